@@ -161,6 +161,7 @@ class GatewayServer:
             with suppress(asyncio.CancelledError):
                 await self._keeping
         self.state, self.why = State.STOPPED, "it was stopped"
+        self._settled.set()  # nobody waits for its start any more
         await self._tasks.end()
         await self._hang_up()
         await asyncio.to_thread(self._run.close)

@@ -281,6 +281,8 @@ class Merged:
         return None
 
     async def _send(self, server: str, request: ClientRequest, params: JsonObject) -> JsonObject:
+        if server not in self._servers():  # it was listed while the client might use it
+            raise Declined(codes.PEER_GONE, "there is no such server any more")
         try:
             return await self._router.send(server, request, params)
         except Unavailable as why:
