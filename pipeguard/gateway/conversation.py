@@ -178,6 +178,12 @@ class GatewayChannel:
         """A server works on a request no more."""
         self._progress.pop((leg, number), None)
 
+    def give_up(self, request: ClientRequest, reason: JsonValue) -> None:
+        """Tell the server that has a request that nobody waits any more; it need not read that."""
+        cancelling = request.cancelling(reason)
+        if cancelling is not None:
+            self._tasks.begin(cancelling)
+
     def wants_log(self, leg: Leg, level: str) -> bool:
         """True where a request that this server works on asks for lines of a level."""
         return any(
@@ -212,9 +218,11 @@ class GatewayChannel:
             question = self._questions.pop(message.id_token or "", None)
             if question is not None and question.answer is None:
                 asked = question.message.value
-                await question.leg.answer({**message.value, "id": asked["id"]})
+                answering = question.leg.answer({**message.value, "id": asked["id"]})
+                self._tasks.begin(answering)  # a server that reads nothing keeps no other waiting
             elif question is not None and question.answer is not None:
-                question.answer.set_result(message.value)
+                if not question.answer.done():  # whose request was cancelled just now
+                    question.answer.set_result(message.value)
 
     async def _serve(self, request: ClientRequest) -> None:
         try:
@@ -239,7 +247,7 @@ class GatewayChannel:
             token = id_token_of(body.get("requestId"))
             request, task = self._under_way.pop(token or "", (None, None))
             if request is not None and task is not None:
-                await request.cancel(body.get("reason"))
+                self.give_up(request, body.get("reason"))
                 task.cancel()
         elif message.method == "notifications/progress":
             token = id_token_of(body.get("progressToken"))

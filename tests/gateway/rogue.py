@@ -1,6 +1,6 @@
 """A stdio MCP server that misbehaves as it is told: `rogue.py '{"tools": ["echo"], "mute": []}'`.
 
-Standard library only. Keys: `tools` (names), `resources` (addresses), `prompts` (names),
+Standard library only. Keys: `tools`, `prompts` (names), `resources`, `templates` (addresses),
 `mute` (methods that it never answers), `endless` (resources without end, on empty pages),
 `fails` (methods that it answers with an error), `log` (a file with a line for each request).
 """

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard.gateway import merged
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.state.tokens import TokenScope
 from tests.gateway.rogues import rogue, talk
@@ -39,3 +40,59 @@ def test_who_waits_for_a_server_to_start_is_answered_when_it_is_removed() -> Non
         assert (await asking)["resources"] == []
 
     talk(scenario, rogue("b", mute=["initialize"]))
+
+
+def test_a_list_without_end_ends_and_the_other_servers_are_read() -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        page = await client.result("resources/list")
+        again = await client.result("resources/list", cursor=page["nextCursor"])
+        assert page["resources"] == again["resources"] == []
+        read = await client.result("resources/read", uri="x://b")
+        assert "read at b" in str(read)
+
+    talk(scenario, rogue("a", endless=True), rogue("b", resources=["x://b"]))
+
+
+def test_many_resources_of_one_server_hide_none_of_another() -> None:
+    many = [f"x://{number}" for number in range(1500)]
+
+    async def scenario(client: Client, _: Gateway) -> None:
+        assert "read at b" in str(await client.result("resources/read", uri="x://b"))
+
+    talk(scenario, rogue("a", resources=many), rogue("b", resources=["x://b"]))
+
+
+def test_a_server_that_never_answers_is_left_out_of_a_list(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(merged, "PAGE_SECONDS", 0.2)
+    log = tmp_path / "log"
+
+    async def scenario(client: Client, _: Gateway) -> None:
+        await client.result("tools/call", name="a__run", arguments={})  # it is open by now
+        assert "x://b" in str(await client.result("resources/list"))
+        await client.result("tools/call", name="a__run", arguments={})
+        assert "no answer within" in log.read_text()
+
+    mute = rogue("a", mute=["resources/list"], tools=["run"], log=str(log))
+    talk(scenario, mute, rogue("b", resources=["x://b"]))
+
+
+def test_one_address_at_many_servers_stays_many() -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        listed = (await client.result("resources/list"))["resources"]
+        assert isinstance(listed, list)
+        read = [
+            str(await client.result("resources/read", uri=resource["uri"])) for resource in listed
+        ]
+        for name, text in zip(("a", "c-d", "c_d"), read, strict=True):
+            assert f"read at {name}" in text
+
+    talk(scenario, *(rogue(name, resources=["x://r"]) for name in ("a", "c-d", "c_d")))
+
+
+def test_a_template_for_everything_takes_no_others_addresses() -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        assert "read at b" in str(await client.result("resources/read", uri="notes://today"))
+
+    talk(scenario, rogue("a", templates=["{+x}"]), rogue("b", templates=["notes://{day}"]))
