@@ -12,6 +12,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from pipeguard.core.protocol import codes
@@ -103,7 +104,9 @@ class Merged:
     async def opened(self, leg: Leg) -> None:
         """Tell a server that is new what all others know."""
         if self._level is not None and leg.offers("logging") and not leg.is_stateless:
-            await leg.request("logging/setLevel", {"level": self._level})
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PAGE_SECONDS):
+                    await leg.request("logging/setLevel", {"level": self._level})
 
     # --- lists ----------------------------------------------------------------------------
 
@@ -235,9 +238,15 @@ class Merged:
     async def set_level(self, request: ClientRequest) -> JsonObject:
         """`logging/setLevel`, of all servers: those too that are opened later."""
         self._level = self._conversation.opening.log_level = request.params.get("level")
-        for leg in self._legs.open_now():
-            if leg.offers("logging") and not leg.is_stateless:
-                await self._conversation.ask(leg, request, request.params)
+        legs = [leg for leg in self._legs.open_now() if leg.offers("logging")]
+        asking = (
+            self._conversation.ask(leg, request, request.params)
+            for leg in legs
+            if not leg.is_stateless
+        )
+        with suppress(TimeoutError):  # one that does not answer keeps nobody waiting
+            async with asyncio.timeout(PAGE_SECONDS):
+                await asyncio.gather(*asking)
         return {"result": {}}
 
     async def task(self, request: ClientRequest) -> JsonObject:

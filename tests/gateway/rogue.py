@@ -39,6 +39,7 @@ def result(method: str, params: dict[str, object]) -> dict[str, object]:
     own = str(SAID.get("name", "rogue"))
     if method == "initialize":
         capabilities = {name: {"listChanged": True} for name in ("tools", "prompts", "resources")}
+        capabilities["logging"] = {}
         tasks: dict[str, object] = {"requests": {"tools": {"call": {}}}, "cancel": {}, "list": {}}
         info = {"name": own, "version": "1"}
         return {
@@ -80,6 +81,9 @@ for line in sys.stdin:
     if method in SAID.get("fails", []):
         send(id=message["id"], error={"code": -32603, "message": "it failed"})
         continue
+    if method == "tools/call" and message["params"].get("name") == "storm":
+        for _ in range(200):
+            send(method="notifications/tools/list_changed")
     send(id=message["id"], result=result(method, message.get("params", {})))
     if method == "tools/call" and message["params"].get("name") == "relist_and_die":
         send(method="notifications/tools/list_changed")

@@ -24,6 +24,12 @@ def rogue(name: str, *, settings: dict[str, Any] | None = None, **said: object) 
     return ServerSettings(name, command, **{"trust": "first-use", **(settings or {})})
 
 
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait for something that no event tells."""
+    while not is_so():  # noqa: ASYNC110  another process does it
+        await asyncio.sleep(0.01)
+
+
 def talk(
     scenario: Callable[[Client, Gateway], Awaitable[None]],
     *servers: ServerSettings,

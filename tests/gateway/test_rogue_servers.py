@@ -7,9 +7,10 @@ import pytest
 
 from pipeguard.gateway import merged
 from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.member import State
 from pipeguard.state.tokens import TokenScope
-from tests.gateway.rogues import rogue, talk
-from tests.gateway.test_gateway import Client
+from tests.gateway.rogues import rogue, talk, until
+from tests.gateway.test_gateway import INITIALIZE, Client
 
 pytestmark = pytest.mark.real
 
@@ -96,3 +97,71 @@ def test_a_template_for_everything_takes_no_others_addresses() -> None:
         assert "read at b" in str(await client.result("resources/read", uri="notes://today"))
 
     talk(scenario, rogue("a", templates=["{+x}"]), rogue("b", templates=["notes://{day}"]))
+
+
+def test_a_task_is_asked_for_by_the_id_that_its_call_gave() -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        called = await client.result("tools/call", name="b__run", arguments={}, task={})
+        task = called["task"]
+        assert isinstance(task, dict)
+        found = await client.result("tasks/get", taskId=task["taskId"])
+        assert found["taskId"] == task["taskId"]
+
+    talk(scenario, rogue("b", tools=["run"]))
+
+
+def test_tools_stay_when_their_server_ends_while_they_are_listed() -> None:
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        sizes = set()
+
+        def is_ready_again() -> bool:
+            sizes.add(len(gateway.catalog))
+            return gateway.members["b"].state is State.READY
+
+        await client.ask("tools/call", name="b__relist_and_die", arguments={})
+        await until(lambda: gateway.members["b"].state is State.DOWN)
+        await until(is_ready_again)
+        assert sizes == {1}
+
+    talk(scenario, rogue("b", tools=["relist_and_die"]))
+
+
+def test_a_storm_of_changes_that_change_nothing_reaches_no_client(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    async def scenario(client: Client, _: Gateway) -> None:
+        await client.result("tools/call", name="b__storm", arguments={})
+        await until(lambda: log.read_text().count("tools/list") == 2)
+        await client.result("tools/list")
+        await client.result("tools/call", name="b__run", arguments={})
+        assert client.unrequested == []
+
+    talk(scenario, rogue("b", tools=["storm", "run"], log=str(log)))
+
+
+def test_a_blocked_tool_is_gone_before_its_server_starts_again() -> None:
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        editing = asyncio.ensure_future(
+            gateway.apply([rogue("b", settings={"block": ("run",)}, tools=["run"])])
+        )
+        assert (await client.result("tools/list"))["tools"] == []
+        await editing
+
+    talk(scenario, rogue("b", tools=["run"]))
+
+
+def test_a_client_that_leaves_while_a_server_is_opened_leaves_nothing(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    async def scenario(_: Client, gateway: Gateway) -> None:
+        channel = await gateway.dial()
+        client = Client(channel)
+        await client.result("initialize", **INITIALIZE)
+        await client.result("logging/setLevel", level="info")
+        calling = asyncio.ensure_future(client.ask("tools/call", name="b__run", arguments={}))
+        await until(lambda: "logging/setLevel" in log.read_text())
+        calling.cancel()
+        await channel.close()
+        await until(lambda: "the client is gone" in log.read_text())
+
+    talk(scenario, rogue("b", tools=["run"], mute=["logging/setLevel"], log=str(log)))
