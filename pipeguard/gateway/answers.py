@@ -6,6 +6,7 @@ of them does. Sources: MCP 2025-11-25, basic/lifecycle; 2026-07-28, server/disco
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
@@ -185,7 +186,11 @@ class ClientAnswers:
         leg = await self._open_for(server, opening, self._conversation)
         if leg.is_stateless:
             self._leg_subscriptions.follow(leg)
-        await self._merged.opened(leg)
+        try:
+            await self._merged.opened(leg)
+        except asyncio.CancelledError:  # the client is gone meanwhile
+            await leg.close()
+            raise
         return leg
 
     async def _open_for(self, server: str, opening: Opening, listener: LegListener) -> Leg:

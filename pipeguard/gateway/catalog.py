@@ -21,7 +21,7 @@ SEPARATOR = "__"
 # What models' providers take for the name of a tool, the strictest of them.
 MOST_NAME_CHARS = 64
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9_-]+")
-_HASH_CHARS = 6
+HASH_CHARS = 6
 MOST_SCHEMA_WORDS = 400  # of a schema that are indexed; the largest real ones have 150
 MOST_SCHEMA_DEPTH = 6
 
@@ -210,11 +210,26 @@ class Catalog:
         tools.sort(key=lambda tool: (tool.server in self._unprefixed, tool.server))
         self._public = {}
         for tool in tools:
-            is_taken = tool.public in self._public
-            public = public_name(tool.server, tool.name) if is_taken else tool.public
+            own = tool.server, tool.name
+            names = [tool.public, public_name(*own), hashed_name(*own)]
+            if self._looks_like_anothers(tool):
+                del names[0]
+            public = next(name for name in names if name not in self._public or name == names[-1])
             self._public[public] = tool._replace(public=public)
         self._by_key = {tool.key: tool for tool in self._public.values()}
         self._is_published = True
+
+    def _looks_like_anothers(self, tool: CatalogTool) -> bool:
+        """True for a name without a prefix that begins as those of another server do."""
+        return (
+            tool.server in self._unprefixed
+            and SEPARATOR in tool.public
+            and any(
+                tool.public.startswith(f"{server}{SEPARATOR}")
+                for server in self._tools
+                if server != tool.server
+            )
+        )
 
 
 def public_name(server: str, name: str) -> str:
@@ -228,8 +243,19 @@ def public_name(server: str, name: str) -> str:
     edges = SEPARATOR in server or server.endswith("_") or name.startswith("_")
     if clean == plain and len(plain) <= MOST_NAME_CHARS and not edges:
         return plain
+    return hashed_name(server, name)
+
+
+def hashed_name(server: str, name: str) -> str:
+    """A public name that ends in a part of a hash, for where the plain form is taken."""
+    clean = _UNNAMEABLE.sub("_", f"{server}{SEPARATOR}{name}")
+    return f"{clean[: MOST_NAME_CHARS - HASH_CHARS - 1]}_{short_hash(server, name)}"
+
+
+def short_hash(server: str, name: str) -> str:
+    """A part of the hash of a server and a name of its own."""
     digest = sha256(f"{server}\0{name}".encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{clean[: MOST_NAME_CHARS - _HASH_CHARS - 1]}_{digest[:_HASH_CHARS]}"
+    return digest[:HASH_CHARS]
 
 
 def effect_of(tool: Tool, definition: JsonObject) -> Effect:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.message import Message
 from pipeguard.gateway import eras
@@ -60,10 +63,11 @@ class ClientRequest:
         """It was sent to a server, under an id of ours."""
         self.leg, self._number = leg, number
 
-    async def cancel(self, reason: JsonValue) -> None:
-        """Tell the server, if it has it, that nobody waits any more."""
-        if self.leg is not None:
-            params: JsonObject = {"requestId": self._number}
-            if reason is not None:
-                params["reason"] = reason
-            await self.leg.notify("notifications/cancelled", params)
+    def cancelling(self, reason: JsonValue) -> Coroutine[Any, Any, None] | None:
+        """Tells the server that nobody waits any more; None where no server has the request."""
+        if self.leg is None:
+            return None
+        params: JsonObject = {"requestId": self._number}
+        if reason is not None:
+            params["reason"] = reason
+        return self.leg.notify("notifications/cancelled", params)

@@ -22,9 +22,11 @@ from pipeguard.gateway import eras
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.eras import Declined, Opening
 from pipeguard.gateway.leg import Leg
+from pipeguard.transports.bounded import Outbox
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.tasks import Tasks
 
+INBOX_BYTES = 4 * 2**20  # unread by the client; above that it is not read either
 FINISHING_SECONDS = 1.0  # for subscriptions to be answered when the gateway ends
 
 
@@ -67,6 +69,10 @@ class _Question(NamedTuple):
     message: Message
     answer: asyncio.Future[JsonObject] | None = None
 
+    def is_over(self) -> bool:
+        """True where nobody waits for the answer any more: the request was cancelled."""
+        return self.answer is not None and self.answer.done()
+
 
 class GatewayChannel:
     """A client's side of the gateway.
@@ -83,7 +89,7 @@ class GatewayChannel:
     def __init__(self, answers: Callable[[GatewayChannel], Answers], token: str = "") -> None:
         self.token = token
         self.opening = Opening({}, {"name": "unknown", "version": "0"})
-        self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._inbox = Outbox(INBOX_BYTES)
         self._tasks = Tasks()
         self._under_way: dict[str, tuple[ClientRequest, asyncio.Task[None]]] = {}
         self._progress: dict[tuple[Leg, str], JsonValue] = {}  # the client's tokens, by ours
@@ -96,16 +102,18 @@ class GatewayChannel:
 
     async def read(self) -> bytes | None:
         """The next frame for the client; None at the end."""
-        if self._closed and self._inbox.empty():
+        if self._closed and not len(self._inbox):
             return None
         return await self._inbox.get()
 
     async def write(self, frame: bytes) -> None:
-        """Take a frame of the client's.
+        """Take a frame of the client's; waits while it does not read what it was answered.
 
         Raises:
             ChannelClosed: this side was closed.
         """
+        while self._inbox.is_full and not self._is_closing:
+            await self._inbox.taken()
         if self._is_closing:
             raise ChannelClosed("closed")
         parsed = parse(frame)  # the Session before us has refused what is no message
@@ -125,7 +133,7 @@ class GatewayChannel:
             if listening:
                 await asyncio.wait(listening, timeout=FINISHING_SECONDS)
             self._closed = True
-            self._inbox.put_nowait(None)
+            self._inbox.end()
             await self._tasks.end()
             await self._answers.close()
 
@@ -136,9 +144,9 @@ class GatewayChannel:
             await asyncio.wait([task for _, task in self._under_way.values()])
 
     def say(self, value: JsonObject) -> None:
-        """Send the client a message."""
-        if not self._closed:
-            self._inbox.put_nowait(serialise(value))
+        """Send the client a message; one that reads nothing misses notifications."""
+        if not self._closed and ("id" in value or not self._inbox.is_full):
+            self._inbox.put(serialise(value))
 
     async def ask(
         self, leg: Leg, request: ClientRequest, params: JsonObject, method: str = ""
@@ -181,6 +189,12 @@ class GatewayChannel:
         """A server works on a request no more."""
         self._progress.pop((leg, number), None)
 
+    def give_up(self, request: ClientRequest, reason: JsonValue) -> None:
+        """Tell the server that has a request that nobody waits any more; it need not read that."""
+        cancelling = request.cancelling(reason)
+        if cancelling is not None:
+            self._tasks.begin(cancelling)
+
     def wants_log(self, leg: Leg, level: str) -> bool:
         """True where a request that this server works on asks for lines of a level."""
         return any(
@@ -215,8 +229,9 @@ class GatewayChannel:
             question = self._questions.pop(message.id_token or "", None)
             if question is not None and question.answer is None:
                 asked = question.message.value
-                await question.leg.answer({**message.value, "id": asked["id"]})
-            elif question is not None and question.answer is not None:
+                answering = question.leg.answer({**message.value, "id": asked["id"]})
+                self._tasks.begin(answering)  # a server that reads nothing keeps no other waiting
+            elif question is not None and question.answer is not None and not question.is_over():
                 question.answer.set_result(message.value)
 
     async def _serve(self, request: ClientRequest) -> None:
@@ -242,7 +257,7 @@ class GatewayChannel:
             token = id_token_of(body.get("requestId"))
             request, task = self._under_way.pop(token or "", (None, None))
             if request is not None and task is not None:
-                await request.cancel(body.get("reason"))
+                self.give_up(request, body.get("reason"))
                 task.cancel()
         elif message.method == "notifications/progress":
             token = id_token_of(body.get("progressToken"))

@@ -96,16 +96,14 @@ class Gateway:
                 continue
             (changes.changed if name in wanted else changes.removed).append(name)
             leaving.append(self.members.pop(name).stop())
+        if [self.catalog.drop(name) for name in (*changes.removed, *changes.changed)]:
+            self.relisted(frozenset({"tools", "prompts", "resources"}))
         await asyncio.gather(*leaving)
-        for name in changes.removed:
-            if self.catalog.drop(name):
-                self.relisted(frozenset({"tools", "prompts", "resources"}))
         for name, settings in wanted.items():
             try:
                 member = GatewayServer(settings, self, self._engines, self._common)
             except PipeGuardError as error:
                 changes.failed[name] = str(error)
-                self.catalog.drop(name)
                 continue
             self.members[name] = member
             member.start()

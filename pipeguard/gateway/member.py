@@ -28,6 +28,7 @@ from pipeguard.gateway.health import watch_health
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import Refused, Unavailable
 from pipeguard.gateway.own_listener import OwnListener, listen_for_tools
+from pipeguard.gateway.relisting import Relisting
 from pipeguard.gateway.served_client import ServedClient
 from pipeguard.gateway.server_log import ServerLog
 from pipeguard.gateway.server_output import ServerOutput
@@ -53,7 +54,6 @@ KEY_BYTES = 32
 FIRST_DELAY_SECONDS, MOST_DELAY_SECONDS = 0.5, 60.0  # between two starts of one that fails
 JITTER = 0.25  # of a delay, either way: servers that fell together do not rise together
 OPENING_SECONDS = 30.0  # for a server's answer to `initialize`; npx may install it first
-RELIST_SECONDS = 0.05  # in which further changes are covered by one listing
 # What the gateway can pass on to some client.
 OUR_OPENING = Opening(
     {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {}},
@@ -125,10 +125,10 @@ class GatewayServer:
         self._output = ServerOutput(self._run.guard.name, Mask(engines))
         self._judge = TakingTurns(self._record, owner.turns, settings.name)
         self.waiting = 0
-        self._is_relisting = False
         self._relist_own: Callable[[frozenset[str]], None] | None = None
         self._count = 0
         self._tasks = Tasks()
+        self._relisting = Relisting(lambda: self._leg, self._list_tools, self._tasks)
         self._dialler: Dialler | None = None
         self._leg: Leg | None = None
         self._stateless = StatelessServer(OUR_OPENING, self._made, self._dial, self.relist)
@@ -162,6 +162,7 @@ class GatewayServer:
             with suppress(asyncio.CancelledError):
                 await self._keeping
         self.state, self.why = State.STOPPED, "it was stopped"
+        self._settled.set()  # nobody waits for its start any more
         await self._tasks.end()
         await self._hang_up()
         await asyncio.to_thread(self._run.close)
@@ -300,6 +301,9 @@ class GatewayServer:
         except TimeoutError:
             await leg.close()
             raise Unavailable(f"it did not answer within {OPENING_SECONDS:.0f} s") from None
+        except asyncio.CancelledError:  # the client is gone meanwhile
+            await leg.close()
+            raise
         result, error = answer.get("result"), answer.get("error")
         if not isinstance(result, dict):
             await leg.close()
@@ -326,20 +330,16 @@ class GatewayServer:
 
     def relist(self) -> None:
         """List its tools again."""
-        leg = self._leg
-        if leg is not None and not self._is_relisting:
-            self._is_relisting = True
-            self._tasks.begin(self._relisted(leg))
-
-    async def _relisted(self, leg: Leg) -> None:
-        await asyncio.sleep(RELIST_SECONDS)
-        self._is_relisting = False
-        await self._list_tools(leg)
-        self._owner.relisted(frozenset({"tools"}))
+        self._relisting.begin()
 
     async def _list_tools(self, leg: Leg) -> None:
-        """Take over what its tools are now: what its Session let pass of them."""
+        """Take over what its tools are now: what its Session let pass of them.
+
+        They stay as they were where it is gone meanwhile.
+        """
         definitions = await leg.list_tools() if leg.offers("tools") else []
+        if leg is not self._leg or not leg.is_open:
+            return
         said = self.settings
         listing = Listing(
             said.name,
@@ -350,7 +350,8 @@ class GatewayServer:
             said.tags,
             said.is_prefixed,
         )
-        self._owner.catalog.put(listing, self._run.guard.tool)
+        if self._owner.catalog.put(listing, self._run.guard.tool):
+            self._owner.relisted(frozenset({"tools"}))
         self._tell_waiting()
 
     def _tell_waiting(self) -> None:

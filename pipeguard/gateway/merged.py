@@ -8,13 +8,16 @@ basic/utilities/tasks.
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
-from pipeguard.gateway.catalog import public_name
+from pipeguard.gateway.catalog import hashed_name, public_name, short_hash
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import INVALID_PARAMS, RESOURCE_NOT_FOUND, Declined
@@ -24,7 +27,9 @@ from pipeguard.gateway.router import Router
 
 MOST_ITEMS = 1000  # of one page: many clients never ask for a second one
 MOST_PAGE_BYTES = 2**20
-MOST_REMEMBERED = 20_000  # addresses of resources, and names of prompts, for one client
+MOST_REMEMBERED = 20_000  # items of one server and kind, for one client
+MOST_PAGES = 100  # of servers, for one answer
+PAGE_SECONDS = 8.0  # for one of them; a list does without a server that takes longer
 _EXPRESSION = re.compile(r"\{[^{}]*\}")
 _TASK_SEPARATOR = "/"
 
@@ -79,6 +84,7 @@ class Merged:
         self._prompts: dict[str, tuple[str, str]] = {}  # server and name, by the public name
         self._homes: dict[str, tuple[str, str]] = {}  # server and address, by the address shown
         self._templates: dict[str, tuple[str, str]] = {}
+        self._remembered: Counter[tuple[str, str]] = Counter()  # by key and server
         self._level: JsonValue = None
 
     def methods(self) -> dict[str, Callable[[ClientRequest], Awaitable[JsonObject]]]:
@@ -98,7 +104,9 @@ class Merged:
     async def opened(self, leg: Leg) -> None:
         """Tell a server that is new what all others know."""
         if self._level is not None and leg.offers("logging") and not leg.is_stateless:
-            await leg.request("logging/setLevel", {"level": self._level})
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PAGE_SECONDS):
+                    await leg.request("logging/setLevel", {"level": self._level})
 
     # --- lists ----------------------------------------------------------------------------
 
@@ -117,13 +125,15 @@ class Merged:
         servers = self._servers()
         server, cursor = self._place_of(request.params.get("cursor"), servers)
         items: list[JsonValue] = []
-        size = 0
+        size = pages = 0
         while server is not None:
             page, cursor = await self._part(request, method, kind, server, cursor)
             items += page
             size += sum(len(serialise(item)) for item in page)
+            pages += cursor is not None
+            is_full = len(items) >= MOST_ITEMS or size >= MOST_PAGE_BYTES or pages >= MOST_PAGES
             server = server if cursor is not None else _after(servers, server)
-            if server is not None and (len(items) >= MOST_ITEMS or size >= MOST_PAGE_BYTES):
+            if server is not None and is_full:
                 return items, f"{server}\n{cursor or ''}"
         return items, None
 
@@ -140,10 +150,20 @@ class Merged:
         self, request: ClientRequest, method: str, kind: Kind, server: str, cursor: str | None
     ) -> tuple[list[JsonValue], str | None]:
         """One page of one server; nothing of one that does not answer, or has no such list."""
+        request.leg = None  # it is at no server until it is sent
         try:
-            leg = await self._legs.to(server, request.opening)
+            async with asyncio.timeout(PAGE_SECONDS):
+                return await self._part_in_time(request, method, kind, server, cursor)
         except Unavailable:
             return [], None
+        except TimeoutError:
+            self._conversation.give_up(request, f"no answer within {PAGE_SECONDS:g} s")
+            return [], None
+
+    async def _part_in_time(
+        self, request: ClientRequest, method: str, kind: Kind, server: str, cursor: str | None
+    ) -> tuple[list[JsonValue], str | None]:
+        leg = await self._legs.to(server, request.opening)
         if not leg.offers(kind.capability):
             return [], None
         params = {key: value for key, value in request.params.items() if key != "cursor"}
@@ -172,7 +192,11 @@ class Merged:
         home = (server, name)
         if table.get(public, home) != home:  # another server has the same name or address
             public = public_name(server, name) if is_prompt else f"{_scheme(server)}+{name}"
-        if len(table) < MOST_REMEMBERED or public in table:
+        if table.get(public, home) != home:
+            scheme = f"{_scheme(server)}-{short_hash(server, name)}"
+            public = hashed_name(server, name) if is_prompt else f"{scheme}+{name}"
+        if public not in table and self._remembered[kind.key, server] < MOST_REMEMBERED:
+            self._remembered[kind.key, server] += 1
             table[public] = home
         return item if public == name else {**item, kind.key: public}
 
@@ -214,9 +238,15 @@ class Merged:
     async def set_level(self, request: ClientRequest) -> JsonObject:
         """`logging/setLevel`, of all servers: those too that are opened later."""
         self._level = self._conversation.opening.log_level = request.params.get("level")
-        for leg in self._legs.open_now():
-            if leg.offers("logging") and not leg.is_stateless:
-                await self._conversation.ask(leg, request, request.params)
+        legs = [leg for leg in self._legs.open_now() if leg.offers("logging")]
+        asking = (
+            self._conversation.ask(leg, request, request.params)
+            for leg in legs
+            if not leg.is_stateless
+        )
+        with suppress(TimeoutError):  # one that does not answer keeps nobody waiting
+            async with asyncio.timeout(PAGE_SECONDS):
+                await asyncio.gather(*asking)
         return {"result": {}}
 
     async def task(self, request: ClientRequest) -> JsonObject:
@@ -248,7 +278,7 @@ class Merged:
     async def _prompt_of(self, request: ClientRequest, public: JsonValue) -> tuple[str, str]:
         if type(public) is str:
             if public not in self._prompts:
-                await self._page(ClientRequest.like(request), "prompts/list", LISTS["prompts/list"])
+                await self._look_for(request, "prompts/list", lambda: public in self._prompts)
             if public in self._prompts:
                 return self._prompts[public]
         raise Declined(INVALID_PARAMS, "there is no such prompt")
@@ -262,25 +292,46 @@ class Merged:
         if type(shown) is str:
             found = self._home_by_table(shown)
             if found is None:
-                for method in ("resources/list", "resources/templates/list"):
-                    await self._page(ClientRequest.like(request), method, LISTS[method])
+                await self._look_for(request, "resources/list", lambda: shown in self._homes)
+                await self._look_for(request, "resources/templates/list", lambda: False)
                 found = self._home_by_table(shown)
             if found is not None:
                 return found
         raise Declined(RESOURCE_NOT_FOUND, "there is no such resource")
+
+    async def _look_for(
+        self, request: ClientRequest, method: str, is_found: Callable[[], bool]
+    ) -> None:
+        """Read the lists of all servers, as far as they are bounded, until something is found."""
+        for server in self._servers():
+            cursor: str | None = None
+            for _ in range(MOST_PAGES):
+                asked = ClientRequest.like(request)
+                _, cursor = await self._part(asked, method, LISTS[method], server, cursor)
+                if is_found():
+                    return
+                if cursor is None:
+                    break
 
     def _home_by_table(self, shown: str) -> tuple[str, str] | None:
         if shown in self._homes:
             return self._homes[shown]
         if shown in self._templates:  # completion names the template itself
             return self._templates[shown]
-        for template, (server, own) in self._templates.items():
-            if _fits(template, shown):
-                prefix = template.removesuffix(own) if template.endswith(own) else ""
-                return server, shown.removeprefix(prefix)
-        return None
+        template = max(
+            (template for template in self._templates if _fits(template, shown)),
+            key=lambda template: len(_EXPRESSION.sub("", template)),  # the most specific
+            default=None,
+        )
+        if template is None:
+            return None
+        server, own = self._templates[template]
+        prefix = template.removesuffix(own) if template.endswith(own) else ""
+        return server, shown.removeprefix(prefix)
 
     async def _send(self, server: str, request: ClientRequest, params: JsonObject) -> JsonObject:
+        if server not in self._servers():  # it was listed while the client might use it
+            raise Declined(codes.PEER_GONE, "there is no such server any more")
         try:
             return await self._router.send(server, request, params)
         except Unavailable as why:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.rules.policy import Policy
+from pipeguard.core.rules.policy import Layer, Policy
 from pipeguard.gateway.catalog import Override
 from pipeguard.identity.server_name import Launched, launched, launched_at
 from pipeguard.launch.environment import refers
@@ -60,7 +60,10 @@ class ServerSettings:
         return launched_at(self.url, name_of(url_of(self.url)))
 
     def tightened(self, policy: Policy) -> Policy:
-        """A policy with the limits of this server."""
+        """A policy with the limits of this server, and the tools that agents may call."""
+        if self.allow or self.block:
+            layer = Layer(tools_allow=self.allow, tools_block=self.block, defaults=False)
+            policy = policy._replace(layers=(*policy.layers, layer))
         if self.timeout_seconds is None:
             return policy
         limits = policy.limits._replace(timeout_seconds=self.timeout_seconds)

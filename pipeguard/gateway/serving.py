@@ -22,7 +22,7 @@ from pipeguard.gateway.front import FrontRecord, FrontSessions, front_guard
 from pipeguard.gateway.gateway import Changes, Gateway
 from pipeguard.gateway.listening import Front, GatewayListener
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.sources import Sources
+from pipeguard.gateway.sources import Sources, Stamp
 from pipeguard.gateway.tool_calls import ToolMode
 from pipeguard.log import Log, say
 from pipeguard.rulebook.cache import load_engines
@@ -44,6 +44,7 @@ from pipeguard.transports.pump import pump
 from pipeguard.transports.stdio import LineChannel
 
 GRACE_SECONDS = 5.0  # to answer what is in flight when the client hangs up
+LAST_SECONDS = 1.0  # to tell the client that what is left is not answered
 WATCH_SECONDS = 1.0  # between two looks at the sources
 TICK_SECONDS = 0.5  # between two checks for overdue requests
 
@@ -103,6 +104,7 @@ class _Serving:
         prepare_threads(loop)
         ended = loop.create_future()
         policy = load_wrap_policy(options.wrap)
+        stamp = options.sources.stamp()
         file = options.sources.read(os.environ)
         with say_if_slow(COMPILING):
             engines = load_engines()
@@ -119,7 +121,7 @@ class _Serving:
             self._listener = GatewayListener(options.wrap, self._gateway, self._front, digests)
         with ending_on_signals(loop, ended):
             await self._apply(file.servers)
-            watching = asyncio.create_task(self._watch())
+            watching = asyncio.create_task(self._watch(stamp))
             try:
                 if client_fd is not None:
                     await self._over_stdio(client_fd, ended)
@@ -165,17 +167,21 @@ class _Serving:
                 await asyncio.gather(to_server, to_client, return_exceptions=True)
         expiring.cancel()
         to_client.cancel()
-        with suppress(ChannelClosed):
-            for frame in session.abandon():
-                await client.write(frame)
+        try:
+            async with asyncio.timeout(LAST_SECONDS):
+                for frame in session.abandon():
+                    await client.write(frame)
+        except TimeoutError:  # it reads nothing
+            await client.close()
+        except ChannelClosed:
+            pass
         await client.finish()
 
     # --- its sources ----------------------------------------------------------------------
 
-    async def _watch(self) -> None:
+    async def _watch(self, stamp: Stamp) -> None:
         """Follow the sources: a broken edit changes nothing, and is reported once."""
         sources = self._options.sources
-        stamp = await asyncio.to_thread(sources.stamp)
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:

@@ -19,6 +19,7 @@ from pipeguard.gateway.catalog import Catalog, CatalogTool
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.legs import Unavailable
+from pipeguard.gateway.merged import with_task
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.search import Filter
 
@@ -185,7 +186,9 @@ class ToolCalls:
             return {"result": menu.content(text, is_error=True)}
         finally:
             self._hub.called(tool.server, outcome, monotonic() - began)
-        return {"result": self._cut(result)} if isinstance(result, dict) else answer
+        if not isinstance(result, dict):
+            return answer
+        return with_task(tool.server, {"result": self._cut(result)})
 
     def _tool(self, name: str) -> CatalogTool | None:
         tool = self._catalog.named(name)

@@ -1,0 +1,36 @@
+"""A server alone at its own address: the same tools are closed there."""
+
+import json
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.gateway.served import ServedAt, actor, write_servers
+from tests.gateway.test_serving import post
+from tests.wrap.wrapped import Object
+
+pytestmark = pytest.mark.real
+OPENING: Object = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {},
+    "clientInfo": {"name": "tests", "version": "1"},
+}
+
+
+def ask(url: str, session: str, method: str, **params: object) -> tuple[str, str]:
+    """The answer in a session, and the session that it is of."""
+    message = {"jsonrpc": "2.0", "id": method, "method": method, "params": params}
+    request = post(url, "none", json.loads(json.dumps(message)), session)
+    with urllib.request.urlopen(request) as answer:  # noqa: S310  our own address
+        return answer.read().decode(), answer.headers["Mcp-Session-Id"]
+
+
+def test_a_blocked_tool_is_not_called_at_its_servers_own_address(tmp_path: Path) -> None:
+    config = write_servers(tmp_path, {"one": actor(tools={"block": ["ech*"]})})
+    with ServedAt(tmp_path, "--config", str(config)) as served:
+        url = served.at("/servers/one/mcp")
+        _, session = ask(url, "", "initialize", **OPENING)
+        answer, _ = ask(url, session, "tools/call", name="echo", arguments={"text": "was run"})
+        assert "does not allow the tool 'echo'" in answer
+        assert "was run" not in answer

@@ -1,0 +1,167 @@
+"""Servers that misbehave, or end, or are edited away: their clients are answered all the same."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from pipeguard.gateway import merged
+from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.member import State
+from pipeguard.state.tokens import TokenScope
+from tests.gateway.rogues import rogue, talk, until
+from tests.gateway.test_gateway import INITIALIZE, Client
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def test_what_was_listed_is_not_read_once_a_token_is_revoked() -> None:
+    scopes: list[TokenScope | None] = [TokenScope()]
+
+    async def scenario(client: Client, _: Gateway) -> None:
+        await client.result("prompts/list")
+        await client.result("resources/list")
+        scopes[0] = None
+        assert "error" in await client.ask("resources/read", uri="x://b")
+        assert "error" in await client.ask("prompts/get", name="b__p")
+
+    talk(scenario, rogue("b", resources=["x://b"], prompts=["p"]), scope=lambda _: scopes[0])
+
+
+def test_who_waits_for_a_server_to_start_is_answered_when_it_is_removed() -> None:
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        asking = asyncio.ensure_future(client.result("resources/list"))
+        await asyncio.sleep(0)  # it is asked
+        await gateway.apply([])
+        assert (await asking)["resources"] == []
+
+    talk(scenario, rogue("b", mute=["initialize"]))
+
+
+def test_a_list_without_end_ends_and_the_other_servers_are_read() -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        page = await client.result("resources/list")
+        again = await client.result("resources/list", cursor=page["nextCursor"])
+        assert page["resources"] == again["resources"] == []
+        read = await client.result("resources/read", uri="x://b")
+        assert "read at b" in str(read)
+
+    talk(scenario, rogue("a", endless=True), rogue("b", resources=["x://b"]))
+
+
+def test_many_resources_of_one_server_hide_none_of_another() -> None:
+    many = [f"x://{number}" for number in range(1500)]
+
+    async def scenario(client: Client, _: Gateway) -> None:
+        assert "read at b" in str(await client.result("resources/read", uri="x://b"))
+
+    talk(scenario, rogue("a", resources=many), rogue("b", resources=["x://b"]))
+
+
+def test_a_server_that_never_answers_is_left_out_of_a_list(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(merged, "PAGE_SECONDS", 0.2)
+    log = tmp_path / "log"
+
+    async def scenario(client: Client, _: Gateway) -> None:
+        await client.result("tools/call", name="a__run", arguments={})  # it is open by now
+        assert "x://b" in str(await client.result("resources/list"))
+        await client.result("tools/call", name="a__run", arguments={})
+        assert "no answer within" in log.read_text()
+
+    mute = rogue("a", mute=["resources/list"], tools=["run"], log=str(log))
+    talk(scenario, mute, rogue("b", resources=["x://b"]))
+
+
+def test_one_address_at_many_servers_stays_many() -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        listed = (await client.result("resources/list"))["resources"]
+        assert isinstance(listed, list)
+        read = [
+            str(await client.result("resources/read", uri=resource["uri"])) for resource in listed
+        ]
+        for name, text in zip(("a", "c-d", "c_d"), read, strict=True):
+            assert f"read at {name}" in text
+
+    talk(scenario, *(rogue(name, resources=["x://r"]) for name in ("a", "c-d", "c_d")))
+
+
+def test_a_template_for_everything_takes_no_others_addresses() -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        assert "read at b" in str(await client.result("resources/read", uri="notes://today"))
+
+    talk(scenario, rogue("a", templates=["{+x}"]), rogue("b", templates=["notes://{day}"]))
+
+
+def test_a_task_is_asked_for_by_the_id_that_its_call_gave() -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        called = await client.result("tools/call", name="b__run", arguments={}, task={})
+        task = called["task"]
+        assert isinstance(task, dict)
+        found = await client.result("tasks/get", taskId=task["taskId"])
+        assert found["taskId"] == task["taskId"]
+
+    talk(scenario, rogue("b", tools=["run"]))
+
+
+def test_tools_stay_when_their_server_ends_while_they_are_listed() -> None:
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        sizes = set()
+
+        def is_ready_again() -> bool:
+            sizes.add(len(gateway.catalog))
+            return gateway.members["b"].state is State.READY
+
+        await client.ask("tools/call", name="b__relist_and_die", arguments={})
+        await until(lambda: gateway.members["b"].state is State.DOWN)
+        await until(is_ready_again)
+        assert sizes == {1}
+
+    talk(scenario, rogue("b", tools=["relist_and_die"]))
+
+
+def test_a_storm_of_changes_that_change_nothing_reaches_no_client(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    async def scenario(client: Client, _: Gateway) -> None:
+        await client.result("tools/call", name="b__storm", arguments={})
+        await until(lambda: log.read_text().count("tools/list") == 2)
+        await client.result("tools/list")
+        await client.result("tools/call", name="b__run", arguments={})
+        assert client.unrequested == []
+
+    talk(scenario, rogue("b", tools=["storm", "run"], log=str(log)))
+
+
+def test_a_blocked_tool_is_gone_before_its_server_starts_again() -> None:
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        editing = asyncio.ensure_future(
+            gateway.apply([rogue("b", settings={"block": ("run",)}, tools=["run"])])
+        )
+        assert (await client.result("tools/list"))["tools"] == []
+        await editing
+
+    talk(scenario, rogue("b", tools=["run"]))
+
+
+def test_a_client_that_leaves_while_a_server_is_opened_leaves_nothing(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    async def scenario(_: Client, gateway: Gateway) -> None:
+        channel = await gateway.dial()
+        client = Client(channel)
+        await client.result("initialize", **INITIALIZE)
+        await client.result("logging/setLevel", level="info")
+        calling = asyncio.ensure_future(client.ask("tools/call", name="b__run", arguments={}))
+        await until(lambda: "logging/setLevel" in log.read_text())
+        calling.cancel()
+        await channel.close()
+        await until(lambda: "the client is gone" in log.read_text())
+
+    talk(scenario, rogue("b", tools=["run"], mute=["logging/setLevel"], log=str(log)))
