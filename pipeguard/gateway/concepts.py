@@ -24,7 +24,7 @@ class Concept(NamedTuple):
 
     Attributes:
         words: as they were asked.
-        terms: what may stand for them, each with its weight.
+        terms: what may stand for them, each with its weight; those of greater weight first.
     """
 
     words: str
@@ -65,15 +65,15 @@ def weights_by_stem(concepts: Iterable[Concept]) -> StemWeights:
 
 def _concept(words: Sequence[str], stems: Mapping[str, str], meant: Sequence[Term] = ()) -> Concept:
     """Words with the terms that may stand for them; `meant` are those of a phrase."""
-    is_single = len(words) == 1
     terms: dict[Term, float] = {}
-    for word in words:
-        if word in STOP_WORDS and meant:
-            continue
-        terms[(stems[word],)] = 1.0 if is_single else PART_WEIGHT
-        if is_single:
-            for other in synonyms(word):
-                terms.setdefault((stems[other],), SYNONYM_WEIGHT)
+    if len(words) == 1:
+        terms[(stems[words[0]],)] = 1.0
     for term in meant:
-        terms[term] = max(terms.get(term, 0.0), EVERYDAY_WEIGHT)
+        terms.setdefault(term, EVERYDAY_WEIGHT)
+    if len(words) == 1:
+        others, weight = synonyms(words[0]), SYNONYM_WEIGHT
+    else:
+        others, weight = tuple(word for word in words if word not in STOP_WORDS), PART_WEIGHT
+    for other in others:
+        terms.setdefault((stems[other],), weight)
     return Concept(" ".join(words), terms)

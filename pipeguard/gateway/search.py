@@ -306,7 +306,7 @@ class _Profile:
 
     def field_of(self, concept: Concept) -> str:
         """The field that matches a concept best, the word before its synonyms; or empty."""
-        for term in sorted(concept.terms, key=concept.terms.__getitem__, reverse=True):
+        for term in concept.terms:
             if self.everything.issuperset(term):
                 return next(field for field, stems in self.fields.items() if term[0] in stems)
         return ""

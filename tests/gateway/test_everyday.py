@@ -46,7 +46,7 @@ def test_no_phrase_is_a_stop_word_or_begins_or_ends_with_a_gap() -> None:
 def test_a_phrase_has_room_for_determiners_and_where_it_has_a_gap_for_more() -> None:
     assert found("throw the old xyzzy away") == ["throw away"]
     assert found("hit that enter") == ["hit enter"]
-    assert found(f"throw {'very ' * (MOST_BETWEEN + 1)}far away") == []
+    assert "throw away" not in found(f"throw {'xyzzy ' * (MOST_BETWEEN + 1)}away")
 
 
 def test_phrases_do_not_overlap_and_the_longer_one_is_taken() -> None:
