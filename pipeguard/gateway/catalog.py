@@ -111,6 +111,7 @@ class Catalog:
         self._unprefixed: set[str] = set()  # servers whose names stay as they are
         self._keys: dict[tuple[str, str], int] = {}
         self._index = ToolIndex()
+        self._by_key: dict[int, CatalogTool] = {}  # of those in the index
         self._is_indexed = True
 
     def __len__(self) -> int:
@@ -158,9 +159,9 @@ class Catalog:
         """The tools that a query is about, the best first (`ToolIndex.search`)."""
         if not self._is_indexed:
             self._index.replace(map(_indexed, self))
+            self._by_key = {tool.key: tool for tool in self}
             self._is_indexed = True
-        by_key = {tool.key: tool for tool in self}
-        return [(by_key[hit.tool.key], hit) for hit in self._index.search(query, limit, only)]
+        return [(self._by_key[hit.tool.key], hit) for hit in self._index.search(query, limit, only)]
 
     def _chosen(self, listing: Listing, known_as: Callable[[str], Tool]) -> Iterator[CatalogTool]:
         seen: set[str] = set()

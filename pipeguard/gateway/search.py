@@ -53,6 +53,7 @@ WINDOW = 40  # hits that are ranked again
 MOST_REPEATS = 2  # of a word in a field
 CLONE_SHARE = 0.8  # of all words of two tools
 MOST_CLONES = 2
+EARLY_PROFILES = 5_000  # made with the index; others when they are found, to save memory
 INDEX_BYTES = 15_000_000  # Tantivy's least, for a writer; freed after each change
 _TOKENIZER = "stems"
 
@@ -122,7 +123,6 @@ class ToolIndex:
         self._index = tantivy.Index(self._schema)
         self._index.register_tokenizer(_TOKENIZER, stemmer())
         self._stems = Stems()
-        self._everyday = Everyday(self._stems)
         self._tools: dict[int, ToolText] = {}
         self._profiles: dict[int, _Profile] = {}
         self._rarities: dict[str, float] = {}
@@ -130,6 +130,10 @@ class ToolIndex:
 
     def __len__(self) -> int:
         return len(self._tools)
+
+    @cached_property
+    def _everyday(self) -> Everyday:
+        return Everyday(self._stems)  # with the first search
 
     def replace(self, tools: Iterable[ToolText]) -> None:
         """Hold these tools and no others; only what differs is indexed again."""
@@ -143,7 +147,10 @@ class ToolIndex:
             writer.delete_documents_by_query(Query.term_query(self._schema, "key", key))
             self._profiles.pop(key, None)
         for tool in new:
-            writer.add_document(_document(tool))
+            words = {field: list(words_of(tool.field(field))) for field in FIELDS}
+            writer.add_document(_document(tool, words))
+            if len(self._profiles) < EARLY_PROFILES:
+                self._profiles[tool.key] = _Profile(words, self._stems)
         writer.commit()
         writer.wait_merging_threads()
         self._index.reload()
@@ -269,7 +276,9 @@ class ToolIndex:
     def _profile(self, key: int) -> _Profile:
         profile = self._profiles.get(key)
         if profile is None:
-            profile = self._profiles[key] = _Profile(self._tools[key], self._stems)
+            tool = self._tools[key]
+            words = {field: words_of(tool.field(field)) for field in FIELDS}
+            profile = self._profiles[key] = _Profile(words, self._stems)
         return profile
 
 
@@ -291,12 +300,11 @@ def _blend(weight: float, share: float) -> float:
 
 
 class _Profile:
-    """The stems of a tool, by field; made for what a search finds."""
+    """The stems of a tool, by field."""
 
-    def __init__(self, tool: ToolText, stems: Mapping[str, str]) -> None:
+    def __init__(self, words: Mapping[str, Iterable[str]], stems: Mapping[str, str]) -> None:
         self.fields = {
-            field: frozenset(stems[word] for word in words_of(tool.field(field)))
-            for field in FIELDS
+            field: frozenset(stems[word] for word in of_field) for field, of_field in words.items()
         }
 
     @cached_property
@@ -336,13 +344,13 @@ def _schema() -> tantivy.Schema:
     return builder.build()
 
 
-def _document(tool: ToolText) -> tantivy.Document:
+def _document(tool: ToolText, words: Mapping[str, Iterable[str]]) -> tantivy.Document:
     document = tantivy.Document()
     document.add_unsigned("key", tool.key)
     document.add_text("home", tool.server)
     document.add_text("effect", tool.effect)
-    for field in FIELDS:
-        document.add_text(field, " ".join(_limited(words_of(tool.field(field)))))
+    for field, of_field in words.items():
+        document.add_text(field, " ".join(_limited(of_field)))
     return document
 
 
