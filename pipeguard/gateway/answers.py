@@ -18,6 +18,7 @@ from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import REVISIONS, Declined, Opening
 from pipeguard.gateway.input_calls import InputCalls
 from pipeguard.gateway.leg import Leg, LegListener
+from pipeguard.gateway.leg_subscriptions import LegSubscriptions
 from pipeguard.gateway.legs import Legs, Unavailable
 from pipeguard.gateway.merged import Merged, with_task
 from pipeguard.gateway.router import Router
@@ -89,7 +90,8 @@ class ClientAnswers:
         self._access = access
         self._legs = legs = Legs(self._open)
         self._input_calls = InputCalls(conversation, self._open_for, self._heard)
-        router = Router(conversation, legs, self._input_calls)
+        self._leg_subscriptions = LegSubscriptions()
+        router = Router(conversation, legs, self._input_calls, self._leg_subscriptions)
         self._calls = ToolCalls(hub, router, access)
         self._merged = Merged(legs, router, conversation, access.servers, hub.catalog.public_name)
         self._subscriptions = Subscriptions(conversation, legs, self._servers, self._merged)
@@ -150,8 +152,10 @@ class ClientAnswers:
         """A server's notification as the client may read it; None where it is not for it."""
         params = message.value.get("params")
         body = params if isinstance(params, dict) else {}
+        if leg.is_stateless:
+            body = eras.without_envelope(body)  # the subscription is ours
         if message.method in _UNASKED:
-            return message.value
+            return {**message.value, "params": body} if leg.is_stateless else message.value
         if message.method == "notifications/resources/updated":
             uri = self._merged.uri_shown(leg.server, body.get("uri"))
             return {**message.value, "params": {**body, "uri": uri}}
@@ -163,6 +167,7 @@ class ClientAnswers:
     async def close(self) -> None:
         """Hang up on all servers."""
         self._hub.leave(self._conversation)
+        await self._leg_subscriptions.close()
         await self._subscriptions.close()
         await self._input_calls.close()
         await self._legs.close()
@@ -178,6 +183,8 @@ class ClientAnswers:
             unasked = Opening({}, opening.client_info, opening.revision)
             return await self._open_for(server, unasked, self._subscriptions)
         leg = await self._open_for(server, opening, self._conversation)
+        if leg.is_stateless:
+            self._leg_subscriptions.follow(leg)
         await self._merged.opened(leg)
         return leg
 

@@ -103,22 +103,27 @@ class Listing(NamedTuple):
 
 
 class Catalog:
-    """The tools of all servers. For one thread."""
+    """The tools of all servers. For one thread.
+
+    Attributes:
+        version: another number whenever a tool has changed.
+    """
 
     def __init__(self) -> None:
         self._tools: dict[str, tuple[CatalogTool, ...]] = {}  # by server
+        self.version = 0
         self._public: dict[str, CatalogTool] = {}
+        self._by_key: dict[int, CatalogTool] = {}
         self._unprefixed: set[str] = set()  # servers whose names stay as they are
         self._keys: dict[tuple[str, str], int] = {}
         self._index = ToolIndex()
-        self._by_key: dict[int, CatalogTool] = {}  # of those in the index
-        self._is_indexed = True
+        self._is_published = self._is_indexed = True
 
     def __len__(self) -> int:
-        return len(self._public)
+        return len(self._published())
 
     def __iter__(self) -> Iterator[CatalogTool]:
-        return iter(self._public.values())
+        return iter(self._published().values())
 
     def put(self, listing: Listing, known_as: Callable[[str], Tool]) -> bool:
         """Take over what a server offers now; True where that differs from before.
@@ -151,7 +156,7 @@ class Catalog:
 
     def named(self, public: str) -> CatalogTool | None:
         """The tool of a public name; None where there is none."""
-        return self._public.get(public)
+        return self._published().get(public)
 
     def search(
         self, query: str, limit: int, only: Filter | None = None
@@ -159,9 +164,9 @@ class Catalog:
         """The tools that a query is about, the best first (`ToolIndex.search`)."""
         if not self._is_indexed:
             self._index.replace(map(_indexed, self))
-            self._by_key = {tool.key: tool for tool in self}
             self._is_indexed = True
-        return [(self._by_key[hit.tool.key], hit) for hit in self._index.search(query, limit, only)]
+        found = self._index.search(query, limit, only)
+        return [(self._by_key[hit.tool.key], hit) for hit in found]
 
     def _chosen(self, listing: Listing, known_as: Callable[[str], Tool]) -> Iterator[CatalogTool]:
         seen: set[str] = set()
@@ -186,6 +191,16 @@ class Catalog:
         return name if server in self._unprefixed else public_name(server, name)
 
     def _changed(self) -> None:
+        self.version += 1
+        self._is_published = self._is_indexed = False
+
+    def _published(self) -> dict[str, CatalogTool]:
+        """The tools by their public names; worked out when first needed after a change."""
+        if not self._is_published:
+            self._publish()
+        return self._public
+
+    def _publish(self) -> None:
         """Give each tool its public name: those with a prefix first, which nobody can take.
 
         The order of tools does not depend on which server was first to start: agents' caches of
@@ -198,7 +213,8 @@ class Catalog:
             is_taken = tool.public in self._public
             public = public_name(tool.server, tool.name) if is_taken else tool.public
             self._public[public] = tool._replace(public=public)
-        self._is_indexed = False
+        self._by_key = {tool.key: tool for tool in self._public.values()}
+        self._is_published = True
 
 
 def public_name(server: str, name: str) -> str:

@@ -10,18 +10,14 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pipeguard.clients.catalog import Transport, client
+from pipeguard.clients.catalog import client
 from pipeguard.clients.entries import ServerEntry, read_config
 from pipeguard.clients.machine import ConfigFile, Machine, find
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.servers_file import NAME, parse_servers
+from pipeguard.runtime.transports import AUTO
 
-_TRANSPORTS = {
-    Transport.HTTP: "streamable-http",
-    Transport.SSE: "sse",
-    Transport.WEBSOCKET: "websocket",
-}
 _VARIABLE = re.compile(r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)\}")
 _UNNAMED = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -89,7 +85,7 @@ def _settings_of(entry: ServerEntry, variables: Mapping[str, str]) -> ServerSett
     if not url:
         return None
     headers = {key: filled(value) for key, value in _headers(entry).items()}
-    transport = _TRANSPORTS.get(entry.transport, "auto") if entry.transport else "auto"
+    transport = entry.transport.value if entry.transport else AUTO
     return ServerSettings(name, url=filled(url), headers=headers, transport=transport)
 
 

@@ -17,12 +17,15 @@ from pipeguard.core.protocol.ids import id_of, id_token_of
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.peers import CAPABILITIES
+from pipeguard.core.protocol.subscriptions import LISTEN
 from pipeguard.gateway import eras
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.eras import Declined, Opening
 from pipeguard.gateway.leg import Leg
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.tasks import Tasks
+
+FINISHING_SECONDS = 1.0  # for subscriptions to be answered when the gateway ends
 
 
 class Answers(Protocol):
@@ -70,12 +73,15 @@ class GatewayChannel:
 
     Args:
         answers: makes what answers its requests.
+        token: the name of its token, or empty.
 
     Attributes:
+        token: as it was given.
         opening: what the client said of itself.
     """
 
-    def __init__(self, answers: Callable[[GatewayChannel], Answers]) -> None:
+    def __init__(self, answers: Callable[[GatewayChannel], Answers], token: str = "") -> None:
+        self.token = token
         self.opening = Opening({}, {"name": "unknown", "version": "0"})
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._tasks = Tasks()
@@ -83,7 +89,7 @@ class GatewayChannel:
         self._progress: dict[tuple[Leg, str], JsonValue] = {}  # the client's tokens, by ours
         self._questions: dict[str, _Question] = {}  # of the servers, under ids of ours
         self._count = 0
-        self._closed = False
+        self._is_closing = self._closed = False
         self._answers = answers(self)
 
     # --- as a channel -------------------------------------------------------------------
@@ -100,7 +106,7 @@ class GatewayChannel:
         Raises:
             ChannelClosed: this side was closed.
         """
-        if self._closed:
+        if self._is_closing:
             raise ChannelClosed("closed")
         parsed = parse(frame)  # the Session before us has refused what is no message
         for member in parsed if isinstance(parsed, list) else [parsed]:
@@ -109,8 +115,15 @@ class GatewayChannel:
                 await self._take(message)
 
     async def close(self) -> None:
-        """Hang up on all servers."""
-        if not self._closed:
+        """Hang up on all servers, once subscriptions are answered."""
+        if not self._is_closing:
+            self._is_closing = True
+            self._answers.finish()
+            listening = [
+                task for request, task in self._under_way.values() if request.method == LISTEN
+            ]
+            if listening:
+                await asyncio.wait(listening, timeout=FINISHING_SECONDS)
             self._closed = True
             self._inbox.put_nowait(None)
             await self._tasks.end()

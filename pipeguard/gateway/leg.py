@@ -16,6 +16,7 @@ from pipeguard.core.finding import Direction, MessageKind
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.core.protocol.message import Message, parse
+from pipeguard.core.protocol.subscriptions import LISTEN
 from pipeguard.core.session.lifecycle import NEVER_OVERDUE
 from pipeguard.core.session.session import Session
 from pipeguard.errors import Refusal
@@ -167,6 +168,33 @@ class Leg:
             return answer
         finally:
             del self._waiting[token]
+
+    async def listen(
+        self, notifications: JsonObject, began: Callable[[Number], None] | None = None
+    ) -> JsonObject:
+        """Listen to what a server without handshakes announces, until it ends that.
+
+        Args:
+            notifications: what it shall announce (MCP 2026-07-28, server/utilities).
+            began: called with the id that its announcements name.
+
+        Returns:
+            The answer, with `result` or `error`.
+        """
+        numbers: list[Number] = []
+
+        def begin(number: Number) -> None:
+            numbers.append(number)
+            if began is not None:
+                began(number)
+
+        try:
+            return await self.request(LISTEN, {"notifications": notifications}, begin)
+        except asyncio.CancelledError:
+            if self.is_open:
+                for number in numbers:
+                    await self.notify("notifications/cancelled", {"requestId": number})
+            raise
 
     async def list_tools(self) -> list[JsonValue]:
         """The definitions of all tools, page by page."""

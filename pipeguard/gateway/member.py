@@ -22,15 +22,22 @@ from pipeguard.core.session.guard import Engines
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, StateError
 from pipeguard.gateway.catalog import Catalog, Listing
+from pipeguard.gateway.era_channel import dial_by_era
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.health import watch_health
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import Refused, Unavailable
 from pipeguard.gateway.own_listener import OwnListener, listen_for_tools
+from pipeguard.gateway.served_client import ServedClient
 from pipeguard.gateway.server_log import ServerLog
 from pipeguard.gateway.server_output import ServerOutput
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.stateless_server import StatelessServer, discovered, is_refusal
+from pipeguard.gateway.stateless_server import (
+    StatelessServer,
+    discovered,
+    is_refusal,
+    speaks_newest,
+)
 from pipeguard.gateway.turns import TakingTurns, Turns
 from pipeguard.runtime.connect import RemoteDialler, local_dialler
 from pipeguard.runtime.endpoints import login_of, remote_of, transport_of, url_of
@@ -159,39 +166,28 @@ class GatewayServer:
         await self._hang_up()
         await asyncio.to_thread(self._run.close)
 
-    async def open(self, listener: LegListener, opening: Opening, flows: Flows) -> Leg:
+    async def open(self, listener: LegListener, opening: Opening, client: ServedClient) -> Leg:
         """A client's conversation with it.
 
         Args:
             listener: hears what it says unasked.
             opening: what the client says of itself.
-            flows: what went through any server for this client lately.
+            client: who it is for.
 
         Raises:
             Unavailable: it does not answer.
         """
-        if self.state is State.STARTING:
-            await self._settled.wait()
-        if self._dialler is None or self.state is not State.READY:
-            raise Unavailable(self.why)
-        if opening.is_stateless and self._may_be_stateless():
-            found = await self._stateless.open(listener, opening, flows)
+        dialler = await self._ready()
+        if opening.is_stateless:
+            found = await self._stateless.open(listener, opening, client)
             if found is not None:
                 return found
-        leg = await self._dial(self._dialler, listener, flows)
+        leg = await self._dial(dialler, listener, client)
         if self._leg is not None and self._leg.is_stateless:
             leg.go_without_handshake(opening, self.described)
         else:
             await self._opened(leg, opening)
         return leg
-
-    def _may_be_stateless(self) -> bool:
-        """True where it may speak the revision without handshakes besides one with them.
-
-        One that does not know the newest revision with handshakes is older than that.
-        """
-        is_newest = self.described.get("protocolVersion") == OUR_OPENING.revision
-        return is_newest and (self._leg is None or not self._leg.is_stateless)
 
     async def dial(self) -> AsyncChannel:
         """A channel to it whose frames are not judged yet, for its own endpoint.
@@ -199,11 +195,15 @@ class GatewayServer:
         Raises:
             ChannelClosed: it does not answer.
         """
+        return await dial_by_era(self.name, self._ready, self._stateless.dial)
+
+    async def _ready(self) -> Dialler:
+        """What opens channels to it, once it is there; raises Unavailable."""
         if self.state is State.STARTING:
             await self._settled.wait()
         if self._dialler is None or self.state is not State.READY:
-            raise ChannelClosed(f"the server {self.name} is not available: {self.why}")
-        return await self._dialler.dial()
+            raise Unavailable(self.why)
+        return self._dialler
 
     # --- its life -------------------------------------------------------------------------
 
@@ -257,11 +257,12 @@ class GatewayServer:
         """
         self._dialler = await self._made()
         listener = OwnListener(self.relist, self._tasks, gone.set)
-        leg = self._leg = await self._dial(self._dialler, listener, Flows())
+        leg = self._leg = await self._dial(self._dialler, listener, ServedClient(Flows()))
         try:
             self.described = await self._opened(leg, OUR_OPENING)
+            self._stateless.may_exist = speaks_newest(self.described)
         except Refused:  # it may make no handshakes
-            leg = self._leg = await self._dial(self._dialler, listener, Flows())
+            leg = self._leg = await self._dial(self._dialler, listener, ServedClient(Flows()))
             if not await discovered(leg, OUR_OPENING):
                 raise
             self.described = leg.described
@@ -279,11 +280,13 @@ class GatewayServer:
             await self._dialler.close()
         self._leg = self._dialler = None
 
-    async def _dial(self, dialler: Dialler, listener: LegListener, flows: Flows) -> Leg:
+    async def _dial(self, dialler: Dialler, listener: LegListener, client: ServedClient) -> Leg:
         self._count += 1
         guard = self._run.guard.part(token_bytes(KEY_BYTES))
-        guard.flows = flows
+        guard.flows = client.flows
         session = Session(guard, f"{self._run.name}.{self._count}")
+        if client.token:
+            self._run.name_token(session.run, client.token)
         try:
             channel = await dialler.dial()
         except ChannelClosed as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeguard.core.protocol.message import Message
-from pipeguard.core.protocol.subscriptions import LISTEN
 from pipeguard.gateway.leg import Leg
 from pipeguard.transports.tasks import Tasks
 
@@ -43,4 +42,4 @@ class OwnListener:
 
 async def listen_for_tools(leg: Leg) -> None:
     """Have a server without handshakes say when its tools have changed, while it answers."""
-    await leg.request(LISTEN, {"notifications": {"toolsListChanged": True}})
+    await leg.listen({"toolsListChanged": True})

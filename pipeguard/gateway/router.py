@@ -17,6 +17,7 @@ from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.input_calls import InputCalls, may_ask
 from pipeguard.gateway.leg import Leg
+from pipeguard.gateway.leg_subscriptions import SUBSCRIBE, UNSUBSCRIBE, LegSubscriptions
 from pipeguard.gateway.legs import Legs
 
 MOST_ROUNDS = 8  # of questions in the course of one request
@@ -29,12 +30,20 @@ class Router:
         conversation: the client's.
         legs: to the servers.
         input_calls: those in the course of which a server asks the client.
+        subscriptions: of a client with a handshake at servers without one.
     """
 
-    def __init__(self, conversation: GatewayChannel, legs: Legs, input_calls: InputCalls) -> None:
+    def __init__(
+        self,
+        conversation: GatewayChannel,
+        legs: Legs,
+        input_calls: InputCalls,
+        subscriptions: LegSubscriptions,
+    ) -> None:
         self._conversation = conversation
         self._legs = legs
         self._input_calls = input_calls
+        self._subscriptions = subscriptions
         self._with_headers: set[Leg] = set()  # whose channels know which parameters they repeat
 
     async def send(self, server: str, request: ClientRequest, params: JsonObject) -> JsonObject:
@@ -52,8 +61,11 @@ class Router:
         leg = await self._legs.to(server, request.opening)
         if request.opening.is_stateless and not leg.is_stateless and may_ask(request):
             return await self._input_calls.ask(server, request, params)
+        translates = leg.is_stateless and not request.opening.is_stateless
+        if translates and request.method in (SUBSCRIBE, UNSUBSCRIBE):
+            return self._subscriptions.answer(leg, request.method, params.get("uri"))
         answer = await self._conversation.ask(leg, request, params)
-        if leg.is_stateless and not request.opening.is_stateless:
+        if translates:
             answer = await self._with_answers(leg, request, params, answer)
             return eras.with_handshake(request.method, answer)
         return answer

@@ -16,6 +16,7 @@ from pipeguard.errors import PolicyError
 from pipeguard.gateway.catalog import Override
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.tool_calls import ToolMode
+from pipeguard.runtime.transports import AUTO, transport_names
 
 MOST_SECONDS = 86400.0  # that a server may take for an answer
 
@@ -27,13 +28,10 @@ _SERVER = (
 )
 _TOOLS = ("allow", "block", "overrides")
 _TRANSPORTS: Mapping[str, str] = {
-    "auto": "auto",
-    "streamable-http": "streamable-http",
-    "http": "streamable-http",
-    "sse": "sse",
-    "websocket": "websocket",
+    **{name: name for name in transport_names()},
+    "http": "streamable-http",  # as clients call them
     "ws": "websocket",
-    "stdio": "auto",
+    "stdio": AUTO,
 }
 _TRUST: Mapping[str, str] = {"review": "review", "first-use": "first-use"}
 _BOOLEANS: Mapping[str, bool] = {"true": True, "false": False}

@@ -21,7 +21,8 @@ from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.own_listener import OwnListener, listen_for_tools
-from pipeguard.transports.channel import Dialler
+from pipeguard.gateway.served_client import ServedClient
+from pipeguard.transports.channel import AsyncChannel, Dialler
 from pipeguard.transports.tasks import Tasks
 
 ANSWER_SECONDS = 10.0  # for `server/discover`; some servers never answer what they do not know
@@ -31,7 +32,7 @@ PAUSE_SECONDS = 60.0  # between two attempts where the server could not be asked
 class Dials(Protocol):
     """Opens legs to the server."""
 
-    async def __call__(self, dialler: Dialler, listener: LegListener, flows: Flows) -> Leg:
+    async def __call__(self, dialler: Dialler, listener: LegListener, client: ServedClient) -> Leg:
         """Open a leg over a channel of a dialler; raises Unavailable."""
 
 
@@ -43,6 +44,9 @@ class StatelessServer:
         make: makes what opens channels; raises PipeGuardError.
         dials: opens legs over them.
         relist: called when the server's tools have changed.
+
+    Attributes:
+        may_exist: False where the server need not be asked.
     """
 
     def __init__(
@@ -52,11 +56,12 @@ class StatelessServer:
         dials: Dials,
         relist: Callable[[], None],
     ) -> None:
+        self.may_exist = False
         self._opening = opening
         self._make = make
         self._dials = dials
         self._relist = relist
-        self._asking = asyncio.Lock()
+        self._finding: asyncio.Task[None] | None = None
         self._asked_at: float | None = None  # when it was found not to speak it
         self._is_certain = False
         self._dialler: Dialler | None = None
@@ -64,21 +69,29 @@ class StatelessServer:
         self._described: JsonObject = {}
         self._tasks = Tasks()
 
-    async def open(self, listener: LegListener, opening: Opening, flows: Flows) -> Leg | None:
+    async def open(
+        self, listener: LegListener, opening: Opening, client: ServedClient
+    ) -> Leg | None:
         """A client's conversation with the server; None where it does not speak this revision.
 
         Raises:
             Unavailable: it does not answer.
         """
-        async with self._asking:
-            if self._dialler is None and self._may_ask():
-                await self._find_out()
-            dialler = self._dialler
+        dialler = await self._find_dialler()
         if dialler is None:
             return None
-        leg = await self._dials(dialler, listener, flows)
+        leg = await self._dials(dialler, listener, client)
         leg.go_without_handshake(opening, self._described)
         return leg
+
+    async def dial(self) -> AsyncChannel | None:
+        """A channel to the server; None where it does not speak this revision.
+
+        Raises:
+            ChannelClosed: it does not answer.
+        """
+        dialler = await self._find_dialler()
+        return None if dialler is None else await dialler.dial()
 
     async def close(self) -> None:
         """Hang up, and find out anew when it is needed again."""
@@ -87,8 +100,16 @@ class StatelessServer:
             await self._leg.close()
         if self._dialler is not None:
             await self._dialler.close()
-        self._leg = self._dialler = None
-        self._asked_at, self._is_certain = None, False
+        self._leg = self._dialler = self._finding = None
+        self._asked_at, self._is_certain, self.may_exist = None, False, False
+
+    async def _find_dialler(self) -> Dialler | None:
+        """What opens channels, once it is known whether the server speaks this revision."""
+        if self._dialler is None and self.may_exist and self._may_ask():
+            if self._finding is None or self._finding.done():
+                self._finding = self._tasks.begin(self._find_out())
+            await asyncio.wait({self._finding})
+        return self._dialler
 
     def _may_ask(self) -> bool:
         if self._asked_at is None:
@@ -97,24 +118,33 @@ class StatelessServer:
         return not self._is_certain and waited > PAUSE_SECONDS
 
     async def _find_out(self) -> None:
+        dialler: Dialler | None = None
+        leg: Leg | None = None
         try:
             dialler = await self._make()
-        except PipeGuardError:
-            self._asked_at = asyncio.get_running_loop().time()
-            return
-        leg: Leg | None = None
-        with suppress(Unavailable):
-            leg = await self._dials(dialler, OwnListener(self._relist, self._tasks), Flows())
+            listener = OwnListener(self._relist, self._tasks)
+            leg = await self._dials(dialler, listener, ServedClient(Flows()))
             if await discovered(leg, self._opening):
                 self._dialler, self._leg, self._described = dialler, leg, leg.described
                 if leg.offers("tools", "listChanged"):
                     self._tasks.begin(listen_for_tools(leg))
-                return
             self._is_certain = True
-        self._asked_at = asyncio.get_running_loop().time()
-        if leg is not None:
-            await leg.close()
-        await dialler.close()
+        except (Unavailable, PipeGuardError):
+            pass  # it is asked again later
+        finally:
+            self._asked_at = asyncio.get_running_loop().time()
+            if leg is not None and leg is not self._leg:
+                await leg.close()
+            if dialler is not None and dialler is not self._dialler:
+                await dialler.close()
+
+
+def speaks_newest(described: JsonObject) -> bool:
+    """True where a server's answer to `initialize` is of the newest revision with handshakes.
+
+    One that does not know the newest revision with handshakes knows none without them.
+    """
+    return described.get("protocolVersion") == eras.REVISIONS[0]
 
 
 async def discovered(leg: Leg, opening: Opening) -> bool:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
+from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.ids import id_of, id_token_of
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.core.protocol.message import Message
-from pipeguard.core.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
+from pipeguard.core.protocol.subscriptions import ACKNOWLEDGED, SUBSCRIPTION_META
 from pipeguard.gateway import eras
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
@@ -110,7 +111,8 @@ class Subscriptions:
             Declined: it does not say what it listens to, or too many listen.
         """
         if len(self._open) >= MOST_LISTENING:
-            raise Declined(INVALID_PARAMS, f"there are {MOST_LISTENING} subscriptions already")
+            why = f"PipeGuard: there are {MOST_LISTENING} subscriptions already"
+            raise Declined(codes.OVERLOADED, why)
         subscription = await self._read(request)
         self._open[request.token] = subscription
         following = Tasks()
@@ -200,18 +202,11 @@ class Subscriptions:
             numbers.append(number)
             self._upstream[leg, number] = follower.subscription, follower.is_ready
 
-        params = eras.with_envelope(
-            {"notifications": wanted}, follower.subscription.request.opening
-        )
-        answer: JsonObject = {}
         try:
-            answer = await leg.request(LISTEN, params, began)
+            answer = await leg.listen(wanted, began)
         finally:
             for number in numbers:
                 self._upstream.pop((leg, number), None)
-                if not answer and leg.is_open:
-                    cancelled: JsonObject = {"requestId": number}
-                    self._begin(leg.notify("notifications/cancelled", cancelled))
         return "error" not in answer or not leg.is_open
 
     async def _subscribe(self, leg: Leg, follower: _Follower) -> bool:
@@ -221,7 +216,8 @@ class Subscriptions:
             for uri in follower.uris if leg.offers("resources", "subscribe") else ():
                 await leg.request("resources/subscribe", {"uri": uri})
             follower.is_ready.set()
-            await lost.wait()
+            if leg.is_open:
+                await lost.wait()
         finally:
             for uri in follower.uris if leg.is_open else ():
                 if not self._is_wanted(follower.server, uri):

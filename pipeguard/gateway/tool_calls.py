@@ -100,6 +100,7 @@ class ToolCalls:
         self._router = router
         self._access = access
         self._rest = Rest()
+        self._is_small, self._measured_version = True, -1
         self.most_chars = DEFAULT_RESULT_CHARS
 
     # --- lists ---------------------------------------------------------------------------
@@ -113,8 +114,11 @@ class ToolCalls:
     def _is_direct(self) -> bool:
         if self._hub.mode is not ToolMode.AUTO:
             return self._hub.mode is ToolMode.DIRECT
-        size = sum(len(serialise(tool.definition)) for tool in self._allowed())
-        return size <= AUTO_TOKENS * BYTES_PER_TOKEN
+        if self._catalog.version != self._measured_version:
+            size = sum(len(serialise(tool.definition)) for tool in self._allowed())
+            self._is_small = size <= AUTO_TOKENS * BYTES_PER_TOKEN
+            self._measured_version = self._catalog.version
+        return self._is_small
 
     def _allowed(self) -> list[CatalogTool]:
         return [tool for tool in self._catalog if self._access.may_call(tool)]
@@ -189,7 +193,9 @@ class ToolCalls:
 
     def _unknown(self, name: str) -> JsonObject:
         near = self._catalog.search(name, 3, self._access.finds())
-        return menu.content(menu.unknown_tool(name, (tool for tool, _ in near)), is_error=True)
+        tools, has_search = (tool for tool, _ in near), not self._is_direct()
+        text = menu.unknown_tool(name, tools, has_search=has_search)
+        return menu.content(text, is_error=True)
 
     # --- the menu's own --------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
-"""The server of the conformance tests in one era alone: `one_era.py handshake|stateless [LOG]`.
+"""The server of the conformance tests in one era, or in both: `one_era.py ERA [LOG]`.
 
-Over stdio, in the environment of tests/requirements-servers.txt. Each start adds a line to LOG.
+ERA is `handshake`, `stateless` or `both`; each start adds a line to LOG. It speaks stdio, and runs
+in the environment of tests/requirements-servers.txt.
 """
 
 import asyncio
@@ -10,27 +11,27 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # it is run as a file
-conformance: Any = import_module("tests.conformance.server")
-tools: Any = import_module("tests.conformance.server_tools")
+
+from tests.conformance.messages import Object, text_result
+from tests.conformance.server_tools import WATCHED, Call, tool
+
 runner: Any = import_module("mcp.server.runner")
 lowlevel: Any = import_module("mcp.server.lowlevel.server")
+conformance: Any = import_module("tests.conformance.server")
 
 
-async def announce(call: Any) -> dict[str, Any]:
+@tool()
+async def announce(call: Call) -> Object:
     """Says that a resource and the prompts have changed, as after a handshake."""
-    await call.context.session.send_resource_updated(tools.WATCHED)
+    await call.context.session.send_resource_updated(WATCHED)
     await call.context.session.send_prompt_list_changed()
-    return {"content": [{"type": "text", "text": "told"}]}
+    return text_result("told")
 
 
-async def meta(call: Any) -> dict[str, Any]:
+@tool()
+async def meta(call: Call) -> Object:
     """Answers with the keys of `_meta` that it was sent."""
-    keys = sorted((call.context.meta or {}).keys())
-    return {"content": [{"type": "text", "text": " ".join(keys)}]}
-
-
-for offered in (announce, meta):
-    tools.tool()(offered)
+    return text_result(" ".join(sorted((call.context.meta or {}).keys())))
 
 
 async def serve_stateless(server: Any, source: Any, sink: Any, **options: Any) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.gateway import input_calls
+from pipeguard.gateway import input_calls, member
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.member import State
@@ -19,11 +19,16 @@ from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.tool_calls import ToolMode
 from tests import tools
 from tests.fuzz.rulebook import engines
+from tests.gateway.served import ServedAt, write_servers
+from tests.gateway.test_serving import played
+from tests.listening import Process
+from tests.wrap.wrapped import Object as WireObject
 
 pytestmark = pytest.mark.real
 
 Object = dict[str, object]
 SERVER = Path(__file__).with_name("one_era.py")
+CONFORMANCE = Path(__file__).parent.parent / "conformance" / "server.py"
 PREFIX = "io.modelcontextprotocol/"
 EVERYTHING: Object = {"sampling": {}, "elicitation": {}, "roots": {}}
 SUBSCRIPTION = f"{PREFIX}subscriptionId"
@@ -99,8 +104,10 @@ class Client:
         assert message["method"] == method, message
         return as_object(message["params"])
 
-    def close(self) -> None:
-        self._reading.cancel()
+    async def hang_up(self) -> None:
+        """Hang up, and read what is still said."""
+        await self._channel.close()
+        await self._reading
 
 
 def as_object(value: object) -> Object:
@@ -133,17 +140,17 @@ def server(name: str, era: str, *log: Path) -> ServerSettings:
 def talk(
     scenario: Callable[[Client, Gateway], Awaitable[None]],
     *servers: ServerSettings,
+    mode: ToolMode = ToolMode.DIRECT,
 ) -> None:
     async def run() -> None:
-        gateway = Gateway(engines(), ToolMode.DIRECT)
+        gateway = Gateway(engines(), mode)
         await gateway.apply(servers)
         channel = await gateway.dial()
         client = Client(channel)
         try:
             await scenario(client, gateway)
         finally:
-            client.close()
-            await channel.close()
+            await client.hang_up()
             await gateway.close()
 
     asyncio.run(run())
@@ -288,6 +295,49 @@ def test_calls_that_wait_for_their_clients_end_in_time(monkeypatch: pytest.Monke
     talk(scenario, server("old", "handshake"))
 
 
+def test_each_of_two_calls_at_once_gets_its_own_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(member, "speaks_newest", lambda _: False)
+
+    async def scenario(client: Client, _: Gateway) -> None:
+        meta = envelope(EVERYTHING)
+        arguments, answer, _said = ASKS["test_sampling"]
+        asked = [await client.call("test_sampling", meta, arguments=arguments) for _ in range(2)]
+        for number, result in reversed(list(enumerate(asked))):
+            content = {"type": "text", "text": f"Oslo {number}"}
+            responses = {key: {**answer, "content": content} for key in questions(result)}
+            done = await client.call(
+                "test_sampling",
+                meta,
+                arguments=arguments,
+                requestState=result["requestState"],
+                inputResponses=responses,
+            )
+            assert text(done) == f"LLM response: Oslo {number}"
+
+    with Process(tmp_path / "log", [str(tools.server_python()), CONFORMANCE, "http"]) as process:
+        at = ServerSettings("at", url=process.url, trust="first-use", is_prefixed=False)
+        talk(scenario, at)
+
+
+@pytest.mark.parametrize("declared", [{}, EVERYTHING], ids=["asked-nothing", "asked"])
+@pytest.mark.parametrize("era", ["handshake", "stateless"])
+def test_a_cancelled_call_is_cancelled_at_the_server(era: str, declared: Object) -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        arguments: Object = {"key": "k"}
+        meta = {**envelope(declared), "progressToken": "t"}
+        hanging: Object = {"name": "test_hang", "arguments": arguments, "_meta": meta}
+        number, answer = await client.begin("tools/call", hanging)
+        assert (await client.hears("notifications/progress"))["progressToken"] == "t"
+        await client.send({"method": "notifications/cancelled", "params": {"requestId": number}})
+        learned = await client.call("test_learn_of_cancel", envelope(), arguments=arguments)
+        assert text(learned) == "it was cancelled"
+        assert not answer.done()
+
+    talk(scenario, server("any", era))
+
+
 def test_a_secret_in_an_answer_goes_to_no_server() -> None:
     async def scenario(client: Client, _: Gateway) -> None:
         arguments, *_rest = ASKS["test_elicitation"]
@@ -306,6 +356,25 @@ def test_a_secret_in_an_answer_goes_to_no_server() -> None:
         assert "Z7QX4M2N5P6R3STV" not in json.dumps(done), "the server would repeat it"
 
     talk(scenario, server("old", "handshake"))
+
+
+def test_the_menu_leads_to_tools_that_ask() -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        meta = envelope(EVERYTHING)
+        named = {"name": "test_elicitation", "arguments": ASKS["test_elicitation"][0]}
+        found = await client.call("retrieve_tools", meta, arguments={"query": "ask the user"})
+        assert "test_elicitation" in text(found)
+        asked = await client.call("call_tool_destructive", meta, arguments=named)
+        done = await client.call(
+            "call_tool_destructive",
+            meta,
+            arguments=named,
+            requestState=asked["requestState"],
+            inputResponses={key: {"action": "decline"} for key in questions(asked)},
+        )
+        assert "action=decline" in text(done)
+
+    talk(scenario, server("old", "handshake"), mode=ToolMode.SEARCH)
 
 
 # --- both without a handshake ------------------------------------------------------------------
@@ -330,6 +399,25 @@ def test_a_server_of_both_eras_is_started_again_only_when_it_is_needed(tmp_path:
         assert log.read_text() == "started\n" * 2
 
     talk(scenario, server("both", "both", log))
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+def test_the_official_sdk_calls_servers_of_every_era(tmp_path: Path, mode: str) -> None:
+    command, *words = str(tools.server_python()), str(SERVER)
+    entries: dict[str, WireObject] = {
+        era: {"command": command, "args": [*words, era], "trust": "first-use"}
+        for era in ("handshake", "stateless", "both")
+    }
+    config = write_servers(tmp_path, entries, mode="direct")
+    calls = [[f"{era}__test_simple_text", {}] for era in entries]
+    with ServedAt(tmp_path, "--config", str(config)) as served:
+        plan = {"transport": "http", "url": served.url, "mode": mode, "command": [], "env": {}}
+        results = played({**plan, "calls": calls})["results"]
+        for era in {"legacy": ("handshake", "both"), "auto": entries}[mode]:
+            alone = {**plan, "url": served.at(f"/servers/{era}/mcp")}  # which translates nothing
+            results += played({**alone, "calls": [["test_simple_text", {}]]})["results"]
+    for result in results:
+        assert "This is a simple text response" in text(as_object(result))
 
 
 # --- a client with a handshake, a server without one --------------------------------------------
@@ -411,6 +499,29 @@ def test_what_servers_announce_comes_on_the_subscription(era: str, trigger: tupl
     talk(scenario, server("any", era))
 
 
+def test_a_client_with_a_handshake_hears_what_a_server_without_one_announces() -> None:
+    watched = "test://watched-resource"
+
+    async def announced(client: Client, trigger: str) -> Object:
+        """What is heard: the server is listened to soon after the first request to it."""
+        while client.heard.empty():
+            await client.result("tools/call", name=trigger, arguments={})
+        return client.heard.get_nowait()
+
+    async def scenario(client: Client, _: Gateway) -> None:
+        await client.shake_hands()
+        await client.result("prompts/list")
+        changed = await announced(client, "test_trigger_prompt_change")
+        assert changed["method"] == "notifications/prompts/list_changed"
+        await client.result("resources/subscribe", uri=watched)
+        client.heard = asyncio.Queue()
+        updated = await announced(client, "test_trigger_resource_update")
+        assert updated["params"] == {"uri": watched}
+        await client.result("resources/unsubscribe", uri=watched)
+
+    talk(scenario, server("new", "stateless"))
+
+
 def test_a_subscription_hears_of_servers_that_come_and_ends_with_the_gateway() -> None:
     async def scenario(client: Client, gateway: Gateway) -> None:
         params: Object = {"notifications": {"toolsListChanged": True}, "_meta": envelope()}
@@ -419,7 +530,7 @@ def test_a_subscription_hears_of_servers_that_come_and_ends_with_the_gateway() -
         await gateway.apply([server("any", "handshake")])
         changed = await client.hears("notifications/tools/list_changed")
         assert changed["_meta"] == {SUBSCRIPTION: first}
-        await client._channel.drain()
+        await client.hang_up()
         ended = as_object((await listening)["result"])
         assert ended == {"resultType": "complete", "_meta": {SUBSCRIPTION: first}}
 

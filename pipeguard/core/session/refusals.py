@@ -1,5 +1,6 @@
-"""Refuses a frame, and answers everyone who waits for it. The only module that refuses.
+"""Refuses a frame that could not be judged, and answers everyone who waits for it.
 
+What was judged and is blocked is answered from here too (`Refuser.answer`); `judge` decides that.
 Knows who waits for what. Knows no more of the frame than could be read of it.
 """
 

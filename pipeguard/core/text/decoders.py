@@ -78,7 +78,7 @@ class DecodedParts:
         """About where a range of `data` is in the text that it was decoded from."""
         index = self._index(start)
         part, part_start = self._parts[index], self._ends[index - 1] if index else 0
-        if part.view == "reversed":
+        if part.is_reversed:
             return max(part.start, part.end + part_start - end), part.end + part_start - start
         if part.reader is None:
             return part.start, part.end

@@ -26,6 +26,7 @@ class Decoded(NamedTuple):
         end: where it ends.
         reader: decodes any part of the stretch alone; None if the encoding does not allow that. A
             finding is then about the whole stretch.
+        is_reversed: True if the stretch is read from its end.
     """
 
     data: bytes
@@ -33,6 +34,7 @@ class Decoded(NamedTuple):
     start: int
     end: int
     reader: Callable[[bytes], bytes] | None = None
+    is_reversed: bool = False
 
 
 # Decodes a range of a text (first byte, end), within a budget.

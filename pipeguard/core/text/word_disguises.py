@@ -166,18 +166,28 @@ _LEET_SIGN = f"(?i:{'|'.join(map(_in_leet, _LEETABLE))})"
 _SPELLED_SIGN = r"[^A-Za-z0-9](?:[A-Za-z0-9][ ._*|,/-]){5}"
 
 
-def _whole_range(view: str, *readers: Callable[[bytes], bytes], in_place: bool = True) -> Decoder:
+def _whole_range(
+    view: str, *readers: Callable[[bytes], bytes], is_reversed: bool = False
+) -> Decoder:
     """A decoder that decodes the whole range.
 
     Args:
         view: the encoding, as findings name it.
         readers: each decodes a text in its own way.
-        in_place: True if each decoded byte is at the offset of its source.
+        is_reversed: True if the text is read from its end; otherwise each decoded byte is at the
+            offset of its source.
     """
 
     def decode(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
         return [
-            Decoded(reader(data[start:end]), view, start, end, reader if in_place else None)
+            Decoded(
+                reader(data[start:end]),
+                view,
+                start,
+                end,
+                None if is_reversed else reader,
+                is_reversed,
+            )
             for reader in readers
             if start < end and budget.call()
         ]
@@ -187,7 +197,7 @@ def _whole_range(view: str, *readers: Callable[[bytes], bytes], in_place: bool =
 
 ENCODINGS: dict[str, Encoding] = {
     "rot13": Encoding(_ROT13_SIGN, _whole_range("rot13", rot13)),
-    "reversed": Encoding(_REVERSED_SIGN, _whole_range("reversed", reverse, in_place=False)),
+    "reversed": Encoding(_REVERSED_SIGN, _whole_range("reversed", reverse, is_reversed=True)),
     "leet": Encoding(_LEET_SIGN, _whole_range("leet", unleet, unleet_l)),
     "spelled": Encoding(
         _SPELLED_SIGN, in_windows("spelled", _SPELLED_SIGN, unspell, in_pieces=False)

@@ -17,6 +17,7 @@ from pipeguard.core.protocol.framing import Lost
 from pipeguard.core.protocol.ids import id_of, id_token_of
 from pipeguard.core.protocol.json_values import JsonObject, serialise
 from pipeguard.core.protocol.strict_json import parse_json
+from pipeguard.core.protocol.subscriptions import LISTEN
 from pipeguard.core.session import replies
 from pipeguard.errors import Refusal
 from pipeguard.transports.bounded import UNTAKEN_SECONDS, Outbox
@@ -42,10 +43,17 @@ _INITIALIZED = "notifications/initialized"
 
 
 class _Sent(NamedTuple):
-    """Whose request, or progress token, went to the server."""
+    """Whose request, or progress token, went to the server.
+
+    Attributes:
+        port: of the conversation.
+        token: the id, or the progress token, as the conversation has it.
+        lasts: True for a subscription, on which the server does no work.
+    """
 
     port: _Port
     token: str
+    lasts: bool = False
 
 
 class Multiplexer:
@@ -74,8 +82,8 @@ class Multiplexer:
 
     @property
     def open_requests(self) -> int:
-        """How many requests the server has not answered yet."""
-        return len(self._requests)
+        """How many requests the server has not answered yet, without subscriptions."""
+        return sum(not sent.lasts for sent in self._requests.values())
 
     async def dial(self) -> AsyncChannel:
         """Open a port: a channel that looks like one of the client's own.
@@ -151,7 +159,7 @@ class Multiplexer:
         if token is not None:
             self._count += 1
             own = str(self._count)
-            self._requests[own] = _Sent(port, token)
+            self._requests[own] = _Sent(port, token, value["method"] == LISTEN)
             tokens = progress_tokens_in(value)
             for progress_token in tokens:
                 self._progress[own] = _Sent(port, progress_token)
@@ -160,7 +168,7 @@ class Multiplexer:
             return frame
         cancelled = cancelled_id(value)
         for own, sent in self._requests.items():
-            if sent == (port, cancelled):
+            if sent[:2] == (port, cancelled):
                 return serialise(with_cancelled_id(value, own))
         return None
 

@@ -14,7 +14,7 @@ from pipeguard.transports.http.server.routes import Endpoint
 
 
 class TransportBinding(NamedTuple):
-    """One transport; each module of `transports.http.bindings` has its own.
+    """One transport over HTTP; each module of `transports.http.bindings` has its own.
 
     Attributes:
         help: one line for people.
