@@ -42,7 +42,7 @@ class CommandFolder(click.Group):
 @click.version_option(VERSION, prog_name="pipeguard")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    r"""A firewall for the Model Context Protocol.
+    """A firewall for the Model Context Protocol.
 
     \b
     Put it in front of a server's command in your client's configuration:
@@ -51,6 +51,6 @@ def cli(ctx: click.Context) -> None:
       pipeguard demo
     Find out why something does not work:
       pipeguard doctor
-    """
+    """  # noqa: D301  click reads the mark
     if colour_is_unwanted():
         ctx.color = False  # for every command; else click decides by whether it is a terminal

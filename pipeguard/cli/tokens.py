@@ -25,7 +25,8 @@ _HOURS = {"h": 1, "d": 24, "w": 168}
 def command() -> None:
     """Make and revoke bearer tokens for clients of `pipeguard serve`.
 
-    Once there is one, every client over HTTP needs one. A token says which servers and tools its
+    From the first one on, every client over HTTP needs one, also once all are revoked (`reset` ends
+    that). A token says which servers and tools its
     client may use, and what they may do; what it may not use, it cannot find. The store has the
     hash of a token, and changes take effect at once.
 
@@ -126,6 +127,25 @@ def revoke(name: str) -> None:
     with _store() as store:
         revoke_token(store, name)
     click.echo(f"Revoked {name}.")
+
+
+@command.command("reset")
+def reset() -> None:
+    """End all tokens, and let every client on this machine in without one again.
+
+    A person decides, as for `create`. A gateway that runs follows when it is started again.
+
+    \b
+    Examples:
+      pipeguard tokens reset
+    """  # noqa: D301  click reads the mark
+    from pipeguard.state.tokens import reset_tokens
+
+    if not Person.here().confirms("let clients in without a token"):
+        raise click.exceptions.Exit(1)
+    with _store() as store:
+        reset_tokens(store)
+    click.echo("No token is needed on this machine any more.")
 
 
 @command.command("list")

@@ -13,8 +13,9 @@ from pathlib import Path
 from pipeguard.clients.catalog import client
 from pipeguard.clients.entries import ServerEntry, read_config
 from pipeguard.clients.machine import ConfigFile, Machine, find
+from pipeguard.config.directories import other_writer
 from pipeguard.errors import InputError, PolicyError
-from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.server_settings import ServerSettings, runs_gateway
 from pipeguard.gateway.servers_file import NAME, parse_servers
 from pipeguard.runtime.transports import AUTO
 
@@ -36,7 +37,12 @@ def imported_servers(source: str, variables: Mapping[str, str]) -> list[ServerSe
     if _is_path(source):
         return list(parse_servers(_text(source), source, variables).servers)
     servers: dict[str, ServerSettings] = {}
-    for file in _files(source):
+    files = _files(source)
+    if not files:
+        raise InputError(
+            f"--import {source}: this client has no file with servers on this machine."
+        )
+    for file in files:
         config = read_config(file)
         if config.problem:
             raise PolicyError(f"{file.path}: {config.problem}")
@@ -66,9 +72,13 @@ def _is_path(source: str) -> bool:
 def _settings_of(entry: ServerEntry, variables: Mapping[str, str]) -> ServerSettings | None:
     """An entry as a server of ours; None where it is switched off, or is the gateway itself."""
     words, url = entry.own_words, entry.own_url
-    if entry.off or ("serve" in words[1:3] and "pipeguard" in Path(words[0]).name):
+    if entry.off or runs_gateway(words):
         return None
 
+    if not words and not url:
+        raise PolicyError(
+            f"{entry.file}: line {entry.line}: the server {entry.name} has no `command` and no `url`."
+        )
     known = {**variables, **entry.env}
 
     def filled(text: str) -> str:
@@ -82,11 +92,9 @@ def _settings_of(entry: ServerEntry, variables: Mapping[str, str]) -> ServerSett
     if words:
         command = tuple(filled(word) for word in words)
         return ServerSettings(name, command, env=env, cwd=filled(entry.cwd))
-    if not url:
-        return None
     headers = {key: filled(value) for key, value in _headers(entry).items()}
     transport = entry.transport.value if entry.transport else AUTO
-    return ServerSettings(name, url=filled(url), headers=headers, transport=transport)
+    return ServerSettings(name, url=filled(url or ""), headers=headers, transport=transport)
 
 
 def _headers(entry: ServerEntry) -> dict[str, str]:
@@ -101,6 +109,8 @@ def _headers(entry: ServerEntry) -> dict[str, str]:
 
 def _text(path: str) -> str:
     try:
+        if who := other_writer(Path(path).stat()):
+            raise PolicyError(f"{who} may write to {path}, which says what to start.")
         return Path(path).read_text("utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}.") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeguard.config.options import WrapOptions
@@ -90,3 +90,10 @@ class ServerSettings:
         }
         given = {name: items for name, items in lists.items() if items}
         return WrapOptions(self.command, values, given, ["--secret-arguments"])
+
+
+def runs_gateway(words: Sequence[str]) -> bool:
+    """True for a command that runs `pipeguard serve`, which would start itself over and over."""
+    program = words[0].replace("\\", "/").rpartition("/")[2] if words else ""
+    is_ours = program.startswith("pipeguard") or "pipeguard" in words[1:4]
+    return is_ours and "serve" in words[1:5]

@@ -117,7 +117,9 @@ class _Serving:
         sessions = FrontSessions(guard, self._gateway.definition_of)
         self._front = Front(sessions, Judge(record.verdict), record)
         if self._tokens is not None:
-            digests = self._tokens.digests if self._tokens.valid() else None
+            digests = self._tokens.digests if self._tokens.are_required() else None
+            if digests is not None and not self._tokens.valid():
+                say("no stored token is valid, and one is needed: pipeguard tokens create NAME")
             self._listener = GatewayListener(options.wrap, self._gateway, self._front, digests)
         with ending_on_signals(loop, ended):
             await self._apply(file.servers)

@@ -14,7 +14,7 @@ from pipeguard.config.directories import closing_command, config_folder, other_w
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.gateway.client_servers import imported_files, imported_servers
 from pipeguard.gateway.discovery import discovered_servers, watched_files
-from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.server_settings import ServerSettings, runs_gateway
 from pipeguard.gateway.servers_file import ServersFile, parse_servers
 
 FILE_NAME = "pipeguard.yaml"
@@ -61,7 +61,8 @@ class Sources:
         for name in self.imports:
             for server in imported_servers(name, variables):
                 servers.setdefault(server.name, server)  # what was said of it here goes first
-        return ServersFile(tuple(servers.values()), read.mode)
+        others = (server for server in servers.values() if not runs_gateway(server.command))
+        return ServersFile(tuple(others), read.mode)
 
     def stamp(self) -> Stamp:
         """What changes when one of the files does."""

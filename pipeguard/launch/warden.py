@@ -51,9 +51,12 @@ def run_warden(command: Command, stdio: tuple[int, int, int], life: int, status:
     warden = None
     try:
         os.setsid()
-        _close_all_but((*stdio, life, status))
+        # Made before anything is closed: libuv, which listeners use, opens a pipe in each fork and
+        # closes it in the next one by its number alone, which would now be another's (signal.c).
+        failure = os.pipe()
+        _close_all_but((*stdio, life, status, *failure))
         warden = Warden(life, status, _load_prctl())
-        if warden.start(command, stdio):
+        if warden.start(command, stdio, failure):
             warden.watch()
             warden.end()
     finally:  # after an exception too: better no server than one without a warden
@@ -79,10 +82,18 @@ class Warden:
         self._wake = self._take_signals()
         self._poll.register(self._wake, select.POLLIN)
 
-    def start(self, command: Command, stdio: tuple[int, int, int]) -> bool:
-        """Start the server and report it; False if it cannot be run."""
+    def start(
+        self, command: Command, stdio: tuple[int, int, int], failure: tuple[int, int]
+    ) -> bool:
+        """Start the server and report it; False if it cannot be run.
+
+        Args:
+            command: the server's command.
+            stdio: the server's ends of its three pipes.
+            failure: a pipe for the reason why it cannot be run.
+        """
         self._prctl(PR_SET_CHILD_SUBREAPER, 1)
-        failed, fail = os.pipe()
+        failed, fail = failure
         try:
             server = os.fork()
         except OSError as error:
@@ -93,10 +104,10 @@ class Warden:
         self._server = server
         for descriptor in (*stdio, fail):
             os.close(descriptor)
-        failure = os.read(failed, 64)  # end of file: exec closed it, the program runs
+        reason = os.read(failed, 64)  # end of file: exec closed it, the program runs
         os.close(failed)
-        if failure:
-            _write(self._status, failure)
+        if reason:
+            _write(self._status, reason)
             os.waitpid(server, 0)
             self._server = 0
             return False

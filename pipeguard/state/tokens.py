@@ -20,7 +20,7 @@ PREFIX = "pgt_"  # by which people and secret scanners know one
 TOKEN_BYTES = 32
 EFFECTS = ("read", "write", "destructive")
 MOST_TOKENS = 1000
-MOST_NAME_CHARS = 50
+_ONCE_MADE = ""  # the name of a row that says that there was a token; it lets nobody in
 
 
 class TokenScope(NamedTuple):
@@ -65,7 +65,8 @@ def stored_tokens(store: Store) -> list[StoredToken]:
     """All tokens, by name."""
     rows = store.connection.execute(
         "SELECT name, sha256, servers, tools, effect, per_minute, created, expires"
-        " FROM tokens ORDER BY name"
+        " FROM tokens WHERE name <> ? ORDER BY name",
+        (_ONCE_MADE,),
     )
     return [
         StoredToken(
@@ -102,6 +103,9 @@ def create_token(
         if len(names) >= MOST_TOKENS:
             raise InputError(f"there are {MOST_TOKENS} tokens; revoke one first.")
         store.connection.execute(
+            "INSERT OR IGNORE INTO tokens VALUES (?, x'', '[]', '[]', '', 0, '', '')", (_ONCE_MADE,)
+        )
+        store.connection.execute(
             "INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 name,
@@ -134,7 +138,7 @@ def rotate_token(store: Store, name: str) -> str:
 
 
 def revoke_token(store: Store, name: str) -> None:
-    """End a token at once.
+    """End a token at once. That there was one is remembered: clients still need a token.
 
     Raises:
         InputError: there is no such token.
@@ -142,6 +146,17 @@ def revoke_token(store: Store, name: str) -> None:
     with store.transaction():
         _check_known(store, name)
         store.connection.execute("DELETE FROM tokens WHERE name = ?", (name,))
+
+
+def reset_tokens(store: Store) -> None:
+    """End all tokens, and let clients on this machine in without one again."""
+    with store.transaction():
+        store.connection.execute("DELETE FROM tokens")
+
+
+def are_required(store: Store) -> bool:
+    """True from the first token on, also once the last one has ended or was revoked."""
+    return store.connection.execute("SELECT 1 FROM tokens LIMIT 1").fetchone() is not None
 
 
 def _check_known(store: Store, name: str) -> None:
@@ -185,6 +200,10 @@ class TokenReader:
     def digests(self) -> Mapping[str, bytes]:
         """The SHA-256 of each valid token, by name."""
         return {name: token.digest for name, token in self.valid().items()}
+
+    def are_required(self) -> bool:
+        """True where clients need a token."""
+        return are_required(self._store)
 
     def close(self) -> None:
         """Close the store."""

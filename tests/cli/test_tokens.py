@@ -77,10 +77,16 @@ def test_wrong_input_is_told_and_makes_nothing(arguments: tuple[str, ...], told:
     assert not store_path().exists()
 
 
+def test_a_person_ends_the_need_for_tokens() -> None:
+    run("create", "ci")
+    assert "No token is needed" in run("reset").stdout
+    assert json.loads(run("list", "--json").stdout) == []
+
+
 def test_an_agent_makes_none_and_may_end_one(monkeypatch: pytest.MonkeyPatch) -> None:
     run("create", "ci")
     be_nobody(monkeypatch)
-    for verb in ("create", "rotate"):
+    for words in (("create", "b"), ("rotate", "ci"), ("reset",)):
         with pytest.raises(PipeGuardError, match="there is no terminal"):
-            run(verb, "ci")
+            run(*words)
     assert run("revoke", "ci").exit_code == 0

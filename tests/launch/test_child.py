@@ -128,6 +128,27 @@ def test_a_missing_file_is_127(tmp_path: Path) -> None:
     assert "no such file" in str(error)
 
 
+def test_a_missing_file_is_told_on_a_fast_event_loop_as_well() -> None:
+    """libuv closes descriptors in each fork, by their numbers alone."""
+    script = """if True:
+        import asyncio, uvloop
+        from pipeguard.errors import LaunchError
+        from pipeguard.launch.child import Command, start
+
+        async def main():
+            child = start(Command(("/no/such/server",), {}, None))
+            try:
+                child.wait_started()
+            except LaunchError as error:
+                print(error.exit_code, "no such file" in str(error))
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert done.stdout.split() == [b"127", b"True"]
+
+
 def test_a_file_without_the_right_to_run_is_126_and_says_chmod(tmp_path: Path) -> None:
     script = tmp_path / "server"
     script.write_text("#!/bin/sh\n")

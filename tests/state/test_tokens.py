@@ -13,7 +13,9 @@ from pipeguard.state.tokens import (
     PREFIX,
     TokenReader,
     TokenScope,
+    are_required,
     create_token,
+    reset_tokens,
     revoke_token,
     rotate_token,
     stored_tokens,
@@ -52,6 +54,17 @@ def test_a_name_is_for_one_token_which_can_be_exchanged_and_ended(path: Path) ->
         for change in (rotate_token, revoke_token):
             with pytest.raises(InputError, match="There are: none"):
                 change(store, "ci")
+
+
+def test_tokens_are_needed_from_the_first_one_on_until_a_person_ends_that(path: Path) -> None:
+    with Store.open(path) as store:
+        assert not are_required(store)
+        create_token(store, "ci", SCOPE)
+        revoke_token(store, "ci")
+        assert are_required(store)
+        assert stored_tokens(store) == []
+        reset_tokens(store)
+        assert not are_required(store)
 
 
 def test_a_reader_sees_at_once_what_another_process_does(path: Path) -> None:
