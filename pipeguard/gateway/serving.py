@@ -117,7 +117,7 @@ class _Serving:
         sessions = FrontSessions(guard, self._gateway.definition_of)
         self._front = Front(sessions, Judge(record.verdict), record)
         if self._tokens is not None:
-            digests = self._tokens.digests if self._tokens.valid() else None
+            digests = self._tokens.digests if self._tokens.has_any() else None
             self._listener = GatewayListener(options.wrap, self._gateway, self._front, digests)
         with ending_on_signals(loop, ended):
             await self._apply(file.servers)

@@ -182,6 +182,11 @@ class TokenReader:
         now = utc_text(datetime.now(UTC), "seconds")
         return {name: token for name, token in self._tokens.items() if not token.is_expired(now)}
 
+    def has_any(self) -> bool:
+        """True where there is a token, also one that has ended, or where that cannot be known."""
+        self.valid()
+        return bool(self._tokens) or self._version < 0
+
     def digests(self) -> Mapping[str, bytes]:
         """The SHA-256 of each valid token, by name."""
         return {name: token.digest for name, token in self.valid().items()}
