@@ -15,8 +15,8 @@ from pipeguard.clients.catalog import Client, clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.machine import Machine, is_present
 from pipeguard.clients.private import own_copy
-from pipeguard.clients.setting import SHARED_FILE, ChangePlan, JudgedServer
-from pipeguard.clients.showing import command_line, diff
+from pipeguard.clients.setting import OWN_GUARD, SHARED_FILE, ChangePlan, JudgedServer
+from pipeguard.clients.showing import command_line, diff, exchange_diff
 from pipeguard.clients.snippets import Snippet
 from pipeguard.clients.undoing import UndoMethod, UndoPlan
 from pipeguard.core.unicode.display import printable_json, shown, visible
@@ -29,6 +29,7 @@ _COLOURS = {
     GuardState.LEFT: "bright_black",
 }
 _WORDS = {GuardState.CANNOT: "cannot be", GuardState.STALE: "stale guard"}
+_TO_MOVE = "to move"
 _COMMAND_CHARS = 60
 _STATE_CHARS = 11
 TAB_CHARS = 4  # columns to which a tab expands at most
@@ -49,7 +50,7 @@ def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
         longest = max((len(judged.server.name) for judged in plan.servers), default=0)
         width = min(max(longest, _NAME_CHARS[0]), _NAME_CHARS[1])
         for judged in plan.servers:
-            click.echo(_line(judged, width))
+            click.echo(_line(judged, width, moves=plan.move is not None and judged.is_to_do))
         click.echo()
     click.echo(_count(plans))
 
@@ -79,8 +80,18 @@ def diffs(plans: Iterable[ChangePlan]) -> None:
     """What would change, with secrets hidden."""
     for plan in plans:
         if plan.content is not None:
-            paths = [change.path for _, change in plan.changes]
-            _show_diff(diff(plan.config, plan.content, paths))
+            _show_diff(_diff(plan))
+        if plan.move is not None:
+            names = ", ".join(name for name, _ in plan.changes)
+            click.echo(f"To {visible(str(plan.move.file))}: {visible(names)}")
+
+
+def _diff(plan: ChangePlan) -> list[str]:
+    if plan.content is None:
+        return []
+    if plan.move is not None:
+        return exchange_diff(plan.config, plan.content)
+    return diff(plan.config, plan.content, [change.path for _, change in plan.changes])
 
 
 def undo_diffs(plans: Iterable[UndoPlan]) -> None:
@@ -88,14 +99,22 @@ def undo_diffs(plans: Iterable[UndoPlan]) -> None:
     for plan in plans:
         if plan.content is not None:
             paths = [server.path for server in plan.config.servers if server.guard is not None]
-            _show_diff(diff(plan.config, plan.content, paths))
+            if paths:
+                _show_diff(diff(plan.config, plan.content, paths))
+            if any(record.move is not None for record in plan.used):
+                _show_diff(exchange_diff(plan.config, plan.content))
 
 
 def outcome(done: Sequence[ChangePlan], failed: Mapping[Path, str], machine: Machine) -> None:
     """What was done, what was not, and what the user must do now."""
     for plan in done:
         names = ", ".join(name for name, _ in plan.changes)
-        click.echo(f"Guarded {visible(names)}  in {_short(plan.config.path, machine)}")
+        where = _short(plan.config.path, machine)
+        if plan.move is None:
+            click.echo(f"Guarded {visible(names)}  in {where}")
+        else:
+            to = _short(plan.move.file, machine)
+            click.echo(f"Moved {visible(names)}  from {where} to {to}")
     for path, why in failed.items():
         click.echo(
             click.style(f"Not changed: {_short(path, machine)}: {visible(why)}", fg="red"), err=True
@@ -106,17 +125,34 @@ def outcome(done: Sequence[ChangePlan], failed: Mapping[Path, str], machine: Mac
             click.echo(f"  {client.name}: {client.after}")
         if client.list_command:
             click.echo(f"  {client.name} shows its servers with: {client.list_command}")
+    if any(plan.move is not None for plan in done):
+        _after_move()
     if done:
         click.echo("Undo it:  pipeguard setup --undo")
 
 
-def what_next(chosen: Sequence[Client], scope: str, launcher: str, *, open_count: int) -> None:
-    """The command that guards what was only shown, with the launcher if one must be named."""
-    if open_count:
+def _after_move() -> None:
+    click.echo("Next:")
+    for command, what in (
+        ("pipeguard serve --check", "which servers there are now"),
+        ("pipeguard tools list", "what they offer, and what waits for you"),
+        ("pipeguard approve SERVER --all", "let agents find a server's tools"),
+    ):
+        click.echo(f"  {command:<32}{what}")
+    click.echo("  and restart the clients.")
+
+
+def what_next(
+    chosen: Sequence[Client], scope: str, launcher: str, plans: Sequence[ChangePlan]
+) -> None:
+    """The command that carries out what was only shown, with the launcher if one must be named."""
+    if any(plan.open_count for plan in plans):
         who = " ".join(client.id for client in chosen) or "--all"
         where = f" --scope {scope}" if scope else ""
         which = f" --launcher {shlex.quote(launcher)}" if launcher else ""
-        click.echo(f"Guard them:  pipeguard setup {who}{where} --yes{which}")
+        is_move = any(plan.move is not None for plan in plans)
+        what, how = ("Move", " --gateway") if is_move else ("Guard", "")
+        click.echo(f"{what} them:  pipeguard setup {who}{where}{how} --yes{which}")
 
 
 def other_scopes(plans: Iterable[ChangePlan]) -> None:
@@ -181,11 +217,7 @@ def as_json(
             "problem": failed.get(plan.config.path, plan.problem),
             "changed": plan in done,
             "servers": [_fields(judged, changed=plan in done) for judged in plan.servers],
-            **(
-                {"diff": diff(plan.config, plan.content, [c.path for _, c in plan.changes])}
-                if dry_run and plan.content is not None
-                else {}
-            ),
+            **({"diff": _diff(plan)} if dry_run and plan.content is not None else {}),
         }
         for plan in plans
     ]
@@ -222,6 +254,10 @@ def undo_outcome(
             click.echo(click.style(why, fg="red"), err=True)
         elif done:
             click.echo(f"Restored {_short(path, machine)}")
+    others = set(failed) - {plan.config.path for plan in plans}
+    for path in others:
+        why = f"Not changed: {_short(path, machine)}: {visible(failed[path])}"
+        click.echo(click.style(why, fg="red"), err=True)
 
 
 def undo_as_json(plans: Iterable[UndoPlan], failed: Mapping[Path, str], code: int) -> None:
@@ -237,6 +273,8 @@ def undo_as_json(plans: Iterable[UndoPlan], failed: Mapping[Path, str], code: in
         }
         for plan in plans
     ]
+    others = set(failed) - {plan.config.path for plan in plans}
+    files += [{"path": str(path), "problem": failed[path], "servers": []} for path in others]
     click.echo(printable_json({"files": files, "exit_code": code}))
 
 
@@ -260,9 +298,9 @@ def _head(config: Config, machine: Machine) -> str:
     return f"{title}  {_short(config.path, machine)}  ({', '.join(scopes)})"
 
 
-def _line(judged: JudgedServer, width: int) -> str:
+def _line(judged: JudgedServer, width: int, *, moves: bool) -> str:
     state = judged.judgement.state
-    word = f"{_WORDS.get(state, state.value):<{_STATE_CHARS}}"
+    word = f"{_TO_MOVE if moves else _WORDS.get(state, state.value):<{_STATE_CHARS}}"
     name = f"{shown(judged.server.name, _NAME_CHARS[1]):<{width}}"
     command = shown(command_line(judged.server), _COMMAND_CHARS)
     line = f"  {name}  {click.style(word, fg=_COLOURS[state])}  {command}".rstrip()
@@ -281,10 +319,14 @@ def _indent(text: str, indent_chars: int) -> str:
 
 
 def _count(plans: Iterable[ChangePlan]) -> str:
-    states = [judged.judgement.state for plan in plans for judged in plan.servers]
-    counted = {state: states.count(state) for state in GuardState}
-    parts = [f"{count} {state.value}" for state, count in counted.items() if count]
-    servers = "1 server" if len(states) == 1 else f"{len(states)} servers"
+    words = [
+        _TO_MOVE if plan.move is not None and judged.is_to_do else judged.judgement.state.value
+        for plan in plans
+        for judged in plan.servers
+    ]
+    counted = {word: words.count(word) for word in (_TO_MOVE, *(s.value for s in GuardState))}
+    parts = [f"{count} {word}" for word, count in counted.items() if count]
+    servers = "1 server" if len(words) == 1 else f"{len(words)} servers"
     return f"{servers}: {', '.join(parts)}." if parts else "No servers."
 
 
@@ -314,7 +356,8 @@ def _file_fields(config: Config) -> dict[str, object]:
 def _fields(judged: JudgedServer, *, changed: bool) -> dict[str, object]:
     server = judged.server
     judgement = judged.judgement
-    state = GuardState.GUARDED if changed and judged.is_to_do else judgement.state
+    is_guarded = judgement.code == OWN_GUARD or (changed and judged.is_to_do)
+    state = GuardState.GUARDED if is_guarded else judgement.state
     return {
         "name": server.name,
         "client": server.client,

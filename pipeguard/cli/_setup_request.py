@@ -29,6 +29,7 @@ class SetupRequest:
         self.scope = str(options["scope"] or "")
         self.project = str(options["project"] or "")
         self.file = str(options["file"] or "")
+        self.gateway = bool(options["gateway"])
         self.undo = bool(options["undo"])
         self.check = bool(options["check"])
         self.dry_run = bool(options["dry_run"])
@@ -49,6 +50,8 @@ class SetupRequest:
             raise click.UsageError("--file needs the CLIENT whose file it is.")
         if self.check and (self.undo or self.yes):
             raise click.UsageError("--check changes nothing: leave out --undo and --yes.")
+        if self.gateway and (self.shared or self.snippet):
+            raise click.UsageError("--gateway moves your own servers: no --shared, no --snippet.")
         if self.snippet and not self.clients:
             raise click.UsageError("--snippet needs the CLIENT to add the server to.")
         if self.yes and not (self.clients or self.take_all):

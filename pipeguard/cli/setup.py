@@ -61,7 +61,12 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
     type=click.Path(exists=True),
     help="This file of CLIENT, wherever it is.",
 )
-@click.option("--undo", is_flag=True, help="Remove the guard.")
+@click.option(
+    "--gateway",
+    is_flag=True,
+    help="Move the servers behind `pipeguard serve`, one entry in each client's file.",
+)
+@click.option("--undo", is_flag=True, help="Remove the guard, or move servers back.")
 @click.option("--check", is_flag=True, help="Change nothing; the exit code gives the state.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, with secrets hidden.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -99,6 +104,9 @@ def command(clients: tuple[str, ...], **options: object) -> None:
     name such as claude-code, claude-desktop, cursor, vscode, windsurf, zed, codex or gemini-cli. In
     a file, only the entries of servers change, and no other byte; --undo restores what was there.
 
+    With --gateway the servers move to pipeguard.yaml, in the folder of your policy. Each client
+    gets one entry, which runs `pipeguard serve`, and agents find all tools by search.
+
     \b
     Examples:
       pipeguard setup
@@ -106,12 +114,14 @@ def command(clients: tuple[str, ...], **options: object) -> None:
       pipeguard setup --all --yes
       pipeguard setup claude-code --server github --scope all
       pipeguard setup --check --scope project
+      pipeguard setup cursor --gateway --dry-run
+      pipeguard setup --all --gateway --yes
       pipeguard setup --undo --all --yes
       pipeguard setup cursor --snippet "npx -y @modelcontextprotocol/server-memory"
 
     \b
     Exit codes:
-      0  done: what you chose is guarded; with --undo, no longer guarded
+      0  done: what you chose is guarded, or behind the gateway; with --undo, no longer
       1  a server that could be guarded is not: you declined, or --check, or --dry-run
       2  wrong usage, an invalid policy, or this program has no lasting path
       3  the scan engine is missing: no guarded server would start; nothing was changed
@@ -132,13 +142,11 @@ def command(clients: tuple[str, ...], **options: object) -> None:
 
 def _set_up(request: SetupRequest) -> int:
     from pipeguard.cli import _setup_report as report
-    from pipeguard.clients import setting
 
     machine = request.machine()
     configs = request.configs(machine)
     words, no_launcher = _launcher(request, machine)
-    options = request.guard_options()
-    plans = [setting.plan(config, machine, words, options) for config in configs]
+    plans = _plans(request, machine, configs, words)
     _refuse_unknown_names(request, plans)
     if not request.as_json:
         _show_plans(request, machine, configs, plans, words)
@@ -155,14 +163,31 @@ def _set_up(request: SetupRequest) -> int:
         return code
     if done or failed:
         report.outcome(done, failed, machine)
-    if not request.check:
+    if not request.check and not request.gateway:
         report.own_copies(plans, words)
         if not request.names:
             report.other_scopes(plans)
     if to_do and not done and not failed:
         path = request.launcher or (no_launcher.path if no_launcher else "")
-        report.what_next(request.clients, request.scope, path, open_count=_open_count(to_do))
+        report.what_next(request.clients, request.scope, path, to_do)
     return code
+
+
+def _plans(
+    request: SetupRequest, machine: Machine, configs: list[Config], launcher: tuple[str, ...]
+) -> list[ChangePlan]:
+    from pipeguard.clients import setting
+
+    options = request.guard_options()
+    if not request.gateway:
+        return [setting.plan(config, machine, launcher, options) for config in configs]
+    from pipeguard.gateway.client_move import gateway_file, plan_move
+
+    gateway = gateway_file()
+    plans = [plan_move(config, machine, launcher, options, gateway) for config in configs]
+    if any(plan.content is not None for plan in plans):
+        gateway.text()  # raises if servers cannot be added to it
+    return plans
 
 
 def _show_plans(
@@ -196,11 +221,20 @@ def _carry_out(
     failed: dict[Path, str] = {}
     for plan in plans:
         try:
-            setting.carry_out(plan, machine)
+            if plan.move is None:
+                setting.carry_out(plan, machine)
+            else:
+                _move(plan, machine)
             done.append(plan)
         except FileError as error:
             failed[plan.config.path] = str(error)
     return done, failed
+
+
+def _move(plan: ChangePlan, machine: Machine) -> None:
+    from pipeguard.gateway.client_move import carry_out_move, gateway_file
+
+    carry_out_move(plan, machine, gateway_file())
 
 
 def _code(plans: list[ChangePlan], done: list[ChangePlan], failed: dict[Path, str]) -> int:
@@ -220,19 +254,16 @@ def _code(plans: list[ChangePlan], done: list[ChangePlan], failed: dict[Path, st
     return DONE if is_any_guarded else NOTHING
 
 
-def _open_count(plans: Iterable[ChangePlan]) -> int:
-    return sum(judged.is_to_do for plan in plans for judged in plan.servers)
-
-
 def _may_change(request: SetupRequest, plans: list[ChangePlan]) -> bool:
     if request.yes:
         return True
     if not sys.stdin.isatty():
         return False
-    count = _open_count(plans)
+    count = sum(plan.open_count for plan in plans)
     servers = "1 server" if count == 1 else f"{count} servers"
     files = "1 file" if len(plans) == 1 else f"{len(plans)} files"
-    return click.confirm(f"\nGuard {servers} in {files}?")
+    what = f"Move {servers} of" if request.gateway else f"Guard {servers} in"
+    return click.confirm(f"\n{what} {files}{' behind the gateway' * request.gateway}?")
 
 
 def _launcher(
@@ -285,6 +316,7 @@ def _undo(request: SetupRequest) -> int:
         may = sys.stdin.isatty() and click.confirm("\nRemove the guard?")
     if may:
         failed |= _carry_out_undo(to_do, machine)
+        failed |= _release(plan for plan in to_do if plan.config.path not in failed)
     code = _undo_code(plans, failed, may=may)
     if request.as_json:
         report.undo_as_json(plans, failed, code)
@@ -304,6 +336,16 @@ def _carry_out_undo(plans: Iterable[UndoPlan], machine: Machine) -> dict[Path, s
         except FileError as error:
             failed[plan.config.path] = str(error)
     return failed
+
+
+def _release(plans: Iterable[UndoPlan]) -> dict[Path, str]:
+    """Remove servers that moved back from the gateway's file; return why where that fails."""
+    records = [record for plan in plans for record in plan.used if record.move is not None]
+    if not records:
+        return {}
+    from pipeguard.gateway.client_move import release
+
+    return release(records)
 
 
 def _undo_code(plans: Iterable[UndoPlan], failed: dict[Path, str], *, may: bool) -> int:

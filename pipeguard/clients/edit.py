@@ -221,21 +221,21 @@ def _prove_data(
         for step in steps[:-1]:
             container = container[step]  # type: ignore[index]  # the path was just read from it
         container[steps[-1]] = dict(new.fields)  # type: ignore[index]  # the same
-    expected = _plain(data)
+    expected = plain(data)
     try:
         readings = (syntax.read(result).data(), syntax.independent_data(result))
     except UnreadableError as error:
         raise UneditableError(f"the change would break it: {error}") from None
-    if any(_plain(reading) != expected for reading in readings):
+    if any(plain(reading) != expected for reading in readings):
         raise UneditableError("the change would touch something else.")
 
 
-def _plain(value: Value) -> Value:
+def plain(value: Value) -> Value:
     """A value of dicts, lists and scalars alone, fit to be compared."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 

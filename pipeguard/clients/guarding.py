@@ -50,8 +50,7 @@ class GuardedCommand:
     @property
     def is_stale(self) -> bool:
         """True where the launcher is a path that does not exist any more."""
-        program = Path(self.launcher[0])
-        return program.is_absolute() and not program.exists()
+        return is_stale(self.launcher)
 
 
 def guarded(words: Sequence[str]) -> GuardedCommand | None:
@@ -81,6 +80,19 @@ def guarded(words: Sequence[str]) -> GuardedCommand | None:
         values.get("--name", [None])[-1],
         values.get("--cwd", [None])[-1],
     )
+
+
+def gateway_launcher(words: Sequence[str]) -> tuple[str, ...]:
+    """The words that start PipeGuard in a command that runs `pipeguard serve`; none in others."""
+    count = _launcher_length(words)
+    is_gateway = bool(count) and list(words[count : count + 1]) == ["serve"]
+    return tuple(words[:count]) if is_gateway else ()
+
+
+def is_stale(launcher: Sequence[str]) -> bool:
+    """Whether a launcher is a path that does not exist any more."""
+    program = Path(launcher[0])
+    return program.is_absolute() and not program.exists()
 
 
 def words_of(guard: GuardedCommand, variables: Sequence[str] = ()) -> list[str]:

@@ -11,10 +11,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pipeguard.clients.edit import EntryChange
 from pipeguard.clients.entries import Keys
@@ -42,6 +43,38 @@ class ChangedEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class MovedServer:
+    """One server that is behind the gateway.
+
+    Attributes:
+        entry: its name in the client.
+        name: its name in the gateway's file.
+        text: what setup wrote there for it; empty where the file had it before.
+    """
+
+    entry: str
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayMove:
+    """What a change moved behind the gateway.
+
+    Attributes:
+        entry: the path of the gateway's own entry; None where the client had one before.
+        file: the gateway's file of servers.
+        frame: what setup wrote there around its servers; empty where the file had servers before.
+        servers: the servers.
+    """
+
+    entry: Keys | None
+    file: Path
+    frame: str = ""
+    servers: tuple[MovedServer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One change of one file.
 
@@ -51,7 +84,8 @@ class Record:
         file: the file's path in the client.
         before_sha256: the hash of the file before.
         after_sha256: the hash of the file after.
-        entries: the changed entries.
+        entries: the changed entries; those that moved behind the gateway have no text after.
+        move: what moved behind the gateway; None where nothing did.
     """
 
     folder: Path
@@ -60,6 +94,7 @@ class Record:
     before_sha256: str
     after_sha256: str
     entries: tuple[ChangedEntry, ...]
+    move: GatewayMove | None = None
 
     def backup(self) -> bytes:
         """The whole file as it was.
@@ -81,13 +116,25 @@ class Record:
 
 
 def remember(
-    client: str, file: Path, before: bytes, after: bytes, entries: Sequence[ChangedEntry]
+    client: str,
+    file: Path,
+    contents: tuple[bytes, bytes],
+    entries: Sequence[ChangedEntry],
+    move: GatewayMove | None = None,
 ) -> Record:
     """Record a file before it is changed.
+
+    Args:
+        client: the id of the client whose file it is.
+        file: its path.
+        contents: the file before and after.
+        entries: the entries that change.
+        move: what moves behind the gateway.
 
     Raises:
         StateError: that failed, so nothing may be changed.
     """
+    before, after = contents
     digest = hashlib.sha256(os.fsencode(file)).hexdigest()[:8]
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
     try:
@@ -99,6 +146,7 @@ def remember(
             hashlib.sha256(before).hexdigest(),
             hashlib.sha256(after).hexdigest(),
             tuple(entries),
+            move,
         )
         _write(folder / _BACKUP, before)
         _write(folder / _RECORD, json.dumps(_fields(record), indent=1).encode())
@@ -158,7 +206,25 @@ def _fields(record: Record) -> dict[str, object]:
             }
             for entry in record.entries
         ],
+        **({"gateway": _move_fields(record.move)} if record.move else {}),
     }
+
+
+def _move_fields(move: GatewayMove) -> dict[str, object]:
+    return {
+        "entry": move.entry,
+        "file": str(move.file),
+        "frame": move.frame,
+        "servers": [[server.entry, server.name, server.text] for server in move.servers],
+    }
+
+
+def _move(data: Mapping[str, Any] | None) -> GatewayMove | None:
+    if data is None:
+        return None
+    entry = None if data["entry"] is None else tuple(data["entry"])
+    servers = tuple(MovedServer(*map(str, parts)) for parts in data["servers"])
+    return GatewayMove(entry, Path(data["file"]), str(data["frame"]), servers)
 
 
 def _read(folder: Path) -> Record | None:
@@ -171,6 +237,7 @@ def _read(folder: Path) -> Record | None:
             data["before_sha256"],
             data["after_sha256"],
             tuple(_entries(data["entries"])),
+            _move(data.get("gateway")),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

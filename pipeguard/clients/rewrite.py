@@ -13,7 +13,13 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pipeguard.clients.catalog import ConfigScope, Shape, Transport
 from pipeguard.clients.entries import GuardState, ServerEntry
-from pipeguard.clients.guarding import HEADER_PREFIX, GuardedCommand, words_of
+from pipeguard.clients.guarding import (
+    HEADER_PREFIX,
+    GuardedCommand,
+    gateway_launcher,
+    is_stale,
+    words_of,
+)
 from pipeguard.clients.masking import is_secret
 from pipeguard.clients.tree import Value
 
@@ -143,8 +149,10 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgemen
     """All judgements that apply to an entry, the decisive one first; none where it is open."""
     if server.guard is not None:
         stale = f"its launcher does not exist any more: {server.guard.launcher[0]}"
-        is_stale = server.guard.is_stale
-        yield Judgement(GuardState.STALE, "stale-launcher", stale) if is_stale else _GUARDED
+        is_gone = server.guard.is_stale
+        yield Judgement(GuardState.STALE, "stale-launcher", stale) if is_gone else _GUARDED
+    if launcher := gateway_launcher(server.words):
+        yield _gateway(launcher)
     yield from _not_the_users(server)
     if server.odd:
         yield Judgement(GuardState.CANNOT, "odd", server.odd)
@@ -159,6 +167,14 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgemen
         yield Judgement(GuardState.CANNOT, "odd", "its command is not a text")
     else:
         yield Judgement(GuardState.LEFT, "no-server", "it names neither a command nor an address")
+
+
+def _gateway(launcher: Sequence[str]) -> Judgement:
+    """The judgement of an entry that runs `pipeguard serve`, which guards what is behind it."""
+    if not is_stale(launcher):
+        return _GUARDED
+    why = f"its launcher does not exist any more: {launcher[0]}; mend it with --gateway"
+    return Judgement(GuardState.CANNOT, "stale-launcher", why)
 
 
 def _not_the_users(server: ServerEntry) -> Iterator[Judgement]:

@@ -22,6 +22,7 @@ from pipeguard.clients.sharing import is_shared
 from pipeguard.clients.tree import UneditableError
 
 _TO_DO = (GuardState.OPEN, GuardState.STALE)
+OWN_GUARD = "own-guard"  # the code of a guarded server that could move behind the gateway
 SHARED_FILE = "shared-file"  # the code of a server in a file that git tracks
 
 
@@ -55,6 +56,7 @@ class ChangePlan:
         content: its new content; None where nothing is to be done.
         changes: the entries that would change, as text, with their names.
         problem: why nothing in it may be changed.
+        move: what would move behind the gateway; None where each server gets a guard of its own.
     """
 
     config: Config
@@ -62,6 +64,12 @@ class ChangePlan:
     content: bytes | None = None
     changes: tuple[tuple[str, EntryChange], ...] = ()
     problem: str = ""
+    move: history.GatewayMove | None = None
+
+    @property
+    def open_count(self) -> int:
+        """How many servers it would guard or move."""
+        return sum(server.is_to_do for server in self.servers)
 
 
 def plan(
@@ -75,12 +83,7 @@ def plan(
         launcher: the words that start PipeGuard.
         options: which servers, and what is allowed.
     """
-    problem = config.problem or _forbidden(config, machine)
-    if not problem and config.servers:
-        try:
-            files.target(config.path, machine)
-        except files.FileError as error:
-            problem = str(error)
+    problem = refusal(config, machine)
     options = replace(options, off=options.off or bool(options.names))
     in_git = _is_in_git(config, machine)
     blocked = in_git and not options.shared
@@ -89,6 +92,17 @@ def plan(
         return ChangePlan(config, servers, problem=problem)
     words = SHARED_LAUNCHER if in_git else tuple(launcher)
     return _planned(config, servers, words)
+
+
+def refusal(config: Config, machine: Machine) -> str:
+    """Why nothing in a file may be changed; empty where it may."""
+    problem = config.problem or _forbidden(config, machine)
+    if not problem and config.servers:
+        try:
+            files.target(config.path, machine)
+        except files.FileError as error:
+            problem = str(error)
+    return problem
 
 
 def carry_out(planned: ChangePlan, machine: Machine) -> history.Record | None:
@@ -107,7 +121,11 @@ def carry_out(planned: ChangePlan, machine: Machine) -> history.Record | None:
             raise files.FileError("it changed in the meantime; nothing was written. Run it again.")
         entries = [history.ChangedEntry(name, change) for name, change in planned.changes]
         record = history.remember(
-            config.specs[0].client, config.path, config.content, content, entries
+            config.specs[0].client,
+            config.path,
+            (config.content, content),
+            entries,
+            planned.move,
         )
         try:
             files.replace(real, content, config.digest)

@@ -46,6 +46,20 @@ def diff(config: Config, content: bytes, paths: Iterable[Keys]) -> list[str]:
     return lines
 
 
+def exchange_diff(config: Config, content: bytes) -> list[str]:
+    """The same for a change that removes entries and adds others."""
+    changed = parse_config(config.path, config.specs, content)
+    lines = [f"--- {config.path}", f"+++ {config.path}"]
+    for mark, one, other in (("-", config, changed), ("+", changed, config)):
+        others = {(server.path[:-1], server.name) for server in other.servers}
+        for server in one.servers:
+            if (server.path[:-1], server.name) not in others:
+                text, line = _shown(one, server.path)
+                lines.append(f"@@ line {line} @@ {server.name}")
+                lines += [mark + shown for shown in text.splitlines()]
+    return lines
+
+
 def command_line(server: ServerEntry) -> str:
     """A server in one line: its own command or address, with secrets masked."""
     if server.own_url is not None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
-from pipeguard.clients.catalog import Client, FileSpec
+from pipeguard.clients.catalog import Client, FileSpec, Shape
 from pipeguard.clients.guarding import GuardedCommand, words_of
 from pipeguard.clients.toml_text import Toml
 from pipeguard.clients.tree import Value
@@ -55,12 +55,12 @@ def snippet(
     if not client.files:
         return Snippet("", "", paste, tuple(words))
     spec = client.files[0]
-    entry = _entry(spec, words)
+    entry = new_fields(spec.shape, words)
     return Snippet(_text(spec, name, entry), _link(client, name, entry, words), paste, tuple(words))
 
 
-def _entry(spec: FileSpec, words: Sequence[str]) -> dict[str, Value]:
-    shape = spec.shape
+def new_fields(shape: Shape, words: Sequence[str]) -> dict[str, Value]:
+    """The fields of a new entry that a client starts."""
     kind: dict[str, Value] = {shape.kinds[0]: shape.stdio} if shape.kinds and shape.stdio else {}
     if not shape.args:
         return {**kind, shape.command: list(words)}

@@ -1,21 +1,23 @@
 """Undoes what setup changed in one file: byte for byte if possible, else entry by entry.
 
 In this order: if the file is as setup left it, its backup is restored. Else each entry whose text
-is as setup left it gets its old text back, and nothing else is touched. Else an entry that is still
-guarded gets its open fields, from the guard's own words. Any other entry is left, and reported.
+is as setup left it gets its old text back, and servers that moved behind the gateway are put in the
+place of its entry; nothing else is touched. Else an entry that is still guarded gets its open
+fields, from the guard's own words. Any other entry is left, and reported.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from pipeguard.clients import files
 from pipeguard.clients.edit import edited, pieces, regions
 from pipeguard.clients.entries import Config, Keys, ServerEntry, parse_config
-from pipeguard.clients.history import ChangedEntry, Record, records
+from pipeguard.clients.gateway_entry import put_back
+from pipeguard.clients.history import ChangedEntry, GatewayMove, Record, records
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.rewrite import open_fields
 from pipeguard.clients.setting import with_bom
@@ -135,6 +137,9 @@ class _Steps:
             if config.problem:
                 self.problem = config.problem
                 return
+            if record.move is not None:
+                self._put_back(config, record, record.move)
+                continue
             tree, edits = config.tree(), []
             for entry in record.entries:
                 server = self._server(config, entry)
@@ -173,12 +178,36 @@ class _Steps:
                 self.undone[server.path] = UndoneEntry(server.name, UndoMethod.LEFT, str(error))
         guarded = {item.name for item in self._parsed().servers if item.guard is not None}
         for record in newest_first:
-            if not guarded & {entry.name for entry in record.entries}:
+            if record.move is None and not guarded & {entry.name for entry in record.entries}:
                 self.used.append(record)
 
     def is_guarded(self) -> bool:
         """Whether a file that cannot be read seems to have guarded entries."""
         return bool(self.config.problem) and b"pipeguard" in self.config.content
+
+    def _put_back(self, config: Config, record: Record, move: GatewayMove) -> None:
+        """Put the servers that moved behind the gateway back, and remove the gateway's entry."""
+        if self._names:
+            wanted = [entry for entry in record.entries if entry.name in self._names]
+            self._leave(wanted, "it is behind the gateway with others: leave out --server")
+            return
+        before = parse_config(config.path, config.specs, record.backup())
+        changes = {entry.change.path: entry.change for entry in record.entries}
+        try:
+            back = put_back(config, before, changes, move.entry)
+        except (UneditableError, UnreadableError) as error:
+            self._leave(record.entries, f"{error} Its text is in {record.folder}")
+            return
+        self.content = with_bom(back.text, self.content)
+        self.used.append(record)
+        for entry in record.entries:
+            self.undone[entry.change.path] = UndoneEntry(entry.name, UndoMethod.SPLICED)
+        others = [entry for entry in record.entries if entry.name in back.names_taken]
+        self._leave(others, "the client has another server of this name now")
+
+    def _leave(self, entries: Iterable[ChangedEntry], why: str) -> None:
+        for entry in entries:
+            self.undone[entry.change.path] = UndoneEntry(entry.name, UndoMethod.LEFT, why)
 
     def _parsed(self) -> Config:
         return parse_config(self.config.path, self.config.specs, self.content)

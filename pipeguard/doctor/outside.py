@@ -15,6 +15,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
+from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions, judge
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
@@ -189,8 +190,10 @@ def _starting(servers: Iterable[ServerEntry]) -> Iterator[Diagnosis]:
     """
     by_launcher: dict[tuple[str, ...], list[ServerEntry]] = {}
     for server in servers:
-        if server.guard is not None and server.scope is not ConfigScope.PROJECT:
-            by_launcher.setdefault(server.guard.launcher, []).append(server)
+        guard = server.guard
+        launcher = guard.launcher if guard else gateway_launcher(server.words)
+        if launcher and server.scope is not ConfigScope.PROJECT:
+            by_launcher.setdefault(launcher, []).append(server)
     for launcher, guarded in by_launcher.items():
         version = version_of(launcher)
         names = ", ".join(sorted({server.name for server in guarded}))

@@ -79,12 +79,15 @@ class GatewayChannel:
 
     Args:
         answers: makes what answers its requests.
+        token: the name of its token, or empty.
 
     Attributes:
+        token: as it was given.
         opening: what the client said of itself.
     """
 
-    def __init__(self, answers: Callable[[GatewayChannel], Answers]) -> None:
+    def __init__(self, answers: Callable[[GatewayChannel], Answers], token: str = "") -> None:
+        self.token = token
         self.opening = Opening({}, {"name": "unknown", "version": "0"})
         self._inbox = Outbox(INBOX_BYTES)
         self._tasks = Tasks()

@@ -19,6 +19,7 @@ from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.member import GatewayServer, State
+from pipeguard.gateway.served_client import ServedClient
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.server_state import ServerState
 from pipeguard.gateway.tool_calls import ToolMode
@@ -119,7 +120,7 @@ class Gateway:
         access = ScopedAccess(
             self.catalog, lambda: self.members, lambda: self._scope_of(who), limit
         )
-        return GatewayChannel(lambda conversation: ClientAnswers(self, conversation, access))
+        return GatewayChannel(lambda conversation: ClientAnswers(self, conversation, access), who)
 
     def may_use_alone(self, who: str, server: str) -> bool:
         """True where a token may use the endpoint of a server alone."""
@@ -156,7 +157,7 @@ class Gateway:
         if member is None:
             raise Unavailable("there is no such server any more")
         flows = self._clients.setdefault(conversation, Flows())
-        return await member.open(listener, opening, flows)
+        return await member.open(listener, opening, ServedClient(flows, conversation.token))
 
     def definition_of(self, public: str) -> JsonObject | None:
         """The definition of a tool that clients call by its own name; None where they do not."""

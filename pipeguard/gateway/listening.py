@@ -32,6 +32,7 @@ from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge
 from pipeguard.transports.tasks import Tasks
 
+ALONE = "alone"
 SERVERS, METRICS = "/servers", "/metrics"
 # Source: prometheus.io/docs/instrumenting/exposition_formats.
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -148,7 +149,11 @@ class GatewayListener:
     def _mount_server(self, name: str, member: GatewayServer) -> None:
         run = member.run
         sessions = Sessions(
-            run.guard, run.name, self._most, self._idle_seconds, self._front.sessions.owners
+            run.guard,
+            f"{run.name}.{ALONE}",  # no event of theirs has the name of one of a gateway's client
+            self._most,
+            self._idle_seconds,
+            self._front.sessions.owners,
         )
         member.on_relist(sessions.relist)
 

@@ -29,6 +29,7 @@ from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import Refused, Unavailable
 from pipeguard.gateway.own_listener import OwnListener, listen_for_tools
 from pipeguard.gateway.relisting import Relisting
+from pipeguard.gateway.served_client import ServedClient
 from pipeguard.gateway.server_log import ServerLog
 from pipeguard.gateway.server_output import ServerOutput
 from pipeguard.gateway.server_settings import ServerSettings
@@ -166,23 +167,23 @@ class GatewayServer:
         await self._hang_up()
         await asyncio.to_thread(self._run.close)
 
-    async def open(self, listener: LegListener, opening: Opening, flows: Flows) -> Leg:
+    async def open(self, listener: LegListener, opening: Opening, client: ServedClient) -> Leg:
         """A client's conversation with it.
 
         Args:
             listener: hears what it says unasked.
             opening: what the client says of itself.
-            flows: what went through any server for this client lately.
+            client: who it is for.
 
         Raises:
             Unavailable: it does not answer.
         """
         dialler = await self._ready()
         if opening.is_stateless:
-            found = await self._stateless.open(listener, opening, flows)
+            found = await self._stateless.open(listener, opening, client)
             if found is not None:
                 return found
-        leg = await self._dial(dialler, listener, flows)
+        leg = await self._dial(dialler, listener, client)
         if self._leg is not None and self._leg.is_stateless:
             leg.go_without_handshake(opening, self.described)
         else:
@@ -257,12 +258,12 @@ class GatewayServer:
         """
         self._dialler = await self._made()
         listener = OwnListener(self.relist, self._tasks, gone.set)
-        leg = self._leg = await self._dial(self._dialler, listener, Flows())
+        leg = self._leg = await self._dial(self._dialler, listener, ServedClient(Flows()))
         try:
             self.described = await self._opened(leg, OUR_OPENING)
             self._stateless.may_exist = speaks_newest(self.described)
         except Refused:  # it may make no handshakes
-            leg = self._leg = await self._dial(self._dialler, listener, Flows())
+            leg = self._leg = await self._dial(self._dialler, listener, ServedClient(Flows()))
             if not await discovered(leg, OUR_OPENING):
                 raise
             self.described = leg.described
@@ -280,11 +281,13 @@ class GatewayServer:
             await self._dialler.close()
         self._leg = self._dialler = None
 
-    async def _dial(self, dialler: Dialler, listener: LegListener, flows: Flows) -> Leg:
+    async def _dial(self, dialler: Dialler, listener: LegListener, client: ServedClient) -> Leg:
         self._count += 1
         guard = self._run.guard.part(token_bytes(KEY_BYTES))
-        guard.flows = flows
+        guard.flows = client.flows
         session = Session(guard, f"{self._run.name}.{self._count}")
+        if client.token:
+            self._run.name_token(session.run, client.token)
         try:
             channel = await dialler.dial()
         except ChannelClosed as error:

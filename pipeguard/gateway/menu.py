@@ -214,15 +214,13 @@ def wrong_variant(tool: CatalogTool) -> str:
     )
 
 
-def unknown_tool(name: str, near: Iterable[CatalogTool]) -> str:
+def unknown_tool(name: str, near: Iterable[CatalogTool], *, has_search: bool) -> str:
     """What to say where no such tool is to be called, with what may have been meant."""
-    lines = [f"There is no tool {name!r} here. Search with {RETRIEVE}, or use one of these:"]
-    lines += [f"{tool.public}({signature(tool.definition)})" for tool in near]
-    return (
-        "\n".join(lines)
-        if len(lines) > 1
-        else f"There is no tool {name!r} here. Search with {RETRIEVE}."
-    )
+    shown = [f"{tool.public}({signature(tool.definition)})" for tool in near]
+    hint = f" Search with {RETRIEVE}." if has_search else ""
+    if not shown:
+        return f"There is no tool {name!r} here.{hint}"
+    return "\n".join([f"There is no tool {name!r} here.{hint} Perhaps it is one of these:", *shown])
 
 
 def name_in(arguments: JsonValue) -> str:

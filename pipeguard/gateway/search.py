@@ -5,12 +5,14 @@ anything is ranked. The index is Tantivy's, in memory; it follows the tools as t
 
 Ranking, in this order:
 
-1. Each word of the query, with its synonyms at a lower weight, is one concept; a concept scores
-   by its best field (disjunction max), a tool by the sum of its concepts. BM25 weighs words by
-   how rare they are, and long descriptions down. A word counts at most twice in a field, so that
-   repeating it gains nothing.
-2. The best `WINDOW` are weighted by the share of concepts that they match at all: a tool that
-   matches all words once is before one that matches a single word very well.
+1. A query is split into concepts: phrases of everyday language (`everyday.yaml`), and the other
+   words, each with what else it is called. A concept scores by its best term in its best field
+   (disjunction max), a tool by the sum of its concepts. BM25 weighs words by how rare they are,
+   and long descriptions down. A word counts at most twice in a field, so that repeating it gains
+   nothing.
+2. The best `WINDOW` are weighted by the share of concepts that they match at all, and by the
+   share of their name that the query explains: "throw away that memo" is `delete_note` before
+   `delete_note_attachment`.
 3. What asks for a server or a tool by its name gets it first, whatever others say of themselves.
 4. Of tools that say the same (`CLONE_SHARE`), `MOST_CLONES` are before all others; the rest come
    last.
@@ -23,12 +25,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from functools import cached_property
+from math import log, sqrt
 from typing import NamedTuple
 
 import tantivy
 from tantivy import Occur, Query
 
-from pipeguard.gateway.words import query_words, synonyms, words_of
+from pipeguard.gateway.concepts import Concept, StemWeights, concepts_of, weights_by_stem
+from pipeguard.gateway.everyday import Everyday, Term
+from pipeguard.gateway.stems import MOST_STEMS, Stems, stemmer
+from pipeguard.gateway.words import STOP_WORDS, words_of
 
 # Of each field: what a match in it is worth.
 FIELDS: dict[str, float] = {
@@ -39,13 +45,15 @@ FIELDS: dict[str, float] = {
     "server": 1.4,
     "tags": 1.4,
 }
-SYNONYM_WEIGHT = 0.45
-TIE_BREAKER = 0.15  # of a concept's other fields
+TIE_BREAKER = 0.15  # of a concept's other terms, and of a term's other fields
 COVERAGE_WEIGHT = 0.6
+NAME_WEIGHT = 0.4
+NAME_BONUS = 0.4  # so that a synonym explains a name about as well as the word itself
 WINDOW = 40  # hits that are ranked again
 MOST_REPEATS = 2  # of a word in a field
 CLONE_SHARE = 0.8  # of all words of two tools
 MOST_CLONES = 2
+EARLY_PROFILES = 5_000  # made with the index; others when they are found, to save memory
 INDEX_BYTES = 15_000_000  # Tantivy's least, for a writer; freed after each change
 _TOKENIZER = "stems"
 
@@ -113,13 +121,19 @@ class ToolIndex:
     def __init__(self) -> None:
         self._schema = _schema()
         self._index = tantivy.Index(self._schema)
-        self._index.register_tokenizer(_TOKENIZER, _analyzer())
-        self._stems = _Stems()
+        self._index.register_tokenizer(_TOKENIZER, stemmer())
+        self._stems = Stems()
         self._tools: dict[int, ToolText] = {}
         self._profiles: dict[int, _Profile] = {}
+        self._rarities: dict[str, float] = {}
+        self._queries: dict[str, Query] = {}
 
     def __len__(self) -> int:
         return len(self._tools)
+
+    @cached_property
+    def _everyday(self) -> Everyday:
+        return Everyday(self._stems)  # with the first search
 
     def replace(self, tools: Iterable[ToolText]) -> None:
         """Hold these tools and no others; only what differs is indexed again."""
@@ -133,10 +147,14 @@ class ToolIndex:
             writer.delete_documents_by_query(Query.term_query(self._schema, "key", key))
             self._profiles.pop(key, None)
         for tool in new:
-            writer.add_document(_document(tool))
+            words = {field: list(words_of(tool.field(field))) for field in FIELDS}
+            writer.add_document(_document(tool, words))
+            if len(self._profiles) < EARLY_PROFILES:
+                self._profiles[tool.key] = _Profile(words, self._stems)
         writer.commit()
         writer.wait_merging_threads()
         self._index.reload()
+        self._rarities.clear()
         self._tools = now
 
     def search(self, query: str, limit: int, only: Filter | None = None) -> list[SearchHit]:
@@ -147,10 +165,9 @@ class ToolIndex:
             limit: at most so many.
             only: what may be found at all.
         """
-        words = query_words(query)
-        if not words or not self._tools or limit < 1:
+        concepts = concepts_of(query, self._everyday, self._stems)
+        if not concepts or not self._tools or limit < 1:
             return []
-        concepts = [self._concept(word) for word in words]
         wanted = Query.boolean_query(
             [(Occur.Should, self._query_of(concept)) for concept in concepts]
         )
@@ -160,99 +177,134 @@ class ToolIndex:
         searcher = self._index.searcher()
         hits = searcher.search(wanted, max(WINDOW, limit)).hits
         scored = [(score, searcher.doc(address)["key"][0]) for score, address in hits]
-        return self._ranked(words, concepts, scored)[:limit]
+        return self._ranked(concepts, scored, limit)
 
     # --- first: what is looked up ---------------------------------------------------------
 
-    def _concept(self, word: str) -> dict[str, float]:
-        """The stems of a word and of its synonyms, each with its weight."""
-        stems = {self._stems[word]: 1.0}
-        for other in synonyms(word):
-            stems.setdefault(self._stems[other], SYNONYM_WEIGHT)
-        return stems
-
-    def _query_of(self, concept: Mapping[str, float]) -> Query:
-        """The best of a concept's words in its best field."""
+    def _query_of(self, concept: Concept) -> Query:
+        """The best of a concept's terms."""
         parts = [
-            Query.boost_query(Query.term_query(self._schema, field, stem), worth * weight)
-            for stem, weight in concept.items()
-            for field, worth in FIELDS.items()
+            self._query_of_term(term, weight)
+            for term, weight in concept.terms.items()
+            if any(self._rarity(stem) for stem in term)
         ]
-        return Query.disjunction_max_query(parts, TIE_BREAKER)
+        return Query.disjunction_max_query(parts, TIE_BREAKER) if parts else Query.empty_query()
+
+    def _query_of_term(self, term: Term, weight: float) -> Query:
+        """The mean of a term's words."""
+        if len(term) == 1:
+            return Query.boost_query(self._query_of_stem(term[0]), weight)
+        words = [(Occur.Should, self._query_of_stem(stem)) for stem in term]
+        return Query.boost_query(Query.boolean_query(words), weight / len(term))
+
+    def _query_of_stem(self, stem: str) -> Query:
+        """A stem in its best field."""
+        query = self._queries.get(stem)
+        if query is None:
+            parts = [
+                Query.boost_query(Query.term_query(self._schema, field, stem), worth)
+                for field, worth in FIELDS.items()
+            ]
+            query = Query.disjunction_max_query(parts, TIE_BREAKER)
+            if len(self._queries) < MOST_STEMS:
+                self._queries[stem] = query
+        return query
+
+    def _rarity(self, stem: str) -> float:
+        """How much a stem tells: its inverse document frequency, 0 where no tool has it."""
+        rarity = self._rarities.get(stem)
+        if rarity is None:
+            searcher = self._index.searcher()
+            count = max(searcher.doc_freq(field, stem) for field in FIELDS)
+            others = max(
+                len(self._tools) - count, 0
+            )  # it counts deleted ones, until they are merged
+            rarity = log(1 + (others + 0.5) / (count + 0.5)) if count else 0.0
+            if len(self._rarities) < MOST_STEMS:
+                self._rarities[stem] = rarity
+        return rarity
 
     # --- then: how it is ranked -----------------------------------------------------------
 
     def _ranked(
-        self,
-        words: tuple[str, ...],
-        concepts: list[dict[str, float]],
-        scored: list[tuple[float, int]],
+        self, concepts: list[Concept], scored: list[tuple[float, int]], limit: int
     ) -> list[SearchHit]:
-        asked = {self._stems[word] for word in words}
+        telling = (word for concept in concepts for word in concept.words.split())
+        asked = {self._stems[word] for word in telling if word not in STOP_WORDS}
+        weights = weights_by_stem(concepts)
         rows = []
         for score, key in scored:
             profile = self._profile(key)
-            covered = [profile.covers(concept) for concept in concepts]
-            share = sum(covered) / len(covered)
-            weighed = score * (1 - COVERAGE_WEIGHT + COVERAGE_WEIGHT * share)
+            covered = _coverage(profile, weights) / len(concepts)
+            named = self._share_of_name(profile, weights)
+            weighed = score * _blend(COVERAGE_WEIGHT, covered) * _blend(NAME_WEIGHT, named)
             rows.append((profile.is_named_by(asked), weighed, key))
         rows.sort(key=lambda row: (-row[0], -row[1], row[2]))
-        found = [
-            SearchHit(self._tools[key], score, self._why(words, concepts, key))
-            for _, score, key in rows
+        return [
+            SearchHit(self._tools[key], score, self._why(concepts, key))
+            for _, score, key in self._without_clones(rows, limit)
         ]
-        return self._without_clones(found)
 
-    def _without_clones(self, hits: list[SearchHit]) -> list[SearchHit]:
-        """The same, those last of which there are enough already."""
-        first: list[SearchHit] = []
-        last: list[SearchHit] = []
-        for hit in hits:
-            profile = self._profile(hit.tool.key)
-            alike = sum(profile.is_clone_of(self._profile(other.tool.key)) for other in first)
-            (last if alike >= MOST_CLONES else first).append(hit)
-        return first + last
+    def _share_of_name(self, profile: _Profile, weights: StemWeights) -> float:
+        """How much of a tool's name a query explains, rare words counting more."""
+        total = explained = 0.0
+        for stem in profile.fields["name"]:
+            rarity = sqrt(self._rarity(stem))
+            total += rarity
+            if stem in weights:
+                best = max(weight for _, weight in weights[stem])
+                explained += rarity * min(1.0, NAME_BONUS + best)
+        return explained / total if total else 1.0
 
-    def _why(
-        self, words: tuple[str, ...], concepts: list[dict[str, float]], key: int
-    ) -> tuple[tuple[str, str], ...]:
+    def _without_clones(self, rows: list[_Row], limit: int) -> list[_Row]:
+        """The first of them, those last of which there are enough already."""
+        first: list[_Row] = []
+        last: list[_Row] = []
+        for row in rows:
+            if len(first) == limit:
+                break
+            profile = self._profile(row[2])
+            alike = sum(profile.is_clone_of(self._profile(key)) for _, _, key in first)
+            (last if alike >= MOST_CLONES else first).append(row)
+        return (first + last)[:limit]
+
+    def _why(self, concepts: list[Concept], key: int) -> tuple[tuple[str, str], ...]:
         profile = self._profile(key)
-        pairs = (
-            (word, profile.field_of(concept)) for word, concept in zip(words, concepts, strict=True)
-        )
+        pairs = ((concept.words, profile.field_of(concept)) for concept in concepts)
         return tuple((word, field) for word, field in pairs if field)
 
     def _profile(self, key: int) -> _Profile:
         profile = self._profiles.get(key)
         if profile is None:
-            profile = self._profiles[key] = _Profile(self._tools[key], self._stems)
+            tool = self._tools[key]
+            words = {field: words_of(tool.field(field)) for field in FIELDS}
+            profile = self._profiles[key] = _Profile(words, self._stems)
         return profile
 
 
-class _Stems(dict[str, str]):
-    """The stem of each word, as the index has it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._analyzer = _analyzer()
-
-    def __missing__(self, word: str) -> str:
-        stem: str = (self._analyzer.analyze(word) or [word])[0]
-        if len(self) < MOST_STEMS:
-            self[word] = stem
-        return stem
+_Row = tuple[bool, float, int]  # asked for by its name, score, key
 
 
-MOST_STEMS = 100_000  # that are remembered
+def _coverage(profile: _Profile, weights: StemWeights) -> float:
+    """How many concepts a tool matches at all; by less than one where a synonym does."""
+    best: dict[int, float] = {}
+    for stem in weights.keys() & profile.everything:
+        for number, weight in weights[stem]:
+            best[number] = max(best.get(number, 0.0), weight)
+    return sum(best.values())
+
+
+def _blend(weight: float, share: float) -> float:
+    """A factor of a score: 1 for a share of 1, and `1 - weight` for none."""
+    return 1 - weight + weight * share
 
 
 class _Profile:
-    """The stems of a tool, by field; made for what a search finds."""
+    """The stems of a tool, by field."""
 
-    def __init__(self, tool: ToolText, stems: Mapping[str, str]) -> None:
+    def __init__(self, words: Mapping[str, Iterable[str]], stems: Mapping[str, str]) -> None:
         self.fields = {
-            field: frozenset(stems[word] for word in words_of(tool.field(field)))
-            for field in FIELDS
+            field: frozenset(stems[word] for word in of_field) for field, of_field in words.items()
         }
 
     @cached_property
@@ -260,22 +312,17 @@ class _Profile:
         """The stems of what it says of itself."""
         return self.fields["name"] | self.fields["title"] | self.fields["description"]
 
-    def covers(self, concept: Mapping[str, float]) -> float:
-        """How well a concept is matched, in any field: by the word itself, or by a synonym."""
-        weights = [
-            weight
-            for stem, weight in concept.items()
-            if any(stem in stems for stems in self.fields.values())
-        ]
-        return max(weights, default=0.0)
-
-    def field_of(self, concept: Mapping[str, float]) -> str:
+    def field_of(self, concept: Concept) -> str:
         """The field that matches a concept best, the word before its synonyms; or empty."""
-        for stem in sorted(concept, key=concept.__getitem__, reverse=True):
-            for field, stems in self.fields.items():
-                if stem in stems:
-                    return field
+        for term in concept.terms:
+            if self.everything.issuperset(term):
+                return next(field for field, stems in self.fields.items() if term[0] in stems)
         return ""
+
+    @cached_property
+    def everything(self) -> frozenset[str]:
+        """The stems of all fields."""
+        return frozenset().union(*self.fields.values())
 
     def is_named_by(self, stems: Set[str]) -> bool:
         """True where a query is the name of this tool, of its server, or of both."""
@@ -297,20 +344,13 @@ def _schema() -> tantivy.Schema:
     return builder.build()
 
 
-def _analyzer() -> tantivy.TextAnalyzer:
-    """Stems of words that are split and in lower case already."""
-    split = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace())
-    plain = split.filter(tantivy.Filter.ascii_fold())
-    return plain.filter(tantivy.Filter.stemmer("english")).build()
-
-
-def _document(tool: ToolText) -> tantivy.Document:
+def _document(tool: ToolText, words: Mapping[str, Iterable[str]]) -> tantivy.Document:
     document = tantivy.Document()
     document.add_unsigned("key", tool.key)
     document.add_text("home", tool.server)
     document.add_text("effect", tool.effect)
-    for field in FIELDS:
-        document.add_text(field, " ".join(_limited(words_of(tool.field(field)))))
+    for field, of_field in words.items():
+        document.add_text(field, " ".join(_limited(of_field)))
     return document
 
 

@@ -49,7 +49,7 @@ class Sources:
         """
         read = ServersFile()
         if self.file:
-            read = parse_servers(_text(self.file), self.file, variables)
+            read = parse_servers(read_servers_file(self.file), self.file, variables)
         servers = {server.name: server for server in read.servers}
         if self.folder:
             for server in discovered_servers(Path(self.folder), variables):
@@ -81,7 +81,7 @@ def usual_file() -> str:
     return str(Path(config_folder()) / FILE_NAME)
 
 
-def _text(path: str) -> str:
+def read_servers_file(path: str) -> str:
     """The text of a file that names commands to run.
 
     Raises:

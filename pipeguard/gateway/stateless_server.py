@@ -21,6 +21,7 @@ from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.own_listener import OwnListener, listen_for_tools
+from pipeguard.gateway.served_client import ServedClient
 from pipeguard.transports.channel import AsyncChannel, Dialler
 from pipeguard.transports.tasks import Tasks
 
@@ -31,7 +32,7 @@ PAUSE_SECONDS = 60.0  # between two attempts where the server could not be asked
 class Dials(Protocol):
     """Opens legs to the server."""
 
-    async def __call__(self, dialler: Dialler, listener: LegListener, flows: Flows) -> Leg:
+    async def __call__(self, dialler: Dialler, listener: LegListener, client: ServedClient) -> Leg:
         """Open a leg over a channel of a dialler; raises Unavailable."""
 
 
@@ -68,7 +69,9 @@ class StatelessServer:
         self._described: JsonObject = {}
         self._tasks = Tasks()
 
-    async def open(self, listener: LegListener, opening: Opening, flows: Flows) -> Leg | None:
+    async def open(
+        self, listener: LegListener, opening: Opening, client: ServedClient
+    ) -> Leg | None:
         """A client's conversation with the server; None where it does not speak this revision.
 
         Raises:
@@ -77,7 +80,7 @@ class StatelessServer:
         dialler = await self._find_dialler()
         if dialler is None:
             return None
-        leg = await self._dials(dialler, listener, flows)
+        leg = await self._dials(dialler, listener, client)
         leg.go_without_handshake(opening, self._described)
         return leg
 
@@ -119,7 +122,8 @@ class StatelessServer:
         leg: Leg | None = None
         try:
             dialler = await self._make()
-            leg = await self._dials(dialler, OwnListener(self._relist, self._tasks), Flows())
+            listener = OwnListener(self._relist, self._tasks)
+            leg = await self._dials(dialler, listener, ServedClient(Flows()))
             if await discovered(leg, self._opening):
                 self._dialler, self._leg, self._described = dialler, leg, leg.described
                 if leg.offers("tools", "listChanged"):

@@ -196,7 +196,9 @@ class ToolCalls:
 
     def _unknown(self, name: str) -> JsonObject:
         near = self._catalog.search(name, 3, self._access.finds())
-        return menu.content(menu.unknown_tool(name, (tool for tool, _ in near)), is_error=True)
+        tools, has_search = (tool for tool, _ in near), not self._is_direct()
+        text = menu.unknown_tool(name, tools, has_search=has_search)
+        return menu.content(text, is_error=True)
 
     # --- the menu's own --------------------------------------------------------------------
 

@@ -1,20 +1,19 @@
 """Words of names, descriptions and queries, in the form in which they are compared.
 
 Splits names at case, digits and separators, leaves out words that say nothing about a tool, and
-knows what else people call a thing (`thesaurus`). Stemming is the index's own.
+knows what else developers call a thing (`thesaurus`). Stemming is in `stems`.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterator
 
 from pipeguard.gateway.thesaurus import ABBREVIATIONS, SYNONYMS
 
 MAX_WORD_CHARS = 40  # the longest in a dictionary of English has 45; what is longer is no word
-MAX_QUERY_WORDS = 24  # of a query; whoever pastes a document asks with its beginning
+MAX_QUERY_WORDS = 48  # of a query; whoever pastes a document asks with its beginning
 
 _WORD = re.compile(r"[^\W_]+")
 # The parts of a name: where a small letter is before a capital, where the last of several
@@ -47,17 +46,10 @@ def words_of(text: str) -> Iterator[str]:
                 yield part.casefold()
 
 
-def telling(words: Iterable[str]) -> list[str]:
-    """The words that say something of a tool, each once, in their order."""
-    return list(dict.fromkeys(word for word in words if word not in STOP_WORDS))
-
-
-@lru_cache(maxsize=4096)
-def query_words(query: str) -> tuple[str, ...]:
-    """The words by which a query is looked up; all of them where none says anything."""
-    words = [ABBREVIATIONS.get(word, word) for word in words_of(query)]
-    whole = [part for word in words for part in word.split()]
-    return tuple((telling(whole) or list(dict.fromkeys(whole)))[:MAX_QUERY_WORDS])
+def spelled_out(text: str) -> Iterator[str]:
+    """Each word of a request, abbreviations in full: `PR` has two."""
+    for word in words_of(text):
+        yield from ABBREVIATIONS.get(word, word).split()
 
 
 def synonyms(word: str) -> tuple[str, ...]:

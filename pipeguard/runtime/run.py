@@ -92,6 +92,7 @@ class Run:
         )
         self._trace = Trace(self.log, Mask(self.engines)) if self.log.traces else None
         self._clients: dict[str, str] = {}  # by the conversation that an event's name begins with
+        self._tokens: dict[str, str] = {}  # likewise, the names of clients' tokens
         self.over = threading.Event()
         self._refused = 0
         self._pruning: threading.Thread | None = None
@@ -126,8 +127,10 @@ class Run:
         if verdict.method == "initialize" and verdict.kind is MessageKind.REQUEST:
             while len(self._clients) >= MOST_CLIENTS:
                 del self._clients[next(iter(self._clients))]
-            self._clients[conversation] = _client_of(verdict.frame)
-        self._recorder.client = self._clients.get(conversation, "")
+            named = (self._tokens.get(conversation), _client_of(verdict.frame))
+            self._clients[conversation] = ": ".join(filter(None, named))
+        known = self._clients.get(conversation)
+        self._recorder.client = self._tokens.get(conversation, "") if known is None else known
         if (
             verdict.forward is None
             and verdict.kind is MessageKind.NOTIFICATION
@@ -137,6 +140,12 @@ class Run:
         self._recorder.record(_masked(verdict) if IN_USE and verdict.findings else verdict)
         is_whole = self._recorder.healthy and not self._recorder.missing
         return is_whole or not self.guard.policy.stop_without_audit
+
+    def name_token(self, conversation: str, token: str) -> None:
+        """Have the audit name a conversation's client by its token, too."""
+        while len(self._tokens) >= MOST_CLIENTS:
+            del self._tokens[next(iter(self._tokens))]
+        self._tokens[conversation] = token
 
     def refuse(self, finding: Finding, client: str) -> None:
         """Record refused HTTP requests, of which there is no verdict.

@@ -59,5 +59,9 @@ def test_a_wrong_variant_is_told_the_right_one() -> None:
 
 
 def test_an_unknown_tool_is_told_what_is_near() -> None:
-    assert "files__read(path: string" in menu.unknown_tool("reed", [TOOL])
-    assert "Search with retrieve_tools." in menu.unknown_tool("reed", [])
+    near = menu.unknown_tool("reed", [TOOL], has_search=True)
+    assert "files__read(path: string" in near
+    assert "retrieve_tools" in near
+    assert "retrieve_tools" not in menu.unknown_tool("reed", [TOOL], has_search=False)
+    nothing = menu.unknown_tool("reed", [], has_search=False)
+    assert nothing == "There is no tool 'reed' here."

@@ -21,7 +21,7 @@ from tests.gateway.served import (
     write_servers,
 )
 from tests.launch.processes import until
-from tests.wrap.wrapped import PIPEGUARD, SERVER, Object
+from tests.wrap.wrapped import PIPEGUARD, SERVER, Json, Object
 
 pytestmark = pytest.mark.real
 KEY = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"
@@ -183,9 +183,17 @@ def test_a_stored_token_finds_what_it_may_use_until_it_is_revoked(tmp_path: Path
         assert "two__echo" in listed
         assert "one__echo" not in listed
         assert "echo" in ask(served.at("/servers/two/mcp"), token)
+        call_by(served.url, token, "two__echo")
         assert "may not use all of this server" in ask(served.at("/servers/one/mcp"), token)
         tokens("revoke", "ci")
         assert status(served.url, token) == 401
+    audit = subprocess.run(
+        [*PIPEGUARD, "audit", "list", "--json"], env=person, capture_output=True, check=True
+    )
+    rows = json.loads(audit.stdout)
+    calls = [row for row in rows if row["method"] == "tools/call"]
+    assert {row["client"] for row in calls} == {"ci: tests 1"}
+    assert len({row["event"] for row in rows}) == len(rows)
 
 
 @pytest.mark.parametrize(
@@ -240,8 +248,13 @@ def status(url: str, token: str = "none") -> int:
         return error.code
 
 
-def ask(url: str, token: str) -> str:
-    """What `tools/list` gives in a session, or why there is none."""
+def call_by(url: str, token: str, tool: str) -> None:
+    """Call a tool in a session."""
+    assert "hello" in ask(url, token, "tools/call", name=tool, arguments={"text": "hello"})
+
+
+def ask(url: str, token: str, method: str = "tools/list", **params: Json) -> str:
+    """What a request gives in a session, or why there is none."""
     opening: Object = {
         "jsonrpc": "2.0",
         "id": 1,
@@ -256,7 +269,7 @@ def ask(url: str, token: str) -> str:
         session, text = answer.headers["Mcp-Session-Id"], answer.read().decode()
     if session is None:
         return str(text)
-    listing: Object = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
+    listing: Object = {"jsonrpc": "2.0", "id": 2, "method": method, "params": params}
     with urllib.request.urlopen(post(url, token, listing, session)) as answer:  # noqa: S310  the same
         return str(answer.read().decode())
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.gateway.thesaurus import ABBREVIATIONS, SYNONYMS
-from pipeguard.gateway.words import MAX_QUERY_WORDS, STOP_WORDS, query_words, synonyms, words_of
+from pipeguard.gateway.words import STOP_WORDS, spelled_out, synonyms, words_of
 from tests.fuzz.budget import tried
 
 
@@ -26,18 +26,8 @@ def test_names_are_split_into_words(text: str, words: str) -> None:
     assert " ".join(words_of(text)) == words
 
 
-def test_a_query_is_what_tells_tools_apart() -> None:
-    assert query_words("Could you please open a PR for me?") == ("open", "pull", "request")
-
-
-def test_a_query_of_stop_words_alone_is_looked_up_all_the_same() -> None:
-    assert query_words("what can you do") == ("what", "can", "you", "do")
-
-
-def test_a_document_is_no_query() -> None:
-    assert len(query_words(" ".join(f"word{letter}" * 3 for letter in "abcdefghij") * 9)) <= (
-        MAX_QUERY_WORDS
-    )
+def test_abbreviations_are_spelled_out() -> None:
+    assert " ".join(spelled_out("Open a PR for my repo")) == "open a pull request for my repository"
 
 
 def test_synonyms_are_mutual() -> None:

@@ -1,0 +1,200 @@
+"""A map or a list of servers in a file's text: entries are taken out of it, and texts put in.
+
+Knows positions, commas and lines; not what an entry means. Who changes a file proves the result.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+
+from pipeguard.clients.edit import regions
+from pipeguard.clients.entries import Keys
+from pipeguard.clients.json_text import Json, gap_before
+from pipeguard.clients.toml_text import Toml
+from pipeguard.clients.tree import (
+    Edit,
+    Member,
+    Node,
+    NodeKind,
+    Span,
+    Style,
+    Syntax,
+    UneditableError,
+    Value,
+    applied,
+    line_end,
+    line_start,
+    newline,
+    next_line,
+)
+
+_TO_COMMA = re.compile(r"(?:\s|//[^\n]*|/\*.*?\*/|#[^\n]*)*,", re.DOTALL)
+_BEFORE_ENTRY = re.compile(r"[ \t]*(?:-[ \t]+)?")
+
+
+class Container:
+    """The servers at a path of a text.
+
+    Args:
+        text: the whole text.
+        syntax: its format.
+        path: the keys that lead to the map or list.
+
+    Raises:
+        UneditableError: there is no map or list, or it shares parts with others.
+    """
+
+    def __init__(self, text: str, syntax: Syntax, path: Keys) -> None:
+        self.text = text
+        self.path = path
+        self._syntax = syntax
+        self._tree = syntax.read(text)
+        node = self._tree.at(path)
+        if node is None or node.kind not in (NodeKind.MAP, NodeKind.LIST) or node.shared:
+            raise UneditableError("its servers are written in a way that cannot be edited.")
+        self.node: Node = node
+
+    @property
+    def is_in_brackets(self) -> bool:
+        """Whether it is written in brackets; otherwise by lines."""
+        return self.node.style is Style.BRACKETS
+
+    @cached_property
+    def _members(self) -> dict[str | int, Member]:
+        """Its entries by key or position; of keys that repeat, the last."""
+        if self.node.kind is NodeKind.MAP:
+            return {member.key: member for member in self.node.members}
+        return {
+            index: Member("", item.start, item.end, item, self._comma_after(item))
+            for index, item in enumerate(self.node.items)
+        }
+
+    def pieces(self, key: str | int) -> tuple[str, ...]:
+        """An entry's text with its key: one piece for each of its positions."""
+        return tuple(span.of(self.text) for span in self._spans(key))
+
+    def exchanged(self, gone: Sequence[str | int], new: Sequence[str]) -> str:
+        """The whole text, with new entries in the place of the first of those that are removed.
+
+        Args:
+            gone: the entries to remove; none to add the new ones at the end.
+            new: texts of entries, in the form that `pieces` has.
+
+        Raises:
+            UneditableError: that is not possible.
+        """
+        if not gone:
+            return applied(self.text, [self._added(new)])
+        ordered = sorted(gone, key=lambda key: self._spans(key)[0].start)
+        return applied(
+            self.text,
+            self._exchanged_in_brackets(ordered, new)
+            if self.is_in_brackets
+            else self._exchanged_lines(ordered, new),
+        )
+
+    def addition(self, piece: str) -> tuple[int, str]:
+        """The position where a new entry goes after all others, and its text with what joins it."""
+        edit = self._added([piece])
+        return edit.start, edit.text
+
+    def written(self, name: str, named: str, fields: dict[str, Value]) -> str:
+        """The text of a new entry, on one line if the format allows it.
+
+        Args:
+            name: its name.
+            named: the key of the name in a list; empty in a map.
+            fields: its fields.
+        """
+        if self.node.kind is NodeKind.LIST:
+            fields = {named: name, **fields}
+        if isinstance(self._syntax, Toml) and not self.is_in_brackets:
+            return self._written_as_toml(self._syntax, name, fields)
+        if self.node.kind is NodeKind.LIST:
+            literal = self._syntax.literal(fields)
+            return literal if self.is_in_brackets else self._start_of_line() + literal
+        first = next(iter(self._members.values()), None)
+        if first is None:
+            first = Member("", self.node.start, self.node.start, self.node)
+        pair = self._syntax.pairs(self.node, first, self.text, {name: fields})
+        return pair if self.is_in_brackets else self._start_of_line() + pair
+
+    def _written_as_toml(self, toml: Toml, name: str, fields: dict[str, Value]) -> str:
+        is_list = self.node.kind is NodeKind.LIST
+        entries = list(self._members)
+        first = self.pieces(entries[0])[0] if entries else "["
+        if not is_list and not first.lstrip().startswith("["):
+            return f"{self.node.prefix}{toml.key(name)} = {toml.literal(fields)}"
+        keys = [str(key) for key in self.path] + ([] if is_list else [name])
+        header = ".".join(map(toml.key, keys))
+        lines = [f"{toml.key(key)} = {toml.literal(value)}" for key, value in fields.items()]
+        return newline(self.text).join((f"[[{header}]]" if is_list else f"[{header}]", *lines))
+
+    def _start_of_line(self) -> str:
+        """What precedes each entry on its line: the indentation, and in a list the dash."""
+        first = next(iter(self._members.values()), None)
+        if first is None:
+            raise UneditableError("there is no entry whose form a new one could take.")
+        return self.text[line_start(self.text, first.start) : first.start]
+
+    def _spans(self, key: str | int) -> list[Span]:
+        member = self._members.get(key)
+        if member is None:
+            raise UneditableError(f"the entry {key!r} does not exist any more.")
+        if self.is_in_brackets:
+            return [Span(member.start, member.end)]
+        if member.value.regions:
+            return regions(self._tree, (*self.path, key), self.text)
+        start = line_start(self.text, member.start)
+        if not _BEFORE_ENTRY.fullmatch(self.text, start, member.start):
+            raise UneditableError("an entry does not begin on a line of its own.")
+        return [Span(start, line_end(self.text, member.end))]
+
+    def _exchanged_in_brackets(self, gone: Sequence[str | int], new: Sequence[str]) -> list[Edit]:
+        members = [self._members[key] for key in gone]
+        edits = []
+        if new:
+            first, *members = members
+            text = f",{gap_before(self.text, first)}".join(new)
+            edits.append(Edit(first.start, first.end, text))
+        node = Node(self.node.kind, self.node.start, self.node.end)
+        node.members = list(self._members.values())
+        return edits + Json().remove(node, members, self.text)
+
+    def _exchanged_lines(self, gone: Sequence[str | int], new: Sequence[str]) -> list[Edit]:
+        spans = [span for key in gone for span in self._spans(key)]
+        edits = []
+        if new:
+            first, *spans = sorted(spans, key=lambda span: span.start)
+            edits.append(Edit(first.start, first.end, self._joined(new)))
+        elif len(gone) == len(self._members) and not self.node.regions:
+            return [Edit(self.node.start, self.node.end, "{}")]
+        return edits + [Edit(span.start, next_line(self.text, span.end), "") for span in spans]
+
+    def _added(self, new: Sequence[str]) -> Edit:
+        last = max(self._members, key=lambda key: self._spans(key)[-1].end, default=None)
+        if self.is_in_brackets:
+            if last is None:
+                start = self.node.start + 1
+                return Edit(start, start, ", ".join(new))
+            member = self._members[last]
+            text = "".join(f",{gap_before(self.text, member)}{piece}" for piece in new)
+            return Edit(member.end, member.end, text)
+        if last is None:
+            raise UneditableError("there is no entry after which another one could go.")
+        end = self._spans(last)[-1].end
+        return Edit(end, end, newline(self.text) + self._joined(new))
+
+    def _joined(self, new: Sequence[str]) -> str:
+        """Texts of lines; TOML's tables with an empty line before each."""
+        line_break = newline(self.text)
+        later = (
+            line_break * (2 if piece.lstrip().startswith("[") else 1) + piece for piece in new[1:]
+        )
+        return new[0] + "".join(later)
+
+    def _comma_after(self, item: Node) -> int | None:
+        match = _TO_COMMA.match(self.text, item.end)
+        return match.end() - 1 if match else None

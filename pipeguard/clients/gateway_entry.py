@@ -1,0 +1,198 @@
+"""A client's one entry that runs `pipeguard serve`, in place of the servers behind the gateway.
+
+Edits the text of a client's file, both ways, and proves that independent parsers read the result
+as meant. Reads and writes no file.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from pipeguard.clients.catalog import FileSpec
+from pipeguard.clients.container import Container
+from pipeguard.clients.edit import EntryChange, plain
+from pipeguard.clients.entries import Config, Keys, ServerEntry
+from pipeguard.clients.guarding import gateway_launcher
+from pipeguard.clients.snippets import new_fields
+from pipeguard.clients.tree import Syntax, UneditableError, UnreadableError, Value
+from pipeguard.clients.yaml_text import Yaml
+
+NAME = "pipeguard"
+VERB = "serve"
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOut:
+    """A client's text without servers that moved behind the gateway.
+
+    Attributes:
+        text: the new text.
+        changes: the entries that are not in it any more; none has a text after.
+        entry: the path of the new entry for the gateway; None where there was one.
+    """
+
+    text: str
+    changes: tuple[EntryChange, ...]
+    entry: Keys | None
+
+
+def with_gateway(
+    config: Config, servers: Sequence[ServerEntry], launcher: Sequence[str]
+) -> TakenOut:
+    """Take servers out of a client's text, and put the gateway's entry in the place of the first.
+
+    Args:
+        config: the client's file.
+        servers: the servers, and an entry of the gateway if it is to be replaced.
+        launcher: the words that start PipeGuard.
+
+    Raises:
+        UneditableError: that is not possible without touching something else.
+    """
+    syntax = config.specs[0].syntax
+    expected = copy.deepcopy(plain(config.tree().data()))
+    text, entry = config.text, None
+    changes: list[EntryChange] = []
+    needs_entry = not any(
+        gateway_launcher(server.words) and server not in servers for server in config.servers
+    )
+    for path, group in _by_container(servers).items():
+        container = Container(text, syntax, path)
+        keys = [server.path[-1] for server in group]
+        changes += [EntryChange((*path, key), container.pieces(key), ()) for key in keys]
+        new, fields = [], {}
+        name, named = _unused_name(config, servers), _spec_of(config, group[0]).named
+        if needs_entry:
+            needs_entry = False
+            entry = (*path, min(key for key in keys if isinstance(key, int)) if named else name)
+            fields = _fields(group, launcher)
+            new = [container.written(name, named, fields)]
+            if named:
+                fields = {named: name, **fields}
+        text = container.exchanged(keys, new)
+        _exchange(_at(expected, path), keys, {name: _as_read(fields, syntax)} if new else {})
+    _prove(syntax, text, expected)
+    return TakenOut(text, tuple(changes), entry)
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """A client's text with the servers that were taken out.
+
+    Attributes:
+        text: the new text.
+        names_taken: names of servers that were left out, since the client has others so named.
+    """
+
+    text: str
+    names_taken: tuple[str, ...]
+
+
+def put_back(
+    config: Config, before: Config, changes: Mapping[Keys, EntryChange], entry: Keys | None
+) -> PutBack:
+    """Put servers that were taken out back, and remove the gateway's entry.
+
+    Args:
+        config: the client's file as it is.
+        before: the same before the change.
+        changes: the changed entries, by their paths in `before`.
+        entry: the path that the gateway's entry got; None where it was there before.
+
+    Raises:
+        UneditableError: that is not possible without touching something else.
+    """
+    syntax = config.specs[0].syntax
+    expected, old = copy.deepcopy(plain(config.tree().data())), before.tree()
+    text, taken = config.text, []
+    present = {(server.path[:-1], server.name) for server in config.servers}
+    gone = [server for server in before.servers if server.path in changes]
+    for path, group in _by_container(gone).items():
+        gateway = _gateway_in(config, path) if entry and entry[:-1] == path else None
+        replaced = {(path, gateway.name)} if gateway else set()
+        missing = [s for s in group if (path, s.name) not in present - replaced]
+        taken += [server.name for server in group if server not in missing]
+        pieces = [piece for server in missing for piece in changes[server.path].before]
+        keys = [gateway.path[-1]] if gateway else []
+        if pieces or keys:
+            text = Container(text, syntax, path).exchanged(keys, pieces)
+        nodes = {server.path[-1]: old.at(server.path) for server in missing}
+        _exchange(_at(expected, path), keys, {k: plain(n.data()) for k, n in nodes.items() if n})
+    _prove(syntax, text, expected)
+    return PutBack(text, tuple(taken))
+
+
+def _fields(servers: Sequence[ServerEntry], launcher: Sequence[str]) -> dict[str, Value]:
+    """The fields of the gateway's entry; with a name, and the switch, if its neighbours have it."""
+    shape, like = servers[0].shape, servers[0].fields
+    fields = new_fields(shape, [*launcher, VERB])
+    if isinstance(like.get("name"), str):
+        fields["name"] = NAME
+    on = {key: not off for key, off in shape.off.items() if key in like and isinstance(off, bool)}
+    return {**fields, **on}
+
+
+def _as_read(fields: Mapping[str, Value], syntax: Syntax) -> dict[str, Value]:
+    """Fields as a syntax reads what it wrote: in YAML's tree every scalar is a text."""
+    return {
+        key: str(value).lower() if isinstance(value, bool) and isinstance(syntax, Yaml) else value
+        for key, value in fields.items()
+    }
+
+
+def _unused_name(config: Config, servers: Sequence[ServerEntry]) -> str:
+    names = {server.name for server in config.servers if server not in servers}
+    candidates: Iterator[str] = (f"{NAME}-{number}" if number > 1 else NAME for number in count(1))
+    return next(name for name in candidates if name not in names)
+
+
+def _spec_of(config: Config, server: ServerEntry) -> FileSpec:
+    return next(spec for spec in config.specs if spec.client == server.client)
+
+
+def _gateway_in(config: Config, path: Keys) -> ServerEntry | None:
+    servers = (server for server in config.servers if server.path[:-1] == path)
+    return next((server for server in servers if gateway_launcher(server.words)), None)
+
+
+def _by_container(servers: Iterable[ServerEntry]) -> dict[Keys, list[ServerEntry]]:
+    groups: dict[Keys, list[ServerEntry]] = {}
+    for server in servers:
+        groups.setdefault(server.path[:-1], []).append(server)
+    return groups
+
+
+def _at(data: Any, path: Keys) -> Any:
+    for key in path:
+        data = data[key]
+    return data
+
+
+def _exchange(data: Any, gone: Sequence[str | int], new: Mapping[Any, Any]) -> None:
+    """Remove entries of a map or list, and put new ones in the place of the first, or last."""
+    if isinstance(data, list):
+        start = min((key for key in gone if isinstance(key, int)), default=len(data))
+        kept = [item for index, item in enumerate(data) if index not in gone]
+        data[:] = [*kept[:start], *new.values(), *kept[start:]]
+        return
+    for key in gone:
+        del data[key]
+    data.update(new)
+
+
+def _prove(syntax: Syntax, text: str, expected: object) -> None:
+    """Prove that both parsers read a text as expected.
+
+    Raises:
+        UneditableError: they do not, so nothing is written.
+    """
+    try:
+        readings = (syntax.read(text).data(), syntax.independent_data(text))
+    except UnreadableError as error:
+        raise UneditableError(f"the change would break it: {error}") from None
+    if any(plain(reading) != expected for reading in readings):
+        raise UneditableError("the change would touch something else.")

@@ -1,0 +1,218 @@
+"""Decides which servers of a client can move behind the gateway, and how its file describes them.
+
+Works on values; reads and writes no file. A client fills in variables that a gateway of another
+client may not have, which would then not start, and may restrict a server's tools: such a server
+stays, so that nothing it may do changes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from pipeguard.clients.catalog import ConfigScope
+from pipeguard.clients.entries import GuardState, ServerEntry
+from pipeguard.clients.guarding import gateway_launcher
+from pipeguard.clients.rewrite import GuardOptions, Judgement, judge
+from pipeguard.clients.setting import OWN_GUARD
+from pipeguard.clients.tree import Value
+from pipeguard.errors import PipeGuardError
+
+NAME_CHARS = 50
+_UNNAMED = re.compile(r"[^A-Za-z0-9._-]+")
+_OURS = re.compile(r"\$\{env:[A-Za-z_]\w*\}")  # a variable in pipeguard.yaml
+# Fields by which clients restrict a server's tools; ["*"] is all of them.
+_RESTRICTS = re.compile(
+    r"(?:disabled?|exclude[ds]?|include[ds]?|enabled|blocked|allowed)[-_]?tools|tools|tool_?filter",
+    re.IGNORECASE,
+)
+_FROM_FILE = ("envFile", "env_file")
+_WRITTEN_BY_SETUP = frozenset(
+    {"--name", "--env", "--header-env", "--bearer-env", "--transport", "--upstream", "--cwd"}
+)
+
+
+class ImmovableError(PipeGuardError):
+    """A server that cannot move; the message says why.
+
+    Attributes:
+        code: the same as one word, for programs.
+    """
+
+    def __init__(self, code: str, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+def judge_move(server: ServerEntry, options: GuardOptions) -> Judgement:
+    """Decide whether a server is the gateway (guarded), can move (open), or cannot and why.
+
+    Args:
+        server: the client's entry.
+        options: what a person allows.
+    """
+    return next(_judgements(server, options), Judgement(GuardState.OPEN))
+
+
+def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgement]:
+    """All judgements that apply to an entry, the decisive one first; none where it can move."""
+    # The gateway passes an address to nobody, so a secret in it is not exposed.
+    judged = judge(server, replace(options, expose_urls=True))
+    if launcher := gateway_launcher(server.words):
+        gone = f"its launcher does not exist any more: {launcher[0]}"
+        is_gone = server.scope is ConfigScope.USER and judged.state is not GuardState.GUARDED
+        yield Judgement(GuardState.STALE, "stale-launcher", gone) if is_gone else judged
+    if server.scope is not ConfigScope.USER:
+        why = "it is for one folder, and the gateway serves its servers everywhere"
+        yield Judgement(GuardState.CANNOT, "one-folder", why)
+    if server.odd:
+        yield Judgement(GuardState.CANNOT, "odd", server.odd)
+    if server.off and not options.off:
+        yield Judgement(GuardState.LEFT, "off", "switched off; --disabled moves it, too")
+    if judged.state not in (GuardState.OPEN, GuardState.GUARDED, GuardState.STALE):
+        yield judged
+    try:
+        server_fields(server)
+        _refuse_settings(server)
+    except ImmovableError as error:
+        yield Judgement(GuardState.CANNOT, error.code, str(error))
+    if server.guard is not None:
+        yield Judgement(GuardState.OPEN, OWN_GUARD, "it has a guard of its own")
+
+
+def gateway_name(server: ServerEntry) -> str:
+    """A server's name in the gateway's file, where names are more restricted than in clients."""
+    return _UNNAMED.sub("-", server.name).strip("-._")[:NAME_CHARS] or "server"
+
+
+def server_fields(server: ServerEntry) -> dict[str, Value]:
+    """A server, without a guard that it may have, as the gateway's file describes it.
+
+    Raises:
+        ImmovableError: it would not mean the same there.
+    """
+    fields = _ServerFields(server)
+    described = fields.of_command() if server.own_words else fields.of_address()
+    if server.off:
+        described["enabled"] = False
+    return {key: value for key, value in described.items() if value not in ("", [], {})}
+
+
+def _refuse_settings(server: ServerEntry) -> None:
+    """Refuse settings that the gateway would not have.
+
+    Raises:
+        ImmovableError: there is such a setting.
+    """
+    for key, value in server.fields.items():
+        if _RESTRICTS.fullmatch(key) and value and value != ["*"]:
+            why = f"its client restricts its tools ({key}), and the gateway would not"
+            raise ImmovableError("settings", why)
+        if key in _FROM_FILE:
+            raise ImmovableError("settings", f"its client reads variables from a file ({key})")
+    guard = server.guard
+    if guard is None:
+        return
+    words = list(server.words[len(guard.launcher) + 1 :])
+    words = words[: words.index("--")] if "--" in words else words
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name = word.partition("=")[0]
+        if name.startswith("--") and (
+            name not in _WRITTEN_BY_SETUP or (name == "--env" and "=" in word + following)
+        ):
+            why = f"its guard has an option of its own ({name}), and the gateway would not"
+            raise ImmovableError("settings", why)
+
+
+class _ServerFields:
+    """Describes one server; refuses variables, whose values only its client has."""
+
+    def __init__(self, server: ServerEntry) -> None:
+        self._server = server
+
+    def of_command(self) -> dict[str, Value]:
+        server = self._server
+        command, *args = server.own_words
+        env = {name: self._text("env", value) for name, value in server.env.items()}
+        if passed := [name for name in server.env_names if name not in env]:
+            raise ImmovableError("variable", _why_not(passed[0]))
+        folder = (server.guard.folder if server.guard else None) or server.cwd
+        fields: dict[str, Value] = {
+            "command": self._text("command" if server.guard is None else "args", command),
+            "args": [self._text("args", word) for word in args],
+            "env": env,
+            "cwd": self._text("cwd", folder),
+        }
+        return fields
+
+    def of_address(self) -> dict[str, Value]:
+        server = self._server
+        transport = server.guard.transport if server.guard else server.transport
+        fields: dict[str, Value] = {
+            "url": self._text("url" if server.guard is None else "args", server.own_url or ""),
+            "headers": dict(self._headers()),
+            "transport": transport.value if transport else "",
+        }
+        return fields
+
+    def _headers(self) -> Iterator[tuple[str, str]]:
+        server, shape, guard = self._server, self._server.shape, self._server.guard
+        if guard is None:
+            for name, value in server.headers.items():
+                yield name, self._text("headers", value)
+            by_name = server.fields.get(shape.headers_env) if shape.headers_env else None
+            bearer = server.fields.get(shape.bearer_env) if shape.bearer_env else None
+            named = by_name if isinstance(by_name, Mapping) else {}
+        else:
+            named, bearer = guard.headers, guard.bearer
+        for name, variable in named.items():
+            yield name, self._of_variable(str(variable))
+        if bearer:
+            yield "Authorization", f"Bearer {self._of_variable(str(bearer))}"
+
+    def _of_variable(self, name: str) -> str:
+        """The value of a variable with a header, which a guarded entry itself may set."""
+        if self._server.guard is None or name not in self._server.env:
+            raise ImmovableError("variable", _why_not(name))
+        return self._text("env", self._server.env[name])
+
+    def _text(self, field: str, text: str) -> str:
+        """A text that means the same in the gateway's file."""
+        shape = self._server.shape
+        is_expanded = field in shape.expands or field == "cwd"
+        if is_expanded and (match := re.search(shape.variable, text)):
+            raise ImmovableError("variable", _why_not(match[0]))
+        if _OURS.search(text):
+            why = f"its {field} contains a variable as plain text, which the gateway would expand"
+            raise ImmovableError("variable", why)
+        return text
+
+
+def _why_not(variable: str) -> str:
+    return (
+        f"its client fills in {variable}; a gateway that another client starts may not have it. "
+        "A plain value can move, or keyring:NAME"
+    )
+
+
+def is_described_by(fields: Mapping[str, Value], described: Mapping[str, object]) -> bool:
+    """Whether an entry of the gateway's file describes the same server, whatever else it says.
+
+    Args:
+        fields: what `server_fields` returned.
+        described: the entry's data, where every scalar may be a text.
+    """
+    keys = ("command", "args", "env", "cwd", "url", "headers", "transport")
+    is_off = str(described.get("enabled")).lower() == "false" or "disabled" in described
+    return is_off == ("enabled" in fields) and all(
+        _texts(fields.get(key)) == _texts(described.get(key)) for key in keys
+    )
+
+
+def _texts(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _texts(item) for key, item in value.items()} or None
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_texts(item) for item in value] or None
+    return None if value in (None, "") else str(value)

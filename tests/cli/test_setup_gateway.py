@@ -1,0 +1,362 @@
+"""`pipeguard setup --gateway`: servers of several clients behind one gateway, and back again."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pipeguard.cli.setup import command
+from pipeguard.clients.history import records
+from pipeguard.errors import PolicyError
+from pipeguard.gateway.sources import Sources, usual_file
+from tests.cli.test_setup import FILES, SECRET, contents, home, launcher, run
+
+__all__ = ("home", "launcher")
+MOVED = {
+    *("files", "api", "time", "files-2", "notes", "web"),
+    *("fs", "fs-2"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _rules_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeguard.clients.readiness.make_ready", lambda: None)
+
+
+def gateway_names() -> set[str]:
+    servers = Sources(usual_file()).read({}).servers
+    return {server.name for server in servers}
+
+
+def move(launcher: str, *arguments: str) -> None:
+    result = run(*arguments, "--gateway", "--yes", "--launcher", launcher)
+    assert "Moved" in result.output
+
+
+def test_every_client_gets_one_entry_and_all_is_given_back(home: Path, launcher: str) -> None:
+    before = contents(home)
+    result = run("--all", "--gateway", "--yes", "--launcher", launcher)
+    assert result.exit_code == 6  # the one that logs in cannot move
+    assert "pipeguard approve SERVER --all" in result.output
+    file = Path(usual_file())
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert SECRET in file.read_text()
+    assert gateway_names() == MOVED
+    after = contents(home)
+    assert [name for name, text in after.items() if launcher in text] == [
+        name for name in FILES if name != ".cursor/mcp.json"
+    ]
+    assert SECRET not in after[".config/Code/User/mcp.json"]
+    again = run("--all", "--gateway", "--yes", "--launcher", launcher)
+    assert "Moved" not in again.output
+    assert contents(home) == after
+    undone = run("--undo", "--all", "--yes")
+    assert undone.exit_code == 0, undone.output
+    assert contents(home) == before
+    assert not file.exists()
+    assert records() == []
+    assert run("--undo", "--all", "--yes").exit_code == 7
+
+
+def test_nothing_is_changed_by_a_check_or_a_dry_run(home: Path, launcher: str) -> None:
+    before = contents(home)
+    assert run("--all", "--gateway", "--check").exit_code == 1
+    result = run("--all", "--gateway", "--dry-run", "--launcher", launcher)
+    assert result.exit_code == 1
+    assert f'+{{"type": "stdio", "command": "{launcher}", "args": ["serve"]}}' in result.output
+    assert "Move them:  pipeguard setup --all --gateway --yes" in result.output
+    shown = json.loads(
+        run("--all", "--gateway", "--json", "--dry-run", "--launcher", launcher).output
+    )
+    assert any("diff" in file for file in shown["files"])
+    assert contents(home) == before
+    assert not Path(usual_file()).exists()
+
+
+@pytest.mark.parametrize("text", ["", "# mine\n", "mode: auto", "servers:\n  own: {command: x}\n"])
+def test_a_file_of_the_user_s_own_is_given_back(home: Path, launcher: str, text: str) -> None:
+    file = Path(usual_file())
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    file.chmod(0o600)
+    move(launcher, "claude-code")
+    move(launcher, "goose")
+    assert text in file.read_text()
+    assert {"files", "api", "fs"} <= gateway_names()
+    assert run("--undo", "--all", "--yes").exit_code == 0
+    assert (file.read_text() if file.exists() else "") == text
+
+
+FORMS = {
+    "lines": "# mine\nservers:\n    files: # mine\n        command: npx\n        args: [-y, srv]\n"
+    "        env: {KEY: SECRET}\n        tags: [a]\nmode: auto\n",
+    "CRLF": "servers:\r\n  own: {command: x}\r\n# end\r\n",
+    "JSON": '{"mcpServers": {"own": {"command": "x"}}, "mode": "auto"}\n',
+    "empty": '{"servers": {}}',
+    "no servers": "mode: auto",
+    "byte order mark": "\ufeffservers:\n  own:\n    command: x",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_with_servers_is_given_back_in_either_order(
+    home: Path, launcher: str, form: str
+) -> None:
+    text = FORMS[form].replace("SECRET", SECRET)
+    file = Path(usual_file())
+    file.parent.mkdir(parents=True)
+    file.write_bytes(text.encode())
+    file.chmod(0o600)
+    for order in (("claude-code", "vscode"), ("vscode", "claude-code")):
+        move(launcher, "claude-code")
+        move(launcher, "vscode")
+        assert gateway_names() >= {"files", "api"}
+        for client in order:
+            assert run("--undo", client, "--yes").exit_code == 0
+        assert file.read_bytes().decode() == text
+
+
+def test_a_server_that_two_clients_share_stays_until_both_are_undone(
+    home: Path, launcher: str
+) -> None:
+    same = '{"mcpServers": {"time": {"command": "uvx", "args": ["t"]}}}'
+    (home / ".cursor/mcp.json").write_text(same)
+    move(launcher, "claude-desktop")
+    move(launcher, "cursor")
+    assert gateway_names() == {"time"}
+    assert run("--undo", "claude-desktop", "--yes").exit_code == 0
+    assert gateway_names() == {"time"}
+    assert run("--undo", "cursor", "--yes").exit_code == 0
+    assert not Path(usual_file()).exists()
+    assert (home / ".cursor/mcp.json").read_text() == same
+
+
+def test_what_the_user_changed_meanwhile_stays(home: Path, launcher: str) -> None:
+    path = home / ".config/Code/User/mcp.json"
+    before = path.read_text()
+    move(launcher, "vscode")
+    path.write_text(
+        path.read_text().replace('"servers": {', '"servers": {"new": {"command": "n"}, ')
+    )
+    assert run("--undo", "vscode", "--yes").exit_code == 0
+    expected = before.replace('"servers": {', '"servers": {"new": {"command": "n"}, ')
+    assert path.read_text() == expected
+    assert not Path(usual_file()).exists()
+
+
+def test_an_entry_with_the_name_of_one_that_moved_is_left(home: Path, launcher: str) -> None:
+    path = home / ".config/Claude/claude_desktop_config.json"
+    move(launcher, "claude-desktop")
+    mine = path.read_text().replace('"mcpServers": {', '"mcpServers": {"time": {"command": "n"}, ')
+    path.write_text(mine)
+    result = run("--undo", "claude-desktop", "--yes")
+    assert result.exit_code == 6
+    assert "another server of this name" in result.output
+    assert json.loads(path.read_text()) == {"mcpServers": {"time": {"command": "n"}}}
+
+
+def test_a_gateway_s_entry_that_was_removed_does_not_lose_the_servers(
+    home: Path, launcher: str
+) -> None:
+    path = home / ".config/Claude/claude_desktop_config.json"
+    before = path.read_text()
+    move(launcher, "claude-desktop")
+    path.write_text('{"mcpServers": {}}')
+    assert run("--undo", "claude-desktop", "--yes").exit_code == 0
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_guarded_servers_move_without_their_guard_and_come_back_open(
+    home: Path,
+    launcher: str,
+    is_changed: bool,
+) -> None:
+    before = contents(home)
+    run("--all", "--yes", "--launcher", launcher)
+    move(launcher, "--all")
+    assert gateway_names() == MOVED
+    assert "wrap" not in Path(usual_file()).read_text()
+    path = home / ".claude.json"
+    if is_changed:
+        path.write_text(path.read_text().replace('"numStartups": 12', '"numStartups": 13'))
+        before[".claude.json"] = before[".claude.json"].replace(": 12", ": 13")
+    run("--all", "--yes", "--launcher", launcher)  # a gateway's entry gets no guard
+    undone = run("--undo", "--all", "--yes")
+    assert undone.exit_code == 0, undone.output
+    assert contents(home) == before
+    assert not Path(usual_file()).exists()
+
+
+def test_a_server_that_came_later_moves_beside_the_others(home: Path, launcher: str) -> None:
+    path = home / ".config/Claude/claude_desktop_config.json"
+    before = path.read_text()
+    move(launcher, "claude-desktop")
+    later = path.read_text()[:-2] + ', "late": {"command": "l"}}}'
+    path.write_text(later)
+    move(launcher, "claude-desktop")
+    assert gateway_names() == {"time", "late"}
+    assert path.read_text().count(launcher) == 1
+    assert run("--undo", "claude-desktop", "--yes").exit_code == 0
+    assert json.loads(path.read_text())["mcpServers"] == {
+        **json.loads(before)["mcpServers"],
+        "late": {"command": "l"},
+    }
+
+
+LEFT = {
+    "variable": {"command": "srv", "args": ["${workspaceFolder}"]},
+    "environment": {"command": "srv", "env": {"T": "${env:HOME}"}},
+    "header": {"url": "https://x.test/mcp", "headers": {"Authorization": "Bearer ${env:HOME}"}},
+    "tools": {"command": "srv", "disabledTools": ["write"]},
+    "file": {"command": "srv", "envFile": ".env"},
+    "login": {"url": "https://x.test/mcp"},
+    "off": {"command": "srv", "disabled": True},
+    "options": {"command": "pipeguard", "args": ["wrap", "--observe", "--", "srv"]},
+}
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_what_would_not_mean_the_same_stays(home: Path, launcher: str, name: str) -> None:
+    path = home / ".cursor/mcp.json"
+    before = json.dumps({"mcpServers": {name: LEFT[name], "ok": {"command": "srv"}}})
+    path.write_text(before)
+    move(launcher, "cursor")
+    left = json.loads(path.read_text())["mcpServers"]
+    assert left[name] == LEFT[name]
+    assert set(left) == {name, "pipeguard"}
+    assert gateway_names() == {"ok"}
+
+
+def test_headers_and_variables_move_with_their_values(home: Path, launcher: str) -> None:
+    servers = {
+        "a": {"command": "srv", "args": ["-v", 1], "env": {"T": SECRET}, "cwd": "/srv"},
+        "b": {"url": "https://x.test", "type": "sse", "headers": {"X-A": SECRET}},
+        "c": {"url": "http://localhost:1/", "headers": {"X-B": "keyring:NAME"}},
+    }
+    (home / ".cursor/mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    run("cursor", "--server", "b", "--yes", "--launcher", launcher)  # a guard of its own
+    move(launcher, "cursor")
+    first, second, third = Sources(usual_file()).read({}).servers
+    assert (first.command, first.env, first.cwd) == (("srv", "-v", "1"), {"T": SECRET}, "/srv")
+    assert (second.url, second.headers) == ("https://x.test", {"X-A": SECRET})
+    assert second.transport == "sse"
+    assert (third.url, third.headers) == ("http://localhost:1/", {"X-B": "keyring:NAME"})
+
+
+def test_a_server_that_the_file_has_switched_off_is_not_shared(home: Path, launcher: str) -> None:
+    file = Path(usual_file())
+    file.parent.mkdir(parents=True)
+    file.write_text("servers: {time: {command: uvx, args: [t], enabled: false}}\n")
+    file.chmod(0o600)
+    move(launcher, "claude-desktop")
+    assert gateway_names() == {"time-2"}
+
+
+def test_a_text_that_the_gateway_would_expand_stays(home: Path, launcher: str) -> None:
+    path = home / ".config/Claude/claude_desktop_config.json"  # a client without variables
+    before = '{"mcpServers": {"a": {"command": "srv", "args": ["${env:HOME}"]}}}'
+    path.write_text(before)
+    result = run("claude-desktop", "--gateway", "--yes", "--launcher", launcher)
+    assert result.exit_code == 6
+    assert "as plain text" in result.output
+    assert path.read_text() == before
+
+
+def test_a_project_s_servers_stay_in_it(home: Path, launcher: str) -> None:
+    path = home / "work" / ".cursor" / "mcp.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"mcpServers": {"p": {"command": "srv"}}}')
+    result = run(
+        "cursor", "--scope", "project", "--project", str(home / "work"), "--gateway", "--yes"
+    )
+    assert result.exit_code == 6
+    assert "for one folder" in result.output
+
+
+def test_a_wrong_file_of_servers_stops_it(home: Path, launcher: str) -> None:
+    before = contents(home)
+    file = Path(usual_file())
+    file.parent.mkdir(parents=True)
+    file.write_text("servers: # none\n")
+    file.chmod(0o600)
+    arguments = ["--all", "--gateway", "--yes", "--launcher", launcher]
+    result = CliRunner().invoke(command, arguments)
+    assert isinstance(result.exception, PolicyError)
+    assert contents(home) == before
+    assert records() == []
+
+
+def test_servers_that_the_user_added_to_the_file_stay(home: Path, launcher: str) -> None:
+    move(launcher, "claude-desktop")
+    file = Path(usual_file())
+    file.write_text(file.read_text() + "    tags: [clock]\n  own:\n    command: mine\n")
+    assert gateway_names() == {"time", "own"}
+    assert run("--undo", "claude-desktop", "--yes").exit_code == 0
+    assert gateway_names() == {"own"}
+    assert "clock" not in file.read_text()
+
+
+def test_a_file_that_cannot_be_edited_any_more_is_named(home: Path, launcher: str) -> None:
+    before = contents(home)
+    move(launcher, "claude-desktop")
+    Path(usual_file()).write_text("servers: [\n")
+    result = run("--undo", "claude-desktop", "--yes")
+    assert result.exit_code == 5
+    assert "still has time" in result.stderr
+    assert contents(home) == before
+
+
+def test_one_server_moves_alone(home: Path, launcher: str) -> None:
+    before = contents(home)
+    move(launcher, "claude-code", "--server", "api")
+    assert gateway_names() == {"api"}
+    assert '"files"' in (home / ".claude.json").read_text()
+    named = run("--undo", "claude-code", "--server", "api", "--yes")
+    assert named.exit_code == 6
+    assert "leave out --server" in named.output
+    assert run("--undo", "claude-code", "--yes").exit_code == 0
+    assert contents(home) == before
+
+
+def test_the_gateway_gets_a_name_that_no_server_of_the_client_has(
+    home: Path, launcher: str
+) -> None:
+    path = home / ".cursor/mcp.json"
+    mine = {"command": "srv", "args": ["${input:x}"]}
+    path.write_text(json.dumps({"mcpServers": {"pipeguard": mine, "a b": {"command": "srv"}}}))
+    move(launcher, "cursor")
+    assert json.loads(path.read_text())["mcpServers"] == {
+        "pipeguard": mine,
+        "pipeguard-2": {"command": launcher, "args": ["serve"]},
+    }
+    assert gateway_names() == {"a-b"}
+
+
+def test_a_launcher_that_is_gone_is_replaced(home: Path, launcher: str) -> None:
+    path = home / ".config/Claude/claude_desktop_config.json"
+    before = path.read_text()
+    move(launcher, "claude-desktop")
+    new = Path(launcher).with_name("pipeguard.exe")
+    Path(launcher).rename(new)
+    assert "mend it with --gateway" in run("claude-desktop").output
+    move(str(new), "claude-desktop")
+    assert json.loads(path.read_text())["mcpServers"]["pipeguard"]["command"] == str(new)
+    assert run("--undo", "claude-desktop", "--yes").exit_code == 0
+    assert path.read_text() == before
+
+
+def test_a_guarded_server_is_told_from_an_open_one_before_it_moves(
+    home: Path, launcher: str
+) -> None:
+    run("claude-desktop", "--yes", "--launcher", launcher)
+    result = run("claude-desktop", "--gateway", "--check")
+    assert result.exit_code == 1
+    assert "1 server: 1 to move." in result.output
+    assert "it has a guard of its own" in result.output
+    (file,) = json.loads(run("claude-desktop", "--gateway", "--json").output)["files"]
+    assert [server["state"] for server in file["servers"]] == ["guarded"]

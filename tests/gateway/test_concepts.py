@@ -1,0 +1,47 @@
+"""A query is split into concepts, each with the terms that may stand for it."""
+
+from pipeguard.gateway.concepts import concepts_of
+from pipeguard.gateway.everyday import Everyday
+from pipeguard.gateway.stems import Stems
+from pipeguard.gateway.words import MAX_QUERY_WORDS
+
+STEMS = Stems()
+EVERYDAY = Everyday(STEMS)
+
+
+def asked(query: str) -> list[str]:
+    return [concept.words for concept in concepts_of(query, EVERYDAY, STEMS)]
+
+
+def terms(query: str) -> set[str]:
+    concepts = concepts_of(query, EVERYDAY, STEMS)
+    return {" ".join(term) for concept in concepts for term in concept.terms}
+
+
+def test_a_query_is_what_tells_tools_apart() -> None:
+    assert asked("Could you please merge a PR for me?") == ["merge", "pull", "request"]
+
+
+def test_a_query_of_stop_words_alone_is_looked_up_all_the_same() -> None:
+    assert asked("you of it") == ["you", "of", "it"]
+
+
+def test_a_document_is_no_query() -> None:
+    assert len(asked(" ".join(f"{a}{b}qx" for a in "abcdefgh" for b in "abcdefgh" * 2))) <= (
+        MAX_QUERY_WORDS
+    )
+
+
+def test_a_phrase_is_one_concept_with_what_it_stands_for() -> None:
+    assert asked("get rid of the invoice") == ["get rid of", "invoice"]
+    assert "delet" in terms("get rid of the invoice")
+
+
+def test_a_phrase_stands_for_its_terms_and_not_the_other_way_round() -> None:
+    assert "delet" in terms("chuck it out")
+    assert "chuck" not in terms("delete it")
+
+
+def test_the_word_itself_is_worth_more_than_what_it_stands_for() -> None:
+    (concept,) = concepts_of("bin", EVERYDAY, STEMS)
+    assert max(concept.terms, key=concept.terms.__getitem__) == ("bin",)

@@ -1,0 +1,62 @@
+"""The table of everyday phrases, and how they are found in a request."""
+
+import itertools
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard.gateway.everyday import GAP, MOST_BETWEEN, Everyday, source, table
+from pipeguard.gateway.stems import Stems
+from pipeguard.gateway.words import STOP_WORDS, words_of
+from tests.fuzz.budget import tried
+
+STEMS = Stems()
+EVERYDAY = Everyday(STEMS)
+WORDS = sorted({word for terms in table() for term in terms for word in words_of(term)})
+
+
+def found(request: str) -> list[str]:
+    words = request.split()
+    matches = EVERYDAY.matches(words, [STEMS[word] for word in words])
+    return [" ".join(words[place] for place in match.places) for match in matches]
+
+
+def test_each_row_has_terms_and_phrases_of_plain_words() -> None:
+    for terms, phrases in table().items():
+        assert phrases, terms
+        for text in (*terms, *phrases):
+            assert text == text.casefold() or re.search(r"\bI\b|[A-Z][a-z]+", text), text
+            assert re.fullmatch(rf"[\w' /{GAP}-]+", text), text
+            assert list(words_of(text)), text
+        assert len(set(phrases)) == len(phrases), terms
+
+
+def test_no_row_is_written_twice() -> None:
+    rows = re.findall(r"(?m)^([^\s#][^:]*):", source())
+    assert len(rows) == len(set(rows)) == len(table())
+
+
+def test_no_phrase_is_a_stop_word_or_begins_or_ends_with_a_gap() -> None:
+    for phrase in itertools.chain.from_iterable(table().values()):
+        assert phrase not in STOP_WORDS
+        assert all(part.strip() for part in phrase.split(GAP)), phrase
+
+
+def test_a_phrase_has_room_for_determiners_and_where_it_has_a_gap_for_more() -> None:
+    assert found("throw the old xyzzy away") == ["throw away"]
+    assert found("hit that enter") == ["hit enter"]
+    assert "throw away" not in found(f"throw {'xyzzy ' * (MOST_BETWEEN + 1)}away")
+
+
+def test_phrases_do_not_overlap_and_the_longer_one_is_taken() -> None:
+    assert found("get rid of it") == ["get rid of"]
+
+
+@tried(50)
+@given(st.lists(st.sampled_from([*WORDS, "throw", "away", "the", "out", "of"]), max_size=12))
+def test_each_word_is_in_one_phrase_at_most(words: list[str]) -> None:
+    matches = EVERYDAY.matches(words, [STEMS[word] for word in words])
+    places = [place for match in matches for place in match.places]
+    assert len(places) == len(set(places))
+    assert all(0 <= place < len(words) for place in places)
