@@ -77,7 +77,8 @@ def _settings_of(entry: ServerEntry, variables: Mapping[str, str]) -> ServerSett
 
     if not words and not url:
         raise PolicyError(
-            f"{entry.file}: line {entry.line}: the server {entry.name} has no `command` and no `url`."
+            f"{entry.file}: line {entry.line}: the server {entry.name} has no `command` and no"
+            " `url`."
         )
     known = {**variables, **entry.env}
 

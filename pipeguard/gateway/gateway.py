@@ -25,6 +25,7 @@ from pipeguard.gateway.server_state import ServerState
 from pipeguard.gateway.tool_calls import ToolMode
 from pipeguard.gateway.turns import Turns
 from pipeguard.state.tokens import TokenScope
+from pipeguard.transports.tasks import Tasks
 
 SETTLING_SECONDS = 8.0  # for which a client waits at most for servers that start
 
@@ -83,6 +84,7 @@ class Gateway:
         self._common = common or {}
         self._scope_of = scope_of
         self._limits: dict[str, RateLimit] = {}  # by the names of tokens
+        self._stopping = Tasks()
         self._clients: dict[GatewayChannel, Flows] = {}
 
     async def apply(self, servers: Iterable[ServerSettings]) -> Changes:
@@ -95,10 +97,11 @@ class Gateway:
                 del wanted[name]
                 continue
             (changes.changed if name in wanted else changes.removed).append(name)
-            leaving.append(self.members.pop(name).stop())
+            leaving.append(self._stopping.begin(self.members.pop(name).stop()))
         if [self.catalog.drop(name) for name in (*changes.removed, *changes.changed)]:
             self.relisted(frozenset({"tools", "prompts", "resources"}))
-        await asyncio.gather(*leaving)
+        if leaving:
+            await asyncio.wait(leaving)
         for name, settings in wanted.items():
             try:
                 member = GatewayServer(settings, self, self._engines, self._common)
@@ -124,8 +127,11 @@ class Gateway:
         return may_use_alone(self._scope_of(who), server)
 
     async def close(self) -> None:
-        """End all servers."""
-        await asyncio.gather(*(member.stop() for member in self.members.values()))
+        """End all servers, also those that an edit is ending."""
+        for member in self.members.values():
+            self._stopping.begin(member.stop())
+        if self._stopping:
+            await asyncio.wait(self._stopping)
 
     # --- what clients ask of it -----------------------------------------------------------
 

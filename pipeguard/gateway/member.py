@@ -333,10 +333,7 @@ class GatewayServer:
         self._relisting.begin()
 
     async def _list_tools(self, leg: Leg) -> None:
-        """Take over what its tools are now: what its Session let pass of them.
-
-        They stay as they were where it is gone meanwhile.
-        """
+        """Take over what its Session lets pass of its tools now, unless it is gone meanwhile."""
         definitions = await leg.list_tools() if leg.offers("tools") else []
         if leg is not self._leg or not leg.is_open:
             return

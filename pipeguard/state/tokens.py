@@ -202,8 +202,12 @@ class TokenReader:
         return {name: token.digest for name, token in self.valid().items()}
 
     def are_required(self) -> bool:
-        """True where clients need a token."""
-        return are_required(self._store)
+        """True where clients need a token, also where the store cannot tell."""
+        try:
+            return are_required(self._store)
+        except StateError as error:
+            self._tell(f"clients need a token, since the store cannot be read: {error}")
+            return True
 
     def close(self) -> None:
         """Close the store."""

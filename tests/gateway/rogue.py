@@ -70,12 +70,17 @@ TASK = {
     "ttl": 60000,
 }
 
+
+def note(text: str) -> None:
+    if "log" in SAID:
+        with open(SAID["log"], "a") as log:
+            log.write(f"{text}\n")
+
+
 for line in sys.stdin:
     message = json.loads(line)
     method = message.get("method")
-    if "log" in SAID:
-        with open(SAID["log"], "a") as log:
-            log.write(f"{method} {json.dumps(message.get('params', {}))}\n")
+    note(f"{method} {json.dumps(message.get('params', {}))}")
     if "id" not in message or method in SAID.get("mute", []):
         continue
     if method in SAID.get("fails", []):
@@ -88,3 +93,4 @@ for line in sys.stdin:
     if method == "tools/call" and message["params"].get("name") == "relist_and_die":
         send(method="notifications/tools/list_changed")
         break
+note("ended")

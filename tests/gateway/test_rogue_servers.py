@@ -165,3 +165,17 @@ def test_a_client_that_leaves_while_a_server_is_opened_leaves_nothing(tmp_path: 
         await until(lambda: "the client is gone" in log.read_text())
 
     talk(scenario, rogue("b", tools=["run"], mute=["logging/setLevel"], log=str(log)))
+
+
+def test_the_end_waits_for_a_server_that_an_edit_is_ending(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    async def scenario(_: Client, gateway: Gateway) -> None:
+        editing = asyncio.ensure_future(gateway.apply([]))
+        await asyncio.sleep(0)  # it has begun
+        assert not gateway.members
+        editing.cancel()
+        await gateway.close()
+        assert log.read_text().endswith("ended\n")
+
+    talk(scenario, rogue("b", log=str(log)))

@@ -1,6 +1,8 @@
 """What the end, and the beginning, of `pipeguard serve` must not miss."""
 
 import asyncio
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,23 @@ from pipeguard.core.session.guard import Engines
 from pipeguard.gateway import serving
 from pipeguard.gateway.serving import ServeOptions
 from pipeguard.gateway.sources import Sources
+from pipeguard.state.store import Store
+from pipeguard.state.tokens import TokenScope, create_token
 from tests.fuzz.rulebook import engines
 from tests.gateway.rogues import until
-from tests.gateway.served import actor, write_servers
+from tests.gateway.served import ServedAt, actor, write_servers
+from tests.gateway.test_serving import status
 
 pytestmark = pytest.mark.real
+
+
+def test_a_token_that_has_ended_still_closes_the_door(tmp_path: Path) -> None:
+    path = write_servers(tmp_path, {"one": actor()})
+    (tmp_path / "state").mkdir(mode=0o700)
+    with closing(Store.open(str(tmp_path / "state" / "pipeguard.db"))) as store:
+        create_token(store, "ci", TokenScope(), datetime(2026, 1, 1, tzinfo=UTC))
+    with ServedAt(tmp_path, "--config", str(path)) as served:
+        assert status(served.url) == 401
 
 
 def test_an_edit_while_the_rules_are_loaded_is_not_missed(
