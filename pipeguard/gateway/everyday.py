@@ -33,7 +33,7 @@ class Phrase(NamedTuple):
     terms: Terms
 
 
-class Match(NamedTuple):
+class PhraseMatch(NamedTuple):
     """A phrase in a request.
 
     Attributes:
@@ -61,7 +61,7 @@ class Everyday:
         for parts, found in merged.items():
             self._phrases.setdefault(parts[0][0], []).append(Phrase(parts, tuple(found)))
 
-    def matches(self, words: Sequence[str], stems: Sequence[str]) -> list[Match]:
+    def matches(self, words: Sequence[str], stems: Sequence[str]) -> list[PhraseMatch]:
         """The phrases of a request, none of which overlap.
 
         Of those that would, the one with more words is taken, then the one with fewer gaps.
@@ -78,7 +78,7 @@ class Everyday:
         for _, _, _, places, terms in found:
             if taken.isdisjoint(places):
                 taken.update(places)
-                chosen.append(Match(places, terms))
+                chosen.append(PhraseMatch(places, terms))
         return sorted(chosen)
 
 

@@ -53,7 +53,7 @@ WINDOW = 40  # hits that are ranked again
 MOST_REPEATS = 2  # of a word in a field
 CLONE_SHARE = 0.8  # of all words of two tools
 MOST_CLONES = 2
-EARLY_PROFILES = 5_000  # made with the index; others when they are found, to save memory
+EARLY_PROFILES = 10_000  # made with the index; others when they are found, to save memory
 INDEX_BYTES = 15_000_000  # Tantivy's least, for a writer; freed after each change
 _TOKENIZER = "stems"
 
