@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from pipeguard.errors import InputError, StateError
+from pipeguard.state.database import translated_errors
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import now_text, utc_text
 
@@ -156,7 +157,8 @@ def reset_tokens(store: Store) -> None:
 
 def are_required(store: Store) -> bool:
     """True from the first token on, also once the last one has ended or was revoked."""
-    return store.connection.execute("SELECT 1 FROM tokens LIMIT 1").fetchone() is not None
+    with translated_errors(store.path):
+        return store.connection.execute("SELECT 1 FROM tokens LIMIT 1").fetchone() is not None
 
 
 def _check_known(store: Store, name: str) -> None:
