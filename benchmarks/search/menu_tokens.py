@@ -76,6 +76,14 @@ class _Hub:
     def called(self, server: str, outcome: str, seconds: float) -> None:
         """Nothing is called."""
 
+    def absent(self) -> dict[str, str]:
+        """All servers are there."""
+        return {}
+
+    def waiting(self) -> list[str]:
+        """Nothing waits."""
+        return []
+
 
 def counted(texts: list[str]) -> list[int]:
     """The number of tokens of each text."""

@@ -90,6 +90,11 @@ class ScopedAccess:
         return self._limit.seconds_to_wait(scope.per_minute if scope else 0, monotonic())
 
 
+def may_use_server(scope: TokenScope, server: str) -> bool:
+    """True where a token may use something of a server."""
+    return _matches(server, scope.servers)
+
+
 def may_use_alone(scope: TokenScope | None, server: str) -> bool:
     """True where a token may use all of a server, and so its own endpoint."""
     if scope is None or not _matches(server, scope.servers):

@@ -11,17 +11,17 @@ from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.session.guard import Engines
 from pipeguard.errors import PipeGuardError
-from pipeguard.gateway.access import RateLimit, ScopedAccess, may_use_alone
+from pipeguard.gateway.access import RateLimit, ScopedAccess, may_use_alone, may_use_server
 from pipeguard.gateway.answers import ClientAnswers
 from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import Unavailable
-from pipeguard.gateway.member import GatewayServer, State
+from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.served_client import ServedClient
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.server_state import ServerState
+from pipeguard.gateway.server_state import ServerState, State
 from pipeguard.gateway.tool_calls import ToolMode
 from pipeguard.gateway.turns import Turns
 from pipeguard.state.tokens import TokenScope
@@ -126,6 +126,11 @@ class Gateway:
         """True where a token may use the endpoint of a server alone."""
         return may_use_alone(self._scope_of(who), server)
 
+    def may_use(self, who: str, server: str) -> bool:
+        """True where a token may use a server at all."""
+        scope = self._scope_of(who)
+        return scope is not None and may_use_server(scope, server)
+
     async def close(self) -> None:
         """End all servers, also those that an edit is ending."""
         for member in self.members.values():
@@ -180,6 +185,19 @@ class Gateway:
         """Count a call of a server's tool: `ok`, `error` or `unavailable`."""
         if self.metrics is not None:
             self.metrics.called(server, outcome, seconds)
+
+    def absent(self) -> dict[str, str]:
+        """Why servers cannot be used now, by name."""
+        return {name: member.why for name, member in self.members.items() if member.why}
+
+    def waiting(self) -> list[str]:
+        """The servers with definitions that wait for approval."""
+        return [name for name, member in self.members.items() if member.waiting]
+
+    def may_see_all(self, who: str) -> bool:
+        """True for a token without limits, but for its rate."""
+        scope = self._scope_of(who)
+        return scope is not None and scope == TokenScope(per_minute=scope.per_minute)
 
     def judged(self, server: str, verdict: Verdict) -> None:
         """Count a message to or from a server."""

@@ -23,11 +23,12 @@ from pipeguard.runtime.listening import bind, tune_process, url_at
 from pipeguard.runtime.numbers import number_of
 from pipeguard.runtime.transports import endpoints_of
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
+from pipeguard.transports.http.server.admission import WHO, RequestRefused
 from pipeguard.transports.http.server.backend import Backend, Dial, Service
 from pipeguard.transports.http.server.conversations import Conversations
 from pipeguard.transports.http.server.listener import Listener
-from pipeguard.transports.http.server.refusals import Refusals
-from pipeguard.transports.http.server.routes import Endpoint, Route, RouteTable, without_body
+from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
+from pipeguard.transports.http.server.routes import MCP, Endpoint, Route, RouteTable, without_body
 from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge
 from pipeguard.transports.tasks import Tasks
@@ -129,8 +130,10 @@ class GatewayListener:
         await listener.close()
         refusals.close()
 
-    async def _metrics(self, _: web.BaseRequest) -> web.StreamResponse:
+    async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         """Figures for Prometheus."""
+        if not self._gateway.may_see_all(request.get(WHO, "")):
+            raise _nothing_here()
         metrics = self._gateway.metrics
         body = b"" if metrics is None else metrics.text()
         return web.Response(body=body, headers={"Content-Type": METRICS_TYPE})
@@ -179,5 +182,27 @@ class GatewayListener:
         backend = Backend(service, dial, conversations, self._most, self._idle_seconds, waits=False)
         endpoints = endpoints_of(backend)
         for endpoint in endpoints:
-            self._routes.add(endpoint.routes, f"{SERVERS}/{name}" if name else "")
+            if server is None:
+                self._routes.add(endpoint.routes)
+            else:
+                routes = (self._for_whom_may(name, route) for route in endpoint.routes)
+                self._routes.add(routes, f"{SERVERS}/{name}")
         self._mounted[name] = _Mounted(endpoints, conversations, server)
+
+    def _for_whom_may(self, name: str, route: Route) -> Route:
+        """A route of a server alone, which is not there for tokens that may not use the server."""
+
+        async def answer(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+            who = request.get(WHO, "")
+            if not self._gateway.may_use(who, name):
+                raise _nothing_here()
+            if not self._gateway.may_use_alone(who, name):
+                why = "this token is limited to some tools, effects or a rate: use /mcp"
+                raise RequestRefused(RefusalReason.NOWHERE, 403, why)
+            return await route.answer(request, body)
+
+        return route._replace(answer=answer)
+
+
+def _nothing_here() -> RequestRefused:
+    return RequestRefused(RefusalReason.NOWHERE, 404, f"there is nothing here; see {MCP}")

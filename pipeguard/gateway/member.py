@@ -11,7 +11,6 @@ import os
 import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from enum import StrEnum
 from secrets import token_bytes
 from typing import Protocol
 
@@ -33,6 +32,7 @@ from pipeguard.gateway.served_client import ServedClient
 from pipeguard.gateway.server_log import ServerLog
 from pipeguard.gateway.server_output import ServerOutput
 from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.server_state import State
 from pipeguard.gateway.stateless_server import (
     StatelessServer,
     discovered,
@@ -59,15 +59,6 @@ OUR_OPENING = Opening(
     {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {}},
     {"name": "pipeguard", "version": VERSION},
 )
-
-
-class State(StrEnum):
-    """How a server is."""
-
-    STARTING = "starting"
-    READY = "ready"
-    DOWN = "down"  # it is started again after a while
-    STOPPED = "stopped"
 
 
 class Owner(Protocol):
@@ -237,7 +228,10 @@ class GatewayServer:
         seconds = delay * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  no secret
         times = f" {failures + 1} times in a row" if failures else ""
         self._log(
-            "warning", f"the server is down{times}", why=self.why, next_start=f"{seconds:.1f} s"
+            "warning",
+            f"the server is down{times}",
+            why=self.why,
+            see=f"pipeguard logs {self._run.guard.name}",
         )
         self.why += f"; it is started again in {seconds:.0f} s"
         await asyncio.sleep(seconds)

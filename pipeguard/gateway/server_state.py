@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import NamedTuple
+
+
+class State(StrEnum):
+    """How a server is."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DOWN = "down"  # it is started again after a while
+    STOPPED = "stopped"
 
 
 class ServerState(NamedTuple):

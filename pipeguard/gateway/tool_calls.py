@@ -91,6 +91,12 @@ class ToolHub(Protocol):
     def called(self, server: str, outcome: str, seconds: float) -> None:
         """Count a call of a server's tool: `ok`, `error` or `unavailable`."""
 
+    def absent(self) -> dict[str, str]:
+        """Why servers cannot be used now, by name."""
+
+    def waiting(self) -> list[str]:
+        """The servers with definitions that wait for approval."""
+
 
 class ToolCalls:
     """Answers `tools/list` and `tools/call` for one client."""
@@ -225,8 +231,19 @@ class ToolCalls:
         if not found:
             names = ", ".join(self._access.servers())
             words = f"No tool matches. Try other words, or fewer. The servers are: {names}"
-            return menu.content(words)
+            return menu.content("\n".join([words, *self._missing()]))
         return menu.content(menu.results(found))
+
+    def _missing(self) -> list[str]:
+        """What cannot be found now and why, so that the model can tell the user."""
+        allowed = self._access.servers()
+        absent = {name: why for name, why in self._hub.absent().items() if name in allowed}
+        waiting = [name for name in self._hub.waiting() if name in allowed]
+        lines = [f"{name} is not available: {why}" for name, why in absent.items()]
+        if waiting:
+            names = ", ".join(waiting)
+            lines.append(f"Tools of {names} wait until the user approves them: tell the user.")
+        return lines
 
     def _described(self, arguments: JsonObject) -> JsonObject:
         name = menu.name_in(arguments)

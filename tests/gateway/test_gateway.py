@@ -9,8 +9,8 @@ import pytest
 
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.gateway import Gateway
-from pipeguard.gateway.member import State
 from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.server_state import State
 from pipeguard.gateway.tool_calls import ToolMode
 from tests import tools
 from tests.fuzz.rulebook import engines

@@ -10,9 +10,9 @@ import pytest
 
 from pipeguard.gateway import health, member
 from pipeguard.gateway.gateway import Gateway
-from pipeguard.gateway.member import State
 from pipeguard.gateway.server_output import last_lines, output_path
 from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.server_state import State
 from pipeguard.gateway.tool_calls import ToolMode
 from tests.fuzz.rulebook import engines
 from tests.gateway.test_gateway import INITIALIZE, Client

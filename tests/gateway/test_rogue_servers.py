@@ -7,7 +7,7 @@ import pytest
 
 from pipeguard.gateway import merged
 from pipeguard.gateway.gateway import Gateway
-from pipeguard.gateway.member import State
+from pipeguard.gateway.server_state import State
 from pipeguard.state.tokens import TokenScope
 from tests.gateway.rogues import rogue, talk, until
 from tests.gateway.test_gateway import INITIALIZE, Client

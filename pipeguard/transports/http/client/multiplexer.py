@@ -8,6 +8,7 @@ leak somebody else's secret, so none is asked. Source of the fields: MCP 2025-11
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -39,6 +40,7 @@ from pipeguard.transports.judging import with_value
 
 INBOX_FRAMES = 256
 INBOX_BYTES = 4 * 2**20  # unread by one client; above that the server is not read
+_REVISION = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}\Z")  # of MCP: the day when it was fixed
 _INITIALIZED = "notifications/initialized"
 
 
@@ -128,7 +130,7 @@ class Multiplexer:
         token = id_token_of(value.get("id"))
         if method == "initialize" and token is not None:
             if self._description is not None:
-                await self._describe(port, token, self._description)
+                await self._describe(port, value, self._description)
                 return
             self._description = asyncio.get_running_loop().create_future()
             self._opening_id = str(self._count + 1)
@@ -141,15 +143,15 @@ class Multiplexer:
             await self._channel.write(sent)
 
     async def _describe(
-        self, port: _Port, token: str, description: asyncio.Future[JsonObject | None]
+        self, port: _Port, opening: JsonObject, description: asyncio.Future[JsonObject | None]
     ) -> None:
-        """Answer an opening as the server answered the first."""
+        """Answer an opening as the server answered the first, in the revision that is asked for."""
         await asyncio.wait([description])
-        answer = description.result()
+        answer, token = description.result(), id_token_of(opening.get("id")) or ""
         if answer is None:
             port.put(Failure("the server did not take its opening").lost(token))
         else:
-            port.put(serialise(_with_id(answer, token)))
+            port.put(serialise(_with_id(_in_revision_of(opening, answer), token)))
 
     def _with_own_ids(self, port: _Port, frame: bytes, value: JsonObject) -> bytes | None:
         """A message with ids of ours; None if it cancels nothing."""
@@ -283,6 +285,21 @@ class Multiplexer:
             for own in ids:
                 if self._channel is not None:
                     await self._channel.write(replies.cancelled(own, "the client is gone"))
+
+
+def _in_revision_of(opening: JsonObject, answer: JsonObject) -> JsonObject:
+    """A server's answer to another client's opening, in an older revision if this one asks for it.
+
+    A client that does not know the newer one would hang up (MCP 2025-06-18, basic/lifecycle).
+    """
+    params, result = opening.get("params"), answer.get("result")
+    wanted = params.get("protocolVersion") if isinstance(params, dict) else None
+    own = result.get("protocolVersion") if isinstance(result, dict) else None
+    if not isinstance(result, dict) or not isinstance(wanted, str) or not isinstance(own, str):
+        return answer
+    if not _REVISION.match(wanted) or wanted >= own:
+        return answer
+    return {**answer, "result": {**result, "protocolVersion": wanted}}
 
 
 class _Port:

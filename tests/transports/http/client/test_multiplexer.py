@@ -132,6 +132,27 @@ def test_the_server_is_opened_once_and_described_to_all() -> None:
     sharing(work)
 
 
+@pytest.mark.parametrize(
+    ("asked", "told_version"),
+    [("2024-11-05", "2024-11-05"), ("2026-07-28", "2025-06-18"), ("0", "2025-06-18")],
+)
+def test_a_server_is_described_in_the_revision_that_is_asked_for(
+    asked: str, told_version: str
+) -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
+        one, two = await shared.dial(), await shared.dial()
+        await send(one, request(1, "initialize", protocolVersion="2025-06-18"))
+        [server] = source.servers
+        server.say(result(server.heard[0]["id"], protocolVersion="2025-06-18"))
+        await told(one)
+        await send(two, request(1, "initialize", protocolVersion=asked))
+        described = (await told(two))["result"]
+        assert isinstance(described, dict)
+        assert described["protocolVersion"] == told_version
+
+    sharing(work)
+
+
 def test_an_opening_that_fails_is_told_and_the_next_one_tries_again() -> None:
     async def work(shared: Multiplexer, source: Source) -> None:
         one, two = await shared.dial(), await shared.dial()
