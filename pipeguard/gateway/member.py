@@ -119,7 +119,7 @@ class GatewayServer:
         self._relist_own: Callable[[frozenset[str]], None] | None = None
         self._count = 0
         self._tasks = Tasks()
-        self._relisting = Relisting(lambda: self._leg, self._list_tools, self._tasks)
+        self._relisting = Relisting(lambda: self._leg, self._list_tools_again, self._tasks)
         self._dialler: Dialler | None = None
         self._leg: Leg | None = None
         self._stateless = StatelessServer(OUR_OPENING, self._made, self._dial, self.relist)
@@ -341,9 +341,13 @@ class GatewayServer:
             said.tags,
             said.is_prefixed,
         )
-        if self._owner.catalog.put(listing, self._run.guard.tool):
-            self._owner.relisted(frozenset({"tools"}))
+        self._owner.catalog.put(listing, self._run.guard.tool)
         self._tell_waiting()
+
+    async def _list_tools_again(self, leg: Leg) -> None:
+        """The same, and have clients list them again."""
+        await self._list_tools(leg)
+        self._owner.relisted(frozenset({"tools"}))
 
     def _tell_waiting(self) -> None:
         """Say how many definitions wait for approval, whenever that changes."""

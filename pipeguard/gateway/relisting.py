@@ -9,6 +9,7 @@ from pipeguard.gateway.leg import Leg
 from pipeguard.transports.tasks import Tasks
 
 PAUSE_SECONDS = 0.05  # in which further changes are covered by one listing
+MOST_PAUSE_SECONDS = 2.0  # while a server says without end that its tools have changed
 
 
 class Relisting:
@@ -40,10 +41,12 @@ class Relisting:
             self._tasks.begin(self._run(leg))
 
     async def _run(self, leg: Leg) -> None:
+        pause_seconds = PAUSE_SECONDS
         try:
             while self._is_outdated and leg is self._leg():
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(pause_seconds)
                 self._is_outdated = False
                 await self._list_tools(leg)
+                pause_seconds = min(2 * pause_seconds, MOST_PAUSE_SECONDS)
         finally:
             self._is_running = False
