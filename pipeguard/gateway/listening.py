@@ -183,11 +183,23 @@ class GatewayListener:
         endpoints = endpoints_of(backend)
         for endpoint in endpoints:
             if server is None:
-                self._routes.add(endpoint.routes)
+                self._routes.add(map(self._once_settled, endpoint.routes))
             else:
                 routes = (self._for_whom_may(name, route) for route in endpoint.routes)
                 self._routes.add(routes, f"{SERVERS}/{name}")
         self._mounted[name] = _Mounted(endpoints, conversations, server)
+
+    def _once_settled(self, route: Route) -> Route:
+        """A route that takes messages once the tools are known, by which headers are checked."""
+        if not route.has_body:
+            return route
+
+        async def answer(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+            if not self._gateway.is_ready():
+                await self._gateway.settle()
+            return await route.answer(request, body)
+
+        return route._replace(answer=answer)
 
     def _for_whom_may(self, name: str, route: Route) -> Route:
         """A route of a server alone, which is not there for tokens that may not use the server."""
