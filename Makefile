@@ -20,7 +20,8 @@ COMPILE := $(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test exhaustive coverage clients lint types bench docs model network lock clean
+.PHONY: help demo check test exhaustive coverage clients image lint types bench docs opener model network
+.PHONY: lock clean
 .PHONY: tools compiled demo-environment test-environment train-environment
 
 help: ## Show this
@@ -38,13 +39,16 @@ test: test-environment ## Run everything that must hold: lint, types, and all te
 	PIPEGUARD_FUZZ_FACTOR=0.5 $(TEST)/bin/python -m pytest $(SPREAD) $(ARGS)
 
 exhaustive: test-environment ## Run all tests, in every variant of which `test` runs one: twice as long
-	$(TEST)/bin/python -m pytest $(SPREAD) -m 'not clients' $(ARGS)
+	$(TEST)/bin/python -m pytest $(SPREAD) -m 'not clients and not engine' $(ARGS)
 
 coverage: test-environment ## Run all tests, and list the lines that none of them reaches: twice as long
 	$(TEST)/bin/python -m pytest $(SPREAD) --cov --cov-report=term:skip-covered $(ARGS)
 
 clients: test-environment ## Try setup with real MCP clients: downloads 1.4 GB from npm the first time
 	$(TEST)/bin/python -m pytest -m clients tests/clients/test_real.py $(ARGS)
+
+image: test-environment ## Build and start the image with docker or podman: downloads its bases the first time
+	$(TEST)/bin/python -m pytest -m engine tests/packaging/test_image.py $(ARGS)
 
 lint: test-environment ## Check rules of style and format
 	$(TEST)/bin/ruff check .
@@ -66,6 +70,10 @@ bench: test-environment ## Measure what a guarded frame costs; options in ARGS
 docs: test-environment ## Make the pages that have a source
 	$(TEST)/bin/python docs/pages.py
 
+opener: train-environment ## Train the openers from the texts and the documents of projects in DOCUMENTS
+	$(TRAIN)/bin/python -m training.opener injection $(DOCUMENTS:%=--documents %)
+	$(TRAIN)/bin/python -m training.opener poisoning --share 0.6 $(DOCUMENTS:%=--documents %)
+
 model: train-environment ## Train the classifiers from the texts and the folders in NATURAL: minutes
 	$(TRAIN)/bin/python -m training.train injection $(NATURAL:%=--natural %)
 	$(TRAIN)/bin/python -m training.train poisoning $(NATURAL:%=--natural %) $(SERVED:%=--served %)
@@ -76,7 +84,8 @@ network: train-environment ## Train the network behind both classifiers: an hour
 lock: ## Renew requirements/*.txt and the locks of the tests' servers: the only step that selects versions
 	@sh requirements/environment $(LOCK) lock
 	$(COMPILE) pyproject.toml -o requirements/base.txt
-	$(COMPILE) pyproject.toml --extra test -c requirements/base.txt -o requirements/test.txt
+	$(COMPILE) pyproject.toml --extra otel -c requirements/base.txt -o requirements/otel.txt
+	$(COMPILE) pyproject.toml --extra otel --extra test -c requirements/otel.txt -o requirements/test.txt
 	$(COMPILE) pyproject.toml requirements/train.in -c requirements/base.txt -o requirements/train.txt
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 	$(COMPILE) requirements/lock.in -o requirements/lock.txt

@@ -18,12 +18,12 @@ from pathlib import Path
 
 from benchmarks.detection.servers import stored_definitions
 from pipeguard.core.model.classifier import Classifier
-from pipeguard.core.model.prefilter import Prefilter, compile_words
+from pipeguard.core.model.opener import Opener
 from pipeguard.core.model.sentences import read_together, units
-from pipeguard.core.scanning.databases import LEAST_WEIGHT
 from pipeguard.core.text.document import MessageText
 from training.texts import files
 
+RULES = Path(__file__).resolve().parents[1] / "rules"
 MARKS = "[\u27e6\u27e7]"  # before an order in a document, and behind it
 PAGE_WORDS = 70  # a longer text is read as pages are, piece by piece only
 MINED = 60_000  # pieces at most of all that is installed, those that look most like attacks
@@ -120,25 +120,22 @@ def like_attacks(
 ) -> list[str]:
     """The pieces of what is installed that a guard would read and that look most like attacks."""
     scores: dict[str, float] = {}
-    for text in _mined_texts(
-        folders, Prefilter.of(compile_words(guard.prefilter_words), LEAST_WEIGHT), chance
-    ):
+    opener = Opener((RULES / guard.opener.file).read_bytes)
+    for text in _mined_texts(folders, opener, chance):
         for score, start, end, _ in guard.pieces(text):
             if score > least:
                 scores[text[start:end]] = score
     return nlargest(MINED, scores, key=scores.__getitem__)
 
 
-def _mined_texts(
-    folders: Sequence[Path], opening: Prefilter, chance: random.Random
-) -> Iterator[str]:
-    """The stretches of installed files for which the prefilter opens."""
+def _mined_texts(folders: Sequence[Path], opener: Opener, chance: random.Random) -> Iterator[str]:
+    """The stretches of installed files that the opener opens."""
     for folder in folders:
         paths = _files(folder)
         chance.shuffle(paths)
         for path in paths[:MINED_FILES]:
             data = chance.choice(_contents(path, MINED_TEXT)).encode()
-            for stretch in opening.stretches(data):
+            for stretch in opener.stretches(data):
                 yield data[stretch.start : stretch.end].decode("utf-8", "replace")
 
 

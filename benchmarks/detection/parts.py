@@ -40,7 +40,7 @@ from pipeguard.core.flows.outgoing_call import Call
 from pipeguard.core.flows.tool_results import ToolResult
 from pipeguard.core.model import cascade
 from pipeguard.core.model.classifier import Classifier
-from pipeguard.core.model.prefilter import Prefilter, Stretch
+from pipeguard.core.model.opener import Opener, Stretch
 from pipeguard.core.scanning.readings import READINGS, TextReading
 from pipeguard.core.scanning.scan import Scan
 from pipeguard.core.text.decoders import ENCODINGS
@@ -50,7 +50,7 @@ Note = Callable[[float, bool], None]  # seconds that a part took, and whether th
 Changes = Callable[[tuple[Any, ...], Any], bool]  # whether a call, of these arguments, did anything
 
 
-WEIGHT = 1000  # in hundredths, of words that make a passage worth reading
+SCORE = 9.0  # of a text that is opened whole
 
 
 class PartError(Exception):
@@ -318,16 +318,16 @@ def _model_stages() -> Iterator[Part]:
         lambda _classifier, texts: [0.0] * len(texts),
         _gives_something,
     )
-    yield _function("model.prefilter", Prefilter, "stretches", _whole_text, _always)
+    yield _function("model.opener", Opener, "stretches", _whole_text, _always)
     yield _function(
         "model.doubt", cascade.Reader, "doubts", lambda *_given, **_named: False, _gives_something
     )
     yield _function("model.told", cascade, "_is_reported", lambda *_given: False)
 
 
-def _whole_text(_gate: Prefilter, data: bytes) -> list[Stretch]:
+def _whole_text(_gate: Opener, data: bytes) -> list[Stretch]:
     """A classifier reads everything."""
-    return [Stretch(0, len(data), WEIGHT)] if data else []
+    return [Stretch(0, len(data), SCORE)] if data else []
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from pipeguard.config.directories import (
 )
 from pipeguard.config.effective_policy import project_policy_path, user_policy_path
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
+from pipeguard.core.model.opener import native
 from pipeguard.core.rules.policy import Mode
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.doctor.installation import reinstall_command
@@ -52,6 +53,12 @@ def engine(_case: Case) -> Iterable[Diagnosis]:
         yield good(f"hyperscan {version}: {' '.join(text.split())}")
     else:
         yield wrong("the scan engine does not find a word that is in a text", reinstall_command())
+    if native() is None:
+        yield note(
+            "the model that reads all of a text runs in numpy, some fifteen times as slow as in C: "
+            "there was no C compiler when PipeGuard was installed",
+            f"install one (gcc or clang, and Python's headers), then: {reinstall_command()}",
+        )
 
 
 def rules(_case: Case) -> Iterable[Diagnosis]:

@@ -203,12 +203,12 @@ def _matching(rule: Rule) -> _Work:
 
 
 def _reading(rule: Rule, engine: Engine) -> _Work:
-    """The work of a classifier: the prefilter over the text, then as much as of one message."""
+    """The work of a classifier: the opener over the text, then as much as of one message."""
     classifier = engine.lookup.classifier(rule)
 
     def work(blocks: Sequence[bytes]) -> _RunResult:
         data = b"".join(blocks)
-        stretches = engine.prefilter.stretches(data) if engine.prefilter is not None else []
+        stretches = engine.opener.stretches(data) if engine.opener is not None else []
         began = perf_counter()
         budgets = Budgets()
         budgets.grow(len(data), classified=True)
@@ -257,7 +257,7 @@ CONFIRMS = (
     "its own expression is slow on the blocks where it could match: give it fewer alternatives,"
     " each with fixed letters at its beginning, or split the rule"
 )
-GATED = "its prefilter passes too many words, or the classifier reads too much behind it"
+GATED = "its opener opens too much, or the classifier reads too much behind it"
 COMMON = (
     "begin it with something longer or rarer, or give it a `sign` that is in whatever it matches,"
     " and seldom in other texts"

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import cache_folder
 from pipeguard.core.matching.pattern_set import Database, PatternSet, binding
-from pipeguard.core.model.prefilter import Prefilter
+from pipeguard.core.model.classifier import OpenerFile
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import from_record
-from pipeguard.core.scanning.databases import LEAST_WEIGHT, PatternSets
+from pipeguard.core.scanning.databases import PatternSets, opener_of
 from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.scanning.rule_partition import EngineRules
 from pipeguard.core.session.guard import Engines
@@ -127,13 +127,10 @@ def _engines(reopen: Callable[[], CachedRules]) -> Engines:
 
     read_rules = cache(partial(_rules, files[rules_file], reopen))
     engines = []
-    for surface, (over, plain, squeezed, acts, words) in zip(Surface, engine_files, strict=True):
+    for surface, (over, plain, squeezed, acts, opener) in zip(Surface, engine_files, strict=True):
         rules = EngineRules(read_rules, surface, frozenset(map(Surface, over)))
-        gate = None
-        if words:
-            read_weights = partial(_read, files[words[0]], reopen)
-            gate = Prefilter(read_weights, database(words[1]), LEAST_WEIGHT)
-        sets = PatternSets(patterns(plain), patterns(squeezed), patterns(acts), gate)
+        before_classifier = opener_of(OpenerFile(*opener) if opener else None, _model)
+        sets = PatternSets(patterns(plain), patterns(squeezed), patterns(acts), before_classifier)
         engines.append(Engine(rules, surface, sets, _model))
     return Engines(*engines)
 

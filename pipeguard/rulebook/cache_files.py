@@ -30,7 +30,7 @@ from pipeguard.core.digest import blake2b, sha256
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-MAGIC = b"pipeguard compiled rules 10\n"
+MAGIC = b"pipeguard compiled rules 11\n"
 LOCK_NAME = "lock"
 MOST_INDEXES = 4  # one for each version, engine and set of rules in use at once
 MAX_INDEX_BYTES = 2**16
@@ -53,14 +53,14 @@ class EngineFiles(NamedTuple):
         plain: databases for texts as they are.
         squeezed: databases for texts without spaces.
         acts: databases for what arguments do.
-        words: weights and database of the prefilter; empty if there is none.
+        opener: name and SHA-256 of the opener's file, which is shipped; empty if there is none.
     """
 
     surfaces: Sequence[str]
     plain: Sequence[str]
     squeezed: Sequence[str]
     acts: Sequence[str]
-    words: Sequence[str]
+    opener: Sequence[str]
 
 
 class CachedRules(NamedTuple):
@@ -135,7 +135,7 @@ def open_index(folder: str, key: bytes) -> CachedRules:
             raise UnusableFileError("of another version, or damaged")
         rules, engines = json.loads(body)
         engines = [EngineFiles(*engine) for engine in engines]
-        names = {rules, *(name for engine in engines for group in engine[1:] for name in group)}
+        names = {rules, *(name for engine in engines for group in engine[1:-1] for name in group)}
         return CachedRules(rules, engines, {name: open_file(name) for name in names})
 
 

@@ -15,11 +15,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pipeguard.core.matching.pattern_set import PatternGroup, compile_group
-from pipeguard.core.model import prefilter
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.protocol.strict_json import STACK_BYTES
 from pipeguard.core.rules.rule import as_record
-from pipeguard.core.scanning.databases import Patterns, WeightedWords, patterns_of
+from pipeguard.core.scanning.databases import Patterns, patterns_of
 from pipeguard.core.scanning.rule_partition import rules_for
 from pipeguard.rulebook.cache_files import LOCK_NAME, EngineFiles, prune, store, write_index
 from pipeguard.rulebook.packs import PackFile, load_rules, model
@@ -52,14 +51,11 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> None:
     patterns = [patterns_of(rules, surface, model) for surface in Surface]
     jobs = _jobs(patterns)
 
-    def compiled(job: PatternGroup | WeightedWords) -> list[str]:
-        blobs = (
-            [compile_group(job)] if isinstance(job, PatternGroup) else prefilter.compile_words(job)
-        )
-        names = [store(folder, blob) for blob in blobs]
+    def compiled(group: PatternGroup) -> str:
+        name = store(folder, compile_group(group))
         with suppress(FileNotFoundError):  # it tells waiting processes of the progress
             os.utime(os.path.join(folder, LOCK_NAME))
-        return names
+        return name
 
     threading.stack_size(STACK_BYTES)  # musl's 128 KiB are too few
     with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
@@ -67,21 +63,17 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> None:
     engines = []
     for surface, parts in zip(Surface, patterns, strict=True):
         over = {reached.value for rule in rules_for(rules, surface) for reached in rule.surfaces}
-        plain, squeezed, acts = (
-            [name for group in part for name in names[group]] for part in parts[:3]
-        )
-        words = names[parts.words] if parts.words else []
-        engines.append(EngineFiles(sorted(over), plain, squeezed, acts, words))
+        plain, squeezed, acts = ([names[group] for group in part] for part in parts[:3])
+        engines.append(EngineFiles(sorted(over), plain, squeezed, acts, parts.opener or ()))
     records = json.dumps([as_record(rule) | _UNREAD for rule in rules], separators=(",", ":"))
     write_index(folder, key, store(folder, records.encode()), engines)
     prune(folder, key)
 
 
-def _jobs(patterns: Sequence[Patterns]) -> list[PatternGroup | WeightedWords]:
+def _jobs(patterns: Sequence[Patterns]) -> list[PatternGroup]:
     """All that is compiled, each once; the largest first, so that the threads end together."""
     groups = {group for parts in patterns for part in parts[:3] for group in part}
-    words = {parts.words for parts in patterns if parts.words}
-    return [*sorted(groups, key=lambda group: -len(group.patterns)), *words]
+    return sorted(groups, key=lambda group: -len(group.patterns))
 
 
 def encoded(packs: Iterable[PackFile]) -> bytes:

@@ -79,7 +79,7 @@ def test_rules_of_what_arguments_do_are_left_out() -> None:
     [
         (0.0, False, "begin its pattern"),
         (0.9, False, "its own expression"),
-        (0.9, True, "its prefilter"),
+        (0.9, True, "its opener"),
     ],
 )
 def test_what_is_slow_is_told_with_what_to_do(confirming: float, is_model: bool, told: str) -> None:

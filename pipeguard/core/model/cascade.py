@@ -1,7 +1,7 @@
-"""Finds orders to the model in one text: what the prefilter selected is read, scored and rated.
+"""Finds orders to the model in one text: what the opener opened is read, scored and rated.
 
-The stretches of all readings of the text are ranked before any is read: by the weight of their
-words for the classifier, by the classifier's score for the network. What the budget of the message
+The stretches of all readings of the text are ranked before any is read: by the opener's score for
+the classifier, by the classifier's score for the network. What the budget of the message
 does not cover is reported as unread, never passed over. Knows stretches and a classifier;
 core.scanning.orders makes findings of the orders.
 """
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pipeguard.core.finding import Confidence
 from pipeguard.core.model.classifier import Classifier
-from pipeguard.core.model.prefilter import Stretch, widened
+from pipeguard.core.model.opener import Stretch, widened
 from pipeguard.core.model.quotation import (
     FEW_TOPICS,
     MANY_TOPICS,
@@ -58,7 +58,7 @@ class Order(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """The stretches of one reading of a text that the prefilter selected.
+    """The stretches of one reading of a text that the opener opened.
 
     Attributes:
         data: the reading.
@@ -136,8 +136,8 @@ class Reader:
             classifier: scores the sentences.
             is_sure: True if the pattern is sure, so that more is required for a doubt.
         """
-        around = widened(data, start, end)
-        text = data[around.start : around.end].decode("utf-8", "replace")
+        low, high = widened(data, start, end)
+        text = data[low:high].decode("utf-8", "replace")
         if sum(words for *_, words in units(text)) <= FEW_WORDS:
             return False
         least = classifier.likely - (DOUBT_SURE_LOGITS if is_sure else DOUBT_LOGITS)
@@ -166,7 +166,7 @@ class Reader:
             yield passage.reading, passage.start, passage.text, best_of(passage.pieces)
 
     def _passages(self, selections: Sequence[Selection], classifier: Classifier) -> list[Passage]:
-        """Have the classifier read as many stretches as the budget covers, the heaviest first."""
+        """Have the classifier read as many stretches as the budget covers, the likeliest first."""
         passages: list[Passage] = []
         covered: dict[bytes, bool] = {}  # by text; to a classifier, all numbers are one word
         ranked = [
@@ -174,7 +174,7 @@ class Reader:
             for number, selection in enumerate(selections)
             for stretch in selection.stretches
         ]
-        for number, (start, end, _) in sorted(ranked, key=lambda ranks: -ranks[1].weight):
+        for number, (start, end, _) in sorted(ranked, key=lambda ranks: -ranks[1].score):
             data = selections[number].data[start:end]
             masked = _DIGITS.sub(b"0", data)
             is_new = masked not in covered

@@ -1,6 +1,6 @@
 """A linear classifier: how sure it is that a few sentences are an order to the model.
 
-It reads only the stretches that the prefilter selects. training/train.py makes its weights; the
+It reads only the stretches that the opener opens. training/train.py makes its weights; the
 rule names the file that contains them. A score is in logits: 0 is even odds. Knows no rules and no
 policy.
 """
@@ -26,6 +26,18 @@ if TYPE_CHECKING:
 
 LEAST_FEATURES = 8  # with fewer features, none counts for more
 _DIGITS = re.compile(r"\d+")
+
+
+class OpenerFile(NamedTuple):
+    """The file of the opener before a classifier: the member `opener` of a classifier's file.
+
+    Attributes:
+        file: its name.
+        sha256: of that file, in hexadecimal.
+    """
+
+    file: str
+    sha256: str
 
 
 class Rescoring(NamedTuple):
@@ -58,8 +70,7 @@ class Classifier:
     Attributes:
         likely: the score from which sentences may be an order.
         sure: the score from which they are one.
-        prefilter_words: words that make a stretch worth reading, each with its weight in
-            hundredths.
+        opener: the file of the model that opens the stretches worth reading.
     """
 
     def __init__(
@@ -80,7 +91,7 @@ class Classifier:
             raise ValueError("a stem of no family")
         self._scale: float = document["scale"]
         self._bias: float = document["bias"]
-        self.prefilter_words = [(str(word), int(weight)) for word, weight in document["anchors"]]
+        self.opener = OpenerFile(**document["opener"])
         self.likely: float = document["likely"]
         self.sure: float = document["sure"]
         self._lexicon = Lexicon(document["families"], document["stems"])

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.digest import sha256
 from pipeguard.core.matching.pattern_set import PatternGroup, PatternSet, compile_group, grouped
-from pipeguard.core.model import prefilter
-from pipeguard.core.model.classifier import Classifier, Rescoring, load
-from pipeguard.core.model.prefilter import Prefilter
+from pipeguard.core.model.classifier import Classifier, OpenerFile, Rescoring, load
+from pipeguard.core.model.opener import Opener
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.scanning.readings import SIGNS, SIGNS_TO_SERVER, SQUEEZED_SIGNS
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from pipeguard.core.model.network import Network
 
 Models = Callable[[str], bytes]  # reads the file that a rule names as its model
-WeightedWords = tuple[tuple[str, int], ...]
-
-LEAST_WEIGHT = 500  # hundredths; tests/core/model/test_prefilter.py holds what it leaves unread
 
 
 class Patterns(NamedTuple):
@@ -38,13 +34,13 @@ class Patterns(NamedTuple):
         plain: for texts with their spaces.
         squeezed: for texts without spaces.
         acts: for what arguments do.
-        words: of the prefilter before the classifiers; empty if no rule has one.
+        opener: the file of the opener before the classifier; None if no rule has one.
     """
 
     plain: tuple[PatternGroup, ...]
     squeezed: tuple[PatternGroup, ...]
     acts: tuple[PatternGroup, ...]
-    words: WeightedWords
+    opener: OpenerFile | None
 
 
 class Compiled(NamedTuple):
@@ -54,13 +50,13 @@ class Compiled(NamedTuple):
         plain: for texts with their spaces.
         squeezed: for texts without spaces.
         acts: for what arguments do.
-        words: of the prefilter: weights and database; None if no rule has a classifier.
+        opener: the file of the opener; None if no rule has a classifier.
     """
 
     plain: tuple[bytes, ...]
     squeezed: tuple[bytes, ...]
     acts: tuple[bytes, ...]
-    words: tuple[bytes, bytes] | None
+    opener: OpenerFile | None
 
 
 class PatternSets(NamedTuple):
@@ -70,13 +66,13 @@ class PatternSets(NamedTuple):
         plain: for texts with their spaces.
         squeezed: for texts without spaces.
         acts: for what arguments do.
-        prefilter: of the classifiers; None if no rule has one.
+        opener: says what the classifier reads; None if no rule has one.
     """
 
     plain: PatternSet
     squeezed: PatternSet
     acts: PatternSet
-    prefilter: Prefilter | None
+    opener: Opener | None
 
 
 def patterns_of(rules: Iterable[Rule], surface: Surface, models: Models | None = None) -> Patterns:
@@ -110,10 +106,11 @@ def patterns_of(rules: Iterable[Rule], surface: Surface, models: Models | None =
         without_spaces[len(squeezed)] = [(sign, False) for sign in SQUEEZED_SIGNS.values()]
     over_acts = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
     classifiers = [classifier(rule, models) for rule in chosen if rule.model]
-    words = {word: weight for reading in classifiers for word, weight in reading.prefilter_words}
-    return Patterns(
-        grouped(plain), grouped(without_spaces), grouped({0: over_acts}), tuple(words.items())
-    )
+    openers = {reading.opener for reading in classifiers}
+    if len(openers) > 1:
+        raise EngineError(f"several openers for one surface: {surface.value}")
+    opener = openers.pop() if openers else None
+    return Patterns(grouped(plain), grouped(without_spaces), grouped({0: over_acts}), opener)
 
 
 def build(rules: Iterable[Rule], surface: Surface, models: Models | None = None) -> Compiled:
@@ -130,19 +127,24 @@ def build(rules: Iterable[Rule], surface: Surface, models: Models | None = None)
     """
     patterns = patterns_of(rules, surface, models)
     plain, squeezed, acts = (tuple(map(compile_group, groups)) for groups in patterns[:3])
-    words = prefilter.compile_words(patterns.words) if patterns.words else None
-    return Compiled(plain, squeezed, acts, words)
+    return Compiled(plain, squeezed, acts, patterns.opener)
 
 
-def loaded(compiled: Compiled) -> PatternSets:
+def loaded(compiled: Compiled, models: Models | None = None) -> PatternSets:
     """Load what `build` compiled.
 
     Raises:
         EngineError: a database is damaged, or was compiled for another processor.
     """
     plain, squeezed, acts = map(PatternSet.of, compiled[:3])
-    before_classifiers = Prefilter.of(compiled.words, LEAST_WEIGHT) if compiled.words else None
-    return PatternSets(plain, squeezed, acts, before_classifiers)
+    return PatternSets(plain, squeezed, acts, opener_of(compiled.opener, models))
+
+
+def opener_of(file: OpenerFile | None, models: Models | None) -> Opener | None:
+    """The opener that a classifier names; its file is read with the first text."""
+    if file is None:
+        return None
+    return Opener(partial(_read_file, file.file, file.file, file.sha256, models))
 
 
 def classifier(rule: Rule, models: Models | None) -> Classifier:
@@ -178,9 +180,15 @@ _last_network: dict[str, Network] = {}  # at most one, by its hash: several clas
 
 def _read_named(rule: Rule, models: Models | None, name: str, digest: str, by: str) -> bytes:
     """Read a file that a rule, or its model, names by its hash."""
+    return _read_file(f"{rule.id}: {name}", name, digest, models, by)
+
+
+def _read_file(
+    what: str, name: str, digest: str, models: Models | None, by: str = "a classifier"
+) -> bytes:
     content = models(name) if models is not None else b""
     if sha256(content).hexdigest() != digest:
-        raise EngineError(f"{rule.id}: {name} is not the file that {by} names")
+        raise EngineError(f"{what} is not the file that {by} names")
     return content
 
 

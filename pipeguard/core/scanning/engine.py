@@ -13,7 +13,7 @@ from functools import partial
 
 from pipeguard.core.commands.argument_roles import called_tool
 from pipeguard.core.commands.argument_usage import Uses
-from pipeguard.core.model.prefilter import Prefilter
+from pipeguard.core.model.opener import Opener
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule
@@ -78,9 +78,9 @@ class Engine:
         return self.lookup.rules.all
 
     @property
-    def prefilter(self) -> Prefilter | None:
-        """What finds the stretches that a classifier reads; None if there is no classifier."""
-        return self.lookup.prefilter
+    def opener(self) -> Opener | None:
+        """What opens the stretches that a classifier reads; None if there is no classifier."""
+        return self.lookup.opener
 
     def load(self) -> None:
         """Load the databases that any text needs, so that the first text need not wait for them.
@@ -89,8 +89,8 @@ class Engine:
             EngineError: a database is damaged, or was compiled for another processor.
         """
         self.lookup.plain.load()
-        if self.prefilter is not None:
-            self.prefilter.load()
+        if self.opener is not None:
+            self.opener.load()
         if self.keyed:
             self.lookup.squeezed.load()
 
@@ -120,7 +120,7 @@ class Engine:
             return NOTHING_FOUND
         tool = called_tool(value) if self.keyed else None
         budgets = budgets or Budgets()
-        budgets.grow(len(text.data), classified=self.prefilter is not None)
+        budgets.grow(len(text.data), classified=self.opener is not None)
         budgets.decoding.is_exceeded = False
         source = ScanInput(text, place_of, self.keyed, Uses(text, tool))
         scan = Scan(self.lookup, source, surface, budgets)
@@ -136,11 +136,11 @@ class Engine:
             return False
         keys = text.joined_keys()
         plain = self.lookup.plain
-        if self.prefilter is not None and self.prefilter.stretches(data):
+        if self.opener is not None and self.opener.stretches(data):
             return False
         if not (self.keyed or text.is_several):
             return not plain.look(b"\n\n".join((data, keys)) if keys else data)
-        if self.prefilter is not None and any(map(self.prefilter.stretches, spelled_texts(text))):
+        if self.opener is not None and any(map(self.opener.stretches, spelled_texts(text))):
             return False
         joined = text.joined()
         # One pass over all. A hit across the gap costs a full scan, which does not confirm it.

@@ -12,7 +12,7 @@ from copy import copy
 from pipeguard.core.matching.confirm import Finder
 from pipeguard.core.matching.pattern_set import PatternSet
 from pipeguard.core.model.classifier import Classifier
-from pipeguard.core.model.prefilter import Prefilter
+from pipeguard.core.model.opener import Opener
 from pipeguard.core.rules.rule import Rule
 from pipeguard.core.scanning.rule_partition import EngineRules, squeezed_pattern
 
@@ -25,13 +25,13 @@ class RuleLookup:
         plain: patterns for texts with their spaces: signs first, then rules.
         squeezed: patterns for texts without spaces: rules first, then signs.
         acts: patterns for the lines that say what arguments do.
-        prefilter: finds what a classifier reads; None if no rule has a classifier.
+        opener: says what a classifier reads; None if no rule has a classifier.
     """
 
     def __init__(
         self,
         rules: EngineRules,
-        patterns: tuple[PatternSet, PatternSet, PatternSet, Prefilter | None],
+        patterns: tuple[PatternSet, PatternSet, PatternSet, Opener | None],
         signs: tuple[Sequence[str], Sequence[str]],
         load_classifier: Callable[[Rule], Classifier],
     ) -> None:
@@ -39,12 +39,12 @@ class RuleLookup:
 
         Args:
             rules: the rules.
-            patterns: `plain`, `squeezed`, `acts` and `prefilter`.
+            patterns: `plain`, `squeezed`, `acts` and `opener`.
             signs: the names of the signs in `plain` and in `squeezed`, in their order there.
             load_classifier: reads the classifier of a rule.
         """
         self.rules = rules
-        self.plain, self.squeezed, self.acts, self.prefilter = patterns
+        self.plain, self.squeezed, self.acts, self.opener = patterns
         self._signs, self._squeezed_signs = signs
         self._load_classifier = load_classifier
         self._classifiers: dict[str, Classifier] = {}
@@ -56,8 +56,6 @@ class RuleLookup:
         other.plain = self.plain.share()
         other.squeezed = self.squeezed.share()
         other.acts = self.acts.share()
-        if self.prefilter is not None:
-            other.prefilter = self.prefilter.share()
         return other
 
     def look(self, data: bytes, *, squeezed: bool) -> tuple[list[str], list[Rule]]:

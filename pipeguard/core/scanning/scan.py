@@ -164,8 +164,8 @@ class Scan:
 
     def _note_for_classifiers(self, data: bytes, low: int, high: int, origin: Origin) -> None:
         """Note what of a reading could be an order to the model."""
-        prefilter = self.lookup.prefilter
-        stretches = prefilter.stretches(data[low:high]) if prefilter is not None else ()
+        opener = self.lookup.opener
+        stretches = opener.stretches(data[low:high]) if opener is not None else ()
         if stretches:
             moved = [
                 stretch._replace(start=low + stretch.start, end=low + stretch.end)

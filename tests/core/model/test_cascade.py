@@ -1,5 +1,6 @@
 """Orders to the model are found wherever they are in a message, in bounded work."""
 
+import random
 from pydoc_data import topics
 
 import pytest
@@ -9,11 +10,10 @@ from hypothesis import strategies as st
 from pipeguard.core.finding import Confidence
 from pipeguard.core.model.cascade import FEW_WORDS, Reader, Selection
 from pipeguard.core.model.classifier import Classifier, load
-from pipeguard.core.model.prefilter import Stretch
+from pipeguard.core.model.opener import Stretch
 from pipeguard.core.model.sentences import Piece
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
-from pipeguard.core.scanning.databases import LEAST_WEIGHT
 from pipeguard.core.scanning.match import MAX_MATCHES_PER_RULE
 from pipeguard.core.text.budgets import READ_BYTES, Budgets
 from pipeguard.rulebook.packs import model
@@ -27,7 +27,6 @@ from tests.core.model.samples import (
     engine_of,
     matches,
     samples,
-    shipped,
 )
 from tests.fuzz.budget import tried
 from tests.fuzz.disguises import ENCODINGS, FOLDS
@@ -134,30 +133,27 @@ def test_no_more_of_a_message_is_read_than_its_share(part: str, read: list[str])
     assert 0 < sum(len(one.encode()) for one in read) <= most
 
 
-def test_the_heaviest_of_much_is_read_first(read: list[str]) -> None:
-    prefilter = engine_of("injection").prefilter
-    assert prefilter is not None
-    light = light_line() * (2**17 // 20)
-    lighter = max(one.weight for one in prefilter.stretches(light.encode() * 2))
-    assert lighter < max(one.weight for one in prefilter.stretches(ORDER.encode()))
-    matches("injection", f"{light * 4}{FILLER * 8}{ORDER}\n{FILLER * 8}{light * 4}")
+def test_the_likeliest_of_much_is_read_first(read: list[str]) -> None:
+    opener = engine_of("injection").opener
+    assert opener is not None
+    light = light_line() + "\n"
+    most = max(each.score for each in opener.stretches(ORDER.encode()))
+    assert max(each.score for each in opener.stretches((light * 3).encode())) < most
+    much = light * (2**17 // len(light))
+    matches("injection", f"{much}{FILLER * 8}{ORDER}\n{FILLER * 8}{much}")
     assert ORDER.split(". ")[1] in read[0]
     assert len(read) > 1
 
 
 def light_line() -> str:
-    """Words that the prefilter selects in a long text, if hardly."""
-    words = sorted(
-        (weight, word)
-        for word, weight in shipped("injection").prefilter_words
-        if word.isascii() and word.isalpha() and weight < LEAST_WEIGHT
-    )
-    total, chosen = 0, []
-    while total < LEAST_WEIGHT * 3 // 2:
-        weight, word = words.pop()
-        total += weight
-        chosen.append(word)
-    return ", ".join(chosen) + ".\n"
+    """A sentence that is opened, if hardly."""
+    opener = engine_of("injection").opener
+    assert opener is not None
+    words = sorted({word for _, text in SAMPLES for word in text.split() if word.isalpha()})
+    dice = random.Random(5)  # noqa: S311  the same on every run
+    lines = (" ".join(dice.sample(words, 9)) + "." for _ in range(2000))
+    opened = ((opener.stretches(line.encode()), line) for line in lines)
+    return min((found[0].score, line) for found, line in opened if found)[1]
 
 
 def test_a_rule_tells_only_so_often() -> None:

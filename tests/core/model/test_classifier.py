@@ -160,7 +160,7 @@ def test_a_shipped_model_is_the_file_that_its_rule_names(name: str) -> None:
 def test_a_shipped_model_has_the_form_that_its_page_tells(name: str) -> None:
     found = json.loads(model(f"{name}.model"), parse_constant=pytest.fail)
     assert set(found) - {"second"} == {
-        *("about", "anchors", "bias", "families", "likely", "scale", "stems", "sure", "weights"),
+        *("about", "bias", "families", "likely", "opener", "scale", "stems", "sure", "weights"),
     }
     assert 0 < len(found["families"]) <= MAX_FAMILIES
     assert all(
@@ -168,9 +168,7 @@ def test_a_shipped_model_has_the_form_that_its_page_tells(name: str) -> None:
     )
     assert found["likely"] <= found["sure"]
     assert found["scale"] > 0
-    words = [word for word, _ in found["anchors"]]
-    assert len(words) == len(set(words))
-    assert all(0 < weight < 256 for _, weight in found["anchors"])
+    assert sha256(model(found["opener"]["file"])).hexdigest() == found["opener"]["sha256"]
 
 
 def written(**changes: object) -> bytes:
@@ -198,8 +196,8 @@ WRONG: dict[str, bytes] = {
     "weights in another alphabet": written(weights='"' * 40),
     "weights of another type": written(weights=[0] * WEIGHTS),
     "too many families": written(families=["x"] * (MAX_FAMILIES + 1)),
-    "words without weights": written(anchors=["assistant"]),
-    "a weight that is a word": written(anchors=[["assistant", "much"]]),
+    "an opener without a hash": written(opener={"file": "injection.opener"}),
+    "an opener that is a name": written(opener="injection.opener"),
     "stems in a list": written(stems=["assistant"]),
     "a network without a hash": written(
         second={key: value for key, value in RESCORING.items() if key != "sha256"}
@@ -207,7 +205,7 @@ WRONG: dict[str, bytes] = {
     "a network with more than is known": written(second=RESCORING | {"more": 1}),
     **{
         f"no {key}": written(**{key: None})
-        for key in ("weights", "families", "stems", "anchors", "scale", "bias", "likely", "sure")
+        for key in ("weights", "families", "stems", "opener", "scale", "bias", "likely", "sure")
     },
 }
 wrong = pytest.mark.parametrize("content", WRONG.values(), ids=[*WRONG])
@@ -243,9 +241,9 @@ def compiled() -> tuple[Compiled, ...]:
 
 
 def reading(rule: Rule, models: Callable[[str], bytes]) -> Engines:
-    """Engines with the prefilter of a good model; what it selects has the file read."""
+    """Engines with the opener of a good model; what it opens has the file read."""
     made = {
-        surface: Engine([rule], surface, loaded(blobs), models)
+        surface: Engine([rule], surface, loaded(blobs, model), models)
         for surface, blobs in zip(Surface, compiled(), strict=True)
     }
     return Engines(
@@ -317,7 +315,7 @@ def test_a_good_model_blocks_the_order_itself() -> None:
     assert [finding.rule for finding in verdict.findings] == ["mine.classifier"]
 
 
-def test_a_text_that_the_prefilter_does_not_select_needs_no_model() -> None:
+def test_a_text_that_is_not_opened_needs_no_model() -> None:
     def none(name: str) -> bytes:
         raise AssertionError(name)
 

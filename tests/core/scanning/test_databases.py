@@ -33,19 +33,29 @@ def test_signs_of_readings_are_looked_for_in_the_pass_of_the_rules() -> None:
 
 def test_what_was_compiled_finds_the_rule() -> None:
     sets = loaded(build(RULE, Surface.DEFINITIONS))
-    assert sets.prefilter is None
+    assert sets.opener is None
     assert len(sets.plain.look(b"see xyzzy there")) == 1
     assert not sets.plain.look(b"see nothing there")
 
 
-def test_words_of_a_classifier_are_compiled_for_the_prefilter() -> None:
-    words = patterns_of([CLASSIFYING], Surface.TO_CLIENT, model).words
-    assert dict(words)
-    assert patterns_of([CLASSIFYING], Surface.TO_SERVER, model).words == ()
+def test_a_classifier_names_its_opener() -> None:
+    opener = patterns_of([CLASSIFYING], Surface.TO_CLIENT, model).opener
+    assert opener is not None
+    assert opener.file == "injection.opener"
+    assert patterns_of([CLASSIFYING], Surface.TO_SERVER, model).opener is None
+
+
+def test_an_opener_is_the_file_that_its_classifier_names() -> None:
+    compiled = build([CLASSIFYING], Surface.TO_CLIENT, model)
+    for models in (None, lambda _: b"", lambda name: model(name) + b" "):
+        opener = loaded(compiled, models).opener
+        assert opener is not None
+        with pytest.raises(EngineError, match="is not the file that a classifier names"):
+            opener.load()
 
 
 def test_a_model_is_the_file_that_its_rule_names() -> None:
-    assert classifier(CLASSIFYING, model).prefilter_words
+    assert classifier(CLASSIFYING, model).opener
     for models in (None, lambda _: b"", lambda name: model(name) + b" "):
         with pytest.raises(EngineError, match="is not the file that the rule names"):
             classifier(CLASSIFYING, models)

@@ -23,8 +23,8 @@ def orders_in(result: ScanResult) -> list[tuple[str, Confidence]]:
 
 
 def test_an_order_is_found_with_its_place() -> None:
-    before = "The shop opens at nine.\n"
-    result = scanned(f"{before}{ORDER}\nThe end.")
+    before = "The shop opens at nine.\n" * 40
+    result = scanned(f"{before}{ORDER}\n{before}")
     (match,) = (match for match in result.matches if match.rule.id == RULE)
     assert match.path == ("content", 0, "text")
     assert len(before) - 1 <= match.start < match.end <= len(before) + len(ORDER) + 1

@@ -19,6 +19,7 @@ from pipeguard.core.scanning.rule_lookup import RuleLookup
 from pipeguard.core.session.redact import UNREAD
 from pipeguard.core.text import decoders
 from pipeguard.core.text.budgets import DECODED_BYTES, DECODED_TIMES, READ_BYTES, Budgets
+from tests.core.model.samples import samples
 from tests.core.text.messages import (
     KEY,
     ORDER,
@@ -44,21 +45,21 @@ SIZE = 120_000
 
 @cache
 def decoys(size: int) -> str:
-    """Sentences of the heaviest words of the prefilter, none of which is likely to be an order."""
+    """Sentences that the opener opens, none of which is likely to be an order."""
     engine = engines().to_client
     (rule,) = engine.lookup.rules.with_classifier
-    classifier = engine.lookup.classifier(rule)
-    words = sorted((weight, word) for word, weight in classifier.prefilter_words if word.isascii())[
-        -400:
-    ]
+    classifier, opener = engine.lookup.classifier(rule), engine.opener
+    assert opener is not None
+    words = sorted({word for text in samples("injection") for word in text.split()})
     dice = random.Random(3)  # noqa: S311  the same on every run
     lines: list[str] = []
     length = 0
     while length < size:
-        some = [word for _, word in dice.sample(words, 4) if word.isalpha()]
-        lines.append(f"The word {' stands in the index beside '.join(some)}.")
-        read = classifier.pieces("\n".join(lines[-3:]))
-        if max(piece.score for piece in read) < classifier.likely - 5:
+        lines.append(f"The word {' is in the index beside '.join(dice.sample(words, 4))}.")
+        text = "\n".join(lines[-3:])
+        read = classifier.pieces(text)
+        is_opened = bool(opener.stretches(lines[-1].encode()))
+        if is_opened and max(piece.score for piece in read) < classifier.likely - 5:
             length += len(lines[-1])
         else:
             del lines[-1]
@@ -81,7 +82,7 @@ def poor(monkeypatch: pytest.MonkeyPatch) -> None:
     class Poor(Budgets):
         def __init__(self) -> None:
             super().__init__()
-            self._read_bytes -= READ_BYTES - 1500
+            self._read_bytes -= READ_BYTES - 300
 
         def grow(self, length: int, *, classified: bool) -> None:
             super().grow(length, classified=False)

@@ -1,0 +1,1 @@
+"""What judging real documents costs, and what happens to them, by kind of document."""

@@ -1,0 +1,132 @@
+"""Judges documents with the PipeGuard that its interpreter finds: a line of JSON each, in and out.
+
+A process of its own, so that two checkouts can be measured in turn, document by document. It
+imports nothing of `benchmarks`, since an older checkout has other ones.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from time import thread_time
+from typing import Any
+
+from pipeguard.config.effective_policy import combine
+from pipeguard.core.finding import Action, Direction, Verdict
+from pipeguard.core.model.classifier import Classifier
+from pipeguard.core.session.guard import Engines, Guard
+from pipeguard.core.session.session import Session
+from pipeguard.rulebook.cache import load_engines
+
+REVISION = "2025-11-25"
+TOOLS = [
+    {"name": "read", "inputSchema": {"type": "object"}},
+    {"name": "write_file", "inputSchema": {"type": "object"}},
+]
+STAGES = {"model": "pieces", "network": "network_scores"}  # methods of a classifier
+ACTIONS = {
+    Action.ALLOW: "allow", Action.WARN: "warn", Action.REDACT: "redact", Action.BLOCK: "block",
+}  # fmt: skip
+
+
+class Stages:
+    """Which stages of reading a text reaches.
+
+    Attributes:
+        reached: of the last text.
+    """
+
+    def __init__(self) -> None:
+        """Watch the classifiers of this process."""
+        self.reached: set[str] = set()
+        for stage, method in STAGES.items():
+            self._watch(stage, getattr(Classifier, method), method)
+
+    def _watch(self, stage: str, judged: Callable[..., Any], method: str) -> None:
+        def watched(classifier: Classifier, texts: Any, *arguments: Any) -> Any:
+            if texts:
+                self.reached.add(stage)
+            return judged(classifier, texts, *arguments)
+
+        setattr(Classifier, method, watched)
+
+
+class Measured:
+    """A Session of its own for each document: what one carried must not count for the next."""
+
+    def __init__(self, engines: Engines) -> None:
+        """Open the conversation."""
+        guard = Guard("documents", engines, combine(None, None), {}, b"benchmark")
+        self._session = Session(guard, "BENCH")
+        self._id = 0
+        client = {"name": "documents", "version": "1"}
+        opening = {"protocolVersion": REVISION, "capabilities": {}, "clientInfo": client}
+        self._ask("initialize", opening)
+        self._answer(
+            {"protocolVersion": REVISION, "capabilities": {"tools": {}}, "serverInfo": client}
+        )
+        self._send(Direction.TO_SERVER, {"method": "notifications/initialized"})
+
+    def judge_result(self, text: str) -> tuple[Verdict, float]:
+        """Judge a text as the result of a tool."""
+        self.judge_definitions(TOOLS)
+        self._ask("tools/call", {"name": "read", "arguments": {}})
+        return self._answer({"content": [{"type": "text", "text": text}]})
+
+    def judge_arguments(self, text: str) -> tuple[Verdict, float]:
+        """Judge a text as what a client writes to a file."""
+        self.judge_definitions(TOOLS)
+        arguments = {"path": "notes.txt", "content": text}
+        judged = self._ask("tools/call", {"name": "write_file", "arguments": arguments})
+        self._answer({"content": []})
+        return judged
+
+    def judge_definitions(self, tools: list[Any]) -> tuple[Verdict, float]:
+        """Judge definitions of tools."""
+        self._ask("tools/list", {})
+        return self._answer({"tools": tools})
+
+    def _ask(self, method: str, params: object) -> tuple[Verdict, float]:
+        self._id += 1
+        return self._send(Direction.TO_SERVER, {"id": self._id, "method": method, "params": params})
+
+    def _answer(self, result: object) -> tuple[Verdict, float]:
+        return self._send(Direction.TO_CLIENT, {"id": self._id, "result": result})
+
+    def _send(self, direction: Direction, message: dict[str, object]) -> tuple[Verdict, float]:
+        frame = json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False).encode()
+        began = thread_time()
+        verdict = self._session.receive(direction, frame, float(self._id))
+        return verdict, thread_time() - began
+
+
+def main() -> None:
+    """Answer each line of standard input: `{"way", "body", "repeat"}`."""
+    stages, engines = Stages(), load_engines()
+    ways: dict[str, Callable[[Measured, Any], tuple[Verdict, float]]] = {
+        "result": Measured.judge_result,
+        "arguments": Measured.judge_arguments,
+        "definition": Measured.judge_definitions,
+    }
+    for line in sys.stdin:
+        request = json.loads(line)
+        judge, body = ways[request["way"]], request["body"]
+        stages.reached.clear()
+        runs = [judge(Measured(engines), body) for _ in range(request["repeat"])]
+        verdict, _ = runs[0]
+        rules = {f"{found.rule}:{ACTIONS[found.action]}" for found in verdict.findings}
+        answer = {
+            "seconds": min(seconds for _, seconds in runs),
+            "bytes": len(verdict.frame),
+            "action": ACTIONS[verdict.action],
+            "is_whole": verdict.forward == verdict.frame,
+            "is_withheld": verdict.forward is None,
+            "rules": sorted(rules),
+            "stages": sorted(stages.reached),
+        }
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
