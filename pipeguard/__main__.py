@@ -102,7 +102,7 @@ def _describe_fault(error: Exception) -> str:
 def _tell(message: str, code: int) -> int:
     from pipeguard.log import say
 
-    say(message)
+    say(message, "error")
     return code
 
 

@@ -43,6 +43,7 @@ class Log:
 
     Attributes:
         traces: whether every frame is shown.
+        server: the name of the server that all lines are about, for programs; or empty.
     """
 
     def __init__(self, level: str | None, style: str | None) -> None:
@@ -57,7 +58,8 @@ class Log:
         if style not in FORMATS:
             raise PolicyError(f"--log-format {style}: choose from {', '.join(FORMATS)}.")
         self._from = LEVELS.index(level)
-        self._render = _render_json if style == "json" else _render_text
+        self._is_json = style == "json"
+        self.server = ""
         self._lock = threading.Lock()
         self._sink = _Sink()
         self.traces = level == "trace"
@@ -70,7 +72,10 @@ class Log:
             shown = {key: value for key, value in fields.items() if value not in (None, "", ())}
             if self._sink.missed:
                 shown["missed_lines"] = self._sink.missed
-            self._sink.write(self._render("debug" if level == "trace" else level, event, shown))
+            if self._is_json and self.server:
+                shown.setdefault("server", self.server)
+            render = _render_json if self._is_json else _render_text
+            self._sink.write(render("debug" if level == "trace" else level, event, shown))
 
 
 class _Traced(NamedTuple):
@@ -127,11 +132,29 @@ class Trace:
             )
 
 
-def say(text: str) -> None:
-    """Write one message for the user, with our name in front.
+_said_as_json = threading.Event()
+
+
+def say_as(style: str | None) -> None:
+    """Have `say` write JSON, too, where that is the format of the log."""
+    if style == "json":
+        _said_as_json.set()
+    else:
+        _said_as_json.clear()
+
+
+def say(text: str, level: str = "info") -> None:
+    """Write one message for the user, with our name in front; or as a line of JSON (`say_as`).
 
     It may quote names and paths that others chose, so control characters are made visible.
+
+    Args:
+        text: of the message.
+        level: of the line of JSON.
     """
+    if _said_as_json.is_set():
+        _Sink().write(_render_json(level, text, {}))
+        return
     from pipeguard.core.unicode.display import visible
 
     _Sink().write("\n".join(map(visible, f"pipeguard: {text}".split("\n"))))

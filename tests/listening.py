@@ -22,7 +22,7 @@ from typing import Self
 from tests.launch.processes import PATIENCE_SECONDS
 from tests.wrap.wrapped import PIPEGUARD
 
-ADDRESS = re.compile(rb"^(?:.*listening on )?((?:http|ws)s?://\S+)", re.MULTILINE)
+ADDRESS = re.compile(rb"^(?:.*listening on )?((?:http|ws)s?://[^\s\x22]+)", re.MULTILINE)
 START_SECONDS = 120.0  # the first of all compiles the rules
 LOOK_SECONDS = 0.01  # no descriptor announces a line in a file
 END_SECONDS = 60.0  # for a process that was asked to end

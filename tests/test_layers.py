@@ -98,6 +98,7 @@ EXCEPTIONS = {  # module of the core, what else it imports: with the reason
     ("core.digest", "_sha256"): "the same, in CPython 3.11",
     ("core.digest", "_blake2"): "BLAKE2b, without OpenSSL",
     ("core.model.network", "numpy"): "sums over rows of numbers",
+    ("core.model.opener_sums", "numpy"): "the same, where no C compiler was",
     ("core.matching.confirm", "re2"): "regular expressions in linear time",
     ("core.matching.pattern_set", "threading"): "Lock: threads share databases, loaded once",
     (
@@ -221,6 +222,20 @@ def test_the_core_calls_nothing_that_waits_and_is_not_async(name: str) -> None:
         or (isinstance(node, ast.Call) and ast.unparse(node.func) in IMPURE_CALLS)
     ]
     assert waiting == []
+
+
+def test_only_the_store_speaks_sql() -> None:
+    importing = {name for name in MODULES if "sqlite3" in imports(MODULES[name])}
+    # A login's lock is a lock alone: SQLite's is portable, and ends with its process.
+    assert {name for name in importing if not name.startswith("state.")} == {"auth.store"}
+    executing = {
+        name
+        for name, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == "connection"
+        if not name.startswith("state.") and ast.unparse(node.value) != "self"
+    }
+    assert executing == set()
 
 
 def test_no_exception_outlives_its_reason() -> None:

@@ -11,7 +11,7 @@ import pytest
 from pipeguard import log as module
 from pipeguard.core.finding import Action, Direction, Verdict
 from pipeguard.errors import PolicyError
-from pipeguard.log import LEVELS, TRACED_BYTES, TRACED_FRAMES, Log, Trace, say
+from pipeguard.log import LEVELS, TRACED_BYTES, TRACED_FRAMES, Log, Trace, say, say_as
 
 
 @pytest.fixture
@@ -149,6 +149,32 @@ def test_a_stderr_that_is_closed_is_survived(monkeypatch: pytest.MonkeyPatch) ->
 def test_what_is_said_begins_with_our_name(pipe: tuple[int, int]) -> None:
     say("a word \udcff")
     assert told(pipe[0]) == "pipeguard: a word ⟨U+DCFF⟩\n"
+
+
+def test_what_is_said_is_a_line_of_json_where_the_log_is(pipe: tuple[int, int]) -> None:
+    say_as("json")
+    try:
+        say("listening on\nhttp://127.0.0.1:1")
+        say("no policy", "error")
+    finally:
+        say_as(None)
+    first, second = (json.loads(line) for line in told(pipe[0]).splitlines())
+    assert (first["event"], first["level"]) == ("listening on\nhttp://127.0.0.1:1", "info")
+    assert (second["event"], second["level"]) == ("no policy", "error")
+
+
+def test_a_line_for_programs_names_the_server_and_one_for_people_need_not(
+    pipe: tuple[int, int],
+) -> None:
+    for style in ("json", "console"):
+        log = Log(None, style)
+        log.server = "weather"
+        log("warning", "block secrets.x")
+        log("warning", "down", server="mail")
+    lines = told(pipe[0]).splitlines()
+    assert [json.loads(line)["server"] for line in lines[:2]] == ["weather", "mail"]
+    assert "weather" not in lines[2]
+    assert "server=mail" in lines[3]
 
 
 def test_a_trace_shows_each_frame_masked_with_its_way_and_length(pipe: tuple[int, int]) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from statistics import median
 from typing import NamedTuple, cast
 
@@ -11,10 +13,12 @@ from benchmarks.search.queries import Query
 from benchmarks.search.servers import HERE, Definitions
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.gateway.access import RateLimit, ScopedAccess
-from pipeguard.gateway.catalog import Catalog
+from pipeguard.gateway.catalog import Catalog, CatalogTool
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.eras import Opening
+from pipeguard.gateway.management import ClientManagement
 from pipeguard.gateway.router import Router
+from pipeguard.gateway.telemetry import NO_SPAN, CallSpan
 from pipeguard.gateway.tool_calls import ToolCalls, ToolMode
 from pipeguard.state.tokens import TokenScope
 from tests import tools
@@ -61,7 +65,8 @@ def texts_read(definitions: Definitions, asks: list[str]) -> tuple[str, list[str
     catalog = catalog_of(definitions)
     access = ScopedAccess(catalog, lambda: definitions, TokenScope, RateLimit())
     no_router = cast(Router, None)  # nothing is called on a server
-    calls = ToolCalls(_Hub(catalog), no_router, access)
+    hub = _Hub(catalog)
+    calls = ToolCalls(hub, no_router, access, ClientManagement(hub, access, ""))
     return _json(calls.listed()), [asyncio.run(_answer(calls, ask)) for ask in asks]
 
 
@@ -69,12 +74,23 @@ class _Hub:
     """A gateway of which nothing but the tools is there."""
 
     mode = ToolMode.SEARCH
+    management = None
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
 
     def called(self, server: str, outcome: str, seconds: float) -> None:
         """Nothing is called."""
+
+    def receiving(
+        self, request: ClientRequest, tool: Callable[[ClientRequest], str], conversation: str
+    ) -> AbstractContextManager[CallSpan]:
+        """Nothing is traced."""
+        return NO_SPAN
+
+    def sending(self, tool: CatalogTool) -> AbstractContextManager[CallSpan]:
+        """Nothing is traced."""
+        return NO_SPAN
 
     def absent(self) -> dict[str, str]:
         """All servers are there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from pipeguard.assess.gateway_file import is_of_gateway
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.core.pins.fingerprint import Pin
@@ -20,6 +21,8 @@ def pins_name(store: Store | None, server: ServerEntry) -> str:
     """
     who = _launched(server)
     name = (server.guard.name if server.guard else None) or who.name
+    if is_of_gateway(server):
+        name = server.name
     return name if store is None else store.name_server(name, who, register=False).server
 
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeguard.assess.contents import Contents
+from pipeguard.assess.gateway_file import gateway_configs, is_of_gateway
 from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
 from pipeguard.clients.machine import ConfigFile, Machine, find, find_in_repository
 from pipeguard.clients.rewrite import GuardOptions, Judgement, judge
@@ -31,7 +32,7 @@ class AssessmentTarget:
     Attributes:
         machine: the machine.
         root: the repository; None for a machine.
-        configs: clients' files that have servers, or cannot be read.
+        configs: clients' files that have servers, or cannot be read, and the gateway's.
         engines: the compiled rules.
         policies: the policy files in force: the user's, the project's.
         store: pins and audit; None if there is no store.
@@ -73,6 +74,8 @@ class AssessmentTarget:
 
     def judged(self, server: ServerEntry) -> Judgement:
         """Whether it is guarded."""
+        if is_of_gateway(server):
+            return Judgement(GuardState.LEFT if server.off else GuardState.GUARDED)
         return judge(server, self.options)
 
     def line(self, server: ServerEntry, key: str) -> int:
@@ -122,7 +125,7 @@ def of_machine(
     return AssessmentTarget(
         machine,
         None,
-        _read(find(machine)),
+        (*_read(find(machine)), *_with_content(gateway_configs())),
         engines,
         (Path(user) if user else None, Path(project) if project else None),
         _store(machine.environment),
@@ -134,11 +137,15 @@ def of_repository(root: Path, machine: Machine, engines: Engines) -> AssessmentT
     """What comes with a repository, and nothing of this machine's user."""
     project = root / ".pipeguard.yaml"
     policies = (None, project if project.is_file() else None)
-    return AssessmentTarget(machine, root, _read(find_in_repository(root)), engines, policies)
+    configs = (*_read(find_in_repository(root)), *_with_content(gateway_configs(root)))
+    return AssessmentTarget(machine, root, configs, engines, policies)
 
 
 def _read(files: Iterable[ConfigFile]) -> tuple[Config, ...]:
-    configs = (read_config(file) for file in files)
+    return _with_content(read_config(file) for file in files)
+
+
+def _with_content(configs: Iterable[Config]) -> tuple[Config, ...]:
     return tuple(config for config in configs if config.servers or config.problem)
 
 

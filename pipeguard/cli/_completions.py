@@ -49,6 +49,33 @@ def targets(context: click.Context, _parameter: click.Parameter, incomplete: str
         return _items(((entry.server, "") for entry in stored), incomplete)
 
 
+def proposed(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
+    """Servers that agents proposed."""
+    from pipeguard.state.proposals import proposals
+
+    with _store() as store:
+        stored = proposals(store) if store else []
+    return _items(((each.name, each.state.value) for each in stored), incomplete)
+
+
+def servers_with_output(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> Items:
+    """Servers of the gateway that have written something."""
+    from pipeguard.gateway.server_output import servers_with_output as names
+
+    return _items(((name, "") for name in names()), incomplete)
+
+
+def tokens(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
+    """Tokens of the gateway's clients, by name."""
+    from pipeguard.state.tokens import stored_tokens
+
+    with _store() as store:
+        stored = stored_tokens(store) if store else []
+    return _items(((token.name, "") for token in stored), incomplete)
+
+
 def events(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """The newest events with findings, newest first."""
     return _items(_events("block", "redact", "warn"), incomplete)

@@ -84,9 +84,9 @@ def command(folder: str | None, **options: object) -> None:
     """Check the servers of every MCP client: what guards them, and who can reach what.
 
     Without DIR it checks this machine: your clients' files and those of the project that you are
-    in, the policy, pins and audit. With DIR it checks only that repository, as somebody sees it who
-    has just cloned it. It changes nothing and shows no secret, and without --connect it starts and
-    calls nothing.
+    in, the gateway's pipeguard.yaml, the policy, pins and audit. With DIR it checks only that
+    repository, as somebody sees it who has just cloned it. It changes nothing and shows no secret,
+    and without --connect it starts and calls nothing.
 
     With --connect each local server is started behind the guard, in an empty home folder and
     without credentials, and each remote server is called; tools, prompts and resources are listed

@@ -8,14 +8,14 @@ import json
 import re
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PipeGuardError
-from pipeguard.state.audit import AuditFilter, AuditRow, as_fields, chains, rows
+from pipeguard.state.audit import AuditEntry, AuditFilter, AuditRow, as_fields, chains, rows
 from pipeguard.state.missing import read_notes
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
@@ -25,7 +25,18 @@ from pipeguard.state.verification import verify
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ACTIONS = ("allow", "warn", "redact", "block", "approve", "reject", "forget", "prune")
+ACTIONS = (
+    "allow",
+    "warn",
+    "redact",
+    "block",
+    "approve",
+    "reject",
+    "forget",
+    "propose",
+    "withdraw",
+    "prune",
+)
 LISTED = 50  # rows of `list` by default: about two screens
 
 
@@ -56,6 +67,7 @@ def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]
         click.option(
             "--server", default="", shell_complete=completions.servers, help="Only of this server."
         ),
+        click.option("--token", default="", help="Only of clients with this bearer token."),
         click.option("--since", callback=_since, help="As 2h, 7d or 2026-03-02 (UTC)."),
         click.option("--action", type=click.Choice(ACTIONS), help="Only with this action."),
         click.option(
@@ -71,10 +83,9 @@ def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]
 
     def add(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
-        def run(
-            *, server: str, since: str, action: str | None, rule: str, limit: int, **others: object
-        ) -> None:
-            function(AuditFilter(server, since, action or "", rule, limit=limit), **others)
+        def run(**given: Any) -> None:
+            wanted = {field: given.pop(field) for field in AuditFilter._fields if field in given}
+            function(AuditFilter(**{**wanted, "action": wanted["action"] or ""}), **given)
 
         command: Callable[..., None] = run
         for option in reversed(options):
@@ -222,8 +233,24 @@ def _line(row: AuditRow) -> str:
     rules = ", ".join(finding["rule"] for finding in json.loads(entry.findings))
     rules = f"{rules}: {_note(row)}" if entry.kind == "gap" else rules
     what = " ".join(filter(None, (entry.method or entry.kind, entry.tool)))
-    columns = (entry.time, row.server, entry.action.upper().ljust(7), what, rules, entry.event)
+    columns = (
+        entry.time,
+        row.server,
+        entry.action.upper().ljust(7),
+        what,
+        rules,
+        _cost(row.entry),
+        f"token {entry.token}" if entry.token else "",
+        entry.event,
+    )
     return "  ".join(visible(column) for column in columns if column)
+
+
+def _cost(entry: AuditEntry) -> str:
+    """What a call cost, at its answer; empty for other rows."""
+    if entry.duration_ms is None:
+        return ""
+    return f"{entry.duration_ms:.1f} ms, {entry.request_bytes} + {entry.frame_bytes} bytes"
 
 
 def _note(row: AuditRow) -> str:
@@ -236,7 +263,7 @@ def _page(fields: dict[str, object]) -> str:
     lines = [
         f"{name.replace('_', ' '):<13} {visible(str(value))}"
         for name, value in fields.items()
-        if name != "findings" and value != ""
+        if name != "findings" and value not in ("", None)
     ]
     findings = fields["findings"]
     for finding in findings if isinstance(findings, list) else ():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections.abc import Iterable
 
 import click
 
@@ -46,14 +47,43 @@ def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
     """  # noqa: D301  click reads the mark
     with Store.open(store_path()) as store:
         waiting = find_held(store, target, kind)
+        servers = store.servers()
+        proposed = _proposed(store) if target is None else []
+    if proposed:
+        names = ", ".join(proposed)
+        click.echo(f"Agents ask about servers ({names}):  pipeguard servers list", err=True)
     if as_json:
-        click.echo(json.dumps([as_fields(entry) for entry in waiting], indent=2))
+        rows = [{**as_fields(entry), "search": _stuffing(entry, servers)} for entry in waiting]
+        click.echo(json.dumps(rows, indent=2))
     elif not waiting:
         tell_nothing_waits(target)
     else:
-        pages = (f"{page(entry)}\n  Accept it:  {entry.command}" for entry in waiting)
-        click.echo("\n\n".join(pages))
+        for number, entry in enumerate(waiting):
+            found = (click.style(f"  {note}\n", fg="yellow") for note in _stuffing(entry, servers))
+            lines = f"{page(entry)}\n{''.join(found)}  Accept it:  {entry.command}"
+            click.echo(lines if number == 0 else f"\n{lines}")
     raise SystemExit(1 if waiting else 0)
+
+
+def _stuffing(entry: HeldDefinition, servers: Iterable[str]) -> list[str]:
+    """What in a held tool is written for the gateway's search."""
+    from pipeguard.gateway.stuffing import stuffing
+
+    definition = parse_json((entry.pin.held_definition or "null").encode())
+    if entry.pin.kind != "tool" or not isinstance(definition, dict):
+        return []
+    others = [server for server in servers if server != entry.server]
+    return [
+        f"{finding.rule}: {visible(finding.note)}"
+        for finding in stuffing(definition, entry.server, others)
+    ]
+
+
+def _proposed(store: Store) -> list[str]:
+    """The servers about which an agent asks something."""
+    from pipeguard.state.proposals import ProposalState, proposals
+
+    return [each.name for each in proposals(store) if each.state is not ProposalState.APPROVED]
 
 
 def find_held(store: Store, target: str | None, kind: str | None) -> list[HeldDefinition]:

@@ -77,6 +77,17 @@ FAMILIES: dict[str, tuple[str, str]] = {
             " connect. Use a firewall against somebody who tries tokens."
         ),
     ),
+    "search": (
+        (
+            "A tool of `pipeguard serve` whose description is written for the search: a keyword or"
+            " another server's name over and over, or very many keywords. It ranks no higher for"
+            " that, but an honest tool has no use for it."
+        ),
+        (
+            "Read the definition: `pipeguard diff SERVER` or `pipeguard tools describe NAME`."
+            " `tools.block` and `tools.overrides` in pipeguard.yaml hide it or describe it anew."
+        ),
+    ),
     "audit": (
         (
             "A note of the audit about itself: something could not be recorded, or was removed for"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from pipeguard.cli import _completions as completions
 from pipeguard.cli._sources import source_options
 from pipeguard.config.options import TABLE, WrapOptions
 from pipeguard.errors import PipeGuardError
-from pipeguard.log import say
+from pipeguard.log import say, say_as
 
 if TYPE_CHECKING:
     from pipeguard.gateway.serving import ServeOptions
@@ -60,7 +59,21 @@ if the scan engine is missing, 4 if the store cannot be used.""",
     help="How agents get to the tools: search (default) shows a few that find and call all others,"
     " direct lists all of them, auto lists them while they are few.",
 )
-@click.option("--check", is_flag=True, help="Say which servers there are, and start nothing.")
+@click.option(
+    "--read-only",
+    is_flag=True,
+    help="Refuse every tool that may change something, and proposals of servers.",
+)
+@click.option(
+    "--no-management",
+    is_flag=True,
+    help="Let agents propose no servers, whatever the file says (management).",
+)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Check the files and options, say which servers there are, and start nothing.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -83,7 +96,10 @@ def command(
     from pipeguard.gateway.serving import ServeOptions
     from pipeguard.gateway.tool_calls import ToolMode
 
-    options = ServeOptions(sources, None if mode is None else ToolMode(mode), _wrap_options(given))
+    chosen = None if mode is None else ToolMode(mode)
+    is_read_only = bool(given["read_only"])
+    may_manage = not (is_read_only or given["no_management"])
+    options = ServeOptions(sources, chosen, _wrap_options(given), may_manage, is_read_only)
     if check:
         _show(options)
         return
@@ -108,10 +124,19 @@ def _wrap_options(given: dict[str, object]) -> WrapOptions:
 
 def _show(options: ServeOptions) -> None:
     from pipeguard.clients.masking import masked_url, masked_words
+    from pipeguard.gateway.preflight import check
 
-    for server in options.sources.read(os.environ).servers:
+    file = check(options)
+    for note in file.notes:
+        click.echo(note, err=True)
+    for server in file.servers:
         words = " ".join(masked_words(server.command))
         click.echo(f"{server.name}: {words or masked_url(server.url)}")
+    count = len(file.servers)
+    address = options.wrap.values.get("--listen")
+    where = "over stdio" if address is None else f"at {address}"
+    servers = f"{count} server{'s' * (count != 1)}"
+    click.echo(f"{servers}, in mode {file.mode} {where}; nothing was started.", err=True)
 
 
 def _serve(options: ServeOptions) -> int:
@@ -119,6 +144,7 @@ def _serve(options: ServeOptions) -> int:
     from pipeguard.runtime.declining import decline
     from pipeguard.runtime.start import keep_stdout_for_frames
 
+    say_as(options.wrap.values.get("--log-format"))
     if "--listen" in options.wrap.values:
         return serve(options, None)
     if sys.stdin.isatty():

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli import _completions as completions
 from pipeguard.cli._person import Person
-from pipeguard.errors import InputError
+from pipeguard.core.unicode.display import visible
+from pipeguard.errors import InputError, PipeGuardError
 
 if TYPE_CHECKING:
     from pipeguard.state.store import Store
@@ -58,6 +62,11 @@ def command() -> None:
 @click.option(
     "--per-minute", type=click.IntRange(1, 100_000), help="At most so many calls in a minute."
 )
+@click.option(
+    "--manage",
+    is_flag=True,
+    help="It may propose servers, where the gateway's file allows that.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def create(  # noqa: PLR0913  one for each option
     name: str,
@@ -67,6 +76,7 @@ def create(  # noqa: PLR0913  one for each option
     expires: str | None,
     *,
     per_minute: int | None,
+    manage: bool,
     as_json: bool,
 ) -> None:
     """Make a token, and print it: it is stored nowhere.
@@ -83,17 +93,18 @@ def create(  # noqa: PLR0913  one for each option
     if not NAME.fullmatch(name):
         raise InputError("a token's name has at most 50 letters, digits, `.`, `_` and `-`.")
     ends = None if expires is None else datetime.now(UTC) + _span(expires)
-    scope = TokenScope(servers or ("*",), tools or ("*",), effect, per_minute or 0)
+    scope = TokenScope(servers or ("*",), tools or ("*",), effect, per_minute or 0, manage)
     person = Person.here()
     if not person.confirms(f"make the token {name}"):
         raise click.exceptions.Exit(1)
     with _store() as store:
+        _warn_of_unmatched(store, scope.servers)
         token = create_token(store, name, scope, ends)
     _print_token(name, token, as_json=as_json)
 
 
 @command.command("rotate")
-@click.argument("name")
+@click.argument("name", shell_complete=completions.tokens)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def rotate(name: str, *, as_json: bool) -> None:
     """Exchange a token for a new one with the same scope; the old one ends at once.
@@ -114,7 +125,7 @@ def rotate(name: str, *, as_json: bool) -> None:
 
 
 @command.command("revoke")
-@click.argument("name")
+@click.argument("name", shell_complete=completions.tokens)
 def revoke(name: str) -> None:
     """End a token: its client is refused from the next request on, and its streams end.
 
@@ -170,6 +181,7 @@ def list_(*, as_json: bool) -> None:
             "tools": token.scope.tools,
             "effect": token.scope.effect,
             "per_minute": token.scope.per_minute or None,
+            "manages": token.scope.manages,
             "created": token.created,
             "expires": token.expires or None,
             "is_expired": token.is_expired(now),
@@ -188,6 +200,7 @@ def list_(*, as_json: bool) -> None:
             f"tools {', '.join(scope.tools)}",
             f"up to {scope.effect}",
             *([f"{scope.per_minute} calls a minute"] if scope.per_minute else []),
+            *(["may propose servers"] if scope.manages else []),
             f"made {token.created[:10]}",
         ]
         if token.expires:
@@ -200,6 +213,25 @@ def _store() -> Store:
     from pipeguard.state.store import Store
 
     return Store.open(store_path())
+
+
+def _warn_of_unmatched(store: Store, globs: Sequence[str]) -> None:
+    """Say which globs match no server that is known, as far as any is."""
+    import os
+    from fnmatch import fnmatchcase
+    from pathlib import Path
+
+    from pipeguard.gateway.sources import Sources, usual_file
+
+    known = set(store.servers())
+    usual = usual_file()
+    if Path(usual).is_file():
+        with suppress(PipeGuardError):  # whoever starts the gateway is told what is wrong with it
+            known |= {server.name for server in Sources(usual).read(os.environ).servers}
+    for glob in globs if known else ():
+        if not any(fnmatchcase(name, glob) for name in known):
+            names = ", ".join(sorted(known))
+            click.echo(f"No server is called {glob} yet. There are: {visible(names)}", err=True)
 
 
 def _span(text: str) -> timedelta:

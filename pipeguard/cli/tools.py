@@ -27,7 +27,9 @@ MOST_FOUND = 50
 def command() -> None:
     """Find, describe and call the tools behind `pipeguard serve`, as an agent would.
 
-    The servers are started for that, and ended again. What waits for approval is not there.
+    The servers that it takes are started for that, and ended again. What waits for approval is not
+    there. A tool is called by its public name (memory__read_graph), by server and tool
+    (memory/read_graph), or by the tool's own name where no other has it.
 
     \b
     Examples:
@@ -57,9 +59,8 @@ def search(sources: Sources, query: str, limit: int, server: str | None, *, as_j
     from pipeguard.gateway.search import Filter
 
     async def work(inspector: Inspector) -> int:
-        gateway = inspector.gateway
-        only = None if server is None else Filter(servers=[_known_server(gateway, server)])
-        found = gateway.catalog.search(query, limit, only)
+        only = None if server is None else Filter(servers=[_known_server(inspector, server)])
+        found = inspector.gateway.catalog.search(query, limit, only)
         if as_json:
             rows = [
                 {
@@ -72,9 +73,12 @@ def search(sources: Sources, query: str, limit: int, server: str | None, *, as_j
             click.echo(json.dumps(rows, indent=2))
         elif found:
             click.echo(menu.results(found))
+        if not found:
+            click.echo("No approved tool matches. Try other words, or fewer.", err=True)
+            _say_absent(inspector.gateway, _only(server))
         return 0 if found else 1
 
-    _run(sources, work)
+    _run(sources, work, _only(server))
 
 
 @command.command("list")
@@ -99,7 +103,7 @@ def list_(sources: Sources, server: str | None, output: str) -> None:
     async def work(inspector: Inspector) -> int:
         gateway = inspector.gateway
         if server is not None:
-            _known_server(gateway, server)
+            _known_server(inspector, server)
         tools = [tool for tool in gateway.catalog if server in (None, tool.server)]
         fields = [_fields(tool) for tool in tools]
         if output == "json":
@@ -110,12 +114,10 @@ def list_(sources: Sources, server: str | None, output: str) -> None:
             click.echo(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), nl=False)
         else:
             _print_table(tools)
-        for name, why in _absent(gateway).items():
-            if server in (None, name):
-                click.echo(f"{name}: {why}", err=True)
+        _say_absent(gateway, _only(server))
         return 0
 
-    _run(sources, work)
+    _run(sources, work, _only(server))
 
 
 @command.command("describe")
@@ -128,17 +130,18 @@ def describe(sources: Sources, name: str, *, as_json: bool) -> None:
     \b
     Examples:
       pipeguard tools describe memory__read_graph
+      pipeguard tools describe memory/read_graph
     """  # noqa: D301  click reads the mark
     from pipeguard.gateway import menu
     from pipeguard.gateway.inspection import as_json as written
 
     async def work(inspector: Inspector) -> int:
-        tool = _known_tool(inspector.gateway, name)
+        tool = await _known_tool(inspector, name)
         whole: JsonObject = {**tool.definition, "name": tool.public}
         click.echo(written(whole) if as_json else menu.description(tool))
         return 0
 
-    _run(sources, work)
+    _run(sources, work, _of_tool(name))
 
 
 @command.command("call")
@@ -166,8 +169,8 @@ def call(sources: Sources, name: str, arguments: str, *, as_json: bool) -> None:
         raise InputError('the arguments are not a JSON object, as {"message": "hello"}.')
 
     async def work(inspector: Inspector) -> int:
-        _known_tool(inspector.gateway, name)
-        answer = await inspector.request("tools/call", {"name": name, "arguments": given})
+        tool = await _known_tool(inspector, name)
+        answer = await inspector.request("tools/call", {"name": tool.public, "arguments": given})
         result, error = answer.get("result"), answer.get("error")
         if not isinstance(result, dict):
             message = error.get("message") if isinstance(error, dict) else "it failed"
@@ -175,16 +178,32 @@ def call(sources: Sources, name: str, arguments: str, *, as_json: bool) -> None:
         click.echo(written(result) if as_json else _text(result))
         return 1 if result.get("isError") is True else 0
 
-    _run(sources, work)
+    _run(sources, work, _of_tool(name))
 
 
-def _run(sources: Sources, work: Callable[[Inspector], Awaitable[int]]) -> None:
+def _only(server: str | None) -> Callable[[str], bool]:
+    """Which servers are needed for the tools of one, or of all."""
+    return lambda name: server in (None, name)
+
+
+def _of_tool(tool: str) -> Callable[[str], bool]:
+    """Which servers a tool may be of, by its name."""
+    from pipeguard.gateway.tool_names import may_be_of
+
+    return lambda server: may_be_of(tool, server)
+
+
+def _run(
+    sources: Sources,
+    work: Callable[[Inspector], Awaitable[int]],
+    only: Callable[[str], bool],
+) -> None:
     from pipeguard.gateway.inspection import inspected
     from pipeguard.runtime.listening import new_loop, prepare_threads
 
     async def inspecting() -> int:
         prepare_threads(asyncio.get_running_loop())
-        async with inspected(sources, "error") as inspector:
+        async with inspected(sources, "error", only) as inspector:
             return await work(inspector)
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
@@ -211,33 +230,56 @@ def _print_table(tools: list[CatalogTool]) -> None:
 
 
 def _absent(gateway: Gateway) -> dict[str, str]:
-    """Why servers have no tools here, by name."""
-    absent = {}
-    for name, member in gateway.members.items():
-        if member.why:
-            absent[name] = member.why
-        elif member.waiting:
-            absent[name] = (
-                f"{member.waiting} definitions wait for approval:"
-                f" pipeguard approve {member.run.guard.name} --all"
-            )
+    """Why servers have no tools here, or not all, by name."""
+    from pipeguard.gateway.server_state import definitions_wait
+
+    absent = gateway.absent()
+    for name in gateway.waiting():
+        member = gateway.members[name]
+        stored_as = member.run.guard.name
+        why = (
+            f"{definitions_wait(member.waiting)} for approval: pipeguard approve {stored_as} --all"
+        )
+        absent.setdefault(name, why)
     return absent
 
 
-def _known_server(gateway: Gateway, name: str) -> str:
-    if name not in gateway.members:
-        names = ", ".join(gateway.members) or "none"
+def _say_absent(gateway: Gateway, concerns: Callable[[str], bool]) -> None:
+    """Say why servers have no tools here, or not all."""
+    for name, why in _absent(gateway).items():
+        if concerns(name):
+            click.echo(f"{name}: {why}", err=True)
+
+
+def _known_server(inspector: Inspector, name: str) -> str:
+    if name not in inspector.servers:
+        names = ", ".join(inspector.servers) or "none"
         raise InputError(f"there is no server {name}. There are: {names}.")
     return name
 
 
-def _known_tool(gateway: Gateway, name: str) -> CatalogTool:
-    tool = gateway.catalog.named(name)
-    if tool is None:
-        near = [near.public for near, _ in gateway.catalog.search(name, 3)]
-        hint = f" Is it one of these: {', '.join(near)}?" if near else ""
-        raise InputError(f"there is no tool {name} that is approved.{hint}")
-    return tool
+async def _known_tool(inspector: Inspector, name: str) -> CatalogTool:
+    """The tool that a name means.
+
+    Raises:
+        InputError: there is none, or there are several.
+    """
+    from pipeguard.gateway.tool_names import tools_named
+
+    catalog = inspector.gateway.catalog
+    tools = tools_named(catalog, name)
+    if not tools and await inspector.start_all():
+        tools = tools_named(catalog, name)
+    if len(tools) == 1:
+        return tools[0]
+    if tools:
+        names = ", ".join(tool.public for tool in tools)
+        raise InputError(f"{name} is the name of several tools: {names}.")
+    near = [near.public for near, _ in catalog.search(name, 3)]
+    hint = f" Is it one of these: {', '.join(near)}?" if near else ""
+    named = [server for server in inspector.servers if _of_tool(name)(server)]
+    _say_absent(inspector.gateway, named.__contains__ if named else _only(None))
+    raise InputError(f"there is no tool {name} that is approved.{hint}")
 
 
 def _text(result: JsonObject) -> str:

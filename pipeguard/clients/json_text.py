@@ -121,7 +121,9 @@ class Json:
                 edits += _cut(text, member.start, end, member.comma)
             elif last and any(stays):
                 comma = node.members[index - 1].comma
-                edits += _cut(text, member.start, end, comma)
+                if stays[index - 1] and comma is not None:
+                    edits.append(Edit(comma, comma + 1, ""))
+                edits += _cut(text, member.start, end, member.comma)
             else:
                 edits += _cut(text, member.start, end, member.comma)
         return edits

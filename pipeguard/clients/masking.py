@@ -23,6 +23,7 @@ _ASSIGNED = re.compile(
     rf"((?:{'|'.join(SHOWN_BEFORE_VALUE)})[\w.-]{{0,200}}[=:])[^\s\"',}}]+", re.IGNORECASE
 )
 _OURS = frozenset({"--env", "--header-env", "--bearer-env"})  # names, and no values
+_PATH = re.compile(r"(?:~|\.{1,2})?/[^/]+/")
 _OPTION = re.compile(r"--?[\w-]+")
 
 
@@ -61,7 +62,18 @@ def masked_text(text: str) -> str:
     text = _URL.sub(lambda match: masked_url(match[0]), text)
     text = _BEARER.sub(lambda match: f"{match[1]} {MASK}", text)
     text = _ASSIGNED.sub(lambda match: f"{match[1]}{MASK}", text)
-    return _LONG.sub(lambda match: MASK if _is_random(match[0]) else match[0], text)
+    return _LONG.sub(lambda match: _masked_long(match[0]), text)
+
+
+def _masked_long(text: str) -> str:
+    """A long text without what is random in it: of a path, only the parts that are."""
+    if not _is_random(text):
+        return text
+    option, equals, path = text.rpartition("=")
+    if not _PATH.match(path) or (option and not _OPTION.fullmatch(option)):
+        return MASK
+    parts = (MASK if _is_random(part) else part for part in path.split("/"))
+    return f"{option}{equals}{'/'.join(parts)}"
 
 
 def masked_url(url: str) -> str:

@@ -131,6 +131,11 @@ class YamlEntry:
                 self.wrong(f"`{name}` is missing")
         return entries
 
+    def known_fields(self, keys: Iterable[str]) -> dict[str, YamlEntry]:
+        """The values of these keys, in a file of another program's; what else it has is its own."""
+        members = self.members()
+        return {name: members[name] for name in keys if name in members}
+
     def members(self) -> dict[str, YamlEntry]:
         """The values of a mapping by keys of the user's own; a key that is there twice is wrong."""
         if not isinstance(self._node, yaml.MappingNode):

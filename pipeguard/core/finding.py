@@ -157,6 +157,8 @@ class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is 
         more: frames that go on after `forward`: answers to others who would wait in vain.
         is_astray: True if the server sent so much unreadable output that none of the waiting
             requests will be answered; over HTTP these wait in exchanges of their own.
+        request_bytes: for the answer to a request, the length of the request's frame, else None.
+        answer_seconds: likewise, how long the answer took, on the session's clock.
     """
 
     direction: Direction
@@ -172,6 +174,8 @@ class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is 
     pins: tuple[PinChange, ...] = ()
     more: tuple[bytes, ...] = ()
     is_astray: bool = False
+    request_bytes: int | None = None
+    answer_seconds: float | None = None
 
     def with_findings(
         self, frame: bytes, findings: Iterable[Finding], pins: tuple[PinChange, ...] = ()

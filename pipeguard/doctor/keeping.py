@@ -45,7 +45,6 @@ def state(case: Case) -> Iterable[Diagnosis]:
 
 def store(_case: Case) -> Iterable[Diagnosis]:
     """Whether the store can be read and written, and is not damaged."""
-    from pipeguard.state.database import translated_errors
     from pipeguard.state.store import Store
 
     path = _store_path()
@@ -56,14 +55,13 @@ def store(_case: Case) -> Iterable[Diagnosis]:
     with Store.open(path) as opened:
         if mode & _OTHERS and stat.S_IMODE(path.stat().st_mode) & _OTHERS == 0:
             yield note(f"others could read {path} (mode {mode:o}); that is mended now")
-        with translated_errors(path):
-            (verdict,) = opened.connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
+        damage = opened.damage()
+        if damage:
             rename = f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.damaged')}"
-            yield wrong(f"{path} is damaged: {verdict}. Its pins and audit are lost", rename)
+            yield wrong(f"{path} is damaged: {damage}. Its pins and audit are lost", rename)
             return
         with opened.transaction():
-            pins = opened.connection.execute("SELECT count(*) FROM pins").fetchone()[0]
+            pins = opened.count_pins()
     yield good(f"{path}: {pins} pins, {_megabytes(path)}")
 
 

@@ -62,27 +62,44 @@ class ScopedAccess:
         scope = self._scope()
         if scope is None:
             return Filter(servers=[])
-        if scope == TokenScope(per_minute=scope.per_minute):
+        if scope.is_unlimited:
             return None
         keys = None if "*" in scope.tools else tool_globs(self._catalog, scope.tools)
         return Filter(self.servers(), effects_up_to(scope.effect), keys)
 
     def may_call(self, tool: CatalogTool) -> bool:
         """True where it may call a tool."""
+        return bool(self.allowed([tool]))
+
+    def allowed(self, tools: Iterable[CatalogTool]) -> list[CatalogTool]:
+        """Those of some tools that it may call."""
         scope = self._scope()
-        return (
-            scope is not None
-            and _matches(tool.server, scope.servers)
-            and tool.effect in effects_up_to(scope.effect)
+        if scope is None:
+            return []
+        if scope.is_unlimited:
+            return list(tools)
+        effects = effects_up_to(scope.effect)
+        servers = self._servers_of(scope)
+        return [
+            tool
+            for tool in tools
+            if tool.effect in effects
+            and tool.server in servers
             and ("*" in scope.tools or bool(tool_globs([tool], scope.tools)))
-        )
+        ]
+
+    def may_manage(self) -> bool:
+        """True where it may propose servers."""
+        scope = self._scope()
+        return scope is not None and scope.manages
 
     def servers(self) -> list[str]:
         """Names of the servers that it may use."""
         scope = self._scope()
-        if scope is None:
-            return []
-        return sorted(name for name in self._servers() if _matches(name, scope.servers))
+        return [] if scope is None else sorted(self._servers_of(scope))
+
+    def _servers_of(self, scope: TokenScope) -> set[str]:
+        return {name for name in self._servers() if _matches(name, scope.servers)}
 
     def seconds_to_wait(self) -> float:
         """Count a call; how long to wait instead where there were too many in a minute."""

@@ -13,7 +13,7 @@ from typing import Protocol
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.message import Message
-from pipeguard.gateway import eras
+from pipeguard.gateway import eras, task_ids
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import REVISIONS, Declined, Opening
@@ -21,6 +21,7 @@ from pipeguard.gateway.input_calls import InputCalls
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.leg_subscriptions import LegSubscriptions
 from pipeguard.gateway.legs import Legs, Unavailable
+from pipeguard.gateway.management import ClientManagement, ManagedHub, ManagingAccess
 from pipeguard.gateway.merged import Merged, with_task
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.subscriptions import Subscriptions
@@ -45,14 +46,19 @@ _UNASKED = {  # what a server says unasked, and which list a client should then 
 }
 
 
-class Hub(ToolHub, Protocol):
+class Hub(ToolHub, ManagedHub, Protocol):
     """What all clients of a gateway share."""
 
     def described(self) -> Mapping[str, JsonObject]:
         """By server, its answer to `initialize`: of those that have answered."""
 
     async def open(
-        self, server: str, conversation: GatewayChannel, opening: Opening, listener: LegListener
+        self,
+        server: str,
+        conversation: GatewayChannel,
+        opening: Opening,
+        listener: LegListener,
+        access: Access,
     ) -> Leg:
         """A client's conversation with a server.
 
@@ -61,6 +67,7 @@ class Hub(ToolHub, Protocol):
             conversation: the client's.
             opening: what the client says of itself.
             listener: hears what the server says unasked.
+            access: what the client may do.
 
         Raises:
             Unavailable: the server does not answer.
@@ -69,11 +76,27 @@ class Hub(ToolHub, Protocol):
     async def settle(self) -> None:
         """Wait until the servers that start at once have said what they are, but not for long."""
 
+    def why_silent(self, server: str, method: str) -> str:
+        """Why an answer to a list is not to be waited for now; empty where it is."""
+
+    def remembered(self, server: str) -> Leg | None:
+        """A conversation with what is known of a server that is asleep; None for all others."""
+
+    def was_silent(self, server: str, method: str) -> None:
+        """A server did not answer a list in time."""
+
+    def use(self, server: str) -> bool:
+        """A server is about to be used; False where its open conversations are about to end."""
+
     def join(self, conversation: GatewayChannel) -> None:
         """A client is there, and is to be told of changes."""
 
     def leave(self, conversation: GatewayChannel) -> None:
         """A client is gone."""
+
+
+class ClientAccess(Access, ManagingAccess, Protocol):
+    """What one client may do."""
 
 
 class ClientAnswers:
@@ -85,16 +108,17 @@ class ClientAnswers:
         access: what it may do.
     """
 
-    def __init__(self, hub: Hub, conversation: GatewayChannel, access: Access) -> None:
+    def __init__(self, hub: Hub, conversation: GatewayChannel, access: ClientAccess) -> None:
         self._hub = hub
         self._conversation = conversation
         self._access = access
-        self._legs = legs = Legs(self._open)
+        self._legs = legs = Legs(self._open, hub.use)
         self._input_calls = InputCalls(conversation, self._open_for, self._heard)
         self._leg_subscriptions = LegSubscriptions()
         router = Router(conversation, legs, self._input_calls, self._leg_subscriptions)
-        self._calls = ToolCalls(hub, router, access)
-        self._merged = Merged(legs, router, conversation, access.servers, hub.catalog.public_name)
+        management = ClientManagement(hub, access, conversation.token)
+        self._calls = ToolCalls(hub, router, access, management)
+        self._merged = Merged(legs, router, conversation, access.servers, hub)
         self._subscriptions = Subscriptions(conversation, legs, self._servers, self._merged)
         self._knows_of_handshake = self._has_settled = False
         self._methods: dict[str, Callable[[ClientRequest], Awaitable[JsonObject]]] = {
@@ -156,7 +180,8 @@ class ClientAnswers:
         if leg.is_stateless:
             body = eras.without_envelope(body)  # the subscription is ours
         if message.method in _UNASKED:
-            return {**message.value, "params": body} if leg.is_stateless else message.value
+            body = task_ids.with_shown(leg.server, body)
+            return {**message.value, "params": body} if body else message.value
         if message.method == "notifications/resources/updated":
             uri = self._merged.uri_shown(leg.server, body.get("uri"))
             return {**message.value, "params": {**body, "uri": uri}}
@@ -196,14 +221,19 @@ class ClientAnswers:
     async def _open_for(self, server: str, opening: Opening, listener: LegListener) -> Leg:
         if server not in self._access.servers():
             raise Unavailable("there is no such server")
-        return await self._hub.open(server, self._conversation, opening, listener)
+        return await self._hub.open(server, self._conversation, opening, listener, self._access)
 
     def _heard(self, leg: Leg, message: Message) -> None:
         self._subscriptions.notified(leg, message)
 
     def _servers(self) -> dict[str, JsonObject]:
+        """Those that the client may use, with what they offer; nothing of those that are asleep."""
         described = self._hub.described()
-        return {name: described[name] for name in self._access.servers() if name in described}
+        return {
+            name: described[name] if self._hub.remembered(name) is None else {}
+            for name in self._access.servers()
+            if name in described
+        }
 
     # --- openings -------------------------------------------------------------------------
 

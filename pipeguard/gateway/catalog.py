@@ -7,6 +7,7 @@ client. What never passed a Session, or was withdrawn, is not in it.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -115,8 +116,10 @@ class Catalog:
         self._public: dict[str, CatalogTool] = {}
         self._by_key: dict[int, CatalogTool] = {}
         self._unprefixed: set[str] = set()  # servers whose names stay as they are
-        self._keys: dict[tuple[str, str], int] = {}
+        self._keys: dict[str, dict[str, int]] = {}  # of tools, by server and its own names
+        self._count = 0
         self._index = ToolIndex()
+        self._texts: dict[int, tuple[CatalogTool, ToolText]] = {}  # what is indexed, by key
         self._is_published = self._is_indexed = True
 
     def __len__(self) -> int:
@@ -137,6 +140,7 @@ class Catalog:
         else:
             self._unprefixed.add(listing.server)
         tools = tuple(self._chosen(listing, known_as))
+        self._keys[listing.server] = {tool.name: tool.key for tool in tools}
         if self._tools.get(listing.server, ()) == tools:
             return False
         self._tools[listing.server] = tools
@@ -145,6 +149,8 @@ class Catalog:
 
     def drop(self, server: str) -> bool:
         """Forget a server that is gone for good; True where it had tools."""
+        self._keys.pop(server, None)
+        self._unprefixed.discard(server)
         if not self._tools.pop(server, ()):
             return False
         self._changed()
@@ -163,10 +169,21 @@ class Catalog:
     ) -> list[tuple[CatalogTool, SearchHit]]:
         """The tools that a query is about, the best first (`ToolIndex.search`)."""
         if not self._is_indexed:
-            self._index.replace(map(_indexed, self))
+            self._index.replace(self._indexed())
             self._is_indexed = True
         found = self._index.search(query, limit, only)
         return [(self._by_key[hit.tool.key], hit) for hit in found]
+
+    def _indexed(self) -> list[ToolText]:
+        """What is to be indexed; worked out anew for tools that have changed only."""
+        texts = {}
+        for tool in self:
+            known = self._texts.get(tool.key)
+            if known is None or known[0][2:] != tool[2:]:  # the public name is not indexed
+                known = tool, _indexed(tool)
+            texts[tool.key] = known
+        self._texts = texts
+        return [text for _, text in texts.values()]
 
     def _chosen(self, listing: Listing, known_as: Callable[[str], Tool]) -> Iterator[CatalogTool]:
         seen: set[str] = set()
@@ -175,20 +192,32 @@ class Catalog:
             if not isinstance(definition, dict) or type(name) is not str or name in seen:
                 continue
             seen.add(name)
-            if not _is_shown(name, listing):
+            if not is_shown(name, listing.allow, listing.block):
                 continue
             override = listing.overrides.get(name, Override())
             shown = {**definition}
             if override.description:
                 shown["description"] = override.description
-            public = self.public_name(listing.server, override.name or name)
-            key = self._keys.setdefault((listing.server, name), len(self._keys))
+            public = override.name or name
+            if listing.is_prefixed:
+                public = public_name(listing.server, public)
+            key = self._key(listing.server, name)
             effect = effect_of(known_as(name), definition)
             yield CatalogTool(key, public, listing.server, name, shown, effect, listing.tags)
 
+    def _key(self, server: str, name: str) -> int:
+        """The number of a tool: the one that it has, or another one."""
+        key = self._keys.get(server, {}).get(name)
+        if key is None:
+            key, self._count = self._count, self._count + 1
+        return key
+
     def public_name(self, server: str, name: str) -> str:
-        """The name under which agents know a tool or a prompt of a server."""
-        return name if server in self._unprefixed else public_name(server, name)
+        """The name under which agents know a prompt of a server.
+
+        Of several servers without a prefix, none can take a prompt's name from another.
+        """
+        return name if self._unprefixed == {server} else public_name(server, name)
 
     def _changed(self) -> None:
         self.version += 1
@@ -203,19 +232,24 @@ class Catalog:
     def _publish(self) -> None:
         """Give each tool its public name: those with a prefix first, which nobody can take.
 
+        A name without a prefix that two tools want is neither's: a new server takes none that is
+        in use.
+
         The order of tools does not depend on which server was first to start: agents' caches of
         prompts would be lost.
         """
         tools = [tool for listed in self._tools.values() for tool in listed]
         tools.sort(key=lambda tool: (tool.server in self._unprefixed, tool.server))
         self._public = {}
+        wanted = Counter(tool.public for tool in tools if tool.server in self._unprefixed)
         for tool in tools:
-            own = tool.server, tool.name
-            names = [tool.public, public_name(*own), hashed_name(*own)]
-            if self._looks_like_anothers(tool):
-                del names[0]
-            public = next(name for name in names if name not in self._public or name == names[-1])
-            self._public[public] = tool._replace(public=public)
+            is_wanted_twice = tool.server in self._unprefixed and wanted[tool.public] > 1
+            public = tool.public
+            if public in self._public or is_wanted_twice or self._looks_like_anothers(tool):
+                public = public_name(tool.server, tool.name)
+            if public in self._public:
+                public = hashed_name(tool.server, tool.name)
+            self._public[public] = tool if public == tool.public else tool._replace(public=public)
         self._by_key = {tool.key: tool for tool in self._public.values()}
         self._is_published = True
 
@@ -306,10 +340,17 @@ def text_of(value: JsonValue) -> str:
     return value if type(value) is str else ""
 
 
-def _is_shown(name: str, listing: Listing) -> bool:
-    if any(fnmatchcase(name, pattern) for pattern in listing.block):
+def is_shown(name: str, allow: Sequence[str], block: Sequence[str]) -> bool:
+    """True where agents may see a tool of a server.
+
+    Args:
+        name: that the server gives it.
+        allow: globs of names; empty for all.
+        block: globs of names that nobody sees.
+    """
+    if any(fnmatchcase(name, pattern) for pattern in block):
         return False
-    return not listing.allow or any(fnmatchcase(name, pattern) for pattern in listing.allow)
+    return not allow or any(fnmatchcase(name, pattern) for pattern in allow)
 
 
 def _indexed(tool: CatalogTool) -> ToolText:

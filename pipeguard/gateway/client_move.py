@@ -23,9 +23,10 @@ from pipeguard.clients.tree import UneditableError, UnreadableError
 from pipeguard.config.atomic_write import replace_file
 from pipeguard.errors import InputError, PipeGuardError, PolicyError
 from pipeguard.gateway.moving import gateway_name, judge_move, server_fields
+from pipeguard.gateway.own_files import read_own_text
 from pipeguard.gateway.servers_file import parse_servers
 from pipeguard.gateway.servers_text import Described, with_servers, without_servers
-from pipeguard.gateway.sources import read_servers_file, usual_file
+from pipeguard.gateway.sources import usual_file
 
 _PRIVATE_FOLDER = 0o700
 
@@ -50,7 +51,7 @@ class GatewayFile:
         """
         if not self.path.exists():
             return ""
-        text = read_servers_file(str(self.path))
+        text = read_own_text(str(self.path))
         parse_servers(text, str(self.path), self.variables)
         return text
 
@@ -173,7 +174,7 @@ def release(records: Iterable[history.Record]) -> dict[Path, str]:
         needed = {item.name for other in _moves_to(move.file) for item in other.servers}
         gone = [item for item in move.servers if item.text and item.name not in needed]
         try:
-            before = read_servers_file(str(move.file)) if move.file.exists() else ""
+            before = read_own_text(str(move.file)) if move.file.exists() else ""
             after = without_servers(before, gone, move.frame)
             if after != before:
                 gateway.write(after)

@@ -53,9 +53,12 @@ class ClientRequest:
 
     @classmethod
     def like(cls, other: ClientRequest) -> ClientRequest:
-        """A request of ours in the course of a client's: without its cursor and its progress."""
+        """A request of ours in the course of a client's: with its `_meta`, but for its progress."""
         request = cls.__new__(cls)
-        request.method, request.params, request.token = other.method, {}, other.token
+        meta = eras.meta_of(other.params)
+        kept: JsonObject = {key: meta[key] for key in meta if key != "progressToken"}
+        params: JsonObject = {"_meta": kept} if kept else {}
+        request.method, request.params, request.token = other.method, params, other.token
         request.opening, request.leg, request._number = other.opening, None, None
         return request
 

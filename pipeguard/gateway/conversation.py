@@ -8,25 +8,29 @@ behind a Session of its own (`leg`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from typing import NamedTuple, Protocol
 
 from pipeguard.core.finding import MessageKind
 from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.answers import creates_task
 from pipeguard.core.protocol.ids import id_of, id_token_of
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.core.protocol.message import Message, parse
-from pipeguard.core.protocol.peers import CAPABILITIES
 from pipeguard.core.protocol.subscriptions import LISTEN
-from pipeguard.gateway import eras
+from pipeguard.gateway import eras, task_ids
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.eras import Declined, Opening
 from pipeguard.gateway.leg import Leg
 from pipeguard.transports.bounded import Outbox
 from pipeguard.transports.channel import ChannelClosed
+from pipeguard.transports.http.client.shared_settings import is_logged
+from pipeguard.transports.judging import read_message
 from pipeguard.transports.tasks import Tasks
 
 INBOX_BYTES = 4 * 2**20  # unread by the client; above that it is not read either
+MOST_TASKS = 1_024  # of which progress is passed on
 FINISHING_SECONDS = 1.0  # for subscriptions to be answered when the gateway ends
 
 
@@ -69,6 +73,12 @@ class _Question(NamedTuple):
     message: Message
     answer: asyncio.Future[JsonObject] | None = None
 
+    @property
+    def progress(self) -> JsonValue:
+        """The token under which the server wants to hear of progress; None where it does not."""
+        params = self.message.value.get("params")
+        return eras.meta_of(params).get("progressToken") if isinstance(params, dict) else None
+
     def is_over(self) -> bool:
         """True where nobody waits for the answer any more: the request was cancelled."""
         return self.answer is not None and self.answer.done()
@@ -83,16 +93,19 @@ class GatewayChannel:
 
     Attributes:
         token: as it was given.
+        owner: stands for the client: its token, or this conversation.
         opening: what the client said of itself.
     """
 
     def __init__(self, answers: Callable[[GatewayChannel], Answers], token: str = "") -> None:
         self.token = token
+        self.owner: Hashable = token or object()
         self.opening = Opening({}, {"name": "unknown", "version": "0"})
         self._inbox = Outbox(INBOX_BYTES)
         self._tasks = Tasks()
         self._under_way: dict[str, tuple[ClientRequest, asyncio.Task[None]]] = {}
         self._progress: dict[tuple[Leg, str], JsonValue] = {}  # the client's tokens, by ours
+        self._task_progress: OrderedDict[tuple[Leg, str], JsonValue] = OrderedDict()
         self._questions: dict[str, _Question] = {}  # of the servers, under ids of ours
         self._count = 0
         self._is_closing = self._closed = False
@@ -116,7 +129,7 @@ class GatewayChannel:
             await self._inbox.taken()
         if self._is_closing:
             raise ChannelClosed("closed")
-        parsed = parse(frame)  # the Session before us has refused what is no message
+        parsed = await read_message(frame)  # the Session before us has refused what is none
         for member in parsed if isinstance(parsed, list) else [parsed]:
             message = member if isinstance(member, Message) else parse(serialise(member))
             if isinstance(message, Message):
@@ -172,12 +185,18 @@ class GatewayChannel:
             params = eras.with_envelope(params, request.opening)
         elif request.opening.is_stateless:
             params = eras.without_envelope(params)
+        answer: JsonObject = {}
         try:
-            wants = request.progress is not None
-            return await leg.request(method or request.method, params, began, with_progress=wants)
+            answer = await leg.request(
+                method or request.method,
+                task_ids.with_own(leg.server, params),
+                began,
+                with_progress=request.progress is not None,
+            )
         finally:
             for number in numbers:
-                self.ended(leg, number)
+                self.ended(leg, number, answer)
+        return answer
 
     def sent(self, request: ClientRequest, leg: Leg, number: Number) -> None:
         """A server works on a client's request from now on: progress and cancellation are its."""
@@ -185,9 +204,13 @@ class GatewayChannel:
         if request.progress is not None:
             self._progress[leg, number] = request.progress
 
-    def ended(self, leg: Leg, number: Number) -> None:
-        """A server works on a request no more."""
-        self._progress.pop((leg, number), None)
+    def ended(self, leg: Leg, number: Number, answer: JsonObject) -> None:
+        """A server has answered a request; it may go on working on a task."""
+        progress, result = self._progress.pop((leg, number), None), answer.get("result")
+        if progress is not None and isinstance(result, dict) and creates_task(result):
+            while len(self._task_progress) >= MOST_TASKS:
+                self._task_progress.popitem(last=False)
+            self._task_progress[leg, number] = progress
 
     def give_up(self, request: ClientRequest, reason: JsonValue) -> None:
         """Tell the server that has a request that nobody waits any more; it need not read that."""
@@ -198,7 +221,7 @@ class GatewayChannel:
     def wants_log(self, leg: Leg, level: str) -> bool:
         """True where a request that this server works on asks for lines of a level."""
         return any(
-            request.leg is leg and eras.is_logged(level, request.log_level)
+            request.leg is leg and is_logged(level, request.log_level)
             for request, _ in self._under_way.values()
         )
 
@@ -228,9 +251,12 @@ class GatewayChannel:
         else:
             question = self._questions.pop(message.id_token or "", None)
             if question is not None and question.answer is None:
-                asked = question.message.value
-                answering = question.leg.answer({**message.value, "id": asked["id"]})
-                self._tasks.begin(answering)  # a server that reads nothing keeps no other waiting
+                asked, server = question.message.value, question.leg.server
+                answer: JsonObject = {**message.value, "id": asked["id"]}
+                if isinstance(result := answer.get("result"), dict):
+                    answer["result"] = task_ids.with_own(server, result)
+                # A server that reads nothing keeps no other waiting.
+                self._tasks.begin(question.leg.answer(answer))
             elif question is not None and question.answer is not None and not question.is_over():
                 question.answer.set_result(message.value)
 
@@ -260,10 +286,10 @@ class GatewayChannel:
                 self.give_up(request, body.get("reason"))
                 task.cancel()
         elif message.method == "notifications/progress":
-            token = id_token_of(body.get("progressToken"))
-            for question in self._questions.values():
-                if token is not None and _progress_of(question.message) == token:
-                    await question.leg.notify(message.method, body)
+            question = self._questions.get(id_token_of(body.get("progressToken")) or "")
+            if question is not None and question.progress is not None:
+                own: JsonObject = {**body, "progressToken": question.progress}
+                await question.leg.notify(message.method, own)
         elif message.method == "notifications/roots/list_changed":
             await self._answers.broadcast(message.method, body)
 
@@ -274,7 +300,7 @@ class GatewayChannel:
         self._tasks.begin(self._request(leg, message))
 
     async def _request(self, leg: Leg, message: Message) -> None:
-        if CAPABILITIES.get(message.method or "") in self.opening.capabilities:
+        if self.opening.answers(message.method or "", message.value.get("params")):
             self._put_question(_Question(leg, message))
         else:
             await leg.decline(message, "the client does not answer this")
@@ -283,7 +309,14 @@ class GatewayChannel:
         self._count += 1
         token = str(self._count)
         self._questions[token] = question
-        self.say({**question.message.value, "id": Number(token)})
+        value: JsonObject = {**question.message.value, "id": Number(token)}
+        if isinstance(params := value.get("params"), dict):
+            params = task_ids.with_shown(question.leg.server, params)
+            if question.progress is not None:
+                meta = {**eras.meta_of(params), "progressToken": Number(token)}
+                params = {**params, "_meta": meta}
+            value["params"] = params
+        self.say(value)
         return token
 
     def notified(self, leg: Leg, message: Message) -> None:
@@ -291,9 +324,11 @@ class GatewayChannel:
         params = message.value.get("params")
         body = params if isinstance(params, dict) else {}
         if message.method == "notifications/progress":
-            token = self._progress.get((leg, id_token_of(body.get("progressToken")) or ""))
+            key = leg, id_token_of(body.get("progressToken")) or ""
+            token = self._progress.get(key, self._task_progress.get(key))
             if token is not None:
-                self.say({**message.value, "params": {**body, "progressToken": token}})
+                body = task_ids.with_shown(leg.server, {**body, "progressToken": token})
+                self.say({**message.value, "params": body})
         elif message.method == "notifications/cancelled":
             self._withdraw(leg, id_token_of(body.get("requestId")), body.get("reason"))
         else:
@@ -303,6 +338,8 @@ class GatewayChannel:
 
     def lost(self, leg: Leg) -> None:
         """A server is gone: what it asked needs no answer any more."""
+        for key in [key for key in self._task_progress if key[0] is leg]:
+            del self._task_progress[key]
         for question in list(self._questions.values()):
             if question.leg is leg:
                 self._withdraw(leg, question.message.id_token, "the server is gone")
@@ -321,9 +358,3 @@ class GatewayChannel:
 
 def _error(code: int, why: str) -> JsonObject:
     return {"error": {"code": Number(str(code)), "message": f"PipeGuard: {why}"}}
-
-
-def _progress_of(message: Message) -> str | None:
-    params = message.value.get("params")
-    meta = params.get("_meta") if isinstance(params, dict) else None
-    return id_token_of(meta.get("progressToken")) if isinstance(meta, dict) else None

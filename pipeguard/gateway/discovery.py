@@ -14,16 +14,17 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pipeguard.errors import InputError, PolicyError
-from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.own_files import check_own, read_own_text
+from pipeguard.gateway.server_settings import ServerSettings, stamp_of
 from pipeguard.gateway.servers_file import parse_server
 
 MANIFESTS = ("server.json", "server.yaml", "package.json", "pyproject.toml")
 ENTRY_ENDINGS = (".json", ".yaml", ".yml")
 MOST_SERVERS = 1000
-MOST_BYTES = 1024 * 1024
 SCRIPTS: Mapping[str, tuple[str, ...]] = {
     ".py": ("python3",),
     ".js": ("node",),
@@ -50,8 +51,10 @@ def discovered_servers(folder: Path, variables: Mapping[str, str]) -> list[Serve
 
     Raises:
         InputError: there is no such folder.
-        PolicyError: it is not clear how one of them is started.
+        PolicyError: others could have written what says how one of them is started, or nothing
+            does.
     """
+    check_own(folder)
     servers: dict[str, ServerSettings] = {}
     for path in _members(folder):
         server = _server_at(path, variables)
@@ -59,7 +62,7 @@ def discovered_servers(folder: Path, variables: Mapping[str, str]) -> list[Serve
             continue
         if server.name in servers:
             raise PolicyError(f"{path}: another server of this folder is called {server.name}, too")
-        servers[server.name] = server
+        servers[server.name] = _with_version(server, path)
     return list(servers.values())
 
 
@@ -75,6 +78,19 @@ def watched_files(folder: Path) -> Iterator[str]:
             yield from (str(path / name) for name in MANIFESTS)
         else:
             yield str(path)
+
+
+def _with_version(server: ServerSettings, path: Path) -> ServerSettings:
+    """A server with the files that describe it, and those of its command that are beside them."""
+    described = [path / name for name in MANIFESTS] if path.is_dir() else [path]
+    beside = path if path.is_dir() else path.parent
+    programs = [Path(word) for word in server.command]
+    files = tuple(
+        str(file)
+        for file in dict.fromkeys((*described, *programs))
+        if file.is_file() and file.is_relative_to(beside)
+    )
+    return replace(server, files=files, version=stamp_of(files))
 
 
 def _members(folder: Path) -> list[Path]:
@@ -93,12 +109,14 @@ def _server_at(path: Path, variables: Mapping[str, str]) -> ServerSettings | Non
         _UNNAMED.sub("-", path.stem if path.is_file() else path.name).strip("-.")[:50] or "server"
     )
     if path.is_dir():
+        check_own(path)
         return _server_of_folder(name, path, variables)
     if path.suffix in ENTRY_ENDINGS:
         return _server_of_entry(name, path, variables)
     if path.suffix in SCRIPTS:
-        return ServerSettings(name, (*_interpreter(path), str(path)), cwd=str(path.parent))
+        return _server_of_script(name, path)
     if os.access(path, os.X_OK):
+        check_own(path)
         return ServerSettings(name, (str(path),), cwd=str(path.parent))
     return None
 
@@ -121,7 +139,7 @@ def _server_of_folder(
     ]
     for script in scripts:
         if script.is_file():
-            return ServerSettings(name, (*_interpreter(script), str(script)), cwd=str(folder))
+            return _server_of_script(name, script)
     raise PolicyError(
         f"{folder}: nothing says how to start it. Add one of {', '.join(MANIFESTS)}, or a script"
         " named server, index or main; begin the folder's name with _ to leave it out."
@@ -130,7 +148,7 @@ def _server_of_folder(
 
 def _server_of_entry(name: str, path: Path, variables: Mapping[str, str]) -> ServerSettings | None:
     """A server that a file describes: as the registry does, or as `servers:` does."""
-    text = _read(path)
+    text = read_own_text(str(path))
     if path.suffix == ".json":
         described = _json(path, text)
         if "packages" in described or "remotes" in described:
@@ -161,7 +179,7 @@ def _server_of_registry(name: str, path: Path, described: Mapping[str, object]) 
 
 
 def _server_of_node(name: str, path: Path) -> ServerSettings:
-    described = _json(path, _read(path))
+    described = _json(path, read_own_text(str(path)))
     programs = described.get("bin")
     if isinstance(programs, dict):
         programs = next(iter(programs.values()), None)
@@ -173,7 +191,7 @@ def _server_of_node(name: str, path: Path) -> ServerSettings:
 
 def _server_of_python(name: str, path: Path) -> ServerSettings:
     try:
-        described = tomllib.loads(_read(path))
+        described = tomllib.loads(read_own_text(str(path)))
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"{path}: {error}.") from None
     project = described.get("project")
@@ -190,20 +208,15 @@ def _server_of_python(name: str, path: Path) -> ServerSettings:
     return ServerSettings(name, words, cwd=str(path.parent))
 
 
+def _server_of_script(name: str, script: Path) -> ServerSettings:
+    check_own(script)
+    return ServerSettings(name, (*_interpreter(script), str(script)), cwd=str(script.parent))
+
+
 def _interpreter(script: Path) -> tuple[str, ...]:
-    if script.suffix == ".py" and _INLINE_SCRIPT.search(_read(script)):
+    if script.suffix == ".py" and _INLINE_SCRIPT.search(read_own_text(str(script))):
         return ("uv", "run", "--script")
     return SCRIPTS[script.suffix]
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(MOST_BYTES).decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}.") from None
-    except UnicodeDecodeError:
-        raise PolicyError(f"{path}: it is not in UTF-8.") from None
 
 
 def _json(path: Path, text: str) -> Mapping[str, object]:

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.gateway.eras import opening_in
 from pipeguard.gateway.legs import Unavailable
-from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Dialler
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed
+from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingClient
 
 
 class EraChannel:
@@ -20,10 +21,14 @@ class EraChannel:
 
     Args:
         dial: opens it; True for one without a handshake. It raises ChannelClosed.
+        closed: called once it is closed.
     """
 
-    def __init__(self, dial: Callable[[bool], Awaitable[AsyncChannel]]) -> None:
+    def __init__(
+        self, dial: Callable[[bool], Awaitable[AsyncChannel]], closed: Callable[[], None]
+    ) -> None:
         self._dial = dial
+        self._on_close = closed
         self._opening = asyncio.Lock()
         self._is_decided = asyncio.Event()
         self._channel: AsyncChannel | None = None
@@ -50,6 +55,8 @@ class EraChannel:
 
     async def close(self) -> None:
         """Hang up; a waiting `read` returns None."""
+        if not self._closed:
+            self._on_close()
         self._closed = True
         async with self._opening:
             self._is_decided.set()
@@ -59,8 +66,10 @@ class EraChannel:
 
 async def dial_by_era(
     name: str,
-    ready: Callable[[], Awaitable[Dialler]],
-    dial_stateless: Callable[[], Awaitable[AsyncChannel | None]],
+    ready: Callable[[], Awaitable[OwnedDialler]],
+    dial_stateless: Callable[[SharingClient], Awaitable[AsyncChannel | None]],
+    client: SharingClient,
+    closed: Callable[[], None],
 ) -> AsyncChannel:
     """A channel to a server whose era is open.
 
@@ -68,12 +77,14 @@ async def dial_by_era(
         name: of the server, for people.
         ready: returns what opens channels for a handshake; raises Unavailable.
         dial_stateless: opens one without a handshake, if the server has both.
+        client: of the endpoint.
+        closed: called once the channel is closed.
 
     Raises:
         ChannelClosed: it does not answer.
     """
 
-    async def reached() -> Dialler:
+    async def reached() -> OwnedDialler:
         try:
             return await ready()
         except Unavailable as why:
@@ -81,11 +92,11 @@ async def dial_by_era(
 
     async def dial(is_stateless: bool) -> AsyncChannel:  # noqa: FBT001  a callback of one argument
         dialler = await reached()
-        channel = await dial_stateless() if is_stateless else None
-        return channel or await dialler.dial()
+        channel = await dial_stateless(client) if is_stateless else None
+        return channel or await dialler.dial_for(client)
 
     await reached()
-    return EraChannel(dial)
+    return EraChannel(dial, closed)
 
 
 def _is_stateless(frame: bytes) -> bool:

@@ -27,8 +27,6 @@ CACHED = {
     *("resources/list", "resources/templates/list", "resources/read"),
 }
 _WITHOUT_HANDSHAKE = {"server/discover", "subscriptions/listen"}
-# The levels of a log, from RFC 5424 (MCP 2026-07-28, server/utilities/logging).
-_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 _ASKED = frozenset(peers.CAPABILITIES.values())  # capabilities without which nothing is asked
 _UNKNOWN: JsonObject = {"name": "unknown", "version": "0"}
 _OF_RESULTS = ("resultType", "ttlMs", "cacheScope")
@@ -64,6 +62,19 @@ class Opening:
     def is_stateless(self) -> bool:
         """True where it makes no handshake."""
         return self.revision == STATELESS
+
+    def answers(self, method: str, params: JsonValue) -> bool:
+        """True where the client said that it answers such a request of a server.
+
+        Servers know what some client of the gateway answers. One that declares nothing of URLs is
+        shown none (MCP 2025-11-25, client/elicitation: `{}` means forms alone).
+        """
+        name = peers.CAPABILITIES.get(method)
+        if name not in self.capabilities:
+            return False
+        detail = self.capabilities[name]
+        mode = params.get("mode") if isinstance(params, dict) else None
+        return mode != "url" or (isinstance(detail, dict) and mode in detail)
 
     def params(self) -> JsonObject:
         """The params of `initialize` (MCP 2025-11-25, basic/lifecycle)."""
@@ -154,13 +165,6 @@ def with_envelope(params: JsonObject, opening: Opening) -> JsonObject:
     if VERSION in meta:
         return params
     return {**params, "_meta": {**meta, **envelope(opening)}}
-
-
-def is_logged(level: str, least: str | None) -> bool:
-    """True where a line of a log is at least of a level; False where no level was asked for."""
-    if least not in _LEVELS:
-        return False
-    return level not in _LEVELS or _LEVELS.index(level) >= _LEVELS.index(least)
 
 
 def without_envelope(params: JsonObject) -> JsonObject:

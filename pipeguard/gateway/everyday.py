@@ -27,10 +27,12 @@ class Phrase(NamedTuple):
     Attributes:
         parts: its stems, split at its gaps.
         terms: for which it may stand.
+        stems: of all parts.
     """
 
     parts: tuple[tuple[str, ...], ...]
     terms: Terms
+    stems: frozenset[str]
 
 
 class PhraseMatch(NamedTuple):
@@ -59,7 +61,8 @@ class Everyday:
                 )
                 merged.setdefault(parts, {}).update(dict.fromkeys(meant))
         for parts, found in merged.items():
-            self._phrases.setdefault(parts[0][0], []).append(Phrase(parts, tuple(found)))
+            entry = Phrase(parts, tuple(found), frozenset().union(*parts))
+            self._phrases.setdefault(parts[0][0], []).append(entry)
 
     def matches(self, words: Sequence[str], stems: Sequence[str]) -> list[PhraseMatch]:
         """The phrases of a request, none of which overlap.
@@ -67,8 +70,11 @@ class Everyday:
         Of those that would, the one with more words is taken, then the one with fewer gaps.
         """
         found = []
+        everything = frozenset(stems)
         for start, stem in enumerate(stems):
             for phrase in self._phrases.get(stem, ()):
+                if not phrase.stems <= everything:
+                    continue
                 places = _places(phrase.parts, words, stems, start)
                 if places:
                     found.append((-len(places), len(phrase.parts), start, places, phrase.terms))

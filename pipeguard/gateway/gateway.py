@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.finding import Verdict
 from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.session.guard import Engines
+from pipeguard.core.unicode.display import shown
 from pipeguard.errors import PipeGuardError
 from pipeguard.gateway.access import RateLimit, ScopedAccess, may_use_alone, may_use_server
 from pipeguard.gateway.answers import ClientAnswers
-from pipeguard.gateway.catalog import Catalog
+from pipeguard.gateway.catalog import Catalog, CatalogTool
+from pipeguard.gateway.circuit import MOST_FAILURES
+from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
-from pipeguard.gateway.eras import Opening
+from pipeguard.gateway.eras import Opening, meta_of
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import Unavailable
+from pipeguard.gateway.life import MOST_REASON_CHARS
+from pipeguard.gateway.management import ServerManagement
 from pipeguard.gateway.member import GatewayServer
+from pipeguard.gateway.pages import SILENT
 from pipeguard.gateway.served_client import ServedClient
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.server_state import ServerState, State
-from pipeguard.gateway.tool_calls import ToolMode
+from pipeguard.gateway.telemetry import NO_SPAN, CallSpan, ReceivedCall, SentCall, Telemetry
+from pipeguard.gateway.tool_calls import Access, ToolMode
 from pipeguard.gateway.turns import Turns
 from pipeguard.state.tokens import TokenScope
+from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.tasks import Tasks
 
-SETTLING_SECONDS = 8.0  # for which a client waits at most for servers that start
+SETTLING_SECONDS = 8.0  # after a server's start, for which clients wait for it
+SILENT_SECONDS = 60.0  # for which a server is not asked again for a list that it did not give
 
 
 if TYPE_CHECKING:
@@ -64,8 +74,12 @@ class Gateway:
         catalog: the tools of all.
         turns: of the servers on the loop.
         metrics: counts what goes through; None where nobody asks for that.
+        telemetry: gets traces and metrics; likewise.
         mode: how agents get to them.
         members: the servers, by name.
+        left_out: why others could not even be made, by name.
+        management: of them by agents; None where agents may propose nothing.
+        is_read_only: whether no client may call what changes something.
     """
 
     def __init__(
@@ -78,53 +92,80 @@ class Gateway:
         self.catalog = Catalog()
         self.turns = Turns()
         self.metrics: GatewayMetrics | None = None
+        self.telemetry: Telemetry | None = None
         self.mode = mode
         self.members: dict[str, GatewayServer] = {}
+        self.left_out: dict[str, str] = {}
+        self.management: ServerManagement | None = None
+        self.is_read_only = False
         self._engines = engines
         self._common = common or {}
         self._scope_of = scope_of
         self._limits: dict[str, RateLimit] = {}  # by the names of tokens
         self._stopping = Tasks()
         self._clients: dict[GatewayChannel, Flows] = {}
+        self._silences: dict[tuple[str, str], float] = {}  # until when, by server and method
 
     async def apply(self, servers: Iterable[ServerSettings]) -> Changes:
         """Have exactly these servers: start new ones, end others, leave unchanged ones alone."""
         wanted = {server.name: server for server in servers}
         changes = Changes([], [], [], {})
-        leaving = []
+        leaving: dict[str, asyncio.Task[None]] = {}
         for name, member in list(self.members.items()):
             if wanted.get(name) == member.settings:
                 del wanted[name]
                 continue
             (changes.changed if name in wanted else changes.removed).append(name)
-            leaving.append(self._stopping.begin(self.members.pop(name).stop()))
+            leaving[name] = self._stopping.begin(self.members.pop(name).stop())
+            self._forget_silences(name)
         if [self.catalog.drop(name) for name in (*changes.removed, *changes.changed)]:
             self.relisted(frozenset({"tools", "prompts", "resources"}))
+        starting = (self._start(each, leaving.get(each.name), changes) for each in wanted.values())
+        await asyncio.gather(*starting)
         if leaving:
-            await asyncio.wait(leaving)
-        for name, settings in wanted.items():
-            try:
-                member = GatewayServer(settings, self, self._engines, self._common)
-            except PipeGuardError as error:
-                changes.failed[name] = str(error)
-                continue
-            self.members[name] = member
-            member.start()
-            if name not in changes.changed:
-                changes.added.append(name)
+            await asyncio.wait(leaving.values())
+        self.left_out = changes.failed
         return changes
+
+    async def _start(
+        self, settings: ServerSettings, before: asyncio.Task[None] | None, changes: Changes
+    ) -> None:
+        """Start a server, once the one before it of this name has ended; note what became of it."""
+        if before is not None:
+            await asyncio.wait({before})
+        try:
+            member = GatewayServer(settings, self, self._engines, self._common)
+        except PipeGuardError as error:
+            changes.failed[settings.name] = shown(str(error), MOST_REASON_CHARS)
+            return
+        self.members[settings.name] = member
+        member.start()
+        if before is None:
+            changes.added.append(settings.name)
+
+    def settings(self) -> list[ServerSettings]:
+        """What the user says of each server."""
+        return [member.settings for member in self.members.values()]
 
     async def dial(self, who: str = "") -> GatewayChannel:
         """A client's side of the gateway, for the name of its token."""
         limit = self._limits.setdefault(who, RateLimit())
         access = ScopedAccess(
-            self.catalog, lambda: self.members, lambda: self._scope_of(who), limit
+            self.catalog,
+            lambda: (*self.members, *self.left_out),
+            lambda: self._client_scope(who),
+            limit,
         )
         return GatewayChannel(lambda conversation: ClientAnswers(self, conversation, access), who)
 
     def may_use_alone(self, who: str, server: str) -> bool:
         """True where a token may use the endpoint of a server alone."""
-        return may_use_alone(self._scope_of(who), server)
+        return not self.is_read_only and may_use_alone(self._scope_of(who), server)
+
+    def _client_scope(self, who: str) -> TokenScope | None:
+        """What the client of a token may do in this gateway."""
+        scope = self._scope_of(who)
+        return scope and (scope.only_reading() if self.is_read_only else scope)
 
     def may_use(self, who: str, server: str) -> bool:
         """True where a token may use a server at all."""
@@ -145,7 +186,12 @@ class Gateway:
         return {name: member.described for name, member in self.members.items() if member.described}
 
     async def open(
-        self, server: str, conversation: GatewayChannel, opening: Opening, listener: LegListener
+        self,
+        server: str,
+        conversation: GatewayChannel,
+        opening: Opening,
+        listener: LegListener,
+        access: Access,
     ) -> Leg:
         """A client's conversation with a server.
 
@@ -154,15 +200,23 @@ class Gateway:
             conversation: the client's.
             opening: what the client says of itself.
             listener: hears what the server says unasked.
+            access: what the client may do.
 
         Raises:
             Unavailable: the server does not answer.
         """
         member = self.members.get(server)
         if member is None:
-            raise Unavailable("there is no such server any more")
+            raise Unavailable(self.left_out.get(server, "there is no such server any more"))
         flows = self._clients.setdefault(conversation, Flows())
-        return await member.open(listener, opening, ServedClient(flows, conversation.token))
+
+        def may_use(name: str) -> bool:
+            tools = (tool for tool in self.catalog.of(server) if tool.name == name)
+            return any(map(access.may_call, tools))
+
+        sharing = SharingClient(conversation.owner, may_use)
+        client = ServedClient(flows, conversation.token, sharing)
+        return await member.open(listener, opening, client)
 
     def definition_of(self, public: str) -> JsonObject | None:
         """The definition of a tool that clients call by its own name; None where they do not."""
@@ -174,21 +228,110 @@ class Gateway:
         return all(member.has_settled for member in self.members.values())
 
     async def settle(self) -> None:
-        """Wait until the servers that start at once have said what they are, but not for long."""
-        waiting = [asyncio.ensure_future(member.settle()) for member in self.members.values()]
-        if waiting:
-            _, late = await asyncio.wait(waiting, timeout=SETTLING_SECONDS)
-            for task in late:
+        """Wait until each server has started or failed to, but not for long after its start."""
+        loop = asyncio.get_running_loop()
+        late = [member for member in self.members.values() if not member.has_settled]
+        if late:
+            deadline = max(member.began for member in late) + SETTLING_SECONDS
+            settling = [asyncio.ensure_future(member.settle()) for member in late]
+            await asyncio.wait(settling, timeout=max(deadline - loop.time(), 0))
+            for task in settling:
                 task.cancel()
+
+    def why_silent(self, server: str, method: str) -> str:
+        """Why an answer to a list is not to be waited for now; empty where it is."""
+        member, now = self.members.get(server), asyncio.get_running_loop().time()
+        if member is not None and not member.has_settled:
+            return "it is still starting" if now > member.began + SETTLING_SECONDS else ""
+        return SILENT if self._silences.get((server, method), 0.0) > now else ""
+
+    def use(self, server: str) -> bool:
+        """A server is about to be used; False where its open conversations are about to end."""
+        member = self.members.get(server)
+        return member is not None and member.use()
+
+    def remembered(self, server: str) -> Leg | None:
+        """A conversation with what is known of a server that is asleep; None for all others."""
+        member = self.members.get(server)
+        is_asleep = member is not None and member.state is State.ASLEEP
+        return member.remembered if member is not None and is_asleep else None
+
+    def was_silent(self, server: str, method: str) -> None:
+        """A server did not answer a list in time."""
+        until = asyncio.get_running_loop().time() + SILENT_SECONDS
+        self._silences[server, method] = until
+
+    def restarted(self, server: str) -> None:
+        """A server is ready, after it was not: clients list again what it offers."""
+        self._forget_silences(server)
+        self.relisted(frozenset({"tools", "prompts", "resources"}))
+
+    def _forget_silences(self, server: str) -> None:
+        for key in [key for key in self._silences if key[0] == server]:
+            del self._silences[key]
+
+    def offer(self, management: ServerManagement | None) -> None:
+        """Let agents propose what a user allows from now on."""
+        self.management = management
+        for conversation in self._clients:
+            conversation.relisted(frozenset({"tools"}))
+
+    def switch_to(self, mode: ToolMode) -> None:
+        """Let agents get to the tools in a mode from now on."""
+        if mode is not self.mode:
+            self.mode = mode
+            for conversation in self._clients:
+                conversation.relisted(frozenset({"tools"}))
 
     def called(self, server: str, outcome: str, seconds: float) -> None:
         """Count a call of a server's tool: `ok`, `error` or `unavailable`."""
         if self.metrics is not None:
             self.metrics.called(server, outcome, seconds)
+        if self.telemetry is not None:
+            self.telemetry.called(server, outcome, seconds)
+
+    def receiving(
+        self, request: ClientRequest, tool: Callable[[ClientRequest], str], conversation: str
+    ) -> AbstractContextManager[CallSpan]:
+        """The span of a client's call.
+
+        Args:
+            request: of the client.
+            tool: returns the name of the tool that it names; empty where there is none of it.
+            conversation: names the client's conversation.
+        """
+        if self.telemetry is None:
+            return NO_SPAN
+        opening = request.opening
+        session = "" if opening.is_stateless else conversation
+        meta = meta_of(request.params)
+        call = ReceivedCall(meta, tool(request), request.token, session, opening.revision)
+        return self.telemetry.receiving(call)
+
+    def sending(self, tool: CatalogTool) -> AbstractContextManager[CallSpan]:
+        """The span of the call to a tool's server."""
+        if self.telemetry is None:
+            return NO_SPAN
+        member = self.members.get(tool.server)
+        url = "" if member is None else member.settings.url
+        return self.telemetry.sending(SentCall(tool.server, url, tool.name))
 
     def absent(self) -> dict[str, str]:
         """Why servers cannot be used now, by name."""
-        return {name: member.why for name, member in self.members.items() if member.why}
+        down = {name: member.why for name, member in self.members.items() if member.why}
+        return down | self.left_out
+
+    def describe_absent(self) -> str:
+        """How many servers cannot be used now, for people; empty where all can."""
+        absent = len(self.absent())
+        failing = sum(member.state is State.FAILING for member in self.members.values())
+        words = f"{absent} of {len(self.members) + len(self.left_out)} servers not available"
+        often = f", {failing} after {MOST_FAILURES} failures in a row" if failing else ""
+        return words + often if absent else ""
+
+    def server_names(self) -> list[str]:
+        """The names of all servers."""
+        return list(self.members)
 
     def waiting(self) -> list[str]:
         """The servers with definitions that wait for approval."""
@@ -197,23 +340,32 @@ class Gateway:
     def may_see_all(self, who: str) -> bool:
         """True for a token without limits, but for its rate."""
         scope = self._scope_of(who)
-        return scope is not None and scope == TokenScope(per_minute=scope.per_minute)
+        return scope is not None and scope.is_unlimited
 
     def judged(self, server: str, verdict: Verdict) -> None:
         """Count a message to or from a server."""
         if self.metrics is not None:
             self.metrics.judged(server, verdict)
+        if self.telemetry is not None:
+            self.telemetry.judged(server, verdict)
 
     def count(self) -> None:
         """Count what goes through from now on."""
         from pipeguard.gateway.metrics import GatewayMetrics
 
-        self.metrics = GatewayMetrics(self._states, lambda: len(self._clients))
+        self.metrics = GatewayMetrics(self.states, self.clients)
 
-    def _states(self) -> dict[str, ServerState]:
+    def clients(self) -> int:
+        """How many clients are there."""
+        return len(self._clients)
+
+    def states(self) -> dict[str, ServerState]:
+        """The state of each server, by name."""
         return {
             name: ServerState(
-                member.state is State.READY, len(self.catalog.of(name)), member.waiting
+                member.state in (State.READY, State.ASLEEP),
+                len(self.catalog.of(name)),
+                member.waiting,
             )
             for name, member in self.members.items()
         }

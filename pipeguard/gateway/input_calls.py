@@ -282,7 +282,7 @@ class InputCalls:
         if call.timer is not None:
             call.timer.cancel()
         if call.number is not None:
-            self._conversation.ended(call.leg, call.number)
+            self._conversation.ended(call.leg, call.number, {})
 
 
 def _essence(server: str, request: ClientRequest, params: JsonObject) -> JsonObject:

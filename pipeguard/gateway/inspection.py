@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from pipeguard.config.effective_policy import load_wrap_policy
@@ -16,11 +16,15 @@ from pipeguard.core.protocol.json_values import JsonObject, serialise
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import REVISIONS
 from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.sources import Sources
 from pipeguard.gateway.tool_calls import ToolMode
+from pipeguard.log import say
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.version import VERSION
+
+STARTING = "starting the servers"
 
 
 class Inspector:
@@ -29,15 +33,30 @@ class Inspector:
     Args:
         gateway: whose servers have started, or failed to.
         channel: a client's side of it.
+        servers: all that there are, also those that were not started.
 
     Attributes:
         gateway: as it was given.
+        servers: the names of all.
     """
 
-    def __init__(self, gateway: Gateway, channel: GatewayChannel) -> None:
+    def __init__(
+        self, gateway: Gateway, channel: GatewayChannel, servers: Sequence[ServerSettings]
+    ) -> None:
         self.gateway = gateway
+        self.servers = [server.name for server in servers]
+        self._settings = servers
         self._channel = channel
         self._count = 0
+
+    async def start_all(self) -> bool:
+        """Start the servers that were not; True where there were some."""
+        if len(self.gateway.members) == len(self.servers):
+            return False
+        await self.gateway.apply(self._settings)
+        with say_if_slow(STARTING):
+            await self.gateway.settle()
+        return True
 
     async def request(self, method: str, params: JsonObject) -> JsonObject:
         """Ask something; the answer has `result` or `error`."""
@@ -52,8 +71,15 @@ class Inspector:
 
 
 @asynccontextmanager
-async def inspected(sources: Sources, log_level: str) -> AsyncIterator[Inspector]:
+async def inspected(
+    sources: Sources, log_level: str, only: Callable[[str], bool] = lambda _: True
+) -> AsyncIterator[Inspector]:
     """Start the servers for a while, and talk to them.
+
+    Args:
+        sources: say which servers there are.
+        log_level: of what they do.
+        only: True for the name of a server that is needed; where none is, all are started.
 
     Raises:
         PipeGuardError: a file is wrong, or rules, policy or store do not load.
@@ -61,14 +87,17 @@ async def inspected(sources: Sources, log_level: str) -> AsyncIterator[Inspector
     options = WrapOptions((), {"--log-level": log_level}, {}, [])
     load_wrap_policy(options)  # what is wrong with it is reported once, not for each server
     file = sources.read(os.environ)
+    for note in file.notes:
+        say(note)
     with say_if_slow(COMPILING):
         engines = load_engines()
     gateway = Gateway(engines, ToolMode.DIRECT, {"--log-level": log_level})
-    await gateway.apply(file.servers)
+    needed = [server for server in file.servers if only(server.name)]
+    await gateway.apply(needed or file.servers)
     channel = await gateway.dial()
-    inspector = Inspector(gateway, channel)
+    inspector = Inspector(gateway, channel, list(file.servers))
     try:
-        with say_if_slow("starting the servers"):
+        with say_if_slow(STARTING):
             await gateway.settle()
         opening: JsonObject = {
             "protocolVersion": REVISIONS[0],

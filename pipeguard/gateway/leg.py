@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pipeguard.core.finding import Direction, MessageKind
 from pipeguard.core.protocol import codes
@@ -23,9 +23,11 @@ from pipeguard.errors import Refusal
 from pipeguard.gateway import eras
 from pipeguard.gateway.eras import Opening
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
-from pipeguard.transports.judging import Judge
+from pipeguard.transports.judging import Judge, read_message
 
 MOST_PAGES = 100  # of a list of tools; the largest servers give one
+MOST_LISTED_BYTES = 16 * 2**20  # of all of its pages, as much as is pinned of a server
+LISTING_SECONDS = 30.0  # for all of its pages
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
 
@@ -40,6 +42,20 @@ class LegListener(Protocol):
 
     def lost(self, leg: Leg) -> None:
         """The server is gone; all that waited is answered."""
+
+
+class ListedTools(NamedTuple):
+    """The tools of a server, as its Session let them pass.
+
+    Attributes:
+        definitions: of the tools.
+        lacks: why some are missing; empty where none is.
+        is_late: it did not give them all in time.
+    """
+
+    definitions: list[JsonValue]
+    lacks: str = ""
+    is_late: bool = False
 
 
 class Leg:
@@ -57,6 +73,7 @@ class Leg:
         described: its answer to `initialize` or `server/discover`; empty before.
         is_open: False once it is gone.
         is_stateless: True where each request says who sends it, after no handshake.
+        has_listed_tools: True once its tools were listed here.
     """
 
     def __init__(
@@ -71,6 +88,7 @@ class Leg:
         self.described: JsonObject = {}
         self.is_open = True
         self.is_stateless = False
+        self.has_listed_tools = False
         self._opening = Opening({}, {})
         self._session = session
         self._channel = channel
@@ -78,6 +96,7 @@ class Leg:
         self._listener = listener
         self._count = 0
         self._waiting: dict[str, asyncio.Future[JsonObject]] = {}
+        self._listening: set[str] = set()  # of those that wait, subscriptions to lists
         self._reading = asyncio.create_task(self._read())
 
     async def open(self, opening: Opening) -> JsonObject:
@@ -122,6 +141,11 @@ class Leg:
             value = value.get(step) if isinstance(value, dict) else None
         return value is not None and value is not False
 
+    @property
+    def is_busy(self) -> bool:
+        """True while the server is to answer something, or to say when a resource changes."""
+        return len(self._waiting) > len(self._listening)
+
     async def request(
         self,
         method: str,
@@ -152,6 +176,8 @@ class Leg:
         if params is not None:
             value["params"] = params
         waiting = self._waiting[token] = asyncio.get_running_loop().create_future()
+        if method == LISTEN and not _names_resources(params):
+            self._listening.add(token)
         if began is not None:
             began(Number(token))
         most = self._session.guard.policy.limits.timeout_seconds
@@ -168,6 +194,7 @@ class Leg:
             return answer
         finally:
             del self._waiting[token]
+            self._listening.discard(token)
 
     async def listen(
         self, notifications: JsonObject, began: Callable[[Number], None] | None = None
@@ -196,20 +223,36 @@ class Leg:
                     await self.notify("notifications/cancelled", {"requestId": number})
             raise
 
-    async def list_tools(self) -> list[JsonValue]:
-        """The definitions of all tools, page by page."""
+    async def list_tools(self) -> ListedTools:
+        """The definitions of all tools, page by page, as far as bytes and time allow."""
         definitions: list[JsonValue] = []
+        try:
+            async with asyncio.timeout(LISTING_SECONDS):
+                return ListedTools(definitions, await self._list_pages(definitions))
+        except TimeoutError:
+            lacks = f"it did not list its tools within {LISTING_SECONDS:.0f} s"
+            return ListedTools(definitions, lacks, is_late=True)
+
+    async def _list_pages(self, definitions: list[JsonValue]) -> str:
+        """Add the tools of all pages; say why some are missing."""
         cursor: JsonValue = None
+        size = 0
         for _ in range(MOST_PAGES):
             answer = await self.request("tools/list", {} if cursor is None else {"cursor": cursor})
             result = answer.get("result")
-            tools = result.get("tools") if isinstance(result, dict) else None
+            if not isinstance(result, dict):
+                return "it answered tools/list with an error"
+            tools = result.get("tools")
+            size += len(serialise(tools))
+            if size > MOST_LISTED_BYTES:
+                return f"its list of tools is longer than {MOST_LISTED_BYTES // 2**20} MiB"
             definitions += tools if isinstance(tools, list) else []
-            after = result.get("nextCursor") if isinstance(result, dict) else None
+            after = result.get("nextCursor")
             if type(after) is not str or after == cursor:
-                break
+                self.has_listed_tools = True
+                return ""
             cursor = after
-        return definitions
+        return f"its list of tools has more than {MOST_PAGES} pages"
 
     async def notify(self, method: str, params: JsonObject | None = None) -> None:
         """Tell the server something."""
@@ -230,6 +273,12 @@ class Leg:
             return
         code = Number(str(codes.METHOD_NOT_FOUND))
         await self.answer({**answer, "error": {"code": code, "message": f"PipeGuard: {why}"}})
+
+    async def finish(self) -> None:
+        """Hang up once all that waits is answered."""
+        if self._waiting:
+            await asyncio.wait(self._waiting.values())
+        await self.close()
 
     async def close(self) -> None:
         """Hang up."""
@@ -269,11 +318,13 @@ class Leg:
                 await self._channel.write(verdict.reply)
         if verdict.forward is not None:
             for passed in (verdict.forward, *verdict.more):
-                self._hear(passed)
+                self._dispatch_all(await read_message(passed))
 
     def _hear(self, frame: bytes) -> None:
-        """Hand a frame that passed to whom it is for."""
-        parsed = parse(frame)
+        """Hand a short frame of ours to whom it is for."""
+        self._dispatch_all(parse(frame))
+
+    def _dispatch_all(self, parsed: Message | list[JsonValue]) -> None:
         for message in parsed if isinstance(parsed, list) else [parsed]:
             if isinstance(message, Message):
                 self._dispatch(message)
@@ -296,6 +347,12 @@ class Leg:
         for token, waiting in list(self._waiting.items()):
             if not waiting.done():
                 waiting.set_result(_error(token, codes.PEER_GONE, "PipeGuard: the server is gone"))
+
+
+def _names_resources(params: JsonObject | None) -> bool:
+    """True for a subscription to single resources (MCP 2026-07-28, server/utilities)."""
+    notifications = (params or {}).get("notifications")
+    return isinstance(notifications, dict) and "resourceSubscriptions" in notifications
 
 
 def _error(token: str, code: int, why: str) -> JsonObject:

@@ -8,9 +8,9 @@ from collections import OrderedDict
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.leg import Leg
+from pipeguard.transports.http.client.shared_settings import SUBSCRIBE
 from pipeguard.transports.tasks import Tasks
 
-SUBSCRIBE, UNSUBSCRIBE = "resources/subscribe", "resources/unsubscribe"
 MOST_SUBSCRIPTIONS = 256  # of one client, to single resources; the oldest are dropped
 
 
@@ -42,13 +42,18 @@ class LegSubscriptions:
         if method == SUBSCRIBE:
             while len(self._resources) >= MOST_SUBSCRIPTIONS:
                 self._drop(*next(iter(self._resources)))
-            listening = _listen(leg, {"resourceSubscriptions": [uri]})
-            self._resources[leg, uri] = self._tasks.begin(listening)
+            task = self._tasks.begin(_listen(leg, {"resourceSubscriptions": [uri]}))
+            self._resources[leg, uri] = task
+            task.add_done_callback(lambda done: self._ended(leg, uri, done))
         return {"result": {}}
 
     async def close(self) -> None:
         """End all of them."""
         await self._tasks.end()
+
+    def _ended(self, leg: Leg, uri: str, task: asyncio.Task[None]) -> None:
+        if self._resources.get((leg, uri)) is task:
+            del self._resources[leg, uri]
 
     def _drop(self, leg: Leg, uri: str) -> None:
         task = self._resources.pop((leg, uri), None)

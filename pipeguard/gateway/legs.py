@@ -26,10 +26,16 @@ class Legs:
 
     Args:
         opens: opens one with a server; raises Unavailable.
+        uses: called before a server is used; False where one that is open is about to end.
     """
 
-    def __init__(self, opens: Callable[[str, Opening], Awaitable[Leg]]) -> None:
+    def __init__(
+        self,
+        opens: Callable[[str, Opening], Awaitable[Leg]],
+        uses: Callable[[str], bool] = lambda _: True,
+    ) -> None:
         self._opens = opens
+        self._uses = uses
         self._opening: dict[tuple[str, bool], asyncio.Task[Leg]] = {}
         self._closed = False
 
@@ -47,7 +53,8 @@ class Legs:
             raise Unavailable("the client is gone")
         key = server, opening.is_stateless
         task = self._opening.get(key)
-        if task is None or (task.done() and not _is_open(task)):
+        is_good = self._uses(server)
+        if task is None or (task.done() and not (_is_open(task) and is_good)):
             task = asyncio.ensure_future(self._opens(server, opening))
             self._opening[key] = task
         return await asyncio.shield(task)  # others wait for it as well

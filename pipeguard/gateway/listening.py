@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from aiohttp import web
@@ -17,16 +16,18 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.gateway.front import IDLE_SECONDS, MAX_SESSIONS, FrontRecord
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.member import GatewayServer
+from pipeguard.gateway.shown_sessions import ShownSessions
 from pipeguard.log import say
 from pipeguard.runtime.endpoints import admission_of, server_context
 from pipeguard.runtime.listening import bind, tune_process, url_at
 from pipeguard.runtime.numbers import number_of
 from pipeguard.runtime.transports import endpoints_of
-from pipeguard.transports.channel import AsyncChannel, ChannelClosed
-from pipeguard.transports.http.server.admission import WHO, RequestRefused
+from pipeguard.transports.channel import AsyncChannel
+from pipeguard.transports.http.client.task_owners import SharingClient
+from pipeguard.transports.http.server.admission import WHO, RequestRefused, StoredTokens
 from pipeguard.transports.http.server.backend import Backend, Dial, Service
 from pipeguard.transports.http.server.conversations import Conversations
-from pipeguard.transports.http.server.listener import Listener
+from pipeguard.transports.http.server.listener import Listener, Readiness
 from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
 from pipeguard.transports.http.server.routes import MCP, Endpoint, Route, RouteTable, without_body
 from pipeguard.transports.http.server.sessions import Sessions
@@ -72,7 +73,7 @@ class GatewayListener:
         options: of listening, as `wrap` has them.
         gateway: what is behind.
         front: what all clients share.
-        digests: of stored tokens, by their names; None where there are none.
+        stored: the tokens in the store.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class GatewayListener:
         options: WrapOptions,
         gateway: Gateway,
         front: Front,
-        digests: Callable[[], Mapping[str, bytes]] | None,
+        stored: StoredTokens,
     ) -> None:
         """Check the options, and take the address.
 
@@ -90,7 +91,7 @@ class GatewayListener:
         self._gateway = gateway
         self._front = front
         limit = front.sessions.guard.policy.limits.frame_bytes
-        admission, port = admission_of(options, os.environ, limit, digests)
+        admission, port = admission_of(options, os.environ, limit, stored)
         self._context = server_context(options)
         self._most = int(number_of(options, "--max-sessions", MAX_SESSIONS))
         self._idle_seconds = number_of(options, "--idle-timeout", IDLE_SECONDS)
@@ -117,7 +118,9 @@ class GatewayListener:
         listener = Listener(
             self._admission,
             self._routes,
-            lambda: not ended.done() and self._gateway.is_ready(),
+            lambda: Readiness(
+                not ended.done() and self._gateway.is_ready(), self._gateway.describe_absent()
+            ),
             refusals,
         )
         await listener.open(self._socket, self._context)
@@ -151,19 +154,18 @@ class GatewayListener:
 
     def _mount_server(self, name: str, member: GatewayServer) -> None:
         run = member.run
-        sessions = Sessions(
+        sessions = ShownSessions(
             run.guard,
             f"{run.name}.{ALONE}",  # no event of theirs has the name of one of a gateway's client
             self._most,
             self._idle_seconds,
             self._front.sessions.owners,
         )
+        sessions.shown = member.settings.shown_tools()
         member.on_relist(sessions.relist)
 
-        async def dial(who: str) -> AsyncChannel:
-            if not self._gateway.may_use_alone(who, name):
-                raise ChannelClosed("this token may not use all of this server; use /mcp")
-            return await member.dial()
+        async def dial(who: str) -> AsyncChannel:  # each of its routes has asked who may
+            return await member.dial(SharingClient(who or object()))
 
         self._mount(name, sessions, member.judge, dial, member)
 

@@ -7,27 +7,28 @@ listed. Clients' conversations with it are opened here, each behind a Session of
 from __future__ import annotations
 
 import asyncio
-import os
-import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from secrets import token_bytes
-from typing import Protocol
+from weakref import WeakSet
 
-from pipeguard.core.finding import Verdict
+from pipeguard.core.finding import MessageKind, Verdict
 from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.session.guard import Engines
 from pipeguard.core.session.session import Session
-from pipeguard.errors import PipeGuardError, StateError
-from pipeguard.gateway.catalog import Catalog, Listing
+from pipeguard.errors import StateError
 from pipeguard.gateway.era_channel import dial_by_era
 from pipeguard.gateway.eras import Opening
+from pipeguard.gateway.first_listing import list_at_start
 from pipeguard.gateway.health import watch_health
-from pipeguard.gateway.leg import Leg, LegListener
+from pipeguard.gateway.leg import Leg, LegListener, ListedTools
 from pipeguard.gateway.legs import Refused, Unavailable
-from pipeguard.gateway.own_listener import OwnListener, listen_for_tools
+from pipeguard.gateway.life import ServerLife, Steps
+from pipeguard.gateway.own_listener import OUR_OPENING, OwnListener, listen_for_tools
+from pipeguard.gateway.owner import Owner
 from pipeguard.gateway.relisting import Relisting
+from pipeguard.gateway.remembered import RememberedServer, remembers
 from pipeguard.gateway.served_client import ServedClient
 from pipeguard.gateway.server_log import ServerLog
 from pipeguard.gateway.server_output import ServerOutput
@@ -39,39 +40,19 @@ from pipeguard.gateway.stateless_server import (
     is_refusal,
     speaks_newest,
 )
-from pipeguard.gateway.turns import TakingTurns, Turns
-from pipeguard.runtime.connect import RemoteDialler, local_dialler
-from pipeguard.runtime.endpoints import login_of, remote_of, transport_of, url_of
+from pipeguard.gateway.stuffing import StuffingNotices
+from pipeguard.gateway.tool_offer import ToolOffer
+from pipeguard.gateway.turns import TakingTurns
+from pipeguard.runtime.connect import local_dialler, remote_dialler
 from pipeguard.runtime.run import Mask, Run
-from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Dialler
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client.multiplexer import Multiplexer
-from pipeguard.transports.http.client.upstream import connect
+from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingClient
 from pipeguard.transports.judging import Judge
 from pipeguard.transports.tasks import Tasks
-from pipeguard.version import VERSION
 
 KEY_BYTES = 32
-FIRST_DELAY_SECONDS, MOST_DELAY_SECONDS = 0.5, 60.0  # between two starts of one that fails
-JITTER = 0.25  # of a delay, either way: servers that fell together do not rise together
 OPENING_SECONDS = 30.0  # for a server's answer to `initialize`; npx may install it first
-# What the gateway can pass on to some client.
-OUR_OPENING = Opening(
-    {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {}},
-    {"name": "pipeguard", "version": VERSION},
-)
-
-
-class Owner(Protocol):
-    """What a server belongs to."""
-
-    catalog: Catalog
-    turns: Turns
-
-    def relisted(self, kinds: frozenset[str]) -> None:
-        """What a server offers has changed: tools, prompts or resources."""
-
-    def judged(self, server: str, verdict: Verdict) -> None:
-        """Count a message to or from a server."""
 
 
 class GatewayServer:
@@ -85,10 +66,8 @@ class GatewayServer:
 
     Attributes:
         settings: what the user says of it.
-        state: how it is.
-        why: why it is not ready, for people; empty where it is.
-        waiting: how many of its definitions wait for approval.
         described: its answer to `initialize`.
+        remembered: a conversation with what its pins say of it; None where there is none.
     """
 
     def __init__(
@@ -104,8 +83,6 @@ class GatewayServer:
             PipeGuardError: an option is wrong, or its state cannot be read.
         """
         self.settings = settings
-        self.state = State.STOPPED
-        self.why = "it was not started yet"
         self.described: JsonObject = {}
         self._owner = owner
         self._options = options = settings.options(common)
@@ -115,16 +92,26 @@ class GatewayServer:
         self._run.guard.adopt(settings.tightened(self._run.guard.policy))
         self._output = ServerOutput(self._run.guard.name, Mask(engines))
         self._judge = TakingTurns(self._record, owner.turns, settings.name)
-        self.waiting = 0
+        notices = StuffingNotices(self._run.notice, owner.server_names)
+        self._offer = ToolOffer(settings, owner.catalog, self._run.guard, self._log, notices)
         self._relist_own: Callable[[frozenset[str]], None] | None = None
         self._count = 0
         self._tasks = Tasks()
         self._relisting = Relisting(lambda: self._leg, self._list_tools_again, self._tasks)
-        self._dialler: Dialler | None = None
+        self._dialler: OwnedDialler | None = None
         self._leg: Leg | None = None
         self._stateless = StatelessServer(OUR_OPENING, self._made, self._dial, self.relist)
-        self._settled = asyncio.Event()
-        self._keeping: asyncio.Task[None] | None = None
+        self.remembered: Leg | None = None
+        self._gone = asyncio.Event()
+        self._is_subscribed = False
+        self._own_channels = self._opening = 0
+        self._legs: WeakSet[Leg] = WeakSet()
+        self._life = ServerLife(
+            Steps(self._begin, self._watch, self._hang_up, self._recall),
+            self._log,
+            f"pipeguard logs {self._run.guard.name}",
+            settings.seconds_to_sleep(),
+        )
 
     @property
     def name(self) -> str:
@@ -132,30 +119,50 @@ class GatewayServer:
         return self.settings.name
 
     @property
+    def state(self) -> State:
+        """How it is."""
+        return self._life.state
+
+    @property
+    def why(self) -> str:
+        """Why it cannot be used now, for people; empty where it can."""
+        return self._life.why
+
+    @property
+    def waiting(self) -> int:
+        """How many of its definitions wait for approval."""
+        return self._offer.waiting
+
+    @property
+    def began(self) -> float:
+        """When it was first started, on the loop's clock."""
+        return self._life.began
+
+    @property
     def has_settled(self) -> bool:
         """True once its first start succeeded or failed."""
-        return self._settled.is_set()
+        return self._life.has_settled
 
     def start(self) -> None:
-        """Start it, and keep it running."""
-        if self._keeping is None:
-            self._run.begin()
-            self._keeping = asyncio.create_task(self._keep())
+        """Start it, and keep it running; a lazy one that is known is started when it is needed."""
+        self._run.begin()
+        self._life.start()
+
+    def use(self) -> bool:
+        """It is about to be used; False where its open conversations are about to end."""
+        self._life.use()
+        return self.state is State.READY
 
     async def settle(self) -> None:
         """Wait until its first start succeeded or failed."""
-        await self._settled.wait()
+        await self._life.settle()
 
     async def stop(self) -> None:
         """End it."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._keeping
-        self.state, self.why = State.STOPPED, "it was stopped"
-        self._settled.set()  # nobody waits for its start any more
+        await self._life.stop()
         await self._tasks.end()
         await self._hang_up()
+        await self._remember(None)
         await asyncio.to_thread(self._run.close)
 
     async def open(self, listener: LegListener, opening: Opening, client: ServedClient) -> Leg:
@@ -169,6 +176,14 @@ class GatewayServer:
         Raises:
             Unavailable: it does not answer.
         """
+        self._opening += 1
+        try:
+            return await self._open(listener, opening, client)
+        finally:
+            self._opening -= 1
+            self._life.use()  # whoever opened it has not asked anything yet
+
+    async def _open(self, listener: LegListener, opening: Opening, client: ServedClient) -> Leg:
         dialler = await self._ready()
         if opening.is_stateless:
             found = await self._stateless.open(listener, opening, client)
@@ -181,77 +196,72 @@ class GatewayServer:
             await self._opened(leg, opening)
         return leg
 
-    async def dial(self) -> AsyncChannel:
-        """A channel to it whose frames are not judged yet, for its own endpoint.
+    async def dial(self, client: SharingClient) -> AsyncChannel:
+        """A channel to it whose frames are not judged yet, for a client of its own endpoint.
 
         Raises:
             ChannelClosed: it does not answer.
         """
-        return await dial_by_era(self.name, self._ready, self._stateless.dial)
+        reach = self._ready, self._stateless.dial, client
+        channel = await dial_by_era(self.name, *reach, self._closed)
+        self._own_channels += 1
+        return channel
 
-    async def _ready(self) -> Dialler:
+    def _closed(self) -> None:
+        self._own_channels -= 1
+
+    async def _ready(self) -> OwnedDialler:
         """What opens channels to it, once it is there; raises Unavailable."""
-        if self.state is State.STARTING:
-            await self._settled.wait()
-        if self._dialler is None or self.state is not State.READY:
-            raise Unavailable(self.why)
+        await self._life.wake()
+        assert self._dialler is not None  # noqa: S101  it is ready
         return self._dialler
 
-    # --- its life -------------------------------------------------------------------------
-
-    async def _keep(self) -> None:
-        """Start it, and start it again when it falls, each time after a longer while."""
-        failures = 0
-        self.why = "it is starting"
-        while True:
-            self.state = State.STARTING
-            began = self._loop.time()
-            gone = asyncio.Event()
-            try:
-                leg = await self._begin(gone)
-                self._settled.set()
-                self._log("info", "the server is ready")
-                self.why = await watch_health(leg, gone, self._open_requests)
-            except (Unavailable, PipeGuardError, OSError) as error:
-                self.why = str(error)
-            self.state = State.DOWN
-            self._settled.set()
-            await self._hang_up()
-            if self._loop.time() - began > MOST_DELAY_SECONDS:
-                failures = 0  # it ran well for long
-            await self._pause(failures)
-            failures += 1
-
-    async def _pause(self, failures: int) -> None:
-        """Wait before the next start, the longer the more often it failed, and say so."""
-        delay = min(FIRST_DELAY_SECONDS * 2**failures, MOST_DELAY_SECONDS)
-        seconds = delay * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  no secret
-        times = f" {failures + 1} times in a row" if failures else ""
-        self._log(
-            "warning",
-            f"the server is down{times}",
-            why=self.why,
-            see=f"pipeguard logs {self._run.guard.name}",
-        )
-        self.why += f"; it is started again in {seconds:.0f} s"
-        await asyncio.sleep(seconds)
-
     def _open_requests(self) -> int:
-        dialler = self._dialler
+        dialler = None if self._dialler is None else self._dialler.inner
         return dialler.open_requests if isinstance(dialler, Multiplexer) else 0
 
-    async def _begin(self, gone: asyncio.Event) -> Leg:
-        """Open the gateway's own conversation, and list the tools.
+    def _seconds_to_idle(self) -> float:
+        is_busy = any(leg.is_busy for leg in self._legs) or self._open_requests()
+        tasks = self._stateless.has_tasks or (self._dialler is not None and self._dialler.has_tasks)
+        if is_busy or tasks or self._opening or self._own_channels or self._is_subscribed:
+            self._life.use()
+        return self._life.seconds_to_idle()
 
-        Args:
-            gone: to be set once the conversation has ended.
+    async def _watch(self) -> str:
+        assert self._leg is not None  # noqa: S101  it has begun
+        return await watch_health(self._leg, self._gone, self._open_requests, self._seconds_to_idle)
+
+    async def _recall(self) -> bool:
+        """Take over what its pins say that it offers, without starting it; False if nothing."""
+        pins = self._run.guard.pins.values()
+        if not remembers(pins):
+            return False
+        self._run.follow_approvals()
+        session = Session(self._run.guard.part(token_bytes(KEY_BYTES)), f"{self._run.name}.pins")
+        channel, listener = RememberedServer(self.name, pins), OwnListener(self.relist, self._tasks)
+        leg = Leg(self.name, session, channel, Judge(lambda _: None), listener)
+        opened = await self._opened(leg, OUR_OPENING)
+        self.described = self.described or opened
+        self._offer.put((await leg.list_tools()).definitions)
+        await self._remember(leg)
+        return True
+
+    async def _remember(self, leg: Leg | None) -> None:
+        before, self.remembered = self.remembered, leg
+        if before is not None:
+            await before.finish()  # somebody may be reading a list of it
+
+    async def _begin(self) -> None:
+        """Open the gateway's own conversation, and list the tools.
 
         Raises:
             Unavailable: it does not answer.
             PipeGuardError: it cannot be started.
         """
+        self._gone = asyncio.Event()
+        self._is_subscribed = False
         self._dialler = await self._made()
-        listener = OwnListener(self.relist, self._tasks, gone.set)
+        listener = OwnListener(self.relist, self._tasks, self._gone.set)
         leg = self._leg = await self._dial(self._dialler, listener, ServedClient(Flows()))
         try:
             self.described = await self._opened(leg, OUR_OPENING)
@@ -263,11 +273,12 @@ class GatewayServer:
             self.described = leg.described
             self._tasks.begin(listen_for_tools(leg))
         await self._list_tools(leg)
-        self.state, self.why = State.READY, ""
-        self._owner.relisted(frozenset({"tools", "prompts", "resources"}))
-        return leg
+        await list_at_start(leg, self._tasks, self._offer.count_waiting)
+        self._owner.restarted(self.name)
 
     async def _hang_up(self) -> None:
+        if self._dialler is not None and isinstance(self._dialler.inner, Multiplexer):
+            self._dialler.inner.hang_up()  # no client goes on with one that is about to end
         if self._leg is not None:
             await self._leg.close()
         await self._stateless.close()
@@ -275,7 +286,9 @@ class GatewayServer:
             await self._dialler.close()
         self._leg = self._dialler = None
 
-    async def _dial(self, dialler: Dialler, listener: LegListener, client: ServedClient) -> Leg:
+    async def _dial(
+        self, dialler: OwnedDialler, listener: LegListener, client: ServedClient
+    ) -> Leg:
         self._count += 1
         guard = self._run.guard.part(token_bytes(KEY_BYTES))
         guard.flows = client.flows
@@ -283,10 +296,12 @@ class GatewayServer:
         if client.token:
             self._run.name_token(session.run, client.token)
         try:
-            channel = await dialler.dial()
+            channel = await dialler.dial_for(client.sharing)
         except ChannelClosed as error:
             raise Unavailable(str(error)) from None
-        return Leg(self.name, session, channel, self._judge, listener)
+        leg = Leg(self.name, session, channel, self._judge, listener)
+        self._legs.add(leg)
+        return leg
 
     async def _opened(self, leg: Leg, opening: Opening) -> JsonObject:
         try:
@@ -305,7 +320,7 @@ class GatewayServer:
             raise Refused(str(message)) if is_refusal(answer) else Unavailable(str(message))
         return result
 
-    async def _made(self) -> Dialler:
+    async def _made(self) -> OwnedDialler:
         """What opens channels to it.
 
         Raises:
@@ -313,53 +328,28 @@ class GatewayServer:
         """
         options, limit = self._options, self._run.guard.policy.limits.frame_bytes
         if not options.command:
-            login = login_of(options)
-            own = login if login is not None and await login.header() is not None else None
-            remote = remote_of(options, os.environ, limit, own)
-            transport = transport_of(options, url_of(self.settings.url))
-            return RemoteDialler(remote, transport, connect(remote))
-        return Multiplexer(local_dialler(options, limit, self._output))
-
-    # --- what it offers -------------------------------------------------------------------
+            return OwnedDialler(await remote_dialler(options, limit))
+        return OwnedDialler(Multiplexer(local_dialler(options, limit, self._output)))
 
     def relist(self) -> None:
         """List its tools again."""
         self._relisting.begin()
 
     async def _list_tools(self, leg: Leg) -> None:
-        """Take over what its Session lets pass of its tools now, unless it is gone meanwhile."""
-        definitions = await leg.list_tools() if leg.offers("tools") else []
-        if leg is not self._leg or not leg.is_open:
-            return
-        said = self.settings
-        listing = Listing(
-            said.name,
-            definitions,
-            said.allow,
-            said.block,
-            said.overrides,
-            said.tags,
-            said.is_prefixed,
-        )
-        self._owner.catalog.put(listing, self._run.guard.tool)
-        self._tell_waiting()
+        """Take over what its Session lets pass of its tools now, unless it is gone meanwhile.
+
+        Raises:
+            Unavailable: it does not answer.
+        """
+        listed = await leg.list_tools() if leg.offers("tools") else ListedTools([])
+        if leg is self._leg and leg.is_open:
+            self._offer.take(listed)
 
     async def _list_tools_again(self, leg: Leg) -> None:
-        """The same, and have clients list them again."""
-        await self._list_tools(leg)
+        """The same, and have clients list them again; what it does not list now stays as it was."""
+        with suppress(Unavailable):  # the offer says so
+            await self._list_tools(leg)
         self._owner.relisted(frozenset({"tools"}))
-
-    def _tell_waiting(self) -> None:
-        """Say how many definitions wait for approval, whenever that changes."""
-        waiting = sum(pin.held_definition is not None for pin in self._run.guard.pins.values())
-        if waiting and waiting != self.waiting:
-            self._log(
-                "warning",
-                f"{waiting} definitions wait for approval",
-                do=f"pipeguard diff {self._run.guard.name};"
-                f" pipeguard approve {self._run.guard.name} --all",
-            )
-        self.waiting = waiting
 
     def on_relist(self, relist: Callable[[frozenset[str]], None]) -> None:
         """Have clients of its own endpoint told what they should list again."""
@@ -371,9 +361,18 @@ class GatewayServer:
             self._loop.call_soon_threadsafe(self._relist_all, kinds)
 
     def _relist_all(self, kinds: frozenset[str]) -> None:
-        self.relist()
+        if self.state is State.ASLEEP:
+            self._tasks.begin(self._recall_again())
+        else:
+            self.relist()
         if self._relist_own is not None:
             self._relist_own(kinds)
+
+    async def _recall_again(self) -> None:
+        """Somebody approved or revoked something while it does not run."""
+        with suppress(Unavailable):
+            await self._recall()
+        self._owner.relisted(frozenset({"tools", "prompts", "resources"}))
 
     def _record(self, verdict: Verdict) -> None:
         """Record a verdict.
@@ -381,6 +380,9 @@ class GatewayServer:
         Raises:
             StateError: it cannot be recorded, and the policy says that nothing passes then.
         """
+        if verdict.kind is MessageKind.REQUEST and verdict.method != "ping":
+            self._life.use()
+            self._is_subscribed |= verdict.method == "resources/subscribe"
         self._owner.judged(self.name, verdict)
         if not self._run.record(verdict):
             raise StateError("the audit cannot be written, and the policy says to stop.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
-from pipeguard.gateway.catalog import CatalogTool, Effect, text_of
+from pipeguard.gateway.catalog import CatalogTool, Effect
 from pipeguard.gateway.search import SearchHit
 
 RETRIEVE, DESCRIBE, MORE = "retrieve_tools", "describe_tool", "read_more"
@@ -135,11 +135,10 @@ def _result(tool: CatalogTool, hit: SearchHit) -> str:
 
 def description(tool: CatalogTool) -> str:
     """All that there is to know of a tool."""
-    schema = tool.definition.get("inputSchema")
     lines = [
         f"{tool.public} (server {tool.server}; call with {CALL_OF[tool.effect]})",
         tool.description or tool.title,
-        f"Input schema: {serialise(schema if isinstance(schema, dict) else {}).decode()}",
+        input_schema(tool),
     ]
     output = tool.definition.get("outputSchema")
     if isinstance(output, dict):
@@ -223,6 +222,31 @@ def unknown_tool(name: str, near: Iterable[CatalogTool], *, has_search: bool) ->
     return "\n".join([f"There is no tool {name!r} here.{hint} Perhaps it is one of these:", *shown])
 
 
-def name_in(arguments: JsonValue) -> str:
-    """The name of the tool in a call's arguments; empty where there is none."""
-    return text_of(arguments.get("name")) if isinstance(arguments, dict) else ""
+def unclear_call(tool: CatalogTool, variant: str, why: str) -> str:
+    """What to say to a call whose arguments cannot be told, with all that mends it."""
+    return "\n".join(
+        [
+            f"The call is not clear: {why}. Nothing was called.",
+            f'{variant} takes {{"name": "{tool.public}", "arguments": {{…}}}}.',
+            f"Usage: {tool.public}({signature(tool.definition)})",
+            input_schema(tool),
+        ]
+    )
+
+
+def own_usage(name: str) -> str:
+    """How a tool of the menu is called; empty where it is none."""
+    own = (tool for tool in definitions([]) if isinstance(tool, dict) and tool["name"] == name)
+    return next((f"Usage: {name}({signature(tool)})" for tool in own), "")
+
+
+def several_tools(name: str, tools: Iterable[CatalogTool]) -> str:
+    """What to say where a name means several tools."""
+    shown = [f"{tool.public}({signature(tool.definition)})" for tool in tools]
+    return "\n".join([f"{name!r} is the name of several tools. Take one of these:", *shown])
+
+
+def input_schema(tool: CatalogTool) -> str:
+    """A tool's input schema, on one line."""
+    schema = tool.definition.get("inputSchema")
+    return f"Input schema: {serialise(schema if isinstance(schema, dict) else {}).decode()}"

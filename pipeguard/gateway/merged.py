@@ -13,48 +13,44 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Protocol
 
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
-from pipeguard.gateway.catalog import hashed_name, public_name, short_hash
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
+from pipeguard.gateway import task_ids
+from pipeguard.gateway.catalog import Catalog, hashed_name, public_name, short_hash
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import INVALID_PARAMS, RESOURCE_NOT_FOUND, Declined
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import Legs, Unavailable
+from pipeguard.gateway.pages import (
+    PROMPTS,
+    RESOURCES,
+    TASKS,
+    TEMPLATES,
+    Kind,
+    ListingHub,
+    Pages,
+)
 from pipeguard.gateway.router import Router
 
-MOST_ITEMS = 1000  # of one page: many clients never ask for a second one
-MOST_PAGE_BYTES = 2**20
 MOST_REMEMBERED = 20_000  # items of one server and kind, for one client
-MOST_PAGES = 100  # of servers, for one answer
-PAGE_SECONDS = 8.0  # for one of them; a list does without a server that takes longer
+LEVEL_SECONDS = 8.0  # for servers to take a level of logging
 _EXPRESSION = re.compile(r"\{[^{}]*\}")
-_TASK_SEPARATOR = "/"
 
 
-class Kind(NamedTuple):
-    """A kind of list.
+LISTS = {kind.method: kind for kind in (PROMPTS, RESOURCES, TEMPLATES)}
+
+
+class MergedHub(ListingHub, Protocol):
+    """What all clients share.
 
     Attributes:
-        capability: that a server declares for it.
-        member: of the result that has the items.
-        key: of an item that names it.
+        catalog: knows servers' names for prompts.
     """
 
-    capability: str
-    member: str
-    key: str
-
-
-LISTS: dict[str, Kind] = {
-    "prompts/list": Kind("prompts", "prompts", "name"),
-    "resources/list": Kind("resources", "resources", "uri"),
-    "resources/templates/list": Kind("resources", "resourceTemplates", "uriTemplate"),
-}
-
-_TASKS = Kind("tasks", "tasks", "taskId")
+    catalog: Catalog
 
 
 class Merged:
@@ -65,7 +61,7 @@ class Merged:
         router: sends requests to them.
         conversation: the client's.
         servers: names of those that it may use now, in their order.
-        public: the name under which clients know a prompt, by its server's and its own.
+        hub: what all clients share.
     """
 
     def __init__(
@@ -74,15 +70,17 @@ class Merged:
         router: Router,
         conversation: GatewayChannel,
         servers: Callable[[], list[str]],
-        public: Callable[[str, str], str],
+        hub: MergedHub,
     ) -> None:
         self._legs = legs
         self._router = router
         self._conversation = conversation
         self._servers = servers
-        self._public_name = public
+        self._public_name = hub.catalog.public_name
+        self._pages = Pages(legs, conversation, servers, hub, self._shown)
         self._prompts: dict[str, tuple[str, str]] = {}  # server and name, by the public name
         self._homes: dict[str, tuple[str, str]] = {}  # server and address, by the address shown
+        self._addresses: dict[tuple[str, str], str] = {}  # shown, by server and address there
         self._templates: dict[str, tuple[str, str]] = {}
         self._remembered: Counter[tuple[str, str]] = Counter()  # by key and server
         self._level: JsonValue = None
@@ -105,83 +103,18 @@ class Merged:
         """Tell a server that is new what all others know."""
         if self._level is not None and leg.offers("logging") and not leg.is_stateless:
             with suppress(TimeoutError):
-                async with asyncio.timeout(PAGE_SECONDS):
+                async with asyncio.timeout(LEVEL_SECONDS):
                     await leg.request("logging/setLevel", {"level": self._level})
 
     # --- lists ----------------------------------------------------------------------------
 
     async def listed(self, request: ClientRequest) -> JsonObject:
         """A page of all servers' items, in the order of the servers."""
-        kind = LISTS[request.method]
-        items, cursor = await self._page(request, request.method, kind)
-        result: JsonObject = {kind.member: items}
-        if cursor is not None:
-            result["nextCursor"] = cursor
-        return {"result": result}
-
-    async def _page(
-        self, request: ClientRequest, method: str, kind: Kind
-    ) -> tuple[list[JsonValue], str | None]:
-        servers = self._servers()
-        server, cursor = self._place_of(request.params.get("cursor"), servers)
-        items: list[JsonValue] = []
-        size = pages = 0
-        while server is not None:
-            page, cursor = await self._part(request, method, kind, server, cursor)
-            items += page
-            size += sum(len(serialise(item)) for item in page)
-            pages += cursor is not None
-            is_full = len(items) >= MOST_ITEMS or size >= MOST_PAGE_BYTES or pages >= MOST_PAGES
-            server = server if cursor is not None else _after(servers, server)
-            if server is not None and is_full:
-                return items, f"{server}\n{cursor or ''}"
-        return items, None
-
-    def _place_of(self, cursor: JsonValue, servers: list[str]) -> tuple[str | None, str | None]:
-        """Where a page begins."""
-        if cursor is None:
-            return (servers[0] if servers else None), None
-        server, found, inner = cursor.partition("\n") if type(cursor) is str else ("", "", "")
-        if not found or server not in servers:
-            raise Declined(INVALID_PARAMS, "the cursor is not one of this list")
-        return server, inner or None
-
-    async def _part(
-        self, request: ClientRequest, method: str, kind: Kind, server: str, cursor: str | None
-    ) -> tuple[list[JsonValue], str | None]:
-        """One page of one server; nothing of one that does not answer, or has no such list."""
-        request.leg = None  # it is at no server until it is sent
-        try:
-            async with asyncio.timeout(PAGE_SECONDS):
-                return await self._part_in_time(request, method, kind, server, cursor)
-        except Unavailable:
-            return [], None
-        except TimeoutError:
-            self._conversation.give_up(request, f"no answer within {PAGE_SECONDS:g} s")
-            return [], None
-
-    async def _part_in_time(
-        self, request: ClientRequest, method: str, kind: Kind, server: str, cursor: str | None
-    ) -> tuple[list[JsonValue], str | None]:
-        leg = await self._legs.to(server, request.opening)
-        if not leg.offers(kind.capability):
-            return [], None
-        params = {key: value for key, value in request.params.items() if key != "cursor"}
-        if cursor is not None:
-            params["cursor"] = cursor
-        answer = await self._conversation.ask(leg, request, params, method)
-        result = answer.get("result")
-        items = result.get(kind.member) if isinstance(result, dict) else None
-        after = result.get("nextCursor") if isinstance(result, dict) else None
-        shown = [
-            self._shown(kind, server, item) if isinstance(item, dict) else item
-            for item in (items if isinstance(items, list) else [])
-        ]
-        return shown, after if type(after) is str and after != cursor else None
+        return {"result": await self._pages.result(request, LISTS[request.method])}
 
     def _shown(self, kind: Kind, server: str, item: JsonObject) -> JsonObject:
         """An item under the name by which it is asked for through us."""
-        if kind is _TASKS:
+        if kind is TASKS:
             return _task_shown(server, item)
         name = item.get(kind.key)
         if type(name) is not str:
@@ -198,6 +131,8 @@ class Merged:
         if public not in table and self._remembered[kind.key, server] < MOST_REMEMBERED:
             self._remembered[kind.key, server] += 1
             table[public] = home
+            if table is self._homes:
+                self._addresses[home] = public
         return item if public == name else {**item, kind.key: public}
 
     # --- single ones ------------------------------------------------------------------------
@@ -245,7 +180,7 @@ class Merged:
             if not leg.is_stateless
         )
         with suppress(TimeoutError):  # one that does not answer keeps nobody waiting
-            async with asyncio.timeout(PAGE_SECONDS):
+            async with asyncio.timeout(LEVEL_SECONDS):
                 await asyncio.gather(*asking)
         return {"result": {}}
 
@@ -253,7 +188,7 @@ class Merged:
         """`tasks/get`, `result` and `cancel`, by the id that was shown."""
         shown = request.params.get("taskId")
         server, found, own = (
-            shown.partition(_TASK_SEPARATOR) if type(shown) is str else ("", "", "")
+            shown.partition(task_ids.SEPARATOR) if type(shown) is str else ("", "", "")
         )
         if not found or server not in self._servers():
             raise Declined(INVALID_PARAMS, "there is no such task")
@@ -262,23 +197,16 @@ class Merged:
 
     async def tasks(self, request: ClientRequest) -> JsonObject:
         """`tasks/list`, of all servers."""
-        items, cursor = await self._page(request, "tasks/list", _TASKS)
-        result: JsonObject = {"tasks": items}
-        if cursor is not None:
-            result["nextCursor"] = cursor
-        return {"result": result}
+        return {"result": await self._pages.result(request, TASKS)}
 
     def uri_shown(self, server: str, uri: JsonValue) -> JsonValue:
         """The address under which a client knows a resource of a server."""
-        for shown, home in self._homes.items():
-            if home == (server, uri):
-                return shown
-        return uri
+        return self._addresses.get((server, uri), uri) if type(uri) is str else uri
 
     async def _prompt_of(self, request: ClientRequest, public: JsonValue) -> tuple[str, str]:
         if type(public) is str:
             if public not in self._prompts:
-                await self._look_for(request, "prompts/list", lambda: public in self._prompts)
+                await self._pages.look_for(request, [PROMPTS], lambda: public in self._prompts)
             if public in self._prompts:
                 return self._prompts[public]
         raise Declined(INVALID_PARAMS, "there is no such prompt")
@@ -292,26 +220,13 @@ class Merged:
         if type(shown) is str:
             found = self._home_by_table(shown)
             if found is None:
-                await self._look_for(request, "resources/list", lambda: shown in self._homes)
-                await self._look_for(request, "resources/templates/list", lambda: False)
+                await self._pages.look_for(
+                    request, [RESOURCES, TEMPLATES], lambda: shown in self._homes
+                )
                 found = self._home_by_table(shown)
             if found is not None:
                 return found
         raise Declined(RESOURCE_NOT_FOUND, "there is no such resource")
-
-    async def _look_for(
-        self, request: ClientRequest, method: str, is_found: Callable[[], bool]
-    ) -> None:
-        """Read the lists of all servers, as far as they are bounded, until something is found."""
-        for server in self._servers():
-            cursor: str | None = None
-            for _ in range(MOST_PAGES):
-                asked = ClientRequest.like(request)
-                _, cursor = await self._part(asked, method, LISTS[method], server, cursor)
-                if is_found():
-                    return
-                if cursor is None:
-                    break
 
     def _home_by_table(self, shown: str) -> tuple[str, str] | None:
         if shown in self._homes:
@@ -348,17 +263,12 @@ def with_task(server: str, answer: JsonObject) -> JsonObject:
     task = result.get("task")
     if isinstance(task, dict) and type(task.get("taskId")) is str:
         return {"result": {**result, "task": _task_shown(server, task)}}
-    return {"result": _task_shown(server, result)}
+    return {"result": task_ids.with_shown(server, _task_shown(server, result))}
 
 
 def _task_shown(server: str, task: JsonObject) -> JsonObject:
     own = task.get("taskId")
-    return {**task, "taskId": f"{server}{_TASK_SEPARATOR}{own}"} if type(own) is str else task
-
-
-def _after(servers: list[str], server: str) -> str | None:
-    position = servers.index(server) + 1
-    return servers[position] if position < len(servers) else None
+    return {**task, "taskId": task_ids.shown_id(server, own)} if type(own) is str else task
 
 
 def _scheme(server: str) -> str:

@@ -15,8 +15,7 @@ from prometheus_client.registry import Collector
 
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.gateway.server_state import ServerState
-
-SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0)  # of calls
+from pipeguard.gateway.telemetry import CALL_SECONDS
 
 
 class GatewayMetrics:
@@ -35,7 +34,7 @@ class GatewayMetrics:
             "pipeguard_call_seconds",
             "Calls of tools, from the client's request to the answer.",
             ("server", "outcome"),
-            buckets=SECONDS,
+            buckets=CALL_SECONDS,
             registry=registry,
         )
         self._verdicts = Counter(

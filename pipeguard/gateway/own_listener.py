@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeguard.core.protocol.message import Message
+from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg
 from pipeguard.transports.tasks import Tasks
+from pipeguard.version import VERSION
+
+# What the gateway can pass on to some client.
+OUR_OPENING = Opening(
+    {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {"form": {}, "url": {}}},
+    {"name": "pipeguard", "version": VERSION},
+)
 
 
 class OwnListener:

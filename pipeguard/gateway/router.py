@@ -10,15 +10,15 @@ from __future__ import annotations
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.core.protocol.message import Message, parse
-from pipeguard.core.protocol.peers import CAPABILITIES
 from pipeguard.core.protocol.request_headers import mirrored_by
 from pipeguard.gateway import eras
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.input_calls import InputCalls, may_ask
 from pipeguard.gateway.leg import Leg
-from pipeguard.gateway.leg_subscriptions import SUBSCRIBE, UNSUBSCRIBE, LegSubscriptions
+from pipeguard.gateway.leg_subscriptions import LegSubscriptions
 from pipeguard.gateway.legs import Legs
+from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCRIBE
 
 MOST_ROUNDS = 8  # of questions in the course of one request
 
@@ -44,7 +44,6 @@ class Router:
         self._legs = legs
         self._input_calls = input_calls
         self._subscriptions = subscriptions
-        self._with_headers: set[Leg] = set()  # whose channels know which parameters they repeat
 
     async def send(self, server: str, request: ClientRequest, params: JsonObject) -> JsonObject:
         """Pass a request on, and return the answer.
@@ -86,9 +85,8 @@ class Router:
             Declined: the request goes on with what there is not.
         """
         leg = await self._legs.to(server, request.opening)
-        if leg.is_stateless and leg not in self._with_headers and mirrored_by(definition):
+        if leg.is_stateless and not leg.has_listed_tools and mirrored_by(definition):
             await leg.list_tools()  # so that the channel learns what goes into headers, too
-            self._with_headers.add(leg)
         return await self.send(server, request, params)
 
     async def _with_answers(
@@ -117,7 +115,7 @@ class Router:
         method = question.get("method") if isinstance(question, dict) else None
         if not isinstance(question, dict) or type(method) is not str:
             return None
-        if CAPABILITIES.get(method) not in self._conversation.opening.capabilities:
+        if not self._conversation.opening.answers(method, question.get("params")):
             return None
         value: JsonObject = {"jsonrpc": "2.0", "id": Number("0"), "method": method}
         if isinstance(question.get("params"), dict):

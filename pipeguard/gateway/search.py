@@ -9,7 +9,7 @@ Ranking, in this order:
    words, each with what else it is called. A concept scores by its best term in its best field
    (disjunction max), a tool by the sum of its concepts. BM25 weighs words by how rare they are,
    and long descriptions down. A word counts at most twice in a field, so that repeating it gains
-   nothing.
+   nothing. A word that no tool has stands for names that begin with it or differ in one letter.
 2. The best `WINDOW` are weighted by the share of concepts that they match at all, and by the
    share of their name that the query explains: "throw away that memo" is `delete_note` before
    `delete_note_attachment`.
@@ -25,15 +25,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from functools import cached_property
+from heapq import heappop, heappush
+from itertools import chain
 from math import log, sqrt
 from typing import NamedTuple
 
 import tantivy
 from tantivy import Occur, Query
 
-from pipeguard.gateway.concepts import Concept, StemWeights, concepts_of, weights_by_stem
-from pipeguard.gateway.everyday import Everyday, Term
+from pipeguard.gateway.concepts import Concept, Concepts
+from pipeguard.gateway.everyday import Term
 from pipeguard.gateway.stems import MOST_STEMS, Stems, stemmer
+from pipeguard.gateway.tool_stems import (
+    Scored,
+    ToolStems,
+    blend,
+    coverage,
+    explained_by,
+    without_clones,
+)
 from pipeguard.gateway.words import STOP_WORDS, words_of
 
 # Of each field: what a match in it is worth.
@@ -48,11 +58,11 @@ FIELDS: dict[str, float] = {
 TIE_BREAKER = 0.15  # of a concept's other terms, and of a term's other fields
 COVERAGE_WEIGHT = 0.6
 NAME_WEIGHT = 0.4
-NAME_BONUS = 0.4  # so that a synonym explains a name about as well as the word itself
+LIKENESS_WEIGHT = 0.5  # of a name that only looks like a word of the query
+LEAST_LIKE_CHARS, MOST_LIKE_CHARS = 4, 24  # of a word; in shorter ones one letter is much
 WINDOW = 40  # hits that are ranked again
 MOST_REPEATS = 2  # of a word in a field
-CLONE_SHARE = 0.8  # of all words of two tools
-MOST_CLONES = 2
+MOST_QUERIES = 20_000  # of stems and concepts that are remembered
 EARLY_PROFILES = 10_000  # made with the index; others when they are found, to save memory
 INDEX_BYTES = 15_000_000  # Tantivy's least, for a writer; freed after each change
 _TOKENIZER = "stems"
@@ -124,16 +134,17 @@ class ToolIndex:
         self._index.register_tokenizer(_TOKENIZER, stemmer())
         self._stems = Stems()
         self._tools: dict[int, ToolText] = {}
-        self._profiles: dict[int, _Profile] = {}
+        self._profiles: dict[int, ToolStems] = {}
         self._rarities: dict[str, float] = {}
-        self._queries: dict[str, Query] = {}
+        self._name_weights: dict[str, float] = {}
+        self._queries: dict[str | Concept, Query] = {}
 
     def __len__(self) -> int:
         return len(self._tools)
 
     @cached_property
-    def _everyday(self) -> Everyday:
-        return Everyday(self._stems)  # with the first search
+    def _concepts(self) -> Concepts:
+        return Concepts(self._stems)  # with the first search
 
     def replace(self, tools: Iterable[ToolText]) -> None:
         """Hold these tools and no others; only what differs is indexed again."""
@@ -150,11 +161,13 @@ class ToolIndex:
             words = {field: list(words_of(tool.field(field))) for field in FIELDS}
             writer.add_document(_document(tool, words))
             if len(self._profiles) < EARLY_PROFILES:
-                self._profiles[tool.key] = _Profile(words, self._stems)
+                self._profiles[tool.key] = ToolStems(words, self._stems)
         writer.commit()
         writer.wait_merging_threads()
         self._index.reload()
         self._rarities.clear()
+        self._name_weights.clear()
+        self._queries.clear()
         self._tools = now
 
     def search(self, query: str, limit: int, only: Filter | None = None) -> list[SearchHit]:
@@ -165,7 +178,7 @@ class ToolIndex:
             limit: at most so many.
             only: what may be found at all.
         """
-        concepts = concepts_of(query, self._everyday, self._stems)
+        concepts = self._concepts.of(query)
         if not concepts or not self._tools or limit < 1:
             return []
         wanted = Query.boolean_query(
@@ -183,12 +196,30 @@ class ToolIndex:
 
     def _query_of(self, concept: Concept) -> Query:
         """The best of a concept's terms."""
-        parts = [
-            self._query_of_term(term, weight)
-            for term, weight in concept.terms.items()
-            if any(self._rarity(stem) for stem in term)
-        ]
-        return Query.disjunction_max_query(parts, TIE_BREAKER) if parts else Query.empty_query()
+        query = self._queries.get(concept)
+        if query is None:
+            parts = [
+                self._query_of_term(term, weight)
+                for term, weight in concept.terms.items()
+                if any(self._rarity(stem) for stem in term)
+            ]
+            parts = parts or list(self._queries_of_likeness(concept.words))
+            query = Query.empty_query()
+            if parts:
+                query = Query.disjunction_max_query(parts, TIE_BREAKER)
+            self._remember(concept, query)
+        return query
+
+    def _queries_of_likeness(self, word: str) -> Iterator[Query]:
+        """A word that no tool has, in the names that it may be short for or a slip of."""
+        if not (word.isalpha() and LEAST_LIKE_CHARS <= len(word) <= MOST_LIKE_CHARS):
+            return
+        for field in ("name", "title", "server"):
+            for edits, is_prefix in ((0, True), (1, False)):
+                like = Query.fuzzy_term_query(
+                    self._schema, field, word, distance=edits, prefix=is_prefix
+                )
+                yield Query.boost_query(like, LIKENESS_WEIGHT * FIELDS[field])
 
     def _query_of_term(self, term: Term, weight: float) -> Query:
         """The mean of a term's words."""
@@ -202,27 +233,35 @@ class ToolIndex:
         query = self._queries.get(stem)
         if query is None:
             parts = [
-                Query.boost_query(Query.term_query(self._schema, field, stem), worth)
-                for field, worth in FIELDS.items()
+                Query.boost_query(Query.term_query(self._schema, field, stem), FIELDS[field])
+                for field in self._counts(stem)
             ]
             query = Query.disjunction_max_query(parts, TIE_BREAKER)
-            if len(self._queries) < MOST_STEMS:
-                self._queries[stem] = query
+            self._remember(stem, query)
         return query
+
+    def _remember(self, source: str | Concept, query: Query) -> None:
+        if len(self._queries) >= MOST_QUERIES:
+            self._queries.clear()
+        self._queries[source] = query
 
     def _rarity(self, stem: str) -> float:
         """How much a stem tells: its inverse document frequency, 0 where no tool has it."""
         rarity = self._rarities.get(stem)
         if rarity is None:
-            searcher = self._index.searcher()
-            count = max(searcher.doc_freq(field, stem) for field in FIELDS)
-            others = max(
-                len(self._tools) - count, 0
-            )  # it counts deleted ones, until they are merged
+            count = max(self._counts(stem).values(), default=0)
+            # It counts deleted ones, until they are merged.
+            others = max(len(self._tools) - count, 0)
             rarity = log(1 + (others + 0.5) / (count + 0.5)) if count else 0.0
             if len(self._rarities) < MOST_STEMS:
                 self._rarities[stem] = rarity
         return rarity
+
+    def _counts(self, stem: str) -> dict[str, int]:
+        """In how many tools a stem is, by field: where there is one."""
+        searcher = self._index.searcher()
+        counts = {field: searcher.doc_freq(field, stem) for field in FIELDS}
+        return {field: count for field, count in counts.items() if count}
 
     # --- then: how it is ranked -----------------------------------------------------------
 
@@ -231,107 +270,63 @@ class ToolIndex:
     ) -> list[SearchHit]:
         telling = (word for concept in concepts for word in concept.words.split())
         asked = {self._stems[word] for word in telling if word not in STOP_WORDS}
-        weights = weights_by_stem(concepts)
-        rows = []
+        groups = list[Scored](), list[Scored](), list[Scored]()  # server, tool, and none is named
         for score, key in scored:
             profile = self._profile(key)
-            covered = _coverage(profile, weights) / len(concepts)
-            named = self._share_of_name(profile, weights)
-            weighed = score * _blend(COVERAGE_WEIGHT, covered) * _blend(NAME_WEIGHT, named)
-            rows.append((profile.is_named_by(asked), weighed, key))
-        rows.sort(key=lambda row: (-row[0], -row[1], row[2]))
+            group = (
+                0 if profile.is_server_named_by(asked) else 1 if profile.is_named_by(asked) else 2
+            )
+            groups[group].append((score, key, profile))
+        best_first = chain.from_iterable(self._best_first(concepts, group) for group in groups)
         return [
             SearchHit(self._tools[key], score, self._why(concepts, key))
-            for _, score, key in self._without_clones(rows, limit)
+            for score, key, _ in without_clones(best_first, limit)
         ]
 
-    def _share_of_name(self, profile: _Profile, weights: StemWeights) -> float:
-        """How much of a tool's name a query explains, rare words counting more."""
-        total = explained = 0.0
-        for stem in profile.fields["name"]:
-            rarity = sqrt(self._rarity(stem))
-            total += rarity
-            if stem in weights:
-                best = max(weight for _, weight in weights[stem])
-                explained += rarity * min(1.0, NAME_BONUS + best)
-        return explained / total if total else 1.0
+    def _best_first(self, concepts: list[Concept], scored: list[Scored]) -> Iterator[Scored]:
+        """The tools with their final scores; worked out for no more than are taken.
 
-    def _without_clones(self, rows: list[_Row], limit: int) -> list[_Row]:
-        """The first of them, those last of which there are enough already."""
-        first: list[_Row] = []
-        last: list[_Row] = []
-        for row in rows:
-            if len(first) == limit:
-                break
-            profile = self._profile(row[2])
-            alike = sum(profile.is_clone_of(self._profile(key)) for _, _, key in first)
-            (last if alike >= MOST_CLONES else first).append(row)
-        return (first + last)[:limit]
+        What a hit is weighed by is at most 1. So once a final score is above the next hit's first
+        one, no later hit comes before it.
+        """
+        explained = explained_by(concepts)
+        heap: list[tuple[float, int, ToolStems]] = []
+        for score, key, profile in scored:
+            while heap and -heap[0][0] > score:
+                best, best_key, best_profile = heappop(heap)
+                yield -best, best_key, best_profile
+            covered = coverage(profile.everything, concepts) / len(concepts)
+            named = self._share_of_name(profile.fields["name"], explained)
+            weighed = score * blend(COVERAGE_WEIGHT, covered) * blend(NAME_WEIGHT, named)
+            heappush(heap, (-weighed, key, profile))
+        while heap:
+            best, best_key, best_profile = heappop(heap)
+            yield -best, best_key, best_profile
+
+    def _share_of_name(self, name: Set[str], explained: Mapping[str, float]) -> float:
+        """How much of a tool's name a query explains, rare words counting more."""
+        total = share = 0.0
+        for stem in name:
+            weight = self._name_weights.get(stem)
+            if weight is None:
+                weight = self._name_weights[stem] = sqrt(self._rarity(stem))
+            total += weight
+            if stem in explained:
+                share += weight * explained[stem]
+        return share / total if total else 1.0
 
     def _why(self, concepts: list[Concept], key: int) -> tuple[tuple[str, str], ...]:
         profile = self._profile(key)
         pairs = ((concept.words, profile.field_of(concept)) for concept in concepts)
         return tuple((word, field) for word, field in pairs if field)
 
-    def _profile(self, key: int) -> _Profile:
+    def _profile(self, key: int) -> ToolStems:
         profile = self._profiles.get(key)
         if profile is None:
             tool = self._tools[key]
             words = {field: words_of(tool.field(field)) for field in FIELDS}
-            profile = self._profiles[key] = _Profile(words, self._stems)
+            profile = self._profiles[key] = ToolStems(words, self._stems)
         return profile
-
-
-_Row = tuple[bool, float, int]  # asked for by its name, score, key
-
-
-def _coverage(profile: _Profile, weights: StemWeights) -> float:
-    """How many concepts a tool matches at all; by less than one where a synonym does."""
-    best: dict[int, float] = {}
-    for stem in weights.keys() & profile.everything:
-        for number, weight in weights[stem]:
-            best[number] = max(best.get(number, 0.0), weight)
-    return sum(best.values())
-
-
-def _blend(weight: float, share: float) -> float:
-    """A factor of a score: 1 for a share of 1, and `1 - weight` for none."""
-    return 1 - weight + weight * share
-
-
-class _Profile:
-    """The stems of a tool, by field."""
-
-    def __init__(self, words: Mapping[str, Iterable[str]], stems: Mapping[str, str]) -> None:
-        self.fields = {
-            field: frozenset(stems[word] for word in of_field) for field, of_field in words.items()
-        }
-
-    @cached_property
-    def all(self) -> frozenset[str]:
-        """The stems of what it says of itself."""
-        return self.fields["name"] | self.fields["title"] | self.fields["description"]
-
-    def field_of(self, concept: Concept) -> str:
-        """The field that matches a concept best, the word before its synonyms; or empty."""
-        for term in concept.terms:
-            if self.everything.issuperset(term):
-                return next(field for field, stems in self.fields.items() if term[0] in stems)
-        return ""
-
-    @cached_property
-    def everything(self) -> frozenset[str]:
-        """The stems of all fields."""
-        return frozenset().union(*self.fields.values())
-
-    def is_named_by(self, stems: Set[str]) -> bool:
-        """True where a query is the name of this tool, of its server, or of both."""
-        server, name = self.fields["server"], self.fields["name"]
-        return (server <= stems or name <= stems) and server | name >= stems
-
-    def is_clone_of(self, other: _Profile) -> bool:
-        """True where both say nearly the same of themselves."""
-        return len(self.all & other.all) >= CLONE_SHARE * len(self.all | other.all)
 
 
 def _schema() -> tantivy.Schema:

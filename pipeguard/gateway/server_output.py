@@ -70,6 +70,11 @@ class ServerOutput:
             os.close(file)
 
 
+def servers_with_output() -> list[str]:
+    """The names of the servers that have written something, in alphabetical order."""
+    return sorted(file.stem for file in (state_folder() / "logs").glob("*.log"))
+
+
 def last_lines(server: str, count: int) -> list[str]:
     """The last lines of a server's output.
 
@@ -82,10 +87,10 @@ def last_lines(server: str, count: int) -> list[str]:
         if file.is_file():
             lines += file.read_text("utf-8", "backslashreplace").splitlines()
     if not lines and not path.is_file():
-        known = sorted(file.stem for file in path.parent.glob("*.log"))
         raise InputError(
             f"no server {server} has written anything under `pipeguard serve`."
-            f" These have: {', '.join(known) or 'none'}."
+            f" These have: {', '.join(servers_with_output()) or 'none'}.\n"
+            f"  If it does not start:  pipeguard tools list --server {server}"
         )
     return lines[-count:] if count else []
 

@@ -1,16 +1,46 @@
-"""What a user says of one server of the gateway, as a value. Reads no file and starts nothing."""
+"""What a user says of one server of the gateway, as a value. Starts nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from math import inf
+from pathlib import Path
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.rules.policy import Layer, Policy
 from pipeguard.gateway.catalog import Override
+from pipeguard.gateway.shown_tools import ShownTools
 from pipeguard.identity.server_name import Launched, launched, launched_at
 from pipeguard.launch.environment import refers
 from pipeguard.runtime.endpoints import name_of, url_of
+
+IDLE_SECONDS = 300.0
+
+Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+def stamp_of(files: Iterable[str]) -> Stamp:
+    """What changes when one of the files does, or its mode: path, time, size, number of each."""
+    return tuple(_stamps(files))
+
+
+def _stamps(files: Iterable[str]) -> Iterator[tuple[str, int, int, int]]:
+    for path in files:
+        try:
+            status = Path(path).stat()
+        except OSError:
+            yield path, 0, 0, 0
+        else:
+            yield path, status.st_ctime_ns, status.st_size, status.st_ino
+
+
+class Start(StrEnum):
+    """When a server is started."""
+
+    EAGER = "eager"  # with the gateway
+    LAZY = "lazy"  # when it is first needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +62,10 @@ class ServerSettings:
         tags: by which its tools are found, too.
         is_prefixed: False where agents call its tools and prompts by its own names.
         timeout_seconds: for an answer; None as the policy says.
+        start: when it is started; None as the file says.
+        idle_seconds: without work, after which a lazy one is stopped; None as the file says.
+        files: of the program, where it was found in a folder: a change of one starts it again.
+        version: of the files.
     """
 
     name: str
@@ -48,6 +82,24 @@ class ServerSettings:
     tags: tuple[str, ...] = ()
     is_prefixed: bool = True
     timeout_seconds: float | None = None
+    start: Start | None = None
+    idle_seconds: float | None = None
+    files: tuple[str, ...] = ()
+    version: Stamp = ()
+
+    @property
+    def is_lazy(self) -> bool:
+        """True where it is started when it is first needed."""
+        return self.start is Start.LAZY
+
+    def seconds_to_sleep(self) -> float | None:
+        """Without work, after which it is stopped; None where it is not lazy.
+
+        One at an address is no process of ours, so that nothing is won by hanging up.
+        """
+        if not self.is_lazy:
+            return None
+        return (self.idle_seconds or IDLE_SECONDS) if self.command else inf
 
     def launched(self) -> Launched:
         """What its command or its address launches.
@@ -58,6 +110,10 @@ class ServerSettings:
         if self.command:
             return launched(self.command, self.cwd or None)
         return launched_at(self.url, name_of(url_of(self.url)))
+
+    def shown_tools(self) -> ShownTools:
+        """Its tools as agents see them."""
+        return ShownTools(self.allow, self.block, self.overrides)
 
     def tightened(self, policy: Policy) -> Policy:
         """A policy with the limits of this server, and the tools that agents may call."""

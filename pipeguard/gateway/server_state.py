@@ -11,7 +11,9 @@ class State(StrEnum):
 
     STARTING = "starting"
     READY = "ready"
+    ASLEEP = "asleep"  # it is started when it is needed
     DOWN = "down"  # it is started again after a while
+    FAILING = "failing"  # down, several times in a row: its circuit is open
     STOPPED = "stopped"
 
 
@@ -19,7 +21,7 @@ class ServerState(NamedTuple):
     """How a server is when it is asked.
 
     Attributes:
-        is_up: it can be called.
+        is_up: it can be called, once it is started where it is asleep.
         tools: that agents may find.
         waiting: definitions that wait for approval.
     """
@@ -27,3 +29,8 @@ class ServerState(NamedTuple):
     is_up: bool
     tools: int
     waiting: int
+
+
+def definitions_wait(count: int) -> str:
+    """How many definitions wait, for people."""
+    return "1 definition waits" if count == 1 else f"{count} definitions wait"

@@ -14,19 +14,21 @@ from typing import TypeVar
 from pipeguard.config.strict_yaml import Document, YamlEntry
 from pipeguard.errors import PolicyError
 from pipeguard.gateway.catalog import Override
-from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.server_settings import IDLE_SECONDS, ServerSettings, Start
 from pipeguard.gateway.tool_calls import ToolMode
 from pipeguard.runtime.transports import AUTO, transport_names
 
 MOST_SECONDS = 86400.0  # that a server may take for an answer
 
 _T = TypeVar("_T")
-_KEYS = ("mode", "servers", "mcpServers")
+_KEYS = ("mode", "start", "idle", "servers", "mcpServers", "management")
 _SERVER = (
     *("command", "args", "env", "cwd", "url", "headers", "transport", "type", "enabled"),
-    *("disabled", "trust", "tools", "tags", "prefix", "timeout"),
+    *("disabled", "trust", "tools", "tags", "prefix", "timeout", "start", "idle"),
 )
 _TOOLS = ("allow", "block", "overrides")
+_SERVER_KEYS = ("servers", "mcpServers")
+_MANAGEMENT = ("add", "remove")
 _TRANSPORTS: Mapping[str, str] = {
     **{name: name for name in transport_names()},
     "http": "streamable-http",  # as clients call them
@@ -34,9 +36,23 @@ _TRANSPORTS: Mapping[str, str] = {
     "stdio": AUTO,
 }
 _TRUST: Mapping[str, str] = {"review": "review", "first-use": "first-use"}
+_STARTS: Mapping[str, Start] = {start.value: start for start in Start}
 _BOOLEANS: Mapping[str, bool] = {"true": True, "false": False}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}\Z")  # a part of a path, and of a tool's name
 _VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class ManagementSettings:
+    """What agents may propose to the user.
+
+    Attributes:
+        add: new servers.
+        remove: that servers that they proposed go again.
+    """
+
+    add: bool = False
+    remove: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +62,18 @@ class ServersFile:
     Attributes:
         servers: those that are enabled, in the file's order.
         mode: how agents get to their tools.
+        start: when servers are started of which nothing else is said.
+        idle_seconds: without work, after which lazy servers are stopped, likewise.
+        notes: what the user should know of how it was read.
+        management: what agents may propose.
     """
 
     servers: tuple[ServerSettings, ...] = ()
     mode: ToolMode = ToolMode.SEARCH
+    start: Start = Start.EAGER
+    idle_seconds: float = IDLE_SECONDS
+    notes: tuple[str, ...] = ()
+    management: ManagementSettings = ManagementSettings()
 
 
 def parse_servers(text: str, source: str, variables: Mapping[str, str]) -> ServersFile:
@@ -67,6 +91,24 @@ def parse_servers(text: str, source: str, variables: Mapping[str, str]) -> Serve
     file = _Reader(variables).file(document.root) if document.root is not None else ServersFile()
     document.finish()
     return file
+
+
+def parse_client_file(text: str, source: str, variables: Mapping[str, str]) -> ServersFile:
+    """Read the servers of a client's file with `mcpServers`; what else is in it is the client's.
+
+    Args:
+        text: the JSON or YAML document.
+        source: its name, for errors.
+        variables: what `${env:NAME}` stands for.
+
+    Raises:
+        PolicyError: naming line, column and key of all that is wrong.
+    """
+    document = Document(text, source)
+    reader = _Reader(variables)
+    servers = reader.client_file(document.root) if document.root is not None else ()
+    document.finish()
+    return ServersFile(servers)
 
 
 def parse_server(
@@ -102,14 +144,31 @@ class _Reader:
         mode = (
             keys["mode"].choice({mode.value: mode for mode in ToolMode}) if "mode" in keys else None
         )
+        enabled = self._enabled(keys)
+        allowed = keys["management"].fields(_MANAGEMENT) if "management" in keys else {}
+        management = ManagementSettings(
+            *(_chosen(allowed.get(key), _BOOLEANS) is True for key in _MANAGEMENT)
+        )
+        return ServersFile(
+            enabled,
+            mode or ToolMode.SEARCH,
+            _chosen(keys.get("start"), _STARTS) or Start.EAGER,
+            _seconds(keys.get("idle")) or IDLE_SECONDS,
+            management=management,
+        )
+
+    def client_file(self, root: YamlEntry) -> tuple[ServerSettings, ...]:
+        """The servers that are switched on in a client's file."""
+        return self._enabled(root.known_fields(_SERVER_KEYS))
+
+    def _enabled(self, keys: Mapping[str, YamlEntry]) -> tuple[ServerSettings, ...]:
         servers: dict[str, ServerSettings | None] = {}
-        for key in ("servers", "mcpServers"):
+        for key in _SERVER_KEYS:
             for name, entry in keys[key].members().items() if key in keys else ():
                 if name in servers:
                     entry.wrong("another server has this name")
                 servers[name] = self.server(name, entry)
-        enabled = tuple(server for server in servers.values() if server is not None)
-        return ServersFile(enabled, mode or ToolMode.SEARCH)
+        return tuple(server for server in servers.values() if server is not None)
 
     def server(self, name: str, entry: YamlEntry) -> ServerSettings | None:
         """A server; None where it is switched off, or wrong."""
@@ -141,6 +200,8 @@ class _Reader:
             tags=self._texts(keys.get("tags")),
             is_prefixed=_chosen(keys.get("prefix"), _BOOLEANS) is not False,
             timeout_seconds=_seconds(keys.get("timeout")),
+            start=_chosen(keys.get("start"), _STARTS),
+            idle_seconds=_seconds(keys.get("idle")),
         )
         is_on = _chosen(keys.get("enabled"), _BOOLEANS) is not False
         return server if is_on and _chosen(keys.get("disabled"), _BOOLEANS) is not True else None

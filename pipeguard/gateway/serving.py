@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -16,13 +16,16 @@ from time import monotonic
 from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Direction
-from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError
-from pipeguard.gateway.front import FrontRecord, FrontSessions, front_guard
+from pipeguard.gateway.circuit import Circuit
+from pipeguard.gateway.front import FrontJudge, FrontRecord, FrontSessions, front_guard
 from pipeguard.gateway.gateway import Changes, Gateway
 from pipeguard.gateway.listening import Front, GatewayListener
-from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.sources import Sources, Stamp
+from pipeguard.gateway.management import ServerManagement
+from pipeguard.gateway.requested_telemetry import open_telemetry
+from pipeguard.gateway.server_settings import Stamp
+from pipeguard.gateway.servers_file import ManagementSettings, ServersFile
+from pipeguard.gateway.sources import Sources
 from pipeguard.gateway.tool_calls import ToolMode
 from pipeguard.log import Log, say
 from pipeguard.rulebook.cache import load_engines
@@ -38,15 +41,14 @@ from pipeguard.state.paths import store_file
 from pipeguard.state.store import Store
 from pipeguard.state.tokens import TokenReader, TokenScope
 from pipeguard.transports.bridge import AsyncAdapter
-from pipeguard.transports.channel import AsyncChannel, ChannelClosed
-from pipeguard.transports.judging import Judge
+from pipeguard.transports.channel import ChannelClosed
+from pipeguard.transports.http.server.conversations import answer_overdue
 from pipeguard.transports.pump import pump
 from pipeguard.transports.stdio import LineChannel
 
 GRACE_SECONDS = 5.0  # to answer what is in flight when the client hangs up
-LAST_SECONDS = 1.0  # to tell the client that what is left is not answered
+LAST_SECONDS = 2.0  # for the client to read what is left; one that hung up may read nothing
 WATCH_SECONDS = 1.0  # between two looks at the sources
-TICK_SECONDS = 0.5  # between two checks for overdue requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,15 @@ class ServeOptions:
         sources: where the servers come from.
         mode: how agents get to the tools; None as the file says.
         wrap: options of `wrap` that apply here: of listening, policy and log.
+        may_manage: whether agents may propose what the file allows them to.
+        is_read_only: whether no tool may be called that changes something.
     """
 
     sources: Sources
     mode: ToolMode | None
     wrap: WrapOptions
+    may_manage: bool = True
+    is_read_only: bool = False
 
     def common(self) -> dict[str, str]:
         """The options that apply to each server."""
@@ -96,6 +102,11 @@ class _Serving:
         )
         self._listener: GatewayListener | None = None
         self._tokens: TokenReader | None = None
+        self._stamp: Stamp = ()  # of the sources, when they were read last
+        self._notes: tuple[str, ...] = ()  # on how they were read
+        self._reported = ""  # what is wrong with them
+        self._retries = Circuit()  # of the servers that were left out
+        self._retry_at: float | None = None
 
     async def run(self, client_fd: int | None) -> int:
         """Serve until the end."""
@@ -104,7 +115,7 @@ class _Serving:
         prepare_threads(loop)
         ended = loop.create_future()
         policy = load_wrap_policy(options.wrap)
-        stamp = options.sources.stamp()
+        self._stamp = options.sources.stamp()
         file = options.sources.read(os.environ)
         with say_if_slow(COMPILING):
             engines = load_engines()
@@ -114,16 +125,21 @@ class _Serving:
             self._tokens = TokenReader(Store.open(store_file()), say)
         mode = options.mode or file.mode
         self._gateway = Gateway(engines, mode, options.common(), self._scope_of)
+        self._gateway.is_read_only = options.is_read_only
+        self._gateway.telemetry = telemetry = open_telemetry(
+            os.environ, self._log, "tcp" if client_fd is None else "pipe"
+        )
+        if telemetry is not None:
+            telemetry.watch(self._gateway)
         sessions = FrontSessions(guard, self._gateway.definition_of)
-        self._front = Front(sessions, Judge(record.verdict), record)
+        self._front = Front(sessions, FrontJudge(record.verdict), record)
         if self._tokens is not None:
-            digests = self._tokens.digests if self._tokens.are_required() else None
-            if digests is not None and not self._tokens.valid():
+            if self._tokens.are_required() and not self._tokens.valid():
                 say("no stored token is valid, and one is needed: pipeguard tokens create NAME")
-            self._listener = GatewayListener(options.wrap, self._gateway, self._front, digests)
+            self._listener = GatewayListener(options.wrap, self._gateway, self._front, self._tokens)
         with ending_on_signals(loop, ended):
-            await self._apply(file.servers)
-            watching = asyncio.create_task(self._watch(stamp))
+            await self._apply(file)
+            watching = asyncio.create_task(self._watch())
             try:
                 if client_fd is not None:
                     await self._over_stdio(client_fd, ended)
@@ -132,19 +148,23 @@ class _Serving:
             finally:
                 watching.cancel()
                 await self._gateway.close()
+                if telemetry is not None:
+                    await asyncio.to_thread(telemetry.close)
                 if self._tokens is not None:
                     self._tokens.close()
         return 0
 
     def _scope_of(self, who: str) -> TokenScope | None:
         """What the client of a token may do: all, where the token is one of the options."""
-        if self._tokens is None or not who:
-            return TokenScope()
+        if self._tokens is None:
+            return TokenScope(manages=True)
+        if not who:  # it came in before a token was needed
+            return None if self._tokens.are_required() else TokenScope(manages=True)
         token = self._tokens.valid().get(who)
         if token is not None:
             return token.scope
         is_given = self._listener is not None and self._listener.is_given(who)
-        return TokenScope() if is_given else None
+        return TokenScope(manages=True) if is_given else None
 
     # --- over stdio -----------------------------------------------------------------------
 
@@ -156,7 +176,7 @@ class _Serving:
         session = sessions.new(None)
         to_server = asyncio.create_task(pump(session, Direction.TO_SERVER, client, server, judge))
         to_client = asyncio.create_task(pump(session, Direction.TO_CLIENT, server, client, judge))
-        expiring = asyncio.create_task(_expire(session, client))
+        expiring = asyncio.create_task(answer_overdue(session, client))
         tune_process()
         await asyncio.wait((to_server, to_client, ended), return_when=asyncio.FIRST_COMPLETED)
         with suppress(TimeoutError):
@@ -164,48 +184,82 @@ class _Serving:
                 await server.drain()
         to_server.cancel()
         await server.close()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(GRACE_SECONDS):
-                await asyncio.gather(to_server, to_client, return_exceptions=True)
-        expiring.cancel()
-        to_client.cancel()
-        try:
+        with suppress(TimeoutError, ChannelClosed):  # it reads nothing, or is gone
             async with asyncio.timeout(LAST_SECONDS):
+                await asyncio.gather(to_server, to_client, return_exceptions=True)
                 for frame in session.abandon():
                     await client.write(frame)
-        except TimeoutError:  # it reads nothing
-            await client.close()
-        except ChannelClosed:
-            pass
-        await client.finish()
+                await client.finish()
+        expiring.cancel()
+        to_client.cancel()
+        client.abort()
 
     # --- its sources ----------------------------------------------------------------------
 
-    async def _watch(self, stamp: Stamp) -> None:
+    async def _watch(self) -> None:
         """Follow the sources: a broken edit changes nothing, and is reported once."""
-        sources = self._options.sources
         while True:
             await asyncio.sleep(WATCH_SECONDS)
+            following = asyncio.ensure_future(self._follow())
             try:
-                present = await asyncio.to_thread(sources.stamp)
-                if present == stamp:
-                    continue
-                stamp = present
-                file = await asyncio.to_thread(sources.read, os.environ)
-            except PipeGuardError as error:
-                say(f"the servers stay as they are, since their file is wrong: {error}")
-                continue
-            await self._apply(file.servers)
-            if self._options.mode is None:
-                self._gateway.mode = file.mode
+                await asyncio.wait({following})
+            finally:
+                following.cancel()
+            error = following.exception()
+            if error is not None:  # whatever it is, the next edit is read
+                why = str(error) if isinstance(error, PipeGuardError) else repr(error)
+                if why != self._reported:
+                    say(f"the servers stay as they are, since their file is wrong: {why}")
+                self._reported = why
 
-    async def _apply(self, servers: Iterable[ServerSettings]) -> None:
-        self._tell(await self._gateway.apply(servers))
+    async def _follow(self) -> None:
+        """Read the sources again where they changed, or a server was left out."""
+        sources = self._options.sources
+        present = await asyncio.to_thread(sources.stamp, self._gateway.settings())
+        is_due = self._retry_at is not None and monotonic() > self._retry_at
+        if present == self._stamp and not is_due:
+            return
+        self._stamp, self._retry_at = present, None
+        file = await asyncio.to_thread(sources.read, os.environ)
+        if self._reported:
+            say("the servers' file is right again, and takes effect")
+        self._reported = ""
+        await self._apply(file)
+        if self._options.mode is None:
+            self._gateway.switch_to(file.mode)
+
+    async def _apply(self, file: ServersFile) -> None:
+        if file.notes != self._notes:
+            for note in file.notes:
+                say(note)
+        self._notes = file.notes
+        self._let_manage(file.management)
+        left_out = self._gateway.left_out
+        changes = await self._gateway.apply(file.servers)
+        self._tell(changes, left_out)
+        if changes.failed:
+            self._retry_at = monotonic() + self._retries.failed(0)
+        else:
+            self._retries = Circuit()
         if self._listener is not None:
             self._listener.follow()
 
-    def _tell(self, changes: Changes) -> None:
-        """Tell people what became of the servers."""
+    def _let_manage(self, settings: ManagementSettings) -> None:
+        """Let agents propose what the file allows."""
+        if not self._options.may_manage:
+            return
+        present = self._gateway.management
+        if present is None or present.settings != settings:
+            taken = self._gateway.members.keys
+            self._gateway.offer(ServerManagement(store_file(), taken, settings))
+
+    def _tell(self, changes: Changes, left_out: Mapping[str, str]) -> None:
+        """Tell people what became of the servers.
+
+        Args:
+            changes: what became of them.
+            left_out: why some were left out before.
+        """
         for what, names in (
             ("added", changes.added),
             ("started again with other settings", changes.changed),
@@ -214,12 +268,5 @@ class _Serving:
             if names:
                 self._log("info", f"servers {what}", names=", ".join(names))
         for name, why in changes.failed.items():
-            self._log("error", f"the server {name} is left out", why=why)
-
-
-async def _expire(session: Session, client: AsyncChannel) -> None:
-    """Answer the requests that have waited for longer than the policy allows."""
-    while session.guard.policy.limits.timeout_seconds is not None:
-        await asyncio.sleep(TICK_SECONDS)
-        for frame in session.expire(monotonic()):
-            await client.write(frame)
+            if left_out.get(name) != why:
+                self._log("error", f"the server {name} is left out, and tried again", why=why)

@@ -5,22 +5,21 @@ Reads all of them again when one has changed. Starts nothing.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeguard.config.directories import closing_command, config_folder, other_writer
-from pipeguard.errors import InputError, PolicyError
+from pipeguard.config.directories import config_folder
+from pipeguard.errors import PolicyError, StateError
 from pipeguard.gateway.client_servers import imported_files, imported_servers
 from pipeguard.gateway.discovery import discovered_servers, watched_files
-from pipeguard.gateway.server_settings import ServerSettings, runs_gateway
+from pipeguard.gateway.own_files import read_own_text
+from pipeguard.gateway.proposed_servers import approved_fingerprints, approved_servers
+from pipeguard.gateway.server_settings import ServerSettings, Stamp, runs_gateway, stamp_of
 from pipeguard.gateway.servers_file import ServersFile, parse_servers
+from pipeguard.state.paths import existing_store
 
 FILE_NAME = "pipeguard.yaml"
-MOST_BYTES = 1024 * 1024
-
-Stamp = tuple[tuple[str, int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Sources:
         """
         read = ServersFile()
         if self.file:
-            read = parse_servers(read_servers_file(self.file), self.file, variables)
+            read = parse_servers(read_own_text(self.file), self.file, variables)
         servers = {server.name: server for server in read.servers}
         if self.folder:
             for server in discovered_servers(Path(self.folder), variables):
@@ -58,15 +57,44 @@ class Sources:
                         f"{self.folder}: {self.file} has a server {server.name}, too; rename one."
                     )
                 servers[server.name] = server
+        notes: list[str] = []
         for name in self.imports:
-            for server in imported_servers(name, variables):
+            imported = imported_servers(name, variables)
+            notes += imported.notes
+            for server in imported.servers:
                 servers.setdefault(server.name, server)  # what was said of it here goes first
-        others = (server for server in servers.values() if not runs_gateway(server.command))
-        return ServersFile(tuple(others), read.mode)
+        if read.management.add:
+            approved = approved_servers(existing_store())
+            notes += approved.notes
+            for server in approved.servers:
+                if servers.setdefault(server.name, server) is not server:
+                    notes.append(f"the proposed server {server.name} is left out: you have one")
+        others = (
+            replace(
+                server,
+                start=server.start or read.start,
+                idle_seconds=server.idle_seconds or read.idle_seconds,
+            )
+            for server in servers.values()
+            if not runs_gateway(server.command)
+        )
+        return replace(read, servers=tuple(others), notes=tuple(notes))
 
-    def stamp(self) -> Stamp:
-        """What changes when one of the files does."""
-        return tuple(_stamps(self._files()))
+    def stamp(self, servers: Iterable[ServerSettings] = ()) -> Stamp:
+        """What changes when a file does, or a program, or a person decides about a proposal.
+
+        Args:
+            servers: whose programs are looked at, too.
+        """
+        try:
+            approved = approved_fingerprints(existing_store())
+        except StateError:  # who reads all of it next is told
+            approved = ()
+        programs = (path for server in servers for path in server.files)
+        return (
+            *stamp_of((*self._files(), *programs)),
+            *((each, 0, 0, 0) for each in approved),
+        )
 
     def _files(self) -> Iterator[str]:
         if self.file:
@@ -80,44 +108,3 @@ class Sources:
 def usual_file() -> str:
     """The usual place of the file, which need not exist."""
     return str(Path(config_folder()) / FILE_NAME)
-
-
-def read_servers_file(path: str) -> str:
-    """The text of a file that names commands to run.
-
-    Raises:
-        InputError: there is no such file, or it is no text.
-        PolicyError: others could have written it.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            status = os.fstat(file.fileno())
-            content = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}.") from None
-    if who := other_writer(status):
-        raise PolicyError(
-            f"{who} may write to {path}, which says what to start.\n"
-            f"  Close it:  {closing_command(path, status)}"
-        )
-    if len(content) > MOST_BYTES:
-        raise PolicyError(f"{path}: it is larger than {MOST_BYTES} bytes.")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise PolicyError(f"{path}: it is not in UTF-8.") from None
-
-
-def _stamps(files: Iterable[str]) -> Iterator[tuple[str, int, int, int]]:
-    for path in files:
-        try:
-            status = Path(path).stat()
-        except OSError:
-            yield path, 0, 0, 0
-        else:
-            yield path, status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def names_of(servers: Iterable[ServerSettings]) -> str:
-    """The names of servers, for people."""
-    return ", ".join(server.name for server in servers) or "none"

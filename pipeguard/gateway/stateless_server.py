@@ -22,7 +22,8 @@ from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.own_listener import OwnListener, listen_for_tools
 from pipeguard.gateway.served_client import ServedClient
-from pipeguard.transports.channel import AsyncChannel, Dialler
+from pipeguard.transports.channel import AsyncChannel
+from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingClient
 from pipeguard.transports.tasks import Tasks
 
 ANSWER_SECONDS = 10.0  # for `server/discover`; some servers never answer what they do not know
@@ -32,7 +33,9 @@ PAUSE_SECONDS = 60.0  # between two attempts where the server could not be asked
 class Dials(Protocol):
     """Opens legs to the server."""
 
-    async def __call__(self, dialler: Dialler, listener: LegListener, client: ServedClient) -> Leg:
+    async def __call__(
+        self, dialler: OwnedDialler, listener: LegListener, client: ServedClient
+    ) -> Leg:
         """Open a leg over a channel of a dialler; raises Unavailable."""
 
 
@@ -52,7 +55,7 @@ class StatelessServer:
     def __init__(
         self,
         opening: Opening,
-        make: Callable[[], Awaitable[Dialler]],
+        make: Callable[[], Awaitable[OwnedDialler]],
         dials: Dials,
         relist: Callable[[], None],
     ) -> None:
@@ -64,10 +67,15 @@ class StatelessServer:
         self._finding: asyncio.Task[None] | None = None
         self._asked_at: float | None = None  # when it was found not to speak it
         self._is_certain = False
-        self._dialler: Dialler | None = None
+        self._dialler: OwnedDialler | None = None
         self._leg: Leg | None = None
         self._described: JsonObject = {}
         self._tasks = Tasks()
+
+    @property
+    def has_tasks(self) -> bool:
+        """True while it remembers a task that a client may still ask for."""
+        return self._dialler is not None and self._dialler.has_tasks
 
     async def open(
         self, listener: LegListener, opening: Opening, client: ServedClient
@@ -84,14 +92,14 @@ class StatelessServer:
         leg.go_without_handshake(opening, self._described)
         return leg
 
-    async def dial(self) -> AsyncChannel | None:
-        """A channel to the server; None where it does not speak this revision.
+    async def dial(self, client: SharingClient) -> AsyncChannel | None:
+        """A channel to the server for a client; None where it does not speak this revision.
 
         Raises:
             ChannelClosed: it does not answer.
         """
         dialler = await self._find_dialler()
-        return None if dialler is None else await dialler.dial()
+        return None if dialler is None else await dialler.dial_for(client)
 
     async def close(self) -> None:
         """Hang up, and find out anew when it is needed again."""
@@ -103,7 +111,7 @@ class StatelessServer:
         self._leg = self._dialler = self._finding = None
         self._asked_at, self._is_certain, self.may_exist = None, False, False
 
-    async def _find_dialler(self) -> Dialler | None:
+    async def _find_dialler(self) -> OwnedDialler | None:
         """What opens channels, once it is known whether the server speaks this revision."""
         if self._dialler is None and self.may_exist and self._may_ask():
             if self._finding is None or self._finding.done():
@@ -118,7 +126,7 @@ class StatelessServer:
         return not self._is_certain and waited > PAUSE_SECONDS
 
     async def _find_out(self) -> None:
-        dialler: Dialler | None = None
+        dialler: OwnedDialler | None = None
         leg: Leg | None = None
         try:
             dialler = await self._make()

@@ -183,6 +183,10 @@ class Subscriptions:
     async def _follow(self, follower: _Follower) -> None:
         """Listen to a server, again when it was started again."""
         for pause in backoff():
+            if not follower.uris and not self._servers().get(follower.server):
+                follower.is_ready.set()  # it is asleep, or gone: what does not run changes nothing
+                await asyncio.sleep(pause)
+                continue
             with suppress(Unavailable):
                 leg = await self._legs.to(follower.server, follower.subscription.request.opening)
                 listens = self._listen if leg.is_stateless else self._subscribe

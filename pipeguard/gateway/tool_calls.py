@@ -7,6 +7,8 @@ blocked, held or is not for this client cannot be called by its name either.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from math import ceil
 from secrets import token_hex
@@ -15,6 +17,13 @@ from typing import Protocol
 
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.gateway import menu
+from pipeguard.gateway.call_arguments import (
+    ARGUMENTS,
+    UnclearCallError,
+    arguments_in,
+    name_in,
+    object_in,
+)
 from pipeguard.gateway.catalog import Catalog, CatalogTool
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
@@ -22,10 +31,13 @@ from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.merged import with_task
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.search import Filter
+from pipeguard.gateway.telemetry import CallSpan
+from pipeguard.gateway.tool_names import may_be_of, tools_of_server
 
 DEFAULT_RESULT_CHARS = 20_000  # about 5,000 tokens: what an agent reads of one result at once
 MOST_REST_CHARS = 4 * 2**20  # of results that were cut, kept for one client
 BYTES_PER_TOKEN = 4  # of JSON in English, about
+_OWN = frozenset({*menu.CALLS, menu.RETRIEVE, menu.DESCRIBE, menu.MORE})
 AUTO_TOKENS = 8_000  # of definitions, up to which an agent is given them all
 
 
@@ -46,11 +58,27 @@ class Access(Protocol):
     def may_call(self, tool: CatalogTool) -> bool:
         """True where it may call a tool."""
 
+    def allowed(self, tools: Iterable[CatalogTool]) -> list[CatalogTool]:
+        """Those of some tools that it may call."""
+
     def servers(self) -> list[str]:
         """Names of the servers that it may use."""
 
     def seconds_to_wait(self) -> float:
         """Count a call; how long to wait instead where there were too many in a minute."""
+
+
+class OwnTools(Protocol):
+    """Tools of the gateway's own, beside the menu."""
+
+    def definitions(self) -> list[JsonValue]:
+        """The definitions of those that the client may call."""
+
+    def has(self, name: str) -> bool:
+        """True for the name of one that the client may call."""
+
+    async def call(self, name: str, arguments: JsonObject) -> JsonObject:
+        """The result of a call of one that the client may call."""
 
 
 class Rest:
@@ -91,6 +119,20 @@ class ToolHub(Protocol):
     def called(self, server: str, outcome: str, seconds: float) -> None:
         """Count a call of a server's tool: `ok`, `error` or `unavailable`."""
 
+    def receiving(
+        self, request: ClientRequest, tool: Callable[[ClientRequest], str], conversation: str
+    ) -> AbstractContextManager[CallSpan]:
+        """The span of a client's call.
+
+        Args:
+            request: of the client.
+            tool: returns the name of the tool that it names; empty where there is none of it.
+            conversation: names the client's conversation.
+        """
+
+    def sending(self, tool: CatalogTool) -> AbstractContextManager[CallSpan]:
+        """The span of the call to a tool's server."""
+
     def absent(self) -> dict[str, str]:
         """Why servers cannot be used now, by name."""
 
@@ -101,12 +143,14 @@ class ToolHub(Protocol):
 class ToolCalls:
     """Answers `tools/list` and `tools/call` for one client."""
 
-    def __init__(self, hub: ToolHub, router: Router, access: Access) -> None:
+    def __init__(self, hub: ToolHub, router: Router, access: Access, management: OwnTools) -> None:
         self._hub = hub
+        self._management = management
         self._catalog = hub.catalog
         self._router = router
         self._access = access
         self._rest = Rest()
+        self._conversation = token_hex(8)  # in traces: a session's own id would let others in
         self._is_small, self._measured_version = True, -1
         self.most_chars = DEFAULT_RESULT_CHARS
 
@@ -114,9 +158,11 @@ class ToolCalls:
 
     def listed(self) -> list[JsonValue]:
         """What `tools/list` gives."""
+        own = self._management.definitions()
         if self._is_direct():
-            return [{**tool.definition, "name": tool.public} for tool in self._allowed()]
-        return menu.definitions(self._access.servers())
+            tools = (tool for tool in self._allowed() if not self._management.has(tool.public))
+            return [*({**tool.definition, "name": tool.public} for tool in tools), *own]
+        return [*menu.definitions(self._access.servers()), *own]
 
     def _is_direct(self) -> bool:
         if self._hub.mode is not ToolMode.AUTO:
@@ -128,7 +174,7 @@ class ToolCalls:
         return self._is_small
 
     def _allowed(self) -> list[CatalogTool]:
-        return [tool for tool in self._catalog if self._access.may_call(tool)]
+        return self._access.allowed(self._catalog)
 
     # --- calls ---------------------------------------------------------------------------
 
@@ -138,35 +184,57 @@ class ToolCalls:
         Raises:
             Declined: the request names no tool.
         """
+        with self._hub.receiving(request, self._tool_of, self._conversation) as span:
+            answer = await self._answered(request)
+            span.answered(answer)
+            return answer
+
+    def _tool_of(self, request: ClientRequest) -> str:
+        """The name of the tool that a request names; empty where there is none of that name."""
+        name = request.params.get("name")
+        is_there = type(name) is str and (name in _OWN or self._tool(name) is not None)
+        return str(name) if is_there else ""
+
+    async def _answered(self, request: ClientRequest) -> JsonObject:
         name, arguments = request.params.get("name"), request.params.get("arguments")
         if type(name) is not str:
             raise Declined(INVALID_PARAMS, "tools/call names no tool")
-        arguments = arguments if isinstance(arguments, dict) else {}
+        if self._management.has(name):
+            given = arguments if isinstance(arguments, dict) else {}
+            return {"result": await self._management.call(name, given)}
         if self._is_direct():
             tool = self._tool(name)
             if tool is None:
                 return {"result": self._unknown(name)}
-            return await self._called(request, tool, request.params.get("arguments"))
+            return await self._called(request, tool, arguments)
+        try:
+            written = object_in(arguments, ARGUMENTS)
+        except UnclearCallError as why:
+            text = f"The call is not clear: {why}.\n{menu.own_usage(name)}"
+            return {"result": menu.content(text, is_error=True)}
         if name in menu.CALLS:
-            return await self._called_by_menu(request, name, arguments)
+            return await self._called_by_menu(request, name, written)
         own = {
             menu.RETRIEVE: self._retrieved,
             menu.DESCRIBE: self._described,
             menu.MORE: self._more,
         }.get(name)
-        return {"result": self._unknown(name) if own is None else own(arguments)}
+        return {"result": self._unknown(name) if own is None else own(written)}
 
     async def _called_by_menu(
-        self, request: ClientRequest, variant: str, arguments: JsonObject
+        self, request: ClientRequest, variant: str, call: JsonObject
     ) -> JsonObject:
-        name = menu.name_in(arguments)
-        tool = self._tool(name)
-        if tool is None:
-            return {"result": self._unknown(name)}
-        if menu.ORDER.index(menu.CALLS[variant]) < menu.ORDER.index(tool.effect):
-            return {"result": menu.content(menu.wrong_variant(tool), is_error=True)}
-        answer = await self._called(request, tool, arguments.get("arguments", {}))
-        return self._helped(tool, answer)
+        found = self._meant(call)
+        if isinstance(found, str):
+            return {"result": menu.content(found, is_error=True)}
+        if menu.ORDER.index(menu.CALLS[variant]) < menu.ORDER.index(found.effect):
+            return {"result": menu.content(menu.wrong_variant(found), is_error=True)}
+        try:
+            arguments = arguments_in(call, found)
+        except UnclearCallError as why:
+            text = menu.unclear_call(found, variant, str(why))
+            return {"result": menu.content(text, is_error=True)}
+        return self._helped(found, await self._called(request, found, arguments))
 
     async def _called(
         self, request: ClientRequest, tool: CatalogTool, arguments: JsonValue
@@ -183,7 +251,10 @@ class ToolCalls:
         began = monotonic()
         outcome = "unavailable"
         try:
-            answer = await self._router.call(tool.server, request, params, tool.definition)
+            with self._hub.sending(tool) as span:
+                params = span.carried(params)
+                answer = await self._router.call(tool.server, request, params, tool.definition)
+                span.answered(answer)
             result = answer.get("result")
             is_ok = isinstance(result, dict) and result.get("isError") is not True
             outcome = "ok" if is_ok else "error"
@@ -200,20 +271,33 @@ class ToolCalls:
         tool = self._catalog.named(name)
         return tool if tool is not None and self._access.may_call(tool) else None
 
+    def _meant(self, call: JsonObject) -> CatalogTool | str:
+        """The tool that a model names; what to say instead where that is not one."""
+        try:
+            name = name_in(call)
+        except UnclearCallError as why:
+            return f"The call is not clear: {why}. Nothing was called."
+        tools = tools_of_server(self._catalog, name, self._access.may_call)
+        if len(tools) == 1:
+            return tools[0]
+        return menu.several_tools(name, tools) if tools else self._nearest(name)
+
     def _unknown(self, name: str) -> JsonObject:
+        return menu.content(self._nearest(name), is_error=True)
+
+    def _nearest(self, name: str) -> str:
         near = self._catalog.search(name, 3, self._access.finds())
         tools, has_search = (tool for tool, _ in near), not self._is_direct()
         text = menu.unknown_tool(name, tools, has_search=has_search)
-        return menu.content(text, is_error=True)
+        return "\n".join([text, *self._missing(lambda server: may_be_of(name, server))])
 
     # --- the menu's own --------------------------------------------------------------------
 
     def _retrieved(self, arguments: JsonObject) -> JsonObject:
         query, limit = arguments.get("query"), arguments.get("limit")
         if type(query) is not str or not query.strip():
-            return menu.content(
-                f"{menu.RETRIEVE} needs a query: what should be done?", is_error=True
-            )
+            text = f"There is no query: what should be done?\n{menu.own_usage(menu.RETRIEVE)}"
+            return menu.content(text, is_error=True)
         try:
             most = int(str(limit)) if limit is not None else menu.DEFAULT_RESULTS
         except ValueError:
@@ -234,9 +318,9 @@ class ToolCalls:
             return menu.content("\n".join([words, *self._missing()]))
         return menu.content(menu.results(found))
 
-    def _missing(self) -> list[str]:
+    def _missing(self, concerns: Callable[[str], bool] = lambda _: True) -> list[str]:
         """What cannot be found now and why, so that the model can tell the user."""
-        allowed = self._access.servers()
+        allowed = [server for server in self._access.servers() if concerns(server)]
         absent = {name: why for name, why in self._hub.absent().items() if name in allowed}
         waiting = [name for name in self._hub.waiting() if name in allowed]
         lines = [f"{name} is not available: {why}" for name, why in absent.items()]
@@ -246,9 +330,10 @@ class ToolCalls:
         return lines
 
     def _described(self, arguments: JsonObject) -> JsonObject:
-        name = menu.name_in(arguments)
-        tool = self._tool(name)
-        return self._unknown(name) if tool is None else menu.content(menu.description(tool))
+        found = self._meant(arguments)
+        if isinstance(found, str):
+            return menu.content(found, is_error=True)
+        return menu.content(menu.description(found))
 
     def _more(self, arguments: JsonObject) -> JsonObject:
         name = arguments.get("id")

@@ -16,24 +16,36 @@ from pipeguard.transports.judging import Judge, judge_frame
 
 
 class Turns:
-    """Lets one of those who wait go on in each pass of the loop. For one loop."""
+    """Lets each server go on at once, but only one that waits in each pass of the loop.
+
+    A server that has had its turn in a pass waits behind all others. For one loop.
+    """
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # the next server's first
+        self._had_turn: set[str] = set()  # in this pass
         self._is_scheduled = False
 
     async def wait(self, server: str) -> None:
         """Wait for a turn of a server's."""
-        loop = asyncio.get_running_loop()
-        turn = loop.create_future()
+        if server not in self._waiting and server not in self._had_turn:
+            self._had_turn.add(server)
+            self._schedule()
+            return
+        turn = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(server, deque()).append(turn)
+        self._schedule()
+        await turn
+
+    def _schedule(self) -> None:
         if not self._is_scheduled:
             self._is_scheduled = True
-            loop.call_soon(self._give)
-        await turn
+            asyncio.get_running_loop().call_soon(self._give)
 
     def _give(self) -> None:
         """Give the next server one turn, and have it wait behind all others."""
+        self._is_scheduled = False
+        self._had_turn.clear()
         while self._waiting:
             server = next(iter(self._waiting))
             turns = self._waiting.pop(server)
@@ -41,11 +53,10 @@ class Turns:
             if turns:
                 self._waiting[server] = turns
             if not turn.done():  # who waited may have been cancelled
+                self._had_turn.add(server)
                 turn.set_result(None)
+                self._schedule()
                 break
-        self._is_scheduled = bool(self._waiting)
-        if self._is_scheduled:
-            asyncio.get_running_loop().call_soon(self._give)
 
 
 class TakingTurns(Judge):

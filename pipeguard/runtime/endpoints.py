@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from pipeguard.transports.backlog import SPARE_BYTES, Backlog
 from pipeguard.transports.http.client.upstream import Authorization, Remote
 from pipeguard.transports.http.server.admission import (
     Admission,
+    StoredTokens,
     Tokens,
     host_of,
     tokens_of_variables,
@@ -188,7 +189,7 @@ def admission_of(
     options: WrapOptions,
     environment: Mapping[str, str],
     limit_bytes: int,
-    digests: Callable[[], Mapping[str, bytes]] | None = None,
+    stored: StoredTokens | None = None,
 ) -> tuple[Admission, int]:
     """Which requests may come in, and the port to listen on.
 
@@ -196,17 +197,19 @@ def admission_of(
         options: of the command line.
         environment: with the tokens that options name.
         limit_bytes: of one body.
-        digests: of stored tokens, by their names; None where there are none.
+        stored: tokens in the store; None where the command has none.
 
     Raises:
         PolicyError: an option is wrong, or other machines could come in without a token.
     """
     host, port = _listening(options.values["--listen"])
-    tokens = _tokens(options, environment, digests)
-    if tokens is None and not is_loopback(host):
+    tokens = _tokens(options, environment, stored)
+    if not is_loopback(host) and (tokens is None or not tokens.are_needed()):
+        make = "" if stored is None else "\n  Make one:  pipeguard tokens create NAME"
         raise PolicyError(
             f"--listen {options.values['--listen']}: others could reach this address, so a token"
             " is needed. Give --token-env VARIABLE or --token-file FILE, or listen on 127.0.0.1."
+            + make
         )
     hosts = frozenset(name.lower() for name in options.lists.get("--allow-host", ()))
     origins = frozenset(options.lists.get("--allow-origin", ()))
@@ -228,11 +231,10 @@ def _requires_token(options: WrapOptions) -> bool:
 def _tokens(
     options: WrapOptions,
     environment: Mapping[str, str],
-    digests: Callable[[], Mapping[str, bytes]] | None,
+    stored: StoredTokens | None,
 ) -> Tokens | None:
     if not _requires_token(options):
-        return None if digests is None else Tokens(digests=digests)
-    digests = digests or dict
+        return None if stored is None else Tokens(stored=stored)
     pairs = options.lists.get("--token-env", ())
     tokens = tokens_of_variables(pairs, environment)
     if len(tokens) != len(pairs):
@@ -240,10 +242,10 @@ def _tokens(
     IN_USE.add(tokens.values())
     path = options.values.get("--token-file")
     if path is None:
-        return Tokens(lambda: tokens, digests)
+        return Tokens(lambda: tokens, stored)
     file = TokenFile(Path(path))
     file.read()  # what is wrong with it is reported at the start
-    return Tokens(lambda: {**tokens, **file.read()}, digests)
+    return Tokens(lambda: {**tokens, **file.read()}, stored)
 
 
 # --- TLS --------------------------------------------------------------------------------------

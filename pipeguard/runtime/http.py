@@ -33,10 +33,11 @@ from pipeguard.runtime.run import Mask, Run
 from pipeguard.runtime.transports import endpoints_of
 from pipeguard.transports.channel import AsyncChannel, Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
+from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingClient
 from pipeguard.transports.http.server.admission import Admission
 from pipeguard.transports.http.server.backend import Backend, Service, Upstream
 from pipeguard.transports.http.server.conversations import Conversations
-from pipeguard.transports.http.server.listener import Listener
+from pipeguard.transports.http.server.listener import Listener, Readiness
 from pipeguard.transports.http.server.login_metadata import LoginMetadata
 from pipeguard.transports.http.server.refusals import Refusals
 from pipeguard.transports.http.server.routes import MCP, Endpoint, RouteTable
@@ -123,7 +124,7 @@ class _ListeningServer:
         listener = Listener(
             admission,
             routes,
-            lambda: not self._ended.done() and parts.are_ready(),
+            lambda: Readiness(not self._ended.done() and parts.are_ready()),
             refusals,
             parts.login,
         )
@@ -156,12 +157,14 @@ class _ListeningServer:
             upstream = Upstream(remote.remote, remote.http, remote.transport)
             login = _login_metadata(remote)
 
-        def dial(_who: str) -> Awaitable[AsyncChannel]:
-            return dialler.dial()
+        is_shared = isinstance(dialler, Multiplexer)
+        owned = OwnedDialler(dialler)
+
+        def dial(who: str) -> Awaitable[AsyncChannel]:
+            return owned.dial_for(SharingClient(who or object())) if is_shared else dialler.dial()
 
         conversations = Conversations(service.sessions, dial, service.judge, limit_bytes, most)
-        waits = not isinstance(dialler, Multiplexer)
-        backend = Backend(service, dial, conversations, most, idle_seconds, waits, upstream)
+        backend = Backend(service, dial, conversations, most, idle_seconds, not is_shared, upstream)
         return _Parts(endpoints_of(backend), conversations, dialler, login)
 
     def _local_dialler(self, limit_bytes: int) -> Dialler:

@@ -20,7 +20,7 @@ from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.session.guard import Engines, Guard
 from pipeguard.errors import PolicyError, Refusal, StateError
 from pipeguard.identity.server_name import Launched
-from pipeguard.log import Log, Trace
+from pipeguard.log import Log, Trace, say_as
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.secrets_in_use import IN_USE
@@ -66,6 +66,7 @@ class Run:
         Raises:
             PipeGuardError: rules, policy or store do not load.
         """
+        say_as(options.values.get("--log-format"))
         self.log = log or Log(options.values.get("--log-level"), options.values.get("--log-format"))
         policy = load_wrap_policy(options)
         self._audits = "--no-audit" not in options.flags
@@ -80,6 +81,7 @@ class Run:
             pins = opened.pins(server.server)
         if server.holder:
             self._warn_of_other_name(wanted, server, launched)
+        self.log.server = server.server
         self.name = _run_id()
         self.guard = Guard(server.server, self.engines, policy, pins, os.urandom(32))
         self.guard.known_secrets = IN_USE
@@ -94,7 +96,7 @@ class Run:
         self._clients: dict[str, str] = {}  # by the conversation that an event's name begins with
         self._tokens: dict[str, str] = {}  # likewise, the names of clients' tokens
         self.over = threading.Event()
-        self._refused = 0
+        self._refused = self._noticed = 0
         self._pruning: threading.Thread | None = None
 
     def _warn_of_other_name(self, wanted: str, server: NamedServer, launched: Launched) -> None:
@@ -119,6 +121,10 @@ class Run:
         if self._audits and self.guard.policy.audit_keep_days > 0:
             self._pruning = start_thread("prune", self._prune)
 
+    def follow_approvals(self) -> None:
+        """Hear of approvals from now on, although there is no verdict yet."""
+        self._recorder.start()
+
     def record(self, verdict: Verdict) -> bool:
         """Record a verdict; False if it cannot be recorded, and nothing may pass then."""
         if self._trace is not None:
@@ -127,10 +133,9 @@ class Run:
         if verdict.method == "initialize" and verdict.kind is MessageKind.REQUEST:
             while len(self._clients) >= MOST_CLIENTS:
                 del self._clients[next(iter(self._clients))]
-            named = (self._tokens.get(conversation), _client_of(verdict.frame))
-            self._clients[conversation] = ": ".join(filter(None, named))
-        known = self._clients.get(conversation)
-        self._recorder.client = self._tokens.get(conversation, "") if known is None else known
+            self._clients[conversation] = _client_of(verdict.frame)
+        self._recorder.client = self._clients.get(conversation, "")
+        self._recorder.token = self._tokens.get(conversation, "")
         if (
             verdict.forward is None
             and verdict.kind is MessageKind.NOTIFICATION
@@ -156,6 +161,11 @@ class Run:
         """
         self._refused += 1
         self._recorder.refuse(finding, client, f"{self.name}.e{self._refused}")
+
+    def notice(self, finding: Finding) -> None:
+        """Record a finding that is about no single message."""
+        self._noticed += 1
+        self._recorder.notice(finding, f"{self.name}.n{self._noticed}")
 
     def end(self) -> None:
         """End what runs beside the frames."""

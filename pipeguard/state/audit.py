@@ -39,15 +39,18 @@ class AuditEntry(NamedTuple):
         client: the client's name and version; for a refusal, its address; or empty.
         direction: `to-server`, `to-client`, or empty.
         kind: what the message is, as `request`; where there is no message: `unreadable`,
-            `refusal`, `approval`, `gap` or `retention`.
+            `refusal`, `notice`, `approval`, `proposal`, `gap` or `retention`.
         method: the method, or empty.
         tool: the tool, or empty.
-        action: `allow`, `warn`, `redact`, `block`, `approve`, `reject`, `forget`
-            or `prune`.
+        action: `allow`, `warn`, `redact`, `block`, `approve`, `reject`, `forget`,
+            `propose`, `withdraw` or `prune`.
         event: the verdict's name, as `K7Q2M9D4.c12`, or empty.
         frame_sha256: SHA-256 of the frame, 64 hex digits; empty where there is none.
         frame_bytes: its length.
         findings: a JSON list of objects.
+        token: the name of the client's bearer token, or None.
+        request_bytes: for the answer to a request, the length of the request, else None.
+        duration_ms: likewise, the milliseconds from the request to its answer.
     """
 
     time: str
@@ -61,6 +64,9 @@ class AuditEntry(NamedTuple):
     frame_sha256: str
     frame_bytes: int
     findings: str
+    token: str | None = None
+    request_bytes: int | None = None
+    duration_ms: float | None = None
 
 
 class AuditRow(NamedTuple):
@@ -73,7 +79,8 @@ class AuditRow(NamedTuple):
         entry: what happened.
         prev_hash: the hash of the row before, or the chain's first.
         hash: SHA-256 over all other fields, written as an ASCII JSON array without spaces, in the
-            order of the table; no other fields give the same text.
+            order of `COLUMNS`; no other fields give the same text. The last three fields of the
+            entry are left out where all are None, as in rows older than they are.
     """
 
     chain: str
@@ -117,6 +124,7 @@ class AuditFilter(NamedTuple):
         action: only with this action.
         rule: only with a finding of this rule or, without a dot, of this pack.
         event: only this event.
+        token: only of clients with this token.
         limit: at most this many, the newest; 0 for all.
     """
 
@@ -125,6 +133,7 @@ class AuditFilter(NamedTuple):
     action: str = ""
     rule: str = ""
     event: str = ""
+    token: str = ""
     limit: int = 0
 
 
@@ -192,7 +201,7 @@ class Audit:
             for entry in entries:
                 length += 1
                 row_fields = _fields(self._chain, length, self._server, entry)
-                digest = hash_of(*row_fields, head)
+                digest = hash_of_row((*row_fields, head))
                 rows.append((*row_fields, head, digest))
                 head = digest
             connection.executemany(_INSERT, rows)
@@ -235,6 +244,7 @@ def rows(store: Store, where: AuditFilter) -> Iterator[AuditRow]:
         ("time >= ?", where.since),
         ("action = ?", where.action),
         ("event = ?", where.event),
+        ("token = ?", where.token),
     ):
         if value:
             conditions.append(condition)
@@ -283,18 +293,21 @@ COLUMNS = ", ".join(("chain", "seq", _ENTRY[0], "server", *_ENTRY[1:], "prev_has
 _INSERT = f"INSERT INTO audit ({COLUMNS}) VALUES ({', '.join('?' * (len(_ENTRY) + 5))})"  # noqa: S608  constants
 
 
-def _fields(chain: str, seq: int, server: str, entry: AuditEntry) -> tuple[str | int, ...]:
-    return (
-        chain, seq, entry.time, server, entry.client, entry.direction, entry.kind, entry.method,
-        entry.tool, entry.action, entry.event, entry.frame_sha256, entry.frame_bytes,
-        entry.findings,
-    )  # fmt: skip
+def _fields(chain: str, seq: int, server: str, entry: AuditEntry) -> tuple[object, ...]:
+    return (chain, seq, entry[0], server, *entry[1:])
 
 
 def row_of(columns: Sequence[Any]) -> AuditRow:
     """The row with these values, in the order of `COLUMNS`."""
     chain, seq, time, server, *entry, prev_hash, digest = columns
     return AuditRow(chain, seq, server, AuditEntry(time, *entry), prev_hash, digest)
+
+
+def hash_of_row(columns: Sequence[object]) -> str:
+    """The hash of a row, by its values in the order of `COLUMNS` without the hash itself."""
+    *fields, token, request_bytes, duration_ms, prev_hash = columns
+    late = (token, request_bytes, duration_ms)
+    return hash_of(*fields, *(late if any(value is not None for value in late) else ()), prev_hash)
 
 
 def hash_of(*fields: object) -> str:

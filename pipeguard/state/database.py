@@ -1,6 +1,7 @@
 """One SQLite file of the user's own: opened in private, in transactions, its errors explained.
 
-Knows files, locks and errors, and no table.
+Knows files, locks and errors, and no table. Nothing outside of this package uses SQLite for what
+processes share: they call the functions of the package's other modules with an open store.
 """
 
 # pathlib costs 5 ms, and a server is waiting
@@ -116,6 +117,12 @@ class StateDatabase:
                 self.connection.execute("COMMIT")
             finally:
                 rollback(self.connection)
+
+    def damage(self) -> str:
+        """What is wrong with the file's structure; empty where nothing is."""
+        with translated_errors(self.path):
+            (verdict,) = self.connection.execute("PRAGMA quick_check(1)").fetchone()
+        return "" if verdict == "ok" else str(verdict)
 
     def change_counter(self) -> int:
         """A number that differs once another connection has changed the file (data_version)."""

@@ -38,6 +38,7 @@ def log_findings(log: FindingLog, verdict: PendingVerdict) -> None:
             _level(finding),
             f"{finding.action.name.lower()} {finding.rule}",
             event_id=verdict.event,
+            token=verdict.token,
             direction=verdict.direction.value,
             method=verdict.method,
             tool=finding.tool or verdict.tool,

@@ -53,11 +53,11 @@ class PinsListener(NamedTuple):
 class Recorder:
     """Writes one run's verdicts to the store, from a thread of its own.
 
-    The thread starts with the first verdict. `record` hands over and returns; only while
-    `BACKLOG_ROWS` wait to be written does it wait for room, so that memory is bounded. While the
-    store cannot be written, `healthy` is False and the log says so once. A verdict that finds no
-    room then is counted and lost, and a row of the kind `gap` says how many. If the run ends
-    before that, a file beside the store says it (`state.missing`). A single row that cannot be
+    The thread starts with the first verdict, or with `start`. `record` hands over and returns;
+    only while `BACKLOG_ROWS` wait to be written does it wait for room, so that memory is bounded.
+    While the store cannot be written, `healthy` is False and the log says so once. A verdict that
+    finds no room then is counted and lost, and a row of the kind `gap` says how many. If the run
+    ends before that, a file beside the store says it (`state.missing`). A single row that cannot be
     written is replaced by a `gap`. Nothing but `close` ends the thread.
 
     Args:
@@ -69,6 +69,7 @@ class Recorder:
 
     Attributes:
         client: the client's name and version, once they are known; goes into every row.
+        token: the name of the client's bearer token; likewise.
         healthy: False while the store cannot be written; policy says what follows.
         missing: how many verdicts of this run will not be in the audit.
     """
@@ -83,7 +84,7 @@ class Recorder:
     ) -> None:
         from pipeguard.core.digest import hexdigest
 
-        self.client = ""
+        self.client = self.token = ""
         self.healthy = True
         self.missing = 0
         self._digest = hexdigest
@@ -118,8 +119,20 @@ class Recorder:
             len(verdict.frame),
             verdict.findings,
             verdict.pins,
+            self.token,
+            verdict.request_bytes,
+            verdict.answer_seconds,
         )
         self._take(pending)
+
+    def notice(self, finding: Finding, event: str) -> None:
+        """Take a finding that is about no single message.
+
+        Args:
+            finding: what was found.
+            event: the event's name.
+        """
+        self._take_finding("notice", Direction.TO_CLIENT, finding, "", event)
 
     def refuse(self, finding: Finding, client: str, event: str) -> None:
         """Take a refusal that came before there was a message to judge.
@@ -129,17 +142,21 @@ class Recorder:
             client: the client's address.
             event: the event's name.
         """
-        findings, direction = (finding,), Direction.TO_SERVER
+        self._take_finding("refusal", Direction.TO_SERVER, finding, client, event)
+
+    def _take_finding(
+        self, kind: str, direction: Direction, finding: Finding, client: str, event: str
+    ) -> None:
         self._take(
             PendingVerdict(
-                time.time(), client[:MAX_NAME_CHARS], direction, "refusal", None, None,
-                finding.action, event, "", 0, findings, (),
+                time.time(), client[:MAX_NAME_CHARS], direction, kind, None, _short(finding.tool),
+                finding.action, event, "", 0, (finding,), (),
             )
         )  # fmt: skip
 
     def _take(self, verdict: PendingVerdict) -> None:
         if self._thread is None:
-            self._start()
+            self.start()
         is_large = verdict.pins or verdict.findings
         if (is_large or len(self._queue) >= BACKLOG_ROWS) and not self._make_room(verdict):
             return
@@ -165,7 +182,8 @@ class Recorder:
         if self._thread is not None:
             self._thread.join(CLOSE_SECONDS)
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the thread before the first verdict, to hear of approvals; may be called again."""
         with self._room:
             if self._thread is None and not self._closing:
                 self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)

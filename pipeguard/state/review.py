@@ -171,7 +171,9 @@ def forget_launch(store: Store, name: str) -> tuple[str, ...]:
     chain = f"FORGET-{secrets.token_hex(4).upper()}"
     with store.transaction():
         forgotten = store.release_name(name)
-        entries = [_row("forget", moment, note=f"launched by: {launch}") for launch in forgotten]
+        entries = [
+            decision_entry("forget", moment, note=f"launched by: {launch}") for launch in forgotten
+        ]
         if entries:
             Audit(store, f"{chain}-{name}", name, moment).append_many(entries)
     return forgotten
@@ -223,7 +225,7 @@ def _entry(definition: StoredDefinition, action: str, moment: str) -> AuditEntry
     note = f"approved: {pin.approved_fingerprint or 'nothing'}"
     if pin.held_definition is not None:
         note += f"; held for {pin.reason or 'review'}"
-    return _row(action, moment, note=note)._replace(
+    return decision_entry(action, moment, note=note)._replace(
         method=pin.kind,
         tool=pin.name[:MAX_NAME_CHARS],
         frame_sha256=pin.held_fingerprint or pin.approved_fingerprint or "",
@@ -231,7 +233,14 @@ def _entry(definition: StoredDefinition, action: str, moment: str) -> AuditEntry
     )
 
 
-def _row(action: str, moment: str, *, note: str) -> AuditEntry:
+def decision_entry(action: str, moment: str, *, note: str) -> AuditEntry:
+    """A decision about a server as an entry of the audit.
+
+    Args:
+        action: as in `approve`.
+        moment: when (ISO 8601, UTC).
+        note: what was decided on.
+    """
     finding = {"rule": f"trust.{_DONE[action]}", "note": note}
     return AuditEntry(
         time=moment,
@@ -248,4 +257,10 @@ def _row(action: str, moment: str, *, note: str) -> AuditEntry:
     )
 
 
-_DONE = {"approve": "approved", "reject": "rejected", "forget": "forgotten"}
+_DONE = {
+    "approve": "approved",
+    "reject": "rejected",
+    "forget": "forgotten",
+    "propose": "proposed",
+    "withdraw": "withdrawn",
+}

@@ -87,6 +87,26 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             expires TEXT NOT NULL
         ) STRICT""",
     ),
+    (
+        # Servers that agents proposed for the gateway, and who may propose any.
+        """CREATE TABLE proposals (
+            name TEXT NOT NULL PRIMARY KEY,
+            definition TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            state TEXT NOT NULL,
+            proposed_by TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            proposed TEXT NOT NULL,
+            decided TEXT NOT NULL
+        ) STRICT""",
+        "ALTER TABLE tokens ADD COLUMN manages INTEGER NOT NULL DEFAULT 0",
+    ),
+    (
+        # Whose client a frame is of, and what a call cost, at its answer; NULL in older rows.
+        "ALTER TABLE audit ADD COLUMN token TEXT",
+        "ALTER TABLE audit ADD COLUMN request_bytes INTEGER",
+        "ALTER TABLE audit ADD COLUMN duration_ms REAL",
+    ),
 )
 
 

@@ -72,6 +72,12 @@ class Store(StateDatabase):
             rows = self.connection.execute("SELECT DISTINCT server FROM pins ORDER BY server")
             return tuple(server for (server,) in rows)
 
+    def count_pins(self) -> int:
+        """How many pins all servers have."""
+        with translated_errors(self.path):
+            (count,) = self.connection.execute("SELECT count(*) FROM pins").fetchone()
+        return int(count)
+
     def name_server(self, name: str, launched: Launched, *, register: bool = True) -> NamedServer:
         """Find the name that a server is stored under: the requested one, unless another has it.
 
@@ -140,7 +146,8 @@ class Store(StateDatabase):
         """Store what a session saw.
 
         First use trusts once: a definition that another process has pinned since is not replaced
-        by a different one, which is held instead. A definition that a person has approved since is
+        by a different one, which is held instead, and one that another process holds stays held. A
+        definition that a person has approved since is
         not held again.
         """
         now = now_text()
@@ -228,15 +235,19 @@ class Store(StateDatabase):
         )
         return [Pin(*row) for row in rows]
 
-    def _approved(self, server: str, change: PinChange) -> str | None:
+    def _fingerprints(self, server: str, change: PinChange) -> tuple[str | None, str | None]:
+        """What is approved, and what is held."""
         row = self.connection.execute(
-            "SELECT approved_fingerprint FROM pins WHERE server = ? AND kind = ? AND name = ?",
+            "SELECT approved_fingerprint, held_fingerprint FROM pins"
+            " WHERE server = ? AND kind = ? AND name = ?",
             (server, change.kind, change.name),
         ).fetchone()
-        return row[0] if row else None
+        return row or (None, None)
 
     def _pin(self, server: str, change: PinChange, now: str) -> None:
-        approved = self._approved(server, change)
+        approved, held = self._fingerprints(server, change)
+        if approved is None and held == change.fingerprint:
+            return
         if approved not in {None, change.fingerprint}:
             self._hold(server, change, "differs from what another session pinned", now)
             return
@@ -246,7 +257,7 @@ class Store(StateDatabase):
         )
 
     def _hold(self, server: str, change: PinChange, reason: str, now: str) -> None:
-        if self._approved(server, change) == change.fingerprint:
+        if self._fingerprints(server, change)[0] == change.fingerprint:
             return
         self.connection.execute(
             _HOLD,

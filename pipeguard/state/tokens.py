@@ -21,6 +21,7 @@ PREFIX = "pgt_"  # by which people and secret scanners know one
 TOKEN_BYTES = 32
 EFFECTS = ("read", "write", "destructive")
 MOST_TOKENS = 1000
+_COLUMNS = "name, sha256, servers, tools, effect, per_minute, manages, created, expires"
 _ONCE_MADE = ""  # the name of a row that says that there was a token; it lets nobody in
 
 
@@ -32,12 +33,24 @@ class TokenScope(NamedTuple):
         tools: globs of tools, as agents call them, or as `server/tool`.
         effect: the most that a tool may do: `read`, `write` or `destructive`.
         per_minute: calls; 0 for any number.
+        manages: whether it may propose servers, where the gateway's settings allow that.
     """
 
     servers: tuple[str, ...] = ("*",)
     tools: tuple[str, ...] = ("*",)
     effect: str = "destructive"
     per_minute: int = 0
+    manages: bool = False
+
+    def only_reading(self) -> TokenScope:
+        """The same without all that changes something."""
+        effect = EFFECTS[0] if self.effect in EFFECTS else self.effect
+        return self._replace(effect=effect, manages=False)
+
+    @property
+    def is_unlimited(self) -> bool:
+        """True where it limits nothing but the rate."""
+        return self == TokenScope(per_minute=self.per_minute, manages=self.manages)
 
 
 class StoredToken(NamedTuple):
@@ -65,19 +78,24 @@ class StoredToken(NamedTuple):
 def stored_tokens(store: Store) -> list[StoredToken]:
     """All tokens, by name."""
     rows = store.connection.execute(
-        "SELECT name, sha256, servers, tools, effect, per_minute, created, expires"
-        " FROM tokens WHERE name <> ? ORDER BY name",
+        f"SELECT {_COLUMNS} FROM tokens WHERE name <> ? ORDER BY name",  # noqa: S608  a constant
         (_ONCE_MADE,),
     )
     return [
         StoredToken(
             name,
             digest,
-            TokenScope(tuple(json.loads(servers)), tuple(json.loads(tools)), effect, per_minute),
+            TokenScope(
+                tuple(json.loads(servers)),
+                tuple(json.loads(tools)),
+                effect,
+                per_minute,
+                bool(manages),
+            ),
             created,
             expires,
         )
-        for name, digest, servers, tools, effect, per_minute, created, expires in rows
+        for name, digest, servers, tools, effect, per_minute, manages, created, expires in rows
     ]
 
 
@@ -104,10 +122,12 @@ def create_token(
         if len(names) >= MOST_TOKENS:
             raise InputError(f"there are {MOST_TOKENS} tokens; revoke one first.")
         store.connection.execute(
-            "INSERT OR IGNORE INTO tokens VALUES (?, x'', '[]', '[]', '', 0, '', '')", (_ONCE_MADE,)
+            f"INSERT OR IGNORE INTO tokens ({_COLUMNS})"  # noqa: S608  a constant
+            " VALUES (?, x'', '[]', '[]', '', 0, 0, '', '')",
+            (_ONCE_MADE,),
         )
         store.connection.execute(
-            "INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO tokens ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  a constant
             (
                 name,
                 sha256(token.encode()).digest(),
@@ -115,6 +135,7 @@ def create_token(
                 json.dumps(scope.tools),
                 scope.effect,
                 scope.per_minute,
+                int(scope.manages),
                 now_text(),
                 ends,
             ),
@@ -170,7 +191,8 @@ def _check_known(store: Store, name: str) -> None:
 class TokenReader:
     """The tokens as they are now: read again once another process has changed the store.
 
-    For one thread. Where the store cannot be read, no token is valid.
+    For one thread. Where the store cannot be read, a token is needed and none is valid. Once one
+    is needed, that stays so until a new reader is made: a store that is gone lets nobody in.
 
     Args:
         store: the open store, which belongs to the reader.
@@ -182,20 +204,11 @@ class TokenReader:
         self._tell = tell
         self._version = -1
         self._tokens: dict[str, StoredToken] = {}
+        self._is_readable, self._is_required = True, False
 
     def valid(self) -> Mapping[str, StoredToken]:
         """Those that have not ended, by name."""
-        try:
-            if not self._store.is_in_place():
-                self._store, self._version = self._store.reopened(), -1
-            version = self._store.change_counter()
-            if version != self._version:
-                self._tokens = {token.name: token for token in stored_tokens(self._store)}
-                self._version = version
-        except StateError as error:
-            if self._tokens:
-                self._tell(f"no stored token lets in any more: {error}")
-            self._tokens, self._version = {}, -1
+        self._follow()
         now = utc_text(datetime.now(UTC), "seconds")
         return {name: token for name, token in self._tokens.items() if not token.is_expired(now)}
 
@@ -205,11 +218,26 @@ class TokenReader:
 
     def are_required(self) -> bool:
         """True where clients need a token, also where the store cannot tell."""
+        self._follow()
+        return self._is_required or not self._is_readable
+
+    def _follow(self) -> None:
+        """Read the store again where it has changed."""
         try:
-            return are_required(self._store)
+            if not self._store.is_in_place():
+                self._store, self._version = self._store.reopened(), -1
+            version = self._store.change_counter()
+            if version != self._version:
+                self._tokens = {token.name: token for token in stored_tokens(self._store)}
+                self._is_required = self._is_required or are_required(self._store)
+                self._version = version
+            self._is_readable = True
         except StateError as error:
-            self._tell(f"clients need a token, since the store cannot be read: {error}")
-            return True
+            if self._is_readable:
+                self._tell(
+                    f"clients need a token, and none is valid: the store cannot be read: {error}"
+                )
+            self._tokens, self._version, self._is_readable = {}, -1, False
 
     def close(self) -> None:
         """Close the store."""

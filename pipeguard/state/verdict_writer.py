@@ -39,6 +39,9 @@ class PendingVerdict(NamedTuple):
     length_bytes: int
     findings: tuple[Finding, ...]
     pins: tuple[PinChange, ...]
+    token: str = ""
+    request_bytes: int | None = None
+    answer_seconds: float | None = None
 
     def chars(self) -> int:
         """The length of all texts in it whose length a peer chose."""
@@ -165,6 +168,9 @@ def _entry(verdict: PendingVerdict) -> AuditEntry:
         verdict.sha256,
         verdict.length_bytes,
         findings_json(verdict.findings),
+        verdict.token or None,
+        verdict.request_bytes,
+        None if verdict.answer_seconds is None else round(verdict.answer_seconds * 1000, 3),
     )
 
 

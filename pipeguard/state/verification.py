@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.state.audit import COLUMNS, PRUNED, Chain, chains, hash_of, row_of
+from pipeguard.state.audit import COLUMNS, PRUNED, Chain, chains, hash_of, hash_of_row, row_of
 from pipeguard.state.database import translated_errors
 from pipeguard.state.store import Store
 
@@ -65,7 +65,7 @@ def _without_pruned(store: Store, stored: list[Chain]) -> tuple[list[Chain], Cha
         (PRUNED,),
     ):
         row = row_of(columns)
-        if row.hash == hash_of(*columns[:-1]):  # else it proves nothing; _verify_rows reports it
+        if row.hash == hash_of_row(columns[:-1]):  # else it proves nothing; _verify_rows reports it
             pruned.add(row.entry.frame_sha256)
     while any(chain.first in pruned for chain in stored):
         stored = stored[1:]
@@ -100,7 +100,7 @@ def _verify_rows(store: Store, chain: Chain) -> Iterator[Problem]:
         if row.seq != seq + 1:
             yield Problem(chain.chain, seq + 1, _missing(seq + 1, row.seq - 1))
             follows = False
-        is_intact = row.hash == hash_of(*columns[:-1])
+        is_intact = row.hash == hash_of_row(columns[:-1])
         if not is_intact:
             yield Problem(chain.chain, row.seq, f"row {row.seq} was changed or moved")
         elif follows and row.prev_hash != head:

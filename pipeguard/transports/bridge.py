@@ -41,6 +41,7 @@ class AsyncAdapter:
         self._unread = ThreadAllowance()
         self._unsent = Allowance()
         self._closed = self._writer_ended = self._reader_ended = False
+        self._written = asyncio.Event()
         self._threads = begin("read", self._read_all), begin("write", self._write_all)
 
     async def read(self) -> bytes | None:
@@ -72,11 +73,16 @@ class AsyncAdapter:
             await self._loop.run_in_executor(None, self.join)
 
     async def finish(self) -> None:
-        """Send what still waits to be written, then hang up."""
+        """Send what still waits to be written; no more is sent after that."""
         self._outbox.put(None)
-        _, writing = self._threads
-        await self._loop.run_in_executor(None, writing.join, CLOSE_SECONDS)
-        await self.close()
+        await self._written.wait()
+
+    def abort(self) -> None:
+        """Hang up on a peer that may read nothing, and wait for no thread."""
+        self._closed = True
+        self._channel.close()
+        self._unread.open()
+        self._unsent.open()
 
     def join(self) -> None:
         """Wait for the threads, once the peer is gone or the channel is closed here."""
@@ -96,6 +102,7 @@ class AsyncAdapter:
     def _end_writing(self) -> None:
         """Read the peer's last frames for a moment, and then no more."""
         self._writer_ended = True
+        self._written.set()
         self._unsent.open()
         if not self._closed:
             self._loop.call_later(LAST_FRAMES_SECONDS, self._end_reading)

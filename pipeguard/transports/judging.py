@@ -7,7 +7,9 @@ from collections.abc import Callable
 from time import monotonic
 
 from pipeguard.core.finding import Direction, Verdict
-from pipeguard.core.protocol.strict_json import ParsedFrame
+from pipeguard.core.protocol.json_values import JsonValue, serialise
+from pipeguard.core.protocol.message import Message, parse
+from pipeguard.core.protocol.strict_json import ParsedFrame, parse_json
 from pipeguard.core.session.session import Session
 from pipeguard.errors import Refusal
 from pipeguard.transports.bounded import Allowance
@@ -49,6 +51,33 @@ def with_value(frame: bytes) -> bytes:
         return ParsedFrame.of(frame)
     except Refusal:  # the Session says why
         return frame
+
+
+async def value_of(frame: bytes) -> JsonValue:
+    """The value of a frame; a large one is read in a thread.
+
+    Raises:
+        Refusal: it is not strict JSON, or exceeds a limit.
+    """
+    if len(frame) < LARGE_BYTES or isinstance(frame, ParsedFrame):
+        return parse_json(frame)
+    return await asyncio.to_thread(parse_json, frame)
+
+
+async def frame_of(value: JsonValue, size: int) -> bytes:
+    """The frame of a value of about this many bytes; a large one is written in a thread."""
+    return serialise(value) if size < LARGE_BYTES else await asyncio.to_thread(serialise, value)
+
+
+async def read_message(frame: bytes) -> Message | list[JsonValue]:
+    """The message of a frame, or the members of a batch; a large one is read in a thread.
+
+    Raises:
+        Refusal: the frame is not a message.
+    """
+    if len(frame) < LARGE_BYTES or isinstance(frame, ParsedFrame):
+        return parse(frame)
+    return await asyncio.to_thread(parse, frame)
 
 
 async def judge_frame(session: Session, direction: Direction, frame: bytes) -> Verdict:

@@ -62,6 +62,22 @@ def test_the_list_has_a_line_a_row() -> None:
     )
 
 
+def test_the_answer_to_a_call_is_listed_with_its_time_its_bytes_and_its_token() -> None:
+    answer = entry(7, 0, "allow")._replace(
+        direction="to-client", kind="result", token="ci", request_bytes=84, duration_ms=12.34
+    )
+    with Store.open(store_path()) as store:
+        Audit(store, "RUN3", "calendar", "").append_many([answer])
+    result = run("list", "--token", "ci")
+    assert result.output == (
+        f"{answer.time}  calendar  ALLOW    tools/call get_forecast"
+        "  12.3 ms, 84 + 7 bytes  token ci  RUN.c7\n"
+    )
+    (row,) = json.loads(run("list", "--json", "--token", "ci").output)
+    assert (row["token"], row["request_bytes"], row["duration_ms"]) == ("ci", 84, 12.34)
+    assert "token         ci" in run("show", "RUN.c7").output
+
+
 def test_a_peers_words_cannot_move_the_cursor() -> None:
     assert "=cmd()⟨U+001B⟩[2J" in run("list").output
 

@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli.tokens import command
 from pipeguard.errors import PipeGuardError
+from pipeguard.gateway.sources import usual_file
 from pipeguard.state.paths import store_path
 from tests.people import be_nobody, give_token
 
@@ -34,6 +35,17 @@ def test_a_token_is_printed_alone_on_stdout() -> None:
     assert token not in made.stderr
     assert token not in run("list").stdout
     assert json.loads(run("create", "ci", "--json").stdout).keys() == {"name", "token"}
+
+
+def test_a_server_that_nobody_knows_is_told_and_the_token_is_made() -> None:
+    assert "No server" not in run("create", "early", "--server", "typo").stderr, "none is known yet"
+    file = Path(usual_file())
+    file.write_text("servers: {github: {command: x}}\n")
+    file.chmod(0o600)
+    made = run("create", "ci", "--server", "githb", "--server", "git*")
+    assert "No server is called githb yet. There are: github" in made.stderr
+    assert "git*" not in made.stderr
+    assert made.stdout.startswith("pgt_")
 
 
 def test_a_list_shows_scopes_and_ends() -> None:

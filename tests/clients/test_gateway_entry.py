@@ -67,6 +67,14 @@ def test_without_its_backup_the_same_text_is_put_back(sample: Sample, text: str)
         assert all(piece in back.text for piece in change.before)
 
 
+def test_no_empty_line_is_left_where_servers_were() -> None:
+    lines = ",\n".join(f'    "{name}": {{"command": "{name}"}}' for name in "abcde")
+    text = f'{{\n  "mcpServers": {{\n{lines}\n  }},\n  "theme": "dark"\n}}\n'
+    out = taken_out(read(SPECS["json"], text)).text
+    assert len(out.splitlines()) == len(text.splitlines()) - 4
+    assert "\n\n" not in out.replace(" ", "")
+
+
 def check_generated(spec: FileSpec, document: Document) -> None:
     """Only the entry's text changes, and the same text is put back where the file changed too."""
     config = read(spec, document.text)

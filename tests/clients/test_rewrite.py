@@ -235,3 +235,9 @@ def test_what_is_none_is_shown() -> None:
     ]
     assert masked_words(words) == words
     assert masked_words(["srv", "--api-key", "k"]) == ["srv", "--api-key", MASK]
+
+
+def test_of_a_path_only_what_is_random_is_masked() -> None:
+    part = "a1b2c3d4e5f6a7b8c9d0"
+    shown = masked_words([f"/work/{part}/server.py", f"--root=~/{part}/data", f"{part}/{part}"])
+    assert shown == [f"/work/{MASK}/server.py", f"--root=~/{MASK}/data", MASK]

@@ -2,7 +2,8 @@
 
 Standard library only. Keys: `tools`, `prompts` (names), `resources`, `templates` (addresses),
 `mute` (methods that it never answers), `endless` (resources without end, on empty pages),
-`fails` (methods that it answers with an error), `log` (a file with a line for each request).
+`fails` (methods that it answers with an error), `failure` (its text), `dies` (methods at which it
+ends), `log` (a file with a line for each request).
 """
 
 import json
@@ -83,8 +84,10 @@ for line in sys.stdin:
     note(f"{method} {json.dumps(message.get('params', {}))}")
     if "id" not in message or method in SAID.get("mute", []):
         continue
+    if method in SAID.get("dies", []):
+        break
     if method in SAID.get("fails", []):
-        send(id=message["id"], error={"code": -32603, "message": "it failed"})
+        send(id=message["id"], error={"code": -32603, "message": SAID.get("failure", "it failed")})
         continue
     if method == "tools/call" and message["params"].get("name") == "storm":
         for _ in range(200):

@@ -1,4 +1,4 @@
-"""Servers that misbehave as they are told, behind a gateway in this process, and one client."""
+"""A gateway in this process with one client, and servers that misbehave as they are told."""
 
 import asyncio
 import json
@@ -7,15 +7,55 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.tool_calls import ToolMode
 from pipeguard.state.tokens import TokenScope
 from tests.fuzz.rulebook import engines
-from tests.gateway.test_gateway import INITIALIZE, Client
 
 ROGUE = Path(__file__).with_name("rogue.py")
 ANSWER_SECONDS = 60.0  # after which a test is given up; nothing here takes that long
+
+
+Object = dict[str, object]
+INITIALIZE: Object = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {},
+    "clientInfo": {"name": "test", "version": "1"},
+}
+
+
+class Client:
+    """What an agent says to the gateway, and what it is told."""
+
+    def __init__(self, channel: GatewayChannel) -> None:
+        self._channel = channel
+        self._count = 0
+        self.unrequested: list[Object] = []
+
+    async def ask(self, method: str, **params: object) -> Object:
+        self._count += 1
+        request = {"jsonrpc": "2.0", "id": self._count, "method": method, "params": params}
+        await self._channel.write(json.dumps(request).encode())
+        while (frame := await self._channel.read()) is not None:
+            message: Object = json.loads(frame)
+            if message.get("id") == self._count and "method" not in message:
+                return message
+            self.unrequested.append(message)
+        raise AssertionError("the gateway hung up")
+
+    async def result(self, method: str, **params: object) -> Object:
+        answer = await self.ask(method, **params)
+        result = answer.get("result")
+        assert isinstance(result, dict), answer
+        return result
+
+    async def text(self, tool: str, /, **arguments: object) -> str:
+        result = await self.result("tools/call", name=tool, arguments=arguments)
+        content = result["content"]
+        assert isinstance(content, list)
+        return "\n".join(str(block.get("text")) for block in content)
 
 
 def rogue(name: str, *, settings: dict[str, Any] | None = None, **said: object) -> ServerSettings:
@@ -34,17 +74,18 @@ def talk(
     scenario: Callable[[Client, Gateway], Awaitable[None]],
     *servers: ServerSettings,
     scope: Callable[[str], TokenScope | None] = lambda _: TokenScope(),
+    mode: ToolMode = ToolMode.DIRECT,
 ) -> None:
-    """Run a client of these servers, who sees all tools."""
+    """Run a client of these servers."""
 
     async def run() -> None:
-        gateway = Gateway(engines(), ToolMode.DIRECT, {}, scope)
+        gateway = Gateway(engines(), mode, {}, scope)
         await gateway.apply(servers)
         channel = await gateway.dial()
         client = Client(channel)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await client.result("initialize", **INITIALIZE | {"protocolVersion": "2025-11-25"})
+                await client.result("initialize", **INITIALIZE)
                 await scenario(client, gateway)
         finally:
             await channel.close()

@@ -54,6 +54,13 @@ def test_what_may_not_be_called_is_not_found_either(
     assert found == expected
 
 
+def test_the_scope_of_many_tools_is_asked_for_once() -> None:
+    scopes = iter([TokenScope(effect="read")])
+    tools = catalog()
+    allowed = ScopedAccess(tools, lambda: ["github", "jira"], lambda: next(scopes), RateLimit())
+    assert [tool.name for tool in allowed.allowed(tools)] == ["get_issue", "get_issue"]
+
+
 def test_servers_are_those_of_the_scope() -> None:
     tools = catalog()
     assert access(TokenScope(servers=("j*",)), tools).servers() == ["jira"]

@@ -31,7 +31,9 @@ def test_a_clients_servers_are_taken_without_the_guard_and_the_gateway(file: Pat
         remote={"url": "https://mcp.example.com/mcp", "headers": {"X": "1"}},
         gateway={"command": "pipeguard", "args": ["serve"]},
     )
-    servers = {server.name: server for server in imported_servers("cursor", {"SECRET": "s"})}
+    servers = {
+        server.name: server for server in imported_servers("cursor", {"SECRET": "s"}).servers
+    }
     assert set(servers) == {"plain", "guarded", "remote"}
     assert servers["plain"].env == {"KEY": "s"}
     assert servers["guarded"].command == ("node", "b.js")
@@ -44,6 +46,34 @@ def test_an_entry_that_starts_nothing_is_told_with_its_line(file: Path) -> None:
         imported_servers("cursor", {})
 
 
+def test_names_that_are_none_here_are_changed_and_told(file: Path) -> None:
+    write(
+        file,
+        **{"my server": {"command": "a"}, "my-server": {"command": "b"}, "?!": {"command": "c"}},
+    )
+    imported = imported_servers("cursor", {})
+    assert [(server.name, server.command) for server in imported.servers] == [("my-server", ("a",))]
+    assert [note.partition("the server ")[2] for note in imported.notes] == [
+        "my server is called my-server here",
+        "my-server is left out: 'my server' is called my-server, too; rename one",
+        "?! is left out: give it a name with a letter or digit",
+    ]
+    assert Sources(imports=("cursor",)).read({}).notes == imported.notes
+
+
+@pytest.mark.parametrize("text", ["${env:Unset}", "${UNSET}"])
+def test_a_variable_that_is_not_set_is_told_by_its_line(file: Path, text: str) -> None:
+    write(file, one={"command": "node", "args": [text]})
+    with pytest.raises(PolicyError, match=r"line 1: the server one: the variable (?i:unset) is"):
+        imported_servers("cursor", {})
+
+
+def test_what_only_the_client_knows_stays_and_defaults_are_taken(file: Path) -> None:
+    write(file, one={"command": "node", "args": ["${workspaceFolder}", "${PORT:-80}", "${A:-b}"]})
+    (server,) = imported_servers("cursor", {"A": "a"}).servers
+    assert server.command == ("node", "${workspaceFolder}", "80", "a")
+
+
 def test_a_client_without_a_file_is_told(file: Path) -> None:
     assert not file.exists()
     with pytest.raises(InputError, match="--import cursor"):
@@ -54,6 +84,18 @@ def test_a_file_that_others_may_write_is_not_read(file: Path) -> None:
     write(file, good={"command": "node"})
     file.chmod(0o666)
     with pytest.raises(PolicyError, match="may write to"):
+        imported_servers(str(file), {})
+    with pytest.raises(PolicyError, match="may write to"):
+        imported_servers("cursor", {})
+
+
+def test_other_keys_of_a_clients_file_are_its_own(file: Path) -> None:
+    guarded = {"command": "pipeguard", "args": ["wrap", "--name", "g", "--", "node", "b.js"]}
+    file.write_text(json.dumps({"theme": "dark", "mcpServers": {"g": guarded}}))
+    (server,) = imported_servers(str(file), {}).servers
+    assert server.command == ("node", "b.js")
+    file.write_text(json.dumps({"theme": "dark", "mcpServers": {"g": {"comand": "node"}}}))
+    with pytest.raises(PolicyError, match="comand: unknown key"):
         imported_servers(str(file), {})
 
 

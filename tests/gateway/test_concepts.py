@@ -1,20 +1,18 @@
 """A query is split into concepts, each with the terms that may stand for it."""
 
-from pipeguard.gateway.concepts import concepts_of
-from pipeguard.gateway.everyday import Everyday
+from pipeguard.gateway.concepts import Concepts
 from pipeguard.gateway.stems import Stems
 from pipeguard.gateway.words import MAX_QUERY_WORDS
 
-STEMS = Stems()
-EVERYDAY = Everyday(STEMS)
+CONCEPTS = Concepts(Stems())
 
 
 def asked(query: str) -> list[str]:
-    return [concept.words for concept in concepts_of(query, EVERYDAY, STEMS)]
+    return [concept.words for concept in CONCEPTS.of(query)]
 
 
 def terms(query: str) -> set[str]:
-    concepts = concepts_of(query, EVERYDAY, STEMS)
+    concepts = CONCEPTS.of(query)
     return {" ".join(term) for concept in concepts for term in concept.terms}
 
 
@@ -43,5 +41,5 @@ def test_a_phrase_stands_for_its_terms_and_not_the_other_way_round() -> None:
 
 
 def test_the_word_itself_is_worth_more_than_what_it_stands_for() -> None:
-    (concept,) = concepts_of("bin", EVERYDAY, STEMS)
+    (concept,) = CONCEPTS.of("bin")
     assert max(concept.terms, key=concept.terms.__getitem__) == ("bin",)

@@ -23,6 +23,7 @@ def test_an_answer_to_a_question_that_was_just_withdrawn_ends_nothing() -> None:
         question = parse(QUESTION)
         assert isinstance(question, Message)
         leg = Leg.__new__(Leg)  # nothing is sent to it
+        leg.server = "one"
         asking = asyncio.ensure_future(channel.question(leg, question))
         asked = json.loads(await channel.read() or b"")
         asking.cancel()

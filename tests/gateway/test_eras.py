@@ -7,14 +7,17 @@ The servers are real ones, of the official SDK, which speak one era alone or bot
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.gateway import input_calls, member
 from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.gateway import Gateway
-from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.server_settings import ServerSettings, Start
 from pipeguard.gateway.server_state import State
 from pipeguard.gateway.tool_calls import ToolMode
 from tests import tools
@@ -522,6 +525,22 @@ def test_a_client_with_a_handshake_hears_what_a_server_without_one_announces() -
     talk(scenario, server("new", "stateless"))
 
 
+def test_a_lazy_server_without_a_handshake_runs_while_a_client_hears_of_a_resource() -> None:
+    lazy = replace(server("new", "stateless"), start=Start.LAZY, idle_seconds=0.1)
+
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        await client.shake_hands()
+        await client.result("resources/subscribe", uri="test://watched-resource")
+        new = gateway.members["new"]
+        while new._life.seconds_to_idle() > 0 and new.state is State.READY:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        while new._life.seconds_to_idle() < 0 and new.state is State.READY:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # until it was looked at
+        assert new.state is State.READY
+
+    talk(scenario, lazy)
+
+
 def test_a_subscription_hears_of_servers_that_come_and_ends_with_the_gateway() -> None:
     async def scenario(client: Client, gateway: Gateway) -> None:
         params: Object = {"notifications": {"toolsListChanged": True}, "_meta": envelope()}
@@ -535,3 +554,24 @@ def test_a_subscription_hears_of_servers_that_come_and_ends_with_the_gateway() -
         assert ended == {"resultType": "complete", "_meta": {SUBSCRIPTION: first}}
 
     talk(scenario)
+
+
+@pytest.mark.parametrize(
+    ("declared", "mode", "answers"),
+    [
+        ({}, None, False),
+        ({"sampling": {}}, None, False),
+        ({"elicitation": {}}, None, True),
+        ({"elicitation": {}}, "form", True),
+        ({"elicitation": {}}, "url", False),
+        ({"elicitation": {"form": {}}}, "url", False),
+        ({"elicitation": {"form": {}, "url": {}}}, "url", True),
+    ],
+)
+def test_a_client_is_asked_only_what_it_said_it_answers(
+    declared: JsonObject, mode: str | None, answers: bool
+) -> None:
+    params: JsonObject = {} if mode is None else {"mode": mode}
+    opening = Opening(declared, {"name": "test", "version": "1"})
+    assert opening.answers("elicitation/create", params) is answers
+    assert not opening.answers("tools/call", params)

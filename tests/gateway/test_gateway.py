@@ -1,60 +1,23 @@
 """Two real servers behind one conversation: found, called, read, and told apart."""
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.server_state import State
 from pipeguard.gateway.tool_calls import ToolMode
 from tests import tools
-from tests.fuzz.rulebook import engines
+from tests.gateway.rogues import Client
+from tests.gateway.rogues import talk as talk_to
+from tests.transports.talking import SECRET
 
 pytestmark = pytest.mark.real
 
 Object = dict[str, object]
-INITIALIZE: Object = {
-    "protocolVersion": "2025-06-18",
-    "capabilities": {},
-    "clientInfo": {"name": "test", "version": "1"},
-}
-
-
-class Client:
-    """What an agent says to the gateway, and what it is told."""
-
-    def __init__(self, channel: GatewayChannel) -> None:
-        self._channel = channel
-        self._count = 0
-        self.unrequested: list[Object] = []
-
-    async def ask(self, method: str, **params: object) -> Object:
-        self._count += 1
-        request = {"jsonrpc": "2.0", "id": self._count, "method": method, "params": params}
-        await self._channel.write(json.dumps(request).encode())
-        while (frame := await self._channel.read()) is not None:
-            message: Object = json.loads(frame)
-            if message.get("id") == self._count and "method" not in message:
-                return message
-            self.unrequested.append(message)
-        raise AssertionError("the gateway hung up")
-
-    async def result(self, method: str, **params: object) -> Object:
-        answer = await self.ask(method, **params)
-        result = answer.get("result")
-        assert isinstance(result, dict), answer
-        return result
-
-    async def text(self, tool: str, **arguments: object) -> str:
-        result = await self.result("tools/call", name=tool, arguments=arguments)
-        content = result["content"]
-        assert isinstance(content, list)
-        return "\n".join(str(block.get("text")) for block in content)
 
 
 @pytest.fixture
@@ -75,19 +38,7 @@ def talk(
     *extra: ServerSettings,
     mode: ToolMode = ToolMode.SEARCH,
 ) -> None:
-    async def run() -> None:
-        gateway = Gateway(engines(), mode)
-        await gateway.apply(servers(*extra))
-        channel = await gateway.dial()
-        client = Client(channel)
-        try:
-            await client.result("initialize", **INITIALIZE)
-            await scenario(client, gateway)
-        finally:
-            await channel.close()
-            await gateway.close()
-
-    asyncio.run(run())
+    talk_to(scenario, *servers(*extra), mode=mode)
 
 
 @pytest.mark.usefixtures("_state")
@@ -102,6 +53,34 @@ def test_an_agent_finds_a_tool_and_calls_it() -> None:
         wrong = await client.text(variant, name=name, arguments={"a": 2})
         assert "Usage: everything__get-sum(a: number, b: number)" in wrong
         assert "Input schema" in await client.text("describe_tool", name=name)
+
+    talk(scenario)
+
+
+@pytest.mark.usefixtures("_state")
+def test_a_call_that_is_not_written_by_the_schema_is_understood_or_explained() -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        call = "call_tool_destructive"
+        text = await client.text(call, tool="everything/get-sum", arguments='{"a": 2, "b": 3}')
+        assert "The sum of 2 and 3 is 5" in text
+        sum_ = "everything__get-sum"
+        assert "The sum of 2 and 3 is 5" in await client.text(call, name=sum_, a=2, b=3)
+        nearest = await client.text(call, name="get-sum", a=2, b=3)
+        assert "There is no tool 'get-sum' here" in nearest
+        assert "everything__get-sum(a: number" in nearest
+        secret = json.dumps({"message": SECRET})
+        assert "PipeGuard" in await client.text(call, name="everything__echo", arguments=secret)
+        query = await client.result(
+            "tools/call", name="retrieve_tools", arguments='{"query": "add two numbers"}'
+        )
+        assert "everything__get-sum" in str(query)
+        usage = "Usage: retrieve_tools(query: string, limit?: integer, server?: string)"
+        assert usage in await client.text("retrieve_tools", limit=3)
+        wrong = await client.result("tools/call", name="retrieve_tools", arguments="two")
+        assert usage in str(wrong)
+        unclear = await client.text(call, name=sum_, numbers=[2, 3])
+        assert "'numbers' in place of 'arguments'" in unclear
+        assert 'Input schema: {"$schema"' in unclear or 'Input schema: {"type"' in unclear
 
     talk(scenario)
 
@@ -173,6 +152,10 @@ def test_one_server_that_does_not_start_leaves_the_others_unharmed() -> None:
         assert "everything__echo" in await client.text("retrieve_tools", query="echo")
         assert gateway.members["broken"].state is not State.READY
         assert "no such file" in gateway.members["broken"].why
+        call = {"name": "broken__echo", "arguments": {}}
+        answer = await client.text("call_tool_destructive", **call)
+        assert "broken is not available: /nowhere/at/all: no such file" in answer
+        assert "broken" not in await client.text("call_tool_destructive", **call | {"name": "x"})
 
     talk(scenario, ServerSettings("broken", ("/nowhere/at/all",)))
 
@@ -185,6 +168,7 @@ def test_tools_of_a_new_server_are_not_found_before_a_person_approves_them() -> 
         assert "new__" not in await client.text("retrieve_tools", query="echo", limit=20)
         answer = await client.text("call_tool_destructive", name="new__echo", arguments={})
         assert "There is no tool 'new__echo' here." in answer
+        assert "Tools of new wait until the user approves them: tell the user." in answer
 
     talk(scenario, ServerSettings("new", (str(tools.npm_bin("mcp-server-everything")),)))
 

@@ -1,31 +1,25 @@
 """Servers that end or hang are started again, and the others do not notice."""
 
-import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from pipeguard.gateway import health, member
+from pipeguard.gateway import circuit, health
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.server_output import last_lines, output_path
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.server_state import State
-from pipeguard.gateway.tool_calls import ToolMode
-from tests.fuzz.rulebook import engines
-from tests.gateway.test_gateway import INITIALIZE, Client
+from tests.gateway.rogues import Client, talk
 from tests.transports.wire import eventually
 from tests.wrap.wrapped import PYTHON, SERVER
-
-Scenario = Callable[[Client, Gateway], Awaitable[None]]
 
 
 @pytest.fixture(autouse=True)
 def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setattr(member, "FIRST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(circuit, "FIRST_DELAY_SECONDS", 0.01)
     monkeypatch.setattr(health, "PING_SECONDS", 0.05)
     monkeypatch.setattr(health, "ANSWER_SECONDS", 0.2)
 
@@ -37,22 +31,6 @@ def actor(name: str, script: str = "pass") -> ServerSettings:
         f"{script}; sys.argv = ['server']; runpy.run_path({str(SERVER)!r}, run_name='__main__')"
     )
     return ServerSettings(name, (*PYTHON, "-c", code), trust="first-use")
-
-
-def talk(scenario: Scenario, *servers: ServerSettings) -> None:
-    async def run() -> None:
-        gateway = Gateway(engines(), ToolMode.DIRECT)
-        await gateway.apply(servers)
-        channel = await gateway.dial()
-        client = Client(channel)
-        try:
-            await client.result("initialize", **INITIALIZE)
-            await scenario(client, gateway)
-        finally:
-            await channel.close()
-            await gateway.close()
-
-    asyncio.run(run())
 
 
 def processes_of(server: str) -> list[int]:

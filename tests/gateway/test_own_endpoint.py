@@ -1,12 +1,14 @@
 """A server alone at its own address: the same tools are closed there."""
 
 import json
+import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.gateway.served import ServedAt, actor, write_servers
+from tests.gateway.several import STATEFUL
 from tests.gateway.test_serving import post
 from tests.wrap.wrapped import Object
 
@@ -34,3 +36,38 @@ def test_a_blocked_tool_is_not_called_at_its_servers_own_address(tmp_path: Path)
         answer, _ = ask(url, session, "tools/call", name="echo", arguments={"text": "was run"})
         assert "does not allow the tool 'echo'" in answer
         assert "was run" not in answer
+
+
+def tools_of(served: ServedAt, session: str) -> list[Object]:
+    answer, _ = ask(served.at("/servers/one/mcp"), session, "tools/list")
+    start = answer.index("{")
+    tools: list[Object] = json.JSONDecoder().raw_decode(answer[start:])[0]["result"]["tools"]
+    return tools
+
+
+def test_a_blocked_tool_is_not_listed_at_its_servers_own_address(tmp_path: Path) -> None:
+    command: Object = {"command": sys.executable, "args": [str(STATEFUL), "one"]}
+    entry: Object = {**command, "trust": "first-use", "tools": {"block": ["ech*"]}}
+    config = write_servers(tmp_path, {"one": entry})
+    with ServedAt(tmp_path, "--config", str(config)) as served:
+        _, session = ask(served.at("/servers/one/mcp"), "", "initialize", **OPENING)
+        names = [tool["name"] for tool in tools_of(served, session)]
+        assert "work" in names
+        assert "echo" not in names
+
+
+def test_a_tool_has_the_name_that_the_user_gave_it_at_its_servers_own_address(
+    tmp_path: Path,
+) -> None:
+    overrides: Object = {"echo": {"name": "repeat", "description": "Says it again."}}
+    config = write_servers(tmp_path, {"one": actor(tools={"overrides": overrides})})
+    with ServedAt(tmp_path, "--config", str(config)) as served:
+        url = served.at("/servers/one/mcp")
+        _, session = ask(url, "", "initialize", **OPENING)
+        shown = {str(tool["name"]): tool for tool in tools_of(served, session)}
+        assert shown["repeat"]["description"] == "Says it again."
+        assert "echo" not in shown
+        answer, _ = ask(url, session, "tools/call", name="repeat", arguments={"text": "ran"})
+        assert "ran" in answer
+        answer, _ = ask(url, session, "tools/call", name="echo", arguments={"text": "ran"})
+        assert "there is no tool of this name" in answer

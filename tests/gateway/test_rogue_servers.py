@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.gateway import merged
+from pipeguard.gateway import gateway as gateways
+from pipeguard.gateway import leg, pages
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.server_state import State
 from pipeguard.state.tokens import TokenScope
-from tests.gateway.rogues import rogue, talk, until
-from tests.gateway.test_gateway import INITIALIZE, Client
+from tests.gateway.rogues import INITIALIZE, Client, rogue, talk, until
 
 pytestmark = pytest.mark.real
 
@@ -54,6 +54,17 @@ def test_a_list_without_end_ends_and_the_other_servers_are_read() -> None:
     talk(scenario, rogue("a", endless=True), rogue("b", resources=["x://b"]))
 
 
+def test_a_list_says_whose_part_is_missing_where_a_server_ends_meanwhile() -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        listed = await client.result("tasks/list")
+        assert listed["tasks"] == []
+        meta = listed["_meta"]
+        assert isinstance(meta, dict)
+        assert list(meta[pages.UNAVAILABLE]) == ["a"]
+
+    talk(scenario, rogue("a", dies=["tasks/list"]), rogue("b"))
+
+
 def test_many_resources_of_one_server_hide_none_of_another() -> None:
     many = [f"x://{number}" for number in range(1500)]
 
@@ -66,17 +77,94 @@ def test_many_resources_of_one_server_hide_none_of_another() -> None:
 def test_a_server_that_never_answers_is_left_out_of_a_list(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(merged, "PAGE_SECONDS", 0.2)
+    monkeypatch.setattr(pages, "PAGE_SECONDS", 0.2)
     log = tmp_path / "log"
 
     async def scenario(client: Client, _: Gateway) -> None:
         await client.result("tools/call", name="a__run", arguments={})  # it is open by now
         assert "x://b" in str(await client.result("resources/list"))
         await client.result("tools/call", name="a__run", arguments={})
-        assert "no answer within" in log.read_text()
+        assert "did not answer in time" in log.read_text()
 
     mute = rogue("a", mute=["resources/list"], tools=["run"], log=str(log))
     talk(scenario, mute, rogue("b", resources=["x://b"]))
+
+
+def test_mute_servers_are_waited_for_together_and_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(pages, "PAGE_SECONDS", 0.5)
+    logs = [tmp_path / name for name in "abc"]
+
+    async def scenario(client: Client, _: Gateway) -> None:
+        async with asyncio.timeout(len(logs) * pages.PAGE_SECONDS):  # of them one after the other
+            first = await client.result("prompts/list")
+        again = await client.result("prompts/list")
+        for listed in (first, again):
+            assert [prompt["name"] for prompt in objects(listed["prompts"])] == ["z__p"]
+            meta = listed["_meta"]
+            assert meta == {pages.UNAVAILABLE: dict.fromkeys("abc", pages.SILENT)}
+        # Once by the gateway itself, as it starts, and once for this client.
+        assert [log.read_text().count("prompts/list") for log in logs] == [2, 2, 2]
+        assert "prompt of z" in str(await client.result("prompts/get", name="z__p"))
+        assert "error" in await client.ask("prompts/get", name="z__other")
+
+    mute = [rogue(log.name, mute=["prompts/list"], log=str(log)) for log in logs]
+    talk(scenario, *mute, rogue("z", prompts=["p"]))
+
+
+def test_a_client_waits_once_for_servers_that_do_not_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gateways, "SETTLING_SECONDS", 0.5)
+    monkeypatch.setattr(pages, "PAGE_SECONDS", 60.0)
+
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        await until(lambda: gateway.members["z"].state is State.READY)
+        assert gateway.members["a"].state is gateway.members["b"].state is State.STARTING
+        async with asyncio.timeout(pages.PAGE_SECONDS):
+            assert tools_of(await client.result("tools/list")) == ["z__run"]
+            listed = await client.result("prompts/list")
+        assert [prompt["name"] for prompt in objects(listed["prompts"])] == ["z__p"]
+        reasons = dict.fromkeys("ab", "it is still starting")
+        assert listed["_meta"] == {pages.UNAVAILABLE: reasons}
+
+    mute = rogue("a", mute=["initialize"]), rogue("b", mute=["tools/list"])
+    talk(scenario, *mute, rogue("z", prompts=["p"], tools=["run"]))
+
+
+def test_one_that_never_lists_its_tools_is_given_up_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leg, "LISTING_SECONDS", 0.2)
+
+    async def scenario(_: Client, gateway: Gateway) -> None:
+        await until(lambda: gateway.members["b"].state is State.DOWN)
+        assert "it did not list its tools within" in gateway.absent()["b"]
+
+    talk(scenario, rogue("b", mute=["tools/list"]))
+
+
+def test_a_list_of_tools_is_read_as_far_as_its_bytes_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leg, "MOST_LISTED_BYTES", 100)
+
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        assert tools_of(await client.result("tools/list")) == ["z__run"]
+        assert gateway.members["b"].state is State.READY
+
+    many = [f"tool{number}" for number in range(20)]
+    talk(scenario, rogue("b", tools=many), rogue("z", tools=["run"]))
+
+
+def objects(value: object) -> list[dict[str, object]]:
+    assert isinstance(value, list)
+    return value
+
+
+def tools_of(listed: dict[str, object]) -> list[object]:
+    return [tool["name"] for tool in objects(listed["tools"])]
 
 
 def test_one_address_at_many_servers_stays_many() -> None:

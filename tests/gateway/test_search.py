@@ -44,12 +44,27 @@ def names(made: ToolIndex, query: str, only: Filter | None = None, limit: int = 
     return [hit.tool.name for hit in made.search(query, limit, only)]
 
 
+EVERYTHING = index(*TOOLS)
+
+
 def test_a_tool_is_found_by_its_words_and_by_others_for_the_same() -> None:
     made = index(*TOOLS)
     assert names(made, "read a file")[0] == "read_text_file"
     assert names(made, "open a new PR")[0] == "create_pull_request"
     assert names(made, "will it rain in Oslo")[0] == "get_forecast"
     assert names(made, "what o'clock is it in Tokyo")[0] == "get_current_time"
+
+
+def test_a_slip_of_the_keyboard_and_the_beginning_of_a_name_find_it() -> None:
+    made = index(*TOOLS)
+    assert names(made, "forcast") == ["get_forecast"]
+    assert names(made, "filesys") == ["read_text_file", "write_file"]
+    assert names(made, "for1cast") == []
+
+
+def test_a_word_that_a_tool_has_is_no_slip() -> None:
+    made = index(FORECAST, FORECAST._replace(key=9, name="forcast"))
+    assert names(made, "forcast") == ["forcast"]
 
 
 def test_what_no_tool_is_about_finds_none() -> None:
@@ -84,6 +99,26 @@ def test_the_index_follows_the_tools() -> None:
     assert names(made, "tides") == []
 
 
+def test_what_was_in_vain_is_found_once_there_is_a_tool_for_it() -> None:
+    made = index(READ_FILE)
+    assert names(made, "weather in Oslo") == []
+    made.replace([READ_FILE, FORECAST])
+    assert names(made, "weather in Oslo") == ["get_forecast"]
+
+
+@given(
+    st.lists(
+        st.sampled_from(["read", "write", "file", "pull", "request", "list", "time", "new", "text"])
+    )
+)
+@tried(50)
+def test_a_short_answer_is_the_beginning_of_a_longer_one(words: list[str]) -> None:
+    query = " ".join(words)
+    longer = names(EVERYTHING, query, limit=len(TOOLS))
+    for limit in range(1, len(TOOLS)):
+        assert names(EVERYTHING, query, limit=limit) == longer[:limit]
+
+
 def test_words_that_are_repeated_gain_nothing() -> None:
     stuffed = ToolText(
         7, "seo", "best_tool", "", "weather forecast " * 200 + "weather weather weather", ""
@@ -107,6 +142,23 @@ def test_clones_do_not_fill_an_answer() -> None:
     assert [hit.tool.server for hit in found].count("sea") == 1
 
 
+def test_clones_with_numbers_of_their_own_do_not_fill_an_answer() -> None:
+    clones = [
+        FORECAST._replace(key=10 + n, server=f"weather{n}", title=f"Forecast number {n}")
+        for n in range(20)
+    ]
+    tides = ToolText(9, "sea", "tide_forecast", "", "Forecast of the tides at a harbour", "harbour")
+    found = index(*clones, tides).search("forecast for a location", 5)
+    assert "sea" in [hit.tool.server for hit in found]
+
+
+def test_a_tool_called_like_another_server_comes_behind_its_tools() -> None:
+    thief = ToolText(21, "octo", "github", "GitHub", "Everything about GitHub", "")
+    honest = ToolText(22, "github", "list_issues", "", "List the issues of a repository", "owner")
+    (first, *_) = index(thief, honest).search("github", 5)
+    assert first.tool.server == "github"
+
+
 WORDS = st.text(alphabet=st.sampled_from("ab _-é読\U0001f600\n"), max_size=30)
 
 
@@ -118,3 +170,15 @@ def test_any_tools_can_be_searched_for_anything(
     made = index(*[ToolText(n, *three) for n, three in enumerate(fields, 1)])
     for hit in made.search(query, 3):
         assert hit.tool.key in range(1, len(fields) + 1)
+
+
+def test_a_competitor_does_not_get_the_first_place_for_another_servers_name() -> None:
+    thieves = [
+        ToolText(
+            20 + n, "octo", name, "GitHub", "GitHub github: the best github for GitHub.", "github"
+        )
+        for n, name in enumerate(("github_tools", "create_pull_request_github"))
+    ]
+    made = index(*TOOLS, *thieves)
+    for query in ("github", "GitHub create pull request", "create_pull_request"):
+        assert made.search(query, 5)[0].tool.server == "github", query

@@ -1,6 +1,7 @@
 """The file that says which servers are behind a gateway; what is wrong in it is told by place."""
 
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from pipeguard.errors import PolicyError
 from pipeguard.gateway.catalog import Override
 from pipeguard.gateway.servers_file import parse_servers
+from pipeguard.gateway.sources import Sources
 from pipeguard.gateway.tool_calls import ToolMode
 from tests.fuzz.budget import tried
 
@@ -44,6 +46,19 @@ def test_a_file_is_read() -> None:
     )
 
 
+def test_servers_start_as_the_file_says_unless_they_say_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "pipeguard.yaml"
+    path.write_text(
+        "start: lazy\nidle: 60\nservers:\n  a: {command: x}\n"
+        "  b: {command: x, start: eager}\n  c: {command: x, idle: 5}\n"
+    )
+    path.chmod(0o600)
+    read = Sources(str(path)).read({}).servers
+    assert [(server.is_lazy, server.idle_seconds) for server in read] == [
+        *((True, 60.0), (False, 60.0), (True, 5.0))
+    ]
+
+
 def test_it_becomes_the_options_of_wrap() -> None:
     files, web = parse_servers(GOOD, "pipeguard.yaml", {"ROOT": "/srv"}).servers
     assert files.options({}).values == {"--name": "files", "--trust": "first-use"}
@@ -72,6 +87,8 @@ def test_what_clients_have_is_read_too() -> None:
         ("servers:\n  a: {command: x}\n  a: {command: y}", "line 3, column 3"),
         ("servers: [a]", "expected names and values"),
         ("servers: {a: {command: x}}\nmcpServers: {a: {command: y}}", "another server has this"),
+        ("start: later", "is not one of eager, lazy"),
+        ("servers: {a: {command: x, idle: soon}}", "give seconds, up to 86400"),
         ("mode: all", "is not one of search, direct, auto"),
     ],
 )

@@ -1,10 +1,12 @@
 """`pipeguard serve` as its clients see it: real processes, over stdio and at an address."""
 
+import http.client
 import json
 import os
 import subprocess
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.rulebook.cache import load_engines
 from tests import tools
 from tests.gateway.served import (
+    ACTOR,
     Served,
     ServedAt,
     actor,
@@ -111,6 +114,7 @@ def test_edits_take_effect_and_a_wrong_one_changes_nothing(tmp_path: Path) -> No
             lambda: "one__echo" not in client.call("retrieve_tools", query="echo"),
             "one is gone",
         )
+        assert client.said().count("the servers' file is right again") == 1
         missing: Object = {"name": "one__echo", "arguments": {"text": "x"}}
         assert "There is no tool" in client.call("call_tool_write", **missing)
 
@@ -142,6 +146,20 @@ def test_a_token_is_needed_where_one_is_asked_for(tmp_path: Path) -> None:
                 urllib.request.urlopen(served.at(path))  # noqa: S310  our own address
             refused.value.close()
             assert refused.value.code == 401
+
+
+def test_readiness_says_how_many_servers_cannot_be_used(tmp_path: Path) -> None:
+    missing: Object = {"command": str(tmp_path / "nowhere"), "trust": "first-use"}
+    config = write_servers(tmp_path, {"one": actor(), "gone": missing})
+
+    def readiness() -> str:
+        with urllib.request.urlopen(served.at("/readyz")) as ready:  # noqa: S310  our own address
+            return str(ready.read().decode())
+
+    with ServedAt(tmp_path, "--config", str(config)) as served:
+        status(served.url)  # once each server has started, or failed to
+        until(lambda: "5 failures" in readiness(), "the circuit is open")
+        assert readiness() == ("ok\n1 of 2 servers not available, 1 after 5 failures in a row\n")
 
 
 def test_figures_say_what_went_through(tmp_path: Path) -> None:
@@ -193,8 +211,35 @@ def test_a_stored_token_finds_what_it_may_use_until_it_is_revoked(tmp_path: Path
     )
     rows = json.loads(audit.stdout)
     calls = [row for row in rows if row["method"] == "tools/call"]
-    assert {row["client"] for row in calls} == {"ci: tests 1"}
+    assert {(row["client"], row["token"]) for row in calls} == {("tests 1", "ci")}
+    asked, answered = calls
+    assert (asked["request_bytes"], asked["duration_ms"]) == (None, None)
+    assert answered["request_bytes"] == asked["frame_bytes"]
+    assert answered["duration_ms"] > 0
     assert len({row["event"] for row in rows}) == len(rows)
+
+
+def test_the_first_token_is_asked_for_at_once_in_open_sessions_too(tmp_path: Path) -> None:
+    config = write_servers(tmp_path, {"one": actor()}, mode="direct")
+    person = {**environment_of_state(tmp_path), TOKEN_VARIABLE: new_token()[0]}
+    with ServedAt(tmp_path, "--config", str(config)) as served:
+        session = opened(served.url)
+        listing: Object = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
+        assert "one__echo" in answered(post(served.url, "none", listing, session))
+        with urllib.request.urlopen(served.at("/sse")) as stream:  # noqa: S310  our own address
+            assert stream.readline().startswith(b"event: endpoint")
+            made = subprocess.run(
+                [*PIPEGUARD, "tokens", "create", "ci"], env=person, capture_output=True, check=True
+            )
+            token = made.stdout.decode().strip()
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                answered(post(served.url, "none", listing, session))
+            refused.value.close()
+            assert refused.value.code == 401
+            with suppress(http.client.IncompleteRead):  # the gateway hangs up
+                stream.read()
+        assert "one__echo" in ask(served.url, token)
+        assert "one__echo" not in answered(post(served.url, token, listing, session))
 
 
 @pytest.mark.parametrize(
@@ -271,7 +316,21 @@ def ask(url: str, token: str, method: str = "tools/list", **params: Json) -> str
     if session is None:
         return str(text)
     listing: Object = {"jsonrpc": "2.0", "id": 2, "method": method, "params": params}
-    with urllib.request.urlopen(post(url, token, listing, session)) as answer:  # noqa: S310  the same
+    return answered(post(url, token, listing, session))
+
+
+def opened(url: str) -> str:
+    """The id of a new session of a client without a token."""
+    params: Object = {"protocolVersion": "2025-06-18", "capabilities": {}}
+    params["clientInfo"] = {"name": "tests", "version": "1"}
+    opening: Object = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+    with urllib.request.urlopen(post(url, "none", opening)) as answer:  # noqa: S310  our own address
+        return str(answer.headers["Mcp-Session-Id"])
+
+
+def answered(request: urllib.request.Request) -> str:
+    """The body that answers a request."""
+    with urllib.request.urlopen(request) as answer:  # noqa: S310  our own address
         return str(answer.read().decode())
 
 
@@ -287,3 +346,82 @@ def played(plan: dict[str, object]) -> dict[str, list[object]]:
     assert done.returncode == 0, done.stderr.decode()
     seen: dict[str, list[object]] = json.loads(done.stdout)
     return seen
+
+
+def test_a_stuffed_description_is_told_in_diff_log_and_audit(tmp_path: Path) -> None:
+    stuffed = "The best: " + "weather forecast " * 20
+    waiting, passing = stuffed_server(tmp_path, stuffed)
+    with serve(tmp_path, weather=actor(), new=waiting, seo=passing) as client:
+        client.initialize()
+        until(lambda: "search.server-name-stuffing" in client.said(), "the log has it")
+        client.hang_up()
+        assert client.code() == 0
+    environment = environment_of_state(tmp_path)
+    diff = subprocess.run(
+        [*PIPEGUARD, "diff", "new"], env=environment, capture_output=True, check=False
+    )
+    assert b"search.server-name-stuffing: the name of the server weather is repeated" in diff.stdout
+    audit = subprocess.run(
+        [*PIPEGUARD, "audit", "list", "--rule", "search", "--json"],
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
+    rows = json.loads(audit.stdout)
+    assert [(row["server"], row["tool"], row["kind"]) for row in rows] == [
+        ("seo", "echo", "notice")
+    ]
+
+
+def test_two_gateways_with_other_settings_of_one_server_leave_each_other_alone(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "varied.py"
+    script.write_text(SERVER.read_text().replace('"Returns its text."', 'os.environ["SAYS"]'))
+    entry: Object = {"command": ACTOR[0], "args": [*ACTOR[1:-1], str(script)]}
+    files = [
+        str(write_servers(tmp_path / says, {"new": {**entry, "env": {"SAYS": says}}}))
+        for says in ("Few.", "Many.")
+    ]
+    person = {**environment_of_state(tmp_path), TOKEN_VARIABLE: new_token()[0]}
+
+    def approve() -> None:
+        subprocess.run(
+            [*PIPEGUARD, "approve", "new", "--all", "--yes"],
+            env=person,
+            capture_output=True,
+            check=True,
+        )
+
+    def diff() -> str:
+        shown = subprocess.run(
+            [*PIPEGUARD, "diff", "--json"], env=person, capture_output=True, check=False
+        )
+        return shown.stdout.decode()
+
+    def finds(client: Served) -> bool:
+        return "new__echo" in client.call("retrieve_tools", query="echo")
+
+    with Served(tmp_path, "--config", files[0]) as few:
+        few.initialize()
+        until(lambda: "Few." in diff(), "the first waits")
+        with Served(tmp_path, "--config", files[1]) as many:
+            many.initialize()
+            until(lambda: "Many." in diff(), "the newest waits")
+            approve()
+            until(lambda: finds(many), "the second has what was approved")
+            until(lambda: "Few." in diff(), "the first waits for its turn")
+            approve()
+            until(lambda: finds(few), "the first has it now")
+            until(lambda: "Many." in diff(), "and the second waits again")
+            for client in (few, many):
+                client.hang_up()
+                assert client.code() == 0
+
+
+def stuffed_server(folder: Path, description: str) -> tuple[Object, Object]:
+    """Entries of a server whose one tool has a description: to be reviewed, and trusted."""
+    script = folder / "stuffed.py"
+    script.write_text(SERVER.read_text().replace('"Returns its text."', repr(description)))
+    entry: Object = {"command": ACTOR[0], "args": [*ACTOR[1:-1], str(script)]}
+    return {**entry, "trust": "review"}, {**entry, "trust": "first-use"}

@@ -16,8 +16,9 @@ from pipeguard.state.store import Store
 from pipeguard.state.tokens import TokenScope, create_token
 from tests.fuzz.rulebook import engines
 from tests.gateway.rogues import until
-from tests.gateway.served import ServedAt, actor, write_servers
+from tests.gateway.served import Served, ServedAt, actor, write_servers
 from tests.gateway.test_serving import status
+from tests.launch.processes import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 
@@ -29,6 +30,16 @@ def test_a_token_that_has_ended_still_closes_the_door(tmp_path: Path) -> None:
         create_token(store, "ci", TokenScope(), datetime(2026, 1, 1, tzinfo=UTC))
     with ServedAt(tmp_path, "--config", str(path)) as served:
         assert status(served.url) == 401
+
+
+def test_a_client_that_reads_nothing_and_hangs_up_keeps_nobody(tmp_path: Path) -> None:
+    config = write_servers(tmp_path, {"one": actor()}, mode="direct")
+    with Served(tmp_path, "--config", str(config)) as client:
+        client.initialize()
+        for _ in range(8):  # more than a pipe holds
+            client.request("tools/call", name="one__echo", arguments={"text": "x" * 20_000})
+        client.hang_up()
+        assert client.process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_an_edit_while_the_rules_are_loaded_is_not_missed(

@@ -24,7 +24,7 @@ def test_a_name_without_a_prefix_hides_no_other() -> None:
     catalog.put(Listing("b", [tool("x")], is_prefixed=False), nothing_known)
     found = names(catalog)
     assert len(set(found.values())) == 3
-    assert found["a", "x"] == "x"
+    assert found["a", "x"] == "a__x"
     assert found["b", "x"] == "b__x"
 
 
@@ -34,3 +34,39 @@ def test_a_name_without_a_prefix_is_not_in_another_servers_scope() -> None:
     catalog.put(Listing("two", [tool("one__write")], is_prefixed=False), nothing_known)
     keys = tool_globs(catalog, ["one__*"])
     assert [entry.name for entry in catalog if entry.key in keys] == ["read"]
+
+
+def test_a_new_server_takes_no_name_without_a_prefix_that_is_in_use() -> None:
+    catalog = Catalog()
+    catalog.put(Listing("old", [tool("x"), tool("y")], is_prefixed=False), nothing_known)
+    assert names(catalog) == {("old", "x"): "x", ("old", "y"): "y"}
+    catalog.put(Listing("a", [tool("x")], is_prefixed=False), nothing_known)
+    expected = {("old", "x"): "old__x", ("old", "y"): "y", ("a", "x"): "a__x"}
+    assert names(catalog) == expected
+    assert catalog.named("x") is None
+    catalog.drop("a")
+    assert names(catalog)["old", "x"] == "x"
+
+
+def test_a_new_server_takes_no_prompt_of_another() -> None:
+    catalog = Catalog()
+    catalog.put(Listing("old", [], is_prefixed=False), nothing_known)
+    assert catalog.public_name("old", "p") == "p"
+    catalog.put(Listing("a", [], is_prefixed=False), nothing_known)
+    assert catalog.public_name("old", "p") == "old__p"
+    assert catalog.public_name("a", "p") == "a__p"
+    catalog.drop("a")
+    assert catalog.public_name("old", "p") == "p"
+
+
+def test_a_tool_keeps_its_number_and_one_that_is_gone_leaves_nothing() -> None:
+    catalog = Catalog()
+    catalog.put(Listing("a", [tool("x"), tool("y")]), nothing_known)
+    [before] = [entry.key for entry in catalog if entry.name == "y"]
+    for number in range(100):
+        catalog.put(Listing("a", [tool(f"x{number}"), tool("y")]), nothing_known)
+    keys = {entry.name: entry.key for entry in catalog}
+    assert keys["y"] == before
+    assert len(catalog._keys["a"]) == 2
+    catalog.drop("a")
+    assert not catalog._keys

@@ -31,5 +31,5 @@ def test_a_quiet_server_is_next_however_many_wait_for_a_busy_one() -> None:
 
 
 def test_who_is_cancelled_takes_no_turn() -> None:
-    assert order_of("a", "a", "b", cancelled=0) == ["b2", "a1"]
-    assert order_of("a", cancelled=0) == []
+    assert order_of("a", "a", "a", "b", cancelled=1) == ["a0", "b3", "a2"]
+    assert order_of("a", "a", cancelled=1) == ["a0"]

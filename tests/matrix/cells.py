@@ -157,25 +157,33 @@ class Matrix:
 
     def play(self, client: str, chosen: Sequence[Cell]) -> Mapping[Cell, Seen]:
         """Play the cells of one client, one after the other."""
-        plan = {
-            "client": client,
-            "modules": str(tools.npm_modules()),
-            "answers": ANSWERS,
-            "roots": ROOTS,
-            "seconds": SESSION_SECONDS,
-            "targets": [self.target(cell) for cell in chosen],
-        }
-        done = subprocess.run(
-            driver(client),
-            input=json.dumps(plan),
-            capture_output=True,
-            encoding="utf-8",
-            timeout=RUN_SECONDS,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout)
-        return {cell: seen(cell, one) for cell, one in zip(chosen, told, strict=True)}
+        outcomes = played_by(client, [self.target(cell) for cell in chosen])
+        return {cell: seen(cell, one) for cell, one in zip(chosen, outcomes, strict=True)}
+
+
+def played_by(
+    client: str, targets: Sequence[dict[str, Json]], seconds: int = SESSION_SECONDS
+) -> list[dict[str, Json]]:
+    """What a client prints of its sessions, one after the other, each in so many seconds."""
+    plan = {
+        "client": client,
+        "modules": str(tools.npm_modules()),
+        "answers": ANSWERS,
+        "roots": ROOTS,
+        "seconds": seconds,
+        "targets": targets,
+    }
+    done = subprocess.run(
+        driver(client),
+        input=json.dumps(plan),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    outcomes: list[dict[str, Json]] = json.loads(done.stdout)
+    return outcomes
 
 
 def key(cell: Cell) -> str:

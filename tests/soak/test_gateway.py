@@ -1,7 +1,9 @@
 """A gateway whose servers are killed, stopped, flooded and edited while many clients call.
 
-Every request gets exactly one answer, the healthy servers' calls all succeed, and afterwards
-everything works by itself. `PIPEGUARD_CHAOS_SECONDS=300` tries it for longer.
+Definitions are approved, rejected and forgotten meanwhile, and the file of servers is broken now
+and then. Every request gets exactly one answer, the healthy servers' calls all succeed, one that
+is lazy included, memory does not grow, and afterwards everything works by itself.
+`PIPEGUARD_CHAOS_SECONDS=300` tries it for longer.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 from collections import Counter
@@ -17,25 +20,31 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from statistics import median
 from time import monotonic
 
 import pytest
 
+from benchmarks.frames.memory import field
+from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.rulebook.cache import load_engines
-from tests.gateway.served import ServedAt, actor, write_servers
+from tests.gateway.served import ServedAt, actor, environment_of_state, write_servers
 from tests.launch.processes import until
 from tests.wrap.listening import Browser, messages
-from tests.wrap.wrapped import Object
+from tests.wrap.wrapped import PIPEGUARD, Object
 
 SECONDS = float(os.environ.get("PIPEGUARD_CHAOS_SECONDS", "10"))
 CLIENTS = 64 if SECONDS > 60 else 16
 UNRULY = Path(__file__).with_name("unruly.py")
 HEALTHY, SICK = ("calm", "quiet"), ("wild", "rough", "odd")
+LAZY, REVIEWED = "drowsy", "new"
+LAZY_SHARE, REVIEWED_SHARE = 0.005, 0.05  # of the calls; so few that it falls asleep in between
+MOST_GROWTH = 1.2  # of memory, from one quarter of the time to the last one
 DEEDS = ("echo", "echo", "echo", "flood", "garbage", "hang", "die", "large")
 
 
 def entries(tags: list[str] | None = None) -> dict[str, Object]:
-    """The servers; other tags make other settings of the sick ones."""
+    """The servers; other tags make other settings of those that are not to be left alone."""
     sick: Object = {
         "command": sys.executable,
         "args": [str(UNRULY)],
@@ -43,7 +52,12 @@ def entries(tags: list[str] | None = None) -> dict[str, Object]:
         "timeout": 5,
         "tags": [*(tags or [])],
     }
-    return {**{name: actor() for name in HEALTHY}, **dict.fromkeys(SICK, sick)}
+    return {
+        **{name: actor() for name in HEALTHY},
+        LAZY: actor(start="lazy", idle=0.5),
+        REVIEWED: actor(trust="review", tags=[*(tags or [])]),
+        **dict.fromkeys(SICK, sick),
+    }
 
 
 class Tally:
@@ -76,7 +90,7 @@ def call(browser: Browser, number: int, server: str, deed: str, tally: Tally) ->
         return
     result = answers[0].get("result")
     is_ok = isinstance(result, dict) and result.get("isError") is not True
-    if server in HEALTHY and (not is_ok or said not in json.dumps(result)):
+    if server in (*HEALTHY, LAZY) and (not is_ok or said not in json.dumps(result)):
         tally.add(server, "wrong", f"{said}: {answers[0]}"[:500])
     else:
         tally.add(server, "ok" if is_ok else "error")
@@ -89,7 +103,10 @@ def work(url: str, seed: int, end: float, tally: Tally) -> None:
     number = 0
     while monotonic() < end:
         number += 1
+        lot = chance.random()
         server = chance.choice((*HEALTHY, *SICK))
+        if lot < LAZY_SHARE + REVIEWED_SHARE:
+            server = LAZY if lot < LAZY_SHARE else REVIEWED
         call(browser, number, server, chance.choice(DEEDS) if server in SICK else "echo", tally)
 
 
@@ -112,10 +129,35 @@ def harm(served: ServedAt, folder: Path, end: float) -> None:
         wait.wait(chance.random() * 0.8)  # harm comes at any moment
         victims = children(served.process.pid, UNRULY.name)
         deed: Callable[[int], None] = chance.choice((kill, stop))
-        if victims and chance.random() < 0.7:
+        lot = chance.random()
+        if victims and lot < 0.7:
             deed(chance.choice(victims))
+        elif lot < 0.8:
+            write_servers(folder, {"calm": {"comand": "wrong"}}, mode="direct")
         else:
             write_servers(folder, entries([f"tag{chance.randrange(9)}"]), mode="direct")
+
+
+def decide(folder: Path, end: float) -> Counter[str]:
+    """Approve, reject and forget the definitions of a server, at random; what was done."""
+    chance, done = random.Random(2), Counter[str]()  # noqa: S311  no secret
+    person = {**environment_of_state(folder), TOKEN_VARIABLE: new_token()[0]}
+    while monotonic() < end:
+        verb = chance.choice(("approve", "approve", "reject", "forget"))
+        command = [*PIPEGUARD, verb, REVIEWED, "--all", "--yes"]
+        code = subprocess.run(command, env=person, capture_output=True, check=False).returncode
+        assert code in (0, 1, 2, 3), f"{verb}: {code}"
+        done[verb] += not code
+    return done
+
+
+def watch_memory(process: int, end: float) -> list[int]:
+    """The memory of a process in KiB, second by second."""
+    taken, wait = list[int](), threading.Event()
+    while monotonic() < end:
+        taken.append(field(process, "smaps_rollup", "Pss"))
+        wait.wait(1.0)  # a sample each second
+    return taken
 
 
 def kill(process: int) -> None:
@@ -136,18 +178,30 @@ def test_healthy_servers_notice_nothing_and_every_request_is_answered_once(tmp_p
     tally = Tally()
     with ServedAt(tmp_path, "--config", str(config)) as served:
         url, end = served.url, monotonic() + SECONDS
-        with ThreadPoolExecutor(CLIENTS + 1) as pool:
+        with ThreadPoolExecutor(CLIENTS + 3) as pool:
             jobs = [pool.submit(work, url, seed, end, tally) for seed in range(CLIENTS)]
             jobs.append(pool.submit(harm, served, tmp_path, end))
+            deciding = pool.submit(decide, tmp_path, end)
+            watching = pool.submit(watch_memory, served.process.pid, end)
             for job in jobs:
                 job.result()
+        memory = watching.result()
+        print(dict(sorted(tally.outcomes.items())), dict(deciding.result()))
+        print("memory in MiB:", [round(kib / 1024, 1) for kib in memory[:: len(memory) // 10 or 1]])
+        print("starts of the lazy one:", served.said().count("server=drowsy"))
         assert tally.wrong == []
-        assert all(tally.outcomes[name, "ok"] > 0 for name in HEALTHY)
+        assert all(tally.outcomes[name, "ok"] > 0 for name in (*HEALTHY, LAZY))
+        if SECONDS > 60:
+            quarter = len(memory) // 4
+            before, last = median(memory[quarter : 2 * quarter]), median(memory[-quarter:])
+            print(f"median of the second quarter {before / 1024:.1f}, the last {last / 1024:.1f}")
+            assert last < MOST_GROWTH * before
         for stopped in children(served.process.pid, UNRULY.name):
             kill(stopped)  # a stopped one would be given up after its pings only
         browser, after = Browser(url), Tally()
         browser.open()
-        for number, name in enumerate((*HEALTHY, *SICK)):
+        write_servers(tmp_path, entries(), mode="direct")
+        for number, name in enumerate((*HEALTHY, LAZY, *SICK)):
 
             def works(number: int = number, name: str = name) -> bool:
                 call(browser, number, name, "echo", after)

@@ -83,6 +83,9 @@ COLUMNS = [
     "frame_sha256",
     "frame_bytes",
     "findings",
+    "token",
+    "request_bytes",
+    "duration_ms",
     "prev_hash",
     "hash",
 ]
@@ -104,6 +107,17 @@ def test_any_changed_field_is_seen_at_its_row(path: Path, column: str) -> None:
     problems = verify(path)
     assert (problems[0].chain, problems[0].seq) == ("RUN0", 4)
     assert problems[0].what == "row 4 was changed or moved"
+
+
+@pytest.mark.parametrize("column", ["token", "request_bytes", "duration_ms"])
+def test_what_a_call_cost_cannot_be_removed_unseen(path: Path, column: str) -> None:
+    with Store.open(path) as store:
+        measured = entry(10)._replace(token="ci", request_bytes=7, duration_ms=1.5)
+        Audit(store, "RUN0", "weather", "").append_many([measured])
+        assert list(rows(store, AuditFilter(token="ci")))[-1].entry == measured
+    assert verify(path) == []
+    tamper(path, f"UPDATE audit SET {column} = NULL WHERE {CHAIN_0} AND seq = 11")
+    assert [p.what for p in verify(path)] == ["row 11 was changed or moved"]
 
 
 def test_a_removed_row_is_seen(path: Path) -> None:

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import StateError
+from pipeguard.state.audit import Audit, AuditFilter, hash_of, rows
 from pipeguard.state.schema import MIGRATIONS, migrate
+from pipeguard.state.store import Store
+from pipeguard.state.verification import verify
 
 
 def test_a_file_is_brought_to_this_version_once(tmp_path: Path) -> None:
@@ -19,6 +22,39 @@ def test_a_file_is_brought_to_this_version_once(tmp_path: Path) -> None:
     assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
+
+
+def test_rows_of_an_older_version_keep_their_hashes_and_new_ones_follow_them(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "pipeguard.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statements in MIGRATIONS[:3]:
+        for statement in statements:
+            connection.execute(statement)
+    connection.execute("PRAGMA user_version = 3")
+    # As that version wrote them.
+    fields = ("OLD", 1, "2026-03-02T10:00:00.000Z", "weather", "editor 1", "to-server", "request")
+    more = ("tools/call", "get_forecast", "allow", "OLD.c1", "0" * 64, 2, "[]")
+    first = hash_of(1, "OLD", "weather", "2026-03-02T10:00:00.000Z", "")
+    head = hash_of(*fields, *more, first)
+    connection.execute(
+        "INSERT INTO chains VALUES (1, 'OLD', 'weather', '2026-03-02T10:00:00.000Z', '', ?, ?, 1)",
+        (first, head),
+    )
+    connection.execute(
+        "INSERT INTO audit VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*fields, *more, first, head),
+    )
+    connection.close()
+    path.chmod(0o600)
+    assert verify(path) == []
+    with Store.open(path) as store:
+        (old,) = rows(store, AuditFilter())
+        assert (old.entry.token, old.entry.request_bytes, old.entry.duration_ms) == (None,) * 3
+        measured = old.entry._replace(token="ci", request_bytes=7, duration_ms=1.25)
+        Audit(store, "OLD", "weather", "").append_many([old.entry, measured])
+    assert verify(path) == []
 
 
 def test_an_old_sqlite_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

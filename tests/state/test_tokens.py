@@ -21,7 +21,7 @@ from pipeguard.state.tokens import (
     stored_tokens,
 )
 
-SCOPE = TokenScope(("git*",), ("git__get_*", "git/list"), "read", 60)
+SCOPE = TokenScope(("git*",), ("git__get_*", "git/list"), "read", 60, manages=True)
 
 
 @pytest.fixture
@@ -71,11 +71,14 @@ def test_a_reader_sees_at_once_what_another_process_does(path: Path) -> None:
     told: list[str] = []
     reader = TokenReader(Store.open(path), told.append)
     assert reader.digests() == {}
+    assert not reader.are_required()
     with Store.open(path) as store:
         token = create_token(store, "ci", SCOPE)
         assert reader.digests() == {"ci": sha256(token.encode()).digest()}
+        assert reader.are_required()
         revoke_token(store, "ci")
         assert reader.digests() == {}
+        assert reader.are_required()
     reader.close()
     assert told == []
 
@@ -98,6 +101,21 @@ def test_a_store_that_is_gone_lets_nobody_in(path: Path) -> None:
     for file in path.parent.iterdir():
         file.unlink()
     assert reader.valid() == {}
+    assert reader.are_required()
+    reader.close()
+
+
+def test_a_store_that_cannot_be_read_is_told_once_and_lets_nobody_in_meanwhile(path: Path) -> None:
+    told: list[str] = []
+    reader = TokenReader(Store.open(path), told.append)
+    assert not reader.are_required()
+    path.rename(path.with_name("aside"))
+    path.mkdir()
+    assert [reader.are_required(), reader.valid(), reader.are_required()] == [True, {}, True]
+    assert len(told) == 1
+    path.rmdir()
+    path.with_name("aside").rename(path)
+    assert not reader.are_required()
     reader.close()
 
 
@@ -105,7 +123,7 @@ def test_there_is_an_end_to_their_number(path: Path) -> None:
     with Store.open(path) as store, store.transaction():
         for number in range(MOST_TOKENS):
             store.connection.execute(
-                "INSERT INTO tokens VALUES (?, x'00', '[]', '[]', 'read', 0, '', '')",
+                "INSERT INTO tokens VALUES (?, x'00', '[]', '[]', 'read', 0, '', '', 0)",
                 (f"{number}",),
             )
         with pytest.raises(InputError, match="revoke one first"):

@@ -71,7 +71,8 @@ def answer(id_: object, method: str, params: dict[str, object]) -> object:  # no
         case "tools/call":
             arguments = params["arguments"]
             assert isinstance(arguments, dict)
-            return {"content": [{"type": "text", "text": arguments["text"]}]}
+            text = json.dumps(params.get("_meta")) if arguments["text"] == "_meta" else ""
+            return {"content": [{"type": "text", "text": text or arguments["text"]}]}
         case "do/echo":
             return {"text": text}
         case "do/describe":

@@ -49,7 +49,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
         yield OLD.at(None, message, mend=("pipx", "upgrade", PACKAGE))
     now = date.today()  # noqa: DTZ011  the user's own calendar
     for name in sorted({spec.client for config in target.configs for spec in config.specs}):
-        checked = clients()[name].checked
+        checked = clients()[name].checked if name in clients() else ""
         if not checked:
             continue
         year, month = (int(part) for part in checked.split("-"))

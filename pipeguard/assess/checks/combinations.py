@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pipeguard.assess.gateway_file import GATEWAY
 from pipeguard.assess.reach import labels
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
@@ -98,7 +99,12 @@ def _finding(
     rated = check.rated(check.severity if sure and not guarded else Severity.LOW)
     return rated.of_server(
         every[0].server,
-        f"{clients()[client].name} has them together ({listed}).{guess}",
+        f"{_name_of(client)} has them together ({listed}).{guess}",
         key=",".join(names),
         mend=() if guarded else ("pipeguard", "setup", client),
     )
+
+
+def _name_of(client: str) -> str:
+    """A client's name for people."""
+    return "pipeguard serve" if client == GATEWAY else clients()[client].name

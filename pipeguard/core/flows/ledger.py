@@ -152,10 +152,10 @@ class Flows:
         return leaks
 
     def _looked_up(self, tool: Tool, arguments: JsonValue) -> list[Leak]:
-        is_sent = tool.labels & Label.SENDS
+        is_sent = bool(tool.labels & Label.SENDS)
         with self._lock:
-            results = [result for result in self._results if result.tool.name != tool.name]
-        results = [result for result in results if is_sent or result.tool.labels & Label.TAKES_IN]
+            results = [result for result in self._results if is_sent or result.takes_in]
+        results = [result for result in results if result.tool.name != tool.name]
         if not results:
             return []
         text = MessageText(arguments, keyed=False).data[:ARGUMENT_BYTES]

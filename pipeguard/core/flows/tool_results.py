@@ -29,11 +29,12 @@ class ToolResult:
         about: the short values of the call.
         size: bytes that all of these take in memory.
         derived: bytes that what was worked out takes, about.
+        takes_in: True where third parties may have written it.
     """
 
     __slots__ = (
         *("_addressed", "_is_marked", "_labels", "_letters", "_secrets", "_small", "_text"),
-        *("about", "derived", "frame", "since", "size", "tool"),
+        *("about", "derived", "frame", "since", "size", "takes_in", "tool"),
     )
 
     def __init__(self, tool: Tool, frame: bytes, since: float, about: frozenset[str]) -> None:
@@ -43,6 +44,7 @@ class ToolResult:
         self.about = about
         self.size = OBJECT_BYTES + len(frame) + size_of(tool.name) + size_of_all(about)
         self.derived = 0
+        self.takes_in = bool(tool.labels & Label.TAKES_IN)  # asked for each call, of each result
         self._is_marked: bool | None = None
         self._labels: Label | None = None
         self._text: str | None = None

@@ -53,6 +53,10 @@ class Pin(NamedTuple):
         """True if the same texts are approved and held, whenever that was."""
         return isinstance(other, Pin) and self[:_TIMES] == other[:_TIMES]
 
+    def __ne__(self, other: object) -> bool:
+        """False if the same texts are approved and held; a tuple would compare the times, too."""
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(self[:_TIMES])
 

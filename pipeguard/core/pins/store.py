@@ -13,10 +13,10 @@ from threading import Lock
 from pipeguard.core.flows.tool_labels import Tool, tool_of
 from pipeguard.core.memory import size_of
 from pipeguard.core.pins.fingerprint import Pin
+from pipeguard.core.pins.holds import Holds, PinKey, without_hold
 from pipeguard.core.pins.lookalikes import Names
 from pipeguard.core.protocol.strict_json import parse_json
 
-PinKey = tuple[str, str]  # kind and name
 MAX_PINS_BYTES = 16 * 2**20  # in memory: 6,000 definitions of 2 KB, or 14,000 of a line each
 PIN_BYTES = 1024  # of a pin without its texts: the objects, and entries in three mappings
 MAX_TOOLS = 2048  # whose labels are remembered
@@ -41,6 +41,7 @@ class Pins:
         self._now = dict(pins)
         self.names = Names(pins.values())
         self._learned: dict[PinKey, Pin] = {}
+        self._holds = Holds()
         self._bytes = sum(map(_size, pins.values()))
         self._full: frozenset[str] = frozenset()
         self._shown: Mapping[PinKey, Pin] | None = None
@@ -79,17 +80,43 @@ class Pins:
                 if current is None or pin.approved_definition is None:
                     return None
                 pin = pin._replace(held_definition=NOT_KEPT, held_fingerprint=_NOT_KEPT_FINGERPRINT)
-            self._bytes += _size(pin) - _size(current)
-            self._now[key] = self._learned[key] = pin
-            self.names.learn(pin)
-            self._shown = None
+            if pin.held_definition is None:
+                self._holds.approve(key)
+            else:
+                seen = current.held_fingerprint if current is not None else None
+                self._holds.hold(key, is_same=seen == pin.held_fingerprint)
+            self._put(key, pin)
         return pin
+
+    def confirm(self, pin: Pin) -> bool:
+        """Note that the server offers a definition as it is approved: what is held is not its.
+
+        Returns:
+            True where the store has the hold of this run, which is over.
+        """
+        key = (pin.kind, pin.name)
+        with self._lock:
+            is_over = self._holds.approve(key)
+            if pin.held_definition is not None and self._now.get(key) == pin:
+                self._put(key, without_hold(pin))
+        return is_over
+
+    def is_unstored(self, kind: str, name: str) -> bool:
+        """True for a hold that the store lacks, though no person has decided on it."""
+        return self._holds.is_unstored((kind, name))
+
+    def _put(self, key: PinKey, pin: Pin) -> None:
+        self._bytes += _size(pin) - _size(self._now.get(key))
+        self._now[key] = self._learned[key] = pin
+        self.names.learn(pin)
+        self._shown = None
 
     def replace(self, stored: Mapping[PinKey, Pin]) -> frozenset[str]:
         """Replace the pins by those of the store.
 
         A definition that is held here stays held until it is accepted: the store may have
-        discarded it, or may not have it yet, while the server still offers it.
+        discarded it, may not have it yet, or may have that of another run, while the server still
+        offers it.
 
         Returns:
             The kinds that changed.
@@ -98,11 +125,16 @@ class Pins:
             old = self._now
             learned = {key: pin for key, pin in self._learned.items() if key not in stored}
             new = {**learned, **stored}
-            new |= {key: pin for key, pin in old.items() if _waits(pin, stored.get(key))}
+            for key, pin in old.items():
+                settled = self._holds.settle(key, pin, stored.get(key))
+                if settled is not None:
+                    new[key] = settled
             self._now, self._learned, self._shown = new, learned, None
             self.names = Names(new.values())
             self._bytes = sum(map(_size, new.values()))
+            unstored = {key for key in new if self._holds.is_unstored(key)}
         changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+        changed |= unstored
         return frozenset(kind for kind, _ in changed)
 
     def tool(self, name: str) -> Tool:
@@ -146,10 +178,3 @@ def _size(pin: Pin | None) -> int:
     if pin is None:
         return 0
     return PIN_BYTES + size_of(pin.name, pin.approved_definition, pin.held_definition)
-
-
-def _waits(pin: Pin, stored: Pin | None) -> bool:
-    """True if a definition is held here and the store has neither that nor its approval."""
-    if pin.held_definition is None or (stored is not None and stored.held_definition is not None):
-        return False
-    return stored is None or stored.approved_fingerprint != pin.held_fingerprint

@@ -37,12 +37,13 @@ class PendingRequest:
         call_values: the short values among a call's arguments: ids, names, addresses.
         requested_lists: the lists whose changes it subscribes to (core.protocol.subscriptions).
         announced_lists: those of them that the server granted.
+        frame_bytes: the length of its frame.
         size: bytes that it takes in memory.
     """
 
     __slots__ = (
-        *("announced_lists", "call_values", "forwarded", "id_token", "method", "progress"),
-        *("progress_token", "requested_lists", "since", "size", "tool"),
+        *("announced_lists", "call_values", "forwarded", "frame_bytes", "id_token", "method"),
+        *("progress", "progress_token", "requested_lists", "since", "size", "tool"),
     )
 
     def __init__(
@@ -61,6 +62,7 @@ class PendingRequest:
         self.progress = float("-inf")
         self.forwarded = False
         self.call_values = self.requested_lists = self.announced_lists = _NONE
+        self.frame_bytes = 0
         self.size = REQUEST_BYTES + size_of(id_token, method, tool, progress_token)
 
 
@@ -87,7 +89,9 @@ def pending_request(message: Message, now: float) -> PendingRequest:
                     codes.INVALID_REQUEST,
                     message.id_token,
                 )
-    return PendingRequest(message.id_token, message.method, tool, now, progress_token)
+    request = PendingRequest(message.id_token, message.method, tool, now, progress_token)
+    request.frame_bytes = len(message.frame)
+    return request
 
 
 class Pending:

@@ -17,8 +17,9 @@ from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.flows.tool_labels import Tool
 from pipeguard.core.flows.vault import Vault
 from pipeguard.core.pins.fingerprint import Pin
+from pipeguard.core.pins.holds import PinKey
 from pipeguard.core.pins.lookalikes import Names
-from pipeguard.core.pins.store import PinKey, Pins
+from pipeguard.core.pins.store import Pins
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.scanning.engine import Engine
@@ -158,7 +159,8 @@ class Guard:
         """Replace the pins by those of the store.
 
         A definition that is held here stays held until it is accepted: the store may have
-        discarded it, or may not have it yet, while the server still offers it.
+        discarded it, may not have it yet, or may have that of another run, while the server still
+        offers it.
 
         Returns:
             The kinds that changed, which a client should list again.
@@ -189,6 +191,14 @@ class Guard:
             What is remembered, or None if there is no room for it.
         """
         return self._shared.pins.learn(pin)
+
+    def confirm(self, pin: Pin) -> bool:
+        """Note that the server offers a definition as it is approved (`Pins.confirm`)."""
+        return self._shared.pins.confirm(pin)
+
+    def is_unstored(self, kind: str, name: str) -> bool:
+        """True for a hold that the store lacks, though no person has decided on it."""
+        return self._shared.pins.is_unstored(kind, name)
 
 
 def _scanners(engines: Engines) -> dict[Surface, tuple[Engine, ...]]:

@@ -246,7 +246,7 @@ class MessageJudge(NamedTuple):
         if request is None:
             return self._verdict(message, None, findings, None)
         is_answer = message.kind in (MessageKind.RESULT, MessageKind.ERROR)
-        refuser = Refuser(self.state, self.direction, self.event)
+        refuser = Refuser(self.state, self.direction, self.event, self.now)
         answer = refuser.answer(request, code, findings, replaces_answer=is_answer)
         if is_answer:
             return self._verdict(message, request, findings, answer)
@@ -288,6 +288,7 @@ class MessageJudge(NamedTuple):
             action = findings[0].action
             method = None if method_is_secret(findings) else method
             tool = None if name_is_secret(findings) else tool
+        answered = None if message.kind is MessageKind.REQUEST else request
         return Verdict(
             self.direction,
             message.frame,
@@ -299,4 +300,6 @@ class MessageJudge(NamedTuple):
             message.kind,
             method,
             tool,
+            request_bytes=None if answered is None else answered.frame_bytes,
+            answer_seconds=None if answered is None else self.now - answered.since,
         )

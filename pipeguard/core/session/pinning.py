@@ -171,11 +171,7 @@ def _unchanged(
     order of keys) may have changed since: where it alone is what a rule finds, the approved
     definition is shown in its place.
     """
-    change = None
-    if pin.held_definition is not None:
-        assert pin.approved_fingerprint is not None  # noqa: S101  it is the one that was seen
-        change = scope.trust_change(pin.name, pin.approved_fingerprint, approved_text)
-        _learn(scope.guard, change, pin)
+    change = _end_of_hold(scope, pin)
     stopping = [f for f in findings if f.action > Action.WARN]
     if not stopping:
         return ReviewedDefinition(definition, findings, change)
@@ -189,6 +185,13 @@ def _unchanged(
     return ReviewedDefinition(approved if new_matches else definition, reported, change)
 
 
+def _end_of_hold(scope: DefinitionScope, pin: Pin) -> PinChange | None:
+    """What takes back the hold of this run on a definition that passes now, if there is one."""
+    if not scope.guard.confirm(pin) or not pin.approved_fingerprint or not pin.approved_definition:
+        return None
+    return scope.trust_change(pin.name, pin.approved_fingerprint, pin.approved_definition)
+
+
 def _first_use(scope: DefinitionScope, pin: Pin | None, seen: _Seen) -> ReviewedDefinition:
     """Trust a clean definition that was never seen, unless it is already held."""
     if (
@@ -196,7 +199,7 @@ def _first_use(scope: DefinitionScope, pin: Pin | None, seen: _Seen) -> Reviewed
         and pin.held_definition is not None
         and pin.held_fingerprint == seen.fingerprint
     ):
-        return _hidden(scope, seen, pin.reason)
+        return _held_again(scope, pin, seen, pin.reason)
     change = scope.trust_change(seen.name, seen.fingerprint, seen.text)
     if _learn(scope.guard, change, None) is None:
         return _beyond_room(scope, seen)
@@ -217,11 +220,7 @@ def _unapproved(
     if scope.guard.policy.mode is Mode.OBSERVE:
         findings = hidden.findings if look_alike else seen.findings
         return ReviewedDefinition(seen.definition, findings)
-    change = scope.hold_change(seen.name, seen.fingerprint, seen.text, reason)
-    if _learn(scope.guard, change, pin) is None:
-        return _beyond_room(scope, seen)
-    is_remembered = pin is not None and pin.held_fingerprint == seen.fingerprint
-    return hidden if is_remembered else hidden._replace(pin=change)
+    return _held_again(scope, pin, seen, reason)
 
 
 def _drifted(
@@ -237,7 +236,9 @@ def _drifted(
     is_allowed = not seen.is_poisoned and frozenset(classes) <= scope.guard.policy.drift_allow
     if scope.guard.policy.mode is Mode.OBSERVE or is_allowed:
         finding = scope.finding("trust.drifted", note, pin.name, Action.WARN)
-        return ReviewedDefinition(seen.definition, (*seen.findings, finding))
+        change_back = _end_of_hold(scope, pin)
+        return ReviewedDefinition(seen.definition, (*seen.findings, finding), change_back)
+    is_stored = not scope.guard.is_unstored(pin.kind, pin.name)
     change = scope.hold_change(pin.name, seen.fingerprint, seen.text, reason)
     stored = _learn(scope.guard, change, pin)
     if (
@@ -248,12 +249,28 @@ def _drifted(
         change = scope.hold_change(
             pin.name, stored.held_fingerprint, stored.held_definition, reason
         )
-    is_remembered = pin.held_fingerprint == change.fingerprint
+    is_remembered = pin.held_fingerprint == change.fingerprint and is_stored
     finding = scope.finding("trust.drifted", note, pin.name, Action.BLOCK)
     approved: JsonValue = _LENIENT.decode(approved_text)
     return ReviewedDefinition(
         approved, (*seen.findings, finding), None if is_remembered else change
     )
+
+
+def _held_again(
+    scope: DefinitionScope, pin: Pin | None, seen: _Seen, reason: str
+) -> ReviewedDefinition:
+    """Hide a definition, and hold it where the store has not done so."""
+    is_remembered = (
+        pin is not None
+        and pin.held_fingerprint == seen.fingerprint
+        and not scope.guard.is_unstored(pin.kind, pin.name)
+    )
+    change = scope.hold_change(seen.name, seen.fingerprint, seen.text, reason)
+    if _learn(scope.guard, change, pin) is None:
+        return _beyond_room(scope, seen)
+    hidden = _hidden(scope, seen, reason)
+    return hidden if is_remembered else hidden._replace(pin=change)
 
 
 def _hidden(scope: DefinitionScope, seen: _Seen, reason: str) -> ReviewedDefinition:

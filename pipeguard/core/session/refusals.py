@@ -49,11 +49,13 @@ class Refuser(NamedTuple):
         state: of the conversation.
         direction: which way the frame travelled.
         event: names its verdict.
+        now: seconds on the session's clock.
     """
 
     state: ConversationState
     direction: Direction
     event: str
+    now: float
 
     def refuse(self, frame: bytes, refusal: Refusal) -> Verdict:
         """The verdict on a frame that does not go on; each request in it is answered once."""
@@ -146,7 +148,12 @@ class Refuser(NamedTuple):
         executed = not isinstance(frame, Lost) or frame.sent
         forward = self.answer(request, code, findings, replaces_answer=True, executed=executed)
         verdict = self._blocking(frame, findings, forward, None)
-        return verdict._replace(method=request.method, tool=request.tool)
+        return verdict._replace(
+            method=request.method,
+            tool=request.tool,
+            request_bytes=request.frame_bytes,
+            answer_seconds=self.now - request.since,
+        )
 
     def _blocking(
         self, frame: bytes, findings: list[Finding], forward: bytes | None, reply: bytes | None

@@ -151,10 +151,10 @@ class Session:
         try:
             return self._judge(judge, frame)
         except Refusal as refusal:
-            return Refuser(self.state, judge.direction, judge.event).refuse(frame, refusal)
+            why = refusal
         except Exception as error:  # noqa: BLE001  the only one: a check that breaks must refuse
-            failure = refusal_of(frame, error)
-            return Refuser(self.state, judge.direction, judge.event).refuse(frame, failure)
+            why = refusal_of(frame, error)
+        return Refuser(self.state, judge.direction, judge.event, judge.now).refuse(frame, why)
 
     def _judge(self, judge: MessageJudge, frame: bytes) -> Verdict:
         if judge.is_member:

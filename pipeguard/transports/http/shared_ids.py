@@ -11,6 +11,7 @@ from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.core.protocol.subscriptions import SUBSCRIPTION_META
 
 CANCELLED = "notifications/cancelled"
+RELATED_TASK = "io.modelcontextprotocol/related-task"  # MCP 2025-11-25, basic/utilities/tasks
 
 
 # --- requests -----------------------------------------------------------------------------
@@ -121,6 +122,12 @@ def with_subscription_id(value: JsonObject, id_token: str) -> JsonObject:
     """A notification with another subscription id."""
     meta = _meta(value.get("params")) or {}
     return _with_param(value, "_meta", {**meta, SUBSCRIPTION_META: id_of(id_token)})
+
+
+def related_task_of(value: JsonObject) -> JsonValue:
+    """The id of the task that a message is about; None where it is about none."""
+    related = (_meta(value.get("params")) or {}).get(RELATED_TASK)
+    return related.get("taskId") if isinstance(related, dict) else None
 
 
 def _subscription(meta: JsonObject) -> str | None:

@@ -12,7 +12,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.pins.fingerprint import canonical, fingerprint
+from pipeguard.core.pins.fingerprint import Pin, canonical, fingerprint
 from pipeguard.core.protocol.json_values import JsonValue, Number, serialise
 from pipeguard.core.protocol.strict_json import parse_json
 
@@ -164,3 +164,11 @@ def test_what_is_not_json_is_refused(value: object) -> None:
 def test_a_fingerprint_is_the_sha_256_of_the_canonical_text() -> None:
     definition: JsonValue = {"name": "get_forecast", "description": "Forecast for a city."}
     assert fingerprint(definition) == sha256(canonical(definition)).hexdigest()
+
+
+def test_pins_that_differ_in_times_alone_are_equal_in_every_way() -> None:
+    one = Pin("tool", "a", "{}", "00", None, None, "", "2026-01-01T00:00:00Z")
+    other = one._replace(approved_at="2027-01-01T00:00:00Z", held_at="2027-01-01T00:00:00Z")
+    assert one == other
+    assert not one != other  # noqa: SIM202  this is what is tested
+    assert hash(one) == hash(other)

@@ -128,3 +128,34 @@ def test_a_check_that_breaks_refuses(direction: object, monkeypatch: pytest.Monk
     verdict = session.receive(TO_SERVER, call(1, "a"), 0.0)
     assert (verdict.action, verdict.forward) == (Action.BLOCK, None)
     assert rules(verdict) == ["protocol.internal"]
+
+
+def test_the_verdict_on_an_answer_says_how_long_it_took_and_what_was_asked() -> None:
+    session = new_session()
+    request = call(1, "hello")
+    asked = session.receive(TO_SERVER, request, 10.0)
+    assert (asked.request_bytes, asked.answer_seconds) == (None, None)
+    given = session.receive(TO_CLIENT, answer(1, "hello"), 10.25)
+    assert (given.request_bytes, given.answer_seconds) == (len(request), 0.25)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param(frame(id=1, result={"content": "no list"}, error={}), id="no answer"),
+        pytest.param(frame(id=1, result=7), id="no object"),
+        pytest.param(answer(1, KEY), id="redacted"),
+        pytest.param(b'{"jsonrpc":"2.0","id":1,"result":{"a":1,"a":2}}', id="two meanings"),
+    ],
+)
+def test_an_answer_that_is_not_passed_as_it_is_has_its_time_all_the_same(written: bytes) -> None:
+    session = new_session()
+    session.receive(TO_SERVER, call(1, "hello"), 10.0)
+    verdict = session.receive(TO_CLIENT, written, 10.25)
+    assert verdict.action in (Action.REDACT, Action.BLOCK)
+    assert (verdict.request_bytes, verdict.answer_seconds) == (len(call(1, "hello")), 0.25)
+
+
+def test_what_answers_nothing_has_no_time() -> None:
+    verdict = new_session().receive(TO_CLIENT, answer(1, "hello"), 0.0)
+    assert (verdict.request_bytes, verdict.answer_seconds) == (None, None)

@@ -8,27 +8,36 @@ leak somebody else's secret, so none is asked. Source of the fields: MCP 2025-11
 from __future__ import annotations
 
 import asyncio
-import re
+from collections import OrderedDict
 from contextlib import suppress
 from typing import NamedTuple
 
 from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.answers import creates_task
 from pipeguard.core.protocol.frame_outline import legible_ids
 from pipeguard.core.protocol.framing import Lost
 from pipeguard.core.protocol.ids import id_of, id_token_of
-from pipeguard.core.protocol.json_values import JsonObject, serialise
-from pipeguard.core.protocol.strict_json import parse_json
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.protocol.notifications import INITIALIZED, PROGRESS
 from pipeguard.core.protocol.subscriptions import LISTEN
 from pipeguard.core.session import replies
 from pipeguard.errors import Refusal
 from pipeguard.transports.bounded import UNTAKEN_SECONDS, Outbox
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Dialler
 from pipeguard.transports.failure import Failure
+from pipeguard.transports.http.client.shared_opening import SharedOpening
+from pipeguard.transports.http.client.shared_settings import (
+    SET_LEVEL,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    SharedSettings,
+)
 from pipeguard.transports.http.shared_ids import (
     cancelled_id,
     is_cancellation,
     progress_token_of,
     progress_tokens_in,
+    related_task_of,
     subscription_id_of,
     with_answered_id,
     with_cancelled_id,
@@ -36,12 +45,12 @@ from pipeguard.transports.http.shared_ids import (
     with_request_ids,
     with_subscription_id,
 )
-from pipeguard.transports.judging import with_value
+from pipeguard.transports.judging import frame_of, value_of, with_value
 
 INBOX_FRAMES = 256
 INBOX_BYTES = 4 * 2**20  # unread by one client; above that the server is not read
-_REVISION = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}\Z")  # of MCP: the day when it was fixed
-_INITIALIZED = "notifications/initialized"
+MOST_TASKS = 1_024  # of which progress is passed on
+_SETTINGS = frozenset({SET_LEVEL, SUBSCRIBE, UNSUBSCRIBE})
 
 
 class _Sent(NamedTuple):
@@ -51,11 +60,20 @@ class _Sent(NamedTuple):
         port: of the conversation.
         token: the id, or the progress token, as the conversation has it.
         lasts: True for a subscription, on which the server does no work.
+        task: whose result is waited for; None for none.
     """
 
     port: _Port
     token: str
     lasts: bool = False
+    task: JsonValue = None
+
+
+def _sent(port: _Port, token: str, request: JsonObject) -> _Sent:
+    method, params = request["method"], request.get("params")
+    is_waiting = method == "tasks/result" and isinstance(params, dict)
+    task = params.get("taskId") if is_waiting and isinstance(params, dict) else None
+    return _Sent(port, token, method == LISTEN, task)
 
 
 class Multiplexer:
@@ -78,17 +96,20 @@ class Multiplexer:
         self._count = 0
         self._requests: dict[str, _Sent] = {}  # by the id on the channel
         self._progress: dict[str, _Sent] = {}  # by the progress token on the channel
-        self._description: asyncio.Future[JsonObject | None] | None = None
-        self._opening_id = ""  # of the `initialize` that was sent
-        self._initialized = False
+        self._task_progress: OrderedDict[str, _Sent] = OrderedDict()  # of those that are tasks now
+        self._opened = SharedOpening()
+        self._settings = SharedSettings()
 
     @property
     def open_requests(self) -> int:
         """How many requests the server has not answered yet, without subscriptions."""
         return sum(not sent.lasts for sent in self._requests.values())
 
-    async def dial(self) -> AsyncChannel:
+    async def dial(self, *, is_listening: bool = True) -> AsyncChannel:
         """Open a port: a channel that looks like one of the client's own.
+
+        Args:
+            is_listening: False for one that wants no log, and no news of resources.
 
         Raises:
             ChannelClosed: the server cannot be started.
@@ -99,7 +120,14 @@ class Multiplexer:
                 self._reading = asyncio.create_task(self._read(self._channel))
         port = _Port(self)
         self._ports.append(port)
+        if is_listening:
+            await self._tell(self._settings.join(port))
         return port
+
+    def hang_up(self) -> None:
+        """End all conversations at once, before the server itself has ended."""
+        for port in list(self._ports):
+            port.end()
 
     async def close(self) -> None:
         """End the server."""
@@ -115,7 +143,7 @@ class Multiplexer:
         Raises:
             ChannelClosed: the server is gone.
         """
-        value = parse_json(frame)
+        value = await value_of(frame)
         if isinstance(value, list):
             for member in value:
                 if isinstance(member, dict):
@@ -129,29 +157,30 @@ class Multiplexer:
         method = value.get("method")
         token = id_token_of(value.get("id"))
         if method == "initialize" and token is not None:
-            if self._description is not None:
-                await self._describe(port, value, self._description)
+            if self._opened.was_sent:
+                port.put(await self._opened.describe(value))
                 return
-            self._description = asyncio.get_running_loop().create_future()
-            self._opening_id = str(self._count + 1)
-        if method == _INITIALIZED:
-            if self._initialized:
+            self._opened.send(str(self._count + 1))
+        if method == INITIALIZED and not self._opened.confirm():
+            return
+        if token is not None and method in _SETTINGS:
+            relayed = self._settings.relay(port, value)
+            if relayed.request is None:
+                port.put(serialise({"jsonrpc": "2.0", "id": id_of(token), **relayed.answer}))
                 return
-            self._initialized = True
+            if relayed.request is not value:
+                value, frame = relayed.request, serialise(relayed.request)
         sent = self._with_own_ids(port, frame, value)
         if sent is not None:
             await self._channel.write(sent)
 
-    async def _describe(
-        self, port: _Port, opening: JsonObject, description: asyncio.Future[JsonObject | None]
-    ) -> None:
-        """Answer an opening as the server answered the first, in the revision that is asked for."""
-        await asyncio.wait([description])
-        answer, token = description.result(), id_token_of(opening.get("id")) or ""
-        if answer is None:
-            port.put(Failure("the server did not take its opening").lost(token))
-        else:
-            port.put(serialise(_with_id(_in_revision_of(opening, answer), token)))
+    async def _tell(self, requests: list[JsonObject]) -> None:
+        """Send requests of our own; nobody waits for the answers."""
+        for request in requests:
+            if self._channel is not None:
+                self._count += 1
+                with suppress(ChannelClosed):
+                    await self._channel.write(serialise({**request, "id": Number(self._count)}))
 
     def _with_own_ids(self, port: _Port, frame: bytes, value: JsonObject) -> bytes | None:
         """A message with ids of ours; None if it cancels nothing."""
@@ -161,7 +190,7 @@ class Multiplexer:
         if token is not None:
             self._count += 1
             own = str(self._count)
-            self._requests[own] = _Sent(port, token, value["method"] == LISTEN)
+            self._requests[own] = _sent(port, token, value)
             tokens = progress_tokens_in(value)
             for progress_token in tokens:
                 self._progress[own] = _Sent(port, progress_token)
@@ -188,13 +217,13 @@ class Multiplexer:
 
     def _end(self) -> None:
         """End all conversations with a server that is gone; the next port opens another one."""
-        if self._description is not None and not self._description.done():
-            self._description.set_result(None)
-        self._channel, self._description, self._initialized = None, None, False
+        self._channel = None
+        self._opened.end()
+        self._settings.clear()
         self._requests.clear()
         self._progress.clear()
-        for port in list(self._ports):
-            port.end()
+        self._task_progress.clear()
+        self.hang_up()
 
     async def _receive(self, frame: bytes) -> None:
         if isinstance(frame, Lost):
@@ -203,15 +232,18 @@ class Multiplexer:
                 sent.port.put(Failure(frame.why, frame.code).lost(sent.token))
             return
         try:
-            value = parse_json(frame)
+            value = await value_of(frame)
         except Refusal:
             value = None
-        if not isinstance(value, dict):
+        if isinstance(value, list) and not legible_ids(frame):
+            for member in value:  # each notification goes to those who want it
+                await self._receive(serialise(member))
+        elif not isinstance(value, dict):
             self._receive_unreadable(frame)
         elif "method" not in value:
-            self._receive_answer(value)
+            await self._receive_answer(frame, value)
         elif (token := id_token_of(value.get("id"))) is not None:
-            await self._receive_request(frame, token)
+            await self._receive_request(frame, value, token)
         else:
             self._receive_notification(frame, value)
 
@@ -234,21 +266,27 @@ class Multiplexer:
             for port in self._ports[:1] if found else list(self._ports):
                 port.put(frame)
 
-    def _receive_answer(self, value: JsonObject) -> None:
+    async def _receive_answer(self, frame: bytes, value: JsonObject) -> None:
         own = id_token_of(value.get("id")) or ""
         sent = self._requests.pop(own, None)
-        self._progress.pop(own, None)
+        progress = self._progress.pop(own, None)
         if sent is None:
-            return  # its conversation is over
-        if self._description is not None and own == self._opening_id:
-            self._description.set_result(value if "result" in value else None)
-            if "result" not in value:
-                self._description = None  # the next client may try
-        sent.port.put(serialise(with_answered_id(value, own, sent.token)))
+            return  # its conversation is over, or the request was ours
+        self._opened.answered(own, value)
+        result = value.get("result")
+        if progress is not None and isinstance(result, dict) and creates_task(result):
+            while len(self._task_progress) >= MOST_TASKS:
+                self._task_progress.popitem(last=False)
+            self._task_progress[own] = progress
+        sent.port.put(await frame_of(with_answered_id(value, own, sent.token), len(frame)))
 
-    async def _receive_request(self, frame: bytes, token: str) -> None:
+    async def _receive_request(self, frame: bytes, value: JsonObject, token: str) -> None:
+        task = related_task_of(value)
         busy = {sent.port for sent in self._requests.values()}
-        asked = busy if len(self._ports) > 1 else set(self._ports)
+        waiting = {sent.port for sent in self._requests.values() if sent.task == task}
+        asked = set(self._ports) if len(self._ports) == 1 else busy
+        if task is not None and waiting:  # for the result of the task that the server works on
+            asked = waiting
         if len(asked) == 1:
             asked.pop().put(frame)
         elif self._channel is not None:
@@ -257,15 +295,18 @@ class Multiplexer:
                 await self._channel.write(replies.error(token, codes.METHOD_NOT_FOUND, why))
 
     def _receive_notification(self, frame: bytes, value: JsonObject) -> None:
-        progressing = self._progress.get(progress_token_of(value) or "")
+        if value["method"] == PROGRESS:
+            token = progress_token_of(value) or ""
+            progressing = self._progress.get(token) or self._task_progress.get(token)
+            if progressing is not None:  # else nobody waits for it
+                progressing.port.put(serialise(with_progress_token(value, progressing.token)))
+            return
         subscribed = self._requests.get(subscription_id_of(value) or "")
-        if progressing is not None:
-            progressing.port.put(serialise(with_progress_token(value, progressing.token)))
-        elif subscribed is not None:
+        if subscribed is not None:
             subscribed.port.put(serialise(with_subscription_id(value, subscribed.token)))
-        else:
-            for port in self._ports:
-                port.offer(frame)
+            return
+        for port in self._settings.listeners(value, self._ports):
+            port.offer(frame)
 
     # --- leaving ------------------------------------------------------------------------
 
@@ -277,29 +318,17 @@ class Multiplexer:
         for own in left:
             del self._requests[own]
             self._progress.pop(own, None)
+        for own in [own for own, sent in self._task_progress.items() if sent.port is port]:
+            del self._task_progress[own]
         return left
 
-    async def cancel(self, ids: list[str]) -> None:
-        """Cancel requests of a client that is gone."""
+    async def cancel(self, port: _Port, ids: list[str]) -> None:
+        """Cancel requests of a client that is gone, and take back what it had set."""
         with suppress(ChannelClosed):
             for own in ids:
                 if self._channel is not None:
                     await self._channel.write(replies.cancelled(own, "the client is gone"))
-
-
-def _in_revision_of(opening: JsonObject, answer: JsonObject) -> JsonObject:
-    """A server's answer to another client's opening, in an older revision if this one asks for it.
-
-    A client that does not know the newer one would hang up (MCP 2025-06-18, basic/lifecycle).
-    """
-    params, result = opening.get("params"), answer.get("result")
-    wanted = params.get("protocolVersion") if isinstance(params, dict) else None
-    own = result.get("protocolVersion") if isinstance(result, dict) else None
-    if not isinstance(result, dict) or not isinstance(wanted, str) or not isinstance(own, str):
-        return answer
-    if not _REVISION.match(wanted) or wanted >= own:
-        return answer
-    return {**answer, "result": {**result, "protocolVersion": wanted}}
+        await self._tell(self._settings.leave(port))
 
 
 class _Port:
@@ -362,8 +391,4 @@ class _Port:
             self._closed = True
             left = self._shared.leave(self)
             self._inbox.end()
-            await self._shared.cancel(left)
-
-
-def _with_id(answer: JsonObject, token: str) -> JsonObject:
-    return {**answer, "id": id_of(token)}
+            await self._shared.cancel(self, left)

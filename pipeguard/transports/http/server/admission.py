@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from aiohttp import HttpVersion11, web
 from yarl import URL
@@ -100,22 +100,37 @@ class Caller(NamedTuple):
     digest: bytes = b""
 
 
+class StoredTokens(Protocol):
+    """Tokens of which only the SHA-256 is stored."""
+
+    def digests(self) -> Mapping[str, bytes]:
+        """The SHA-256 of each valid token, by name."""
+
+    def are_required(self) -> bool:
+        """True where clients need a token, also where none is valid."""
+
+
 class Tokens:
     """The bearer tokens that clients may use; their source may change.
 
     Args:
-        read: returns the current tokens by their names.
-        digests: returns the SHA-256 of further ones by their names, where only that is stored.
+        read: returns the current tokens by their names; None where there are only stored ones.
+        stored: further tokens; None where there are none.
     """
 
     def __init__(
         self,
-        read: Callable[[], Mapping[str, str]] = dict,
-        digests: Callable[[], Mapping[str, bytes]] = dict,
+        read: Callable[[], Mapping[str, str]] | None = None,
+        stored: StoredTokens | None = None,
     ) -> None:
         self._read = read
-        self._read_digests = digests
-        self._last = self._digests()  # as `changed` saw them last
+        self._stored = stored
+        # As `changed` saw them last.
+        self._were_needed, self._last = self.are_needed(), self._digests()
+
+    def are_needed(self) -> bool:
+        """True where a request must have a token: always, but before the first stored one."""
+        return self._read is not None or self._stored is None or self._stored.are_required()
 
     def caller_of(self, authorization: str | None) -> Caller | None:
         """Whose token a request has, or None; a wrong one takes as long as a right one."""
@@ -129,20 +144,24 @@ class Tokens:
 
     def changed(self) -> bool:
         """True if the tokens are others than at the last call."""
-        before, self._last = self._last, self._digests()
-        return before != self._last
+        before = self._were_needed, self._last
+        self._were_needed, self._last = self.are_needed(), self._digests()
+        return before != (self._were_needed, self._last)
 
     def still_admit(self, caller: Caller) -> bool:
         """True while a caller's token is valid under the same name, as `changed` saw it last."""
+        if not caller.name:  # it came in when no token was needed
+            return not self._were_needed
         return self._last.get(caller.name) == caller.digest
 
     def has_whole(self, name: str) -> bool:
         """True for a token that is known as it is, not by its digest."""
-        return name in self._read()
+        return self._read is not None and name in self._read()
 
     def _digests(self) -> dict[str, bytes]:
-        given = {name: sha256(token.encode()).digest() for name, token in self._read().items()}
-        return {**self._read_digests(), **given}
+        read = self._read() if self._read is not None else {}
+        given = {name: sha256(token.encode()).digest() for name, token in read.items()}
+        return {**(self._stored.digests() if self._stored is not None else {}), **given}
 
 
 class Admission(NamedTuple):
@@ -199,7 +218,7 @@ class Admission(NamedTuple):
             raise RequestRefused(RefusalReason.ORIGIN, 403, why)
 
     def _caller(self, request: web.BaseRequest) -> Caller:
-        if self.tokens is None:
+        if self.tokens is None or not self.tokens.are_needed():
             return Caller("")
         given = request.headers.get("Authorization")
         caller = self.tokens.caller_of(given)

@@ -117,7 +117,7 @@ async def converse(
     session: Session, client: AsyncChannel, server: AsyncChannel, judge: Judge
 ) -> None:
     """Pump both ways until a side is gone; then answer open requests, and end the other side."""
-    expiring = asyncio.create_task(_expire(session, client))
+    expiring = asyncio.create_task(answer_overdue(session, client))
     to_server = asyncio.create_task(pump(session, Direction.TO_SERVER, client, server, judge))
     to_client = asyncio.create_task(pump(session, Direction.TO_CLIENT, server, client, judge))
     try:
@@ -152,7 +152,7 @@ async def _abandon(session: Session, client: AsyncChannel) -> None:
             await client.write(frame)
 
 
-async def _expire(session: Session, client: AsyncChannel) -> None:
+async def answer_overdue(session: Session, client: AsyncChannel) -> None:
     """Answer the requests that have waited for longer than the policy allows."""
     while session.guard.policy.limits.timeout_seconds is not None:
         await asyncio.sleep(TICK_SECONDS)

@@ -10,7 +10,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
@@ -52,13 +52,25 @@ class LoginEndpoint(Protocol):
         """The server's answer."""
 
 
+class Readiness(NamedTuple):
+    """Whether a new conversation could begin.
+
+    Attributes:
+        is_ready: True where it could.
+        detail: for people who look after it, without names; may be empty.
+    """
+
+    is_ready: bool
+    detail: str = ""
+
+
 class Listener:
     """Admits requests, and routes them.
 
     Args:
         admission: which requests may come in.
         routes: of all endpoints.
-        is_ready: True while a new conversation could begin.
+        readiness: whether a new conversation could begin.
         refusals: counts the refused requests.
         login: answers a client's login; None where clients do not log in.
     """
@@ -67,13 +79,13 @@ class Listener:
         self,
         admission: Admission,
         routes: RouteTable,
-        is_ready: Callable[[], bool],
+        readiness: Callable[[], Readiness],
         refusals: Refusals,
         login: LoginEndpoint | None = None,
     ) -> None:
         self._admission = admission
         self._routes = routes
-        self._is_ready = is_ready
+        self._readiness = readiness
         self._refusals = refusals
         self._login = login
         self._connections = Connections(refusals, admission.backlog)
@@ -224,10 +236,11 @@ class Listener:
         self._admission.check_head(request)  # otherwise any web page could ask, by DNS rebinding
         if request.method not in ("GET", "HEAD"):
             raise RequestRefused(RefusalReason.NOWHERE, 405, "use GET", {"Allow": "GET, HEAD"})
-        is_well = path == HEALTHY or (self._is_ready() and not self._is_closing)
-        return web.Response(
-            status=200 if is_well else 503, text="ok\n" if is_well else "not ready\n"
-        )
+        state = Readiness(is_ready=True) if path == HEALTHY else self._readiness()
+        is_well = path == HEALTHY or (state.is_ready and not self._is_closing)
+        words = "ok" if is_well else "not ready"
+        text = f"{words}\n{state.detail}\n" if state.detail else f"{words}\n"
+        return web.Response(status=200 if is_well else 503, text=text)
 
     def _route_name(self, request: web.BaseRequest) -> str:
         """Method and path of a request, without a word that the client chose."""

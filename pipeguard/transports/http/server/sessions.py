@@ -124,9 +124,13 @@ class Sessions:
         self._count += 1
         if who not in self._guards:
             self._guards[who] = self.guard.part(token_bytes(KEY_BYTES))
-        session = Session(self._guards[who], f"{self._run}.{self._count}")
+        session = self.make_session(self._guards[who], f"{self._run}.{self._count}")
         session.resume(version or DEFAULT_REVISION)
         return session
+
+    def make_session(self, guard: Guard, run: str) -> Session:
+        """A Session that begins, under the name of a run."""
+        return Session(guard, run)
 
     def of(self, session_id: str | None, version: str | None, who: str = "") -> Session:
         """The Session of a session id; a new one where the id is not known.

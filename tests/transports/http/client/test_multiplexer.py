@@ -410,3 +410,68 @@ def test_one_who_takes_a_little_now_and_then_holds_up_the_others_no_longer(
         assert taken < INBOX_FRAMES - 1, "it was given up before it had taken its answer"
 
     sharing(work)
+
+
+def test_progress_that_nobody_asked_for_reaches_nobody() -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
+        one, other = await shared.dial(), await shared.dial()
+        await send(other, call(1, "b", _meta={"progressToken": 1}))
+        [server] = source.servers
+        server.say(text_result(server.heard[0]["id"], "b"))
+        assert (await told(other))["id"] == 1
+        server.say(notification("notifications/progress", progressToken=1, progress=1))
+        server.say(notification("notifications/tools/list_changed"))
+        for port in (one, other):
+            assert (await told(port))["method"] == "notifications/tools/list_changed"
+
+    sharing(work)
+
+
+def test_progress_of_a_task_goes_on_after_the_answer_that_created_it() -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
+        one, other = await shared.dial(), await shared.dial()
+        for port in (one, other):
+            await send(port, call(1, "b", _meta={"progressToken": 1}))
+        [server] = source.servers
+        for number, asked in enumerate(server.heard):
+            server.say(result(asked["id"], task={"taskId": f"t{number}"}))
+        for port in (one, other):
+            await told(port)
+        token = server.heard[0]["id"]  # under which it is asked for progress, too
+        server.say(notification("notifications/progress", progressToken=token, progress=1))
+        server.say(notification("notifications/tools/list_changed"))
+        assert (await told(one))["params"] == {"progressToken": 1, "progress": 1}
+        assert (await told(other))["method"] == "notifications/tools/list_changed"
+        await one.close()
+        assert not shared._task_progress.get(str(token))
+
+    sharing(work)
+
+
+def test_a_question_about_a_task_goes_to_who_waits_for_its_result() -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
+        one, other = await shared.dial(), await shared.dial()
+        await send(other, call(1, "b"))
+        await send(one, {**request(1, "tasks/result"), "params": {"taskId": "t1"}})
+        [server] = source.servers
+        about: Object = {"io.modelcontextprotocol/related-task": {"taskId": "t1"}}
+        question: Object = {**request(9, "elicitation/create"), "params": {"_meta": about}}
+        server.say(question)
+        assert await told(one) == question
+
+    sharing(work)
+
+
+def test_each_notification_of_a_batch_goes_to_those_who_want_it() -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
+        one, other = await shared.dial(), await shared.dial()
+        params: Object = {"uri": "x://a"}
+        await send(one, {**request(1, "resources/subscribe"), "params": params})
+        [server] = source.servers
+        changed = notification("notifications/tools/list_changed")
+        server.say([notification("notifications/resources/updated", uri="x://a"), changed])
+        assert (await told(one))["params"] == params
+        assert await told(one) == changed
+        assert await told(other) == changed
+
+    sharing(work)

@@ -12,7 +12,7 @@ from aiohttp import web
 from pipeguard.core.finding import Finding
 from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.http.server.admission import Admission, Tokens
-from pipeguard.transports.http.server.listener import Listener, listen
+from pipeguard.transports.http.server.listener import Listener, Readiness, listen
 from pipeguard.transports.http.server.refusals import Refusals
 from pipeguard.transports.http.server.routes import Route, RouteTable, without_body
 from pipeguard.transports.http.server.sessions import SessionOwners
@@ -108,7 +108,9 @@ async def fronted(
     listening = listen("127.0.0.1", 0)
     told: list[tuple[Finding, str]] = []
     refusals = Refusals(lambda finding, peer: told.append((finding, peer)))
-    front = Listener(admission, RouteTable(answers.routes), lambda: at.is_ready, refusals)
+    front = Listener(
+        admission, RouteTable(answers.routes), lambda: Readiness(at.is_ready), refusals
+    )
     at = At(front, listening.getsockname()[1], answers, told)
     await front.open(listening, context)
     try:

@@ -1,0 +1,103 @@
+"""How `pipeguard serve` is set up: what it trusts, what agents may ask for, who can listen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+from pipeguard.assess.gateway_file import GATEWAY, is_of_gateway
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.clients.entries import Config
+from pipeguard.core.checks.addresses import is_loopback
+from pipeguard.core.finding import Severity
+
+FIRST_USE = PostureCheck(
+    "gateway-trusts-first-use",
+    "The gateway trusts a server's definitions without review",
+    Severity.LOW,
+    "What the server offers at first is found and called by agents if no rule finds anything in it,"
+    " before anybody has read it.",
+    "Leave `trust` out, and approve what you have read: `pipeguard diff SERVER`.",
+    "",
+    "trust: first-use",
+    "trust: review",
+)
+PROPOSES = PostureCheck(
+    "agents-may-propose",
+    "Agents may propose servers",
+    Severity.LOW,
+    "A proposal starts nothing before you approve it. But an agent that follows somebody else's"
+    " words may ask for a harmful server again and again, until it is approved in passing.",
+    "Remove `management` from pipeguard.yaml once no agent needs it, give it only to tokens that"
+    " need it, and read all that `pipeguard servers show` shows.",
+    "",
+    "management: {add: true}",
+    "management: {add: false}",
+)
+IN_CLEAR = PostureCheck(
+    "gateway-in-clear",
+    "The gateway is reached without TLS",
+    Severity.MEDIUM,
+    "It listens on an address that other machines reach. Anybody on the way can read the tokens of"
+    " its clients, and all that they send and get.",
+    "Give it a certificate, or let it listen on 127.0.0.1 behind a proxy with TLS.",
+    "pipeguard serve --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem",
+    "pipeguard serve --listen 0.0.0.0:8080",
+    "pipeguard serve --listen 127.0.0.1:8080",
+)
+CHECKS = (FIRST_USE, PROPOSES, IN_CLEAR)
+_PROC = Path("/proc")
+
+
+def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+    """Check the gateway's file, and gateways that run."""
+    for server in target.servers:
+        if is_of_gateway(server) and server.fields.get("trust") == "first-use":
+            message = "What it offers at first is trusted if no rule finds anything."
+            yield FIRST_USE.of_server(server, message)
+    for config in target.configs:
+        if any(spec.client == GATEWAY for spec in config.specs):
+            yield from _proposing(config)
+    if not target.is_repository:
+        yield from _running()
+
+
+def _proposing(config: Config) -> Iterator[PostureFinding]:
+    """Whether agents may propose servers."""
+    tree = None if config.problem else config.tree()
+    member = tree.member("management") if tree is not None else None
+    data = member.value.data() if member is not None else None
+    if member is None or not isinstance(data, dict):
+        return
+    allowed = [key for key in ("add", "remove") if str(data.get(key)).lower() == "true"]
+    if allowed:
+        line = config.text.count("\n", 0, member.start) + 1
+        message = f"They may ask you to {' and '.join(allowed)} servers."
+        yield PROPOSES.at(config.path, message, line=line)
+
+
+def _running() -> Iterator[PostureFinding]:
+    """Check gateways that run; only on Linux, where /proc lists processes."""
+    for path in sorted(_PROC.glob("[0-9]*/cmdline")):
+        try:
+            words = path.read_bytes().decode("utf-8", "replace").split("\0")
+        except OSError:
+            continue
+        finding = in_clear(words)
+        if finding is not None:
+            yield finding
+
+
+def in_clear(words: list[str]) -> PostureFinding | None:
+    """What is wrong with a command that runs the gateway at an address; None for any other."""
+    if "serve" not in words[:6] or not any("pipeguard" in word for word in words[:5]):
+        return None
+    address = next((after for word, after in pairwise(words) if word == "--listen"), "")
+    address = address or next((w[9:] for w in words if w.startswith("--listen=")), "")
+    host = address.rpartition(":")[0].strip("[]")
+    has_tls = any(word.partition("=")[0] == "--tls-cert" for word in words)
+    if not host or has_tls or is_loopback(host):
+        return None
+    return IN_CLEAR.at(None, f"`pipeguard serve --listen {address}` runs.", key=address)

@@ -1,0 +1,42 @@
+"""`pipeguard.yaml` as a file with servers, as those of clients are: all checks look at it, too.
+
+Its servers are behind `pipeguard serve`, which guards each of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeguard.clients.catalog import ConfigScope, FileSpec, Shape
+from pipeguard.clients.entries import Config, ServerEntry, read_config
+from pipeguard.clients.machine import ConfigFile
+from pipeguard.config.directories import config_folder
+
+GATEWAY = "pipeguard-serve"  # in place of a client's id
+FILE_NAME = "pipeguard.yaml"
+_SPEC = FileSpec(
+    client=GATEWAY,
+    scope=ConfigScope.USER,
+    places={},
+    first=True,
+    format="yaml",
+    allows=frozenset(),
+    servers=(("servers",), ("mcpServers",)),
+    named="",
+    shape=Shape(off={"enabled": False, "disabled": True}),
+)
+
+
+def gateway_configs(folder: Path | None = None) -> list[Config]:
+    """The gateway's file, if there is one.
+
+    Args:
+        folder: where it is; None for that of the user's policy.
+    """
+    path = (Path(config_folder()) if folder is None else folder) / FILE_NAME
+    return [read_config(ConfigFile(path, (_SPEC,)))] if path.is_file() else []
+
+
+def is_of_gateway(server: ServerEntry) -> bool:
+    """True for a server of the gateway, which guards it."""
+    return server.client == GATEWAY

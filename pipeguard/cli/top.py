@@ -1,0 +1,163 @@
+"""`pipeguard top`: what the servers do now, in a terminal or for a script."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+import click
+
+from pipeguard.cli._screen import opened_screen
+from pipeguard.core.unicode.display import visible
+from pipeguard.errors import PipeGuardError
+from pipeguard.state.activity import ServerActivity
+
+COLUMNS = ("SERVER", "STATE", "CALLS/S", "P50 MS", "P99 MS", "BLOCKED", "WAITING")
+MOST_LOOKS = 1000  # at /metrics that are remembered
+
+
+class ActivityView(NamedTuple):
+    """What is shown at one moment.
+
+    Attributes:
+        source: where it is from, for people.
+        servers: what each did; None where that cannot be known now.
+        why: why it cannot be known; else empty.
+    """
+
+    source: str
+    servers: list[ServerActivity] | None
+    why: str = ""
+
+
+@click.command("top")
+@click.option("--url", help="Of a gateway that listens (default: what is in the audit).")
+@click.option("--token-env", metavar="NAME", help="The variable with a token for --url.")
+@click.option(
+    "--window", type=click.FloatRange(1, 3600), default=60.0, help="Seconds to look back (60)."
+)
+@click.option(
+    "--interval", type=click.FloatRange(0.2, 3600), default=2.0, help="Seconds between views (2)."
+)
+@click.option("--once", is_flag=True, help="Show one view, and end.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, a line for each view.")
+def command(
+    url: str | None,
+    token_env: str | None,
+    window: float,
+    interval: float,
+    **flags: bool,
+) -> None:
+    """Show what each server does now: calls, their times, what was blocked, what waits for you.
+
+    Without --url, by the audit: every server that this user guards, with `wrap` or `serve`, over
+    any transport; its state is `active` if anything went through in the last seconds (--window).
+    With --url, by the figures of that gateway, which also knows whether a server is up; times are
+    estimated from a histogram. End it with q or Ctrl-C.
+
+    \b
+    Examples:
+      pipeguard top
+      pipeguard top --once --json
+      pipeguard top --url http://127.0.0.1:8080 --token-env GATEWAY_TOKEN
+
+    \b
+    Exit codes:
+      0  ended by you, or after --once
+      1  with --once: the gateway does not answer
+      2  a wrong option
+      4  the store cannot be read
+    """  # noqa: D301  click reads the mark
+    is_once, as_json = flags["once"], flags["as_json"]
+    if token_env and not url:
+        raise click.UsageError("--token-env is for --url.")
+    token = os.environ.get(token_env, "") if token_env else ""
+    if token_env and not token:
+        raise click.UsageError(f"--token-env {token_env}: there is no such variable.")
+    look = _by_audit(window) if url is None else _by_figures(url, token, window)
+    if is_once:
+        view = look()
+        if url is not None and not view.why:  # two looks make a rate
+            time.sleep(interval)
+            view = look()
+        if view.why:
+            raise PipeGuardError(view.why)
+        click.echo(_json(view, window) if as_json else "\n".join(_table(view, window)))
+        return
+    with opened_screen() as screen:
+        is_wanted = True
+        while is_wanted:
+            view = look()
+            screen.draw([_json(view, window)] if as_json else _table(view, window))
+            is_wanted = screen.wait(interval)
+
+
+def _by_audit(window: float) -> Callable[[], ActivityView]:
+    from pipeguard.state.activity import recent_activity
+    from pipeguard.state.paths import store_path
+    from pipeguard.state.store import Store
+
+    def look() -> ActivityView:
+        with Store.open(store_path()) as store:
+            return ActivityView("the audit", recent_activity(store, time.time(), window))
+
+    return look
+
+
+def _by_figures(url: str, token: str, window: float) -> Callable[[], ActivityView]:
+    from pipeguard.gateway.scraped_activity import Scrape, activity_between, scrape
+
+    looks: deque[Scrape] = deque(maxlen=MOST_LOOKS)
+
+    def look() -> ActivityView:
+        try:
+            looks.append(scrape(url, token, time.monotonic()))
+        except PipeGuardError as error:
+            return ActivityView(url, None, str(error))
+        while len(looks) > 2 and looks[1].time <= looks[-1].time - window:
+            looks.popleft()
+        return ActivityView(url, activity_between(looks[0], looks[-1]))
+
+    return look
+
+
+def _json(view: ActivityView, window: float) -> str:
+    servers = None if view.servers is None else [server._asdict() for server in view.servers]
+    fields = {"source": view.source, "window_seconds": window, "servers": servers}
+    return json.dumps({**fields, "why": view.why} if view.why else fields)
+
+
+def _table(view: ActivityView, window: float) -> list[str]:
+    title = f"pipeguard top: {visible(view.source)}, the last {window:g} s"
+    if view.servers is None:
+        return [title, "", *map(visible, view.why.splitlines())]
+    if not view.servers:
+        return [title, "", "Nothing has gone through, and nothing waits."]
+    rows = [COLUMNS, *map(_row, view.servers)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for name, state, *numbers in rows:
+        cells = [name.ljust(widths[0]), state.ljust(widths[1])]
+        cells += [text.rjust(width) for text, width in zip(numbers, widths[2:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return [title, "", *lines]
+
+
+def _row(server: ServerActivity) -> tuple[str, ...]:
+    return (
+        visible(server.server),
+        server.state,
+        f"{server.calls_per_second:.1f}",
+        _milliseconds(server.p50_ms),
+        _milliseconds(server.p99_ms),
+        str(server.blocked),
+        str(server.waiting),
+    )
+
+
+def _milliseconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

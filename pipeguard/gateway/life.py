@@ -1,0 +1,227 @@
+"""The life of one server: started, watched, started again when it falls, asleep while unused.
+
+Knows no protocol: how a server is started, watched and ended is handed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from math import ceil, inf
+from typing import NamedTuple, Protocol, TypeVar
+
+from pipeguard.core.unicode.display import shown
+from pipeguard.errors import PipeGuardError
+from pipeguard.gateway.circuit import MOST_FAILURES, Circuit
+from pipeguard.gateway.legs import Unavailable
+from pipeguard.gateway.server_state import State
+
+T = TypeVar("T")
+MOST_REASON_CHARS = 300  # of why a server is down, which it may have said itself
+
+
+class Steps(NamedTuple):
+    """How a server is started, watched and ended.
+
+    Attributes:
+        begin: starts it; raises Unavailable, PipeGuardError or OSError.
+        watch: waits until it is down, and returns why; empty where it has been idle.
+        end: hangs up.
+        recall: takes over what is known of it, without starting it; False if nothing is.
+    """
+
+    begin: Callable[[], Awaitable[None]]
+    watch: Callable[[], Awaitable[str]]
+    end: Callable[[], Awaitable[None]]
+    recall: Callable[[], Awaitable[bool]]
+
+
+class Reports(Protocol):
+    """A log."""
+
+    def __call__(self, level: str, event: str, **fields: object) -> None:
+        """Write one line."""
+
+
+class ServerLife:
+    """Keeps one server running.
+
+    Args:
+        steps: how it is started, watched and ended.
+        log: for people; it gets a line for each change of state.
+        see: the command that shows what the server wrote.
+        idle_seconds: without work, after which it is put to sleep; None for one that is started
+            at once, and always runs.
+
+    Attributes:
+        state: how it is.
+        began: when it was first started, on the loop's clock.
+    """
+
+    def __init__(
+        self, steps: Steps, log: Reports, see: str, idle_seconds: float | None = None
+    ) -> None:
+        self.state = State.STOPPED
+        self._loop = asyncio.get_running_loop()
+        self.began = self._used_at = self._loop.time()
+        self._steps = steps
+        self._log = log
+        self._see = see
+        self._idle_seconds = idle_seconds
+        self._why = "it was not started yet"
+        self._next_start: float | None = None
+        self._circuit = Circuit()
+        self._settled = asyncio.Event()  # by its first start
+        self._tried = asyncio.Event()  # once the start under way succeeded or failed
+        self._woken = asyncio.Event()
+        self._keeping: asyncio.Task[None] | None = None
+
+    @property
+    def why(self) -> str:
+        """Why it cannot be used now, for people; empty where it can."""
+        if self.state in (State.READY, State.ASLEEP):
+            return ""
+        if self._next_start is None:
+            return self._why
+        seconds = max(ceil(self._next_start - self._loop.time()), 0)
+        often = f" (it failed {self._circuit.failures} times in a row)"
+        again = f"; it is started again in {seconds} s"
+        return self._why.removesuffix(".") + (often if self._circuit.is_open else "") + again
+
+    @property
+    def has_settled(self) -> bool:
+        """True once its first start succeeded or failed."""
+        return self._settled.is_set()
+
+    def start(self) -> None:
+        """Start it, or have it started when it is first needed; and keep it running."""
+        if self._keeping is None:
+            self.began = self._loop.time()
+            self._turn(State.STARTING, "it is starting")
+            self._keeping = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """End it for good."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeping
+        self._next_start = None
+        self._turn(State.STOPPED, "it was stopped")
+        self._tell()  # nobody waits for its start any more
+
+    async def settle(self) -> None:
+        """Wait until its first start succeeded or failed."""
+        await self._settled.wait()
+
+    async def wake(self) -> None:
+        """Have it started where it is asleep; wait for a start under way.
+
+        Raises:
+            Unavailable: it cannot be used.
+        """
+        self.use()
+        while self.state in (State.ASLEEP, State.STARTING):
+            if self.state is State.ASLEEP:
+                self._turn(State.STARTING, "it is starting")
+                self._tried.clear()
+                self._woken.set()
+            await self._tried.wait()
+        if self.state is not State.READY:
+            raise Unavailable(self.why)
+
+    def use(self) -> None:
+        """It has work now."""
+        self._used_at = self._loop.time()
+
+    def seconds_to_idle(self) -> float:
+        """For how long it must have no work yet, to be put to sleep."""
+        if self._idle_seconds is None:
+            return inf
+        return self._used_at + self._idle_seconds - self._loop.time()
+
+    async def _keep(self) -> None:
+        if self._idle_seconds is not None and await self._recall():
+            self._turn(State.ASLEEP)
+            self._tell()
+        while True:
+            if self.state is State.ASLEEP:
+                await self._woken.wait()
+            self._woken.clear()
+            began = self._loop.time()
+            why = await self._run()
+            if why:  # one that is asleep may have been woken already, and its start is to come
+                self._after(why, self._loop.time() - began)
+                self._tell()
+            await self._outcome_of(self._steps.end())
+            if self._next_start is not None:
+                await asyncio.sleep(self._next_start - self._loop.time())
+            else:
+                await self._recall()
+
+    async def _recall(self) -> bool:
+        return await self._outcome_of(self._steps.recall()) is True
+
+    def _tell(self) -> None:
+        """The start under way is over."""
+        self._settled.set()
+        self._tried.set()
+
+    async def _run(self) -> str:
+        """Start it, and wait until it is down; return why."""
+        outcome = await self._outcome_of(self._start_and_watch())
+        return outcome if isinstance(outcome, str) else str(outcome) or type(outcome).__name__
+
+    async def _outcome_of(self, step: Awaitable[T]) -> T | BaseException:
+        """What a step returns, or what it failed of: the server is started again in any case."""
+        running = asyncio.ensure_future(step)
+        try:
+            await asyncio.wait({running})
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        if running.cancelled():
+            return asyncio.CancelledError("it was cancelled")
+        error = running.exception()
+        if error is None:
+            return running.result()
+        if not isinstance(error, (Unavailable, PipeGuardError, OSError)):
+            context = {"message": "a server could not be kept running", "exception": error}
+            self._loop.call_exception_handler(context)
+        return error
+
+    async def _start_and_watch(self) -> str:
+        await self._steps.begin()
+        self._next_start = None
+        self._turn(State.READY)
+        self.use()
+        self._tell()
+        why = await self._steps.watch()
+        if not why:  # at once, so that nobody begins to use it any more
+            self._turn(State.ASLEEP)
+        return why
+
+    def _after(self, why: str, ran_seconds: float) -> None:
+        """It is down."""
+        delay = self._circuit.failed(ran_seconds)
+        self._next_start = self._loop.time() + delay
+        reason = shown(why, MOST_REASON_CHARS)
+        self._turn(State.FAILING if self._circuit.is_open else State.DOWN, reason)
+
+    def _turn(self, state: State, why: str = "") -> None:
+        """Be in a state, and say so where it is another one."""
+        before, self.state, self._why = self.state, state, why
+        if state is before or State.STOPPED in (state, before):
+            return
+        if state is State.READY and before in (State.DOWN, State.FAILING):
+            self._log("warning", "the server is ready again")
+        elif state is State.READY:
+            self._log("info", "the server is ready")
+        elif state is State.ASLEEP:
+            self._log("info", "the server is not running, and started when it is needed")
+        elif state is State.DOWN:
+            self._log("warning", "the server is down, and started again", why=why, see=self._see)
+        elif state is State.FAILING:
+            event = f"the server failed {MOST_FAILURES} times in a row, and is tried once a minute"
+            self._log("warning", event, why=why, see=self._see)

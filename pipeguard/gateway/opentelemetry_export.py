@@ -1,0 +1,317 @@
+"""Traces and metrics through the official SDK of OpenTelemetry, exported as the environment says.
+
+Spans follow the semantic conventions for MCP (open-telemetry/semantic-conventions-genai,
+docs/gen-ai/mcp.md). No attribute has an argument, a result, a message of an error or the id of a
+session, which lets in who knows it. Trace context comes and goes in `_meta` (SEP-414).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, suppress
+from importlib.metadata import entry_points
+from time import monotonic
+from types import TracebackType
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from opentelemetry import context, propagate, trace
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from pipeguard.core.finding import Verdict
+from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.gateway.eras import meta_of
+from pipeguard.gateway.legs import Unavailable
+from pipeguard.gateway.server_state import ServerState
+from pipeguard.gateway.telemetry import (
+    CALL_SECONDS,
+    NO_SPAN,
+    CallSpan,
+    Figures,
+    ReceivedCall,
+    SentCall,
+    Signals,
+)
+from pipeguard.log import Log
+from pipeguard.version import VERSION
+
+NAME = "pipeguard"
+CALL = "tools/call"
+CLOSE_SECONDS = 5.0  # for the last batch; a collector that does not answer keeps nobody longer
+SNAPSHOT_SECONDS = 1.0  # for the loop to say how the servers are
+QUIET_SECONDS = 60.0  # between two lines about a collector that cannot be reached
+MOST_CHARS = 200  # of a tool's name or an id: a peer chooses those
+DEFAULT_PROTOCOL = "http/protobuf"
+_EXPORTERS = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
+
+Value = TypeVar("Value")
+Attributes = dict[str, str | int]
+
+
+class OpenTelemetry:
+    """Traces and metrics of one gateway. To be made on the loop where it lives.
+
+    Args:
+        signals: what is exported.
+        environ: of the process; the SDK reads its own variables.
+        log: gets what the exporters complain of.
+        transport: of the clients: `pipe` or `tcp`.
+
+    Raises:
+        ImportError: an exporter is not installed.
+        ValueError: a variable is wrong.
+    """
+
+    def __init__(
+        self, signals: Signals, environ: Mapping[str, str], log: Log, transport: str
+    ) -> None:
+        _report_to(log)
+        resource = _resource(environ)
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._tracers = None
+        if signals.traces != "none":
+            self._tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+            for exporter in _exporters("traces", signals.traces, environ):
+                self._tracers.add_span_processor(BatchSpanProcessor(exporter))
+            self._tracer = self._tracers.get_tracer(NAME, VERSION)
+        self._meters = MeterProvider(
+            [
+                PeriodicExportingMetricReader(exporter)
+                for exporter in _exporters("metrics", signals.metrics, environ)
+            ],
+            resource,
+            shutdown_on_exit=False,
+        )
+        self._meter = meter = self._meters.get_meter(NAME, VERSION)
+        self._calls = meter.create_histogram(
+            "pipeguard.call",
+            "s",
+            "Calls of tools, from the client's request to the answer.",
+            explicit_bucket_boundaries_advisory=CALL_SECONDS,
+        )
+        self._verdicts = meter.create_counter(
+            "pipeguard.verdicts",
+            description="Messages to and from servers, by what was done about them.",
+        )
+        self._bytes = meter.create_counter(
+            "pipeguard.bytes", "By", "Bytes of messages to and from servers."
+        )
+
+    # --- spans ----------------------------------------------------------------------------
+
+    def receiving(self, call: ReceivedCall) -> AbstractContextManager[CallSpan]:
+        """The span of a client's call, part of what its `_meta` says."""
+        if self._tracers is None:
+            return NO_SPAN
+        attributes = _call_attributes(call.tool)
+        attributes["network.transport"] = self._transport
+        attributes["mcp.protocol.version"] = call.revision
+        attributes["jsonrpc.request.id"] = call.request_id.strip('"')[:MOST_CHARS]
+        if call.session:
+            attributes["mcp.session.id"] = call.session
+        fields = propagate.get_global_textmap().fields
+        carrier = {field: str(call.meta[field]) for field in fields if _is_text(call.meta, field)}
+        return _Span(self._tracer, SpanKind.SERVER, attributes, propagate.extract(carrier))
+
+    def sending(self, call: SentCall) -> AbstractContextManager[CallSpan]:
+        """The span of the call to a server, within that of the client's."""
+        if self._tracers is None:
+            return NO_SPAN
+        attributes = _call_attributes(call.tool)
+        attributes["pipeguard.server"] = call.server
+        attributes["network.transport"] = "tcp" if call.url else "pipe"
+        with suppress(ValueError):  # a port that is none
+            address = urlsplit(call.url)
+            if address.hostname:
+                attributes["server.address"] = address.hostname
+                attributes["server.port"] = address.port or (443 if "s:" in call.url[:6] else 80)
+        return _Span(self._tracer, SpanKind.CLIENT, attributes, context.get_current())
+
+    # --- figures ----------------------------------------------------------------------------
+
+    def called(self, server: str, outcome: str, seconds: float) -> None:
+        """Count a call, as `GatewayMetrics.called`."""
+        self._calls.record(seconds, {"server": server, "outcome": outcome})
+
+    def judged(self, server: str, verdict: Verdict) -> None:
+        """Count a message, as `GatewayMetrics.judged`."""
+        place = {"server": server, "direction": verdict.direction.value}
+        self._verdicts.add(1, {**place, "action": verdict.action.name.lower()})
+        self._bytes.add(len(verdict.frame), place)
+
+    def watch(self, figures: Figures) -> None:
+        """Report what a gateway knows of itself, too."""
+
+        def states(value: Callable[[ServerState], float]) -> Callable[..., Iterable[Observation]]:
+            def observe(_options: CallbackOptions) -> Iterable[Observation]:
+                for name, state in self._on_loop(figures.states).items():
+                    yield Observation(value(state), {"server": name})
+
+            return observe
+
+        def clients(_options: CallbackOptions) -> Iterable[Observation]:
+            yield Observation(self._on_loop(figures.clients))
+
+        gauges: Meter = self._meter
+        for name, description, observe in (
+            ("server.up", "1 while it can be called.", states(lambda state: float(state.is_up))),
+            ("tools", "Tools that agents may find.", states(lambda state: state.tools)),
+            ("definitions.waiting", "Definitions to approve.", states(lambda s: s.waiting)),
+            ("clients", "Clients now.", clients),
+        ):
+            gauges.create_observable_gauge(f"{NAME}.{name}", [observe], description=description)
+
+    def _on_loop(self, function: Callable[[], Value]) -> Value:
+        """What a function returns on the loop, asked from the exporter's thread."""
+        asked: Future[Value] = Future()
+        self._loop.call_soon_threadsafe(lambda: asked.set_result(function()))
+        return asked.result(SNAPSHOT_SECONDS)
+
+    def close(self) -> None:
+        """Send what is left, in some seconds at most."""
+        ending = threading.Thread(target=self._shut_down, name="telemetry", daemon=True)
+        ending.start()
+        ending.join(CLOSE_SECONDS)
+
+    def _shut_down(self) -> None:
+        if self._tracers is not None:
+            self._tracers.shutdown()
+        self._meters.shutdown()
+
+
+class _Span:
+    """A span, current for as long as it is entered."""
+
+    def __init__(
+        self,
+        tracer: trace.Tracer,
+        kind: SpanKind,
+        attributes: Attributes,
+        parent: context.Context,
+    ) -> None:
+        tool = attributes.get("gen_ai.tool.name")
+        name = f"{CALL} {tool}" if tool else CALL
+        self._span = tracer.start_span(name, parent, kind, attributes)
+        self._context = trace.set_span_in_context(self._span, parent)
+        self._token: Any = None
+
+    def __enter__(self) -> CallSpan:
+        self._token = context.attach(self._context)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self._fail(_ENDINGS.get(kind, kind.__name__))
+        self._span.end()
+        context.detach(self._token)
+
+    def carried(self, params: JsonObject) -> JsonObject:
+        """Params whose `_meta` names this span, in place of the client's."""
+        fields = propagate.get_global_textmap().fields
+        carrier: dict[str, str] = {}
+        propagate.inject(carrier, self._context)
+        meta = {key: value for key, value in meta_of(params).items() if key not in fields}
+        return {**params, "_meta": {**meta, **carrier}} if meta or carrier else params
+
+    def answered(self, answer: JsonObject) -> None:
+        """Note how the call ended."""
+        error, result = answer.get("error"), answer.get("result")
+        if isinstance(error, dict):
+            code = str(error.get("code"))[:MOST_CHARS]
+            self._span.set_attribute("rpc.response.status_code", code)
+            self._fail(code)
+        elif isinstance(result, dict) and result.get("isError") is True:
+            self._fail("tool_error")
+
+    def _fail(self, error_type: str) -> None:
+        self._span.set_attribute("error.type", error_type)
+        self._span.set_status(Status(StatusCode.ERROR))
+
+
+_ENDINGS: dict[type[BaseException], str] = {
+    Unavailable: "unavailable",
+    asyncio.CancelledError: "cancelled",
+}
+
+
+def _is_text(meta: JsonObject, field: str) -> bool:
+    return type(meta.get(field)) is str  # a number is a str, too: Number
+
+
+def _call_attributes(tool: str) -> Attributes:
+    attributes: Attributes = {"mcp.method.name": CALL, "gen_ai.operation.name": "execute_tool"}
+    if tool:
+        attributes["gen_ai.tool.name"] = tool[:MOST_CHARS]
+    return attributes
+
+
+def _resource(environ: Mapping[str, str]) -> Resource:
+    """Who exports: `pipeguard`, unless the environment has a name for it."""
+    attributes = {SERVICE_VERSION: VERSION}
+    named = f"{SERVICE_NAME}=" in environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    if not named and not environ.get("OTEL_SERVICE_NAME"):
+        attributes[SERVICE_NAME] = NAME
+    return Resource.create(attributes)
+
+
+def _exporters(signal: str, names: str, environ: Mapping[str, str]) -> list[Any]:
+    """The exporters of a signal, by their names as the environment writes them.
+
+    Raises:
+        ImportError: one is not installed.
+        ValueError: its own variables are wrong.
+    """
+    exporters = []
+    for name in map(str.strip, names.split(",")):
+        if name in ("none", ""):
+            continue
+        wanted = _otlp(signal, environ) if name == "otlp" else name
+        found = entry_points(group=f"opentelemetry_{signal}_exporter", name=wanted)
+        if not found:
+            raise ImportError(f"no exporter {wanted!r} for {signal} is installed")
+        exporters.append(next(iter(found)).load()())
+    return exporters
+
+
+def _otlp(signal: str, environ: Mapping[str, str]) -> str:
+    own, common = f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
+    protocol = environ.get(own) or environ.get(common) or DEFAULT_PROTOCOL
+    return _EXPORTERS.get(protocol.strip(), protocol)
+
+
+def _report_to(log: Log) -> None:
+    """Have what the SDK complains of in our log, a line in a minute at most."""
+    logger = logging.getLogger("opentelemetry")
+    logger.handlers = [_LogLines(log)]
+    logger.propagate = False
+
+
+class _LogLines(logging.Handler):
+    """The SDK's warnings and errors as lines of our log."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+        self._next = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        now = monotonic()
+        if now >= self._next:
+            self._next = now + QUIET_SECONDS
+            self._log("warning", "opentelemetry", why=record.getMessage())

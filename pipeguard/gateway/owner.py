@@ -1,0 +1,28 @@
+"""What a server of the gateway belongs to, as far as it knows that."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pipeguard.core.finding import Verdict
+from pipeguard.gateway.catalog import Catalog
+from pipeguard.gateway.turns import Turns
+
+
+class Owner(Protocol):
+    """What a server belongs to."""
+
+    catalog: Catalog
+    turns: Turns
+
+    def server_names(self) -> list[str]:
+        """The names of all its servers."""
+
+    def relisted(self, kinds: frozenset[str]) -> None:
+        """What a server offers has changed: tools, prompts or resources."""
+
+    def restarted(self, server: str) -> None:
+        """A server is ready, after it was not: clients list again what it offers."""
+
+    def judged(self, server: str, verdict: Verdict) -> None:
+        """Count a message to or from a server."""

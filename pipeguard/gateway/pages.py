@@ -1,0 +1,298 @@
+"""Lists of many servers as one, page by page: all servers are asked at once, under one time limit.
+
+A server that does not answer in time is left out, and the result says so; for a while it is not
+asked again. Cursors are ours: a server's name and its own cursor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.gateway.client_request import ClientRequest
+from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.eras import INVALID_PARAMS, Declined
+from pipeguard.gateway.leg import Leg
+from pipeguard.gateway.legs import Legs, Unavailable
+
+MOST_ITEMS = 1000  # of one page: many clients never ask for a second one
+MOST_PAGE_BYTES = 2**20
+MOST_PAGES = 100  # of servers, for one answer
+MOST_LOOKED_AT = 20_000  # items of one server, to find one of them
+PAGE_SECONDS = 8.0  # for one answer, however many servers there are
+SILENT = "it did not answer in time"
+UNAVAILABLE = "pipeguard/unavailable"  # in `_meta` of a list: servers without an answer, and why
+
+
+class Kind(NamedTuple):
+    """A kind of list.
+
+    Attributes:
+        method: that asks for it.
+        capability: that a server declares for it.
+        member: of the result that has the items.
+        key: of an item that names it.
+    """
+
+    method: str
+    capability: str
+    member: str
+    key: str
+
+
+PROMPTS = Kind("prompts/list", "prompts", "prompts", "name")
+RESOURCES = Kind("resources/list", "resources", "resources", "uri")
+TEMPLATES = Kind("resources/templates/list", "resources", "resourceTemplates", "uriTemplate")
+TASKS = Kind("tasks/list", "tasks", "tasks", "taskId")
+
+
+class Page(NamedTuple):
+    """A page of one server's list.
+
+    Attributes:
+        items: as the server has them.
+        cursor: of the next page; None at the end.
+        why: the server gave no page; empty where it did, or has no such list.
+    """
+
+    items: list[JsonValue]
+    cursor: str | None = None
+    why: str = ""
+
+
+class ListingHub(Protocol):
+    """What is known of all servers."""
+
+    def why_silent(self, server: str, method: str) -> str:
+        """Why an answer to a list is not to be waited for now; empty where it is."""
+
+    def remembered(self, server: str) -> Leg | None:
+        """A conversation with what is known of a server that is asleep; None for all others."""
+
+    def was_silent(self, server: str, method: str) -> None:
+        """A server did not answer a list in time."""
+
+
+class Pages:
+    """Reads lists of all servers for one client.
+
+    Args:
+        legs: to the servers.
+        conversation: the client's.
+        servers: names of those that it may use now, in their order.
+        hub: what is known of all servers.
+        shown: an item of a server under the name by which clients ask for it.
+    """
+
+    def __init__(
+        self,
+        legs: Legs,
+        conversation: GatewayChannel,
+        servers: Callable[[], list[str]],
+        hub: ListingHub,
+        shown: Callable[[Kind, str, JsonObject], JsonObject],
+    ) -> None:
+        self._legs = legs
+        self._conversation = conversation
+        self._servers = servers
+        self._hub = hub
+        self._shown = shown
+
+    async def result(self, request: ClientRequest, kind: Kind) -> JsonObject:
+        """A page of all servers' items, in the order of the servers.
+
+        Raises:
+            Declined: the cursor is not ours.
+        """
+        servers = self._servers()
+        start, cursor = _place_of(request.params.get("cursor"), servers)
+        deadline = _deadline()
+        # Of the first pages, all but those of servers behind the last one of this page are used.
+        first = {
+            server: asyncio.create_task(
+                self._page(request, kind, server, deadline, None if number else cursor)
+            )
+            for number, server in enumerate(servers[start:])
+        }
+        page = MergedPage()
+        try:
+            after = await self._fill(page, request, kind, first, deadline)
+        finally:
+            await _end(first.values())
+        return page.result(kind, after)
+
+    async def _fill(
+        self,
+        merged: MergedPage,
+        request: ClientRequest,
+        kind: Kind,
+        first: Mapping[str, asyncio.Task[Page]],
+        deadline: float,
+    ) -> str | None:
+        """Take over the pages of servers while there are room and time; the cursor of the next."""
+        for server, reading in first.items():
+            if merged.is_full:
+                return _cursor(server, None)
+            page = await reading
+            merged.add(server, page, self._under_public_names(kind, server, page.items))
+            while page.cursor is not None:
+                cursor = page.cursor
+                if not merged.is_full:
+                    page = await self._page(request, kind, server, deadline, cursor)
+                if page.cursor == cursor or page.why:  # not read, for want of room or time
+                    return _cursor(server, cursor)
+                merged.add(server, page, self._under_public_names(kind, server, page.items))
+        return None
+
+    async def look_for(
+        self, request: ClientRequest, kinds: Iterable[Kind], is_found: Callable[[], bool]
+    ) -> None:
+        """Learn the names of all servers' items, as far as they are bounded, until one is found."""
+        deadline = _deadline()
+        walks = [
+            (kind, server, asyncio.create_task(self._walk(request, kind, server, deadline)))
+            for kind in kinds
+            for server in self._servers()
+        ]
+        try:
+            for kind, server, walk in walks:
+                self._under_public_names(kind, server, await walk)
+                if is_found():
+                    return
+        finally:
+            await _end(walk for _, _, walk in walks)
+
+    async def _walk(
+        self, request: ClientRequest, kind: Kind, server: str, deadline: float
+    ) -> list[JsonValue]:
+        """The names of a server's items."""
+        named: list[JsonValue] = []
+        cursor: str | None = None
+        for _ in range(MOST_PAGES):
+            page = await self._page(request, kind, server, deadline, cursor)
+            names = (item.get(kind.key) for item in page.items if isinstance(item, dict))
+            named += ({kind.key: name} for name in names if type(name) is str)
+            cursor = page.cursor
+            if cursor is None or len(named) >= MOST_LOOKED_AT:
+                break
+        return named
+
+    def _under_public_names(
+        self, kind: Kind, server: str, items: Iterable[JsonValue]
+    ) -> list[JsonValue]:
+        return [
+            self._shown(kind, server, item) if isinstance(item, dict) else item for item in items
+        ]
+
+    async def _page(
+        self, request: ClientRequest, kind: Kind, server: str, deadline: float, cursor: str | None
+    ) -> Page:
+        """One page of one server; nothing of one that does not answer, or has no such list."""
+        if why := self._hub.why_silent(server, kind.method):
+            return Page([], why=why)
+        part = ClientRequest.like(request)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._page_in_time(part, kind, server, cursor)
+        except Unavailable as error:
+            return Page([], why=str(error))
+        except TimeoutError:
+            self._conversation.give_up(part, SILENT)
+            if cursor is None:  # it had all the time that there is
+                self._hub.was_silent(server, kind.method)
+            return Page([], why=SILENT)
+        except asyncio.CancelledError:
+            self._conversation.give_up(part, "nobody waits for this list any more")
+            raise
+
+    async def _page_in_time(
+        self, request: ClientRequest, kind: Kind, server: str, cursor: str | None
+    ) -> Page:
+        leg = self._hub.remembered(server) or await self._legs.to(server, request.opening)
+        if not leg.offers(kind.capability):
+            return Page([])
+        params = request.params if cursor is None else {**request.params, "cursor": cursor}
+        answer = await self._conversation.ask(leg, request, params, kind.method)
+        if why := _failure_in(answer):
+            return Page([], why=why)
+        result = answer.get("result")
+        items = result.get(kind.member) if isinstance(result, dict) else None
+        after = result.get("nextCursor") if isinstance(result, dict) else None
+        if type(after) is not str or after == cursor:
+            after = None
+        return Page(items if isinstance(items, list) else [], after)
+
+
+class MergedPage:
+    """A page of ours, while it is filled.
+
+    Attributes:
+        items: of all servers so far.
+        unavailable: why servers gave nothing, by name.
+    """
+
+    def __init__(self) -> None:
+        self.items: list[JsonValue] = []
+        self.unavailable: JsonObject = {}
+        self._size = self._pages = 0
+
+    @property
+    def is_full(self) -> bool:
+        """True where the next page of a server is for another page of ours."""
+        return (
+            len(self.items) >= MOST_ITEMS
+            or self._size >= MOST_PAGE_BYTES
+            or self._pages >= MOST_PAGES
+        )
+
+    def add(self, server: str, page: Page, shown: list[JsonValue]) -> None:
+        """Take over a server's page, whose items are shown under these names."""
+        self.items += shown
+        self._size += sum(len(serialise(item)) for item in shown)
+        self._pages += page.cursor is not None
+        if page.why:
+            self.unavailable[server] = page.why
+
+    def result(self, kind: Kind, cursor: str | None) -> JsonObject:
+        """The result of a list, as MCP has it."""
+        result: JsonObject = {kind.member: self.items}
+        if cursor is not None:
+            result["nextCursor"] = cursor
+        if self.unavailable:
+            result["_meta"] = {UNAVAILABLE: self.unavailable}
+        return result
+
+
+def _failure_in(answer: JsonObject) -> str:
+    """Why a server's answer did not come; empty where it is its own."""
+    error = answer.get("error")
+    is_ours = isinstance(error, dict) and str(error.get("code")) in map(str, codes.OURS)
+    return str(error.get("message")) if isinstance(error, dict) and is_ours else ""
+
+
+def _deadline() -> float:
+    return asyncio.get_running_loop().time() + PAGE_SECONDS
+
+
+async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _place_of(cursor: JsonValue, servers: Sequence[str]) -> tuple[int, str | None]:
+    """Where a page begins: the position of a server, and its own cursor."""
+    if cursor is None:
+        return 0, None
+    server, separator, inner = cursor.partition("\n") if type(cursor) is str else ("", "", "")
+    if not separator or server not in servers:
+        raise Declined(INVALID_PARAMS, "the cursor is not one of this list")
+    return servers.index(server), inner or None
+
+
+def _cursor(server: str, inner: str | None) -> str:
+    return f"{server}\n{inner or ''}"

@@ -1,0 +1,150 @@
+"""What the servers of a running gateway did lately, by two looks at its `/metrics`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from http import HTTPStatus
+from http.client import HTTPException
+from typing import NamedTuple
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from pipeguard.errors import PipeGuardError
+from pipeguard.state.activity import ServerActivity
+
+MOST_BYTES = 8 * 2**20  # of an answer: some 2 KB a server
+PATIENCE_SECONDS = 5.0
+CALLS, BLOCKED = "pipeguard_call_seconds", "pipeguard_verdicts_total"
+UP, WAITING = "pipeguard_server_up", "pipeguard_definitions_waiting"
+
+Buckets = dict[float, float]  # calls that took so many seconds at most
+
+
+class Scrape(NamedTuple):
+    """The figures of one look.
+
+    Attributes:
+        time: of the look, in seconds on a clock that only goes forward.
+        up: whether each server can be called.
+        waiting: the definitions of each that wait for approval.
+        blocked: messages to and from each that were blocked.
+        calls: of each, in buckets by their time.
+    """
+
+    time: float
+    up: Mapping[str, bool]
+    waiting: Mapping[str, int]
+    blocked: Mapping[str, int]
+    calls: Mapping[str, Buckets]
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    """A token goes to the address that the user gave, and to no other."""
+
+    def redirect_request(self, *_args: object, **_named: object) -> None:
+        return None
+
+
+def scrape(url: str, token: str, now: float) -> Scrape:
+    """Look at the figures of a gateway.
+
+    Args:
+        url: of the gateway: any path below it.
+        token: a bearer token without limits; or empty.
+        now: seconds on a clock that only goes forward.
+
+    Raises:
+        PipeGuardError: it does not answer, or not with figures.
+    """
+    address = urlsplit(url)
+    if address.scheme not in ("http", "https") or not address.netloc:
+        raise PipeGuardError(f"{url} is no address: try http://127.0.0.1:8080.")
+    target = f"{address.scheme}://{address.netloc}/metrics"
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        request = Request(target, headers=headers)  # noqa: S310  its scheme is checked above
+        with build_opener(_NoRedirect).open(request, timeout=PATIENCE_SECONDS) as answer:
+            body: bytes = answer.read(MOST_BYTES)
+        return _read(body.decode(), now)
+    except HTTPError as error:
+        why = _REASONS.get(error.code, "is that the address of a gateway?")
+        raise PipeGuardError(f"{target} answers {error.code}: {why}") from None
+    except (URLError, OSError, HTTPException, ValueError) as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        raise PipeGuardError(f"{target} does not answer: {reason}") from None
+
+
+_REASONS: dict[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "it wants a token that is valid: --token-env NAME.",
+    HTTPStatus.NOT_FOUND: "its figures are for tokens without limits.",
+}
+
+
+def _read(text: str, now: float) -> Scrape:
+    up, waiting, blocked = dict[str, bool](), dict[str, int](), defaultdict[str, int](int)
+    calls: defaultdict[str, Buckets] = defaultdict(dict)
+    for family in text_string_to_metric_families(text):
+        for name, labels, value, *_ in family.samples:
+            server = labels.get("server", "")
+            if name == UP:
+                up[server] = value > 0
+            elif name == WAITING:
+                waiting[server] = int(value)
+            elif name == BLOCKED and labels["action"] == "block":
+                blocked[server] += int(value)
+            elif name == f"{CALLS}_bucket":
+                bound = float(labels["le"])
+                calls[server][bound] = calls[server].get(bound, 0.0) + value
+    return Scrape(now, up, waiting, blocked, calls)
+
+
+def activity_between(before: Scrape, after: Scrape) -> list[ServerActivity]:
+    """What each server did between two looks."""
+    seconds = max(after.time - before.time, 1e-9)
+    activities = []
+    for server, is_up in sorted(after.up.items()):
+        calls = _less(after.calls.get(server, {}), before.calls.get(server, {}))
+        blocked = after.blocked.get(server, 0)
+        previous = before.blocked.get(server, 0)
+        activities.append(
+            ServerActivity(
+                server,
+                "up" if is_up else "down",
+                calls.get(float("inf"), 0.0) / seconds,
+                _quantile_ms(calls, 0.5),
+                _quantile_ms(calls, 0.99),
+                blocked - previous if blocked >= previous else blocked,
+                after.waiting.get(server, 0),
+            )
+        )
+    return activities
+
+
+def _less(after: Buckets, before: Buckets) -> Buckets:
+    """The calls of `after` that are not in `before`; all of them if the gateway began anew."""
+    if after.get(float("inf"), 0.0) < before.get(float("inf"), 0.0):
+        return after
+    return {bound: count - before.get(bound, 0.0) for bound, count in after.items()}
+
+
+def _quantile_ms(buckets: Buckets, share: float) -> float | None:
+    """A quantile, with calls taken to be spread evenly within a bucket; None without calls.
+
+    As `histogram_quantile` of Prometheus; what is beyond the last bound counts as that.
+    """
+    total = buckets.get(float("inf"), 0.0)
+    if total <= 0:
+        return None
+    lower, below = 0.0, 0.0
+    for bound, count in sorted(buckets.items()):
+        if count >= share * total:
+            if bound == float("inf"):
+                break
+            inside = (share * total - below) / max(count - below, 1e-9)
+            return 1000 * (lower + (bound - lower) * inside)
+        lower, below = bound, count
+    return 1000 * lower

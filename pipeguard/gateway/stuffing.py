@@ -1,0 +1,145 @@
+"""Descriptions that are written for the search instead of for the reader.
+
+A tool that repeats a keyword, lists very many, or repeats another server's name wants to be found
+for what others do. The ranking gives nothing for that (`search`); here it is told to a person. The
+limits are half again what any of the 927 tools of the 37 real servers in `benchmarks/search` has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+
+from pipeguard.core.finding import Action, Confidence, Finding, Severity
+from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.core.unicode.display import shown
+from pipeguard.gateway.catalog import Catalog, schema_words, text_of
+from pipeguard.gateway.words import STOP_WORDS, words_of
+
+STUFFED, NAMED = "search.keyword-stuffing", "search.server-name-stuffing"
+LEAST_WORD_COUNT, LEAST_WORD_SHARE = 8, 0.3  # real: 0.21 of the words of a text
+LEAST_NAME_COUNT, LEAST_NAME_SHARE = 6, 0.25
+LEAST_WORDS, LEAST_DISTINCT = 60, 0.28  # of a description; real: 0.41 of its words are different
+LEAST_ITEMS = 40  # of a list of keywords in a description; real: 23
+LEAST_WORD_CHARS = 3
+MOST_CHARS = 20_000  # of a text that are looked at
+MOST_ITEM_CHARS = 40
+MOST_NOTICES = 100  # of one server: it chooses how many tools it has
+_SEPARATOR = re.compile(r"[,;|/•\n]")
+
+
+class StuffingNotices:
+    """Tells once of each stuffed description of a server.
+
+    Args:
+        record: takes what was found.
+        servers: the names of all servers, whether they have listed tools or not.
+    """
+
+    def __init__(
+        self, record: Callable[[Finding], None], servers: Callable[[], Iterable[str]]
+    ) -> None:
+        self._record = record
+        self._servers = servers
+        self._recorded: set[Finding] = set()
+
+    def look(self, catalog: Catalog, server: str) -> None:
+        """Look at the tools that a server offers now."""
+        others = [name for name in self._servers() if name != server]
+        for tool in catalog.of(server):
+            for finding in stuffing(tool.definition, server, others):
+                if finding not in self._recorded and len(self._recorded) < MOST_NOTICES:
+                    self._recorded.add(finding)
+                    self._record(finding)
+
+
+def stuffing(definition: JsonObject, server: str, others: Iterable[str]) -> list[Finding]:
+    """What in a tool's definition is written for the search.
+
+    Args:
+        definition: of the tool.
+        server: the name of its server.
+        others: the names of other servers.
+    """
+    name = text_of(definition.get("name"))
+    description = " ".join(text_of(definition.get(key)) for key in ("title", "description"))
+    parameters = " ".join(schema_words(definition))
+    findings: list[Finding] = []
+    distinct: tuple[int, int] | None = None  # words of the description
+    for place, text in (("tool.description", description), ("tool.parameters", parameters)):
+        words = list(words_of(text[:MOST_CHARS]))
+        distinct = distinct or (len(words), len({*words}))
+        named = _name_in(words, server, others)
+        if named is not None:
+            note = f"the name of the server {named} is repeated"
+            findings.append(_finding(NAMED, place, name, note))
+        else:
+            findings += (_finding(STUFFED, place, name, note) for note in _repeated(words))
+    if _longest_list(description[:MOST_CHARS]) >= LEAST_ITEMS:
+        note = f"more than {LEAST_ITEMS} keywords are listed"
+        findings.append(_finding(STUFFED, "tool.description", name, note))
+    count, different = distinct or (0, 0)
+    if not findings and count >= LEAST_WORDS and different < LEAST_DISTINCT * count:
+        note = f"{count} words, of which only {different} are different"
+        findings.append(_finding(STUFFED, "tool.description", name, note))
+    return findings
+
+
+def _longest_list(text: str) -> int:
+    """How many short items follow each other at most."""
+    longest = count = 0
+    for item in _SEPARATOR.split(text):
+        is_short = 0 < len(item.strip()) <= MOST_ITEM_CHARS and ". " not in item
+        count = count + 1 if is_short else 0
+        longest = max(longest, count)
+    return longest
+
+
+def _repeated(words: list[str]) -> Iterator[str]:
+    """The word that makes up far too much of a text, in a sentence."""
+    counts = Counter(
+        word for word in words if len(word) >= LEAST_WORD_CHARS and word not in STOP_WORDS
+    )
+    for word, count in counts.most_common(1):
+        if count >= LEAST_WORD_COUNT and count >= LEAST_WORD_SHARE * len(words):
+            yield f"{shown(word, 40)} is {count} of {len(words)} words"
+
+
+def _name_in(words: list[str], server: str, others: Iterable[str]) -> str | None:
+    """The other server whose name makes up far too much of a text."""
+    if len(words) < LEAST_NAME_COUNT:
+        return None
+    text, own = _spaced(words), _phrase(server)
+    for other in others:
+        phrase = _phrase(other)
+        if not phrase or phrase in own or own in phrase:
+            continue  # `git` and `git-work` are about the same
+        count = text.count(phrase)
+        share = count * len(phrase.split()) / len(words)
+        if count >= LEAST_NAME_COUNT and share >= LEAST_NAME_SHARE:
+            return other
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _phrase(name: str) -> str:
+    return _spaced(words_of(name))
+
+
+def _spaced(words: Iterable[str]) -> str:
+    """Words in a row, so that no part of one is found; neighbours share no blank."""
+    return "".join(f" {word} " for word in words)
+
+
+def _finding(rule: str, place: str, tool: str, note: str) -> Finding:
+    return Finding(
+        rule,
+        place,
+        severity=Severity.MEDIUM,
+        confidence=Confidence.MEDIUM,
+        action=Action.WARN,
+        note=note,
+        tool=tool,
+    )

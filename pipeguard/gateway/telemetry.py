@@ -1,0 +1,119 @@
+"""Traces and metrics of the gateway: what is reported, as values; no OpenTelemetry here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
+
+from pipeguard.core.finding import Verdict
+from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.gateway.server_state import ServerState
+
+CALL_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0)  # bounds of a histogram
+
+
+class ReceivedCall(NamedTuple):
+    """A client's `tools/call`, as a trace describes it.
+
+    Attributes:
+        meta: its `_meta`, which may say what it is part of.
+        tool: the tool that it names, if there is such a one; a client may send any text.
+        request_id: its JSON-RPC id, as it was written.
+        session: names the client's conversation; empty where each request stands alone.
+        revision: of MCP.
+    """
+
+    meta: JsonObject
+    tool: str
+    request_id: str
+    session: str
+    revision: str
+
+
+class SentCall(NamedTuple):
+    """A `tools/call` that the gateway sends to a server.
+
+    Attributes:
+        server: the server's name.
+        url: its address; empty where it was started here.
+        tool: the tool's own name.
+    """
+
+    server: str
+    url: str
+    tool: str
+
+
+class CallSpan(Protocol):
+    """The span of one call, as long as the call takes."""
+
+    def carried(self, params: JsonObject) -> JsonObject:
+        """Params that tell the server that its work is part of this span."""
+
+    def answered(self, answer: JsonObject) -> None:
+        """Note how the call ended; `answer` has `result` or `error`."""
+
+
+class Figures(Protocol):
+    """What a gateway knows of itself, for gauges.
+
+    Both are called in another thread.
+    """
+
+    def states(self) -> Mapping[str, ServerState]:
+        """The state of each server, by name."""
+
+    def clients(self) -> int:
+        """How many clients are there."""
+
+
+class Telemetry(Protocol):
+    """Where traces and metrics go."""
+
+    def receiving(self, call: ReceivedCall) -> AbstractContextManager[CallSpan]:
+        """The span of a client's call: entered when it is taken, left when it is answered."""
+
+    def sending(self, call: SentCall) -> AbstractContextManager[CallSpan]:
+        """The span of the call to a server, within the span of the client's."""
+
+    def called(self, server: str, outcome: str, seconds: float) -> None:
+        """Count a call, as `GatewayMetrics.called`."""
+
+    def judged(self, server: str, verdict: Verdict) -> None:
+        """Count a message, as `GatewayMetrics.judged`."""
+
+    def watch(self, figures: Figures) -> None:
+        """Report what a gateway knows of itself, too."""
+
+    def close(self) -> None:
+        """Send what is left; may take some seconds."""
+
+
+class _NoSpan(AbstractContextManager[CallSpan]):
+    """A call that nobody traces: what it carries goes on as it came."""
+
+    def __enter__(self) -> CallSpan:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def carried(self, params: JsonObject) -> JsonObject:
+        return params
+
+    def answered(self, answer: JsonObject) -> None:
+        pass
+
+
+NO_SPAN = _NoSpan()
+
+
+class Signals(NamedTuple):
+    """What is exported, and how: the names of exporters, `none` for nothing."""
+
+    traces: str
+    metrics: str
+
+    def __bool__(self) -> bool:
+        return self != Signals("none", "none")

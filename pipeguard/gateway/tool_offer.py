@@ -1,0 +1,86 @@
+"""What one server offers: its tools, as its Session let them pass, in the catalogue of all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeguard.core.protocol.json_values import JsonValue
+from pipeguard.core.session.guard import Guard
+from pipeguard.gateway.catalog import Catalog, Listing
+from pipeguard.gateway.leg import ListedTools
+from pipeguard.gateway.legs import Unavailable
+from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.server_state import definitions_wait
+from pipeguard.gateway.stuffing import StuffingNotices
+from pipeguard.log import Log
+
+
+class ToolOffer:
+    """What one server offers.
+
+    Args:
+        settings: what the user says of it.
+        catalog: of all servers.
+        guard: knows its pins.
+        log: of it.
+        notices: of descriptions that are written for the search.
+
+    Attributes:
+        waiting: how many of its definitions wait for approval.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        catalog: Catalog,
+        guard: Guard,
+        log: Log,
+        notices: StuffingNotices,
+    ) -> None:
+        self.waiting = 0
+        self._settings = settings
+        self._catalog = catalog
+        self._guard = guard
+        self._log = log
+        self._notices = notices
+        self._lacks = ""
+
+    def take(self, listed: ListedTools) -> None:
+        """Have agents find the tools that the server listed.
+
+        Raises:
+            Unavailable: it listed none in time; those that it had stay as they were.
+        """
+        if listed.lacks and listed.lacks != self._lacks:
+            self._log("warning", "some of its tools are missing", why=listed.lacks)
+        self._lacks = listed.lacks
+        if listed.is_late and not listed.definitions:
+            raise Unavailable(listed.lacks)
+        self.put(listed.definitions)
+
+    def put(self, definitions: Sequence[JsonValue]) -> None:
+        """Have agents find these tools, and no others of this server."""
+        settings = self._settings
+        listing = Listing(
+            settings.name,
+            definitions,
+            settings.allow,
+            settings.block,
+            settings.overrides,
+            settings.tags,
+            settings.is_prefixed,
+        )
+        if self._catalog.put(listing, self._guard.tool):
+            self._notices.look(self._catalog, settings.name)
+        self.count_waiting()
+
+    def count_waiting(self) -> None:
+        """Say how many definitions wait for approval, whenever that changes."""
+        waiting = sum(pin.held_definition is not None for pin in self._guard.pins.values())
+        if waiting and waiting != self.waiting:
+            self._log(
+                "warning",
+                f"{definitions_wait(waiting)} for approval",
+                do=f"pipeguard diff {self._guard.name}; pipeguard approve {self._guard.name} --all",
+            )
+        self.waiting = waiting

@@ -1,0 +1,112 @@
+"""What each server did lately, by the audit: calls, their times, what was blocked, what waits.
+
+Reads the newest rows alone, so that a look costs the same whatever the audit's length.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from math import ceil
+from typing import NamedTuple
+
+from pipeguard.state.database import translated_errors
+from pipeguard.state.store import Store
+from pipeguard.state.timestamps import utc_text_at
+
+LATE_SECONDS = 10.0  # by which rows of one process may be written before older ones of another
+MOST_ROWS = 200_000  # of one look: a second, and more than an hour of a busy gateway
+
+
+class ServerActivity(NamedTuple):
+    """What one server did in a while.
+
+    Attributes:
+        server: its name.
+        state: how it is, in a word or a few; empty where nobody knows.
+        calls_per_second: answered calls of tools, over the while.
+        p50_ms: the median time of a call, in milliseconds; None where there was none.
+        p99_ms: the time that 99 of 100 calls took at most; likewise.
+        blocked: messages to and from it that were blocked.
+        waiting: its definitions that wait for approval.
+    """
+
+    server: str
+    state: str
+    calls_per_second: float
+    p50_ms: float | None
+    p99_ms: float | None
+    blocked: int
+    waiting: int
+
+
+class _Seen:
+    """What is counted of one server."""
+
+    def __init__(self) -> None:
+        self.times_ms: list[float] = []
+        self.blocked = 0
+        self.last = ""
+
+
+def recent_activity(store: Store, now: float, window_seconds: float) -> list[ServerActivity]:
+    """What each server did in the seconds before now, and those for which something waits.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    seen: defaultdict[str, _Seen] = defaultdict(_Seen)
+    since = utc_text_at(now - window_seconds)
+    for time, server, method, action, duration_ms in _rows(store, now - window_seconds):
+        if time < since:
+            continue
+        found = seen[server]
+        found.last = max(found.last, time)
+        found.blocked += action == "block"
+        if method == "tools/call" and duration_ms is not None:
+            found.times_ms.append(duration_ms)
+    waiting = _waiting(store)
+    return [
+        _activity(name, seen[name], waiting.get(name, 0), window_seconds)
+        for name in sorted({*seen, *waiting})
+    ]
+
+
+def _activity(name: str, seen: _Seen, waiting: int, window_seconds: float) -> ServerActivity:
+    times = sorted(seen.times_ms)
+    return ServerActivity(
+        name,
+        "active" if seen.last else "idle",
+        len(times) / window_seconds,
+        quantile(times, 0.5),
+        quantile(times, 0.99),
+        seen.blocked,
+        waiting,
+    )
+
+
+def quantile(ordered: Sequence[float], share: float) -> float | None:
+    """The value that this share of the values reaches at most; None where there are none."""
+    return ordered[ceil(share * len(ordered)) - 1] if ordered else None
+
+
+def _rows(store: Store, since: float) -> Iterable[tuple[str, str, str, str, float | None]]:
+    enough = utc_text_at(since - LATE_SECONDS)
+    with translated_errors(store.path):
+        for row in store.connection.execute(
+            "SELECT time, server, method, action, duration_ms FROM audit"
+            " WHERE kind <> 'approval' AND server <> '' ORDER BY id DESC LIMIT ?",
+            (MOST_ROWS,),
+        ):
+            if row[0] < enough:
+                return
+            yield row
+
+
+def _waiting(store: Store) -> dict[str, int]:
+    with translated_errors(store.path):
+        return dict(
+            store.connection.execute(
+                "SELECT server, count(*) FROM pins WHERE held IS NOT NULL GROUP BY server"
+            )
+        )

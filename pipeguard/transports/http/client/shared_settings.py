@@ -1,0 +1,158 @@
+"""What clients of one server set there, which it keeps once for all: a log level, subscriptions.
+
+The server is told the most verbose level that any client wants, and subscribed to a resource while
+any client is; what it announces goes to the clients that want it (MCP 2025-11-25,
+server/utilities/logging, server/resources).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import NamedTuple, TypeVar
+
+from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
+
+SET_LEVEL = "logging/setLevel"
+SUBSCRIBE, UNSUBSCRIBE = "resources/subscribe", "resources/unsubscribe"
+MOST_SUBSCRIPTIONS = 1_024  # of one client at one server
+MOST_PATH_CHARS = 2_048  # of an address that others are below
+# The levels of a log, from RFC 5424, the most verbose first (MCP, server/utilities/logging).
+LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+USUAL_LEVEL = "info"  # of a client that sets none, where another one sets one
+_UPDATED, _LOG = "notifications/resources/updated", "notifications/message"
+C = TypeVar("C", bound=Hashable)
+
+
+class Relayed(NamedTuple):
+    """What becomes of a client's request.
+
+    Attributes:
+        request: as the server is to read it; None where it need not.
+        answer: what the client is answered instead, with `result` or `error`.
+    """
+
+    request: JsonObject | None
+    answer: JsonObject
+
+
+class SharedSettings:
+    """The log levels and subscriptions of the clients of one server, until it is gone."""
+
+    def __init__(self) -> None:
+        self._clients: dict[Hashable, dict[str, None]] = {}  # with the addresses subscribed to
+        self._levels: dict[Hashable, str] = {}
+        self._level = ""  # of the server; empty while no client has set one
+
+    def join(self, client: Hashable) -> list[JsonObject]:
+        """A client is there that hears what the server announces; what to tell the server."""
+        self._clients[client] = {}
+        return self._level_changed()
+
+    def leave(self, client: Hashable) -> list[JsonObject]:
+        """A client is gone; requests that tell the server, without ids."""
+        own = self._clients.pop(client, {})
+        self._levels.pop(client, None)
+        left = [_request(UNSUBSCRIBE, {"uri": uri}) for uri in own if not self._is_wanted(uri)]
+        return left + self._level_changed()
+
+    def clear(self) -> None:
+        """The server is gone, and its clients with it; another one knows nothing of them."""
+        self._clients.clear()
+        self._levels.clear()
+        self._level = ""
+
+    def relay(self, client: Hashable, request: JsonObject) -> Relayed:
+        """What becomes of a client's request."""
+        params = request.get("params")
+        body = params if isinstance(params, dict) else {}
+        method, uri, level = request.get("method"), body.get("uri"), body.get("level")
+        if method == SET_LEVEL and type(level) is str and level in LEVELS:
+            self._levels[client] = level
+            self._level = self._most_verbose()
+            return _relayed({**request, "params": {**body, "level": self._level}})
+        own = self._clients.get(client)
+        if own is None or type(uri) is not str:
+            return _relayed(request)
+        if method == SUBSCRIBE:
+            if len(own) >= MOST_SUBSCRIPTIONS and uri not in own:
+                return Relayed(None, _TOO_MANY)
+            own[uri] = None
+        elif method == UNSUBSCRIBE:
+            own.pop(uri, None)
+            if self._is_wanted(uri):
+                return Relayed(None, {"result": {}})
+        return _relayed(request)
+
+    def listeners(self, notification: JsonObject, clients: Iterable[C]) -> list[C]:
+        """Those of the clients that want what the server announces to nobody in particular."""
+        params = notification.get("params")
+        body = params if isinstance(params, dict) else {}
+        method = notification.get("method")
+        if method == _LOG:
+            return [client for client in clients if self._wants_log(client, body.get("level"))]
+        if method != _UPDATED:
+            return list(clients)
+        present = list(clients)
+        addresses = _with_parents(body.get("uri"))
+        wanting = [
+            client
+            for client in present
+            if any(address in self._clients.get(client, ()) for address in addresses)
+        ]
+        # Some servers write an address otherwise than their clients do.
+        return wanting or [client for client in present if self._clients.get(client)]
+
+    def _wants_log(self, client: Hashable, level: JsonValue) -> bool:
+        if client not in self._clients:
+            return False
+        least = self._levels.get(client, USUAL_LEVEL)
+        return not self._level or is_logged(str(level), least)
+
+    def _most_verbose(self) -> str:
+        wanted = [self._levels.get(client, USUAL_LEVEL) for client in self._clients]
+        return min([*wanted, *self._levels.values()], key=LEVELS.index)
+
+    def _level_changed(self) -> list[JsonObject]:
+        """What tells the server of another level than it has."""
+        if not self._level or not self._clients:
+            return []
+        before, self._level = self._level, self._most_verbose()
+        return [_request(SET_LEVEL, {"level": self._level})] if self._level != before else []
+
+    def _is_wanted(self, uri: str) -> bool:
+        return any(uri in own for own in self._clients.values())
+
+
+def is_logged(level: str, least: str | None) -> bool:
+    """True where a line of a log is at least of a level; False where no level was asked for."""
+    if least not in LEVELS:
+        return False
+    return level not in LEVELS or LEVELS.index(level) >= LEVELS.index(least)
+
+
+def _with_parents(uri: JsonValue) -> list[str]:
+    """An address, and those that it is below."""
+    if type(uri) is not str:
+        return []
+    addresses, end = [uri], uri.rfind("/")
+    while 0 < end <= MOST_PATH_CHARS:
+        addresses += [uri[:end], uri[: end + 1]]
+        end = uri.rfind("/", 0, end)
+    return addresses
+
+
+def _relayed(request: JsonObject) -> Relayed:
+    return Relayed(request, {})
+
+
+def _request(method: str, params: dict[str, JsonValue]) -> JsonObject:
+    return {"jsonrpc": "2.0", "method": method, "params": params}
+
+
+_TOO_MANY: JsonObject = {
+    "error": {
+        "code": Number(str(codes.OVERLOADED)),
+        "message": f"PipeGuard: there are {MOST_SUBSCRIPTIONS} subscriptions already",
+    }
+}

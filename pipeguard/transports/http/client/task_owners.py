@@ -1,0 +1,342 @@
+"""The tasks of one server, each with the client whose call created it; no other may use it.
+
+Clients share the server, which sees one peer, so its own check tells nobody apart (MCP 2025-11-25,
+basic/utilities/tasks, "Task Isolation and Access Control"). A client that names a task of another
+gets what the server answers for a task that does not exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from secrets import token_hex
+from time import monotonic
+from typing import NamedTuple
+from weakref import WeakSet
+
+from pipeguard.core.protocol.answers import creates_task
+from pipeguard.core.protocol.framing import Lost
+from pipeguard.core.protocol.ids import MAX_ID_BYTES, id_token_of
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.protocol.subscriptions import LISTEN
+from pipeguard.errors import Refusal
+from pipeguard.transports.channel import AsyncChannel, Dialler
+from pipeguard.transports.http.client.multiplexer import Multiplexer
+from pipeguard.transports.http.shared_ids import related_task_of
+from pipeguard.transports.judging import value_of
+
+MOST_TASKS = 10_000  # of one server; the oldest are dropped
+MOST_TASKS_OF_ONE = 1_000  # clients' tasks of one server; likewise
+MOST_ASKED = 1_024  # requests of one conversation that wait for a task
+UNKNOWN_BYTES = 16  # of an id that no task has
+_BY_ID = frozenset({"tasks/get", "tasks/result", "tasks/cancel", "tasks/update"})
+_STATUS = ("notifications/tasks/status", "notifications/tasks")  # of two revisions
+
+
+class SharingClient(NamedTuple):
+    """A client of a server that others use, too.
+
+    Attributes:
+        owner: stands for it, on all its channels.
+        may_use: True for a tool whose tasks it may use now.
+        is_listening: False for one that wants no log, and no news of resources.
+    """
+
+    owner: Hashable
+    may_use: Callable[[str], bool] = lambda _tool: True
+    is_listening: bool = True
+
+
+class _Task(NamedTuple):
+    """A task.
+
+    Attributes:
+        owner: whose call created it.
+        tool: that was called; empty if unknown.
+        began: when it was created, in seconds of our clock.
+        ttl_seconds: for which the server remembers it; None for no limit.
+    """
+
+    owner: Hashable
+    tool: str
+    began: float
+    ttl_seconds: float | None
+
+    def is_over(self, now: float) -> bool:
+        """True once the server may have forgotten it."""
+        return self.ttl_seconds is not None and now > self.began + self.ttl_seconds
+
+
+class TaskOwners:
+    """Who created which task of one server.
+
+    Args:
+        now: a clock, in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+        self._now = now
+        self._tasks: dict[str, _Task] = {}
+        self._of: dict[Hashable, dict[str, None]] = {}  # ids by owner, the oldest first
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def created(self, task: JsonObject, owner: Hashable, tool: str) -> None:
+        """A client's call created a task."""
+        task_id = task.get("taskId")
+        if type(task_id) is not str or len(task_id) > MAX_ID_BYTES:
+            return  # nobody can ask for it
+        self._forget_old(owner)
+        self._drop(task_id)
+        self._tasks[task_id] = _Task(owner, tool, self._now(), _ttl_seconds(task))
+        self._of.setdefault(owner, {})[task_id] = None
+
+    def described(self, task: JsonObject) -> None:
+        """A server describes a task: it may say for how long it remembers it."""
+        task_id = task.get("taskId")
+        if type(task_id) is str and task_id in self._tasks and ("ttl" in task or "ttlMs" in task):
+            self._tasks[task_id] = self._tasks[task_id]._replace(ttl_seconds=_ttl_seconds(task))
+
+    def owns(self, owner: Hashable, task_id: JsonValue) -> bool:
+        """True for a task that this client's call created."""
+        task = self._task(task_id)
+        return task is not None and task.owner == owner
+
+    def tool_of(self, task_id: JsonValue) -> str | None:
+        """The tool whose call created a task; None if there is no such task."""
+        task = self._task(task_id)
+        return None if task is None else task.tool
+
+    def are_left(self) -> bool:
+        """True while the server remembers a task that a client may still ask for."""
+        return any(self._task(task_id) is not None for task_id in list(self._tasks))
+
+    def clear(self) -> None:
+        """Forget all tasks: the server is gone, and may use their ids again."""
+        self._tasks.clear()
+        self._of.clear()
+
+    def _task(self, task_id: JsonValue) -> _Task | None:
+        if type(task_id) is not str:
+            return None
+        task = self._tasks.get(task_id)
+        if task is not None and task.is_over(self._now()):
+            self._drop(task_id)
+            return None
+        return task
+
+    def _forget_old(self, owner: Hashable) -> None:
+        """Make room for a task of a client."""
+        now = self._now()
+        while self._tasks:
+            oldest = next(iter(self._tasks))
+            if len(self._tasks) < MOST_TASKS and not self._tasks[oldest].is_over(now):
+                break
+            self._drop(oldest)
+        own = self._of.get(owner, {})
+        if len(own) >= MOST_TASKS_OF_ONE:
+            self._drop(next(iter(own)))
+
+    def _drop(self, task_id: str) -> None:
+        task = self._tasks.pop(task_id, None)
+        if task is not None:
+            own = self._of[task.owner]
+            del own[task_id]
+            if not own:
+                del self._of[task.owner]
+
+
+class OwnedDialler:
+    """Opens channels to one server, on each of which a client sees its own tasks only.
+
+    Args:
+        inner: opens channels to the server.
+
+    Attributes:
+        inner: as it was given.
+        tasks: of the server.
+    """
+
+    def __init__(self, inner: Dialler) -> None:
+        self.inner = inner
+        self.tasks = TaskOwners()
+        self._open: WeakSet[_OwnTasks] = WeakSet()  # at a server that others do not share
+
+    @property
+    def has_tasks(self) -> bool:
+        """True while the server remembers a task that a client may still ask for."""
+        return self.tasks.are_left()
+
+    async def dial(self) -> AsyncChannel:
+        """Open a channel for a client that is known by nothing else.
+
+        Raises:
+            ChannelClosed: the server cannot be started.
+        """
+        return await self.dial_for(SharingClient(object()))
+
+    async def dial_for(self, client: SharingClient) -> AsyncChannel:
+        """Open a channel for a client.
+
+        Raises:
+            ChannelClosed: the server cannot be started.
+        """
+        if isinstance(self.inner, Multiplexer):
+            channel = await self.inner.dial(is_listening=client.is_listening)
+            return _OwnTasks(channel, self.tasks, client)
+        own = _OwnTasks(await self.inner.dial(), self.tasks, client)
+        self._open.add(own)
+        return own
+
+    async def close(self) -> None:
+        """Close the open channels, and forget the tasks: another process may use their ids."""
+        self.tasks.clear()
+        await asyncio.gather(*(channel.close() for channel in list(self._open)))
+        await self.inner.close()
+
+
+class _OwnTasks:
+    """A channel to a server on which one client sees its own tasks only."""
+
+    def __init__(self, inner: AsyncChannel, tasks: TaskOwners, client: SharingClient) -> None:
+        self._inner = inner
+        self._tasks = tasks
+        self._client = client
+        self._tools: OrderedDict[str, str] = OrderedDict()  # called, by the id of the request
+
+    async def read(self) -> bytes | None:
+        """Wait for the next whole frame; None once the channel has ended."""
+        while (frame := await self._inner.read()) is not None:
+            shown = await _changed(frame, self._received)
+            if shown is not None:
+                return shown
+        return None
+
+    async def write(self, frame: bytes) -> None:
+        """Send one whole frame.
+
+        Raises:
+            ChannelClosed: the peer is gone, or this side was closed.
+        """
+        sent = await _changed(frame, self._sent)
+        if sent is not None:
+            await self._inner.write(sent)
+
+    async def close(self) -> None:
+        """Hang up; a waiting `read` returns None."""
+        await self._inner.close()
+
+    def _owns(self, task_id: JsonValue) -> bool:
+        """True for a task of this client's that it may use now."""
+        tool = self._tasks.tool_of(task_id)
+        is_own = self._tasks.owns(self._client.owner, task_id)
+        return is_own and tool is not None and self._client.may_use(tool)
+
+    # --- to the server ------------------------------------------------------------------
+
+    def _sent(self, value: JsonObject) -> JsonObject:
+        """A client's message; a task that is not its own has an id that no task has."""
+        method, params = value.get("method"), value.get("params")
+        body = params if isinstance(params, dict) else {}
+        if method in _BY_ID:
+            return {**value, "params": self._with_own_id(body)}
+        if method == LISTEN:
+            return self._listening(value, body)
+        token = id_token_of(value.get("id"))
+        name = body.get("name")
+        if method == "tools/call" and token is not None:
+            while len(self._tools) >= MOST_ASKED:
+                self._tools.popitem(last=False)
+            self._tools[token] = name if type(name) is str else ""
+        return value
+
+    def _with_own_id(self, params: JsonObject) -> JsonObject:
+        # Some servers read names of members in any case.
+        others = {name: value for name, value in params.items() if name.casefold() != "taskid"}
+        task_id = params.get("taskId")
+        if not self._owns(task_id):
+            task_id = token_hex(UNKNOWN_BYTES)
+        return {**others, "taskId": task_id}
+
+    def _listening(self, value: JsonObject, params: JsonObject) -> JsonObject:
+        """A subscription to no other tasks than its own (MCP 2026-07-28, extension `tasks`)."""
+        wanted = params.get("notifications")
+        if not isinstance(wanted, dict) or not any(map(_is_task_ids, wanted)):
+            return value
+        ids = wanted.get("taskIds")
+        own: list[JsonValue] = [
+            task_id for task_id in (ids if isinstance(ids, list) else []) if self._owns(task_id)
+        ]
+        others = {name: detail for name, detail in wanted.items() if not _is_task_ids(name)}
+        return {**value, "params": {**params, "notifications": {**others, "taskIds": own}}}
+
+    # --- from the server ----------------------------------------------------------------
+
+    def _received(self, value: JsonObject) -> JsonObject | None:
+        """A server's message as this client may read it; None where it is not for this one."""
+        if "method" not in value:
+            return self._answered(value)
+        params = value.get("params")
+        if "id" in value or not isinstance(params, dict):
+            return value
+        is_status = any(value["method"] == method for method in _STATUS)
+        task_id = params.get("taskId") if is_status else related_task_of(value)
+        if task_id is None:
+            return value
+        return value if self._owns(task_id) else None
+
+    def _answered(self, value: JsonObject) -> JsonObject:
+        tool = self._tools.pop(id_token_of(value.get("id")) or "", "")
+        result = value.get("result")
+        if not isinstance(result, dict):
+            return value
+        if creates_task(result):
+            task = result.get("task")
+            created = task if isinstance(task, dict) else result
+            self._tasks.created(created, self._client.owner, tool)
+        elif self._owns(result.get("taskId")):
+            self._tasks.described(result)
+        listed = result.get("tasks")
+        if not isinstance(listed, list):
+            return value
+        own = [item for item in listed if self._is_own(item)]
+        return {**value, "result": {**result, "tasks": own}}
+
+    def _is_own(self, item: JsonValue) -> bool:
+        task_id = item.get("taskId") if isinstance(item, dict) else None
+        return self._owns(task_id)
+
+
+async def _changed(frame: bytes, change: Callable[[JsonObject], JsonObject | None]) -> bytes | None:
+    """A frame whose messages were changed; the same one if none was, None if none is left.
+
+    Every name of a task's method or member has `task` in it, unless a letter is escaped.
+    """
+    if isinstance(frame, Lost) or not (b"task" in frame or b"\\u00" in frame):
+        return frame
+    try:
+        value = await value_of(frame)
+    except Refusal:
+        return frame  # the Session refuses it as well
+    members = value if isinstance(value, list) else [value]
+    changed = [change(member) if isinstance(member, dict) else member for member in members]
+    if all(after is before for after, before in zip(changed, members, strict=True)):
+        return frame
+    left: list[JsonValue] = [member for member in changed if member is not None]
+    if not left:
+        return None
+    return serialise(left if isinstance(value, list) else left[0])
+
+
+def _is_task_ids(name: str) -> bool:
+    return name.casefold() == "taskids"
+
+
+def _ttl_seconds(task: JsonObject) -> float | None:
+    ttl = task.get("ttl", task.get("ttlMs"))
+    try:
+        return float(ttl) / 1000 if isinstance(ttl, Number) else None
+    except ValueError:
+        return None

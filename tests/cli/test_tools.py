@@ -1,0 +1,104 @@
+"""`pipeguard tools`: which servers a command starts, and which tool a name means."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeguard.rulebook.cache import load_engines
+from tests.gateway.served import actor, environment_of_state, write_servers
+from tests.wrap.wrapped import PIPEGUARD, Object
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_rules() -> None:
+    load_engines()
+
+
+class Machine:
+    """A file of servers, one of which leaves a trace when it is started."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.trace = folder / "trace"
+        leave = f"open({str(self.trace)!r}, 'w')"
+        servers: dict[str, Object] = {
+            "one": actor(),
+            "tracing": {"command": sys.executable, "args": ["-c", leave], "trust": "first-use"},
+        }
+        self._config = write_servers(folder, servers)
+
+    def tools(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*PIPEGUARD, "tools", *words, "--config", str(self._config)],
+            capture_output=True,
+            text=True,
+            env=environment_of_state(self._folder),
+            check=False,
+        )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("describe", "one/echo"),
+        ("describe", "one__echo"),
+        ("call", "one/echo", '{"text": "one__echo"}'),
+        ("list", "--server", "one"),
+        ("search", "echo", "--server", "one"),
+    ],
+    ids=" ".join,
+)
+def test_only_the_servers_that_a_command_needs_are_started(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    machine = Machine(tmp_path)
+    done = machine.tools(*words)
+    assert done.returncode == 0, done.stderr
+    assert "one__echo" in done.stdout
+    assert not machine.trace.exists()
+
+
+def test_a_name_without_a_server_is_looked_for_on_all(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    done = machine.tools("describe", "echo")
+    assert done.stdout.startswith("one__echo (server one;")
+    assert machine.trace.exists()
+
+
+def test_what_no_server_has_is_an_error_with_what_is_near(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    done = machine.tools("describe", "one/ecko")
+    assert done.returncode != 0
+    assert "there is no tool one/ecko that is approved" in done.stderr
+    assert machine.trace.exists(), "it could have been another server's"
+    assert "There are: one, tracing." in machine.tools("list", "--server", "none").stderr
+
+
+def test_what_waits_is_named_where_nothing_is_found(tmp_path: Path) -> None:
+    config = write_servers(
+        tmp_path, {"one": {**actor(), "trust": "review"}, "two": {"command": "/nowhere/at/all"}}
+    )
+
+    def tools(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*PIPEGUARD, "tools", *words, "--config", str(config)],
+            capture_output=True,
+            text=True,
+            env=environment_of_state(tmp_path),
+            check=False,
+        )
+
+    found = tools("search", "echo")
+    assert (found.returncode, found.stdout) == (1, "")
+    assert "No approved tool matches." in found.stderr
+    assert "pipeguard approve one --all" in found.stderr
+    assert "two: /nowhere/at/all: no such file" in found.stderr
+    assert ".;" not in found.stderr
+    called = tools("call", "one__echo")
+    assert called.returncode != 0
+    assert "pipeguard approve one --all" in called.stderr
+    assert "two:" not in called.stderr

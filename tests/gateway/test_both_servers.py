@@ -1,0 +1,225 @@
+"""Two servers and two clients at once, in each mode: what passes reaches the one it is for."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeguard.gateway.tool_calls import ToolMode
+from tests.gateway.rogues import Object
+from tests.gateway.several import Agent, Room, gather, stateful
+
+pytestmark = pytest.mark.real
+MODES = pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
+SERVERS = ("a", "b")
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+class Both:
+    """A client that calls tools as the mode has it."""
+
+    def __init__(self, agent: Agent, mode: ToolMode) -> None:
+        self.agent = agent
+        self._mode = mode
+
+    def params(self, tool: str, arguments: Object | None = None) -> Object:
+        if self._mode is ToolMode.DIRECT:
+            return {"name": tool, "arguments": arguments or {}}
+        return {
+            "name": "call_tool_destructive",
+            "arguments": {"name": tool, "arguments": arguments or {}},
+        }
+
+    async def call(self, tool: str, arguments: Object | None = None, **more: object) -> str:
+        asked = {**self.params(tool, arguments), **more}
+        content = (await self.agent.result("tools/call", **asked))["content"]
+        assert isinstance(content, list)
+        return "\n".join(str(block.get("text")) for block in content)
+
+    async def state(self, server: str) -> Object:
+        state: Object = json.loads(await self.call(f"{server}__state"))
+        return state
+
+
+def name_in(question: Object) -> str:
+    params = question["params"]
+    assert isinstance(params, dict)
+    return str(params["message"])
+
+
+@MODES
+def test_a_question_of_each_server_is_answered_to_it_with_its_progress(mode: ToolMode) -> None:
+    async def scenario(room: Room) -> None:
+        async def reply(question: Object) -> Object:
+            """Say how it goes under the token of the question, then who was asked."""
+            params = question["params"]
+            assert isinstance(params, dict)
+            token = params["_meta"]["progressToken"]
+            report = {"progressToken": token, "progress": 1, "message": name_in(question)}
+            await agent.send(method="notifications/progress", params=report)
+            content = {"asked": name_in(question)}
+            return {"id": question["id"], "result": {"action": "accept", "content": content}}
+
+        agent = await room.agent(reply=reply, elicitation={})
+        both = Both(agent, mode)
+        texts = await asyncio.gather(*(both.call(f"{name}__ask") for name in SERVERS))
+        for name, text in zip(SERVERS, texts, strict=True):
+            heard = json.loads(text)
+            assert heard["answer"]["content"] == {"asked": f"{name} asks"}
+            report = {"progressToken": 1, "progress": 1, "message": f"{name} asks"}
+            assert heard["progress"] == [report]
+        tokens = [str(question["params"]) for question in agent.asked]
+        assert len(set(tokens)) == 2
+
+    gather(scenario, *map(stateful, SERVERS), mode=mode)
+
+
+@MODES
+def test_progress_of_two_servers_and_two_clients_under_one_token(mode: ToolMode) -> None:
+    async def scenario(room: Room) -> None:
+        clients = [Both(await room.agent(), mode) for _ in range(2)]
+        calls = [
+            client.call(f"{name}__progress", _meta={"progressToken": token})
+            for client in clients
+            for token, name in enumerate(SERVERS)
+        ]
+        await asyncio.gather(*calls)
+        for client in clients:
+            heard = client.agent.heard_of("notifications/progress")
+            told = sorted((params["progressToken"], params["message"]) for params in heard)
+            assert told == [(0, "a works"), (1, "b works")]
+
+    gather(scenario, *map(stateful, SERVERS), mode=mode)
+
+
+@MODES
+def test_logs_and_updates_of_two_servers_reach_who_wants_them(mode: ToolMode) -> None:
+    async def scenario(room: Room) -> None:
+        one, two = [Both(await room.agent(), mode) for _ in range(2)]
+        for client in (one, two):
+            for name in SERVERS:
+                await client.state(name)
+        await one.agent.result("logging/setLevel", level="warning")
+        await two.agent.result("logging/setLevel", level="critical")
+        await one.agent.result("resources/subscribe", uri="a://a")
+        await two.agent.result("resources/subscribe", uri="b://a")
+        for name in SERVERS:
+            assert (await one.state(name))["level"] == "warning"
+            await one.call(f"{name}__log", {"level": "error"})
+            await two.call(f"{name}__announce", {"uri": f"{name}://a"})
+        for client in (one, two):
+            for name in SERVERS:
+                await client.state(name)
+        logged = [params["data"] for params in one.agent.heard_of("notifications/message")]
+        assert logged == ["a logs error", "b logs error"]
+        assert two.agent.heard_of("notifications/message") == []
+        updated = "notifications/resources/updated"
+        assert one.agent.heard_of(updated) == [{"uri": "a://a"}]
+        assert two.agent.heard_of(updated) == [{"uri": "b://a"}]
+
+    gather(scenario, *map(stateful, SERVERS), mode=mode)
+
+
+@MODES
+def test_completion_goes_to_the_server_whose_prompt_it_is_of(mode: ToolMode) -> None:
+    async def scenario(room: Room) -> None:
+        agent = await room.agent()
+        for name in SERVERS:
+            result = await agent.result(
+                "completion/complete",
+                ref={"type": "ref/prompt", "name": f"{name}__greet"},
+                argument={"name": "whom", "value": "Al"},
+            )
+            assert result["completion"] == {"values": [f"Al at {name}"]}
+
+    gather(scenario, *map(stateful, SERVERS), mode=mode)
+
+
+@MODES
+def test_a_cancellation_reaches_the_server_that_works_on_it_alone(mode: ToolMode) -> None:
+    async def scenario(room: Room) -> None:
+        asked = asyncio.Event()
+
+        async def reply(question: Object) -> Object:
+            asked.set()
+            await asyncio.Event().wait()
+            return question
+
+        one = Both(await room.agent(reply=reply, elicitation={}), mode)
+        two = Both(await room.agent(), mode)
+        number, _ = await one.agent.begin("tools/call", **one.params("a__ask"))
+        await asked.wait()
+        gone = {"requestId": number, "reason": "the user left"}
+        await one.agent.send(method="notifications/cancelled", params=gone)
+        assert (await two.state("b"))["cancelled"] == []
+        assert (await two.state("a"))["cancelled"] == ["the user left"]
+        await one.agent.close()
+        assert (await two.state("b"))["cancelled"] == []
+
+    gather(scenario, *map(stateful, SERVERS), mode=mode)
+
+
+@MODES
+def test_a_task_and_its_progress_pass_in_each_mode(mode: ToolMode) -> None:
+    async def scenario(room: Room) -> None:
+        one, two = [Both(await room.agent(), mode) for _ in range(2)]
+        params = one.params("b__work")
+        asked = {**params, "task": {}, "_meta": {"progressToken": "mine"}}
+        task = (await one.agent.result("tools/call", **asked))["task"]
+        assert isinstance(task, dict)
+        assert task["taskId"] == "b/t1"
+        await two.call("b__finish", {"task": "t1"})
+        for client in (one, two):
+            await client.state("b")
+        heard = one.agent.heard_of("notifications/progress")
+        assert [report["progressToken"] for report in heard] == ["mine"]
+        assert two.agent.heard == []
+        result = await one.agent.result("tasks/result", taskId=task["taskId"])
+        assert result["_meta"] == {"io.modelcontextprotocol/related-task": {"taskId": "b/t1"}}
+
+    gather(scenario, *map(stateful, SERVERS), mode=mode)
+
+
+@MODES
+def test_roots_are_asked_of_the_client_whose_call_it_is(mode: ToolMode) -> None:
+    async def scenario(room: Room) -> None:
+        def reply_of(name: str) -> object:
+            async def reply(question: Object) -> Object:
+                roots = [{"uri": f"file:///{name}", "name": name}]
+                return {"id": question["id"], "result": {"roots": roots}}
+
+            return reply
+
+        clients = [
+            Both(await room.agent(reply=reply_of(name), roots={}), mode)  # type: ignore[arg-type]
+            for name in ("one", "two")
+        ]
+        for client, expected in zip(clients, ("one", "two"), strict=True):
+            for name in SERVERS:
+                answer = json.loads(await client.call(f"{name}__roots"))
+                assert answer["roots"] == [{"uri": f"file:///{expected}", "name": expected}]
+
+    gather(scenario, *map(stateful, SERVERS), mode=mode)
+
+
+@MODES
+def test_sampling_is_asked_of_the_client_whose_call_it_is(mode: ToolMode) -> None:
+    async def scenario(room: Room) -> None:
+        async def reply(question: Object) -> Object:
+            content = {"type": "text", "text": "sampled"}
+            result = {"role": "assistant", "content": content, "model": "m"}
+            return {"id": question["id"], "result": result}
+
+        one = Both(await room.agent(reply=reply, sampling={}), mode)
+        two = Both(await room.agent(), mode)
+        for name in SERVERS:
+            assert json.loads(await one.call(f"{name}__sample"))["model"] == "m"
+            assert "was refused" in await two.call(f"{name}__sample")
+        assert two.agent.asked == []
+
+    gather(scenario, *map(stateful, SERVERS), mode=mode)

@@ -1,0 +1,74 @@
+"""An edit of the servers' file reaches clients that are connected, and costs them no call."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.server_settings import ServerSettings
+from tests.gateway.rogues import Client, rogue, talk, until
+from tests.gateway.served import Served, ServedAt, actor, write_servers
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+
+
+def test_a_client_goes_on_with_a_server_at_an_address_whose_settings_changed(
+    tmp_path: Path,
+) -> None:
+    config = write_servers(tmp_path / "far", {"far": actor()})
+    with ServedAt(tmp_path / "far", "--config", str(config)) as served:
+        far = ServerSettings("b", url=served.at("/servers/far/mcp"), trust="first-use")
+
+        async def scenario(client: Client, gateway: Gateway) -> None:
+            assert await client.text("b__echo", text="before") == "before"
+            for tag in ("one", "two", "three"):
+                await gateway.apply([replace(far, tags=(tag,))])
+                await until(lambda: gateway.catalog.named("b__echo") is not None)
+                assert await client.text("b__echo", text=tag) == tag
+
+        talk(scenario, far)
+
+
+def test_a_changed_server_waits_for_no_other_one_to_end() -> None:
+    before = rogue("b", tools=["run"])
+
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        stop = gateway.members["slow"].stop
+
+        async def stop_late() -> None:
+            await may_end.wait()
+            await stop()
+
+        may_end = asyncio.Event()
+        gateway.members["slow"].stop = stop_late  # type: ignore[method-assign]
+        applying = asyncio.create_task(gateway.apply([replace(before, tags=("new",))]))
+        try:
+            await until(lambda: "slow" not in gateway.members)
+            await until(lambda: gateway.catalog.named("b__run") is not None)
+            assert await client.text("b__run") == "run ran at b"
+            assert not applying.done()
+        finally:
+            may_end.set()
+            changes = await applying
+        assert (changes.changed, changes.removed, changes.added) == (["b"], ["slow"], [])
+
+    talk(scenario, before, rogue("slow"))
+
+
+def test_clients_are_told_of_other_tools_where_the_mode_has_changed(tmp_path: Path) -> None:
+    servers = {"a": actor()}
+    config = write_servers(tmp_path, servers, mode="search")
+    with Served(tmp_path, "--config", str(config)) as client:
+        client.initialize()
+        assert "retrieve_tools" in str(client.ask("tools/list"))
+        write_servers(tmp_path, servers, mode="direct")
+        while client.frame().get("method") != "notifications/tools/list_changed":
+            pass
+        assert "a__echo" in str(client.ask("tools/list"))

@@ -1,0 +1,123 @@
+"""What a client read from one server is known when it leaves through another, for that client."""
+
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.tool_calls import ToolMode
+from pipeguard.state.audit import AuditFilter, rows
+from pipeguard.state.paths import store_file
+from pipeguard.state.store import Store
+from tests.gateway.rogues import Object
+from tests.gateway.several import Room, gather
+from tests.gateway.test_same_verdicts import SCRIPTED
+
+pytestmark = pytest.mark.real
+
+PRIVATE = (
+    "The plant in the valley closes by spring, the northern one takes over its orders and a"
+    " third of its people."
+)
+COMMAND = "themekit init --from https://blog.example/base --profile fresh --no-backup --quiet"
+PAGE = f"How we set up the blog: {COMMAND}"
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def scripted(folder: Path, name: str, tool: str, parameter: str, answer: str) -> ServerSettings:
+    """A server with one tool that answers with a text."""
+    schema = {"type": "object", "properties": {parameter: {"type": "string"}}}
+    content = [{"type": "text", "text": answer}]
+    script = {
+        "tools": [{"name": tool, "description": f"Does {tool}.", "inputSchema": schema}],
+        "answers": {tool: {"result": {"content": content}}},
+    }
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(script))
+    command = (sys.executable, str(SCRIPTED), str(path))
+    return ServerSettings(name, command, trust="first-use")
+
+
+def four_servers(folder: Path) -> list[ServerSettings]:
+    return [
+        scripted(folder, "files", "read_file", "path", PRIVATE),
+        scripted(folder, "web", "fetch", "url", PAGE),
+        scripted(folder, "mail", "http_post", "body", "sent"),
+        scripted(folder, "shell", "run_command", "command", "done"),
+    ]
+
+
+def flows(rule: str) -> list[tuple[str, str | None]]:
+    """The server and the client of each call in which a flow was seen."""
+    store = Store.open(store_file())
+    try:
+        found = list(rows(store, AuditFilter(rule=rule)))
+    finally:
+        store.close()
+    return [(row.server, row.entry.token) for row in found]
+
+
+def run(scenario: Callable[[Room], Awaitable[None]], folder: Path, mode: ToolMode) -> None:
+    gather(scenario, *four_servers(folder), mode=mode)
+
+
+def called(mode: ToolMode, tool: str, **arguments: str) -> Object:
+    """The params of a call."""
+    if mode is ToolMode.DIRECT:
+        return {"name": tool, "arguments": arguments}
+    inner = {"name": tool, "arguments": arguments}
+    return {"name": "call_tool_destructive", "arguments": inner}
+
+
+@pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
+def test_what_is_private_at_one_server_is_known_when_another_sends_it(
+    tmp_path: Path, mode: ToolMode
+) -> None:
+    async def scenario(room: Room) -> None:
+        one, two = [await room.agent(who) for who in ("one", "two")]
+        read = called(mode, "files__read_file", path="plan.md")
+        sent = called(mode, "mail__http_post", body=PRIVATE)
+        assert PRIVATE in str(await one.result("tools/call", **read))
+        for agent in (two, one):
+            await agent.result("tools/call", **sent)
+
+    run(scenario, tmp_path, mode)
+    [(server, token)] = flows("flows.private-out")
+    assert server == "mail"
+    assert token == "one"
+
+
+@pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
+def test_what_a_stranger_wrote_at_one_server_is_known_when_another_runs_it(
+    tmp_path: Path, mode: ToolMode
+) -> None:
+    async def scenario(room: Room) -> None:
+        one, two = [await room.agent(who) for who in ("one", "two")]
+        read = called(mode, "web__fetch", url="https://blog.example/setup")
+        acts = called(mode, "shell__run_command", command=COMMAND)
+        assert COMMAND in str(await one.result("tools/call", **read))
+        for agent in (two, one):
+            await agent.result("tools/call", **acts)
+
+    run(scenario, tmp_path, mode)
+    [(server, token)] = flows("flows.untrusted-acts")
+    assert server == "shell"
+    assert token == "one"
+
+
+def test_clients_without_tokens_are_told_apart(tmp_path: Path) -> None:
+    async def scenario(room: Room) -> None:
+        one, two = [await room.agent() for _ in range(2)]
+        await one.result("tools/call", **called(ToolMode.DIRECT, "files__read_file", path="x"))
+        sent = called(ToolMode.DIRECT, "mail__http_post", body=PRIVATE)
+        await two.result("tools/call", **sent)
+
+    run(scenario, tmp_path, ToolMode.DIRECT)
+    assert flows("flows.private-out") == []

@@ -1,0 +1,237 @@
+"""Lazy servers run while they are needed; those that fail are tried later each time, and say so."""
+
+import asyncio
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeguard.cli._person import TOKEN_VARIABLE, new_token
+from pipeguard.gateway import circuit
+from pipeguard.gateway.circuit import Circuit
+from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.life import MOST_REASON_CHARS
+from pipeguard.gateway.member import GatewayServer
+from pipeguard.gateway.server_settings import ServerSettings, Start
+from pipeguard.gateway.server_state import State
+from pipeguard.gateway.tool_calls import ToolMode
+from tests.gateway.rogues import Client, rogue, talk, until
+from tests.gateway.served import environment_of_state
+from tests.wrap.wrapped import PIPEGUARD
+
+pytestmark = pytest.mark.real
+OFFERS = {"tools": ["run"], "prompts": ["p"], "resources": ["x://r"], "templates": ["x://{y}"]}
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr(circuit, "FIRST_DELAY_SECONDS", 0.01)
+
+
+def lazy(log: Path, idle_seconds: float = 300.0, **settings: object) -> ServerSettings:
+    settings |= {"start": Start.LAZY, "idle_seconds": idle_seconds}
+    return rogue("b", settings=settings, log=str(log), **OFFERS)
+
+
+def starts(log: Path) -> int:
+    """How often the server was started."""
+    return log.read_text().count("initialize ") if log.exists() else 0
+
+
+def is_in(state: State, gateway: Gateway, server: str = "b") -> Callable[[], bool]:
+    return lambda: gateway.members[server].state is state
+
+
+async def read_once(client: Client, gateway: Gateway) -> None:
+    assert (await client.result("prompts/list"))["prompts"]
+    assert (await client.result("resources/list"))["resources"]
+    assert (await client.result("resources/templates/list"))["resourceTemplates"]
+
+
+def test_a_lazy_server_is_known_without_a_process_and_started_when_it_is_called(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log"
+
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        assert gateway.absent() == {}
+        tools = (await client.result("tools/list"))["tools"]
+        assert "b__run" in str(tools)
+        await read_once(client, gateway)
+        assert gateway.members["b"].state is State.ASLEEP
+        assert starts(log) == 1  # when it was read
+        assert await client.text("b__run") == "run ran at b"
+        assert starts(log) == 2
+        assert "read at b" in str(await client.result("resources/read", uri="x://r"))
+
+    talk(read_once, lazy(log))
+    assert starts(log) == 1, "one of which nothing is known is started to be read"
+    talk(scenario, lazy(log))
+
+
+def test_a_lazy_server_without_work_is_stopped_and_started_again(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        assert await client.text("b__run") == "run ran at b"
+        await until(is_in(State.ASLEEP, gateway))
+        await until(lambda: log.read_text().endswith("ended\n"))
+        assert await client.text("b__run") == "run ran at b"
+        assert starts(log) == 2
+
+    talk(scenario, lazy(log, idle_seconds=0.2))
+
+
+def test_a_list_is_read_to_its_end_though_its_server_falls_asleep_again(tmp_path: Path) -> None:
+    async def scenario(_: Client, gateway: Gateway) -> None:
+        leg = gateway.remembered("b")
+        assert leg is not None
+        reading = asyncio.create_task(leg.request("prompts/list"))
+        await asyncio.sleep(0)
+        await gateway.members["b"]._remember(None)
+        assert "result" in await reading
+        assert not leg.is_open
+
+    talk(read_once, lazy(tmp_path / "log"))
+    talk(scenario, lazy(tmp_path / "log"))
+
+
+def test_one_with_a_subscription_or_a_call_under_way_is_not_stopped(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        await client.result("resources/subscribe", uri="x://r")
+        member = gateway.members["b"]
+        await until(lambda: member._life.seconds_to_idle() < 0)
+        await until(lambda: member._life.seconds_to_idle() > 0)  # it was looked at
+        assert member.state is State.READY
+        assert not log.read_text().endswith("ended\n")
+
+    talk(scenario, lazy(log, idle_seconds=0.1))
+
+
+def test_one_with_a_task_that_a_client_may_ask_for_is_not_stopped(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        called = await client.result("tools/call", name="b__run", arguments={}, task={})
+        member = gateway.members["b"]
+        await until(lambda: member._life.seconds_to_idle() < 0)
+        await until(lambda: member._life.seconds_to_idle() > 0)  # it was looked at
+        assert member.state is State.READY
+        task = called["task"]
+        assert isinstance(task, dict)
+        assert (await client.result("tasks/get", taskId=task["taskId"]))["status"] == "working"
+
+    talk(scenario, lazy(log, idle_seconds=0.1))
+
+
+def test_what_is_held_is_not_found_before_it_is_approved_though_nothing_runs(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log"
+    server = lazy(log, trust="review")
+
+    async def read(_: Client, gateway: Gateway) -> None:
+        await until(lambda: gateway.members["b"].waiting > 0)
+
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        assert gateway.members["b"].state is State.ASLEEP
+        assert (await client.result("tools/list"))["tools"] == []
+        command = [*PIPEGUARD, "approve", "b", "--all", "--yes"]
+        variables = {**environment_of_state(tmp_path), TOKEN_VARIABLE: new_token()[0]}
+        await asyncio.to_thread(
+            subprocess.run, command, env=variables, capture_output=True, check=True
+        )
+        await until(lambda: len(gateway.catalog) == 1)
+        assert gateway.members["b"].state is State.ASLEEP
+        assert starts(log) == 1
+
+    talk(read, server)
+    talk(scenario, server)
+
+
+def test_a_circuit_opens_after_failures_in_a_row_and_closes_by_itself() -> None:
+    failing, longest = Circuit(), circuit.MOST_DELAY_SECONDS / 2
+
+    def after(ran_seconds: float) -> tuple[bool, bool]:
+        is_rare = failing.failed(ran_seconds) > longest
+        return is_rare, failing.is_open
+
+    assert [after(0) for _ in range(circuit.MOST_FAILURES)] == [(False, False)] * 4 + [(True, True)]
+    assert after(circuit.STEADY_SECONDS + 1) == (False, False)
+
+
+def test_one_that_is_not_there_is_tried_again_rarely_at_last_and_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(circuit, "MOST_DELAY_SECONDS", 0.5)
+    program = tmp_path / "server"
+
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        await until(is_in(State.FAILING, gateway))
+        why = gateway.absent()["b"]
+        assert "no such file" in why
+        assert "times in a row" in why
+        assert "is started again in" in why
+        assert why in await client.text("retrieve_tools", query="anything")
+        real = rogue("b", tools=["run"]).command
+        program.write_text("#!/bin/sh\nexec " + " ".join(f"'{word}'" for word in real) + "\n")
+        program.chmod(0o700)
+        await until(is_in(State.READY, gateway))
+
+    talk(scenario, ServerSettings("b", (str(program),), trust="first-use"), mode=ToolMode.SEARCH)
+    lines = [line for line in capfd.readouterr().err.splitlines() if "server=b" in line]
+    assert len(lines) == 3, "down, then failing, then ready: a line for each change"
+
+
+def test_what_a_server_says_of_its_failure_is_cut(capfd: pytest.CaptureFixture[str]) -> None:
+    async def scenario(_: Client, gateway: Gateway) -> None:
+        await until(is_in(State.DOWN, gateway))
+        assert len(gateway.absent()["b"]) < MOST_REASON_CHARS + 100
+
+    talk(scenario, rogue("b", fails=["initialize"], failure="no! " * 10_000))
+
+
+def test_one_whose_start_fails_unexpectedly_is_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begin = GatewayServer._begin
+    is_broken = True
+
+    async def break_once(server: GatewayServer) -> None:
+        nonlocal is_broken
+        if is_broken:
+            is_broken = False
+            raise ValueError("nobody thought of this")
+        await begin(server)
+
+    async def scenario(_: Client, gateway: Gateway) -> None:
+        await until(is_in(State.READY, gateway))
+
+    monkeypatch.setattr(GatewayServer, "_begin", break_once)
+    talk(scenario, rogue("b"))
+
+
+def test_one_whose_end_fails_unexpectedly_is_started_for_a_call_that_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hang_up = GatewayServer._hang_up
+    is_broken = True
+
+    async def break_once(server: GatewayServer) -> None:
+        nonlocal is_broken
+        await hang_up(server)
+        if is_broken:
+            is_broken = False
+            raise ValueError("nobody thought of this")
+
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        assert await client.text("b__run") == "run ran at b"
+        await until(lambda: not is_broken)
+        assert await client.text("b__run") == "run ran at b"
+
+    monkeypatch.setattr(GatewayServer, "_hang_up", break_once)
+    talk(scenario, lazy(tmp_path / "log", idle_seconds=0.1))

@@ -1,0 +1,227 @@
+"""Agents propose servers where the settings allow it; a person approves them, then they start."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from pipeguard.cli._person import TOKEN_VARIABLE, new_token
+from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.errors import InputError, PolicyError
+from pipeguard.gateway.management import PER_MINUTE
+from pipeguard.gateway.proposed_servers import approved_servers, checked_entry
+from pipeguard.rulebook.cache import load_engines
+from pipeguard.state.proposals import MOST_BYTES, approve, proposals, propose
+from pipeguard.state.store import Store
+from tests.gateway.served import (
+    ACTOR,
+    Served,
+    ServedAt,
+    actor,
+    environment_of_state,
+    text_of,
+    write_servers,
+)
+from tests.gateway.test_serving import ask, played
+from tests.launch.processes import until
+from tests.wrap.wrapped import PIPEGUARD, Json, Object
+
+ALL: Object = {"add": True, "remove": True}
+NEW: dict[str, Json] = {"command": ACTOR[0], "args": [*ACTOR[1:]], "reason": "It returns texts."}
+TOOLS = {"propose_server", "remove_server", "list_servers"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_rules() -> None:
+    load_engines()
+
+
+def serve(folder: Path, *options: str, management: Object | None = None) -> Served:
+    settings: dict[str, Json] = {} if management is None else {"management": management}
+    file = write_servers(folder, {"one": actor()}, **settings)
+    return Served(folder, "--config", str(file), *options)
+
+
+def offered(client: Served) -> set[str]:
+    result = client.ask("tools/list")["result"]
+    assert isinstance(result, dict)
+    tools = result["tools"]
+    assert isinstance(tools, list)
+    return {str(tool["name"]) for tool in tools if isinstance(tool, dict)}
+
+
+class Person:
+    """A person who decides about the servers of a run."""
+
+    def __init__(self, folder: Path) -> None:
+        self._environment = {**environment_of_state(folder), TOKEN_VARIABLE: new_token()[0]}
+
+    def runs(self, *words: str) -> str:
+        done = subprocess.run(
+            [*PIPEGUARD, *words], env=self._environment, capture_output=True, check=True
+        )
+        return done.stdout.decode()
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Served]:
+    with serve(tmp_path, management=ALL) as served:
+        served.initialize()
+        yield served
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("management", "options", "expected"),
+    [
+        (None, (), set()),
+        (ALL, (), TOOLS),
+        ({"add": True}, (), TOOLS - {"remove_server"}),
+        ({"remove": True}, (), {"remove_server"}),
+        (ALL, ("--no-management",), set()),
+        (ALL, ("--read-only",), set()),
+        (ALL, ("--mode", "direct"), TOOLS),
+    ],
+)
+def test_agents_may_propose_what_the_settings_allow(
+    tmp_path: Path, management: Object | None, options: tuple[str, ...], expected: set[str]
+) -> None:
+    with serve(tmp_path, *options, management=management) as client:
+        client.initialize()
+        assert offered(client) & TOOLS == expected
+        for tool in sorted(TOOLS - expected):
+            assert "There is no tool" in client.call(tool, name="new", **NEW)
+
+
+@pytest.mark.real
+def test_a_proposed_server_starts_once_approved_and_its_tools_wait_for_review_after_that(
+    client: Served, tmp_path: Path
+) -> None:
+    person = Person(tmp_path)
+    processes = len(client.running())
+    assert "once the user approves it" in client.call("propose_server", name="new", **NEW)
+    assert "pipeguard servers show new" in client.said()
+    assert "new: you proposed it, and it waits" in client.call("list_servers")
+    assert len(client.running()) == processes, "nothing was started"
+    page = person.runs("servers", "show", "new")
+    assert json.dumps(NEW["command"]) in page
+    assert "It returns texts." in page
+    person.runs("servers", "approve", "new")
+    until(
+        lambda: "new: ready, 0 tools; some of its tools wait" in client.call("list_servers"),
+        "the server runs, and waits for review",
+    )
+    assert "new__echo" not in client.call("retrieve_tools", query="return text")
+    person.runs("approve", "new", "--all", "--yes")
+    until(
+        lambda: "new__echo" in client.call("retrieve_tools", query="return text"),
+        "the approved tool is found",
+    )
+    assert "once the user approves that" in client.call("remove_server", name="new")
+    assert "new__echo" in client.call("retrieve_tools", query="return text"), "not yet"
+    person.runs("servers", "approve", "new")
+    until(lambda: "new" not in client.call("list_servers"), "it is gone")
+    rows = json.loads(person.runs("audit", "list", "--json", "--server", "new"))
+    decided = [row["action"] for row in rows if row["kind"] == "proposal"]
+    assert decided == ["propose", "approve", "withdraw", "approve"]
+
+
+@pytest.mark.real
+def test_no_agent_changes_a_server_or_proposes_what_the_file_would_refuse(
+    client: Served,
+) -> None:
+    refused: list[tuple[dict[str, Json], str]] = [
+        ({"name": "ONE", **NEW}, "no agent changes one"),
+        ({"name": "a b", **NEW}, "a server's name has at most 50"),
+        ({"name": "a", "reason": "x"}, "either a `command` or a `url`"),
+        ({"name": "a", **NEW, "trust": "first-use"}, "unknown key 'trust'"),
+        ({"name": "a", **NEW, "env": {"A": "keyring:GITHUB"}}, "stored secrets"),
+        ({"name": "a", **NEW, "args": ["${env:HOME}"]}, "variables"),
+        ({"name": "a", "url": "ftp://x", "reason": "x"}, "begins with http"),
+        ({"name": "a", "command": "pipeguard", "args": ["serve"], "reason": "x"}, "itself"),
+        ({"name": "a", "command": "x"}, "needs a name and a reason"),
+    ]
+    for arguments, why in refused[:PER_MINUTE]:
+        assert why in client.call("propose_server", **arguments)
+    assert "Too many proposals" in client.call("propose_server", name="b", **NEW)
+    assert "Too many proposals" in client.call("remove_server", name="one")
+    assert "wait" not in client.call("list_servers")
+    for arguments, why in refused[PER_MINUTE:-1]:
+        fields = {k: v for k, v in arguments.items() if k not in ("name", "reason")}
+        with pytest.raises((PolicyError, InputError)) as error:
+            checked_entry("a", cast(JsonObject, fields))
+        assert why in f"Not done: {error.value}"
+
+
+@pytest.mark.real
+def test_an_agent_takes_back_only_what_it_proposed(client: Served) -> None:
+    assert "no server that you proposed" in client.call("remove_server", name="one")
+    client.call("propose_server", name="new", **NEW)
+    assert "is taken back" in client.call("remove_server", name="new")
+    assert "new" not in client.call("list_servers")
+
+
+@pytest.mark.real
+def test_a_token_manages_only_with_a_scope_that_says_so(tmp_path: Path) -> None:
+    file = write_servers(tmp_path, {"one": actor()}, management=ALL)
+    person = Person(tmp_path)
+    plain = person.runs("tokens", "create", "plain").strip()
+    managing = person.runs("tokens", "create", "boss", "--manage", "--server", "one").strip()
+    with ServedAt(tmp_path, "--config", str(file)) as served:
+        assert "propose_server" not in ask(served.url, plain)
+        given: Object = {"name": "new", **NEW}
+        call = "tools/call"
+        assert "There is no tool" in ask(
+            served.url, plain, call, name="propose_server", arguments=given
+        )
+        assert "is proposed" in ask(
+            served.url, managing, call, name="propose_server", arguments=given
+        )
+    (proposal,) = json.loads(person.runs("servers", "list", "--json"))
+    assert (proposal["name"], proposal["proposed_by"]) == ("new", "boss")
+    rows = json.loads(person.runs("audit", "list", "--json", "--server", "new"))
+    assert [(row["action"], row["client"]) for row in rows] == [("propose", "boss")]
+
+
+@pytest.mark.real
+def test_the_official_client_proposes_a_server(tmp_path: Path) -> None:
+    file = write_servers(tmp_path, {"one": actor()}, management=ALL)
+    with ServedAt(tmp_path, "--config", str(file)) as served:
+        calls = [["propose_server", {"name": "new", **NEW}], ["list_servers", {}]]
+        plan: dict[str, object] = {"transport": "http", "mode": "legacy", "command": [], "env": {}}
+        seen = played({**plan, "url": served.url, "calls": calls})
+        assert set(seen["tools"]) >= TOOLS
+        assert "new: you proposed it" in json.dumps(seen["results"])
+    assert "new: waits for you" in Person(tmp_path).runs("servers", "list")
+
+
+@pytest.mark.real
+def test_read_only_lets_nothing_be_called_that_changes_something(tmp_path: Path) -> None:
+    with serve(tmp_path, "--read-only") as client:
+        client.initialize()
+        assert client.call("retrieve_tools", query="return text").startswith("No tool matches")
+        given: Object = {"name": "one__echo", "arguments": {"text": "x"}}
+        refused = client.ask("tools/call", name="call_tool_write", arguments=given)
+        assert "There is no tool" in text_of(refused)
+
+
+def test_what_a_person_approved_is_read_as_the_file_is_and_never_trusted(tmp_path: Path) -> None:
+    path = tmp_path / "pipeguard.db"
+    with Store.open(path) as store:
+        entry = checked_entry("good", {"command": "node", "args": ["a.js"]})
+        for name, definition in (("good", entry), ("bad", '{"comand":"x"}'), ("later", entry)):
+            propose(store, name, definition, "ci", "because")
+        for proposal in proposals(store)[:2]:
+            assert approve(store, proposal)
+    found = approved_servers(path)
+    (server,) = found.servers
+    assert (server.name, server.command, server.trust) == ("good", ("node", "a.js"), "review")
+    assert "bad is left out" in found.notes[0]
+
+
+def test_an_entry_is_bounded_before_it_is_read() -> None:
+    with pytest.raises(InputError, match=f"at most {MOST_BYTES} bytes"):
+        checked_entry("a", {"command": "x", "args": ["y" * MOST_BYTES]})

@@ -1,0 +1,94 @@
+"""Tools as the user wants agents to see them: hidden, renamed, described otherwise."""
+
+import json
+
+import pytest
+
+from pipeguard.core.finding import Action, Direction
+from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.core.rules.policy import Policy
+from pipeguard.core.session.guard import Guard
+from pipeguard.gateway.catalog import Override
+from pipeguard.gateway.shown_sessions import ShownSession
+from pipeguard.gateway.shown_tools import ShownTools
+from tests.fuzz.rulebook import engines
+
+TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
+
+
+def named(name: str) -> JsonObject:
+    return {"name": name, "description": "Adds.", "inputSchema": {"type": "object"}}
+
+
+def test_names_go_both_ways() -> None:
+    shown = ShownTools(overrides={"p": Override("q"), "x": Override("", "Other words.")})
+    assert (shown.own_name("q"), shown.own_name("p"), shown.own_name("z")) == ("p", None, "z")
+    assert shown.definition(named("p")) == {**named("p"), "name": "q"}
+    assert shown.definition(named("x")) == {**named("x"), "description": "Other words."}
+
+
+def test_a_tool_whose_name_another_one_was_given_has_a_name_of_its_own() -> None:
+    shown = ShownTools(overrides={"p": Override("q"), "r": Override("q")})
+    definitions = [shown.definition(named(name)) for name in ("p", "q", "r")]
+    names = [str(tool["name"]) for tool in definitions if isinstance(tool, dict)]
+    assert names[0] == "q"
+    assert len(set(names)) == 3
+    assert [shown.own_name(name) for name in names] == ["p", "q", "r"]
+
+
+def test_names_that_change_places_are_told_apart() -> None:
+    shown = ShownTools(overrides={"p": Override("q"), "q": Override("p")})
+    assert (shown.own_name("q"), shown.own_name("p")) == ("p", "q")
+
+
+def test_what_is_blocked_or_not_allowed_is_not_shown() -> None:
+    assert ShownTools(block=("d*",)).definition(named("delete")) is None
+    assert ShownTools(allow=("r*",)).definition(named("delete")) is None
+    assert ShownTools(allow=("r*",)).definition(named("read")) == named("read")
+    assert ShownTools(block=("*",)).definition(["odd"]) == ["odd"]
+    assert ShownTools().is_everything
+
+
+@pytest.fixture
+def session() -> ShownSession:
+    shown = ShownTools(block=("hidden",), overrides={"p": Override("q")})
+    session = ShownSession(Guard("one", engines(), Policy(), {}), "run", shown)
+    session.resume("2025-03-26")
+    return session
+
+
+def request(number: int, method: str, **params: object) -> JsonObject:
+    value: JsonObject = json.loads(
+        json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+    )
+    return value
+
+
+def test_a_batch_is_read_like_its_messages(session: ShownSession) -> None:
+    calls = [request(1, "tools/list"), request(2, "tools/call", name="q", arguments={})]
+    sent = session.receive(TO_SERVER, json.dumps(calls).encode(), 0.0)
+    assert sent.forward is not None
+    assert json.loads(sent.forward)[1]["params"]["name"] == "p"
+    tools = [named("p"), named("hidden"), named("other")]
+    answer = [
+        {"jsonrpc": "2.0", "id": 1, "result": {"tools": tools}},
+        {"jsonrpc": "2.0", "id": 2, "result": {"content": []}},
+    ]
+    back = session.receive(TO_CLIENT, json.dumps(answer).encode(), 0.0)
+    assert back.forward is not None
+    listed = json.loads(back.forward)[0]["result"]["tools"]
+    assert [tool["name"] for tool in listed] == ["q", "other"]
+
+
+def test_what_is_called_by_a_name_that_it_has_no_more_is_refused(session: ShownSession) -> None:
+    frame = json.dumps(request(1, "tools/call", name="p", arguments={})).encode()
+    verdict = session.receive(TO_SERVER, frame, 0.0)
+    assert (verdict.action, verdict.forward) == (Action.BLOCK, None)
+    assert verdict.reply is not None
+    assert json.loads(verdict.reply)["id"] == 1
+
+
+def test_a_frame_that_cannot_be_read_is_refused_where_it_is_judged(session: ShownSession) -> None:
+    assert session.receive(TO_SERVER, b"{", 0.0).action is Action.BLOCK
+    ping = json.dumps(request(1, "ping")).encode()
+    assert session.receive(TO_SERVER, ping, 0.0).forward is ping

@@ -1,0 +1,247 @@
+"""Traces and metrics of `serve`, as a collector of OpenTelemetry receives them."""
+
+import asyncio
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from pipeguard.gateway.requested_telemetry import open_telemetry, requested_signals
+from pipeguard.gateway.telemetry import Signals
+from pipeguard.log import Log
+from pipeguard.rulebook.cache import load_engines
+from tests.gateway.collector import Collector, attributes
+from tests.gateway.served import Served, ServedAt, actor, write_servers
+from tests.gateway.test_serving import call_by
+from tests.wrap.wrapped import PYTHON, Json, Object
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+CONTEXT: Object = {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "rojo=00f067aa0ba902b7"}
+KEY = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_rules() -> None:
+    load_engines()
+
+
+def call(client: Served, meta: Object, text: str = "_meta", tool: str = "one__echo") -> Json:
+    """The `_meta` that a server reads, of a call with this one; or its text."""
+    arguments: Object = {"name": tool, "arguments": {"text": text}}
+    answer = client.ask("tools/call", name="call_tool_write", arguments=arguments, _meta=meta)
+    result = answer["result"]
+    assert isinstance(result, dict)
+    content = result["content"]
+    assert isinstance(content, list)
+    (block, *_) = content
+    assert isinstance(block, dict)
+    read: Json = json.loads(str(block["text"])) if text == "_meta" else block["text"]
+    return read
+
+
+def serve(folder: Path) -> Served:
+    return Served(folder, "--config", str(write_servers(folder, {"one": actor()})))
+
+
+def test_a_call_is_a_span_with_a_child_and_the_server_hears_of_the_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Collector() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+        with serve(tmp_path) as client:
+            client.initialize()
+            read = call(client, {**CONTEXT, "example.org/kept": "yes", "progressToken": 7})
+            call(client, {}, f"key {KEY}")
+            call(client, {}, "anything", "one__no_such_tool")
+            client.ask("tools/call", name="call_tool_" + KEY, arguments={})
+            client.hang_up()
+            assert client.code() == 0
+    assert isinstance(read, dict)
+    first = next(span for span in collector.spans if span.trace_id.hex() == TRACE
+                 and span.kind == Span.SPAN_KIND_SERVER)  # fmt: skip
+    child = next(span for span in collector.spans if span.parent_span_id == first.span_id)
+    assert first.parent_span_id.hex() == PARENT
+    assert read["traceparent"] == f"00-{TRACE}-{child.span_id.hex()}-01"
+    assert read["tracestate"] == CONTEXT["tracestate"]
+    assert read["example.org/kept"] == "yes"
+    assert "progressToken" in read
+    assert (first.name, child.name) == ("tools/call call_tool_write", "tools/call echo")
+    session = attributes(first.attributes).pop("mcp.session.id")
+    assert attributes(first.attributes) == {
+        "mcp.method.name": "tools/call",
+        "mcp.protocol.version": "2025-06-18",
+        "mcp.session.id": session,
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": "call_tool_write",
+        "jsonrpc.request.id": "2",
+        "network.transport": "pipe",
+    }
+    assert child.kind == Span.SPAN_KIND_CLIENT
+    assert attributes(child.attributes) == {
+        "mcp.method.name": "tools/call",
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": "echo",
+        "pipeguard.server": "one",
+        "network.transport": "pipe",
+    }
+    assert attributes(collector.span("tools/call").attributes)["error.type"] == "tool_error"
+    failed = [span for span in collector.spans if span.status.code == Status.STATUS_CODE_ERROR]
+    assert len(failed) == 4  # the blocked call twice, and two of tools that are not there
+    assert collector.resource["service.name"] == "pipeguard"
+    assert collector.resource["deployment.environment.name"] == "test"
+    assert KEY.encode() not in collector.raw
+    assert b"anything" not in collector.raw
+
+
+def test_the_figures_are_those_for_prometheus(tmp_path: Path) -> None:
+    config = write_servers(tmp_path, {"one": actor()}, mode="direct")
+    with Collector() as collector:
+        environment = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_SERVICE_NAME": "gateway-7",
+            "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+        }
+        with ServedAt(tmp_path, "--config", str(config), **environment) as served:
+            call_by(served.url, "none", "one__echo")
+    assert collector.resource["service.name"] == "gateway-7"
+    (calls,) = collector.metrics["pipeguard.call"].histogram.data_points
+    assert attributes(calls.attributes) == {"server": "one", "outcome": "ok"}
+    assert calls.count == 1
+    assert calls.sum > 0
+    verdicts = collector.metrics["pipeguard.verdicts"].sum.data_points
+    (asked,) = [
+        int(point.as_int)
+        for point in verdicts
+        if attributes(point.attributes)["direction"] == "to-server"
+    ]
+    assert asked >= 3  # an opening, a list and a call
+    for name in ("server.up", "tools", "definitions.waiting"):
+        (point,) = collector.metrics[f"pipeguard.{name}"].gauge.data_points
+        assert attributes(point.attributes) == {"server": "one"}
+    assert "pipeguard.clients" in collector.metrics
+    assert attributes(collector.spans[0].attributes)["network.transport"] in ("tcp", "pipe")
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        pytest.param({"traceparent": "00-zz-zz-01"}, id="no hex"),
+        pytest.param({"traceparent": 7, "tracestate": ["a"]}, id="no text"),
+        pytest.param({"traceparent": "0" * 10_000}, id="long"),
+        pytest.param({"tracestate": "=,=,=" * 200, "baggage": ";;;=" * 300}, id="state alone"),
+    ],
+)
+def test_a_broken_context_breaks_no_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meta: Object
+) -> None:
+    with Collector() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        with serve(tmp_path) as client:
+            client.initialize()
+            read = call(client, meta)
+            client.hang_up()
+            assert client.code() == 0
+    first = collector.span("tools/call call_tool_write")
+    assert isinstance(read, dict)
+    assert str(read["traceparent"]).split("-")[1] == first.trace_id.hex()
+    assert first.parent_span_id == b""
+
+
+def test_a_context_passes_unchanged_where_nobody_asks_for_traces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    with serve(tmp_path) as client:
+        client.initialize()
+        assert call(client, CONTEXT) == CONTEXT
+        assert call(client, {"traceparent": "broken"}) == {"traceparent": "broken"}
+
+
+def test_a_collector_that_is_not_there_is_one_line_and_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    with serve(tmp_path) as client:
+        client.initialize()
+        assert call(client, {}, "hello") == "hello"
+        client.hang_up()
+        assert client.code() == 0
+        assert client.said().count("opentelemetry") == 1
+        assert "Traceback" not in client.said()
+
+
+# --- when ---------------------------------------------------------------------------------------
+
+NOTHING, BOTH = Signals("none", "none"), Signals("otlp", "otlp")
+
+
+@pytest.mark.parametrize(
+    ("environ", "signals"),
+    [
+        ({}, NOTHING),
+        ({"OTEL_SERVICE_NAME": "x"}, NOTHING),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": " "}, NOTHING),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, BOTH),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318"}, Signals("otlp", "none")),
+        ({"OTEL_METRICS_EXPORTER": "OTLP"}, Signals("none", "otlp")),
+        ({"OTEL_TRACES_EXPORTER": "console"}, Signals("console", "none")),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_METRICS_EXPORTER": "none"},
+            Signals("otlp", "none"),
+        ),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_SDK_DISABLED": "TRUE"}, NOTHING),
+    ],
+)
+def test_the_variables_say_what_is_exported(environ: dict[str, str], signals: Signals) -> None:
+    assert requested_signals(environ) == signals
+    assert bool(signals) is (signals != NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("environ", "why"),
+    [
+        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "no exporter 'zipkin' for traces is installed"),
+        (
+            {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+            "no exporter 'otlp_proto_grpc' for traces is installed",
+        ),
+    ],
+)
+def test_an_exporter_that_is_not_installed_is_named(environ: dict[str, str], why: str) -> None:
+    lines: list[str] = []
+
+    async def opened() -> object:
+        return open_telemetry(environ, Log(None, None), "pipe", lines.append)
+
+    assert asyncio.run(opened()) is None
+    (line,) = lines
+    assert why in line
+
+
+def test_the_extra_is_named_where_it_is_missing() -> None:
+    program = """
+import sys
+sys.modules["opentelemetry.sdk"] = None
+from pipeguard.gateway.requested_telemetry import open_telemetry
+from pipeguard.log import Log
+assert open_telemetry({"OTEL_TRACES_EXPORTER": "otlp"}, Log(None, None), "pipe") is None
+"""
+    done = subprocess.run([*PYTHON, "-c", program], capture_output=True, text=True, check=True)
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("pip install 'mcp-pipeguard[otel]'")
+
+
+def test_nothing_of_it_is_imported_where_nobody_asks_for_it() -> None:
+    program = """
+import sys
+import pipeguard.gateway.serving
+from pipeguard.gateway.requested_telemetry import open_telemetry
+assert open_telemetry({}, None, "pipe") is None
+print(sorted(name for name in sys.modules if name.startswith("opentelemetry")))
+"""
+    done = subprocess.run([*PYTHON, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

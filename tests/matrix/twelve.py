@@ -1,0 +1,204 @@
+"""Twelve real servers, alone and behind one gateway, as the official SDKs' clients see them.
+
+Seven are the reference servers; the others are from npm and PyPI. All run offline, and for each
+start in a folder of its own, since they keep what they are told.
+"""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import yaml
+
+from tests import tools
+from tests.matrix.cells import CLIENTS, HERE, played_by
+from tests.wrap.wrapped import Json, Object
+
+COMMIT = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in {
+        "NAME": "Ada",
+        "EMAIL": "ada@example.com",
+        "DATE": "2026-01-02T03:04:05Z",
+    }.items()
+}
+MASKS = {  # what is another each time
+    re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(?:Z|[+-]\d\d:?\d\d)?"): "TIME",
+    re.compile(r"\breq-\d+\b"): "REQUEST",
+    re.compile(r"\btask-\d+\b"): "TASK",
+    re.compile(r'(?<=thoughtHistoryLength\\": )\d+'): "0",  # of all who ever thought
+    re.compile(r'(?<=thoughtHistoryLength": )\d+'): "0",
+}
+SHOWN = ("content", "structuredContent", "contents", "messages", "description")
+SESSION_SECONDS = 180  # twelve servers start in it, beside others that do
+MOST_POWERFUL = "call_tool_destructive"  # which may call any tool
+
+
+class Way(NamedTuple):
+    """How a client reaches the gateway.
+
+    Attributes:
+        client: as `tests.matrix.cells.CLIENTS` names it.
+        transport: that it speaks.
+        mode: of the gateway.
+    """
+
+    client: str
+    transport: str
+    mode: str
+
+    def __str__(self) -> str:
+        return "-".join(self)
+
+
+# Each gateway starts all servers: over stdio each client has one of its own, so that is done once
+# for each client, in one mode; the others share the two that listen.
+WAYS = [
+    Way("python", "stdio", "search"),
+    Way("typescript", "stdio", "direct"),
+    *(
+        Way(client, transport, mode)
+        for mode in ("search", "direct")
+        for client, transports in CLIENTS.items()
+        for transport in transports
+        if transport != "stdio"
+    ),
+]
+
+
+def commands(home: Path) -> dict[str, list[str]]:
+    """How each server is started in its folder."""
+    first = tools.first_line_python()
+    return {
+        "everything": [str(tools.npm_bin("mcp-server-everything"))],
+        "filesystem": [str(tools.npm_bin("mcp-server-filesystem")), str(home)],
+        "memory": [str(tools.npm_bin("mcp-server-memory"))],
+        "thinking": [str(tools.npm_bin("mcp-server-sequential-thinking"))],
+        "fetch": [
+            str(tools.server_bin("mcp-server-fetch")),
+            "--ignore-robots-txt",
+            "--allow-private-ips",
+        ],
+        "git": [str(tools.server_bin("mcp-server-git")), "--repository", str(home / "repository")],
+        "time": [str(tools.server_bin("mcp-server-time")), "--local-timezone", "UTC"],
+        "repos": [str(tools.npm_bin("git-mcp-server"))],
+        "tasks": [str(tools.npm_bin("mcp-taskmanager"))],
+        "planner": [str(tools.npm_bin("mcp-shrimp-task-manager"))],
+        "sqlite": [str(first.with_name("mcp-server-sqlite")), "--db-path", str(home / "rows.db")],
+        "calculator": [str(first), "-m", "mcp_server_calculator"],
+    }
+
+
+def environment(home: Path) -> dict[str, str]:
+    """What the servers are given: each stores what it is told in its folder."""
+    return {
+        "PATH": tools.path_with_node(),
+        "HOME": str(home),
+        "MEMORY_FILE_PATH": str(home / "memory.json"),
+        "TASK_MANAGER_FILE_PATH": str(home / "tasks.json"),
+        "DATA_DIR": str(home / "planner"),
+        "GIT_BASE_DIR": str(home),
+        "MCP_LOG_LEVEL": "error",
+    }
+
+
+def prepare(home: Path) -> Path:
+    """A folder with a page and a repository of one commit, whose hash is the same each time."""
+    repository = home / "repository"
+    (home / "pages").mkdir(parents=True)
+    repository.mkdir()
+    for path in (home / "pages" / "page.txt", repository / "read.me"):
+        path.write_text("Plain words.\n")
+    for words in (
+        ["init", "-q", "-b", "main"],
+        ["add", "."],
+        ["-c", "core.hooksPath=/dev/null", "-c", "commit.gpgsign=false", "commit", "-qm", "Begin"],
+    ):
+        subprocess.run(
+            ["git", "-C", str(repository), *words], check=True, env={**environment(home), **COMMIT}
+        )
+    return home
+
+
+def entries(home: Path) -> dict[str, Object]:
+    """The servers as a file of the gateway has them."""
+    env = cast(Object, environment(home))
+    return {
+        name: {"command": program, "args": [*arguments], "env": env, "trust": "first-use"}
+        for name, (program, *arguments) in commands(home).items()
+    }
+
+
+def sessions(home: Path, page: str) -> dict[str, list[Object]]:
+    """The steps of each server's session."""
+    text = json.dumps(yaml.safe_load((HERE / "twelve.yaml").read_text("utf-8")))
+    loaded: dict[str, list[Object]] = json.loads(
+        text.replace("HOME", str(home)).replace("PAGE", page)
+    )
+    return loaded
+
+
+def through_gateway(server: str, step: Object, mode: str) -> Object:
+    """A step as a client of the gateway takes it."""
+    changed = {**step}
+    if "prompt" in step:
+        changed["prompt"] = f"{server}__{step['prompt']}"
+    if "call" in step:
+        public = f"{server}__{step['call']}"
+        changed["call"] = public
+        if mode == "search":
+            inner: Object = {"name": public, "arguments": step.get("arguments", {})}
+            changed |= {"call": MOST_POWERFUL, "arguments": inner}
+    return changed
+
+
+def roots(home: Path) -> Json:
+    """What a client answers to servers that ask where they may work."""
+    return [{"uri": home.as_uri(), "name": "home"}]
+
+
+def play(client: str, targets: Sequence[Object]) -> list[list[Object]]:
+    """What a client saw of each target, step by step after the handshake.
+
+    Raises:
+        AssertionError: a session broke off.
+    """
+    seen = []
+    for outcome in played_by(client, targets, SESSION_SECONDS):
+        assert "broken" not in outcome, outcome["broken"]
+        steps = cast(list[Object], outcome["steps"])
+        seen.append(steps[1:])
+    return seen
+
+
+def essence(outcome: Object, home: Path) -> Json:
+    """What a step came to, whichever SDK shows it: without what is another each time."""
+    result = outcome.get("result")
+    if not isinstance(result, dict):
+        return "refused"
+    shown: Object = {name: result[name] for name in SHOWN if result.get(name) is not None}
+    shown["isError"] = outcome["failed"]
+    text = json.dumps(_without_nothing(shown), ensure_ascii=False, sort_keys=True)
+    text = text.replace(str(home), "HOME")
+    for mask, word in MASKS.items():
+        text = mask.sub(word, text)
+    masked: Json = json.loads(text)
+    return masked
+
+
+def _without_nothing(value: Json) -> Json:
+    """Without members that are null, which one SDK leaves out and another does not."""
+    if isinstance(value, dict):
+        return {name: _without_nothing(inner) for name, inner in value.items() if inner is not None}
+    return [_without_nothing(inner) for inner in value] if isinstance(value, list) else value
+
+
+def each_tool(pages: Json) -> Iterator[Object]:
+    """The definitions of a list of tools, which may be in pages."""
+    for page in pages if isinstance(pages, list) else [pages]:
+        if isinstance(page, dict) and isinstance(page["tools"], list):
+            yield from (cast(Object, tool) for tool in page["tools"])

@@ -1,0 +1,96 @@
+"""The image, the compose file and the unit: linted, and checked against each other."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+TOP = Path(__file__).parents[2]
+PACKAGING = TOP / "packaging"
+DOCKERFILE, COMPOSE = PACKAGING / "Dockerfile", PACKAGING / "compose.yaml"
+UNIT, USERS = PACKAGING / "pipeguard.service", PACKAGING / "pipeguard.sysusers.conf"
+MOST_EXPOSURE = 1.5  # of systemd-analyze security, where 10 is a service without any protection
+USER = "10001"
+
+analyze = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
+)
+
+
+def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+def tool(name: str) -> Path:
+    """A program of the tests' environment."""
+    return Path(sys.executable).with_name(name)
+
+
+@pytest.mark.skipif(not tool("hadolint").exists(), reason="hadolint has no wheel for this machine")
+def test_the_dockerfile_is_clean() -> None:
+    done = run(tool("hadolint"), DOCKERFILE)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_image_is_read_only_for_its_user_and_has_what_it_copies() -> None:
+    text = DOCKERFILE.read_text()
+    *_, last = text.split("\nFROM ")
+    assert f"USER {USER}:{USER}" in last
+    assert "HEALTHCHECK" in last
+    assert "/healthz" in last
+    sources = re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)
+    ignored = (PACKAGING / "Dockerfile.dockerignore").read_text()
+    for source in " ".join(sources).split():
+        assert (TOP / source).exists(), source
+        assert f"!{source.rstrip('/')}\n" in ignored, source
+    assert set(re.findall(r"requirements/\w+\.txt", text)) <= {
+        f"requirements/{name}.txt" for name in ("otel", "lock", "build")
+    }
+
+
+def test_the_compose_file_follows_its_schema_and_fits_the_image() -> None:
+    done = run(tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", COMPOSE)
+    assert done.returncode == 0, done.stdout
+    (service,) = yaml.safe_load(COMPOSE.read_text())["services"].values()
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert (PACKAGING / service["build"]["context"] / service["build"]["dockerfile"]).samefile(
+        DOCKERFILE
+    )
+    mounted = {volume.split(":")[-2 if volume.endswith(":ro") else -1]
+               for volume in service["volumes"]}  # fmt: skip
+    text = DOCKERFILE.read_text()
+    assert all(folder in text for folder in mounted)
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+@analyze
+def test_the_unit_verifies(tmp_path: Path) -> None:
+    """With a program and a user that are there, which verify looks for."""
+    text = UNIT.read_text().replace("/opt/pipeguard/bin/pipeguard", "/bin/true")
+    unit = tmp_path / UNIT.name
+    unit.write_text(re.sub(r"^(User|Group)=.*", r"\1=root", text, flags=re.MULTILINE))
+    done = run("systemd-analyze", "verify", "--man=no", unit)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@analyze
+def test_the_unit_exposes_little() -> None:
+    done = run("systemd-analyze", "security", "--offline=true", "--no-pager", UNIT)
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
+    assert found is not None, done.stdout + done.stderr
+    assert float(found[1]) <= MOST_EXPOSURE
+
+
+def test_the_unit_runs_as_the_user_that_is_made_for_it() -> None:
+    name = re.search(r"^User=(.+)$", UNIT.read_text(), re.MULTILINE)
+    assert name is not None
+    home = "/var/lib/pipeguard"
+    assert USERS.read_text().splitlines()[-1] == f'u {name[1]} - "PipeGuard" {home}'
+    assert f"Environment=HOME={home}" in UNIT.read_text()

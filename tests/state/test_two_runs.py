@@ -1,0 +1,164 @@
+"""Two runs of one server with other settings: each keeps its own holds, and a person sees both."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeguard.core.finding import Drift, PinChange
+from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.core.rules.policy import Policy, Trust
+from pipeguard.core.session.admission import obstacle
+from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.pinning import HIDDEN, DefinitionScope, review_definition
+from pipeguard.core.text.budgets import Budgets
+from pipeguard.state.store import Store
+from tests.fuzz.rulebook import engines
+
+REVIEW = Policy(trust=Trust.REVIEW)
+FEW, MANY = "Lists a few.", "Lists many."
+ROUNDS = 10  # more than any exchange between two runs may take
+
+
+class Run:
+    """One run: its guard, and the text with which its server describes its one tool."""
+
+    def __init__(self, store: Store, text: str, policy: Policy = REVIEW) -> None:
+        self.store = store
+        self.text = text
+        self.guard = Guard("demo", engines(), policy, store.pins("demo"))
+
+    def list(self) -> PinChange | None:
+        """List the tool, and store what is to be remembered."""
+        path = ("result", "tools", 0)
+        scope = DefinitionScope(self.guard, "tools/list", path, "tool", "name", 0.0, Budgets())
+        tool: JsonObject = {"name": "list", "description": self.text}
+        reviewed = review_definition(scope, "list", tool)
+        self.is_hidden = reviewed.shown is HIDDEN
+        if reviewed.pin is not None:
+            self.store.remember("demo", [reviewed.pin])
+        return reviewed.pin
+
+    def may_call(self) -> bool:
+        return obstacle(self.guard, "tool", "list") is None
+
+
+def follow(*runs: Run) -> None:
+    """Have each run follow the store until nothing changes any more."""
+    for _ in range(ROUNDS):
+        relisted = [run.list() for run in runs if run.guard.repin(run.store.pins("demo"))]
+        if not relisted:
+            return
+    pytest.fail("the two runs undo each other's changes without end")
+
+
+def waiting(store: Store) -> str | None:
+    """The description that waits for a person."""
+    pin = store.pins("demo").get(("tool", "list"))
+    text = pin.held_definition if pin is not None else None
+    return None if text is None else next(each for each in (FEW, MANY) if each in text)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "pipeguard.db") as opened:
+        yield opened
+
+
+def test_two_holds_do_not_replace_each_other_without_end_and_both_are_decided(
+    store: Store,
+) -> None:
+    few, many = Run(store, FEW), Run(store, MANY)
+    few.list()
+    many.list()
+    follow(few, many)
+    assert waiting(store) == MANY, "the newest"
+    assert not few.may_call()
+    assert not many.may_call()
+    store.approve("demo")
+    follow(few, many)
+    assert many.may_call()
+    assert not few.may_call()
+    assert waiting(store) == FEW, "the other one's turn"
+    store.approve("demo")
+    follow(few, many)
+    assert few.may_call()
+    assert not many.may_call()
+    assert waiting(store) == MANY
+
+
+def test_what_one_run_is_approved_for_does_not_end_the_hold_of_another(store: Store) -> None:
+    few, many = Run(store, FEW, Policy()), Run(store, MANY, Policy())
+    few.list()
+    many.guard.repin(store.pins("demo"))
+    many.list()
+    follow(few, many)
+    assert few.may_call(), "its server offers what is approved"
+    assert not many.may_call()
+    assert waiting(store) == MANY
+    few.list()
+    follow(few, many)
+    assert waiting(store) == MANY
+
+
+def test_what_was_rejected_in_one_run_is_not_asked_for_again_though_the_other_holds_too(
+    store: Store,
+) -> None:
+    few, many = Run(store, FEW), Run(store, MANY)
+    few.list()
+    many.list()
+    follow(few, many)
+    seen = []
+    while (text := waiting(store)) is not None:
+        seen.append(text)
+        assert len(seen) <= 4, "each run asks twice at most: the other may be faster than the store"
+        store.reject("demo")
+        follow(few, many)
+        few.list()
+        many.list()
+        follow(few, many)
+    assert set(seen) == {FEW, MANY}
+    assert not few.may_call()
+    assert not many.may_call()
+
+
+def test_first_use_in_one_run_does_not_approve_what_another_holds(store: Store) -> None:
+    trusting, careful = Run(store, FEW, Policy()), Run(store, FEW)
+    careful.list()
+    trusting.list()
+    assert not trusting.is_hidden, "it has not heard of the other yet"
+    follow(careful, trusting)
+    assert waiting(store) == FEW
+    assert not careful.may_call()
+    assert not trusting.may_call()
+    store.approve("demo")
+    follow(careful, trusting)
+    assert careful.may_call()
+    assert trusting.may_call()
+
+
+def test_a_change_that_one_run_may_use_is_not_stopped_by_the_hold_of_another(store: Store) -> None:
+    lenient = Policy(drift_allow=frozenset(Drift))
+    first = Run(store, FEW, Policy())
+    first.list()
+    may, may_not = Run(store, MANY, lenient), Run(store, MANY, Policy())
+    may.list()
+    may_not.list()
+    follow(may, may_not)
+    assert may.may_call()
+    assert not may_not.may_call()
+    assert waiting(store) == MANY
+
+
+def test_a_run_takes_back_its_own_hold(store: Store) -> None:
+    run = Run(store, FEW, Policy())
+    run.list()
+    run.text = MANY
+    run.list()
+    follow(run)
+    assert waiting(store) == MANY
+    run.text = FEW
+    run.list()
+    follow(run)
+    assert waiting(store) is None
+    assert run.may_call()
