@@ -95,7 +95,8 @@ static void add_window(Opener *opener, size_t start, size_t end, double score)
     opener->stretches[opener->count++] = (Stretch){start, end, score};
 }
 
-/* Scores the windows that end with a segment, and keeps the best that is over the threshold. */
+/* Scores the windows that end with a segment, and keeps the best that is over the threshold. What
+ * only repeats what came just before it ends none. */
 static void close_segment(Opener *opener, const Segment *segment, size_t end)
 {
     Segment sum = {0};
@@ -118,7 +119,7 @@ static void close_segment(Opener *opener, const Segment *segment, size_t end)
             start = each->start;
         }
     }
-    if (best >= opener->threshold)
+    if (segment->word_count && best >= opener->threshold)
         add_window(opener, start, end, best);
 }
 
@@ -163,10 +164,10 @@ static void read_text(Opener *opener, const uint8_t *data, size_t size)
             close_segment(opener, &segment, at);
             tokens = 0;
         }
-        if (!tokens) {
+        if (!tokens)
             segment = (Segment){.start = at};
+        if (is_over)
             before = FIRST;
-        }
         is_over = 0;
         uint8_t first = data[at];
         size_t start = at, stem_bytes = first >= 128 ? 10 : 5;

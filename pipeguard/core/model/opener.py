@@ -12,7 +12,8 @@ not read for orders, and what it opens is no finding yet.
 - A **window** is up to three segments that follow each other. Its score is a bias, and for each
   kind of feature the sum of weights over the root of their number: stems (the first 5 bytes of a
   token, 10 beyond ASCII) with pairs of stems, and four bytes from each byte of a token on. A token
-  whose pair is among the last `REPEAT_TOKENS` ones does not count: tables repeat themselves.
+  whose pair is among the last `REPEAT_TOKENS` ones does not count: tables repeat themselves; and no
+  window ends with a segment in which none counts.
 
 `_opener.c` is the same in C, some fifteen times as fast; where it was not built, this runs, with
 numpy (`opener_sums`). training/opener.py makes the weights.

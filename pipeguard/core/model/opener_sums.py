@@ -90,13 +90,13 @@ def features(data: bytes) -> TextFeatures | None:
     starts, lengths = _tokens(letters, classes)
     if not len(starts):
         return None
-    first = _first_of_segments(data, starts)
+    sentences, first = _first_tokens(data, starts)
     heads = letters[starts]
     stem_bytes = np.where(heads >= 128, WIDE_STEM_BYTES, STEM_BYTES)
     stem_bytes = np.minimum(np.where(classes[starts] == LETTER, stem_bytes, 1), lengths)
     hashes = _stem_hashes(letters, starts, stem_bytes)
     before = np.concatenate(([FIRST], hashes[:-1]))
-    before[first] = FIRST
+    before[sentences] = FIRST
     fold = np.uint64(64 - WORD_BITS)
     stems = (((hashes ^ STEM_SEED) * FOLD) >> fold).astype(np.int64)
     pairs = ((((before * BIGRAM) ^ (hashes + PAIR_SEED)) * FOLD) >> fold).astype(np.int64)
@@ -128,7 +128,10 @@ def sums(text: TextFeatures, words: Steps, grams: Steps) -> Sums:
 
 
 def best_windows(segments: Sums, scale: float, bias: float) -> tuple[Any, Integers]:
-    """Of the windows that end with each segment, the best: its score, and its first segment."""
+    """Of the windows that end with each segment, the best: its score, and its first segment.
+
+    What only repeats what came just before it ends none.
+    """
     count = len(segments.words)
     best, begin = np.full(count, -np.inf), np.arange(count)
     total = [part.copy() for part in segments]
@@ -141,6 +144,7 @@ def best_windows(segments: Sums, scale: float, bias: float) -> tuple[Any, Intege
         scores = bias + scale * (means + grams / np.sqrt(np.maximum(gram_count, FEWEST)))
         better = np.flatnonzero(scores[back:] > best[back:]) + back
         best[better], begin[better] = scores[better], better - back
+    best[segments.word_count == 0] = -np.inf
     return best, begin
 
 
@@ -173,8 +177,8 @@ def _tokens(letters: Bytes, classes: Bytes) -> tuple[Integers, Integers]:
     return starts[real], lengths[real]
 
 
-def _first_of_segments(data: bytes, starts: Integers) -> Integers:
-    """The first token of each segment."""
+def _first_tokens(data: bytes, starts: Integers) -> tuple[Integers, Integers]:
+    """The first token of each sentence or line, and of each segment."""
     marks = np.frombuffer(data.translate(_ENDS), np.uint8)
     is_end = marks == LINE_END
     is_end[1:] |= (marks[:-1] == STOP) & (marks[1:] == AFTER_STOP)
@@ -183,10 +187,10 @@ def _first_of_segments(data: bytes, starts: Integers) -> Integers:
     np.not_equal(sentences[1:], sentences[:-1], out=is_first[1:])
     first = np.flatnonzero(is_first)
     sizes = np.diff(first, append=len(starts))
-    if sizes.max() > SEGMENT_TOKENS:
-        position = np.arange(len(starts)) - np.repeat(first, sizes)
-        first = np.flatnonzero(is_first | (position % SEGMENT_TOKENS == 0))
-    return first
+    if sizes.max() <= SEGMENT_TOKENS:
+        return first, first
+    position = np.arange(len(starts)) - np.repeat(first, sizes)
+    return first, np.flatnonzero(is_first | (position % SEGMENT_TOKENS == 0))
 
 
 def _stem_hashes(letters: Bytes, starts: Integers, stem_bytes: Integers) -> Hashes:
