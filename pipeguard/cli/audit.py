@@ -29,6 +29,7 @@ ACTIONS = (
     "allow",
     "warn",
     "redact",
+    "cut",
     "block",
     "approve",
     "reject",

@@ -39,6 +39,7 @@ trust: first-use         # review: a tool that was never seen waits for `pipegua
 # severity and confidence mean "at least". If no entry fits: block what is severe and sure.
 # actions:
 # - {pack: secrets, place: call.arguments, action: redact}
+# - {rule: injection.classifier, action: block}   # by default, passages are cut out of results
 # - {rule: injection.*, confidence: medium, server: web-*, action: block}
 # - {rule: commands.*, severity: low, tool: run_*, action: warn}
 

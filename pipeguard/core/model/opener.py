@@ -116,6 +116,13 @@ def widened(data: bytes, first: int, last: int) -> tuple[int, int]:
     return low, end.end() if end else _character(data, high)
 
 
+def in_whole_characters(data: bytes, start: int, end: int) -> tuple[int, int]:
+    """A range of a text, widened to the characters that it begins and ends in."""
+    while start > 0 and start < len(data) and data[start] & 0xC0 == 0x80:
+        start -= 1
+    return start, _character(data, end)
+
+
 def _character(data: bytes, at: int) -> int:
     """The same place, or the next one where a character begins."""
     while at < len(data) and data[at] & 0xC0 == 0x80:

@@ -25,9 +25,14 @@ def masked_excerpt(rule: Rule, matched: bytes) -> str:
     if rule.is_private:
         shown = text[: min(SHOWN_CHARS, len(matched) // 5)]
         return f"{shown}… ({len(matched)} characters)"
-    shown = _LONG_TOKEN.sub("…", " ".join(text.split()))
+    return shown_words(text, EXCERPT_CHARS)
+
+
+def shown_words(text: str, limit_chars: int) -> str:
+    """The start of a text, without long tokens and without characters that nobody sees."""
+    shown = _LONG_TOKEN.sub("…", " ".join(text[: 4 * limit_chars].split()))
     shown = "".join(c if c.isprintable() else f"⟨U+{ord(c):04X}⟩" for c in shown)
-    return shown if len(shown) <= EXCERPT_CHARS else shown[: EXCERPT_CHARS - 1] + "…"
+    return shown if len(shown) <= limit_chars else shown[: limit_chars - 1] + "…"
 
 
 # --- words ---------------------------------------------------------------------------------

@@ -174,6 +174,21 @@ class MessageText:
         last = first + len(self.data[start : min(end, end_byte)].decode("utf-8", "ignore"))
         return max(0, first), min(max(0, last), length)
 
+    def strings_within(self, low: int, high: int) -> Iterator[tuple[Path, str, int, int]]:
+        """Unkeyed only: the values in a range of `data`, each with what of it is in the range.
+
+        Yields:
+            The path, the string, and the first and the last character. Numbers and keys, and what
+            is listed once, are left out.
+        """
+        for index in range(self._index(low), self._index(high - 1) + 1):
+            if index >= len(self._values) + self._named_count:
+                return
+            path, _, string = self._locate(index)
+            start, end = max(low, self._start(index)), min(high, self._start(index + 1) - 1)
+            if start < end and type(string) is str:
+                yield path, string, *self.span(start, end)
+
     def path_of_value(self, number: int) -> Path:
         """Unkeyed only: the path of one of `values`."""
         return self._locate(number)[0]
