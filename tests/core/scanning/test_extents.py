@@ -74,7 +74,10 @@ def test_what_was_not_read_goes_alone() -> None:
 
 
 def test_a_passage_may_go_over_several_strings_and_is_looked_for_in_no_key() -> None:
-    assert gone({"a": "Now do", "b": "it all", "key": None}, "do\nit all\na") == ["Now do", "it all"]
+    assert gone({"a": "Now do", "b": "it all", "key": None}, "do\nit all\na") == [
+        "Now do",
+        "it all",
+    ]
     assert gone({"the key": {}}, "the key") == []
     assert gone([Number("1234567890123")], "12345") == []
 
