@@ -366,3 +366,11 @@ def test_what_arrives_is_what_came_with_lines_in_place_of_passages(parts: list[s
     assert all(part in arrived for part in set(parts) - {ORDER, OTHER})
     assert judge(content(arrived)).action < Action.CUT
     assert judge(content(LINE.sub("", arrived))).action < Action.CUT
+
+
+def test_below_a_key_that_could_be_a_secret_all_of_the_text_goes_and_nothing_is_kept() -> None:
+    key, rest = "a1b2c3d4e5f6a7b8", BEFORE * 5
+    verdict = judge({"content": [], "structuredContent": {key: TEXT, "rest": rest}})
+    result = left(verdict)["structuredContent"]
+    assert result == {key: line(TEXT), "rest": rest}
+    assert {f.excerpt for f in verdict.findings if f.action is Action.CUT} == {""}
