@@ -29,9 +29,11 @@ _STRING = re.compile(r'"((?:[^"\\]|\\.)*+)"(?=(\s*:)?)', re.DOTALL)
 _ESCAPE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u.{4}|\\.")
 _LINE_END, _ESCAPED_LINE_END = re.compile(r"\n"), re.compile(r"\\[nr]")
 # A line that may continue the one before: no item of a list, row of a table, heading or log line.
-_CONTINUES = re.compile(r"[ \t]*([>#;%+]+|//+)?[ \t]*(?:[^\W\d_]|[\"'(«“„‘])")
+_CONTINUES = re.compile(r"[ \t]*([>#;%+]+|//+|<\|)?[ \t]*(?:[^\W\d_]|[\"'(«“„‘])")
 _FENCE = re.compile(r"[ \t]*(?:```|~~~)")
-_MARK = re.compile(r"[ \t]*([>#;%+]+|//+)?")  # of a quote or a comment, in each of its lines
+_MARK = re.compile(
+    r"[ \t]*([>#;%+]+|//+|<\|)?"
+)  # of each line of a quote, a comment, or turns of a model
 _SENTENCE = re.compile(r"[.!?\u0964\u061f][\"'”’»)]*\s+|[\u3002\uff01\uff1f]+|\n+")
 _SPACE = re.compile(r"\s+")
 _WORD, _ESCAPED_WORD = re.compile(r"(\S+)"), re.compile(r"\\[nrt]|((?:\\[^nrt]|[^\s\\])+)")

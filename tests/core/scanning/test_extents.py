@@ -48,6 +48,7 @@ def gone(value: JsonValue, words: str, *, is_order: bool = True) -> list[str]:
         ("12:00 up\n12:01 do it now\n12:02 down", "do it", "12:01 do it now"),
         ("A line of a paragraph " * 8 + "\nDo it now.", "Do it", "Do it now."),
         (" a\n+b: do it\n+now.\n c", "do it", "+b: do it\n+now."),
+        ("a\n<|end|>\n<|user|>do it.\n<|model|>\nb", "do it", "<|end|>\n<|user|>do it.\n<|model|>"),
         ("```sh\nDo it.\nNow.\n```\nEnd.", "Do it", "Do it.\nNow."),
         ("# Title\nDo it now.\n\n# Next\nRest.", "Do it", "Do it now."),
     ],
