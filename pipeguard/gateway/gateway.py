@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.finding import Verdict
 from pipeguard.core.flows.ledger import Flows
+from pipeguard.core.flows.ledger_memory import LedgerMemory
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.session.guard import Engines
 from pipeguard.core.unicode.display import shown
@@ -73,6 +74,7 @@ class Gateway:
     Attributes:
         catalog: the tools of all.
         turns: of the servers on the loop.
+        ledgers: bounds what is remembered of the flows of all clients.
         metrics: counts what goes through; None where nobody asks for that.
         telemetry: gets traces and metrics; likewise.
         mode: how agents get to them.
@@ -91,6 +93,7 @@ class Gateway:
     ) -> None:
         self.catalog = Catalog()
         self.turns = Turns()
+        self.ledgers = LedgerMemory()
         self.metrics: GatewayMetrics | None = None
         self.telemetry: Telemetry | None = None
         self.mode = mode
@@ -208,7 +211,7 @@ class Gateway:
         member = self.members.get(server)
         if member is None:
             raise Unavailable(self.left_out.get(server, "there is no such server any more"))
-        flows = self._clients.setdefault(conversation, Flows())
+        flows = self._clients.setdefault(conversation, Flows(self.ledgers))
 
         def may_use(name: str) -> bool:
             tools = (tool for tool in self.catalog.of(server) if tool.name == name)
@@ -372,7 +375,7 @@ class Gateway:
 
     def join(self, conversation: GatewayChannel) -> None:
         """A client is there, and is to be told of changes."""
-        self._clients.setdefault(conversation, Flows())
+        self._clients.setdefault(conversation, Flows(self.ledgers))
 
     def leave(self, conversation: GatewayChannel) -> None:
         """A client is gone."""
