@@ -18,6 +18,7 @@ from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, s
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.subscriptions import LISTEN
 from pipeguard.core.session.lifecycle import NEVER_OVERDUE
+from pipeguard.core.session.replies import MARK
 from pipeguard.core.session.session import Session
 from pipeguard.errors import Refusal
 from pipeguard.gateway import eras
@@ -96,6 +97,7 @@ class Leg:
         self._listener = listener
         self._count = 0
         self._waiting: dict[str, asyncio.Future[JsonObject]] = {}
+        self._events: dict[str, str] = {}  # of the verdicts on requests that wait
         self._listening: set[str] = set()  # of those that wait, subscriptions to lists
         self._reading = asyncio.create_task(self._read())
 
@@ -183,17 +185,18 @@ class Leg:
         most = self._session.guard.policy.limits.timeout_seconds
         seconds = None if method in NEVER_OVERDUE else most
         try:
-            await self._send(serialise(value))
+            await self._send(serialise(value), token)
             async with asyncio.timeout(seconds):
                 await waiting
         except TimeoutError:
             await self.notify("notifications/cancelled", {"requestId": Number(token)})
-            return _error(token, codes.PEER_SILENT, f"PipeGuard: no answer within {seconds:g} s")
+            return self._lost(token, codes.PEER_SILENT, f"no answer within {seconds:g} s")
         else:
             answer: JsonObject = waiting.result()
             return answer
         finally:
             del self._waiting[token]
+            self._events.pop(token, None)
             self._listening.discard(token)
 
     async def listen(
@@ -289,8 +292,11 @@ class Leg:
             await self._reading
         self._end()
 
-    async def _send(self, frame: bytes) -> None:
+    async def _send(self, frame: bytes, token: str = "") -> None:
+        """Judge a frame, and send what passes; `token` is the id of a request that waits."""
         verdict = await self._judge(self._session, TO_SERVER, frame)
+        if token in self._waiting:
+            self._events[token] = verdict.event
         if verdict.reply is not None:
             self._hear(verdict.reply)
         if verdict.forward is not None:
@@ -341,23 +347,25 @@ class Leg:
 
     def _end(self) -> None:
         """Answer all that waits: nothing comes any more."""
+        for token, waiting in list(self._waiting.items()):
+            if not waiting.done():
+                waiting.set_result(self._lost(token, codes.PEER_GONE, "the server is gone"))
         for frame in self._session.abandon():
             with suppress(Refusal):
                 self._hear(frame)
-        for token, waiting in list(self._waiting.items()):
-            if not waiting.done():
-                waiting.set_result(_error(token, codes.PEER_GONE, "PipeGuard: the server is gone"))
+
+    def _lost(self, token: str, code: int, why: str) -> JsonObject:
+        """The answer to a request that gets none, with the event under which the audit has it."""
+        data: JsonObject = {"source": MARK}
+        event = self._events.get(token, "")
+        if event:
+            data["event"] = event
+            why = f"{why} (event {event})"
+        error: JsonObject = {"code": Number(code), "message": f"PipeGuard: {why}", "data": data}
+        return {"jsonrpc": "2.0", "id": Number(token), "error": error}
 
 
 def _names_resources(params: JsonObject | None) -> bool:
     """True for a subscription to single resources (MCP 2026-07-28, server/utilities)."""
     notifications = (params or {}).get("notifications")
     return isinstance(notifications, dict) and "resourceSubscriptions" in notifications
-
-
-def _error(token: str, code: int, why: str) -> JsonObject:
-    return {
-        "jsonrpc": "2.0",
-        "id": Number(token),
-        "error": {"code": Number(str(code)), "message": why},
-    }
