@@ -114,7 +114,9 @@ class ClientAnswers:
         self._access = access
         self._legs = legs = Legs(self._open, hub.use)
         self._input_calls = InputCalls(conversation, self._open_for, self._heard)
-        self._leg_subscriptions = LegSubscriptions()
+        self._leg_subscriptions = LegSubscriptions(
+            lambda server: legs.to(server, conversation.opening), self._updated
+        )
         router = Router(conversation, legs, self._input_calls, self._leg_subscriptions)
         management = ClientManagement(hub, access, conversation.token)
         self._calls = ToolCalls(hub, router, access, management)
@@ -222,6 +224,12 @@ class ClientAnswers:
         if server not in self._access.servers():
             raise Unavailable("there is no such server")
         return await self._hub.open(server, self._conversation, opening, listener, self._access)
+
+    def _updated(self, leg: Leg, uri: str) -> None:
+        """A resource may have changed."""
+        shown = self._merged.uri_shown(leg.server, uri)
+        method = "notifications/resources/updated"
+        self._conversation.say({"jsonrpc": "2.0", "method": method, "params": {"uri": shown}})
 
     def _heard(self, leg: Leg, message: Message) -> None:
         self._subscriptions.notified(leg, message)

@@ -24,6 +24,7 @@ from pipeguard.errors import Refusal
 from pipeguard.gateway import eras
 from pipeguard.gateway.eras import Opening
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
+from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCRIBE
 from pipeguard.transports.judging import Judge, read_message
 
 MOST_PAGES = 100  # of a list of tools; the largest servers give one
@@ -73,6 +74,7 @@ class Leg:
         server: the server's name.
         described: its answer to `initialize` or `server/discover`; empty before.
         is_open: False once it is gone.
+        ended: set from then on.
         is_stateless: True where each request says who sends it, after no handshake.
         has_listed_tools: True once its tools were listed here.
     """
@@ -88,6 +90,7 @@ class Leg:
         self.server = server
         self.described: JsonObject = {}
         self.is_open = True
+        self.ended = asyncio.Event()
         self.is_stateless = False
         self.has_listed_tools = False
         self._opening = Opening({}, {})
@@ -99,6 +102,7 @@ class Leg:
         self._waiting: dict[str, asyncio.Future[JsonObject]] = {}
         self._events: dict[str, str] = {}  # of the verdicts on requests that wait
         self._listening: set[str] = set()  # of those that wait, subscriptions to lists
+        self._subscribed: set[str] = set()  # to these resources, after a handshake
         self._reading = asyncio.create_task(self._read())
 
     async def open(self, opening: Opening) -> JsonObject:
@@ -146,7 +150,7 @@ class Leg:
     @property
     def is_busy(self) -> bool:
         """True while the server is to answer something, or to say when a resource changes."""
-        return len(self._waiting) > len(self._listening)
+        return bool(self._subscribed) or len(self._waiting) > len(self._listening)
 
     async def request(
         self,
@@ -193,11 +197,22 @@ class Leg:
             return self._lost(token, codes.PEER_SILENT, f"no answer within {seconds:g} s")
         else:
             answer: JsonObject = waiting.result()
+            self._note_subscription(method, params, answer)
             return answer
         finally:
             del self._waiting[token]
             self._events.pop(token, None)
             self._listening.discard(token)
+
+    def _note_subscription(
+        self, method: str, params: JsonObject | None, answer: JsonObject
+    ) -> None:
+        """Take in what an answer says of subscriptions after a handshake."""
+        uri = (params or {}).get("uri")
+        if type(uri) is str and method == UNSUBSCRIBE:
+            self._subscribed.discard(uri)
+        elif type(uri) is str and method == SUBSCRIBE and "error" not in answer and self.is_open:
+            self._subscribed.add(uri)
 
     async def listen(
         self, notifications: JsonObject, began: Callable[[Number], None] | None = None
@@ -285,7 +300,7 @@ class Leg:
 
     async def close(self) -> None:
         """Hang up."""
-        self.is_open = False
+        self._gone()
         await self._channel.close()
         self._reading.cancel()
         with suppress(asyncio.CancelledError):
@@ -312,7 +327,7 @@ class Leg:
                 await asyncio.sleep(0)  # others have their turn
         finally:
             if self.is_open:
-                self.is_open = False
+                self._gone()
                 self._end()
                 self._listener.lost(self)
 
@@ -344,6 +359,11 @@ class Leg:
             waiting = self._waiting.get(message.id_token or "")
             if waiting is not None and not waiting.done():
                 waiting.set_result(message.value)
+
+    def _gone(self) -> None:
+        self.is_open = False
+        self.ended.set()
+        self._subscribed.clear()
 
     def _end(self) -> None:
         """Answer all that waits: nothing comes any more."""
