@@ -356,11 +356,15 @@ class Gateway:
         """Count what goes through from now on."""
         from pipeguard.gateway.metrics import GatewayMetrics
 
-        self.metrics = GatewayMetrics(self.states, self.clients)
+        self.metrics = GatewayMetrics(self)
 
     def clients(self) -> int:
         """How many clients are there."""
         return len(self._clients)
+
+    def flow_bytes(self) -> int:
+        """What is remembered of the flows of all clients."""
+        return self.ledgers.total_bytes
 
     def states(self) -> dict[str, ServerState]:
         """The state of each server, by name."""

@@ -163,12 +163,16 @@ class OpenTelemetry:
         def clients(_options: CallbackOptions) -> Iterable[Observation]:
             yield Observation(self._on_loop(figures.clients))
 
+        def flow_bytes(_options: CallbackOptions) -> Iterable[Observation]:
+            yield Observation(self._on_loop(figures.flow_bytes))
+
         gauges: Meter = self._meter
         for name, description, observe in (
             ("server.up", "1 while it can be called.", states(lambda state: float(state.is_up))),
             ("tools", "Tools that agents may find.", states(lambda state: state.tools)),
             ("definitions.waiting", "Definitions to approve.", states(lambda s: s.waiting)),
             ("clients", "Clients now.", clients),
+            ("flow.bytes", "Remembered of clients' flows.", flow_bytes),
         ):
             gauges.create_observable_gauge(f"{NAME}.{name}", [observe], description=description)
 

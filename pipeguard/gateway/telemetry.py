@@ -58,7 +58,7 @@ class CallSpan(Protocol):
 class Figures(Protocol):
     """What a gateway knows of itself, for gauges.
 
-    Both are called in another thread.
+    They may be called in another thread.
     """
 
     def states(self) -> Mapping[str, ServerState]:
@@ -66,6 +66,9 @@ class Figures(Protocol):
 
     def clients(self) -> int:
         """How many clients are there."""
+
+    def flow_bytes(self) -> int:
+        """What is remembered of the flows of all clients."""
 
 
 class Telemetry(Protocol):

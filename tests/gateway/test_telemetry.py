@@ -122,6 +122,7 @@ def test_the_figures_are_those_for_prometheus(tmp_path: Path) -> None:
         (point,) = collector.metrics[f"pipeguard.{name}"].gauge.data_points
         assert attributes(point.attributes) == {"server": "one"}
     assert "pipeguard.clients" in collector.metrics
+    assert "pipeguard.flow.bytes" in collector.metrics
     assert attributes(collector.spans[0].attributes)["network.transport"] in ("tcp", "pipe")
 
 
