@@ -25,6 +25,7 @@ from pipeguard.gateway.management import ClientManagement, ManagedHub, ManagingA
 from pipeguard.gateway.merged import Merged, with_task
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.subscriptions import Subscriptions
+from pipeguard.gateway.telemetry import TRACED
 from pipeguard.gateway.tool_calls import Access, ToolCalls, ToolHub, ToolMode
 from pipeguard.version import VERSION
 
@@ -157,7 +158,12 @@ class ClientAnswers:
         method = self._methods.get(request.method)
         if method is None:
             raise _unknown(request.method)
-        return await method(request)
+        if request.method not in TRACED or request.method == "tools/call":  # which traces itself
+            return await method(request)
+        with self._hub.receiving(request, lambda _: "", self._calls.traced_as) as span:
+            answer = await method(request)
+            span.answered(answer)
+            return answer
 
     def relisted(self, kinds: frozenset[str]) -> None:
         """What servers offer has changed: tools, prompts or resources."""

@@ -16,7 +16,7 @@ from pipeguard.core.unicode.display import shown
 from pipeguard.errors import PipeGuardError
 from pipeguard.gateway.access import RateLimit, ScopedAccess, may_use_alone, may_use_server
 from pipeguard.gateway.answers import ClientAnswers
-from pipeguard.gateway.catalog import Catalog, CatalogTool
+from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.circuit import MOST_FAILURES
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
@@ -308,16 +308,18 @@ class Gateway:
         opening = request.opening
         session = "" if opening.is_stateless else conversation
         meta = meta_of(request.params)
-        call = ReceivedCall(meta, tool(request), request.token, session, opening.revision)
+        call = ReceivedCall(
+            request.method, meta, tool(request), request.token, session, opening.revision
+        )
         return self.telemetry.receiving(call)
 
-    def sending(self, tool: CatalogTool) -> AbstractContextManager[CallSpan]:
-        """The span of the call to a tool's server."""
+    def sending(self, server: str, method: str, tool: str = "") -> AbstractContextManager[CallSpan]:
+        """The span of the call to a server, of a tool or by another method."""
         if self.telemetry is None:
             return NO_SPAN
-        member = self.members.get(tool.server)
+        member = self.members.get(server)
         url = "" if member is None else member.settings.url
-        return self.telemetry.sending(SentCall(tool.server, url, tool.name))
+        return self.telemetry.sending(SentCall(method, server, url, tool))
 
     def absent(self) -> dict[str, str]:
         """Why servers cannot be used now, by name."""
@@ -368,7 +370,8 @@ class Gateway:
 
     def states(self) -> dict[str, ServerState]:
         """The state of each server, by name."""
-        return {
+        absent = {name: ServerState(is_up=False, tools=0, waiting=0) for name in self.left_out}
+        return absent | {
             name: ServerState(
                 member.state in (State.READY, State.ASLEEP),
                 len(self.catalog.of(name)),

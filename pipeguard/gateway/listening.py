@@ -163,6 +163,7 @@ class GatewayListener:
             self._idle_seconds,
             self._front.sessions.owners,
         )
+        sessions.name_token = run.name_token
         sessions.shown = member.settings.shown_tools(partial(has_tool, run.guard))
         member.on_relist(sessions.relist)
 

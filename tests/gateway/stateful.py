@@ -164,6 +164,10 @@ def result(method: str, params: dict[str, Any]) -> dict[str, object]:
             "capabilities": CAPABILITIES,
             "serverInfo": {"name": NAME, "version": "1"},
         }
+    if method == "resources/read":
+        return {"contents": [{"uri": params["uri"], "text": f"read at {NAME}"}]}
+    if method == "prompts/get":
+        return {"messages": [{"role": "user", "content": {"type": "text", "text": "Hello."}}]}
     if method == "completion/complete":
         return {"completion": {"values": [f"{params['argument']['value']} at {NAME}"]}}
     if method == "tools/call":
