@@ -178,7 +178,8 @@ def test_one_that_is_not_there_is_tried_again_rarely_at_last_and_found(
         assert "no such file" in why
         assert "times in a row" in why
         assert "is started again in" in why
-        assert why in await client.text("retrieve_tools", query="anything")
+        told = await client.text("retrieve_tools", query="anything")
+        assert why.partition("is started again in")[0] in told
         real = rogue("b", tools=["run"]).command
         program.write_text("#!/bin/sh\nexec " + " ".join(f"'{word}'" for word in real) + "\n")
         program.chmod(0o700)

@@ -76,10 +76,10 @@ def test_an_address_is_sent_by_any_tool(arguments: JsonValue, count: int) -> Non
 
 
 def test_what_came_back_since_then_is_looked_up_as_ever() -> None:
-    secret = "kX82mQz71LpT04vB"
+    value = "kX82mQz71LpT04vB"
     flows = ledger(PAGE)
-    flows.record_result(tool_of("get_env", None), serialise({"result": secret}), 1.0)
-    leaks: list[Leak] = flows.leaks(POST, {"body": secret}, 2.0)
+    flows.record_result(tool_of("get_env", None), serialise({"result": value}), 1.0)
+    leaks: list[Leak] = flows.leaks(POST, {"body": value}, 2.0)
     assert {leak.rule for leak in leaks} == {UNTRUSTED_ACTS, "flows.secret-out"}
 
 
