@@ -7,6 +7,7 @@ threads wait for, and then ends the run so that every request is answered.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,8 +24,11 @@ from pipeguard.core.session import replies
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, Refusal, StateError
 from pipeguard.launch.child import Child, Exit
+from pipeguard.log import say
+from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.declining import DECLINE_SECONDS
 from pipeguard.runtime.numbers import number_of
+from pipeguard.runtime.progress import COMPILING
 from pipeguard.runtime.run import LAST_SECONDS, Mask, Run, start_thread
 from pipeguard.transports.channel import Channel, ChannelClosed
 from pipeguard.transports.pump import pump_in_thread
@@ -110,6 +114,8 @@ class GuardedServer:
     ) -> None:
         """Load what judging needs, while the server boots.
 
+        Garbage is not collected before everything is loaded: there is hardly any.
+
         Args:
             server: is booting.
             launched: who the server is.
@@ -122,7 +128,8 @@ class GuardedServer:
         self._began = monotonic()
         self._target = server
         self._grace_seconds = number_of(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
-        self._run = Run(launched, options, self._relist)
+        engines = load_engines(on_compiling=lambda: say(COMPILING))
+        self._run = Run(launched, options, self._relist, engines)
         self._session = Session(self._run.guard, self._run.name)
         limit = self._run.guard.policy.limits.frame_bytes
         self._client = open_client(limit)
@@ -196,6 +203,7 @@ class GuardedServer:
     def _to_client(self) -> None:
         """Pump until the server's last frame, even if the client reads no more."""
         self._load(Surface.TO_CLIENT)  # while the server boots
+        gc.enable()
         try:
             pump_in_thread(
                 self._session, Direction.TO_CLIENT, self._server, self._client, self._record
