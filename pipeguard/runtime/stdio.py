@@ -50,6 +50,7 @@ MOST_GRACE_SECONDS = 3600.0
 STDERR = 2
 STDERR_SECONDS = 1.0  # for the last output of a server that has ended
 DYING_SECONDS = 0.1  # to answer requests that crossed with the server's end
+STARTED_SECONDS = 1.0  # after which the first requests are answered
 TICK_SECONDS = 0.5  # between two checks for overdue requests
 
 
@@ -114,8 +115,6 @@ class GuardedServer:
     ) -> None:
         """Load what judging needs, while the server boots.
 
-        Garbage is not collected before everything is loaded: there is hardly any.
-
         Args:
             server: is booting.
             launched: who the server is.
@@ -156,7 +155,7 @@ class GuardedServer:
         if self._run.guard.policy.limits.timeout_seconds is not None:
             start_thread("expire", self._expire)
         self._run.begin()
-        first = self._events.get()
+        first = self._first_event()
         self.died = first is _Event.SERVER
         start_thread("end", self._end_child)
         if not self._wait_for_the_end(hurried=not self.died):
@@ -176,6 +175,12 @@ class GuardedServer:
         if self._failure is not None:
             raise self._failure
         return ended.code
+
+    def _first_event(self) -> _Event:
+        """Wait for the first event; collect garbage once the start is over (runtime.start)."""
+        first = self._next_event(monotonic() + STARTED_SECONDS)
+        gc.enable()
+        return first or self._events.get()
 
     # --- the two directions -------------------------------------------------------------
 
@@ -203,7 +208,6 @@ class GuardedServer:
     def _to_client(self) -> None:
         """Pump until the server's last frame, even if the client reads no more."""
         self._load(Surface.TO_CLIENT)  # while the server boots
-        gc.enable()
         try:
             pump_in_thread(
                 self._session, Direction.TO_CLIENT, self._server, self._client, self._record
