@@ -119,7 +119,13 @@ def test_the_readme_and_the_workflow_fit_what_is_published() -> None:
 def test_make_install_gives_a_command_that_stays(tmp_path: Path) -> None:
     home = tmp_path / "home"
     environment = {**os.environ, "HOME": str(home), "PREFIX": str(home / "a b"), "EXTRA": ""}
-    for variable in ("MAKEFLAGS", "MAKELEVEL", "PYTHONPATH", "PIPEGUARD_NATIVE"):
+    for variable in (
+        "MAKEFLAGS",
+        "MAKELEVEL",
+        "PYTHONPATH",
+        "PIPEGUARD_NATIVE",
+        "PIPEGUARD_DATABASES",
+    ):
         environment.pop(variable, None)
 
     def run(*words: str) -> str:
@@ -133,5 +139,6 @@ def test_make_install_gives_a_command_that_stays(tmp_path: Path) -> None:
     program = shlex.split(told.strip().rpartition("Now: ")[2])[0]
     assert run(program, "--version").startswith("pipeguard, version ")
     assert "installed by make" in run(program, "doctor", "python")
+    assert "compiled at installation" in run(program, "doctor", "engine", "rules")
     run("make", "uninstall")
     assert not Path(program).exists()

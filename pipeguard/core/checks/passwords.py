@@ -20,9 +20,10 @@ from pipeguard.core.checks.randomness import (
     not_identifier,
 )
 from pipeguard.core.checks.readable import has_date, readable_chars
+from pipeguard.core.lazy_regex import lazy_regex
 
 # A quote or a bracket in HTML, which ends a value, or a control character, which nobody types.
-_TYPED_END = re.compile(
+_TYPED_END = lazy_regex(
     rb"&(?:amp;)?(?:#0?3[49]|#x2[27]|quot|apos|[lr]squo|[lg]t)\b|[\x00-\x1f\x7f]"
 )
 

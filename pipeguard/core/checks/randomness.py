@@ -13,18 +13,19 @@ from pipeguard.core.checks.entropy import MEASURED_BYTES, entropy
 from pipeguard.core.checks.outcome import AROUND, Check, Outcome, outcome_of
 from pipeguard.core.checks.placeholders import PREFIX, is_placeholder
 from pipeguard.core.checks.readable import has_date, readable_chars
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.unicode.name_words import name_words
 from pipeguard.core.words.credentials import PUBLIC, PUBLIC_OF_APIS
 
 LEAST_HEX = 24  # digits of a secret in hexadecimal: 96 bits
 _DIGITS = b"0123456789"
-_CAMEL = re.compile(
+_CAMEL = lazy_regex(
     rb"(?:[a-z0-9_]{2,30}\.){0,3}_?(?:[A-Z][a-z]{0,20}){1,4}[0-9]{1,5}(?:[A-Z][a-z]{2,20}){1,4}"
 )
-_TYPE = re.compile(rb"[\w.]{2,80}[a-z0-9](?:Key|Token|Secret|Credential|Type|Request|Response)s?")
+_TYPE = lazy_regex(rb"[\w.]{2,80}[a-z0-9](?:Key|Token|Secret|Credential|Type|Request|Response)s?")
 # Identifiers, publishable keys and test keys by their formats: rules/secrets-public.yaml has them;
 # and what Sealed Secrets encrypted, which begins with the length of a key of 4096 bits.
-_PUBLIC_FORMAT = re.compile(
+_PUBLIC_FORMAT = lazy_regex(
     rb"(?:pk|sk|rk)_test_|pk_live_|pk-lf-|pk\.eyJ|phc_|sb_publishable_|mob-|rzp_|AC[0-9a-f]{32}\Z|"
     rb"A(?:IDA|ROA|GPA|IPA|NPA|NVA|PKA|SCA)[A-Z2-7]{16}|3MVG9|mdb_sa_id_|SCW[A-Z0-9]{17}\Z|EZTK|"
     rb"FLW(?:PUBK|SECK_TEST)|sandbox_|NRJS-|Ag[A-D][A-Za-z0-9+/]{190}|(?:pub|sub)-c-|amzn1\.application|arn:aws|[xyzt]pub|[\w-]{22}:APA91b"

@@ -14,7 +14,6 @@ Paraphrase is out of reach, and so is what crosses from one wrapped server to an
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterator
 from threading import Lock
@@ -28,6 +27,7 @@ from pipeguard.core.flows.ledger_memory import LedgerMemory
 from pipeguard.core.flows.outgoing_call import Call
 from pipeguard.core.flows.tool_labels import ACTS, CHANGES, PRIVATE, Label, Tool
 from pipeguard.core.flows.tool_results import ToolResult, text_of
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.memory import size_of
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.text.document import MessageText
@@ -274,7 +274,7 @@ def _without_credentials(value: JsonValue) -> JsonValue:
 
 
 # Files that models read before all else.
-_OBEYED = re.compile(
+_OBEYED = lazy_regex(
     rb"(?:CLAUDE|AGENTS?|GEMINI|MEMORY|SOUL)\.md|\.cursorrules|\.cursor/rules|\.windsurfrules|"
     rb"copilot-instructions|\.clinerules|/memory/|\.mdc\b"
 )

@@ -8,12 +8,12 @@ core.scanning.orders makes findings of the orders.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from math import inf, log2
 from typing import NamedTuple
 
 from pipeguard.core.finding import Confidence
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.model.classifier import Classifier
 from pipeguard.core.model.opener import Stretch, in_whole_characters, widened
 from pipeguard.core.model.quotation import (
@@ -38,7 +38,7 @@ REPORTED_LOGITS = 0.5  # below `likely`: what a sentence without its quotes scor
 DOUBT_LOGITS, DOUBT_SURE_LOGITS = 3.0, 9.0
 FEW_WORDS = 7  # too few to doubt a match
 ALL_LOGITS = 99.0  # with this leniency the network reads every sentence
-_DIGITS = re.compile(rb"[0-9]+")
+_DIGITS = lazy_regex(rb"[0-9]+")
 
 
 class Order(NamedTuple):

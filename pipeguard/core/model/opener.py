@@ -21,11 +21,11 @@ numpy (`opener_sums`). training/opener.py makes the weights.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.model.opener_weights import WINDOW_SEGMENTS, Weights, unpacked
 
 WHOLE_BYTES = 768  # to this length, a text is read whole or not at all
@@ -34,7 +34,7 @@ AROUND_BYTES = 200  # before and after a window: how far a sentence is followed
 # bytes take their place.
 _MARKS = (b"\xe3\x80\x82", b"\xef\xbc\x81", b"\xef\xbc\x9f", b"\xe0\xa5\xa4")
 _ASCII_MARK = b".\n\n"
-_SENTENCE_END = re.compile(rb"[.!?]\s+|\n|\xe3\x80\x82|\xef\xbc[\x81\x9f]|\xe0\xa5\xa4\s*")
+_SENTENCE_END = lazy_regex(rb"[.!?]\s+|\n|\xe3\x80\x82|\xef\xbc[\x81\x9f]|\xe0\xa5\xa4\s*")
 
 
 class Stretch(NamedTuple):
@@ -57,7 +57,7 @@ Windows = Callable[[bytes, Weights], list[tuple[int, int, float]]]
 class Opener:
     """The linear model of one surface. Several threads may use it."""
 
-    def __init__(self, read: Callable[[], bytes]) -> None:
+    def __init__(self, read: Callable[[], bytes | memoryview]) -> None:
         """Remember where the weights come from; the first text loads them.
 
         Args:

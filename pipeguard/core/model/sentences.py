@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from operator import attrgetter
 from typing import NamedTuple
+
+from pipeguard.core.lazy_regex import lazy_regex
 
 MAX_WORDS = 50  # of sentences that are read together
 MAX_UNITS = 3  # sentences that are read together
@@ -18,10 +19,10 @@ PART_WORDS, STEP_WORDS = 40, 25  # of a part, and from the beginning of one to t
 BESIDE_LOGITS, BESIDE_CHARS = 1.0, 8
 ALMOST_LOGITS = 0.5  # below the best piece: a smaller piece inside it takes its place
 
-_IDEOGRAPHS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
-_WORD = re.compile(r"[^\W_]")
-_SPACED = re.compile(r"\S+")
-_UNIT_END = re.compile(r"(?<=[.!?\u0964\u061f])\s+|\n+|(?<=[\u3002\uff01\uff1f])")
+_IDEOGRAPHS = lazy_regex(r"[\u3040-\u30ff\u3400-\u9fff]")
+_WORD = lazy_regex(r"[^\W_]")
+_SPACED = lazy_regex(r"\S+")
+_UNIT_END = lazy_regex(r"(?<=[.!?\u0964\u061f])\s+|\n+|(?<=[\u3002\uff01\uff1f])")
 
 
 class Piece(NamedTuple):

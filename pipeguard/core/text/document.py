@@ -6,11 +6,11 @@ way back computed. Knows JSON values; which strings are read is decided in core.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate, islice
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import FIXED_VALUE_KEYS, Path
 from pipeguard.core.text.layouts import (
@@ -30,7 +30,7 @@ DOCUMENT_CHARS = 160  # a longer value is a document, if it has so many lines
 DOCUMENT_LINES = 3
 SEGMENTS_AT_A_TIME = 256  # whose starts are computed together
 
-_COULD_BE_SECRET = re.compile(r"(?=\D{0,24}[0-9])[!-~]{10}")
+_COULD_BE_SECRET = lazy_regex(r"(?=\D{0,24}[0-9])[!-~]{10}")
 
 
 class MessageText:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.text.budgets import DecodingBudget
 from pipeguard.core.text.encoding import Decoded, Decoder, Encoding, in_windows
 
@@ -76,10 +77,10 @@ def unspell(text: bytes) -> bytes:
 # If spaces are the separator, three of them end a word: its own and one on either side.
 _SPELLED = (
     *(
-        re.compile(rb"(?<!\S)[!-~](?:%s[!-~]){3,4000}+(?!\S)" % re.escape(sign).encode())
+        lazy_regex(rb"(?<!\S)[!-~](?:%s[!-~]){3,4000}+(?!\S)" % re.escape(sign).encode())
         for sign in SEPARATORS[:-1]
     ),
-    re.compile(rb"(?<!\S)[!-~](?: [!-~]){1,4000}+(?!\S)(?: {2,3}(?=[!-~](?: |\Z)))?"),
+    lazy_regex(rb"(?<!\S)[!-~](?: [!-~]){1,4000}+(?!\S)(?: {2,3}(?=[!-~](?: |\Z)))?"),
 )
 
 
