@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from pipeguard.core.finding import Confidence, lower
 from pipeguard.core.matching.confirm import Finder
 from pipeguard.core.matching.pattern_set import value_of
 from pipeguard.core.model.cascade import Reader, Selection
+from pipeguard.core.model.opener import Stretch
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.scanning.confidence import confidence_by_checks, may_be_doubted
@@ -35,6 +37,20 @@ LEVELS = 2  # of encodings within each other
 _CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
 
 Signs = dict[str, list[Range]]  # by name, the ranges of a text in which they were seen
+
+
+class FirstLook(NamedTuple):
+    """What one pass over a short text found, so that no reading of the same bytes needs another.
+
+    Attributes:
+        texts: the text, and its strings joined.
+        hits: indices of the patterns that could match in one of these.
+        opened: the stretches of the text that a classifier should read.
+    """
+
+    texts: tuple[bytes, bytes]
+    hits: list[int]
+    opened: list[Stretch]
 
 
 class Scan:
@@ -61,7 +77,12 @@ class Scan:
     """
 
     def __init__(
-        self, lookup: RuleLookup, source: ScanInput, surface: Surface, budgets: Budgets
+        self,
+        lookup: RuleLookup,
+        source: ScanInput,
+        surface: Surface,
+        budgets: Budgets,
+        seen: FirstLook | None = None,
     ) -> None:
         self.lookup = lookup
         self.source = source
@@ -80,6 +101,7 @@ class Scan:
         self.unread_passages: list[Match] = []
         self.reported_orders: set[int] = set()
         self._budget = budgets.decoding
+        self._seen = seen
         self._values: dict[str, set[bytes]] = {}  # by rule, if it asks for several
 
     def has_sign(self, name: str) -> bool:
@@ -114,7 +136,7 @@ class Scan:
         for low, high in blocks(len(data), ranges):
             if self.tally.is_exhausted:
                 break
-            names, rules = self.lookup.look(data[low:high], squeezed=squeezed)
+            names, rules = self._look(data[low:high], squeezed=squeezed)
             for name in names:
                 folding.extend(signs.setdefault(name, []), low, high)
             for rule in rules:
@@ -128,6 +150,12 @@ class Scan:
             for low, high in ranges or [(0, len(data))]:
                 self._note_for_classifiers(data, low, high, origin)
         return signs
+
+    def _look(self, block: bytes, *, squeezed: bool) -> tuple[list[str], list[Rule]]:
+        """The signs in a block, and the rules that could match in it."""
+        if self._seen is not None and not squeezed and block in self._seen.texts:
+            return self.lookup.named(self._seen.hits)
+        return self.lookup.look(block, squeezed=squeezed)
 
     def run_rules_over_acts(self, data: bytes, origin: Origin) -> None:
         """Run the rules over the lines that say what arguments do."""
@@ -164,8 +192,13 @@ class Scan:
 
     def _note_for_classifiers(self, data: bytes, low: int, high: int, origin: Origin) -> None:
         """Note what of a reading could be an order to the model."""
-        opener = self.lookup.opener
-        stretches = opener.stretches(data[low:high]) if opener is not None else ()
+        opener, part = self.lookup.opener, data[low:high]
+        if opener is None:
+            return
+        if self._seen is not None and part == self._seen.texts[0]:
+            stretches = self._seen.opened
+        else:
+            stretches = opener.stretches(part)
         if stretches:
             moved = [
                 stretch._replace(start=low + stretch.start, end=low + stretch.end)
