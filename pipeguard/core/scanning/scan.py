@@ -18,7 +18,7 @@ from pipeguard.core.model.opener import Stretch
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.scanning.confidence import confidence_by_checks, may_be_doubted
-from pipeguard.core.scanning.location import located
+from pipeguard.core.scanning.location import applies_to, located
 from pipeguard.core.scanning.match import secret_span, without_separators
 from pipeguard.core.scanning.origin import Origin
 from pipeguard.core.scanning.rule_lookup import RuleLookup
@@ -33,6 +33,7 @@ from pipeguard.core.unicode.folding import Range
 
 TAIL_BYTES = 4096  # beyond a block, for a match with an open end
 FOLLOWING_BYTES = 4096  # after a named number, in which further numbers may follow without a name
+FEW_STRINGS = 32  # in a value whose places are looked up before a rule is run
 LEVELS = 2  # of encodings within each other
 _CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
 
@@ -102,6 +103,7 @@ class Scan:
         self.reported_orders: set[int] = set()
         self._budget = budgets.decoding
         self._seen = seen
+        self._places: set[str] | None = None  # of the strings, if these are few
         self._values: dict[str, set[bytes]] = {}  # by rule, if it asks for several
 
     def has_sign(self, name: str) -> bool:
@@ -142,6 +144,8 @@ class Scan:
             for rule in rules:
                 if view not in rule.views or self.surface not in rule.surfaces:
                     continue
+                if rule.places and not self._has_place_of(rule):
+                    continue
                 for first, last in origin.active_ranges(rule, low, high):
                     tail = TAIL_BYTES if last == high else 0
                     matches = self._confirmed(rule, data, first, last + tail, squeezed=squeezed)
@@ -156,6 +160,15 @@ class Scan:
         if self._seen is not None and not squeezed and block in self._seen.texts:
             return self.lookup.named(self._seen.hits)
         return self.lookup.look(block, squeezed=squeezed)
+
+    def _has_place_of(self, rule: Rule) -> bool:
+        """False if no string of the value is in a place that a rule is for."""
+        if self._places is None:
+            text, place_of = self.source.text, self.source.place_of
+            is_small = text.count <= FEW_STRINGS
+            strings = text.segments(0, len(text.data)) if is_small else ()
+            self._places = {place_of(path) for *_, path in strings}
+        return not self._places or any(applies_to(rule, place) for place in self._places)
 
     def run_rules_over_acts(self, data: bytes, origin: Origin) -> None:
         """Run the rules over the lines that say what arguments do."""
