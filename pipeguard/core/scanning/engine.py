@@ -136,7 +136,7 @@ class Engine:
         if len(data) > BLOCK_BYTES or not data.isascii():
             return None
         keys = text.joined_keys()
-        joined = text.joined() if self.keyed or text.is_several else b""
+        joined = text.joined() if text.is_several else b""
         # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
         parts = [part for part in (data, joined, keys) if part]
         hits = self.lookup.plain.look(b"\n\n".join(parts) if len(parts) > 1 else data)
@@ -152,7 +152,7 @@ class Engine:
             return not (opens and text.is_several and any(map(opens, spelled_texts(text))))
         if rows_to_read(self.lookup, text):
             return False
-        joined = seen.texts[1]
+        joined = seen.texts[1] or text.joined()
         squeezed = folding.squeeze(joined, words=False)
         return len(squeezed) == len(joined) or not self.lookup.squeezed.look(squeezed)
 
