@@ -12,7 +12,7 @@ Paraphrase is out of reach, and so is what crosses from one wrapped server to an
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from threading import Lock
 from typing import NamedTuple
@@ -86,6 +86,7 @@ class Flows:
         self._lock = Lock()
         self._results: deque[ToolResult] = deque()
         self._result_bytes = 0
+        self._kinds: Counter[tuple[str, bool]] = Counter()  # of results: tool, others may write it
         # Bytes alone: each garbage collection would walk thousands of live objects.
         self._requests: deque[bytes] = deque()
         self._request_bytes = 0
@@ -110,13 +111,34 @@ class Flows:
         result = ToolResult(tool, frame, now, about)
         with self._lock:
             self._results.append(result)
+            self._kinds[tool.name, result.takes_in] += 1
             self._result_bytes += result.size
             while self._results and (
                 len(self._results) > MOST_RESULTS
                 or self._result_bytes > RESULT_BYTES
                 or now - self._results[0].since > RESULT_SECONDS
             ):
-                self._result_bytes -= self._results.popleft().size
+                self._forget_first()
+
+    def _forget_first(self) -> None:
+        """Forget the oldest result, under the lock."""
+        result = self._results.popleft()
+        self._result_bytes -= result.size
+        kind = result.tool.name, result.takes_in
+        self._kinds[kind] -= 1
+        if not self._kinds[kind]:
+            del self._kinds[kind]
+
+    def _remembered(self, tool: Tool) -> list[ToolResult]:
+        """The results of other tools in which a call of this one is looked up."""
+        is_sent, own = bool(tool.labels & Label.SENDS), tool.name
+        with self._lock:
+            if not any(name != own and (is_sent or takes_in) for name, takes_in in self._kinds):
+                return []
+            results = list(self._results)
+        return [
+            result for result in results if (is_sent or result.takes_in) and result.tool.name != own
+        ]
 
     def has_returned(self, text: str) -> bool:
         """Whether a text came back from any tool, as it is."""
@@ -152,10 +174,7 @@ class Flows:
         return leaks
 
     def _looked_up(self, tool: Tool, arguments: JsonValue) -> list[Leak]:
-        is_sent = bool(tool.labels & Label.SENDS)
-        with self._lock:
-            results = [result for result in self._results if is_sent or result.takes_in]
-        results = [result for result in results if result.tool.name != tool.name]
+        results = self._remembered(tool)
         if not results:
             return []
         text = MessageText(arguments, keyed=False).data[:ARGUMENT_BYTES]

@@ -23,7 +23,6 @@ from pipeguard.core.scanning.readings import (
     SIGNS,
     SIGNS_TO_SERVER,
     SQUEEZED_SIGNS,
-    rows_to_read,
 )
 from pipeguard.core.scanning.rule_lookup import RuleLookup
 from pipeguard.core.scanning.rule_partition import EngineRules
@@ -32,7 +31,7 @@ from pipeguard.core.scanning.scan_input import PlaceOf, ScanInput
 from pipeguard.core.scanning.scan_result import NOTHING_FOUND, ScanResult
 from pipeguard.core.text.budgets import Budgets
 from pipeguard.core.text.document import MessageText
-from pipeguard.core.text.split_values import spelled_texts
+from pipeguard.core.text.split_values import reordered_rows, spelled_texts
 from pipeguard.core.text.windowing import BLOCK_BYTES
 from pipeguard.core.unicode import folding
 
@@ -137,8 +136,9 @@ class Engine:
             return None
         keys = text.joined_keys()
         joined = text.joined() if text.is_several else b""
+        rows = [row.data for row in reordered_rows(text)] if self.keyed else ()
         # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
-        parts = [part for part in (data, joined, keys) if part]
+        parts = [part for part in (data, joined, keys, *rows) if part]
         hits = self.lookup.plain.look(b"\n\n".join(parts) if len(parts) > 1 else data)
         opened = self.opener.stretches(data) if self.opener is not None else []
         return FirstLook((data, joined), hits, opened)
@@ -150,8 +150,6 @@ class Engine:
         if not self.keyed:
             opens = self.opener.stretches if self.opener is not None else None
             return not (opens and text.is_several and any(map(opens, spelled_texts(text))))
-        if rows_to_read(self.lookup, text):
-            return False
         joined = seen.texts[1] or text.joined()
         squeezed = folding.squeeze(joined, words=False)
         return len(squeezed) == len(joined) or not self.lookup.squeezed.look(squeezed)
