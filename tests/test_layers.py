@@ -20,6 +20,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pipeguard"
 LAYERS = (
     "errors",
     "version",
+    "installation",
     "_isolate",
     "core",
     "core.words",

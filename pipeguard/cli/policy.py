@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._person import Person, new_token, token_path
 from pipeguard.cli.explain import FAMILIES
 from pipeguard.config.effective_policy import (
@@ -67,7 +68,7 @@ audit:
 """
 
 
-@click.group("policy", short_help="Check the policy file, or start one.")
+@click.group("policy", cls=CommandGroup, short_help="Check the policy file, or start one.")
 def command() -> None:
     """Check the policy file, print its path, or show an example to start from.
 

@@ -22,8 +22,8 @@ from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.core.model.opener import native
 from pipeguard.core.rules.policy import Mode
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
-from pipeguard.doctor.installation import reinstall_command
 from pipeguard.errors import PolicyError
+from pipeguard.installation import reinstall_command
 from pipeguard.rulebook.cache_files import INDEX_PATTERN
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.runtime.progress import COMPILING
