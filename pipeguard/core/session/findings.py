@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 
 from pipeguard.core.checks.credential_names import is_credential_name
 from pipeguard.core.finding import Action, Confidence, Direction, Finding, MessageKind, Severity
-from pipeguard.core.flows.ledger import SECRET_OUT
+from pipeguard.core.flows.leak import SECRET_OUT
 from pipeguard.core.flows.secret_egress import secret_egress
 from pipeguard.core.flows.text_values import addresses_of, short_values
 from pipeguard.core.flows.tool_labels import Label
@@ -113,7 +113,7 @@ def leak_findings(scope: Scope, message: Message) -> list[Finding]:
     if scope.tool is None:
         return findings
     flows, tool = scope.guard.flows, scope.guard.tool(scope.tool)
-    for leak in flows.leaks(tool, _arguments(message)):
+    for leak in flows.leaks(tool, _arguments(message), scope.now):
         finding = scope.finding(leak.rule, "call.arguments", (leak.severity, leak.confidence))
         findings.append(finding._replace(note=leak.note))
     return findings
