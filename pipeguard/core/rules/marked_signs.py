@@ -11,13 +11,15 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pipeguard.core.lazy_regex import lazy_regex
+
 BEGIN, END, BAR = "%<", "%>", "|"
-_TOKEN = re.compile(
+_TOKEN = lazy_regex(
     r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\((?:\?(?:P<\w+>|[a-z]*:))?"
     r"|\)(?:[?*+]|\{[0-9,]+\})?[?+]?|%[<>]|.",
     re.DOTALL,
 )
-_OPTIONAL = re.compile(r"\)(?:[?*]|\{0?,)")
+_OPTIONAL = lazy_regex(r"\)(?:[?*]|\{0?,)")
 
 
 class _Group(NamedTuple):
