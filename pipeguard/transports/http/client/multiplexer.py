@@ -10,21 +10,20 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from contextlib import suppress
-from typing import NamedTuple
 
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.answers import creates_task
 from pipeguard.core.protocol.frame_outline import legible_ids
 from pipeguard.core.protocol.framing import Lost
 from pipeguard.core.protocol.ids import id_of, id_token_of
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.protocol.json_values import JsonObject, Number, serialise
 from pipeguard.core.protocol.notifications import INITIALIZED, PROGRESS
-from pipeguard.core.protocol.subscriptions import LISTEN
 from pipeguard.core.session import replies
 from pipeguard.errors import Refusal
 from pipeguard.transports.bounded import UNTAKEN_SECONDS, Outbox
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Dialler
 from pipeguard.transports.failure import Failure
+from pipeguard.transports.http.client.sent_requests import Sent, SentRequests, sent_by
 from pipeguard.transports.http.client.shared_opening import SharedOpening
 from pipeguard.transports.http.client.shared_settings import (
     SET_LEVEL,
@@ -53,29 +52,6 @@ MOST_TASKS = 1_024  # of which progress is passed on
 _SETTINGS = frozenset({SET_LEVEL, SUBSCRIBE, UNSUBSCRIBE})
 
 
-class _Sent(NamedTuple):
-    """Whose request, or progress token, went to the server.
-
-    Attributes:
-        port: of the conversation.
-        token: the id, or the progress token, as the conversation has it.
-        lasts: True for a subscription, on which the server does no work.
-        task: whose result is waited for; None for none.
-    """
-
-    port: _Port
-    token: str
-    lasts: bool = False
-    task: JsonValue = None
-
-
-def _sent(port: _Port, token: str, request: JsonObject) -> _Sent:
-    method, params = request["method"], request.get("params")
-    is_waiting = method == "tasks/result" and isinstance(params, dict)
-    task = params.get("taskId") if is_waiting and isinstance(params, dict) else None
-    return _Sent(port, token, method == LISTEN, task)
-
-
 class Multiplexer:
     """Opens ports to one channel, which is opened with the first.
 
@@ -94,16 +70,16 @@ class Multiplexer:
         self._ports: list[_Port] = []
         self.full: set[_Port] = set()
         self._count = 0
-        self._requests: dict[str, _Sent] = {}  # by the id on the channel
-        self._progress: dict[str, _Sent] = {}  # by the progress token on the channel
-        self._task_progress: OrderedDict[str, _Sent] = OrderedDict()  # of those that are tasks now
+        self._requests: SentRequests[_Port] = SentRequests()  # by the id on the channel
+        self._progress: dict[str, Sent[_Port]] = {}  # by the progress token on the channel
+        self._task_progress: OrderedDict[str, Sent[_Port]] = OrderedDict()  # of tasks, likewise
         self._opened = SharedOpening()
         self._settings = SharedSettings()
 
     @property
     def open_requests(self) -> int:
         """How many requests the server has not answered yet, without subscriptions."""
-        return sum(not sent.lasts for sent in self._requests.values())
+        return sum(not sent.lasts for sent in self._requests.all())
 
     async def dial(self, *, is_listening: bool = True) -> AsyncChannel:
         """Open a port: a channel that looks like one of the client's own.
@@ -190,18 +166,18 @@ class Multiplexer:
         if token is not None:
             self._count += 1
             own = str(self._count)
-            self._requests[own] = _sent(port, token, value)
+            self._requests.put(own, sent_by(port, token, value))
             tokens = progress_tokens_in(value)
             for progress_token in tokens:
-                self._progress[own] = _Sent(port, progress_token)
+                self._progress[own] = Sent(port, progress_token)
             return with_request_ids(frame, value, [own], [own for _ in tokens])
         if not is_cancellation(value):
             return frame
-        cancelled = cancelled_id(value)
-        for own, sent in self._requests.items():
-            if sent[:2] == (port, cancelled):
-                return serialise(with_cancelled_id(value, own))
-        return None
+        cancelled = self._requests.cancel(port, cancelled_id(value))
+        if cancelled is None:
+            return None
+        self._progress.pop(cancelled, None)
+        return serialise(with_cancelled_id(value, cancelled))
 
     # --- from the server ----------------------------------------------------------------
 
@@ -227,7 +203,8 @@ class Multiplexer:
 
     async def _receive(self, frame: bytes) -> None:
         if isinstance(frame, Lost):
-            sent = self._requests.pop(frame.id_token, None)
+            sent = self._requests.pop(frame.id_token)
+            self._opened.answered(frame.id_token, {})
             if sent is not None:
                 sent.port.put(Failure(frame.why, frame.code).lost(sent.token))
             return
@@ -257,8 +234,9 @@ class Multiplexer:
         found = legible_ids(frame)
         answered = [own for own, is_request in found if not is_request]
         for own in answered:
-            sent = self._requests.pop(own, None)
+            sent = self._requests.pop(own)
             self._progress.pop(own, None)
+            self._opened.answered(own, {})
             if sent is not None:
                 failure = Failure("the answer cannot be read", codes.UNSCANNABLE)
                 sent.port.put(failure.lost(sent.token))
@@ -268,11 +246,11 @@ class Multiplexer:
 
     async def _receive_answer(self, frame: bytes, value: JsonObject) -> None:
         own = id_token_of(value.get("id")) or ""
-        sent = self._requests.pop(own, None)
+        sent = self._requests.pop(own)
         progress = self._progress.pop(own, None)
+        self._opened.answered(own, value)  # also if who began it is gone: others wait for it
         if sent is None:
             return  # its conversation is over, or the request was ours
-        self._opened.answered(own, value)
         result = value.get("result")
         if progress is not None and isinstance(result, dict) and creates_task(result):
             while len(self._task_progress) >= MOST_TASKS:
@@ -282,8 +260,9 @@ class Multiplexer:
 
     async def _receive_request(self, frame: bytes, value: JsonObject, token: str) -> None:
         task = related_task_of(value)
-        busy = {sent.port for sent in self._requests.values()}
-        waiting = {sent.port for sent in self._requests.values() if sent.task == task}
+        working = self._requests.all()
+        busy = {sent.port for sent in working}
+        waiting = {sent.port for sent in working if sent.task == task}
         asked = set(self._ports) if len(self._ports) == 1 else busy
         if task is not None and waiting:  # for the result of the task that the server works on
             asked = waiting
@@ -314,13 +293,12 @@ class Multiplexer:
         """End a conversation; return the ids on the channel that still wait for answers."""
         if port in self._ports:
             self._ports.remove(port)
-        left = [own for own, sent in self._requests.items() if sent.port is port]
+        left = self._requests.leave(port)
         for own in left:
-            del self._requests[own]
             self._progress.pop(own, None)
         for own in [own for own, sent in self._task_progress.items() if sent.port is port]:
             del self._task_progress[own]
-        return left
+        return [own for own in left if not self._opened.is_awaiting(own)]
 
     async def cancel(self, port: _Port, ids: list[str]) -> None:
         """Cancel requests of a client that is gone, and take back what it had set."""

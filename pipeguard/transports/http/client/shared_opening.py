@@ -35,9 +35,14 @@ class SharedOpening:
         was_confirmed, self._is_confirmed = self._is_confirmed, True
         return not was_confirmed
 
+    def is_awaiting(self, own_id: str) -> bool:
+        """True for the first `initialize` while it is not answered; it cannot be cancelled."""
+        is_open = self._description is not None and not self._description.done()
+        return is_open and own_id == self._id
+
     def answered(self, own_id: str, answer: JsonObject) -> None:
-        """The server has answered a request."""
-        if self._description is None or own_id != self._id or self._description.done():
+        """The server has answered a request; an answer that is lost is empty."""
+        if self._description is None or not self.is_awaiting(own_id):
             return
         self._description.set_result(answer if "result" in answer else None)
         if "result" not in answer:

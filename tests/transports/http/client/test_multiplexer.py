@@ -475,3 +475,67 @@ def test_each_notification_of_a_batch_goes_to_those_who_want_it() -> None:
         assert await told(other) == changed
 
     sharing(work)
+
+
+def test_who_leaves_before_the_server_has_opened_keeps_nobody_waiting() -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
+        one, two = await shared.dial(), await shared.dial()
+        await send(one, initialize(1))
+        waiting = asyncio.create_task(send(two, initialize(2)))
+        await one.close()
+        [server] = source.servers
+        assert [message["method"] for message in server.heard] == ["initialize"]
+        server.say(opened(server.heard[0]["id"]))
+        await asyncio.wait_for(waiting, 5)
+        assert await told(two) == opened(2)
+        await send(two, INITIALIZED)
+        assert server.heard[-1]["method"] == "notifications/initialized"
+
+    sharing(work)
+
+
+@pytest.mark.parametrize("answer", [b"NaN", b'{"x":1,"x":1}'])
+def test_an_opening_that_cannot_be_read_keeps_nobody_waiting(answer: bytes) -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
+        one, two = await shared.dial(), await shared.dial()
+        await send(one, initialize(1))
+        waiting = asyncio.create_task(send(two, initialize(2)))
+        await asyncio.sleep(0)  # so that it waits for the first one
+        [server] = source.servers
+        server.frames.put_nowait(b'{"jsonrpc":"2.0","id":%s,"result":%s}' % (b"1", answer))
+        await asyncio.wait_for(waiting, 5)
+        assert isinstance(await two.read(), Lost)
+
+    sharing(work)
+
+
+def test_a_request_that_was_cancelled_is_neither_answered_nor_waited_for() -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
+        one = await shared.dial()
+        await send(one, call(5, "first"))
+        await send(one, notification("notifications/cancelled", requestId=5))
+        await send(one, call(5, "second"))
+        [server] = source.servers
+        first, cancelled, second = server.heard
+        server.say(text_result(first["id"], "late"))
+        server.say(text_result(second["id"], "fine"))
+        assert await told(one) == text_result(5, "fine")
+        assert cancelled["params"] == {"requestId": first["id"]}
+        assert shared.open_requests == 0
+
+    sharing(work)
+
+
+def test_a_second_request_of_an_id_is_cancelled_itself() -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
+        one = await shared.dial()
+        for _ in range(2):
+            await send(one, call(5))
+            await send(one, notification("notifications/cancelled", requestId=5))
+        await one.close()
+        [server] = source.servers
+        sent = [message["id"] for message in server.heard if "id" in message]
+        cancelled = [message["params"] for message in server.heard if "id" not in message]
+        assert cancelled == [{"requestId": own} for own in sent]
+
+    sharing(work)
