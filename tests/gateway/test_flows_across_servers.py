@@ -32,12 +32,15 @@ def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-def scripted(folder: Path, name: str, tool: str, parameter: str, answer: str) -> ServerSettings:
+def scripted(
+    folder: Path, name: str, tool: str, parameter: str, answer: str, description: str = ""
+) -> ServerSettings:
     """A server with one tool that answers with a text."""
     schema = {"type": "object", "properties": {parameter: {"type": "string"}}}
     content = [{"type": "text", "text": answer}]
+    definition = {"name": tool, "description": description or f"Does {tool}."}
     script = {
-        "tools": [{"name": tool, "description": f"Does {tool}.", "inputSchema": schema}],
+        "tools": [{**definition, "inputSchema": schema}],
         "answers": {tool: {"result": {"content": content}}},
     }
     path = folder / f"{name}.json"
@@ -111,6 +114,26 @@ def test_what_a_stranger_wrote_at_one_server_is_known_when_another_runs_it(
     [(server, token)] = flows("flows.untrusted-acts")
     assert server == "shell"
     assert token == "one"
+
+
+def test_tools_of_one_name_at_two_servers_are_two(tmp_path: Path) -> None:
+    """What one `search` found in notes is no search of the web."""
+    notes, web = "Searches the user's private notes.", "Searches the web."
+
+    async def scenario(room: Room) -> None:
+        agent = await room.agent("one")
+        read = called(ToolMode.DIRECT, "notes__search", query="plan")
+        assert PRIVATE in str(await agent.result("tools/call", **read))
+        for server in ("web", "notes"):
+            sent = called(ToolMode.DIRECT, f"{server}__search", query=PRIVATE)
+            await agent.result("tools/call", **sent)
+
+    servers = (
+        scripted(tmp_path, "notes", "search", "query", PRIVATE, notes),
+        scripted(tmp_path, "web", "search", "query", "Nothing found.", web),
+    )
+    gather(scenario, *servers, mode=ToolMode.DIRECT)
+    assert [server for server, _ in flows("flows.private-out")] == ["web"]
 
 
 def test_clients_without_tokens_are_told_apart(tmp_path: Path) -> None:

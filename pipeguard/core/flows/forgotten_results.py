@@ -14,7 +14,7 @@ from pipeguard.core.flows.leak import PRIVATE_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.core.flows.tool_labels import CHANGES, PRIVATE, Label, Tool
 from pipeguard.core.flows.tool_results import ToolResult
 
-MOST_TOOLS = 64  # by name; all others are one
+MOST_TOOLS = 64  # all others are one
 OTHER_TOOLS = "other tools"
 LEAST_CHARS = 16  # letters and digits that leave in all, or act, before that may be a leak
 
@@ -45,7 +45,7 @@ class ForgottenResults:
     """
 
     def __init__(self) -> None:
-        self._tools: dict[str, Label] = {}  # with what they do
+        self._tools: dict[tuple[str, str], Label] = {}  # by `Tool.key`, with what they do
         self._until = -inf
         self._passed_chars = 0  # since then, in calls that were not stopped
 
@@ -55,10 +55,10 @@ class ForgottenResults:
     def add(self, results: Iterable[ToolResult], seconds: float) -> None:
         """These are forgotten, each of which would have mattered for so many seconds."""
         for result in results:
-            name, labels = result.tool
-            if name not in self._tools and len(self._tools) >= MOST_TOOLS:
-                name = OTHER_TOOLS
-            self._tools[name] = self._tools.get(name, Label.NONE) | _as_source(labels)
+            key, labels = result.tool.key, _as_source(result.tool.labels)
+            if key not in self._tools and len(self._tools) >= MOST_TOOLS:
+                key = "", OTHER_TOOLS
+            self._tools[key] = self._tools.get(key, Label.NONE) | labels
             self._until = max(self._until, result.since + seconds)
 
     def source_of(self, tool: Tool, chars: int, now: float) -> ForgottenSource | None:
@@ -82,7 +82,7 @@ class ForgottenResults:
         return source
 
     def _matters_to(self, tool: Tool) -> ForgottenSource | None:
-        others = [(name, labels) for name, labels in self._tools.items() if name != tool.name]
+        others = [(key[1], labels) for key, labels in self._tools.items() if key != tool.key]
         if tool.labels & Label.SENDS:
             private = [name for name, labels in others if labels & PRIVATE]
             if private:

@@ -81,7 +81,8 @@ class Flows:
         self._texts_before: deque[tuple[str, str]] = deque()  # texts of requests, and their letters
         self._chars_before = 0
         self._sent_texts: deque[str] = deque(maxlen=RECENT_CALLS)  # squeezed, to tools that send
-        self._pieces: dict[str, deque[str]] = {}  # by tool, the longest value of each recent call
+        # By tool, the longest value of each recent call.
+        self._pieces: dict[tuple[str, str], deque[str]] = {}
         self._worked_out_bytes = 0  # of texts, when they were read last
 
     def part(self) -> Flows:
@@ -179,10 +180,10 @@ class Flows:
         return leaks
 
     def _looked_up(self, tool: Tool, arguments: JsonValue, now: float) -> list[Leak]:
-        is_sent, own = bool(tool.labels & Label.SENDS), tool.name
+        is_sent, own = bool(tool.labels & Label.SENDS), tool.key
         with self._lock:
             results = [result for result in self._results if is_sent or result.takes_in]
-        results = [result for result in results if result.tool.name != own]
+        results = [result for result in results if result.tool.key != own]
         if not results and not self._forgotten:
             return []
         text = MessageText(arguments, keyed=False).data[:ARGUMENT_BYTES]
@@ -222,7 +223,7 @@ class Flows:
                 before = list(self._sent_texts)
             call.follow("".join(before))
             return
-        name = call.tool.name[:MAX_NAME_CHARS]
+        name = call.tool.server, call.tool.name[:MAX_NAME_CHARS]
         piece = text_values.longest_run(call.readings[0])[:PIECE_CHARS]
         squeezed = call.squeezed[0][-ARGUMENT_BYTES:]
         with self._lock:

@@ -50,10 +50,17 @@ class Tool(NamedTuple):
     Attributes:
         name: the tool's.
         labels: what it does.
+        server: the name of its server, where tools of several meet.
     """
 
     name: str
     labels: Label
+    server: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Tells it from tools of the same name, such as `search`, of other servers."""
+        return self.server, self.name
 
     @property
     def is_sink(self) -> bool:

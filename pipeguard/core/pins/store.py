@@ -32,11 +32,16 @@ _NOT_KEPT_FINGERPRINT = "68d1848157596f24b480bae681a8ab28fd1c14e37e5efd25a709628
 class Pins:
     """The pins of one server. Any thread may call any method.
 
+    Args:
+        pins: by kind and name.
+        server: the server's name.
+
     Attributes:
         names: the names of the pins, by how they look.
     """
 
-    def __init__(self, pins: Mapping[PinKey, Pin]) -> None:
+    def __init__(self, pins: Mapping[PinKey, Pin], server: str = "") -> None:
+        self._server = server
         self._lock = Lock()
         self._now = dict(pins)
         self.names = Names(pins.values())
@@ -146,6 +151,7 @@ class Pins:
         text = pin.approved_definition or pin.held_definition if pin is not None else None
         definition = parse_json(text.encode()) if text else None
         tool = tool_of(name, definition if isinstance(definition, dict) else None)
+        tool = tool._replace(server=self._server)
         if len(name) <= MAX_TOOL_CHARS:
             with self._lock:
                 while len(self._tools) >= MAX_TOOLS:

@@ -104,7 +104,7 @@ class Guard:
         self.flows = Flows()
         self.known_secrets = KnownSecrets()
         self.inspects = True
-        self._shared = _Shared(policy, Pins(pins))
+        self._shared = _Shared(policy, Pins(pins, name))
 
     @property
     def policy(self) -> Policy:

@@ -51,6 +51,8 @@ def ledger(*tools: Tool) -> Flows:
         (FILE, RUN, None),
         (FILE, Tool("get_time", Label.READS_PRIVATE), None),
         (POST, POST, None),  # back to where it came from
+        (FILE._replace(server="a"), POST._replace(name="read_file", server="b"), PRIVATE_OUT),
+        (FILE._replace(server="a"), POST._replace(name="read_file", server="a"), None),
     ],
 )
 def test_what_is_sent_or_done_is_taken_for_it_where_it_would_matter(
