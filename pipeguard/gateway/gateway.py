@@ -211,14 +211,14 @@ class Gateway:
         member = self.members.get(server)
         if member is None:
             raise Unavailable(self.left_out.get(server, "there is no such server any more"))
-        flows = self._clients.setdefault(conversation, Flows(self.ledgers))
+        self.join(conversation)
 
         def may_use(name: str) -> bool:
             tools = (tool for tool in self.catalog.of(server) if tool.name == name)
             return any(map(access.may_call, tools))
 
         sharing = SharingClient(conversation.owner, may_use)
-        client = ServedClient(flows, conversation.token, sharing)
+        client = ServedClient(self._clients[conversation], conversation.token, sharing)
         return await member.open(listener, opening, client)
 
     def definition_of(self, public: str) -> JsonObject | None:
@@ -382,7 +382,8 @@ class Gateway:
 
     def join(self, conversation: GatewayChannel) -> None:
         """A client is there, and is to be told of changes."""
-        self._clients.setdefault(conversation, Flows(self.ledgers))
+        if conversation not in self._clients:
+            self._clients[conversation] = Flows(self.ledgers, conversation.token)
 
     def leave(self, conversation: GatewayChannel) -> None:
         """A client is gone."""

@@ -155,7 +155,7 @@ def test_all_clients_share_a_memory_and_what_gave_way_is_not_taken_for_harmless(
 
     async def scenario(room: Room) -> None:
         ledgers = room.gateway.ledgers = LedgerMemory(limit)
-        idle, busy = [await room.agent(who) for who in ("idle", "busy")]
+        idle, busy = [await room.agent("one") for _ in range(2)]
         read = called(ToolMode.DIRECT, "files__read_file", path="plan.md")
         sent = called(ToolMode.DIRECT, "mail__http_post", body=other)
         for _ in range(40):  # enough for its leaving to make room
@@ -172,4 +172,4 @@ def test_all_clients_share_a_memory_and_what_gave_way_is_not_taken_for_harmless(
         assert not (await busy.result("tools/call", **sent)).get("isError")
 
     run(scenario, tmp_path, ToolMode.DIRECT)
-    assert flows("flows.private-out") == [("mail", "idle")]
+    assert flows("flows.private-out") == [("mail", "one")]

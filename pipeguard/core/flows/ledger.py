@@ -67,9 +67,14 @@ class Flows:
 
     Args:
         memory: which it shares with other ledgers; one of its own if None.
+        owner: whose client it is for, the name of a token; may be empty.
+
+    Attributes:
+        owner: as it was given.
     """
 
-    def __init__(self, memory: LedgerMemory | None = None) -> None:
+    def __init__(self, memory: LedgerMemory | None = None, owner: str = "") -> None:
+        self.owner = owner
         self._memory = LedgerMemory() if memory is None else memory
         self._lock = Lock()
         self._forgotten = ForgottenResults()

@@ -1,12 +1,13 @@
 """How much the ledgers of all clients take together: who was heard of least lately gives way.
 
-One `LedgerMemory` is for all ledgers of a process. A ledger first gives up what can be worked out
+Of those whose owner has the most, so that nobody loses what it remembers to another one's many
+clients. One `LedgerMemory` is for all of a process. A ledger first gives up what can be worked out
 again, and then all that it remembers; what was lost is for `core.flows.forgotten_results`.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from threading import Lock
 from typing import Protocol
 from weakref import ref
@@ -17,6 +18,10 @@ SHARE_LEFT = 7 / 8  # of these after room was made, so that it is not made for e
 
 class Remembering(Protocol):
     """A ledger."""
+
+    @property
+    def owner(self) -> str:
+        """Whose client it is for: the name of a token; empty for all that have none."""
 
     def size(self) -> int:
         """Bytes that it takes in memory, about."""
@@ -69,14 +74,35 @@ class LedgerMemory:
 
     def _make_room(self) -> None:
         """Have ledgers give up what costs nothing, and only then what is lost by it."""
-        for gives_all in (False, True):
-            for key in list(self._sizes):
-                if self._total <= self._limit * SHARE_LEFT:
-                    return
-                ledger = key()
-                if ledger is not None:
-                    (ledger.give_way if gives_all else ledger.forget_derived)()
-                    self._count(key, ledger)
+        for key in list(self._sizes):
+            if self._has_room():
+                return
+            ledger = key()
+            if ledger is not None:
+                ledger.forget_derived()
+                self._count(key, ledger)
+        self._have_some_give_way()
+
+    def _has_room(self) -> bool:
+        return self._total <= self._limit * SHARE_LEFT
+
+    def _have_some_give_way(self) -> None:
+        sizes = Counter[str]()  # by owner
+        turns = defaultdict[str, deque[Remembering]](deque)
+        for key, size in self._sizes.items():
+            ledger = key()
+            if ledger is not None:
+                sizes[ledger.owner] += size
+                turns[ledger.owner].append(ledger)
+        while sizes and not self._has_room():
+            owner, _ = sizes.most_common(1)[0]
+            ledger = turns[owner].popleft()
+            before = self._total
+            ledger.give_way()
+            self._count(ref(ledger), ledger)
+            sizes[owner] -= before - self._total
+            if not turns[owner]:
+                del sizes[owner]
 
     def _drop_gone(self) -> None:
         while self._gone:

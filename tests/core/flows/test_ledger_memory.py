@@ -37,6 +37,24 @@ def test_the_least_recently_used_gives_way_and_others_stay() -> None:
     assert first.leaks(POST, sent) == []
 
 
+def test_nobody_gives_way_to_another_ones_many_clients() -> None:
+    memory = LedgerMemory(LIMIT)
+    idle = Flows(memory, "idle")
+    idle.record_result(MAIL, mail(0), 0.0)
+    many = [Flows(memory, "busy") for _ in range(40)]
+    for flows in many:
+        flows.record_result(MAIL, mail(0), 0.0)
+        assert memory.total_bytes <= LIMIT
+    assert idle.size() > 0
+    sizes = [flows.size() > 0 for flows in many]
+    assert sizes == sorted(sizes), "the least recently used of them gave way"
+    assert 0 < sum(sizes) < len(many)
+    late = Flows(memory, "late")
+    for number in range(60):
+        late.record_result(MAIL, mail(number), 0.0)
+    assert idle.size() > 0
+
+
 def test_what_can_be_worked_out_again_goes_before_anything_is_lost() -> None:
     memory = LedgerMemory(LIMIT)
     first, second = Flows(memory), Flows(memory)
