@@ -25,6 +25,7 @@ from pipeguard.core.flows.forgotten_results import ForgottenResults
 from pipeguard.core.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.core.flows.ledger_memory import LedgerMemory
 from pipeguard.core.flows.outgoing_call import Call
+from pipeguard.core.flows.remembered_results import RememberedResults
 from pipeguard.core.flows.tool_labels import ACTS, CHANGES, Label, Tool
 from pipeguard.core.flows.tool_results import ToolResult, text_of
 from pipeguard.core.lazy_regex import lazy_regex
@@ -78,8 +79,7 @@ class Flows:
         self._memory = LedgerMemory() if memory is None else memory
         self._lock = Lock()
         self._forgotten = ForgottenResults()
-        self._results: deque[ToolResult] = deque()
-        self._result_bytes = 0
+        self._results = RememberedResults(MOST_RESULTS, RESULT_BYTES, RESULT_SECONDS)
         # Bytes alone: each garbage collection would walk thousands of live objects.
         self._requests: deque[bytes] = deque()
         self._request_bytes = 0
@@ -97,7 +97,7 @@ class Flows:
     def size(self) -> int:
         """Bytes that it takes in memory, about."""
         with self._lock:
-            return self._result_bytes + self._request_bytes + self._worked_out_bytes
+            return self._results.bytes + self._request_bytes + self._worked_out_bytes
 
     def forget_derived(self) -> None:
         """Give up what can be worked out again."""
@@ -115,7 +115,7 @@ class Flows:
             self._texts_before.clear()
             self._sent_texts.clear()
             self._pieces.clear()
-            self._result_bytes = self._request_bytes = self._chars_before = 0
+            self._request_bytes = self._chars_before = 0
             self._worked_out_bytes = 0
 
     def _count_worked_out(self) -> None:
@@ -140,14 +140,7 @@ class Flows:
             return
         result = ToolResult(tool, frame, now, about)
         with self._lock:
-            self._results.append(result)
-            self._result_bytes += result.size
-            while self._results and (
-                len(self._results) > MOST_RESULTS
-                or self._result_bytes > RESULT_BYTES
-                or now - self._results[0].since > RESULT_SECONDS
-            ):
-                self._result_bytes -= self._results.popleft().size
+            self._results.add(result, now)
         self._memory.note(self)
 
     def has_returned(self, text: str) -> bool:

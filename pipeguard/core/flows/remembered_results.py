@@ -1,0 +1,66 @@
+"""The results that a ledger remembers, the oldest first, and which go where there are too many.
+
+Those of the server that takes the most go first: none can have what another one gave forgotten.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator
+
+from pipeguard.core.flows.tool_results import ToolResult
+
+
+class RememberedResults:
+    """Results, for one thread at a time: the lock of their ledger guards them.
+
+    Args:
+        most: results.
+        most_bytes: of them.
+        seconds: for which one matters.
+    """
+
+    def __init__(self, most: int, most_bytes: int, seconds: float) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._seconds = seconds
+        self._results: deque[ToolResult] = deque()
+        self._counts: Counter[str] = Counter()  # by server
+        self._sizes: Counter[str] = Counter()  # likewise
+        self.bytes = 0
+
+    def __iter__(self) -> Iterator[ToolResult]:
+        return iter(self._results)
+
+    def add(self, result: ToolResult, now: float) -> None:
+        """Remember a result, and no others than matter and have room."""
+        self._results.append(result)
+        self._note(result, 1)
+        while self._results and now - self._results[0].since > self._seconds:
+            self._note(self._results.popleft(), -1)
+        while self.bytes > self._most_bytes:
+            self._drop_one_of(self._sizes)
+        while len(self._results) > self._most:
+            self._drop_one_of(self._counts)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._results.clear()
+        self._counts.clear()
+        self._sizes.clear()
+        self.bytes = 0
+
+    def _note(self, result: ToolResult, sign: int) -> None:
+        server = result.tool.server
+        self.bytes += sign * result.size
+        self._sizes[server] += sign * result.size
+        self._counts[server] += sign
+        if not self._counts[server]:
+            del self._sizes[server], self._counts[server]
+
+    def _drop_one_of(self, taken: Counter[str]) -> None:
+        """Forget the oldest result of the server that takes the most."""
+        server = max(taken, key=taken.__getitem__)
+        oldest = next(result for result in self._results if result.tool.server == server)
+        self._results.remove(oldest)
+        self._note(oldest, -1)
