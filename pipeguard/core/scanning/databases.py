@@ -155,7 +155,7 @@ def classifier(rule: Rule, models: Models | None) -> Classifier:
     """
     content = _read_named(rule, models, rule.model, rule.sha256, "the rule")
     with _parsing(f"{rule.id}: {rule.model} is no classifier"):
-        return load(content, partial(_network, rule, models))
+        return load(content, partial(_network, rule, models), partial(opener_of, models=models))
 
 
 def _network(rule: Rule, models: Models | None, second: Rescoring) -> Network:
