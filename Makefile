@@ -4,6 +4,7 @@
 DEMO := .venv
 TEST := .venv-test
 LOCK := .venv-lock
+PREFIX ?= $(HOME)/.local
 TRAIN := .venv-train
 CODE := pipeguard tests benchmarks training
 # A file stays together, for its fixtures; in their own order, else the few long tests come last.
@@ -20,8 +21,8 @@ COMPILE := $(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test exhaustive coverage clients image lint types bench docs opener ranker model network
-.PHONY: lock clean
+.PHONY: help demo install uninstall check test exhaustive coverage clients image lint types bench docs opener ranker
+.PHONY: model network lock clean
 .PHONY: tools compiled demo-environment test-environment train-environment
 
 help: ## Show this
@@ -29,6 +30,18 @@ help: ## Show this
 
 demo: demo-environment ## Play the demonstration: needs no network once it is installed
 	@$(DEMO)/bin/pipeguard demo $(ARGS)
+
+install: ## Install it for you, to stay: ~/.local/bin/pipeguard (PREFIX for another place, EXTRA=otel)
+	@sh requirements/environment "$(PREFIX)/share/pipeguard" $(or $(EXTRA),base) copy
+	@mkdir -p "$(PREFIX)/bin"
+	@ln -sf "$(PREFIX)/share/pipeguard/bin/pipeguard" "$(PREFIX)/bin/pipeguard"
+	@case ":$$PATH:" in \
+	*":$(PREFIX)/bin:"*) echo "Installed: pipeguard. Now: pipeguard setup" ;; \
+	*) echo "Installed, but $(PREFIX)/bin is not on your PATH. Now: '$(PREFIX)/bin/pipeguard' setup" ;; \
+	esac
+
+uninstall: ## Remove what `make install` installed (before it: pipeguard setup --undo)
+	@rm -rf "$(PREFIX)/share/pipeguard" "$(PREFIX)/bin/pipeguard"
 
 check: test-environment ## Run lint, types, and the tests of the core: a minute
 	@$(MAKE) --no-print-directory --jobs=2 lint types compiled

@@ -1,11 +1,19 @@
-"""Builds the opener's hot loop (core/model/_opener.c) with the package, where a C compiler is.
+"""Builds with the package what makes it start and run fast, where that can be built.
 
-One binary for every Python from 3.11 on. Without a compiler the package is built all the same, and
-runs the same arithmetic in numpy; `pipeguard doctor` says which. PIPEGUARD_NATIVE=0 leaves it out,
-PIPEGUARD_NATIVE=1 makes a missing compiler an error.
+- The opener's hot loop (core/model/_opener.c), where a C compiler is: one binary for every Python
+  from 3.11 on. Without a compiler the same arithmetic runs in numpy. PIPEGUARD_NATIVE=0 leaves it
+  out, PIPEGUARD_NATIVE=1 makes a missing compiler an error.
+- The compiled rules (pipeguard/databases), where Hyperscan is: for the kind of machine that builds
+  them, and the version of Hyperscan. Where they are missing or do not fit, the first start compiles
+  the rules; so it does for a package that is installed in place, whose rules may be edited.
+  PIPEGUARD_DATABASES=0 leaves them out, PIPEGUARD_DATABASES=1 makes a missing Hyperscan an error.
+
+`pipeguard doctor` says what there is.
 """
 
 import os
+import shutil
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -15,25 +23,49 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGE = "pipeguard/core/model"
 NAME = "_opener"
+DATABASES = "pipeguard/databases"
 WANTED = os.environ.get("PIPEGUARD_NATIVE", "")
+DATABASES_WANTED = os.environ.get("PIPEGUARD_DATABASES", "")
 
 
 class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg,misc]
-    """Compiles the extension into the source tree, and puts it into the wheel."""
+    """Compiles the extension into the source tree and the rules beside it, for the wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and tag the wheel with what it runs on.
 
         Raises:
-            CompileError: it does not compile, and PIPEGUARD_NATIVE is 1.
+            CompileError: the extension does not compile, and PIPEGUARD_NATIVE is 1.
+            CalledProcessError: the rules do not compile, and PIPEGUARD_DATABASES is 1.
         """
-        built = None if WANTED == "0" else _built(Path(self.root))
-        if built is None:
-            return
-        build_data["artifacts"].append(f"/{PACKAGE}/{built.name}")
-        build_data["pure_python"] = False
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-        build_data["tag"] = f"cp311-abi3-{platform}"
+        built = None if WANTED == "0" else _built(Path(self.root))
+        if built is not None:
+            build_data["artifacts"].append(f"/{PACKAGE}/{built.name}")
+            build_data["tag"] = f"cp311-abi3-{platform}"
+        databases = Path(self.root) / "dist" / "databases"
+        if version != "editable" and _compiles_rules(Path(self.root), databases):
+            build_data["force_include"][str(databases)] = DATABASES
+            build_data.setdefault("tag", f"py3-none-{platform}")
+        build_data["pure_python"] = "tag" not in build_data
+
+
+def _compiles_rules(root: Path, folder: Path) -> bool:
+    """Compile the shipped rules into a folder; False where they cannot be compiled."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if DATABASES_WANTED == "0":
+        return False
+    path = os.pathsep.join([str(root), *sys.path])  # an isolated build has packages of its own
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeguard.rulebook.shipping", str(folder)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+        check=DATABASES_WANTED == "1",
+    )
+    if done.returncode:
+        sys.stderr.write("The rules are not compiled: the first start will do it.\n")
+        shutil.rmtree(folder, ignore_errors=True)
+    return not done.returncode
 
 
 def _built(root: Path) -> Path | None:

@@ -1,7 +1,8 @@
 """Makes the pages that have a source: `make docs`, or `python docs/pages.py`.
 
 The page of commands comes from their help, the pages of rules from the packs, those of checks from
-the checks, that of clients from their files, and the README's demonstration from `pipeguard demo`.
+the checks, that of clients from their files, that of credentials from `credentials.tsv`, and the
+README's demonstration from `pipeguard demo`.
 Knows no command by name. A test fails if a page differs from what this makes.
 """
 
@@ -11,9 +12,11 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from copy import copy
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -28,6 +31,8 @@ COMMANDS = HERE / "commands.md"
 RULES = HERE / "rules"
 CLIENTS = HERE / "clients.md"
 CHECKS = HERE / "checks"
+CREDENTIALS = HERE / "credentials.md"
+FAMILIES = HERE / "credentials.tsv"
 README = HERE.parent / "README.md"
 COLUMNS = 100
 HEAD = """\
@@ -55,6 +60,37 @@ severity is that of the worst case; a finding may have a lower one.
 | check | severity | what it finds |
 |---|---|---|
 """
+CREDENTIALS_HEAD = """\
+# Credentials
+
+Made from `docs/credentials.tsv` by `make docs`. See also [rules](rules/secrets.md).
+
+The families of credentials that gitleaks, TruffleHog and detect-secrets know, with what finds them
+here. The rules are made from what vendors document, not from those tools' patterns.
+
+| found by | families |
+|---|---|
+"""
+STATES = {
+    "own": "rules for the form, or for the vendor's name beside the value",
+    "named": "the general rules: the value has no form of its own, and stands beside a name",
+    "public": "nothing that stops it: it opens nothing by itself, or is made for browsers",
+    "retired": "no rule of its own: the service has ended; a key is still found by its name",
+    "none": "nothing: it is no credential as such",
+}
+NAMED = """
+*By its name* is what the general rules find, whatever the vendor: a value that chance wrote, after
+the name of a variable, a setting or a header (`VENDOR_API_KEY=…`, `X-Vendor-Key: …`), in an address
+of an API, in a command, or in a sentence: {rules}.
+
+| vendor | kind | found by | its documentation |
+|---|---|---|---|
+"""
+GENERAL = (
+    *("secret-assignment", "env-assignment", "secret-beside", "secret-said", "key-header"),
+    *("authorization-header", "bearer-token", "key-in-address", "key-of-service", "command-token"),
+    *("command-line-secret", "other-vendor-key", "key-as-argument", "password-assignment"),
+)
 SOURCES = {
     "client": "from the client's own source or documentation",
     "agreed": "several independent tools agree",
@@ -139,6 +175,64 @@ def checks_pages() -> dict[Path, str]:
     return {**pages, CHECKS / "index.md": CHECKS_HEAD + rows}
 
 
+class Family(NamedTuple):
+    """One kind of credential of one vendor: a line of `credentials.tsv`."""
+
+    vendor: str
+    kind: str
+    state: str
+    source: str
+
+    @property
+    def status(self) -> str:
+        """Its state in one word: a key of STATES."""
+        word = self.state.partition(" ")[0]
+        return word if word in STATES else "own"
+
+    @property
+    def rules(self) -> list[str]:
+        """The ids of the rules that it names."""
+        is_public = self.status == "public"
+        named = self.state.removeprefix("public") if is_public else self.state
+        return re.findall(r"[a-z0-9-]+", named) if self.status == "own" or is_public else []
+
+
+def families() -> list[Family]:
+    """The families of credentials."""
+    lines = FAMILIES.read_text(encoding="utf-8").splitlines()
+    return [Family(*line.split("\t")) for line in lines if not line.startswith("#")]
+
+
+def credentials_page() -> str:
+    """The page of credentials: each family with what finds it."""
+    known = families()
+    counts = Counter(family.status for family in known)
+    rows = [CREDENTIALS_HEAD]
+    rows += [f"| {meaning} | {counts[state]} |\n" for state, meaning in STATES.items()]
+    rows.append(NAMED.format(rules=", ".join(map(_rule_link, GENERAL))))
+    rows += [
+        f"| {family.vendor} | {family.kind} | {_found_by(family)} "
+        f"| [{family.source}](https://{family.source}) |\n"
+        for family in known
+    ]
+    return "".join(rows)
+
+
+def _found_by(family: Family) -> str:
+    links = ", ".join(map(_rule_link, family.rules))
+    return {
+        "own": links,
+        "named": "by its name",
+        "public": f"public{': ' if links else ''}{links}",
+        "retired": f"by its name; the service ended in {family.state.rpartition(' ')[2]}",
+        "none": f"nothing: {family.state.removeprefix('none ')}",
+    }[family.status]
+
+
+def _rule_link(rule: str) -> str:
+    return f"[{rule}](rules/secrets.md#secrets{rule})"
+
+
 def _places(spec: FileSpec) -> str:
     """The places of a file, by system if they differ."""
     by_places: dict[tuple[str, ...], list[str]] = {}
@@ -177,4 +271,5 @@ if __name__ == "__main__":
     for path, text in checks_pages().items():
         path.write_text(text, encoding="utf-8")
     CLIENTS.write_text(clients_page(), encoding="utf-8")
+    CREDENTIALS.write_text(credentials_page(), encoding="utf-8")
     README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")

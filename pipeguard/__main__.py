@@ -50,7 +50,7 @@ def _run(arguments: list[str]) -> int:
 
         return _run_click(cli, arguments)
     except PipeGuardError as error:
-        return _tell(str(error), error.exit_code)
+        return _tell(error.for_user(), error.exit_code)
     except KeyboardInterrupt:  # while loading; a server that has started ends with us
         return _tell("aborted", 130)
     except Exception as error:  # noqa: BLE001  the one handler of the command line

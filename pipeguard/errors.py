@@ -36,9 +36,18 @@ class Refusal(Exception):  # noqa: N818  not an error of ours: the message is at
 
 
 class PipeGuardError(Exception):
-    """Something a person must mend. `str(error)` says what happened, to what, and what to do."""
+    """Something a person must mend. `str(error)` says what happened, to what, and what to do.
+
+    Attributes:
+        detail: what only the user is to read beside it; agents may be told the rest.
+    """
 
     exit_code = 1
+    detail = ""
+
+    def for_user(self) -> str:
+        """All of it, in one line."""
+        return f"{self} {self.detail}" if self.detail else str(self)
 
 
 class PolicyError(PipeGuardError):
@@ -66,11 +75,18 @@ class InputError(PipeGuardError):
 
 
 class LaunchError(PipeGuardError):
-    """A server did not start. Exit codes as a shell's: 127 not found, 126 not executable."""
+    """A server did not start. Exit codes as a shell's: 127 not found, 126 not executable.
 
-    def __init__(self, message: str, exit_code: int = 126) -> None:
+    Args:
+        message: for whoever needed the server, which may be an agent.
+        exit_code: of the command.
+        detail: what only the machine's user is to read beside it.
+    """
+
+    def __init__(self, message: str, exit_code: int = 126, detail: str = "") -> None:
         super().__init__(message)
         self.exit_code = exit_code
+        self.detail = detail
 
 
 class StateError(PipeGuardError):

@@ -70,14 +70,16 @@ def on_terminal(
     try:
         while chunk := _read(primary):
             output += chunk
-            if asked := _NUMBER.search(output):
+            asked = _NUMBER.search(output)
+            is_question = bool(answers) and output.endswith(b"[y/N]: ")
+            if before_answers and (asked or is_question):
+                subprocess.run(
+                    [sys.executable, "-c", before_answers], cwd=ROOT, check=True, timeout=30
+                )
+                before_answers = ""
+            if asked:
                 os.write(primary, (asked[1] if number is None else number.encode()) + b"\n")
-            elif answers and output.endswith(b"[y/N]: "):
-                if before_answers:
-                    subprocess.run(
-                        [sys.executable, "-c", before_answers], cwd=ROOT, check=True, timeout=30
-                    )
-                    before_answers = ""
+            elif is_question:
                 os.write(primary, answers[:1].encode() + b"\n")
                 answers = answers[1:]
         return process.wait(30), output.decode()

@@ -20,6 +20,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pipeguard"
 LAYERS = (
     "errors",
     "version",
+    "installation",
     "_isolate",
     "core",
     "core.words",
@@ -111,6 +112,8 @@ EXCEPTIONS = {  # module of the core, what else it imports: with the reason
     ("core.session.guard", "threading"): "Lock: one thread at a time judges what takes long",
     ("core.flows.vault", "threading"): "Lock: one takes secrets out, the other puts them back",
     ("core.flows.ledger", "threading"): "Lock: they share what came back, too",
+    ("core.flows.ledger_memory", "threading"): "Lock: all clients share what may be remembered",
+    ("core.flows.ledger_memory", "weakref"): "ref: a client that is gone takes nothing any more",
     ("core.text.escapes", "html"): "unescape, with HTML's table of names",
 }
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "breakpoint"}

@@ -68,7 +68,8 @@ def play_corpus(
     blocked = sum(play.outcome is Outcome.BLOCKED for play in stopped)
     share = 10 * blocked / megabytes if megabytes else 0.0
     total = f"{blocked} of {frames} frames blocked, {share:.2f} in 10 MB"
-    total += f", {len(stopped) - blocked} redacted"
+    cut = sum(play.is_cut for play in stopped)
+    total += f", {cut} cut, {len(stopped) - blocked - cut} redacted"
     rate = f"{megabytes / seconds:,.1f} MB/s" if seconds else "nothing readable"
     print(f"Corpus as {way.value}: {megabytes:,.1f} MB, {total}, {rate}")
     rows = [[rule, str(times), f"{times / megabytes:.3f}"] for rule, times in first.most_common()]
@@ -80,7 +81,8 @@ def play_corpus(
         "megabytes": megabytes,
         "frames": frames,
         "blocks": blocked,
-        "redacted": len(stopped) - blocked,
+        "cut": cut,
+        "redacted": len(stopped) - blocked - cut,
         "blocks_in_10_mb": share,
         "by_rule": dict(first.most_common()),
     }
@@ -92,7 +94,7 @@ def _show_stopped(stopped: Iterable[Play]) -> None:
         for play in stopped
     ]
     heads = ("file", "became", "rules")
-    print(table("Blocked or redacted, from the file on", heads, lines), flush=True)
+    print(table("Blocked, cut or redacted, from the file on", heads, lines), flush=True)
 
 
 def _all_in(folder: Path, way: Way) -> Iterator[Case]:

@@ -208,6 +208,11 @@ def armour(label: str, lines: list[str]) -> str:
     return "\n".join([f"{dashes}BEGIN {label}{dashes}", *lines, f"{dashes}END {label}{dashes}"])
 
 
+def tag(_: Random, text: str) -> str:
+    """A text in angle brackets, which a recipe cannot have otherwise."""
+    return f"<{text}>"
+
+
 def repeated(_: Random, argument: str) -> str:
     """A text, repeated."""
     times, text = argument.split(",")
@@ -310,6 +315,7 @@ GENERATORS: Mapping[str, Generator] = {
     "pem-escaped": escaped_key,
     "pem-public": public_pem,
     "repeat": repeated,
+    "tag": tag,
     "wif": wif,
     "bip38": bip38,
     "xkey": extended_key,

@@ -5,13 +5,14 @@ case has a Session of its own, with a whole handshake.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from time import perf_counter
 
 from benchmarks.detection.cases import Expect, Way
-from benchmarks.detection.json_tree import Json, Object
+from benchmarks.detection.json_tree import Json, Object, strings
 from benchmarks.detection.variants import Variant
 from pipeguard.config.effective_policy import combine
 from pipeguard.core.finding import Action, Direction, Verdict
@@ -25,6 +26,9 @@ KEY = b"benchmark"  # of placeholders; any will do
 TOOL = "lookup"  # whose results are cases
 SERVER = {"name": "detection", "version": "1"}
 CLIENT = {"name": "detection", "version": "1"}
+CUT_LINE = re.compile(r"\[PipeGuard cut [^\]]*\]")
+AROUND_CHARS = 400  # before and after a cut: what a model reads together with it
+ORDERS = ("injection.", "poisoning.")
 SECRETS = ("secret", "number")  # classes in which redacting a result is enough
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 REQUEST_PARAMS: dict[str, Object] = {
@@ -40,7 +44,8 @@ class Outcome(IntEnum):
     QUIET = 0
     WARNED = 1
     REDACTED = 2
-    BLOCKED = 3
+    CUT = 3
+    BLOCKED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +87,13 @@ class Play:
 
     @property
     def stopped(self) -> bool:
-        """True if the case was blocked or redacted."""
+        """True if the case was blocked, or something was cut out of it or redacted."""
         return self.outcome >= Outcome.REDACTED
+
+    @property
+    def is_cut(self) -> bool:
+        """True if passages were cut out of it, and the rest went on."""
+        return self.outcome is Outcome.CUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +201,11 @@ def play(variant: Variant, rules: Engines) -> Play:
     judged = list(_PLAYERS[case.way](Conversation(rules, honest=case.innocent), variant.body))
     outcomes = [_outcome(each, case.way) for each in judged]
     outcome = outcomes[-1]
+    if outcome is Outcome.CUT and not case.innocent and _leaves_order(judged[-1].verdict, rules):
+        outcome = Outcome.WARNED
     if case.innocent and case.way is Way.FLOW:
         outcome = max(outcomes)  # an innocent flow is stopped if one of its steps is
-    if outcome is Outcome.REDACTED and _leaks(judged[-1].verdict, variant.secrets):
+    if outcome in (Outcome.REDACTED, Outcome.CUT) and _leaks(judged[-1].verdict, variant.secrets):
         outcome = Outcome.WARNED
     decisive = judged[outcomes.index(max(outcomes))] if case.innocent else judged[-1]
     return Play(
@@ -220,7 +232,26 @@ def _is_caught(variant: Variant, outcome: Outcome) -> bool:
         return outcome >= Outcome.WARNED
     if case.kind.startswith(SECRETS) and case.way is Way.RESULT:
         return outcome >= Outcome.REDACTED  # the model gets the text without the secret
-    return outcome is Outcome.BLOCKED
+    return outcome >= Outcome.CUT  # of a cut, `play` has checked what is left
+
+
+def _leaves_order(verdict: Verdict, rules: Engines) -> bool:
+    """Whether what is left around a cut, read alone, still looks like an order to a model.
+
+    A short text is judged more strictly than the same sentences in a long one, and what would be
+    only a warning counts as well.
+    """
+    for _, text in strings(_result_of(verdict.forward or b"{}"), ()):
+        for line in CUT_LINE.finditer(text):
+            before = text[max(0, line.start() - AROUND_CHARS) : line.start()]
+            around = before + text[line.end() : line.end() + AROUND_CHARS]
+            talk = Conversation(rules)
+            talk.open({}, [_plain_tool(TOOL)])
+            talk.ask("tools/call", REQUEST_PARAMS["tools/call"])
+            left = talk.answer({"content": [{"type": "text", "text": around}]}).verdict
+            if any(f.action >= Action.WARN and f.rule.startswith(ORDERS) for f in left.findings):
+                return True
+    return False
 
 
 def _leaks(verdict: Verdict, secrets: Sequence[str]) -> bool:
@@ -249,6 +280,7 @@ def _outcome(judged: _Judged, way: Way) -> Outcome:
         Action.ALLOW: Outcome.QUIET,
         Action.WARN: Outcome.WARNED,
         Action.REDACT: Outcome.REDACTED,
+        Action.CUT: Outcome.CUT,
         Action.BLOCK: Outcome.BLOCKED,
     }[verdict.action]
 

@@ -60,18 +60,20 @@ class Row:
     Attributes:
         name: what they have in common.
         right: attacks that were caught, or innocent texts that were stopped.
+        cut: those of them of which only passages were cut out.
         warned: those of the rest that got a warning.
         kibibytes: of the judged frames.
     """
 
     name: str
     right: Share
+    cut: int
     warned: int
     kibibytes: float
 
     def as_json(self) -> dict[str, object]:
         """The row for a file."""
-        return {"name": self.name, **self.right.as_json(), "warned": self.warned}
+        return {"name": self.name, **self.right.as_json(), "cut": self.cut, "warned": self.warned}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +93,15 @@ class Table:
                 str(row.right.total),
                 str(row.right.count),
                 row.right.shown(),
+                str(row.cut),
                 str(row.warned),
             ]
             for row in self.rows
         ]
 
 
-RECALL_HEADS = ("cases", "caught", "recall % [95 %]", "only warned")
-FALSE_HEADS = ("texts", "blocked", "false blocks % [95 %]", "warned")
+RECALL_HEADS = ("cases", "caught", "recall % [95 %]", "of these cut", "only warned")
+FALSE_HEADS = ("texts", "stopped", "falsely stopped % [95 %]", "of these cut", "warned")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,8 @@ class Report:
         tables: recall by class, way, language and view; false blocks by kind.
         recall: over all attacks.
         plain_recall: over the attacks without a disguise.
-        false_blocks: over all innocent texts.
+        false_blocks: over all innocent texts, with those that are redacted.
+        false_cuts: over all innocent texts: those of which only passages were cut out.
         precision: attacks among all that was stopped in the case files.
         over: identifiers and the like that were stopped where a warning was due.
         megabytes_a_second: of frames that one thread judges.
@@ -121,6 +125,7 @@ class Report:
     recall: Share
     plain_recall: Share
     false_blocks: Share
+    false_cuts: Share
     precision: Share
     over: Share
     megabytes_a_second: float
@@ -131,6 +136,7 @@ class Report:
             "recall": self.recall,
             "recall without disguise": self.plain_recall,
             "false blocks of what is innocent": self.false_blocks,
+            "false cuts": self.false_cuts,
             "precision at the default action": self.precision,
             "stopped where a warning was due": self.over,
         }
@@ -144,6 +150,7 @@ class Report:
             "recall": self.recall.as_json(),
             "plain_recall": self.plain_recall.as_json(),
             "false_blocks": self.false_blocks.as_json(),
+            "false_cuts": self.false_cuts.as_json(),
             "precision": self.precision.as_json(),
             "over": self.over.as_json(),
             "megabytes_a_second": self.megabytes_a_second,
@@ -188,7 +195,8 @@ def report(split: str, plays: Sequence[Play], clear: Iterable[Play] = ()) -> Rep
         tables=tables,
         recall=Share(sum(play.caught for play in attacks), len(attacks)),
         plain_recall=Share(sum(play.caught for play in plain), len(plain)),
-        false_blocks=Share(sum(play.stopped for play in innocents), len(innocents)),
+        false_blocks=Share(sum(p.stopped and not p.is_cut for p in innocents), len(innocents)),
+        false_cuts=Share(sum(play.is_cut for play in innocents), len(innocents)),
         precision=precision(play for play in plays if not play.kind.startswith(HARVESTED)),
         over=Share(sum(play.stopped for play in due), len(due)),
         megabytes_a_second=sum(p.frame_bytes for p in plays) / MEGABYTE / seconds
@@ -219,7 +227,8 @@ def _row(name: str, plays: Sequence[Play]) -> Row:
         play.outcome is Outcome.WARNED and not good for play, good in zip(plays, right, strict=True)
     )
     size = sum(play.frame_bytes for play in plays) / 1024
-    return Row(name, Share(sum(right), len(plays)), warned, size)
+    cut = sum(play.is_cut and good for play, good in zip(plays, right, strict=True))
+    return Row(name, Share(sum(right), len(plays)), cut, warned, size)
 
 
 def misses(plays: Iterable[Play]) -> list[Play]:

@@ -22,9 +22,10 @@ WORKER = Path(__file__).with_name("worker.py")
 ARGUMENTS_EVERY = 4  # one document in four is measured as arguments too
 REPEAT = 2  # times that each document is judged; the quickest counts
 TEN_KB = 10_000
+FATES = ("block", "cut", "redact", "warn")
 HEADS = (
     *("documents", "number", "MB", "p50", "p90", "p99", "overall"),
-    *("read by the model", "by the network", "blocked", "cut, redacted", "warned"),
+    *("read by the model", "by the network", "blocked", "cut", "redacted", "warned"),
 )
 
 
@@ -64,10 +65,8 @@ class Outcome:
 
     @property
     def fate(self) -> str:
-        """`block`, `cut` (part of it does not arrive), `warn` or `allow`."""
-        if self.answer["is_withheld"] or self.answer["action"] == "block":
-            return "block"
-        return str(self.answer["action"]) if self.answer["is_whole"] else "cut"
+        """`block`, `cut` (some passages do not arrive), `redact`, `warn` or `allow`."""
+        return "block" if self.answer["is_withheld"] else str(self.answer["action"])
 
 
 class Contender:
@@ -225,15 +224,14 @@ def row(title: str, outcomes: Sequence[Outcome]) -> list[str]:
     size = sum(each.answer["bytes"] for each in outcomes)
     overall = 1000 * sum(each.answer["seconds"] for each in outcomes) * TEN_KB / size
     fates = Counter(each.fate for each in outcomes)
-    fates["cut"] += fates.pop("redact", 0)
     stages = Counter(stage for each in outcomes for stage in each.answer["stages"])
     number = len(outcomes)
     at = (ranked[min(number - 1, int(share * number))] for share in (0.5, 0.9, 0.99))
-    shares = (stages["model"], stages["network"], fates["block"], fates["cut"], fates["warn"])
+    counts = (*(stages[s] for s in ("model", "network")), *(fates[fate] for fate in FATES))
     return [
         *(title, str(number), f"{size / 1e6:.1f}"),
         *(f"{ms:.2f}" for ms in (*at, overall)),
-        *(f"{each} ({each / number:.1%})" for each in shares),
+        *(f"{each} ({each / number:.1%})" for each in counts),
     ]
 
 

@@ -25,9 +25,7 @@ TOOLS = [
     {"name": "write_file", "inputSchema": {"type": "object"}},
 ]
 STAGES = {"model": "pieces", "network": "network_scores"}  # methods of a classifier
-ACTIONS = {
-    Action.ALLOW: "allow", Action.WARN: "warn", Action.REDACT: "redact", Action.BLOCK: "block",
-}  # fmt: skip
+ACTIONS = {action: action.name.lower() for action in Action}
 
 
 class Stages:

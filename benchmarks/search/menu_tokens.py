@@ -13,7 +13,7 @@ from benchmarks.search.queries import Query
 from benchmarks.search.servers import HERE, Definitions
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.gateway.access import RateLimit, ScopedAccess
-from pipeguard.gateway.catalog import Catalog, CatalogTool
+from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.management import ClientManagement
@@ -88,7 +88,7 @@ class _Hub:
         """Nothing is traced."""
         return NO_SPAN
 
-    def sending(self, tool: CatalogTool) -> AbstractContextManager[CallSpan]:
+    def sending(self, server: str, method: str, tool: str = "") -> AbstractContextManager[CallSpan]:
         """Nothing is traced."""
         return NO_SPAN
 

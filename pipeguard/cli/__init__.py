@@ -6,16 +6,47 @@ A command is a module in this folder whose `command` is a click command; nothing
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
+from pipeguard.cli._groups import CommandGroup
 from pipeguard.terminal.colour import colour_is_unwanted
 from pipeguard.version import VERSION
 
+# The order in which somebody meets them; a test holds that each command stands in one of them.
+SECTIONS = {
+    "Guard": ("setup", "wrap", "serve"),
+    "When something was stopped": ("explain", "allow", "audit"),
+    "Definitions that wait for you": ("diff", "approve", "reject", "forget"),
+    "Check": ("assess", "doctor", "scan", "rules", "policy"),
+    "The gateway of `serve`": ("tools", "servers", "tokens", "logs", "top"),
+    "Logins and secrets": ("auth", "secrets"),
+    "More": ("demo", "completion", "help"),
+}
 
-class CommandFolder(click.Group):
+
+class CommandFolder(CommandGroup):
     """Finds its commands in this folder."""
+
+    def sections(self, ctx: click.Context) -> Iterable[tuple[str, Iterable[str]]]:
+        """Headings of the help, each with the names below it."""
+        return SECTIONS.items()
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is called.
+
+        Raises:
+            NoSuchCommand: there is none of that name; it says which come near.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:  # click itself knows no commands of a folder
+            names = self.list_commands(ctx)
+            raise click.NoSuchCommand(error.command_name, possibilities=names, ctx=ctx) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of all commands."""
@@ -37,9 +68,9 @@ class CommandFolder(click.Group):
 @click.group(
     cls=CommandFolder,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog='Shell completion: eval "$(pipeguard completion bash)"; also for zsh and fish.',
+    epilog='Shell completion: eval "$(pipeguard completion bash)"; or zsh, fish, powershell.',
 )
-@click.version_option(VERSION, prog_name="pipeguard")
+@click.version_option(VERSION, "-V", "--version", prog_name="pipeguard")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """A firewall for the Model Context Protocol.

@@ -78,12 +78,12 @@ def tokens(_context: click.Context, _parameter: click.Parameter, incomplete: str
 
 def events(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """The newest events with findings, newest first."""
-    return _items(_events("block", "redact", "warn"), incomplete)
+    return _items(_events("block", "cut", "redact", "warn"), incomplete)
 
 
 def stopped(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """The newest events in which something was stopped, newest first."""
-    return _items(_events("block", "redact"), incomplete)
+    return _items(_events("block", "cut", "redact"), incomplete)
 
 
 def rules(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:

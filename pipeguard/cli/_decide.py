@@ -108,7 +108,10 @@ def decide(decision: Decision[_Stored], request: DecisionRequest) -> None:
         if yes and len(matching) > 1 and not request.take_all:
             names = ", ".join(entry.target for entry in matching)
             raise click.UsageError(f"{len(matching)} match: {names}. Name one, or add --all.")
-        chosen = matching if request.as_json else _choose(decision, matching, request)
+        is_asked = person is not None and not person.has_token
+        chosen = matching
+        if not request.as_json:
+            chosen = _choose(decision, matching, request, is_asked=is_asked)
         if chosen and person is not None and not person.confirms(_describe(decision, chosen)):
             chosen = []
         done = decision.take(store, chosen)
@@ -130,8 +133,20 @@ def decide(decision: Decision[_Stored], request: DecisionRequest) -> None:
 
 
 def _choose(
-    decision: Decision[_Stored], matching: list[_Stored], request: DecisionRequest
+    decision: Decision[_Stored],
+    matching: list[_Stored],
+    request: DecisionRequest,
+    *,
+    is_asked: bool,
 ) -> list[_Stored]:
+    """Show what matches, and have the person choose.
+
+    Args:
+        decision: about them.
+        matching: all that match.
+        request: the command line.
+        is_asked: whether the person is asked about all that is chosen afterwards.
+    """
     yes, take_all = request.yes, request.take_all
     if matching and not yes and not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask on: add --yes.")
@@ -139,10 +154,12 @@ def _choose(
     chosen = []
     for entry in matching:
         click.echo(decision.page(entry))
-        if yes or take_all or click.confirm(f"{verb} {entry.target}?"):
+        is_the_only_one = is_asked and len(matching) == 1
+        if yes or take_all or is_the_only_one or click.confirm(f"{verb} {entry.target}?"):
             chosen.append(entry)
         click.echo()
-    if chosen and take_all and not yes and not click.confirm(f"{verb} all {len(chosen)}?"):
+    is_open = bool(chosen) and take_all and not yes and not is_asked
+    if is_open and not click.confirm(f"{verb} all {len(chosen)}?"):
         return []
     return chosen
 

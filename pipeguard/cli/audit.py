@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._groups import CommandGroup
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PipeGuardError
 from pipeguard.state.audit import AuditEntry, AuditFilter, AuditRow, as_fields, chains, rows
@@ -29,6 +30,7 @@ ACTIONS = (
     "allow",
     "warn",
     "redact",
+    "cut",
     "block",
     "approve",
     "reject",
@@ -95,7 +97,7 @@ def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]
     return add
 
 
-@click.group("audit", short_help="Read and check the record of what happened.")
+@click.group("audit", cls=CommandGroup, short_help="Read and check the record of what happened.")
 def command() -> None:
     """Read and check the record of what happened.
 

@@ -14,6 +14,7 @@ import click
 from pipeguard.auth.server import canonical, is_url, login_command
 from pipeguard.auth.store import LoginStore, Place, StoredLogin
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._groups import CommandGroup
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import AuthError, InputError
 
@@ -41,7 +42,9 @@ class LoginOptions(TypedDict):
     legacy: bool
 
 
-@click.group("auth", short_help="Log in to remote servers (OAuth), and out again.")
+@click.group(
+    "auth", cls=CommandGroup, short_help="Log in to remote servers (OAuth), and out again."
+)
 def command() -> None:
     """Log in to remote servers (OAuth), and out again.
 

@@ -13,7 +13,9 @@ _ZSH_READY = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit 
 @click.command("completion", short_help="Have your shell complete commands and names.")
 @click.argument("shell", type=click.Choice(SHELLS))
 def command(shell: str) -> None:
-    """Print the script with which SHELL completes `pipeguard`: bash (4.4 or later), zsh or fish.
+    """Print the script with which SHELL completes `pipeguard`.
+
+    SHELL is bash (4.4 or later), zsh, fish or powershell (5.1 or later).
 
     It completes commands and options, servers, tools that wait for approval, rules, events,
     clients, logins and checks. A name that a server chose is offered only if every shell reads it
@@ -24,13 +26,14 @@ def command(shell: str) -> None:
       echo 'eval "$(pipeguard completion bash)"' >> ~/.bashrc
       echo 'eval "$(pipeguard completion zsh)"' >> ~/.zshrc
       pipeguard completion fish > ~/.config/fish/completions/pipeguard.fish
+      Add-Content $PROFILE 'pipeguard completion powershell | Out-String | Invoke-Expression'
     """  # noqa: D301  click reads the mark
     from click.shell_completion import ShellComplete, get_completion_class
 
     from pipeguard.cli import cli
 
     kind = get_completion_class(shell)
-    assert kind is not None  # noqa: S101  click has had all three since 8.0
+    assert kind is not None  # noqa: S101  click has all four since 8.5
     # Not the class's own `source`, which starts bash to ask for its version.
     script = ShellComplete.source(kind(cli, {}, "pipeguard", "_PIPEGUARD_COMPLETE"))
     if shell == "zsh":

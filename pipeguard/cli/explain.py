@@ -16,7 +16,7 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.proof import sample_place, texts
 from pipeguard.rulebook.reference import usual_action
-from pipeguard.state.exceptions import find_event
+from pipeguard.state.exceptions import STOPPED, find_event
 from pipeguard.state.paths import store_path
 
 if TYPE_CHECKING:
@@ -96,10 +96,12 @@ FAMILIES: dict[str, tuple[str, str]] = {
         "Run `pipeguard audit verify`, and check whether the disk is full.",
     ),
 }
+_USUAL = {Action.BLOCK: "blocked", Action.CUT: "cut out of a result"}
 _OUTCOMES = {
     "allow": "PipeGuard let it pass.",
     "warn": "PipeGuard let it pass, with a warning.",
     "redact": "PipeGuard let it pass, with placeholders in place of what it found.",
+    "cut": "PipeGuard let it pass without the passages below; a line is in place of each.",
     "block": "PipeGuard blocked it.",
 }
 
@@ -165,7 +167,7 @@ def example(rule: Rule) -> str:
 
 def _rule_page(rule: Rule) -> str:
     surface = min(rule.surfaces, key=lambda surface: surface.value)
-    outcome = "blocked" if usual_action(rule) is Action.BLOCK else "noted as a warning"
+    outcome = _USUAL.get(usual_action(rule), "noted as a warning")
     level = f"severity {rule.severity.name.lower()}, confidence {rule.confidence.name.lower()}"
     surfaces = ", ".join(sorted(surface.value for surface in rule.surfaces))
     places = f" ({', '.join(rule.places)})" if rule.places else ""
@@ -230,7 +232,7 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
         lines += [
             _labelled(label, visible(text))
             for label, text in (
-                ("Text", finding.get("excerpt", "")),
+                ("Cut" if event.action == action == "cut" else "Text", finding.get("excerpt", "")),
                 ("Note", finding.get("note", "")),
                 ("Why", words["why"]),
                 ("Do", words["fix"]),
@@ -251,7 +253,7 @@ def _decisions(event: AuditedEvent) -> list[tuple[str, str]]:
             ("Look at it:", f"pipeguard diff {target}"),
             ("Accept it: ", f"pipeguard approve {target}"),
         ]
-    if event.action in ("block", "redact"):
+    if event.action in STOPPED:
         return [("If it is a false alarm:", f"pipeguard allow {event.name}")]
     return []
 

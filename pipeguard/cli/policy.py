@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._person import Person, new_token, token_path
 from pipeguard.cli.explain import FAMILIES
 from pipeguard.config.effective_policy import (
@@ -39,6 +40,7 @@ trust: first-use         # review: a tool that was never seen waits for `pipegua
 # severity and confidence mean "at least". If no entry fits: block what is severe and sure.
 # actions:
 # - {pack: secrets, place: call.arguments, action: redact}
+# - {rule: injection.classifier, action: block}   # by default, passages are cut out of results
 # - {rule: injection.*, confidence: medium, server: web-*, action: block}
 # - {rule: commands.*, severity: low, tool: run_*, action: warn}
 
@@ -67,7 +69,7 @@ audit:
 """
 
 
-@click.group("policy", short_help="Check the policy file, or start one.")
+@click.group("policy", cls=CommandGroup, short_help="Check the policy file, or start one.")
 def command() -> None:
     """Check the policy file, print its path, or show an example to start from.
 

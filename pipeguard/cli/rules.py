@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._rules_report import (
     failure_fields,
     failures_page,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from pipeguard.core.session.guard import Engines
 
 
-@click.group("rules", short_help="List, show and test the rules.")
+@click.group("rules", cls=CommandGroup, short_help="List, show and test the rules.")
 def command() -> None:
     """List, show and test the rules: those that come with PipeGuard, and your own.
 
@@ -67,9 +68,13 @@ def list_rules(
     *, pack: str | None, surface: str | None, severity: str | None, as_json: bool
 ) -> None:
     """List rules with their default actions, as in `pipeguard rules list --pack secrets`."""
+    every = load_rules()
+    packs = sorted({rule.pack for rule in every})
+    if pack is not None and pack not in packs:
+        raise RuleError(f"no pack is called {pack!r}.\n  There are: {', '.join(packs)}")
     chosen = [
         rule
-        for rule in load_rules()
+        for rule in every
         if (pack is None or rule.pack == pack)
         and (surface is None or Surface(surface) in rule.surfaces)
         and (severity is None or rule.severity >= Severity[severity.upper()])

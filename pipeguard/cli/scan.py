@@ -34,6 +34,7 @@ _WOULD = {
     Action.ALLOW: "would pass",
     Action.WARN: "would pass, with a warning",
     Action.REDACT: "would pass with placeholders in place of what was found",
+    Action.CUT: "would pass without the passages below, with a line in place of each",
     Action.BLOCK: "would be blocked",
 }
 
@@ -75,7 +76,8 @@ _WOULD = {
     type=click.Choice(["block", "warn"]),
     default="block",
     show_default=True,
-    help="Exit with 1 if something would be blocked or redacted; with `warn`, also for warnings.",
+    help="Exit with 1 if something would be blocked, cut out or redacted; with `warn`, also for"
+    " warnings.",
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def command(  # noqa: PLR0913  one for each option
@@ -106,7 +108,7 @@ def command(  # noqa: PLR0913  one for each option
     \b
     Exit codes:
       0  it would pass; there may be warnings
-      1  some of it would be blocked or redacted; with --fail-on warn, also warned of
+      1  some of it would be blocked, cut out or redacted; with --fail-on warn, also warned of
       2  it cannot be read, is not text, or is larger than a message may be
       3  the scan engine is missing
     """  # noqa: D301  click reads the mark

@@ -9,12 +9,17 @@ from datetime import UTC, datetime
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._groups import CommandGroup
 from pipeguard.errors import InputError
 
 _STDIN_BYTES = 2**20  # more than any secret; longer input is refused
 
 
-@click.group("secrets", short_help="Store secrets for servers in the system's keyring.")
+@click.group(
+    "secrets",
+    cls=CommandGroup,
+    short_help="Store secrets for servers in the system's keyring.",
+)
 def command() -> None:
     """Store secrets for servers in the system's keyring.
 

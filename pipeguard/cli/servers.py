@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._person import Person
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import InputError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 NOT_DONE = 1
 
 
-@click.group("servers", short_help="Decide on servers that agents proposed.")
+@click.group("servers", cls=CommandGroup, short_help="Decide on servers that agents proposed.")
 def command() -> None:
     """Decide on servers that agents proposed for `pipeguard serve`.
 

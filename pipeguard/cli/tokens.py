@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._person import Person
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import InputError, PipeGuardError
@@ -25,7 +26,9 @@ _SPAN = re.compile(r"([0-9]{1,5})([hdw])")
 _HOURS = {"h": 1, "d": 24, "w": 168}
 
 
-@click.group("tokens", short_help="Make and revoke tokens for clients of the gateway.")
+@click.group(
+    "tokens", cls=CommandGroup, short_help="Make and revoke tokens for clients of the gateway."
+)
 def command() -> None:
     """Make and revoke bearer tokens for clients of `pipeguard serve`.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._sources import source_options
 from pipeguard.errors import InputError
 
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 MOST_FOUND = 50
 
 
-@click.group("tools", short_help="Find, describe and call the tools behind the gateway.")
+@click.group(
+    "tools",
+    cls=CommandGroup,
+    short_help="Find, describe and call the tools behind the gateway.",
+)
 def command() -> None:
     """Find, describe and call the tools behind `pipeguard serve`, as an agent would.
 

@@ -17,10 +17,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pipeguard.errors import InputError
+from pipeguard.installation import install_command
 
 _NAMES = ("pipeguard", "pipeguard.exe")
 # Environments that a tool installs for commands, and does not delete.
-_PERMANENT = (("pipx", "venvs"), ("uv", "tools"))
+_PERMANENT = (("pipx", "venvs"), ("uv", "tools"), ("share", "pipeguard"))
 _CACHES = frozenset({".cache", "Caches", "archive-v0", "builds-v0", "_npx", ".tox", ".nox"})
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108  looked at, not written to
 _IS_TEMPORARY = "is in a temporary folder"
@@ -69,7 +70,7 @@ def launcher(given: str | None, environment: Mapping[str, str]) -> tuple[str, ..
     error = LauncherError(
         "no path to pipeguard was found that will last in a client's file:\n"
         f"  {reasons}\n"
-        "  Install it permanently (pipx install mcp-pipeguard, or uv tool install mcp-pipeguard),\n"
+        f"  Install it permanently:  {install_command()}\n"
         f"  or say that it stays where it is:  --launcher {choice}"
     )
     error.path = usable

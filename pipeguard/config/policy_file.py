@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pipeguard.config.directories import read, read_own
 from pipeguard.core.finding import Action, Confidence, Drift, Severity
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.rules.policy import (
     DEFAULT_NOTIFICATIONS,
     DEFAULT_PENDING,
@@ -141,8 +142,8 @@ _EXCEPTION = ("rule", "server", "tool", "place", "until", "why")
 _ACTIONS: Mapping[str, Action] = {action.name.lower(): action for action in Action}
 _SEVERITIES: Mapping[str, Severity] = {level.name.lower(): level for level in Severity}
 _CONFIDENCES: Mapping[str, Confidence] = {level.name.lower(): level for level in Confidence}
-_RULE_GLOB = re.compile(r"[a-z0-9.*?\[\]!-]+")
-_NUMBER = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*([A-Za-z]*)")
+_RULE_GLOB = lazy_regex(r"[a-z0-9.*?\[\]!-]+")
+_NUMBER = lazy_regex(r"(\d{1,12}(?:\.\d{1,6})?)\s*([A-Za-z]*)")
 _SIZES: Mapping[str, int] = {
     "": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9,
 }  # fmt: skip

@@ -26,8 +26,9 @@ class Action(IntEnum):
 
     ALLOW = 0
     WARN = 1
-    REDACT = 2
-    BLOCK = 3
+    REDACT = 2  # placeholders take the place of secrets
+    CUT = 3  # lines that say so take the place of passages
+    BLOCK = 4
 
 
 class Severity(IntEnum):

@@ -20,6 +20,7 @@ from pipeguard.doctor.diagnosis import (
     wrong,
 )
 from pipeguard.errors import InputError, PipeGuardError
+from pipeguard.installation import reinstall_command
 from pipeguard.runtime.progress import say_if_slow
 
 # The rules come before the keyring: they are compiled by forks, which a thread would forbid.
@@ -84,7 +85,7 @@ def _diagnose(check: InstallationCheck, case: Case) -> Iterator[Diagnosis]:
         yield _of_error(str(error))
     except ImportError as error:
         name = error.name or "a module"
-        yield wrong(f"{name} cannot be imported", installation.reinstall_command())
+        yield wrong(f"{name} cannot be imported", reinstall_command())
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         why = (error.strerror or type(error).__name__).lower()

@@ -13,9 +13,9 @@ from importlib import metadata
 from pathlib import Path
 
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
+from pipeguard.installation import PACKAGE, install_command, installed_by, reinstall_command
 from pipeguard.version import VERSION
 
-PACKAGE = "mcp-pipeguard"
 START_SECONDS = 20.0  # for a launcher to print its version; half a second is usual
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*([^;]*)(;.*)?")
 _BOUND = re.compile(r"(>=|<)\s*(\d+(?:\.\d+)*)")
@@ -23,8 +23,9 @@ _BOUND = re.compile(r"(>=|<)\s*(\d+(?:\.\d+)*)")
 
 def python(_case: Case) -> Iterable[Diagnosis]:
     """Which Python runs this, and how PipeGuard was installed."""
-    way, _ = _installed()
-    what = f"{platform.python_implementation()} {platform.python_version()} ({_program()}), {way}"
+    what = (
+        f"{platform.python_implementation()} {platform.python_version()} ({_program()}), {_way()}"
+    )
     if platform.python_implementation() != "CPython":
         yield note(f"{what}; only CPython is tested", "Install PipeGuard with CPython.")
     else:
@@ -60,7 +61,7 @@ def launcher(case: Case) -> Iterable[Diagnosis]:
         words = words_for(None, case.environment)
     except LauncherError as error:
         paths = "; ".join(line.strip() for line in str(error).splitlines()[1:-2])
-        yield wrong(f"this program has no lasting path: {paths}", f"pipx install {PACKAGE}")
+        yield wrong(f"this program has no lasting path: {paths}", install_command())
         return
     version = version_of(words)
     shown = shlex.join(words)
@@ -88,11 +89,6 @@ CHECKS = (
         "launcher", "launcher", launcher, waits="starting pipeguard as a client would"
     ),
 )
-
-
-def reinstall_command() -> str:
-    """The command that installs PipeGuard again, the way it was installed."""
-    return _installed()[1]
 
 
 def version_of(words: Sequence[str]) -> str:
@@ -123,19 +119,14 @@ def version_of(words: Sequence[str]) -> str:
     return match[1] if match and done.returncode == 0 else ""
 
 
-def _installed() -> tuple[str, str]:
-    """How PipeGuard was installed, in words, and the command that does it again."""
-    parts = Path(sys.prefix).parts
-    if "pipx" in parts and "venvs" in parts:
-        return "installed by pipx", f"pipx reinstall {PACKAGE}"
-    if "uv" in parts and "tools" in parts:
-        return "installed by uv tool", f"uv tool install --force {PACKAGE}"
-    if {"archive-v0", "builds-v0"} & set(parts):
-        return "run by uvx from a cache", f"uv tool install {PACKAGE}"
-    again = f"{shlex.quote(_program())} -m pip install --force-reinstall {PACKAGE}"
-    if sys.prefix != sys.base_prefix:
-        return f"in the virtual environment {sys.prefix}", again
-    return "installed for this Python", again
+def _way() -> str:
+    """How PipeGuard was installed, in words."""
+    way = installed_by()
+    if way == "uvx":
+        return "run by uvx from a cache"
+    if way == "venv":
+        return f"in the virtual environment {sys.prefix}"
+    return "installed for this Python" if way == "pip" else f"installed by {way}"
 
 
 def _program() -> str:
@@ -144,10 +135,10 @@ def _program() -> str:
 
 def _path() -> str:
     """The command that puts the folder with the programs on the PATH."""
-    way, _ = _installed()
-    if "pipx" in way:
+    way = installed_by()
+    if way == "pipx":
         return "pipx ensurepath"
-    if "uv" in way:
+    if way in ("uv tool", "uvx"):
         return "uv tool update-shell"
     return f'export PATH="{Path(_program()).parent}:$PATH"'
 

@@ -22,8 +22,8 @@ from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.core.model.opener import native
 from pipeguard.core.rules.policy import Mode
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
-from pipeguard.doctor.installation import reinstall_command
 from pipeguard.errors import PolicyError
+from pipeguard.installation import reinstall_command
 from pipeguard.rulebook.cache_files import INDEX_PATTERN
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.runtime.progress import COMPILING
@@ -64,7 +64,7 @@ def engine(_case: Case) -> Iterable[Diagnosis]:
 def rules(_case: Case) -> Iterable[Diagnosis]:
     """Whether the rules are valid, load, and find their own samples."""
     from pipeguard.core.scanning.rule_partition import engine_for
-    from pipeguard.rulebook.cache import is_cached, load_engines
+    from pipeguard.rulebook.cache import is_cached, is_shipped, load_engines
     from pipeguard.rulebook.proof import confidences, texts
 
     packs = sources()
@@ -81,7 +81,9 @@ def rules(_case: Case) -> Iterable[Diagnosis]:
             return
     own = sum(not pack.shipped for pack in packs)
     what = f"{len(chosen)} rules in {len(packs)} packs" + (f", {own} of them yours" if own else "")
-    if was_kept:
+    if is_shipped(packs):
+        yield good(f"{what}, compiled at installation, ready in {seconds * 1000:.0f} ms")
+    elif was_kept:
         yield good(f"{what}, ready in {seconds * 1000:.0f} ms from the cache")
     elif is_cached(packs):
         yield good(f"{what}, compiled in {seconds:.1f} s and stored in the cache")
@@ -91,7 +93,12 @@ def rules(_case: Case) -> Iterable[Diagnosis]:
 
 def cache(case: Case) -> Iterable[Diagnosis]:
     """Whether compiled rules can be stored, so that a server starts at once."""
+    from pipeguard.rulebook.cache import is_shipped
+
     folder = Path(cache_folder())
+    if not folder.exists() and is_shipped(sources()):
+        yield good("not needed: the rules were compiled at installation")
+        return
     slow = "so each start compiles the rules, which takes longer than some clients wait"
     elsewhere = f"or name another folder in {CACHE_DIR_VARIABLE}"
     if not folder.is_dir():

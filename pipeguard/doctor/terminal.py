@@ -36,7 +36,7 @@ def completion(case: Case) -> Iterable[Diagnosis]:
     """Whether the user's shell completes commands, servers, rules and events."""
     shell = shell_of(case.environment)
     if shell is None:
-        yield good("for bash, zsh and fish; your shell is another one")
+        yield good("for bash, zsh, fish and PowerShell; your shell is another one")
     elif is_installed(shell, case.environment, case.user_folder):
         yield good(f"installed for {shell}")
     else:

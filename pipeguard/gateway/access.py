@@ -98,6 +98,11 @@ class ScopedAccess:
         scope = self._scope()
         return [] if scope is None else sorted(self._servers_of(scope))
 
+    def effects(self) -> Collection[str]:
+        """What the tools that it may call may do."""
+        scope = self._scope()
+        return () if scope is None else effects_up_to(scope.effect)
+
     def _servers_of(self, scope: TokenScope) -> set[str]:
         return {name for name in self._servers() if _matches(name, scope.servers)}
 

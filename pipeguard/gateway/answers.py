@@ -25,6 +25,7 @@ from pipeguard.gateway.management import ClientManagement, ManagedHub, ManagingA
 from pipeguard.gateway.merged import Merged, with_task
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.subscriptions import Subscriptions
+from pipeguard.gateway.telemetry import TRACED
 from pipeguard.gateway.tool_calls import Access, ToolCalls, ToolHub, ToolMode
 from pipeguard.version import VERSION
 
@@ -114,7 +115,9 @@ class ClientAnswers:
         self._access = access
         self._legs = legs = Legs(self._open, hub.use)
         self._input_calls = InputCalls(conversation, self._open_for, self._heard)
-        self._leg_subscriptions = LegSubscriptions()
+        self._leg_subscriptions = LegSubscriptions(
+            lambda server: legs.to(server, conversation.opening), self._updated
+        )
         router = Router(conversation, legs, self._input_calls, self._leg_subscriptions)
         management = ClientManagement(hub, access, conversation.token)
         self._calls = ToolCalls(hub, router, access, management)
@@ -155,7 +158,12 @@ class ClientAnswers:
         method = self._methods.get(request.method)
         if method is None:
             raise _unknown(request.method)
-        return await method(request)
+        if request.method not in TRACED or request.method == "tools/call":  # which traces itself
+            return await method(request)
+        with self._hub.receiving(request, lambda _: "", self._calls.traced_as) as span:
+            answer = await method(request)
+            span.answered(answer)
+            return answer
 
     def relisted(self, kinds: frozenset[str]) -> None:
         """What servers offer has changed: tools, prompts or resources."""
@@ -222,6 +230,12 @@ class ClientAnswers:
         if server not in self._access.servers():
             raise Unavailable("there is no such server")
         return await self._hub.open(server, self._conversation, opening, listener, self._access)
+
+    def _updated(self, leg: Leg, uri: str) -> None:
+        """A resource may have changed."""
+        shown = self._merged.uri_shown(leg.server, uri)
+        method = "notifications/resources/updated"
+        self._conversation.say({"jsonrpc": "2.0", "method": method, "params": {"uri": shown}})
 
     def _heard(self, leg: Leg, message: Message) -> None:
         self._subscriptions.notified(leg, message)

@@ -236,10 +236,13 @@ class Catalog:
         in use.
 
         The order of tools does not depend on which server was first to start: agents' caches of
-        prompts would be lost.
+        prompts would be lost. A name does not depend on the order in which a server lists: its own
+        comes before one that the user gives.
         """
         tools = [tool for listed in self._tools.values() for tool in listed]
-        tools.sort(key=lambda tool: (tool.server in self._unprefixed, tool.server))
+        tools.sort(
+            key=lambda tool: (tool.server in self._unprefixed, tool.server, _is_renamed(tool))
+        )
         self._public = {}
         wanted = Counter(tool.public for tool in tools if tool.server in self._unprefixed)
         for tool in tools:
@@ -278,6 +281,10 @@ def public_name(server: str, name: str) -> str:
     if clean == plain and len(plain) <= MOST_NAME_CHARS and not edges:
         return plain
     return hashed_name(server, name)
+
+
+def _is_renamed(tool: CatalogTool) -> bool:
+    return tool.public not in (tool.name, public_name(tool.server, tool.name))
 
 
 def hashed_name(server: str, name: str) -> str:

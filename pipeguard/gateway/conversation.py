@@ -269,7 +269,9 @@ class GatewayChannel:
             self._reply(request, _error(codes.INTERNAL, "it failed on this request"))
             raise
         finally:
-            self._under_way.pop(request.token, None)
+            # One that was cancelled is not there any more, and its id may be another one's by now.
+            if self._under_way.get(request.token, (None, None))[0] is request:
+                del self._under_way[request.token]
         self._reply(request, answer)
 
     def _reply(self, request: ClientRequest, answer: JsonObject) -> None:

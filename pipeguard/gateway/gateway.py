@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.finding import Verdict
 from pipeguard.core.flows.ledger import Flows
+from pipeguard.core.flows.ledger_memory import LedgerMemory
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.session.guard import Engines
 from pipeguard.core.unicode.display import shown
 from pipeguard.errors import PipeGuardError
 from pipeguard.gateway.access import RateLimit, ScopedAccess, may_use_alone, may_use_server
 from pipeguard.gateway.answers import ClientAnswers
-from pipeguard.gateway.catalog import Catalog, CatalogTool
+from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.circuit import MOST_FAILURES
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
@@ -73,6 +74,7 @@ class Gateway:
     Attributes:
         catalog: the tools of all.
         turns: of the servers on the loop.
+        ledgers: bounds what is remembered of the flows of all clients.
         metrics: counts what goes through; None where nobody asks for that.
         telemetry: gets traces and metrics; likewise.
         mode: how agents get to them.
@@ -91,6 +93,7 @@ class Gateway:
     ) -> None:
         self.catalog = Catalog()
         self.turns = Turns()
+        self.ledgers = LedgerMemory()
         self.metrics: GatewayMetrics | None = None
         self.telemetry: Telemetry | None = None
         self.mode = mode
@@ -208,7 +211,7 @@ class Gateway:
         member = self.members.get(server)
         if member is None:
             raise Unavailable(self.left_out.get(server, "there is no such server any more"))
-        flows = self._clients.setdefault(conversation, Flows())
+        flows = self._clients.setdefault(conversation, Flows(self.ledgers))
 
         def may_use(name: str) -> bool:
             tools = (tool for tool in self.catalog.of(server) if tool.name == name)
@@ -305,16 +308,18 @@ class Gateway:
         opening = request.opening
         session = "" if opening.is_stateless else conversation
         meta = meta_of(request.params)
-        call = ReceivedCall(meta, tool(request), request.token, session, opening.revision)
+        call = ReceivedCall(
+            request.method, meta, tool(request), request.token, session, opening.revision
+        )
         return self.telemetry.receiving(call)
 
-    def sending(self, tool: CatalogTool) -> AbstractContextManager[CallSpan]:
-        """The span of the call to a tool's server."""
+    def sending(self, server: str, method: str, tool: str = "") -> AbstractContextManager[CallSpan]:
+        """The span of the call to a server, of a tool or by another method."""
         if self.telemetry is None:
             return NO_SPAN
-        member = self.members.get(tool.server)
+        member = self.members.get(server)
         url = "" if member is None else member.settings.url
-        return self.telemetry.sending(SentCall(tool.server, url, tool.name))
+        return self.telemetry.sending(SentCall(method, server, url, tool))
 
     def absent(self) -> dict[str, str]:
         """Why servers cannot be used now, by name."""
@@ -353,15 +358,20 @@ class Gateway:
         """Count what goes through from now on."""
         from pipeguard.gateway.metrics import GatewayMetrics
 
-        self.metrics = GatewayMetrics(self.states, self.clients)
+        self.metrics = GatewayMetrics(self)
 
     def clients(self) -> int:
         """How many clients are there."""
         return len(self._clients)
 
+    def flow_bytes(self) -> int:
+        """What is remembered of the flows of all clients."""
+        return self.ledgers.total_bytes
+
     def states(self) -> dict[str, ServerState]:
         """The state of each server, by name."""
-        return {
+        absent = {name: ServerState(is_up=False, tools=0, waiting=0) for name in self.left_out}
+        return absent | {
             name: ServerState(
                 member.state in (State.READY, State.ASLEEP),
                 len(self.catalog.of(name)),
@@ -372,7 +382,7 @@ class Gateway:
 
     def join(self, conversation: GatewayChannel) -> None:
         """A client is there, and is to be told of changes."""
-        self._clients.setdefault(conversation, Flows())
+        self._clients.setdefault(conversation, Flows(self.ledgers))
 
     def leave(self, conversation: GatewayChannel) -> None:
         """A client is gone."""

@@ -18,11 +18,13 @@ from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, s
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.subscriptions import LISTEN
 from pipeguard.core.session.lifecycle import NEVER_OVERDUE
+from pipeguard.core.session.replies import MARK
 from pipeguard.core.session.session import Session
 from pipeguard.errors import Refusal
 from pipeguard.gateway import eras
 from pipeguard.gateway.eras import Opening
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
+from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCRIBE
 from pipeguard.transports.judging import Judge, read_message
 
 MOST_PAGES = 100  # of a list of tools; the largest servers give one
@@ -72,6 +74,7 @@ class Leg:
         server: the server's name.
         described: its answer to `initialize` or `server/discover`; empty before.
         is_open: False once it is gone.
+        ended: set from then on.
         is_stateless: True where each request says who sends it, after no handshake.
         has_listed_tools: True once its tools were listed here.
     """
@@ -87,6 +90,7 @@ class Leg:
         self.server = server
         self.described: JsonObject = {}
         self.is_open = True
+        self.ended = asyncio.Event()
         self.is_stateless = False
         self.has_listed_tools = False
         self._opening = Opening({}, {})
@@ -96,7 +100,9 @@ class Leg:
         self._listener = listener
         self._count = 0
         self._waiting: dict[str, asyncio.Future[JsonObject]] = {}
+        self._events: dict[str, str] = {}  # of the verdicts on requests that wait
         self._listening: set[str] = set()  # of those that wait, subscriptions to lists
+        self._subscribed: set[str] = set()  # to these resources, after a handshake
         self._reading = asyncio.create_task(self._read())
 
     async def open(self, opening: Opening) -> JsonObject:
@@ -144,7 +150,7 @@ class Leg:
     @property
     def is_busy(self) -> bool:
         """True while the server is to answer something, or to say when a resource changes."""
-        return len(self._waiting) > len(self._listening)
+        return bool(self._subscribed) or len(self._waiting) > len(self._listening)
 
     async def request(
         self,
@@ -183,18 +189,30 @@ class Leg:
         most = self._session.guard.policy.limits.timeout_seconds
         seconds = None if method in NEVER_OVERDUE else most
         try:
-            await self._send(serialise(value))
+            await self._send(serialise(value), token)
             async with asyncio.timeout(seconds):
                 await waiting
         except TimeoutError:
             await self.notify("notifications/cancelled", {"requestId": Number(token)})
-            return _error(token, codes.PEER_SILENT, f"PipeGuard: no answer within {seconds:g} s")
+            return self._lost(token, codes.PEER_SILENT, f"no answer within {seconds:g} s")
         else:
             answer: JsonObject = waiting.result()
+            self._note_subscription(method, params, answer)
             return answer
         finally:
             del self._waiting[token]
+            self._events.pop(token, None)
             self._listening.discard(token)
+
+    def _note_subscription(
+        self, method: str, params: JsonObject | None, answer: JsonObject
+    ) -> None:
+        """Take in what an answer says of subscriptions after a handshake."""
+        uri = (params or {}).get("uri")
+        if type(uri) is str and method == UNSUBSCRIBE:
+            self._subscribed.discard(uri)
+        elif type(uri) is str and method == SUBSCRIBE and "error" not in answer and self.is_open:
+            self._subscribed.add(uri)
 
     async def listen(
         self, notifications: JsonObject, began: Callable[[Number], None] | None = None
@@ -282,15 +300,18 @@ class Leg:
 
     async def close(self) -> None:
         """Hang up."""
-        self.is_open = False
+        self._gone()
         await self._channel.close()
         self._reading.cancel()
         with suppress(asyncio.CancelledError):
             await self._reading
         self._end()
 
-    async def _send(self, frame: bytes) -> None:
+    async def _send(self, frame: bytes, token: str = "") -> None:
+        """Judge a frame, and send what passes; `token` is the id of a request that waits."""
         verdict = await self._judge(self._session, TO_SERVER, frame)
+        if token in self._waiting:
+            self._events[token] = verdict.event
         if verdict.reply is not None:
             self._hear(verdict.reply)
         if verdict.forward is not None:
@@ -306,7 +327,7 @@ class Leg:
                 await asyncio.sleep(0)  # others have their turn
         finally:
             if self.is_open:
-                self.is_open = False
+                self._gone()
                 self._end()
                 self._listener.lost(self)
 
@@ -339,25 +360,32 @@ class Leg:
             if waiting is not None and not waiting.done():
                 waiting.set_result(message.value)
 
+    def _gone(self) -> None:
+        self.is_open = False
+        self.ended.set()
+        self._subscribed.clear()
+
     def _end(self) -> None:
         """Answer all that waits: nothing comes any more."""
+        for token, waiting in list(self._waiting.items()):
+            if not waiting.done():
+                waiting.set_result(self._lost(token, codes.PEER_GONE, "the server is gone"))
         for frame in self._session.abandon():
             with suppress(Refusal):
                 self._hear(frame)
-        for token, waiting in list(self._waiting.items()):
-            if not waiting.done():
-                waiting.set_result(_error(token, codes.PEER_GONE, "PipeGuard: the server is gone"))
+
+    def _lost(self, token: str, code: int, why: str) -> JsonObject:
+        """The answer to a request that gets none, with the event under which the audit has it."""
+        data: JsonObject = {"source": MARK}
+        event = self._events.get(token, "")
+        if event:
+            data["event"] = event
+            why = f"{why} (event {event})"
+        error: JsonObject = {"code": Number(code), "message": f"PipeGuard: {why}", "data": data}
+        return {"jsonrpc": "2.0", "id": Number(token), "error": error}
 
 
 def _names_resources(params: JsonObject | None) -> bool:
     """True for a subscription to single resources (MCP 2026-07-28, server/utilities)."""
     notifications = (params or {}).get("notifications")
     return isinstance(notifications, dict) and "resourceSubscriptions" in notifications
-
-
-def _error(token: str, code: int, why: str) -> JsonObject:
-    return {
-        "jsonrpc": "2.0",
-        "id": Number(token),
-        "error": {"code": Number(str(code)), "message": why},
-    }

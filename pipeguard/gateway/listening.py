@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from typing import NamedTuple
 
 from aiohttp import web
@@ -17,6 +18,7 @@ from pipeguard.gateway.front import IDLE_SECONDS, MAX_SESSIONS, FrontRecord
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.shown_sessions import ShownSessions
+from pipeguard.gateway.tool_offer import has_tool
 from pipeguard.log import say
 from pipeguard.runtime.endpoints import admission_of, server_context
 from pipeguard.runtime.listening import bind, tune_process, url_at
@@ -161,7 +163,8 @@ class GatewayListener:
             self._idle_seconds,
             self._front.sessions.owners,
         )
-        sessions.shown = member.settings.shown_tools()
+        sessions.name_token = run.name_token
+        sessions.shown = member.settings.shown_tools(partial(has_tool, run.guard))
         member.on_relist(sessions.relist)
 
         async def dial(who: str) -> AsyncChannel:  # each of its routes has asked who may

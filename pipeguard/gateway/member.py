@@ -90,6 +90,7 @@ class GatewayServer:
         self._log = ServerLog(settings.name, options)
         self._run = Run(settings.launched(), options, self._repinned, engines, self._log)
         self._run.guard.adopt(settings.tightened(self._run.guard.policy))
+        self._run.guard.flows = Flows(owner.ledgers)  # of clients of its own endpoint
         self._output = ServerOutput(self._run.guard.name, Mask(engines))
         self._judge = TakingTurns(self._record, owner.turns, settings.name)
         notices = StuffingNotices(self._run.notice, owner.server_names)
@@ -103,7 +104,6 @@ class GatewayServer:
         self._stateless = StatelessServer(OUR_OPENING, self._made, self._dial, self.relist)
         self.remembered: Leg | None = None
         self._gone = asyncio.Event()
-        self._is_subscribed = False
         self._own_channels = self._opening = 0
         self._legs: WeakSet[Leg] = WeakSet()
         self._life = ServerLife(
@@ -223,7 +223,7 @@ class GatewayServer:
     def _seconds_to_idle(self) -> float:
         is_busy = any(leg.is_busy for leg in self._legs) or self._open_requests()
         tasks = self._stateless.has_tasks or (self._dialler is not None and self._dialler.has_tasks)
-        if is_busy or tasks or self._opening or self._own_channels or self._is_subscribed:
+        if is_busy or tasks or self._opening or self._own_channels:
             self._life.use()
         return self._life.seconds_to_idle()
 
@@ -259,7 +259,6 @@ class GatewayServer:
             PipeGuardError: it cannot be started.
         """
         self._gone = asyncio.Event()
-        self._is_subscribed = False
         self._dialler = await self._made()
         listener = OwnListener(self.relist, self._tasks, self._gone.set)
         leg = self._leg = await self._dial(self._dialler, listener, ServedClient(Flows()))
@@ -382,7 +381,6 @@ class GatewayServer:
         """
         if verdict.kind is MessageKind.REQUEST and verdict.method != "ping":
             self._life.use()
-            self._is_subscribed |= verdict.method == "resources/subscribe"
         self._owner.judged(self.name, verdict)
         if not self._run.record(verdict):
             raise StateError("the audit cannot be written, and the policy says to stop.")

@@ -6,7 +6,7 @@ reads them, and short, since it pays for each word.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.gateway.catalog import CatalogTool, Effect
@@ -40,11 +40,12 @@ _NAME = _text("The tool's name, as retrieve_tools gave it.")
 _ARGUMENTS: JsonObject = {"type": "object", "description": "The arguments of that tool."}
 
 
-def definitions(servers: Sequence[str]) -> list[JsonValue]:
+def definitions(servers: Sequence[str], effects: Collection[str]) -> list[JsonValue]:
     """The menu as `tools/list` gives it (MCP 2025-11-25, server/tools).
 
     Args:
         servers: names of those that the agent may search.
+        effects: which tools it may call.
     """
     return [
         _tool(
@@ -76,7 +77,7 @@ def definitions(servers: Sequence[str]) -> list[JsonValue]:
             _schema(["name"], name=_NAME),
             Effect.READ,
         ),
-        *(_call(name, effect) for name, effect in CALLS.items()),
+        *(_call(name, effect) for name, effect in CALLS.items() if effect in effects),
         _tool(
             MORE,
             "Read more of a result",
@@ -236,7 +237,9 @@ def unclear_call(tool: CatalogTool, variant: str, why: str) -> str:
 
 def own_usage(name: str) -> str:
     """How a tool of the menu is called; empty where it is none."""
-    own = (tool for tool in definitions([]) if isinstance(tool, dict) and tool["name"] == name)
+    own = (
+        tool for tool in definitions((), ORDER) if isinstance(tool, dict) and tool["name"] == name
+    )
     return next((f"Usage: {name}({signature(tool)})" for tool in own), "")
 
 

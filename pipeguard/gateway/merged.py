@@ -34,6 +34,8 @@ from pipeguard.gateway.pages import (
     Pages,
 )
 from pipeguard.gateway.router import Router
+from pipeguard.gateway.telemetry import TRACED
+from pipeguard.gateway.traced_hub import TracedHub
 
 MOST_REMEMBERED = 20_000  # items of one server and kind, for one client
 LEVEL_SECONDS = 8.0  # for servers to take a level of logging
@@ -43,7 +45,7 @@ _EXPRESSION = re.compile(r"\{[^{}]*\}")
 LISTS = {kind.method: kind for kind in (PROMPTS, RESOURCES, TEMPLATES)}
 
 
-class MergedHub(ListingHub, Protocol):
+class MergedHub(ListingHub, TracedHub, Protocol):
     """What all clients share.
 
     Attributes:
@@ -76,6 +78,7 @@ class Merged:
         self._router = router
         self._conversation = conversation
         self._servers = servers
+        self._hub = hub
         self._public_name = hub.catalog.public_name
         self._pages = Pages(legs, conversation, servers, hub, self._shown)
         self._prompts: dict[str, tuple[str, str]] = {}  # server and name, by the public name
@@ -248,7 +251,12 @@ class Merged:
         if server not in self._servers():  # it was listed while the client might use it
             raise Declined(codes.PEER_GONE, "there is no such server any more")
         try:
-            return await self._router.send(server, request, params)
+            if request.method not in TRACED:
+                return await self._router.send(server, request, params)
+            with self._hub.sending(server, request.method) as span:
+                answer = await self._router.send(server, request, span.carried(params))
+                span.answered(answer)
+                return answer
         except Unavailable as why:
             raise Declined(
                 codes.PEER_GONE, f"the server {server} is not available: {why}"

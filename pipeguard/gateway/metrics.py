@@ -6,7 +6,7 @@ chose: servers are named by the user, outcomes and actions are ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import generate_latest
@@ -14,21 +14,17 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from pipeguard.core.finding import Direction, Verdict
-from pipeguard.gateway.server_state import ServerState
-from pipeguard.gateway.telemetry import CALL_SECONDS
+from pipeguard.gateway.telemetry import CALL_SECONDS, Figures
 
 
 class GatewayMetrics:
     """All figures of one gateway.
 
     Args:
-        servers: returns the state of each server, by name.
-        clients: returns how many clients are there.
+        figures: what the gateway knows of itself.
     """
 
-    def __init__(
-        self, servers: Callable[[], Mapping[str, ServerState]], clients: Callable[[], int]
-    ) -> None:
+    def __init__(self, figures: Figures) -> None:
         self._registry = registry = CollectorRegistry()
         self._calls = Histogram(
             "pipeguard_call_seconds",
@@ -49,7 +45,7 @@ class GatewayMetrics:
             ("server", "direction"),
             registry=registry,
         )
-        registry.register(_Gauges(servers, clients))
+        registry.register(_Gauges(figures))
 
     def called(self, server: str, outcome: str, seconds: float) -> None:
         """Count a call of a tool.
@@ -75,11 +71,8 @@ class GatewayMetrics:
 class _Gauges(Collector):
     """What is looked up when it is asked for."""
 
-    def __init__(
-        self, servers: Callable[[], Mapping[str, ServerState]], clients: Callable[[], int]
-    ) -> None:
-        self._servers = servers
-        self._clients = clients
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
 
     def describe(self) -> Iterable[Metric]:
         return ()  # the names are in `collect`; nothing is looked up before
@@ -94,9 +87,13 @@ class _Gauges(Collector):
         waiting = GaugeMetricFamily(
             "pipeguard_definitions_waiting", "Definitions to approve.", labels=["server"]
         )
-        for name, state in self._servers().items():
+        for name, state in self._figures.states().items():
             up.add_metric([name], float(state.is_up))
             tools.add_metric([name], state.tools)
             waiting.add_metric([name], state.waiting)
         yield from (up, tools, waiting)
-        yield GaugeMetricFamily("pipeguard_clients", "Clients now.", value=self._clients())
+        for name, description, value in (
+            ("pipeguard_clients", "Clients now.", self._figures.clients()),
+            ("pipeguard_flow_bytes", "Remembered of clients' flows.", self._figures.flow_bytes()),
+        ):
+            yield GaugeMetricFamily(name, description, value=value)

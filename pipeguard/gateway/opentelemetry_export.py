@@ -114,7 +114,7 @@ class OpenTelemetry:
         """The span of a client's call, part of what its `_meta` says."""
         if self._tracers is None:
             return NO_SPAN
-        attributes = _call_attributes(call.tool)
+        attributes = _call_attributes(call.method, call.tool)
         attributes["network.transport"] = self._transport
         attributes["mcp.protocol.version"] = call.revision
         attributes["jsonrpc.request.id"] = call.request_id.strip('"')[:MOST_CHARS]
@@ -128,7 +128,7 @@ class OpenTelemetry:
         """The span of the call to a server, within that of the client's."""
         if self._tracers is None:
             return NO_SPAN
-        attributes = _call_attributes(call.tool)
+        attributes = _call_attributes(call.method, call.tool)
         attributes["pipeguard.server"] = call.server
         attributes["network.transport"] = "tcp" if call.url else "pipe"
         with suppress(ValueError):  # a port that is none
@@ -163,12 +163,16 @@ class OpenTelemetry:
         def clients(_options: CallbackOptions) -> Iterable[Observation]:
             yield Observation(self._on_loop(figures.clients))
 
+        def flow_bytes(_options: CallbackOptions) -> Iterable[Observation]:
+            yield Observation(self._on_loop(figures.flow_bytes))
+
         gauges: Meter = self._meter
         for name, description, observe in (
             ("server.up", "1 while it can be called.", states(lambda state: float(state.is_up))),
             ("tools", "Tools that agents may find.", states(lambda state: state.tools)),
             ("definitions.waiting", "Definitions to approve.", states(lambda s: s.waiting)),
             ("clients", "Clients now.", clients),
+            ("flow.bytes", "Remembered of clients' flows.", flow_bytes),
         ):
             gauges.create_observable_gauge(f"{NAME}.{name}", [observe], description=description)
 
@@ -200,8 +204,8 @@ class _Span:
         attributes: Attributes,
         parent: context.Context,
     ) -> None:
-        tool = attributes.get("gen_ai.tool.name")
-        name = f"{CALL} {tool}" if tool else CALL
+        method, tool = attributes["mcp.method.name"], attributes.get("gen_ai.tool.name")
+        name = f"{method} {tool}" if tool else str(method)
         self._span = tracer.start_span(name, parent, kind, attributes)
         self._context = trace.set_span_in_context(self._span, parent)
         self._token: Any = None
@@ -254,8 +258,10 @@ def _is_text(meta: JsonObject, field: str) -> bool:
     return type(meta.get(field)) is str  # a number is a str, too: Number
 
 
-def _call_attributes(tool: str) -> Attributes:
-    attributes: Attributes = {"mcp.method.name": CALL, "gen_ai.operation.name": "execute_tool"}
+def _call_attributes(method: str, tool: str) -> Attributes:
+    attributes: Attributes = {"mcp.method.name": method}
+    if method == CALL:
+        attributes["gen_ai.operation.name"] = "execute_tool"
     if tool:
         attributes["gen_ai.tool.name"] = tool[:MOST_CHARS]
     return attributes

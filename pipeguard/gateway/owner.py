@@ -5,15 +5,23 @@ from __future__ import annotations
 from typing import Protocol
 
 from pipeguard.core.finding import Verdict
+from pipeguard.core.flows.ledger_memory import LedgerMemory
 from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.turns import Turns
 
 
 class Owner(Protocol):
-    """What a server belongs to."""
+    """What a server belongs to.
+
+    Attributes:
+        catalog: the tools of all its servers.
+        turns: of the servers on the loop.
+        ledgers: bounds what is remembered of the flows of all clients.
+    """
 
     catalog: Catalog
     turns: Turns
+    ledgers: LedgerMemory
 
     def server_names(self) -> list[str]:
         """The names of all its servers."""

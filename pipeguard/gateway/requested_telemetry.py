@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from pipeguard.gateway.telemetry import Signals, Telemetry
+from pipeguard.installation import reinstall_command
 from pipeguard.log import Log, say
-
-EXTRA = "pip install 'mcp-pipeguard[otel]'"
 
 
 def requested_signals(environ: Mapping[str, str]) -> Signals:
@@ -52,7 +51,7 @@ def open_telemetry(
         return OpenTelemetry(signals, environ, log, transport)
     except ModuleNotFoundError as error:
         tell(f"no traces and metrics: OTEL_ variables ask for them, and {error.name} is not"
-             f" installed: {EXTRA}")  # fmt: skip
+             f" installed: {reinstall_command('otel')}")  # fmt: skip
     except (ImportError, ValueError) as error:
         tell(f"no traces and metrics, since the OTEL_ variables cannot be followed: {error}")
     return None

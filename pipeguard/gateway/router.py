@@ -30,7 +30,7 @@ class Router:
         conversation: the client's.
         legs: to the servers.
         input_calls: those in the course of which a server asks the client.
-        subscriptions: of a client with a handshake at servers without one.
+        subscriptions: of a client with a handshake.
     """
 
     def __init__(
@@ -64,6 +64,8 @@ class Router:
         if translates and request.method in (SUBSCRIBE, UNSUBSCRIBE):
             return self._subscriptions.answer(leg, request.method, params.get("uri"))
         answer = await self._conversation.ask(leg, request, params)
+        if request.method in (SUBSCRIBE, UNSUBSCRIBE):
+            self._subscriptions.answered(leg, request.method, params.get("uri"), answer)
         if translates:
             answer = await self._with_answers(leg, request, params, answer)
             return eras.with_handshake(request.method, answer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
@@ -111,9 +111,13 @@ class ServerSettings:
             return launched(self.command, self.cwd or None)
         return launched_at(self.url, name_of(url_of(self.url)))
 
-    def shown_tools(self) -> ShownTools:
-        """Its tools as agents see them."""
-        return ShownTools(self.allow, self.block, self.overrides)
+    def shown_tools(self, has_tool: Callable[[str], bool]) -> ShownTools:
+        """Its tools as agents see them.
+
+        Args:
+            has_tool: says whether it has a tool of a name, as far as is known.
+        """
+        return ShownTools(self.allow, self.block, self.overrides, has_tool)
 
     def tightened(self, policy: Policy) -> Policy:
         """A policy with the limits of this server, and the tools that agents may call."""

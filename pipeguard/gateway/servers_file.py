@@ -246,10 +246,14 @@ def _seconds(entry: YamlEntry | None) -> float | None:
 
 
 def _overrides(entry: YamlEntry | None) -> dict[str, Override]:
-    found = {}
+    found: dict[str, Override] = {}
     for name, override in entry.members().items() if entry is not None else ():
         keys = override.fields(("name", "description"))
-        found[name] = Override(
+        given = Override(
             *((keys[key].text() or "") if key in keys else "" for key in ("name", "description"))
         )
+        same = [own for own, other in found.items() if given.name and other.name == given.name]
+        if same:
+            keys["name"].wrong(f"the tool {same[0]} is given this name already")
+        found[name] = given
     return found

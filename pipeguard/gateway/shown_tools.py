@@ -5,7 +5,7 @@ In the catalogue names have a prefix besides; at the server's own endpoint they 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
@@ -19,6 +19,7 @@ class ShownTools:
         allow: globs of the server's names; empty for all.
         block: globs of names that nobody sees.
         overrides: by the server's names.
+        has_tool: says whether the server has a tool of a name, as far as is known.
     """
 
     def __init__(
@@ -26,21 +27,12 @@ class ShownTools:
         allow: tuple[str, ...] = (),
         block: tuple[str, ...] = (),
         overrides: Mapping[str, Override] | None = None,
+        has_tool: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._allow = allow
         self._block = block
         self._overrides = dict(overrides or {})
-        self._own: dict[str, str] = {}  # names, by those given
-        self._given: dict[str, str] = {}
-        for own, override in self._overrides.items():
-            if override.name and override.name != own:
-                name = override.name
-                if name in self._own:  # another tool was given it
-                    name = with_hash(name, own)
-                self._own[name], self._given[own] = own, name
-        for taken in [name for name in self._own if name not in self._given]:
-            name = with_hash(taken, taken)  # for a tool whose own name another one was given
-            self._own[name], self._given[taken] = taken, name
+        self._has_tool = has_tool
 
     @property
     def is_everything(self) -> bool:
@@ -50,7 +42,7 @@ class ShownTools:
     @property
     def has_names(self) -> bool:
         """True where a tool has another name than the server's."""
-        return bool(self._given)
+        return bool(given_names(self._overrides, self._has_tool))
 
     def shows(self, own: str) -> bool:
         """True where agents may see a tool."""
@@ -58,10 +50,18 @@ class ShownTools:
 
     def own_name(self, shown: str) -> str | None:
         """The server's name of a tool; None where no tool is called so here."""
-        own = self._own.get(shown)
-        if own is None and shown not in self._given:
-            own = shown
-        return own
+        given = self._given()
+        renamed = [own for own, name in given.items() if name == shown]
+        if renamed:
+            return renamed[0]
+        return None if shown in given else shown
+
+    def _given(self) -> dict[str, str]:
+        """The names of tools that have others than the server's."""
+        given = given_names(self._overrides, self._has_tool)
+        names = set(given.values())
+        # A tool of which nothing was known when another one was given its name.
+        return given | {name: with_hash(name, name) for name in names - given.keys()}
 
     def definition(self, definition: JsonValue) -> JsonValue:
         """A definition as agents see it; None where they do not."""
@@ -71,10 +71,30 @@ class ShownTools:
         if not self.shows(own):
             return None
         override = self._overrides.get(own, Override())
-        shown: JsonObject = {**definition, "name": self._given.get(own, own)}
+        shown: JsonObject = {**definition, "name": self._given().get(own, own)}
         if override.description:
             shown["description"] = override.description
         return shown
+
+
+def given_names(
+    overrides: Mapping[str, Override], has_tool: Callable[[str], bool]
+) -> dict[str, str]:
+    """The names that the user gives to tools, by the server's; a tool's own name is nobody else's.
+
+    Args:
+        overrides: by the server's names.
+        has_tool: says whether the server has a tool of a name, as far as is known.
+    """
+    given: dict[str, str] = {}
+    for own, override in sorted(overrides.items()):
+        name = override.name
+        if name and name != own:
+            given[own] = with_hash(name, own) if name in given.values() else name
+    while taken := [own for own, name in given.items() if name not in given and has_tool(name)]:
+        for own in taken:
+            del given[own]
+    return given
 
 
 def with_hash(name: str, own: str) -> str:

@@ -121,7 +121,8 @@ class Subscriptions:
             self._acknowledge(subscription)
             await subscription.over.wait()
         finally:
-            del self._open[request.token]
+            if self._open.get(request.token) is subscription:  # else its id is another one's
+                del self._open[request.token]
             await following.end()
         meta: JsonObject = {SUBSCRIPTION_META: id_of(request.token)}
         return {"result": {"resultType": "complete", "_meta": meta}}

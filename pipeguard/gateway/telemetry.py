@@ -10,13 +10,16 @@ from pipeguard.core.finding import Verdict
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.gateway.server_state import ServerState
 
+# What a client waits for while a server works. Lists are ours, and a subscription has no end.
+TRACED = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})
 CALL_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0)  # bounds of a histogram
 
 
 class ReceivedCall(NamedTuple):
-    """A client's `tools/call`, as a trace describes it.
+    """A client's call, of a tool for instance, as a trace describes it.
 
     Attributes:
+        method: of its request.
         meta: its `_meta`, which may say what it is part of.
         tool: the tool that it names, if there is such a one; a client may send any text.
         request_id: its JSON-RPC id, as it was written.
@@ -24,6 +27,7 @@ class ReceivedCall(NamedTuple):
         revision: of MCP.
     """
 
+    method: str
     meta: JsonObject
     tool: str
     request_id: str
@@ -32,13 +36,16 @@ class ReceivedCall(NamedTuple):
 
 
 class SentCall(NamedTuple):
-    """A `tools/call` that the gateway sends to a server.
+    """A call that the gateway sends to a server.
 
     Attributes:
+        method: of its request.
         server: the server's name.
         url: its address; empty where it was started here.
-        tool: the tool's own name.
+        tool: the tool's own name; empty where none is called.
     """
+
+    method: str
 
     server: str
     url: str
@@ -58,7 +65,7 @@ class CallSpan(Protocol):
 class Figures(Protocol):
     """What a gateway knows of itself, for gauges.
 
-    Both are called in another thread.
+    They may be called in another thread.
     """
 
     def states(self) -> Mapping[str, ServerState]:
@@ -66,6 +73,9 @@ class Figures(Protocol):
 
     def clients(self) -> int:
         """How many clients are there."""
+
+    def flow_bytes(self) -> int:
+        """What is remembered of the flows of all clients."""
 
 
 class Telemetry(Protocol):

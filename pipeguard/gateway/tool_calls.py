@@ -7,8 +7,7 @@ blocked, held or is not for this client cannot be called by its name either.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable
 from enum import StrEnum
 from math import ceil
 from secrets import token_hex
@@ -31,8 +30,8 @@ from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.merged import with_task
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.search import Filter
-from pipeguard.gateway.telemetry import CallSpan
 from pipeguard.gateway.tool_names import may_be_of, tools_of_server
+from pipeguard.gateway.traced_hub import TracedHub
 
 DEFAULT_RESULT_CHARS = 20_000  # about 5,000 tokens: what an agent reads of one result at once
 MOST_REST_CHARS = 4 * 2**20  # of results that were cut, kept for one client
@@ -63,6 +62,9 @@ class Access(Protocol):
 
     def servers(self) -> list[str]:
         """Names of the servers that it may use."""
+
+    def effects(self) -> Collection[str]:
+        """What the tools that it may call may do."""
 
     def seconds_to_wait(self) -> float:
         """Count a call; how long to wait instead where there were too many in a minute."""
@@ -105,7 +107,7 @@ class Rest:
         return text
 
 
-class ToolHub(Protocol):
+class ToolHub(TracedHub, Protocol):
     """What the tools of all clients have in common.
 
     Attributes:
@@ -119,20 +121,6 @@ class ToolHub(Protocol):
     def called(self, server: str, outcome: str, seconds: float) -> None:
         """Count a call of a server's tool: `ok`, `error` or `unavailable`."""
 
-    def receiving(
-        self, request: ClientRequest, tool: Callable[[ClientRequest], str], conversation: str
-    ) -> AbstractContextManager[CallSpan]:
-        """The span of a client's call.
-
-        Args:
-            request: of the client.
-            tool: returns the name of the tool that it names; empty where there is none of it.
-            conversation: names the client's conversation.
-        """
-
-    def sending(self, tool: CatalogTool) -> AbstractContextManager[CallSpan]:
-        """The span of the call to a tool's server."""
-
     def absent(self) -> dict[str, str]:
         """Why servers cannot be used now, by name."""
 
@@ -141,7 +129,12 @@ class ToolHub(Protocol):
 
 
 class ToolCalls:
-    """Answers `tools/list` and `tools/call` for one client."""
+    """Answers `tools/list` and `tools/call` for one client.
+
+    Attributes:
+        traced_as: names the client's conversation in traces.
+        most_chars: of the text of a result that are shown at once.
+    """
 
     def __init__(self, hub: ToolHub, router: Router, access: Access, management: OwnTools) -> None:
         self._hub = hub
@@ -150,7 +143,7 @@ class ToolCalls:
         self._router = router
         self._access = access
         self._rest = Rest()
-        self._conversation = token_hex(8)  # in traces: a session's own id would let others in
+        self.traced_as = token_hex(8)  # in traces: a session's own id would let others in
         self._is_small, self._measured_version = True, -1
         self.most_chars = DEFAULT_RESULT_CHARS
 
@@ -162,7 +155,7 @@ class ToolCalls:
         if self._is_direct():
             tools = (tool for tool in self._allowed() if not self._management.has(tool.public))
             return [*({**tool.definition, "name": tool.public} for tool in tools), *own]
-        return [*menu.definitions(self._access.servers()), *own]
+        return [*menu.definitions(self._access.servers(), self._access.effects()), *own]
 
     def _is_direct(self) -> bool:
         if self._hub.mode is not ToolMode.AUTO:
@@ -184,7 +177,7 @@ class ToolCalls:
         Raises:
             Declined: the request names no tool.
         """
-        with self._hub.receiving(request, self._tool_of, self._conversation) as span:
+        with self._hub.receiving(request, self._tool_of, self.traced_as) as span:
             answer = await self._answered(request)
             span.answered(answer)
             return answer
@@ -251,7 +244,7 @@ class ToolCalls:
         began = monotonic()
         outcome = "unavailable"
         try:
-            with self._hub.sending(tool) as span:
+            with self._hub.sending(tool.server, request.method, tool.name) as span:
                 params = span.carried(params)
                 answer = await self._router.call(tool.server, request, params, tool.definition)
                 span.answered(answer)

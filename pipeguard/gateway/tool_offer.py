@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.session.guard import Guard
@@ -11,6 +12,7 @@ from pipeguard.gateway.leg import ListedTools
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.server_state import definitions_wait
+from pipeguard.gateway.shown_tools import given_names
 from pipeguard.gateway.stuffing import StuffingNotices
 from pipeguard.log import Log
 
@@ -44,6 +46,7 @@ class ToolOffer:
         self._log = log
         self._notices = notices
         self._lacks = ""
+        self._taken: dict[str, str] = {}
 
     def take(self, listed: ListedTools) -> None:
         """Have agents find the tools that the server listed.
@@ -61,18 +64,36 @@ class ToolOffer:
     def put(self, definitions: Sequence[JsonValue]) -> None:
         """Have agents find these tools, and no others of this server."""
         settings = self._settings
+        given = given_names(settings.overrides, partial(has_tool, self._guard))
+        self._tell_taken(given)
         listing = Listing(
             settings.name,
             definitions,
             settings.allow,
             settings.block,
-            settings.overrides,
+            {
+                own: override._replace(name=given.get(own, ""))
+                for own, override in settings.overrides.items()
+            },
             settings.tags,
             settings.is_prefixed,
         )
         if self._catalog.put(listing, self._guard.tool):
             self._notices.look(self._catalog, settings.name)
         self.count_waiting()
+
+    def _tell_taken(self, given: Mapping[str, str]) -> None:
+        """Say which tools keep their names, since the server has others of the names given."""
+        taken = {
+            own: override.name
+            for own, override in self._settings.overrides.items()
+            if override.name not in ("", own) and given.get(own) != override.name
+        }
+        if taken and taken != self._taken:
+            names = ", ".join(f"{own} (not {name})" for own, name in sorted(taken.items()))
+            why = "the server has tools of the names that `tools.overrides` gives them"
+            self._log("warning", "some tools keep their own names", tools=names, why=why)
+        self._taken = taken
 
     def count_waiting(self) -> None:
         """Say how many definitions wait for approval, whenever that changes."""
@@ -84,3 +105,8 @@ class ToolOffer:
                 do=f"pipeguard diff {self._guard.name}; pipeguard approve {self._guard.name} --all",
             )
         self.waiting = waiting
+
+
+def has_tool(guard: Guard, name: str) -> bool:
+    """True where a server has a tool of this name, also while that waits for approval."""
+    return guard.pin("tool", name) is not None

@@ -227,9 +227,10 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
             return LaunchError(f"{program}: no such file. Give the server's full path.", NOT_FOUND)
         where = command.env.get("PATH", os.defpath)
         return LaunchError(
-            f"{program}: command not found in the server's PATH ({where}). Give its full path, or "
-            "set PATH in the entry's env.",
+            f"{program}: command not found in the server's PATH. Give its full path, or set PATH"
+            " in the entry's env.",
             NOT_FOUND,
+            f"The PATH is {where}",
         )
     name = path or program
     if os.path.isdir(name):

@@ -119,7 +119,11 @@ def start(command: Command) -> Child:
     # CreateProcess finds only .exe; npx, npm and yarn are .cmd files, found through PATHEXT.
     path = shutil.which(program, path=command.env.get("PATH"))
     if path is None:
-        raise LaunchError(f"{program}: command not found in the server's PATH.", NOT_FOUND)
+        raise LaunchError(
+            f"{program}: command not found in the server's PATH.",
+            NOT_FOUND,
+            f"The PATH is {command.env.get('PATH', '')}",
+        )
     job = _make_job()
     try:
         process = subprocess.Popen(

@@ -20,6 +20,7 @@ from pipeguard.core.digest import sha256
 from pipeguard.core.matching.confirm import Finder
 from pipeguard.core.matching.pattern_set import PatternGroup, PatternSet, compile_group
 from pipeguard.core.model.cascade import Reader, Selection
+from pipeguard.core.model.sentences import best_of
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import View
 from pipeguard.core.scanning.match import MAX_MATCHES_PER_RULE
@@ -213,7 +214,7 @@ def _reading(rule: Rule, engine: Engine) -> _Work:
         budgets = Budgets()
         budgets.grow(len(data), classified=True)
         read = Reader(len(data), budgets).read([Selection(data, stretches)], classifier)
-        false = sum(piece.score < classifier.likely for *_, piece in read)
+        false = sum(best_of(passage.pieces).score < classifier.likely for passage in read)
         seconds = perf_counter() - began
         return _RunResult(min(len(stretches), len(blocks)), min(false, len(blocks)), seconds)
 

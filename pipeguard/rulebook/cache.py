@@ -1,9 +1,13 @@
-"""Loads compiled rules from the cache, so that a start takes milliseconds instead of seconds.
+"""Loads compiled rules, so that a start takes milliseconds instead of seconds.
 
-Where the cache has none that can be trusted, the rules are compiled (rulebook.compilation). A cache
-that cannot be written is no error, only slow. Knows engines; rulebook.cache_files knows the files.
+The package's build compiles the shipped rules where it can. Other rules, and those of a build that
+could not, are in the cache. Where neither has any that can be trusted, the rules are compiled
+(rulebook.compilation). A cache that cannot be written is no error, only slow. Knows engines;
+rulebook.cache_files knows the files.
 """
 
+# pathlib costs 5 ms, and a server is waiting
+# ruff: noqa: PTH100, PTH118, PTH120
 from __future__ import annotations
 
 import json
@@ -23,16 +27,18 @@ from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.scanning.rule_partition import EngineRules
 from pipeguard.core.session.guard import Engines
 from pipeguard.errors import EngineError
+from pipeguard.log import say
 from pipeguard.rulebook.cache_files import (
     CachedRules,
     CacheFile,
+    Index,
     make_folder,
     open_index,
     store,
     write_index,
 )
 from pipeguard.rulebook.cache_key import cache_key
-from pipeguard.rulebook.packs import model, sources
+from pipeguard.rulebook.packs import mapped_model, sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,29 +51,41 @@ _M_MMAP_THRESHOLD = -3  # <malloc.h>
 _LARGE_BLOCK_BYTES = 256 * 1024
 
 
-def load_engines(packs: Sequence[PackFile] | None = None, folder: str | None = None) -> Engines:
-    """The rules of every pack, ready to run: from the cache, or compiled and put there.
+def load_engines(
+    packs: Sequence[PackFile] | None = None,
+    folder: str | None = None,
+    on_compiling: Callable[[], object] | None = None,
+) -> Engines:
+    """The rules of every pack, ready to run: shipped so, from the cache, or compiled for it.
 
     Args:
         packs: the packs' files; None for all there are.
         folder: of the cache; None for the usual one.
+        on_compiling: called if rules have to be compiled, which is then not waited for: a text
+            waits for the databases that it needs. None to wait here.
 
     Raises:
         RuleError: a pack is wrong.
         EngineError: Hyperscan is missing or rejects a pattern, or nothing can be written.
     """
     _return_large_blocks()
-    binding()  # what is cached needs it as well, and would miss it with the first frame
-    return _engines(partial(_cached, packs, cache_folder() if folder is None else folder))
+    binding()  # what is compiled needs it as well, and would miss it with the first frame
+    place = _Place(packs, cache_folder() if folder is None else folder)
+    if on_compiling is None:
+        return _engines(place, place.opened(_is_complete))
+    return _engines(place, place.opened(_is_begun, on_compiling))
 
 
 def is_cached(packs: Sequence[PackFile]) -> bool:
-    """True if the usual cache has these packs compiled, in files that can be trusted."""
-    try:
-        open_index(cache_folder(), cache_key(packs))
-    except OSError:
-        return False
-    return True
+    """True if these packs are compiled, in files that can be trusted."""
+    return _stored(cache_folder(), cache_key(packs)) is not None
+
+
+def is_shipped(packs: Sequence[PackFile]) -> bool:
+    """True if the package's build compiled these packs, for this kind of machine."""
+    with suppress(OSError):
+        return open_index(shipped_folder(), cache_key(packs), is_shipped=True).is_complete
+    return False
 
 
 def cache_in(folder: str) -> None:
@@ -79,55 +97,146 @@ def cache_in(folder: str) -> None:
     """
     packs = sources()
     key = cache_key(packs)
-    with suppress(OSError):
-        open_index(folder, key)
+    if _stored(folder, key) is not None:
         return
-    try:  # only what can be trusted there is copied: a copy would be trusted
-        cached = open_index(cache_folder(), key)
-    except OSError:
+    cached = _stored(cache_folder(), key)  # only what can be trusted: a copy would be trusted
+    if cached is None:
         load_engines(packs, folder)
         return
     with suppress(OSError):
         make_folder(folder)
-        for file in cached.files.values():
-            store(folder, file.content())
-        write_index(folder, key, cached.rules, cached.engines)
-
-
-def _cached(packs: Sequence[PackFile] | None, folder: str) -> CachedRules:
-    """Open the compiled rules, which are compiled first where need be."""
-    packs = sources() if packs is None else packs
-    key = cache_key(packs)
-    with suppress(OSError):
-        return open_index(folder, key)
-    from pipeguard.rulebook.compilation import compiled, compiled_privately
-
-    try:
-        return compiled(packs, os.path.abspath(folder), key)  # noqa: PTH100  pathlib costs 5 ms
-    except OSError:
-        return compiled_privately(packs, key)
-
-
-def _engines(reopen: Callable[[], CachedRules]) -> Engines:
-    """The engines of compiled rules, of which only the index is read yet.
-
-    Args:
-        reopen: opens the compiled rules, also once more where a file is damaged.
-    """
-    rules_file, engine_files, files = reopen()
-
-    @cache
-    def database(name: str) -> Database:
-        return Database(
-            partial(_read, files[name], reopen), partial(_recompiled, files[name], reopen)
+        names = [store(folder, file.content()) for file in cached.databases if file is not None]
+        write_index(
+            folder, key, Index(store(folder, cached.rules.content()), names, cached.engines)
         )
 
-    def patterns(names: Sequence[str]) -> PatternSet:
-        return PatternSet([*map(database, names)])
 
-    read_rules = cache(partial(_rules, files[rules_file], reopen))
+def shipped_folder() -> str:
+    """The folder of what the package's build compiled; it need not exist."""
+    return os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "databases")
+
+
+def _stored(folder: str, key: bytes) -> CachedRules | None:
+    """What is compiled already, shipped or in a cache's folder; None if that is not all."""
+    for place, is_shipped in ((shipped_folder(), True), (folder, False)):
+        with suppress(OSError):
+            opened = open_index(place, key, is_shipped=is_shipped)
+            if opened.is_complete:
+                return opened
+    return None
+
+
+def _is_complete(opened: CachedRules) -> bool:
+    return opened.is_complete
+
+
+def _is_begun(_opened: CachedRules) -> bool:
+    return True
+
+
+class _Place:
+    """Where the compiled rules of some packs are."""
+
+    def __init__(self, packs: Sequence[PackFile] | None, folder: str) -> None:
+        self._packs = packs
+        self._folder = folder
+        self._key = b""
+
+    def opened(
+        self,
+        is_enough: Callable[[CachedRules], bool],
+        on_compiling: Callable[[], object] | None = None,
+        *,
+        anew: bool = False,
+    ) -> CachedRules:
+        """Open the compiled rules, which are compiled first where need be.
+
+        Args:
+            is_enough: true of compiled rules that need not be waited for.
+            on_compiling: called if they have to be compiled.
+            anew: True to do without what is shipped, which is damaged.
+
+        Raises:
+            RuleError: a pack is wrong.
+            EngineError: Hyperscan rejects a pattern, nothing can be written, or the packs are no
+                longer those that were opened first.
+        """
+        packs = sources() if self._packs is None else self._packs
+        key = cache_key(packs)
+        if self._key not in (b"", key):
+            raise EngineError("the rules were changed, or are damaged. Start again.")
+        self._key = key
+        if not anew:
+            stored = _stored(self._folder, key)
+            if stored is not None:
+                return stored
+        if on_compiling is not None:
+            on_compiling()
+        from pipeguard.rulebook.compilation import compiled, compiled_privately
+
+        try:
+            return compiled(packs, os.path.abspath(self._folder), key, is_enough)
+        except OSError:
+            return compiled_privately(packs, key)
+
+    def content(self, choose: Callable[[CachedRules], CacheFile | None], now: CachedRules) -> bytes:
+        """The content of a file, which is waited for, and compiled anew if it is damaged.
+
+        Args:
+            choose: the file of compiled rules.
+            now: the compiled rules when they were opened.
+        """
+        file = choose(now)
+        if file is None:
+            file = choose(self.opened(lambda later: choose(later) is not None))
+        if file is not None:
+            with suppress(OSError):
+                return file.content()
+        return self.replaced(choose, file)
+
+    def replaced(
+        self, choose: Callable[[CachedRules], CacheFile | None], file: CacheFile | None
+    ) -> bytes:
+        """The content of the file that takes the place of a damaged one.
+
+        Raises:
+            EngineError: what was compiled anew is damaged too, or is something else.
+        """
+        if file is not None:
+            file.remove()
+            if file.is_shipped:
+                _say_damaged()
+        anew = choose(self.opened(_is_complete, anew=file is not None and file.is_shipped))
+        try:
+            if anew is not None:
+                return anew.content()
+        except OSError:
+            pass
+        raise EngineError("the compiled rules are damaged. Start again.")
+
+
+@cache
+def _say_damaged() -> None:
+    """Say once that the installation is damaged."""
+    say("the compiled rules of this installation are damaged, so they are compiled here instead")
+
+
+def _engines(place: _Place, opened: CachedRules) -> Engines:
+    """The engines of compiled rules, of which only the index is read yet."""
+
+    @cache
+    def database(number: int) -> Database:
+        choose = partial(_database_file, number)
+        return Database(
+            partial(place.content, choose, opened), partial(place.replaced, choose, choose(opened))
+        )
+
+    def patterns(numbers: Sequence[int]) -> PatternSet:
+        return PatternSet([*map(database, numbers)])
+
+    read_rules = cache(partial(_rules, place, opened))
     engines = []
-    for surface, (over, plain, squeezed, acts, opener) in zip(Surface, engine_files, strict=True):
+    for surface, (over, plain, squeezed, acts, opener) in zip(Surface, opened.engines, strict=True):
         rules = EngineRules(read_rules, surface, frozenset(map(Surface, over)))
         before_classifier = opener_of(OpenerFile(*opener) if opener else None, _model)
         sets = PatternSets(patterns(plain), patterns(squeezed), patterns(acts), before_classifier)
@@ -135,33 +244,20 @@ def _engines(reopen: Callable[[], CachedRules]) -> Engines:
     return Engines(*engines)
 
 
-def _read(file: CacheFile, reopen: Callable[[], CachedRules]) -> bytes:
-    """The content of a file, compiled anew if it is damaged."""
-    try:
-        return file.content()
-    except OSError:
-        return _recompiled(file, reopen)
+def _database_file(number: int, opened: CachedRules) -> CacheFile | None:
+    return opened.databases[number]
 
 
-def _recompiled(file: CacheFile, reopen: Callable[[], CachedRules]) -> bytes:
-    """The content of a file that is damaged, from the one that takes its place.
-
-    Raises:
-        EngineError: what was compiled anew is damaged too, or is something else.
-    """
-    file.remove()
-    try:
-        return reopen().files[file.name].content()
-    except (OSError, KeyError):
-        raise EngineError("the compiled rules are damaged. Start again.") from None
+def _rules(place: _Place, opened: CachedRules) -> tuple[Rule, ...]:
+    return tuple(map(from_record, json.loads(place.content(_rules_file, opened))))
 
 
-def _rules(file: CacheFile, reopen: Callable[[], CachedRules]) -> tuple[Rule, ...]:
-    return tuple(map(from_record, json.loads(_read(file, reopen))))
+def _rules_file(opened: CachedRules) -> CacheFile:
+    return opened.rules
 
 
-def _model(name: str) -> bytes:
-    """Read a classifier, or a network, for which numpy is imported without threads.
+def _model(name: str) -> memoryview:
+    """Map the file of a classifier, an opener or a network; numpy gets no threads.
 
     The threads of OpenBLAS would spin while they wait for more work than there is. The variable is
     set for the import alone, so that no process started later sees it. Source: OpenBLAS, "Runtime
@@ -174,7 +270,7 @@ def _model(name: str) -> bytes:
             import numpy  # noqa: F401  loads it
         finally:
             del os.environ[_THREADS_VARIABLE]
-    return model(name)
+    return mapped_model(name)
 
 
 def _return_large_blocks() -> None:

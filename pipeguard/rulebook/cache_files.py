@@ -2,13 +2,17 @@
 
 ::
 
-    rules-KEY.index      names the files that the compiled rules consist of; written after them
+    rules-KEY.index      names the files that the compiled rules consist of; each is named as soon
+                         as it is there
     BLAKE2B-CRC32.db     content, named by its hashes: a database, or records in JSON
     lock                 locked by the process that compiles (rulebook.compilation)
 
 A compiled database is much like code. So a file is used only if it is a regular file of ours that
 nobody else may write, in a folder of which the same is true. Content files are opened with the
 index and read when they are first needed, so that they may be replaced or removed in between.
+
+What the package's build compiled has the same form. It is part of the package, and trusted like its
+code and its packs: it may also be root's.
 """
 
 # pathlib costs 5 ms, and a server is waiting
@@ -26,11 +30,12 @@ from zlib import crc32
 
 from pipeguard.config.directories import Trusted, other_writer
 from pipeguard.core.digest import blake2b, sha256
+from pipeguard.core.lazy_regex import lazy_regex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-MAGIC = b"pipeguard compiled rules 11\n"
+MAGIC = b"pipeguard compiled rules 12\n"
 LOCK_NAME = "lock"
 MOST_INDEXES = 4  # one for each version, engine and set of rules in use at once
 MAX_INDEX_BYTES = 2**16
@@ -38,7 +43,7 @@ MAX_CONTENT_BYTES = 256 * 2**20  # a larger file is not ours
 INDEX_PATTERN = "rules-*.index"
 _INDEX_PREFIX, _DRAFT_PREFIX = "rules-", ".rules-"
 _CONTENT_NAME = r"[0-9a-f]{32}-[0-9a-f]{8}\.db"
-_OURS = re.compile(rf"\.?rules-.*|{_CONTENT_NAME}")
+_OURS = lazy_regex(rf"\.?rules-.*|{_CONTENT_NAME}")
 
 
 class UnusableFileError(OSError):
@@ -46,7 +51,7 @@ class UnusableFileError(OSError):
 
 
 class EngineFiles(NamedTuple):
-    """The files of one engine, by their names.
+    """The databases of one engine, by their numbers.
 
     Attributes:
         surfaces: all that any of its rules is run over.
@@ -57,9 +62,9 @@ class EngineFiles(NamedTuple):
     """
 
     surfaces: Sequence[str]
-    plain: Sequence[str]
-    squeezed: Sequence[str]
-    acts: Sequence[str]
+    plain: Sequence[int]
+    squeezed: Sequence[int]
+    acts: Sequence[int]
     opener: Sequence[str]
 
 
@@ -67,21 +72,32 @@ class CachedRules(NamedTuple):
     """Compiled rules in the cache.
 
     Attributes:
-        rules: the name of the file with the rules' records, in JSON.
-        engines: the files of each engine.
-        files: the open files, by their names.
+        rules: the file with the rules' records, in JSON.
+        databases: the files of the databases, by their numbers; None for one that is not there yet.
+        engines: the databases of each engine.
     """
 
-    rules: str
+    rules: CacheFile
+    databases: Sequence[CacheFile | None]
     engines: Sequence[EngineFiles]
-    files: dict[str, CacheFile]
+
+    @property
+    def is_complete(self) -> bool:
+        """True once every database is compiled."""
+        return None not in self.databases
 
 
 class CacheFile:
-    """An open file of the cache. It is closed when nothing refers to it any more."""
+    """An open file of the cache. It is closed when nothing refers to it any more.
 
-    def __init__(self, path: str, descriptor: int) -> None:
+    Attributes:
+        name: of the file.
+        is_shipped: True if it is part of the package, which others use too.
+    """
+
+    def __init__(self, path: str, descriptor: int, *, is_shipped: bool = False) -> None:
         self.name = os.path.basename(path)  # noqa: PTH119  as above
+        self.is_shipped = is_shipped
         self._path = path
         self._descriptor = descriptor
         self._lock = Lock()
@@ -116,27 +132,36 @@ class CacheFile:
         return content
 
     def remove(self) -> None:
-        """Remove the file, unless another has been put in its place."""
+        """Remove the file, unless it is shipped or another has been put in its place."""
+        if self.is_shipped:
+            return
         with suppress(OSError):
             if os.path.samestat(os.fstat(self._descriptor), os.lstat(self._path)):
                 os.unlink(self._path)
 
 
-def open_index(folder: str, key: bytes) -> CachedRules:
-    """Open compiled rules with all of their files.
+def open_index(folder: str, key: bytes, *, is_shipped: bool = False) -> CachedRules:
+    """Open compiled rules with all files that there are.
+
+    Args:
+        folder: of the cache, or in the package.
+        key: of the compiled rules.
+        is_shipped: True for the folder in the package.
 
     Raises:
         OSError: they are not there, are damaged, or somebody else could have written them.
     """
-    with _trusted_folder(folder) as open_file:
+    with _trusted_folder(folder, is_shipped=is_shipped) as open_file:
         index = open_file(_index_name(key)).read(MAX_INDEX_BYTES)
         body = index[len(MAGIC) + sha256().digest_size :]
         if index != _index(key, body):
             raise UnusableFileError("of another version, or damaged")
-        rules, engines = json.loads(body)
-        engines = [EngineFiles(*engine) for engine in engines]
-        names = {rules, *(name for engine in engines for group in engine[1:-1] for name in group)}
-        return CachedRules(rules, engines, {name: open_file(name) for name in names})
+        rules, names, engines = json.loads(body)
+        return CachedRules(
+            open_file(rules),
+            [open_file(name) if name else None for name in names],
+            [EngineFiles(*engine) for engine in engines],
+        )
 
 
 def make_folder(folder: str) -> None:
@@ -161,13 +186,27 @@ def store(folder: str, content: bytes) -> str:
     return name
 
 
-def write_index(folder: str, key: bytes, rules: str, engines: Sequence[EngineFiles]) -> None:
-    """Write the index, once all files that it names are there.
+class Index(NamedTuple):
+    """What an index names: files that are there.
+
+    Attributes:
+        rules: the name of the file with the rules' records.
+        databases: the names of the databases, by their numbers; empty for one that is not there.
+        engines: the databases of each engine.
+    """
+
+    rules: str
+    databases: Sequence[str]
+    engines: Sequence[EngineFiles]
+
+
+def write_index(folder: str, key: bytes, index: Index) -> None:
+    """Write the index, or replace an earlier one that named fewer files.
 
     Raises:
         OSError: it cannot be written.
     """
-    body = json.dumps([rules, engines], separators=(",", ":")).encode()
+    body = json.dumps(index, separators=(",", ":")).encode()
     _write(folder, _index_name(key), _index(key, body))
 
 
@@ -215,7 +254,9 @@ def _write(folder: str, name: str, content: bytes) -> None:
 
 
 @contextmanager
-def _trusted_folder(folder: str) -> Iterator[Callable[[str], CacheFile]]:
+def _trusted_folder(
+    folder: str, *, is_shipped: bool = False
+) -> Iterator[Callable[[str], CacheFile]]:
     """A function that opens a file of a folder, after a check of both.
 
     Raises:
@@ -223,14 +264,18 @@ def _trusted_folder(folder: str) -> Iterator[Callable[[str], CacheFile]]:
     """
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
     if os.name != "posix":  # there the access list of the user's own folder keeps others out
-        yield lambda name: CacheFile(path := os.path.join(folder, name), os.open(path, flags))
+        yield lambda name: CacheFile(
+            path := os.path.join(folder, name), os.open(path, flags), is_shipped=is_shipped
+        )
         return
+    trusted = Trusted.ANY_GROUP if is_shipped else Trusted.ONLY_US
     flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    parent = _checked(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), stat.S_IFDIR)
+    parent = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    parent = _checked(parent, stat.S_IFDIR, trusted)
 
     def open_file(name: str) -> CacheFile:
-        descriptor = _checked(os.open(name, flags, dir_fd=parent), stat.S_IFREG)
-        return CacheFile(os.path.join(folder, name), descriptor)
+        descriptor = _checked(os.open(name, flags, dir_fd=parent), stat.S_IFREG, trusted)
+        return CacheFile(os.path.join(folder, name), descriptor, is_shipped=is_shipped)
 
     try:
         yield open_file
@@ -238,10 +283,10 @@ def _trusted_folder(folder: str) -> Iterator[Callable[[str], CacheFile]]:
         os.close(parent)
 
 
-def _checked(descriptor: int, kind: int) -> int:
-    """A descriptor, closed with an error unless only we could have written what it refers to."""
+def _checked(descriptor: int, kind: int, trusted: Trusted) -> int:
+    """A descriptor, closed with an error if others could have written what it refers to."""
     status = os.fstat(descriptor)
-    if stat.S_IFMT(status.st_mode) == kind and not other_writer(status, Trusted.ONLY_US):
+    if stat.S_IFMT(status.st_mode) == kind and not other_writer(status, trusted):
         return descriptor
     os.close(descriptor)
     raise UnusableFileError("not a regular file or folder, or somebody else could have written it")

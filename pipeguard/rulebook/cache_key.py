@@ -22,17 +22,16 @@ _RULEBOOK_MODULES = ("packs.py", "compiler.py", "cache_files.py")
 
 
 def cache_key(packs: Sequence[PackFile]) -> bytes:
-    """Hash the packs, the code that compiles them, the engine, the processor and Python.
+    """Hash the packs, the code that compiles them, the engine and the kind of machine.
 
     The expressions themselves are not hashed: making them takes 90 ms, which the cache is there to
     save, and this takes 3. A rule becomes expressions in much of the core, so all of it is hashed.
-    The files of classifiers are covered by their hashes in the rules, Python's tables of characters
-    by its version.
+    The files of classifiers are covered by their hashes in the rules. Python's version has no part
+    in it: expressions are made of the packs' own characters, by no table of Python's.
     """
     key = blake2b(digest_size=32)  # three times as fast as SHA-256 without OpenSSL
     machine = os.uname().machine if hasattr(os, "uname") else ""
-    python = ".".join(map(str, sys.version_info[:2]))
-    for word in (VERSION, python, sys.platform, machine, sys.byteorder, *_engine()):
+    for word in (VERSION, sys.platform, machine, sys.byteorder, *_engine()):
         _add(key, word.encode())
     for name in modules_of_compiling():
         _add(key, name.encode())

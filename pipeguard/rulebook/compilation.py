@@ -29,7 +29,7 @@ from pipeguard.rulebook.cache_files import (
 from pipeguard.rulebook.compiler import compile_rules, encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pipeguard.rulebook.packs import PackFile
 
@@ -37,13 +37,20 @@ POLL_SECONDS = 0.05
 STUCK_SECONDS = 120.0  # without another database; the longest takes 3 s of a core
 
 
-def compiled(packs: Sequence[PackFile], folder: str, key: bytes, reader: int = 0) -> CachedRules:
+def compiled(
+    packs: Sequence[PackFile],
+    folder: str,
+    key: bytes,
+    is_enough: Callable[[CachedRules], bool],
+    reader: int = 0,
+) -> CachedRules:
     """Wait for the rules to be compiled by another process, or by one of ours.
 
     Args:
         packs: of the rules.
         folder: of the cache.
         key: of the compiled rules.
+        is_enough: true of compiled rules that need not be waited for, although more will follow.
         reader: the id of the only process that reads the folder; 0 for a cache.
 
     Raises:
@@ -56,8 +63,9 @@ def compiled(packs: Sequence[PackFile], folder: str, key: bytes, reader: int = 0
     while True:
         lock = _lock(folder)
         try:
-            with suppress(OSError):
-                return open_index(folder, key)
+            opened = _opened(folder, key)
+            if opened and (opened.is_complete or (lock is None and is_enough(opened))):
+                return opened
             if lock is not None and has_started:  # it failed: here, the same error can be raised
                 compile_rules(packs, folder, key)
                 return open_index(folder, key)
@@ -70,6 +78,13 @@ def compiled(packs: Sequence[PackFile], folder: str, key: bytes, reader: int = 0
         sleep(POLL_SECONDS)
 
 
+def _opened(folder: str, key: bytes) -> CachedRules | None:
+    """What is compiled by now; None before there is an index."""
+    with suppress(OSError):
+        return open_index(folder, key)
+    return None
+
+
 def compiled_privately(packs: Sequence[PackFile], key: bytes) -> CachedRules:
     """Rules compiled for this process alone: the folder is removed, its open files stay readable.
 
@@ -79,7 +94,7 @@ def compiled_privately(packs: Sequence[PackFile], key: bytes) -> CachedRules:
     """
     try:
         with tempfile.TemporaryDirectory(prefix="pipeguard-", ignore_cleanup_errors=True) as folder:
-            return compiled(packs, folder, key, os.getpid())
+            return compiled(packs, folder, key, lambda _: False, os.getpid())
     except OSError as error:
         raise EngineError(
             "compiled rules can be written neither to the cache nor to a temporary folder:"
@@ -99,7 +114,7 @@ def _start(packs: Sequence[PackFile], folder: str, arguments: Sequence[str], loc
         # Where no process can be started, the lock is free at once, and the caller compiles.
         with suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(
-                [*_isolate.command("pipeguard.rulebook.compiler"), folder, *arguments],
+                [*_isolate.command("pipeguard.rulebook.compiler_process"), folder, *arguments],
                 stdin=text,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

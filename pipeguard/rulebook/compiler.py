@@ -1,7 +1,6 @@
-"""Compiles rules into the files of a cache, as a program that outlives the process that started it.
+"""Compiles rules into the files of a cache: first what the first requests are judged by.
 
-The program leaves the tree of processes that it was started in: clients end a server that takes
-long to start with all of its children, and the next start would be no faster.
+rulebook.compiler_process runs this as a program that outlives the process that started it.
 """
 
 # ruff: noqa: PTH118  pathlib is not needed here
@@ -9,30 +8,52 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.matching.pattern_set import PatternGroup, compile_group
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.protocol.strict_json import STACK_BYTES
 from pipeguard.core.rules.rule import as_record
-from pipeguard.core.scanning.databases import Patterns, patterns_of
+from pipeguard.core.scanning.databases import patterns_of
 from pipeguard.core.scanning.rule_partition import rules_for
-from pipeguard.rulebook.cache_files import LOCK_NAME, EngineFiles, prune, store, write_index
+from pipeguard.rulebook.cache_files import (
+    LOCK_NAME,
+    EngineFiles,
+    Index,
+    prune,
+    store,
+    write_index,
+)
 from pipeguard.rulebook.packs import PackFile, load_rules, model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from pipeguard.core.rules.rule import Rule
 
 MOST_THREADS = 4  # one takes 115 MB, each other 50 MB more
 # The parts of a rule that only people read, in its pack.
 _UNREAD: dict[str, object] = {"matches": [], "passes": [], "title": "", "why": "", "fix": ""}
 
 
+class _Plan(NamedTuple):
+    """What is compiled.
+
+    Attributes:
+        groups: of patterns, each a database, by its number.
+        engines: the databases of each engine.
+        order: the numbers in the order in which they are compiled.
+    """
+
+    groups: Sequence[PatternGroup]
+    engines: Sequence[EngineFiles]
+    order: Sequence[int]
+
+
 def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> None:
-    """Compile rules, each database once and several at a time, and write the index.
+    """Compile rules, each database once and several at a time; the index names those there are.
 
     Args:
         packs: of the rules.
@@ -45,73 +66,69 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> None:
         OSError: the folder cannot be written.
     """
     # It imports logging, which a process that only waits, and may live long, can do without.
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor, as_completed
 
     rules = load_rules(packs)
-    patterns = [patterns_of(rules, surface, model) for surface in Surface]
-    jobs = _jobs(patterns)
+    plan = _plan(rules)
+    records = json.dumps([as_record(rule) | _UNREAD for rule in rules], separators=(",", ":"))
+    names = [""] * len(plan.groups)
+    index = Index(store(folder, records.encode()), names, plan.engines)
+    write_index(folder, key, index)
 
-    def compiled(group: PatternGroup) -> str:
-        name = store(folder, compile_group(group))
+    def compiled(number: int) -> None:
+        names[number] = store(folder, compile_group(plan.groups[number]))
         with suppress(FileNotFoundError):  # it tells waiting processes of the progress
             os.utime(os.path.join(folder, LOCK_NAME))
-        return name
 
     threading.stack_size(STACK_BYTES)  # musl's 128 KiB are too few
     with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
-        names = dict(zip(jobs, pool.map(compiled, jobs), strict=True))
-    engines = []
-    for surface, parts in zip(Surface, patterns, strict=True):
-        over = {reached.value for rule in rules_for(rules, surface) for reached in rule.surfaces}
-        plain, squeezed, acts = ([names[group] for group in part] for part in parts[:3])
-        engines.append(EngineFiles(sorted(over), plain, squeezed, acts, parts.opener or ()))
-    records = json.dumps([as_record(rule) | _UNREAD for rule in rules], separators=(",", ":"))
-    write_index(folder, key, store(folder, records.encode()), engines)
+        for done in as_completed([pool.submit(compiled, number) for number in plan.order]):
+            if done.exception() is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
+            done.result()
+            write_index(folder, key, index)
     prune(folder, key)
 
 
-def _jobs(patterns: Sequence[Patterns]) -> list[PatternGroup]:
-    """All that is compiled, each once; the largest first, so that the threads end together."""
-    groups = {group for parts in patterns for part in parts[:3] for group in part}
-    return sorted(groups, key=lambda group: -len(group.patterns))
+def _plan(rules: Sequence[Rule]) -> _Plan:
+    """What is compiled: first what every session needs, in it the largest first."""
+    patterns = [patterns_of(rules, surface, model) for surface in Surface]
+    numbers: dict[PatternGroup, int] = {}
+    engines = []
+    for surface, parts in zip(Surface, patterns, strict=True):
+        over = {reached.value for rule in rules_for(rules, surface) for reached in rule.surfaces}
+        plain, squeezed, acts = (
+            [numbers.setdefault(group, len(numbers)) for group in part] for part in parts[:3]
+        )
+        engines.append(EngineFiles(sorted(over), plain, squeezed, acts, parts.opener or ()))
+    groups = list(numbers)
+    first = {
+        number
+        for surface, files in zip(Surface, engines, strict=True)
+        if surface is not Surface.DEFINITIONS
+        for number in (*files.plain, *files.squeezed)
+    }
+    order = sorted(
+        range(len(groups)), key=lambda number: (number not in first, -_weight(groups[number]))
+    )
+    return _Plan(groups, engines, order)
+
+
+def _weight(group: PatternGroup) -> int:
+    """About how long a group takes to compile, so that the threads end together."""
+    return sum(len(pattern) for pattern, _ in group.patterns)
 
 
 def encoded(packs: Iterable[PackFile]) -> bytes:
-    """Packs in the form that `main` reads from standard input."""
+    """Packs in the form that `decoded` reads."""
     return json.dumps(
         [(pack.path, pack.content.decode("latin-1"), pack.shipped) for pack in packs]
     ).encode()
 
 
-def main() -> None:
-    """Compile the packs on standard input, for the folder, key and reader in the arguments.
-
-    The reader is the id of the only process that reads the folder, or 0: without it, the folder is
-    of no use and is removed.
-    """
-    folder, key, reader = sys.argv[1], bytes.fromhex(sys.argv[2]), int(sys.argv[3])
-    if hasattr(os, "fork") and os.fork():
-        os._exit(0)  # the child has init for its parent
-    packs = [
-        PackFile(path, text.encode("latin-1"), shipped)
-        for path, text, shipped in json.load(sys.stdin.buffer)
+def decoded(text: bytes) -> list[PackFile]:
+    """Packs that `encoded` wrote."""
+    return [
+        PackFile(path, content.encode("latin-1"), shipped)
+        for path, content, shipped in json.loads(text)
     ]
-    try:
-        compile_rules(packs, folder, key)
-    finally:
-        if reader and os.name == "posix" and not _is_running(reader):
-            from shutil import rmtree
-
-            rmtree(folder, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except OSError as error:
-        return not isinstance(error, ProcessLookupError)
-    return True
-
-
-if __name__ == "__main__":
-    main()

@@ -63,6 +63,24 @@ def model(name: str) -> bytes:
         raise RuleError(f"{name} is missing from the rules: {error.strerror}") from None
 
 
+def mapped_model(name: str) -> memoryview:
+    """Map a classifier's file: processes share its pages, and read those that they need.
+
+    Like the code that is mapped, it must not be cut short in place, which would end the process
+    (SIGBUS): installers and version control put another file there.
+
+    Raises:
+        RuleError: it cannot be read.
+    """
+    import mmap
+
+    try:
+        with open(os.path.join(shipped_folder(), name), "rb", buffering=0) as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except (OSError, ValueError) as error:  # ValueError: it is empty
+        raise RuleError(f"{name} is missing from the rules: {error}") from None
+
+
 def user_folder() -> str:
     """The folder of the user's own packs; it need not exist."""
     return os.path.join(config_folder(), "rules")
@@ -76,14 +94,23 @@ def sources() -> tuple[PackFile, ...]:
     Raises:
         RuleError: a file cannot be read, or another user could have written it.
     """
-    packs = [
+    own = [PackFile(path, _content(path), shipped=False) for path in _files(user_folder())]
+    return (*shipped_sources(), *own)
+
+
+def shipped_sources() -> tuple[PackFile, ...]:
+    """The files of the packs that come with PipeGuard, in the order of their names.
+
+    Raises:
+        RuleError: a file cannot be read, or another user could have written it.
+    """
+    packs = tuple(
         PackFile(path, _content(path, is_shipped=True), shipped=True)
         for path in _files(shipped_folder())
-    ]
+    )
     if not packs:
         raise RuleError("the rules are missing from this installation. Install PipeGuard again.")
-    packs += [PackFile(path, _content(path), shipped=False) for path in _files(user_folder())]
-    return tuple(packs)
+    return packs
 
 
 def load_rules(packs: Iterable[PackFile] | None = None) -> tuple[Rule, ...]:

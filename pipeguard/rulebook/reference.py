@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeguard.core.finding import Action
+from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.policy import PolicyTarget, default_action
 
 if TYPE_CHECKING:
@@ -37,7 +38,12 @@ def pages(rules: Iterable[Rule]) -> dict[str, str]:
 
 def usual_action(rule: Rule) -> Action:
     """The action for an ordinary match where the policy has no entry for the rule."""
-    return default_action(PolicyTarget(rule.id, rule.severity, rule.confidence, "", "", None))
+    is_cuttable = bool(rule.model) and Surface.TO_CLIENT in rule.surfaces
+    return default_action(
+        PolicyTarget(
+            *(rule.id, rule.severity, rule.confidence, "", "", None), is_cuttable=is_cuttable
+        )
+    )
 
 
 def _index(packs: dict[str, list[Rule]]) -> str:
@@ -50,11 +56,11 @@ def _index(packs: dict[str, list[Rule]]) -> str:
             " [rules](../rules.md)."
         ),
         "",
-        "| pack | rules | of which block by default |",
+        "| pack | rules | of which block or cut by default |",
         "|---|---|---|",
     ]
     for pack, rules in sorted(packs.items()):
-        blocking = sum(usual_action(rule) is Action.BLOCK for rule in rules)
+        blocking = sum(usual_action(rule) >= Action.CUT for rule in rules)
         lines.append(f"| [{pack}]({pack}.md) | {len(rules)} | {blocking} |")
     return "\n".join(lines) + "\n"
 

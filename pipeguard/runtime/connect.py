@@ -100,6 +100,10 @@ class LocalDialler:
             child = start(self._command)
             await asyncio.to_thread(child.wait_started)
         except PipeGuardError as error:
+            if error.for_user() != str(error):
+                shown = self._mask(f"{error.for_user()}\n".encode())  # a log of its own has it
+                if shown:
+                    say(shown.decode("utf-8", "replace").rstrip())
             raise ChannelClosed(str(error)) from None
         stderr = StderrCopy(child.stderr_fd, STDERR, self._mask)
         start_thread("stderr", stderr.run)

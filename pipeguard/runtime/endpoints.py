@@ -205,11 +205,14 @@ def admission_of(
     host, port = _listening(options.values["--listen"])
     tokens = _tokens(options, environment, stored)
     if not is_loopback(host) and (tokens is None or not tokens.are_needed()):
-        make = "" if stored is None else "\n  Make one:  pipeguard tokens create NAME"
+        given = "--token-env VARIABLE or --token-file FILE"
+        ways = [f"Give a token of your own:    {given}"]
+        if stored is not None:
+            ways.insert(0, "Make and store a token:      pipeguard tokens create NAME")
+        ways.append(f"Listen for this machine:     --listen 127.0.0.1:{port}")
         raise PolicyError(
-            f"--listen {options.values['--listen']}: others could reach this address, so a token"
-            " is needed. Give --token-env VARIABLE or --token-file FILE, or listen on 127.0.0.1."
-            + make
+            f"--listen {options.values['--listen']}: other machines can reach this address, so"
+            " clients need a token, and there is none.\n  " + "\n  ".join(ways)
         )
     hosts = frozenset(name.lower() for name in options.lists.get("--allow-host", ()))
     origins = frozenset(options.lists.get("--allow-origin", ()))

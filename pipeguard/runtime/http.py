@@ -99,6 +99,7 @@ class _ListeningServer:
         most = int(number_of(options, "--max-sessions", MAX_SESSIONS))
         idle_seconds = number_of(options, "--idle-timeout", IDLE_SECONDS)
         self._sessions = Sessions(run.guard, run.name, most, idle_seconds)
+        self._sessions.name_token = run.name_token
         listening = bind(options.values["--listen"], admission.host, port)
         for surface in Surface:
             run.guard.load(surface)

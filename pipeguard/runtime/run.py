@@ -135,7 +135,9 @@ class Run:
                 del self._clients[next(iter(self._clients))]
             self._clients[conversation] = _client_of(verdict.frame)
         self._recorder.client = self._clients.get(conversation, "")
-        self._recorder.token = self._tokens.get(conversation, "")
+        token = self._recorder.token = self._tokens.pop(conversation, "")
+        if token:
+            self._tokens[conversation] = token  # as the last that would be dropped
         if (
             verdict.forward is None
             and verdict.kind is MessageKind.NOTIFICATION

@@ -7,6 +7,7 @@ threads wait for, and then ends the run so that every request is answered.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,8 +24,11 @@ from pipeguard.core.session import replies
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, Refusal, StateError
 from pipeguard.launch.child import Child, Exit
+from pipeguard.log import say
+from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.declining import DECLINE_SECONDS
 from pipeguard.runtime.numbers import number_of
+from pipeguard.runtime.progress import COMPILING
 from pipeguard.runtime.run import LAST_SECONDS, Mask, Run, start_thread
 from pipeguard.transports.channel import Channel, ChannelClosed
 from pipeguard.transports.pump import pump_in_thread
@@ -46,6 +50,7 @@ MOST_GRACE_SECONDS = 3600.0
 STDERR = 2
 STDERR_SECONDS = 1.0  # for the last output of a server that has ended
 DYING_SECONDS = 0.1  # to answer requests that crossed with the server's end
+STARTED_SECONDS = 1.0  # after which the first requests are answered
 TICK_SECONDS = 0.5  # between two checks for overdue requests
 
 
@@ -122,7 +127,8 @@ class GuardedServer:
         self._began = monotonic()
         self._target = server
         self._grace_seconds = number_of(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
-        self._run = Run(launched, options, self._relist)
+        engines = load_engines(on_compiling=lambda: say(COMPILING))
+        self._run = Run(launched, options, self._relist, engines)
         self._session = Session(self._run.guard, self._run.name)
         limit = self._run.guard.policy.limits.frame_bytes
         self._client = open_client(limit)
@@ -149,7 +155,7 @@ class GuardedServer:
         if self._run.guard.policy.limits.timeout_seconds is not None:
             start_thread("expire", self._expire)
         self._run.begin()
-        first = self._events.get()
+        first = self._first_event()
         self.died = first is _Event.SERVER
         start_thread("end", self._end_child)
         if not self._wait_for_the_end(hurried=not self.died):
@@ -169,6 +175,12 @@ class GuardedServer:
         if self._failure is not None:
             raise self._failure
         return ended.code
+
+    def _first_event(self) -> _Event:
+        """Wait for the first event; collect garbage once the start is over (runtime.start)."""
+        first = self._next_event(monotonic() + STARTED_SECONDS)
+        gc.enable()
+        return first or self._events.get()
 
     # --- the two directions -------------------------------------------------------------
 

@@ -50,7 +50,7 @@ class _Seen:
 
 
 def recent_activity(store: Store, now: float, window_seconds: float) -> list[ServerActivity]:
-    """What each server did in the seconds before now, and those for which something waits.
+    """What each server did in the seconds before now; those that did nothing, or never ran, too.
 
     Raises:
         StateError: the store cannot be read.
@@ -68,7 +68,7 @@ def recent_activity(store: Store, now: float, window_seconds: float) -> list[Ser
     waiting = _waiting(store)
     return [
         _activity(name, seen[name], waiting.get(name, 0), window_seconds)
-        for name in sorted({*seen, *waiting})
+        for name in sorted({*seen, *waiting, *_named(store)})
     ]
 
 
@@ -101,6 +101,12 @@ def _rows(store: Store, since: float) -> Iterable[tuple[str, str, str, str, floa
             if row[0] < enough:
                 return
             yield row
+
+
+def _named(store: Store) -> list[str]:
+    """The servers that were ever guarded, whether they could be started or not."""
+    with translated_errors(store.path):
+        return [server for (server,) in store.connection.execute("SELECT server FROM servers")]
 
 
 def _waiting(store: Store) -> dict[str, int]:

@@ -42,7 +42,7 @@ class AuditEntry(NamedTuple):
             `refusal`, `notice`, `approval`, `proposal`, `gap` or `retention`.
         method: the method, or empty.
         tool: the tool, or empty.
-        action: `allow`, `warn`, `redact`, `block`, `approve`, `reject`, `forget`,
+        action: `allow`, `warn`, `redact`, `cut`, `block`, `approve`, `reject`, `forget`,
             `propose`, `withdraw` or `prune`.
         event: the verdict's name, as `K7Q2M9D4.c12`, or empty.
         frame_sha256: SHA-256 of the frame, 64 hex digits; empty where there is none.

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from pipeguard.config.policy_file import PolicyFile
 
+STOPPED = ("block", "cut", "redact")  # actions after which not all of a message goes on
+
 # Families of rules that no exception applies to, and what to do instead.
 _REMEDIES = {
     "trust.": "It waits for your approval. Look at it, then accept it:\n"
@@ -135,7 +137,7 @@ def narrowest(event: AuditedEvent, until: datetime.date | None, why: str) -> tup
     Raises:
         PipeGuardError: no exception could, with what to do instead.
     """
-    stopped = [item for item in event.findings if item.get("action") in ("block", "redact")]
+    stopped = [item for item in event.findings if item.get("action") in STOPPED]
     stopped = stopped or [item for item in event.findings if item.get("action") == "warn"]
     if not stopped:
         raise PipeGuardError(f"event {event.name} passed as it was: there is nothing to allow.")

@@ -33,7 +33,7 @@ def log_findings(log: FindingLog, verdict: PendingVerdict) -> None:
     }
     for finding in verdict.findings:
         decisive = waiting.get(finding.tool, finding)
-        is_blocked = finding.action is Action.BLOCK
+        is_stopped = finding.action >= Action.CUT
         log(
             _level(finding),
             f"{finding.action.name.lower()} {finding.rule}",
@@ -49,7 +49,7 @@ def log_findings(log: FindingLog, verdict: PendingVerdict) -> None:
             confidence=finding.confidence.name.lower(),
             excerpt=finding.excerpt,
             note=finding.note,
-            how_to_allow=how_to_allow(decisive, verdict.event) if is_blocked else "",
+            how_to_allow=how_to_allow(decisive, verdict.event) if is_stopped else "",
         )
 
 

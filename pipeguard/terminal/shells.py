@@ -6,8 +6,15 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-SHELLS = ("bash", "zsh", "fish")
-_SETTINGS = {"bash": (".bashrc", ".bash_profile"), "zsh": (".zshrc",), "fish": ()}
+SHELLS = ("bash", "zsh", "fish", "powershell")
+_PROFILE = "Microsoft.PowerShell_profile.ps1"
+_SETTINGS = {
+    "bash": (".bashrc", ".bash_profile"),
+    "zsh": (".zshrc",),
+    "fish": (),
+    # learn.microsoft.com/powershell/module/microsoft.powershell.core/about/about_profiles
+    "powershell": (f".config/powershell/{_PROFILE}", f"Documents/PowerShell/{_PROFILE}"),
+}
 _MARKS = ("pipeguard completion", "_PIPEGUARD_COMPLETE")
 MOST_BYTES = 2**20  # read of a shell's settings file
 
@@ -15,6 +22,7 @@ MOST_BYTES = 2**20  # read of a shell's settings file
 def shell_of(environment: Mapping[str, str]) -> str | None:
     """The user's shell, or None if completion does not exist for it."""
     name = environment.get("SHELL", "").replace("\\", "/").rpartition("/")[2].removesuffix(".exe")
+    name = "powershell" if name == "pwsh" else name
     return name if name in SHELLS else None
 
 
@@ -22,6 +30,9 @@ def install_command(shell: str) -> str:
     """The command that installs completion for every new shell; run once."""
     if shell == "fish":
         return "pipeguard completion fish > ~/.config/fish/completions/pipeguard.fish"
+    if shell == "powershell":
+        line = "pipeguard completion powershell | Out-String | Invoke-Expression"
+        return f"Add-Content $PROFILE '{line}'"
     return f"""echo 'eval "$(pipeguard completion {shell})"' >> ~/.{shell}rc"""
 
 

@@ -24,6 +24,9 @@ from tests.people import be_nobody, give_token, on_terminal
 TODAY = datetime.date.today()  # noqa: DTZ011  as the command takes it
 TOKEN = Finding(rule="secrets.github-token", place="call.arguments", tool="search")
 ORDER = Finding(rule="injection.forged-turn", place="call.arguments", tool="search")
+CUT = Finding(
+    "injection.classifier", "result.text", "/a", action=Action.CUT, excerpt="Do it.", tool="search"
+)
 EVENTS: dict[str, tuple[str, tuple[Finding, ...]]] = {
     "token": ("block", (TOKEN,)),
     "two": ("block", (TOKEN, ORDER, TOKEN)),
@@ -35,6 +38,7 @@ EVENTS: dict[str, tuple[str, tuple[Finding, ...]]] = {
     "tool": ("block", (Finding(rule="policy.tool", place="call.name", tool="search"),)),
     "knock": ("block", (Finding(rule="entrance.host", place="http.request"),)),
     "fine": ("allow", ()),
+    "cut": ("cut", (CUT, CUT._replace(pointer="/b"), CUT._replace(rule="x.y", action=Action.WARN))),
 }
 
 
@@ -304,3 +308,12 @@ def test_a_person_allows_on_a_terminal(policy: Path, monkeypatch: pytest.MonkeyP
     code, shown = on_terminal("allow", "", "token", "--why", "docs")
     assert (code, "To allow token, type " in shown) == (0, True)
     assert read(policy).action(subject(), 0.0) is Action.ALLOW
+
+
+def test_what_was_cut_out_passes_from_then_on(policy: Path) -> None:
+    assert run("cut").exit_code == 0
+    allowed = read(policy)
+    target = subject("injection.classifier", place="result.text")._replace(is_cuttable=True)
+    assert allowed.action(target, 0.0) is Action.ALLOW
+    assert allowed.action(target._replace(tool="other"), 0.0) is Action.CUT
+    assert len(allowed.layers[0].exceptions) == 1

@@ -130,14 +130,14 @@ def test_a_person_is_asked_for_each() -> None:
 
 @pytest.mark.usefixtures("nobody")
 def test_a_person_is_asked_once_for_all() -> None:
-    code, output = on_terminal("approve", "y", "weather", "--all")
-    assert (code, output.count("[y/N]")) == (0, 1)
+    code, output = on_terminal("approve", "", "weather", "--all")
+    assert (code, output.count("[y/N]"), output.count("type ")) == (0, 0, 1)
     assert waiting() == {"mail/alerts"}
 
 
 @pytest.mark.usefixtures("nobody")
 def test_no_is_no() -> None:
-    assert on_terminal("approve", "n", "weather", "--all")[0] == 1
+    assert on_terminal("approve", "", "weather", "--all", number="0")[0] == 1
     assert len(waiting()) == 3
 
 

@@ -53,6 +53,13 @@ def events(*arguments: str) -> list[str]:
     return [row["event"] for row in json.loads(result.output)]
 
 
+def test_what_was_cut_out_is_found_by_its_action() -> None:
+    with Store.open(store_path()) as opened:
+        Audit(opened, "RUN3", "docs", "").append_many([entry(5, 0, "cut")])
+    assert events("--action", "cut") == ["RUN.c5"]
+    assert "  CUT      tools/call" in run("list", "--action", "cut").output
+
+
 def test_the_list_has_a_line_a_row() -> None:
     result = run("list", "--rule", "secrets")
     assert result.exit_code == 0

@@ -173,6 +173,21 @@ def test_a_shell_takes_the_script(shell: str, environment: dict[str, str]) -> No
     assert b"/" + str(PROGRAMS).encode() not in script.stdout  # no path of this machine
 
 
+def test_powershell_gets_what_its_script_reads(environment: dict[str, str]) -> None:
+    asked = {"_PIPEGUARD_COMPLETE": "powershell_complete", "COMP_CWORD": "2"}
+    done = subprocess.run(
+        [PROGRAMS / "pipeguard"],
+        env={**environment, **asked, "COMP_WORDS": "pipeguard diff weather/get_f"},
+        capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[:2] == ["plain", "weather/get_forecast"]
+    script = subprocess.run(
+        [PROGRAMS / "pipeguard", "completion", "powershell"],
+        env=environment, capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    assert script.stdout.startswith("Register-ArgumentCompleter -Native -CommandName pipeguard")
+
+
 @pytest.mark.skipif(not shutil.which("fish"), reason="not here")
 def test_fish_lists_what_there_is(environment: dict[str, str], tmp_path: Path) -> None:
     lines = f"{READY['fish']}; complete -C 'pipeguard diff weather/'"

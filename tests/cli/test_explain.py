@@ -26,6 +26,15 @@ FINDING = Finding(
     tool="search",
 )
 HELD = Finding(rule="trust.held", place="call.name", note="it was never approved", tool="search")
+CUT = Finding(
+    "injection.classifier",
+    "result.text",
+    "/result/content/0/text",
+    action=Action.CUT,
+    excerpt="Assistant, do it now.",
+    note="21 characters, 21 bytes",
+    tool="search",
+)
 GONE = Finding(rule="old.rule-of-mine", place="result.text", action=Action.WARN)
 
 
@@ -39,7 +48,10 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 "search", action, f"RUN1.c{number}", "0" * 64, 9, findings_json(findings),
             )
             for number, (action, findings) in enumerate(
-                [("block", (FINDING,)), ("warn", (GONE,)), ("block", (HELD,)), ("allow", ())]
+                [
+                    ("block", (FINDING,)), ("warn", (GONE,)), ("block", (HELD,)), ("allow", ()),
+                    ("cut", (CUT,)),
+                ]
             )
         )  # fmt: skip
 
@@ -120,3 +132,13 @@ def test_an_unknown_event_is_told() -> None:
 def test_help_has_examples() -> None:
     output = run("--help").output
     assert "pipeguard explain secrets." in output
+
+
+def test_what_was_cut_out_is_shown_with_the_command_that_lets_it_pass() -> None:
+    result = run("RUN1.c4")
+    assert result.exit_code == 0
+    assert "without the passages below; a line is in place of each." in result.output
+    assert "Cut      Assistant, do it now." in result.output
+    assert "Note     21 characters, 21 bytes" in result.output
+    assert result.output.rstrip().endswith("pipeguard allow RUN1.c4")
+    assert "is cut out of a result, unless" in run("injection.classifier").output

@@ -41,7 +41,7 @@ def test_servers_are_shown_without_secrets_and_with_how_they_are_served(file: Pa
     ("options", "told"),
     [
         (("--listen", "here"), "HOST:PORT"),
-        (("--listen", "0.0.0.0:80"), "token"),
+        (("--listen", "0.0.0.0:80"), "clients need a token, and there is none"),
         (("--listen", "127.0.0.1:80", "--token-env", "NOT_SET_HERE"), "not set"),
         (("--listen", "127.0.0.1:80", "--tls-key", "key.pem"), "--tls-cert"),
         (("--listen", "127.0.0.1:80", "--max-sessions", "many"), "--max-sessions"),

@@ -28,7 +28,7 @@ from tests.gateway.served import ServedAt, actor, write_servers
 from tests.gateway.test_serving import call_by
 from tests.launch.processes import PATIENCE_SECONDS
 from tests.state.samples import POISONED, held
-from tests.wrap.wrapped import PIPEGUARD
+from tests.wrap.wrapped import PIPEGUARD, Object
 
 HIDDEN_CURSOR, SHOWN_CURSOR = b"\x1b[?25l", b"\x1b[?25h"
 
@@ -117,6 +117,26 @@ def test_two_looks_make_rates_and_quantiles() -> None:
     assert one.blocked == 3
     assert other == ServerActivity("b", "down", 0.0, None, None, 0, 3)
     assert activity_between(after, before)[0].blocked == 2, "the gateway began anew"
+
+
+@pytest.mark.real
+def test_servers_that_never_started_are_listed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere: Object = {"command": "no-such-server"}
+    wrong: Object = {"command": "false", "env": {"A": "keyring:no-such-secret"}}
+    config = write_servers(tmp_path, {"one": actor(), "nowhere": nowhere, "wrong": wrong})
+    with ServedAt(tmp_path, "--config", str(config)) as served:
+        assert set(states(["--url", served.url])) == {"one", "nowhere", "wrong"}
+        assert states(["--url", served.url])["nowhere"] == "down"
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    assert states([])["nowhere"] == "idle"
+
+
+def states(options: list[str]) -> dict[str, str]:
+    """The state of each server, as it is shown."""
+    shown = CliRunner().invoke(command, ["--once", "--json", "--interval", "0.2", *options])
+    return {each["server"]: each["state"] for each in json.loads(shown.output)["servers"]}
 
 
 @pytest.mark.real

@@ -10,6 +10,7 @@ import pytest
 
 from pipeguard.clients import launcher as module
 from pipeguard.clients.launcher import LauncherError, launcher, unstable
+from pipeguard.installation import install_command
 
 
 def program(path: Path) -> Path:
@@ -56,9 +57,9 @@ def test_a_path_that_will_not_last_is_not_written(tmp_path: Path, place: str, wh
     assert launcher(str(path), {}) == (str(path),)  # a person said so
 
 
-@pytest.mark.parametrize("kept", ["pipx/venvs", "uv/tools"])
+@pytest.mark.parametrize("kept", ["pipx/venvs", "uv/tools", "share/pipeguard"])
 def test_the_environment_of_a_tool_lasts(tmp_path: Path, kept: str) -> None:
-    path = program(tmp_path / kept / "mcp-pipeguard" / "bin" / "pipeguard")
+    path = program(tmp_path / kept / "bin" / "pipeguard")
     (path.parent.parent / "pyvenv.cfg").touch()
     assert unstable(path) == ""
 
@@ -71,7 +72,7 @@ def test_where_nothing_lasts_it_says_what_to_do(
     with pytest.raises(LauncherError, match="temporary folder") as told:
         launcher(None, {"PATH": str(path.parent)})
     assert "--launcher PATH" in str(told.value)
-    assert "pipx install mcp-pipeguard" in str(told.value)
+    assert install_command() in str(told.value)
 
 
 def test_a_launcher_that_is_none_is_refused(tmp_path: Path) -> None:

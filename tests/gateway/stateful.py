@@ -2,7 +2,7 @@
 
 Its tools: `work` (as a task), `finish` (ends a task), `announce` (a resource has changed), `log`,
 `state` (what it was told), `ask` (asks the client, and hears of progress), `roots`, `sample`,
-`progress`, `echo`.
+`progress`, `echo`, `die`. It has no resource whose address ends in `none`.
 `stateful.py NAME` is its own name, which it says.
 """
 
@@ -126,6 +126,7 @@ ACTIONS: dict[str, Callable[[dict[str, Any]], str | None]] = {
     "roots": lambda _: answer_to("roots/list", {}),
     "sample": lambda _: answer_to("sampling/createMessage", {"messages": [], "maxTokens": 1}),
     "echo": lambda params: str(params["arguments"].get("text", "")),
+    "die": lambda _: sys.exit(),
 }
 TOOLS = ("work", *ACTIONS)
 
@@ -163,6 +164,10 @@ def result(method: str, params: dict[str, Any]) -> dict[str, object]:
             "capabilities": CAPABILITIES,
             "serverInfo": {"name": NAME, "version": "1"},
         }
+    if method == "resources/read":
+        return {"contents": [{"uri": params["uri"], "text": f"read at {NAME}"}]}
+    if method == "prompts/get":
+        return {"messages": [{"role": "user", "content": {"type": "text", "text": "Hello."}}]}
     if method == "completion/complete":
         return {"completion": {"values": [f"{params['argument']['value']} at {NAME}"]}}
     if method == "tools/call":
@@ -174,6 +179,8 @@ def result(method: str, params: dict[str, Any]) -> dict[str, object]:
 
 
 def remember(method: str, params: dict[str, Any]) -> None:
+    if method == "resources/subscribe" and params["uri"].endswith("none"):
+        raise LookupError
     if method == "resources/subscribe" and params["uri"] not in subscribed:
         subscribed.append(params["uri"])
     if method == "resources/unsubscribe" and params["uri"] in subscribed:

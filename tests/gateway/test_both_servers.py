@@ -164,6 +164,28 @@ def test_a_cancellation_reaches_the_server_that_works_on_it_alone(mode: ToolMode
     gather(scenario, *map(stateful, SERVERS), mode=mode)
 
 
+def test_the_id_of_a_cancelled_request_is_used_again_for_one_that_can_be_cancelled() -> None:
+    async def scenario(room: Room) -> None:
+        asked: asyncio.Queue[Object] = asyncio.Queue()
+
+        async def reply(question: Object) -> Object:
+            asked.put_nowait(question)
+            await asyncio.Event().wait()
+            return question
+
+        agent = await room.agent(reply=reply, elicitation={})
+        for name in SERVERS:
+            params = {"name": f"{name}__ask", "arguments": {}}
+            await agent.send(id="again", method="tools/call", params=params)
+            await asked.get()
+            gone = {"requestId": "again", "reason": f"no {name}"}
+            await agent.send(method="notifications/cancelled", params=gone)
+        for name in SERVERS:
+            assert (await agent.state(name))["cancelled"] == [f"no {name}"]
+
+    gather(scenario, *map(stateful, SERVERS))
+
+
 @MODES
 def test_a_task_and_its_progress_pass_in_each_mode(mode: ToolMode) -> None:
     async def scenario(room: Room) -> None:

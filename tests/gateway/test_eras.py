@@ -503,7 +503,7 @@ def test_what_servers_announce_comes_on_the_subscription(era: str, trigger: tupl
 
 
 def test_a_client_with_a_handshake_hears_what_a_server_without_one_announces() -> None:
-    watched = "test://watched-resource"
+    watched, new = "test://watched-resource", server("new", "stateless")
 
     async def announced(client: Client, trigger: str) -> Object:
         """What is heard: the server is listened to soon after the first request to it."""
@@ -511,7 +511,7 @@ def test_a_client_with_a_handshake_hears_what_a_server_without_one_announces() -
             await client.result("tools/call", name=trigger, arguments={})
         return client.heard.get_nowait()
 
-    async def scenario(client: Client, _: Gateway) -> None:
+    async def scenario(client: Client, gateway: Gateway) -> None:
         await client.shake_hands()
         await client.result("prompts/list")
         changed = await announced(client, "test_trigger_prompt_change")
@@ -520,9 +520,16 @@ def test_a_client_with_a_handshake_hears_what_a_server_without_one_announces() -
         client.heard = asyncio.Queue()
         updated = await announced(client, "test_trigger_resource_update")
         assert updated["params"] == {"uri": watched}
+        await gateway.apply([replace(new, tags=("edited",))])
+        client.heard = asyncio.Queue()
+        while (again := await client.heard.get())["method"] != updated["method"]:
+            assert str(again["method"]).endswith("list_changed")  # of all that it offers
+        assert again == updated
+        while (again := await announced(client, "test_trigger_resource_update")) != updated:
+            assert str(again["method"]).endswith("list_changed")
         await client.result("resources/unsubscribe", uri=watched)
 
-    talk(scenario, server("new", "stateless"))
+    talk(scenario, new)
 
 
 def test_a_lazy_server_without_a_handshake_runs_while_a_client_hears_of_a_resource() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard.core.flows.ledger_memory import LedgerMemory
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.tool_calls import ToolMode
 from pipeguard.state.audit import AuditFilter, rows
@@ -121,3 +122,31 @@ def test_clients_without_tokens_are_told_apart(tmp_path: Path) -> None:
 
     run(scenario, tmp_path, ToolMode.DIRECT)
     assert flows("flows.private-out") == []
+
+
+def test_all_clients_share_a_memory_and_what_gave_way_is_not_taken_for_harmless(
+    tmp_path: Path,
+) -> None:
+    limit = 200_000
+    other = "Nothing that was read before is in this text at all, whatever it is compared with."
+
+    async def scenario(room: Room) -> None:
+        ledgers = room.gateway.ledgers = LedgerMemory(limit)
+        idle, busy = [await room.agent(who) for who in ("idle", "busy")]
+        read = called(ToolMode.DIRECT, "files__read_file", path="plan.md")
+        sent = called(ToolMode.DIRECT, "mail__http_post", body=other)
+        for _ in range(40):  # enough for its leaving to make room
+            await idle.result("tools/call", **read)
+        allowed = await idle.result("tools/call", **sent)
+        assert not allowed.get("isError")
+        before = 0
+        while ledgers.total_bytes >= before:  # until somebody gave way
+            before = ledgers.total_bytes
+            await busy.result("tools/call", **read)
+            assert ledgers.total_bytes <= limit
+        refused = await idle.result("tools/call", **sent)
+        assert refused["isError"], refused
+        assert not (await busy.result("tools/call", **sent)).get("isError")
+
+    run(scenario, tmp_path, ToolMode.DIRECT)
+    assert flows("flows.private-out") == [("mail", "idle")]

@@ -1,6 +1,7 @@
 """Lazy servers run while they are needed; those that fail are tried later each time, and say so."""
 
 import asyncio
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from pipeguard.gateway.circuit import Circuit
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.life import MOST_REASON_CHARS
 from pipeguard.gateway.member import GatewayServer
+from pipeguard.gateway.server_output import last_lines
 from pipeguard.gateway.server_settings import ServerSettings, Start
 from pipeguard.gateway.server_state import State
 from pipeguard.gateway.tool_calls import ToolMode
@@ -176,7 +178,8 @@ def test_one_that_is_not_there_is_tried_again_rarely_at_last_and_found(
         assert "no such file" in why
         assert "times in a row" in why
         assert "is started again in" in why
-        assert why in await client.text("retrieve_tools", query="anything")
+        told = await client.text("retrieve_tools", query="anything")
+        assert why.partition("is started again in")[0] in told
         real = rogue("b", tools=["run"]).command
         program.write_text("#!/bin/sh\nexec " + " ".join(f"'{word}'" for word in real) + "\n")
         program.chmod(0o700)
@@ -185,6 +188,21 @@ def test_one_that_is_not_there_is_tried_again_rarely_at_last_and_found(
     talk(scenario, ServerSettings("b", (str(program),), trust="first-use"), mode=ToolMode.SEARCH)
     lines = [line for line in capfd.readouterr().err.splitlines() if "server=b" in line]
     assert len(lines) == 3, "down, then failing, then ready: a line for each change"
+
+
+def test_the_path_of_this_machine_is_for_the_user_and_not_for_agents(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        await until(is_in(State.DOWN, gateway))
+        told = await client.text("retrieve_tools", query="anything") + gateway.absent()["b"]
+        assert "no-such-server: command not found" in told
+        assert os.environ["PATH"] not in told
+
+    settings = ServerSettings("b", ("no-such-server",), trust="first-use")
+    talk(scenario, settings, mode=ToolMode.SEARCH)
+    assert os.environ["PATH"] not in capfd.readouterr().err
+    assert os.environ["PATH"] in "".join(last_lines("b", 9))
 
 
 def test_what_a_server_says_of_its_failure_is_cut(capfd: pytest.CaptureFixture[str]) -> None:

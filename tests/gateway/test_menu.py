@@ -2,6 +2,7 @@
 
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.gateway import menu
+from pipeguard.gateway.access import effects_up_to
 from pipeguard.gateway.catalog import CatalogTool, Effect
 
 SCHEMA: JsonObject = {
@@ -46,12 +47,18 @@ def test_a_description_is_cut_at_a_sentence() -> None:
 
 
 def test_the_menu_is_small() -> None:
-    listed = menu.definitions(["files", "github"])
+    listed = menu.definitions(["files", "github"], menu.ORDER)
     assert len(serialise(listed)) / 4 < 1200  # tokens, at 4 bytes each
     assert [tool["name"] for tool in listed if isinstance(tool, dict)] == [
         *("retrieve_tools", "describe_tool"),
         *("call_tool_read", "call_tool_write", "call_tool_destructive", "read_more"),
     ]
+
+
+def test_the_menu_has_no_variant_that_may_not_be_used() -> None:
+    listed = menu.definitions(["files"], effects_up_to("read"))
+    names = [str(tool["name"]) for tool in listed if isinstance(tool, dict)]
+    assert [name for name in names if name in menu.CALLS] == ["call_tool_read"]
 
 
 def test_a_wrong_variant_is_told_the_right_one() -> None:

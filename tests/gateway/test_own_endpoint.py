@@ -71,3 +71,29 @@ def test_a_tool_has_the_name_that_the_user_gave_it_at_its_servers_own_address(
         assert "ran" in answer
         answer, _ = ask(url, session, "tools/call", name="echo", arguments={"text": "ran"})
         assert "there is no tool of this name" in answer
+
+
+def test_a_name_that_another_tool_of_the_server_has_is_not_given_and_that_is_told(
+    tmp_path: Path,
+) -> None:
+    overrides: Object = {"log": {"name": "echo"}}
+    entry: Object = {
+        "command": sys.executable,
+        "args": [str(STATEFUL), "one"],
+        "trust": "first-use",
+        "tools": {"overrides": overrides},
+    }
+    config = write_servers(tmp_path, {"one": entry}, mode="direct")
+    with ServedAt(tmp_path, "--config", str(config)) as served:
+        for path, own in (("/servers/one/mcp", "{}"), ("/mcp", "one__{}")):
+            url = served.at(path)
+            _, session = ask(url, "", "initialize", **OPENING)
+            answer, _ = ask(url, session, "tools/list")
+            assert f'"{own.format("log")}"' in answer
+            arguments = {"text": "it is the real one"}
+            answer, _ = ask(
+                url, session, "tools/call", name=own.format("echo"), arguments=arguments
+            )
+            assert "it is the real one" in answer
+        assert "some tools keep their own names" in served.said()
+        assert "log (not echo)" in served.said()

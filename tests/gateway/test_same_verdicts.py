@@ -21,6 +21,7 @@ from typing import NamedTuple
 import pytest
 
 from pipeguard.rulebook.cache import load_engines
+from tests.core.session.test_cuts import TEXT as MINUTES
 from tests.gateway.served import ServedAt, environment_of_state, write_servers
 from tests.gateway.test_serving import post
 from tests.wrap.wrapped import PIPEGUARD, Json, Object, Wrapped
@@ -84,6 +85,8 @@ CASES = (
     Case("secret_in_result", {}, text(f"key {KEY}, region eu"), is_stopped=True),
     Case("order_in_result", {}, text(ORDER), is_stopped=True),
     Case("order_in_structure", {}, text("ok", structuredContent={"note": ORDER}), is_stopped=True),
+    Case("passage_in_result", {}, text(MINUTES), is_stopped=True),
+    Case("passage_in_structure", {}, text("ok", structuredContent=[MINUTES]), is_stopped=True),
     Case("order_in_error", {}, error(ORDER), is_stopped=True),
     Case("order_in_error_data", {}, error("failed", data={"why": ORDER}), is_stopped=True),
     Case(HELD, {}, DONE, POISON, is_stopped=True),
@@ -213,7 +216,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
 @pytest.mark.parametrize("way", ["gateway", "alone"])
 def test_the_same_is_found_in_the_same_places(seen: dict[str, Seen], way: str) -> None:
     assert seen[way].audit == seen["wrap"].audit
-    assert {row[2] for row in seen["wrap"].audit} >= {"allow", "block"}
+    assert {row[2] for row in seen["wrap"].audit} >= {"allow", "block", "cut"}
 
 
 @pytest.mark.parametrize("way", ["gateway", "alone"])

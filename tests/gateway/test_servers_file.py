@@ -89,6 +89,10 @@ def test_what_clients_have_is_read_too() -> None:
         ("servers: {a: {command: x}}\nmcpServers: {a: {command: y}}", "another server has this"),
         ("start: later", "is not one of eager, lazy"),
         ("servers: {a: {command: x, idle: soon}}", "give seconds, up to 86400"),
+        (
+            "servers: {a: {command: x, tools: {overrides: {b: {name: d}, c: {name: d}}}}}",
+            "the tool b is given this name already",
+        ),
         ("mode: all", "is not one of search, direct, auto"),
     ],
 )

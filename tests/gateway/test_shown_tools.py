@@ -41,6 +41,18 @@ def test_names_that_change_places_are_told_apart() -> None:
     assert (shown.own_name("q"), shown.own_name("p")) == ("p", "q")
 
 
+def test_a_name_that_another_tool_has_is_not_given() -> None:
+    real = {"p", "q", "r"}.__contains__
+    shown = ShownTools(overrides={"p": Override("q"), "r": Override("s")}, has_tool=real)
+    assert [shown.own_name(name) for name in "pqs"] == ["p", "q", "r"]
+    assert shown.own_name("r") is None
+    chain = ShownTools(overrides={"p": Override("q"), "q": Override("r")}, has_tool=real)
+    assert [chain.own_name(name) for name in "pqr"] == ["p", "q", "r"]
+    assert not chain.has_names
+    swapped = ShownTools(overrides={"p": Override("q"), "q": Override("p")}, has_tool=real)
+    assert [swapped.own_name(name) for name in "pq"] == ["q", "p"]
+
+
 def test_what_is_blocked_or_not_allowed_is_not_shown() -> None:
     assert ShownTools(block=("d*",)).definition(named("delete")) is None
     assert ShownTools(allow=("r*",)).definition(named("delete")) is None

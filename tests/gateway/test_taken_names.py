@@ -1,5 +1,7 @@
 """No tool takes the public name of another, nor hides it."""
 
+import pytest
+
 from pipeguard.gateway.catalog import Catalog, Listing, Override, tool_globs
 from tests.gateway.test_catalog import nothing_known, tool
 
@@ -9,13 +11,17 @@ def names(catalog: Catalog) -> dict[tuple[str, str], str]:
     return {(entry.server, entry.name): entry.public for entry in catalog}
 
 
-def test_a_name_that_the_user_gave_hides_no_tool_that_has_it_already() -> None:
+@pytest.mark.parametrize("order", [("p", "q"), ("q", "p")])
+@pytest.mark.parametrize("is_prefixed", [True, False])
+def test_a_name_that_the_user_gave_takes_none_from_a_tool_that_has_it_in_any_order(
+    order: tuple[str, str], *, is_prefixed: bool
+) -> None:
     catalog = Catalog()
-    renamed = {"p": Override("q")}
-    catalog.put(Listing("one", [tool("p"), tool("q")], overrides=renamed), nothing_known)
+    tools = [tool(name) for name in order]
+    listing = Listing("one", tools, overrides={"p": Override("q")}, is_prefixed=is_prefixed)
+    catalog.put(listing, nothing_known)
     found = names(catalog)
-    assert found["one", "p"] == "one__q"
-    assert found["one", "q"].startswith("one__q_")
+    assert found == {("one", "q"): "one__q", ("one", "p"): "one__p"}
 
 
 def test_a_name_without_a_prefix_hides_no_other() -> None:

@@ -14,6 +14,7 @@ from pipeguard.log import Log
 from pipeguard.rulebook.cache import load_engines
 from tests.gateway.collector import Collector, attributes
 from tests.gateway.served import Served, ServedAt, actor, write_servers
+from tests.gateway.several import STATEFUL
 from tests.gateway.test_serving import call_by
 from tests.wrap.wrapped import PYTHON, Json, Object
 
@@ -96,6 +97,41 @@ def test_a_call_is_a_span_with_a_child_and_the_server_hears_of_the_child(
     assert b"anything" not in collector.raw
 
 
+def test_whatever_a_client_waits_for_a_server_for_is_a_span(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry: Object = {"command": PYTHON[0], "args": [str(STATEFUL), "a"], "trust": "first-use"}
+    prompt: Object = {"type": "ref/prompt", "name": "a__greet"}
+    asked: dict[str, Object] = {
+        "resources/read": {"uri": "a://a"},
+        "prompts/get": {"name": "a__greet"},
+        "completion/complete": {"ref": prompt, "argument": {"name": "whom", "value": "an"}},
+    }
+    with Collector() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        config = write_servers(tmp_path, {"a": entry})
+        with Served(tmp_path, "--config", str(config)) as client:
+            client.initialize()
+            client.ask("prompts/list")
+            client.ask("resources/list")
+            for method, params in asked.items():
+                client.ask(method, **params, _meta=CONTEXT)
+            client.ask("resources/read", uri="a://nowhere")
+            client.hang_up()
+            assert client.code() == 0
+    for method in asked:
+        first, child = (
+            next(span for span in collector.spans if (span.name, span.kind) == (method, kind))
+            for kind in (Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT)
+        )
+        assert (first.trace_id.hex(), first.parent_span_id.hex()) == (TRACE, PARENT)
+        assert child.parent_span_id == first.span_id
+        assert attributes(first.attributes)["mcp.method.name"] == method
+        assert attributes(child.attributes)["pipeguard.server"] == "a"
+    assert {span.name for span in collector.spans} == set(asked), "lists and openings are none"
+    assert b"a://" not in collector.raw
+
+
 def test_the_figures_are_those_for_prometheus(tmp_path: Path) -> None:
     config = write_servers(tmp_path, {"one": actor()}, mode="direct")
     with Collector() as collector:
@@ -122,6 +158,7 @@ def test_the_figures_are_those_for_prometheus(tmp_path: Path) -> None:
         (point,) = collector.metrics[f"pipeguard.{name}"].gauge.data_points
         assert attributes(point.attributes) == {"server": "one"}
     assert "pipeguard.clients" in collector.metrics
+    assert "pipeguard.flow.bytes" in collector.metrics
     assert attributes(collector.spans[0].attributes)["network.transport"] in ("tcp", "pipe")
 
 
@@ -232,7 +269,7 @@ assert open_telemetry({"OTEL_TRACES_EXPORTER": "otlp"}, Log(None, None), "pipe")
 """
     done = subprocess.run([*PYTHON, "-c", program], capture_output=True, text=True, check=True)
     (line,) = done.stderr.splitlines()
-    assert line.endswith("pip install 'mcp-pipeguard[otel]'")
+    assert line.endswith(("[otel]'", "EXTRA=otel"))
 
 
 def test_nothing_of_it_is_imported_where_nobody_asks_for_it() -> None:

@@ -185,7 +185,7 @@ def test_what_is_made_anew_and_is_another_thing_is_refused(
     for _ in range(2):
         with pytest.raises(EngineError, match="damaged"):
             engines.to_server.scan("xyzzy-123", str, Surface.TO_SERVER)
-    assert len(compiles) == 2
+    assert len(compiles) == 1
 
 
 def test_a_database_of_another_processor_is_made_anew(
@@ -439,3 +439,38 @@ print(len(os.listdir("/proc/self/task")) if sys.platform == "linux" else 1)
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout == "1\n"
+
+
+MAPPING = r"""
+import re, sys
+from pathlib import Path
+from pipeguard.core.protocol.places import Surface
+from pipeguard.rulebook.cache import load_engines
+engine = load_engines().to_client
+engine.scan("The library opens at nine.", str, Surface.TO_CLIENT)
+print("ready", flush=True)
+sys.stdin.readline()
+smaps = Path("/proc/self/smaps").read_text()
+(mapped,) = re.findall(r"(?m)^\S+ (\S+) .*injection\.opener\n((?:[A-Z].*\n)+)", smaps)
+sizes = {line.split(":")[0]: int(line.split()[1]) for line in mapped[1].splitlines()[:20]}
+print(mapped[0], sizes["Shared_Clean"] > 100, sizes["Private_Dirty"])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_processes_share_the_pages_of_a_model() -> None:
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", MAPPING],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in both:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    # The first one looks while the second one, which waits for its input, has it mapped too.
+    assert both[0].communicate("\n", timeout=60)[0] == "r--s True 0\n"
+    assert both[1].communicate("\n", timeout=60)[0].startswith("r--s ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -9,10 +10,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
+from pipeguard.core.protocol.places import Surface
+from pipeguard.errors import EngineError
+from pipeguard.rulebook import cache
 from pipeguard.rulebook.cache import load_engines
+from pipeguard.rulebook.cache_files import Index, open_index, write_index
+from pipeguard.rulebook.cache_key import cache_key
 from tests.launch.processes import is_running, until
 from tests.rulebook.words import contents_of, finds, index_of, packs
 
@@ -23,7 +30,7 @@ COMPILER = """
 import os
 from pathlib import Path
 from pipeguard.core.scanning import databases
-from pipeguard.rulebook import compiler
+from pipeguard.rulebook import compiler, compiler_process
 
 folder = Path({folder!r})
 databases.SIGNS = {{name: f"no sign {{name}}" for name in databases.SIGNS}}
@@ -39,7 +46,7 @@ def held_up(*arguments):
     compile_rules(*arguments)
 
 compiler.compile_rules = held_up
-compiler.main()
+compiler_process.main()
 """
 # A start of PipeGuard that has its rules compiled by the program above. Its files do not grow
 # beyond a limit: like a full disk, it shows when something is written.
@@ -304,3 +311,68 @@ def test_nothing_of_the_environment_runs_in_the_compiler(
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert index_of(tmp_path / "cache").exists()
+
+
+def test_a_text_waits_only_for_the_databases_that_it_needs(
+    folder: Path, compiles: list[str]
+) -> None:
+    load_engines(packs(), str(folder))
+    key = cache_key(packs())
+    done = open_index(str(folder), key)
+    names = [file.name for file in done.databases if file is not None]
+    last = (set(done.engines[0].plain) - set(done.engines[1].plain)).pop()  # of one side alone
+    some = [name if number != last else "" for number, name in enumerate(names)]
+    write_index(str(folder), key, Index(done.rules.name, some, done.engines))
+    with open(folder / "lock", "rb+") as lock:  # as if another process compiled
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        begun: list[bool] = []
+        engines = load_engines(packs(), str(folder), on_compiling=lambda: begun.append(True))
+        assert begun == [True]
+        engines.to_client.scan("plain words", str, Surface.TO_CLIENT)
+        matches: list[int] = []
+        waiting = Thread(
+            target=lambda: matches.append(
+                len(engines.to_server.scan("xyzzy-123", str, Surface.TO_SERVER).matches)
+            )
+        )
+        waiting.start()
+        assert matches == []
+        write_index(str(folder), key, Index(done.rules.name, names, done.engines))
+        waiting.join(60)
+    assert matches == [1]
+    assert len(compiles) == 1
+
+
+def test_a_compiler_that_dies_between_two_databases_is_done_without(
+    folder: Path, compiles: list[str]
+) -> None:
+    load_engines(packs(), str(folder))
+    key = cache_key(packs())
+    done = open_index(str(folder), key)
+    names = ["" for _ in done.databases]
+    write_index(str(folder), key, Index(done.rules.name, names, done.engines))
+    for file in done.databases:
+        assert file is not None
+        file.remove()
+    assert finds(load_engines(packs(), str(folder), on_compiling=lambda: None))
+    assert len(compiles) == 2
+    assert open_index(str(folder), key).is_complete
+
+
+def test_rules_that_change_while_they_are_compiled_are_not_mixed(
+    folder: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    current = packs()
+    monkeypatch.setattr(cache, "sources", lambda: current)
+    load_engines(None, str(folder))
+    key = cache_key(packs())
+    done = open_index(str(folder), key)
+    some = Index(done.rules.name, ["" for _ in done.databases], done.engines)
+    write_index(str(folder), key, some)
+    with open(folder / "lock", "rb+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        engines = load_engines(None, str(folder), on_compiling=lambda: None)
+        current = packs("plugh")
+        with pytest.raises(EngineError, match=r"changed.*Start again"):
+            engines.to_client.load()
+    assert len(compiles) == 1

@@ -315,7 +315,7 @@ def test_what_is_no_place_to_listen_is_told_so(listen: str) -> None:
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:80", "[::]:80", "10.0.0.7:80", "box.lan:80"])
 def test_others_may_come_in_with_a_token_only(listen: str) -> None:
-    assert "a token is needed" in refusal(listen=listen)
+    assert "clients need a token, and there is none" in refusal(listen=listen)
     at, _ = admission_of(options(listen=listen, token_env=["TOKEN"]), ENVIRONMENT, LIMIT)
     assert who(at.tokens, SECRET) == "TOKEN"
 

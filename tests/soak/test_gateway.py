@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,11 +24,13 @@ from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from time import monotonic
+from typing import NamedTuple
 
 import pytest
 
 from benchmarks.frames.memory import field
 from pipeguard.cli._person import TOKEN_VARIABLE, new_token
+from pipeguard.core.flows.ledger_memory import MOST_BYTES, SHARE_LEFT
 from pipeguard.rulebook.cache import load_engines
 from tests.gateway.served import ServedAt, actor, environment_of_state, write_servers
 from tests.launch.processes import until
@@ -39,7 +43,7 @@ UNRULY = Path(__file__).with_name("unruly.py")
 HEALTHY, SICK = ("calm", "quiet"), ("wild", "rough", "odd")
 LAZY, REVIEWED = "drowsy", "new"
 LAZY_SHARE, REVIEWED_SHARE = 0.005, 0.05  # of the calls; so few that it falls asleep in between
-MOST_GROWTH = 1.2  # of memory, from one quarter of the time to the last one
+MOST_GROWTH = 1.2  # of memory without what is remembered of flows, from one quarter to the last
 DEEDS = ("echo", "echo", "echo", "flood", "garbage", "hang", "die", "large")
 
 
@@ -151,13 +155,46 @@ def decide(folder: Path, end: float) -> Counter[str]:
     return done
 
 
-def watch_memory(process: int, end: float) -> list[int]:
-    """The memory of a process in KiB, second by second."""
-    taken, wait = list[int](), threading.Event()
+class Memory(NamedTuple):
+    """The memory of the gateway at one moment.
+
+    Attributes:
+        kib: all of it.
+        flow_kib: what is remembered of flows, which fills up to its bound.
+    """
+
+    kib: int
+    flow_kib: float
+
+
+def watch_memory(served: ServedAt, end: float) -> list[Memory]:
+    """The memory of the gateway, second by second."""
+    taken, wait = list[Memory](), threading.Event()
     while monotonic() < end:
-        taken.append(field(process, "smaps_rollup", "Pss"))
+        with urllib.request.urlopen(served.at("/metrics"), timeout=60) as answer:  # noqa: S310  ours
+            (size,) = re.findall(r"^pipeguard_flow_bytes (\S+)$", answer.read().decode(), re.M)
+        flow_kib = float(size) / 1024
+        taken.append(Memory(field(served.process.pid, "smaps_rollup", "Pss"), flow_kib))
         wait.wait(1.0)  # a sample each second
     return taken
+
+
+def check_memory(taken: list[Memory]) -> None:
+    """Nothing grows but what is remembered of flows, and that has a bound."""
+    quarter = len(taken) // 4
+    before, last = (
+        median(each.kib - each.flow_kib for each in part)
+        for part in (taken[quarter : 2 * quarter], taken[-quarter:])
+    )
+    print(f"median of the second quarter {before / 1024:.1f}, the last {last / 1024:.1f}")
+    assert last < MOST_GROWTH * before
+    assert max(each.flow_kib for each in taken) <= MOST_BYTES / 1024
+    full = [each.kib for each in taken if each.flow_kib >= SHARE_LEFT * MOST_BYTES / 1024]
+    if len(full) >= 20:
+        tenth = len(full) // 10
+        first, end = median(full[:tenth]), median(full[-tenth:])
+        print(f"full after {len(taken) - len(full)} s: {first / 1024:.1f}, {end / 1024:.1f} MiB")
+        assert end < MOST_GROWTH * first
 
 
 def kill(process: int) -> None:
@@ -182,20 +219,19 @@ def test_healthy_servers_notice_nothing_and_every_request_is_answered_once(tmp_p
             jobs = [pool.submit(work, url, seed, end, tally) for seed in range(CLIENTS)]
             jobs.append(pool.submit(harm, served, tmp_path, end))
             deciding = pool.submit(decide, tmp_path, end)
-            watching = pool.submit(watch_memory, served.process.pid, end)
+            watching = pool.submit(watch_memory, served, end)
             for job in jobs:
                 job.result()
         memory = watching.result()
         print(dict(sorted(tally.outcomes.items())), dict(deciding.result()))
-        print("memory in MiB:", [round(kib / 1024, 1) for kib in memory[:: len(memory) // 10 or 1]])
+        taken = memory[:: len(memory) // 10 or 1]
+        shown = [(round(each.kib / 1024, 1), round(each.flow_kib / 1024, 1)) for each in taken]
+        print("memory in MiB, of which flows:", shown)
         print("starts of the lazy one:", served.said().count("server=drowsy"))
         assert tally.wrong == []
         assert all(tally.outcomes[name, "ok"] > 0 for name in (*HEALTHY, LAZY))
         if SECONDS > 60:
-            quarter = len(memory) // 4
-            before, last = median(memory[quarter : 2 * quarter]), median(memory[-quarter:])
-            print(f"median of the second quarter {before / 1024:.1f}, the last {last / 1024:.1f}")
-            assert last < MOST_GROWTH * before
+            check_memory(memory)
         for stopped in children(served.process.pid, UNRULY.name):
             kill(stopped)  # a stopped one would be given up after its pings only
         browser, after = Browser(url), Tally()

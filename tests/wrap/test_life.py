@@ -274,10 +274,12 @@ def test_a_command_that_does_not_exist_is_told_in_one_line_and_to_whoever_asks(
             (id_, GONE) for id_ in ids
         ]
         assert "no-such-server-here: command not found" in str(answers[0])
+        assert os.environ["PATH"] not in str(answers)
         assert wrapped.code() == 127
         said = wrapped.said().splitlines()
         assert len(said) == 1
         assert said[0].startswith("pipeguard: no-such-server-here: command not found")
+        assert os.environ["PATH"] in said[0]
 
 
 def test_a_client_that_never_asks_does_not_hold_it(tmp_path: Path) -> None:

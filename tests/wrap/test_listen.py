@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from pipeguard.cli._person import TOKEN_VARIABLE, new_token
+from pipeguard.state.audit import AuditFilter, rows
+from pipeguard.state.store import Store
 from tests import tools
 from tests.launch.processes import until
 from tests.wrap.listening import (
@@ -298,6 +300,10 @@ def test_a_token_is_asked_for_and_never_told(tmp_path: Path) -> None:
         assert at.end() == 0
         assert token not in at.said()
     assert token.encode() not in at.store.read_bytes()
+    with Store.open(at.store) as store:
+        named = {(row.entry.direction, row.entry.token) for row in rows(store, AuditFilter())
+                 if row.entry.method == "do/environment"}  # fmt: skip
+    assert named == {("to-server", "ci"), ("to-client", "ci")}
 
 
 def test_each_name_has_a_server_of_its_own_where_nothing_has_sessions(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from datetime import date
@@ -13,6 +14,7 @@ from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.catalog import clients
 from pipeguard.core.finding import Severity
+from pipeguard.installation import PACKAGE, UPGRADE, reinstall_command
 
 OLD = PostureCheck(
     "pipeguard-old",
@@ -21,7 +23,7 @@ OLD = PostureCheck(
     "Formats of secrets, tricks of injection and clients' files change; the rules come with the "
     "program.",
     "Install the newest version, the way you installed this one.",
-    "pipx upgrade mcp-pipeguard",
+    UPGRADE,
 )
 FACTS = PostureCheck(
     "client-facts-old",
@@ -29,10 +31,9 @@ FACTS = PostureCheck(
     Severity.INFO,
     "Clients move their files. A server in an unknown place is not found.",
     "Compare with the client's own list of servers, and install the newest version.",
-    "pipx upgrade mcp-pipeguard",
+    UPGRADE,
 )
 CHECKS = (OLD, FACTS)
-PACKAGE = "mcp-pipeguard"
 MOST_DAYS = 180
 MOST_MONTHS = 18
 _DAY_SECONDS = 86_400
@@ -46,7 +47,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     if days > MOST_DAYS:
         version = pipeguard.version.VERSION
         message = f"PipeGuard {version} was installed {days:.0f} days ago."
-        yield OLD.at(None, message, mend=("pipx", "upgrade", PACKAGE))
+        yield OLD.at(None, message, mend=tuple(shlex.split(reinstall_command())))
     now = date.today()  # noqa: DTZ011  the user's own calendar
     for name in sorted({spec.client for config in target.configs for spec in config.specs}):
         checked = clients()[name].checked if name in clients() else ""

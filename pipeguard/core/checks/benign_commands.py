@@ -11,16 +11,17 @@ import re
 from collections.abc import Mapping
 
 from pipeguard.core.checks.outcome import AROUND, Check, Outcome, outcome_of
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.words import benign_commands as words
 from pipeguard.core.words.credentials import OPTIONS, SCHEMES
 
-_ADDRESS = re.compile(rb"https?://([^/\s|;&\"'?#]{1,200})(/[^\s|;&\"']{0,200})?")
+_ADDRESS = lazy_regex(rb"https?://([^/\s|;&\"'?#]{1,200})(/[^\s|;&\"']{0,200})?")
 # A part of a name, without letters on either side: what is made to be thrown away.
-_DISPOSABLE = re.compile(
+_DISPOSABLE = lazy_regex(
     rf"(?:^|[^a-z])(?:{'|'.join(words.DISPOSABLE)})(?=$|[^a-z/])".encode(), re.IGNORECASE
 )
 # Before a command whose output logs in with it.
-_LOGIN = re.compile(
+_LOGIN = lazy_regex(
     rf"(?:(?:{'|'.join(SCHEMES)}|authorization:|private-token:|x-[a-z-]{{2,24}}:)\x1f?"
     r"|(?:^|[\s\x1f])(?:[A-Za-z_]\w{0,40}=|"
     rf"--?(?:{'|'.join(OPTIONS)})[= ]\w{{0,30}}:?))\Z".encode(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.unicode.name_words import name_words
 from pipeguard.core.words.credentials import (
     ABOUT_SECRETS,
@@ -15,7 +16,7 @@ from pipeguard.core.words.credentials import (
     SETTINGS_OF_TWO_WORDS,
 )
 
-_ARGUMENT = re.compile(rf"(?:\w{{1,30}}[_-])?(?:{'|'.join(ARGUMENTS)})", re.IGNORECASE)
+_ARGUMENT = lazy_regex(rf"(?:\w{{1,30}}[_-])?(?:{'|'.join(ARGUMENTS)})", re.IGNORECASE)
 
 
 def is_credential_name(name: str) -> bool:

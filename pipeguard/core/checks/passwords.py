@@ -15,18 +15,20 @@ from pipeguard.core.checks.placeholders import LEAST_LEFT, is_placeholder, is_we
 from pipeguard.core.checks.randomness import (
     character_classes,
     encodes_words,
+    is_public,
     looks_random,
     not_identifier,
 )
 from pipeguard.core.checks.readable import has_date, readable_chars
+from pipeguard.core.lazy_regex import lazy_regex
 
 # A quote or a bracket in HTML, which ends a value, or a control character, which nobody types.
-_TYPED_END = re.compile(
+_TYPED_END = lazy_regex(
     rb"&(?:amp;)?(?:#0?3[49]|#x2[27]|quot|apos|[lr]squo|[lg]t)\b|[\x00-\x1f\x7f]"
 )
 
 
-def _password(secret: bytes) -> Outcome:
+def password_outcome(secret: bytes) -> Outcome:
     """FAILS for common passwords and placeholders, HOLDS for long ones of mixed characters."""
     if is_placeholder(secret) or is_weak_password(secret):
         return Outcome.FAILS
@@ -35,16 +37,16 @@ def _password(secret: bytes) -> Outcome:
     return Outcome.HOLDS if strong else Outcome.UNKNOWN
 
 
-def _typed(secret: bytes) -> Outcome:
+def typed_outcome(secret: bytes) -> Outcome:
     """HOLDS for a well-chosen password: no words, no code, mixed characters."""
     secret, *cut = _TYPED_END.split(secret, 1)
     if cut and len(secret) < LEAST_LEFT:
         return Outcome.FAILS
-    if _password(secret) is Outcome.FAILS or not_identifier(secret) is not Outcome.HOLDS:
+    if password_outcome(secret) is Outcome.FAILS or not_identifier(secret) is not Outcome.HOLDS:
         return Outcome.FAILS
     body = secret[:MEASURED_BYTES]
     in_words = readable_chars(body)
-    if has_date(body) or 10 * in_words >= 7 * len(body) or encodes_words(body):
+    if has_date(body) or 10 * in_words >= 7 * len(body) or encodes_words(body) or is_public(body):
         return Outcome.FAILS
     is_mixed = len(body) >= 8 and character_classes(body) >= 3 and 2 * in_words <= len(body)
     if not is_mixed or entropy(body) < 2.7:
@@ -60,7 +62,7 @@ def _userinfo(secret: bytes) -> Outcome:
     password = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes.fromhex(m[1].decode()), password)
     if password.lower() == user.lower() or (user.lower() == b"user" and len(password) < 8):
         return Outcome.FAILS
-    return _password(password)
+    return password_outcome(password)
 
 
 def _basic_auth(secret: bytes) -> Outcome:
@@ -73,7 +75,7 @@ def _basic_auth(secret: bytes) -> Outcome:
 
 CHECKS: Mapping[str, Check] = {
     "basic-auth": _basic_auth,
-    "password": _password,
-    "typed": _typed,
+    "password": password_outcome,
+    "typed": typed_outcome,
     "userinfo": _userinfo,
 }

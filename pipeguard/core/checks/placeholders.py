@@ -11,9 +11,10 @@ from functools import cache
 from itertools import pairwise
 
 from pipeguard.core.checks.entropy import MEASURED_BYTES, entropy
+from pipeguard.core.lazy_regex import lazy_regex
 
 # What an issuer writes before the body, as `sk-ant-api03-`: short, and of one case.
-PREFIX = re.compile(rb"\A(?:(?:[a-z]{1,10}|[A-Z]{1,10})[0-9]{0,2}[_.:-]){1,3}")
+PREFIX = lazy_regex(rb"\A(?:(?:[a-z]{1,10}|[A-Z]{1,10})[0-9]{0,2}[_.:-]){1,3}")
 LEAST_LEFT = 8  # characters of a secret that are no words and no template
 _SLOT = rb"\$?\{{1,2}[^{}]{0,80}\}{1,2}|<[^<>]{0,80}>|%\(\w{1,40}\)s"  # of a template
 

@@ -10,23 +10,25 @@ from collections.abc import Callable, Mapping
 
 from pipeguard.core.checks.base64_text import base64_decoded
 from pipeguard.core.checks.entropy import MEASURED_BYTES, entropy
-from pipeguard.core.checks.outcome import Check, Outcome, outcome_of
+from pipeguard.core.checks.outcome import AROUND, Check, Outcome, outcome_of
 from pipeguard.core.checks.placeholders import PREFIX, is_placeholder
 from pipeguard.core.checks.readable import has_date, readable_chars
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.unicode.name_words import name_words
-from pipeguard.core.words.credentials import PUBLIC
+from pipeguard.core.words.credentials import PUBLIC, PUBLIC_OF_APIS
 
 LEAST_HEX = 24  # digits of a secret in hexadecimal: 96 bits
 _DIGITS = b"0123456789"
-_CAMEL = re.compile(
+_CAMEL = lazy_regex(
     rb"(?:[a-z0-9_]{2,30}\.){0,3}_?(?:[A-Z][a-z]{0,20}){1,4}[0-9]{1,5}(?:[A-Z][a-z]{2,20}){1,4}"
 )
-_TYPE = re.compile(rb"[\w.]{2,80}[a-z0-9](?:Key|Token|Secret|Credential|Type|Request|Response)s?")
-# Identifiers, publishable keys and test keys by their formats: rules/secrets-public.yaml has them.
-_PUBLIC_FORMAT = re.compile(
+_TYPE = lazy_regex(rb"[\w.]{2,80}[a-z0-9](?:Key|Token|Secret|Credential|Type|Request|Response)s?")
+# Identifiers, publishable keys and test keys by their formats: rules/secrets-public.yaml has them;
+# and what Sealed Secrets encrypted, which begins with the length of a key of 4096 bits.
+_PUBLIC_FORMAT = lazy_regex(
     rb"(?:pk|sk|rk)_test_|pk_live_|pk-lf-|pk\.eyJ|phc_|sb_publishable_|mob-|rzp_|AC[0-9a-f]{32}\Z|"
     rb"A(?:IDA|ROA|GPA|IPA|NPA|NVA|PKA|SCA)[A-Z2-7]{16}|3MVG9|mdb_sa_id_|SCW[A-Z0-9]{17}\Z|EZTK|"
-    rb"amzn1\.application|arn:aws|[xyzt]pub|[\w-]{22}:APA91b"
+    rb"FLW(?:PUBK|SECK_TEST)|sandbox_|NRJS-|Ag[A-D][A-Za-z0-9+/]{190}|(?:pub|sub)-c-|amzn1\.application|arn:aws|[xyzt]pub|[\w-]{22}:APA91b"
 )
 
 
@@ -91,7 +93,7 @@ def looks_random(secret: bytes) -> Outcome:
     in_words = readable_chars(body)
     if letters < 10 or 10 * in_words >= 6 * letters or has_date(body) or encodes_words(body):
         return Outcome.FAILS
-    if _PUBLIC_FORMAT.match(secret) or b"..." in secret or b"\xe2\x80\xa6" in secret:
+    if is_public(secret) or b"..." in secret or b"\xe2\x80\xa6" in secret:
         return Outcome.FAILS
     if is_placeholder(secret):  # abc123def456
         return Outcome.FAILS
@@ -104,6 +106,11 @@ def looks_random(secret: bytes) -> Outcome:
     return Outcome.HOLDS if is_cased else Outcome.UNKNOWN
 
 
+def is_public(secret: bytes) -> bool:
+    """True for the formats of what may be seen: identifiers, publishable and test keys."""
+    return _PUBLIC_FORMAT.match(secret) is not None
+
+
 def encodes_words(body: bytes) -> bool:
     """True for base64 of words, as of `not my real password`."""
     text = base64_decoded(body) if len(body) >= 12 else None
@@ -114,10 +121,18 @@ def _name_secret(name: bytes) -> Outcome:
     """Not the name of a key or token that everybody may see: of a cache, a page, a column."""
     words = name_words(name.decode("latin-1"))
     is_for_retries = words[-2:] == ["client", "token"]  # a client makes it up for one request
-    return outcome_of(not is_for_retries and PUBLIC.isdisjoint(words))
+    public = PUBLIC_OF_APIS if "api" in words[-2:-1] else PUBLIC  # `COLUMN_API_KEY`
+    return outcome_of(not is_for_retries and public.isdisjoint(words))
+
+
+def _not_commit(text: bytes) -> Outcome:
+    """FAILS for a commit after the name of an action: `create-github-app-token@bcd2ba49…`."""
+    match = text.partition(AROUND)[0]
+    return outcome_of(re.search(rb"[\w-]@[0-9a-f]{40}\Z", match) is None)
 
 
 CHECKS: Mapping[str, Check] = {
+    "around-not-commit": _not_commit,
     "mixed": _mixed,
     "name-secret": _name_secret,
     "not-hex": _not_hex,

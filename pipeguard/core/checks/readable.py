@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from pipeguard.core.lazy_regex import lazy_regex
+
 LONG_TOKEN = 36  # characters; a shorter one has too few words to tell
 
 
@@ -47,4 +49,4 @@ def has_date(body: bytes) -> bool:
     return _DATE_OR_TIME.search(body) is not None
 
 
-_DATE_OR_TIME = re.compile(rb"(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]|[0-9]{2}:[0-9]{2}:[0-9]{2}")
+_DATE_OR_TIME = lazy_regex(rb"(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]|[0-9]{2}:[0-9]{2}:[0-9]{2}")

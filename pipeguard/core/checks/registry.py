@@ -70,9 +70,16 @@ def _find(spec: str) -> Check:
 @cache
 def checks() -> Mapping[str, Check]:
     """The checks that take no argument, by name."""
-    from pipeguard.core.checks import benign_commands, checksums, passwords, randomness, tokens
+    from pipeguard.core.checks import (
+        benign_commands,
+        checksums,
+        kubernetes,
+        passwords,
+        randomness,
+        tokens,
+    )
 
-    modules = (benign_commands, checksums, passwords, randomness, tokens)
+    modules = (benign_commands, checksums, kubernetes, passwords, randomness, tokens)
     return {name: check for module in modules for name, check in module.CHECKS.items()}
 
 

@@ -21,6 +21,7 @@ from pipeguard.core.checks.addresses import (
     reach_v4,
     reach_v6,
 )
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.words import hosts as words
 
 MAX_URL_CHARACTERS = 600  # of an address that are read: a host's name has at most 253
@@ -103,9 +104,9 @@ QUESTIONS: Mapping[str, Callable[[list[Host], str], bool]] = {
 
 # -- which part is the host ------------------------------------------------------------------------
 
-_BLANK = re.compile(r"[\t\r\n\u00ad\u200b-\u200d\u2060\ufeff]")
-_END = re.compile(r"[/?#]")
-_ANY_END = re.compile(r"[/\\?#]")
+_BLANK = lazy_regex(r"[\t\r\n\u00ad\u200b-\u200d\u2060\ufeff]")
+_END = lazy_regex(r"[/?#]")
+_ANY_END = lazy_regex(r"[/\\?#]")
 
 
 def _authorities(rest: str) -> Iterator[tuple[str, bool]]:
@@ -127,8 +128,8 @@ def _authorities(rest: str) -> Iterator[tuple[str, bool]]:
         yield after_end[1], True
 
 
-_HOST_LIKE = re.compile(r"(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,20}\Z")
-_ADDRESS_LIKE = re.compile(r"\[?[0-9a-f:.x%]{3,60}\]?(?::\d{1,5})?\Z", re.IGNORECASE)
+_HOST_LIKE = lazy_regex(r"(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,20}\Z")
+_ADDRESS_LIKE = lazy_regex(r"\[?[0-9a-f:.x%]{3,60}\]?(?::\d{1,5})?\Z", re.IGNORECASE)
 
 
 def _host(text: str) -> Host | None:
@@ -153,8 +154,8 @@ def _host(text: str) -> Host | None:
     return _host_of_name(name, odd=odd)
 
 
-_PORT = re.compile(r":\d{0,6}$")
-_NUMBER_LIKE = re.compile(r"[0-9a-fx.]+\Z")
+_PORT = lazy_regex(r":\d{0,6}$")
+_NUMBER_LIKE = lazy_regex(r"[0-9a-fx.]+\Z")
 
 
 def _percent_decoded(text: str) -> str:
@@ -166,7 +167,7 @@ def _percent_decoded(text: str) -> str:
     return text
 
 
-_PERCENTS = re.compile(r"(?:%[0-9a-fA-F]{2}){1,200}")
+_PERCENTS = lazy_regex(r"(?:%[0-9a-fA-F]{2}){1,200}")
 
 
 def _unpercent(match: re.Match[str]) -> str:
@@ -193,13 +194,13 @@ def _any_of(names: Iterable[str]) -> str:
     return f"(?:{'|'.join(names)})"
 
 
-_METADATA_NAME = re.compile(rf"(?:.+\.)?{_any_of(words.METADATA_NAMES)}")
-_LOCAL_NAME = re.compile(rf"(?:.+\.)?{_any_of(words.LOCAL_NAMES)}")
-_LOCAL_PUBLIC_NAME = re.compile(rf"(?:.+\.)?{_any_of(words.LOCAL_PUBLIC_NAMES)}")
-_INSIDE_NAME = re.compile(rf"(?:.+\.)?{_any_of(words.INSIDE_NAMES)}|{_any_of(words.INSIDE_HOSTS)}")
-_WILDCARD = re.compile(rf"(.+)\.{_any_of(words.WILDCARD_DNS)}")
-_DOTTED = re.compile(r"(?:^|[^0-9])(\d{1,3})[.-](\d{1,3})[.-](\d{1,3})[.-](\d{1,3})(?:$|[^0-9])")
-_HEX = re.compile(r"(?:^|[.-])([0-9a-f]{8})(?:$|[.-])")
+_METADATA_NAME = lazy_regex(rf"(?:.+\.)?{_any_of(words.METADATA_NAMES)}")
+_LOCAL_NAME = lazy_regex(rf"(?:.+\.)?{_any_of(words.LOCAL_NAMES)}")
+_LOCAL_PUBLIC_NAME = lazy_regex(rf"(?:.+\.)?{_any_of(words.LOCAL_PUBLIC_NAMES)}")
+_INSIDE_NAME = lazy_regex(rf"(?:.+\.)?{_any_of(words.INSIDE_NAMES)}|{_any_of(words.INSIDE_HOSTS)}")
+_WILDCARD = lazy_regex(rf"(.+)\.{_any_of(words.WILDCARD_DNS)}")
+_DOTTED = lazy_regex(r"(?:^|[^0-9])(\d{1,3})[.-](\d{1,3})[.-](\d{1,3})[.-](\d{1,3})(?:$|[^0-9])")
+_HEX = lazy_regex(r"(?:^|[.-])([0-9a-f]{8})(?:$|[.-])")
 
 
 def _host_of_name(name: str, *, odd: bool) -> Host:
@@ -230,10 +231,10 @@ def _embedded(labels: str) -> Iterator[IPv4Address]:
         yield IPv4Address("127.0.0.1")
 
 
-_ADMINISTERS = re.compile(
+_ADMINISTERS = lazy_regex(
     rf":{_any_of(words.PORTS)}(?:[/?#\s]|$)|[/=]{_any_of(words.PATHS)}(?:[/?#=.&\s]|$)",
     re.IGNORECASE,
 )
-_ADMINISTERS_LOCALLY = re.compile(
+_ADMINISTERS_LOCALLY = lazy_regex(
     rf":{_any_of(words.LOCAL_PORTS)}(?:[/?#\s]|$)|/{_any_of(words.LOCAL_PATHS)}", re.IGNORECASE
 )

@@ -16,6 +16,7 @@ from pipeguard.core.commands.path_normalisation import path_lines
 from pipeguard.core.commands.script_budget import ScriptBudget
 from pipeguard.core.commands.shell_injection import injects_command
 from pipeguard.core.commands.sql import statements
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.unicode import folding
 from pipeguard.core.words.notation import word_set
 
@@ -25,7 +26,7 @@ MAX_VALUE_LINES = 3  # of a value that is put into a command or a statement; mor
 # A program on one line has a bracket or the end of a statement in so many characters.
 CODE_SHARE = 50
 
-OPTION = re.compile(r"--?[A-Za-z][\w-]{0,40}")
+OPTION = lazy_regex(r"--?[A-Za-z][\w-]{0,40}")
 OPTION_KEYS = word_set(
     "options option opts opt flags flag args arguments argv params extra extra_args value"
 )
@@ -39,12 +40,12 @@ DASHLESS_KEYS = word_set(
     "to_ref cwd workdir root entry target_path source_path clone_url project project_path"
 )
 # A condition in a language of its own, as a tracker or a log has one.
-CONDITION = re.compile(
+CONDITION = lazy_regex(
     r"\s{0,4}(?:not\s)?\(?\s{0,4}[A-Za-z_][\w.\[\]\"-]{0,60}\s{0,4}"
     r"(?:!?=|!?~|<|>|:|\b(?:in|not in|is|like|eq|ne|gt|ge|lt|le|contains|between|was)\b)",
     re.IGNORECASE,
 )
-STATEMENT = re.compile(
+STATEMENT = lazy_regex(
     r"\s*(?:select|insert|update|delete|drop|truncate|alter|create|grant|revoke|copy|attach|exec|"
     r"load|merge|replace|call|do|set|flushall|flushdb|config|eval|script|debug|slaveof|replicaof|"
     r"module|shutdown|keys|db\.)\b",
@@ -55,12 +56,12 @@ _CONDITION_KEYS = word_set(
     "filterexpression filter_expression expression criteria rule when predicate"
 )
 _PROGRAM_KEYS = word_set("code script program expression expr formula function")
-_LATER_OPTION = re.compile(r"(?<=\s)(--?[A-Za-z][\w-]{2,40}[= ]?\S{0,200})")
-_PATH_SIGN = re.compile(r"[/\\~%.]|id_")
-_SHELL_SIGN = re.compile(r"[;&|`$<\n]|%0")
+_LATER_OPTION = lazy_regex(r"(?<=\s)(--?[A-Za-z][\w-]{2,40}[= ]?\S{0,200})")
+_PATH_SIGN = lazy_regex(r"[/\\~%.]|id_")
+_SHELL_SIGN = lazy_regex(r"[;&|`$<\n]|%0")
 # A value that goes on as a statement has a quote, an end, a comment, a sign that compares, or one
 # of a few words.
-_STATEMENT_SIGN = re.compile(r"['\"`;=#(<]|--|\|\||(?i:union|select|waitfor|case|having|order by)")
+_STATEMENT_SIGN = lazy_regex(r"['\"`;=#(<]|--|\|\||(?i:union|select|waitfor|case|having|order by)")
 
 
 def folded(value: str) -> str:

@@ -32,6 +32,7 @@ from pipeguard.core.commands.path_normalisation import path_lines
 from pipeguard.core.commands.programs import flat
 from pipeguard.core.commands.script_budget import ScriptBudget
 from pipeguard.core.commands.sql import is_statement, statements
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.places import Path
 from pipeguard.core.text.document import MessageText
 from pipeguard.core.words.notation import word_set
@@ -41,14 +42,14 @@ MAX_TOKEN = 300  # characters of a path or an option in an argument for text
 MAX_PROGRAM_NAME = 200  # characters
 
 # A file that is written so is run later: a shell's start-up file, a hook, a job, a service.
-_WRITES_STARTED_FILE = re.compile(
+_WRITES_STARTED_FILE = lazy_regex(
     r"> (?:.*/)?(?:\.(?:bash|zsh|ksh|csh|tcsh)(?:rc|_profile|_login|_logout|_aliases)|\.zshenv|"
     r"\.(?:zprofile|profile|login|xinitrc|xprofile|xsession|envrc)|config\.fish|rc\.local|"
     r"\.git/hooks/[a-z-]+|\.husky/[a-z-]+|cron[a-z.]*(?:/.*)?|.*\.(?:service|desktop|timer))\Z"
 )
 # A value that is searched for and goes on as a condition.
-_CLOSES_QUOTE = re.compile(r"['\"].{0,200}(?:=|--|/\*|\()", re.DOTALL)
-_PROGRAM = re.compile(
+_CLOSES_QUOTE = lazy_regex(r"['\"].{0,200}(?:=|--|/\*|\()", re.DOTALL)
+_PROGRAM = lazy_regex(
     r"(?:/(?:usr/)?(?:local/)?s?bin/)?(?:sudo|(?:ba|z|da|k)?sh|rm|curl|wget|nc|ncat|dd|find|"
     r"python3?|perl|node|cmd|powershell|pwsh|docker|chmod|env)\Z"
 )
@@ -57,7 +58,7 @@ _PROGRAM_KEYS = word_set("command cmd program executable binary bin path file to
 _REACHING = word_set("curl wget docker podman nerdctl kubectl oc helm aws gcloud az dd tee rm")
 # Programs that run others where an option says so.
 _RUNNING_OTHERS = word_set("git hg find fd tar rsync ssh scp sftp zip rg grep man ffmpeg")
-_NAME_WORD = re.compile(r"[a-z]+")
+_NAME_WORD = lazy_regex(r"[a-z]+")
 
 
 class ArgumentEffect(NamedTuple):

@@ -19,6 +19,7 @@ from pipeguard.core.commands.programs import (
     without_values,
 )
 from pipeguard.core.commands.shell_command import ShellCommand
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.words.programs import (
     COPIES,
     FETCHERS,
@@ -34,12 +35,12 @@ MAX_WRITTEN = 20  # files of one command
 MAX_OPERANDS = 40  # of one command
 
 _STORES_OUTPUT = ("curl", "wget", "base64", "xxd", "openssl")  # what they write was not here before
-_ABSOLUTE = re.compile(r"[/~$]|[A-Za-z]:")
-_WEB_ADDRESS = re.compile(r"(?:https?|ftp)://")
-_FILE_ADDRESS = re.compile(r"file:/{1,3}(/?\S{1,300})")
-_OUTPUT_OPTION = re.compile(r"-[a-zA-Z]*o(.*)|--output=(.+)|-[a-zA-Z]*O(.+)")
-_UPLOAD_OPTION = re.compile("-[a-zA-Z]*T|--(?:upload|post|body)-file")
-_KEEPS_NAME = re.compile("-[a-zA-Z]*O")  # of what is fetched
+_ABSOLUTE = lazy_regex(r"[/~$]|[A-Za-z]:")
+_WEB_ADDRESS = lazy_regex(r"(?:https?|ftp)://")
+_FILE_ADDRESS = lazy_regex(r"file:/{1,3}(/?\S{1,300})")
+_OUTPUT_OPTION = lazy_regex(r"-[a-zA-Z]*o(.*)|--output=(.+)|-[a-zA-Z]*O(.+)")
+_UPLOAD_OPTION = lazy_regex("-[a-zA-Z]*T|--(?:upload|post|body)-file")
+_KEEPS_NAME = lazy_regex("-[a-zA-Z]*O")  # of what is fetched
 
 
 class FileAccess:

@@ -17,7 +17,6 @@ search for one. Knows what programs do with their arguments; which of it is harm
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from pipeguard.core.commands.file_access import FileAccess
@@ -44,6 +43,7 @@ from pipeguard.core.commands.shell_output import output
 from pipeguard.core.commands.sql import statements
 from pipeguard.core.commands.torn_names import torn_name_lines
 from pipeguard.core.commands.word_expansion import MAX_WORDS
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.words.programs import CLIENTS, DECODERS, OPERANDS_LAST, SHELLS
 
 MAX_TEXT = 2**20  # characters of one argument that are read
@@ -53,8 +53,8 @@ MAX_NESTING_DEPTH = 6  # of pipelines whose arguments are read as commands again
 MAX_PIPED_ARGUMENTS = 4000  # characters of a known input that `xargs` makes arguments of
 MAX_MANIFEST = 1000  # characters of an input that are shown with a command
 
-_PRELOADS = re.compile(r"\bLD_(?:PRELOAD|AUDIT)=[^\s;&|]|\bDYLD_INSERT_LIBRARIES=[^\s;&|]")
-_RECURSIVE = re.compile(r"-[a-zA-Z]*[rR][a-zA-Z]*|--recursive")
+_PRELOADS = lazy_regex(r"\bLD_(?:PRELOAD|AUDIT)=[^\s;&|]|\bDYLD_INSERT_LIBRARIES=[^\s;&|]")
+_RECURSIVE = lazy_regex(r"-[a-zA-Z]*[rR][a-zA-Z]*|--recursive")
 _CLOUDS = ("aws", "gcloud", "az", "git", "gh", "docker", "kubectl")  # that send with some verbs
 _TAKE_MANIFEST = ("kubectl", "oc", "docker", "podman", "aws", "gcloud", "az")  # as their input
 

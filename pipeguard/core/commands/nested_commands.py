@@ -6,7 +6,6 @@ Knows by which option or operand each program takes them (`sh -c`, `python -c`, 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from pipeguard.core.commands.programs import (
 )
 from pipeguard.core.commands.script_budget import ScriptBudget
 from pipeguard.core.commands.sql import statements
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.words.programs import CLIENTS, NARROWS, RUN_IN, SHELLS
 
 MAX_ACTIONS = 64  # of one `find`
@@ -29,8 +29,8 @@ INTERPRETER_WORDS = 7  # after an interpreter's name, among which its program is
 
 _TAKES_SCRIPT = ("su", "runuser", "script", "watch", "flock", "docker", "podman", "kubectl")
 _SSH_OPTIONS = "bcDEeFIiJLlmOopQRSWw"  # that take a value
-_ATTACHED_PROGRAM = re.compile(r"-[ceE].{8}")
-_PROGRAM_OPTION = re.compile(r"-[a-zA-Z]*[cerE]|--eval|eval|--print|-p|-pe|-ne")
+_ATTACHED_PROGRAM = lazy_regex(r"-[ceE].{8}")
+_PROGRAM_OPTION = lazy_regex(r"-[a-zA-Z]*[cerE]|--eval|eval|--print|-p|-pe|-ne")
 
 
 class NestedKind(Enum):

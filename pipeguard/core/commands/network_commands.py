@@ -21,6 +21,7 @@ from pipeguard.core.commands.programs import (
 from pipeguard.core.commands.script_budget import ScriptBudget
 from pipeguard.core.commands.shell_command import Pipeline, ShellCommand
 from pipeguard.core.finding import Confidence
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.words.notation import word_set
 from pipeguard.core.words.programs import CLIENTS, SHELLS
 
@@ -31,15 +32,15 @@ LOGIN_CHARS = 96  # before a secret, in which an option to log in is looked for
 
 # Programs that talk to another machine only with one of these among their words.
 _WITH_ARGUMENTS: dict[str, re.Pattern[str]] = {
-    "git": re.compile(r"\b(?:push|clone|fetch|pull|ls-remote|remote|send-email|archive)\b"),
-    "openssl": re.compile(r"\bs_client\b"),
+    "git": lazy_regex(r"\b(?:push|clone|fetch|pull|ls-remote|remote|send-email|archive)\b"),
+    "openssl": lazy_regex(r"\bs_client\b"),
     "aws": UPLOADS, "gcloud": UPLOADS, "az": UPLOADS, "gh": UPLOADS, "oc": UPLOADS, "mc": UPLOADS,
-    "kubectl": re.compile(r"\b(?:cp|exec|annotate|label)\b"),
-    "getent": re.compile(r"\bhosts\b"), "logger": re.compile(r"-n\b|--server"),
-    "npm": re.compile(r"\bpublish\b"),
+    "kubectl": lazy_regex(r"\b(?:cp|exec|annotate|label)\b"),
+    "getent": lazy_regex(r"\bhosts\b"), "logger": lazy_regex(r"-n\b|--server"),
+    "npm": lazy_regex(r"\bpublish\b"),
 }  # fmt: skip
 # Programs that do so whatever their arguments, beside `SENDERS`.
-_OTHER_SENDERS = re.compile(
+_OTHER_SENDERS = lazy_regex(
     r"(?:start-bitstransfer|iwr|irm|curlie|grpcurl|ghz|axel|hurl|wget2|dog|doggo|traceroute|tracepath|mtr|nmap|hping3|"
     r"smtp-cli|mpack|telegram-send|ntfy|amqp-publish|sshpass|autossh|mosh|bitsadmin|certutil|"
     r"invoke-(?:webrequest|restmethod)|send-mailmessage|resolve-dnsname|test-netconnection)\Z"
@@ -48,12 +49,12 @@ _OTHER_SENDERS = re.compile(
 _RUNNERS = word_set(
     "eval cmd docker podman kubectl nerdctl lxc su runuser script find chroot nsenter"
 )
-_NAMES_SENDER = re.compile(
+_NAMES_SENDER = lazy_regex(
     r"(?:\A|[\s/'\"(;|&])(?:curl|wget|nc|ncat|netcat|socat|ssh|scp|sftp|rsync|ftp|telnet|mail|"
     r"sendmail|nslookup|dig|ping|https?)\s"
 )
 # Calls that talk to a network, in a program of any language.
-_IN_CODE = re.compile(
+_IN_CODE = lazy_regex(
     r"/inet/tcp/|\b(?:requests\.\w+\(|urlopen\(|urlretrieve\(|http\.client|httpx\.|aiohttp\.|urllib3\.|socket\.|"
     r"create_connection\(|smtplib\.|ftplib\.|paramiko\.|fetch\(|axios[.(]|https?\.(?:get|request)\(|"
     r"net\.(?:connect|createConnection|Socket)|dns\.(?:resolve|lookup)|gethostbyname\(|getaddrinfo\(|"
@@ -63,12 +64,12 @@ _IN_CODE = re.compile(
     r"Send-MailMessage|Resolve-DnsName|open-uri|mail\(|HttpClient|net/http|http\.Post\w*\()",
     re.IGNORECASE,
 )
-_ADDRESSED = re.compile(rf"[a-z]://[^\s\"']*{MARK}(?![^\s/\"']*@)")
-_DEVICE = re.compile(r"/dev/(?:tcp|udp)/|\\\\[\w.-]+\\")
-_HOST = re.compile(r"(?:-h|--host(?:name)?)[ =]?([\w.:-]+)")
-_LOCAL = re.compile(r"localhost|127\.[\d.]+|::1|0\.0\.0\.0")
+_ADDRESSED = lazy_regex(rf"[a-z]://[^\s\"']*{MARK}(?![^\s/\"']*@)")
+_DEVICE = lazy_regex(r"/dev/(?:tcp|udp)/|\\\\[\w.-]+\\")
+_HOST = lazy_regex(r"(?:-h|--host(?:name)?)[ =]?([\w.:-]+)")
+_LOCAL = lazy_regex(r"localhost|127\.[\d.]+|::1|0\.0\.0\.0")
 # The option, before a secret, by which a client of a server logs in with it.
-_LOGS_IN = re.compile(
+_LOGS_IN = lazy_regex(
     r"(?:(?:\A| )sshpass -p ?|(?:\A| )(?:-[paPwW] ?|--pass\w*[ =]|--auth[ =]|--token[ =])"
     r"|-u ?[^\s:,]{0,64}[:,]|://[^\s/?#@]{0,64}:?)\Z"
 )

@@ -9,25 +9,26 @@ from __future__ import annotations
 import re
 
 from pipeguard.core.commands.programs import tidy
+from pipeguard.core.lazy_regex import lazy_regex
 
 PERCENT_ROUNDS = 3
-_PATH_SIGN = re.compile(
+_PATH_SIGN = lazy_regex(
     r"[/\\~%]|\.\.|^\.[a-z]|^id_(?:rsa|dsa|ecdsa|ed25519)\b|\.(?:pem|key|p12|pfx|jks|kdbx|ppk|env|"
     r"tfstate|ovpn|asc)\Z",
     re.IGNORECASE,
 )
-_PERCENTS = re.compile(r"(?:%[0-9a-fA-F]{2}){1,300}")
-_UTF16 = re.compile(r"%u([0-9a-fA-F]{4})")
+_PERCENTS = lazy_regex(r"(?:%[0-9a-fA-F]{2}){1,300}")
+_UTF16 = lazy_regex(r"%u([0-9a-fA-F]{4})")
 # `.`, `/` and `\` in UTF-8, in more bytes than they need.
 _OVERLONG = (
-    (re.compile(r"%(?:c0%[2a6e]e|e0%80%ae|f0%80%80%ae|c0%2e)", re.IGNORECASE), "."),
-    (re.compile(r"%(?:c0%[2a6e]f|c0%9v|e0%80%af|c1%9c|c0%5c|c1%8s|c1%af)", re.IGNORECASE), "/"),
+    (lazy_regex(r"%(?:c0%[2a6e]e|e0%80%ae|f0%80%80%ae|c0%2e)", re.IGNORECASE), "."),
+    (lazy_regex(r"%(?:c0%[2a6e]f|c0%9v|e0%80%af|c1%9c|c0%5c|c1%8s|c1%af)", re.IGNORECASE), "/"),
 )
-_FILE_SCHEME = re.compile(
+_FILE_SCHEME = lazy_regex(
     r"(?:view-source:)?(?:file|local_file|netdoc|vscode-file|jar:file):/{0,3}(?:localhost(?=/))?",
     re.IGNORECASE,
 )
-_OTHER_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
+_OTHER_SCHEME = lazy_regex(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
 
 
 def path_lines(raw: str, folded: str, *, writes: bool) -> list[str]:

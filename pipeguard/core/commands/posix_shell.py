@@ -15,21 +15,22 @@ from pipeguard.core.commands.shell_command import GAP, MAX_VALUE, Pipeline, Shel
 from pipeguard.core.commands.shell_output import output
 from pipeguard.core.commands.shell_words import ASSIGNMENT, WordReader
 from pipeguard.core.commands.word_expansion import MAX_WORDS
+from pipeguard.core.lazy_regex import lazy_regex
 
 MAX_DEPTH = 5  # of scripts inside each other
 MAX_VARIABLES = 1000
 HEREDOC_CHARS = 64  # of a here-document that cost one step
 
 # What most of a script is made of: a word with nothing to undo in it, or the end of a command.
-_PLAIN_TOKEN = re.compile(
+_PLAIN_TOKEN = lazy_regex(
     r"[ \t\r\f\v]*+(?:([\w!%*+,\-./:=?@\[\]^~][\w!%*+,\-./:=?@\[\]^~#]*)(?=[ \t\n;|)]|\Z)"
     r"|(&&|\|\|?(?!&)|;(?!;)|\n))",
     re.ASCII,
 )
-_BLANK = re.compile(r"[ \t\r\f\v]+")
-_REDIRECT = re.compile(r"(?:[0-9]{0,2}|&)(?:<<<|<<-?|<>|<&|>>|>\||>&|&>>?|<|>)")
-_OPERATOR = re.compile(r"\|\||&&|\|&|;;&?|;|\||&(?!>)|\n|[()]")
-_NO_FILE = re.compile(r"[0-9]|-|/dev/null|/dev/std(?:in|out|err)")
+_BLANK = lazy_regex(r"[ \t\r\f\v]+")
+_REDIRECT = lazy_regex(r"(?:[0-9]{0,2}|&)(?:<<<|<<-?|<>|<&|>>|>\||>&|&>>?|<|>)")
+_OPERATOR = lazy_regex(r"\|\||&&|\|&|;;&?|;|\||&(?!>)|\n|[()]")
+_NO_FILE = lazy_regex(r"[0-9]|-|/dev/null|/dev/std(?:in|out|err)")
 _GROUP_BEGINS = (["{"], ["while"], ["for"])
 _GROUP_ENDS: tuple[list[str], ...] = ([], ["}"], ["done"], ["fi"])
 _ASSIGNING = frozenset(("export", "local", "declare", "readonly", "set", "for"))

@@ -13,33 +13,34 @@ from collections.abc import Callable
 from functools import partial
 
 from pipeguard.core.commands.signs import WINDOWS_SIGNS, WINDOWS_WORDS
+from pipeguard.core.lazy_regex import lazy_regex
 
 MAX_LINE = 3000  # characters
 MAX_ROUNDS = 6
 MAX_TEXT = 200_000  # characters that variables may make of a text
 
-_COMMAND_END = re.compile(r"[;\n]|&&|\|\||(?<=\s)&(?=\s)")
-_CALL_OPERATOR = re.compile(r"(?:^|(?<=\s))[&.](?=\s)")
-_CHAR = re.compile(r"\[char\]\s{0,4}\(?\s{0,4}(0x[0-9a-f]{1,4}|[0-9]{1,5})\s{0,4}\)?", re.I)
-_PLUS = re.compile(r"(['\"])\s{0,4}\)?\s{0,4}\+\s{0,4}\(?\s{0,4}\1")
-_FORMAT = re.compile(
+_COMMAND_END = lazy_regex(r"[;\n]|&&|\|\||(?<=\s)&(?=\s)")
+_CALL_OPERATOR = lazy_regex(r"(?:^|(?<=\s))[&.](?=\s)")
+_CHAR = lazy_regex(r"\[char\]\s{0,4}\(?\s{0,4}(0x[0-9a-f]{1,4}|[0-9]{1,5})\s{0,4}\)?", re.I)
+_PLUS = lazy_regex(r"(['\"])\s{0,4}\)?\s{0,4}\+\s{0,4}\(?\s{0,4}\1")
+_FORMAT = lazy_regex(
     r"['\"]((?:\{\d{1,2}\}[^'\"{}]{0,40}){1,40})['\"]\s{0,4}-f\s{0,4}"
     r"((?:['\"][^'\"]{0,200}['\"]\s{0,4},?\s{0,4}){1,40})",
     re.I,
 )
 # Letters picked out of variables whose values all machines share: in the wild always `iex`.
 _PICKED = r"\$(?:env:comspec|pshome|shellid)\s{0,4}\[[^\]\n]{1,40}\]"
-_PICKED_LETTERS = re.compile(
+_PICKED_LETTERS = lazy_regex(
     rf"{_PICKED}(?:\s{{0,4}}\+\s{{0,4}}(?:{_PICKED}|['\"]x['\"])){{0,3}}"
     r"(?:\s{0,4}-join\s{0,4}['\"]{2})?",
     re.I,
 )
-_STRING = re.compile(r"'([^']*)'|\"([^\"]*)\"")
-_ASSIGNMENT = re.compile(r"\$(\w{1,40})\s{0,4}=\s{0,4}(['\"])([^'\"\n]{0,2000})\2")
-_VARIABLE = re.compile(r"\$\{?(\w{1,40})\b\}?(?!\s{0,4}=)")
-_CMD_SET = re.compile(r"\bset\s{1,4}\"?(\w{1,40})=([^&|\n\"]{0,400})", re.I)
-_CMD_VARIABLE = re.compile(r"%(\w{1,40})(?::~(-?\d{1,3})(?:,(-?\d{1,3}))?)?%")
-_ENVIRONMENT_VARIABLE = re.compile(r"\$env:(\w{1,40})", re.I)
+_STRING = lazy_regex(r"'([^']*)'|\"([^\"]*)\"")
+_ASSIGNMENT = lazy_regex(r"\$(\w{1,40})\s{0,4}=\s{0,4}(['\"])([^'\"\n]{0,2000})\2")
+_VARIABLE = lazy_regex(r"\$\{?(\w{1,40})\b\}?(?!\s{0,4}=)")
+_CMD_SET = lazy_regex(r"\bset\s{1,4}\"?(\w{1,40})=([^&|\n\"]{0,400})", re.I)
+_CMD_VARIABLE = lazy_regex(r"%(\w{1,40})(?::~(-?\d{1,3})(?:,(-?\d{1,3}))?)?%")
+_ENVIRONMENT_VARIABLE = lazy_regex(r"\$env:(\w{1,40})", re.I)
 _ENVIRONMENT = {
     "systemroot": "C:\\Windows", "windir": "C:\\Windows", "systemdrive": "C:", "homedrive": "C:",
     "comspec": "C:\\Windows\\System32\\cmd.exe", "userprofile": "~", "homepath": "~", "home": "~",
@@ -130,7 +131,7 @@ def _quoted_value(match: re.Match[str], values: dict[str, str]) -> str:
 DISGUISES: dict[str, Callable[[str], str]] = {
     "picked-letters": partial(_PICKED_LETTERS.sub, "'iex'"),
     "carets": _without_carets,
-    "backticks": partial(re.compile(r"(?<=[\w-])`(?=\w)|`\n").sub, ""),
+    "backticks": partial(lazy_regex(r"(?<=[\w-])`(?=\w)|`\n").sub, ""),
     "environment": _with_environment,
     "chars": partial(_CHAR.sub, _letter),
     "formats": partial(_FORMAT.sub, _formatted),

@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterator
 
 from pipeguard.core.commands.programs import tidy
+from pipeguard.core.lazy_regex import lazy_regex
 
 # A function that opens a file, the home folder before it, the path, and a mode that writes.
-_OPENS_FILE = re.compile(
+_OPENS_FILE = lazy_regex(
     r"\b(open|path|read_?text|read_?bytes|readfile(?:sync)?|writefile(?:sync)?|appendfile(?:sync)?|"
     r"createreadstream|file_get_contents|file_put_contents|fopen|readlines|file\.read|io\.open|"
     r"copy(?:file|2)?|expanduser|slurp|readalltext|filereader|load)\s{0,2}\(\s{0,2}"
@@ -21,9 +22,9 @@ _OPENS_FILE = re.compile(
     re.IGNORECASE,
 )
 _WRITERS = ("writeFileSync", "writeFile", "appendFileSync", "appendFile", "file_put_contents")
-_STRING = re.compile(r"'((?:[^'\\]|\\.){0,4000})'|\"((?:[^\"\\]|\\.){0,4000})\"")
+_STRING = lazy_regex(r"'((?:[^'\\]|\\.){0,4000})'|\"((?:[^\"\\]|\\.){0,4000})\"")
 # A function that runs a script or a list of words; a script in backticks; one of AppleScript.
-_CALLS_SHELL = re.compile(
+_CALLS_SHELL = lazy_regex(
     r"(?:\b(?:system|popen[234]?|exec(?:sync|file(?:sync)?|[lv]p?e?)?|spawn(?:sync)?|run|call|"
     r"check_(?:call|output)|popen|shell_exec|passthru|proc_open|getoutput|getstatusoutput|"
     r"create_subprocess_shell|command|start|invoke|sh|bash)\s{0,4}\(\s{0,4}[rbfu]{0,2}"

@@ -11,13 +11,14 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 
 from pipeguard.core.commands.shell_command import GAP, MAX_VALUE
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.words import programs as lists
 
-INTERPRETERS = re.compile(rf"(?:{'|'.join(lists.INTERPRETERS)})\Z")
-SENDERS = re.compile(rf"(?:{'|'.join(lists.SENDERS)})\Z")
-UPLOADS = re.compile("|".join(lists.UPLOADS))
-FILE_VALUE = re.compile(r"(?:[\w.\[\]-]{0,60}=)?[@<](?!-\Z)([^\s;,]{1,300})")
-FILE_OPTION = re.compile(
+INTERPRETERS = lazy_regex(rf"(?:{'|'.join(lists.INTERPRETERS)})\Z")
+SENDERS = lazy_regex(rf"(?:{'|'.join(lists.SENDERS)})\Z")
+UPLOADS = lazy_regex("|".join(lists.UPLOADS))
+FILE_VALUE = lazy_regex(r"(?:[\w.\[\]-]{0,60}=)?[@<](?!-\Z)([^\s;,]{1,300})")
+FILE_OPTION = lazy_regex(
     r"(?:--(?:post|body|upload)-file=|--data(?:-binary|-raw|-urlencode|-ascii)?=@|"
     r"--form=[\w.-]{0,60}=?@|"
     r"-[dFT](?:[\w.-]{0,60}=)?@?(?=[/~.]))@?([^\s;,]{1,300})"
@@ -87,7 +88,7 @@ def flat(word: str) -> str:
     return _SPACE.sub(GAP, word) if _SPACE.search(word) else word
 
 
-_SPACE = re.compile(r"\s")
+_SPACE = lazy_regex(r"\s")
 
 
 @lru_cache(maxsize=1024)  # the same few programs, all day
@@ -138,7 +139,7 @@ def unwrapped(words: list[str]) -> tuple[list[str], bool]:
     return words, takes_arguments
 
 
-_ASSIGNS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+_ASSIGNS = lazy_regex(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
 def after_options(words: list[str], valued: str) -> list[str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from pipeguard.core.lazy_regex import lazy_regex
+
 # Names of programs that are no English words.
 _SURE = (
     r"curl|wget|ncat|netcat|bash|zsh|whoami|uname|nslookup|ifconfig|netstat|printenv|base64|chmod|"
@@ -21,7 +23,7 @@ _PERHAPS = (
     r"less|more|tar|set|date|hostname|w|who|last|cd|mkdir|strings|xxd|printf|test|true|su|sudo"
 )
 _PREFIX = r"(?:sudo\s{1,4})?(?:/(?:usr/)?(?:local/)?s?bin/)?"
-_INJECTED = re.compile(
+_INJECTED = lazy_regex(
     # after a separator, a sure name, or another one with such an argument, or one at the end
     rf"(?:[;\n]|&&?|\|\|?|%0a)\s{{0,8}}{_PREFIX}(?:(?:{_SURE})(?:\s|[;&|>\"'#)]|\Z)"
     rf"|(?:{_PERHAPS})(?:\s|%20){{1,4}}(?:-|/|~|\$|\.{{1,2}}/|>|<|[^\s|]{{0,60}}[/$>]|\d{{1,4}}(?:\s|;|\Z|#)"
@@ -38,7 +40,7 @@ _INJECTED = re.compile(
 )
 
 
-_TABLE_ROW = re.compile(r"^\s*\|.*\|\s*$", re.MULTILINE)
+_TABLE_ROW = lazy_regex(r"^\s*\|.*\|\s*$", re.MULTILINE)
 
 
 def injects_command(value: str) -> bool:

@@ -12,6 +12,7 @@ from binascii import a2b_base64
 from collections.abc import Callable
 
 from pipeguard.core.commands.shell_command import MAX_VALUE, Pipeline
+from pipeguard.core.lazy_regex import lazy_regex
 
 
 def output(pipeline: Pipeline) -> str | None:
@@ -83,7 +84,7 @@ PRINTING_PROGRAMS: dict[str, Callable[[list[str], str | None], str | None]] = {
     "base64": _base64,
 }
 
-_ESCAPE = re.compile(
+_ESCAPE = lazy_regex(
     r"\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|0?([0-7]{1,3})|(.))",
     re.DOTALL,
 )

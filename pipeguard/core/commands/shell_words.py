@@ -12,16 +12,17 @@ from collections.abc import Callable, Mapping
 from pipeguard.core.commands.script_budget import ScriptBudget
 from pipeguard.core.commands.shell_output import escapes
 from pipeguard.core.commands.word_expansion import brace_words, parameter, variable, without_unset
+from pipeguard.core.lazy_regex import lazy_regex
 
-ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\+?=(.*)", re.DOTALL)
+ASSIGNMENT = lazy_regex(r"([A-Za-z_][A-Za-z0-9_]*)\+?=(.*)", re.DOTALL)
 MAX_SEPARATORS = 4  # of $IFS
 
 # What is special outside quotes stands for itself inside: there it is another character.
 _QUOTED = {ord(plain): chr(0xE000 + at) for at, plain in enumerate("{},*?[]~= \t\n;|&<>")}
 _UNQUOTED = {ord(quoted): chr(plain) for plain, quoted in _QUOTED.items()}
-_UNSPECIAL = re.compile(r"[^\s'\"\\$`;|&()<>#]+|#")
-_UNSPECIAL_IN_QUOTES = re.compile(r'[^"\\$`]+')
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_UNSPECIAL = lazy_regex(r"[^\s'\"\\$`;|&()<>#]+|#")
+_UNSPECIAL_IN_QUOTES = lazy_regex(r'[^"\\$`]+')
+_NAME = lazy_regex(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class WordReader:

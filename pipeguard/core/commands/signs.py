@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from pipeguard.core.lazy_regex import lazy_regex
+
 # Words of PowerShell and cmd, in small letters, each with a pattern for what follows it.
 _WINDOWS_WORDS: dict[str, str] = {
     "powershell": "", "pwsh": "", "cmd": r"(?:\.exe)?\s{1,4}/", "iex": r"\b", "irm": r"\b",
@@ -27,7 +29,7 @@ _WINDOWS_WORDS: dict[str, str] = {
 }  # fmt: skip
 # Each word with its whole pattern, which begins with fixed letters: `re` finds those fast.
 WINDOWS_WORDS = [
-    (word, re.compile(rf"{re.escape(word)}(?<!\w{re.escape(word)}){rest}"))
+    (word, lazy_regex(rf"{re.escape(word)}(?<!\w{re.escape(word)}){rest}"))
     for word, rest in _WINDOWS_WORDS.items()
 ]
 _WINDOWS_MARKS = (
@@ -41,7 +43,7 @@ _WINDOWS_MARKS = (
     ("-f", r"\{\d\}['\"]\s{0,4}-f\b"),
     ("%", r"%[a-z]{3,20}(?:%|:)"),
 )
-WINDOWS_SIGNS = [(sign, re.compile(rest)) for sign, rest in _WINDOWS_MARKS]
+WINDOWS_SIGNS = [(sign, lazy_regex(rest)) for sign, rest in _WINDOWS_MARKS]
 _ALL_WINDOWS = (
     *(re.escape(word) + rest for word, rest in _WINDOWS_WORDS.items()),
     *dict(_WINDOWS_MARKS).values(),

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from pipeguard.core.lazy_regex import lazy_regex
+
 MAX_LINE = 1500  # characters; a longer statement has several lines
 OVERLAP = 200  # characters that are in two of them
 
 # A string, an identifier in quotes, a comment that MySQL runs, a comment, a string between dollars
 # (PostgreSQL), the end of a statement.
-_TOKEN = re.compile(
+_TOKEN = lazy_regex(
     r"(?P<string>'(?:[^'\\]|''|\\.)*+'?)"
     r"|(?P<name>\"(?:[^\"]|\"\"){0,200}\"|`[^`]{0,200}`|\[[A-Za-z_][\w ]{0,60}\])"
     r"|(?P<run>/\*!\d{0,6}|\*/)"
@@ -24,21 +26,21 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 # The same where a backslash escapes no quote (ISO/IEC 9075-2).
-_STANDARD_TOKEN = re.compile(
+_STANDARD_TOKEN = lazy_regex(
     _TOKEN.pattern.replace(r"(?:[^'\\]|''|\\.)*+", r"(?:[^']|'')*+"), re.DOTALL
 )
 # A statement whose condition is true for every row.
-_AFFECTS_ALL = re.compile(
+_AFFECTS_ALL = lazy_regex(
     r"(?:delete from|update) .* where "
     r"\(?(?:(\w+) ?= ?\1|true|1|not false|'_' ?(?:=|like) ?'_'|\d+ ?(?:<>|!=|<|>|=) ?\d+|"
     r"[\w.]+ ?= ?[\w.]+ or 1 ?= ?1|\w+ (?:is not null|like '_'))\)?\Z"
 )
 # A table that a session made for itself, which it may drop.
-_SCRATCH = re.compile(
+_SCRATCH = lazy_regex(
     r"(?:drop|truncate) (?:temporary |temp )?(?:table )?(?:if exists )?[\w]*\.?(?:tmp|temp|test|"
     r"scratch|staging|stg|#)_?\w*"
 )
-_BEGINS = re.compile(
+_BEGINS = lazy_regex(
     r"[\s(/*-]{0,20}(?:select|insert|update|delete|drop|truncate|alter|create|grant|revoke|copy|attach|"
     r"exec|load|merge|replace|call|do|set|use|with|match|optional|unwind|explain|describe|desc|show|"
     r"pragma|begin|commit|rollback|vacuum|analyze|declare|from|values|db\.|get|put|scan|hget|keys|"

@@ -6,18 +6,17 @@ suspicious in itself. Knows which names are worth hiding, and not what their pro
 
 from __future__ import annotations
 
-import re
-
 from pipeguard.core.commands.programs import INTERPRETERS, name_of
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.words.programs import TEARABLE
 
 MAX_NAMES = 5  # of one text
 
-_TORN = re.compile(
+_TORN = lazy_regex(
     r"(?:^|[;|&(`\n]|\$\()\s{0,8}(?:sudo\s{1,4})?((?:[A-Za-z0-9_./-]{0,20}(?:''|\"\"|\\[A-Za-z]|'[A-Za-z]{1,6}'"
     r"|\"[A-Za-z]{1,6}\"|\$[@*]|\$\{[A-Za-z@*]{1,8}\}|\$\{[@*]\})){1,20}[A-Za-z0-9_.-]{0,20})(?=[\s;|&)<>`]|\Z)"
 )
-_TEARS = re.compile(r"''|\"\"|['\"\\]|\$\{?[@*]\}?|\$\{[A-Za-z]{1,8}\}")
+_TEARS = lazy_regex(r"''|\"\"|['\"\\]|\$\{?[@*]\}?|\$\{[A-Za-z]{1,8}\}")
 
 
 def torn_name_lines(text: str) -> list[str]:

@@ -10,17 +10,18 @@ import re
 from collections.abc import Mapping
 
 from pipeguard.core.commands.shell_command import MAX_VALUE
+from pipeguard.core.lazy_regex import lazy_regex
 
 MAX_WORDS = 64  # that braces may make of one word
 MAX_NESTED_BRACES = 3
 
 # Before and after the name of a variable that the script does not set.
 _UNSET, _UNSET_END = "\ue0f0", "\ue0f1"
-_UNSET_NAME = re.compile(f"{_UNSET}([^{_UNSET_END}]*){_UNSET_END}")
-_UNSET_INSIDE = re.compile(f"(?<=[A-Za-z])(?:{_UNSET}[^{_UNSET_END}]*{_UNSET_END})+(?=[A-Za-z])")
-_EXPANSION = re.compile(r"(!?)([A-Za-z_][A-Za-z0-9_]*|[@*0-9])(?:\[[@*0-9]{1,4}\])?(.*)", re.DOTALL)
-_SUBSTRING = re.compile(r":[ ]?(-?[0-9]{1,6})(?::[ ]?(-?[0-9]{1,6}))?")
-_BRACE = re.compile(r"(?<!\$)\{([^{}]{0,4000})\}")
+_UNSET_NAME = lazy_regex(f"{_UNSET}([^{_UNSET_END}]*){_UNSET_END}")
+_UNSET_INSIDE = lazy_regex(f"(?<=[A-Za-z])(?:{_UNSET}[^{_UNSET_END}]*{_UNSET_END})+(?=[A-Za-z])")
+_EXPANSION = lazy_regex(r"(!?)([A-Za-z_][A-Za-z0-9_]*|[@*0-9])(?:\[[@*0-9]{1,4}\])?(.*)", re.DOTALL)
+_SUBSTRING = lazy_regex(r":[ ]?(-?[0-9]{1,6})(?::[ ]?(-?[0-9]{1,6}))?")
+_BRACE = lazy_regex(r"(?<!\$)\{([^{}]{0,4000})\}")
 
 
 def variable(values: Mapping[str, str], name: str) -> str:

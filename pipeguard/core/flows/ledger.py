@@ -6,29 +6,31 @@ memory alone; what then goes to a tool that sends out, runs, keeps or undoes som
 in it, as it is and decoded. Nothing is worked out before it is needed, so that a result costs
 nothing here.
 
+All ledgers share their memory. One that had to give way knows which tools gave what it forgot, and
+takes whatever is sent for that.
+
 Paraphrase is out of reach, and so is what crosses from one wrapped server to another.
 """
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterator
 from threading import Lock
-from typing import NamedTuple
 
 from pipeguard.core.checks.credential_names import is_credential_name
 from pipeguard.core.finding import Confidence, Severity
 from pipeguard.core.flows import overlap, text_values
+from pipeguard.core.flows.forgotten_results import ForgottenResults
+from pipeguard.core.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
+from pipeguard.core.flows.ledger_memory import LedgerMemory
 from pipeguard.core.flows.outgoing_call import Call
 from pipeguard.core.flows.tool_labels import ACTS, CHANGES, PRIVATE, Label, Tool
 from pipeguard.core.flows.tool_results import ToolResult, text_of
+from pipeguard.core.lazy_regex import lazy_regex
+from pipeguard.core.memory import size_of
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.text.document import MessageText
-
-SECRET_OUT = "flows.secret-out"  # noqa: S105  a rule's id
-PRIVATE_OUT = "flows.private-out"
-UNTRUSTED_ACTS = "flows.untrusted-acts"
 
 # What is remembered.
 RESULT_BYTES = 4 * 2**20  # of results, with what belongs to them
@@ -58,32 +60,19 @@ MANY_NAMES = 4  # of people
 MANY_TOKENS = 3  # a list of people, rather than the one that is written to
 
 
-class Leak(NamedTuple):
-    """What was seen to leave; the policy decides what is done about it.
-
-    Attributes:
-        rule: the id of the rule, as `flows.secret-out`.
-        severity: how bad that is.
-        confidence: how sure.
-        source: the tool that it came from.
-        note: what was seen, without any of it.
-    """
-
-    rule: str
-    severity: Severity
-    confidence: Confidence
-    source: str
-    note: str
-
-
 class Flows:
     """What went through one server lately. Any thread may call anything.
 
     One lock guards what is remembered; it is looked up in a copy of the list.
+
+    Args:
+        memory: which it shares with other ledgers; one of its own if None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory: LedgerMemory | None = None) -> None:
+        self._memory = LedgerMemory() if memory is None else memory
         self._lock = Lock()
+        self._forgotten = ForgottenResults()
         self._results: deque[ToolResult] = deque()
         self._result_bytes = 0
         # Bytes alone: each garbage collection would walk thousands of live objects.
@@ -93,6 +82,42 @@ class Flows:
         self._chars_before = 0
         self._sent_texts: deque[str] = deque(maxlen=RECENT_CALLS)  # squeezed, to tools that send
         self._pieces: dict[str, deque[str]] = {}  # by tool, the longest value of each recent call
+        self._worked_out_bytes = 0  # of texts, when they were read last
+
+    def part(self) -> Flows:
+        """An empty ledger in the same memory."""
+        return Flows(self._memory)
+
+    def size(self) -> int:
+        """Bytes that it takes in memory, about."""
+        with self._lock:
+            return self._result_bytes + self._request_bytes + self._worked_out_bytes
+
+    def forget_derived(self) -> None:
+        """Give up what can be worked out again."""
+        with self._lock:
+            for result in self._results:
+                result.forget()
+            self._count_worked_out()
+
+    def give_way(self) -> None:
+        """Give up all that it remembers: whatever is sent is taken for it while it matters."""
+        with self._lock:
+            self._forgotten.add(self._results, RESULT_SECONDS)
+            self._results.clear()
+            self._requests.clear()
+            self._texts_before.clear()
+            self._sent_texts.clear()
+            self._pieces.clear()
+            self._result_bytes = self._request_bytes = self._chars_before = 0
+            self._worked_out_bytes = 0
+
+    def _count_worked_out(self) -> None:
+        """Under the lock."""
+        before = (text for texts in self._texts_before for text in texts)
+        pieces = (piece for recent in self._pieces.values() for piece in recent)
+        self._worked_out_bytes = size_of(*before, *pieces, *self._sent_texts)
+        self._worked_out_bytes += sum(result.derived for result in self._results)
 
     def record_result(
         self, tool: Tool, frame: bytes, now: float, about: frozenset[str] = frozenset()
@@ -117,6 +142,7 @@ class Flows:
                 or now - self._results[0].since > RESULT_SECONDS
             ):
                 self._result_bytes -= self._results.popleft().size
+        self._memory.note(self)
 
     def has_returned(self, text: str) -> bool:
         """Whether a text came back from any tool, as it is."""
@@ -132,45 +158,59 @@ class Flows:
             while self._request_bytes > REQUEST_BYTES:
                 self._request_bytes -= len(self._requests.popleft())
 
-    def leaks(self, tool: Tool, arguments: JsonValue) -> list[Leak]:
+    def leaks(self, tool: Tool, arguments: JsonValue, now: float = 0.0) -> list[Leak]:
         """Look up what goes to a tool in what came back before.
 
         Args:
             tool: that is called.
             arguments: of the call.
+            now: seconds on the session's clock.
         """
         bare = _without_credentials(arguments)
-        leaks = self._looked_up(tool, bare) if tool.is_sink else []
+        leaks = self._looked_up(tool, bare, now) if tool.is_sink else []
         if not tool.labels & Label.SENDS and (urls := text_values.addresses_of(arguments)):
             # A client that renders what the tool is given requests the addresses in it.
             sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
-            leaks += self._looked_up(sender, " ".join(urls))
+            leaks += self._looked_up(sender, " ".join(urls), now)
         if not leaks and bare != arguments and tool.labels & Label.OUTSIDE:
             # Where a credential belongs it may go, but an address can be anybody's.
-            used = self._looked_up(tool, arguments)
+            used = self._looked_up(tool, arguments, now)
             leaks = [leak._replace(confidence=Confidence.MEDIUM) for leak in used]
         return leaks
 
-    def _looked_up(self, tool: Tool, arguments: JsonValue) -> list[Leak]:
+    def _looked_up(self, tool: Tool, arguments: JsonValue, now: float) -> list[Leak]:
         is_sent = bool(tool.labels & Label.SENDS)
         with self._lock:
             results = [result for result in self._results if is_sent or result.takes_in]
         results = [result for result in results if result.tool.name != tool.name]
-        if not results:
+        if not results and not self._forgotten:
             return []
         text = MessageText(arguments, keyed=False).data[:ARGUMENT_BYTES]
         if tool.labels & Label.WRITES:
             if not _OBEYED.search(text):
                 return []
             tool = tool._replace(labels=tool.labels | Label.KEEPS)
+        leaks = self._lost_leaks(tool, text, now)
+        if not results:
+            return leaks
         about = text_values.short_values(arguments)
         if any(text_values.is_outside(value) for value in about):
             tool = tool._replace(labels=tool.labels | Label.OUTSIDE)
         call = Call(tool, text, self._earlier_text(), about)
         self._follow(call)
-        leaks = list(_leaks(call, results))
+        leaks += _leaks(call, results)
         _forget_derived(results)
+        with self._lock:
+            self._count_worked_out()
+        self._memory.note(self)
         return leaks
+
+    def _lost_leaks(self, tool: Tool, text: bytes, now: float) -> list[Leak]:
+        """What a call may take of results that were forgotten, as there was no memory for them."""
+        chars = len(overlap.letters(text.decode("utf-8", "ignore")))
+        with self._lock:
+            source = self._forgotten.source_of(tool, chars, now)
+        return [] if source is None else [source.leak_through(tool)]
 
     def _follow(self, call: Call) -> None:
         """Read a call after those that sent something before; of two at a time, one is the second.
@@ -234,7 +274,7 @@ def _without_credentials(value: JsonValue) -> JsonValue:
 
 
 # Files that models read before all else.
-_OBEYED = re.compile(
+_OBEYED = lazy_regex(
     rb"(?:CLAUDE|AGENTS?|GEMINI|MEMORY|SOUL)\.md|\.cursorrules|\.cursor/rules|\.windsurfrules|"
     rb"copilot-instructions|\.clinerules|/memory/|\.mdc\b"
 )

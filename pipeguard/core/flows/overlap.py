@@ -6,10 +6,11 @@ alone.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 from unicodedata import normalize
+
+from pipeguard.core.lazy_regex import lazy_regex
 
 PASSAGE_CHARS = 14  # letters and digits in a row, in both: shorter rows are shared by chance
 PASSAGE_STEP = 3  # letters between two places where a passage is tried to begin,
@@ -18,8 +19,8 @@ ENOUGH_CHARS = 512  # that both texts have: more are not counted
 FEW_WORDS = 4  # of a row, where one text tells a model what to do
 PIECE_CHARS = 8  # of a value that is divided
 
-_NO_ASCII_LETTER = re.compile(r"[^A-Za-z0-9]+")
-_NO_LETTER = re.compile(r"[\W_]+")
+_NO_ASCII_LETTER = lazy_regex(r"[^A-Za-z0-9]+")
+_NO_LETTER = lazy_regex(r"[\W_]+")
 
 
 class Overlap(NamedTuple):

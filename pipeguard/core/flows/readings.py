@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.text import decoders
 from pipeguard.core.text.budgets import DecodingBudget
 
@@ -21,11 +22,11 @@ _SIGNED = {
 # In long words.
 _RUNS = ("base64", "hex", "long-run", "base32", "compressed")
 _SPELLINGS = ("reversed", "rot13")
-_LONG = re.compile(rb"\S{12,}")
-_SEPARATED_HEX = re.compile(rb"(?:[0-9A-Fa-f]{2}[ :,-]{1,2}){7}")
-_BETWEEN_PIECES = re.compile(rb"[\s\"',:]+")
-_BETWEEN_LABELS = re.compile(rb"(?<=[0-9a-zA-Z])[.](?=[0-9a-zA-Z])")
-_CODES = re.compile(rb"(?:\b\d{2,3}\b[ ,;:-]{1,2}){11,}\d{2,3}\b")
+_LONG = lazy_regex(rb"\S{12,}")
+_SEPARATED_HEX = lazy_regex(rb"(?:[0-9A-Fa-f]{2}[ :,-]{1,2}){7}")
+_BETWEEN_PIECES = lazy_regex(rb"[\s\"',:]+")
+_BETWEEN_LABELS = lazy_regex(rb"(?<=[0-9a-zA-Z])[.](?=[0-9a-zA-Z])")
+_CODES = lazy_regex(rb"(?:\b\d{2,3}\b[ ,;:-]{1,2}){11,}\d{2,3}\b")
 
 
 def readings(text: bytes) -> list[str]:

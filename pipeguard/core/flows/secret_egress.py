@@ -15,6 +15,7 @@ from pipeguard.core.finding import Confidence
 from pipeguard.core.flows.text_values import addresses_of
 from pipeguard.core.flows.tool_labels import Label
 from pipeguard.core.flows.vault import Vault
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.json_values import JsonValue, Number
 from pipeguard.core.vault_placeholder import PLACEHOLDER
 from pipeguard.core.words.credentials import BEFORE_VALUE, SCHEMES
@@ -22,7 +23,7 @@ from pipeguard.core.words.credentials import BEFORE_VALUE, SCHEMES
 READ_CHARS = 2**16  # of one string that are read for secrets
 LOGIN_CHARS = 64  # before a secret that are read for how it is used
 # Before a secret in a line that is run: an option, a header or a variable that logs in with it.
-_LOGS_IN = re.compile(
+_LOGS_IN = lazy_regex(
     rf"(?:(?:authori[sz]ation|bearer|basic|[\w-]*(?:{'|'.join(BEFORE_VALUE)}))"
     rf"[\s\"']{{0,2}}[:= ]\s?[\"']?(?:(?:{'|'.join(SCHEMES)}) )?"
     r"|(?:-u|--user) ?[\"']?[^\s:]{0,64}:"
@@ -32,11 +33,11 @@ _LOGS_IN = re.compile(
 _NAMES = ("name", "key", "type", "field", "label", "header")  # members beside a `value`
 # A placeholder has brackets, which end an address elsewhere.
 _URL_SCHEMES = "https?|ftps?|sftp|scp|tftp|wss?|smb|gopher|mqtts?|smtps?"
-_ADDRESS = re.compile(
+_ADDRESS = lazy_regex(
     rf"(?:{_URL_SCHEMES})://(?:{PLACEHOLDER.pattern}|[^\s\"'<>)\]]){{1,8192}}",
     re.IGNORECASE,
 )
-_USERINFO = re.compile(r"[^\s/?#@]*@")  # RFC 3986, section 3.2.1
+_USERINFO = lazy_regex(r"[^\s/?#@]*@")  # RFC 3986, section 3.2.1
 
 
 def secret_egress(

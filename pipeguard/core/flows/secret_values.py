@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pipeguard.core.checks.entropy import entropy
 from pipeguard.core.flows.overlap import squeezed
 from pipeguard.core.flows.text_values import TOKEN_CHARS, tokens
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.words.credentials import NAMED
 
 SECRET_ENTROPY = 3.0  # bits a character
@@ -15,19 +16,19 @@ LONG_CHARS = 20
 MOST_SECRETS = 200  # of one text that are looked up
 SECRET_TEXT = 2**18  # characters of it that are read for them
 
-_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
-_HEX = re.compile(r"[0-9a-fA-F]+")
-_PARTS = re.compile(r"[A-Za-z0-9]+")
-_PLAIN_WORD = re.compile(r"(?:[A-Z]?[a-z]+|[A-Z]+)\Z")
+_UUID = lazy_regex(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+_HEX = lazy_regex(r"[0-9a-fA-F]+")
+_PARTS = lazy_regex(r"[A-Za-z0-9]+")
+_PLAIN_WORD = lazy_regex(r"(?:[A-Z]?[a-z]+|[A-Z]+)\Z")
 # Digits among letters: a word that only ends in a number is a name.
-_MIXED = re.compile(r"[A-Za-z][0-9]+[A-Za-z]|[0-9][A-Za-z]+[0-9]|[a-z][A-Z]+[a-z]+[A-Z0-9]")
-_NAMED = re.compile(
+_MIXED = lazy_regex(r"[A-Za-z][0-9]+[A-Za-z]|[0-9][A-Za-z]+[0-9]|[a-z][A-Z]+[a-z]+[A-Z0-9]")
+_NAMED = lazy_regex(
     rf"(?:{'|'.join(NAMED)})[\w-]{{0,20}}[\"']?"
     r"\s?([=:]|\bis\b)\s?[\"']?([^\s\"',;<>]{8,200})",
     re.IGNORECASE,
 )
 # A plain word says what a token is for, and is none; nor is a variable's name.
-_WORD = re.compile(r"(?:[A-Za-z]?[a-z-]*|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)[.!?]?\Z")
+_WORD = lazy_regex(r"(?:[A-Za-z]?[a-z-]*|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)[.!?]?\Z")
 
 
 def is_secret(token: str) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 from pipeguard.core.flows.text_values import mailboxes, phone_numbers
+from pipeguard.core.lazy_regex import lazy_regex
 
 MARK_CHARS = (6000, 2000)  # of a text that are read, at its beginning and at its end
 ADDRESSED_CHARS = 4000  # of a text, from where it speaks to a model
 
 # What is written where a text is not for everybody.
-_MARKED = re.compile(
+_MARKED = lazy_regex(
     r"\b(?:confidential|embargo(?:ed)?|classified|(?:top|trade) secret|proprietary|off the record"
     r"|in confidence|need[- ]to[- ]know|internal use|eyes only|must not leave"
     r"|visibility\W{1,4}private"
@@ -24,14 +25,14 @@ _MARKED = re.compile(
     re.IGNORECASE,
 )
 # What a company has below each of its mails says nothing about this one.
-_DISCLAIMER = re.compile(
+_DISCLAIMER = lazy_regex(
     r"\b(?:this|the|any) (?:e-?mail|message|communication|transmission|information contained)\b"
     r"[^.\n]{0,160}\b(?:confidential|privileged|intended)\b.{0,700}",
     re.IGNORECASE | re.DOTALL,
 )
-_ACCOUNT = re.compile(r"\b[A-Z]{2}\d{2} ?(?:[A-Z0-9]{4} ?){3,7}[A-Z0-9]{0,3}\b")  # ISO 13616
+_ACCOUNT = lazy_regex(r"\b[A-Z]{2}\d{2} ?(?:[A-Z0-9]{4} ?){3,7}[A-Z0-9]{0,3}\b")  # ISO 13616
 # Whoever writes for a model speaks to it: `AI agents: …`, `Dear assistant, …`, `agents must …`.
-_ADDRESSED = re.compile(
+_ADDRESSED = lazy_regex(
     r"(?<![\w-])(?:if you(?:'re| are) (?:an? )?(?:ai|llm|bot|agent|assistant|(?:language )?model)\b"
     r"|@(?:ais?|agents?|assistants?|bots?|copilot)\b"
     r"|(?:note|instruction|message|hint|task)s? (?:for|to) (?:the |all |an? )?(?:ais?|llms?|agents?"

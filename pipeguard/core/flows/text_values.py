@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.text.document import MessageText
 from pipeguard.core.words.arguments import AMOUNTS
@@ -13,18 +14,18 @@ TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
 MIN_NAME_CHARS = 8  # of a name that a text gives to a model
 MOST_WORDS = 64
 
-_TOKEN = re.compile(rf"[A-Za-z0-9_@.+/=-]{{{TOKEN_CHARS},256}}")
-_PLAIN = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_CHARS},256}}")
-_NAME = re.compile(rf"[A-Za-z0-9_@.+/=-]{{{MIN_NAME_CHARS},256}}")
-_PHONE = re.compile(r"\+(?:[ ()./-]?\d){8,15}\b")  # ITU-T E.123; without the `+`, dates look so
-_PERSON = re.compile(r"\b[^\W\d_a-z][^\W\d_A-Z]+(?: [^\W\d_a-z][^\W\d_A-Z]+){1,2}\b")
-_RUN = re.compile(r"[A-Za-z0-9_%+-]+")
-_MAILBOX = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
+_TOKEN = lazy_regex(rf"[A-Za-z0-9_@.+/=-]{{{TOKEN_CHARS},256}}")
+_PLAIN = lazy_regex(rf"[A-Za-z0-9_-]{{{TOKEN_CHARS},256}}")
+_NAME = lazy_regex(rf"[A-Za-z0-9_@.+/=-]{{{MIN_NAME_CHARS},256}}")
+_PHONE = lazy_regex(r"\+(?:[ ()./-]?\d){8,15}\b")  # ITU-T E.123; without the `+`, dates look so
+_PERSON = lazy_regex(r"\b[^\W\d_a-z][^\W\d_A-Z]+(?: [^\W\d_a-z][^\W\d_A-Z]+){1,2}\b")
+_RUN = lazy_regex(r"[A-Za-z0-9_%+-]+")
+_MAILBOX = lazy_regex(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 # RFC 1321, FIPS 180-4.
-_DIGEST = re.compile(r"\b(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\b", re.IGNORECASE)
-_URL = re.compile(r"https?://[^\s\"'<>)\]]{1,8192}", re.IGNORECASE)
-_SHORT_VALUE = re.compile(r"(?=.{0,99}[0-9@#/])\S{3,100}")
-_AMOUNT = re.compile("|".join(AMOUNTS), re.IGNORECASE)
+_DIGEST = lazy_regex(r"\b(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\b", re.IGNORECASE)
+_URL = lazy_regex(r"https?://[^\s\"'<>)\]]{1,8192}", re.IGNORECASE)
+_SHORT_VALUE = lazy_regex(r"(?=.{0,99}[0-9@#/])\S{3,100}")
+_AMOUNT = lazy_regex("|".join(AMOUNTS), re.IGNORECASE)
 _NO_VALUES: frozenset[str] = frozenset()
 
 

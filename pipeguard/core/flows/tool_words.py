@@ -10,19 +10,20 @@ import re
 from functools import cache
 from typing import NamedTuple
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.unicode.name_words import name_words
 
 READ_CHARS = 200  # of a description: what follows says little about what the tool does
-_OWNED = re.compile(
+_OWNED = lazy_regex(
     r"\b(?:my|(?:user|owner|customer|patient|account holder)['\u2019]s?"
     r"|of (?:the|your|this|one) (?:\w+ )?(?:user|owner|customer|patient|person|account))\b",
     re.IGNORECASE,
 )
-_NO_BLANKS_BETWEEN = re.compile(
+_NO_BLANKS_BETWEEN = lazy_regex(
     r"[\u0600-\u06ff\u0900-\u097f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
 )
-_WORD = re.compile(r"[^\W\d_]+")
+_WORD = lazy_regex(r"[^\W\d_]+")
 _NO_WORDS: frozenset[str] = frozenset()
 
 

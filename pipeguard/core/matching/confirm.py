@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
+from pipeguard.core.lazy_regex import lazy_regex
+
 LOOSE = 40  # a repetition with a larger upper bound loses it in RE2, where it costs states
 MEMORY_BYTES = 4 * 1024 * 1024  # for the automaton of one expression, which grows as it reads
 MOST_IN_VAIN = 16  # offsets in a text at which the looser form matches and the expression does not
 
 # Escapes, classes, repetitions with an upper bound, ends of lines: all that the two engines read
 # differently is in one of these.
-_TOKEN = re.compile(
+_TOKEN = lazy_regex(
     rb"(?P<escape>\\.)|(?P<group>\[\^?\]?(?:\\.|[^\]\\])*\])"
     rb"|\{(?P<least>\d+),(?P<most>\d+)\}\??|(?P<lazy>[*+?}]\?)|(?P<end>\$)",
     re.DOTALL,

@@ -13,9 +13,10 @@ from functools import lru_cache, partial
 from threading import Lock
 from typing import Any, NamedTuple
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.errors import EngineError
 
-_QUANTIFIER = re.compile(r"(?:[?*+]|\{\d*,?\d*\})?\??")
+_QUANTIFIER = lazy_regex(r"(?:[?*+]|\{\d*,?\d*\})?\??")
 _CONTEXT = r"(?:\A|"  # opens the group that matches what precedes a match: start of text, or others
 
 
@@ -215,7 +216,7 @@ def _without_optional_start(pattern: str) -> str:
     return pattern
 
 
-_OPTIONAL = re.compile(r"\)(?:\?|\*|\{0,\d*\})\??$")
+_OPTIONAL = lazy_regex(r"\)(?:\?|\*|\{0,\d*\})\??$")
 
 
 def _has_alternatives(pattern: str) -> bool:

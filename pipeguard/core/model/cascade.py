@@ -8,14 +8,14 @@ core.scanning.orders makes findings of the orders.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from math import inf, log2
 from typing import NamedTuple
 
 from pipeguard.core.finding import Confidence
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.model.classifier import Classifier
-from pipeguard.core.model.opener import Stretch, widened
+from pipeguard.core.model.opener import Stretch, in_whole_characters, widened
 from pipeguard.core.model.quotation import (
     FEW_TOPICS,
     MANY_TOPICS,
@@ -23,7 +23,7 @@ from pipeguard.core.model.quotation import (
     topics,
     unquoted,
 )
-from pipeguard.core.model.sentences import Piece, best_of, units
+from pipeguard.core.model.sentences import Piece, best_of, reach_of, units
 from pipeguard.core.text.budgets import Budgets
 
 # Logits that an order needs beyond a threshold of its classifier, by the length of the text:
@@ -41,7 +41,7 @@ ALL_LOGITS = 99.0  # with this leniency the network reads every sentence
 # Of one value, the network reads so many borderline pieces, the likeliest. Further ones it reads
 # only if they are this near to `likely`: decoys gain an order no more than the difference.
 BEST_PIECES, NEAR_LOGITS = 8, 3.0
-_DIGITS = re.compile(rb"[0-9]+")
+_DIGITS = lazy_regex(rb"[0-9]+")
 
 
 class Order(NamedTuple):
@@ -52,12 +52,14 @@ class Order(NamedTuple):
         end: after the last byte.
         confidence: that they are an order.
         is_reported: True if the text only reports the order, in quotes.
+        reach: from the first to the last byte of all sentences that belong to it.
     """
 
     start: int
     end: int
     confidence: Confidence
     is_reported: bool
+    reach: tuple[int, int] = (0, 0)
 
 
 class Selection(NamedTuple):
@@ -89,6 +91,12 @@ class Passage(NamedTuple):
     text: str
     pieces: list[Piece]
 
+    def span(self, first: int, last: int) -> tuple[int, int]:
+        """A range of the text's characters as bytes of the reading."""
+        start = self.start + len(self.text[:first].encode())
+        end = start + len(self.text[first:last].encode())
+        return min(start, self.end), min(end, self.end)
+
 
 class Reader:
     """Reads one text with classifiers, within the budget of its message.
@@ -114,18 +122,20 @@ class Reader:
         self, selections: Sequence[Selection], classifier: Classifier
     ) -> Iterator[tuple[int, Order]]:
         """The orders in the selected stretches, each with the number of its reading."""
-        for reading, at, text, piece in self.read(selections, classifier):
+        for passage in self.read(selections, classifier):
+            piece, reading = best_of(passage.pieces), passage.reading
             if piece.score >= classifier.likely - self._leniency:
                 data = selections[reading].data
-                start = at + len(text[: piece.start].encode())
-                end = min(len(data), start + len(text[piece.start : piece.end].encode()))
+                start, end = passage.span(piece.start, piece.end)
                 sure = classifier.sure + SHORT_LOGITS * max(0, ENOUGH_WORDS - piece.words)
                 sure += self._strictness - self._leniency
                 confidence = _confidence(data, start, end, piece.score - sure)
                 is_sure = confidence is Confidence.HIGH
                 is_reported = is_sure and _is_reported(data, start, end, classifier)
                 confidence = Confidence.MEDIUM if is_reported else confidence
-                yield reading, Order(start, end, confidence, is_reported)
+                together = reach_of(passage.pieces, classifier.likely - self._leniency)
+                reach = passage.span(*together)
+                yield reading, Order(start, end, confidence, is_reported, reach)
 
     def doubts(
         self, data: bytes, start: int, end: int, classifier: Classifier, *, is_sure: bool = False
@@ -159,20 +169,18 @@ class Reader:
             self._doubt_scores[classifier, text] = score
         return score
 
-    def read(
-        self, selections: Sequence[Selection], classifier: Classifier
-    ) -> Iterator[tuple[int, int, str, Piece]]:
-        """Read the stretches: of each, its reading, first byte, text, and its best piece."""
+    def read(self, selections: Sequence[Selection], classifier: Classifier) -> list[Passage]:
+        """Read the stretches as far as the budget covers them."""
         passages = self._passages(selections, classifier)
         self._rescore(passages, classifier)
-        for passage in passages:
-            yield passage.reading, passage.start, passage.text, best_of(passage.pieces)
+        return passages
 
     def _passages(self, selections: Sequence[Selection], classifier: Classifier) -> list[Passage]:
         """Have the classifier read as many stretches as the budget covers, the likeliest first."""
         passages: list[Passage] = []
         covered: dict[bytes, bool] = {}  # by text; to a classifier, all numbers are one word
-        for _, _, number, start, end in _ranked(selections, classifier):
+        for _, _, number, first, last in _ranked(selections, classifier):
+            start, end = in_whole_characters(selections[number].data, first, last)
             data = selections[number].data[start:end]
             masked = _DIGITS.sub(b"0", data)
             is_new = masked not in covered

@@ -10,13 +10,13 @@ from __future__ import annotations
 import base64
 import json
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from heapq import nlargest
 from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.model.features import MAX_FAMILIES, WEIGHTS, Features, features
 from pipeguard.core.model.lexicon import Lexicon
 from pipeguard.core.model.sentences import Piece, best_of, read_together, units
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pipeguard.core.model.opener import Opener
 
 LEAST_FEATURES = 8  # with fewer features, none counts for more
-_DIGITS = re.compile(r"\d+")
+_DIGITS = lazy_regex(r"\d+")
 
 
 class OpenerFile(NamedTuple):

@@ -7,13 +7,13 @@ quotes, at the beginning, and in an address. Source of the form: J. Langford, L.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import combinations, pairwise
 from typing import NamedTuple
 from zlib import crc32
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.model.lexicon import CACHED_WORDS, Lexicon, all_families
 from pipeguard.core.model.normal_form import FIRST_IDEOGRAPH, IDEOGRAPH, plain, words
 
@@ -30,19 +30,19 @@ BEGINNING_WORDS = 3
 ADDRESS_WORDS = 8  # fewer than these address somebody
 
 # URLs, mail addresses and paths are in no language: each kind is one word.
-_MASKED = re.compile(
+_MASKED = lazy_regex(
     r"(?P<urlx>https?://\S+|www\.\S+|\b[\w-]+\.(?:example|test|invalid)\b\S*)"
     r"|(?P<mailx>[\w.+-]+@[\w-]+\.[\w.-]+)|(?P<pathx>(?:~|/|\./)[\w./-]{4,})"
 )
-_META_SCHEMA = re.compile(r"https?://json-schema\.org/\S*")  # names a standard, not a place
-_MARK = re.compile(r"[@/]|www\.|\.(?:example|test|invalid)\b")
-_QUOTE = re.compile("[\"'`\u201c\u201e\u00ab\u300c]")
-_QUOTED = re.compile(
+_META_SCHEMA = lazy_regex(r"https?://json-schema\.org/\S*")  # names a standard, not a place
+_MARK = lazy_regex(r"[@/]|www\.|\.(?:example|test|invalid)\b")
+_QUOTE = lazy_regex("[\"'`\u201c\u201e\u00ab\u300c]")
+_QUOTED = lazy_regex(
     r"\"[^\"\n]{3,200}\"|\u201c[^\u201d\n]{3,200}\u201d|\u00ab[^\u00bb\n]{3,200}\u00bb"
     r"|`[^`\n]{3,200}`|\u300c[^\u300d\n]{2,100}\u300d|\u201e[^\u201c\n]{3,200}\u201c"
     r"|'[^'\n]{8,200}'"
 )
-_ADDRESS = re.compile(
+_ADDRESS = lazy_regex(
     r"(?:^|[.!?\u3002\uff01\uff1f>*#/\n\"'(\[:;|-]\s*)"
     r"([^\s.!?\u3002:\uff1a,\uff0c][^.!?\u3002:\uff1a,\uff0c\n]{1,60}?)\s?[:\uff1a,\uff0c\u2014]"
 )

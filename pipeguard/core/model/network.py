@@ -17,13 +17,13 @@ Sources of the form: F. Yu, V. Koltun, "Multi-Scale Context Aggregation by Dilat
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.model.normal_form import plain
 
 Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
@@ -39,11 +39,11 @@ HEAD_BYTES = 4  # contain the length of the description
 PADDING, UNKNOWN, NUMBER = 0, 1, 2  # parts that are none: past the end, unknown letters, a number
 INSIDE = "##"  # before a part that does not begin a word
 
-_TOKEN = re.compile(
+_TOKEN = lazy_regex(
     r"[^\W\d_\u3040-\u30ff\u3400-\u9fff]+|\d+|[\u3040-\u30ff\u3400-\u9fff]|[^\w\s]|_"
 )
-_ADDRESS = re.compile(r"https?://\S+|www\.\S+")
-_MAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
+_ADDRESS = lazy_regex(r"https?://\S+|www\.\S+")
+_MAIL = lazy_regex(r"[\w.+-]+@[\w-]+\.[\w.-]+")
 
 
 class Vocabulary:
@@ -94,7 +94,7 @@ class Network:
         outputs: their names.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes | memoryview) -> None:
         """Take what training/network.py wrote.
 
         Args:
@@ -106,7 +106,7 @@ class Network:
             ValueError, KeyError, TypeError: the content is no network.
         """
         size = int.from_bytes(content[:HEAD_BYTES], "little")
-        about = json.loads(content[HEAD_BYTES : HEAD_BYTES + size])
+        about = json.loads(bytes(content[HEAD_BYTES : HEAD_BYTES + size]))
         self._vocabulary = Vocabulary(about["words"])
         self.outputs: list[str] = about["outputs"]
         tensors = dict(_tensors(about["tensors"], content[HEAD_BYTES + size :]))
@@ -187,7 +187,7 @@ def _gelu(state: Floats) -> None:
 
 
 def _tensors(
-    described: Sequence[dict[str, Any]], content: bytes
+    described: Sequence[dict[str, Any]], content: bytes | memoryview
 ) -> Iterator[tuple[str, tuple[Steps, np.float32]]]:
     """The name of each tensor, its values in steps, and the size of a step."""
     at = 0

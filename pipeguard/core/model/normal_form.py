@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
+
+from pipeguard.core.lazy_regex import lazy_regex
 
 # Vowel signs of Devanagari are letters of their words; `\w` does not know them.
 LETTERS = r"[^\W\d_](?:[^\W\d_]|[\u0900-\u0903\u093a-\u094f\u0955-\u0957\u0962\u0963])*"
-IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+IDEOGRAPH = lazy_regex(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 FIRST_IDEOGRAPH = "\u3040"
 LETTERS_READ = 256  # of a word; a longer one is no real word, and would fill the memory
-_TOKEN = re.compile(LETTERS + r"|\d+|[<>\[\]{}#:!?`\"|=*_-]")
-_DROPPED = re.compile("[\u0300-\u036f\u0640\u064b-\u0652]")
+_TOKEN = lazy_regex(LETTERS + r"|\d+|[<>\[\]{}#:!?`\"|=*_-]")
+_DROPPED = lazy_regex("[\u0300-\u036f\u0640\u064b-\u0652]")
 
 
 def plain(text: str) -> str:

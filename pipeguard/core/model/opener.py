@@ -21,11 +21,11 @@ numpy (`opener_sums`). training/opener.py makes the weights.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.model.opener_weights import WINDOW_SEGMENTS, Weights, unpacked
 
 WHOLE_BYTES = 768  # to this length, a text is read whole or not at all
@@ -35,7 +35,7 @@ AROUND_BYTES = 200  # before and after a window: how far a sentence is followed
 # bytes take their place.
 _MARKS = (b"\xe3\x80\x82", b"\xef\xbc\x81", b"\xef\xbc\x9f", b"\xe0\xa5\xa4")
 _ASCII_MARK = b".\n\n"
-_SENTENCE_END = re.compile(rb"[.!?]\s+|\n|\xe3\x80\x82|\xef\xbc[\x81\x9f]|\xe0\xa5\xa4\s*")
+_SENTENCE_END = lazy_regex(rb"[.!?]\s+|\n|\xe3\x80\x82|\xef\xbc[\x81\x9f]|\xe0\xa5\xa4\s*")
 
 
 class Stretch(NamedTuple):
@@ -58,7 +58,7 @@ Windows = Callable[[bytes, Weights], list[tuple[int, int, float]]]
 class Opener:
     """The linear model of one surface. Several threads may use it."""
 
-    def __init__(self, read: Callable[[], bytes]) -> None:
+    def __init__(self, read: Callable[[], bytes | memoryview]) -> None:
         """Remember where the weights come from; the first text loads them.
 
         Args:
@@ -126,6 +126,13 @@ def widened(data: bytes, first: int, last: int) -> tuple[int, int]:
     low = ends[-1] if ends else _character(data, low)
     end = _SENTENCE_END.search(data, last, high)
     return low, end.end() if end else _character(data, high)
+
+
+def in_whole_characters(data: bytes, start: int, end: int) -> tuple[int, int]:
+    """A range of a text, widened to the characters that it begins and ends in."""
+    while start > 0 and start < len(data) and data[start] & 0xC0 == 0x80:
+        start -= 1
+    return start, _character(data, end)
 
 
 def _character(data: bytes, at: int) -> int:

@@ -28,8 +28,8 @@ class Weights(NamedTuple):
         threshold: the score from which a window is opened.
     """
 
-    words: bytes
-    grams: bytes
+    words: bytes | memoryview
+    grams: bytes | memoryview
     scale: float
     bias: float
     threshold: float
@@ -39,20 +39,21 @@ def packed(weights: Weights) -> bytes:
     """The content of an opener's file."""
     words, grams, scale, bias, threshold = weights
     header = {"scale": scale, "bias": bias, "threshold": threshold}
-    return MAGIC + json.dumps(header).encode() + b"\n" + words + grams
+    return b"".join((MAGIC, json.dumps(header).encode(), b"\n", words, grams))
 
 
-def unpacked(content: bytes) -> Weights:
-    """The weights in a file that `packed` wrote.
+def unpacked(content: bytes | memoryview) -> Weights:
+    """The weights in a file that `packed` wrote; parts of `content`, not copies.
 
     Raises:
         ValueError, KeyError: it is none.
     """
     tables = (1 << WORD_BITS) + (1 << GRAM_BITS)
     start = len(content) - tables
-    if not content.startswith(MAGIC) or start < len(MAGIC):
+    if start < len(MAGIC) or content[: len(MAGIC)] != MAGIC:
         raise ValueError("no opener, or of another version")
-    header = json.loads(content[len(MAGIC) : start])
+    content = memoryview(content)
+    header = json.loads(bytes(content[len(MAGIC) : start]))
     middle = start + (1 << WORD_BITS)
     numbers = (float(header[name]) for name in ("scale", "bias", "threshold"))
     return Weights(content[start:middle], content[middle:], *numbers)

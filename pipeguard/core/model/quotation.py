@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.matching.confirm import Finder
 
 BEFORE_BYTES, AFTER_BYTES = 2000, 800  # around a stretch: where words of its topic count
@@ -20,8 +21,8 @@ BEHIND_LETTERS = 24  # after a quote: where a word may say who said it
 FENCE_BYTES = 6000  # before a stretch: where a fence may have been opened
 FEW_TOPICS, MANY_TOPICS = 2, 3  # different words of the topic
 
-_FENCE = re.compile(rb"^[ \t]{0,3}(?:```|~~~)", re.MULTILINE)
-_EXAMPLE_LINE = re.compile(
+_FENCE = lazy_regex(rb"^[ \t]{0,3}(?:```|~~~)", re.MULTILINE)
+_EXAMPLE_LINE = lazy_regex(
     rb"^[ \t]*(?:\||>|(?:[-*+]|[0-9]{1,2}[.)])[ \t]+[\"'`]|\\item|[\"'`]|\+?[ \t]*[\"'`(\[{]"
     rb"|(?:assert|expect|const|let|var|def|return|yield|it|test|describe)\b"
     rb"|\w+[ \t]*[=(:][ \t]*[\"'`\[(])"
@@ -127,15 +128,15 @@ def unquoted(data: bytes, start: int, end: int) -> str | None:
     return " ".join([*outside, text[at:last]]) if is_reported else None
 
 
-_QUOTED = re.compile(
+_QUOTED = lazy_regex(
     r"\"[^\"\n]{8,600}\"|`[^`\n]{8,600}`|(?<!\w)'[^'\n]{8,600}'(?!\w)"
     r"|\u2018[^\u2018\n]{8,600}\u2019(?!\w)|\u201c[^\u201c\u201d]{4,600}\u201d|\u201e[^\u201c\u201d]{8,600}[\u201c\u201d]"
     r"|\u00ab[^\u00ab\u00bb]{8,600}\u00bb|\u00bb[^\u00ab\u00bb]{8,600}\u00ab"
     r"|[\u300c\u300e][^\u300c-\u300f]{4,600}[\u300d\u300f]"
 )
-_BEFORE_VALUE = re.compile(r"(?:[\"'`\]}]\s*[:,]|[=({\[])\s*$")
-_SENTENCE_END = re.compile(r"[.!?\u3002\uff01\uff1f]\s*|\n")
-_REPORTING = re.compile(
+_BEFORE_VALUE = lazy_regex(r"(?:[\"'`\]}]\s*[:,]|[=({\[])\s*$")
+_SENTENCE_END = lazy_regex(r"[.!?\u3002\uff01\uff1f]\s*|\n")
+_REPORTING = lazy_regex(
     r"\b(?:sa(?:id|ys)|wrote|writes|reads|asked|asks|typed|stated|states|contain(?:s|ed)"
     r"|includ(?:es|ed)|claim(?:s|ed)|posted|pasted|tried|hid|smuggled|injected|planted"
     r"|(?:told|instructed) (?:the|it|our|my|him|her)|warned|quoted|replied|such as"

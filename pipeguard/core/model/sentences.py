@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from operator import attrgetter
 from typing import NamedTuple
+
+from pipeguard.core.lazy_regex import lazy_regex
 
 MAX_WORDS = 50  # of sentences that are read together
 MAX_UNITS = 3  # sentences that are read together
 LONG_WORDS = 60  # a longer sentence is read in overlapping parts
 PART_WORDS, STEP_WORDS = 40, 25  # of a part, and from the beginning of one to that of the next
+# Of a sentence beside an order: how much less likely than `likely` it may be to belong to it, and
+# how many characters, such as spaces and a mark of a list, may be between the two.
+BESIDE_LOGITS, BESIDE_CHARS = 1.0, 8
 ALMOST_LOGITS = 0.5  # below the best piece: a smaller piece inside it takes its place
 
-_IDEOGRAPHS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
-_WORD = re.compile(r"[^\W_]")
-_SPACED = re.compile(r"\S+")
-_UNIT_END = re.compile(r"(?<=[.!?\u0964\u061f])\s+|\n+|(?<=[\u3002\uff01\uff1f])")
+_IDEOGRAPHS = lazy_regex(r"[\u3040-\u30ff\u3400-\u9fff]")
+_WORD = lazy_regex(r"[^\W_]")
+_SPACED = lazy_regex(r"\S+")
+_UNIT_END = lazy_regex(r"(?<=[.!?\u0964\u061f])\s+|\n+|(?<=[\u3002\uff01\uff1f])")
 
 
 class Piece(NamedTuple):
@@ -88,6 +93,31 @@ def best_of(pieces: Sequence[Piece]) -> Piece:
     cores = (piece for piece in pieces if _is_core(piece, best))
     core = min(cores, key=attrgetter("words"), default=best)
     return best._replace(start=core.start, end=core.end)
+
+
+def reach_of(pieces: Sequence[Piece], likely: float) -> tuple[int, int]:
+    """The first and the last character of the best piece and of what belongs to it.
+
+    These are pieces that score almost as high, and sentences that are nearly likely to be an order
+    by themselves, as far as they follow each other.
+
+    Args:
+        pieces: of one text, in their order; at least one.
+        likely: the score from which sentences may be an order.
+    """
+    best = max(pieces)
+    start, end = best.start, best.end
+    alone = [pieces[0], *(b for a, b in pairwise(pieces) if a.start != b.start)]
+    near = [piece for piece in alone if piece.score >= likely - BESIDE_LOGITS]
+    near += [piece for piece in pieces if piece.score >= best.score - ALMOST_LOGITS]
+    is_longer = True
+    while is_longer:
+        is_longer = False
+        for piece in near:
+            touches = piece.start <= end + BESIDE_CHARS and start <= piece.end + BESIDE_CHARS
+            if touches and not (start <= piece.start and piece.end <= end):
+                start, end, is_longer = min(start, piece.start), max(end, piece.end), True
+    return start, end
 
 
 def _is_core(piece: Piece, best: Piece) -> bool:

@@ -11,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pipeguard.core.finding import Drift
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.pins.definition_diff import (
     ABSENT,
     INPUTS,
@@ -186,7 +187,7 @@ def _set_of(side: Side) -> set[bytes]:
 # --- instructions --------------------------------------------------------------------------
 
 # How descriptions give orders to a model, ask for silence, or point at secrets. Our own list.
-_CUE = re.compile(
+_CUE = lazy_regex(
     r"""
     \b(?:must|always|never|mandatory|ensure|important|critical|urgent|remember\ to|make\ sure
         |be\ sure|(?:is|are)\ required|need\ to|have\ to|do\ not|don[’']t)\b

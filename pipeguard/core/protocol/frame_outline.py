@@ -12,6 +12,7 @@ import re
 from contextlib import suppress
 from typing import NamedTuple
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.framing import KEPT_BYTES, Oversized
 from pipeguard.core.protocol.ids import id_token_of
 from pipeguard.core.protocol.json_values import Number
@@ -21,12 +22,12 @@ MAX_TOKENS = 100_000  # read in one frame, in about 50 ms
 MAX_MESSAGES = 100  # of a batch
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_TOKEN = re.compile(_STRING + rb'|[{}\[\],:"]|[^\s{}\[\],:"]++', re.DOTALL)
-_NESTED = re.compile(_STRING + rb'|[{}\[\]"]', re.DOTALL)  # below the top only the depth counts
+_TOKEN = lazy_regex(_STRING + rb'|[{}\[\],:"]|[^\s{}\[\],:"]++', re.DOTALL)
+_NESTED = lazy_regex(_STRING + rb'|[{}\[\]"]', re.DOTALL)  # below the top only the depth counts
 # The last members of a frame are at its top level: some SDKs write the id there, after the result.
 _ID = rb'"id"\s*:\s*(-?\d{1,40}|"[^"\\\x00-\x1f]{0,1024}")\s*'
 _MEMBER = rb'"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,200}"\s*'
-_TAIL = re.compile(
+_TAIL = lazy_regex(
     rb"[\}\]]\s*,\s*(?:" + _MEMBER + rb",\s*){0,2}" + _ID + rb"(?:,\s*" + _MEMBER + rb"){0,2}\}\s*$"
 )
 _BOM = b"\xef\xbb\xbf"

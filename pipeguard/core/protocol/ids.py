@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.json_values import JsonValue, Number, serialise
 
 MAX_ID_BYTES = 1024  # of an id's token
 MAX_ID_DIGITS = 40  # an id is compared by its digits, never as a number
 
-INTEGER = re.compile(r"(?:0|-?[1-9][0-9]*)\Z", re.ASCII)  # not `-0`: peers echo it as `0`
+INTEGER = lazy_regex(r"(?:0|-?[1-9][0-9]*)\Z", re.ASCII)  # not `-0`: peers echo it as `0`
 
 
 def id_token_of(value: JsonValue) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.message import Message
 from pipeguard.core.protocol.places import LISTS, OPENINGS, PLACES
@@ -33,7 +34,7 @@ REQUESTS_ONLY = frozenset(
         *("sampling/createMessage", "elicitation/create", "roots/list"),
     }
 )
-_NO_LETTERS = re.compile(r"[^a-z]+")
+_NO_LETTERS = lazy_regex(r"[^a-z]+")
 _LETTERS = frozenset(_NO_LETTERS.sub("", method.casefold()) for method in METHODS)
 
 

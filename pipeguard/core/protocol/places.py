@@ -8,11 +8,11 @@ in `other` of its part, and is scanned all the same. Sources: the MCP schema of 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from enum import Enum
 
 from pipeguard.core.finding import MessageKind
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.json_values import JsonValue
 
 Path = tuple[str | int, ...]
@@ -219,7 +219,7 @@ def pointer_step(step: str | int) -> str:
 
 MASKED_STEP = "…"
 LONGEST_STEP = 64  # characters: no person looks for a longer key
-_COULD_BE_SECRET = re.compile(r"(?=\S{0,64}[0-9])(?=\S{0,64}[A-Za-z])\S{12,64}")
+_COULD_BE_SECRET = lazy_regex(r"(?=\S{0,64}[0-9])(?=\S{0,64}[A-Za-z])\S{12,64}")
 
 
 def _fits(pattern: str, steps: Path) -> bool:

@@ -6,16 +6,16 @@ readers see different events. LF, CR LF and CR each end a line, also at the end 
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.framing import DEFAULT_LIMIT_BYTES
 
 MESSAGE = "message"
 MAX_FIELD_BYTES = 8192  # of an event's name or cursor
 MAX_RETRY_MS = 24 * 3600 * 1000
 _BOM = b"\xef\xbb\xbf"
-_LINE_END = re.compile(rb"\r\n|\n|\r")
+_LINE_END = lazy_regex(rb"\r\n|\n|\r")
 
 
 class ServerSentEvent(NamedTuple):

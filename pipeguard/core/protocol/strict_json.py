@@ -7,11 +7,11 @@ its sender can be answered.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from json import JSONDecodeError, JSONDecoder
 from typing import NoReturn
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.frame_outline import legible_id
 from pipeguard.core.protocol.framing import Lost, Oversized
@@ -196,9 +196,9 @@ def _too_deep(frame: bytes) -> Refusal:
     return Refusal("protocol.too-deep", why, codes.UNSCANNABLE, legible_id(frame))
 
 
-_MAYBE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_MAYBE_SURROGATE = lazy_regex(rb"\\u[dD][89a-fA-F]")
 # An escaped surrogate without its other half beside it (RFC 8259, section 8.2).
-_LONE_SURROGATE = re.compile(
+_LONE_SURROGATE = lazy_regex(
     rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
     rb"|[c-fC-F](?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F]))"
 )

@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.uris import ENCODED, hides, normal
 
 MOST_CHARS = 8192  # of a URI that a template is compared with; RFC 9110, 4.1 asks for 8000
@@ -13,7 +14,7 @@ MOST_TEMPLATE_CHARS = 2048
 MOST_EXPRESSIONS = 64  # of one template
 
 # A `..` segment, wherever a segment may begin and end.
-_UP = re.compile(r"(?<![^/\\=:?&;,])\.\.(?![^/\\?#&;,])")
+_UP = lazy_regex(r"(?<![^/\\=:?&;,])\.\.(?![^/\\?#&;,])")
 
 
 def covers(template: str, uri: str) -> bool:
@@ -94,9 +95,9 @@ def _after(part: _Expression, uri: str, starts: list[int]) -> list[int]:
     return sorted(ends)
 
 
-_EXPRESSION = re.compile(r"\{([+#./;?&]?)([^{}]*)\}")
-_VARIABLE = re.compile(r"((?:[A-Za-z0-9_.-]|%[0-9A-Fa-f]{2})+)(\*|:[1-9][0-9]{0,3})?")
-_NUMBERED = re.compile(r"\{([0-9]+)\}")
+_EXPRESSION = lazy_regex(r"\{([+#./;?&]?)([^{}]*)\}")
+_VARIABLE = lazy_regex(r"((?:[A-Za-z0-9_.-]|%[0-9A-Fa-f]{2})+)(\*|:[1-9][0-9]{0,3})?")
+_NUMBERED = lazy_regex(r"\{([0-9]+)\}")
 _SEGMENT, _SEGMENTS, _ANY, _QUERY = r"[^/?#\\]*", r"[^?#\\]*", r".*", r"[^#]*"
 _RUNS = {
     "": _SEGMENT,

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.errors import RuleError
 
 FIELDS = ("pattern", "sign", "unless")
-_PART = re.compile(r"%\{([a-z-]+)\}")
-_BLANK = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]| ", re.DOTALL)
+_PART = lazy_regex(r"%\{([a-z-]+)\}")
+_BLANK = lazy_regex(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]| ", re.DOTALL)
 _ANY_BLANK = r"\s{1,8}"
 
 

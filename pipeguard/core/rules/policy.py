@@ -48,6 +48,7 @@ class PolicyTarget(NamedTuple):
         server: the name of the guarded server.
         tool: the tool concerned, or None.
         surface: that it was judged for.
+        is_cuttable: True for a passage that only a model is sure of, in a text that can do without.
     """
 
     rule: str
@@ -57,6 +58,7 @@ class PolicyTarget(NamedTuple):
     server: str
     tool: str | None
     surface: Surface = Surface.TO_SERVER
+    is_cuttable: bool = False
 
 
 class Selector(NamedTuple):
@@ -164,9 +166,14 @@ class Policy(NamedTuple):
     audit_keep_days: int = DEFAULT_KEEP_DAYS  # 0 for ever
 
     def action(self, target: PolicyTarget, now: float) -> Action:
-        """The greatest action that any layer asks for; in `observe` at most WARN."""
-        action = max(layer.action(target, now) for layer in self.layers)
+        """What is done about a finding; in `observe` at most WARN."""
+        action = self.enforced(target, now)
         return min(action, Action.WARN) if self.mode is Mode.OBSERVE else action
+
+    def enforced(self, target: PolicyTarget, now: float) -> Action:
+        """The greatest action that any layer asks for; what cannot be cut is blocked."""
+        action = max(layer.action(target, now) for layer in self.layers)
+        return Action.BLOCK if action is Action.CUT and not target.is_cuttable else action
 
     @property
     def ends(self) -> bool:
@@ -194,11 +201,14 @@ class Policy(NamedTuple):
 def default_action(target: PolicyTarget) -> Action:
     """Block what is both severe and sure; warn of the rest.
 
-    A credential on its way to the client is taken out, so that the rest can be read. Words that a
-    model will read are only noted where confidence is low, as for an attack that is quoted.
+    A credential on its way to the client is taken out, so that the rest can be read, and so is a
+    passage that only a model of ours is sure of. Words that a model will read are only noted where
+    confidence is low, as for an attack that is quoted.
     """
     is_private = tells_private(target.rule)
     if target.severity >= Severity.HIGH and target.confidence is Confidence.HIGH:
+        if target.is_cuttable:
+            return Action.CUT
         is_taken_out = target.surface is Surface.TO_CLIENT and is_private
         return Action.REDACT if is_taken_out else Action.BLOCK
     is_read = target.surface is not Surface.TO_SERVER and not is_private

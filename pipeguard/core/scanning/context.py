@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.rules.rule import Boundary, Rule
 from pipeguard.core.unicode.folding import squeeze
 from pipeguard.core.vault_placeholder import MAX_PLACEHOLDER_BYTES, PLACEHOLDER_IN_BYTES
@@ -16,7 +17,7 @@ from pipeguard.core.vault_placeholder import MAX_PLACEHOLDER_BYTES, PLACEHOLDER_
 
 EXCERPT_CHARS = 72
 SHOWN_CHARS = 4  # of a secret that is long enough to hide the rest; they show its kind
-_LONG_TOKEN = re.compile(r"(?=[A-Za-z_-]*[0-9])[A-Za-z0-9+_=-]{12,}")
+_LONG_TOKEN = lazy_regex(r"(?=[A-Za-z_-]*[0-9])[A-Za-z0-9+_=-]{12,}")
 
 
 def masked_excerpt(rule: Rule, matched: bytes) -> str:
@@ -25,15 +26,20 @@ def masked_excerpt(rule: Rule, matched: bytes) -> str:
     if rule.is_private:
         shown = text[: min(SHOWN_CHARS, len(matched) // 5)]
         return f"{shown}… ({len(matched)} characters)"
-    shown = _LONG_TOKEN.sub("…", " ".join(text.split()))
+    return shown_words(text, EXCERPT_CHARS)
+
+
+def shown_words(text: str, limit_chars: int) -> str:
+    """The start of a text, without long tokens and without characters that nobody sees."""
+    shown = _LONG_TOKEN.sub("…", " ".join(text[: 4 * limit_chars].split()))
     shown = "".join(c if c.isprintable() else f"⟨U+{ord(c):04X}⟩" for c in shown)
-    return shown if len(shown) <= EXCERPT_CHARS else shown[: EXCERPT_CHARS - 1] + "…"
+    return shown if len(shown) <= limit_chars else shown[: limit_chars - 1] + "…"
 
 
 # --- words ---------------------------------------------------------------------------------
 
 NAME_BYTES = 64
-_NAME_END = re.compile(rb"[A-Za-z0-9_.$-]+\Z")
+_NAME_END = lazy_regex(rb"[A-Za-z0-9_.$-]+\Z")
 
 
 def is_part_of_word(rule: Rule, data: bytes, match: re.Match[bytes]) -> bool:
@@ -72,7 +78,7 @@ def name_before(data: bytes, match: re.Match[bytes]) -> bytes:
 
 RUN_BYTES = 256  # before or after a match
 RUN_LETTERS = 40  # different ones, of 64; padding has fewer
-_RUN = re.compile(rb"[A-Za-z0-9+/_-]*+")
+_RUN = lazy_regex(rb"[A-Za-z0-9+/_-]*+")
 
 
 def is_inside_data(data: bytes, start: int, end: int) -> bool:
@@ -97,15 +103,15 @@ def is_in_placeholder(data: bytes, start: int, end: int) -> bool:
 
 SENTENCE_BYTES, BEYOND_BYTES = 240, 40  # of its sentence before a match; after the match
 QUOTE_BYTES, CUE_BYTES = 480, 120  # of a line, before and after a match
-_SENTENCE_END = re.compile(rb"[.!?]\s|\n")
-_CUE_WORDS = re.compile(
+_SENTENCE_END = lazy_regex(rb"[.!?]\s|\n")
+_CUE_WORDS = lazy_regex(
     rb"(?:such as|e\.g\.|for example|example:|like this|payloads?|detects?|blocks?|attack(?:er)?s?|"
     rb"phrases?|says?|contains?|strings?|patterns?|means?|matches|called|quoted?)[^\n]{0,24}$",
     re.IGNORECASE,
 )
-_MARKS = tuple(map(re.compile, (rb'"', rb"`", rb"(?<![A-Za-z])'|'(?![A-Za-z])")))  # not in don't
+_MARKS = tuple(map(lazy_regex, (rb'"', rb"`", rb"(?<![A-Za-z])'|'(?![A-Za-z])")))  # not in don't
 _PAIRS = tuple(
-    (re.compile(opening), re.compile(closing))
+    (lazy_regex(opening), lazy_regex(closing))
     for opening, closing in (
         (rb"\xe2\x80\x9c", rb"\xe2\x80\x9d"),
         (rb"\xc2\xab", rb"\xc2\xbb"),
@@ -152,7 +158,7 @@ def _last(mark: re.Pattern[bytes], line: bytes) -> int:
 
 MIN_PIECES = 4
 FEW_BYTES = 2  # of each piece, if something is spelled letter by letter
-_SEPARATOR = re.compile(rb"[\x00- \"'`,;|\\\x7f]+")
+_SEPARATOR = lazy_regex(rb"[\x00- \"'`,;|\\\x7f]+")
 _SPACES_AND_QUOTES = frozenset(b" \t\r\n\"'`")
 
 

@@ -24,7 +24,8 @@ from pipeguard.errors import EngineError
 if TYPE_CHECKING:
     from pipeguard.core.model.network import Network
 
-Models = Callable[[str], bytes]  # reads the file that a rule names as its model
+# Returns the content of the file that a rule names as its model, perhaps mapped from the file.
+Models = Callable[[str], bytes | memoryview]
 
 
 class Patterns(NamedTuple):
@@ -155,7 +156,8 @@ def classifier(rule: Rule, models: Models | None) -> Classifier:
     """
     content = _read_named(rule, models, rule.model, rule.sha256, "the rule")
     with _parsing(f"{rule.id}: {rule.model} is no classifier"):
-        return load(content, partial(_network, rule, models), partial(opener_of, models=models))
+        ranker = partial(opener_of, models=models)
+        return load(bytes(content), partial(_network, rule, models), ranker)
 
 
 def _network(rule: Rule, models: Models | None, second: Rescoring) -> Network:
@@ -178,14 +180,16 @@ def _network(rule: Rule, models: Models | None, second: Rescoring) -> Network:
 _last_network: dict[str, Network] = {}  # at most one, by its hash: several classifiers share it
 
 
-def _read_named(rule: Rule, models: Models | None, name: str, digest: str, by: str) -> bytes:
+def _read_named(
+    rule: Rule, models: Models | None, name: str, digest: str, by: str
+) -> bytes | memoryview:
     """Read a file that a rule, or its model, names by its hash."""
     return _read_file(f"{rule.id}: {name}", name, digest, models, by)
 
 
 def _read_file(
     what: str, name: str, digest: str, models: Models | None, by: str = "a classifier"
-) -> bytes:
+) -> bytes | memoryview:
     content = models(name) if models is not None else b""
     if sha256(content).hexdigest() != digest:
         raise EngineError(f"{what} is not the file that {by} names")

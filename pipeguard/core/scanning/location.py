@@ -5,10 +5,10 @@ Also the last word on its confidence, which needs the string: what it is for, an
 
 from __future__ import annotations
 
-import re
 from fnmatch import fnmatchcase
 
 from pipeguard.core.finding import Confidence, lower, raised
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.places import MASKED_STEP, Path
 from pipeguard.core.rules.rule import Rule, View, Written
 from pipeguard.core.scanning.confidence import confidence_in_text, confidence_in_use
@@ -23,8 +23,8 @@ from pipeguard.core.unicode.folding import Range
 # for transport.
 SHORT_BYTES = 1024
 
-_INVISIBLE = re.compile("|".join(name for name, form in ENCODINGS.items() if form.is_invisible))
-_OPAQUE = re.compile("|".join(name for name, form in ENCODINGS.items() if form.is_opaque))
+_INVISIBLE = lazy_regex("|".join(name for name, form in ENCODINGS.items() if form.is_invisible))
+_OPAQUE = lazy_regex("|".join(name for name, form in ENCODINGS.items() if form.is_opaque))
 
 
 def located(

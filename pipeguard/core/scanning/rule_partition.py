@@ -7,11 +7,11 @@ one engine, which therefore has credentials of its own.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
 
@@ -111,7 +111,7 @@ def _is_plain(rule: Rule) -> bool:
     return bool(rule.pattern) and not rule.views <= {View.SQUEEZED, View.ACTS}
 
 
-_SPACE_TOKEN = re.compile(
+_SPACE_TOKEN = lazy_regex(
     r"(?:\\s|(?<!\\) |\[(?:[^\]\\]|\\.)*\\s(?:[^\]\\]|\\.)*\])(?:\{[0-9,]*\}|[+*?])?\??"
 )
 

@@ -13,6 +13,20 @@ from pipeguard.core.protocol.places import Path
 from pipeguard.core.rules.rule import Rule
 
 
+class StringSpan(NamedTuple):
+    """A part of a string.
+
+    Attributes:
+        path: of the string, from the scanned value down.
+        start: of the first character.
+        end: after the last character.
+    """
+
+    path: Path
+    start: int
+    end: int
+
+
 class Match(NamedTuple):
     """A match of a rule, located in a string.
 
@@ -27,6 +41,7 @@ class Match(NamedTuple):
         paths: of all strings that contain parts of the match, if there are several.
         excerpt: masked.
         is_doubted: True if a classifier takes the words around a pattern for no order.
+        cuts: for an order that a classifier found in plain sight, what goes if it is cut out.
     """
 
     rule: Rule
@@ -39,6 +54,7 @@ class Match(NamedTuple):
     paths: tuple[Path, ...]
     excerpt: str
     is_doubted: bool = False
+    cuts: tuple[StringSpan, ...] = ()
 
 
 class ScanResult(NamedTuple):

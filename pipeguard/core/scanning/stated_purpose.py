@@ -11,12 +11,13 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Path
 from pipeguard.core.unicode.name_words import words_of_any_script
 
 MAX_SENTENCE_CHARS = 200  # of the first sentence: what follows no longer says what the tool is for
-_END = re.compile(r"[.!?\u3002\uff01\uff1f\u0964\u061f](?=\s|$)|[\u3002\uff01\uff1f\u0964]|\n")
+_END = lazy_regex(r"[.!?\u3002\uff01\uff1f\u0964\u061f](?=\s|$)|[\u3002\uff01\uff1f\u0964]|\n")
 
 
 def serves(purposes: Iterable[str], value: JsonValue, path: Path, start: int) -> bool:

@@ -8,8 +8,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from pipeguard.core.checks.credential_names import is_credential_name
-from pipeguard.core.finding import Action, Confidence, Direction, Finding, MessageKind, Severity
-from pipeguard.core.flows.ledger import SECRET_OUT
+from pipeguard.core.finding import (
+    Action,
+    Confidence,
+    Direction,
+    Finding,
+    MessageKind,
+    Severity,
+    greatest,
+)
+from pipeguard.core.flows.leak import SECRET_OUT
 from pipeguard.core.flows.secret_egress import secret_egress
 from pipeguard.core.flows.text_values import addresses_of, short_values
 from pipeguard.core.flows.tool_labels import Label
@@ -22,15 +30,14 @@ from pipeguard.core.protocol.places import (
     OPENINGS,
     Path,
     Surface,
-    pointer,
     value_at,
 )
 from pipeguard.core.rules.policy import Mode
 from pipeguard.core.rules.rule import tells_private
 from pipeguard.core.scanning.scan_result import NOTHING_FOUND, Match, ScanResult
 from pipeguard.core.session import replies
+from pipeguard.core.session.cuts import UNREAD, can_cut, cut_findings, with_words
 from pipeguard.core.session.envelope import blocked
-from pipeguard.core.session.redact import UNREAD
 from pipeguard.core.session.scope import Scope
 from pipeguard.core.session.secret_restore import (
     FOREIGN_NOTE,
@@ -40,7 +47,6 @@ from pipeguard.core.session.secret_restore import (
 from pipeguard.core.vault_placeholder import may_hold_placeholder
 from pipeguard.errors import Refusal
 
-MAX_CUTS = 256  # passages that are cut out of a message; one with more is blocked
 _SEVERE = Severity.HIGH, Confidence.HIGH
 _UNREAD_NOTE = "more of the message could be an order to the model than is read of one message"
 # What a tool does by which a secret could leave. Running something counts too, but not in an
@@ -99,7 +105,7 @@ def scan(scope: Scope, surface: Surface, value: JsonValue) -> list[Finding]:
             findings += _findings_of(scope, value, result, surface)
     if findings and name_is_secret(findings):
         findings = [finding._replace(tool=None) for finding in findings]
-    return findings
+    return with_words(value, findings) if greatest(findings) >= Action.CUT else findings
 
 
 def leak_findings(scope: Scope, message: Message) -> list[Finding]:
@@ -113,7 +119,7 @@ def leak_findings(scope: Scope, message: Message) -> list[Finding]:
     if scope.tool is None:
         return findings
     flows, tool = scope.guard.flows, scope.guard.tool(scope.tool)
-    for leak in flows.leaks(tool, _arguments(message)):
+    for leak in flows.leaks(tool, _arguments(message), scope.now):
         finding = scope.finding(leak.rule, "call.arguments", (leak.severity, leak.confidence))
         findings.append(finding._replace(note=leak.note))
     return findings
@@ -179,6 +185,9 @@ def _findings_of(
         is_servers = any(_is_part_of(value, match, secret) for secret in returning)
         is_servers = is_servers or _is_host_of_secret(scope, value, match)
         confidence = min(match.confidence, Confidence.MEDIUM) if is_servers else match.confidence
+        if match.cuts:
+            findings += _findings_of_order(scope, match, surface)
+            continue
         findings += (scope.finding_of(piece, confidence, surface) for piece in _pieces(match))
     if result.has_undecoded:
         findings.append(scope.finding("protocol.view-limit", f"{scope.part}.other", _SEVERE))
@@ -189,23 +198,24 @@ def _findings_of(
     return findings
 
 
+def _findings_of_order(scope: Scope, match: Match, surface: Surface) -> list[Finding]:
+    """The finding of an order in plain sight; if it is cut out, one for each part that goes."""
+    is_cuttable = can_cut(scope, surface, match.cuts)
+    finding = scope.finding_of(match, match.confidence, surface, is_cuttable=is_cuttable)
+    if finding.action is not Action.CUT:
+        return [finding]
+    return cut_findings(scope, finding, match.cuts)
+
+
 def _unread(scope: Scope, passages: list[Match], surface: Surface) -> list[Finding]:
     """Findings about passages that were not read: cut out of a result, or the whole blocked."""
-    whole = scope.finding(UNREAD, f"{scope.part}.other", _SEVERE)._replace(note=_UNREAD_NOTE)
-    is_cut = surface is Surface.TO_CLIENT and whole.action is Action.BLOCK
-    if not is_cut or len(passages) > MAX_CUTS or not all(passage.exact for passage in passages):
+    spans = [span for passage in passages for span in passage.cuts]
+    is_cuttable = all(passage.cuts for passage in passages) and can_cut(scope, surface, spans)
+    whole = scope.finding(UNREAD, f"{scope.part}.other", _SEVERE, is_cuttable=is_cuttable)
+    whole = whole._replace(note=_UNREAD_NOTE)
+    if whole.action is not Action.CUT:
         return [whole]
-    return [
-        whole._replace(
-            place=scope.place(passage.path),
-            pointer=pointer(scope.prefix + passage.path),
-            start=passage.start,
-            end=passage.end,
-            view=passage.view,
-            action=Action.REDACT,
-        )
-        for passage in passages
-    ]
+    return cut_findings(scope, whole, spans)
 
 
 def _pieces(match: Match) -> Iterator[Match]:

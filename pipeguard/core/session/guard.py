@@ -139,7 +139,7 @@ class Guard:
         """
         parted = copy(self)
         parted.vault = Vault(key) if self.vault is not None else None
-        parted.flows = Flows()
+        parted.flows = self.flows.part()
         return parted
 
     def adopt(self, policy: Policy) -> None:

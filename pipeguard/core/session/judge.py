@@ -24,6 +24,13 @@ from pipeguard.core.protocol.pending import PendingRequest, pending_request
 from pipeguard.core.protocol.places import LISTS, OPENINGS, PARTS
 from pipeguard.core.session import replies
 from pipeguard.core.session.admission import obstacles
+from pipeguard.core.session.cuts import (
+    has_orders,
+    later_cuts,
+    leaves_enough,
+    withheld,
+    without_lines,
+)
 from pipeguard.core.session.definitions import ReviewedResult, review
 from pipeguard.core.session.envelope import blocked, oddities, warned
 from pipeguard.core.session.findings import (
@@ -228,7 +235,7 @@ class MessageJudge(NamedTuple):
     ) -> Verdict:
         """From findings to what goes on and what goes back."""
         action = greatest(findings) if findings else Action.ALLOW
-        if action is Action.REDACT:
+        if action in (Action.REDACT, Action.CUT):
             return self._redact(message, request, findings)
         if action is not Action.BLOCK:
             return self._verdict(message, request, findings, message.frame)
@@ -259,19 +266,43 @@ class MessageJudge(NamedTuple):
         vault = self.guard.vault if self.direction is TO_CLIENT else None
         make_placeholder = vault.placeholder if vault is not None else None
         budgets = self.budgets or Budgets()
-        message, remaining = original, findings
+        message, remaining, is_cut = original, findings, False
         for _ in range(MAX_REDACTIONS):
             if any(f.action is Action.REDACT and f.pointer in NEVER_REDACTED for f in remaining):
                 break
-            redacted = redact(message.value, remaining, make_placeholder)
-            message = rewritten(message, replies.marked(redacted, self.direction, self.event))
-            remaining = self._findings(self._scope(message, request, budgets), message)
+            is_cut = is_cut or greatest(remaining) is Action.CUT
+            redacted = redact(message.value, remaining, make_placeholder, self.event)
+            marked = replies.marked(redacted, self.direction, self.event, is_cut=is_cut)
+            message = rewritten(message, marked)
+            scope = self._scope(message, request, budgets)
+            remaining = self._findings(scope, message)
             if greatest(remaining) < Action.REDACT:
+                why = self._obstacle_to_cut(scope, original, message, findings) if is_cut else ""
+                if why:
+                    return self._block(original, request, withheld(findings, why), codes.BLOCKED)
                 return self._verdict(original, request, findings, message.frame)
             if greatest(remaining) is Action.BLOCK:
                 break
+            findings = [*findings, *later_cuts(remaining)]
+        if is_cut:
+            findings = withheld(findings, "what a cut left could not pass either")
+            return self._block(original, request, findings, codes.BLOCKED)
         failed = blocked("protocol.not-redacted", "it could not be redacted")
         return self._block(original, request, [*findings, failed], codes.BLOCKED)
+
+    def _obstacle_to_cut(
+        self, scope: Scope, original: Message, message: Message, findings: list[Finding]
+    ) -> str:
+        """Why a message from which passages were cut is blocked all the same; or empty.
+
+        Nobody may use a cut to join two halves: what is left must also pass without the lines.
+        """
+        bare = rewritten(message, without_lines(message.value))
+        if has_orders(findings) and not leaves_enough(original.value, bare.value):
+            return "too little of the result would be left"
+        if greatest(self._findings(scope, bare)) >= Action.REDACT:
+            return "what a cut leaves would be an order once it is joined"
+        return ""
 
     def _verdict(
         self,

@@ -9,10 +9,12 @@ from pipeguard.core.finding import Action, Finding
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.core.protocol.json_walk import with_strings
 from pipeguard.core.protocol.places import MASKED_STEP, pointer_step
+from pipeguard.core.session.cuts import cut_line, spellings_of
 
 MakePlaceholder = Callable[[str, str], str]  # from a rule and its match to the placeholder
+_Replace = Callable[[Finding, str], str]  # from a finding and its words to what replaces them
 MIN_COPY = 8  # characters: a shorter word occurs elsewhere by chance
-UNREAD = "protocol.read-limit"  # the rule of a passage that was not read
+MIN_PASSAGE_COPY = 24  # likewise, of a passage that is cut out
 
 # Identifiers: changed, they would name something else.
 NEVER_REDACTED = frozenset(
@@ -26,9 +28,12 @@ NEVER_REDACTED = frozenset(
 
 
 def redact(
-    value: JsonObject, findings: list[Finding], make_placeholder: MakePlaceholder | None = None
+    value: JsonObject,
+    findings: list[Finding],
+    make_placeholder: MakePlaceholder | None = None,
+    event: str = "",
 ) -> JsonObject:
-    """A copy of a message in which each finding with the action redact is replaced.
+    """A copy of a message in which each finding with the action redact or cut is replaced.
 
     If the span in the string is known, the span is replaced, and every other copy of the same
     words in the message. If it was seen in another view, the whole string is replaced. Numbers,
@@ -38,16 +43,17 @@ def redact(
         value: the message.
         findings: in it.
         make_placeholder: makes the placeholder of a match; by default it only names the rule.
+        event: names the verdict, for the lines in place of what is cut.
     """
 
-    def replacement(rule: str, text: str) -> str:
-        if rule == UNREAD:  # not a secret, and never put back
-            return f"[PipeGuard removed {len(text)} characters here that it could not judge]"
-        return make_placeholder(rule, text) if make_placeholder is not None else placeholder(rule)
+    def replacement(finding: Finding, text: str) -> str:
+        if finding.action is Action.CUT:  # not a secret, and never put back
+            return cut_line(finding.rule, len(text), event)
+        return (make_placeholder or _nameless)(finding.rule, text)
 
     spans: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
-        if finding.action is Action.REDACT:
+        if finding.action in (Action.REDACT, Action.CUT):
             spans[finding.pointer].append(finding)
     redaction = _Redaction(spans, replacement)
     copied = redaction.copy(value, "")
@@ -63,6 +69,10 @@ def placeholder(rule: str) -> str:
     return f"[redacted:{rule}]"
 
 
+def _nameless(rule: str, _text: str) -> str:
+    return placeholder(rule)
+
+
 class _Redaction:
     """One copy of a message without what was found.
 
@@ -70,7 +80,7 @@ class _Redaction:
         words: the placeholders of the words that were cut out of strings.
     """
 
-    def __init__(self, spans: dict[str, list[Finding]], replacement: MakePlaceholder) -> None:
+    def __init__(self, spans: dict[str, list[Finding]], replacement: _Replace) -> None:
         self._spans = spans
         self._replacement = replacement
         self.words: dict[str, str] = {}
@@ -91,8 +101,9 @@ class _Redaction:
 
     def _key(self, key: str, pointer: str, value: JsonObject, copied: JsonObject) -> str:
         """The key in the copy: where it may be what was found, a placeholder."""
-        if pointer in self._spans and (MASKED_STEP in pointer or not isinstance(value[key], str)):
-            return _unused(placeholder(self._spans[pointer][0].rule), value, copied)
+        findings = [f for f in self._spans.get(pointer, ()) if f.action is Action.REDACT]
+        if findings and (MASKED_STEP in pointer or not isinstance(value[key], str)):
+            return _unused(placeholder(findings[0].rule), value, copied)
         return key
 
     def _string(self, text: str, pointer: str) -> str:
@@ -100,11 +111,13 @@ class _Redaction:
         if isinstance(text, Number):
             return placeholder(findings[0].rule)  # not a text, so it is never put back
         if MASKED_STEP in pointer or any(f.end <= f.start for f in findings):
-            return self._replacement(findings[0].rule, text)  # no certain span
+            return self._replacement(findings[0], text)  # no certain span
         for finding in findings:
             word = text[finding.start : finding.end]
-            if len(word) >= MIN_COPY:
-                self.words[word] = self._replacement(finding.rule, word)
+            is_passage = finding.action is Action.CUT
+            if len(word) >= (MIN_PASSAGE_COPY if is_passage else MIN_COPY):
+                for spelling in spellings_of(word) if is_passage else (word,):
+                    self.words[spelling] = self._replacement(finding, word)
         return _cut(text, findings, self._replacement)
 
 
@@ -116,21 +129,28 @@ def _replaced(text: str, words: dict[str, str]) -> str:
     return text
 
 
-def _cut(text: str, findings: list[Finding], replacement: MakePlaceholder) -> str:
-    """The text with the span of each finding replaced; overlapping spans are replaced as one."""
-    spans: list[tuple[int, int, str]] = []
+def _cut(text: str, findings: list[Finding], replacement: _Replace) -> str:
+    """The text with the span of each finding replaced; overlapping spans are replaced as one.
+
+    A secret that is partly in a passage goes with it, and not into a placeholder.
+    """
+    spans: list[tuple[int, int, Finding]] = []
     for finding in sorted(findings, key=lambda f: (f.start, -f.end, -f.severity)):
         if spans and finding.start < spans[-1][1]:
-            first, last, rule = spans[-1]
-            spans[-1] = (first, max(last, finding.end), rule)
+            first, last, other = spans[-1]
+            spans[-1] = (first, max(last, finding.end), max(other, finding, key=_gravity))
         else:
-            spans.append((finding.start, finding.end, finding.rule))
+            spans.append((finding.start, finding.end, finding))
     parts: list[str] = []
     done = 0
-    for first, last, rule in spans:
-        parts += (text[done:first], replacement(rule, text[first:last]))
+    for first, last, finding in spans:
+        parts += (text[done:first], replacement(finding, text[first:last]))
         done = last
     return "".join(parts) + text[done:]
+
+
+def _gravity(finding: Finding) -> Action:
+    return finding.action
 
 
 def _unused(name: str, value: JsonObject, copied: JsonObject) -> str:

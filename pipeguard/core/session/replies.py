@@ -160,7 +160,9 @@ def what_happened(message: str) -> str:
     return f"{happened} PipeGuard's log tells the user what to do." if line_end else happened
 
 
-def marked(value: JsonObject, direction: Direction, event: str) -> JsonObject:
+def marked(
+    value: JsonObject, direction: Direction, event: str, *, is_cut: bool = False
+) -> JsonObject:
     """A redacted message, marked as such in its `_meta`; unchanged if it cannot have one."""
     member = "params" if "method" in value else "result"
     body = value.get(member)
@@ -169,7 +171,7 @@ def marked(value: JsonObject, direction: Direction, event: str) -> JsonObject:
         return value
     data: JsonObject = {"source": MARK, "event": event}
     if direction is Direction.TO_CLIENT:
-        data["verdict"] = "redact"
+        data["verdict"] = "cut" if is_cut else "redact"
     return {**value, member: {**body, "_meta": {**meta, MARK: data}}}
 
 

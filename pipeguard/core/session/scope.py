@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pipeguard.core.finding import Confidence, Finding, Severity
+from pipeguard.core.finding import Action, Confidence, Finding, Severity
 from pipeguard.core.protocol.places import Path, Surface, place_of, pointer
 from pipeguard.core.rules.policy import PolicyTarget
 from pipeguard.core.scanning.scan_result import Match
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.text.budgets import Budgets
+
+WOULD_CUT = "with `mode: enforce`, it would be cut out of the result"
 
 
 class Scope(NamedTuple):
@@ -37,23 +39,42 @@ class Scope(NamedTuple):
         """The name of the place at a path below the value."""
         return place_of(self.part, self.method, self.prefix + path)
 
-    def finding(self, rule: str, place: str, level: tuple[Severity, Confidence]) -> Finding:
+    def finding(
+        self,
+        rule: str,
+        place: str,
+        level: tuple[Severity, Confidence],
+        *,
+        is_cuttable: bool = False,
+    ) -> Finding:
         """A finding of a rule that is not in a pack, with the action of the policy."""
         severity, confidence = level
         guard = self.guard
-        target = PolicyTarget(rule, severity, confidence, place, guard.name, self.tool)
+        target = PolicyTarget(
+            rule, severity, confidence, place, guard.name, self.tool, is_cuttable=is_cuttable
+        )
         action = guard.policy.action(target, self.now)
         return Finding(
             rule, place, severity=severity, confidence=confidence, action=action, tool=self.tool
         )
 
-    def finding_of(self, match: Match, confidence: Confidence, surface: Surface) -> Finding:
+    def finding_of(
+        self,
+        match: Match,
+        confidence: Confidence,
+        surface: Surface,
+        *,
+        is_cuttable: bool = False,
+    ) -> Finding:
         """The finding of a rule's match, with the action of the policy."""
         rule, guard = match.rule, self.guard
         place = self.place(match.path)
         target = PolicyTarget(
-            rule.id, rule.severity, confidence, place, guard.name, self.tool, surface
+            *(rule.id, rule.severity, confidence, place, guard.name, self.tool, surface),
+            is_cuttable=is_cuttable,
         )
+        action = guard.policy.action(target, self.now)
+        would_be = guard.policy.enforced(target, self.now) if is_cuttable else action
         return Finding(
             rule=rule.id,
             place=place,
@@ -63,7 +84,8 @@ class Scope(NamedTuple):
             view=match.view,
             severity=rule.severity,
             confidence=confidence,
-            action=guard.policy.action(target, self.now),
+            action=action,
             excerpt=match.excerpt,
+            note=WOULD_CUT if would_be is Action.CUT > action else "",
             tool=self.tool,
         )

@@ -12,6 +12,7 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, unhexlify
 from collections.abc import Callable, Iterable, Iterator
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.text.budgets import DecodingBudget
 from pipeguard.core.text.encoding import Decoded, Encoding, is_readable
 
@@ -69,11 +70,11 @@ _BETWEEN_PAIRS = r"[ :,;|/\t\r\n\x22'-]{1,4}"  # of hex digits
 # Before the name of a host that a program is to reach.
 _BEFORE_HOST = "(?:://|@|: |dig |host |ping |nslookup )"
 
-_BASE64 = re.compile(f"(?:{_BASE64_GROUP}){{4}}".encode())
-_HEX = re.compile(rb"(?:[2-7][0-9A-Fa-f]|0[9AaDd]){8}")
-_REST_OF_HEX = re.compile(rb"[0-9A-Fa-f]*+")
-_BASE32 = re.compile(f"(?:{_BASE32_GROUP}){{2}}[A-Z2-7]*".encode())
-_COMPRESSED = re.compile(_COMPRESSED_SIGN.encode())
+_BASE64 = lazy_regex(f"(?:{_BASE64_GROUP}){{4}}".encode())
+_HEX = lazy_regex(rb"(?:[2-7][0-9A-Fa-f]|0[9AaDd]){8}")
+_REST_OF_HEX = lazy_regex(rb"[0-9A-Fa-f]*+")
+_BASE32 = lazy_regex(f"(?:{_BASE32_GROUP}){{2}}[A-Z2-7]*".encode())
+_COMPRESSED = lazy_regex(_COMPRESSED_SIGN.encode())
 _HEX_DIGITS = b"0123456789ABCDEFabcdef"
 _UPPER_BASE32 = BASE32_ALPHABET.encode()
 _LOWER_BASE32 = _UPPER_BASE32.lower()
@@ -84,21 +85,21 @@ _IN_RUN = bytes(
 _FORTY = b"a" * 40
 _IN_BASE32 = bytes(0x61 if chr(code) in BASE32_ALPHABET else 0x20 for code in range(256))
 _SIXTEEN = b"a" * 16
-_LONG_RUN = re.compile(rb"[A-Za-z0-9][A-Za-z0-9+/_-]{39,}")
-_REST_OF_RUN = re.compile(
+_LONG_RUN = lazy_regex(rb"[A-Za-z0-9][A-Za-z0-9+/_-]{39,}")
+_REST_OF_RUN = lazy_regex(
     rb"[A-Za-z0-9+/_-]*+(?:\r?\n[A-Za-z0-9+/_-]{4,}+)*+(?:\r?\n[A-Za-z0-9+/_-]{2,3}(?==))?"
 )
-_SEPARATED_HEX = re.compile(
+_SEPARATED_HEX = lazy_regex(
     b"(?:(?:0x)?[0-9A-Fa-f]{2}%s){7,2000}(?:0x)?[0-9A-Fa-f]{2}" % _BETWEEN_PAIRS.encode()
 )
 _PAIR_SEPARATORS = b" :,;|/\t\r\n\"'-"
-_GROUPS_BEFORE = re.compile(rb"(?:[A-Za-z0-9+/_-]{4})+\Z")
-_WIDE = re.compile(_WIDE_SIGN.encode())
-_LABELS = re.compile(
+_GROUPS_BEFORE = lazy_regex(rb"(?:[A-Za-z0-9+/_-]{4})+\Z")
+_WIDE = lazy_regex(_WIDE_SIGN.encode())
+_LABELS = lazy_regex(
     rf"{_BEFORE_HOST}([A-Za-z0-9_-]{{8,63}}+(?:\.[A-Za-z0-9_-]{{1,63}}+){{2,32}})".encode()
 )
 _STANDARD = bytes.maketrans(b"-_", b"+/")  # RFC 4648, section 5: the URL-safe alphabet
-_TEXT = re.compile(rb"[ -~\t\r\n]*")
+_TEXT = lazy_regex(rb"[ -~\t\r\n]*")
 
 
 def _base64(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:

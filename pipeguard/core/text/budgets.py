@@ -23,7 +23,7 @@ DECODED_BYTES, DECODED_TIMES = 2**18, 8
 SCAN_BYTES, SCAN_TIMES = 12 * 2**20, 32
 # Bytes that a classifier reads, 3 us each: of a message its first 256 KiB and a share of the rest,
 # for in a very long message some words of orders are neighbours by chance. Of 2,490 documents of 3
-# to 260 KB, none had more than 40 KB read; of megabytes made of one kind, translations most: 198 KB.
+# to 260 KB, none had more than 40 KB read; of megabytes of one kind, translations most: 198 KB.
 READ_BYTES, READ_WHOLE_BYTES, READ_SHARE = 2**16, 2**18, 8
 # Sentences that a network reads, 0.4 ms each; one more for so many bytes. Of those, 90 at most.
 NETWORK_TEXTS, NETWORK_SHARE = 256, 4096

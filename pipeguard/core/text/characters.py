@@ -5,8 +5,7 @@ Sources: Unicode UAX 9 (direction), UTS 51 (flags), block E0000 (tags).
 
 from __future__ import annotations
 
-import re
-
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.text.budgets import DecodingBudget
 from pipeguard.core.text.encoding import Decoded, Encoding, in_windows, is_readable
 from pipeguard.core.text.escapes import OCTAL
@@ -14,28 +13,28 @@ from pipeguard.core.text.word_disguises import reverse
 
 _CODE = "(?:3[2-9]|[4-9][0-9]|1[01][0-9]|12[0-6])"  # the number of a printable character
 _BETWEEN = rb"[^0-9A-Za-z]{1,6}+(?:(?!U[+])[A-Za-z_.]{1,16}+[^0-9A-Za-z]{1,4}+)?"  # `65) + chr(75`
-_BINARY = re.compile(rb"[01]{8}")
+_BINARY = lazy_regex(rb"[01]{8}")
 # The base, a row of numbers in it, and a single number.
 _CODES = (
     *(
-        (base, re.compile(b"(?:%s(?:%s|(?![0-9A-Za-z]))){8,4000}+" % (number, _BETWEEN)), digits)
+        (base, lazy_regex(b"(?:%s(?:%s|(?![0-9A-Za-z]))){8,4000}+" % (number, _BETWEEN)), digits)
         for base, number, digits in (
-            (10, b"0{0,2}%s" % _CODE.encode(), re.compile(rb"[0-9]+")),
-            (8, b"0?%s" % OCTAL.encode(), re.compile(rb"[0-7]+")),
+            (10, b"0{0,2}%s" % _CODE.encode(), lazy_regex(rb"[0-9]+")),
+            (8, b"0?%s" % OCTAL.encode(), lazy_regex(rb"[0-7]+")),
             (2, b"(?:0b)?0[01]{7}", _BINARY),
-            (16, b"U[+]00[2-7][0-9A-Fa-f]", re.compile(rb"(?<=[+])[0-9A-Fa-f]+")),
+            (16, b"U[+]00[2-7][0-9A-Fa-f]", lazy_regex(rb"(?<=[+])[0-9A-Fa-f]+")),
         )
     ),
-    (2, re.compile(rb"(?:0[01]{7}){8,4000}+"), _BINARY),
+    (2, lazy_regex(rb"(?:0[01]{7}){8,4000}+"), _BINARY),
 )
-_TAGS = re.compile("[\U000e0020-\U000e007e]{2,}")
-_FLAGS = re.compile("\U0001f3f4[\U000e0061-\U000e007a]{2,8}\U000e007f")
-_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
-_BITS = re.compile(
+_TAGS = lazy_regex("[\U000e0020-\U000e007e]{2,}")
+_FLAGS = lazy_regex("\U0001f3f4[\U000e0061-\U000e007a]{2,8}\U000e007f")
+_SELECTORS = lazy_regex("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
+_BITS = lazy_regex(
     "[\u2062\u2064]{64,}|[\u200b\u200c]{64,}|[\u200c\u200d]{64,}|[\u200b\u200d]{64,}"
 )
-_OVERRIDDEN = re.compile(rb"\xe2\x80\xae[^\n]*?(?:\xe2\x80\xac|\n|\Z)")
-_BIDI = re.compile(rb"\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
+_OVERRIDDEN = lazy_regex(rb"\xe2\x80\xae[^\n]*?(?:\xe2\x80\xac|\n|\Z)")
+_BIDI = lazy_regex(rb"\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
 
 
 def _codes(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:

@@ -6,11 +6,11 @@ way back computed. Knows JSON values; which strings are read is decided in core.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate, islice
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import FIXED_VALUE_KEYS, Path
 from pipeguard.core.text.layouts import (
@@ -30,7 +30,7 @@ DOCUMENT_CHARS = 160  # a longer value is a document, if it has so many lines
 DOCUMENT_LINES = 3
 SEGMENTS_AT_A_TIME = 256  # whose starts are computed together
 
-_COULD_BE_SECRET = re.compile(r"(?=\D{0,24}[0-9])[!-~]{10}")
+_COULD_BE_SECRET = lazy_regex(r"(?=\D{0,24}[0-9])[!-~]{10}")
 
 
 class MessageText:
@@ -173,6 +173,21 @@ class MessageText:
         first = len(self.data[first_byte:start].decode("utf-8", "ignore")) - skipped
         last = first + len(self.data[start : min(end, end_byte)].decode("utf-8", "ignore"))
         return max(0, first), min(max(0, last), length)
+
+    def strings_within(self, low: int, high: int) -> Iterator[tuple[Path, str, int, int]]:
+        """Unkeyed only: the values in a range of `data`, each with what of it is in the range.
+
+        Yields:
+            The path, the string, and the first and the last character. Numbers and keys, and what
+            is listed once, are left out.
+        """
+        for index in range(self._index(low), self._index(high - 1) + 1):
+            if index >= len(self._values) + self._named_count:
+                return
+            path, _, string = self._locate(index)
+            start, end = max(low, self._start(index)), min(high, self._start(index + 1) - 1)
+            if start < end and type(string) is str:
+                yield path, string, *self.span(start, end)
 
     def path_of_value(self, number: int) -> Path:
         """Unkeyed only: the path of one of `values`."""

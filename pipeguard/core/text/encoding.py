@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.text.budgets import DecodingBudget
 from pipeguard.core.unicode.folding import Range
 
@@ -90,7 +91,7 @@ def in_windows(
         reader: decodes a text, and leaves plain text as it is.
         in_pieces: True if any part of the window can be decoded alone.
     """
-    pattern = re.compile(sign.encode())
+    pattern = lazy_regex(sign.encode())
 
     def decode(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
         return [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from binascii import a2b_qp, unhexlify
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.text.budgets import DecodingBudget
 from pipeguard.core.text.encoding import Decoded, Encoding, in_windows, windows
 
@@ -17,18 +18,18 @@ OCTAL = "(?:0[4-7]|1[0-7])[0-7]"  # a printable character of ASCII
 
 # Repetitions of a group are few or possessive: `re` allocates 140 bytes for each. Each pattern
 # begins with a fixed character, by which `re` finds it ten times as fast as by a group.
-_PERCENT = re.compile(
+_PERCENT = lazy_regex(
     rb"%(?:u[0-9A-Fa-f]{4}|[0-9A-Fa-f]{2})(?:%(?:u[0-9A-Fa-f]{4}|[0-9A-Fa-f]{2}))*+"
 )
-_PERCENT_UNITS = re.compile(rb"(?:%u[0-9A-Fa-f]{4})+")
+_PERCENT_UNITS = lazy_regex(rb"(?:%u[0-9A-Fa-f]{4})+")
 _BACKSLASHED = (
     r"(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|U000[0-9A-Fa-f]{5}|[ux]\{[0-9A-Fa-f]{1,5}\}|"
     rf"0000[2-7][0-9A-Fa-f]|0?{OCTAL})"
 )
-_ESCAPE = re.compile(rf"\\{_BACKSLASHED}(?:\\{_BACKSLASHED}){{0,499}}".encode())
-_ANY_ESCAPE = re.compile(rb'\\[nrt"\\/xuU01]')
-_CODE_POINT = re.compile(rb"\\(?:[ux]\{([0-9A-Fa-f]+)\}|(0000[2-7][0-9A-Fa-f]))")
-_LONG_OCTAL = re.compile(rb"\\0([01][0-7]{2})")
+_ESCAPE = lazy_regex(rf"\\{_BACKSLASHED}(?:\\{_BACKSLASHED}){{0,499}}".encode())
+_ANY_ESCAPE = lazy_regex(rb'\\[nrt"\\/xuU01]')
+_CODE_POINT = lazy_regex(rb"\\(?:[ux]\{([0-9A-Fa-f]+)\}|(0000[2-7][0-9A-Fa-f]))")
+_LONG_OCTAL = lazy_regex(rb"\\0([01][0-7]{2})")
 _SIMPLE_ESCAPES = (  # each with its character
     (b"\\\\", b"\\"), (b"\\n", b"\n"), (b"\\r", b"\r"), (b"\\t", b"\t"), (b'\\"', b'"'),
     (b"\\/", b"/"),

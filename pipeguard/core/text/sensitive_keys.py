@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.words.credentials import KEYS
 
@@ -15,7 +16,7 @@ LONGEST_KEY = 100  # characters: a longer key is a text and not a name
 LONGEST_NAMED = 600  # characters of a value that is read together with its key
 
 # Words of the names that rules ask for before a value: of credentials, then of personal numbers.
-_SENSITIVE = re.compile(
+_SENSITIVE = lazy_regex(
     f"{'|'.join(KEYS)}|"
     "card|cc|pan|iban|konto|account|ssn|social|tin|tax|routing|aba|npi|dea|nino|insurance|nhs|sin|"
     "nas|zehut|id.?n|person|pnr|amka|nir|secu|steuer|idnr|dni|nie|nif|fisc|bsn|pesel|cnp|egn|"

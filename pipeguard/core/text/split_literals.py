@@ -6,9 +6,9 @@ each other, and no programming language; rules know what the joined text says.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.text.encoding import Decoded
 from pipeguard.core.unicode.folding import Range
 
@@ -21,10 +21,10 @@ SIGN = (
 )
 # The end of a literal, an operator of any language or brackets, and the start of the next literal
 # with its prefix.
-_GLUE = re.compile(
+_GLUE = lazy_regex(
     rb"[\"'`](?:\s{0,40}[^\w\s\"'`]{1,8}\s{0,40}|\s{1,40})(?:[bBfFrRuU]{1,2}(?=[\"'`]))?[\"'`]"
 )
-_LITERALS = re.compile(
+_LITERALS = lazy_regex(
     rb"\"([^\"\n]{1,256}+)\"|(?<![A-Za-z0-9])'([^'\n]{1,256}+)'|`([^`\n]{1,256}+)`"
 )
 

@@ -6,11 +6,11 @@ reordered; rules know what the row says.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, groupby, permutations
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.places import MASKED_STEP, Path
 from pipeguard.core.text.document import MessageText
 
@@ -25,12 +25,12 @@ MIN_SPELLED_VALUES = 12  # short values in a row in which something may be spell
 MAX_SPELLED_CHARS = 24  # of such a value
 FEW_LETTERS = 3  # of such values on average: they are parts of words
 
-_SPELLED = re.compile(r"(?:[^\W\d_]+|[\s'’.,;:!?-])*+")
-_PIECE = re.compile(r"[!-~]{2,256}")
-_ARGUMENT_NAME = re.compile(r"[A-Za-z]?[a-z]{1,40}(?:[_-]?[A-Z]?[a-z]{1,40}){0,8}")
-_WORD = re.compile(r"[a-z]{1,8}|[a-z]+/[a-z]+|[0-9.]{1,5}")
-_IN_ANY_CREDENTIAL = re.compile(r"[0-9][A-Za-z]|[A-Za-z][0-9]|[A-Z]{3}")
-_RANDOM = re.compile(r"[A-Za-z][0-9]|[0-9][A-Za-z]|[A-Z]{4}|[a-z][A-Z][A-Z0-9]")
+_SPELLED = lazy_regex(r"(?:[^\W\d_]+|[\s'’.,;:!?-])*+")
+_PIECE = lazy_regex(r"[!-~]{2,256}")
+_ARGUMENT_NAME = lazy_regex(r"[A-Za-z]?[a-z]{1,40}(?:[_-]?[A-Z]?[a-z]{1,40}){0,8}")
+_WORD = lazy_regex(r"[a-z]{1,8}|[a-z]+/[a-z]+|[0-9.]{1,5}")
+_IN_ANY_CREDENTIAL = lazy_regex(r"[0-9][A-Za-z]|[A-Za-z][0-9]|[A-Z]{3}")
+_RANDOM = lazy_regex(r"[A-Za-z][0-9]|[0-9][A-Za-z]|[A-Z]{4}|[a-z][A-Z][A-Z0-9]")
 
 
 class ValueRow:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.text.budgets import DecodingBudget
 from pipeguard.core.text.encoding import Decoded, Decoder, Encoding, in_windows
 
@@ -43,6 +44,9 @@ _PREFIXES = (
     "whsec_ _secret_ sq0atp- sq0csp- EAAA EAAC access_token$ access-production- shpat_ shpca_ "
     "shppa_ shpss_ FLWSECK- pdl_live_ ramp_sec_ bxt_ mercury_ v^1.1# EZAK shippo_live_ "
     "duffel_live_ RGAPI- sk.eyJ rdme_ aio_ _mmk fio-u- tk-us- dnkey- eyJ -----BEGIN PuTTY-User "
+    "p8e- AVNS_ ddp_ ddw_ ddo_ endr+ shltm_ s-s4t2 w1cDnyilFU mlsn. -NRMA nyk_v os_v2_ sk_pr_ ptr_ "
+    "pk_prod_ sec-c- rh-api- rootly_ salad_cloud_ scp-live- sm_pat_ sm_aat_ sm_sat_ spu- VF.DM. "
+    "wandb_v mfa. cloudinary: "
     "AGE-SECRET-KEY AGE-PLUGIN- nsec1 xprv X-Amz-Signature Authorization Password= password= "
     "_|WARNING"
 )
@@ -73,10 +77,10 @@ def unspell(text: bytes) -> bytes:
 # If spaces are the separator, three of them end a word: its own and one on either side.
 _SPELLED = (
     *(
-        re.compile(rb"(?<!\S)[!-~](?:%s[!-~]){3,4000}+(?!\S)" % re.escape(sign).encode())
+        lazy_regex(rb"(?<!\S)[!-~](?:%s[!-~]){3,4000}+(?!\S)" % re.escape(sign).encode())
         for sign in SEPARATORS[:-1]
     ),
-    re.compile(rb"(?<!\S)[!-~](?: [!-~]){1,4000}+(?!\S)(?: {2,3}(?=[!-~](?: |\Z)))?"),
+    lazy_regex(rb"(?<!\S)[!-~](?: [!-~]){1,4000}+(?!\S)(?: {2,3}(?=[!-~](?: |\Z)))?"),
 )
 
 

@@ -5,23 +5,25 @@ from __future__ import annotations
 import json
 import re
 
+from pipeguard.core.lazy_regex import lazy_regex
+
 # Printable by Unicode's categories, but invisible: combining grapheme joiner, Hangul and Khmer
 # fillers, Mongolian and other variation selectors, the blank Braille pattern.
-_FILLER = re.compile(
+_FILLER = lazy_regex(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0"
     "\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
-_WORD = re.compile(r"(?:[^\W\d_]|[\u0370-\u052f])+")  # whole, so that long ones are read once
-_MIXED = re.compile(r"[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]")
+_WORD = lazy_regex(r"(?:[^\W\d_]|[\u0370-\u052f])+")  # whole, so that long ones are read once
+_MIXED = lazy_regex(r"[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]")
 # What a CI system that reads our lines obeys: workflow commands of GitHub Actions (`::error::` at
 # the beginning of a line, `##[error]` anywhere), and logging commands of Azure Pipelines (`##vso[`)
 # and TeamCity (`##teamcity[`). Where lines will be broken is not known here.
-_COMMAND = re.compile(
+_COMMAND = lazy_regex(
     r":(?=:(?:(?:set|save|add|remove|stop|internal)-[\w-]{1,40}|error|warning|notice|debug|group|"
     r"endgroup|echo)[ :])|#(?=#[a-z]{0,20}\[)",
     re.IGNORECASE,
 )
-_GREEK_OR_CYRILLIC = re.compile(r"[\u0370-\u052f]")
+_GREEK_OR_CYRILLIC = lazy_regex(r"[\u0370-\u052f]")
 
 
 def visible(text: str) -> str:

@@ -7,11 +7,12 @@ core.text.decoders. Sources: Unicode UAX 15 (compatibility forms), UTS 39 (look-
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from bisect import bisect_right
 from itertools import accumulate
 from operator import itemgetter
+
+from pipeguard.core.lazy_regex import lazy_regex
 
 BLOCK = 4096  # bytes folded at a time: a block of plain ASCII is passed over
 MAX_FOLDS = 70_000  # characters remembered: more than any text has, fewer than Unicode has
@@ -60,7 +61,7 @@ def _base(character: str) -> str:
     return _PLAIN.get(character, character)
 
 
-_INVISIBLE = re.compile("[" + "".join(f"{chr(a)}-{chr(b)}" for a, b in _INVISIBLE_RANGES) + "]")
+_INVISIBLE = lazy_regex("[" + "".join(f"{chr(a)}-{chr(b)}" for a, b in _INVISIBLE_RANGES) + "]")
 # White letters in black circles and squares, and halves of flags: none has a compatibility form.
 _CAPITALS = {
     chr(first + step): chr(ord("A") + step)
@@ -202,7 +203,7 @@ _ESCAPED_SPACES = tuple(
     [(backslash + sign, meant.rjust(len(backslash) + 1)) for sign, meant in _MEANT.items()]
     for backslash in (b"\\\\\\", b"\\\\", b"\\")
 )
-_ROW = re.compile(rb"\\{2,}+")
+_ROW = lazy_regex(rb"\\{2,}+")
 FEW_ROWS = 256  # of backslashes in a text that are replaced one by one
 
 

@@ -82,7 +82,12 @@ PUBLIC = word_set(
     "limit max min num total ttl sequence seq query list device push resume progress cancel "
     "correlation trace span request commit tree blob build version revision placeholder regex "
     "change lock starting lifecycle purchase update refund pattern license test site "
-    "integrity resolved encrypted sealed"
+    "integrity resolved encrypted sealed websocket"
+)
+# The same before `api_key` and `api_token`, where other words are the names of services.
+PUBLIC_OF_APIS = word_set(
+    "public pub publishable csrf xsrf cache idempotency hash hashed digest placeholder test site "
+    "encrypted sealed resolved"
 )
 # The same for settings in a client's file; used by core.checks.credential_names.
 OTHER_KEYS = word_set("public sort primary partition cache foreign index group hot object project")

@@ -13,6 +13,9 @@ HOLDS = [
     ("not-identifier", "{b62:30}"),
     ("not-identifier", "qkQGVPmITa"),
     ("not-identifier", "correct#horse"),
+    ("name-secret", "COLUMN_API_KEY="),
+    ("around-not-commit", "github_token={hex:40}"),
+    ("around-not-commit", "token@{b62:40}"),
 ]
 
 FAILS = [
@@ -27,6 +30,11 @@ FAILS = [
     ("not-identifier", "config.apiKey"),
     ("not-identifier", "/etc/app/v2"),
     ("not-identifier", "HTMLParserV2"),
+    ("name-secret", "column_key="),
+    ("name-secret", "PUBLIC_API_KEY="),
+    ("around-not-commit", "create-github-app-token@{hex:40}"),
+    ("random", "Ag{[A-D]:1}{b64:300}"),
+    ("random", "FLWSECK_TEST-{la:32}-X"),
 ]
 
 

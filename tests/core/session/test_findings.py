@@ -39,7 +39,8 @@ def test_each_match_gets_the_action_that_the_policy_gives(one: Sample, action: A
     value: JsonValue = {"params": {"arguments": {"a": one.text}}}
     found = scan(scope(policy), Surface.TO_SERVER, value)
     assert found
-    assert {finding.action for finding in found} == {action}
+    done = Action.BLOCK if action is Action.CUT else action  # nothing to a server can be cut out
+    assert {finding.action for finding in found} == {done}
     told = next(finding for finding in found if finding.rule == one.rule.id)
     assert (told.place, told.pointer, told.tool) == (
         "call.arguments",

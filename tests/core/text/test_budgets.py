@@ -16,7 +16,7 @@ from pipeguard.core.finding import Action, Direction, Verdict
 from pipeguard.core.model.cascade import Reader
 from pipeguard.core.model.network import Network
 from pipeguard.core.scanning.rule_lookup import RuleLookup
-from pipeguard.core.session.redact import UNREAD
+from pipeguard.core.session.cuts import UNREAD
 from pipeguard.core.text import decoders
 from pipeguard.core.text.budgets import DECODED_BYTES, DECODED_TIMES, READ_BYTES, Budgets
 from tests.core.model.samples import samples
@@ -95,11 +95,11 @@ def poor(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_could_not_be_read_is_cut_out_of_a_result_with_a_line_in_its_place() -> None:
     before, after = "The shop opens at nine.\n" * 40, "\nThe end of the page.\n" * 40
     verdict = judge_result(f"{before}{innocent(3000)}{after}")
-    assert verdict.action is Action.REDACT
+    assert verdict.action is Action.CUT
     assert rules(verdict) == {UNREAD}
     assert verdict.forward is not None
     text = json.loads(verdict.forward)["result"]["content"][0]["text"]
-    assert "PipeGuard removed" in text
+    assert "[PipeGuard cut " in text
     assert "the assistant's instructions" not in text.replace(innocent(200), "")
     assert text.startswith("The shop opens at nine.\n")
     assert text.endswith("The end of the page.\n")

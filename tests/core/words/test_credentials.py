@@ -67,6 +67,7 @@ PROOFS: Mapping[str, Proof] = {
     "OTHER_KEYS": lambda word: not is_secret_setting(f"{word}_key"),
     "ABOUT_SECRETS": lambda word: not is_secret_setting(f"secret_{word}"),
     "PUBLIC": is_public,
+    "PUBLIC_OF_APIS": lambda word: run("name-secret", f"{word}_api_key".encode()) is Outcome.FAILS,
 }
 EXPRESSIONS: Mapping[str, Proof] = {
     "COMMON": is_credential_name,

@@ -90,7 +90,10 @@ class Sessions:
 
     Attributes:
         owners: of the sessions, by the names of tokens.
+        name_token: called with the name of a Session's run and that of its client's token, if any.
     """
+
+    name_token: Callable[[str, str], None] | None = None
 
     def __init__(
         self,
@@ -126,6 +129,8 @@ class Sessions:
             self._guards[who] = self.guard.part(token_bytes(KEY_BYTES))
         session = self.make_session(self._guards[who], f"{self._run}.{self._count}")
         session.resume(version or DEFAULT_REVISION)
+        if who and self.name_token is not None:
+            self.name_token(session.run, who)
         return session
 
     def make_session(self, guard: Guard, run: str) -> Session:

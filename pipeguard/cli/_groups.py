@@ -1,0 +1,30 @@
+"""A group of commands, with headings and with summaries that are not cut. Not a command itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+WHOLE = 1_000  # characters of a summary: more than any has
+
+
+class CommandGroup(click.Group):
+    """A group whose help serves somebody who does not know its commands."""
+
+    def sections(self, ctx: click.Context) -> Iterable[tuple[str, Iterable[str]]]:
+        """Headings of the help, each with the names below it."""
+        return [("Commands", self.list_commands(ctx))]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands below their headings."""
+        sections = [(title, list(names)) for title, names in self.sections(ctx)]
+        width = max(len(name) for _, names in sections for name in names)
+        for title, names in sections:
+            rows = []
+            for name in names:
+                command = self.get_command(ctx, name)
+                assert command is not None  # noqa: S101  a test imports each
+                rows.append((name.ljust(width), command.get_short_help_str(WHOLE)))
+            with formatter.section(title):
+                formatter.write_dl(rows)

@@ -1,0 +1,179 @@
+"""Passages that are cut out of a result, with a line in place of each: which, and what it says.
+
+Only text that a model reads as content is cut: what names something, or is data, is not. Knows no
+rules and no conversation; core.session.judge judges what a cut leaves.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from pipeguard.core.finding import Action, Finding
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
+from pipeguard.core.protocol.json_walk import strings_in, values_in, with_strings
+from pipeguard.core.protocol.places import FIXED_VALUE_KEYS, Surface, pointer, value_at
+from pipeguard.core.rules.rule import tells_private
+from pipeguard.core.scanning.context import shown_words
+from pipeguard.core.scanning.scan_result import StringSpan
+from pipeguard.core.session.scope import Scope
+
+UNREAD = "protocol.read-limit"  # the rule of a passage that was not read
+MAX_CUTS = 256  # of a message; one with more is blocked
+KEPT_CHARS = 400  # of a passage, for whoever decides whether it is a false alarm
+TEXT_SHARE = 2  # of a result's text, one part in so many must be left
+
+_STRUCTURED = "result.structured"  # its keys are the server's
+_PLACES = frozenset(
+    {"result.text", "result.resource", "result.link", "prompt.text", "prompt.message"}
+)
+_STRICT = frozenset({"const", "enum", "format", "maxLength", "pattern"})
+_TEXTS = frozenset({"text", "description", "title"})  # keys of what a model reads there
+_NO_TEXTS = FIXED_VALUE_KEYS | {"data", "blob", "uri"}
+_LINE = re.compile(
+    r"\[PipeGuard cut \d+ characters here, event [\w.]*, which [a-z ]{1,40}\."
+    r" Do not guess what was there\.\]"
+)
+
+
+def can_cut(scope: Scope, surface: Surface, spans: Sequence[StringSpan]) -> bool:
+    """True if all of the spans are in text that a model reads in a result."""
+    if surface is not Surface.TO_CLIENT or scope.part != "result" or not spans:
+        return False
+    if len(spans) > MAX_CUTS:
+        return False
+    places = [scope.place(span.path) for span in spans]
+    if not all(map(_is_content, places, (span.path[-1] for span in spans))):
+        return False
+    return _STRUCTURED not in places or not _has_strict_schema(scope)
+
+
+def _is_content(place: str, key: str | int) -> bool:
+    return place == _STRUCTURED or (place in _PLACES and key in _TEXTS)
+
+
+def _has_strict_schema(scope: Scope) -> bool:
+    """True if the tool promises more of its strings than that they are strings."""
+    pin = scope.guard.pin("tool", scope.tool) if scope.tool is not None else None
+    text = pin.approved_definition if pin is not None else None
+    if text is None or '"outputSchema"' not in text:
+        return False
+    return any(
+        path[-1] in _STRICT and path[-2:-1] != ("properties",)
+        for path, _ in values_in(json.loads(text))
+        if path and path[0] == "outputSchema"
+    )
+
+
+def cut_findings(scope: Scope, finding: Finding, spans: Iterable[StringSpan]) -> list[Finding]:
+    """One finding for each part of a passage that is cut out."""
+    return [
+        finding._replace(
+            place=scope.place(span.path),
+            pointer=pointer(scope.prefix + span.path),
+            start=span.start,
+            end=span.end,
+        )
+        for span in spans
+    ]
+
+
+def with_words(value: JsonValue, findings: list[Finding]) -> list[Finding]:
+    """The findings in a message; those of what is cut out with its words and its size.
+
+    Whoever decides whether it was a false alarm reads these, and no secret that is among them.
+    """
+    findings = [finding for finding in findings if not _is_repeated(finding, findings)]
+    cuts = [finding for finding in findings if finding.action is Action.CUT]
+    if len(cuts) > MAX_CUTS:
+        return withheld(findings, f"more than {MAX_CUTS} passages would have to be cut out")
+    private = [finding for finding in findings if cuts and tells_private(finding.rule)]
+    return [
+        _with_words(value, finding, private) if finding.action is Action.CUT else finding
+        for finding in findings
+    ]
+
+
+def _is_repeated(finding: Finding, findings: Sequence[Finding]) -> bool:
+    """True for a cut of folded words that go with the words as they are."""
+    return (finding.action, finding.view) == (Action.CUT, "folded") and any(
+        other.action is Action.CUT
+        and (other.rule, other.pointer, other.view) == (finding.rule, finding.pointer, "text")
+        and other.start <= finding.start
+        and finding.end <= other.end
+        for other in findings
+    )
+
+
+def _with_words(value: JsonValue, cut: Finding, private: Sequence[Finding]) -> Finding:
+    steps = [s.replace("~1", "/").replace("~0", "~") for s in cut.pointer.split("/")[1:]]
+    string = value_at(value, steps)
+    if not isinstance(string, str):
+        return cut._replace(excerpt="")
+    words = string[cut.start : cut.end]
+    size = f"{len(words)} characters, {len(words.encode())} bytes"
+    for other in sorted(private, key=lambda finding: -finding.start):
+        if other.pointer == cut.pointer:
+            is_known = other.start < other.end
+            low = max(0, other.start - cut.start) if is_known else 0
+            high = max(low, other.end - cut.start) if is_known else len(words)
+            words = words[:low] + "…" * (low < len(words) and high > low) + words[high:]
+    note = f"{cut.note}; {size}" if cut.note else size
+    return cut._replace(excerpt=shown_words(words, KEPT_CHARS), note=note)
+
+
+def withheld(findings: Iterable[Finding], why: str) -> list[Finding]:
+    """The findings, with those that would be cut out blocked."""
+    return [
+        finding._replace(action=Action.BLOCK, note=why) if finding.action is Action.CUT else finding
+        for finding in findings
+    ]
+
+
+def later_cuts(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings in what an earlier cut left, whose places in the original are not known."""
+    return [f._replace(start=0, end=0) for f in findings if f.action is Action.CUT]
+
+
+def cut_line(rule: str, length: int, event: str) -> str:
+    """What the model reads in place of a passage."""
+    why = "it could not judge" if rule == UNREAD else "look like an order to a model"
+    return (
+        f"[PipeGuard cut {length} characters here, event {event}, which {why}."
+        " Do not guess what was there.]"
+    )
+
+
+def spellings_of(passage: str) -> tuple[str, ...]:
+    """A passage as other strings of the same result have it: also as, or out of, a JSON string."""
+    spellings = [passage, *(json.dumps(passage, ensure_ascii=e)[1:-1] for e in (False, True))]
+    with suppress(ValueError):  # it is no part of a JSON string
+        spellings.append(str(json.loads(f'"{passage}"')))
+    return tuple(dict.fromkeys(spellings))
+
+
+def without_lines(value: JsonObject) -> JsonObject:
+    """A message as it would be if nothing took the place of what was cut."""
+    bare = with_strings(value, lambda text: _LINE.sub("", text))
+    assert isinstance(bare, dict)  # noqa: S101  a copy of an object
+    return bare
+
+
+def has_orders(findings: Iterable[Finding]) -> bool:
+    """True if some of what is cut out was read, and is an order."""
+    return any(f.action is Action.CUT and f.rule != UNREAD for f in findings)
+
+
+def leaves_enough(original: JsonObject, bare: JsonObject) -> bool:
+    """True if most of the text of a result is left without what was cut."""
+    return TEXT_SHARE * _text_chars(bare) >= _text_chars(original)
+
+
+def _text_chars(message: JsonObject) -> int:
+    return sum(
+        len(text)
+        for path, text in strings_in(message.get("result"))
+        if path and path[0] != "_meta" and path[-1] not in _NO_TEXTS
+    )

@@ -1,0 +1,86 @@
+"""How PipeGuard is installed, and the commands that install it: nothing else knows them.
+
+It is published nowhere yet: all commands name a clone. To publish it, make `PUBLISHED` True, and
+change the README and the workflow in docs/assess.md, which tests/test_installation.py compares.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+PACKAGE = "mcp-pipeguard"
+PUBLISHED = False
+# In general form, for pages.
+UPGRADE = f"pipx upgrade {PACKAGE}" if PUBLISHED else "git pull && pipx install --force ."
+_FOLDER = ("share", "pipeguard")  # where `make install` puts it, below ~/.local
+
+
+def installed_by() -> str:
+    """What installed it: `pipx`, `uv tool`, `uvx`, `make`, `venv` or `pip`."""
+    parts = Path(sys.prefix).parts
+    if "pipx" in parts and "venvs" in parts:
+        return "pipx"
+    if "uv" in parts and "tools" in parts:
+        return "uv tool"
+    if {"archive-v0", "builds-v0"} & set(parts):
+        return "uvx"
+    if parts[-2:] == _FOLDER:
+        return "make"
+    return "venv" if sys.prefix != sys.base_prefix else "pip"
+
+
+def install_command() -> str:
+    """The command that installs it to stay, with what this machine has."""
+    if shutil.which("pipx"):
+        return f"pipx install {_source()}"
+    if shutil.which("uv"):
+        return f"uv tool install {_source()}"
+    return f"pip install {PACKAGE}" if PUBLISHED else _make()
+
+
+def reinstall_command(extra: str = "") -> str:
+    """The command that installs it again, the way it was installed.
+
+    Args:
+        extra: an extra of the package that is to be there as well.
+    """
+    way = installed_by()
+    if way == "pipx":
+        return f"pipx install --force {_source(extra)}"
+    if way in ("uv tool", "uvx"):
+        return f"uv tool install --force {_source(extra)}"
+    if way == "make":
+        return f"{_make()} EXTRA={extra}" if extra else _make()
+    python = shlex.quote(sys.executable or "python3")
+    again = "" if extra else "--force-reinstall "
+    return f"{python} -m pip install {again}{_source(extra)}"
+
+
+def clone() -> str:
+    """The folder that it was installed from; `.` where that is not known or is gone.
+
+    PEP 610 has it in `direct_url.json`, which pip, pipx and uv write.
+    """
+    try:
+        written = metadata.distribution(PACKAGE).read_text("direct_url.json") or "{}"
+        url = urlsplit(json.loads(written)["url"])
+    except (metadata.PackageNotFoundError, ValueError, KeyError, TypeError):
+        return "."
+    folder = Path(url2pathname(url.path)) if url.scheme == "file" else Path()
+    return str(folder) if (folder / "pyproject.toml").is_file() else "."
+
+
+def _source(extra: str = "") -> str:
+    return shlex.quote(f"{PACKAGE if PUBLISHED else clone()}{f'[{extra}]' if extra else ''}")
+
+
+def _make() -> str:
+    folder = clone()
+    return "make install" if folder == "." else f"make -C {shlex.quote(folder)} install"

@@ -1,0 +1,51 @@
+"""Compiles the shipped rules into a folder of the package, as its build does.
+
+`python -m pipeguard.rulebook.shipping FOLDER`: the exit code is 3 without a scan engine.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from pipeguard.errors import PipeGuardError
+from pipeguard.log import say
+from pipeguard.rulebook.cache_files import LOCK_NAME, make_folder
+from pipeguard.rulebook.cache_key import cache_key
+from pipeguard.rulebook.compiler import compile_rules
+from pipeguard.rulebook.packs import shipped_sources
+
+READABLE = 0o644  # by whoever runs what another user installed
+
+
+def compile_shipped(folder: str) -> None:
+    """Compile the shipped packs, and nobody's own, into a folder that does not exist yet.
+
+    Raises:
+        RuleError: a pack is wrong.
+        EngineError: Hyperscan is missing, or rejects a pattern.
+        OSError: the folder cannot be written.
+    """
+    packs = shipped_sources()
+    make_folder(folder)
+    compile_rules(packs, folder, cache_key(packs))
+    place = Path(folder)
+    (place / LOCK_NAME).unlink(missing_ok=True)
+    place.chmod(0o755)
+    for file in place.iterdir():
+        file.chmod(READABLE)
+
+
+def main() -> int:
+    """Compile into the folder in the arguments; return the exit code."""
+    try:
+        compile_shipped(os.path.abspath(sys.argv[1]))  # noqa: PTH100  as the cache names it
+    except PipeGuardError as error:
+        say(str(error), "error")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""What is cut out of a result is in no part of it that an agent reads later."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.tool_calls import DEFAULT_RESULT_CHARS, ToolMode
+from tests.core.session.test_cuts import AFTER, BEFORE, ORDER
+from tests.gateway.rogues import Client, talk
+
+pytestmark = pytest.mark.real
+
+SCRIPTED = Path(__file__).with_name("scripted.py")
+FILLER = "".join(
+    f"{number}. The boats of row {number} are moored at the northern pier.\n"
+    for number in range(1, DEFAULT_RESULT_CHARS // 50)
+)
+
+
+def test_the_parts_of_a_long_result_have_the_line_and_not_the_passage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    text = f"{FILLER}\n{BEFORE}{ORDER}{AFTER}\n\n{FILLER}"
+    tool = {"name": "minutes", "description": "Minutes.", "inputSchema": {"type": "object"}}
+    answers = {"minutes": {"result": {"content": [{"type": "text", "text": text}]}}}
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"tools": [tool], "answers": answers}))
+    server = ServerSettings("club", (sys.executable, str(SCRIPTED), str(script)), trust="first-use")
+
+    async def called(client: Client, tool: str, **arguments: object) -> list[str]:
+        result: Any = await client.result("tools/call", name=tool, arguments=arguments)
+        return [block["text"] for block in result["content"]]
+
+    async def scenario(client: Client, _: Gateway) -> None:
+        parts = await called(client, "call_tool_destructive", name="club__minutes", arguments={})
+        while more := re.search(r"read_more with id '(\w+)'\]$", parts[-1]):
+            parts[-1:] = await called(client, "read_more", id=more[1])
+        whole = "".join(parts)
+        assert len(parts) > 2
+        assert "saved passwords" not in whole
+        assert f"[PipeGuard cut {len(ORDER)} characters here, event " in whole
+        assert re.sub(r"\[PipeGuard cut [^\]]*\]", ORDER, whole) == text
+
+    talk(scenario, server, mode=ToolMode.SEARCH)

@@ -1,0 +1,144 @@
+"""Tests for the commands that install PipeGuard: that all are true, and that all places agree."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from pipeguard import installation
+from pipeguard.installation import clone, install_command, installed_by, reinstall_command
+
+ROOT = Path(__file__).resolve().parent.parent
+PLACES = [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("pipeguard/**/*.py")]
+
+
+class Metadata:
+    """Of a package that was installed from somewhere."""
+
+    def __init__(self, url: str | None) -> None:
+        self._url = url
+
+    def read_text(self, name: str) -> str | None:
+        assert name == "direct_url.json"
+        return None if self._url is None else json.dumps({"url": self._url, "dir_info": {}})
+
+
+def installed_from(monkeypatch: pytest.MonkeyPatch, url: str | None) -> None:
+    monkeypatch.setattr(metadata, "distribution", lambda _name: Metadata(url))
+
+
+def programs(monkeypatch: pytest.MonkeyPatch, folder: Path, *names: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).write_text("#!/bin/sh\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+@pytest.mark.parametrize("name", ["a clone", "clone"])
+def test_the_clone_is_known_after_an_installation_from_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "pyproject.toml").touch()
+    installed_from(monkeypatch, folder.as_uri())
+    assert clone() == str(folder)
+
+
+@pytest.mark.parametrize("url", [None, "file:///no/such/clone", "https://example.com/x.whl", ""])
+def test_a_clone_that_is_not_known_is_the_current_folder(
+    url: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed_from(monkeypatch, url)
+    assert clone() == "."
+
+
+@pytest.mark.parametrize(
+    ("has", "command"),
+    [
+        (("pipx", "uv"), "pipx install /clone"),
+        (("uv",), "uv tool install /clone"),
+        ((), "make -C /clone install"),
+    ],
+)
+def test_what_the_machine_has_installs_it(
+    has: tuple[str, ...], command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs(monkeypatch, tmp_path / "bin", *has)
+    monkeypatch.setattr(installation, "clone", lambda: "/clone")
+    assert install_command() == command
+
+
+@pytest.mark.parametrize(
+    ("prefix", "way", "again"),
+    [
+        ("/home/kim/.local/share/pipx/venvs/x", "pipx", "pipx install --force '/clone[otel]'"),
+        ("/home/kim/.local/share/uv/tools/x", "uv tool", "uv tool install --force '/clone[otel]'"),
+        ("/home/kim/.cache/uv/archive-v0/x", "uvx", "uv tool install --force '/clone[otel]'"),
+        ("/home/kim/.local/share/pipeguard", "make", "make -C /clone install EXTRA=otel"),
+        ("/srv/app/.venv", "venv", "/bin/python3 -m pip install '/clone[otel]'"),
+    ],
+)
+def test_it_is_installed_again_the_way_it_was(
+    prefix: str, way: str, again: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", prefix)
+    monkeypatch.setattr(sys, "executable", "/bin/python3")
+    monkeypatch.setattr(installation, "clone", lambda: "/clone")
+    assert installed_by() == way
+    assert reinstall_command("otel") == again
+    assert "otel" not in reinstall_command()
+
+
+def test_nothing_else_says_how_it_is_installed() -> None:
+    stranger = re.compile(r"\b(?:pipx?|uv|uvx)(?: [a-z-]+)* '?(?:mcp-)?pipeguard\b")
+    told = {
+        str(path.relative_to(ROOT)): stranger.findall(path.read_text("utf-8"))
+        for path in PLACES
+        if path != Path(installation.__file__)
+    }
+    assert not {path: found for path, found in told.items() if found}
+
+
+def test_the_readme_and_the_workflow_fit_what_is_published() -> None:
+    readme, workflow = (
+        (ROOT / name).read_text("utf-8") for name in ("README.md", "docs/assess.md")
+    )
+    assert ("make install" in readme) is not installation.PUBLISHED
+    assert ("pipx install ./.pipeguard" in workflow) is not installation.PUBLISHED
+
+
+@pytest.mark.slow
+def test_make_install_gives_a_command_that_stays(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    environment = {**os.environ, "HOME": str(home), "PREFIX": str(home / "a b"), "EXTRA": ""}
+    for variable in (
+        "MAKEFLAGS",
+        "MAKELEVEL",
+        "PYTHONPATH",
+        "PIPEGUARD_NATIVE",
+        "PIPEGUARD_DATABASES",
+    ):
+        environment.pop(variable, None)
+
+    def run(*words: str) -> str:
+        done = subprocess.run(
+            words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    told = run("make", "install")
+    program = shlex.split(told.strip().rpartition("Now: ")[2])[0]
+    assert run(program, "--version").startswith("pipeguard, version ")
+    assert "installed by make" in run(program, "doctor", "python")
+    assert "compiled at installation" in run(program, "doctor", "engine", "rules")
+    run("make", "uninstall")
+    assert not Path(program).exists()
