@@ -21,12 +21,11 @@ DECODED_BYTES, DECODED_TIMES = 2**18, 8
 # Bytes that rules search, about 5 ns each, and how many more for each byte of the message: a few
 # rules search each reading, and a text full of escapes has five readings.
 SCAN_BYTES, SCAN_TIMES = 12 * 2**20, 32
-# Bytes that a classifier reads, 3 us each: of a message its first 256 KiB and a share of the rest,
-# for in a very long message some words of orders are neighbours by chance. Of 2,490 documents of 3
-# to 260 KB, none had more than 40 KB read; of megabytes of one kind, translations most: 198 KB.
-READ_BYTES, READ_WHOLE_BYTES, READ_SHARE = 2**16, 2**18, 8
-# Sentences that a network reads, 0.4 ms each; one more for so many bytes. Of those, 90 at most.
-NETWORK_TEXTS, NETWORK_SHARE = 256, 4096
+# Bytes that a classifier reads, 3 us each: of a message its first MiB and a share of the rest, for
+# in a very long message some words of orders are neighbours by chance.
+READ_BYTES, READ_WHOLE_BYTES, READ_SHARE = 2**16, 2**20, 8
+# Sentences that a network reads, 1 to 2 ms each; one more for so many bytes.
+NETWORK_TEXTS, NETWORK_SHARE = 256, 512
 # Matches that a classifier is asked about (is it an order?), 5 to 10 ms each.
 DOUBTS, DOUBT_SHARE = 24, 4096
 
