@@ -59,7 +59,11 @@ def confidence_by_checks(
     outcomes = [outcome_of(spec, data, match, secret) for spec in rule.check]
     if Outcome.HOLDS in outcomes:
         return Confidence.HIGH
-    is_chance = rule.is_private and view in _WITH_SPACES and is_inside_data(data, start, end)
+    is_chance = rule.is_private and (
+        Outcome.FAILS in outcomes  # words beside each other, as in the title of a manual page
+        if view is View.SQUEEZED
+        else view in _WITH_SPACES and is_inside_data(data, start, end)
+    )
     is_dummy = is_reference if samples else is_placeholder
     if is_chance or (rule.placeholders and is_dummy(secret)):
         return None

@@ -47,7 +47,7 @@ def located(
     view, low, high, exact = origin.trace(start, end)
     paths = locate_joined(low, high)[0] if locate_joined is not None else []
     path = source.text.path_at(low) if locate_joined is None else paths[0]
-    if rule.places and not _applies_to(rule, source.place_of(path)):
+    if rule.places and not applies_to(rule, source.place_of(path)):
         return None
     adjusted: Confidence | None = confidence
     if rule.written is Written.ANYWHERE:
@@ -89,10 +89,11 @@ def _may_apply(origin: Origin, rule: Rule, start: int, end: int) -> bool:
     if origin.locate_joined is not None or origin.squeezed_from is not None:
         return True
     path = origin.path_of(start, end)
-    return path is None or _applies_to(rule, origin.source.place_of(path))
+    return path is None or applies_to(rule, origin.source.place_of(path))
 
 
-def _applies_to(rule: Rule, place: str) -> bool:
+def applies_to(rule: Rule, place: str) -> bool:
+    """True if a rule is for a place."""
     return any(fnmatchcase(place, pattern) for pattern in rule.places)
 
 
