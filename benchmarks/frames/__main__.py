@@ -28,7 +28,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="frames-") as place:
         folder = Path(place) / "answers"
         folder.mkdir()
-        daily, kinds = measure.results_and_arguments(folder), measure.kinds(folder)
+        daily = measure.results_and_arguments(folder, options.folder)
+        kinds = measure.kinds(folder, options.folder)
         with Path(options.log).open("wb") as log:
             bench = Bench(
                 contenders=contenders(options, folder),
@@ -63,6 +64,15 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, help="turns that each contender takes (20)")
     parser.add_argument("--quick", action="store_true", help="3 rounds, and no 100 KB")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="each folder in DIR is a project whose documents are the prose, besides what is "
+        "installed; may be repeated",
+    )
     parser.add_argument("--json", metavar="FILE", help="write all figures to FILE")
     parser.add_argument(
         "--log", metavar="FILE", default=os.devnull, help="where wrappers' stderr goes"

@@ -1,25 +1,33 @@
-"""Texts to measure with: everyday ones that come with Python, and ones that an attacker would send.
+"""Texts to measure with: everyday ones of this machine, and ones that an attacker would send.
 
-Everything is made from the interpreter's own files or from a seeded generator, so two runs on one
-machine see the same bytes. No whole credential is in this file; texts that look like credentials
-are put together when needed.
+Everything is made from files that are installed, or are in a folder that is named, or from a seeded
+generator, so two runs on one machine see the same bytes. No whole credential is in this file; texts
+that look like credentials are put together when needed.
 """
 
 import base64
 import json
 import random
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from importlib.metadata import distributions
 from itertools import count
 from pathlib import Path
 from pydoc_data.topics import topics
 
+from benchmarks.documents.corpus import documents
+from benchmarks.documents.kinds import Kind
+
 SIZES = {"200B": 200, "10KB": 10_000, "100KB": 100_000, "1MB": 1_000_000}
 MEGABYTE = SIZES["1MB"]
 DEPTH = 56  # of a structure in a result; a strict peer may stop at 64 in all
 ITEM_SHARE = 0.69  # of a structured frame is text; the rest is keys and punctuation
+PIECES = {"200B": 40, "10KB": 40, "100KB": 10, "1MB": 3}  # of documents, for each size
+PROSE = frozenset(
+    (Kind.README, Kind.GUIDE, Kind.CHANGELOG, Kind.MANUAL, Kind.REFERENCE, Kind.CONTRIBUTING)
+)
+DOCUMENTS = 1200  # of all kinds
 NODES = 80_000  # in one frame; a strict peer may stop at 100,000
 
 
@@ -34,6 +42,27 @@ def cut(text: str, size_bytes: int) -> str:
 def prose() -> str:
     """The language reference, as `help()` shows it."""
     return "\n".join(topics[name] for name in sorted(topics))
+
+
+@cache
+def documents_of(folders: tuple[Path, ...] = ()) -> tuple[str, ...]:
+    """Real documents of many projects, as `benchmarks.documents` takes them; those to be read."""
+    chosen = documents(DOCUMENTS, folders)
+    texts = (document.text() for document in chosen if document.kind in PROSE)
+    return tuple(text for text in texts if text) or (prose(),)
+
+
+def pieces(texts: Sequence[str], size_bytes: int, number: int) -> list[str]:
+    """Texts of a size, each from the start of another document on, and the next ones behind it."""
+    cuts: list[str] = []
+    at = 0
+    while len(cuts) < number:
+        piece = ""
+        while len(piece.encode()) < size_bytes:
+            piece += texts[at % len(texts)] + "\n"
+            at += 1
+        cuts.append(cut(piece, size_bytes))
+    return cuts
 
 
 @cache
@@ -54,14 +83,28 @@ def records() -> list[dict[str, object]]:
     return objects
 
 
-def realistic(kind: str, shape: str, size_bytes: int) -> dict[str, object]:
-    """A tool's result of about this size: one text block, or structured items."""
+def in_each_size(folders: Iterable[Path]) -> dict[str, list[str]]:
+    """Several texts of each size from real documents."""
+    texts = documents_of(tuple(folders))
+    return {name: pieces(texts, size, PIECES[name]) for name, size in SIZES.items()}
+
+
+def realistic(kind: str, shape: str, size_bytes: int, text: str | None = None) -> dict[str, object]:
+    """A tool's result of about this size: one text block, or structured items.
+
+    Args:
+        kind: `prose`, `code` or `json`.
+        shape: `text` or `items`.
+        size_bytes: of the result.
+        text: instead of the usual prose.
+    """
     if kind == "json":
         items: list[object] = list(cut_records(size_bytes))
         text = json.dumps(items)
     else:
         share = ITEM_SHARE if shape == "items" else 1
-        text = cut(prose() if kind == "prose" else code(), round(size_bytes * share))
+        whole = text or (prose() if kind == "prose" else code())
+        text = cut(whole, round(size_bytes * share))
         lines = [line for line in text.split("\n") if line]
         items = [{"line": number, "text": line} for number, line in enumerate(lines, 1)]
     if shape == "text":
@@ -88,10 +131,10 @@ def text_result(text: str) -> dict[str, object]:
     return {"content": [{"type": "text", "text": text}]}
 
 
-def hostile() -> dict[str, Callable[[], bytes]]:
+def hostile(folders: tuple[Path, ...] = ()) -> dict[str, Callable[[], bytes]]:
     """Kinds of a megabyte, each as the JSON of one value, made when called."""
     return {
-        "prose": lambda: quoted(prose()),
+        "prose": lambda: quoted(pieces(documents_of(folders), MEGABYTE, 1)[0]),
         "code": lambda: quoted(code()),
         "json-items": lambda: compact(list(cut_records(MEGABYTE))),
         "base64": lambda: quoted(base64.b64encode(cut(prose(), 750_000).encode()).decode()),

@@ -8,10 +8,11 @@ import gc
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import product
+from itertools import product, starmap
 from pathlib import Path
 from typing import IO
 
@@ -61,45 +62,55 @@ class Bench:
 
 @dataclass(frozen=True)
 class Workload:
-    """One call to repeat."""
+    """Calls to repeat, one after the other.
+
+    Attributes:
+        name: of the row.
+        asked: the tools with their arguments.
+        calls: in one round.
+    """
 
     name: str
-    tool: str
-    arguments: bytes
+    asked: Sequence[tuple[str, bytes]]
     calls: int
 
 
-def results_and_arguments(folder: Path) -> list[Workload]:
-    """Everyday texts as results and as arguments, in each size; writes the server's answers."""
+def results_and_arguments(folder: Path, folders: Sequence[Path] = ()) -> list[Workload]:
+    """Everyday texts as results and as arguments, in each size; writes the server's answers.
+
+    Args:
+        folder: for the answers.
+        folders: each with projects whose documents are the prose, besides what is installed.
+    """
     workloads = []
+    documents = corpus.in_each_size(folders)
     for direction, (size, size_bytes), kind, shape in product(
         ("result", "arguments"), corpus.SIZES.items(), KINDS, SHAPES
     ):
-        name = f"{kind}-{shape}-{size}"
-        body = corpus.compact(corpus.realistic(kind, shape, size_bytes))
-        to_client = direction == "result"
-        if to_client:
-            (folder / f"{name}.json").write_bytes(body)
-        workloads.append(
-            Workload(
-                name=f"{direction} {size} {kind} {shape}",
-                tool=name if to_client else "sink",
-                arguments=b"{}" if to_client else body,
-                calls=CALLS_A_ROUND[size],
-            )
-        )
+        texts = documents[size] if kind == "prose" else [None]
+        asked = []
+        for number, text in enumerate(texts):
+            name = f"{kind}-{shape}-{size}" + (f"-{number}" if number else "")
+            body = corpus.compact(corpus.realistic(kind, shape, size_bytes, text))
+            if direction == "result":
+                (folder / f"{name}.json").write_bytes(body)
+                asked.append((name, b"{}"))
+            else:
+                asked.append(("sink", body))
+        calls = max(CALLS_A_ROUND[size], len(asked))
+        workloads.append(Workload(f"{direction} {size} {kind} {shape}", asked, calls))
     return workloads
 
 
-def kinds(folder: Path) -> list[Workload]:
+def kinds(folder: Path, folders: Sequence[Path] = ()) -> list[Workload]:
     """A megabyte of each kind in both directions; writes the server's answers."""
     workloads = []
-    for name, make in corpus.hostile().items():
+    for name, make in corpus.hostile(tuple(folders)).items():
         value = make()
         body = b'{"content":[],"structuredContent":{"value":%b}}' % value
         (folder / f"kind-{name}.json").write_bytes(body)
-        workloads.append(Workload(f"result {name}", f"kind-{name}", b"{}", 1))
-        workloads.append(Workload(f"arguments {name}", "sink", b'{"value":%b}' % value, 1))
+        workloads.append(Workload(f"result {name}", [(f"kind-{name}", b"{}")], 1))
+        workloads.append(Workload(f"arguments {name}", [("sink", b'{"value":%b}' % value)], 1))
     return workloads
 
 
@@ -111,15 +122,22 @@ def round_trips(bench: Bench, workloads: Sequence[Workload], rounds: int) -> lis
 
 def _alternate(connections: Sequence[Connection], workload: Workload, rounds: int) -> Row:
     samples: dict[str, list[float]] = {each.contender.name: [] for each in connections}
-    answers: dict[str, bytes] = {}
+    answers: dict[str, list[bytes]] = {each.contender.name: [] for each in connections}
     for turn, connection in product(range(rounds + 1), connections):
-        for _ in range(workload.calls):
-            taken, answer = connection.call(workload.tool, workload.arguments)
-            answers[connection.contender.name] = answer
+        for number in range(workload.calls):
+            taken, answer = connection.call(*workload.asked[number % len(workload.asked)])
             if turn:  # the first round warms up
                 samples[connection.contender.name].append(taken / MICROSECOND)
-    fate = {name: _fate(answer, answers[DIRECT]) for name, answer in answers.items()}
+            else:
+                answers[connection.contender.name].append(answer)
+    fate = {name: _fates(own, answers[DIRECT]) for name, own in answers.items()}
     return Row(workload.name, {name: Figure.of(all_) for name, all_ in samples.items()}, fate)
+
+
+def _fates(answers: Sequence[bytes], direct: Sequence[bytes]) -> str:
+    """What happened to answers on their way, with the number of those that it happened to."""
+    fates = Counter(starmap(_fate, zip(answers, direct, strict=True)))
+    return next(iter(fates)) if len(fates) == 1 else ", ".join(f"{n} {f}" for f, n in fates.items())
 
 
 def _fate(answer: bytes, direct: bytes) -> str:

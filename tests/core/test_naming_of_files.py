@@ -21,6 +21,7 @@ BEYOND = {
 EXEMPT = {
     "checks/outcome": "an enumeration",
     "commands/shell_command": "values without behaviour",
+    "flows/leak": "values without behaviour",
     "protocol/codes": "numbers",
     "words/bip39": "a table: words/test_tables.py",
     "words/notation": "how tables are written: words/test_tables.py",

@@ -6,19 +6,19 @@ Source: kubernetes.io, API reference, Secret v1: `data` is base64, `stringData` 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from pipeguard.core.checks.base64_text import base64_decoded
 from pipeguard.core.checks.outcome import AROUND, Check, Outcome, outcome_of
 from pipeguard.core.checks.passwords import password_outcome, typed_outcome
+from pipeguard.core.lazy_regex import lazy_regex
 
 LEAST_BYTES = 6  # of a value that opens something
-_KIND = re.compile(rb"\bkind[\"']?: {0,3}[\"']?Secret\b")
-_NEXT_DOCUMENT = re.compile(rb"\n---|\n```")
-_MAP = re.compile(rb"\b(?:data|stringData)[\"']?:\s{0,3}\Z")
-_PRIVATE = re.compile(rb"-----BEGIN [A-Z ]{0,20}PRIVATE KEY|\"(?:auth|password|private_key)\"\s?:")
-_PUBLIC = re.compile(rb"\s{0,4}-----BEGIN (?:CERTIFICATE|PUBLIC)")
+_KIND = lazy_regex(rb"\bkind[\"']?: {0,3}[\"']?Secret\b")
+_NEXT_DOCUMENT = lazy_regex(rb"\n---|\n```")
+_MAP = lazy_regex(rb"\b(?:data|stringData)[\"']?:\s{0,3}\Z")
+_PRIVATE = lazy_regex(rb"-----BEGIN [A-Z ]{0,20}PRIVATE KEY|\"(?:auth|password|private_key)\"\s?:")
+_PUBLIC = lazy_regex(rb"\s{0,4}-----BEGIN (?:CERTIFICATE|PUBLIC)")
 
 
 def _in_secret(text: bytes) -> Outcome:

@@ -25,7 +25,7 @@ from pipeguard.core.flows.forgotten_results import ForgottenResults
 from pipeguard.core.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.core.flows.ledger_memory import LedgerMemory
 from pipeguard.core.flows.outgoing_call import Call
-from pipeguard.core.flows.tool_labels import ACTS, CHANGES, PRIVATE, Label, Tool
+from pipeguard.core.flows.tool_labels import ACTS, CHANGES, Label, Tool
 from pipeguard.core.flows.tool_results import ToolResult, text_of
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.memory import size_of
@@ -179,10 +179,10 @@ class Flows:
         return leaks
 
     def _looked_up(self, tool: Tool, arguments: JsonValue, now: float) -> list[Leak]:
-        is_sent = bool(tool.labels & Label.SENDS)
+        is_sent, own = bool(tool.labels & Label.SENDS), tool.name
         with self._lock:
             results = [result for result in self._results if is_sent or result.takes_in]
-        results = [result for result in results if result.tool.name != tool.name]
+        results = [result for result in results if result.tool.name != own]
         if not results and not self._forgotten:
             return []
         text = MessageText(arguments, keyed=False).data[:ARGUMENT_BYTES]
@@ -281,19 +281,20 @@ _OBEYED = lazy_regex(
 
 
 def _leaks(call: Call, results: list[ToolResult]) -> Iterator[Leak]:
-    left = SEARCHED_BYTES
+    left, needles = SEARCHED_BYTES, call.needles()
     has_orders = any(result.addressed() for result in results)  # somebody wrote for the model
-    labels = call.tool.labels
+    labels = call.tool.labels  # asked here: each question takes a microsecond
+    is_sent, is_run = bool(labels & Label.SENDS), bool(labels & (ACTS | Label.GUARDS))
+    could_obey = is_sent or not labels or bool(labels & CHANGES)
     for result in reversed(results):
-        left -= len(result.text()) * call.needles
+        left -= len(result.text()) * needles
         if left < 0:
             return
-        source = result.labels()
-        if labels & Label.SENDS and source & PRIVATE:
+        if is_sent and result.is_private():
             yield from _private_leaks(call, result, has_orders=has_orders)
-        if (labels & (CHANGES | Label.SENDS) or not labels) and result.addressed():
+        if could_obey and result.addressed():
             yield from _orders_obeyed(call, result)
-        elif labels & (ACTS | Label.GUARDS) and source & Label.TAKES_IN and _repeats(call, result):
+        elif is_run and result.takes_in and _repeats(call, result):
             name = result.tool.name
             note = f"text from {name!r}, which anybody may have written, is run or kept"
             confidence = Confidence.HIGH if labels & Label.GUARDS else Confidence.MEDIUM
@@ -335,12 +336,13 @@ def _private_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confid
     hidden, clear = call.hides(result), call.shares(result, call.digests + call.addresses)
     is_passage = clear.longest >= PASSAGE_CHARS or clear.chars >= PASSAGES_SHARE * call.size
     covered = hidden + clear.chars * is_passage
-    shared = [token for token in call.tokens if token.lower() in result.small()]
+    small = result.small()
+    shared = [token for token in call.tokens if token.lower() in small and call.is_new(token)]
     if len(shared) >= MANY_TOKENS:
         covered += sum(map(len, shared))
         hidden += sum(len(token) for token in shared if token not in call.readings[0])
     is_meant = bool(labels & Label.OUTSIDE and source & Label.READS_PERSONAL)
-    names = sum(person in result.small() for person in call.people)
+    names = sum(person in small and call.is_new(person) for person in call.people)
     is_list = is_meant and (len(shared) >= MANY_TOKENS or names >= MANY_NAMES)
     enough = COVERED_CHARS if labels & Label.OUTSIDE or has_orders else QUOTED_CHARS
     if call.goes_back(result) and not has_orders:
@@ -357,27 +359,28 @@ def _private_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confid
 
 def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:
     """Whether a value leaves that looks like a secret, and one that its result calls one."""
-    from pipeguard.core.flows.secret_values import named_secrets
-
-    text, is_secret = result.text(), result.looks_secret()
-    looks_secret = any(token in text for token in call.tokens if is_secret(token))
-    earlier_text = overlap.squeezed(call.earlier_text) if result.secrets() else ""
+    text, tokens = result.text(), call.tokens_that(result.looks_secret())
+    looks_secret = any(token in text and call.is_new(token) for token in tokens)
     for bare in result.secrets():
         if looks_secret:
             break
-        if bare not in earlier_text:
+        if bare not in call.squeezed_before:
             looks_secret = bare in call.whole or bare[::-1] in call.whole
             looks_secret = looks_secret or overlap.in_pieces(bare, call.torn)
-    named = (value for value in named_secrets(text) if value not in call.earlier_text)
-    return looks_secret, any(value in reading for value in named for reading in call.readings)
+    return looks_secret, any(
+        call.is_new(value)
+        for value in result.named()
+        if any(value in reading for reading in call.readings)
+    )
 
 
 def _orders_obeyed(call: Call, result: ToolResult) -> Iterator[Leak]:
     """A call that does what a result tells a model to do."""
     order = result.addressed()
     letters = overlap.letters(order)
-    obeys = any(overlap.letters(name) in letters for name in call.names)
-    obeys = obeys or sum(len(row) for row in call.few if row in order) >= ORDERED_CHARS
+    obeys = any(overlap.letters(name) in letters and call.is_new(name) for name in call.names)
+    rows = (row for row in call.few if row in order and call.is_new(row))
+    obeys = obeys or sum(map(len, rows)) >= ORDERED_CHARS
     if call.tool.labels & Label.GUARDS and not obeys:
         obeys = any(word in order for word in text_values.long_words(call.readings[0]))
     if obeys:

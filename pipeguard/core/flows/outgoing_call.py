@@ -5,7 +5,8 @@ Knows no rules: how much of a result may leave, and of which, is for core.flows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from heapq import nlargest
 
 from pipeguard.core.flows import overlap, text_values
@@ -29,7 +30,7 @@ class Call:
         squeezed: the readings by their ASCII letters and digits alone.
         torn: the first of these after what was sent before.
         whole: all of these in one text.
-        few: rows of a few words.
+        few: rows of a few words; these and the next three also of what was said before.
         names: what is named: accounts, branches, addresses.
         digests: of the usual lengths.
         addresses: of the web.
@@ -58,18 +59,19 @@ class Call:
         self.follow("")
         first = self.readings[0]
         small = " ".join(first.lower().split())
-        self.few = self._new(overlap.shingles(small))
-        self.names = self._new(text_values.names(small))
+        self.few = _each_once(overlap.shingles(small))
+        self.names = _each_once(text_values.names(small))
         self.digests = text_values.digests(first)
         self.addresses = text_values.addresses(first)
         self.mailboxes = text_values.mailboxes(first)
         self._letters = _letters(self.readings)
         self._clear = f"{self._letters_before}\n{self._letters[0]}"
         self.pieces: list[str] = []
+        self._secret_tokens: dict[Callable[[str], bool], list[str]] = {}
         self._letters_of_pieces: list[str] = []
         tokens = (token for reading in self.readings for token in text_values.tokens(reading))
-        self.people = self._new(text_values.people(first))
-        self.tokens = self._new(filter(text_values.is_telling, tokens))
+        self.people = _each_once(text_values.people(first))
+        self.tokens = _each_once(filter(text_values.is_telling, tokens))
 
     def follow(self, before: str) -> None:
         """Read it as what comes after what was sent before, squeezed."""
@@ -89,7 +91,6 @@ class Call:
         """How many letters and digits it has."""
         return len(self._letters[0])
 
-    @property
     def needles(self) -> int:
         """How many texts a result is searched for."""
         values = len(self.tokens) + len(self.few) + len(self.names)
@@ -120,11 +121,29 @@ class Call:
         counts = (overlap.shared(sent, result.letters(), self._clear).chars for sent in hidden)
         return max(counts, default=0)
 
-    def _new(self, values: Iterable[str]) -> list[str]:
-        """Each value once, without those of what was said before; at most MOST_NEEDLES."""
-        ordered = list(dict.fromkeys(values))
-        step = len(ordered) // MOST_NEEDLES + 1
-        return [value for value in ordered[::step] if value not in self.earlier_text]
+    def is_new(self, value: str) -> bool:
+        """False for a value of what the client said before.
+
+        That is much text after some calls; so ask only of a value that is in a result.
+        """
+        return value not in self.earlier_text
+
+    def tokens_that(self, is_secret: Callable[[str], bool]) -> list[str]:
+        """The tokens of which a result's tool, or chance, makes secrets."""
+        if is_secret not in self._secret_tokens:
+            self._secret_tokens[is_secret] = list(filter(is_secret, self.tokens))
+        return self._secret_tokens[is_secret]
+
+    @cached_property
+    def squeezed_before(self) -> str:
+        """What the client said before, squeezed."""
+        return overlap.squeezed(self.earlier_text)
+
+
+def _each_once(values: Iterable[str]) -> list[str]:
+    """Each value once, at most about MOST_NEEDLES."""
+    ordered = list(dict.fromkeys(values))
+    return ordered[:: len(ordered) // MOST_NEEDLES + 1]
 
 
 def _letters(texts: Iterable[str]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeguard.core.flows import overlap
-from pipeguard.core.flows.tool_labels import Label, Tool
+from pipeguard.core.flows.tool_labels import PRIVATE, Label, Tool
 from pipeguard.core.memory import size_of, size_of_all
 from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.text.document import MessageText
@@ -33,7 +33,8 @@ class ToolResult:
     """
 
     __slots__ = (
-        *("_addressed", "_is_marked", "_labels", "_letters", "_secrets", "_small", "_text"),
+        *("_addressed", "_is_marked", "_is_private", "_labels", "_letters", "_named", "_secrets"),
+        *("_small", "_text"),
         *("about", "derived", "frame", "since", "size", "takes_in", "tool"),
     )
 
@@ -46,12 +47,14 @@ class ToolResult:
         self.derived = 0
         self.takes_in = bool(tool.labels & Label.TAKES_IN)  # asked for each call, of each result
         self._is_marked: bool | None = None
+        self._is_private: bool | None = None
         self._labels: Label | None = None
         self._text: str | None = None
         self._small: str | None = None
         self._letters: str | None = None
         self._addressed: str | None = None
         self._secrets: dict[str, str] | None = None
+        self._named: tuple[str, ...] | None = None
 
     def is_marked(self) -> bool:
         """Whether it says that it is not for everybody, and does not come from outside."""
@@ -78,6 +81,13 @@ class ToolResult:
                 labels |= Label.READS_PRIVATE | Label.READS_PERSONAL
             self._labels = labels
         return labels
+
+    def is_private(self) -> bool:
+        """Whether its tool, or its text, tells what is not for everybody."""
+        private = self._is_private
+        if private is None:
+            self._is_private = private = bool(self.labels() & PRIVATE)
+        return private
 
     def text(self) -> str:
         """Its strings, with single spaces between all words."""
@@ -127,9 +137,20 @@ class ToolResult:
             self.derived += size_of(*secrets, *secrets.values())
         return secrets
 
+    def named(self) -> tuple[str, ...]:
+        """What it calls a secret by name."""
+        named = self._named
+        if named is None:
+            from pipeguard.core.flows.secret_values import named_secrets
+
+            self._named = named = tuple(named_secrets(self.text()))
+            self.derived += size_of(*named)
+        return named
+
     def forget(self) -> None:
         """Drop all but the frame; the rest is worked out again where it is needed."""
-        self._text = self._small = self._letters = self._addressed = self._secrets = None
+        self._text = self._small = self._letters = self._addressed = None
+        self._secrets = self._named = None
         self.derived = 0
 
     def _counted(self, text: str) -> str:

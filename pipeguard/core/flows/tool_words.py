@@ -107,15 +107,22 @@ def meanings(text: str) -> frozenset[str]:
         meant |= {meaning for sign, meaning in anywhere if sign.rstrip("_") in small}
     for word in set(_WORD.findall(small)):
         whole = f"{word}_"
-        meant |= {meaning for stem, meaning in stems if whole.startswith(stem)}
+        meant |= {meaning for stem, meaning in stems.get(word[0], ()) if whole.startswith(stem)}
     return frozenset(meant)
 
 
 @cache
-def _stems() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Stems that begin a word, and those that are looked for anywhere, each with its meaning."""
+def _stems() -> tuple[dict[str, list[tuple[str, str]]], list[tuple[str, str]]]:
+    """Stems that begin a word, by their first letter, and those that are looked for anywhere.
+
+    Each with its meaning.
+    """
     from pipeguard.core.words.tool_languages import STEMS
 
     pairs = [(stem, meaning) for meaning, stems in STEMS.items() for stem in stems.split()]
     anywhere = [pair for pair in pairs if _NO_BLANKS_BETWEEN.match(pair[0])]
-    return [pair for pair in pairs if pair not in anywhere], anywhere
+    beginning: dict[str, list[tuple[str, str]]] = {}
+    for pair in pairs:
+        if pair not in anywhere:
+            beginning.setdefault(pair[0][0], []).append(pair)
+    return beginning, anywhere

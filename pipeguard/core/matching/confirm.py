@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeguard.core.lazy_regex import lazy_regex
 
-LOOSE = 40  # a repetition with a larger upper bound loses it in RE2, where it costs states
+LOOSE = 8  # a repetition with a larger upper bound loses it in RE2, where it costs states
 MEMORY_BYTES = 4 * 1024 * 1024  # for the automaton of one expression, which grows as it reads
 MOST_IN_VAIN = 16  # offsets in a text at which the looser form matches and the expression does not
 

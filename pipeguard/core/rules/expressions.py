@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from pipeguard.core.lazy_regex import lazy_regex
+from pipeguard.core.rules.marked_signs import unmarked
 from pipeguard.errors import RuleError
 
 FIELDS = ("pattern", "sign", "unless")
@@ -25,7 +26,8 @@ class Expressions:
 
         Its `parts` are expressions by name, each of which may use earlier ones as `%{name}`.
         Where `blanks` is `any`, a blank outside brackets means `\s{1,8}`. In a rule without a
-        sign, what comes before the part that `sign_before` names is the sign.
+        sign, what comes before the part that `sign_before` names is the sign, or else what the
+        pattern marks (core.rules.marked_signs).
 
         Raises:
             RuleError: `parts` is no mapping, or a part uses one that is not before it.
@@ -44,16 +46,24 @@ class Expressions:
         """A rule with its expressions as the engine takes them.
 
         Raises:
-            RuleError: it uses a part that the pack does not have.
+            RuleError: it uses a part that the pack does not have, or marks that make no sign.
         """
         expressions = {field: str(entry[field]) for field in FIELDS if entry.get(field)}
         before, part, _ = expressions.get("pattern", "").partition(self._sign_before)
         if part:
             expressions.setdefault("sign", before)
         where = str(entry.get("id", "?"))
-        return entry | {
+        written = {
             field: self._expanded(where, text) for field, text in expressions.items() if text
         }
+        if "pattern" in written:
+            try:
+                written["pattern"], sign = unmarked(written["pattern"])
+            except ValueError as error:
+                raise RuleError(f"{self._source}: {where}: {error}") from None
+            if sign:
+                written.setdefault("sign", sign)
+        return entry | written
 
     def _expanded(self, where: str, text: str) -> str:
         if "\n" in text:

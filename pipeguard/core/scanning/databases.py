@@ -12,7 +12,13 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.digest import sha256
-from pipeguard.core.matching.pattern_set import PatternGroup, PatternSet, compile_group, grouped
+from pipeguard.core.matching.pattern_set import (
+    PatternGroup,
+    PatternSet,
+    compile_group,
+    grouped,
+    unbounded,
+)
 from pipeguard.core.model.classifier import Classifier, OpenerFile, Rescoring, load
 from pipeguard.core.model.opener import Opener
 from pipeguard.core.protocol.places import Surface
@@ -88,10 +94,9 @@ def patterns_of(rules: Iterable[Rule], surface: Surface, models: Models | None =
         EngineError: a model is missing, or is not the one that its rule names.
     """
     chosen = list(rules_for(rules, surface))
-    private, others = (
-        [(rule.sign or rule.pattern, rule.ignore_case) for rule in group]
-        for group in in_groups(chosen)
-    )
+    for_private, for_others = in_groups(chosen)
+    private = [(unbounded(rule.sign or rule.pattern), rule.ignore_case) for rule in for_private]
+    others = [(rule.sign or rule.pattern, rule.ignore_case) for rule in for_others]
     # In groups of their own: compiling them together takes longer.
     plain = {0: [(sign, False) for sign in SIGNS.values()]}
     if surface is Surface.TO_SERVER:

@@ -23,16 +23,15 @@ from pipeguard.core.scanning.readings import (
     SIGNS,
     SIGNS_TO_SERVER,
     SQUEEZED_SIGNS,
-    rows_to_read,
 )
 from pipeguard.core.scanning.rule_lookup import RuleLookup
 from pipeguard.core.scanning.rule_partition import EngineRules
-from pipeguard.core.scanning.scan import Scan
+from pipeguard.core.scanning.scan import FirstLook, Scan
 from pipeguard.core.scanning.scan_input import PlaceOf, ScanInput
 from pipeguard.core.scanning.scan_result import NOTHING_FOUND, ScanResult
 from pipeguard.core.text.budgets import Budgets
 from pipeguard.core.text.document import MessageText
-from pipeguard.core.text.split_values import spelled_texts
+from pipeguard.core.text.split_values import reordered_rows, spelled_texts
 from pipeguard.core.text.windowing import BLOCK_BYTES
 from pipeguard.core.unicode import folding
 
@@ -116,37 +115,42 @@ class Engine:
             EngineError: the engine failed.
         """
         text = MessageText(value, keyed=self.keyed)
-        if self._is_plainly_clean(text):
+        seen = self._first_look(text)
+        if seen is not None and self._is_plainly_clean(text, seen):
             return NOTHING_FOUND
         tool = called_tool(value) if self.keyed else None
         budgets = budgets or Budgets()
         budgets.grow(len(text.data), classified=self.opener is not None)
         budgets.decoding.is_exceeded = False
         source = ScanInput(text, place_of, self.keyed, Uses(text, tool))
-        scan = Scan(self.lookup, source, surface, budgets)
+        scan = Scan(self.lookup, source, surface, budgets, seen)
         for reading in READINGS.values():
             if reading.to_server if self.keyed else reading.to_client:
                 reading.read(scan)
         return scan.result()
 
-    def _is_plainly_clean(self, text: MessageText) -> bool:
-        """True for a short text that contains no pattern and no sign: most texts."""
+    def _first_look(self, text: MessageText) -> FirstLook | None:
+        """What could match in a short text and in its strings joined; None for any other text."""
         data = text.data
         if len(data) > BLOCK_BYTES or not data.isascii():
-            return False
+            return None
         keys = text.joined_keys()
-        plain = self.lookup.plain
-        if self.opener is not None and self.opener.stretches(data):
-            return False
-        if not (self.keyed or text.is_several):
-            return not plain.look(b"\n\n".join((data, keys)) if keys else data)
-        if self.opener is not None and any(map(self.opener.stretches, spelled_texts(text))):
-            return False
-        joined = text.joined()
+        joined = text.joined() if text.is_several else b""
+        rows = [row.data for row in reordered_rows(text)] if self.keyed else ()
         # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
-        hits = plain.look(b"\n\n".join((data, joined, keys)))
-        if hits or not self.keyed or rows_to_read(self.lookup, text):
-            return not (hits or self.keyed)
+        parts = [part for part in (data, joined, keys, *rows) if part]
+        hits = self.lookup.plain.look(b"\n\n".join(parts) if len(parts) > 1 else data)
+        opened = self.opener.stretches(data) if self.opener is not None else []
+        return FirstLook((data, joined), hits, opened)
+
+    def _is_plainly_clean(self, text: MessageText, seen: FirstLook) -> bool:
+        """True for a text that contains no pattern and no sign: most texts."""
+        if seen.hits or seen.opened:
+            return False
+        if not self.keyed:
+            opens = self.opener.stretches if self.opener is not None else None
+            return not (opens and text.is_several and any(map(opens, spelled_texts(text))))
+        joined = seen.texts[1] or text.joined()
         squeezed = folding.squeeze(joined, words=False)
         return len(squeezed) == len(joined) or not self.lookup.squeezed.look(squeezed)
 

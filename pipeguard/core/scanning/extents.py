@@ -12,6 +12,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.model.opener import in_whole_characters
 from pipeguard.core.protocol.places import Path, value_at
 from pipeguard.core.scanning.origin import Origin
@@ -25,19 +26,19 @@ MAX_JSON_CHARS = 2**20  # a longer string is not looked at as JSON
 MAX_ESCAPE_CHARS = 11  # of an escape in JSON, without its last: two of four digits
 WRAPPED_CHARS = 120  # of a line that the next one continues; a longer one is a paragraph
 PARAGRAPH_CHARS = 480  # before and after an order: how far its paragraph is followed
-_STRING = re.compile(r'"((?:[^"\\]|\\.)*+)"(?=(\s*:)?)', re.DOTALL)
-_ESCAPE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u.{4}|\\.")
-_LINE_END, _ESCAPED_LINE_END = re.compile(r"\n"), re.compile(r"\\[nr]")
+_STRING = lazy_regex(r'"((?:[^"\\]|\\.)*+)"(?=(\s*:)?)', re.DOTALL)
+_ESCAPE = lazy_regex(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u.{4}|\\.")
+_LINE_END, _ESCAPED_LINE_END = lazy_regex(r"\n"), lazy_regex(r"\\[nr]")
 # A line that may continue the one before: no item of a list, row of a table, heading or log line.
-_CONTINUES = re.compile(r"[ \t]*([>#;%+]+|//+|<\|)?[ \t]*(?:[^\W\d_]|[\"'(«“„‘])")
-_FENCE = re.compile(r"[ \t]*(?:```|~~~)")
-_MARK = re.compile(
+_CONTINUES = lazy_regex(r"[ \t]*([>#;%+]+|//+|<\|)?[ \t]*(?:[^\W\d_]|[\"'(«“„‘])")
+_FENCE = lazy_regex(r"[ \t]*(?:```|~~~)")
+_MARK = lazy_regex(
     r"[ \t]*([>#;%+]+|//+|<\|)?"
 )  # of each line of a quote, a comment, or turns of a model
-_SENTENCE = re.compile(r"[.!?\u0964\u061f][\"'”’»)]*\s+|[\u3002\uff01\uff1f]+|\n+")
-_SPACE = re.compile(r"\s+")
-_WORD, _ESCAPED_WORD = re.compile(r"(\S+)"), re.compile(r"\\[nrt]|((?:\\[^nrt]|[^\s\\])+)")
-_LETTER = re.compile(r"[^\W_]")
+_SENTENCE = lazy_regex(r"[.!?\u0964\u061f][\"'”’»)]*\s+|[\u3002\uff01\uff1f]+|\n+")
+_SPACE = lazy_regex(r"\s+")
+_WORD, _ESCAPED_WORD = lazy_regex(r"(\S+)"), lazy_regex(r"\\[nrt]|((?:\\[^nrt]|[^\s\\])+)")
+_LETTER = lazy_regex(r"[^\W_]")
 
 
 class Extents:

@@ -15,7 +15,7 @@ from pipeguard.core.scanning.confidence import confidence_in_text, confidence_in
 from pipeguard.core.scanning.context import masked_excerpt
 from pipeguard.core.scanning.origin import Origin
 from pipeguard.core.scanning.scan_result import Match
-from pipeguard.core.scanning.stated_purpose import serves
+from pipeguard.core.scanning.stated_purpose import serves, shows_attack
 from pipeguard.core.text.decoders import ENCODINGS
 from pipeguard.core.unicode.folding import Range
 
@@ -47,7 +47,7 @@ def located(
     view, low, high, exact = origin.trace(start, end)
     paths = locate_joined(low, high)[0] if locate_joined is not None else []
     path = source.text.path_at(low) if locate_joined is None else paths[0]
-    if rule.places and not _applies_to(rule, source.place_of(path)):
+    if rule.places and not applies_to(rule, source.place_of(path)):
         return None
     adjusted: Confidence | None = confidence
     if rule.written is Written.ANYWHERE:
@@ -57,7 +57,10 @@ def located(
     if adjusted is None:
         return None
     first, last = source.text.span(low, high) if locate_joined is None else (0, 0)
-    if rule.purpose and serves(rule.purpose, source.text.value, path, first):
+    is_plain = view in ("text", "folded") and matched.isascii()
+    if (rule.purpose and serves(rule.purpose, source.text.value, path, first)) or (
+        is_plain and shows_attack(source.text.value, path, first, data, (start, end))
+    ):
         adjusted = lower(adjusted)
     exact = exact and locate_joined is None and not origin.whole
     return Match(
@@ -86,10 +89,11 @@ def _may_apply(origin: Origin, rule: Rule, start: int, end: int) -> bool:
     if origin.locate_joined is not None or origin.squeezed_from is not None:
         return True
     path = origin.path_of(start, end)
-    return path is None or _applies_to(rule, origin.source.place_of(path))
+    return path is None or applies_to(rule, origin.source.place_of(path))
 
 
-def _applies_to(rule: Rule, place: str) -> bool:
+def applies_to(rule: Rule, place: str) -> bool:
+    """True if a rule is for a place."""
     return any(fnmatchcase(place, pattern) for pattern in rule.places)
 
 

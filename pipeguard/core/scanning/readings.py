@@ -14,8 +14,7 @@ from pipeguard.core.rules.rule import View
 from pipeguard.core.scanning.orders import read_orders
 from pipeguard.core.scanning.origin import Origin
 from pipeguard.core.scanning.rule_lookup import RuleLookup
-from pipeguard.core.scanning.scan import Scan
-from pipeguard.core.scanning.scan_input import ScanInput
+from pipeguard.core.scanning.scan import TAIL_BYTES, Scan
 from pipeguard.core.text import split_literals
 from pipeguard.core.text.decoders import ENCODINGS, DecodedParts
 from pipeguard.core.text.document import MessageText
@@ -26,6 +25,7 @@ from pipeguard.core.text.split_values import (
     row_of_edges,
     spelled_rows,
 )
+from pipeguard.core.text.windowing import BLOCK_BYTES, OVERLAP_BYTES
 from pipeguard.core.unicode import folding
 
 FEW_VALUES = 64  # that are read whole, with nothing between: of more, some fit together by chance
@@ -89,7 +89,20 @@ def _read_joined(scan: Scan) -> None:
     text = scan.source.text
     if text.is_several:
         origin = Origin(scan.source, "joined", locate=text.locate_joined)
-        scan.run_rules(text.joined(), View.JOINED, origin)
+        _run_over_seams(scan, text.joined(), origin)
+
+
+def _run_over_seams(scan: Scan, joined: bytes, origin: Origin) -> None:
+    """Run the rules where strings meet: what is in one of them is found there."""
+    seams: list[folding.Range] = []
+    for seam in scan.source.text.seams():
+        low = max(0, seam - TAIL_BYTES)  # what is long begins long before
+        if seams and low - seams[-1][1] <= 2 * OVERLAP_BYTES:
+            seams[-1] = (seams[-1][0], seam)
+        else:
+            seams.append((low, seam))
+    whole = len(joined) <= BLOCK_BYTES  # in one block, which may have been looked at before
+    scan.run_rules(joined, View.JOINED, origin, None if whole else seams)
 
 
 def _read_reordered(scan: Scan) -> None:
@@ -148,18 +161,16 @@ def _read_spaced_out(scan: Scan) -> None:
 
 def _read_joined_values(scan: Scan) -> None:
     """Read values joined: the end of a value may cut something in two."""
-    if scan.source.text.is_several:
-        data, origin = _joined_values(scan.source)
-        scan.run_rules(data, View.JOINED, origin)
-
-
-def _joined_values(source: ScanInput) -> tuple[bytes, Origin]:
-    """The values of a result joined; of many or long values only their edges."""
-    text = source.text
+    text = scan.source.text
+    if not text.is_several:
+        return
     if text.count <= FEW_VALUES and len(text.data) <= JOINED_BYTES:
-        return text.joined(), Origin(source, "joined", locate=text.locate_joined)
-    row = row_of_edges(text)
-    return row.data, Origin(source, "joined", locate=row.locate, may_fit_by_chance=True)
+        origin = Origin(scan.source, "joined", locate=text.locate_joined)
+        _run_over_seams(scan, text.joined(), origin)
+    else:  # of many or long values only their edges
+        row = row_of_edges(text)
+        origin = Origin(scan.source, "joined", locate=row.locate, may_fit_by_chance=True)
+        scan.run_rules(row.data, View.JOINED, origin)
 
 
 def _read_spelled_values(scan: Scan) -> None:

@@ -6,7 +6,7 @@ own expressions and their classifiers are loaded when one of them is first neede
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 
 from pipeguard.core.matching.confirm import Finder
@@ -60,12 +60,14 @@ class RuleLookup:
 
     def look(self, data: bytes, *, squeezed: bool) -> tuple[list[str], list[Rule]]:
         """The signs in a block, and the rules that could match in it."""
-        if squeezed:
-            return self._look_squeezed(data)
+        return self._look_squeezed(data) if squeezed else self.named(self.plain.look(data))
+
+    def named(self, hits: Iterable[int]) -> tuple[list[str], list[Rule]]:
+        """The signs and the rules of patterns of `plain`."""
         signs: list[str] = []
         rules: list[Rule] = []
         count = len(self._signs)
-        for index in sorted(self.plain.look(data)):  # in the order of the rules
+        for index in sorted(hits):  # in the order of the rules
             if index < count:
                 signs.append(self._signs[index])
             else:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from pipeguard.core.finding import Confidence, lower
 from pipeguard.core.matching.confirm import Finder
 from pipeguard.core.matching.pattern_set import value_of
 from pipeguard.core.model.cascade import Reader, Selection
+from pipeguard.core.model.opener import Stretch
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.scanning.confidence import confidence_by_checks, may_be_doubted
-from pipeguard.core.scanning.location import located
+from pipeguard.core.scanning.location import applies_to, located
 from pipeguard.core.scanning.match import secret_span, without_separators
 from pipeguard.core.scanning.origin import Origin
 from pipeguard.core.scanning.rule_lookup import RuleLookup
@@ -31,10 +33,25 @@ from pipeguard.core.unicode.folding import Range
 
 TAIL_BYTES = 4096  # beyond a block, for a match with an open end
 FOLLOWING_BYTES = 4096  # after a named number, in which further numbers may follow without a name
+FEW_STRINGS = 32  # in a value whose places are looked up before a rule is run
 LEVELS = 2  # of encodings within each other
 _CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
 
 Signs = dict[str, list[Range]]  # by name, the ranges of a text in which they were seen
+
+
+class FirstLook(NamedTuple):
+    """What one pass over a short text found, so that no reading of the same bytes needs another.
+
+    Attributes:
+        texts: the text, and its strings joined.
+        hits: indices of the patterns that could match in one of these.
+        opened: the stretches of the text that a classifier should read.
+    """
+
+    texts: tuple[bytes, bytes]
+    hits: list[int]
+    opened: list[Stretch]
 
 
 class Scan:
@@ -61,7 +78,12 @@ class Scan:
     """
 
     def __init__(
-        self, lookup: RuleLookup, source: ScanInput, surface: Surface, budgets: Budgets
+        self,
+        lookup: RuleLookup,
+        source: ScanInput,
+        surface: Surface,
+        budgets: Budgets,
+        seen: FirstLook | None = None,
     ) -> None:
         self.lookup = lookup
         self.source = source
@@ -80,6 +102,8 @@ class Scan:
         self.unread_passages: list[Match] = []
         self.reported_orders: set[int] = set()
         self._budget = budgets.decoding
+        self._seen = seen
+        self._places: set[str] | None = None  # of the strings, if these are few
         self._values: dict[str, set[bytes]] = {}  # by rule, if it asks for several
 
     def has_sign(self, name: str) -> bool:
@@ -114,11 +138,13 @@ class Scan:
         for low, high in blocks(len(data), ranges):
             if self.tally.is_exhausted:
                 break
-            names, rules = self.lookup.look(data[low:high], squeezed=squeezed)
+            names, rules = self._look(data[low:high], squeezed=squeezed)
             for name in names:
                 folding.extend(signs.setdefault(name, []), low, high)
             for rule in rules:
                 if view not in rule.views or self.surface not in rule.surfaces:
+                    continue
+                if rule.places and not self._has_place_of(rule):
                     continue
                 for first, last in origin.active_ranges(rule, low, high):
                     tail = TAIL_BYTES if last == high else 0
@@ -128,6 +154,21 @@ class Scan:
             for low, high in ranges or [(0, len(data))]:
                 self._note_for_classifiers(data, low, high, origin)
         return signs
+
+    def _look(self, block: bytes, *, squeezed: bool) -> tuple[list[str], list[Rule]]:
+        """The signs in a block, and the rules that could match in it."""
+        if self._seen is not None and not squeezed and block in self._seen.texts:
+            return self.lookup.named(self._seen.hits)
+        return self.lookup.look(block, squeezed=squeezed)
+
+    def _has_place_of(self, rule: Rule) -> bool:
+        """False if no string of the value is in a place that a rule is for."""
+        if self._places is None:
+            text, place_of = self.source.text, self.source.place_of
+            is_small = text.count <= FEW_STRINGS
+            strings = text.segments(0, len(text.data)) if is_small else ()
+            self._places = {place_of(path) for *_, path in strings}
+        return not self._places or any(applies_to(rule, place) for place in self._places)
 
     def run_rules_over_acts(self, data: bytes, origin: Origin) -> None:
         """Run the rules over the lines that say what arguments do."""
@@ -164,8 +205,13 @@ class Scan:
 
     def _note_for_classifiers(self, data: bytes, low: int, high: int, origin: Origin) -> None:
         """Note what of a reading could be an order to the model."""
-        opener = self.lookup.opener
-        stretches = opener.stretches(data[low:high]) if opener is not None else ()
+        opener, part = self.lookup.opener, data[low:high]
+        if opener is None:
+            return
+        if self._seen is not None and part == self._seen.texts[0]:
+            stretches = self._seen.opened
+        else:
+            stretches = opener.stretches(part)
         if stretches:
             moved = [
                 stretch._replace(start=low + stretch.start, end=low + stretch.end)
@@ -185,16 +231,19 @@ class Scan:
         for candidate in tally.worth_rating(rule, matches):
             span = secret_span(candidate)
             confidence, is_doubted = self._confidence(rule, data, candidate, view, origin)
+            is_sample = confidence is None and rule.is_private and self._counts_samples
+            if is_sample:
+                confidence = self._confidence_as_sample(rule, data, candidate, view, origin)
             if confidence is None or not origin.is_new(rule, *span):
                 continue
             match = located(origin, rule, confidence, data, span)
             if match is None or (key := tally.key_of(match, candidate[0])) is None:
                 continue
-            if rule.several:
+            if rule.several and not is_sample:
                 value = without_separators(data[slice(*span)])
                 self._values.setdefault(rule.id, set()).add(value)
             if tally.admits(rule, key, self.source.place_of(match.path), match.confidence):
-                self.matches.append(match._replace(is_doubted=is_doubted))
+                self.matches.append(match._replace(is_doubted=is_doubted, is_sample=is_sample))
             if tally.is_exhausted:
                 return
 
@@ -223,6 +272,21 @@ class Scan:
             view is not View.DECODED and self.tally.has_enough(rule, confidence)
         )
         return (None if adds_nothing else confidence), is_doubted
+
+    @property
+    def _counts_samples(self) -> bool:
+        """True for a call that does not write a file: only there a sample may leave."""
+        return self.source.keyed and not self.source.uses.is_of_file
+
+    def _confidence_as_sample(
+        self, rule: Rule, data: bytes, match: re.Match[bytes], view: View, origin: Origin
+    ) -> Confidence | None:
+        """How sure a match is that may be a published sample or a dummy; None if it is none."""
+        confidence = confidence_by_checks(rule, data, match, view, samples=True)
+        if confidence is None or origin.is_chance(rule, confidence, data, secret_span(match)):
+            return None
+        is_new = confidence > self.tally.confidence_so_far(rule, match[0])
+        return confidence if is_new else None
 
     def _is_doubted(self, data: bytes, start: int, end: int, confidence: Confidence) -> bool:
         """True if a classifier is sure that a match of a pattern is no order."""

@@ -7,11 +7,11 @@ rules and no conversation; core.session.judge judges what a cut leaves.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from pipeguard.core.finding import Action, Finding
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.json_walk import strings_in, values_in, with_strings
 from pipeguard.core.protocol.places import FIXED_VALUE_KEYS, Surface, pointer, value_at
@@ -32,7 +32,7 @@ _PLACES = frozenset(
 _STRICT = frozenset({"const", "enum", "format", "maxLength", "pattern"})
 _TEXTS = frozenset({"text", "description", "title"})  # keys of what a model reads there
 _NO_TEXTS = FIXED_VALUE_KEYS | {"data", "blob", "uri"}
-_LINE = re.compile(
+_LINE = lazy_regex(
     r"\[PipeGuard cut \d+ characters here, event [\w.]*, which [a-z ]{1,40}\."
     r" Do not guess what was there\.\]"
 )

@@ -123,6 +123,13 @@ class MessageText:
         """The values with nothing between."""
         return "".join(self._values).encode("utf-8")
 
+    def seams(self) -> Iterator[int]:
+        """Where in `joined` a value ends and the next begins."""
+        lengths = (
+            len(value if value.isascii() else value.encode("utf-8")) for value in self._values
+        )
+        return accumulate(islice(lengths, len(self._values) - 1))
+
     def segments(self, low: int, high: int) -> Iterator[tuple[int, int, Path]]:
         """Start, end and path of each segment that overlaps a range of `data`."""
         for index in range(self._index(low), self._index(high - 1) + 1):

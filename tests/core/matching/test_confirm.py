@@ -101,9 +101,9 @@ def test_where_too_much_is_found_in_vain_re_does_the_rest(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("pattern", "loose"),
     [
-        (rb"a{2,41}", rb"a{2,}"),
-        (rb"a{2,41}?b*?c{2}?", rb"a{2,}b*c{2}"),
-        (rb"a{2,40}", rb"a{2,40}"),
+        (rb"a{2,9}", rb"a{2,}"),
+        (rb"a{2,9}?b*?c{2}?", rb"a{2,}b*c{2}"),
+        (rb"a{2,8}", rb"a{2,8}"),
         (rb"\{1,99}", rb"\{1,99}"),
         (rb"[{1,99}]", rb"[{1,99}]"),
         (rb"[\s=]", rb"[\s\v=]"),
