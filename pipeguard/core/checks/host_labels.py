@@ -8,13 +8,13 @@ deployments and load balancers, have one long label, and it decodes to no text.
 
 from __future__ import annotations
 
-import re
 from base64 import b32decode, urlsafe_b64decode
 from binascii import Error as Base64Error
 from binascii import unhexlify
 from collections.abc import Iterator, Mapping
 
 from pipeguard.core.checks.outcome import Check, Outcome, outcome_of
+from pipeguard.core.lazy_regex import lazy_regex
 
 MAX_HOST_BYTES = 255  # RFC 1035, 2.3.4
 DOMAIN_LABELS = 2  # at the end, which are the domain's own; a third may be the collector's
@@ -24,17 +24,17 @@ SHARE, SHARE_LONG = 0.75, 0.55  # of letters, digits and blanks in a text; in on
 LONG_TEXT = 16  # bytes
 LONG_LABEL, LONG_HEX = 30, 16  # characters
 MANY_HEX = 56  # digits in several labels: more than a digest that is cut in two
-_HEX = re.compile(r"[0-9a-f]+")
-_BASE32 = re.compile(r"[a-z2-7]+")
-_BASE32_HEX = re.compile(r"[0-9a-v]+")  # RFC 4648, section 7
-_BASE64 = re.compile(r"[A-Za-z0-9_-]+")
-_NUMBERED = re.compile(r"\A[a-z0-9]{1,4}[-_](?=.{8})")  # a piece of several
+_HEX = lazy_regex(r"[0-9a-f]+")
+_BASE32 = lazy_regex(r"[a-z2-7]+")
+_BASE32_HEX = lazy_regex(r"[0-9a-v]+")  # RFC 4648, section 7
+_BASE64 = lazy_regex(r"[A-Za-z0-9_-]+")
+_NUMBERED = lazy_regex(r"\A[a-z0-9]{1,4}[-_](?=.{8})")  # a piece of several
 _FROM_BASE32_HEX = str.maketrans(
     "0123456789abcdefghijklmnopqrstuv", "abcdefghijklmnopqrstuvwxyz234567"
 )
 _REVERSE = (".in-addr.arpa", ".ip6.arpa")
-_READABLE = re.compile(rb"[\t\n\r -~]+")
-_WORDY = re.compile(rb"[A-Za-z0-9 ]")
+_READABLE = lazy_regex(rb"[\t\n\r -~]+")
+_WORDY = lazy_regex(rb"[A-Za-z0-9 ]")
 
 
 def carries_data(host: str) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from pipeguard.core.checks.check_digits import digits, has_luhn_digit, icao_digit
 from pipeguard.core.checks.national_ids import NATIONAL_IDS, IsValid
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.words.published import NUMBERS as PUBLISHED
 
 
@@ -112,13 +113,13 @@ def _vin(text: str) -> bool:
 
 # Of which a number says by its own form what it is, without a name beside it.
 _TELLING = (
-    (re.compile("[A-Z]{6}[0-9A-Z]{9}[A-Z]"), "it-codice-fiscale"),
-    (re.compile("[A-Z]{4}[0-9]{6}[A-Z]{6}[0-9A-Z]{2}"), "mx-curp"),
-    (re.compile("[0-9]{17}[0-9X]"), "cn-resident"),
-    (re.compile("[0-9]{13}"), "kr-rrn"),
-    (re.compile("[0-9]{9}"), "us-ssn"),
-    (re.compile("[0-9]{11}"), "br-cpf"),
-    (re.compile("[0-9+]{10,13}"), "se-personnummer"),
+    (lazy_regex("[A-Z]{6}[0-9A-Z]{9}[A-Z]"), "it-codice-fiscale"),
+    (lazy_regex("[A-Z]{4}[0-9]{6}[A-Z]{6}[0-9A-Z]{2}"), "mx-curp"),
+    (lazy_regex("[0-9]{17}[0-9X]"), "cn-resident"),
+    (lazy_regex("[0-9]{13}"), "kr-rrn"),
+    (lazy_regex("[0-9]{9}"), "us-ssn"),
+    (lazy_regex("[0-9]{11}"), "br-cpf"),
+    (lazy_regex("[0-9+]{10,13}"), "se-personnummer"),
 )
 
 

@@ -13,37 +13,38 @@ import unicodedata
 from collections.abc import Mapping
 
 from pipeguard.core.checks.outcome import AROUND, Check, Outcome, outcome_of
+from pipeguard.core.lazy_regex import lazy_regex
 
-_FLAG = re.compile("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f")
-_JOINER = re.compile("[\u200c\u200d]")
-_SELECTOR = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_FLAG = lazy_regex("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f")
+_JOINER = lazy_regex("[\u200c\u200d]")
+_SELECTOR = lazy_regex("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 # Scripts whose letters join or stack: Arabic to Khmer and Mongolian, and their families.
-_JOINING = re.compile(
+_JOINING = lazy_regex(
     "[\u0600-\u109f\u1780-\u18af\u1900-\u1aaf\u1b00-\u1c4f\ua800-\ua8ff\ua930-\uaaff\uabc0-\uabff"
     "\ufb50-\ufdff\ufe70-\ufeff\U00010a00-\U00011fff]"
 )
 # Scripts that put no space between words.
-_WITHOUT_SPACES = re.compile(
+_WITHOUT_SPACES = lazy_regex(
     "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u1aaf\u1b00-\u1b7f\u3000-\u9fff\ua980-\uaadf"
     "\uac00-\ud7af\uff00-\uff9f\U00020000-\U0003ffff]"
 )
-_RIGHT_TO_LEFT = re.compile(
+_RIGHT_TO_LEFT = lazy_regex(
     rb"[\xd6-\xdf][\x80-\xbf]|\xe0[\xa0-\xa3][\x80-\xbf]|\xef(?:\xac[\x9d-\xbf]|[\xad-\xb7][\x80-\xbf]|"
     rb"\xb9[\xb0-\xbf]|\xba[\x80-\xbf]|\xbb[\x80-\xbc])|\xf0(?:\x90[\xa0-\xbf]|\x9e[\xa0-\xbb])"
 )
-_DIRECTION_MARKS = re.compile(rb"\xd8\x9c")  # is in the block of Arabic, and no letter
+_DIRECTION_MARKS = lazy_regex(rb"\xd8\x9c")  # is in the block of Arabic, and no letter
 # What each other character is written among.
 _NEIGHBOURS: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = (
-    (re.compile("\u200b"), _WITHOUT_SPACES),
+    (lazy_regex("\u200b"), _WITHOUT_SPACES),
     (
-        re.compile("[\u115f\u1160\u3164\uffa0]"),
-        re.compile("[\u1100-\u115e\u1161-\u11ff\u3131-\u3163\u3165-\u318e\uffa1-\uffdc]"),
+        lazy_regex("[\u115f\u1160\u3164\uffa0]"),
+        lazy_regex("[\u1100-\u115e\u1161-\u11ff\u3131-\u3163\u3165-\u318e\uffa1-\uffdc]"),
     ),
-    (re.compile("[\u17b4\u17b5]"), re.compile("[\u1780-\u17ff]")),
-    (re.compile("[\u180b-\u180f]"), re.compile("[\u1810-\u18aa]")),
-    (re.compile("\u2800"), re.compile("[\u2801-\u28ff]")),
+    (lazy_regex("[\u17b4\u17b5]"), lazy_regex("[\u1780-\u17ff]")),
+    (lazy_regex("[\u180b-\u180f]"), lazy_regex("[\u1810-\u18aa]")),
+    (lazy_regex("\u2800"), lazy_regex("[\u2801-\u28ff]")),
 )
-_UNSEEN = re.compile(
+_UNSEEN = lazy_regex(
     "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u206a-\u206f\u2800"
     "\u3164\ue000-\uf8ff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
     "\U0001d173-\U0001d17a\U000e0000-\U0010ffff]"

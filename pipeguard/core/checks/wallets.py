@@ -6,7 +6,6 @@ alphabet), ERC-55 (an address of Ethereum has no checksum but its case, which is
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from pipeguard.core.checks.checksums import (
@@ -17,15 +16,16 @@ from pipeguard.core.checks.checksums import (
     double_sha256,
 )
 from pipeguard.core.checks.outcome import AROUND, Check, Outcome, outcome_of
+from pipeguard.core.lazy_regex import lazy_regex
 
 _XRP = b"rpshnaf39wBUDNEGHJKLM4PQRST7VWXYZ2bcdeCg65jkm8oFqi1tuvAxyz"
 _TO_BITCOIN = bytes.maketrans(_XRP, BASE58)
 _VERSION_BYTES = 25  # of an address in base58: version, hash, checksum
-_BASE58 = re.compile(rb"[1-9A-HJ-NP-Za-km-z]{25,36}")
-_HEX = re.compile(rb"0x[0-9A-Fa-f]{40}")
-_BECH32 = re.compile(rb"[a-z]{2,8}1[02-9ac-hj-np-z]{30,110}")
+_BASE58 = lazy_regex(rb"[1-9A-HJ-NP-Za-km-z]{25,36}")
+_HEX = lazy_regex(rb"0x[0-9A-Fa-f]{40}")
+_BECH32 = lazy_regex(rb"[a-z]{2,8}1[02-9ac-hj-np-z]{30,110}")
 # Whoever builds with wallets asks these, with addresses that everybody may read.
-_PUBLIC_LEDGERS = re.compile(
+_PUBLIC_LEDGERS = lazy_regex(
     rb"(?i)//[^\s/\"'<>]{0,80}(?:scan\.|explorer|infura|alchemy|quicknode|ankr\.|\brpc|rpc\.|mainnet|testnet|sepolia"
     rb"|blockchain|blockstream|blockchair|blockcypher|mempool\.|moralis|opensea|thegraph|trongrid|ripple|xrpl"
     rb"|coingecko|coinbase|binance|kraken|uniswap|zerion|zapper|debank)"

@@ -14,6 +14,7 @@ from enum import IntEnum
 from pipeguard.core.checks.addresses import Reach
 from pipeguard.core.commands.argument_roles import ArgumentRole, role, writes_file
 from pipeguard.core.flows.tool_labels import Label, Tool
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Path, value_at
 from pipeguard.core.unicode.name_words import name_words
@@ -22,29 +23,29 @@ from pipeguard.core.words.notation import word_set
 MOST_STRINGS = 256  # of a call that are looked through for an address
 LONGEST_ADDRESS = 2048  # characters
 
-_ADDRESS = re.compile(
+_ADDRESS = lazy_regex(
     r"\b(?:https?|wss?|s?ftps?|mqtts?|amqps?|kafka|nats|tcp|udp|smtps?|rediss?|postgres(?:ql)?|mysql"
     r"|mongodb(?:\+srv)?)(?:://|%3A%2F%2F)([^\s\"'<>`{}]{1,2048})",
     re.IGNORECASE,
 )
-_HOST = re.compile(r"(?:[\w-]{1,63}\.){1,30}[A-Za-z][A-Za-z0-9-]{1,23}\.?(?::[0-9]{1,5})?")
+_HOST = lazy_regex(r"(?:[\w-]{1,63}\.){1,30}[A-Za-z][A-Za-z0-9-]{1,23}\.?(?::[0-9]{1,5})?")
 _HOST_KEYS = word_set(
     "host hosts hostname domain fqdn server broker bootstrap endpoint address target origin name "
     "question remote"
 )
 _HEADER_KEYS = word_set("headers header cookies cookie authorization auth query_params")
 # Programs and calls by which a command or a program reaches a host.
-_REACHES_HOST = re.compile(
+_REACHES_HOST = lazy_regex(
     r"\b(?:curl|wget|https?|xh|httpie|nc|ncat|netcat|socat|telnet|ssh|scp|sftp|rsync|ftp|nslookup|dig|host|ping6?"
     r"|drill|getent|traceroute|iwr|irm|invoke-webrequest|invoke-restmethod|sendmail|mailx?|mutt|swaks"
     r"|openssl s_client|requests?\.\w|httpx|aiohttp|urllib|urlopen|fetch|axios|got|net/http"
     r"|http\.client|smtplib|socket|websockets?|paho|boto3|xmlhttprequest|open-uri|faraday|guzzle|file_get_contents)\b",
     re.IGNORECASE,
 )
-_PICTURE = re.compile(
+_PICTURE = lazy_regex(
     r"!\[[^\]\n]{0,80}\]\(\s{0,4}\Z|<(?:img|script|iframe|link)\b[^>]{0,200}=[\"']?\Z"
 )
-_COMMAND_END = re.compile(r"&&|\|\||;|\n")
+_COMMAND_END = lazy_regex(r"&&|\|\||;|\n")
 
 
 class WayOut(IntEnum):

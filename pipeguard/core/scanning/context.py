@@ -156,7 +156,7 @@ def is_mostly_quoted(stretch: bytes) -> bool:
     return 3 * quoted >= len(stretch)
 
 
-_SPAN = re.compile(
+_SPAN = lazy_regex(
     rb"`[^`\n]{8,400}`|\"[^\"\n]{8,400}\"|(?<!\w)'[^'\n]{8,400}'(?!\w)"
     rb"|\xe2\x80\x9c[^\n]{8,400}?\xe2\x80\x9d"
 )
