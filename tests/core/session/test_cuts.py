@@ -197,6 +197,17 @@ def test_a_secret_is_taken_out_of_the_rest_and_is_not_in_what_is_kept() -> None:
     assert "saved passwords with the key …" in kept
 
 
+def test_a_copy_of_a_secret_is_not_in_what_is_kept_either() -> None:
+    said = "postgres://admin:tr0ub4dor@db.example/x"
+    order = ORDER.replace("saved passwords", f"saved passwords ({said})")
+    record = {"a": f"{BEFORE}{order}{AFTER}"}
+    first = content(f"{said}\n\n{BEFORE}", json.dumps(record))
+    verdict = judge({**first, "structuredContent": record})
+    assert {f.rule.partition(".")[0] for f in verdict.findings} >= {"secrets", "injection"}
+    assert verdict.action is Action.CUT
+    assert all("ub4dor" not in finding.excerpt for finding in verdict.findings)
+
+
 def test_what_is_kept_of_a_long_passage_is_bounded() -> None:
     order = " ".join([ORDER] * 6)
     verdict = judge(content(f"{BEFORE * 4}{order}{AFTER * 3}"))
