@@ -29,7 +29,9 @@ _STRUCTURED = "result.structured"  # its keys are the server's
 _PLACES = frozenset(
     {"result.text", "result.resource", "result.link", "prompt.text", "prompt.message"}
 )
-_STRICT = frozenset({"const", "enum", "format", "maxLength", "pattern"})
+_STRICT = frozenset(
+    {"const", "enum", "format", "maxLength", "minLength", "not", "pattern", "uniqueItems"}
+)
 _TEXTS = frozenset({"text", "description", "title"})  # keys of what a model reads there
 _NO_TEXTS = FIXED_VALUE_KEYS | {"data", "blob", "uri"}
 _LINE = lazy_regex(
