@@ -21,8 +21,8 @@ COMPILE := $(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install uninstall check test exhaustive coverage clients image lint types bench docs opener model network
-.PHONY: lock clean
+.PHONY: help demo install uninstall check test exhaustive coverage clients image lint types bench docs opener ranker
+.PHONY: model network lock clean
 .PHONY: tools compiled demo-environment test-environment train-environment
 
 help: ## Show this
@@ -86,6 +86,9 @@ docs: test-environment ## Make the pages that have a source
 opener: train-environment ## Train the openers from the texts and the documents of projects in DOCUMENTS
 	$(TRAIN)/bin/python -m training.opener injection $(DOCUMENTS:%=--documents %)
 	$(TRAIN)/bin/python -m training.opener poisoning --share 0.6 $(DOCUMENTS:%=--documents %)
+
+ranker: train-environment ## Train what ranks what the opener opens, from the same
+	$(TRAIN)/bin/python -m training.ranker injection $(DOCUMENTS:%=--documents %)
 
 model: train-environment ## Train the classifiers from the texts and the folders in NATURAL: minutes
 	$(TRAIN)/bin/python -m training.train injection $(NATURAL:%=--natural %)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -99,8 +100,8 @@ def main(
     attacks, innocent = texts_of(name)
     if served is not None and name == "poisoning":
         innocent += definitions_of(served)
-    mine = [(text.file, found) for text in attacks if (found := _features(text.text))]
-    others = [(text.file, found) for text in innocent if (found := _features(text.text))]
+    mine = [(text.file, found) for text in attacks if (found := features_of(text.text))]
+    others = [(text.file, found) for text in innocent if (found := features_of(text.text))]
     learned = list(_documents(DOCUMENTS, folders, learned=True))
     apart = list(_documents(HELD_DOCUMENTS, folders, learned=False))
     click.echo(f"{len(mine)} attacks, {len(others)} innocent, {len(learned)} documents")
@@ -130,11 +131,12 @@ def fit(
     chance = random.Random(SEED)  # noqa: S311  it chooses samples
     quiet = [_some(text, chance) for text in innocent for _ in range(min(2, len(text.starts)))]
     calm = [_some(chance.choice(learned), chance) for _ in range(RANDOM)]
-    fitted = _fitted([_some(text, chance) for text in attacks], quiet, calm)
+    weights = (ATTACK_WEIGHT, INNOCENT_WEIGHT, 1.0)
+    fitted = fitted_to(([_some(text, chance) for text in attacks], quiet, calm), weights)
     for _ in range(1, ROUNDS):
-        quiet += [_best(text, fitted) for text in innocent]
+        quiet += [best_window(text, fitted) for text in innocent]
         calm += _suspicious(learned, fitted)
-        fitted = _fitted([_best(text, fitted) for text in attacks], quiet, calm)
+        fitted = fitted_to(([best_window(text, fitted) for text in attacks], quiet, calm), weights)
     return fitted
 
 
@@ -147,15 +149,15 @@ def tell(fitted: Fitted, attacks: Sequence[TextFeatures], apart: Sequence[TextFe
         click.echo(f"{threshold:6.2f} {share:4.0%} of documents {(found >= threshold).mean():7.2%}")
 
 
-def _fitted(loud: Sequence[Window], quiet: Sequence[Window], calm: Sequence[Window]) -> Fitted:
-    """Fit the windows of attacks, of innocent texts, and of documents."""
-    numbers = len(loud), len(quiet), len(calm)
-    truth = np.repeat([1, 0, 0], numbers)
-    weights = np.repeat([ATTACK_WEIGHT, INNOCENT_WEIGHT, 1.0], numbers)
+def fitted_to(windows: Sequence[Sequence[Window]], weights: Sequence[float]) -> Fitted:
+    """Fit the windows of attacks, and of other texts, each kind with its weight."""
+    numbers = [len(each) for each in windows]
+    truth = np.repeat([1, *[0] * (len(windows) - 1)], numbers)
     model = SGDClassifier(
         loss="log_loss", alpha=STRENGTH, max_iter=EPOCHS, tol=None, average=True, random_state=SEED
     )
-    model.fit(_matrix([*loud, *quiet, *calm]), truth, sample_weight=weights)
+    counts = np.repeat(weights, numbers)
+    model.fit(_matrix([*chain.from_iterable(windows)]), truth, sample_weight=counts)
     learned = model.coef_[0]
     scale = float(np.quantile(np.abs(learned[learned != 0]), 0.99999)) / 127
     steps = np.clip(np.round(learned / scale), -127, 127).astype(np.int8)
@@ -183,7 +185,7 @@ def _some(text: TextFeatures, chance: random.Random) -> Window:
     return Window(text, first, last)
 
 
-def _best(text: TextFeatures, fitted: Fitted) -> Window:
+def best_window(text: TextFeatures, fitted: Fitted) -> Window:
     """The window of a text that looks most like an attack."""
     scores, begin = fitted.scores(text)
     last = int(scores.argmax())
@@ -206,11 +208,12 @@ def _suspicious(texts: Iterable[TextFeatures], fitted: Fitted) -> list[Window]:
 def _documents(count: int, folders: Sequence[Path], *, learned: bool) -> Iterator[TextFeatures]:
     for document in documents(count, folders, learned=learned):
         text = document.text()
-        if text is not None and (found := _features(text[:LONGEST])) is not None:
+        if text is not None and (found := features_of(text[:LONGEST])) is not None:
             yield found
 
 
-def _features(text: str) -> TextFeatures | None:
+def features_of(text: str) -> TextFeatures | None:
+    """The features of a text; None if it has none."""
     return features(with_ascii_marks(text.encode()))
 
 

@@ -27,7 +27,7 @@ import scipy.sparse as sp
 import yaml
 from sklearn.linear_model import LogisticRegression
 
-from pipeguard.core.model.classifier import LEAST_FEATURES, Classifier, Rescoring
+from pipeguard.core.model.classifier import LEAST_FEATURES, Classifier, Ranking, Rescoring
 from pipeguard.core.model.features import WEIGHTS, Features, features
 from pipeguard.core.model.lexicon import Lexicon
 from pipeguard.core.model.normal_form import plain
@@ -59,7 +59,11 @@ SHARES = {"injection": (0.041, 0.0375), "poisoning": (0.062, 0.051)}
 # that is added; how far below the warning it is asked, and for how many sentences. Chosen on cases
 # of the benchmark's `tuned` half that nothing learns from.
 NETWORK = "orders.network"
-TOGETHER = {"injection": (3.0, 3.5, 1.0, 4.0, 8), "poisoning": (3.0, 3.0, 2.0, 6.0, 12)}
+TOGETHER = {"injection": (2.9, 3.4, 1.0, 3.9, 8), "poisoning": (3.0, 3.0, 2.0, 6.0, 12)}
+# With a ranker before both: the score from which a stretch is read; the score below which sentences
+# are calm, and how many times the difference is taken from theirs. Chosen on cases of
+# both halves, and on how many documents are blocked.
+RANKED = {"injection": (-2.0, -1.0, 2.0)}
 UNCLEAR = 0.1  # of the attacks: the share that others tell least, of which nothing is learned
 STRENGTH = {"injection": 4.0, "poisoning": 2.0}  # C of the classifier
 DEFINITION_WEIGHT = 8.0  # or texts that speak to the model by nature would drown among results
@@ -224,7 +228,7 @@ def _with_mined(examples: Examples, mined: sp.csr_matrix, name: str) -> Examples
 
 
 def write(name: str, document: dict[str, Any]) -> None:
-    """Write a classifier and its hash, with its network if there is one."""
+    """Write a classifier and its hash, with its ranker and its network if there are any."""
     target = HERE.parent / "rules" / f"{name}.model"
     network = target.with_name(NETWORK)
     if network.exists():
@@ -232,6 +236,10 @@ def write(name: str, document: dict[str, Any]) -> None:
         digest = sha256(network.read_bytes()).hexdigest()
         second = Rescoring(NETWORK, digest, name, share, again, most)
         document |= {"likely": likely, "sure": sure, "second": second._asdict()}
+    ranker = target.with_suffix(".ranker")
+    if ranker.exists():
+        digest = sha256(ranker.read_bytes()).hexdigest()
+        document |= {"ranker": Ranking(ranker.name, digest, *RANKED[name])._asdict()}
     content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     digest = sha256(content).hexdigest()
     target.write_bytes(content)

@@ -123,5 +123,5 @@ def confidences(rule: Rule, engine: Engine, surface: Surface, text: str) -> list
     return [
         raised(match.confidence) if match.is_doubted else match.confidence
         for match in seen.matches
-        if match.rule.id == rule.id
+        if match.rule.id == rule.id and not match.is_sample
     ]

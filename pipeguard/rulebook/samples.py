@@ -35,7 +35,7 @@ from random import Random
 
 from pipeguard.core.checks import bip39, checksums
 from pipeguard.core.checks.entropy import entropy
-from pipeguard.core.checks.personal_numbers import could_be
+from pipeguard.core.checks.personal_numbers import could_be, is_published_number
 from pipeguard.core.checks.placeholders import is_placeholder
 from pipeguard.errors import RuleError
 
@@ -291,7 +291,7 @@ def _number(random: Random, kind: str) -> str:
             for shape in _NUMBER_SHAPES[kind]
         )
         text = "".join(letters)
-        if could_be(kind, text.replace("-", "")):
+        if could_be(kind, text.replace("-", "")) and not is_published_number(text.encode()):
             return text
     raise RuleError(f"no valid {kind} in {_NUMBER_TRIES} tries")
 

@@ -174,7 +174,7 @@ def test_colours_are_as_they_are_asked_for(person: Person) -> None:
     assert "NO_COLOR" in person.examined("terminal").of("terminal").what
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("shell", [shell for shell in SHELLS if shell != "powershell"])
 def test_completion_is_installed_by_its_command(person: Person, shell: str) -> None:
     person.environment["SHELL"] = f"/usr/bin/{shell}"
     folder = Path(sys.executable).parent
@@ -183,6 +183,17 @@ def test_completion_is_installed_by_its_command(person: Person, shell: str) -> N
     assert (told.state, told.mend) == ("note", install_command(shell))
     (person.home / ".config" / "fish" / "completions").mkdir(parents=True)
     person.mend(told.mend)
+    assert person.examined("completion").of("completion").state == "good"
+
+
+def test_completion_in_the_profile_of_powershell_counts(person: Person) -> None:
+    person.environment["SHELL"] = "/usr/bin/pwsh"
+    told = person.examined("completion").of("completion")
+    line = re.fullmatch(r"Add-Content \$PROFILE '(.+)'", told.mend)
+    assert line is not None
+    profile = person.home / ".config" / "powershell" / "Microsoft.PowerShell_profile.ps1"
+    profile.parent.mkdir(parents=True)
+    profile.write_text(f"{line[1]}\n")
     assert person.examined("completion").of("completion").state == "good"
 
 

@@ -6,6 +6,7 @@ Source: BIP-39, "Generating the mnemonic".
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 
 from pipeguard.core.words.bip39 import WORDS
@@ -21,27 +22,38 @@ def _numbers() -> dict[bytes, int]:
 def has_phrase(words: list[bytes]) -> bool:
     """Say whether some of these words, next to each other, are a phrase with its checksum.
 
-    What the standard prints is none, nor is a stretch of its list.
+    A stretch of the standard's list is none.
     """
+    return any(True for _ in _phrases(words))
+
+
+def is_printed_phrase(words: list[bytes]) -> bool:
+    """Say whether the only phrases among these words are those that the standard prints."""
+    return all(len(set(entropy)) == 1 for entropy in _phrases(words))
+
+
+def _phrases(words: list[bytes]) -> Iterator[bytes]:
+    """The entropy of each phrase among some words."""
     known_numbers = _numbers()
     numbers = [known_numbers.get(word, -1) for word in words]
-    return any(
-        _is_phrase(numbers[start : start + length])
-        for length in LENGTHS
-        for start in range(len(numbers) - length + 1)
-    )
+    for length in LENGTHS:
+        for start in range(len(numbers) - length + 1):
+            entropy = _entropy(numbers[start : start + length])
+            if entropy is not None:
+                yield entropy
 
 
-def _is_phrase(numbers: list[int]) -> bool:
-    if min(numbers) < 0 or len(set(numbers)) < len(numbers) // 2 or numbers == sorted(numbers):
-        return False
+def _entropy(numbers: list[int]) -> bytes | None:
+    """What the words of a phrase stand for; None where they are none."""
+    if min(numbers) < 0 or numbers == sorted(numbers):
+        return None
     bits = 0
     for number in numbers:
         bits = bits << 11 | number
     check_bits = len(numbers) // 3
     entropy = (bits >> check_bits).to_bytes(check_bits * 4, "big")
-    is_printed = len(set(entropy)) == 1  # the test vectors: one byte over and over
-    return not is_printed and _checksum(entropy) == bits & (1 << check_bits) - 1
+    is_phrase = _checksum(entropy) == bits & (1 << check_bits) - 1
+    return entropy if is_phrase else None
 
 
 def _checksum(entropy: bytes) -> int:

@@ -105,6 +105,15 @@ def double_sha256(data: bytes) -> bytes:
 
 def bech32_checksum(prefix: bytes, body: bytes) -> bytes:
     """The six characters that complete a bech32 text (BIP-173), all in lower case."""
+    return _bech32_end(prefix, body, 1)
+
+
+def bech32m_checksum(prefix: bytes, body: bytes) -> bytes:
+    """The same for bech32m (BIP-350)."""
+    return _bech32_end(prefix, body, 0x2BC830A3)
+
+
+def _bech32_end(prefix: bytes, body: bytes, constant: int) -> bytes:
     values = [b >> 5 for b in prefix] + [0] + [b & 31 for b in prefix]
     values += [BECH32.index(b) for b in body] + [0] * 6
     check = 1
@@ -113,7 +122,7 @@ def bech32_checksum(prefix: bytes, body: bytes) -> bytes:
         check = (check & 0x1FFFFFF) << 5 ^ value
         for bit, term in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
             check ^= term if top >> bit & 1 else 0
-    return bytes(BECH32[(check ^ 1) >> 5 * (5 - place) & 31] for place in range(6))
+    return bytes(BECH32[(check ^ constant) >> 5 * (5 - place) & 31] for place in range(6))
 
 
 def base32(text: bytes) -> bytes:

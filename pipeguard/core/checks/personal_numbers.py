@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from pipeguard.core.checks.check_digits import digits, has_luhn_digit, icao_digit
 from pipeguard.core.checks.national_ids import NATIONAL_IDS, IsValid
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.words.published import NUMBERS as PUBLISHED
 
 
@@ -22,18 +23,33 @@ def is_number(kind: str, secret: bytes) -> bool:
         kind: one of NUMBERS.
         secret: the text.
     """
-    text = re.sub(rb"[ ./\s-]", b"", secret[:200]).upper().decode("utf-8", "replace")
-    return could_be(kind, text)
+    return could_be(kind, _plain(secret))
+
+
+def is_telling(secret: bytes) -> bool:
+    """Say whether a text could be a number of one of the kinds that are known by their form."""
+    text = _plain(secret)
+    return any(form.fullmatch(text) and could_be(kind, text) for form, kind in _TELLING)
+
+
+def is_published_number(secret: bytes) -> bool:
+    """Say whether documentation prints a number."""
+    return _plain(secret) in PUBLISHED
+
+
+def _plain(secret: bytes) -> str:
+    """A number without what is written between its groups."""
+    return re.sub(rb"[ ./\s-]", b"", secret[:200]).upper().decode("utf-8", "replace")
 
 
 def could_be(kind: str, text: str) -> bool:
-    """Say whether a number could be one of a kind, and is no published example.
+    """Say whether a number could be one of a kind.
 
     Args:
         kind: one of NUMBERS.
         text: its letters and digits alone.
     """
-    if text in PUBLISHED or len(set(text)) < 3:
+    if len(set(text)) < 3:
         return False
     try:
         return NUMBERS[kind](text)
@@ -93,6 +109,18 @@ def _vin(text: str) -> bool:
         )
     )
     return "0123456789X"[total % 11] == text[8]
+
+
+# Of which a number says by its own form what it is, without a name beside it.
+_TELLING = (
+    (lazy_regex("[A-Z]{6}[0-9A-Z]{9}[A-Z]"), "it-codice-fiscale"),
+    (lazy_regex("[A-Z]{4}[0-9]{6}[A-Z]{6}[0-9A-Z]{2}"), "mx-curp"),
+    (lazy_regex("[0-9]{17}[0-9X]"), "cn-resident"),
+    (lazy_regex("[0-9]{13}"), "kr-rrn"),
+    (lazy_regex("[0-9]{9}"), "us-ssn"),
+    (lazy_regex("[0-9]{11}"), "br-cpf"),
+    (lazy_regex("[0-9+]{10,13}"), "se-personnummer"),
+)
 
 
 NUMBERS: Mapping[str, IsValid] = {

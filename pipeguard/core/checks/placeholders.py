@@ -25,7 +25,7 @@ def is_placeholder(secret: bytes) -> bool:
     Words such as `example` are taken out of the body, and runs of one character; what is left must
     be too little for a secret. So a word glued to a live key does not hide it.
     """
-    if is_published(secret) or _references().fullmatch(secret[:MEASURED_BYTES]):
+    if is_published(secret) or is_reference(secret):
         return True
     body = PREFIX.sub(b"", secret[:MEASURED_BYTES])
     if len(body) < LEAST_LEFT:
@@ -38,6 +38,11 @@ def is_placeholder(secret: bytes) -> bool:
         return False
     rest = re.sub(rb"[^0-9A-Za-z]", b"", rest)
     return len(rest) < LEAST_LEFT or entropy(rest) < 2.5 or _is_monotone(rest)
+
+
+def is_reference(secret: bytes) -> bool:
+    """True for a text that names a secret: a variable, a vault's path, a template."""
+    return _references().fullmatch(secret[:MEASURED_BYTES]) is not None
 
 
 def is_weak_password(secret: bytes) -> bool:

@@ -32,6 +32,11 @@ def is_check(spec: str) -> bool:
     return True
 
 
+def measures_randomness(spec: str) -> bool:
+    """True for a check that a made-up value of the right form fails."""
+    return spec.removeprefix("not-fails ").startswith(("entropy", "random", "not-identifier"))
+
+
 def run(spec: str, secret: bytes) -> Outcome:
     """Run one check on a secret.
 
@@ -73,13 +78,19 @@ def checks() -> Mapping[str, Check]:
     from pipeguard.core.checks import (
         benign_commands,
         checksums,
+        host_labels,
         kubernetes,
         passwords,
         randomness,
         tokens,
+        unseen,
+        wallets,
     )
 
-    modules = (benign_commands, checksums, kubernetes, passwords, randomness, tokens)
+    modules = (
+        *(benign_commands, checksums, host_labels, kubernetes, passwords),
+        *(randomness, tokens, unseen, wallets),
+    )
     return {name: check for module in modules for name, check in module.CHECKS.items()}
 
 
@@ -101,9 +112,11 @@ def _host(argument: str) -> Check:
 
 
 def _number(argument: str) -> Check:
-    """`number us-ssn`: a number of that kind that is well-formed and in no documentation."""
+    """`number us-ssn`: a number of that kind that is well-formed."""
     from pipeguard.core.checks import personal_numbers
 
+    if argument == "telling":  # without a name beside it
+        return lambda secret: outcome_of(personal_numbers.is_telling(secret))
     if argument not in personal_numbers.NUMBERS:
         raise ValueError(f"no kind of number is called {argument}")
     return lambda secret: outcome_of(personal_numbers.is_number(argument, secret))

@@ -148,7 +148,12 @@ def _bip39(secret: bytes) -> Outcome:
     """Words of a seed phrase, numbered or not, one a line or not (BIP-39)."""
     from pipeguard.core.checks.bip39 import has_phrase
 
-    return outcome_of(has_phrase(re.findall(rb"[a-z]+", secret[:MEASURED_BYTES])))
+    return outcome_of(has_phrase(phrase_words(secret)))
+
+
+def phrase_words(secret: bytes) -> list[bytes]:
+    """The words of what may be a seed phrase."""
+    return re.findall(rb"[a-z]+", secret[:MEASURED_BYTES])
 
 
 # -- tokens of one issuer ------------------------------------------------------------------------

@@ -57,6 +57,13 @@ _CONDITION_KEYS = word_set(
 )
 _PROGRAM_KEYS = word_set("code script program expression expr formula function")
 _LATER_OPTION = lazy_regex(r"(?<=\s)(--?[A-Za-z][\w-]{2,40}[= ]?\S{0,200})")
+# Dashes before an option and bars between commands, which prose needs as they are.
+_SIGNS = str.maketrans(dict.fromkeys("‒–—―−", "-") | {"\u2223": "|", "\u01c0": "|"})
+# Letters that look alike in small words only, as in a command's name.
+_LATIN = str.maketrans(
+    "\u043a\u0442\u043c\u043d\u0432\u044c\u043f\u0433\u0438\u0431\u0437", "ktmhbbnru63"
+)
+_FOREIGN_WORD = lazy_regex(r"[\w.-]{0,40}[^\W\d_a-zA-Z][\w.-]{0,40}")
 _PATH_SIGN = lazy_regex(r"[/\\~%.]|id_")
 _SHELL_SIGN = lazy_regex(r"[;&|`$<\n]|%0")
 # A value that goes on as a statement has a quote, an end, a comment, a sign that compares, or one
@@ -65,10 +72,18 @@ _STATEMENT_SIGN = lazy_regex(r"['\"`;=#(<]|--|\|\||(?i:union|select|waitfor|case
 
 
 def folded(value: str) -> str:
-    """A value with look-alikes as plain letters."""
+    """A value with look-alikes as plain letters, also those that a word of another script has."""
     if value.isascii():
         return value
-    return folding.fold(value.encode("utf-8", "replace"))[0].decode()
+    plain = value.translate(_SIGNS)
+    plain = folding.fold(plain.encode("utf-8", "replace"))[0].decode()
+    return plain if plain.isascii() else _FOREIGN_WORD.sub(_latin, plain)
+
+
+def _latin(word: re.Match[str]) -> str:
+    """A word that can be read as one of ASCII letters; else the word itself."""
+    plain = word[0].translate(_LATIN)
+    return plain if plain.isascii() else word[0]
 
 
 def value_line(value: str) -> str:

@@ -58,6 +58,13 @@ _PROGRAM_KEYS = word_set("command cmd program executable binary bin path file to
 _REACHING = word_set("curl wget docker podman nerdctl kubectl oc helm aws gcloud az dd tee rm")
 # Programs that run others where an option says so.
 _RUNNING_OTHERS = word_set("git hg find fd tar rsync ssh scp sftp zip rg grep man ffmpeg")
+# A line that no program in another language has: a tool that runs code may well run it.
+_SHELL_LINE = lazy_regex(
+    r"(?:^|[|;&\n]|&&)[ \t]{0,8}(?:sudo[ \t]+)?(?:/[\w/]{1,40}/)?"
+    r"(?:curl|wget|rm|chmod|chown|chattr|dd|scp|rsync|tar|cat|ssh|nc|ncat|socat|find|mkfs[.\w]*"
+    r"|crontab|openssl|bash|sh|zsh|python3?|perl|node|base64|eval|git|npm|pip|npx|aws|gcloud"
+    r"|kubectl|docker|`|\$\()[ \t`]+(?![=(.])\S"
+)
 _NAME_WORD = lazy_regex(r"[a-z]+")
 
 
@@ -237,7 +244,8 @@ class _ArgumentReader:
     def _lines_of_code(self, value: str) -> list[str]:
         if is_shell(self._tool):
             return self.command_lines(value)
-        return code_lines(value, budget=self.budget)
+        lines = code_lines(value, budget=self.budget)
+        return lines + self.command_lines(value) if _SHELL_LINE.search(value) else lines
 
     def _lines_of_list(self, role: ArgumentRole, group: list[_String]) -> list[str]:
         key, values = group[0].key, [folded(string.value) for string in group]

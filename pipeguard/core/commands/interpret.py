@@ -53,6 +53,10 @@ MAX_NESTING_DEPTH = 6  # of pipelines whose arguments are read as commands again
 MAX_PIPED_ARGUMENTS = 4000  # characters of a known input that `xargs` makes arguments of
 MAX_MANIFEST = 1000  # characters of an input that are shown with a command
 
+_NAME_IN_SUBSTITUTION = lazy_regex(
+    rf"\$\((?:(?:which|whereis|realpath|type{GAP}-[pP]|command{GAP}-v){GAP}(?:-\w{GAP})?)?"
+    r"([\w./+-]{1,60})\)"
+)
 _PRELOADS = lazy_regex(r"\bLD_(?:PRELOAD|AUDIT)=[^\s;&|]|\bDYLD_INSERT_LIBRARIES=[^\s;&|]")
 _RECURSIVE = lazy_regex(r"-[a-zA-Z]*[rR][a-zA-Z]*|--recursive")
 _CLOUDS = ("aws", "gcloud", "az", "git", "gh", "docker", "kubectl")  # that send with some verbs
@@ -178,9 +182,9 @@ class _Interpreter:
 
     def _prepared(self, command: ShellCommand, stdin: str | None) -> ShellCommand:
         """A command without what only runs it; its input, where it is known, is run as well."""
-        words, takes_arguments = unwrapped(command.words)
+        words, takes_arguments = unwrapped(_with_plain_name(command.words))
         if words:
-            words = self._without_globs(words)
+            words = self._without_globs(_with_plain_name(words))
             if takes_arguments and stdin is not None and len(stdin) < MAX_PIPED_ARGUMENTS:
                 words = words + stdin.split()
             if stdin is not None:
@@ -269,6 +273,16 @@ class _Interpreter:
             word if at == 0 or word.startswith("-") else self._files.resolved(word)
             for at, word in enumerate(arguments)
         ]
+
+
+def _with_plain_name(words: list[str]) -> list[str]:
+    """Words whose first, the command's name, is not partly the output of naming a program.
+
+    A model writes the name as Markdown does, and takes `curl`, c`u`rl and `which curl` for curl.
+    """
+    if not words or "$(" not in words[0]:
+        return words
+    return [_NAME_IN_SUBSTITUTION.sub(r"\1", words[0]), *words[1:]]
 
 
 def _shown(name: str, arguments: Sequence[str]) -> str:

@@ -38,6 +38,9 @@ REPORTED_LOGITS = 0.5  # below `likely`: what a sentence without its quotes scor
 DOUBT_LOGITS, DOUBT_SURE_LOGITS = 3.0, 9.0
 FEW_WORDS = 7  # too few to doubt a match
 ALL_LOGITS = 99.0  # with this leniency the network reads every sentence
+# Of one value, the network reads so many borderline pieces, the likeliest. Further ones it reads
+# only if they are this near to `likely`: decoys gain an order no more than the difference.
+BEST_PIECES, NEAR_LOGITS = 8, 3.0
 _DIGITS = lazy_regex(rb"[0-9]+")
 
 
@@ -176,13 +179,8 @@ class Reader:
         """Have the classifier read as many stretches as the budget covers, the likeliest first."""
         passages: list[Passage] = []
         covered: dict[bytes, bool] = {}  # by text; to a classifier, all numbers are one word
-        ranked = [
-            (number, stretch)
-            for number, selection in enumerate(selections)
-            for stretch in selection.stretches
-        ]
-        for number, stretch in sorted(ranked, key=lambda ranks: -ranks[1].score):
-            start, end = in_whole_characters(selections[number].data, stretch.start, stretch.end)
+        for _, _, number, first, last in _ranked(selections, classifier):
+            start, end = in_whole_characters(selections[number].data, first, last)
             data = selections[number].data[start:end]
             masked = _DIGITS.sub(b"0", data)
             is_new = masked not in covered
@@ -198,16 +196,22 @@ class Reader:
 
     def _rescore(self, passages: Sequence[Passage], classifier: Classifier) -> None:
         """Add the network's scores to the borderline pieces, the likeliest of all first."""
-        borderline = [
-            (passage.pieces[at].score, number, at)
-            for number, passage in enumerate(passages)
-            for at in classifier.borderline(passage.pieces, self._leniency)
-        ]
+        borderline = sorted(
+            (
+                (passage.pieces[at].score, number, at)
+                for number, passage in enumerate(passages)
+                for at in classifier.borderline(passage.pieces, self._leniency)
+            ),
+            reverse=True,
+        )
+        near = classifier.likely - self._leniency - NEAR_LOGITS
         scores, network = self._budgets.network_scores, classifier.network_id
         covered: list[tuple[Passage, int, str]] = []
         new: dict[str, None] = {}
         left_out: set[int] = set()
-        for _, number, at in sorted(borderline, reverse=True):
+        for score, number, at in borderline:
+            if len(new) >= BEST_PIECES and score < near:
+                break
             passage = passages[number]
             text = passage.text[passage.pieces[at].start : passage.pieces[at].end]
             if (network, text) not in scores and text not in new:
@@ -216,12 +220,25 @@ class Reader:
                     continue
                 new[text] = None
             covered.append((passage, at, text))
-        for text, score in zip(new, classifier.network_scores(list(new)), strict=True):
-            scores[network, text] = score
+        for text, added in zip(new, classifier.rescored(list(new)), strict=True):
+            scores[network, text] = added
         for passage, at, text in covered:
             piece = passage.pieces[at]
             passage.pieces[at] = piece._replace(score=piece.score + scores[network, text])
         self.unread += [passages[number][:3] for number in sorted(left_out)]
+
+
+def _ranked(
+    selections: Sequence[Selection], classifier: Classifier
+) -> list[tuple[float, float, int, int, int]]:
+    """The stretches that are worth reading, the likeliest first: number of the reading, range."""
+    ranked = (
+        (-rank, -score, number, start, end)
+        for number, selection in enumerate(selections)
+        for start, end, score in selection.stretches
+        if (rank := classifier.rank(selection.data[start:end])) is not None
+    )
+    return sorted(ranked)
 
 
 def _is_reported(data: bytes, start: int, end: int, classifier: Classifier) -> bool:

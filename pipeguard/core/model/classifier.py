@@ -23,6 +23,7 @@ from pipeguard.core.model.sentences import Piece, best_of, read_together, units
 
 if TYPE_CHECKING:
     from pipeguard.core.model.network import Network
+    from pipeguard.core.model.opener import Opener
 
 LEAST_FEATURES = 8  # with fewer features, none counts for more
 _DIGITS = lazy_regex(r"\d+")
@@ -38,6 +39,24 @@ class OpenerFile(NamedTuple):
 
     file: str
     sha256: str
+
+
+class Ranking(NamedTuple):
+    """How a ranker, of an opener's form, scores what opened: the member `ranker` of the file.
+
+    Attributes:
+        file: its name.
+        sha256: of that file, in hexadecimal.
+        least: the score from which a stretch is read.
+        calm: the score below which sentences are most likely none that are an order.
+        share: factor of the difference that is taken from the score of what the network reads.
+    """
+
+    file: str
+    sha256: str
+    least: float
+    calm: float
+    share: float
 
 
 class Rescoring(NamedTuple):
@@ -74,13 +93,17 @@ class Classifier:
     """
 
     def __init__(
-        self, document: dict[str, Any], network: Callable[[Rescoring], Network] | None = None
+        self,
+        document: dict[str, Any],
+        network: Callable[[Rescoring], Network] | None = None,
+        ranker: Callable[[OpenerFile], Opener | None] | None = None,
     ) -> None:
         """Take what training/train.py wrote.
 
         Args:
             document: the content of a classifier's file.
             network: loads the network that the file names; None to do without it.
+            ranker: loads the ranker that the file names; None to do without it.
         """
         weights = base64.b64decode(document["weights"], validate=True)
         self._weights = weights.translate(_ABOVE_ZERO)
@@ -97,6 +120,9 @@ class Classifier:
         self._lexicon = Lexicon(document["families"], document["stems"])
         self._rescoring = Rescoring(**document["second"]) if "second" in document else None
         self._margin = self._rescoring.again if self._rescoring else 0.0
+        ranking = Ranking(**document["ranker"]) if "ranker" in document else None
+        named = OpenerFile(ranking.file, ranking.sha256) if ranking else None
+        self._ranking, self._ranker = ranking, ranker(named) if ranker and named else None
         self._load = network
         self._network: Network | None = None
 
@@ -113,6 +139,19 @@ class Classifier:
         for at, score in zip(chosen, scores, strict=True):
             pieces[at] = pieces[at]._replace(score=pieces[at].score + score)
         return best_of(pieces)
+
+    def rank(self, data: bytes) -> float | None:
+        """How likely a stretch is to contain an order; None if it is too unlikely to be read.
+
+        Without a ranker, all stretches are as likely.
+
+        Raises:
+            EngineError: the ranker's file is missing, or is not the one that is named.
+        """
+        if self._ranking is None or self._ranker is None:
+            return 0.0
+        score = self._ranker.score(data)
+        return score if score >= self._ranking.least else None
 
     def borderline(
         self, pieces: Sequence[Piece], leniency: float, *, every_sentence: bool = True
@@ -147,6 +186,19 @@ class Classifier:
             self._network = self._load(self._rescoring)
         scores = self._network.scores(texts, self._rescoring.output)
         return [self._rescoring.share * score for score in scores]
+
+    def rescored(self, texts: Sequence[str]) -> list[float]:
+        """What the network adds to the score of each text, less what the ranker takes from it.
+
+        Raises:
+            EngineError: the file of one is not the one that is named, or has another form.
+        """
+        scores = self.network_scores(texts)
+        ranking, ranker = self._ranking, self._ranker
+        if ranking is None or ranker is None:
+            return scores
+        below = (min(0.0, ranker.score(text.encode()) - ranking.calm) for text in texts)
+        return [score + ranking.share * less for score, less in zip(scores, below, strict=True)]
 
     @property
     def network_id(self) -> str:
@@ -225,10 +277,14 @@ def _squared_bound(group: frozenset[int], weight: int) -> float:
     return max(0, weight) ** 2 / max(1, len(group))
 
 
-def load(content: bytes, network: Callable[[Rescoring], Network] | None = None) -> Classifier:
-    """Read a classifier's file.
+def load(
+    content: bytes,
+    network: Callable[[Rescoring], Network] | None = None,
+    ranker: Callable[[OpenerFile], Opener | None] | None = None,
+) -> Classifier:
+    """Read a classifier's file; what the others load is as in `Classifier`.
 
     Raises:
         ValueError, KeyError: it is none.
     """
-    return Classifier(json.loads(content), network)
+    return Classifier(json.loads(content), network, ranker)

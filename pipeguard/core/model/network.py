@@ -7,8 +7,9 @@ sure are harmless. training/network.py makes the weights; the classifier's file 
 Imported at its first use, since numpy takes 70 ms to import.
 
 Embedding, four residual 1-D convolutions (kernel 3, dilation 1, 2, 4, 8), max and mean pooling, one
-linear head per output: one for results, one for definitions. The axes of arrays are the texts of a
-batch, the parts of words, and the channels. Knows no rules.
+linear head per output: one for results, one for definitions. The texts of a batch stand in one row,
+with gaps between them, so that nothing is computed for padding. The axes of arrays are the parts of
+words and the channels. Knows no rules.
 Sources of the form: F. Yu, V. Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions"
 (2016); Y. Wu et al., "Google's Neural Machine Translation System" (2016), parts of words.
 """
@@ -29,7 +30,7 @@ Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 Steps: TypeAlias = "np.ndarray[Any, np.dtype[np.int8]]"
 
 MAX_PARTS = 80  # of a text; the rest is not read
-BATCH = 16  # texts of about one length that are read together
+BATCH = 8  # texts that are read together: more of them do not fit the caches
 CACHED_WORDS = 8192
 MAX_PARTS_OF_WORD = 8
 MAX_LETTERS_OF_PART = 24
@@ -130,41 +131,45 @@ class Network:
         """
         column = self.outputs.index(output)
         numbers = [self._vocabulary.numbers(text) for text in texts]
-        scores = [0.0] * len(numbers)
-        order = sorted(range(len(numbers)), key=lambda index: len(numbers[index]))
-        for first in range(0, len(order), BATCH):
-            batch = order[first : first + BATCH]
-            logits = self._logits([numbers[index] for index in batch])
-            for index, score in zip(batch, logits[:, column], strict=True):
-                scores[index] = float(score)
+        scores: list[float] = []
+        for first in range(0, len(numbers), BATCH):
+            scores += self._logits(numbers[first : first + BATCH])[:, column].tolist()
         return scores
 
     def _logits(self, batch: Sequence[Sequence[int]]) -> Floats:
-        """Of each text of a batch, a number for each output."""
-        longest = max(map(len, batch))
-        numbers = np.array([[*text, *[PADDING] * (longest - len(text))] for text in batch])
-        is_part = (numbers != PADDING)[..., None].astype(np.float32)
-        state: Floats = self._embeddings[numbers] * (is_part * self._embedding_step)
+        """Of each text of a batch, a number for each output.
+
+        The texts are one row, with a gap between them as wide as the farthest part that is seen.
+        """
+        gap = [PADDING] * 2 ** (len(self._layers) - 1)
+        row = np.array([number for text in batch for number in (*text, *gap)])
+        lengths = np.array([len(text) for text in batch])
+        starts = np.cumsum(lengths + len(gap)) - lengths - len(gap)
+        is_part = np.zeros((len(row), 1), np.float32)
+        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+            is_part[start : start + length] = 1
+        state: Floats = self._embeddings[row] * (is_part * self._embedding_step)
         for index, (weights, bias) in enumerate(self._layers):
-            wide = _with_neighbours(state, 2**index)
-            seen = (wide.reshape(-1, len(weights)) @ weights).reshape(*wide.shape[:2], -1)
+            seen = _with_neighbours(state, 2**index) @ weights
             seen += bias
             _gelu(seen)
             seen *= is_part
             state = np.add(state, seen, out=seen) if index else seen
-        most = np.where(is_part > 0, state, -np.inf).max(1)
-        mean = state.sum(1) / is_part.sum(1)
+        bounds = np.stack((starts, starts + lengths), 1).ravel()
+        # What is in the gap is zero; `reduceat` needs an end for the last text, and has one there.
+        most = np.maximum.reduceat(state, bounds)[::2]
+        mean = np.add.reduceat(state, bounds)[::2] / lengths[:, None].astype(np.float32)
         logits: Floats = np.concatenate([most, mean], 1) @ self._head + self._bias
         return logits
 
 
 def _with_neighbours(state: Floats, dilation: int) -> Floats:
     """Each part next to the parts before and after it, at the distance of the dilation."""
-    texts, parts, width = state.shape
-    wide = np.zeros((texts, parts, KERNEL * width), np.float32)
-    wide[:, dilation:, :width] = state[:, :-dilation]
-    wide[:, :, width : 2 * width] = state
-    wide[:, :-dilation, 2 * width :] = state[:, dilation:]
+    parts, width = state.shape
+    wide = np.zeros((parts, KERNEL * width), np.float32)
+    wide[dilation:, :width] = state[:-dilation]
+    wide[:, width : 2 * width] = state
+    wide[:-dilation, 2 * width :] = state[dilation:]
     return wide
 
 

@@ -29,6 +29,7 @@ from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.model.opener_weights import WINDOW_SEGMENTS, Weights, unpacked
 
 WHOLE_BYTES = 768  # to this length, a text is read whole or not at all
+LEAST_SCORE = -1e9  # of a text without words
 AROUND_BYTES = 200  # before and after a window: how far a sentence is followed
 # Marks that end a sentence, too: U+3002, U+FF01, U+FF1F, U+0964. ASCII ones of the same length in
 # bytes take their place.
@@ -96,6 +97,17 @@ class Opener:
                 before = max(before, min(start, stretches[-1].end))
             stretches.append(Stretch(before, end, score))
         return stretches
+
+    def score(self, data: bytes) -> float:
+        """The score of the best window of a text, whether it is opened or not.
+
+        Raises:
+            EngineError: the weights are missing, or are not the ones that are named.
+            ValueError, KeyError: they are no weights.
+        """
+        windows, weights = self._loaded
+        scored = windows(with_ascii_marks(data), weights._replace(threshold=LEAST_SCORE))
+        return max((score for *_, score in scored), default=LEAST_SCORE)
 
 
 def _before(data: bytes, start: int) -> int:

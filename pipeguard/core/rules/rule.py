@@ -44,6 +44,14 @@ class Written(Enum):
     ANYWHERE = "anywhere"  # kept, unless the text around it is about attacks
 
 
+class Leaving(Enum):
+    """What a match in a call is worth by where its string goes (core.flows.way_out)."""
+
+    KEEP = "keep"  # the same everywhere
+    RAISE = "raise"  # sure in an address, or in a request to another host
+    ONLY = "only"  # the same, and elsewhere no match
+
+
 class Boundary(Enum):
     """Which characters must not touch a match."""
 
@@ -81,6 +89,7 @@ class Rule(NamedTuple):
         written: what happens to a match in an argument that does nothing
             (core.commands.argument_roles).
         quoted: True where a match inside quotes or code loses one step of confidence.
+        leaving: what a match is worth by where its string goes.
         several: True where two different values in one message raise confidence one step.
         unless: an expression, of any case; a match in whose sentence it matches is only noted; or
             empty.
@@ -111,6 +120,7 @@ class Rule(NamedTuple):
     placeholders: bool
     written: Written
     quoted: bool
+    leaving: Leaving
     several: bool
     unless: str
     purpose: tuple[str, ...]
@@ -188,7 +198,7 @@ def as_record(rule: Rule) -> dict[str, object]:
             record[name] = sorted(item.value for item in value)
         elif isinstance(value, Severity | Confidence):
             record[name] = value.name.lower()
-        elif isinstance(value, Boundary | Written):
+        elif isinstance(value, Boundary | Written | Leaving):
             record[name] = value.value
         else:
             record[name] = value
@@ -216,6 +226,7 @@ def from_record(record: dict[str, Any]) -> Rule:
         placeholders=record["placeholders"],
         written=Written(record["written"]),
         quoted=record["quoted"],
+        leaving=Leaving(record["leaving"]),
         several=record["several"],
         unless=record["unless"],
         purpose=tuple(record["purpose"]),
@@ -275,6 +286,7 @@ def _rule(source: str, pack: str, entry: dict[str, Any], *, proven: bool) -> Rul
         placeholders=bool(entry.get("placeholders", False)),
         written=_choice(where, Written, entry.get("written", "keep")),
         quoted=entry.get("quoted") == "lower",
+        leaving=_choice(where, Leaving, entry.get("leaving", "keep")),
         several=entry.get("several") == "raise",
         unless=written["unless"],
         purpose=_strings(where, entry, "purpose"),

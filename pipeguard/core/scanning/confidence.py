@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 
+from pipeguard.core.checks.bip39 import is_printed_phrase
 from pipeguard.core.checks.outcome import Outcome
-from pipeguard.core.checks.placeholders import is_placeholder, is_published
+from pipeguard.core.checks.placeholders import is_placeholder, is_published, is_reference
+from pipeguard.core.checks.registry import measures_randomness
 from pipeguard.core.commands.argument_roles import ArgumentRole
 from pipeguard.core.commands.argument_usage import PROGRAMS
 from pipeguard.core.finding import Confidence, Severity, lower
@@ -31,7 +33,7 @@ _PROGRAMS = (*PROGRAMS, ArgumentRole.STATEMENT)
 
 
 def confidence_by_checks(
-    rule: Rule, data: bytes, match: re.Match[bytes], view: View
+    rule: Rule, data: bytes, match: re.Match[bytes], view: View, *, samples: bool = False
 ) -> Confidence | None:
     """How sure a match is, by its checks and the text around it; None if it is to be ignored.
 
@@ -40,12 +42,19 @@ def confidence_by_checks(
         data: the reading.
         match: in it.
         view: the kind of reading.
+        samples: True to rate published samples and dummies of a sure form like a real secret.
     """
     start, end = secret_span(match)
     secret = data[start:end]
-    if rule.is_private and (is_in_placeholder(data, start, end) or is_published(secret)):
+    is_replaced = rule.is_private and is_in_placeholder(data, start, end)
+    if is_replaced or (rule.is_private and not samples and _is_published(rule, secret)):
         return None
-    if any(outcome_of(spec, data, match, secret) is not Outcome.HOLDS for spec in rule.require):
+    is_by_form = samples and rule.confidence is Confidence.HIGH and is_placeholder(secret)
+    if any(
+        outcome_of(spec, data, match, secret) is not Outcome.HOLDS
+        for spec in rule.require
+        if not (is_by_form and measures_randomness(spec))
+    ):
         return None
     outcomes = [outcome_of(spec, data, match, secret) for spec in rule.check]
     if Outcome.HOLDS in outcomes:
@@ -55,7 +64,8 @@ def confidence_by_checks(
         if view is View.SQUEEZED
         else view in _WITH_SPACES and is_inside_data(data, start, end)
     )
-    if is_chance or (rule.placeholders and is_placeholder(secret)):
+    is_dummy = is_reference if samples else is_placeholder
+    if is_chance or (rule.placeholders and is_dummy(secret)):
         return None
     confidence = Confidence.LOW if Outcome.FAILS in outcomes else rule.confidence
     if view in _WITH_SPACES and is_part_of_word(rule, data, match):
@@ -65,6 +75,21 @@ def confidence_by_checks(
     if rule.unless and has_exception(rule.unless, data, *match.span()):
         return Confidence.LOW
     return _lower_if_shown(confidence, data, *match.span()) if rule.quoted else confidence
+
+
+def _is_published(rule: Rule, secret: bytes) -> bool:
+    """True for a secret, a number or a phrase that documentation prints."""
+    if is_published(secret):
+        return True
+    if "bip39" in rule.require:
+        from pipeguard.core.checks.tokens import phrase_words
+
+        return is_printed_phrase(phrase_words(secret))
+    if not any(spec.startswith("number ") for spec in rule.require):
+        return False
+    from pipeguard.core.checks.personal_numbers import is_published_number
+
+    return is_published_number(secret)
 
 
 def _lower_if_shown(confidence: Confidence, data: bytes, start: int, end: int) -> Confidence:

@@ -150,6 +150,18 @@ def is_quoted(data: bytes, start: int, end: int) -> bool:
     )
 
 
+def is_mostly_quoted(stretch: bytes) -> bool:
+    """True for a sentence of which a third or more is in quotes or a code span."""
+    quoted = sum(len(quote[0]) for quote in _SPAN.finditer(stretch))
+    return 3 * quoted >= len(stretch)
+
+
+_SPAN = lazy_regex(
+    rb"`[^`\n]{8,400}`|\"[^\"\n]{8,400}\"|(?<!\w)'[^'\n]{8,400}'(?!\w)"
+    rb"|\xe2\x80\x9c[^\n]{8,400}?\xe2\x80\x9d"
+)
+
+
 def _last(mark: re.Pattern[bytes], line: bytes) -> int:
     return max((match.start() for match in mark.finditer(line)), default=-1)
 

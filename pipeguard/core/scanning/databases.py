@@ -161,7 +161,8 @@ def classifier(rule: Rule, models: Models | None) -> Classifier:
     """
     content = _read_named(rule, models, rule.model, rule.sha256, "the rule")
     with _parsing(f"{rule.id}: {rule.model} is no classifier"):
-        return load(bytes(content), partial(_network, rule, models))
+        ranker = partial(opener_of, models=models)
+        return load(bytes(content), partial(_network, rule, models), ranker)
 
 
 def _network(rule: Rule, models: Models | None, second: Rescoring) -> Network:

@@ -15,7 +15,7 @@ from pipeguard.core.scanning.confidence import confidence_in_text, confidence_in
 from pipeguard.core.scanning.context import masked_excerpt
 from pipeguard.core.scanning.origin import Origin
 from pipeguard.core.scanning.scan_result import Match
-from pipeguard.core.scanning.stated_purpose import serves
+from pipeguard.core.scanning.stated_purpose import serves, shows_attack
 from pipeguard.core.text.decoders import ENCODINGS
 from pipeguard.core.unicode.folding import Range
 
@@ -57,7 +57,10 @@ def located(
     if adjusted is None:
         return None
     first, last = source.text.span(low, high) if locate_joined is None else (0, 0)
-    if rule.purpose and serves(rule.purpose, source.text.value, path, first):
+    is_plain = view in ("text", "folded") and matched.isascii()
+    if (rule.purpose and serves(rule.purpose, source.text.value, path, first)) or (
+        is_plain and shows_attack(source.text.value, path, first, data, (start, end))
+    ):
         adjusted = lower(adjusted)
     exact = exact and locate_joined is None and not origin.whole
     return Match(

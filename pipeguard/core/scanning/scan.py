@@ -231,16 +231,19 @@ class Scan:
         for candidate in tally.worth_rating(rule, matches):
             span = secret_span(candidate)
             confidence, is_doubted = self._confidence(rule, data, candidate, view, origin)
+            is_sample = confidence is None and rule.is_private and self._counts_samples
+            if is_sample:
+                confidence = self._confidence_as_sample(rule, data, candidate, view, origin)
             if confidence is None or not origin.is_new(rule, *span):
                 continue
             match = located(origin, rule, confidence, data, span)
             if match is None or (key := tally.key_of(match, candidate[0])) is None:
                 continue
-            if rule.several:
+            if rule.several and not is_sample:
                 value = without_separators(data[slice(*span)])
                 self._values.setdefault(rule.id, set()).add(value)
             if tally.admits(rule, key, self.source.place_of(match.path), match.confidence):
-                self.matches.append(match._replace(is_doubted=is_doubted))
+                self.matches.append(match._replace(is_doubted=is_doubted, is_sample=is_sample))
             if tally.is_exhausted:
                 return
 
@@ -269,6 +272,21 @@ class Scan:
             view is not View.DECODED and self.tally.has_enough(rule, confidence)
         )
         return (None if adds_nothing else confidence), is_doubted
+
+    @property
+    def _counts_samples(self) -> bool:
+        """True for a call that does not write a file: only there a sample may leave."""
+        return self.source.keyed and not self.source.uses.is_of_file
+
+    def _confidence_as_sample(
+        self, rule: Rule, data: bytes, match: re.Match[bytes], view: View, origin: Origin
+    ) -> Confidence | None:
+        """How sure a match is that may be a published sample or a dummy; None if it is none."""
+        confidence = confidence_by_checks(rule, data, match, view, samples=True)
+        if confidence is None or origin.is_chance(rule, confidence, data, secret_span(match)):
+            return None
+        is_new = confidence > self.tally.confidence_so_far(rule, match[0])
+        return confidence if is_new else None
 
     def _is_doubted(self, data: bytes, start: int, end: int, confidence: Confidence) -> bool:
         """True if a classifier is sure that a match of a pattern is no order."""

@@ -41,6 +41,8 @@ class Match(NamedTuple):
         paths: of all strings that contain parts of the match, if there are several.
         excerpt: masked.
         is_doubted: True if a classifier takes the words around a pattern for no order.
+        is_sample: True for a secret that documentation prints, or that is evidently made up: it
+            counts only where it leaves (core.flows.way_out).
         cuts: for an order that a classifier found in plain sight, what goes if it is cut out.
     """
 
@@ -54,6 +56,7 @@ class Match(NamedTuple):
     paths: tuple[Path, ...]
     excerpt: str
     is_doubted: bool = False
+    is_sample: bool = False
     cuts: tuple[StringSpan, ...] = ()
 
 

@@ -14,8 +14,20 @@ from functools import lru_cache
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Path
+from pipeguard.core.scanning.context import is_mostly_quoted, is_quoted
+from pipeguard.core.unicode.folding import Range
 from pipeguard.core.unicode.name_words import words_of_any_script
 
+# Tools that show attacks because they look for them, stand in for them, or explain them.
+SHOWING = (
+    *("mock*", "fixture*", "fake*", "stub*", "dummy", "canned", "simulat*", "honeypot*"),
+    *("eval*", "detect*", "lint*", "classif*", "guard*", "moderat*", "grader*", "judge*"),
+    *("redteam*", "adversar*", "benchmark*", "inject*", "jailbreak*", "poison*", "tester"),
+    *("explain*", "doc", "docs", "document*", "guide*", "help", "howto", "manual", "install*"),
+    *("training", "awareness", "tutorial*", "readme", "cheatsheet", "quiz", "security"),
+    *("validat*", "sanitiz*", "expect*", "payload*", "scanner"),
+)
+_SHOWN_KEYS = frozenset({"example", "examples", "default", "const", "enum", "sample"})
 MAX_SENTENCE_CHARS = 200  # of the first sentence: what follows no longer says what the tool is for
 _END = lazy_regex(r"[.!?\u3002\uff01\uff1f\u0964\u061f](?=\s|$)|[\u3002\uff01\uff1f\u0964]|\n")
 
@@ -40,6 +52,24 @@ def serves(purposes: Iterable[str], value: JsonValue, path: Path, start: int) ->
         texts.append(sentence[:start].partition(" ")[0] if is_inside else sentence)
     pattern = _pattern(tuple(purposes))
     return any(pattern.fullmatch(word) for text in texts for word in words_of_any_script(text))
+
+
+def shows_attack(value: JsonValue, path: Path, start: int, data: bytes, span: Range) -> bool:
+    """True for what a definition quotes or gives as a sample, since its tool is about such texts.
+
+    Args:
+        value: the definition.
+        path: of the string in it that contains the match.
+        start: where the match begins in that string, in characters.
+        data: the reading that contains the match.
+        span: of the match in it.
+    """
+    if not isinstance(value, dict) or "name" not in value or "jsonrpc" in value:
+        return False
+    is_sample = not _SHOWN_KEYS.isdisjoint(step for step in path if isinstance(step, str))
+    if not (is_sample or is_quoted(data, *span) or is_mostly_quoted(data[slice(*span)])):
+        return False
+    return serves(SHOWING, value, path, start)
 
 
 def _first_sentence(text: str) -> str:

@@ -21,6 +21,7 @@ from pipeguard.core.flows.secret_egress import secret_egress
 from pipeguard.core.flows.text_values import addresses_of, short_values
 from pipeguard.core.flows.tool_labels import Label
 from pipeguard.core.flows.vault import RESTORED
+from pipeguard.core.flows.way_out import WayOut, way_out
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.message import Message
@@ -32,7 +33,7 @@ from pipeguard.core.protocol.places import (
     value_at,
 )
 from pipeguard.core.rules.policy import Mode
-from pipeguard.core.rules.rule import tells_private
+from pipeguard.core.rules.rule import Leaving, tells_private
 from pipeguard.core.scanning.scan_result import NOTHING_FOUND, Match, ScanResult
 from pipeguard.core.session import replies
 from pipeguard.core.session.cuts import UNREAD, can_cut, cut_findings, with_words
@@ -181,9 +182,11 @@ def _findings_of(
     returning = [match for match in result.matches if _may_return(scope, value, match)]
     findings: list[Finding] = []
     for match in result.matches:
+        if (rated := _confidence_by_way(scope, value, match)) is None:
+            continue
         is_servers = any(_is_part_of(value, match, secret) for secret in returning)
         is_servers = is_servers or _is_host_of_secret(scope, value, match)
-        confidence = min(match.confidence, Confidence.MEDIUM) if is_servers else match.confidence
+        confidence = min(rated, Confidence.MEDIUM) if is_servers else rated
         if match.cuts:
             findings += _findings_of_order(scope, match, surface)
             continue
@@ -195,6 +198,22 @@ def _findings_of(
     if result.unread_passages:
         findings += _unread(scope, result.unread_passages, surface)
     return findings
+
+
+def _confidence_by_way(scope: Scope, value: JsonValue, match: Match) -> Confidence | None:
+    """How sure a match is, given where its string goes; None if it only counts elsewhere."""
+    leaving = match.rule.leaving
+    if not match.is_sample and leaving is Leaving.KEEP:
+        return match.confidence
+    way = WayOut.NOWHERE
+    if scope.tool is not None and scope.place(match.path) == "call.arguments":
+        way = way_out(scope.guard.tool(scope.tool), value, match.path, (match.start, match.end))
+    if way is WayOut.REQUESTED and leaving is not Leaving.KEEP:
+        return max(match.confidence, Confidence.HIGH)
+    counts = way is not WayOut.NOWHERE
+    if not counts and (match.is_sample or leaving is Leaving.ONLY):
+        return None
+    return match.confidence
 
 
 def _findings_of_order(scope: Scope, match: Match, surface: Surface) -> list[Finding]:

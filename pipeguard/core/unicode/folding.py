@@ -33,6 +33,8 @@ _LOOK_ALIKES = (
     "аaеeоoрpсcуyхxіiјjѕsԁdһhԛqԝwӏlАAВBЕEКKМMНHОOРPСCТTХXІIЈJЅSУYҮYүyѴVѵvԚQԜWԌGԀDҺHӀI"
     "αaοoρpνvιiκkυuχxϲcγyΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤTΥYΧX"
     "օoսuոnհhզqցgաwᎠDᎡRᎢTᎪAᎬEᎳWᎻHᎷMᏚSᏟCᏢPᏙV"
+    "ꓐBꓑPꓓDꓔTꓖGꓗKꓙJꓚCꓜZꓝFꓟMꓠNꓡLꓢSꓣRꓦVꓧHꓪWꓫXꓬYꓮAꓰEꓲIꓳOꓴU"
+    "ⲁaⲉeⲓiⲕkⲟoⲣpⲥcⲧtⲩyⲭxɓbɗdɦhɨiɭlɱmɳnʂsʈtʋvʐz"
     "ıiɡgɑaɩiᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpʀrꜱsᴛtᴜuᴠvᴡwʏyᴢzøoØOłlŁLđdĐD"
     '‐-‑-‒-–-—-―-−-‘\'’\'‚\'“"”"„"«"»"⁄/∕/\u2028\n\u2029\n\u0085\n\u1680 。.'
 )

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from pipeguard.core.checks.bip39 import has_phrase, phrase
+from pipeguard.core.checks.bip39 import has_phrase, is_printed_phrase, phrase
 from pipeguard.core.words.bip39 import WORDS
 from tests.each import each
 
@@ -28,6 +28,10 @@ def test_a_wrong_checksum_is_no_phrase() -> None:
     assert sum(has_phrase([*words[:-1], word]) for word in others) < len(others) // 10
 
 
-def test_what_the_standard_prints_is_no_phrase() -> None:
+def test_what_the_standard_prints_is_known() -> None:
     assert not has_phrase([word.encode() for word in phrase(bytes(16))])
     assert not has_phrase([word.encode() for word in WORDS.split()[:24]])
+    printed = [word.encode() for word in phrase(b"\x7f" * 16)]
+    assert has_phrase(printed)
+    assert is_printed_phrase([b"x", *printed])
+    assert not is_printed_phrase([word.encode() for word in phrase(bytes(range(16)))])

@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.checks.national_ids import NATIONAL_IDS
-from pipeguard.core.checks.personal_numbers import NUMBERS, could_be, is_number
+from pipeguard.core.checks.personal_numbers import (
+    NUMBERS,
+    could_be,
+    is_number,
+    is_published_number,
+    is_telling,
+)
 from pipeguard.core.words.published import NUMBERS as PUBLISHED
 from pipeguard.rulebook.samples import expand
 from tests.each import each
@@ -36,7 +42,14 @@ def test_most_wrong_last_characters_are_seen(kind: str) -> None:
 
 
 def test_what_documentation_prints_is_nobody_s() -> None:
-    assert not any(could_be(kind, number) for kind in NUMBERS for number in PUBLISHED)
+    assert all(is_published_number(number.encode()) for number in PUBLISHED)
+    assert is_published_number(b"4111 1111-1111.1111")
+    assert not is_published_number(b"4111111111111112")
+
+
+def test_a_number_that_is_known_by_its_form() -> None:
+    assert is_telling(b"RSSMRA85T10A562S")
+    assert not is_telling(b"RSSMRA85T10A562T")
 
 
 def test_a_passport_has_three_checks() -> None:

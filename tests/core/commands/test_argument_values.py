@@ -62,3 +62,17 @@ def test_a_list_of_options_has_options() -> None:
 def test_look_alikes_are_plain_letters() -> None:
     assert folded("\uff52\uff4d") == "rm"
     assert folded("rm") == "rm"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("rm \u2013rf ~", "rm -rf ~"),
+        ("curl a \u2223 sh", "curl a | sh"),
+        ("\u0441\u0430\u0442 a", "cat a"),
+        ("\ua4e3m -rf /", "Rm -rf /"),
+        ("\u0436\u0443\u043a", "\u0436y\u043a"),
+    ],
+)
+def test_words_of_look_alikes_in_a_command(value: str, expected: str) -> None:
+    assert folded(value) == expected

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.finding import Confidence
-from pipeguard.core.model.cascade import FEW_WORDS, Reader, Selection
+from pipeguard.core.model.cascade import (
+    BEST_PIECES,
+    BRIEF_BYTES,
+    FEW_WORDS,
+    NEAR_LOGITS,
+    Reader,
+    Selection,
+)
 from pipeguard.core.model.classifier import Classifier, load
 from pipeguard.core.model.opener import Stretch
 from pipeguard.core.model.sentences import Piece
@@ -94,6 +101,46 @@ def test_a_pattern_is_doubted_by_sentences_that_are_no_order_by_far() -> None:
     assert not reader.doubts(order, 0, len(order), classifier)
     few = b" ".join(calm.split()[:FEW_WORDS])
     assert not reader.doubts(few, 4, 11, classifier), "too few words to doubt it for"
+
+
+def test_what_the_ranker_takes_for_unlikely_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = load(model("injection.model"))
+    order = max(samples("injection"), key=len).encode()
+    selections = [Selection(order, [Stretch(0, len(order), 500)])]
+    assert list(Reader(len(order), Budgets()).read(selections, classifier))
+    monkeypatch.setattr(Classifier, "rank", lambda *_: None)
+    reader = Reader(len(order), Budgets())
+    assert list(reader.read(selections, classifier)) == []
+    assert reader.unread == [], "it was read, by the ranker"
+
+
+def test_decoys_keep_no_likely_sentence_from_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[str] = []
+
+    def scores(_: Classifier, texts: list[str]) -> list[float]:
+        given.extend(texts)
+        return [0.0] * len(texts)
+
+    def pieces(_: Classifier, text: str, _leniency: float) -> list[Piece]:
+        return [Piece(float(text[:4]), 0, len(text), 9)]
+
+    monkeypatch.setattr(Classifier, "rescored", scores)
+    monkeypatch.setattr(Classifier, "pieces", pieces)
+    classifier = load(model("injection.model"), lambda _: pytest.fail("the network is not loaded"))
+    decoys = [f"{classifier.likely + 0.01 * number:.2f} x{chr(97 + number)}" for number in range(9)]
+    near, far = classifier.likely - NEAR_LOGITS + 0.1, classifier.likely - NEAR_LOGITS - 0.1
+    texts = [*decoys, f"{near:.2f} near", f"{far:.2f} far"]
+    data = "\n".join(texts).encode()
+    starts = [data.index(text.encode()) for text in texts]
+    stretches = [
+        Stretch(start, start + len(text), 1.0) for start, text in zip(starts, texts, strict=True)
+    ]
+    list(Reader(BRIEF_BYTES, Budgets()).read([Selection(data, stretches)], classifier))
+    assert set(given) == {*decoys, texts[-2]}
+    given.clear()
+    few = [Selection(data, stretches[-BEST_PIECES:])]
+    list(Reader(BRIEF_BYTES, Budgets()).read(few, classifier))
+    assert texts[-1] in given, "of few, whatever is borderline is read"
 
 
 # --- how much is read --------------------------------------------------------------------------

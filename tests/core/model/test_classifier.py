@@ -4,7 +4,7 @@ import base64
 import json
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given
 
 from pipeguard.core.finding import Action, Direction, Verdict
-from pipeguard.core.model.classifier import Classifier, Rescoring, load
+from pipeguard.core.model.classifier import Classifier, OpenerFile, Ranking, Rescoring, load
 from pipeguard.core.model.features import MAX_FAMILIES, WEIGHTS
+from pipeguard.core.model.opener import Opener
 from pipeguard.core.model.sentences import MAX_UNITS, units
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.rules.rule import Rule, load_pack
-from pipeguard.core.scanning.databases import Compiled, build, loaded
+from pipeguard.core.scanning.databases import Compiled, _network, build, classifier, loaded
 from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.session.guard import Engines, Guard
 from pipeguard.core.session.session import Session
@@ -27,6 +28,7 @@ from pipeguard.errors import EngineError, RuleError
 from pipeguard.rulebook.packs import model
 from pipeguard.state.recorder import Recorder
 from tests.core.model.samples import (
+    FILLER,
     RULE_OF,
     any_texts,
     both,
@@ -159,7 +161,7 @@ def test_a_shipped_model_is_the_file_that_its_rule_names(name: str) -> None:
 @both
 def test_a_shipped_model_has_the_form_that_its_page_tells(name: str) -> None:
     found = json.loads(model(f"{name}.model"), parse_constant=pytest.fail)
-    assert set(found) - {"second"} == {
+    assert set(found) - {"second", "ranker"} == {
         *("about", "bias", "families", "likely", "opener", "scale", "stems", "sure", "weights"),
     }
     assert 0 < len(found["families"]) <= MAX_FAMILIES
@@ -173,7 +175,8 @@ def test_a_shipped_model_has_the_form_that_its_page_tells(name: str) -> None:
 
 def written(**changes: object) -> bytes:
     """A model that is as it should be but for some members; None leaves one out."""
-    whole: dict[str, object] = {**document("injection"), "second": None, **changes}
+    without = {"second": None, "ranker": None}
+    whole: dict[str, object] = {**document("injection"), **without, **changes}
     return json.dumps({key: value for key, value in whole.items() if value is not None}).encode()
 
 
@@ -182,6 +185,7 @@ def encoded(size: int) -> str:
 
 
 RESCORING = Rescoring("mine.network", "0" * 64, "mine", 1.0, 1.0, 1)._asdict()
+RANKING = Ranking("mine.ranker", "0" * 64, -2.0, -1.0, 1.0)._asdict()
 
 WRONG: dict[str, bytes] = {
     "nothing": b"",
@@ -203,6 +207,9 @@ WRONG: dict[str, bytes] = {
         second={key: value for key, value in RESCORING.items() if key != "sha256"}
     ),
     "a network with more than is known": written(second=RESCORING | {"more": 1}),
+    "a ranker without a share": written(
+        ranker={key: value for key, value in RANKING.items() if key != "share"}
+    ),
     **{
         f"no {key}": written(**{key: None})
         for key in ("weights", "families", "stems", "opener", "scale", "bias", "likely", "sure")
@@ -313,6 +320,55 @@ def test_a_good_model_blocks_the_order_itself() -> None:
     verdict = answered(reading(rule_for(content), lambda _: content), ORDER)
     assert verdict.action is Action.BLOCK
     assert [finding.rule for finding in verdict.findings] == ["mine.classifier"]
+
+
+# --- the ranker ----------------------------------------------------------------------------------
+
+
+class Levelled(Opener):
+    """A ranker for which the score of a text is its length in hundreds of bytes."""
+
+    def __init__(self, _: OpenerFile) -> None:
+        super().__init__(bytes)
+
+    def score(self, data: bytes) -> float:
+        return len(data) / 100
+
+
+def test_a_stretch_below_the_least_score_of_the_ranker_is_not_worth_reading() -> None:
+    ranked = load(written(ranker=RANKING | {"least": 1.0}), ranker=Levelled)
+    assert [ranked.rank(b"x" * length) for length in (99, 100, 250)] == [None, 1.0, 2.5]
+    assert load(written()).rank(b"") == 0.0
+
+
+def test_what_the_ranker_takes_for_calm_loses_a_share_of_the_difference() -> None:
+    content = written(
+        second=document("injection")["second"], ranker=RANKING | {"calm": 0.5, "share": 2.0}
+    )
+    read = load(content, partial(_network, RULE_OF["injection"], model), Levelled)
+    texts = ["x " * 50, "x " * 20, "The library opens at nine."]
+    added = [0.0, -0.2, 2 * (len(texts[2]) / 100 - 0.5)]
+    scores = zip(read.network_scores(texts), added, strict=True)
+    assert read.rescored(texts) == pytest.approx([sum(each) for each in scores])
+
+
+def test_nothing_passes_that_a_ranker_of_another_hash_should_have_read() -> None:
+    content = written(ranker=RANKING)
+    assert is_refused(answered(reading(rule_for(content), lambda _: content), ORDER))
+
+
+def test_the_shipped_ranker_is_the_file_that_its_classifier_names() -> None:
+    found = document("injection")["ranker"]
+    assert isinstance(found, dict)
+    assert sha256(model(found["file"])).hexdigest() == found["sha256"]
+    ranked = classifier(RULE_OF["injection"], model)
+    assert [ranked.rank(text.encode()) is not None for text in samples("injection")] == [
+        True for _ in samples("injection")
+    ]
+    assert ranked.rank(FILLER.encode()) is None
+
+
+# --- nothing passes without it -------------------------------------------------------------------
 
 
 def test_a_text_that_is_not_opened_needs_no_model() -> None:

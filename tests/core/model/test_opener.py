@@ -10,11 +10,13 @@ from itertools import islice
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeguard.core.model.opener import Opener, portable
+from pipeguard.core.model.opener import LEAST_SCORE, Opener, portable
 from pipeguard.core.model.opener_weights import (
     MOST_BYTES,
     MOST_STRETCHES,
+    unpacked,
 )
 from pipeguard.rulebook.packs import model
 from tests.core.model.openers import TEXTS, any_weights
@@ -89,6 +91,21 @@ def test_a_sentence_without_an_end_is_read_in_parts() -> None:
     found = shipped_opener().stretches(data)
     assert any(b"previous instructions" in data[one.start : one.end] for one in found)
     assert sum(one.end - one.start for one in found) < len(data)
+
+
+@tried(100)
+@given(TEXTS, st.sampled_from(["", ORDER]))
+def test_a_text_scores_what_its_best_stretch_does(text: str, order: str) -> None:
+    data = f"{text}\n{order}".encode()
+    score = shipped_opener().score(data)
+    found = shipped_opener().stretches(data)
+    threshold = unpacked(model("injection.opener")).threshold
+    assert bool(found) == (score >= threshold)
+    assert not found or score == max(each.score for each in found)
+
+
+def test_a_text_without_words_has_the_least_score() -> None:
+    assert shipped_opener().score(b" \n . ") == LEAST_SCORE
 
 
 def test_an_empty_text_opens_nothing() -> None:

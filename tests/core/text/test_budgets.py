@@ -72,7 +72,9 @@ def test_heavier_words_around_an_order_do_not_hide_it() -> None:
     assert judge_result(f"{heavy}\n{plain}").findings == ()
     assert judge_result(f"{plain}{ORDER}\n{plain}").action is Action.BLOCK
     assert judge_result(f"{heavy}\n{plain}{ORDER}\n{plain}").action is Action.BLOCK
-    assert judge_result(heavy, f"{plain}{ORDER}\n{plain}", heavy).action is Action.BLOCK
+    among = judge_result(heavy, f"{plain}{ORDER}\n{plain}", heavy)
+    assert among.action in {Action.CUT, Action.BLOCK}
+    assert ORDER.encode() not in (among.forward or b"")
 
 
 @pytest.fixture
