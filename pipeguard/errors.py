@@ -3,7 +3,7 @@
 ::
 
     Refusal                 a message that must not pass; only core raises and answers it
-    PipeGuardError          something a person must mend; the command line shows it, exit_code
+    PipeGuardError          something a person must fix; the command line shows it, exit_code
      ├─ PolicyError         a policy file is invalid, at a line and a key
      ├─ RuleError           a rule in a pack is invalid
      ├─ EngineError         the scan engine is missing or failed: nothing can be judged
@@ -36,7 +36,7 @@ class Refusal(Exception):  # noqa: N818  not an error of ours: the message is at
 
 
 class PipeGuardError(Exception):
-    """Something a person must mend. `str(error)` says what happened, to what, and what to do.
+    """Something a person must fix. `str(error)` says what happened, to what, and what to do.
 
     Attributes:
         detail: what only the user is to read beside it; agents may be told the rest.

@@ -116,7 +116,7 @@ def _without_secrets(finding: PostureFinding, clean: Callable[[str], str]) -> Po
     return replace(
         finding,
         message=clean(finding.message),
-        mend=tuple(map(clean, finding.mend)),
+        fix=tuple(map(clean, finding.fix)),
         server=clean(finding.server),
         key=clean(finding.key),
     )

@@ -61,7 +61,7 @@ def page(check: PostureCheck) -> str:
         "",
         "## What to do",
         "",
-        check.mend,
+        check.fix,
     ]
     if check.command:
         lines += ["", f"    {check.command}"]

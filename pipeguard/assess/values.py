@@ -24,7 +24,7 @@ class PostureFinding:
         check: the check's id.
         severity: how bad it is; may be less than the check's own.
         message: one or two sentences without secrets.
-        mend: the command that mends it, as words; empty if a person must.
+        fix: the command that fixes it, as words; empty if a person must.
         file: the file; None if it is in no file.
         line: from 1; 0 for the whole file.
         client: the client's id, or empty.
@@ -35,7 +35,7 @@ class PostureFinding:
     check: str
     severity: Severity
     message: str
-    mend: tuple[str, ...] = ()
+    fix: tuple[str, ...] = ()
     file: Path | None = None
     line: int = 0
     client: str = ""
@@ -63,17 +63,17 @@ class PostureCheck:
         title: what is wrong, as a heading.
         severity: the severity of the worst case.
         why: what may come of it.
-        mend: what to do, in words.
+        fix: what to do, in words.
         command: what to do, as a command in general form; empty if there is none.
         before: an example.
-        after: the example, mended.
+        after: the example, fixed.
     """
 
     id: str
     title: str
     severity: Severity
     why: str
-    mend: str
+    fix: str
     command: str = ""
     before: str = ""
     after: str = ""
@@ -94,10 +94,10 @@ class PostureCheck:
         *,
         line: int = 0,
         key: str = "",
-        mend: Sequence[str] = (),
+        fix: Sequence[str] = (),
     ) -> PostureFinding:
         """A finding in a server's entry; by default in its first line."""
-        finding = self.at(server.file, message, line=line or server.line, key=key, mend=mend)
+        finding = self.at(server.file, message, line=line or server.line, key=key, fix=fix)
         return replace(finding, client=server.client, server=server.name)
 
     def at(
@@ -107,10 +107,10 @@ class PostureCheck:
         *,
         line: int = 0,
         key: str = "",
-        mend: Sequence[str] = (),
+        fix: Sequence[str] = (),
     ) -> PostureFinding:
         """A finding in a file, or in none."""
-        return PostureFinding(self.id, self.severity, message, tuple(mend), file, line, key=key)
+        return PostureFinding(self.id, self.severity, message, tuple(fix), file, line, key=key)
 
 
 def shortened(path: Path | None, base: Path | None) -> str:

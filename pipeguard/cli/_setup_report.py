@@ -46,7 +46,7 @@ def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
         click.echo(_head(plan.config, machine))
         if plan.problem:
             click.echo(click.style(f"  refused: {visible(plan.problem)}", fg="red"))
-            click.echo("  Left unchanged. Mend the file, then run this again.")
+            click.echo("  Left unchanged. Fix the file, then run this again.")
         longest = max((len(judged.server.name) for judged in plan.servers), default=0)
         width = min(max(longest, _NAME_CHARS[0]), _NAME_CHARS[1])
         for judged in plan.servers:

@@ -1,4 +1,4 @@
-"""`pipeguard doctor`: what is wrong with this installation, and the command that mends it."""
+"""`pipeguard doctor`: what is wrong with this installation, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @click.argument("names", metavar="[CHECK]...", nargs=-1, shell_complete=_complete)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def command(names: tuple[str, ...], *, as_json: bool) -> None:
-    """Check this installation, and name the command that mends each thing that is wrong.
+    """Check this installation, and name the command that fixes each thing that is wrong.
 
     Without CHECK, all checks: python, packages, launcher, engine, rules, cache, policy, state,
     store, audit, pins, keyring, logins, clients, proxies, trust, loopback, terminal, completion.
@@ -43,7 +43,7 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
     \b
     Exit codes:
       0  nothing is wrong; there may be notes
-      1  something is wrong; the command that mends it is shown
+      1  something is wrong; the command that fixes it is shown
       2  wrong usage: no such check
       3  the scan engine is missing or does not work: no guarded server starts
       4  the state folder or the store cannot be used: no guarded server starts
@@ -66,14 +66,14 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
 
 
 def _show(result: Result) -> None:
-    """All that a check found, the worst first, each with the command that mends it."""
+    """All that a check found, the worst first, each with the command that fixes it."""
     title = result.check.title
     for diagnosis in sorted(result.diagnoses, key=lambda diagnosis: -diagnosis.state):
         word = diagnosis.state.name.lower()
         mark = click.style(f"{word:<{_WORD_CHARS}}", fg=_COLOURS[word])
         click.echo(f"{mark}  {title:<{_TITLE_CHARS}}  {diagnosis.what}")
-        if diagnosis.mend:
-            click.echo(f"{'':<{_WORD_CHARS + _TITLE_CHARS + 4}}do:  {diagnosis.mend}")
+        if diagnosis.fix:
+            click.echo(f"{'':<{_WORD_CHARS + _TITLE_CHARS + 4}}do:  {diagnosis.fix}")
         title = ""
 
 
@@ -103,5 +103,5 @@ def _diagnosis_fields(diagnosis: Diagnosis) -> dict[str, str]:
     return {
         "state": diagnosis.state.name.lower(),
         "what": diagnosis.what,
-        "mend": diagnosis.mend,
+        "fix": diagnosis.fix,
     }

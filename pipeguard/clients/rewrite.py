@@ -173,7 +173,7 @@ def _gateway(launcher: Sequence[str]) -> Judgement:
     """The judgement of an entry that runs `pipeguard serve`, which guards what is behind it."""
     if not is_stale(launcher):
         return _GUARDED
-    why = f"its launcher does not exist any more: {launcher[0]}; mend it with --gateway"
+    why = f"its launcher does not exist any more: {launcher[0]}; fix it with --gateway"
     return Judgement(GuardState.CANNOT, "stale-launcher", why)
 
 

@@ -28,12 +28,12 @@ class Diagnosis:
     Attributes:
         state: how it is.
         what: in words; safe to print, and without secrets.
-        mend: the command that mends it, or what to do; empty if there is nothing to do.
+        fix: the command that fixes it, or what to do; empty if there is nothing to do.
     """
 
     state: DiagnosisState
     what: str
-    mend: str = ""
+    fix: str = ""
 
 
 def good(what: str) -> Diagnosis:
@@ -41,14 +41,14 @@ def good(what: str) -> Diagnosis:
     return Diagnosis(DiagnosisState.GOOD, visible(what))
 
 
-def note(what: str, mend: str = "") -> Diagnosis:
+def note(what: str, fix: str = "") -> Diagnosis:
     """A diagnosis: it works, but the user should know."""
-    return Diagnosis(DiagnosisState.NOTE, visible(what), visible(mend))
+    return Diagnosis(DiagnosisState.NOTE, visible(what), visible(fix))
 
 
-def wrong(what: str, mend: str) -> Diagnosis:
-    """A diagnosis: somebody must mend it."""
-    return Diagnosis(DiagnosisState.WRONG, visible(what), visible(mend))
+def wrong(what: str, fix: str) -> Diagnosis:
+    """A diagnosis: somebody must fix it."""
+    return Diagnosis(DiagnosisState.WRONG, visible(what), visible(fix))
 
 
 @dataclass(frozen=True, slots=True)

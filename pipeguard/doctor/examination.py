@@ -1,6 +1,6 @@
 """The list of checks, and running them: each alone, so that everything wrong is reported.
 
-A check may meet anything on a broken machine. An error that a person can mend becomes a diagnosis;
+A check may meet anything on a broken machine. An error that a person can fix becomes a diagnosis;
 any other is an error of ours, and reaches the command line's one handler.
 """
 
@@ -61,7 +61,7 @@ def examine(case: Case, checks: Iterable[InstallationCheck] = CHECKS) -> Iterato
     for check in checks:
         begun = perf_counter()
         if states.get(check.needs, DiagnosisState.GOOD) > DiagnosisState.NOTE:
-            what = f"not checked: mend {check.needs} first"
+            what = f"not checked: fix {check.needs} first"
             diagnoses = [Diagnosis(DiagnosisState.UNKNOWN, what)]
         else:
             with say_if_slow(check.waits or f"looking at: {check.title}"):
@@ -89,12 +89,12 @@ def _diagnose(check: InstallationCheck, case: Case) -> Iterator[Diagnosis]:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         why = (error.strerror or type(error).__name__).lower()
-        yield wrong(f"{where}{why}", "Mend its permissions, or check the disk.")
+        yield wrong(f"{where}{why}", "Fix its permissions, or check the disk.")
 
 
 def _of_error(text: str) -> Diagnosis:
     """A diagnosis from an error, whose last line says what to do, mostly with a command."""
     what, *advice = map(str.strip, text.splitlines())
-    mend = advice.pop() if advice else "Look at it, and try again."
-    command = _ADVICE.search(mend)
-    return wrong(" ".join((what, *advice)), command[1] if command else mend)
+    fix = advice.pop() if advice else "Look at it, and try again."
+    command = _ADVICE.search(fix)
+    return wrong(" ".join((what, *advice)), command[1] if command else fix)

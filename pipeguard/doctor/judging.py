@@ -106,8 +106,8 @@ def cache(case: Case) -> Iterable[Diagnosis]:
         return
     status = folder.stat()
     if who := other_writer(status, Trusted.ONLY_US):
-        mend = closing_command(str(folder), status, Trusted.ONLY_US)
-        yield wrong(f"{who} could write to {folder}, so it is not used, {slow}", mend)
+        fix = closing_command(str(folder), status, Trusted.ONLY_US)
+        yield wrong(f"{who} could write to {folder}, so it is not used, {slow}", fix)
         return
     try:
         tempfile.TemporaryFile(dir=folder).close()
@@ -152,14 +152,14 @@ CHECKS = (
 def _policy_file(path: str, scope: PolicyScope) -> Iterator[Diagnosis]:
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
     flag = " --project" if scope is PolicyScope.PROJECT else ""
-    mend = f"pipeguard policy check{flag} {shlex.quote(path)}"
+    fix = f"pipeguard policy check{flag} {shlex.quote(path)}"
     try:
         read = parse_policy(policy_text(path, scope), path, scope, now=monotonic(), today=today)
     except PolicyError as error:
-        yield wrong(" ".join(str(error).split()), mend)
+        yield wrong(" ".join(str(error).split()), fix)
         return
     yield good(f"{path} is valid")
     for text in read.notes:
-        yield note(text, mend)
+        yield note(text, fix)
     if read.mode is Mode.OBSERVE:
         yield note(f"{path} has `mode: observe`, so nothing is stopped", "Set `mode: enforce`.")

@@ -25,11 +25,11 @@ _SERVICE = "pipeguard doctor"
 def state(case: Case) -> Iterable[Diagnosis]:
     """Whether pins and audit have a folder that only we can access."""
     folder = state_folder()  # StateError says what to do
-    mend = _owning_command(folder)
-    if mend and mend.startswith("sudo"):
-        yield wrong(f"{folder} belongs to another user, who could change its pins", mend)
-    elif mend:
-        yield note(f"others may list {folder}; its files are closed to them", mend)
+    fix = _owning_command(folder)
+    if fix and fix.startswith("sudo"):
+        yield wrong(f"{folder} belongs to another user, who could change its pins", fix)
+    elif fix:
+        yield note(f"others may list {folder}; its files are closed to them", fix)
     try:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
@@ -39,7 +39,7 @@ def state(case: Case) -> Iterable[Diagnosis]:
         )
         return
     named = f", as {STATE_DIR_VARIABLE} says" if case.environment.get(STATE_DIR_VARIABLE) else ""
-    if not mend:
+    if not fix:
         yield good(f"{folder}{named}")
 
 
@@ -54,7 +54,7 @@ def store(_case: Case) -> Iterable[Diagnosis]:
     mode = stat.S_IMODE(path.stat().st_mode)
     with Store.open(path) as opened:
         if mode & _OTHERS and stat.S_IMODE(path.stat().st_mode) & _OTHERS == 0:
-            yield note(f"others could read {path} (mode {mode:o}); that is mended now")
+            yield note(f"others could read {path} (mode {mode:o}); that is fixed now")
         damage = opened.damage()
         if damage:
             rename = f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.damaged')}"

@@ -160,7 +160,7 @@ def _unreadable(configs: Iterable[Config]) -> Iterator[Diagnosis]:
     for config in configs:
         if config.problem:
             yield note(
-                f"{config.path}: {config.problem}", "Mend the file in its client, then look again."
+                f"{config.path}: {config.problem}", "Fix the file in its client, then look again."
             )
 
 

@@ -18,8 +18,8 @@ def screen(case: Case) -> Iterable[Diagnosis]:
     try:
         _LETTERS.encode(encoding)
     except (UnicodeEncodeError, LookupError):
-        mend = "set PYTHONUTF8=1" if sys.platform == "win32" else "export LC_ALL=C.UTF-8"
-        yield note(f"its encoding is {encoding}: other letters are shown as \\u27e8", mend)
+        fix = "set PYTHONUTF8=1" if sys.platform == "win32" else "export LC_ALL=C.UTF-8"
+        yield note(f"its encoding is {encoding}: other letters are shown as \\u27e8", fix)
         return
     if colour_is_unwanted():
         colours = f"no colours, because {NO_COLOUR_VARIABLE} is set"

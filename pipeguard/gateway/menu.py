@@ -224,7 +224,7 @@ def unknown_tool(name: str, near: Iterable[CatalogTool], *, has_search: bool) ->
 
 
 def unclear_call(tool: CatalogTool, variant: str, why: str) -> str:
-    """What to say to a call whose arguments cannot be told, with all that mends it."""
+    """What to say to a call whose arguments cannot be told, with all that fixes it."""
     return "\n".join(
         [
             f"The call is not clear: {why}. Nothing was called.",

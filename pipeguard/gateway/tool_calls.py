@@ -365,7 +365,7 @@ class ToolCalls:
         return cut
 
     def _helped(self, tool: CatalogTool, answer: JsonObject) -> JsonObject:
-        """An answer with what a model needs to mend its call, where it failed."""
+        """An answer with what a model needs to fix its call, where it failed."""
         result, error = answer.get("result"), answer.get("error")
         is_wrong = isinstance(result, dict) and result.get("isError") is True
         if not is_wrong and not isinstance(error, dict):

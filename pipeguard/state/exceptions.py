@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from pipeguard.config.policy_file import PolicyFile
 
-STOPPED = ("block", "cut", "redact")  # actions after which not all of a message goes on
+WITHHELD = ("block", "cut")  # actions that take away what no placeholder stands for
+STOPPED = (*WITHHELD, "redact")  # actions after which not all of a message goes on
 
 # Families of rules that no exception applies to, and what to do instead.
 _REMEDIES = {
@@ -134,11 +135,16 @@ def find_event(store: Path, name: str) -> AuditedEvent:
 def narrowest(event: AuditedEvent, until: datetime.date | None, why: str) -> tuple[Exemption, ...]:
     """The exceptions that would have let an event pass, and as little else as possible.
 
+    What blocked, or was cut out, needs no exception for the secrets beside it: these are replaced.
+
     Raises:
         PipeGuardError: no exception could, with what to do instead.
     """
-    stopped = [item for item in event.findings if item.get("action") in STOPPED]
-    stopped = stopped or [item for item in event.findings if item.get("action") == "warn"]
+    of_actions = (
+        [item for item in event.findings if item.get("action") in actions]
+        for actions in (WITHHELD, ("redact",), ("warn",))
+    )
+    stopped: list[dict[str, str]] = next(filter(None, of_actions), [])
     if not stopped:
         raise PipeGuardError(f"event {event.name} passed as it was: there is nothing to allow.")
     for finding in stopped:

@@ -1,6 +1,6 @@
 """Whether the audit is as it was written: each row, each chain, and the table of chains.
 
-Reads; mends nothing. `audit` says what the hashes cover and what they cannot prove.
+Reads; fixes nothing. `audit` says what the hashes cover and what they cannot prove.
 """
 
 from __future__ import annotations

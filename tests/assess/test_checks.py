@@ -34,7 +34,7 @@ def cursor(*args: str, command: str = "srv", **more: object) -> Mapping[str, Ent
 def test_checks_are_whole_and_named_once() -> None:
     every = [check for family in families() for check in family.CHECKS]
     assert len({check.id for check in every}) == len(every) == len(checks())
-    sentences = {check.id: (check.why, check.mend) for check in every}
+    sentences = {check.id: (check.why, check.fix) for check in every}
     assert [check.id for check in every if not check.title] == []
     assert [id_ for id_, pair in sentences.items() if not all(s.endswith(".") for s in pair)] == []
 
@@ -42,12 +42,12 @@ def test_checks_are_whole_and_named_once() -> None:
 # --- guarded ----------------------------------------------------------------------------
 
 
-def test_an_open_server_is_found_with_its_line_and_the_command_that_mends_it(
+def test_an_open_server_is_found_with_its_line_and_the_command_that_fixes_it(
     tmp_path: Path,
 ) -> None:
     (found,) = of(machine(tmp_path, cursor()), "server-not-guarded")
     assert found.line == 3
-    assert found.mend == ("pipeguard", "setup", "cursor", "--server=one")
+    assert found.fix == ("pipeguard", "setup", "cursor", "--server=one")
 
 
 def test_a_guarded_server_is_not_open(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_launcher_that_is_gone_is_found(tmp_path: Path) -> None:
 def test_a_login_of_the_client_is_told_with_the_login_of_ours(tmp_path: Path) -> None:
     target = machine(tmp_path, {"one": {"url": "https://x.test/mcp"}})
     (found,) = of(target, "server-cannot-be-guarded")
-    assert found.mend == ("pipeguard", "auth", "login", "https://x.test/mcp")
+    assert found.fix == ("pipeguard", "auth", "login", "https://x.test/mcp")
 
 
 @pytest.mark.parametrize("flag", ["--observe", "--inherit-env", "--no-audit"])
@@ -230,7 +230,7 @@ def test_a_secret_is_found_and_not_told(tmp_path: Path, entry: Entry) -> None:
     found = of(machine(tmp_path, {"one": entry}), "secret-in-config")
     assert found
     assert found[0].severity is Severity.HIGH
-    assert found[0].mend[:3] == ("pipeguard", "secrets", "set")
+    assert found[0].fix[:3] == ("pipeguard", "secrets", "set")
     assert SECRET[4:] not in repr(found)
     assert GITHUB[8:] not in repr(found)
 
@@ -301,7 +301,7 @@ def test_a_file_that_everybody_may_write(tmp_path: Path) -> None:
     target = machine(tmp_path, cursor())
     (tmp_path / ".cursor/mcp.json").chmod(0o666)
     (found,) = of(target, "config-writable")
-    assert found.mend[:2] == ("chmod", "go-w")
+    assert found.fix[:2] == ("chmod", "go-w")
 
 
 def test_a_folder_that_everybody_may_write(tmp_path: Path) -> None:
@@ -460,7 +460,7 @@ def test_what_waits_and_what_nobody_reviewed(tmp_path: Path, store: Path) -> Non
             " '')"
         )
     target = machine(tmp_path, cursor())
-    assert [one.mend for one in of(target, "definition-waits")] == [("pipeguard", "diff", "a")]
+    assert [one.fix for one in of(target, "definition-waits")] == [("pipeguard", "diff", "a")]
     assert [one.key for one in of(target, "pins-never-reviewed")] == ["b"]
 
 

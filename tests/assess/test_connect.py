@@ -189,7 +189,7 @@ def test_a_server_that_changed_since_it_was_approved(tmp_path: Path) -> None:
         store.remember(server_name(command), [change])
     again = machine(tmp_path, {"one": bad("clean")})
     (found,) = of(asked(again), "definition-drifted")
-    assert found.mend == ("pipeguard", "diff", f"{server_name(command)}/echo")
+    assert found.fix == ("pipeguard", "diff", f"{server_name(command)}/echo")
 
 
 @pytest.mark.parametrize("count", [30, pytest.param(100, marks=pytest.mark.exhaustive)])

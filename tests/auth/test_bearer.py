@@ -365,7 +365,7 @@ def test_a_token_never_goes_in_clear(tmp_path: Path) -> None:
         {"lost": True},
     ],
 )
-def test_the_next_login_mends_what_cannot_be_used(
+def test_the_next_login_fixes_what_cannot_be_used(
     logged_in: LoggedIn, damage: dict[str, object]
 ) -> None:
     place, url = logged_in()

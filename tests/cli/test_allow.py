@@ -38,6 +38,7 @@ EVENTS: dict[str, tuple[str, tuple[Finding, ...]]] = {
     "tool": ("block", (Finding(rule="policy.tool", place="call.name", tool="search"),)),
     "knock": ("block", (Finding(rule="entrance.host", place="http.request"),)),
     "fine": ("allow", ()),
+    "secret": ("cut", (CUT, TOKEN._replace(action=Action.REDACT))),
     "cut": ("cut", (CUT, CUT._replace(pointer="/b"), CUT._replace(rule="x.y", action=Action.WARN))),
 }
 
@@ -317,3 +318,9 @@ def test_what_was_cut_out_passes_from_then_on(policy: Path) -> None:
     assert allowed.action(target, 0.0) is Action.ALLOW
     assert allowed.action(target._replace(tool="other"), 0.0) is Action.CUT
     assert len(allowed.layers[0].exceptions) == 1
+
+
+def test_with_what_was_cut_out_the_secret_beside_it_is_not_let_through(policy: Path) -> None:
+    assert run("secret").exit_code == 0
+    exempts = read(policy).layers[0].exceptions
+    assert [exempt.where.rule for exempt in exempts] == ["injection.classifier"]

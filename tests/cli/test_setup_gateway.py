@@ -343,7 +343,7 @@ def test_a_launcher_that_is_gone_is_replaced(home: Path, launcher: str) -> None:
     move(launcher, "claude-desktop")
     new = Path(launcher).with_name("pipeguard.exe")
     Path(launcher).rename(new)
-    assert "mend it with --gateway" in run("claude-desktop").output
+    assert "fix it with --gateway" in run("claude-desktop").output
     move(str(new), "claude-desktop")
     assert json.loads(path.read_text())["mcpServers"]["pipeguard"]["command"] == str(new)
     assert run("--undo", "claude-desktop", "--yes").exit_code == 0

@@ -458,8 +458,8 @@ def test_a_file_that_a_group_may_write_is_not_believed_until_it_is_closed(tmp_pa
     share(path)
     with pytest.raises(PolicyError, match="its group may write") as told:
         policy_text(str(path), PolicyScope.USER)
-    *_, mend = str(told.value).partition("Close it:")
-    subprocess.run(shlex.split(mend), check=True)
+    *_, fix = str(told.value).partition("Close it:")
+    subprocess.run(shlex.split(fix), check=True)
     assert policy_text(str(path), PolicyScope.USER) == "mode: observe"
 
 

@@ -14,11 +14,11 @@ _NOT_OURS = ("PIPEGUARD", "PROXY", "SSL_CERT", "_CA_", "COVERAGE_PROCESS")
 
 
 class Told(NamedTuple):
-    """What one check said: how it is, all that was said, all that mends it."""
+    """What one check said: how it is, all that was said, all that fixes it."""
 
     state: str
     what: str
-    mend: str
+    fix: str
 
 
 class Examined(NamedTuple):
@@ -69,7 +69,7 @@ class Person:
         )
 
     def examined(self, *checks: str, start: tuple[str, ...] = RUN) -> Examined:
-        """What it says; whatever is wrong, no traceback, and with each thing what mends it."""
+        """What it says; whatever is wrong, no traceback, and with each thing what fixes it."""
         done = self.run(*checks, "--json", start=start)
         assert "Traceback" not in done.stdout + done.stderr
         assert "internal error" not in done.stderr, done.stderr
@@ -78,14 +78,14 @@ class Person:
         found = {}
         for check in told["checks"]:
             assert check["told"], check["id"]
-            assert all(one["mend"] for one in check["told"] if one["state"] == "wrong"), check
+            assert all(one["fix"] for one in check["told"] if one["state"] == "wrong"), check
             found[check["id"]] = Told(
                 check["state"],
                 "\n".join(one["what"] for one in check["told"]),
-                "\n".join(filter(None, (one["mend"] for one in check["told"]))),
+                "\n".join(filter(None, (one["fix"] for one in check["told"]))),
             )
         return Examined(done.returncode, found, done.stdout, done.stderr)
 
-    def mend(self, command: str) -> None:
+    def fix(self, command: str) -> None:
         """Do what a check says, in a shell."""
         subprocess.run(["sh", "-ec", command], env=self.environment, cwd=self.home, check=True)

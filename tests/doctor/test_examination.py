@@ -1,4 +1,4 @@
-"""The whole examination: all is told, whatever is wrong, with the command that mends it."""
+"""The whole examination: all is told, whatever is wrong, with the command that fixes it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_with_all_broken_at_once_all_is_told(person: Person) -> None:
         name for name, told in result.checks.items() if told.state == "unknown"
     }
     assert "\x1b" not in result.stdout
-    advice = "\n".join(told.mend for told in result.checks.values())
+    advice = "\n".join(told.fix for told in result.checks.values())
     commands = re.findall(r"pipeguard ([a-z]+(?: [a-z]+)?)", advice)
     known = COMMANDS.keys() | GROUPS
     assert [words for words in commands if not {words, words.split()[0]} & known] == []
@@ -109,15 +109,15 @@ def test_the_exit_code_is_that_which_matters_most() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "what", "mend"),
+    ("error", "what", "fix"),
     [
-        (StateError("it is broken.\n  Mend it:  mend --all"), "it is broken.", "mend --all"),
+        (StateError("it is broken.\n  Fix it:  fix --all"), "it is broken.", "fix --all"),
         (StateError("it is broken."), "it is broken.", "Look at it"),
         (OSError(28, "No space left on device", "/x"), "/x: no space left on device", "the disk"),
         (ImportError("x", name="yarl"), "yarl cannot be imported", "install"),
     ],
 )
-def test_what_a_check_runs_into_is_its_diagnosis(error: Exception, what: str, mend: str) -> None:
+def test_what_a_check_runs_into_is_its_diagnosis(error: Exception, what: str, fix: str) -> None:
     def look(_: Case) -> list[Diagnosis]:
         raise error
 
@@ -127,10 +127,10 @@ def test_what_a_check_runs_into_is_its_diagnosis(error: Exception, what: str, me
     ]
     first, second = examine(CASE, checks)
     assert (first.state, first.diagnoses[0].what) == (DiagnosisState.WRONG, what)
-    assert mend in first.diagnoses[0].mend
+    assert fix in first.diagnoses[0].fix
     assert (second.state, second.diagnoses[0].what) == (
         DiagnosisState.UNKNOWN,
-        "not checked: mend a first",
+        "not checked: fix a first",
     )
 
 
@@ -150,7 +150,7 @@ def test_json_is_all_that_stdout_has() -> None:
     assert set(told) == {"version", "exit_code", "checks"}
     (check,) = told["checks"]
     assert set(check) == {"id", "title", "state", "seconds", "told"}
-    assert set(check["told"][0]) == {"state", "what", "mend"}
+    assert set(check["told"][0]) == {"state", "what", "fix"}
 
 
 def test_the_page_has_every_check_and_the_help_names_it() -> None:
@@ -166,7 +166,7 @@ def test_a_terminal_of_few_letters_is_a_note(person: Person) -> None:
     start = (sys.executable, "-E", "-P", "-X", "utf8=0", "-m", "pipeguard", "doctor")
     result = person.examined("terminal", start=start)
     assert result.of("terminal").state == "note"
-    assert result.of("terminal").mend == "export LC_ALL=C.UTF-8"
+    assert result.of("terminal").fix == "export LC_ALL=C.UTF-8"
 
 
 def test_colours_are_as_they_are_asked_for(person: Person) -> None:
@@ -180,16 +180,16 @@ def test_completion_is_installed_by_its_command(person: Person, shell: str) -> N
     folder = Path(sys.executable).parent
     person.environment["PATH"] = f"{folder}:{person.environment['PATH']}"
     told = person.examined("completion").of("completion")
-    assert (told.state, told.mend) == ("note", install_command(shell))
+    assert (told.state, told.fix) == ("note", install_command(shell))
     (person.home / ".config" / "fish" / "completions").mkdir(parents=True)
-    person.mend(told.mend)
+    person.fix(told.fix)
     assert person.examined("completion").of("completion").state == "good"
 
 
 def test_completion_in_the_profile_of_powershell_counts(person: Person) -> None:
     person.environment["SHELL"] = "/usr/bin/pwsh"
     told = person.examined("completion").of("completion")
-    line = re.fullmatch(r"Add-Content \$PROFILE '(.+)'", told.mend)
+    line = re.fullmatch(r"Add-Content \$PROFILE '(.+)'", told.fix)
     assert line is not None
     profile = person.home / ".config" / "powershell" / "Microsoft.PowerShell_profile.ps1"
     profile.parent.mkdir(parents=True)

@@ -70,7 +70,7 @@ def test_what_is_missing_or_too_old_is_named(
     wanting = ("no-such-package-at-all", "pyyaml >=99", "rfc8785 <0.0.1")
     fine = ("click", "only-elsewhere", "only-asked-for")
     assert [name for name in (*wanting, *fine) if name in told.what] == [*wanting]
-    assert "install" in told.mend
+    assert "install" in told.fix
 
 
 def test_two_installations_in_one_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +126,7 @@ def test_where_no_path_lasts_all_that_was_tried_is_told(person: Person) -> None:
     assert result.code == 1
     assert shlex.quote(str(path)) in result.of("launcher").what
     assert re.fullmatch(
-        r"(pipx install|uv tool install) .+|make (-C .+ )?install", result.of("launcher").mend
+        r"(pipx install|uv tool install) .+|make (-C .+ )?install", result.of("launcher").fix
     )
 
 
@@ -136,4 +136,4 @@ def test_a_name_that_cannot_be_typed_is_a_note(
     monkeypatch.setattr(sys, "executable", str(program(lasting / "python3")))
     *_, told = looked("launcher", str(lasting / "nothing"))
     assert "not on your PATH" in told.what
-    assert str(lasting) in told.mend or "path" in told.mend or "shell" in told.mend
+    assert str(lasting) in told.fix or "path" in told.fix or "shell" in told.fix

@@ -77,7 +77,7 @@ def test_a_client_that_passes_no_variables_looks_elsewhere(alone: Path) -> None:
     kept, elsewhere = judging.cache(case)
     assert kept.state is DiagnosisState.GOOD
     assert elsewhere.state is DiagnosisState.NOTE
-    assert elsewhere.mend.startswith("env -u PIPEGUARD_CACHE_DIR ")
+    assert elsewhere.fix.startswith("env -u PIPEGUARD_CACHE_DIR ")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights of folders are POSIX's")
@@ -89,7 +89,7 @@ def test_a_cache_that_others_may_write_is_closed_by_its_command(alone: Path) -> 
     assert (told.state, "everybody could write" in told.what) == (DiagnosisState.WRONG, True)
     (slow,) = judging.rules(case)  # it is not used, and not written to
     assert "as at each start" in slow.what
-    subprocess.run(["sh", "-ec", told.mend], check=True)
+    subprocess.run(["sh", "-ec", told.fix], check=True)
     (ready,) = judging.rules(case)
     assert "from the cache" in ready.what
     assert next(iter(judging.cache(case))).state is DiagnosisState.GOOD
@@ -116,14 +116,14 @@ def test_a_pack_that_does_not_find_its_sample_is_told(
     pack = PackFile(str(tmp_path / "small.yaml"), text.encode(), shipped=True)
     monkeypatch.setattr(judging, "sources", lambda: (pack,))
     (told,) = judging.rules(Case.here())
-    assert (told.state, told.mend) == (DiagnosisState.WRONG, "pipeguard rules test")
+    assert (told.state, told.fix) == (DiagnosisState.WRONG, "pipeguard rules test")
 
 
 def test_without_the_engine_nothing_is_judged_and_the_rest_is_told(person: Person) -> None:
     result = person.examined("rules", "cache", "policy", start=WITHOUT_ENGINE)
     assert result.code == 3
     assert result.of("engine").state == "wrong"
-    assert "install" in result.of("engine").mend
+    assert "install" in result.of("engine").fix
     assert result.of("rules").state == result.of("cache").state == "unknown"
     assert result.of("policy").state == "good"
 
@@ -168,7 +168,7 @@ def test_the_user_s_policy_is_looked_at(person: Person, text: str, state: str, s
     assert (result.of("policy").state, result.code) == (state, int(state == "wrong"))
     assert said in result.of("policy").what
     if state == "wrong":
-        assert f"pipeguard policy check {path}" in result.of("policy").mend
+        assert f"pipeguard policy check {path}" in result.of("policy").fix
 
 
 def test_a_policy_that_is_named_and_not_there_is_told(person: Person) -> None:
@@ -182,7 +182,7 @@ def test_a_project_s_policy_is_looked_at(person: Person) -> None:
     (person.home / ".pipeguard.yaml").write_bytes(b"mode: \xff\n")
     result = person.examined("policy")
     assert result.code == 1
-    assert "policy check --project" in result.of("policy").mend
+    assert "policy check --project" in result.of("policy").fix
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights of files are POSIX's")

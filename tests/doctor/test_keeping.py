@@ -63,7 +63,7 @@ def test_a_state_folder_that_others_may_write_is_closed_by_its_command(person: P
         person.state.chmod(mode)
         result = person.examined("state")
         assert (result.of("state").state, result.code) == (state, code), oct(mode)
-        person.mend(result.of("state").mend)
+        person.fix(result.of("state").fix)
         assert person.examined("state").of("state").state != "wrong"
 
 
@@ -73,7 +73,7 @@ def test_a_state_folder_that_cannot_be_written_is_told(person: Person) -> None:
     result = person.examined("pins")
     assert result.code == 4
     assert "/proc/sys cannot be written" in result.of("state").what
-    assert "PIPEGUARD_STATE_DIR" in result.of("state").mend
+    assert "PIPEGUARD_STATE_DIR" in result.of("state").fix
     assert result.of("store").state == result.of("pins").state == "unknown"
 
 
@@ -137,7 +137,7 @@ def test_a_changed_audit_is_told(person: Person) -> None:
     result = person.examined("audit")
     assert result.code == 1
     assert "row 2 was changed" in result.of("audit").what
-    assert result.of("audit").mend == "pipeguard audit verify"
+    assert result.of("audit").fix == "pipeguard audit verify"
 
 
 def test_what_waits_for_approval_is_a_note(person: Person) -> None:
@@ -148,7 +148,7 @@ def test_what_waits_for_approval_is_a_note(person: Person) -> None:
     assert (result.code, result.of("pins").state) == (0, "note")
     assert "1 definition waits" in result.of("pins").what
     assert "\x1b" not in result.of("pins").what
-    assert result.of("pins").mend == "pipeguard diff"
+    assert result.of("pins").fix == "pipeguard diff"
 
 
 @pytest.mark.parametrize("expires_at", [1.0, 4e9])
@@ -162,7 +162,7 @@ def test_a_login_that_ended_is_told_with_the_command_that_renews_it(
         assert (result.code, result.of("logins").state) == (0, "good")
     else:
         assert (result.code, result.of("logins").state) == (1, "wrong")
-        assert result.of("logins").mend == f"pipeguard auth login {URL}"
+        assert result.of("logins").fix == f"pipeguard auth login {URL}"
 
 
 def test_an_address_that_holds_a_secret_is_not_shown(person: Person) -> None:
@@ -170,7 +170,7 @@ def test_an_address_that_holds_a_secret_is_not_shown(person: Person) -> None:
     keep(person, login, Secrets(TOKEN))
     result = person.examined("logins")
     assert TOKEN not in result.stdout
-    assert result.of("logins").mend == "pipeguard auth login notes"
+    assert result.of("logins").fix == "pipeguard auth login notes"
 
 
 def test_a_server_that_asks_for_more_is_a_note(person: Person) -> None:

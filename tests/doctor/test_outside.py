@@ -37,19 +37,19 @@ def listening() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_a_launcher_that_is_gone_is_told_with_the_command_that_mends_it(person: Person) -> None:
+def test_a_launcher_that_is_gone_is_told_with_the_command_that_fixes_it(person: Person) -> None:
     guard(person, str(person.home / "gone" / "pipeguard"))
     result = person.examined("clients")
     assert result.code == 1
     assert "which does not exist" in result.of("clients").what
-    assert result.of("clients").mend == "pipeguard setup cursor --server notes --yes"
+    assert result.of("clients").fix == "pipeguard setup cursor --server notes --yes"
     assert SECRET not in result.stdout
 
 
-def test_that_command_mends_it(person: Person) -> None:
+def test_that_command_fixes_it(person: Person) -> None:
     guard(person, str(person.home / "gone" / "pipeguard"))
     new = program(person.home / "bin" / "pipeguard")
-    words = person.examined("clients").of("clients").mend.split()[1:]
+    words = person.examined("clients").of("clients").fix.split()[1:]
     run = (sys.executable, "-E", "-P", "-m", "pipeguard")
     done = person.run(*words, "--launcher", str(new), start=run)
     assert done.returncode == 0, done.stderr
@@ -64,7 +64,7 @@ def test_no_name_in_a_file_becomes_a_command(person: Person) -> None:
         program(person.home / "bin" / "pipeguard", "exit 0")
         told = person.examined("clients").of("clients")
         assert told.state == "wrong"
-        person.mend(f"PATH={person.home}/bin:$PATH; {told.mend}")
+        person.fix(f"PATH={person.home}/bin:$PATH; {told.fix}")
         assert not (person.home / "owned").exists()
         file.write_text(file.read_text().replace(f'"{name}"', '"notes"'))
 
@@ -105,7 +105,7 @@ def test_servers_that_are_open_and_files_that_are_broken_are_notes(person: Perso
     assert (result.code, result.of("clients").state) == (0, "note")
     assert "1 of them not guarded" in result.of("clients").what
     assert ".claude.json" in result.of("clients").what
-    assert "pipeguard setup" in result.of("clients").mend.splitlines()
+    assert "pipeguard setup" in result.of("clients").fix.splitlines()
 
 
 def test_a_proxy_that_answers_is_good_and_its_password_is_not_shown(
@@ -141,7 +141,7 @@ def test_a_proxy_for_this_machine_too_is_a_note(person: Person, listening: int) 
     person.environment |= {"http_proxy": f"http://127.0.0.1:{listening}", "no_proxy": "intra"}
     result = person.examined("proxies")
     assert result.of("proxies").state == "note"
-    assert result.of("proxies").mend == "export NO_PROXY=intra,localhost,127.0.0.1,::1"
+    assert result.of("proxies").fix == "export NO_PROXY=intra,localhost,127.0.0.1,::1"
 
 
 @pytest.mark.parametrize("content", [None, "no certificate\n"])

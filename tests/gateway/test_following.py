@@ -72,18 +72,18 @@ def test_an_unexpected_error_is_reported_and_the_next_edit_is_read(
 def test_a_server_that_could_not_be_made_is_tried_again_and_says_why_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    is_mended = False
+    is_fixed = False
 
     class Unmade(GatewayServer):
         def __init__(self, *arguments: object) -> None:
-            if not is_mended:
+            if not is_fixed:
                 raise StateError("the store is locked")
             super().__init__(*arguments)  # type: ignore[arg-type]  # as they were given
 
     async def scenario(served: Gateway) -> None:
-        nonlocal is_mended
+        nonlocal is_fixed
         assert served.absent() == {"one": "the store is locked"}
-        is_mended = True
+        is_fixed = True
         await until(lambda: "one" in served.members)
         assert "one" not in served.left_out
 

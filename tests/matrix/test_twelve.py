@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any, NamedTuple, cast
+from urllib.parse import urljoin
 
 import pytest
 
@@ -25,6 +29,7 @@ LISTS: list[Object] = [{"list": kind} for kind in ("tools", "resources", "prompt
 # A list waits for up to 8 s until all servers have started, and not at all once they have.
 UNTIL_STARTED = LISTS[:1] * 5
 LEAST_TOOLS = 100
+READY_SECONDS = 120.0
 # One that starts a gateway of its own is enough to compare stdio with the other transports.
 EACH = [
     pytest.param(way, marks=pytest.mark.exhaustive)
@@ -120,6 +125,7 @@ class Twelve:
         home = twelve.prepare(self._folder / mode)
         config = write_servers(self._folder / f"{mode}-config", twelve.entries(home), mode=mode)
         with ServedAt(self._folder / f"{mode}-served", "--config", str(config)) as served:
+            wait_until_ready(served)
             yield home, served
 
     def over_http(self, mode: str, home: Path, served: ServedAt) -> dict[Way, Behind]:
@@ -236,6 +242,18 @@ def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         alone = {name: seen for half in halves for name, seen in half.result().items()}
         behind = {way: seen for job in ways for way, seen in job.result().items()}
         return Played(alone, behind, found_by_name(gateways["search"][1], alone))
+
+
+def wait_until_ready(served: ServedAt) -> None:
+    """Wait until each server has started: a busy machine takes longer than a client would wait."""
+    deadline = monotonic() + READY_SECONDS
+    while monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(urljoin(served.url, "/readyz")):  # noqa: S310  ours
+                return
+        except urllib.error.HTTPError:
+            sleep(0.2)
+    raise AssertionError("not every server has started")
 
 
 def test_there_are_twelve_with_more_than_a_hundred_tools(played: Played) -> None:

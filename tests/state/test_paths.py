@@ -39,7 +39,7 @@ def test_without_a_choice_it_is_the_systems_own(
 
 @posix
 @pytest.mark.parametrize("mode", [0o770, 0o777, 0o1777, 0o702])
-def test_a_folder_that_others_may_write_is_refused_and_the_command_mends_it(
+def test_a_folder_that_others_may_write_is_refused_and_the_command_fixes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
 ) -> None:
     folder = tmp_path / "it's mine"

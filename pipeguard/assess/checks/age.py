@@ -47,7 +47,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     if days > MOST_DAYS:
         version = pipeguard.version.VERSION
         message = f"PipeGuard {version} was installed {days:.0f} days ago."
-        yield OLD.at(None, message, mend=tuple(shlex.split(reinstall_command())))
+        yield OLD.at(None, message, fix=tuple(shlex.split(reinstall_command())))
     now = date.today()  # noqa: DTZ011  the user's own calendar
     for name in sorted({spec.client for config in target.configs for spec in config.specs}):
         checked = clients()[name].checked if name in clients() else ""

@@ -101,7 +101,7 @@ def _finding(
         every[0].server,
         f"{_name_of(client)} has them together ({listed}).{guess}",
         key=",".join(names),
-        mend=() if guarded else ("pipeguard", "setup", client),
+        fix=() if guarded else ("pipeguard", "setup", client),
     )
 
 

@@ -47,12 +47,12 @@ def _of(config: Config, *, shared: bool) -> Iterator[PostureFinding]:
     except OSError:
         return
     if status.st_mode & stat.S_IWOTH:
-        mend = ("chmod", "go-w", str(config.path))
-        yield WRITABLE.at(config.path, "Everybody on this machine can write it.", mend=mend)
+        fix = ("chmod", "go-w", str(config.path))
+        yield WRITABLE.at(config.path, "Everybody on this machine can write it.", fix=fix)
     elif folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
-        mend = ("chmod", "go-w", str(path.parent))
+        fix = ("chmod", "go-w", str(path.parent))
         yield WRITABLE.at(
-            config.path, "Everybody can write its folder, and put another file there.", mend=mend
+            config.path, "Everybody can write its folder, and put another file there.", fix=fix
         )
     if shared or not status.st_mode & (stat.S_IROTH | stat.S_IRGRP) or not _is_reached(path):
         return
@@ -63,8 +63,8 @@ def _of(config: Config, *, shared: bool) -> Iterator[PostureFinding]:
     ]
     if any(is_secret(name, value) and "$" not in value for name, value in values):
         readers = "everybody on this machine" if status.st_mode & stat.S_IROTH else "its group"
-        mend = ("chmod", "go-r", str(config.path))
-        yield READABLE.at(config.path, f"It can be read by {readers}.", mend=mend)
+        fix = ("chmod", "go-r", str(config.path))
+        yield READABLE.at(config.path, f"It can be read by {readers}.", fix=fix)
 
 
 def _is_reached(path: Path) -> bool:

@@ -48,7 +48,7 @@ BROKEN = PostureCheck(
     "such as a duplicate key, values nested without end, or bytes that are not UTF-8. It is medium "
     "if its servers could be read all the same, and are checked; low if nothing in the file "
     "mentions servers. Some clients replace a file that they cannot read by an empty one.",
-    "Mend the file; the reason names the line.",
+    "Fix the file; the reason names the line.",
 )
 FLAGS = PostureCheck(
     "guard-weakened",
@@ -100,13 +100,13 @@ def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFindin
             "--scope", "project"
         ]  # fmt: skip
     if judged.state is GuardState.OPEN:
-        yield UNGUARDED.of_server(server, "Nothing is between it and the model.", mend=setup)
+        yield UNGUARDED.of_server(server, "Nothing is between it and the model.", fix=setup)
     elif judged.state is GuardState.STALE:
-        yield STALE.of_server(server, f"{judged.why}.", mend=setup)
+        yield STALE.of_server(server, f"{judged.why}.", fix=setup)
     elif judged.state is GuardState.CANNOT:
         login = judged.code == "login" and server.url
-        mend = ["pipeguard", "auth", "login", server.url] if login and server.url else []
-        yield CANNOT.of_server(server, f"It is not guarded: {judged.why}.", mend=mend)
+        fix = ["pipeguard", "auth", "login", server.url] if login and server.url else []
+        yield CANNOT.of_server(server, f"It is not guarded: {judged.why}.", fix=fix)
 
 
 def _flags(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:

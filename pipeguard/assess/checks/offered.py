@@ -73,8 +73,8 @@ def _of(
         yield SILENT.of_server(server, offered.problem)
     stored_as = name_in(target, server) if offered.drifted else ""
     for name in offered.drifted:
-        mend = ("pipeguard", "diff", f"{stored_as}/{name}")
-        yield DRIFTED.of_server(server, f"{name} is not what was approved.", key=name, mend=mend)
+        fix = ("pipeguard", "diff", f"{stored_as}/{name}")
+        yield DRIFTED.of_server(server, f"{name} is not what was approved.", key=name, fix=fix)
     for flagged in offered.flagged:
         yield _flagged(server, flagged)
 
@@ -93,7 +93,7 @@ def _flagged(server: ServerEntry, flagged: Flagged) -> PostureFinding:
         f"{flagged.what}, {finding.place}: the guard would {does} it,"
         f" rule {finding.rule}{excerpt}.",
         key=f"{flagged.what} {finding.pointer} {finding.rule}",
-        mend=("pipeguard", "explain", finding.rule),
+        fix=("pipeguard", "explain", finding.rule),
     )
 
 

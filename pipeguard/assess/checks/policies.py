@@ -18,8 +18,8 @@ WRONG = PostureCheck(
     "policy-wrong",
     "A policy file cannot be read",
     Severity.HIGH,
-    "No guarded server starts until it is mended, and somebody in a hurry removes the guard.",
-    "Mend the line that the message names.",
+    "No guarded server starts until it is fixed, and somebody in a hurry removes the guard.",
+    "Fix the line that the message names.",
     "pipeguard policy check FILE",
 )
 OBSERVES = PostureCheck(
@@ -59,8 +59,8 @@ def _of(path: Path, scope: PolicyScope) -> Iterator[PostureFinding]:
     try:
         file = parse_policy(policy_text(str(path), scope), str(path), scope, now=now, today=today)
     except PolicyError as error:
-        mend = ("pipeguard", "policy", "check", str(path))
-        yield WRONG.at(path, " ".join(str(error).split()), mend=mend)
+        fix = ("pipeguard", "policy", "check", str(path))
+        yield WRONG.at(path, " ".join(str(error).split()), fix=fix)
         return
     if file.mode is Mode.OBSERVE:
         yield OBSERVES.at(path, "`mode: observe` lets everything through.", key="mode")

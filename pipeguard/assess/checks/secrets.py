@@ -89,7 +89,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
                     f"{value.place} contains {what}.",
                     line=target.line(server, value.span),
                     key=value.place,
-                    mend=("pipeguard", "secrets", "set", secret_name(server.name, value.name)),
+                    fix=("pipeguard", "secrets", "set", secret_name(server.name, value.name)),
                 )
 
 

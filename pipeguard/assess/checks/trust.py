@@ -77,26 +77,24 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
         return
     for problem in problems:
         chain = problem.chain or "the table of chains"
-        mend = ("pipeguard", "audit", "verify")
+        fix = ("pipeguard", "audit", "verify")
         key = f"{problem.chain} {problem.seq}"
-        yield BROKEN.at(target.store, f"{chain}: {problem.what}.", key=key, mend=mend)
+        yield BROKEN.at(target.store, f"{chain}: {problem.what}.", key=key, fix=fix)
 
 
 def _pins(store: Store, guarded: list[ServerEntry]) -> Iterator[PostureFinding]:
     seen = store.servers()
     for name in seen:
         waiting = [pin for pin in store.pins(name).values() if pin.held_definition is not None]
-        mend = ("pipeguard", "diff", name)
+        fix = ("pipeguard", "diff", name)
         if waiting:
             listed = ", ".join(f"{pin.kind} {pin.name}" for pin in waiting[:_MOST_NAMES])
             more = f" and {len(waiting) - _MOST_NAMES} more" if len(waiting) > _MOST_NAMES else ""
-            yield DRIFTED.at(_file(store), f"{name}: {listed}{more}.", key=name, mend=mend)
+            yield DRIFTED.at(_file(store), f"{name}: {listed}{more}.", key=name, fix=fix)
         elif not any(
             True for _ in rows(store, AuditFilter(server=name, action="approve", limit=1))
         ):
-            yield UNREVIEWED.at(
-                _file(store), f"{name}: no person approved it.", key=name, mend=mend
-            )
+            yield UNREVIEWED.at(_file(store), f"{name}: no person approved it.", key=name, fix=fix)
     for server in guarded:
         if pins_name(store, server) not in seen:
             yield _unseen(server)

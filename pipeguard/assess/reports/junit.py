@@ -50,8 +50,8 @@ def _case(assessment: Assessment, finding: PostureFinding, *, skip: bool) -> Xml
     inner.set("message", _clean(finding.message))
     if not skip:
         inner.set("type", finding.severity.name.lower())
-    mend = f"\n$ {shlex.join(finding.mend)}" if finding.mend else ""
-    inner.text = _clean(f"{where}\n{checks()[finding.check].why}\n{finding.message}{mend}")
+    fix = f"\n$ {shlex.join(finding.fix)}" if finding.fix else ""
+    inner.text = _clean(f"{where}\n{checks()[finding.check].why}\n{finding.message}{fix}")
     return case
 
 

@@ -24,12 +24,12 @@ def render(assessment: Assessment) -> str:
     ]
     lines += [f"{', '.join(counts) or 'Nothing was found'}.", ""]
     if assessment.findings:
-        lines += ["| severity | check | where | what | mend |", "|---|---|---|---|---|"]
+        lines += ["| severity | check | where | what | fix |", "|---|---|---|---|---|"]
         lines += [_row(assessment, finding) for finding in assessment.findings]
         lines += ["", "## Why", ""]
         for name in dict.fromkeys(finding.check for finding in assessment.findings):
             check = checks()[name]
-            lines += [f"**{name}**: {plain(check.why)}", "", f"{plain(check.mend)}", ""]
+            lines += [f"**{name}**: {plain(check.why)}", "", f"{plain(check.fix)}", ""]
     if assessment.reached:
         lines += ["## Servers", "", "| server | state | clients | can touch |", "|---|---|---|---|"]
         for server in assessment.reached:
@@ -56,5 +56,5 @@ def _row(assessment: Assessment, finding: PostureFinding) -> str:
     where = "<br>".join(filter(None, (server, plain(assessment.where(finding)))))
     mark = " (known)" if assessment.is_known(finding) else ""
     level = finding.severity.name.lower()
-    mend = plain(shlex.join(finding.mend))
-    return f"| {level}{mark} | {finding.check} | {where} | {plain(finding.message)} | {mend} |"
+    fix = plain(shlex.join(finding.fix))
+    return f"| {level}{mark} | {finding.check} | {where} | {plain(finding.message)} | {fix} |"

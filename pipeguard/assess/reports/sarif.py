@@ -76,7 +76,7 @@ def _rule(check: PostureCheck) -> dict[str, object]:
         "id": check.id,
         "shortDescription": {"text": check.title},
         "fullDescription": {"text": check.why},
-        "help": {"text": check.mend, "markdown": page(check)},
+        "help": {"text": check.fix, "markdown": page(check)},
         "defaultConfiguration": {"level": _LEVELS[check.severity]},
         "properties": {
             "tags": ["security", "mcp"],
@@ -87,13 +87,13 @@ def _rule(check: PostureCheck) -> dict[str, object]:
 
 
 def _result(assessment: Assessment, finding: PostureFinding, index: int) -> dict[str, object]:
-    mend = f" Mend it: {shlex.join(finding.mend)}" if finding.mend else ""
+    fix = f" Fix it: {shlex.join(finding.fix)}" if finding.fix else ""
     server = f"{finding.server}: " if finding.server else ""
     result: dict[str, object] = {
         "ruleId": finding.check,
         "ruleIndex": index,
         "level": _LEVELS[finding.severity],
-        "message": {"text": plain(f"{server}{finding.message}{mend}")},
+        "message": {"text": plain(f"{server}{finding.message}{fix}")},
         "partialFingerprints": {FINGERPRINT: assessment.fingerprint(finding)},
         "baselineState": "unchanged" if assessment.is_known(finding) else "new",
         "properties": {"severity": finding.severity.name.lower(), "client": finding.client},

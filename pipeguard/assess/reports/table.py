@@ -50,8 +50,8 @@ def _finding(assessment: Assessment, finding: PostureFinding, width: int) -> lis
     lines += textwrap.wrap(
         visible(finding.message), width, initial_indent=indent, subsequent_indent=indent
     )
-    if finding.mend:
-        lines.append(f"{indent}$ {visible(shlex.join(finding.mend))}")
+    if finding.fix:
+        lines.append(f"{indent}$ {visible(shlex.join(finding.fix))}")
     return lines
 
 

@@ -98,8 +98,8 @@ def best_of(pieces: Sequence[Piece]) -> Piece:
 def reach_of(pieces: Sequence[Piece], likely: float) -> tuple[int, int]:
     """The first and the last character of the best piece and of what belongs to it.
 
-    These are pieces that score almost as high, and sentences that are nearly likely to be an order
-    by themselves, as far as they follow each other.
+    These are pieces that score almost as high, sentences that are nearly likely to be an order by
+    themselves, and pieces that only together are one, as far as they follow each other.
 
     Args:
         pieces: of one text, in their order; at least one.
@@ -110,6 +110,7 @@ def reach_of(pieces: Sequence[Piece], likely: float) -> tuple[int, int]:
     alone = [pieces[0], *(b for a, b in pairwise(pieces) if a.start != b.start)]
     near = [piece for piece in alone if piece.score >= likely - BESIDE_LOGITS]
     near += [piece for piece in pieces if piece.score >= best.score - ALMOST_LOGITS]
+    near += _only_together(pieces, likely)
     is_longer = True
     while is_longer:
         is_longer = False
@@ -118,6 +119,24 @@ def reach_of(pieces: Sequence[Piece], likely: float) -> tuple[int, int]:
             if touches and not (start <= piece.start and piece.end <= end):
                 start, end, is_longer = min(start, piece.start), max(end, piece.end), True
     return start, end
+
+
+def _only_together(pieces: Sequence[Piece], likely: float) -> Iterator[Piece]:
+    """The pieces that are likely to be an order, and less so without their first or last sentence.
+
+    So a step that says little by itself goes with the one that it continues.
+    """
+    by_start: dict[int, list[Piece]] = {}
+    by_end: dict[int, list[Piece]] = {}
+    for piece in pieces:
+        by_start.setdefault(piece.start, []).append(piece)
+        by_end.setdefault(piece.end, []).append(piece)
+    for piece in pieces:
+        if piece.score >= likely:
+            parts = [p for p in by_start[piece.start] if p.end < piece.end]
+            parts += [p for p in by_end[piece.end] if p.start > piece.start]
+            if all(part.score < piece.score for part in parts):
+                yield piece
 
 
 def _is_core(piece: Piece, best: Piece) -> bool:

@@ -16,7 +16,7 @@ from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.json_walk import strings_in, values_in, with_strings
 from pipeguard.core.protocol.places import FIXED_VALUE_KEYS, Surface, pointer, value_at
 from pipeguard.core.rules.rule import tells_private
-from pipeguard.core.scanning.context import shown_words
+from pipeguard.core.scanning.context import EXCERPT_CHARS, shown_words
 from pipeguard.core.scanning.scan_result import StringSpan
 from pipeguard.core.session.scope import Scope
 
@@ -29,7 +29,9 @@ _STRUCTURED = "result.structured"  # its keys are the server's
 _PLACES = frozenset(
     {"result.text", "result.resource", "result.link", "prompt.text", "prompt.message"}
 )
-_STRICT = frozenset({"const", "enum", "format", "maxLength", "pattern"})
+_STRICT = frozenset(
+    {"const", "enum", "format", "maxLength", "minLength", "not", "pattern", "uniqueItems"}
+)
 _TEXTS = frozenset({"text", "description", "title"})  # keys of what a model reads there
 _NO_TEXTS = FIXED_VALUE_KEYS | {"data", "blob", "uri"}
 _LINE = lazy_regex(
@@ -81,19 +83,19 @@ def cut_findings(scope: Scope, finding: Finding, spans: Iterable[StringSpan]) ->
 
 
 def with_words(value: JsonValue, findings: list[Finding]) -> list[Finding]:
-    """The findings in a message; those of what is cut out with its words and its size.
+    """The findings in a message without secrets; those of what is cut out with its words and size.
 
     Whoever decides whether it was a false alarm reads these, and no secret that is among them.
     """
+    if not any(f.action is Action.CUT or tells_private(f.rule) for f in findings):
+        return findings
     findings = [finding for finding in findings if not _is_repeated(finding, findings)]
-    cuts = [finding for finding in findings if finding.action is Action.CUT]
-    if len(cuts) > MAX_CUTS:
-        return withheld(findings, f"more than {MAX_CUTS} passages would have to be cut out")
-    private = [finding for finding in findings if cuts and tells_private(finding.rule)]
-    return [
-        _with_words(value, finding, private) if finding.action is Action.CUT else finding
-        for finding in findings
-    ]
+    private = [finding for finding in findings if tells_private(finding.rule)]
+    secrets = _secrets(value, private)
+    shown = [_with_words(value, finding, private, secrets) for finding in findings]
+    if sum(finding.action is Action.CUT for finding in shown) > MAX_CUTS:
+        return withheld(shown, f"more than {MAX_CUTS} passages would have to be cut out")
+    return shown
 
 
 def _is_repeated(finding: Finding, findings: Sequence[Finding]) -> bool:
@@ -107,21 +109,56 @@ def _is_repeated(finding: Finding, findings: Sequence[Finding]) -> bool:
     )
 
 
-def _with_words(value: JsonValue, cut: Finding, private: Sequence[Finding]) -> Finding:
-    steps = [s.replace("~1", "/").replace("~0", "~") for s in cut.pointer.split("/")[1:]]
-    string = value_at(value, steps)
-    if not isinstance(string, str):
-        return cut._replace(excerpt="")
-    words = string[cut.start : cut.end]
+def _secrets(value: JsonValue, private: Iterable[Finding]) -> list[str]:
+    """The secrets of a message as its strings may have them, the longest first.
+
+    A rule reports a secret once; its copies are known by their words only.
+    """
+    words = dict.fromkeys(
+        spelling
+        for finding in private
+        if (string := _string_of(value, finding)) is not None
+        if (secret := string[finding.start : finding.end])
+        for spelling in spellings_of(secret)
+    )
+    return sorted(words, key=len, reverse=True)
+
+
+def _with_words(
+    value: JsonValue, finding: Finding, private: Sequence[Finding], secrets: Sequence[str]
+) -> Finding:
+    """A finding whose excerpt has no secret; of what is cut out, with its words and size."""
+    is_cut = finding.action is Action.CUT
+    string = None if tells_private(finding.rule) else _string_of(value, finding)
+    if string is None:
+        return finding._replace(excerpt="") if is_cut else finding
+    words = string[finding.start : finding.end]
+    clean = _without_secrets(words, finding, private)
+    for secret in secrets:
+        clean = clean.replace(secret, "…")
+    if not is_cut:
+        is_clean = clean == words or finding.end <= finding.start
+        return finding if is_clean else finding._replace(excerpt=shown_words(clean, EXCERPT_CHARS))
     size = f"{len(words)} characters, {len(words.encode())} bytes"
-    for other in sorted(private, key=lambda finding: -finding.start):
-        if other.pointer == cut.pointer:
+    note = f"{finding.note}; {size}" if finding.note else size
+    return finding._replace(excerpt=shown_words(clean, KEPT_CHARS), note=note)
+
+
+def _without_secrets(words: str, finding: Finding, private: Sequence[Finding]) -> str:
+    """The words of a finding without the secrets that are known to be in them."""
+    for other in sorted(private, key=lambda other: -other.start):
+        if other.pointer == finding.pointer:
             is_known = other.start < other.end
-            low = max(0, other.start - cut.start) if is_known else 0
-            high = max(low, other.end - cut.start) if is_known else len(words)
+            low = max(0, other.start - finding.start) if is_known else 0
+            high = max(low, other.end - finding.start) if is_known else len(words)
             words = words[:low] + "…" * (low < len(words) and high > low) + words[high:]
-    note = f"{cut.note}; {size}" if cut.note else size
-    return cut._replace(excerpt=shown_words(words, KEPT_CHARS), note=note)
+    return words
+
+
+def _string_of(value: JsonValue, finding: Finding) -> str | None:
+    steps = [s.replace("~1", "/").replace("~0", "~") for s in finding.pointer.split("/")[1:]]
+    string = value_at(value, steps)
+    return string if isinstance(string, str) else None
 
 
 def withheld(findings: Iterable[Finding], why: str) -> list[Finding]:

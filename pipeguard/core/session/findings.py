@@ -15,7 +15,6 @@ from pipeguard.core.finding import (
     Finding,
     MessageKind,
     Severity,
-    greatest,
 )
 from pipeguard.core.flows.leak import SECRET_OUT
 from pipeguard.core.flows.secret_egress import secret_egress
@@ -106,7 +105,7 @@ def scan(scope: Scope, surface: Surface, value: JsonValue) -> list[Finding]:
             findings += _findings_of(scope, value, result, surface)
     if findings and name_is_secret(findings):
         findings = [finding._replace(tool=None) for finding in findings]
-    return with_words(value, findings) if greatest(findings) >= Action.CUT else findings
+    return with_words(value, findings)
 
 
 def leak_findings(scope: Scope, message: Message) -> list[Finding]:

@@ -12,6 +12,7 @@ from pipeguard.core.model.sentences import (
     PART_WORDS,
     Piece,
     best_of,
+    reach_of,
     read_together,
     units,
 )
@@ -69,3 +70,12 @@ def test_the_best_is_told_in_the_place_of_the_fewest_words_that_say_almost_as_mu
     assert best_of([whole, core._replace(score=core.score - 0.1)]) == whole
     assert best_of([whole, core._replace(end=95)]) == whole
     assert best_of([]).words == 0
+
+
+def test_a_sentence_that_completes_an_order_belongs_to_it_and_another_does_not() -> None:
+    order = [Piece(9.0, 0, 20, 5), Piece(6.0, 0, 30, 8), Piece(-3.0, 22, 30, 3)]
+    assert reach_of(order, 3.0) == (0, 20)
+    completes, rest = Piece(3.5, 22, 40, 6), Piece(-3.0, 32, 40, 3)
+    assert reach_of([*order, completes, rest], 3.0) == (0, 40)
+    assert reach_of([*order, completes, rest._replace(score=4.0)], 3.0) == (0, 20)
+    assert reach_of([*order, completes._replace(score=2.9), rest], 3.0) == (0, 20)
