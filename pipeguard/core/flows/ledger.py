@@ -280,17 +280,21 @@ _OBEYED = lazy_regex(
 
 
 def _leaks(call: Call, results: list[ToolResult]) -> Iterator[Leak]:
-    left, needles = SEARCHED_BYTES, call.needles()
+    needles = call.needles()
+    left = left_of_private = SEARCHED_BYTES // needles
     has_orders = any(result.addressed() for result in results)  # somebody wrote for the model
     labels = call.tool.labels  # asked here: each question takes a microsecond
     is_sent, is_run = bool(labels & Label.SENDS), bool(labels & (ACTS | Label.GUARDS))
     could_obey = is_sent or not labels or bool(labels & CHANGES)
     for result in reversed(results):
-        left -= len(result.text()) * needles
-        if left < 0:
-            return
+        size = len(result.text())
         if is_sent and result.is_private():
-            yield from _private_leaks(call, result, has_orders=has_orders)
+            left_of_private -= size
+            if left_of_private >= 0:
+                yield from _private_leaks(call, result, has_orders=has_orders)
+        left -= size
+        if left < 0:
+            continue
         if could_obey and result.addressed():
             yield from _orders_obeyed(call, result)
         elif is_run and result.takes_in and _repeats(call, result):

@@ -353,3 +353,15 @@ def test_what_is_only_said_of_a_secret_is_none(told: str) -> None:
     flows = Flows()
     flows.record_result(ENV, answer(told), 0.0)
     assert flows.leaks(POST, {"body": told}) == []
+
+
+@pytest.mark.parametrize("size", [10, 30_000, 100_000, 300_000])
+def test_what_is_not_private_takes_no_time_from_what_is(size: int) -> None:
+    flows = Flows()
+    text = "The northern plant takes over the orders of the one in the valley, and a third of it. "
+    flows.record_result(MAIL, answer(text), 0.0)
+    for number in range(10):
+        flows.record_result(
+            tool_of("web_search", None), answer(f"{number}" + " lorem" * (size // 6)), 1.0
+        )
+    assert [leak.rule for leak in flows.leaks(POST, {"body": text})] == ["flows.private-out"]
