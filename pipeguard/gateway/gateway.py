@@ -26,7 +26,7 @@ from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.life import MOST_REASON_CHARS
 from pipeguard.gateway.management import ServerManagement
 from pipeguard.gateway.member import GatewayServer
-from pipeguard.gateway.pages import SILENT
+from pipeguard.gateway.pages import SILENT, STARTING
 from pipeguard.gateway.served_client import ServedClient
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.server_state import ServerState, State
@@ -245,7 +245,7 @@ class Gateway:
         """Why an answer to a list is not to be waited for now; empty where it is."""
         member, now = self.members.get(server), asyncio.get_running_loop().time()
         if member is not None and not member.has_settled:
-            return "it is still starting" if now > member.began + SETTLING_SECONDS else ""
+            return STARTING if now > member.began + SETTLING_SECONDS else ""
         return SILENT if self._silences.get((server, method), 0.0) > now else ""
 
     def use(self, server: str) -> bool:

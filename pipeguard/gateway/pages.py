@@ -23,7 +23,7 @@ MOST_PAGE_BYTES = 2**20
 MOST_PAGES = 100  # of servers, for one answer
 MOST_LOOKED_AT = 20_000  # items of one server, to find one of them
 PAGE_SECONDS = 8.0  # for one answer, however many servers there are
-SILENT = "it did not answer in time"
+SILENT, STARTING = "it did not answer in time", "it is still starting"
 UNAVAILABLE = "pipeguard/unavailable"  # in `_meta` of a list: servers without an answer, and why
 
 
@@ -194,13 +194,17 @@ class Pages:
         if why := self._hub.why_silent(server, kind.method):
             return Page([], why=why)
         part = ClientRequest.like(request)
+        leg: Leg | None = None
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._page_in_time(part, kind, server, cursor)
+                leg = self._hub.remembered(server) or await self._legs.to(server, request.opening)
+                return await self._page_of(leg, part, kind, cursor)
         except Unavailable as error:
             return Page([], why=str(error))
         except TimeoutError:
             self._conversation.give_up(part, SILENT)
+            if leg is None:  # a busy machine starts it slowly, and it may answer the next time
+                return Page([], why=STARTING)
             if cursor is None:  # it had all the time that there is
                 self._hub.was_silent(server, kind.method)
             return Page([], why=SILENT)
@@ -208,10 +212,9 @@ class Pages:
             self._conversation.give_up(part, "nobody waits for this list any more")
             raise
 
-    async def _page_in_time(
-        self, request: ClientRequest, kind: Kind, server: str, cursor: str | None
+    async def _page_of(
+        self, leg: Leg, request: ClientRequest, kind: Kind, cursor: str | None
     ) -> Page:
-        leg = self._hub.remembered(server) or await self._legs.to(server, request.opening)
         if not leg.offers(kind.capability):
             return Page([])
         params = request.params if cursor is None else {**request.params, "cursor": cursor}
