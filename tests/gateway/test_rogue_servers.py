@@ -113,6 +113,20 @@ def test_mute_servers_are_waited_for_together_and_once(
     talk(scenario, *mute, rogue("z", prompts=["p"]))
 
 
+def test_a_server_that_starts_slowly_for_a_client_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pages, "PAGE_SECONDS", 0.0)
+
+    async def scenario(client: Client, _: Gateway) -> None:
+        first = await client.result("resources/list")
+        assert first["_meta"] == {pages.UNAVAILABLE: {"b": pages.STARTING}}
+        monkeypatch.setattr(pages, "PAGE_SECONDS", 8.0)
+        assert "x://b" in str(await client.result("resources/list"))
+
+    talk(scenario, rogue("b", resources=["x://b"]))
+
+
 def test_a_client_waits_once_for_servers_that_do_not_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
