@@ -287,6 +287,8 @@ def _leaks(call: Call, results: list[ToolResult]) -> Iterator[Leak]:
     is_sent, is_run = bool(labels & Label.SENDS), bool(labels & (ACTS | Label.GUARDS))
     could_obey = is_sent or not labels or bool(labels & CHANGES)
     for result in reversed(results):
+        if left < 0 and (not is_sent or left_of_private < 0):
+            return
         size = len(result.text())
         if is_sent and result.is_private():
             left_of_private -= size
