@@ -193,7 +193,9 @@ def weaker(pattern: str) -> str:
     )
 
 
-_BOUNDED = lazy_regex(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d+),(\d+)\}", re.DOTALL)
+_BOUNDED = lazy_regex(
+    r"\\.|\[\\s\\S\]\{\d+,\d+\}|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d+),(\d+)\}", re.DOTALL
+)
 FEW = 24  # repetitions that may be counted: each count is a state
 
 
