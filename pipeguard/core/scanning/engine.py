@@ -18,6 +18,7 @@ from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule
 from pipeguard.core.scanning.databases import Models, PatternSets, classifier
+from pipeguard.core.scanning.first_look import first_look, is_plainly_clean
 from pipeguard.core.scanning.readings import (
     READINGS,
     SIGNS,
@@ -26,14 +27,11 @@ from pipeguard.core.scanning.readings import (
 )
 from pipeguard.core.scanning.rule_lookup import RuleLookup
 from pipeguard.core.scanning.rule_partition import EngineRules
-from pipeguard.core.scanning.scan import FirstLook, Scan
+from pipeguard.core.scanning.scan import Scan
 from pipeguard.core.scanning.scan_input import PlaceOf, ScanInput
 from pipeguard.core.scanning.scan_result import NOTHING_FOUND, ScanResult
 from pipeguard.core.text.budgets import Budgets
 from pipeguard.core.text.document import MessageText
-from pipeguard.core.text.split_values import reordered_rows, spelled_texts
-from pipeguard.core.text.windowing import BLOCK_BYTES
-from pipeguard.core.unicode import folding
 
 _SIGNS = (*SIGNS, *SIGNS_TO_SERVER), tuple(SQUEEZED_SIGNS)
 
@@ -115,8 +113,8 @@ class Engine:
             EngineError: the engine failed.
         """
         text = MessageText(value, keyed=self.keyed)
-        seen = self._first_look(text)
-        if seen is not None and self._is_plainly_clean(text, seen):
+        seen = first_look(self.lookup, text)
+        if seen is not None and is_plainly_clean(self.lookup, text, seen):
             return NOTHING_FOUND
         tool = called_tool(value) if self.keyed else None
         budgets = budgets or Budgets()
@@ -128,31 +126,6 @@ class Engine:
             if reading.to_server if self.keyed else reading.to_client:
                 reading.read(scan)
         return scan.result()
-
-    def _first_look(self, text: MessageText) -> FirstLook | None:
-        """What could match in a short text and in its strings joined; None for any other text."""
-        data = text.data
-        if len(data) > BLOCK_BYTES or not data.isascii():
-            return None
-        keys = text.joined_keys()
-        joined = text.joined() if text.is_several else b""
-        rows = [row.data for row in reordered_rows(text)] if self.keyed else ()
-        # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
-        parts = [part for part in (data, joined, keys, *rows) if part]
-        hits = self.lookup.plain.look(b"\n\n".join(parts) if len(parts) > 1 else data)
-        opened = self.opener.stretches(data) if self.opener is not None else []
-        return FirstLook((data, joined), hits, opened)
-
-    def _is_plainly_clean(self, text: MessageText, seen: FirstLook) -> bool:
-        """True for a text that contains no pattern and no sign: most texts."""
-        if seen.hits or seen.opened:
-            return False
-        if not self.keyed:
-            opens = self.opener.stretches if self.opener is not None else None
-            return not (opens and text.is_several and any(map(opens, spelled_texts(text))))
-        joined = seen.texts[1] or text.joined()
-        squeezed = folding.squeeze(joined, words=False)
-        return len(squeezed) == len(joined) or not self.lookup.squeezed.look(squeezed)
 
     def mask(self, data: bytes) -> bytes:
         """Replace the secrets in free text, such as a line of a log, by the rule's id."""

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 from pipeguard.core.commands.signs import ACTS_SIGN, WINDOWS_SIGN
 from pipeguard.core.rules.rule import View
+from pipeguard.core.scanning.first_look import LITERALS, SPACED_OUT, seam_ranges
 from pipeguard.core.scanning.orders import read_orders
 from pipeguard.core.scanning.origin import Origin
 from pipeguard.core.scanning.rule_lookup import RuleLookup
-from pipeguard.core.scanning.scan import TAIL_BYTES, Scan
+from pipeguard.core.scanning.scan import Scan
 from pipeguard.core.text import split_literals
 from pipeguard.core.text.decoders import ENCODINGS, DecodedParts
 from pipeguard.core.text.document import MessageText
@@ -25,7 +26,7 @@ from pipeguard.core.text.split_values import (
     row_of_edges,
     spelled_rows,
 )
-from pipeguard.core.text.windowing import BLOCK_BYTES, OVERLAP_BYTES
+from pipeguard.core.text.windowing import BLOCK_BYTES
 from pipeguard.core.unicode import folding
 
 FEW_VALUES = 64  # that are read whole, with nothing between: of more, some fit together by chance
@@ -94,15 +95,8 @@ def _read_joined(scan: Scan) -> None:
 
 def _run_over_seams(scan: Scan, joined: bytes, origin: Origin) -> None:
     """Run the rules where strings meet: what is in one of them is found there."""
-    seams: list[folding.Range] = []
-    for seam in scan.source.text.seams():
-        low = max(0, seam - TAIL_BYTES)  # what is long begins long before
-        if seams and low - seams[-1][1] <= 2 * OVERLAP_BYTES:
-            seams[-1] = (seams[-1][0], seam)
-        else:
-            seams.append((low, seam))
     whole = len(joined) <= BLOCK_BYTES  # in one block, which may have been looked at before
-    scan.run_rules(joined, View.JOINED, origin, None if whole else seams)
+    scan.run_rules(joined, View.JOINED, origin, None if whole else seam_ranges(scan.source.text))
 
 
 def _read_reordered(scan: Scan) -> None:
@@ -128,7 +122,7 @@ def _read_squeezed(scan: Scan) -> None:
 def _read_literals(scan: Scan) -> None:
     """Read the string literals of a program as the program would join them."""
     source = scan.source
-    for low, high in scan.signs.get("literals", ()):
+    for low, high in scan.signs.get(LITERALS, ()):
         for joined in split_literals.joined_literals(source.text.data, low, high):
             outer = Origin(source, "", outer=Origin(source, ""), parts=joined)
             origin = Origin(source, "", outer=outer, may_fit_by_chance=joined.may_fit_by_chance)
@@ -145,7 +139,7 @@ def _run_squeezed(scan: Scan, data: bytes, origin: Origin, *, always: bool) -> N
 
 def _read_spaced_out(scan: Scan) -> None:
     """Read letters that are written apart, and words without spaces, as words."""
-    ranges = [spaced for name in _SPACED_OUT for spaced in scan.ranges(name)]
+    ranges = [spaced for name in SPACED_OUT for spaced in scan.ranges(name)]
     for low, high in folding.merged(ranges):
         stretch = scan.folded[low:high]
         origin = Origin(
@@ -180,7 +174,7 @@ def _read_spelled_values(scan: Scan) -> None:
     for row in spelled_rows(scan.source.text):
         origin = Origin(scan.source, "joined", locate=row.locate)
         signs = scan.run_rules(row.data, View.DECODED, origin)
-        if any(name in signs for name in _SPACED_OUT):
+        if any(name in signs for name in SPACED_OUT):
             squeezed = folding.squeeze(row.data, words=True)
             scan.run_rules(squeezed, View.SQUEEZED, origin._replace(squeezed_from=row.data))
 
@@ -191,8 +185,6 @@ def rows_to_read(lookup: RuleLookup, text: MessageText) -> Sequence[ValueRow]:
     together = b"\n\n".join([row.data for row in rows])
     return rows if together and lookup.look(together, squeezed=False)[1] else ()
 
-
-_SPACED_OUT = ("spelled", "run-together")  # the first is also the sign of an encoding
 
 # In the order in which they are read. A new reading is an entry here.
 READINGS: dict[str, TextReading] = {
@@ -207,9 +199,7 @@ READINGS: dict[str, TextReading] = {
     "joined": TextReading(_read_joined, to_client=False),
     "reordered": TextReading(_read_reordered, to_client=False),
     "squeezed": TextReading(_read_squeezed, to_client=False),
-    "literals": TextReading(
-        _read_literals, to_client=False, signs={"literals": split_literals.SIGN}
-    ),
+    "literals": TextReading(_read_literals, to_client=False, signs={LITERALS: split_literals.SIGN}),
     "spaced-out": TextReading(
         _read_spaced_out, to_server=False, signs={"run-together": "[A-Za-z]{20}"}
     ),

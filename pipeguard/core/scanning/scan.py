@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from pipeguard.core.finding import Confidence, lower
 from pipeguard.core.matching.confirm import Finder
 from pipeguard.core.matching.pattern_set import value_of
 from pipeguard.core.model.cascade import Reader, Selection
-from pipeguard.core.model.opener import Stretch
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.scanning.confidence import confidence_by_checks, may_be_doubted
+from pipeguard.core.scanning.first_look import FirstLook
 from pipeguard.core.scanning.location import applies_to, located
 from pipeguard.core.scanning.match import secret_span, without_separators
 from pipeguard.core.scanning.origin import Origin
@@ -27,31 +26,16 @@ from pipeguard.core.scanning.scan_input import ScanInput
 from pipeguard.core.scanning.scan_result import Match, ScanResult, with_support, without_repeats
 from pipeguard.core.text import decoders
 from pipeguard.core.text.budgets import Budgets
-from pipeguard.core.text.windowing import blocks
+from pipeguard.core.text.windowing import TAIL_BYTES, blocks
 from pipeguard.core.unicode import folding
 from pipeguard.core.unicode.folding import Range
 
-TAIL_BYTES = 4096  # beyond a block, for a match with an open end
 FOLLOWING_BYTES = 4096  # after a named number, in which further numbers may follow without a name
 FEW_STRINGS = 32  # in a value whose places are looked up before a rule is run
 LEVELS = 2  # of encodings within each other
 _CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
 
 Signs = dict[str, list[Range]]  # by name, the ranges of a text in which they were seen
-
-
-class FirstLook(NamedTuple):
-    """What one pass over a short text found, so that no reading of the same bytes needs another.
-
-    Attributes:
-        texts: the text, and its strings joined.
-        hits: indices of the patterns that could match in one of these.
-        opened: the stretches of the text that a classifier should read.
-    """
-
-    texts: tuple[bytes, bytes]
-    hits: list[int]
-    opened: list[Stretch]
 
 
 class Scan:

@@ -8,6 +8,7 @@ from pipeguard.core.unicode.folding import Range
 
 BLOCK_BYTES = 8192  # one pass of Hyperscan, which reports each rule at most once
 OVERLAP_BYTES = 1024  # longest match without an open end
+TAIL_BYTES = 4096  # beyond a block, for a match with an open end
 
 
 def blocks(length: int, ranges: list[Range] | None = None) -> Iterator[Range]:

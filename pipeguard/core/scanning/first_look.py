@@ -1,0 +1,127 @@
+"""The first look at a short text: one pass over it, which tells that most texts contain nothing.
+
+Where the pass finds signs of encodings alone, what they encode is looked at here too: mostly they
+encode nothing, as the long words and the escaped line ends of documentation. A text in which
+anything else was found is read in all ways (core.scanning.readings). Knows rules as patterns only.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pipeguard.core.model.opener import Stretch
+from pipeguard.core.scanning.rule_lookup import RuleLookup
+from pipeguard.core.text import split_literals
+from pipeguard.core.text.budgets import DecodingBudget
+from pipeguard.core.text.decoders import ENCODINGS, DecodedParts, decode
+from pipeguard.core.text.document import MessageText
+from pipeguard.core.text.split_values import reordered_rows, spelled_texts
+from pipeguard.core.text.windowing import BLOCK_BYTES, OVERLAP_BYTES, TAIL_BYTES, blocks
+from pipeguard.core.unicode import folding
+
+SPACED_OUT = frozenset({"spelled", "run-together"})  # the first is also the sign of an encoding
+LITERALS = "literals"
+_SIGNS_TO_CLIENT = frozenset(ENCODINGS) | SPACED_OUT
+# `windows` means something beside `acts` alone.
+_SIGNS_TO_SERVER = _SIGNS_TO_CLIENT | {LITERALS, "windows"}
+
+
+class FirstLook(NamedTuple):
+    """What one pass over a short text found, so that no reading of the same bytes needs another.
+
+    Attributes:
+        texts: the text, and its strings joined.
+        hits: indices of the patterns that could match in one of these.
+        opened: the stretches of the text that a classifier should read.
+    """
+
+    texts: tuple[bytes, bytes]
+    hits: list[int]
+    opened: list[Stretch]
+
+
+def first_look(lookup: RuleLookup, text: MessageText) -> FirstLook | None:
+    """What could match in a short text and in its strings joined; None for a long text."""
+    data = text.data
+    if len(data) > BLOCK_BYTES:
+        return None
+    joined = text.joined() if text.is_several else b""
+    # What is within one string is found there.
+    seams = [joined[slice(*around)] for around in blocks(len(joined), seam_ranges(text))]
+    rows = [row.data for row in reordered_rows(text)] if text.is_keyed else ()
+    # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
+    parts = [part for part in (data, *seams, text.joined_keys(), *rows) if part]
+    hits = lookup.plain.look(b"\n\n".join(parts) if len(parts) > 1 else data)
+    opened = lookup.opener.stretches(data) if lookup.opener is not None else []
+    return FirstLook((data, joined), hits, opened)
+
+
+def seam_ranges(text: MessageText) -> list[folding.Range]:
+    """The ranges of the joined strings in which what is split over several could begin."""
+    seams: list[folding.Range] = []
+    for seam in text.seams():
+        low = max(0, seam - TAIL_BYTES)  # what is long begins long before
+        if seams and low - seams[-1][1] <= 2 * OVERLAP_BYTES:
+            seams[-1] = (seams[-1][0], seam)
+        else:
+            seams.append((low, seam))
+    return seams
+
+
+def is_plainly_clean(lookup: RuleLookup, text: MessageText, seen: FirstLook) -> bool:
+    """True for a text that contains no pattern, and no sign that means anything: most texts."""
+    if seen.opened:
+        return False
+    signs: list[str] = []
+    if seen.hits:
+        signs, rules = lookup.named(seen.hits)
+        if rules or not _SIGNS[text.is_keyed].issuperset(signs):
+            return False
+    folded, changed = folding.fold(text.data)
+    if changed and not _has_nothing(lookup, folded):
+        return False
+    if not text.is_keyed:
+        if text.is_several and any(_is_opened(lookup, row) or signs for row in spelled_texts(text)):
+            return False
+    elif not _is_clean_without_spaces(lookup, text, seen.texts[1]):
+        return False
+    return not signs or _means_nothing(lookup, text, folded, signs)
+
+
+_SIGNS = {False: _SIGNS_TO_CLIENT, True: _SIGNS_TO_SERVER}  # by whether the text is keyed
+
+
+def _is_clean_without_spaces(lookup: RuleLookup, text: MessageText, joined: bytes) -> bool:
+    joined, _ = folding.fold(joined or text.joined())
+    squeezed = folding.squeeze(joined, words=False)
+    return len(squeezed) == len(joined) or not lookup.squeezed.look(squeezed)
+
+
+def _means_nothing(lookup: RuleLookup, text: MessageText, folded: bytes, signs: list[str]) -> bool:
+    """True if what signs stand for contains no pattern, and nothing that is decoded again."""
+    data = text.data
+    if not text.is_keyed and folding.soften(data) is not data:
+        return False
+    budget = DecodingBudget(len(data))  # of its own: if this is in vain, nothing was spent
+    stretches = decode(data, {sign: [(0, len(data))] for sign in signs}, budget)
+    if budget.is_exceeded:
+        return False
+    if stretches:
+        decoded = DecodedParts(stretches, data).data
+        if not (decoded.isascii() and _has_nothing(lookup, decoded)):
+            return False
+    squeezed = []
+    if text.is_keyed and LITERALS in signs:
+        literals = split_literals.joined_literals(data, 0, len(data))
+        squeezed = [folding.squeeze(joined.data, words=False) for joined in literals]
+    elif not text.is_keyed and not SPACED_OUT.isdisjoint(signs):
+        squeezed = [folding.squeeze(folded, words=True)]
+    return not any(map(lookup.squeezed.look, squeezed))
+
+
+def _has_nothing(lookup: RuleLookup, data: bytes) -> bool:
+    return not lookup.plain.look(data) and not _is_opened(lookup, data)
+
+
+def _is_opened(lookup: RuleLookup, data: bytes) -> bool:
+    return lookup.opener is not None and bool(lookup.opener.stretches(data))
