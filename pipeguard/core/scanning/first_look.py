@@ -59,7 +59,7 @@ def first_look(lookup: RuleLookup, text: MessageText) -> FirstLook | None:
 def seam_ranges(text: MessageText) -> list[folding.Range]:
     """The ranges of the joined strings in which what is split over several could begin."""
     seams: list[folding.Range] = []
-    for seam in text.seams():
+    for seam in text.seams() if text.is_several else ():
         low = max(0, seam - TAIL_BYTES)  # what is long begins long before
         if seams and low - seams[-1][1] <= 2 * OVERLAP_BYTES:
             seams[-1] = (seams[-1][0], seam)
