@@ -19,6 +19,7 @@ from pipeguard.core.lazy_regex import lazy_regex
 MAX_HOST_BYTES = 255  # RFC 1035, 2.3.4
 DOMAIN_LABELS = 2  # at the end, which are the domain's own; a third may be the collector's
 LEAST_TEXT = 8  # bytes that read as text by chance in one label of several thousand
+LEAST_ENCODED = 11  # characters that so many bytes have in base64, the densest of the alphabets
 LEAST_SPLIT = 12  # of a text that is put together from labels, or that could be a long word
 SHARE, SHARE_LONG = 0.75, 0.55  # of letters, digits and blanks in a text; in one of
 LONG_TEXT = 16  # bytes
@@ -41,7 +42,7 @@ def carries_data(host: str) -> bool:
     """True for a host name whose labels decode to text, or that is mostly long pieces of data."""
     host = host[:MAX_HOST_BYTES].rstrip(".")
     labels = host.split(".")[:-DOMAIN_LABELS]
-    if not labels or host.lower().endswith(_REVERSE):
+    if sum(map(len, labels)) < LEAST_ENCODED or host.lower().endswith(_REVERSE):
         return False
     pieces = [_NUMBERED.sub("", label) for label in labels]
     for piece in pieces:

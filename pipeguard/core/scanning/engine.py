@@ -113,14 +113,14 @@ class Engine:
             EngineError: the engine failed.
         """
         text = MessageText(value, keyed=self.keyed)
-        seen = first_look(self.lookup, text)
-        if seen is not None and is_plainly_clean(self.lookup, text, seen):
-            return NOTHING_FOUND
         tool = called_tool(value) if self.keyed else None
+        source = ScanInput(text, place_of, self.keyed, Uses(text, tool))
+        seen = first_look(self.lookup, text)
+        if seen is not None and is_plainly_clean(self.lookup, source, surface, seen):
+            return NOTHING_FOUND
         budgets = budgets or Budgets()
         budgets.grow(len(text.data), classified=self.opener is not None)
         budgets.decoding.is_exceeded = False
-        source = ScanInput(text, place_of, self.keyed, Uses(text, tool))
         scan = Scan(self.lookup, source, surface, budgets, seen)
         for reading in READINGS.values():
             if reading.to_server if self.keyed else reading.to_client:

@@ -2,7 +2,7 @@
 
 Where the pass finds signs of encodings alone, what they encode is looked at here too: mostly they
 encode nothing, as the long words and the escaped line ends of documentation. A text in which
-anything else was found is read in all ways (core.scanning.readings). Knows rules as patterns only.
+anything else was found is read in all ways (core.scanning.readings). Confirms no match.
 """
 
 from __future__ import annotations
@@ -10,7 +10,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pipeguard.core.model.opener import Stretch
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.rules.rule import Rule, View
+from pipeguard.core.scanning.location import may_apply_in, places_in
 from pipeguard.core.scanning.rule_lookup import RuleLookup
+from pipeguard.core.scanning.scan_input import ScanInput
 from pipeguard.core.text import split_literals
 from pipeguard.core.text.budgets import DecodingBudget
 from pipeguard.core.text.decoders import ENCODINGS, DecodedParts, decode
@@ -68,14 +72,17 @@ def seam_ranges(text: MessageText) -> list[folding.Range]:
     return seams
 
 
-def is_plainly_clean(lookup: RuleLookup, text: MessageText, seen: FirstLook) -> bool:
+def is_plainly_clean(
+    lookup: RuleLookup, source: ScanInput, surface: Surface, seen: FirstLook
+) -> bool:
     """True for a text that contains no pattern, and no sign that means anything: most texts."""
     if seen.opened:
         return False
+    text = source.text
     signs: list[str] = []
     if seen.hits:
         signs, rules = lookup.named(seen.hits)
-        if rules or not _SIGNS[text.is_keyed].issuperset(signs):
+        if not _SIGNS[source.keyed].issuperset(signs) or _may_match(rules, source, surface):
             return False
     folded, changed = folding.fold(text.data)
     if changed and not _has_nothing(lookup, folded):
@@ -88,7 +95,17 @@ def is_plainly_clean(lookup: RuleLookup, text: MessageText, seen: FirstLook) -> 
     return not signs or _means_nothing(lookup, text, folded, signs)
 
 
+_UNDECODED = {View.TEXT, View.JOINED}  # what is folded has a look of its own
 _SIGNS = {False: _SIGNS_TO_CLIENT, True: _SIGNS_TO_SERVER}  # by whether the text is keyed
+
+
+def _may_match(rules: list[Rule], source: ScanInput, surface: Surface) -> bool:
+    """True if any of the rules is one for this value, and for a text that is not decoded."""
+    rules = [rule for rule in rules if surface in rule.surfaces and rule.views & _UNDECODED]
+    if not rules or not all(rule.places for rule in rules):
+        return bool(rules)
+    places = places_in(source)
+    return any(may_apply_in(rule, places) for rule in rules)
 
 
 def _is_clean_without_spaces(lookup: RuleLookup, text: MessageText, joined: bytes) -> bool:

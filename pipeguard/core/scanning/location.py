@@ -14,6 +14,7 @@ from pipeguard.core.rules.rule import Rule, View, Written
 from pipeguard.core.scanning.confidence import confidence_in_text, confidence_in_use
 from pipeguard.core.scanning.context import masked_excerpt
 from pipeguard.core.scanning.origin import Origin
+from pipeguard.core.scanning.scan_input import ScanInput
 from pipeguard.core.scanning.scan_result import Match
 from pipeguard.core.scanning.stated_purpose import serves, shows_attack
 from pipeguard.core.text.decoders import ENCODINGS
@@ -22,6 +23,7 @@ from pipeguard.core.unicode.folding import Range
 # Decoded bytes. Somebody who encodes a short text hides an order; a long one is a document, encoded
 # for transport.
 SHORT_BYTES = 1024
+FEW_STRINGS = 32  # in a value whose places are looked up before a rule is run
 
 _INVISIBLE = lazy_regex("|".join(name for name, form in ENCODINGS.items() if form.is_invisible))
 _OPAQUE = lazy_regex("|".join(name for name, form in ENCODINGS.items() if form.is_opaque))
@@ -90,6 +92,18 @@ def _may_apply(origin: Origin, rule: Rule, start: int, end: int) -> bool:
         return True
     path = origin.path_of(start, end)
     return path is None or applies_to(rule, origin.source.place_of(path))
+
+
+def places_in(source: ScanInput) -> set[str]:
+    """The places of a value's strings; none if there are many, which are not looked up."""
+    text = source.text
+    strings = text.segments(0, len(text.data)) if text.count <= FEW_STRINGS else ()
+    return {source.place_of(path) for *_, path in strings}
+
+
+def may_apply_in(rule: Rule, places: set[str]) -> bool:
+    """False if a rule is for none of the places of a value."""
+    return not (rule.places and places) or any(applies_to(rule, place) for place in places)
 
 
 def applies_to(rule: Rule, place: str) -> bool:

@@ -17,7 +17,7 @@ from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.scanning.confidence import confidence_by_checks, may_be_doubted
 from pipeguard.core.scanning.first_look import FirstLook
-from pipeguard.core.scanning.location import applies_to, located
+from pipeguard.core.scanning.location import located, may_apply_in, places_in
 from pipeguard.core.scanning.match import secret_span, without_separators
 from pipeguard.core.scanning.origin import Origin
 from pipeguard.core.scanning.rule_lookup import RuleLookup
@@ -31,7 +31,6 @@ from pipeguard.core.unicode import folding
 from pipeguard.core.unicode.folding import Range
 
 FOLLOWING_BYTES = 4096  # after a named number, in which further numbers may follow without a name
-FEW_STRINGS = 32  # in a value whose places are looked up before a rule is run
 LEVELS = 2  # of encodings within each other
 _CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
 
@@ -148,11 +147,8 @@ class Scan:
     def _has_place_of(self, rule: Rule) -> bool:
         """False if no string of the value is in a place that a rule is for."""
         if self._places is None:
-            text, place_of = self.source.text, self.source.place_of
-            is_small = text.count <= FEW_STRINGS
-            strings = text.segments(0, len(text.data)) if is_small else ()
-            self._places = {place_of(path) for *_, path in strings}
-        return not self._places or any(applies_to(rule, place) for place in self._places)
+            self._places = places_in(self.source)
+        return may_apply_in(rule, self._places)
 
     def run_rules_over_acts(self, data: bytes, origin: Origin) -> None:
         """Run the rules over the lines that say what arguments do."""
