@@ -69,7 +69,7 @@ def test_only_what_is_not_of_the_worst_and_surest_is_doubted() -> None:
 
 def test_words_that_form_a_token_without_their_spaces_are_none_if_its_check_fails() -> None:
     rule = RULES["secrets.discord-bot-token"]
-    title = b"MANUAL_PAGE_OF_A_LONG_TOOL1.SHNAME.HPatoolcreatesanewthingofyours"
+    title = b"MANUMAL_NOTEONE_MAINMORE1.SHNAME.HPatoolcreatesanewthingofyours"
     match = re.search(rule.pattern.encode(), title)
     assert match
     assert confidence_by_checks(rule, title, match, View.SQUEEZED) is None
