@@ -34,7 +34,7 @@ class FirstLook(NamedTuple):
     """What one pass over a short text found, so that no reading of the same bytes needs another.
 
     Attributes:
-        texts: the text, and its strings joined.
+        texts: the text as it is read first (`Scan.data`), and its strings joined.
         hits: indices of the patterns that could match in one of these.
         opened: the stretches of the text that a classifier should read.
     """
@@ -46,9 +46,9 @@ class FirstLook(NamedTuple):
 
 def first_look(lookup: RuleLookup, text: MessageText) -> FirstLook | None:
     """What could match in a short text and in its strings joined; None for a long text."""
-    data = text.data
-    if len(data) > BLOCK_BYTES:
+    if len(text.data) > BLOCK_BYTES:
         return None
+    data = text.data if text.is_keyed else folding.soften(text.data)
     joined = text.joined() if text.is_several else b""
     # What is within one string is found there.
     seams = [joined[slice(*around)] for around in blocks(len(joined), seam_ranges(text))]
@@ -84,7 +84,7 @@ def is_plainly_clean(
         signs, rules = lookup.named(seen.hits)
         if not _SIGNS[source.keyed].issuperset(signs) or _may_match(rules, source, surface):
             return False
-    folded, changed = folding.fold(text.data)
+    folded, changed = folding.fold(seen.texts[0])
     if changed and not _has_nothing(lookup, folded):
         return False
     if not text.is_keyed:
@@ -92,7 +92,7 @@ def is_plainly_clean(
             return False
     elif not _is_clean_without_spaces(lookup, text, seen.texts[1]):
         return False
-    return not signs or _means_nothing(lookup, text, folded, signs)
+    return not signs or _means_nothing(lookup, seen.texts[0], folded, signs, keyed=source.keyed)
 
 
 _UNDECODED = {View.TEXT, View.JOINED}  # what is folded has a look of its own
@@ -111,14 +111,14 @@ def _may_match(rules: list[Rule], source: ScanInput, surface: Surface) -> bool:
 def _is_clean_without_spaces(lookup: RuleLookup, text: MessageText, joined: bytes) -> bool:
     joined, _ = folding.fold(joined or text.joined())
     squeezed = folding.squeeze(joined, words=False)
-    return len(squeezed) == len(joined) or not lookup.squeezed.look(squeezed)
+    is_new = text.is_several or len(squeezed) != len(joined)
+    return not (is_new and lookup.squeezed.look(squeezed))
 
 
-def _means_nothing(lookup: RuleLookup, text: MessageText, folded: bytes, signs: list[str]) -> bool:
+def _means_nothing(
+    lookup: RuleLookup, data: bytes, folded: bytes, signs: list[str], *, keyed: bool
+) -> bool:
     """True if what signs stand for contains no pattern, and nothing that is decoded again."""
-    data = text.data
-    if not text.is_keyed and folding.soften(data) is not data:
-        return False
     budget = DecodingBudget(len(data))  # of its own: if this is in vain, nothing was spent
     stretches = decode(data, {sign: [(0, len(data))] for sign in signs}, budget)
     if budget.is_exceeded:
@@ -128,10 +128,10 @@ def _means_nothing(lookup: RuleLookup, text: MessageText, folded: bytes, signs: 
         if not (decoded.isascii() and _has_nothing(lookup, decoded)):
             return False
     squeezed = []
-    if text.is_keyed and LITERALS in signs:
+    if keyed and LITERALS in signs:
         literals = split_literals.joined_literals(data, 0, len(data))
         squeezed = [folding.squeeze(joined.data, words=False) for joined in literals]
-    elif not text.is_keyed and not SPACED_OUT.isdisjoint(signs):
+    elif not keyed and not SPACED_OUT.isdisjoint(signs):
         squeezed = [folding.squeeze(folded, words=True)]
     return not any(map(lookup.squeezed.look, squeezed))
 
