@@ -19,7 +19,7 @@ from pipeguard.core.text.document import MessageText
 from pipeguard.core.text.windowing import BLOCK_BYTES
 from pipeguard.rulebook.proof import frame_value, sample_place
 from tests.fuzz.budget import tried
-from tests.fuzz.disguises import ENCODINGS, FOLDS, JSON_IN_A_STRING, RESPELT, UNSEEN
+from tests.fuzz.disguises import ENCODINGS, FOLDS, JSON_IN_A_STRING, RESPELT, UNSEEN, Disguise
 from tests.fuzz.rulebook import Sample, drawn_from, engine_of, engines, samples
 
 PROSE = "The function returns the rows of a table, sorted by name."
@@ -29,7 +29,7 @@ def pieces_of(text: str) -> list[str]:
     return [text[at : at + 5] for at in range(0, len(text), 5)]
 
 
-WRITINGS = {
+WRITINGS: dict[str, Disguise] = {
     "as it is": str,
     **(ENCODINGS | FOLDS | RESPELT | UNSEEN),
     "JSON": JSON_IN_A_STRING,
