@@ -31,7 +31,7 @@ help: ## Show this
 demo: demo-environment ## Play the demonstration: needs no network once it is installed
 	@$(DEMO)/bin/pipeguard demo $(ARGS)
 
-install: ## Install it for you, to stay: ~/.local/bin/pipeguard (PREFIX for another place, EXTRA=otel)
+install: ## Install it for you, to stay: ~/.local/bin/pipeguard (PREFIX for another place, EXTRA=oauth, otel or all)
 	@sh requirements/environment "$(PREFIX)/share/pipeguard" $(or $(EXTRA),base) copy
 	@mkdir -p "$(PREFIX)/bin"
 	@ln -sf "$(PREFIX)/share/pipeguard/bin/pipeguard" "$(PREFIX)/bin/pipeguard"
@@ -100,8 +100,10 @@ network: train-environment ## Train the network behind both classifiers: an hour
 lock: ## Renew requirements/*.txt and the locks of the tests' servers: the only step that selects versions
 	@sh requirements/environment $(LOCK) lock
 	$(COMPILE) pyproject.toml -o requirements/base.txt
-	$(COMPILE) pyproject.toml --extra otel -c requirements/base.txt -o requirements/otel.txt
-	$(COMPILE) pyproject.toml --extra otel --extra test -c requirements/otel.txt -o requirements/test.txt
+	$(COMPILE) pyproject.toml --extra all -c requirements/base.txt -o requirements/all.txt
+	$(COMPILE) pyproject.toml --extra oauth -c requirements/all.txt -o requirements/oauth.txt
+	$(COMPILE) pyproject.toml --extra otel -c requirements/all.txt -o requirements/otel.txt
+	$(COMPILE) pyproject.toml --extra all --extra test -c requirements/all.txt -o requirements/test.txt
 	$(COMPILE) pyproject.toml requirements/train.in -c requirements/base.txt -o requirements/train.txt
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 	$(COMPILE) requirements/lock.in -o requirements/lock.txt

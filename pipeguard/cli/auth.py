@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
+from pipeguard.auth import extra
 from pipeguard.auth.server import canonical, is_url, login_command
 from pipeguard.auth.store import LoginStore, Place, StoredLogin
 from pipeguard.cli import _completions as completions
@@ -108,6 +109,7 @@ def login(server: str, **options: Unpack[LoginOptions]) -> None:
       pipeguard auth login https://mcp.example.com/mcp --no-browser --store file
       pipeguard auth login https://mcp.example.com/mcp --client-id abc --client-secret-env SECRET
     """  # noqa: D301  click reads the mark
+    extra.must_be_installed("logins")
     store = LoginStore()
     last = _login_for(store, server)
     uri = last.server if last else canonical(server)
@@ -182,6 +184,7 @@ def logout(server: str) -> None:
         raise InputError(
             f"you are not logged in to {server!r}.\n  List your logins:  pipeguard auth status"
         )
+    extra.must_be_installed("logouts")
     from pipeguard.auth.tokens import log_out
 
     revocation = asyncio.run(log_out(store, login.server))
