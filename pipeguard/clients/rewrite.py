@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
+from pipeguard._isolate import IMPORT_VARIABLES
 from pipeguard.clients.catalog import ConfigScope, Shape, Transport
 from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.guarding import (
@@ -20,6 +21,7 @@ from pipeguard.clients.guarding import (
     is_stale,
     words_of,
 )
+from pipeguard.clients.launcher import isolated
 from pipeguard.clients.masking import is_secret
 from pipeguard.clients.tree import Value
 
@@ -93,6 +95,8 @@ def judge(server: ServerEntry, options: GuardOptions) -> Judgement:
 
 def guarded_fields(server: ServerEntry, launcher: Sequence[str]) -> NewFields:
     """The guarded fields of an open entry; or those of a stale one, with a new launcher."""
+    if {*server.env, *server.env_names}.intersection(IMPORT_VARIABLES):
+        launcher = isolated(launcher)
     if server.guard is not None:
         old = server.guard.launcher
         words: list[Value] = [*launcher, *_listed_words(server)[len(old) :]]
