@@ -69,7 +69,6 @@ class SetupRequest:
 
     def guard_options(self) -> GuardOptions:
         """Which servers to guard, and what is allowed beyond the default."""
-        from pipeguard.auth.store import LoginStore
         from pipeguard.clients.rewrite import GuardOptions
 
         return GuardOptions(
@@ -79,7 +78,7 @@ class SetupRequest:
             no_login=self.no_login,
             off=self.disabled,
             expose_urls=self.expose_urls,
-            is_logged_in=LoginStore().holds,
+            is_logged_in=_is_logged_in,
         )
 
     def machine(self) -> Machine:
@@ -112,4 +111,24 @@ class SetupRequest:
         else:
             files = find(machine, self.clients or None)
         configs = (read_config(file) for file in files)
-        return [config for config in configs if config.servers or config.problem]
+        return [config for config in configs if self._is_meant(config)]
+
+    def _is_meant(self, config: Config) -> bool:
+        """Whether a file is shown: one in which something is, of the scope that was asked for."""
+        from pipeguard.clients.catalog import ConfigScope
+
+        if self.scope != "project":
+            return bool(config.servers or config.problem)
+        listed = [server.scope for server in config.servers] or [
+            spec.scope for spec in config.specs if config.problem
+        ]
+        return ConfigScope.PROJECT in listed
+
+
+def _is_logged_in(server: str) -> bool:
+    """Whether PipeGuard has a login for an address; makes no folder to look it up."""
+    from pipeguard.auth.store import LoginStore
+    from pipeguard.state.paths import existing_state_folder
+
+    folder = existing_state_folder()
+    return folder is not None and LoginStore(folder / "auth").holds(server)
