@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from pipeguard.auth import extra
+from pipeguard.auth.place import Place
 from pipeguard.auth.server import canonical, is_url, login_command
-from pipeguard.auth.store import LoginStore, Place, StoredLogin
+from pipeguard.auth.store import LoginStore, StoredLogin
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.core.unicode.display import visible

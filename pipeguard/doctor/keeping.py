@@ -113,7 +113,8 @@ def pins(_case: Case) -> Iterable[Diagnosis]:
 
 def keyring(_case: Case) -> Iterable[Diagnosis]:
     """Whether the system's keyring returns what is stored in it, for logins and secrets."""
-    from pipeguard.auth.store import LoginStore, Place
+    from pipeguard.auth.place import Place
+    from pipeguard.auth.store import LoginStore
 
     needed = any(login.place is Place.KEYRING for login in LoginStore().logins())
     problem = _try_keyring()
