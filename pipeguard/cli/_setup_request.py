@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli._modes import must_have_effect
+
 if TYPE_CHECKING:
     from pipeguard.clients.catalog import Client, ConfigScope
     from pipeguard.clients.entries import Config
     from pipeguard.clients.machine import Machine
     from pipeguard.clients.rewrite import GuardOptions
+
+
+# Options that say what may be guarded, and those that say what may be changed.
+_OF_GUARDING = ("no_login", "disabled", "expose_urls", "shared")
+_OF_CHANGING = ("undo", "check", "dry_run", "yes", "names", "scope", "project", "file")
 
 
 class SetupRequest:
@@ -44,6 +51,11 @@ class SetupRequest:
         self._refuse_nonsense()
 
     def _refuse_nonsense(self) -> None:
+        if self.undo:
+            must_have_effect(*_OF_GUARDING, "launcher", need="--undo only removes guards")
+        if self.snippet:
+            shows = "--snippet only shows an entry"
+            must_have_effect(*_OF_GUARDING, *_OF_CHANGING, need=shows)
         if self.take_all and self.clients:
             raise click.UsageError("name clients or use --all, not both.")
         if self.file and len(self.clients) != 1:

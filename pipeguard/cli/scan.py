@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._modes import must_have_effect
 from pipeguard.cli._scan_files import STDIN, scan_files
 from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
@@ -115,6 +116,8 @@ def command(  # noqa: PLR0913  one for each option
       2  it cannot be read, is not text, or is larger than a message may be
       3  the scan engine is missing
     """  # noqa: D301  click reads the mark
+    if TextRole(taken) is not TextRole.ARGUMENTS:
+        must_have_effect("key", need="it needs --as arguments")
     options = WrapOptions((), {} if policy is None else {"--policy": policy}, {}, [])
     rules = load_wrap_policy(options)
     given = scan_files(words)
