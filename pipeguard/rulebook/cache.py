@@ -257,20 +257,28 @@ def _rules_file(opened: CachedRules) -> CacheFile:
 
 
 def _model(name: str) -> memoryview:
-    """Map the file of a classifier, an opener or a network; numpy gets no threads.
+    """Map the file of a classifier, an opener or a network."""
+    if name.endswith(".network"):
+        from pipeguard.core.model.network import native
+
+        if native() is None:
+            _import_numpy()
+    return mapped_model(name)
+
+
+def _import_numpy() -> None:
+    """Import numpy without threads.
 
     The threads of OpenBLAS would spin while they wait for more work than there is. The variable is
     set for the import alone, so that no process started later sees it. Source: OpenBLAS, "Runtime
     variables".
     """
-    is_set = _THREADS_VARIABLE in os.environ
-    if name.endswith(".network") and "numpy" not in sys.modules and not is_set:
+    if "numpy" not in sys.modules and _THREADS_VARIABLE not in os.environ:
         os.environ[_THREADS_VARIABLE] = "1"
         try:
             import numpy  # noqa: F401  loads it
         finally:
             del os.environ[_THREADS_VARIABLE]
-    return mapped_model(name)
 
 
 def _return_large_blocks() -> None:
