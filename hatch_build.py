@@ -75,7 +75,7 @@ def _built(root: Path, name: str) -> Path | None:
     """A compiled extension in the source tree; None where it cannot be compiled."""
     from setuptools import Distribution, Extension
     from setuptools.command.build_ext import build_ext
-    from setuptools.errors import BaseError
+    from setuptools.errors import BaseError, CCompilerError
 
     is_windows = sys.platform == "win32"
     extension = Extension(
@@ -94,7 +94,7 @@ def _built(root: Path, name: str) -> Path | None:
     try:
         command.ensure_finalized()
         command.run()
-    except BaseError as error:
+    except (BaseError, CCompilerError) as error:
         if WANTED == "1":
             raise
         sys.stderr.write(f"{name} is not built, and numpy takes its place: {error}\n")
