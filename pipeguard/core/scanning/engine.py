@@ -18,7 +18,7 @@ from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule
 from pipeguard.core.scanning.databases import Models, PatternSets, classifier
-from pipeguard.core.scanning.first_look import first_look, is_plainly_clean
+from pipeguard.core.scanning.first_look import first_look, is_plainly_clean, may_match
 from pipeguard.core.scanning.readings import (
     READINGS,
     SIGNS,
@@ -113,11 +113,14 @@ class Engine:
             EngineError: the engine failed.
         """
         text = MessageText(value, keyed=self.keyed)
-        tool = called_tool(value) if self.keyed else None
-        source = ScanInput(text, place_of, self.keyed, Uses(text, tool))
         seen = first_look(self.lookup, text)
-        if seen is not None and is_plainly_clean(self.lookup, source, surface, seen):
+
+        def rated(rules: list[Rule]) -> bool:
+            return may_match(self._source(text, place_of), surface, rules)
+
+        if seen is not None and is_plainly_clean(self.lookup, text, seen, rated):
             return NOTHING_FOUND
+        source = self._source(text, place_of)
         budgets = budgets or Budgets()
         budgets.grow(len(text.data), classified=self.opener is not None)
         budgets.decoding.is_exceeded = False
@@ -127,11 +130,15 @@ class Engine:
                 reading.read(scan)
         return scan.result()
 
+    def _source(self, text: MessageText, place_of: PlaceOf) -> ScanInput:
+        tool = called_tool(text.value) if self.keyed else None
+        return ScanInput(text, place_of, self.keyed, Uses(text, tool))
+
     def mask(self, data: bytes) -> bytes:
         """Replace the secrets in free text, such as a line of a log, by the rule's id."""
         text = data.decode("utf-8", "replace").encode()
         nothing = MessageText("", keyed=self.keyed)
-        source = ScanInput(nothing, lambda _: "log.message", self.keyed, Uses(nothing, None))
+        source = self._source(nothing, lambda _: "log.message")
         budgets = Budgets()
         budgets.grow(len(text), classified=False)
         scan = Scan(self.lookup, source, self.surface, budgets)

@@ -7,6 +7,7 @@ anything else was found is read in all ways (core.scanning.readings). Confirms n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from pipeguard.core.model.opener import Stretch
@@ -49,12 +50,15 @@ def first_look(lookup: RuleLookup, text: MessageText) -> FirstLook | None:
     if len(text.data) > BLOCK_BYTES:
         return None
     data = text.data if text.is_keyed else folding.soften(text.data)
-    joined = text.joined() if text.is_several else b""
-    # What is within one string is found there.
-    seams = [joined[slice(*around)] for around in blocks(len(joined), seam_ranges(text))]
-    rows = [row.data for row in reordered_rows(text)] if text.is_keyed else ()
+    joined, parts = b"", [data]
+    if text.is_several:
+        joined = text.joined()  # what is within one string is found there
+        parts += [joined[slice(*around)] for around in blocks(len(joined), seam_ranges(text))]
+    if keys := text.joined_keys():
+        parts.append(keys)
+    if text.is_keyed:
+        parts += [row.data for row in reordered_rows(text)]
     # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
-    parts = [part for part in (data, *seams, text.joined_keys(), *rows) if part]
     hits = lookup.plain.look(b"\n\n".join(parts) if len(parts) > 1 else data)
     opened = lookup.opener.stretches(data) if lookup.opener is not None else []
     return FirstLook((data, joined), hits, opened)
@@ -73,33 +77,41 @@ def seam_ranges(text: MessageText) -> list[folding.Range]:
 
 
 def is_plainly_clean(
-    lookup: RuleLookup, source: ScanInput, surface: Surface, seen: FirstLook
+    lookup: RuleLookup, text: MessageText, seen: FirstLook, rated: Callable[[list[Rule]], bool]
 ) -> bool:
-    """True for a text that contains no pattern, and no sign that means anything: most texts."""
+    """True for a text that contains no pattern, and no sign that means anything: most texts.
+
+    Args:
+        lookup: the rules.
+        text: the text.
+        seen: the first look at it.
+        rated: true if any of some rules is one for this text (`may_match`).
+    """
     if seen.opened:
         return False
-    text = source.text
     signs: list[str] = []
     if seen.hits:
         signs, rules = lookup.named(seen.hits)
-        if not _SIGNS[source.keyed].issuperset(signs) or _may_match(rules, source, surface):
+        if not _SIGNS[text.is_keyed].issuperset(signs) or (rules and rated(rules)):
             return False
-    folded, changed = folding.fold(seen.texts[0])
-    if changed and not _has_nothing(lookup, folded):
-        return False
+    folded = seen.texts[0]
+    if not folded.isascii():
+        folded, changed = folding.fold(folded)
+        if changed and not _has_nothing(lookup, folded):
+            return False
     if not text.is_keyed:
         if text.is_several and any(_is_opened(lookup, row) or signs for row in spelled_texts(text)):
             return False
     elif not _is_clean_without_spaces(lookup, text, seen.texts[1]):
         return False
-    return not signs or _means_nothing(lookup, seen.texts[0], folded, signs, keyed=source.keyed)
+    return not signs or _means_nothing(lookup, seen.texts[0], folded, signs, keyed=text.is_keyed)
 
 
 _UNDECODED = {View.TEXT, View.JOINED}  # what is folded has a look of its own
 _SIGNS = {False: _SIGNS_TO_CLIENT, True: _SIGNS_TO_SERVER}  # by whether the text is keyed
 
 
-def _may_match(rules: list[Rule], source: ScanInput, surface: Surface) -> bool:
+def may_match(source: ScanInput, surface: Surface, rules: list[Rule]) -> bool:
     """True if any of the rules is one for this value, and for a text that is not decoded."""
     rules = [rule for rule in rules if surface in rule.surfaces and rule.views & _UNDECODED]
     if not rules or not all(rule.places for rule in rules):

@@ -1,5 +1,7 @@
 """The first look at a text: it lets nothing pass that all readings find, and settles most texts."""
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from pipeguard.core.commands.argument_usage import Uses
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.scanning.engine import Engine
-from pipeguard.core.scanning.first_look import first_look, is_plainly_clean
+from pipeguard.core.scanning.first_look import first_look, is_plainly_clean, may_match
 from pipeguard.core.scanning.readings import READINGS
 from pipeguard.core.scanning.scan import Scan
 from pipeguard.core.scanning.scan_input import ScanInput
@@ -98,7 +100,8 @@ def test_it_settles_what_documentation_is_full_of(text: str) -> None:
     source = source_of(engine, value, "result.text")
     seen = first_look(engine.lookup, source.text)
     assert seen is not None
-    assert is_plainly_clean(engine.lookup, source, Surface.TO_CLIENT, seen)
+    rated = partial(may_match, source, Surface.TO_CLIENT)
+    assert is_plainly_clean(engine.lookup, source.text, seen, rated)
     assert read_in_all_ways(engine, source, Surface.TO_CLIENT) == NOTHING_FOUND
 
 
