@@ -94,8 +94,11 @@ def patterns_of(rules: Iterable[Rule], surface: Surface, models: Models | None =
         EngineError: a model is missing, or is not the one that its rule names.
     """
     chosen = list(rules_for(rules, surface))
-    for_private, for_others = in_groups(chosen)
-    private = [(unbounded(rule.sign or rule.pattern), rule.ignore_case) for rule in for_private]
+    *for_private, for_others = in_groups(chosen)
+    private, leaving = (
+        [(unbounded(rule.sign or rule.pattern), rule.ignore_case) for rule in group]
+        for group in for_private
+    )
     others = [(rule.sign or rule.pattern, rule.ignore_case) for rule in for_others]
     # In groups of their own: compiling them together takes longer.
     plain = {0: [(sign, False) for sign in SIGNS.values()]}
@@ -105,7 +108,10 @@ def patterns_of(rules: Iterable[Rule], surface: Surface, models: Models | None =
             for number, sign in enumerate(SIGNS_TO_SERVER.values(), len(SIGNS))
         }
     first = len(SIGNS) + len(SIGNS_TO_SERVER)
-    plain |= {first: private, first + len(private): others}
+    for group in (private, leaving, others):
+        if group:
+            plain[first] = group
+            first += len(group)
     squeezed = list(filter(itemgetter(0), map(squeezed_pattern, chosen)))
     without_spaces = {0: squeezed}
     if surface is Surface.TO_SERVER:

@@ -13,7 +13,7 @@ from itertools import chain
 
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.places import Surface
-from pipeguard.core.rules.rule import Rule, View
+from pipeguard.core.rules.rule import Leaving, Rule, View
 
 
 def engine_for(rule: Rule, surface: Surface) -> Surface:
@@ -98,11 +98,17 @@ class EngineRules:
         return tuple(rule for rule in self.all if View.ACTS in rule.views)
 
 
-def in_groups(rules: Sequence[Rule]) -> tuple[list[Rule], list[Rule]]:
-    """The rules for texts with spaces, as they are compiled: private ones, and the others."""
+def in_groups(rules: Sequence[Rule]) -> tuple[list[Rule], list[Rule], list[Rule]]:
+    """The rules for texts with spaces, as they are compiled: private ones, and the others.
+
+    In the middle private ones for what leaves alone: so the first are those of two engines, and
+    are compiled once.
+    """
     plain = list(filter(_is_plain, rules))
+    private = [rule for rule in plain if rule.is_private]
     return (
-        [rule for rule in plain if rule.is_private],
+        [rule for rule in private if rule.leaving is not Leaving.ONLY],
+        [rule for rule in private if rule.leaving is Leaving.ONLY],
         [rule for rule in plain if not rule.is_private],
     )
 

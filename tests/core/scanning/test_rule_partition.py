@@ -63,9 +63,13 @@ def test_rules_are_read_when_one_of_them_is_first_needed() -> None:
 
 
 def test_secrets_and_the_others_are_compiled_apart() -> None:
-    private, others = in_groups([*rules_for(RULES.values(), Surface.TO_SERVER)])
-    assert {rule.is_private for rule in private} == {True}
+    private, leaving, others = in_groups([*rules_for(RULES.values(), Surface.TO_SERVER)])
+    assert {rule.is_private for rule in (*private, *leaving)} == {True}
     assert {rule.is_private for rule in others} == {False}
+    to_client = in_groups([*rules_for(RULES.values(), Surface.TO_CLIENT)])
+    assert [rule.id for rule in private] == [rule.id for rule in to_client[0]]
+    assert leaving
+    assert not to_client[1]
     assert not any(rule.views <= {View.SQUEEZED, View.ACTS} for rule in (*private, *others))
 
 
