@@ -13,6 +13,7 @@ import pytest
 
 from pipeguard.core.finding import Action, Direction
 from pipeguard.core.rules.policy import Policy
+from pipeguard.core.rules.rule import Leaving
 from pipeguard.core.session.guard import Engines, Guard
 from pipeguard.core.session.session import Session
 from pipeguard.core.text.windowing import blocks
@@ -26,6 +27,7 @@ LOCKS = sorted(
     for path in TOP.glob(pattern)
 )
 NPM_LOCKS = ("tests/package-lock.json", "benchmarks/search/package-lock.json")
+DUMMIES = "benchmarks/day/"  # actions with made-up passwords; keys by their form are minted
 PLAYED = "benchmarks/detection/cases/"  # what is sent through a Session there is installed nowhere
 TRAINED = "training/texts/"  # in an archive, whose every file is known by its hash
 BINARY = {".png", ".gz", ".db", ".xz"}
@@ -138,9 +140,18 @@ def live_looking(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def test_no_file_holds_a_live_looking_secret() -> None:
-    committed = (name for name in files() if not name.startswith(TRAINED))
+    committed = (name for name in files() if not name.startswith((TRAINED, DUMMIES)))
     hashes = re.compile(r"requirements/.*\.txt|benchmarks/search/requirements\.txt")
     assert live_looking(name for name in committed if not hashes.fullmatch(name)) == {}
+
+
+def test_no_action_of_a_day_holds_a_key_by_its_form() -> None:
+    """A form is that of an issuer; a name, a hash and a signature anybody can make are none."""
+    by_name = {rule.id for rule in rules().to_server.rules if rule.leaving is Leaving.LOWER}
+    found = live_looking(name for name in files() if name.startswith(DUMMIES))
+    named = {finding.partition(":")[0] for secrets in found.values() for finding in secrets}
+    assert named & by_name
+    assert named - by_name <= {"secrets.jwt", "secrets.jwt-short"}
 
 
 @pytest.mark.parametrize("every", [10, pytest.param(1, marks=pytest.mark.exhaustive)])

@@ -201,11 +201,11 @@ def play(variant: Variant, rules: Engines) -> Play:
     judged = list(_PLAYERS[case.way](Conversation(rules, honest=case.innocent), variant.body))
     outcomes = [_outcome(each, case.way) for each in judged]
     outcome = outcomes[-1]
-    if outcome is Outcome.CUT and not case.innocent and _leaves_order(judged[-1].verdict, rules):
+    if outcome is Outcome.CUT and not case.innocent and leaves_order(judged[-1].verdict, rules):
         outcome = Outcome.WARNED
     if case.innocent and case.way is Way.FLOW:
         outcome = max(outcomes)  # an innocent flow is stopped if one of its steps is
-    if outcome in (Outcome.REDACTED, Outcome.CUT) and _leaks(judged[-1].verdict, variant.secrets):
+    if outcome in (Outcome.REDACTED, Outcome.CUT) and leaks(judged[-1].verdict, variant.secrets):
         outcome = Outcome.WARNED
     decisive = judged[outcomes.index(max(outcomes))] if case.innocent else judged[-1]
     return Play(
@@ -218,7 +218,7 @@ def play(variant: Variant, rules: Engines) -> Play:
         expect=case.expect,
         outcome=outcome,
         caught=_is_caught(variant, outcome),
-        rules=_rules(decisive.verdict),
+        rules=rules_of(decisive.verdict),
         frame_bytes=sum(len(each.verdict.frame) for each in judged),
         seconds=sum(each.seconds for each in judged),
     )
@@ -235,7 +235,7 @@ def _is_caught(variant: Variant, outcome: Outcome) -> bool:
     return outcome >= Outcome.CUT  # of a cut, `play` has checked what is left
 
 
-def _leaves_order(verdict: Verdict, rules: Engines) -> bool:
+def leaves_order(verdict: Verdict, rules: Engines) -> bool:
     """Whether what is left around a cut, read alone, still looks like an order to a model.
 
     A short text is judged more strictly than the same sentences in a long one, and what would be
@@ -254,7 +254,7 @@ def _leaves_order(verdict: Verdict, rules: Engines) -> bool:
     return False
 
 
-def _leaks(verdict: Verdict, secrets: Sequence[str]) -> bool:
+def leaks(verdict: Verdict, secrets: Sequence[str]) -> bool:
     """Whether what goes on contains one of the secrets."""
     if verdict.forward is None:
         return False
@@ -262,7 +262,7 @@ def _leaks(verdict: Verdict, secrets: Sequence[str]) -> bool:
     return any(json.dumps(secret, ensure_ascii=False)[1:-1] in text for secret in secrets)
 
 
-def _rules(verdict: Verdict) -> tuple[str, ...]:
+def rules_of(verdict: Verdict) -> tuple[str, ...]:
     """The rules of the findings, those with the strongest action first."""
     ordered = sorted(verdict.findings, key=lambda finding: -finding.action)
     return tuple(dict.fromkeys(finding.rule for finding in ordered))

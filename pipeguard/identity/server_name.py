@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.identity.command_reader import CommandReader
+from pipeguard.identity.launchers import ELSEWHERE
 from pipeguard.identity.targets import LaunchTarget, target_at
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 LONGEST = 50  # characters of a name, without the digits that tell equal names apart
 DIGITS = 6  # hex digits that do so
+_LOOPBACK = lazy_regex(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?")
 
 
 class Launched:
@@ -32,6 +35,13 @@ class Launched:
         self.name = name
         self.identity = identity
         self.description = description
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """True for a server that is, or may be, on another machine."""
+        kind, _, rest = self.identity.partition("\n")
+        host = rest.partition("/")[0].partition("?")[0]
+        return kind in ELSEWHERE or (kind == "url" and _LOOPBACK.fullmatch(host) is None)
 
 
 def launched(command: Sequence[str], folder: str | None = None) -> Launched:

@@ -84,6 +84,7 @@ class Run:
         self.log.server = server.server
         self.name = _run_id()
         self.guard = Guard(server.server, self.engines, policy, pins, os.urandom(32))
+        self.guard.is_remote = launched.is_elsewhere
         self.guard.known_secrets = IN_USE
         self._recorder = Recorder(
             self._store,

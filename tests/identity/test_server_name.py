@@ -372,3 +372,31 @@ def test_strange_words_are_read_all_the_same() -> None:
 
 def test_a_word_that_no_encoding_has_is_named_too() -> None:
     assert server_name(["npx", "@", "\ud800"]) != server_name(["npx", "@", "\udc80"])
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["npx", "-y", "@modelcontextprotocol/server-filesystem", "/srv"], False),
+        (["npx", "mcp-remote", "https://a.example/mcp"], True),
+        (["uvx", "mcp-proxy", "http://127.0.0.1:8000/sse"], False),
+        (["ssh", "host", "server"], True),
+    ],
+)
+def test_a_command_that_leads_elsewhere_is_told(command: list[str], *, expected: bool) -> None:
+    assert launched(command).is_elsewhere is expected
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://localhost:8000/mcp", False),
+        ("http://[::1]:8000/mcp", False),
+        ("https://127.0.0.1/mcp?a=1", False),
+        ("https://localhost.evil.example/mcp", True),
+        ("http://10.0.0.5/mcp", True),
+        ("https://127.0.0.1.evil.example/", True),
+    ],
+)
+def test_an_address_is_here_only_on_the_loopback(url: str, *, expected: bool) -> None:
+    assert launched_at(url).is_elsewhere is expected

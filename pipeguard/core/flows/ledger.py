@@ -149,6 +149,12 @@ class Flows:
             results = list(self._results)
         return any(text in result.text() for result in results)
 
+    def sources_of(self, text: str) -> frozenset[str]:
+        """The short values of the calls that a text came back from, as it is."""
+        with self._lock:
+            results = list(self._results)
+        return frozenset[str]().union(*(each.about for each in results if text in each.text()))
+
     def record_request(self, frame: bytes) -> None:
         """Remember a request that went on: what is in it came from the client's side."""
         with self._lock:

@@ -35,12 +35,14 @@ PRIVATE = Label.READS_PRIVATE | Label.READS_SECRET | Label.RUNS  # what runs can
 ACTS = Label.RUNS | Label.KEEPS
 CHANGES = ACTS | Label.UNDOES | Label.GUARDS
 SINKS = Label.SENDS | Label.WRITES | CHANGES
+NETWORK = Label.SENDS | Label.OUTSIDE | Label.TAKES_IN
 
 _WRITING = lists.WRITE | lists.UNDO | lists.CHANGE
 _PASSED = lists.RECIPIENT | lists.BODY | lists.GIVEN
 _MADE = lists.WRITE | lists.MAKE | lists.REPORT
 _SURELY_SENT = lists.SENT - lists.SENT_OR_IN_A_FILE
 _NO_FILES = lists.PUBLISHED | (lists.WEB - lists.FILES)
+_ELSEWHERE = lists.REMOTE | lists.PUBLISH
 _POSTED = lists.POSTED | lists.SENT | {f"{noun}s" for noun in lists.POSTED | lists.SENT}
 
 
@@ -51,11 +53,16 @@ class Tool(NamedTuple):
         name: the tool's.
         labels: what it does.
         server: the name of its server, where tools of several meet.
+        stores: True where it says that it writes or stores what it is given, and names no network.
+        reaches_out: True where it says that something leaves this machine or comes from outside,
+            and where its definition does not say enough to tell.
     """
 
     name: str
     labels: Label
     server: str = ""
+    stores: bool = False
+    reaches_out: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -69,8 +76,19 @@ class Tool(NamedTuple):
 
 
 def tool_of(name: str, definition: JsonObject | None) -> Tool:
-    """A tool with its labels."""
-    return Tool(name, labels_of(name, definition))
+    """A tool with its labels.
+
+    A server's own word that it reaches nothing (`openWorldHint: false`) counts for nothing; that it
+    reaches something is believed.
+    """
+    words = definition_words(name, definition)
+    labels = _labels(words)
+    annotations = definition.get("annotations") if definition is not None else None
+    is_open = isinstance(annotations, dict) and annotations.get("openWorldHint") is True
+    tells = bool(words.description - words.name)
+    reaches_out = is_open or not tells or bool(labels & NETWORK or words.description & _ELSEWHERE)
+    stores = _writes(words) and not (reaches_out or labels & Label.RUNS)
+    return Tool(name, labels, stores=stores, reaches_out=reaches_out)
 
 
 def labels_of(name: str, definition: JsonObject | None) -> Label:
@@ -80,7 +98,10 @@ def labels_of(name: str, definition: JsonObject | None) -> Label:
         name: the tool's.
         definition: as `tools/list` gives it (MCP server/tools), or None where it was not listed.
     """
-    words = definition_words(name, definition)
+    return _labels(definition_words(name, definition))
+
+
+def _labels(words: DefinitionWords) -> Label:
     sends = _sends(words)
     labels = _reads(words, is_quiet=not (_writes(words) or sends or words.verbs & lists.RUN))
     return labels | _outgoing(words, labels, sends=sends) | _changes(words)
@@ -101,12 +122,17 @@ def _sends(words: DefinitionWords) -> bool:
         bool(words.verbs & lists.SEND)
         or _sends_by_noun(words)
         or (
-            bool(words.name & _POSTED and words.name & lists.MAKE)
+            bool(words.name & _posted(words) and words.name & lists.MAKE)
             and not words.name & lists.ARRANGE
         )
         or _writes_remotely(words)
         or (bool(words.description & lists.PUBLISH) and not words.name & lists.READ)
     )
+
+
+def _posted(words: DefinitionWords) -> frozenset[str]:
+    """The nouns that are made where others read them; beside a path, a text is made in a file."""
+    return _POSTED - lists.SENT_OR_IN_A_FILE if words.parameters & lists.PATHS else _POSTED
 
 
 def _sends_by_noun(words: DefinitionWords) -> bool:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from pipeguard.core.finding import Confidence
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.model.classifier import Classifier
+from pipeguard.core.model.data_literals import is_data_literal
 from pipeguard.core.model.opener import Stretch, in_whole_characters, widened
 from pipeguard.core.model.quotation import (
     FEW_TOPICS,
@@ -123,19 +124,34 @@ class Reader:
     ) -> Iterator[tuple[int, Order]]:
         """The orders in the selected stretches, each with the number of its reading."""
         for passage in self.read(selections, classifier):
-            piece, reading = best_of(passage.pieces), passage.reading
-            if piece.score >= classifier.likely - self._leniency:
-                data = selections[reading].data
-                start, end = passage.span(piece.start, piece.end)
-                sure = classifier.sure + SHORT_LOGITS * max(0, ENOUGH_WORDS - piece.words)
-                sure += self._strictness - self._leniency
-                confidence = _confidence(data, start, end, piece.score - sure)
-                is_sure = confidence is Confidence.HIGH
-                is_reported = is_sure and _is_reported(data, start, end, classifier)
-                confidence = Confidence.MEDIUM if is_reported else confidence
-                together = reach_of(passage.pieces, classifier.likely - self._leniency)
-                reach = passage.span(*together)
-                yield reading, Order(start, end, confidence, is_reported, reach)
+            data = selections[passage.reading].data
+            order = self._order(passage, passage.pieces, data, classifier)
+            if order is None:
+                continue
+            yield passage.reading, order
+            if order.confidence is Confidence.HIGH and is_data_literal(data, *order[:2]):
+                # A value that reads like an order hides none beside it.
+                others = _beside_data(passage, data)
+                other = self._order(passage, others, data, classifier) if others else None
+                if other is not None:
+                    yield passage.reading, other
+
+    def _order(
+        self, passage: Passage, pieces: list[Piece], data: bytes, classifier: Classifier
+    ) -> Order | None:
+        """The likeliest order among some pieces of a passage."""
+        piece = best_of(pieces)
+        if piece.score < classifier.likely - self._leniency:
+            return None
+        start, end = passage.span(piece.start, piece.end)
+        sure = classifier.sure + SHORT_LOGITS * max(0, ENOUGH_WORDS - piece.words)
+        sure += self._strictness - self._leniency
+        confidence = _confidence(data, start, end, piece.score - sure)
+        is_sure = confidence is Confidence.HIGH
+        is_reported = is_sure and _is_reported(data, start, end, classifier)
+        confidence = Confidence.MEDIUM if is_reported else confidence
+        together = reach_of(pieces, classifier.likely - self._leniency)
+        return Order(start, end, confidence, is_reported, passage.span(*together))
 
     def doubts(
         self, data: bytes, start: int, end: int, classifier: Classifier, *, is_sure: bool = False
@@ -226,6 +242,17 @@ class Reader:
             piece = passage.pieces[at]
             passage.pieces[at] = piece._replace(score=piece.score + scores[network, text])
         self.unread += [passages[number][:3] for number in sorted(left_out)]
+
+
+def _beside_data(passage: Passage, data: bytes) -> list[Piece]:
+    """The pieces that share nothing with a value in source code or data."""
+    spans = [passage.span(piece.start, piece.end) for piece in passage.pieces]
+    values = [span for span in spans if is_data_literal(data, *span)]
+    return [
+        piece
+        for piece, (start, end) in zip(passage.pieces, spans, strict=True)
+        if not any(start < last and first < end for first, last in values)
+    ]
 
 
 def _ranked(

@@ -159,6 +159,13 @@ class Pins:
                 self._tools[name] = (pin, tool)
         return tool
 
+    def reach_out(self) -> bool:
+        """True where a tool says that something leaves, or there are none or too many to tell."""
+        names = [name for kind, name in self.all() if kind == "tool"]
+        if not 0 < len(names) <= MAX_TOOLS:
+            return True
+        return any(self.tool(name).reaches_out for name in names)
+
     def _has_room(self, pin: Pin, current: Pin | None) -> bool:
         """Whether there is room for a pin in place of the current one; always if it is smaller."""
         growth = _size(pin) - _size(current)

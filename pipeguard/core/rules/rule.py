@@ -48,6 +48,7 @@ class Leaving(Enum):
     """What a match in a call is worth by where its string goes (core.flows.way_out)."""
 
     KEEP = "keep"  # the same everywhere
+    LOWER = "lower"  # one step less sure in what the tool keeps on this machine
     RAISE = "raise"  # sure in an address, or in a request to another host
     ONLY = "only"  # the same, and elsewhere no match
 

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 
 from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.lazy_regex import lazy_regex
+from pipeguard.core.model.data_literals import is_data_literal
 from pipeguard.core.protocol.places import MASKED_STEP, Path
 from pipeguard.core.rules.rule import Rule, View, Written
 from pipeguard.core.scanning.confidence import confidence_in_text, confidence_in_use
@@ -64,6 +65,14 @@ def located(
         is_plain and shows_attack(source.text.value, path, first, data, (start, end))
     ):
         adjusted = lower(adjusted)
+    is_data = (
+        adjusted is Confidence.HIGH
+        and not rule.is_private
+        and view in ("text", "folded")
+        and source.place_of(path).startswith("result.")
+        and is_data_literal(data, start, end)
+    )
+    adjusted = Confidence.MEDIUM if is_data else adjusted
     exact = exact and locate_joined is None and not origin.whole
     return Match(
         rule,
@@ -75,6 +84,7 @@ def located(
         exact,
         tuple(paths),
         masked_excerpt(rule, matched),
+        is_data=is_data,
     )
 
 

@@ -44,6 +44,7 @@ class Match(NamedTuple):
         is_sample: True for a secret that documentation prints, or that is evidently made up: it
             counts only where it leaves (core.flows.way_out).
         cuts: for an order that a classifier found in plain sight, what goes if it is cut out.
+        is_data: True for a value in source code or data (core.model.data_literals).
     """
 
     rule: Rule
@@ -58,6 +59,7 @@ class Match(NamedTuple):
     is_doubted: bool = False
     is_sample: bool = False
     cuts: tuple[StringSpan, ...] = ()
+    is_data: bool = False
 
 
 class ScanResult(NamedTuple):
@@ -96,6 +98,7 @@ def with_support(
             match.rule.model
             and match.confidence is Confidence.MEDIUM
             and index not in reported_orders
+            and not match.is_data
             and _has_pattern_beside(match, matches)
         ):
             matches[index] = match._replace(confidence=Confidence.HIGH)
@@ -107,7 +110,7 @@ def _has_pattern_beside(match: Match, matches: Sequence[Match]) -> bool:
     return any(
         other.path == match.path
         and other.confidence >= Confidence.MEDIUM
-        and not (other.rule.model or other.rule.is_private or other.is_doubted)
+        and not (other.rule.model or other.rule.is_private or other.is_doubted or other.is_data)
         for other in matches
     )
 

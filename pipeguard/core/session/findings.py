@@ -38,6 +38,12 @@ from pipeguard.core.scanning.scan_result import NOTHING_FOUND, Match, ScanResult
 from pipeguard.core.session import replies
 from pipeguard.core.session.cuts import UNREAD, can_cut, cut_findings, with_words
 from pipeguard.core.session.envelope import blocked
+from pipeguard.core.session.kept_here import (
+    is_at_home,
+    is_kept_here,
+    is_key_in_its_file,
+    restored_file,
+)
 from pipeguard.core.session.scope import Scope
 from pipeguard.core.session.secret_restore import (
     FOREIGN_NOTE,
@@ -49,6 +55,10 @@ from pipeguard.errors import Refusal
 
 _SEVERE = Severity.HIGH, Confidence.HIGH
 _UNREAD_NOTE = "more of the message could be an order to the model than is read of one message"
+_MISPLACED_NOTE = (
+    "a key that this server returned would be written into another folder, in clear; a file for"
+    " keys, such as .env, may have it"
+)
 # What a tool does by which a secret could leave. Running something counts too, but not in an
 # argument made for a credential: a command has to be told how to log in.
 _PASSES_ON = Label.SENDS | Label.OUTSIDE | Label.KEEPS | Label.TAKES_IN
@@ -71,6 +81,8 @@ def message_findings(scope: Scope, direction: Direction, message: Message) -> li
         findings = scan(scope, Surface.TO_SERVER, value)
         if may_hold_placeholder(message.frame) and has_foreign_placeholder(vault, value):
             findings.append(blocked(replies.FOREIGN_PLACEHOLDER, FOREIGN_NOTE))
+        if may_hold_placeholder(message.frame):
+            findings += _misplaced_keys(scope, value)
         return findings
     if message.kind is MessageKind.RESULT and scope.method in LISTS:
         value = _without(message.value, LISTS[scope.method][0], list)
@@ -168,6 +180,18 @@ def _secret_leaks(scope: Scope, message: Message) -> list[Finding]:
     return [finding._replace(note=note)]
 
 
+def _misplaced_keys(scope: Scope, value: JsonValue) -> list[Finding]:
+    """Keys of the server that a call would write to another folder than they were read from."""
+    restored = restored_file(scope, value)
+    if restored is None or restored == value:
+        return []
+    return [
+        finding._replace(start=0, end=0, note=_MISPLACED_NOTE)
+        for finding in scan(scope, Surface.TO_SERVER, restored)
+        if finding.rule.startswith("secrets.") and finding.action is Action.BLOCK
+    ]
+
+
 def _arguments(message: Message) -> JsonValue:
     params = message.value.get("params")
     return params.get("arguments") if isinstance(params, dict) else None
@@ -186,9 +210,12 @@ def _findings_of(
             continue
         is_servers = any(_is_part_of(value, match, secret) for secret in returning)
         is_servers = is_servers or _is_host_of_secret(scope, value, match)
+        is_servers = is_servers or is_key_in_its_file(scope, value, match)
         confidence = min(rated, Confidence.MEDIUM) if is_servers else rated
+        if match.is_data and _is_written_by_others(scope):
+            confidence = Confidence.HIGH
         if match.cuts:
-            findings += _findings_of_order(scope, match, surface)
+            findings += _findings_of_order(scope, match, confidence, surface)
             continue
         findings += (scope.finding_of(piece, confidence, surface) for piece in _pieces(match))
     if result.has_undecoded:
@@ -206,9 +233,13 @@ def _confidence_by_way(scope: Scope, value: JsonValue, match: Match) -> Confiden
     if not match.is_sample and leaving is Leaving.KEEP:
         return match.confidence
     way = WayOut.NOWHERE
-    if scope.tool is not None and scope.place(match.path) == "call.arguments":
+    is_argument = scope.tool is not None and scope.place(match.path) == "call.arguments"
+    if scope.tool is not None and is_argument:
         way = way_out(scope.guard.tool(scope.tool), value, match.path, (match.start, match.end))
-    if way is WayOut.REQUESTED and leaving is not Leaving.KEEP:
+    if leaving is Leaving.LOWER and not match.is_sample:
+        is_kept = is_argument and way is WayOut.NOWHERE and is_kept_here(scope, match.path)
+        return min(match.confidence, Confidence.MEDIUM) if is_kept else match.confidence
+    if way is WayOut.REQUESTED and leaving not in (Leaving.KEEP, Leaving.LOWER):
         return max(match.confidence, Confidence.HIGH)
     counts = way is not WayOut.NOWHERE
     if not counts and (match.is_sample or leaving is Leaving.ONLY):
@@ -216,10 +247,17 @@ def _confidence_by_way(scope: Scope, value: JsonValue, match: Match) -> Confiden
     return match.confidence
 
 
-def _findings_of_order(scope: Scope, match: Match, surface: Surface) -> list[Finding]:
+def _is_written_by_others(scope: Scope) -> bool:
+    """Whether anybody may have written a result: there, an order in the form of data is one."""
+    return scope.tool is not None and bool(scope.guard.tool(scope.tool).labels & Label.TAKES_IN)
+
+
+def _findings_of_order(
+    scope: Scope, match: Match, confidence: Confidence, surface: Surface
+) -> list[Finding]:
     """The finding of an order in plain sight; if it is cut out, one for each part that goes."""
     is_cuttable = can_cut(scope, surface, match.cuts)
-    finding = scope.finding_of(match, match.confidence, surface, is_cuttable=is_cuttable)
+    finding = scope.finding_of(match, confidence, surface, is_cuttable=is_cuttable)
     if finding.action is not Action.CUT:
         return [finding]
     return cut_findings(scope, finding, match.cuts)
@@ -268,9 +306,10 @@ def _may_return(scope: Scope, value: JsonValue, match: Match) -> bool:
     if vault is None or not stays or not match.exact or match.view != "text":
         return False
     text = _string_at(value, match.path)
-    if not vault.knows(text[match.start : match.end]):
+    secret = text[match.start : match.end]
+    if not vault.knows(secret) or addresses_of(value):
         return False
-    return not addresses_of(value)
+    return not labels & Label.WRITES or is_at_home(scope, value, secret)
 
 
 def _string_at(value: JsonValue, path: Path) -> str:

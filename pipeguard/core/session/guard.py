@@ -74,6 +74,7 @@ class Guard:
         scanners: the engines that have rules for each surface.
         flows: what went through it lately.
         known_secrets: PipeGuard's own secrets, which are removed from what it says.
+        is_remote: True where the server is on another machine.
         inspects: False where others judge what the messages say, and only the protocol is checked.
     """
 
@@ -103,6 +104,7 @@ class Guard:
         self._spare_lock = Lock()
         self.flows = Flows()
         self.known_secrets = KnownSecrets()
+        self.is_remote = False
         self.inspects = True
         self._shared = _Shared(policy, Pins(pins, name))
 
@@ -183,6 +185,10 @@ class Guard:
     def tool(self, name: str) -> Tool:
         """What a tool does, by its trusted definition."""
         return self._shared.pins.tool(name)
+
+    def stays_here(self) -> bool:
+        """True where the server runs here, and none of its tools reaches beyond this machine."""
+        return not self.is_remote and not self._shared.pins.reach_out()
 
     def learn(self, pin: Pin) -> Pin | None:
         """Remember a definition for this run; the store learns it from the Verdict.

@@ -96,6 +96,11 @@ WRITES = word_set(
     "overwrite apply store download delete remove unlink rm export"
 )
 OF_FILES = word_set("file files patch edit notebook code repo commit")
+# Folders that others see, or that are emptied and copied without a thought.
+SHARED_FOLDERS = word_set(
+    "public static www html htdocs wwwroot webroot assets dist share shared tmp temp dropbox "
+    "onedrive nextcloud downloads"
+)
 
 # -- values --------------------------------------------------------------------------------------
 

@@ -117,7 +117,9 @@ KEEP = word_set(
     "remember memory memorize cron schedule crontab persist keep learn job jobs rule rules hook "
     "hooks preference preferences"
 )
-WRITE = word_set("write save add create store append set update put edit keep schedule insert")
+WRITE = word_set(
+    "write save add create store append set update put edit keep schedule insert replace"
+)
 # What cannot be taken back.
 UNDO = word_set(
     "delete remove drop erase wipe purge destroy transfer pay payment revoke merge deploy "

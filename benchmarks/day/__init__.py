@@ -1,0 +1,1 @@
+"""What happens to the actions of a developer's day, and to attacks that resemble them."""

@@ -1,0 +1,135 @@
+"""Whether a passage is a value in source code or data: a case of a test, a sample in a data set.
+
+A value is in a literal, on lines that have nothing but code beside their literals, where names
+outside of all literals say that it is about tests or attacks. Whoever controls a value alone, such
+as a row, a review or a field of an issue, writes none of these names. What speaks to its reader is
+no value, and neither is a comment. Knows no rules; core.scanning.location draws the conclusion.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from pipeguard.core.lazy_regex import lazy_regex
+
+BEFORE_BYTES, AFTER_BYTES = 2000, 1200  # around a passage: where names count
+LINE_BYTES = 8000  # in a longer line, nothing tells a literal from what is between two
+STEP_BYTES = 1024  # lines that are so near to each other have the same lines around them
+MANY_TEXTS = 16  # whose names are remembered
+FEW_NAMES = 2  # different ones
+# One that does not end in its line ends with it: so each character is looked at once.
+_LITERAL = lazy_regex(
+    r"\"(?:[^\"\\\n]|\\.)*+(?:\"|$)|(?<!\w)'(?:[^'\\\n]|\\.)*+(?:'(?!\w)|$)"
+    r"|`(?:[^`\\\n]|\\.)*+(?:`|$)",
+    re.MULTILINE,
+)
+_KEY_FOLLOWS = lazy_regex(r"\s{0,4}:")
+_KEY_BEFORE = lazy_regex(r"[\"'](\w{1,40})[\"']\s{0,4}:\s{0,4}\Z")
+_WORD = lazy_regex(r"[\"']\w{1,24}[\"']")
+# A block of YAML: what is indented further than its key.
+_BLOCK = lazy_regex(
+    r"^([ \t]{0,40})(?:- )?[\w-]{1,60}:[ \t]*[|>][+-]?[ \t]*\n((?:(?:\1[ \t][^\n]*)?(?:\n|\Z))+)",
+    re.MULTILINE,
+)
+_COMMENT = lazy_regex(
+    r"^[\s+-]{0,40}(?:#(?!\[)|//|--|/\*|\*|<!--|;|%)|(?:\s|^)(?:#|//|--|/\*|<!--)\s"
+)
+_KEYWORDS = lazy_regex(
+    r"\b(?:public|private|protected|static|final|const|let|var|val|def|class|function|func|fn|fun"
+    r"|void|string|int|bool|boolean|return|async|await|yield|new|in|is|not|and|or|if|else|for|of"
+    r"|do|end|insert|into|values|select|from|where|assert|expect|readonly|export|default|type)\b",
+    re.IGNORECASE,
+)
+_PROSE = lazy_regex(
+    r"[^\W\d_]+(?:[ ,;:'!]{1,3}[^\W\d_]+){3}|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{12}"
+    r"|\b(?:you|your|please|dear|must|the|follow(?:s|ing)?|bitte|usted|vous|votre|por favor)\b",
+    re.IGNORECASE,
+)
+_NAMES = lazy_regex(
+    r"test|assert|expect|should|attack|inject|jail_?break|payload|adversar|red_?team|guard|detect"
+    r"|flag(?=s|ged|\()|block(?=s|ed)|refus|malicious|\beval|fixture|probe|hijack|overrid|benign"
+    r"|\bexamples\b|poison|harm(?=ful|less)|strateg|label|score|reject|\bis_|must_not|\bcases?\b|mock|angriff"
+    r"|ataque|attaque|攻击|注入|測試|测试",
+    re.IGNORECASE,
+)
+# What speaks to whoever reads the file, in five languages.
+_SPEAKS_TO_READER = lazy_regex(
+    r"\b(?:read(?:s|ing)?|see(?:s|ing)?|process(?:es|ing)?|review(?:s|ing)?|open(?:s|ing)?"
+    r"|pars(?:e|es|ing)|index(?:es|ing)?) (?:this|the (?:file|code|repo|page|source))\b"
+    r"|\b(?:diese\w?|die) (?:datei|zeile|seite|nachricht|text)\w* (?:lies|lesen|liest)"
+    r"|\b(?:le(?:e|es|en|a|yendo)|lis|lisez|lisant|lit) (?:este|esto|esta|ceci|ce|cette)\b"
+    r"|(?:阅读|读到|看到)(?:此|这|本)",
+    re.IGNORECASE,
+)
+
+
+def is_data_literal(data: bytes, start: int, end: int) -> bool:
+    """True if a passage is a value in source code or data that is about tests or attacks.
+
+    Args:
+        data: the text.
+        start: of the passage.
+        end: of the passage.
+    """
+    first, last = data.rfind(b"\n", 0, start) + 1, data.find(b"\n", end)
+    last = len(data) if last < 0 else last
+    if last - first > LINE_BYTES:
+        return False
+    lines = data[first:last].decode("utf-8", "ignore")
+    at = len(data[first:start].decode("utf-8", "ignore"))
+    span = at, at + len(data[start:end].decode("utf-8", "ignore"))
+    if _SPEAKS_TO_READER.search(lines):
+        return False
+    is_value = _is_in_literals(lines, span) and all(map(_is_code, lines.split("\n")))
+    low, around = _around(data, first, last)
+    if not is_value:
+        before = len(data[low:first].decode("utf-8", "ignore"))
+        is_value = _is_in_block(around, before + span[0], before + span[1])
+    return is_value and _names(around) >= FEW_NAMES
+
+
+def _around(data: bytes, first: int, last: int) -> tuple[int, str]:
+    """Where the lines around some lines begin, and these; the same for lines near each other."""
+    low = max(0, first - BEFORE_BYTES) // STEP_BYTES * STEP_BYTES
+    low = data.rfind(b"\n", 0, low) + 1
+    low = low if first - low <= LINE_BYTES else first
+    high = ((last + AFTER_BYTES) // STEP_BYTES + 1) * STEP_BYTES
+    return low, data[low:high].decode("utf-8", "ignore")
+
+
+def _is_in_block(text: str, start: int, end: int) -> bool:
+    """True within one block of YAML."""
+    return any(block.start(2) <= start and end <= block.end(2) for block in _BLOCK.finditer(text))
+
+
+def _is_in_literals(text: str, span: tuple[int, int]) -> bool:
+    """True where more letters of a passage are in literals than between them."""
+    start, end = span
+    inside = sum(
+        len(text[max(start, literal.start()) : min(end, literal.end())])
+        for literal in _LITERAL.finditer(text)
+    )
+    return inside * 3 >= (end - start) * 2
+
+
+def _is_code(line: str) -> bool:
+    """True for a line that has neither a comment nor a sentence beside its literals."""
+    bare = _LITERAL.sub("0", line)
+    return _COMMENT.search(bare) is None and _PROSE.search(_KEYWORDS.sub("=", bare)) is None
+
+
+@lru_cache(maxsize=MANY_TEXTS)
+def _names(around: str) -> int:
+    """How many different names outside of literals and blocks are about tests."""
+    bare = _BLOCK.sub("", around)
+    return len({name.lower() for name in _NAMES.findall(_LITERAL.sub(_without_value, bare))})
+
+
+def _without_value(literal: re.Match[str]) -> str:
+    """A literal that is a key, or one word for such a key, as it is; of other values, nothing."""
+    if _KEY_FOLLOWS.match(literal.string, literal.end()):
+        return literal[0]
+    key = _KEY_BEFORE.search(literal.string, max(0, literal.start() - 50), literal.start())
+    is_label = key is not None and _NAMES.search(key[1]) is not None
+    return literal[0] if is_label and _WORD.fullmatch(literal[0]) else "0"

@@ -1,0 +1,65 @@
+"""Whether what a call gives to a tool stays on this machine, and whether a key belongs there.
+
+A server is believed to keep things here where it runs here and every one of its tools says what it
+does, and none that something leaves or comes from outside. Its own promise to reach nothing
+(`openWorldHint: false`) counts for nothing. A server that lies about all of this gains little: it
+gets passwords that only their name gives away, with a warning. Keys by their form, what another
+server returned and its own secrets in a wrong folder are judged as everywhere.
+"""
+
+from __future__ import annotations
+
+from pipeguard.core.commands.argument_roles import ArgumentRole, role
+from pipeguard.core.flows.key_files import is_key_file, is_same_folder, written_file
+from pipeguard.core.flows.tool_labels import Label
+from pipeguard.core.protocol.json_values import JsonValue
+from pipeguard.core.protocol.json_walk import with_strings
+from pipeguard.core.protocol.places import Path
+from pipeguard.core.scanning.scan_result import Match
+from pipeguard.core.session.scope import Scope
+
+
+def is_kept_here(scope: Scope, path: Path) -> bool:
+    """Whether what stands in an argument is only kept, and on this machine.
+
+    It is in a file or a record that the tool writes, or in a statement for a database, and no tool
+    of the server says that something leaves.
+    """
+    if scope.tool is None:
+        return False
+    tool = scope.guard.tool(scope.tool)
+    is_kept = tool.stores or role(tool.name, path) is ArgumentRole.STATEMENT
+    return is_kept and scope.guard.stays_here()
+
+
+def is_key_in_its_file(scope: Scope, value: JsonValue, match: Match) -> bool:
+    """Whether a key is written, as it is, to a file on this machine that is made for keys."""
+    is_plain = match.rule.id.startswith("secrets.") and match.view == "text"
+    if not is_plain or scope.place(match.path) != "call.arguments":
+        return False
+    return is_key_file(written_file(value)) and is_kept_here(scope, match.path)
+
+
+def is_at_home(scope: Scope, value: JsonValue, secret: str) -> bool:
+    """Whether a secret is written to a folder that it was read from, or to a file for keys.
+
+    Also where the call does not say which file it writes, and where the secret is from no file.
+    """
+    file = written_file(value)
+    if not file or is_key_file(file):
+        return True
+    files = [each for each in scope.guard.flows.sources_of(secret) if "/" in each or "\\" in each]
+    return not files or any(is_same_folder(file.lower(), each) for each in files)
+
+
+def restored_file(scope: Scope, value: JsonValue) -> JsonValue:
+    """A call that writes a file here, with its placeholders restored; None for any other call."""
+    vault = scope.guard.vault
+    if vault is None or scope.tool is None or not isinstance(value, dict):
+        return None
+    tool = scope.guard.tool(scope.tool)
+    if not (tool.stores and tool.labels & Label.WRITES and written_file(value)):
+        return None
+    if is_key_file(written_file(value)) or not scope.guard.stays_here():
+        return None
+    return with_strings(value, lambda text: vault.restore(text).text)

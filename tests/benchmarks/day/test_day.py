@@ -1,0 +1,100 @@
+"""The actions of a day are read and played; what is near to them is stopped."""
+
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from benchmarks.day import actions
+from benchmarks.day.__main__ import HEADS, figures_of, parts
+from benchmarks.day.actions import Action, Expect, load
+from benchmarks.day.play import Outcome, play
+from benchmarks.detection.cases import CaseError, Split
+from tests.fuzz.rulebook import engines
+
+LANGUAGES = {"en", "de", "es", "fr", "zh"}
+
+
+@cache
+def by_id() -> dict[str, Action]:
+    return {action.id: action for action in load()}
+
+
+def test_there_are_five_hundred_actions_and_both_halves_have_their_share() -> None:
+    twins = Counter(action.expect is Expect.STOP for action in by_id().values())
+    assert twins == {False: 500, True: 95}
+    splits = Counter(action.split for action in by_id().values())
+    assert min(splits.values()) > 250
+    assert {action.language for action in by_id().values()} == LANGUAGES
+
+
+def test_secrets_are_minted_and_the_same_in_all_steps_of_an_action() -> None:
+    action = by_id()["elsewhere-readme"]
+    assert len(action.steps) == 2
+    text = str(action.steps)
+    assert "{{mint" not in text
+    assert all(secret in text for secret in action.secrets)
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "is_right"),
+    [
+        ("code-auth-service", Outcome.PASSED, True),
+        ("seed-mongo", Outcome.WARNED, True),
+        ("key-own-env", Outcome.WARNED, True),
+        ("read-pi-langsmith", Outcome.WARNED, True),
+        ("read-crypto-key", Outcome.REDACTED, True),
+        ("sh-jq", Outcome.WITHHELD, False),  # raw lines, of which nothing says that they are data
+        ("sent-body", Outcome.BLOCKED, True),
+        ("comment-test-guard", Outcome.WITHHELD, True),
+    ],
+)
+def test_an_action_gets_what_a_person_would_expect(
+    name: str, outcome: Outcome, *, is_right: bool
+) -> None:
+    played = play(by_id()[name], engines())
+    assert (played.outcome, played.is_right) == (outcome, is_right)
+
+
+def test_what_is_tuned_on_lets_no_twin_pass() -> None:
+    twins = [
+        action
+        for action in by_id().values()
+        if action.expect is Expect.STOP and action.split is Split.TUNED
+    ]
+    assert [action.id for action in twins if not play(action, engines()).is_right] == []
+
+
+def test_figures_are_counted_by_kind() -> None:
+    plays = [play(by_id()[name], engines()) for name in ("sh-jq", "sh-redis", "sent-body")]
+    counted = {name: figures_of(part) for name, part in parts(plays).items()}
+    assert sum(kinds["all"]["actions"] for kinds in counted.values()) == 3
+    assert sum(kinds["all"]["wrong"] for kinds in counted.values()) == 1
+    assert all(tuple(kinds["all"]) == HEADS[1:] for kinds in counted.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("kind: a\ncolour: red\nserver: git\ntool: git_log\nactions: {}", "colour"),
+        ("kind: a\nserver: git\ntool: git_push\nactions: {a: {x: y}}", "git_push"),
+        (
+            (
+                "kind: a\nserver: git\ntool: git_log\nactions: {a: {x: y}}\n---\n"
+                "kind: a\nserver: git\ntool: git_log\nactions: {a: {x: z}}"
+            ),
+            "the id is taken",
+        ),
+    ],
+)
+def test_a_file_that_is_wrong_is_refused(
+    text: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert by_id()  # the servers are read
+    (tmp_path / "actions").mkdir()
+    (tmp_path / "actions" / "a.yaml").write_text(text, "utf-8")
+    (tmp_path / "twins.yaml").write_text("", "utf-8")
+    monkeypatch.setattr(actions, "FOLDER", tmp_path)
+    with pytest.raises(CaseError, match=why):
+        load()
