@@ -71,7 +71,8 @@ def command(  # noqa: PLR0913  one for each option
         if as_json or not sys.stdin.isatty():
             raise click.UsageError("say why it is a false alarm: --why TEXT.")
         why = click.prompt("Why is it a false alarm", err=True)
-    why = " ".join((why or "to be said").split())
+    printable = "".join(letter if letter.isprintable() else " " for letter in why or "to be said")
+    why = " ".join(printable.split())
     if not why:
         raise click.UsageError("--why is empty.")
     exemptions = narrowest(stopped, None if forever else until, why)

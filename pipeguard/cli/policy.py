@@ -23,6 +23,7 @@ from pipeguard.config.effective_policy import (
 )
 from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
 from pipeguard.config.strict_yaml import suggestion
+from pipeguard.core.session.remedies import Way, remedy_of
 from pipeguard.rulebook.packs import load_rules
 
 if TYPE_CHECKING:
@@ -185,11 +186,18 @@ def _notes(file: PolicyFile) -> list[str]:
     unfit = dict.fromkeys(
         glob
         for glob in globs
-        if glob.partition(".")[0] not in FAMILIES
+        if glob not in FAMILIES
+        and glob.partition(".")[0] not in FAMILIES
         and not any(fnmatchcase(rule, glob) for rule in ids)
+    )
+    useless = dict.fromkeys(
+        exempt.where.rule
+        for exempt in file.layer.exceptions
+        if remedy_of(exempt.where.rule).way is not Way.EXCEPTION
     )
     return [
         *file.notes,
+        *(f"no exception helps `{rule}`: {remedy_of(rule).advice}" for rule in useless),
         *(f"no rule matches `{glob}`.{suggestion(glob, ids)}".rstrip() for glob in unfit),
     ]
 

@@ -17,9 +17,11 @@ import yaml
 from pipeguard.config.atomic_write import OWNER_ONLY, replace_file
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.core.rules.policy import Selector
+from pipeguard.core.session.remedies import Way, decisive_rule, remedy_of
 from pipeguard.core.unicode.display import quoted
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.state.audit import AuditFilter, rows
+from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Store
 
 if TYPE_CHECKING:
@@ -30,19 +32,7 @@ if TYPE_CHECKING:
 
 WITHHELD = ("block", "cut")  # actions that take away what no placeholder stands for
 STOPPED = (*WITHHELD, "redact")  # actions after which not all of a message goes on
-
-# Families of rules that no exception applies to, and what to do instead.
-_REMEDIES = {
-    "trust.": "It waits for your approval. Look at it, then accept it:\n"
-    "    pipeguard diff {server}\n    pipeguard approve {server}",
-    "policy.": "Your policy keeps this tool from being called: `tools` in the policy file.",
-    "protocol.": "It breaks the protocol, so two programs could read it differently; no exception"
-    " lets that pass.",
-    "entrance.": "It was refused before a message was judged: the options of `wrap --listen` say"
-    " who may connect. See `pipeguard wrap --help`.",
-}
-# Rules of these families that exceptions do apply to.
-_BY_POLICY = frozenset({"protocol.view-limit", "protocol.read-limit", "protocol.scan-limit"})
+NOT_REDACTED = "protocol.not-redacted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +82,19 @@ class Exemption:
         """Keys and values as YAML; a name that looks like a glob is escaped."""
         pairs = [
             ("rule", self.rule),
-            ("server", _quoted(glob.escape(self.server))),
-            ("tool", _quoted(glob.escape(self.tool)) if self.tool else ""),
+            ("server", _quoted(_as_glob(self.server))),
+            ("tool", _quoted(_as_glob(self.tool)) if self.tool else ""),
             ("place", self.place),
             ("until", str(self.until or "")),
-            ("why", _quoted(self.why)),
+            ("why", _quoted(_one_line(self.why))),
         ]
         return [(key, value) for key, value in pairs if value]
 
     @property
     def where(self) -> Selector:
         """The findings that it applies to."""
-        tool = glob.escape(self.tool) if self.tool else "*"
-        return Selector(self.rule, self.place, glob.escape(self.server), tool)
+        tool = _as_glob(self.tool) if self.tool else "*"
+        return Selector(self.rule, self.place, _as_glob(self.server), tool)
 
 
 def find_event(store: Path, name: str) -> AuditedEvent:
@@ -132,33 +122,57 @@ def find_event(store: Path, name: str) -> AuditedEvent:
     )
 
 
-def narrowest(event: AuditedEvent, until: datetime.date | None, why: str) -> tuple[Exemption, ...]:
-    """The exceptions that would have let an event pass, and as little else as possible.
+def stopping(event: AuditedEvent) -> list[dict[str, str]]:
+    """The findings that kept an event from passing as it was.
 
     What blocked, or was cut out, needs no exception for the secrets beside it: these are replaced.
-
-    Raises:
-        PipeGuardError: no exception could, with what to do instead.
+    What could not be redacted is stopped for what should have been.
     """
     of_actions = (
         [item for item in event.findings if item.get("action") in actions]
         for actions in (WITHHELD, ("redact",), ("warn",))
     )
     stopped: list[dict[str, str]] = next(filter(None, of_actions), [])
+    if any(item["rule"] == NOT_REDACTED for item in stopped):
+        redacted = [item for item in event.findings if item.get("action") == "redact"]
+        stopped = [item for item in stopped if item["rule"] != NOT_REDACTED] + redacted
+    waiting = {item.get("tool", "") for item in stopped if item["rule"].startswith("trust.")}
+    others = [item for item in stopped if item.get("tool", "") not in waiting]
+    return others or stopped  # a definition that waits is left out of its list alone
+
+
+def narrowest(event: AuditedEvent, until: datetime.date | None, why: str) -> tuple[Exemption, ...]:
+    """The exceptions that would have let an event pass, and as little else as possible.
+
+    Raises:
+        PipeGuardError: no exception could, with what to do instead.
+    """
+    stopped = stopping(event)
     if not stopped:
         raise PipeGuardError(f"event {event.name} passed as it was: there is nothing to allow.")
-    for finding in stopped:
-        rule = finding["rule"]
-        for family, remedy in _REMEDIES.items():
-            if rule.startswith(family) and rule not in _BY_POLICY:
-                what_to_do = remedy.format(server=quoted(event.server))
-                raise PipeGuardError(f"{rule} cannot be allowed by an exception.\n  {what_to_do}")
+    rule = decisive(stopped)
+    remedy = remedy_of(rule)
+    if remedy.way is not Way.EXCEPTION:
+        raise PipeGuardError(
+            f"{rule} cannot be allowed by an exception.\n  {next_steps(event, rule)}"
+        )
     exemptions = [
         Exemption(item["rule"], event.server, item.get("tool", ""), item["place"], until, why)
         for item in stopped
         if item.get("place")
     ]
     return tuple(dict.fromkeys(exemptions))
+
+
+def decisive(stopped: Sequence[dict[str, str]]) -> str:
+    """The rule that says what can be done about an event: the one that least can be done about."""
+    rules = [(item["rule"], "") for item in stopped]
+    return decisive_rule(rules[0][0], "", rules)
+
+
+def next_steps(event: AuditedEvent, rule: str) -> str:
+    """What to do about an event, with the server's name in the commands."""
+    return remedy_of(rule).advice.replace("SERVER", quoted(event.server))
 
 
 def entries(exemptions: Sequence[Exemption], indent: str = "") -> str:
@@ -277,9 +291,25 @@ def _flow(exemption: Exemption) -> str:
     return "{" + ", ".join(f"{key}: {value}" for key, value in exemption.fields()) + "}"
 
 
+def _one_line(text: str) -> str:
+    """A text as a policy can have it, on one line."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _as_glob(name: str) -> str:
+    """A glob for one name, as a policy can have it.
+
+    A letter that a policy cannot have is `?`. The audit cuts long names; the glob of one fits all
+    that begin with it.
+    """
+    escaped = "".join(letter if letter.isprintable() else "?" for letter in glob.escape(name))
+    if escaped.startswith(" "):
+        escaped = f"[ ]{escaped[1:]}"
+    if escaped.endswith(" "):
+        escaped = f"{escaped[:-1]}[ ]"
+    return f"{escaped}*" if len(name) >= MAX_NAME_CHARS else escaped
+
+
 def _quoted(text: str) -> str:
     """A YAML double-quoted scalar, as a JSON string is one (YAML 1.2, section 1.3)."""
-    scalar = json.dumps(text, ensure_ascii=False)
-    for line_end in "\x85\u2028\u2029":  # data in JSON, but folded to a space in YAML
-        scalar = scalar.replace(line_end, f"\\u{ord(line_end):04x}")
-    return scalar
+    return json.dumps(text, ensure_ascii=False)

@@ -139,13 +139,19 @@ class Layer(NamedTuple):
 
     def action(self, target: PolicyTarget, now: float) -> Action:
         """What this layer asks for."""
-        for exempt in self.exceptions:
-            if (exempt.until is None or now < exempt.until) and exempt.where.fits(target):
-                return Action.ALLOW
+        if self.exempts(target, now):
+            return Action.ALLOW
         for entry in self.actions:
             if entry.where.fits(target):
                 return entry.action
         return default_action(target) if self.defaults else Action.ALLOW
+
+    def exempts(self, target: PolicyTarget, now: float) -> bool:
+        """True where an exception lets a finding pass."""
+        return any(
+            (exempt.until is None or now < exempt.until) and exempt.where.fits(target)
+            for exempt in self.exceptions
+        )
 
     def calls(self, tool: str) -> bool:
         """True where this layer allows calls of a tool."""
@@ -174,6 +180,11 @@ class Policy(NamedTuple):
         """The greatest action that any layer asks for; what cannot be cut is blocked."""
         action = max(layer.action(target, now) for layer in self.layers)
         return Action.BLOCK if action is Action.CUT and not target.is_cuttable else action
+
+    def exempts(self, target: PolicyTarget, now: float) -> bool:
+        """True where an exception lets a finding pass, and no layer asks for more all the same."""
+        is_exempt = any(layer.exempts(target, now) for layer in self.layers)
+        return is_exempt and self.enforced(target, now) is Action.ALLOW
 
     @property
     def ends(self) -> bool:

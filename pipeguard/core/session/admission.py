@@ -101,7 +101,7 @@ def _obstacle_to_reference(guard: Guard, kind: str, name: JsonValue) -> Finding 
 def _obstacle_without_pin(guard: Guard, kind: str, name: str) -> Finding | None:
     """The finding that stops the use of a name that no definition is known by, or None."""
     if not guard.knows_all(kind):
-        finding = _held_finding(guard, kind, name, "", "trust.held")
+        finding = _held_finding(guard, kind, name, "", "trust.full")
         return finding._replace(note=f"PipeGuard holds the {kind}: {NO_ROOM}", excerpt="")
     first = guard.names.first(kind, name)
     if first is not None and first != name:
@@ -146,8 +146,8 @@ def _not_offered(guard: Guard, kind: str, name: str, why: str) -> Finding:
         f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}:"
         f" the server has not offered it, and {why}."
     )
-    finding = _held_finding(guard, kind, name, "", "trust.held")
-    return finding._replace(note=note, excerpt="pipeguard diff")
+    finding = _held_finding(guard, kind, name, "", "trust.not-offered")
+    return finding._replace(note=note, excerpt="")
 
 
 def _held_finding(guard: Guard, kind: str, name: str, why: str, rule: str) -> Finding:

@@ -192,9 +192,9 @@ def _findings_of(
             continue
         findings += (scope.finding_of(piece, confidence, surface) for piece in _pieces(match))
     if result.has_undecoded:
-        findings.append(scope.finding("protocol.view-limit", f"{scope.part}.other", _SEVERE))
+        findings.append(scope.finding("protocol.view-limit", scope.whole, _SEVERE))
     if result.is_unfinished:
-        findings.append(scope.finding("protocol.scan-limit", f"{scope.part}.other", _SEVERE))
+        findings.append(scope.finding("protocol.scan-limit", scope.whole, _SEVERE))
     if result.unread_passages:
         findings += _unread(scope, result.unread_passages, surface)
     return findings
@@ -229,7 +229,7 @@ def _unread(scope: Scope, passages: list[Match], surface: Surface) -> list[Findi
     """Findings about passages that were not read: cut out of a result, or the whole blocked."""
     spans = [span for passage in passages for span in passage.cuts]
     is_cuttable = all(passage.cuts for passage in passages) and can_cut(scope, surface, spans)
-    whole = scope.finding(UNREAD, f"{scope.part}.other", _SEVERE, is_cuttable=is_cuttable)
+    whole = scope.finding(UNREAD, scope.whole, _SEVERE, is_cuttable=is_cuttable)
     whole = whole._replace(note=_UNREAD_NOTE)
     if whole.action is not Action.CUT:
         return [whole]

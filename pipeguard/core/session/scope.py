@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
-from pipeguard.core.protocol.places import Path, Surface, place_of, pointer
+from pipeguard.core.protocol.places import HTTP_HEADER, Path, Surface, place_of, pointer
 from pipeguard.core.rules.policy import PolicyTarget
 from pipeguard.core.scanning.scan_result import Match
 from pipeguard.core.session.guard import Guard
@@ -39,6 +39,11 @@ class Scope(NamedTuple):
         """The name of the place at a path below the value."""
         return place_of(self.part, self.method, self.prefix + path)
 
+    @property
+    def whole(self) -> str:
+        """The name of the place of what is found in all of the value, and nowhere in it."""
+        return HTTP_HEADER if self.part == "headers" else f"{self.part}.other"
+
     def finding(
         self,
         rule: str,
@@ -57,6 +62,12 @@ class Scope(NamedTuple):
         return Finding(
             rule, place, severity=severity, confidence=confidence, action=action, tool=self.tool
         )
+
+    def exempts(self, rule: str, place: str) -> bool:
+        """True where a person's exception lets through what is otherwise always taken out."""
+        level = Severity.HIGH, Confidence.HIGH
+        target = PolicyTarget(rule, *level, place, self.guard.name, self.tool, Surface.TO_CLIENT)
+        return self.guard.policy.exempts(target, self.now)
 
     def finding_of(
         self,
