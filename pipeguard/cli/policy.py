@@ -49,12 +49,13 @@ trust: first-use         # review: a tool that was never seen waits for `pipegua
 # tools: {allow: ["read_*", "list_*"], block: ["delete_*"]}
 
 # False alarms. `pipeguard allow EVENT` writes these. Each names a rule and a reason, and a
-# server, a tool or a place.
+# server, a tool or a place; `content`, `path` or `host` make it narrower.
 # exceptions:
 # - rule: injection.forged-turn
 #   server: docs
 #   tool: search
 #   place: result.text
+#   path: /srv/docs/*      # of calls that name such a file
 #   until: 2027-01-31
 #   why: our documentation quotes attacks
 

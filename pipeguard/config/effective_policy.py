@@ -76,6 +76,13 @@ def load_policy(
     return combine(user, _read_file(project_file, PolicyScope.PROJECT, now, today))
 
 
+def wrap_policy_paths(options: WrapOptions) -> tuple[str, ...]:
+    """The files that the policy of one run of `wrap` is read from; the user's need not exist."""
+    user = options.values.get("--policy") or user_policy_path() or usual_policy_path()
+    project = project_policy_path(_current_folder())
+    return (user,) if project is None else (user, project)
+
+
 def load_wrap_policy(options: WrapOptions) -> Policy:
     """The policy for one run of `wrap`, whose options override the user's file.
 

@@ -102,6 +102,9 @@ class Finding(NamedTuple):
         excerpt: the masked match; never the secret, never more than 80 characters.
         note: one sentence that a check adds, without text of the message; or empty.
         tool: the definition or the called tool that it concerns, or None.
+        content: the fingerprint of what was found, with the installation's key; or empty.
+        path: the file that the call names, if it names one; or empty.
+        host: likewise, the host.
     """
 
     rule: str
@@ -116,6 +119,9 @@ class Finding(NamedTuple):
     excerpt: str = ""
     note: str = ""
     tool: str | None = None
+    content: str = ""
+    path: str = ""
+    host: str = ""
 
 
 class PinChange(NamedTuple):

@@ -153,6 +153,11 @@ def findings_json(findings: Sequence[Finding]) -> str:
             "excerpt": _cut(finding.excerpt),
             "note": _cut(finding.note),
             "tool": (finding.tool or "")[:MAX_NAME_CHARS],
+            **{
+                key: value
+                for key in ("content", "path", "host")
+                if (value := getattr(finding, key))
+            },
         }
         for finding in _most_serious(findings)
     ]

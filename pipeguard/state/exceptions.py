@@ -6,7 +6,6 @@ again, and only then replaces the file.
 
 from __future__ import annotations
 
-import glob
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,11 @@ import yaml
 
 from pipeguard.config.atomic_write import OWNER_ONLY, replace_file
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
-from pipeguard.core.rules.policy import Selector
 from pipeguard.core.session.remedies import Way, decisive_rule, remedy_of
 from pipeguard.core.unicode.display import quoted
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.state.audit import AuditFilter, rows
-from pipeguard.state.schema import MAX_NAME_CHARS
+from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
 from pipeguard.state.store import Store
 
 if TYPE_CHECKING:
@@ -56,45 +54,6 @@ class AuditedEvent:
     method: str
     action: str
     findings: tuple[dict[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Exemption:
-    """An entry of `exceptions` as a person reads it: with names, not globs.
-
-    Attributes:
-        rule: the rule's id.
-        server: the server's name.
-        tool: the tool, or empty where it is about none.
-        place: the place of the finding.
-        until: the last day on which it applies, or None.
-        why: the person's reason.
-    """
-
-    rule: str
-    server: str
-    tool: str
-    place: str
-    until: datetime.date | None
-    why: str
-
-    def fields(self) -> list[tuple[str, str]]:
-        """Keys and values as YAML; a name that looks like a glob is escaped."""
-        pairs = [
-            ("rule", self.rule),
-            ("server", _quoted(_as_glob(self.server))),
-            ("tool", _quoted(_as_glob(self.tool)) if self.tool else ""),
-            ("place", self.place),
-            ("until", str(self.until or "")),
-            ("why", _quoted(_one_line(self.why))),
-        ]
-        return [(key, value) for key, value in pairs if value]
-
-    @property
-    def where(self) -> Selector:
-        """The findings that it applies to."""
-        tool = _as_glob(self.tool) if self.tool else "*"
-        return Selector(self.rule, self.place, _as_glob(self.server), tool)
 
 
 def find_event(store: Path, name: str) -> AuditedEvent:
@@ -141,11 +100,19 @@ def stopping(event: AuditedEvent) -> list[dict[str, str]]:
     return others or stopped  # a definition that waits is left out of its list alone
 
 
-def narrowest(event: AuditedEvent, until: datetime.date | None, why: str) -> tuple[Exemption, ...]:
+def narrowest(
+    event: AuditedEvent, until: datetime.date | None, why: str, by: Breadth | None = None
+) -> tuple[Exemption, ...]:
     """The exceptions that would have let an event pass, and as little else as possible.
 
+    Args:
+        event: the event.
+        until: the last day on which they apply, or None.
+        why: the person's reason.
+        by: how narrow they are; None for as narrow as each can be.
+
     Raises:
-        PipeGuardError: no exception could, with what to do instead.
+        PipeGuardError: no exception could, with what to do instead; or none of this scope.
     """
     stopped = stopping(event)
     if not stopped:
@@ -157,11 +124,43 @@ def narrowest(event: AuditedEvent, until: datetime.date | None, why: str) -> tup
             f"{rule} cannot be allowed by an exception.\n  {next_steps(event, rule)}"
         )
     exemptions = [
-        Exemption(item["rule"], event.server, item.get("tool", ""), item["place"], until, why)
+        Exemption(
+            *(item["rule"], event.server, item.get("tool", ""), item["place"], until, why),
+            *_narrowed(event, item, by),
+        )
         for item in stopped
         if item.get("place")
     ]
     return tuple(dict.fromkeys(exemptions))
+
+
+def scopes(event: AuditedEvent) -> tuple[Breadth, ...]:
+    """How narrow an exception for an event can be, the narrowest first."""
+    stopped = stopping(event)
+    return tuple(
+        scope
+        for scope in Breadth
+        if scope is Breadth.TOOL or (stopped and all(item.get(scope.value) for item in stopped))
+    )
+
+
+def _narrowed(
+    event: AuditedEvent, item: dict[str, str], by: Breadth | None
+) -> tuple[str, str, str]:
+    """What makes an exception narrow: its content, its path or its host."""
+    if by is None:
+        by = next(scope for scope in Breadth if scope is Breadth.TOOL or item.get(scope.value))
+    if by is not Breadth.TOOL and not item.get(by.value):
+        choices = ", ".join(scope.value for scope in scopes(event))
+        raise PipeGuardError(
+            f"an exception for event {event.name} cannot be by {by.value}: the audit names none.\n"
+            f"  Choose from: {choices}"
+        )
+    content, path, host = (
+        item[scope.value] if by is scope else ""
+        for scope in (Breadth.CONTENT, Breadth.PATH, Breadth.HOST)
+    )
+    return content, path, host
 
 
 def decisive(stopped: Sequence[dict[str, str]]) -> str:
@@ -173,17 +172,6 @@ def decisive(stopped: Sequence[dict[str, str]]) -> str:
 def next_steps(event: AuditedEvent, rule: str) -> str:
     """What to do about an event, with the server's name in the commands."""
     return remedy_of(rule).advice.replace("SERVER", quoted(event.server))
-
-
-def entries(exemptions: Sequence[Exemption], indent: str = "") -> str:
-    """Exceptions as entries of a YAML list, each on lines of its own."""
-    lines = []
-    for exemption in exemptions:
-        mark = "- "
-        for key, value in exemption.fields():
-            lines.append(f"{indent}{mark}{key}: {value}\n")
-            mark = "  "
-    return "".join(lines)
 
 
 def allow(path: str, exemptions: Sequence[Exemption], today: datetime.date) -> str | None:
@@ -251,7 +239,7 @@ def _spliced(text: str, added: Sequence[Exemption]) -> Iterator[str]:
     if exceptions is not None and exceptions.flow_style:
         at = exceptions.end_mark.index - 1
         for comma in (", ", "") if exceptions.value else ("",):  # the list may end with a comma
-            yield text[:at] + comma + ", ".join(map(_flow, added)) + text[at:]
+            yield text[:at] + comma + ", ".join(map(flow_entry, added)) + text[at:]
         return
     if exceptions is not None:
         at = _end_of_line(text, _last(exceptions))
@@ -285,31 +273,3 @@ def _end_of_line(text: str, node: yaml.Node) -> int:
         return at
     end = text.find("\n", at)
     return len(text) if end < 0 else end + 1
-
-
-def _flow(exemption: Exemption) -> str:
-    return "{" + ", ".join(f"{key}: {value}" for key, value in exemption.fields()) + "}"
-
-
-def _one_line(text: str) -> str:
-    """A text as a policy can have it, on one line."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
-def _as_glob(name: str) -> str:
-    """A glob for one name, as a policy can have it.
-
-    A letter that a policy cannot have is `?`. The audit cuts long names; the glob of one fits all
-    that begin with it.
-    """
-    escaped = "".join(letter if letter.isprintable() else "?" for letter in glob.escape(name))
-    if escaped.startswith(" "):
-        escaped = f"[ ]{escaped[1:]}"
-    if escaped.endswith(" "):
-        escaped = f"{escaped[:-1]}[ ]"
-    return f"{escaped}*" if len(name) >= MAX_NAME_CHARS else escaped
-
-
-def _quoted(text: str) -> str:
-    """A YAML double-quoted scalar, as a JSON string is one (YAML 1.2, section 1.3)."""
-    return json.dumps(text, ensure_ascii=False)

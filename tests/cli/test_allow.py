@@ -16,7 +16,8 @@ from pipeguard.core.finding import Action, Confidence, Finding, Severity
 from pipeguard.core.rules.policy import Policy, PolicyTarget
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
-from pipeguard.state.exceptions import Exemption, allow, entries
+from pipeguard.state.exceptions import allow
+from pipeguard.state.exemption import Exemption, entries
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.people import be_nobody, give_token, on_terminal
@@ -197,8 +198,12 @@ def test_it_tells_programs_what_was_written(policy: Path) -> None:
                 "place": "call.arguments",
                 "until": None,
                 "why": "our docs",
+                "content": "",
+                "path": "",
+                "host": "",
             }
         ],
+        "scopes": ["tool"],
     }
 
 

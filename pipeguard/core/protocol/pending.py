@@ -42,7 +42,15 @@ class PendingRequest:
     """
 
     __slots__ = (
-        *("announced_lists", "call_values", "forwarded", "frame_bytes", "id_token", "method"),
+        *(
+            "announced_lists",
+            "call_names",
+            "call_values",
+            "forwarded",
+            "frame_bytes",
+            "id_token",
+            "method",
+        ),
         *("progress", "progress_token", "requested_lists", "since", "size", "tool"),
     )
 
@@ -62,6 +70,7 @@ class PendingRequest:
         self.progress = float("-inf")
         self.forwarded = False
         self.call_values = self.requested_lists = self.announced_lists = _NONE
+        self.call_names: tuple[tuple[str, ...], tuple[str, ...]] = (), ()
         self.frame_bytes = 0
         self.size = REQUEST_BYTES + size_of(id_token, method, tool, progress_token)
 
@@ -169,11 +178,17 @@ class Pending:
             self._end_task(token)
         return True
 
-    def describe(self, request: PendingRequest, call_values: frozenset[str]) -> None:
-        """Keep the values of a call with its request, if there is room for them."""
-        more = size_of_all(call_values)
+    def describe(
+        self,
+        request: PendingRequest,
+        call_values: frozenset[str],
+        call_names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
+    ) -> None:
+        """Keep the values of a call with its request, and what it names, if there is room."""
+        more = size_of_all(call_values) + sum(map(size_of_all, call_names))
         if self._whole._bytes + more <= MAX_OPEN_BYTES:
             request.call_values = call_values
+            request.call_names = call_names
             request.size += more
             self._whole._bytes += more
 

@@ -49,6 +49,9 @@ class PolicyTarget(NamedTuple):
         tool: the tool concerned, or None.
         surface: that it was judged for.
         is_cuttable: True for a passage that only a model is sure of, in a text that can do without.
+        content: the keyed fingerprint of what was found; empty without a key.
+        paths: of the files that the call names, if that is certain.
+        hosts: likewise, that it names.
     """
 
     rule: str
@@ -59,10 +62,17 @@ class PolicyTarget(NamedTuple):
     tool: str | None
     surface: Surface = Surface.TO_SERVER
     is_cuttable: bool = False
+    content: str = ""
+    paths: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
 
 
 class Selector(NamedTuple):
-    """Globs and thresholds that a target must all fit; `*` fits anything."""
+    """Globs and thresholds that a target must all fit; `*` fits anything.
+
+    The last three are for exceptions, and empty where they do not restrict. A call that names
+    several files fits where each of them does; one that names hosts too, where these do as well.
+    """
 
     rule: str = "*"
     place: str = "*"
@@ -70,6 +80,9 @@ class Selector(NamedTuple):
     tool: str = "*"
     severity: Severity | None = None  # at least
     confidence: Confidence | None = None  # at least
+    content: str = ""  # a fingerprint
+    path: str = ""
+    host: str = ""
 
     def fits(self, target: PolicyTarget) -> bool:
         """True where every part fits."""
@@ -80,6 +93,17 @@ class Selector(NamedTuple):
             and (self.tool == "*" or fnmatchcase(target.tool or "", self.tool))
             and (self.severity is None or target.severity >= self.severity)
             and (self.confidence is None or target.confidence >= self.confidence)
+            and (not self.content or target.content == self.content)
+            and (not (self.path or self.host) or self._fits_call(target))
+        )
+
+    def _fits_call(self, target: PolicyTarget) -> bool:
+        """True where a call names files and hosts that fit, and no others."""
+        return (
+            bool(target.paths) is bool(self.path)
+            and bool(target.hosts) is bool(self.host)
+            and all(fnmatchcase(path, self.path) for path in target.paths)
+            and all(fnmatchcase(host, self.host) for host in target.hosts)
         )
 
 

@@ -74,6 +74,8 @@ class Guard:
         scanners: the engines that have rules for each surface.
         flows: what went through it lately.
         known_secrets: PipeGuard's own secrets, which are removed from what it says.
+        contents_key: the installation's, with which fingerprints of findings are made; without it
+            no exception holds for a content.
         inspects: False where others judge what the messages say, and only the protocol is checked.
     """
 
@@ -103,6 +105,7 @@ class Guard:
         self._spare_lock = Lock()
         self.flows = Flows()
         self.known_secrets = KnownSecrets()
+        self.contents_key = b""
         self.inspects = True
         self._shared = _Shared(policy, Pins(pins, name))
 
