@@ -17,7 +17,7 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.proof import sample_place, texts
 from pipeguard.rulebook.reference import usual_action
-from pipeguard.state.exceptions import STOPPED, decisive, find_event, stopping
+from pipeguard.state.exceptions import STOPPED, decisive, enforced, find_event, stopping
 from pipeguard.state.paths import store_path
 
 if TYPE_CHECKING:
@@ -222,7 +222,8 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
         view = finding.get("view", "text")
         as_view = "" if view == "text" else f", read as {view}"
         action = finding.get("action")
-        lines.append(_labelled("Seen", visible(f"{where}{as_view}; {level}; {action}")))
+        would = f" (would: {finding['would']})" if finding.get("would") else ""
+        lines.append(_labelled("Seen", visible(f"{where}{as_view}; {level}; {action}{would}")))
         lines += [
             _labelled(label, visible(text))
             for label, text in (
@@ -239,7 +240,7 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
 
 def _decisions(event: AuditedEvent) -> list[tuple[str, str]]:
     """The commands with which a person can decide about an event; models never see them."""
-    if event.action not in STOPPED:
+    if not any(enforced(finding) in STOPPED for finding in event.findings):
         return []
     steps = []
     waiting = [f for f in event.findings if remedy_of(f["rule"]).way is Way.APPROVE]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = """\
 # PipeGuard's policy. All of it may be left out; lines without a # are the defaults.
-mode: enforce            # observe: judge and record, but let everything through
+mode: enforce            # observe: judge and record; no rule stops anything
 trust: first-use         # review: a tool that was never seen waits for `pipeguard approve`
 
 # Changes of an approved definition that pass with a warning. Others wait for approval.

@@ -14,7 +14,7 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Finding, MessageKind, Verdict
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.strict_json import STACK_BYTES
-from pipeguard.core.rules.policy import Policy
+from pipeguard.core.rules.policy import Mode, Policy
 from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.session.guard import Engines, Guard
 from pipeguard.errors import PolicyError, Refusal, StateError
@@ -23,6 +23,7 @@ from pipeguard.log import Log, Trace, say_as
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.policy_watch import PolicyWatch
 from pipeguard.runtime.progress import COMPILING, say_if_slow
+from pipeguard.runtime.tally import RunTally
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.contents_key import contents_key
 from pipeguard.state.paths import store_file
@@ -98,6 +99,7 @@ class Run:
         self._clients: dict[str, str] = {}  # by the conversation that an event's name begins with
         self._tokens: dict[str, str] = {}  # likewise, the names of clients' tokens
         self.over = threading.Event()
+        self._tally = RunTally()
         self._refused = self._noticed = 0
         self._pruning: threading.Thread | None = None
 
@@ -118,6 +120,13 @@ class Run:
 
     def begin(self) -> None:
         """Start what runs beside the frames."""
+        if self.guard.policy.mode is Mode.OBSERVE:
+            self._log_unless_gone(
+                "warning",
+                "observing: no rule stops anything, and the record says what would be stopped",
+                do="mode: enforce in the policy, or no --observe",
+                show="pipeguard audit list --would block",
+            )
         follow = self._policy_watch.follow
         start_thread("policy", lambda: follow(self.guard.adopt, self._log_unless_gone, self.over))
         if self._audits and self.guard.policy.audit_keep_days > 0:
@@ -140,6 +149,7 @@ class Run:
         """Record a verdict; False if it cannot be recorded, and nothing may pass then."""
         if self._trace is not None:
             self._trace.show(verdict)
+        self._tally.add(verdict)
         conversation = verdict.event.rpartition(".")[0]
         if verdict.method == "initialize" and verdict.kind is MessageKind.REQUEST:
             while len(self._clients) >= MOST_CLIENTS:
@@ -188,6 +198,7 @@ class Run:
         """Write all records."""
         self.over.set()
         self._recorder.close()
+        self._tally.tell(self._log_unless_gone)
         if self._pruning is not None:
             self._pruning.join(LAST_SECONDS)
         if self._trace is not None:

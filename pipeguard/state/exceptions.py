@@ -84,20 +84,26 @@ def find_event(store: Path, name: str) -> AuditedEvent:
 def stopping(event: AuditedEvent) -> list[dict[str, str]]:
     """The findings that kept an event from passing as it was.
 
-    What blocked, or was cut out, needs no exception for the secrets beside it: these are replaced.
+    Where the policy only observed, those that would have. What blocked, or was cut out, needs no
+    exception for the secrets beside it: these are replaced.
     What could not be redacted is stopped for what should have been.
     """
     of_actions = (
-        [item for item in event.findings if item.get("action") in actions]
+        [item for item in event.findings if enforced(item) in actions]
         for actions in (WITHHELD, ("redact",), ("warn",))
     )
     stopped: list[dict[str, str]] = next(filter(None, of_actions), [])
     if any(item["rule"] == NOT_REDACTED for item in stopped):
-        redacted = [item for item in event.findings if item.get("action") == "redact"]
+        redacted = [item for item in event.findings if enforced(item) == "redact"]
         stopped = [item for item in stopped if item["rule"] != NOT_REDACTED] + redacted
     waiting = {item.get("tool", "") for item in stopped if item["rule"].startswith("trust.")}
     others = [item for item in stopped if item.get("tool", "") not in waiting]
     return others or stopped  # a definition that waits is left out of its list alone
+
+
+def enforced(finding: dict[str, str]) -> str:
+    """What was done about a finding, or would have been with `mode: enforce`."""
+    return finding.get("would") or finding.get("action", "")
 
 
 def narrowest(

@@ -60,6 +60,7 @@ def log_findings(log: FindingLog, verdict: PendingVerdict, *, is_audited: bool =
             confidence=finding.confidence.name.lower(),
             excerpt=finding.excerpt,
             note=finding.note,
+            would="" if finding.would is None else finding.would.name.lower(),
             how_to_allow=how_to_allow(decisive, event) if is_stopped else "",
         )
 

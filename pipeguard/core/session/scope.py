@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pipeguard.core.commands.call_names import UNNAMED, CallNames
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
 from pipeguard.core.protocol.places import HTTP_HEADER, Path, Surface, place_of, pointer
-from pipeguard.core.rules.policy import PolicyTarget
+from pipeguard.core.rules.policy import Mode, PolicyTarget
 from pipeguard.core.scanning.scan_result import Match
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.text.budgets import Budgets
@@ -120,6 +120,7 @@ class Scope(NamedTuple):
             action, note = Action.ALLOW, EXEMPT
         elif target.is_cuttable and policy.enforced(target, self.now) is Action.CUT > action:
             note = WOULD_CUT
+        enforced = policy.enforced(target, self.now) if policy.mode is Mode.OBSERVE else action
         paths, hosts = self.names
         return bare._replace(
             action=action,
@@ -127,4 +128,5 @@ class Scope(NamedTuple):
             content=target.content,
             path=paths[0] if len(paths) == 1 and not hosts else "",
             host=hosts[0] if len(hosts) == 1 and not paths else "",
+            would=enforced if enforced > action and note != EXEMPT else None,
         )
