@@ -8,7 +8,8 @@ the server still gets what was meant for it.
 
 This runs first and therefore imports only modules that are frozen into the interpreter. It cannot
 undo what the interpreter did earlier: a sitecustomize in PYTHONPATH has already run, though not in
-the process that guards. `python -I -m pipeguard`, or a console script with -I, avoids even that.
+the process that guards. `python -E -P -m pipeguard` avoids even that; `setup` writes it into an
+entry that sets such a variable (clients.launcher).
 """
 
 # ruff: noqa: PTH100, PTH109, PTH120

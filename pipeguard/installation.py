@@ -7,10 +7,12 @@ change the README and the workflow in docs/assess.md, which tests/test_installat
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import sys
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -19,7 +21,10 @@ PACKAGE = "mcp-pipeguard"
 PUBLISHED = False
 # In general form, for pages.
 UPGRADE = f"pipx upgrade {PACKAGE}" if PUBLISHED else "git pull && pipx install --force ."
-_FOLDER = ("share", "pipeguard")  # where `make install` puts it, below ~/.local
+# The extras of the package, and modules that each brings.
+EXTRAS = {"oauth": ("mcp", "httpx2"), "otel": ("opentelemetry.sdk",)}
+_USUAL_PREFIX = Path(os.path.expanduser("~/.local"))  # noqa: PTH111  without a home, Path raises
+_FOLDER = ("share", "pipeguard")  # where `make install` puts it, below its PREFIX
 
 
 def installed_by() -> str:
@@ -49,8 +54,9 @@ def reinstall_command(extra: str = "") -> str:
     """The command that installs it again, the way it was installed.
 
     Args:
-        extra: an extra of the package that is to be there as well.
+        extra: an extra of the package that is to be there beside those that are.
     """
+    extra = _with_others(extra)
     way = installed_by()
     if way == "pipx":
         return f"pipx install --force {_source(extra)}"
@@ -61,6 +67,18 @@ def reinstall_command(extra: str = "") -> str:
     python = shlex.quote(sys.executable or "python3")
     again = "" if extra else "--force-reinstall "
     return f"{python} -m pip install {again}{_source(extra)}"
+
+
+def installed_extras() -> list[str]:
+    """The extras whose modules are all here."""
+    return [extra for extra, modules in EXTRAS.items() if all(map(_is_here, modules))]
+
+
+def _is_here(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that it is in
+        return False
 
 
 def clone() -> str:
@@ -77,10 +95,20 @@ def clone() -> str:
     return str(folder) if (folder / "pyproject.toml").is_file() else "."
 
 
+def _with_others(extra: str) -> str:
+    """The name of the extra that has this one and those that are installed; "" is none."""
+    extras = {*installed_extras(), extra} - {""}
+    return "all" if len(extras) > 1 else "".join(extras)
+
+
 def _source(extra: str = "") -> str:
     return shlex.quote(f"{PACKAGE if PUBLISHED else clone()}{f'[{extra}]' if extra else ''}")
 
 
 def _make() -> str:
     folder = clone()
-    return "make install" if folder == "." else f"make -C {shlex.quote(folder)} install"
+    words = ["make", *([] if folder == "." else ["-C", folder]), "install"]
+    prefix = Path(sys.prefix).parents[1] if installed_by() == "make" else _USUAL_PREFIX
+    if prefix != _USUAL_PREFIX:
+        words.append(f"PREFIX={prefix}")
+    return shlex.join(words)

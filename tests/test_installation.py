@@ -6,12 +6,14 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from pipeguard import installation
+from pipeguard.errors import AuthError
 from pipeguard.installation import clone, install_command, installed_by, reinstall_command
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,6 +85,7 @@ def test_what_the_machine_has_installs_it(
         ("/home/kim/.local/share/uv/tools/x", "uv tool", "uv tool install --force '/clone[otel]'"),
         ("/home/kim/.cache/uv/archive-v0/x", "uvx", "uv tool install --force '/clone[otel]'"),
         ("/home/kim/.local/share/pipeguard", "make", "make -C /clone install EXTRA=otel"),
+        ("/opt/a b/share/pipeguard", "make", "make -C /clone install 'PREFIX=/opt/a b' EXTRA=otel"),
         ("/srv/app/.venv", "venv", "/bin/python3 -m pip install '/clone[otel]'"),
     ],
 )
@@ -90,11 +93,32 @@ def test_it_is_installed_again_the_way_it_was(
     prefix: str, way: str, again: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "prefix", prefix)
+    monkeypatch.setattr(installation, "_USUAL_PREFIX", Path("/home/kim/.local"))
     monkeypatch.setattr(sys, "executable", "/bin/python3")
     monkeypatch.setattr(installation, "clone", lambda: "/clone")
+    monkeypatch.setattr(installation, "EXTRAS", {"oauth": ("no.such.module",)})
     assert installed_by() == way
     assert reinstall_command("otel") == again
     assert "otel" not in reinstall_command()
+
+
+def test_an_extra_is_added_to_those_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", "/home/kim/.local/share/pipeguard")
+    monkeypatch.setattr(installation, "_USUAL_PREFIX", Path("/home/kim/.local"))
+    monkeypatch.setattr(installation, "clone", lambda: "/clone")
+    monkeypatch.setattr(installation, "EXTRAS", {"oauth": ("json",), "otel": ("no.such.module",)})
+    assert installation.installed_extras() == ["oauth"]
+    assert reinstall_command() == "make -C /clone install EXTRA=oauth"
+    assert reinstall_command("oauth") == "make -C /clone install EXTRA=oauth"
+    assert reinstall_command("otel") == "make -C /clone install EXTRA=all"
+
+
+def test_every_extra_has_a_lock_for_make_install() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    assert {*installation.EXTRAS, "all", "test"} == set(extras)
+    assert all((ROOT / "requirements" / f"{extra}.txt").is_file() for extra in extras)
 
 
 def test_nothing_else_says_how_it_is_installed() -> None:
@@ -116,9 +140,20 @@ def test_the_readme_and_the_workflow_fit_what_is_published() -> None:
 
 
 @pytest.mark.slow
-def test_make_install_gives_a_command_that_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("compiler", "engine"),
+    [
+        ({}, "[hH]yperscan"),
+        pytest.param({"CC": "/nonexistent"}, "in numpy", marks=pytest.mark.exhaustive),
+    ],
+    ids=["a compiler", "no compiler"],
+)
+def test_make_install_gives_a_command_that_stays(
+    compiler: dict[str, str], engine: str, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     environment = {**os.environ, "HOME": str(home), "PREFIX": str(home / "a b"), "EXTRA": ""}
+    environment |= compiler
     for variable in (
         "MAKEFLAGS",
         "MAKELEVEL",
@@ -128,17 +163,23 @@ def test_make_install_gives_a_command_that_stays(tmp_path: Path) -> None:
     ):
         environment.pop(variable, None)
 
-    def run(*words: str) -> str:
+    def run(*words: str, code: int = 0) -> str:
         done = subprocess.run(
             words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert done.returncode == code, done.stderr
+        return done.stderr if code else done.stdout
 
     told = run("make", "install")
     program = shlex.split(told.strip().rpartition("Now: ")[2])[0]
     assert run(program, "--version").startswith("pipeguard, version ")
     assert "installed by make" in run(program, "doctor", "python")
-    assert "compiled at installation" in run(program, "doctor", "engine", "rules")
+    login = program, "auth", "login", "http://127.0.0.1:9/mcp", "--store", "file"
+    advice = run(*login, code=AuthError.exit_code).partition("Install it:  ")[2]
+    run(*shlex.split(advice))
+    assert "127.0.0.1 cannot be reached" in run(*login, code=AuthError.exit_code)
+    judging = run(program, "doctor", "engine", "rules")
+    assert "compiled at installation" in judging
+    assert re.search(engine, judging)
     run("make", "uninstall")
     assert not Path(program).exists()

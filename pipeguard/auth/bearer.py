@@ -13,7 +13,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pipeguard.auth import challenge
+from pipeguard.auth import challenge, extra
 from pipeguard.auth.challenge import FORBIDDEN, SCOPE_MISSING, UNAUTHORIZED
 from pipeguard.auth.server import SHOWN_CHARS, canonical, login_command
 from pipeguard.core.unicode.display import shown
@@ -181,6 +181,7 @@ class Bearer:
                 raise self._needed("asks for a login")
             login, secrets = stored
             if secrets.access_token == refused and login.has_refresh:
+                extra.must_be_installed("renewals of a login")
                 # The SDK takes half a second to load, during which frames go on.
                 tokens = await asyncio.to_thread(import_module, "pipeguard.auth.tokens")
                 login, secrets = await tokens.renew(login, secrets)

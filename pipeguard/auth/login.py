@@ -25,8 +25,9 @@ from pydantic import AnyUrl
 from pipeguard.auth import challenge, ring, sdk
 from pipeguard.auth.callback import Callback, port_of_last
 from pipeguard.auth.challenge import FORBIDDEN, SCOPE_MISSING, UNAUTHORIZED
+from pipeguard.auth.place import Place
 from pipeguard.auth.server import SHOWN_CHARS, origin, usual_name
-from pipeguard.auth.store import LoginStore, Place, Registration, Secrets, StoredLogin
+from pipeguard.auth.store import LoginStore, Registration, Secrets, StoredLogin
 from pipeguard.auth.tokens import revoke
 from pipeguard.auth.wire import Wire, masked
 from pipeguard.core.unicode.display import shown

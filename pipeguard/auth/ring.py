@@ -39,7 +39,7 @@ def must_work() -> None:
     if isinstance(backend, fail.Keyring | null.Keyring):
         raise AuthError(
             "this system has no keyring that PipeGuard can use, so nothing can be stored in it.\n"
-            "  Unlock or install one. A login can be in a file of mode 0600 instead:  --store file"
+            "  Unlock or install one, or use a file, of mode 0600 and not encrypted:  --store file"
         )
 
 
@@ -113,5 +113,5 @@ def _translated_errors() -> Iterator[None]:
     except (KeyringError, OSError, RuntimeError, ImportError, AttributeError) as error:
         raise AuthError(
             f"the system's keyring failed: {type(error).__name__} {shown(str(error), _SHOWN_CHARS)}"
-            "\n  Unlock it. A login can be in a file of mode 0600 instead:  --store file"
+            "\n  Unlock it, or use a file, of mode 0600 and not encrypted:  --store file"
         ) from None

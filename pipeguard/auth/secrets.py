@@ -1,19 +1,22 @@
-"""Secrets by name in the system's keyring, and references to them: `keyring:NAME`.
+"""Secrets by name, and references to them: `keyring:NAME`.
 
-A reference replaces a value: in a variable of an entry, or in a header. Only the keyring has the
-values; the state folder has the names, since no keyring lists its entries. Knows no server and no
-client.
+A reference replaces a value: in a variable of an entry, or in a header. The system's keyring has
+the values; where a machine has none, a file of mode 0600 has one in clear, if a person says so. The
+state folder has the names, since no keyring lists its entries. Knows no server and no client.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeguard.auth import ring
+from pipeguard.auth.place import Place
 from pipeguard.config.atomic_write import replace_file
 from pipeguard.config.directories import read_own
 from pipeguard.core.unicode.display import shown
@@ -25,6 +28,7 @@ from pipeguard.state.paths import state_folder
 SERVICE = "pipeguard"  # as people see it in their keyring; the account there is the secret's name
 LIMIT_CHARS = min(ring.PART_CHARS, 2**16)  # of a value
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_LIMIT_BYTES = 4 * LIMIT_CHARS  # of a file with one
 _SHOWN_CHARS = 60
 # A reference, which an Authorization header's scheme may precede (RFC 9110, 11.4). With a slash
 # after the colon it is another program's.
@@ -40,14 +44,21 @@ class StoredSecret:
     Attributes:
         name: its name.
         kept_at: when it was stored, in seconds since the epoch.
+        place: where its value is.
     """
 
     name: str
     kept_at: float
+    place: Place
 
 
-def store(name: str, value: str) -> None:
+def store(name: str, value: str, place: Place = Place.KEYRING) -> None:
     """Store a secret, in place of the last one with this name.
+
+    Args:
+        name: its name.
+        value: its value.
+        place: where to store it; a file has it in clear, closed to other users.
 
     Raises:
         InputError: the name is invalid, or a variable cannot have the value.
@@ -59,8 +70,15 @@ def store(name: str, value: str) -> None:
         raise InputError(f"{name}: a secret must not be empty or contain a NUL.")
     if len(value) > LIMIT_CHARS:
         raise InputError(f"{name}: longer than the {LIMIT_CHARS} characters that can be stored.")
-    ring.must_work()
-    ring.replace(SERVICE, name, value)
+    before = place_of(name)
+    if place is Place.KEYRING:
+        ring.must_work()
+        ring.replace(SERVICE, name, value)
+        _remove(_file(name))
+    else:
+        _write(_file(name), value)
+        if before is Place.KEYRING:
+            ring.drop(SERVICE, [name])
     _write(_note(name), name)
 
 
@@ -70,8 +88,11 @@ def value_of(name: str) -> str:
     Raises:
         InputError: the name is invalid, or there is no such secret.
         AuthError: the keyring did not answer.
+        StateError: others may read or write its file.
     """
     _must_be_name(name)
+    if _file(name).exists():
+        return in_use(_text(_file(name)))
     value = ring.text_of(SERVICE, [name])
     if value is None:
         raise InputError(
@@ -87,16 +108,15 @@ def drop(name: str) -> None:
     Raises:
         InputError: there is none with this name.
         AuthError: the keyring did not delete it.
-        StateError: its name cannot be removed.
+        StateError: its name or its file cannot be removed.
     """
-    is_noted = _note(name).exists()
-    if not is_noted:
+    place = place_of(name)
+    if place is None:
         value_of(name)  # it may be stored by another program, or with another state folder
-    ring.drop(SERVICE, [name])
-    try:
-        _note(name).unlink(missing_ok=True)
-    except OSError as error:
-        raise StateError(f"{_note(name)} cannot be removed: {error.strerror}.") from None
+    if place is not Place.FILE:
+        ring.drop(SERVICE, [name])
+    _remove(_file(name))
+    _remove(_note(name))
 
 
 def stored_secrets() -> list[StoredSecret]:
@@ -109,13 +129,16 @@ def stored_secrets() -> list[StoredSecret]:
     for path in _folder().glob("*.name"):
         name = read_own(str(path), LIMIT_CHARS, StateError).decode("utf-8", "replace").strip()
         if NAME.fullmatch(name):
-            stored.append(StoredSecret(name, path.stat().st_mtime))
+            place = place_of(name) or Place.KEYRING
+            stored.append(StoredSecret(name, path.stat().st_mtime, place))
     return sorted(stored, key=lambda secret: secret.name)
 
 
-def is_stored(name: str) -> bool:
-    """True where a secret with this name was stored with this state folder."""
-    return _note(name).exists()
+def place_of(name: str) -> Place | None:
+    """Where a secret is that was stored with this state folder; None if there is none."""
+    if _file(name).exists():
+        return Place.FILE
+    return Place.KEYRING if _note(name).exists() else None
 
 
 def resolved(value: str, what: str) -> str:
@@ -170,9 +193,31 @@ def _note(name: str) -> Path:
     return _folder() / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.name"
 
 
+def _file(name: str) -> Path:
+    """The file with a secret's value, where a person wanted one."""
+    return _note(name).with_suffix(".secret")
+
+
+def _text(path: Path) -> str:
+    content = read_own(str(path), _LIMIT_BYTES, StateError)
+    if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise StateError(
+            f"others may read {path}, so they may know the secret.\n"
+            f"  Replace the secret; to close the file:  chmod 600 {path}"
+        )
+    return content.decode("utf-8", "surrogateescape")
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StateError(f"{path} cannot be removed: {error.strerror}.") from None
+
+
 def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace_file(path, text.encode())
+        replace_file(path, text.encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise StateError(f"{path} cannot be written: {error.strerror}.") from None

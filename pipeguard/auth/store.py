@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeguard.auth import ring
+from pipeguard.auth.place import Place
 from pipeguard.auth.server import canonical, login_command
 from pipeguard.config.atomic_write import replace_file
 from pipeguard.config.directories import read_own
@@ -31,13 +32,6 @@ LIMIT_BYTES = 2**20  # of a file
 LOCK_SECONDS = 60.0  # the longest that another process may take to renew a token
 _VERSION = 1
 _TRIES = 3  # to read a login that another process is replacing
-
-
-class Place(StrEnum):
-    """Where a login's secrets are stored."""
-
-    KEYRING = "keyring"
-    FILE = "file"
 
 
 class Registration(StrEnum):

@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli._modes import must_have_effect
+
 if TYPE_CHECKING:
     from pipeguard.clients.catalog import Client, ConfigScope
     from pipeguard.clients.entries import Config
     from pipeguard.clients.machine import Machine
     from pipeguard.clients.rewrite import GuardOptions
+
+
+# Options that say what may be guarded, and those that say what may be changed.
+_OF_GUARDING = ("no_login", "disabled", "expose_urls", "shared")
+_OF_CHANGING = ("undo", "check", "dry_run", "yes", "names", "scope", "project", "file")
 
 
 class SetupRequest:
@@ -44,6 +51,11 @@ class SetupRequest:
         self._refuse_nonsense()
 
     def _refuse_nonsense(self) -> None:
+        if self.undo:
+            must_have_effect(*_OF_GUARDING, "launcher", need="--undo only removes guards")
+        if self.snippet:
+            shows = "--snippet only shows an entry"
+            must_have_effect(*_OF_GUARDING, *_OF_CHANGING, need=shows)
         if self.take_all and self.clients:
             raise click.UsageError("name clients or use --all, not both.")
         if self.file and len(self.clients) != 1:
@@ -69,7 +81,6 @@ class SetupRequest:
 
     def guard_options(self) -> GuardOptions:
         """Which servers to guard, and what is allowed beyond the default."""
-        from pipeguard.auth.store import LoginStore
         from pipeguard.clients.rewrite import GuardOptions
 
         return GuardOptions(
@@ -79,7 +90,7 @@ class SetupRequest:
             no_login=self.no_login,
             off=self.disabled,
             expose_urls=self.expose_urls,
-            is_logged_in=LoginStore().holds,
+            is_logged_in=_is_logged_in,
         )
 
     def machine(self) -> Machine:
@@ -112,4 +123,24 @@ class SetupRequest:
         else:
             files = find(machine, self.clients or None)
         configs = (read_config(file) for file in files)
-        return [config for config in configs if config.servers or config.problem]
+        return [config for config in configs if self._is_meant(config)]
+
+    def _is_meant(self, config: Config) -> bool:
+        """Whether a file is shown: one in which something is, of the scope that was asked for."""
+        from pipeguard.clients.catalog import ConfigScope
+
+        if self.scope != "project":
+            return bool(config.servers or config.problem)
+        listed = [server.scope for server in config.servers] or [
+            spec.scope for spec in config.specs if config.problem
+        ]
+        return ConfigScope.PROJECT in listed
+
+
+def _is_logged_in(server: str) -> bool:
+    """Whether PipeGuard has a login for an address; makes no folder to look it up."""
+    from pipeguard.auth.store import LoginStore
+    from pipeguard.state.paths import existing_state_folder
+
+    folder = existing_state_folder()
+    return folder is not None and LoginStore(folder / "auth").holds(server)

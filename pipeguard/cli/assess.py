@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli._modes import must_have_effect
 from pipeguard.core.finding import Severity
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 
@@ -113,8 +114,10 @@ def command(folder: str | None, **options: object) -> None:
 
         click.echo(page(check_of(str(options["explain"]))), nl=False)
         return
-    if options["credentials"] and not options["connects"]:
-        raise click.UsageError("--credentials is for --connect.")
+    if not options["connects"]:
+        must_have_effect("credentials", "limit_seconds", need="it needs --connect")
+    if options["as_json"]:
+        must_have_effect("form", need="--json is --format json")
     raise SystemExit(_assess(folder, options))
 
 

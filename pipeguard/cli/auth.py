@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
+from pipeguard.auth import extra
+from pipeguard.auth.place import Place
 from pipeguard.auth.server import canonical, is_url, login_command
-from pipeguard.auth.store import LoginStore, Place, StoredLogin
+from pipeguard.auth.store import LoginStore, StoredLogin
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.core.unicode.display import visible
@@ -108,6 +110,7 @@ def login(server: str, **options: Unpack[LoginOptions]) -> None:
       pipeguard auth login https://mcp.example.com/mcp --no-browser --store file
       pipeguard auth login https://mcp.example.com/mcp --client-id abc --client-secret-env SECRET
     """  # noqa: D301  click reads the mark
+    extra.must_be_installed("logins")
     store = LoginStore()
     last = _login_for(store, server)
     uri = last.server if last else canonical(server)
@@ -182,6 +185,7 @@ def logout(server: str) -> None:
         raise InputError(
             f"you are not logged in to {server!r}.\n  List your logins:  pipeguard auth status"
         )
+    extra.must_be_installed("logouts")
     from pipeguard.auth.tokens import log_out
 
     revocation = asyncio.run(log_out(store, login.server))

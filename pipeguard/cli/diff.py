@@ -10,6 +10,12 @@ from collections.abc import Iterable
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._definition_findings import (
+    definition_findings,
+    finding_fields,
+    finding_lines,
+    is_severe,
+)
 from pipeguard.core.pins.fingerprint import canonical
 from pipeguard.core.protocol.json_values import JsonValue, Number
 from pipeguard.core.protocol.strict_json import parse_json
@@ -53,16 +59,30 @@ def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
         names = ", ".join(proposed)
         click.echo(f"Agents ask about servers ({names}):  pipeguard servers list", err=True)
     if as_json:
-        rows = [{**as_fields(entry), "search": _stuffing(entry, servers)} for entry in waiting]
+        rows = [
+            {
+                **as_fields(entry),
+                "findings": finding_fields(definition_findings(entry)),
+                "search": _stuffing(entry, servers),
+            }
+            for entry in waiting
+        ]
         click.echo(json.dumps(rows, indent=2))
     elif not waiting:
         tell_nothing_waits(target)
     else:
         for number, entry in enumerate(waiting):
             found = (click.style(f"  {note}\n", fg="yellow") for note in _stuffing(entry, servers))
-            lines = f"{page(entry)}\n{''.join(found)}  Accept it:  {entry.command}"
+            lines = f"{page(entry)}\n{''.join(found)}{_next_steps(entry)}"
             click.echo(lines if number == 0 else f"\n{lines}")
     raise SystemExit(1 if waiting else 0)
+
+
+def _next_steps(entry: HeldDefinition) -> str:
+    """The commands that decide; where a finding is severe, the one that refuses comes first."""
+    if not is_severe(definition_findings(entry)):
+        return f"  Accept it:  {entry.command}\n  Reject it:  {entry.reject_command}"
+    return f"  Reject it:  {entry.reject_command}\n  Accept it all the same:  {entry.command}"
 
 
 def _stuffing(entry: HeldDefinition, servers: Iterable[str]) -> list[str]:
@@ -122,6 +142,7 @@ def as_fields(entry: HeldDefinition) -> dict[str, object]:
         "held_fingerprint": pin.held_fingerprint,
         "held_at": pin.held_at,
         "approve": entry.command,
+        "reject": entry.reject_command,
     }
 
 
@@ -135,6 +156,7 @@ def page(entry: HeldDefinition) -> str:
     lines = [click.style(entry.target, bold=True) + f"  {state}"]
     lines += [f"  held: {visible(pin.reason)}"] if pin.reason else []
     lines += [click.style(f"  {change}", fg="yellow") for change in entry.changes]
+    lines += finding_lines(definition_findings(entry))
     lines += [
         "",
         *map(_coloured, unified(pin.approved_definition, pin.held_definition or "null")),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -12,6 +14,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._modes import must_have_effect
+from pipeguard.cli._scan_files import STDIN, scan_files
 from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Action
@@ -25,7 +29,6 @@ if TYPE_CHECKING:
     from pipeguard.rulebook.spots import Spot
     from pipeguard.rulebook.trial import LocatedFinding
 
-STDIN = "-"
 BOM = "\ufeff"
 KEY_BYTES = 32
 MEBIBYTE = 2**20
@@ -40,9 +43,7 @@ _WOULD = {
 
 
 @click.command("scan", short_help="Try a text against the rules and your policy.")
-@click.argument(
-    "file", metavar="FILE|-", type=click.Path(exists=True, dir_okay=False, allow_dash=True)
-)
+@click.argument("words", metavar="FILE|FOLDER|-...", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--as",
     "taken",
@@ -82,7 +83,7 @@ _WOULD = {
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def command(  # noqa: PLR0913  one for each option
     *,
-    file: str,
+    words: tuple[str, ...],
     taken: str,
     tool: str | None,
     server: str | None,
@@ -91,7 +92,9 @@ def command(  # noqa: PLR0913  one for each option
     fail_on: str,
     as_json: bool,
 ) -> None:
-    """Judge FILE, or standard input (-), as `wrap` would, and say what would happen to it.
+    """Judge files, or standard input (-), as `wrap` would, and say what would happen to them.
+
+    Of a folder, each text below it is judged that is not hidden. A pattern in quotes is expanded.
 
     As a result, the text is what a tool returns; as arguments, what a tool is called with; as a
     definition, its description. JSON is recognized: a result with its content, an object of
@@ -102,30 +105,58 @@ def command(  # noqa: PLR0913  one for each option
     \b
     Examples:
       pipeguard scan page.html
+      pipeguard scan docs 'notes/**/*.md' --fail-on warn
       git diff | pipeguard scan - --as arguments --tool write_file --key content
       pipeguard scan tools.json --as definition --json
 
     \b
     Exit codes:
-      0  it would pass; there may be warnings
+      0  all of it would pass; there may be warnings
       1  some of it would be blocked, cut out or redacted; with --fail-on warn, also warned of
       2  it cannot be read, is not text, or is larger than a message may be
       3  the scan engine is missing
     """  # noqa: D301  click reads the mark
+    if TextRole(taken) is not TextRole.ARGUMENTS:
+        must_have_effect("key", need="it needs --as arguments")
     options = WrapOptions((), {} if policy is None else {"--policy": policy}, {}, [])
     rules = load_wrap_policy(options)
-    text = _text(file, rules.limits.frame_bytes)
+    given = scan_files(words)
+    limit = rules.limits.frame_bytes
+    first = {path: _text(path, limit) for path in given.paths if path in given.chosen}
     with say_if_slow(COMPILING):
         compiled = load_engines()
-    with say_if_slow(f"judging {_size(len(text))}, which takes some seconds"):
-        trial_input = TrialInput(text, TextRole(taken), tool, server, key)
-        trial = judge(compiled, rules, trial_input, os.urandom(KEY_BYTES), monotonic())
+    trials: dict[str, Trial] = {}
+    skipped: dict[str, str] = {}
+    what = _size(len(first[given.paths[0]])) if given.is_one else f"{len(given.paths)} files"
+    with say_if_slow(f"judging {what}, which takes some seconds"):
+        for path in given.paths:
+            try:
+                text = first[path] if path in first else _text(path, limit)
+            except InputError as error:
+                skipped[path] = str(error)
+                continue
+            trial_input = TrialInput(text, TextRole(taken), tool, server, key)
+            trials[path] = judge(compiled, rules, trial_input, os.urandom(KEY_BYTES), monotonic())
     if as_json:
-        click.echo(json.dumps(_fields(file, taken, trial), indent=2))
+        told = [_fields(path, taken, trial) for path, trial in trials.items()]
+        several = {"files": told, "skipped": [{"file": p, "why": w} for p, w in skipped.items()]}
+        click.echo(json.dumps(told[0] if given.is_one else several, indent=2))
+    elif given.is_one:
+        click.echo(_page(_name(given.paths[0]), trials[given.paths[0]]))
     else:
-        click.echo(_page(_name(file), trial))
+        click.echo(_pages(trials, skipped))
     least = Action.WARN if fail_on == "warn" else Action.REDACT
-    raise SystemExit(1 if trial.action >= least else 0)
+    raise SystemExit(1 if any(trial.action >= least for trial in trials.values()) else 0)
+
+
+def _pages(trials: Mapping[str, Trial], skipped: Mapping[str, str]) -> str:
+    """What was found, file by file, and a count of all."""
+    pages = [_page(path, trial) for path, trial in trials.items() if trial.findings]
+    counts = Counter(trial.action for trial in trials.values())
+    lines = [f"{len(trials)} files:", *(f"  {counts[a]} {_WOULD[a]}" for a in sorted(counts))]
+    if skipped:
+        lines.append(f"  {len(skipped)} skipped, which are no text, or too large")
+    return "\n\n".join((*pages, "\n".join(lines)))
 
 
 def _text(file: str, limit_bytes: int) -> str:

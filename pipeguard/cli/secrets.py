@@ -1,4 +1,4 @@
-"""`pipeguard secrets`: stores values for servers in the system's keyring instead of in files."""
+"""`pipeguard secrets`: stores values for servers in the system's keyring, not in their files."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from datetime import UTC, datetime
 
 import click
 
+from pipeguard.auth.place import Place
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.errors import InputError
 
+_PLACES = {
+    Place.KEYRING: "the system's keyring",
+    Place.FILE: "a file of mode 0600, which is not encrypted: whoever reads your files can read it",
+}
 _STDIN_BYTES = 2**20  # more than any secret; longer input is refused
 
 
@@ -35,7 +40,13 @@ def command() -> None:
 
 @command.command("set")
 @click.argument("name", shell_complete=completions.secrets)
-def set_(name: str) -> None:
+@click.option(
+    "--store",
+    "place",
+    type=click.Choice([place.value for place in Place]),
+    help="Where; at first the keyring, later as the last time. A file is closed, not encrypted.",
+)
+def set_(name: str, place: str | None) -> None:
     """Store a secret, as in `pipeguard secrets set GITHUB_TOKEN`.
 
     The value is asked for and not shown, or read from standard input, without one line end at the
@@ -45,14 +56,18 @@ def set_(name: str) -> None:
     Examples:
       pipeguard secrets set GITHUB_TOKEN
       pipeguard secrets set DEPLOY_KEY < key.pem
+      pipeguard secrets set GITHUB_TOKEN --store file
     """  # noqa: D301  click reads the mark
-    from pipeguard.auth import secrets
+    from pipeguard.auth import ring, secrets
 
     if not secrets.NAME.fullmatch(name):  # raises before a person types the value
         secrets.value_of(name)
-    was_known = secrets.is_stored(name)
-    secrets.store(name, _read_value(name))
-    click.echo(f"{'Replaced' if was_known else 'Stored'} {name} in the system's keyring.")
+    before = secrets.place_of(name)
+    to = Place(place) if place else before or Place.KEYRING
+    if to is Place.KEYRING:
+        ring.must_work()  # the same
+    secrets.store(name, _read_value(name), to)
+    click.echo(f"{'Replaced' if before else 'Stored'} {name} in {_PLACES[to]}.")
     click.echo(f'  In the env of an entry:  "VARIABLE": "keyring:{name}"')
     click.echo(f"  On a command line:       pipeguard wrap --env VARIABLE=keyring:{name} -- …")
 
@@ -87,6 +102,7 @@ def list_(*, as_json: bool) -> None:
         {
             "name": secret.name,
             "reference": f"keyring:{secret.name}",
+            "place": secret.place.value,
             "kept_at": datetime.fromtimestamp(secret.kept_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
         for secret in secrets.stored_secrets()
@@ -98,7 +114,7 @@ def list_(*, as_json: bool) -> None:
         click.echo("No secret is stored. Store one:  pipeguard secrets set NAME", err=True)
     width = max((len(secret["name"]) for secret in fields), default=0)
     for secret in fields:
-        click.echo(f"{secret['name']:{width}}  stored {secret['kept_at']}")
+        click.echo(f"{secret['name']:{width}}  {secret['place']:7}  stored {secret['kept_at']}")
 
 
 @command.command("delete")

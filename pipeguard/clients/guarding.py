@@ -15,6 +15,9 @@ from pipeguard.config.options import TABLE
 
 _NAMES = frozenset({"pipeguard", "pipeguard.exe"})
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*(?:\.exe)?\Z|py(?:\.exe)?\Z", re.IGNORECASE)
+# What runs a program from a package without installing it, and how it is told the package.
+_RUNNERS = {("uvx",): "--from", ("uv", "tool", "run"): "--from", ("pipx", "run"): "--spec"}
+_STRANGER = re.compile(r"pipeguard(?:\Z|[^\w/.-])", re.IGNORECASE)  # on the public index
 _TAKES_VALUE = frozenset(name for name, metavar, _, _ in TABLE if metavar)
 _VARIABLE = re.compile(r"[A-Za-z_][\w.()-]*")
 # Names that no client expands and no terminal interprets.
@@ -128,12 +131,18 @@ def is_passed_on(name: str) -> bool:
 
 
 def _launcher_length(words: Sequence[str]) -> int:
-    """How many words start PipeGuard: one, or those of `python -m pipeguard`; 0 for none."""
+    """How many words start PipeGuard; 0 for none.
+
+    One, those of `python -m pipeguard`, or those of a runner that is told what to take it from.
+    """
     if not words:
         return 0
-    base = words[0].replace("\\", "/").rsplit("/", 1)[-1]
-    if base.lower() in _NAMES:
+    base = _base(words[0])
+    if base in _NAMES:
         return 1
+    for runner, option in _RUNNERS.items():
+        if (base.removesuffix(".exe"), *words[1 : len(runner)]) == runner:
+            return _runner_length(words, len(runner), option)
     if _PYTHON.match(base):
         for index, word in enumerate(words[1:6], 1):
             if word in ("-m", "-Im", "-IEm", "-EPm"):
@@ -141,3 +150,24 @@ def _launcher_length(words: Sequence[str]) -> int:
             if not word.startswith("-"):
                 break
     return 0
+
+
+def _runner_length(words: Sequence[str], begin: int, option: str) -> int:
+    """The same for a runner: `uvx --from SOURCE pipeguard`.
+
+    Without a source, or from a package named `pipeguard`, it would run another project's program.
+    """
+    source = ""
+    for index in range(begin, len(words)):
+        word, before = words[index], words[index - 1]
+        if before == option or word.startswith(f"{option}="):
+            source = word.removeprefix(f"{option}=")
+        elif _base(word) in _NAMES:
+            return index + 1 if source and not _STRANGER.match(source) else 0
+        elif not word.startswith("-") and not before.startswith("-"):
+            break
+    return 0
+
+
+def _base(word: str) -> str:
+    return word.replace("\\", "/").rsplit("/", 1)[-1].lower()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NoReturn
 
 from pipeguard.clients.tree import (
@@ -27,6 +28,7 @@ from pipeguard.clients.tree import (
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_SKIPPED_FIRST = frozenset(" \t\r\n/")
 _STRING = re.compile(r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"')
 _SCALAR = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null")
 _WORD = re.compile(r"[\w.+-]*")
@@ -52,7 +54,7 @@ class Json:
 
     def read(self, text: str) -> Node:
         """As in Syntax."""
-        return self._reader(text).document()
+        return self._document(text)[0]
 
     def read_leniently(self, text: str) -> Node:
         """The tree of a text that only a more lenient client reads.
@@ -67,11 +69,10 @@ class Json:
 
     def independent_data(self, text: str) -> Value:
         """As in Syntax: by the standard library, on the text without what JSONC adds."""
-        reader = self._reader(text)
-        reader.document()
+        _, extras = self._document(text)
         parts: list[str] = []
         position = 0
-        for start, end in sorted(reader.extras):
+        for start, end in sorted(extras):
             parts += (text[position:start], " ")
             position = end
         plain = "".join((*parts, text[position:]))
@@ -136,8 +137,17 @@ class Json:
         colon = _colon(text, like) if like else ": "
         return [f"{quoted(key)}{colon}{self.literal(value)}" for key, value in new.items()]
 
-    def _reader(self, text: str) -> _JsonReader:
-        return _JsonReader(text, comments=self._comments, trailing_commas=self._trailing_commas)
+    def _document(self, text: str) -> tuple[Node, list[tuple[int, int]]]:
+        return _document(text, comments=self._comments, trailing_commas=self._trailing_commas)
+
+
+@lru_cache(maxsize=2)  # undoing compares a file before and after, each several times
+def _document(
+    text: str, *, comments: bool, trailing_commas: bool
+) -> tuple[Node, list[tuple[int, int]]]:
+    """The tree of a text, which nobody changes, and the ranges that JSON does not have."""
+    reader = _JsonReader(text, comments=comments, trailing_commas=trailing_commas)
+    return reader.document(), reader.extras
 
 
 def in_brackets(node: Node, text: str, items: Sequence[str]) -> Edit:
@@ -324,6 +334,8 @@ class _JsonReader:
                 else "a key in double quotes is missing"
             )
         self._position = match.end()
+        if "\\" not in match[0]:
+            return match[0][1:-1]
         text = json.loads(match[0])
         assert isinstance(text, str)  # noqa: S101  the expression matches nothing else
         return text
@@ -349,7 +361,7 @@ class _JsonReader:
         self.extras.append((comma, comma + 1))
 
     def _skip(self) -> None:
-        while True:
+        while self._text[self._position : self._position + 1] in _SKIPPED_FIRST:
             blank = _BLANK.match(self._text, self._position)
             self._position = blank.end() if blank else self._position
             comment = _COMMENT.match(self._text, self._position)

@@ -13,7 +13,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeguard.errors import InputError
@@ -26,6 +26,7 @@ _CACHES = frozenset({".cache", "Caches", "archive-v0", "builds-v0", "_npx", ".to
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108  looked at, not written to
 _IS_TEMPORARY = "is in a temporary folder"
 _IS_CACHED = "is in a cache, which is emptied"
+_HEAD_BYTES = 4096  # of a console script, in which its interpreter is
 _VERSIONED = frozenset({"Cellar", "versions", "installs"})  # Homebrew; pyenv; mise and asdf
 
 
@@ -75,6 +76,35 @@ def launcher(given: str | None, environment: Mapping[str, str]) -> tuple[str, ..
     )
     error.path = usable
     raise error
+
+
+def isolated(words: Sequence[str]) -> tuple[str, ...]:
+    """The same launcher, started so that no Python setting of an entry runs anything in it.
+
+    A command starts its interpreter with the entry's environment, of which a `sitecustomize` in
+    PYTHONPATH would run before the first line of ours. -E has the interpreter ignore it; the server
+    still gets it.
+
+    Returns:
+        The words as they are, where they are no script of Python's or have options of their own.
+    """
+    python = _interpreter(words[0]) if len(words) == 1 else ""
+    return (python, "-E", "-P", "-m", "pipeguard") if python else tuple(words)
+
+
+def _interpreter(script: str) -> str:
+    """The interpreter that a console script names in its first lines; empty where it names none."""
+    try:
+        with open(script, "rb") as file:
+            head = file.read(_HEAD_BYTES).decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    first = head[0] if head[:1] and head[0].startswith("#!") else ""
+    path = first.removeprefix("#!").strip()
+    if first == "#!/bin/sh" and head[1:] and head[1].startswith("'''exec' "):
+        path = next(iter(shlex.split(head[1].removeprefix("'''exec' "))), "")  # a path with spaces
+    is_python = os.path.basename(path).startswith(("python", "pypy")) and os.path.isabs(path)
+    return path if is_python and os.access(path, os.X_OK) else ""
 
 
 def programs(name: str, path: str) -> Iterator[str]:

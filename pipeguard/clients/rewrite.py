@@ -7,10 +7,12 @@ which old one. `edit` makes the same change in the text.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
+from pipeguard._isolate import IMPORT_VARIABLES
 from pipeguard.clients.catalog import ConfigScope, Shape, Transport
 from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.guarding import (
@@ -20,7 +22,8 @@ from pipeguard.clients.guarding import (
     is_stale,
     words_of,
 )
-from pipeguard.clients.masking import is_secret
+from pipeguard.clients.launcher import isolated
+from pipeguard.clients.masking import is_secret, masked_url
 from pipeguard.clients.tree import Value
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
@@ -93,6 +96,8 @@ def judge(server: ServerEntry, options: GuardOptions) -> Judgement:
 
 def guarded_fields(server: ServerEntry, launcher: Sequence[str]) -> NewFields:
     """The guarded fields of an open entry; or those of a stale one, with a new launcher."""
+    if {*server.env, *server.env_names}.intersection(IMPORT_VARIABLES):
+        launcher = isolated(launcher)
     if server.guard is not None:
         old = server.guard.launcher
         words: list[Value] = [*launcher, *_listed_words(server)[len(old) :]]
@@ -236,7 +241,7 @@ def _of_login(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[
         return
     shape = server.shape
     if any(server.fields.get(key) not in (None, False, "false") for key in shape.login):
-        why = "its client logs in to it (OAuth), and could not any more"
+        why = f"its client logs in to it (OAuth), and could not any more; {_log_in(url)}"
         yield Judgement(GuardState.CANNOT, "login", why)
     named = filter(None, (shape.headers_env, shape.bearer_env))
     has_credentials = server.headers or any(server.fields.get(key) for key in named)
@@ -244,9 +249,13 @@ def _of_login(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[
     if not has_credentials and (parts is None or parts.hostname not in _LOOPBACK):
         why = (
             "it has no credentials here, so its client may log in to it (OAuth), and could not "
-            "any more; if it needs no login, add --no-login"
+            f"any more; {_log_in(url)}; if it needs no login, add --no-login"
         )
         yield Judgement(GuardState.CANNOT, "login", why)
+
+
+def _log_in(url: str) -> str:
+    return f"log in for it first: pipeguard auth login {shlex.quote(masked_url(url))}"
 
 
 def _parts(url: str) -> SplitResult | None:

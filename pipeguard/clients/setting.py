@@ -18,7 +18,7 @@ from pipeguard.clients.guarding import SHARED_LAUNCHER
 from pipeguard.clients.machine import Machine, managed_by
 from pipeguard.clients.reading import BOM
 from pipeguard.clients.rewrite import GuardOptions, Judgement, guarded_fields, judge
-from pipeguard.clients.sharing import is_shared
+from pipeguard.clients.sharing import shared_by
 from pipeguard.clients.tree import UneditableError
 
 _TO_DO = (GuardState.OPEN, GuardState.STALE)
@@ -85,9 +85,9 @@ def plan(
     """
     problem = refusal(config, machine)
     options = replace(options, off=options.off or bool(options.names))
-    in_git = _is_in_git(config, machine)
-    blocked = in_git and not options.shared
-    servers = tuple(_judged(server, options, blocked=blocked) for server in config.servers)
+    in_git = _in_git(config, machine)
+    held = "" if options.shared else in_git
+    servers = tuple(_judged(server, options, held) for server in config.servers)
     if problem or not any(server.is_to_do for server in servers):
         return ChangePlan(config, servers, problem=problem)
     words = SHARED_LAUNCHER if in_git else tuple(launcher)
@@ -173,11 +173,11 @@ def _planned(config: Config, servers: Sequence[JudgedServer], words: Sequence[st
     return ChangePlan(config, judged, with_bom(result.text, config.content), changes)
 
 
-def _judged(server: ServerEntry, options: GuardOptions, *, blocked: bool) -> JudgedServer:
+def _judged(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedServer:
     judgement = judge(server, options)
-    if blocked and judgement.state in _TO_DO and server.scope is ConfigScope.PROJECT:
+    if in_git and judgement.state in _TO_DO and server.scope is ConfigScope.PROJECT:
         why = (
-            "git tracks its file, and a path of this machine is wrong on others; --shared writes "
+            f"{in_git}, and a path of this machine is wrong on others; --shared writes "
             "`pipeguard` alone, which everybody who has the repository must then install"
         )
         judgement = Judgement(GuardState.CANNOT, SHARED_FILE, why)
@@ -185,10 +185,10 @@ def _judged(server: ServerEntry, options: GuardOptions, *, blocked: bool) -> Jud
     return JudgedServer(server, judgement, named and server.scope in options.scopes)
 
 
-def _is_in_git(config: Config, machine: Machine) -> bool:
-    return any(spec.scope is ConfigScope.PROJECT for spec in config.specs) and is_shared(
-        config.path, machine
-    )
+def _in_git(config: Config, machine: Machine) -> str:
+    """What git does with a project's file that others get; empty for any other file."""
+    is_project = any(spec.scope is ConfigScope.PROJECT for spec in config.specs)
+    return shared_by(config.path, machine) if is_project else ""
 
 
 def _forbidden(config: Config, machine: Machine) -> str:

@@ -46,23 +46,28 @@ class _Pattern:
     folders_only: bool
 
 
-def is_shared(path: Path, machine: Machine) -> bool:
-    """Whether git tracks a file or would add it, so that others get it with the repository.
+def shared_by(path: Path, machine: Machine) -> str:
+    """What git does with a file so that others get it with the repository.
 
     Args:
         path: the file's path in its client.
         machine: the machine of the user whose own list of ignored files applies.
+
+    Returns:
+        Words for people; empty where git ignores the file, or it is in no repository.
     """
     real = Path(os.path.realpath(path))
     top = repository(real.parent)
     if top is None:
-        return False
+        return ""
     parts = real.relative_to(top).parts
     try:
         folder, common = _git_folders(top)
-        return _is_tracked(folder, parts) or not _is_ignored(top, common, parts, machine)
+        if _is_tracked(folder, parts):
+            return "git tracks its file"
+        return "" if _is_ignored(top, common, parts, machine) else "git would add its file"
     except (InputError, OSError, UnicodeError):
-        return True
+        return "git may track its file"
 
 
 def _git_folders(top: Path) -> tuple[Path, Path]:

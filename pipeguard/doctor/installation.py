@@ -13,7 +13,14 @@ from importlib import metadata
 from pathlib import Path
 
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
-from pipeguard.installation import PACKAGE, install_command, installed_by, reinstall_command
+from pipeguard.installation import (
+    EXTRAS,
+    PACKAGE,
+    install_command,
+    installed_by,
+    installed_extras,
+    reinstall_command,
+)
 from pipeguard.version import VERSION
 
 START_SECONDS = 20.0  # for a launcher to print its version; half a second is usual
@@ -49,7 +56,11 @@ def packages(_case: Case) -> Iterable[Diagnosis]:
     if unfit:
         yield wrong(f"required packages are missing: {', '.join(unfit)}", reinstall_command())
     elif installed.version == VERSION:
-        yield good(f"{VERSION}, with all required packages")
+        extras = installed_extras()
+        missing = [extra for extra in EXTRAS if extra not in extras]
+        added = f", and the extras {', '.join(extras)}" if extras else ""
+        without = f"; without {', '.join(missing)}, which few need" if missing else ""
+        yield good(f"{VERSION}, with all required packages{added}{without}")
 
 
 def launcher(case: Case) -> Iterable[Diagnosis]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from pipeguard.clients.masking import masked_url
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.errors import AuthError
+from pipeguard.installation import installed_extras, reinstall_command
 from pipeguard.state.paths import STATE_DIR_VARIABLE, STORE_NAME, state_folder
 
 STATE_UNUSABLE = 4  # StateError.exit_code
@@ -112,7 +113,8 @@ def pins(_case: Case) -> Iterable[Diagnosis]:
 
 def keyring(_case: Case) -> Iterable[Diagnosis]:
     """Whether the system's keyring returns what is stored in it, for logins and secrets."""
-    from pipeguard.auth.store import LoginStore, Place
+    from pipeguard.auth.place import Place
+    from pipeguard.auth.store import LoginStore
 
     needed = any(login.place is Place.KEYRING for login in LoginStore().logins())
     problem = _try_keyring()
@@ -126,11 +128,17 @@ def keyring(_case: Case) -> Iterable[Diagnosis]:
 
 
 def logins(case: Case) -> Iterable[Diagnosis]:
-    """Whether a login has ended, or a server asks for more than was granted."""
+    """Whether a login has ended, cannot be renewed, or lacks what its server asks for."""
+    from pipeguard.auth import extra
     from pipeguard.auth.server import login_command
     from pipeguard.auth.store import LoginStore
 
     stored = LoginStore().logins()
+    if stored and extra.EXTRA not in installed_extras():
+        yield wrong(
+            f"none of {len(stored)} can be renewed without the extra {extra.EXTRA!r}",
+            reinstall_command(extra.EXTRA),
+        )
     for login in stored:
         where = f"{login.name} ({masked_url(login.server)})"
         # An address with a secret is not shown; the login's name means the same.

@@ -31,6 +31,21 @@ def state_folder() -> Path:
     return Path(_folder())
 
 
+def existing_state_folder() -> Path | None:
+    """The folder of pins and audit if it exists; creates nothing.
+
+    Raises:
+        StateError: another user may write to it.
+    """
+    from pathlib import Path
+
+    folder = Path(_folder_path())
+    if not folder.is_dir():
+        return None
+    believe(folder, folder.stat())
+    return folder
+
+
 def store_path() -> Path:
     """The file of pins and audit; it need not exist yet."""
     return state_folder() / STORE_NAME

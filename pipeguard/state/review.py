@@ -56,8 +56,16 @@ class HeldDefinition(StoredDefinition):
     @property
     def command(self) -> str:
         """The command that approves it."""
-        kind = "" if self.pin.kind == "tool" else f" --kind {self.pin.kind}"
-        return f"pipeguard approve {quoted(self.target)}{kind}"
+        return f"pipeguard approve {self._words}"
+
+    @property
+    def reject_command(self) -> str:
+        """The command that discards it."""
+        return f"pipeguard reject {self._words}"
+
+    @property
+    def _words(self) -> str:
+        return quoted(self.target) + ("" if self.pin.kind == "tool" else f" --kind {self.pin.kind}")
 
     @property
     def drift(self) -> tuple[Drift, ...]:

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 from pipeguard.assess.assessing import Assessment, assess
 from pipeguard.assess.reporting import report
+from pipeguard.version import VERSION
 from tests.assess.places import SECRET, Entry, machine, write_config
 from tests.tools import npm_modules
 
@@ -160,7 +161,15 @@ def test_a_page_is_for_everybody_and_asks_nobody(seen: Seen, assessment: Assessm
 
     expect(page.get_by_role("img", name=f"Grade {assessment.grade.letter}")).to_be_in_viewport()
     expect(page.get_by_text(f"{assessment.grade.score} of 100.")).to_be_in_viewport()
+    expect(page.locator("header time")).to_be_in_viewport()
+    expect(page.locator("header")).to_contain_text(f"PipeGuard {VERSION}")
+    if assessment.findings:
+        first = page.locator("ul.found > li").first
+        expect(first.locator(".level")).to_be_in_viewport()
     if assessment.reached:
+        order = [page.locator(what).first for what in ("section.check", "table", "svg.drawing")]
+        tops = [box["y"] for box in (one.bounding_box() for one in order) if box]
+        assert tops == sorted(tops)
         expect(page.locator("svg.drawing")).to_be_visible()
         rows = page.get_by_role("table").get_by_role("row")
         expect(rows).to_have_count(len(assessment.reached) + 1)

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from pipeguard.auth.bearer import Bearer
-from pipeguard.auth.store import LoginStore, Place, Registration, Secrets, StoredLogin
+from pipeguard.auth.place import Place
+from pipeguard.auth.store import LoginStore, Registration, Secrets, StoredLogin
 from pipeguard.auth.tokens import log_out, revoke
 from pipeguard.errors import AuthError, InputError, LoginNeededError
 from tests.auth.conftest import Site, Sites

@@ -14,7 +14,8 @@ import pytest
 from keyring.backends.fail import Keyring as NoKeyring
 
 from pipeguard.auth import ring
-from pipeguard.auth.store import LoginStore, Place, Registration, Secrets, StoredLogin
+from pipeguard.auth.place import Place
+from pipeguard.auth.store import LoginStore, Registration, Secrets, StoredLogin
 from pipeguard.errors import AuthError, PipeGuardError, StateError
 from tests.auth.conftest import KEYRING
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeguard.auth.store import LoginStore, Place, Registration, Secrets, StoredLogin
+from pipeguard.auth.place import Place
+from pipeguard.auth.store import LoginStore, Registration, Secrets, StoredLogin
 from pipeguard.cli.auth import command
 from pipeguard.errors import InputError
 

@@ -18,8 +18,9 @@ from time import monotonic
 import pytest
 from click.shell_completion import ShellComplete
 
+from pipeguard.auth.place import Place
 from pipeguard.auth.store import LoginStore as Logins
-from pipeguard.auth.store import Place, Registration, Secrets, StoredLogin
+from pipeguard.auth.store import Registration, Secrets, StoredLogin
 from pipeguard.cli import cli
 from pipeguard.state.audit import Audit, AuditEntry
 from pipeguard.state.store import Store

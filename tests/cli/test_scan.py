@@ -124,10 +124,47 @@ def test_a_text_over_the_limit_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_none_is_told(tmp_path: Path) -> None:
-    for name in (str(tmp_path), str(tmp_path / "none")):
-        result = run(name)
-        assert result.exit_code == 2
-        assert "Error: Invalid value for 'FILE|-'" in result.output
+    for name in (tmp_path, tmp_path / "none", tmp_path / "*.md"):
+        done = called(str(name))
+        assert done.returncode == 2
+        assert done.stderr.decode() == f"pipeguard: {str(name)!r} names no file.\n"
+
+
+def test_folders_and_patterns_name_the_texts_in_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, content in (
+        ("docs/a.md", b"The weather is fine.\n"),
+        ("docs/deep/b.md", ORDER.encode()),
+        ("docs/deep/c.txt", b"Fine.\n"),
+        ("docs/image.png", b"\x89PNG\0"),
+        ("docs/.git/d.md", ORDER.encode()),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "docs" / "link.md").symlink_to(tmp_path / "docs" / "deep" / "b.md")
+
+    def files(*words: str) -> dict[str, str]:
+        told = json.loads(run(*words, "--json").stdout)
+        assert [one["file"] for one in told["skipped"]] == ["docs/image.png"] * ("docs" in words)
+        return {one["file"]: one["action"] for one in told["files"]}
+
+    whole = {"docs/a.md": "allow", "docs/deep/b.md": "block", "docs/deep/c.txt": "allow"}
+    assert files("docs") == whole
+    assert files("docs", "docs/a.md") == whole
+    assert files("docs/**/*.md", "docs/deep/c.txt") == whole
+    assert files("docs/deep/*.txt") == {"docs/deep/c.txt": "allow"}
+    result = run("docs")
+    assert result.exit_code == 1
+    assert "docs/deep/b.md, read as text of a result: would be blocked." in result.output
+    assert result.output.splitlines()[-4:] == [
+        *("3 files:", "  2 would pass", "  1 would be blocked"),
+        "  1 skipped, which are no text, or too large",
+    ]
+    assert run("docs/a.md", "docs/deep/c.txt").exit_code == 0
+    assert isinstance(run("docs", "docs/image.png").exception, InputError)  # it was asked for
+    assert isinstance(run("-", "docs").exception, InputError)
 
 
 def test_a_file_that_cannot_be_read_is_told(

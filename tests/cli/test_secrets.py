@@ -20,6 +20,7 @@ from time import monotonic
 
 import pytest
 
+from pipeguard.errors import AuthError, StateError
 from tests.auth.conftest import KEYRING
 from tests.listening import Listening
 from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Wrapped
@@ -66,7 +67,7 @@ def keep(name: str = "demo-token", value: str = SECRET) -> None:
     assert run("set", name, given=f"{value}\n").returncode == 0
 
 
-def on_terminal(*arguments: str, typed: str = "") -> str:
+def on_terminal(*arguments: str, typed: str = "", code: int = 0) -> str:
     """All that a command shows on a terminal."""
     import pty
 
@@ -85,7 +86,7 @@ def on_terminal(*arguments: str, typed: str = "") -> str:
         pass
     finally:
         os.close(terminal)
-        assert os.waitpid(process, 0)[1] == 0, seen
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == code, seen
     return seen.decode()
 
 
@@ -99,9 +100,9 @@ def test_a_secret_is_kept_listed_replaced_and_forgotten(tmp_path: Path) -> None:
     keep("OTHER")
     (other, demo) = json.loads(run("list", "--json").stdout)
     assert (other["name"], demo["reference"]) == ("OTHER", "keyring:demo-token")
-    assert run("list").stdout.startswith("OTHER       stored 20")
+    assert run("list").stdout.startswith("OTHER       keyring  stored 20")
     assert run("delete", "OTHER").stdout == "Forgot OTHER.\n"
-    assert run("list").stdout.startswith("demo-token  stored 20")
+    assert run("list").stdout.startswith("demo-token  keyring  stored 20")
     gone = run("delete", "OTHER")
     assert (gone.returncode, "pipeguard secrets list" in gone.stderr) == (2, True)
     state = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
@@ -296,3 +297,42 @@ def test_what_is_no_reference_of_ours_stays(tmp_path: Path) -> None:
         told = wrapped.ask("do/environment")["result"]
     assert isinstance(told, dict)
     assert {name: told[name] for name in left} == left
+
+
+def test_without_a_keyring_a_secret_is_in_a_file_if_a_person_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    refused = run("set", "demo-token", given=SECRET)
+    assert refused.returncode == AuthError.exit_code
+    assert "--store file" in refused.stderr
+    stored = run("set", "demo-token", "--store", "file", given=f"{SECRET}\n")
+    assert "not encrypted" in stored.stdout
+    assert [row["place"] for row in json.loads(run("list", "--json").stdout)] == ["file"]
+    assert SECRET in on_terminal("get", "demo-token")
+    note = tmp_path / "note"
+    options = ["--name", "demo", "--env", "TOKEN=keyring:demo-token"]
+    command = [*PYTHON, "-c", NOTING, str(note), str(SERVER)]
+    with Wrapped(tmp_path, options=options, command=command) as wrapped:
+        wrapped.initialize()
+    assert note.read_text() == hashlib.sha256(SECRET.encode()).hexdigest()
+    assert run("set", "demo-token", given="another").returncode == 0  # in the same place
+    assert run("delete", "demo-token").returncode == 0
+    assert not list((tmp_path / "state" / "secrets").iterdir())
+
+
+def test_a_file_that_others_may_read_is_not_used(tmp_path: Path) -> None:
+    assert run("set", "demo-token", "--store", "file", given=SECRET).returncode == 0
+    (file,) = (tmp_path / "state" / "secrets").glob("*.secret")
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.chmod(0o644)
+    assert "others may read" in on_terminal("get", "demo-token", code=StateError.exit_code)
+
+
+def test_a_secret_is_in_one_place_at_a_time(tmp_path: Path) -> None:
+    keep()
+    assert run("set", "demo-token", "--store", "file", given="in a file").returncode == 0
+    assert "in a file" in on_terminal("get", "demo-token")
+    assert run("set", "demo-token", "--store", "keyring", given=SECRET).returncode == 0
+    assert not list((tmp_path / "state" / "secrets").glob("*.secret"))
+    assert SECRET in on_terminal("get", "demo-token")

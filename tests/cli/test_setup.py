@@ -234,12 +234,34 @@ def test_a_file_of_git_gets_no_path_of_this_machine(home: Path, launcher: str) -
     where = ("cursor", "--scope", "project", "--project", str(folder), "--launcher", launcher)
     result = run(*where, "--yes")
     assert result.exit_code == 6
-    assert "git tracks its file" in result.output
+    assert "git would add its file" in result.output
     assert run(*where, "--yes", "--shared").exit_code == 0
     text = (folder / ".cursor" / "mcp.json").read_text()
     args = '["wrap", "--name", "it", "--", "srv"]'
     assert text == f'{{"mcpServers": {{"it": {{"command": "pipeguard", "args": {args}}}}}}}'
     assert run("--check", "--scope", "project", "--project", str(folder)).exit_code == 0
+
+
+def test_with_a_project_s_scope_its_files_alone_are_shown(home: Path, launcher: str) -> None:
+    folder = project(home, ignored=True)
+    result = run("--scope", "project", "--project", str(folder), "--launcher", launcher)
+    assert "1 server: 1 not guarded." in result.output
+    assert ".codex" not in result.output
+
+
+def test_what_is_only_shown_makes_no_folder(home: Path, launcher: str) -> None:
+    def folders() -> set[Path]:
+        return {path for path in home.rglob("*") if path.is_dir()}
+
+    before = folders()
+    assert run("--dry-run", "--launcher", launcher).exit_code == 1
+    assert run("--check").exit_code == 1
+    assert folders() == before
+
+
+def test_a_server_that_wants_a_login_names_the_command_for_it(home: Path, launcher: str) -> None:
+    result = run("cursor", "--launcher", launcher)
+    assert "pipeguard auth login https://x.test/mcp;" in result.output
 
 
 def test_a_copy_of_one_s_own_is_told_with_every_command_for_it(home: Path, launcher: str) -> None:

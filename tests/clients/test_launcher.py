@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.clients import launcher as module
-from pipeguard.clients.launcher import LauncherError, launcher, unstable
+from pipeguard.clients.launcher import LauncherError, isolated, launcher, unstable
 from pipeguard.installation import install_command
 
 
@@ -78,3 +78,24 @@ def test_where_nothing_lasts_it_says_what_to_do(
 def test_a_launcher_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LauncherError, match="is not a program"):
         launcher(str(tmp_path), {})
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["#!{python}\n", "#!/bin/sh\n'''exec' '{python}' \"$0\" \"$@\"\n' '''\n"],
+)
+def test_a_console_script_is_started_by_its_own_interpreter(head: str, tmp_path: Path) -> None:
+    python = program(tmp_path / "a b" / "python")
+    script = program(tmp_path / "pipeguard")
+    script.write_text(head.format(python=python))
+    words = (str(python), "-E", "-P", "-m", "pipeguard")
+    assert isolated([str(script)]) == words
+    assert isolated(words) == words
+
+
+@pytest.mark.parametrize("content", [b"#!/bin/sh\nexec true\n", b"\x7fELF", b"", b"#!python\n"])
+def test_what_is_no_console_script_is_started_as_it_is(content: bytes, tmp_path: Path) -> None:
+    script = program(tmp_path / "pipeguard")
+    script.write_bytes(content)
+    assert isolated([str(script)]) == (str(script),)
+    assert isolated(["pipeguard"]) == ("pipeguard",)

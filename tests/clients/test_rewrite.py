@@ -110,6 +110,16 @@ def test_without_its_login_nothing_of_it_is_left() -> None:
         (["C:\\x\\PipeGuard.exe", "wrap", "--observe", "--", "a"], 1, ("a",)),
         (["/usr/bin/python3.12", "-I", "-m", "pipeguard", "wrap", "--", "a"], 4, ("a",)),
         (["py", "-m", "pipeguard", "wrap", "--env", "A", "--", "a"], 3, ("a",)),
+        (["/x/python", "-E", "-P", "-m", "pipeguard", "wrap", "--", "a"], 5, ("a",)),
+        (["uvx", "--from", "mcp-pipeguard==0.1", "pipeguard", "wrap", "--", "a"], 4, ("a",)),
+        (["/x/uvx", "-q", "--from=/src/pipeguard", "pipeguard", "wrap", "--", "a"], 4, ("a",)),
+        (["uvx", "--python", "3.12", "--from", "./x", "pipeguard", "wrap", "--", "a"], 6, ("a",)),
+        (
+            ["uv", "tool", "run", "--from", "git+https://x.test/pipeguard", "pipeguard", "wrap"],
+            6,
+            (),
+        ),
+        (["pipx", "run", "--spec", "mcp-pipeguard", "pipeguard", "wrap", "--", "a"], 5, ("a",)),
     ],
 )
 def test_a_guarded_command_is_known_by_what_it_says(
@@ -132,6 +142,11 @@ def test_a_guarded_command_is_known_by_what_it_says(
         ["python", "-m", "other", "wrap"],
         ["python", "x.py", "-m", "pipeguard", "wrap"],
         ["other-guard", "wrap", "--", "a"],
+        ["uvx", "pipeguard", "wrap", "--", "a"],  # another project's, on the public index
+        ["uvx", "--from", "pipeguard>=1", "pipeguard", "wrap", "--", "a"],
+        ["uvx", "--from", "mcp-pipeguard", "other", "pipeguard", "wrap"],
+        ["uvx", "--from", "mcp-pipeguard"],
+        ["uv", "run", "pipeguard", "wrap", "--", "a"],
     ],
 )
 def test_what_is_not_ours_is_not_taken_for_it(words: list[str]) -> None:

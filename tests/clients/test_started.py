@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,14 @@ LAUNCHER = (sys.executable, "-I", "-m", "pipeguard")
 BARE = ("HOME", "PATH", "USER", "LOGNAME", "SHELL", "TERM")  # what the reference SDK passes
 
 
-def guarded(machine: Machine, place: str, text: str) -> ServerEntry:
+def guarded(
+    machine: Machine, place: str, text: str, launcher: Sequence[str] = LAUNCHER
+) -> ServerEntry:
     path = machine.home / place
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     (found,) = find(machine)
-    planned = setting.plan(read_config(found), machine, LAUNCHER, GuardOptions())
+    planned = setting.plan(read_config(found), machine, launcher, GuardOptions())
     setting.carry_out(planned, machine)
     (server,) = read_config(found).servers
     assert server.guard is not None
@@ -102,3 +105,26 @@ def test_the_server_gets_its_variables(
     got = environment_of(server, tmp_path, variables)
     assert got["SERVICE_TOKEN"] == env["SERVICE_TOKEN"]
     assert not any(key.startswith("PIPEGUARD_") for key in got)
+
+
+def test_what_python_runs_for_the_server_runs_nowhere_else(
+    machine: Machine, tmp_path: Path
+) -> None:
+    ran = tmp_path / "ran"
+    folder = tmp_path / "for the server"
+    folder.mkdir()
+    code = f"import sys\nopen({str(ran)!r}, 'a').write(f'{{sys.orig_argv}}\\n')\n"
+    (folder / "sitecustomize.py").write_text(code)
+    script = tmp_path / "pipeguard"
+    script.write_text(f"#!{sys.executable}\nfrom pipeguard.__main__ import main\nmain()\n")
+    script.chmod(0o755)
+    entry = {
+        "command": sys.executable,
+        "args": ["-u", str(SERVER)],
+        "env": {"PYTHONPATH": str(folder)},
+    }
+    text = json.dumps({"mcpServers": {"it": entry}})
+    server = guarded(machine, ".cursor/mcp.json", text, [str(script)])
+    told = environment_of(server, tmp_path, {key: os.environ[key] for key in BARE[:2]})
+    assert told["PYTHONPATH"] == str(folder)
+    assert ran.read_text().splitlines() == [str([sys.executable, "-u", str(SERVER)])]

@@ -57,7 +57,8 @@ def test_python_and_packages_are_as_they_were_installed(person: Person) -> None:
     result = person.examined("python", "packages")
     assert result.code == 0
     assert sys.version.split()[0] in result.of("python").what
-    assert result.of("packages").what == f"{VERSION}, with all required packages"
+    told = f"{VERSION}, with all required packages, and the extras oauth, otel"
+    assert result.of("packages").what == told
 
 
 def test_what_is_missing_or_too_old_is_named(

@@ -15,8 +15,9 @@ import pytest
 from keyring.backend import KeyringBackend
 
 from pipeguard.auth import ring
+from pipeguard.auth.place import Place
 from pipeguard.auth.store import LoginStore as Logins
-from pipeguard.auth.store import Place, Registration, Secrets, StoredLogin
+from pipeguard.auth.store import Registration, Secrets, StoredLogin
 from pipeguard.doctor import keeping
 from pipeguard.doctor.diagnosis import Case, DiagnosisState
 from pipeguard.state.audit import Audit, AuditEntry

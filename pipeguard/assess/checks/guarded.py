@@ -8,6 +8,7 @@ from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
+from pipeguard.clients.sharing import shared_by
 from pipeguard.core.finding import Severity
 
 UNGUARDED = PostureCheck(
@@ -96,9 +97,9 @@ def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFindin
     judged = target.judged(server)
     setup = ["pipeguard", "setup", server.client, f"--server={server.name}"]
     if server.scope is ConfigScope.PROJECT:
-        setup += ["--scope", "project", "--shared"] if target.is_repository else [
-            "--scope", "project"
-        ]  # fmt: skip
+        setup += ["--scope", "project"]
+        if target.is_repository or shared_by(server.file, target.machine):
+            setup += ["--shared"]  # else `setup` refuses
     if judged.state is GuardState.OPEN:
         yield UNGUARDED.of_server(server, "Nothing is between it and the model.", fix=setup)
     elif judged.state is GuardState.STALE:

@@ -1,14 +1,17 @@
-"""A self-contained page of HTML: score, findings, and who reaches what."""
+"""A self-contained page of HTML: score, findings, then who reaches what."""
 
 from __future__ import annotations
 
+import platform
 import re
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeguard.assess.assessing import Assessment
 from pipeguard.assess.checking import checks
+from pipeguard.assess.cures import shared_cure
 from pipeguard.assess.drawing import draw
 from pipeguard.clients.catalog import clients
 from pipeguard.core.unicode.display import shown, visible
@@ -45,7 +48,8 @@ def render(assessment: Assessment) -> str:
     groups = []
     for name in dict.fromkeys(finding.check for finding in assessment.findings):
         findings = [finding for finding in assessment.findings if finding.check == name]
-        groups.append((checks()[name], max(finding.severity for finding in findings), findings))
+        worst = max(finding.severity for finding in findings)
+        groups.append((checks()[name], worst, findings, shared_cure(findings)))
     names = {name: client.name for name, client in clients().items()}
     return environment.get_template(TEMPLATE).render(
         assessment=assessment,
@@ -58,6 +62,8 @@ def render(assessment: Assessment) -> str:
         clients=names,
         command=shlex.join,
         version=VERSION,
+        made=datetime.now(UTC),
+        what=assessment.target.root or f"machine {platform.node()}",
     )
 
 

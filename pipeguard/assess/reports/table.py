@@ -5,11 +5,13 @@ from __future__ import annotations
 import shlex
 import shutil
 import textwrap
+from itertools import groupby
 
 import click
 
 from pipeguard.assess.assessing import Assessment
 from pipeguard.assess.checking import checks
+from pipeguard.assess.cures import shared_cure
 from pipeguard.assess.values import PostureFinding
 from pipeguard.core.finding import Severity
 from pipeguard.core.unicode.display import visible
@@ -30,12 +32,14 @@ def render(assessment: Assessment) -> str:
     """The findings, the worst first, then grade and counts."""
     width = max(_NARROWEST, min(shutil.get_terminal_size().columns, _WIDEST))
     lines: list[str] = []
-    last = ""
-    for finding in assessment.findings:
-        if finding.check != last:
-            lines += ["", click.style(checks()[finding.check].title, bold=True)]
-            last = finding.check
-        lines += _finding(assessment, finding, width)
+    for check, group in groupby(assessment.findings, key=lambda finding: finding.check):
+        findings = tuple(group)
+        lines += ["", click.style(checks()[check].title, bold=True)]
+        cure = shared_cure(findings)
+        if cure:
+            lines += [f"  All at once:  {visible(shlex.join(cure))}"]
+        for finding in findings:
+            lines += _finding(assessment, finding, width)
     return "\n".join([*lines, "", *_end(assessment)]).lstrip("\n")
 
 

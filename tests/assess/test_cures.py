@@ -1,0 +1,61 @@
+"""One command for many findings: it is one that works, and covers each of them."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from click.testing import CliRunner
+
+from pipeguard.assess.cures import shared_cure
+from pipeguard.assess.values import PostureFinding
+from pipeguard.cli import cli
+from pipeguard.core.finding import Severity
+
+
+def findings(*fixes: str) -> list[PostureFinding]:
+    return [PostureFinding("a", Severity.LOW, "", tuple(shlex.split(fix))) for fix in fixes]
+
+
+@pytest.mark.parametrize(
+    ("fixes", "cure"),
+    [
+        ((), ""),
+        (("pipeguard setup cursor --server=a",), ""),
+        (("pipeguard setup cursor --server=a", "pipeguard setup cursor --server=a"), ""),
+        (
+            ("pipeguard setup cursor --server=a", "", "pipeguard setup zed '--server=b c'"),
+            "pipeguard setup cursor --server=a zed '--server=b c'",
+        ),
+        (
+            (
+                "pipeguard setup cursor --server=a --scope project",
+                "pipeguard setup cursor --server=b --scope project --shared",
+            ),
+            "pipeguard setup cursor --server=a --server=b --scope project --shared",
+        ),
+        (
+            (
+                "pipeguard setup cursor --server=a",
+                "pipeguard setup zed --server=a --scope project",
+            ),
+            "pipeguard setup cursor zed --server=a --scope all",
+        ),
+        (("chmod go-r /a", "chmod go-r '/b c'"), "chmod go-r /a '/b c'"),
+        (("chmod go-r /a", "chmod go-w /b"), ""),
+        (("pipeguard auth login https://a.test", "pipeguard auth login https://b.test"), ""),
+        (("pipeguard setup cursor --server=a", "chmod go-r /a"), ""),
+    ],
+)
+def test_what_has_one_cure_is_cured_at_once(fixes: tuple[str, ...], cure: str) -> None:
+    found = shared_cure(findings(*fixes))
+    assert set(found) == set(shlex.split(cure))
+    assert len(found) == len(set(found))
+
+
+def test_the_command_is_one_that_setup_takes() -> None:
+    cure = shared_cure(
+        findings("pipeguard setup cursor --server=a", "pipeguard setup zed --server=b")
+    )
+    result = CliRunner().invoke(cli, [*cure[1:], "--dry-run"])
+    assert "no server is named" in str(result.exception)  # read, and none is there

@@ -1,0 +1,51 @@
+"""An option that means nothing in the mode that was asked for is an error, and says why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pipeguard.cli import cli
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        ("setup cursor --undo --shared", "--shared"),
+        ("setup cursor --undo --no-login", "--no-login"),
+        ("setup cursor --undo --disabled", "--disabled"),
+        ("setup cursor --undo --expose-urls", "--expose-urls"),
+        ("setup cursor --undo --launcher /bin/true", "--launcher"),
+        ("setup cursor --snippet srv --shared", "--shared"),
+        ("setup cursor --snippet srv --yes", "--yes"),
+        ("setup cursor --snippet srv --undo", "--undo"),
+        ("setup cursor --snippet srv --server a", "--server"),
+        ("scan - --key x", "--key"),
+        ("scan - --as definition --key input", "--key"),
+        ("assess --limit 30", "--limit"),
+        ("assess --credentials", "--credentials"),
+        ("assess --json --format table", "--format"),
+        ("serve --folder . --token-env X", "--token-env"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(words: str, option: str) -> None:
+    result = CliRunner().invoke(cli, words.split(), input="a text")
+    assert result.exit_code == 2
+    assert f"Error: {option} would have no effect: " in result.output
+
+
+@pytest.mark.parametrize(
+    "words", ["scan - --as arguments --key x", "setup cursor --undo --dry-run"]
+)
+def test_what_has_an_effect_is_taken(words: str) -> None:
+    result = CliRunner().invoke(cli, words.split(), input="a text")
+    assert "would have no effect" not in result.output
