@@ -12,10 +12,17 @@ import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._person import Person
-from pipeguard.config.effective_policy import user_policy_path, usual_policy_path
-from pipeguard.state.exceptions import allow, find_event, narrowest, save, scopes
+from pipeguard.config.effective_policy import (
+    PROJECT_POLICY,
+    USER_POLICY,
+    user_policy_path,
+    usual_policy_path,
+)
+from pipeguard.state.exceptions import allow, find_event, narrowest, save, scopes, stopping
 from pipeguard.state.exemption import Breadth, entries
+from pipeguard.state.noted_policies import check_not_overruled, noted_policy
 from pipeguard.state.paths import store_path
+from pipeguard.state.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,10 +89,9 @@ def command(  # noqa: PLR0913  one for each option
       pipeguard allow K7Q2M9D4.c12 --dry-run
     """  # noqa: D301  click reads the mark
     stopped = find_event(store_path(), event)
+    usual = _policy_of(stopped)
     scope = None if by is None else Breadth(by)
-    narrowest(
-        stopped, None, "", scope
-    )  # fails here, before any question, where no exception would help
+    narrowest(stopped, None, "", scope)  # fails before any question where no exception helps
     person = None if dry_run else Person.here()
     if why is None and not dry_run:
         if as_json or not sys.stdin.isatty():
@@ -96,7 +102,7 @@ def command(  # noqa: PLR0913  one for each option
     if not why:
         raise click.UsageError("--why is empty.")
     exemptions = narrowest(stopped, None if forever else until, why, scope)
-    path = path or user_policy_path() or usual_policy_path()
+    path = path or usual or user_policy_path() or usual_policy_path()
     text = allow(path, exemptions, _today())
     if text is not None and person is not None:
         if not person.confirms(f"allow {event}"):
@@ -117,6 +123,20 @@ def command(  # noqa: PLR0913  one for each option
     click.echo("\n".join(_what_opens(stopped, exemptions)))
     if not dry_run:
         click.echo("It applies within a second, also to servers that run.")
+
+
+def _policy_of(event: AuditedEvent) -> str:
+    """The user's policy file that the event's run goes by, where it is not the usual one.
+
+    Raises:
+        PolicyError: its project's file stops the same, so that no exception helps.
+    """
+    with Store.open(store_path()) as store:
+        own = noted_policy(store, event.name, USER_POLICY)
+        project = noted_policy(store, event.name, PROJECT_POLICY)
+    if project:
+        check_not_overruled(project, event.server, stopping(event), _today())
+    return own
 
 
 def _what_opens(event: AuditedEvent, exemptions: Sequence[Exemption]) -> list[str]:

@@ -65,7 +65,8 @@ FAMILIES: dict[str, str] = {
     ),
     "audit": (
         "A note of the audit about itself: something could not be recorded, or was removed for its"
-        " age, as your policy says."
+        " age, as your policy says; or where the policy files of a run are, if not where they"
+        " usually are, so that `pipeguard allow` writes to them."
     ),
     "secrets.foreign-placeholder": (
         "A placeholder in a call that stands for a secret of another server, of another client or"

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 POLICY_VARIABLE = "PIPEGUARD_POLICY"
 POLICY_FILE = "policy.yaml"
 PROJECT_FILE = ".pipeguard.yaml"
+# Notes of the audit on the policy files of a run, where they are not the usual one.
+USER_POLICY, PROJECT_POLICY = "audit.user-policy", "audit.project-policy"
 
 
 def user_policy_path() -> str | None:

@@ -12,8 +12,15 @@ from collections.abc import Callable
 from threading import Event
 from time import monotonic, time
 
-from pipeguard.config.effective_policy import load_wrap_policy, wrap_policy_paths
+from pipeguard.config.effective_policy import (
+    PROJECT_POLICY,
+    USER_POLICY,
+    load_wrap_policy,
+    usual_policy_path,
+    wrap_policy_paths,
+)
 from pipeguard.config.options import WrapOptions
+from pipeguard.core.finding import Action, Finding, Severity
 from pipeguard.core.rules.policy import Layer, Policy
 from pipeguard.errors import PolicyError
 
@@ -51,6 +58,23 @@ class PolicyWatch:
         """Have what is read become something else for this server, now and later."""
         self._adjusted = adjusted
         self.policy = adjusted(self.policy)
+
+    def unusual_files(self) -> list[Finding]:
+        """Notes for the audit on where the policy is, so that `pipeguard allow` finds it."""
+        user, *projects = wrap_policy_paths(self._options)
+        files = [(USER_POLICY, user)] if user != usual_policy_path() else []
+        files += [(PROJECT_POLICY, path) for path in projects]
+        return [
+            Finding(
+                rule,
+                "envelope",
+                severity=Severity.INFO,
+                action=Action.ALLOW,
+                note="this run goes by this policy file",
+                path=os.path.abspath(path),  # noqa: PTH100  pathlib costs 5 ms
+            )
+            for rule, path in files
+        ]
 
     def follow(self, adopt: Callable[[Policy], None], log: FindingLog, is_over: Event) -> None:
         """Look again and again, until the run is over.

@@ -127,6 +127,8 @@ class Run:
                 do="mode: enforce in the policy, or no --observe",
                 show="pipeguard audit list --would block",
             )
+        for finding in self._policy_watch.unusual_files():
+            self.notice(finding)
         follow = self._policy_watch.follow
         start_thread("policy", lambda: follow(self.guard.adopt, self._log_unless_gone, self.over))
         if self._audits and self.guard.policy.audit_keep_days > 0:

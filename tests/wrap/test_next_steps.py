@@ -126,6 +126,32 @@ def test_what_waits_is_shown_and_approved_as_the_log_says(tmp_path: Path) -> Non
     assert passes(stopped, call("hello"))
 
 
+def test_an_exception_goes_into_the_policy_that_the_server_goes_by(tmp_path: Path) -> None:
+    stopped, act = Stopped(tmp_path), call(f"use {KEY} for it")
+    other = tmp_path / "of-the-entry.yaml"
+    other.write_text("# of the client's entry\n")
+    other.chmod(0o600)
+    stopped.options = (*stopped.options, "--policy", str(other))
+    _, command = stopped.advice(act)
+    stopped.run(command, "--why", "a test")
+    assert "secrets.aws-access-key-id" in other.read_text()
+    assert passes(stopped, act)
+
+
+def test_where_the_project_stops_it_no_exception_is_written(tmp_path: Path) -> None:
+    stopped, act = Stopped(tmp_path, "# mine\n"), call(f"use {KEY} for it")
+    project = tmp_path / ".pipeguard.yaml"
+    project.write_text("actions: [{pack: secrets, place: call.arguments, action: block}]\n")
+    _, command = stopped.advice(act)
+    words = (*shlex.split(command)[1:], "--why", "a test")
+    code, shown = decide(tmp_path / "state", *words, environment=stopped.environment)
+    assert (code, f"the project's policy {project} stops" in shown) == (2, True)
+    assert stopped.policy.read_text() == "# mine\n"
+    project.write_text("mode: enforce\n")
+    stopped.run(command, "--why", "a test")
+    assert passes(stopped, act)
+
+
 DUPLICATE = b'{"jsonrpc":"2.0","id":9,"id":9,"method":"do/nothing"}\n'
 
 
