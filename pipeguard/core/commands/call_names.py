@@ -46,6 +46,40 @@ class CallNames(NamedTuple):
 
 
 UNNAMED = CallNames()
+MEMORY_RATIO = 10  # bytes that a byte of a frame takes, once it is parsed
+KEPT_BYTES = 4096  # of a request's frame; the names in a longer one are looked for at once
+
+
+class NamedCall:
+    """A request that may name files and hosts, which are looked for when somebody asks.
+
+    Something is found in few messages, and only then anybody does. Keeps the request's values, if
+    it is short; `forget` drops them.
+    """
+
+    __slots__ = ("_names", "_source", "size_bytes")
+
+    def __init__(
+        self, method: str | None, tool: str | None, params: JsonValue, frame_bytes: int
+    ) -> None:
+        self._names: CallNames | None = None
+        self._source: tuple[str | None, str | None, JsonValue] | None = method, tool, params
+        self.size_bytes = MEMORY_RATIO * frame_bytes
+        if frame_bytes > KEPT_BYTES:
+            names = self.names
+            self.size_bytes = sum(len(name) for each in names for name in each)
+
+    @property
+    def names(self) -> CallNames:
+        """What it names."""
+        source = self._source
+        if source is not None:
+            self._names, self._source = names_in_call(*source), None
+        return self._names or UNNAMED
+
+    def forget(self) -> None:
+        """Have it name nothing from now on."""
+        self._names, self._source = UNNAMED, None
 
 
 def names_in_call(method: str | None, tool: str | None, params: JsonValue) -> CallNames:
@@ -129,3 +163,6 @@ def _collect_path(text: str, paths: dict[str, None]) -> bool:
     kept = [step for step in steps if step not in ("", ".")]
     paths["/" * text.startswith(("/", "\\")) + "/".join(kept) or "."] = None
     return True
+
+
+NO_CALL = NamedCall(None, None, None, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pipeguard.core.commands.call_names import NAMING, UNNAMED, CallNames, names_in_call
+from pipeguard.core.commands.call_names import NAMING, NO_CALL, NamedCall
 from pipeguard.core.finding import (
     Action,
     Direction,
@@ -127,18 +127,19 @@ class MessageJudge(NamedTuple):
 
     def _request_findings(self, message: Message, request: PendingRequest) -> list[Finding]:
         findings = obstacles(self.guard, message) if self.direction is TO_SERVER else []
-        names = UNNAMED
+        call = NO_CALL
         if self.direction is TO_SERVER and request.method in NAMING:
-            names = names_in_call(request.method, request.tool, message.value.get("params"))
-        scope = self._scope(message, request)._replace(names=names)
+            params = message.value.get("params")
+            call = NamedCall(request.method, request.tool, params, len(message.frame))
+        scope = self._scope(message, request)._replace(call=call)
         findings += self._findings(scope, message)
         findings += leak_findings(scope, message)
-        if names is not UNNAMED and any(tells_private(finding.rule) for finding in findings):
-            names = UNNAMED  # one of them may hold the secret, which is written down nowhere
+        if any(tells_private(finding.rule) for finding in findings):
+            call.forget()  # a name may hold the secret, which is written down nowhere
             findings = [finding._replace(path="", host="") for finding in findings]
-        if request.tool is not None or names is not UNNAMED:
+        if call is not NO_CALL or request.tool is not None:
             values = call_values(message) if request.tool is not None else frozenset[str]()
-            self.state.describe(self.direction, request, values, names)
+            self.state.describe(self.direction, request, values, call)
         return findings
 
     def _judge_notification(self, message: Message) -> Verdict:
@@ -231,11 +232,11 @@ class MessageJudge(NamedTuple):
         budgets: Budgets | None = None,
     ) -> Scope:
         method, tool = (request.method, request.tool) if request else (message.method, None)
-        names = UNNAMED if request is None else CallNames(*request.call_names)
+        call = NO_CALL if request is None or request.call is None else request.call
         return Scope(
             *(self.guard, PARTS[message.kind], method, self.now, tool, ()),
             budgets=budgets or self.budgets,
-            names=names,
+            call=call,
         )
 
     def _findings(self, scope: Scope, message: Message) -> list[Finding]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pipeguard.core.commands.call_names import UNNAMED, CallNames
+from pipeguard.core.commands.call_names import NO_CALL
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
+from pipeguard.core.protocol.pending import Targets
 from pipeguard.core.protocol.places import HTTP_HEADER, Path, Surface, place_of, pointer
 from pipeguard.core.rules.policy import Mode, PolicyTarget
 from pipeguard.core.scanning.scan_result import Match
@@ -27,7 +28,7 @@ class Scope(NamedTuple):
         tool: the tool concerned, or None.
         prefix: the path of the value in its message.
         budgets: what judging the message may still cost; None if the value is all of it.
-        names: what the call names, of which the value is a part or the result.
+        call: of which the value is a part or the result.
         exempt: rules and places that an exception lets pass, in a message that is judged again
             once something else was taken out of it.
     """
@@ -39,7 +40,7 @@ class Scope(NamedTuple):
     tool: str | None = None
     prefix: Path = ()
     budgets: Budgets | None = None
-    names: CallNames = UNNAMED
+    call: Targets = NO_CALL
     exempt: frozenset[tuple[str, str]] = frozenset()
 
     def place(self, path: Path) -> str:
@@ -108,8 +109,8 @@ class Scope(NamedTuple):
         return PolicyTarget(
             *(rule, *level, place, self.guard.name, self.tool, surface),
             content=content,
-            paths=self.names.paths,
-            hosts=self.names.hosts,
+            paths=self.call.names[0],
+            hosts=self.call.names[1],
         )
 
     def _decided(self, bare: Finding, target: PolicyTarget) -> Finding:
@@ -121,7 +122,7 @@ class Scope(NamedTuple):
         elif target.is_cuttable and policy.enforced(target, self.now) is Action.CUT > action:
             note = WOULD_CUT
         enforced = policy.enforced(target, self.now) if policy.mode is Mode.OBSERVE else action
-        paths, hosts = self.names
+        paths, hosts = self.call.names
         return bare._replace(
             action=action,
             note=note,

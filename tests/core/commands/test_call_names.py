@@ -3,10 +3,12 @@
 import pytest
 
 from pipeguard.core.commands.call_names import (
+    KEPT_BYTES,
     MOST_CHARS,
     MOST_NAMES,
     MOST_STRINGS,
     UNNAMED,
+    NamedCall,
     names_in_call,
 )
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
@@ -70,3 +72,16 @@ def test_a_resource_is_named_by_its_address() -> None:
     assert names_in_call("resources/read", None, params).paths == ("/srv/a.md",)
     assert names_in_call("prompts/get", None, params) == UNNAMED
     assert names_in_call("resources/read", None, []) == UNNAMED
+
+
+@pytest.mark.parametrize("frame_bytes", [10, 10 * KEPT_BYTES])
+def test_a_call_is_read_when_it_is_asked_for_or_at_once_if_it_is_long(frame_bytes: int) -> None:
+    params: JsonObject = {"name": "read_file", "arguments": {"path": "a.md"}}
+    call = NamedCall("tools/call", "read_file", params, frame_bytes)
+    params.clear()
+    is_kept = frame_bytes <= KEPT_BYTES
+    assert call.names.paths == (() if is_kept else ("a.md",))
+    assert call.names.paths == (() if is_kept else ("a.md",)), "and once"
+    assert call.size_bytes == (100 if is_kept else 4)
+    call.forget()
+    assert call.names == UNNAMED
