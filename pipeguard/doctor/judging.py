@@ -33,7 +33,7 @@ NATIVE = {
     "the model that reads all of a text runs in numpy, some fifteen times as slow as in C": (
         opener.native
     ),
-    "the network runs in numpy, half as fast as in C and with 25 MB of memory more": (
+    "the network runs in numpy, a third as fast as in C and with 15 MB of memory more": (
         network.native
     ),
 }

@@ -26,8 +26,8 @@ static float step_at(const Network *net, size_t index)
 #endif
 
 /* GELU, approximated with `tanh` (D. Hendrycks, K. Gimpel, 2016), which is written as 1/(1+2**t)
- * here: 2**t is a power of two times a polynomial of the sixth degree. The relative error is
- * below 1e-6; adding 1.5 * 2**23 rounds. */
+ * here: 2**t is a power of two times a polynomial of the sixth degree. The error is below
+ * 1e-6 of the size of x; adding 1.5 * 2**23 rounds. */
 static inline __attribute__((always_inline)) void gelu(float *sums, const float *bias, float step,
                                                        size_t tile)
 {

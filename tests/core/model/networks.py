@@ -5,7 +5,13 @@ from itertools import product
 from random import Random
 from struct import pack
 
-from pipeguard.core.model.network_weights import NetworkWeights, Sizes, packed, unpacked
+from pipeguard.core.model.network_weights import (
+    NUMBER_BITS,
+    NetworkWeights,
+    Sizes,
+    packed,
+    unpacked,
+)
 
 ALPHABET = "abcxé語"
 PARTS = (
@@ -38,3 +44,8 @@ def buffers(weights: NetworkWeights, **changes: object) -> tuple[object, ...]:
 def little_endian(*numbers: int) -> bytes:
     """Numbers as a table has them."""
     return pack(f"<{len(numbers)}I", *numbers)
+
+
+def full_slots(number: int) -> bytes:
+    """Slots that have one number for every hash."""
+    return little_endian(*(high << NUMBER_BITS | number for high in range(4096)))

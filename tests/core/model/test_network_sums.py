@@ -17,7 +17,7 @@ from pipeguard.core.model.network import BATCH, Logits, native, portable, tokens
 from pipeguard.core.model.network_sums import Vocabulary
 from pipeguard.core.model.network_weights import MAX_PARTS, NetworkWeights, unpacked
 from pipeguard.rulebook.packs import mapped_model
-from tests.core.model.networks import ALPHABET, any_weights, buffers, little_endian
+from tests.core.model.networks import ALPHABET, any_weights, buffers, full_slots, little_endian
 from tests.fuzz.budget import tried
 from tests.fuzz.values import long_texts
 
@@ -131,17 +131,17 @@ def test_what_it_cannot_answer_is_refused(in_c: Any) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 2, 5, 1000, 2**20 - 1])
-@pytest.mark.parametrize("end", [0, 1, 40, 2**31, 2**32 - 1])
+@pytest.mark.parametrize("start", [3, 40, 2**31, 2**32 - 100])
 def test_a_table_that_points_beyond_the_letters_finds_nothing(
-    in_c: Any, number: int, end: int
+    in_c: Any, number: int, start: int
 ) -> None:
-    """Every slot is taken, with all bits of hashes, and every part ends there."""
+    """Every slot is taken, with all bits of hashes, and every part is one letter, beyond them."""
     weights = any_weights()
-    slots = little_endian(*(high << 20 | number for high in range(4096)))
-    ends = little_endian(*[end] * weights.sizes.parts)
+    slots = full_slots(number)
+    ends = little_endian(*range(start, start + weights.sizes.parts))
     scratch = bytearray(in_c.scratch_bytes(16, 32))
     unknown = in_c.logits(b"x", buffers(weights, slots=bytes(256)), 0, scratch)
-    found = in_c.logits(b"x", buffers(weights, slots=slots, ends=ends, letters=b"abc"), 0, scratch)
+    found = in_c.logits(b"x", buffers(weights, slots=slots, ends=ends, letters=b"xxx"), 0, scratch)
     assert found == unknown
 
 
@@ -167,7 +167,7 @@ FUZZING = """
 import random, sys
 sys.path[:0] = sys.argv[1:]
 import _network
-from tests.core.model.networks import any_weights, buffers
+from tests.core.model.networks import any_weights, buffers, full_slots, little_endian
 dice = random.Random(2)
 kinds = ["ab ", "abcxé語 ", "a", "a \\n", "\\n", "0 ", "# ", "é", "".join(map(chr, range(1, 900)))]
 for number in range(1500):
@@ -181,6 +181,10 @@ for number in range(1500):
         noise = {"slots": dice.randbytes(4 << dice.randrange(1, 12))}
     if number % 4 == 2:
         noise = {"ends": dice.randbytes(len(weights.ends)), "letters": dice.randbytes(9)}
+    if number % 4 == 3:
+        start = dice.choice([0, 1, 9, 10, 2**31, 2**32 - 200])
+        ends = little_endian(*range(start, start + sizes.parts))
+        noise = {"slots": full_slots(dice.randrange(90)), "ends": ends, "letters": b"abcx ab#0"}
     if number % 5 == 0:
         noise["steps"] = dice.randbytes(len(weights.steps))
     if data.count(b"\\n") < 64:
