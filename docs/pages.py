@@ -23,6 +23,7 @@ import click
 from pipeguard.assess.checking import checks, page
 from pipeguard.cli import cli
 from pipeguard.clients.catalog import FileSpec, clients
+from pipeguard.core.session.remedies import Way, advised_rules, remedy_of
 from pipeguard.rulebook import reference
 from pipeguard.rulebook.packs import load_rules, sources
 
@@ -33,6 +34,7 @@ CLIENTS = HERE / "clients.md"
 CHECKS = HERE / "checks"
 CREDENTIALS = HERE / "credentials.md"
 FAMILIES = HERE / "credentials.tsv"
+NEXT_STEPS = HERE / "next-steps.md"
 README = HERE.parent / "README.md"
 DEMONSTRATION = HERE / "demo.md"
 COLUMNS = 100
@@ -61,6 +63,25 @@ severity is that of the worst case; a finding may have a lower one.
 | check | severity | what it finds |
 |---|---|---|
 """
+NEXT_STEPS_HEAD = """\
+# What can be done about what was stopped
+
+Made from `pipeguard/core/session/remedies.py` by `make docs`: the same table that the log, the
+messages, `pipeguard explain` and `pipeguard allow` go by. See also [review](review.md).
+
+A row of a family, such as `protocol.*`, is for all of its rules that have no row of their own.
+Where several rules stopped one message, the one that least can be done about decides.
+
+| rule | passes by | what to do |
+|---|---|---|
+"""
+WAYS = {
+    Way.EXCEPTION: "an exception: `pipeguard allow EVENT`",
+    Way.APPROVE: "your approval: `pipeguard approve SERVER`",
+    Way.POLICY: "a key of your policy",
+    Way.OPTION: "an option of the command",
+    Way.NOTHING: "nothing",
+}
 CREDENTIALS_HEAD = """\
 # Credentials
 
@@ -248,6 +269,18 @@ def _places(spec: FileSpec) -> str:
     return "<br>".join(lines) + (" (the first)" if spec.first else "")
 
 
+def next_steps_page() -> str:
+    """The page of what can be done, by rule."""
+    rows = {rule: remedy_of(rule) for rule in advised_rules()}
+    rows["all others"] = remedy_of("")
+    lines = []
+    for rule, remedy in rows.items():
+        name = f"`{rule}*`" if rule.endswith(".") else f"`{rule}`" if "." in rule else rule
+        way = WAYS[remedy.way] + (f", `{remedy.key}`" if remedy.key else "")
+        lines.append(f"| {name} | {way} | {remedy.advice} |\n")
+    return NEXT_STEPS_HEAD + "".join(lines)
+
+
 def demo_pages() -> dict[Path, str]:
     """The page of the demonstration with all that it prints today, and the README with a scene."""
     done = subprocess.run(
@@ -279,5 +312,6 @@ if __name__ == "__main__":
         path.write_text(text, encoding="utf-8")
     CLIENTS.write_text(clients_page(), encoding="utf-8")
     CREDENTIALS.write_text(credentials_page(), encoding="utf-8")
+    NEXT_STEPS.write_text(next_steps_page(), encoding="utf-8")
     for path, text in demo_pages().items():
         path.write_text(text, encoding="utf-8")

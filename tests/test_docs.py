@@ -82,6 +82,7 @@ def test_the_page_of_clients_is_what_their_files_say() -> None:
 
 def test_the_page_of_credentials_is_what_their_table_says() -> None:
     assert PAGES["credentials.md"] == PAGE_MAKER["credentials_page"](), "run: make docs"
+    assert PAGES["next-steps.md"] == PAGE_MAKER["next_steps_page"](), "run: make docs"
 
 
 def test_what_the_demo_prints_is_shown() -> None:

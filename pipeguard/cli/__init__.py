@@ -17,7 +17,7 @@ from pipeguard.version import VERSION
 
 # The order in which somebody meets them; a test holds that each command stands in one of them.
 SECTIONS = {
-    "Guard": ("setup", "wrap", "serve"),
+    "Guard": ("setup", "status", "wrap", "serve"),
     "When something was stopped": ("explain", "allow", "audit"),
     "Definitions that wait for you": ("diff", "approve", "reject", "forget"),
     "Check": ("assess", "doctor", "scan", "rules", "policy"),

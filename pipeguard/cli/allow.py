@@ -6,14 +6,29 @@ import datetime
 import json
 import sys
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._person import Person
-from pipeguard.config.effective_policy import user_policy_path, usual_policy_path
-from pipeguard.state.exceptions import allow, entries, find_event, narrowest, save
+from pipeguard.config.effective_policy import (
+    PROJECT_POLICY,
+    USER_POLICY,
+    user_policy_path,
+    usual_policy_path,
+)
+from pipeguard.state.exceptions import allow, find_event, narrowest, save, scopes, stopping
+from pipeguard.state.exemption import Breadth, entries
+from pipeguard.state.noted_policies import check_not_overruled, noted_policy
 from pipeguard.state.paths import store_path
+from pipeguard.state.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeguard.state.exceptions import AuditedEvent
+    from pipeguard.state.exemption import Exemption
 
 NOT_DONE = 1
 DAYS = 90  # long enough not to be a nuisance, short enough that it is reviewed
@@ -37,6 +52,11 @@ def _day(context: click.Context, option: click.Parameter, value: str | None) -> 
 @click.command("allow", short_help="Allow a false alarm, as narrowly as possible.")
 @click.argument("event", shell_complete=completions.stopped)
 @click.option("--why", help="Your reason, written into the policy file; asked for if not given.")
+@click.option(
+    "--by",
+    type=click.Choice([scope.value for scope in Breadth]),
+    help="What it is for: this content, this file, this host, or all calls of the tool.",
+)
 @click.option("--until", callback=_day, metavar="DAY", help=f"Last day (default: in {DAYS} days).")
 @click.option("--forever", is_flag=True, help="Until you remove it.")
 @click.option("--policy", "path", metavar="FILE", help="Write to FILE, not to your own policy.")
@@ -46,36 +66,43 @@ def command(  # noqa: PLR0913  one for each option
     event: str,
     *,
     why: str | None,
+    by: str | None,
     until: datetime.date,
     forever: bool,
     path: str | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Let what EVENT stopped pass from now on: this rule, server, tool and place, nothing else.
+    """Let what EVENT stopped pass from now on, and as little else as possible.
 
-    Adds an exception to your policy file, whose comments and order stay as they are. It applies to
-    servers that are started from then on. To take it back, remove the lines. A person decides: it
-    asks on a terminal, or takes a token (`pipeguard policy ci-token`).
+    Adds an exception to your policy file, whose comments and order stay as they are: for this rule,
+    server, tool and place, and the content that was found. Where that cannot be told again, it is
+    for calls that name this file or host, or else for all calls of the tool; --by chooses. It shows
+    what else passes with it. Servers that run follow within a second. To take it back, remove the
+    lines. A person decides: it asks on a terminal, or takes a token (`pipeguard policy ci-token`).
 
     \b
     Examples:
       pipeguard allow K7Q2M9D4.c12
       pipeguard allow K7Q2M9D4.c12 --why "our docs quote attacks" --until 2027-01-31
+      pipeguard allow K7Q2M9D4.c12 --by path
       pipeguard allow K7Q2M9D4.c12 --dry-run
     """  # noqa: D301  click reads the mark
     stopped = find_event(store_path(), event)
-    narrowest(stopped, None, "")  # fails here, before any question, where no exception would help
+    usual = _policy_of(stopped)
+    scope = None if by is None else Breadth(by)
+    narrowest(stopped, None, "", scope)  # fails before any question where no exception helps
     person = None if dry_run else Person.here()
     if why is None and not dry_run:
         if as_json or not sys.stdin.isatty():
             raise click.UsageError("say why it is a false alarm: --why TEXT.")
         why = click.prompt("Why is it a false alarm", err=True)
-    why = " ".join((why or "to be said").split())
+    printable = "".join(letter if letter.isprintable() else " " for letter in why or "to be said")
+    why = " ".join(printable.split())
     if not why:
         raise click.UsageError("--why is empty.")
-    exemptions = narrowest(stopped, None if forever else until, why)
-    path = path or user_policy_path() or usual_policy_path()
+    exemptions = narrowest(stopped, None if forever else until, why, scope)
+    path = path or usual or user_policy_path() or usual_policy_path()
     text = allow(path, exemptions, _today())
     if text is not None and person is not None:
         if not person.confirms(f"allow {event}"):
@@ -84,16 +111,45 @@ def command(  # noqa: PLR0913  one for each option
     if as_json:
         values = [asdict(exemption) for exemption in exemptions]
         written = text is not None and not dry_run
-        fields = {"policy": path, "written": written, "exceptions": values}
+        others = [other.value for other in scopes(stopped)]
+        fields = {"policy": path, "written": written, "exceptions": values, "scopes": others}
         click.echo(json.dumps(fields, indent=2, default=str))
         return
     if text is None:
-        click.echo(f"{path} allows this already. Restart the server, so that it applies.")
+        click.echo(f"{path} allows this already.")
         return
     click.echo(f"{'Would be written' if dry_run else 'Written'} to {path}:\n")
     click.echo(entries(exemptions, "  "))
+    click.echo("\n".join(_what_opens(stopped, exemptions)))
     if not dry_run:
-        click.echo("It applies to servers started from now on: restart yours.")
+        click.echo("It applies within a second, also to servers that run.")
+
+
+def _policy_of(event: AuditedEvent) -> str:
+    """The user's policy file that the event's run goes by, where it is not the usual one.
+
+    Raises:
+        PolicyError: its project's file stops the same, so that no exception helps.
+    """
+    with Store.open(store_path()) as store:
+        own = noted_policy(store, event.name, USER_POLICY)
+        project = noted_policy(store, event.name, PROJECT_POLICY)
+    if project:
+        check_not_overruled(project, event.server, stopping(event), _today())
+    return own
+
+
+def _what_opens(event: AuditedEvent, exemptions: Sequence[Exemption]) -> list[str]:
+    """What passes with the exceptions, and how to choose others."""
+    lines = ["What passes with it:", *dict.fromkeys(f"  {each.opens()}" for each in exemptions)]
+    chosen = {each.breadth for each in exemptions}
+    others = [scope for scope in scopes(event) if scope not in chosen]
+    if others:
+        lines.append("Or choose what it is for:")
+        for scope in others:
+            (first, *_) = narrowest(event, None, "", scope)
+            lines.append(f"  --by {scope.value:<8} {first.opens()}")
+    return lines
 
 
 def _today() -> datetime.date:

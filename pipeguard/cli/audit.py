@@ -73,6 +73,11 @@ def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]
         click.option("--since", callback=_since, help="As 2h, 7d or 2026-03-02 (UTC)."),
         click.option("--action", type=click.Choice(ACTIONS), help="Only with this action."),
         click.option(
+            "--would",
+            type=click.Choice(("redact", "cut", "block")),
+            help="Only what `mode: observe` let pass, and `enforce` would have stopped so.",
+        ),
+        click.option(
             "--rule",
             default="",
             shell_complete=completions.rules,
@@ -87,7 +92,8 @@ def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]
         @functools.wraps(function)
         def run(**given: Any) -> None:
             wanted = {field: given.pop(field) for field in AuditFilter._fields if field in given}
-            function(AuditFilter(**{**wanted, "action": wanted["action"] or ""}), **given)
+            chosen = {name: wanted[name] or "" for name in ("action", "would")}
+            function(AuditFilter(**{**wanted, **chosen}), **given)
 
         command: Callable[..., None] = run
         for option in reversed(options):
@@ -235,10 +241,14 @@ def _line(row: AuditRow) -> str:
     rules = ", ".join(finding["rule"] for finding in json.loads(entry.findings))
     rules = f"{rules}: {_note(row)}" if entry.kind == "gap" else rules
     what = " ".join(filter(None, (entry.method or entry.kind, entry.tool)))
+    findings = json.loads(entry.findings)
+    would = {finding["would"] for finding in findings if finding.get("would")}
+    most = next((action for action in ("block", "cut", "redact") if action in would), "")
     columns = (
         entry.time,
         row.server,
         entry.action.upper().ljust(7),
+        f"would: {most}" if most else "",
         what,
         rules,
         _cost(row.entry),

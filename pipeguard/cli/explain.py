@@ -11,12 +11,13 @@ import click
 from pipeguard.cli import _completions as completions
 from pipeguard.config.strict_yaml import suggestion
 from pipeguard.core.finding import Action
+from pipeguard.core.session.remedies import Way, remedy_of
 from pipeguard.core.unicode.display import cut, quoted, visible
 from pipeguard.errors import PipeGuardError
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.proof import sample_place, texts
 from pipeguard.rulebook.reference import usual_action
-from pipeguard.state.exceptions import STOPPED, find_event
+from pipeguard.state.exceptions import STOPPED, decisive, enforced, find_event, stopping
 from pipeguard.state.paths import store_path
 
 if TYPE_CHECKING:
@@ -26,74 +27,59 @@ if TYPE_CHECKING:
 WIDTH = 88  # characters of a line
 SAMPLE_CHARS = 160  # shown of an example: two lines
 
-# Families of rules that are code, not entries of a pack: what they are, and what to do.
-FAMILIES: dict[str, tuple[str, str]] = {
+# Rules that are code, not entries of a pack, by family or alone: what they are. What to do is in
+# core.session.remedies.
+FAMILIES: dict[str, str] = {
     "protocol": (
-        (
-            "A message that breaks JSON-RPC or MCP, or that two programs could read differently,"
-            " so that what was judged is not what the other side understands. It never passes, and"
-            " no exception allows it. What is merely unusual passes with a note. Your policy"
-            " decides where a message costs more than the limit: more is encoded in it than is"
-            " decoded (`protocol.view-limit`), a classifier would have to read more of it"
-            " (`protocol.read-limit`), or it takes too long (`protocol.scan-limit`)."
-        ),
-        "Tell the author of the client or the server; the event's note says what was wrong.",
+        "A message that breaks JSON-RPC or MCP, or that two programs could read differently, so"
+        " that what was judged is not what the other side understands. It never passes, and no"
+        " exception allows it. What is merely unusual passes with a note. Your policy decides where"
+        " a message costs more than the limit: more is encoded in it than is decoded"
+        " (`protocol.view-limit`), a classifier would have to read more of it"
+        " (`protocol.read-limit`), or it takes too long (`protocol.scan-limit`); and its `limits`"
+        " decide how large a message, and how many of them, may be."
     ),
     "trust": (
-        "A definition that waits for a person: never approved, or changed since it was approved.",
-        (
-            "Look at it with `pipeguard diff SERVER`, then accept it with `pipeguard approve"
-            " SERVER`, or stop using the server."
-        ),
+        "A definition that waits for a person: never approved, or changed since it was approved."
     ),
     "flows": (
-        (
-            "What one tool returned leaves through another: a secret (`flows.secret-out`), private"
-            " text (`flows.private-out`), or text that anybody may have written and that is now"
-            " run, stored or obeyed (`flows.untrusted-acts`). It is blocked where it is certain:"
-            " mail, calendars and records that go to an address or to everybody, private text that"
-            " was encoded first, and what a text tells a model to do. A tool's definition says what"
-            " it does; results are remembered for half an hour, only in memory."
-        ),
-        (
-            "Look at what was sent and to whom. If you want it, allow the event, or set the rule to"
-            " `allow` for this server in the policy."
-        ),
+        "What one tool returned leaves through another: a secret (`flows.secret-out`), private"
+        " text (`flows.private-out`), or text that anybody may have written and that is now run,"
+        " stored or obeyed (`flows.untrusted-acts`). It is blocked where it is certain: mail,"
+        " calendars and records that go to an address or to everybody, private text that was"
+        " encoded first, and what a text tells a model to do. A tool's definition says what it"
+        " does; results are remembered for half an hour, only in memory."
     ),
-    "policy": (
-        "A tool that your own policy blocks.",
-        "Change `tools` in the policy file; `pipeguard policy path` says where it is.",
-    ),
+    "policy": "A tool that your own policy blocks, or that a gateway does not offer.",
     "entrance": (
-        (
-            "A request to the address of `wrap --listen` that was refused: the wrong name, web"
-            " page, token or session, headers that contradict the body, or more than a limit"
-            " allows. None of it was forwarded, and nothing is recorded but the address that it"
-            " came from. For each such rule the audit has a row at once, and then one a minute"
-            " with the number of further requests."
-        ),
-        (
-            "`--token-env`, `--allow-host` and `--allow-origin` of `pipeguard wrap` say who may"
-            " connect. Use a firewall against somebody who tries tokens."
-        ),
+        "A request to the address of `wrap --listen` that was refused: the wrong name, web page,"
+        " token or session, headers that contradict the body, or more than a limit allows. None of"
+        " it was forwarded, and nothing is recorded but the address that it came from. For each"
+        " such rule the audit has a row at once, and then one a minute with the number of further"
+        " requests."
     ),
     "search": (
-        (
-            "A tool of `pipeguard serve` whose description is written for the search: a keyword or"
-            " another server's name over and over, or very many keywords. It ranks no higher for"
-            " that, but an honest tool has no use for it."
-        ),
-        (
-            "Read the definition: `pipeguard diff SERVER` or `pipeguard tools describe NAME`."
-            " `tools.block` and `tools.overrides` in pipeguard.yaml hide it or describe it anew."
-        ),
+        "A tool of `pipeguard serve` whose description is written for the search: a keyword or"
+        " another server's name over and over, or very many keywords. It ranks no higher for that,"
+        " but an honest tool has no use for it."
     ),
     "audit": (
-        (
-            "A note of the audit about itself: something could not be recorded, or was removed for"
-            " its age, as your policy says."
-        ),
-        "Run `pipeguard audit verify`, and check whether the disk is full.",
+        "A note of the audit about itself: something could not be recorded, or was removed for its"
+        " age, as your policy says; or where the policy files of a run are, if not where they"
+        " usually are, so that `pipeguard allow` writes to them."
+    ),
+    "secrets.foreign-placeholder": (
+        "A placeholder in a call that stands for a secret of another server, of another client or"
+        " of an earlier run, or of nobody. Secrets are put back only for the server that they came"
+        " from, as long as it runs."
+    ),
+    "secrets.known": (
+        "A secret that PipeGuard sent to the server, or read from the keyring for it, in what the"
+        " server says. It is taken out, in every encoding that is known."
+    ),
+    "secrets.put-back": (
+        "A secret of this server that went back to it in place of its placeholder. Nothing was"
+        " stopped."
     ),
 }
 _USUAL = {Action.BLOCK: "blocked", Action.CUT: "cut out of a result"}
@@ -124,10 +110,9 @@ def command(what: str, *, as_json: bool) -> None:
     if what in rules:
         fields = rule_fields(rules[what])
         click.echo(json.dumps(fields, indent=2) if as_json else _rule_page(rules[what]))
-    elif dot and family in FAMILIES and name:
-        about, fix = FAMILIES[family]
-        fields = {"rule": what, "why": about, "fix": fix}
-        click.echo(json.dumps(fields, indent=2) if as_json else _family_page(what, about, fix))
+    elif dot and name and (about := FAMILIES.get(what) or FAMILIES.get(family)):
+        fields = {"rule": what, "why": about, "fix": remedy_of(what).advice, **_way(what)}
+        click.echo(json.dumps(fields, indent=2) if as_json else _family_page(what, about))
     elif family.islower():
         near = suggestion(what, [*rules])
         raise PipeGuardError(
@@ -154,10 +139,17 @@ def rule_fields(rule: Rule) -> dict[str, object]:
         "views": sorted(view.value for view in rule.views),
         "why": rule.why,
         "fix": rule.fix,
+        **_way(rule.id),
         "owasp": rule.owasp,
         "example": example(rule),
         "near_miss": texts(rule.passes[0])[0],
     }
+
+
+def _way(rule: str) -> dict[str, object]:
+    """How a person lets pass what a rule stops, for programs."""
+    remedy = remedy_of(rule)
+    return {"way": remedy.way.value, "policy_key": remedy.key}
 
 
 def example(rule: Rule) -> str:
@@ -179,6 +171,7 @@ def _rule_page(rule: Rule) -> str:
             "",
             _labelled("Why", rule.why),
             _labelled("Do", rule.fix),
+            _labelled("Allow", remedy_of(rule.id).advice),
             "",
             _labelled("Finds", cut(visible(example(rule)), SAMPLE_CHARS)),
             _labelled("Passes", cut(visible(texts(rule.passes[0])[0]), SAMPLE_CHARS)),
@@ -188,9 +181,9 @@ def _rule_page(rule: Rule) -> str:
     )
 
 
-def _family_page(name: str, about: str, fix: str) -> str:
+def _family_page(name: str, about: str) -> str:
     head = click.style(name, bold=True)
-    return "\n".join([head, "", _labelled("What", about), _labelled("Do", fix)])
+    return "\n".join([head, "", _labelled("What", about), _labelled("Do", remedy_of(name).advice)])
 
 
 def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, object]:
@@ -210,8 +203,10 @@ def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, obje
 def _words(rule: str, rules: dict[str, Rule]) -> dict[str, str]:
     if rule in rules:
         return {"title": rules[rule].title, "why": rules[rule].why, "fix": rules[rule].fix}
-    about, fix = FAMILIES.get(rule.partition(".")[0], ("This rule is no longer installed.", ""))
-    return {"title": "", "why": about, "fix": fix}
+    about = FAMILIES.get(rule) or FAMILIES.get(rule.partition(".")[0])
+    if about is None:
+        return {"title": "", "why": "This rule is no longer installed.", "fix": ""}
+    return {"title": "", "why": about, "fix": remedy_of(rule).advice}
 
 
 def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
@@ -228,7 +223,8 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
         view = finding.get("view", "text")
         as_view = "" if view == "text" else f", read as {view}"
         action = finding.get("action")
-        lines.append(_labelled("Seen", visible(f"{where}{as_view}; {level}; {action}")))
+        would = f" (would: {finding['would']})" if finding.get("would") else ""
+        lines.append(_labelled("Seen", visible(f"{where}{as_view}; {level}; {action}{would}")))
         lines += [
             _labelled(label, visible(text))
             for label, text in (
@@ -245,17 +241,23 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
 
 def _decisions(event: AuditedEvent) -> list[tuple[str, str]]:
     """The commands with which a person can decide about an event; models never see them."""
-    rules = [finding["rule"] for finding in event.findings]
-    if any(rule.startswith("trust.") for rule in rules):
-        tool = next((finding["tool"] for finding in event.findings if finding.get("tool")), "")
+    if not any(enforced(finding) in STOPPED for finding in event.findings):
+        return []
+    steps = []
+    waiting = [f for f in event.findings if remedy_of(f["rule"]).way is Way.APPROVE]
+    if waiting:
+        tool = next((finding["tool"] for finding in waiting if finding.get("tool")), "")
         target = quoted(f"{event.server}/{tool}" if tool else event.server)
-        return [
+        steps = [
             ("Look at it:", f"pipeguard diff {target}"),
             ("Accept it: ", f"pipeguard approve {target}"),
         ]
-    if event.action in STOPPED:
-        return [("If it is a false alarm:", f"pipeguard allow {event.name}")]
-    return []
+    way = remedy_of(decisive(stopping(event))).way
+    if way is Way.EXCEPTION:
+        steps.append(("If it is a false alarm:", f"pipeguard allow {event.name}"))
+    elif way is Way.POLICY:
+        steps.append(("Your policy is in the file that this names:", "pipeguard policy path"))
+    return steps
 
 
 def _wrapped(text: str) -> str:

@@ -23,6 +23,7 @@ from pipeguard.config.effective_policy import (
 )
 from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
 from pipeguard.config.strict_yaml import suggestion
+from pipeguard.core.session.remedies import Way, remedy_of
 from pipeguard.rulebook.packs import load_rules
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = """\
 # PipeGuard's policy. All of it may be left out; lines without a # are the defaults.
-mode: enforce            # observe: judge and record, but let everything through
+mode: enforce            # observe: judge and record; no rule stops anything
 trust: first-use         # review: a tool that was never seen waits for `pipeguard approve`
 
 # Changes of an approved definition that pass with a warning. Others wait for approval.
@@ -48,12 +49,13 @@ trust: first-use         # review: a tool that was never seen waits for `pipegua
 # tools: {allow: ["read_*", "list_*"], block: ["delete_*"]}
 
 # False alarms. `pipeguard allow EVENT` writes these. Each names a rule and a reason, and a
-# server, a tool or a place.
+# server, a tool or a place; `content`, `path` or `host` make it narrower.
 # exceptions:
 # - rule: injection.forged-turn
 #   server: docs
 #   tool: search
 #   place: result.text
+#   path: /srv/docs/*      # of calls that name such a file
 #   until: 2027-01-31
 #   why: our documentation quotes attacks
 
@@ -185,11 +187,18 @@ def _notes(file: PolicyFile) -> list[str]:
     unfit = dict.fromkeys(
         glob
         for glob in globs
-        if glob.partition(".")[0] not in FAMILIES
+        if glob not in FAMILIES
+        and glob.partition(".")[0] not in FAMILIES
         and not any(fnmatchcase(rule, glob) for rule in ids)
+    )
+    useless = dict.fromkeys(
+        exempt.where.rule
+        for exempt in file.layer.exceptions
+        if remedy_of(exempt.where.rule).way is not Way.EXCEPTION
     )
     return [
         *file.notes,
+        *(f"no exception helps `{rule}`: {remedy_of(rule).advice}" for rule in useless),
         *(f"no rule matches `{glob}`.{suggestion(glob, ids)}".rstrip() for glob in unfit),
     ]
 

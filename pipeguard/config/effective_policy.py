@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 POLICY_VARIABLE = "PIPEGUARD_POLICY"
 POLICY_FILE = "policy.yaml"
 PROJECT_FILE = ".pipeguard.yaml"
+# Notes of the audit on the policy files of a run, where they are not the usual one.
+USER_POLICY, PROJECT_POLICY = "audit.user-policy", "audit.project-policy"
 
 
 def user_policy_path() -> str | None:
@@ -74,6 +76,13 @@ def load_policy(
     """
     user = _read_file(user_file, PolicyScope.USER, now, today)
     return combine(user, _read_file(project_file, PolicyScope.PROJECT, now, today))
+
+
+def wrap_policy_paths(options: WrapOptions) -> tuple[str, ...]:
+    """The files that the policy of one run of `wrap` is read from; the user's need not exist."""
+    user = options.values.get("--policy") or user_policy_path() or usual_policy_path()
+    project = project_policy_path(_current_folder())
+    return (user,) if project is None else (user, project)
 
 
 def load_wrap_policy(options: WrapOptions) -> Policy:

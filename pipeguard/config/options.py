@@ -20,7 +20,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("--cwd", "DIR", "", "Start the server in DIR."),
     ("--policy", "FILE", "", "Use this policy instead of the user's own."),
     ("--trust", "HOW", "", "first-use pins clean definitions; review holds all until approved."),
-    ("--observe", "", "", "Judge and record, but let everything through."),
+    ("--observe", "", "", "Judge and record; no rule stops anything."),
     ("--log-level", "LEVEL", "", "trace, debug, info, warning (default), error or off."),
     ("--log-format", "FORMAT", "", "console (default) or json."),
     ("--grace", "SECONDS", "", "How long a server may take to exit before it is terminated (2)."),

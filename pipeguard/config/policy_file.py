@@ -5,13 +5,19 @@ Decides about no message, and knows one file only. docs/policy.md says what each
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from enum import Enum
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pipeguard.config.directories import read, read_own
+from pipeguard.config.policy_globs import (
+    content_of,
+    glob_of,
+    host_of,
+    path_of,
+    place_of,
+    rule_of,
+)
 from pipeguard.core.finding import Action, Confidence, Drift, Severity
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.rules.policy import (
@@ -138,11 +144,10 @@ def parse_policy(
 _TOP = ("mode", "trust", "drift", "actions", "tools", "exceptions", "limits", "audit")
 _LIMITS = ("frame", "pending", "notifications", "timeout")
 _ACTION = ("rule", "pack", "place", "server", "tool", "severity", "confidence", "action")
-_EXCEPTION = ("rule", "server", "tool", "place", "until", "why")
+_EXCEPTION = ("rule", "server", "tool", "place", "content", "path", "host", "until", "why")
 _ACTIONS: Mapping[str, Action] = {action.name.lower(): action for action in Action}
 _SEVERITIES: Mapping[str, Severity] = {level.name.lower(): level for level in Severity}
 _CONFIDENCES: Mapping[str, Confidence] = {level.name.lower(): level for level in Confidence}
-_RULE_GLOB = lazy_regex(r"[a-z0-9.*?\[\]!-]+")
 _NUMBER = lazy_regex(r"(\d{1,12}(?:\.\d{1,6})?)\s*([A-Za-z]*)")
 _SIZES: Mapping[str, int] = {
     "": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9,
@@ -215,14 +220,14 @@ class _PolicyReader:
             )
         if "rule" in keys and "pack" in keys:
             keys["pack"].wrong("name a rule or a pack, not both")
-        rule = _rule(keys.get("rule"))
+        rule = rule_of(keys.get("rule"))
         if "pack" in keys:
-            rule = f"{_rule(keys['pack'])}.*"
+            rule = f"{rule_of(keys['pack'])}.*"
         where = Selector(
             rule=rule,
-            place=_place(keys.get("place")),
-            server=_glob(keys.get("server")),
-            tool=_glob(keys.get("tool")),
+            place=place_of(keys.get("place")),
+            server=glob_of(keys.get("server")),
+            tool=glob_of(keys.get("tool")),
             severity=keys["severity"].choice(_SEVERITIES) if "severity" in keys else None,
             confidence=keys["confidence"].choice(_CONFIDENCES) if "confidence" in keys else None,
         )
@@ -240,14 +245,17 @@ class _PolicyReader:
     def _exception(self, entry: YamlEntry) -> Exempt | None:
         keys = entry.fields(_EXCEPTION, required=("rule", "why"))
         where = Selector(
-            rule=_rule(keys.get("rule")),
-            place=_place(keys.get("place")),
-            server=_glob(keys.get("server")),
-            tool=_glob(keys.get("tool")),
+            rule=rule_of(keys.get("rule")),
+            place=place_of(keys.get("place")),
+            server=glob_of(keys.get("server")),
+            tool=glob_of(keys.get("tool")),
+            content=content_of(keys.get("content")),
+            path=path_of(keys.get("path")),
+            host=host_of(keys.get("host")),
         )
         if "rule" in keys and not where.rule.strip(".*?"):
             keys["rule"].wrong("an exception is for one rule or a few, not for all rules")
-        if {where.place, where.server, where.tool} == {"*"}:
+        if {where.place, where.server, where.tool} == {"*"} and not where.content:
             entry.wrong("an exception names a server, a tool or a place, so that it stays narrow")
         why = keys["why"].text() if "why" in keys else None
         until = self._until(keys["until"], where) if "until" in keys else None
@@ -287,7 +295,7 @@ class _PolicyReader:
         return None if entry is None or number is None else int(_within(entry, number, KEEP_DAYS))
 
     def _tools(self, entry: YamlEntry | None) -> tuple[str, ...]:
-        globs = _each(entry, _glob)
+        globs = _each(entry, glob_of)
         if entry is not None and entry.key == "tools.allow" and not globs:
             entry.wrong("an empty list would allow all tools. To block all: `block: ['*']`.")
         return globs
@@ -306,43 +314,6 @@ def _each(entry: YamlEntry | None, convert: Callable[[YamlEntry], _T | None]) ->
         return ()
     values = [convert(item) for item in entry.items()]
     return tuple(value for value in values if value is not None)
-
-
-def _glob(entry: YamlEntry | None) -> str:
-    """A glob, `*` where there is no entry; a glob that can match nothing is wrong."""
-    if entry is None:
-        return "*"
-    text = entry.text()
-    if text is None:
-        return "*"
-    if text != text.strip():
-        entry.wrong("a glob neither begins nor ends with a space")
-    if re.search(r"\[(?!!?\]?[^\]]*\])", text):
-        entry.wrong("`[` opens a set of characters that never closes. The character is `[[]`.")
-    return text
-
-
-def _rule(entry: YamlEntry | None) -> str:
-    text = _glob(entry)
-    if entry is not None and not _RULE_GLOB.fullmatch(text):
-        entry.wrong(
-            "a rule is a pack, a dot and a name, as `secrets.github-token`; globs are allowed"
-        )
-    return text
-
-
-def _place(entry: YamlEntry | None) -> str:
-    text = _glob(entry)
-    if entry is None:
-        return text
-    from pipeguard.core.protocol.places import known_places
-
-    if any(fnmatchcase(place, text) for place in known_places()):
-        return text
-    from pipeguard.config.strict_yaml import suggestion
-
-    entry.wrong(f"no place matches `{text[:60]}`.{suggestion(text, known_places())}")
-    return text
 
 
 def _drift(entry: YamlEntry) -> Drift | None:

@@ -102,6 +102,10 @@ class Finding(NamedTuple):
         excerpt: the masked match; never the secret, never more than 80 characters.
         note: one sentence that a check adds, without text of the message; or empty.
         tool: the definition or the called tool that it concerns, or None.
+        content: the fingerprint of what was found, with the installation's key; or empty.
+        path: the file that the call names, if it names one; or empty.
+        host: likewise, the host.
+        would: what would be done with `mode: enforce`, if that is more; else None.
     """
 
     rule: str
@@ -116,6 +120,22 @@ class Finding(NamedTuple):
     excerpt: str = ""
     note: str = ""
     tool: str | None = None
+    content: str = ""
+    path: str = ""
+    host: str = ""
+    would: Action | None = None
+
+
+def observed(finding: Finding) -> Finding:
+    """A finding that stops nothing, and says what it would do."""
+    if finding.action <= Action.WARN:
+        return finding
+    return finding._replace(action=Action.WARN, would=finding.action)
+
+
+def enforced_action(finding: Finding) -> Action:
+    """What is done about a finding with `mode: enforce`."""
+    return finding.action if finding.would is None else finding.would
 
 
 class PinChange(NamedTuple):

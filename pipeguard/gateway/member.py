@@ -89,7 +89,7 @@ class GatewayServer:
         self._loop = asyncio.get_running_loop()
         self._log = ServerLog(settings.name, options)
         self._run = Run(settings.launched(), options, self._repinned, engines, self._log)
-        self._run.guard.adopt(settings.tightened(self._run.guard.policy))
+        self._run.adjust(settings.tightened)
         self._run.guard.flows = Flows(owner.ledgers)  # of clients of its own endpoint
         self._output = ServerOutput(self._run.guard.name, Mask(engines))
         self._judge = TakingTurns(self._record, owner.turns, settings.name)

@@ -9,21 +9,23 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic, time
 
-from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Finding, MessageKind, Verdict
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.strict_json import STACK_BYTES
+from pipeguard.core.rules.policy import Mode, Policy
 from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.session.guard import Engines, Guard
 from pipeguard.errors import PolicyError, Refusal, StateError
 from pipeguard.identity.server_name import Launched
 from pipeguard.log import Log, Trace, say_as
 from pipeguard.rulebook.cache import load_engines
+from pipeguard.runtime.policy_watch import PolicyWatch
 from pipeguard.runtime.progress import COMPILING, say_if_slow
+from pipeguard.runtime.tally import RunTally
 from pipeguard.secrets_in_use import IN_USE
+from pipeguard.state.contents_key import contents_key
 from pipeguard.state.paths import store_file
 from pipeguard.state.recorder import PinsListener, Recorder
 from pipeguard.state.schema import MAX_NAME_CHARS
@@ -31,7 +33,6 @@ from pipeguard.state.store import NamedServer, Store
 
 MOST_CLIENTS = 4096  # whose names are remembered
 LAST_SECONDS = 2.0  # for a thread to end
-CALENDAR_SECONDS = 2.0  # between two checks whether an exception has ended
 SETTLED_SECONDS = 5.0  # after which a start is over, and the audit is pruned
 
 
@@ -68,7 +69,8 @@ class Run:
         """
         say_as(options.values.get("--log-format"))
         self.log = log or Log(options.values.get("--log-level"), options.values.get("--log-format"))
-        policy = load_wrap_policy(options)
+        self._policy_watch = PolicyWatch(options)
+        policy = self._policy_watch.policy
         self._audits = "--no-audit" not in options.flags
         if policy.stop_without_audit and not self._audits:
             raise PolicyError("--no-audit: the policy says `audit.on_failure: stop`.")
@@ -86,6 +88,7 @@ class Run:
         self.guard = Guard(server.server, self.engines, policy, pins, os.urandom(32))
         self.guard.is_remote = launched.is_elsewhere
         self.guard.known_secrets = IN_USE
+        self.guard.contents_key = contents_key(self._store)
         self._recorder = Recorder(
             self._store,
             server.server,
@@ -97,6 +100,7 @@ class Run:
         self._clients: dict[str, str] = {}  # by the conversation that an event's name begins with
         self._tokens: dict[str, str] = {}  # likewise, the names of clients' tokens
         self.over = threading.Event()
+        self._tally = RunTally()
         self._refused = self._noticed = 0
         self._pruning: threading.Thread | None = None
 
@@ -117,10 +121,28 @@ class Run:
 
     def begin(self) -> None:
         """Start what runs beside the frames."""
-        if self.guard.policy.ends:
-            start_thread("calendar", self._follow_calendar)
+        if self.guard.policy.mode is Mode.OBSERVE:
+            self._log_unless_gone(
+                "warning",
+                "observing: no rule stops anything, and the record says what would be stopped",
+                do="mode: enforce in the policy, or no --observe",
+                show="pipeguard audit list --would block",
+            )
+        for finding in self._policy_watch.unusual_files():
+            self.notice(finding)
+        follow = self._policy_watch.follow
+        start_thread("policy", lambda: follow(self.guard.adopt, self._log_unless_gone, self.over))
         if self._audits and self.guard.policy.audit_keep_days > 0:
             self._pruning = start_thread("prune", self._prune)
+
+    def adjust(self, adjusted: Callable[[Policy], Policy]) -> None:
+        """Have the policy become something else for this server, also where it changes."""
+        self._policy_watch.adjust(adjusted)
+        self.guard.adopt(self._policy_watch.policy)
+
+    def _log_unless_gone(self, level: str, event: str, **fields: object) -> None:
+        with suppress(OSError, ValueError):  # standard error is closed
+            self.log(level, event, **fields)
 
     def follow_approvals(self) -> None:
         """Hear of approvals from now on, although there is no verdict yet."""
@@ -130,6 +152,7 @@ class Run:
         """Record a verdict; False if it cannot be recorded, and nothing may pass then."""
         if self._trace is not None:
             self._trace.show(verdict)
+        self._tally.add(verdict)
         conversation = verdict.event.rpartition(".")[0]
         if verdict.method == "initialize" and verdict.kind is MessageKind.REQUEST:
             while len(self._clients) >= MOST_CLIENTS:
@@ -178,19 +201,11 @@ class Run:
         """Write all records."""
         self.over.set()
         self._recorder.close()
+        self._tally.tell(self._log_unless_gone)
         if self._pruning is not None:
             self._pruning.join(LAST_SECONDS)
         if self._trace is not None:
             self._trace.close()
-
-    def _follow_calendar(self) -> None:
-        """Correct when exceptions end: they do by the calendar, but frames are judged by a clock.
-
-        The two differ once the machine has slept, or somebody has set the calendar.
-        """
-        policy, offset = self.guard.policy, time() - monotonic()
-        while not self.over.wait(CALENDAR_SECONDS):
-            self.guard.adopt(policy.sooner(time() - monotonic() - offset))
 
     def _prune(self) -> None:
         """Remove the oldest rows of the audit, once the start is over."""
@@ -228,6 +243,8 @@ def _masked(verdict: Verdict) -> Verdict:
             excerpt=IN_USE.masked(finding.excerpt),
             note=IN_USE.masked(finding.note),
             tool=None if finding.tool is None else IN_USE.masked(finding.tool),
+            path=IN_USE.masked(finding.path),
+            host=IN_USE.masked(finding.host),
         )
         for finding in verdict.findings
     )

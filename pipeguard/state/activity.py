@@ -65,10 +65,10 @@ def recent_activity(store: Store, now: float, window_seconds: float) -> list[Ser
         found.blocked += action == "block"
         if method == "tools/call" and duration_ms is not None:
             found.times_ms.append(duration_ms)
-    waiting = _waiting(store)
+    waiting = waiting_definitions(store)
     return [
         _activity(name, seen[name], waiting.get(name, 0), window_seconds)
-        for name in sorted({*seen, *waiting, *_named(store)})
+        for name in sorted({*seen, *waiting, *named_servers(store)})
     ]
 
 
@@ -103,13 +103,14 @@ def _rows(store: Store, since: float) -> Iterable[tuple[str, str, str, str, floa
             yield row
 
 
-def _named(store: Store) -> list[str]:
+def named_servers(store: Store) -> list[str]:
     """The servers that were ever guarded, whether they could be started or not."""
     with translated_errors(store.path):
         return [server for (server,) in store.connection.execute("SELECT server FROM servers")]
 
 
-def _waiting(store: Store) -> dict[str, int]:
+def waiting_definitions(store: Store) -> dict[str, int]:
+    """How many definitions of each server wait for a decision."""
     with translated_errors(store.path):
         return dict(
             store.connection.execute(

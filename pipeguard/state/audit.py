@@ -125,6 +125,7 @@ class AuditFilter(NamedTuple):
         rule: only with a finding of this rule or, without a dot, of this pack.
         event: only this event.
         token: only of clients with this token.
+        would: only with a finding that would have had this action with `mode: enforce`.
         limit: at most this many, the newest; 0 for all.
     """
 
@@ -134,6 +135,7 @@ class AuditFilter(NamedTuple):
     rule: str = ""
     event: str = ""
     token: str = ""
+    would: str = ""
     limit: int = 0
 
 
@@ -153,6 +155,12 @@ def findings_json(findings: Sequence[Finding]) -> str:
             "excerpt": _cut(finding.excerpt),
             "note": _cut(finding.note),
             "tool": (finding.tool or "")[:MAX_NAME_CHARS],
+            **{
+                key: value
+                for key in ("content", "path", "host")
+                if (value := getattr(finding, key))
+            },
+            **({} if finding.would is None else {"would": finding.would.name.lower()}),
         }
         for finding in _most_serious(findings)
     ]
@@ -255,6 +263,11 @@ def rows(store: Store, where: AuditFilter) -> Iterator[AuditRow]:
             " OR substr(json_extract(value, '$.rule'), 1, length(?) + 1) = ? || '.')"
         )
         values += [where.rule.removesuffix(".*")] * 3  # as a policy names a pack
+    if where.would:
+        conditions.append(
+            "EXISTS (SELECT 1 FROM json_each(findings) WHERE json_extract(value, '$.would') = ?)"
+        )
+        values.append(where.would)
     values.append(where.limit or -1)
     with translated_errors(store.path):
         selected = store.connection.execute(

@@ -6,7 +6,6 @@ again, and only then replaces the file.
 
 from __future__ import annotations
 
-import glob
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,11 @@ import yaml
 
 from pipeguard.config.atomic_write import OWNER_ONLY, replace_file
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
-from pipeguard.core.rules.policy import Selector
+from pipeguard.core.session.remedies import Way, decisive_rule, remedy_of
 from pipeguard.core.unicode.display import quoted
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.state.audit import AuditFilter, rows
+from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
 from pipeguard.state.store import Store
 
 if TYPE_CHECKING:
@@ -30,19 +30,7 @@ if TYPE_CHECKING:
 
 WITHHELD = ("block", "cut")  # actions that take away what no placeholder stands for
 STOPPED = (*WITHHELD, "redact")  # actions after which not all of a message goes on
-
-# Families of rules that no exception applies to, and what to do instead.
-_REMEDIES = {
-    "trust.": "It waits for your approval. Look at it, then accept it:\n"
-    "    pipeguard diff {server}\n    pipeguard approve {server}",
-    "policy.": "Your policy keeps this tool from being called: `tools` in the policy file.",
-    "protocol.": "It breaks the protocol, so two programs could read it differently; no exception"
-    " lets that pass.",
-    "entrance.": "It was refused before a message was judged: the options of `wrap --listen` say"
-    " who may connect. See `pipeguard wrap --help`.",
-}
-# Rules of these families that exceptions do apply to.
-_BY_POLICY = frozenset({"protocol.view-limit", "protocol.read-limit", "protocol.scan-limit"})
+NOT_REDACTED = "protocol.not-redacted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,45 +54,6 @@ class AuditedEvent:
     method: str
     action: str
     findings: tuple[dict[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Exemption:
-    """An entry of `exceptions` as a person reads it: with names, not globs.
-
-    Attributes:
-        rule: the rule's id.
-        server: the server's name.
-        tool: the tool, or empty where it is about none.
-        place: the place of the finding.
-        until: the last day on which it applies, or None.
-        why: the person's reason.
-    """
-
-    rule: str
-    server: str
-    tool: str
-    place: str
-    until: datetime.date | None
-    why: str
-
-    def fields(self) -> list[tuple[str, str]]:
-        """Keys and values as YAML; a name that looks like a glob is escaped."""
-        pairs = [
-            ("rule", self.rule),
-            ("server", _quoted(glob.escape(self.server))),
-            ("tool", _quoted(glob.escape(self.tool)) if self.tool else ""),
-            ("place", self.place),
-            ("until", str(self.until or "")),
-            ("why", _quoted(self.why)),
-        ]
-        return [(key, value) for key, value in pairs if value]
-
-    @property
-    def where(self) -> Selector:
-        """The findings that it applies to."""
-        tool = glob.escape(self.tool) if self.tool else "*"
-        return Selector(self.rule, self.place, glob.escape(self.server), tool)
 
 
 def find_event(store: Path, name: str) -> AuditedEvent:
@@ -132,44 +81,103 @@ def find_event(store: Path, name: str) -> AuditedEvent:
     )
 
 
-def narrowest(event: AuditedEvent, until: datetime.date | None, why: str) -> tuple[Exemption, ...]:
-    """The exceptions that would have let an event pass, and as little else as possible.
+def stopping(event: AuditedEvent) -> list[dict[str, str]]:
+    """The findings that kept an event from passing as it was.
 
-    What blocked, or was cut out, needs no exception for the secrets beside it: these are replaced.
-
-    Raises:
-        PipeGuardError: no exception could, with what to do instead.
+    Where the policy only observed, those that would have. What blocked, or was cut out, needs no
+    exception for the secrets beside it: these are replaced.
+    What could not be redacted is stopped for what should have been.
     """
     of_actions = (
-        [item for item in event.findings if item.get("action") in actions]
+        [item for item in event.findings if enforced(item) in actions]
         for actions in (WITHHELD, ("redact",), ("warn",))
     )
     stopped: list[dict[str, str]] = next(filter(None, of_actions), [])
+    if any(item["rule"] == NOT_REDACTED for item in stopped):
+        redacted = [item for item in event.findings if enforced(item) == "redact"]
+        stopped = [item for item in stopped if item["rule"] != NOT_REDACTED] + redacted
+    waiting = {item.get("tool", "") for item in stopped if item["rule"].startswith("trust.")}
+    others = [item for item in stopped if item.get("tool", "") not in waiting]
+    return others or stopped  # a definition that waits is left out of its list alone
+
+
+def enforced(finding: dict[str, str]) -> str:
+    """What was done about a finding, or would have been with `mode: enforce`."""
+    return finding.get("would") or finding.get("action", "")
+
+
+def narrowest(
+    event: AuditedEvent, until: datetime.date | None, why: str, by: Breadth | None = None
+) -> tuple[Exemption, ...]:
+    """The exceptions that would have let an event pass, and as little else as possible.
+
+    Args:
+        event: the event.
+        until: the last day on which they apply, or None.
+        why: the person's reason.
+        by: how narrow they are; None for as narrow as each can be.
+
+    Raises:
+        PipeGuardError: no exception could, with what to do instead; or none of this scope.
+    """
+    stopped = stopping(event)
     if not stopped:
         raise PipeGuardError(f"event {event.name} passed as it was: there is nothing to allow.")
-    for finding in stopped:
-        rule = finding["rule"]
-        for family, remedy in _REMEDIES.items():
-            if rule.startswith(family) and rule not in _BY_POLICY:
-                what_to_do = remedy.format(server=quoted(event.server))
-                raise PipeGuardError(f"{rule} cannot be allowed by an exception.\n  {what_to_do}")
+    rule = decisive(stopped)
+    remedy = remedy_of(rule)
+    if remedy.way is not Way.EXCEPTION:
+        raise PipeGuardError(
+            f"{rule} cannot be allowed by an exception.\n  {next_steps(event, rule)}"
+        )
     exemptions = [
-        Exemption(item["rule"], event.server, item.get("tool", ""), item["place"], until, why)
+        Exemption(
+            *(item["rule"], event.server, item.get("tool", ""), item["place"], until, why),
+            *_narrowed(event, item, by),
+        )
         for item in stopped
         if item.get("place")
     ]
     return tuple(dict.fromkeys(exemptions))
 
 
-def entries(exemptions: Sequence[Exemption], indent: str = "") -> str:
-    """Exceptions as entries of a YAML list, each on lines of its own."""
-    lines = []
-    for exemption in exemptions:
-        mark = "- "
-        for key, value in exemption.fields():
-            lines.append(f"{indent}{mark}{key}: {value}\n")
-            mark = "  "
-    return "".join(lines)
+def scopes(event: AuditedEvent) -> tuple[Breadth, ...]:
+    """How narrow an exception for an event can be, the narrowest first."""
+    stopped = stopping(event)
+    return tuple(
+        scope
+        for scope in Breadth
+        if scope is Breadth.TOOL or (stopped and all(item.get(scope.value) for item in stopped))
+    )
+
+
+def _narrowed(
+    event: AuditedEvent, item: dict[str, str], by: Breadth | None
+) -> tuple[str, str, str]:
+    """What makes an exception narrow: its content, its path or its host."""
+    if by is None:
+        by = next(scope for scope in Breadth if scope is Breadth.TOOL or item.get(scope.value))
+    if by is not Breadth.TOOL and not item.get(by.value):
+        choices = ", ".join(scope.value for scope in scopes(event))
+        raise PipeGuardError(
+            f"an exception for event {event.name} cannot be by {by.value}: the audit names none.\n"
+            f"  Choose from: {choices}"
+        )
+    content, path, host = (
+        item[scope.value] if by is scope else ""
+        for scope in (Breadth.CONTENT, Breadth.PATH, Breadth.HOST)
+    )
+    return content, path, host
+
+
+def decisive(stopped: Sequence[dict[str, str]]) -> str:
+    """The rule that says what can be done about an event: the one that least can be done about."""
+    rules = [(item["rule"], "") for item in stopped]
+    return decisive_rule(rules[0][0], "", rules)
+
+
+def next_steps(event: AuditedEvent, rule: str) -> str:
+    """What to do about an event, with the server's name in the commands."""
+    return remedy_of(rule).advice.replace("SERVER", quoted(event.server))
 
 
 def allow(path: str, exemptions: Sequence[Exemption], today: datetime.date) -> str | None:
@@ -237,7 +245,7 @@ def _spliced(text: str, added: Sequence[Exemption]) -> Iterator[str]:
     if exceptions is not None and exceptions.flow_style:
         at = exceptions.end_mark.index - 1
         for comma in (", ", "") if exceptions.value else ("",):  # the list may end with a comma
-            yield text[:at] + comma + ", ".join(map(_flow, added)) + text[at:]
+            yield text[:at] + comma + ", ".join(map(flow_entry, added)) + text[at:]
         return
     if exceptions is not None:
         at = _end_of_line(text, _last(exceptions))
@@ -271,15 +279,3 @@ def _end_of_line(text: str, node: yaml.Node) -> int:
         return at
     end = text.find("\n", at)
     return len(text) if end < 0 else end + 1
-
-
-def _flow(exemption: Exemption) -> str:
-    return "{" + ", ".join(f"{key}: {value}" for key, value in exemption.fields()) + "}"
-
-
-def _quoted(text: str) -> str:
-    """A YAML double-quoted scalar, as a JSON string is one (YAML 1.2, section 1.3)."""
-    scalar = json.dumps(text, ensure_ascii=False)
-    for line_end in "\x85\u2028\u2029":  # data in JSON, but folded to a space in YAML
-        scalar = scalar.replace(line_end, f"\\u{ord(line_end):04x}")
-    return scalar

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pipeguard.core.finding import Action, Severity
+from pipeguard.core.session.remedies import decisive_rule
 from pipeguard.core.session.replies import how_to_allow
 
 if TYPE_CHECKING:
@@ -25,14 +26,24 @@ class FindingLog(Protocol):
         """
 
 
-def log_findings(log: FindingLog, verdict: PendingVerdict) -> None:
-    """Write a line for each finding of a verdict."""
-    # No exception helps an event in which a definition waits for approval: see state.exceptions.
-    waiting = {
-        finding.tool: finding for finding in verdict.findings if finding.rule.startswith("trust.")
-    }
+def log_findings(log: FindingLog, verdict: PendingVerdict, *, is_audited: bool = True) -> None:
+    """Write a line for each finding of a verdict.
+
+    Args:
+        log: takes the lines.
+        verdict: what was decided.
+        is_audited: whether `allow` and `explain` will find the event.
+    """
+    least = min(verdict.action, Action.CUT)
+    stopped = [(f.rule, f.tool or "") for f in verdict.findings if f.action >= least]
+    event = verdict.event if is_audited else ""
     for finding in verdict.findings:
-        decisive = waiting.get(finding.tool, finding)
+        rule = decisive_rule(finding.rule, finding.tool or "", stopped)
+        # The finding of a definition that waits names the command that shows it.
+        decisive = next(
+            (f for f in verdict.findings if f.rule == rule and f.tool in (finding.tool, None)),
+            finding._replace(rule=rule),
+        )
         is_stopped = finding.action >= Action.CUT
         log(
             _level(finding),
@@ -49,7 +60,8 @@ def log_findings(log: FindingLog, verdict: PendingVerdict) -> None:
             confidence=finding.confidence.name.lower(),
             excerpt=finding.excerpt,
             note=finding.note,
-            how_to_allow=how_to_allow(decisive, verdict.event) if is_stopped else "",
+            would="" if finding.would is None else finding.would.name.lower(),
+            how_to_allow=how_to_allow(decisive, event) if is_stopped else "",
         )
 
 

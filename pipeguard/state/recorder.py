@@ -360,7 +360,7 @@ class Recorder:
     def _log_findings(self, verdict: PendingVerdict) -> None:
         from pipeguard.state.finding_log import log_findings
 
-        log_findings(self._log_line, verdict)
+        log_findings(self._log_line, verdict, is_audited=bool(self._note.run))
 
     def _log_line(self, level: str, event: str, **fields: object) -> None:
         _failure_of(partial(self._log, level, event, **fields))  # standard error may be closed

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from pipeguard.cli.allow import DAYS, command
 from pipeguard.config.effective_policy import combine, usual_policy_path
 from pipeguard.config.policy_file import PolicyScope, parse_policy
-from pipeguard.core.finding import Action, Confidence, Finding, Severity
+from pipeguard.core.finding import Action, Confidence, Finding, Severity, observed
 from pipeguard.core.rules.policy import Policy, PolicyTarget
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
-from pipeguard.state.exceptions import Exemption, allow, entries
+from pipeguard.state.exceptions import allow
+from pipeguard.state.exemption import Exemption, entries
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.people import be_nobody, give_token, on_terminal
@@ -38,6 +39,9 @@ EVENTS: dict[str, tuple[str, tuple[Finding, ...]]] = {
     "tool": ("block", (Finding(rule="policy.tool", place="call.name", tool="search"),)),
     "knock": ("block", (Finding(rule="entrance.host", place="http.request"),)),
     "fine": ("allow", ()),
+    "narrow": ("block", (ORDER._replace(content="0f" * 16, path="/srv/[a].md"),)),
+    "host": ("block", (ORDER._replace(host="docs.example.com"),)),
+    "would": ("warn", (observed(ORDER), TOKEN._replace(action=Action.WARN))),
     "secret": ("cut", (CUT, TOKEN._replace(action=Action.REDACT))),
     "cut": ("cut", (CUT, CUT._replace(pointer="/b"), CUT._replace(rule="x.y", action=Action.WARN))),
 }
@@ -163,7 +167,7 @@ def test_what_policy_judges_of_the_protocol_can_be_allowed(policy: Path) -> None
     [
         ("held", "pipeguard approve docs"),
         ("keys", "no exception"),
-        ("tool", "`tools` in the policy file"),
+        ("tool", "Change `tools` in the file that `pipeguard policy path` names"),
         ("knock", "who may connect"),
         ("fine", "there is nothing to allow"),
         ("none", "pipeguard audit list"),
@@ -197,8 +201,12 @@ def test_it_tells_programs_what_was_written(policy: Path) -> None:
                 "place": "call.arguments",
                 "until": None,
                 "why": "our docs",
+                "content": "",
+                "path": "",
+                "host": "",
             }
         ],
+        "scopes": ["tool"],
     }
 
 
@@ -268,24 +276,22 @@ def test_where_nothing_can_be_put_in_it_is_shown(text: str, tmp_path: Path) -> N
 
 
 @example("0", "0\x850", "0\u2028\u2029")  # line ends in YAML, and data in JSON
+@example(" a ", "\n", "\U0001f600 \x7f")  # spaces at the ends, and what YAML has no letter for
 @given(
     st.text(st.characters(codec="utf-8"), min_size=1, max_size=20),
     st.text(st.characters(codec="utf-8"), max_size=20),
-    st.text(st.characters(codec="utf-8"), min_size=1, max_size=40),
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=40).map(lambda why: f"w{why}"),
 )
 def test_names_that_a_server_chose_stay_names(server: str, tool: str, why: str) -> None:
     one = Exemption("secrets.jwt", server, tool, "call.arguments", None, why)
     text = "exceptions:\n" + entries([one])
-    try:
-        file = parse_policy(text, "p.yaml", PolicyScope.USER, now=0.0, today=TODAY)
-    except PolicyError:
-        return  # a name that no policy can hold
+    file = parse_policy(text, "p.yaml", PolicyScope.USER, now=0.0, today=TODAY)
     (exempt,) = file.layer.exceptions
     assert exempt.where == one.where
     assert exempt.where.fits(subject("secrets.jwt", server=server, tool=tool))
     assert exempt.where.tool == "*" if not tool else True
     assert not exempt.where.fits(subject("secrets.jwt", server=server + "x", tool=tool))
-    assert exempt.why == why
+    assert exempt.why == "".join(one if one.isprintable() else " " for one in why)
 
 
 def test_help_has_examples() -> None:
@@ -324,3 +330,54 @@ def test_with_what_was_cut_out_the_secret_beside_it_is_not_let_through(policy: P
     assert run("secret").exit_code == 0
     exempts = read(policy).layers[0].exceptions
     assert [exempt.where.rule for exempt in exempts] == ["injection.classifier"]
+
+
+# --- how narrow it is ----------------------------------------------------------------------------
+
+
+def test_the_narrowest_is_for_the_content_and_says_what_else_there_is(policy: Path) -> None:
+    output = run("narrow").output
+    (exempt,) = read(policy).layers[0].exceptions
+    assert (exempt.where.content, exempt.where.path) == ("0f" * 16, "")
+    target = subject(ORDER.rule)
+    assert read(policy).action(target, 0.0) is Action.BLOCK
+    assert read(policy).action(target._replace(content="0f" * 16), 0.0) is Action.ALLOW
+    assert "What passes with it:\n  this text again, unchanged, in call.arguments" in output
+    assert "  --by path     what injection.forged-turn finds" in output
+    assert "  --by tool     whatever injection.forged-turn finds" in output
+    assert "--by host" not in output
+    assert "within a second" in output
+
+
+def test_a_file_is_named_as_it_is_and_not_as_a_glob(policy: Path) -> None:
+    assert run("narrow", "--by", "path").exit_code == 0
+    assert 'path: "/srv/[[]a].md"' in policy.read_text()
+    target = subject(ORDER.rule)
+    for paths, hosts, action in (
+        (("/srv/[a].md",), (), Action.ALLOW),
+        (("/srv/a.md",), (), Action.BLOCK),
+        (("/srv/[a].md", "/etc/hosts"), (), Action.BLOCK),
+        (("/srv/[a].md",), ("example.com",), Action.BLOCK),
+        ((), (), Action.BLOCK),
+    ):
+        named = target._replace(paths=paths, hosts=hosts)
+        assert read(policy).action(named, 0.0) is action
+
+
+def test_programs_are_told_what_can_be_chosen(policy: Path) -> None:
+    told = json.loads(run("narrow", "--json", "--dry-run").output)
+    assert told["scopes"] == ["content", "path", "tool"]
+    assert told["exceptions"][0]["content"] == "0f" * 16
+    assert json.loads(run("host", "--json").output)["exceptions"][0]["host"] == "docs.example.com"
+
+
+def test_what_the_audit_does_not_name_cannot_be_chosen(policy: Path) -> None:
+    error = run("narrow", "--by", "host").exception
+    assert "Choose from: content, path, tool" in str(error)
+    assert not policy.exists()
+
+
+def test_what_enforcing_would_stop_is_allowed_before_it_does(policy: Path) -> None:
+    assert run("would").exit_code == 0
+    exempts = read(policy).layers[0].exceptions
+    assert [exempt.where.rule for exempt in exempts] == [ORDER.rule]

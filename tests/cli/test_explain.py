@@ -83,10 +83,11 @@ def test_a_rule_is_told_to_a_program() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_rules_that_are_code_are_explained_by_their_family(family: str) -> None:
-    result = run(f"{family}.some-rule")
+    rule = family if "." in family else f"{family}.some-rule"
+    result = run(rule)
     assert result.exit_code == 0
     assert "\nDo " in result.output
-    assert json.loads(run(f"{family}.some-rule", "--json").output)["why"]
+    assert json.loads(run(rule, "--json").output)["why"]
 
 
 def test_a_rule_that_is_misspelt_is_guessed() -> None:

@@ -241,6 +241,26 @@ def test_an_exception_that_ended_is_left_out_and_told() -> None:
                 )
             ],
         ),
+        (
+            "exceptions:\n- {rule: secrets.jwt, why: w, server: docs, content: zz}",
+            ["line 2, column 54: exceptions[0].content: expected the 32 digits of a fingerprint"],
+        ),
+        (
+            "exceptions:\n- {rule: secrets.jwt, why: w, server: docs, path: '*'}",
+            ["line 2, column 51: exceptions[0].path: it would fit every file"],
+        ),
+        (
+            "exceptions:\n- {rule: secrets.jwt, why: w, server: docs, path: /a/../b}",
+            ["line 2, column 51: exceptions[0].path: write a path with single slashes"],
+        ),
+        (
+            "exceptions:\n- {rule: secrets.jwt, why: w, server: docs, host: 'https://a.b'}",
+            ["line 2, column 51: exceptions[0].host: expected a host in small letters"],
+        ),
+        (
+            "exceptions:\n- {rule: secrets.jwt, why: w, path: /srv/a}",
+            ["line 2, column 3: exceptions[0]: an exception names a server, a tool or a place"],
+        ),
         ("- mode", ["line 1, column 1: expected keys and values (mode, trust, drift, actions,"]),
     ],
 )

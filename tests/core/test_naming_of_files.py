@@ -6,6 +6,7 @@ TESTS = Path(__file__).parent
 CORE = TESTS.parents[1] / "pipeguard" / "core"
 # Files that hold what no single module does, each with what that is.
 BEYOND = {
+    "session/observing": "what every module does where the policy only observes",
     "conversations": "whole sessions, written down",
     "disguises": "secrets, spelt in many ways",
     "exchanges": "sessions over HTTP, several requests at once",

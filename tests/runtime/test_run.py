@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 
 import pytest
 
-from pipeguard.core.finding import Action, Confidence, Severity
 from pipeguard.core.protocol.places import Surface
-from pipeguard.core.rules.policy import Exempt, Layer, Policy, PolicyTarget, Selector
+from pipeguard.core.rules.policy import Policy
 from pipeguard.core.session.guard import Guard
 from pipeguard.launch.environment import Environment
 from pipeguard.runtime import run
@@ -46,38 +44,6 @@ def test_the_two_directions_share_no_engine() -> None:
     for surface in (Surface.TO_CLIENT, Surface.DEFINITIONS):
         assert guard.scanners[surface]
         assert not to_server & set(map(id, guard.scanners[surface]))
-
-
-class Rounds(threading.Event):
-    """Stands for the event that a run is over: it is, after so many waits."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.left = count
-
-    def wait(self, timeout: float | None = None) -> bool:
-        assert timeout is not None
-        assert timeout <= 10
-        self.left -= 1
-        return self.left < 0
-
-
-@pytest.mark.parametrize(("slept_seconds", "holds"), [(0.0, True), (59.0, True), (61.0, False)])
-def test_an_exception_ends_by_the_calendar_also_where_the_machine_slept(
-    slept_seconds: float, holds: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    exempt = Exempt(Selector(rule="secrets.*"), "a test token", until=100.0)
-    begun = object.__new__(run.Run)
-    begun.guard = Guard("demo", engines(), Policy(layers=(Layer(exceptions=(exempt,)),)), {})
-    begun.over = Rounds(2)
-    calendar = iter([1000.0, 1000.0, 1000.0 + slept_seconds])
-    monkeypatch.setattr(run, "time", lambda: next(calendar))
-    monkeypatch.setattr(run, "monotonic", lambda: 40.0)
-    begun._follow_calendar()
-    asked = PolicyTarget(
-        "secrets.jwt", Severity.HIGH, Confidence.HIGH, "call.arguments", "demo", None
-    )
-    assert (begun.guard.policy.action(asked, 40.0) is Action.ALLOW) is holds
 
 
 def test_a_withheld_variable_is_hinted_at_only_after_a_failure() -> None:

@@ -165,8 +165,17 @@ def test_observed_a_secret_passes_and_is_recorded(tmp_path: Path) -> None:
         assert KEY in str(leaks(wrapped))
         wrapped.hang_up()
         assert wrapped.code() == 0
-        actions = {row.entry.action for row in audited(wrapped) if "aws" in row.entry.findings}
-        assert actions == {"warn"}
+        found = [row.entry for row in audited(wrapped) if "aws" in row.entry.findings]
+        assert {entry.action for entry in found} == {"warn"}
+        assert '"would":"block"' in found[0].findings
+        started, *_, ended = wrapped.said().splitlines()
+        assert "observing: no rule stops anything" in started
+        assert "the run has ended" in ended
+        assert "would_be_stopped=" in ended
+        with Store.open(wrapped.store) as store:
+            would = [row.entry.event for row in rows(store, AuditFilter(would="block"))]
+        assert found[0].event in would
+        assert len(would) < len(audited(wrapped))
 
 
 def test_a_policy_file_is_obeyed(tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ def _loosened(path: Path, file: PolicyFile) -> Iterator[PostureFinding]:
     yield from _actions(path, file.layer)
     for exempt in file.layer.exceptions:
         where = exempt.where
+        if where.content:
+            continue  # it lets nothing else pass, as long as it stays
         wide = [
             name
             for name, glob in (("rule", where.rule), ("tool", where.tool), ("server", where.server))

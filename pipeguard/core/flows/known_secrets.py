@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from pipeguard.core.finding import Action, Confidence, Direction, Finding, Severity
+from pipeguard.core.finding import Action, Confidence, Direction, Finding, Severity, observed
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.message import Message, rewritten
 from pipeguard.core.rules.policy import Mode, Policy
@@ -111,7 +111,7 @@ def without_known_secrets(
         note="a secret that PipeGuard sent to the server, or read for it, was taken out",
     )
     if policy.mode is Mode.OBSERVE:
-        return message, finding._replace(action=Action.WARN)
+        return message, observed(finding)
     return rewritten(message, value), finding
 
 

@@ -6,6 +6,7 @@ Has no lock of its own: its callers hold the lock of the conversation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from pipeguard.core.memory import size_of, size_of_all
 from pipeguard.core.protocol import codes
@@ -23,6 +24,14 @@ REQUEST_BYTES = 512  # of a request without its texts
 _NONE: frozenset[str] = frozenset()
 
 
+class Targets(Protocol):
+    """What a request is about."""
+
+    @property
+    def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The files and the hosts that it names."""
+
+
 class PendingRequest:
     """A request that has no answer yet.
 
@@ -34,6 +43,7 @@ class PendingRequest:
         progress_token: the JSON token under which its progress is reported, or None.
         progress: the last value reported.
         forwarded: False while it is being judged: nothing may answer it yet.
+        call: the files and hosts that it names, or None.
         call_values: the short values among a call's arguments: ids, names, addresses.
         requested_lists: the lists whose changes it subscribes to (core.protocol.subscriptions).
         announced_lists: those of them that the server granted.
@@ -42,7 +52,15 @@ class PendingRequest:
     """
 
     __slots__ = (
-        *("announced_lists", "call_values", "forwarded", "frame_bytes", "id_token", "method"),
+        *(
+            "announced_lists",
+            "call",
+            "call_values",
+            "forwarded",
+            "frame_bytes",
+            "id_token",
+            "method",
+        ),
         *("progress", "progress_token", "requested_lists", "since", "size", "tool"),
     )
 
@@ -62,6 +80,7 @@ class PendingRequest:
         self.progress = float("-inf")
         self.forwarded = False
         self.call_values = self.requested_lists = self.announced_lists = _NONE
+        self.call: Targets | None = None
         self.frame_bytes = 0
         self.size = REQUEST_BYTES + size_of(id_token, method, tool, progress_token)
 
@@ -169,11 +188,18 @@ class Pending:
             self._end_task(token)
         return True
 
-    def describe(self, request: PendingRequest, call_values: frozenset[str]) -> None:
-        """Keep the values of a call with its request, if there is room for them."""
-        more = size_of_all(call_values)
+    def describe(
+        self,
+        request: PendingRequest,
+        call_values: frozenset[str],
+        call: Targets | None = None,
+        call_bytes: int = 0,
+    ) -> None:
+        """Keep the values of a call with its request, and what it names, if there is room."""
+        more = size_of_all(call_values) + call_bytes
         if self._whole._bytes + more <= MAX_OPEN_BYTES:
             request.call_values = call_values
+            request.call = call
             request.size += more
             self._whole._bytes += more
 

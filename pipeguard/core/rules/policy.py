@@ -49,6 +49,9 @@ class PolicyTarget(NamedTuple):
         tool: the tool concerned, or None.
         surface: that it was judged for.
         is_cuttable: True for a passage that only a model is sure of, in a text that can do without.
+        content: the keyed fingerprint of what was found; empty without a key.
+        paths: of the files that the call names, if that is certain.
+        hosts: likewise, that it names.
     """
 
     rule: str
@@ -59,10 +62,17 @@ class PolicyTarget(NamedTuple):
     tool: str | None
     surface: Surface = Surface.TO_SERVER
     is_cuttable: bool = False
+    content: str = ""
+    paths: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
 
 
 class Selector(NamedTuple):
-    """Globs and thresholds that a target must all fit; `*` fits anything."""
+    """Globs and thresholds that a target must all fit; `*` fits anything.
+
+    The last three are for exceptions, and empty where they do not restrict. A call that names
+    several files fits where each of them does; one that names hosts too, where these do as well.
+    """
 
     rule: str = "*"
     place: str = "*"
@@ -70,6 +80,9 @@ class Selector(NamedTuple):
     tool: str = "*"
     severity: Severity | None = None  # at least
     confidence: Confidence | None = None  # at least
+    content: str = ""  # a fingerprint
+    path: str = ""
+    host: str = ""
 
     def fits(self, target: PolicyTarget) -> bool:
         """True where every part fits."""
@@ -80,6 +93,17 @@ class Selector(NamedTuple):
             and (self.tool == "*" or fnmatchcase(target.tool or "", self.tool))
             and (self.severity is None or target.severity >= self.severity)
             and (self.confidence is None or target.confidence >= self.confidence)
+            and (not self.content or target.content == self.content)
+            and (not (self.path or self.host) or self._fits_call(target))
+        )
+
+    def _fits_call(self, target: PolicyTarget) -> bool:
+        """True where a call names files and hosts that fit, and no others."""
+        return (
+            bool(target.paths) is bool(self.path)
+            and bool(target.hosts) is bool(self.host)
+            and all(fnmatchcase(path, self.path) for path in target.paths)
+            and all(fnmatchcase(host, self.host) for host in target.hosts)
         )
 
 
@@ -139,13 +163,19 @@ class Layer(NamedTuple):
 
     def action(self, target: PolicyTarget, now: float) -> Action:
         """What this layer asks for."""
-        for exempt in self.exceptions:
-            if (exempt.until is None or now < exempt.until) and exempt.where.fits(target):
-                return Action.ALLOW
+        if self.exempts(target, now):
+            return Action.ALLOW
         for entry in self.actions:
             if entry.where.fits(target):
                 return entry.action
         return default_action(target) if self.defaults else Action.ALLOW
+
+    def exempts(self, target: PolicyTarget, now: float) -> bool:
+        """True where an exception lets a finding pass."""
+        return any(
+            (exempt.until is None or now < exempt.until) and exempt.where.fits(target)
+            for exempt in self.exceptions
+        )
 
     def calls(self, tool: str) -> bool:
         """True where this layer allows calls of a tool."""
@@ -174,6 +204,11 @@ class Policy(NamedTuple):
         """The greatest action that any layer asks for; what cannot be cut is blocked."""
         action = max(layer.action(target, now) for layer in self.layers)
         return Action.BLOCK if action is Action.CUT and not target.is_cuttable else action
+
+    def exempts(self, target: PolicyTarget, now: float) -> bool:
+        """True where an exception lets a finding pass, and no layer asks for more all the same."""
+        is_exempt = any(layer.exempts(target, now) for layer in self.layers)
+        return is_exempt and self.enforced(target, now) is Action.ALLOW
 
     @property
     def ends(self) -> bool:

@@ -5,7 +5,7 @@ Policy and pins decide. Judges no text and no definition.
 
 from __future__ import annotations
 
-from pipeguard.core.finding import Action, Finding
+from pipeguard.core.finding import Finding, observed
 from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.core.pins.lookalikes import is_same
 from pipeguard.core.protocol import codes
@@ -90,18 +90,16 @@ def _obstacle_to_reference(guard: Guard, kind: str, name: JsonValue) -> Finding 
         why = f"the name of a {kind} in the request is not a string"
         raise Refusal("protocol.nameless", why, codes.INVALID_REQUEST)
     if kind == "tool" and not guard.policy.calls(name):
-        action = Action.WARN if guard.policy.mode is Mode.OBSERVE else Action.BLOCK
         note = f"the policy does not allow the tool {cut(name, NAME_CHARS)!r} to be called"
-        return Finding(
-            "policy.tool", "call.name", "/params/name", action=action, note=note, tool=name
-        )
+        finding = Finding("policy.tool", "call.name", "/params/name", note=note, tool=name)
+        return observed(finding) if guard.policy.mode is Mode.OBSERVE else finding
     return obstacle(guard, kind, name)
 
 
 def _obstacle_without_pin(guard: Guard, kind: str, name: str) -> Finding | None:
     """The finding that stops the use of a name that no definition is known by, or None."""
     if not guard.knows_all(kind):
-        finding = _held_finding(guard, kind, name, "", "trust.held")
+        finding = _held_finding(guard, kind, name, "", "trust.full")
         return finding._replace(note=f"PipeGuard holds the {kind}: {NO_ROOM}", excerpt="")
     first = guard.names.first(kind, name)
     if first is not None and first != name:
@@ -146,16 +144,15 @@ def _not_offered(guard: Guard, kind: str, name: str, why: str) -> Finding:
         f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}:"
         f" the server has not offered it, and {why}."
     )
-    finding = _held_finding(guard, kind, name, "", "trust.held")
-    return finding._replace(note=note, excerpt="pipeguard diff")
+    finding = _held_finding(guard, kind, name, "", "trust.not-offered")
+    return finding._replace(note=note, excerpt="")
 
 
 def _held_finding(guard: Guard, kind: str, name: str, why: str, rule: str) -> Finding:
-    return Finding(
+    finding = Finding(
         rule=rule,
         place="call.name",
         pointer="/params/name",
-        action=Action.WARN if guard.policy.mode is Mode.OBSERVE else Action.BLOCK,
         note=(
             f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}: {why}."
             " It cannot be used until the user has reviewed it and accepted it."
@@ -163,3 +160,4 @@ def _held_finding(guard: Guard, kind: str, name: str, why: str, rule: str) -> Fi
         excerpt=show_command(guard.name, name),
         tool=name,
     )
+    return observed(finding) if guard.policy.mode is Mode.OBSERVE else finding

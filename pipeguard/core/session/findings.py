@@ -36,6 +36,7 @@ from pipeguard.core.rules.policy import Mode
 from pipeguard.core.rules.rule import Leaving, tells_private
 from pipeguard.core.scanning.scan_result import NOTHING_FOUND, Match, ScanResult
 from pipeguard.core.session import replies
+from pipeguard.core.session.contents import ContentMarks
 from pipeguard.core.session.cuts import UNREAD, can_cut, cut_findings, with_words
 from pipeguard.core.session.envelope import blocked
 from pipeguard.core.session.kept_here import (
@@ -131,9 +132,12 @@ def leak_findings(scope: Scope, message: Message) -> list[Finding]:
     if scope.tool is None:
         return findings
     flows, tool = scope.guard.flows, scope.guard.tool(scope.tool)
+    contents = ContentMarks(scope.guard.contents_key, message.value)
     for leak in flows.leaks(tool, _arguments(message), scope.now):
-        finding = scope.finding(leak.rule, "call.arguments", (leak.severity, leak.confidence))
-        findings.append(finding._replace(note=leak.note))
+        content = contents.of_part(leak.rule, ("params", "arguments"))
+        level = leak.severity, leak.confidence
+        finding = scope.finding(leak.rule, "call.arguments", level, content)
+        findings.append(finding._replace(note=finding.note or leak.note))
     return findings
 
 
@@ -175,9 +179,10 @@ def _secret_leaks(scope: Scope, message: Message) -> list[Finding]:
     if confidence is None:
         return []
     place = scope.place(("params", part))
-    finding = scope.finding(SECRET_OUT, place, (Severity.CRITICAL, confidence))
+    content = ContentMarks(scope.guard.contents_key, given).of_part(SECRET_OUT, ())
+    finding = scope.finding(SECRET_OUT, place, (Severity.CRITICAL, confidence), content)
     note = "a secret that was taken out of what this server said would leave with this request"
-    return [finding._replace(note=note)]
+    return [finding._replace(note=finding.note or note)]
 
 
 def _misplaced_keys(scope: Scope, value: JsonValue) -> list[Finding]:
@@ -204,6 +209,7 @@ def _findings_of(
     scope: Scope, value: JsonValue, result: ScanResult, surface: Surface
 ) -> list[Finding]:
     returning = [match for match in result.matches if _may_return(scope, value, match)]
+    contents = ContentMarks(scope.guard.contents_key, value)
     findings: list[Finding] = []
     for match in result.matches:
         if (rated := _confidence_by_way(scope, value, match)) is None:
@@ -215,15 +221,23 @@ def _findings_of(
         if match.is_data and _is_written_by_others(scope):
             confidence = Confidence.HIGH
         if match.cuts:
-            findings += _findings_of_order(scope, match, confidence, surface)
+            findings += _findings_of_order(
+                scope, match._replace(confidence=confidence), surface, contents
+            )
             continue
-        findings += (scope.finding_of(piece, confidence, surface) for piece in _pieces(match))
-    if result.has_undecoded:
-        findings.append(scope.finding("protocol.view-limit", f"{scope.part}.other", _SEVERE))
-    if result.is_unfinished:
-        findings.append(scope.finding("protocol.scan-limit", f"{scope.part}.other", _SEVERE))
+        content = contents.of_match(match)
+        findings += (
+            scope.finding_of(piece, confidence, surface, content) for piece in _pieces(match)
+        )
+    for rule, is_over in (
+        ("protocol.view-limit", result.has_undecoded),
+        ("protocol.scan-limit", result.is_unfinished),
+    ):
+        if is_over:
+            content = contents.of_part(rule, (scope.part,))
+            findings.append(scope.finding(rule, scope.whole, _SEVERE, content))
     if result.unread_passages:
-        findings += _unread(scope, result.unread_passages, surface)
+        findings += _unread(scope, result.unread_passages, surface, contents)
     return findings
 
 
@@ -253,22 +267,26 @@ def _is_written_by_others(scope: Scope) -> bool:
 
 
 def _findings_of_order(
-    scope: Scope, match: Match, confidence: Confidence, surface: Surface
+    scope: Scope, match: Match, surface: Surface, contents: ContentMarks
 ) -> list[Finding]:
     """The finding of an order in plain sight; if it is cut out, one for each part that goes."""
     is_cuttable = can_cut(scope, surface, match.cuts)
-    finding = scope.finding_of(match, confidence, surface, is_cuttable=is_cuttable)
+    content = contents.of_match(match)
+    finding = scope.finding_of(match, match.confidence, surface, content, is_cuttable=is_cuttable)
     if finding.action is not Action.CUT:
         return [finding]
     return cut_findings(scope, finding, match.cuts)
 
 
-def _unread(scope: Scope, passages: list[Match], surface: Surface) -> list[Finding]:
+def _unread(
+    scope: Scope, passages: list[Match], surface: Surface, contents: ContentMarks
+) -> list[Finding]:
     """Findings about passages that were not read: cut out of a result, or the whole blocked."""
     spans = [span for passage in passages for span in passage.cuts]
     is_cuttable = all(passage.cuts for passage in passages) and can_cut(scope, surface, spans)
-    whole = scope.finding(UNREAD, f"{scope.part}.other", _SEVERE, is_cuttable=is_cuttable)
-    whole = whole._replace(note=_UNREAD_NOTE)
+    content = contents.of_part(UNREAD, (scope.part,))
+    whole = scope.finding(UNREAD, scope.whole, _SEVERE, content, is_cuttable=is_cuttable)
+    whole = whole._replace(note=whole.note or _UNREAD_NOTE)
     if whole.action is not Action.CUT:
         return [whole]
     return cut_findings(scope, whole, spans)

@@ -75,6 +75,8 @@ class Guard:
         flows: what went through it lately.
         known_secrets: PipeGuard's own secrets, which are removed from what it says.
         is_remote: True where the server is on another machine.
+        contents_key: the installation's, with which fingerprints of findings are made; without it
+            no exception holds for a content.
         inspects: False where others judge what the messages say, and only the protocol is checked.
     """
 
@@ -105,6 +107,7 @@ class Guard:
         self.flows = Flows()
         self.known_secrets = KnownSecrets()
         self.is_remote = False
+        self.contents_key = b""
         self.inspects = True
         self._shared = _Shared(policy, Pins(pins, name))
 

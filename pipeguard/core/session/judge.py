@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pipeguard.core.commands.call_names import NAMING, NO_CALL, NamedCall
 from pipeguard.core.finding import (
     Action,
     Direction,
@@ -21,7 +22,8 @@ from pipeguard.core.protocol.message import Message, rewritten
 from pipeguard.core.protocol.methods import check_method
 from pipeguard.core.protocol.notifications import ESSENTIAL, TASK_STATUS, without_free_text
 from pipeguard.core.protocol.pending import PendingRequest, pending_request
-from pipeguard.core.protocol.places import LISTS, OPENINGS, PARTS
+from pipeguard.core.protocol.places import LISTS, MASKED_STEP, OPENINGS, PARTS
+from pipeguard.core.rules.rule import tells_private
 from pipeguard.core.session import replies
 from pipeguard.core.session.admission import obstacles
 from pipeguard.core.session.cuts import (
@@ -44,7 +46,7 @@ from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.lifecycle import ConversationState
 from pipeguard.core.session.redact import NEVER_REDACTED, redact
 from pipeguard.core.session.refusals import RefusedAnswer, Refuser
-from pipeguard.core.session.scope import Scope
+from pipeguard.core.session.scope import EXEMPT, Scope
 from pipeguard.core.session.secret_restore import put_back
 from pipeguard.core.text.budgets import Budgets
 from pipeguard.errors import Refusal
@@ -125,11 +127,19 @@ class MessageJudge(NamedTuple):
 
     def _request_findings(self, message: Message, request: PendingRequest) -> list[Finding]:
         findings = obstacles(self.guard, message) if self.direction is TO_SERVER else []
-        scope = self._scope(message, request)
+        call = NO_CALL
+        if self.direction is TO_SERVER and request.method in NAMING:
+            params = message.value.get("params")
+            call = NamedCall(request.method, request.tool, params, len(message.frame))
+        scope = self._scope(message, request)._replace(call=call)
         findings += self._findings(scope, message)
         findings += leak_findings(scope, message)
-        if request.tool is not None:
-            self.state.describe(self.direction, request, call_values(message))
+        if any(tells_private(finding.rule) for finding in findings):
+            call.forget()  # a name may hold the secret, which is written down nowhere
+            findings = [finding._replace(path="", host="") for finding in findings]
+        if call is not NO_CALL or request.tool is not None:
+            values = call_values(message) if request.tool is not None else frozenset[str]()
+            self.state.describe(self.direction, request, values, call)
         return findings
 
     def _judge_notification(self, message: Message) -> Verdict:
@@ -222,8 +232,11 @@ class MessageJudge(NamedTuple):
         budgets: Budgets | None = None,
     ) -> Scope:
         method, tool = (request.method, request.tool) if request else (message.method, None)
+        call = NO_CALL if request is None or request.call is None else request.call
         return Scope(
-            self.guard, PARTS[message.kind], method, self.now, tool, (), budgets or self.budgets
+            *(self.guard, PARTS[message.kind], method, self.now, tool, ()),
+            budgets=budgets or self.budgets,
+            call=call,
         )
 
     def _findings(self, scope: Scope, message: Message) -> list[Finding]:
@@ -267,6 +280,7 @@ class MessageJudge(NamedTuple):
         make_placeholder = vault.placeholder if vault is not None else None
         budgets = self.budgets or Budgets()
         message, remaining, is_cut = original, findings, False
+        exempt = _exempt(findings)
         for _ in range(MAX_REDACTIONS):
             if any(f.action is Action.REDACT and f.pointer in NEVER_REDACTED for f in remaining):
                 break
@@ -274,7 +288,9 @@ class MessageJudge(NamedTuple):
             redacted = redact(message.value, remaining, make_placeholder, self.event)
             marked = replies.marked(redacted, self.direction, self.event, is_cut=is_cut)
             message = rewritten(message, marked)
-            scope = self._scope(message, request, budgets)
+            scope = self._scope(message, request, budgets)._replace(
+                exempt=frozenset() if is_cut else exempt
+            )
             remaining = self._findings(scope, message)
             if greatest(remaining) < Action.REDACT:
                 why = self._obstacle_to_cut(scope, original, message, findings) if is_cut else ""
@@ -334,3 +350,14 @@ class MessageJudge(NamedTuple):
             request_bytes=None if answered is None else answered.frame_bytes,
             answer_seconds=None if answered is None else self.now - answered.since,
         )
+
+
+def _exempt(findings: list[Finding]) -> frozenset[tuple[str, str]]:
+    """The rules and pointers of what an exception lets pass, also once something was taken out."""
+    return frozenset(
+        (finding.rule, finding.pointer)
+        for finding in findings
+        if finding.note == EXEMPT
+        and not tells_private(finding.rule)
+        and MASKED_STEP not in finding.pointer
+    )

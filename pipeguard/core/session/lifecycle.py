@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from copy import copy
 from threading import Lock
 
+from pipeguard.core.commands.call_names import NamedCall
 from pipeguard.core.finding import Action, Direction, Finding, Severity
 from pipeguard.core.protocol import codes, subscriptions
 from pipeguard.core.protocol.ids import id_token_of
@@ -137,11 +138,15 @@ class ConversationState:
             raise Refusal("protocol.id-in-use", why, codes.INVALID_REQUEST, request.id_token)
 
     def describe(
-        self, direction: Direction, request: PendingRequest, call_values: frozenset[str]
+        self,
+        direction: Direction,
+        request: PendingRequest,
+        call_values: frozenset[str],
+        call: NamedCall,
     ) -> None:
-        """Keep the values of a call with its request."""
+        """Keep the values of a call with its request, and what it names."""
         with self._lock:
-            self.pending[direction].describe(request, call_values)
+            self.pending[direction].describe(request, call_values, call, call.size_bytes)
 
     def request_sent(self, direction: Direction, message: Message, request: PendingRequest) -> None:
         """Record that a request was forwarded."""

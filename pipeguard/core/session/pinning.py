@@ -12,7 +12,16 @@ from enum import Enum
 from typing import NamedTuple
 
 from pipeguard.core.digest import sha256
-from pipeguard.core.finding import Action, Confidence, Finding, PinChange, Severity, greatest, worst
+from pipeguard.core.finding import (
+    Action,
+    Confidence,
+    Finding,
+    PinChange,
+    Severity,
+    enforced_action,
+    observed,
+    worst,
+)
 from pipeguard.core.pins.fingerprint import Pin, canonical, lasting_part
 from pipeguard.core.protocol.json_values import JsonValue, Number, serialise
 from pipeguard.core.protocol.places import Path, Surface
@@ -77,10 +86,7 @@ class DefinitionScope(NamedTuple):
     def scan(self, value: JsonValue, name: str | None) -> Findings:
         """The findings of the rules for definitions; they block where others would redact."""
         scope = Scope(self.guard, "result", self.method, self.now, name, self.path, self.budgets)
-        return tuple(
-            finding._replace(action=Action.BLOCK) if finding.action is Action.REDACT else finding
-            for finding in scan(scope, Surface.DEFINITIONS, value)
-        )
+        return tuple(map(_blocked_whole, scan(scope, Surface.DEFINITIONS, value)))
 
     def trust_change(self, name: str, fingerprint: str, text: str) -> PinChange:
         """The change that trusts a definition from now on."""
@@ -96,9 +102,7 @@ class DefinitionScope(NamedTuple):
 
     def finding(self, rule: str, note: str, name: str | None, action: Action) -> Finding:
         """A finding about the definition as a whole."""
-        if self.guard.policy.mode is Mode.OBSERVE:
-            action = min(action, Action.WARN)
-        return Finding(
+        finding = Finding(
             rule=rule,
             place=f"{self.kind}.name",
             pointer="/" + "/".join(map(str, self.path)),
@@ -109,6 +113,7 @@ class DefinitionScope(NamedTuple):
             excerpt=show_command(self.guard.name, name) if name else "",
             tool=name,
         )
+        return observed(finding) if self.guard.policy.mode is Mode.OBSERVE else finding
 
 
 def review_definition(
@@ -147,6 +152,13 @@ def review_definition(
     return _first_use(scope, pin, seen)
 
 
+def _blocked_whole(finding: Finding) -> Finding:
+    """A finding in a definition, in which nothing is redacted."""
+    if finding.would is Action.REDACT:
+        finding = finding._replace(would=Action.BLOCK)
+    return finding._replace(action=Action.BLOCK) if finding.action is Action.REDACT else finding
+
+
 class _Seen(NamedTuple):
     """A definition as it was seen now, with the text of its lasting part."""
 
@@ -159,7 +171,7 @@ class _Seen(NamedTuple):
     @property
     def is_poisoned(self) -> bool:
         """True if a rule blocks it."""
-        return greatest(self.findings) is Action.BLOCK
+        return any(enforced_action(finding) is Action.BLOCK for finding in self.findings)
 
 
 def _unchanged(
@@ -172,17 +184,20 @@ def _unchanged(
     definition is shown in its place.
     """
     change = _end_of_hold(scope, pin)
-    stopping = [f for f in findings if f.action > Action.WARN]
+    stopping = [f for f in findings if enforced_action(f) > Action.WARN]
     if not stopping:
         return ReviewedDefinition(definition, findings, change)
     approved: JsonValue = _LENIENT.decode(approved_text)
     approved_matches = Counter((f.rule, f.place) for f in scope.scan(approved, pin.name))
     new_matches = Counter((f.rule, f.place) for f in stopping) - approved_matches
     reported = tuple(
-        f if (f.rule, f.place) in new_matches else f._replace(action=min(f.action, Action.WARN))
+        f
+        if (f.rule, f.place) in new_matches
+        else f._replace(action=min(f.action, Action.WARN), would=None)
         for f in findings
     )
-    return ReviewedDefinition(approved if new_matches else definition, reported, change)
+    is_replaced = new_matches and scope.guard.policy.mode is Mode.ENFORCE
+    return ReviewedDefinition(approved if is_replaced else definition, reported, change)
 
 
 def _end_of_hold(scope: DefinitionScope, pin: Pin) -> PinChange | None:
@@ -218,8 +233,7 @@ def _unapproved(
         reason = "review"
     hidden = _hidden(scope, seen, reason)
     if scope.guard.policy.mode is Mode.OBSERVE:
-        findings = hidden.findings if look_alike else seen.findings
-        return ReviewedDefinition(seen.definition, findings)
+        return ReviewedDefinition(seen.definition, hidden.findings)
     return _held_again(scope, pin, seen, reason)
 
 
@@ -235,7 +249,8 @@ def _drifted(
     note = f"the {scope.kind} {name!r} changed since it was approved ({reason})"
     is_allowed = not seen.is_poisoned and frozenset(classes) <= scope.guard.policy.drift_allow
     if scope.guard.policy.mode is Mode.OBSERVE or is_allowed:
-        finding = scope.finding("trust.drifted", note, pin.name, Action.WARN)
+        action = Action.WARN if is_allowed else Action.BLOCK
+        finding = scope.finding("trust.drifted", note, pin.name, action)
         change_back = _end_of_hold(scope, pin)
         return ReviewedDefinition(seen.definition, (*seen.findings, finding), change_back)
     is_stored = not scope.guard.is_unstored(pin.kind, pin.name)

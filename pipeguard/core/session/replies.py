@@ -13,12 +13,24 @@ from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.protocol.subscriptions import SUBSCRIPTION_META
+from pipeguard.core.session.remedies import Way, remedy_of
 from pipeguard.errors import Refusal
 
 MARK = "pipeguard"  # in `data.source` and in `_meta`: only PipeGuard may use it
 FOREIGN_PLACEHOLDER = "secrets.foreign-placeholder"  # core.session.findings reports it
 # Rules whose findings explain themselves, to a model too.
-_SELF_EXPLAINING = ("trust.drifted", "trust.held", "policy.tool", FOREIGN_PLACEHOLDER)
+_SELF_EXPLAINING = (
+    *("trust.drifted", "trust.held", "trust.not-offered", "trust.full", "policy.tool"),
+    FOREIGN_PLACEHOLDER,
+)
+# What a model reads of who can let it pass. No command: a model has a shell.
+_WHO_DECIDES = {
+    Way.EXCEPTION: "Only the user decides whether it is a false alarm.",
+    Way.APPROVE: "Only the user can approve it.",
+    Way.POLICY: "Only the user can change the policy that stops it.",
+    Way.OPTION: "Only the user can change the options that stop it.",
+    Way.NOTHING: "Nobody can allow it.",
+}
 
 
 def refusal_to_client(  # noqa: PLR0913  a refusal has as many parts
@@ -141,8 +153,8 @@ def words(finding: Finding, event: str, *, executed: bool) -> str:
         what = f"PipeGuard stopped this call before the server saw it: rule {finding.rule} matched"
     return (
         f"{what} ({finding.place}). Do not try to get the same through in another form;"
-        f" go on without it, and tell the user of event {event}. Only the user decides whether it"
-        " is a false alarm."
+        f" go on without it, and tell the user of event {event}."
+        f" {_WHO_DECIDES[remedy_of(finding.rule).way]}"
     )
 
 
@@ -222,7 +234,11 @@ def _data(finding: Finding, event: str, *, executed: bool) -> JsonObject:
         "place": finding.place,
         "direction": (Direction.TO_CLIENT if executed else Direction.TO_SERVER).value,
         "executed": executed,
-        "how_to_allow": f"The user decides; event {event} tells what to do.",
+        "how_to_allow": (
+            f"Nobody can allow it; event {event} tells why."
+            if remedy_of(finding.rule).way is Way.NOTHING
+            else f"The user decides; event {event} tells what to do."
+        ),
     }
     # A name that matched a rule may itself be the secret.
     if finding.tool is not None and (finding.place != "call.name" or finding.note):
@@ -231,12 +247,18 @@ def _data(finding: Finding, event: str, *, executed: bool) -> JsonObject:
 
 
 def how_to_allow(finding: Finding, event: str) -> str:
-    """The exact command for a person to run. It goes to the log, and never to a model."""
-    if finding.rule.startswith("trust."):
+    """The command for a person to run next. It goes to the log, and never to a model.
+
+    Args:
+        finding: what was stopped.
+        event: names the verdict; empty where no audit has it.
+    """
+    way = remedy_of(finding.rule).way
+    if way is Way.APPROVE:
         return finding.excerpt or "pipeguard diff"
-    if finding.rule.startswith(("protocol.", "entrance.")):
-        return f"pipeguard explain {finding.rule}"
-    return f"pipeguard allow {event}"
+    if way is Way.EXCEPTION and event:
+        return f"pipeguard allow {event}"
+    return f"pipeguard explain {finding.rule}"
 
 
 def _frame(id_token: str | None, member: bytes) -> bytes:

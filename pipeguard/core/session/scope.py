@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pipeguard.core.commands.call_names import NO_CALL
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
-from pipeguard.core.protocol.places import Path, Surface, place_of, pointer
-from pipeguard.core.rules.policy import PolicyTarget
+from pipeguard.core.protocol.pending import Targets
+from pipeguard.core.protocol.places import HTTP_HEADER, Path, Surface, place_of, pointer
+from pipeguard.core.rules.policy import Mode, PolicyTarget
 from pipeguard.core.scanning.scan_result import Match
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.text.budgets import Budgets
 
 WOULD_CUT = "with `mode: enforce`, it would be cut out of the result"
+EXEMPT = "an exception of your policy lets it pass"
 
 
 class Scope(NamedTuple):
@@ -25,6 +28,9 @@ class Scope(NamedTuple):
         tool: the tool concerned, or None.
         prefix: the path of the value in its message.
         budgets: what judging the message may still cost; None if the value is all of it.
+        call: of which the value is a part or the result.
+        exempt: rules and places that an exception lets pass, in a message that is judged again
+            once something else was taken out of it.
     """
 
     guard: Guard
@@ -34,48 +40,51 @@ class Scope(NamedTuple):
     tool: str | None = None
     prefix: Path = ()
     budgets: Budgets | None = None
+    call: Targets = NO_CALL
+    exempt: frozenset[tuple[str, str]] = frozenset()
 
     def place(self, path: Path) -> str:
         """The name of the place at a path below the value."""
         return place_of(self.part, self.method, self.prefix + path)
+
+    @property
+    def whole(self) -> str:
+        """The name of the place of what is found in all of the value, and nowhere in it."""
+        return HTTP_HEADER if self.part == "headers" else f"{self.part}.other"
 
     def finding(
         self,
         rule: str,
         place: str,
         level: tuple[Severity, Confidence],
+        content: str = "",
         *,
         is_cuttable: bool = False,
     ) -> Finding:
         """A finding of a rule that is not in a pack, with the action of the policy."""
-        severity, confidence = level
-        guard = self.guard
-        target = PolicyTarget(
-            rule, severity, confidence, place, guard.name, self.tool, is_cuttable=is_cuttable
-        )
-        action = guard.policy.action(target, self.now)
-        return Finding(
-            rule, place, severity=severity, confidence=confidence, action=action, tool=self.tool
-        )
+        target = self._target(rule, level, place, content, Surface.TO_SERVER)
+        bare = Finding(rule, place, severity=level[0], confidence=level[1], tool=self.tool)
+        return self._decided(bare, target._replace(is_cuttable=is_cuttable))
+
+    def exempts(self, rule: str, place: str) -> bool:
+        """True where a person's exception lets through what is otherwise always taken out."""
+        level = Severity.HIGH, Confidence.HIGH
+        target = self._target(rule, level, place, "", Surface.TO_CLIENT)
+        return self.guard.policy.exempts(target, self.now)
 
     def finding_of(
         self,
         match: Match,
         confidence: Confidence,
         surface: Surface,
+        content: str = "",
         *,
         is_cuttable: bool = False,
     ) -> Finding:
         """The finding of a rule's match, with the action of the policy."""
-        rule, guard = match.rule, self.guard
-        place = self.place(match.path)
-        target = PolicyTarget(
-            *(rule.id, rule.severity, confidence, place, guard.name, self.tool, surface),
-            is_cuttable=is_cuttable,
-        )
-        action = guard.policy.action(target, self.now)
-        would_be = guard.policy.enforced(target, self.now) if is_cuttable else action
-        return Finding(
+        rule, place = match.rule, self.place(match.path)
+        target = self._target(rule.id, (rule.severity, confidence), place, content, surface)
+        bare = Finding(
             rule=rule.id,
             place=place,
             pointer=pointer(self.prefix + match.path),
@@ -84,8 +93,41 @@ class Scope(NamedTuple):
             view=match.view,
             severity=rule.severity,
             confidence=confidence,
-            action=action,
             excerpt=match.excerpt,
-            note=WOULD_CUT if would_be is Action.CUT > action else "",
             tool=self.tool,
+        )
+        return self._decided(bare, target._replace(is_cuttable=is_cuttable))
+
+    def _target(
+        self,
+        rule: str,
+        level: tuple[Severity, Confidence],
+        place: str,
+        content: str,
+        surface: Surface,
+    ) -> PolicyTarget:
+        return PolicyTarget(
+            *(rule, *level, place, self.guard.name, self.tool, surface),
+            content=content,
+            paths=self.call.names[0],
+            hosts=self.call.names[1],
+        )
+
+    def _decided(self, bare: Finding, target: PolicyTarget) -> Finding:
+        """A finding with the action of the policy, and what an exception for it could name."""
+        policy, note = self.guard.policy, ""
+        action = policy.action(target, self.now)
+        if (bare.rule, bare.pointer) in self.exempt or policy.exempts(target, self.now):
+            action, note = Action.ALLOW, EXEMPT
+        elif target.is_cuttable and policy.enforced(target, self.now) is Action.CUT > action:
+            note = WOULD_CUT
+        enforced = policy.enforced(target, self.now) if policy.mode is Mode.OBSERVE else action
+        paths, hosts = self.call.names
+        return bare._replace(
+            action=action,
+            note=note,
+            content=target.content,
+            path=paths[0] if len(paths) == 1 and not hosts else "",
+            host=hosts[0] if len(hosts) == 1 and not paths else "",
+            would=enforced if enforced > action and note != EXEMPT else None,
         )

@@ -82,9 +82,15 @@ def _echoes_in(repeated: dict[str, str], scope: Scope, path: Path, text: str) ->
         start = text.find(secret)
         if start >= 0:
             kind, name, *_ = placeholder.strip("[]").split(":")
-            yield Finding(
+            rule, place = (
                 f"{'personal' if kind == 'personal' else 'secrets'}.{name}",
                 scope.place(path),
+            )
+            if scope.exempts(rule, place):
+                continue
+            yield Finding(
+                rule,
+                place,
                 pointer(scope.prefix + path),
                 start,
                 start + len(secret),

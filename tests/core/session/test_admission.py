@@ -85,7 +85,7 @@ def test_what_is_held_is_not_used(kind: str, method: str, params: dict[str, str]
 def test_what_names_nothing_uses_nothing_but_under_review(method: str, params: object) -> None:
     assert use(guard(None, drifted("tool", "x")), method, params) == []
     review = guard(REVIEW)
-    assert use(review, method, params) == ["trust.held"]
+    assert use(review, method, params) == ["trust.not-offered"]
 
 
 @pytest.mark.parametrize("policy", [None, REVIEW])
@@ -149,7 +149,7 @@ def test_every_way_to_use_what_is_held_is_refused(
         assert use(made, method, filled(params, "x")) == ["trust.drifted"]
     assert use(guard(None, *pins), method, filled(params, "y")) == []
     review = guard(REVIEW, *pins)
-    assert use(review, method, filled(params, "y")) == ["trust.held"]
+    assert use(review, method, filled(params, "y")) == ["trust.not-offered"]
     offered = Pin(kind, "y", "{}", "00", None, None, "")
     review.repin({(pin.kind, pin.name): pin for pin in (*pins, offered)})
     assert use(review, method, filled(params, "y")) == []
@@ -179,7 +179,7 @@ def test_what_uses_nothing_that_is_held_passes(method: str, params: dict[str, ob
 def test_a_completion_of_nothing_is_held_under_review(ref: object) -> None:
     assert use(guard(), "completion/complete", {"ref": ref}) == []
     review = guard(REVIEW)
-    assert use(review, "completion/complete", {"ref": ref}) == ["trust.held"]
+    assert use(review, "completion/complete", {"ref": ref}) == ["trust.not-offered"]
 
 
 def test_a_reference_that_is_a_text_is_refused() -> None:
@@ -249,10 +249,10 @@ def test_under_review_what_was_never_offered_may_not_be_used(kind: str) -> None:
     assert obstacle(guard(), kind, "never-seen") is None
     finding = obstacle(guard(REVIEW), kind, "never-seen")
     assert finding is not None
-    assert (finding.rule, finding.action) == ("trust.held", Action.BLOCK)
+    assert (finding.rule, finding.action) == ("trust.not-offered", Action.BLOCK)
     assert "has not offered it" in finding.note
     assert "`" not in finding.note, "there is nothing to look at, and no command for it"
-    assert finding.excerpt == "pipeguard diff"
+    assert finding.excerpt == ""
 
 
 TEMPLATE = "file:///notes/{name}"
@@ -301,9 +301,9 @@ def test_what_could_be_taken_for_another_may_not_be_used(
 ) -> None:
     finding = obstacle(guard(policy, pin), "tool", name)
     assert finding is not None
-    assert (finding.rule, finding.action, finding.tool) == ("trust.held", Action.BLOCK, name)
+    assert (finding.rule, finding.action, finding.tool) == ("trust.not-offered", Action.BLOCK, name)
     assert "could be taken for 'a'" in finding.note
-    assert finding.excerpt == "pipeguard diff"
+    assert finding.excerpt == ""
     assert obstacle(guard(policy, pin), "prompt", name) is None or policy is REVIEW
 
 

@@ -159,7 +159,9 @@ def test_who_observes_holds_nothing() -> None:
     made = guard(OBSERVE)
     reviewed = listed(made, tool(description="xyzzy"))
     assert shown(reviewed) == [tool(description="xyzzy")]
-    assert [finding.action for finding in reviewed.findings] == [Action.WARN]
+    assert [finding.action for finding in reviewed.findings] == [Action.WARN, Action.WARN]
+    assert [finding.would for finding in reviewed.findings] == [Action.BLOCK, Action.BLOCK]
+    assert reviewed.pins == (), "what enforcing would hold is not trusted"
     held_back = guard(Policy(mode=Mode.OBSERVE, trust=Trust.REVIEW))
     assert shown(listed(held_back, tool())) == [tool()]
     assert held_back.pins == {}

@@ -123,6 +123,7 @@ def test_the_command_that_helps_is_named_in_the_log() -> None:
     assert replies.how_to_allow(DRIFT, "E") == "pipeguard diff demo/a"
     assert replies.how_to_allow(Finding("trust.held", "tool.name"), "E") == "pipeguard diff"
     assert replies.how_to_allow(BROKEN, "E") == "pipeguard explain protocol.id-in-use"
+    assert replies.how_to_allow(SECRET, "") == "pipeguard explain secrets.some-token"
 
 
 def test_a_name_that_is_the_secret_is_not_repeated() -> None:

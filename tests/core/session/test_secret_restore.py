@@ -6,7 +6,7 @@ from pipeguard.core.finding import Action, Direction, Verdict
 from pipeguard.core.flows.vault import Vault
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.core.protocol.strict_json import parse_json
-from pipeguard.core.rules.policy import Policy
+from pipeguard.core.rules.policy import Exempt, Layer, Policy, Selector
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.scope import Scope
 from pipeguard.core.session.secret_restore import echoes, has_foreign_placeholder, put_back
@@ -80,3 +80,6 @@ def test_what_a_server_repeats_of_it_is_told_with_its_place(vault: Vault, placeh
     assert (finding.rule, finding.action) == ("secrets.github-token", Action.REDACT)
     assert (finding.pointer, finding.start, finding.end) == ("/result/content/0/text", 4, 20)
     assert echoes(vault.sent(), b"{}", scope, {}) == []
+    allowed = Exempt(Selector(finding.rule, finding.place, "demo", "echo"), "a test")
+    guard = Guard("demo", engines(), Policy(layers=(Layer(exceptions=(allowed,)),)), {})
+    assert echoes(vault.sent(), frame, scope._replace(guard=guard), value) == []

@@ -1,0 +1,201 @@
+"""`pipeguard status`: one screen on what is guarded, what happened, and what waits for you."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from pipeguard.core.unicode.display import visible
+from pipeguard.errors import PolicyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pipeguard.state.totals import ServerTotals
+
+COLUMNS = ("server", "blocked", "changed", "warned", "would", "waits")
+
+
+class ClientServers(NamedTuple):
+    """The servers of one client.
+
+    Attributes:
+        client: the client's id.
+        guarded: how many of its entries are guarded.
+        open: how many are not.
+    """
+
+    client: str
+    guarded: int
+    open: int
+
+
+class Status(NamedTuple):
+    """All that the screen shows.
+
+    Attributes:
+        mode: of the policy that applies here, or empty where that is invalid.
+        problem: what is wrong with the policy, or empty.
+        clients: that have servers.
+        servers: that were ever guarded.
+        proposed: the names of servers that agents proposed, which wait for a decision.
+    """
+
+    mode: str
+    problem: str
+    clients: list[ClientServers]
+    servers: list[ServerTotals]
+    proposed: list[str]
+
+
+@click.command("status", short_help="Show what is guarded, what happened, and what waits.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def command(*, as_json: bool) -> None:
+    """Show on one screen what is guarded, what happened today and in 7 days, and what waits.
+
+    `changed` is what went on without a secret or a passage, `would` what an observing policy let
+    through that enforcing would have stopped.
+
+    \b
+    Examples:
+      pipeguard status
+      pipeguard status --json
+    """  # noqa: D301  click reads the mark
+    status = _status()
+    click.echo(json.dumps(_fields(status), indent=2) if as_json else "\n".join(_screen(status)))
+
+
+def _status() -> Status:
+    from pipeguard.state.paths import existing_store
+
+    mode = problem = ""
+    try:
+        mode = _mode()
+    except PolicyError as error:
+        problem = str(error)
+    servers: list[ServerTotals] = []
+    proposed: list[str] = []
+    if existing_store() is not None:
+        servers, proposed = _stored()
+    return Status(mode, problem, _clients(), servers, proposed)
+
+
+def _stored() -> tuple[list[ServerTotals], list[str]]:
+    from datetime import date
+
+    from pipeguard.config.policy_file import beginning_of
+    from pipeguard.state.paths import store_path
+    from pipeguard.state.proposals import ProposalState, proposals
+    from pipeguard.state.store import Store
+    from pipeguard.state.totals import totals
+
+    today = date.today()  # noqa: DTZ011  the user's own calendar
+    with Store.open(store_path()) as store:
+        servers = totals(store, time.time(), beginning_of(today))
+        undecided = [p.name for p in proposals(store) if p.state is not ProposalState.APPROVED]
+    return servers, undecided
+
+
+def _mode() -> str:
+    """The mode of the policy that applies in this folder."""
+    from pipeguard.config.effective_policy import load_wrap_policy
+    from pipeguard.config.options import WrapOptions
+
+    return load_wrap_policy(WrapOptions((), {}, {}, [])).mode.value
+
+
+def _clients() -> list[ClientServers]:
+    from pipeguard.clients.entries import GuardState, read_config
+    from pipeguard.clients.machine import Machine, find
+    from pipeguard.clients.rewrite import GuardOptions, judge
+
+    counts: dict[str, list[int]] = {}
+    options = GuardOptions()
+    for file in find(Machine.here(Path.cwd())):
+        for server in read_config(file).servers:
+            state = judge(server, options).state
+            count = counts.setdefault(server.client, [0, 0])
+            count[0] += state is GuardState.GUARDED
+            count[1] += state is GuardState.OPEN
+    return [ClientServers(client, *count) for client, count in sorted(counts.items())]
+
+
+def _fields(status: Status) -> dict[str, object]:
+    return {
+        "mode": status.mode,
+        "policy_problem": status.problem,
+        "clients": [client._asdict() for client in status.clients],
+        "servers": [
+            {
+                **server._asdict(),
+                "today": server.today._asdict(),
+                "week": server.week._asdict(),
+            }
+            for server in status.servers
+        ],
+        "proposed": status.proposed,
+    }
+
+
+def _screen(status: Status) -> list[str]:
+    lines = [_policy_line(status), _client_line(status.clients)]
+    if not status.servers:
+        lines.append("No server was guarded yet.  pipeguard setup")
+    else:
+        for title, rows in (
+            ("Today", [(s.server, *s.today, s.waiting) for s in status.servers]),
+            ("In 7 days", [(s.server, *s.week, s.waiting) for s in status.servers]),
+        ):
+            lines += ["", click.style(title, bold=True), *_table(rows)]
+    return [*lines, "", *_next_steps(status)]
+
+
+def _policy_line(status: Status) -> str:
+    if status.problem:
+        return (
+            f"The policy is invalid, so nothing starts:  pipeguard policy check\n{status.problem}"
+        )
+    if status.mode == "observe":
+        return "The policy observes: no rule stops anything."
+    return "The policy enforces."
+
+
+def _client_line(clients: Sequence[ClientServers]) -> str:
+    if not clients:
+        return "No client has a server."
+    guarded = sum(client.guarded for client in clients)
+    names = ", ".join(f"{c.client} {c.guarded}/{c.guarded + c.open}" for c in clients)
+    others = sum(client.open for client in clients)
+    advice = "  pipeguard setup" if others else ""
+    return f"{guarded} entries of clients guarded, {others} not ({visible(names)}).{advice}"
+
+
+def _table(rows: Iterable[tuple[object, ...]]) -> list[str]:
+    cells = [COLUMNS, *([visible(str(cell)) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0])]
+            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        )
+        for row in cells
+    ]
+
+
+def _next_steps(status: Status) -> list[str]:
+    """What waits for a decision, and what shows it."""
+    steps = []
+    waiting = sum(server.waiting for server in status.servers)
+    if waiting:
+        steps.append(f"{waiting} definitions wait for you:  pipeguard diff")
+    if status.proposed:
+        steps.append(f"{len(status.proposed)} proposed servers wait:  pipeguard servers list")
+    if any(server.week.blocked for server in status.servers):
+        steps.append("What was blocked:  pipeguard audit list --action block --since 7d")
+    if any(server.week.would for server in status.servers):
+        steps.append("What would have been:  pipeguard audit list --would block --since 7d")
+    return steps or ["Nothing waits for you."]

@@ -1,0 +1,85 @@
+"""The globs of a policy's entries, each checked: what can fit nothing, or everything, is wrong."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from pipeguard.core.lazy_regex import lazy_regex
+
+if TYPE_CHECKING:
+    from pipeguard.config.strict_yaml import YamlEntry
+
+_RULE_GLOB = lazy_regex(r"[a-z0-9.*?\[\]!-]+")
+_CONTENT = lazy_regex(r"[0-9a-f]{32}")
+_HOST_GLOB = lazy_regex(r"[^\sA-Z/@#%]{1,253}")
+
+
+def glob_of(entry: YamlEntry | None) -> str:
+    """A glob, `*` where there is no entry; a glob that can match nothing is wrong."""
+    if entry is None:
+        return "*"
+    text = entry.text()
+    if text is None:
+        return "*"
+    if text != text.strip():
+        entry.wrong("a glob neither begins nor ends with a space")
+    if re.search(r"\[(?!!?\]?[^\]]*\])", text):
+        entry.wrong("`[` opens a set of characters that never closes. The character is `[[]`.")
+    return text
+
+
+def rule_of(entry: YamlEntry | None) -> str:
+    """A glob of rules; a rule is a pack, a dot and a name."""
+    text = glob_of(entry)
+    if entry is not None and not _RULE_GLOB.fullmatch(text):
+        entry.wrong(
+            "a rule is a pack, a dot and a name, as `secrets.github-token`; globs are allowed"
+        )
+    return text
+
+
+def place_of(entry: YamlEntry | None) -> str:
+    """A glob of places; one that no place fits is wrong."""
+    text = glob_of(entry)
+    if entry is None:
+        return text
+    from pipeguard.core.protocol.places import known_places
+
+    if any(fnmatchcase(place, text) for place in known_places()):
+        return text
+    from pipeguard.config.strict_yaml import suggestion
+
+    entry.wrong(f"no place matches `{text[:60]}`.{suggestion(text, known_places())}")
+    return text
+
+
+def content_of(entry: YamlEntry | None) -> str:
+    """A fingerprint, empty where there is no entry."""
+    text = entry.text() if entry is not None else None
+    if entry is not None and text is not None and not _CONTENT.fullmatch(text):
+        entry.wrong("expected the 32 digits of a fingerprint, which `pipeguard allow EVENT` writes")
+    return text or ""
+
+
+def path_of(entry: YamlEntry | None) -> str:
+    """A glob of paths, empty where there is no entry."""
+    if entry is None:
+        return ""
+    text = glob_of(entry)
+    if not text.strip("*?/") and text != "/":
+        entry.wrong("it would fit every file: name a folder or a file, as `/srv/docs/*`")
+    elif ".." in text.split("/") or "//" in text or "\\" in text:
+        entry.wrong("write a path with single slashes and without `..`, as `/srv/docs/*`")
+    return text
+
+
+def host_of(entry: YamlEntry | None) -> str:
+    """A glob of hosts, empty where there is no entry."""
+    if entry is None:
+        return ""
+    text = glob_of(entry)
+    if not _HOST_GLOB.fullmatch(text) or not text.strip("*?."):
+        entry.wrong("expected a host in small letters, as `docs.example.com` or `*.example.com`")
+    return text

@@ -1,0 +1,168 @@
+"""The files and the hosts that a call names, for exceptions that are for one of them.
+
+An exception that is for one file must not let another one through: what may be read in two ways, or
+may name anything, as a command does, counts as named in no way at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pipeguard.core.commands.argument_roles import ArgumentRole, role
+from pipeguard.core.lazy_regex import lazy_regex
+from pipeguard.core.protocol.json_values import JsonValue
+from pipeguard.core.protocol.places import Path
+from pipeguard.core.unicode.name_words import name_words
+from pipeguard.core.words.notation import word_set
+
+NAMING = frozenset({"tools/call", "resources/read"})
+MOST_STRINGS = 256  # of a call that are looked through
+MOST_NAMES = 16  # files and hosts of one call
+MOST_CHARS = 512  # of a file's or host's name
+
+_WEB = lazy_regex(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://(.*)")
+_PATH_KEYS = word_set(
+    "path paths file files filename filenames filepath filepaths dir dirs directory directories "
+    "folder folders root source src destination dest target from to output out input uri cwd "
+    "location repo workspace notebook document"
+)
+_HOST_KEYS = word_set("host hosts hostname domain server")
+_SIGNS_OF_PATH = lazy_regex(r"\S*[/\\]\S*|~\S*|[A-Za-z]:\S*")
+_ACTED_ON = frozenset({ArgumentRole.COMMAND, ArgumentRole.CODE, ArgumentRole.STATEMENT})
+_TEXT = frozenset({ArgumentRole.WRITTEN, ArgumentRole.SEARCHED, ArgumentRole.PARSED})
+
+
+class CallNames(NamedTuple):
+    """What a call names.
+
+    Attributes:
+        paths: of files and folders, without repeated slashes and `.`.
+        hosts: in small letters.
+    """
+
+    paths: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+
+UNNAMED = CallNames()
+MEMORY_RATIO = 10  # bytes that a byte of a frame takes, once it is parsed
+KEPT_BYTES = 4096  # of a request's frame; the names in a longer one are looked for at once
+
+
+class NamedCall:
+    """A request that may name files and hosts, which are looked for when somebody asks.
+
+    Something is found in few messages, and only then anybody does. Keeps the request's values, if
+    it is short; `forget` drops them.
+    """
+
+    __slots__ = ("_names", "_source", "size_bytes")
+
+    def __init__(
+        self, method: str | None, tool: str | None, params: JsonValue, frame_bytes: int
+    ) -> None:
+        self._names: CallNames | None = None
+        self._source: tuple[str | None, str | None, JsonValue] | None = method, tool, params
+        self.size_bytes = MEMORY_RATIO * frame_bytes
+        if frame_bytes > KEPT_BYTES:
+            names = self.names
+            self.size_bytes = sum(len(name) for each in names for name in each)
+
+    @property
+    def names(self) -> CallNames:
+        """What it names."""
+        source = self._source
+        if source is not None:
+            self._names, self._source = names_in_call(*source), None
+        return self._names or UNNAMED
+
+    def forget(self) -> None:
+        """Have it name nothing from now on."""
+        self._names, self._source = UNNAMED, None
+
+
+def names_in_call(method: str | None, tool: str | None, params: JsonValue) -> CallNames:
+    """The files and hosts that a request names; none where it is not certain which these are.
+
+    Args:
+        method: of the request.
+        tool: that it calls, or None.
+        params: of the request.
+    """
+    if not isinstance(params, dict):
+        return UNNAMED
+    if method == "resources/read":
+        params = {"uri": params.get("uri")}
+    elif method == "tools/call":
+        params = params.get("arguments")
+    else:
+        return UNNAMED
+    paths: dict[str, None] = {}
+    hosts: dict[str, None] = {}
+    for count, (path, text) in enumerate(_strings(params)):
+        if count >= MOST_STRINGS or not _collect(tool, path, text, paths, hosts):
+            return UNNAMED
+    if len(paths) + len(hosts) > MOST_NAMES:
+        return UNNAMED
+    return CallNames(tuple(paths), tuple(hosts))
+
+
+def _strings(value: JsonValue) -> Iterator[tuple[Path, str]]:
+    left: list[tuple[Path, JsonValue]] = [((), value)]
+    for _ in range(4 * MOST_STRINGS):
+        if not left:
+            return
+        path, item = left.pop()
+        if isinstance(item, str):
+            yield path, item
+        elif isinstance(item, dict):
+            left += [((*path, key), inner) for key, inner in item.items()]
+        elif isinstance(item, list):
+            left += [((*path, index), inner) for index, inner in enumerate(item)]
+    yield from ((path, "") for path, _ in left[:1] * (MOST_STRINGS + 1))  # too many: not certain
+
+
+def _collect(
+    tool: str | None, path: Path, text: str, paths: dict[str, None], hosts: dict[str, None]
+) -> bool:
+    """Add what one string names; False where that is not certain."""
+    use = role(tool, path)
+    if use in _ACTED_ON:
+        return False
+    if use in _TEXT:
+        return True
+    key = next((step for step in reversed(path) if isinstance(step, str)), "")
+    words = set(name_words(key))
+    web = _WEB.fullmatch(text)
+    if web is not None and web[1].lower() != "file":
+        return _collect_host(web[2], hosts)
+    if words & _HOST_KEYS and web is None:
+        return _collect_host(text, hosts)
+    if web is None and not words & _PATH_KEYS and not _SIGNS_OF_PATH.fullmatch(text):
+        return True
+    return _collect_path(web[2] if web is not None else text, paths)
+
+
+def _collect_host(rest: str, hosts: dict[str, None]) -> bool:
+    from pipeguard.core.checks.url_hosts import hosts as hosts_in  # 4 ms, which few calls need
+
+    readings = hosts_in(rest)
+    names = {reading.name for reading in readings}
+    if len(names) != 1 or any(reading.odd for reading in readings):
+        return False
+    (name,) = names
+    hosts[name] = None
+    return len(name) <= MOST_CHARS
+
+
+def _collect_path(text: str, paths: dict[str, None]) -> bool:
+    steps = text.replace("\\", "/").split("/")
+    if ".." in steps or "%" in text or not text.isprintable() or not 0 < len(text) <= MOST_CHARS:
+        return False
+    kept = [step for step in steps if step not in ("", ".")]
+    paths["/" * text.startswith(("/", "\\")) + "/".join(kept) or "."] = None
+    return True
+
+
+NO_CALL = NamedCall(None, None, None, 0)

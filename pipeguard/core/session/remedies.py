@@ -1,0 +1,179 @@
+"""What a person can do about a finding: the one table, for messages, log, commands and pages.
+
+Nothing else may say how something passes. A rule of a pack is left to the policy, so an exception
+helps; what the policy does not decide is listed here. A rule that is in no row gets an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import NamedTuple
+
+
+class Way(Enum):
+    """How a person lets something pass; the later, the less one command can do."""
+
+    EXCEPTION = "exception"  # `pipeguard allow EVENT`
+    APPROVE = "approve"  # `pipeguard diff`, then `pipeguard approve`
+    POLICY = "policy"  # a key of a file that the user writes
+    OPTION = "option"  # of the command that listens
+    NOTHING = "nothing"  # only whoever wrote the client or the server
+
+    __hash__ = object.__hash__
+
+
+class Remedy(NamedTuple):
+    """What can be done about what one rule stops.
+
+    Attributes:
+        way: how.
+        key: of the policy, as `limits.pending`; or empty.
+        advice: what to do, in one sentence or two.
+    """
+
+    way: Way
+    advice: str
+    key: str = ""
+
+
+_EXCEPTION = Remedy(
+    Way.EXCEPTION,
+    "If it is a false alarm, allow the event: that adds an exception to your policy, as narrow as"
+    " possible.",
+)
+_APPROVE = Remedy(
+    Way.APPROVE,
+    "It waits for your approval. Look at it with `pipeguard diff SERVER`, then accept it with"
+    " `pipeguard approve SERVER`, or stop using the server.",
+)
+_AUTHOR = Remedy(
+    Way.NOTHING,
+    "It breaks the protocol, so two programs could read it differently; no exception lets that"
+    " pass. Tell the author of the client or the server; the event's note says what was wrong.",
+)
+_ENTRANCE = Remedy(
+    Way.OPTION,
+    "It was refused before a message was judged: `--token-env`, `--allow-host` and"
+    " `--allow-origin` of `pipeguard wrap` say who may connect. Use a firewall against somebody"
+    " who tries tokens.",
+)
+
+
+def _limit(key: str, what: str) -> Remedy:
+    return Remedy(
+        Way.POLICY,
+        f"{what} Raise `{key}` in the file that `pipeguard policy path` names, then restart the"
+        " server, if that much is normal for it.",
+        key,
+    )
+
+
+# The rules that the policy's actions and exceptions do not decide. A row for a whole family ends
+# with a dot; a row for one rule counts before it.
+_ROWS: dict[str, Remedy] = {
+    "protocol.": _AUTHOR,
+    "protocol.view-limit": _EXCEPTION,
+    "protocol.read-limit": _EXCEPTION,
+    "protocol.scan-limit": _EXCEPTION,
+    "protocol.frame-too-large": _limit(
+        "limits.frame", "The message is larger than your policy allows."
+    ),
+    "protocol.too-many-pending": _limit(
+        "limits.pending", "More requests wait for an answer than your policy allows."
+    ),
+    "protocol.flood": _limit(
+        "limits.notifications", "More notifications came in a second than your policy allows."
+    ),
+    "protocol.not-redacted": Remedy(
+        Way.EXCEPTION,
+        "What had to be taken out could not be, so all of it was stopped. If what was found is a"
+        " false alarm, allow the event.",
+    ),
+    "protocol.internal": Remedy(
+        Way.NOTHING,
+        "PipeGuard failed to judge it, and what is not judged does not pass. Report it, with the"
+        " event's note.",
+    ),
+    "protocol.peer-gone": Remedy(
+        Way.NOTHING,
+        "The server ended or closed the connection before it answered. Its own messages say why.",
+    ),
+    "trust.": _APPROVE,
+    "trust.not-offered": Remedy(
+        Way.NOTHING,
+        "The server has not offered this name, so there is nothing to approve. Use a name that it"
+        " lists; what waits for you is shown by `pipeguard diff`.",
+    ),
+    "trust.full": Remedy(
+        Way.NOTHING,
+        "The server defines more than PipeGuard keeps for one server. Have its author define less,"
+        " or run it as several servers.",
+    ),
+    "policy.": Remedy(
+        Way.POLICY,
+        "Your policy keeps this tool from being called. Change `tools` in the file that"
+        " `pipeguard policy path` names, in the project's `.pipeguard.yaml`, or, for"
+        " `pipeguard serve`, of the server in `pipeguard.yaml`.",
+        "tools",
+    ),
+    "flows.": Remedy(
+        Way.EXCEPTION,
+        "Look at what was sent and to whom. If you want it, allow the event, or set the rule to"
+        " `allow` for this server in the policy.",
+    ),
+    "entrance.": _ENTRANCE,
+    "search.": Remedy(
+        Way.POLICY,
+        "Read the definition: `pipeguard diff SERVER`. `tools.block` and `tools.overrides` of the"
+        " server in `pipeguard.yaml` hide it or describe it anew.",
+        "tools",
+    ),
+    "audit.user-policy": Remedy(Way.NOTHING, "Nothing was stopped, so there is nothing to do."),
+    "audit.project-policy": Remedy(Way.NOTHING, "Nothing was stopped, so there is nothing to do."),
+    "audit.": Remedy(
+        Way.NOTHING,
+        "It is a note of the audit about itself. Run `pipeguard audit verify`, and check whether"
+        " the disk is full.",
+    ),
+    "secrets.foreign-placeholder": Remedy(
+        Way.NOTHING,
+        "No exception puts a secret back for a server that it did not come from, or from an"
+        " earlier run. Have the model ask the server for it again, or give the server the secret"
+        " yourself.",
+    ),
+    "secrets.put-back": Remedy(Way.NOTHING, "Nothing was stopped, so there is nothing to do."),
+    "secrets.known": Remedy(
+        Way.NOTHING,
+        "PipeGuard holds this secret for the server, and never shows it to a client. Have the"
+        " server's author keep it out of what the server says.",
+    ),
+}
+_WAYS = tuple(Way)
+
+
+def remedy_of(rule: str) -> Remedy:
+    """What can be done about what a rule stops."""
+    family = rule.partition(".")[0]
+    return _ROWS.get(rule) or _ROWS.get(f"{family}.", _EXCEPTION)
+
+
+def decisive_rule(rule: str, tool: str, stopped: Iterable[tuple[str, str]]) -> str:
+    """The rule that says what can be done about a finding, given all that stopped its message.
+
+    One finding that no exception helps keeps the message from passing, so that allowing the others
+    would be in vain. A definition that waits is left out of its list alone.
+
+    Args:
+        rule: of the finding.
+        tool: that it concerns, or empty.
+        stopped: the rule and the tool of each finding that stopped the message.
+    """
+    rules = [rule]
+    rules += [other for other, of in stopped if not other.startswith("trust.") or of == tool]
+    return max(rules, key=lambda name: _WAYS.index(remedy_of(name).way))
+
+
+def advised_rules() -> tuple[str, ...]:
+    """The rules and families that have a row: all others get an exception."""
+    return tuple(_ROWS)

@@ -1,0 +1,129 @@
+"""Follows the policy files and the calendar while a server runs, in a thread of its own.
+
+What is decided message by message is taken over within a second: actions, exceptions and tools. The
+rest (mode, trust, limits, drift, audit) is read when a server starts. A file that is wrong changes
+nothing: what applied before applies on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from threading import Event
+from time import monotonic, time
+
+from pipeguard.config.effective_policy import (
+    PROJECT_POLICY,
+    USER_POLICY,
+    load_wrap_policy,
+    usual_policy_path,
+    wrap_policy_paths,
+)
+from pipeguard.config.options import WrapOptions
+from pipeguard.core.finding import Action, Finding, Severity
+from pipeguard.core.rules.policy import Layer, Policy
+from pipeguard.errors import PolicyError
+
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING
+if TYPE_CHECKING:
+    from pipeguard.state.finding_log import FindingLog
+
+LOOK_SECONDS = 0.4  # between two looks, so that a change applies within a second
+Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+class PolicyWatch:
+    """The policy of one run, as its files say it now.
+
+    Attributes:
+        policy: that applies.
+    """
+
+    def __init__(self, options: WrapOptions) -> None:
+        """Read the policy.
+
+        Args:
+            options: of the run, which say where the files are.
+
+        Raises:
+            PolicyError: an option or a file is invalid.
+        """
+        self._options = options
+        self._adjusted: Callable[[Policy], Policy] = lambda policy: policy
+        self._stamp = self._look()  # before it is read, so that no change is missed
+        self.policy = load_wrap_policy(options)
+        self._offset = time() - monotonic()  # of the clock by which exceptions end
+
+    def adjust(self, adjusted: Callable[[Policy], Policy]) -> None:
+        """Have what is read become something else for this server, now and later."""
+        self._adjusted = adjusted
+        self.policy = adjusted(self.policy)
+
+    def unusual_files(self) -> list[Finding]:
+        """Notes for the audit on where the policy is, so that `pipeguard allow` finds it."""
+        user, *projects = wrap_policy_paths(self._options)
+        files = [(USER_POLICY, user)] if user != usual_policy_path() else []
+        files += [(PROJECT_POLICY, path) for path in projects]
+        return [
+            Finding(
+                rule,
+                "envelope",
+                severity=Severity.INFO,
+                action=Action.ALLOW,
+                note="this run goes by this policy file",
+                path=os.path.abspath(path),  # noqa: PTH100  pathlib costs 5 ms
+            )
+            for rule, path in files
+        ]
+
+    def follow(self, adopt: Callable[[Policy], None], log: FindingLog, is_over: Event) -> None:
+        """Look again and again, until the run is over.
+
+        Args:
+            adopt: takes a policy over.
+            log: for people.
+            is_over: set once the run ends.
+        """
+        while not is_over.wait(LOOK_SECONDS):
+            stamp = self._look()
+            if stamp != self._stamp:
+                self._stamp = stamp
+                self._read_again(log)
+                adopt(self.policy)
+            elif self.policy.ends:
+                # Frames are judged by a clock that stands while the machine sleeps.
+                adopt(self.policy.sooner(time() - monotonic() - self._offset))
+
+    def _look(self) -> Stamp:
+        """What tells one version of the files from another."""
+        stamps = []
+        for path in wrap_policy_paths(self._options):
+            try:
+                status = os.stat(path)  # noqa: PTH116  pathlib costs 5 ms
+            except OSError:
+                stamps.append((path, 0, 0, 0))
+            else:
+                stamps.append((path, status.st_ino, status.st_mtime_ns, status.st_size))
+        return tuple(stamps)
+
+    def _read_again(self, log: FindingLog) -> None:
+        try:
+            read = self._adjusted(load_wrap_policy(self._options))
+        except PolicyError as error:
+            changed = "the policy has changed and is wrong: what applied before applies on"
+            log("error", changed, why=str(error))
+            return
+        before, self.policy = self.policy, self.policy._replace(layers=read.layers)
+        self._offset = time() - monotonic()
+        if read != self.policy:
+            do = "restart the server for mode, trust, drift, limits and audit"
+            log("warning", "the policy has changed, and not all of that applies yet", do=do)
+        added, removed = _difference(before.layers, read.layers)
+        log("info", "the policy has changed", exceptions_added=added, exceptions_removed=removed)
+
+
+def _difference(before: tuple[Layer, ...], now: tuple[Layer, ...]) -> tuple[int, int]:
+    """How many exceptions were added and removed."""
+    old = {exempt.where for layer in before for exempt in layer.exceptions}
+    new = {exempt.where for layer in now for exempt in layer.exceptions}
+    return len(new - old), len(old - new)

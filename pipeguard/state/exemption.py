@@ -1,0 +1,143 @@
+"""An exception as a person makes it: what it is for, what it opens, how a policy writes it."""
+
+from __future__ import annotations
+
+import glob
+import json
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from pipeguard.core.rules.policy import Selector
+from pipeguard.core.rules.rule import tells_private
+from pipeguard.core.unicode.display import visible
+from pipeguard.state.schema import MAX_NAME_CHARS
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Sequence
+
+
+class Breadth(Enum):
+    """How narrow an exception is, the narrowest first."""
+
+    CONTENT = "content"  # what was found, and nothing else
+    PATH = "path"  # calls that name this file
+    HOST = "host"  # calls that name this host
+    TOOL = "tool"  # all calls of the tool
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """An entry of `exceptions` as a person reads it: with names, not globs.
+
+    Attributes:
+        rule: the rule's id.
+        server: the server's name.
+        tool: the tool, or empty where it is about none.
+        place: the place of the finding.
+        until: the last day on which it applies, or None.
+        why: the person's reason.
+        content: the fingerprint of what it is for; or empty for any content.
+        path: the file that a call names, likewise.
+        host: the host that a call names, likewise.
+    """
+
+    rule: str
+    server: str
+    tool: str
+    place: str
+    until: datetime.date | None
+    why: str
+    content: str = ""
+    path: str = ""
+    host: str = ""
+
+    def fields(self) -> list[tuple[str, str]]:
+        """Keys and values as YAML; a name that looks like a glob is escaped."""
+        pairs = [
+            ("rule", self.rule),
+            ("server", _quoted(_as_glob(self.server, MAX_NAME_CHARS))),
+            ("tool", _quoted(_as_glob(self.tool, MAX_NAME_CHARS)) if self.tool else ""),
+            ("place", self.place),
+            ("content", _quoted(self.content) if self.content else ""),
+            ("path", _quoted(_as_glob(self.path)) if self.path else ""),
+            ("host", _quoted(_as_glob(self.host)) if self.host else ""),
+            ("until", str(self.until or "")),
+            ("why", _quoted(_one_line(self.why))),
+        ]
+        return [(key, value) for key, value in pairs if value]
+
+    @property
+    def where(self) -> Selector:
+        """The findings that it applies to."""
+        tool = _as_glob(self.tool, MAX_NAME_CHARS) if self.tool else "*"
+        return Selector(
+            *(self.rule, self.place, _as_glob(self.server, MAX_NAME_CHARS), tool),
+            content=self.content,
+            path=_as_glob(self.path),
+            host=_as_glob(self.host),
+        )
+
+    @property
+    def breadth(self) -> Breadth:
+        """How narrow it is."""
+        if self.content:
+            return Breadth.CONTENT
+        return Breadth.PATH if self.path else Breadth.HOST if self.host else Breadth.TOOL
+
+    def opens(self) -> str:
+        """What else passes with it, in one sentence."""
+        of = f"calls of {visible(self.tool)}" if self.tool else "messages"
+        what = f"what {self.rule} finds in {self.place}"
+        match self.breadth:
+            case Breadth.CONTENT if tells_private(self.rule):
+                return f"this value again, in {self.place} of {of}, whatever is around it"
+            case Breadth.CONTENT:
+                return f"this text again, unchanged, in {self.place} of {of}"
+            case Breadth.PATH:
+                return f"{what} of {of} that name {visible(self.path)} and no other file or host"
+            case Breadth.HOST:
+                return f"{what} of {of} that name {visible(self.host)} and no other file or host"
+            case Breadth.TOOL:
+                return f"whatever {self.rule} finds in {self.place} of all {of}"
+
+
+def entries(exemptions: Sequence[Exemption], indent: str = "") -> str:
+    """Exceptions as entries of a YAML list, each on lines of its own."""
+    lines = []
+    for exemption in exemptions:
+        mark = "- "
+        for key, value in exemption.fields():
+            lines.append(f"{indent}{mark}{key}: {value}\n")
+            mark = "  "
+    return "".join(lines)
+
+
+def flow_entry(exemption: Exemption) -> str:
+    """An exception as an entry of a flow sequence (YAML 1.2, section 7.4)."""
+    return "{" + ", ".join(f"{key}: {value}" for key, value in exemption.fields()) + "}"
+
+
+def _one_line(text: str) -> str:
+    """A text as a policy can have it, on one line."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _as_glob(name: str, cut_chars: int = 0) -> str:
+    """A glob for one name, as a policy can have it.
+
+    A letter that a policy cannot have is `?`. The glob of a name that the audit has cut, to
+    `cut_chars`, fits all that begin with it.
+    """
+    escaped = "".join(letter if letter.isprintable() else "?" for letter in glob.escape(name))
+    if escaped.startswith(" "):
+        escaped = f"[ ]{escaped[1:]}"
+    if escaped.endswith(" "):
+        escaped = f"{escaped[:-1]}[ ]"
+    return f"{escaped}*" if cut_chars and len(name) >= cut_chars else escaped
+
+
+def _quoted(text: str) -> str:
+    """A YAML double-quoted scalar, as a JSON string is one (YAML 1.2, section 1.3)."""
+    return json.dumps(text, ensure_ascii=False)

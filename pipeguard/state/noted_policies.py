@@ -1,0 +1,88 @@
+"""Which policy files a run went by, as its audit notes where they are not the usual ones.
+
+So an exception is written where it has an effect, and one that a project's file overrules is not.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeguard.core.finding import Action, Confidence, Severity
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.rules.policy import PolicyTarget
+from pipeguard.errors import PolicyError
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Iterable
+
+    from pipeguard.state.store import Store
+
+
+def noted_policy(store: Store, event: str, rule: str) -> str:
+    """The policy file that the run of an event noted; empty where it noted none.
+
+    Args:
+        store: the store.
+        event: the event's name, which begins with the run's.
+        rule: USER_POLICY or PROJECT_POLICY.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    from pipeguard.state.audit import AuditFilter, rows
+
+    run = event.partition(".")[0]
+    noted = [row.entry.findings for row in rows(store, AuditFilter(rule=rule)) if row.chain == run]
+    paths = [str(finding.get("path", "")) for text in noted for finding in json.loads(text)]
+    return next((path for path in paths if path and Path(path).exists()), "")
+
+
+def overruled(
+    path: str, server: str, findings: Iterable[dict[str, str]], today: datetime.date
+) -> str:
+    """The rule of the first finding that a project's file stops, whatever the user's allows.
+
+    Args:
+        path: of the project's file.
+        server: the server's name.
+        findings: as the audit has them.
+        today: the date.
+
+    Returns:
+        The rule, or empty where the project's file stops none.
+
+    Raises:
+        PolicyError: the file is invalid.
+    """
+    from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
+
+    text = policy_text(path, PolicyScope.PROJECT)
+    layer = parse_policy(text, path, PolicyScope.PROJECT, now=0.0, today=today).layer
+    for finding in findings:
+        target = PolicyTarget(
+            finding["rule"],
+            Severity[finding["severity"].upper()],
+            Confidence[finding["confidence"].upper()],
+            *(finding["place"], server, finding.get("tool") or None, Surface.TO_CLIENT),
+        )
+        if layer.action(target, 0.0) >= Action.REDACT:
+            return finding["rule"]
+    return ""
+
+
+def check_not_overruled(
+    path: str, server: str, findings: Iterable[dict[str, str]], today: datetime.date
+) -> None:
+    """Refuse an exception that would have no effect.
+
+    Raises:
+        PolicyError: a project's file stops the same; the message says what to change.
+    """
+    if rule := overruled(path, server, findings, today):
+        raise PolicyError(
+            f"the project's policy {path} stops {rule} here, whatever your own allows.\n"
+            "  Change its `actions`; a project's file can only tighten, so no exception helps."
+        )

@@ -1,0 +1,101 @@
+"""What was stopped, warned of, and would have been stopped, of each server: today and lately.
+
+Reads what something was found in, newest first, and stops where the time is over.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pipeguard.state.activity import LATE_SECONDS, named_servers, waiting_definitions
+from pipeguard.state.database import translated_errors
+from pipeguard.state.store import Store
+from pipeguard.state.timestamps import utc_text_at
+
+DAYS = 7  # of the longer while
+
+
+class Totals(NamedTuple):
+    """Messages of one while.
+
+    Attributes:
+        blocked: that did not go on.
+        changed: that went on without a secret or a passage.
+        warned: that went on with a warning.
+        would: that went on, and would have been blocked or changed with `mode: enforce`.
+    """
+
+    blocked: int = 0
+    changed: int = 0
+    warned: int = 0
+    would: int = 0
+
+
+class ServerTotals(NamedTuple):
+    """What happened at one server.
+
+    Attributes:
+        server: its name.
+        today: since the beginning of the day.
+        week: in the last days.
+        waiting: its definitions that wait for a decision.
+    """
+
+    server: str
+    today: Totals
+    week: Totals
+    waiting: int
+
+
+def totals(store: Store, now: float, day_began: float) -> list[ServerTotals]:
+    """The totals of every server that was ever guarded, by name.
+
+    Args:
+        store: the store.
+        now: seconds since the epoch.
+        day_began: when today began, for the user.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    today: defaultdict[str, Totals] = defaultdict(Totals)
+    week: defaultdict[str, Totals] = defaultdict(Totals)
+    since = now - DAYS * 86_400
+    first, first_today = utc_text_at(since), utc_text_at(day_began)
+    for time, server, action, would in _rows(store, since):
+        if time >= first:
+            week[server] = _with(week[server], action, would=would)
+        if time >= first_today:
+            today[server] = _with(today[server], action, would=would)
+    waiting = waiting_definitions(store)
+    return [
+        ServerTotals(name, today[name], week[name], waiting.get(name, 0))
+        for name in sorted({*week, *waiting, *named_servers(store)})
+    ]
+
+
+def _with(count: Totals, action: str, *, would: bool) -> Totals:
+    """A count with one message more."""
+    return Totals(
+        count.blocked + (action == "block"),
+        count.changed + (action in ("redact", "cut")),
+        count.warned + (action == "warn" and not would),
+        count.would + would,
+    )
+
+
+def _rows(store: Store, since: float) -> Iterator[tuple[str, str, str, bool]]:
+    """Time, server, action, and whether more would have been done, the newest first."""
+    enough = utc_text_at(since - LATE_SECONDS)
+    with translated_errors(store.path):
+        # A text in a finding has its quotes escaped, so that none looks like a member.
+        for time, server, action, would in store.connection.execute(
+            'SELECT time, server, action, instr(findings, \'"would":"\') > 0 FROM audit'
+            " WHERE action IN ('block', 'cut', 'redact', 'warn') AND server <> ''"
+            " ORDER BY id DESC"
+        ):
+            if time < enough:
+                return
+            yield time, server, action, bool(would)

@@ -1,0 +1,164 @@
+"""Every rule has a next step, and what PipeGuard says of it is true: `allow` works or says why not.
+
+tests/wrap/test_next_steps.py does what is advised in front of a real server.
+"""
+
+import ast
+import datetime
+import re
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeguard.cli import cli
+from pipeguard.config.effective_policy import combine, usual_policy_path
+from pipeguard.config.policy_file import PolicyScope, parse_policy
+from pipeguard.core.finding import Action, Confidence, Finding, Severity
+from pipeguard.core.protocol.places import known_places
+from pipeguard.core.rules.policy import PolicyTarget
+from pipeguard.core.session.remedies import Way, advised_rules, remedy_of
+from pipeguard.errors import PipeGuardError
+from pipeguard.state.audit import Audit, AuditEntry, findings_json
+from pipeguard.state.paths import store_path
+from pipeguard.state.store import Store
+from tests.each import each
+from tests.fuzz.rulebook import ALL
+from tests.people import give_token
+
+PACKAGE = Path(__file__).resolve().parent.parent.parent / "pipeguard"
+TODAY = datetime.date.today()  # noqa: DTZ011  as the command takes it
+FAMILIES = ("protocol", "trust", "policy", "entrance", "search", "audit", "flows", "secrets")
+RULE = re.compile(rf"(?:{'|'.join(FAMILIES)})\.[a-z][a-z-]+")
+NO_RULES = {"policy.yaml", "audit.more"}
+# A command in the advice, as `pipeguard approve SERVER`.
+JWT = Finding("secrets.jwt", "call.arguments", tool="search")
+COMMAND = re.compile(r"`pipeguard ([a-z-]+)((?: [a-z-]+)*)[^`]*`")
+FIXED = Severity.HIGH, Confidence.HIGH
+
+
+def rules_in_code() -> list[str]:
+    """The rules that modules name, and that no pack has."""
+    named = {
+        node.value
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if RULE.fullmatch(node.value)
+    }
+    return sorted(named - NO_RULES - ALL.keys())
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
+    give_token(monkeypatch)
+
+
+def stopped(*findings: Finding, event: str = "E") -> None:
+    """An event in the audit."""
+    with Store.open(store_path()) as store:
+        Audit(store, f"RUN-{event}", "docs", "").append_many(
+            [
+                AuditEntry(
+                    "2026-11-20T10:00:00.000Z", "", "to-server", "request", "tools/call",
+                    "search", "block", event, "0" * 64, 9, findings_json(findings),
+                )
+            ]
+        )  # fmt: skip
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, [*arguments])
+
+
+def passes(finding: Finding, path: str = "") -> bool:
+    """Whether the policy lets a finding pass now; the file must be valid."""
+    text = Path(path or usual_policy_path()).read_text()
+    file = parse_policy(text, "p.yaml", PolicyScope.USER, now=0.0, today=TODAY)
+    target = PolicyTarget(finding.rule, *FIXED, finding.place, "docs", finding.tool)
+    return combine(file, None).action(target, 0.0) is Action.ALLOW
+
+
+@each("rule", [*rules_in_code(), *ALL])
+def test_every_rule_is_allowed_or_says_what_else_helps(rule: str, tmp_path: Path) -> None:
+    remedy, path = remedy_of(rule), tmp_path / f"{rule}.yaml"
+    finding = Finding(
+        rule, "result.text" if remedy.way is Way.EXCEPTION else "envelope", tool="search"
+    )
+    beside = (JWT._replace(action=Action.REDACT),) if rule == "protocol.not-redacted" else ()
+    stopped(finding, *beside, event=rule)
+    result = run("allow", rule, "--why", "a test", "--policy", str(path))
+    if remedy.way is Way.EXCEPTION:
+        assert result.exit_code == 0, result.exception
+        assert passes(*beside or (finding,), str(path))
+        return
+    assert isinstance(result.exception, PipeGuardError)
+    assert " ".join(remedy.advice.replace("SERVER", "docs").split()) in str(result.exception)
+    assert not path.exists()
+
+
+@each("rule", rules_in_code())
+def test_every_rule_of_the_code_is_explained(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeguard.cli.explain.load_rules", ALL.values)  # once for all
+    result = run("explain", rule)
+    assert result.exit_code == 0
+    assert remedy_of(rule).advice in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("rule", advised_rules())
+def test_what_is_advised_are_commands(rule: str) -> None:
+    for verb, rest in COMMAND.findall(remedy_of(rule).advice):
+        command = cli.get_command(click.Context(cli), verb)
+        assert command is not None, verb
+        if isinstance(command, click.Group):
+            assert command.get_command(click.Context(command), rest.split()[0]) is not None
+
+
+@pytest.mark.parametrize("place", known_places())
+def test_an_exception_can_be_made_for_every_place(place: str) -> None:
+    finding = Finding("secrets.jwt", place, tool="search")
+    stopped(finding)
+    assert run("allow", "E", "--why", "a test").exit_code == 0
+    assert passes(finding)
+
+
+HELD = Finding("trust.held", "tool.name", tool="other", excerpt="pipeguard diff docs/other")
+BROKEN = Finding("protocol.duplicate-key", "envelope")
+
+
+def test_what_no_exception_helps_decides_for_all_that_is_stopped_with_it() -> None:
+    stopped(JWT, BROKEN)
+    result = run("allow", "E", "--why", "a test")
+    assert "protocol.duplicate-key cannot be allowed" in str(result.exception)
+    assert "pipeguard allow" not in run("explain", "E").output
+
+
+def test_beside_a_definition_that_waits_the_rest_is_allowed() -> None:
+    stopped(JWT, HELD)
+    output = run("explain", "E").output
+    assert "pipeguard approve docs/other" in output
+    assert "pipeguard allow E" in output
+    assert run("allow", "E", "--why", "a test").exit_code == 0
+    assert passes(JWT)
+
+
+def test_what_could_not_be_redacted_is_allowed_by_what_was_found() -> None:
+    failed = Finding("protocol.not-redacted", "envelope")
+    stopped(JWT._replace(action=Action.REDACT), failed)
+    assert "pipeguard allow E" in run("explain", "E").output
+    assert run("allow", "E", "--why", "a test").exit_code == 0
+    assert passes(JWT)
+
+
+def test_the_policy_says_where_no_exception_helps() -> None:
+    path = Path(usual_policy_path())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("exceptions:\n- {rule: policy.tool, server: docs, why: w}\n")
+    path.chmod(0o600)
+    output = run("policy", "check").output
+    assert f"no exception helps `policy.tool`: {remedy_of('policy.tool').advice}" in output

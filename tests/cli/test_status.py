@@ -1,0 +1,105 @@
+"""`pipeguard status`: one screen, true to the record."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pipeguard.cli.status import command
+from pipeguard.core.finding import Action, Finding, observed
+from pipeguard.state.audit import Audit, AuditEntry, findings_json
+from pipeguard.state.paths import store_path
+from pipeguard.state.store import Store
+from pipeguard.state.timestamps import utc_text
+from tests.state.samples import held, seen
+
+BLOCK = Finding("secrets.jwt", "call.arguments", excerpt='"would":"block"')
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
+    monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def record(server: str, *rows: tuple[timedelta, Finding]) -> None:
+    """Audit rows, each so long ago."""
+    with Store.open(store_path()) as store:
+        Audit(store, f"RUN-{server}", server, "").append_many(
+            AuditEntry(
+                utc_text(NOW - ago), "", "to-server", "request", "tools/call", "search",
+                finding.action.name.lower(), f"E{number}", "0" * 64, 9, findings_json([finding]),
+            )
+            for number, (ago, finding) in enumerate(sorted(rows, key=lambda row: -row[0]))
+        )  # fmt: skip
+
+
+def shown(*arguments: str) -> str:
+    result = CliRunner().invoke(command, [*arguments])
+    assert result.exit_code == 0, result.exception
+    return result.output
+
+
+def test_it_counts_by_server_today_and_in_seven_days() -> None:
+    warn, redact = (BLOCK._replace(action=action) for action in (Action.WARN, Action.REDACT))
+    days, moment = timedelta(days=1), timedelta(seconds=0)
+    record(
+        "docs",
+        *((moment, finding) for finding in (BLOCK, warn, redact, observed(BLOCK))),
+        (2 * days, BLOCK),
+        (8 * days, BLOCK),
+    )
+    record("mail", (moment, BLOCK._replace(action=Action.ALLOW)))
+    with Store.open(store_path()) as store:
+        store.remember("mail", [seen(), held()])
+    told = json.loads(shown("--json"))
+    docs, mail = told["servers"]
+    assert docs["today"] == {"blocked": 1, "changed": 1, "warned": 1, "would": 1}
+    assert docs["week"] == {"blocked": 2, "changed": 1, "warned": 1, "would": 1}
+    assert (mail["server"], mail["waiting"], mail["week"]["blocked"]) == ("mail", 1, 0)
+    lines = shown().splitlines()
+    assert [line.split() for line in lines if line.startswith("docs ")] == [
+        ["docs", "1", "1", "1", "1", "0"],
+        ["docs", "2", "1", "1", "1", "0"],
+    ]
+    assert "1 definitions wait for you:  pipeguard diff" in lines
+    assert "What would have been:  pipeguard audit list --would block --since 7d" in lines
+    assert len(lines) <= 24, "one screen"
+
+
+def test_it_says_which_clients_are_guarded(home: Path) -> None:
+    guarded = {"command": "pipeguard", "args": ["wrap", "--name", "a", "--", "server-a"]}
+    servers = {"a": guarded, "b": {"command": "server-b"}}
+    (home / ".cursor").mkdir()
+    (home / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    told = json.loads(shown("--json"))
+    assert [client["client"] for client in told["clients"]] == ["cursor"]
+    assert told["clients"][0]["open"] == 1
+    assert "1 not (cursor" in shown()
+
+
+def test_it_says_that_nothing_is_stopped_and_what_is_wrong_with_the_policy(home: Path) -> None:
+    assert "The policy enforces." in shown()
+    path = home / ".config" / "pipeguard" / "policy.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("mode: observe\n")
+    path.chmod(0o600)
+    assert "The policy observes: no rule stops anything." in shown()
+    path.write_text("mod: observe\n")
+    assert "line 1, column 1: mod" in shown()
+    assert json.loads(shown("--json"))["mode"] == ""
+
+
+def test_on_a_new_machine_it_makes_nothing_and_names_the_first_step(home: Path) -> None:
+    before = sorted(home.rglob("*"))
+    assert "No server was guarded yet.  pipeguard setup" in shown()
+    assert sorted(home.rglob("*")) == before

@@ -1,0 +1,87 @@
+"""Which files and hosts a call names; what is not certain is named in no way."""
+
+import pytest
+
+from pipeguard.core.commands.call_names import (
+    KEPT_BYTES,
+    MOST_CHARS,
+    MOST_NAMES,
+    MOST_STRINGS,
+    UNNAMED,
+    NamedCall,
+    names_in_call,
+)
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
+
+
+def named(
+    tool: str, arguments: JsonValue, method: str = "tools/call"
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    params: JsonObject = {"name": tool, "arguments": arguments}
+    return names_in_call(method, tool, params)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "paths", "hosts"),
+    [
+        ("read_file", {"path": "/srv/a.md"}, ["/srv/a.md"], []),
+        ("read_file", {"path": "README"}, ["README"], []),
+        ("read_file", {"path": ".//srv/./a.md"}, ["srv/a.md"], []),
+        ("read_file", {"path": "file:///srv/a.md"}, ["/srv/a.md"], []),
+        ("read_file", {"path": "C:\\x\\a.md"}, ["C:/x/a.md"], []),
+        ("write_file", {"path": "a.md", "content": "see /etc/passwd"}, ["a.md"], []),
+        ("read_files", {"paths": ["a/b", "c/d"]}, ["c/d", "a/b"], []),
+        ("search_code", {"query": "a/b", "path": "src"}, ["src"], []),
+        ("fetch", {"url": "https://Docs.Example.com:443/a?b"}, [], ["docs.example.com"]),
+        ("ping", {"host": "example.com"}, [], ["example.com"]),
+        ("get", {"thing": "x", "other": "srv/a.md"}, ["srv/a.md"], []),
+        ("wait", {"seconds": 3}, [], []),
+        ("wait", None, [], []),
+    ],
+)
+def test_files_and_hosts_are_named(
+    tool: str, arguments: JsonValue, paths: list[str], hosts: list[str]
+) -> None:
+    assert named(tool, arguments) == (tuple(paths), tuple(hosts))
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("read_file", {"path": "/srv/../etc/passwd"}),
+        ("read_file", {"path": "/srv/%2e%2e/x"}),
+        ("read_file", {"path": "a\nb"}),
+        ("read_file", {"path": "a" * (MOST_CHARS + 1)}),
+        ("read_file", {"path": ""}),
+        ("read_files", {"paths": ["/srv/a", "/srv/../b"]}),
+        ("read_files", {"paths": [f"a{n}" for n in range(MOST_NAMES + 1)]}),
+        ("read_files", {"paths": ["a"] * (MOST_STRINGS + 1)}),
+        ("read_files", {"paths": [[]] * (5 * MOST_STRINGS) + ["b"]}),
+        ("run_command", {"command": "cat a.md", "path": "a.md"}),
+        ("query", {"sql": "select 1", "path": "a.db"}),
+        ("fetch", {"url": "https://docs.example.com\\@evil.example/"}),
+        ("fetch", {"url": "https:///"}),
+    ],
+)
+def test_what_is_not_certain_names_nothing(tool: str, arguments: JsonValue) -> None:
+    assert named(tool, arguments) == UNNAMED
+
+
+def test_a_resource_is_named_by_its_address() -> None:
+    params: JsonObject = {"uri": "file:///srv/a.md"}
+    assert names_in_call("resources/read", None, params).paths == ("/srv/a.md",)
+    assert names_in_call("prompts/get", None, params) == UNNAMED
+    assert names_in_call("resources/read", None, []) == UNNAMED
+
+
+@pytest.mark.parametrize("frame_bytes", [10, 10 * KEPT_BYTES])
+def test_a_call_is_read_when_it_is_asked_for_or_at_once_if_it_is_long(frame_bytes: int) -> None:
+    params: JsonObject = {"name": "read_file", "arguments": {"path": "a.md"}}
+    call = NamedCall("tools/call", "read_file", params, frame_bytes)
+    params.clear()
+    is_kept = frame_bytes <= KEPT_BYTES
+    assert call.names.paths == (() if is_kept else ("a.md",))
+    assert call.names.paths == (() if is_kept else ("a.md",)), "and once"
+    assert call.size_bytes == (100 if is_kept else 4)
+    call.forget()
+    assert call.names == UNNAMED

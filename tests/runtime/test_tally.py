@@ -1,0 +1,49 @@
+"""What a run came to is told at its end, and nothing where nothing was found."""
+
+from __future__ import annotations
+
+from pipeguard.core.finding import Action, Direction, Finding, Verdict, observed
+from pipeguard.runtime.tally import RunTally
+
+
+def verdict(*findings: Finding) -> Verdict:
+    action = max((finding.action for finding in findings), default=Action.ALLOW)
+    return Verdict(Direction.TO_SERVER, b"{}", action, None, None, findings)
+
+
+def told(*verdicts: Verdict) -> list[tuple[str, dict[str, object]]]:
+    lines: list[tuple[str, dict[str, object]]] = []
+
+    def log(level: str, event: str, **fields: object) -> None:
+        assert event == "the run has ended"
+        assert fields.pop("show") == "pipeguard status"
+        lines.append((level, fields))
+
+    tally = RunTally()
+    for each in verdicts:
+        tally.add(each)
+    tally.tell(log)
+    return lines
+
+
+BLOCK = Finding("secrets.jwt", "call.arguments")
+
+
+def test_each_message_is_counted_once_by_what_was_done() -> None:
+    cut, redact = (BLOCK._replace(action=action) for action in (Action.CUT, Action.REDACT))
+    warn = BLOCK._replace(action=Action.WARN)
+    assert told(
+        verdict(BLOCK, redact, warn), verdict(cut), verdict(redact), verdict(warn), verdict()
+    ) == [("warning", {"blocked": 1, "cut": 1, "redacted": 1, "warned": 1})]
+
+
+def test_what_would_have_been_stopped_is_counted_as_such() -> None:
+    assert told(verdict(observed(BLOCK))) == [("warning", {"would_be_stopped": 1})]
+    assert observed(BLOCK).action is Action.WARN
+    assert observed(BLOCK).would is Action.BLOCK
+
+
+def test_a_run_without_findings_says_nothing() -> None:
+    assert told(verdict()) == []
+    assert told(verdict(BLOCK._replace(action=Action.ALLOW))) == []
+    assert told(verdict(BLOCK._replace(action=Action.WARN))) == [("info", {"warned": 1})]

@@ -1,0 +1,38 @@
+"""Commands of PipeGuard as a person runs them, beside a running `wrap` or `serve`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeguard.cli._person import TOKEN_VARIABLE, new_token
+from tests.wrap.wrapped import PIPEGUARD
+
+# Not below this process, which is the client of the server: else it is an agent's.
+_AWAY = """import os, subprocess, sys
+if os.fork():
+    os._exit(0)
+done = subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+os.write(1, b"\\n%d" % done.returncode)
+"""
+
+
+def decide(state: Path, *words: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
+    """Run one command; its exit code and what it showed.
+
+    Args:
+        state: the folder with the store of the run.
+        words: of the command, after `pipeguard`.
+        environment: further variables.
+    """
+    variables = {**os.environ, "PIPEGUARD_STATE_DIR": str(state), TOKEN_VARIABLE: new_token()[0]}
+    done = subprocess.run(
+        [sys.executable, "-c", _AWAY, *PIPEGUARD, *words],
+        stdout=subprocess.PIPE,
+        env={**variables, **(environment or {})},
+        check=True,
+    )
+    shown, _, code = done.stdout.decode().rpartition("\n")
+    return int(code), shown

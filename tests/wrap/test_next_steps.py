@@ -1,0 +1,178 @@
+"""What the log advises is done, and then the thing passes; or it says that nothing can be done."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.launch.processes import until
+from tests.wrap.deciding import decide
+from tests.wrap.server import KEY
+from tests.wrap.wrapped import Object, Wrapped, result
+
+OPTIONS = ("--name", "demo", "--log-format", "json", "--log-level", "info")
+
+
+class Stopped:
+    """A real `wrap` with a policy of its own, which stops something.
+
+    Args:
+        folder: for its state and its policy.
+        policy: the policy's text.
+        options: further options of `wrap`.
+    """
+
+    def __init__(self, folder: Path, policy: str = "", *options: str) -> None:
+        self.folder = folder
+        self.policy = folder / "config" / "policy.yaml"
+        self.policy.parent.mkdir(exist_ok=True)
+        self.policy.write_text(policy)
+        self.policy.chmod(0o600)
+        self.options = (*OPTIONS, *options)
+        self.environment = {"PIPEGUARD_POLICY": str(self.policy)}
+
+    def wrapped(self) -> Wrapped:
+        return Wrapped(self.folder, options=self.options, environment=self.environment)
+
+    def advice(self, act: Callable[[Wrapped], object]) -> tuple[str, str]:
+        """The rule that stops what is done, and the command that the log names."""
+        with self.wrapped() as wrapped:
+            wrapped.initialize()
+            act(wrapped)
+            until(lambda: "how_to_allow" in wrapped.said(), "the log says what to do")
+            wrapped.hang_up()
+            assert wrapped.code() == 0
+            lines = [json.loads(line) for line in wrapped.said().splitlines()]
+        told = next(line for line in lines if "how_to_allow" in line)
+        return told["event"].split()[-1], told["how_to_allow"]
+
+    def run(self, command: str, *more: str) -> str:
+        """What a command shows, as the log printed it."""
+        program, *words = shlex.split(command)
+        assert program == "pipeguard"
+        code, shown = decide(self.folder / "state", *words, *more, environment=self.environment)
+        assert code == 0, shown
+        return " ".join(shown.split())
+
+
+def call(text: str) -> Callable[[Wrapped], Object]:
+    return lambda wrapped: wrapped.ask("tools/call", name="echo", arguments={"text": text})
+
+
+def passes(stopped: Stopped, act: Callable[[Wrapped], Object]) -> bool:
+    with stopped.wrapped() as wrapped:
+        wrapped.initialize()
+        answer = act(wrapped)
+        return "error" not in answer and "isError" not in result(answer)
+
+
+def test_a_false_alarm_is_allowed_as_the_log_says(tmp_path: Path) -> None:
+    stopped, act = Stopped(tmp_path), call(f"use {KEY} for it")
+    rule, command = stopped.advice(act)
+    assert rule == "secrets.aws-access-key-id"
+    assert command.startswith("pipeguard allow ")
+    stopped.run(command, "--why", "a test")
+    assert passes(stopped, act)
+
+
+def test_a_tool_that_the_policy_blocks_is_allowed_by_the_policy(tmp_path: Path) -> None:
+    stopped = Stopped(tmp_path, "tools: {block: [echo]}\n")
+    rule, command = stopped.advice(call("hello"))
+    assert rule == "policy.tool"
+    assert "Change `tools` in the file that `pipeguard policy path` names" in stopped.run(command)
+    path = Path(stopped.run("pipeguard policy path"))
+    path.write_text(path.read_text().replace("echo", "other"))
+    assert passes(stopped, call("hello"))
+
+
+def test_a_limit_is_raised_as_the_rule_says(tmp_path: Path) -> None:
+    stopped = Stopped(tmp_path, "limits: {frame: 4 KiB}\n")
+    large = call("so many words " * 400)
+    rule, command = stopped.advice(large)
+    assert rule == "protocol.frame-too-large"
+    assert "Raise `limits.frame`" in stopped.run(command)
+    stopped.policy.write_text("limits: {frame: 64 KiB}\n")
+    assert passes(stopped, large)
+
+
+def test_a_flood_is_let_through_as_the_rule_says(tmp_path: Path) -> None:
+    stopped = Stopped(tmp_path, "limits: {notifications: 10}\n")
+    rule, command = stopped.advice(lambda wrapped: wrapped.ask("do/flood", number=500, text="tick"))
+    assert rule == "protocol.flood"
+    assert "Raise `limits.notifications`" in stopped.run(command)
+    stopped.policy.write_text("limits: {notifications: 1000}\n")
+    with stopped.wrapped() as wrapped:
+        wrapped.initialize()
+        wrapped.ask("do/flood", number=500, text="tick")
+        assert len(wrapped.seen) == 500
+
+
+def test_what_waits_is_shown_and_approved_as_the_log_says(tmp_path: Path) -> None:
+    stopped = Stopped(tmp_path, "trust: review\n")
+
+    def use(wrapped: Wrapped) -> Object:
+        wrapped.ask("tools/list")
+        return call("hello")(wrapped)
+
+    rule, command = stopped.advice(use)
+    assert (rule, command) == ("trust.held", "pipeguard diff demo/echo")
+    program, *words = shlex.split(command)
+    code, shown = decide(tmp_path / "state", *words)
+    assert (program, code) == ("pipeguard", 1), "something waits"
+    assert "pipeguard approve demo/echo" in shown
+    stopped.run("pipeguard approve demo/echo", "--yes")
+    assert passes(stopped, call("hello"))
+
+
+def test_an_exception_goes_into_the_policy_that_the_server_goes_by(tmp_path: Path) -> None:
+    stopped, act = Stopped(tmp_path), call(f"use {KEY} for it")
+    other = tmp_path / "of-the-entry.yaml"
+    other.write_text("# of the client's entry\n")
+    other.chmod(0o600)
+    stopped.options = (*stopped.options, "--policy", str(other))
+    _, command = stopped.advice(act)
+    stopped.run(command, "--why", "a test")
+    assert "secrets.aws-access-key-id" in other.read_text()
+    assert passes(stopped, act)
+
+
+def test_where_the_project_stops_it_no_exception_is_written(tmp_path: Path) -> None:
+    stopped, act = Stopped(tmp_path, "# mine\n"), call(f"use {KEY} for it")
+    project = tmp_path / ".pipeguard.yaml"
+    project.write_text("actions: [{pack: secrets, place: call.arguments, action: block}]\n")
+    _, command = stopped.advice(act)
+    words = (*shlex.split(command)[1:], "--why", "a test")
+    code, shown = decide(tmp_path / "state", *words, environment=stopped.environment)
+    assert (code, f"the project's policy {project} stops" in shown) == (2, True)
+    assert stopped.policy.read_text() == "# mine\n"
+    project.write_text("mode: enforce\n")
+    stopped.run(command, "--why", "a test")
+    assert passes(stopped, act)
+
+
+DUPLICATE = b'{"jsonrpc":"2.0","id":9,"id":9,"method":"do/nothing"}\n'
+
+
+def test_where_nothing_helps_it_says_so(tmp_path: Path) -> None:
+    stopped = Stopped(tmp_path, "trust: review\n")
+    rule, command = stopped.advice(
+        lambda wrapped: wrapped.ask("tools/call", name="nobody-has-it", arguments={})
+    )
+    assert rule == "trust.not-offered"
+    assert "there is nothing to approve" in stopped.run(command)
+    rule, command = stopped.advice(lambda wrapped: wrapped.send(DUPLICATE))
+    assert rule == "protocol.duplicate-key"
+    assert "no exception lets that pass" in stopped.run(command)
+    placeholder = f"[secret:aws-access-key-id:1:{'0123' * 4}]"
+    rule, command = stopped.advice(lambda wrapped: wrapped.ask("do/echo", text=placeholder))
+    assert rule == "secrets.foreign-placeholder"
+    assert "No exception puts a secret back" in stopped.run(command)
+
+
+def test_without_an_audit_no_event_is_named_that_nobody_finds(tmp_path: Path) -> None:
+    stopped = Stopped(tmp_path, "", "--no-audit")
+    rule, command = stopped.advice(call(f"use {KEY} for it"))
+    assert command == f"pipeguard explain {rule}"
+    assert "allow the event" in stopped.run(command)
