@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._columns import in_columns
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PipeGuardError
@@ -127,11 +128,11 @@ def list_rows(wanted: AuditFilter, *, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps([as_fields(row) for row in rows(store, wanted)], indent=2))
             return
-        empty = True
-        for row in rows(store, wanted):
-            click.echo(_line(row))
-            empty = False
-    if empty:
+        is_empty = True
+        for line in in_columns(_TITLES, map(_cells, rows(store, wanted))):
+            click.echo(line)
+            is_empty = False
+    if is_empty:
         click.echo("No row of the audit matches.", err=True)
 
 
@@ -236,26 +237,28 @@ _FORMULA = frozenset("=+-@＝＋－＠")
 _AFTER_SEMICOLON = re.compile(f"(;[\x22' ]*)(?=[{''.join(map(re.escape, sorted(_FORMULA)))}])")
 
 
-def _line(row: AuditRow) -> str:
+_TITLES = ("time", "event", "server", "action", "what", "why, and what it took")
+
+
+def _cells(row: AuditRow) -> tuple[str, ...]:
     entry = row.entry
-    rules = ", ".join(finding["rule"] for finding in json.loads(entry.findings))
-    rules = f"{rules}: {_note(row)}" if entry.kind == "gap" else rules
-    what = " ".join(filter(None, (entry.method or entry.kind, entry.tool)))
     findings = json.loads(entry.findings)
+    rules = ", ".join(dict.fromkeys(finding["rule"] for finding in findings))
     would = {finding["would"] for finding in findings if finding.get("would")}
     most = next((action for action in ("block", "cut", "redact") if action in would), "")
-    columns = (
-        entry.time,
-        row.server,
-        entry.action.upper().ljust(7),
-        f"would: {most}" if most else "",
-        what,
-        rules,
-        _cost(row.entry),
+    why = (
+        f"{rules}: {_note(row)}" if entry.kind == "gap" else rules,
+        _cost(entry),
         f"token {entry.token}" if entry.token else "",
-        entry.event,
     )
-    return "  ".join(visible(column) for column in columns if column)
+    return (
+        entry.time,
+        entry.event,
+        row.server,
+        f"{entry.action.upper()}{most and f', would: {most}'}",
+        " ".join(filter(None, (entry.method or entry.kind, entry.tool))),
+        "; ".join(filter(None, why)),
+    )
 
 
 def _cost(entry: AuditEntry) -> str:

@@ -57,16 +57,29 @@ def test_what_was_cut_out_is_found_by_its_action() -> None:
     with Store.open(store_path()) as opened:
         Audit(opened, "RUN3", "docs", "").append_many([entry(5, 0, "cut")])
     assert events("--action", "cut") == ["RUN.c5"]
-    assert "  CUT      tools/call" in run("list", "--action", "cut").output
+    assert "  CUT     tools/call" in run("list", "--action", "cut").output
 
 
 def test_the_list_has_a_line_a_row() -> None:
     result = run("list", "--rule", "secrets")
     assert result.exit_code == 0
     assert result.output == (
-        f"{entry(2, 2, 'block').time}  weather  BLOCK    tools/call get_forecast"
-        "  secrets.aws-access-key-id  RUN.c2\n"
+        "time                      event   server   action  what                     "
+        "why, and what it took\n"
+        f"{entry(2, 2, 'block').time}  RUN.c2  weather  BLOCK   tools/call get_forecast  "
+        "secrets.aws-access-key-id\n"
     )
+
+
+def test_the_list_is_in_columns_however_much_there_is() -> None:
+    with Store.open(store_path()) as opened:
+        many = [entry(number, 0, "allow") for number in range(1000, 2200)]
+        Audit(opened, "RUN3", "a-server-with-a-name", "").append_many(many)
+    title, *lines = run("list", "--limit", "0").output.splitlines()
+    assert len(lines) == len(many) + 4
+    column = title.index("action")
+    assert {line[column : column + 6].strip() for line in lines[4:]} == {"ALLOW"}
+    assert {len(line[:column].split()) for line in lines[4:]} == {3}
 
 
 def test_the_answer_to_a_call_is_listed_with_its_time_its_bytes_and_its_token() -> None:
@@ -76,9 +89,9 @@ def test_the_answer_to_a_call_is_listed_with_its_time_its_bytes_and_its_token() 
     with Store.open(store_path()) as store:
         Audit(store, "RUN3", "calendar", "").append_many([answer])
     result = run("list", "--token", "ci")
-    assert result.output == (
-        f"{answer.time}  calendar  ALLOW    tools/call get_forecast"
-        "  12.3 ms, 84 + 7 bytes  token ci  RUN.c7\n"
+    assert result.output.splitlines()[1] == (
+        f"{answer.time}  RUN.c7  calendar  ALLOW   tools/call get_forecast"
+        "  12.3 ms, 84 + 7 bytes; token ci"
     )
     (row,) = json.loads(run("list", "--json", "--token", "ci").output)
     assert (row["token"], row["request_bytes"], row["duration_ms"]) == ("ci", 84, 12.34)
