@@ -269,7 +269,7 @@ assert open_telemetry({"OTEL_TRACES_EXPORTER": "otlp"}, Log(None, None), "pipe")
 """
     done = subprocess.run([*PYTHON, "-c", program], capture_output=True, text=True, check=True)
     (line,) = done.stderr.splitlines()
-    assert line.endswith(("[otel]'", "EXTRA=otel"))
+    assert line.endswith(("[otel]'", "EXTRA=otel", "[all]'", "EXTRA=all"))
 
 
 def test_nothing_of_it_is_imported_where_nobody_asks_for_it() -> None:
