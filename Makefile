@@ -15,7 +15,8 @@ CORE := --numprocesses auto --dist worksteal -m 'not slow and not clients and no
 # What classifiers read as no order to a model, of what is installed (training/README.md).
 NATURAL ?= $(TRAIN)/lib $(wildcard /usr/share/doc /usr/share/man /usr/share/gimp/2.0/help \
 	/usr/lib/libreoffice/help /usr/share/libreoffice/help tests/node_modules)
-COMPILE := $(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 \
+# PIPEGUARD_NATIVE: as where a C compiler is, so without numpy, which has a lock of its own.
+COMPILE := PIPEGUARD_NATIVE=1 $(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 
 export PYTHON
@@ -106,6 +107,7 @@ lock: ## Renew requirements/*.txt and the locks of the tests' servers: the only 
 	$(COMPILE) pyproject.toml --extra otel -c requirements/all.txt -o requirements/otel.txt
 	$(COMPILE) pyproject.toml --extra all --extra test -c requirements/all.txt -o requirements/test.txt
 	$(COMPILE) pyproject.toml requirements/train.in -c requirements/base.txt -o requirements/train.txt
+	$(COMPILE) requirements/numpy.in -c requirements/test.txt -o requirements/numpy.txt
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 	$(COMPILE) requirements/lock.in -o requirements/lock.txt
 	$(COMPILE) tests/requirements-servers.in -o tests/requirements-servers.txt

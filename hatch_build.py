@@ -1,8 +1,10 @@
 """Builds with the package what makes it start and run fast, where that can be built.
 
-- The opener's hot loop (core/model/_opener.c), where a C compiler is: one binary for every Python
-  from 3.11 on. Without a compiler the same arithmetic runs in numpy. PIPEGUARD_NATIVE=0 leaves it
-  out, PIPEGUARD_NATIVE=1 makes a missing compiler an error.
+- The hot loops of the opener and of the network (core/model/_opener.c, _network.c), where a C
+  compiler is: one binary of each for every Python from 3.11 on. Without a compiler the same
+  arithmetic runs in numpy, which is a dependency there alone; on Windows the network's does, since
+  Microsoft's compiler does not know the vectors that it is written in. PIPEGUARD_NATIVE=0 leaves
+  them out, PIPEGUARD_NATIVE=1 makes a missing compiler an error.
 - The compiled rules (pipeguard/databases), where Hyperscan is: for the kind of machine that builds
   them, and the version of Hyperscan. Where they are missing or do not fit, the first start compiles
   the rules; so it does for a package that is installed in place, whose rules may be edited.
@@ -20,29 +22,44 @@ from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 PACKAGE = "pipeguard/core/model"
-NAME = "_opener"
+NAMES = ("_opener",) if sys.platform == "win32" else ("_opener", "_network")
+NEEDED = ("_opener", "_network")  # to do without numpy
 DATABASES = "pipeguard/databases"
 WANTED = os.environ.get("PIPEGUARD_NATIVE", "")
 DATABASES_WANTED = os.environ.get("PIPEGUARD_DATABASES", "")
 
 
+class DependenciesHook(MetadataHookInterface):  # type: ignore[misc]
+    """Asks for numpy where nothing can be compiled that does its work: 57 MB, which few need."""
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Add the dependencies, which pyproject.toml has in this hook's table."""
+        compiles = WANTED != "0" and all(
+            name in NAMES and _compiled(Path(self.root), name) for name in NEEDED
+        )
+        more = [] if compiles else self.config["without-compiler"]
+        metadata["dependencies"] = [*self.config["dependencies"], *more]
+
+
 class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg,misc]
-    """Compiles the extension into the source tree and the rules beside it, for the wheel."""
+    """Compiles the extensions into the source tree and the rules beside it, for the wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and tag the wheel with what it runs on.
 
         Raises:
-            CompileError: the extension does not compile, and PIPEGUARD_NATIVE is 1.
+            CompileError: an extension does not compile, and PIPEGUARD_NATIVE is 1.
             CalledProcessError: the rules do not compile, and PIPEGUARD_DATABASES is 1.
         """
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-        built = None if WANTED == "0" else _built(Path(self.root))
-        if built is not None:
-            build_data["artifacts"].append(f"/{PACKAGE}/{built.name}")
-            build_data["tag"] = f"cp311-abi3-{platform}"
+        for name in NAMES if WANTED != "0" else ():
+            built = _built(Path(self.root), name)
+            if built is not None:
+                build_data["artifacts"].append(f"/{PACKAGE}/{built.name}")
+                build_data["tag"] = f"cp311-abi3-{platform}"
         databases = Path(self.root) / "dist" / "databases"
         if version != "editable" and _compiles_rules(Path(self.root), databases):
             build_data["force_include"][str(databases)] = DATABASES
@@ -68,19 +85,26 @@ def _compiles_rules(root: Path, folder: Path) -> bool:
     return not done.returncode
 
 
-def _built(root: Path) -> Path | None:
-    """The compiled extension in the source tree; None where it cannot be compiled."""
+def _built(root: Path, name: str) -> Path | None:
+    """A compiled extension in the source tree; None where it cannot be compiled."""
+    made = _compiled(root, name)
+    return None if made is None else made.replace(root / PACKAGE / made.name)
+
+
+def _compiled(root: Path, name: str) -> Path | None:
+    """A compiled extension in `dist`; None where it cannot be compiled."""
     from setuptools import Distribution, Extension
     from setuptools.command.build_ext import build_ext
-    from setuptools.errors import BaseError
+    from setuptools.errors import BaseError, CCompilerError
 
-    libraries = [] if sys.platform == "win32" else ["m"]
-    source = f"{PACKAGE}/{NAME}.c"
+    is_windows = sys.platform == "win32"
     extension = Extension(
-        f"{PACKAGE.replace('/', '.')}.{NAME}",
-        [source],
+        f"{PACKAGE.replace('/', '.')}.{name}",
+        [f"{PACKAGE}/{name}.c"],
+        depends=[str(file) for file in (root / PACKAGE).glob(f"{name}*.h")],
         py_limited_api=True,
-        libraries=libraries,
+        libraries=[] if is_windows else ["m"],
+        extra_compile_args=[] if is_windows else ["-O3"],
     )
     command = build_ext(Distribution({"name": "pipeguard", "ext_modules": [extension]}))
     command.inplace = False
@@ -90,14 +114,12 @@ def _built(root: Path) -> Path | None:
     try:
         command.ensure_finalized()
         command.run()
-    except BaseError as error:
+    except (BaseError, CCompilerError) as error:
         if WANTED == "1":
             raise
-        sys.stderr.write(f"{NAME} is not built, and numpy takes its place: {error}\n")
+        sys.stderr.write(f"{name} is not built, and numpy takes its place: {error}\n")
         return None
     finally:
         os.chdir(here)
     (made,) = (Path(path) for path in command.get_outputs())
-    target = root / PACKAGE / made.name
-    made.replace(target)
-    return target
+    return made

@@ -1,8 +1,8 @@
 """Makes the pages that have a source: `make docs`, or `python docs/pages.py`.
 
 The page of commands comes from their help, the pages of rules from the packs, those of checks from
-the checks, that of clients from their files, that of credentials from `credentials.tsv`, and the
-README's demonstration from `pipeguard demo`.
+the checks, that of clients from their files, that of credentials from `credentials.tsv`, that of
+the demonstration and the README's scene of it from `pipeguard demo`.
 Knows no command by name. A test fails if a page differs from what this makes.
 """
 
@@ -34,6 +34,7 @@ CHECKS = HERE / "checks"
 CREDENTIALS = HERE / "credentials.md"
 FAMILIES = HERE / "credentials.tsv"
 README = HERE.parent / "README.md"
+DEMONSTRATION = HERE / "demo.md"
 COLUMNS = 100
 HEAD = """\
 # Commands
@@ -99,6 +100,7 @@ SOURCES = {
 DEMO = re.compile(r"(?<=^\$ make demo\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
 # What differs from run to run: the name of the run in its events, and the time.
 EVENT = (re.compile(r"\b[0-9A-HJKMNP-TV-Z]{8}(?=\.[cs]\d)"), "K7Q2M9D4")
+SCENE = "2. "  # the scene that the README shows
 TIME = (re.compile(r"in \d+\.\d s"), "in 0.4 s")
 
 
@@ -246,8 +248,8 @@ def _places(spec: FileSpec) -> str:
     return "<br>".join(lines) + (" (the first)" if spec.first else "")
 
 
-def readme(text: str) -> str:
-    """The README with the demonstration as it prints today."""
+def demo_pages() -> dict[Path, str]:
+    """The page of the demonstration with all that it prints today, and the README with a scene."""
     done = subprocess.run(
         [sys.executable, "-E", "-P", "-m", "pipeguard", "demo"],
         env={**os.environ, "COLUMNS": str(COLUMNS)},
@@ -259,7 +261,12 @@ def readme(text: str) -> str:
     shown = done.stdout
     for pattern, fixed in (EVENT, TIME):
         shown = pattern.sub(fixed, shown)
-    return DEMO.sub(lambda _: shown, text)
+    scene = "\n\n".join(part for part in shown.split("\n\n") if part.startswith(SCENE))
+    excerpt = f"…\n{scene}\n…\n"
+    return {
+        page: DEMO.sub(lambda _, printed=printed: printed, page.read_text("utf-8"))  # type: ignore[misc]
+        for page, printed in ((DEMONSTRATION, shown), (README, excerpt))
+    }
 
 
 if __name__ == "__main__":
@@ -272,4 +279,5 @@ if __name__ == "__main__":
         path.write_text(text, encoding="utf-8")
     CLIENTS.write_text(clients_page(), encoding="utf-8")
     CREDENTIALS.write_text(credentials_page(), encoding="utf-8")
-    README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for path, text in demo_pages().items():
+        path.write_text(text, encoding="utf-8")

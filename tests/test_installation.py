@@ -140,9 +140,20 @@ def test_the_readme_and_the_workflow_fit_what_is_published() -> None:
 
 
 @pytest.mark.slow
-def test_make_install_gives_a_command_that_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("compiler", "engine"),
+    [
+        ({}, "[hH]yperscan"),
+        pytest.param({"CC": "/nonexistent"}, "in numpy", marks=pytest.mark.exhaustive),
+    ],
+    ids=["a compiler", "no compiler"],
+)
+def test_make_install_gives_a_command_that_stays(
+    compiler: dict[str, str], engine: str, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     environment = {**os.environ, "HOME": str(home), "PREFIX": str(home / "a b"), "EXTRA": ""}
+    environment |= compiler
     for variable in (
         "MAKEFLAGS",
         "MAKELEVEL",
@@ -163,10 +174,12 @@ def test_make_install_gives_a_command_that_stays(tmp_path: Path) -> None:
     program = shlex.split(told.strip().rpartition("Now: ")[2])[0]
     assert run(program, "--version").startswith("pipeguard, version ")
     assert "installed by make" in run(program, "doctor", "python")
-    assert "compiled at installation" in run(program, "doctor", "engine", "rules")
     login = program, "auth", "login", "http://127.0.0.1:9/mcp", "--store", "file"
     advice = run(*login, code=AuthError.exit_code).partition("Install it:  ")[2]
     run(*shlex.split(advice))
     assert "127.0.0.1 cannot be reached" in run(*login, code=AuthError.exit_code)
+    judging = run(program, "doctor", "engine", "rules")
+    assert "compiled at installation" in judging
+    assert re.search(engine, judging)
     run("make", "uninstall")
     assert not Path(program).exists()

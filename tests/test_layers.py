@@ -98,8 +98,9 @@ EXCEPTIONS = {  # module of the core, what else it imports: with the reason
     ("core.digest", "_sha2"): "SHA-256, without OpenSSL",
     ("core.digest", "_sha256"): "the same, in CPython 3.11",
     ("core.digest", "_blake2"): "BLAKE2b, without OpenSSL",
-    ("core.model.network", "numpy"): "sums over rows of numbers",
-    ("core.model.opener_sums", "numpy"): "the same, where no C compiler was",
+    ("core.model.network_sums", "numpy"): "sums over rows of numbers, where no C compiler was",
+    ("core.model.opener_sums", "numpy"): "the same",
+    ("core.model.network_weights", "array"): "numbers of four bytes",
     ("core.matching.confirm", "re2"): "regular expressions in linear time",
     ("core.matching.pattern_set", "threading"): "Lock: threads share databases, loaded once",
     (

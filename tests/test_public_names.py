@@ -9,7 +9,7 @@ import pytest
 
 import pipeguard
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "library.md"
 NAMES = {
     *("Action", "Confidence", "Direction", "Engines", "Finding", "Guard", "PipeGuardError"),
     *("Policy", "Session", "Severity", "Verdict", "load_engines", "__version__"),
@@ -37,7 +37,7 @@ def test_importing_the_package_loads_nothing_but_its_version() -> None:
     assert done.stdout.strip() == "['pipeguard.version']"
 
 
-def test_the_example_of_the_readme_works_with_one_import() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+def test_the_example_of_the_page_works_with_one_import() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     assert len(re.findall(r"^(?:from|import) ", example, re.MULTILINE)) == 1
     subprocess.run([sys.executable, "-c", example], check=True)

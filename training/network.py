@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import click
 import torch
@@ -26,15 +25,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeguard.core.model.network import (
-    HEAD_BYTES,
-    INSIDE,
-    KERNEL,
-    NUMBER,
-    PADDING,
-    Vocabulary,
-    tokens,
-)
+from pipeguard.core.model.network import tokens
+from pipeguard.core.model.network_sums import Vocabulary
+from pipeguard.core.model.network_weights import INSIDE, KERNEL, NUMBER, PADDING, packed
 from training.labelled import (
     OUTPUTS,
     RULES,
@@ -94,7 +87,8 @@ def parts_of(
     """
     parts = [*_MARKS, *dict.fromkeys((*names, *_other_parts(labels, names)))]
     counted = Vocabulary(parts)
-    often = Counter(number for label in labels for number in set(counted.numbers(label.text)))
+    read = (counted.numbers(tokens(label.text)) for label in labels)
+    often = Counter(number for numbers in read for number in set(numbers))
     frequent = [
         number for number in range(len(parts)) if number < len(_MARKS) or often[number] >= OFTEN
     ]
@@ -124,24 +118,19 @@ def _other_parts(labels: Sequence[LabelledText], names: dict[str, int]) -> list[
     return sorted(maker.get_vocab())
 
 
-def packed(model: Small, parts: Sequence[str]) -> bytes:
+def content_of(model: Small, parts: Sequence[str]) -> bytes:
     """The network as its file stores it: each tensor in steps of one byte."""
-    tensors = [("words", model.words.weight)]
-    for index, layer in enumerate(model.layers):
-        weights = layer.weight.permute(2, 1, 0).reshape(-1, WIDTH)
-        tensors += [(f"{index}.weights", weights), (f"{index}.bias", layer.bias)]
-    tensors += [("told", model.head.weight.T), ("bias", model.head.bias)]
-    described: list[dict[str, Any]] = []
-    content = b""
-    for title, tensor in tensors:
-        step = float(tensor.detach().abs().max()) / 127
-        described.append({"name": title, "shape": list(tensor.shape), "step": step})
-        content += (tensor.detach() / step).round().to(torch.int8).contiguous().numpy().tobytes()
-    about = {
-        "layers": LAYERS, "outputs": list(OUTPUTS), "words": list(parts), "tensors": described,
-    }  # fmt: skip
-    text = json.dumps(about, ensure_ascii=False, separators=(",", ":")).encode()
-    return len(text).to_bytes(HEAD_BYTES, "little") + text + content
+    tensors = [model.words.weight]
+    for layer in model.layers:
+        tensors += [layer.weight.permute(2, 1, 0).reshape(-1, WIDTH), layer.bias]
+    tensors += [model.head.weight.T, model.head.bias]
+    return packed(parts, OUTPUTS, [_in_steps(tensor.detach()) for tensor in tensors], LAYERS)
+
+
+def _in_steps(tensor: Tensor) -> tuple[float, bytes]:
+    """The value of a step, and the values in steps."""
+    step = float(tensor.abs().max()) / 127
+    return step, (tensor / step).round().to(torch.int8).contiguous().numpy().tobytes()
 
 
 @click.command()
@@ -172,8 +161,8 @@ def main(folders: tuple[Path, ...], served: Path | None, labels_file: Path | Non
     parts, rows = parts_of(labels, base.words(), base.split.get_vocab())
     click.echo(f"{len(labels)} texts, {len(parts)} parts of words")
     model, words = Small(rows), Vocabulary(parts)
-    fit(model, [words.numbers(label.text) for label in labels], labels, RATE, PASSES)
-    content = packed(model, parts)
+    fit(model, [words.numbers(tokens(label.text)) for label in labels], labels, RATE, PASSES)
+    content = content_of(model, parts)
     (RULES / NETWORK).write_bytes(content)
     click.echo(f"{len(content)} bytes, sha256 {sha256(content).hexdigest()}")
     for name in OUTPUTS:

@@ -257,20 +257,48 @@ def _rules_file(opened: CachedRules) -> CacheFile:
 
 
 def _model(name: str) -> memoryview:
-    """Map the file of a classifier, an opener or a network; numpy gets no threads.
+    """Map the file of a classifier, an opener or a network.
+
+    Raises:
+        EngineError: what runs it was not compiled, and numpy is missing.
+    """
+    if name.endswith(".network"):
+        from pipeguard.core.model.network import native as native_network
+
+        needs_numpy = native_network() is None
+    else:
+        from pipeguard.core.model.opener import native as native_opener
+
+        needs_numpy = name.endswith((".opener", ".ranker")) and native_opener() is None
+    if needs_numpy:
+        _import_numpy()
+    return mapped_model(name)
+
+
+def _import_numpy() -> None:
+    """Import numpy without threads.
 
     The threads of OpenBLAS would spin while they wait for more work than there is. The variable is
     set for the import alone, so that no process started later sees it. Source: OpenBLAS, "Runtime
     variables".
+
+    Raises:
+        EngineError: it is not installed.
     """
     is_set = _THREADS_VARIABLE in os.environ
-    if name.endswith(".network") and "numpy" not in sys.modules and not is_set:
-        os.environ[_THREADS_VARIABLE] = "1"
-        try:
-            import numpy  # noqa: F401  loads it
-        finally:
+    os.environ.setdefault(_THREADS_VARIABLE, "1")
+    try:
+        import numpy  # noqa: F401  loads it
+    except ModuleNotFoundError:
+        from pipeguard.installation import reinstall_command
+
+        raise EngineError(
+            "PipeGuard was installed with neither a C compiler nor numpy, and needs one of them.\n"
+            f"  Install it again:  {reinstall_command()}"
+        ) from None
+    finally:
+        if not is_set:
             del os.environ[_THREADS_VARIABLE]
-    return mapped_model(name)
 
 
 def _return_large_blocks() -> None:

@@ -20,8 +20,6 @@ BLOCKED = (
     "import sys; sys.modules['hyperscan'] = None; sys.argv[:] = ['pipeguard', *sys.argv[1:]]\n"
     "from pipeguard.__main__ import _run; raise SystemExit(_run(sys.argv[1:]))"
 )
-OPENER_BLOCKED = BLOCKED.replace("hyperscan", "pipeguard.core.model._opener")
-WITHOUT_OPENER = (sys.executable, "-E", "-P", "-c", OPENER_BLOCKED, "doctor")
 WITHOUT_ENGINE = (sys.executable, "-E", "-P", "-c", BLOCKED, "doctor")
 SMALL = """pack: small
 about: Of the tests.
@@ -128,9 +126,11 @@ def test_without_the_engine_nothing_is_judged_and_the_rest_is_told(person: Perso
     assert result.of("policy").state == "good"
 
 
-def test_without_the_compiled_opener_a_line_says_what_that_costs(person: Person) -> None:
+@pytest.mark.parametrize("form", ["opener", "network"])
+def test_without_a_form_in_c_a_line_says_what_that_costs(person: Person, form: str) -> None:
     assert person.examined("engine").of("engine").state == "good"
-    result = person.examined("engine", start=WITHOUT_OPENER)
+    blocked = BLOCKED.replace("hyperscan", f"pipeguard.core.model._{form}")
+    result = person.examined("engine", start=(sys.executable, "-E", "-P", "-c", blocked, "doctor"))
     assert result.code == 0
     assert result.of("engine").state == "note"
     assert "C compiler" in result.of("engine").what

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.model.features import MAX_FAMILIES, WEIGHTS, Features, features
-from pipeguard.core.model.lexicon import Lexicon
+from pipeguard.core.model.lexicon import shared_lexicon
 from pipeguard.core.model.sentences import Piece, best_of, read_together, units
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Classifier:
         self.opener = OpenerFile(**document["opener"])
         self.likely: float = document["likely"]
         self.sure: float = document["sure"]
-        self._lexicon = Lexicon(document["families"], document["stems"])
+        self._lexicon = shared_lexicon(document["families"], document["stems"])
         self._rescoring = Rescoring(**document["second"]) if "second" in document else None
         self._margin = self._rescoring.again if self._rescoring else 0.0
         ranking = Ranking(**document["ranker"]) if "ranker" in document else None

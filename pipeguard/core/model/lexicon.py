@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from pipeguard.core.digest import sha256
 from pipeguard.core.model.normal_form import FIRST_IDEOGRAPH, IDEOGRAPH, words
 
 CACHED_WORDS = 16_384
 IDEOGRAPHS_A_WORD = 2.5  # on average
+
+_NONE: frozenset[int] = frozenset()
 
 Place = tuple[float, frozenset[int]]  # in words from the beginning, and the families there
 
@@ -33,8 +36,11 @@ class Lexicon:
         self._begin: dict[str, frozenset[int]] = {}
         self._anywhere: dict[str, list[tuple[str, frozenset[int]]]] = {}
         self._several: dict[str, list[tuple[str, frozenset[int]]]] = {}
+        sets: dict[frozenset[int], frozenset[int]] = {}  # stems of the same families share one
         for stem, numbers in stems.items():
-            self._add(stem.strip(), stem.endswith(" "), frozenset(numbers))
+            families_of_stem = frozenset(numbers)
+            families_of_stem = sets.setdefault(families_of_stem, families_of_stem)
+            self._add(stem.strip(), stem.endswith(" "), families_of_stem)
         self._longest = max(map(len, self._begin), default=0)
         self._most_words = max((stem.count(" ") + 1 for stem in stems), default=1)
         self._by_word: dict[str, frozenset[int]] = {}
@@ -47,15 +53,17 @@ class Lexicon:
             self._anywhere.setdefault(stem[0], []).append((stem, families))
         else:
             table = self._whole if whole else self._begin
-            table[stem] = table.get(stem, frozenset()) | families
+            table[stem] = table[stem] | families if stem in table else families
 
     def families_of(self, word: str) -> frozenset[int]:
         """The families of one word."""
         families = self._by_word.get(word)
         if families is None:
-            families = self._whole.get(word, frozenset())
+            families = self._whole.get(word, _NONE)
             for end in range(2, min(len(word), self._longest) + 1):
-                families |= self._begin.get(word[:end], frozenset())
+                found = self._begin.get(word[:end])
+                if found is not None:  # a set of its own takes 216 bytes
+                    families = families | found if families else found
             if len(self._by_word) >= CACHED_WORDS:
                 self._by_word.clear()
             self._by_word[word] = families
@@ -100,6 +108,23 @@ class Lexicon:
                 self._by_text.clear()
             families = self._by_text[text] = all_families(self.places(text))
         return families
+
+
+def shared_lexicon(families: list[str], stems: dict[str, list[int]]) -> Lexicon:
+    """The lexicon of these stems: that of the last call if it was of the same ones.
+
+    Classifiers have theirs in their own files. It takes 2 MB, and they are the same.
+    """
+    digest = sha256(repr((families, stems)).encode()).digest()
+    if digest not in _last_lexicon:
+        made = Lexicon(families, stems)
+        _last_lexicon.clear()
+        _last_lexicon[digest] = made
+        return made
+    return _last_lexicon[digest]
+
+
+_last_lexicon: dict[bytes, Lexicon] = {}  # at most one, by the digest of its stems
 
 
 def _starting(stems: Iterable[tuple[str, frozenset[int]]], text: str) -> frozenset[int]:

@@ -170,7 +170,7 @@ def _network(rule: Rule, models: Models | None, second: Rescoring) -> Network:
     network = _last_network.get(second.sha256)
     if network is None:
         content = _read_named(rule, models, second.network, second.sha256, rule.model)
-        # Imported after the file is read: numpy takes 70 ms, and `models` may set it up first.
+        # Imported after the file is read: without the form in C, `models` sets numpy up first.
         from pipeguard.core.model.network import Network
 
         with _parsing(f"{rule.id}: {second.network} is no network"):

@@ -4,7 +4,7 @@ import pytest
 
 from pipeguard.core.model import lexicon as module
 from pipeguard.core.model.features import features
-from pipeguard.core.model.lexicon import Lexicon, all_families
+from pipeguard.core.model.lexicon import Lexicon, all_families, shared_lexicon
 from pipeguard.core.model.normal_form import plain
 from tests.core.model.samples import NAMES, samples, stems_of
 
@@ -66,3 +66,12 @@ def test_all_families_of_a_few_words_are_told_together() -> None:
     text = "assistant, do not"
     assert lexicon.families_in(text) == all_families(lexicon.places(text)) == {0, 1}
     assert lexicon.families_in(text) == {0, 1}, "also where it is remembered"
+
+
+def test_classifiers_with_the_same_stems_share_a_lexicon() -> None:
+    families = ["ai", "not", "ignore", "rule"]
+    first = shared_lexicon(families, dict(STEMS))
+    assert shared_lexicon(list(families), dict(STEMS)) is first
+    other = shared_lexicon(families, {"assistant": [0]})
+    assert other.families_of("assistant") == {0}
+    assert shared_lexicon(["not", *families[1:]], {"assistant": [0]}) is not other

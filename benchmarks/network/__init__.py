@@ -1,0 +1,1 @@
+"""What a sentence costs the neural network, in C and in numpy."""
