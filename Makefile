@@ -88,8 +88,9 @@ opener: train-environment ## Train the openers from the texts and the documents 
 	$(TRAIN)/bin/python -m training.opener injection $(DOCUMENTS:%=--documents %)
 	$(TRAIN)/bin/python -m training.opener poisoning --share 0.6 $(DOCUMENTS:%=--documents %)
 
-ranker: train-environment ## Train what ranks what the opener opens, from the same
+ranker: train-environment ## Train what ranks what the openers open, from the same and from SERVED
 	$(TRAIN)/bin/python -m training.ranker injection $(DOCUMENTS:%=--documents %)
+	$(TRAIN)/bin/python -m training.ranker poisoning $(SERVED:%=--served %)
 
 model: train-environment ## Train the classifiers from the texts and the folders in NATURAL: minutes
 	$(TRAIN)/bin/python -m training.train injection $(NATURAL:%=--natural %)

@@ -153,11 +153,15 @@ def fitted_to(windows: Sequence[Sequence[Window]], weights: Sequence[float]) -> 
     """Fit the windows of attacks, and of other texts, each kind with its weight."""
     numbers = [len(each) for each in windows]
     truth = np.repeat([1, *[0] * (len(windows) - 1)], numbers)
+    return fitted_rows([*chain.from_iterable(windows)], truth, np.repeat(weights, numbers))
+
+
+def fitted_rows(windows: Sequence[Window], truth: Any, counts: Any) -> Fitted:
+    """Fit windows, of which each has its own truth and weight."""
     model = SGDClassifier(
         loss="log_loss", alpha=STRENGTH, max_iter=EPOCHS, tol=None, average=True, random_state=SEED
     )
-    counts = np.repeat(weights, numbers)
-    model.fit(_matrix([*chain.from_iterable(windows)]), truth, sample_weight=counts)
+    model.fit(_matrix(windows), truth, sample_weight=counts)
     learned = model.coef_[0]
     scale = float(np.quantile(np.abs(learned[learned != 0]), 0.99999)) / 127
     steps = np.clip(np.round(learned / scale), -127, 127).astype(np.int8)

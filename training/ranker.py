@@ -1,7 +1,9 @@
 """Trains a classifier's ranker: `python -m training.ranker --help`.
 
-A ranker has the form of an opener (core.model.opener), but learns of what the opener opens, and of
-more documents: what in them looks like an order and is none. Needs scikit-learn, as training.train.
+A ranker has the form of an opener (core.model.opener), but learns what a classifier reads: for
+results (here) of more documents, what in them looks like an order and is none; for definitions
+(training/definitions_ranker.py) how sure the classifier and its network are. Needs scikit-learn, as
+training.train.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from pipeguard.core.model.opener import Opener
 from pipeguard.core.model.opener_sums import TextFeatures
 from pipeguard.core.model.opener_weights import Weights, packed
 from training.corpus import RULES, texts_of
+from training.definitions_ranker import of_definitions
 from training.opener import LONGEST, Fitted, Window, best_window, features_of, fitted_to
-from training.train import SEED, write
+from training.train import SEED, served_option, write
 
 PER_PROJECT = 700  # documents
 ROUNDS = 3
@@ -31,27 +34,37 @@ ATTACK_WEIGHT, INNOCENT_WEIGHT, DOCUMENT_WEIGHT = 1.5, 0.4, 2.0
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["injection"]))
+@click.argument("name", type=click.Choice(["injection", "poisoning"]))
 @click.option(
     "--documents", "folders", multiple=True, type=click.Path(path_type=Path, exists=True),
     help="Each folder in this one is a project to learn documents of, besides what is installed.",
 )  # fmt: skip
-def main(name: str, folders: tuple[Path, ...]) -> None:
+@served_option
+@click.option(
+    "--labels", "labels", type=click.Path(path_type=Path, dir_okay=False),
+    help="For definitions: store how sure the classifier is in this file, or learn what it has.",
+)  # fmt: skip
+def main(name: str, folders: tuple[Path, ...], served: Path | None, labels: Path | None) -> None:
     """Write rules/NAME.ranker, and its hash into the classifier's file."""
-    opener = Opener((RULES / f"{name}.opener").read_bytes)
-    attacks, innocent = texts_of(name)
-    loud = [best for text in attacks if (best := opened(text.text, opener))]
-    quiet = [each for text in innocent for each in opened(text.text, opener)]
-    documents = [found for text in _texts(folders) if (found := opened(text[:LONGEST], opener))]
-    calm = [each for found in documents for each in found]
-    click.echo(f"{len(loud)} attacks, {len(quiet)} innocent, {len(calm)} of documents")
-    fitted = fit(loud, quiet, calm)
+    fitted = of_definitions(served, labels) if name == "poisoning" else of_results(folders)
     tables = fitted.words.tobytes(), fitted.grams.tobytes()
     content = packed(Weights(*tables, fitted.scale, fitted.bias, 0.0))
     target = RULES / f"{name}.ranker"
     target.write_bytes(content)
     click.echo(f"{target.name}: {len(content)} bytes")
     write(name, json.loads((RULES / f"{name}.model").read_text("utf-8")))
+
+
+def of_results(folders: Sequence[Path]) -> Fitted:
+    """What ranks the stretches of results."""
+    opener = Opener((RULES / "injection.opener").read_bytes)
+    attacks, innocent = texts_of("injection")
+    loud = [best for text in attacks if (best := opened(text.text, opener))]
+    quiet = [each for text in innocent for each in opened(text.text, opener)]
+    documents = [found for text in _texts(folders) if (found := opened(text[:LONGEST], opener))]
+    calm = [each for found in documents for each in found]
+    click.echo(f"{len(loud)} attacks, {len(quiet)} innocent, {len(calm)} of documents")
+    return fit(loud, quiet, calm)
 
 
 def opened(text: str, opener: Opener) -> list[TextFeatures]:

@@ -63,7 +63,7 @@ TOGETHER = {"injection": (2.9, 3.4, 1.0, 3.9, 8), "poisoning": (3.0, 3.0, 2.0, 6
 # With a ranker before both: the score from which a stretch is read; the score below which sentences
 # are calm, and how many times the difference is taken from theirs. Chosen on cases of
 # both halves, and on how many documents are blocked.
-RANKED = {"injection": (-2.0, -1.0, 2.0)}
+RANKED = {"injection": (-2.0, -1.0, 2.0), "poisoning": (-1.5, 0.0, 0.0)}
 UNCLEAR = 0.1  # of the attacks: the share that others tell least, of which nothing is learned
 STRENGTH = {"injection": 4.0, "poisoning": 2.0}  # C of the classifier
 DEFINITION_WEIGHT = 8.0  # or texts that speak to the model by nature would drown among results

@@ -195,7 +195,7 @@ class Classifier:
         """
         scores = self.network_scores(texts)
         ranking, ranker = self._ranking, self._ranker
-        if ranking is None or ranker is None:
+        if ranking is None or ranker is None or not ranking.share:
             return scores
         below = (min(0.0, ranker.score(text.encode()) - ranking.calm) for text in texts)
         return [score + ranking.share * less for score, less in zip(scores, below, strict=True)]

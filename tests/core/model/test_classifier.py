@@ -357,13 +357,14 @@ def test_nothing_passes_that_a_ranker_of_another_hash_should_have_read() -> None
     assert is_refused(answered(reading(rule_for(content), lambda _: content), ORDER))
 
 
-def test_the_shipped_ranker_is_the_file_that_its_classifier_names() -> None:
-    found = document("injection")["ranker"]
+@both
+def test_the_shipped_ranker_is_the_file_that_its_classifier_names(name: str) -> None:
+    found = document(name)["ranker"]
     assert isinstance(found, dict)
     assert sha256(model(found["file"])).hexdigest() == found["sha256"]
-    ranked = classifier(RULE_OF["injection"], model)
-    assert [ranked.rank(text.encode()) is not None for text in samples("injection")] == [
-        True for _ in samples("injection")
+    ranked = classifier(RULE_OF[name], model)
+    assert [ranked.rank(text.encode()) is not None for text in samples(name)] == [
+        True for _ in samples(name)
     ]
     assert ranked.rank(FILLER.encode()) is None
 
