@@ -18,7 +18,8 @@ from pipeguard.clients.machine import ConfigFile, Machine, find, find_in_reposit
 from pipeguard.clients.rewrite import GuardOptions, Judgement, judge
 from pipeguard.clients.tree import Lines
 from pipeguard.config.directories import usual_state_folder
-from pipeguard.config.effective_policy import project_policy_path, user_policy_path
+from pipeguard.config.effective_policy import project_policy_path
+from pipeguard.config.user_policy import user_policy_path
 from pipeguard.core.session.guard import Engines
 from pipeguard.state.paths import STATE_DIR_VARIABLE, STORE_NAME
 

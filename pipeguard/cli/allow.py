@@ -12,12 +12,8 @@ import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._person import Person
-from pipeguard.config.effective_policy import (
-    PROJECT_POLICY,
-    USER_POLICY,
-    user_policy_path,
-    usual_policy_path,
-)
+from pipeguard.config.effective_policy import PROJECT_POLICY, USER_POLICY
+from pipeguard.config.user_policy import user_policy_path, usual_policy_path
 from pipeguard.state.exceptions import allow, find_event, narrowest, save, scopes, stopping
 from pipeguard.state.exemption import Breadth, entries
 from pipeguard.state.noted_policies import check_not_overruled, noted_policy

@@ -14,15 +14,10 @@ import click
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._person import Person, new_token, token_path
 from pipeguard.cli.explain import FAMILIES
-from pipeguard.config.effective_policy import (
-    PROJECT_FILE,
-    combine,
-    project_policy_path,
-    user_policy_path,
-    usual_policy_path,
-)
+from pipeguard.config.effective_policy import PROJECT_FILE, combine, project_policy_path
 from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
 from pipeguard.config.strict_yaml import suggestion
+from pipeguard.config.user_policy import user_policy_path, usual_policy_path
 from pipeguard.core.session.remedies import Way, remedy_of
 from pipeguard.rulebook.packs import load_rules
 

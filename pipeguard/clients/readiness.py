@@ -12,7 +12,8 @@ import datetime
 from time import monotonic
 
 from pipeguard.config.directories import cache_folder, usual_cache_folder
-from pipeguard.config.effective_policy import load_policy, user_policy_path
+from pipeguard.config.effective_policy import load_policy
+from pipeguard.config.user_policy import user_policy_path
 from pipeguard.rulebook.cache import cache_in, load_engines
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 

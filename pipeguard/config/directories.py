@@ -11,7 +11,8 @@ import stat
 import sys
 from enum import Enum
 
-from pipeguard.errors import PipeGuardError, StateError
+from pipeguard.config.xdg import in_home, xdg_folder
+from pipeguard.errors import PipeGuardError
 
 CACHE_DIR_VARIABLE = "PIPEGUARD_CACHE_DIR"
 _LINUX = sys.platform == "linux"
@@ -20,7 +21,7 @@ _LINUX = sys.platform == "linux"
 def config_folder() -> str:
     """The folder of the user's policy and own rule packs; it need not exist."""
     if _LINUX:
-        return _xdg("XDG_CONFIG_HOME", "~/.config")
+        return xdg_folder("XDG_CONFIG_HOME", "~/.config")
     from platformdirs import user_config_dir
 
     return user_config_dir("pipeguard", appauthor=False)
@@ -29,7 +30,7 @@ def config_folder() -> str:
 def usual_state_folder() -> str:
     """The system's own folder for pins and audit; it need not exist."""
     if _LINUX:
-        return _xdg("XDG_STATE_HOME", "~/.local/state")
+        return xdg_folder("XDG_STATE_HOME", "~/.local/state")
     from platformdirs import user_state_dir
 
     return user_state_dir("pipeguard", appauthor=False)
@@ -44,7 +45,7 @@ def cache_folder() -> str:
     if override:
         return os.path.abspath(os.path.expanduser(override))  # noqa: PTH100, PTH111  pathlib costs 5 ms
     if _LINUX:
-        return _xdg("XDG_CACHE_HOME", "~/.cache")
+        return xdg_folder("XDG_CACHE_HOME", "~/.cache")
     from platformdirs import user_cache_dir
 
     return user_cache_dir("pipeguard", appauthor=False)
@@ -53,7 +54,7 @@ def cache_folder() -> str:
 def usual_cache_folder() -> str:
     """The cache folder of a server whose client passes no variables on but HOME and PATH."""
     if _LINUX:
-        return os.path.join(_in_home("~/.cache"), "pipeguard")  # noqa: PTH118  as above
+        return os.path.join(in_home("~/.cache"), "pipeguard")  # noqa: PTH118  as above
     from platformdirs import user_cache_dir
 
     return user_cache_dir("pipeguard", appauthor=False)
@@ -165,26 +166,3 @@ def read(path: str, limit_bytes: int, error: type[PipeGuardError]) -> tuple[byte
     if not left:
         raise error(f"{path} is larger than {limit_bytes} bytes.")
     return b"".join(chunks), status
-
-
-def _xdg(variable: str, default: str) -> str:
-    folder = os.environ.get(variable, "").strip()
-    if not os.path.isabs(folder):  # noqa: PTH117  XDG: a relative path is ignored
-        folder = _in_home(default)
-    return os.path.join(folder, "pipeguard")  # noqa: PTH118  pathlib costs 5 ms
-
-
-def _in_home(path: str) -> str:
-    """A path that begins with `~`, expanded.
-
-    Raises:
-        StateError: no home folder is known. The path would be relative to the current folder, where
-            a cloned repository could have put a policy and pins.
-    """
-    expanded = os.path.expanduser(path)  # noqa: PTH111  pathlib costs 5 ms
-    if not os.path.isabs(expanded):  # noqa: PTH117  the same
-        raise StateError(
-            "no home folder is known, so there is no place for pins and settings: HOME is not set,"
-            " or no absolute path.\n  Set it, as HOME=/home/you, and start again."
-        )
-    return expanded

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pipeguard.config.directories import config_folder
 from pipeguard.config.policy_file import (
     PolicyFile,
     PolicyScope,
@@ -17,33 +16,19 @@ from pipeguard.config.policy_file import (
     parse_policy,
     policy_text,
 )
+from pipeguard.config.user_policy import user_policy_path, usual_policy_path
 from pipeguard.core.rules.policy import DEFAULT_KEEP_DAYS, Layer, Limits, Mode, Policy, Trust
 from pipeguard.errors import PolicyError
 
 if TYPE_CHECKING:
     import datetime
 
+    from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
 
-POLICY_VARIABLE = "PIPEGUARD_POLICY"
-POLICY_FILE = "policy.yaml"
 PROJECT_FILE = ".pipeguard.yaml"
 # Notes of the audit on the policy files of a run, where they are not the usual one.
 USER_POLICY, PROJECT_POLICY = "audit.user-policy", "audit.project-policy"
-
-
-def user_policy_path() -> str | None:
-    """The user's policy file: the one in `PIPEGUARD_POLICY`, or the usual one if it exists."""
-    override = os.environ.get(POLICY_VARIABLE)
-    if override:
-        return override
-    usual = usual_policy_path()
-    return usual if os.path.exists(usual) else None  # noqa: PTH110  pathlib costs 5 ms
-
-
-def usual_policy_path() -> str:
-    """The usual place of the user's policy file, which need not exist."""
-    return os.path.join(config_folder(), POLICY_FILE)  # noqa: PTH118  pathlib costs 5 ms
 
 
 def project_policy_path(folder: str) -> str | None:
@@ -115,6 +100,26 @@ def load_wrap_policy(options: WrapOptions) -> Policy:
     if "--observe" in options.flags:
         user = user._replace(mode=Mode.OBSERVE)
     return combine(user, project)
+
+
+def wrap_isolation(options: WrapOptions) -> tuple[IsolateEntry, ...]:
+    """What the user's policy file says about isolation, for all servers.
+
+    A file that does not have the word is not read further: a server is waiting.
+
+    Raises:
+        PolicyError: the file is invalid.
+    """
+    path = options.values.get("--policy") or user_policy_path()
+    if path is None:
+        return ()
+    text = policy_text(path, PolicyScope.USER)
+    if "isolate" not in text:
+        return ()
+    import datetime
+
+    today = datetime.datetime.now().date()  # noqa: DTZ005  the user's own calendar
+    return parse_policy(text, path, PolicyScope.USER, now=0.0, today=today).isolate
 
 
 def _current_folder() -> str:

@@ -18,6 +18,13 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("--env", "NAME[=VALUE]", "+", "Pass this variable to the server; VALUE may be keyring:NAME."),
     ("--inherit-env", "", "", "Pass the server all variables of our environment."),
     ("--cwd", "DIR", "", "Start the server in DIR."),
+    ("--isolate", "HOW", "", "Isolate it: auto, bubblewrap, or none (the policy says otherwise)."),
+    ("--read", "PATH", "+", "With isolation: it may read this file or folder."),
+    ("--write", "PATH", "+", "With isolation: it may read and change this file or folder."),
+    ("--connect", "HOST[:PORT]", "+", "With isolation: it may connect to this host."),
+    ("--loopback", "PORT", "+", "With isolation: it may connect to this port of this machine."),
+    ("--limit", "NAME=VALUE", "+", "With isolation: a limit, as memory=2GiB or processes=200."),
+    ("--keep-home", "", "", "With isolation: keep what it writes in its home for the next run."),
     ("--policy", "FILE", "", "Use this policy instead of the user's own."),
     ("--trust", "HOW", "", "first-use pins clean definitions; review holds all until approved."),
     ("--observe", "", "", "Judge and record; no rule stops anything."),
@@ -63,7 +70,8 @@ _REMOTE_SERVER = frozenset(
         *("--ca", "--client-cert", "--client-key"),
     }
 )
-_STARTED_SERVER = frozenset({"--env", "--inherit-env", "--cwd"})
+_STARTED_SERVER = frozenset({"--env", "--inherit-env", "--cwd", "--isolate"})
+ISOLATED = frozenset({"--read", "--write", "--connect", "--loopback", "--limit", "--keep-home"})
 
 
 class WrapOptions:
@@ -83,6 +91,10 @@ class WrapOptions:
         self.lists = {name: tuple(items) for name, items in lists.items()}
         self.flags = frozenset(flags)
 
+    def isolation(self) -> frozenset[str]:
+        """The options given that say what an isolated server is given."""
+        return (self.flags | self.values.keys() | self.lists.keys()) & ISOLATED
+
     def misplaced(self) -> str | None:
         """Why an option would have no effect; None if each has one.
 
@@ -93,6 +105,7 @@ class WrapOptions:
             (_LISTENING, "--listen" in given, "it needs --listen HOST:PORT"),
             (_REMOTE_SERVER, "--upstream" in given, "it needs --upstream URL"),
             (_STARTED_SERVER, bool(self.command), "it needs a server's command after --"),
+            (ISOLATED, bool(self.command), "it needs a server's command after --"),
         ):
             if not is_met and (useless := given & names):
                 return f"{min(useless)} would have no effect: {need}. Leave it out, or add that."

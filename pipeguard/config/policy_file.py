@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pipeguard.config.directories import read, read_own
+from pipeguard.config.isolate_key import IsolateEntry, isolate_entries
 from pipeguard.config.policy_globs import (
     content_of,
     glob_of,
@@ -84,6 +85,7 @@ class PolicyFile(NamedTuple):
         drift_allow: as in Policy.
         stop_without_audit: as in Policy.
         audit_keep_days: as in Policy.
+        isolate: which servers are isolated, and what each is given.
         notes: what a person should know about it, as an exception that has expired.
     """
 
@@ -97,6 +99,7 @@ class PolicyFile(NamedTuple):
     drift_allow: frozenset[Drift] | None = None
     stop_without_audit: bool | None = None
     audit_keep_days: int | None = None
+    isolate: tuple[IsolateEntry, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -141,7 +144,7 @@ def parse_policy(
     return file
 
 
-_TOP = ("mode", "trust", "drift", "actions", "tools", "exceptions", "limits", "audit")
+_TOP = ("mode", "trust", "drift", "actions", "tools", "exceptions", "limits", "audit", "isolate")
 _LIMITS = ("frame", "pending", "notifications", "timeout")
 _ACTION = ("rule", "pack", "place", "server", "tool", "severity", "confidence", "action")
 _EXCEPTION = ("rule", "server", "tool", "place", "content", "path", "host", "until", "why")
@@ -195,6 +198,7 @@ class _PolicyReader:
                 audit.get("on_failure"), {"continue": False, "stop": True}, loose=False
             ),
             audit_keep_days=self._keep_days(audit.get("keep")),
+            isolate=isolate_entries(keys.get("isolate"), is_own=self.scope is PolicyScope.USER),
             notes=tuple(self.notes),
         )
 

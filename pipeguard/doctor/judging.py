@@ -17,8 +17,9 @@ from pipeguard.config.directories import (
     other_writer,
     usual_cache_folder,
 )
-from pipeguard.config.effective_policy import project_policy_path, user_policy_path
+from pipeguard.config.effective_policy import project_policy_path
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
+from pipeguard.config.user_policy import user_policy_path
 from pipeguard.core.model import network, opener
 from pipeguard.core.rules.policy import Mode
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong

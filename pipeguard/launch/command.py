@@ -9,11 +9,30 @@ from pipeguard.errors import LaunchError
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Final
 
 # Exit codes of a POSIX shell (XCU 2.8.2); a command killed by signal n exits with SIGNAL_BASE + n.
 NOT_FOUND, NOT_RUNNABLE, SIGNAL_BASE = 127, 126, 128
+
+
+class Confinement:
+    """How a server is started where it is isolated (pipeguard/isolation).
+
+    Attributes:
+        argv: the engine's program, which starts the server's.
+        descriptors: that the engine reads.
+        enter: called in the new process before the engine is executed; raises OSError.
+    """
+
+    __slots__ = ("argv", "descriptors", "enter")
+
+    def __init__(
+        self, argv: Sequence[str], descriptors: Sequence[int], enter: Callable[[], None]
+    ) -> None:
+        self.argv: Final = tuple(argv)
+        self.descriptors: Final = tuple(descriptors)
+        self.enter: Final = enter
 
 
 class Command:
@@ -23,11 +42,18 @@ class Command:
         argv: the program and its arguments; a name without a slash is looked up in env's PATH.
         env: the whole environment of the server.
         cwd: the directory that it starts in, or None for ours.
+        confinement: how it is started where it is isolated; None where it is not.
     """
 
-    __slots__ = ("argv", "cwd", "env")
+    __slots__ = ("argv", "confinement", "cwd", "env")
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], cwd: str | None = None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str | None = None,
+        confinement: Confinement | None = None,
+    ) -> None:
         if not argv or not argv[0]:
             raise LaunchError("no server command. Write it after --, as: pipeguard wrap -- npx x")
         texts = (*argv, *env, *env.values(), cwd or "")
@@ -36,6 +62,7 @@ class Command:
         self.argv: Final = tuple(argv)
         self.env: Final = dict(env)
         self.cwd: Final = cwd
+        self.confinement: Final = confinement
 
     def __repr__(self) -> str:
         """Without arguments and environment, which may contain secrets."""

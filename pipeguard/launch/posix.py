@@ -24,6 +24,7 @@ from pipeguard.transports.descriptors import shut_writing, take_standard, widen
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Callable
 else:
     import _signal as signal  # its Python half makes enums, which costs 3 ms
 
@@ -42,6 +43,7 @@ class Child:
         stdin_fd: our end of the server's standard input.
         stdout_fd: our end of its standard output.
         stderr_fd: our end of its standard error.
+        on_close: called once, when the child is closed.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Child:
         self._exit: Exit | None = None
         self._gone = False
         self._closed = False
+        self.on_close: Callable[[], None] | None = None
 
     def wait_started(self) -> None:
         """Wait until the server's program runs.
@@ -113,6 +116,8 @@ class Child:
             self._status,
         ):
             os.close(descriptor)
+        if self.on_close is not None:
+            self.on_close()
 
     def _ask(self, request: bytes) -> None:
         try:
@@ -221,6 +226,12 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
         return LaunchError(f"{command.cwd}: cannot start a server in this directory: {reason}.")
     if stage == b"fork":
         return LaunchError(f"{program}: cannot be started: {reason}.")
+    if stage == b"isolate":
+        return LaunchError(
+            f"{program}: cannot be isolated here: {reason}. `pipeguard doctor` says which engines"
+            " work and why the others do not.",
+            NOT_RUNNABLE,
+        )
     path = _find(command)
     if path is None and number in (errno.ENOENT, errno.ENOTDIR):
         if "/" in program:

@@ -54,7 +54,8 @@ def run_warden(command: Command, stdio: tuple[int, int, int], life: int, status:
         # Made before anything is closed: libuv, which listeners use, opens a pipe in each fork and
         # closes it in the next one by its number alone, which would now be another's (signal.c).
         failure = os.pipe()
-        _close_all_but((*stdio, life, status, *failure))
+        inside = command.confinement.descriptors if command.confinement is not None else ()
+        _close_all_but((*stdio, life, status, *failure, *inside))
         warden = Warden(life, status, _load_prctl())
         if warden.start(command, stdio, failure):
             warden.watch()
@@ -73,6 +74,7 @@ class Warden:
         self._status = status
         self._prctl = prctl
         self._server = 0
+        self._engine = 0
         self._exited = False
         self._end_requested = False
         self._deadline: float | None = None
@@ -82,9 +84,7 @@ class Warden:
         self._wake = self._take_signals()
         self._poll.register(self._wake, select.POLLIN)
 
-    def start(
-        self, command: Command, stdio: tuple[int, int, int], failure: tuple[int, int]
-    ) -> bool:
+    def start(self, command: Command, stdio: tuple[int, ...], failure: tuple[int, int]) -> bool:
         """Start the server and report it; False if it cannot be run.
 
         Args:
@@ -102,6 +102,9 @@ class Warden:
         if server == 0:
             _become(command, stdio, fail, self._prctl)
         self._server = server
+        if command.confinement is not None:
+            self._engine = server
+            stdio = (*stdio, *command.confinement.descriptors)
         for descriptor in (*stdio, fail):
             os.close(descriptor)
         reason = os.read(failed, 64)  # end of file: exec closed it, the program runs
@@ -197,6 +200,9 @@ class Warden:
         # A group is signalled only where there is no better way: once all its processes have been
         # waited for, its number could belong to another group.
         targets = _descendants() if HAS_PROC else [-self._server]
+        if number != signal.SIGKILL and self._engine in targets:
+            # What isolates the server ends with it. Ended first, it would kill the server at once.
+            targets.remove(self._engine)
         for target in targets:
             try:
                 os.kill(target, number)
@@ -221,13 +227,18 @@ def _do_nothing(number: int, frame: object) -> None:
 
 
 def _become(
-    command: Command, stdio: tuple[int, int, int], fail: int, prctl: Callable[[int, int], None]
+    command: Command, stdio: tuple[int, ...], fail: int, prctl: Callable[[int, int], None]
 ) -> NoReturn:
     """Turn the new process into the server, or report why that failed."""
-    stage = b"exec"
+    stage, argv = b"exec", command.argv
     try:
         os.setpgid(0, 0)
         warden = os.getppid()
+        if command.confinement is not None:
+            stage, argv = b"isolate", command.confinement.argv
+            command.confinement.enter()  # before prctl, since new rights undo it
+            for descriptor in command.confinement.descriptors:
+                os.set_inheritable(descriptor, True)  # noqa: FBT003  positional only
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != warden:
             os._exit(1)  # the warden died before prctl took effect
@@ -240,8 +251,8 @@ def _become(
         if command.cwd is not None:
             stage = b"cwd"
             os.chdir(command.cwd)
-            stage = b"exec"
-        os.execvpe(command.argv[0], command.argv, command.env)  # noqa: S606  no shell is wanted
+            stage = b"exec" if command.confinement is None else b"isolate"
+        os.execvpe(argv[0], argv, command.env)  # noqa: S606  no shell is wanted
     except OSError as error:
         _write(fail, b"%s %d\n" % (stage, error.errno or 0))
     finally:

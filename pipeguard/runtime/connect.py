@@ -10,10 +10,11 @@ import aiohttp
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError
-from pipeguard.launch.child import Child, Command, start
+from pipeguard.launch.child import Child
 from pipeguard.launch.environment import child_environment, parent_environment, refers
 from pipeguard.log import say
 from pipeguard.runtime.endpoints import login_of, named_variables, remote_of, transport_of, url_of
+from pipeguard.runtime.isolated import starter_of
 from pipeguard.runtime.numbers import number_of
 from pipeguard.runtime.run import start_thread
 from pipeguard.runtime.stdio import GRACE_SECONDS, MOST_GRACE_SECONDS, STDERR, STDERR_SECONDS
@@ -71,7 +72,7 @@ class LocalDialler:
     """Starts the server anew for each conversation.
 
     Args:
-        command: starts it.
+        starter: starts it, and returns at once.
         limit_bytes: of one message.
         grace_seconds: for the server to end by itself.
         mask: of its standard error.
@@ -79,12 +80,12 @@ class LocalDialler:
 
     def __init__(
         self,
-        command: Command,
+        starter: Callable[[], Child],
         limit_bytes: int,
         grace_seconds: float,
         mask: Callable[[bytes], bytes],
     ) -> None:
-        self._command = command
+        self._start = starter
         self._limit = limit_bytes
         self._grace_seconds = grace_seconds
         self._mask = mask
@@ -97,7 +98,7 @@ class LocalDialler:
             ChannelClosed: it could not be started.
         """
         try:
-            child = start(self._command)
+            child = self._start()
             await asyncio.to_thread(child.wait_started)
         except PipeGuardError as error:
             if error.for_user() != str(error):
@@ -140,9 +141,8 @@ def local_dialler(
         from pipeguard.auth.secrets import all_resolved
 
         variables = all_resolved(variables)
-    command = Command(options.command, variables, options.values.get("--cwd"))
     grace = number_of(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
-    return LocalDialler(command, limit_bytes, grace, mask)
+    return LocalDialler(starter_of(options, variables), limit_bytes, grace, mask)
 
 
 class _ChildChannel(AsyncAdapter):

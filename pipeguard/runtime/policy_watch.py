@@ -16,10 +16,10 @@ from pipeguard.config.effective_policy import (
     PROJECT_POLICY,
     USER_POLICY,
     load_wrap_policy,
-    usual_policy_path,
     wrap_policy_paths,
 )
 from pipeguard.config.options import WrapOptions
+from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.core.finding import Action, Finding, Severity
 from pipeguard.core.rules.policy import Layer, Policy
 from pipeguard.errors import PolicyError

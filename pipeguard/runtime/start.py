@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 
+from pipeguard.config.user_policy import mentions_isolation
 from pipeguard.errors import LaunchError, PipeGuardError, PolicyError
 from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, parent_environment, refers
@@ -54,7 +55,10 @@ def run(options: WrapOptions) -> int:
     variables = environment.variables
     if refers(variables):
         variables = _with_secrets(variables, options)
-    child = start(Command(options.command, variables, options.values.get("--cwd")))
+    if may_be_isolated(options):
+        child = _start_isolated(options, variables)
+    else:
+        child = start(Command(options.command, variables, options.values.get("--cwd")))
     # From here on the server boots, and we load. What collecting garbage would take, 5 to 10 ms of
     # it, is better spent after the first answer (runtime.stdio).
     gc.disable()
@@ -105,6 +109,27 @@ def keep_stdout_for_frames() -> int:
     client_fd = os.dup(STDOUT)
     os.dup2(STDERR, STDOUT)
     return client_fd
+
+
+def may_be_isolated(options: WrapOptions) -> bool:
+    """Whether an option or the policy says something about isolation."""
+    if options.values.get("--isolate", "none") != "none" or options.isolation():
+        return True
+    return mentions_isolation(options.values.get("--policy"))
+
+
+def _start_isolated(options: WrapOptions, variables: dict[str, str]) -> Child:
+    """Start the server isolated, if that is asked for.
+
+    Raises:
+        PipeGuardError: it cannot be isolated; the client's first requests are answered with that.
+    """
+    from pipeguard.runtime.isolated import starter_of
+
+    try:
+        return starter_of(options, variables)()
+    except PipeGuardError as error:
+        raise _declined(error, options) from None
 
 
 def _with_secrets(variables: dict[str, str], options: WrapOptions) -> dict[str, str]:

@@ -10,8 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeguard.cli.allow import DAYS, command
-from pipeguard.config.effective_policy import combine, usual_policy_path
+from pipeguard.config.effective_policy import combine
 from pipeguard.config.policy_file import PolicyScope, parse_policy
+from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.core.finding import Action, Confidence, Finding, Severity, observed
 from pipeguard.core.rules.policy import Policy, PolicyTarget
 from pipeguard.errors import PipeGuardError, PolicyError

@@ -13,8 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeguard.cli import cli
-from pipeguard.config.effective_policy import combine, usual_policy_path
+from pipeguard.config.effective_policy import combine
 from pipeguard.config.policy_file import PolicyScope, parse_policy
+from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
 from pipeguard.core.protocol.places import known_places
 from pipeguard.core.rules.policy import PolicyTarget

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeguard.cli.policy import EXAMPLE, command
-from pipeguard.config.effective_policy import usual_policy_path
+from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.errors import PolicyError
 
 

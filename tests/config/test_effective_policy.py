@@ -15,11 +15,10 @@ from pipeguard.config.effective_policy import (
     load_policy,
     load_wrap_policy,
     project_policy_path,
-    user_policy_path,
-    usual_policy_path,
 )
 from pipeguard.config.options import WrapOptions
 from pipeguard.config.policy_file import PolicyScope
+from pipeguard.config.user_policy import user_policy_path, usual_policy_path
 from pipeguard.core.finding import Action
 from pipeguard.core.rules.policy import Mode, Policy, Trust
 from pipeguard.errors import PolicyError

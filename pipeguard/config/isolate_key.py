@@ -1,0 +1,92 @@
+"""The key `isolate` of the user's policy: which servers are isolated, and what each is given."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.config.policy_globs import glob_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipeguard.config.strict_yaml import YamlEntry
+
+ENGINES = ("auto", "bubblewrap", "container", "none")
+LIMITS = ("memory", "processes", "files", "file-size", "cpu", "scratch")
+_ENTRY = ("server", "engine", "read", "write", "hosts", "loopback", "keep_home", "limits")
+MAX_ITEMS = 1000
+
+
+class IsolateEntry(NamedTuple):
+    """What one entry gives the servers that it is for; all as written.
+
+    Attributes:
+        server: a glob of servers' names.
+        engine: one of `ENGINES`.
+        read: paths of files and folders that they may read.
+        write: likewise, that they may change.
+        hosts: that they may connect to.
+        loopback: ports of this machine that they may connect to.
+        keep_home: whether their home is kept between runs.
+        limits: `NAME=VALUE`, with the names in `LIMITS`.
+    """
+
+    server: str = "*"
+    engine: str = "auto"
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    loopback: tuple[str, ...] = ()
+    keep_home: bool = False
+    limits: tuple[str, ...] = ()
+
+
+def isolate_entries(entry: YamlEntry | None, *, is_own: bool) -> tuple[IsolateEntry, ...]:
+    """Read the key; what is wrong is noted at its entry and left out.
+
+    Args:
+        entry: the key's value.
+        is_own: whether it is the user's own file; a project's grants nothing.
+    """
+    if entry is None:
+        return ()
+    if not is_own:
+        entry.wrong(
+            "a project's file may only tighten, and `isolate` grants files and hosts. It belongs"
+            " in your own policy file."
+        )
+        return ()
+    return tuple(_read(item) for item in entry.items())
+
+
+def entries_for(name: str, entries: Iterable[IsolateEntry]) -> tuple[IsolateEntry, ...]:
+    """The entries for a server, in order."""
+    return tuple(entry for entry in entries if fnmatchcase(name, entry.server))
+
+
+def _read(entry: YamlEntry) -> IsolateEntry:
+    keys = entry.fields(_ENTRY, required=("server",))
+    engine = keys["engine"].choice({name: name for name in ENGINES}) if "engine" in keys else None
+    keep = keys["keep_home"].choice({"true": True, "false": False}) if "keep_home" in keys else None
+    limits = keys["limits"].fields(LIMITS) if "limits" in keys else {}
+    return IsolateEntry(
+        glob_of(keys.get("server")),
+        engine or "auto",
+        _texts(keys.get("read")),
+        _texts(keys.get("write")),
+        _texts(keys.get("hosts")),
+        _texts(keys.get("loopback")),
+        bool(keep),
+        tuple(f"{name}={value.text() or ''}" for name, value in limits.items()),
+    )
+
+
+def _texts(entry: YamlEntry | None) -> tuple[str, ...]:
+    if entry is None:
+        return ()
+    items = entry.items()
+    if len(items) > MAX_ITEMS:
+        entry.wrong(f"more than {MAX_ITEMS} items")
+        return ()
+    return tuple(text for item in items if (text := item.text()))

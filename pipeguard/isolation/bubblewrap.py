@@ -1,0 +1,133 @@
+"""The engine bubblewrap: the arguments of bwrap(1) that make a view, and what goes before it.
+
+The process that becomes the server first enters a network of its own and takes on its limits
+(isolation.namespace); bwrap then makes the other namespaces, the mounts and the filter of system
+calls, and executes the server without any capability.
+"""
+
+# ruff: noqa: PTH112, PTH118
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import os
+import resource
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.isolation.namespace import enter, send_sockets
+from pipeguard.isolation.seccomp import filter_program
+from pipeguard.isolation.view import Kind, Mount
+from pipeguard.launch.command import Confinement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pipeguard.isolation.namespace import SocketAddress
+    from pipeguard.isolation.profile import Limits
+    from pipeguard.isolation.view import Host, View
+
+PROGRAM = "bwrap"
+FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin", "/run/current-system/sw/bin")
+_BINDS = {Kind.READ: "--ro-bind", Kind.WRITE: "--bind", Kind.LINK: "--symlink"}
+_NAMESPACES = ("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts")
+
+
+class Sockets(NamedTuple):
+    """The sockets of a sandbox, and the Unix socket that they are sent through."""
+
+    addresses: tuple[SocketAddress, ...]
+    channel: int
+
+
+def find() -> str | None:
+    """The path of bwrap, where it is installed; never one that a server's environment names."""
+    for folder in FOLDERS:
+        path = os.path.join(folder, PROGRAM)
+        if os.access(path, os.X_OK):
+            return path
+    return None
+
+
+def confine(
+    argv: Sequence[str], view: View, host: Host, limits: Limits, sockets: Sockets
+) -> Confinement:
+    """Have a command run isolated.
+
+    Args:
+        argv: the server's command.
+        view: the files that it sees.
+        host: this machine and its user.
+        limits: what it may use up.
+        sockets: what it reaches.
+
+    Raises:
+        LaunchError: no filter of system calls is known for this machine.
+    """
+    inherited = [_sealed(filter_program(os.uname().machine))]
+    arguments = [
+        *_NAMESPACES,
+        *("--unshare-cgroup-try", "--die-with-parent", "--cap-drop", "ALL"),
+        *("--uid", str(host.uid), "--gid", str(host.gid), "--hostname", "localhost"),
+        *("--seccomp", str(inherited[0])),
+        *("--proc", "/proc", "--dev", "/dev"),
+    ]
+    for mount in view.mounts:
+        arguments += _mounted(mount, view.scratch, inherited)
+    # What bwrap makes to hold the mounts is in memory without a limit.
+    arguments += [*_mounted(Mount(Kind.EMPTY, "/dev/shm"), view.scratch, inherited)]  # noqa: S108
+    arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", view.folder]
+    read_from = _sealed("".join(f"{argument}\0" for argument in arguments).encode())
+
+    def prepare() -> None:
+        enter(host.uid, host.gid)
+        send_sockets(sockets.addresses, sockets.channel)
+        for number, value in _limits(limits):
+            _limit(number, value)
+
+    descriptors = (read_from, *inherited, sockets.channel)
+    return Confinement(
+        [find() or PROGRAM, "--args", str(read_from), "--", *argv], descriptors, prepare
+    )
+
+
+def _mounted(mount: Mount, scratch: int, inherited: list[int]) -> list[str]:
+    path, source = mount.path, mount.source
+    if mount.kind in _BINDS:
+        return [_BINDS[mount.kind], source, path]
+    if mount.kind is Kind.FOLDER:
+        return ["--dir", path]
+    if mount.kind is Kind.EMPTY:
+        mode = "1777" if path.endswith(("tmp", "shm")) else "0700"
+        return ["--perms", mode, "--size", str(scratch), "--tmpfs", path]
+    if mount.kind is Kind.TEXT:
+        inherited.append(_sealed(source.encode()))
+        return ["--ro-bind-data", str(inherited[-1]), path]
+    if os.path.isdir(path):
+        return ["--perms", "0000", "--tmpfs", path, "--remount-ro", path]
+    return ["--ro-bind", os.devnull, path]
+
+
+def _limits(limits: Limits) -> Iterator[tuple[int, int | None]]:
+    yield resource.RLIMIT_DATA, limits.memory
+    yield resource.RLIMIT_NPROC, limits.processes
+    yield resource.RLIMIT_NOFILE, limits.files
+    yield resource.RLIMIT_FSIZE, limits.file_size
+    yield resource.RLIMIT_CPU, limits.cpu
+    yield resource.RLIMIT_CORE, 0
+
+
+def _limit(number: int, value: int | None) -> None:
+    """Lower a limit; one that is lower already stays."""
+    if value is None:
+        return
+    _, most = resource.getrlimit(number)
+    if most != resource.RLIM_INFINITY:
+        value = min(value, most)
+    resource.setrlimit(number, (value, value))
+
+
+def _sealed(content: bytes) -> int:
+    """A descriptor to read this content from."""
+    descriptor = os.memfd_create("pipeguard", 0)
+    os.write(descriptor, content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor

@@ -1,0 +1,107 @@
+"""Which engines work on this machine, found by trying them, and why the others do not."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.errors import LaunchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BUBBLEWRAP = "bubblewrap"
+AUTO, NONE = "auto", "none"
+_SYSCTLS = {
+    "/proc/sys/kernel/unprivileged_userns_clone": "0",  # Debian's patch of the kernel
+    "/proc/sys/user/max_user_namespaces": "0",
+    "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1",  # Ubuntu since 23.10
+}
+
+
+class EngineState(NamedTuple):
+    """Whether an engine works here.
+
+    Attributes:
+        name: of the engine.
+        works: whether it does.
+        why: what it lacks and what would give it that; where it works, what it is.
+    """
+
+    name: str
+    works: bool
+    why: str
+
+
+def bubblewrap_state(trial: Callable[[], str | None]) -> EngineState:
+    """Whether bubblewrap works here.
+
+    Args:
+        trial: runs a program with it, and returns what was wrong (isolation.sandbox).
+    """
+    if sys.platform != "linux":
+        return EngineState(BUBBLEWRAP, works=False, why="it needs Linux")
+    from pipeguard.isolation.bubblewrap import find
+
+    program = find()
+    if program is None:
+        return EngineState(
+            BUBBLEWRAP,
+            works=False,
+            why="it is not installed. Install the package `bubblewrap` of your distribution.",
+        )
+    try:
+        problem = trial()
+    except LaunchError as error:
+        problem = str(error)
+    if problem is None:
+        return EngineState(BUBBLEWRAP, works=True, why=program)
+    return EngineState(
+        BUBBLEWRAP, works=False, why=f"{_forbidden() or 'the trial failed'}: {problem}"
+    )
+
+
+def _forbidden() -> str | None:
+    """The setting of this system that forbids user namespaces; None where none does."""
+    for path, value in _SYSCTLS.items():
+        if _content(path) == value:
+            name = path.removeprefix("/proc/sys/").replace("/", ".")
+            return f"{name} = {value} forbids user namespaces"
+    if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
+        return "this is a container, whose settings forbid namespaces inside it"
+    return None
+
+
+def _content(path: str) -> str:
+    try:
+        return Path(path).read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
+def engine_for(asked: str) -> str:
+    """The engine to use.
+
+    Args:
+        asked: as `--isolate` or the policy says.
+
+    Raises:
+        LaunchError: there is no such engine, or none is installed. It is tried only by `doctor`:
+            a server that cannot be isolated then does not start.
+    """
+    if asked not in (AUTO, BUBBLEWRAP, NONE):
+        raise LaunchError(f"--isolate {asked}: choose from {AUTO}, {BUBBLEWRAP}, {NONE}.", 2)
+    if asked == NONE:
+        return NONE
+    if sys.platform == "linux":
+        from pipeguard.isolation.bubblewrap import find
+
+        if find() is not None:
+            return BUBBLEWRAP
+    raise LaunchError(
+        "no engine for isolation is installed here, so the server was not started. On Linux,"
+        " install the package `bubblewrap`; `pipeguard doctor` says more. To run it without"
+        " isolation: --isolate none.",
+        126,
+    )

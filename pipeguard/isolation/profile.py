@@ -1,0 +1,163 @@
+"""What an isolated server is given: files, hosts, ports and limits. Grants nothing by itself."""
+
+# ruff: noqa: PTH118
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import os.path
+import pathlib
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.errors import PolicyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+MEBIBYTE = 1024 * 1024
+_UNITS = {"": 1, "k": 1024, "m": MEBIBYTE, "g": 1024 * MEBIBYTE, "t": 1024 * 1024 * MEBIBYTE}
+_SIZE = re.compile(r"(\d{1,15})\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+HIGHEST_PORT = 65_535
+
+
+class Limits(NamedTuple):
+    """What a server may use up; None where nothing limits it.
+
+    Attributes:
+        memory: data bytes of one process (RLIMIT_DATA, setrlimit(2)).
+        processes: processes and threads of the sandbox together.
+        files: open descriptors of one process.
+        file_size: bytes of the largest file that it may write.
+        cpu: CPU seconds of one process.
+        scratch: bytes of its `/tmp`, and again of its home.
+    """
+
+    memory: int | None = 4096 * MEBIBYTE
+    processes: int | None = 1024
+    files: int | None = 4096
+    file_size: int | None = 4096 * MEBIBYTE
+    cpu: int | None = None
+    scratch: int = 1024 * MEBIBYTE
+
+
+class Profile(NamedTuple):
+    """What one server is given.
+
+    Attributes:
+        read: absolute paths of files and folders that it may read.
+        write: the same, that it may also change.
+        hosts: that it may connect to, as written: `api.github.com`, `*.example.com:8443`.
+        loopback: TCP ports of this machine's loopback that it may connect to.
+        keeps_home: whether its home is kept between runs, in a folder of PipeGuard's.
+        limits: what it may use up.
+    """
+
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    loopback: tuple[int, ...] = ()
+    keeps_home: bool = False
+    limits: Limits = Limits()
+
+    def with_more(self, other: Profile) -> Profile:
+        """Both together; the other's limits count."""
+        return Profile(
+            _joined(self.read, other.read),
+            _joined(self.write, other.write),
+            _joined(self.hosts, other.hosts),
+            tuple(sorted({*self.loopback, *other.loopback})),
+            self.keeps_home or other.keeps_home,
+            other.limits,
+        )
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether it may connect to nothing at all."""
+        return not self.hosts and not self.loopback
+
+
+def path_of(text: str, folder: str, home: str) -> str:
+    """The absolute path of a grant, `~` and links resolved.
+
+    Args:
+        text: as written.
+        folder: what a relative path is in.
+        home: the user's.
+
+    Raises:
+        PolicyError: there is no such file or folder.
+    """
+    if text == "~" or text.startswith("~/"):
+        text = home + text[1:]
+    path = os.path.realpath(os.path.join(folder, text))
+    if not pathlib.Path(path).exists():
+        raise PolicyError(
+            f"{text}: there is no such file or folder to give the server. Make it first, or leave"
+            " it out."
+        )
+    return path
+
+
+def port_of(text: str) -> int:
+    """A TCP port.
+
+    Raises:
+        PolicyError: it is none.
+    """
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= HIGHEST_PORT:
+        raise PolicyError(f"{text!r} is no TCP port: a number from 1 to {HIGHEST_PORT}.")
+    return int(text)
+
+
+def size_of(text: str) -> int:
+    """A size in bytes, as `512MiB` or `2g`; units are powers of 1024.
+
+    Raises:
+        PolicyError: it is none.
+    """
+    matched = _SIZE.fullmatch(text.strip())
+    if matched is None or not int(matched[1]):
+        raise PolicyError(f"{text!r} is no size. Write it as 512MiB or 2GiB.")
+    return int(matched[1]) * _UNITS[matched[2].lower()]
+
+
+def count_of(text: str) -> int:
+    """A positive number.
+
+    Raises:
+        PolicyError: it is none.
+    """
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise PolicyError(f"{text!r} is no positive number.")
+    return int(text)
+
+
+READERS: dict[str, Callable[[str], int]] = {
+    "memory": size_of,
+    "processes": count_of,
+    "files": count_of,
+    "file-size": size_of,
+    "cpu": count_of,
+    "scratch": size_of,
+}
+
+
+def limits_of(settings: Sequence[str], base: Limits) -> Limits:
+    """Limits with changes, each as `NAME=VALUE`.
+
+    Raises:
+        PolicyError: one has no known name or no valid value.
+    """
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        reader = READERS.get(name)
+        if reader is None:
+            raise PolicyError(
+                f"{setting!r} is no limit. Write one as NAME=VALUE, with {', '.join(READERS)}."
+            )
+        base = base._replace(**{name.replace("-", "_"): reader(value)})
+    return base
+
+
+def _joined(*groups: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for group in groups for text in group))

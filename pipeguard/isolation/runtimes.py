@@ -1,0 +1,216 @@
+"""What a server's program needs to run at all: its interpreter, its libraries, its own code.
+
+Found by looking, and nothing is run: the program on the PATH, the interpreter in its first line,
+the project that a script is in, the environment that a Python belongs to.
+"""
+
+# ruff: noqa: PTH100, PTH110, PTH112, PTH113, PTH118, PTH119, PTH120
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.errors import LaunchError
+from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.view import SYSTEM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pipeguard.isolation.view import Host
+
+MARKERS = (
+    *("package.json", "pyproject.toml", "setup.py", "setup.cfg", "deno.json", "go.mod"),
+    *("Cargo.toml", "Gemfile", "composer.json", "pom.xml", "build.gradle", ".git"),
+)
+MOST_LINKS = 6  # of a first line that names a script with a first line
+FIRST_LINE_BYTES = 256  # of which the kernel reads no more either (binfmt_script(5))
+_PYTHON = re.compile(r"(?:python|pypy)[\d.]*")
+# An interpreter's options that take the next word; what follows is no script.
+_WITH_VALUE = {
+    "node": {"-r", "--require", "--import", "--loader", "--experimental-loader", "-C"},
+    "python": {"-W", "-X", "--check-hash-based-pycs"},
+    "java": {"-cp", "-classpath", "--class-path", "-p", "--module-path", "--add-modules"},
+}
+_CODE = {"-c", "-e", "--eval", "-p", "--print", "-m"}
+
+
+class Runtime(NamedTuple):
+    """A server's program.
+
+    Attributes:
+        path: of the program that is executed.
+        needed: files and folders that it reads, besides the system's.
+    """
+
+    path: str
+    needed: tuple[str, ...]
+
+
+def runtime_of(argv: Sequence[str], env: Mapping[str, str], folder: str, host: Host) -> Runtime:
+    """What a command needs.
+
+    Args:
+        argv: the command.
+        env: of the server; its PATH names programs.
+        folder: that it starts in.
+        host: this machine and its user.
+
+    Raises:
+        LaunchError: its program does not exist or cannot be run.
+    """
+    path = _program(argv[0], env, folder)
+    needed = list(_of_program(path, env, folder, host, MOST_LINKS))
+    name = os.path.basename(path)
+    needed += _of_arguments(name, argv[1:], folder, host)
+    return Runtime(path, tuple(dict.fromkeys(each for each in needed if not _is_of_system(each))))
+
+
+def folders_among(words: Sequence[str], folder: str, host: Host) -> tuple[str, ...]:
+    """The folders that a command's arguments name, `--root=DIR` too; never the home or `/`."""
+    found = []
+    for word in words:
+        text = word.partition("=")[2] if word.startswith("--") and "=" in word else word
+        if text.startswith("-") or "/" not in text:
+            continue
+        path = os.path.realpath(os.path.join(folder, text))
+        if os.path.isdir(path) and not is_within(host.home, path) and not _is_of_system(path):
+            found.append(path)
+    return tuple(dict.fromkeys(found))
+
+
+def _program(program: str, env: Mapping[str, str], folder: str) -> str:
+    if "/" in program:
+        path: str | None = os.path.abspath(os.path.join(folder, program))
+    else:
+        path = shutil.which(program, path=env.get("PATH", os.defpath))
+    if path is None or not os.path.isfile(path):
+        raise LaunchError(f"{program}: command not found in the server's PATH.", 127)
+    if not os.access(path, os.X_OK):
+        raise LaunchError(f"{path}: it is not executable. Run: chmod +x {path}", 126)
+    return path
+
+
+def _of_program(
+    path: str, env: Mapping[str, str], folder: str, host: Host, links: int
+) -> Iterator[str]:
+    """What an executable file needs: its own folder, its interpreter, its environment."""
+    real = os.path.realpath(path)
+    yield path
+    yield from _prefix(real, host)
+    yield from _python_environment(path, host)
+    if real != path:
+        yield from _python_environment(real, host)
+    interpreter = _interpreter(real, env, folder)
+    if interpreter is not None and links:
+        if not os.path.exists(os.path.join(os.path.dirname(real), "..", "pyvenv.cfg")):
+            yield _project(real, host)
+        yield from _of_program(interpreter, env, folder, host, links - 1)
+
+
+def _interpreter(path: str, env: Mapping[str, str], folder: str) -> str | None:
+    """The interpreter in a script's first line; None for a binary."""
+    try:
+        with open(path, "rb") as file:
+            first = file.read(FIRST_LINE_BYTES).partition(b"\n")[0]
+    except OSError:
+        return None  # not ours to read: what executes it will say so
+    words = first[2:].decode("utf-8", "replace").split() if first[:2] == b"#!" else []
+    if words and os.path.basename(words[0]) == "env":
+        words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+    if not words:
+        return None
+    found = shutil.which(words[0], path=env.get("PATH", os.defpath))
+    return None if found is None else os.path.abspath(os.path.join(folder, found))
+
+
+def _prefix(path: str, host: Host) -> Iterator[str]:
+    """The installation that a program is in: what holds its `bin`, or the folder beside it."""
+    holder = os.path.dirname(path)
+    if os.path.basename(holder) in ("bin", "Scripts", "shims"):
+        holder = os.path.dirname(holder)
+    yield holder if _may_be_given(holder, host) else path
+
+
+def _python_environment(path: str, host: Host) -> Iterator[str]:
+    """A virtual environment, the installation that it is made from, and what it links to."""
+    root = os.path.dirname(os.path.dirname(path))
+    try:
+        with open(os.path.join(root, "pyvenv.cfg"), encoding="utf-8", errors="replace") as file:
+            lines = file.read(65536).splitlines()
+    except OSError:
+        return
+    yield root
+    for line in lines:
+        key, _, value = line.partition("=")
+        if key.strip() == "home":
+            base = os.path.realpath(os.path.join(value.strip(), "python3"))
+            yield from _prefix(base, host)
+            yield from _prefix(os.path.join(value.strip(), "python3"), host)
+    yield from _linked(root, host)
+
+
+def _linked(environment: str, host: Host) -> Iterator[str]:
+    """Folders that a Python environment is told to import from (docs.python.org, site: .pth)."""
+    for file in Path(environment).glob("lib/*/site-packages/*.pth"):
+        for line in file.read_text("utf-8", "replace").splitlines():
+            if line.startswith("/") and os.path.isdir(line) and _may_be_given(line, host):
+                yield os.path.realpath(line)
+
+
+def _of_arguments(name: str, words: Sequence[str], folder: str, host: Host) -> Iterator[str]:
+    """The script among an interpreter's arguments, with the project that it is in."""
+    kind = "python" if _PYTHON.fullmatch(name) else name
+    with_value = _WITH_VALUE.get(kind, set())
+    rest = iter(words)
+    for word in rest:
+        if word in _CODE:
+            if word == "-m" and _may_be_given(folder, host):
+                yield folder  # where Python looks first
+            return
+        if word in with_value:
+            value = next(rest, "")
+            for each in value.split(":"):
+                yield from _file(each, folder, host)
+        elif not word.startswith("-"):
+            yield from _file(word, folder, host)
+            return
+
+
+def _file(word: str, folder: str, host: Host) -> Iterator[str]:
+    path = os.path.abspath(os.path.join(folder, word))
+    real = os.path.realpath(path)
+    if os.path.isfile(real):
+        yield path
+        yield _project(real, host)
+
+
+def _project(path: str, host: Host) -> str:
+    """The nearest folder around a script that looks like a project; else its own; else it."""
+    before, modules, _ = path.partition("/node_modules/")
+    if modules and _may_be_given(before + "/node_modules", host):
+        return before + "/node_modules"
+    own = holder = os.path.dirname(path)
+    while _may_be_given(holder, host):
+        if any(os.path.exists(os.path.join(holder, marker)) for marker in MARKERS):
+            return holder
+        holder = os.path.dirname(holder)
+    return own if _may_be_given(own, host) else path
+
+
+def _may_be_given(folder: str, host: Host) -> bool:
+    """Whether a whole folder may be given because a program is in it."""
+    real = os.path.realpath(folder)
+    if real in ("/", "/opt", "/srv", "/tmp", "/var", "/home", "/mnt", "/media", "/etc"):  # noqa: S108  refused
+        return False
+    if real == os.path.join(host.home, ".local") or is_within(host.home, real):
+        return False
+    return not any(is_within(each, real) or is_within(real, each) for each in host.sensitive)
+
+
+def _is_of_system(path: str) -> bool:
+    return any(is_within(path, each) for each in SYSTEM)

@@ -1,0 +1,162 @@
+"""A filter of system calls, as the program that the kernel runs for each (seccomp(2), bpf(2)).
+
+What it refuses needs no privilege to be called and has opened kernels before, reaches other
+processes, or makes a namespace in which its caller is root. Everything else passes: a server that
+works without isolation works with it. Refused calls answer EPERM, and those that programs replace
+by an older call where the kernel lacks them ENOSYS.
+
+Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of Linux 6.12.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from pipeguard.errors import LaunchError
+
+# linux/seccomp.h, linux/bpf_common.h, linux/audit.h, linux/sched.h
+ALLOW, ERRNO, KILL = 0x7FFF0000, 0x00050000, 0x80000000
+LOAD, JUMP_EQUAL, JUMP_GREATER_OR_EQUAL, JUMP_SET, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+NUMBER_AT, ARCHITECTURE_AT, ARGUMENTS_AT = 0, 4, 16  # struct seccomp_data
+EPERM, ENOSYS, EAFNOSUPPORT = 1, 38, 97
+X32_BIT = 0x40000000
+NEW_NAMESPACES = 0x7E020080  # CLONE_NEW{TIME, NS, CGROUP, UTS, IPC, USER, PID, NET}
+NEW_NAMESPACES_OF_CLONE = NEW_NAMESPACES & ~0x80  # there the lowest bits are a signal
+TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # types into the terminal; asm-generic/ioctls.h
+FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
+
+
+class Architecture(NamedTuple):
+    """A machine's name for itself and its numbers of system calls."""
+
+    audit: int
+    calls: dict[str, int]
+
+
+_X86_64 = (
+    "ptrace 101 syslog 103 personality 135 pivot_root 155 adjtimex 159 chroot 161 acct 163"
+    " settimeofday 164 mount 165 umount2 166 swapon 167 swapoff 168 reboot 169 sethostname 170"
+    " setdomainname 171 iopl 172 ioperm 173 init_module 175 delete_module 176 quotactl 179"
+    " lookup_dcookie 212 clock_settime 227 mbind 237 set_mempolicy 238 kexec_load 246 add_key 248"
+    " request_key 249 keyctl 250 migrate_pages 256 unshare 272 move_pages 279 vmsplice 278"
+    " perf_event_open 298 fanotify_init 300 name_to_handle_at 303 open_by_handle_at 304"
+    " clock_adjtime 305 setns 308 process_vm_readv 310 process_vm_writev 311 kcmp 312"
+    " finit_module 313 kexec_file_load 320 bpf 321 userfaultfd 323 socket 41 clone 56 ioctl 16"
+)
+_AARCH64 = (
+    "ptrace 117 syslog 116 personality 92 pivot_root 41 adjtimex 171 chroot 51 acct 89"
+    " settimeofday 170 mount 40 umount2 39 swapon 224 swapoff 225 reboot 142 sethostname 161"
+    " setdomainname 162 init_module 105 delete_module 106 quotactl 60 lookup_dcookie 18"
+    " clock_settime 112 mbind 235 set_mempolicy 237 kexec_load 104 add_key 217 request_key 218"
+    " keyctl 219 migrate_pages 238 unshare 97 move_pages 239 vmsplice 75 perf_event_open 241"
+    " fanotify_init 262 name_to_handle_at 264 open_by_handle_at 265 clock_adjtime 266 setns 268"
+    " process_vm_readv 270 process_vm_writev 271 kcmp 272 finit_module 273 kexec_file_load 294"
+    " bpf 280 userfaultfd 282 socket 198 clone 220 ioctl 29"
+)
+# Numbered alike everywhere. io_uring does work that no filter sees.
+_EVERYWHERE = (
+    "pidfd_getfd 438 open_tree 428 move_mount 429 fsopen 430 fsconfig 431 fsmount 432 fspick 433"
+    " io_uring_setup 425 io_uring_enter 426 io_uring_register 427 clone3 435 mount_setattr 442"
+    " quotactl_fd 443 process_madvise 440 open_tree_attr 467"
+)
+_REPLACEABLE = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd")
+_BY_ARGUMENT = ("clone", "ioctl", "socket", "personality")
+
+
+def _numbers(text: str) -> dict[str, int]:
+    words = text.split()
+    return {name: int(number) for name, number in zip(words[::2], words[1::2], strict=True)}
+
+
+ARCHITECTURES = {
+    "x86_64": Architecture(0xC000003E, _numbers(f"{_X86_64} {_EVERYWHERE}")),
+    "aarch64": Architecture(0xC00000B7, _numbers(f"{_AARCH64} {_EVERYWHERE}")),
+}
+
+
+class _Instruction(NamedTuple):
+    code: int
+    if_true: int
+    if_false: int
+    value: int
+
+
+def filter_program(machine: str) -> bytes:
+    """The filter for a machine, as an array of `struct sock_filter`.
+
+    Args:
+        machine: as `uname -m` names it.
+
+    Raises:
+        LaunchError: its system calls are not known here.
+    """
+    found = ARCHITECTURES.get(machine)
+    if found is None:
+        known = " and ".join(ARCHITECTURES)
+        raise LaunchError(
+            f"no filter of system calls is known for {machine}, only for {known}, so nothing can be"
+            " isolated here. Use a container, or --isolate none."
+        )
+    program = [
+        _Instruction(LOAD, 0, 0, ARCHITECTURE_AT),
+        _Instruction(JUMP_EQUAL, 1, 0, found.audit),
+        _Instruction(RETURN, 0, 0, KILL),  # a 32-bit call, whose numbers mean something else
+        _Instruction(LOAD, 0, 0, NUMBER_AT),
+    ]
+    if machine == "x86_64":
+        program += [
+            _Instruction(JUMP_GREATER_OR_EQUAL, 0, 1, X32_BIT),
+            _Instruction(RETURN, 0, 0, KILL),
+        ]
+    for name, number in sorted(found.calls.items()):
+        if name not in _BY_ARGUMENT:
+            error = ENOSYS if name in _REPLACEABLE else EPERM
+            program += [
+                _Instruction(JUMP_EQUAL, 0, 1, number),
+                _Instruction(RETURN, 0, 0, ERRNO | error),
+            ]
+    for name in _BY_ARGUMENT:
+        program += _by_argument(found.calls[name], _ASKED[name])
+    program.append(_Instruction(RETURN, 0, 0, ALLOW))
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+
+
+def _by_argument(number: int, questions: list[_Instruction]) -> list[_Instruction]:
+    """The questions about one call; the number is there again after them."""
+    body = [*questions, _Instruction(LOAD, 0, 0, NUMBER_AT)]
+    return [_Instruction(JUMP_EQUAL, 0, len(body), number), *body]
+
+
+def _argument(place: int) -> _Instruction:
+    return _Instruction(LOAD, 0, 0, ARGUMENTS_AT + 8 * place)  # its lower half
+
+
+_ASKED: dict[str, list[_Instruction]] = {
+    "clone": [
+        _argument(0),
+        _Instruction(JUMP_SET, 0, 1, NEW_NAMESPACES_OF_CLONE),
+        _Instruction(RETURN, 0, 0, ERRNO | EPERM),
+    ],
+    "ioctl": [
+        _argument(1),
+        _Instruction(JUMP_EQUAL, 1, 0, TIOCSTI),
+        _Instruction(JUMP_EQUAL, 0, 1, TIOCLINUX),
+        _Instruction(RETURN, 0, 0, ERRNO | EPERM),
+    ],
+    "socket": [
+        _argument(0),
+        *(
+            _Instruction(JUMP_EQUAL, len(FAMILIES) - place, 0, family)
+            for place, family in enumerate(FAMILIES)
+        ),
+        _Instruction(RETURN, 0, 0, ERRNO | EAFNOSUPPORT),
+    ],
+    # 0 is Linux, and all ones asks what it is; others change how memory is laid out.
+    "personality": [
+        _argument(0),
+        _Instruction(JUMP_EQUAL, 2, 0, 0),
+        _Instruction(JUMP_EQUAL, 1, 0, 0xFFFFFFFF),
+        _Instruction(RETURN, 0, 0, ERRNO | EPERM),
+    ],
+}

@@ -1,0 +1,88 @@
+"""Files that no grant of a folder gives: each has to be named by itself.
+
+Sources: the manual pages of ssh, gpg and bash, the documentation of AWS, gcloud, Azure, Kubernetes,
+Docker, npm, PyPI, Cargo, GitHub's, GitLab's and HashiCorp's command lines, of Chromium, Firefox,
+the Secret Service, and of the clients in `pipeguard/clients`.
+"""
+
+# ruff: noqa: PTH118
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import os.path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+# In the home. Keys and logins first, then what is run or read at the next login, then browsers,
+# then clients' configurations, which hold servers' secrets and decide what is started.
+IN_HOME = (
+    *(".ssh", ".gnupg", ".pki", ".aws", ".azure", ".config/gcloud", ".kube", ".docker", ".netrc"),
+    *(".git-credentials", ".config/git/credentials", ".npmrc", ".yarnrc.yml", ".pypirc"),
+    *(".config/pip", ".cargo/credentials", ".cargo/credentials.toml", ".gem/credentials"),
+    *(".config/gh", ".config/glab-cli", ".config/hub", ".terraform.d", ".terraformrc"),
+    *(".vault-token", ".config/op", ".config/sops", ".config/age", ".password-store", ".pgpass"),
+    *(".my.cnf", ".config/rclone", ".s3cfg", ".boto", ".databrickscfg", ".snowflake", ".oci"),
+    *(".config/doctl", ".config/hcloud", ".config/containers/auth.json", ".local/share/keyrings"),
+    *(".local/share/kwalletd", ".config/systemd", ".config/autostart", ".profile", ".bash_profile"),
+    *(".bashrc", ".bash_login", ".bash_history", ".zshrc", ".zshenv", ".zprofile", ".zsh_history"),
+    *(
+        ".config/fish",
+        ".local/share/fish",
+        ".python_history",
+        ".node_repl_history",
+        ".psql_history",
+    ),
+    *(".mozilla", ".config/google-chrome", ".config/chromium", ".config/BraveSoftware"),
+    *(".config/microsoft-edge", ".config/vivaldi", ".config/opera", ".thunderbird", ".librewolf"),
+    *(".config/Signal", ".config/Slack", ".config/discord", ".bitcoin", ".ethereum", ".electrum"),
+    *(".claude", ".claude.json", ".config/Claude", ".cursor", ".config/Cursor", ".vscode"),
+    *(".config/Code", ".codex", ".gemini", ".codeium", ".continue", ".aider.conf.yml", ".copilot"),
+    *(".config/zed", ".config/goose", ".config/opencode", ".local/share/opencode", ".cline"),
+    *(".config/pipeguard", ".local/state/pipeguard", ".cache/pipeguard", ".local/share/pipeguard"),
+    *(
+        "Library/Keychains",
+        "Library/Application Support",
+        "Library/Cookies",
+        "Library/LaunchAgents",
+    ),
+)
+# Of the machine: what holds its users' passwords, its sockets, and what is run later.
+OF_SYSTEM = (
+    *("/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssh", "/run", "/boot"),
+    *("/var/run", "/var/lib/docker", "/var/lib/containers", "/var/spool/cron", "/etc/cron.d"),
+    *("/proc", "/sys", "/dev", "/root/.ssh"),
+)
+
+
+def sensitive_paths(home: str, own_folders: Sequence[str]) -> tuple[str, ...]:
+    """All paths that have to be named by themselves, whether they exist or not.
+
+    Args:
+        home: the user's.
+        own_folders: PipeGuard's own: settings, state and caches, wherever variables put them.
+    """
+    real = os.path.realpath(home)
+    homes = dict.fromkeys((home, real))
+    in_homes = (os.path.join(each, path) for each in homes for path in IN_HOME)
+    own = (path for folder in own_folders for path in (folder, os.path.realpath(folder)))
+    return tuple(dict.fromkeys((*in_homes, *own, *OF_SYSTEM)))
+
+
+def hidden_in(granted: str, sensitive: Sequence[str], named: Sequence[str]) -> Iterator[str]:
+    """What of a granted folder stays hidden: existing sensitive paths that nobody named."""
+    for path in sensitive:
+        is_inside = path != granted and is_within(path, granted) and os.path.lexists(path)
+        if is_inside and not any(is_within(each, path) for each in named):
+            yield path
+
+
+def holder_of(path: str, sensitive: Sequence[str]) -> str | None:
+    """The sensitive path that a path is, or is in."""
+    return next((each for each in sensitive if is_within(path, each)), None)
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Whether a path is a folder or in it; both absolute and without `..`."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")

@@ -1,0 +1,208 @@
+"""The files that an isolated server sees, as a list of mounts that every engine can make.
+
+The system's programs and libraries read-only; of `/etc` what programs need to run and what holds no
+secret; a home, a `/tmp` and a `/run` of its own, empty and limited; and what the profile names.
+What stands later covers what stands before.
+"""
+
+# ruff: noqa: PTH110, PTH112, PTH114, PTH115, PTH118
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import os
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.errors import PolicyError
+from pipeguard.isolation.sensitive import hidden_in, holder_of, is_within
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pipeguard.isolation.profile import Profile
+
+
+class Kind(Enum):
+    """What stands at a path."""
+
+    READ = "read"  # a file or folder of this machine
+    WRITE = "write"  # the same, that may be changed
+    EMPTY = "empty"  # a folder in memory
+    HIDDEN = "hidden"  # nothing, and nothing can be put there
+    TEXT = "text"  # a file of ours
+    LINK = "link"  # a symbolic link
+    FOLDER = "folder"  # a folder that holds only what is mounted in it
+
+
+class Mount(NamedTuple):
+    """One path of the server's view.
+
+    Attributes:
+        kind: what stands there.
+        path: where the server sees it.
+        source: of READ and WRITE the path on this machine; of TEXT its content; of LINK its target.
+    """
+
+    kind: Kind
+    path: str
+    source: str = ""
+
+
+# Of /etc: what the C library, TLS, locales, fonts and runtimes read. No key, password or host name.
+ETC = (
+    *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ld.so.preload", "alternatives", "localtime"),
+    *("timezone", "locale.conf", "locale.alias", "default/locale", "ssl/certs", "ssl/openssl.cnf"),
+    *("ca-certificates", "ca-certificates.conf", "pki/tls", "pki/ca-trust", "crypto-policies"),
+    *("mime.types", "magic", "services", "protocols", "gai.conf", "host.conf", "fonts", "terminfo"),
+    *("os-release", "lsb-release", "debian_version", "java-11-openjdk", "java-17-openjdk"),
+    *("java-21-openjdk", "java-25-openjdk", "python3", "python3.11", "python3.12", "python3.13"),
+)
+SYSTEM = (
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/nix/store",
+    "/gnu/store",
+)
+NAMESERVER = "127.0.0.53"  # PipeGuard's own, inside the sandbox
+_NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"
+_RESOLV = f"nameserver {NAMESERVER}\noptions timeout:2 attempts:1\n"
+
+
+class View(NamedTuple):
+    """What a server sees.
+
+    Attributes:
+        mounts: in the order in which they are made.
+        folder: where it starts.
+        home: its home.
+        scratch: bytes of each EMPTY folder.
+    """
+
+    mounts: tuple[Mount, ...]
+    folder: str
+    home: str
+    scratch: int
+
+
+class Host(NamedTuple):
+    """What is known of this machine and its user.
+
+    Attributes:
+        home: the user's home.
+        user: the user's name.
+        uid: the user's number.
+        gid: the number of the user's group.
+        sensitive: paths that have to be named by themselves (isolation.sensitive).
+    """
+
+    home: str
+    user: str
+    uid: int
+    gid: int
+    sensitive: tuple[str, ...]
+
+
+def view_of(
+    profile: Profile, host: Host, needed: Sequence[str], folder: str, kept_home: str | None
+) -> View:
+    """The view that a profile gives.
+
+    Args:
+        profile: what is granted.
+        host: this machine and its user.
+        needed: files and folders that the server's program needs to run, read-only.
+        folder: that the server is to start in.
+        kept_home: the folder that is its home, where that is kept between runs.
+
+    Raises:
+        PolicyError: something that the program needs is sensitive, or everything is granted.
+    """
+    for path in (*profile.read, *profile.write):
+        if path == "/":
+            raise PolicyError("/ cannot be given to an isolated server. Name folders in it.")
+    for path in needed:
+        if (holder := holder_of(path, host.sensitive)) and not _is_named(path, profile):
+            raise PolicyError(
+                f"{path}: the server's program is in {holder}, which no server is given unasked."
+                f" Name it if it may read it: --read {path}"
+            )
+    mounts = [
+        *_system(),
+        *_etc(host),
+        Mount(Kind.EMPTY, "/tmp"),  # noqa: S108  the server's own
+        Mount(Kind.EMPTY, "/var/tmp"),  # noqa: S108  likewise
+        Mount(Kind.EMPTY, "/run"),
+        Mount(Kind.WRITE, host.home, kept_home) if kept_home else Mount(Kind.EMPTY, host.home),
+    ]
+    if os.path.islink("/var/run"):
+        mounts.append(Mount(Kind.LINK, "/var/run", "/run"))
+    granted = dict.fromkeys((*needed, *profile.read), Kind.READ)
+    granted |= dict.fromkeys(profile.write, Kind.WRITE)
+    mounts += _grants(granted)
+    mounts += _hidden(granted, host, (*profile.read, *profile.write))
+    if not any(is_within(folder, path) for path in (*granted, *SYSTEM)):
+        mounts.append(Mount(Kind.FOLDER, folder))
+    return View(tuple(mounts), folder, host.home, profile.limits.scratch)
+
+
+def environment_of(variables: Mapping[str, str], view: View) -> dict[str, str]:
+    """The variables of an isolated server: none that leads to what it does not see."""
+    dropped = {"DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "GPG_AGENT_INFO"}
+    dropped |= {"DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DOCKER_HOST", "TMPDIR", "TEMP", "TMP"}
+    kept = {name: value for name, value in variables.items() if name not in dropped}
+    return kept | {"HOME": view.home}
+
+
+def _is_named(path: str, profile: Profile) -> bool:
+    return any(is_within(path, each) for each in (*profile.read, *profile.write))
+
+
+def _system() -> Iterator[Mount]:
+    for path in SYSTEM:
+        if os.path.islink(path):
+            yield Mount(Kind.LINK, path, os.readlink(path))
+        elif os.path.isdir(path):
+            yield Mount(Kind.READ, path, path)
+
+
+def _etc(host: Host) -> Iterator[Mount]:
+    for name in ETC:
+        path = os.path.join("/etc", name)
+        if os.path.exists(path):
+            yield Mount(Kind.READ, path, os.path.realpath(path))
+    name = host.user
+    yield Mount(
+        Kind.TEXT,
+        "/etc/passwd",
+        f"{name}:x:{host.uid}:{host.gid}:{name}:{host.home}:/bin/sh\n"
+        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    )
+    yield Mount(Kind.TEXT, "/etc/group", f"{name}:x:{host.gid}:\nnogroup:x:65534:\n")
+    yield Mount(Kind.TEXT, "/etc/nsswitch.conf", _NSSWITCH)
+    yield Mount(Kind.TEXT, "/etc/resolv.conf", _RESOLV)
+    yield Mount(Kind.TEXT, "/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
+
+
+def _grants(granted: Mapping[str, Kind]) -> Iterator[Mount]:
+    """Outer folders first, so that none covers what is in it."""
+    for path in sorted(granted, key=lambda path: (path.count("/"), path)):
+        inside = any(
+            each != path and is_within(path, each) and kind is granted[path]
+            for each, kind in granted.items()
+        )
+        if not inside and not any(is_within(path, each) for each in SYSTEM):
+            real = os.path.realpath(path)
+            is_link = os.path.islink(path)  # to what is needed too, by its own path
+            yield Mount(Kind.LINK, path, real) if is_link else Mount(granted[path], path, real)
+
+
+def _hidden(granted: Iterable[str], host: Host, named: Sequence[str]) -> Iterator[Mount]:
+    hidden = {path for folder in granted for path in hidden_in(folder, host.sensitive, named)}
+    for path in sorted(hidden):
+        if not any(path != each and is_within(path, each) for each in hidden):
+            yield Mount(Kind.HIDDEN, path)

@@ -1,0 +1,92 @@
+"""Starts a server isolated, where an option or the policy asks for that."""
+
+# ruff: noqa: PTH109, PTH111
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pipeguard.config.effective_policy import wrap_isolation
+from pipeguard.config.isolate_key import entries_for
+from pipeguard.identity.server_name import launched
+from pipeguard.isolation.engines import NONE, engine_for
+from pipeguard.isolation.profile import Limits, Profile, limits_of, path_of, port_of
+from pipeguard.isolation.sandbox import Sandbox
+from pipeguard.launch.child import Child, Command, start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pipeguard.config.isolate_key import IsolateEntry
+    from pipeguard.config.options import WrapOptions
+
+
+def sandbox_of(options: WrapOptions, variables: Mapping[str, str]) -> Sandbox | None:
+    """The sandbox that a server is started in; None where none is asked for.
+
+    Args:
+        options: of `wrap`.
+        variables: the server's environment.
+
+    Raises:
+        PipeGuardError: isolation is asked for and cannot be given; then no server is started.
+    """
+    who = launched(options.command, options.values.get("--cwd"))
+    name = options.values.get("--name") or who.name
+    entries = entries_for(name, wrap_isolation(options))
+    asked = options.values.get("--isolate") or next((each.engine for each in entries), NONE)
+    if engine_for(asked) == NONE:
+        return None
+    folder = os.path.abspath(options.values.get("--cwd") or os.getcwd())  # noqa: PTH100  as above
+    return Sandbox(
+        f"{name}\n{who.identity}",
+        options.command,
+        variables,
+        folder,
+        _profile(options, entries, folder),
+    )
+
+
+def starter_of(options: WrapOptions, variables: Mapping[str, str]) -> Callable[[], Child]:
+    """What starts the server that the options name, isolated where that is asked for.
+
+    Raises:
+        PipeGuardError: as `sandbox_of`.
+    """
+    sandbox = sandbox_of(options, variables)
+    if sandbox is not None:
+        return sandbox.start
+    return partial(start, Command(options.command, variables, options.values.get("--cwd")))
+
+
+def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str) -> Profile:
+    """What policy and options give together."""
+    home = os.path.expanduser("~")
+    profile, limits = Profile(), Limits()
+    for entry in entries:
+        limits = limits_of(entry.limits, limits)
+        profile = profile.with_more(
+            Profile(
+                _paths(entry.read, home, home),
+                _paths(entry.write, home, home),
+                entry.hosts,
+                tuple(port_of(text) for text in entry.loopback),
+                entry.keep_home,
+            )
+        )
+    lists = options.lists
+    given = Profile(
+        _paths(lists.get("--read", ()), folder, home),
+        _paths(lists.get("--write", ()), folder, home),
+        tuple(lists.get("--connect", ())),
+        tuple(port_of(text) for text in lists.get("--loopback", ())),
+        "--keep-home" in options.flags,
+        limits_of(lists.get("--limit", ()), limits),
+    )
+    return profile.with_more(given)
+
+
+def _paths(texts: Iterable[str], folder: str, home: str) -> tuple[str, ...]:
+    return tuple(path_of(text, folder, home) for text in texts)
