@@ -49,6 +49,7 @@ LAYERS = (
     "launch",
     "identity",
     "state",
+    "isolation.egress",
     "isolation",
     "auth",
     "runtime",

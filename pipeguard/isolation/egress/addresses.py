@@ -1,0 +1,92 @@
+"""Which of a name's addresses may be connected to, judged after the name was resolved.
+
+Only public ones, unless a rule names the very address and port. Sources: the IANA registries of
+special addresses (RFC 6890), RFC 6052 (IPv4 in IPv6).
+"""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import TYPE_CHECKING
+
+from pipeguard.core.checks.addresses import Reach, reach_of, reach_v4
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipeguard.isolation.egress.hosts import Address, HostRules
+
+MAX_ADDRESSES = 8  # tried of one name
+_GLOBAL = IPv6Network("2000::/3")  # all that was ever given out (IANA, IPv6 address space)
+_NAT64 = IPv6Network("64:ff9b::/96")  # DNS64 gives it for public IPv4 addresses (RFC 6052)
+_SPECIAL = (
+    IPv6Network("2001::/23"),  # protocols, Teredo among them, which has an IPv4 address inside
+    IPv6Network("2001:db8::/32"),  # documentation
+    IPv6Network("2002::/16"),  # 6to4, which has an IPv4 address inside
+    IPv6Network("3fff::/20"),  # documentation
+)
+_RELAYS = IPv4Address("192.88.99.0")  # of 6to4, a /24 (RFC 7526)
+
+
+def usable_addresses(texts: Iterable[str], port: int, rules: HostRules) -> list[Address]:
+    """Of a resolver's answers those that may be connected to, in their order.
+
+    Args:
+        texts: addresses as text; what is none is left out.
+        port: the port of the connection.
+        rules: name the addresses that need not be public.
+    """
+    addresses: dict[Address, None] = {}
+    for text in texts:
+        address = _parse(text)
+        if address is not None and is_usable(address, port, rules):
+            addresses[address] = None
+    return list(addresses)[:MAX_ADDRESSES]
+
+
+def is_usable(address: Address, port: int, rules: HostRules) -> bool:
+    """Whether an address is public and not this machine's own, or named with this port."""
+    if rules.names_address(address, port):
+        return True
+    return is_public(address) and not is_own(address)
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is of the public network: not private, local, reserved or metadata."""
+    if isinstance(address, IPv4Address):
+        return _is_public_v4(address)
+    if address in _NAT64:
+        return _is_public_v4(IPv4Address(int(address) & 0xFFFFFFFF))
+    if address not in _GLOBAL or any(address in network for network in _SPECIAL):
+        return False
+    return reach_of(str(address)) is Reach.PUBLIC
+
+
+def _is_public_v4(address: IPv4Address) -> bool:
+    if not address.is_global or int(address) >> 8 == int(_RELAYS) >> 8:
+        return False
+    return reach_v4(address) is Reach.PUBLIC and not address.is_multicast
+
+
+def is_own(address: Address) -> bool:
+    """Whether an address is one of this machine's, by the route to it: nothing is sent."""
+    family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((str(address), 9))
+        except OSError:  # no route: connecting fails as well
+            return False
+        return _parse(probe.getsockname()[0]) == address
+
+
+def _parse(text: str) -> Address | None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            return None  # of one link: never public, and no rule can name it
+        return address.ipv4_mapped or address
+    return address

@@ -1,0 +1,149 @@
+"""Questions of the domain name system, read and answered without asking anybody (RFC 1035).
+
+One question a message, of class IN, without compression. A name that is not to be reached does not
+exist: C libraries give up at once at NXDOMAIN, where at REFUSED they ask again and wait.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address
+
+MAX_QUERY_BYTES = 512  # what asks in more is no resolver of a C library
+TTL_SECONDS = 60
+TYPE_A = 1
+CLASS_IN = 1
+MAX_NAME_BYTES = 255  # with the lengths of its labels (RFC 1035, 2.3.4)
+MAX_LABEL_BYTES = 63
+
+_HEADER = struct.Struct("!6H")
+_QUESTION_END = struct.Struct("!2H")
+_ANSWER = struct.Struct("!3HIH4s")
+_IS_RESPONSE, _OPCODE, _TRUNCATED, _RECURSE = 0x8000, 0x7800, 0x0200, 0x0100
+_CAN_RECURSE = 0x0080
+_NAME_OF_QUESTION = 0xC00C  # a pointer to the byte behind the header
+
+
+class ResponseCode(IntEnum):
+    """What an answer says of its question (RFC 1035, 4.1.1)."""
+
+    NO_ERROR = 0
+    FORMAT_ERROR = 1
+    NO_SUCH_NAME = 3
+    NOT_IMPLEMENTED = 4
+    REFUSED = 5
+
+
+class DnsQuestion(NamedTuple):
+    """A question, read.
+
+    Attributes:
+        number: the message's id.
+        flags: of its header.
+        name: in ASCII, without the final dot; other bytes and dots in labels are escaped.
+        kind: the type of record, `TYPE_A` as a rule.
+        raw: the question as it was sent, which the answer repeats.
+    """
+
+    number: int
+    flags: int
+    name: str
+    kind: int
+    raw: bytes
+
+
+class DnsError(Exception):
+    """A message that is no question of ours to answer.
+
+    Attributes:
+        response: what to send; None for a message to which nothing may be sent.
+    """
+
+    def __init__(self, response: bytes | None) -> None:
+        super().__init__("not a question")
+        self.response = response
+
+
+def parse_question(message: bytes) -> DnsQuestion:
+    """Read a message with one question; what stands behind it (EDNS) is not looked at.
+
+    Raises:
+        DnsError: it is none.
+    """
+    if len(message) < _HEADER.size:
+        raise DnsError(None)
+    number, flags, questions, answers, authorities, extras = _HEADER.unpack_from(message)
+    if flags & _IS_RESPONSE:
+        raise DnsError(None)  # answering answers, two of us would never end
+    if flags & _OPCODE:
+        raise DnsError(_error(number, flags, ResponseCode.NOT_IMPLEMENTED))
+    malformed = DnsError(_error(number, flags, ResponseCode.FORMAT_ERROR))
+    counts = (questions, answers, authorities)
+    if counts != (1, 0, 0) or extras > 1 or len(message) > MAX_QUERY_BYTES or flags & _TRUNCATED:
+        raise malformed
+    labels, end = _labels(message, malformed)
+    if len(message) < end + _QUESTION_END.size:
+        raise malformed
+    kind, of_class = _QUESTION_END.unpack_from(message, end)
+    if of_class != CLASS_IN:
+        raise DnsError(_error(number, flags, ResponseCode.REFUSED))
+    raw = message[_HEADER.size : end + _QUESTION_END.size]
+    return DnsQuestion(number, flags, ".".join(map(_label_text, labels)), kind, raw)
+
+
+def _labels(message: bytes, malformed: DnsError) -> tuple[list[bytes], int]:
+    """The labels of the name behind the header, and where it ends."""
+    labels, at = [], _HEADER.size
+    while at < len(message) and (length := message[at]):
+        if length > MAX_LABEL_BYTES:  # a pointer, which a single question does not need
+            raise malformed
+        labels.append(message[at + 1 : at + 1 + length])
+        at += 1 + length
+    if at >= len(message) or at + 1 - _HEADER.size > MAX_NAME_BYTES:
+        raise malformed
+    return labels, at + 1
+
+
+def _label_text(label: bytes) -> str:
+    text = label.decode("ascii", "backslashreplace")
+    if text.isprintable() and "." not in text:
+        return text
+    return "".join(c if c.isprintable() and c != "." else f"\\x{ord(c):02x}" for c in text)
+
+
+def answer(question: DnsQuestion, address: IPv4Address | None) -> bytes:
+    """The answer for a name that exists: its address, or that it has nothing of this type.
+
+    Args:
+        question: the question.
+        address: the name's address, or None.
+    """
+    has_address = address is not None and question.kind == TYPE_A
+    message = _header(
+        question.number, question.flags, ResponseCode.NO_ERROR, 1, has_answer=has_address
+    )
+    message += question.raw
+    if address is not None and has_address:
+        message += _ANSWER.pack(
+            *(_NAME_OF_QUESTION, TYPE_A, CLASS_IN, TTL_SECONDS, 4, address.packed)
+        )
+    return message
+
+
+def no_such_name(question: DnsQuestion) -> bytes:
+    """The answer for a name that is not to be reached."""
+    code = ResponseCode.NO_SUCH_NAME
+    return _header(question.number, question.flags, code, (1, 0)) + question.raw
+
+
+def _error(number: int, flags: int, code: ResponseCode) -> bytes:
+    return _header(number, flags, code, (0, 0))
+
+
+def _header(number: int, flags: int, code: ResponseCode, counts: tuple[int, int]) -> bytes:
+    repeated = flags & (_RECURSE | _OPCODE)
+    return _HEADER.pack(number, _IS_RESPONSE | repeated | _CAN_RECURSE | code, *counts, 0, 0)

@@ -1,0 +1,149 @@
+"""The head of a request to an HTTP proxy, read strictly and written anew (RFC 9112).
+
+Knows CONNECT and the absolute form with `http:`. What two readers could read differently is
+refused: bare line feeds, folded lines, white space before a colon, two lengths, a length beside a
+transfer coding.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pipeguard.isolation.egress.hosts import HostAndPort, HostError, parse_authority
+
+MAX_HEAD_BYTES = 16 * 2**10  # as curl's and Node's own limit for a response
+END_OF_HEAD = b"\r\n\r\n"
+HTTP_PORT = 80
+
+_REQUEST_LINE = re.compile(
+    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([\x21-\x7e]+) (HTTP/1\.[01])", re.ASCII
+)
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\x21-\x7e\x80-\xff \t]*)")
+_URL = re.compile(rb"[Hh][Tt][Tt][Pp]://([^/?#@\\]+)((?:[/?][^#]*)?)")
+_OTHER_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+# Of one hop alone (RFC 9110, 7.6.1); a login is for a proxy, and we have none.
+_ONE_HOP = frozenset(
+    {
+        *(b"connection", b"proxy-connection", b"keep-alive", b"te", b"upgrade"),
+        *(b"http2-settings", b"proxy-authorization", b"proxy-authenticate"),
+    }
+)
+_MUST_STAY = frozenset({b"host", b"content-length", b"transfer-encoding"})
+
+
+class HeadError(Exception):
+    """A head that is not passed on.
+
+    Attributes:
+        is_unsupported: it is well-formed, and asks for what we do not offer.
+    """
+
+    def __init__(self, why: str, *, is_unsupported: bool = False) -> None:
+        super().__init__(why)
+        self.is_unsupported = is_unsupported
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyRequest:
+    """What a client asks of a proxy.
+
+    Attributes:
+        target: the host and port.
+        head: what to send there in place of the client's head; None for CONNECT.
+        length: bytes of the body that follows; None where it is in chunks.
+    """
+
+    target: HostAndPort
+    head: bytes | None = None
+    length: int | None = 0
+
+
+def parse_head(data: bytes) -> ProxyRequest:
+    """Read a head, its empty line included.
+
+    Raises:
+        HeadError: it is not of the strict form, or not for a proxy.
+    """
+    line, *lines = data.removesuffix(END_OF_HEAD).split(b"\r\n")
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None:
+        raise HeadError("the request line is malformed")
+    method, url, version = match.groups()
+    fields = [_field(text) for text in lines]
+    body_length = _body_length(fields, version)
+    if method == b"CONNECT":
+        if body_length != 0:
+            raise HeadError("CONNECT has no body")
+        return ProxyRequest(_authority(url))
+    target, path = _target(url)
+    _check_host(fields, target, version)
+    path = b"*" if method == b"OPTIONS" and not path else path  # RFC 9112, 3.2.4
+    path = path if path.startswith((b"/", b"*")) else b"/" + path
+    request_line = b" ".join((method, path, version))
+    return ProxyRequest(target, _head(request_line, fields), body_length)
+
+
+def _field(line: bytes) -> tuple[bytes, bytes]:
+    match = _FIELD.fullmatch(line)
+    if match is None:
+        raise HeadError("a header is malformed")
+    return match[1], match[2].strip(b" \t")
+
+
+def _values(fields: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+    return [value for key, value in fields if key.lower() == name]
+
+
+def _body_length(fields: list[tuple[bytes, bytes]], version: bytes) -> int | None:
+    """Bytes of the body; None for chunks (RFC 9112, 6.3)."""
+    lengths = _values(fields, b"content-length")
+    codings = _values(fields, b"transfer-encoding")
+    if len(lengths) + len(codings) > 1:
+        raise HeadError("the body's length is given twice")
+    if codings:
+        if codings[0].lower() != b"chunked" or version == b"HTTP/1.0":
+            raise HeadError("the transfer coding is not chunked")
+        return None
+    if lengths and not _LENGTH.fullmatch(lengths[0]):
+        raise HeadError("the body's length is not a number")
+    return int(lengths[0]) if lengths else 0
+
+
+def _authority(text: bytes, default_port: int | None = None) -> HostAndPort:
+    try:
+        return parse_authority(text.decode("ascii"), default_port)
+    except (HostError, UnicodeDecodeError) as error:
+        raise HeadError(f"the host is malformed: {error}") from None
+
+
+def _target(url: bytes) -> tuple[HostAndPort, bytes]:
+    match = _URL.fullmatch(url)
+    if match is not None:
+        return _authority(match[1], HTTP_PORT), match[2]
+    if _OTHER_SCHEME.match(url) and not url.lower().startswith(b"http://"):
+        raise HeadError("only http is passed on; for https, use CONNECT", is_unsupported=True)
+    raise HeadError("this is a proxy: the request needs a whole http URL without a login")
+
+
+def _check_host(fields: list[tuple[bytes, bytes]], target: HostAndPort, version: bytes) -> None:
+    hosts = _values(fields, b"host")
+    if len(hosts) > 1 or (not hosts and version != b"HTTP/1.0"):
+        raise HeadError("a request has one Host header")
+    if hosts and _authority(hosts[0], HTTP_PORT) != target:
+        raise HeadError("the Host header names another host than the URL")
+
+
+def _head(request_line: bytes, fields: list[tuple[bytes, bytes]]) -> bytes:
+    """The head for the host, without what was meant for us."""
+    named = {
+        option.strip(b" \t").lower()
+        for value in _values(fields, b"connection")
+        for option in value.split(b",")
+    }
+    if named & _MUST_STAY:
+        raise HeadError("the Connection header names what the message needs")
+    dropped = _ONE_HOP | named
+    kept = [b": ".join(item) for item in fields if item[0].lower() not in dropped]
+    return b"\r\n".join((request_line, *kept, b"Connection: close", b"", b""))

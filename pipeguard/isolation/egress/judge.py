@@ -1,0 +1,82 @@
+"""What may be connected to, and what is reported of each connection. Values; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeguard.isolation.egress.hosts import HostAndPort, HostRules
+
+
+class EgressWay(Enum):
+    """How a connection was asked for."""
+
+    CONNECT = "connect"
+    HTTP = "http"
+    SOCKS5 = "socks5"
+    DIRECT = "direct"
+    DNS = "dns"
+
+
+class EgressOutcome(Enum):
+    """What became of it."""
+
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class EgressReason(Enum):
+    """Why one was refused."""
+
+    HOST = "host"  # no rule names it
+    PORT = "port"  # a rule names the host with other ports
+    ADDRESS = "address"  # all its addresses are private, local, reserved, or this machine's
+    MALFORMED = "malformed"  # no request that we can read, or no host
+    UNSUPPORTED = "unsupported"  # another version, command or scheme
+    SLOW = "slow"  # the head did not come in time
+    TOO_MANY = "too-many"  # connections at once, or names
+    WITHDRAWN = "withdrawn"  # the rules changed while it was open
+
+
+@dataclass(frozen=True, slots=True)
+class EgressRecord:
+    """One connection that ended or was refused. Has no path, query, header or content.
+
+    Attributes:
+        way: how it was asked for.
+        outcome: what became of it.
+        host: as it was asked for, in its normal form; printable ASCII, at most 255 characters.
+        port: likewise; 0 where there was none.
+        address: the address that was connected to, or empty.
+        reason: of a refusal, else None.
+        error: of a failure the name of the error, as `ECONNREFUSED`; else empty.
+        bytes_sent: from the sandbox to the host.
+        bytes_received: from the host to the sandbox.
+        seconds: from accepting it to its end.
+    """
+
+    way: EgressWay
+    outcome: EgressOutcome
+    host: str
+    port: int
+    address: str = ""
+    reason: EgressReason | None = None
+    error: str = ""
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    seconds: float = 0.0
+
+
+Report = Callable[[EgressRecord], None]
+
+
+def refusal_of(rules: HostRules, target: HostAndPort) -> EgressReason | None:
+    """Why a host and port may not be reached, before its name is resolved; None if it may."""
+    ports = rules.ports_of(target.host)
+    if target.port in ports:
+        return None
+    return EgressReason.PORT if ports else EgressReason.HOST

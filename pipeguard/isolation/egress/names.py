@@ -1,0 +1,33 @@
+"""An address of its own for each name, by which a direct connection says which host it is for."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+
+NETWORK = IPv4Network("127.128.0.0/9")  # loopback on Linux, and used by nothing else there
+MAX_NAMES = 4096  # a wildcard has as many names as a sandbox asks for
+
+
+class NameAddresses:
+    """Addresses of `NETWORK` by name, given out at the first question and the same from then on."""
+
+    def __init__(self, limit: int = MAX_NAMES) -> None:
+        self._limit = limit
+        self._numbers: dict[str, int] = {}
+        self._names: list[str] = []
+
+    def address_of(self, name: str) -> IPv4Address | None:
+        """The address of a name; None where all are given out."""
+        number = self._numbers.get(name)
+        if number is None:
+            number = len(self._names)
+            if number >= self._limit:
+                return None
+            self._numbers[name] = number
+            self._names.append(name)
+        return NETWORK[number + 1]
+
+    def name_of(self, address: IPv4Address) -> str | None:
+        """The name that has an address; None where no name has it."""
+        number = int(address) - int(NETWORK.network_address) - 1
+        return self._names[number] if 0 <= number < len(self._names) else None

@@ -1,0 +1,132 @@
+"""The way out of one sandbox, in a thread of its own that waits for a first connection.
+
+Until then it is one thread in one system call: the event loop, and all that reads and connects, is
+imported when the sandbox first asks for something.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Lock, Thread
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pipeguard.isolation.egress.hosts import HostRules
+    from pipeguard.isolation.egress.judge import Report
+    from pipeguard.isolation.egress.sockets import EgressSockets
+
+CLOSE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class EgressLimits:
+    """What one sandbox may use.
+
+    Attributes:
+        connections: open at once; fewer where this process has fewer descriptors.
+        head_seconds: for a request to the proxy to come.
+        connect_seconds: to resolve a name and connect.
+        idle_seconds: without a byte in either direction.
+    """
+
+    connections: int = 2048
+    head_seconds: float = 10.0
+    connect_seconds: float = 10.0
+    idle_seconds: float = 600.0
+
+
+@dataclass(slots=True)
+class EgressState:
+    """What the thread of the connections shares with those that change it; each field is swapped.
+
+    Attributes:
+        rules: the hosts that may be reached, as they are now.
+        report: called in that thread for each connection that ended or was refused.
+        resolve: gives the addresses of a name, in threads of its own; the system's if None.
+        limits: do not change.
+        is_closed: whether all is to end.
+    """
+
+    rules: HostRules
+    report: Report
+    resolve: Callable[[str], Iterable[str]] | None
+    limits: EgressLimits
+    is_closed: bool = False
+
+
+class Egress:
+    """The way out of one sandbox. All methods may be called from any thread.
+
+    Args:
+        sockets: made inside the sandbox's namespace; closed with this.
+        rules: the hosts that may be reached.
+        report: called for each connection that ended or was refused, in the thread of the
+            connections, which waits for it; it must not raise.
+        limits: what the sandbox may use.
+        resolve: gives the addresses of a name, in a thread of its own; the system's resolver if
+            None.
+    """
+
+    def __init__(
+        self,
+        sockets: EgressSockets,
+        rules: HostRules,
+        report: Report,
+        limits: EgressLimits | None = None,
+        resolve: Callable[[str], Iterable[str]] | None = None,
+    ) -> None:
+        self._sockets = sockets
+        self._state = EgressState(rules, report, resolve, limits or EgressLimits())
+        self._wake, self._waker = socket.socketpair()
+        self._lock = Lock()
+        self._thread = Thread(target=self._run, name="egress", daemon=True)
+
+    def start(self) -> None:
+        """Begin to accept."""
+        for sock in (*self._sockets, self._wake, self._waker):
+            sock.setblocking(False)  # noqa: FBT003  a positional parameter
+        self._thread.start()
+
+    def update(self, rules: HostRules) -> None:
+        """Judge by other rules from now on; open connections that they do not allow are ended."""
+        self._state.rules = rules
+        self._notify()
+
+    def close(self) -> None:
+        """End all connections, and wait until they are reported; to be called once started."""
+        self._state.is_closed = True
+        self._notify()
+        self._thread.join(CLOSE_SECONDS)
+
+    def _notify(self) -> None:
+        with self._lock, suppress(OSError):  # full: it will wake; closed: it has ended
+            self._waker.send(b"\0")
+
+    def _run(self) -> None:
+        try:
+            self._wait()
+            if not self._state.is_closed:
+                from pipeguard.isolation.egress.server import serve
+
+                serve(self._sockets, self._state, self._wake)
+        finally:
+            with self._lock:
+                self._sockets.close()
+                self._wake.close()
+                self._waker.close()
+
+    def _wait(self) -> None:
+        """Wait for the sandbox's first connection or question, or for the end."""
+        with selectors.DefaultSelector() as selector:
+            for sock in (*self._sockets, self._wake):
+                selector.register(sock, selectors.EVENT_READ)
+            while not self._state.is_closed:
+                if any(key.fileobj is not self._wake for key, _ in selector.select()):
+                    return
+                with suppress(BlockingIOError):
+                    self._wake.recv(4096)

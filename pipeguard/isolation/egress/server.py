@@ -1,0 +1,200 @@
+"""The event loop of one sandbox's way out: accepts, keeps within its limits, and ends what is old.
+
+Imported at the first connection: a server that never connects pays nothing for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from ipaddress import IPv4Address, ip_address
+from typing import TYPE_CHECKING
+
+from pipeguard.isolation.egress.addresses import usable_addresses
+from pipeguard.isolation.egress.dns_server import DnsDatagrams, DnsResponder, DnsStream
+from pipeguard.isolation.egress.handshake import Asked
+from pipeguard.isolation.egress.hosts import LOOPBACK, HostAndPort, is_localhost
+from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
+from pipeguard.isolation.egress.lookups import NameLookups, resolve_by_system
+from pipeguard.isolation.egress.names import NETWORK, NameAddresses
+from pipeguard.isolation.egress.rate import OncePerMinute
+from pipeguard.isolation.egress.session import EgressSession
+from pipeguard.isolation.egress.sockets import BACKLOG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeguard.isolation.egress.hosts import Address, HostRules
+    from pipeguard.isolation.egress.proxy import EgressState
+    from pipeguard.isolation.egress.sockets import EgressSockets
+
+CHECK_SECONDS = 1.0
+DESCRIPTORS_KEPT = 128  # for all else in this process
+
+
+class EgressServer:
+    """All connections of one sandbox.
+
+    Args:
+        loop: runs them.
+        state: the rules as they are now, the limits, and who is told.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, state: EgressState) -> None:
+        self.loop = loop
+        self.now: Callable[[], float] = loop.time
+        self.limits = replace(state.limits, connections=_most_connections(state.limits.connections))
+        self.report = state.report
+        self._state = state
+        self._names = NameAddresses()
+        self._lookups = NameLookups(loop, state.resolve or resolve_by_system)
+        self._sessions: set[EgressSession] = set()
+        self._servers: list[asyncio.AbstractServer] = []
+        self._datagrams: list[asyncio.BaseTransport] = []
+        self._full = OncePerMinute()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def rules(self) -> HostRules:
+        """The rules as they are now."""
+        return self._state.rules
+
+    async def open(self, sockets: EgressSockets) -> None:
+        """Accept on all sockets."""
+        responder = DnsResponder(self._state, self._names, self.now)
+        for sock in sockets.proxy:
+            await self._accept(partial(EgressSession, self, is_direct=False), sock)
+        for sock in sockets.direct:
+            await self._accept(partial(EgressSession, self, is_direct=True), sock)
+        for sock in sockets.dns:
+            if sock.type == socket.SOCK_DGRAM:
+                datagrams = partial(DnsDatagrams, responder)
+                transport, _ = await self.loop.create_datagram_endpoint(datagrams, sock=sock)
+                self._datagrams.append(transport)
+            else:
+                await self._accept(partial(DnsStream, responder, self.loop), sock)
+
+    async def _accept(self, protocol: Callable[[], asyncio.Protocol], sock: socket.socket) -> None:
+        server = await self.loop.create_server(protocol, sock=sock, backlog=BACKLOG)
+        self._servers.append(server)
+
+    def admit(self, session: EgressSession) -> bool:
+        """Take a new connection, if there is room; one that finds none is told of once a minute."""
+        if len(self._sessions) >= self.limits.connections:
+            if self._full.is_due("", self.now()):
+                outcome, reason = EgressOutcome.REFUSED, EgressReason.TOO_MANY
+                self.report(EgressRecord(session.way, outcome, "", 0, reason=reason))
+            return False
+        self._sessions.add(session)
+        if self._timer is None:
+            self._timer = self.loop.call_later(CHECK_SECONDS, self._check)
+        return True
+
+    def forget(self, session: EgressSession) -> None:
+        """Note that a connection is closed."""
+        self._sessions.discard(session)
+
+    def _check(self) -> None:
+        now = self.now()
+        for session in tuple(self._sessions):
+            session.check(now)
+        again = bool(self._sessions)
+        self._timer = self.loop.call_later(CHECK_SECONDS, self._check) if again else None
+
+    def apply(self) -> None:
+        """End what the rules, which changed, do not allow any more."""
+        for session in tuple(self._sessions):
+            session.judge_again(self.rules)
+
+    def asked_by_address(self, sockname: tuple[str, int]) -> Asked:
+        """What a direct connection is for: the name that its address was given out for."""
+        address = ip_address(sockname[0])
+        host: Address | str = address
+        if isinstance(address, IPv4Address) and address in NETWORK:
+            host = self._names.name_of(address) or address
+        return Asked(EgressWay.DIRECT, HostAndPort(host, sockname[1]))
+
+    async def addresses_of(self, target: HostAndPort) -> list[Address]:
+        """The addresses of a target that may be connected to.
+
+        Raises:
+            OSError: its name cannot be resolved.
+        """
+        host = target.host
+        if not isinstance(host, str):
+            texts = [str(host)]
+        elif is_localhost(host):
+            texts = [str(address) for address in LOOPBACK]
+        else:
+            texts = await self._lookups.addresses_of(host)
+        return usable_addresses(texts, target.port, self.rules)
+
+    async def close(self) -> None:
+        """End everything, and wait until all of it is told."""
+        for server in self._servers:
+            server.close()
+        for transport in self._datagrams:
+            transport.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        for session in tuple(self._sessions):
+            session.close()
+        for _ in range(100):
+            if not self._sessions:
+                break
+            await asyncio.sleep(0)
+
+
+def _most_connections(wanted: int) -> int:
+    """As many as were wanted, or as this process has descriptors for: two for each."""
+    if sys.platform == "win32":
+        return wanted
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    return max(1, min(wanted, (soft - DESCRIPTORS_KEPT) // 2))
+
+
+def serve(sockets: EgressSockets, state: EgressState, wake: socket.socket) -> None:
+    """Accept until the state says that it is closed.
+
+    Args:
+        sockets: of the sandbox.
+        state: shared with the threads that change it.
+        wake: readable when it changed.
+    """
+    loop = _new_loop()
+    try:
+        server = EgressServer(loop, state)
+        loop.run_until_complete(server.open(sockets))
+        loop.add_reader(wake, partial(_changed, server, state, wake))
+        _changed(server, state, wake)
+        if not state.is_closed:
+            loop.run_forever()
+        loop.remove_reader(wake)
+        loop.run_until_complete(server.close())
+    finally:
+        loop.close()
+
+
+def _changed(server: EgressServer, state: EgressState, wake: socket.socket) -> None:
+    with suppress(BlockingIOError):
+        wake.recv(4096)
+    if state.is_closed:
+        server.loop.stop()
+    else:
+        server.apply()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    if sys.platform == "win32":
+        return asyncio.SelectorEventLoop()  # add_reader
+    import uvloop
+
+    return uvloop.new_event_loop()

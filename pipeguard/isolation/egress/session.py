@@ -1,0 +1,279 @@
+"""One connection from a sandbox: read what it asks for, judge, connect, join, report."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from enum import Enum, auto
+from typing import TYPE_CHECKING, cast
+
+from pipeguard.isolation.egress import replies
+from pipeguard.isolation.egress.addresses import is_usable
+from pipeguard.isolation.egress.dialling import connect_first
+from pipeguard.isolation.egress.handshake import Asked, Handshake, HandshakeError
+from pipeguard.isolation.egress.judge import (
+    EgressOutcome,
+    EgressReason,
+    EgressRecord,
+    EgressWay,
+    refusal_of,
+)
+from pipeguard.isolation.egress.lookups import error_name
+from pipeguard.isolation.egress.tunnel import RequestEnd, TunnelEnd
+
+if TYPE_CHECKING:
+    from pipeguard.isolation.egress.hosts import Address, HostRules
+    from pipeguard.isolation.egress.server import EgressServer
+
+LINGER_SECONDS = 2.0  # for a client to read why it was refused
+MORE_SECONDS = 10.0  # without a byte, for a client that sent a second request
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST, as if nobody listened
+
+
+class _State(Enum):
+    READING = auto()
+    CONNECTING = auto()
+    JOINED = auto()
+    ENDING = auto()
+
+
+class EgressSession(asyncio.Protocol):
+    """A connection that was accepted, until it is joined to one to the host, and its end.
+
+    Args:
+        server: the rules, limits and the open sessions.
+        is_direct: whether the address that the client connected to says what it asks for.
+    """
+
+    _transport: asyncio.Transport
+    _asked: Asked
+    _client: TunnelEnd
+    _host: TunnelEnd
+    _address: Address
+
+    def __init__(self, server: EgressServer, *, is_direct: bool) -> None:
+        self._server = server
+        self._state = _State.READING
+        self._handshake = None if is_direct else Handshake()
+        self._task: asyncio.Task[None] | None = None
+        self._started = server.now()
+        self._deadline = self._started + server.limits.head_seconds
+        self._moved_bytes, self._moved_at = 0, self._started
+        self._end: tuple[EgressOutcome, EgressReason | None, str] | None = None
+
+    @property
+    def way(self) -> EgressWay:
+        """How it asks, as far as that is known."""
+        return EgressWay.DIRECT if self._handshake is None else self._handshake.way
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, if there is room."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
+        if not self._server.admit(self):
+            self._state = _State.ENDING
+            self._transport.abort()
+        elif self._handshake is None:
+            asked = self._server.asked_by_address(transport.get_extra_info("sockname"))
+            self._begin(asked)
+
+    def data_received(self, data: bytes) -> None:
+        """Read what is asked for."""
+        if self._handshake is None:
+            return  # refused, and still sending
+        try:
+            response, asked = self._handshake.feed(data)
+        except HandshakeError as error:
+            self._handshake = None
+            self._server.report(
+                EgressRecord(error.way, EgressOutcome.REFUSED, "", 0, reason=error.reason)
+            )
+            self._say_and_close(error.response)
+            return
+        if response:
+            self._transport.write(response)
+        if asked is not None:
+            self._begin(asked)
+
+    def eof_received(self) -> bool:
+        """A client that ends before it is joined asks for nothing any more."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone before it was joined."""
+        del exc
+        if self._task is not None:
+            self._task.cancel()
+        self._server.forget(self)
+
+    def _begin(self, asked: Asked) -> None:
+        self._handshake = None
+        self._asked = asked
+        self._transport.pause_reading()
+        reason = refusal_of(self._server.rules, asked.target)
+        if reason is not None:
+            self._refuse(reason)
+            return
+        self._state = _State.CONNECTING
+        self._deadline = self._server.now() + self._server.limits.connect_seconds
+        self._task = self._server.loop.create_task(self._connect())
+
+    async def _connect(self) -> None:
+        server, target = self._server, self._asked.target
+        try:
+            addresses = await server.addresses_of(target)
+            if not addresses:
+                self._refuse(EgressReason.ADDRESS)
+                return
+            address, host = await connect_first(addresses, self._dial)
+        except OSError as error:
+            self._fail(error_name(error))
+            return
+        if host.transport.is_closing():
+            self._fail("ECONNRESET")
+        elif not is_usable(address, target.port, server.rules):
+            host.abort()
+            self._refuse(EgressReason.WITHDRAWN)
+        else:
+            self._join(address, host)
+
+    async def _dial(self, address: Address) -> TunnelEnd:
+        _, host = await self._server.loop.create_connection(
+            TunnelEnd, str(address), self._asked.target.port
+        )
+        return host
+
+    def _join(self, address: Address, host: TunnelEnd) -> None:
+        asked, self._task = self._asked, None
+        if self._transport.is_closing():
+            host.abort()
+            return
+        self._address, self._host = address, host
+        client = TunnelEnd() if asked.body is None else RequestEnd(asked.body, self._break)
+        self._client = client
+        self._state = _State.JOINED
+        self._moved_at = self._server.now()
+        client.connection_made(self._transport)
+        self._transport.set_protocol(client)
+        client.join(host, self._finish)
+        host.join(client, self._finish)
+        if asked.to_client:
+            self._transport.write(asked.to_client)
+        if asked.to_host:
+            client.received += len(asked.to_host)
+            host.transport.write(asked.to_host)
+        client.transport.resume_reading()
+        host.transport.resume_reading()
+        if asked.early:
+            client.data_received(asked.early)
+
+    def _break(self) -> None:
+        self._end_joined(EgressOutcome.REFUSED, EgressReason.MALFORMED)
+
+    def _finish(self) -> None:
+        """Both connections are closed."""
+        outcome, reason, error = self._end or (EgressOutcome.ALLOWED, None, "")
+        self._report(outcome, reason, error)
+        self._server.forget(self)
+
+    def _end_joined(self, outcome: EgressOutcome, reason: EgressReason | None) -> None:
+        if self._end is None:
+            self._end = outcome, reason, ""
+            self._client.abort()
+            self._host.abort()
+
+    def _refuse(self, reason: EgressReason) -> None:
+        asked = self._asked
+        self._report(EgressOutcome.REFUSED, reason)
+        self._say_and_close(replies.refused(asked.way, asked.target, reason))
+
+    def _fail(self, error: str) -> None:
+        asked = self._asked
+        self._report(EgressOutcome.FAILED, None, error)
+        self._say_and_close(replies.failed(asked.way, asked.target, error))
+
+    def _say_and_close(self, response: bytes) -> None:
+        """Close; after a response the client has some time to read it and to close itself."""
+        self._state = _State.ENDING
+        if not response:
+            sock: socket.socket = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self._transport.abort()
+        elif not self._transport.is_closing():
+            self._deadline = self._server.now() + LINGER_SECONDS
+            self._transport.write(response)
+            self._transport.write_eof()
+            self._transport.resume_reading()
+
+    def _report(self, outcome: EgressOutcome, reason: EgressReason | None, error: str = "") -> None:
+        asked, is_joined = self._asked, self._state is _State.JOINED
+        record = EgressRecord(
+            asked.way,
+            outcome,
+            str(asked.target.host),
+            asked.target.port,
+            address=str(self._address) if is_joined else "",
+            reason=reason,
+            error=error,
+            bytes_sent=self._client.received if is_joined else 0,
+            bytes_received=self._host.received if is_joined else 0,
+            seconds=self._server.now() - self._started,
+        )
+        self._server.report(record)
+
+    def judge_again(self, rules: HostRules) -> None:
+        """End what new rules do not allow."""
+        if self._state not in {_State.CONNECTING, _State.JOINED}:
+            return
+        target = self._asked.target
+        is_allowed = refusal_of(rules, target) is None
+        if is_allowed and self._state is _State.JOINED:
+            is_allowed = is_usable(self._address, target.port, rules)
+        if not is_allowed:
+            self._withdraw()
+
+    def _withdraw(self) -> None:
+        if self._state is _State.JOINED:
+            self._end_joined(EgressOutcome.REFUSED, EgressReason.WITHDRAWN)
+        elif self._task is not None:
+            self._task.cancel()
+            self._refuse(EgressReason.WITHDRAWN)
+
+    def check(self, now: float) -> None:
+        """End what took too long; called about once a second."""
+        if self._state is _State.JOINED:
+            self._check_idle(now)
+        elif now < self._deadline:
+            return
+        elif self._state is _State.ENDING:
+            self._transport.abort()
+        elif self._state is _State.CONNECTING and self._task is not None:
+            self._task.cancel()
+            self._fail("ETIMEDOUT")
+        elif self._handshake is not None:
+            self._give_up(self._handshake)
+
+    def _give_up(self, handshake: Handshake) -> None:
+        """The request did not come in time."""
+        self._handshake = None
+        if handshake.has_begun:
+            outcome, reason = EgressOutcome.REFUSED, EgressReason.SLOW
+            self._server.report(EgressRecord(handshake.way, outcome, "", 0, reason=reason))
+        self._say_and_close(b"")
+
+    def _check_idle(self, now: float) -> None:
+        moved_bytes = self._client.received + self._host.received
+        if moved_bytes != self._moved_bytes:
+            self._moved_bytes, self._moved_at = moved_bytes, now
+            return
+        # Behind a whole request nothing is passed on, and not every host closes as it was asked to.
+        has_more = isinstance(self._client, RequestEnd) and self._client.has_more
+        if now - self._moved_at >= (MORE_SECONDS if has_more else self._server.limits.idle_seconds):
+            self._end_joined(EgressOutcome.ALLOWED, None)
+
+    def close(self) -> None:
+        """End at once, whatever it is at."""
+        if self._state is _State.JOINED:
+            self._end_joined(EgressOutcome.ALLOWED, None)
+        else:
+            self._transport.abort()

@@ -1,0 +1,121 @@
+"""Two connections joined: what one receives the other sends, with back-pressure and half-close."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from pipeguard.isolation.egress.http_body import BodyError, RequestBody
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BUFFER_BYTES = 256 * 2**10  # unsent, above which the other side is not read
+
+
+class TunnelEnd(asyncio.Protocol):
+    """One of the two connections, joined or to be joined.
+
+    Attributes:
+        transport: its connection, once there is one.
+        received: bytes that it received.
+        is_lost: whether its connection is closed.
+        has_ended: whether its peer sends no more.
+    """
+
+    transport: asyncio.Transport
+    _peer: TunnelEnd
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.is_lost = self.has_ended = False
+        self._write: Callable[[bytes], None]
+        self._ended: Callable[[], None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait to be joined: what the host says first stays in the kernel."""
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
+        self.transport.pause_reading()
+
+    def join(self, peer: TunnelEnd, ended: Callable[[], None]) -> None:
+        """Send on what is received to a peer, from now on.
+
+        Args:
+            peer: the other side.
+            ended: called when both connections are closed.
+        """
+        self._peer, self._ended = peer, ended
+        self._write = peer.transport.write
+        self.transport.set_write_buffer_limits(high=BUFFER_BYTES)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass it on."""
+        self.received += len(data)
+        self._write(data)
+
+    def pause_writing(self) -> None:
+        """Its peer reads too slowly: read no more for it."""
+        if self._ended is not None:
+            self._peer.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Its peer has read."""
+        if self._ended is not None and not self._peer.transport.is_closing():
+            self._peer.transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        """Pass on that this side sends no more; the other may go on."""
+        self.has_ended = True
+        if self._ended is None:
+            return False
+        if self._peer.has_ended:
+            self._peer.transport.close()
+            return False
+        if not self._peer.transport.is_closing():
+            self._peer.transport.write_eof()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the other side too, after what it was sent unless this one broke."""
+        self.is_lost = True
+        if self._ended is None:
+            return
+        if self._peer.is_lost:
+            self._ended()
+        elif exc is None:
+            self._peer.transport.close()
+        else:
+            self._peer.transport.abort()
+
+    def abort(self) -> None:
+        """Close at once, and drop what is not sent."""
+        self.transport.abort()
+
+
+class RequestEnd(TunnelEnd):
+    """The client's side of one HTTP request: what comes behind the request is not passed on.
+
+    Args:
+        body: where the request ends.
+        broke: called when the body is malformed.
+    """
+
+    def __init__(self, body: RequestBody, broke: Callable[[], None]) -> None:
+        super().__init__()
+        self._body = body
+        self._broke = broke
+        self.has_more = False
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what is of the request."""
+        try:
+            length = self._body.take(data)
+        except BodyError:
+            self._broke()
+            return
+        if length < len(data):
+            self.has_more = True
+            self.transport.pause_reading()
+            data = data[:length]
+        if data:
+            super().data_received(data)
