@@ -13,7 +13,7 @@ import os
 import resource
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.isolation.namespace import enter, send_sockets
+from pipeguard.isolation.namespace import enter, hand_over
 from pipeguard.isolation.seccomp import filter_program
 from pipeguard.isolation.view import Kind, Mount
 from pipeguard.launch.command import Confinement
@@ -21,7 +21,6 @@ from pipeguard.launch.command import Confinement
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pipeguard.isolation.namespace import SocketAddress
     from pipeguard.isolation.profile import Limits
     from pipeguard.isolation.view import Host, View
 
@@ -31,10 +30,15 @@ _BINDS = {Kind.READ: "--ro-bind", Kind.WRITE: "--bind", Kind.LINK: "--symlink"}
 _NAMESPACES = ("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts")
 
 
-class Sockets(NamedTuple):
-    """The sockets of a sandbox, and the Unix socket that they are sent through."""
+class WayIn(NamedTuple):
+    """Where a sandbox gets its connections from.
 
-    addresses: tuple[SocketAddress, ...]
+    Attributes:
+        ports: TCP ports that it may connect to.
+        channel: a descriptor of the Unix socket that its sockets are sent through.
+    """
+
+    ports: tuple[int, ...]
     channel: int
 
 
@@ -47,9 +51,7 @@ def find() -> str | None:
     return None
 
 
-def confine(
-    argv: Sequence[str], view: View, host: Host, limits: Limits, sockets: Sockets
-) -> Confinement:
+def confine(argv: Sequence[str], view: View, host: Host, limits: Limits, way: WayIn) -> Confinement:
     """Have a command run isolated.
 
     Args:
@@ -57,7 +59,7 @@ def confine(
         view: the files that it sees.
         host: this machine and its user.
         limits: what it may use up.
-        sockets: what it reaches.
+        way: where it gets its connections from.
 
     Raises:
         LaunchError: no filter of system calls is known for this machine.
@@ -79,11 +81,11 @@ def confine(
 
     def prepare() -> None:
         enter(host.uid, host.gid)
-        send_sockets(sockets.addresses, sockets.channel)
+        hand_over(way.ports, way.channel)
         for number, value in _limits(limits):
             _limit(number, value)
 
-    descriptors = (read_from, *inherited, sockets.channel)
+    descriptors = (read_from, *inherited, way.channel)
     return Confinement(
         [find() or PROGRAM, "--args", str(read_from), "--", *argv], descriptors, prepare
     )

@@ -1,34 +1,38 @@
-"""A network of a server's own, and the sockets in it that lead to PipeGuard.
+"""A network of a server's own, in which every address leads to PipeGuard.
 
-It has a loopback and no route. Its sockets are made here and sent to PipeGuard, which answers on
-them from outside: a socket belongs to the network that it was made in (network_namespaces(7)).
+It has a loopback and nothing else. All of IPv4 is made local there (a route of type `local`,
+ip-route(8)), so that whatever the server connects to arrives at the sockets of `egress.sockets`:
+what it was not given is refused by name and told, not just unreachable.
 
 Runs in the process that becomes the server, between fork and exec, without threads.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import socket
+import struct
 import sys
+from fcntl import ioctl
+
+from pipeguard.isolation.egress.sockets import open_sockets, send_sockets
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
+
+assert sys.platform == "linux"  # noqa: S101  tells mypy which system's names to look up
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
 SIOCSIFFLAGS, IFF_UP_RUNNING = 0x8914, 0x41  # netdevice(7)
-BACKLOG = 512
-
-
-class SocketAddress:
-    """One socket to make: whether it is TCP, its address and port."""
-
-    __slots__ = ("address", "is_tcp", "port")
-
-    def __init__(self, address: str, port: int, *, is_tcp: bool = True) -> None:
-        self.address = address
-        self.port = port
-        self.is_tcp = is_tcp
+# As rtnetlink(7) has them.
+RTM_NEWROUTE, REQUEST_CREATE_ACK, RTA_OIF = 24, 0x405, 4
+TABLE_LOCAL, PROTOCOL_BOOT, SCOPE_HOST, TYPE_LOCAL = 255, 3, 254, 2
+NLMSG_ERROR = 2
+_HEADER = struct.Struct("=IHHII")
+_ROUTE = struct.Struct("=BBBBBBBBI")
+_OUT = struct.Struct("=HHi")
 
 
 def enter(uid: int, gid: int) -> None:
@@ -41,59 +45,50 @@ def enter(uid: int, gid: int) -> None:
     Raises:
         OSError: the kernel or a policy of this system does not allow it.
     """
-    import ctypes
-
-    unshare = ctypes.CDLL(None, use_errno=True).unshare
-    if unshare(CLONE_NEWUSER | CLONE_NEWNET):
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER | CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "unshare")
     _write("/proc/self/setgroups", "deny")  # user_namespaces(7): before gid_map
     _write("/proc/self/uid_map", f"0 {uid} 1")
     _write("/proc/self/gid_map", f"0 {gid} 1")
     _raise_loopback()
+    _make_all_local()
 
 
-def send_sockets(addresses: Sequence[SocketAddress], channel: int) -> None:
-    """Make sockets and send them through a Unix socket, in order.
+def hand_over(ports: Iterable[int], channel: int) -> None:
+    """Make the sockets that lead out and send them to PipeGuard.
 
     Args:
-        addresses: of the sockets.
-        channel: a descriptor of the Unix socket.
+        ports: TCP ports that the server may connect to by name or address.
+        channel: a descriptor of the Unix socket that they are sent through.
 
     Raises:
         OSError: one cannot be made or sent.
     """
-    import _socket  # the pure half makes enums, which costs 3 ms
-
-    made = [_bound(each) for each in addresses]
-    numbers = b"".join(each.fileno().to_bytes(4, sys.byteorder) for each in made)
-    sender = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, os.dup(channel))
-    sender.sendmsg([b"s"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, numbers)])
-    for each in (sender, *made):
-        each.close()
-
-
-def _bound(address: SocketAddress):  # type: ignore[no-untyped-def]
-    import _socket
-
-    kind = _socket.SOCK_STREAM if address.is_tcp else _socket.SOCK_DGRAM
-    made = _socket.socket(_socket.AF_INET, kind)
-    made.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
-    made.bind((address.address, address.port))
-    if address.is_tcp:
-        made.listen(BACKLOG)
-    return made
+    sockets = open_sockets(ports)
+    with socket.socket(fileno=os.dup(channel)) as sender:
+        send_sockets(sender, sockets)
+    sockets.close()
 
 
 def _raise_loopback() -> None:
-    import _socket
-    from fcntl import ioctl
-
-    made = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
-    try:
-        flags = IFF_UP_RUNNING.to_bytes(2, sys.byteorder)
+    flags = IFF_UP_RUNNING.to_bytes(2, sys.byteorder)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
         ioctl(made.fileno(), SIOCSIFFLAGS, b"lo".ljust(16, b"\0") + flags.ljust(24, b"\0"))
-    finally:
-        made.close()
+
+
+def _make_all_local() -> None:
+    """`ip route add local 0.0.0.0/0 dev lo`."""
+    route = _ROUTE.pack(
+        socket.AF_INET, 0, 0, 0, TABLE_LOCAL, PROTOCOL_BOOT, SCOPE_HOST, TYPE_LOCAL, 0
+    )
+    body = route + _OUT.pack(_OUT.size, RTA_OIF, socket.if_nametoindex("lo"))
+    request = _HEADER.pack(_HEADER.size + len(body), RTM_NEWROUTE, REQUEST_CREATE_ACK, 1, 0) + body
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as made:
+        made.send(request)
+        answer = made.recv(4096)
+    kind, error = struct.unpack_from("=4xH10xi", answer)
+    if kind != NLMSG_ERROR or error:
+        raise OSError(-error, "the loopback's route")
 
 
 def _write(path: str, text: str) -> None:

@@ -3,36 +3,51 @@
 The parts decide nothing about messages: those are judged as without isolation.
 """
 
-# ruff: noqa: PTH103, PTH111, PTH118
+# ruff: noqa: PTH100, PTH103, PTH109, PTH111, PTH118
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os
 import socket
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import cache_folder, config_folder
+from pipeguard.errors import PolicyError
 from pipeguard.isolation import bubblewrap
+from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import bubblewrap_state
-from pipeguard.isolation.namespace import SocketAddress
+from pipeguard.isolation.fetching import fetched
+from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import folders_among, runtime_of
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.view import Host, environment_of, view_of
+from pipeguard.isolation.way_out import WayOut
 from pipeguard.launch.child import Command, start
 from pipeguard.state.paths import state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable
 
+    from pipeguard.isolation.egress.judge import EgressRecord, Report
     from pipeguard.isolation.engines import EngineState
     from pipeguard.launch.child import Child
 
-HOMES = "isolation"  # in the state folder
+HOMES, PACKAGES = "isolation", "packages"  # in the state folder, and in that one
 TRIAL_SECONDS = 5.0
 MAX_SAID_BYTES = 300
 IDENTITY_DIGITS = 24
+WEB_PORTS = frozenset({80, 443})  # connections to these are refused by name and told
+
+
+def _unheard(_record: EgressRecord) -> None:
+    """For a sandbox whose connections nobody asks about."""
+
+
+def _unsaid(_text: str) -> None:
+    """For a sandbox that nobody waits for."""
 
 
 class Sandbox:
@@ -40,10 +55,10 @@ class Sandbox:
 
     Args:
         identity: of the server; its kept home goes by it.
-        argv: its command.
-        variables: its environment.
-        folder: that it starts in.
+        command: its command and environment.
         profile: what it is given.
+        report: called for each of its connections, in a thread of its own.
+        say: tells the user what takes time.
 
     Raises:
         PipeGuardError: its program does not exist, or what is given cannot be.
@@ -52,19 +67,30 @@ class Sandbox:
     def __init__(
         self,
         identity: str,
-        argv: Sequence[str],
-        variables: Mapping[str, str],
-        folder: str,
+        command: Command,
         profile: Profile,
+        report: Report = _unheard,
+        say: Callable[[str], None] = _unsaid,
     ) -> None:
-        self._argv = tuple(argv)
+        try:
+            self._rules = HostRules.parse(profile.hosts, profile.loopback)
+        except HostError as error:
+            raise PolicyError(str(error)) from None
+        self._report = report
         self._host = this_host()
-        runtime = runtime_of(argv, variables, folder, self._host)
-        given = profile.with_more(Profile(write=folders_among(argv[1:], folder, self._host)))
-        self.profile = given._replace(limits=profile.limits)
+        folder = os.path.abspath(command.cwd or os.getcwd())
+        argv: tuple[str, ...] = command.argv
+        needed: tuple[str, ...] = ()
+        if (package := package_of(command.argv)) is not None:
+            installed = fetched(package, packages_folder(), command.env, _installer, say)
+            argv, needed = (installed.program, *package.arguments), (installed.folder,)
+        runtime = runtime_of(argv, command.env, folder, self._host)
+        given = Profile(write=folders_among(argv[1:], folder, self._host))
+        self.profile = given.with_more(profile)
         kept_home = _kept_home(identity) if profile.keeps_home else None
-        self._view = view_of(self.profile, self._host, runtime.needed, folder, kept_home)
-        self._variables = environment_of(variables, self._view)
+        needs = (*needed, *runtime.needed)
+        self._view = view_of(self.profile, self._host, needs, folder, kept_home)
+        self._variables = environment_of(command.env, self._view)
         self._argv = (runtime.path, *argv[1:])
 
     def start(self) -> Child:
@@ -79,7 +105,7 @@ class Sandbox:
             self._view,
             self._host,
             self.profile.limits,
-            bubblewrap.Sockets(self._addresses(), theirs.fileno()),
+            bubblewrap.WayIn(tuple(sorted(self._rules.ports | WEB_PORTS)), theirs.fileno()),
         )
         try:
             child = start(Command(self._argv, self._variables, None, confinement))
@@ -90,11 +116,20 @@ class Sandbox:
             theirs.detach()
             for descriptor in confinement.descriptors:
                 os.close(descriptor)
-        child.on_close = ours.close
+        way_out = WayOut(ours, self._rules, self._report)
+        way_out.start()
+        child.on_close = way_out.close
         return child
 
-    def _addresses(self) -> tuple[SocketAddress, ...]:
-        return ()
+
+def packages_folder() -> Path:
+    """Where fetched packages are."""
+    return Path(state_folder()) / HOMES / PACKAGES
+
+
+def _installer(command: Command, profile: Profile) -> Child:
+    """Start an installer isolated."""
+    return Sandbox("installer", command, profile).start()
 
 
 def this_host() -> Host:
@@ -108,7 +143,8 @@ def this_host() -> Host:
     except KeyError:
         user = "user"
     own = (config_folder(), str(state_folder()), cache_folder())
-    return Host(home, user, uid, os.getgid(), sensitive_paths(home, own))
+    sensitive = sensitive_paths(home, own)
+    return Host(home, user, uid, os.getgid(), sensitive, str(packages_folder()))
 
 
 def try_bubblewrap() -> EngineState:
@@ -118,7 +154,7 @@ def try_bubblewrap() -> EngineState:
 
 def _trial() -> str | None:
     """Run `true` isolated; returns what was wrong."""
-    sandbox = Sandbox("trial", ["/bin/true"], {"PATH": os.defpath}, "/", Profile())
+    sandbox = Sandbox("trial", Command(["/bin/true"], {"PATH": os.defpath}, "/"), Profile())
     child = sandbox.start()
     try:
         child.wait_started()

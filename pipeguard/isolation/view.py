@@ -98,6 +98,7 @@ class Host(NamedTuple):
         uid: the user's number.
         gid: the number of the user's group.
         sensitive: paths that have to be named by themselves (isolation.sensitive).
+        packages: the folder of fetched packages, which are read all the same.
     """
 
     home: str
@@ -105,6 +106,7 @@ class Host(NamedTuple):
     uid: int
     gid: int
     sensitive: tuple[str, ...]
+    packages: str
 
 
 def view_of(
@@ -126,7 +128,9 @@ def view_of(
         if path == "/":
             raise PolicyError("/ cannot be given to an isolated server. Name folders in it.")
     for path in needed:
-        if (holder := holder_of(path, host.sensitive)) and not _is_named(path, profile):
+        holder = holder_of(path, host.sensitive)
+        is_ours = is_within(path, host.packages) and path != host.packages
+        if holder and not is_ours and not _is_named(path, profile):
             raise PolicyError(
                 f"{path}: the server's program is in {holder}, which no server is given unasked."
                 f" Name it if it may read it: --read {path}"
@@ -192,7 +196,7 @@ def _grants(granted: Mapping[str, Kind]) -> Iterator[Mount]:
     """Outer folders first, so that none covers what is in it."""
     for path in sorted(granted, key=lambda path: (path.count("/"), path)):
         inside = any(
-            each != path and is_within(path, each) and kind is granted[path]
+            each != path and is_within(path, each) and granted[path] in (kind, Kind.READ)
             for each, kind in granted.items()
         )
         if not inside and not any(is_within(path, each) for each in SYSTEM):

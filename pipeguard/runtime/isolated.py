@@ -13,8 +13,10 @@ from pipeguard.config.isolate_key import entries_for
 from pipeguard.identity.server_name import launched
 from pipeguard.isolation.engines import NONE, engine_for
 from pipeguard.isolation.profile import Limits, Profile, limits_of, path_of, port_of
+from pipeguard.isolation.refusals import Refusals
 from pipeguard.isolation.sandbox import Sandbox
 from pipeguard.launch.child import Child, Command, start
+from pipeguard.log import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -39,14 +41,11 @@ def sandbox_of(options: WrapOptions, variables: Mapping[str, str]) -> Sandbox | 
     asked = options.values.get("--isolate") or next((each.engine for each in entries), NONE)
     if engine_for(asked) == NONE:
         return None
-    folder = os.path.abspath(options.values.get("--cwd") or os.getcwd())  # noqa: PTH100  as above
-    return Sandbox(
-        f"{name}\n{who.identity}",
-        options.command,
-        variables,
-        folder,
-        _profile(options, entries, folder),
-    )
+    command = Command(options.command, variables, options.values.get("--cwd"))
+    folder = os.path.abspath(command.cwd or os.getcwd())  # noqa: PTH100  as above
+    profile = _profile(options, entries, folder)
+    identity = f"{name}\n{who.identity}"
+    return Sandbox(identity, command, profile, Refusals(name, say).report, say)
 
 
 def starter_of(options: WrapOptions, variables: Mapping[str, str]) -> Callable[[], Child]:

@@ -1,0 +1,178 @@
+"""Fetches a package once, isolated, into a folder of PipeGuard's that servers run from."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.errors import LaunchError
+from pipeguard.isolation.packages import (
+    NPM,
+    hosts_of,
+    install_commands,
+    package_name,
+    program_in,
+)
+from pipeguard.isolation.profile import MEBIBYTE, Limits, Profile
+from pipeguard.launch.command import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from pipeguard.isolation.packages import Package
+    from pipeguard.launch.child import Child
+
+DONE = "pipeguard.json"  # stands in a folder whose package is complete
+FETCH_SECONDS = 600.0
+MAX_SAID_BYTES = 4000
+FETCH_LIMITS = Limits(memory=8192 * MEBIBYTE, processes=4096, scratch=4096 * MEBIBYTE)
+
+
+class Fetched(NamedTuple):
+    """A package that is installed.
+
+    Attributes:
+        folder: that it is in.
+        program: the path of its program.
+    """
+
+    folder: str
+    program: str
+
+
+def fetched(
+    package: Package,
+    root: Path,
+    variables: Mapping[str, str],
+    start: Callable[[Command, Profile], Child],
+    say: Callable[[str], None],
+) -> Fetched:
+    """Install a package, unless that was done before.
+
+    Args:
+        package: what to install.
+        root: the folder of all packages.
+        variables: an environment, of which PATH and settings of certificates are used.
+        start: starts a command isolated.
+        say: tells the user what takes time.
+
+    Raises:
+        LaunchError: it cannot be installed; the message has what the installer said.
+    """
+    folder = root / package.identity
+    with _locked(root, package.identity):
+        if not (folder / DONE).exists():
+            say(f"fetching {' '.join(package.specs)}, once, with nothing but its registry at hand")
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True, mode=0o700)
+            for command in install_commands(package, str(folder)):
+                _run(Command(command, _environment(variables)), str(folder), package, start)
+            (folder / DONE).write_text(json.dumps(_facts(package, folder)) + "\n", "utf-8")
+    return Fetched(str(folder), program_in(str(folder), package))
+
+
+def _run(
+    command: Command, folder: str, package: Package, start: Callable[[Command, Profile], Child]
+) -> None:
+    hosts = hosts_of(package)
+    profile = Profile(write=(folder,), hosts=(*hosts, *_mirrors(hosts)), limits=FETCH_LIMITS)
+    child = start(command, profile)
+    try:
+        child.wait_started()
+        said = _output(child)
+        ended = child.wait(0)
+    finally:
+        child.close()
+    if ended is None or ended.code:
+        raise LaunchError(
+            f"{' '.join(package.specs)} could not be fetched: {command.argv[0]}"
+            f" {ended or 'did not end'}. {' '.join(said.split())}"
+        )
+
+
+def _mirrors(hosts: Iterable[str]) -> Iterator[str]:
+    """Private addresses that this machine is told to find its registries at."""
+    for host in hosts:
+        try:
+            found = socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)
+        except OSError:
+            continue  # the installer says that it cannot be found
+        for *_, address in found:
+            text = str(address[0])
+            yield f"[{text}]" if ":" in text else text
+
+
+def _output(child: Child) -> str:
+    """What a child prints until it ends; of much, the end."""
+    import select
+
+    os.set_blocking(child.stderr_fd, False)
+    os.set_blocking(child.stdout_fd, False)
+    said, open_fds = b"", {child.stdout_fd, child.stderr_fd}
+    deadline = time.monotonic() + FETCH_SECONDS
+    while open_fds and (left := deadline - time.monotonic()) > 0:
+        for descriptor in select.select(list(open_fds), [], [], left)[0]:
+            data = os.read(descriptor, 65536)
+            if not data:
+                open_fds.discard(descriptor)
+            said = (said + data)[-MAX_SAID_BYTES:]
+    child.wait(max(0.0, deadline - time.monotonic()))
+    return said.decode("utf-8", "replace")
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Without what belongs to the server: an installer gets no secret of its."""
+    kept = {"PATH", "LANG", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"}
+    found = {name: value for name, value in variables.items() if name in kept}
+    return found | {"UV_LINK_MODE": "copy", "UV_PYTHON_DOWNLOADS": "never"}
+
+
+def _facts(package: Package, folder: Path) -> dict[str, object]:
+    return {
+        "registry": package.registry,
+        "specs": list(package.specs),
+        "fetched": int(time.time()),
+        "versions": dict(_versions(package, folder)),
+    }
+
+
+def _versions(package: Package, folder: Path) -> Iterator[tuple[str, str]]:
+    for spec in package.specs:
+        name = package_name(package.registry, spec)
+        found = _npm_version if package.registry == NPM else _pypi_version
+        yield name, found(folder, name)
+
+
+def _npm_version(folder: Path, name: str) -> str:
+    file = folder / "node_modules" / name / "package.json"
+    return str(json.loads(file.read_text("utf-8")).get("version", "")) if file.exists() else ""
+
+
+def _pypi_version(folder: Path, name: str) -> str:
+    for info in folder.glob("lib/*/site-packages/*.dist-info"):
+        installed, _, version = info.name.removesuffix(".dist-info").rpartition("-")
+        if _plain(installed) == _plain(name):
+            return version
+    return ""
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()  # packaging.python.org, name normalization
+
+
+@contextmanager
+def _locked(root: Path, name: str) -> Iterator[None]:
+    """Only one process at a time."""
+    import fcntl
+
+    root.mkdir(parents=True, mode=0o700, exist_ok=True)
+    with (root / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

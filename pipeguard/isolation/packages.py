@@ -1,0 +1,229 @@
+"""Packages that a command fetches before it runs them: `npx`, `uvx`, `pipx run` and their like.
+
+A server that may reach its registry and write to its package cache could carry data out through the
+one and change what other servers run through the other. So a package is fetched once, in a sandbox
+that has the registry and an empty folder and nothing of the server's, and from then on the server
+runs from that folder, which it can read and not change, without the registry.
+"""
+
+# ruff: noqa: PTH118
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import json
+import os
+import re
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.errors import LaunchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+NPM, PYPI = "npm", "pypi"
+NPM_HOSTS = ("registry.npmjs.org",)
+PYPI_HOSTS = ("pypi.org", "files.pythonhosted.org")
+IDENTITY_DIGITS = 24
+
+# docs.npmjs.com/cli/commands/npm-exec, docs.astral.sh/uv/reference/cli/#uv-tool-run,
+# pipx.pypa.io/stable/docs: options without a value, and those with one that changes nothing here.
+_FLAGS = {
+    "npx": {"-y", "--yes", "-q", "--quiet", "--prefer-offline", "--prefer-online", "--offline"},
+    "uvx": {"-q", "--quiet", "-v", "--verbose", "--no-progress", "--refresh", "-n", "--no-cache"}
+    | {"--isolated", "--native-tls", "--offline", "--no-config", "--prerelease=allow", "-U"},
+    "pipx": {"--verbose", "-v", "-q", "--quiet", "--no-cache", "--pypackages"},
+}
+_SPECS = {
+    "npx": {"-p", "--package"},
+    "uvx": {"--from", "--with", "-w"},
+    "pipx": {"--spec", "--with"},
+}
+_PYTHONS = {"uvx": {"-p", "--python"}, "pipx": {"--python"}, "npx": set[str]()}
+_STARTS: Mapping[tuple[str, ...], str] = {
+    ("npx",): "npx",
+    ("npm", "exec"): "npx",
+    ("npm", "x"): "npx",
+    ("uvx",): "uvx",
+    ("uv", "tool", "run"): "uvx",
+    ("uv", "x"): "uvx",
+    ("pipx", "run"): "pipx",
+}
+_OTHERS: tuple[tuple[str, ...], ...] = (
+    ("bunx",),
+    ("bun", "x"),
+    ("pnpx",),
+    ("pnpm", "dlx"),
+    ("yarn", "dlx"),
+    ("pipenv", "run"),
+)
+_NPM_NAME = re.compile(r"(?:@[a-z0-9~*!.'()-][\w~.-]*/)?[a-z0-9~-][\w~.-]*", re.IGNORECASE)
+_PYPI_NAME = re.compile(r"[a-z0-9](?:[\w.-]*[a-z0-9])?", re.IGNORECASE | re.ASCII)
+
+
+class Package(NamedTuple):
+    """What a command fetches and then runs.
+
+    Attributes:
+        registry: NPM or PYPI.
+        specs: what is installed, the first of which has the program.
+        program: its name; empty where the first package says it.
+        arguments: of the program.
+        python: the version or interpreter that was asked for, or empty.
+    """
+
+    registry: str
+    specs: tuple[str, ...]
+    program: str
+    arguments: tuple[str, ...]
+    python: str = ""
+
+    @property
+    def identity(self) -> str:
+        """The same for the same packages."""
+        text = "\n".join((self.registry, self.python, *self.specs))
+        return sha256(text.encode()).hexdigest()[:IDENTITY_DIGITS]
+
+
+def package_of(argv: Sequence[str]) -> Package | None:
+    """The package that a command fetches; None where it fetches none.
+
+    Raises:
+        LaunchError: it fetches in a way that is not known here, so it cannot be isolated.
+    """
+    words = [Path(argv[0]).name.removesuffix(".cmd"), *argv[1:]]
+    for start in _OTHERS:
+        if tuple(words[: len(start)]) == start:
+            raise LaunchError(
+                f"{' '.join(start)}: a server that it fetches cannot be isolated yet. Use npx or"
+                " uvx for it, or install it and name its program."
+            )
+    for start, runner in _STARTS.items():
+        if tuple(words[: len(start)]) == start:
+            return _read(runner, words[len(start) :])
+    return None
+
+
+def hosts_of(package: Package) -> tuple[str, ...]:
+    """The hosts of its registry."""
+    return NPM_HOSTS if package.registry == NPM else PYPI_HOSTS
+
+
+def program_in(folder: str, package: Package) -> str:
+    """The path of the program of an installed package.
+
+    Raises:
+        LaunchError: the package has no such program.
+    """
+    name = package.program or package_name(package.registry, package.specs[0])
+    if package.registry == PYPI:
+        path = os.path.join(folder, "bin", name)
+    else:
+        name = package.program or _npm_program(folder, name)
+        path = os.path.join(folder, "node_modules", ".bin", name)
+    if not os.path.exists(path):  # noqa: PTH110  as above
+        raise LaunchError(f"{package.specs[0]} has no program {name!r}.", 127)
+    return path
+
+
+def package_name(registry: str, spec: str) -> str:
+    """The name in a specification, as `@scope/name@1.2` or `name[extra]==1.2`."""
+    matched = (_NPM_NAME if registry == NPM else _PYPI_NAME).match(spec)
+    return matched[0] if matched else spec
+
+
+def _npm_program(folder: str, name: str) -> str:
+    """Which of a package's programs npx runs: the only one, or that of its name."""
+    file = Path(folder, "node_modules", name, "package.json")
+    short = name.rpartition("/")[2]
+    try:
+        programs = json.loads(file.read_text("utf-8")).get("bin")
+    except (OSError, ValueError, AttributeError):
+        return short
+    if isinstance(programs, dict) and len(programs) == 1:
+        return str(next(iter(programs)))
+    return short
+
+
+def _read(runner: str, words: Sequence[str]) -> Package:
+    specs: list[str] = []
+    beside: list[str] = []
+    python = ""
+    rest = iter(words)
+    for word in rest:
+        if word == "--":
+            word = next(rest, "")  # noqa: PLW2901  the next word is the program
+        elif word.startswith("-"):
+            name, equals, value = word.partition("=")
+            if word in _FLAGS[runner]:
+                continue
+            if name not in _SPECS[runner] | _PYTHONS[runner]:
+                raise LaunchError(
+                    f"{runner} {name}: a server that is fetched with this option cannot be isolated"
+                    " yet. Leave it out, or install the server and name its program."
+                )
+            value = value if equals else next(rest, "")
+            if name in _PYTHONS[runner]:
+                python = value
+            elif name in ("--with", "-w"):
+                beside += value.split(",")
+            else:
+                specs.append(value)
+            continue
+        return _package(runner, word, [*specs, *beside], tuple(rest), python, bool(specs))
+    raise LaunchError(f"{runner}: it names no server.")
+
+
+def _package(  # noqa: PLR0913, PLR0917  what was read, once
+    runner: str,
+    word: str,
+    specs: Sequence[str],
+    arguments: tuple[str, ...],
+    python: str,
+    is_named: bool,  # noqa: FBT001  likewise
+) -> Package:
+    registry = NPM if runner == "npx" else PYPI
+    if is_named:
+        package = Package(registry, tuple(specs), word, arguments, python)
+    else:
+        spec = word if registry == NPM else _pypi_spec(word)
+        package = Package(registry, (spec, *specs), "", arguments, python)
+    for spec in package.specs:
+        if spec.startswith("-") or not spec:
+            raise LaunchError(f"{runner}: {spec!r} is no package.")
+        if registry == NPM and not _NPM_NAME.match(spec):
+            raise LaunchError(
+                f"{runner} {spec}: only packages of the npm registry can be isolated."
+            )
+        if registry == PYPI and ("://" in spec or not _PYPI_NAME.match(spec)):
+            raise LaunchError(f"{runner} {spec}: only packages of PyPI can be isolated yet.")
+    return package
+
+
+def _pypi_spec(word: str) -> str:
+    """`ruff@1.2` is `ruff==1.2`, and `ruff@latest` is `ruff`."""
+    name, at, version = word.partition("@")
+    return f"{name}=={version}" if at and version != "latest" else name
+
+
+def install_commands(package: Package, folder: str) -> Iterator[tuple[str, ...]]:
+    """The commands that install a package into an empty folder, with npm, uv or venv and pip."""
+    if package.registry == NPM:
+        quiet = ("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
+        yield ("npm", "install", "--prefix", folder, *quiet, "--", *package.specs)
+        return
+    from shutil import which
+
+    if which("uv"):
+        version = ("--python", package.python) if package.python else ()
+        yield ("uv", "venv", "--quiet", "--allow-existing", *version, folder)
+        target = os.path.join(folder, "bin", "python")
+        yield ("uv", "pip", "install", "--quiet", "--python", target, "--", *package.specs)
+        return
+    interpreter = package.python or "python3"
+    if re.fullmatch(r"\d+(?:\.\d+)?", interpreter):
+        interpreter = f"python{interpreter}"
+    yield (interpreter, "-m", "venv", folder)
+    pip = os.path.join(folder, "bin", "pip")
+    yield (pip, "install", "--quiet", "--disable-pip-version-check", "--", *package.specs)

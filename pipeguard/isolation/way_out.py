@@ -1,0 +1,69 @@
+"""The way out of one running sandbox: takes its sockets when they come, and answers on them."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from threading import Lock, Thread
+from typing import TYPE_CHECKING
+
+from pipeguard.isolation.egress.proxy import Egress
+from pipeguard.isolation.egress.sockets import receive_sockets
+
+if TYPE_CHECKING:
+    from pipeguard.isolation.egress.hosts import HostRules
+    from pipeguard.isolation.egress.judge import Report
+
+
+class WayOut:
+    """Connects one sandbox to the hosts that it may reach.
+
+    Args:
+        channel: that the sandbox sends its sockets through; closed with this.
+        rules: the hosts.
+        report: called for each connection that ended or was refused, in a thread of its own.
+    """
+
+    def __init__(self, channel: socket.socket, rules: HostRules, report: Report) -> None:
+        self._channel = channel
+        self._rules = rules
+        self._report = report
+        self._lock = Lock()
+        self._egress: Egress | None = None
+        self._is_closed = False
+        self._thread = Thread(target=self._take, name="way-out", daemon=True)
+
+    def start(self) -> None:
+        """Begin to wait for the sockets; returns at once."""
+        self._thread.start()
+
+    def update(self, rules: HostRules) -> None:
+        """Judge by other rules from now on."""
+        with self._lock:
+            self._rules = rules
+            if self._egress is not None:
+                self._egress.update(rules)
+
+    def close(self) -> None:
+        """End all connections, and wait until they are reported."""
+        with self._lock:
+            self._is_closed = True
+            egress = self._egress
+        with suppress(OSError):  # the sandbox ended before it sent anything
+            self._channel.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        if egress is not None:
+            egress.close()
+        self._channel.close()
+
+    def _take(self) -> None:
+        try:
+            sockets = receive_sockets(self._channel)
+        except OSError:
+            return  # the sandbox ended before it sent them, and says itself why
+        with self._lock:
+            if self._is_closed:
+                sockets.close()
+                return
+            self._egress = Egress(sockets, self._rules, self._report)
+            self._egress.start()
