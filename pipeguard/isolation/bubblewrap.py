@@ -10,6 +10,7 @@ calls, and executes the server without any capability.
 from __future__ import annotations
 
 import os
+import pathlib
 import resource
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +22,7 @@ from pipeguard.launch.command import Confinement
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pipeguard.isolation.cgroups import ControlGroup
     from pipeguard.isolation.profile import Limits
     from pipeguard.isolation.view import Host, View
 
@@ -30,16 +32,18 @@ _BINDS = {Kind.READ: "--ro-bind", Kind.WRITE: "--bind", Kind.LINK: "--symlink"}
 _NAMESPACES = ("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts")
 
 
-class WayIn(NamedTuple):
-    """Where a sandbox gets its connections from.
+class Surroundings(NamedTuple):
+    """What a sandbox is started with.
 
     Attributes:
         ports: TCP ports that it may connect to.
         channel: a descriptor of the Unix socket that its sockets are sent through.
+        group: the control group that bounds it; None where none can be made.
     """
 
     ports: tuple[int, ...]
     channel: int
+    group: ControlGroup | None
 
 
 def find() -> str | None:
@@ -51,7 +55,9 @@ def find() -> str | None:
     return None
 
 
-def confine(argv: Sequence[str], view: View, host: Host, limits: Limits, way: WayIn) -> Confinement:
+def confine(
+    argv: Sequence[str], view: View, host: Host, limits: Limits, around: Surroundings
+) -> Confinement:
     """Have a command run isolated.
 
     Args:
@@ -59,7 +65,7 @@ def confine(argv: Sequence[str], view: View, host: Host, limits: Limits, way: Wa
         view: the files that it sees.
         host: this machine and its user.
         limits: what it may use up.
-        way: where it gets its connections from.
+        around: what it is started with.
 
     Raises:
         LaunchError: no filter of system calls is known for this machine.
@@ -71,6 +77,7 @@ def confine(argv: Sequence[str], view: View, host: Host, limits: Limits, way: Wa
         *("--uid", str(host.uid), "--gid", str(host.gid), "--hostname", "localhost"),
         *("--seccomp", str(inherited[0])),
         *("--proc", "/proc", "--dev", "/dev"),
+        *_guarded_proc(),
     ]
     for mount in view.mounts:
         arguments += _mounted(mount, view.scratch, inherited)
@@ -80,15 +87,39 @@ def confine(argv: Sequence[str], view: View, host: Host, limits: Limits, way: Wa
     read_from = _sealed("".join(f"{argument}\0" for argument in arguments).encode())
 
     def prepare() -> None:
+        if around.group is not None:
+            around.group.enter()
         enter(host.uid, host.gid)
-        hand_over(way.ports, way.channel)
+        hand_over(around.ports, around.channel)
         for number, value in _limits(limits):
             _limit(number, value)
 
-    descriptors = (read_from, *inherited, way.channel)
-    return Confinement(
-        [find() or PROGRAM, "--args", str(read_from), "--", *argv], descriptors, prepare
-    )
+    descriptors = (read_from, *inherited, around.channel)
+    started = [find() or PROGRAM, "--args", str(read_from), "--", *argv]
+    leave = around.group.remove if around.group is not None else None
+    return Confinement(started, descriptors, prepare, leave)
+
+
+def _guarded_proc() -> Iterator[str]:
+    """Covers what of /proc is of the whole machine, and would be root's if we are root.
+
+    The paths are those of the OCI runtime specification's default (masked and read-only paths).
+    bwrap covers some of them itself, but not where files in a folder may be written that itself
+    may not.
+    """
+    for name in ("bus", "fs", "irq", "sys", "sysrq-trigger"):
+        yield from ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")
+    for name in ("acpi", "asound", "kcore", "keys", "latency_stats", "timer_list", "timer_stats"):
+        yield from _covered(f"/proc/{name}")
+    for name in ("sched_debug", "scsi", "kallsyms", "kpagecgroup", "kpagecount", "kpageflags"):
+        yield from _covered(f"/proc/{name}")
+
+
+def _covered(path: str) -> list[str]:
+    """Nothing stands at this path, where something does."""
+    if os.path.isdir(path):
+        return ["--perms", "0000", "--tmpfs", path, "--remount-ro", path]
+    return ["--ro-bind", os.devnull, path] if pathlib.Path(path).exists() else []
 
 
 def _mounted(mount: Mount, scratch: int, inherited: list[int]) -> list[str]:
@@ -103,9 +134,7 @@ def _mounted(mount: Mount, scratch: int, inherited: list[int]) -> list[str]:
     if mount.kind is Kind.TEXT:
         inherited.append(_sealed(source.encode()))
         return ["--ro-bind-data", str(inherited[-1]), path]
-    if os.path.isdir(path):
-        return ["--perms", "0000", "--tmpfs", path, "--remount-ro", path]
-    return ["--ro-bind", os.devnull, path]
+    return _covered(path)
 
 
 def _limits(limits: Limits) -> Iterator[tuple[int, int | None]]:

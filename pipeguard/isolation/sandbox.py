@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import socket
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import cache_folder, config_folder
 from pipeguard.errors import PolicyError
 from pipeguard.isolation import bubblewrap
+from pipeguard.isolation.cgroups import make_group, remove_stale
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import bubblewrap_state
 from pipeguard.isolation.fetching import fetched
@@ -40,6 +42,8 @@ TRIAL_SECONDS = 5.0
 MAX_SAID_BYTES = 300
 IDENTITY_DIGITS = 24
 WEB_PORTS = frozenset({80, 443})  # connections to these are refused by name and told
+
+_NUMBERS = count()
 
 
 def _unheard(_record: EgressRecord) -> None:
@@ -99,18 +103,24 @@ class Sandbox:
         Raises:
             LaunchError: the system has no descriptors or processes left.
         """
+        remove_stale()
+        group = make_group(self.profile.limits, next(_NUMBERS))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         confinement = bubblewrap.confine(
             self._argv,
             self._view,
             self._host,
             self.profile.limits,
-            bubblewrap.WayIn(tuple(sorted(self._rules.ports | WEB_PORTS)), theirs.fileno()),
+            bubblewrap.Surroundings(
+                tuple(sorted(self._rules.ports | WEB_PORTS)), theirs.fileno(), group
+            ),
         )
         try:
             child = start(Command(self._argv, self._variables, None, confinement))
         except BaseException:
             ours.close()
+            if group is not None:
+                group.remove()
             raise
         finally:
             theirs.detach()

@@ -23,16 +23,22 @@ class Confinement:
         argv: the engine's program, which starts the server's.
         descriptors: that the engine reads.
         enter: called in the new process before the engine is executed; raises OSError.
+        leave: called in the warden once no process is left, or None.
     """
 
-    __slots__ = ("argv", "descriptors", "enter")
+    __slots__ = ("argv", "descriptors", "enter", "leave")
 
     def __init__(
-        self, argv: Sequence[str], descriptors: Sequence[int], enter: Callable[[], None]
+        self,
+        argv: Sequence[str],
+        descriptors: Sequence[int],
+        enter: Callable[[], None],
+        leave: Callable[[], None] | None = None,
     ) -> None:
         self.argv: Final = tuple(argv)
         self.descriptors: Final = tuple(descriptors)
         self.enter: Final = enter
+        self.leave: Final = leave
 
 
 class Command:

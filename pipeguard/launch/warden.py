@@ -63,6 +63,8 @@ def run_warden(command: Command, stdio: tuple[int, int, int], life: int, status:
     finally:  # after an exception too: better no server than one without a warden
         if warden is not None:
             warden.kill_all()
+        if command.confinement is not None and command.confinement.leave is not None:
+            command.confinement.leave()
         os._exit(0)
 
 
