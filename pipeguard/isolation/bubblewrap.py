@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.namespace import enter, hand_over
 from pipeguard.isolation.seccomp import filter_program
-from pipeguard.isolation.view import Kind, Mount
+from pipeguard.isolation.view import MAX_FILE_BYTES, Kind
 from pipeguard.launch.command import Confinement
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.cgroups import ControlGroup
     from pipeguard.isolation.profile import Limits
-    from pipeguard.isolation.view import Host, View
+    from pipeguard.isolation.view import Host, Mount, View
 
 PROGRAM = "bwrap"
 FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin", "/run/current-system/sw/bin")
@@ -75,15 +75,15 @@ def confine(
         *_NAMESPACES,
         *("--unshare-cgroup-try", "--die-with-parent", "--cap-drop", "ALL"),
         *("--uid", str(host.uid), "--gid", str(host.gid), "--hostname", "localhost"),
-        *("--seccomp", str(inherited[0])),
+        *("--seccomp", str(inherited[0]), "--size", str(view.scratch), "--tmpfs", "/"),
         *("--proc", "/proc", "--dev", "/dev"),
-        *_guarded_proc(),
+        *(_guarded_proc() if host.uid == 0 else ()),
     ]
     for mount in view.mounts:
-        arguments += _mounted(mount, view.scratch, inherited)
-    # What bwrap makes to hold the mounts is in memory without a limit.
-    arguments += [*_mounted(Mount(Kind.EMPTY, "/dev/shm"), view.scratch, inherited)]  # noqa: S108
-    arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", view.folder]
+        arguments += _mounted(mount, inherited)
+    # What bwrap makes for /dev is in memory without a limit.
+    arguments += ["--perms", "1777", "--size", str(view.scratch), "--tmpfs", "/dev/shm"]  # noqa: S108
+    arguments += ["--remount-ro", "/dev", "--chdir", view.folder]
     read_from = _sealed("".join(f"{argument}\0" for argument in arguments).encode())
 
     def prepare() -> None:
@@ -122,19 +122,27 @@ def _covered(path: str) -> list[str]:
     return ["--ro-bind", os.devnull, path] if pathlib.Path(path).exists() else []
 
 
-def _mounted(mount: Mount, scratch: int, inherited: list[int]) -> list[str]:
+def _mounted(mount: Mount, inherited: list[int]) -> list[str]:
     path, source = mount.path, mount.source
     if mount.kind in _BINDS:
         return [_BINDS[mount.kind], source, path]
     if mount.kind is Kind.FOLDER:
         return ["--dir", path]
     if mount.kind is Kind.EMPTY:
-        mode = "1777" if path.endswith(("tmp", "shm")) else "0700"
-        return ["--perms", mode, "--size", str(scratch), "--tmpfs", path]
-    if mount.kind is Kind.TEXT:
-        inherited.append(_sealed(source.encode()))
-        return ["--ro-bind-data", str(inherited[-1]), path]
-    return _covered(path)
+        return ["--perms", "1777" if path.endswith("tmp") else "0700", "--dir", path]
+    if mount.kind is Kind.HIDDEN:
+        return _covered(path)
+    content = source.encode() if mount.kind is Kind.TEXT else _content(source)
+    inherited.append(_sealed(content))
+    return ["--perms", "0444", "--file", str(inherited[-1]), path]
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(MAX_FILE_BYTES)
+    except OSError:
+        return b""  # not ours to read, so not the server's either
 
 
 def _limits(limits: Limits) -> Iterator[tuple[int, int | None]]:

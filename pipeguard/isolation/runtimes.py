@@ -164,6 +164,8 @@ def _linked(environment: str, host: Host) -> Iterator[str]:
 
 def _of_arguments(name: str, words: Sequence[str], folder: str, host: Host) -> Iterator[str]:
     """The script among an interpreter's arguments, with the project that it is in."""
+    if name == "java":
+        yield from (str(path) for path in Path("/etc").glob("java-*"))
     kind = "python" if _PYTHON.fullmatch(name) else name
     with_value = _WITH_VALUE.get(kind, set())
     rest = iter(words)

@@ -5,11 +5,12 @@ secret; a home, a `/tmp` and a `/run` of its own, empty and limited; and what th
 What stands later covers what stands before.
 """
 
-# ruff: noqa: PTH110, PTH112, PTH114, PTH115, PTH118
+# ruff: noqa: PTH112, PTH114, PTH115, PTH118
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os
+import pathlib
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,9 +28,10 @@ class Kind(Enum):
 
     READ = "read"  # a file or folder of this machine
     WRITE = "write"  # the same, that may be changed
-    EMPTY = "empty"  # a folder in memory
+    EMPTY = "empty"  # a folder that may be written, in memory
     HIDDEN = "hidden"  # nothing, and nothing can be put there
     TEXT = "text"  # a file of ours
+    COPY = "copy"  # of a file of this machine
     LINK = "link"  # a symbolic link
     FOLDER = "folder"  # a folder that holds only what is mounted in it
 
@@ -40,7 +42,8 @@ class Mount(NamedTuple):
     Attributes:
         kind: what stands there.
         path: where the server sees it.
-        source: of READ and WRITE the path on this machine; of TEXT its content; of LINK its target.
+        source: of READ, WRITE and COPY the path on this machine; of TEXT its content; of LINK its
+            target.
     """
 
     kind: Kind
@@ -49,14 +52,14 @@ class Mount(NamedTuple):
 
 
 # Of /etc: what the C library, TLS, locales, fonts and runtimes read. No key, password or host name.
-ETC = (
-    *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ld.so.preload", "alternatives", "localtime"),
-    *("timezone", "locale.conf", "locale.alias", "default/locale", "ssl/certs", "ssl/openssl.cnf"),
-    *("ca-certificates", "ca-certificates.conf", "pki/tls", "pki/ca-trust", "crypto-policies"),
-    *("mime.types", "magic", "services", "protocols", "gai.conf", "host.conf", "fonts", "terminfo"),
-    *("os-release", "lsb-release", "debian_version", "java-11-openjdk", "java-17-openjdk"),
-    *("java-21-openjdk", "java-25-openjdk", "python3", "python3.11", "python3.12", "python3.13"),
+# Files are copied, since each mount takes as long as copying all of them.
+ETC_FILES = (
+    *("ld.so.cache", "ld.so.preload", "localtime", "timezone", "locale.conf", "locale.alias"),
+    *("default/locale", "ssl/openssl.cnf", "mime.types", "magic", "services", "protocols"),
+    *("gai.conf", "host.conf", "os-release", "debian_version", "pki/tls/openssl.cnf"),
 )
+ETC_FOLDERS = ("ssl/certs", "pki/tls/certs", "pki/ca-trust", "alternatives", "fonts")
+MAX_FILE_BYTES = 4 * 1024 * 1024  # of what is copied; ld.so.cache is the largest, and a tenth of it
 SYSTEM = (
     "/usr",
     "/bin",
@@ -68,6 +71,7 @@ SYSTEM = (
     "/nix/store",
     "/gnu/store",
 )
+SCRATCH = ("/tmp", "/var/tmp", "/run")  # noqa: S108  the server's own
 NAMESERVER = "127.0.0.53"  # PipeGuard's own, inside the sandbox
 _NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"
 _RESOLV = f"nameserver {NAMESERVER}\noptions timeout:2 attempts:1\n"
@@ -80,7 +84,7 @@ class View(NamedTuple):
         mounts: in the order in which they are made.
         folder: where it starts.
         home: its home.
-        scratch: bytes of each EMPTY folder.
+        scratch: bytes of all that is in memory.
     """
 
     mounts: tuple[Mount, ...]
@@ -138,9 +142,7 @@ def view_of(
     mounts = [
         *_system(),
         *_etc(host),
-        Mount(Kind.EMPTY, "/tmp"),  # noqa: S108  the server's own
-        Mount(Kind.EMPTY, "/var/tmp"),  # noqa: S108  likewise
-        Mount(Kind.EMPTY, "/run"),
+        *(Mount(Kind.EMPTY, path) for path in SCRATCH),
         Mount(Kind.WRITE, host.home, kept_home) if kept_home else Mount(Kind.EMPTY, host.home),
     ]
     if os.path.islink("/var/run"):
@@ -175,10 +177,14 @@ def _system() -> Iterator[Mount]:
 
 
 def _etc(host: Host) -> Iterator[Mount]:
-    for name in ETC:
+    for name in ETC_FOLDERS:
         path = os.path.join("/etc", name)
-        if os.path.exists(path):
+        if os.path.isdir(path):
             yield Mount(Kind.READ, path, os.path.realpath(path))
+    for name in ETC_FILES:
+        path = os.path.join("/etc", name)
+        if pathlib.Path(path).is_file():
+            yield Mount(Kind.COPY, path, os.path.realpath(path))
     name = host.user
     yield Mount(
         Kind.TEXT,

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import pathlib
 import platform
 import resource
 import signal
@@ -246,7 +247,7 @@ def filled(folder: str, limit: int) -> str:
     except OSError as error:
         return f"stopped after {written >> 20} MiB: {errno.errorcode[error.errno or 0]}"
     finally:
-        if os.path.exists(path):
+        if pathlib.Path(path).exists():
             os.unlink(path)
     return f"escaped: {written >> 20} MiB"
 
@@ -321,7 +322,7 @@ def attempts(facts: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
     yield "user", became_root
     yield "sudo", gained, "sudo"
     yield "network", netlink_route
-    for path in ("/etc/passwd", "/usr/bin/new", "/new"):
+    for path in ("/etc/passwd", "/usr/bin/new", "/dev/new"):
         yield f"write {path}", write, path
     for path in ("kernel/core_pattern", "kernel/modprobe", "vm/overcommit_memory"):
         yield f"open {path}", may_write, f"/proc/sys/{path}"
@@ -344,6 +345,7 @@ def attempts(facts: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
     yield "datagram", datagram, "8.8.8.8", 53
     yield "processes", forked_many
     yield "disk /tmp", filled, "/tmp", 2**29
+    yield "disk root", filled, "/", 2**29
     yield "disk home", filled, facts["home"], 2**29
     yield "disk shared memory", filled, "/dev/shm", 2**29
     yield "memory of its own", allocated, 2**30
