@@ -123,9 +123,8 @@ def answer(question: DnsQuestion, address: IPv4Address | None) -> bytes:
         address: the name's address, or None.
     """
     has_address = address is not None and question.kind == TYPE_A
-    message = _header(
-        question.number, question.flags, ResponseCode.NO_ERROR, 1, has_answer=has_address
-    )
+    code = ResponseCode.NO_ERROR
+    message = _header(question.number, question.flags, code, (1, int(has_address)))
     message += question.raw
     if address is not None and has_address:
         message += _ANSWER.pack(

@@ -59,6 +59,7 @@ class EgressSession(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._started = server.now()
         self._deadline = self._started + server.limits.head_seconds
+        self._early, self._has_ended = b"", False
         self._moved_bytes, self._moved_at = 0, self._started
         self._end: tuple[EgressOutcome, EgressReason | None, str] | None = None
 
@@ -78,9 +79,12 @@ class EgressSession(asyncio.Protocol):
             self._begin(asked)
 
     def data_received(self, data: bytes) -> None:
-        """Read what is asked for."""
+        """Read what is asked for; what comes behind it waits, and what follows in the kernel."""
         if self._handshake is None:
-            return  # refused, and still sending
+            if self._state is _State.CONNECTING:
+                self._early += data
+                self._transport.pause_reading()
+            return
         try:
             response, asked = self._handshake.feed(data)
         except HandshakeError as error:
@@ -96,8 +100,9 @@ class EgressSession(asyncio.Protocol):
             self._begin(asked)
 
     def eof_received(self) -> bool:
-        """A client that ends before it is joined asks for nothing any more."""
-        return False
+        """A client that sends no more may still wait for an answer, once it has asked."""
+        self._has_ended = True
+        return self._state is _State.CONNECTING
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone before it was joined."""
@@ -108,8 +113,7 @@ class EgressSession(asyncio.Protocol):
 
     def _begin(self, asked: Asked) -> None:
         self._handshake = None
-        self._asked = asked
-        self._transport.pause_reading()
+        self._asked, self._early = asked, asked.early
         reason = refusal_of(self._server.rules, asked.target)
         if reason is not None:
             self._refuse(reason)
@@ -153,8 +157,7 @@ class EgressSession(asyncio.Protocol):
         self._client = client
         self._state = _State.JOINED
         self._moved_at = self._server.now()
-        client.connection_made(self._transport)
-        self._transport.set_protocol(client)
+        client.take_over(self._transport, self._early, has_ended=self._has_ended)
         client.join(host, self._finish)
         host.join(client, self._finish)
         if asked.to_client:
@@ -162,10 +165,8 @@ class EgressSession(asyncio.Protocol):
         if asked.to_host:
             client.received += len(asked.to_host)
             host.transport.write(asked.to_host)
-        client.transport.resume_reading()
-        host.transport.resume_reading()
-        if asked.early:
-            client.data_received(asked.early)
+        client.begin()
+        host.begin()
 
     def _break(self) -> None:
         self._end_joined(EgressOutcome.REFUSED, EgressReason.MALFORMED)

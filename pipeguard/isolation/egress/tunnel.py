@@ -29,16 +29,27 @@ class TunnelEnd(asyncio.Protocol):
     def __init__(self) -> None:
         self.received = 0
         self.is_lost = self.has_ended = False
+        self._early = b""
         self._write: Callable[[bytes], None]
         self._ended: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait to be joined: what the host says first stays in the kernel."""
+        """Wait to be joined."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
-        self.transport.pause_reading()
+
+    def take_over(self, transport: asyncio.Transport, early: bytes, *, has_ended: bool) -> None:
+        """Go on with a connection that had another protocol.
+
+        Args:
+            transport: the connection.
+            early: what was received and is to be passed on.
+            has_ended: whether its peer sends no more.
+        """
+        self.transport, self._early, self.has_ended = transport, early, has_ended
+        transport.set_protocol(self)
 
     def join(self, peer: TunnelEnd, ended: Callable[[], None]) -> None:
-        """Send on what is received to a peer, from now on.
+        """Know the peer that what is received is sent to; `begin` follows when both do.
 
         Args:
             peer: the other side.
@@ -48,8 +59,22 @@ class TunnelEnd(asyncio.Protocol):
         self._write = peer.transport.write
         self.transport.set_write_buffer_limits(high=BUFFER_BYTES)
 
+    def begin(self) -> None:
+        """Pass on what came before the peer was there, and from now on."""
+        early, self._early = self._early, b""
+        if early:
+            self.data_received(early)
+        if self.has_ended:
+            self._pass_end()
+        elif not self.transport.is_closing():
+            self.transport.resume_reading()
+
     def data_received(self, data: bytes) -> None:
-        """Pass it on."""
+        """Pass it on; before it is joined, read no further."""
+        if self._ended is None:
+            self._early += data
+            self.transport.pause_reading()
+            return
         self.received += len(data)
         self._write(data)
 
@@ -67,13 +92,17 @@ class TunnelEnd(asyncio.Protocol):
         """Pass on that this side sends no more; the other may go on."""
         self.has_ended = True
         if self._ended is None:
-            return False
+            return True
+        self._pass_end()
+        return not self._peer.has_ended
+
+    def _pass_end(self) -> None:
+        """End the other way, too, if it was the first; else close, once all is sent."""
         if self._peer.has_ended:
             self._peer.transport.close()
-            return False
-        if not self._peer.transport.is_closing():
+            self.transport.close()
+        elif not self._peer.transport.is_closing():
             self._peer.transport.write_eof()
-        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the other side too, after what it was sent unless this one broke."""

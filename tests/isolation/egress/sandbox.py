@@ -1,0 +1,135 @@
+"""A real network namespace without a route, and a way out of it."""
+
+import functools
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Condition
+
+import pytest
+
+from pipeguard.isolation.egress.hosts import HostRules
+from pipeguard.isolation.egress.judge import EgressRecord
+from pipeguard.isolation.egress.proxy import Egress, EgressLimits
+from pipeguard.isolation.egress.sockets import PROXY_PORT, EgressSockets, receive_sockets
+
+TOP = Path(__file__).resolve().parents[3]
+INSIDE = Path(__file__).with_name("inside.py")
+PROXY = f"127.0.0.1:{PROXY_PORT}"
+SECONDS = 8.0
+
+
+class Records:
+    """What was reported, to wait for."""
+
+    def __init__(self) -> None:
+        self.all: list[EgressRecord] = []
+        self._changed = Condition()
+
+    def __call__(self, record: EgressRecord) -> None:
+        with self._changed:
+            self.all.append(record)
+            self._changed.notify_all()
+
+    def wait(self, count: int) -> list[EgressRecord]:
+        """The first so many, once they are there."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self.all) >= count, SECONDS):
+                raise AssertionError(f"only {self.all}")
+            return self.all[:count]
+
+
+def listener(address: str = "127.0.0.1", family: int = socket.AF_INET) -> socket.socket:
+    """A listening socket at some port."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.bind((address, 0))
+    sock.listen(1024)
+    return sock
+
+
+def port_of(sock: socket.socket) -> int:
+    port: int = sock.getsockname()[1]
+    return port
+
+
+@contextmanager
+def running(
+    rules: HostRules,
+    resolve: Callable[[str], Iterable[str]] | None = None,
+    limits: EgressLimits | None = None,
+    sockets: EgressSockets | None = None,
+) -> Iterator[tuple[int, Records, Egress]]:
+    """A way out on a loopback socket: the port of the proxy, what is reported, and itself."""
+    proxy = listener()
+    port, records = port_of(proxy), Records()
+    egress = Egress(sockets or EgressSockets((proxy,)), rules, records, limits, resolve)
+    if sockets is not None:
+        proxy.close()
+    egress.start()
+    try:
+        yield port, records, egress
+    finally:
+        egress.close()
+
+
+def _bwrap() -> list[str]:
+    return [
+        *("bwrap", "--unshare-net", "--unshare-user", "--die-with-parent"),
+        *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
+        *("--cap-add", "CAP_NET_BIND_SERVICE"),
+    ]
+
+
+@functools.cache
+def has_namespaces() -> bool:
+    """Whether bubblewrap makes a network namespace here."""
+    if shutil.which("bwrap") is None:
+        return False
+    tried = subprocess.run([*_bwrap(), "true"], check=False, capture_output=True)
+    return tried.returncode == 0
+
+
+needs_namespaces = pytest.mark.skipif(
+    not has_namespaces(), reason="bubblewrap makes no network namespace here"
+)
+
+
+def run_inside(
+    command: Sequence[str],
+    rules: HostRules,
+    resolve: Callable[[str], Iterable[str]] | None = None,
+    environment: dict[str, str] | None = None,
+) -> tuple[subprocess.CompletedProcess[str], list[EgressRecord]]:
+    """Run a command in a namespace whose one way out judges by rules; what it said, and reports."""
+    ours, theirs = socket.socketpair()
+    with tempfile.TemporaryDirectory() as folder:
+        resolv = Path(folder) / "resolv.conf"
+        resolv.write_text("nameserver 127.0.0.53\n")
+        bwrap = [*_bwrap(), "--ro-bind", str(resolv), os.path.realpath("/etc/resolv.conf")]
+        inside = [sys.executable, str(INSIDE), str(theirs.fileno()), json.dumps([*rules.ports])]
+        variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TOP), "HOME": "/nowhere"}
+        process = subprocess.Popen(
+            [*bwrap, *inside, *command],
+            env=variables | (environment or {}),
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        theirs.close()
+        with process, ours:
+            records = Records()
+            egress = Egress(receive_sockets(ours), rules, records, None, resolve)
+            egress.start()
+            ours.send(b"g")
+            out, err = process.communicate(timeout=SECONDS)
+            egress.close()
+    return subprocess.CompletedProcess(command, process.returncode, out, err), records.all
