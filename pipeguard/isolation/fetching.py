@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 DONE = "pipeguard.json"  # stands in a folder whose package is complete
 FETCH_SECONDS = 600.0
 MAX_SAID_BYTES = 4000
+BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 FETCH_LIMITS = Limits(memory=8192 * MEBIBYTE, processes=4096, scratch=4096 * MEBIBYTE)
 
 
@@ -131,7 +132,11 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Without what belongs to the server: an installer gets no secret of its."""
     kept = {"PATH", "LANG", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"}
     found = {name: value for name, value in variables.items() if name in kept}
-    return found | {"UV_LINK_MODE": "copy", "UV_PYTHON_DOWNLOADS": "never"}
+    found |= {"UV_LINK_MODE": "copy", "UV_PYTHON_DOWNLOADS": "never", "UV_NATIVE_TLS": "1"}
+    bundle = next((path for path in BUNDLES if Path(path).exists()), None)
+    if bundle is not None:  # what this system trusts, a company's authority among it
+        found |= {"PIP_CERT": bundle, "NODE_EXTRA_CA_CERTS": bundle}
+    return found
 
 
 def _facts(package: Package, folder: Path) -> dict[str, object]:

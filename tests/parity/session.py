@@ -134,13 +134,22 @@ class Session:
         assert all(isinstance(kind, dict) and kind["why"] for kind in kinds)
         return {str(kind["method"]) for kind in kinds if isinstance(kind, dict)}
 
-    def play(self, folder: Path, home: Path, wrapper: Sequence[str] | None) -> Played:
-        """Play the session in an empty folder, through the wrapper if there is one."""
+    def play(
+        self, folder: Path, home: Path, wrapper: Sequence[str] | None, *, inside: bool = True
+    ) -> Played:
+        """Play the session in an empty folder, through the wrapper if there is one.
+
+        Args:
+            folder: that it is played in.
+            home: of the client.
+            wrapper: stands before the server's command; `{root}` and `{port}` are filled in.
+            inside: whether what leaves the wrapper for the server is recorded too.
+        """
         root = folder / "root"
         root.mkdir(parents=True)
         self._fill(root)
         with self._pages() as url:
-            chain = self._chain(folder, wrapper)
+            chain = self._chain(folder, wrapper, inside=inside)
             outcome = self._run(home, chain, {"root": str(root), "url": url})
         told = json.loads(outcome.stdout)
         places = {str(root): "{root}", url: "{url}"}
@@ -151,11 +160,11 @@ class Session:
             # Two messages that a server sends at once come in either order: the records keep it.
             observed=[*(self._masked(step, places) for step in told["steps"]), *sorted(seen)],
             client_side=outer,
-            server_side=outer if wrapper is None else Record.read(folder / "inner"),
+            server_side=Record.read(folder / "inner") if wrapper and inside else outer,
             stderr=outcome.stderr,
         )
 
-    def _chain(self, folder: Path, wrapper: Sequence[str] | None) -> list[str]:
+    def _chain(self, folder: Path, wrapper: Sequence[str] | None, *, inside: bool) -> list[str]:
         recorder = [sys.executable, "-I", "-S", str(HERE / "recorder.py")]
         arguments = self.plan.get("arguments", [])
         assert isinstance(arguments, list)
@@ -163,6 +172,8 @@ class Session:
         outer = [*recorder, str(folder / "outer"), ",".join(self._environment())]
         if wrapper is None:
             return [*outer, *server]
+        if not inside:
+            return [*outer, *wrapper, *server]
         return [*outer, *wrapper, *recorder, str(folder / "inner"), "", *server]
 
     def _environment(self) -> dict[str, Json]:
@@ -195,7 +206,8 @@ class Session:
         text = json.dumps(request)
         for name, value in places.items():
             text = text.replace(f"{{{name}}}", json.dumps(value)[1:-1])
-        command = [word.replace("{root}", places["root"]) for word in chain]
+        port = places["url"].rpartition(":")[2] or "1"
+        command = [word.replace("{root}", places["root"]).replace("{port}", port) for word in chain]
         plan: dict[str, Json] = json.loads(text)
         plan |= {"command": command[0], "args": list(command[1:])}
         outcome = subprocess.run(

@@ -1,0 +1,43 @@
+"""What real servers say is the same, frame for frame, when they are isolated."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.parity.session import SERVERS, Session
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the clients live; all sessions share one store, and the cache of all tests."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / ".cache").symlink_to(os.environ["XDG_CACHE_HOME"])
+    return folder
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_an_isolated_server_says_the_same(server: str, tmp_path: Path, home: Path) -> None:
+    session = Session.load(server, "python")
+    wrapper = [
+        *(sys.executable, "-m", "pipeguard", "wrap", "--name", f"isolated-{server}"),
+        *("--isolate", "bubblewrap", "--write", "{root}", "--loopback", "{port}", "--"),
+    ]
+    with ThreadPoolExecutor() as pool:
+        bare = pool.submit(session.play, tmp_path / "plain", home, None)
+        isolated = pool.submit(session.play, tmp_path / "guard", home, wrapper, inside=False)
+        direct, guarded = bare.result(), isolated.result()
+    assert [without_folder(line) for line in guarded.observed] == direct.observed, guarded.stderr
+    assert "was refused" not in guarded.stderr
+
+
+def without_folder(line: str) -> str:
+    """A line without the variable that bwrap sets itself, as shells do."""
+    return re.sub(r',\\n  \\"PWD\\": \\"[^"]*\\"', "", line)
