@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from glob import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.config.policy_globs import glob_of
@@ -65,8 +66,13 @@ def entries_for(name: str, entries: Iterable[IsolateEntry]) -> tuple[IsolateEntr
     return tuple(entry for entry in entries if fnmatchcase(name, entry.server))
 
 
-def _read(entry: YamlEntry) -> IsolateEntry:
-    keys = entry.fields(_ENTRY, required=("server",))
+def isolate_entry_of(name: str, entry: YamlEntry) -> IsolateEntry:
+    """The same for one server, whose name is said elsewhere."""
+    return _read(entry, required=())._replace(server=escape(name))
+
+
+def _read(entry: YamlEntry, required: tuple[str, ...] = ("server",)) -> IsolateEntry:
+    keys = entry.fields(_ENTRY if required else _ENTRY[1:], required=required)
     engine = keys["engine"].choice({name: name for name in ENGINES}) if "engine" in keys else None
     keep = keys["keep_home"].choice({"true": True, "false": False}) if "keep_home" in keys else None
     limits = keys["limits"].fields(LIMITS) if "limits" in keys else {}

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from time import perf_counter
 
-from pipeguard.doctor import installation, judging, keeping, outside, terminal
+from pipeguard.doctor import installation, isolating, judging, keeping, outside, terminal
 from pipeguard.doctor.diagnosis import (
     Case,
     Diagnosis,
@@ -29,6 +29,7 @@ CHECKS: tuple[InstallationCheck, ...] = (
     *judging.CHECKS,
     *keeping.CHECKS,
     *outside.CHECKS,
+    *isolating.CHECKS,
     *terminal.CHECKS,
 )
 ENGINE, STORE, ANY = 3, 4, 1  # exit codes; the one that breaks most comes first

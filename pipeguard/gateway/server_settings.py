@@ -8,6 +8,7 @@ from enum import StrEnum
 from math import inf
 from pathlib import Path
 
+from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.rules.policy import Layer, Policy
 from pipeguard.gateway.catalog import Override
@@ -66,6 +67,7 @@ class ServerSettings:
         idle_seconds: without work, after which a lazy one is stopped; None as the file says.
         files: of the program, where it was found in a folder: a change of one starts it again.
         version: of the files.
+        isolate: how it is isolated, and what it is given; None as the policy says.
     """
 
     name: str
@@ -86,6 +88,7 @@ class ServerSettings:
     idle_seconds: float | None = None
     files: tuple[str, ...] = ()
     version: Stamp = ()
+    isolate: IsolateEntry | None = None
 
     @property
     def is_lazy(self) -> bool:
@@ -148,8 +151,19 @@ class ServerSettings:
             ],
             "--header-env": [f"{name}={value}" for name, value in headers if refers({name: value})],
         }
+        flags = ["--secret-arguments"]
+        if (isolate := self.isolate) is not None:
+            values["--isolate"] = isolate.engine
+            lists |= {
+                "--read": list(isolate.read),
+                "--write": list(isolate.write),
+                "--connect": list(isolate.hosts),
+                "--loopback": list(isolate.loopback),
+                "--limit": list(isolate.limits),
+            }
+            flags += ["--keep-home"] if isolate.keep_home else []
         given = {name: items for name, items in lists.items() if items}
-        return WrapOptions(self.command, values, given, ["--secret-arguments"])
+        return WrapOptions(self.command, values, given, flags)
 
 
 def runs_gateway(words: Sequence[str]) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pipeguard.config.isolate_key import isolate_entry_of
 from pipeguard.config.strict_yaml import Document, YamlEntry
 from pipeguard.errors import PolicyError
 from pipeguard.gateway.catalog import Override
@@ -25,6 +26,7 @@ _KEYS = ("mode", "start", "idle", "servers", "mcpServers", "management")
 _SERVER = (
     *("command", "args", "env", "cwd", "url", "headers", "transport", "type", "enabled"),
     *("disabled", "trust", "tools", "tags", "prefix", "timeout", "start", "idle"),
+    "isolate",
 )
 _TOOLS = ("allow", "block", "overrides")
 _SERVER_KEYS = ("servers", "mcpServers")
@@ -177,7 +179,7 @@ class _Reader:
         keys = entry.fields(_SERVER)
         if ("command" in keys) == ("url" in keys):
             entry.wrong("a server has either a `command` or a `url`")
-        for key in ("args", "env", "cwd"):
+        for key in ("args", "env", "cwd", "isolate"):
             if key in keys and "url" in keys:
                 keys[key].wrong("a server at a `url` is not started, so this does nothing")
         if "headers" in keys and "command" in keys:
@@ -202,6 +204,7 @@ class _Reader:
             timeout_seconds=_seconds(keys.get("timeout")),
             start=_chosen(keys.get("start"), _STARTS),
             idle_seconds=_seconds(keys.get("idle")),
+            isolate=isolate_entry_of(name, keys["isolate"]) if "isolate" in keys else None,
         )
         is_on = _chosen(keys.get("enabled"), _BOOLEANS) is not False
         return server if is_on and _chosen(keys.get("disabled"), _BOOLEANS) is not True else None

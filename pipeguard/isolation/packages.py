@@ -59,7 +59,11 @@ _OTHERS: tuple[tuple[str, ...], ...] = (
     ("pipenv", "run"),
 )
 _NPM_NAME = re.compile(r"(?:@[a-z0-9~*!.'()-][\w~.-]*/)?[a-z0-9~-][\w~.-]*", re.IGNORECASE)
+_NPM_SPEC = re.compile(rf"{_NPM_NAME.pattern}(?:@[\w.^~<>=| *+-]*)?", re.IGNORECASE | re.ASCII)
 _PYPI_NAME = re.compile(r"[a-z0-9](?:[\w.-]*[a-z0-9])?", re.IGNORECASE | re.ASCII)
+_PYPI_SPEC = re.compile(
+    rf"{_PYPI_NAME.pattern}(?:\[[\w.,-]*\])?[\w.<>=!~, *+-]*", re.IGNORECASE | re.ASCII
+)
 
 
 class Package(NamedTuple):
@@ -192,11 +196,11 @@ def _package(  # noqa: PLR0913, PLR0917  what was read, once
     for spec in package.specs:
         if spec.startswith("-") or not spec:
             raise LaunchError(f"{runner}: {spec!r} is no package.")
-        if registry == NPM and not _NPM_NAME.match(spec):
+        if registry == NPM and not _NPM_SPEC.fullmatch(spec):
             raise LaunchError(
                 f"{runner} {spec}: only packages of the npm registry can be isolated."
             )
-        if registry == PYPI and ("://" in spec or not _PYPI_NAME.match(spec)):
+        if registry == PYPI and not _PYPI_SPEC.fullmatch(spec):
             raise LaunchError(f"{runner} {spec}: only packages of PyPI can be isolated yet.")
     return package
 

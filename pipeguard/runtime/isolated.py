@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import entries_for
+from pipeguard.errors import PolicyError
 from pipeguard.identity.server_name import launched
 from pipeguard.isolation.engines import NONE, engine_for
 from pipeguard.isolation.profile import Limits, Profile, limits_of, path_of, port_of
@@ -40,6 +41,11 @@ def sandbox_of(options: WrapOptions, variables: Mapping[str, str]) -> Sandbox | 
     entries = entries_for(name, wrap_isolation(options))
     asked = options.values.get("--isolate") or next((each.engine for each in entries), NONE)
     if engine_for(asked) == NONE:
+        if (useless := options.isolation()) and "--isolate" not in options.values:
+            raise PolicyError(
+                f"{min(useless)} would have no effect: the server is not isolated. Add --isolate"
+                " auto, or leave it out."
+            )
         return None
     command = Command(options.command, variables, options.values.get("--cwd"))
     folder = os.path.abspath(command.cwd or os.getcwd())  # noqa: PTH100  as above

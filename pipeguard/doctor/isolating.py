@@ -1,0 +1,44 @@
+"""Check of isolation: which engines work here, by trying each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipeguard.config.effective_policy import wrap_isolation
+from pipeguard.config.options import WrapOptions
+from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
+from pipeguard.errors import PolicyError
+from pipeguard.isolation.engines import NONE, EngineState
+from pipeguard.isolation.sandbox import try_bubblewrap
+
+
+def isolation(_case: Case) -> Iterable[Diagnosis]:
+    """Whether servers can be isolated."""
+    state = try_bubblewrap()
+    if state.works:
+        yield good(f"{state.name} works ({state.why})")
+    elif _is_asked_for():
+        what = f"your policy isolates servers, which do not start: {state.name}: {state.why}"
+        yield wrong(what, _fix(state))
+    else:
+        yield note(f"servers cannot be isolated here: {state.name}: {state.why}", _fix(state))
+
+
+def _is_asked_for() -> bool:
+    """Whether the user's policy isolates any server."""
+    try:
+        entries = wrap_isolation(WrapOptions((), {}, {}, ()))
+    except PolicyError:
+        return False  # the check of the policy says so
+    return any(entry.engine != NONE for entry in entries)
+
+
+def _fix(state: EngineState) -> str:
+    if "not installed" in state.why:
+        return "install the package bubblewrap of your distribution"
+    return "docs/isolation.md says what each engine needs"
+
+
+CHECKS = (
+    InstallationCheck("isolation", "isolation", isolation, waits="running a program isolated"),
+)

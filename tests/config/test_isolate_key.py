@@ -1,0 +1,82 @@
+"""The key `isolate` of the policy. config/isolate_key.py."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+
+from pipeguard.config.isolate_key import ENGINES, LIMITS, IsolateEntry, entries_for
+from pipeguard.config.policy_file import PolicyScope, parse_policy
+from pipeguard.errors import PolicyError
+from pipeguard.isolation.engines import AUTO, NONE
+from pipeguard.isolation.profile import READERS
+from tests.each import each
+
+TODAY = datetime.date(2026, 11, 20)
+WHOLE = """
+isolate:
+- server: "files-*"
+  engine: bubblewrap
+  read: [~/a, /b]
+  write: ["~/c d"]
+  hosts: [api.example.com, "*.example.org:8443"]
+  loopback: [5432, 8080]
+  keep_home: true
+  limits: {memory: 1GiB, file-size: 2 MiB, processes: 20}
+- server: "*"
+"""
+
+
+def parse(text: str, scope: PolicyScope = PolicyScope.USER) -> tuple[IsolateEntry, ...]:
+    return parse_policy(text, "p.yaml", scope, now=0.0, today=TODAY).isolate
+
+
+def test_an_entry_has_all_that_is_given() -> None:
+    first, second = parse(WHOLE)
+    assert first == IsolateEntry(
+        "files-*",
+        "bubblewrap",
+        ("~/a", "/b"),
+        ("~/c d",),
+        ("api.example.com", "*.example.org:8443"),
+        ("5432", "8080"),
+        True,
+        ("memory=1GiB", "file-size=2 MiB", "processes=20"),
+    )
+    assert second == IsolateEntry()
+
+
+def test_entries_apply_by_the_servers_name() -> None:
+    entries = parse(WHOLE)
+    assert entries_for("files-home", entries) == entries
+    assert entries_for("github", entries) == entries[1:]
+    assert entries_for("github", entries[:1]) == ()
+
+
+@each(
+    "text, words",
+    [
+        ("isolate: [{engine: auto}]", "`server` is missing"),
+        ("isolate: [{server: a, engine: jail}]", "auto"),
+        ("isolate: [{server: a, files: [x]}]", "read"),
+        ("isolate: [{server: a, limits: {cores: 1}}]", "memory"),
+        ("isolate: [{server: a, read: x}]", "list"),
+        ("isolate: [{server: a, keep_home: maybe}]", "true"),
+        ("isolate: {server: a}", "list"),
+    ],
+)
+def test_what_is_wrong_is_told_at_its_place(text: str, words: str) -> None:
+    with pytest.raises(PolicyError, match=r"line 1, column") as caught:
+        parse(text)
+    assert words in str(caught.value)
+
+
+def test_a_project_grants_nothing() -> None:
+    with pytest.raises(PolicyError, match="belongs in your own policy file"):
+        parse(WHOLE, PolicyScope.PROJECT)
+
+
+def test_the_names_are_those_that_isolation_knows() -> None:
+    assert set(LIMITS) == set(READERS)
+    assert {AUTO, NONE} < set(ENGINES)

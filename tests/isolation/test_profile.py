@@ -1,0 +1,86 @@
+"""What a server is given, as written: paths, ports, limits. isolation/profile.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard.errors import PolicyError
+from pipeguard.isolation.profile import (
+    MEBIBYTE,
+    Limits,
+    Profile,
+    limits_of,
+    path_of,
+    port_of,
+    size_of,
+)
+from tests.each import each
+
+SIZES = {"1": 1, "512MiB": 512 * MEBIBYTE, "2g": 2048 * MEBIBYTE, "3 KB": 3072, "1t": 2**40}
+
+
+@each("text", list(SIZES))
+def test_a_size_has_a_unit_or_none(text: str) -> None:
+    assert size_of(text) == SIZES[text]
+
+
+@each("text", ["", "0", "-1", "1.5g", "1x", "g", "９", "1 2", "1e3", "9" * 16])
+def test_what_is_no_size_is_an_error(text: str) -> None:
+    with pytest.raises(PolicyError, match="is no size"):
+        size_of(text)
+
+
+@each("text", ["", "0", "65536", "-1", "+1", "80 ", "８０", "http"])
+def test_what_is_no_port_is_an_error(text: str) -> None:
+    with pytest.raises(PolicyError, match="is no TCP port"):
+        port_of(text)
+
+
+def test_ports_are_numbers() -> None:
+    assert [port_of("1"), port_of("65535")] == [1, 65535]
+
+
+def test_limits_change_by_name_and_the_last_counts() -> None:
+    limits = limits_of(["memory=1GiB", "processes=9", "file-size=1m", "memory=2GiB"], Limits())
+    assert limits == Limits(memory=2048 * MEBIBYTE, processes=9, file_size=MEBIBYTE)
+
+
+@each("text", ["memory", "memory=", "cores=2", "=1", "processes=many", "files=-3"])
+def test_what_is_no_limit_is_an_error(text: str) -> None:
+    with pytest.raises(PolicyError):
+        limits_of([text], Limits())
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    for reader in (size_of, port_of, lambda each: limits_of([each], Limits())):
+        try:
+            reader(text)
+        except PolicyError:
+            continue
+
+
+def test_a_path_is_absolute_and_without_links(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    home = str(tmp_path)
+    for text in ("~/link", "link", str(tmp_path / "link"), "real/../link/."):
+        assert path_of(text, home, home) == str(tmp_path.resolve() / "real")
+
+
+def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="no such file or folder"):
+        path_of("gone", str(tmp_path), str(tmp_path))
+
+
+def test_two_profiles_give_both_and_the_limits_of_the_second() -> None:
+    one = Profile(("/a",), ("/b",), ("h",), (1,), keeps_home=True, limits=Limits(processes=1))
+    other = Profile(("/a", "/c"), (), ("h", "i"), (2, 1), limits=Limits(processes=2))
+    together = Profile(("/a", "/c"), ("/b",), ("h", "i"), (1, 2), True, Limits(processes=2))
+    assert one.with_more(other) == together
+    assert Profile().is_offline
+    assert not together.is_offline

@@ -1,0 +1,109 @@
+"""The filter of system calls, run as the kernel would run it. isolation/seccomp.py."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from pipeguard.errors import LaunchError
+from pipeguard.isolation.seccomp import (
+    ALLOW,
+    ARCHITECTURES,
+    EAFNOSUPPORT,
+    ENOSYS,
+    EPERM,
+    ERRNO,
+    KILL,
+    filter_program,
+)
+from tests.each import each
+
+REFUSED, MISSING = ERRNO | EPERM, ERRNO | ENOSYS
+SIGCHLD, NEWUSER, NEWNET, THREAD = 17, 0x10000000, 0x40000000, 0x003D0F00
+
+
+def judged(machine: str, number: int, *arguments: int, audit: int | None = None) -> int:
+    """What the filter answers, by an interpreter of the few instructions that it uses."""
+    architecture = ARCHITECTURES[machine].audit if audit is None else audit
+    values = [*arguments, *[0] * (6 - len(arguments))]
+    data = struct.pack("=IIQ6Q", number, architecture, 0, *values)
+    program = list(struct.iter_unpack("=HBBI", filter_program(machine)))
+    place, accumulator = 0, 0
+    while True:
+        code, if_true, if_false, value = program[place]
+        place += 1
+        if code == 0x06:
+            return int(value)
+        if code == 0x20:
+            accumulator = struct.unpack_from("=I", data, value)[0]
+            continue
+        holds = {
+            0x15: accumulator == value,
+            0x35: accumulator >= value,
+            0x45: bool(accumulator & value),
+        }[code]
+        place += if_true if holds else if_false
+
+
+@each("machine", list(ARCHITECTURES))
+def test_calls_that_open_kernels_are_refused(machine: str) -> None:
+    calls = ARCHITECTURES[machine].calls
+    for name in ("ptrace", "mount", "bpf", "keyctl", "setns", "unshare", "open_by_handle_at"):
+        assert judged(machine, calls[name]) == REFUSED, name
+    for name in ("clone3", "io_uring_setup", "userfaultfd"):
+        assert judged(machine, calls[name]) == MISSING, name
+
+
+@each("machine", list(ARCHITECTURES))
+def test_all_other_calls_pass(machine: str) -> None:
+    refused = set(ARCHITECTURES[machine].calls.values())
+    for number in set(range(470)) - refused:
+        assert judged(machine, number, 2**64 - 1, 2**64 - 1) == ALLOW, number
+
+
+@each("machine", list(ARCHITECTURES))
+def test_a_process_may_be_made_and_a_namespace_not(machine: str) -> None:
+    clone = ARCHITECTURES[machine].calls["clone"]
+    for flags in (SIGCHLD, THREAD, 0xFF):
+        assert judged(machine, clone, flags) == ALLOW
+    for flags in (NEWUSER | SIGCHLD, NEWNET, 0x00020000, 0x02000000, 0x04000000, 0x20000000):
+        assert judged(machine, clone, flags) == REFUSED, hex(flags)
+        assert judged(machine, clone, flags | 2**40) == REFUSED, hex(flags)
+
+
+@each("machine", list(ARCHITECTURES))
+def test_sockets_are_of_four_families(machine: str) -> None:
+    number = ARCHITECTURES[machine].calls["socket"]
+    allowed = {family for family in range(60) if judged(machine, number, family) == ALLOW}
+    assert allowed == {1, 2, 10, 16}
+    assert judged(machine, number, 40) == ERRNO | EAFNOSUPPORT
+
+
+@each("machine", list(ARCHITECTURES))
+def test_nobody_types_into_a_terminal(machine: str) -> None:
+    ioctl = ARCHITECTURES[machine].calls["ioctl"]
+    assert judged(machine, ioctl, 0, 0x5412) == REFUSED
+    assert judged(machine, ioctl, 0, 0x541C) == REFUSED
+    assert judged(machine, ioctl, 0, 0x5413) == ALLOW  # asks for the window's size
+    # The kernel takes the lower half alone, so that half is what counts.
+    assert judged(machine, ioctl, 0, 0x5412 | 2**32) == REFUSED
+
+
+@each("machine", list(ARCHITECTURES))
+def test_memory_is_laid_out_as_always(machine: str) -> None:
+    personality = ARCHITECTURES[machine].calls["personality"]
+    assert judged(machine, personality, 0) == ALLOW
+    assert judged(machine, personality, 0xFFFFFFFF) == ALLOW
+    assert judged(machine, personality, 0x0040000) == REFUSED  # without randomization
+
+
+def test_calls_of_another_architecture_end_the_process() -> None:
+    assert judged("x86_64", 0, audit=0x40000003) == KILL  # i386
+    assert judged("x86_64", 0x40000000 + 1) == KILL  # x32
+    assert judged("aarch64", 0, audit=0x40000028) == KILL  # ARM
+
+
+def test_a_machine_that_is_not_known_is_an_error() -> None:
+    with pytest.raises(LaunchError, match="no filter of system calls is known for riscv64"):
+        filter_program("riscv64")

@@ -1,0 +1,216 @@
+"""`wrap --isolate` and `isolate:` in the policy: a real run, a real server, what it reaches."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import sleep
+
+import pytest
+
+from pipeguard.isolation.cgroups import PREFIX, ROOT
+from tests.isolation.test_escapes import answering
+from tests.launch.processes import until
+from tests.wrap.wrapped import Wrapped
+
+REACHER = (sys.executable, "-I", "-u", str(Path(__file__).with_name("reacher.py")))
+KILLS = 25
+
+
+class Isolated(Wrapped):
+    """One run of `wrap` with a home of its own, in front of the reaching server."""
+
+    def __init__(
+        self, folder: Path, *options: str, command: tuple[str, ...] = REACHER, policy: str = ""
+    ) -> None:
+        home = folder / "home"
+        (home / "notes").mkdir(parents=True, exist_ok=True)
+        (home / "diary").write_text("a day")
+        (home / "notes" / "one").write_text("first note")
+        environment: dict[str, str | None] = {"HOME": str(home), "PIPEGUARD_POLICY": None}
+        if policy:
+            (folder / "policy.yaml").write_text(policy)
+            environment["PIPEGUARD_POLICY"] = str(folder / "policy.yaml")
+        super().__init__(
+            folder,
+            options=("--name", "reacher", *options),
+            command=command,
+            environment=environment,
+        )
+
+    def call(self, tool: str, what: object) -> str:
+        """The text of a tool's result."""
+        result = self.ask("tools/call", name=tool, arguments={"what": str(what)})["result"]
+        assert isinstance(result, dict)
+        assert isinstance(result["content"], list)
+        content = result["content"][0]
+        assert isinstance(content, dict)
+        return str(content["text"])
+
+    def ready(self) -> Isolated:
+        """Shake hands and list the tools, so that they may be called."""
+        self.initialize()
+        self.ask("tools/list")
+        return self
+
+
+@contextmanager
+def isolated(folder: Path, *options: str, policy: str = "") -> Iterator[Isolated]:
+    with Isolated(folder, *options, policy=policy) as run:
+        yield run.ready()
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "notes"
+
+
+def test_a_server_reads_and_writes_what_it_was_given(tmp_path: Path, notes: Path) -> None:
+    notes.mkdir(parents=True)
+    with isolated(tmp_path, "--isolate", "auto", "--write", str(notes)) as run:
+        assert run.call("read", notes / "one") == "first note"
+        assert run.call("write", notes / "two") == "written"
+        assert run.call("read", tmp_path / "home" / "diary") == "FileNotFoundError"
+        assert run.call("write", "/tmp/own") == "written"
+    assert (notes / "two").read_text() == "written"
+    assert not Path("/tmp/own").exists()
+
+
+def test_what_may_be_read_may_not_be_written(tmp_path: Path, notes: Path) -> None:
+    notes.mkdir(parents=True)
+    with isolated(tmp_path, "--isolate", "auto", "--read", "home/notes") as run:
+        assert run.call("read", notes / "one") == "first note"
+        assert run.call("write", notes / "two") == "OSError"
+    assert not (notes / "two").exists()
+
+
+def test_the_policy_isolates_by_name_and_an_option_overrides_it(
+    tmp_path: Path, notes: Path
+) -> None:
+    policy = "isolate:\n- {server: 'reach*', read: [~/notes]}\n- {server: other, read: [~/diary]}\n"
+    diary = tmp_path / "home" / "diary"
+    with isolated(tmp_path, policy=policy) as run:
+        assert run.call("read", notes / "one") == "first note"
+        assert run.call("read", diary) == "FileNotFoundError"
+    with isolated(tmp_path, "--isolate", "none", policy=policy) as run:
+        assert run.call("read", diary) == "a day"
+
+
+def test_a_port_of_this_machine_is_given_by_number(tmp_path: Path) -> None:
+    with answering(socket.AF_INET, ("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with isolated(tmp_path, "--isolate", "auto") as run:
+            assert run.call("connect", f"127.0.0.1:{port}") == "ConnectionRefusedError"
+        with isolated(tmp_path, "--isolate", "auto", "--loopback", str(port)) as run:
+            assert run.call("connect", f"127.0.0.1:{port}") == "reached"
+
+
+def test_a_wall_is_told_once_with_the_way_through_it(tmp_path: Path) -> None:
+    with isolated(tmp_path, "--isolate", "auto") as run:
+        for _ in range(2):
+            assert run.call("connect", "example.com:443") == "gaierror"
+        until(lambda: "--connect example.com" in run.said(), "the refusal is told")
+        assert run.said().count("example.com, which it was not given") == 1
+
+
+def test_a_home_is_kept_where_that_is_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "home" / "memory"
+    for expected, options in (
+        ("FileNotFoundError", ("--keep-home",)),
+        ("written", ("--keep-home",)),
+        ("FileNotFoundError", ()),
+    ):
+        with isolated(tmp_path, "--isolate", "auto", *options) as run:
+            assert run.call("read", file) == expected
+            run.call("write", file)
+    assert not file.exists()
+
+
+def test_no_variable_leads_to_what_is_not_there(tmp_path: Path) -> None:
+    options = ("--env", "SSH_AUTH_SOCK=/run/a", "--env", "DISPLAY=:0", "--env", "TOKEN=x")
+    with isolated(tmp_path, "--isolate", "auto", *options) as run:
+        values = [run.call("environment", name) for name in ("SSH_AUTH_SOCK", "DISPLAY", "TOKEN")]
+    assert values == ["not set", "not set", "x"]
+
+
+WRONG = {
+    ("--isolate", "chroot"): "choose from auto, bubblewrap, none",
+    ("--isolate", "auto", "--read", "/nowhere"): "no such file or folder",
+    ("--isolate", "auto", "--read", "/"): "/ cannot be given",
+    ("--isolate", "auto", "--connect", "a b"): "a b",
+    ("--isolate", "auto", "--loopback", "http"): "is no TCP port",
+    ("--isolate", "auto", "--limit", "memory=much"): "is no size",
+}
+
+
+@pytest.mark.parametrize("options", WRONG, ids=" ".join)
+def test_what_cannot_be_given_starts_no_server(tmp_path: Path, options: tuple[str, ...]) -> None:
+    with Isolated(tmp_path, *options) as run:
+        error = run.initialize()["error"]
+        assert WRONG[options] in str(error)
+        assert run.process.wait(30)
+    assert WRONG[options] in run.said()
+
+
+def test_options_without_isolation_have_no_effect_and_say_so(tmp_path: Path) -> None:
+    with Isolated(tmp_path, "--read", str(tmp_path)) as run:
+        assert "--isolate" in str(run.initialize()["error"])
+        assert run.process.wait(30) == 2
+
+
+def test_a_program_that_does_not_exist_is_told_as_without_isolation(tmp_path: Path) -> None:
+    with Isolated(tmp_path, "--isolate", "auto", command=("no-such-program",)) as run:
+        assert "no-such-program: command not found" in str(run.initialize()["error"])
+        assert run.process.wait(30) == 127
+
+
+def test_the_exit_code_is_the_servers(tmp_path: Path) -> None:
+    command = (sys.executable, "-I", "-c", "import sys; sys.exit(42)")
+    with Isolated(tmp_path, "--isolate", "auto", command=command) as run:
+        assert run.process.wait(60) == 42
+
+
+def test_nothing_is_left_after_a_kill_at_any_moment(tmp_path: Path) -> None:
+    """Of what it started, and of groups, mounts and folders outside its state folder."""
+    chance = random.Random(7)  # noqa: S311  when to kill
+    before = mounts()
+    for _ in range(KILLS):
+        with Isolated(tmp_path, "--isolate", "auto") as run:
+            if chance.random() < 0.7:
+                run.request("initialize")
+            sleep(chance.uniform(0.0, 0.5))
+            os.kill(run.process.pid, signal.SIGKILL)
+    assert mounts() == before
+    until(lambda: not groups(), "the groups are gone")
+
+
+def mounts() -> int:
+    """How many mounts this process sees."""
+    return len(Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+def groups() -> list[Path]:
+    """The control groups of sandboxes whose owner is gone."""
+    return [
+        path
+        for path in ROOT.glob(f"**/{PREFIX}*-*")
+        if not Path("/proc", path.name.removeprefix(PREFIX).partition("-")[0]).exists()
+    ]
+
+
+def test_doctor_says_that_it_works() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeguard", "doctor", "isolation"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "bubblewrap works" in done.stdout
