@@ -11,7 +11,7 @@ from pipeguard.errors import LaunchError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BUBBLEWRAP = "bubblewrap"
+BUBBLEWRAP, CONTAINER = "bubblewrap", "container"
 AUTO, NONE = "auto", "none"
 _SYSCTLS = {
     "/proc/sys/kernel/unprivileged_userns_clone": "0",  # Debian's patch of the kernel
@@ -62,6 +62,18 @@ def bubblewrap_state(trial: Callable[[], str | None]) -> EngineState:
     )
 
 
+def container_state(find: Callable[[], str]) -> EngineState:
+    """Whether containers work here.
+
+    Args:
+        find: tries podman and docker and returns what works (isolation.sandbox).
+    """
+    try:
+        return EngineState(CONTAINER, works=True, why=find())
+    except LaunchError as error:
+        return EngineState(CONTAINER, works=False, why=str(error))
+
+
 def _forbidden() -> str | None:
     """The setting of this system that forbids user namespaces; None where none does."""
     for path, value in _SYSCTLS.items():
@@ -90,10 +102,11 @@ def engine_for(asked: str) -> str:
         LaunchError: there is no such engine, or none is installed. It is tried only by `doctor`:
             a server that cannot be isolated then does not start.
     """
-    if asked not in (AUTO, BUBBLEWRAP, NONE):
-        raise LaunchError(f"--isolate {asked}: choose from {AUTO}, {BUBBLEWRAP}, {NONE}.", 2)
-    if asked == NONE:
-        return NONE
+    engines = (AUTO, BUBBLEWRAP, CONTAINER, NONE)
+    if asked not in engines:
+        raise LaunchError(f"--isolate {asked}: choose from {', '.join(engines)}.", 2)
+    if asked in (CONTAINER, NONE):
+        return asked
     if sys.platform == "linux":
         from pipeguard.isolation.bubblewrap import find
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -19,7 +20,7 @@ from pipeguard.errors import PolicyError
 from pipeguard.isolation import bubblewrap
 from pipeguard.isolation.cgroups import make_group, remove_stale
 from pipeguard.isolation.egress.hosts import HostError, HostRules
-from pipeguard.isolation.engines import bubblewrap_state
+from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, bubblewrap_state, container_state
 from pipeguard.isolation.fetching import fetched
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
@@ -63,19 +64,22 @@ class Sandbox:
         profile: what it is given.
         report: called for each of its connections, in a thread of its own.
         say: tells the user what takes time.
+        engine: BUBBLEWRAP or CONTAINER.
 
     Raises:
         PipeGuardError: its program does not exist, or what is given cannot be.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  what one server is
         self,
         identity: str,
         command: Command,
         profile: Profile,
         report: Report = _unheard,
         say: Callable[[str], None] = _unsaid,
+        engine: str = BUBBLEWRAP,
     ) -> None:
+        self._engine = engine
         try:
             self._rules = HostRules.parse(profile.hosts, profile.loopback)
         except HostError as error:
@@ -86,7 +90,9 @@ class Sandbox:
         argv: tuple[str, ...] = command.argv
         needed: tuple[str, ...] = ()
         if (package := package_of(command.argv)) is not None:
-            installed = fetched(package, packages_folder(), command.env, _installer, say)
+            installed = fetched(
+                package, packages_folder(), command.env, partial(_install, engine), say
+            )
             argv, needed = (installed.program, *package.arguments), (installed.folder,)
         runtime = runtime_of(argv, command.env, folder, self._host)
         given = Profile(write=folders_among(argv[1:], folder, self._host))
@@ -101,8 +107,10 @@ class Sandbox:
         """Start the server; returns at once.
 
         Raises:
-            LaunchError: the system has no descriptors or processes left.
+            LaunchError: the system has no descriptors or processes left, or no container works.
         """
+        if self._engine == CONTAINER:
+            return self._start_contained()
         remove_stale()
         group = make_group(self.profile.limits, next(_NUMBERS))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -111,9 +119,7 @@ class Sandbox:
             self._view,
             self._host,
             self.profile.limits,
-            bubblewrap.Surroundings(
-                tuple(sorted(self._rules.ports | WEB_PORTS)), theirs.fileno(), group
-            ),
+            bubblewrap.Surroundings(self._ports(), theirs.fileno(), group),
         )
         try:
             child = start(Command(self._argv, self._variables, None, confinement))
@@ -131,15 +137,30 @@ class Sandbox:
         child.on_close = way_out.close
         return child
 
+    def _start_contained(self) -> Child:
+        from pipeguard.isolation.container import Contained, start_contained
+        from pipeguard.isolation.container_trial import find_engine
+
+        folder = os.path.join(str(state_folder()), HOMES)
+        limits = self.profile.limits
+        server = Contained(
+            self._argv, self._variables, self._view, self._host, limits, self._ports()
+        )
+        engine = find_engine(self._host, folder)
+        return start_contained(engine, server, folder, self._rules, self._report)
+
+    def _ports(self) -> tuple[int, ...]:
+        return tuple(sorted(self._rules.ports | WEB_PORTS))
+
 
 def packages_folder() -> Path:
     """Where fetched packages are."""
     return Path(state_folder()) / HOMES / PACKAGES
 
 
-def _installer(command: Command, profile: Profile) -> Child:
+def _install(engine: str, command: Command, profile: Profile) -> Child:
     """Start an installer isolated."""
-    return Sandbox("installer", command, profile).start()
+    return Sandbox("installer", command, profile, engine=engine).start()
 
 
 def this_host() -> Host:
@@ -160,6 +181,14 @@ def this_host() -> Host:
 def try_bubblewrap() -> EngineState:
     """Run a program isolated, and say whether that works here."""
     return bubblewrap_state(_trial)
+
+
+def try_container() -> EngineState:
+    """Run a program in a container, and say whether and how that works here."""
+    from pipeguard.isolation.container_trial import find_engine
+
+    folder = os.path.join(str(state_folder()), HOMES)
+    return container_state(lambda: find_engine(this_host(), folder, again=True).name)
 
 
 def _trial() -> str | None:

@@ -74,7 +74,6 @@ def _by_argument() -> Iterator[Rule]:
         if family not in FAMILIES:
             yield _refused(["socket"], EAFNOSUPPORT, (0, LOWER_HALF, family))
     # All but 0 and all ones: a lower bit is set and the top one is not, or the other way round.
-    yield _refused(["personality"], EPERM, (0, LOWER_HALF, TOP_BIT))
     for bit in _bits(LOWER_HALF ^ TOP_BIT):
         yield _refused(["personality"], EPERM, (0, bit | TOP_BIT, bit))
         yield _refused(["personality"], EPERM, (0, bit | TOP_BIT, TOP_BIT))

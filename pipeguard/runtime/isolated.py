@@ -40,7 +40,8 @@ def sandbox_of(options: WrapOptions, variables: Mapping[str, str]) -> Sandbox | 
     name = options.values.get("--name") or who.name
     entries = entries_for(name, wrap_isolation(options))
     asked = options.values.get("--isolate") or next((each.engine for each in entries), NONE)
-    if engine_for(asked) == NONE:
+    engine = engine_for(asked)
+    if engine == NONE:
         if (useless := options.isolation()) and "--isolate" not in options.values:
             raise PolicyError(
                 f"{min(useless)} would have no effect: the server is not isolated. Add --isolate"
@@ -51,7 +52,7 @@ def sandbox_of(options: WrapOptions, variables: Mapping[str, str]) -> Sandbox | 
     folder = os.path.abspath(command.cwd or os.getcwd())  # noqa: PTH100  as above
     profile = _profile(options, entries, folder)
     identity = f"{name}\n{who.identity}"
-    return Sandbox(identity, command, profile, Refusals(name, say).report, say)
+    return Sandbox(identity, command, profile, Refusals(name, say).report, say, engine)
 
 
 def starter_of(options: WrapOptions, variables: Mapping[str, str]) -> Callable[[], Child]:
