@@ -204,5 +204,5 @@ def said(ended: subprocess.CompletedProcess[bytes]) -> str:
 def _bounded(number: int, value: int | None) -> int:
     """A limit that is not above our own."""
     _, most = resource.getrlimit(number)
-    known = [each for each in (value, most) if each not in (None, resource.RLIM_INFINITY)]
-    return min((each for each in known if each is not None), default=MOST_PROCESSES)
+    known = (each for each in (value, most) if each is not None)
+    return min((each for each in known if each != resource.RLIM_INFINITY), default=MOST_PROCESSES)

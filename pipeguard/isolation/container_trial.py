@@ -164,7 +164,12 @@ def _key(engine: ContainerEngine) -> dict[str, object]:
     """What has to be the same for what was found to count."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     changed = os.stat(engine.program).st_mtime_ns
-    return {"boot": boot, "changed": changed, "user": os.getuid(), "engine": list(engine)}
+    return {
+        "boot": boot,
+        "changed": changed,
+        "user": os.getuid(),
+        "engine": [*engine[:2], list(engine.options), *engine[3:]],
+    }
 
 
 def _keep(path: Path, engine: ContainerEngine) -> None:
