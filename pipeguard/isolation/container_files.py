@@ -20,13 +20,12 @@ from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.view import Kind, Mount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pipeguard.isolation.view import View
 
 MOUNTS = "/proc/self/mountinfo"
 FILES, NOTHING = "files", "nothing"  # in the folder of isolation
-_BOUND = {Kind.READ, Kind.WRITE, Kind.COPY, Kind.TEXT, Kind.HIDDEN}
 
 
 class Files(NamedTuple):
@@ -53,7 +52,7 @@ def files_of(view: View, submounts: Sequence[str]) -> Files:
     """
     last = {mount.path: mount for mount in view.mounts}
     links = [mount for mount in last.values() if mount.kind is Kind.LINK]
-    mounted = [each for each in last.values() if each.kind is not Kind.LINK and each.path != "/"]
+    mounted = [mount for mount in last.values() if not _is_made_anyway(mount, last)]
     mounted += _below(mounted, submounts)
     mounted.sort(key=lambda mount: (mount.path.count("/"), mount.path))
     inside = [link for link in links if _holder(link.path, mounted) is not None]
@@ -105,6 +104,14 @@ def stored(folder: str, content: bytes) -> str:
             os.fchmod(file.fileno(), 0o444)
         os.replace(made, path)  # noqa: PTH105  as above
     return path
+
+
+def _is_made_anyway(mount: Mount, by_path: Mapping[str, Mount]) -> bool:
+    """Whether it is no mount: a link, or a folder that only has to be there for what is in it."""
+    if mount.kind is Kind.LINK:
+        return True
+    below = (path for path in by_path if path != mount.path and is_within(path, mount.path))
+    return mount.kind is Kind.FOLDER and any(below)
 
 
 def _source(mount: Mount, folder: str) -> str:

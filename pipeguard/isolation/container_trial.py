@@ -86,9 +86,8 @@ def find_engine(host: Host, folder: str, *, again: bool = False) -> ContainerEng
         problems += [f"{name}: {said}" for said, name in said_of.items()]
     with suppress(FileNotFoundError):
         path.unlink()
-    raise LaunchError(
-        f"no engine for containers works here{_inside()}. {'; '.join(problems)}.", 126
-    )
+    why = "; ".join(problems)
+    raise LaunchError(f"no engine for containers works here{_inside()}. {why}", NOT_RUNNABLE)
 
 
 def _candidates(problems: list[str]) -> Iterator[Iterator[ContainerEngine]]:
