@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import entries_for
 from pipeguard.errors import PolicyError
 from pipeguard.identity.server_name import launched
-from pipeguard.isolation.engines import NONE, engine_for
+from pipeguard.isolation.docker_servers import hardened
+from pipeguard.isolation.docker_words import is_of_containers
+from pipeguard.isolation.engines import AUTO, CONTAINER, NONE, engine_for
 from pipeguard.isolation.profile import Limits, Profile, limits_of, path_of, port_of
 from pipeguard.isolation.refusals import Refusals
-from pipeguard.isolation.sandbox import Sandbox
+from pipeguard.isolation.sandbox import Sandbox, this_host
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.log import say
 
@@ -26,8 +28,16 @@ if TYPE_CHECKING:
     from pipeguard.config.options import WrapOptions
 
 
-def sandbox_of(options: WrapOptions, variables: Mapping[str, str]) -> Sandbox | None:
-    """The sandbox that a server is started in; None where none is asked for.
+class Starts(Protocol):
+    """Starts a server isolated, as often as is asked."""
+
+    def start(self) -> Child:
+        """Start it; returns at once."""
+        ...
+
+
+def sandbox_of(options: WrapOptions, variables: Mapping[str, str]) -> Starts | None:
+    """What starts a server isolated; None where that is not asked for.
 
     Args:
         options: of `wrap`.
@@ -40,7 +50,8 @@ def sandbox_of(options: WrapOptions, variables: Mapping[str, str]) -> Sandbox | 
     name = options.values.get("--name") or who.name
     entries = entries_for(name, wrap_isolation(options))
     asked = options.values.get("--isolate") or next((each.engine for each in entries), NONE)
-    engine = engine_for(asked)
+    is_container = is_of_containers(options.command)
+    engine = CONTAINER if is_container and asked == AUTO else engine_for(asked)
     if engine == NONE:
         if (useless := options.isolation()) and "--isolate" not in options.values:
             raise PolicyError(
@@ -51,8 +62,39 @@ def sandbox_of(options: WrapOptions, variables: Mapping[str, str]) -> Sandbox | 
     command = Command(options.command, variables, options.values.get("--cwd"))
     folder = os.path.abspath(command.cwd or os.getcwd())  # noqa: PTH100  as above
     profile = _profile(options, entries, folder)
+    if is_container:
+        return _hardened(name, command, profile, folder)
     identity = f"{name}\n{who.identity}"
     return Sandbox(identity, command, profile, Refusals(name, say).report, say, engine)
+
+
+def _hardened(name: str, command: Command, profile: Profile, folder: str) -> Starts:
+    """A server that is a container already, with what its own words leave open closed."""
+    closed = hardened(command.argv, folder, profile, this_host())
+    if closed.added:
+        say(f"{name} is started with {' '.join(closed.added)}")
+    if closed.is_open:
+        say(f"{name} has a network by its own words: where it connects to is not judged.")
+    return ContainerServer(Command(closed.argv, command.env, command.cwd))
+
+
+class ContainerServer:
+    """Starts a server that is a container by its own command.
+
+    Args:
+        command: that was hardened.
+    """
+
+    def __init__(self, command: Command) -> None:
+        self._command = command
+
+    def start(self) -> Child:
+        """Start it; returns at once.
+
+        Raises:
+            LaunchError: the system has no descriptors or processes left.
+        """
+        return start(self._command)
 
 
 def starter_of(options: WrapOptions, variables: Mapping[str, str]) -> Callable[[], Child]:
