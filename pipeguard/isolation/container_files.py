@@ -107,8 +107,8 @@ def stored(folder: str, content: bytes) -> str:
 
 
 def _is_made_anyway(mount: Mount, by_path: Mapping[str, Mount]) -> bool:
-    """Whether it is no mount: a link, or a folder that only has to be there for what is in it."""
-    if mount.kind is Kind.LINK:
+    """Whether it is no mount: a link, the root, or a folder that is made for what is in it."""
+    if mount.kind is Kind.LINK or mount.path == "/":
         return True
     below = (path for path in by_path if path != mount.path and is_within(path, mount.path))
     return mount.kind is Kind.FOLDER and any(below)

@@ -80,6 +80,7 @@ class Sandbox:
         engine: str = BUBBLEWRAP,
     ) -> None:
         self._engine = engine
+        self._say = say
         try:
             self._rules = HostRules.parse(profile.hosts, profile.loopback)
         except HostError as error:
@@ -139,6 +140,7 @@ class Sandbox:
 
     def _start_contained(self) -> Child:
         from pipeguard.isolation.container import Contained, start_contained
+        from pipeguard.isolation.container_shell import unsettable
         from pipeguard.isolation.container_trial import find_engine
 
         folder = os.path.join(str(state_folder()), HOMES)
@@ -147,6 +149,8 @@ class Sandbox:
             self._argv, self._variables, self._view, self._host, limits, self._ports()
         )
         engine = find_engine(self._host, folder)
+        if left_out := unsettable(self._variables):
+            self._say(f"a container's shell cannot set {', '.join(left_out)}, which is left out")
         return start_contained(engine, server, folder, self._rules, self._report)
 
     def _ports(self) -> tuple[int, ...]:
