@@ -80,19 +80,19 @@ def _content(path: str) -> str:
         return ""
 
 
-def engine_for(asked: str) -> str:
+def engine_for(requested: str) -> str:
     """The engine to use.
 
     Args:
-        asked: as `--isolate` or the policy says.
+        requested: as `--isolate` or the policy says.
 
     Raises:
         LaunchError: there is no such engine, or none is installed. It is tried only by `doctor`:
             a server that cannot be isolated then does not start.
     """
-    if asked not in (AUTO, BUBBLEWRAP, NONE):
-        raise LaunchError(f"--isolate {asked}: choose from {AUTO}, {BUBBLEWRAP}, {NONE}.", 2)
-    if asked == NONE:
+    if requested not in (AUTO, BUBBLEWRAP, NONE):
+        raise LaunchError(f"--isolate {requested}: choose from {AUTO}, {BUBBLEWRAP}, {NONE}.", 2)
+    if requested == NONE:
         return NONE
     if sys.platform == "linux":
         from pipeguard.isolation.bubblewrap import find

@@ -55,10 +55,7 @@ def run(options: WrapOptions) -> int:
     variables = environment.variables
     if refers(variables):
         variables = _with_secrets(variables, options)
-    if may_be_isolated(options):
-        child = _start_isolated(options, variables)
-    else:
-        child = start(Command(options.command, variables, options.values.get("--cwd")))
+    child = _started(options, variables)
     # From here on the server boots, and we load. What collecting garbage would take, 5 to 10 ms of
     # it, is better spent after the first answer (runtime.stdio).
     gc.disable()
@@ -118,12 +115,14 @@ def may_be_isolated(options: WrapOptions) -> bool:
     return mentions_isolation(options.values.get("--policy"))
 
 
-def _start_isolated(options: WrapOptions, variables: dict[str, str]) -> Child:
-    """Start the server isolated, if that is asked for.
+def _started(options: WrapOptions, variables: dict[str, str]) -> Child:
+    """Start the server, isolated if that is asked for.
 
     Raises:
         PipeGuardError: it cannot be isolated; the client's first requests are answered with that.
     """
+    if not may_be_isolated(options):
+        return start(Command(options.command, variables, options.values.get("--cwd")))
     from pipeguard.runtime.isolated import starter_of
 
     try:
