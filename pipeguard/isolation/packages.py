@@ -27,7 +27,8 @@ NPM_HOSTS = ("registry.npmjs.org",)
 PYPI_HOSTS = ("pypi.org", "files.pythonhosted.org")
 IDENTITY_DIGITS = 24
 
-# From the documentation of npm exec, of uv tool run and of pipx: options without a value, and those with one that changes nothing here.
+# From the documentation of npm exec, of uv tool run and of pipx: options without a value, and
+# those with one that changes nothing here.
 _FLAGS = {
     "npx": {"-y", "--yes", "-q", "--quiet", "--prefer-offline", "--prefer-online", "--offline"},
     "uvx": {"-q", "--quiet", "-v", "--verbose", "--no-progress", "--refresh", "-n", "--no-cache"}
