@@ -31,8 +31,8 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
 
     Without CHECK, all checks: python, packages, launcher, engine, rules, cache, policy, state,
     store, audit, pins, keyring, logins, clients, proxies, trust, loopback, isolation, terminal,
-    completion. With CHECK, that check and those that it depends on. Compiles the rules if they are not compiled
-    yet; changes nothing else, contacts no server, and shows no secret.
+    completion. With CHECK, that check and those that it depends on. Compiles the rules if they are
+    not compiled yet; changes nothing else, contacts no server, and shows no secret.
 
     \b
     Examples:
