@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from enum import Enum, auto
 from typing import TYPE_CHECKING, cast
 
@@ -20,7 +18,7 @@ from pipeguard.isolation.egress.judge import (
     refusal_of,
 )
 from pipeguard.isolation.egress.lookups import error_name
-from pipeguard.isolation.egress.tunnel import RequestEnd, TunnelEnd
+from pipeguard.isolation.egress.tunnel import RequestEnd, TunnelEnd, reset
 
 if TYPE_CHECKING:
     from pipeguard.isolation.egress.hosts import Address, HostRules
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 
 LINGER_SECONDS = 2.0  # for a client to read why it was refused
 MORE_SECONDS = 10.0  # without a byte, for a client that sent a second request
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST, as if nobody listened
 
 
 class _State(Enum):
@@ -197,9 +194,7 @@ class EgressSession(asyncio.Protocol):
         """Close; after a response the client has some time to read it and to close itself."""
         self._state = _State.ENDING
         if not response:
-            sock: socket.socket = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            self._transport.abort()
+            reset(self._transport)
         elif not self._transport.is_closing():
             self._deadline = self._server.now() + LINGER_SECONDS
             self._transport.write(response)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import TYPE_CHECKING, cast
 
 from pipeguard.isolation.egress.http_body import BodyError, RequestBody
@@ -11,6 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BUFFER_BYTES = 256 * 2**10  # unsent, above which the other side is not read
+
+_LINGER = struct.pack("ii", 1, 0)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Close with a reset (RST), and drop what is not sent."""
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if sock is not None and not transport.is_closing():
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+    transport.abort()
 
 
 class TunnelEnd(asyncio.Protocol):
@@ -114,11 +126,11 @@ class TunnelEnd(asyncio.Protocol):
         elif exc is None:
             self._peer.transport.close()
         else:
-            self._peer.transport.abort()
+            self._peer.abort()
 
     def abort(self) -> None:
-        """Close at once, and drop what is not sent."""
-        self.transport.abort()
+        """Close at once with a reset, so that what is cut off does not look whole."""
+        reset(self.transport)
 
 
 class RequestEnd(TunnelEnd):

@@ -22,7 +22,9 @@ from tests.each import each
 def query(name: str, kind: int = 1, flags: int = 0x0100, extra: bytes = b"") -> bytes:
     labels = b"".join(bytes((len(label),)) + label.encode() for label in name.split(".") if label)
     counts = (1, 0, 0, 1 if extra else 0)
-    return struct.pack("!6H", 7, flags, *counts) + labels + b"\0" + struct.pack("!2H", kind, 1) + extra
+    return (
+        struct.pack("!6H", 7, flags, *counts) + labels + b"\0" + struct.pack("!2H", kind, 1) + extra
+    )
 
 
 EDNS = b"\0\0\x29\x04\xd0\0\0\0\0\0\0"

@@ -155,7 +155,10 @@ GREETING = b"\x05\x02\x02\x00"
             b"\x04" + bytes(10) + b"\xff\xff\x7f\x00\x00\x01\x00\x50",
             HostAndPort(IPv4Address("127.0.0.1"), 80),
         ),
-        "a name of an address": (b"\x03\x05127.1\x00\x50", HostAndPort(IPv4Address("127.0.0.1"), 80)),
+        "a name of an address": (
+            b"\x03\x05127.1\x00\x50",
+            HostAndPort(IPv4Address("127.0.0.1"), 80),
+        ),
     },
 )
 def test_socks_names_a_host_or_an_address(address: bytes, target: HostAndPort) -> None:
@@ -194,8 +197,12 @@ def test_socks_refuses_the_rest(data: bytes, response: bytes | int, reason: Egre
 @given(
     st.lists(
         st.binary(max_size=40)
-        | st.sampled_from([b"\x05\x01\x00", b"CONNECT a:1 HTTP/1.1", b"\r\n\r\n", b"\x05\x01\x00\x03"])
-        | st.sampled_from([b"GET http://a/ HTTP/1.1\r\n", b"Host: a\r\n", b"Content-Length: 1\r\n"]),
+        | st.sampled_from(
+            [b"\x05\x01\x00", b"CONNECT a:1 HTTP/1.1", b"\r\n\r\n", b"\x05\x01\x00\x03"]
+        )
+        | st.sampled_from(
+            [b"GET http://a/ HTTP/1.1\r\n", b"Host: a\r\n", b"Content-Length: 1\r\n"]
+        ),
         max_size=12,
     )
 )
@@ -214,7 +221,10 @@ def test_any_bytes_are_asked_for_refused_or_wait(pieces: list[bytes]) -> None:
 
 @given(st.binary(min_size=1, max_size=60), st.integers(1, 20))
 def test_pieces_make_no_difference(tail: bytes, step: int) -> None:
-    for start in (b"CONNECT a.example:443 HTTP/1.1\r\n", GREETING + b"\x05\x01\x00\x03\x01a\x01\xbb"):
+    for start in (
+        b"CONNECT a.example:443 HTTP/1.1\r\n",
+        GREETING + b"\x05\x01\x00\x03\x01a\x01\xbb",
+    ):
         results = []
         for size in (step, 10**6):
             try:
