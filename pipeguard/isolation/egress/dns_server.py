@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeguard.isolation.egress.names import NameAddresses
-    from pipeguard.isolation.egress.proxy import EgressState
+    from pipeguard.isolation.egress.state import EgressState
 
 STREAM_SECONDS = 10.0  # of a TCP connection, in all
 MAX_STREAMS = 64

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.addresses import usable_addresses
 from pipeguard.isolation.egress.dns_server import DnsDatagrams, DnsResponder, DnsStream
-from pipeguard.isolation.egress.handshake import Asked
+from pipeguard.isolation.egress.handshake import EgressRequest
 from pipeguard.isolation.egress.hosts import LOOPBACK, HostAndPort, is_localhost
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
 from pipeguard.isolation.egress.lookups import NameLookups, resolve_by_system
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeguard.isolation.egress.hosts import Address, HostRules
-    from pipeguard.isolation.egress.proxy import EgressState
     from pipeguard.isolation.egress.sockets import EgressSockets
+    from pipeguard.isolation.egress.state import EgressState
 
 CHECK_SECONDS = 1.0
 DESCRIPTORS_KEPT = 128  # for all else in this process
@@ -110,13 +110,13 @@ class EgressServer:
         for session in tuple(self._sessions):
             session.judge_again(self.rules)
 
-    def asked_by_address(self, sockname: tuple[str, int]) -> Asked:
+    def request_by_address(self, sockname: tuple[str, int]) -> EgressRequest:
         """What a direct connection is for: the name that its address was given out for."""
         address = ip_address(sockname[0])
         host: Address | str = address
         if isinstance(address, IPv4Address) and address in NETWORK:
             host = self._names.name_of(address) or address
-        return Asked(EgressWay.DIRECT, HostAndPort(host, sockname[1]))
+        return EgressRequest(EgressWay.DIRECT, HostAndPort(host, sockname[1]))
 
     async def addresses_of(self, target: HostAndPort) -> list[Address]:
         """The addresses of a target that may be connected to.

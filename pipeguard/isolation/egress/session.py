@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum, auto
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from pipeguard.isolation.egress import replies
 from pipeguard.isolation.egress.addresses import is_usable
 from pipeguard.isolation.egress.dialling import connect_first
-from pipeguard.isolation.egress.handshake import Asked, Handshake, HandshakeError
+from pipeguard.isolation.egress.handshake import EgressRequest, HandshakeError, ProxyHandshake
 from pipeguard.isolation.egress.judge import (
     EgressOutcome,
     EgressReason,
@@ -21,8 +21,11 @@ from pipeguard.isolation.egress.lookups import error_name
 from pipeguard.isolation.egress.tunnel import RequestEnd, TunnelEnd, reset
 
 if TYPE_CHECKING:
-    from pipeguard.isolation.egress.hosts import Address, HostRules
-    from pipeguard.isolation.egress.server import EgressServer
+    from collections.abc import Callable
+
+    from pipeguard.isolation.egress.hosts import Address, HostAndPort, HostRules
+    from pipeguard.isolation.egress.judge import Report
+    from pipeguard.isolation.egress.state import EgressLimits
 
 LINGER_SECONDS = 2.0  # for a client to read why it was refused
 MORE_SECONDS = 10.0  # without a byte, for a client that sent a second request
@@ -35,6 +38,31 @@ class _State(Enum):
     ENDING = auto()
 
 
+class SessionOwner(Protocol):
+    """What a session knows of the sandbox that it belongs to."""
+
+    loop: asyncio.AbstractEventLoop
+    limits: EgressLimits
+    now: Callable[[], float]
+    report: Report
+
+    @property
+    def rules(self) -> HostRules:
+        """The rules as they are now."""
+
+    def admit(self, session: EgressSession) -> bool:
+        """Whether there is room for a session."""
+
+    def forget(self, session: EgressSession) -> None:
+        """Know that a session has ended."""
+
+    def request_by_address(self, sockname: tuple[str, int]) -> EgressRequest:
+        """What a direct connection is for, by the address that it was made to."""
+
+    async def addresses_of(self, target: HostAndPort) -> list[Address]:
+        """The addresses that may be connected to; raises OSError."""
+
+
 class EgressSession(asyncio.Protocol):
     """A connection that was accepted, until it is joined to one to the host, and its end.
 
@@ -44,15 +72,15 @@ class EgressSession(asyncio.Protocol):
     """
 
     _transport: asyncio.Transport
-    _asked: Asked
+    _request: EgressRequest
     _client: TunnelEnd
     _host: TunnelEnd
     _address: Address
 
-    def __init__(self, server: EgressServer, *, is_direct: bool) -> None:
+    def __init__(self, server: SessionOwner, *, is_direct: bool) -> None:
         self._server = server
         self._state = _State.READING
-        self._handshake = None if is_direct else Handshake()
+        self._handshake = None if is_direct else ProxyHandshake()
         self._task: asyncio.Task[None] | None = None
         self._started = server.now()
         self._deadline = self._started + server.limits.head_seconds
@@ -72,8 +100,8 @@ class EgressSession(asyncio.Protocol):
             self._state = _State.ENDING
             self._transport.abort()
         elif self._handshake is None:
-            asked = self._server.asked_by_address(transport.get_extra_info("sockname"))
-            self._begin(asked)
+            request = self._server.request_by_address(transport.get_extra_info("sockname"))
+            self._begin(request)
 
     def data_received(self, data: bytes) -> None:
         """Read what is asked for; what comes behind it waits, and what follows in the kernel."""
@@ -83,7 +111,7 @@ class EgressSession(asyncio.Protocol):
                 self._transport.pause_reading()
             return
         try:
-            response, asked = self._handshake.feed(data)
+            response, request = self._handshake.feed(data)
         except HandshakeError as error:
             self._handshake = None
             self._server.report(
@@ -93,8 +121,8 @@ class EgressSession(asyncio.Protocol):
             return
         if response:
             self._transport.write(response)
-        if asked is not None:
-            self._begin(asked)
+        if request is not None:
+            self._begin(request)
 
     def eof_received(self) -> bool:
         """A client that sends no more may still wait for an answer, once it has asked."""
@@ -108,10 +136,10 @@ class EgressSession(asyncio.Protocol):
             self._task.cancel()
         self._server.forget(self)
 
-    def _begin(self, asked: Asked) -> None:
+    def _begin(self, request: EgressRequest) -> None:
         self._handshake = None
-        self._asked, self._early = asked, asked.early
-        reason = refusal_of(self._server.rules, asked.target)
+        self._request, self._early = request, request.early
+        reason = refusal_of(self._server.rules, request.target)
         if reason is not None:
             self._refuse(reason)
             return
@@ -120,7 +148,7 @@ class EgressSession(asyncio.Protocol):
         self._task = self._server.loop.create_task(self._connect())
 
     async def _connect(self) -> None:
-        server, target = self._server, self._asked.target
+        server, target = self._server, self._request.target
         try:
             addresses = await server.addresses_of(target)
             if not addresses:
@@ -140,28 +168,28 @@ class EgressSession(asyncio.Protocol):
 
     async def _dial(self, address: Address) -> TunnelEnd:
         _, host = await self._server.loop.create_connection(
-            TunnelEnd, str(address), self._asked.target.port
+            TunnelEnd, str(address), self._request.target.port
         )
         return host
 
     def _join(self, address: Address, host: TunnelEnd) -> None:
-        asked, self._task = self._asked, None
+        request, self._task = self._request, None
         if self._transport.is_closing():
             host.abort()
             return
         self._address, self._host = address, host
-        client = TunnelEnd() if asked.body is None else RequestEnd(asked.body, self._break)
+        client = TunnelEnd() if request.body is None else RequestEnd(request.body, self._break)
         self._client = client
         self._state = _State.JOINED
         self._moved_at = self._server.now()
         client.take_over(self._transport, self._early, has_ended=self._has_ended)
         client.join(host, self._finish)
         host.join(client, self._finish)
-        if asked.to_client:
-            self._transport.write(asked.to_client)
-        if asked.to_host:
-            client.received += len(asked.to_host)
-            host.transport.write(asked.to_host)
+        if request.to_client:
+            self._transport.write(request.to_client)
+        if request.to_host:
+            client.received += len(request.to_host)
+            host.transport.write(request.to_host)
         client.begin()
         host.begin()
 
@@ -181,14 +209,14 @@ class EgressSession(asyncio.Protocol):
             self._host.abort()
 
     def _refuse(self, reason: EgressReason) -> None:
-        asked = self._asked
+        request = self._request
         self._report(EgressOutcome.REFUSED, reason)
-        self._say_and_close(replies.refused(asked.way, asked.target, reason))
+        self._say_and_close(replies.refused(request.way, request.target, reason))
 
     def _fail(self, error: str) -> None:
-        asked = self._asked
+        request = self._request
         self._report(EgressOutcome.FAILED, None, error)
-        self._say_and_close(replies.failed(asked.way, asked.target, error))
+        self._say_and_close(replies.failed(request.way, request.target, error))
 
     def _say_and_close(self, response: bytes) -> None:
         """Close; after a response the client has some time to read it and to close itself."""
@@ -202,12 +230,12 @@ class EgressSession(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _report(self, outcome: EgressOutcome, reason: EgressReason | None, error: str = "") -> None:
-        asked, is_joined = self._asked, self._state is _State.JOINED
+        request, is_joined = self._request, self._state is _State.JOINED
         record = EgressRecord(
-            asked.way,
+            request.way,
             outcome,
-            str(asked.target.host),
-            asked.target.port,
+            str(request.target.host),
+            request.target.port,
             address=str(self._address) if is_joined else "",
             reason=reason,
             error=error,
@@ -221,7 +249,7 @@ class EgressSession(asyncio.Protocol):
         """End what new rules do not allow."""
         if self._state not in {_State.CONNECTING, _State.JOINED}:
             return
-        target = self._asked.target
+        target = self._request.target
         is_allowed = refusal_of(rules, target) is None
         if is_allowed and self._state is _State.JOINED:
             is_allowed = is_usable(self._address, target.port, rules)
@@ -249,7 +277,7 @@ class EgressSession(asyncio.Protocol):
         elif self._handshake is not None:
             self._give_up(self._handshake)
 
-    def _give_up(self, handshake: Handshake) -> None:
+    def _give_up(self, handshake: ProxyHandshake) -> None:
         """The request did not come in time."""
         self._handshake = None
         if handshake.has_begun:

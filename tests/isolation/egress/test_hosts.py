@@ -44,8 +44,8 @@ ADDRESSES = {
     "[0:0:0:0:0:0:0:1]": IPv6Address("::1"),
     "fe80::1%eth0": IPv6Address("fe80::1"),
     "[64:ff9b::a9fe:a9fe]": IPv6Address("64:ff9b::a9fe:a9fe"),
-    "0": IPv4Address("0.0.0.0"),
-    "0x": IPv4Address("0.0.0.0"),
+    "0": IPv4Address(0),
+    "0x": IPv4Address(0),
 }
 NO_HOSTS = [
     *("", ".", "..", "a..b", ".a", "a b", " a", "a\t", "a\n", "a\0b", "a%00b", "a%2eb", "a/b"),

@@ -1,4 +1,4 @@
-"""Real clients in a real network namespace without a route: what they reach, and what they do not."""
+"""Real clients in a real network namespace without a route: what they reach, and what not."""
 
 import http.server
 import json

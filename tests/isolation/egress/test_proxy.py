@@ -12,8 +12,9 @@ import pytest
 
 from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
-from pipeguard.isolation.egress.proxy import Egress, EgressLimits
+from pipeguard.isolation.egress.proxy import Egress
 from pipeguard.isolation.egress.sockets import EgressSockets
+from pipeguard.isolation.egress.state import EgressLimits
 from tests.each import each
 from tests.isolation.egress.sandbox import Records, listener, port_of, running
 
@@ -243,7 +244,7 @@ def test_what_no_rule_names_is_refused_with_its_reason(case: str) -> None:
     "addresses",
     [
         *(["127.0.0.2"], ["::1"], ["169.254.169.254"], ["::ffff:169.254.169.254"], ["10.0.0.5"]),
-        *(["fd00:ec2::254"], ["64:ff9b::7f00:2"], ["0.0.0.0"], ["::"], ["fe80::1%lo"], ["nothing"]),
+        *(["fd00:ec2::254"], ["64:ff9b::7f00:2"], ["0.0.0.1"], ["::"], ["fe80::1%lo"], ["nothing"]),
         *([], ["127.0.0.2", "100.100.100.200"]),
     ],
 )
