@@ -14,7 +14,6 @@ from functools import partial
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.egress.addresses import usable_addresses
 from pipeguard.isolation.egress.dns_server import DnsDatagrams, DnsResponder, DnsStream
 from pipeguard.isolation.egress.handshake import EgressRequest
 from pipeguard.isolation.egress.hosts import LOOPBACK, HostAndPort, is_localhost
@@ -118,20 +117,18 @@ class EgressServer:
             host = self._names.name_of(address) or address
         return EgressRequest(EgressWay.DIRECT, HostAndPort(host, sockname[1]))
 
-    async def addresses_of(self, target: HostAndPort) -> list[Address]:
-        """The addresses of a target that may be connected to.
+    async def resolve(self, target: HostAndPort) -> list[str]:
+        """All addresses of a target, whether they may be connected to or not.
 
         Raises:
             OSError: its name cannot be resolved.
         """
         host = target.host
         if not isinstance(host, str):
-            texts = [str(host)]
-        elif is_localhost(host):
-            texts = [str(address) for address in LOOPBACK]
-        else:
-            texts = await self._lookups.addresses_of(host)
-        return usable_addresses(texts, target.port, self.rules)
+            return [str(host)]
+        if is_localhost(host):
+            return [str(address) for address in LOOPBACK]
+        return await self._lookups.addresses_of(host)
 
     async def close(self) -> None:
         """End everything, and wait until all of it is told."""

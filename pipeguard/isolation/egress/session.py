@@ -7,7 +7,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pipeguard.isolation.egress import replies
-from pipeguard.isolation.egress.addresses import is_usable
+from pipeguard.isolation.egress.addresses import first_address, is_usable, usable_addresses
 from pipeguard.isolation.egress.dialling import connect_first
 from pipeguard.isolation.egress.handshake import EgressRequest, HandshakeError, ProxyHandshake
 from pipeguard.isolation.egress.judge import (
@@ -59,8 +59,8 @@ class SessionOwner(Protocol):
     def request_by_address(self, sockname: tuple[str, int]) -> EgressRequest:
         """What a direct connection is for, by the address that it was made to."""
 
-    async def addresses_of(self, target: HostAndPort) -> list[Address]:
-        """The addresses that may be connected to; raises OSError."""
+    async def resolve(self, target: HostAndPort) -> list[str]:
+        """All addresses of a target; raises OSError."""
 
 
 class EgressSession(asyncio.Protocol):
@@ -150,9 +150,10 @@ class EgressSession(asyncio.Protocol):
     async def _connect(self) -> None:
         server, target = self._server, self._request.target
         try:
-            addresses = await server.addresses_of(target)
+            resolved = await server.resolve(target)
+            addresses = usable_addresses(resolved, target.port, server.rules)
             if not addresses:
-                self._refuse(EgressReason.ADDRESS)
+                self._refuse(EgressReason.ADDRESS, first_address(resolved))
                 return
             address, host = await connect_first(addresses, self._dial)
         except OSError as error:
@@ -208,9 +209,9 @@ class EgressSession(asyncio.Protocol):
             self._client.abort()
             self._host.abort()
 
-    def _refuse(self, reason: EgressReason) -> None:
+    def _refuse(self, reason: EgressReason, address: str = "") -> None:
         request = self._request
-        self._report(EgressOutcome.REFUSED, reason)
+        self._report(EgressOutcome.REFUSED, reason, address=address)
         self._say_and_close(replies.refused(request.way, request.target, reason))
 
     def _fail(self, error: str) -> None:
@@ -229,14 +230,20 @@ class EgressSession(asyncio.Protocol):
             self._transport.write_eof()
             self._transport.resume_reading()
 
-    def _report(self, outcome: EgressOutcome, reason: EgressReason | None, error: str = "") -> None:
+    def _report(
+        self,
+        outcome: EgressOutcome,
+        reason: EgressReason | None,
+        error: str = "",
+        address: str = "",
+    ) -> None:
         request, is_joined = self._request, self._state is _State.JOINED
         record = EgressRecord(
             request.way,
             outcome,
             str(request.target.host),
             request.target.port,
-            address=str(self._address) if is_joined else "",
+            address=str(self._address) if is_joined else address,
             reason=reason,
             error=error,
             bytes_sent=self._client.received if is_joined else 0,
