@@ -117,6 +117,7 @@ class DnsStream(asyncio.Protocol):
             end = _LENGTH.size + _LENGTH.unpack_from(self._data)[0]
             if end > _LENGTH.size + dns.MAX_QUERY_BYTES:
                 self._transport.abort()
+                return
             if len(self._data) < end:
                 return
             response = self._responder.respond(self._data[_LENGTH.size : end])

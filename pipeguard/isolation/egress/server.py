@@ -21,6 +21,7 @@ from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, Egress
 from pipeguard.isolation.egress.lookups import NameLookups, resolve_by_system
 from pipeguard.isolation.egress.names import NETWORK, NameAddresses
 from pipeguard.isolation.egress.rate import OncePerMinute
+from pipeguard.isolation.egress.read_buffer import ReadBuffer
 from pipeguard.isolation.egress.session import EgressSession
 from pipeguard.isolation.egress.sockets import BACKLOG
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.state import EgressState
 
 CHECK_SECONDS = 1.0
-DESCRIPTORS_KEPT = 128  # for all else in this process
 
 
 class EgressServer:
@@ -48,6 +48,7 @@ class EgressServer:
         self.now: Callable[[], float] = loop.time
         self.limits = replace(state.limits, connections=_most_connections(state.limits.connections))
         self.report = state.report
+        self.buffer = ReadBuffer()
         self._state = state
         self._names = NameAddresses()
         self._lookups = NameLookups(loop, state.resolve or resolve_by_system)
@@ -77,7 +78,7 @@ class EgressServer:
             else:
                 await self._accept(partial(DnsStream, responder, self.loop), sock)
 
-    async def _accept(self, protocol: Callable[[], asyncio.Protocol], sock: socket.socket) -> None:
+    async def _accept(self, protocol: Callable[[], asyncio.BaseProtocol], sock: socket.socket) -> None:
         server = await self.loop.create_server(protocol, sock=sock, backlog=BACKLOG)
         self._servers.append(server)
 
@@ -89,6 +90,7 @@ class EgressServer:
                 self.report(EgressRecord(session.way, outcome, "", 0, reason=reason))
             return False
         self._sessions.add(session)
+        self.buffer.share(len(self._sessions))
         if self._timer is None:
             self._timer = self.loop.call_later(CHECK_SECONDS, self._check)
         return True
@@ -96,6 +98,7 @@ class EgressServer:
     def forget(self, session: EgressSession) -> None:
         """Note that a connection is closed."""
         self._sessions.discard(session)
+        self.buffer.share(len(self._sessions))
 
     def _check(self) -> None:
         now = self.now()
@@ -147,7 +150,7 @@ class EgressServer:
 
 
 def _most_connections(wanted: int) -> int:
-    """As many as were wanted, or as this process has descriptors for: two for each."""
+    """As many as were wanted, or as half the descriptors of this process suffice for."""
     if sys.platform == "win32":
         return wanted
     import resource
@@ -155,7 +158,7 @@ def _most_connections(wanted: int) -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return wanted
-    return max(1, min(wanted, (soft - DESCRIPTORS_KEPT) // 2))
+    return max(1, min(wanted, soft // 4))  # two for each
 
 
 def serve(sockets: EgressSockets, state: EgressState, wake: socket.socket) -> None:
@@ -167,6 +170,7 @@ def serve(sockets: EgressSockets, state: EgressState, wake: socket.socket) -> No
         wake: readable when it changed.
     """
     loop = _new_loop()
+    loop.set_exception_handler(_report_error)
     try:
         server = EgressServer(loop, state)
         loop.run_until_complete(server.open(sockets))
@@ -178,6 +182,12 @@ def serve(sockets: EgressSockets, state: EgressState, wake: socket.socket) -> No
         loop.run_until_complete(server.close())
     finally:
         loop.close()
+
+
+def _report_error(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    """Show what is a mistake of ours; that a peer is gone is not."""
+    if not isinstance(context.get("exception"), OSError):
+        loop.default_exception_handler(context)
 
 
 def _changed(server: EgressServer, state: EgressState, wake: socket.socket) -> None:

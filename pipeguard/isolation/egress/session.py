@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum, auto
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pipeguard.isolation.egress import replies
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.egress.hosts import Address, HostAndPort, HostRules
     from pipeguard.isolation.egress.judge import Report
+    from pipeguard.isolation.egress.read_buffer import ReadBuffer
     from pipeguard.isolation.egress.state import EgressLimits
 
 LINGER_SECONDS = 2.0  # for a client to read why it was refused
@@ -45,6 +47,7 @@ class SessionOwner(Protocol):
     limits: EgressLimits
     now: Callable[[], float]
     report: Report
+    buffer: ReadBuffer
 
     @property
     def rules(self) -> HostRules:
@@ -63,7 +66,7 @@ class SessionOwner(Protocol):
         """All addresses of a target; raises OSError."""
 
 
-class EgressSession(asyncio.Protocol):
+class EgressSession(asyncio.BufferedProtocol):
     """A connection that was accepted, until it is joined to one to the host, and its end.
 
     Args:
@@ -103,8 +106,14 @@ class EgressSession(asyncio.Protocol):
             request = self._server.request_by_address(transport.get_extra_info("sockname"))
             self._begin(request)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where to read to."""
+        del sizehint
+        return self._server.buffer.part
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Read what is asked for; what comes behind it waits, and what follows in the kernel."""
+        data = self._server.buffer.contents(nbytes)
         if self._handshake is None:
             if self._state is _State.CONNECTING:
                 self._early += data
@@ -169,7 +178,7 @@ class EgressSession(asyncio.Protocol):
 
     async def _dial(self, address: Address) -> TunnelEnd:
         _, host = await self._server.loop.create_connection(
-            TunnelEnd, str(address), self._request.target.port
+            partial(TunnelEnd, self._server.buffer), str(address), self._request.target.port
         )
         return host
 
@@ -179,7 +188,8 @@ class EgressSession(asyncio.Protocol):
             host.abort()
             return
         self._address, self._host = address, host
-        client = TunnelEnd() if request.body is None else RequestEnd(request.body, self._break)
+        buffer, body = self._server.buffer, request.body
+        client = TunnelEnd(buffer) if body is None else RequestEnd(buffer, body, self._break)
         self._client = client
         self._state = _State.JOINED
         self._moved_at = self._server.now()
@@ -200,8 +210,8 @@ class EgressSession(asyncio.Protocol):
     def _finish(self) -> None:
         """Both connections are closed."""
         outcome, reason, error = self._end or (EgressOutcome.ALLOWED, None, "")
-        self._report(outcome, reason, error)
         self._server.forget(self)
+        self._report(outcome, reason, error)
 
     def _end_joined(self, outcome: EgressOutcome, reason: EgressReason | None) -> None:
         if self._end is None:
