@@ -25,6 +25,7 @@ from pipeguard.runtime.policy_watch import PolicyWatch
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.runtime.tally import RunTally
 from pipeguard.secrets_in_use import IN_USE
+from pipeguard.state.connections import EndedConnection
 from pipeguard.state.contents_key import contents_key
 from pipeguard.state.paths import store_file
 from pipeguard.state.recorder import PinsListener, Recorder
@@ -101,7 +102,7 @@ class Run:
         self._tokens: dict[str, str] = {}  # likewise, the names of clients' tokens
         self.over = threading.Event()
         self._tally = RunTally()
-        self._refused = self._noticed = 0
+        self._refused = self._noticed = self._connected = 0
         self._pruning: threading.Thread | None = None
 
     def _warn_of_other_name(self, wanted: str, server: NamedServer, launched: Launched) -> None:
@@ -192,6 +193,14 @@ class Run:
         """Record a finding that is about no single message."""
         self._noticed += 1
         self._recorder.notice(finding, f"{self.name}.n{self._noticed}")
+
+    def connect(self, connection: EndedConnection) -> None:
+        """Record a connection of the sandboxed server; one with a finding is an event."""
+        event = ""
+        if connection.finding is not None:
+            self._connected += 1
+            event = f"{self.name}.x{self._connected}"
+        self._recorder.connect(connection, event)
 
     def end(self) -> None:
         """End what runs beside the frames."""

@@ -17,8 +17,9 @@ import pytest
 
 from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.judge import EgressRecord
-from pipeguard.isolation.egress.proxy import Egress, EgressLimits
+from pipeguard.isolation.egress.proxy import Egress
 from pipeguard.isolation.egress.sockets import PROXY_PORT, EgressSockets, receive_sockets
+from pipeguard.isolation.egress.state import EgressLimits
 
 TOP = Path(__file__).resolve().parents[3]
 INSIDE = Path(__file__).with_name("inside.py")
