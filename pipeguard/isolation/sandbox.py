@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import cache_folder, config_folder
@@ -76,11 +78,10 @@ class Sandbox:
         report: Report = _unheard,
         say: Callable[[str], None] = _unsaid,
     ) -> None:
-        try:
-            self._rules = HostRules.parse(profile.hosts, profile.loopback)
-        except HostError as error:
-            raise PolicyError(str(error)) from None
+        self._rules = _rules_of(profile)
         self._report = report
+        self._lock = Lock()
+        self._ways_out: set[WayOut] = set()
         self._host = this_host()
         folder = os.path.abspath(command.cwd or os.getcwd())
         argv: tuple[str, ...] = command.argv
@@ -128,8 +129,44 @@ class Sandbox:
                 os.close(descriptor)
         way_out = WayOut(ours, self._rules, self._report)
         way_out.start()
-        child.on_close = way_out.close
+        with self._lock:
+            self._ways_out.add(way_out)
+        child.on_close = partial(self._forget, way_out)
         return child
+
+    def update(self, profile: Profile) -> None:
+        """Judge connections by another profile from now on.
+
+        A port that was not given at the start can be reached through the proxy alone.
+
+        Raises:
+            PolicyError: a host cannot be read.
+        """
+        rules = _rules_of(profile)
+        with self._lock:
+            self._rules = rules
+            ways_out = tuple(self._ways_out)
+        for way_out in ways_out:
+            way_out.update(rules)
+
+    def hang_up(self) -> None:
+        """End all connections of its servers, and wait until they are reported."""
+        with self._lock:
+            ways_out = tuple(self._ways_out)
+        for way_out in ways_out:
+            self._forget(way_out)
+
+    def _forget(self, way_out: WayOut) -> None:
+        way_out.close()
+        with self._lock:
+            self._ways_out.discard(way_out)
+
+
+def _rules_of(profile: Profile) -> HostRules:
+    try:
+        return HostRules.parse(profile.hosts, profile.loopback)
+    except HostError as error:
+        raise PolicyError(str(error)) from None
 
 
 def packages_folder() -> Path:

@@ -5,29 +5,31 @@
 from __future__ import annotations
 
 import os
-from functools import partial
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import entries_for
-from pipeguard.errors import PolicyError
+from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.identity.server_name import launched
 from pipeguard.isolation.engines import NONE, engine_for
 from pipeguard.isolation.profile import Limits, Profile, limits_of, path_of, port_of
-from pipeguard.isolation.refusals import Refusals
 from pipeguard.isolation.sandbox import Sandbox
-from pipeguard.launch.child import Child, Command, start
+from pipeguard.launch.child import Command, start
 from pipeguard.log import say
+from pipeguard.runtime.isolated_connections import IsolatedConnections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
+    from pipeguard.launch.child import Child
+    from pipeguard.runtime.run import Run
 
 
-def sandbox_of(options: WrapOptions, variables: Mapping[str, str]) -> Sandbox | None:
-    """The sandbox that a server is started in; None where none is asked for.
+class ServerStarter:
+    """Starts the server that the options of `wrap` name, isolated where that is asked for.
 
     Args:
         options: of `wrap`.
@@ -36,34 +38,62 @@ def sandbox_of(options: WrapOptions, variables: Mapping[str, str]) -> Sandbox | 
     Raises:
         PipeGuardError: isolation is asked for and cannot be given; then no server is started.
     """
-    who = launched(options.command, options.values.get("--cwd"))
-    name = options.values.get("--name") or who.name
-    entries = entries_for(name, wrap_isolation(options))
-    asked = options.values.get("--isolate") or next((each.engine for each in entries), NONE)
-    if engine_for(asked) == NONE:
-        if (useless := options.isolation()) and "--isolate" not in options.values:
-            raise PolicyError(
-                f"{min(useless)} would have no effect: the server is not isolated. Add --isolate"
-                " auto, or leave it out."
-            )
-        return None
-    command = Command(options.command, variables, options.values.get("--cwd"))
-    folder = os.path.abspath(command.cwd or os.getcwd())  # noqa: PTH100  as above
-    profile = _profile(options, entries, folder)
-    identity = f"{name}\n{who.identity}"
-    return Sandbox(identity, command, profile, Refusals(name, say).report, say)
 
+    def __init__(self, options: WrapOptions, variables: Mapping[str, str]) -> None:
+        self._options = options
+        self._command = Command(options.command, variables, options.values.get("--cwd"))
+        self._who = launched(options.command, options.values.get("--cwd"))
+        self._name = options.values.get("--name") or self._who.name
+        self._connections = IsolatedConnections()
+        self._sandbox = self._made()
 
-def starter_of(options: WrapOptions, variables: Mapping[str, str]) -> Callable[[], Child]:
-    """What starts the server that the options name, isolated where that is asked for.
+    def start(self) -> Child:
+        """Start the server; returns at once.
 
-    Raises:
-        PipeGuardError: as `sandbox_of`.
-    """
-    sandbox = sandbox_of(options, variables)
-    if sandbox is not None:
-        return sandbox.start
-    return partial(start, Command(options.command, variables, options.values.get("--cwd")))
+        Raises:
+            LaunchError: the system has no descriptors or processes left.
+        """
+        return start(self._command) if self._sandbox is None else self._sandbox.start()
+
+    def attach(self, run: Run) -> None:
+        """Write its connections to the audit, and follow the policy from now on."""
+        if self._sandbox is not None:
+            self._connections.attach(run.connect)
+            run.on_policy.append(self.update)
+
+    def update(self) -> None:
+        """Read the policy again: hosts apply at once, the rest when the server starts.
+
+        What is wrong in it is reported by whoever judges by it, and changes nothing here.
+        """
+        if self._sandbox is not None:
+            with suppress(PipeGuardError):
+                entries = entries_for(self._name, wrap_isolation(self._options))
+                self._sandbox.update(_profile(self._options, entries, self._folder()))
+
+    def hang_up(self) -> None:
+        """End all connections, and have all of them written; the servers have ended."""
+        if self._sandbox is not None:
+            self._sandbox.hang_up()
+            self._connections.close()
+
+    def _made(self) -> Sandbox | None:
+        options = self._options
+        entries = entries_for(self._name, wrap_isolation(options))
+        asked = options.values.get("--isolate") or next((each.engine for each in entries), NONE)
+        if engine_for(asked) == NONE:
+            if (useless := options.isolation()) and "--isolate" not in options.values:
+                raise PolicyError(
+                    f"{min(useless)} would have no effect: the server is not isolated. Add"
+                    " --isolate auto, or leave it out."
+                )
+            return None
+        profile = _profile(options, entries, self._folder())
+        identity = f"{self._name}\n{self._who.identity}"
+        return Sandbox(identity, self._command, profile, self._connections.report, say)
+
+    def _folder(self) -> str:
+        return os.path.abspath(self._command.cwd or os.getcwd())  # noqa: PTH100  as above
 
 
 def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str) -> Profile:

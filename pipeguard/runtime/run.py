@@ -103,6 +103,7 @@ class Run:
         self.over = threading.Event()
         self._tally = RunTally()
         self._refused = self._noticed = self._connected = 0
+        self.on_policy: list[Callable[[], None]] = []
         self._pruning: threading.Thread | None = None
 
     def _warn_of_other_name(self, wanted: str, server: NamedServer, launched: Launched) -> None:
@@ -132,9 +133,14 @@ class Run:
         for finding in self._policy_watch.unusual_files():
             self.notice(finding)
         follow = self._policy_watch.follow
-        start_thread("policy", lambda: follow(self.guard.adopt, self._log_unless_gone, self.over))
+        start_thread("policy", lambda: follow(self._adopt, self._log_unless_gone, self.over))
         if self._audits and self.guard.policy.audit_keep_days > 0:
             self._pruning = start_thread("prune", self._prune)
+
+    def _adopt(self, policy: Policy) -> None:
+        self.guard.adopt(policy)
+        for changed in self.on_policy:
+            changed()
 
     def adjust(self, adjusted: Callable[[Policy], Policy]) -> None:
         """Have the policy become something else for this server, also where it changes."""
