@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
@@ -68,14 +68,15 @@ def _forbidden() -> str | None:
         if _content(path) == value:
             name = path.removeprefix("/proc/sys/").replace("/", ".")
             return f"{name} = {value} forbids user namespaces"
-    if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
+    if any(map(os.path.exists, ("/.dockerenv", "/run/.containerenv"))):
         return "this is a container, whose settings forbid namespaces inside it"
     return None
 
 
 def _content(path: str) -> str:
     try:
-        return Path(path).read_text("ascii").strip()
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
     except OSError:
         return ""
 

@@ -10,19 +10,15 @@ from __future__ import annotations
 import os
 import socket
 from functools import partial
-from hashlib import sha256
 from itertools import count
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import cache_folder, config_folder
 from pipeguard.errors import PolicyError
 from pipeguard.isolation import bubblewrap
-from pipeguard.isolation.cgroups import make_group, remove_stale
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import bubblewrap_state
-from pipeguard.isolation.fetching import fetched
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import folders_among, runtime_of
@@ -34,7 +30,9 @@ from pipeguard.state.paths import state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from pipeguard.isolation.cgroups import ControlGroup
     from pipeguard.isolation.egress.judge import EgressRecord, Report
     from pipeguard.isolation.engines import EngineState
     from pipeguard.launch.child import Child
@@ -87,6 +85,8 @@ class Sandbox:
         argv: tuple[str, ...] = command.argv
         needed: tuple[str, ...] = ()
         if (package := package_of(command.argv)) is not None:
+            from pipeguard.isolation.fetching import fetched
+
             installed = fetched(package, packages_folder(), command.env, _installer, say)
             argv, needed = (installed.program, *package.arguments), (installed.folder,)
         runtime = runtime_of(argv, command.env, folder, self._host)
@@ -104,8 +104,7 @@ class Sandbox:
         Raises:
             LaunchError: the system has no descriptors or processes left.
         """
-        remove_stale()
-        group = make_group(self.profile.limits, next(_NUMBERS))
+        group = self._group()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         confinement = bubblewrap.confine(
             self._argv,
@@ -133,6 +132,15 @@ class Sandbox:
             self._ways_out.add(way_out)
         child.on_close = partial(self._forget, way_out)
         return child
+
+    def _group(self) -> ControlGroup | None:
+        """A control group where we are root, since there resource limits do not bound processes."""
+        if self._host.uid != 0:
+            return None
+        from pipeguard.isolation.cgroups import make_group, remove_stale
+
+        remove_stale()
+        return make_group(self.profile.limits, next(_NUMBERS))
 
     def update(self, profile: Profile) -> None:
         """Judge connections by another profile from now on.
@@ -171,7 +179,7 @@ def _rules_of(profile: Profile) -> HostRules:
 
 def packages_folder() -> Path:
     """Where fetched packages are."""
-    return Path(state_folder()) / HOMES / PACKAGES
+    return state_folder() / HOMES / PACKAGES
 
 
 def _installer(command: Command, profile: Profile) -> Child:
@@ -217,6 +225,8 @@ def _trial() -> str | None:
 
 def _kept_home(identity: str) -> str:
     """The folder that is a server's home, made if it is not there."""
+    from hashlib import sha256
+
     name = sha256(identity.encode()).hexdigest()[:IDENTITY_DIGITS]
     path = os.path.join(str(state_folder()), HOMES, name, "home")
     os.makedirs(path, mode=0o700, exist_ok=True)
