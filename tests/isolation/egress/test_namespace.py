@@ -203,6 +203,15 @@ def test_psql_reaches_its_host() -> None:
     assert records[0].way is EgressWay.DIRECT
 
 
+def test_ports_of_our_own_are_reached_through_the_proxy(port: int) -> None:
+    rules = HostRules.parse(
+        [f"good.example:{port}", "good.example:3128", "good.example:53"], [port]
+    )
+    command = [*CURL, "-p", f"http://good.example:{port}/"]
+    done, _ = run_inside(command, rules, local, {"http_proxy": f"http://{PROXY}"})
+    assert done.stdout == BODY.decode(), done.stderr
+
+
 OWN = """
 import sys
 from ipaddress import ip_address
