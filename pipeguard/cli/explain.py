@@ -58,6 +58,14 @@ FAMILIES: dict[str, str] = {
         " such rule the audit has a row at once, and then one a minute with the number of further"
         " requests."
     ),
+    "egress": (
+        "A connection that a server in a sandbox asked for and did not get: to a host or port that"
+        " no rule names (`egress.host`, `egress.port`), or a name whose addresses are all private,"
+        " local or of this machine (`egress.address`). Of an attempt the audit has the host and the"
+        " port, and nothing of what was to be sent; one that is repeated has a row a minute, with"
+        " the number of further ones. `egress.failed` is allowed, and the host could not be"
+        " reached."
+    ),
     "search": (
         "A tool of `pipeguard serve` whose description is written for the search: a keyword or"
         " another server's name over and over, or very many keywords. It ranks no higher for that,"

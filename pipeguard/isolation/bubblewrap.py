@@ -82,7 +82,7 @@ def confine(
     for mount in view.mounts:
         arguments += _mounted(mount, inherited)
     # What bwrap makes for /dev is in memory without a limit.
-    arguments += ["--perms", "1777", "--size", str(view.scratch), "--tmpfs", "/dev/shm"]  # noqa: S108
+    arguments += ["--perms", "1777", "--size", str(view.scratch), "--tmpfs", "/dev/shm"]  # noqa: S108  its own
     arguments += ["--remount-ro", "/dev", "--chdir", view.folder]
     read_from = _sealed("".join(f"{argument}\0" for argument in arguments).encode())
 

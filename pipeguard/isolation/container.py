@@ -16,20 +16,17 @@ from pipeguard.errors import LaunchError
 from pipeguard.isolation.container_attendant import attend
 from pipeguard.isolation.container_engines import LABEL, PODMAN, environment
 from pipeguard.isolation.container_files import arguments_of, files_of, stored, submounts_here
-from pipeguard.isolation.container_leftovers import Record, remove_stale
-from pipeguard.isolation.container_shell import COMMAND, Told, preamble
+from pipeguard.isolation.container_leftovers import ContainerRecord, remove_stale
+from pipeguard.isolation.container_shell import COMMAND, Instructions, preamble
 from pipeguard.isolation.seccomp_json import profile_text
-from pipeguard.isolation.way_out import WayOut
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import Confinement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pipeguard.isolation.container_engines import ContainerEngine
     from pipeguard.isolation.container_files import Files
-    from pipeguard.isolation.egress.hosts import HostRules
-    from pipeguard.isolation.egress.judge import Report
     from pipeguard.isolation.profile import Limits
     from pipeguard.isolation.view import Host, View
 
@@ -47,6 +44,7 @@ class Contained(NamedTuple):
         host: this machine and its user.
         limits: what it may use up.
         ports: TCP ports that it may connect to.
+        is_offline: whether it is given no host or port.
     """
 
     argv: tuple[str, ...]
@@ -55,24 +53,35 @@ class Contained(NamedTuple):
     host: Host
     limits: Limits
     ports: tuple[int, ...]
+    is_offline: bool
 
 
-def start_contained(
-    engine: ContainerEngine, server: Contained, folder: str, rules: HostRules, report: Report
-) -> Child:
+class RunningContainer(NamedTuple):
+    """A container that is starting.
+
+    Attributes:
+        child: its engine's client, whose pipes are the server's.
+        channel: where its sockets come.
+        clean_up: to be called when it has ended, and its channel is closed.
+    """
+
+    child: Child
+    channel: socket.socket
+    clean_up: Callable[[], None]
+
+
+def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> RunningContainer:
     """Start a server in a container; returns before it runs.
 
     Args:
         engine: that runs it.
         server: what is run.
         folder: of PipeGuard's, for what containers are made from.
-        rules: the hosts that it may reach.
-        report: called for each of its connections, in a thread of its own.
 
     Raises:
         LaunchError: a container cannot be made, or cannot be given the hosts that are asked for.
     """
-    if not engine.joins and rules.ports:
+    if not engine.joins and not server.is_offline:
         raise LaunchError(
             f"a container of {engine.program} whose daemon is root's can be given no host or port:"
             " its network is not ours to enter. Leave out --connect and --loopback, or use"
@@ -81,7 +90,7 @@ def start_contained(
     remove_stale(folder, engine.remove)
     files = files_of(server.view, submounts_here())
     image = engine.image(files.image)
-    record = Record.make(folder)
+    record = ContainerRecord.make(folder)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     words = [*_run(engine, server, files, folder, record), image, *COMMAND]
     confinement = _confinement(engine, server, record, engine.words(*words), theirs)
@@ -97,20 +106,16 @@ def start_contained(
         raise
     finally:
         theirs.close()
-    way_out = WayOut(ours, rules, report)
-    way_out.start()
 
-    def close() -> None:
-        way_out.close()
+    def clean_up() -> None:
         if record.exists() and engine.remove(record.name):  # the warden was killed
             record.remove()
 
-    child.on_close = close
-    return child
+    return RunningContainer(child, ours, clean_up)
 
 
 def _run(
-    engine: ContainerEngine, server: Contained, files: Files, folder: str, record: Record
+    engine: ContainerEngine, server: Contained, files: Files, folder: str, record: ContainerRecord
 ) -> Iterator[str]:
     """The words of `podman run` or `docker run` up to the image."""
     filtered = stored(folder, profile_text(os.uname().machine).encode())
@@ -132,7 +137,7 @@ def _run(
 def _confinement(
     engine: ContainerEngine,
     server: Contained,
-    record: Record,
+    record: ContainerRecord,
     argv: Sequence[str],
     channel: socket.socket,
 ) -> Confinement:
@@ -155,8 +160,10 @@ def _confinement(
 
 def _tell(child: Child, engine: ContainerEngine, server: Contained, files: Files) -> None:
     """Tell the shell in the container what to run."""
-    told = Told(server.argv, server.variables, server.view.folder, files.links, engine.joins)
-    rest = memoryview(preamble(told))
+    instructions = Instructions(
+        server.argv, server.variables, server.view.folder, files.links, engine.joins
+    )
+    rest = memoryview(preamble(instructions))
     with suppress(BrokenPipeError):  # the engine did not start it, and says why
         while rest:
             rest = rest[os.write(child.stdin_fd, rest) :]

@@ -158,6 +158,7 @@ def _enter_once(process: int, library: ctypes.CDLL) -> None:
 
 def _close_all_but(descriptors: Sequence[int]) -> None:
     remaining = sorted(descriptors)
-    highest = max((int(name) for name in os.listdir("/proc/self/fd")), default=0)  # noqa: PTH208
+    names = os.listdir("/proc/self/fd")  # noqa: PTH208  as above
+    highest = max(map(int, names))
     for before, after in zip([-1, *remaining], [*remaining, highest + 1], strict=True):
         os.closerange(before + 1, after)

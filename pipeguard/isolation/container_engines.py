@@ -102,7 +102,7 @@ class ContainerEngine(NamedTuple):
             change = f"LABEL {LABEL}=image"
             made = self.call("import", "--change", change, "-", name, content=archive)
             if made.returncode:
-                raise LaunchError(f"{self.program} import: {said(made)}")
+                raise LaunchError(f"{self.program} import: {output_of(made)}")
         return name
 
     def remove(self, name: str) -> bool:
@@ -196,7 +196,7 @@ def environment() -> dict[str, str]:
     return found | {"PATH": ":".join((*FOLDERS, *_SBIN)), "CONTAINERS_CONF": os.devnull}
 
 
-def said(ended: subprocess.CompletedProcess[bytes]) -> str:
+def output_of(ended: subprocess.CompletedProcess[bytes]) -> str:
     """What a client said, as one line."""
     return " ".join((ended.stderr or ended.stdout).decode("utf-8", "replace").split())
 

@@ -21,7 +21,7 @@ PREFIX = "pipeguard-"
 OWNER, PROCESS = "owner", "process"
 
 
-class Record:
+class ContainerRecord:
     """The record of one container.
 
     Attributes:
@@ -35,7 +35,7 @@ class Record:
         self.process_file = os.path.join(self._folder, PROCESS)
 
     @classmethod
-    def make(cls, folder: str) -> Record:
+    def make(cls, folder: str) -> ContainerRecord:
         """A record of a container that this process is about to start."""
         record = cls(folder, PREFIX + secrets.token_hex(8))
         os.makedirs(record._folder, mode=0o700)
@@ -73,7 +73,7 @@ def remove_stale(folder: str, remove: Callable[[str], bool]) -> None:
     with suppress(FileNotFoundError):
         names = os.listdir(os.path.join(folder, RECORDS))
     for name in names:
-        record = Record(folder, name)
+        record = ContainerRecord(folder, name)
         if record.is_stale() and remove(name):
             record.remove()
 

@@ -1,4 +1,4 @@
-"""What runs inside a container before the server: a shell that is told the rest through its input.
+"""What runs inside a container before the server: a shell that hears the rest by its input.
 
 A container's command and variables stay readable for as long as it exists, by `inspect` and in its
 store. So the container's own command is the same for all servers, and the server's words and
@@ -35,8 +35,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _OF_SHELL = {"PPID", "UID", "EUID", "BASHOPTS", "SHELLOPTS"}  # that a shell lets nobody set
 
 
-class Told(NamedTuple):
-    """What the shell is told.
+class Instructions(NamedTuple):
+    """What the shell is to do.
 
     Attributes:
         argv: the server's command.
@@ -53,10 +53,10 @@ class Told(NamedTuple):
     waits: bool
 
 
-def preamble(told: Told) -> bytes:
+def preamble(instructions: Instructions) -> bytes:
     """What is written to the container's input before anything else."""
     end = secrets.token_hex(16)
-    lines = [end, *_lines(told), end, ""]
+    lines = [end, *_lines(instructions), end, ""]
     return b"\n".join(os.fsencode(line) for line in lines)
 
 
@@ -65,21 +65,21 @@ def unsettable(variables: Mapping[str, str]) -> list[str]:
     return [name for name in variables if not _NAME.fullmatch(name) or name in _OF_SHELL]
 
 
-def _lines(told: Told) -> Iterator[str]:
+def _lines(instructions: Instructions) -> Iterator[str]:
     yield "unset text line end PWD OLDPWD SHLVL"
     yield "PATH=/usr/bin:/bin"
-    if told.waits:
+    if instructions.waits:
         yield from _waiting()
-    for path, target in told.links:
+    for path, target in instructions.links:
         yield f"mkdir -p -- {_quoted(os.path.dirname(path))}"  # noqa: PTH120  text
         yield f"ln -s -- {_quoted(target)} {_quoted(path)}"
-    yield f"cd -- {_quoted(told.folder)} || exit {NOT_STARTED}"
+    yield f"cd -- {_quoted(instructions.folder)} || exit {NOT_STARTED}"
     yield "unset PATH PWD OLDPWD n"
-    left_out = unsettable(told.variables)
-    for name, value in told.variables.items():
+    left_out = unsettable(instructions.variables)
+    for name, value in instructions.variables.items():
         if name not in left_out:
             yield f"export {name}={_quoted(value)}"
-    yield " ".join(_quoted(word) for word in told.argv)
+    yield " ".join(_quoted(word) for word in instructions.argv)
     yield "exit $?"
 
 

@@ -24,7 +24,6 @@ from pipeguard.isolation.container_engines import (
     installed,
     sockets,
 )
-from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.profile import Limits, Profile
 from pipeguard.isolation.view import view_of
 from pipeguard.launch.command import NOT_RUNNABLE
@@ -32,7 +31,6 @@ from pipeguard.launch.command import NOT_RUNNABLE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeguard.isolation.egress.judge import EgressRecord
     from pipeguard.isolation.view import Host
 
 FOUND = "container.json"  # in the folder of isolation
@@ -60,19 +58,19 @@ _MEANINGS = (
 )
 
 
-def find_engine(host: Host, folder: str, *, again: bool = False) -> ContainerEngine:
+def find_engine(host: Host, folder: str, *, is_new_trial: bool = False) -> ContainerEngine:
     """The engine that works here.
 
     Args:
         host: this machine and its user.
         folder: of PipeGuard's, for what containers are made from and what was found.
-        again: try, whatever was found before.
+        is_new_trial: try, whatever was found before.
 
     Raises:
         LaunchError: none does; the message says for each why not.
     """
     path = Path(folder, FOUND)
-    if not again and (kept := _kept(path)) is not None:
+    if not is_new_trial and (kept := _cached(path)) is not None:
         return kept
     problems: list[str] = []
     for candidates in _candidates(problems):
@@ -80,7 +78,7 @@ def find_engine(host: Host, folder: str, *, again: bool = False) -> ContainerEng
         for engine in candidates:
             said = _trial(engine, host, folder)
             if said is None:
-                _keep(path, engine)
+                _cache(path, engine)
                 return engine
             said_of.setdefault(_explained(said), " ".join((engine.kind, *engine.options)))
         problems += [f"{name}: {said}" for said, name in said_of.items()]
@@ -127,11 +125,12 @@ def _docker(program: str, socket: str) -> Iterator[ContainerEngine]:
 def _trial(engine: ContainerEngine, host: Host, folder: str) -> str | None:
     """Run `true` in a container; returns what was wrong."""
     view = view_of(Profile(), host, (), "/", None)
-    server = Contained(_TRUE, {}, view, host, Limits(), ())
+    server = Contained(_TRUE, {}, view, host, Limits(), (), is_offline=True)
     try:
-        child = start_contained(engine, server, folder, HostRules.parse((), ()), _unheard)
+        running = start_contained(engine, server, folder)
     except (LaunchError, OSError) as error:
         return str(error)
+    child = running.child
     try:
         child.wait_started()
         ended = child.wait(TRIAL_SECONDS)
@@ -144,6 +143,8 @@ def _trial(engine: ContainerEngine, host: Host, folder: str) -> str | None:
         return str(error)
     finally:
         child.close()
+        running.channel.close()
+        running.clean_up()
 
 
 def _explained(said: str) -> str:
@@ -171,12 +172,12 @@ def _key(engine: ContainerEngine) -> dict[str, object]:
     }
 
 
-def _keep(path: Path, engine: ContainerEngine) -> None:
+def _cache(path: Path, engine: ContainerEngine) -> None:
     path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
     path.write_text(json.dumps(_key(engine)) + "\n", "utf-8")
 
 
-def _kept(path: Path) -> ContainerEngine | None:
+def _cached(path: Path) -> ContainerEngine | None:
     try:
         kept = json.loads(path.read_text("utf-8"))
         kind, program, options, *rest = kept["engine"]
@@ -185,7 +186,3 @@ def _kept(path: Path) -> ContainerEngine | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return engine if is_same else None
-
-
-def _unheard(_record: EgressRecord) -> None:
-    """`true` connects to nothing."""

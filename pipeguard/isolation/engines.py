@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
@@ -80,41 +80,50 @@ def _forbidden() -> str | None:
         if _content(path) == value:
             name = path.removeprefix("/proc/sys/").replace("/", ".")
             return f"{name} = {value} forbids user namespaces"
-    if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
+    if any(map(os.path.exists, ("/.dockerenv", "/run/.containerenv"))):
         return "this is a container, whose settings forbid namespaces inside it"
     return None
 
 
 def _content(path: str) -> str:
     try:
-        return Path(path).read_text("ascii").strip()
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
     except OSError:
         return ""
 
 
-def engine_for(asked: str) -> str:
+def engine_for(requested: str) -> str:
     """The engine to use.
 
     Args:
-        asked: as `--isolate` or the policy says.
+        requested: as `--isolate` or the policy says.
 
     Raises:
         LaunchError: there is no such engine, or none is installed. It is tried only by `doctor`:
             a server that cannot be isolated then does not start.
     """
     engines = (AUTO, BUBBLEWRAP, CONTAINER, NONE)
-    if asked not in engines:
-        raise LaunchError(f"--isolate {asked}: choose from {', '.join(engines)}.", 2)
-    if asked in (CONTAINER, NONE):
-        return asked
+    if requested not in engines:
+        raise LaunchError(f"--isolate {requested}: choose from {', '.join(engines)}.", 2)
+    if requested in (CONTAINER, NONE):
+        return requested
     if sys.platform == "linux":
         from pipeguard.isolation.bubblewrap import find
 
         if find() is not None:
             return BUBBLEWRAP
+        if requested == AUTO and _has_containers():
+            return CONTAINER
     raise LaunchError(
         "no engine for isolation is installed here, so the server was not started. On Linux,"
         " install the package `bubblewrap`; `pipeguard doctor` says more. To run it without"
         " isolation: --isolate none.",
         126,
     )
+
+
+def _has_containers() -> bool:
+    from pipeguard.isolation.container_engines import DOCKER, PODMAN, installed
+
+    return any(installed(kind) is not None for kind in (PODMAN, DOCKER))

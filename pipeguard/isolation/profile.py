@@ -76,19 +76,19 @@ class Profile(NamedTuple):
         return not self.hosts and not self.loopback
 
 
-def path_of(text: str, folder: str, home: str) -> str:
+def path_of(text: str, folder: str, home_folder: str) -> str:
     """The absolute path of a grant, `~` and links resolved.
 
     Args:
         text: as written.
         folder: what a relative path is in.
-        home: the user's.
+        home_folder: the user's.
 
     Raises:
         PolicyError: there is no such file or folder.
     """
     if text == "~" or text.startswith("~/"):
-        text = home + text[1:]
+        text = home_folder + text[1:]
     path = os.path.realpath(os.path.join(folder, text))
     if not pathlib.Path(path).exists():
         raise PolicyError(

@@ -56,15 +56,15 @@ OF_SYSTEM = (
 )
 
 
-def sensitive_paths(home: str, own_folders: Sequence[str]) -> tuple[str, ...]:
+def sensitive_paths(home_folder: str, own_folders: Sequence[str]) -> tuple[str, ...]:
     """All paths that have to be named by themselves, whether they exist or not.
 
     Args:
-        home: the user's.
+        home_folder: the user's.
         own_folders: PipeGuard's own: settings, state and caches, wherever variables put them.
     """
-    real = os.path.realpath(home)
-    homes = dict.fromkeys((home, real))
+    real = os.path.realpath(home_folder)
+    homes = dict.fromkeys((home_folder, real))
     in_homes = (os.path.join(each, path) for each in homes for path in IN_HOME)
     own = (path for folder in own_folders for path in (folder, os.path.realpath(folder)))
     return tuple(dict.fromkeys((*in_homes, *own, *OF_SYSTEM)))

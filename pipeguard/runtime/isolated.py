@@ -5,39 +5,32 @@
 from __future__ import annotations
 
 import os
-from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import entries_for
-from pipeguard.errors import PolicyError
+from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.identity.server_name import launched
-from pipeguard.isolation.docker_servers import hardened
 from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import AUTO, CONTAINER, NONE, engine_for
 from pipeguard.isolation.profile import Limits, Profile, limits_of, path_of, port_of
-from pipeguard.isolation.refusals import Refusals
-from pipeguard.isolation.sandbox import Sandbox, this_host
-from pipeguard.launch.child import Child, Command, start
+from pipeguard.isolation.sandbox import Sandbox
+from pipeguard.launch.child import Command, start
 from pipeguard.log import say
+from pipeguard.runtime.isolated_connections import IsolatedConnections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
+    from pipeguard.launch.child import Child
+    from pipeguard.runtime.run import Run
 
 
-class Starts(Protocol):
-    """Starts a server isolated, as often as is asked."""
-
-    def start(self) -> Child:
-        """Start it; returns at once."""
-        ...
-
-
-def sandbox_of(options: WrapOptions, variables: Mapping[str, str]) -> Starts | None:
-    """What starts a server isolated; None where that is not asked for.
+class ServerStarter:
+    """Starts the server that the options of `wrap` name, isolated where that is asked for.
 
     Args:
         options: of `wrap`.
@@ -46,67 +39,80 @@ def sandbox_of(options: WrapOptions, variables: Mapping[str, str]) -> Starts | N
     Raises:
         PipeGuardError: isolation is asked for and cannot be given; then no server is started.
     """
-    who = launched(options.command, options.values.get("--cwd"))
-    name = options.values.get("--name") or who.name
-    entries = entries_for(name, wrap_isolation(options))
-    asked = options.values.get("--isolate") or next((each.engine for each in entries), NONE)
-    is_container = is_of_containers(options.command)
-    engine = CONTAINER if is_container and asked == AUTO else engine_for(asked)
-    if engine == NONE:
-        if (useless := options.isolation()) and "--isolate" not in options.values:
-            raise PolicyError(
-                f"{min(useless)} would have no effect: the server is not isolated. Add --isolate"
-                " auto, or leave it out."
-            )
-        return None
-    command = Command(options.command, variables, options.values.get("--cwd"))
-    folder = os.path.abspath(command.cwd or os.getcwd())  # noqa: PTH100  as above
-    profile = _profile(options, entries, folder)
-    if is_container:
-        return _hardened(name, command, profile, folder)
-    identity = f"{name}\n{who.identity}"
-    return Sandbox(identity, command, profile, Refusals(name, say).report, say, engine)
 
-
-def _hardened(name: str, command: Command, profile: Profile, folder: str) -> Starts:
-    """A server that is a container already, with what its own words leave open closed."""
-    closed = hardened(command.argv, folder, profile, this_host())
-    if closed.added:
-        say(f"{name} is started with {' '.join(closed.added)}")
-    if closed.is_open:
-        say(f"{name} has a network by its own words: where it connects to is not judged.")
-    return ContainerServer(Command(closed.argv, command.env, command.cwd))
-
-
-class ContainerServer:
-    """Starts a server that is a container by its own command.
-
-    Args:
-        command: that was hardened.
-    """
-
-    def __init__(self, command: Command) -> None:
-        self._command = command
+    def __init__(self, options: WrapOptions, variables: Mapping[str, str]) -> None:
+        self._options = options
+        self._command = Command(options.command, variables, options.values.get("--cwd"))
+        self._who = launched(options.command, options.values.get("--cwd"))
+        self._name = options.values.get("--name") or self._who.name
+        self._connections = IsolatedConnections()
+        self._sandbox = self._made()
 
     def start(self) -> Child:
-        """Start it; returns at once.
+        """Start the server; returns at once.
 
         Raises:
             LaunchError: the system has no descriptors or processes left.
         """
-        return start(self._command)
+        return start(self._command) if self._sandbox is None else self._sandbox.start()
 
+    def attach(self, run: Run) -> None:
+        """Write its connections to the audit, and follow the policy from now on."""
+        if self._sandbox is not None:
+            self._connections.attach(run.connect)
+            run.on_policy.append(self.update)
 
-def starter_of(options: WrapOptions, variables: Mapping[str, str]) -> Callable[[], Child]:
-    """What starts the server that the options name, isolated where that is asked for.
+    def update(self) -> None:
+        """Read the policy again: hosts apply at once, the rest when the server starts.
 
-    Raises:
-        PipeGuardError: as `sandbox_of`.
-    """
-    sandbox = sandbox_of(options, variables)
-    if sandbox is not None:
-        return sandbox.start
-    return partial(start, Command(options.command, variables, options.values.get("--cwd")))
+        What is wrong in it is reported by whoever judges by it, and changes nothing here.
+        """
+        if self._sandbox is not None:
+            with suppress(PipeGuardError):
+                entries = entries_for(self._name, wrap_isolation(self._options))
+                self._sandbox.update(_profile(self._options, entries, self._folder()))
+
+    def hang_up(self) -> None:
+        """End all connections, and have all of them written; the servers have ended."""
+        if self._sandbox is not None:
+            self._sandbox.hang_up()
+            self._connections.close()
+
+    def _made(self) -> Sandbox | None:
+        options = self._options
+        entries = entries_for(self._name, wrap_isolation(options))
+        asked = options.values.get("--isolate") or next((each.engine for each in entries), NONE)
+        is_container = is_of_containers(options.command)
+        engine = CONTAINER if is_container and asked == AUTO else engine_for(asked)
+        if engine == NONE:
+            if (useless := options.isolation()) and "--isolate" not in options.values:
+                raise PolicyError(
+                    f"{min(useless)} would have no effect: the server is not isolated. Add"
+                    " --isolate auto, or leave it out."
+                )
+            return None
+        profile = _profile(options, entries, self._folder())
+        if is_container:
+            self._harden(profile)
+            return None
+        identity = f"{self._name}\n{self._who.identity}"
+        return Sandbox(identity, self._command, profile, self._connections.report, say, engine)
+
+    def _harden(self, profile: Profile) -> None:
+        """Close what the words of a server leave open that is a container already."""
+        from pipeguard.isolation.docker_servers import hardened
+        from pipeguard.isolation.sandbox import this_host
+
+        command = self._command
+        closed = hardened(command.argv, self._folder(), profile, this_host())
+        self._command = Command(closed.argv, command.env, command.cwd)
+        if closed.added:
+            say(f"{self._name} is started with {' '.join(closed.added)}")
+        if closed.is_open:
+            say(f"{self._name} has a network by its own words: its connections are not judged.")
+
+    def _folder(self) -> str:
+        return os.path.abspath(self._command.cwd or os.getcwd())  # noqa: PTH100  as above
 
 
 def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str) -> Profile:

@@ -25,6 +25,7 @@ from pipeguard.runtime.policy_watch import PolicyWatch
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.runtime.tally import RunTally
 from pipeguard.secrets_in_use import IN_USE
+from pipeguard.state.connections import EndedConnection
 from pipeguard.state.contents_key import contents_key
 from pipeguard.state.paths import store_file
 from pipeguard.state.recorder import PinsListener, Recorder
@@ -101,7 +102,8 @@ class Run:
         self._tokens: dict[str, str] = {}  # likewise, the names of clients' tokens
         self.over = threading.Event()
         self._tally = RunTally()
-        self._refused = self._noticed = 0
+        self._refused = self._noticed = self._connected = 0
+        self.on_policy: list[Callable[[], None]] = []
         self._pruning: threading.Thread | None = None
 
     def _warn_of_other_name(self, wanted: str, server: NamedServer, launched: Launched) -> None:
@@ -131,9 +133,14 @@ class Run:
         for finding in self._policy_watch.unusual_files():
             self.notice(finding)
         follow = self._policy_watch.follow
-        start_thread("policy", lambda: follow(self.guard.adopt, self._log_unless_gone, self.over))
+        start_thread("policy", lambda: follow(self._adopt, self._log_unless_gone, self.over))
         if self._audits and self.guard.policy.audit_keep_days > 0:
             self._pruning = start_thread("prune", self._prune)
+
+    def _adopt(self, policy: Policy) -> None:
+        self.guard.adopt(policy)
+        for changed in self.on_policy:
+            changed()
 
     def adjust(self, adjusted: Callable[[Policy], Policy]) -> None:
         """Have the policy become something else for this server, also where it changes."""
@@ -192,6 +199,14 @@ class Run:
         """Record a finding that is about no single message."""
         self._noticed += 1
         self._recorder.notice(finding, f"{self.name}.n{self._noticed}")
+
+    def connect(self, connection: EndedConnection) -> None:
+        """Record a connection of the sandboxed server; one with a finding is an event."""
+        event = ""
+        if connection.finding is not None:
+            self._connected += 1
+            event = f"{self.name}.x{self._connected}"
+        self._recorder.connect(connection, event)
 
     def end(self) -> None:
         """End what runs beside the frames."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipeguard.config.options import WrapOptions
     from pipeguard.launch.child import Child
     from pipeguard.launch.environment import Environment
+    from pipeguard.runtime.isolated import ServerStarter
 
 DYING_SECONDS = 5.0  # a server that ends sooner may lack a variable
 MOST_HINTS = 8
@@ -55,10 +56,7 @@ def run(options: WrapOptions) -> int:
     variables = environment.variables
     if refers(variables):
         variables = _with_secrets(variables, options)
-    if may_be_isolated(options):
-        child = _start_isolated(options, variables)
-    else:
-        child = start(Command(options.command, variables, options.values.get("--cwd")))
+    starter, child = _started(options, variables)
     # From here on the server boots, and we load. What collecting garbage would take, 5 to 10 ms of
     # it, is better spent after the first answer (runtime.stdio).
     gc.disable()
@@ -72,7 +70,10 @@ def run(options: WrapOptions) -> int:
         child.wait_started()
         who = launched(options.command, options.values.get("--cwd"))
         guarded = GuardedServer(
-            LocalServer(child), who, options, lambda limit: LineChannel(0, client_fd, limit)
+            LocalServer(child, starter),
+            who,
+            options,
+            lambda limit: LineChannel(0, client_fd, limit),
         )
     except PipeGuardError as error:
         _decline(child, error, client_fd)
@@ -118,16 +119,19 @@ def may_be_isolated(options: WrapOptions) -> bool:
     return mentions_isolation(options.values.get("--policy"))
 
 
-def _start_isolated(options: WrapOptions, variables: dict[str, str]) -> Child:
-    """Start the server isolated, if that is asked for.
+def _started(options: WrapOptions, variables: dict[str, str]) -> tuple[ServerStarter | None, Child]:
+    """Start the server, isolated if that is asked for; what started it then is there too.
 
     Raises:
         PipeGuardError: it cannot be isolated; the client's first requests are answered with that.
     """
-    from pipeguard.runtime.isolated import starter_of
+    if not may_be_isolated(options):
+        return None, start(Command(options.command, variables, options.values.get("--cwd")))
+    from pipeguard.runtime.isolated import ServerStarter
 
     try:
-        return starter_of(options, variables)()
+        starter = ServerStarter(options, variables)
+        return starter, starter.start()
     except PipeGuardError as error:
         raise _declined(error, options) from None
 

@@ -39,18 +39,21 @@ class AuditEntry(NamedTuple):
         client: the client's name and version; for a refusal, its address; or empty.
         direction: `to-server`, `to-client`, or empty.
         kind: what the message is, as `request`; where there is no message: `unreadable`,
-            `refusal`, `notice`, `approval`, `proposal`, `gap` or `retention`.
-        method: the method, or empty.
+            `refusal`, `notice`, `connection`, `approval`, `proposal`, `gap` or `retention`.
+        method: the method, or empty; for a connection, how and where to, as
+            `connect api.example.com:443`.
         tool: the tool, or empty.
         action: `allow`, `warn`, `redact`, `cut`, `block`, `approve`, `reject`, `forget`,
             `propose`, `withdraw` or `prune`.
         event: the verdict's name, as `K7Q2M9D4.c12`, or empty.
         frame_sha256: SHA-256 of the frame, 64 hex digits; empty where there is none.
-        frame_bytes: its length.
+        frame_bytes: its length; for a connection, the bytes that the server received.
         findings: a JSON list of objects.
         token: the name of the client's bearer token, or None.
-        request_bytes: for the answer to a request, the length of the request, else None.
-        duration_ms: likewise, the milliseconds from the request to its answer.
+        request_bytes: for the answer to a request, the length of the request; for a connection, the
+            bytes that the server sent; else None.
+        duration_ms: likewise, the milliseconds from the request to its answer, or from the
+            connection's beginning to its end.
     """
 
     time: str

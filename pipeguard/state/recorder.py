@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.finding import Direction
 from pipeguard.errors import StateError
+from pipeguard.state.connections import pending_connection
 from pipeguard.state.database import is_about_a_row
 from pipeguard.state.missing import MissingVerdicts, remove_note, write_note
 from pipeguard.state.schema import MAX_NAME_CHARS
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeguard.core.finding import Finding, Verdict
+    from pipeguard.state.connections import EndedConnection
     from pipeguard.state.finding_log import FindingLog
     from pipeguard.state.verdict_writer import Pins
 
@@ -143,6 +145,15 @@ class Recorder:
             event: the event's name.
         """
         self._take_finding("refusal", Direction.TO_SERVER, finding, client, event)
+
+    def connect(self, connection: EndedConnection, event: str) -> None:
+        """Take a connection of a sandboxed server to a host, or its attempt.
+
+        Args:
+            connection: which, and what became of it.
+            event: the event's name; empty for one that nothing was found in.
+        """
+        self._take(pending_connection(connection, event))
 
     def _take_finding(
         self, kind: str, direction: Direction, finding: Finding, client: str, event: str

@@ -30,7 +30,17 @@ from tests.people import give_token
 
 PACKAGE = Path(__file__).resolve().parent.parent.parent / "pipeguard"
 TODAY = datetime.date.today()  # noqa: DTZ011  as the command takes it
-FAMILIES = ("protocol", "trust", "policy", "entrance", "search", "audit", "flows", "secrets")
+FAMILIES = (
+    "protocol",
+    "trust",
+    "policy",
+    "entrance",
+    "egress",
+    "search",
+    "audit",
+    "flows",
+    "secrets",
+)
 RULE = re.compile(rf"(?:{'|'.join(FAMILIES)})\.[a-z][a-z-]+")
 NO_RULES = {"policy.yaml", "audit.more"}
 # A command in the advice, as `pipeguard approve SERVER`.

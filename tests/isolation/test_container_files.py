@@ -10,7 +10,7 @@ import tarfile
 from pathlib import Path
 
 from pipeguard.isolation.container_files import arguments_of, files_of, stored, submounts_here
-from pipeguard.isolation.container_shell import COMMAND, Told, preamble, unsettable
+from pipeguard.isolation.container_shell import COMMAND, Instructions, preamble, unsettable
 from pipeguard.isolation.view import Kind, Mount, View
 from tests.each import each
 
@@ -117,7 +117,7 @@ def test_the_mounts_of_this_machine_are_found() -> None:
 def test_the_shell_runs_what_it_is_told_and_leaves_the_input(tmp_path: Path) -> None:
     variables = {"A": "it's\n$(id) `id` \\ \"", "B": bytes(range(1, 256)).decode("latin-1")}
     link = tmp_path / "made" / "here"
-    told = Told(
+    instructions = Instructions(
         ("/bin/sh", "-c", 'printf "%s|" "$A" "$B" "$@"; pwd; readlink here; cat', "sh", "a'b", ""),
         variables,
         str(tmp_path / "made"),
@@ -125,7 +125,7 @@ def test_the_shell_runs_what_it_is_told_and_leaves_the_input(tmp_path: Path) -> 
         waits=False,
     )
     done = subprocess.run(
-        COMMAND, input=preamble(told) + b"a frame\n", capture_output=True, check=True
+        COMMAND, input=preamble(instructions) + b"a frame\n", capture_output=True, check=True
     )
     first = "|".join((*variables.values(), "a'b", ""))
     expected = f"{first}|{tmp_path}/made\n/some where\na frame\n"

@@ -19,7 +19,6 @@ from pipeguard.errors import LaunchError
 from pipeguard.isolation.container import Contained, start_contained
 from pipeguard.isolation.container_engines import ContainerEngine
 from pipeguard.isolation.container_leftovers import PREFIX, RECORDS, remove_stale
-from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.judge import EgressOutcome
 from pipeguard.isolation.engines import CONTAINER
 from pipeguard.isolation.profile import Limits, Profile
@@ -161,11 +160,10 @@ def test_a_port_of_this_machine_is_given_by_number(engine: ContainerEngine) -> N
 def test_a_daemon_of_others_gives_no_host(state: Path) -> None:
     host = this_host()
     view = view_of(Profile(), host, (), "/", None)
-    server = Contained(("/bin/true",), {}, view, host, Limits(), (80,))
+    server = Contained(("/bin/true",), {}, view, host, Limits(), (80,), is_offline=False)
     engine = ContainerEngine("docker", "/usr/bin/docker", joins=False)
-    rules = HostRules.parse(("example.com",), ())
     with pytest.raises(LaunchError, match="can be given no host or port"):
-        start_contained(engine, server, str(state), rules, Records().add)
+        start_contained(engine, server, str(state))
 
 
 def test_wrap_runs_a_server_in_a_container(tmp_path: Path, state: Path) -> None:

@@ -57,7 +57,7 @@ def test_a_program_in_the_home_itself_is_given_alone(host: Host, home: Path) -> 
     tool = program(home / "tool")
     assert needed(host, str(tool)) == {str(tool)}
     local = program(home / ".local" / "bin" / "tool")
-    assert needed(host, str(local)) == {str(local)}
+    assert needed(host, str(local)) == {str(local), str(local.parent)}
 
 
 def test_a_script_is_given_with_its_project(host: Host, home: Path) -> None:

@@ -58,6 +58,12 @@ _ENTRANCE = Remedy(
     " `--allow-origin` of `pipeguard wrap` say who may connect. Use a firewall against somebody"
     " who tries tokens.",
 )
+_EGRESS = Remedy(
+    Way.POLICY,
+    "The server is isolated, and no rule of its `isolate` names this host and port. If it needs"
+    " them, name them there; an address that is private or of this machine is named as such.",
+    "isolate",
+)
 
 
 def _limit(key: str, what: str) -> Remedy:
@@ -123,6 +129,17 @@ _ROWS: dict[str, Remedy] = {
         " `allow` for this server in the policy.",
     ),
     "entrance.": _ENTRANCE,
+    "egress.": Remedy(
+        Way.NOTHING,
+        "The server asked for no host in a form that can be read, for too many at once, or for a"
+        " protocol that is not passed on. Its own messages say what it wanted.",
+    ),
+    **dict.fromkeys(("egress.host", "egress.port", "egress.address"), _EGRESS),
+    "egress.failed": Remedy(
+        Way.NOTHING,
+        "The host is allowed, and did not answer or does not exist: the note has the error's name."
+        " Try it from this machine.",
+    ),
     "search.": Remedy(
         Way.POLICY,
         "Read the definition: `pipeguard diff SERVER`. `tools.block` and `tools.overrides` of the"

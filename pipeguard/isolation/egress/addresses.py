@@ -45,6 +45,11 @@ def usable_addresses(texts: Iterable[str], port: int, rules: HostRules) -> list[
     return list(addresses)[:MAX_ADDRESSES]
 
 
+def first_address(texts: Iterable[str]) -> str:
+    """The first of a resolver's answers that is an address, or empty."""
+    return next((str(address) for text in texts if (address := _parse(text)) is not None), "")
+
+
 def is_usable(address: Address, port: int, rules: HostRules) -> bool:
     """Whether an address is public and not this machine's own, or named with this port."""
     if rules.names_address(address, port):

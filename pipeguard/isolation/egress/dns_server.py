@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeguard.isolation.egress.names import NameAddresses
-    from pipeguard.isolation.egress.proxy import EgressState
+    from pipeguard.isolation.egress.state import EgressState
 
 STREAM_SECONDS = 10.0  # of a TCP connection, in all
 MAX_STREAMS = 64
@@ -117,6 +117,7 @@ class DnsStream(asyncio.Protocol):
             end = _LENGTH.size + _LENGTH.unpack_from(self._data)[0]
             if end > _LENGTH.size + dns.MAX_QUERY_BYTES:
                 self._transport.abort()
+                return
             if len(self._data) < end:
                 return
             response = self._responder.respond(self._data[_LENGTH.size : end])

@@ -39,7 +39,7 @@ class HandshakeError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class EgressRequest:
     """What one connection asks for.
 
     Attributes:
@@ -59,7 +59,7 @@ class Asked:
     body: RequestBody | None = None
 
 
-class Handshake:
+class ProxyHandshake:
     """The beginning of one connection to the proxy."""
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class Handshake:
             return EgressWay.SOCKS5
         return EgressWay.CONNECT if self._data.startswith(b"CONNECT ") else EgressWay.HTTP
 
-    def feed(self, data: bytes) -> tuple[bytes, Asked | None]:
+    def feed(self, data: bytes) -> tuple[bytes, EgressRequest | None]:
         """Take bytes; returns what to send back, and what is asked for if that is complete.
 
         Raises:
@@ -89,7 +89,7 @@ class Handshake:
             return self._feed_socks()
         return b"", self._feed_http()
 
-    def _feed_socks(self) -> tuple[bytes, Asked | None]:
+    def _feed_socks(self) -> tuple[bytes, EgressRequest | None]:
         response = b""
         try:
             if not self._is_greeted:
@@ -108,9 +108,9 @@ class Handshake:
             return response, None
         target, length = request
         opened = socks.reply(socks.SocksCode.SUCCEEDED)
-        return response, Asked(EgressWay.SOCKS5, target, opened, early=self._data[length:])
+        return response, EgressRequest(EgressWay.SOCKS5, target, opened, early=self._data[length:])
 
-    def _feed_http(self) -> Asked | None:
+    def _feed_http(self) -> EgressRequest | None:
         end = self._data.find(END_OF_HEAD)
         if end + len(END_OF_HEAD) > MAX_HEAD_BYTES or (end < 0 and self._is_too_long()):
             raise HandshakeError(self.way, EgressReason.MALFORMED, replies.HEAD_TOO_LARGE)
@@ -126,9 +126,9 @@ class Handshake:
             raise HandshakeError(self.way, _reason(error), response) from None
         early = self._data[end:]
         if request.head is None:
-            return Asked(EgressWay.CONNECT, request.target, replies.CONNECTED, early=early)
+            return EgressRequest(EgressWay.CONNECT, request.target, replies.CONNECTED, early=early)
         body = RequestBody(request.length)
-        return Asked(EgressWay.HTTP, request.target, b"", request.head, early, body)
+        return EgressRequest(EgressWay.HTTP, request.target, b"", request.head, early, body)
 
     def _is_too_long(self) -> bool:
         return len(self._data) >= MAX_HEAD_BYTES

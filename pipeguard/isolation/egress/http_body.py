@@ -57,7 +57,8 @@ class RequestBody:
         newline = data.find(b"\n", at)
         end = len(data) if newline < 0 else newline + 1
         self._line += data[at:end]
-        if len(self._line) > MAX_LINE_BYTES:
+        is_stray = self._at_data_end and not b"\r\n".startswith(self._line)
+        if is_stray or len(self._line) > MAX_LINE_BYTES:
             raise BodyError
         if newline >= 0:
             line, self._line = self._line, b""
@@ -69,8 +70,6 @@ class RequestBody:
     def _read_line(self, line: bytes) -> None:
         if self._at_data_end:
             self._at_data_end = False
-            if line:
-                raise BodyError
         elif self._in_trailer:
             self._read_trailer(line)
         elif (match := _SIZE.fullmatch(line)) is not None:

@@ -51,7 +51,7 @@ class EgressRecord:
         outcome: what became of it.
         host: as it was asked for, in its normal form; printable ASCII, at most 255 characters.
         port: likewise; 0 where there was none.
-        address: the address that was connected to, or empty.
+        address: the address that was connected to; the first one where none may be, or empty.
         reason: of a refusal, else None.
         error: of a failure the name of the error, as `ECONNREFUSED`; else empty.
         bytes_sent: from the sandbox to the host.

@@ -9,9 +9,10 @@ from __future__ import annotations
 import selectors
 import socket
 from contextlib import suppress
-from dataclasses import dataclass
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
+
+from pipeguard.isolation.egress.state import EgressLimits, EgressState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,42 +22,6 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.sockets import EgressSockets
 
 CLOSE_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class EgressLimits:
-    """What one sandbox may use.
-
-    Attributes:
-        connections: open at once; fewer where this process has fewer descriptors.
-        head_seconds: for a request to the proxy to come.
-        connect_seconds: to resolve a name and connect.
-        idle_seconds: without a byte in either direction.
-    """
-
-    connections: int = 2048
-    head_seconds: float = 10.0
-    connect_seconds: float = 10.0
-    idle_seconds: float = 600.0
-
-
-@dataclass(slots=True)
-class EgressState:
-    """What the thread of the connections shares with those that change it; each field is swapped.
-
-    Attributes:
-        rules: the hosts that may be reached, as they are now.
-        report: called in that thread for each connection that ended or was refused.
-        resolve: gives the addresses of a name, in threads of its own; the system's if None.
-        limits: do not change.
-        is_closed: whether all is to end.
-    """
-
-    rules: HostRules
-    report: Report
-    resolve: Callable[[str], Iterable[str]] | None
-    limits: EgressLimits
-    is_closed: bool = False
 
 
 class Egress:

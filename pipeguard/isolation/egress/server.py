@@ -14,14 +14,14 @@ from functools import partial
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.egress.addresses import usable_addresses
 from pipeguard.isolation.egress.dns_server import DnsDatagrams, DnsResponder, DnsStream
-from pipeguard.isolation.egress.handshake import Asked
+from pipeguard.isolation.egress.handshake import EgressRequest
 from pipeguard.isolation.egress.hosts import LOOPBACK, HostAndPort, is_localhost
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
 from pipeguard.isolation.egress.lookups import NameLookups, resolve_by_system
 from pipeguard.isolation.egress.names import NETWORK, NameAddresses
 from pipeguard.isolation.egress.rate import OncePerMinute
+from pipeguard.isolation.egress.read_buffer import ReadBuffer
 from pipeguard.isolation.egress.session import EgressSession
 from pipeguard.isolation.egress.sockets import BACKLOG
 
@@ -29,11 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeguard.isolation.egress.hosts import Address, HostRules
-    from pipeguard.isolation.egress.proxy import EgressState
     from pipeguard.isolation.egress.sockets import EgressSockets
+    from pipeguard.isolation.egress.state import EgressState
 
 CHECK_SECONDS = 1.0
-DESCRIPTORS_KEPT = 128  # for all else in this process
 
 
 class EgressServer:
@@ -49,6 +48,7 @@ class EgressServer:
         self.now: Callable[[], float] = loop.time
         self.limits = replace(state.limits, connections=_most_connections(state.limits.connections))
         self.report = state.report
+        self.buffer = ReadBuffer()
         self._state = state
         self._names = NameAddresses()
         self._lookups = NameLookups(loop, state.resolve or resolve_by_system)
@@ -78,7 +78,9 @@ class EgressServer:
             else:
                 await self._accept(partial(DnsStream, responder, self.loop), sock)
 
-    async def _accept(self, protocol: Callable[[], asyncio.Protocol], sock: socket.socket) -> None:
+    async def _accept(
+        self, protocol: Callable[[], asyncio.BaseProtocol], sock: socket.socket
+    ) -> None:
         server = await self.loop.create_server(protocol, sock=sock, backlog=BACKLOG)
         self._servers.append(server)
 
@@ -90,6 +92,7 @@ class EgressServer:
                 self.report(EgressRecord(session.way, outcome, "", 0, reason=reason))
             return False
         self._sessions.add(session)
+        self.buffer.share(len(self._sessions))
         if self._timer is None:
             self._timer = self.loop.call_later(CHECK_SECONDS, self._check)
         return True
@@ -97,6 +100,7 @@ class EgressServer:
     def forget(self, session: EgressSession) -> None:
         """Note that a connection is closed."""
         self._sessions.discard(session)
+        self.buffer.share(len(self._sessions))
 
     def _check(self) -> None:
         now = self.now()
@@ -110,28 +114,26 @@ class EgressServer:
         for session in tuple(self._sessions):
             session.judge_again(self.rules)
 
-    def asked_by_address(self, sockname: tuple[str, int]) -> Asked:
+    def request_by_address(self, sockname: tuple[str, int]) -> EgressRequest:
         """What a direct connection is for: the name that its address was given out for."""
         address = ip_address(sockname[0])
         host: Address | str = address
         if isinstance(address, IPv4Address) and address in NETWORK:
             host = self._names.name_of(address) or address
-        return Asked(EgressWay.DIRECT, HostAndPort(host, sockname[1]))
+        return EgressRequest(EgressWay.DIRECT, HostAndPort(host, sockname[1]))
 
-    async def addresses_of(self, target: HostAndPort) -> list[Address]:
-        """The addresses of a target that may be connected to.
+    async def resolve(self, target: HostAndPort) -> list[str]:
+        """All addresses of a target, whether they may be connected to or not.
 
         Raises:
             OSError: its name cannot be resolved.
         """
         host = target.host
         if not isinstance(host, str):
-            texts = [str(host)]
-        elif is_localhost(host):
-            texts = [str(address) for address in LOOPBACK]
-        else:
-            texts = await self._lookups.addresses_of(host)
-        return usable_addresses(texts, target.port, self.rules)
+            return [str(host)]
+        if is_localhost(host):
+            return [str(address) for address in LOOPBACK]
+        return await self._lookups.addresses_of(host)
 
     async def close(self) -> None:
         """End everything, and wait until all of it is told."""
@@ -150,7 +152,7 @@ class EgressServer:
 
 
 def _most_connections(wanted: int) -> int:
-    """As many as were wanted, or as this process has descriptors for: two for each."""
+    """As many as were wanted, or as half the descriptors of this process suffice for."""
     if sys.platform == "win32":
         return wanted
     import resource
@@ -158,7 +160,7 @@ def _most_connections(wanted: int) -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return wanted
-    return max(1, min(wanted, (soft - DESCRIPTORS_KEPT) // 2))
+    return max(1, min(wanted, soft // 4))  # two for each
 
 
 def serve(sockets: EgressSockets, state: EgressState, wake: socket.socket) -> None:
@@ -170,6 +172,7 @@ def serve(sockets: EgressSockets, state: EgressState, wake: socket.socket) -> No
         wake: readable when it changed.
     """
     loop = _new_loop()
+    loop.set_exception_handler(_report_error)
     try:
         server = EgressServer(loop, state)
         loop.run_until_complete(server.open(sockets))
@@ -181,6 +184,12 @@ def serve(sockets: EgressSockets, state: EgressState, wake: socket.socket) -> No
         loop.run_until_complete(server.close())
     finally:
         loop.close()
+
+
+def _report_error(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    """Show what is a mistake of ours; that a peer is gone is not."""
+    if not isinstance(context.get("exception"), OSError):
+        loop.default_exception_handler(context)
 
 
 def _changed(server: EgressServer, state: EgressState, wake: socket.socket) -> None:

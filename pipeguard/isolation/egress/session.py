@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from enum import Enum, auto
-from typing import TYPE_CHECKING, cast
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, cast
 
 from pipeguard.isolation.egress import replies
-from pipeguard.isolation.egress.addresses import is_usable
+from pipeguard.isolation.egress.addresses import first_address, is_usable, usable_addresses
 from pipeguard.isolation.egress.dialling import connect_first
-from pipeguard.isolation.egress.handshake import Asked, Handshake, HandshakeError
+from pipeguard.isolation.egress.handshake import EgressRequest, HandshakeError, ProxyHandshake
 from pipeguard.isolation.egress.judge import (
     EgressOutcome,
     EgressReason,
@@ -20,15 +19,18 @@ from pipeguard.isolation.egress.judge import (
     refusal_of,
 )
 from pipeguard.isolation.egress.lookups import error_name
-from pipeguard.isolation.egress.tunnel import RequestEnd, TunnelEnd
+from pipeguard.isolation.egress.tunnel import RequestEnd, TunnelEnd, reset
 
 if TYPE_CHECKING:
-    from pipeguard.isolation.egress.hosts import Address, HostRules
-    from pipeguard.isolation.egress.server import EgressServer
+    from collections.abc import Callable
+
+    from pipeguard.isolation.egress.hosts import Address, HostAndPort, HostRules
+    from pipeguard.isolation.egress.judge import Report
+    from pipeguard.isolation.egress.read_buffer import ReadBuffer
+    from pipeguard.isolation.egress.state import EgressLimits
 
 LINGER_SECONDS = 2.0  # for a client to read why it was refused
 MORE_SECONDS = 10.0  # without a byte, for a client that sent a second request
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST, as if nobody listened
 
 
 class _State(Enum):
@@ -38,7 +40,33 @@ class _State(Enum):
     ENDING = auto()
 
 
-class EgressSession(asyncio.Protocol):
+class SessionOwner(Protocol):
+    """What a session knows of the sandbox that it belongs to."""
+
+    loop: asyncio.AbstractEventLoop
+    limits: EgressLimits
+    now: Callable[[], float]
+    report: Report
+    buffer: ReadBuffer
+
+    @property
+    def rules(self) -> HostRules:
+        """The rules as they are now."""
+
+    def admit(self, session: EgressSession) -> bool:
+        """Whether there is room for a session."""
+
+    def forget(self, session: EgressSession) -> None:
+        """Know that a session has ended."""
+
+    def request_by_address(self, sockname: tuple[str, int]) -> EgressRequest:
+        """What a direct connection is for, by the address that it was made to."""
+
+    async def resolve(self, target: HostAndPort) -> list[str]:
+        """All addresses of a target; raises OSError."""
+
+
+class EgressSession(asyncio.BufferedProtocol):
     """A connection that was accepted, until it is joined to one to the host, and its end.
 
     Args:
@@ -47,15 +75,15 @@ class EgressSession(asyncio.Protocol):
     """
 
     _transport: asyncio.Transport
-    _asked: Asked
+    _request: EgressRequest
     _client: TunnelEnd
     _host: TunnelEnd
     _address: Address
 
-    def __init__(self, server: EgressServer, *, is_direct: bool) -> None:
+    def __init__(self, server: SessionOwner, *, is_direct: bool) -> None:
         self._server = server
         self._state = _State.READING
-        self._handshake = None if is_direct else Handshake()
+        self._handshake = None if is_direct else ProxyHandshake()
         self._task: asyncio.Task[None] | None = None
         self._started = server.now()
         self._deadline = self._started + server.limits.head_seconds
@@ -75,18 +103,24 @@ class EgressSession(asyncio.Protocol):
             self._state = _State.ENDING
             self._transport.abort()
         elif self._handshake is None:
-            asked = self._server.asked_by_address(transport.get_extra_info("sockname"))
-            self._begin(asked)
+            request = self._server.request_by_address(transport.get_extra_info("sockname"))
+            self._begin(request)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where to read to."""
+        del sizehint
+        return self._server.buffer.part
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Read what is asked for; what comes behind it waits, and what follows in the kernel."""
+        data = self._server.buffer.contents(nbytes)
         if self._handshake is None:
             if self._state is _State.CONNECTING:
                 self._early += data
                 self._transport.pause_reading()
             return
         try:
-            response, asked = self._handshake.feed(data)
+            response, request = self._handshake.feed(data)
         except HandshakeError as error:
             self._handshake = None
             self._server.report(
@@ -96,8 +130,8 @@ class EgressSession(asyncio.Protocol):
             return
         if response:
             self._transport.write(response)
-        if asked is not None:
-            self._begin(asked)
+        if request is not None:
+            self._begin(request)
 
     def eof_received(self) -> bool:
         """A client that sends no more may still wait for an answer, once it has asked."""
@@ -111,10 +145,10 @@ class EgressSession(asyncio.Protocol):
             self._task.cancel()
         self._server.forget(self)
 
-    def _begin(self, asked: Asked) -> None:
+    def _begin(self, request: EgressRequest) -> None:
         self._handshake = None
-        self._asked, self._early = asked, asked.early
-        reason = refusal_of(self._server.rules, asked.target)
+        self._request, self._early = request, request.early
+        reason = refusal_of(self._server.rules, request.target)
         if reason is not None:
             self._refuse(reason)
             return
@@ -123,11 +157,12 @@ class EgressSession(asyncio.Protocol):
         self._task = self._server.loop.create_task(self._connect())
 
     async def _connect(self) -> None:
-        server, target = self._server, self._asked.target
+        server, target = self._server, self._request.target
         try:
-            addresses = await server.addresses_of(target)
+            resolved = await server.resolve(target)
+            addresses = usable_addresses(resolved, target.port, server.rules)
             if not addresses:
-                self._refuse(EgressReason.ADDRESS)
+                self._refuse(EgressReason.ADDRESS, first_address(resolved))
                 return
             address, host = await connect_first(addresses, self._dial)
         except OSError as error:
@@ -143,28 +178,29 @@ class EgressSession(asyncio.Protocol):
 
     async def _dial(self, address: Address) -> TunnelEnd:
         _, host = await self._server.loop.create_connection(
-            TunnelEnd, str(address), self._asked.target.port
+            partial(TunnelEnd, self._server.buffer), str(address), self._request.target.port
         )
         return host
 
     def _join(self, address: Address, host: TunnelEnd) -> None:
-        asked, self._task = self._asked, None
+        request, self._task = self._request, None
         if self._transport.is_closing():
             host.abort()
             return
         self._address, self._host = address, host
-        client = TunnelEnd() if asked.body is None else RequestEnd(asked.body, self._break)
+        buffer, body = self._server.buffer, request.body
+        client = TunnelEnd(buffer) if body is None else RequestEnd(buffer, body, self._break)
         self._client = client
         self._state = _State.JOINED
         self._moved_at = self._server.now()
         client.take_over(self._transport, self._early, has_ended=self._has_ended)
         client.join(host, self._finish)
         host.join(client, self._finish)
-        if asked.to_client:
-            self._transport.write(asked.to_client)
-        if asked.to_host:
-            client.received += len(asked.to_host)
-            host.transport.write(asked.to_host)
+        if request.to_client:
+            self._transport.write(request.to_client)
+        if request.to_host:
+            client.received += len(request.to_host)
+            host.transport.write(request.to_host)
         client.begin()
         host.begin()
 
@@ -174,8 +210,8 @@ class EgressSession(asyncio.Protocol):
     def _finish(self) -> None:
         """Both connections are closed."""
         outcome, reason, error = self._end or (EgressOutcome.ALLOWED, None, "")
-        self._report(outcome, reason, error)
         self._server.forget(self)
+        self._report(outcome, reason, error)
 
     def _end_joined(self, outcome: EgressOutcome, reason: EgressReason | None) -> None:
         if self._end is None:
@@ -183,37 +219,41 @@ class EgressSession(asyncio.Protocol):
             self._client.abort()
             self._host.abort()
 
-    def _refuse(self, reason: EgressReason) -> None:
-        asked = self._asked
-        self._report(EgressOutcome.REFUSED, reason)
-        self._say_and_close(replies.refused(asked.way, asked.target, reason))
+    def _refuse(self, reason: EgressReason, address: str = "") -> None:
+        request = self._request
+        self._report(EgressOutcome.REFUSED, reason, address=address)
+        self._say_and_close(replies.refused(request.way, request.target, reason))
 
     def _fail(self, error: str) -> None:
-        asked = self._asked
+        request = self._request
         self._report(EgressOutcome.FAILED, None, error)
-        self._say_and_close(replies.failed(asked.way, asked.target, error))
+        self._say_and_close(replies.failed(request.way, request.target, error))
 
     def _say_and_close(self, response: bytes) -> None:
         """Close; after a response the client has some time to read it and to close itself."""
         self._state = _State.ENDING
         if not response:
-            sock: socket.socket = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            self._transport.abort()
+            reset(self._transport)
         elif not self._transport.is_closing():
             self._deadline = self._server.now() + LINGER_SECONDS
             self._transport.write(response)
             self._transport.write_eof()
             self._transport.resume_reading()
 
-    def _report(self, outcome: EgressOutcome, reason: EgressReason | None, error: str = "") -> None:
-        asked, is_joined = self._asked, self._state is _State.JOINED
+    def _report(
+        self,
+        outcome: EgressOutcome,
+        reason: EgressReason | None,
+        error: str = "",
+        address: str = "",
+    ) -> None:
+        request, is_joined = self._request, self._state is _State.JOINED
         record = EgressRecord(
-            asked.way,
+            request.way,
             outcome,
-            str(asked.target.host),
-            asked.target.port,
-            address=str(self._address) if is_joined else "",
+            str(request.target.host),
+            request.target.port,
+            address=str(self._address) if is_joined else address,
             reason=reason,
             error=error,
             bytes_sent=self._client.received if is_joined else 0,
@@ -226,7 +266,7 @@ class EgressSession(asyncio.Protocol):
         """End what new rules do not allow."""
         if self._state not in {_State.CONNECTING, _State.JOINED}:
             return
-        target = self._asked.target
+        target = self._request.target
         is_allowed = refusal_of(rules, target) is None
         if is_allowed and self._state is _State.JOINED:
             is_allowed = is_usable(self._address, target.port, rules)
@@ -254,7 +294,7 @@ class EgressSession(asyncio.Protocol):
         elif self._handshake is not None:
             self._give_up(self._handshake)
 
-    def _give_up(self, handshake: Handshake) -> None:
+    def _give_up(self, handshake: ProxyHandshake) -> None:
         """The request did not come in time."""
         self._handshake = None
         if handshake.has_begun:

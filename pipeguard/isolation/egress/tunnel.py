@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import TYPE_CHECKING, cast
 
 from pipeguard.isolation.egress.http_body import BodyError, RequestBody
@@ -10,11 +12,25 @@ from pipeguard.isolation.egress.http_body import BodyError, RequestBody
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BUFFER_BYTES = 256 * 2**10  # unsent, above which the other side is not read
+    from pipeguard.isolation.egress.read_buffer import ReadBuffer
 
 
-class TunnelEnd(asyncio.Protocol):
+_LINGER = struct.pack("ii", 1, 0)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Close with a reset (RST), and drop what is not sent."""
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if sock is not None and not transport.is_closing():
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+    transport.abort()
+
+
+class TunnelEnd(asyncio.BufferedProtocol):
     """One of the two connections, joined or to be joined.
+
+    Args:
+        buffer: what it reads into.
 
     Attributes:
         transport: its connection, once there is one.
@@ -26,7 +42,8 @@ class TunnelEnd(asyncio.Protocol):
     transport: asyncio.Transport
     _peer: TunnelEnd
 
-    def __init__(self) -> None:
+    def __init__(self, buffer: ReadBuffer) -> None:
+        self._buffer = buffer
         self.received = 0
         self.is_lost = self.has_ended = False
         self._early = b""
@@ -57,30 +74,40 @@ class TunnelEnd(asyncio.Protocol):
         """
         self._peer, self._ended = peer, ended
         self._write = peer.transport.write
-        self.transport.set_write_buffer_limits(high=BUFFER_BYTES)
+        self.transport.set_write_buffer_limits(high=len(self._buffer.part))
 
     def begin(self) -> None:
         """Pass on what came before the peer was there, and from now on."""
         early, self._early = self._early, b""
         if early:
-            self.data_received(early)
+            self.take(early)
         if self.has_ended:
             self._pass_end()
         elif not self.transport.is_closing():
             self.transport.resume_reading()
 
-    def data_received(self, data: bytes) -> None:
-        """Pass it on; before it is joined, read no further."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where to read to."""
+        del sizehint
+        return self._buffer.part
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Pass on what was read; before it is joined, read no further."""
+        data = self._buffer.contents(nbytes)
         if self._ended is None:
             self._early += data
             self.transport.pause_reading()
-            return
+        else:
+            self.take(data)
+
+    def take(self, data: bytes) -> None:
+        """Send to the peer."""
         self.received += len(data)
         self._write(data)
 
     def pause_writing(self) -> None:
         """Its peer reads too slowly: read no more for it."""
-        if self._ended is not None:
+        if self._ended is not None and not self._peer.transport.is_closing():
             self._peer.transport.pause_reading()
 
     def resume_writing(self) -> None:
@@ -114,29 +141,30 @@ class TunnelEnd(asyncio.Protocol):
         elif exc is None:
             self._peer.transport.close()
         else:
-            self._peer.transport.abort()
+            self._peer.abort()
 
     def abort(self) -> None:
-        """Close at once, and drop what is not sent."""
-        self.transport.abort()
+        """Close at once with a reset, so that what is cut off does not look whole."""
+        reset(self.transport)
 
 
 class RequestEnd(TunnelEnd):
     """The client's side of one HTTP request: what comes behind the request is not passed on.
 
     Args:
+        buffer: what it reads into.
         body: where the request ends.
         broke: called when the body is malformed.
     """
 
-    def __init__(self, body: RequestBody, broke: Callable[[], None]) -> None:
-        super().__init__()
+    def __init__(self, buffer: ReadBuffer, body: RequestBody, broke: Callable[[], None]) -> None:
+        super().__init__(buffer)
         self._body = body
         self._broke = broke
         self.has_more = False
 
-    def data_received(self, data: bytes) -> None:
-        """Pass on what is of the request."""
+    def take(self, data: bytes) -> None:
+        """Send what is of the request."""
         try:
             length = self._body.take(data)
         except BodyError:
@@ -147,4 +175,4 @@ class RequestEnd(TunnelEnd):
             self.transport.pause_reading()
             data = data[:length]
         if data:
-            super().data_received(data)
+            super().take(data)

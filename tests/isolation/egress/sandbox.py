@@ -17,8 +17,9 @@ import pytest
 
 from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.judge import EgressRecord
-from pipeguard.isolation.egress.proxy import Egress, EgressLimits
+from pipeguard.isolation.egress.proxy import Egress
 from pipeguard.isolation.egress.sockets import PROXY_PORT, EgressSockets, receive_sockets
+from pipeguard.isolation.egress.state import EgressLimits
 
 TOP = Path(__file__).resolve().parents[3]
 INSIDE = Path(__file__).with_name("inside.py")
@@ -79,12 +80,11 @@ def running(
         egress.close()
 
 
-def _bwrap() -> list[str]:
-    return [
-        *("bwrap", "--unshare-net", "--unshare-user", "--die-with-parent"),
-        *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
-        *("--cap-add", "CAP_NET_BIND_SERVICE"),
-    ]
+BWRAP = (
+    *("bwrap", "--unshare-net", "--unshare-user", "--die-with-parent"),
+    *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
+    *("--cap-add", "CAP_NET_BIND_SERVICE"),
+)
 
 
 @functools.cache
@@ -92,7 +92,7 @@ def has_namespaces() -> bool:
     """Whether bubblewrap makes a network namespace here."""
     if shutil.which("bwrap") is None:
         return False
-    tried = subprocess.run([*_bwrap(), "true"], check=False, capture_output=True)
+    tried = subprocess.run([*BWRAP, "true"], check=False, capture_output=True)
     return tried.returncode == 0
 
 
@@ -112,7 +112,7 @@ def run_inside(
     with tempfile.TemporaryDirectory() as folder:
         resolv = Path(folder) / "resolv.conf"
         resolv.write_text("nameserver 127.0.0.53\n")
-        bwrap = [*_bwrap(), "--ro-bind", str(resolv), os.path.realpath("/etc/resolv.conf")]
+        bwrap = [*BWRAP, "--ro-bind", str(resolv), os.path.realpath("/etc/resolv.conf")]
         inside = [sys.executable, str(INSIDE), str(theirs.fileno()), json.dumps([*rules.ports])]
         variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TOP), "HOME": "/nowhere"}
         process = subprocess.Popen(

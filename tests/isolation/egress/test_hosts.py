@@ -44,8 +44,8 @@ ADDRESSES = {
     "[0:0:0:0:0:0:0:1]": IPv6Address("::1"),
     "fe80::1%eth0": IPv6Address("fe80::1"),
     "[64:ff9b::a9fe:a9fe]": IPv6Address("64:ff9b::a9fe:a9fe"),
-    "0": IPv4Address("0.0.0.0"),
-    "0x": IPv4Address("0.0.0.0"),
+    "0": IPv4Address(0),
+    "0x": IPv4Address(0),
 }
 NO_HOSTS = [
     *("", ".", "..", "a..b", ".a", "a b", " a", "a\t", "a\n", "a\0b", "a%00b", "a%2eb", "a/b"),
@@ -103,7 +103,9 @@ def test_an_authority_has_a_host_and_a_port(text: str, target: HostAndPort) -> N
     assert parse_authority(str(target)) == target
 
 
-@each("text", ["a", "a:", ":80", "a:0", "a:65536", "a:+80", "a:８０", "a:80:80", "::1:80", "u@a:80"])
+@each(
+    "text", ["a", "a:", ":80", "a:0", "a:65536", "a:+80", "a:８０", "a:80:80", "::1:80", "u@a:80"]
+)
 def test_what_has_no_host_or_no_port_is_no_authority(text: str) -> None:
     with pytest.raises(HostError):
         parse_authority(text)
@@ -189,3 +191,5 @@ def test_a_loopback_port_is_a_port(port: int) -> None:
 def test_there_are_at_most_so_many_rules() -> None:
     with pytest.raises(HostError):
         HostRules.parse(f"h{number}.example" for number in range(5000))
+    with pytest.raises(HostError):
+        HostRules.parse(f"h.example:{number}" for number in range(1, 300))

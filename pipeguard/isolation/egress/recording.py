@@ -1,0 +1,159 @@
+"""Connections of a sandbox as rows of the audit, and the rule that would allow a refused one.
+
+What a sandbox repeats is written once a minute with a count, so that it cannot fill the audit.
+"""
+
+from __future__ import annotations
+
+import time
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.core.checks.addresses import Reach, reach_of
+from pipeguard.core.finding import Action, Finding, Severity
+from pipeguard.isolation.egress.hosts import (
+    DEFAULT_PORTS,
+    HostAndPort,
+    HostError,
+    parse_authority,
+)
+from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
+from pipeguard.state.connections import EndedConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+PLACE = "connection"
+INTERVAL_SECONDS = 60.0
+MAX_KEYS = 1024  # different refusals in an interval; those beyond share one row
+_WORDS = {
+    EgressReason.HOST: "no rule names this host",
+    EgressReason.PORT: "no rule names this port of the host",
+    EgressReason.ADDRESS: "its addresses are private, local or of this machine",
+    EgressReason.MALFORMED: "the request cannot be read, or could be read in two ways",
+    EgressReason.UNSUPPORTED: "the request is for what is not passed on",
+    EgressReason.SLOW: "the request did not come in time",
+    EgressReason.TOO_MANY: "too many connections are open, or names in use",
+    EgressReason.WITHDRAWN: "the rules changed while it was open",
+}
+# What a program does by mistake, or asks for as well.
+_LOW = {EgressReason.SLOW, EgressReason.TOO_MANY, EgressReason.WITHDRAWN}
+_ALLOWABLE = {
+    f"egress.{reason.value}"
+    for reason in (EgressReason.HOST, EgressReason.PORT, EgressReason.ADDRESS)
+}
+
+
+class _Key(NamedTuple):
+    way: EgressWay | None
+    reason: EgressReason
+    host: str
+    port: int
+
+
+class _Count:
+    """Refusals of one kind since the row that told of the first."""
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.last: EgressRecord | None = None
+        self.more = 0
+
+
+class ConnectionRecorder:
+    """Takes the reports of one `Egress`, in its thread; `close` after it.
+
+    Args:
+        record: writes a connection to the audit: `Run.connect`.
+        now: seconds on a clock that only goes forward.
+    """
+
+    def __init__(
+        self,
+        record: Callable[[EndedConnection], None],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._record = record
+        self._now = now
+        self._counts: dict[_Key, _Count] = {}  # in order of time
+
+    def __call__(self, record: EgressRecord) -> None:
+        """Write a connection, or count it."""
+        now = self._now()
+        self._write_old(now)
+        reason = record.reason
+        if reason is None:
+            self._write(record, 0)
+            return
+        key = _Key(record.way, reason, record.host, record.port)
+        if key not in self._counts and len(self._counts) >= MAX_KEYS:
+            key = _Key(None, reason, "", 0)
+        count = self._counts.get(key)
+        if count is None:
+            self._counts[key] = _Count(now)
+            self._write(record, 0)
+        else:
+            count.last = record
+            count.more += 1
+
+    def close(self) -> None:
+        """Write all counts."""
+        self._write_old(None)
+
+    def _write_old(self, now: float | None) -> None:
+        """Write the counts whose interval is over; all of them at the end."""
+        while self._counts:
+            key, count = next(iter(self._counts.items()))
+            if now is not None and now - count.since < INTERVAL_SECONDS:
+                return
+            del self._counts[key]
+            if count.last is not None:
+                self._write(count.last, count.more)
+
+    def _write(self, record: EgressRecord, more: int) -> None:
+        host = f"[{record.host}]" if ":" in record.host else record.host
+        port = f":{record.port}" if record.port else ""
+        target = " ".join(filter(None, (record.way.value, f"{host}{port}")))
+        finding = _finding(record, f"{host}{port}", more)
+        sizes = record.bytes_sent, record.bytes_received
+        self._record(EndedConnection(target, finding, *sizes, record.seconds))
+
+
+def _finding(record: EgressRecord, target: str, more: int) -> Finding | None:
+    """What is to be said of a connection; None for one that was made."""
+    if record.outcome is EgressOutcome.ALLOWED:
+        return None
+    reason = record.reason
+    if reason is None:
+        note = f"allowed, and could not be reached: {record.error}"
+        failed = Finding("egress.failed", PLACE, severity=Severity.LOW, action=Action.ALLOW)
+        return failed._replace(excerpt=target, note=note, host=record.host)
+    if reason is EgressReason.ADDRESS and record.address:
+        target = str(HostAndPort(ip_address(record.address), record.port))
+    note = f"{more} more within {INTERVAL_SECONDS:g} s: " if more else ""
+    severity = Severity.LOW if reason in _LOW else Severity.MEDIUM
+    refused = Finding(f"egress.{reason.value}", PLACE, severity=severity)
+    return refused._replace(excerpt=target, note=f"{note}{_WORDS[reason]}", host=record.host)
+
+
+def entry_of(finding: Mapping[str, str]) -> str | None:
+    """The entry of a policy's hosts that allows what an event refused; None where none does.
+
+    Args:
+        finding: the event's, as the audit has it (`state.exceptions.AuditedEvent.findings`).
+
+    Returns:
+        As `api.example.com`, `api.example.com:8443` or, for a name that leads to a private address,
+        that address, as `10.0.0.5:5432`; `HostRules.parse` reads it. Never an address that gives
+        out the machine's credentials: whoever wants that writes it.
+    """
+    if finding.get("rule") not in _ALLOWABLE:
+        return None
+    try:
+        target = parse_authority(finding.get("excerpt", ""), default_port=443)
+    except HostError:
+        return None
+    if isinstance(target.host, str):
+        return target.host if target.port in DEFAULT_PORTS else str(target)
+    is_metadata = reach_of(str(target.host)) is Reach.METADATA
+    return None if is_metadata else str(target)

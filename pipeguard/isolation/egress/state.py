@@ -1,0 +1,48 @@
+"""What one sandbox may use, and what the thread of its connections shares with other threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pipeguard.isolation.egress.hosts import HostRules
+    from pipeguard.isolation.egress.judge import Report
+
+
+@dataclass(frozen=True, slots=True)
+class EgressLimits:
+    """What one sandbox may use.
+
+    Attributes:
+        connections: open at once; fewer where this process has fewer descriptors.
+        head_seconds: for a request to the proxy to come.
+        connect_seconds: to resolve a name and connect.
+        idle_seconds: without a byte in either direction.
+    """
+
+    connections: int = 2048
+    head_seconds: float = 10.0
+    connect_seconds: float = 10.0
+    idle_seconds: float = 600.0
+
+
+@dataclass(slots=True)
+class EgressState:
+    """What the thread of the connections shares with those that change it; each field is swapped.
+
+    Attributes:
+        rules: the hosts that may be reached, as they are now.
+        report: called in that thread for each connection that ended or was refused.
+        resolve: gives the addresses of a name, in threads of its own; the system's if None.
+        limits: do not change.
+        is_closed: whether all is to end.
+    """
+
+    rules: HostRules
+    report: Report
+    resolve: Callable[[str], Iterable[str]] | None
+    limits: EgressLimits
+    is_closed: bool = False

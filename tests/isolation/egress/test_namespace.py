@@ -1,0 +1,234 @@
+"""Real clients in a real network namespace without a route: what they reach, and what not."""
+
+import http.server
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeguard.isolation.egress.hosts import HostRules
+from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
+from tests.each import each
+from tests.isolation.egress.sandbox import BWRAP, PROXY, TOP, needs_namespaces, run_inside
+from tests.tools import node
+
+pytestmark = needs_namespaces
+
+BODY = b"from outside"
+
+
+class Pages(http.server.BaseHTTPRequestHandler):
+    """One page, and a way to other hosts."""
+
+    def do_GET(self) -> None:
+        place = self.path.partition("?to=")[2]
+        self.send_response(302 if place else 200)
+        if place:
+            self.send_header("Location", place)
+        self.send_header("Content-Length", str(len(BODY)))
+        self.end_headers()
+        self.wfile.write(BODY)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """The port of a web server on this machine."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def local(name: str) -> list[str]:
+    assert name == "good.example"
+    return ["127.0.0.1"]
+
+
+def inside(
+    port: int, *command: str | Path, **variables: str
+) -> tuple[subprocess.CompletedProcess[str], list[EgressRecord]]:
+    """Run a command whose URL has `PORT` for the port of the web server."""
+    words = [str(word).replace("PORT", str(port)) for word in command]
+    rules = HostRules.parse([f"good.example:{port}"], [port])
+    return run_inside(words, rules, local, variables)
+
+
+CURL = ("curl", "-sS", "--max-time", "5")
+URLLIB = "import urllib.request as u; print(u.urlopen('{}', timeout=5).read().decode())"
+FETCH = "fetch('{}').then(r => r.text()).then(t => console.log(t))"
+CLIENTS: dict[str, tuple[tuple[str | Path, ...], dict[str, str], EgressWay]] = {
+    "curl, direct": ((*CURL, "{}"), {}, EgressWay.DIRECT),
+    "curl, HTTP": ((*CURL, "{}"), {"http_proxy": f"http://{PROXY}"}, EgressWay.HTTP),
+    "curl, CONNECT": ((*CURL, "-p", "{}"), {"http_proxy": f"http://{PROXY}"}, EgressWay.CONNECT),
+    "curl, SOCKS": ((*CURL, "{}"), {"ALL_PROXY": f"socks5h://{PROXY}"}, EgressWay.SOCKS5),
+    "urllib, direct": ((sys.executable, "-c", URLLIB), {}, EgressWay.DIRECT),
+    "urllib, HTTP": (
+        (sys.executable, "-c", URLLIB),
+        {"http_proxy": f"http://{PROXY}"},
+        EgressWay.HTTP,
+    ),
+    "node, direct": ((node(), "-e", FETCH), {}, EgressWay.DIRECT),
+}
+
+
+@each("client", list(CLIENTS))
+def test_a_client_reaches_an_allowed_host(client: str, port: int) -> None:
+    command, variables, way = CLIENTS[client]
+    words = [str(word).replace("{}", "http://good.example:PORT/") for word in command]
+    done, records = inside(port, *words, **variables)
+    assert done.stdout.strip() == BODY.decode(), done.stderr
+    (record,) = records
+    assert (record.way, record.outcome) == (way, EgressOutcome.ALLOWED)
+    assert (record.host, record.port, record.address) == ("good.example", port, "127.0.0.1")
+    assert record.bytes_received > len(BODY)
+
+
+@each("client", list(CLIENTS))
+def test_a_client_does_not_reach_another_host_and_knows_soon(client: str, port: int) -> None:
+    command, variables, _ = CLIENTS[client]
+    words = [str(word).replace("{}", "http://bad.example:PORT/") for word in command]
+    done, records = inside(port, *words, **variables)
+    assert BODY.decode() not in done.stdout
+    assert {(record.host, record.reason) for record in records} == {
+        ("bad.example", EgressReason.HOST)
+    }
+
+
+@each("client", list(CLIENTS))
+def test_a_redirect_is_a_connection_of_its_own(client: str, port: int) -> None:
+    command, variables, _ = CLIENTS[client]
+    url = "http://good.example:PORT/?to=http://bad.example:PORT/"
+    words = [str(word).replace("{}", url) for word in command]
+    if words[0] == "curl":
+        words.insert(1, "-L")
+    _, records = inside(port, *words, **variables)
+    outcomes = [(record.host, record.outcome) for record in records]
+    assert ("good.example", EgressOutcome.ALLOWED) in outcomes
+    assert ("bad.example", EgressOutcome.REFUSED) in outcomes
+
+
+@each(
+    "url",
+    [
+        *("http://127.0.0.2:PORT/", "http://127.128.0.9:PORT/", "http://[::2]:PORT/"),
+        *("http://[::ffff:127.0.0.1]:1/", "http://10.0.0.5/", "http://169.254.169.254/"),
+        *("http://1.1.1.1/", "http://[2606:4700:4700::1111]/", "http://0x7f000002:PORT/"),
+    ],
+)
+def test_there_is_no_way_around(url: str, port: int) -> None:
+    for variables in ({}, {"http_proxy": f"http://{PROXY}"}, {"ALL_PROXY": f"socks5h://{PROXY}"}):
+        done, records = inside(port, *CURL, url, **variables)
+        assert BODY.decode() not in done.stdout
+        assert {record.outcome for record in records} <= {EgressOutcome.REFUSED}
+
+
+def test_a_loopback_port_that_is_named_is_this_machine_s(port: int) -> None:
+    done, records = inside(port, *CURL, "http://localhost:PORT/")
+    assert done.stdout == BODY.decode()
+    assert records[0].host == "127.0.0.1"
+
+
+ASK = """
+import json, socket, struct, sys
+def ask(name, kind):
+    labels = b"".join(bytes((len(l),)) + l.encode() for l in name.split("."))
+    return struct.pack("!6H", 9, 256, 1, 0, 0, 0) + labels + b"\\0" + struct.pack("!2H", kind, 1)
+answers = []
+udp = socket.socket(type=socket.SOCK_DGRAM); udp.settimeout(5)
+tcp = socket.create_connection(("127.0.0.53", 53), 5); stream = tcp.makefile("rb")
+for name, kind in json.loads(sys.argv[1]):
+    udp.sendto(b"x", ("127.0.0.53", 53))
+    udp.sendto(ask(name, kind), ("127.0.0.53", 53))
+    first = udp.recv(999)
+    tcp.sendall(struct.pack("!H", len(ask(name, kind))) + ask(name, kind))
+    second = stream.read(int.from_bytes(stream.read(2), "big"))
+    assert first == second
+    answers.append([first[3] & 15, first[7], ".".join(map(str, first[-4:])) if first[7] else ""])
+print(json.dumps(answers))
+"""
+A, AAAA, TXT, HTTPS = 1, 28, 16, 65
+
+
+def test_questions_are_answered_over_udp_and_tcp(port: int) -> None:
+    questions = [
+        *(["good.example", A], ["GOOD.example", A], ["good.example", AAAA], ["good.example", TXT]),
+        *(["good.example", HTTPS], ["bad.example", A], ["bad.example", TXT], ["localhost", A]),
+        *(["c3Rvb2xlbg.bad.example", A], ["c3Rvb2xlbg.bad.example", A], ["1.2.3.4", A]),
+    ]
+    done, records = inside(port, sys.executable, "-c", ASK, json.dumps(questions))
+    assert json.loads(done.stdout or "[]") == [
+        *([0, 1, "127.128.0.1"], [0, 1, "127.128.0.1"], [0, 0, ""], [0, 0, ""]),
+        *([0, 0, ""], [3, 0, ""], [3, 0, ""], [0, 1, "127.0.0.1"], [3, 0, ""], [3, 0, ""]),
+        [3, 0, ""],
+    ], done.stderr
+    assert [(record.way, record.host) for record in records] == [
+        (EgressWay.DNS, "bad.example"),
+        (EgressWay.DNS, "c3rvb2xlbg.bad.example"),
+        (EgressWay.DNS, "1.2.3.4"),
+    ]
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_git_reaches_its_host(port: int) -> None:
+    _, records = inside(port, "git", "ls-remote", "http://good.example:PORT/x.git")
+    assert {(record.host, record.way) for record in records} == {("good.example", EgressWay.DIRECT)}
+
+
+@pytest.mark.skipif(shutil.which("psql") is None, reason="psql is not installed")
+def test_psql_reaches_its_host() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        startups: list[bytes] = []
+
+        def refuse() -> None:
+            connection, _ = sock.accept()
+            with connection:
+                startups.append(connection.recv(8))
+                connection.sendall(b"N")  # no TLS
+                startups.append(connection.recv(999))
+
+        threading.Thread(target=refuse, daemon=True).start()
+        command = ("psql", "host=good.example port=PORT user=somebody connect_timeout=5")
+        _, records = inside(sock.getsockname()[1], *command)
+    assert startups[0] == b"\0\0\0\x08\x04\xd2\x16\x2f"  # SSLRequest
+    assert b"somebody" in startups[1]
+    assert records[0].way is EgressWay.DIRECT
+
+
+def test_ports_of_our_own_are_reached_through_the_proxy(port: int) -> None:
+    rules = HostRules.parse(
+        [f"good.example:{port}", "good.example:3128", "good.example:53"], [port]
+    )
+    command = [*CURL, "-p", f"http://good.example:{port}/"]
+    done, _ = run_inside(command, rules, local, {"http_proxy": f"http://{PROXY}"})
+    assert done.stdout == BODY.decode(), done.stderr
+
+
+OWN = """
+import sys
+from ipaddress import ip_address
+from pipeguard.isolation.egress.addresses import is_own, is_public, usable_addresses
+from pipeguard.isolation.egress.hosts import HostRules
+for text in ("8.8.8.8", "2606:4700:4700::1111"):
+    assert is_public(ip_address(text)) and is_own(ip_address(text)), text
+    assert usable_addresses([text, "1.1.1.1"], 443, HostRules()) == [ip_address("1.1.1.1")]
+    named = HostRules.parse([f"[{text}]:22" if ":" in text else f"{text}:22"])
+    assert usable_addresses([text], 22, named) == [ip_address(text)]
+"""
+
+
+@pytest.mark.skipif(shutil.which("ip") is None, reason="iproute2 is not installed")
+def test_a_public_address_of_this_machine_is_not_the_public_network() -> None:
+    """A machine with public addresses, in a namespace of its own."""
+    add = "ip addr add 8.8.8.8/32 dev lo && ip addr add 2606:4700:4700::1111/128 dev lo nodad"
+    script = f'{add} && exec "$0" -c "$1"'
+    command = [*BWRAP, "--cap-add", "CAP_NET_ADMIN", "sh", "-c", script, sys.executable, OWN]
+    subprocess.run(command, check=True, cwd=TOP, timeout=30)

@@ -1,0 +1,437 @@
+"""The way out with real sockets: what passes, what is reported, and how it ends."""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from pipeguard.isolation.egress.hosts import HostRules
+from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
+from pipeguard.isolation.egress.proxy import Egress
+from pipeguard.isolation.egress.sockets import EgressSockets
+from pipeguard.isolation.egress.state import EgressLimits
+from tests.each import each
+from tests.isolation.egress.sandbox import Records, listener, port_of, running
+
+ALLOWED = EgressOutcome.ALLOWED
+REFUSED = EgressOutcome.REFUSED
+SECONDS = 8.0
+
+
+def local(name: str) -> list[str]:
+    """A resolver that knows every name, as this machine."""
+    assert name
+    return ["127.0.0.1"]
+
+
+@contextmanager
+def host(answer: bytes | None = None) -> Iterator[tuple[int, list[bytes]]]:
+    """A server that keeps what it is sent, whole, and echoes it or gives one answer."""
+    sock, contents = listener(), list[bytes]()
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = sock.accept()
+            except OSError:
+                return
+            threading.Thread(target=talk, args=(connection,), daemon=True).start()
+
+    def talk(connection: socket.socket) -> None:
+        with connection, suppress(ConnectionResetError):
+            number = len(contents)
+            contents.append(b"")
+            while data := connection.recv(2**16):
+                contents[number] += data
+                if answer is None:
+                    connection.sendall(data)
+                elif contents[number].endswith(b"\r\n\r\n"):
+                    connection.sendall(answer)
+                    return
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield port_of(sock), contents
+    finally:
+        sock.shutdown(socket.SHUT_RDWR)
+        sock.close()
+
+
+def rules_for(port: int) -> HostRules:
+    return HostRules.parse([f"good.example:{port}"], [port])
+
+
+def dial(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
+
+
+def connected(proxy: int, name: str, port: int) -> socket.socket:
+    """A tunnel by CONNECT."""
+    sock = dial(proxy)
+    sock.sendall(f"CONNECT {name}:{port} HTTP/1.1\r\n\r\n".encode())
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        data = sock.recv(1)
+        assert data, head
+        head += data
+    assert head.startswith(b"HTTP/1.1 200 "), head
+    return sock
+
+
+def all_of(sock: socket.socket) -> bytes:
+    """Everything until the other side ends."""
+    data = b""
+    while piece := sock.recv(2**16):
+        data += piece
+    return data
+
+
+def is_reset(sock: socket.socket) -> bool:
+    """Whether a connection ends without a proper end."""
+    with sock:
+        try:
+            return sock.recv(1) == b"never"
+        except ConnectionResetError:
+            return True
+
+
+def exchange(proxy: int, data: bytes) -> bytes:
+    """What comes back for some bytes until the end; a reset is an end, too."""
+    with dial(proxy) as sock:
+        sock.sendall(data)
+        try:
+            return all_of(sock)
+        except ConnectionResetError:
+            return b""
+
+
+def test_a_tunnel_carries_bytes_both_ways_and_is_reported() -> None:
+    with host() as (port, contents), running(rules_for(port), local) as (proxy, records, _):
+        with connected(proxy, "good.example", port) as sock:
+            sock.sendall(b"one")
+            assert sock.recv(3) == b"one"
+            sock.shutdown(socket.SHUT_WR)
+            assert sock.recv(1) == b""
+        (record,) = records.wait(1)
+    assert contents == [b"one"]
+    assert (record.way, record.outcome, record.reason) == (EgressWay.CONNECT, ALLOWED, None)
+    assert (record.host, record.port, record.address) == ("good.example", port, "127.0.0.1")
+    assert (record.bytes_sent, record.bytes_received) == (3, 3)
+    assert 0 <= record.seconds < 60
+
+
+def test_what_comes_before_the_tunnel_is_open_arrives() -> None:
+    with host() as (port, _), running(rules_for(port), local) as (proxy, _, _):
+        request = f"CONNECT good.example:{port} HTTP/1.1\r\n\r\n".encode()
+        with dial(proxy) as sock:
+            sock.sendall(request + b"early")
+            sock.shutdown(socket.SHUT_WR)
+            assert all_of(sock).endswith(b"\r\n\r\nearly")
+        with dial(proxy) as sock:
+            name = b"good.example"
+            sock.sendall(
+                b"\x05\x01\x00\x05\x01\x00\x03\x0c" + name + port.to_bytes(2, "big") + b"e"
+            )
+            sock.shutdown(socket.SHUT_WR)
+            assert all_of(sock) == b"\x05\x00" + b"\x05\x00\x00\x01" + bytes(6) + b"e"
+
+
+def test_a_half_closed_connection_goes_on_the_other_way() -> None:
+    sock = listener()
+    with sock, running(rules_for(port_of(sock)), local) as (proxy, records, _):
+        client = connected(proxy, "good.example", port_of(sock))
+        server, _ = sock.accept()
+        with client, server:
+            client.sendall(b"question")
+            client.shutdown(socket.SHUT_WR)
+            assert all_of(server) == b"question"
+            server.sendall(b"x" * 3_000_000)
+            server.close()
+            assert len(all_of(client)) == 3_000_000
+        assert records.wait(1)[0].bytes_received == 3_000_000
+
+
+def test_a_slow_reader_holds_the_sender_back() -> None:
+    sock = listener()
+    with sock, running(rules_for(port_of(sock)), local) as (proxy, _, _):
+        client = connected(proxy, "good.example", port_of(sock))
+        server, _ = sock.accept()
+        with client, server:
+            server.setblocking(False)
+            sent = idle = 0
+            while idle < 20:  # as much as the buffers on the way take, and no more
+                try:
+                    sent += server.send(b"x" * 2**16)
+                    idle = 0
+                except BlockingIOError:
+                    idle += 1
+                    time.sleep(0.01)
+            assert sent < 64 * 2**20
+            server.setblocking(True)
+            threading.Thread(target=server.shutdown, args=(socket.SHUT_WR,)).start()
+            assert len(all_of(client)) == sent
+
+
+def test_a_reset_is_passed_on() -> None:
+    sock = listener()
+    with sock, running(rules_for(port_of(sock)), local) as (proxy, records, _):
+        client = connected(proxy, "good.example", port_of(sock))
+        server, _ = sock.accept()
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        server.close()
+        assert is_reset(client)
+        assert records.wait(1)[0].outcome is ALLOWED
+
+
+def test_one_request_passes_and_a_second_behind_it_does_not() -> None:
+    reply = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    with host(reply) as (port, contents), running(rules_for(port), local) as (proxy, records, _):
+        first = f"GET http://good.example:{port}/a?q HTTP/1.1\r\nHost: good.example:{port}\r\n\r\n"
+        second = "GET http://bad.example/ HTTP/1.1\r\nHost: bad.example\r\n\r\n"
+        assert exchange(proxy, (first + second).encode()).endswith(b"ok")
+        (record,) = records.wait(1)
+    expected = f"GET /a?q HTTP/1.1\r\nHost: good.example:{port}\r\nConnection: close\r\n\r\n"
+    assert contents == [expected.encode()]
+    assert record.way is EgressWay.HTTP
+    assert record.bytes_sent == len(expected)
+
+
+def test_a_malformed_body_ends_the_request() -> None:
+    with host() as (port, contents), running(rules_for(port), local) as (proxy, records, _):
+        head = f"POST http://good.example:{port}/ HTTP/1.1\r\nHost: good.example:{port}\r\n"
+        body = b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloGET http://bad.example/"
+        exchange(proxy, head.encode() + body)
+        (record,) = records.wait(1)
+    assert (record.outcome, record.reason) == (REFUSED, EgressReason.MALFORMED)
+    assert not any(b"bad.example" in content for content in contents)
+
+
+REFUSALS = {
+    "another host": (b"CONNECT bad.example:%d HTTP/1.1\r\n\r\n", EgressReason.HOST),
+    "another port": (b"CONNECT good.example:22 HTTP/1.1\r\n\r\n", EgressReason.PORT),
+    "below a name": (b"CONNECT x.good.example:%d HTTP/1.1\r\n\r\n", EgressReason.HOST),
+    "an address": (b"CONNECT 127.0.0.2:%d HTTP/1.1\r\n\r\n", EgressReason.HOST),
+    "a mapped address": (b"CONNECT [::ffff:127.0.0.2]:%d HTTP/1.1\r\n\r\n", EgressReason.HOST),
+    "an address as a number": (b"CONNECT 2130706434:%d HTTP/1.1\r\n\r\n", EgressReason.HOST),
+    "metadata": (b"CONNECT 169.254.169.254:80 HTTP/1.1\r\n\r\n", EgressReason.HOST),
+    "IPv6": (b"CONNECT [::2]:%d HTTP/1.1\r\n\r\n", EgressReason.HOST),
+    "a zone": (b"CONNECT [::2%%25lo]:%d HTTP/1.1\r\n\r\n", None),
+    "a plain request": (
+        b"GET http://bad.example:%d/ HTTP/1.1\r\nHost: bad.example:%d\r\n\r\n",
+        EgressReason.HOST,
+    ),
+}
+
+
+@each("case", list(REFUSALS))
+def test_what_no_rule_names_is_refused_with_its_reason(case: str) -> None:
+    data, reason = REFUSALS[case]
+    with host() as (port, contents), running(rules_for(port), local) as (proxy, records, _):
+        response = exchange(proxy, data.replace(b"%d", b"%d" % port).replace(b"%%", b"%"))
+        (record,) = records.wait(1)
+    assert response.startswith((b"HTTP/1.1 403 ", b"HTTP/1.1 400 "))
+    assert record.outcome is REFUSED
+    assert reason is None or record.reason is reason
+    assert contents == []
+
+
+@each(
+    "addresses",
+    [
+        *(["127.0.0.2"], ["::1"], ["169.254.169.254"], ["::ffff:169.254.169.254"], ["10.0.0.5"]),
+        *(["fd00:ec2::254"], ["64:ff9b::7f00:2"], ["0.0.0.1"], ["::"], ["fe80::1%lo"], ["nothing"]),
+        *([], ["127.0.0.2", "100.100.100.200"]),
+    ],
+)
+def test_a_name_that_leads_to_a_private_address_is_refused(addresses: list[str]) -> None:
+    with host() as (port, contents):
+        rules = HostRules.parse([f"good.example:{port}"])
+        with running(rules, lambda _: addresses) as (proxy, records, _):
+            response = exchange(proxy, b"CONNECT good.example:%d HTTP/1.1\r\n\r\n" % port)
+            (record,) = records.wait(1)
+    assert b"private or local" in response
+    assert (record.outcome, record.reason) == (REFUSED, EgressReason.ADDRESS)
+    assert contents == []
+
+
+def test_a_name_that_changes_its_address_is_connected_to_where_it_was_judged() -> None:
+    """A rebinding resolver: the answer that was judged is the one in use, and asked for once."""
+    answers = iter([["127.0.0.1"], ["127.0.0.2"], ["127.0.0.3"]])
+    with host() as (port, _), running(rules_for(port), lambda _: next(answers)) as started:
+        proxy, records, _ = started
+        connected(proxy, "good.example", port).close()
+        (record,) = records.wait(1)
+        assert record.address == "127.0.0.1"
+    assert next(answers) == ["127.0.0.2"]
+
+
+def test_of_several_addresses_one_that_answers_is_used() -> None:
+    with host() as (port, _):
+        rules = HostRules.parse([f"good.example:{port}", f"127.0.0.9:{port}"], [port])
+        addresses = ["10.0.0.5", "::1", "127.0.0.9", "127.0.0.1"]
+        with running(rules, lambda _: addresses) as (proxy, records, _):
+            with connected(proxy, "good.example", port) as sock:
+                sock.sendall(b"x")
+                assert sock.recv(1) == b"x"
+            assert records.wait(1)[0].address == "127.0.0.1"
+
+
+def failing(name: str) -> list[str]:
+    raise socket.gaierror(socket.EAI_NONAME, name)
+
+
+def test_a_failure_has_the_name_of_its_error() -> None:
+    sock = listener()
+    port = port_of(sock)
+    sock.close()
+    request = b"CONNECT good.example:%d HTTP/1.1\r\n\r\n" % port
+    with running(rules_for(port), local) as (proxy, records, _):
+        assert exchange(proxy, request).startswith(b"HTTP/1.1 502 ")
+        assert records.wait(1)[0].error == "ECONNREFUSED"
+    with running(rules_for(port), failing) as (proxy, records, _):
+        assert b"EAI_NONAME" in exchange(proxy, request)
+        (record,) = records.wait(1)
+        assert (record.outcome, record.error) == (EgressOutcome.FAILED, "EAI_NONAME")
+
+
+def test_a_resolver_that_hangs_ends_in_a_time_out_and_holds_nothing_up() -> None:
+    forever = threading.Event()
+    limits = EgressLimits(connect_seconds=0.2)
+
+    def resolve(name: str) -> list[str]:
+        forever.wait(SECONDS)
+        return [name]
+
+    with running(HostRules.parse(["good.example"]), resolve, limits) as (proxy, records, _):
+        response = exchange(proxy, b"CONNECT good.example:443 HTTP/1.1\r\n\r\n")
+        assert response.startswith(b"HTTP/1.1 504 ")
+        assert records.wait(1)[0].error == "ETIMEDOUT"
+    forever.set()
+
+
+def test_new_rules_hold_for_new_connections_and_end_open_ones() -> None:
+    with host() as (port, _), running(HostRules(), local) as (proxy, records, egress):
+        request = b"CONNECT good.example:%d HTTP/1.1\r\n\r\n" % port
+        assert exchange(proxy, request).startswith(b"HTTP/1.1 403 ")
+        egress.update(rules_for(port))
+        with connected(proxy, "good.example", port) as sock:
+            sock.sendall(b"x")
+            assert sock.recv(1) == b"x"
+            egress.update(HostRules.parse([f"good.example:{port}", "x.example"], [port]))
+            sock.sendall(b"y")
+            assert sock.recv(1) == b"y"
+            egress.update(HostRules.parse([f"good.example:{port}"]))  # its address is not named
+            assert is_reset(sock)
+        record = records.wait(2)[1]
+    assert (record.outcome, record.reason) == (REFUSED, EgressReason.WITHDRAWN)
+    assert (record.bytes_sent, record.bytes_received) == (2, 2)
+
+
+def test_closing_ends_and_reports_what_is_open() -> None:
+    with host() as (port, _), running(rules_for(port), local) as (proxy, records, egress):
+        with connected(proxy, "good.example", port) as sock:
+            egress.close()
+            assert len(records.all) == 1
+            assert is_reset(sock)
+        with pytest.raises(OSError, match="refused"):
+            dial(proxy)
+        egress.update(HostRules())
+        egress.close()
+
+
+def test_closing_before_the_first_connection_is_quick() -> None:
+    with running(HostRules()) as (proxy, records, egress):
+        egress.update(HostRules())
+        egress.close()
+        with pytest.raises(OSError, match="refused"):
+            dial(proxy)
+    assert records.all == []
+
+
+def test_a_client_that_says_nothing_or_little_is_ended() -> None:
+    limits = EgressLimits(head_seconds=0.1)
+    with running(HostRules(), limits=limits) as (proxy, records, _):
+        silent, slow = dial(proxy), dial(proxy)
+        slow.sendall(b"GET http://a")
+        for sock in (silent, slow):
+            assert is_reset(sock)
+        (record,) = records.wait(1)
+    assert (record.way, record.reason) == (EgressWay.HTTP, EgressReason.SLOW)
+
+
+def test_an_idle_tunnel_is_ended() -> None:
+    limits = EgressLimits(idle_seconds=0.1)
+    with host() as (port, _), running(rules_for(port), local, limits) as (proxy, records, _):
+        assert is_reset(connected(proxy, "good.example", port))
+        assert records.wait(1)[0].outcome is ALLOWED
+
+
+def test_more_connections_than_allowed_are_refused_and_told_once() -> None:
+    limits = EgressLimits(connections=20)
+    with running(HostRules(), limits=limits) as (proxy, records, _):
+        open_ones = [dial(proxy) for _ in range(20)]
+        time.sleep(0.1)
+        for _ in range(200):
+            assert exchange(proxy, b"") == b""
+        assert [record.reason for record in records.all] == [EgressReason.TOO_MANY]
+        for sock in open_ones:
+            sock.close()
+        time.sleep(0.2)
+        response = exchange(proxy, b"CONNECT a.example:1 HTTP/1.1\r\n\r\n")
+        assert response.startswith(b"HTTP/1.1 403 ")
+
+
+def test_ten_thousand_connections_leave_nothing() -> None:
+    with host(b"ok") as (port, _), running(rules_for(port), local) as (proxy, records, _):
+        for _ in range(100):
+            socks = [dial(proxy) for _ in range(100)]
+            for sock in socks:
+                sock.close()
+        request = f"GET http://good.example:{port}/ HTTP/1.1\r\nHost: good.example:{port}\r\n\r\n"
+        assert exchange(proxy, request.encode()) == b"ok"
+        assert [record.outcome for record in records.wait(1)] == [ALLOWED]
+
+
+def test_records_have_nothing_of_what_was_said() -> None:
+    with host(b"ok") as (port, _), running(rules_for(port), local) as (proxy, records, _):
+        for name in ("good.example", "bad.example"):
+            request = (
+                f"GET http://{name}:{port}/path-s3cret?query-s3cret HTTP/1.1\r\n"
+                f"Host: {name}:{port}\r\nAuthorization: Bearer header-s3cret\r\n\r\n"
+            )
+            exchange(proxy, request.encode())
+        assert "s3cret" not in repr(records.wait(2))
+
+
+def test_nothing_is_imported_before_the_first_connection() -> None:
+    code = (
+        "import socket, sys, time\n"
+        "from pipeguard.isolation.egress.hosts import HostRules\n"
+        "from pipeguard.isolation.egress.proxy import Egress\n"
+        "from pipeguard.isolation.egress.sockets import EgressSockets\n"
+        "sock = socket.socket(); sock.bind(('127.0.0.1', 0)); sock.listen()\n"
+        "egress = Egress(EgressSockets((sock,)), HostRules(), print)\n"
+        "egress.start(); egress.update(HostRules()); time.sleep(0.1)\n"
+        "assert not {'asyncio', 'uvloop', 'ssl'} & sys.modules.keys()\n"
+        "client = socket.create_connection(sock.getsockname())\n"
+        "client.send(b'CONNECT x HTTP/1.1\\r\\n\\r\\n'); assert client.recv(1)\n"
+        "assert 'asyncio' in sys.modules\n"
+        "egress.close()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_record_can_be_given_to_any_function() -> None:
+    seen: list[EgressRecord] = []
+    sock = listener()
+    egress = Egress(EgressSockets((sock,)), HostRules(), seen.append)
+    egress.start()
+    exchange(port_of(sock), b"CONNECT a.example:443 HTTP/1.1\r\n\r\n")
+    egress.close()
+    assert [record.host for record in seen] == ["a.example"]
+    assert isinstance(Records(), Records)
