@@ -24,9 +24,10 @@ class Confinement:
         descriptors: that the engine reads.
         enter: called in the new process before the engine is executed; raises OSError.
         leave: called in the warden once no process is left, or None.
+        is_patient: whether the engine is asked to end, and not killed, when the warden dies.
     """
 
-    __slots__ = ("argv", "descriptors", "enter", "leave")
+    __slots__ = ("argv", "descriptors", "enter", "is_patient", "leave")
 
     def __init__(
         self,
@@ -34,11 +35,14 @@ class Confinement:
         descriptors: Sequence[int],
         enter: Callable[[], None],
         leave: Callable[[], None] | None = None,
+        *,
+        is_patient: bool = False,
     ) -> None:
         self.argv: Final = tuple(argv)
         self.descriptors: Final = tuple(descriptors)
         self.enter: Final = enter
         self.leave: Final = leave
+        self.is_patient: Final = is_patient
 
 
 class Command:

@@ -232,16 +232,17 @@ def _become(
     command: Command, stdio: tuple[int, ...], fail: int, prctl: Callable[[int, int], None]
 ) -> NoReturn:
     """Turn the new process into the server, or report why that failed."""
-    stage, argv = b"exec", command.argv
+    stage, argv, last = b"exec", command.argv, signal.SIGKILL
     try:
         os.setpgid(0, 0)
         warden = os.getppid()
         if command.confinement is not None:
             stage, argv = b"isolate", command.confinement.argv
+            last = signal.SIGTERM if command.confinement.is_patient else last
             command.confinement.enter()  # before prctl, since new rights undo it
             for descriptor in command.confinement.descriptors:
                 os.set_inheritable(descriptor, True)  # noqa: FBT003  positional only
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(PR_SET_PDEATHSIG, last)
         if os.getppid() != warden:
             os._exit(1)  # the warden died before prctl took effect
         for number in signal.valid_signals():
