@@ -18,7 +18,7 @@ from pipeguard.errors import LaunchError
 from pipeguard.isolation.container_attendant import ORPHAN_SECONDS, attend
 from pipeguard.isolation.container_engines import LABEL, PODMAN, environment
 from pipeguard.isolation.container_files import arguments_of, files_of, stored, submounts_here
-from pipeguard.isolation.container_leftovers import ContainerRecord, remove_stale
+from pipeguard.isolation.container_leftovers import ContainerRecord, is_process, remove_stale
 from pipeguard.isolation.container_shell import COMMAND, Instructions, preamble
 from pipeguard.isolation.seccomp_json import profile_text
 from pipeguard.launch.child import Child, Command, start
@@ -152,15 +152,19 @@ def _confinement(
     argv: Sequence[str],
     channel: socket.socket,
 ) -> Confinement:
-    identity = ""
+    identity, is_owner = "", False
 
     def find() -> int | None:
-        nonlocal identity
+        nonlocal identity, is_owner
+        if not is_owner:  # this is the attendant
+            record.join_owners()
+            is_owner = True
         if engine.kind != PODMAN:
             return engine.process(record.name)
-        if (process := record.process()) is not None:
-            identity = record.note_identity(process)
-        return process
+        process = record.process()
+        if process is None or (identity := record.note_identity(process)):
+            return process
+        return None if is_process(process) else process  # its parent changed meanwhile: look again
 
     def remove() -> None:
         with suppress(LaunchError):  # the next start tries again

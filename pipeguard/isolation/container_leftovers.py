@@ -1,6 +1,6 @@
 """A record of each container while it runs, so that what was killed is found and removed.
 
-One folder for each, by the container's name: the process that owns it, and the container's own.
+One folder for each, by the container's name: the processes that own it, and its own.
 """
 
 # ruff: noqa: PTH103, PTH118, PTH208
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 RECORDS = "containers"  # in the folder of isolation
 PREFIX = "pipeguard-"
-OWNER, PROCESS, IDENTITY = "owner", "process", "identity"
+OWNERS, PROCESS, IDENTITY = "owners", "process", "identity"
 _IDENTITY = re.compile("[0-9a-f]{64}")  # as podman makes it
 
 
@@ -41,9 +41,14 @@ class ContainerRecord:
         """A record of a container that this process is about to start."""
         record = cls(folder, PREFIX + secrets.token_hex(8))
         os.makedirs(record._folder, mode=0o700)
-        with open(os.path.join(record._folder, OWNER), "w", encoding="ascii") as file:
-            file.write(f"{os.getpid()} {_started(os.getpid())}")
+        record.join_owners()
         return record
+
+    def join_owners(self) -> None:
+        """Own the container too: it is nobody's once all of its owners are gone."""
+        path = os.path.join(self._folder, OWNERS)
+        with suppress(FileNotFoundError), open(path, "a", encoding="ascii") as file:
+            file.write(f"{os.getpid()} {_started(os.getpid())}\n")
 
     def process(self) -> int | None:
         """The number of the container's process, once podman has written it."""
@@ -66,9 +71,12 @@ class ContainerRecord:
         return found if _IDENTITY.fullmatch(found) else ""
 
     def is_stale(self) -> bool:
-        """Whether the process that owns the container is gone."""
-        number, _, started = _content(os.path.join(self._folder, OWNER)).partition(" ")
-        return not number.isdigit() or _started(int(number)) != started
+        """Whether all processes that own the container are gone."""
+        lines = _content(os.path.join(self._folder, OWNERS)).splitlines()
+        owners = (line.partition(" ") for line in lines)
+        return not any(
+            number.isdigit() and _started(int(number)) == started for number, _, started in owners
+        )
 
     def exists(self) -> bool:
         """Whether the container is not known to be gone."""
@@ -93,6 +101,11 @@ def remove_stale(folder: str, remove: Callable[[ContainerRecord], bool]) -> None
         record = ContainerRecord(folder, name)
         if record.is_stale() and remove(record):
             record.remove()
+
+
+def is_process(number: int) -> bool:
+    """Whether there is a process with this number."""
+    return bool(_stat(number))
 
 
 def _started(process: int) -> str:
