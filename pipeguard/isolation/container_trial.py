@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipeguard.isolation.view import Host
+    from pipeguard.launch.child import Child
 
 FOUND = "container.json"  # in the folder of isolation
 TRIAL_SECONDS = 20.0
@@ -130,28 +131,33 @@ def _trial(engine: ContainerEngine, host: Host, folder: str) -> str | None:
         running = start_contained(engine, server, folder)
     except (LaunchError, OSError) as error:
         return str(error)
-    child = running.child
     try:
-        child.wait_started()
-        ended = child.wait(TRIAL_SECONDS)
-        if ended is not None and ended.code == 0:
-            return None
-        child.end(0)
-        printed = os.read(child.stderr_fd, MAX_SAID_BYTES).decode("utf-8", "replace")
-        return " ".join(printed.split()) or f"the program {ended or 'did not end'}"
+        return _ending(running.child, engine)
     except LaunchError as error:
         return str(error)
     finally:
-        child.close()
+        running.child.close()
         running.channel.close()
         running.clean_up()
 
 
-def _explained(said: str) -> str:
+def _ending(child: Child, engine: ContainerEngine) -> str | None:
+    """What is wrong with how a trial ended."""
+    child.wait_started()
+    ended = child.wait(TRIAL_SECONDS)
+    child.end(0)
+    printed = " ".join(os.read(child.stderr_fd, MAX_SAID_BYTES).decode(errors="replace").split())
+    # podman warns of limits that it ignores, before all that the server says there.
+    if ended is not None and ended.code == 0 and not (printed and engine.is_limited):
+        return None
+    return printed or f"the program {ended or 'did not end'}"
+
+
+def _explained(text: str) -> str:
     for marks, meaning in _MEANINGS:
-        if any(mark.lower() in said.lower() for mark in marks):
-            return f"{meaning} ({said[:MOST_SAID]})"
-    return said[:MOST_SAID]
+        if any(mark.lower() in text.lower() for mark in marks):
+            return f"{meaning} ({text[:MOST_SAID]})"
+    return text[:MOST_SAID]
 
 
 def _inside() -> str:

@@ -20,7 +20,7 @@ from pipeguard.isolation.sensitive import hidden_in, holder_of, is_within
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pipeguard.isolation.docker_words import Option, Run
+    from pipeguard.isolation.docker_words import Option, RunCommand
     from pipeguard.isolation.profile import Profile
     from pipeguard.isolation.view import Host
 
@@ -193,7 +193,7 @@ def _judge_source(option: Option, source: str, folder: str, profile: Profile, ho
         raise _fault(option, "gives a socket")
 
 
-def _added(run: Run, profile: Profile) -> Iterator[str]:
+def _added(run: RunCommand, profile: Profile) -> Iterator[str]:
     """What is not said in the words of a server, and is not open to be left out."""
     values: dict[str, list[str]] = {}
     for option in run.options:

@@ -178,7 +178,7 @@ def test_wrap_runs_a_server_in_a_container(tmp_path: Path, state: Path) -> None:
         assert run.call("write", notes / "two") == "written"
         assert run.call("read", tmp_path / "home" / "diary") == "FileNotFoundError"
         assert run.call("connect", "example.com:443") == "gaierror"
-        until(lambda: "--connect example.com" in run.said(), "the refusal is told")
+        until(lambda: "excerpt=example.com" in run.said(), "the refusal is told")
     assert (notes / "two").read_text() == "written"
 
 
