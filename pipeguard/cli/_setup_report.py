@@ -142,17 +142,12 @@ def _after_move() -> None:
     click.echo("  and restart the clients.")
 
 
-def what_next(
-    chosen: Sequence[Client], scope: str, launcher: str, plans: Sequence[ChangePlan]
-) -> None:
+def what_next(again: str, launcher: str, plans: Sequence[ChangePlan]) -> None:
     """The command that carries out what was only shown, with the launcher if one must be named."""
     if any(plan.open_count for plan in plans):
-        who = " ".join(client.id for client in chosen) or "--all"
-        where = f" --scope {scope}" if scope else ""
         which = f" --launcher {shlex.quote(launcher)}" if launcher else ""
-        is_move = any(plan.move is not None for plan in plans)
-        what, how = ("Move", " --gateway") if is_move else ("Guard", "")
-        click.echo(f"{what} them:  pipeguard setup {who}{where}{how} --yes{which}")
+        what = "Move" if any(plan.move is not None for plan in plans) else "Guard"
+        click.echo(f"{what} them:  pipeguard setup {again} --yes{which}")
 
 
 def other_scopes(plans: Iterable[ChangePlan]) -> None:
@@ -242,17 +237,17 @@ def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
 
 
 def undo_outcome(
-    plans: Iterable[UndoPlan], failed: Mapping[Path, str], machine: Machine, *, done: bool
+    plans: Iterable[UndoPlan], failed: Mapping[Path, str], machine: Machine, *, again: str
 ) -> None:
-    """What was undone."""
-    if not done:
-        click.echo("Nothing was changed.  To undo:  pipeguard setup --undo --all --yes")
+    """What was undone; or with which options it would be, where nothing was."""
+    if again:
+        click.echo(f"Nothing was changed.  To undo:  pipeguard setup --undo {again} --yes")
     for plan in plans:
         path = plan.config.path
         if path in failed:
             why = f"Not changed: {_short(path, machine)}: {visible(failed[path])}"
             click.echo(click.style(why, fg="red"), err=True)
-        elif done:
+        elif not again:
             click.echo(f"Restored {_short(path, machine)}")
     others = set(failed) - {plan.config.path for plan in plans}
     for path in others:
