@@ -313,7 +313,10 @@ def test_a_person_allows_on_a_terminal(policy: Path, monkeypatch: pytest.MonkeyP
     assert on_terminal("allow", "", "token", "--why", "docs", number="0")[0] == 1
     assert not policy.exists()
     code, shown = on_terminal("allow", "", "token", "--why", "docs")
-    assert (code, "To allow token, type " in shown) == (0, True)
+    before, asked, after = shown.partition("To allow token, type ")
+    assert (code, bool(asked), "Written to " in after) == (0, True, True)
+    assert "- rule: secrets.github-token" in before  # what a person agrees to is shown first
+    assert "What passes with it:" in before
     assert read(policy).action(subject(), 0.0) is Action.ALLOW
 
 
