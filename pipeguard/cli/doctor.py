@@ -80,10 +80,11 @@ def _show(result: Result) -> None:
 def _count(results: list[Result]) -> str:
     states = [result.state.name.lower() for result in results]
     wrong, notes, unknown = (states.count(word) for word in ("wrong", "note", "unknown"))
+    checks = "1 check" if len(results) == 1 else f"{len(results)} checks"
     if not wrong:
-        summary = f"Nothing is wrong in {len(results)} checks."
+        summary = f"Nothing is wrong in {checks}."
     else:
-        summary = f"{wrong} of {len(results)} checks found something wrong."
+        summary = f"{wrong} of {checks} found something wrong."
     if unknown:
         summary += f" {unknown} could not be done."
     return summary + (f" {notes} with a note." if notes else "")

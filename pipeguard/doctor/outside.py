@@ -44,9 +44,14 @@ def clients(case: Case) -> Iterable[Diagnosis]:
     yield from _stale([server for server, state in judged if state is GuardState.STALE], case)
     yield from _starting([server for server, state in judged if state is GuardState.GUARDED])
     count = {state: sum(other is state for _, other in judged) for state in GuardState}
-    summary = f"{len(judged)} servers in {sum(bool(config.servers) for config in configs)} files"
+    files = sum(bool(config.servers) for config in configs)
+    summary = f"{_counted(len(judged), 'server')} in {_counted(files, 'file')}"
     if count[GuardState.OPEN]:
         yield note(f"{summary}, {count[GuardState.OPEN]} of them not guarded", "pipeguard setup")
+    elif count[GuardState.CANNOT]:
+        number = count[GuardState.CANNOT]
+        which = "it is" if number == 1 else "they are"
+        yield note(f"{summary}, {number} of which cannot be guarded as {which}", "pipeguard setup")
     elif not count[GuardState.STALE]:
         yield good(f"{summary}, all guarded" if judged else "no server in any client's file")
 
@@ -133,6 +138,10 @@ CHECKS = (
     InstallationCheck("trust", "TLS trust", trust),
     InstallationCheck("loopback", "loopback", loopback),
 )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _logins() -> Callable[[str], bool]:
