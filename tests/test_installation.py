@@ -187,7 +187,8 @@ def test_make_install_gives_a_command_that_stays(
     client.parent.mkdir(parents=True)
     client.write_text('{"mcpServers": {"it": {"command": "srv"}}}')
     run(program, "setup", "cursor", "--yes", "--launcher", program)
-    assert "still start their servers" in (refused := run("make", "uninstall", code=2))
+    refused = run("make", "uninstall", code=2)
+    assert "still start their servers" in refused
     assert Path(program).exists()
     run(*shlex.split(refused.partition("Remove the guard first:  ")[2].splitlines()[0]))
     run("make", "uninstall")

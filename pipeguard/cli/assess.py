@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -143,8 +144,14 @@ def _assess(folder: str | None, options: dict[str, object]) -> int:
     text = report(form, assessment)
     if options["output"]:
         _write(Path(str(options["output"])), text)
+        click.echo(f"Written to {options['output']}.", err=True)
     else:
         click.echo(text, nl=not text.endswith("\n"))
+    if options["write_to"]:
+        count = len(assessment.findings)
+        what = "1 finding" if count == 1 else f"{count} findings"
+        again = f"--baseline {shlex.quote(str(options['write_to']))}"
+        click.echo(f"{what} written to {options['write_to']}. Known with:  {again}", err=True)
     level = str(options["fail_on"])
     least = None if level == NEVER else Severity[level.upper()]
     return FAILED if assessment.fails(least) else PASSED

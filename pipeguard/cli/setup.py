@@ -289,11 +289,10 @@ def _refuse_unknown_names(request: SetupRequest, plans: Iterable[ChangePlan]) ->
 
 
 def _refuse_missing(wanted: Iterable[str], names: Collection[str], why: str) -> None:
-    """Refuse a name that no server has; where there is no server at all, that is said instead."""
     missing = [name for name in wanted if name not in names]
-    if missing and names:
-        listed = visible(", ".join(sorted(names)))
-        raise InputError(f"{why} {missing[0]!r} there.\n  There are: {listed}")
+    if missing:
+        listed = f"\n  There are: {visible(', '.join(sorted(names)))}" if names else ""
+        raise InputError(f"{why} {missing[0]!r} there.{listed}")
 
 
 def _undo(request: SetupRequest) -> int:
@@ -306,7 +305,8 @@ def _undo(request: SetupRequest) -> int:
     plans = [plan for plan in plans if plan.undone or plan.problem]
     if request.names:
         guarded = {name for config in configs for name in undoing.guarded_names(config, machine)}
-        _refuse_missing(request.names, guarded, "no guarded server is named")
+        if guarded:  # else the exit code says that there is none
+            _refuse_missing(request.names, guarded, "no guarded server is named")
     if not plans:
         if request.as_json:
             report.undo_as_json([], {}, NOTHING)

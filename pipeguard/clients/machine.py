@@ -220,7 +220,7 @@ def _is_hidden(path: str) -> bool:
     try:
         os.lstat(path)
     except PermissionError:
-        return os.path.isdir(os.path.dirname(path))
+        return Path(os.path.dirname(path)).is_dir()
     except (OSError, ValueError):
         return False
     return False

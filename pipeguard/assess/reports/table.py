@@ -70,7 +70,9 @@ def _end(assessment: Assessment) -> list[str]:
     summary = ", ".join(counts) or "nothing was found"
     lines = [f"Grade {grade.letter}, {grade.score} of 100. {seen}; {summary}."]
     if servers and not any(row.from_tools for row in assessment.reached):
-        lines.append("To see what they offer:  pipeguard assess --connect")
+        where = f" {shlex.quote(str(root))}" if (root := assessment.target.root) else ""
+        trust = "     (starts them: only if you trust the repository)" if root else ""
+        lines.append(f"To see what they offer:  pipeguard assess{visible(where)} --connect{trust}")
     names = dict.fromkeys(finding.check for finding in assessment.findings)
     if names:
         lines.append("Why, and what to do:")
