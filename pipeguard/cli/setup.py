@@ -303,10 +303,8 @@ def _undo(request: SetupRequest) -> int:
     configs = request.changed_configs(machine)
     plans = [undoing.plan_undo(config, machine, request.names) for config in configs]
     plans = [plan for plan in plans if plan.undone or plan.problem]
-    if request.names:
-        guarded = {name for config in configs for name in undoing.guarded_names(config, machine)}
-        if guarded:  # else the exit code says that there is none
-            _refuse_missing(request.names, guarded, "no guarded server is named")
+    guarded = {name for config in configs for name in undoing.guarded_names(config, machine)}
+    _refuse_missing(request.names if guarded else (), guarded, "no guarded server is named")
     if not plans:
         if request.as_json:
             report.undo_as_json([], {}, NOTHING)
