@@ -11,6 +11,7 @@ import click
 
 from pipeguard.cli._modes import must_have_effect
 from pipeguard.core.finding import Severity
+from pipeguard.core.unicode.display import counted
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 
 if TYPE_CHECKING:
@@ -148,8 +149,7 @@ def _assess(folder: str | None, options: dict[str, object]) -> int:
     else:
         click.echo(text, nl=not text.endswith("\n"))
     if options["write_to"]:
-        count = len(assessment.findings)
-        what = "1 finding" if count == 1 else f"{count} findings"
+        what = counted(len(assessment.findings), "finding")
         again = f"--baseline {shlex.quote(str(options['write_to']))}"
         click.echo(f"{what} written to {options['write_to']}. Known with:  {again}", err=True)
     level = str(options["fail_on"])

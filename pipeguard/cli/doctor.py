@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.core.unicode.display import counted
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _show(result: Result) -> None:
 def _count(results: list[Result]) -> str:
     states = [result.state.name.lower() for result in results]
     wrong, notes, unknown = (states.count(word) for word in ("wrong", "note", "unknown"))
-    checks = "1 check" if len(results) == 1 else f"{len(results)} checks"
+    checks = counted(len(results), "check")
     if not wrong:
         summary = f"Nothing is wrong in {checks}."
     else:

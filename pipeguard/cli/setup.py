@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
-from pipeguard.core.unicode.display import visible
+from pipeguard.core.unicode.display import counted, visible
 from pipeguard.errors import InputError, PipeGuardError
 
 if TYPE_CHECKING:
@@ -260,8 +260,7 @@ def _may_change(request: SetupRequest, plans: list[ChangePlan]) -> bool:
     if not sys.stdin.isatty():
         return False
     count = sum(plan.open_count for plan in plans)
-    servers = "1 server" if count == 1 else f"{count} servers"
-    files = "1 file" if len(plans) == 1 else f"{len(plans)} files"
+    servers, files = counted(count, "server"), counted(len(plans), "file")
     what = f"Move {servers} of" if request.gateway else f"Guard {servers} in"
     return click.confirm(f"\n{what} {files}{' behind the gateway' * request.gateway}?")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from pipeguard.core.unicode.display import visible
+from pipeguard.core.unicode.display import counted, visible
 from pipeguard.errors import PolicyError
 
 if TYPE_CHECKING:
@@ -159,8 +159,7 @@ def _fields(status: Status) -> dict[str, object]:
 def _screen(status: Status) -> list[str]:
     lines = [_policy_line(status), _client_line(status.clients)]
     if status.unreadable:
-        count = len(status.unreadable)
-        files = "1 file" if count == 1 else f"{count} files"
+        files = counted(len(status.unreadable), "file")
         lines.append(f"{files} of clients cannot be read:  pipeguard doctor clients")
     if not status.servers and any(client.guarded for client in status.clients):
         lines.append("No guarded server has run yet. Restart your clients.")

@@ -18,6 +18,7 @@ from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_conf
 from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions, judge
+from pipeguard.core.unicode.display import counted
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.doctor.installation import version_of
 from pipeguard.errors import InputError, StateError
@@ -45,7 +46,7 @@ def clients(case: Case) -> Iterable[Diagnosis]:
     yield from _starting([server for server, state in judged if state is GuardState.GUARDED])
     count = {state: sum(other is state for _, other in judged) for state in GuardState}
     files = sum(bool(config.servers) for config in configs)
-    summary = f"{_counted(len(judged), 'server')} in {_counted(files, 'file')}"
+    summary = f"{counted(len(judged), 'server')} in {counted(files, 'file')}"
     if count[GuardState.OPEN]:
         yield note(f"{summary}, {count[GuardState.OPEN]} of them not guarded", "pipeguard setup")
     elif count[GuardState.CANNOT]:
@@ -138,10 +139,6 @@ CHECKS = (
     InstallationCheck("trust", "TLS trust", trust),
     InstallationCheck("loopback", "loopback", loopback),
 )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _logins() -> Callable[[str], bool]:

@@ -171,6 +171,7 @@ def test_what_policy_judges_of_the_protocol_can_be_allowed(policy: Path) -> None
         ("knock", "who may connect"),
         ("fine", "there is nothing to allow"),
         ("none", "pipeguard audit list"),
+        ("secrets.github-token", "That is a rule"),
     ],
 )
 def test_what_no_exception_helps_is_told_with_what_does(

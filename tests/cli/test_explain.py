@@ -132,6 +132,8 @@ def test_an_unknown_event_is_told() -> None:
     error = run("XXXX.c1").exception
     assert isinstance(error, PipeGuardError)
     assert "pipeguard audit list" in str(error)
+    assert "is a rule" not in str(error)
+    assert "has two parts, as K7Q2M9D4.c12" in str(run("RUN1").exception)
 
 
 def test_help_has_examples() -> None:

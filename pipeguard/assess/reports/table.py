@@ -14,7 +14,7 @@ from pipeguard.assess.checking import checks
 from pipeguard.assess.cures import shared_cure
 from pipeguard.assess.values import PostureFinding
 from pipeguard.core.finding import Severity
-from pipeguard.core.unicode.display import visible
+from pipeguard.core.unicode.display import counted, visible
 
 _COLOURS = {
     Severity.CRITICAL: "red",
@@ -66,7 +66,7 @@ def _end(assessment: Assessment) -> list[str]:
     counts = [
         f"{count} {level.name.lower()}" for level, count in assessment.counts().items() if count
     ]
-    seen = f"{_many(servers, 'server')} in {_many(files, 'file')}"
+    seen = f"{counted(servers, 'server')} in {counted(files, 'file')}"
     summary = ", ".join(counts) or "nothing was found"
     lines = [f"Grade {grade.letter}, {grade.score} of 100. {seen}; {summary}."]
     if servers and not any(row.from_tools for row in assessment.reached):
@@ -78,7 +78,3 @@ def _end(assessment: Assessment) -> list[str]:
         lines.append("Why, and what to do:")
         lines += [f"  pipeguard assess --explain {name}" for name in names]
     return lines
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
