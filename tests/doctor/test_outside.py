@@ -115,6 +115,7 @@ def test_what_cannot_be_guarded_is_not_counted_as_guarded(person: Person) -> Non
     told = person.examined("clients").of("clients")
     assert (told.state, told.fix) == ("note", "pipeguard setup")
     assert told.what == "1 server in 1 file, 1 of which cannot be guarded as it is"
+    assert "Nothing is wrong in 1 check. 1 with a note." in person.run("clients").stdout
 
 
 def test_a_proxy_that_answers_is_good_and_its_password_is_not_shown(
