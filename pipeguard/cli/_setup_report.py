@@ -34,6 +34,7 @@ _COMMAND_CHARS = 60
 _STATE_CHARS = 11
 TAB_CHARS = 4  # columns to which a tab expands at most
 _LEAST_CHARS = 30  # of a wrapped line, however narrow the terminal is
+_COMMAND = "pipeguard "  # by which a clause is known that a person may copy from
 _NAME_CHARS = (6, 24)  # least and greatest width of the column of names
 
 
@@ -305,12 +306,15 @@ def _line(judged: JudgedServer, width: int, *, moves: bool) -> str:
 
 
 def _indent(text: str, indent_chars: int) -> str:
-    """A sentence below a row: wrapped on a terminal, else in one line."""
+    """A sentence below a row: wrapped on a terminal, where a command stays in one piece to copy."""
     indent = " " * indent_chars
     if not sys.stdout.isatty():
         return indent + text
     room = max(shutil.get_terminal_size().columns - indent_chars, _LEAST_CHARS)
-    return "\n".join(indent + line for line in textwrap.wrap(text, room))
+    clauses = (
+        [part] if _COMMAND in part else textwrap.wrap(part, room) for part in text.split("; ")
+    )
+    return "\n".join(indent + line for lines in clauses for line in lines)
 
 
 def _count(plans: Iterable[ChangePlan]) -> str:
