@@ -106,7 +106,9 @@ def undo_diffs(plans: Iterable[UndoPlan]) -> None:
                 _show_diff(exchange_diff(plan.config, plan.content))
 
 
-def outcome(done: Sequence[ChangePlan], failed: Mapping[Path, str], machine: Machine) -> None:
+def outcome(
+    done: Sequence[ChangePlan], failed: Mapping[Path, str], machine: Machine, undo_command: str
+) -> None:
     """What was done, what was not, and what the user must do now."""
     for plan in done:
         names = ", ".join(name for name, _ in plan.changes)
@@ -129,7 +131,7 @@ def outcome(done: Sequence[ChangePlan], failed: Mapping[Path, str], machine: Mac
     if any(plan.move is not None for plan in done):
         _after_move()
     if done:
-        click.echo("Undo it:  pipeguard setup --undo")
+        click.echo(f"Undo it:  {undo_command}")
 
 
 def _after_move() -> None:

@@ -152,15 +152,24 @@ class SetupRequest:
 
     def again(self) -> str:
         """The options that choose the same again, for a command that is advised."""
-        words = [client.id for client in self.clients] or ["--all"]
-        words += [f"--server={name}" for name in self.names]
-        words += ["--scope", self.scope] if self.scope else []
-        words += [f"--project={self.project}"] if self.project else []
-        words += [f"--file={self.file}"] if self.file else []
+        words = self._chosen() if self.clients else ["--all", *self._chosen()]
         chosen = {"gateway": self.gateway, "no-login": self.no_login, "disabled": self.disabled}
         chosen |= {"expose-urls": self.expose_urls, "shared": self.shared}
         words += [f"--{name}" for name, is_chosen in chosen.items() if is_chosen]
         return shlex.join(words)
+
+    def undo_command(self) -> str:
+        """The command that undoes this, and nothing that was done before."""
+        return shlex.join(["pipeguard", "setup", "--undo", *self._chosen()])
+
+    def _chosen(self) -> list[str]:
+        """Whose files and which servers, in words of the command line."""
+        words = [client.id for client in self.clients]
+        words += [f"--server={name}" for name in self.names]
+        words += ["--scope", self.scope] if self.scope else []
+        words += [f"--project={self.project}"] if self.project else []
+        words += [f"--file={self.file}"] if self.file else []
+        return words
 
     def _is_meant(self, config: Config) -> bool:
         """Whether a file is shown: one in which something is, of the scope that was asked for."""

@@ -162,7 +162,7 @@ def _set_up(request: SetupRequest) -> int:
         report.as_json(plans, done, failed, code, dry_run=request.dry_run)
         return code
     if done or failed:
-        report.outcome(done, failed, machine)
+        report.outcome(done, failed, machine, request.undo_command())
     if not request.check and not request.gateway:
         report.own_copies(plans, words)
         if not request.names:

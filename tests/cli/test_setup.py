@@ -258,7 +258,8 @@ def test_with_a_scope_only_its_files_are_undone(home: Path, launcher: str) -> No
     assert run("--undo", "--scope", "project", *where, "--all", "--yes").exit_code == 0
     assert contents(home) == guarded
     assert launcher not in (home / "work" / ".cursor" / "mcp.json").read_text()
-    run("--all", "--scope", "project", *where, "--yes", "--launcher", launcher)
+    done = run("--all", "--scope", "project", *where, "--yes", "--launcher", launcher)
+    assert f"Undo it:  pipeguard setup --undo --scope project --project={where[1]}\n" in done.output
     assert run("--undo", "--scope", "user", *where, "--all", "--yes").exit_code == 0
     assert contents(home) == before
     assert launcher in (home / "work" / ".cursor" / "mcp.json").read_text()
