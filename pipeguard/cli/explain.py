@@ -222,7 +222,7 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
         for finding in event.findings:
             if finding["rule"] == rule:
                 passages.setdefault(_passage(finding), finding)
-        lines += [line for finding in passages.values() for line in _found(finding, event)]
+        lines += [line for finding in passages.values() for line in _passage_lines(finding, event)]
         about = (("Why", words["why"]), ("Do", words["fix"]))
         lines += [_labelled(label, visible(text)) for label, text in about if text]
     lines += ["", *(f"{label}  {command}" for label, command in _decisions(event))]
@@ -235,7 +235,7 @@ def _passage(finding: dict[str, str]) -> tuple[str, ...]:
     return place, pointer, finding.get("action", ""), finding.get("excerpt", "").strip(" .,;:\n")
 
 
-def _found(finding: dict[str, str], event: AuditedEvent) -> list[str]:
+def _passage_lines(finding: dict[str, str], event: AuditedEvent) -> list[str]:
     """Where a finding was, and what it was."""
     where = f"in {finding.get('place', '')} {finding.get('pointer', '')}".rstrip()
     level = f"severity {finding.get('severity')}, confidence {finding.get('confidence')}"

@@ -183,7 +183,8 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
             click.echo(f"  note: {note}")
     if not notes:
         click.echo(
-            f"There is no policy file; it would be {usual_policy_path()}. The defaults apply:"
+            f"There is no policy file; `pipeguard policy init` starts {usual_policy_path()}."
+            " The defaults apply:"
         )
     for key, value in _fields(policy).items():
         click.echo(f"  {key:<16} {value}")
