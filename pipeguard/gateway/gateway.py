@@ -231,11 +231,7 @@ class Gateway:
         return all(member.has_settled for member in self.members.values())
 
     async def settle(self, limit_seconds: float | None = None) -> None:
-        """Wait until each server has started or failed to, but not for long after its start.
-
-        Args:
-            limit_seconds: how long; None for as long as a client waits.
-        """
+        """Wait until each has started or failed to; without a limit, as long as clients wait."""
         limit_seconds = SETTLING_SECONDS if limit_seconds is None else limit_seconds
         loop = asyncio.get_running_loop()
         late = [member for member in self.members.values() if not member.has_settled]

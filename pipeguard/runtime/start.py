@@ -40,8 +40,7 @@ def run(options: WrapOptions) -> int:
         from pipeguard.runtime.http import serve
 
         return serve(options)
-    if os.isatty(STDIN):
-        _say_who_is_awaited()
+    _say_who_is_awaited()
     if "--upstream" in options.values:
         from pipeguard.runtime import stdio_to_http
 
@@ -87,6 +86,8 @@ def run(options: WrapOptions) -> int:
 
 def _say_who_is_awaited() -> None:
     """Tell a person who typed this what is missing: nothing would ever appear."""
+    if not os.isatty(STDIN):
+        return
     from pipeguard.log import say
 
     say(
