@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from pipeguard.core.unicode.display import visible
+from pipeguard.core.unicode.display import shown, visible
 from pipeguard.errors import PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from pipeguard.state.totals import ServerTotals
 
+LEAST_CHARS = 12  # of a server's name, on a terminal however narrow
 COLUMNS = ("server", "blocked", "changed", "warned", "would", "waits")
 
 
@@ -41,6 +42,7 @@ class Status(NamedTuple):
         mode: of the policy that applies here, or empty where that is invalid.
         problem: what is wrong with the policy, or empty.
         clients: that have servers.
+        unread: files of clients that cannot be read, each with the reason.
         servers: that were ever guarded.
         proposed: the names of servers that agents proposed, which wait for a decision.
     """
@@ -48,6 +50,7 @@ class Status(NamedTuple):
     mode: str
     problem: str
     clients: list[ClientServers]
+    unread: list[str]
     servers: list[ServerTotals]
     proposed: list[str]
 
@@ -81,7 +84,7 @@ def _status() -> Status:
     proposed: list[str] = []
     if existing_store() is not None:
         servers, proposed = _stored()
-    return Status(mode, problem, _clients(), servers, proposed)
+    return Status(mode, problem, *_clients(), servers, proposed)
 
 
 def _stored() -> tuple[list[ServerTotals], list[str]]:
@@ -108,20 +111,26 @@ def _mode() -> str:
     return load_wrap_policy(WrapOptions((), {}, {}, [])).mode.value
 
 
-def _clients() -> list[ClientServers]:
+def _clients() -> tuple[list[ClientServers], list[str]]:
+    """The clients that have servers, and the files that cannot be read."""
     from pipeguard.clients.entries import GuardState, read_config
     from pipeguard.clients.machine import Machine, find
     from pipeguard.clients.rewrite import GuardOptions, judge
+    from pipeguard.doctor.diagnosis import Case
 
     counts: dict[str, list[int]] = {}
+    unread: list[str] = []
     options = GuardOptions()
-    for file in find(Machine.here(Path.cwd())):
-        for server in read_config(file).servers:
+    for file in find(Machine.here(Case.here().folder)):
+        config = read_config(file)
+        if config.is_unread or (config.problem and not config.servers):
+            unread.append(f"{config.path}: {config.problem}")
+        for server in config.servers:
             state = judge(server, options).state
             count = counts.setdefault(server.client, [0, 0])
             count[0] += state is GuardState.GUARDED
             count[1] += state is GuardState.OPEN
-    return [ClientServers(client, *count) for client, count in sorted(counts.items())]
+    return [ClientServers(client, *count) for client, count in sorted(counts.items())], unread
 
 
 def _fields(status: Status) -> dict[str, object]:
@@ -129,6 +138,7 @@ def _fields(status: Status) -> dict[str, object]:
         "mode": status.mode,
         "policy_problem": status.problem,
         "clients": [client._asdict() for client in status.clients],
+        "unread": status.unread,
         "servers": [
             {
                 **server._asdict(),
@@ -142,7 +152,7 @@ def _fields(status: Status) -> dict[str, object]:
 
 
 def _screen(status: Status) -> list[str]:
-    lines = [_policy_line(status), _client_line(status.clients)]
+    lines = [_policy_line(status), *_client_lines(status)]
     if not status.servers:
         lines.append("No server was guarded yet.  pipeguard setup")
     else:
@@ -164,18 +174,22 @@ def _policy_line(status: Status) -> str:
     return "The policy enforces."
 
 
-def _client_line(clients: Sequence[ClientServers]) -> str:
-    if not clients:
-        return "No client has a server."
-    guarded = sum(client.guarded for client in clients)
-    names = ", ".join(f"{c.client} {c.guarded}/{c.guarded + c.open}" for c in clients)
-    others = sum(client.open for client in clients)
+def _client_lines(status: Status) -> list[str]:
+    lines = [f"Not read: {visible(file)}  pipeguard doctor" for file in status.unread]
+    if not status.clients:
+        return lines or ["No client has a server."]
+    guarded = sum(client.guarded for client in status.clients)
+    names = ", ".join(f"{c.client} {c.guarded}/{c.guarded + c.open}" for c in status.clients)
+    others = sum(client.open for client in status.clients)
     advice = "  pipeguard setup" if others else ""
-    return f"{guarded} entries of clients guarded, {others} not ({visible(names)}).{advice}"
+    count = f"{guarded} entries of clients guarded, {others} not ({visible(names)}).{advice}"
+    return [count, *lines]
 
 
 def _table(rows: Iterable[tuple[object, ...]]) -> list[str]:
-    cells = [COLUMNS, *([visible(str(cell)) for cell in row] for row in rows)]
+    numbers = sum(map(len, COLUMNS[1:])) + 2 * len(COLUMNS)
+    room = max(LEAST_CHARS, get_terminal_size().columns - numbers)
+    cells = [COLUMNS, *([shown(str(cell), room) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         "  ".join(

@@ -87,6 +87,37 @@ def test_it_says_which_clients_are_guarded(home: Path) -> None:
     assert "1 not (cursor" in shown()
 
 
+@pytest.mark.parametrize("damage", ["{broken", '{"mcpServers": ["a", }'])
+def test_it_says_which_clients_it_cannot_read(home: Path, damage: str) -> None:
+    (home / ".cursor").mkdir()
+    file = home / ".cursor" / "mcp.json"
+    file.write_text(damage)
+    (problem,) = json.loads(shown("--json"))["unread"]
+    assert problem.startswith(f"{file}: ")
+    assert problem in shown()
+    assert "No client" not in shown()
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_a_servers_name_leaves_room_for_the_numbers(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    record("\x1b[31m" + "long" * 50, (timedelta(0), BLOCK))
+    (row, _) = [line for line in shown().splitlines() if "U+001B" in line]
+    assert "\x1b" not in row
+    assert len(row) <= max(columns, 60)
+    assert row.split()[1:] == ["1", "0", "0", "0", "0"]
+
+
+def test_it_needs_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert "No client has a server." in shown()
+    monkeypatch.chdir(tmp_path)
+
+
 def test_it_says_that_nothing_is_stopped_and_what_is_wrong_with_the_policy(home: Path) -> None:
     assert "The policy enforces." in shown()
     path = home / ".config" / "pipeguard" / "policy.yaml"
