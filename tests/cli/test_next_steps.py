@@ -6,6 +6,7 @@ tests/wrap/test_next_steps.py does what is advised in front of a real server.
 import ast
 import datetime
 import re
+import shlex
 from pathlib import Path
 
 import click
@@ -22,10 +23,12 @@ from pipeguard.core.session.remedies import Way, advised_rules, remedy_of
 from pipeguard.errors import PipeGuardError
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
+from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Store
 from tests.each import each
 from tests.fuzz.rulebook import ALL
 from tests.people import give_token
+from tests.state.samples import POISONED, held
 
 PACKAGE = Path(__file__).resolve().parent.parent.parent / "pipeguard"
 TODAY = datetime.date.today()  # noqa: DTZ011  as the command takes it
@@ -145,6 +148,17 @@ def test_beside_a_definition_that_waits_the_rest_is_allowed() -> None:
     assert "pipeguard allow E" in output
     assert run("allow", "E", "--why", "a test").exit_code == 0
     assert passes(JWT)
+
+
+@pytest.mark.parametrize("name", ["other", "a b", "$(x)", "it's", "-x", "t" * 199, "t" * 300])
+def test_what_explain_advises_finds_a_definition_of_any_name(name: str) -> None:
+    with Store.open(store_path()) as store:
+        store.remember("docs", [held({**POISONED, "name": name})])
+    stopped(HELD._replace(tool=name[:MAX_NAME_CHARS]))
+    (command,) = re.findall(r"Look at it:  pipeguard (.*)", run("explain", "E").output)
+    result = run(*shlex.split(command))
+    assert result.exit_code == 1, "something waits"
+    assert name in result.output
 
 
 def test_what_could_not_be_redacted_is_allowed_by_what_was_found() -> None:
