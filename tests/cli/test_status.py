@@ -87,6 +87,13 @@ def test_it_says_which_clients_are_guarded(home: Path) -> None:
     assert "1 not (cursor" in shown()
 
 
+def test_a_clock_that_was_wrong_for_a_while_hides_nothing() -> None:
+    record("docs", (timedelta(0), BLOCK))
+    record("mail", (timedelta(days=2000), BLOCK))
+    servers = json.loads(shown("--json"))["servers"]
+    assert [(one["server"], one["week"]["blocked"]) for one in servers] == [("docs", 1)]
+
+
 @pytest.mark.parametrize("damage", ["{broken", '{"mcpServers": ["a", }'])
 def test_it_says_which_clients_it_cannot_read(home: Path, damage: str) -> None:
     (home / ".cursor").mkdir()
