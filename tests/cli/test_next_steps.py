@@ -176,3 +176,35 @@ def test_the_policy_says_where_no_exception_helps() -> None:
     path.chmod(0o600)
     output = run("policy", "check").output
     assert f"no exception helps `policy.tool`: {remedy_of('policy.tool').advice}" in output
+
+
+# A command in what a module, a client's file or a rule says, up to what no word of it contains.
+IN_TEXT = re.compile(r"(?<![\w./-])pipeguard ([a-z][a-z-]+)((?:[ \t]+[^\s`\"'|;&)(]+)*)")
+NO_COMMANDS = {"as", "compiled", "import", "is", "itself", "network", "opener", "that", "was"}
+SOURCES = [
+    *sorted(PACKAGE.rglob("*.py")),
+    *sorted(PACKAGE.rglob("*.yaml")),
+    *sorted((PACKAGE.parent / "rules").glob("*.yaml")),
+]
+
+
+def command_of(verb: str, words: list[str]) -> click.Command | None:
+    """The command that words name; the name of a group's is taken from them."""
+    command = cli.get_command(click.Context(cli), verb)
+    if isinstance(command, click.Group) and words and re.fullmatch("[a-z-]+", words[0]):
+        return command.get_command(click.Context(command), words.pop(0))
+    return command
+
+
+@each("source", {str(path.relative_to(PACKAGE.parent)): path for path in SOURCES})
+def test_what_is_printed_names_only_commands_and_options_that_there_are(source: Path) -> None:
+    for verb, rest in IN_TEXT.findall(source.read_text()):
+        if verb in NO_COMMANDS:
+            continue
+        words = rest.split()
+        command = command_of(verb, words)
+        assert command is not None, (verb, words)
+        known = {name for option in command.params for name in option.opts + option.secondary_opts}
+        words = words[: words.index("--")] if "--" in words else words
+        named = {match[0] for word in words if (match := re.match("--[a-z][a-z-]+", word))}
+        assert verb == "wrap" or named <= {*known, "--help"}
