@@ -123,5 +123,5 @@ def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str)
     return profile.with_more(given)
 
 
-def _paths(texts: Iterable[str], folder: str, home: str) -> tuple[str, ...]:
-    return tuple(path_of(text, folder, home) for text in texts)
+def _paths(texts: Iterable[str], folder: str, home_folder: str) -> tuple[str, ...]:
+    return tuple(path_of(text, folder, home_folder) for text in texts)
