@@ -251,7 +251,7 @@ def _confidence_by_way(scope: Scope, value: JsonValue, match: Match) -> Confiden
     if scope.tool is not None and is_argument:
         way = way_out(scope.guard.tool(scope.tool), value, match.path, (match.start, match.end))
     if leaving is Leaving.LOWER and not match.is_sample:
-        is_kept = is_argument and way is WayOut.NOWHERE and is_kept_here(scope, match.path)
+        is_kept = is_argument and way is WayOut.NOWHERE and is_kept_here(scope, value, match.path)
         return min(match.confidence, Confidence.MEDIUM) if is_kept else match.confidence
     if way is WayOut.REQUESTED and leaving not in (Leaving.KEEP, Leaving.LOWER):
         return max(match.confidence, Confidence.HIGH)

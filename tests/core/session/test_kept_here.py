@@ -160,3 +160,29 @@ def test_not_where_anybody_may_have_written_it() -> None:
         talk.call(str(defined["name"]), url="https://a.example/")
         verdict = talk.answer({"content": [{"type": "text", "text": json.dumps(rows)}]})
         assert (verdict.action < Action.CUT) is is_read
+
+
+@pytest.mark.parametrize(
+    "path", ["/var/www/html/a.yml", "/home/ana/Dropbox/a.yml", "\\\\nas\\team\\a.yml"]
+)
+def test_a_folder_that_others_see_is_not_kept_here(path: str) -> None:
+    talk = Talk(WRITE, READ)
+    assert talk.call("write_file", path=path, content=COMPOSE).action is Action.BLOCK
+    shown = talk.read("/home/ana/shop/.env", "DB_PASSWORD=" + "Kc-local-9d2f\n")
+    assert "Kc-local" not in shown
+    assert talk.call("write_file", path=path, content=shown).action is Action.BLOCK
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        ("/home/ana/blog/README.md", {"file": "/home/ana/blog/.env"}),
+        ("/home/ana/blog/" + "./" * 600 + "README.md", {}),
+    ],
+)
+def test_a_second_path_hides_no_folder_and_a_long_one_neither(
+    path: str, more: dict[str, str]
+) -> None:
+    talk = Talk(WRITE, READ)
+    shown = talk.read("/home/ana/shop/.env", f"GITHUB_TOKEN={KEY}\n")
+    assert talk.call("write_file", path=path, content=shown, **more).action is Action.BLOCK
