@@ -109,7 +109,7 @@ def test_it_settles_what_documentation_is_full_of(text: str) -> None:
 @pytest.mark.parametrize(
     ("before", "pieces"),
     [
-        ("if x: raise InvalidRequire", "T FN : 8 3 0 3 8 8 3 6 8 . .".split(" ")),
+        ("if x: raise InvalidRequire", [*"TFN:830388368.."]),
         ("", [each for n, word in enumerate(SEED.split(), 1) for each in (f"{n}.", word)]),
     ],
 )

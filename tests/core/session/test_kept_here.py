@@ -79,6 +79,11 @@ def test_a_hash_in_a_statement_for_a_database_on_this_machine_too() -> None:
         tool("publish", "Upload a file to a public URL.", "path"),
         tool("fetch_page", "Fetch a web page.", "url"),
         tool("sync", "Keep a copy in the cloud.", "path"),
+        tool("git_sync", "Bring the repository up to date with its origin.", "path"),
+        tool("deploy", "Deploy the site to production.", "path"),
+        tool("put_object", "Put an object into a bucket.", "path"),
+        tool("release", "Make a release on GitHub.", "tag"),
+        tool("serve", "Serve a folder on a port.", "path"),
         tool("frobnicate", "", "path"),  # does not say what it does
         tool("count_lines", "Count the lines of a file.", "path", openWorldHint=True),
     ],
@@ -86,6 +91,20 @@ def test_a_hash_in_a_statement_for_a_database_on_this_machine_too() -> None:
 def test_not_where_another_tool_of_the_server_reaches_further(other: dict[str, object]) -> None:
     talk = Talk(WRITE, READ, other)
     assert talk.call("write_file", path="compose.yml", content=COMPOSE).action is Action.BLOCK
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "Create or update a single file in a GitHub repository",
+        "Write an object into an S3 bucket.",
+        "Write a file to Google Drive.",
+    ],
+)
+def test_not_where_the_tool_itself_writes_elsewhere(description: str) -> None:
+    talk = Talk(tool("put_file", description, "path", "content"))
+    assert talk.call("put_file", path="compose.yml", content=COMPOSE).action is Action.BLOCK
+    assert talk.call("put_file", path=".env", content=f"K={KEY}\n").action is Action.BLOCK
 
 
 def test_not_on_another_machine() -> None:
