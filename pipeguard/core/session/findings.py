@@ -263,7 +263,9 @@ def _confidence_by_way(scope: Scope, value: JsonValue, match: Match) -> Confiden
 
 def _is_written_by_others(scope: Scope) -> bool:
     """Whether anybody may have written a result: there, an order in the form of data is one."""
-    return scope.tool is not None and bool(scope.guard.tool(scope.tool).labels & Label.TAKES_IN)
+    if scope.tool is None:
+        return False
+    return bool(scope.guard.tool(scope.tool).labels & Label.TAKES_IN) or scope.call.fetches
 
 
 def _findings_of_order(

@@ -105,10 +105,11 @@ PUBLISH = word_set(
 # In the description, these say that something is kept elsewhere, or goes there by itself.
 HOSTED = word_set(
     "github gitlab bitbucket gitea aws gcs azure bucket buckets vercel netlify cloudflare "
-    "heroku supabase firebase firestore airtable notion confluence jira linear trello asana todoist "
-    "slack discord telegram gmail google microsoft outlook dropbox onedrive icloud gdrive sharepoint "
-    "salesforce hubspot zendesk figma zapier openai anthropic gpt huggingface bedrock cdn ftp sftp "
-    "scp ssh rsync smb nfs webdav imap smtp tunnel tunnels ngrok upstream origin api"
+    "heroku supabase firebase firestore airtable notion confluence jira linear trello asana "
+    "todoist slack discord telegram gmail google microsoft outlook dropbox onedrive icloud "
+    "gdrive sharepoint salesforce hubspot zendesk figma zapier openai anthropic gpt "
+    "huggingface bedrock cdn ftp sftp scp ssh rsync smb nfs webdav imap smtp tunnel tunnels "
+    "ngrok upstream origin api"
 )
 CARRIES = word_set(
     "sync syncs synchronize synchronizes synchronise synchronises replicate replicates mirror "

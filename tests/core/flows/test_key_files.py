@@ -46,7 +46,7 @@ def test_keys_belong_in_files_that_are_made_for_them(path: str, *, expected: boo
         (called(paths=["a", "b"], note="c"), ("a", "b")),
         (called(files=[{"path": "a", "content": "b"}]), ("a",)),
         (called(content="x"), ()),
-        (called(path=1), ()),
+        (called(path=None), ()),
         (called(rows=["x"] * MOST_STRINGS), ()),
         (called(rows=["x"] * MOST_STRINGS, path="a"), (UNREAD,)),
         ({"params": {}}, ()),
