@@ -42,6 +42,10 @@ _REACHES_HOST = lazy_regex(
     r"|http\.client|smtplib|socket|websockets?|paho|boto3|xmlhttprequest|open-uri|faraday|guzzle|file_get_contents)\b",
     re.IGNORECASE,
 )
+_RUNS_SENDER = lazy_regex(
+    r"(?:^|[\s;|&(`\"'=:])(?:curl|wget|nc|ncat|https?|xh|iwr|irm|invoke-(?:webrequest|restmethod))\s",
+    re.IGNORECASE,
+)
 _PICTURE = lazy_regex(
     r"!\[[^\]\n]{0,80}\]\(\s{0,4}\Z|<(?:img|script|iframe|link)\b[^>]{0,200}=[\"']?\Z"
 )
@@ -91,6 +95,30 @@ def _is_requested(
     return not _HEADER_KEYS.isdisjoint(keys) or any(
         at != path and (_is_host(at, string) or _is_foreign_address(string))
         for at, string in strings
+    )
+
+
+def is_sent_by_line(value: JsonValue, path: Path, span: tuple[int, int]) -> bool:
+    """Whether a part of a string leaves with its line, once somebody runs or opens that.
+
+    A command of a hook, of a job or in a startup file sends it, or the address of a picture.
+
+    Args:
+        value: the message.
+        path: of the string in it.
+        span: of the part, in characters.
+    """
+    text = value_at(value, path)
+    if not isinstance(text, str):
+        return False
+    first = max(0, span[0] - LONGEST_ADDRESS)
+    around = text[first : span[1] + LONGEST_ADDRESS].replace("\\\n", "  ")
+    end = around.find("\n", span[1] - first)
+    line = around[around.rfind("\n", 0, span[0] - first) + 1 : end if end >= 0 else None]
+    is_run = _RUNS_SENDER.search(line) is not None
+    return any(
+        (is_run or _PICTURE.search(line, 0, address.start())) and not _is_local(address[1])
+        for address in _ADDRESS.finditer(line)
     )
 
 

@@ -21,7 +21,7 @@ from pipeguard.core.flows.secret_egress import secret_egress
 from pipeguard.core.flows.text_values import addresses_of, short_values
 from pipeguard.core.flows.tool_labels import Label
 from pipeguard.core.flows.vault import RESTORED
-from pipeguard.core.flows.way_out import WayOut, way_out
+from pipeguard.core.flows.way_out import WayOut, is_sent_by_line, way_out
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.message import Message
@@ -252,6 +252,7 @@ def _confidence_by_way(scope: Scope, value: JsonValue, match: Match) -> Confiden
         way = way_out(scope.guard.tool(scope.tool), value, match.path, (match.start, match.end))
     if leaving is Leaving.LOWER and not match.is_sample:
         is_kept = is_argument and way is WayOut.NOWHERE and is_kept_here(scope, value, match.path)
+        is_kept = is_kept and not is_sent_by_line(value, match.path, (match.start, match.end))
         return min(match.confidence, Confidence.MEDIUM) if is_kept else match.confidence
     if way is WayOut.REQUESTED and leaving not in (Leaving.KEEP, Leaving.LOWER):
         return max(match.confidence, Confidence.HIGH)
