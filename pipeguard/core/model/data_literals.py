@@ -44,7 +44,8 @@ _KEYWORDS = lazy_regex(
     re.IGNORECASE,
 )
 _PROSE = lazy_regex(
-    r"[^\W\d_]+(?:[ ,;:'!]{1,3}[^\W\d_]+){3}|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{12}"
+    r"(?<![^\W\d_])[^\W\d_]++(?:[ ,;:'!]{1,3}+[^\W\d_]++){3}"
+    r"|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{12}"
     r"|\b(?:you|your|please|dear|must|the|follow(?:s|ing)?|bitte|usted|vous|votre|por favor)\b",
     re.IGNORECASE,
 )
