@@ -18,6 +18,7 @@ from pipeguard.core.words.arguments import SEEN_FOLDERS, SHARED_FOLDERS
 from pipeguard.core.words.tools import PATHS
 
 LONGEST_PATH = 1024  # characters; a longer one hides where it leads
+LONGEST_NAME = 128  # of an argument
 MOST_STRINGS = 256  # of a call that are looked through for paths
 UNREAD = "//unread"  # in place of what is not looked through: as if on another machine
 _PATHS = PATHS | {f"{word}s" for word in PATHS}
@@ -85,4 +86,4 @@ def _words(folder: str) -> set[str]:
 def _is_path(path: Path) -> bool:
     """True for what stands in an argument for a path, or for a list of them."""
     name = next((step for step in reversed(path) if isinstance(step, str)), "")
-    return not _PATHS.isdisjoint(name_words(name))
+    return len(name) <= LONGEST_NAME and not _PATHS.isdisjoint(name_words(name))
