@@ -1,8 +1,8 @@
 """`python -m benchmarks.detection.hostile`: the CPU time of messages that are made to be slow.
 
 Each family of 120 kB is judged as an argument of a call (under several names), as the name of one,
-as a result, alone and after an order, and as a list of tools. The Session has judged one small message before, so that what is loaded once is not
-counted.
+as a result, alone and after an order, and as a list of tools. The Session has judged one small
+message before, so that what is loaded once is not counted.
 """
 
 import argparse

@@ -24,7 +24,8 @@ from tests.fuzz.budget import tried
 from tests.fuzz.disguises import ENCODINGS, FOLDS, JSON_IN_A_STRING, RESPELT, UNSEEN, Disguise
 from tests.fuzz.rulebook import Sample, drawn_from, engine_of, engines, samples
 
-SEED = "inhale evil rule cricket satisfy hotel urban fee version earth street recycle"
+REVERSED_SEED = "recycle street earth version fee urban hotel satisfy cricket rule evil inhale"
+SEED = REVERSED_SEED.split()[::-1]
 PROSE = "The function returns the rows of a table, sorted by name."
 
 
@@ -110,7 +111,7 @@ def test_it_settles_what_documentation_is_full_of(text: str) -> None:
     ("before", "pieces"),
     [
         ("if x: raise InvalidRequire", [*"TFN:830388368.."]),
-        ("", [each for n, word in enumerate(SEED.split(), 1) for each in (f"{n}.", word)]),
+        ("", [each for n, word in enumerate(SEED, 1) for each in (f"{n}.", word)]),
     ],
 )
 def test_what_is_spelled_over_values_begins_and_ends_at_them(
