@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pipeguard.core.checks.addresses import Reach
 from pipeguard.core.commands.argument_roles import ArgumentRole, role
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.json_values import JsonValue, Number
@@ -48,6 +49,13 @@ _SEVERAL_PATHS = lazy_regex(r"[\s,;|'](?=[~/\\]|[A-Za-z]:[/\\])|(?<=..):(?=[~/\\
 _ELSEWHERE = lazy_regex(r"[~/\\]|(?:[^\s/\\]+[/\\])*\.\.(?:[/\\]|$)")  # not below a named folder
 _WORD = lazy_regex(r"[\w-]*")
 _HOST_NAME = lazy_regex(r"[\w.:\[\]-]+")
+# In a command: what comes back is from another machine.
+_FETCHES = lazy_regex(
+    r"(?:\A|[\s;|&(`/])(?:curl|wget|https?|xh|httpie|aria2c|lynx|w3m|gh|glab|irm|iwr"
+    r"|invoke-(?:webrequest|restmethod))\s",
+    re.IGNORECASE,
+)
+_ADDRESS = lazy_regex(r"\b(?:https?|wss?|s?ftps?|git|ssh)://([^\s\"'<>`{}]{1,2048})", re.IGNORECASE)
 _ACTED_ON = frozenset({ArgumentRole.COMMAND, ArgumentRole.CODE, ArgumentRole.STATEMENT})
 _TEXT = frozenset({ArgumentRole.WRITTEN, ArgumentRole.SEARCHED, ArgumentRole.PARSED})
 
@@ -76,12 +84,13 @@ class NamedCall:
     it is short; `forget` drops them.
     """
 
-    __slots__ = ("_names", "_source", "size_bytes")
+    __slots__ = ("_fetches", "_names", "_source", "size_bytes")
 
     def __init__(
         self, method: str | None, tool: str | None, params: JsonValue, frame_bytes: int
     ) -> None:
         self._names: CallNames | None = None
+        self._fetches = False
         self._source: tuple[str | None, str | None, JsonValue] | None = method, tool, params
         self.size_bytes = MEMORY_RATIO * frame_bytes
         if frame_bytes > KEPT_BYTES:
@@ -91,14 +100,27 @@ class NamedCall:
     @property
     def names(self) -> CallNames:
         """What it names."""
-        source = self._source
-        if source is not None:
-            self._names, self._source = names_in_call(*source), None
+        self._read()
         return self._names or UNNAMED
+
+    @property
+    def fetches(self) -> bool:
+        """True where a command or an address asks another machine for what comes back."""
+        self._read()
+        return self._fetches
 
     def forget(self) -> None:
         """Have it name nothing from now on."""
-        self._names, self._source = UNNAMED, None
+        self._names, self._source, self._fetches = UNNAMED, None, False
+
+    def _read(self) -> None:
+        source = self._source
+        if source is not None:
+            self._names, self._fetches, self._source = (
+                names_in_call(*source),
+                fetches(*source),
+                None,
+            )
 
 
 def names_in_call(method: str | None, tool: str | None, params: JsonValue) -> CallNames:
@@ -125,6 +147,32 @@ def names_in_call(method: str | None, tool: str | None, params: JsonValue) -> Ca
     if len(paths) + len(hosts) > MOST_NAMES:
         return UNNAMED
     return CallNames(tuple(paths), tuple(hosts))
+
+
+def fetches(method: str | None, tool: str | None, params: JsonValue) -> bool:
+    """Whether a call asks another machine for what comes back, by a command or an address.
+
+    Also where it has so many strings that it is not looked through.
+    """
+    if method != "tools/call" or not isinstance(params, dict):
+        return False
+    for count, (path, text) in enumerate(_strings(params.get("arguments"))):
+        if count >= MOST_STRINGS:
+            return True
+        use = role(tool, path)
+        if use is ArgumentRole.COMMAND and _FETCHES.search(text):
+            return True
+        if use not in _TEXT and any(_is_elsewhere(each[1]) for each in _ADDRESS.finditer(text)):
+            return True
+    return False
+
+
+def _is_elsewhere(rest: str) -> bool:
+    """True for what follows `//` in an address of another machine."""
+    from pipeguard.core.checks.url_hosts import hosts as hosts_in  # as below
+
+    readings = hosts_in(rest)
+    return not readings or any(host.reach is Reach.PUBLIC and "." in host.name for host in readings)
 
 
 def _strings(value: JsonValue) -> Iterator[tuple[Path, str]]:

@@ -31,6 +31,10 @@ class Targets(Protocol):
     def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The files and the hosts that it names."""
 
+    @property
+    def fetches(self) -> bool:
+        """True where it asks another machine for what comes back."""
+
 
 class PendingRequest:
     """A request that has no answer yet.

@@ -9,6 +9,7 @@ from pipeguard.core.commands.call_names import (
     MOST_STRINGS,
     UNNAMED,
     NamedCall,
+    fetches,
     names_in_call,
 )
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
@@ -133,6 +134,35 @@ def test_a_resource_is_named_by_its_address() -> None:
     assert names_in_call("resources/read", None, params).paths == ("/srv/a.md",)
     assert names_in_call("prompts/get", None, params) == UNNAMED
     assert names_in_call("resources/read", None, []) == UNNAMED
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "expected"),
+    [
+        ("execute_command", {"command": "curl -s https://a.example/x"}, True),
+        ("execute_command", {"command": "cd x && gh issue view 7"}, True),
+        ("execute_command", {"command": "git clone https://a.example/x"}, True),
+        ("execute_command", {"command": "cat tests/test_guard.py"}, False),
+        ("execute_command", {"command": "curl http://localhost:3000/x"}, True),
+        ("read_file", {"path": "https://a.example/x"}, True),
+        ("read_file", {"path": "tests/test_guard.py"}, False),
+        ("read_file", {"path": "http://127.0.0.1:3000/x"}, False),
+        ("run_code", {"code": "get('https://a.example/x')"}, True),
+        ("write_file", {"content": "see https://a.example/x"}, False),
+        ("read_file", {"rows": ["a"] * MOST_STRINGS}, False),
+        ("read_file", {"rows": ["a"] * (MOST_STRINGS + 1)}, True),
+    ],
+)
+def test_a_call_may_ask_another_machine(
+    tool: str, arguments: JsonObject, *, expected: bool
+) -> None:
+    params: JsonObject = {"name": tool, "arguments": arguments}
+    assert fetches("tools/call", tool, params) is expected
+    call = NamedCall("tools/call", tool, params, 10)
+    assert call.fetches is expected
+    call.forget()
+    assert not call.fetches
+    assert not fetches("resources/read", None, params)
 
 
 @pytest.mark.parametrize("frame_bytes", [10, 10 * KEPT_BYTES])
