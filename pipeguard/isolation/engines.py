@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 BUBBLEWRAP = "bubblewrap"
 AUTO, NONE = "auto", "none"
+LEARN = "learn"  # no engine: as open as without one, and watched
 _SYSCTLS = {
     "/proc/sys/kernel/unprivileged_userns_clone": "0",  # Debian's patch of the kernel
     "/proc/sys/user/max_user_namespaces": "0",

@@ -12,7 +12,7 @@ from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import entries_for
 from pipeguard.errors import PolicyError
 from pipeguard.identity.server_name import launched
-from pipeguard.isolation.engines import NONE, engine_for
+from pipeguard.isolation.engines import LEARN, NONE, engine_for
 from pipeguard.isolation.profile import Limits, Profile, limits_of, path_of, port_of
 from pipeguard.isolation.refusals import Refusals
 from pipeguard.isolation.sandbox import Sandbox
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
+    from pipeguard.isolation.learning.learner import Learner
 
 
 def sandbox_of(options: WrapOptions, variables: Mapping[str, str]) -> Sandbox | None:
@@ -60,10 +61,30 @@ def starter_of(options: WrapOptions, variables: Mapping[str, str]) -> Callable[[
     Raises:
         PipeGuardError: as `sandbox_of`.
     """
+    if options.values.get("--isolate") == LEARN:
+        return _learner_of(options, variables).start
     sandbox = sandbox_of(options, variables)
     if sandbox is not None:
         return sandbox.start
     return partial(start, Command(options.command, variables, options.values.get("--cwd")))
+
+
+def _learner_of(options: WrapOptions, variables: Mapping[str, str]) -> Learner:
+    """What runs the server with nothing kept from it, and learns.
+
+    Raises:
+        PipeGuardError: nothing can be learned here, or options would have no effect.
+    """
+    from pipeguard.isolation.learning.learner import Learner
+
+    if useless := options.isolation():
+        raise PolicyError(
+            f"{min(useless)} would have no effect: while it is learned what the server needs,"
+            " nothing is kept from it. Leave it out."
+        )
+    who = launched(options.command, options.values.get("--cwd"))
+    command = Command(options.command, variables, options.values.get("--cwd"))
+    return Learner(options.values.get("--name") or who.name, command, say)
 
 
 def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str) -> Profile:
