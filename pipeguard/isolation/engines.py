@@ -92,7 +92,8 @@ def engine_for(requested: str) -> str:
             a server that cannot be isolated then does not start.
     """
     if requested not in (AUTO, BUBBLEWRAP, NONE):
-        raise LaunchError(f"--isolate {requested}: choose from {AUTO}, {BUBBLEWRAP}, {NONE}.", 2)
+        choices = ", ".join((AUTO, BUBBLEWRAP, NONE, LEARN))
+        raise LaunchError(f"--isolate {requested}: choose from {choices}.", 2)
     if requested == NONE:
         return NONE
     if sys.platform == "linux":

@@ -12,19 +12,22 @@ from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import entries_for
 from pipeguard.errors import PolicyError
 from pipeguard.identity.server_name import launched
-from pipeguard.isolation.engines import LEARN, NONE, engine_for
+from pipeguard.isolation.engines import AUTO, LEARN, NONE, engine_for
+from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Limits, Profile, limits_of, path_of, port_of
 from pipeguard.isolation.refusals import Refusals
-from pipeguard.isolation.sandbox import Sandbox
+from pipeguard.isolation.sandbox import Sandbox, home_folder
+from pipeguard.isolation.shipped import key_of, shipped_for
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.log import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
     from pipeguard.isolation.learning.learner import Learner
+    from pipeguard.isolation.shipped import ShippedProfile
 
 
 def sandbox_of(options: WrapOptions, variables: Mapping[str, str]) -> Sandbox | None:
@@ -48,9 +51,12 @@ def sandbox_of(options: WrapOptions, variables: Mapping[str, str]) -> Sandbox | 
                 " auto, or leave it out."
             )
         return None
-    command = Command(options.command, variables, options.values.get("--cwd"))
-    folder = os.path.abspath(command.cwd or os.getcwd())  # noqa: PTH100  as above
+    folder = os.path.abspath(options.values.get("--cwd") or os.getcwd())  # noqa: PTH100  as above
     profile = _profile(options, entries, folder)
+    if (shipped := _shipped(asked, options.command)) is not None:
+        profile = shipped.profile.with_more(profile)
+        variables = shipped.variables_in(home_folder()) | dict(variables)
+    command = Command(options.command, variables, options.values.get("--cwd"))
     identity = f"{name}\n{who.identity}"
     return Sandbox(identity, command, profile, Refusals(name, say).report, say)
 
@@ -87,8 +93,12 @@ def _learner_of(options: WrapOptions, variables: Mapping[str, str]) -> Learner:
     return Learner(options.values.get("--name") or who.name, command, say)
 
 
-def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str) -> Profile:
-    """What policy and options give together."""
+def granted(entries: Iterable[IsolateEntry]) -> Profile:
+    """What entries of the policy give together.
+
+    Raises:
+        PolicyError: one gives what cannot be given.
+    """
     home = os.path.expanduser("~")
     profile, limits = Profile(), Limits()
     for entry in entries:
@@ -100,8 +110,16 @@ def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str)
                 entry.hosts,
                 tuple(port_of(text) for text in entry.loopback),
                 entry.keep_home,
+                limits,
             )
         )
+    return profile
+
+
+def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str) -> Profile:
+    """What policy and options give together."""
+    home = os.path.expanduser("~")
+    profile = granted(entries)
     lists = options.lists
     given = Profile(
         _paths(lists.get("--read", ()), folder, home),
@@ -109,9 +127,15 @@ def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str)
         tuple(lists.get("--connect", ())),
         tuple(port_of(text) for text in lists.get("--loopback", ())),
         "--keep-home" in options.flags,
-        limits_of(lists.get("--limit", ()), limits),
+        limits_of(lists.get("--limit", ()), profile.limits),
     )
     return profile.with_more(given)
+
+
+def _shipped(asked: str, command: Sequence[str]) -> ShippedProfile | None:
+    """The profile of a known server; an engine that is named by itself gives none."""
+    package = package_of(command) if asked == AUTO else None
+    return shipped_for(key_of(package)) if package is not None else None
 
 
 def _paths(texts: Iterable[str], folder: str, home: str) -> tuple[str, ...]:

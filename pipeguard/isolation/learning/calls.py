@@ -1,4 +1,4 @@
-"""The system calls that say what a server reads, writes and reaches, and the filter that stops them.
+"""The system calls that say what a server reads, writes and reaches, and a filter for them.
 
 Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of Linux 6.12.
 Looking at a file (stat(2), access(2), readlink(2)) is not among them: programs ask for many files

@@ -1,6 +1,6 @@
 """Starts a server as open as ever, and learns what it uses."""
 
-# ruff: noqa: PTH100, PTH109, PTH118
+# ruff: noqa: PTH100, PTH109
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from pipeguard.isolation.learning.observed import save_more
 from pipeguard.isolation.learning.tracer import Tracer
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.runtimes import folders_among, runtime_of
-from pipeguard.isolation.sandbox import Sandbox, packages_folder, this_host
+from pipeguard.isolation.sandbox import installer, packages_folder, this_host
 from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.shipped import key_of
 from pipeguard.isolation.view import ETC_FILES, ETC_FOLDERS, SCRATCH, SYSTEM
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import NOT_RUNNABLE, Confinement
@@ -26,7 +27,6 @@ from pipeguard.launch.command import NOT_RUNNABLE, Confinement
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pipeguard.isolation.profile import Profile
     from pipeguard.isolation.view import Host
 
 KERNEL = ("/proc", "/sys", "/dev")
@@ -75,8 +75,11 @@ class Learner:
         folder = os.path.abspath(command.cwd or os.getcwd())
         argv: tuple[str, ...] = command.argv
         needed: tuple[str, ...] = ()
+        self._package = ""
         if (package := package_of(command.argv)) is not None:
-            installed = fetched(package, packages_folder(), command.env, _installer, say)
+            installed = fetched(package, packages_folder(), command.env, installer, say)
+            self._in_use = installed.in_use
+            self._package = key_of(package)
             argv, needed = (installed.program, *package.arguments), (installed.folder,)
         runtime = runtime_of(argv, command.env, folder, host)
         given = folders_among(argv[1:], folder, host)
@@ -116,17 +119,13 @@ class Learner:
 
     def _finish(self, tracer: Tracer) -> None:
         tracer.close()
+        tracer.observed.package = self._package
         try:
             save_more(self._name, tracer.observed)
         except StateError as error:
             self._say(f"what {self._name} used is not stored: {error}")
             return
         self._say(f"learned what {self._name} uses. See it: pipeguard isolate show {self._name}")
-
-
-def _installer(command: Command, profile: Profile) -> Child:
-    """Start an installer isolated."""
-    return Sandbox("installer", command, profile).start()
 
 
 def _prefixes(needed: Iterable[str], host: Host, folder: str) -> tuple[str, ...]:

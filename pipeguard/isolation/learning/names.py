@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -75,11 +74,13 @@ class Names:
 
 def _hosts_file() -> dict[str, str]:
     """Names by address, as hosts(5) has them; of several the first."""
+    try:
+        lines = HOSTS_FILE.read_text("utf-8").splitlines()
+    except (OSError, UnicodeError):
+        return {}
     found: dict[str, str] = {}
-    with suppress(OSError, UnicodeError):
-        for line in HOSTS_FILE.read_text("utf-8").splitlines():
-            words = line.partition("#")[0].split()
-            with suppress(ValueError):
-                if len(words) > 1 and not ip_address(words[0]).is_loopback:
-                    found.setdefault(words[0], words[1])
+    for line in lines:
+        words = line.partition("#")[0].split()
+        if len(words) > 1 and not words[0].startswith(("127.", "::1")):
+            found.setdefault(words[0], words[1])
     return found

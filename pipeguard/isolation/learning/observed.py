@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 
 from pipeguard.config.atomic_write import replace_file
 from pipeguard.errors import StateError
-from pipeguard.state.paths import state_folder
+from pipeguard.state.paths import existing_state_folder, state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +38,7 @@ class Observed:
     Attributes:
         runs: how many added to it.
         last: when the last one ended, in seconds since 1970.
+        package: that it is, as `npm:NAME`; empty where it is none.
         files: paths, each with the most that was done: READ, LISTED (a folder) or WRITTEN.
         hosts: ports by host name, or by address where no name was seen.
         loopback: ports of this machine that it connected to.
@@ -48,6 +49,7 @@ class Observed:
 
     runs: int = 0
     last: int = 0
+    package: str = ""
     files: dict[str, str] = field(default_factory=dict)
     hosts: dict[str, set[int]] = field(default_factory=dict)
     loopback: set[int] = field(default_factory=set)
@@ -74,6 +76,7 @@ class Observed:
         """Take note of all that another has; its runs count too."""
         self.runs += other.runs
         self.last = max(self.last, other.last)
+        self.package = other.package or self.package
         for path, use in other.files.items():
             self.add_file(path, use)
         for host, ports in other.hosts.items():
@@ -87,7 +90,10 @@ class Observed:
 
 def learned_names() -> Iterator[str]:
     """The servers of which something was learned."""
-    for path in sorted((state_folder() / FOLDER).glob(f"*{SUFFIX}")):
+    folder = existing_state_folder()
+    if folder is None:
+        return
+    for path in sorted((folder / FOLDER).glob(f"*{SUFFIX}")):
         yield unquote(path.name.removesuffix(SUFFIX))
 
 
@@ -167,6 +173,7 @@ def _fields(observed: Observed) -> dict[str, object]:
         "version": VERSION,
         "runs": observed.runs,
         "last": observed.last,
+        "package": observed.package,
         "files": observed.files,
         "hosts": {host: sorted(ports) for host, ports in observed.hosts.items()},
         "loopback": sorted(observed.loopback),
@@ -180,6 +187,7 @@ def _parsed(fields: dict[str, object]) -> Observed:
     if fields["version"] != VERSION:
         raise ValueError("another version")
     observed = Observed(int(_is(fields["runs"], int)), int(_is(fields["last"], int)))
+    observed.package = _is(fields["package"], str)
     for path, use in _is(fields["files"], dict).items():
         if use not in _RANKS or not path.startswith("/"):
             raise ValueError("no file")

@@ -123,10 +123,12 @@ class Tracer:
                     is_writing = self._is_writing(name, at, call, memory)
                     self._path(call, at, memory, is_writing=is_writing)
             elif name in ("connect", "bind"):
-                _, address, length, *_ = call.arguments
-                self._address(name, call, os.pread(memory, min(length, MAX_ADDRESS_BYTES), address))
+                _, start, length, *_ = call.arguments
+                raw = os.pread(memory, min(length, MAX_ADDRESS_BYTES), start)
+                self._address(name, call, raw)
             elif name == "sendto":
-                self._datagram(os.pread(memory, min(call.arguments[2], MAX_DATAGRAM_BYTES), call.arguments[1]))
+                _, start, length, *_ = call.arguments
+                self._datagram(os.pread(memory, min(length, MAX_DATAGRAM_BYTES), start))
             else:
                 self._datagrams(call, memory)
         finally:
