@@ -14,7 +14,7 @@ from pipeguard.isolation.fetching import fetched
 from pipeguard.isolation.learning.calls import asking_filter, names_of
 from pipeguard.isolation.learning.listener import install, is_available
 from pipeguard.isolation.learning.observed import save_more
-from pipeguard.isolation.learning.tracer import Tracer
+from pipeguard.isolation.learning.tracer import Had, Tracer
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.runtimes import folders_among, runtime_of
 from pipeguard.isolation.sandbox import installer, packages_folder, this_host
@@ -27,6 +27,7 @@ from pipeguard.launch.command import NOT_RUNNABLE, Confinement
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from pipeguard.isolation.learning.observed import Observed
     from pipeguard.isolation.view import Host
 
 KERNEL = ("/proc", "/sys", "/dev")
@@ -76,6 +77,7 @@ class Learner:
         argv: tuple[str, ...] = command.argv
         needed: tuple[str, ...] = ()
         self._package = ""
+        self._has_failed = False
         if (package := package_of(command.argv)) is not None:
             installed = fetched(package, packages_folder(), command.env, installer, say)
             self._in_use = installed.in_use
@@ -83,7 +85,9 @@ class Learner:
             argv, needed = (installed.program, *package.arguments), (installed.folder,)
         runtime = runtime_of(argv, command.env, folder, host)
         given = folders_among(argv[1:], folder, host)
-        self._ignored = _prefixes((*needed, *runtime.needed, *given), host, folder)
+        system = _of_system(host, folder)
+        program = (*needed, *runtime.needed)
+        self._had = Had(_spelled((*system, *given, *program)), _spelled((*system, *given)))
         self._command = Command((runtime.path, *argv[1:]), command.env, command.cwd)
 
     def start(self) -> Child:
@@ -112,28 +116,37 @@ class Learner:
             raise
         finally:
             os.close(descriptor)
-        tracer = Tracer(ours, names_of(machine), self._ignored)
+        tracer = Tracer(ours, names_of(machine), self._had, self._save)
         tracer.start()
         child.on_close = lambda: self._finish(tracer)
         return child
 
     def _finish(self, tracer: Tracer) -> None:
         tracer.close()
-        tracer.observed.package = self._package
+        if not self._has_failed:
+            name = self._name
+            self._say(f"learned what {name} uses. See it: pipeguard isolate show {name}")
+
+    def _save(self, observed: Observed) -> None:
+        observed.package = self._package
         try:
-            save_more(self._name, tracer.observed)
+            save_more(self._name, observed)
         except StateError as error:
-            self._say(f"what {self._name} used is not stored: {error}")
-            return
-        self._say(f"learned what {self._name} uses. See it: pipeguard isolate show {self._name}")
+            if not self._has_failed:
+                self._say(f"what {self._name} uses is not stored: {error}")
+            self._has_failed = True
+        observed.runs = 0  # this run counts once, however often it is saved
 
 
-def _prefixes(needed: Iterable[str], host: Host, folder: str) -> tuple[str, ...]:
-    """What every isolated server has, and what this one's program needs, each in both spellings."""
-    etc = (*ETC_FILES, *ETC_FOLDERS, *_SYSTEM_FILES)
-    scratch = [
+def _of_system(host: Host, folder: str) -> tuple[str, ...]:
+    """What every isolated server has."""
+    etc = (f"/etc/{name}" for name in (*ETC_FILES, *ETC_FOLDERS, *_SYSTEM_FILES))
+    scratch = (
         each for each in SCRATCH if not is_within(host.home, each) and not is_within(folder, each)
-    ]
-    of_system = (f"/etc/{name}" for name in etc)
-    paths = (*SYSTEM, *KERNEL, *scratch, *of_system, *needed)
+    )
+    return (*SYSTEM, *KERNEL, *scratch, *etc)
+
+
+def _spelled(paths: Iterable[str]) -> tuple[str, ...]:
+    """The paths, and those that they lead to."""
     return tuple(dict.fromkeys(each for path in paths for each in (path, os.path.realpath(path))))

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from pipeguard.isolation.egress.hosts import HostError, parse_host
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from pipeguard.isolation.learning.observed import Observed
 
 HOSTS_FILE = Path("/etc/hosts")
@@ -25,10 +27,20 @@ FINISH_SECONDS = 2.0
 _REVERSE = (".in-addr.arpa", ".ip6.arpa", ".local")
 
 
-class Names:
-    """The names and addresses of one run. `asked` and `connected` are called in one thread."""
+def _addresses_of(name: str) -> Iterable[str]:
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in found]
 
-    def __init__(self) -> None:
+
+class Names:
+    """The names and addresses of one run, for the one thread that watches it.
+
+    Args:
+        resolve: gives the addresses of a name, in a thread of its own.
+    """
+
+    def __init__(self, resolve: Callable[[str], Iterable[str]] = _addresses_of) -> None:
+        self._resolve = resolve
         self._asked: set[str] = set()
         self._connected: set[tuple[str, int]] = set()
         self._addresses: dict[str, str] = {}
@@ -56,20 +68,26 @@ class Names:
         if len(self._connected) < MAX_NAMES:
             self._connected.add((address, port))
 
-    def finish(self, observed: Observed) -> None:
-        """Say where the server connected to, by name where one is known."""
-        if self._thread is not None:
+    def settle(self, observed: Observed, *, is_end: bool) -> None:
+        """Say where the server connected to.
+
+        Args:
+            observed: where to say it.
+            is_end: whether nothing more comes; until then, what has no name yet may still get one.
+        """
+        if is_end and self._thread is not None:
             self._queue.put(None)
             self._thread.join(FINISH_SECONDS)
         known = _hosts_file() | dict(self._addresses)
         for address, port in self._connected:
-            observed.add_host(known.get(address, address), port)
+            if is_end or address in known:
+                observed.add_host(known.get(address, address), port)
 
     def _look_up(self) -> None:
         while (name := self._queue.get()) is not None:
             with suppress(OSError, UnicodeError):
-                for *_, address in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM):
-                    self._addresses.setdefault(str(address[0]), name)
+                for address in self._resolve(name):
+                    self._addresses.setdefault(address, name)
 
 
 def _hosts_file() -> dict[str, str]:

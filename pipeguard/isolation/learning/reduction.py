@@ -113,9 +113,10 @@ class _Files:
         holder = holder_of(path, self._host.sensitive)
         if holder is not None:
             what = "writes" if use == WRITTEN else "reads"
-            self.withheld.append(
-                Withheld(f"{what} {shown(path, self._host.home)}", "not given unless you name it")
-            )
+            why = "not given unless you name it"
+            if is_within(path, self._host.packages):
+                why = "no server changes its own package; look for a setting that puts it elsewhere"
+            self.withheld.append(Withheld(f"{what} {shown(path, self._host.home)}", why))
         elif use == WRITTEN:
             self._take_written(path)
         elif not os.path.exists(path):

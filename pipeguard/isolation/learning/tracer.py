@@ -16,7 +16,7 @@ import struct
 from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.egress.dns import DnsError, parse_question
 from pipeguard.isolation.learning import listener as kernel
@@ -25,20 +25,34 @@ from pipeguard.isolation.learning.names import Names
 from pipeguard.isolation.learning.observed import LISTED, READ, WRITTEN, Observed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from pipeguard.isolation.learning.calls import PathAt
     from pipeguard.isolation.learning.listener import Call
 
 PATH_BYTES = 4096  # PATH_MAX (linux/limits.h)
 MAX_DATAGRAM_BYTES = 600
+COMPILED = "/__pycache__"
 MAX_SEEN = 65_536  # paths that are not looked at twice
 MAX_MESSAGES = 4  # of sendmmsg(2): C libraries ask for A and AAAA at once
 DNS_PORT = 53
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 CURRENT_FOLDER = -100  # AT_FDCWD
+IDLE_SECONDS = 1
 MAX_ADDRESS_BYTES = 128  # struct sockaddr_storage
 _MESSAGE_BYTES = 64  # struct mmsghdr
+
+
+class Had(NamedTuple):
+    """Files and folders that a server has anyway once it is isolated.
+
+    Attributes:
+        to_read: that it may read; its own program is among them.
+        to_write: that it may change, or that no server can.
+    """
+
+    to_read: tuple[str, ...]
+    to_write: tuple[str, ...]
 
 
 class Tracer:
@@ -47,21 +61,31 @@ class Tracer:
     Args:
         channel: that the server's listener comes through; closed with this.
         names: of the calls, by number.
-        ignored: files and folders that it has anyway once it is isolated.
+        had: what is not written down.
+        save: stores what was seen; called in the thread while the server does nothing, and at the
+            end, each time with all of it.
 
     Attributes:
-        observed: what was seen; to be read once this is closed.
         unread: how many calls could not be read.
     """
 
     def __init__(
-        self, channel: socket.socket, names: Mapping[int, str], ignored: Sequence[str]
+        self,
+        channel: socket.socket,
+        names: Mapping[int, str],
+        had: Had,
+        save: Callable[[Observed], None],
     ) -> None:
-        self.observed = Observed(runs=1)
         self.unread = 0
+        self._observed = Observed(runs=1)
+        self._save = save
+        self._is_saved = False
         self._channel = channel
         self._calls = names
-        self._ignored = tuple(f"{path}/" for path in ignored)
+        self._had = {
+            False: tuple(f"{path}/" for path in had.to_read),
+            True: tuple(f"{path}/" for path in had.to_write),
+        }
         self._seen: set[tuple[str, bool]] = set()
         self._names = Names()
         self._wake, self._waker = os.pipe()
@@ -79,7 +103,8 @@ class Tracer:
         self._thread.join()
         for descriptor in (self._wake, self._waker):
             os.close(descriptor)
-        self._names.finish(self.observed)
+        self._names.settle(self._observed, is_end=True)
+        self._save(self._observed)
 
     def _run(self) -> None:
         try:
@@ -99,18 +124,29 @@ class Tracer:
         poll.register(self._wake, select.POLLIN)
         poll.register(listener, select.POLLIN)
         while True:
-            ready = dict(poll.poll())
+            ready = dict(poll.poll(IDLE_SECONDS * 1000))
+            if not ready:
+                self._save_meanwhile()
+                continue
             if self._wake in ready or not ready.get(listener, 0) & select.POLLIN:
                 return  # closed, or nobody is left who could ask
             call = kernel.receive(listener)
             if call is None:
                 continue
+            self._is_saved = False
             try:
                 self._look(listener, call)
             except (OSError, ValueError, struct.error):
                 self.unread += 1
             finally:
                 kernel.let_go(listener, call)
+
+    def _save_meanwhile(self) -> None:
+        """Save what was seen so far: clients kill who does not end at once."""
+        if not self._is_saved:
+            self._is_saved = True
+            self._names.settle(self._observed, is_end=False)
+            self._save(self._observed)
 
     def _look(self, listener: int, call: Call) -> None:
         name = self._calls[call.number]
@@ -153,8 +189,10 @@ class Tracer:
             link = "cwd" if number == CURRENT_FOLDER else f"fd/{number}"
             path = f"{os.readlink(f'/proc/{call.task}/{link}')}/{path}"
         path = os.path.normpath(path)
-        if f"{path}/".startswith(self._ignored) or (path, is_writing) in self._seen:
+        if f"{path}/".startswith(self._had[is_writing]) or (path, is_writing) in self._seen:
             return
+        if is_writing and COMPILED in path:
+            return  # where Python cannot write it, it goes on without
         try:
             mode = os.stat(path).st_mode
         except OSError:
@@ -164,16 +202,16 @@ class Tracer:
         if len(self._seen) < MAX_SEEN:
             self._seen.add((path, is_writing))
         if not is_writing:
-            self.observed.add_file(path, LISTED if stat.S_ISDIR(mode) else READ)
+            self._observed.add_file(path, LISTED if stat.S_ISDIR(mode) else READ)
         elif not stat.S_ISCHR(mode):  # a terminal and its like hold nothing
-            self.observed.add_file(path, WRITTEN)
+            self._observed.add_file(path, WRITTEN)
 
     def _address(self, name: str, call: Call, raw: bytes) -> None:
         (family,) = struct.unpack_from("=H", raw)
         if family == socket.AF_UNIX:
             path = os.fsdecode(raw[2:].partition(b"\0")[0])
             if name == "connect" and path.startswith("/"):
-                self.observed.sockets.add(os.path.normpath(path))
+                self._observed.sockets.add(os.path.normpath(path))
             return
         if family == socket.AF_INET:
             address = ip_address(raw[4:8])
@@ -184,10 +222,10 @@ class Tracer:
             return
         port = int.from_bytes(raw[2:4], "big")
         if name == "bind":
-            self.observed.bound.add(port)
+            self._observed.bound.add(port)
         elif port and not address.is_unspecified and self._is_tcp(call):
             if address.is_loopback:
-                self.observed.loopback.add(port)
+                self._observed.loopback.add(port)
             else:
                 self._names.connected(str(address), port)
 
