@@ -50,7 +50,7 @@ def test_an_entry_stands_at_the_end_and_all_else_stays(layout: str, tmp_path: Pa
 
 def test_a_layout_that_is_not_safe_is_refused_with_the_entry(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
-    path.write_text("isolate:\nmode: observe\n")  # a second `isolate` would be a second key
+    path.write_text("{mode: observe}\n")  # nothing can follow it
     with pytest.raises(PolicyError, match="- server: files"):
         with_entry(str(path), ENTRY, TODAY)
 
@@ -62,13 +62,9 @@ def test_an_invalid_file_is_an_error(tmp_path: Path) -> None:
         with_entry(str(path), ENTRY, TODAY)
 
 
-@given(
-    st.lists(
-        st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1), max_size=3
-    )
-)
+@given(st.lists(st.text().filter(str.isprintable), max_size=3))
 def test_any_path_is_read_as_it_was_written(paths: list[str]) -> None:
-    paths = [f"/{path}" for path in paths]
+    paths = [f"/{path}." for path in paths]
     entry = {"server": "x", "read": paths} if paths else {"server": "x"}
     (found,) = read(with_entry("/nowhere/policy.yaml", entry, TODAY))
     assert found.read == tuple(paths)

@@ -110,6 +110,10 @@ class _Files:
 
     def take(self, path: str, use: str) -> None:
         """Take one path; the order does not matter."""
+        if not path.isprintable():
+            what = f"uses {path.encode('unicode_escape').decode()}"
+            self.withheld.append(Withheld(what, "a policy has no such characters"))
+            return
         holder = holder_of(path, self._host.sensitive)
         if holder is not None:
             what = "writes" if use == WRITTEN else "reads"

@@ -37,7 +37,7 @@ def host_of(home: Path) -> Host:
 def seen(home: Path, **uses: str) -> Observed:
     observed = Observed(runs=1)
     for use, names in uses.items():
-        for name in names.split():
+        for name in names.split(" "):
             observed.add_file(str(home / name), {"read": READ, "listed": LISTED}.get(use, WRITTEN))
     return observed
 
@@ -174,3 +174,10 @@ def test_what_was_named_one_by_one_is_not_told_as_withheld(home: Path) -> None:
     profile = Profile(read=(str(home / ".ssh"),))
     found = proposed(observed, profile, host_of(home))
     assert [each.what for each in found.withheld] == ["reads ~/.config/gh/hosts.yml"]
+
+
+def test_a_name_that_no_policy_has_keeps_nothing_else_from_being_given(home: Path) -> None:
+    (home / "notes" / "a\nb").write_text("")
+    found = reduction(home, read="notes/a\nb one/a")
+    assert granted(found) == [("read", "~/one/a")]
+    assert [each.why for each in found.withheld] == ["a policy has no such characters"]
