@@ -19,6 +19,7 @@ from pipeguard.version import VERSION
 SECTIONS = {
     "Guard": ("setup", "status", "wrap", "serve"),
     "When something was stopped": ("explain", "allow", "audit"),
+    "What servers may reach": ("isolate",),
     "Definitions that wait for you": ("diff", "approve", "reject", "forget"),
     "Check": ("assess", "doctor", "scan", "rules", "policy"),
     "The gateway of `serve`": ("tools", "servers", "tokens", "logs", "top"),

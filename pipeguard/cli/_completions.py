@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -258,3 +258,29 @@ def _rules() -> Iterable[tuple[str, str]]:
         return [(rule.id, rule.title) for rule in load_rules()]
     except PipeGuardError:
         return []
+
+
+def isolated(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
+    """Servers of which isolation knows something."""
+    from pipeguard.isolation.inventory import home_owners
+    from pipeguard.isolation.learning.observed import learned_names
+    from pipeguard.state.paths import existing_state_folder
+
+    with suppress(PipeGuardError, OSError):
+        if existing_state_folder() is None:
+            return []
+        names = dict.fromkeys((*learned_names(), *home_owners()))
+        return _items(((name, "") for name in names), incomplete)
+    return []
+
+
+def fetched(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
+    """Packages that were fetched for isolated servers."""
+    from pipeguard.isolation.inventory import packages
+    from pipeguard.state.paths import existing_state_folder
+
+    with suppress(PipeGuardError, OSError):
+        if existing_state_folder() is None:
+            return []
+        return _items(((each.name, each.version) for each in packages()), incomplete)
+    return []

@@ -3,7 +3,7 @@
 The parts decide nothing about messages: those are judged as without isolation.
 """
 
-# ruff: noqa: PTH100, PTH103, PTH109, PTH111, PTH118
+# ruff: noqa: PTH100, PTH109, PTH111
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pipeguard.launch.child import Child
 
 HOMES, PACKAGES = "isolation", "packages"  # in the state folder, and in that one
+NAME_FILE = "server"  # beside a kept home: whose it is
 TRIAL_SECONDS = 5.0
 MAX_SAID_BYTES = 300
 IDENTITY_DIGITS = 24
@@ -58,7 +59,7 @@ class Sandbox:
     """Starts one server isolated, as often as is asked.
 
     Args:
-        identity: of the server; its kept home goes by it.
+        identity: of the server, whose name is its first line; its kept home goes by it.
         command: its command and environment.
         profile: what it is given.
         report: called for each of its connections, in a thread of its own.
@@ -87,7 +88,8 @@ class Sandbox:
         if (package := package_of(command.argv)) is not None:
             from pipeguard.isolation.fetching import fetched
 
-            installed = fetched(package, packages_folder(), command.env, _installer, say)
+            installed = fetched(package, packages_folder(), command.env, installer, say)
+            self._in_use = installed.in_use
             argv, needed = (installed.program, *package.arguments), (installed.folder,)
         runtime = runtime_of(argv, command.env, folder, self._host)
         given = Profile(write=folders_among(argv[1:], folder, self._host))
@@ -177,21 +179,31 @@ def _rules_of(profile: Profile) -> HostRules:
         raise PolicyError(str(error)) from None
 
 
+def homes_folder() -> Path:
+    """Where kept homes are, and fetched packages."""
+    return state_folder() / HOMES
+
+
 def packages_folder() -> Path:
     """Where fetched packages are."""
-    return state_folder() / HOMES / PACKAGES
+    return homes_folder() / PACKAGES
 
 
-def _installer(command: Command, profile: Profile) -> Child:
+def installer(command: Command, profile: Profile) -> Child:
     """Start an installer isolated."""
     return Sandbox("installer", command, profile).start()
+
+
+def home_folder() -> str:
+    """The user's home, where an isolated server has its own."""
+    return os.path.realpath(os.path.expanduser("~"))
 
 
 def this_host() -> Host:
     """This machine and its user."""
     import pwd
 
-    home = os.path.realpath(os.path.expanduser("~"))
+    home = home_folder()
     uid = os.getuid()
     try:
         user = pwd.getpwuid(uid).pw_name
@@ -228,6 +240,8 @@ def _kept_home(identity: str) -> str:
     from hashlib import sha256
 
     name = sha256(identity.encode()).hexdigest()[:IDENTITY_DIGITS]
-    path = os.path.join(str(state_folder()), HOMES, name, "home")
-    os.makedirs(path, mode=0o700, exist_ok=True)
-    return path
+    folder = homes_folder() / name
+    home = folder / "home"
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / NAME_FILE).write_text(identity.partition("\n")[0], "utf-8")
+    return str(home)

@@ -21,12 +21,14 @@ class Confinement:
 
     Attributes:
         argv: the engine's program, which starts the server's.
-        descriptors: that the engine reads.
+        descriptors: that the engine reads; `enter` may close them.
         enter: called in the new process before the engine is executed; raises OSError.
         leave: called in the warden once no process is left, or None.
+        is_engine: whether the program is the engine's, which ends with the server; else it is the
+            server's own.
     """
 
-    __slots__ = ("argv", "descriptors", "enter", "leave")
+    __slots__ = ("argv", "descriptors", "enter", "is_engine", "leave")
 
     def __init__(
         self,
@@ -34,8 +36,11 @@ class Confinement:
         descriptors: Sequence[int],
         enter: Callable[[], None],
         leave: Callable[[], None] | None = None,
+        *,
+        is_engine: bool = True,
     ) -> None:
         self.argv: Final = tuple(argv)
+        self.is_engine: Final = is_engine
         self.descriptors: Final = tuple(descriptors)
         self.enter: Final = enter
         self.leave: Final = leave

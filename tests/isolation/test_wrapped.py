@@ -141,7 +141,7 @@ def test_no_variable_leads_to_what_is_not_there(tmp_path: Path) -> None:
 
 
 WRONG = {
-    ("--isolate", "chroot"): "choose from auto, bubblewrap, none",
+    ("--isolate", "chroot"): "choose from auto, bubblewrap, none, learn",
     ("--isolate", "auto", "--read", "/nowhere"): "no such file or folder",
     ("--isolate", "auto", "--read", "/"): "/ cannot be given",
     ("--isolate", "auto", "--connect", "a b"): "a b",
