@@ -11,7 +11,7 @@ from pipeguard.errors import LaunchError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BUBBLEWRAP = "bubblewrap"
+BUBBLEWRAP, CONTAINER = "bubblewrap", "container"
 AUTO, NONE = "auto", "none"
 LEARN = "learn"  # no engine: as open as without one, and watched
 _SYSCTLS = {
@@ -63,6 +63,18 @@ def bubblewrap_state(trial: Callable[[], str | None]) -> EngineState:
     )
 
 
+def container_state(find: Callable[[], str]) -> EngineState:
+    """Whether containers work here.
+
+    Args:
+        find: tries podman and docker and returns what works (isolation.sandbox).
+    """
+    try:
+        return EngineState(CONTAINER, works=True, why=find())
+    except LaunchError as error:
+        return EngineState(CONTAINER, works=False, why=str(error))
+
+
 def _forbidden() -> str | None:
     """The setting of this system that forbids user namespaces; None where none does."""
     for path, value in _SYSCTLS.items():
@@ -92,19 +104,28 @@ def engine_for(requested: str) -> str:
         LaunchError: there is no such engine, or none is installed. It is tried only by `doctor`:
             a server that cannot be isolated then does not start.
     """
-    if requested not in (AUTO, BUBBLEWRAP, NONE):
-        choices = ", ".join((AUTO, BUBBLEWRAP, NONE, LEARN))
+    engines = (AUTO, BUBBLEWRAP, CONTAINER, NONE)
+    if requested not in engines:
+        choices = ", ".join((*engines, LEARN))
         raise LaunchError(f"--isolate {requested}: choose from {choices}.", 2)
-    if requested == NONE:
-        return NONE
+    if requested in (CONTAINER, NONE):
+        return requested
     if sys.platform == "linux":
         from pipeguard.isolation.bubblewrap import find
 
         if find() is not None:
             return BUBBLEWRAP
+        if requested == AUTO and _has_containers():
+            return CONTAINER
     raise LaunchError(
         "no engine for isolation is installed here, so the server was not started. On Linux,"
         " install the package `bubblewrap`; `pipeguard doctor` says more. To run it without"
         " isolation: --isolate none.",
         126,
     )
+
+
+def _has_containers() -> bool:
+    from pipeguard.isolation.container_engines import DOCKER, PODMAN, installed
+
+    return any(installed(kind) is not None for kind in (PODMAN, DOCKER))

@@ -18,7 +18,7 @@ from pipeguard.config.directories import cache_folder, config_folder
 from pipeguard.errors import PolicyError
 from pipeguard.isolation import bubblewrap
 from pipeguard.isolation.egress.hosts import HostError, HostRules
-from pipeguard.isolation.engines import bubblewrap_state
+from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, bubblewrap_state, container_state
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import folders_among, runtime_of
@@ -64,19 +64,23 @@ class Sandbox:
         profile: what it is given.
         report: called for each of its connections, in a thread of its own.
         say: tells the user what takes time.
+        engine: BUBBLEWRAP or CONTAINER.
 
     Raises:
         PipeGuardError: its program does not exist, or what is given cannot be.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  what one server is
         self,
         identity: str,
         command: Command,
         profile: Profile,
         report: Report = _unheard,
         say: Callable[[str], None] = _unsaid,
+        engine: str = BUBBLEWRAP,
     ) -> None:
+        self._engine = engine
+        self._say = say
         self._rules = _rules_of(profile)
         self._report = report
         self._lock = Lock()
@@ -88,7 +92,8 @@ class Sandbox:
         if (package := package_of(command.argv)) is not None:
             from pipeguard.isolation.fetching import fetched
 
-            installed = fetched(package, packages_folder(), command.env, installer, say)
+            install = partial(installer, engine=engine)
+            installed = fetched(package, packages_folder(), command.env, install, say)
             self._in_use = installed.in_use
             argv, needed = (installed.program, *package.arguments), (installed.folder,)
         runtime = runtime_of(argv, command.env, folder, self._host)
@@ -104,8 +109,10 @@ class Sandbox:
         """Start the server; returns at once.
 
         Raises:
-            LaunchError: the system has no descriptors or processes left.
+            LaunchError: the system has no descriptors or processes left, or no container works.
         """
+        if self._engine == CONTAINER:
+            return self._start_contained()
         group = self._group()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         confinement = bubblewrap.confine(
@@ -113,9 +120,7 @@ class Sandbox:
             self._view,
             self._host,
             self.profile.limits,
-            bubblewrap.Surroundings(
-                tuple(sorted(self._rules.ports | WEB_PORTS)), theirs.fileno(), group
-            ),
+            bubblewrap.Surroundings(self._ports(), theirs.fileno(), group),
         )
         try:
             child = start(Command(self._argv, self._variables, None, confinement))
@@ -128,12 +133,46 @@ class Sandbox:
             theirs.detach()
             for descriptor in confinement.descriptors:
                 os.close(descriptor)
-        way_out = WayOut(ours, self._rules, self._report)
+        child.on_close = partial(self._forget, self._way_out(ours))
+        return child
+
+    def _start_contained(self) -> Child:
+        from pipeguard.isolation.container import Contained, start_contained
+        from pipeguard.isolation.container_shell import unsettable
+        from pipeguard.isolation.container_trial import find_engine
+
+        folder = isolation_folder()
+        engine = find_engine(self._host, folder)
+        if left_out := unsettable(self._variables):
+            self._say(f"a container's shell cannot set {', '.join(left_out)}, which is left out")
+        server = Contained(
+            self._argv,
+            self._variables,
+            self._view,
+            self._host,
+            self.profile.limits,
+            self._ports(),
+            self.profile.is_offline,
+        )
+        running = start_contained(engine, server, folder)
+        way_out = self._way_out(running.channel)
+
+        def close() -> None:
+            self._forget(way_out)
+            running.clean_up()
+
+        running.child.on_close = close
+        return running.child
+
+    def _way_out(self, channel: socket.socket) -> WayOut:
+        way_out = WayOut(channel, self._rules, self._report)
         way_out.start()
         with self._lock:
             self._ways_out.add(way_out)
-        child.on_close = partial(self._forget, way_out)
-        return child
+        return way_out
+
+    def _ports(self) -> tuple[int, ...]:
+        return tuple(sorted(self._rules.ports | WEB_PORTS))
 
     def _group(self) -> ControlGroup | None:
         """A control group where we are root, since there resource limits do not bound processes."""
@@ -189,9 +228,14 @@ def packages_folder() -> Path:
     return homes_folder() / PACKAGES
 
 
-def installer(command: Command, profile: Profile) -> Child:
+def isolation_folder() -> str:
+    """The same as text: what containers are made from is there too."""
+    return str(homes_folder())
+
+
+def installer(command: Command, profile: Profile, engine: str = BUBBLEWRAP) -> Child:
     """Start an installer isolated."""
-    return Sandbox("installer", command, profile).start()
+    return Sandbox("installer", command, profile, engine=engine).start()
 
 
 def home_folder() -> str:
@@ -217,6 +261,15 @@ def this_host() -> Host:
 def try_bubblewrap() -> EngineState:
     """Run a program isolated, and say whether that works here."""
     return bubblewrap_state(_trial)
+
+
+def try_container() -> EngineState:
+    """Run a program in a container, and say whether and how that works here."""
+    from pipeguard.isolation.container_trial import find_engine
+
+    return container_state(
+        lambda: find_engine(this_host(), isolation_folder(), is_new_trial=True).name
+    )
 
 
 def _trial() -> str | None:

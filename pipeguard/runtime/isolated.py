@@ -12,7 +12,8 @@ from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import entries_for
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.identity.server_name import launched
-from pipeguard.isolation.engines import AUTO, LEARN, NONE, engine_for
+from pipeguard.isolation.docker_words import is_of_containers
+from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, engine_for
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Limits, Profile, limits_of, path_of, port_of
 from pipeguard.isolation.sandbox import Sandbox, home_folder
@@ -89,7 +90,9 @@ class ServerStarter:
             return self._learner()
         entries = entries_for(self._name, wrap_isolation(options))
         asked = options.values.get("--isolate") or next((each.engine for each in entries), NONE)
-        if engine_for(asked) == NONE:
+        is_container = is_of_containers(options.command)
+        engine = CONTAINER if is_container and asked == AUTO else engine_for(asked)
+        if engine == NONE:
             if (useless := options.isolation()) and "--isolate" not in options.values:
                 raise PolicyError(
                     f"{min(useless)} would have no effect: the server is not isolated. Add"
@@ -97,13 +100,29 @@ class ServerStarter:
                 )
             return None
         command, profile = self._command, _profile(options, entries, self._folder())
+        if is_container:
+            self._harden(profile)
+            return None
         if (shipped := _shipped(asked, options.command)) is not None:
             self._below = shipped.profile
             profile = shipped.profile.with_more(profile)
             variables = shipped.variables_in(home_folder()) | command.env
             command = Command(command.argv, variables, command.cwd)
         identity = f"{self._name}\n{self._who.identity}"
-        return Sandbox(identity, command, profile, self._connections.report, say)
+        return Sandbox(identity, command, profile, self._connections.report, say, engine)
+
+    def _harden(self, profile: Profile) -> None:
+        """Close what the words of a server leave open that is a container already."""
+        from pipeguard.isolation.docker_servers import hardened
+        from pipeguard.isolation.sandbox import this_host
+
+        command = self._command
+        closed = hardened(command.argv, self._folder(), profile, this_host())
+        self._command = Command(closed.argv, command.env, command.cwd)
+        if closed.added:
+            say(f"{self._name} is started with {' '.join(closed.added)}")
+        if closed.is_open:
+            say(f"{self._name} has a network by its own words: its connections are not judged.")
 
     def _learner(self) -> Learner:
         """What runs the server with nothing kept from it, and learns.
