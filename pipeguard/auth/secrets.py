@@ -93,11 +93,13 @@ def value_of(name: str) -> str:
     _must_be_name(name)
     if _file(name).exists():
         return in_use(_text(_file(name)))
-    value = ring.text_of(SERVICE, [name])
+    has_keyring = ring.is_there()
+    value = ring.text_of(SERVICE, [name]) if has_keyring else None
     if value is None:
+        where, how = ("the keyring has", "") if has_keyring else ("there is", " --store file")
         raise InputError(
-            f"the keyring has no secret {name!r}.\n"
-            f"  Store it:  pipeguard secrets set {name}     See all:  pipeguard secrets list"
+            f"{where} no secret {name!r}.\n"
+            f"  Store it:  pipeguard secrets set {name}{how}     See all:  pipeguard secrets list"
         )
     return in_use(value)
 

@@ -76,10 +76,11 @@ def command(  # noqa: PLR0913  one for each option
     """Let what EVENT stopped pass from now on, and as little else as possible.
 
     Adds an exception to your policy file, whose comments and order stay as they are: for this rule,
-    server, tool and place, and the content that was found. Where that cannot be told again, it is
-    for calls that name this file or host, or else for all calls of the tool; --by chooses. It shows
-    what else passes with it. Servers that run follow within a second. To take it back, remove the
-    lines. A person decides: it asks on a terminal, or takes a token (`pipeguard policy ci-token`).
+    server, tool and place, and the content that was found. Where that cannot be recognized again,
+    it is for calls that name this file or host, or else for all calls of the tool; --by chooses.
+    You see what would be written, and what else would pass, before you confirm. Running servers
+    follow within a second. To take it back, remove the lines. A person decides: it asks on a
+    terminal, or takes a token (`pipeguard policy ci-token`).
 
     \b
     Examples:
@@ -104,6 +105,10 @@ def command(  # noqa: PLR0913  one for each option
     exemptions = narrowest(stopped, None if forever else until, why, scope)
     path = path or usual or user_policy_path() or usual_policy_path()
     text = allow(path, exemptions, _today())
+    if text is not None and not (as_json and (person is None or person.has_token)):
+        lines = [entries(exemptions, "  "), *_what_opens(stopped, exemptions)]
+        head = "Would be written" if dry_run else "To be written"
+        click.echo("\n".join([f"{head} to {path}:\n", *lines]), err=as_json)
     if text is not None and person is not None:
         if not person.confirms(f"allow {event}"):
             raise SystemExit(NOT_DONE)
@@ -114,15 +119,10 @@ def command(  # noqa: PLR0913  one for each option
         others = [other.value for other in scopes(stopped)]
         fields = {"policy": path, "written": written, "exceptions": values, "scopes": others}
         click.echo(json.dumps(fields, indent=2, default=str))
-        return
-    if text is None:
+    elif text is None:
         click.echo(f"{path} allows this already.")
-        return
-    click.echo(f"{'Would be written' if dry_run else 'Written'} to {path}:\n")
-    click.echo(entries(exemptions, "  "))
-    click.echo("\n".join(_what_opens(stopped, exemptions)))
-    if not dry_run:
-        click.echo("It applies within a second, also to servers that run.")
+    elif not dry_run:
+        click.echo(f"Written to {path}. It applies within a second, also to servers that run.")
 
 
 def _policy_of(event: AuditedEvent) -> str:

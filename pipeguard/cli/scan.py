@@ -19,7 +19,7 @@ from pipeguard.cli._scan_files import STDIN, scan_files
 from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Action
-from pipeguard.core.unicode.display import visible
+from pipeguard.core.unicode.display import counted, visible
 from pipeguard.errors import InputError
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.trial import USUAL_KEY, TextRole, Trial, TrialInput, judge
@@ -153,7 +153,8 @@ def _pages(trials: Mapping[str, Trial], skipped: Mapping[str, str]) -> str:
     """What was found, file by file, and a count of all."""
     pages = [_page(path, trial) for path, trial in trials.items() if trial.findings]
     counts = Counter(trial.action for trial in trials.values())
-    lines = [f"{len(trials)} files:", *(f"  {counts[a]} {_WOULD[a]}" for a in sorted(counts))]
+    lines = [f"{counted(len(trials), 'file')}:"]
+    lines += [f"  {counts[action]} {_WOULD[action]}" for action in sorted(counts)]
     if skipped:
         lines.append(f"  {len(skipped)} skipped, which are no text, or too large")
     return "\n\n".join((*pages, "\n".join(lines)))

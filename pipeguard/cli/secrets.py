@@ -44,7 +44,8 @@ def command() -> None:
     "--store",
     "place",
     type=click.Choice([place.value for place in Place]),
-    help="Where; at first the keyring, later as the last time. A file is closed, not encrypted.",
+    help="Where to store it: the keyring at first, later where it was. A file is not encrypted, and"
+    " only you can read it.",
 )
 def set_(name: str, place: str | None) -> None:
     """Store a secret, as in `pipeguard secrets set GITHUB_TOKEN`.

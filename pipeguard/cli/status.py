@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from pipeguard.core.unicode.display import visible
+from pipeguard.core.unicode.display import counted, visible
 from pipeguard.errors import PolicyError
 
 if TYPE_CHECKING:
@@ -26,12 +26,14 @@ class ClientServers(NamedTuple):
     Attributes:
         client: the client's id.
         guarded: how many of its entries are guarded.
-        open: how many are not.
+        open: how many are not, and could be.
+        cannot: how many cannot be.
     """
 
     client: str
     guarded: int
     open: int
+    cannot: int
 
 
 class Status(NamedTuple):
@@ -41,6 +43,7 @@ class Status(NamedTuple):
         mode: of the policy that applies here, or empty where that is invalid.
         problem: what is wrong with the policy, or empty.
         clients: that have servers.
+        unreadable: clients' files that cannot be read.
         servers: that were ever guarded.
         proposed: the names of servers that agents proposed, which wait for a decision.
     """
@@ -48,6 +51,7 @@ class Status(NamedTuple):
     mode: str
     problem: str
     clients: list[ClientServers]
+    unreadable: list[str]
     servers: list[ServerTotals]
     proposed: list[str]
 
@@ -81,7 +85,7 @@ def _status() -> Status:
     proposed: list[str] = []
     if existing_store() is not None:
         servers, proposed = _stored()
-    return Status(mode, problem, _clients(), servers, proposed)
+    return Status(mode, problem, *_clients(), servers, proposed)
 
 
 def _stored() -> tuple[list[ServerTotals], list[str]]:
@@ -108,20 +112,30 @@ def _mode() -> str:
     return load_wrap_policy(WrapOptions((), {}, {}, [])).mode.value
 
 
-def _clients() -> list[ClientServers]:
+def _clients() -> tuple[list[ClientServers], list[str]]:
+    """The clients that have servers, and the files that cannot be read."""
     from pipeguard.clients.entries import GuardState, read_config
     from pipeguard.clients.machine import Machine, find
     from pipeguard.clients.rewrite import GuardOptions, judge
 
+    columns = (
+        (GuardState.GUARDED,),
+        (GuardState.OPEN, GuardState.STALE),
+        (GuardState.CANNOT,),
+    )
     counts: dict[str, list[int]] = {}
+    unreadable = []
     options = GuardOptions()
     for file in find(Machine.here(Path.cwd())):
-        for server in read_config(file).servers:
+        config = read_config(file)
+        if config.problem:
+            unreadable.append(str(config.path))
+        for server in config.servers:
             state = judge(server, options).state
-            count = counts.setdefault(server.client, [0, 0])
-            count[0] += state is GuardState.GUARDED
-            count[1] += state is GuardState.OPEN
-    return [ClientServers(client, *count) for client, count in sorted(counts.items())]
+            count = counts.setdefault(server.client, [0] * len(columns))
+            for index, states in enumerate(columns):
+                count[index] += state in states
+    return [ClientServers(client, *count) for client, count in sorted(counts.items())], unreadable
 
 
 def _fields(status: Status) -> dict[str, object]:
@@ -129,6 +143,7 @@ def _fields(status: Status) -> dict[str, object]:
         "mode": status.mode,
         "policy_problem": status.problem,
         "clients": [client._asdict() for client in status.clients],
+        "unreadable": status.unreadable,
         "servers": [
             {
                 **server._asdict(),
@@ -143,7 +158,12 @@ def _fields(status: Status) -> dict[str, object]:
 
 def _screen(status: Status) -> list[str]:
     lines = [_policy_line(status), _client_line(status.clients)]
-    if not status.servers:
+    if status.unreadable:
+        files = counted(len(status.unreadable), "file")
+        lines.append(f"{files} of clients cannot be read:  pipeguard doctor clients")
+    if not status.servers and any(client.guarded for client in status.clients):
+        lines.append("No guarded server has run yet. Restart your clients.")
+    elif not status.servers:
         lines.append("No server was guarded yet.  pipeguard setup")
     else:
         for title, rows in (
@@ -167,11 +187,12 @@ def _policy_line(status: Status) -> str:
 def _client_line(clients: Sequence[ClientServers]) -> str:
     if not clients:
         return "No client has a server."
-    guarded = sum(client.guarded for client in clients)
-    names = ", ".join(f"{c.client} {c.guarded}/{c.guarded + c.open}" for c in clients)
-    others = sum(client.open for client in clients)
-    advice = "  pipeguard setup" if others else ""
-    return f"{guarded} entries of clients guarded, {others} not ({visible(names)}).{advice}"
+    guarded, others, unfit = (sum(column) for column in zip(*(c[1:] for c in clients), strict=True))
+    names = ", ".join(f"{c.client} {c.guarded}/{c.guarded + c.open + c.cannot}" for c in clients)
+    cannot = f", {unfit} cannot be" if unfit else ""
+    advice = "  pipeguard setup" if others or unfit else ""
+    entries = "1 entry" if guarded == 1 else f"{guarded} entries"
+    return f"{entries} of clients guarded, {others} not{cannot} ({visible(names)}).{advice}"
 
 
 def _table(rows: Iterable[tuple[object, ...]]) -> list[str]:
@@ -191,11 +212,14 @@ def _next_steps(status: Status) -> list[str]:
     steps = []
     waiting = sum(server.waiting for server in status.servers)
     if waiting:
-        steps.append(f"{waiting} definitions wait for you:  pipeguard diff")
+        what = "1 definition waits" if waiting == 1 else f"{waiting} definitions wait"
+        steps.append(f"{what} for you:  pipeguard diff")
     if status.proposed:
-        steps.append(f"{len(status.proposed)} proposed servers wait:  pipeguard servers list")
+        count = len(status.proposed)
+        what = "1 proposed server waits" if count == 1 else f"{count} proposed servers wait"
+        steps.append(f"{what}:  pipeguard servers list")
     if any(server.week.blocked for server in status.servers):
         steps.append("What was blocked:  pipeguard audit list --action block --since 7d")
     if any(server.week.would for server in status.servers):
-        steps.append("What would have been:  pipeguard audit list --would block --since 7d")
+        steps.append("What would have been blocked:  pipeguard audit list --would block --since 7d")
     return steps or ["Nothing waits for you."]

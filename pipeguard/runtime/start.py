@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DYING_SECONDS = 5.0  # a server that ends sooner may lack a variable
 MOST_HINTS = 8
-STDOUT, STDERR = 1, 2
+STDIN, STDOUT, STDERR = range(3)
 
 
 def run(options: WrapOptions) -> int:
@@ -40,6 +40,7 @@ def run(options: WrapOptions) -> int:
         from pipeguard.runtime.http import serve
 
         return serve(options)
+    _say_who_is_awaited()
     if "--upstream" in options.values:
         from pipeguard.runtime import stdio_to_http
 
@@ -81,6 +82,19 @@ def run(options: WrapOptions) -> int:
     if advice is not None:
         say(advice)
     return code
+
+
+def _say_who_is_awaited() -> None:
+    """Tell a person who typed this what is missing: nothing would ever appear."""
+    if not os.isatty(STDIN):
+        return
+    from pipeguard.log import say
+
+    say(
+        "waiting for messages of an MCP client on standard input; Ctrl-C ends it. A client starts"
+        " this by itself, once it is in its configuration. For every client's servers:"
+        "  pipeguard setup"
+    )
 
 
 def hint(environment: Environment, code: int) -> str | None:

@@ -77,8 +77,17 @@ def find_event(store: Path, name: str) -> AuditedEvent:
                 tuple(findings),
             )
     raise PipeGuardError(
-        f"no event {name!r} is in the audit.\n  List those that are:  pipeguard audit list"
+        f"no event {name!r} is in the audit.{_likeness(name)}"
+        "\n  List those that are:  pipeguard audit list"
     )
+
+
+def _likeness(name: str) -> str:
+    """What was given in place of an event's name, where that can be told."""
+    family, dot, _ = name.partition(".")
+    if dot and family.islower():
+        return " That is a rule; an event has a name as K7Q2M9D4.c12."
+    return "" if dot else " An event's name has two parts, as K7Q2M9D4.c12."
 
 
 def stopping(event: AuditedEvent) -> list[dict[str, str]]:

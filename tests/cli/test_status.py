@@ -71,8 +71,8 @@ def test_it_counts_by_server_today_and_in_seven_days() -> None:
         ["docs", "1", "1", "1", "1", "0"],
         ["docs", "2", "1", "1", "1", "0"],
     ]
-    assert "1 definitions wait for you:  pipeguard diff" in lines
-    assert "What would have been:  pipeguard audit list --would block --since 7d" in lines
+    assert "1 definition waits for you:  pipeguard diff" in lines
+    assert "What would have been blocked:  pipeguard audit list --would block --since 7d" in lines
     assert len(lines) <= 24, "one screen"
 
 
@@ -84,7 +84,18 @@ def test_it_says_which_clients_are_guarded(home: Path) -> None:
     told = json.loads(shown("--json"))
     assert [client["client"] for client in told["clients"]] == ["cursor"]
     assert told["clients"][0]["open"] == 1
-    assert "1 not (cursor" in shown()
+    assert "1 entry of clients guarded, 1 not (cursor 1/2).  pipeguard setup" in shown()
+    assert "No guarded server has run yet. Restart your clients." in shown()
+    servers["c"] = {"url": "https://mcp.example.com/mcp"}  # its client may log in to it
+    (home / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    assert "1 not, 1 cannot be (cursor 1/3)" in shown()
+
+
+def test_it_says_that_a_file_cannot_be_read_where_servers_may_be(home: Path) -> None:
+    (home / ".cursor").mkdir()
+    (home / ".cursor" / "mcp.json").write_text('{"mcpServers": {"a": {')
+    assert json.loads(shown("--json"))["unreadable"] == [str(home / ".cursor" / "mcp.json")]
+    assert "1 file of clients cannot be read:  pipeguard doctor clients" in shown()
 
 
 def test_it_says_that_nothing_is_stopped_and_what_is_wrong_with_the_policy(home: Path) -> None:
