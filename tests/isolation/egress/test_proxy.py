@@ -309,6 +309,23 @@ def test_a_resolver_that_hangs_ends_in_a_time_out_and_holds_nothing_up() -> None
     forever.set()
 
 
+def test_a_client_that_goes_away_while_its_host_is_connected_is_reported() -> None:
+    forever, asked = threading.Event(), threading.Event()
+
+    def resolve(_: str) -> list[str]:
+        asked.set()
+        forever.wait(SECONDS)
+        return []
+
+    with running(HostRules.parse(["good.example"]), resolve) as (proxy, records, _):
+        with dial(proxy) as sock:
+            sock.sendall(b"CONNECT good.example:443 HTTP/1.1\r\n\r\n")
+            assert asked.wait(SECONDS)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        assert records.wait(1)[0].error == "ECONNABORTED"
+    forever.set()
+
+
 def test_new_rules_hold_for_new_connections_and_end_open_ones() -> None:
     with host() as (port, _), running(HostRules(), local) as (proxy, records, egress):
         request = b"CONNECT good.example:%d HTTP/1.1\r\n\r\n" % port
