@@ -102,6 +102,18 @@ def drop(service: str, accounts: Sequence[str]) -> None:
                 _keyring().delete_password(service, account)
 
 
+def drop_if_it_answers(service: str, accounts: Sequence[str]) -> bool:
+    """Delete entries whose texts are elsewhere by now; False where the keyring did not delete them.
+
+    Who moves to a file often has no keyring any more, and could not move if that were an error.
+    """
+    try:
+        drop(service, accounts)
+    except AuthError:
+        return False
+    return True
+
+
 def _keyring() -> KeyringBackend:
     global _chosen  # noqa: PLW0603  the library's choice is one for the process
     from keyring import core

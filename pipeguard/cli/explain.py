@@ -19,6 +19,7 @@ from pipeguard.rulebook.proof import sample_place, texts
 from pipeguard.rulebook.reference import usual_action
 from pipeguard.state.exceptions import STOPPED, decisive, enforced, find_event, stopping
 from pipeguard.state.paths import store_path
+from pipeguard.state.schema import MAX_NAME_CHARS
 
 if TYPE_CHECKING:
     from pipeguard.core.rules.rule import Rule
@@ -267,7 +268,8 @@ def _decisions(event: AuditedEvent) -> list[tuple[str, str]]:
     waiting = [f for f in event.findings if remedy_of(f["rule"]).way is Way.APPROVE]
     if waiting:
         tool = next((finding["tool"] for finding in waiting if finding.get("tool")), "")
-        target = quoted(f"{event.server}/{tool}" if tool else event.server)
+        is_whole = 0 < len(tool) < MAX_NAME_CHARS  # the audit cuts longer ones
+        target = quoted(f"{event.server}/{tool}" if is_whole else event.server)
         steps = [
             ("Look at it:", f"pipeguard diff {target}"),
             ("Accept it: ", f"pipeguard approve {target}"),

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from pipeguard.core.unicode.display import counted, visible
+from pipeguard.core.unicode.display import shown, visible
 from pipeguard.errors import PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from pipeguard.state.totals import ServerTotals
 
+LEAST_CHARS = 12  # of a server's name, on a terminal however narrow
 COLUMNS = ("server", "blocked", "changed", "warned", "would", "waits")
 
 
@@ -43,7 +44,7 @@ class Status(NamedTuple):
         mode: of the policy that applies here, or empty where that is invalid.
         problem: what is wrong with the policy, or empty.
         clients: that have servers.
-        unreadable: clients' files that cannot be read.
+        unread: files of clients that cannot be read, each with the reason.
         servers: that were ever guarded.
         proposed: the names of servers that agents proposed, which wait for a decision.
     """
@@ -51,7 +52,7 @@ class Status(NamedTuple):
     mode: str
     problem: str
     clients: list[ClientServers]
-    unreadable: list[str]
+    unread: list[str]
     servers: list[ServerTotals]
     proposed: list[str]
 
@@ -117,6 +118,7 @@ def _clients() -> tuple[list[ClientServers], list[str]]:
     from pipeguard.clients.entries import GuardState, read_config
     from pipeguard.clients.machine import Machine, find
     from pipeguard.clients.rewrite import GuardOptions, judge
+    from pipeguard.doctor.diagnosis import Case
 
     columns = (
         (GuardState.GUARDED,),
@@ -124,18 +126,18 @@ def _clients() -> tuple[list[ClientServers], list[str]]:
         (GuardState.CANNOT,),
     )
     counts: dict[str, list[int]] = {}
-    unreadable = []
+    unread: list[str] = []
     options = GuardOptions()
-    for file in find(Machine.here(Path.cwd())):
+    for file in find(Machine.here(Case.here().folder)):
         config = read_config(file)
-        if config.problem:
-            unreadable.append(str(config.path))
+        if config.is_unread or (config.problem and not config.servers):
+            unread.append(f"{config.path}: {config.problem}")
         for server in config.servers:
             state = judge(server, options).state
             count = counts.setdefault(server.client, [0] * len(columns))
             for index, states in enumerate(columns):
                 count[index] += state in states
-    return [ClientServers(client, *count) for client, count in sorted(counts.items())], unreadable
+    return [ClientServers(client, *count) for client, count in sorted(counts.items())], unread
 
 
 def _fields(status: Status) -> dict[str, object]:
@@ -143,7 +145,7 @@ def _fields(status: Status) -> dict[str, object]:
         "mode": status.mode,
         "policy_problem": status.problem,
         "clients": [client._asdict() for client in status.clients],
-        "unreadable": status.unreadable,
+        "unread": status.unread,
         "servers": [
             {
                 **server._asdict(),
@@ -157,10 +159,7 @@ def _fields(status: Status) -> dict[str, object]:
 
 
 def _screen(status: Status) -> list[str]:
-    lines = [_policy_line(status), _client_line(status.clients)]
-    if status.unreadable:
-        files = counted(len(status.unreadable), "file")
-        lines.append(f"{files} of clients cannot be read:  pipeguard doctor clients")
+    lines = [_policy_line(status), *_client_lines(status)]
     if not status.servers and any(client.guarded for client in status.clients):
         lines.append("No guarded server has run yet. Restart your clients.")
     elif not status.servers:
@@ -184,19 +183,24 @@ def _policy_line(status: Status) -> str:
     return "The policy enforces."
 
 
-def _client_line(clients: Sequence[ClientServers]) -> str:
+def _client_lines(status: Status) -> list[str]:
+    lines = [f"Not read: {visible(file)}  pipeguard doctor clients" for file in status.unread]
+    clients = status.clients
     if not clients:
-        return "No client has a server."
+        return lines or ["No client has a server."]
     guarded, others, unfit = (sum(column) for column in zip(*(c[1:] for c in clients), strict=True))
     names = ", ".join(f"{c.client} {c.guarded}/{c.guarded + c.open + c.cannot}" for c in clients)
     cannot = f", {unfit} cannot be" if unfit else ""
     advice = "  pipeguard setup" if others or unfit else ""
     entries = "1 entry" if guarded == 1 else f"{guarded} entries"
-    return f"{entries} of clients guarded, {others} not{cannot} ({visible(names)}).{advice}"
+    count = f"{entries} of clients guarded, {others} not{cannot} ({visible(names)}).{advice}"
+    return [count, *lines]
 
 
 def _table(rows: Iterable[tuple[object, ...]]) -> list[str]:
-    cells = [COLUMNS, *([visible(str(cell)) for cell in row] for row in rows)]
+    numbers = sum(map(len, COLUMNS[1:])) + 2 * len(COLUMNS)
+    room = max(LEAST_CHARS, get_terminal_size().columns - numbers)
+    cells = [COLUMNS, *([shown(str(cell), room) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         "  ".join(

@@ -88,7 +88,9 @@ def isolated(words: Sequence[str]) -> tuple[str, ...]:
     Returns:
         The words as they are, where they are no script of Python's or have options of their own.
     """
-    python = _interpreter(words[0]) if len(words) == 1 else ""
+    # A name alone is looked up on PATH by its client, which does not find a file of this folder.
+    is_script = len(words) == 1 and os.path.isabs(words[0])
+    python = _interpreter(words[0]) if is_script else ""
     return (python, "-E", "-P", "-m", "pipeguard") if python else tuple(words)
 
 

@@ -6,7 +6,6 @@ again, and only then replaces the file.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.core.session.remedies import Way, decisive_rule, remedy_of
 from pipeguard.core.unicode.display import quoted
 from pipeguard.errors import PipeGuardError, PolicyError
-from pipeguard.state.audit import AuditFilter, rows
+from pipeguard.state.audit import AuditFilter, findings_of, rows
 from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
 from pipeguard.state.store import Store
 
@@ -66,7 +65,6 @@ def find_event(store: Path, name: str) -> AuditedEvent:
     with Store.open(store) as opened:
         for row in rows(opened, AuditFilter(event=name)):
             entry = row.entry
-            findings: list[dict[str, str]] = json.loads(entry.findings)
             return AuditedEvent(
                 name,
                 entry.time,
@@ -74,7 +72,7 @@ def find_event(store: Path, name: str) -> AuditedEvent:
                 entry.tool,
                 entry.method,
                 entry.action,
-                tuple(findings),
+                tuple(findings_of(entry)),
             )
     raise PipeGuardError(
         f"no event {name!r} is in the audit.{_likeness(name)}"

@@ -315,10 +315,20 @@ def test_a_person_allows_on_a_terminal(policy: Path, monkeypatch: pytest.MonkeyP
     assert not policy.exists()
     code, shown = on_terminal("allow", "", "token", "--why", "docs")
     before, asked, after = shown.partition("To allow token, type ")
-    assert (code, bool(asked), "Written to " in after) == (0, True, True)
+    assert (code, bool(asked), f"Written to {policy}" in after) == (0, True, True)
     assert "- rule: secrets.github-token" in before  # what a person agrees to is shown first
     assert "What passes with it:" in before
     assert read(policy).action(subject(), 0.0) is Action.ALLOW
+
+
+def test_what_was_changed_before_the_person_confirmed_stays(
+    policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_nobody(monkeypatch)
+    write = f"open({str(policy)!r}, 'w').write('tools: {{block: [x]}}\\n')"
+    code, _ = on_terminal("allow", "", "token", "--why", "docs", before_answers=write)
+    assert code == 0
+    assert policy.read_text().startswith("tools: {block: [x]}\nexceptions:\n")
 
 
 def test_what_was_cut_out_passes_from_then_on(policy: Path) -> None:

@@ -355,3 +355,16 @@ def test_a_secret_is_in_one_place_at_a_time(tmp_path: Path) -> None:
     assert run("set", "demo-token", "--store", "keyring", given=SECRET).returncode == 0
     assert not list((tmp_path / "state" / "secrets").glob("*.secret"))
     assert SECRET in on_terminal("get", "demo-token")
+
+
+def test_a_secret_moves_into_a_file_where_the_keyring_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep()
+    with monkeypatch.context() as gone:
+        gone.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+        moved = run("set", "demo-token", "--store", "file", given="in a file")
+        assert (moved.returncode, "stays in it" in moved.stderr) == (0, True), moved.stderr
+        assert "in a file" in on_terminal("get", "demo-token")
+    assert run("delete", "demo-token").returncode == 0
+    assert "no secret" in on_terminal("get", "demo-token", code=InputError.exit_code)

@@ -109,3 +109,12 @@ def test_what_is_no_console_script_is_started_as_it_is(content: bytes, tmp_path:
     script.write_bytes(content)
     assert isolated([str(script)]) == (str(script),)
     assert isolated(["pipeguard"]) == ("pipeguard",)
+
+
+def test_a_file_in_the_folder_says_nothing_about_a_name_on_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = program(tmp_path / "project" / "pipeguard")
+    script.write_text(f"#!{program(tmp_path / 'project' / 'python3')}\n")
+    monkeypatch.chdir(script.parent)
+    assert isolated(["pipeguard"]) == ("pipeguard",)
