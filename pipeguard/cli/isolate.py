@@ -262,10 +262,10 @@ def forget(name: str, *, yes: bool) -> None:
     raise SystemExit(NOT_DONE if staying else 0)
 
 
-def _tell_no_package(name: str | None, known: Sequence[Installed]) -> None:
+def _tell_no_package(name: str | None, installed: Sequence[Installed]) -> None:
     if name is not None:
         click.echo(f"{visible(name)} was not fetched.")
-    names = ", ".join(each.name for each in known)
+    names = ", ".join(each.name for each in installed)
     click.echo(f"Fetched: {names}" if names else "Nothing was fetched yet.")
     raise SystemExit(NOTHING_THERE)
 

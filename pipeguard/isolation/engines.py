@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 BUBBLEWRAP = "bubblewrap"
 AUTO, NONE = "auto", "none"
 LEARN = "learn"  # no engine: as open as without one, and watched
+CHOICES = (AUTO, BUBBLEWRAP, NONE, LEARN)  # of `--isolate`
 _SYSCTLS = {
     "/proc/sys/kernel/unprivileged_userns_clone": "0",  # Debian's patch of the kernel
     "/proc/sys/user/max_user_namespaces": "0",
@@ -92,8 +93,7 @@ def engine_for(requested: str) -> str:
             a server that cannot be isolated then does not start.
     """
     if requested not in (AUTO, BUBBLEWRAP, NONE):
-        choices = ", ".join((AUTO, BUBBLEWRAP, NONE, LEARN))
-        raise LaunchError(f"--isolate {requested}: choose from {choices}.", 2)
+        raise LaunchError(f"--isolate {requested}: choose from {', '.join(CHOICES)}.", 2)
     if requested == NONE:
         return NONE
     if sys.platform == "linux":

@@ -132,11 +132,11 @@ def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str)
     return profile.with_more(given)
 
 
-def _shipped(asked: str, command: Sequence[str]) -> ShippedProfile | None:
+def _shipped(engine: str, command: Sequence[str]) -> ShippedProfile | None:
     """The profile of a known server; an engine that is named by itself gives none."""
-    package = package_of(command) if asked == AUTO else None
+    package = package_of(command) if engine == AUTO else None
     return shipped_for(key_of(package)) if package is not None else None
 
 
-def _paths(texts: Iterable[str], folder: str, home: str) -> tuple[str, ...]:
-    return tuple(path_of(text, folder, home) for text in texts)
+def _paths(texts: Iterable[str], folder: str, home_folder: str) -> tuple[str, ...]:
+    return tuple(path_of(text, folder, home_folder) for text in texts)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KINDS = ("read", "write", "hosts", "loopback")  # of which the policy has lists
 
 
-class Proposal(NamedTuple):
+class ProfileProposal(NamedTuple):
     """What would change for a server.
 
     Attributes:
@@ -35,7 +35,7 @@ class Proposal(NamedTuple):
     withheld: tuple[Withheld, ...]
 
 
-def proposed(observed: Observed, profile: Profile, host: Host) -> Proposal:
+def proposed(observed: Observed, profile: Profile, host: Host) -> ProfileProposal:
     """Compare what was seen with what is given.
 
     Args:
@@ -47,7 +47,7 @@ def proposed(observed: Observed, profile: Profile, host: Host) -> Proposal:
     is_given = [_is_given(grant, profile, host) for grant in reduction.grants]
     pairs = list(zip(reduction.grants, is_given, strict=True))
     named = (*profile.read, *profile.write)
-    return Proposal(
+    return ProfileProposal(
         tuple(grant for grant, given in pairs if not given),
         tuple(grant for grant, given in pairs if given),
         tuple(_unused(observed, profile)),

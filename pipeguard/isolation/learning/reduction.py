@@ -199,9 +199,9 @@ class _Files:
         )
 
 
-def shown(path: str, home: str) -> str:
+def shown(path: str, home_folder: str) -> str:
     """A path as a person writes it."""
-    return "~" + path[len(home) :] if is_within(path, home) else path
+    return "~" + path[len(home_folder) :] if is_within(path, home_folder) else path
 
 
 def _inside(path: str, folders: Iterable[str]) -> bool:
