@@ -114,7 +114,8 @@ def main() -> None:
         answers = place / "answers"
         answers.mkdir()
         texts = write_documents(answers, options.documents, options.folder)
-        bench = Bench(contenders(options.against, server_command(answers)), place)
+        listed = contenders(options.against, server_command(answers), isolates=options.isolate)
+        bench = Bench(listed, place)
         report = [
             *starts(bench, "warm", options.rounds, lambda _: None),
             *starts(bench, "cold", options.cold, bench.forget),
@@ -150,25 +151,32 @@ def arguments() -> argparse.Namespace:
         metavar="CHECKOUT",
         help="measure another checkout of PipeGuard in the same run (may be repeated)",
     )
+    parser.add_argument(
+        "--isolate", action="store_true", help="measure PipeGuard with an isolated server, too"
+    )
     parser.add_argument("--json", metavar="FILE", help="write all figures to FILE")
     return parser.parse_args()
 
 
-def contenders(against: Sequence[Path], server: Sequence[str]) -> list[Contender]:
-    """The bare server, PipeGuard from here, and from other checkouts."""
+def contenders(
+    against: Sequence[Path], server: Sequence[str], *, isolates: bool
+) -> list[Contender]:
+    """The bare server, PipeGuard from here, with the server isolated, and from other checkouts."""
     here = Path(__file__).resolve().parents[2]
     listed = [Contender(BARE, tuple(server)), wrapped("here", here, server)]
+    if isolates:
+        listed.append(wrapped("isolated", here, server, "--isolate", "bubblewrap"))
     for number, folder in enumerate(against):
         name = "before" if not number else f"before-{number + 1}"
         listed.append(wrapped(name, folder.resolve(), server))
     return listed
 
 
-def wrapped(name: str, folder: Path, server: Sequence[str]) -> Contender:
+def wrapped(name: str, folder: Path, server: Sequence[str], *more: str) -> Contender:
     """PipeGuard from a checkout, by its console script where its environment has one."""
     script = folder / ".venv-test/bin/pipeguard"
     words = [str(script)] if script.exists() else [sys.executable, "-P", "-m", "pipeguard"]
-    return Contender(name, (*words, "wrap", "--name", "start", "--", *server))
+    return Contender(name, (*words, "wrap", "--name", "start", *more, "--", *server))
 
 
 def write_documents(answers: Path, count: int, folders: Sequence[Path]) -> list[str]:

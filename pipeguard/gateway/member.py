@@ -328,7 +328,7 @@ class GatewayServer:
         options, limit = self._options, self._run.guard.policy.limits.frame_bytes
         if not options.command:
             return OwnedDialler(await remote_dialler(options, limit))
-        return OwnedDialler(Multiplexer(local_dialler(options, limit, self._output)))
+        return OwnedDialler(Multiplexer(local_dialler(options, limit, self._output, self._run)))
 
     def relist(self) -> None:
         """List its tools again."""

@@ -50,6 +50,15 @@ def enter(uid: int, gid: int) -> None:
     _write("/proc/self/setgroups", "deny")  # user_namespaces(7): before gid_map
     _write("/proc/self/uid_map", f"0 {uid} 1")
     _write("/proc/self/gid_map", f"0 {gid} 1")
+    open_network()
+
+
+def open_network() -> None:
+    """Have all addresses of this process's network, which has a loopback alone, lead to PipeGuard.
+
+    Raises:
+        OSError: this process is not the network's root.
+    """
     _raise_loopback()
     _make_all_local()
 

@@ -6,15 +6,13 @@ that has the registry and an empty folder and nothing of the server's, and from 
 runs from that folder, which it can read and not change, without the registry.
 """
 
-# ruff: noqa: PTH118
+# ruff: noqa: PTH110, PTH118, PTH119
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import json
 import os
 import re
-from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
@@ -86,6 +84,8 @@ class Package(NamedTuple):
     @property
     def identity(self) -> str:
         """The same for the same packages."""
+        from hashlib import sha256
+
         text = "\n".join((self.registry, self.python, *self.specs))
         return sha256(text.encode()).hexdigest()[:IDENTITY_DIGITS]
 
@@ -96,7 +96,7 @@ def package_of(argv: Sequence[str]) -> Package | None:
     Raises:
         LaunchError: it fetches in a way that is not known here, so it cannot be isolated.
     """
-    words = [Path(argv[0]).name.removesuffix(".cmd"), *argv[1:]]
+    words = [os.path.basename(argv[0]).removesuffix(".cmd"), *argv[1:]]
     for start in _OTHERS:
         if tuple(words[: len(start)]) == start:
             raise LaunchError(
@@ -126,7 +126,7 @@ def program_in(folder: str, package: Package) -> str:
     else:
         name = package.program or _npm_program(folder, name)
         path = os.path.join(folder, "node_modules", ".bin", name)
-    if not os.path.exists(path):  # noqa: PTH110  as above
+    if not os.path.exists(path):
         raise LaunchError(f"{package.specs[0]} has no program {name!r}.", 127)
     return path
 
@@ -139,10 +139,10 @@ def package_name(registry: str, spec: str) -> str:
 
 def _npm_program(folder: str, name: str) -> str:
     """Which of a package's programs npx runs: the only one, or that of its name."""
-    file = Path(folder, "node_modules", name, "package.json")
     short = name.rpartition("/")[2]
     try:
-        programs = json.loads(file.read_text("utf-8")).get("bin")
+        with open(os.path.join(folder, "node_modules", name, "package.json"), "rb") as file:
+            programs = json.load(file).get("bin")
     except (OSError, ValueError, AttributeError):
         return short
     if isinstance(programs, dict) and len(programs) == 1:

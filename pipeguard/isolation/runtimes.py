@@ -4,14 +4,12 @@ Found by looking, and nothing is run: the program on the PATH, the interpreter i
 the project that a script is in, the environment that a Python belongs to.
 """
 
-# ruff: noqa: PTH100, PTH110, PTH112, PTH113, PTH118, PTH119, PTH120
+# ruff: noqa: PTH100, PTH110, PTH112, PTH113, PTH118, PTH119, PTH120, PTH208
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os
 import re
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
@@ -87,12 +85,21 @@ def _program(program: str, env: Mapping[str, str], folder: str) -> str:
     if "/" in program:
         path: str | None = os.path.abspath(os.path.join(folder, program))
     else:
-        path = shutil.which(program, path=env.get("PATH", os.defpath))
+        path = _on_path(program, env)
     if path is None or not os.path.isfile(path):
         raise LaunchError(f"{program}: command not found in the server's PATH.", 127)
     if not os.access(path, os.X_OK):
         raise LaunchError(f"{path}: it is not executable. Run: chmod +x {path}", 126)
     return path
+
+
+def _on_path(program: str, env: Mapping[str, str]) -> str | None:
+    """The first file of this name on the PATH that may be executed."""
+    for folder in env.get("PATH", os.defpath).split(os.pathsep):
+        path = os.path.join(folder, program)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return None
 
 
 def _of_program(
@@ -124,7 +131,7 @@ def _interpreter(path: str, env: Mapping[str, str], folder: str) -> str | None:
         words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
     if not words:
         return None
-    found = shutil.which(words[0], path=env.get("PATH", os.defpath))
+    found = words[0] if "/" in words[0] else _on_path(words[0], env)
     return None if found is None else os.path.abspath(os.path.join(folder, found))
 
 
@@ -156,6 +163,8 @@ def _python_environment(path: str, host: Host) -> Iterator[str]:
 
 def _linked(environment: str, host: Host) -> Iterator[str]:
     """Folders that a Python environment is told to import from (docs.python.org, site: .pth)."""
+    from pathlib import Path
+
     for file in Path(environment).glob("lib/*/site-packages/*.pth"):
         for line in file.read_text("utf-8", "replace").splitlines():
             if line.startswith("/") and os.path.isdir(line) and _may_be_given(line, host):
@@ -165,7 +174,7 @@ def _linked(environment: str, host: Host) -> Iterator[str]:
 def _of_arguments(name: str, words: Sequence[str], folder: str, host: Host) -> Iterator[str]:
     """The script among an interpreter's arguments, with the project that it is in."""
     if name == "java":
-        yield from (str(path) for path in Path("/etc").glob("java-*"))
+        yield from (f"/etc/{each}" for each in os.listdir("/etc") if each.startswith("java-"))
     kind = "python" if _PYTHON.fullmatch(name) else name
     with_value = _WITH_VALUE.get(kind, set())
     rest = iter(words)

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import os
 import socket
-from hashlib import sha256
+from functools import partial
 from itertools import count
-from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import cache_folder, config_folder
 from pipeguard.errors import PolicyError
 from pipeguard.isolation import bubblewrap
-from pipeguard.isolation.cgroups import make_group, remove_stale
 from pipeguard.isolation.egress.hosts import HostError, HostRules
-from pipeguard.isolation.engines import bubblewrap_state
-from pipeguard.isolation.fetching import fetched
+from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, bubblewrap_state, container_state
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import folders_among, runtime_of
@@ -32,7 +30,9 @@ from pipeguard.state.paths import state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from pipeguard.isolation.cgroups import ControlGroup
     from pipeguard.isolation.egress.judge import EgressRecord, Report
     from pipeguard.isolation.engines import EngineState
     from pipeguard.launch.child import Child
@@ -64,30 +64,36 @@ class Sandbox:
         profile: what it is given.
         report: called for each of its connections, in a thread of its own.
         say: tells the user what takes time.
+        engine: BUBBLEWRAP or CONTAINER.
 
     Raises:
         PipeGuardError: its program does not exist, or what is given cannot be.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  what one server is
         self,
         identity: str,
         command: Command,
         profile: Profile,
         report: Report = _unheard,
         say: Callable[[str], None] = _unsaid,
+        engine: str = BUBBLEWRAP,
     ) -> None:
-        try:
-            self._rules = HostRules.parse(profile.hosts, profile.loopback)
-        except HostError as error:
-            raise PolicyError(str(error)) from None
+        self._engine = engine
+        self._say = say
+        self._rules = _rules_of(profile)
         self._report = report
+        self._lock = Lock()
+        self._ways_out: set[WayOut] = set()
         self._host = this_host()
         folder = os.path.abspath(command.cwd or os.getcwd())
         argv: tuple[str, ...] = command.argv
         needed: tuple[str, ...] = ()
         if (package := package_of(command.argv)) is not None:
-            installed = fetched(package, packages_folder(), command.env, installer, say)
+            from pipeguard.isolation.fetching import fetched
+
+            install = partial(installer, engine=engine)
+            installed = fetched(package, packages_folder(), command.env, install, say)
             self._in_use = installed.in_use
             argv, needed = (installed.program, *package.arguments), (installed.folder,)
         runtime = runtime_of(argv, command.env, folder, self._host)
@@ -103,19 +109,18 @@ class Sandbox:
         """Start the server; returns at once.
 
         Raises:
-            LaunchError: the system has no descriptors or processes left.
+            LaunchError: the system has no descriptors or processes left, or no container works.
         """
-        remove_stale()
-        group = make_group(self.profile.limits, next(_NUMBERS))
+        if self._engine == CONTAINER:
+            return self._start_contained()
+        group = self._group()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         confinement = bubblewrap.confine(
             self._argv,
             self._view,
             self._host,
             self.profile.limits,
-            bubblewrap.Surroundings(
-                tuple(sorted(self._rules.ports | WEB_PORTS)), theirs.fileno(), group
-            ),
+            bubblewrap.Surroundings(self._ports(), theirs.fileno(), group),
         )
         try:
             child = start(Command(self._argv, self._variables, None, confinement))
@@ -128,15 +133,94 @@ class Sandbox:
             theirs.detach()
             for descriptor in confinement.descriptors:
                 os.close(descriptor)
-        way_out = WayOut(ours, self._rules, self._report)
-        way_out.start()
-        child.on_close = way_out.close
+        child.on_close = partial(self._forget, self._way_out(ours))
         return child
+
+    def _start_contained(self) -> Child:
+        from pipeguard.isolation.container import Contained, start_contained
+        from pipeguard.isolation.container_shell import unsettable
+        from pipeguard.isolation.container_trial import find_engine
+
+        folder = isolation_folder()
+        engine = find_engine(self._host, folder)
+        if left_out := unsettable(self._variables):
+            self._say(f"a container's shell cannot set {', '.join(left_out)}, which is left out")
+        server = Contained(
+            self._argv,
+            self._variables,
+            self._view,
+            self._host,
+            self.profile.limits,
+            self._ports(),
+            self.profile.is_offline,
+        )
+        running = start_contained(engine, server, folder)
+        way_out = self._way_out(running.channel)
+
+        def close() -> None:
+            self._forget(way_out)
+            running.clean_up()
+
+        running.child.on_close = close
+        return running.child
+
+    def _way_out(self, channel: socket.socket) -> WayOut:
+        way_out = WayOut(channel, self._rules, self._report)
+        way_out.start()
+        with self._lock:
+            self._ways_out.add(way_out)
+        return way_out
+
+    def _ports(self) -> tuple[int, ...]:
+        return tuple(sorted(self._rules.ports | WEB_PORTS))
+
+    def _group(self) -> ControlGroup | None:
+        """A control group where we are root, since there resource limits do not bound processes."""
+        if self._host.uid != 0:
+            return None
+        from pipeguard.isolation.cgroups import make_group, remove_stale
+
+        remove_stale()
+        return make_group(self.profile.limits, next(_NUMBERS))
+
+    def update(self, profile: Profile) -> None:
+        """Judge connections by another profile from now on.
+
+        A port that was not given at the start can be reached through the proxy alone.
+
+        Raises:
+            PolicyError: a host cannot be read.
+        """
+        rules = _rules_of(profile)
+        with self._lock:
+            self._rules = rules
+            ways_out = tuple(self._ways_out)
+        for way_out in ways_out:
+            way_out.update(rules)
+
+    def hang_up(self) -> None:
+        """End all connections of its servers, and wait until they are reported."""
+        with self._lock:
+            ways_out = tuple(self._ways_out)
+        for way_out in ways_out:
+            self._forget(way_out)
+
+    def _forget(self, way_out: WayOut) -> None:
+        way_out.close()
+        with self._lock:
+            self._ways_out.discard(way_out)
+
+
+def _rules_of(profile: Profile) -> HostRules:
+    try:
+        return HostRules.parse(profile.hosts, profile.loopback)
+    except HostError as error:
+        raise PolicyError(str(error)) from None
 
 
 def homes_folder() -> Path:
     """Where kept homes are, and fetched packages."""
-    return Path(state_folder()) / HOMES
+    return state_folder() / HOMES
 
 
 def packages_folder() -> Path:
@@ -144,9 +228,14 @@ def packages_folder() -> Path:
     return homes_folder() / PACKAGES
 
 
-def installer(command: Command, profile: Profile) -> Child:
+def isolation_folder() -> str:
+    """The same as text: what containers are made from is there too."""
+    return str(homes_folder())
+
+
+def installer(command: Command, profile: Profile, engine: str = BUBBLEWRAP) -> Child:
     """Start an installer isolated."""
-    return Sandbox("installer", command, profile).start()
+    return Sandbox("installer", command, profile, engine=engine).start()
 
 
 def home_folder() -> str:
@@ -174,6 +263,15 @@ def try_bubblewrap() -> EngineState:
     return bubblewrap_state(_trial)
 
 
+def try_container() -> EngineState:
+    """Run a program in a container, and say whether and how that works here."""
+    from pipeguard.isolation.container_trial import find_engine
+
+    return container_state(
+        lambda: find_engine(this_host(), isolation_folder(), is_new_trial=True).name
+    )
+
+
 def _trial() -> str | None:
     """Run `true` isolated; returns what was wrong."""
     sandbox = Sandbox("trial", Command(["/bin/true"], {"PATH": os.defpath}, "/"), Profile())
@@ -192,6 +290,8 @@ def _trial() -> str | None:
 
 def _kept_home(identity: str) -> str:
     """The folder that is a server's home, made if it is not there."""
+    from hashlib import sha256
+
     name = sha256(identity.encode()).hexdigest()[:IDENTITY_DIGITS]
     folder = homes_folder() / name
     home = folder / "home"

@@ -60,8 +60,8 @@ _EVERYWHERE = (
     " io_uring_setup 425 io_uring_enter 426 io_uring_register 427 clone3 435 mount_setattr 442"
     " quotactl_fd 443 process_madvise 440 open_tree_attr 467"
 )
-_REPLACEABLE = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd")
-_BY_ARGUMENT = ("clone", "ioctl", "socket", "personality")
+REPLACEABLE = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd")
+BY_ARGUMENT = ("clone", "ioctl", "socket", "personality")
 
 
 def _numbers(text: str) -> dict[str, int]:
@@ -110,13 +110,13 @@ def filter_program(machine: str) -> bytes:
             _Instruction(RETURN, 0, 0, KILL),
         ]
     for name, number in sorted(found.calls.items()):
-        if name not in _BY_ARGUMENT:
-            error = ENOSYS if name in _REPLACEABLE else EPERM
+        if name not in BY_ARGUMENT:
+            error = ENOSYS if name in REPLACEABLE else EPERM
             program += [
                 _Instruction(JUMP_EQUAL, 0, 1, number),
                 _Instruction(RETURN, 0, 0, ERRNO | error),
             ]
-    for name in _BY_ARGUMENT:
+    for name in BY_ARGUMENT:
         program += _by_argument(found.calls[name], _ASKED[name])
     program.append(_Instruction(RETURN, 0, 0, ALLOW))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)

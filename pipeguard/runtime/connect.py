@@ -14,9 +14,9 @@ from pipeguard.launch.child import Child
 from pipeguard.launch.environment import child_environment, parent_environment, refers
 from pipeguard.log import say
 from pipeguard.runtime.endpoints import login_of, named_variables, remote_of, transport_of, url_of
-from pipeguard.runtime.isolated import starter_of
+from pipeguard.runtime.isolated import ServerStarter
 from pipeguard.runtime.numbers import number_of
-from pipeguard.runtime.run import start_thread
+from pipeguard.runtime.run import Run, start_thread
 from pipeguard.runtime.stdio import GRACE_SECONDS, MOST_GRACE_SECONDS, STDERR, STDERR_SECONDS
 from pipeguard.runtime.transports import transport as transport_named
 from pipeguard.transports.bridge import AsyncAdapter
@@ -72,7 +72,7 @@ class LocalDialler:
     """Starts the server anew for each conversation.
 
     Args:
-        starter: starts it, and returns at once.
+        starter: starts it.
         limit_bytes: of one message.
         grace_seconds: for the server to end by itself.
         mask: of its standard error.
@@ -80,12 +80,12 @@ class LocalDialler:
 
     def __init__(
         self,
-        starter: Callable[[], Child],
+        starter: ServerStarter,
         limit_bytes: int,
         grace_seconds: float,
         mask: Callable[[bytes], bytes],
     ) -> None:
-        self._start = starter
+        self._starter = starter
         self._limit = limit_bytes
         self._grace_seconds = grace_seconds
         self._mask = mask
@@ -98,7 +98,7 @@ class LocalDialler:
             ChannelClosed: it could not be started.
         """
         try:
-            child = self._start()
+            child = self._starter.start()
             await asyncio.to_thread(child.wait_started)
         except PipeGuardError as error:
             if error.for_user() != str(error):
@@ -116,10 +116,11 @@ class LocalDialler:
     async def close(self) -> None:
         """End the running servers."""
         await asyncio.gather(*(channel.close() for channel in list(self._open)))
+        await asyncio.to_thread(self._starter.hang_up)
 
 
 def local_dialler(
-    options: WrapOptions, limit_bytes: int, mask: Callable[[bytes], bytes]
+    options: WrapOptions, limit_bytes: int, mask: Callable[[bytes], bytes], run: Run
 ) -> LocalDialler:
     """Start the server that the options name, with the variables that it may have.
 
@@ -141,8 +142,10 @@ def local_dialler(
         from pipeguard.auth.secrets import all_resolved
 
         variables = all_resolved(variables)
+    starter = ServerStarter(options, variables)
+    starter.attach(run)
     grace = number_of(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
-    return LocalDialler(starter_of(options, variables), limit_bytes, grace, mask)
+    return LocalDialler(starter, limit_bytes, grace, mask)
 
 
 class _ChildChannel(AsyncAdapter):

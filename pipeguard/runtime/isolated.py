@@ -5,33 +5,36 @@
 from __future__ import annotations
 
 import os
-from functools import partial
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import entries_for
-from pipeguard.errors import PolicyError
+from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.identity.server_name import launched
-from pipeguard.isolation.engines import AUTO, LEARN, NONE, engine_for
+from pipeguard.isolation.docker_words import is_of_containers
+from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, engine_for
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Limits, Profile, limits_of, path_of, port_of
-from pipeguard.isolation.refusals import Refusals
 from pipeguard.isolation.sandbox import Sandbox, home_folder
 from pipeguard.isolation.shipped import key_of, shipped_for
-from pipeguard.launch.child import Child, Command, start
+from pipeguard.launch.child import Command, start
 from pipeguard.log import say
+from pipeguard.runtime.isolated_connections import IsolatedConnections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
     from pipeguard.isolation.learning.learner import Learner
     from pipeguard.isolation.shipped import ShippedProfile
+    from pipeguard.launch.child import Child
+    from pipeguard.runtime.run import Run
 
 
-def sandbox_of(options: WrapOptions, variables: Mapping[str, str]) -> Sandbox | None:
-    """The sandbox that a server is started in; None where none is asked for.
+class ServerStarter:
+    """Starts the server that the options of `wrap` name, isolated where that is asked for.
 
     Args:
         options: of `wrap`.
@@ -40,57 +43,109 @@ def sandbox_of(options: WrapOptions, variables: Mapping[str, str]) -> Sandbox | 
     Raises:
         PipeGuardError: isolation is asked for and cannot be given; then no server is started.
     """
-    who = launched(options.command, options.values.get("--cwd"))
-    name = options.values.get("--name") or who.name
-    entries = entries_for(name, wrap_isolation(options))
-    asked = options.values.get("--isolate") or next((each.engine for each in entries), NONE)
-    if engine_for(asked) == NONE:
-        if (useless := options.isolation()) and "--isolate" not in options.values:
+
+    def __init__(self, options: WrapOptions, variables: Mapping[str, str]) -> None:
+        self._options = options
+        self._command = Command(options.command, variables, options.values.get("--cwd"))
+        self._who = launched(options.command, options.values.get("--cwd"))
+        self._name = options.values.get("--name") or self._who.name
+        self._connections = IsolatedConnections()
+        self._below = Profile()  # of a known server, below what the user names
+        self._sandbox = self._made()
+
+    def start(self) -> Child:
+        """Start the server; returns at once.
+
+        Raises:
+            LaunchError: the system has no descriptors or processes left.
+        """
+        return start(self._command) if self._sandbox is None else self._sandbox.start()
+
+    def attach(self, run: Run) -> None:
+        """Write its connections to the audit, and follow the policy from now on."""
+        if isinstance(self._sandbox, Sandbox):
+            self._connections.attach(run.connect)
+            run.on_policy.append(self.update)
+
+    def update(self) -> None:
+        """Read the policy again: hosts apply at once, the rest when the server starts.
+
+        What is wrong in it is reported by whoever judges by it, and changes nothing here.
+        """
+        if isinstance(self._sandbox, Sandbox):
+            with suppress(PipeGuardError):
+                entries = entries_for(self._name, wrap_isolation(self._options))
+                profile = _profile(self._options, entries, self._folder())
+                self._sandbox.update(self._below.with_more(profile))
+
+    def hang_up(self) -> None:
+        """End all connections, and have all of them written; the servers have ended."""
+        if isinstance(self._sandbox, Sandbox):
+            self._sandbox.hang_up()
+            self._connections.close()
+
+    def _made(self) -> Sandbox | Learner | None:
+        options = self._options
+        if options.values.get("--isolate") == LEARN:
+            return self._learner()
+        entries = entries_for(self._name, wrap_isolation(options))
+        asked = options.values.get("--isolate") or next((each.engine for each in entries), NONE)
+        is_container = is_of_containers(options.command)
+        engine = CONTAINER if is_container and asked == AUTO else engine_for(asked)
+        if engine == NONE:
+            if (useless := options.isolation()) and "--isolate" not in options.values:
+                raise PolicyError(
+                    f"{min(useless)} would have no effect: the server is not isolated. Add"
+                    " --isolate auto, or leave it out."
+                )
+            return None
+        command, profile = self._command, _profile(options, entries, self._folder())
+        if is_container:
+            self._harden(profile)
+            return None
+        if (shipped := _shipped(asked, options.command)) is not None:
+            self._below = shipped.profile
+            profile = shipped.profile.with_more(profile)
+            variables = shipped.variables_in(home_folder()) | command.env
+            command = Command(command.argv, variables, command.cwd)
+        identity = f"{self._name}\n{self._who.identity}"
+        return Sandbox(identity, command, profile, self._connections.report, say, engine)
+
+    def _harden(self, profile: Profile) -> None:
+        """Close what the words of a server leave open that is a container already."""
+        from pipeguard.isolation.docker_servers import hardened
+        from pipeguard.isolation.sandbox import this_host
+
+        command = self._command
+        closed = hardened(command.argv, self._folder(), profile, this_host())
+        self._command = Command(closed.argv, command.env, command.cwd)
+        if closed.added:
+            say(f"{self._name} is started with {' '.join(closed.added)}")
+        if closed.is_open:
+            say(f"{self._name} has a network by its own words: its connections are not judged.")
+
+    def _learner(self) -> Learner:
+        """What runs the server with nothing kept from it, and learns.
+
+        Raises:
+            PipeGuardError: nothing can be learned here, or options would have no effect.
+        """
+        from pipeguard.isolation.learning.learner import Learner
+
+        if useless := self._options.isolation():
             raise PolicyError(
-                f"{min(useless)} would have no effect: the server is not isolated. Add --isolate"
-                " auto, or leave it out."
+                f"{min(useless)} would have no effect: while it is learned what the server needs,"
+                " nothing is kept from it. Leave it out."
             )
-        return None
-    folder = os.path.abspath(options.values.get("--cwd") or os.getcwd())  # noqa: PTH100  as above
-    profile = _profile(options, entries, folder)
-    if (shipped := _shipped(asked, options.command)) is not None:
-        profile = shipped.profile.with_more(profile)
-        variables = shipped.variables_in(home_folder()) | dict(variables)
-    command = Command(options.command, variables, options.values.get("--cwd"))
-    identity = f"{name}\n{who.identity}"
-    return Sandbox(identity, command, profile, Refusals(name, say).report, say)
+        if is_of_containers(self._command.argv):
+            raise PolicyError(
+                "what a container does is not seen from outside it, so nothing can be learned of"
+                " this server. --isolate auto closes what its own words leave open."
+            )
+        return Learner(self._name, self._command, say)
 
-
-def starter_of(options: WrapOptions, variables: Mapping[str, str]) -> Callable[[], Child]:
-    """What starts the server that the options name, isolated where that is asked for.
-
-    Raises:
-        PipeGuardError: as `sandbox_of`.
-    """
-    if options.values.get("--isolate") == LEARN:
-        return _learner_of(options, variables).start
-    sandbox = sandbox_of(options, variables)
-    if sandbox is not None:
-        return sandbox.start
-    return partial(start, Command(options.command, variables, options.values.get("--cwd")))
-
-
-def _learner_of(options: WrapOptions, variables: Mapping[str, str]) -> Learner:
-    """What runs the server with nothing kept from it, and learns.
-
-    Raises:
-        PipeGuardError: nothing can be learned here, or options would have no effect.
-    """
-    from pipeguard.isolation.learning.learner import Learner
-
-    if useless := options.isolation():
-        raise PolicyError(
-            f"{min(useless)} would have no effect: while it is learned what the server needs,"
-            " nothing is kept from it. Leave it out."
-        )
-    who = launched(options.command, options.values.get("--cwd"))
-    command = Command(options.command, variables, options.values.get("--cwd"))
-    return Learner(options.values.get("--name") or who.name, command, say)
+    def _folder(self) -> str:
+        return os.path.abspath(self._command.cwd or os.getcwd())  # noqa: PTH100  as above
 
 
 def granted(entries: Iterable[IsolateEntry]) -> Profile:

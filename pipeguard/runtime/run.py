@@ -15,6 +15,7 @@ from pipeguard.core.finding import Finding, MessageKind, Verdict
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.strict_json import STACK_BYTES
 from pipeguard.core.rules.policy import Mode, Policy
+from pipeguard.core.rules.rule import tells_private
 from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.session.guard import Engines, Guard
 from pipeguard.errors import PolicyError, Refusal, StateError
@@ -103,6 +104,7 @@ class Run:
         self.over = threading.Event()
         self._tally = RunTally()
         self._refused = self._noticed = self._connected = 0
+        self.on_policy: list[Callable[[], None]] = []
         self._pruning: threading.Thread | None = None
 
     def _warn_of_other_name(self, wanted: str, server: NamedServer, launched: Launched) -> None:
@@ -132,9 +134,14 @@ class Run:
         for finding in self._policy_watch.unusual_files():
             self.notice(finding)
         follow = self._policy_watch.follow
-        start_thread("policy", lambda: follow(self.guard.adopt, self._log_unless_gone, self.over))
+        start_thread("policy", lambda: follow(self._adopt, self._log_unless_gone, self.over))
         if self._audits and self.guard.policy.audit_keep_days > 0:
             self._pruning = start_thread("prune", self._prune)
+
+    def _adopt(self, policy: Policy) -> None:
+        self.guard.adopt(policy)
+        for changed in self.on_policy:
+            changed()
 
     def adjust(self, adjusted: Callable[[Policy], Policy]) -> None:
         """Have the policy become something else for this server, also where it changes."""
@@ -158,7 +165,8 @@ class Run:
         if verdict.method == "initialize" and verdict.kind is MessageKind.REQUEST:
             while len(self._clients) >= MOST_CLIENTS:
                 del self._clients[next(iter(self._clients))]
-            self._clients[conversation] = _client_of(verdict.frame)
+            holds_secret = any(tells_private(finding.rule) for finding in verdict.findings)
+            self._clients[conversation] = "" if holds_secret else _client_of(verdict.frame)
         self._recorder.client = self._clients.get(conversation, "")
         token = self._recorder.token = self._tokens.pop(conversation, "")
         if token:

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from pipeguard.config.options import WrapOptions
     from pipeguard.launch.child import Child
     from pipeguard.launch.environment import Environment
+    from pipeguard.runtime.isolated import ServerStarter
 
 DYING_SECONDS = 5.0  # a server that ends sooner may lack a variable
 MOST_HINTS = 8
-STDOUT, STDERR = 1, 2
+STDIN, STDOUT, STDERR = range(3)
 
 
 def run(options: WrapOptions) -> int:
@@ -41,6 +42,7 @@ def run(options: WrapOptions) -> int:
         from pipeguard.runtime.http import serve
 
         return serve(options)
+    _say_who_is_awaited()
     if "--upstream" in options.values:
         from pipeguard.runtime import stdio_to_http
 
@@ -55,7 +57,7 @@ def run(options: WrapOptions) -> int:
     variables = environment.variables
     if refers(variables):
         variables = _with_secrets(variables, options)
-    child = _started(options, variables)
+    starter, child = _started(options, variables)
     # From here on the server boots, and we load. What collecting garbage would take, 5 to 10 ms of
     # it, is better spent after the first answer (runtime.stdio).
     gc.disable()
@@ -69,7 +71,10 @@ def run(options: WrapOptions) -> int:
         child.wait_started()
         who = launched(options.command, options.values.get("--cwd"))
         guarded = GuardedServer(
-            LocalServer(child), who, options, lambda limit: LineChannel(0, client_fd, limit)
+            LocalServer(child, starter),
+            who,
+            options,
+            lambda limit: LineChannel(0, client_fd, limit),
         )
     except PipeGuardError as error:
         _decline(child, error, client_fd)
@@ -82,6 +87,19 @@ def run(options: WrapOptions) -> int:
     if advice is not None:
         say(advice)
     return code
+
+
+def _say_who_is_awaited() -> None:
+    """Tell a person who typed this what is missing: nothing would ever appear."""
+    if not os.isatty(STDIN):
+        return
+    from pipeguard.log import say
+
+    say(
+        "waiting for messages of an MCP client on standard input; Ctrl-C ends it. A client starts"
+        " this by itself, once it is in its configuration. For every client's servers:"
+        "  pipeguard setup"
+    )
 
 
 def hint(environment: Environment, code: int) -> str | None:
@@ -115,18 +133,19 @@ def may_be_isolated(options: WrapOptions) -> bool:
     return mentions_isolation(options.values.get("--policy"))
 
 
-def _started(options: WrapOptions, variables: dict[str, str]) -> Child:
-    """Start the server, isolated if that is asked for.
+def _started(options: WrapOptions, variables: dict[str, str]) -> tuple[ServerStarter | None, Child]:
+    """Start the server, isolated if that is asked for; what started it then is there too.
 
     Raises:
         PipeGuardError: it cannot be isolated; the client's first requests are answered with that.
     """
     if not may_be_isolated(options):
-        return start(Command(options.command, variables, options.values.get("--cwd")))
-    from pipeguard.runtime.isolated import starter_of
+        return None, start(Command(options.command, variables, options.values.get("--cwd")))
+    from pipeguard.runtime.isolated import ServerStarter
 
     try:
-        return starter_of(options, variables)()
+        starter = ServerStarter(options, variables)
+        return starter, starter.start()
     except PipeGuardError as error:
         raise _declined(error, options) from None
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from queue import Empty, SimpleQueue
 
     from pipeguard.identity.server_name import Launched
+    from pipeguard.runtime.isolated import ServerStarter
 else:
     import _signal as signal  # its Python half makes enums, which costs 3 ms
     from _queue import Empty, SimpleQueue
@@ -74,6 +75,12 @@ class TargetServer(Protocol):
     def stderr(self, mask: Callable[[bytes], bytes]) -> StderrCopy | None:
         """A copy of its standard error to ours; None where it has none."""
 
+    def attach(self, run: Run) -> None:
+        """Have what it does beside the frames recorded by this run."""
+
+    def hang_up(self) -> None:
+        """Have all of that recorded, once the server has ended."""
+
     def end(self, grace_seconds: float) -> Exit:
         """End it within a grace, which a second call can only shorten."""
 
@@ -84,10 +91,27 @@ class TargetServer(Protocol):
 class LocalServer:
     """A server that was started here."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Child, starter: ServerStarter | None = None) -> None:
+        """Take over a server that was started.
+
+        Args:
+            child: the server.
+            starter: what started it, where it may be isolated.
+        """
         self._child = child
+        self._starter = starter
         self.end = child.end
         self.close = child.close
+
+    def attach(self, run: Run) -> None:
+        """Have the connections of an isolated server recorded."""
+        if self._starter is not None:
+            self._starter.attach(run)
+
+    def hang_up(self) -> None:
+        """End those connections."""
+        if self._starter is not None:
+            self._starter.hang_up()
 
     def channel(self, limit_bytes: int) -> Channel:
         """A channel over its standard input and output."""
@@ -129,6 +153,7 @@ class GuardedServer:
         self._grace_seconds = number_of(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
         engines = load_engines(on_compiling=lambda: say(COMPILING))
         self._run = Run(launched, options, self._relist, engines)
+        server.attach(self._run)
         self._session = Session(self._run.guard, self._run.name)
         limit = self._run.guard.policy.limits.frame_bytes
         self._client = open_client(limit)
@@ -167,6 +192,7 @@ class GuardedServer:
         self._run.over.set()
         if self._stderr is not None:
             self._stderr.finish(STDERR_SECONDS)
+        self._target.hang_up()
         self._run.close()
         self.seconds = monotonic() - self._began
         ended = self._target.end(0)

@@ -15,7 +15,7 @@ from pipeguard.launch.command import Exit
 from pipeguard.runtime.connect import RemoteDialler
 from pipeguard.runtime.declining import decline
 from pipeguard.runtime.endpoints import login_of, name_of, remote_of, transport_of, url_of
-from pipeguard.runtime.run import start_thread
+from pipeguard.runtime.run import Run, start_thread
 from pipeguard.runtime.stdio import GuardedServer
 from pipeguard.transports.bridge import BlockingAdapter
 from pipeguard.transports.channel import Channel, RemoteChannel
@@ -92,6 +92,12 @@ class RemoteServer:
     def stderr(self, mask: Callable[[bytes], bytes]) -> StderrCopy | None:
         """None: only its frames are visible."""
         return None
+
+    def attach(self, run: Run) -> None:
+        """It is not ours: what it does elsewhere nobody sees."""
+
+    def hang_up(self) -> None:
+        """Likewise."""
 
     def end(self, grace_seconds: float) -> Exit:
         """Hang up once every request is answered, or the grace is over."""

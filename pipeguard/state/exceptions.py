@@ -6,7 +6,6 @@ again, and only then replaces the file.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from pipeguard.config.splicing import spliced
 from pipeguard.core.session.remedies import Way, decisive_rule, remedy_of
 from pipeguard.core.unicode.display import quoted
 from pipeguard.errors import PipeGuardError, PolicyError
-from pipeguard.state.audit import AuditFilter, rows
+from pipeguard.state.audit import AuditFilter, findings_of, rows
 from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
 from pipeguard.state.store import Store
 
@@ -66,7 +65,6 @@ def find_event(store: Path, name: str) -> AuditedEvent:
     with Store.open(store) as opened:
         for row in rows(opened, AuditFilter(event=name)):
             entry = row.entry
-            findings: list[dict[str, str]] = json.loads(entry.findings)
             return AuditedEvent(
                 name,
                 entry.time,
@@ -74,11 +72,20 @@ def find_event(store: Path, name: str) -> AuditedEvent:
                 entry.tool,
                 entry.method,
                 entry.action,
-                tuple(findings),
+                tuple(findings_of(entry)),
             )
     raise PipeGuardError(
-        f"no event {name!r} is in the audit.\n  List those that are:  pipeguard audit list"
+        f"no event {name!r} is in the audit.{_likeness(name)}"
+        "\n  List those that are:  pipeguard audit list"
     )
+
+
+def _likeness(name: str) -> str:
+    """What was given in place of an event's name, where that can be told."""
+    family, dot, _ = name.partition(".")
+    if dot and family.islower():
+        return " That is a rule; an event has a name as K7Q2M9D4.c12."
+    return "" if dot else " An event's name has two parts, as K7Q2M9D4.c12."
 
 
 def stopping(event: AuditedEvent) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ from threading import Lock, Thread
 import pytest
 
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressRecord
+from pipeguard.isolation.engines import BUBBLEWRAP
 from pipeguard.isolation.profile import MEBIBYTE, Limits, Profile
 from pipeguard.isolation.sandbox import Sandbox
 from pipeguard.launch.child import Child, Command
@@ -78,7 +79,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def tried(home: Path, tmp_path: Path, profile: Profile, records: Records) -> dict[str, str]:
+def tried(
+    home: Path, tmp_path: Path, profile: Profile, records: Records, engine: str = BUBBLEWRAP
+) -> dict[str, str]:
     """Run the attempts in a sandbox, with everything outside that they could reach."""
     given = home / "work" / "given"
     (given / "outside").symlink_to(home / ".ssh" / "id_ed25519")
@@ -110,7 +113,7 @@ def tried(home: Path, tmp_path: Path, profile: Profile, records: Records) -> dic
             {"PATH": os.environ["PATH"]},
             str(given),
         )
-        child = Sandbox("test", command, profile, records.add).start()
+        child = Sandbox("test", command, profile, records.add, engine=engine).start()
         try:
             outcomes: dict[str, str] = json.loads(answer(child))
         finally:

@@ -119,8 +119,8 @@ _ROWS: dict[str, Remedy] = {
     "policy.": Remedy(
         Way.POLICY,
         "Your policy keeps this tool from being called. Change `tools` in the file that"
-        " `pipeguard policy path` names, in the project's `.pipeguard.yaml`, or, for"
-        " `pipeguard serve`, of the server in `pipeguard.yaml`.",
+        " `pipeguard policy path` names, in the project's `.pipeguard.yaml` (and restart the"
+        " server), or, for `pipeguard serve`, of the server in `pipeguard.yaml`.",
         "tools",
     ),
     "flows.": Remedy(

@@ -19,6 +19,7 @@ DEFAULT_PORTS = frozenset({443, 80})
 MAX_NAME_CHARS = 253  # RFC 1035, 2.3.4, without the final dot
 MAX_HOST_CHARS = 1024  # before it is normalised
 MAX_RULES = 4096
+MAX_PORTS = 200  # different ones: a sandbox has a listening socket for each
 SHOWN_CHARS = 80
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"  # RFC 1123, 2.1, and `_` as in practice
@@ -185,7 +186,10 @@ class HostRules:
             else:
                 names[host] = names.get(host, frozenset()) | ports
         local = frozenset(parse_port(str(port)) for port in loopback)
-        return cls(names, below, addresses, local)
+        rules = cls(names, below, addresses, local)
+        if len(rules.ports) > MAX_PORTS:
+            raise HostError(f"more than {MAX_PORTS} different ports")
+        return rules
 
     def ports_of(self, host: Host) -> frozenset[int]:
         """The ports at which a host may be reached; none where it may not."""

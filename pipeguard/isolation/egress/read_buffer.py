@@ -9,7 +9,7 @@ from __future__ import annotations
 
 MAX_BYTES = 256 * 2**10  # of one reading: a stream alone goes at full speed
 MIN_BYTES = 4 * 2**10
-BUDGET_BYTES = 32 * 2**20
+BUDGET_BYTES = 16 * 2**20
 
 
 class ReadBuffer:

@@ -78,7 +78,9 @@ class EgressServer:
             else:
                 await self._accept(partial(DnsStream, responder, self.loop), sock)
 
-    async def _accept(self, protocol: Callable[[], asyncio.BaseProtocol], sock: socket.socket) -> None:
+    async def _accept(
+        self, protocol: Callable[[], asyncio.BaseProtocol], sock: socket.socket
+    ) -> None:
         server = await self.loop.create_server(protocol, sock=sock, backlog=BACKLOG)
         self._servers.append(server)
 

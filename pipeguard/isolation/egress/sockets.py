@@ -9,19 +9,18 @@ from __future__ import annotations
 import array
 import os
 import socket
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING: a sandbox imports this at its start
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 PROXY_PORT = 3128  # of 127.0.0.1 in the namespace; nobody else is there
 DNS_ADDRESS = ("127.0.0.53", 53)
+TAKEN_PORTS = frozenset({PROXY_PORT, DNS_ADDRESS[1]})
 BACKLOG = 1024
 MAX_SOCKETS = 250  # one message between processes has at most 253 (SCM_MAX_FD, Linux)
 
 
-@dataclass(frozen=True, slots=True)
 class EgressSockets:
     """Sockets that are bound, and listen where they are of TCP.
 
@@ -31,9 +30,17 @@ class EgressSockets:
         dns: UDP, TCP or both.
     """
 
-    proxy: tuple[socket.socket, ...] = ()
-    direct: tuple[socket.socket, ...] = ()
-    dns: tuple[socket.socket, ...] = ()
+    __slots__ = ("direct", "dns", "proxy")
+
+    def __init__(
+        self,
+        proxy: tuple[socket.socket, ...] = (),
+        direct: tuple[socket.socket, ...] = (),
+        dns: tuple[socket.socket, ...] = (),
+    ) -> None:
+        self.proxy = proxy
+        self.direct = direct
+        self.dns = dns
 
     def __iter__(self) -> Iterator[socket.socket]:
         return iter((*self.proxy, *self.direct, *self.dns))
@@ -48,7 +55,8 @@ def open_sockets(ports: Iterable[int], *, dns: bool = True) -> EgressSockets:
     """Make all sockets in the namespace of the caller; needs its loopback interface up.
 
     Args:
-        ports: for direct connections; `HostRules.ports`.
+        ports: for direct connections; `HostRules.ports`. Those of the proxy and of names are taken:
+            a host with such a port is reached through the proxy.
         dns: whether to answer questions for names.
 
     Raises:
@@ -56,7 +64,7 @@ def open_sockets(ports: Iterable[int], *, dns: bool = True) -> EgressSockets:
             (`CAP_NET_BIND_SERVICE`, or `net.ipv4.ip_unprivileged_port_start`).
     """
     proxy = _listener("127.0.0.1", PROXY_PORT)
-    direct = [_listener("0.0.0.0", port) for port in sorted(set(ports))]  # noqa: S104  a namespace without interfaces
+    direct = [_listener("0.0.0.0", port) for port in sorted(set(ports) - TAKEN_PORTS)]  # noqa: S104  a namespace without interfaces
     names: list[socket.socket] = []
     if dns:
         datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

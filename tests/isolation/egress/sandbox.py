@@ -80,12 +80,11 @@ def running(
         egress.close()
 
 
-def _bwrap() -> list[str]:
-    return [
-        *("bwrap", "--unshare-net", "--unshare-user", "--die-with-parent"),
-        *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
-        *("--cap-add", "CAP_NET_BIND_SERVICE"),
-    ]
+BWRAP = (
+    *("bwrap", "--unshare-net", "--unshare-user", "--die-with-parent"),
+    *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
+    *("--cap-add", "CAP_NET_BIND_SERVICE"),
+)
 
 
 @functools.cache
@@ -93,7 +92,7 @@ def has_namespaces() -> bool:
     """Whether bubblewrap makes a network namespace here."""
     if shutil.which("bwrap") is None:
         return False
-    tried = subprocess.run([*_bwrap(), "true"], check=False, capture_output=True)
+    tried = subprocess.run([*BWRAP, "true"], check=False, capture_output=True)
     return tried.returncode == 0
 
 
@@ -113,7 +112,7 @@ def run_inside(
     with tempfile.TemporaryDirectory() as folder:
         resolv = Path(folder) / "resolv.conf"
         resolv.write_text("nameserver 127.0.0.53\n")
-        bwrap = [*_bwrap(), "--ro-bind", str(resolv), os.path.realpath("/etc/resolv.conf")]
+        bwrap = [*BWRAP, "--ro-bind", str(resolv), os.path.realpath("/etc/resolv.conf")]
         inside = [sys.executable, str(INSIDE), str(theirs.fileno()), json.dumps([*rules.ports])]
         variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TOP), "HOME": "/nowhere"}
         process = subprocess.Popen(

@@ -191,3 +191,5 @@ def test_a_loopback_port_is_a_port(port: int) -> None:
 def test_there_are_at_most_so_many_rules() -> None:
     with pytest.raises(HostError):
         HostRules.parse(f"h{number}.example" for number in range(5000))
+    with pytest.raises(HostError):
+        HostRules.parse(f"h.example:{number}" for number in range(1, 300))

@@ -15,7 +15,7 @@ import pytest
 from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
 from tests.each import each
-from tests.isolation.egress.sandbox import PROXY, needs_namespaces, run_inside
+from tests.isolation.egress.sandbox import BWRAP, PROXY, TOP, needs_namespaces, run_inside
 from tests.tools import node
 
 pytestmark = needs_namespaces
@@ -201,3 +201,34 @@ def test_psql_reaches_its_host() -> None:
     assert startups[0] == b"\0\0\0\x08\x04\xd2\x16\x2f"  # SSLRequest
     assert b"somebody" in startups[1]
     assert records[0].way is EgressWay.DIRECT
+
+
+def test_ports_of_our_own_are_reached_through_the_proxy(port: int) -> None:
+    rules = HostRules.parse(
+        [f"good.example:{port}", "good.example:3128", "good.example:53"], [port]
+    )
+    command = [*CURL, "-p", f"http://good.example:{port}/"]
+    done, _ = run_inside(command, rules, local, {"http_proxy": f"http://{PROXY}"})
+    assert done.stdout == BODY.decode(), done.stderr
+
+
+OWN = """
+import sys
+from ipaddress import ip_address
+from pipeguard.isolation.egress.addresses import is_own, is_public, usable_addresses
+from pipeguard.isolation.egress.hosts import HostRules
+for text in ("8.8.8.8", "2606:4700:4700::1111"):
+    assert is_public(ip_address(text)) and is_own(ip_address(text)), text
+    assert usable_addresses([text, "1.1.1.1"], 443, HostRules()) == [ip_address("1.1.1.1")]
+    named = HostRules.parse([f"[{text}]:22" if ":" in text else f"{text}:22"])
+    assert usable_addresses([text], 22, named) == [ip_address(text)]
+"""
+
+
+@pytest.mark.skipif(shutil.which("ip") is None, reason="iproute2 is not installed")
+def test_a_public_address_of_this_machine_is_not_the_public_network() -> None:
+    """A machine with public addresses, in a namespace of its own."""
+    add = "ip addr add 8.8.8.8/32 dev lo && ip addr add 2606:4700:4700::1111/128 dev lo nodad"
+    script = f'{add} && exec "$0" -c "$1"'
+    command = [*BWRAP, "--cap-add", "CAP_NET_ADMIN", "sh", "-c", script, sys.executable, OWN]
+    subprocess.run(command, check=True, cwd=TOP, timeout=30)

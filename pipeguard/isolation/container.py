@@ -1,0 +1,169 @@
+"""The engine `container`: a server in a container of podman or docker, from an empty image.
+
+It sees the same files as under bubblewrap, as mounts of this machine's; its network is one that
+only PipeGuard listens in. Its words and variables reach it through its input
+(`isolation.container_shell`), so that neither `ps` nor `inspect` shows them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.errors import LaunchError
+from pipeguard.isolation.container_attendant import attend
+from pipeguard.isolation.container_engines import LABEL, PODMAN, environment
+from pipeguard.isolation.container_files import arguments_of, files_of, stored, submounts_here
+from pipeguard.isolation.container_leftovers import ContainerRecord, remove_stale
+from pipeguard.isolation.container_shell import COMMAND, Instructions, preamble
+from pipeguard.isolation.seccomp_json import profile_text
+from pipeguard.launch.child import Child, Command, start
+from pipeguard.launch.command import Confinement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from pipeguard.isolation.container_engines import ContainerEngine
+    from pipeguard.isolation.container_files import Files
+    from pipeguard.isolation.profile import Limits
+    from pipeguard.isolation.view import Host, View
+
+NO_ESCALATION = ("--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+HIDDEN_SYSTEM = ("--tmpfs", "/sys:ro,size=4k,mode=0")  # no engine leaves it out
+
+
+class Contained(NamedTuple):
+    """What is run in a container.
+
+    Attributes:
+        argv: the server's command.
+        variables: its environment.
+        view: the files that it sees.
+        host: this machine and its user.
+        limits: what it may use up.
+        ports: TCP ports that it may connect to.
+        is_offline: whether it is given no host or port.
+    """
+
+    argv: tuple[str, ...]
+    variables: Mapping[str, str]
+    view: View
+    host: Host
+    limits: Limits
+    ports: tuple[int, ...]
+    is_offline: bool
+
+
+class RunningContainer(NamedTuple):
+    """A container that is starting.
+
+    Attributes:
+        child: its engine's client, whose pipes are the server's.
+        channel: where its sockets come.
+        clean_up: to be called when it has ended, and its channel is closed.
+    """
+
+    child: Child
+    channel: socket.socket
+    clean_up: Callable[[], None]
+
+
+def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> RunningContainer:
+    """Start a server in a container; returns before it runs.
+
+    Args:
+        engine: that runs it.
+        server: what is run.
+        folder: of PipeGuard's, for what containers are made from.
+
+    Raises:
+        LaunchError: a container cannot be made, or cannot be given the hosts that are asked for.
+    """
+    if not engine.joins and not server.is_offline:
+        raise LaunchError(
+            f"a container of {engine.program} whose daemon is root's can be given no host or port:"
+            " its network is not ours to enter. Leave out --connect and --loopback, or use"
+            " rootless podman, or --isolate bubblewrap."
+        )
+    remove_stale(folder, engine.remove)
+    files = files_of(server.view, submounts_here())
+    image = engine.image(files.image)
+    record = ContainerRecord.make(folder)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    words = [*_run(engine, server, files, folder, record), image, *COMMAND]
+    confinement = _confinement(engine, server, record, engine.words(*words), theirs)
+    child: Child | None = None
+    try:
+        child = start(Command(server.argv, environment(), "/", confinement))
+        _tell(child, engine, server, files)
+    except BaseException:
+        ours.close()
+        if child is not None:
+            child.close()
+        record.remove()
+        raise
+    finally:
+        theirs.close()
+
+    def clean_up() -> None:
+        if record.exists() and engine.remove(record.name):  # the warden was killed
+            record.remove()
+
+    return RunningContainer(child, ours, clean_up)
+
+
+def _run(
+    engine: ContainerEngine, server: Contained, files: Files, folder: str, record: ContainerRecord
+) -> Iterator[str]:
+    """The words of `podman run` or `docker run` up to the image."""
+    filtered = stored(folder, profile_text(os.uname().machine).encode())
+    yield from ("run", "--rm", "--interactive", "--pull", "never", "--name", record.name)
+    yield from ("--label", f"{LABEL}=container", "--network", "none", "--ipc", "private")
+    yield from (*NO_ESCALATION, "--security-opt", f"seccomp={filtered}")
+    yield from ("--security-opt", "label=disable")  # SELinux: the mounts are this machine's
+    yield from ("--read-only", "--hostname", "localhost", "--workdir", "/", "--stop-timeout", "1")
+    yield from ("--shm-size", str(server.view.scratch), *HIDDEN_SYSTEM)
+    yield from engine.user(server.host)
+    yield from engine.limits(server.limits)
+    yield from engine.own_options()
+    if engine.kind == PODMAN:
+        yield from ("--pidfile", record.process_file)
+    copied = ",notmpcopyup" if engine.kind == PODMAN else ""
+    yield from arguments_of(files.mounts, folder, server.view.scratch, copied)
+
+
+def _confinement(
+    engine: ContainerEngine,
+    server: Contained,
+    record: ContainerRecord,
+    argv: Sequence[str],
+    channel: socket.socket,
+) -> Confinement:
+    def find() -> int | None:
+        return record.process() if engine.kind == PODMAN else engine.process(record.name)
+
+    def enter() -> None:
+        attend(find, server.ports, channel.fileno() if engine.joins else None)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, channel.fileno())  # so that no process of the engine holds it open
+        os.close(nothing)
+
+    def leave() -> None:
+        with suppress(LaunchError):  # the next start tries again
+            if engine.remove(record.name):
+                record.remove()
+
+    return Confinement(argv, (channel.fileno(),), enter, leave)
+
+
+def _tell(child: Child, engine: ContainerEngine, server: Contained, files: Files) -> None:
+    """Tell the shell in the container what to run."""
+    instructions = Instructions(
+        server.argv, server.variables, server.view.folder, files.links, engine.joins
+    )
+    rest = memoryview(preamble(instructions))
+    with suppress(BrokenPipeError):  # the engine did not start it, and says why
+        while rest:
+            rest = rest[os.write(child.stdin_fd, rest) :]

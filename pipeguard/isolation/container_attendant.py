@@ -1,0 +1,164 @@
+"""Beside a container from its start to its end: makes its network, and ends it with PipeGuard.
+
+A container's processes belong to its engine, not to the warden. So a process that is forked before
+the engine starts waits for the container, enters its namespaces to make the way out, and then
+watches: when the engine's client or the warden has died and the container has not, it is killed.
+The attendant is a child of the warden, which ends it last.
+
+It runs in a fork of PipeGuard without threads, and never returns.
+"""
+
+# ruff: noqa: PTH116
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import sys
+from time import monotonic, sleep
+from typing import TYPE_CHECKING
+
+from pipeguard.isolation.namespace import CLONE_NEWNET, CLONE_NEWUSER, hand_over, open_network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import NoReturn
+
+assert sys.platform == "linux"  # noqa: S101  tells mypy which system's names to look up
+
+PAUSE_SECONDS = 0.005
+JOIN_SECONDS = 10.0
+
+
+def attend(find: Callable[[], int | None], ports: Iterable[int], channel: int | None) -> None:
+    """Fork the attendant of the container that this process is about to start.
+
+    To be called in the process that becomes the engine's client.
+
+    Args:
+        find: the process of the container once it is there.
+        ports: TCP ports that it may connect to.
+        channel: a descriptor that its sockets are sent through; None leaves it without a way out.
+
+    Raises:
+        OSError: there is no process left.
+    """
+    watched = [os.pidfd_open(os.getpid()), os.pidfd_open(os.getppid())]
+    first = os.fork()
+    if first:
+        for descriptor in watched:
+            os.close(descriptor)
+        os.waitpid(first, 0)
+        return
+    try:
+        if os.fork() == 0:  # its parent ends at once, so that the warden becomes its parent
+            _attend(find, tuple(ports), channel, watched)
+    finally:
+        os._exit(0)
+
+
+def _attend(
+    find: Callable[[], int | None],
+    ports: Sequence[int],
+    channel: int | None,
+    watched: Sequence[int],
+) -> NoReturn:
+    try:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _close_all_but((*watched, *([] if channel is None else [channel])))
+        process = _awaited(find, watched)
+        if process is not None:
+            _watch(process, ports, channel, watched)
+    finally:
+        os._exit(0)
+
+
+def _watch(process: int, ports: Sequence[int], channel: int | None, watched: Sequence[int]) -> None:
+    try:
+        container = os.pidfd_open(process)
+    except ProcessLookupError:
+        return  # it ended at once
+    if channel is not None:
+        _make_network(process, ports, channel)
+        os.close(channel)
+    poll = select.poll()
+    for descriptor in (container, *watched):
+        poll.register(descriptor, select.POLLIN)
+    ended = [descriptor for descriptor, _ in poll.poll()]
+    if container not in ended:
+        try:
+            signal.pidfd_send_signal(container, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return  # it has ended, or is another user's: it is removed at the next start
+
+
+def _awaited(find: Callable[[], int | None], watched: Sequence[int]) -> int | None:
+    """The container's process; None where the engine ended without it."""
+    poll = select.poll()
+    for descriptor in watched:
+        poll.register(descriptor, select.POLLIN)
+    while (process := find()) is None:
+        if poll.poll(PAUSE_SECONDS * 1000):
+            return find()
+    return process
+
+
+def _make_network(process: int, ports: Sequence[int], channel: int) -> None:
+    """Have a child enter the container's network and make its way out."""
+    maker = os.fork()
+    if maker:
+        os.waitpid(maker, 0)
+        return
+    try:
+        _enter(process)
+        open_network()
+        hand_over(ports, channel)
+    finally:
+        os._exit(0)
+
+
+def _enter(process: int) -> None:
+    """Enter the user and network namespaces of a process.
+
+    Raises:
+        OSError: they are not ours.
+    """
+    give_up = monotonic() + JOIN_SECONDS
+    library = ctypes.CDLL(None, use_errno=True)
+    while True:
+        try:
+            _enter_once(process, library)
+        except PermissionError:
+            # While its engine prepares it, a container's process is nobody's to look into.
+            if monotonic() > give_up:
+                raise
+            sleep(PAUSE_SECONDS)
+        else:
+            return
+
+
+def _enter_once(process: int, library: ctypes.CDLL) -> None:
+    for name, kind in (("user", CLONE_NEWUSER), ("net", CLONE_NEWNET)):
+        path = f"/proc/{process}/ns/{name}"
+        if os.stat(path).st_ino == os.stat(f"/proc/self/ns/{name}").st_ino:
+            if name == "net":
+                raise PermissionError("the container has no network of its own yet")
+            continue
+        descriptor = os.open(path, os.O_RDONLY)
+        if library.setns(descriptor, kind):
+            raise OSError(ctypes.get_errno(), "setns")
+        os.close(descriptor)
+
+
+def _close_all_but(descriptors: Sequence[int]) -> None:
+    remaining = sorted(descriptors)
+    names = os.listdir("/proc/self/fd")  # noqa: PTH208  as above
+    highest = max(map(int, names))
+    for before, after in zip([-1, *remaining], [*remaining, highest + 1], strict=True):
+        os.closerange(before + 1, after)

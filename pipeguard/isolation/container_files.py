@@ -1,0 +1,163 @@
+"""A view as the mounts of a container: arguments of `podman run` and `docker run`.
+
+What stands in the root folder itself, which nothing is mounted on, is in an image made here from
+nothing: links and folders, no file. Containers sort their mounts by depth, so that of two at one
+path the later counts, and what is deeper covers what is above it.
+"""
+
+# ruff: noqa: PTH103, PTH112, PTH118
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.view import Kind, Mount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pipeguard.isolation.view import View
+
+MOUNTS = "/proc/self/mountinfo"
+FILES, NOTHING = "files", "nothing"  # in the folder of isolation
+
+
+class Files(NamedTuple):
+    """The files of a container.
+
+    Attributes:
+        image: a tar archive of what stands in the root folder.
+        mounts: what is mounted in it, outermost first.
+        links: path and target of links that are made when it starts.
+    """
+
+    image: bytes
+    mounts: tuple[Mount, ...]
+    links: tuple[tuple[str, str], ...]
+
+
+def files_of(view: View, submounts: Sequence[str]) -> Files:
+    """Sort a view into what an image holds, what is mounted, and what is made inside.
+
+    Args:
+        view: what the server sees.
+        submounts: all mount points of this machine. What is read-only is so with all that is
+            mounted in it, which a container's own option for that does not say.
+    """
+    last = {mount.path: mount for mount in view.mounts}
+    links = [mount for mount in last.values() if mount.kind is Kind.LINK]
+    mounted = [mount for mount in last.values() if not _is_made_anyway(mount, last)]
+    mounted += _below(mounted, submounts)
+    mounted.sort(key=lambda mount: (mount.path.count("/"), mount.path))
+    inside = [link for link in links if _holder(link.path, mounted) is not None]
+    ours = [link for link in links if link not in inside]
+    return Files(_archive(ours), tuple(mounted), tuple((link.path, link.source) for link in inside))
+
+
+def submounts_here() -> tuple[str, ...]:
+    """All mount points of this machine (proc(5), mountinfo)."""
+    with open(MOUNTS, "rb") as file:
+        fields = [line.split(b" ")[4] for line in file]
+    return tuple(os.fsdecode(field.decode("unicode_escape").encode("latin-1")) for field in fields)
+
+
+def arguments_of(mounts: Sequence[Mount], folder: str, scratch: int, tmpfs: str) -> Iterator[str]:
+    """The mounts, as words of a command line.
+
+    Args:
+        mounts: of `files_of`.
+        folder: of PipeGuard's, for the files that are made.
+        scratch: bytes of each folder in memory.
+        tmpfs: further options of a folder in memory, of the engine's own.
+    """
+    for mount in mounts:
+        if mount.kind is Kind.EMPTY:
+            mode = "1777" if mount.path.endswith("tmp") else "0777"  # nobody else is there
+            yield from ("--tmpfs", f"{mount.path}:rw,exec,size={scratch},mode={mode}{tmpfs}")
+            continue
+        words = ["type=bind", f"source={_source(mount, folder)}", f"destination={mount.path}"]
+        if mount.kind is not Kind.WRITE:
+            words.append("readonly")
+        yield from ("--mount", ",".join(_quoted(word) for word in words))
+
+
+def stored(folder: str, content: bytes) -> str:
+    """The path of a file with this content, which is made where it is not there.
+
+    Args:
+        folder: of PipeGuard's.
+        content: of the file; it goes by that.
+    """
+    holder = os.path.join(folder, FILES)
+    path = os.path.join(holder, sha256(content).hexdigest())
+    if not Path(path).exists():
+        os.makedirs(holder, mode=0o700, exist_ok=True)
+        made = f"{path}.{os.getpid()}"
+        with open(made, "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), 0o444)
+        os.replace(made, path)  # noqa: PTH105  as above
+    return path
+
+
+def _is_made_anyway(mount: Mount, by_path: Mapping[str, Mount]) -> bool:
+    """Whether it is no mount: a link, the root, or a folder that is made for what is in it."""
+    if mount.kind is Kind.LINK or mount.path == "/":
+        return True
+    below = (path for path in by_path if path != mount.path and is_within(path, mount.path))
+    return mount.kind is Kind.FOLDER and any(below)
+
+
+def _source(mount: Mount, folder: str) -> str:
+    if mount.kind is Kind.TEXT:
+        return stored(folder, mount.source.encode())
+    if mount.kind is Kind.FOLDER or (mount.kind is Kind.HIDDEN and os.path.isdir(mount.path)):
+        nothing = os.path.join(folder, NOTHING, mount.kind.value)
+        os.makedirs(nothing, exist_ok=True)
+        Path(nothing).chmod(0 if mount.kind is Kind.HIDDEN else 0o555)
+        return nothing
+    return os.devnull if mount.kind is Kind.HIDDEN else mount.source
+
+
+def _below(mounted: Sequence[Mount], submounts: Sequence[str]) -> Iterator[Mount]:
+    """What is mounted on this machine in what the server may read, to be read-only too."""
+    hidden = [mount.path for mount in mounted if mount.kind is Kind.HIDDEN]
+    for mount in mounted:
+        if mount.kind is not Kind.READ:
+            continue
+        for point in submounts:
+            if point == mount.source or not is_within(point, mount.source):
+                continue
+            path = mount.path + point[len(mount.source.rstrip("/")) :]
+            is_covered = any(is_within(path, each) for each in hidden)
+            if not is_covered and _holder(path, mounted) is mount and os.access(point, os.R_OK):
+                yield Mount(Kind.READ, path, point)
+
+
+def _holder(path: str, mounted: Sequence[Mount]) -> Mount | None:
+    """The innermost mount that a path is in."""
+    holders = [mount for mount in mounted if is_within(path, mount.path)]
+    return max(holders, key=lambda mount: len(mount.path), default=None)
+
+
+def _archive(links: Sequence[Mount]) -> bytes:
+    """The same bytes for the same links."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for link in sorted(links):
+            entry = tarfile.TarInfo(link.path.lstrip("/"))
+            entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, link.source, 0o777
+            archive.addfile(entry)
+    return content.getvalue()
+
+
+def _quoted(word: str) -> str:
+    """A field of comma-separated values (RFC 4180)."""
+    escaped = word.replace('"', '""')
+    return f'"{escaped}"' if any(mark in word for mark in ',"\r\n') else word

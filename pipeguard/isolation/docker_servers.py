@@ -1,0 +1,237 @@
+"""A server that is a `docker run` or `podman run` itself: its own words, hardened.
+
+A container is not run in a container. What its words give beyond a container's own files, its
+folders and its variables is refused by name; what they leave open is closed, and told.
+"""
+
+# ruff: noqa: PTH118
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.errors import PolicyError
+from pipeguard.isolation.cgroups import MEMORY_FACTOR
+from pipeguard.isolation.docker_words import mount_fields, run_of, words_of
+from pipeguard.isolation.sensitive import hidden_in, holder_of, is_within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from pipeguard.isolation.docker_words import Option, Run
+    from pipeguard.isolation.profile import Profile
+    from pipeguard.isolation.view import Host
+
+# What these give or do, whatever their value is.
+_REASONS = {
+    "gives a capability": "--cap-add",
+    "gives a device": "--device --gpus --device-cgroup-rule",
+    "names a device": "--blkio-weight-device --device-read-bps --device-read-iops"
+    " --device-write-bps --device-write-iops",
+    "has it run on without PipeGuard": "--detach",
+    "opens a port to others": "--publish --publish-all",
+    "gives another container": "--volumes-from --link --pod --pod-id-file --requires",
+    "gives the container socket": "--use-api-socket",
+    "gives descriptors of this machine": "--preserve-fds",
+    "gives users or groups of this machine": "--group-add --uidmap --gidmap --subuidname"
+    " --subgidname --hostuser",
+    "gives all of PipeGuard's variables": "--env-host",
+    "takes it out of its control group": "--cgroup-parent --cgroups --cgroup-conf --systemd",
+    "takes a limit away": "--oom-kill-disable --oom-score-adj",
+    "chooses what contains it": "--runtime --rootfs --annotation --seccomp-policy --personality"
+    " --isolation --sysctl --init-path --chrootdirs",
+    "has a program run beside it": "--health-cmd",
+    "writes or reads a file of this machine": "--cidfile --pidfile --conmon-pidfile --authfile",
+    "is not judged": "--volume-driver --storage-opt --kernel-memory",
+}
+_REFUSED = {name: reason for reason, names in _REASONS.items() for name in names.split()}
+_NAMESPACES = {  # whose values share nothing with this machine or another container
+    "--pid": ("private",),
+    "--ipc": ("private", "none", "shareable"),
+    "--uts": ("private",),
+    "--cgroupns": ("private",),
+    "--userns": ("auto", "nomap", "keep-id", "private"),
+}
+_VOLUME_OPTIONS = words_of("ro rw z Z cached delegated consistent nocopy copy private")
+_MOUNT_FIELDS = words_of(
+    "type source src target destination dst readonly ro rw consistency tmpfs-size tmpfs-mode"
+    " volume-nocopy volume-subpath bind-nonrecursive bind-recursive relabel"
+)
+_MOUNT_TYPES = ("bind", "volume", "tmpfs")
+_NO_ESCALATION = ("no-new-privileges", "no-new-privileges:true", "no-new-privileges=true")
+
+
+class Hardened(NamedTuple):
+    """A container's command that may be started.
+
+    Attributes:
+        argv: the command.
+        added: the words that were added to it.
+        is_open: whether it has a network of its own, which nobody judges.
+    """
+
+    argv: tuple[str, ...]
+    added: tuple[str, ...]
+    is_open: bool
+
+
+def hardened(argv: Sequence[str], folder: str, profile: Profile, host: Host) -> Hardened:
+    """Close what the words of a container's server leave open.
+
+    Args:
+        argv: a command of docker or podman.
+        folder: that it is started in.
+        profile: what the server is given; its files only name what may be mounted all the same.
+        host: this machine and its user.
+
+    Raises:
+        PolicyError: it gives what isolation does not, or a list of hosts is asked for.
+    """
+    run = run_of(argv)
+    if not profile.is_offline:
+        raise PolicyError(
+            f"{run.rest[0]}: no list of hosts or ports can be held for a container that"
+            f" {' '.join(run.start)} starts. Leave out --connect and --loopback. If it may reach"
+            " every host, say so in its own words: --network bridge."
+        )
+    for option in run.options:
+        _judge(option, folder, profile, host)
+    added = tuple(_added(run, profile))
+    networks = [option.value for option in run.options if option.name == "--network"]
+    words = (*run.start, *added, *argv[len(run.start) :])
+    return Hardened(words, added, any(network != "none" for network in networks))
+
+
+def _judge(option: Option, folder: str, profile: Profile, host: Host) -> None:
+    name, value = option.name, option.value
+    if name in _REFUSED and value != "false":
+        raise _fault(option, _REFUSED[name])
+    if name in _NAMESPACES:
+        kind = value.partition(":")[0]
+        if kind not in _NAMESPACES[name]:
+            raise _fault(option, "shares this machine's or another container's namespace")
+    if name in ("--volume", "--mount"):
+        read = _volume if name == "--volume" else _mount
+        for source in read(option):
+            _judge_source(option, source, folder, profile, host)
+    elif (judge := _JUDGES.get(name)) is not None and (why := judge(value)) is not None:
+        raise _fault(option, why)
+
+
+def _network(value: str) -> str | None:
+    # `name=bridge,alias=x` is docker's long form, and podman's is `bridge:ip=…`.
+    kind = value.partition(":")[0]
+    named = [field.partition("=")[2] for field in value.split(",") if field.startswith("name=")]
+    if {kind, *named} & {"host", "container", "ns", "pod"} or "container:" in value:
+        return "shares this machine's or another container's network"
+    return None
+
+
+def _positive(value: str) -> str | None:
+    is_number = value[:1].isdigit() and value.strip("0.bkmgtBKMGTi") != ""
+    return None if is_number else "sets no limit"
+
+
+_JUDGES: Mapping[str, Callable[[str], str | None]] = {
+    "--privileged": lambda value: None if value == "false" else "gives all of this machine",
+    "--network": _network,
+    "--security-opt": lambda value: (
+        None if value in _NO_ESCALATION else "takes a part of its containment away"
+    ),
+    "--read-only": lambda value: None if value == "true" else "leaves its image writable",
+    "--restart": lambda value: None if value == "no" else "would run on without PipeGuard",
+    "--memory": _positive,
+    "--pids-limit": _positive,
+}
+
+
+def _volume(option: Option) -> Iterator[str]:
+    """The source of `-v SOURCE:TARGET:OPTIONS`; of a volume without a source, nothing."""
+    source, colon, rest = option.value.partition(":")
+    if not colon:
+        return
+    _, _, options = rest.partition(":")
+    for each in filter(None, options.split(",")):
+        if each not in _VOLUME_OPTIONS:
+            raise _fault(option, f"{each} is an option of mounts that is not known here")
+    if "/" in source or source in (".", "..", "~"):
+        yield source
+
+
+def _mount(option: Option) -> Iterator[str]:
+    fields = list(mount_fields(option.value))
+    for name, _ in fields:
+        if name not in _MOUNT_FIELDS:
+            raise _fault(option, f"{name} is an option of mounts that is not known here")
+    kinds = [value for name, value in fields if name == "type"] or ["volume"]
+    if len(kinds) > 1 or kinds[0] not in _MOUNT_TYPES:
+        raise _fault(option, "is a kind of mount that is not known here")
+    sources = [value for name, value in fields if name in ("source", "src")]
+    if kinds[0] == "bind" and len(sources) != 1:
+        raise _fault(option, "names not one source")
+    yield from (source for source in sources if kinds[0] == "bind" or "/" in source)
+
+
+def _judge_source(option: Option, source: str, folder: str, profile: Profile, host: Host) -> None:
+    path = os.path.realpath(os.path.join(folder, source))
+    if is_within(host.home, path):
+        raise _fault(option, f"gives all of {path}. Name folders in it")
+    named = (*profile.read, *profile.write)
+    holder = holder_of(path, host.sensitive)
+    if holder is not None and not any(is_within(path, each) for each in named):
+        raise _fault(option, f"gives {holder}, which no server is given unasked")
+    inside = next(hidden_in(path, host.sensitive, named), None)
+    if inside is not None:
+        raise _fault(option, f"gives {inside}, which no server is given unasked")
+    try:
+        is_socket = stat.S_ISSOCK(os.stat(path).st_mode)  # noqa: PTH116  as above
+    except OSError:
+        return  # it is made, empty, or refused by docker itself
+    if is_socket:
+        raise _fault(option, "gives a socket")
+
+
+def _added(run: Run, profile: Profile) -> Iterator[str]:
+    """What is not said in the words of a server, and is not open to be left out."""
+    values: dict[str, list[str]] = {}
+    for option in run.options:
+        values.setdefault(option.name, []).append(option.value)
+    if "--network" not in values:
+        yield from ("--network", "none")
+    if not {"ALL", "all"} & set(values.get("--cap-drop", ())):
+        yield from ("--cap-drop", "ALL")
+    if not set(_NO_ESCALATION) & set(values.get("--security-opt", ())):
+        yield from ("--security-opt", "no-new-privileges")
+    if "--read-only" not in values:
+        yield "--read-only"
+    if not any(_is_on_tmp(option) for option in run.options):
+        yield from ("--tmpfs", f"/tmp:rw,exec,size={profile.limits.scratch},mode=1777")  # noqa: S108  the container's
+    if "--pids-limit" not in values and profile.limits.processes is not None:
+        yield from ("--pids-limit", str(profile.limits.processes))
+    if "--memory" not in values and profile.limits.memory is not None:
+        yield from ("--memory", str(MEMORY_FACTOR * profile.limits.memory))
+    if values.get("--rm", ["false"])[-1] == "false":
+        yield "--rm"
+
+
+def _is_on_tmp(option: Option) -> bool:
+    if option.name == "--tmpfs":
+        target = option.value.partition(":")[0]
+    elif option.name == "--volume":
+        target = option.value.partition(":")[2].partition(":")[0] or option.value
+    elif option.name == "--mount":
+        keys = ("target", "destination", "dst")
+        found = (value for name, value in mount_fields(option.value) if name in keys)
+        target = next(found, "")
+    else:
+        return False
+    return target.rstrip("/") == "/tmp"  # noqa: S108  as above
+
+
+def _fault(option: Option, why: str) -> PolicyError:
+    return PolicyError(
+        f"{option.words}: it {why}, so an isolated server is not started with it. Leave it out, or"
+        " run the server without isolation: --isolate none."
+    )

@@ -1,0 +1,208 @@
+"""The words of `docker run` and `podman run`, read strictly: what is not known is refused.
+
+docs.docker.com/reference/cli/docker/container/run and podman-run(1). What an option means for
+isolation is in `docker_servers`.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import PurePath
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.errors import PolicyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+PROGRAMS = ("docker", "podman")
+OTHER_NAMES = {"--net": "--network", "--net-alias": "--network-alias"}
+_SHORT = (
+    "-a --attach -c --cpu-shares -d --detach -e --env -h --hostname -i --interactive -l --label"
+    " -m --memory -P --publish-all -p --publish -q --quiet -t --tty -u --user -v --volume"
+    " -w --workdir"
+)
+# Options without a value, or with `=true` or `=false`.
+_FLAGS = (
+    "--detach --disable-content-trust --env-host --help --http-proxy --init --interactive"
+    " --no-healthcheck --no-hosts --oom-kill-disable --passwd --privileged --publish-all --quiet"
+    " --read-only --read-only-tmpfs --replace --rm --rmi --rootfs --sig-proxy --tls-verify --tty"
+    " --unsetenv-all --use-api-socket"
+)
+_VALUES = (
+    "--add-host --annotation --arch --attach --authfile --blkio-weight --blkio-weight-device"
+    " --cap-add --cap-drop --cgroup-conf --cgroup-parent --cgroupns --cgroups --chrootdirs"
+    " --cidfile --conmon-pidfile --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime"
+    " --cpu-shares --cpus --cpuset-cpus --cpuset-mems --detach-keys --device --device-cgroup-rule"
+    " --device-read-bps --device-read-iops --device-write-bps --device-write-iops --dns"
+    " --dns-option --dns-search --domainname --entrypoint --env --env-file --env-merge --expose"
+    " --gidmap --gpus --group-add --health-cmd --health-interval --health-on-failure"
+    " --health-retries --health-start-interval --health-start-period --health-timeout --hostname"
+    " --hostuser --image-volume --init-path --ip --ip6 --ipc --isolation --kernel-memory --label"
+    " --label-file --link --link-local-ip --log-driver --log-opt --mac-address --memory"
+    " --memory-reservation --memory-swap --memory-swappiness --mount --name --network"
+    " --network-alias --oom-score-adj --os --passwd-entry --personality --pid --pidfile"
+    " --pids-limit --platform --pod --pod-id-file --preserve-fds --publish --pull --requires"
+    " --restart --runtime --sdnotify --seccomp-policy --secret --security-opt --shm-size"
+    " --stop-signal --stop-timeout --storage-opt --subgidname --subuidname --sysctl --systemd"
+    " --timeout --tmpfs --tz --uidmap --ulimit --umask --unsetenv --user --userns --uts --variant"
+    " --volume --volume-driver --volumes-from --workdir"
+)
+
+
+def words_of(text: str) -> frozenset[str]:
+    """The words of a table."""
+    return frozenset(text.split())
+
+
+SHORT = dict(zip(_SHORT.split()[::2], _SHORT.split()[1::2], strict=True))
+FLAGS, VALUES = words_of(_FLAGS), words_of(_VALUES)
+# Before `run`: nothing there changes what a container may reach.
+GLOBAL_VALUES = words_of("--config --context -c --log-level -l --host -H")
+GLOBAL_FLAGS = words_of("--debug -D --tls --tlsverify")
+
+
+class Option(NamedTuple):
+    """One option of `run`.
+
+    Attributes:
+        name: its long name.
+        value: as written; `true` or `false` of a flag.
+        words: as they stand in the command.
+    """
+
+    name: str
+    value: str
+    words: str
+
+
+class Run(NamedTuple):
+    """A `docker run` or `podman run`.
+
+    Attributes:
+        start: the program and what stands before the options of `run`, with `run`.
+        options: of `run`.
+        rest: the image, its command and its arguments.
+    """
+
+    start: tuple[str, ...]
+    options: tuple[Option, ...]
+    rest: tuple[str, ...]
+
+
+def is_of_containers(argv: Sequence[str]) -> bool:
+    """Whether a command starts docker or podman."""
+    return PurePath(argv[0]).name.removesuffix(".exe") in PROGRAMS
+
+
+def run_of(argv: Sequence[str]) -> Run:
+    """Read a command of docker or podman.
+
+    Raises:
+        PolicyError: it is no `run`, or has an option that is not known here.
+    """
+    place = _after_global(argv)
+    length = 2 if tuple(argv[place : place + 2]) == ("container", "run") else 1
+    if tuple(argv[place + length - 1 : place + length]) != ("run",):
+        what = " ".join((PurePath(argv[0]).name, *argv[place : place + 1]))
+        raise PolicyError(
+            f"{what}: only a server of `docker run` or `podman run` can be isolated: its own words"
+            " say what it may reach. To run it without isolation: --isolate none."
+        )
+    start = place + length
+    options, end = _options(argv, start)
+    if end >= len(argv):
+        raise PolicyError(f"{' '.join(argv[:start])}: it names no image.")
+    return Run(tuple(argv[:start]), options, tuple(argv[end:]))
+
+
+def mount_fields(text: str) -> Iterator[tuple[str, str]]:
+    """The fields of `--mount`, comma-separated values (RFC 4180), names in lower case.
+
+    Raises:
+        PolicyError: they are not separated so.
+    """
+    try:
+        rows = list(csv.reader([text], strict=True))
+    except csv.Error as error:
+        raise PolicyError(f"--mount {text}: {error}") from None
+    for field in (field for row in rows for field in row):
+        name, _, value = field.partition("=")
+        yield name.strip().lower(), value
+
+
+def _after_global(argv: Sequence[str]) -> int:
+    place = 1
+    while place < len(argv) and argv[place].startswith("-"):
+        name, equals, _ = argv[place].partition("=")
+        if name in GLOBAL_VALUES:
+            place += 1 if equals else 2
+        elif argv[place] in GLOBAL_FLAGS:
+            place += 1
+        else:
+            raise _unknown(argv[place])
+    return place
+
+
+def _options(argv: Sequence[str], start: int) -> tuple[tuple[Option, ...], int]:
+    """The options from a place on, and where the image stands."""
+    found: list[Option] = []
+    place = start
+    while place < len(argv) and argv[place].startswith("-") and argv[place] != "-":
+        word = argv[place]
+        place += 1
+        if word == "--":
+            break
+        for name, value in _long(word) if word.startswith("--") else _short(word):
+            if value is not None:
+                found.append(Option(name, value, word))
+            elif place < len(argv):
+                found.append(Option(name, argv[place], f"{word} {argv[place]}"))
+                place += 1
+            else:
+                raise PolicyError(f"{word}: its value is missing.")
+    return tuple(found), place
+
+
+def _long(word: str) -> Iterable[tuple[str, str | None]]:
+    """Of one word; None for a value in the next."""
+    written, equals, value = word.partition("=")
+    name = OTHER_NAMES.get(written, written)
+    if name in FLAGS:
+        return ((name, _truth(word, value) if equals else "true"),)
+    if name in VALUES:
+        return ((name, value if equals else None),)
+    raise _unknown(written)
+
+
+def _short(word: str) -> Iterator[tuple[str, str | None]]:
+    """Letters together: flags, and after one that takes a value, the value."""
+    for place in range(1, len(word)):
+        letter = f"-{word[place]}"
+        name = SHORT.get(letter)
+        if name is None:
+            raise _unknown(f"{letter} in {word}" if len(word) > 2 else word)
+        rest = word[place + 1 :]
+        if name not in FLAGS:
+            yield name, rest.removeprefix("=") if rest else None
+            return
+        if rest.startswith("="):
+            yield name, _truth(word, rest[1:])
+            return
+        yield name, "true"
+
+
+def _truth(word: str, value: str) -> str:
+    """What Go reads a flag's value as (strconv.ParseBool)."""
+    if value in ("1", "t", "T", "TRUE", "true", "True"):
+        return "true"
+    if value in ("0", "f", "F", "FALSE", "false", "False"):
+        return "false"
+    raise PolicyError(f"{word}: {value!r} is neither true nor false.")
+
+
+def _unknown(word: str) -> PolicyError:
+    return PolicyError(
+        f"{word}: what this option of docker or podman gives is not known here, so the server is"
+        " not started. Leave it out, or run it without isolation: --isolate none."
+    )

@@ -1,0 +1,48 @@
+"""A server of the gateway that is isolated: `isolate` in pipeguard.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.gateway.served import Served, write_servers
+from tests.isolation.test_wrapped import REACHER
+from tests.wrap.wrapped import Json, Object
+
+pytestmark = pytest.mark.real
+
+
+def entry(**isolate: Json) -> Object:
+    program, *arguments = REACHER
+    return {
+        "command": program,
+        "args": [*arguments],
+        "trust": "first-use",
+        "isolate": isolate,
+    }
+
+
+def test_a_server_reaches_what_its_entry_gives_it(tmp_path: Path) -> None:
+    given, other = tmp_path / "given", tmp_path / "other"
+    for folder in (given, other):
+        folder.mkdir()
+        (folder / "note").write_text("a note")
+    servers = {"one": entry(read=[str(given)]), "two": entry()}
+    with Served(
+        tmp_path, "--config", str(write_servers(tmp_path, servers)), "--mode", "direct"
+    ) as run:
+        run.initialize()
+        assert run.call("one__read", what=str(given / "note")) == "a note"
+        assert run.call("one__read", what=str(other / "note")) == "FileNotFoundError"
+        assert run.call("two__read", what=str(given / "note")) == "FileNotFoundError"
+
+
+def test_an_entry_that_cannot_be_given_is_told(tmp_path: Path) -> None:
+    servers = {"one": entry(read=["/nowhere"])}
+    with Served(
+        tmp_path, "--config", str(write_servers(tmp_path, servers)), "--mode", "direct"
+    ) as run:
+        run.initialize()
+        run.ask("tools/list")
+        assert "/nowhere" in run.said()

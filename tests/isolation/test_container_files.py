@@ -1,0 +1,138 @@
+"""A view as the mounts and the image of a container. isolation/container_files.py."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+
+from pipeguard.isolation.container_files import arguments_of, files_of, stored, submounts_here
+from pipeguard.isolation.container_shell import COMMAND, Instructions, preamble, unsettable
+from pipeguard.isolation.view import Kind, Mount, View
+from tests.each import each
+
+
+def view(*mounts: Mount) -> View:
+    return View(mounts, "/", "/home/ada", 1000)
+
+
+def words(folder: Path, *mounts: Mount) -> list[str]:
+    files = files_of(view(*mounts), ())
+    return list(arguments_of(files.mounts, str(folder), 1000, ",x"))
+
+
+def fields(text: str) -> list[str]:
+    return next(csv.reader([text], strict=True))
+
+
+def test_outer_mounts_come_first_and_the_last_of_a_path_counts(tmp_path: Path) -> None:
+    made = words(
+        tmp_path,
+        Mount(Kind.READ, "/a/b", "/x"),
+        Mount(Kind.EMPTY, "/a"),
+        Mount(Kind.EMPTY, "/tmp"),
+        Mount(Kind.WRITE, "/tmp", "/y"),
+    )
+    assert made == [
+        *("--tmpfs", "/a:rw,exec,size=1000,mode=0777,x"),
+        *("--mount", "type=bind,source=/y,destination=/tmp"),
+        *("--mount", "type=bind,source=/x,destination=/a/b,readonly"),
+    ]
+
+
+@each("path", ["/a,b", '/a"b', "/a,readonly=false", "/a b", "/ä", "/a\nb", "/a=b"])
+def test_any_path_stays_one_field(path: str, tmp_path: Path) -> None:
+    _, text = words(tmp_path, Mount(Kind.READ, path, path))
+    rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    assert rows == [["type=bind", f"source={path}", f"destination={path}", "readonly"]]
+
+
+def test_texts_are_files_that_nobody_may_write(tmp_path: Path) -> None:
+    _, text = words(tmp_path, Mount(Kind.TEXT, "/etc/hosts", "content"))
+    path = Path(fields(text)[1].removeprefix("source="))
+    assert path.read_text() == "content"
+    assert path.stat().st_mode & 0o777 == 0o444
+    assert str(path) == stored(str(tmp_path), b"content")  # made once
+    assert "readonly" in fields(text)
+
+
+def test_what_is_hidden_is_covered_by_nothing(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    hidden = [Mount(Kind.HIDDEN, str(tmp_path / name)) for name in ("file", "folder")]
+    _, file, _, folder = words(tmp_path / "own", *hidden)
+    assert fields(file)[1] == f"source={os.devnull}"
+    nothing = Path(fields(folder)[1].removeprefix("source="))
+    assert nothing.stat().st_mode & 0o777 == 0
+    assert "readonly" in fields(file)
+    assert "readonly" in fields(folder)
+
+
+def test_what_is_mounted_in_what_may_be_read_may_be_read_too(tmp_path: Path) -> None:
+    for name in ("disk", "secret/disk", "own"):
+        (tmp_path / name).mkdir(parents=True)
+    mounts = (
+        Mount(Kind.READ, "/given", str(tmp_path)),
+        Mount(Kind.HIDDEN, "/given/secret"),
+        Mount(Kind.EMPTY, "/given/own"),
+    )
+    points = [str(tmp_path / name) for name in ("disk", "secret/disk", "own")]
+    files = files_of(view(*mounts), [*points, str(tmp_path), "/elsewhere"])
+    assert [mount.path for mount in files.mounts if mount.kind is Kind.READ] == [
+        "/given",
+        "/given/disk",
+    ]
+
+
+def test_links_are_in_the_image_or_made_in_what_is_mounted() -> None:
+    files = files_of(
+        view(
+            Mount(Kind.LINK, "/bin", "usr/bin"),
+            Mount(Kind.EMPTY, "/home/ada"),
+            Mount(Kind.LINK, "/home/ada/bin/x", "/opt/x"),
+        ),
+        (),
+    )
+    with tarfile.open(fileobj=io.BytesIO(files.image)) as archive:
+        assert [(each.name, each.linkname) for each in archive] == [("bin", "usr/bin")]
+    assert files.links == (("/home/ada/bin/x", "/opt/x"),)
+    again = files_of(view(Mount(Kind.LINK, "/bin", "usr/bin")), ())
+    assert again.image == files.image  # the same bytes, whenever they are made
+
+
+def test_a_folder_that_holds_mounts_is_none_itself(tmp_path: Path) -> None:
+    mounts = Mount(Kind.FOLDER, "/work"), Mount(Kind.READ, "/work/x", "/x")
+    assert len(words(tmp_path, *mounts)) == 2
+    assert len(words(tmp_path, mounts[0])) == 2
+    assert words(tmp_path, Mount(Kind.FOLDER, "/")) == []
+
+
+def test_the_mounts_of_this_machine_are_found() -> None:
+    assert {"/", "/proc"} <= set(submounts_here())
+
+
+def test_the_shell_runs_what_it_is_told_and_leaves_the_input(tmp_path: Path) -> None:
+    variables = {"A": "it's\n$(id) `id` \\ \"", "B": bytes(range(1, 256)).decode("latin-1")}
+    link = tmp_path / "made" / "here"
+    instructions = Instructions(
+        ("/bin/sh", "-c", 'printf "%s|" "$A" "$B" "$@"; pwd; readlink here; cat', "sh", "a'b", ""),
+        variables,
+        str(tmp_path / "made"),
+        [(str(link), "/some where")],
+        waits=False,
+    )
+    done = subprocess.run(
+        COMMAND, input=preamble(instructions) + b"a frame\n", capture_output=True, check=True
+    )
+    first = "|".join((*variables.values(), "a'b", ""))
+    expected = f"{first}|{tmp_path}/made\n/some where\na frame\n"
+    assert done.stdout == os.fsencode(expected)
+    assert done.stderr == b""
+
+
+def test_variables_that_no_shell_sets_are_left_out() -> None:
+    names = dict.fromkeys(("A_1", "a-b", "1a", "PPID", "x.y", "ä", ""), "")
+    assert unsettable(names) == ["a-b", "1a", "PPID", "x.y", "ä", ""]

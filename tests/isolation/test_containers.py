@@ -1,0 +1,234 @@
+"""Servers in containers of podman and docker: what they see, reach, show and leave behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import sleep
+
+import pytest
+
+from pipeguard.errors import LaunchError
+from pipeguard.isolation.container import Contained, start_contained
+from pipeguard.isolation.container_engines import ContainerEngine
+from pipeguard.isolation.container_leftovers import PREFIX, RECORDS, remove_stale
+from pipeguard.isolation.egress.judge import EgressOutcome
+from pipeguard.isolation.engines import CONTAINER
+from pipeguard.isolation.profile import Limits, Profile
+from pipeguard.isolation.sandbox import HOMES, Sandbox, this_host
+from pipeguard.isolation.view import view_of
+from pipeguard.launch.child import Child, Command
+from pipeguard.transports.descriptors import shut_writing
+from tests.isolation.containers import daemon, engine_here, left_of, only_docker
+from tests.isolation.test_escapes import CANARY, LIMITS, Records, answer, answering, tried
+from tests.isolation.test_escapes import home as home
+from tests.isolation.test_wrapped import Isolated
+from tests.launch.processes import is_running, python, read_all, read_line, until
+
+KILLS = 50
+STUBBORN = (
+    "import os, signal, sys, time\n"
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    "print(os.environ.get('TOKEN'), flush=True)\n"
+    "while True: time.sleep(1)\n"
+)
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of isolation, which every test has for itself."""
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    return tmp_path / "state" / HOMES
+
+
+@pytest.fixture(scope="module")
+def docker() -> Iterator[str]:
+    """A daemon; its folder has a short name, since sockets do (unix(7))."""
+    with TemporaryDirectory(prefix="docker-") as folder, daemon(Path(folder)) as socket_path:
+        yield socket_path
+
+
+@pytest.fixture(params=["podman", "docker"])
+def engine(
+    request: pytest.FixtureRequest, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> ContainerEngine:
+    """Each engine that works here, which every sandbox of the test then finds."""
+    if request.param == "docker":
+        only_docker(request.getfixturevalue("docker"), monkeypatch)
+    return engine_here(state)
+
+
+def contained(source: str, **variables: str) -> Child:
+    command = Command(python(source), {"PATH": os.environ["PATH"], **variables}, "/")
+    return Sandbox("test", command, Profile(), engine=CONTAINER).start()
+
+
+def test_nothing_that_was_not_given_can_be_reached(
+    home: Path, tmp_path: Path, engine: ContainerEngine
+) -> None:
+    records = Records()
+    given = str(home / "work" / "given")
+    profile = Profile(write=(given,), limits=LIMITS)
+    outcomes = tried(home, tmp_path, profile, records, CONTAINER)
+    assert outcomes.pop("home") == "escaped: ['work']"  # the way to what was given
+    if not engine.is_rootless:
+        del outcomes["write /dev/new"]  # of root, and in 64 MiB of memory of the container's own
+    assert {name: how for name, how in outcomes.items() if "escaped" in how} == {}
+    assert len(outcomes) > 60
+    assert CANARY not in str(outcomes)
+    refused = {record.host for record in records.all if record.outcome is EgressOutcome.REFUSED}
+    assert {"example.com", "metadata.google.internal", "169.254.169.254"} <= refused
+    assert not [record for record in records.all if record.outcome is EgressOutcome.ALLOWED]
+
+
+def test_what_a_server_is_told_is_shown_nowhere(engine: ContainerEngine, state: Path) -> None:
+    child = contained(f"{STUBBORN}#{CANARY}-argument", TOKEN=f"{CANARY}-variable")
+    try:
+        assert read_line(child.stdout_fd).decode() == f"{CANARY}-variable"
+        (name,) = [path.name for path in (state / RECORDS).iterdir()]
+        assert CANARY not in engine.call("inspect", name).stdout.decode()
+        assert name in engine.call("inspect", name).stdout.decode()
+        assert CANARY not in engine.call("logs", name).stdout.decode()
+        named = [words for words in command_lines() if name.encode() in words]
+        assert named  # the twin: the client is there
+        assert not [words for words in named if CANARY.encode() in words]
+        files = [path for path in state.rglob("*") if path.is_file()]
+        assert not [path for path in files if CANARY.encode() in path.read_bytes()]
+    finally:
+        child.close()
+    assert name not in left_of(engine)
+
+
+def command_lines() -> list[bytes]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended
+            found.append(path.read_bytes())
+    return found
+
+
+def test_variables_words_and_exit_code_arrive_as_they_are(engine: ContainerEngine) -> None:
+    values = {"QUOTED": 'it\'s "so"\n`id` $(id) \\ *', "EMPTY": "", "n": "5", "end": "of text"}
+    values["BYTES"] = bytes(range(1, 256)).decode("utf-8", "surrogateescape")
+    source = (
+        "import json, os, sys\n"
+        "print(json.dumps([dict(os.environ), sys.stdin.read()]))\n"
+        "sys.stderr.write('aside')\n"
+        "sys.exit(42)\n"
+    )
+    child = contained(source, **values)
+    try:
+        os.write(child.stdin_fd, b"a frame\n")
+        shut_writing(child.stdin_fd)
+        seen, said = json.loads(read_all(child.stdout_fd))
+        assert {name: seen[name] for name in values} == values
+        assert set(seen) - set(values) <= {"PATH", "HOME", "LC_CTYPE", "_"}
+        assert said == "a frame\n"
+        assert read_all(child.stderr_fd) == b"aside"
+        ended = child.wait(30)
+        assert ended is not None
+        assert ended.code == 42
+    finally:
+        child.close()
+    assert left_of(engine) == []
+
+
+def test_a_port_of_this_machine_is_given_by_number(engine: ContainerEngine) -> None:
+    source = (
+        "import socket, sys\n"
+        "with socket.create_connection(('127.0.0.1', int(sys.argv[1]))) as s: print(s.recv(9))\n"
+    )
+    with answering(socket.AF_INET, ("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        command = Command(python(source, str(port)), {"PATH": os.environ["PATH"]}, "/")
+        sandbox = Sandbox("test", command, Profile(loopback=(port,)), engine=CONTAINER)
+        child = sandbox.start()
+        try:
+            assert answer(child) == b"b'reached'\n"
+        finally:
+            child.close()
+    assert engine.joins
+
+
+def test_a_daemon_of_others_gives_no_host(state: Path) -> None:
+    host = this_host()
+    view = view_of(Profile(), host, (), "/", None)
+    server = Contained(("/bin/true",), {}, view, host, Limits(), (80,), is_offline=False)
+    engine = ContainerEngine("docker", "/usr/bin/docker", joins=False)
+    with pytest.raises(LaunchError, match="can be given no host or port"):
+        start_contained(engine, server, str(state))
+
+
+def test_wrap_runs_a_server_in_a_container(tmp_path: Path, state: Path) -> None:
+    engine_here(state)
+    notes = tmp_path / "home" / "notes"
+    notes.mkdir(parents=True)
+    with Isolated(tmp_path, "--isolate", "container", "--write", str(notes)) as run:
+        run.ready()
+        assert run.call("read", notes / "one") == "first note"
+        assert run.call("write", notes / "two") == "written"
+        assert run.call("read", tmp_path / "home" / "diary") == "FileNotFoundError"
+        assert run.call("connect", "example.com:443") == "gaierror"
+        until(lambda: "--connect example.com" in run.said(), "the refusal is told")
+    assert (notes / "two").read_text() == "written"
+
+
+def test_a_link_in_the_home_leads_where_it_did(tmp_path: Path, home: Path, state: Path) -> None:
+    engine_here(state)
+    tool = home / "tools" / "tool-1.2"
+    tool.mkdir(parents=True)
+    (tool / "server").write_text('#!/bin/sh\nreadlink -f -- "$0"\n')
+    (tool / "server").chmod(0o755)
+    (home / "bin").mkdir()
+    (home / "bin" / "server").symlink_to(tool / "server")
+    command = Command([str(home / "bin" / "server")], {"PATH": os.environ["PATH"]}, "/")
+    child = Sandbox("test", command, Profile(), engine=CONTAINER).start()
+    try:
+        assert answer(child).decode().strip() == str(tool / "server")
+    finally:
+        child.close()
+
+
+def test_nothing_is_left_after_a_kill_at_any_moment(tmp_path: Path, state: Path) -> None:
+    """Of PipeGuard, of its warden, or of both at once."""
+    engine = engine_here(state)
+    chance = random.Random(26)  # noqa: S311  when to kill
+    options = ("--isolate", "container")
+    for turn in range(KILLS):
+        with Isolated(tmp_path, *options, command=tuple(python(STUBBORN))) as run:
+            sleep(chance.uniform(0.0, 1.2))
+            wardens = children(run.process.pid)
+            victims = [run.process.pid] * (turn % 3 != 1) + wardens * (turn % 3 != 0)
+            for victim in victims:
+                with suppress(ProcessLookupError):
+                    os.kill(victim, signal.SIGKILL)
+            run.process.kill()
+    until(lambda: not stubborn(), "no server is left")
+    remove_stale(str(state), engine.remove)  # as the next start does
+    assert left_of(engine) == []
+    assert not [path for path in (state / RECORDS).iterdir() if path.name.startswith(PREFIX)]
+
+
+def children(process: int) -> list[int]:
+    with suppress(FileNotFoundError):
+        text = Path(f"/proc/{process}/task/{process}/children").read_text("ascii")
+        return [int(number) for number in text.split()]
+    return []
+
+
+def stubborn() -> list[int]:
+    """The processes that run the server of the kills."""
+    words = b"\0".join(map(os.fsencode, python(STUBBORN)[-2:]))
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if words in path.read_bytes() and is_running(int(path.parent.name)):
+                found.append(int(path.parent.name))
+    return found

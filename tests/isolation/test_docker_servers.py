@@ -1,0 +1,236 @@
+"""The words of servers that are containers: what is refused, what is added. isolation/docker_*."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard.errors import PolicyError
+from pipeguard.isolation.container_engines import PODMAN, installed
+from pipeguard.isolation.docker_servers import Hardened, hardened
+from pipeguard.isolation.docker_words import FLAGS, SHORT, VALUES, is_of_containers, run_of
+from pipeguard.isolation.profile import MEBIBYTE, Limits, Profile
+from pipeguard.isolation.sensitive import sensitive_paths
+from pipeguard.isolation.view import Host
+from tests.each import each
+
+IMAGE = "mcp/time"
+LIMITS = Limits(memory=100 * MEBIBYTE, processes=64, scratch=MEBIBYTE)
+ADDED = (
+    *("--network", "none", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
+    *("--read-only", "--tmpfs", "/tmp:rw,exec,size=1048576,mode=1777"),
+    *("--pids-limit", "64", "--memory", "209715200", "--rm"),
+)
+
+
+def judged(words: str, folder: Path | None = None, profile: Profile | None = None) -> Hardened:
+    """A command line, hardened for a user whose home is /home/ada."""
+    home = "/home/ada"
+    host = Host(home, "ada", 1000, 1000, sensitive_paths(home, ()), "/packages")
+    given_files = profile or Profile(limits=LIMITS)
+    return hardened(shlex.split(words), str(folder or "/work"), given_files, host)
+
+
+def test_what_is_not_said_is_closed() -> None:
+    assert judged(f"docker run -i {IMAGE} --zone UTC") == Hardened(
+        ("docker", "run", *ADDED, "-i", IMAGE, "--zone", "UTC"), ADDED, is_open=False
+    )
+
+
+@each("start", ["podman run", "/usr/bin/docker container run", "docker --log-level error run"])
+def test_what_stands_before_run_stays(start: str) -> None:
+    words = tuple(start.split())
+    assert judged(f"{start} -i {IMAGE}").argv == (*words, *ADDED, "-i", IMAGE)
+
+
+def test_what_is_said_is_not_said_again() -> None:
+    words = (
+        "docker run -i --rm --network=none --cap-drop ALL --security-opt no-new-privileges"
+        f" --read-only --tmpfs /tmp --pids-limit 5 -m 64m {IMAGE}"
+    )
+    assert judged(words).added == ()
+
+
+def test_a_flag_that_is_off_is_on_after_all() -> None:
+    assert "--rm" in judged(f"docker run --rm=false {IMAGE}").added
+
+
+@each("network", ["bridge", "mynet", "slirp4netns"])
+def test_a_network_of_its_own_is_told(network: str) -> None:
+    closed = judged(f"docker run --network {network} {IMAGE}")
+    assert closed.is_open
+    assert "none" not in closed.added
+
+
+PASSES = [
+    "-i --rm -e TOKEN -e A=b --env-file .env -w /app -u 1000:1000 --name x --init",
+    "-it --rm",
+    "-ie TOKEN",
+    "-iw/app",
+    "-i=true --rm=1 --privileged=false --detach=false",
+    "-v data:/data -v /cache --volume cache:/c:ro,z",
+    "-v /work/project:/project:ro --volume=./here:/here",
+    "--mount type=bind,source=/work/project,target=/p,readonly",
+    "--mount 'type=bind,\"source=/work/a,b\",dst=/p'",
+    "--mount type=volume,src=data,dst=/data --mount type=tmpfs,dst=/t,tmpfs-size=5",
+    "--network none --ipc private --pid private --userns keep-id:uid=5 --cgroupns private",
+    "--pull always --platform linux/amd64 --entrypoint /bin/x --label a=b --restart no",
+    "--memory 2g --pids-limit=100 --cpus 2 --ulimit nofile=100 --shm-size 64m --stop-timeout 3",
+    "--security-opt no-new-privileges:true --cap-drop=NET_RAW",
+    "--add-host a:1.2.3.4 --dns 1.1.1.1 --hostname h --log-driver none",
+    "--",
+]
+
+
+@each("options", PASSES)
+def test_what_gives_nothing_of_the_machine_passes(options: str) -> None:
+    closed = judged(f"docker run {options} {IMAGE} serve --privileged -v /:/host")
+    assert closed.argv[-5:] == (IMAGE, "serve", "--privileged", "-v", "/:/host")
+    assert closed.argv[2 + len(closed.added) :] == tuple(
+        shlex.split(f"{options} {IMAGE} serve --privileged -v /:/host")
+    )
+
+
+REFUSED = [
+    *("--privileged", "--privileged=true", "--privileged=1", "-i --privileged"),
+    *("--cap-add SYS_ADMIN", "--cap-add=NET_RAW", "--device /dev/sda", "--device=/dev/kvm"),
+    *("--gpus all", "--device-cgroup-rule 'c 1:3 mr'", "-d", "-id", "--detach", "--restart always"),
+    *("--pid host", "--pid=host", "--pid container:x", "--ipc host", "--ipc=container:x"),
+    *("--uts host", "--userns host", "--userns=host", "--cgroupns host", "--pid ''"),
+    *("--network host", "--net host", "--net=host", "--network=container:x"),
+    *("--network name=host", "--network ns:/proc/1/ns/net", "--network pod:x", "--pod x"),
+    *("--security-opt seccomp=unconfined", "--security-opt apparmor=unconfined"),
+    *("--security-opt label=disable", "--security-opt systempaths=unconfined"),
+    *("--security-opt no-new-privileges=false", "--security-opt unmask=ALL"),
+    *("--security-opt seccomp=/tmp/p.json", "--read-only=false", "--volumes-from x"),
+    *("-v /:/host", "-v/:/host", "-iv /:/host", "--volume=/:/host:ro", "-v /../:/host"),
+    *("-v /var/run/docker.sock:/var/run/docker.sock", "-v /run:/run", "-v /proc:/p"),
+    *("-v /run/podman/podman.sock:/s", "-v /dev:/dev", "-v /sys:/sys:ro", "-v /etc:/etc:ro"),
+    *("-v /home/ada:/h", "-v /home:/h", "-v /home/ada/.ssh:/k", "-v /home/ada/.ssh/id:/k:ro"),
+    *("-v /home/ada/.aws/credentials:/c", "-v /home/ada/.docker/run/docker.sock:/s"),
+    *("-v /home/ada/x/../.ssh:/k", "-v /boot:/b", "-v /etc/shadow:/s", "-v ../:/up"),
+    *("-v /work/p:/p:rshared", "-v /work/p:/p:O", "-v /work/p:/p:idmap"),
+    "--mount type=bind,source=/,target=/host",
+    "--mount type=bind,src=/var/run/docker.sock,dst=/s,readonly",
+    "--mount TYPE=bind,SOURCE=/,target=/host",
+    "--mount 'type=bind,\"source=/\",target=/host'",
+    "--mount type=volume,dst=/x,volume-opt=type=none,volume-opt=o=bind,volume-opt=device=/",
+    "--mount type=volume,dst=/x,volume-driver=local",
+    "--mount type=bind,source=/work,source=/,target=/x",
+    "--mount 'type=bind,\"source=/'",
+    "--mount type=bind,source=/work,target=/x,bind-propagation=rshared",
+    *("--mount type=glob,source=/*,target=/x", "--mount type=devpts,target=/dev/pts"),
+    *("--mount type=bind,target=/x", "--mount type=volume,source=/,target=/x"),
+    *("--volume-driver x", "--use-api-socket", "--cgroup-parent /x", "--runtime runsc"),
+    *("--sysctl net.ipv4.ip_forward=1", "--group-add docker", "--link db", "-p 80:80", "-P"),
+    *("--oom-kill-disable", "--pids-limit -1", "--pids-limit 0", "--memory 0", "--memory=-1"),
+    *("--annotation run.oci.keep_original_groups=1", "--env-host", "--rootfs", "--systemd always"),
+    *("--uidmap 0:0:1", "--preserve-fds 3", "--hooks-dir /x", "--no-such-option", "-x", "-ix"),
+    *("--interactive=maybe", "--env", "-e"),
+]
+
+
+@each("options", REFUSED)
+def test_what_gives_a_part_of_the_machine_is_refused_by_its_words(options: str) -> None:
+    tail = "" if options in ("--env", "-e") else f" {IMAGE}"
+    with pytest.raises(PolicyError) as refused:
+        judged(f"docker run {options}{tail}")
+    names = {word.partition("=")[0] for word in shlex.split(options)}
+    assert any(name in str(refused.value) for name in names)
+
+
+@each("words", ["docker exec -i x y", "docker compose run x", "docker start -ai x", "podman"])
+def test_other_commands_are_refused(words: str) -> None:
+    with pytest.raises(PolicyError, match="only a server of"):
+        judged(words)
+
+
+@each("words", ["docker run", "docker run -i", "docker run --name x", "podman container run --"])
+def test_a_command_without_an_image_is_refused(words: str) -> None:
+    with pytest.raises(PolicyError, match="names no image"):
+        judged(words)
+
+
+@each("words", ["docker --tlscacert x run y", "podman --root /x run y", "podman --runtime x run y"])
+def test_a_program_with_other_settings_is_refused(words: str) -> None:
+    with pytest.raises(PolicyError, match="not known here"):
+        judged(words)
+
+
+@each("profile", [Profile(hosts=("example.com",)), Profile(loopback=(80,))])
+def test_a_list_of_hosts_is_refused(profile: Profile) -> None:
+    with pytest.raises(PolicyError, match="--network bridge"):
+        judged(f"docker run {IMAGE}", profile=profile)
+
+
+def test_what_is_named_may_be_mounted() -> None:
+    words = f"docker run -v /home/ada/.aws/config:/c:ro {IMAGE}"
+    with pytest.raises(PolicyError, match=r"/home/ada/\.aws"):
+        judged(words)
+    assert judged(words, profile=Profile(read=("/home/ada/.aws/config",)))
+
+
+def test_links_and_sockets_are_looked_through(tmp_path: Path) -> None:
+    (tmp_path / "root").symlink_to("/")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "engine"))
+        for source in ("root", "engine"):
+            with pytest.raises(PolicyError, match=source):
+                judged(f"docker run -v ./{source}:/x {IMAGE}", tmp_path)
+    (tmp_path / "plain").mkdir()
+    assert judged(f"docker run -v ./plain:/x {IMAGE}", tmp_path)
+
+
+def test_a_secret_in_a_folder_is_found(tmp_path: Path) -> None:
+    (tmp_path / "all" / ".ssh").mkdir(parents=True)
+    host = Host(str(tmp_path / "all"), "ada", 1, 1, sensitive_paths(str(tmp_path / "all"), ()), "/")
+    words = shlex.split(f"docker run -v {tmp_path}/all/.ssh/..:/x {IMAGE}")
+    with pytest.raises(PolicyError, match="gives all of"):
+        hardened(words, "/", Profile(), host)
+
+
+@given(st.lists(st.sampled_from([*SHORT, *sorted(FLAGS), "--env", "-e", "x", "-it", "--", "a=b"])))
+def test_any_words_are_read_or_refused(words: list[str]) -> None:
+    argv = ["docker", "run", *words]
+    try:
+        run = run_of(argv)
+    except PolicyError:
+        return
+    read = " ".join((*run.start, *(option.words for option in run.options))).split()
+    joined = " ".join((*read, *run.rest)).replace("-- ", "")
+    for word in (*read, *run.rest):
+        assert word in argv, joined
+    assert tuple(argv[-len(run.rest) :]) == run.rest
+
+
+@each("program", ["docker", "/usr/local/bin/podman", "docker.exe"])
+def test_programs_of_containers_are_recognised(program: str) -> None:
+    assert is_of_containers([program, "run"])
+    assert not is_of_containers([f"{program}-mcp"])
+
+
+def test_the_options_are_those_of_podman() -> None:
+    """Each that podman has is read as it reads it, or refused."""
+    program = installed(PODMAN)
+    if program is None:
+        pytest.skip("podman is not installed")
+    text = subprocess.run([program, "run", "--help"], capture_output=True, text=True, check=True)
+    for line in text.stdout.splitlines():
+        words = line.replace(",", "").split()
+        if not words or not words[0].startswith("-"):
+            continue
+        name = next(word for word in words if word.startswith("--"))
+        kind = [*words, ""][words.index(name) + 1]
+        takes_value = kind.islower() and kind.rstrip("s") in (
+            *("string", "int", "uint", "float", "stringArray", "device", "tmpfs"),
+        )
+        if takes_value and name in FLAGS | VALUES:
+            assert name in VALUES, line
+        if name in FLAGS:
+            assert not takes_value, line
