@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from glob import escape
 from typing import TYPE_CHECKING
@@ -48,6 +49,8 @@ def command() -> None:
       pipeguard isolate accept files
       pipeguard isolate update --all
     """  # noqa: D301  click reads the mark
+    if sys.platform != "linux":
+        raise PipeGuardError("servers can be isolated on Linux alone yet (docs/isolation.md).")
 
 
 @command.command("list", short_help="List isolated servers, what was learned and fetched.")

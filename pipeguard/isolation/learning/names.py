@@ -78,6 +78,7 @@ class HostNames:
         if is_end and self._thread is not None:
             self._queue.put(None)
             self._thread.join(FINISH_SECONDS)
+        observed.names |= self._asked
         known = _hosts_file() | dict(self._addresses)
         for address, port in self._connected:
             if is_end or address in known:

@@ -41,6 +41,7 @@ class Observed:
         package: that it is, as `npm:NAME`; empty where it is none.
         files: paths, each with the most that was done: READ, LISTED (a folder) or WRITTEN.
         hosts: ports by host name, or by address where no name was seen.
+        names: that it asked for, whether it connected then or not.
         loopback: ports of this machine that it connected to.
         bound: ports that it listened at itself.
         sockets: paths of Unix sockets that it connected to.
@@ -52,6 +53,7 @@ class Observed:
     package: str = ""
     files: dict[str, str] = field(default_factory=dict)
     hosts: dict[str, set[int]] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
     loopback: set[int] = field(default_factory=set)
     bound: set[int] = field(default_factory=set)
     sockets: set[str] = field(default_factory=set)
@@ -82,6 +84,9 @@ class Observed:
         for host, ports in other.hosts.items():
             for port in ports:
                 self.add_host(host, port)
+        self.names |= other.names
+        self.is_cut = self.is_cut or len(self.names) > MAX_HOSTS
+        self.names = set(sorted(self.names)[:MAX_HOSTS])
         self.loopback |= other.loopback
         self.bound |= other.bound
         self.sockets |= other.sockets
@@ -176,6 +181,7 @@ def _fields(observed: Observed) -> dict[str, object]:
         "package": observed.package,
         "files": observed.files,
         "hosts": {host: sorted(ports) for host, ports in observed.hosts.items()},
+        "names": sorted(observed.names),
         "loopback": sorted(observed.loopback),
         "bound": sorted(observed.bound),
         "sockets": sorted(observed.sockets),
@@ -195,6 +201,7 @@ def _parsed(fields: dict[str, object]) -> Observed:
     for host, ports in _is(fields["hosts"], dict).items():
         for port in ports:
             observed.add_host(host, _is(port, int))
+    observed.names = {_is(name, str) for name in _is(fields["names"], list)}
     observed.loopback = {_is(port, int) for port in _is(fields["loopback"], list)}
     observed.bound = {_is(port, int) for port in _is(fields["bound"], list)}
     observed.sockets = {_is(path, str) for path in _is(fields["sockets"], list)}

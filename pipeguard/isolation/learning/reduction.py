@@ -36,6 +36,7 @@ SHARED = frozenset(
     }
 )
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")  # ip(7)
+RESOLVER_FILE = Path("/etc/resolv.conf")
 # Where C libraries and loggers connect by themselves, and go on where nobody is.
 UNNEEDED_SOCKETS = ("/run/nscd", "/var/run/nscd", "/run/systemd", "/dev/log", "/var/run/systemd")
 
@@ -91,6 +92,10 @@ def reduced(observed: Observed, host: Host) -> Reduction:
             withheld.append(Withheld(f"connects to port {port} of this machine", why))
         else:
             grants.append(Grant("loopback", str(port), "it connected to it"))
+    for name in sorted(observed.names - observed.hosts.keys()):
+        if not name.endswith(_search_domains()):
+            why = f"it did not connect then; if it needs the host: --connect {name}"
+            withheld.append(Withheld(f"asks for the name {name}", why))
     for path in sorted(observed.sockets):
         if not path.startswith(UNNEEDED_SOCKETS) and os.path.exists(path):
             why = "who may speak to it may do what its owner may"
@@ -232,6 +237,16 @@ def _hosts(observed: Observed) -> Iterable[Grant]:
             yield Grant("hosts", name, why)
         for port in sorted(ports - WEB_PORTS):
             yield Grant("hosts", f"{name}:{port}", why)
+
+
+def _search_domains() -> tuple[str, ...]:
+    """What the C library puts behind names by itself (resolv.conf(5))."""
+    try:
+        lines = RESOLVER_FILE.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return ()
+    words = (line.split() for line in lines if line.startswith(("search", "domain")))
+    return tuple(f".{each.rstrip('.')}" for _, *domains in words for each in domains)
 
 
 def _passing_ports() -> range:

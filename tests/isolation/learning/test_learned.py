@@ -184,6 +184,7 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("192.0.2.2", 443))
     with Isolated(tmp_path, *LEARN, command=(*PYTHON, code)) as run:
         assert run.code() == 0, run.said()
     assert learned().hosts == {"192.0.2.1": {8443}}  # that name leads elsewhere; UDP is no way out
+    assert learned().names == {"localhost.localdomain"}
 
 
 def test_the_exit_code_is_the_servers(tmp_path: Path) -> None:

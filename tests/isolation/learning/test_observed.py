@@ -33,7 +33,9 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def some() -> Observed:
-    return Observed(1, 5, "npm:x", {"/a": READ}, {"h": {1, 2}}, {3}, {4}, {"/run/s"}, is_cut=True)
+    return Observed(
+        1, 5, "npm:x", {"/a": READ}, {"h": {1, 2}}, {"n"}, {3}, {4}, {"/run/s"}, is_cut=True
+    )
 
 
 @each("name", NAMES[:2] + NAMES[3:])
@@ -115,3 +117,4 @@ def test_an_address_gets_the_name_that_was_asked_for() -> None:
     seen = Observed()
     names.settle(seen, is_end=True)
     assert seen.hosts == {"api.example.com": {443}, "198.51.100.9": {22}}
+    assert seen.names == {"api.example.com"}

@@ -181,3 +181,11 @@ def test_a_name_that_no_policy_has_keeps_nothing_else_from_being_given(home: Pat
     found = reduction(home, read="notes/a\nb one/a")
     assert granted(found) == [("read", "~/one/a")]
     assert [each.why for each in found.withheld] == ["a policy has no such characters"]
+
+
+def test_a_name_that_led_nowhere_is_told_and_not_given(home: Path) -> None:
+    observed = Observed(names={"api.example.com", "used.example"})
+    observed.add_host("used.example", 443)
+    found = reduced(observed, host_of(home))
+    assert granted(found) == [("hosts", "used.example")]
+    assert [each.what for each in found.withheld] == ["asks for the name api.example.com"]
