@@ -178,7 +178,7 @@ def _proposal_lines(name: str, proposal: ProfileProposal, observed: Observed) ->
         yield "  More was used than there is room to write down."
     if proposal.withheld:
         yield "  Not given:"
-        yield from (f"    {visible(what)}: {visible(why)}" for what, why in proposal.withheld)
+        yield from (f"    {visible(what)}: {visible(why)}" for what, why, _ in proposal.withheld)
     if proposal.added:
         yield f"  Accept what is marked +:  pipeguard isolate accept {visible(name)}"
 

@@ -24,7 +24,7 @@ SUFFIX = ".json"
 VERSION = 1
 MAX_FILES, MAX_HOSTS = 20_000, 1_000
 MAX_FILE_BYTES = 32 * 1024 * 1024
-MAX_PATH_CHARS = 4096  # PATH_MAX (linux/limits.h)
+MAX_PATH_CHARS = 1000  # as JSON, so that the most files have room in the most bytes
 MAX_NAME_CHARS = 200  # in the name of a file, where 255 bytes are the most
 READ, LISTED, WRITTEN = "read", "listed", "written"
 _T = TypeVar("_T")
@@ -62,7 +62,7 @@ class Observed:
     def add_file(self, path: str, use: str) -> None:
         """Take note of a file."""
         known = self.files.get(path)
-        if known is None and len(self.files) >= MAX_FILES:
+        if known is None and (len(self.files) >= MAX_FILES or _is_long(path)):
             self.is_cut = True
         elif known is None or _RANKS[use] > _RANKS[known]:
             self.files[path] = use
@@ -71,6 +71,13 @@ class Observed:
         """Take note of a connection."""
         if host in self.hosts or len(self.hosts) < MAX_HOSTS:
             self.hosts.setdefault(host, set()).add(port)
+        else:
+            self.is_cut = True
+
+    def add_socket(self, path: str) -> None:
+        """Take note of a connection to a Unix socket."""
+        if len(self.sockets) < MAX_HOSTS:
+            self.sockets.add(path)
         else:
             self.is_cut = True
 
@@ -89,8 +96,14 @@ class Observed:
         self.names = set(sorted(self.names)[:MAX_HOSTS])
         self.loopback |= other.loopback
         self.bound |= other.bound
-        self.sockets |= other.sockets
+        for path in other.sockets - self.sockets:
+            self.add_socket(path)
         self.is_cut = self.is_cut or other.is_cut
+
+
+def _is_long(path: str) -> bool:
+    """Whether a path is longer in the file than we write down."""
+    return len(path) > MAX_PATH_CHARS or len(json.dumps(path)) > MAX_PATH_CHARS
 
 
 def learned_names() -> Iterator[str]:

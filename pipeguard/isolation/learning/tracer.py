@@ -211,7 +211,7 @@ class Tracer:
         if family == socket.AF_UNIX:
             path = os.fsdecode(raw[2:].partition(b"\0")[0])
             if name == "connect" and path.startswith("/"):
-                self._observed.sockets.add(os.path.normpath(path))
+                self._observed.add_socket(os.path.normpath(path))
             return
         if family == socket.AF_INET:
             address = ip_address(raw[4:8])

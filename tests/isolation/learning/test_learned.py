@@ -92,6 +92,28 @@ def test_what_is_learned_is_proposed_accepted_and_then_holds(
     assert "gives reacher all of this already" in command("accept", "reacher").stdout
 
 
+def test_a_server_s_own_folder_is_there_with_what_it_had_before(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = home / ".config" / "app"
+    own.mkdir(parents=True)
+    (own / "settings").write_text("dark")
+    with learning(tmp_path) as run:
+        assert run.call("read", own / "settings") == "dark"
+        assert run.call("write", own / "state") == "written"
+    (own / "state").unlink()
+    monkeypatch.setenv("PIPEGUARD_APPROVAL_TOKEN", new_token()[0])
+    assert command("accept", "reacher").returncode == 0
+    policy = (home / ".config" / "pipeguard" / "policy.yaml").read_text()
+    for before in ("FileNotFoundError", "written"):
+        with Isolated(tmp_path, policy=policy) as run:
+            run.ready()
+            assert run.call("read", own / "settings") == "dark"
+            assert run.call("read", own / "state") == before
+            assert run.call("write", own / "state") == "written"
+    assert not (own / "state").exists()
+
+
 def test_two_runs_add_up(tmp_path: Path, home: Path) -> None:
     for name in ("a", "b"):
         with learning(tmp_path) as run:

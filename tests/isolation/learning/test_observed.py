@@ -118,3 +118,15 @@ def test_an_address_gets_the_name_that_was_asked_for() -> None:
     names.settle(seen, is_end=True)
     assert seen.hosts == {"api.example.com": {443}, "198.51.100.9": {22}}
     assert seen.names == {"api.example.com"}
+
+
+def test_what_is_full_can_still_be_read() -> None:
+    seen = Observed()
+    for number in range(MAX_FILES):
+        seen.add_file("/" + f"{number:06}" + "\udc80" * 160, READ)
+    seen.add_file("/" + "x" * 2000, READ)
+    assert seen.is_cut
+    save_more("files", seen)
+    found = load("files")
+    assert found is not None
+    assert len(found.files) == MAX_FILES
