@@ -192,6 +192,10 @@ def _words(option: str) -> Iterable[str]:
         from pipeguard.core.rules.policy import Trust
 
         return [trust.value for trust in Trust]
+    if option == "--isolate":
+        from pipeguard.isolation.engines import CHOICES
+
+        return CHOICES
     if option == "--transport":
         from pipeguard.runtime.transports import transport_names
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from glob import escape
 from typing import TYPE_CHECKING
@@ -48,6 +49,8 @@ def command() -> None:
       pipeguard isolate accept files
       pipeguard isolate update --all
     """  # noqa: D301  click reads the mark
+    if sys.platform != "linux":
+        raise PipeGuardError("servers can be isolated on Linux alone yet (docs/isolation.md).")
 
 
 @command.command("list", short_help="List isolated servers, what was learned and fetched.")
@@ -262,10 +265,10 @@ def forget(name: str, *, yes: bool) -> None:
     raise SystemExit(NOT_DONE if staying else 0)
 
 
-def _tell_no_package(name: str | None, known: Sequence[Installed]) -> None:
+def _tell_no_package(name: str | None, installed: Sequence[Installed]) -> None:
     if name is not None:
         click.echo(f"{visible(name)} was not fetched.")
-    names = ", ".join(each.name for each in known)
+    names = ", ".join(each.name for each in installed)
     click.echo(f"Fetched: {names}" if names else "Nothing was fetched yet.")
     raise SystemExit(NOTHING_THERE)
 

@@ -129,10 +129,11 @@ def _homes() -> Iterator[tuple[Path, str]]:
             yield folder, file.read_text("utf-8", "replace")[:1000]
 
 
-def _is_after(one: Installed, other: Installed) -> bool:
-    """Whether one was fetched after another in the same second."""
-    order = folders_of(packages_folder(), one.package.identity)
-    return one.fetched == other.fetched and order.index(one.folder) > order.index(other.folder)
+def _is_after(later: Installed, earlier: Installed) -> bool:
+    """Whether a package was fetched after itself in the same second."""
+    order = folders_of(packages_folder(), later.package.identity)
+    is_same = later.fetched == earlier.fetched
+    return is_same and order.index(later.folder) > order.index(earlier.folder)
 
 
 def _read(folder: Path) -> Installed | None:

@@ -38,10 +38,10 @@ class ShippedProfile(NamedTuple):
         """What it is given."""
         return Profile(hosts=self.hosts, keeps_home=self.keeps_home)
 
-    def variables_in(self, home: str) -> dict[str, str]:
+    def variables_in(self, home_folder: str) -> dict[str, str]:
         """The variables, with the server's home in them."""
         return {
-            name: home + value[1:] if value.startswith("~/") else value
+            name: home_folder + value[1:] if value.startswith("~/") else value
             for name, value in self.variables
         }
 

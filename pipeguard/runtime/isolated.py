@@ -137,6 +137,11 @@ class ServerStarter:
                 f"{min(useless)} would have no effect: while it is learned what the server needs,"
                 " nothing is kept from it. Leave it out."
             )
+        if is_of_containers(self._command.argv):
+            raise PolicyError(
+                "what a container does is not seen from outside it, so nothing can be learned of"
+                " this server. --isolate auto closes what its own words leave open."
+            )
         return Learner(self._name, self._command, say)
 
     def _folder(self) -> str:
@@ -182,9 +187,9 @@ def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str)
     return profile.with_more(given)
 
 
-def _shipped(asked: str, command: Sequence[str]) -> ShippedProfile | None:
+def _shipped(engine: str, command: Sequence[str]) -> ShippedProfile | None:
     """The profile of a known server; an engine that is named by itself gives none."""
-    package = package_of(command) if asked == AUTO else None
+    package = package_of(command) if engine == AUTO else None
     return shipped_for(key_of(package)) if package is not None else None
 
 

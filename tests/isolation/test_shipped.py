@@ -13,6 +13,7 @@ from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.sandbox import packages_folder
 from pipeguard.isolation.shipped import FILE, all_shipped, key_of, shipped_for
 from tests.isolation.test_wrapped import Isolated
+from tests.wrap.wrapped import Object
 
 MEMORY = "npm:@modelcontextprotocol/server-memory"
 FIELDS = {"packages", "hosts", "keep_home", "variables", "needs"}
@@ -75,3 +76,44 @@ def test_a_profile_counts_with_auto_and_not_with_an_engine_by_name(
     options = ("--isolate", "auto", "--env", "MEMORY_FILE_PATH=/tmp/mine")
     with Isolated(tmp_path, *options, command=words) as run:
         assert run.ready().call("environment", "MEMORY_FILE_PATH") == "/tmp/mine"
+
+
+TRIED: dict[str, tuple[tuple[str, ...], str, Object, str]] = {
+    "everything": (
+        ("npx", "-y", "@modelcontextprotocol/server-everything"),
+        "echo",
+        {"message": "hi"},
+        "Echo: hi",
+    ),
+    "sequential-thinking": (
+        ("npx", "-y", "@modelcontextprotocol/server-sequential-thinking"),
+        "sequentialthinking",
+        {"thought": "a", "nextThoughtNeeded": False, "thoughtNumber": 1, "totalThoughts": 1},
+        '"thoughtNumber": 1',
+    ),
+    "time": (("uvx", "mcp-server-time"), "get_current_time", {"timezone": "UTC"}, '"UTC"'),
+    "memory": (
+        ("npx", "-y", "@modelcontextprotocol/server-memory"),
+        "create_entities",
+        {"entities": [{"name": "Ada", "entityType": "person", "observations": []}]},
+        "Ada",
+    ),
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("server", TRIED)
+def test_a_known_server_works_with_auto_alone(server: str, tmp_path: Path) -> None:
+    command, tool, arguments, said = TRIED[server]
+    answers = []
+    for _ in range(2):  # the second time nothing is fetched
+        with Isolated(tmp_path, "--isolate", "auto", command=command) as run:
+            answers.append(run.ready().ask("tools/call", name=tool, arguments=arguments)["result"])
+            assert "was refused" not in run.said()
+            run.hang_up()
+            run.code()
+    assert said in json.dumps(answers[0]).replace('\\"', '"')
+    if server == "memory":
+        assert "Ada" not in json.dumps(answers[1])  # it is there already: its home was kept
+        (file,) = (tmp_path / "state" / "isolation").glob("*/home/memory.jsonl")
+        assert "Ada" in file.read_text()

@@ -32,7 +32,7 @@ def _addresses_of(name: str) -> Iterable[str]:
     return [str(address[0]) for *_, address in found]
 
 
-class Names:
+class HostNames:
     """The names and addresses of one run, for the one thread that watches it.
 
     Args:
@@ -47,7 +47,7 @@ class Names:
         self._queue: SimpleQueue[str | None] = SimpleQueue()
         self._thread: Thread | None = None
 
-    def asked(self, name: str) -> None:
+    def take_question(self, name: str) -> None:
         """The server asked for the addresses of a name."""
         try:
             host = parse_host(name)
@@ -63,7 +63,7 @@ class Names:
             self._thread.start()
         self._queue.put(host)
 
-    def connected(self, address: str, port: int) -> None:
+    def take_connection(self, address: str, port: int) -> None:
         """The server connected to an address."""
         if len(self._connected) < MAX_NAMES:
             self._connected.add((address, port))
@@ -78,6 +78,7 @@ class Names:
         if is_end and self._thread is not None:
             self._queue.put(None)
             self._thread.join(FINISH_SECONDS)
+        observed.names |= self._asked
         known = _hosts_file() | dict(self._addresses)
         for address, port in self._connected:
             if is_end or address in known:
@@ -91,7 +92,7 @@ class Names:
 
 
 def _hosts_file() -> dict[str, str]:
-    """Names by address, as hosts(5) has them; of several the first."""
+    """HostNames by address, as hosts(5) has them; of several the first."""
     try:
         lines = HOSTS_FILE.read_text("utf-8").splitlines()
     except (OSError, UnicodeError):

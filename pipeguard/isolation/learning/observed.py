@@ -24,7 +24,7 @@ SUFFIX = ".json"
 VERSION = 1
 MAX_FILES, MAX_HOSTS = 20_000, 1_000
 MAX_FILE_BYTES = 32 * 1024 * 1024
-MAX_PATH_CHARS = 4096  # PATH_MAX (linux/limits.h)
+MAX_PATH_CHARS = 1000  # as JSON, so that the most files have room in the most bytes
 MAX_NAME_CHARS = 200  # in the name of a file, where 255 bytes are the most
 READ, LISTED, WRITTEN = "read", "listed", "written"
 _T = TypeVar("_T")
@@ -41,6 +41,7 @@ class Observed:
         package: that it is, as `npm:NAME`; empty where it is none.
         files: paths, each with the most that was done: READ, LISTED (a folder) or WRITTEN.
         hosts: ports by host name, or by address where no name was seen.
+        names: that it asked for, whether it connected then or not.
         loopback: ports of this machine that it connected to.
         bound: ports that it listened at itself.
         sockets: paths of Unix sockets that it connected to.
@@ -52,6 +53,7 @@ class Observed:
     package: str = ""
     files: dict[str, str] = field(default_factory=dict)
     hosts: dict[str, set[int]] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
     loopback: set[int] = field(default_factory=set)
     bound: set[int] = field(default_factory=set)
     sockets: set[str] = field(default_factory=set)
@@ -60,7 +62,7 @@ class Observed:
     def add_file(self, path: str, use: str) -> None:
         """Take note of a file."""
         known = self.files.get(path)
-        if known is None and len(self.files) >= MAX_FILES:
+        if known is None and (len(self.files) >= MAX_FILES or _is_long(path)):
             self.is_cut = True
         elif known is None or _RANKS[use] > _RANKS[known]:
             self.files[path] = use
@@ -69,6 +71,13 @@ class Observed:
         """Take note of a connection."""
         if host in self.hosts or len(self.hosts) < MAX_HOSTS:
             self.hosts.setdefault(host, set()).add(port)
+        else:
+            self.is_cut = True
+
+    def add_socket(self, path: str) -> None:
+        """Take note of a connection to a Unix socket."""
+        if len(self.sockets) < MAX_HOSTS:
+            self.sockets.add(path)
         else:
             self.is_cut = True
 
@@ -82,10 +91,19 @@ class Observed:
         for host, ports in other.hosts.items():
             for port in ports:
                 self.add_host(host, port)
+        self.names |= other.names
+        self.is_cut = self.is_cut or len(self.names) > MAX_HOSTS
+        self.names = set(sorted(self.names)[:MAX_HOSTS])
         self.loopback |= other.loopback
         self.bound |= other.bound
-        self.sockets |= other.sockets
+        for path in other.sockets - self.sockets:
+            self.add_socket(path)
         self.is_cut = self.is_cut or other.is_cut
+
+
+def _is_long(path: str) -> bool:
+    """Whether a path is longer in the file than we write down."""
+    return len(path) > MAX_PATH_CHARS or len(json.dumps(path)) > MAX_PATH_CHARS
 
 
 def learned_names() -> Iterator[str]:
@@ -176,6 +194,7 @@ def _fields(observed: Observed) -> dict[str, object]:
         "package": observed.package,
         "files": observed.files,
         "hosts": {host: sorted(ports) for host, ports in observed.hosts.items()},
+        "names": sorted(observed.names),
         "loopback": sorted(observed.loopback),
         "bound": sorted(observed.bound),
         "sockets": sorted(observed.sockets),
@@ -195,6 +214,7 @@ def _parsed(fields: dict[str, object]) -> Observed:
     for host, ports in _is(fields["hosts"], dict).items():
         for port in ports:
             observed.add_host(host, _is(port, int))
+    observed.names = {_is(name, str) for name in _is(fields["names"], list)}
     observed.loopback = {_is(port, int) for port in _is(fields["loopback"], list)}
     observed.bound = {_is(port, int) for port in _is(fields["bound"], list)}
     observed.sockets = {_is(path, str) for path in _is(fields["sockets"], list)}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KINDS = ("read", "write", "hosts", "loopback")  # of which the policy has lists
 
 
-class Proposal(NamedTuple):
+class ProfileProposal(NamedTuple):
     """What would change for a server.
 
     Attributes:
@@ -35,7 +35,7 @@ class Proposal(NamedTuple):
     withheld: tuple[Withheld, ...]
 
 
-def proposed(observed: Observed, profile: Profile, host: Host) -> Proposal:
+def proposed(observed: Observed, profile: Profile, host: Host) -> ProfileProposal:
     """Compare what was seen with what is given.
 
     Args:
@@ -46,12 +46,11 @@ def proposed(observed: Observed, profile: Profile, host: Host) -> Proposal:
     reduction = reduced(observed, host)
     is_given = [_is_given(grant, profile, host) for grant in reduction.grants]
     pairs = list(zip(reduction.grants, is_given, strict=True))
-    named = (*profile.read, *profile.write)
-    return Proposal(
+    return ProfileProposal(
         tuple(grant for grant, given in pairs if not given),
         tuple(grant for grant, given in pairs if given),
         tuple(_unused(observed, profile)),
-        tuple(each for each in reduction.withheld if not _is_named(each, named, host)),
+        tuple(each for each in reduction.withheld if not _is_named(each, profile)),
     )
 
 
@@ -85,10 +84,12 @@ def _is_given(grant: Grant, profile: Profile, host: Host) -> bool:
     return any(is_within(path, each) for each in given)
 
 
-def _is_named(withheld: Withheld, named: tuple[str, ...], host: Host) -> bool:
-    _, _, text = withheld.what.partition(" ")
-    path = host.home + text[1:] if text.startswith("~") else text
-    return any(is_within(path, each) for each in named)
+def _is_named(withheld: Withheld, profile: Profile) -> bool:
+    """Whether the user gave it all the same."""
+    subject = withheld.subject
+    if not subject.startswith("/"):
+        return bool(subject and HostRules.parse(profile.hosts).ports_of(parse_host(subject)))
+    return any(is_within(subject, each) for each in (*profile.read, *profile.write))
 
 
 def _unused(observed: Observed, profile: Profile) -> Iterator[Grant]:

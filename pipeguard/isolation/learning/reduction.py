@@ -36,6 +36,7 @@ SHARED = frozenset(
     }
 )
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")  # ip(7)
+RESOLVER_FILE = Path("/etc/resolv.conf")
 # Where C libraries and loggers connect by themselves, and go on where nobody is.
 UNNEEDED_SOCKETS = ("/run/nscd", "/var/run/nscd", "/run/systemd", "/dev/log", "/var/run/systemd")
 
@@ -58,12 +59,14 @@ class Withheld(NamedTuple):
     """One thing that it used and would not be given.
 
     Attributes:
-        what: a path, port or socket, and what was done with it.
+        what: a path, port, name or socket, and what was done with it.
         why: it is not given.
+        subject: the path or name by itself, where the policy could name it.
     """
 
     what: str
     why: str
+    subject: str = ""
 
 
 class Reduction(NamedTuple):
@@ -91,10 +94,14 @@ def reduced(observed: Observed, host: Host) -> Reduction:
             withheld.append(Withheld(f"connects to port {port} of this machine", why))
         else:
             grants.append(Grant("loopback", str(port), "it connected to it"))
+    for name in sorted(observed.names - observed.hosts.keys()):
+        if not name.endswith(_search_domains()):
+            why = f"it did not connect then; if it needs the host: --connect {name}"
+            withheld.append(Withheld(f"asks for the name {name}", why, name))
     for path in sorted(observed.sockets):
         if not path.startswith(UNNEEDED_SOCKETS) and os.path.exists(path):
             why = "who may speak to it may do what its owner may"
-            withheld.append(Withheld(f"connects to the socket {path}", why))
+            withheld.append(Withheld(f"connects to the socket {path}", why, path))
     return Reduction(tuple(grants), tuple(withheld))
 
 
@@ -106,6 +113,7 @@ class _Files:
         self._read: dict[str, int] = {}
         self._written: dict[str, int] = defaultdict(int)
         self._own: set[str] = set()
+        self._own_written: set[str] = set()
         self.withheld: list[Withheld] = []
 
     def take(self, path: str, use: str) -> None:
@@ -120,7 +128,7 @@ class _Files:
             why = "not given unless you name it"
             if is_within(path, self._host.packages):
                 why = "no server changes its own package; look for a setting that puts it elsewhere"
-            self.withheld.append(Withheld(f"{what} {shown(path, self._host.home)}", why))
+            self.withheld.append(Withheld(f"{what} {shown(path, self._host.home)}", why, path))
         elif use == WRITTEN:
             self._take_written(path)
         elif not os.path.exists(path):
@@ -128,7 +136,7 @@ class _Files:
         elif use == LISTED and not self._may_be_given(path):
             if path == self._host.home or path == "/":
                 what = f"lists {shown(path, self._host.home)}"
-                self.withheld.append(Withheld(what, "no server is given all of it"))
+                self.withheld.append(Withheld(what, "no server is given all of it", path))
         else:
             self._read[path] = 1
 
@@ -141,8 +149,14 @@ class _Files:
         written = _outermost(self._written)
         for path, count in sorted(written.items())[:MOST]:
             yield Grant("write", shown(path, home), _counted(count, "written"))
-        own = [path for path in self._read if any(is_within(path, each) for each in self._own)]
-        rest = {path: 1 for path in self._read if path not in own and not _inside(path, written)}
+        rest = {path: 1 for path in self._read if not _inside(path, written)}
+        for path in self._own_written:  # the kept home has it, and it stays writable there
+            rest.pop(path, None)
+        rest = {
+            path: count
+            for path, count in rest.items()
+            if not (_inside(path, self._own) and os.path.isdir(path))
+        }
         for path, count in sorted(_outermost(self._folded(rest)).items())[:MOST]:
             if not _inside(path, written):
                 yield Grant("read", shown(path, home), _counted(count, "read"))
@@ -151,6 +165,7 @@ class _Files:
         own = self._folder_of_its_own(path)
         if own is not None:
             self._own.add(own)
+            self._own_written.add(path)
             return
         folder = os.path.dirname(path)
         while not os.path.isdir(folder):
@@ -163,7 +178,7 @@ class _Files:
             home = self._host.home
             what = f"writes {shown(path, home)}"
             why = f"{shown(folder, home)} is given to no server as a whole: give it a folder in it"
-            self.withheld.append(Withheld(what, why))
+            self.withheld.append(Withheld(what, why, path))
 
     def _folder_of_its_own(self, path: str) -> str | None:
         """The hidden folder of the home that a path is in: `~/.name`, or `~/.config/name`."""
@@ -193,15 +208,17 @@ class _Files:
     def _may_be_given(self, folder: str) -> bool:
         if folder in SHARED or is_within(self._host.home, folder) or not os.path.isdir(folder):
             return False
+        if any(is_within(path, folder) for path in self._own_written):
+            return False
         return not any(
             is_within(folder, each) or (is_within(each, folder) and os.path.lexists(each))
             for each in self._host.sensitive
         )
 
 
-def shown(path: str, home: str) -> str:
+def shown(path: str, home_folder: str) -> str:
     """A path as a person writes it."""
-    return "~" + path[len(home) :] if is_within(path, home) else path
+    return "~" + path[len(home_folder) :] if is_within(path, home_folder) else path
 
 
 def _inside(path: str, folders: Iterable[str]) -> bool:
@@ -232,6 +249,16 @@ def _hosts(observed: Observed) -> Iterable[Grant]:
             yield Grant("hosts", name, why)
         for port in sorted(ports - WEB_PORTS):
             yield Grant("hosts", f"{name}:{port}", why)
+
+
+def _search_domains() -> tuple[str, ...]:
+    """What the C library puts behind names by itself (resolv.conf(5))."""
+    try:
+        lines = RESOLVER_FILE.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return ()
+    words = (line.split() for line in lines if line.startswith(("search", "domain")))
+    return tuple(f".{each.rstrip('.')}" for _, *domains in words for each in domains)
 
 
 def _passing_ports() -> range:

@@ -92,6 +92,28 @@ def test_what_is_learned_is_proposed_accepted_and_then_holds(
     assert "gives reacher all of this already" in command("accept", "reacher").stdout
 
 
+def test_a_server_s_own_folder_is_there_with_what_it_had_before(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = home / ".config" / "app"
+    own.mkdir(parents=True)
+    (own / "settings").write_text("dark")
+    with learning(tmp_path) as run:
+        assert run.call("read", own / "settings") == "dark"
+        assert run.call("write", own / "state") == "written"
+    (own / "state").unlink()
+    monkeypatch.setenv("PIPEGUARD_APPROVAL_TOKEN", new_token()[0])
+    assert command("accept", "reacher").returncode == 0
+    policy = (home / ".config" / "pipeguard" / "policy.yaml").read_text()
+    for before in ("FileNotFoundError", "written"):
+        with Isolated(tmp_path, policy=policy) as run:
+            run.ready()
+            assert run.call("read", own / "settings") == "dark"
+            assert run.call("read", own / "state") == before
+            assert run.call("write", own / "state") == "written"
+    assert not (own / "state").exists()
+
+
 def test_two_runs_add_up(tmp_path: Path, home: Path) -> None:
     for name in ("a", "b"):
         with learning(tmp_path) as run:
@@ -184,6 +206,7 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("192.0.2.2", 443))
     with Isolated(tmp_path, *LEARN, command=(*PYTHON, code)) as run:
         assert run.code() == 0, run.said()
     assert learned().hosts == {"192.0.2.1": {8443}}  # that name leads elsewhere; UDP is no way out
+    assert learned().names == {"localhost.localdomain"}
 
 
 def test_the_exit_code_is_the_servers(tmp_path: Path) -> None:
@@ -244,4 +267,10 @@ def test_a_client_that_kills_loses_little(tmp_path: Path, home: Path) -> None:
 def test_options_that_give_something_have_no_effect_and_say_so(tmp_path: Path) -> None:
     with Isolated(tmp_path, *LEARN, "--read", str(tmp_path)) as run:
         assert "nothing is kept from it" in str(run.initialize()["error"])
+        assert run.code() == 2
+
+
+def test_a_container_is_not_learned_from_outside(tmp_path: Path) -> None:
+    with Isolated(tmp_path, *LEARN, command=("docker", "run", "-i", "image")) as run:
+        assert "not seen from outside" in str(run.initialize()["error"])
         assert run.code() == 2

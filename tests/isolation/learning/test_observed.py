@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import StateError
-from pipeguard.isolation.learning.names import Names
+from pipeguard.isolation.learning.names import HostNames
 from pipeguard.isolation.learning.observed import (
     MAX_FILES,
     MAX_HOSTS,
@@ -33,7 +33,9 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def some() -> Observed:
-    return Observed(1, 5, "npm:x", {"/a": READ}, {"h": {1, 2}}, {3}, {4}, {"/run/s"}, is_cut=True)
+    return Observed(
+        1, 5, "npm:x", {"/a": READ}, {"h": {1, 2}}, {"n"}, {3}, {4}, {"/run/s"}, is_cut=True
+    )
 
 
 @each("name", NAMES[:2] + NAMES[3:])
@@ -107,11 +109,24 @@ def test_a_file_that_we_did_not_write_is_an_error(state: Path, change: dict[str,
 
 def test_an_address_gets_the_name_that_was_asked_for() -> None:
     known = {"api.example.com": ["198.51.100.1"], "other.example": ["198.51.100.2"]}
-    names = Names(known.__getitem__)
+    names = HostNames(known.__getitem__)
     for name in ("api.example.com", "API.example.com.", "host", "1.0.0.127.in-addr.arpa", "a b"):
-        names.asked(name)
-    names.connected("198.51.100.1", 443)
-    names.connected("198.51.100.9", 22)
+        names.take_question(name)
+    names.take_connection("198.51.100.1", 443)
+    names.take_connection("198.51.100.9", 22)
     seen = Observed()
     names.settle(seen, is_end=True)
     assert seen.hosts == {"api.example.com": {443}, "198.51.100.9": {22}}
+    assert seen.names == {"api.example.com"}
+
+
+def test_what_is_full_can_still_be_read() -> None:
+    seen = Observed()
+    for number in range(MAX_FILES):
+        seen.add_file("/" + f"{number:06}" + "\udc80" * 160, READ)
+    seen.add_file("/" + "x" * 2000, READ)
+    assert seen.is_cut
+    save_more("files", seen)
+    found = load("files")
+    assert found is not None
+    assert len(found.files) == MAX_FILES

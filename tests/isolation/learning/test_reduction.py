@@ -101,8 +101,20 @@ def test_what_is_written_into_the_home_itself_is_the_file_alone(home: Path) -> N
 
 
 def test_a_hidden_folder_that_is_written_is_a_kept_home(home: Path) -> None:
-    found = reduction(home, written=".config/app/state", read=".config/app/key")
+    found = reduction(home, written=".config/app/state", listed=".config/app")
     assert granted(found) == [("keep_home", "true")]
+
+
+def test_what_is_only_read_there_is_given_since_a_new_home_does_not_have_it(home: Path) -> None:
+    read = ".config/app/key .config/app/b .config/app/c"
+    for name in ("b", "c"):
+        (home / ".config" / "app" / name).write_text("")
+    found = reduction(home, written=".config/app/state", read=read)
+    names = ("b", "c", "key")
+    assert granted(found) == [
+        ("keep_home", "true"),
+        *(("read", f"~/.config/app/{name}") for name in names),
+    ]
 
 
 def test_our_own_files_and_packages_are_never_given(home: Path) -> None:
@@ -181,3 +193,17 @@ def test_a_name_that_no_policy_has_keeps_nothing_else_from_being_given(home: Pat
     found = reduction(home, read="notes/a\nb one/a")
     assert granted(found) == [("read", "~/one/a")]
     assert [each.why for each in found.withheld] == ["a policy has no such characters"]
+
+
+def test_a_name_that_led_nowhere_is_told_and_not_given(home: Path) -> None:
+    observed = Observed(names={"api.example.com", "used.example"})
+    observed.add_host("used.example", 443)
+    found = reduced(observed, host_of(home))
+    assert granted(found) == [("hosts", "used.example")]
+    assert [each.what for each in found.withheld] == ["asks for the name api.example.com"]
+
+
+def test_a_name_that_is_given_is_not_told_as_withheld(home: Path) -> None:
+    observed = Observed(names={"api.example.com"})
+    found = proposed(observed, Profile(hosts=("*.example.com",)), host_of(home))
+    assert found.withheld == ()
