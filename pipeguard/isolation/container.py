@@ -22,7 +22,7 @@ from pipeguard.isolation.container_leftovers import ContainerRecord, is_process,
 from pipeguard.isolation.container_shell import COMMAND, Instructions, preamble
 from pipeguard.isolation.seccomp_json import profile_text
 from pipeguard.launch.child import Child, Command, start
-from pipeguard.launch.command import Confinement
+from pipeguard.launch.command import ENGINE, PATIENT_ENGINE, Confinement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -178,8 +178,8 @@ def _confinement(
         os.close(nothing)
 
     # podman that is killed while it makes a container leaves what nobody finds again.
-    is_patient = engine.kind == PODMAN
-    return Confinement(argv, (channel.fileno(),), enter, remove, is_patient=is_patient)
+    kind = PATIENT_ENGINE if engine.kind == PODMAN else ENGINE
+    return Confinement(argv, (channel.fileno(),), enter, remove, kind)
 
 
 def _tell(child: Child, engine: ContainerEngine, server: Contained, files: Files) -> None:

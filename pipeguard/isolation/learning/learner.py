@@ -22,7 +22,7 @@ from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.shipped import key_of
 from pipeguard.isolation.view import ETC_FILES, ETC_FOLDERS, SCRATCH, SYSTEM
 from pipeguard.launch.child import Child, Command, start
-from pipeguard.launch.command import NOT_RUNNABLE, Confinement
+from pipeguard.launch.command import NOT_RUNNABLE, SERVER, Confinement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -107,7 +107,7 @@ class Learner:
                 socket.send_fds(channel, [b"\0"], [listener])
             os.close(listener)  # else a call would wait for ever once PipeGuard is gone
 
-        confinement = Confinement(self._command.argv, (descriptor,), enter, is_engine=False)
+        confinement = Confinement(self._command.argv, (descriptor,), enter, kind=SERVER)
         command = self._command
         try:
             child = start(Command(command.argv, command.env, command.cwd, confinement))
