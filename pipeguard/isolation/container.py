@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.container_engines import ContainerEngine
     from pipeguard.isolation.container_files import Files
-    from pipeguard.isolation.profile import Limits
-    from pipeguard.isolation.view import Host, View
+    from pipeguard.isolation.profile import ResourceLimits
+    from pipeguard.isolation.view import FileView, SandboxUser
 
 REMOVAL_SECONDS = 3 * ORPHAN_SECONDS
 NO_ESCALATION = ("--cap-drop", "ALL", "--security-opt", "no-new-privileges")
@@ -52,9 +52,9 @@ class Contained(NamedTuple):
 
     argv: tuple[str, ...]
     variables: Mapping[str, str]
-    view: View
-    host: Host
-    limits: Limits
+    view: FileView
+    host: SandboxUser
+    limits: ResourceLimits
     ports: tuple[int, ...]
     is_offline: bool
 
