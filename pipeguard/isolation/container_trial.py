@@ -147,11 +147,11 @@ def _trial(engine: ContainerEngine, host: SandboxUser, folder: str) -> str | Non
         running.clean_up()
 
 
-def _explained(said: str) -> str:
+def _explained(message: str) -> str:
     for marks, meaning in _MEANINGS:
-        if any(mark.lower() in said.lower() for mark in marks):
-            return f"{meaning} ({said[:MOST_SAID]})"
-    return said[:MOST_SAID]
+        if any(mark.lower() in message.lower() for mark in marks):
+            return f"{meaning} ({message[:MOST_SAID]})"
+    return message[:MOST_SAID]
 
 
 def _inside() -> str:
