@@ -41,8 +41,8 @@ install: ## Install it for you, to stay: ~/.local/bin/pipeguard (PREFIX for anot
 	*) echo "Installed, but $(PREFIX)/bin is not on your PATH. Now: '$(PREFIX)/bin/pipeguard' setup" ;; \
 	esac
 
-uninstall: ## Remove what `make install` installed (before it: pipeguard setup --undo)
-	@rm -rf "$(PREFIX)/share/pipeguard" "$(PREFIX)/bin/pipeguard"
+uninstall: ## Remove what `make install` installed; not while a client starts servers with it
+	@sh requirements/uninstall "$(PREFIX)" "$(FORCE)"
 
 check: test-environment ## Run lint, types, and the tests of the core: a minute
 	@$(MAKE) --no-print-directory --jobs=2 lint types compiled

@@ -181,5 +181,15 @@ def test_make_install_gives_a_command_that_stays(
     judging = run(program, "doctor", "engine", "rules")
     assert "compiled at installation" in judging
     assert re.search(engine, judging)
+    packages = Path(program).resolve().parent.parent.glob("lib/python*/site-packages/*")
+    assert not {"pip", "setuptools"} & {path.name for path in packages}
+    client = home / ".cursor" / "mcp.json"
+    client.parent.mkdir(parents=True)
+    client.write_text('{"mcpServers": {"it": {"command": "srv"}}}')
+    run(program, "setup", "cursor", "--yes", "--launcher", program)
+    refused = run("make", "uninstall", code=2)
+    assert "still start their servers" in refused
+    assert Path(program).exists()
+    run(*shlex.split(refused.partition("Remove the guard first:  ")[2].splitlines()[0]))
     run("make", "uninstall")
     assert not Path(program).exists()

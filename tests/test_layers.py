@@ -51,6 +51,7 @@ LAYERS = (
     "state",
     "isolation.egress",
     "isolation",
+    "isolation.learning",
     "auth",
     "runtime",
     "clients",

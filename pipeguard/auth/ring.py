@@ -32,15 +32,23 @@ def must_work() -> None:
     Raises:
         AuthError: there is none; the message says what to do.
     """
-    from keyring.backends import fail, null
-
-    with _translated_errors():
-        backend = _keyring()
-    if isinstance(backend, fail.Keyring | null.Keyring):
+    if not is_there():
         raise AuthError(
             "this system has no keyring that PipeGuard can use, so nothing can be stored in it.\n"
             "  Unlock or install one, or use a file, of mode 0600 and not encrypted:  --store file"
         )
+
+
+def is_there() -> bool:
+    """Whether there is a keyring; it may be locked.
+
+    Raises:
+        AuthError: the library cannot say.
+    """
+    from keyring.backends import fail, null
+
+    with _translated_errors():
+        return not isinstance(_keyring(), fail.Keyring | null.Keyring)
 
 
 def put(service: str, text: str, part_chars: int = PART_CHARS) -> list[str]:
@@ -92,6 +100,18 @@ def drop(service: str, accounts: Sequence[str]) -> None:
         for account in accounts:
             with contextlib.suppress(PasswordDeleteError):
                 _keyring().delete_password(service, account)
+
+
+def drop_if_it_answers(service: str, accounts: Sequence[str]) -> bool:
+    """Delete entries whose texts are elsewhere by now; False where the keyring did not delete them.
+
+    Who moves to a file often has no keyring any more, and could not move if that were an error.
+    """
+    try:
+        drop(service, accounts)
+    except AuthError:
+        return False
+    return True
 
 
 def _keyring() -> KeyringBackend:

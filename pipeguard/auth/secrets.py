@@ -52,13 +52,16 @@ class StoredSecret:
     place: Place
 
 
-def store(name: str, value: str, place: Place = Place.KEYRING) -> None:
+def store(name: str, value: str, place: Place = Place.KEYRING) -> bool:
     """Store a secret, in place of the last one with this name.
 
     Args:
         name: its name.
         value: its value.
         place: where to store it; a file has it in clear, closed to other users.
+
+    Returns:
+        False where the keyring did not answer, so that the last value stays there.
 
     Raises:
         InputError: the name is invalid, or a variable cannot have the value.
@@ -70,7 +73,7 @@ def store(name: str, value: str, place: Place = Place.KEYRING) -> None:
         raise InputError(f"{name}: a secret must not be empty or contain a NUL.")
     if len(value) > LIMIT_CHARS:
         raise InputError(f"{name}: longer than the {LIMIT_CHARS} characters that can be stored.")
-    before = place_of(name)
+    before, is_alone = place_of(name), True
     if place is Place.KEYRING:
         ring.must_work()
         ring.replace(SERVICE, name, value)
@@ -78,8 +81,9 @@ def store(name: str, value: str, place: Place = Place.KEYRING) -> None:
     else:
         _write(_file(name), value)
         if before is Place.KEYRING:
-            ring.drop(SERVICE, [name])
+            is_alone = ring.drop_if_it_answers(SERVICE, [name])
     _write(_note(name), name)
+    return is_alone
 
 
 def value_of(name: str) -> str:
@@ -93,11 +97,13 @@ def value_of(name: str) -> str:
     _must_be_name(name)
     if _file(name).exists():
         return in_use(_text(_file(name)))
-    value = ring.text_of(SERVICE, [name])
+    has_keyring = ring.is_there()
+    value = ring.text_of(SERVICE, [name]) if has_keyring else None
     if value is None:
+        where, how = ("the keyring has", "") if has_keyring else ("there is", " --store file")
         raise InputError(
-            f"the keyring has no secret {name!r}.\n"
-            f"  Store it:  pipeguard secrets set {name}     See all:  pipeguard secrets list"
+            f"{where} no secret {name!r}.\n"
+            f"  Store it:  pipeguard secrets set {name}{how}     See all:  pipeguard secrets list"
         )
     return in_use(value)
 
@@ -113,7 +119,9 @@ def drop(name: str) -> None:
     place = place_of(name)
     if place is None:
         value_of(name)  # it may be stored by another program, or with another state folder
-    if place is not Place.FILE:
+    if place is Place.FILE:
+        ring.drop_if_it_answers(SERVICE, [name])  # it may have one from before
+    else:
         ring.drop(SERVICE, [name])
     _remove(_file(name))
     _remove(_note(name))

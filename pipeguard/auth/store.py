@@ -177,16 +177,18 @@ class LoginStore:
         login = replace(
             login, has_access=bool(secrets.access_token), has_refresh=bool(secrets.refresh_token)
         )
-        before = self._accounts_before(login.server)
+        service, before = _service(login.server), self._accounts_before(login.server)
         values = {field.name: getattr(secrets, field.name) for field in fields(Secrets)}
         content = {field.name: getattr(login, field.name) for field in fields(StoredLogin)}
         if login.place is Place.KEYRING:
-            service = _service(login.server)
             content["secrets"] = ring.put(service, json.dumps(values), self._part_chars)
         else:
             content["secrets"] = values
         self._write(self._path(login.server), {"version": _VERSION, **content})
-        ring.drop(_service(login.server), before)
+        if login.place is Place.KEYRING:
+            ring.drop(service, before)
+        elif before:
+            ring.drop_if_it_answers(service, before)
 
     def forget(self, server: str) -> bool:
         """Delete a login and its secrets; False where there was none.

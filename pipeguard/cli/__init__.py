@@ -19,6 +19,7 @@ from pipeguard.version import VERSION
 SECTIONS = {
     "Guard": ("setup", "status", "wrap", "serve"),
     "When something was stopped": ("explain", "allow", "audit"),
+    "What servers may reach": ("isolate",),
     "Definitions that wait for you": ("diff", "approve", "reject", "forget"),
     "Check": ("assess", "doctor", "scan", "rules", "policy"),
     "The gateway of `serve`": ("tools", "servers", "tokens", "logs", "top"),
@@ -76,8 +77,8 @@ def cli(ctx: click.Context) -> None:
     """A firewall for the Model Context Protocol.
 
     \b
-    Put it in front of a server's command in your client's configuration:
-      pipeguard wrap -- npx -y @modelcontextprotocol/server-filesystem /some/dir
+    Guard the servers of your clients, such as Claude Code, Cursor and VS Code:
+      pipeguard setup
     See it at work:
       pipeguard demo
     Find out why something does not work:

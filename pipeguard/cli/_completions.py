@@ -7,9 +7,10 @@ disturb: what cannot be read offers nothing, and nothing is created or changed.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -29,12 +30,27 @@ NEWEST_EVENTS = 40  # of each action: more than fit on a screen
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+/-]{0,99}")
 
 
+def _undisturbed(complete: Complete) -> Complete:
+    """The same, which offers nothing where the store breaks while it is read."""
+
+    @functools.wraps(complete)
+    def run(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+        try:
+            return complete(context, parameter, incomplete)
+        except (PipeGuardError, OSError):
+            return []
+
+    return run
+
+
+@_undisturbed
 def servers(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Servers that have pins."""
     with _store() as store:
         return _items(((name, "") for name in store.servers()) if store else (), incomplete)
 
 
+@_undisturbed
 def targets(context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Servers, after a slash their definitions: the held ones, or all of them for `forget`."""
     from pipeguard.state.review import held_definitions, stored_definitions
@@ -49,6 +65,7 @@ def targets(context: click.Context, _parameter: click.Parameter, incomplete: str
         return _items(((entry.server, "") for entry in stored), incomplete)
 
 
+@_undisturbed
 def proposed(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Servers that agents proposed."""
     from pipeguard.state.proposals import proposals
@@ -67,6 +84,7 @@ def servers_with_output(
     return _items(((name, "") for name in names()), incomplete)
 
 
+@_undisturbed
 def tokens(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Tokens of the gateway's clients, by name."""
     from pipeguard.state.tokens import stored_tokens
@@ -76,11 +94,13 @@ def tokens(_context: click.Context, _parameter: click.Parameter, incomplete: str
     return _items(((token.name, "") for token in stored), incomplete)
 
 
+@_undisturbed
 def events(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """The newest events with findings, newest first."""
     return _items(_events("block", "cut", "redact", "warn"), incomplete)
 
 
+@_undisturbed
 def stopped(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """The newest events in which something was stopped, newest first."""
     return _items(_events("block", "cut", "redact"), incomplete)
@@ -96,6 +116,7 @@ def packs(_context: click.Context, _parameter: click.Parameter, incomplete: str)
     return _items(((name.partition(".")[0], "") for name, _ in _rules()), incomplete)
 
 
+@_undisturbed
 def rules_and_events(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """What `explain` explains: events are in upper case, rules in lower case."""
     items = rules(context, parameter, incomplete) if incomplete.islower() or not incomplete else []
@@ -171,6 +192,10 @@ def _words(option: str) -> Iterable[str]:
         from pipeguard.core.rules.policy import Trust
 
         return [trust.value for trust in Trust]
+    if option == "--isolate":
+        from pipeguard.isolation.engines import CHOICES
+
+        return CHOICES
     if option == "--transport":
         from pipeguard.runtime.transports import transport_names
 
@@ -237,3 +262,29 @@ def _rules() -> Iterable[tuple[str, str]]:
         return [(rule.id, rule.title) for rule in load_rules()]
     except PipeGuardError:
         return []
+
+
+def isolated(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
+    """Servers of which isolation knows something."""
+    from pipeguard.isolation.inventory import home_owners
+    from pipeguard.isolation.learning.observed import learned_names
+    from pipeguard.state.paths import existing_state_folder
+
+    with suppress(PipeGuardError, OSError):
+        if existing_state_folder() is None:
+            return []
+        names = dict.fromkeys((*learned_names(), *home_owners()))
+        return _items(((name, "") for name in names), incomplete)
+    return []
+
+
+def fetched(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
+    """Packages that were fetched for isolated servers."""
+    from pipeguard.isolation.inventory import packages
+    from pipeguard.state.paths import existing_state_folder
+
+    with suppress(PipeGuardError, OSError):
+        if existing_state_folder() is None:
+            return []
+        return _items(((each.name, each.version) for each in packages()), incomplete)
+    return []

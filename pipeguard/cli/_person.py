@@ -45,6 +45,7 @@ AGENT_VARIABLES = (
 _TERMINAL = ("CONIN$", "CONOUT$") if sys.platform == "win32" else ("/dev/tty", "/dev/tty")
 _MANAGERS = frozenset({"systemd", "init", "launchd"})  # ancestors of agents and people alike
 _OWN_TERMINAL = "A person decides this: run it in a terminal of your own."
+_NO_TERMINAL = f"there is no terminal to ask on.\n  {_OWN_TERMINAL}"
 
 
 class NotAPersonError(PipeGuardError):
@@ -75,7 +76,10 @@ class Person:
         if token := os.environ.get(TOKEN_VARIABLE, ""):
             _check(token)
             return cls(has_token=True)
-        return cls.at_terminal()
+        if not _has_terminal():
+            ci = f" In CI, a person sets {TOKEN_VARIABLE}: pipeguard policy ci-token --help"
+            raise NotAPersonError(f"{_NO_TERMINAL}{ci}")
+        return cls(has_token=False)
 
     @classmethod
     def at_terminal(cls) -> Person:
@@ -85,11 +89,8 @@ class Person:
             NotAPersonError: an agent, or no terminal.
         """
         _refuse_agent()
-        if not sys.stdin.isatty() or not _has_terminal():
-            raise NotAPersonError(
-                f"there is no terminal to ask on.\n  {_OWN_TERMINAL} In CI, a person sets"
-                f" {TOKEN_VARIABLE}: pipeguard policy ci-token --help"
-            )
+        if not _has_terminal():
+            raise NotAPersonError(_NO_TERMINAL)
         return cls(has_token=False)
 
     def confirms(self, what: str) -> bool:
@@ -165,6 +166,9 @@ def _check(token: str) -> None:
 
 
 def _has_terminal() -> bool:
+    """Whether a person can be asked: at the terminal that the command was typed on."""
+    if not sys.stdin.isatty():
+        return False
     with suppress(OSError):
         for name in _TERMINAL:
             open(name, "r+b", buffering=0).close()

@@ -1,12 +1,13 @@
 """The files that `scan` is given: by name, by folder, by pattern. Not a command itself."""
 
 # Path neither expands an absolute pattern nor walks a folder without its links on Python 3.11.
-# ruff: noqa: PTH112, PTH113, PTH114, PTH118, PTH207
+# ruff: noqa: PTH112, PTH113, PTH114, PTH118, PTH208
 
 from __future__ import annotations
 
-import glob
+import fnmatch
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from pipeguard.errors import InputError
 
 STDIN = "-"
 _MAGIC = "*?["
+_SEPARATORS = os.sep + (os.altsep or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +62,63 @@ def scan_files(words: Sequence[str]) -> ScanFiles:
 
 
 def _below(folder: str) -> Iterator[str]:
-    for root, folders, files in os.walk(folder):
+    def fail(error: OSError) -> None:
+        raise InputError(f"{visible(str(error.filename))} cannot be read: {error.strerror}.")
+
+    for root, folders, files in os.walk(folder, onerror=fail):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = os.path.join(root, name)
-            if not name.startswith(".") and not os.path.islink(path):
+            if not name.startswith(".") and _is_own_file(path):
                 yield path
 
 
 def _matching(pattern: str) -> Iterator[str]:
     """The files that match; a pattern may come in quotes, where the shell does not expand it."""
     if any(sign in pattern for sign in _MAGIC):
-        for path in sorted(glob.glob(pattern, recursive=True)):
-            if os.path.isfile(path) and not os.path.islink(path):
-                yield path
+        drive, rest = os.path.splitdrive(pattern)
+        begin = drive + rest[: len(rest) - len(rest.lstrip(_SEPARATORS))]
+        steps = [step for step in re.split(f"[{re.escape(_SEPARATORS)}]+", rest) if step]
+        found = dict.fromkeys(_expanded(begin, tuple(steps)))
+        yield from sorted(path for path in found if _is_own_file(path))
+
+
+def _expanded(folder: str, steps: tuple[str, ...]) -> Iterator[str]:
+    """The paths that the steps of a pattern lead to; `**` stands for folders, and for no links.
+
+    A link to a folder above it would lead to every file again and again, as `glob` follows it.
+    """
+    if not steps:
+        yield folder
+        return
+    step, rest = steps[0], steps[1:]
+    if step == "**":
+        while rest[:1] == ("**",):
+            rest = rest[1:]
+        steps = ("**", *rest)
+        rest = rest or ("*",)
+        yield from _expanded(folder, rest)
+        for name in _names(folder):
+            path = os.path.join(folder, name)
+            if not name.startswith(".") and os.path.isdir(path) and not os.path.islink(path):
+                yield from _expanded(path, steps)
+    elif any(sign in step for sign in _MAGIC):
+        for name in fnmatch.filter(_names(folder), step):
+            if step.startswith(".") or not name.startswith("."):
+                yield from _expanded(os.path.join(folder, name), rest)
+    else:
+        yield from _expanded(os.path.join(folder, step), rest)
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder or "."))
+    except (NotADirectoryError, FileNotFoundError):
+        return []
+    except OSError as error:
+        raise InputError(f"{visible(folder)} cannot be read: {error.strerror}.") from None
+
+
+def _is_own_file(path: str) -> bool:
+    """Whether it is a file, and neither a link nor a pipe, which would be waited for."""
+    return os.path.isfile(path) and not os.path.islink(path)

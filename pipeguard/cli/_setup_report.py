@@ -34,6 +34,7 @@ _COMMAND_CHARS = 60
 _STATE_CHARS = 11
 TAB_CHARS = 4  # columns to which a tab expands at most
 _LEAST_CHARS = 30  # of a wrapped line, however narrow the terminal is
+_COMMAND = "pipeguard "  # by which a clause is known that a person may copy from
 _NAME_CHARS = (6, 24)  # least and greatest width of the column of names
 
 
@@ -105,7 +106,9 @@ def undo_diffs(plans: Iterable[UndoPlan]) -> None:
                 _show_diff(exchange_diff(plan.config, plan.content))
 
 
-def outcome(done: Sequence[ChangePlan], failed: Mapping[Path, str], machine: Machine) -> None:
+def outcome(
+    done: Sequence[ChangePlan], failed: Mapping[Path, str], machine: Machine, undo_command: str
+) -> None:
     """What was done, what was not, and what the user must do now."""
     for plan in done:
         names = ", ".join(name for name, _ in plan.changes)
@@ -128,7 +131,7 @@ def outcome(done: Sequence[ChangePlan], failed: Mapping[Path, str], machine: Mac
     if any(plan.move is not None for plan in done):
         _after_move()
     if done:
-        click.echo("Undo it:  pipeguard setup --undo")
+        click.echo(f"Undo it:  {undo_command}")
 
 
 def _after_move() -> None:
@@ -142,17 +145,12 @@ def _after_move() -> None:
     click.echo("  and restart the clients.")
 
 
-def what_next(
-    chosen: Sequence[Client], scope: str, launcher: str, plans: Sequence[ChangePlan]
-) -> None:
+def what_next(again: str, launcher: str, plans: Sequence[ChangePlan]) -> None:
     """The command that carries out what was only shown, with the launcher if one must be named."""
     if any(plan.open_count for plan in plans):
-        who = " ".join(client.id for client in chosen) or "--all"
-        where = f" --scope {scope}" if scope else ""
         which = f" --launcher {shlex.quote(launcher)}" if launcher else ""
-        is_move = any(plan.move is not None for plan in plans)
-        what, how = ("Move", " --gateway") if is_move else ("Guard", "")
-        click.echo(f"{what} them:  pipeguard setup {who}{where}{how} --yes{which}")
+        what = "Move" if any(plan.move is not None for plan in plans) else "Guard"
+        click.echo(f"{what} them:  pipeguard setup {again} --yes{which}")
 
 
 def other_scopes(plans: Iterable[ChangePlan]) -> None:
@@ -242,17 +240,17 @@ def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
 
 
 def undo_outcome(
-    plans: Iterable[UndoPlan], failed: Mapping[Path, str], machine: Machine, *, done: bool
+    plans: Iterable[UndoPlan], failed: Mapping[Path, str], machine: Machine, *, again: str
 ) -> None:
-    """What was undone."""
-    if not done:
-        click.echo("Nothing was changed.  To undo:  pipeguard setup --undo --all --yes")
+    """What was undone; or with which options it would be, where nothing was."""
+    if again:
+        click.echo(f"Nothing was changed.  To undo:  pipeguard setup --undo {again} --yes")
     for plan in plans:
         path = plan.config.path
         if path in failed:
             why = f"Not changed: {_short(path, machine)}: {visible(failed[path])}"
             click.echo(click.style(why, fg="red"), err=True)
-        elif done:
+        elif not again:
             click.echo(f"Restored {_short(path, machine)}")
     others = set(failed) - {plan.config.path for plan in plans}
     for path in others:
@@ -310,12 +308,15 @@ def _line(judged: JudgedServer, width: int, *, moves: bool) -> str:
 
 
 def _indent(text: str, indent_chars: int) -> str:
-    """A sentence below a row: wrapped on a terminal, else in one line."""
+    """A sentence below a row: wrapped on a terminal, where a command stays in one piece to copy."""
     indent = " " * indent_chars
     if not sys.stdout.isatty():
         return indent + text
     room = max(shutil.get_terminal_size().columns - indent_chars, _LEAST_CHARS)
-    return "\n".join(indent + line for line in textwrap.wrap(text, room))
+    clauses = (
+        [part] if _COMMAND in part else textwrap.wrap(part, room) for part in text.split("; ")
+    )
+    return "\n".join(indent + line for lines in clauses for line in lines)
 
 
 def _count(plans: Iterable[ChangePlan]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,16 +126,59 @@ class SetupRequest:
         configs = (read_config(file) for file in files)
         return [config for config in configs if self._is_meant(config)]
 
+    def changed_configs(self, machine: Machine) -> list[Config]:
+        """The files in which `setup` may have to be undone.
+
+        Without a scope also those that it changed earlier, wherever they are. Whose such a file is
+        nobody knows once it is outside of where clients look, so a scope leaves it out.
+        """
+        from pipeguard.clients.catalog import clients
+        from pipeguard.clients.entries import read_config
+        from pipeguard.clients.history import records
+        from pipeguard.clients.machine import ConfigFile, specs_of
+
+        configs = self.configs(machine)
+        if self.file or self.scope in ("user", "project"):
+            return configs
+        wanted = {client.id for client in self.clients} or set(clients())
+        paths = {config.path for config in configs}
+        for record in records():
+            if record.client in wanted and record.client in clients() and record.file not in paths:
+                paths.add(record.file)
+                if record.file.exists():
+                    specs = specs_of(clients()[record.client], record.file)
+                    configs.append(read_config(ConfigFile(record.file, specs)))
+        return configs
+
+    def again(self) -> str:
+        """The options that choose the same again, for a command that is advised."""
+        words = self._chosen() if self.clients else ["--all", *self._chosen()]
+        chosen = {"gateway": self.gateway, "no-login": self.no_login, "disabled": self.disabled}
+        chosen |= {"expose-urls": self.expose_urls, "shared": self.shared}
+        words += [f"--{name}" for name, is_chosen in chosen.items() if is_chosen]
+        return shlex.join(words)
+
+    def undo_command(self) -> str:
+        """The command that undoes this, and nothing that was done before."""
+        return shlex.join(["pipeguard", "setup", "--undo", *self._chosen()])
+
+    def _chosen(self) -> list[str]:
+        """Whose files and which servers, in words of the command line."""
+        words = [client.id for client in self.clients]
+        words += [f"--server={name}" for name in self.names]
+        words += ["--scope", self.scope] if self.scope else []
+        words += [f"--project={self.project}"] if self.project else []
+        words += [f"--file={self.file}"] if self.file else []
+        return words
+
     def _is_meant(self, config: Config) -> bool:
         """Whether a file is shown: one in which something is, of the scope that was asked for."""
-        from pipeguard.clients.catalog import ConfigScope
-
-        if self.scope != "project":
+        if not (self.scope == "project" or (self.scope == "user" and self.undo)):
             return bool(config.servers or config.problem)
         listed = [server.scope for server in config.servers] or [
             spec.scope for spec in config.specs if config.problem
         ]
-        return ConfigScope.PROJECT in listed
+        return any(scope in self.scopes() for scope in listed)
 
 
 def _is_logged_in(server: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._give_host import give_host, refused_host
 from pipeguard.cli._person import Person
 from pipeguard.config.effective_policy import PROJECT_POLICY, USER_POLICY
 from pipeguard.config.user_policy import user_policy_path, usual_policy_path
@@ -72,10 +73,12 @@ def command(  # noqa: PLR0913  one for each option
     """Let what EVENT stopped pass from now on, and as little else as possible.
 
     Adds an exception to your policy file, whose comments and order stay as they are: for this rule,
-    server, tool and place, and the content that was found. Where that cannot be told again, it is
-    for calls that name this file or host, or else for all calls of the tool; --by chooses. It shows
-    what else passes with it. Servers that run follow within a second. To take it back, remove the
-    lines. A person decides: it asks on a terminal, or takes a token (`pipeguard policy ci-token`).
+    server, tool and place, and the content that was found. Where that cannot be recognized again,
+    it is for calls that name this file or host, or else for all calls of the tool; --by chooses.
+    You see what would be written, and what else would pass, before you confirm. Running servers
+    follow within a second. To take it back, remove the lines. A person decides: it asks on a
+    terminal, or takes a token (`pipeguard policy ci-token`). For a connection that an isolated
+    server was refused, it gives the server that host, under `isolate`.
 
     \b
     Examples:
@@ -86,39 +89,61 @@ def command(  # noqa: PLR0913  one for each option
     """  # noqa: D301  click reads the mark
     stopped = find_event(store_path(), event)
     usual = _policy_of(stopped)
+    path = path or usual or user_policy_path() or usual_policy_path()
+    if (host := refused_host(stopped)) is not None:
+        give_host(stopped, host, path, dry_run=dry_run, as_json=as_json)
+        return
     scope = None if by is None else Breadth(by)
     narrowest(stopped, None, "", scope)  # fails before any question where no exception helps
     person = None if dry_run else Person.here()
-    if why is None and not dry_run:
-        if as_json or not sys.stdin.isatty():
-            raise click.UsageError("say why it is a false alarm: --why TEXT.")
-        why = click.prompt("Why is it a false alarm", err=True)
-    printable = "".join(letter if letter.isprintable() else " " for letter in why or "to be said")
-    why = " ".join(printable.split())
-    if not why:
-        raise click.UsageError("--why is empty.")
-    exemptions = narrowest(stopped, None if forever else until, why, scope)
-    path = path or usual or user_policy_path() or usual_policy_path()
-    text = allow(path, exemptions, _today())
-    if text is not None and person is not None:
+    reason = "to be said" if dry_run and why is None else _reason(why, is_asked=not as_json)
+    exemptions = narrowest(stopped, None if forever else until, reason, scope)
+    is_new = allow(path, exemptions, _today()) is not None
+    is_asked = is_new and person is not None and not person.has_token
+    if not as_json or is_asked:
+        page = _page(stopped, exemptions, path, is_new=is_new, dry_run=dry_run)
+        click.echo("\n".join(page), err=as_json)
+    if is_new and person is not None:
         if not person.confirms(f"allow {event}"):
             raise SystemExit(NOT_DONE)
-        save(path, text)
+        text = allow(path, exemptions, _today())  # of the file as it is by now
+        if text is not None:
+            save(path, text)
     if as_json:
         values = [asdict(exemption) for exemption in exemptions]
-        written = text is not None and not dry_run
+        written = is_new and not dry_run
         others = [other.value for other in scopes(stopped)]
         fields = {"policy": path, "written": written, "exceptions": values, "scopes": others}
         click.echo(json.dumps(fields, indent=2, default=str))
-        return
-    if text is None:
-        click.echo(f"{path} allows this already.")
-        return
-    click.echo(f"{'Would be written' if dry_run else 'Written'} to {path}:\n")
-    click.echo(entries(exemptions, "  "))
-    click.echo("\n".join(_what_opens(stopped, exemptions)))
-    if not dry_run:
-        click.echo("It applies within a second, also to servers that run.")
+    elif is_new and not dry_run:
+        click.echo(f"Written to {path}. It applies within a second, also to servers that run.")
+
+
+def _reason(why: str | None, *, is_asked: bool) -> str:
+    """The person's reason, on one line; asked for on a terminal where none was given."""
+    if why is None:
+        if not is_asked or not sys.stdin.isatty():
+            raise click.UsageError("say why it is a false alarm: --why TEXT.")
+        why = click.prompt("Why is it a false alarm", err=True)
+    printable = "".join(letter if letter.isprintable() else " " for letter in why or "")
+    if not printable.strip():
+        raise click.UsageError("--why is empty.")
+    return " ".join(printable.split())
+
+
+def _page(
+    event: AuditedEvent,
+    exemptions: Sequence[Exemption],
+    path: str,
+    *,
+    is_new: bool,
+    dry_run: bool,
+) -> list[str]:
+    """What is to be written and what passes with it, before a person confirms it."""
+    if not is_new:
+        return [f"{path} allows this already."]
+    heading = f"{'Would' if dry_run else 'To'} be written to {path}:"
+    return [heading, "", entries(exemptions, "  "), *_what_opens(event, exemptions)]
 
 
 def _policy_of(event: AuditedEvent) -> str:

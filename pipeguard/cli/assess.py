@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import click
 
 from pipeguard.cli._modes import must_have_effect
 from pipeguard.core.finding import Severity
+from pipeguard.core.unicode.display import counted
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 
 if TYPE_CHECKING:
@@ -143,8 +145,13 @@ def _assess(folder: str | None, options: dict[str, object]) -> int:
     text = report(form, assessment)
     if options["output"]:
         _write(Path(str(options["output"])), text)
+        click.echo(f"Written to {options['output']}.", err=True)
     else:
         click.echo(text, nl=not text.endswith("\n"))
+    if options["write_to"]:
+        what = counted(len(assessment.findings), "finding")
+        again = f"--baseline {shlex.quote(str(options['write_to']))}"
+        click.echo(f"{what} written to {options['write_to']}. Known with:  {again}", err=True)
     level = str(options["fail_on"])
     least = None if level == NEVER else Severity[level.upper()]
     return FAILED if assessment.fails(least) else PASSED

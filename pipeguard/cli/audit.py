@@ -17,7 +17,15 @@ from pipeguard.cli._columns import in_columns
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PipeGuardError
-from pipeguard.state.audit import AuditEntry, AuditFilter, AuditRow, as_fields, chains, rows
+from pipeguard.state.audit import (
+    AuditEntry,
+    AuditFilter,
+    AuditRow,
+    as_fields,
+    chains,
+    findings_of,
+    rows,
+)
 from pipeguard.state.missing import read_notes
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
@@ -242,7 +250,7 @@ _TITLES = ("time", "event", "server", "action", "what", "why, and what it took")
 
 def _cells(row: AuditRow) -> tuple[str, ...]:
     entry = row.entry
-    findings = json.loads(entry.findings)
+    findings = findings_of(entry)
     rules = ", ".join(dict.fromkeys(finding["rule"] for finding in findings))
     would = {finding["would"] for finding in findings if finding.get("would")}
     most = next((action for action in ("block", "cut", "redact") if action in would), "")
@@ -270,7 +278,7 @@ def _cost(entry: AuditEntry) -> str:
 
 def _note(row: AuditRow) -> str:
     """The text of a row about missing rows, with its time."""
-    notes = [str(finding.get("note", "")) for finding in json.loads(row.entry.findings)]
+    notes = [str(finding.get("note", "")) for finding in findings_of(row.entry)]
     return f"{'; '.join(notes)} ({' '.join(filter(None, (row.entry.time, row.entry.event)))})"
 
 

@@ -213,7 +213,8 @@ def _login_for(store: LoginStore, server: str) -> StoredLogin | None:
     if not matching:
         raise InputError(
             f"{server!r} is neither a URL nor the name of a login.\n"
-            "  Log in by the URL first:  pipeguard auth login https://mcp.example.com/mcp"
+            "  See all logins:  pipeguard auth status"
+            "     Log in by URL:  pipeguard auth login https://mcp.example.com/mcp"
         )
     return matching[0]
 

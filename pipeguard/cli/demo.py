@@ -56,7 +56,7 @@ def command(*, as_json: bool) -> None:
         last = f"\n{good} of {len(SCENES)} scenes went as expected, in {seconds:.1f} s."
         click.echo(last)
         if good == len(SCENES):
-            click.echo("In front of your own server:  pipeguard wrap -- <the server's command>")
+            click.echo("Guard your own servers:  pipeguard setup")
     raise SystemExit(0 if good == len(SCENES) else 1)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.core.unicode.display import counted
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
     """Check this installation, and name the command that fixes each thing that is wrong.
 
     Without CHECK, all checks: python, packages, launcher, engine, rules, cache, policy, state,
-    store, audit, pins, keyring, logins, clients, proxies, trust, loopback, isolation, terminal,
-    completion. With CHECK, that check and those that it depends on. Compiles the rules if they are
-    not compiled yet; changes nothing else, contacts no server, and shows no secret.
+    store, audit, pins, keyring, logins, clients, proxies, trust, loopback, isolation, learning,
+    terminal, completion. With CHECK, that check and those that it depends on. Compiles the rules if
+    they are not compiled yet; changes nothing else, contacts no server, and shows no secret.
 
     \b
     Examples:
@@ -80,10 +81,11 @@ def _show(result: Result) -> None:
 def _count(results: list[Result]) -> str:
     states = [result.state.name.lower() for result in results]
     wrong, notes, unknown = (states.count(word) for word in ("wrong", "note", "unknown"))
+    checks = counted(len(results), "check")
     if not wrong:
-        summary = f"Nothing is wrong in {len(results)} checks."
+        summary = f"Nothing is wrong in {checks}."
     else:
-        summary = f"{wrong} of {len(results)} checks found something wrong."
+        summary = f"{wrong} of {checks} found something wrong."
     if unknown:
         summary += f" {unknown} could not be done."
     return summary + (f" {notes} with a note." if notes else "")

@@ -19,6 +19,7 @@ from pipeguard.rulebook.proof import sample_place, texts
 from pipeguard.rulebook.reference import usual_action
 from pipeguard.state.exceptions import STOPPED, decisive, enforced, find_event, stopping
 from pipeguard.state.paths import store_path
+from pipeguard.state.schema import MAX_NAME_CHARS
 
 if TYPE_CHECKING:
     from pipeguard.core.rules.rule import Rule
@@ -222,29 +223,41 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
     head = f"{event.time}, server {event.server}: {what or 'a message'}"
     lines = [f"{click.style(event.name, bold=True)}: {visible(head)}"]
     lines.append(_OUTCOMES.get(event.action, f"PipeGuard's action was {event.action}."))
-    for finding in event.findings:
-        rule, words = finding["rule"], _words(finding["rule"], rules)
+    for rule in dict.fromkeys(finding["rule"] for finding in event.findings):
+        words = _words(rule, rules)
         title = f": {words['title']}" if words["title"] else ""
         lines += ["", f"{click.style(visible(rule), bold=True)}{title}"]
-        where = f"in {finding.get('place', '')} {finding.get('pointer', '')}".rstrip()
-        level = f"severity {finding.get('severity')}, confidence {finding.get('confidence')}"
-        view = finding.get("view", "text")
-        as_view = "" if view == "text" else f", read as {view}"
-        action = finding.get("action")
-        would = f" (would: {finding['would']})" if finding.get("would") else ""
-        lines.append(_labelled("Seen", visible(f"{where}{as_view}; {level}; {action}{would}")))
-        lines += [
-            _labelled(label, visible(text))
-            for label, text in (
-                ("Cut" if event.action == action == "cut" else "Text", finding.get("excerpt", "")),
-                ("Note", finding.get("note", "")),
-                ("Why", words["why"]),
-                ("Do", words["fix"]),
-            )
-            if text
-        ]
+        passages: dict[tuple[str, ...], dict[str, str]] = {}
+        for finding in event.findings:
+            if finding["rule"] == rule:
+                passages.setdefault(_passage(finding), finding)
+        lines += [line for finding in passages.values() for line in _passage_lines(finding, event)]
+        about = (("Why", words["why"]), ("Do", words["fix"]))
+        lines += [_labelled(label, visible(text)) for label, text in about if text]
     lines += ["", *(f"{label}  {command}" for label, command in _decisions(event))]
     return "\n".join(lines).rstrip()
+
+
+def _passage(finding: dict[str, str]) -> tuple[str, ...]:
+    """What a person takes for one passage: two readings of a text may begin at another blank."""
+    place, pointer = finding.get("place", ""), finding.get("pointer", "")
+    return place, pointer, finding.get("action", ""), finding.get("excerpt", "").strip(" .,;:\n")
+
+
+def _passage_lines(finding: dict[str, str], event: AuditedEvent) -> list[str]:
+    """Where a finding was, and what it was."""
+    where = f"in {finding.get('place', '')} {finding.get('pointer', '')}".rstrip()
+    level = f"severity {finding.get('severity')}, confidence {finding.get('confidence')}"
+    view = finding.get("view", "text")
+    as_view = "" if view == "text" else f", read as {view}"
+    action = finding.get("action")
+    would = f" (would: {finding['would']})" if finding.get("would") else ""
+    texts = (
+        ("Seen", f"{where}{as_view}; {level}; {action}{would}"),
+        ("Cut" if event.action == action == "cut" else "Text", finding.get("excerpt", "")),
+        ("Note", finding.get("note", "")),
+    )
+    return [_labelled(label, visible(text)) for label, text in texts if text]
 
 
 def _decisions(event: AuditedEvent) -> list[tuple[str, str]]:
@@ -255,7 +268,8 @@ def _decisions(event: AuditedEvent) -> list[tuple[str, str]]:
     waiting = [f for f in event.findings if remedy_of(f["rule"]).way is Way.APPROVE]
     if waiting:
         tool = next((finding["tool"] for finding in waiting if finding.get("tool")), "")
-        target = quoted(f"{event.server}/{tool}" if tool else event.server)
+        is_whole = 0 < len(tool) < MAX_NAME_CHARS  # the audit cuts longer ones
+        target = quoted(f"{event.server}/{tool}" if is_whole else event.server)
         steps = [
             ("Look at it:", f"pipeguard diff {target}"),
             ("Accept it: ", f"pipeguard approve {target}"),

@@ -1,4 +1,4 @@
-"""`pipeguard policy`: where the policy file is, whether it is valid, and an example."""
+"""`pipeguard policy`: starts the policy file, says where it is and whether it is valid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, 
 from pipeguard.config.strict_yaml import suggestion
 from pipeguard.config.user_policy import user_policy_path, usual_policy_path
 from pipeguard.core.session.remedies import Way, remedy_of
+from pipeguard.errors import InputError
 from pipeguard.rulebook.packs import load_rules
+from pipeguard.state.exceptions import save
 
 if TYPE_CHECKING:
     from pipeguard.core.rules.policy import Policy
@@ -68,13 +70,26 @@ audit:
 
 @click.group("policy", cls=CommandGroup, short_help="Check the policy file, or start one.")
 def command() -> None:
-    """Check the policy file, print its path, or show an example to start from.
+    """Start a policy file, check it, or print its path.
 
     \b
     Examples:
+      pipeguard policy init
       pipeguard policy check
-      pipeguard policy example > "$(pipeguard policy path)"
     """  # noqa: D301  click reads the mark
+
+
+@command.command("init")
+def init() -> None:
+    """Start your policy file, with every key and its default, as in `pipeguard policy init`.
+
+    It changes nothing until you edit it. A file that is there already stays as it is.
+    """
+    path = user_policy_path() or usual_policy_path()
+    if Path(path).exists():
+        raise InputError(f"{path} is there already.\n  Check it:  pipeguard policy check")
+    save(path, EXAMPLE)
+    click.echo(f"Written to {path}. Edit it, then check it:  pipeguard policy check")
 
 
 @command.command("path")
@@ -163,7 +178,8 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
             click.echo(f"  note: {note}")
     if not notes:
         click.echo(
-            f"There is no policy file; it would be {usual_policy_path()}. The defaults apply:"
+            f"There is no policy file; `pipeguard policy init` starts {usual_policy_path()}."
+            " The defaults apply:"
         )
     for key, value in _fields(policy).items():
         click.echo(f"  {key:<16} {value}")

@@ -22,6 +22,7 @@ from pipeguard.cli._rules_report import (
 )
 from pipeguard.cli.explain import rule_fields
 from pipeguard.config.directories import read
+from pipeguard.config.strict_yaml import suggestion
 from pipeguard.core.finding import Action, Severity
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.scanning.databases import build, loaded
@@ -99,9 +100,11 @@ def list_rules(
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def show(name: str, *, as_json: bool) -> None:
     """Show all of RULE, with pattern and samples, as in `pipeguard rules show secrets.jwt`."""
-    rule = next((rule for rule in load_rules() if rule.id == name), None)
+    rules = {rule.id: rule for rule in load_rules()}
+    rule = rules.get(name)
     if rule is None:
-        raise RuleError(f"no rule is called {name!r}.\n  List them:  pipeguard rules list")
+        near = suggestion(name, rules)
+        raise RuleError(f"no rule is called {name!r}.{near}\n  List them:  pipeguard rules list")
     samples = {"matches": list(rule.matches), "passes": list(rule.passes)}
     matched, classified = _matched(rule), {"model": rule.model, "sha256": rule.sha256}
     fields = {**rule_fields(rule), **matched, **classified, **samples}

@@ -19,7 +19,7 @@ from pipeguard.cli._scan_files import STDIN, scan_files
 from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Action
-from pipeguard.core.unicode.display import visible
+from pipeguard.core.unicode.display import counted, visible
 from pipeguard.errors import InputError
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.trial import USUAL_KEY, TextRole, Trial, TrialInput, judge
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 BOM = "\ufeff"
 KEY_BYTES = 32
 MEBIBYTE = 2**20
+MOST_SKIPPED = 20  # files that are listed
 # A blocked definition is left out of the list of tools, and its tool cannot be called.
 _WOULD = {
     Action.ALLOW: "would pass",
@@ -113,7 +114,8 @@ def command(  # noqa: PLR0913  one for each option
     Exit codes:
       0  all of it would pass; there may be warnings
       1  some of it would be blocked, cut out or redacted; with --fail-on warn, also warned of
-      2  it cannot be read, is not text, or is larger than a message may be
+      2  it cannot be read, is not text, or is larger than a message may be; of what a folder or a
+         pattern names, what is not text is skipped
       3  the scan engine is missing
     """  # noqa: D301  click reads the mark
     if TextRole(taken) is not TextRole.ARGUMENTS:
@@ -127,6 +129,7 @@ def command(  # noqa: PLR0913  one for each option
         compiled = load_engines()
     trials: dict[str, Trial] = {}
     skipped: dict[str, str] = {}
+    unread = 0
     what = _size(len(first[given.paths[0]])) if given.is_one else f"{len(given.paths)} files"
     with say_if_slow(f"judging {what}, which takes some seconds"):
         for path in given.paths:
@@ -134,6 +137,7 @@ def command(  # noqa: PLR0913  one for each option
                 text = first[path] if path in first else _text(path, limit)
             except InputError as error:
                 skipped[path] = str(error)
+                unread += not isinstance(error, _NotTextError)
                 continue
             trial_input = TrialInput(text, TextRole(taken), tool, server, key)
             trials[path] = judge(compiled, rules, trial_input, os.urandom(KEY_BYTES), monotonic())
@@ -146,16 +150,24 @@ def command(  # noqa: PLR0913  one for each option
     else:
         click.echo(_pages(trials, skipped))
     least = Action.WARN if fail_on == "warn" else Action.REDACT
-    raise SystemExit(1 if any(trial.action >= least for trial in trials.values()) else 0)
+    found = any(trial.action >= least for trial in trials.values())
+    raise SystemExit(1 if found else InputError.exit_code if unread else 0)
+
+
+class _NotTextError(InputError):
+    """A file is no text, as an image."""
 
 
 def _pages(trials: Mapping[str, Trial], skipped: Mapping[str, str]) -> str:
     """What was found, file by file, and a count of all."""
     pages = [_page(path, trial) for path, trial in trials.items() if trial.findings]
     counts = Counter(trial.action for trial in trials.values())
-    lines = [f"{len(trials)} files:", *(f"  {counts[a]} {_WOULD[a]}" for a in sorted(counts))]
+    lines = [f"{counted(len(trials), 'file')}:"]
+    lines += [f"  {counts[action]} {_WOULD[action]}" for action in sorted(counts)]
     if skipped:
-        lines.append(f"  {len(skipped)} skipped, which are no text, or too large")
+        lines.append(f"  {len(skipped)} skipped:")
+        lines += [f"    {why.splitlines()[0]}" for why in list(skipped.values())[:MOST_SKIPPED]]
+        lines += ["    …"] * (len(skipped) > MOST_SKIPPED)
     return "\n\n".join((*pages, "\n".join(lines)))
 
 
@@ -184,12 +196,12 @@ def _text(file: str, limit_bytes: int) -> str:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(
+        raise _NotTextError(
             f"{name} is not text in UTF-8: byte {data[error.start]:#04x} at {error.start}.\n"
             "  Scan its text instead, or what a tool makes of it."
         ) from None
     if "\0" in text:
-        raise InputError(
+        raise _NotTextError(
             f"{name} is not text: it contains a null byte at {data.index(0)}.\n"
             "  Scan its text instead, or what a tool makes of it."
         )

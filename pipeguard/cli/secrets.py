@@ -44,7 +44,8 @@ def command() -> None:
     "--store",
     "place",
     type=click.Choice([place.value for place in Place]),
-    help="Where; at first the keyring, later as the last time. A file is closed, not encrypted.",
+    help="Where to store it: the keyring at first, later where it was. A file is not encrypted, and"
+    " only you can read it.",
 )
 def set_(name: str, place: str | None) -> None:
     """Store a secret, as in `pipeguard secrets set GITHUB_TOKEN`.
@@ -66,8 +67,10 @@ def set_(name: str, place: str | None) -> None:
     to = Place(place) if place else before or Place.KEYRING
     if to is Place.KEYRING:
         ring.must_work()  # the same
-    secrets.store(name, _read_value(name), to)
+    is_alone = secrets.store(name, _read_value(name), to)
     click.echo(f"{'Replaced' if before else 'Stored'} {name} in {_PLACES[to]}.")
+    if not is_alone:
+        click.echo("The keyring does not answer, so the value from before stays in it.", err=True)
     click.echo(f'  In the env of an entry:  "VARIABLE": "keyring:{name}"')
     click.echo(f"  On a command line:       pipeguard wrap --env VARIABLE=keyring:{name} -- …")
 

@@ -11,7 +11,7 @@ import click
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._person import Person
-from pipeguard.core.unicode.display import visible
+from pipeguard.core.unicode.display import those_there_are, visible
 from pipeguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -176,8 +176,8 @@ def _proposal(store: Store, name: str) -> Proposal:
 
     stored = {proposal.name: proposal for proposal in proposals(store)}
     if name not in stored:
-        names = ", ".join(stored) or "none"
-        raise InputError(f"no agent has proposed a server {visible(name)}. There are: {names}.")
+        what = f"no agent has proposed a server {visible(name)}."
+        raise InputError(f"{what} {those_there_are(stored)}")
     return stored[name]
 
 

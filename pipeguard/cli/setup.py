@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pipeguard.cli import _completions as completions
-from pipeguard.core.unicode.display import visible
+from pipeguard.core.unicode.display import counted, visible
 from pipeguard.errors import InputError, PipeGuardError
 
 if TYPE_CHECKING:
@@ -162,14 +162,14 @@ def _set_up(request: SetupRequest) -> int:
         report.as_json(plans, done, failed, code, dry_run=request.dry_run)
         return code
     if done or failed:
-        report.outcome(done, failed, machine)
+        report.outcome(done, failed, machine, request.undo_command())
     if not request.check and not request.gateway:
         report.own_copies(plans, words)
         if not request.names:
             report.other_scopes(plans)
     if to_do and not done and not failed:
         path = request.launcher or (no_launcher.path if no_launcher else "")
-        report.what_next(request.clients, request.scope, path, to_do)
+        report.what_next(request.again(), path, to_do)
     return code
 
 
@@ -260,8 +260,7 @@ def _may_change(request: SetupRequest, plans: list[ChangePlan]) -> bool:
     if not sys.stdin.isatty():
         return False
     count = sum(plan.open_count for plan in plans)
-    servers = "1 server" if count == 1 else f"{count} servers"
-    files = "1 file" if len(plans) == 1 else f"{len(plans)} files"
+    servers, files = counted(count, "server"), counted(len(plans), "file")
     what = f"Move {servers} of" if request.gateway else f"Guard {servers} in"
     return click.confirm(f"\n{what} {files}{' behind the gateway' * request.gateway}?")
 
@@ -285,10 +284,14 @@ def _launcher(
 
 def _refuse_unknown_names(request: SetupRequest, plans: Iterable[ChangePlan]) -> None:
     names = {judged.server.name for plan in plans for judged in plan.servers}
-    missing = [name for name in request.names if name not in names]
+    _refuse_missing(request.names, names, "no server is named")
+
+
+def _refuse_missing(wanted: Iterable[str], names: Collection[str], why: str) -> None:
+    missing = [name for name in wanted if name not in names]
     if missing:
-        listed = visible(", ".join(sorted(names))) or "none"
-        raise InputError(f"no server is named {missing[0]!r} there.\n  There are: {listed}")
+        listed = f"\n  There are: {visible(', '.join(sorted(names)))}" if names else ""
+        raise InputError(f"{why} {missing[0]!r} there.{listed}")
 
 
 def _undo(request: SetupRequest) -> int:
@@ -296,9 +299,11 @@ def _undo(request: SetupRequest) -> int:
     from pipeguard.clients import undoing
 
     machine = request.machine()
-    configs = _with_remembered(request, request.configs(machine))
+    configs = request.changed_configs(machine)
     plans = [undoing.plan_undo(config, machine, request.names) for config in configs]
     plans = [plan for plan in plans if plan.undone or plan.problem]
+    guarded = {name for config in configs for name in undoing.guarded_names(config, machine)}
+    _refuse_missing(request.names if guarded else (), guarded, "no guarded server is named")
     if not plans:
         if request.as_json:
             report.undo_as_json([], {}, NOTHING)
@@ -321,7 +326,7 @@ def _undo(request: SetupRequest) -> int:
     if request.as_json:
         report.undo_as_json(plans, failed, code)
     else:
-        report.undo_outcome(plans, failed, machine, done=may)
+        report.undo_outcome(plans, failed, machine, again="" if may else request.again())
     return code
 
 
@@ -357,26 +362,6 @@ def _undo_code(plans: Iterable[UndoPlan], failed: dict[Path, str], *, may: bool)
         return OPEN
     is_any_left = any(undone.method is UndoMethod.LEFT for plan in plans for undone in plan.undone)
     return CANNOT if is_any_left else DONE
-
-
-def _with_remembered(request: SetupRequest, configs: list[Config]) -> list[Config]:
-    """Also the files that setup changed earlier, wherever they are."""
-    from pipeguard.clients.catalog import clients
-    from pipeguard.clients.entries import read_config
-    from pipeguard.clients.history import records
-    from pipeguard.clients.machine import ConfigFile, specs_of
-
-    if request.file:
-        return configs
-    wanted = {client.id for client in request.clients} or set(clients())
-    paths = {config.path for config in configs}
-    for record in records():
-        if record.client in wanted and record.client in clients() and record.file not in paths:
-            paths.add(record.file)
-            if record.file.exists():
-                file = ConfigFile(record.file, specs_of(clients()[record.client], record.file))
-                configs.append(read_config(file))
-    return configs
 
 
 def _show_snippets(request: SetupRequest) -> int:

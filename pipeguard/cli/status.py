@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from pipeguard.core.unicode.display import visible
+from pipeguard.core.unicode.display import shown, visible
 from pipeguard.errors import PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from pipeguard.state.totals import ServerTotals
 
+LEAST_CHARS = 12  # of a server's name, on a terminal however narrow
 COLUMNS = ("server", "blocked", "changed", "warned", "would", "waits")
 
 
@@ -26,12 +27,14 @@ class ClientServers(NamedTuple):
     Attributes:
         client: the client's id.
         guarded: how many of its entries are guarded.
-        open: how many are not.
+        open: how many are not, and could be.
+        cannot: how many cannot be.
     """
 
     client: str
     guarded: int
     open: int
+    cannot: int
 
 
 class Status(NamedTuple):
@@ -41,6 +44,7 @@ class Status(NamedTuple):
         mode: of the policy that applies here, or empty where that is invalid.
         problem: what is wrong with the policy, or empty.
         clients: that have servers.
+        unread: files of clients that cannot be read, each with the reason.
         servers: that were ever guarded.
         proposed: the names of servers that agents proposed, which wait for a decision.
     """
@@ -48,6 +52,7 @@ class Status(NamedTuple):
     mode: str
     problem: str
     clients: list[ClientServers]
+    unread: list[str]
     servers: list[ServerTotals]
     proposed: list[str]
 
@@ -81,7 +86,7 @@ def _status() -> Status:
     proposed: list[str] = []
     if existing_store() is not None:
         servers, proposed = _stored()
-    return Status(mode, problem, _clients(), servers, proposed)
+    return Status(mode, problem, *_clients(), servers, proposed)
 
 
 def _stored() -> tuple[list[ServerTotals], list[str]]:
@@ -108,20 +113,31 @@ def _mode() -> str:
     return load_wrap_policy(WrapOptions((), {}, {}, [])).mode.value
 
 
-def _clients() -> list[ClientServers]:
+def _clients() -> tuple[list[ClientServers], list[str]]:
+    """The clients that have servers, and the files that cannot be read."""
     from pipeguard.clients.entries import GuardState, read_config
     from pipeguard.clients.machine import Machine, find
     from pipeguard.clients.rewrite import GuardOptions, judge
+    from pipeguard.doctor.diagnosis import Case
 
+    columns = (
+        (GuardState.GUARDED,),
+        (GuardState.OPEN, GuardState.STALE),
+        (GuardState.CANNOT,),
+    )
     counts: dict[str, list[int]] = {}
+    unread: list[str] = []
     options = GuardOptions()
-    for file in find(Machine.here(Path.cwd())):
-        for server in read_config(file).servers:
+    for file in find(Machine.here(Case.here().folder)):
+        config = read_config(file)
+        if config.is_unread or (config.problem and not config.servers):
+            unread.append(f"{config.path}: {config.problem}")
+        for server in config.servers:
             state = judge(server, options).state
-            count = counts.setdefault(server.client, [0, 0])
-            count[0] += state is GuardState.GUARDED
-            count[1] += state is GuardState.OPEN
-    return [ClientServers(client, *count) for client, count in sorted(counts.items())]
+            count = counts.setdefault(server.client, [0] * len(columns))
+            for index, states in enumerate(columns):
+                count[index] += state in states
+    return [ClientServers(client, *count) for client, count in sorted(counts.items())], unread
 
 
 def _fields(status: Status) -> dict[str, object]:
@@ -129,6 +145,7 @@ def _fields(status: Status) -> dict[str, object]:
         "mode": status.mode,
         "policy_problem": status.problem,
         "clients": [client._asdict() for client in status.clients],
+        "unread": status.unread,
         "servers": [
             {
                 **server._asdict(),
@@ -142,8 +159,10 @@ def _fields(status: Status) -> dict[str, object]:
 
 
 def _screen(status: Status) -> list[str]:
-    lines = [_policy_line(status), _client_line(status.clients)]
-    if not status.servers:
+    lines = [_policy_line(status), *_client_lines(status)]
+    if not status.servers and any(client.guarded for client in status.clients):
+        lines.append("No guarded server has run yet. Restart your clients.")
+    elif not status.servers:
         lines.append("No server was guarded yet.  pipeguard setup")
     else:
         for title, rows in (
@@ -164,18 +183,24 @@ def _policy_line(status: Status) -> str:
     return "The policy enforces."
 
 
-def _client_line(clients: Sequence[ClientServers]) -> str:
+def _client_lines(status: Status) -> list[str]:
+    lines = [f"Not read: {visible(file)}  pipeguard doctor clients" for file in status.unread]
+    clients = status.clients
     if not clients:
-        return "No client has a server."
-    guarded = sum(client.guarded for client in clients)
-    names = ", ".join(f"{c.client} {c.guarded}/{c.guarded + c.open}" for c in clients)
-    others = sum(client.open for client in clients)
-    advice = "  pipeguard setup" if others else ""
-    return f"{guarded} entries of clients guarded, {others} not ({visible(names)}).{advice}"
+        return lines or ["No client has a server."]
+    guarded, others, unfit = (sum(column) for column in zip(*(c[1:] for c in clients), strict=True))
+    names = ", ".join(f"{c.client} {c.guarded}/{c.guarded + c.open + c.cannot}" for c in clients)
+    cannot = f", {unfit} cannot be" if unfit else ""
+    advice = "  pipeguard setup" if others or unfit else ""
+    entries = "1 entry" if guarded == 1 else f"{guarded} entries"
+    count = f"{entries} of clients guarded, {others} not{cannot} ({visible(names)}).{advice}"
+    return [count, *lines]
 
 
 def _table(rows: Iterable[tuple[object, ...]]) -> list[str]:
-    cells = [COLUMNS, *([visible(str(cell)) for cell in row] for row in rows)]
+    numbers = sum(map(len, COLUMNS[1:])) + 2 * len(COLUMNS)
+    room = max(LEAST_CHARS, get_terminal_size().columns - numbers)
+    cells = [COLUMNS, *([shown(str(cell), room) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         "  ".join(
@@ -191,11 +216,14 @@ def _next_steps(status: Status) -> list[str]:
     steps = []
     waiting = sum(server.waiting for server in status.servers)
     if waiting:
-        steps.append(f"{waiting} definitions wait for you:  pipeguard diff")
+        what = "1 definition waits" if waiting == 1 else f"{waiting} definitions wait"
+        steps.append(f"{what} for you:  pipeguard diff")
     if status.proposed:
-        steps.append(f"{len(status.proposed)} proposed servers wait:  pipeguard servers list")
+        count = len(status.proposed)
+        what = "1 proposed server waits" if count == 1 else f"{count} proposed servers wait"
+        steps.append(f"{what}:  pipeguard servers list")
     if any(server.week.blocked for server in status.servers):
         steps.append("What was blocked:  pipeguard audit list --action block --since 7d")
     if any(server.week.would for server in status.servers):
-        steps.append("What would have been:  pipeguard audit list --would block --since 7d")
+        steps.append("What would have been blocked:  pipeguard audit list --would block --since 7d")
     return steps or ["Nothing waits for you."]

@@ -10,6 +10,7 @@ import click
 
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._sources import source_options
+from pipeguard.core.unicode.display import those_there_are
 from pipeguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -258,8 +259,7 @@ def _say_absent(gateway: Gateway, concerns: Callable[[str], bool]) -> None:
 
 def _known_server(inspector: Inspector, name: str) -> str:
     if name not in inspector.servers:
-        names = ", ".join(inspector.servers) or "none"
-        raise InputError(f"there is no server {name}. There are: {names}.")
+        raise InputError(f"there is no server {name}. {those_there_are(inspector.servers)}")
     return name
 
 

@@ -12,12 +12,21 @@ from pathlib import Path
 
 from pipeguard.clients.catalog import Transport
 from pipeguard.config.options import TABLE
+from pipeguard.installation import PACKAGE
 
 _NAMES = frozenset({"pipeguard", "pipeguard.exe"})
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*(?:\.exe)?\Z|py(?:\.exe)?\Z", re.IGNORECASE)
 # What runs a program from a package without installing it, and how it is told the package.
 _RUNNERS = {("uvx",): "--from", ("uv", "tool", "run"): "--from", ("pipx", "run"): "--spec"}
-_STRANGER = re.compile(r"pipeguard(?:\Z|[^\w/.-])", re.IGNORECASE)  # on the public index
+# Their options that choose no code; with any other, as `--with`, it would not be only ours.
+_HARMLESS = frozenset({
+    *("-q", "--quiet", "-v", "--verbose", "--offline", "--isolated", "--refresh", "-U"),
+    *("--upgrade", "-n", "--no-cache", "--no-progress", "--native-tls", "--no-config"),
+    "--no-env-file",
+})  # fmt: skip
+_PYTHON_VERSION = re.compile(r"(?:python)?[\d.]+")
+# Options of the interpreter that run nothing.
+_FLAGS = re.compile(r"-(?:[bBdEIOPqRsSuvx]+|[WX].+)")
 _TAKES_VALUE = frozenset(name for name, metavar, _, _ in TABLE if metavar)
 _VARIABLE = re.compile(r"[A-Za-z_][\w.()-]*")
 # Names that no client expands and no terminal interprets.
@@ -134,8 +143,9 @@ def _launcher_length(words: Sequence[str]) -> int:
     """How many words start PipeGuard; 0 for none.
 
     One, those of `python -m pipeguard`, or those of a runner that is told what to take it from.
+    What is in a folder of the project's is the project's, whatever its name.
     """
-    if not words:
+    if not words or _is_relative(words[0]):
         return 0
     base = _base(words[0])
     if base in _NAMES:
@@ -147,7 +157,7 @@ def _launcher_length(words: Sequence[str]) -> int:
         for index, word in enumerate(words[1:6], 1):
             if word in ("-m", "-Im", "-IEm", "-EPm"):
                 return index + 2 if words[index + 1 : index + 2] == ["pipeguard"] else 0
-            if not word.startswith("-"):
+            if not _FLAGS.fullmatch(word):
                 break
     return 0
 
@@ -155,18 +165,42 @@ def _launcher_length(words: Sequence[str]) -> int:
 def _runner_length(words: Sequence[str], begin: int, option: str) -> int:
     """The same for a runner: `uvx --from SOURCE pipeguard`.
 
-    Without a source, or from a package named `pipeguard`, it would run another project's program.
+    Without a source, or from another package, it would run another project's program; with
+    options that bring further packages, theirs beside it.
     """
-    source = ""
-    for index in range(begin, len(words)):
-        word, before = words[index], words[index - 1]
-        if before == option or word.startswith(f"{option}="):
-            source = word.removeprefix(f"{option}=")
-        elif _base(word) in _NAMES:
-            return index + 1 if source and not _STRANGER.match(source) else 0
-        elif not word.startswith("-") and not before.startswith("-"):
-            break
+    source, rest = "", iter(range(begin, len(words)))
+    for index in rest:
+        name, equals, value = words[index].partition("=")
+        if words[index] in _NAMES:
+            return index + 1 if _is_our_source(source) else 0
+        if name in (option, "-p", "--python"):
+            value = value if equals else words[next(rest, 0)]
+            if name == option:
+                source = value
+            elif not _PYTHON_VERSION.fullmatch(value):
+                return 0
+        elif words[index] not in _HARMLESS:
+            return 0
     return 0
+
+
+def _is_our_source(source: str) -> bool:
+    """Whether a runner takes PipeGuard from it: its package, a folder that is named, or its clone.
+
+    A name is a requirement (PEP 508); on the public index, `pipeguard` is another project.
+    """
+    address = re.sub(r"[#?].*|(?<=.)@[^/:]*\Z", "", source.rpartition(" @ ")[2])
+    if "://" in address:
+        name = _base(address.rstrip("/")).removesuffix(".git")
+        return name in ("pipeguard", PACKAGE)
+    if "/" in source or "\\" in source:
+        return not _is_relative(source)
+    return re.split(r"[^\w.-]", source)[0].lower().replace("_", "-") == PACKAGE
+
+
+def _is_relative(path: str) -> bool:
+    """Whether a path begins in the current folder, which a project's file may be in."""
+    return not path.startswith(("/", "~", "$", "%")) and bool(re.match(r"[^/\\:]*[/\\]", path))
 
 
 def _base(word: str) -> str:

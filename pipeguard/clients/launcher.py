@@ -88,7 +88,9 @@ def isolated(words: Sequence[str]) -> tuple[str, ...]:
     Returns:
         The words as they are, where they are no script of Python's or have options of their own.
     """
-    python = _interpreter(words[0]) if len(words) == 1 else ""
+    # A name alone is looked up on PATH by its client, which does not find a file of this folder.
+    is_script = len(words) == 1 and os.path.isabs(words[0])
+    python = _interpreter(words[0]) if is_script else ""
     return (python, "-E", "-P", "-m", "pipeguard") if python else tuple(words)
 
 
@@ -122,9 +124,11 @@ def programs(name: str, path: str) -> Iterator[str]:
 
 def unstable(path: Path) -> str:
     """Why a path will not last, as words that follow it; empty where it will."""
-    parts = path.parts
+    parts, home = path.parts, Path.home()
     temporary = {*_TEMPORARY, tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())}
-    if any(Path(folder) in path.parents for folder in temporary):
+    # In a home folder that is temporary itself, it lasts as long as the files that name it.
+    same = home.parents if home in path.parents else ()
+    if any(Path(name) in path.parents and Path(name) not in same for name in temporary):
         return _IS_TEMPORARY
     if _CACHES & set(parts):
         return _IS_CACHED

@@ -204,7 +204,7 @@ def _expanded(machine: Machine, client: Client, place: str, project: Path | None
     if path is None:
         return
     if "*" not in path:
-        if os.path.lexists(path):
+        if os.path.lexists(path) or _is_hidden(path):
             yield Path(path)
         return
     # Only the place may contain patterns: brackets in a folder's own name are none.
@@ -213,6 +213,17 @@ def _expanded(machine: Machine, client: Client, place: str, project: Path | None
         yield from sorted(Path(base).glob(os.path.relpath(path, base)))
     except (OSError, ValueError):
         return
+
+
+def _is_hidden(path: str) -> bool:
+    """Whether the folder of a path exists and may not be entered, so that the path may exist."""
+    try:
+        os.lstat(path)
+    except PermissionError:
+        return Path(os.path.dirname(path)).is_dir()
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def _resolved(machine: Machine, client: Client, place: str, project: Path | None) -> str | None:

@@ -241,21 +241,21 @@ def _of_login(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[
         return
     shape = server.shape
     if any(server.fields.get(key) not in (None, False, "false") for key in shape.login):
-        why = f"its client logs in to it (OAuth), and could not any more; {_log_in(url)}"
+        why = f"its client logs in to it (OAuth), and cannot through PipeGuard; {_log_in(url)}"
         yield Judgement(GuardState.CANNOT, "login", why)
     named = filter(None, (shape.headers_env, shape.bearer_env))
     has_credentials = server.headers or any(server.fields.get(key) for key in named)
     parts = _parts(url)
     if not has_credentials and (parts is None or parts.hostname not in _LOOPBACK):
         why = (
-            "it has no credentials here, so its client may log in to it (OAuth), and could not "
-            f"any more; {_log_in(url)}; if it needs no login, add --no-login"
+            "without credentials here, its client may log in to it (OAuth), which it cannot do "
+            f"through PipeGuard; {_log_in(url)}; if it needs no login, add --no-login"
         )
         yield Judgement(GuardState.CANNOT, "login", why)
 
 
 def _log_in(url: str) -> str:
-    return f"log in for it first: pipeguard auth login {shlex.quote(masked_url(url))}"
+    return f"log in yourself first: pipeguard auth login {shlex.quote(masked_url(url))}"
 
 
 def _parts(url: str) -> SplitResult | None:

@@ -88,6 +88,11 @@ def plan_undo(config: Config, machine: Machine, names: Collection[str] = ()) -> 
     return UndoPlan(config, content, tuple(steps.undone.values()), tuple(steps.used), problem)
 
 
+def guarded_names(config: Config, machine: Machine) -> frozenset[str]:
+    """The names of the servers of a file that could be undone."""
+    return frozenset(undone.name for undone in plan_undo(config, machine).undone)
+
+
 def undo(planned: UndoPlan, machine: Machine) -> None:
     """Write what was planned.
 

@@ -70,16 +70,20 @@ def wrap_policy_paths(options: WrapOptions) -> tuple[str, ...]:
     return (user,) if project is None else (user, project)
 
 
-def load_wrap_policy(options: WrapOptions) -> Policy:
+def load_wrap_policy(options: WrapOptions, *, with_project: bool = True) -> Policy:
     """The policy for one run of `wrap`, whose options override the user's file.
 
     A project's file tightens the options too: a client's configuration may come with a repository.
+
+    Args:
+        options: of the command line.
+        with_project: False to leave a project's file out.
 
     Raises:
         PolicyError: an option or a file is invalid.
     """
     user_file = options.values.get("--policy") or user_policy_path()
-    project_file = project_policy_path(_current_folder())
+    project_file = project_policy_path(_current_folder()) if with_project else None
     trust = options.values.get("--trust")
     choices = [choice.value for choice in Trust]
     if trust is not None and trust not in choices:

@@ -18,7 +18,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("--env", "NAME[=VALUE]", "+", "Pass this variable to the server; VALUE may be keyring:NAME."),
     ("--inherit-env", "", "", "Pass the server all variables of our environment."),
     ("--cwd", "DIR", "", "Start the server in DIR."),
-    ("--isolate", "HOW", "", "Isolate it: auto, bubblewrap, container, none (or by the policy)."),
+    ("--isolate", "HOW", "", "Isolate it: auto, bubblewrap, container, none; or learn."),
     ("--read", "PATH", "+", "With isolation: it may read this file or folder."),
     ("--write", "PATH", "+", "With isolation: it may read and change this file or folder."),
     ("--connect", "HOST[:PORT]", "+", "With isolation: it may connect to this host."),

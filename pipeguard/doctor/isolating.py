@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 from pipeguard.config.effective_policy import wrap_isolation
@@ -10,6 +11,8 @@ from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good,
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.engines import NONE, EngineState
 from pipeguard.isolation.sandbox import try_bubblewrap
+
+LEARN_FIX = "name it yourself: --read, --write, --connect (docs/isolation.md)"
 
 
 def isolation(_case: Case) -> Iterable[Diagnosis]:
@@ -22,6 +25,20 @@ def isolation(_case: Case) -> Iterable[Diagnosis]:
         yield wrong(what, _fix(state))
     else:
         yield note(f"servers cannot be isolated here: {state.name}: {state.why}", _fix(state))
+
+
+def learning(_case: Case) -> Iterable[Diagnosis]:
+    """Whether it can be learned what a server needs."""
+    if sys.platform == "linux":
+        from pipeguard.isolation.learning.learner import obstacle
+
+        why = obstacle()
+    else:
+        why = "it needs Linux"
+    if why is None:
+        yield good("what a server needs can be learned (`wrap --isolate learn`)")
+    else:
+        yield note(f"what a server needs cannot be learned here: {why}", LEARN_FIX)
 
 
 def _is_asked_for() -> bool:
@@ -41,4 +58,5 @@ def _fix(state: EngineState) -> str:
 
 CHECKS = (
     InstallationCheck("isolation", "isolation", isolation, waits="running a program isolated"),
+    InstallationCheck("learning", "learning", learning),
 )

@@ -124,7 +124,8 @@ def keyring(_case: Case) -> Iterable[Diagnosis]:
     elif needed:
         yield wrong(f"{problem}, and logins are stored in it", f"Unlock it, or:  {file}")
     else:
-        yield note(f"{problem}; only logins and secrets need it", f"Unlock one, or:  {file}")
+        files = f"{file}     pipeguard secrets set NAME --store file"
+        yield note(f"{problem}; only logins and secrets need it", f"Unlock one, or:  {files}")
 
 
 def logins(case: Case) -> Iterable[Diagnosis]:

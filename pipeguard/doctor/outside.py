@@ -18,6 +18,7 @@ from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_conf
 from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions, judge
+from pipeguard.core.unicode.display import counted
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.doctor.installation import version_of
 from pipeguard.errors import InputError, StateError
@@ -44,9 +45,14 @@ def clients(case: Case) -> Iterable[Diagnosis]:
     yield from _stale([server for server, state in judged if state is GuardState.STALE], case)
     yield from _starting([server for server, state in judged if state is GuardState.GUARDED])
     count = {state: sum(other is state for _, other in judged) for state in GuardState}
-    summary = f"{len(judged)} servers in {sum(bool(config.servers) for config in configs)} files"
+    files = sum(bool(config.servers) for config in configs)
+    summary = f"{counted(len(judged), 'server')} in {counted(files, 'file')}"
     if count[GuardState.OPEN]:
         yield note(f"{summary}, {count[GuardState.OPEN]} of them not guarded", "pipeguard setup")
+    elif count[GuardState.CANNOT]:
+        number = count[GuardState.CANNOT]
+        which = "it is" if number == 1 else "they are"
+        yield note(f"{summary}, {number} of which cannot be guarded as {which}", "pipeguard setup")
     elif not count[GuardState.STALE]:
         yield good(f"{summary}, all guarded" if judged else "no server in any client's file")
 

@@ -44,7 +44,7 @@ def imported_servers(source: str, variables: Mapping[str, str]) -> Imported:
     """The servers of a client, or of a file with `mcpServers`.
 
     Args:
-        source: a client's id, as `pipeguard setup --list` shows it, or a path.
+        source: a client's id, as `pipeguard setup` takes it, or a path.
         variables: what `${env:NAME}` and `${NAME}` stand for.
 
     Raises:

@@ -230,12 +230,13 @@ class Gateway:
         """True once each server has started, or failed to."""
         return all(member.has_settled for member in self.members.values())
 
-    async def settle(self) -> None:
-        """Wait until each server has started or failed to, but not for long after its start."""
+    async def settle(self, limit_seconds: float | None = None) -> None:
+        """Wait until each has started or failed to; without a limit, as long as clients wait."""
+        limit_seconds = SETTLING_SECONDS if limit_seconds is None else limit_seconds
         loop = asyncio.get_running_loop()
         late = [member for member in self.members.values() if not member.has_settled]
         if late:
-            deadline = max(member.began for member in late) + SETTLING_SECONDS
+            deadline = max(member.began for member in late) + limit_seconds
             settling = [asyncio.ensure_future(member.settle()) for member in late]
             await asyncio.wait(settling, timeout=max(deadline - loop.time(), 0))
             for task in settling:

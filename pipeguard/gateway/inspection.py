@@ -25,6 +25,8 @@ from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.version import VERSION
 
 STARTING = "starting the servers"
+# For which a person waits, who sees why: the first start of a package fetches it.
+SETTLING_SECONDS = 60.0
 
 
 class Inspector:
@@ -55,7 +57,7 @@ class Inspector:
             return False
         await self.gateway.apply(self._settings)
         with say_if_slow(STARTING):
-            await self.gateway.settle()
+            await self.gateway.settle(SETTLING_SECONDS)
         return True
 
     async def request(self, method: str, params: JsonObject) -> JsonObject:
@@ -98,7 +100,7 @@ async def inspected(
     inspector = Inspector(gateway, channel, list(file.servers))
     try:
         with say_if_slow(STARTING):
-            await gateway.settle()
+            await gateway.settle(SETTLING_SECONDS)
         opening: JsonObject = {
             "protocolVersion": REVISIONS[0],
             "capabilities": {},

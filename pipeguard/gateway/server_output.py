@@ -87,9 +87,10 @@ def last_lines(server: str, count: int) -> list[str]:
         if file.is_file():
             lines += file.read_text("utf-8", "backslashreplace").splitlines()
     if not lines and not path.is_file():
+        names = ", ".join(servers_with_output())
         raise InputError(
             f"no server {server} has written anything under `pipeguard serve`."
-            f" These have: {', '.join(servers_with_output()) or 'none'}.\n"
+            f" {f'These have: {names}.' if names else 'None has so far.'}\n"
             f"  If it does not start:  pipeguard tools list --server {server}"
         )
     return lines[-count:] if count else []

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 BUBBLEWRAP, CONTAINER = "bubblewrap", "container"
 AUTO, NONE = "auto", "none"
+LEARN = "learn"  # no engine: as open as without one, and watched
+CHOICES = (AUTO, BUBBLEWRAP, CONTAINER, NONE, LEARN)  # of `--isolate`
 _SYSCTLS = {
     "/proc/sys/kernel/unprivileged_userns_clone": "0",  # Debian's patch of the kernel
     "/proc/sys/user/max_user_namespaces": "0",
@@ -103,9 +105,8 @@ def engine_for(requested: str) -> str:
         LaunchError: there is no such engine, or none is installed. It is tried only by `doctor`:
             a server that cannot be isolated then does not start.
     """
-    engines = (AUTO, BUBBLEWRAP, CONTAINER, NONE)
-    if requested not in engines:
-        raise LaunchError(f"--isolate {requested}: choose from {', '.join(engines)}.", 2)
+    if requested not in CHOICES or requested == LEARN:
+        raise LaunchError(f"--isolate {requested}: choose from {', '.join(CHOICES)}.", 2)
     if requested in (CONTAINER, NONE):
         return requested
     if sys.platform == "linux":

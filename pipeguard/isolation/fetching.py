@@ -8,9 +8,9 @@ import re
 import shutil
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.packages import (
@@ -20,7 +20,7 @@ from pipeguard.isolation.packages import (
     package_name,
     program_in,
 )
-from pipeguard.isolation.profile import MEBIBYTE, Limits, Profile
+from pipeguard.isolation.profile import MEBIBYTE, Profile, ResourceLimits
 from pipeguard.launch.command import Command
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ DONE = "pipeguard.json"  # stands in a folder whose package is complete
 FETCH_SECONDS = 600.0
 MAX_SAID_BYTES = 4000
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
-FETCH_LIMITS = Limits(memory=8192 * MEBIBYTE, processes=4096, scratch=4096 * MEBIBYTE)
+FETCH_LIMITS = ResourceLimits(memory=8192 * MEBIBYTE, processes=4096, scratch=4096 * MEBIBYTE)
 
 
 class Fetched(NamedTuple):
@@ -42,10 +42,12 @@ class Fetched(NamedTuple):
     Attributes:
         folder: that it is in.
         program: the path of its program.
+        in_use: an open file; while it is open, nobody removes the folder.
     """
 
     folder: str
     program: str
+    in_use: IO[str]
 
 
 def fetched(
@@ -67,16 +69,87 @@ def fetched(
     Raises:
         LaunchError: it cannot be installed; the message has what the installer said.
     """
-    folder = root / package.identity
-    with _locked(root, package.identity):
-        if not (folder / DONE).exists():
+    with locked(root, package.identity):
+        folder = newest(root, package.identity)
+        if folder is None:
             say(f"fetching {' '.join(package.specs)}, once, with nothing but its registry at hand")
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True, mode=0o700)
-            for command in install_commands(package, str(folder)):
-                _run(Command(command, _environment(variables)), str(folder), package, start)
-            (folder / DONE).write_text(json.dumps(_facts(package, folder)) + "\n", "utf-8")
-    return Fetched(str(folder), program_in(str(folder), package))
+            folder = install(package, root, variables, start)
+        in_use = use(folder)
+    return Fetched(str(folder), program_in(str(folder), package), in_use)
+
+
+def newest(root: Path, identity: str) -> Path | None:
+    """The folder of a package as it was fetched last; None where it is not there.
+
+    Every fetch has a folder of its own, with a number behind it from the second on, since what is
+    installed in one has its path in it.
+    """
+    whole = [folder for folder in folders_of(root, identity) if (folder / DONE).exists()]
+    return whole[-1] if whole else None
+
+
+def folders_of(root: Path, identity: str) -> list[Path]:
+    """All folders of a package, whole or not, in the order in which they were made."""
+    found = [path for path in root.glob(f"{identity}*") if path.is_dir()]
+    return sorted(found, key=_number)
+
+
+def _number(folder: Path) -> int:
+    number = folder.name.partition("-")[2]
+    return int(number) if number.isdigit() else 1
+
+
+def install(
+    package: Package,
+    root: Path,
+    variables: Mapping[str, str],
+    start: Callable[[Command, Profile], Child],
+) -> Path:
+    """Install a package into a new folder, and return that; to be called `locked`.
+
+    Raises:
+        LaunchError: it cannot be installed; the message has what the installer said.
+    """
+    known = folders_of(root, package.identity)
+    for folder in known:
+        if not (folder / DONE).exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a fetch that was ended
+    number = _number(known[-1]) + 1 if known else 1
+    folder = root / (package.identity if number == 1 else f"{package.identity}-{number}")
+    folder.mkdir(parents=True, mode=0o700)
+    try:
+        for command in install_commands(package, str(folder)):
+            _run(Command(command, _environment(variables)), str(folder), package, start)
+        (folder / DONE).write_text(json.dumps(_facts(package, folder)) + "\n", "utf-8")
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder
+
+
+def use(folder: Path) -> IO[str]:
+    """Keep a folder from being removed while what this returns is open."""
+    import fcntl
+
+    file = (folder / DONE).open(encoding="utf-8")
+    fcntl.flock(file, fcntl.LOCK_SH)
+    return file
+
+
+def remove_unused(folders: Iterable[Path]) -> list[Path]:
+    """Remove folders that no server runs from; returns those that stay."""
+    import fcntl
+
+    staying = []
+    for folder in folders:
+        with suppress(FileNotFoundError), (folder / DONE).open(encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                staying.append(folder)
+                continue
+        shutil.rmtree(folder, ignore_errors=True)
+    return staying
 
 
 def _run(
@@ -133,6 +206,8 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
     kept = {"PATH", "LANG", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"}
     found = {name: value for name, value in variables.items() if name in kept}
     found |= {"UV_LINK_MODE": "copy", "UV_PYTHON_DOWNLOADS": "never", "UV_NATIVE_TLS": "1"}
+    # Browsers come from elsewhere than the registry.
+    found |= {"PUPPETEER_SKIP_DOWNLOAD": "1", "PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD": "1"}
     bundle = next((path for path in BUNDLES if Path(path).exists()), None)
     if bundle is not None:  # what this system trusts, a company's authority among it
         found |= {"PIP_CERT": bundle, "NODE_EXTRA_CA_CERTS": bundle}
@@ -143,6 +218,8 @@ def _facts(package: Package, folder: Path) -> dict[str, object]:
     return {
         "registry": package.registry,
         "specs": list(package.specs),
+        "program": package.program,
+        "python": package.python,
         "fetched": int(time.time()),
         "versions": dict(_versions(package, folder)),
     }
@@ -173,7 +250,7 @@ def _plain(name: str) -> str:
 
 
 @contextmanager
-def _locked(root: Path, name: str) -> Iterator[None]:
+def locked(root: Path, name: str) -> Iterator[None]:
     """Only one process at a time."""
     import fcntl
 

@@ -3,7 +3,7 @@
 The parts decide nothing about messages: those are judged as without isolation.
 """
 
-# ruff: noqa: PTH100, PTH103, PTH109, PTH111, PTH118
+# ruff: noqa: PTH100, PTH109, PTH111
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import folders_among, runtime_of
 from pipeguard.isolation.sensitive import sensitive_paths
-from pipeguard.isolation.view import Host, environment_of, view_of
-from pipeguard.isolation.way_out import WayOut
+from pipeguard.isolation.view import SandboxUser, environment_of, view_of
+from pipeguard.isolation.way_out import SandboxExit
 from pipeguard.launch.child import Command, start
 from pipeguard.state.paths import state_folder
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pipeguard.launch.child import Child
 
 HOMES, PACKAGES = "isolation", "packages"  # in the state folder, and in that one
+NAME_FILE = "server"  # beside a kept home: whose it is
 TRIAL_SECONDS = 5.0
 MAX_SAID_BYTES = 300
 IDENTITY_DIGITS = 24
@@ -58,7 +59,7 @@ class Sandbox:
     """Starts one server isolated, as often as is asked.
 
     Args:
-        identity: of the server; its kept home goes by it.
+        identity: of the server, whose name is its first line; its kept home goes by it.
         command: its command and environment.
         profile: what it is given.
         report: called for each of its connections, in a thread of its own.
@@ -83,7 +84,7 @@ class Sandbox:
         self._rules = _rules_of(profile)
         self._report = report
         self._lock = Lock()
-        self._ways_out: set[WayOut] = set()
+        self._ways_out: set[SandboxExit] = set()
         self._host = this_host()
         folder = os.path.abspath(command.cwd or os.getcwd())
         argv: tuple[str, ...] = command.argv
@@ -91,8 +92,9 @@ class Sandbox:
         if (package := package_of(command.argv)) is not None:
             from pipeguard.isolation.fetching import fetched
 
-            installer = partial(_install, engine)
-            installed = fetched(package, packages_folder(), command.env, installer, say)
+            install = partial(installer, engine=engine)
+            installed = fetched(package, packages_folder(), command.env, install, say)
+            self._in_use = installed.in_use
             argv, needed = (installed.program, *package.arguments), (installed.folder,)
         runtime = runtime_of(argv, command.env, folder, self._host)
         given = Profile(write=folders_among(argv[1:], folder, self._host))
@@ -162,8 +164,8 @@ class Sandbox:
         running.child.on_close = close
         return running.child
 
-    def _way_out(self, channel: socket.socket) -> WayOut:
-        way_out = WayOut(channel, self._rules, self._report)
+    def _way_out(self, channel: socket.socket) -> SandboxExit:
+        way_out = SandboxExit(channel, self._rules, self._report)
         way_out.start()
         with self._lock:
             self._ways_out.add(way_out)
@@ -203,7 +205,7 @@ class Sandbox:
         for way_out in ways_out:
             self._forget(way_out)
 
-    def _forget(self, way_out: WayOut) -> None:
+    def _forget(self, way_out: SandboxExit) -> None:
         way_out.close()
         with self._lock:
             self._ways_out.discard(way_out)
@@ -216,26 +218,36 @@ def _rules_of(profile: Profile) -> HostRules:
         raise PolicyError(str(error)) from None
 
 
+def homes_folder() -> Path:
+    """Where kept homes are, and fetched packages."""
+    return state_folder() / HOMES
+
+
 def packages_folder() -> Path:
     """Where fetched packages are."""
-    return state_folder() / HOMES / PACKAGES
+    return homes_folder() / PACKAGES
 
 
 def isolation_folder() -> str:
-    """Where homes, packages and what containers are made from are."""
-    return os.path.join(str(state_folder()), HOMES)
+    """The same as text: what containers are made from is there too."""
+    return str(homes_folder())
 
 
-def _install(engine: str, command: Command, profile: Profile) -> Child:
+def installer(command: Command, profile: Profile, engine: str = BUBBLEWRAP) -> Child:
     """Start an installer isolated."""
     return Sandbox("installer", command, profile, engine=engine).start()
 
 
-def this_host() -> Host:
+def home_folder() -> str:
+    """The user's home, where an isolated server has its own."""
+    return os.path.realpath(os.path.expanduser("~"))
+
+
+def this_host() -> SandboxUser:
     """This machine and its user."""
     import pwd
 
-    home = os.path.realpath(os.path.expanduser("~"))
+    home = home_folder()
     uid = os.getuid()
     try:
         user = pwd.getpwuid(uid).pw_name
@@ -243,7 +255,7 @@ def this_host() -> Host:
         user = "user"
     own = (config_folder(), str(state_folder()), cache_folder())
     sensitive = sensitive_paths(home, own)
-    return Host(home, user, uid, os.getgid(), sensitive, str(packages_folder()))
+    return SandboxUser(home, user, uid, os.getgid(), sensitive, str(packages_folder()))
 
 
 def try_bubblewrap() -> EngineState:
@@ -281,6 +293,8 @@ def _kept_home(identity: str) -> str:
     from hashlib import sha256
 
     name = sha256(identity.encode()).hexdigest()[:IDENTITY_DIGITS]
-    path = os.path.join(str(state_folder()), HOMES, name, "home")
-    os.makedirs(path, mode=0o700, exist_ok=True)
-    return path
+    folder = homes_folder() / name
+    home = folder / "home"
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / NAME_FILE).write_text(identity.partition("\n")[0], "utf-8")
+    return str(home)

@@ -16,18 +16,22 @@ if TYPE_CHECKING:
 NOT_FOUND, NOT_RUNNABLE, SIGNAL_BASE = 127, 126, 128
 
 
+# What a confinement's program is.
+ENGINE, PATIENT_ENGINE, SERVER = "engine", "patient engine", "server"
+
+
 class Confinement:
     """How a server is started where it is isolated (pipeguard/isolation).
 
     Attributes:
         argv: the engine's program, which starts the server's.
-        descriptors: that the engine reads.
+        descriptors: that the engine reads; `enter` may close them.
         enter: called in the new process before the engine is executed; raises OSError.
         leave: called in the warden once no process is left, or None.
-        is_patient: whether the engine is asked to end, and not killed, when the warden dies.
+        kind: of the program: ENGINE, PATIENT_ENGINE or SERVER.
     """
 
-    __slots__ = ("argv", "descriptors", "enter", "is_patient", "leave")
+    __slots__ = ("argv", "descriptors", "enter", "kind", "leave")
 
     def __init__(
         self,
@@ -35,14 +39,23 @@ class Confinement:
         descriptors: Sequence[int],
         enter: Callable[[], None],
         leave: Callable[[], None] | None = None,
-        *,
-        is_patient: bool = False,
+        kind: str = ENGINE,
     ) -> None:
         self.argv: Final = tuple(argv)
         self.descriptors: Final = tuple(descriptors)
         self.enter: Final = enter
         self.leave: Final = leave
-        self.is_patient: Final = is_patient
+        self.kind: Final = kind
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether the program is the engine's, which ends with the server."""
+        return self.kind != SERVER
+
+    @property
+    def is_patient(self) -> bool:
+        """Whether the engine is asked to end, and not killed, when the warden dies."""
+        return self.kind == PATIENT_ENGINE
 
 
 class Command:

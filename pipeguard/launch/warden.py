@@ -105,7 +105,7 @@ class Warden:
             _become(command, stdio, fail, self._prctl)
         self._server = server
         if command.confinement is not None:
-            self._engine = server
+            self._engine = server if command.confinement.is_engine else 0
             stdio = (*stdio, *command.confinement.descriptors)
         for descriptor in (*stdio, fail):
             os.close(descriptor)
@@ -232,16 +232,18 @@ def _become(
     command: Command, stdio: tuple[int, ...], fail: int, prctl: Callable[[int, int], None]
 ) -> NoReturn:
     """Turn the new process into the server, or report why that failed."""
-    stage, argv, last = b"exec", command.argv, signal.SIGKILL
+    stage = last_stage = b"exec"
+    argv, last = command.argv, signal.SIGKILL
     try:
         os.setpgid(0, 0)
         warden = os.getppid()
         if command.confinement is not None:
             stage, argv = b"isolate", command.confinement.argv
             last = signal.SIGTERM if command.confinement.is_patient else last
-            command.confinement.enter()  # before prctl, since new rights undo it
             for descriptor in command.confinement.descriptors:
                 os.set_inheritable(descriptor, True)  # noqa: FBT003  positional only
+            command.confinement.enter()  # before prctl, since new rights undo it
+            stage = last_stage = b"isolate" if command.confinement.is_engine else b"exec"
         prctl(PR_SET_PDEATHSIG, last)
         if os.getppid() != warden:
             os._exit(1)  # the warden died before prctl took effect
@@ -254,7 +256,7 @@ def _become(
         if command.cwd is not None:
             stage = b"cwd"
             os.chdir(command.cwd)
-            stage = b"exec" if command.confinement is None else b"isolate"
+            stage = last_stage
         os.execvpe(argv[0], argv, command.env)  # noqa: S606  no shell is wanted
     except OSError as error:
         _write(fail, b"%s %d\n" % (stage, error.errno or 0))

@@ -13,18 +13,22 @@ from pipeguard.config.isolate_key import entries_for
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.identity.server_name import launched
 from pipeguard.isolation.docker_words import is_of_containers
-from pipeguard.isolation.engines import AUTO, CONTAINER, NONE, engine_for
-from pipeguard.isolation.profile import Limits, Profile, limits_of, path_of, port_of
-from pipeguard.isolation.sandbox import Sandbox
+from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, engine_for
+from pipeguard.isolation.packages import package_of
+from pipeguard.isolation.profile import Profile, ResourceLimits, limits_of, path_of, port_of
+from pipeguard.isolation.sandbox import Sandbox, home_folder
+from pipeguard.isolation.shipped import key_of, shipped_for
 from pipeguard.launch.child import Command, start
 from pipeguard.log import say
 from pipeguard.runtime.isolated_connections import IsolatedConnections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
+    from pipeguard.isolation.learning.learner import Learner
+    from pipeguard.isolation.shipped import ShippedProfile
     from pipeguard.launch.child import Child
     from pipeguard.runtime.run import Run
 
@@ -46,6 +50,7 @@ class ServerStarter:
         self._who = launched(options.command, options.values.get("--cwd"))
         self._name = options.values.get("--name") or self._who.name
         self._connections = IsolatedConnections()
+        self._below = Profile()  # of a known server, below what the user names
         self._sandbox = self._made()
 
     def start(self) -> Child:
@@ -58,7 +63,7 @@ class ServerStarter:
 
     def attach(self, run: Run) -> None:
         """Write its connections to the audit, and follow the policy from now on."""
-        if self._sandbox is not None:
+        if isinstance(self._sandbox, Sandbox):
             self._connections.attach(run.connect)
             run.on_policy.append(self.update)
 
@@ -67,19 +72,22 @@ class ServerStarter:
 
         What is wrong in it is reported by whoever judges by it, and changes nothing here.
         """
-        if self._sandbox is not None:
+        if isinstance(self._sandbox, Sandbox):
             with suppress(PipeGuardError):
                 entries = entries_for(self._name, wrap_isolation(self._options))
-                self._sandbox.update(_profile(self._options, entries, self._folder()))
+                profile = _profile(self._options, entries, self._folder())
+                self._sandbox.update(self._below.with_more(profile))
 
     def hang_up(self) -> None:
         """End all connections, and have all of them written; the servers have ended."""
-        if self._sandbox is not None:
+        if isinstance(self._sandbox, Sandbox):
             self._sandbox.hang_up()
             self._connections.close()
 
-    def _made(self) -> Sandbox | None:
+    def _made(self) -> Sandbox | Learner | None:
         options = self._options
+        if options.values.get("--isolate") == LEARN:
+            return self._learner()
         entries = entries_for(self._name, wrap_isolation(options))
         asked = options.values.get("--isolate") or next((each.engine for each in entries), NONE)
         is_container = is_of_containers(options.command)
@@ -91,12 +99,17 @@ class ServerStarter:
                     " --isolate auto, or leave it out."
                 )
             return None
-        profile = _profile(options, entries, self._folder())
+        command, profile = self._command, _profile(options, entries, self._folder())
         if is_container:
             self._harden(profile)
             return None
+        if (shipped := _shipped(asked, options.command)) is not None:
+            self._below = shipped.profile
+            profile = shipped.profile.with_more(profile)
+            variables = shipped.variables_in(home_folder()) | command.env
+            command = Command(command.argv, variables, command.cwd)
         identity = f"{self._name}\n{self._who.identity}"
-        return Sandbox(identity, self._command, profile, self._connections.report, say, engine)
+        return Sandbox(identity, command, profile, self._connections.report, say, engine)
 
     def _harden(self, profile: Profile) -> None:
         """Close what the words of a server leave open that is a container already."""
@@ -111,14 +124,38 @@ class ServerStarter:
         if closed.is_open:
             say(f"{self._name} has a network by its own words: its connections are not judged.")
 
+    def _learner(self) -> Learner:
+        """What runs the server with nothing kept from it, and learns.
+
+        Raises:
+            PipeGuardError: nothing can be learned here, or options would have no effect.
+        """
+        from pipeguard.isolation.learning.learner import Learner
+
+        if useless := self._options.isolation():
+            raise PolicyError(
+                f"{min(useless)} would have no effect: while it is learned what the server needs,"
+                " nothing is kept from it. Leave it out."
+            )
+        if is_of_containers(self._command.argv):
+            raise PolicyError(
+                "what a container does is not seen from outside it, so nothing can be learned of"
+                " this server. --isolate auto closes what its own words leave open."
+            )
+        return Learner(self._name, self._command, say)
+
     def _folder(self) -> str:
         return os.path.abspath(self._command.cwd or os.getcwd())  # noqa: PTH100  as above
 
 
-def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str) -> Profile:
-    """What policy and options give together."""
+def granted(entries: Iterable[IsolateEntry]) -> Profile:
+    """What entries of the policy give together.
+
+    Raises:
+        PolicyError: one gives what cannot be given.
+    """
     home = os.path.expanduser("~")
-    profile, limits = Profile(), Limits()
+    profile, limits = Profile(), ResourceLimits()
     for entry in entries:
         limits = limits_of(entry.limits, limits)
         profile = profile.with_more(
@@ -128,8 +165,16 @@ def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str)
                 entry.hosts,
                 tuple(port_of(text) for text in entry.loopback),
                 entry.keep_home,
+                limits,
             )
         )
+    return profile
+
+
+def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str) -> Profile:
+    """What policy and options give together."""
+    home = os.path.expanduser("~")
+    profile = granted(entries)
     lists = options.lists
     given = Profile(
         _paths(lists.get("--read", ()), folder, home),
@@ -137,10 +182,16 @@ def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str)
         tuple(lists.get("--connect", ())),
         tuple(port_of(text) for text in lists.get("--loopback", ())),
         "--keep-home" in options.flags,
-        limits_of(lists.get("--limit", ()), limits),
+        limits_of(lists.get("--limit", ()), profile.limits),
     )
     return profile.with_more(given)
 
 
-def _paths(texts: Iterable[str], folder: str, home: str) -> tuple[str, ...]:
-    return tuple(path_of(text, folder, home) for text in texts)
+def _shipped(engine: str, command: Sequence[str]) -> ShippedProfile | None:
+    """The profile of a known server; an engine that is named by itself gives none."""
+    package = package_of(command) if engine == AUTO else None
+    return shipped_for(key_of(package)) if package is not None else None
+
+
+def _paths(texts: Iterable[str], folder: str, home_folder: str) -> tuple[str, ...]:
+    return tuple(path_of(text, folder, home_folder) for text in texts)

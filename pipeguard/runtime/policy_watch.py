@@ -2,7 +2,9 @@
 
 What is decided message by message is taken over within a second: actions, exceptions and tools. The
 rest (mode, trust, limits, drift, audit) is read when a server starts. A file that is wrong changes
-nothing: what applied before applies on.
+nothing: what applied before applies on. A project's file takes back nothing while a server runs,
+since an agent may be able to write it. A file is read once it stands still: many programs empty it
+before they write it, and half of a policy blocks less than all of it.
 """
 
 from __future__ import annotations
@@ -28,8 +30,10 @@ TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeguard.state.finding_log import FindingLog
 
-LOOK_SECONDS = 0.4  # between two looks, so that a change applies within a second
-Stamp = tuple[tuple[str, int, int, int], ...]
+# Between two looks. A change shows at one, stands still until the next, and applies in a second.
+LOOK_SECONDS = 0.25
+PATIENCE_LOOKS = 3  # after which a file that somebody changes all the time is read all the same
+Stamp = tuple[tuple[str, int, int, int, int], ...]
 
 
 class PolicyWatch:
@@ -52,6 +56,7 @@ class PolicyWatch:
         self._adjusted: Callable[[Policy], Policy] = lambda policy: policy
         self._stamp = self._look()  # before it is read, so that no change is missed
         self.policy = load_wrap_policy(options)
+        self._project_began = self._project = self.policy.layers[1:]
         self._offset = time() - monotonic()  # of the clock by which exceptions end
 
     def adjust(self, adjusted: Callable[[Policy], Policy]) -> None:
@@ -84,15 +89,17 @@ class PolicyWatch:
             log: for people.
             is_over: set once the run ends.
         """
+        seen, restless = self._stamp, 0
         while not is_over.wait(LOOK_SECONDS):
-            stamp = self._look()
-            if stamp != self._stamp:
-                self._stamp = stamp
-                self._read_again(log)
+            last, seen = seen, self._look()
+            restless = 0 if seen == last else restless + 1
+            is_due = seen != self._stamp and restless in (0, PATIENCE_LOOKS)
+            if is_due and self._read_again(log, seen, is_still=not restless):
                 adopt(self.policy)
             elif self.policy.ends:
                 # Frames are judged by a clock that stands while the machine sleeps.
                 adopt(self.policy.sooner(time() - monotonic() - self._offset))
+            restless %= PATIENCE_LOOKS
 
     def _look(self) -> Stamp:
         """What tells one version of the files from another."""
@@ -101,25 +108,50 @@ class PolicyWatch:
             try:
                 status = os.stat(path)  # noqa: PTH116  pathlib costs 5 ms
             except OSError:
-                stamps.append((path, 0, 0, 0))
+                stamps.append((path, 0, 0, 0, 0))
             else:
-                stamps.append((path, status.st_ino, status.st_mtime_ns, status.st_size))
+                times = status.st_mtime_ns, status.st_ctime_ns
+                stamps.append((path, status.st_ino, *times, status.st_size))
         return tuple(stamps)
 
-    def _read_again(self, log: FindingLog) -> None:
-        try:
-            read = self._adjusted(load_wrap_policy(self._options))
-        except PolicyError as error:
+    def _read_again(self, log: FindingLog, stamp: Stamp, *, is_still: bool) -> bool:
+        """Take the files over as they are; False where they are wrong, or are being written."""
+        read, error = self._load()
+        if is_still and self._look() != stamp:
+            return False
+        self._stamp = stamp
+        if error is not None:
             changed = "the policy has changed and is wrong: what applied before applies on"
             log("error", changed, why=str(error))
-            return
-        before, self.policy = self.policy, self.policy._replace(layers=read.layers)
+        if read is None:
+            return False
+        if error is None:
+            self._project = read.layers[1:]
+        kept = self._project_began if error is None else self._project_began + self._project
+        kept = tuple(layer for layer in dict.fromkeys(kept) if layer not in read.layers)
+        now = self._adjusted(read._replace(layers=read.layers + kept))
+        before, self.policy = self.policy, self.policy._replace(layers=now.layers)
         self._offset = time() - monotonic()
-        if read != self.policy:
-            do = "restart the server for mode, trust, drift, limits and audit"
+        if error is None and (kept or now != self.policy):
+            what = "mode, trust, drift, limits, audit, and what a project's file takes back"
+            do = f"restart the server for {what}"
             log("warning", "the policy has changed, and not all of that applies yet", do=do)
-        added, removed = _difference(before.layers, read.layers)
+        added, removed = _difference(before.layers, now.layers)
         log("info", "the policy has changed", exceptions_added=added, exceptions_removed=removed)
+        return True
+
+    def _load(self) -> tuple[Policy | None, PolicyError | None]:
+        """The policy as the files say it, None where the user's is wrong; and what is wrong.
+
+        What is wrong in a project's file keeps no change of the user's from applying.
+        """
+        try:
+            return load_wrap_policy(self._options), None
+        except PolicyError as error:
+            try:
+                return load_wrap_policy(self._options, with_project=False), error
+            except PolicyError as users:
+                return None, users
 
 
 def _difference(before: tuple[Layer, ...], now: tuple[Layer, ...]) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from pipeguard.core.finding import Finding, MessageKind, Verdict
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.strict_json import STACK_BYTES
 from pipeguard.core.rules.policy import Mode, Policy
+from pipeguard.core.rules.rule import tells_private
 from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.session.guard import Engines, Guard
 from pipeguard.errors import PolicyError, Refusal, StateError
@@ -164,7 +165,8 @@ class Run:
         if verdict.method == "initialize" and verdict.kind is MessageKind.REQUEST:
             while len(self._clients) >= MOST_CLIENTS:
                 del self._clients[next(iter(self._clients))]
-            self._clients[conversation] = _client_of(verdict.frame)
+            holds_secret = any(tells_private(finding.rule) for finding in verdict.findings)
+            self._clients[conversation] = "" if holds_secret else _client_of(verdict.frame)
         self._recorder.client = self._clients.get(conversation, "")
         token = self._recorder.token = self._tokens.pop(conversation, "")
         if token:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DYING_SECONDS = 5.0  # a server that ends sooner may lack a variable
 MOST_HINTS = 8
-STDOUT, STDERR = 1, 2
+STDIN, STDOUT, STDERR = range(3)
 
 
 def run(options: WrapOptions) -> int:
@@ -42,17 +42,12 @@ def run(options: WrapOptions) -> int:
         from pipeguard.runtime.http import serve
 
         return serve(options)
+    _say_who_is_awaited()
     if "--upstream" in options.values:
         from pipeguard.runtime import stdio_to_http
 
         return stdio_to_http.run(options, keep_stdout_for_frames())
-    inherits = "--inherit-env" in options.flags
-    environment = child_environment(
-        os.environ,
-        None if inherits else parent_environment(),
-        extra=options.lists.get("--env", ()),
-        inherit_all=inherits,
-    )
+    environment = _environment(options)
     variables = environment.variables
     if refers(variables):
         variables = _with_secrets(variables, options)
@@ -86,6 +81,30 @@ def run(options: WrapOptions) -> int:
     if advice is not None:
         say(advice)
     return code
+
+
+def _say_who_is_awaited() -> None:
+    """Tell a person who typed this what is missing: nothing would ever appear."""
+    if not os.isatty(STDIN):
+        return
+    from pipeguard.log import say
+
+    say(
+        "waiting for messages of an MCP client on standard input; Ctrl-C ends it. A client starts"
+        " this by itself, once it is in its configuration. For every client's servers:"
+        "  pipeguard setup"
+    )
+
+
+def _environment(options: WrapOptions) -> Environment:
+    """The variables of the server."""
+    inherits = "--inherit-env" in options.flags
+    return child_environment(
+        os.environ,
+        None if inherits else parent_environment(),
+        extra=options.lists.get("--env", ()),
+        inherit_all=inherits,
+    )
 
 
 def hint(environment: Environment, code: int) -> str | None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeguard.errors import StateError
 from pipeguard.state.database import translated_errors
 from pipeguard.state.schema import MAX_NAME_CHARS
 
@@ -286,7 +287,33 @@ def as_fields(row: AuditRow) -> dict[str, object]:
     """A row as one flat object, its findings parsed."""
     values = (*_fields(row.chain, row.seq, row.server, row.entry), row.prev_hash, row.hash)
     fields: dict[str, object] = dict(zip(COLUMNS.split(", "), values, strict=True))
-    return {**fields, "findings": json.loads(row.entry.findings)}
+    return {**fields, "findings": findings_of(row.entry)}
+
+
+def findings_of(entry: AuditEntry) -> list[dict[str, str]]:
+    """The findings of a row, as `findings_json` wrote them.
+
+    Raises:
+        StateError: somebody else wrote them.
+    """
+    try:
+        findings = json.loads(entry.findings)
+    except ValueError:
+        findings = None
+    if not isinstance(findings, list) or not all(map(_is_finding, findings)):
+        raise StateError(
+            f"the row of {entry.time} is damaged: its findings are none.\n"
+            "  Check what else was changed:  pipeguard audit verify"
+        )
+    return findings
+
+
+def _is_finding(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and "rule" in value
+        and all(isinstance(text, str) for text in value.values())
+    )
 
 
 def chains(store: Store) -> Iterator[Chain]:

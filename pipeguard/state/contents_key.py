@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from time import sleep
 
 from pipeguard.errors import StateError
 from pipeguard.state.paths import believe
 
 KEY_NAME = "contents.key"
 KEY_BYTES = 32
+_TRIES = 50  # to read a key that another process makes where files have no second name
+_PAUSE_SECONDS = 0.02
 
 
 def contents_key(store: str) -> bytes:
@@ -34,9 +37,14 @@ def contents_key(store: str) -> bytes:
 
 
 def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        believe(path, os.fstat(file.fileno()))
-        key = file.read(KEY_BYTES + 1)
+    key = b""
+    for _ in range(_TRIES):
+        with open(path, "rb") as file:
+            believe(path, os.fstat(file.fileno()))
+            key = file.read(KEY_BYTES + 1)
+        if key:
+            break
+        sleep(_PAUSE_SECONDS)
     if len(key) != KEY_BYTES:
         raise StateError(
             f"{path} is not a key: it has not {KEY_BYTES} bytes.\n"
@@ -49,14 +57,24 @@ def _read(path: str) -> bytes:
 def _write(path: str) -> None:
     """Write a key whole, unless another process was faster."""
     draft = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    _create(draft)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    except OSError:  # FAT, exFAT and some network drives have no links
+        with suppress(FileExistsError):
+            _create(path)  # until it is written, whoever reads it sees an empty file, and waits
+    finally:
+        os.unlink(draft)  # noqa: PTH108  pathlib costs 5 ms
+
+
+def _create(path: str) -> None:
+    """Make a file with a new key; without O_BINARY, Windows writes a byte more for some keys."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, 0o600)
     try:
         os.write(descriptor, os.urandom(KEY_BYTES))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    try:
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        os.unlink(draft)  # noqa: PTH108  the same

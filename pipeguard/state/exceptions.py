@@ -6,25 +6,24 @@ again, and only then replaces the file.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from pipeguard.config.atomic_write import OWNER_ONLY, replace_file
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
+from pipeguard.config.splicing import spliced
 from pipeguard.core.session.remedies import Way, decisive_rule, remedy_of
 from pipeguard.core.unicode.display import quoted
 from pipeguard.errors import PipeGuardError, PolicyError
-from pipeguard.state.audit import AuditFilter, rows
+from pipeguard.state.audit import AuditFilter, findings_of, rows
 from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
 from pipeguard.state.store import Store
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from pipeguard.config.policy_file import PolicyFile
 
@@ -66,7 +65,6 @@ def find_event(store: Path, name: str) -> AuditedEvent:
     with Store.open(store) as opened:
         for row in rows(opened, AuditFilter(event=name)):
             entry = row.entry
-            findings: list[dict[str, str]] = json.loads(entry.findings)
             return AuditedEvent(
                 name,
                 entry.time,
@@ -74,11 +72,20 @@ def find_event(store: Path, name: str) -> AuditedEvent:
                 entry.tool,
                 entry.method,
                 entry.action,
-                tuple(findings),
+                tuple(findings_of(entry)),
             )
     raise PipeGuardError(
-        f"no event {name!r} is in the audit.\n  List those that are:  pipeguard audit list"
+        f"no event {name!r} is in the audit.{_likeness(name)}"
+        "\n  List those that are:  pipeguard audit list"
     )
+
+
+def _likeness(name: str) -> str:
+    """What was given in place of an event's name, where that can be told."""
+    family, dot, _ = name.partition(".")
+    if dot and family.islower():
+        return " That is a rule; an event has a name as K7Q2M9D4.c12."
+    return "" if dot else " An event's name has two parts, as K7Q2M9D4.c12."
 
 
 def stopping(event: AuditedEvent) -> list[dict[str, str]]:
@@ -200,7 +207,9 @@ def allow(path: str, exemptions: Sequence[Exemption], today: datetime.date) -> s
     added = [exemption for exemption in exemptions if exemption.where not in present]
     if not added:
         return None
-    for changed in _spliced(text, added):
+    for changed in spliced(
+        text, "exceptions", partial(entries, added), list(map(flow_entry, added))
+    ):
         try:
             after = parse_policy(changed, path, PolicyScope.USER, now=0.0, today=today)
         except PolicyError:
@@ -235,47 +244,3 @@ def _differs_only_by(added: Sequence[Exemption], before: PolicyFile, after: Poli
     layer = before.layer._replace(exceptions=old + new)
     is_same = after == before._replace(layer=layer, notes=after.notes)
     return is_same and [exempt.where for exempt in new] == [item.where for item in added]
-
-
-def _spliced(text: str, added: Sequence[Exemption]) -> Iterator[str]:
-    """The text with entries inserted at the end of its list: each way that may be valid."""
-    root = yaml.compose(text, yaml.SafeLoader)
-    newline = "\r\n" if "\r\n" in text else "\n"
-    exceptions = _exceptions(root)
-    if exceptions is not None and exceptions.flow_style:
-        at = exceptions.end_mark.index - 1
-        for comma in (", ", "") if exceptions.value else ("",):  # the list may end with a comma
-            yield text[:at] + comma + ", ".join(map(flow_entry, added)) + text[at:]
-        return
-    if exceptions is not None:
-        at = _end_of_line(text, _last(exceptions))
-        block = entries(added, " " * exceptions.start_mark.column)
-    else:
-        at = len(text)
-        block = "exceptions:\n" + entries(added)
-    if at and text[at - 1] != "\n":
-        block = "\n" + block
-    yield text[:at] + block.replace("\n", newline) + text[at:]
-
-
-def _exceptions(root: yaml.Node | None) -> yaml.SequenceNode | None:
-    for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
-        if key.value == "exceptions" and isinstance(value, yaml.SequenceNode):
-            return value
-    return None
-
-
-def _last(node: yaml.Node) -> yaml.Node:
-    """The last scalar or flow collection in a node: a block's own end mark is the next token's."""
-    while isinstance(node, yaml.CollectionNode) and node.value and not node.flow_style:
-        last = node.value[-1]
-        node = last[1] if isinstance(last, tuple) else last
-    return node
-
-
-def _end_of_line(text: str, node: yaml.Node) -> int:
-    at: int = node.end_mark.index
-    if at and text[at - 1] == "\n":  # a block scalar ends where the next line starts
-        return at
-    end = text.find("\n", at)
-    return len(text) if end < 0 else end + 1

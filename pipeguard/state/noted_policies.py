@@ -84,5 +84,6 @@ def check_not_overruled(
     if rule := overruled(path, server, findings, today):
         raise PolicyError(
             f"the project's policy {path} stops {rule} here, whatever your own allows.\n"
-            "  Change its `actions`; a project's file can only tighten, so no exception helps."
+            "  Change its `actions` and restart the server; a project's file can only tighten, so"
+            " no exception helps."
         )

@@ -223,7 +223,9 @@ def _server_and_name(store: Store, target: str) -> tuple[str, str | None]:
         if any(name in {pin.name, visible(pin.name)} for pin in store.pins(server).values()):
             return server, name
         raise UnknownTargetError(f"the server {visible(server)} has shown nothing called {name!r}")
-    names = ", ".join(map(visible, servers)) or "none yet"
+    if not servers:
+        raise UnknownTargetError("no guarded server has run yet, so there is nothing to decide")
+    names = ", ".join(map(visible, servers))
     raise UnknownTargetError(f"no server is known as {target!r}; known: {names}")
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import NamedTuple
 
+from pipeguard.core.unicode.display import those_there_are
 from pipeguard.errors import InputError, StateError
 from pipeguard.state.database import translated_errors
 from pipeguard.state.store import Store
@@ -185,7 +186,7 @@ def are_required(store: Store) -> bool:
 def _check_known(store: Store, name: str) -> None:
     names = [stored.name for stored in stored_tokens(store)]
     if name not in names:
-        raise InputError(f"there is no token {name}. There are: {', '.join(names) or 'none'}.")
+        raise InputError(f"there is no token {name}. {those_there_are(names)}")
 
 
 class TokenReader:

@@ -1,6 +1,6 @@
 """What was stopped, warned of, and would have been stopped, of each server: today and lately.
 
-Reads what something was found in, newest first, and stops where the time is over.
+Reads what something was found in, newest first, and stops where the time is long over.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from pipeguard.state.store import Store
 from pipeguard.state.timestamps import utc_text_at
 
 DAYS = 7  # of the longer while
+# Rows in a row that are too old, after which all are: a clock that was wrong for one run wrote some
+# behind younger ones.
+MOST_OLD = 5_000
 
 
 class Totals(NamedTuple):
@@ -89,6 +92,7 @@ def _with(count: Totals, action: str, *, would: bool) -> Totals:
 def _rows(store: Store, since: float) -> Iterator[tuple[str, str, str, bool]]:
     """Time, server, action, and whether more would have been done, the newest first."""
     enough = utc_text_at(since - LATE_SECONDS)
+    old = 0
     with translated_errors(store.path):
         # A text in a finding has its quotes escaped, so that none looks like a member.
         for time, server, action, would in store.connection.execute(
@@ -96,6 +100,7 @@ def _rows(store: Store, since: float) -> Iterator[tuple[str, str, str, bool]]:
             " WHERE action IN ('block', 'cut', 'redact', 'warn') AND server <> ''"
             " ORDER BY id DESC"
         ):
-            if time < enough:
+            old = old + 1 if time < enough else 0
+            if old > MOST_OLD:
                 return
             yield time, server, action, bool(would)

@@ -74,6 +74,26 @@ def test_a_weakened_guard_is_found(tmp_path: Path, flag: str) -> None:
     assert [one.key for one in of(target, "guard-weakened")] == [flag]
 
 
+@pytest.mark.parametrize(
+    ("more", "options"),
+    [
+        ({"PIPEGUARD_POLICY": "./lax.yaml"}, []),
+        ({"XDG_CONFIG_HOME": "./config"}, []),
+        ({"HOME": "/tmp/x"}, []),
+        ({}, ["--policy", "./lax.yaml"]),
+        ({}, ["--policy=./lax.yaml"]),
+    ],
+)
+def test_a_project_that_chooses_its_own_policy_is_found(
+    tmp_path: Path, more: dict[str, str], options: list[str]
+) -> None:
+    entry = {"command": "pipeguard", "args": ["wrap", *options, "--", "srv"], "env": more}
+    project = tmp_path / "project"
+    write_config(project / ".cursor/mcp.json", {"one": entry})
+    found = of(machine(tmp_path, {"own": entry}, project), "guard-weakened")
+    assert [(one.server, one.severity) for one in found] == [("one", Severity.HIGH)]
+
+
 def test_a_flag_of_the_server_is_not_one_of_the_guard(tmp_path: Path) -> None:
     target = machine(tmp_path, cursor(*GUARD, "srv", "--observe", command="pipeguard"))
     assert of(target, "guard-weakened") == []

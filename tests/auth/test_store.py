@@ -89,6 +89,18 @@ def test_nothing_old_stays_in_the_keyring(tmp_path: Path) -> None:
     assert entries(tmp_path) == []
 
 
+def test_a_login_moves_into_a_file_where_the_keyring_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LoginStore(tmp_path)
+    store.save(login(), SECRETS)
+    monkeypatch.setattr(keyring.core, "_keyring_backend", NoKeyring())  # type: ignore[no-untyped-call]
+    store.save(login(place=Place.FILE), SECRETS)
+    found = store.read(URL)
+    assert found is not None
+    assert found[1] == SECRETS
+
+
 def test_a_part_that_is_gone_is_told(tmp_path: Path) -> None:
     store = LoginStore(tmp_path / "auth")
     store.save(login(), SECRETS)

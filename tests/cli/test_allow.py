@@ -172,6 +172,7 @@ def test_what_policy_judges_of_the_protocol_can_be_allowed(policy: Path) -> None
         ("knock", "who may connect"),
         ("fine", "there is nothing to allow"),
         ("none", "pipeguard audit list"),
+        ("secrets.github-token", "That is a rule"),
     ],
 )
 def test_what_no_exception_helps_is_told_with_what_does(
@@ -314,8 +315,21 @@ def test_a_person_allows_on_a_terminal(policy: Path, monkeypatch: pytest.MonkeyP
     assert on_terminal("allow", "", "token", "--why", "docs", number="0")[0] == 1
     assert not policy.exists()
     code, shown = on_terminal("allow", "", "token", "--why", "docs")
-    assert (code, "To allow token, type " in shown) == (0, True)
+    before, asked, after = shown.partition("To allow token, type ")
+    assert (code, bool(asked), f"Written to {policy}" in after) == (0, True, True)
+    assert "- rule: secrets.github-token" in before  # what a person agrees to is shown first
+    assert "What passes with it:" in before
     assert read(policy).action(subject(), 0.0) is Action.ALLOW
+
+
+def test_what_was_changed_before_the_person_confirmed_stays(
+    policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_nobody(monkeypatch)
+    write = f"open({str(policy)!r}, 'w').write('tools: {{block: [x]}}\\n')"
+    code, _ = on_terminal("allow", "", "token", "--why", "docs", before_answers=write)
+    assert code == 0
+    assert policy.read_text().startswith("tools: {block: [x]}\nexceptions:\n")
 
 
 def test_what_was_cut_out_passes_from_then_on(policy: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -61,9 +62,12 @@ def test_the_exit_code_is_what_fail_on_says(root: Path, level: str, code: int) -
 
 def test_a_baseline_passes_until_something_is_new(root: Path) -> None:
     known = root / "known.json"
-    assert assess(root, "--write-baseline", known, "--fail-on", "never").exit_code == 0
+    written = assess(root, "--write-baseline", known, "--fail-on", "never")
+    assert written.exit_code == 0
     assert SECRET not in known.read_text()
-    assert assess(root, "--baseline", known, "--fail-on", "info").exit_code == 0
+    count = len(json.loads(known.read_text())["findings"])
+    advised = written.stderr.partition(f"{count} findings written to {known}. Known with:  ")[2]
+    assert assess(root, *shlex.split(advised), "--fail-on", "info").exit_code == 0
     write_config(root / ".mcp.json", {"one": ENTRY, "two": ENTRY})
     assert assess(root, "--baseline", known).exit_code == 1
 
@@ -71,7 +75,8 @@ def test_a_baseline_passes_until_something_is_new(root: Path) -> None:
 def test_a_report_in_a_file(root: Path) -> None:
     path = root / "report.json"
     result = assess(root, "--format", "json", "--output", path)
-    assert (result.exit_code, result.output) == (1, "")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"Written to {path}.\n"
     told = json.loads(path.read_text())
     assert told["repository"]
     assert {one["file"] for one in told["findings"]} == {".mcp.json"}
@@ -111,6 +116,15 @@ def test_connect_tells_how_far_it_is_and_what_it_found(tmp_path: Path) -> None:
     told = json.loads(done.stdout)
     assert told["servers"][0]["tools"] == ["echo"]
     assert "definition-flagged" in {one["id"] for one in told["findings"]}
+
+
+def test_the_servers_of_a_repository_are_looked_at_where_it_says_how(root: Path) -> None:
+    """And not those of the machine, which the command alone means."""
+    bad = {"command": sys.executable, "args": ["-I", str(BAD), "description"]}
+    write_config(root / ".mcp.json", {"one": bad})
+    told = assess(root).output
+    (advised,) = re.findall(r"To see what they offer:  pipeguard assess (.*?)     \(", told)
+    assert "echo" in str(json.loads(assess(*shlex.split(advised), "--json").stdout)["servers"])
 
 
 def test_without_connect_nothing_is_started(tmp_path: Path) -> None:

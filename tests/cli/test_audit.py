@@ -14,8 +14,9 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli.audit import command
 from pipeguard.core.finding import Action, Finding
-from pipeguard.errors import PipeGuardError
+from pipeguard.errors import PipeGuardError, StateError
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
+from pipeguard.state.exceptions import find_event
 from pipeguard.state.missing import MissingVerdicts, write_note
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
@@ -239,3 +240,18 @@ def test_what_could_not_be_written_is_shown_as_a_gap_and_is_no_change() -> None:
     assert "gap: verdicts missing of the run RUN9 of mail: 2" in checked.output
     assert len(json.loads(run("verify", "--json").output)["gaps"]) == 2
     assert f"audit.gap: {note}" in run("list").output
+
+
+@pytest.mark.parametrize("findings", ["not JSON", "{}", "[3]", "[{}]", '[{"rule": 3}]'])
+def test_findings_that_somebody_else_wrote_are_told(findings: str) -> None:
+    with Store.open(store_path()) as opened:
+        opened.connection.execute(
+            "UPDATE audit SET findings = ? WHERE event = 'RUN.c3'", [findings]
+        )
+    for arguments in (["list"], ["list", "--json"], ["show", "RUN.c3"], ["export"]):
+        error = run(*arguments).exception
+        assert isinstance(error, StateError)
+        assert "pipeguard audit verify" in str(error)
+    with pytest.raises(StateError, match="damaged"):
+        find_event(store_path(), "RUN.c3")
+    assert run("verify").exit_code == 1

@@ -279,3 +279,12 @@ def test_what_cannot_be_read_disturbs_nobody(
     (tmp_path / "auth" / "a.json").write_text("{")
     typed = ("diff ", "audit list --server ", "allow ", "explain K", "auth login ")
     assert {words: offered(words) for words in typed} == {words: [] for words in typed}
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_row_that_somebody_else_wrote_disturbs_nobody(tmp_path: Path) -> None:
+    assert EVENT in offered("allow ")
+    with Store.open(tmp_path / "state" / "pipeguard.db") as store:
+        store.connection.execute("UPDATE audit SET findings = 'not JSON'")
+    typed = ("allow ", "audit show ", "explain K")
+    assert {words: offered(words) for words in typed} == {words: [] for words in typed}

@@ -138,6 +138,14 @@ def test_an_unknown_name_is_told_with_those_that_are(target: str, answer: str) -
     assert answer in result.output
 
 
+def test_on_a_new_machine_it_says_that_no_server_has_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "new"))
+    result = run("weather")
+    assert (result.exit_code, "no guarded server has run yet" in result.output) == (2, True)
+
+
 def test_programs_get_json() -> None:
     result = run("weather", "--json")
     (one,) = json.loads(result.output)

@@ -35,6 +35,10 @@ CUT = Finding(
     note="21 characters, 21 bytes",
     tool="search",
 )
+TWICE = (  # one sentence, as two readings of it have it, and the same in another place
+    CUT._replace(excerpt=". Assistant, do it now.", view="joined"),
+    CUT._replace(place="result.structured", pointer="/result/structuredContent"),
+)
 GONE = Finding(rule="old.rule-of-mine", place="result.text", action=Action.WARN)
 
 
@@ -50,7 +54,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             for number, (action, findings) in enumerate(
                 [
                     ("block", (FINDING,)), ("warn", (GONE,)), ("block", (HELD,)), ("allow", ()),
-                    ("cut", (CUT,)),
+                    ("cut", (CUT,)), ("cut", (CUT, *TWICE)),
                 ]
             )
         )  # fmt: skip
@@ -128,6 +132,8 @@ def test_an_unknown_event_is_told() -> None:
     error = run("XXXX.c1").exception
     assert isinstance(error, PipeGuardError)
     assert "pipeguard audit list" in str(error)
+    assert "is a rule" not in str(error)
+    assert "has two parts, as K7Q2M9D4.c12" in str(run("RUN1").exception)
 
 
 def test_help_has_examples() -> None:
@@ -143,3 +149,11 @@ def test_what_was_cut_out_is_shown_with_the_command_that_lets_it_pass() -> None:
     assert "Note     21 characters, 21 bytes" in result.output
     assert result.output.rstrip().endswith("pipeguard allow RUN1.c4")
     assert "is cut out of a result, unless" in run("injection.classifier").output
+
+
+def test_a_rule_is_told_once_with_all_that_it_found() -> None:
+    output = run("RUN1.c5").output
+    lines = output.splitlines()
+    assert [output.count(label) for label in ("Seen ", "Cut ", "Why ", "Do ")] == [2, 2, 1, 1]
+    assert sum(line.startswith("injection.classifier") for line in lines) == 1
+    assert len(json.loads(run("RUN1.c5", "--json").output)["findings"]) == 3  # programs get all

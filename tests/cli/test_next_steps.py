@@ -6,6 +6,7 @@ tests/wrap/test_next_steps.py does what is advised in front of a real server.
 import ast
 import datetime
 import re
+import shlex
 from pathlib import Path
 
 import click
@@ -23,10 +24,12 @@ from pipeguard.core.session.remedies import Way, advised_rules, remedy_of
 from pipeguard.errors import PipeGuardError
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
+from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Store
 from tests.each import each
 from tests.fuzz.rulebook import ALL
 from tests.people import give_token
+from tests.state.samples import POISONED, held
 
 PACKAGE = Path(__file__).resolve().parent.parent.parent / "pipeguard"
 TODAY = datetime.date.today()  # noqa: DTZ011  as the command takes it
@@ -158,6 +161,17 @@ def test_beside_a_definition_that_waits_the_rest_is_allowed() -> None:
     assert passes(JWT)
 
 
+@pytest.mark.parametrize("name", ["other", "a b", "$(x)", "it's", "-x", "t" * 199, "t" * 300])
+def test_what_explain_advises_finds_a_definition_of_any_name(name: str) -> None:
+    with Store.open(store_path()) as store:
+        store.remember("docs", [held({**POISONED, "name": name})])
+    stopped(HELD._replace(tool=name[:MAX_NAME_CHARS]))
+    (command,) = re.findall(r"Look at it:  pipeguard (.*)", run("explain", "E").output)
+    result = run(*shlex.split(command))
+    assert result.exit_code == 1, "something waits"
+    assert name in result.output
+
+
 def test_what_could_not_be_redacted_is_allowed_by_what_was_found() -> None:
     failed = Finding("protocol.not-redacted", "envelope")
     stopped(JWT._replace(action=Action.REDACT), failed)
@@ -173,3 +187,35 @@ def test_the_policy_says_where_no_exception_helps() -> None:
     path.chmod(0o600)
     output = run("policy", "check").output
     assert f"no exception helps `policy.tool`: {remedy_of('policy.tool').advice}" in output
+
+
+# A command in what a module, a client's file or a rule says, up to what no word of it contains.
+IN_TEXT = re.compile(r"(?<![\w./-])pipeguard ([a-z][a-z-]+)((?:[ \t]+[^\s`\"'|;&)(]+)*)")
+NO_COMMANDS = {"as", "compiled", "import", "is", "itself", "network", "opener", "that", "was"}
+SOURCES = [
+    *sorted(PACKAGE.rglob("*.py")),
+    *sorted(PACKAGE.rglob("*.yaml")),
+    *sorted((PACKAGE.parent / "rules").glob("*.yaml")),
+]
+
+
+def command_of(verb: str, words: list[str]) -> click.Command | None:
+    """The command that words name; the name of a group's is taken from them."""
+    command = cli.get_command(click.Context(cli), verb)
+    if isinstance(command, click.Group) and words and re.fullmatch("[a-z-]+", words[0]):
+        return command.get_command(click.Context(command), words.pop(0))
+    return command
+
+
+@each("source", {str(path.relative_to(PACKAGE.parent)): path for path in SOURCES})
+def test_what_is_printed_names_only_commands_and_options_that_there_are(source: Path) -> None:
+    for verb, rest in IN_TEXT.findall(source.read_text()):
+        if verb in NO_COMMANDS:
+            continue
+        words = rest.split()
+        command = command_of(verb, words)
+        assert command is not None, (verb, words)
+        known = {name for option in command.params for name in option.opts + option.secondary_opts}
+        words = words[: words.index("--")] if "--" in words else words
+        named = {match[0] for word in words if (match := re.match("--[a-z][a-z-]+", word))}
+        assert verb == "wrap" or named <= {*known, "--help"}

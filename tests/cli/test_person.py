@@ -173,7 +173,9 @@ def test_another_token_or_a_file_of_others_decides_nothing(kept: str) -> None:
 def test_a_token_is_made_by_a_person_alone() -> None:
     token, path = new_token()
     before = path.read_text()
-    assert piped("policy", "ci-token", token=token).returncode == 2
+    refused = piped("policy", "ci-token", token=token)
+    assert refused.returncode == 2
+    assert b"ci-token" not in refused.stderr  # what fails is not advised to itself
     assert path.read_text() == before
     code, shown = on_terminal("policy", "", "ci-token")
     assert code == 0

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli.policy import EXAMPLE, command
 from pipeguard.config.user_policy import usual_policy_path
-from pipeguard.errors import PolicyError
+from pipeguard.errors import InputError, PolicyError
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +34,19 @@ def test_the_example_is_right_and_goes_where_path_says(home: Path) -> None:
     result = run("check")
     assert result.exit_code == 0
     assert result.output.startswith(f"{path}: valid\n  mode             enforce\n")
+
+
+def test_on_a_new_machine_a_policy_is_started(home: Path) -> None:
+    """Where not even the folder exists; what was edited since then stays."""
+    started = run("init")
+    path = Path(usual_policy_path())
+    assert (started.exit_code, str(path) in started.output) == (0, True)
+    assert path.read_text() == EXAMPLE
+    assert run("check").output.startswith(f"{path}: valid\n")
+    path.write_text("mode: observe\n")
+    again = run("init")
+    assert isinstance(again.exception, InputError)
+    assert path.read_text() == "mode: observe\n"
 
 
 def test_without_a_file_the_defaults_are_told() -> None:

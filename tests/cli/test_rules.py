@@ -70,7 +70,9 @@ def test_a_rule_without_a_pattern_is_shown_with_its_model() -> None:
 
 
 def test_an_unknown_rule_is_told() -> None:
-    assert isinstance(run("show", "secrets.none-such").exception, RuleError)
+    error = run("show", "secrets.githb-token").exception
+    assert isinstance(error, RuleError)
+    assert "Did you mean `secrets.github-token`?" in str(error)
 
 
 def test_a_pack_of_ones_own_is_tested_by_itself(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`pipeguard scan`: any text on the rules, from the command line."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -158,13 +159,44 @@ def test_folders_and_patterns_name_the_texts_in_them(
     result = run("docs")
     assert result.exit_code == 1
     assert "docs/deep/b.md, read as text of a result: would be blocked." in result.output
-    assert result.output.splitlines()[-4:] == [
+    assert result.output.splitlines()[-5:] == [
         *("3 files:", "  2 would pass", "  1 would be blocked"),
-        "  1 skipped, which are no text, or too large",
+        *("  1 skipped:", "    docs/image.png is not text in UTF-8: byte 0x89 at 0."),
     ]
     assert run("docs/a.md", "docs/deep/c.txt").exit_code == 0
     assert isinstance(run("docs", "docs/image.png").exception, InputError)  # it was asked for
     assert isinstance(run("-", "docs").exception, InputError)
+
+
+@pytest.mark.parametrize("words", ["docs", "docs/**/*", "docs/**", "*/**/**/*.md", "**/*.md"])
+def test_no_pipe_is_waited_for_and_no_link_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text("The weather is fine.\n")
+    os.mkfifo(tmp_path / "docs" / "pipe.md")
+    for name in "bcdefgh":  # of seven links to the folder, `glob` makes millions of paths
+        (tmp_path / "docs" / name).symlink_to(tmp_path / "docs")
+    done = called(words, "--json")
+    told = json.loads(done.stdout)
+    assert ([one["file"] for one in told["files"]], told["skipped"]) == (["docs/a.md"], [])
+    assert done.returncode == 0
+
+
+def test_a_text_that_is_too_large_in_a_folder_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text("The weather is fine.\n")
+    (tmp_path / "docs" / "b.md").write_text(f"{'word ' * 1000}{ORDER}")
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("limits: {frame: 4 KiB}\n")
+    policy.chmod(0o600)
+    result = run("docs", "--policy", str(policy))
+    assert result.exit_code == InputError.exit_code
+    assert "    docs/b.md is larger than 4096 bytes" in result.output
 
 
 def test_a_file_that_cannot_be_read_is_told(

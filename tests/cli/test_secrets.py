@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import select
+import shlex
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ from time import monotonic
 
 import pytest
 
-from pipeguard.errors import AuthError, StateError
+from pipeguard.errors import AuthError, InputError, StateError
 from tests.auth.conftest import KEYRING
 from tests.listening import Listening
 from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Wrapped
@@ -321,6 +322,24 @@ def test_without_a_keyring_a_secret_is_in_a_file_if_a_person_says_so(
     assert not list((tmp_path / "state" / "secrets").iterdir())
 
 
+def test_without_a_keyring_a_missing_secret_is_told_with_what_stores_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    command = [*PYTHON, "-c", NOTING, str(tmp_path / "note"), str(SERVER)]
+    options = ["--name", "demo", "--env", "TOKEN=keyring:absent"]
+    with Wrapped(tmp_path, options=options, command=command) as wrapped:
+        answer = wrapped.ask("initialize")
+        wrapped.hang_up()
+        assert wrapped.code() == InputError.exit_code
+    told = "the variable TOKEN refers to keyring:absent: there is no secret 'absent'."
+    assert told in json.dumps(answer)
+    advice = wrapped.stderr.read_text().partition("Store it:  ")[2].partition("     ")[0]
+    assert run(*shlex.split(advice)[2:], given=SECRET).returncode == 0
+    with Wrapped(tmp_path, options=options, command=command) as wrapped:
+        wrapped.initialize()
+
+
 def test_a_file_that_others_may_read_is_not_used(tmp_path: Path) -> None:
     assert run("set", "demo-token", "--store", "file", given=SECRET).returncode == 0
     (file,) = (tmp_path / "state" / "secrets").glob("*.secret")
@@ -336,3 +355,16 @@ def test_a_secret_is_in_one_place_at_a_time(tmp_path: Path) -> None:
     assert run("set", "demo-token", "--store", "keyring", given=SECRET).returncode == 0
     assert not list((tmp_path / "state" / "secrets").glob("*.secret"))
     assert SECRET in on_terminal("get", "demo-token")
+
+
+def test_a_secret_moves_into_a_file_where_the_keyring_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep()
+    with monkeypatch.context() as gone:
+        gone.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+        moved = run("set", "demo-token", "--store", "file", given="in a file")
+        assert (moved.returncode, "stays in it" in moved.stderr) == (0, True), moved.stderr
+        assert "in a file" in on_terminal("get", "demo-token")
+    assert run("delete", "demo-token").returncode == 0
+    assert "no secret" in on_terminal("get", "demo-token", code=InputError.exit_code)

@@ -64,7 +64,7 @@ def test_a_person_approves_rejects_and_removes() -> None:
     assert run("remove", "new").stdout.endswith("Removed new.\n")
     proposed("other")
     assert run("reject", "other").stdout.endswith("Forgot the proposal of other.\n")
-    with pytest.raises(PipeGuardError, match="There are: none"):
+    with pytest.raises(PipeGuardError, match="There is none"):
         run("show", "other")
 
 

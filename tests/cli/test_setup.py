@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli.setup import command
 from pipeguard.clients.history import records
+from pipeguard.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 SECRET = "zq7" + "Rt55Kp0s81Lm"  # of no real service
@@ -249,6 +250,50 @@ def test_with_a_project_s_scope_its_files_alone_are_shown(home: Path, launcher: 
     assert ".codex" not in result.output
 
 
+def test_with_a_scope_only_its_files_are_undone(home: Path, launcher: str) -> None:
+    where = ("--project", str(project(home, ignored=True)))
+    before = contents(home)
+    run("--all", "--scope", "all", *where, "--yes", "--launcher", launcher)
+    guarded = contents(home)
+    assert run("--undo", "--scope", "project", *where, "--all", "--yes").exit_code == 0
+    assert contents(home) == guarded
+    assert launcher not in (home / "work" / ".cursor" / "mcp.json").read_text()
+    done = run("--all", "--scope", "project", *where, "--yes", "--launcher", launcher)
+    assert f"Undo it:  pipeguard setup --undo --scope project --project={where[1]}\n" in done.output
+    assert run("--undo", "--scope", "user", *where, "--all", "--yes").exit_code == 0
+    assert contents(home) == before
+    assert launcher in (home / "work" / ".cursor" / "mcp.json").read_text()
+    assert run("--undo", "--all", "--yes").exit_code == 0  # in the project too, wherever one is
+    assert launcher not in (home / "work" / ".cursor" / "mcp.json").read_text()
+
+
+def test_the_command_that_is_advised_chooses_what_was_chosen(home: Path, launcher: str) -> None:
+    """What a person is told to type changes what they were shown, and nothing else."""
+
+    def advised(output: str) -> list[str]:
+        (line,) = (line for line in output.splitlines() if " --yes" in line)
+        return shlex.split(line.rpartition("pipeguard setup ")[2])
+
+    only = ("cursor", "--server", "login", "--no-login")
+    before = contents(home)
+    run(*advised(run(*only, "--launcher", launcher).output))
+    after = contents(home)
+    assert [name for name in FILES if after[name] != before[name]] == [".cursor/mcp.json"]
+    run("--all", "--yes", "--launcher", launcher)
+    guarded = contents(home)
+    run(*advised(run("--undo", "claude-code", "--server", "files").output))
+    after = contents(home)
+    assert [name for name in FILES if after[name] != guarded[name]] == [".claude.json"]
+
+
+def test_a_name_that_no_guarded_server_has_is_refused(home: Path, launcher: str) -> None:
+    run("claude-code", "--yes", "--launcher", launcher)
+    with pytest.raises(InputError, match="no guarded server is named 'nope' there"):
+        CliRunner().invoke(
+            command, ["--undo", "--all", "--yes", "--server", "nope"], catch_exceptions=False
+        )
+
+
 def test_what_is_only_shown_makes_no_folder(home: Path, launcher: str) -> None:
     def folders() -> set[Path]:
         return {path for path in home.rglob("*") if path.is_dir()}
@@ -390,6 +435,7 @@ def test_a_person_is_asked(home: Path, launcher: str) -> None:
     code, output = on_terminal("n", "--launcher", launcher)
     assert (code, contents(home)) == (1, before)
     assert "Guard 8 servers in 7 files? [y/N]" in output
+    assert "log in yourself first: pipeguard auth login https://x.test/mcp\r\n" in output
     code, output = on_terminal("y", "--launcher", launcher)
     assert code == 6
     assert "Undo it:  pipeguard setup --undo" in output

@@ -71,8 +71,8 @@ def test_it_counts_by_server_today_and_in_seven_days() -> None:
         ["docs", "1", "1", "1", "1", "0"],
         ["docs", "2", "1", "1", "1", "0"],
     ]
-    assert "1 definitions wait for you:  pipeguard diff" in lines
-    assert "What would have been:  pipeguard audit list --would block --since 7d" in lines
+    assert "1 definition waits for you:  pipeguard diff" in lines
+    assert "What would have been blocked:  pipeguard audit list --would block --since 7d" in lines
     assert len(lines) <= 24, "one screen"
 
 
@@ -84,7 +84,57 @@ def test_it_says_which_clients_are_guarded(home: Path) -> None:
     told = json.loads(shown("--json"))
     assert [client["client"] for client in told["clients"]] == ["cursor"]
     assert told["clients"][0]["open"] == 1
-    assert "1 not (cursor" in shown()
+    assert "1 entry of clients guarded, 1 not (cursor 1/2).  pipeguard setup" in shown()
+    assert "No guarded server has run yet. Restart your clients." in shown()
+    servers["c"] = {"url": "https://mcp.example.com/mcp"}  # its client may log in to it
+    (home / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    assert "1 not, 1 cannot be (cursor 1/3)" in shown()
+
+
+def test_it_says_that_a_file_cannot_be_read_where_servers_may_be(home: Path) -> None:
+    (home / ".cursor").mkdir()
+    (home / ".cursor" / "mcp.json").write_text('{"mcpServers": {"a": {')
+    (unread,) = json.loads(shown("--json"))["unread"]
+    assert unread.startswith(f"{home}/.cursor/mcp.json: ")
+    assert f"Not read: {unread}  pipeguard doctor clients" in shown()
+
+
+def test_a_clock_that_was_wrong_for_a_while_hides_nothing() -> None:
+    record("docs", (timedelta(0), BLOCK))
+    record("mail", (timedelta(days=2000), BLOCK))
+    servers = json.loads(shown("--json"))["servers"]
+    assert [(one["server"], one["week"]["blocked"]) for one in servers] == [("docs", 1)]
+
+
+@pytest.mark.parametrize("damage", ["{broken", '{"mcpServers": ["a", }'])
+def test_it_says_which_clients_it_cannot_read(home: Path, damage: str) -> None:
+    (home / ".cursor").mkdir()
+    file = home / ".cursor" / "mcp.json"
+    file.write_text(damage)
+    (problem,) = json.loads(shown("--json"))["unread"]
+    assert problem.startswith(f"{file}: ")
+    assert problem in shown()
+    assert "No client" not in shown()
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_a_servers_name_leaves_room_for_the_numbers(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    record("\x1b[31m" + "long" * 50, (timedelta(0), BLOCK))
+    (row, _) = [line for line in shown().splitlines() if "U+001B" in line]
+    assert "\x1b" not in row
+    assert len(row) <= max(columns, 60)
+    assert row.split()[1:] == ["1", "0", "0", "0", "0"]
+
+
+def test_it_needs_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert "No client has a server." in shown()
+    monkeypatch.chdir(tmp_path)
 
 
 def test_it_says_that_nothing_is_stopped_and_what_is_wrong_with_the_policy(home: Path) -> None:

@@ -1,11 +1,15 @@
 """`pipeguard tools`: which servers a command starts, and which tool a name means."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from pipeguard.gateway import gateway as gateways
+from pipeguard.gateway.inspection import inspected
+from pipeguard.gateway.sources import Sources
 from pipeguard.rulebook.cache import load_engines
 from tests.gateway.served import actor, environment_of_state, write_servers
 from tests.wrap.wrapped import PIPEGUARD, Object
@@ -60,6 +64,21 @@ def test_only_the_servers_that_a_command_needs_are_started(
     assert done.returncode == 0, done.stderr
     assert "one__echo" in done.stdout
     assert not machine.trace.exists()
+
+
+def test_a_person_waits_longer_than_a_client_for_a_server_to_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first start of a package fetches it; its tools would be missing without a word."""
+    monkeypatch.setattr(gateways, "SETTLING_SECONDS", 0.0)
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    path = write_servers(tmp_path, {"one": actor()})
+
+    async def tools() -> list[str]:
+        async with inspected(Sources(str(path)), "warning") as inspector:
+            return [tool.public for tool in inspector.gateway.catalog]
+
+    assert "one__echo" in asyncio.run(tools())
 
 
 def test_a_name_without_a_server_is_looked_for_on_all(tmp_path: Path) -> None:

@@ -75,6 +75,16 @@ def test_where_nothing_lasts_it_says_what_to_do(
     assert install_command() in str(told.value)
 
 
+def test_in_a_home_that_is_temporary_the_files_last_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "tmp/home"))
+    path = program(tmp_path / "tmp/home/.local/bin/pipeguard")
+    assert launcher(None, {"PATH": str(path.parent)}) == (str(path),)
+    other = program(tmp_path / "tmp/other/bin/pipeguard")
+    assert str(other) not in launcher(None, {"PATH": str(other.parent)})
+
+
 def test_a_launcher_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LauncherError, match="is not a program"):
         launcher(str(tmp_path), {})
@@ -98,4 +108,13 @@ def test_what_is_no_console_script_is_started_as_it_is(content: bytes, tmp_path:
     script = program(tmp_path / "pipeguard")
     script.write_bytes(content)
     assert isolated([str(script)]) == (str(script),)
+    assert isolated(["pipeguard"]) == ("pipeguard",)
+
+
+def test_a_file_in_the_folder_says_nothing_about_a_name_on_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = program(tmp_path / "project" / "pipeguard")
+    script.write_text(f"#!{program(tmp_path / 'project' / 'python3')}\n")
+    monkeypatch.chdir(script.parent)
     assert isolated(["pipeguard"]) == ("pipeguard",)

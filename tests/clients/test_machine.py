@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -168,3 +173,31 @@ def test_positions_of_values_are_told(tmp_path: Path) -> None:
         "url": '"https://x.test"',
         "headers.A": '"b"',
     }.items() <= told.items()
+
+
+@contextmanager
+def as_nobody() -> Iterator[Path]:
+    """A home folder of a user who has no rights but their own; root may read everything."""
+    user = 65534 if os.geteuid() == 0 else os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, user, -1)
+        before = os.geteuid()
+        os.seteuid(user)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders are closed in another way there")
+def test_a_file_in_a_folder_that_may_not_be_entered_is_not_taken_for_none() -> None:
+    """Its client may read it, so its servers would count as none, and nobody would know."""
+    with as_nobody() as home:
+        path = touch(home / ".cursor" / "mcp.json", '{"mcpServers": {"it": {"command": "srv"}}}')
+        path.parent.chmod(0)
+        machine = Machine("linux", home, {}, None)
+        (found,) = find(machine, [client("cursor")])
+        assert found.path == path
+        assert "Permission denied" in read_config(found).problem
+        assert paths(machine, client("zed")) == []  # its folder does not exist
+        path.parent.chmod(0o700)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import copy
+import importlib
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +30,8 @@ import pipeguard.runtime.stdio
 print(len(compiled))
 """
 COMPILED = re.compile("never")
+RUNS = ("a", "A", "0", " ", "\t", "\n", "-", "_", ".", "/", "=", ",", "aA", "a_", "a ", "a.", "é")
+LONG = 200_000
 FEW = 25  # what Python's own modules compile, json above all; it was 235
 
 
@@ -96,3 +100,26 @@ def test_a_start_compiles_few_expressions() -> None:
         [sys.executable, "-E", "-P", "-c", START], capture_output=True, text=True, check=True
     )
     assert int(done.stdout) < FEW
+
+
+def expressions() -> dict[str, re.Pattern[str] | re.Pattern[bytes]]:
+    """Every expression of a module of the core, by its name."""
+    found = {}
+    for path in CORE.rglob("*.py"):
+        name = ".".join(("pipeguard.core", *path.relative_to(CORE).with_suffix("").parts))
+        for key, value in vars(importlib.import_module(name.removesuffix(".__init__"))).items():
+            if isinstance(value, (re.Pattern, type(lazy_regex("")))):
+                found[f"{name}.{key}"] = value
+    return found
+
+
+@pytest.mark.slow
+@each("expression", expressions())
+def test_a_long_run_gets_an_answer(expression: re.Pattern[Any]) -> None:
+    """From its beginning, in time that is linear: at this size a square would be minutes."""
+    answers = []
+    for unit in RUNS:
+        text = (unit * LONG)[:LONG] + "\0"
+        given = text.encode() if isinstance(expression.pattern, bytes) else text
+        answers.append((expression.match(given), expression.fullmatch(given)))
+    assert len(answers) == len(RUNS)

@@ -93,7 +93,7 @@ def test_what_a_project_s_file_names_is_not_run(person: Person) -> None:
         patch.setenv("HOME", str(person.home))
         patch.setenv("PIPEGUARD_STATE_DIR", str(person.home / "state"))
         told = list(outside.clients(case))
-    assert "1 servers in 1 files" in told[-1].what  # it was seen
+    assert "1 server in 1 file" in told[-1].what  # it was seen
     assert not ran.exists()
 
 
@@ -106,6 +106,16 @@ def test_servers_that_are_open_and_files_that_are_broken_are_notes(person: Perso
     assert "1 of them not guarded" in result.of("clients").what
     assert ".claude.json" in result.of("clients").what
     assert "pipeguard setup" in result.of("clients").fix.splitlines()
+
+
+def test_what_cannot_be_guarded_is_not_counted_as_guarded(person: Person) -> None:
+    remote = '{"mcpServers": {"a": {"url": "https://mcp.example.com/mcp"}}}'
+    (person.home / ".cursor").mkdir()
+    (person.home / ".cursor" / "mcp.json").write_text(remote)
+    told = person.examined("clients").of("clients")
+    assert (told.state, told.fix) == ("note", "pipeguard setup")
+    assert told.what == "1 server in 1 file, 1 of which cannot be guarded as it is"
+    assert "Nothing is wrong in 1 check. 1 with a note." in person.run("clients").stdout
 
 
 def test_a_proxy_that_answers_is_good_and_its_password_is_not_shown(

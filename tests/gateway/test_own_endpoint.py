@@ -34,7 +34,7 @@ def test_a_blocked_tool_is_not_called_at_its_servers_own_address(tmp_path: Path)
         url = served.at("/servers/one/mcp")
         _, session = ask(url, "", "initialize", **OPENING)
         answer, _ = ask(url, session, "tools/call", name="echo", arguments={"text": "was run"})
-        assert "does not allow the tool 'echo'" in answer
+        assert "PipeGuard: the policy does not allow the tool 'echo'" in answer
         assert "was run" not in answer
 
 

@@ -33,7 +33,16 @@ def environment(what: str) -> str:
     return os.environ.get(what, "not set")
 
 
-TOOLS = (read, write, connect, environment)
+def proxied(what: str) -> str:
+    """Connect to a host and port through the proxy of a sandbox."""
+    with socket.create_connection(("127.0.0.1", 3128), 5) as connection:
+        connection.sendall(f"CONNECT {what} HTTP/1.1\r\nHost: {what}\r\n\r\n".encode())
+        connection.settimeout(5)
+        head = connection.recv(1000).decode()
+        return head if " 200 " not in head else head[-7:] + connection.recv(100).decode()
+
+
+TOOLS = (read, write, connect, environment, proxied)
 
 
 def call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 from pipeguard.isolation.cgroups import PREFIX, ROOT
 from tests.isolation.test_escapes import answering
 from tests.launch.processes import until
+from tests.wrap.deciding import decide
 from tests.wrap.wrapped import Wrapped
 
 REACHER = (sys.executable, "-I", "-u", str(Path(__file__).with_name("reacher.py")))
@@ -120,6 +122,24 @@ def test_a_wall_is_told_once_with_the_way_through_it(tmp_path: Path) -> None:
         assert run.said().count("egress.host  ") == 1
 
 
+def test_what_was_refused_can_be_allowed_while_the_server_runs(tmp_path: Path) -> None:
+    policy = "# mine\nisolate:\n- {server: reacher}\n"
+    with answering(socket.AF_INET, ("127.0.0.1", 0)) as listener:
+        target = f"127.0.0.1:{listener.getsockname()[1]}"
+        with isolated(tmp_path, policy=policy) as run:
+            assert "403 Forbidden" in run.call("proxied", target)
+            until(lambda: "pipeguard allow " in run.said(), "the refusal is told")
+            words = re.findall(r'"pipeguard (allow [^"]+)"', run.said())[0].split()
+            environment = {"PIPEGUARD_POLICY": str(tmp_path / "policy.yaml")}
+            code, shown = decide(tmp_path / "state", *words, environment=environment)
+            assert code == 0, shown
+            assert f"may then send to {target}" in shown
+            until(lambda: "reached" in run.call("proxied", target), "the host is given")
+    written = (tmp_path / "policy.yaml").read_text()
+    assert written.startswith(policy)
+    assert target in written.removeprefix(policy)
+
+
 def test_a_home_is_kept_where_that_is_asked_for(tmp_path: Path) -> None:
     file = tmp_path / "home" / "memory"
     for expected, options in (
@@ -141,7 +161,7 @@ def test_no_variable_leads_to_what_is_not_there(tmp_path: Path) -> None:
 
 
 WRONG = {
-    ("--isolate", "chroot"): "choose from auto, bubblewrap, none",
+    ("--isolate", "chroot"): "choose from auto, bubblewrap, container, none, learn",
     ("--isolate", "auto", "--read", "/nowhere"): "no such file or folder",
     ("--isolate", "auto", "--read", "/"): "/ cannot be given",
     ("--isolate", "auto", "--connect", "a b"): "a b",
@@ -192,8 +212,9 @@ def test_nothing_is_left_after_a_kill_at_any_moment(tmp_path: Path) -> None:
 
 
 def mounts() -> int:
-    """How many mounts this process sees."""
-    return len(Path("/proc/self/mountinfo").read_text().splitlines())
+    """How many mounts this process sees, but for those of containers, which other tests make."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return sum("/containers/" not in line for line in lines)
 
 
 def groups() -> list[Path]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Action, Confidence, Severity
 from pipeguard.core.rules.policy import Exempt, Layer, Mode, Policy, PolicyTarget, Selector
@@ -61,10 +63,27 @@ def allows(policy: Policy) -> bool:
 
 
 def followed(watch: PolicyWatch, *acts: Callable[[], object]) -> tuple[list[Policy], Heard]:
+    """What is adopted where after each act the files stand still for a look."""
+    return looked(watch, *(step for act in acts for step in (act, lambda: None)))
+
+
+def looked(watch: PolicyWatch, *acts: Callable[[], object]) -> tuple[list[Policy], Heard]:
+    """What is adopted where there is an act before each look."""
     adopted: list[Policy] = []
     log = Heard()
     watch.follow(adopted.append, log, Rounds(*acts))
     return adopted, log
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's policy, which blocks x."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    path = folder / ".pipeguard.yaml"
+    path.write_text("tools: {block: [x]}\n")
+    return path
 
 
 def test_an_exception_applies_once_it_is_written_and_no_longer_once_it_is_removed(
@@ -86,8 +105,10 @@ def test_an_exception_applies_once_it_is_written_and_no_longer_once_it_is_remove
 
 def test_a_file_that_is_wrong_changes_nothing(path: Path) -> None:
     path.write_text(EXCEPTION)
-    adopted, log = followed(watch_of(path), lambda: path.write_text("mod: observe\n"))
-    assert [allows(policy) for policy in adopted] == [True]
+    watch = watch_of(path)
+    adopted, log = followed(watch, lambda: path.write_text("mod: observe\n"))
+    assert adopted == []
+    assert allows(watch.policy)
     ((level, event, fields),) = log.lines
     assert (level, "what applied before applies on" in event) == ("error", True)
     assert "line 1, column 1: mod" in str(fields["why"])
@@ -135,3 +156,90 @@ def test_an_exception_ends_by_the_calendar_also_where_the_machine_slept(
     monkeypatch.setattr(policy_watch, "monotonic", lambda: 40.0)
     adopted, _ = followed(watch, lambda: None)
     assert (adopted[0].action(TARGET, 40.0) is Action.ALLOW) is holds
+
+
+def test_a_file_is_not_read_while_it_is_written(path: Path) -> None:
+    path.write_text("tools: {block: [x]}\n")
+    adopted, log = looked(
+        watch_of(path),
+        lambda: path.write_text(""),
+        lambda: path.write_text("mode: enforce\n"),
+        lambda: path.write_text("mode: enforce\ntools: {block: [x, y]}\n"),
+        lambda: None,
+    )
+    assert [(policy.calls("x"), policy.calls("y")) for policy in adopted] == [(False, False)]
+    assert [level for level, *_ in log.lines] == ["info"]
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_text("tools: {block: [x]}\n")
+    watch = watch_of(path)
+    texts = ["tools: {block: [x, y]}\n"]
+
+    def load_slowly(options: WrapOptions, *, with_project: bool = True) -> Policy:
+        read = load_wrap_policy(options, with_project=with_project)
+        if texts:
+            path.write_text(texts.pop())
+        return read
+
+    monkeypatch.setattr(policy_watch, "load_wrap_policy", load_slowly)
+    adopted, _ = looked(watch, lambda: path.write_text(""), *[lambda: None] * 3)
+    assert [(policy.calls("x"), policy.calls("y")) for policy in adopted] == [(False, False)]
+
+
+def test_another_file_of_the_same_size_and_time_is_a_change(path: Path) -> None:
+    path.write_text("tools: {block: [x]}\n")
+    before = path.stat()
+
+    def write() -> None:
+        with path.open("r+") as file:
+            file.write("tools: {block: [y]}\n")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    adopted, _ = followed(watch_of(path), write)
+    assert [policy.calls("y") for policy in adopted] == [False]
+
+
+@pytest.mark.parametrize("text", ["", "tools: {block: [z]}\n", "nonsense: 1\n"])
+def test_a_projects_file_takes_back_nothing_while_a_server_runs(
+    path: Path, project: Path, text: str
+) -> None:
+    watch = watch_of(path)
+    adopted, _ = followed(watch, lambda: project.write_text(text), project.unlink)
+    assert adopted
+    assert not any(policy.calls("x") for policy in adopted)
+    assert watch_of(path).policy.calls("x"), "the next start goes by the file"
+
+
+def test_what_is_wrong_in_a_projects_file_keeps_no_exception_alive(
+    path: Path, project: Path
+) -> None:
+    path.write_text(EXCEPTION)
+    watch = watch_of(path)
+    adopted, log = followed(
+        watch,
+        lambda: project.write_text("tools: {block: [x, y]}\n"),
+        lambda: project.write_text("nonsense: 1\n"),
+        lambda: path.write_text("mode: enforce\n"),
+    )
+    assert [allows(policy) for policy in adopted] == [True, True, False]
+    assert not any(policy.calls("y") for policy in adopted), "it applied before"
+    assert "nonsense" in str([fields for level, _, fields in log.lines if level == "error"])
+
+
+def test_a_file_that_never_stands_still_keeps_no_exception_alive(path: Path, project: Path) -> None:
+    path.write_text(EXCEPTION)
+    watch, count = watch_of(path), iter(range(9))
+
+    def touch() -> None:
+        project.write_text(f"tools: {{block: [x{next(count)}]}}\n")
+
+    def tighten() -> None:
+        path.write_text("mode: enforce\n")
+        touch()
+
+    assert 4 * policy_watch.LOOK_SECONDS <= 1, "it applies within a second"
+    adopted, _ = looked(watch, tighten, touch, touch)
+    assert [allows(policy) for policy in adopted] == [False]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from pathlib import Path
 
@@ -20,7 +22,17 @@ def test_it_is_made_once_for_the_owner_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [KEY_NAME]
 
 
-def test_runs_that_start_at_once_have_the_same(tmp_path: Path) -> None:
+def without_links(*_: object) -> None:
+    """`os.link`, as a file system without links has it."""
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_runs_that_start_at_once_have_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    if not has_links:
+        monkeypatch.setattr(os, "link", without_links)
     keys: list[bytes] = []
     together = threading.Barrier(8)
 
@@ -35,6 +47,9 @@ def test_runs_that_start_at_once_have_the_same(tmp_path: Path) -> None:
         thread.join()
     assert len(keys) == 8
     assert len(set(keys)) == 1
+    assert (tmp_path / KEY_NAME).read_bytes() == keys[0]
+    assert (tmp_path / KEY_NAME).stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == [KEY_NAME]
 
 
 @pytest.mark.parametrize("content", [b"", b"short", bytes(KEY_BYTES + 1)])

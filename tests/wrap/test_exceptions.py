@@ -156,3 +156,27 @@ def test_an_exception_for_a_file_lets_no_other_file_pass(tmp_path: Path, policy:
             assert not passes(read(ORDER, other)), other
         wrapped.hang_up()
         assert wrapped.code() == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--observe",)])
+def test_no_name_of_anything_brings_a_secret_into_the_record(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    with Wrapped(tmp_path, options=("--name", "demo", *options)) as wrapped:
+        info: Object = {"name": f"a client {KEY}", "version": KEY}
+        wrapped.ask("initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo=info)
+
+        def call(**arguments: Json) -> None:
+            wrapped.ask("tools/call", name="echo", arguments=arguments)
+
+        call(text=ORDER, path=f"/srv/{KEY}/a")
+        call(text=ORDER, url=f"https://{KEY}.example.com/")
+        call(text=ORDER, **{KEY: "y"})
+        wrapped.ask("tools/call", name=KEY, arguments={"text": ORDER})
+        wrapped.ask(f"do/{KEY}")
+        wrapped.ask("resources/read", uri=f"file:///x/{KEY}")
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert wrapped.store in files
+    assert [path.name for path in files if KEY.encode() in path.read_bytes()] == []

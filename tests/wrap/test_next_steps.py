@@ -87,6 +87,20 @@ def test_a_tool_that_the_policy_blocks_is_allowed_by_the_policy(tmp_path: Path) 
     assert passes(stopped, call("hello"))
 
 
+def test_a_tool_that_the_project_blocks_is_allowed_by_its_file_and_a_restart(
+    tmp_path: Path,
+) -> None:
+    stopped = Stopped(tmp_path, "# mine\n")
+    project = tmp_path / ".pipeguard.yaml"
+    project.write_text("tools: {block: [echo]}\n")
+    rule, command = stopped.advice(call("hello"))
+    assert rule == "policy.tool"
+    shown = " ".join(stopped.run(command).split())
+    assert "in the project's `.pipeguard.yaml` (and restart the server)" in shown
+    project.write_text("tools: {block: [other]}\n")
+    assert passes(stopped, call("hello")), "in a run of its own"
+
+
 def test_a_limit_is_raised_as_the_rule_says(tmp_path: Path) -> None:
     stopped = Stopped(tmp_path, "limits: {frame: 4 KiB}\n")
     large = call("so many words " * 400)

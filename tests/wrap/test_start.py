@@ -95,3 +95,25 @@ def test_a_process_of_ours_is_one_and_the_warden(tmp_path: Path) -> None:
         wrapped.initialize()
         assert len(wrapped.running()) == 3
         assert set(wrapped.running()) <= set(processes())
+
+
+def test_a_person_who_types_it_is_told_what_it_waits_for(tmp_path: Path) -> None:
+    """And a client, which is no terminal, is told nothing."""
+    ours, typed = os.openpty()
+    environment = {**os.environ, "PIPEGUARD_STATE_DIR": str(tmp_path)}
+    with subprocess.Popen(
+        [*PIPEGUARD, "wrap", "--no-audit", "--", *PYTHON, str(SERVER)],
+        stdin=typed,
+        stderr=subprocess.PIPE,
+        env=environment,
+    ) as process:
+        os.close(typed)
+        assert process.stderr is not None
+        told = process.stderr.readline().decode()
+        assert "MCP client on standard input" in told
+        assert told.rstrip().endswith("pipeguard setup")
+        os.close(ours)  # hangs up
+        assert process.wait(20) == 0
+    with Wrapped(tmp_path / "client") as wrapped:
+        wrapped.initialize()
+        assert "standard input" not in wrapped.said()

@@ -56,7 +56,8 @@ FLAGS = PostureCheck(
     "A guarded server's entry switches part of the guard off",
     Severity.MEDIUM,
     "With `--observe` nothing is stopped; with `--inherit-env` the server gets every variable of "
-    "the client, tokens too; with `--no-audit` nothing is recorded.",
+    "the client, tokens too; with `--no-audit` nothing is recorded. Where a project's file names "
+    "the policy, or sets a variable by which PipeGuard finds it, the project decides what passes.",
     "Take the option out of the entry. If something must pass, allow it in the policy: one rule, "
     "one tool.",
     "pipeguard allow EVENT",
@@ -70,6 +71,13 @@ _WEAK = {
     "--no-audit": (Severity.LOW, "`--no-audit` records nothing"),
     "--secret-arguments": (Severity.MEDIUM, "`--secret-arguments` exposes a header's secret"),
 }
+
+
+# Variables by which PipeGuard finds its policy, its pins and its compiled rules.
+_FINDING = (
+    *("PIPEGUARD_POLICY", "PIPEGUARD_STATE_DIR", "PIPEGUARD_CACHE_DIR"),
+    *("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"),
+)
 
 
 def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
@@ -113,10 +121,25 @@ def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFindin
 def _flags(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
     if server.guard is None:
         return
+    is_projects = server.scope is ConfigScope.PROJECT
+    if is_projects:
+        yield from _of_project(target, server)
     for index, word in enumerate(server.args):
         if word == "--":
             return
+        line = target.line(server, f"args.{index}")
         if word in _WEAK:
             severity, what = _WEAK[word]
-            line = target.line(server, f"args.{index}")
             yield FLAGS.rated(severity).of_server(server, f"{what}.", line=line, key=word)
+        if is_projects and word.partition("=")[0] == "--policy":
+            what = "`--policy` lets the project choose the policy"
+            yield FLAGS.rated(Severity.HIGH).of_server(server, f"{what}.", line=line, key=word)
+
+
+def _of_project(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+    """Variables by which a project would choose what guards its server."""
+    for name in _FINDING:
+        if name in server.env:
+            what = f"`{name}` lets the project choose the policy, the pins or the rules"
+            line = target.line(server, f"env.{name}")
+            yield FLAGS.rated(Severity.HIGH).of_server(server, f"{what}.", line=line, key=name)

@@ -14,7 +14,7 @@ from pipeguard.assess.checking import checks
 from pipeguard.assess.cures import shared_cure
 from pipeguard.assess.values import PostureFinding
 from pipeguard.core.finding import Severity
-from pipeguard.core.unicode.display import visible
+from pipeguard.core.unicode.display import counted, visible
 
 _COLOURS = {
     Severity.CRITICAL: "red",
@@ -66,17 +66,15 @@ def _end(assessment: Assessment) -> list[str]:
     counts = [
         f"{count} {level.name.lower()}" for level, count in assessment.counts().items() if count
     ]
-    seen = f"{_many(servers, 'server')} in {_many(files, 'file')}"
+    seen = f"{counted(servers, 'server')} in {counted(files, 'file')}"
     summary = ", ".join(counts) or "nothing was found"
     lines = [f"Grade {grade.letter}, {grade.score} of 100. {seen}; {summary}."]
     if servers and not any(row.from_tools for row in assessment.reached):
-        lines.append("To see what they offer:  pipeguard assess --connect")
+        where = f" {shlex.quote(str(root))}" if (root := assessment.target.root) else ""
+        trust = "     (starts them: only if you trust the repository)" if root else ""
+        lines.append(f"To see what they offer:  pipeguard assess{visible(where)} --connect{trust}")
     names = dict.fromkeys(finding.check for finding in assessment.findings)
     if names:
         lines.append("Why, and what to do:")
         lines += [f"  pipeguard assess --explain {name}" for name in names]
     return lines
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

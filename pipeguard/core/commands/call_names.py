@@ -6,12 +6,15 @@ may name anything, as a command does, counts as named in no way at all.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pipeguard.core.checks.addresses import Reach
 from pipeguard.core.commands.argument_roles import ArgumentRole, role
 from pipeguard.core.lazy_regex import lazy_regex
-from pipeguard.core.protocol.json_values import JsonValue
+from pipeguard.core.protocol.json_values import JsonValue, Number
 from pipeguard.core.protocol.places import Path
 from pipeguard.core.unicode.name_words import name_words
 from pipeguard.core.words.notation import word_set
@@ -21,14 +24,38 @@ MOST_STRINGS = 256  # of a call that are looked through
 MOST_NAMES = 16  # files and hosts of one call
 MOST_CHARS = 512  # of a file's or host's name
 
-_WEB = lazy_regex(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://(.*)")
+_WEB = lazy_regex(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://(\S*)")
 _PATH_KEYS = word_set(
     "path paths file files filename filenames filepath filepaths dir dirs directory directories "
-    "folder folders root source src destination dest target from to output out input uri cwd "
-    "location repo workspace notebook document"
+    "folder folders root source src destination dest target from to output out input uri uris cwd "
+    "location repo workspace notebook document attachment attachments"
 )
-_HOST_KEYS = word_set("host hosts hostname domain server")
-_SIGNS_OF_PATH = lazy_regex(r"\S*[/\\]\S*|~\S*|[A-Za-z]:\S*")
+_HOST_KEYS = word_set(
+    "host hosts hostname hostnames domain domains server servers ip ips address addresses proxy"
+)
+_ADDRESS_KEYS = word_set(
+    "url urls link links href endpoint endpoints site sites website webhook webhooks origin "
+    "callback upstream"
+)
+_NAMING_KEYS = _PATH_KEYS | _HOST_KEYS | _ADDRESS_KEYS
+_SIGNS_OF_PATH = lazy_regex(r"\S*[/\\]\S*|[~/\\].*|\.[^\s.]\S*|[A-Za-z]:(?:\S*|[/\\].*)")
+# A file or a host in one word, an address in other words, or without slashes.
+_MAY_NAME = lazy_regex(
+    r"\S*\.[^\W\d_]\w*|\d+(?:\.\d+){3}(?::\d+)?|[A-Za-z][\w.-]*:\d+|[0-9A-Fa-f:.\[\]]*::\S*|"
+    r"(?:[0-9A-Fa-f]{1,4}:){7}\S*|(?i:localhost)|.*://.*|(?i:https?|ftp|wss?|file|data):\S.*",
+    re.DOTALL,
+)
+_SEVERAL_PATHS = lazy_regex(r"[\s,;|'](?=[~/\\]|[A-Za-z]:[/\\])|(?<=..):(?=[~/\\])|\"")
+_ELSEWHERE = lazy_regex(r"[~/\\]|(?:[^\s/\\]+[/\\])*\.\.(?:[/\\]|$)")  # not below a named folder
+_WORD = lazy_regex(r"[\w-]*")
+_HOST_NAME = lazy_regex(r"[\w.:\[\]-]+")
+# In a command: what comes back is from another machine.
+_FETCHES = lazy_regex(
+    r"(?:\A|[\s;|&(`/])(?:curl|wget|https?|xh|httpie|aria2c|lynx|w3m|gh|glab|irm|iwr"
+    r"|invoke-(?:webrequest|restmethod))\s",
+    re.IGNORECASE,
+)
+_ADDRESS = lazy_regex(r"\b(?:https?|wss?|s?ftps?|git|ssh)://([^\s\"'<>`{}]{1,2048})", re.IGNORECASE)
 _ACTED_ON = frozenset({ArgumentRole.COMMAND, ArgumentRole.CODE, ArgumentRole.STATEMENT})
 _TEXT = frozenset({ArgumentRole.WRITTEN, ArgumentRole.SEARCHED, ArgumentRole.PARSED})
 
@@ -57,12 +84,13 @@ class NamedCall:
     it is short; `forget` drops them.
     """
 
-    __slots__ = ("_names", "_source", "size_bytes")
+    __slots__ = ("_fetches", "_names", "_source", "size_bytes")
 
     def __init__(
         self, method: str | None, tool: str | None, params: JsonValue, frame_bytes: int
     ) -> None:
         self._names: CallNames | None = None
+        self._fetches = False
         self._source: tuple[str | None, str | None, JsonValue] | None = method, tool, params
         self.size_bytes = MEMORY_RATIO * frame_bytes
         if frame_bytes > KEPT_BYTES:
@@ -72,14 +100,27 @@ class NamedCall:
     @property
     def names(self) -> CallNames:
         """What it names."""
-        source = self._source
-        if source is not None:
-            self._names, self._source = names_in_call(*source), None
+        self._read()
         return self._names or UNNAMED
+
+    @property
+    def fetches(self) -> bool:
+        """True where a command or an address asks another machine for what comes back."""
+        self._read()
+        return self._fetches
 
     def forget(self) -> None:
         """Have it name nothing from now on."""
-        self._names, self._source = UNNAMED, None
+        self._names, self._source, self._fetches = UNNAMED, None, False
+
+    def _read(self) -> None:
+        source = self._source
+        if source is not None:
+            self._names, self._fetches, self._source = (
+                names_in_call(*source),
+                fetches(*source),
+                None,
+            )
 
 
 def names_in_call(method: str | None, tool: str | None, params: JsonValue) -> CallNames:
@@ -108,16 +149,46 @@ def names_in_call(method: str | None, tool: str | None, params: JsonValue) -> Ca
     return CallNames(tuple(paths), tuple(hosts))
 
 
+def fetches(method: str | None, tool: str | None, params: JsonValue) -> bool:
+    """Whether a call asks another machine for what comes back, by a command or an address.
+
+    Also where it has so many strings that it is not looked through.
+    """
+    if method != "tools/call" or not isinstance(params, dict):
+        return False
+    for count, (path, text) in enumerate(_strings(params.get("arguments"))):
+        if count >= MOST_STRINGS:
+            return True
+        use = role(tool, path)
+        if use is ArgumentRole.COMMAND and _FETCHES.search(text):
+            return True
+        if use not in _TEXT and any(_is_elsewhere(each[1]) for each in _ADDRESS.finditer(text)):
+            return True
+    return False
+
+
+def _is_elsewhere(rest: str) -> bool:
+    """True for what follows `//` in an address of another machine."""
+    from pipeguard.core.checks.url_hosts import hosts as hosts_in  # as below
+
+    readings = hosts_in(rest)
+    return not readings or any(host.reach is Reach.PUBLIC and "." in host.name for host in readings)
+
+
 def _strings(value: JsonValue) -> Iterator[tuple[Path, str]]:
     left: list[tuple[Path, JsonValue]] = [((), value)]
     for _ in range(4 * MOST_STRINGS):
         if not left:
             return
         path, item = left.pop()
-        if isinstance(item, str):
+        if isinstance(item, Number):
+            if _words_of(path) & (_HOST_KEYS | _ADDRESS_KEYS):
+                yield path, item  # 2130706433 is an address, too
+        elif isinstance(item, str):
             yield path, item
         elif isinstance(item, dict):
             left += [((*path, key), inner) for key, inner in item.items()]
+            left += [(path, key) for key in item if not _WORD.fullmatch(key)]
         elif isinstance(item, list):
             left += [((*path, index), inner) for index, inner in enumerate(item)]
     yield from ((path, "") for path, _ in left[:1] * (MOST_STRINGS + 1))  # too many: not certain
@@ -131,17 +202,35 @@ def _collect(
     if use in _ACTED_ON:
         return False
     if use in _TEXT:
-        return True
-    key = next((step for step in reversed(path) if isinstance(step, str)), "")
-    words = set(name_words(key))
+        return use is not ArgumentRole.SEARCHED or not _ELSEWHERE.match(text)
     web = _WEB.fullmatch(text)
-    if web is not None and web[1].lower() != "file":
+    if web is None:
+        return _collect_word(_words_of(path), text, paths, hosts)
+    if web[1].lower() != "file":
         return _collect_host(web[2], hosts)
-    if words & _HOST_KEYS and web is None:
+    rest = web[2].removeprefix("localhost")  # any other host is another machine's
+    return rest.startswith("/") and _collect_path(rest, paths)
+
+
+def _collect_word(
+    words: frozenset[str], text: str, paths: dict[str, None], hosts: dict[str, None]
+) -> bool:
+    """Add what a string that is no address names, by the words of its key."""
+    if len(text) > MOST_CHARS:  # prose, or nothing that is certain; the patterns are for names
+        is_prose = " " in text and "://" not in text and text[0] not in "/\\~"
+        return is_prose and not words & _NAMING_KEYS
+    if words & _HOST_KEYS:
         return _collect_host(text, hosts)
-    if web is None and not words & _PATH_KEYS and not _SIGNS_OF_PATH.fullmatch(text):
-        return True
-    return _collect_path(web[2] if web is not None else text, paths)
+    if words & _PATH_KEYS or _SIGNS_OF_PATH.fullmatch(text):
+        return _collect_path(text, paths)
+    return not words & _ADDRESS_KEYS and not _MAY_NAME.fullmatch(text)
+
+
+def _words_of(path: Path) -> frozenset[str]:
+    """The words of the nearest name around a value."""
+    return frozenset(
+        name_words(next((step for step in reversed(path) if isinstance(step, str)), ""))
+    )
 
 
 def _collect_host(rest: str, hosts: dict[str, None]) -> bool:
@@ -153,15 +242,21 @@ def _collect_host(rest: str, hosts: dict[str, None]) -> bool:
         return False
     (name,) = names
     hosts[name] = None
-    return len(name) <= MOST_CHARS
+    return _HOST_NAME.fullmatch(name) is not None
 
 
 def _collect_path(text: str, paths: dict[str, None]) -> bool:
-    steps = text.replace("\\", "/").split("/")
-    if ".." in steps or "%" in text or not text.isprintable() or not 0 < len(text) <= MOST_CHARS:
+    """Add a path; False where a program could read it as another one, or as several."""
+    if not 0 < len(text) <= MOST_CHARS:
         return False
-    kept = [step for step in steps if step not in ("", ".")]
-    paths["/" * text.startswith(("/", "\\")) + "/".join(kept) or "."] = None
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    if ".." in plain or "%" in plain or not text.isprintable():
+        return False
+    steps = text.replace("\\", "/")
+    if steps.startswith("//") or _SEVERAL_PATHS.search(text):  # the first is another machine's
+        return False
+    kept = [step for step in steps.split("/") if step not in ("", ".")]
+    paths["/" * steps.startswith("/") + "/".join(kept) or "."] = None
     return True
 
 

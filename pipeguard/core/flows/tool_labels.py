@@ -42,7 +42,7 @@ _PASSED = lists.RECIPIENT | lists.BODY | lists.GIVEN
 _MADE = lists.WRITE | lists.MAKE | lists.REPORT
 _SURELY_SENT = lists.SENT - lists.SENT_OR_IN_A_FILE
 _NO_FILES = lists.PUBLISHED | (lists.WEB - lists.FILES)
-_ELSEWHERE = lists.REMOTE | lists.PUBLISH
+_ELSEWHERE = lists.REMOTE | lists.PUBLISH | lists.HOSTED | lists.CARRIES | lists.SEND
 _POSTED = lists.POSTED | lists.SENT | {f"{noun}s" for noun in lists.POSTED | lists.SENT}
 
 
@@ -86,7 +86,8 @@ def tool_of(name: str, definition: JsonObject | None) -> Tool:
     annotations = definition.get("annotations") if definition is not None else None
     is_open = isinstance(annotations, dict) and annotations.get("openWorldHint") is True
     tells = bool(words.description - words.name)
-    reaches_out = is_open or not tells or bool(labels & NETWORK or words.description & _ELSEWHERE)
+    leaves = labels & NETWORK or (words.description | words.plain) & _ELSEWHERE
+    reaches_out = is_open or not tells or bool(leaves)
     stores = _writes(words) and not (reaches_out or labels & Label.RUNS)
     return Tool(name, labels, stores=stores, reaches_out=reaches_out)
 

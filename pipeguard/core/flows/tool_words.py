@@ -37,6 +37,7 @@ class DefinitionWords(NamedTuple):
         parameters: of their names.
         is_owned: True where the first sentence says that what it is about is somebody's.
         description: of the name, and of all that is read of the description.
+        plain: of the same part of the description, without regard to capitals: `GitHub` is one.
     """
 
     name: frozenset[str]
@@ -45,6 +46,7 @@ class DefinitionWords(NamedTuple):
     parameters: frozenset[str]
     is_owned: bool
     description: frozenset[str]
+    plain: frozenset[str] = _NO_WORDS
 
 
 def definition_words(name: str, definition: JsonObject | None) -> DefinitionWords:
@@ -75,6 +77,7 @@ def definition_words(name: str, definition: JsonObject | None) -> DefinitionWord
         parameters=parameters,
         is_owned=_OWNED.search(sentence) is not None,
         description=of_name | _words(text),
+        plain=frozenset(name_words(text.lower())),
     )
 
 

@@ -8,8 +8,10 @@ private network is no way out. Knows tools, names and addresses, and no rules.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from enum import IntEnum
+from functools import lru_cache
 
 from pipeguard.core.checks.addresses import Reach
 from pipeguard.core.commands.argument_roles import ArgumentRole, role, writes_file
@@ -40,6 +42,10 @@ _REACHES_HOST = lazy_regex(
     r"|drill|getent|traceroute|iwr|irm|invoke-webrequest|invoke-restmethod|sendmail|mailx?|mutt|swaks"
     r"|openssl s_client|requests?\.\w|httpx|aiohttp|urllib|urlopen|fetch|axios|got|net/http"
     r"|http\.client|smtplib|socket|websockets?|paho|boto3|xmlhttprequest|open-uri|faraday|guzzle|file_get_contents)\b",
+    re.IGNORECASE,
+)
+_RUNS_SENDER = lazy_regex(
+    r"(?:^|[\s;|&(`\"'=:])(?:curl|wget|nc|ncat|https?|xh|iwr|irm|invoke-(?:webrequest|restmethod))\s",
     re.IGNORECASE,
 )
 _PICTURE = lazy_regex(
@@ -82,15 +88,39 @@ def _is_requested(
     if writes_file(tool.name, (at for at, _ in strings)) and not tool.labels & Label.SENDS:
         return False
     is_read = string_role in (ArgumentRole.WRITTEN, ArgumentRole.SEARCHED)
-    for address in _ADDRESS.finditer(text):
-        if address.start() < span[1] and span[0] < address.end() and not _is_local(address[1]):
-            return not is_read or _PICTURE.search(text, 0, address.start()) is not None
+    for start, end, rest in _addresses(text):
+        if start < span[1] and span[0] < end and not _is_local(rest):
+            return not is_read or _PICTURE.search(text, 0, start) is not None
     if _is_host(path, text):
         return True
     keys = {str(step).lower() for step in path[:-1]} | {_key(path)}
     return not _HEADER_KEYS.isdisjoint(keys) or any(
         at != path and (_is_host(at, string) or _is_foreign_address(string))
         for at, string in strings
+    )
+
+
+def is_sent_by_line(value: JsonValue, path: Path, span: tuple[int, int]) -> bool:
+    """Whether a part of a string leaves with its line, once somebody runs or opens that.
+
+    A command of a hook, of a job or in a startup file sends it, or the address of a picture.
+
+    Args:
+        value: the message.
+        path: of the string in it.
+        span: of the part, in characters.
+    """
+    text = value_at(value, path)
+    if not isinstance(text, str):
+        return False
+    first = max(0, span[0] - LONGEST_ADDRESS)
+    around = text[first : span[1] + LONGEST_ADDRESS].replace("\\\n", "  ")
+    end = around.find("\n", span[1] - first)
+    line = around[around.rfind("\n", 0, span[0] - first) + 1 : end if end >= 0 else None]
+    is_run = _RUNS_SENDER.search(line) is not None
+    return any(
+        (is_run or _PICTURE.search(line, 0, address.start())) and not _is_local(address[1])
+        for address in _ADDRESS.finditer(line)
     )
 
 
@@ -115,17 +145,34 @@ def _is_in_request(text: str, span: tuple[int, int], *, by_line: bool) -> bool:
     """True within a command, or a program, that reaches another host."""
     low, high = 0, len(text)
     if by_line:
-        for end in _COMMAND_END.finditer(text):
-            if end.end() <= span[0]:
-                low = end.end()
-            elif end.start() >= span[1]:
-                high = end.start()
-                break
-    command = text[low:high]
-    if not _REACHES_HOST.search(command):
+        starts, ends = _commands(text)
+        low = starts[bisect_right(starts, span[0]) - 1]
+        high = ends[min(bisect_left(ends, span[1]), len(ends) - 1)]
+    if not _reaches_host(text, low, high):
         return False
-    addresses = [address[1] for address in _ADDRESS.finditer(text)]
-    return not addresses or not all(map(_is_local, addresses))
+    addresses = _addresses(text)
+    return not addresses or not all(_is_local(rest) for *_, rest in addresses)
+
+
+# The last texts are remembered: many keys may be found in one.
+
+
+@lru_cache(maxsize=2)
+def _commands(text: str) -> tuple[list[int], list[int]]:
+    """Where the commands of a script begin, and where they end."""
+    between = [end.span() for end in _COMMAND_END.finditer(text)]
+    return [0, *(end for _, end in between)], [*(start for start, _ in between), len(text)]
+
+
+@lru_cache(maxsize=32)
+def _reaches_host(text: str, low: int, high: int) -> bool:
+    return _REACHES_HOST.search(text, low, high) is not None
+
+
+@lru_cache(maxsize=2)
+def _addresses(text: str) -> list[tuple[int, int, str]]:
+    """The addresses in a text: start, end, and what follows `//`."""
+    return [(*address.span(), address[1]) for address in _ADDRESS.finditer(text)]
 
 
 def _is_host(path: Path, text: str) -> bool:

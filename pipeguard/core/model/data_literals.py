@@ -2,8 +2,10 @@
 
 A value is in a literal, on lines that have nothing but code beside their literals, where names
 outside of all literals say that it is about tests or attacks. Whoever controls a value alone, such
-as a row, a review or a field of an issue, writes none of these names. What speaks to its reader is
-no value, and neither is a comment. Knows no rules; core.scanning.location draws the conclusion.
+as a row, a review or a field of an issue, writes none of these names. But records have labels,
+scores and tests of their own: where there is nothing but records, a name has to tell of attacks.
+What speaks to its reader is no value, and neither is a comment. Knows no rules;
+core.scanning.location draws the conclusion.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ _KEYWORDS = lazy_regex(
     re.IGNORECASE,
 )
 _PROSE = lazy_regex(
-    r"[^\W\d_]+(?:[ ,;:'!]{1,3}[^\W\d_]+){3}|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{12}"
+    r"(?<![^\W\d_])[^\W\d_]++(?:[ ,;:'!]{1,3}+[^\W\d_]++){3}"
+    r"|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{12}"
     r"|\b(?:you|your|please|dear|must|the|follow(?:s|ing)?|bitte|usted|vous|votre|por favor)\b",
     re.IGNORECASE,
 )
@@ -53,10 +56,25 @@ _NAMES = lazy_regex(
     r"|ataque|attaque|攻击|注入|測試|测试",
     re.IGNORECASE,
 )
-# What speaks to whoever reads the file, in five languages.
+# Of these, the names that nothing but what is about attacks has.
+_OF_ATTACKS = lazy_regex(
+    r"attack|inject|jail_?break|adversar|red_?team|guard|malicious|hijack|overrid|benign|poison"
+    r"|harm|strateg|refus|must_not|probe|angriff|ataque|attaque|攻击|注入",
+    re.IGNORECASE,
+)
+# What is left of a line of JSON, YAML, CSV or settings, once its literals are zeros. Names that
+# stand alone are of a table, or the message's own.
+_RECORD = lazy_regex(
+    r"\s*+(?:- )?+(?:[\w.-]{1,60}+(?:,[\w.-]{1,60}+)*+\s{0,3}+[:=]?+)?+"
+    r"(?:[\s0-9\[\]{}(),;:.+|>-]|true|false|null|None)*+"
+)
+# What speaks to whoever reads the file or works on it, in five languages.
 _SPEAKS_TO_READER = lazy_regex(
     r"\b(?:read(?:s|ing)?|see(?:s|ing)?|process(?:es|ing)?|review(?:s|ing)?|open(?:s|ing)?"
-    r"|pars(?:e|es|ing)|index(?:es|ing)?) (?:this|the (?:file|code|repo|page|source))\b"
+    r"|pars(?:e|es|ing)|index(?:es|ing)?|work(?:s|ing)?|edit(?:s|ing)?|chang(?:e|es|ing)"
+    r"|touch(?:es|ing)?|maintain(?:s|ing)?|contribut(?:e|es|ing)|analy[sz](?:e|es|ing)"
+    r"|inspect(?:s|ing)?|build(?:s|ing)?|look(?:s|ing)?)(?: (?:on|in|at|with|through|to))?"
+    r" (?:this|the (?:file|code(?:base)?|repo(?:sitory)?|page|source|project|diff|commit))\b"
     r"|\b(?:diese\w?|die) (?:datei|zeile|seite|nachricht|text)\w* (?:lies|lesen|liest)"
     r"|\b(?:le(?:e|es|en|a|yendo)|lis|lisez|lisant|lit) (?:este|esto|esta|ceci|ce|cette)\b"
     r"|(?:阅读|读到|看到)(?:此|这|本)",
@@ -86,7 +104,7 @@ def is_data_literal(data: bytes, start: int, end: int) -> bool:
     if not is_value:
         before = len(data[low:first].decode("utf-8", "ignore"))
         is_value = _is_in_block(around, before + span[0], before + span[1])
-    return is_value and _names(around) >= FEW_NAMES
+    return is_value and _tells_of_tests(around)
 
 
 def _around(data: bytes, first: int, last: int) -> tuple[int, str]:
@@ -120,10 +138,19 @@ def _is_code(line: str) -> bool:
 
 
 @lru_cache(maxsize=MANY_TEXTS)
-def _names(around: str) -> int:
-    """How many different names outside of literals and blocks are about tests."""
-    bare = _BLOCK.sub("", around)
-    return len({name.lower() for name in _NAMES.findall(_LITERAL.sub(_without_value, bare))})
+def _tells_of_tests(around: str) -> bool:
+    """Whether names outside of literals and blocks say that values are of tests or attacks."""
+    bare = _LITERAL.sub(_without_value, _BLOCK.sub("", around))
+    names = {name.lower() for name in _NAMES.findall(bare)}
+    if len(names) < FEW_NAMES:
+        return False
+    return any(map(_OF_ATTACKS.search, names)) or not all(map(_is_record, around.split("\n")))
+
+
+def _is_record(line: str) -> bool:
+    """True for a line that has no code beside its literals, and for a comment."""
+    bare = _LITERAL.sub("0", line)
+    return _RECORD.fullmatch(bare) is not None or _COMMENT.search(bare) is not None
 
 
 def _without_value(literal: re.Match[str]) -> str:

@@ -23,9 +23,9 @@ FEW_TOPICS, MANY_TOPICS = 2, 3  # different words of the topic
 
 _FENCE = lazy_regex(rb"^[ \t]{0,3}(?:```|~~~)", re.MULTILINE)
 _EXAMPLE_LINE = lazy_regex(
-    rb"^[ \t]*(?:\||>|(?:[-*+]|[0-9]{1,2}[.)])[ \t]+[\"'`]|\\item|[\"'`]|\+?[ \t]*[\"'`(\[{]"
+    rb"^[ \t]*+(?:\||>|(?:[-*+]|[0-9]{1,2}[.)])[ \t]++[\"'`]|\\item|[\"'`]|\+?+[ \t]*+[\"'`(\[{]"
     rb"|(?:assert|expect|const|let|var|def|return|yield|it|test|describe)\b"
-    rb"|\w+[ \t]*[=(:][ \t]*[\"'`\[(])"
+    rb"|\w++[ \t]*+[=(:][ \t]*+[\"'`\[(])"
 )
 # Words for attacks, frauds, examples, and those who study or stop them, in twelve languages.
 _TOPIC_WORDS = (

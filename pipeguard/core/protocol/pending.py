@@ -31,6 +31,10 @@ class Targets(Protocol):
     def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The files and the hosts that it names."""
 
+    @property
+    def fetches(self) -> bool:
+        """True where it asks another machine for what comes back."""
+
 
 class PendingRequest:
     """A request that has no answer yet.
@@ -49,6 +53,8 @@ class PendingRequest:
         announced_lists: those of them that the server granted.
         frame_bytes: the length of its frame.
         size: bytes that it takes in memory.
+        is_method_secret: True where its method holds a secret, so that nothing may repeat it.
+        is_tool_secret: likewise, the tool's name.
     """
 
     __slots__ = (
@@ -59,6 +65,8 @@ class PendingRequest:
             "forwarded",
             "frame_bytes",
             "id_token",
+            "is_method_secret",
+            "is_tool_secret",
             "method",
         ),
         *("progress", "progress_token", "requested_lists", "since", "size", "tool"),
@@ -82,7 +90,14 @@ class PendingRequest:
         self.call_values = self.requested_lists = self.announced_lists = _NONE
         self.call: Targets | None = None
         self.frame_bytes = 0
+        self.is_method_secret = self.is_tool_secret = False
         self.size = REQUEST_BYTES + size_of(id_token, method, tool, progress_token)
+
+    @property
+    def shown(self) -> tuple[str | None, str | None]:
+        """Its method and tool as a record may have them: None for one with a secret in it."""
+        method = None if self.is_method_secret else self.method
+        return method, None if self.is_tool_secret else self.tool
 
 
 def pending_request(message: Message, now: float) -> PendingRequest:

@@ -30,7 +30,7 @@ _STRING = lazy_regex(r'"((?:[^"\\]|\\.)*+)"(?=(\s*:)?)', re.DOTALL)
 _ESCAPE = lazy_regex(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u.{4}|\\.")
 _LINE_END, _ESCAPED_LINE_END = lazy_regex(r"\n"), lazy_regex(r"\\[nr]")
 # A line that may continue the one before: no item of a list, row of a table, heading or log line.
-_CONTINUES = lazy_regex(r"[ \t]*([>#;%+]+|//+|<\|)?[ \t]*(?:[^\W\d_]|[\"'(«“„‘])")
+_CONTINUES = lazy_regex(r"[ \t]*+([>#;%+]++|//++|<\|)?+[ \t]*+(?:[^\W\d_]|[\"'(«“„‘])")
 _FENCE = lazy_regex(r"[ \t]*(?:```|~~~)")
 _MARK = lazy_regex(
     r"[ \t]*([>#;%+]+|//+|<\|)?"

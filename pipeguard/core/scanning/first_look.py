@@ -100,7 +100,7 @@ def is_plainly_clean(
         if changed and not _has_nothing(lookup, folded):
             return False
     if not text.is_keyed:
-        if text.is_several and any(_is_opened(lookup, row) or signs for row in spelled_texts(text)):
+        if text.is_several and any(signs or _says(lookup, row) for row in spelled_texts(text)):
             return False
     elif not _is_clean_without_spaces(lookup, text, seen.texts[1]):
         return False
@@ -118,6 +118,16 @@ def may_match(source: ScanInput, surface: Surface, rules: list[Rule]) -> bool:
         return bool(rules)
     places = places_in(source)
     return any(may_apply_in(rule, places) for rule in rules)
+
+
+def _says(lookup: RuleLookup, spelled: bytes) -> bool:
+    """True if what is spelled out over values could match, or is opened.
+
+    Its words begin and end elsewhere than in the strings joined, where it is a part of a word.
+    """
+    hits = lookup.plain.look(spelled)
+    signs, rules = lookup.named(hits) if hits else ([], [])
+    return bool(rules) or not SPACED_OUT.isdisjoint(signs) or _is_opened(lookup, spelled)
 
 
 def _is_clean_without_spaces(lookup: RuleLookup, text: MessageText, joined: bytes) -> bool:

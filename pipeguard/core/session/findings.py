@@ -21,7 +21,7 @@ from pipeguard.core.flows.secret_egress import secret_egress
 from pipeguard.core.flows.text_values import addresses_of, short_values
 from pipeguard.core.flows.tool_labels import Label
 from pipeguard.core.flows.vault import RESTORED
-from pipeguard.core.flows.way_out import WayOut, way_out
+from pipeguard.core.flows.way_out import WayOut, is_sent_by_line, way_out
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.message import Message
@@ -251,7 +251,8 @@ def _confidence_by_way(scope: Scope, value: JsonValue, match: Match) -> Confiden
     if scope.tool is not None and is_argument:
         way = way_out(scope.guard.tool(scope.tool), value, match.path, (match.start, match.end))
     if leaving is Leaving.LOWER and not match.is_sample:
-        is_kept = is_argument and way is WayOut.NOWHERE and is_kept_here(scope, match.path)
+        is_kept = is_argument and way is WayOut.NOWHERE and is_kept_here(scope, value, match.path)
+        is_kept = is_kept and not is_sent_by_line(value, match.path, (match.start, match.end))
         return min(match.confidence, Confidence.MEDIUM) if is_kept else match.confidence
     if way is WayOut.REQUESTED and leaving not in (Leaving.KEEP, Leaving.LOWER):
         return max(match.confidence, Confidence.HIGH)
@@ -263,7 +264,9 @@ def _confidence_by_way(scope: Scope, value: JsonValue, match: Match) -> Confiden
 
 def _is_written_by_others(scope: Scope) -> bool:
     """Whether anybody may have written a result: there, an order in the form of data is one."""
-    return scope.tool is not None and bool(scope.guard.tool(scope.tool).labels & Label.TAKES_IN)
+    if scope.tool is None:
+        return False
+    return bool(scope.guard.tool(scope.tool).labels & Label.TAKES_IN) or scope.call.fetches
 
 
 def _findings_of_order(

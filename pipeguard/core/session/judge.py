@@ -137,6 +137,8 @@ class MessageJudge(NamedTuple):
         if any(tells_private(finding.rule) for finding in findings):
             call.forget()  # a name may hold the secret, which is written down nowhere
             findings = [finding._replace(path="", host="") for finding in findings]
+            request.is_method_secret = method_is_secret(findings)
+            request.is_tool_secret = name_is_secret(findings)
         if call is not NO_CALL or request.tool is not None:
             values = call_values(message) if request.tool is not None else frozenset[str]()
             self.state.describe(self.direction, request, values, call)
@@ -328,9 +330,11 @@ class MessageJudge(NamedTuple):
         forward: bytes | None,
     ) -> Verdict:
         """The verdict on a message, its most serious finding first."""
-        method, tool = (request.method, request.tool) if request else (message.method, None)
+        method, tool = request.shown if request else (message.method, None)
         action = Action.ALLOW
         if findings:
+            if request is not None and request.is_tool_secret:
+                findings = [finding._replace(tool=None) for finding in findings]
             findings = sorted(findings, key=lambda f: (-f.action, -f.severity, -f.confidence))
             action = findings[0].action
             method = None if method_is_secret(findings) else method

@@ -9,8 +9,15 @@ server returned and its own secrets in a wrong folder are judged as everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipeguard.core.commands.argument_roles import ArgumentRole, role
-from pipeguard.core.flows.key_files import is_key_file, is_same_folder, written_file
+from pipeguard.core.flows.key_files import (
+    is_key_file,
+    is_same_folder,
+    is_seen_by_others,
+    written_files,
+)
 from pipeguard.core.flows.tool_labels import Label
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.json_walk import with_strings
@@ -19,17 +26,19 @@ from pipeguard.core.scanning.scan_result import Match
 from pipeguard.core.session.scope import Scope
 
 
-def is_kept_here(scope: Scope, path: Path) -> bool:
+def is_kept_here(scope: Scope, value: JsonValue, path: Path) -> bool:
     """Whether what stands in an argument is only kept, and on this machine.
 
-    It is in a file or a record that the tool writes, or in a statement for a database, and no tool
-    of the server says that something leaves.
+    It is in a file or a record that the tool writes, or in a statement for a database, no tool of
+    the server says that something leaves, and no file that the call names is where others see it.
     """
     if scope.tool is None:
         return False
     tool = scope.guard.tool(scope.tool)
     is_kept = tool.stores or role(tool.name, path) is ArgumentRole.STATEMENT
-    return is_kept and scope.guard.stays_here()
+    if not is_kept or not scope.guard.stays_here():
+        return False
+    return not any(map(is_seen_by_others, written_files(value)))
 
 
 def is_key_in_its_file(scope: Scope, value: JsonValue, match: Match) -> bool:
@@ -37,7 +46,7 @@ def is_key_in_its_file(scope: Scope, value: JsonValue, match: Match) -> bool:
     is_plain = match.rule.id.startswith("secrets.") and match.view == "text"
     if not is_plain or scope.place(match.path) != "call.arguments":
         return False
-    return is_key_file(written_file(value)) and is_kept_here(scope, match.path)
+    return _are_key_files(written_files(value)) and is_kept_here(scope, value, match.path)
 
 
 def is_at_home(scope: Scope, value: JsonValue, secret: str) -> bool:
@@ -45,11 +54,11 @@ def is_at_home(scope: Scope, value: JsonValue, secret: str) -> bool:
 
     Also where the call does not say which file it writes, and where the secret is from no file.
     """
-    file = written_file(value)
-    if not file or is_key_file(file):
-        return True
-    files = [each for each in scope.guard.flows.sources_of(secret) if "/" in each or "\\" in each]
-    return not files or any(is_same_folder(file.lower(), each) for each in files)
+    read = [each for each in scope.guard.flows.sources_of(secret) if "/" in each or "\\" in each]
+    return not read or all(
+        is_key_file(file) or any(is_same_folder(file.lower(), each) for each in read)
+        for file in written_files(value)
+    )
 
 
 def restored_file(scope: Scope, value: JsonValue) -> JsonValue:
@@ -58,8 +67,13 @@ def restored_file(scope: Scope, value: JsonValue) -> JsonValue:
     if vault is None or scope.tool is None or not isinstance(value, dict):
         return None
     tool = scope.guard.tool(scope.tool)
-    if not (tool.stores and tool.labels & Label.WRITES and written_file(value)):
+    files = written_files(value)
+    if not (tool.stores and tool.labels & Label.WRITES and files):
         return None
-    if is_key_file(written_file(value)) or not scope.guard.stays_here():
+    if _are_key_files(files) or not scope.guard.stays_here():
         return None
     return with_strings(value, lambda text: vault.restore(text).text)
+
+
+def _are_key_files(files: Sequence[str]) -> bool:
+    return bool(files) and all(map(is_key_file, files))

@@ -148,9 +148,10 @@ class Refuser(NamedTuple):
         executed = not isinstance(frame, Lost) or frame.sent
         forward = self.answer(request, code, findings, replaces_answer=True, executed=executed)
         verdict = self._blocking(frame, findings, forward, None)
+        method, tool = request.shown
         return verdict._replace(
-            method=request.method,
-            tool=request.tool,
+            method=method,
+            tool=tool,
             request_bytes=request.frame_bytes,
             answer_seconds=self.now - request.since,
         )

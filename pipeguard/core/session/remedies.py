@@ -59,9 +59,10 @@ _ENTRANCE = Remedy(
     " who tries tokens.",
 )
 _EGRESS = Remedy(
-    Way.POLICY,
-    "The server is isolated, and no rule of its `isolate` names this host and port. If it needs"
-    " them, name them there; an address that is private or of this machine is named as such.",
+    Way.EXCEPTION,
+    "The server is isolated, and nothing gives it this host and port. If it needs them, allow the"
+    " event: that adds the host to what your policy gives the server, under `isolate`. An address"
+    " that is private or of this machine is given as such.",
     "isolate",
 )
 
@@ -119,8 +120,8 @@ _ROWS: dict[str, Remedy] = {
     "policy.": Remedy(
         Way.POLICY,
         "Your policy keeps this tool from being called. Change `tools` in the file that"
-        " `pipeguard policy path` names, in the project's `.pipeguard.yaml`, or, for"
-        " `pipeguard serve`, of the server in `pipeguard.yaml`.",
+        " `pipeguard policy path` names, in the project's `.pipeguard.yaml` (and restart the"
+        " server), or, for `pipeguard serve`, of the server in `pipeguard.yaml`.",
         "tools",
     ),
     "flows.": Remedy(

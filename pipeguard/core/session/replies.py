@@ -146,7 +146,8 @@ def addressed(body: bytes, waiting: list[str]) -> bytes | None:
 def words(finding: Finding, event: str, *, executed: bool) -> str:
     """What a model reads in place of a result: what was stopped, why, and what to do."""
     if finding.rule in _SELF_EXPLAINING:
-        return f"{finding.note} (event {event})"
+        who = "" if finding.note.startswith("PipeGuard") else "PipeGuard: "
+        return f"{who}{finding.note} (event {event})"
     if executed:
         what = f"The tool ran, but PipeGuard withheld its result: rule {finding.rule} matched in it"
     else:
@@ -169,7 +170,9 @@ def sentence(method: str | None, finding: Finding, *, executed: bool) -> str:
 def what_happened(message: str) -> str:
     """The first line of a message for people; the commands are on the lines after it."""
     happened, line_end, _ = message.partition("\n")
-    return f"{happened} PipeGuard's log tells the user what to do." if line_end else happened
+    if not line_end:
+        return happened
+    return f"{happened.rstrip(':.')}. PipeGuard's log tells the user what to do."
 
 
 def marked(

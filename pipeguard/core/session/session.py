@@ -75,7 +75,8 @@ class Session:
         number = self.state.count_frame(direction)
         event = f"{self.run}.{'c' if direction is TO_SERVER else 's'}{number}"
         judge = MessageJudge if self.guard.inspects else ProtocolJudge
-        return self._judge_or_refuse(judge(self.guard, self.state, direction, now, event), frame)
+        guard = self.guard.fixed()
+        return self._judge_or_refuse(judge(guard, self.state, direction, now, event), frame)
 
     def receive_concurrently(self, direction: Direction, frame: bytes, now: float) -> Verdict:
         """As `receive`, in a thread that is not one of the two: for frames that take long."""

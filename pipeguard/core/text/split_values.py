@@ -27,7 +27,8 @@ FEW_LETTERS = 3  # of such values on average: they are parts of words
 
 _SPELLED = lazy_regex(r"(?:[^\W\d_]+|[\s'’.,;:!?-])*+")
 _PIECE = lazy_regex(r"[!-~]{2,256}")
-_ARGUMENT_NAME = lazy_regex(r"[A-Za-z]?[a-z]{1,40}(?:[_-]?[A-Z]?[a-z]{1,40}){0,8}")
+# Possessive, and each further word with a sign of its own: a key of many letters is read once.
+_ARGUMENT_NAME = lazy_regex(r"[A-Za-z]?+[a-z]{1,40}+(?:(?:[_-][A-Z]?+|[A-Z])[a-z]{1,40}+){0,8}+")
 _WORD = lazy_regex(r"[a-z]{1,8}|[a-z]+/[a-z]+|[0-9.]{1,5}")
 _IN_ANY_CREDENTIAL = lazy_regex(r"[0-9][A-Za-z]|[A-Za-z][0-9]|[A-Z]{3}")
 _RANDOM = lazy_regex(r"[A-Za-z][0-9]|[0-9][A-Za-z]|[A-Z]{4}|[a-z][A-Z][A-Z0-9]")

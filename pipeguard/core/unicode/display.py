@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 
 from pipeguard.core.lazy_regex import lazy_regex
 
@@ -71,6 +72,17 @@ def printable_json(value: object) -> str:
 
 
 NAME_CHARS = 100  # of a peer's name in a sentence of ours
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things whose plural has an s, as `1 file`, `2 files`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def those_there_are(names: Iterable[str]) -> str:
+    """The sentence that follows a name that is not known."""
+    listed = ", ".join(names)
+    return f"There are: {listed}." if listed else "There is none."
 
 
 def cut(text: str, limit_chars: int) -> str:

@@ -96,10 +96,14 @@ WRITES = word_set(
     "overwrite apply store download delete remove unlink rm export"
 )
 OF_FILES = word_set("file files patch edit notebook code repo commit")
-# Folders that others see, or that are emptied and copied without a thought.
-SHARED_FOLDERS = word_set(
-    "public static www html htdocs wwwroot webroot assets dist share shared tmp temp dropbox "
-    "onedrive nextcloud downloads"
+# Folders that are emptied, built or copied without a thought, or that others see.
+SHARED_FOLDERS = word_set("static assets dist build share shared tmp temp downloads node_modules")
+# Folders that are served, copied to other machines, or on one. Two words of a name count as one.
+SEEN_FOLDERS = word_set(
+    "public www html htdocs httpdocs wwwroot webroot inetpub ftp tftp ghpages wellknown "
+    "dropbox onedrive nextcloud owncloud sharepoint icloud clouddocs cloudstorage googledrive "
+    "gdrive mydrive shareddrives pcloud megasync syncthing resilio seafile yandexdisk protondrive "
+    "tresorit spideroak gvfs rclone sftp sshfs webdav"
 )
 
 # -- values --------------------------------------------------------------------------------------

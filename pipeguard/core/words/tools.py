@@ -102,6 +102,19 @@ PUBLIC = word_set(
 PUBLISH = word_set(
     "publish publishes sends uploads posts submits shares anyone anybody everybody everyone"
 )
+# In the description, these say that something is kept elsewhere, or goes there by itself.
+HOSTED = word_set(
+    "github gitlab bitbucket gitea aws gcs azure bucket buckets vercel netlify cloudflare "
+    "heroku supabase firebase firestore airtable notion confluence jira linear trello asana "
+    "todoist slack discord telegram gmail google microsoft outlook dropbox onedrive icloud "
+    "gdrive sharepoint salesforce hubspot zendesk figma zapier openai anthropic gpt "
+    "huggingface bedrock cdn ftp sftp scp ssh rsync smb nfs webdav imap smtp tunnel tunnels "
+    "ngrok upstream origin api"
+)
+CARRIES = word_set(
+    "sync syncs synchronize synchronizes synchronise synchronises replicate replicates mirror "
+    "mirrors deploy deploys backup backups serve serves expose exposes airdrop telemetry"
+)
 # What is reported to a remote place is sent there.
 REPORT = word_set("log report record")
 REMOTE = word_set("remote hosted external outside cloud online third vendor elsewhere")

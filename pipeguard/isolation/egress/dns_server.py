@@ -38,7 +38,36 @@ class DnsResponder:
         self._names = names
         self._now = now
         self._refusals = OncePerMinute()
-        self.streams = 0
+        self._datagrams: set[DnsDatagrams] = set()
+        self._streams: set[DnsStream] = set()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody can ask."""
+        return bool(self._datagrams or self._streams)
+
+    def admit(self, stream: DnsStream) -> bool:
+        """Take a TCP connection, if there is room."""
+        self._streams.add(stream)
+        return len(self._streams) <= MAX_STREAMS
+
+    def attach(self, datagrams: DnsDatagrams) -> None:
+        """Take a socket for UDP."""
+        self._datagrams.add(datagrams)
+
+    def forget(self, closed: DnsDatagrams | DnsStream) -> None:
+        """Note that one is closed."""
+        if isinstance(closed, DnsStream):
+            self._streams.discard(closed)
+        else:
+            self._datagrams.discard(closed)
+
+    def close(self) -> None:
+        """Close everything."""
+        for datagrams in tuple(self._datagrams):
+            datagrams.close()
+        for stream in tuple(self._streams):
+            stream.close()
 
     def respond(self, message: bytes) -> bytes | None:
         """The answer to a message; None for one that is not answered."""
@@ -83,6 +112,16 @@ class DnsDatagrams(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Have a way to answer."""
         self._transport = cast("asyncio.DatagramTransport", transport)
+        self._responder.attach(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Be forgotten."""
+        del exc
+        self._responder.forget(self)
+
+    def close(self) -> None:
+        """Answer nothing any more."""
+        self._transport.close()
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """Answer one message."""
@@ -104,8 +143,7 @@ class DnsStream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, if there is room."""
         self._transport = cast("asyncio.Transport", transport)
-        self._responder.streams += 1
-        if self._responder.streams > MAX_STREAMS:
+        if not self._responder.admit(self):
             self._transport.abort()
         else:
             self._timer = self._loop.call_later(STREAM_SECONDS, self._transport.abort)
@@ -127,6 +165,10 @@ class DnsStream(asyncio.Protocol):
             else:
                 self._transport.write(_LENGTH.pack(len(response)) + response)
 
+    def close(self) -> None:
+        """End it at once."""
+        self._transport.abort()
+
     def pause_writing(self) -> None:
         """It asks, and does not read the answers."""
         self._transport.abort()
@@ -134,6 +176,6 @@ class DnsStream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Make room."""
         del exc
-        self._responder.streams -= 1
+        self._responder.forget(self)
         if self._timer is not None:
             self._timer.cancel()

@@ -9,7 +9,6 @@ import asyncio
 import socket
 import sys
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.state import EgressState
 
 CHECK_SECONDS = 1.0
+CLOSE_STEPS, STEP_SECONDS = 1000, 0.001
 
 
 class EgressServer:
@@ -46,7 +46,8 @@ class EgressServer:
     def __init__(self, loop: asyncio.AbstractEventLoop, state: EgressState) -> None:
         self.loop = loop
         self.now: Callable[[], float] = loop.time
-        self.limits = replace(state.limits, connections=_most_connections(state.limits.connections))
+        most = _most_connections(state.limits.connections)
+        self.limits = state.limits._replace(connections=most)
         self.report = state.report
         self.buffer = ReadBuffer()
         self._state = state
@@ -54,7 +55,7 @@ class EgressServer:
         self._lookups = NameLookups(loop, state.resolve or resolve_by_system)
         self._sessions: set[EgressSession] = set()
         self._servers: list[asyncio.AbstractServer] = []
-        self._datagrams: list[asyncio.BaseTransport] = []
+        self._responder = DnsResponder(state, self._names, self.now)
         self._full = OncePerMinute()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -65,7 +66,7 @@ class EgressServer:
 
     async def open(self, sockets: EgressSockets) -> None:
         """Accept on all sockets."""
-        responder = DnsResponder(self._state, self._names, self.now)
+        responder = self._responder
         for sock in sockets.proxy:
             await self._accept(partial(EgressSession, self, is_direct=False), sock)
         for sock in sockets.direct:
@@ -73,8 +74,7 @@ class EgressServer:
         for sock in sockets.dns:
             if sock.type == socket.SOCK_DGRAM:
                 datagrams = partial(DnsDatagrams, responder)
-                transport, _ = await self.loop.create_datagram_endpoint(datagrams, sock=sock)
-                self._datagrams.append(transport)
+                await self.loop.create_datagram_endpoint(datagrams, sock=sock)
             else:
                 await self._accept(partial(DnsStream, responder, self.loop), sock)
 
@@ -139,16 +139,19 @@ class EgressServer:
         """End everything, and wait until all of it is told."""
         for server in self._servers:
             server.close()
-        for transport in self._datagrams:
-            transport.close()
         if self._timer is not None:
             self._timer.cancel()
         for session in tuple(self._sessions):
             session.close()
-        for _ in range(100):
-            if not self._sessions:
+        self._responder.close()
+        for _ in range(CLOSE_STEPS):
+            if not (self._sessions or self._responder.is_open):
                 break
-            await asyncio.sleep(0)
+            await asyncio.sleep(STEP_SECONDS)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        if tasks:  # connections that were given up while they were made
+            await asyncio.wait(tasks, timeout=CLOSE_STEPS * STEP_SECONDS)
+        await asyncio.sleep(STEP_SECONDS)  # for the handles of what is closed
 
 
 def _most_connections(wanted: int) -> int:
@@ -177,7 +180,6 @@ def serve(sockets: EgressSockets, state: EgressState, wake: socket.socket) -> No
         server = EgressServer(loop, state)
         loop.run_until_complete(server.open(sockets))
         loop.add_reader(wake, partial(_changed, server, state, wake))
-        _changed(server, state, wake)
         if not state.is_closed:
             loop.run_forever()
         loop.remove_reader(wake)

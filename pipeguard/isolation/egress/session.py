@@ -144,6 +144,9 @@ class EgressSession(asyncio.BufferedProtocol):
         if self._task is not None:
             self._task.cancel()
         self._server.forget(self)
+        if self._state is _State.CONNECTING:
+            self._state = _State.ENDING
+            self._report(EgressOutcome.FAILED, None, "ECONNABORTED")
 
     def _begin(self, request: EgressRequest) -> None:
         self._handshake = None

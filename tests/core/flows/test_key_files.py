@@ -4,9 +4,12 @@ import pytest
 
 from pipeguard.core.flows.key_files import (
     LONGEST_PATH,
+    MOST_STRINGS,
+    UNREAD,
     is_key_file,
     is_same_folder,
-    written_file,
+    is_seen_by_others,
+    written_files,
 )
 from pipeguard.core.protocol.json_values import JsonValue
 
@@ -35,19 +38,68 @@ def test_keys_belong_in_files_that_are_made_for_them(path: str, *, expected: boo
 
 
 @pytest.mark.parametrize(
-    ("value", "file"),
+    ("value", "files"),
     [
-        (called(path="a/.env", content="x"), "a/.env"),
-        (called(relative_path="b.py", content="x"), "b.py"),
-        (called(path="a", file_path="b"), ""),
-        (called(path="a" * (LONGEST_PATH + 1)), ""),
-        (called(path=["a"]), ""),
-        ({"params": {}}, ""),
-        ("text", ""),
+        (called(path="a/.env", content="x"), ("a/.env",)),
+        (called(relative_path="b.py", content="x"), ("b.py",)),
+        (called(path="a", file_path="b"), ("a", "b")),
+        (called(paths=["a", "b"], note="c"), ("a", "b")),
+        (called(files=[{"path": "a", "content": "b"}]), ("a",)),
+        (called(content="x"), ()),
+        (called(path=None), ()),
+        (called(rows=["x"] * MOST_STRINGS), ()),
+        (called(rows=["x"] * MOST_STRINGS, path="a"), (UNREAD,)),
+        ({"params": {}}, ()),
+        ("text", ()),
     ],
 )
-def test_the_only_path_of_a_call_is_the_file_that_it_writes(value: JsonValue, file: str) -> None:
-    assert written_file(value) == file
+def test_a_call_may_write_each_path_that_it_names(value: JsonValue, files: tuple[str, ...]) -> None:
+    assert written_files(value) == files
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/var/www/html/a.txt",
+        "site/public/a.js",
+        "/home/ana/public_html/a",
+        "/home/ana/gh-pages/a",
+        "site/.well-known/a",
+        "/srv/ftp/a",
+        "/home/ana/Google Drive/a",
+        "C:\\Users\\ana\\OneDrive - Acme\\a",
+        "/Users/ana/Library/CloudStorage/GoogleDrive-ana/a",
+        "/Users/ana/Library/Mobile Documents/com~apple~CloudDocs/a",
+        "/run/user/1000/gvfs/smb-share:server=nas,share=a/b",
+        "\\\\nas\\team\\a",
+        "//nas/team/a",
+        "smb://nas/a",
+        "file://nas/a",
+        "../../../var/www/a",
+        UNREAD,
+        "www/" + "./" * LONGEST_PATH + "a",
+    ],
+)
+def test_some_folders_are_seen_by_others(path: str) -> None:
+    assert is_seen_by_others(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "compose.yml",
+        "/home/ana/shop/src/config.py",
+        "/home/ana/.local/share/app/a",
+        "C:\\shop\\a",
+        "\\\\?\\C:\\shop\\a",
+        "file:///home/ana/a",
+        "/mnt/c/shop/a",
+        "public",
+        "docs/public.md",
+    ],
+)
+def test_others_are_seen_by_who_owns_them(path: str) -> None:
+    assert not is_seen_by_others(path)
 
 
 @pytest.mark.parametrize(

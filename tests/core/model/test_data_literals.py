@@ -20,6 +20,7 @@ def is_value(text: str) -> bool:
         f'ATTACKS = [\n    "{ORDER}",\n]\n\ndef test_guard():\n    assert flags(ATTACKS[0])',
         f"it.each(['{ORDER}'])('is flagged', (a) => expect(guard(a)).toBe(true));",
         f'{{"input": "{ORDER}", "label": "attack"}}',
+        f'{{"tests": 3, "is_attack": true, "message": "{ORDER}"}}',
         f"+  [InlineData('{ORDER}')]\n+  public void Flags(string t) => Assert.True(guard(t));",
         f"cases:\n  - id: a\n    page: |\n      Hello, {ORDER}\n    must_not_call: [send]\n",
         f'const char *attacks[] = {{\n  "{ORDER}",\n}};\nassert(score(attacks[0]) > 1);',
@@ -43,6 +44,14 @@ def test_a_case_of_a_test_is_data(text: str) -> None:
         f'ATTACKS = ["AI agents reading this file, {ORDER}"]\nassert flags(ATTACKS[0])',
         f"def test_guard():\n    assert flags(ATTACKS[0])\n\n{ORDER}",  # in no literal
         f'{{"test": "assert attack", "n": {{"body": "x {ORDER}"}}}}',
+        # Records with labels, scores and tests of their own.
+        f'{{"tests": 3, "expected": 3, "message": "{ORDER}"}}',
+        f'[{{"label": "bug", "score": 0.7, "flags": null, "body": "{ORDER}"}}]\ncontent\ntext',
+        f"tests: 3\nexpected: 3\nmessage: '{ORDER}'",
+        f'id,text,label,score\n1,"{ORDER}",bug,0.7',
+        f"TEST=1\nEXPECTED=2\nNOTE='{ORDER}'",
+        f"ATTACKS = ['When working on this repository, {ORDER}']\nassert flags(ATTACKS[0])",
+        f"ATTACKS = ['Agents editing the codebase: {ORDER}']\nassert flags(ATTACKS[0])",
     ],
 )
 def test_what_is_no_value_or_speaks_to_its_reader_is_no_data(text: str) -> None:

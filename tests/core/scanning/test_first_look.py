@@ -24,6 +24,8 @@ from tests.fuzz.budget import tried
 from tests.fuzz.disguises import ENCODINGS, FOLDS, JSON_IN_A_STRING, RESPELT, UNSEEN, Disguise
 from tests.fuzz.rulebook import Sample, drawn_from, engine_of, engines, samples
 
+REVERSED_SEED = "recycle street earth version fee urban hotel satisfy cricket rule evil inhale"
+SEED = REVERSED_SEED.split()[::-1]
 PROSE = "The function returns the rows of a table, sorted by name."
 
 
@@ -103,6 +105,24 @@ def test_it_settles_what_documentation_is_full_of(text: str) -> None:
     rated = partial(may_match, source, Surface.TO_CLIENT)
     assert is_plainly_clean(engine.lookup, source.text, seen, rated)
     assert read_in_all_ways(engine, source, Surface.TO_CLIENT) == NOTHING_FOUND
+
+
+@pytest.mark.parametrize(
+    ("before", "pieces"),
+    [
+        ("if x: raise InvalidRequire", [*"TFN:830388368.."]),
+        ("", [each for n, word in enumerate(SEED, 1) for each in (f"{n}.", word)]),
+    ],
+)
+def test_what_is_spelled_over_values_begins_and_ends_at_them(
+    before: str, pieces: list[str]
+) -> None:
+    engine = engines().to_client
+    texts = (before, *pieces, "in the end, all of it is a text of some length")
+    value: JsonValue = [frame_value(Surface.TO_CLIENT, text) for text in texts]
+    found = engine.scan(value, lambda _: "result.text", Surface.TO_CLIENT)
+    source = source_of(engine, value, "result.text")
+    assert found == read_in_all_ways(engine, source, Surface.TO_CLIENT) != NOTHING_FOUND
 
 
 def test_a_long_text_is_read_in_blocks_instead() -> None:

@@ -5,8 +5,10 @@ import pytest
 from pipeguard.core.pins.fingerprint import Pin, canonical, fingerprint
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.protocol.places import Surface
-from pipeguard.core.rules.policy import Policy
+from pipeguard.core.rules.policy import Exempt, Layer, Policy, Selector
 from pipeguard.core.session.guard import Guard, PinKey
+from pipeguard.core.session.session import Session
+from tests.core.session.talk import KEY, TO_SERVER, call
 from tests.fuzz.rulebook import RULES, engines
 
 
@@ -169,3 +171,24 @@ def test_what_a_person_approved_meanwhile_is_not_held_again() -> None:
     one = guard(pin("a", "Says more."))
     one.learn(holding("a", "Says more."))
     assert one.pin("tool", "a") == pin("a", "Says more.")
+
+
+def test_a_message_is_judged_by_one_policy_while_another_replaces_it() -> None:
+    """One lets the tool be called, the other the secret pass: no message may use both."""
+    exempt = Exempt(Selector(rule="secrets.*", server="demo"), "a test")
+    after = Policy(layers=(Layer(exceptions=(exempt,), tools_block=("echo",)),))
+
+    class Before(Policy):
+        def calls(self, tool: str) -> bool:
+            one.adopt(after)
+            return super().calls(tool)
+
+    one = Guard("demo", engines(), Before(), {}, b"k" * 32)
+    session = Session(one, "RUN")
+    session.resume("2025-06-18")
+    first = session.receive(TO_SERVER, call(1, KEY), 0.0)
+    assert [finding.rule for finding in first.findings] == ["secrets.github-token"]
+    assert first.forward is None
+    second = session.receive(TO_SERVER, call(2, KEY), 0.0)
+    assert second.forward is None
+    assert "policy.tool" in [finding.rule for finding in second.findings]

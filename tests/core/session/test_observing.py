@@ -112,3 +112,27 @@ def test_what_was_approved_as_it_is_would_not_be_stopped() -> None:
         judged = verdict(mode, Policy(), (pin,), {"tools": [POISONED]})
         assert judged.action is Action.WARN
         assert {finding.would for finding in judged.findings} == {None}
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize(
+    ("method", "tool"), [("tools/call", AWS), (f"do/{AWS}", "show")], ids=["tool", "method"]
+)
+def test_a_name_with_a_secret_is_repeated_by_no_verdict_on_the_answer(
+    method: str, tool: str, refused: bool
+) -> None:
+    session = Session(Guard("docs", engines(), Policy(mode=Mode.OBSERVE), {}), "RUN")
+    request: dict[str, object] = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": method,
+        "params": {"name": tool},
+    }
+    sent = session.receive(Direction.TO_SERVER, json.dumps(request).encode(), 0.0)
+    assert sent.forward is not None
+    answer = {"jsonrpc": "2.0", "id": 1, "result": [] if refused else text(ORDER)}
+    verdict = session.receive(Direction.TO_CLIENT, json.dumps(answer).encode(), 0.0)
+    assert verdict.findings
+    for field in (verdict.method, verdict.tool, *verdict.findings):
+        assert AWS not in str(field)
+    assert (verdict.method, verdict.tool) == ((None, None) if tool == "show" else (method, None))

@@ -251,3 +251,22 @@ def test_a_message_is_marked_where_it_has_a_meta(before: JsonObject, after: Json
         marked = serialise(replies.marked(before, direction, "RUN.c1")).decode()
         assert marked == serialise(after).decode().replace('"pipeguard":{}', f'"pipeguard":{mark}')
         assert serialise(before) == kept
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("policy.yaml has 3 errors:\n  line 1", "policy.yaml has 3 errors. PipeGuard's log"),
+        ("there is no secret 'a'.\n  Store it", "there is no secret 'a'. PipeGuard's log"),
+        ("it is closed", "it is closed"),
+    ],
+)
+def test_a_message_for_people_becomes_sentences_without_commands(message: str, told: str) -> None:
+    assert replies.what_happened(message).startswith(told)
+
+
+@pytest.mark.parametrize("note", ["PipeGuard holds it.", "the policy does not allow it"])
+def test_what_explains_itself_says_who_speaks(note: str) -> None:
+    told = replies.words(DRIFT._replace(note=note), "E.c1", executed=False)
+    assert told.startswith("PipeGuard")
+    assert told.count("PipeGuard") == 1

@@ -116,3 +116,9 @@ def test_many_values_that_say_nothing_pass(
     judge: Callable[..., Verdict], values: list[str]
 ) -> None:
     assert judge(*values).action is Action.ALLOW
+
+
+def test_a_key_of_many_letters_is_looked_at_once() -> None:
+    """As one word, of so many that dividing them into words in all ways never ends."""
+    text = MessageText({"a" * 300 + "2": KEY[:8], "b": KEY[8:]}, keyed=True)
+    assert [row.data for row in reordered_rows(text)]

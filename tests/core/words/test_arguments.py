@@ -10,7 +10,7 @@ from pipeguard.core.commands.argument_roles import (
     writes,
     writes_file,
 )
-from pipeguard.core.flows.key_files import is_key_file
+from pipeguard.core.flows.key_files import is_key_file, is_seen_by_others
 from pipeguard.core.flows.text_values import short_values
 from pipeguard.core.words import arguments
 from tests.core.words.proof import Proof, tables, unproved
@@ -51,6 +51,7 @@ PROOFS: Mapping[str, Proof] = {
     "WRITES": lambda word: writes(word, "path"),
     "OF_FILES": lambda word: writes_file(word, []),
     "SHARED_FOLDERS": lambda word: not is_key_file(f"/home/ana/{word}/.env"),
+    "SEEN_FOLDERS": lambda word: is_seen_by_others(f"/home/ana/{word}/a"),
     "AMOUNTS": lambda word: not short_values({word.removeprefix(r"\A").removesuffix(r"\Z"): "T-7"}),
 }
 

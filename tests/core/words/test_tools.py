@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pipeguard.core.flows.tool_labels import Label, labels_of
+from pipeguard.core.flows.tool_labels import Label, labels_of, tool_of
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.words import tools
 from tests.core.words.proof import Proof, tables, unproved
@@ -24,6 +24,11 @@ def does(label: Label, name: str, *parameters: str, description: str = "") -> bo
     properties: JsonObject = {parameter: {} for parameter in parameters}
     schema: JsonObject = {"description": description, "inputSchema": {"properties": properties}}
     return bool(labels_of(name, schema) & label)
+
+
+def reaches_out(description: str) -> bool:
+    """Whether a tool that writes files says that they do not stay on this machine."""
+    return tool_of("write", {"description": description}).reaches_out
 
 
 PROOFS: Mapping[str, Proof] = {
@@ -53,6 +58,8 @@ PROOFS: Mapping[str, Proof] = {
     "RESOLVERS": lambda word: does(Label.OUTSIDE, word),
     "PUBLIC": lambda word: does(Label.OUTSIDE, f"send_{word}"),
     "PUBLISH": lambda word: does(Label.SENDS, "tool", description=f"It works. Then {word} it"),
+    "HOSTED": lambda word: reaches_out(f"Write a file. It is {word.capitalize()}"),
+    "CARRIES": lambda word: reaches_out(f"{word} the files"),
     "REPORT": lambda word: does(Label.SENDS, f"{word}_hosted"),
     "REMOTE": lambda word: does(Label.SENDS, f"write_{word}"),
     "RUN": lambda word: does(Label.RUNS, word),

@@ -1,0 +1,301 @@
+"""`pipeguard isolate`: what isolated servers are given, what was learned, what was fetched."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from glob import escape
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeguard.cli import _completions as completions
+from pipeguard.cli._groups import CommandGroup
+from pipeguard.cli._isolation import (
+    entries_now,
+    isolation_of,
+    known_servers,
+    runs_of,
+    written,
+)
+from pipeguard.cli._person import Person
+from pipeguard.core.unicode.display import visible
+from pipeguard.errors import PipeGuardError
+
+if TYPE_CHECKING:
+    from pipeguard.isolation.inventory import Installed
+
+NOT_DONE, NOTHING_THERE = 1, 3
+KIBIBYTE = 1024
+
+
+@click.group(
+    "isolate", cls=CommandGroup, short_help="See and change what isolated servers are given."
+)
+def command() -> None:
+    """See what isolated servers are given, and accept what was learned of one.
+
+    `pipeguard wrap --isolate learn` runs a server with nothing kept from it and writes down what it
+    reads, writes and reaches. `show` makes that what it would be given, `accept` writes it into
+    your policy.
+
+    \b
+    Examples:
+      pipeguard isolate list
+      pipeguard isolate show files
+      pipeguard isolate accept files
+      pipeguard isolate update --all
+    """  # noqa: D301  click reads the mark
+    if sys.platform != "linux":
+        raise PipeGuardError("servers can be isolated on Linux alone yet (docs/isolation.md).")
+
+
+@command.command("list", short_help="List isolated servers, what was learned and fetched.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def list_(*, as_json: bool) -> None:
+    """List the servers that your policy isolates, of which something was learned, what was fetched.
+
+    \b
+    Example:
+      pipeguard isolate list
+    """  # noqa: D301  click reads the mark
+    from pipeguard.isolation.inventory import home_owners, packages
+
+    entries, learned, installed = entries_now(), known_servers(), packages()
+    homes = home_owners()
+    if as_json:
+        fields = {
+            "isolated": [each._asdict() for each in entries],
+            "learned": [
+                {"server": name, "runs": seen.runs, "last": _day(seen.last)}
+                for name, seen in learned
+            ],
+            "packages": [_package_fields(each) for each in installed],
+            "homes": homes,
+        }
+        click.echo(json.dumps(fields, indent=2))
+        return
+    isolated = [f"{visible(each.server)}  {written(each)}" for each in entries]
+    _section("Isolated by your policy", isolated)
+    _section(
+        "Learned",
+        [f"{visible(name)}  {runs_of(seen)}, last on {_day(seen.last)}" for name, seen in learned],
+    )
+    _section("Kept homes", [visible(name) for name in homes])
+    _section("Fetched packages", [_package_line(each) for each in installed])
+    if not (entries or learned or installed or homes):
+        click.echo("Nothing is isolated yet. Begin with: pipeguard wrap --isolate auto -- COMMAND")
+
+
+@command.command("show", short_help="Show what a server is given, and would be.")
+@click.argument("name", shell_complete=completions.isolated)
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def show(name: str, *, as_json: bool) -> None:
+    """Show what NAME is given, beside what was learned of it.
+
+    A line with `+` is what it used and is not given: `pipeguard isolate accept` adds those. One
+    with `-` is given and was not used while it was learned. What holds keys and logins is listed
+    apart and never added.
+
+    \b
+    Examples:
+      pipeguard isolate show files
+      pipeguard isolate show files --json
+
+    \b
+    Exit codes:
+      0  shown
+      3  nothing is known of NAME
+    """  # noqa: D301  click reads the mark
+    state = isolation_of(name)
+    if as_json:
+        click.echo(json.dumps(state.fields(), indent=2))
+    else:
+        click.echo("\n".join(state.lines()))
+    if state.is_empty:
+        raise SystemExit(NOTHING_THERE)
+
+
+@command.command("accept", short_help="Give a server what was learned of it, and isolate it.")
+@click.argument("name", shell_complete=completions.isolated)
+@click.option("--policy", "path", metavar="FILE", help="Write to FILE, not to your own policy.")
+@click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
+def accept(name: str, *, path: str | None, dry_run: bool) -> None:
+    """Write what was learned of NAME into your policy: from then on it gets that, and no more.
+
+    The entry is added to `isolate` in your policy file, whose comments and order stay as they are.
+    It holds from the server's next start. To take it back, remove the lines. A person decides: it
+    asks on a terminal, or takes a token (`pipeguard policy ci-token`).
+
+    \b
+    Examples:
+      pipeguard isolate accept files
+      pipeguard isolate accept files --dry-run
+
+    \b
+    Exit codes:
+      0  written, or given already
+      1  you declined
+      2  wrong usage, or the policy cannot be changed
+      3  nothing was learned of NAME
+    """  # noqa: D301  click reads the mark
+    from pipeguard.config.isolate_entry import entry_lines, with_entry
+    from pipeguard.config.user_policy import user_policy_path, usual_policy_path
+    from pipeguard.isolation.learning.proposal import policy_entry
+    from pipeguard.state.exceptions import save
+
+    path = path or user_policy_path() or usual_policy_path()
+    state = isolation_of(name, path)
+    if state.proposal is None:
+        click.echo(f"Nothing was learned of {visible(name)}. {LEARN_FIRST.format(visible(name))}")
+        raise SystemExit(NOTHING_THERE)
+    if not state.proposal.added and state.is_isolated:
+        click.echo(f"{path} gives {visible(name)} all of this already.")
+        return
+    person = None if dry_run else Person.here()
+    entry = policy_entry(escape(name), state.proposal.added)
+    today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
+    text = with_entry(path, entry, today)
+    click.echo("\n".join(state.lines()))
+    if person is not None:
+        if not person.confirms(f"isolate {visible(name)} with what is marked +"):
+            raise SystemExit(NOT_DONE)
+        save(path, text)
+    click.echo(f"{'Would be written' if dry_run else 'Written'} to {path}:\n")
+    click.echo(entry_lines(entry, "  "))
+    if not dry_run:
+        click.echo(f"It holds from the next start of {visible(name)}.")
+
+
+LEARN_FIRST = "Run it once with: pipeguard wrap --isolate learn --name {} -- COMMAND"
+
+
+@command.command("update", short_help="Fetch packages of isolated servers anew.")
+@click.argument("name", required=False, shell_complete=completions.fetched)
+@click.option("--all", "everything", is_flag=True, help="All packages.")
+def update(name: str | None, *, everything: bool) -> None:
+    """Fetch the package NAME anew, at the version that its command asks for.
+
+    The old one stays until the new one is whole. Servers that run keep the old one; it is removed
+    at an update after they have ended.
+
+    \b
+    Examples:
+      pipeguard isolate update @modelcontextprotocol/server-memory
+      pipeguard isolate update --all
+
+    \b
+    Exit codes:
+      0  fetched
+      1  one could not be fetched; it stays as it was
+      2  wrong usage
+      3  no such package was fetched
+    """  # noqa: D301  click reads the mark
+    if everything == (name is not None):
+        raise click.UsageError("name a package, or give --all.")
+    from pipeguard.isolation.inventory import packages
+    from pipeguard.isolation.inventory import update as fetch
+    from pipeguard.isolation.sandbox import installer
+
+    known = packages()
+    chosen = [each for each in known if everything or name in (each.name, each.package.specs[0])]
+    if not chosen:
+        _tell_no_package(name, known)
+    failed = False
+    for old in chosen:
+        try:
+            new = fetch(old, os.environ, installer)
+        except PipeGuardError as error:
+            failed = True
+            click.echo(f"{old.name} stays at {old.version}: {error}", err=True)
+            continue
+        if new.version == old.version:
+            click.echo(f"{old.name}  {new.version}, as before")
+        else:
+            click.echo(f"{old.name}  {old.version} -> {new.version}")
+    raise SystemExit(NOT_DONE if failed else 0)
+
+
+@command.command("forget", short_help="Remove what was learned, kept or fetched.")
+@click.argument("name", shell_complete=completions.isolated)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def forget(name: str, *, yes: bool) -> None:
+    """Remove what was learned of the server NAME and its kept home, or the fetched package NAME.
+
+    Your policy stays as it is. A package that a server runs from stays, too.
+
+    \b
+    Examples:
+      pipeguard isolate forget files
+      pipeguard isolate forget @modelcontextprotocol/server-memory --yes
+
+    \b
+    Exit codes:
+      0  removed
+      1  you declined, or a server runs from it
+      3  there is nothing of that name
+    """  # noqa: D301  click reads the mark
+    from pipeguard.isolation.inventory import homes_of, packages, remove, remove_home
+    from pipeguard.isolation.learning import observed
+
+    learned = name in observed.learned_names()
+    homes = homes_of(name)
+    installed = [each for each in packages() if name in (each.name, each.package.specs[0])]
+    what = [
+        *(["what was learned"] if learned else []),
+        *(["the home that it keeps, with all that it wrote there"] if homes else []),
+        *(f"the fetched {each.name} {each.version}" for each in installed),
+    ]
+    if not what:
+        click.echo(f"There is nothing of {visible(name)} to remove.")
+        raise SystemExit(NOTHING_THERE)
+    click.echo(f"Of {visible(name)}: {'; '.join(what)}.")
+    if not yes and not click.confirm("Remove it?"):
+        raise SystemExit(NOT_DONE)
+    if learned:
+        observed.forget(name)
+    for folder in homes:
+        remove_home(folder)
+    staying = [each.name for each in installed if not remove(each)]
+    for each in staying:
+        click.echo(f"{each} stays: a server runs from it.", err=True)
+    raise SystemExit(NOT_DONE if staying else 0)
+
+
+def _tell_no_package(name: str | None, installed: Sequence[Installed]) -> None:
+    if name is not None:
+        click.echo(f"{visible(name)} was not fetched.")
+    names = ", ".join(each.name for each in installed)
+    click.echo(f"Fetched: {names}" if names else "Nothing was fetched yet.")
+    raise SystemExit(NOTHING_THERE)
+
+
+def _section(title: str, lines: Iterable[str]) -> None:
+    lines = list(lines)
+    if lines:
+        click.echo(click.style(title, bold=True))
+        click.echo("\n".join(f"  {line}" for line in lines))
+
+
+def _package_line(installed: Installed) -> str:
+    specs = " ".join(installed.package.specs)
+    size = f"{installed.size_bytes() / KIBIBYTE**2:.0f} MiB"
+    return f"{specs}  {installed.version}, on {_day(installed.fetched)}, {size}"
+
+
+def _package_fields(installed: Installed) -> dict[str, object]:
+    return {
+        "registry": installed.package.registry,
+        "specs": list(installed.package.specs),
+        "version": installed.version,
+        "fetched": _day(installed.fetched),
+        "bytes": installed.size_bytes(),
+        "folder": str(installed.folder),
+    }
+
+
+def _day(seconds: int) -> str:
+    return datetime.datetime.fromtimestamp(seconds).astimezone().date().isoformat()

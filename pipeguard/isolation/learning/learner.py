@@ -1,0 +1,152 @@
+"""Starts a server as open as ever, and learns what it uses."""
+
+# ruff: noqa: PTH100, PTH109
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeguard.errors import LaunchError, StateError
+from pipeguard.isolation.fetching import fetched
+from pipeguard.isolation.learning.calls import asking_filter, names_of
+from pipeguard.isolation.learning.listener import install, is_available
+from pipeguard.isolation.learning.observed import save_more
+from pipeguard.isolation.learning.tracer import Had, Tracer
+from pipeguard.isolation.packages import package_of
+from pipeguard.isolation.runtimes import folders_among, runtime_of
+from pipeguard.isolation.sandbox import installer, packages_folder, this_host
+from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.shipped import key_of
+from pipeguard.isolation.view import ETC_FILES, ETC_FOLDERS, SCRATCH, SYSTEM
+from pipeguard.launch.child import Child, Command, start
+from pipeguard.launch.command import NOT_RUNNABLE, SERVER, Confinement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pipeguard.isolation.learning.observed import Observed
+    from pipeguard.isolation.view import SandboxUser
+
+KERNEL = ("/proc", "/sys", "/dev")
+YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")  # Documentation/admin-guide/LSM/Yama.rst
+OURS_TO_READ = 1  # the highest at which a process may read those that it started
+_SYSTEM_FILES = ("passwd", "group", "nsswitch.conf", "resolv.conf", "hosts")  # a sandbox's own
+
+
+def obstacle() -> str | None:
+    """Why nothing can be learned on this machine; None where it can."""
+    if not is_available():
+        return "it needs Linux 5.5 or newer on x86-64 or ARM 64, which can ask about system calls"
+    try:
+        scope = int(YAMA.read_text("ascii"))
+    except (OSError, ValueError):
+        return None  # this kernel has no Yama
+    if scope > OURS_TO_READ:
+        return f"kernel.yama.ptrace_scope = {scope} forbids to read what a server's calls name"
+    return None
+
+
+class Learner:
+    """Runs one server with nothing kept from it, and adds what it used to what was learned.
+
+    A package is fetched as for an isolated server, and runs from where that would run.
+
+    Args:
+        name: of the server.
+        command: its command and environment.
+        say: tells the user.
+
+    Raises:
+        LaunchError: nothing can be learned here, or the server's program does not exist.
+    """
+
+    def __init__(self, name: str, command: Command, say: Callable[[str], None]) -> None:
+        if (why := obstacle()) is not None:
+            raise LaunchError(
+                f"what a server needs cannot be learned here: {why}. Name it yourself, with"
+                " --isolate auto and --read, --write and --connect.",
+                NOT_RUNNABLE,
+            )
+        self._name = name
+        self._say = say
+        host = this_host()
+        folder = os.path.abspath(command.cwd or os.getcwd())
+        argv: tuple[str, ...] = command.argv
+        needed: tuple[str, ...] = ()
+        self._package = ""
+        self._has_failed = False
+        if (package := package_of(command.argv)) is not None:
+            installed = fetched(package, packages_folder(), command.env, installer, say)
+            self._in_use = installed.in_use
+            self._package = key_of(package)
+            argv, needed = (installed.program, *package.arguments), (installed.folder,)
+        runtime = runtime_of(argv, command.env, folder, host)
+        given = folders_among(argv[1:], folder, host)
+        system = _of_system(host, folder)
+        program = (*needed, *runtime.needed)
+        self._had = Had(_spelled((*system, *given, *program)), _spelled((*system, *given)))
+        self._command = Command((runtime.path, *argv[1:]), command.env, command.cwd)
+
+    def start(self) -> Child:
+        """Start the server; returns at once.
+
+        Raises:
+            LaunchError: the system has no descriptors or processes left.
+        """
+        machine = os.uname().machine
+        program = asking_filter(machine)
+        ours, theirs = socket.socketpair()
+        descriptor = theirs.detach()
+
+        def enter() -> None:
+            listener = install(program)
+            with socket.socket(fileno=descriptor) as channel:
+                socket.send_fds(channel, [b"\0"], [listener])
+            os.close(listener)  # else a call would wait for ever once PipeGuard is gone
+
+        confinement = Confinement(self._command.argv, (descriptor,), enter, kind=SERVER)
+        command = self._command
+        try:
+            child = start(Command(command.argv, command.env, command.cwd, confinement))
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            os.close(descriptor)
+        tracer = Tracer(ours, names_of(machine), self._had, self._save)
+        tracer.start()
+        child.on_close = lambda: self._finish(tracer)
+        return child
+
+    def _finish(self, tracer: Tracer) -> None:
+        tracer.close()
+        if not self._has_failed:
+            name = self._name
+            self._say(f"learned what {name} uses. See it: pipeguard isolate show {name}")
+
+    def _save(self, observed: Observed) -> None:
+        observed.package = self._package
+        try:
+            save_more(self._name, observed)
+        except StateError as error:
+            if not self._has_failed:
+                self._say(f"what {self._name} uses is not stored: {error}")
+            self._has_failed = True
+        observed.runs = 0  # this run counts once, however often it is saved
+
+
+def _of_system(host: SandboxUser, folder: str) -> tuple[str, ...]:
+    """What every isolated server has."""
+    etc = (f"/etc/{name}" for name in (*ETC_FILES, *ETC_FOLDERS, *_SYSTEM_FILES))
+    scratch = (
+        each for each in SCRATCH if not is_within(host.home, each) and not is_within(folder, each)
+    )
+    return (*SYSTEM, *KERNEL, *scratch, *etc)
+
+
+def _spelled(paths: Iterable[str]) -> tuple[str, ...]:
+    """The paths, and those that they lead to."""
+    return tuple(dict.fromkeys(each for path in paths for each in (path, os.path.realpath(path))))

@@ -1,0 +1,270 @@
+"""Makes of what was seen what a person is asked to grant: little, and with a reason for each.
+
+Three or more files of a folder become the folder, and three or more folders of a folder that one:
+a list of a hundred files says less than the folder, and the next file in it would be missing. Never
+become one: the home, a folder that several share, and one that holds what has to be named by itself
+(isolation.sensitive). What a server writes in a hidden folder of the home is its own state, which a
+kept home has room for.
+"""
+
+# ruff: noqa: PTH110, PTH112, PTH113, PTH118, PTH120
+# the functions that the other modules of this package use
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.isolation.learning.observed import LISTED, WRITTEN
+from pipeguard.isolation.sensitive import holder_of, is_within
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pipeguard.isolation.learning.observed import Observed
+    from pipeguard.isolation.view import SandboxUser
+
+ENOUGH = 3  # entries of a folder that make the folder
+MOST = 200  # of each kind: more is not what a person reads
+WEB_PORTS = frozenset({80, 443})
+DNS_PORT = 53
+SHARED = frozenset(
+    {
+        *("/", "/bin", "/boot", "/etc", "/home", "/lib", "/media", "/mnt", "/opt", "/private"),
+        *("/root", "/srv", "/tmp", "/usr", "/usr/local", "/var", "/var/lib", "/var/tmp"),  # noqa: S108  never given
+    }
+)
+PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")  # ip(7)
+RESOLVER_FILE = Path("/etc/resolv.conf")
+# Where C libraries and loggers connect by themselves, and go on where nobody is.
+UNNEEDED_SOCKETS = ("/run/nscd", "/var/run/nscd", "/run/systemd", "/dev/log", "/var/run/systemd")
+
+
+class Grant(NamedTuple):
+    """One thing that a server would be given.
+
+    Attributes:
+        kind: the key of the policy: `read`, `write`, `hosts`, `loopback` or `keep_home`.
+        value: as the policy writes it.
+        why: what was seen.
+    """
+
+    kind: str
+    value: str
+    why: str
+
+
+class Withheld(NamedTuple):
+    """One thing that it used and would not be given.
+
+    Attributes:
+        what: a path, port, name or socket, and what was done with it.
+        why: it is not given.
+        subject: the path or name by itself, where the policy could name it.
+    """
+
+    what: str
+    why: str
+    subject: str = ""
+
+
+class Reduction(NamedTuple):
+    """What would be granted and what not."""
+
+    grants: tuple[Grant, ...]
+    withheld: tuple[Withheld, ...]
+
+
+def reduced(observed: Observed, host: SandboxUser) -> Reduction:
+    """What a server would be given.
+
+    Args:
+        observed: what was seen of it.
+        host: this machine and its user.
+    """
+    files = _Files(host)
+    for path, use in sorted(observed.files.items()):
+        files.take(os.path.realpath(path), use)
+    grants = [*files.grants(), *_hosts(observed)]
+    withheld = [*files.withheld]
+    for port in sorted(observed.loopback - observed.bound - {DNS_PORT}):
+        if port in _passing_ports():
+            why = "the system chose this port, and chooses another one the next time"
+            withheld.append(Withheld(f"connects to port {port} of this machine", why))
+        else:
+            grants.append(Grant("loopback", str(port), "it connected to it"))
+    for name in sorted(observed.names - observed.hosts.keys()):
+        if not name.endswith(_search_domains()):
+            why = f"it did not connect then; if it needs the host: --connect {name}"
+            withheld.append(Withheld(f"asks for the name {name}", why, name))
+    for path in sorted(observed.sockets):
+        if not path.startswith(UNNEEDED_SOCKETS) and os.path.exists(path):
+            why = "who may speak to it may do what its owner may"
+            withheld.append(Withheld(f"connects to the socket {path}", why, path))
+    return Reduction(tuple(grants), tuple(withheld))
+
+
+class _Files:
+    """Sorts files and folders into what is read, what is written, and what is not given."""
+
+    def __init__(self, host: SandboxUser) -> None:
+        self._host = host
+        self._read: dict[str, int] = {}
+        self._written: dict[str, int] = defaultdict(int)
+        self._own: set[str] = set()
+        self._own_written: set[str] = set()
+        self.withheld: list[Withheld] = []
+
+    def take(self, path: str, use: str) -> None:
+        """Take one path; the order does not matter."""
+        if not path.isprintable():
+            what = f"uses {path.encode('unicode_escape').decode()}"
+            self.withheld.append(Withheld(what, "a policy has no such characters"))
+            return
+        holder = holder_of(path, self._host.sensitive)
+        if holder is not None:
+            what = "writes" if use == WRITTEN else "reads"
+            why = "not given unless you name it"
+            if is_within(path, self._host.packages):
+                why = "no server changes its own package; look for a setting that puts it elsewhere"
+            self.withheld.append(Withheld(f"{what} {shown(path, self._host.home)}", why, path))
+        elif use == WRITTEN:
+            self._take_written(path)
+        elif not os.path.exists(path):
+            return
+        elif use == LISTED and not self._may_be_given(path):
+            if path == self._host.home or path == "/":
+                what = f"lists {shown(path, self._host.home)}"
+                self.withheld.append(Withheld(what, "no server is given all of it", path))
+        else:
+            self._read[path] = 1
+
+    def grants(self) -> Iterable[Grant]:
+        """What is granted of files, folders that are written first."""
+        home = self._host.home
+        if self._own:
+            names = ", ".join(shown(path, home) for path in sorted(self._own)[:ENOUGH])
+            yield Grant("keep_home", "true", f"it keeps files of its own in {names}")
+        written = _outermost(self._written)
+        for path, count in sorted(written.items())[:MOST]:
+            yield Grant("write", shown(path, home), _counted(count, "written"))
+        rest = {path: 1 for path in self._read if not _inside(path, written)}
+        for path in self._own_written:  # the kept home has it, and it stays writable there
+            rest.pop(path, None)
+        rest = {
+            path: count
+            for path, count in rest.items()
+            if not (_inside(path, self._own) and os.path.isdir(path))
+        }
+        for path, count in sorted(_outermost(self._folded(rest)).items())[:MOST]:
+            if not _inside(path, written):
+                yield Grant("read", shown(path, home), _counted(count, "read"))
+
+    def _take_written(self, path: str) -> None:
+        own = self._folder_of_its_own(path)
+        if own is not None:
+            self._own.add(own)
+            self._own_written.add(path)
+            return
+        folder = os.path.dirname(path)
+        while not os.path.isdir(folder):
+            folder = os.path.dirname(folder)
+        if self._may_be_given(folder):
+            self._written[folder] += 1
+        elif os.path.isfile(path):
+            self._written[path] += 1
+        elif not os.path.isdir(path):
+            home = self._host.home
+            what = f"writes {shown(path, home)}"
+            why = f"{shown(folder, home)} is given to no server as a whole: give it a folder in it"
+            self.withheld.append(Withheld(what, why, path))
+
+    def _folder_of_its_own(self, path: str) -> str | None:
+        """The hidden folder of the home that a path is in: `~/.name`, or `~/.config/name`."""
+        home = self._host.home
+        if not is_within(path, home) or path == home:
+            return None
+        parts = path[len(home.rstrip("/")) + 1 :].split("/")
+        if not parts[0].startswith("."):
+            return None
+        depth = {".config": 2, ".cache": 2, ".local": 3}.get(parts[0], 1)
+        return os.path.join(home, *parts[:depth])
+
+    def _folded(self, paths: Mapping[str, int]) -> dict[str, int]:
+        """The paths, with a folder for those of which there are enough."""
+        entries = dict(paths)
+        while True:
+            children: dict[str, list[str]] = defaultdict(list)
+            for path in entries:
+                children[os.path.dirname(path)].append(path)
+            for folder, inside in sorted(children.items(), reverse=True):
+                if len(inside) >= ENOUGH and folder not in entries and self._may_be_given(folder):
+                    entries[folder] = sum(entries.pop(path) for path in inside)
+                    break
+            else:
+                return entries
+
+    def _may_be_given(self, folder: str) -> bool:
+        if folder in SHARED or is_within(self._host.home, folder) or not os.path.isdir(folder):
+            return False
+        if any(is_within(path, folder) for path in self._own_written):
+            return False
+        return not any(
+            is_within(folder, each) or (is_within(each, folder) and os.path.lexists(each))
+            for each in self._host.sensitive
+        )
+
+
+def shown(path: str, home_folder: str) -> str:
+    """A path as a person writes it."""
+    return "~" + path[len(home_folder) :] if is_within(path, home_folder) else path
+
+
+def _inside(path: str, folders: Iterable[str]) -> bool:
+    return any(is_within(path, folder) for folder in folders)
+
+
+def _outermost(paths: Mapping[str, int]) -> dict[str, int]:
+    """Those that are in none of the others, with what the others count."""
+    found: dict[str, int] = {}
+    for path in sorted(paths):  # a folder stands before what is in it
+        holder = next((each for each in found if is_within(path, each)), path)
+        found[holder] = found.get(holder, 0) + paths[path]
+    return found
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {'path' if count == 1 else 'paths'} {what}"
+
+
+def _hosts(observed: Observed) -> Iterable[Grant]:
+    for host, ports in sorted(observed.hosts.items()):
+        name = f"[{host}]" if ":" in host else host
+        is_address = name != host or host.replace(".", "").isdigit()
+        why = "it connected to it"
+        if is_address:
+            why += "; it was asked for by no name that was seen"
+        if ports & WEB_PORTS:
+            yield Grant("hosts", name, why)
+        for port in sorted(ports - WEB_PORTS):
+            yield Grant("hosts", f"{name}:{port}", why)
+
+
+def _search_domains() -> tuple[str, ...]:
+    """What the C library puts behind names by itself (resolv.conf(5))."""
+    try:
+        lines = RESOLVER_FILE.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return ()
+    words = (line.split() for line in lines if line.startswith(("search", "domain")))
+    return tuple(f".{each.rstrip('.')}" for _, *domains in words for each in domains)
+
+
+def _passing_ports() -> range:
+    """The ports that the system chooses from for who names none."""
+    try:
+        low, high = map(int, PORT_RANGE.read_text("ascii").split())
+    except (OSError, ValueError):
+        return range(32_768, 61_000)
+    return range(low, high + 1)

@@ -1,0 +1,82 @@
+"""What known servers need when they are isolated: `profiles.yaml`, by the package that is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.isolation.packages import package_name
+from pipeguard.isolation.profile import Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipeguard.isolation.packages import Package
+
+FILE = Path(__file__).with_name("profiles.yaml")
+
+
+class ShippedProfile(NamedTuple):
+    """What one known server needs.
+
+    Attributes:
+        packages: `REGISTRY:NAME`.
+        hosts: that it may connect to.
+        keeps_home: whether its home is kept between runs.
+        variables: set where the user sets none; `~` is its home.
+        needs: what is left for the user to name, or what does not work; or empty.
+    """
+
+    packages: tuple[str, ...]
+    hosts: tuple[str, ...] = ()
+    keeps_home: bool = False
+    variables: tuple[tuple[str, str], ...] = ()
+    needs: str = ""
+
+    @property
+    def profile(self) -> Profile:
+        """What it is given."""
+        return Profile(hosts=self.hosts, keeps_home=self.keeps_home)
+
+    def variables_in(self, home_folder: str) -> dict[str, str]:
+        """The variables, with the server's home in them."""
+        return {
+            name: home_folder + value[1:] if value.startswith("~/") else value
+            for name, value in self.variables
+        }
+
+
+def key_of(package: Package) -> str:
+    """The package whose program runs, as `REGISTRY:NAME`."""
+    return f"{package.registry}:{package_name(package.registry, package.specs[0])}"
+
+
+def shipped_for(key: str) -> ShippedProfile | None:
+    """The profile of a package; None where it is not known.
+
+    Args:
+        key: as `key_of` returns it.
+    """
+    text = FILE.read_text("utf-8")
+    if f'"{key}"' not in text:
+        return None  # without reading YAML: a server is waiting
+    return next((each for each in _read(text) if key in each.packages), None)
+
+
+def all_shipped() -> tuple[ShippedProfile, ...]:
+    """All of them."""
+    return tuple(_read(FILE.read_text("utf-8")))
+
+
+def _read(text: str) -> Iterable[ShippedProfile]:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    for entry in yaml.load(text, loader):  # noqa: S506  a safe loader
+        yield ShippedProfile(
+            tuple(entry["packages"]),
+            tuple(entry.get("hosts", ())),
+            bool(entry.get("keep_home")),
+            tuple(entry.get("variables", {}).items()),
+            entry.get("needs", ""),
+        )

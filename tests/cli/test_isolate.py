@@ -1,0 +1,195 @@
+"""`pipeguard isolate`: list, show, accept, update and forget. cli/isolate.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeguard.cli.isolate import command
+from pipeguard.config.user_policy import usual_policy_path
+from pipeguard.isolation.learning.observed import READ, WRITTEN, Observed, load, save_more
+from pipeguard.isolation.packages import NPM, Package
+from pipeguard.isolation.sandbox import packages_folder
+from tests.people import be_nobody, give_token, on_terminal
+
+POLICY = (
+    "# mine\nisolate:\n- server: other  # by hand\n  hosts: [api.example.com, unused.example]\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's policy, and what was learned of two servers."""
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
+    give_token(monkeypatch)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / ".netrc").write_text("")
+    for name in "abc":
+        (tmp_path / "notes" / name).write_text("")
+    files = {str(tmp_path / "notes" / name): READ for name in "abc"}
+    files |= {str(tmp_path / ".netrc"): READ, str(tmp_path / ".config" / "app" / "x"): WRITTEN}
+    save_more("files", Observed(1, files=files, hosts={"api.example.com": {443}}))
+    save_more("other", Observed(1, hosts={"api.example.com": {443}}))
+    path = Path(usual_policy_path())
+    path.write_text(POLICY)
+    return path
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(command, words)
+
+
+def put_package(version: str = "1.0.0") -> Path:
+    package = Package(NPM, ("some-server",), "", ())
+    folder = packages_folder() / package.identity
+    folder.mkdir(parents=True)
+    facts = {
+        "registry": NPM,
+        "specs": ["some-server"],
+        "fetched": 1,
+        "versions": {"some-server": version},
+    }
+    (folder / "pipeguard.json").write_text(json.dumps(facts))
+    return folder
+
+
+def test_all_that_is_known_is_listed() -> None:
+    put_package()
+    said = run("list").output
+    for part in ("other  auto; hosts api.example.com", "files  1 run", "some-server  1.0.0"):
+        assert part in said
+    fields = json.loads(run("list", "--json").output)
+    assert [each["server"] for each in fields["isolated"]] == ["other"]
+    assert [each["server"] for each in fields["learned"]] == ["files", "other"]
+    assert [each["specs"] for each in fields["packages"]] == [["some-server"]]
+
+
+def test_where_nothing_is_it_says_how_to_begin(policy: Path) -> None:
+    policy.unlink()
+    for name in ("files", "other"):
+        assert run("forget", name, "--yes").exit_code == 0
+    assert "wrap --isolate auto" in run("list").output
+
+
+def test_what_was_learned_is_shown_as_a_difference() -> None:
+    said = run("show", "files").output
+    assert "+ read      ~/notes  (3 paths read)" in said
+    assert "+ keep_home true" in said
+    assert "reads ~/.netrc: not given unless you name it" in said
+    assert "isolate accept files" in said
+    other = run("show", "other").output
+    assert "      hosts     api.example.com" in other
+    assert "- hosts     unused.example" in other
+    assert "accept" not in other
+
+
+def test_a_package_that_is_known_is_told() -> None:
+    said = run("show", "@modelcontextprotocol/server-github")
+    assert said.exit_code == 0
+    assert "hosts api.github.com" in said.output
+    assert run("show", "nobody").exit_code == 3
+
+
+def test_what_is_accepted_is_written_and_nothing_else_changes(policy: Path) -> None:
+    assert run("accept", "files").exit_code == 0
+    assert policy.read_text() == POLICY + (
+        "- server: files\n  read: [~/notes]\n  hosts: [api.example.com]\n  keep_home: true\n"
+    )
+    again = run("accept", "files")
+    assert "gives files all of this already" in again.output
+    assert policy.read_text().count("server: files") == 1
+
+
+def test_trying_writes_nothing(policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    be_nobody(monkeypatch)
+    assert "Would be written" in run("accept", "files", "--dry-run").output
+    assert policy.read_text() == POLICY
+
+
+def test_nothing_is_accepted_without_a_person(
+    policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_nobody(monkeypatch)
+    result = run("accept", "files")
+    assert result.exit_code != 0
+    assert "no terminal to ask on" in str(result.exception)
+    assert policy.read_text() == POLICY
+
+
+def test_a_person_types_the_number(policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    be_nobody(monkeypatch)
+    code, said = on_terminal("isolate", "", "accept", "files", number="0000")
+    assert (code, policy.read_text()) == (1, POLICY), said
+    code, said = on_terminal("isolate", "", "accept", "files")
+    assert code == 0, said
+    assert "server: files" in policy.read_text()
+
+
+def test_another_file_is_written_where_it_is_named(tmp_path: Path, policy: Path) -> None:
+    other = tmp_path / "mine.yaml"
+    assert run("accept", "other", "--policy", str(other)).exit_code == 0
+    assert other.read_text() == "isolate:\n- server: other\n  hosts: [api.example.com]\n"
+    assert policy.read_text() == POLICY
+
+
+def test_of_what_nothing_was_learned_it_says_how() -> None:
+    result = run("accept", "nobody")
+    assert result.exit_code == 3
+    assert "--isolate learn --name nobody" in result.output
+
+
+def test_a_name_is_no_pattern(policy: Path) -> None:
+    save_more("a*[b]", Observed(1, hosts={"h.example": {443}}))
+    assert run("accept", "a*[b]").exit_code == 0
+    assert "'a[*][[]b]'" in policy.read_text() or "a[*][[]b]" in policy.read_text()
+    assert "isolated by your policy:" in run("show", "a*[b]").output
+
+
+def test_a_file_that_is_damaged_does_not_hide_the_others(tmp_path: Path) -> None:
+    (tmp_path / "state" / "learned" / "files.json").write_text("{")
+    assert "other" in run("list").output
+    assert run("show", "files").exit_code != 0
+    assert run("forget", "files", "--yes").exit_code == 0
+
+
+def test_what_is_forgotten_is_gone() -> None:
+    assert run("forget", "files").exit_code == 1  # nobody said yes
+    assert load("files") is not None
+    assert run("forget", "files", "--yes").exit_code == 0
+    assert load("files") is None
+    assert run("forget", "files", "--yes").exit_code == 3
+    folder = put_package()
+    assert run("forget", "some-server", "--yes").exit_code == 0
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("words", [(), ("some-server", "--all")])
+def test_an_update_is_of_one_or_all(words: tuple[str, ...]) -> None:
+    assert run("update", *words).exit_code == 2
+
+
+def test_a_package_that_is_not_there_is_not_updated() -> None:
+    put_package()
+    result = run("update", "another")
+    assert result.exit_code == 3
+    assert "Fetched: some-server" in result.output
+
+
+@pytest.mark.real
+def test_a_package_is_fetched_anew() -> None:
+    name = "@modelcontextprotocol/server-sequential-thinking"
+    package = Package(NPM, (name,), "", ())
+    folder = packages_folder() / package.identity
+    folder.mkdir(parents=True)
+    facts = {"registry": NPM, "specs": [name], "fetched": 1, "versions": {name: "0.0.1"}}
+    (folder / "pipeguard.json").write_text(json.dumps(facts))
+    result = run("update", name)
+    assert result.exit_code == 0, result.output
+    assert f"{name}  0.0.1 -> 20" in result.output
+    assert not folder.exists()

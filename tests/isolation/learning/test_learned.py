@@ -1,0 +1,276 @@
+"""`wrap --isolate learn`: a real run, a real server, and what is written down of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipeguard.cli._person import new_token
+from pipeguard.isolation.learning.observed import Observed, load
+from tests.isolation.test_escapes import answering
+from tests.isolation.test_wrapped import Isolated
+from tests.launch.processes import until
+
+LEARN = ("--isolate", "learn")
+PYTHON = (sys.executable, "-I", "-u", "-c")
+FILES = 3
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with files, and the state folder of the runs."""
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home" / ".config"))
+    monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
+    folder = tmp_path / "home"
+    (folder / "notes").mkdir(parents=True)
+    (folder / ".aws").mkdir()
+    for path in ("notes/a", "notes/b", "notes/c", ".aws/config", "diary"):
+        (folder / path).write_text(path)
+    return folder
+
+
+@contextmanager
+def learning(folder: Path, *options: str) -> Iterator[Isolated]:
+    """A run that ends as a client ends it."""
+    with Isolated(folder, *LEARN, *options) as run:
+        yield run.ready()
+        run.hang_up()
+        assert run.code() == 0, run.said()
+
+
+def learned() -> Observed:
+    found = load("reacher")
+    assert found is not None
+    return found
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run `pipeguard isolate`."""
+    return subprocess.run(
+        [sys.executable, "-m", "pipeguard", "isolate", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_what_is_learned_is_proposed_accepted_and_then_holds(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering(socket.AF_INET, ("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with learning(tmp_path) as run:
+            for name in ("a", "b", "c"):
+                assert run.call("read", home / "notes" / name) == f"notes/{name}"
+            assert run.call("write", home / "new") == "written"
+            assert run.call("connect", f"127.0.0.1:{port}") == "reached"
+    said = command("show", "reacher", "--json")
+    added = {(each["kind"], each["value"]) for each in json.loads(said.stdout)["added"]}
+    assert added == {("read", "~/notes"), ("write", "~/new")}
+    monkeypatch.setenv("PIPEGUARD_APPROVAL_TOKEN", new_token()[0])
+    done = command("accept", "reacher")
+    assert done.returncode == 0, done.stderr
+    policy = home / ".config" / "pipeguard" / "policy.yaml"
+    with Isolated(tmp_path, policy=policy.read_text()) as run:
+        run.ready()
+        assert run.call("read", home / "notes" / "a") == "notes/a"
+        assert run.call("write", home / "new") == "written"
+        assert run.call("read", home / "diary") == "FileNotFoundError"
+        assert run.call("connect", f"127.0.0.1:{port}") == "ConnectionRefusedError"
+    assert "given already" not in done.stdout
+    assert "gives reacher all of this already" in command("accept", "reacher").stdout
+
+
+def test_a_server_s_own_folder_is_there_with_what_it_had_before(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = home / ".config" / "app"
+    own.mkdir(parents=True)
+    (own / "settings").write_text("dark")
+    with learning(tmp_path) as run:
+        assert run.call("read", own / "settings") == "dark"
+        assert run.call("write", own / "state") == "written"
+    (own / "state").unlink()
+    monkeypatch.setenv("PIPEGUARD_APPROVAL_TOKEN", new_token()[0])
+    assert command("accept", "reacher").returncode == 0
+    policy = (home / ".config" / "pipeguard" / "policy.yaml").read_text()
+    for before in ("FileNotFoundError", "written"):
+        with Isolated(tmp_path, policy=policy) as run:
+            run.ready()
+            assert run.call("read", own / "settings") == "dark"
+            assert run.call("read", own / "state") == before
+            assert run.call("write", own / "state") == "written"
+    assert not (own / "state").exists()
+
+
+def test_two_runs_add_up(tmp_path: Path, home: Path) -> None:
+    for name in ("a", "b"):
+        with learning(tmp_path) as run:
+            run.call("read", home / "notes" / name)
+    assert learned().runs == 2
+    assert {path for path in learned().files if "notes" in path} == {
+        str(home / "notes" / "a"),
+        str(home / "notes" / "b"),
+    }
+
+
+def test_what_is_written_down_is_for_its_owner_alone(tmp_path: Path) -> None:
+    with learning(tmp_path):
+        pass
+    (file,) = (tmp_path / "state" / "learned").glob("*.json")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open('notes/a').close()",
+        "import os; os.chdir('notes'); open('a').close()",
+        "import os; os.open('a', os.O_RDONLY, dir_fd=os.open('notes', os.O_RDONLY))",
+        "import os; os.link('notes/a', '/tmp/' + os.urandom(8).hex())",
+        "import subprocess; subprocess.run(['cat', 'notes/a'])",
+        "import threading; t = threading.Thread(target=open, args=('notes/a',)); t.start()",
+    ],
+)
+def test_files_are_seen_however_they_are_opened(tmp_path: Path, home: Path, code: str) -> None:
+    words = (*PYTHON, f"import os; os.chdir({str(home)!r})\n{code}")
+    with Isolated(tmp_path, *LEARN, command=words) as run:
+        assert run.code() == 0
+    assert learned().files[str(home / "notes" / "a")] == "read"
+
+
+@pytest.mark.parametrize(
+    ("code", "path"),
+    [
+        ("open('notes/x', 'w')", "notes/x"),
+        ("open('notes/a', 'r+')", "notes/a"),
+        ("import os; os.rename('notes/a', 'notes/y')", "notes/y"),
+        ("import os; os.remove('notes/a')", "notes/a"),
+        ("import os; os.mkdir('notes/z')", "notes/z"),
+        ("import os; os.symlink('a', 'notes/l')", "notes/l"),
+        ("import os; os.truncate('notes/a', 0)", "notes/a"),
+        ("import os; os.chmod('notes/a', 0o600)", "notes/a"),
+    ],
+)
+def test_changes_are_seen_whatever_they_are(
+    tmp_path: Path, home: Path, code: str, path: str
+) -> None:
+    words = (*PYTHON, f"import os; os.chdir({str(home)!r})\n{code}")
+    with Isolated(tmp_path, *LEARN, command=words) as run:
+        assert run.code() == 0, run.said()
+    assert learned().files[str(home / path)] == "written"
+
+
+def test_looking_for_a_file_that_is_not_there_teaches_nothing(tmp_path: Path, home: Path) -> None:
+    with learning(tmp_path) as run:
+        assert run.call("read", home / "nothing") == "FileNotFoundError"
+    assert str(home / "nothing") not in learned().files
+
+
+def test_what_has_to_be_named_is_listed_apart(tmp_path: Path, home: Path) -> None:
+    words = (*PYTHON, f"open({str(home / '.aws' / 'config')!r})")
+    with Isolated(tmp_path, *LEARN, command=words) as run:
+        assert run.code() == 0
+    fields = json.loads(command("show", "reacher", "--json").stdout)
+    assert [each["what"] for each in fields["withheld"]] == ["reads ~/.aws/config"]
+    assert not any(".aws" in each["value"] for each in fields["added"])
+
+
+def test_a_name_that_was_asked_for_stands_behind_the_address(tmp_path: Path) -> None:
+    """The question goes to nobody: that it was sent is what counts."""
+    name = b"\x09localhost\x0blocaldomain\x00"
+    question = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + name + b"\x00\x01\x00\x01"
+    code = f"""
+import socket
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto({question!r}, ("127.0.0.1", 9))
+with socket.socket() as made:
+    made.settimeout(0.1)
+    try:
+        made.connect(("192.0.2.1", 8443))
+    except OSError:
+        pass
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("192.0.2.2", 443))
+"""
+    with Isolated(tmp_path, *LEARN, command=(*PYTHON, code)) as run:
+        assert run.code() == 0, run.said()
+    assert learned().hosts == {"192.0.2.1": {8443}}  # that name leads elsewhere; UDP is no way out
+    assert learned().names == {"localhost.localdomain"}
+
+
+def test_the_exit_code_is_the_servers(tmp_path: Path) -> None:
+    with Isolated(tmp_path, *LEARN, command=(*PYTHON, "import sys; sys.exit(42)")) as run:
+        assert run.code() == 42
+
+
+def test_a_program_that_does_not_exist_is_told_as_ever(tmp_path: Path) -> None:
+    with Isolated(tmp_path, *LEARN, command=("no-such-program",)) as run:
+        assert "no-such-program: command not found" in str(run.initialize()["error"])
+        assert run.code() == 127
+
+
+def test_a_server_is_asked_to_end_as_ever(tmp_path: Path, home: Path) -> None:
+    code = f"""
+import pathlib, signal, sys
+def save(*_):
+    pathlib.Path({str(home / "saved")!r}).write_text("saved")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, save)
+print('{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"info","data":1}}}}')
+while True:
+    signal.pause()
+"""
+    with Isolated(tmp_path, *LEARN, "--grace", "0.2", command=(*PYTHON, code)) as run:
+        run.frame()
+        run.hang_up()
+        run.code()
+    assert (home / "saved").read_text() == "saved"
+    assert learned().files[str(home / "saved")] == "written"
+
+
+def test_nothing_waits_for_ever_once_pipeguard_is_gone(tmp_path: Path) -> None:
+    """It opens files all the time: the calls fail, and the warden ends it (`none_is_left`)."""
+    code = """
+import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print('{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}')
+while True:
+    try:
+        open("/etc/passwd").close()
+    except OSError:
+        pass
+"""
+    with Isolated(tmp_path, *LEARN, command=(*PYTHON, code)) as run:
+        run.frame()
+        os.kill(run.process.pid, signal.SIGKILL)
+
+
+def test_a_client_that_kills_loses_little(tmp_path: Path, home: Path) -> None:
+    with Isolated(tmp_path, *LEARN) as run:
+        run.ready().call("read", home / "diary")
+        until(lambda: (load("reacher") or Observed()).runs == 1, "the run is saved meanwhile")
+        os.kill(run.process.pid, signal.SIGKILL)
+    assert str(home / "diary") in learned().files
+
+
+def test_options_that_give_something_have_no_effect_and_say_so(tmp_path: Path) -> None:
+    with Isolated(tmp_path, *LEARN, "--read", str(tmp_path)) as run:
+        assert "nothing is kept from it" in str(run.initialize()["error"])
+        assert run.code() == 2
+
+
+def test_a_container_is_not_learned_from_outside(tmp_path: Path) -> None:
+    with Isolated(tmp_path, *LEARN, command=("docker", "run", "-i", "image")) as run:
+        assert "not seen from outside" in str(run.initialize()["error"])
+        assert run.code() == 2

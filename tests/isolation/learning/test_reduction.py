@@ -1,0 +1,209 @@
+"""From what was seen to what is granted. isolation/learning/reduction.py, proposal.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeguard.isolation.learning.observed import LISTED, READ, WRITTEN, Observed
+from pipeguard.isolation.learning.proposal import policy_entry, proposed
+from pipeguard.isolation.learning.reduction import PORT_RANGE, Reduction, reduced
+from pipeguard.isolation.profile import Profile
+from pipeguard.isolation.sensitive import sensitive_paths
+from pipeguard.isolation.view import SandboxUser
+
+FILES = (
+    *("notes/a", "notes/b", "notes/c", "notes/deep/one/x", "notes/deep/two/x", "one/a", "two/a"),
+    *("w/1/a", "w/1/b", "w/1/c", "w/2/a", "w/2/b", "w/2/c", "w/3/a", "w/3/b", "w/3/c"),
+    *(".ssh/id", ".config/app/state", ".config/app/key", ".config/gh/hosts.yml", "loose"),
+    *("mixed/.env", "mixed/a", "mixed/b", "mixed/c", "pg/packages/p/dist/x", "pg/pipeguard.db"),
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    for name in FILES:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    return tmp_path
+
+
+def host_of(home: Path) -> SandboxUser:
+    sensitive = sensitive_paths(str(home), (str(home / "pg"),))
+    return SandboxUser(str(home), "me", 1, 1, sensitive, str(home / "pg" / "packages"))
+
+
+def seen(home: Path, **uses: str) -> Observed:
+    observed = Observed(runs=1)
+    for use, names in uses.items():
+        for name in names.split(" "):
+            observed.add_file(str(home / name), {"read": READ, "listed": LISTED}.get(use, WRITTEN))
+    return observed
+
+
+def reduction(home: Path, **uses: str) -> Reduction:
+    return reduced(seen(home, **uses), host_of(home))
+
+
+def granted(found: Reduction) -> list[tuple[str, str]]:
+    return [(grant.kind, grant.value) for grant in found.grants]
+
+
+def test_two_files_stay_two_and_three_become_their_folder(home: Path) -> None:
+    assert granted(reduction(home, read="notes/a notes/b")) == [
+        ("read", "~/notes/a"),
+        ("read", "~/notes/b"),
+    ]
+    assert granted(reduction(home, read="notes/a notes/b notes/c")) == [("read", "~/notes")]
+
+
+def test_three_folders_become_the_one_that_they_are_in(home: Path) -> None:
+    read = " ".join(f"w/{folder}/{name}" for folder in "123" for name in "abc")
+    assert granted(reduction(home, read=read)) == [("read", "~/w")]
+
+
+def test_the_home_is_never_given(home: Path) -> None:
+    read = "notes/a notes/b notes/c one/a two/a loose"
+    found = granted(reduction(home, read=read, listed="."))
+    assert ("read", "~") not in found
+    assert ("read", "~/loose") in found
+    assert [each.what for each in reduction(home, listed=".").withheld] == ["lists ~"]
+
+
+def test_a_folder_with_what_has_to_be_named_is_not_given_as_a_whole(home: Path) -> None:
+    names = ".config/app/state .config/gh/hosts.yml"
+    found = reduction(home, read=f"{names} .ssh/id", listed=".config .ssh")
+    assert granted(found) == [("read", "~/.config/app/state")]
+    assert {each.what for each in found.withheld} == {
+        "reads ~/.config/gh/hosts.yml",
+        "reads ~/.ssh/id",
+        "reads ~/.ssh",
+    }
+
+
+def test_a_link_is_what_it_leads_to(home: Path) -> None:
+    (home / "innocent").symlink_to(home / ".ssh" / "id")
+    found = reduction(home, read="innocent")
+    assert granted(found) == []
+    assert [each.what for each in found.withheld] == ["reads ~/.ssh/id"]
+
+
+def test_what_is_written_gives_its_folder_and_covers_what_is_read_there(home: Path) -> None:
+    found = reduction(home, written="notes/new notes/deep/one/x", read="notes/a one/a")
+    assert granted(found) == [("write", "~/notes"), ("read", "~/one/a")]
+
+
+def test_what_is_written_into_the_home_itself_is_the_file_alone(home: Path) -> None:
+    found = reduction(home, written="loose gone")
+    assert granted(found) == [("write", "~/loose")]
+    assert [each.what for each in found.withheld] == ["writes ~/gone"]
+
+
+def test_a_hidden_folder_that_is_written_is_a_kept_home(home: Path) -> None:
+    found = reduction(home, written=".config/app/state", listed=".config/app")
+    assert granted(found) == [("keep_home", "true")]
+
+
+def test_what_is_only_read_there_is_given_since_a_new_home_does_not_have_it(home: Path) -> None:
+    read = ".config/app/key .config/app/b .config/app/c"
+    for name in ("b", "c"):
+        (home / ".config" / "app" / name).write_text("")
+    found = reduction(home, written=".config/app/state", read=read)
+    names = ("b", "c", "key")
+    assert granted(found) == [
+        ("keep_home", "true"),
+        *(("read", f"~/.config/app/{name}") for name in names),
+    ]
+
+
+def test_our_own_files_and_packages_are_never_given(home: Path) -> None:
+    found = reduction(home, written="pg/packages/p/dist/x", read="pg/pipeguard.db")
+    assert granted(found) == []
+    whys = [each.why for each in found.withheld]
+    assert any("no server changes its own package" in why for why in whys)
+    assert "not given unless you name it" in whys
+
+
+def test_hosts_are_named_with_the_ports_that_are_no_web_s(home: Path) -> None:
+    observed = Observed()
+    for name, port in (
+        ("a.example", 443),
+        ("a.example", 80),
+        ("b.example", 5432),
+        ("2001:db8::1", 443),
+    ):
+        observed.add_host(name, port)
+    assert granted(reduced(observed, host_of(home))) == [
+        ("hosts", "[2001:db8::1]"),
+        ("hosts", "a.example"),
+        ("hosts", "b.example:5432"),
+    ]
+
+
+def test_ports_that_the_system_or_the_server_chose_are_not_given(home: Path) -> None:
+    passing = int(PORT_RANGE.read_text().split()[0]) + 1
+    observed = Observed(loopback={5432, 8123, passing, 53}, bound={8123})
+    found = reduced(observed, host_of(home))
+    assert granted(found) == [("loopback", "5432")]
+    assert [each.what for each in found.withheld] == [f"connects to port {passing} of this machine"]
+
+
+def test_what_is_given_already_is_told_from_what_is_not(home: Path) -> None:
+    observed = seen(home, read="notes/a one/a", written="w/1/a")
+    observed.add_host("api.example.com", 443)
+    observed.add_host("other.example", 443)
+    observed.loopback = {5432, 6379}
+    profile = Profile(
+        read=(str(home / "notes"), str(home / "two")),
+        write=(str(home / "w"),),
+        hosts=("*.example.com", "unused.example"),
+        loopback=(5432, 1),
+    )
+    found = proposed(observed, profile, host_of(home))
+    assert granted(Reduction(found.added, ())) == [
+        ("read", "~/one/a"),
+        ("hosts", "other.example"),
+        ("loopback", "6379"),
+    ]
+    assert {each.value for each in found.present} == {
+        "~/w/1",
+        "~/notes/a",
+        "api.example.com",
+        "5432",
+    }
+    assert {each.value for each in found.unused} == {str(home / "two"), "unused.example", "1"}
+    assert policy_entry("x", found.added) == {
+        "server": "x",
+        "read": ["~/one/a"],
+        "hosts": ["other.example"],
+        "loopback": [6379],
+    }
+
+
+def test_what_was_named_one_by_one_is_not_told_as_withheld(home: Path) -> None:
+    observed = seen(home, read=".ssh/id .config/gh/hosts.yml")
+    profile = Profile(read=(str(home / ".ssh"),))
+    found = proposed(observed, profile, host_of(home))
+    assert [each.what for each in found.withheld] == ["reads ~/.config/gh/hosts.yml"]
+
+
+def test_a_name_that_no_policy_has_keeps_nothing_else_from_being_given(home: Path) -> None:
+    (home / "notes" / "a\nb").write_text("")
+    found = reduction(home, read="notes/a\nb one/a")
+    assert granted(found) == [("read", "~/one/a")]
+    assert [each.why for each in found.withheld] == ["a policy has no such characters"]
+
+
+def test_a_name_that_led_nowhere_is_told_and_not_given(home: Path) -> None:
+    observed = Observed(names={"api.example.com", "used.example"})
+    observed.add_host("used.example", 443)
+    found = reduced(observed, host_of(home))
+    assert granted(found) == [("hosts", "used.example")]
+    assert [each.what for each in found.withheld] == ["asks for the name api.example.com"]
+
+
+def test_a_name_that_is_given_is_not_told_as_withheld(home: Path) -> None:
+    observed = Observed(names={"api.example.com"})
+    found = proposed(observed, Profile(hosts=("*.example.com",)), host_of(home))
+    assert found.withheld == ()

@@ -1,0 +1,161 @@
+"""Fetched packages and kept homes: found, fetched anew, removed. isolation/inventory.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeguard.errors import LaunchError
+from pipeguard.isolation.fetching import DONE, fetched, folders_of, newest
+from pipeguard.isolation.inventory import (
+    Installed,
+    home_owners,
+    homes_of,
+    packages,
+    remove,
+    remove_home,
+    update,
+)
+from pipeguard.isolation.packages import NPM, Package
+from pipeguard.isolation.profile import Profile
+from pipeguard.isolation.sandbox import packages_folder
+from pipeguard.launch.child import Child, Command, start
+from tests.isolation.test_wrapped import Isolated
+
+PACKAGE = Package(NPM, ("some-server@^1",), "", ())
+HOLD = (
+    "import sys; from pathlib import Path; from pipeguard.isolation.fetching import use;"
+    " held = use(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+)
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    return packages_folder()
+
+
+def put(root: Path, name: str, version: str, when: int = 1) -> Path:
+    """A package that was fetched."""
+    folder = root / name
+    program = folder / "node_modules" / ".bin" / "some-server"
+    program.parent.mkdir(parents=True)
+    program.write_text("")
+    facts = {
+        "registry": NPM,
+        "specs": list(PACKAGE.specs),
+        "fetched": when,
+        "versions": {"some-server": version},
+    }
+    (folder / DONE).write_text(json.dumps(facts))
+    return folder
+
+
+def installing(version: str) -> Callable[[Command, Profile], Child]:
+    """What starts an installer: a shell that writes what npm would."""
+
+    def run(command: Command, profile: Profile) -> Child:
+        (folder,) = profile.write
+        script = (
+            f'mkdir -p "{folder}/node_modules/some-server" && echo \'{{"version": "{version}"}}\''
+            f' > "{folder}/node_modules/some-server/package.json"'
+        )
+        return start(Command(["/bin/sh", "-c", script if version else "exit 1"], command.env))
+
+    return run
+
+
+def only() -> Installed:
+    (found,) = packages()
+    return found
+
+
+def test_the_newest_folder_counts_and_a_half_one_does_not(root: Path) -> None:
+    identity = PACKAGE.identity
+    for name, version in (
+        (identity, "1.0.0"),
+        (f"{identity}-2", "1.1.0"),
+        (f"{identity}-10", "2.0"),
+    ):
+        put(root, name, version)
+    (root / f"{identity}-11").mkdir()
+    assert [folder.name for folder in folders_of(root, identity)] == [
+        identity,
+        *(f"{identity}-{number}" for number in (2, 10, 11)),
+    ]
+    found = newest(root, identity)
+    assert found is not None
+    assert found.name == f"{identity}-10"
+    assert (only().name, only().version, only().key) == ("some-server", "2.0", "npm:some-server")
+
+
+def test_what_others_wrote_there_is_no_package(root: Path) -> None:
+    for number, content in enumerate(("", "[]", '{"registry": "npm"}', "{}")):
+        (root / f"x{number}").mkdir(parents=True)
+        (root / f"x{number}" / DONE).write_text(content)
+    folder = put(root, "another-name", "1")
+    assert (folder / DONE).exists()
+    assert packages() == ()
+
+
+def test_an_update_replaces_what_nobody_runs(root: Path) -> None:
+    old = put(root, PACKAGE.identity, "1.0.0")
+    new = update(only(), os.environ, installing("1.2.0"))
+    assert (new.version, only().version) == ("1.2.0", "1.2.0")
+    assert new.folder != old
+    assert not old.exists()
+
+
+def test_an_update_that_fails_changes_nothing(root: Path) -> None:
+    old = put(root, PACKAGE.identity, "1.0.0")
+    with pytest.raises(LaunchError, match="could not be fetched"):
+        update(only(), os.environ, installing(""))
+    assert only().version == "1.0.0"
+    assert [folder for folder in root.iterdir() if folder.is_dir()] == [old]
+
+
+def test_a_server_that_runs_keeps_the_old_one(root: Path) -> None:
+    old = put(root, PACKAGE.identity, "1.0.0")
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(old)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"held\n"
+        update(only(), os.environ, installing("1.2.0"))
+        assert only().version == "1.2.0"
+        assert old.exists()
+        assert not remove(only())
+        assert old.exists()
+        server.communicate()
+    assert remove(Installed(PACKAGE, old, 1, {}))
+    assert packages() == ()
+
+
+def test_what_is_there_is_not_fetched_again(root: Path) -> None:
+    put(root, PACKAGE.identity, "1.0.0")
+
+    def never(_command: Command, _profile: Profile) -> Child:
+        raise AssertionError("nothing is to be fetched")
+
+    found = fetched(PACKAGE, root, os.environ, never, print)
+    assert found.folder == str(root / PACKAGE.identity)
+    found.in_use.close()
+
+
+def test_a_kept_home_is_its_server_s(tmp_path: Path) -> None:
+    with Isolated(tmp_path, "--isolate", "auto", "--keep-home") as run:
+        run.ready().call("write", tmp_path / "home" / "kept")
+        run.hang_up()
+        run.code()
+    assert home_owners() == ("reacher",)
+    (folder,) = homes_of("reacher")
+    assert (folder / "home" / "kept").read_text() == "written"
+    assert homes_of("another") == ()
+    remove_home(folder)
+    assert home_owners() == ()

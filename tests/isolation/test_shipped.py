@@ -1,0 +1,119 @@
+"""The profiles of known servers. isolation/shipped.py, profiles.yaml."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeguard.isolation.egress.hosts import HostRules
+from pipeguard.isolation.packages import package_of
+from pipeguard.isolation.sandbox import packages_folder
+from pipeguard.isolation.shipped import FILE, all_shipped, key_of, shipped_for
+from tests.isolation.test_wrapped import Isolated
+from tests.wrap.wrapped import Object
+
+MEMORY = "npm:@modelcontextprotocol/server-memory"
+FIELDS = {"packages", "hosts", "keep_home", "variables", "needs"}
+
+
+def test_each_profile_is_found_by_each_of_its_packages_and_by_no_other() -> None:
+    keys = [key for profile in all_shipped() for key in profile.packages]
+    assert len(keys) == len(set(keys))
+    for profile in all_shipped():
+        for key in profile.packages:
+            assert shipped_for(key) == profile
+            assert shipped_for(f"{key}x") is None
+            assert (
+                shipped_for(key.replace("npm:", "pypi:").replace("@", "")) is None
+                or "npm" not in key
+            )
+
+
+def test_each_profile_says_what_can_be_given() -> None:
+    import yaml
+
+    for entry in yaml.safe_load(FILE.read_text()):
+        assert entry.keys() <= FIELDS
+    for profile in all_shipped():
+        HostRules.parse(profile.hosts)
+        assert all(value.startswith("~/") for _, value in profile.variables)
+        assert not profile.variables or profile.keeps_home
+
+
+@pytest.mark.parametrize("command", ["npx -y @modelcontextprotocol/server-memory@1.2 x"])
+def test_a_command_leads_to_its_package(command: str) -> None:
+    package = package_of(command.split())
+    assert package is not None
+    assert key_of(package) == MEMORY
+
+
+def test_a_profile_counts_with_auto_and_not_with_an_engine_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package of that name that is there already, so that nothing is fetched."""
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    words = ("npx", "-y", MEMORY.removeprefix("npm:"))
+    package = package_of(words)
+    assert package is not None
+    folder = packages_folder() / package.identity
+    program = folder / "node_modules" / ".bin" / "server-memory"
+    program.parent.mkdir(parents=True)
+    server = Path(__file__).with_name("reacher.py").read_text()
+    program.write_text(f"#!{sys.executable}\n{server}")
+    program.chmod(0o755)
+    facts = {"registry": "npm", "specs": list(package.specs), "fetched": 1, "versions": {}}
+    (folder / "pipeguard.json").write_text(json.dumps(facts))
+    for engine, value in (
+        ("auto", str(tmp_path / "home" / "memory.jsonl")),
+        ("bubblewrap", "not set"),
+    ):
+        with Isolated(tmp_path, "--isolate", engine, command=words) as run:
+            run.ready()
+            assert run.call("environment", "MEMORY_FILE_PATH") == value
+    options = ("--isolate", "auto", "--env", "MEMORY_FILE_PATH=/tmp/mine")
+    with Isolated(tmp_path, *options, command=words) as run:
+        assert run.ready().call("environment", "MEMORY_FILE_PATH") == "/tmp/mine"
+
+
+TRIED: dict[str, tuple[tuple[str, ...], str, Object, str]] = {
+    "everything": (
+        ("npx", "-y", "@modelcontextprotocol/server-everything"),
+        "echo",
+        {"message": "hi"},
+        "Echo: hi",
+    ),
+    "sequential-thinking": (
+        ("npx", "-y", "@modelcontextprotocol/server-sequential-thinking"),
+        "sequentialthinking",
+        {"thought": "a", "nextThoughtNeeded": False, "thoughtNumber": 1, "totalThoughts": 1},
+        '"thoughtNumber": 1',
+    ),
+    "time": (("uvx", "mcp-server-time"), "get_current_time", {"timezone": "UTC"}, '"UTC"'),
+    "memory": (
+        ("npx", "-y", "@modelcontextprotocol/server-memory"),
+        "create_entities",
+        {"entities": [{"name": "Ada", "entityType": "person", "observations": []}]},
+        "Ada",
+    ),
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("server", TRIED)
+def test_a_known_server_works_with_auto_alone(server: str, tmp_path: Path) -> None:
+    command, tool, arguments, said = TRIED[server]
+    answers = []
+    for _ in range(2):  # the second time nothing is fetched
+        with Isolated(tmp_path, "--isolate", "auto", command=command) as run:
+            answers.append(run.ready().ask("tools/call", name=tool, arguments=arguments)["result"])
+            assert "was refused" not in run.said()
+            run.hang_up()
+            run.code()
+    assert said in json.dumps(answers[0]).replace('\\"', '"')
+    if server == "memory":
+        assert "Ada" not in json.dumps(answers[1])  # it is there already: its home was kept
+        (file,) = (tmp_path / "state" / "isolation").glob("*/home/memory.jsonl")
+        assert "Ada" in file.read_text()
