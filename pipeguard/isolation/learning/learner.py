@@ -123,6 +123,8 @@ class Learner:
 
     def _finish(self, tracer: Tracer) -> None:
         tracer.close()
+        if tracer.unread:
+            self._say(f"{tracer.unread} calls of {self._name} could not be read: more was used.")
         if not self._has_failed:
             name = self._name
             self._say(f"learned what {name} uses. See it: pipeguard isolate show {name}")
