@@ -10,13 +10,15 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import suppress
+from functools import partial
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation.container_attendant import attend
+from pipeguard.isolation.container_attendant import ORPHAN_SECONDS, attend
 from pipeguard.isolation.container_engines import LABEL, PODMAN, environment
 from pipeguard.isolation.container_files import arguments_of, files_of, stored, submounts_here
-from pipeguard.isolation.container_leftovers import ContainerRecord, remove_stale
+from pipeguard.isolation.container_leftovers import ContainerRecord, is_process, remove_stale
 from pipeguard.isolation.container_shell import COMMAND, Instructions, preamble
 from pipeguard.isolation.seccomp_json import profile_text
 from pipeguard.launch.child import Child, Command, start
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.profile import Limits
     from pipeguard.isolation.view import Host, View
 
+REMOVAL_SECONDS = 3 * ORPHAN_SECONDS
 NO_ESCALATION = ("--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 HIDDEN_SYSTEM = ("--tmpfs", "/sys:ro,size=4k,mode=0")  # no engine leaves it out
 
@@ -87,7 +90,7 @@ def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> 
             " its network is not ours to enter. Leave out --connect and --loopback, or use"
             " rootless podman, or --isolate bubblewrap."
         )
-    remove_stale(folder, engine.remove)
+    remove_stale(folder, partial(_is_removed, engine))
     files = files_of(server.view, submounts_here())
     image = engine.image(files.image)
     record = ContainerRecord.make(folder)
@@ -108,10 +111,18 @@ def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> 
         theirs.close()
 
     def clean_up() -> None:
-        if record.exists() and engine.remove(record.name):  # the warden was killed
+        # Where the warden was killed, the attendant removes it, unless that was killed too.
+        give_up = monotonic() + REMOVAL_SECONDS
+        while record.exists() and monotonic() < give_up:
+            sleep(0.02)
+        if record.exists() and _is_removed(engine, record):
             record.remove()
 
     return RunningContainer(child, ours, clean_up)
+
+
+def _is_removed(engine: ContainerEngine, record: ContainerRecord) -> bool:
+    return engine.remove(record.name, record.identity())
 
 
 def _run(
@@ -141,21 +152,34 @@ def _confinement(
     argv: Sequence[str],
     channel: socket.socket,
 ) -> Confinement:
+    identity, is_owner = "", False
+
     def find() -> int | None:
-        return record.process() if engine.kind == PODMAN else engine.process(record.name)
+        nonlocal identity, is_owner
+        if not is_owner:  # this is the attendant
+            record.join_owners()
+            is_owner = True
+        if engine.kind != PODMAN:
+            return engine.process(record.name)
+        process = record.process()
+        if process is None or (identity := record.note_identity(process)):
+            return process
+        return None if is_process(process) else process  # its parent changed meanwhile: look again
+
+    def remove() -> None:
+        with suppress(LaunchError):  # the next start tries again
+            if engine.remove(record.name, identity or record.identity()):
+                record.remove()
 
     def enter() -> None:
-        attend(find, server.ports, channel.fileno() if engine.joins else None)
+        attend(find, remove, server.ports, channel.fileno() if engine.joins else None)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, channel.fileno())  # so that no process of the engine holds it open
         os.close(nothing)
 
-    def leave() -> None:
-        with suppress(LaunchError):  # the next start tries again
-            if engine.remove(record.name):
-                record.remove()
-
-    return Confinement(argv, (channel.fileno(),), enter, leave)
+    # podman that is killed while it makes a container leaves what nobody finds again.
+    is_patient = engine.kind == PODMAN
+    return Confinement(argv, (channel.fileno(),), enter, remove, is_patient=is_patient)
 
 
 def _tell(child: Child, engine: ContainerEngine, server: Contained, files: Files) -> None:

@@ -30,15 +30,22 @@ assert sys.platform == "linux"  # noqa: S101  tells mypy which system's names to
 
 PAUSE_SECONDS = 0.005
 JOIN_SECONDS = 10.0
+ORPHAN_SECONDS = 5.0  # for a container to appear that an engine began to make before it ended
 
 
-def attend(find: Callable[[], int | None], ports: Iterable[int], channel: int | None) -> None:
+def attend(
+    find: Callable[[], int | None],
+    remove: Callable[[], None],
+    ports: Iterable[int],
+    channel: int | None,
+) -> None:
     """Fork the attendant of the container that this process is about to start.
 
     To be called in the process that becomes the engine's client.
 
     Args:
         find: the process of the container once it is there.
+        remove: removes what is left of the container; called where the warden cannot.
         ports: TCP ports that it may connect to.
         channel: a descriptor that its sockets are sent through; None leaves it without a way out.
 
@@ -54,13 +61,14 @@ def attend(find: Callable[[], int | None], ports: Iterable[int], channel: int | 
         return
     try:
         if os.fork() == 0:  # its parent ends at once, so that the warden becomes its parent
-            _attend(find, tuple(ports), channel, watched)
+            _attend(find, remove, tuple(ports), channel, watched)
     finally:
         os._exit(0)
 
 
 def _attend(
     find: Callable[[], int | None],
+    remove: Callable[[], None],
     ports: Sequence[int],
     channel: int | None,
     watched: Sequence[int],
@@ -75,11 +83,16 @@ def _attend(
         process = _awaited(find, watched)
         if process is not None:
             _watch(process, ports, channel, watched)
+        engine, warden = watched
+        if _ended((warden,), 0):
+            _ended((engine,), ORPHAN_SECONDS)  # it may be removing what it made
+            remove()
     finally:
         os._exit(0)
 
 
 def _watch(process: int, ports: Sequence[int], channel: int | None, watched: Sequence[int]) -> None:
+    """Make the container's network, and kill it once the engine or the warden has ended."""
     try:
         container = os.pidfd_open(process)
     except ProcessLookupError:
@@ -87,26 +100,38 @@ def _watch(process: int, ports: Sequence[int], channel: int | None, watched: Seq
     if channel is not None:
         _make_network(process, ports, channel)
         os.close(channel)
-    poll = select.poll()
-    for descriptor in (container, *watched):
-        poll.register(descriptor, select.POLLIN)
-    ended = [descriptor for descriptor, _ in poll.poll()]
-    if container not in ended:
-        try:
-            signal.pidfd_send_signal(container, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            return  # it has ended, or is another user's: it is removed at the next start
+    if container in _ended((container, *watched), None):
+        return
+    try:
+        signal.pidfd_send_signal(container, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return  # it has ended, or is another user's: it is removed at the next start
+    _ended((container,), ORPHAN_SECONDS)
 
 
 def _awaited(find: Callable[[], int | None], watched: Sequence[int]) -> int | None:
     """The container's process; None where the engine ended without it."""
-    poll = select.poll()
-    for descriptor in watched:
-        poll.register(descriptor, select.POLLIN)
+    engine, warden = watched
+    give_up = None
     while (process := find()) is None:
-        if poll.poll(PAUSE_SECONDS * 1000):
-            return find()
+        if give_up is None and engine in _ended((engine,), PAUSE_SECONDS):
+            if not _ended((warden,), 0):
+                return find()  # what the engine left is the warden's child, and ended by it
+            give_up = monotonic() + ORPHAN_SECONDS
+        elif give_up is not None:
+            if monotonic() > give_up:
+                return None
+            sleep(PAUSE_SECONDS)
     return process
+
+
+def _ended(descriptors: Sequence[int], timeout_seconds: float | None) -> list[int]:
+    """Which of these processes have ended, once one has, or after the timeout."""
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    timeout = None if timeout_seconds is None else timeout_seconds * 1000
+    return [descriptor for descriptor, _ in poll.poll(timeout)]
 
 
 def _make_network(process: int, ports: Sequence[int], channel: int) -> None:
@@ -157,8 +182,11 @@ def _enter_once(process: int, library: ctypes.CDLL) -> None:
 
 
 def _close_all_but(descriptors: Sequence[int]) -> None:
-    remaining = sorted(descriptors)
+    """Close every other descriptor; 0, 1 and 2 become /dev/null."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):
+        os.dup2(null, descriptor, inheritable=False)
+    remaining = sorted({0, 1, 2, *descriptors})
     names = os.listdir("/proc/self/fd")  # noqa: PTH208  as above
-    highest = max(map(int, names))
-    for before, after in zip([-1, *remaining], [*remaining, highest + 1], strict=True):
+    for before, after in zip(remaining, [*remaining[1:], max(map(int, names)) + 1], strict=True):
         os.closerange(before + 1, after)

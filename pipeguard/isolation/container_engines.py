@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.view import Host
 
 PODMAN, DOCKER = "podman", "docker"
+RUNTIMES = ("crun", "runc")
 CALL_SECONDS = 60.0
 LABEL = "pipeguard"
 MOST_PROCESSES = 2**22  # PID_MAX_LIMIT of Linux: as good as none
@@ -105,10 +106,26 @@ class ContainerEngine(NamedTuple):
                 raise LaunchError(f"{self.program} import: {output_of(made)}")
         return name
 
-    def remove(self, name: str) -> bool:
-        """Kill and remove a container; whether it is gone."""
+    def remove(self, name: str, identity: str = "") -> bool:
+        """Kill and remove a container; whether it is gone.
+
+        Args:
+            name: of the container.
+            identity: that podman gave it; where podman was killed while it made the container, its
+                runtime has it still, and podman does not.
+        """
         ignore = ("--ignore", "--time", "0") if self.kind == PODMAN else ()
         removed = self.call("rm", "--force", "--volumes", *ignore, name)
+        for folder in (runtime_folder(), "/run") if identity else ():
+            for runtime in RUNTIMES:
+                if os.path.exists(os.path.join(folder, runtime, identity)):
+                    subprocess.run(
+                        (runtime, "delete", "--force", identity),
+                        env=environment(),
+                        capture_output=True,
+                        timeout=CALL_SECONDS,
+                        check=False,
+                    )
         return removed.returncode == 0 or b"o such container" in removed.stderr
 
     def process(self, name: str) -> int | None:

@@ -137,8 +137,8 @@ def _trial(engine: ContainerEngine, host: Host, folder: str) -> str | None:
         if ended is not None and ended.code == 0:
             return None
         child.end(0)
-        said = os.read(child.stderr_fd, MAX_SAID_BYTES).decode("utf-8", "replace")
-        return " ".join(said.split()) or f"the program {ended or 'did not end'}"
+        printed = os.read(child.stderr_fd, MAX_SAID_BYTES).decode("utf-8", "replace")
+        return " ".join(printed.split()) or f"the program {ended or 'did not end'}"
     except LaunchError as error:
         return str(error)
     finally:

@@ -26,9 +26,10 @@ class Confinement:
         leave: called in the warden once no process is left, or None.
         is_engine: whether the program is the engine's, which ends with the server; else it is the
             server's own.
+        is_patient: whether the engine is asked to end, and not killed, when the warden dies.
     """
 
-    __slots__ = ("argv", "descriptors", "enter", "is_engine", "leave")
+    __slots__ = ("argv", "descriptors", "enter", "is_engine", "is_patient", "leave")
 
     def __init__(
         self,
@@ -38,12 +39,14 @@ class Confinement:
         leave: Callable[[], None] | None = None,
         *,
         is_engine: bool = True,
+        is_patient: bool = False,
     ) -> None:
         self.argv: Final = tuple(argv)
         self.is_engine: Final = is_engine
         self.descriptors: Final = tuple(descriptors)
         self.enter: Final = enter
         self.leave: Final = leave
+        self.is_patient: Final = is_patient
 
 
 class Command:

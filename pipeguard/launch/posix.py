@@ -168,7 +168,9 @@ class Child:
         self._gone = True
         if self._server and self._exit is None:
             # The warden was killed. The kernel kills the server; we kill the rest of its group.
-            _kill(-self._server)
+            confinement = self._command.confinement
+            if confinement is None or not confinement.is_patient:
+                _kill(-self._server)
             self._exit = Exit.by_signal(signal.SIGKILL)
         _bury(self._warden)
 

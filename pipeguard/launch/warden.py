@@ -233,17 +233,18 @@ def _become(
 ) -> NoReturn:
     """Turn the new process into the server, or report why that failed."""
     stage = last_stage = b"exec"
-    argv = command.argv
+    argv, last = command.argv, signal.SIGKILL
     try:
         os.setpgid(0, 0)
         warden = os.getppid()
         if command.confinement is not None:
             stage, argv = b"isolate", command.confinement.argv
+            last = signal.SIGTERM if command.confinement.is_patient else last
             for descriptor in command.confinement.descriptors:
                 os.set_inheritable(descriptor, True)  # noqa: FBT003  positional only
             command.confinement.enter()  # before prctl, since new rights undo it
             stage = last_stage = b"isolate" if command.confinement.is_engine else b"exec"
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(PR_SET_PDEATHSIG, last)
         if os.getppid() != warden:
             os._exit(1)  # the warden died before prctl took effect
         for number in signal.valid_signals():

@@ -47,13 +47,7 @@ def run(options: WrapOptions) -> int:
         from pipeguard.runtime import stdio_to_http
 
         return stdio_to_http.run(options, keep_stdout_for_frames())
-    inherits = "--inherit-env" in options.flags
-    environment = child_environment(
-        os.environ,
-        None if inherits else parent_environment(),
-        extra=options.lists.get("--env", ()),
-        inherit_all=inherits,
-    )
+    environment = _environment(options)
     variables = environment.variables
     if refers(variables):
         variables = _with_secrets(variables, options)
@@ -99,6 +93,17 @@ def _say_who_is_awaited() -> None:
         "waiting for messages of an MCP client on standard input; Ctrl-C ends it. A client starts"
         " this by itself, once it is in its configuration. For every client's servers:"
         "  pipeguard setup"
+    )
+
+
+def _environment(options: WrapOptions) -> Environment:
+    """The variables of the server."""
+    inherits = "--inherit-env" in options.flags
+    return child_environment(
+        os.environ,
+        None if inherits else parent_environment(),
+        extra=options.lists.get("--env", ()),
+        inherit_all=inherits,
     )
 
 

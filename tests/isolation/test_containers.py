@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,8 +18,9 @@ import pytest
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.container import Contained, start_contained
-from pipeguard.isolation.container_engines import ContainerEngine
-from pipeguard.isolation.container_leftovers import PREFIX, RECORDS, remove_stale
+from pipeguard.isolation.container_engines import DOCKER, ContainerEngine, installed
+from pipeguard.isolation.container_files import files_of
+from pipeguard.isolation.container_leftovers import PREFIX, RECORDS
 from pipeguard.isolation.egress.judge import EgressOutcome
 from pipeguard.isolation.engines import CONTAINER
 from pipeguard.isolation.profile import Limits, Profile
@@ -29,10 +31,10 @@ from pipeguard.transports.descriptors import shut_writing
 from tests.isolation.containers import daemon, engine_here, left_of, only_docker
 from tests.isolation.test_escapes import CANARY, LIMITS, Records, answer, answering, tried
 from tests.isolation.test_escapes import home as home
-from tests.isolation.test_wrapped import Isolated
+from tests.isolation.test_wrapped import REACHER, Isolated
 from tests.launch.processes import is_running, python, read_all, read_line, until
 
-KILLS = 50
+KILLS = 20
 STUBBORN = (
     "import os, signal, sys, time\n"
     "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -180,6 +182,26 @@ def test_wrap_runs_a_server_in_a_container(tmp_path: Path, state: Path) -> None:
     assert (notes / "two").read_text() == "written"
 
 
+def test_a_server_that_is_a_container_is_hardened(tmp_path: Path, docker: str) -> None:
+    """Its own words are run by a real daemon, with what was added to them."""
+    client = ContainerEngine(DOCKER, str(installed(DOCKER)), socket=docker)
+    view = view_of(Profile(), this_host(), (), "/", None)
+    image = client.image(files_of(view, ()).image)
+    folders = dict.fromkeys(("/usr", sys.base_prefix, str(Path(REACHER[-1]).parent)))
+    mounts = (word for path in folders for word in ("-v", f"{path}:{path}:ro"))
+    words = (client.program, "--host", f"unix://{docker}", "run", "-i", *mounts, image)
+    command = (*words, os.path.realpath(sys.executable), *REACHER[1:])
+    with Isolated(tmp_path, "--isolate", "auto", command=command) as run:
+        run.ready()
+        assert "--network none --cap-drop ALL --security-opt no-new-privileges" in run.said()
+        assert run.call("read", tmp_path / "home" / "diary") == "FileNotFoundError"
+        assert run.call("write", "/new") == "OSError"
+        assert run.call("write", "/tmp/own") == "written"
+        assert run.call("connect", "192.0.2.1:80") == "OSError"
+    with Isolated(tmp_path, "--isolate", "auto", command=(*words[:4], "-v", "/:/x", "y")) as run:
+        assert "-v /:/x" in str(run.initialize()["error"])
+
+
 def test_a_link_in_the_home_leads_where_it_did(tmp_path: Path, home: Path, state: Path) -> None:
     engine_here(state)
     tool = home / "tools" / "tool-1.2"
@@ -203,7 +225,7 @@ def test_nothing_is_left_after_a_kill_at_any_moment(tmp_path: Path, state: Path)
     options = ("--isolate", "container")
     for turn in range(KILLS):
         with Isolated(tmp_path, *options, command=tuple(python(STUBBORN))) as run:
-            sleep(chance.uniform(0.0, 1.2))
+            sleep(chance.uniform(0.0, 0.9))
             wardens = children(run.process.pid)
             victims = [run.process.pid] * (turn % 3 != 1) + wardens * (turn % 3 != 0)
             for victim in victims:
@@ -211,9 +233,12 @@ def test_nothing_is_left_after_a_kill_at_any_moment(tmp_path: Path, state: Path)
                     os.kill(victim, signal.SIGKILL)
             run.process.kill()
     until(lambda: not stubborn(), "no server is left")
-    remove_stale(str(state), engine.remove)  # as the next start does
+    until(lambda: not [words for words in command_lines() if os.fsencode(state) in words], "none")
+    contained("print()").close()  # the next start removes what was left
     assert left_of(engine) == []
     assert not [path for path in (state / RECORDS).iterdir() if path.name.startswith(PREFIX)]
+    kept = [path for runtime in ("runc", "crun") for path in Path("/run", runtime).glob("*/*")]
+    assert not [path for path in kept if path.is_file() and str(state) in path.read_text("latin-1")]
 
 
 def children(process: int) -> list[int]:

@@ -52,7 +52,7 @@ def test_a_name_is_for_one_token_which_can_be_exchanged_and_ended(path: Path) ->
         revoke_token(store, "ci")
         assert stored_tokens(store) == []
         for change in (rotate_token, revoke_token):
-            with pytest.raises(InputError, match="There are: none"):
+            with pytest.raises(InputError, match="There is none"):
                 change(store, "ci")
 
 

@@ -8,8 +8,8 @@ here, and never a name (inet_aton(3); WHATWG URL, 3.5 "ends in a number").
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -149,8 +149,7 @@ def _shown(text: str) -> str:
     return ascii(text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}...")
 
 
-@dataclass(frozen=True, slots=True)
-class HostRules:
+class HostRules(NamedTuple):
     """The hosts that may be reached; `parse` makes one from the entries of a policy.
 
     Attributes:
@@ -160,9 +159,9 @@ class HostRules:
         loopback: ports of this machine's loopback addresses.
     """
 
-    names: Mapping[str, frozenset[int]] = field(default_factory=dict)
-    below: Mapping[str, frozenset[int]] = field(default_factory=dict)
-    addresses: Mapping[Address, frozenset[int]] = field(default_factory=dict)
+    names: Mapping[str, frozenset[int]] = MappingProxyType({})
+    below: Mapping[str, frozenset[int]] = MappingProxyType({})
+    addresses: Mapping[Address, frozenset[int]] = MappingProxyType({})
     loopback: frozenset[int] = frozenset()
 
     @classmethod

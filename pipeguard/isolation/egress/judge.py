@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pipeguard.isolation.egress.hosts import HostAndPort, HostRules
@@ -42,8 +41,7 @@ class EgressReason(Enum):
     WITHDRAWN = "withdrawn"  # the rules changed while it was open
 
 
-@dataclass(frozen=True, slots=True)
-class EgressRecord:
+class EgressRecord(NamedTuple):
     """One connection that ended or was refused. Has no path, query, header or content.
 
     Attributes:

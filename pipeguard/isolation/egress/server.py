@@ -9,7 +9,6 @@ import asyncio
 import socket
 import sys
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING
@@ -47,7 +46,8 @@ class EgressServer:
     def __init__(self, loop: asyncio.AbstractEventLoop, state: EgressState) -> None:
         self.loop = loop
         self.now: Callable[[], float] = loop.time
-        self.limits = replace(state.limits, connections=_most_connections(state.limits.connections))
+        most = _most_connections(state.limits.connections)
+        self.limits = state.limits._replace(connections=most)
         self.report = state.report
         self.buffer = ReadBuffer()
         self._state = state

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.judge import Report
 
 
-@dataclass(frozen=True, slots=True)
-class EgressLimits:
+class EgressLimits(NamedTuple):
     """What one sandbox may use.
 
     Attributes:
@@ -29,7 +27,6 @@ class EgressLimits:
     idle_seconds: float = 600.0
 
 
-@dataclass(slots=True)
 class EgressState:
     """What the thread of the connections shares with those that change it; each field is swapped.
 
@@ -41,8 +38,17 @@ class EgressState:
         is_closed: whether all is to end.
     """
 
-    rules: HostRules
-    report: Report
-    resolve: Callable[[str], Iterable[str]] | None
-    limits: EgressLimits
-    is_closed: bool = False
+    __slots__ = ("is_closed", "limits", "report", "resolve", "rules")
+
+    def __init__(
+        self,
+        rules: HostRules,
+        report: Report,
+        resolve: Callable[[str], Iterable[str]] | None,
+        limits: EgressLimits,
+    ) -> None:
+        self.rules = rules
+        self.report = report
+        self.resolve = resolve
+        self.limits = limits
+        self.is_closed = False
