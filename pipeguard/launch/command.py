@@ -31,7 +31,7 @@ class Confinement:
 
     __slots__ = ("argv", "descriptors", "enter", "is_engine", "is_patient", "leave")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  one for each attribute
         self,
         argv: Sequence[str],
         descriptors: Sequence[int],
