@@ -22,15 +22,15 @@ from pipeguard.isolation.container_leftovers import ContainerRecord, is_process,
 from pipeguard.isolation.container_shell import COMMAND, Instructions, preamble
 from pipeguard.isolation.seccomp_json import profile_text
 from pipeguard.launch.child import Child, Command, start
-from pipeguard.launch.command import Confinement
+from pipeguard.launch.command import ENGINE, PATIENT_ENGINE, Confinement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pipeguard.isolation.container_engines import ContainerEngine
     from pipeguard.isolation.container_files import Files
-    from pipeguard.isolation.profile import Limits
-    from pipeguard.isolation.view import Host, View
+    from pipeguard.isolation.profile import ResourceLimits
+    from pipeguard.isolation.view import FileView, SandboxUser
 
 REMOVAL_SECONDS = 3 * ORPHAN_SECONDS
 NO_ESCALATION = ("--cap-drop", "ALL", "--security-opt", "no-new-privileges")
@@ -52,9 +52,9 @@ class Contained(NamedTuple):
 
     argv: tuple[str, ...]
     variables: Mapping[str, str]
-    view: View
-    host: Host
-    limits: Limits
+    view: FileView
+    host: SandboxUser
+    limits: ResourceLimits
     ports: tuple[int, ...]
     is_offline: bool
 
@@ -178,8 +178,8 @@ def _confinement(
         os.close(nothing)
 
     # podman that is killed while it makes a container leaves what nobody finds again.
-    is_patient = engine.kind == PODMAN
-    return Confinement(argv, (channel.fileno(),), enter, remove, is_patient=is_patient)
+    kind = PATIENT_ENGINE if engine.kind == PODMAN else ENGINE
+    return Confinement(argv, (channel.fileno(),), enter, remove, kind)
 
 
 def _tell(child: Child, engine: ContainerEngine, server: Contained, files: Files) -> None:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 NOT_FOUND, NOT_RUNNABLE, SIGNAL_BASE = 127, 126, 128
 
 
+# What a confinement's program is.
+ENGINE, PATIENT_ENGINE, SERVER = "engine", "patient engine", "server"
+
+
 class Confinement:
     """How a server is started where it is isolated (pipeguard/isolation).
 
@@ -24,12 +28,10 @@ class Confinement:
         descriptors: that the engine reads; `enter` may close them.
         enter: called in the new process before the engine is executed; raises OSError.
         leave: called in the warden once no process is left, or None.
-        is_engine: whether the program is the engine's, which ends with the server; else it is the
-            server's own.
-        is_patient: whether the engine is asked to end, and not killed, when the warden dies.
+        kind: of the program: ENGINE, PATIENT_ENGINE or SERVER.
     """
 
-    __slots__ = ("argv", "descriptors", "enter", "is_engine", "is_patient", "leave")
+    __slots__ = ("argv", "descriptors", "enter", "kind", "leave")
 
     def __init__(  # noqa: PLR0913  one for each attribute
         self,
@@ -37,16 +39,23 @@ class Confinement:
         descriptors: Sequence[int],
         enter: Callable[[], None],
         leave: Callable[[], None] | None = None,
-        *,
-        is_engine: bool = True,
-        is_patient: bool = False,
+        kind: str = ENGINE,
     ) -> None:
         self.argv: Final = tuple(argv)
-        self.is_engine: Final = is_engine
         self.descriptors: Final = tuple(descriptors)
         self.enter: Final = enter
         self.leave: Final = leave
-        self.is_patient: Final = is_patient
+        self.kind: Final = kind
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether the program is the engine's, which ends with the server."""
+        return self.kind != SERVER
+
+    @property
+    def is_patient(self) -> bool:
+        """Whether the engine is asked to end, and not killed, when the warden dies."""
+        return self.kind == PATIENT_ENGINE
 
 
 class Command:

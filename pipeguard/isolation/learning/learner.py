@@ -22,13 +22,13 @@ from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.shipped import key_of
 from pipeguard.isolation.view import ETC_FILES, ETC_FOLDERS, SCRATCH, SYSTEM
 from pipeguard.launch.child import Child, Command, start
-from pipeguard.launch.command import NOT_RUNNABLE, Confinement
+from pipeguard.launch.command import NOT_RUNNABLE, SERVER, Confinement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pipeguard.isolation.learning.observed import Observed
-    from pipeguard.isolation.view import Host
+    from pipeguard.isolation.view import SandboxUser
 
 KERNEL = ("/proc", "/sys", "/dev")
 YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")  # Documentation/admin-guide/LSM/Yama.rst
@@ -107,7 +107,7 @@ class Learner:
                 socket.send_fds(channel, [b"\0"], [listener])
             os.close(listener)  # else a call would wait for ever once PipeGuard is gone
 
-        confinement = Confinement(self._command.argv, (descriptor,), enter, is_engine=False)
+        confinement = Confinement(self._command.argv, (descriptor,), enter, kind=SERVER)
         command = self._command
         try:
             child = start(Command(command.argv, command.env, command.cwd, confinement))
@@ -140,7 +140,7 @@ class Learner:
         observed.runs = 0  # this run counts once, however often it is saved
 
 
-def _of_system(host: Host, folder: str) -> tuple[str, ...]:
+def _of_system(host: SandboxUser, folder: str) -> tuple[str, ...]:
     """What every isolated server has."""
     etc = (f"/etc/{name}" for name in (*ETC_FILES, *ETC_FOLDERS, *_SYSTEM_FILES))
     scratch = (

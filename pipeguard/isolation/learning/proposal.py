@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.learning.observed import Observed
     from pipeguard.isolation.profile import Profile
-    from pipeguard.isolation.view import Host
+    from pipeguard.isolation.view import SandboxUser
 
 KINDS = ("read", "write", "hosts", "loopback")  # of which the policy has lists
 
@@ -35,7 +35,7 @@ class ProfileProposal(NamedTuple):
     withheld: tuple[Withheld, ...]
 
 
-def proposed(observed: Observed, profile: Profile, host: Host) -> ProfileProposal:
+def proposed(observed: Observed, profile: Profile, host: SandboxUser) -> ProfileProposal:
     """Compare what was seen with what is given.
 
     Args:
@@ -71,7 +71,7 @@ def policy_entry(server: str, grants: tuple[Grant, ...]) -> dict[str, object]:
     return entry
 
 
-def _is_given(grant: Grant, profile: Profile, host: Host) -> bool:
+def _is_given(grant: Grant, profile: Profile, host: SandboxUser) -> bool:
     if grant.kind == "keep_home":
         return profile.keeps_home
     if grant.kind == "loopback":
