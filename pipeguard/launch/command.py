@@ -33,7 +33,7 @@ class Confinement:
 
     __slots__ = ("argv", "descriptors", "enter", "kind", "leave")
 
-    def __init__(  # noqa: PLR0913  one for each attribute
+    def __init__(
         self,
         argv: Sequence[str],
         descriptors: Sequence[int],
