@@ -1,4 +1,4 @@
-"""The profiles of known servers. isolation/shipped.py, profiles.yaml."""
+"""The profiles of known servers. isolation/shipped.py, profiles.json."""
 
 from __future__ import annotations
 
@@ -34,9 +34,7 @@ def test_each_profile_is_found_by_each_of_its_packages_and_by_no_other() -> None
 
 
 def test_each_profile_says_what_can_be_given() -> None:
-    import yaml
-
-    for entry in yaml.safe_load(FILE.read_text()):
+    for entry in json.loads(FILE.read_text()):
         assert entry.keys() <= FIELDS
     for profile in all_shipped():
         HostRules.parse(profile.hosts)
