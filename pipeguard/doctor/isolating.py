@@ -10,21 +10,29 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.engines import NONE, EngineState
-from pipeguard.isolation.sandbox import try_bubblewrap
 
 LEARN_FIX = "name it yourself: --read, --write, --connect (docs/isolation.md)"
 
 
 def isolation(_case: Case) -> Iterable[Diagnosis]:
-    """Whether servers can be isolated."""
-    state = try_bubblewrap()
-    if state.works:
-        yield good(f"{state.name} works ({state.why})")
-    elif _is_asked_for():
-        what = f"your policy isolates servers, which do not start: {state.name}: {state.why}"
-        yield wrong(what, _fix(state))
+    """Which engines can isolate servers here."""
+    if sys.platform == "linux":
+        from pipeguard.isolation.sandbox import try_bubblewrap, try_container
+
+        states = [try_bubblewrap(), try_container()]
     else:
-        yield note(f"servers cannot be isolated here: {state.name}: {state.why}", _fix(state))
+        states = [EngineState("isolation", works=False, why="it needs Linux")]
+    works = any(state.works for state in states)
+    for state in states:
+        if state.works:
+            yield good(f"{state.name} works ({state.why})")
+        elif works:
+            yield good(f"{state.name} does not, which is not needed: {state.why}")
+        elif _is_asked_for():
+            what = f"your policy isolates servers, which do not start: {state.name}: {state.why}"
+            yield wrong(what, _fix(state))
+        else:
+            yield note(f"servers cannot be isolated here: {state.name}: {state.why}", _fix(state))
 
 
 def learning(_case: Case) -> Iterable[Diagnosis]:

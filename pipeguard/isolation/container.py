@@ -131,7 +131,8 @@ def _run(
     """The words of `podman run` or `docker run` up to the image."""
     filtered = stored(folder, profile_text(os.uname().machine).encode())
     yield from ("run", "--rm", "--interactive", "--pull", "never", "--name", record.name)
-    yield from ("--label", f"{LABEL}=container", "--network", "none", "--ipc", "private")
+    yield from ("--label", f"{LABEL}=container", "--label", f"{LABEL}.folder={folder}")
+    yield from ("--network", "none", "--ipc", "private")
     yield from (*NO_ESCALATION, "--security-opt", f"seccomp={filtered}")
     yield from ("--security-opt", "label=disable")  # SELinux: the mounts are this machine's
     yield from ("--read-only", "--hostname", "localhost", "--workdir", "/", "--stop-timeout", "1")

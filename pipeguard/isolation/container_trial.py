@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipeguard.isolation.view import SandboxUser
+    from pipeguard.launch.child import Child
 
 FOUND = "container.json"  # in the folder of isolation
 TRIAL_SECONDS = 20.0
@@ -130,21 +131,26 @@ def _trial(engine: ContainerEngine, host: SandboxUser, folder: str) -> str | Non
         running = start_contained(engine, server, folder)
     except (LaunchError, OSError) as error:
         return str(error)
-    child = running.child
     try:
-        child.wait_started()
-        ended = child.wait(TRIAL_SECONDS)
-        if ended is not None and ended.code == 0:
-            return None
-        child.end(0)
-        printed = os.read(child.stderr_fd, MAX_SAID_BYTES).decode("utf-8", "replace")
-        return " ".join(printed.split()) or f"the program {ended or 'did not end'}"
+        return _ending(running.child, engine)
     except LaunchError as error:
         return str(error)
     finally:
-        child.close()
+        running.child.close()
         running.channel.close()
         running.clean_up()
+
+
+def _ending(child: Child, engine: ContainerEngine) -> str | None:
+    """What is wrong with how a trial ended."""
+    child.wait_started()
+    ended = child.wait(TRIAL_SECONDS)
+    child.end(0)
+    printed = " ".join(os.read(child.stderr_fd, MAX_SAID_BYTES).decode(errors="replace").split())
+    # podman warns of limits that it ignores, before all that the server says there.
+    if ended is not None and ended.code == 0 and not (printed and engine.is_limited):
+        return None
+    return printed or f"the program {ended or 'did not end'}"
 
 
 def _explained(message: str) -> str:

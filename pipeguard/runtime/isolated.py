@@ -16,7 +16,6 @@ from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, engine_for
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile, ResourceLimits, limits_of, path_of, port_of
-from pipeguard.isolation.sandbox import Sandbox, home_folder
 from pipeguard.isolation.shipped import key_of, shipped_for
 from pipeguard.launch.child import Command, start
 from pipeguard.log import say
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
     from pipeguard.isolation.learning.learner import Learner
+    from pipeguard.isolation.sandbox import Sandbox
     from pipeguard.isolation.shipped import ShippedProfile
     from pipeguard.launch.child import Child
     from pipeguard.runtime.run import Run
@@ -51,7 +51,12 @@ class ServerStarter:
         self._name = options.values.get("--name") or self._who.name
         self._connections = IsolatedConnections()
         self._below = Profile()  # of a known server, below what the user names
-        self._sandbox = self._made()
+        self._sandbox: Sandbox | None = None
+        self._learner: Learner | None = None
+        if options.values.get("--isolate") == LEARN:
+            self._learner = self._made_learner()
+        else:
+            self._sandbox = self._made()
 
     def start(self) -> Child:
         """Start the server; returns at once.
@@ -59,11 +64,12 @@ class ServerStarter:
         Raises:
             LaunchError: the system has no descriptors or processes left.
         """
-        return start(self._command) if self._sandbox is None else self._sandbox.start()
+        isolated = self._sandbox or self._learner
+        return start(self._command) if isolated is None else isolated.start()
 
     def attach(self, run: Run) -> None:
         """Write its connections to the audit, and follow the policy from now on."""
-        if isinstance(self._sandbox, Sandbox):
+        if self._sandbox is not None:
             self._connections.attach(run.connect)
             run.on_policy.append(self.update)
 
@@ -72,7 +78,7 @@ class ServerStarter:
 
         What is wrong in it is reported by whoever judges by it, and changes nothing here.
         """
-        if isinstance(self._sandbox, Sandbox):
+        if self._sandbox is not None:
             with suppress(PipeGuardError):
                 entries = entries_for(self._name, wrap_isolation(self._options))
                 profile = _profile(self._options, entries, self._folder())
@@ -80,14 +86,12 @@ class ServerStarter:
 
     def hang_up(self) -> None:
         """End all connections, and have all of them written; the servers have ended."""
-        if isinstance(self._sandbox, Sandbox):
+        if self._sandbox is not None:
             self._sandbox.hang_up()
             self._connections.close()
 
-    def _made(self) -> Sandbox | Learner | None:
+    def _made(self) -> Sandbox | None:
         options = self._options
-        if options.values.get("--isolate") == LEARN:
-            return self._learner()
         entries = entries_for(self._name, wrap_isolation(options))
         asked = options.values.get("--isolate") or next((each.engine for each in entries), NONE)
         is_container = is_of_containers(options.command)
@@ -99,6 +103,8 @@ class ServerStarter:
                     " --isolate auto, or leave it out."
                 )
             return None
+        from pipeguard.isolation.sandbox import Sandbox, home_folder
+
         command, profile = self._command, _profile(options, entries, self._folder())
         if is_container:
             self._harden(profile)
@@ -124,7 +130,7 @@ class ServerStarter:
         if closed.is_open:
             say(f"{self._name} has a network by its own words: its connections are not judged.")
 
-    def _learner(self) -> Learner:
+    def _made_learner(self) -> Learner:
         """What runs the server with nothing kept from it, and learns.
 
         Raises:

@@ -65,7 +65,8 @@ def only_docker(socket: str, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(container_trial, "sockets", lambda: iter([socket]))
 
 
-def left_of(engine: ContainerEngine) -> list[str]:
-    """The names of containers that PipeGuard made and that still are."""
-    words = ("ps", "--all", "--filter", "label=pipeguard=container", "--format", "{{.Names}}")
+def left_of(engine: ContainerEngine, folder: Path) -> list[str]:
+    """The names of containers that were made from this folder of PipeGuard's and still are."""
+    label = f"label=pipeguard.folder={folder}"
+    words = ("ps", "--all", "--filter", label, "--format", "{{.Names}}")
     return engine.call(*words).stdout.decode().split()

@@ -97,6 +97,7 @@ def test_what_a_server_is_told_is_shown_nowhere(engine: ContainerEngine, state: 
         (name,) = [path.name for path in (state / RECORDS).iterdir()]
         assert CANARY not in engine.call("inspect", name).stdout.decode()
         assert name in engine.call("inspect", name).stdout.decode()
+        assert name in left_of(engine, state)  # the twin: it is found while it is there
         assert CANARY not in engine.call("logs", name).stdout.decode()
         named = [words for words in command_lines() if name.encode() in words]
         assert named  # the twin: the client is there
@@ -105,7 +106,7 @@ def test_what_a_server_is_told_is_shown_nowhere(engine: ContainerEngine, state: 
         assert not [path for path in files if CANARY.encode() in path.read_bytes()]
     finally:
         child.close()
-    assert name not in left_of(engine)
+    assert name not in left_of(engine, state)
 
 
 def command_lines() -> list[bytes]:
@@ -116,7 +117,9 @@ def command_lines() -> list[bytes]:
     return found
 
 
-def test_variables_words_and_exit_code_arrive_as_they_are(engine: ContainerEngine) -> None:
+def test_variables_words_and_exit_code_arrive_as_they_are(
+    engine: ContainerEngine, state: Path
+) -> None:
     values = {"QUOTED": 'it\'s "so"\n`id` $(id) \\ *', "EMPTY": "", "n": "5", "end": "of text"}
     values["BYTES"] = bytes(range(1, 256)).decode("utf-8", "surrogateescape")
     source = (
@@ -139,7 +142,7 @@ def test_variables_words_and_exit_code_arrive_as_they_are(engine: ContainerEngin
         assert ended.code == 42
     finally:
         child.close()
-    assert left_of(engine) == []
+    assert left_of(engine, state) == []
 
 
 def test_a_port_of_this_machine_is_given_by_number(engine: ContainerEngine) -> None:
@@ -178,7 +181,7 @@ def test_wrap_runs_a_server_in_a_container(tmp_path: Path, state: Path) -> None:
         assert run.call("write", notes / "two") == "written"
         assert run.call("read", tmp_path / "home" / "diary") == "FileNotFoundError"
         assert run.call("connect", "example.com:443") == "gaierror"
-        until(lambda: "--connect example.com" in run.said(), "the refusal is told")
+        until(lambda: "excerpt=example.com" in run.said(), "the refusal is told")
     assert (notes / "two").read_text() == "written"
 
 
@@ -235,7 +238,7 @@ def test_nothing_is_left_after_a_kill_at_any_moment(tmp_path: Path, state: Path)
     until(lambda: not stubborn(), "no server is left")
     until(lambda: not [words for words in command_lines() if os.fsencode(state) in words], "none")
     contained("print()").close()  # the next start removes what was left
-    assert left_of(engine) == []
+    assert left_of(engine, state) == []
     assert not [path for path in (state / RECORDS).iterdir() if path.name.startswith(PREFIX)]
     kept = [path for runtime in ("runc", "crun") for path in Path("/run", runtime).glob("*/*")]
     assert not [path for path in kept if path.is_file() and str(state) in path.read_text("latin-1")]
