@@ -1,7 +1,7 @@
 """What known servers need when they are isolated: `profiles.json`, by the package that is run.
 
-JSON, since a server waits while it is read, and importing a reader of YAML takes 12 ms. Each profile
-was tried with the package itself (docs/isolation.md, "Servers that are known"). None gives a file.
+JSON, since a server waits while it is read, and to import a reader of YAML takes 12 ms. Each was
+tried with the package itself (docs/isolation.md, "Servers that are known"); none gives a file.
 """
 
 from __future__ import annotations
