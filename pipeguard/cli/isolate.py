@@ -23,7 +23,7 @@ from pipeguard.cli._isolation import (
 )
 from pipeguard.cli._person import Person
 from pipeguard.core.unicode.display import visible
-from pipeguard.errors import PipeGuardError
+from pipeguard.errors import PipeGuardError, PolicyError
 
 if TYPE_CHECKING:
     from pipeguard.isolation.inventory import Installed
@@ -155,6 +155,11 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
     if not state.proposal.added and state.is_isolated:
         click.echo(f"{path} gives {visible(name)} all of this already.")
         return
+    if state.entries and not state.is_isolated:
+        raise PolicyError(
+            f"{path} says `engine: none` for {visible(name)}, and what stands first counts. Change"
+            " that first."
+        )
     person = None if dry_run else Person.here()
     entry = policy_entry(escape(name), state.proposal.added)
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar

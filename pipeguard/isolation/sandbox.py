@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import cache_folder, config_folder
 from pipeguard.errors import PolicyError
-from pipeguard.isolation import bubblewrap
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, bubblewrap_state, container_state
 from pipeguard.isolation.packages import package_of
@@ -113,6 +112,8 @@ class Sandbox:
         """
         if self._engine == CONTAINER:
             return self._start_contained()
+        from pipeguard.isolation import bubblewrap  # Linux alone has what it imports
+
         group = self._group()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         confinement = bubblewrap.confine(

@@ -1,7 +1,12 @@
-"""What known servers need when they are isolated: `profiles.yaml`, by the package that is run."""
+"""What known servers need when they are isolated: `profiles.json`, by the package that is run.
+
+JSON, since a server waits while it is read, and to import a reader of YAML takes 12 ms. Each was
+tried with the package itself (docs/isolation.md, "Servers that are known"); none gives a file.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +18,7 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.packages import Package
 
-FILE = Path(__file__).with_name("profiles.yaml")
+FILE = Path(__file__).with_name("profiles.json")
 
 
 class ShippedProfile(NamedTuple):
@@ -59,7 +64,7 @@ def shipped_for(key: str) -> ShippedProfile | None:
     """
     text = FILE.read_text("utf-8")
     if f'"{key}"' not in text:
-        return None  # without reading YAML: a server is waiting
+        return None
     return next((each for each in _read(text) if key in each.packages), None)
 
 
@@ -69,10 +74,7 @@ def all_shipped() -> tuple[ShippedProfile, ...]:
 
 
 def _read(text: str) -> Iterable[ShippedProfile]:
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    for entry in yaml.load(text, loader):  # noqa: S506  a safe loader
+    for entry in json.loads(text):
         yield ShippedProfile(
             tuple(entry["packages"]),
             tuple(entry.get("hosts", ())),

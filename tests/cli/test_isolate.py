@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli.isolate import command
 from pipeguard.config.user_policy import usual_policy_path
+from pipeguard.errors import PolicyError
 from pipeguard.isolation.learning.observed import READ, WRITTEN, Observed, load, save_more
 from pipeguard.isolation.packages import NPM, Package
 from pipeguard.isolation.sandbox import packages_folder
@@ -136,6 +137,14 @@ def test_another_file_is_written_where_it_is_named(tmp_path: Path, policy: Path)
     assert run("accept", "other", "--policy", str(other)).exit_code == 0
     assert other.read_text() == "isolate:\n- server: other\n  hosts: [api.example.com]\n"
     assert policy.read_text() == POLICY
+
+
+def test_who_is_never_isolated_is_not_isolated_by_an_entry_behind_that(policy: Path) -> None:
+    policy.write_text("isolate:\n- {server: 'f*', engine: none}\n")
+    result = run("accept", "files")
+    assert isinstance(result.exception, PolicyError)
+    assert "engine: none" in str(result.exception)
+    assert "files" not in policy.read_text()
 
 
 def test_of_what_nothing_was_learned_it_says_how() -> None:

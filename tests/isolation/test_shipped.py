@@ -1,4 +1,4 @@
-"""The profiles of known servers. isolation/shipped.py, profiles.yaml."""
+"""The profiles of known servers. isolation/shipped.py, profiles.json."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.isolation.egress.hosts import HostRules
+from pipeguard.isolation.inventory import packages, remove
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.sandbox import packages_folder
 from pipeguard.isolation.shipped import FILE, all_shipped, key_of, shipped_for
@@ -33,9 +34,7 @@ def test_each_profile_is_found_by_each_of_its_packages_and_by_no_other() -> None
 
 
 def test_each_profile_says_what_can_be_given() -> None:
-    import yaml
-
-    for entry in yaml.safe_load(FILE.read_text()):
+    for entry in json.loads(FILE.read_text()):
         assert entry.keys() <= FIELDS
     for profile in all_shipped():
         HostRules.parse(profile.hosts)
@@ -50,13 +49,12 @@ def test_a_command_leads_to_its_package(command: str) -> None:
     assert key_of(package) == MEMORY
 
 
-def test_a_profile_counts_with_auto_and_not_with_an_engine_by_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A package of that name that is there already, so that nothing is fetched."""
+@pytest.fixture
+def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """The command of a known package that is there already, so that nothing is fetched."""
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    words = ("npx", "-y", MEMORY.removeprefix("npm:"))
-    package = package_of(words)
+    command = ("npx", "-y", MEMORY.removeprefix("npm:"))
+    package = package_of(command)
     assert package is not None
     folder = packages_folder() / package.identity
     program = folder / "node_modules" / ".bin" / "server-memory"
@@ -66,16 +64,32 @@ def test_a_profile_counts_with_auto_and_not_with_an_engine_by_name(
     program.chmod(0o755)
     facts = {"registry": "npm", "specs": list(package.specs), "fetched": 1, "versions": {}}
     (folder / "pipeguard.json").write_text(json.dumps(facts))
-    for engine, value in (
-        ("auto", str(tmp_path / "home" / "memory.jsonl")),
-        ("bubblewrap", "not set"),
-    ):
+    return command
+
+
+def test_a_profile_counts_with_auto_and_not_with_an_engine_by_name(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    own = str(tmp_path / "home" / "memory.jsonl")
+    for engine, value in (("auto", own), ("bubblewrap", "not set")):
         with Isolated(tmp_path, "--isolate", engine, command=words) as run:
-            run.ready()
-            assert run.call("environment", "MEMORY_FILE_PATH") == value
+            assert run.ready().call("environment", "MEMORY_FILE_PATH") == value
     options = ("--isolate", "auto", "--env", "MEMORY_FILE_PATH=/tmp/mine")
     with Isolated(tmp_path, *options, command=words) as run:
         assert run.ready().call("environment", "MEMORY_FILE_PATH") == "/tmp/mine"
+
+
+@pytest.mark.parametrize("how", ["auto", "learn"])
+def test_a_package_stays_while_a_server_runs_from_it(
+    tmp_path: Path, words: tuple[str, ...], how: str
+) -> None:
+    (installed,) = packages()
+    with Isolated(tmp_path, "--isolate", how, command=words) as run:
+        run.ready()
+        assert not remove(installed)
+        assert run.call("environment", "TOKEN") == "not set"
+    assert remove(installed)
+    assert not installed.folder.exists()
 
 
 TRIED: dict[str, tuple[tuple[str, ...], str, Object, str]] = {

@@ -39,7 +39,7 @@ _SYSTEM_FILES = ("passwd", "group", "nsswitch.conf", "resolv.conf", "hosts")  # 
 def obstacle() -> str | None:
     """Why nothing can be learned on this machine; None where it can."""
     if not is_available():
-        return "it needs Linux 5.5 or newer on x86-64 or ARM 64, which can ask about system calls"
+        return "it needs Linux 5.6 or newer on x86-64 or ARM 64, which can ask about system calls"
     try:
         scope = int(YAMA.read_text("ascii"))
     except (OSError, ValueError):
@@ -123,6 +123,8 @@ class Learner:
 
     def _finish(self, tracer: Tracer) -> None:
         tracer.close()
+        if tracer.unread:
+            self._say(f"{tracer.unread} calls of {self._name} could not be read: more was used.")
         if not self._has_failed:
             name = self._name
             self._say(f"learned what {name} uses. See it: pipeguard isolate show {name}")

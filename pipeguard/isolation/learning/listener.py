@@ -50,7 +50,7 @@ class _Program(ctypes.Structure):
 
 
 def is_available() -> bool:
-    """Whether this kernel can ask about calls at all (Linux 5.0, and what `CONTINUE` needs 5.5)."""
+    """Whether this kernel can ask about calls at all (Linux 5.6, for all of it)."""
     machine = os.uname().machine
     if machine not in SECCOMP_CALL:
         return False
@@ -58,7 +58,7 @@ def is_available() -> bool:
     libc = ctypes.CDLL(None, use_errno=True)
     asked = libc.syscall(SECCOMP_CALL[machine], GET_ACTION_AVAIL, 0, ctypes.byref(action))
     release = os.uname().release.split(".")
-    return asked == 0 and (int(release[0]), int(release[1].partition("-")[0])) >= (5, 5)
+    return asked == 0 and (int(release[0]), int(release[1].partition("-")[0])) >= (5, 6)
 
 
 def install(program: bytes) -> int:

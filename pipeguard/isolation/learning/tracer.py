@@ -66,7 +66,7 @@ class Tracer:
             end, each time with all of it.
 
     Attributes:
-        unread: how many calls could not be read.
+        unread: how many calls we were not permitted to read.
     """
 
     def __init__(
@@ -136,8 +136,10 @@ class Tracer:
             self._is_saved = False
             try:
                 self._look(listener, call)
-            except (OSError, ValueError, struct.error):
+            except PermissionError:
                 self.unread += 1
+            except (OSError, ValueError, struct.error):
+                pass  # the process is gone, or passed what is no address: its call will fail
             finally:
                 kernel.let_go(listener, call)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -22,7 +24,7 @@ from tests.launch.processes import until
 
 LEARN = ("--isolate", "learn")
 PYTHON = (sys.executable, "-I", "-u", "-c")
-FILES = 3
+KILLS = 12
 
 
 @pytest.fixture(autouse=True)
@@ -254,6 +256,41 @@ while True:
     with Isolated(tmp_path, *LEARN, command=(*PYTHON, code)) as run:
         run.frame()
         os.kill(run.process.pid, signal.SIGKILL)
+
+
+def test_nothing_is_left_after_a_kill_at_any_moment(tmp_path: Path) -> None:
+    """`none_is_left` looks, after each."""
+    chance = random.Random(11)  # noqa: S311  when to kill
+    for _ in range(KILLS):
+        with Isolated(tmp_path, *LEARN) as run:
+            if chance.random() < 0.7:
+                run.request("initialize")
+            sleep(chance.uniform(0.0, 0.5))
+            os.kill(run.process.pid, signal.SIGKILL)
+
+
+def test_many_processes_and_threads_at_once_are_all_answered(tmp_path: Path, home: Path) -> None:
+    code = f"""
+import os, signal, threading
+os.chdir({str(home)!r})
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+def work(number):
+    for turn in range(200):
+        os.close(os.open(f"notes/{{number}}-{{turn % 7}}", os.O_WRONLY | os.O_CREAT))
+children = [os.fork() for _ in range(2)]
+threads = [threading.Thread(target=work, args=(f"{{os.getpid()}}-{{n}}",)) for n in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+signal.setitimer(signal.ITIMER_REAL, 0)
+if all(children):
+    [os.waitpid(child, 0) for child in children]
+"""
+    with Isolated(tmp_path, *LEARN, command=(*PYTHON, code)) as run:
+        assert run.code() == 0, run.said()
+    made = {str(path) for path in (home / "notes").iterdir() if "-" in path.name}
+    assert len(made) == 4 * 4 * 7
+    assert made <= learned().files.keys()
 
 
 def test_a_client_that_kills_loses_little(tmp_path: Path, home: Path) -> None:
