@@ -60,7 +60,7 @@ def open_network() -> None:
         OSError: this process is not the network's root.
     """
     _raise_loopback()
-    _make_all_local()
+    make_all_local()
 
 
 def hand_over(ports: Iterable[int], channel: int) -> None:
@@ -85,7 +85,7 @@ def _raise_loopback() -> None:
         ioctl(made.fileno(), SIOCSIFFLAGS, b"lo".ljust(16, b"\0") + flags.ljust(24, b"\0"))
 
 
-def _make_all_local() -> None:
+def make_all_local() -> None:
     """`ip route add local 0.0.0.0/0 dev lo`."""
     route = _ROUTE.pack(
         socket.AF_INET, 0, 0, 0, TABLE_LOCAL, PROTOCOL_BOOT, SCOPE_HOST, TYPE_LOCAL, 0

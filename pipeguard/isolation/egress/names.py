@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
 
-NETWORK = IPv4Network("127.128.0.0/9")  # loopback on Linux, and used by nothing else there
+# All addresses are local in the sandbox's network. These look public, since a careful program
+# refuses to fetch from a private or loopback address; they are given out to no public service (11/8
+# is of the US Department of Defense, IANA IPv4 address space registry).
+NETWORK = IPv4Network("11.128.0.0/9")
 MAX_NAMES = 4096  # a wildcard has as many names as a sandbox asks for
 
 

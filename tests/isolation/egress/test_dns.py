@@ -38,17 +38,17 @@ def test_a_question_is_read() -> None:
 
 
 def test_an_answer_has_the_question_and_an_address() -> None:
-    message = answer(QUESTION, IPv4Address("127.128.0.1"))
+    message = answer(QUESTION, IPv4Address("11.128.0.1"))
     assert message[:12] == struct.pack("!6H", 7, 0x8180, 1, 1, 0, 0)
     assert message[12:].startswith(QUESTION.raw)
     record = message[12 + len(QUESTION.raw) :]
-    assert record == struct.pack("!3HIH", 0xC00C, 1, 1, 60, 4) + bytes((127, 128, 0, 1))
+    assert record == struct.pack("!3HIH", 0xC00C, 1, 1, 60, 4) + bytes((11, 128, 0, 1))
 
 
 def test_a_name_without_a_record_of_the_type_has_an_empty_answer() -> None:
     question = parse_question(query("a.b", kind=28))
     empty = struct.pack("!6H", 7, 0x8180, 1, 0, 0, 0) + question.raw
-    assert answer(question, None) == answer(question, IPv4Address("127.128.0.1")) == empty
+    assert answer(question, None) == answer(question, IPv4Address("11.128.0.1")) == empty
 
 
 def test_a_name_that_is_not_to_be_reached_does_not_exist() -> None:
@@ -122,6 +122,6 @@ def test_each_name_has_one_address() -> None:
     assert names.address_of("a.example") == first
 
 
-@each("text", ["127.128.0.0", "127.128.0.1", "127.255.255.255", "127.0.0.1", "8.8.8.8", "0.0.0.1"])
+@each("text", ["11.128.0.0", "11.128.0.1", "11.255.255.255", "127.0.0.1", "8.8.8.8", "0.0.0.1"])
 def test_an_address_without_a_name_has_none(text: str) -> None:
     assert NameAddresses().name_of(IPv4Address(text)) is None
