@@ -38,6 +38,22 @@ HEADER_PREFIX = "PIPEGUARD_H"
 ISOLATE = "--isolate"
 
 
+class WrapOption(NamedTuple):
+    """One option among the words of a guarded command.
+
+    Attributes:
+        name: with its hyphens.
+        value: empty where it takes none.
+        begin: the place of its name among the words.
+        end: the place after it.
+    """
+
+    name: str
+    value: str
+    begin: int
+    end: int
+
+
 @dataclass(frozen=True, slots=True)
 class GuardedCommand:
     """A command that starts `pipeguard wrap`.
@@ -96,13 +112,10 @@ def guarded(words: Sequence[str]) -> GuardedCommand | None:
     )
 
 
-def option_values(words: Sequence[str]) -> dict[str, list[str]]:
-    """The options of a guarded command with their values; none of any other command."""
-    count = _launcher_length(words)
-    values: dict[str, list[str]] = {}
-    for option in _options(words, count + 1) if guarded(words) is not None else ():
-        values.setdefault(option.name, []).append(option.value)
-    return values
+def wrap_options(words: Sequence[str]) -> tuple[WrapOption, ...]:
+    """The options of a guarded command; none of any other command."""
+    begin = _launcher_length(words) + 1
+    return tuple(_options(words, begin)) if guarded(words) is not None else ()
 
 
 def with_isolation(words: Sequence[Value], how: str) -> list[Value]:
@@ -121,16 +134,7 @@ def with_isolation(words: Sequence[Value], how: str) -> list[Value]:
     return [*words[:begin], *kept, ISOLATE, how, *words[end:]]
 
 
-class _Option(NamedTuple):
-    """One option among the words of a command, from its name's place to the next word's."""
-
-    name: str
-    value: str
-    begin: int
-    end: int
-
-
-def _options(words: Sequence[str], position: int) -> Iterator[_Option]:
+def _options(words: Sequence[str], position: int) -> Iterator[WrapOption]:
     """The options of `wrap` from a place on, up to the server's command."""
     while position < len(words) and words[position] != "--":
         begin = position
@@ -139,7 +143,7 @@ def _options(words: Sequence[str], position: int) -> Iterator[_Option]:
         if name in _TAKES_VALUE and not equals and position < len(words):
             value = words[position]
             position += 1
-        yield _Option(name, value, begin, position)
+        yield WrapOption(name, value, begin, position)
 
 
 def gateway_launcher(words: Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,189 @@
+"""Which servers are isolated, by entry and policy, and what is found about the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pipeguard.assess.assessing import assess
+from pipeguard.assess.confinement import Confinement, confinement
+from pipeguard.assess.cures import shared_cure
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.core.finding import Severity
+from tests.assess.places import Entry, machine, of, repository
+
+
+@pytest.fixture(autouse=True)
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed engine, on whatever machine the tests run; and no policy but the tests' own."""
+    program = tmp_path / "programs" / "bwrap"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.platform", "linux")
+    for module in ("bubblewrap", "container_engines"):
+        monkeypatch.setattr(f"pipeguard.isolation.{module}.FOLDERS", (str(program.parent),))
+    monkeypatch.setenv("PIPEGUARD_POLICY", str(tmp_path / "policy.yaml"))
+    (tmp_path / "policy.yaml").write_text("{}\n")
+    return program
+
+
+def wrapped(*options: str, command: Sequence[str] = ("srv",)) -> dict[str, Entry]:
+    words = ["wrap", *options, "--", *command]
+    return {"one": {"command": "pipeguard", "args": words}}
+
+
+def held(target: AssessmentTarget) -> Confinement:
+    (server,) = target.servers
+    found = confinement(target, server)
+    assert found is not None
+    return found
+
+
+def policy(tmp_path: Path, text: str) -> None:
+    (tmp_path / "policy.yaml").write_text(f"isolate:\n{text}")
+
+
+def test_a_guarded_and_an_open_server_are_found_with_one_cure(tmp_path: Path) -> None:
+    target = machine(tmp_path, {**wrapped(), "two": {"command": "npx", "args": ["-y", "srv"]}})
+    found = of(target, "server-not-isolated")
+    assert [one.severity for one in found] == [Severity.LOW] * 2
+    assert found[0].fix == ("pipeguard", "setup", "cursor", "--server=one", "--isolate")
+    assert set(shared_cure(found)) == {*found[0].fix, "--server=two"}
+
+
+def test_nothing_is_found_without_an_engine(tmp_path: Path, engine: Path) -> None:
+    engine.unlink()
+    assert of(machine(tmp_path, wrapped()), "server-not-isolated") == []
+    root = tmp_path / "repository"
+    assert of(repository(root, {"one": {"command": "srv"}}), "server-not-isolated") == []
+
+
+@pytest.mark.parametrize(
+    "servers",
+    [
+        {"one": {"url": "https://x.test/mcp"}},
+        wrapped("--isolate", "auto"),
+        wrapped("--isolate=container"),
+        {"one": {"command": "docker", "args": ["run", "-i", "--rm", "image"]}},
+        {"one": {"command": "srv", "disabled": True}},
+    ],
+)
+def test_what_is_isolated_or_not_here_is_left_alone(
+    tmp_path: Path, servers: dict[str, Entry]
+) -> None:
+    assert of(machine(tmp_path, servers), "server-not-isolated") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "is_found"),
+    [
+        ("- {server: one}", False),
+        ("- {server: 'o*', engine: bubblewrap}", False),
+        ("- {server: two}", True),
+        ("- {server: one, engine: none}", True),
+    ],
+)
+def test_the_policy_isolates_by_the_name_of_the_server(
+    tmp_path: Path, text: str, *, is_found: bool
+) -> None:
+    policy(tmp_path, text)
+    found = of(machine(tmp_path, wrapped("--name", "one")), "server-not-isolated")
+    assert [("engine: none" in one.message) for one in found] == ["none" in text] * is_found
+
+
+def test_the_policy_does_not_isolate_what_no_guard_starts(tmp_path: Path) -> None:
+    policy(tmp_path, "- {server: '*'}")
+    assert of(machine(tmp_path, {"one": {"command": "srv"}}), "server-not-isolated") != []
+
+
+def test_a_server_that_is_learned_from_is_not_isolated(tmp_path: Path) -> None:
+    (found,) = of(machine(tmp_path, wrapped("--isolate", "learn")), "server-not-isolated")
+    assert "learn" in found.message
+
+
+def test_a_server_that_cannot_be_isolated_has_no_command_for_it(tmp_path: Path) -> None:
+    (found,) = of(machine(tmp_path, wrapped(command=("bunx", "srv"))), "server-not-isolated")
+    assert found.fix == ()
+    assert "cannot be isolated" in found.message
+
+
+@pytest.mark.parametrize(
+    ("options", "keys"),
+    [
+        (["--isolate", "none"], ["--isolate none"]),
+        (["--isolate", "auto", "--write", "~"], ["--write ~"]),
+        (["--isolate", "auto", "--read=HOME/"], ["--read HOME/"]),
+        (["--isolate", "auto", "--read", "/"], ["--read /"]),
+        (["--isolate", "auto", "--write", "${HOME}"], ["--write ${HOME}"]),
+        (["--isolate", "auto", "--connect", "*"], ["--connect *"]),
+        (["--isolate", "auto", "--connect", "*.com:443"], ["--connect *.com:443"]),
+        (["--isolate", "auto", "--connect", "*.co.uk"], ["--connect *.co.uk"]),
+        (["--isolate", "auto", "--connect", "*.example.com"], []),
+        (["--isolate", "auto", "--connect", "api.test", "--read", "~/notes"], []),
+        (["--isolate", "auto", "--name", "--write", "--read", "/srv"], []),
+    ],
+)
+def test_isolation_that_is_given_away_is_a_weakened_guard(
+    tmp_path: Path, options: list[str], keys: list[str]
+) -> None:
+    def real(text: str) -> str:
+        return text.replace("HOME/", f"{tmp_path}/")
+
+    found = of(machine(tmp_path, wrapped(*map(real, options))), "guard-weakened")
+    assert [one.key for one in found] == [*map(real, keys)]
+    assert of(machine(tmp_path, wrapped(*map(real, options))), "server-not-isolated") == []
+
+
+def test_an_entry_that_overrides_the_policy_is_worse(tmp_path: Path) -> None:
+    servers = wrapped("--isolate", "none", "--name", "one")
+    assert [one.severity for one in of(machine(tmp_path, servers), "guard-weakened")] == [
+        Severity.LOW
+    ]
+    policy(tmp_path, "- {server: one}")
+    assert [one.severity for one in of(machine(tmp_path, servers), "guard-weakened")] == [
+        Severity.MEDIUM
+    ]
+
+
+def test_what_is_given_comes_from_arguments_options_and_policy(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    policy(tmp_path, "- {server: one, hosts: [api.test], read: [~/data]}")
+    options = ("--name", "one", "--write", f"{tmp_path}/out", "--loopback", "5432")
+    found = held(machine(tmp_path, wrapped(*options, command=("srv", f"{tmp_path}/notes"))))
+    assert found.is_held
+    assert found.given == ("~/notes", "~/out", "~/data, to read", "api.test", "port 5432 here")
+
+
+def test_a_known_server_has_its_own_hosts_and_a_container_itself(tmp_path: Path) -> None:
+    github = ("npx", "-y", "@modelcontextprotocol/server-github")
+    assert held(machine(tmp_path, wrapped("--isolate", "auto", command=github))).given == (
+        "api.github.com",
+    )
+    docker = ("docker", "run", "-i", "image")
+    assert held(machine(tmp_path, wrapped("--isolate", "auto", command=docker))).given == (
+        "its own container",
+    )
+
+
+def test_servers_of_the_gateway_are_found_unless_pipeguard_yaml_isolates_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    file = tmp_path / "config/pipeguard/pipeguard.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        "servers:\n  a: {command: srv}\n  b: {command: srv, isolate: {hosts: [api.test]}}\n"
+        "  c: {command: srv, isolate: {engine: none}}\n  d: {command: srv}\n"
+    )
+    policy(tmp_path, "- {server: d}")
+    found = of(machine(tmp_path, {}), "server-not-isolated")
+    assert [(one.server, one.fix) for one in found] == [("a", ()), ("c", ())]
+
+
+def test_a_policy_that_is_wrong_is_told_and_isolates_nothing(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("isolate: [")
+    checks = {one.check for one in assess(machine(tmp_path, wrapped())).findings}
+    assert {"policy-wrong", "server-not-isolated"} <= checks
