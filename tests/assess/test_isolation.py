@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from pipeguard.assess.assessing import assess
 from pipeguard.assess.confinement import Confinement, confinement
 from pipeguard.assess.cures import shared_cure
+from pipeguard.assess.drawing import draw
+from pipeguard.assess.reporting import report
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.core.finding import Severity
 from tests.assess.places import Entry, machine, of, repository
@@ -187,3 +190,33 @@ def test_a_policy_that_is_wrong_is_told_and_isolates_nothing(tmp_path: Path) -> 
     (tmp_path / "policy.yaml").write_text("isolate: [")
     checks = {one.check for one in assess(machine(tmp_path, wrapped())).findings}
     assert {"policy-wrong", "server-not-isolated"} <= checks
+
+
+def test_reports_tell_what_is_enforced_from_what_is_only_said(tmp_path: Path) -> None:
+    servers = {
+        "held": wrapped("--isolate", "auto", "--write", "/srv/x", "--connect", "api.test")["one"],
+        "none": wrapped("--isolate", "auto")["one"],
+        "files": wrapped()["one"],
+    }
+    found = assess(machine(tmp_path, servers))
+    rows = {row["name"]: row for row in json.loads(report("json", found))["servers"]}
+    assert [rows[name]["isolated"] for name in servers] == [True, True, False]
+    assert [rows[name]["given"] for name in servers] == [["/srv/x", "api.test"], [], []]
+    markdown = report("markdown", found)
+    assert r"| guarded, isolated | cursor | only /srv/x, api\.test \(enforced\) |" in markdown
+    assert r"| no file of yours, no host \(enforced\) |" in markdown
+    assert r"| guarded | cursor | private data, your files \(by its name\) |" in markdown
+    page = report("html", found)
+    assert "only /srv/x, api.test (enforced)" in page
+    assert "by enforcement" in page
+    assert "by enforcement" not in report("html", assess(machine(tmp_path, wrapped())))
+
+
+def test_the_drawing_has_other_lines_to_what_is_enforced(tmp_path: Path) -> None:
+    hosts = [word for number in range(7) for word in ("--connect", f"h{number}.test")]
+    servers = {"held": wrapped("--isolate", "auto", *hosts)["one"], "files": wrapped()["one"]}
+    drawing = draw(assess(machine(tmp_path, servers)).reached, {})
+    kinds = [line.kind for line in drawing.lines if line.kind]
+    assert (kinds.count("held"), kinds.count("word")) == (5, 2)
+    texts = [box.text for box in drawing.boxes if box.kind == "held"]
+    assert texts == ["h0.test", "h1.test", "h2.test", "h3.test", "3 more of held"]
