@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pipeguard.assess.confinement import confinement
+from pipeguard.assess.isolation import entry_isolation
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.showing import command_line
@@ -122,7 +122,7 @@ def reached(target: AssessmentTarget) -> tuple[Reached, ...]:
         union, from_tools = labels(target, server)
         offered = target.offered(server)
         offers = offered.offers if offered is not None else ()
-        state, held = target.judged(server).state, confinement(target, server)
+        state, held = target.judged(server).state, entry_isolation(target, server)
         isolated = state is GuardState.GUARDED and held is not None and held.is_held
         rows.append(
             Reached(

@@ -175,7 +175,7 @@ def other_scopes(plans: Iterable[ChangePlan]) -> None:
         click.echo(f"{servers} not guarded in other scopes:  pipeguard setup --scope all")
 
 
-def own_copies(plans: Iterable[ChangePlan], launcher: Sequence[str]) -> None:
+def own_copies(plans: Iterable[ChangePlan], launcher: Sequence[str], *, isolate: bool) -> None:
     """How to guard a private copy of servers whose file is in git."""
     lines = []
     for plan in plans:
@@ -189,15 +189,17 @@ def own_copies(plans: Iterable[ChangePlan], launcher: Sequence[str]) -> None:
         ]
         for client in private[:1]:
             for judged in shared:
-                lines += _copy_steps(judged.server, client, launcher)
+                lines += _copy_steps(judged.server, client, launcher, isolate=isolate)
     if lines:
         click.echo("Or guard a copy of your own, which takes precedence; in the project's folder:")
         for line in dict.fromkeys(lines):
             click.echo(f"  {line}")
 
 
-def _copy_steps(server: ServerEntry, client: Client, launcher: Sequence[str]) -> list[str]:
-    copy = own_copy(server, client, launcher)
+def _copy_steps(
+    server: ServerEntry, client: Client, launcher: Sequence[str], *, isolate: bool
+) -> list[str]:
+    copy = own_copy(server, client, launcher, isolate=isolate)
     if copy is None:
         return []
     if copy.command:
@@ -205,7 +207,7 @@ def _copy_steps(server: ServerEntry, client: Client, launcher: Sequence[str]) ->
         return [*secrets, visible(copy.command)]
     return [
         f"copy {visible(server.name)} into {copy.file}, which git ignores",
-        f"pipeguard setup {client.id}",
+        f"pipeguard setup {client.id}{' --isolate' * isolate}",
     ]
 
 

@@ -167,7 +167,7 @@ def _set_up(request: SetupRequest) -> int:
     if done or failed:
         report.outcome(done, failed, machine, request.undo_command())
     if not request.check and not request.gateway:
-        report.own_copies(plans, words)
+        report.own_copies(plans, words, isolate=request.isolate)
         if not request.names:
             report.other_scopes(plans)
     if to_do and not done and not failed:

@@ -118,12 +118,12 @@ def wrap_options(words: Sequence[str]) -> tuple[WrapOption, ...]:
     return tuple(_options(words, begin)) if guarded(words) is not None else ()
 
 
-def with_isolation(words: Sequence[Value], how: str) -> list[Value]:
+def with_isolation(words: Sequence[Value], engine: str) -> list[Value]:
     """The words of a guarded command that starts a server, with `--isolate`, and else the same.
 
     Args:
         words: of the command, as its file writes them.
-        how: the option's value.
+        engine: the option's value.
     """
     texts = [str(word) for word in words]
     begin = _launcher_length(texts) + 1
@@ -131,7 +131,7 @@ def with_isolation(words: Sequence[Value], how: str) -> list[Value]:
     end = options[-1].end if options else begin
     others = [option for option in options if option.name != ISOLATE]
     kept = [word for option in others for word in words[option.begin : option.end]]
-    return [*words[:begin], *kept, ISOLATE, how, *words[end:]]
+    return [*words[:begin], *kept, ISOLATE, engine, *words[end:]]
 
 
 def _options(words: Sequence[str], position: int) -> Iterator[WrapOption]:

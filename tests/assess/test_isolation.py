@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeguard.assess.assessing import assess
-from pipeguard.assess.confinement import Confinement, confinement
 from pipeguard.assess.cures import shared_cure
 from pipeguard.assess.drawing import draw
+from pipeguard.assess.isolation import EntryIsolation, entry_isolation
 from pipeguard.assess.reporting import report
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.core.finding import Severity
@@ -38,9 +38,9 @@ def wrapped(*options: str, command: Sequence[str] = ("srv",)) -> dict[str, Entry
     return {"one": {"command": "pipeguard", "args": words}}
 
 
-def held(target: AssessmentTarget) -> Confinement:
+def held(target: AssessmentTarget) -> EntryIsolation:
     (server,) = target.servers
-    found = confinement(target, server)
+    found = entry_isolation(target, server)
     assert found is not None
     return found
 
@@ -220,3 +220,14 @@ def test_the_drawing_has_other_lines_to_what_is_enforced(tmp_path: Path) -> None
     assert (kinds.count("held"), kinds.count("word")) == (5, 2)
     texts = [box.text for box in drawing.boxes if box.kind == "held"]
     assert texts == ["h0.test", "h1.test", "h2.test", "h3.test", "3 more of held"]
+
+
+def test_what_a_repository_names_is_not_looked_for_on_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("isolate: [{server: one, hosts: [mine.test]}]")
+    options = ("--isolate", "auto", "--policy", str(tmp_path / "policy.yaml"), "--name", "one")
+    folders = ("srv", "/nowhere/at/all", "//other/share", "~nobody/x", "a\0/b", "word")
+    root = tmp_path / "repository"
+    found = held(repository(root, wrapped(*options, command=folders)))
+    assert found.given == ("/nowhere/at/all",)
+    entry = {**wrapped(*options[:2], command=folders)["one"], "cwd": "~nobody/x"}
+    assert held(machine(tmp_path, {"one": entry})).given == ()

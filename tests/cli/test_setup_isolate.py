@@ -146,3 +146,24 @@ def test_it_is_refused_where_it_would_do_nothing(file: Path, other: str) -> None
 def test_an_isolated_server_keeps_out_of_the_gateway(file: Path) -> None:
     result = run("--gateway", "--dry-run", "--server=kept")
     assert "(--isolate), and the gateway would not" in result.output
+
+
+def test_a_file_in_git_stays_and_the_copy_that_is_told_is_isolated(
+    file: Path, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    (project / ".git").mkdir(parents=True)
+    shared = project / ".mcp.json"
+    launcher = str(file.parents[2] / "bin/pipeguard")
+    held = {"command": launcher, "args": ["wrap", "--", "srv"]}
+    text = json.dumps({"mcpServers": {"open": {"command": "srv"}, "held": held}})
+    shared.write_text(text)
+    words = ["claude-code", "--scope=project", f"--project={project}", "--launcher", launcher]
+    result = CliRunner().invoke(command, [*words, "--isolate", "--yes"])
+    assert result.exit_code == 6
+    assert result.output.count('"--isolate", "auto"'.replace(" ", "")) == 2  # the two copies
+    assert "so others get the change; --shared makes it" in result.output
+    assert shared.read_text() == text
+    CliRunner().invoke(command, [*words, "--isolate", "--yes", "--shared"])
+    assert args(shared)["held"] == ["wrap", "--isolate", "auto", "--", "srv"]
+    assert args(shared)["open"][-4:] == ["--isolate", "auto", "--", "srv"]

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeguard.assess.checks.guarded import FLAGS
-from pipeguard.assess.confinement import Confinement, confinement
 from pipeguard.assess.cures import setup_of
 from pipeguard.assess.gateway_file import is_of_gateway
+from pipeguard.assess.isolation import EntryIsolation, entry_isolation
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import GuardState, ServerEntry
@@ -61,7 +61,7 @@ def _has_engine() -> bool:
 
 
 def _open(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
-    held = confinement(target, server)
+    held = entry_isolation(target, server)
     if held is None or held.is_held or is_of_containers(server.own_words):
         return
     is_told = held.by_entry == NONE and server.guard is not None  # as a weakened guard
@@ -73,11 +73,11 @@ def _open(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFind
     yield NOT_ISOLATED.of_server(server, message, fix=fix)
 
 
-def _because(held: Confinement) -> str:
+def _because(isolation: EntryIsolation) -> str:
     """Why a server is not held that something is said of."""
-    if held.engine == LEARN:
+    if isolation.engine == LEARN:
         return ", since `--isolate learn` keeps nothing from it"
-    return ", since your policy says `engine: none`" if held.by_policy == NONE else ""
+    return ", since your policy says `engine: none`" if isolation.by_policy == NONE else ""
 
 
 def _given_away(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
@@ -104,16 +104,16 @@ def _weakness(target: AssessmentTarget, name: str, value: str) -> str:
 
 def _severity(target: AssessmentTarget, server: ServerEntry, name: str) -> Severity:
     """Medium; low for a server without isolation that the policy does not isolate either."""
-    held = confinement(target, server)
+    held = entry_isolation(target, server)
     is_usual = held is None or held.by_policy in ("", NONE)
     return Severity.LOW if name == ISOLATE and is_usual else Severity.MEDIUM
 
 
 def _holds_home(target: AssessmentTarget, text: str) -> bool:
     """Whether a path is the home folder, by any spelling, or one that it is in."""
-    home = Path(os.path.realpath(target.machine.home))
+    home = Path(os.path.normpath(target.machine.home))
     if text == "~" or text.startswith("~/"):
         text = str(home) + text[1:]
     text = re.sub(r"\A\$(?:HOME\b|\{HOME\}|\{env:HOME\})", lambda _: str(home), text)
-    path = Path(os.path.realpath(text)) if text.startswith("/") else None
-    return path is not None and (path == home or path in home.parents)
+    path = Path(os.path.normpath(text))  # no link is followed: nothing that is named is looked for
+    return path == home or path in home.parents

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,13 @@ from pipeguard.isolation.shipped import key_of, shipped_for
 from pipeguard.isolation.view import Host
 
 _GIVES = {"--read": "read", "--write": "write", "--connect": "hosts", "--loopback": "loopback"}
+_REMOTE = ("//", "\\\\")  # how a path on another machine begins, which would learn of the look
+_PATH = re.compile(r"(?:/|~/|\.{1,2}/)")
 _Said = Mapping[str, Sequence[str]]  # what an entry or the policy gives, by the policy's names
 
 
 @dataclass(frozen=True, slots=True)
-class Confinement:
+class EntryIsolation:
     """How a server that is started here is isolated.
 
     Attributes:
@@ -47,7 +50,7 @@ class Confinement:
         return self.engine not in (NONE, LEARN)
 
 
-def confinement(target: AssessmentTarget, server: ServerEntry) -> Confinement | None:
+def entry_isolation(target: AssessmentTarget, server: ServerEntry) -> EntryIsolation | None:
     """How a server is isolated; None for one that is not started here.
 
     Args:
@@ -62,7 +65,7 @@ def confinement(target: AssessmentTarget, server: ServerEntry) -> Confinement | 
     by_policy = policy[0].engine if policy else ""
     engine = by_entry or by_policy or NONE
     given = dict.fromkeys(_given(target, server, engine, [*map(_of_policy, policy), said]))
-    return Confinement(engine, by_entry, by_policy, tuple(given))
+    return EntryIsolation(engine, by_entry, by_policy, tuple(given))
 
 
 def _said_by_options(server: ServerEntry) -> _Said:
@@ -95,39 +98,58 @@ def _of_policy(entry: IsolateEntry) -> _Said:
     return {name: getattr(entry, name) for name in _GIVES.values()}
 
 
-def _policy(target: AssessmentTarget, server: ServerEntry, said: _Said) -> tuple[IsolateEntry, ...]:
+def _policy(
+    target: AssessmentTarget, server: ServerEntry, by_entry: _Said
+) -> tuple[IsolateEntry, ...]:
     """The entries of the policy for a server that PipeGuard starts, by the name it has there."""
     if is_of_gateway(server):
         return entries_for(server.name, target.isolate_entries)
     if server.guard is None:
         return ()
     name = server.guard.name or launched(server.own_words, _folder(target, server)).name
-    chosen = [Path(path).expanduser() for path in said.get("policy", ())]
-    return entries_for(name, isolate_entries(chosen[0]) if chosen else target.isolate_entries)
+    chosen = [] if target.is_repository else by_entry.get("policy", ())
+    policy = [Path(_home_in(path, str(target.machine.home))) for path in chosen]
+    return entries_for(name, isolate_entries(policy[0]) if policy else target.isolate_entries)
 
 
 def _folder(target: AssessmentTarget, server: ServerEntry) -> str:
     """The folder that a server starts in, as far as it is said."""
     folder = (server.guard.folder if server.guard else None) or server.cwd
-    return str(Path(folder or target.root or target.machine.home).expanduser())
+    home_folder = str(target.machine.home)
+    return _home_in(folder, home_folder) if folder else str(target.root or home_folder)
+
+
+def _home_in(path: str, home_folder: str) -> str:
+    return home_folder + path[1:] if path == "~" or path.startswith("~/") else path
+
+
+def _folders(target: AssessmentTarget, server: ServerEntry) -> tuple[str, ...]:
+    """The folders among a server's arguments, which it is given.
+
+    Those of a repository are read as words: what it names on this machine is not looked for.
+    """
+    words = [word for word in server.own_words[1:] if "\0" not in word and word[:2] not in _REMOTE]
+    if target.is_repository:
+        return tuple(word for word in words if word == "." or _PATH.match(word))
+    home_folder = str(target.machine.home)
+    return folders_among(words, _folder(target, server), Host(home_folder, "", 0, 0, (), ""))
 
 
 def _given(
-    target: AssessmentTarget, server: ServerEntry, engine: str, said: Sequence[_Said]
+    target: AssessmentTarget, server: ServerEntry, engine: str, sources: Sequence[_Said]
 ) -> Iterator[str]:
     """What a server is given, in words, the folders first."""
-    words, home = server.own_words, str(target.machine.home)
+    words, home_folder = server.own_words, str(target.machine.home)
     if is_of_containers(words):
         yield "its own container"
         return
-    folders = folders_among(words[1:], _folder(target, server), Host(home, "", 0, 0, (), ""))
-    yield from (_short(path, home) for path in folders)
+    yield from (_short(path, home_folder) for path in _folders(target, server))
     for name, form in (("write", "{}"), ("read", "{}, to read"), ("hosts", "{}")):
-        for each in said:
-            yield from (form.format(_short(text, home)) for text in each.get(name, ()))
+        for each in sources:
+            yield from (form.format(_short(text, home_folder)) for text in each.get(name, ()))
     if engine == AUTO:
         yield from _shipped_hosts(words)
-    for each in said:
+    for each in sources:
         yield from (f"port {port} here" for port in each.get("loopback", ()))
 
 
@@ -141,5 +163,6 @@ def _shipped_hosts(words: Sequence[str]) -> tuple[str, ...]:
     return shipped.hosts if shipped is not None else ()
 
 
-def _short(path: str, home: str) -> str:
-    return f"~{path[len(home) :]}" if path == home or path.startswith(f"{home}/") else path
+def _short(path: str, home_folder: str) -> str:
+    is_below = path == home_folder or path.startswith(f"{home_folder}/")
+    return f"~{path[len(home_folder) :]}" if is_below else path
