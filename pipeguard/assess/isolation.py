@@ -20,7 +20,7 @@ from pipeguard.isolation.engines import AUTO, LEARN, NONE
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.runtimes import folders_among
 from pipeguard.isolation.shipped import key_of, shipped_for
-from pipeguard.isolation.view import Host
+from pipeguard.isolation.view import SandboxUser
 
 _GIVES = {"--read": "read", "--write": "write", "--connect": "hosts", "--loopback": "loopback"}
 _REMOTE = ("//", "\\\\")  # how a path on another machine begins, which would learn of the look
@@ -132,7 +132,7 @@ def _folders(target: AssessmentTarget, server: ServerEntry) -> tuple[str, ...]:
     if target.is_repository:
         return tuple(word for word in words if word == "." or _PATH.match(word))
     home_folder = str(target.machine.home)
-    return folders_among(words, _folder(target, server), Host(home_folder, "", 0, 0, (), ""))
+    return folders_among(words, _folder(target, server), SandboxUser(home_folder, "", 0, 0, (), ""))
 
 
 def _given(

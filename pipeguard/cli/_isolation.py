@@ -18,7 +18,7 @@ from pipeguard.log import say
 if TYPE_CHECKING:
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.isolation.learning.observed import Observed
-    from pipeguard.isolation.learning.proposal import Proposal
+    from pipeguard.isolation.learning.proposal import ProfileProposal
     from pipeguard.isolation.learning.reduction import Grant
     from pipeguard.isolation.shipped import ShippedProfile
 
@@ -40,7 +40,7 @@ class ServerIsolation:
     name: str
     entries: tuple[IsolateEntry, ...]
     observed: Observed | None
-    proposal: Proposal | None
+    proposal: ProfileProposal | None
     shipped: ShippedProfile | None
 
     @property
@@ -167,7 +167,7 @@ def runs_of(observed: Observed) -> str:
     return f"{observed.runs} {'run' if observed.runs == 1 else 'runs'}"
 
 
-def _proposal_lines(name: str, proposal: Proposal, observed: Observed) -> Iterator[str]:
+def _proposal_lines(name: str, proposal: ProfileProposal, observed: Observed) -> Iterator[str]:
     yield f"  Learned in {runs_of(observed)}, beside what every isolated server has:"
     yield from (_line("+", grant, "green") for grant in proposal.added)
     yield from (_line(" ", grant, None) for grant in proposal.present)

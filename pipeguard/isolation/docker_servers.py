@@ -20,9 +20,9 @@ from pipeguard.isolation.sensitive import hidden_in, holder_of, is_within
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pipeguard.isolation.docker_words import Option, Run
+    from pipeguard.isolation.docker_words import ContainerRun, Option
     from pipeguard.isolation.profile import Profile
-    from pipeguard.isolation.view import Host
+    from pipeguard.isolation.view import SandboxUser
 
 # What these give or do, whatever their value is.
 _REASONS = {
@@ -77,7 +77,7 @@ class Hardened(NamedTuple):
     is_open: bool
 
 
-def hardened(argv: Sequence[str], folder: str, profile: Profile, host: Host) -> Hardened:
+def hardened(argv: Sequence[str], folder: str, profile: Profile, host: SandboxUser) -> Hardened:
     """Close what the words of a container's server leave open.
 
     Args:
@@ -104,7 +104,7 @@ def hardened(argv: Sequence[str], folder: str, profile: Profile, host: Host) -> 
     return Hardened(words, added, any(network != "none" for network in networks))
 
 
-def _judge(option: Option, folder: str, profile: Profile, host: Host) -> None:
+def _judge(option: Option, folder: str, profile: Profile, host: SandboxUser) -> None:
     name, value = option.name, option.value
     if name in _REFUSED and value != "false":
         raise _fault(option, _REFUSED[name])
@@ -174,7 +174,9 @@ def _mount(option: Option) -> Iterator[str]:
     yield from (source for source in sources if kinds[0] == "bind" or "/" in source)
 
 
-def _judge_source(option: Option, source: str, folder: str, profile: Profile, host: Host) -> None:
+def _judge_source(
+    option: Option, source: str, folder: str, profile: Profile, host: SandboxUser
+) -> None:
     path = os.path.realpath(os.path.join(folder, source))
     if is_within(host.home, path):
         raise _fault(option, f"gives all of {path}. Name folders in it")
@@ -193,7 +195,7 @@ def _judge_source(option: Option, source: str, folder: str, profile: Profile, ho
         raise _fault(option, "gives a socket")
 
 
-def _added(run: Run, profile: Profile) -> Iterator[str]:
+def _added(run: ContainerRun, profile: Profile) -> Iterator[str]:
     """What is not said in the words of a server, and is not open to be left out."""
     values: dict[str, list[str]] = {}
     for option in run.options:

@@ -76,7 +76,7 @@ class Option(NamedTuple):
     words: str
 
 
-class Run(NamedTuple):
+class ContainerRun(NamedTuple):
     """A `docker run` or `podman run`.
 
     Attributes:
@@ -95,7 +95,7 @@ def is_of_containers(argv: Sequence[str]) -> bool:
     return PurePath(argv[0]).name.removesuffix(".exe") in PROGRAMS
 
 
-def run_of(argv: Sequence[str]) -> Run:
+def run_of(argv: Sequence[str]) -> ContainerRun:
     """Read a command of docker or podman.
 
     Raises:
@@ -113,7 +113,7 @@ def run_of(argv: Sequence[str]) -> Run:
     options, end = _options(argv, start)
     if end >= len(argv):
         raise PolicyError(f"{' '.join(argv[:start])}: it names no image.")
-    return Run(tuple(argv[:start]), options, tuple(argv[end:]))
+    return ContainerRun(tuple(argv[:start]), options, tuple(argv[end:]))
 
 
 def mount_fields(text: str) -> Iterator[tuple[str, str]]:

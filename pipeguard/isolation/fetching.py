@@ -20,7 +20,7 @@ from pipeguard.isolation.packages import (
     package_name,
     program_in,
 )
-from pipeguard.isolation.profile import MEBIBYTE, Limits, Profile
+from pipeguard.isolation.profile import MEBIBYTE, Profile, ResourceLimits
 from pipeguard.launch.command import Command
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ DONE = "pipeguard.json"  # stands in a folder whose package is complete
 FETCH_SECONDS = 600.0
 MAX_SAID_BYTES = 4000
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
-FETCH_LIMITS = Limits(memory=8192 * MEBIBYTE, processes=4096, scratch=4096 * MEBIBYTE)
+FETCH_LIMITS = ResourceLimits(memory=8192 * MEBIBYTE, processes=4096, scratch=4096 * MEBIBYTE)
 
 
 class Fetched(NamedTuple):

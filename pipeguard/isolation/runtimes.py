@@ -19,7 +19,7 @@ from pipeguard.isolation.view import SYSTEM
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pipeguard.isolation.view import Host
+    from pipeguard.isolation.view import SandboxUser
 
 MARKERS = (
     *("package.json", "pyproject.toml", "setup.py", "setup.cfg", "deno.json", "go.mod"),
@@ -49,7 +49,9 @@ class Runtime(NamedTuple):
     needed: tuple[str, ...]
 
 
-def runtime_of(argv: Sequence[str], env: Mapping[str, str], folder: str, host: Host) -> Runtime:
+def runtime_of(
+    argv: Sequence[str], env: Mapping[str, str], folder: str, host: SandboxUser
+) -> Runtime:
     """What a command needs.
 
     Args:
@@ -68,7 +70,7 @@ def runtime_of(argv: Sequence[str], env: Mapping[str, str], folder: str, host: H
     return Runtime(path, tuple(dict.fromkeys(each for each in needed if not _is_of_system(each))))
 
 
-def folders_among(words: Sequence[str], folder: str, host: Host) -> tuple[str, ...]:
+def folders_among(words: Sequence[str], folder: str, host: SandboxUser) -> tuple[str, ...]:
     """The folders that a command's arguments name, `--root=DIR` too; never the home or `/`."""
     found = []
     for word in words:
@@ -103,7 +105,7 @@ def _on_path(program: str, env: Mapping[str, str]) -> str | None:
 
 
 def _of_program(
-    path: str, env: Mapping[str, str], folder: str, host: Host, links: int
+    path: str, env: Mapping[str, str], folder: str, host: SandboxUser, links: int
 ) -> Iterator[str]:
     """What an executable file needs: its own folder, its interpreter, its environment."""
     real = os.path.realpath(path)
@@ -135,7 +137,7 @@ def _interpreter(path: str, env: Mapping[str, str], folder: str) -> str | None:
     return None if found is None else os.path.abspath(os.path.join(folder, found))
 
 
-def _prefix(path: str, host: Host) -> Iterator[str]:
+def _prefix(path: str, host: SandboxUser) -> Iterator[str]:
     """The installation that a program is in: what holds its `bin`, or the folder beside it."""
     holder = os.path.dirname(path)
     if os.path.basename(holder) in ("bin", "Scripts", "shims"):
@@ -143,7 +145,7 @@ def _prefix(path: str, host: Host) -> Iterator[str]:
     yield holder if _may_be_given(holder, host) else path
 
 
-def _python_environment(path: str, host: Host) -> Iterator[str]:
+def _python_environment(path: str, host: SandboxUser) -> Iterator[str]:
     """A virtual environment, the installation that it is made from, and what it links to."""
     root = os.path.dirname(os.path.dirname(path))
     try:
@@ -161,7 +163,7 @@ def _python_environment(path: str, host: Host) -> Iterator[str]:
     yield from _linked(root, host)
 
 
-def _linked(environment: str, host: Host) -> Iterator[str]:
+def _linked(environment: str, host: SandboxUser) -> Iterator[str]:
     """Folders that a Python environment is told to import from (docs.python.org, site: .pth)."""
     from pathlib import Path
 
@@ -171,7 +173,7 @@ def _linked(environment: str, host: Host) -> Iterator[str]:
                 yield os.path.realpath(line)
 
 
-def _of_arguments(name: str, words: Sequence[str], folder: str, host: Host) -> Iterator[str]:
+def _of_arguments(name: str, words: Sequence[str], folder: str, host: SandboxUser) -> Iterator[str]:
     """The script among an interpreter's arguments, with the project that it is in."""
     if name == "java":
         yield from (f"/etc/{each}" for each in os.listdir("/etc") if each.startswith("java-"))
@@ -192,7 +194,7 @@ def _of_arguments(name: str, words: Sequence[str], folder: str, host: Host) -> I
             return
 
 
-def _file(word: str, folder: str, host: Host) -> Iterator[str]:
+def _file(word: str, folder: str, host: SandboxUser) -> Iterator[str]:
     path = os.path.abspath(os.path.join(folder, word))
     real = os.path.realpath(path)
     if os.path.isfile(real):
@@ -200,7 +202,7 @@ def _file(word: str, folder: str, host: Host) -> Iterator[str]:
         yield _project(real, host)
 
 
-def _project(path: str, host: Host) -> str:
+def _project(path: str, host: SandboxUser) -> str:
     """The nearest folder around a script that looks like a project; else its own; else it."""
     before, modules, _ = path.partition("/node_modules/")
     if modules and _may_be_given(before + "/node_modules", host):
@@ -213,7 +215,7 @@ def _project(path: str, host: Host) -> str:
     return own if _may_be_given(own, host) else path
 
 
-def _may_be_given(folder: str, host: Host) -> bool:
+def _may_be_given(folder: str, host: SandboxUser) -> bool:
     """Whether a whole folder may be given because a program is in it."""
     real = os.path.realpath(folder)
     if real in ("/", "/opt", "/srv", "/tmp", "/var", "/home", "/mnt", "/media", "/etc"):  # noqa: S108  refused

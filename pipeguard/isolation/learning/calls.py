@@ -28,7 +28,7 @@ ASK = 0x7FC00000  # SECCOMP_RET_USER_NOTIF (linux/seccomp.h)
 MAX_DATAGRAM_BYTES = 1500  # what is longer is no question for a name
 
 
-class Access(Enum):
+class FileAccess(Enum):
     """What a call does with a path."""
 
     READ = "read"
@@ -45,12 +45,12 @@ class PathAt(NamedTuple):
         folder: the argument with the descriptor that it is relative to; None for the current one.
     """
 
-    access: Access
+    access: FileAccess
     path: int
     folder: int | None = None
 
 
-_READ, _WRITE, _OPEN = Access.READ, Access.WRITE, Access.BY_FLAGS
+_READ, _WRITE, _OPEN = FileAccess.READ, FileAccess.WRITE, FileAccess.BY_FLAGS
 PATHS: dict[str, tuple[PathAt, ...]] = {
     "open": (PathAt(_OPEN, 0),),
     "openat": (PathAt(_OPEN, 1, 0),),

@@ -29,7 +29,7 @@ _NOTICE = struct.Struct("=QIIiIQ6Q")  # struct seccomp_notif
 _ANSWER = struct.Struct("=QqiI")  # struct seccomp_notif_resp
 
 
-class Call(NamedTuple):
+class NotifiedCall(NamedTuple):
     """A system call that waits for an answer.
 
     Attributes:
@@ -82,7 +82,7 @@ def install(program: bytes) -> int:
     raise OSError(ctypes.get_errno(), "seccomp")
 
 
-def receive(listener: int) -> Call | None:
+def receive(listener: int) -> NotifiedCall | None:
     """The next call that waits; None for one whose thread was killed meanwhile.
 
     Raises:
@@ -96,10 +96,10 @@ def receive(listener: int) -> Call | None:
             return None
         raise
     cookie, task, _, number, _, _, *arguments = _NOTICE.unpack(notice)
-    return Call(cookie, task, number, tuple(arguments))
+    return NotifiedCall(cookie, task, number, tuple(arguments))
 
 
-def is_waiting(listener: int, call: Call) -> bool:
+def is_waiting(listener: int, call: NotifiedCall) -> bool:
     """Whether a call still waits, so that what was read of its process is of its process."""
     try:
         ioctl(listener, IS_VALID, struct.pack("=Q", call.cookie))
@@ -108,7 +108,7 @@ def is_waiting(listener: int, call: Call) -> bool:
     return True
 
 
-def let_go(listener: int, call: Call) -> None:
+def let_go(listener: int, call: NotifiedCall) -> None:
     """Have a call go on; one whose thread is gone is no error."""
     try:
         ioctl(listener, SEND, bytearray(_ANSWER.pack(call.cookie, 0, 0, CONTINUE)))

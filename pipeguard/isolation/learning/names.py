@@ -32,7 +32,7 @@ def _addresses_of(name: str) -> Iterable[str]:
     return [str(address[0]) for *_, address in found]
 
 
-class Names:
+class PathNames:
     """The names and addresses of one run, for the one thread that watches it.
 
     Args:

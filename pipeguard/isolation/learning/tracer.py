@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.egress.dns import DnsError, parse_question
 from pipeguard.isolation.learning import listener as kernel
-from pipeguard.isolation.learning.calls import FLAGS_AT, PATHS, Access
-from pipeguard.isolation.learning.names import Names
+from pipeguard.isolation.learning.calls import FLAGS_AT, PATHS, FileAccess
+from pipeguard.isolation.learning.names import PathNames
 from pipeguard.isolation.learning.observed import LISTED, READ, WRITTEN, Observed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pipeguard.isolation.learning.calls import PathAt
-    from pipeguard.isolation.learning.listener import Call
+    from pipeguard.isolation.learning.listener import NotifiedCall
 
 PATH_BYTES = 4096  # PATH_MAX (linux/limits.h)
 MAX_DATAGRAM_BYTES = 600
@@ -87,7 +87,7 @@ class Tracer:
             True: tuple(f"{path}/" for path in had.to_write),
         }
         self._seen: set[tuple[str, bool]] = set()
-        self._names = Names()
+        self._names = PathNames()
         self._wake, self._waker = os.pipe()
         self._thread = Thread(target=self._run, name="learn", daemon=True)
 
@@ -148,7 +148,7 @@ class Tracer:
             self._names.settle(self._observed, is_end=False)
             self._save(self._observed)
 
-    def _look(self, listener: int, call: Call) -> None:
+    def _look(self, listener: int, call: NotifiedCall) -> None:
         name = self._calls[call.number]
         memory = os.open(f"/proc/{call.task}/mem", os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -171,15 +171,15 @@ class Tracer:
             os.close(memory)
 
     @staticmethod
-    def _is_writing(name: str, at: PathAt, call: Call, memory: int) -> bool:
-        if at.access is not Access.BY_FLAGS:
-            return at.access is Access.WRITE
+    def _is_writing(name: str, at: PathAt, call: NotifiedCall, memory: int) -> bool:
+        if at.access is not FileAccess.BY_FLAGS:
+            return at.access is FileAccess.WRITE
         flags = call.arguments[FLAGS_AT[name]]
         if name == "openat2":
             flags = int.from_bytes(os.pread(memory, 8, flags), "little")
         return bool(flags & WRITING)
 
-    def _path(self, call: Call, at: PathAt, memory: int, *, is_writing: bool) -> None:
+    def _path(self, call: NotifiedCall, at: PathAt, memory: int, *, is_writing: bool) -> None:
         raw = os.pread(memory, PATH_BYTES, call.arguments[at.path]).partition(b"\0")[0]
         path = os.fsdecode(raw)
         if not path:
@@ -206,7 +206,7 @@ class Tracer:
         elif not stat.S_ISCHR(mode):  # a terminal and its like hold nothing
             self._observed.add_file(path, WRITTEN)
 
-    def _address(self, name: str, call: Call, raw: bytes) -> None:
+    def _address(self, name: str, call: NotifiedCall, raw: bytes) -> None:
         (family,) = struct.unpack_from("=H", raw)
         if family == socket.AF_UNIX:
             path = os.fsdecode(raw[2:].partition(b"\0")[0])
@@ -230,7 +230,7 @@ class Tracer:
                 self._names.connected(str(address), port)
 
     @staticmethod
-    def _is_tcp(call: Call) -> bool:
+    def _is_tcp(call: NotifiedCall) -> bool:
         """Whether the socket of a call is one of TCP; C libraries connect others to compare."""
         from pipeguard.isolation.learning.descriptors import borrowed
 
@@ -239,7 +239,7 @@ class Tracer:
         with made:
             return made.type == socket.SOCK_STREAM
 
-    def _datagrams(self, call: Call, memory: int) -> None:
+    def _datagrams(self, call: NotifiedCall, memory: int) -> None:
         _, messages, count, *_ = call.arguments
         for number in range(min(count, MAX_MESSAGES)):
             header = os.pread(memory, _MESSAGE_BYTES, messages + number * _MESSAGE_BYTES)

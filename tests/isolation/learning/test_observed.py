@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import StateError
-from pipeguard.isolation.learning.names import Names
+from pipeguard.isolation.learning.names import PathNames
 from pipeguard.isolation.learning.observed import (
     MAX_FILES,
     MAX_HOSTS,
@@ -107,7 +107,7 @@ def test_a_file_that_we_did_not_write_is_an_error(state: Path, change: dict[str,
 
 def test_an_address_gets_the_name_that_was_asked_for() -> None:
     known = {"api.example.com": ["198.51.100.1"], "other.example": ["198.51.100.2"]}
-    names = Names(known.__getitem__)
+    names = PathNames(known.__getitem__)
     for name in ("api.example.com", "API.example.com.", "host", "1.0.0.127.in-addr.arpa", "a b"):
         names.asked(name)
     names.connected("198.51.100.1", 443)
