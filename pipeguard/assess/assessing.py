@@ -128,4 +128,5 @@ def _row_without_secrets(row: Reached, clean: Callable[[str], str]) -> Reached:
         server=clean(row.server),
         what=clean(row.what),
         tools=tuple(map(clean, row.tools)),
+        given=tuple(map(clean, row.given)),
     )

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureFinding
+from pipeguard.clients.catalog import ConfigScope
+from pipeguard.clients.entries import ServerEntry
+from pipeguard.clients.sharing import shared_by
 
 _SETUP = ("pipeguard", "setup")
 _SERVER = "--server="
 _TAKES_FILES = ("chmod", "chown")  # their last word is a file, and they take several
+
+
+def setup_of(target: AssessmentTarget, server: ServerEntry) -> tuple[str, ...]:
+    """The words of `pipeguard setup` for one server."""
+    words = [*_SETUP, server.client, f"{_SERVER}{server.name}"]
+    if server.scope is ConfigScope.PROJECT:
+        words += ["--scope", "project"]
+        if target.is_repository or shared_by(server.file, target.machine):
+            words += ["--shared"]  # else `setup` refuses
+    return tuple(words)
 
 
 def shared_cure(findings: Iterable[PostureFinding]) -> tuple[str, ...]:
@@ -33,7 +47,7 @@ def _setup(fixes: Sequence[Sequence[str]]) -> tuple[str, ...]:
     words = [word for fix in fixes for word in fix[2:]]
     clients = [fix[2] for fix in fixes]
     servers = [word for word in words if word.startswith(_SERVER)]
-    flags = [word for word in words if word in ("--shared",)]
+    flags = [word for word in words if word in ("--isolate", "--shared")]
     projects = sum("project" in fix for fix in fixes)
     scope = {0: [], len(fixes): ["--scope", "project"]}.get(projects, ["--scope", "all"])
     return (*_SETUP, *dict.fromkeys((*clients, *servers)), *scope, *dict.fromkeys(flags))

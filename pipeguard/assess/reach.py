@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from pipeguard.assess.isolation import entry_isolation
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.showing import command_line
@@ -50,6 +51,7 @@ WORDS: tuple[tuple[Label, str], ...] = (
     (Label.KEEPS, "what later sessions read"),
     (Label.UNDOES, "what cannot be undone"),
 )
+NOTHING = "no file of yours, no host"  # what an isolated server touches that was given nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Reached:
         touches: in words.
         from_tools: whether its tools say so; otherwise its name suggests it.
         tools: the names of its tools, if it was connected to.
+        isolated: whether what it can touch on this machine is enforced, and not its word alone.
+        given: where it is isolated, all that it can touch, in words.
     """
 
     server: str
@@ -73,6 +77,22 @@ class Reached:
     touches: tuple[str, ...]
     from_tools: bool
     tools: tuple[str, ...] = ()
+    isolated: bool = False
+    given: tuple[str, ...] = ()
+
+    @property
+    def condition(self) -> str:
+        """Whether it is guarded and isolated, in words."""
+        return f"{self.state.value}{', isolated' * self.isolated}"
+
+    @property
+    def extent(self) -> str:
+        """What it can touch, in words, and who says so."""
+        if self.isolated:
+            given = f"only {', '.join(self.given)}" if self.given else NOTHING
+            return f"{given} (enforced)"
+        says = "tools" if self.from_tools else "name"
+        return f"{', '.join(self.touches) or 'nothing known'} (by its {says})"
 
 
 def labels(target: AssessmentTarget, server: ServerEntry) -> tuple[Label, bool]:
@@ -102,15 +122,19 @@ def reached(target: AssessmentTarget) -> tuple[Reached, ...]:
         union, from_tools = labels(target, server)
         offered = target.offered(server)
         offers = offered.offers if offered is not None else ()
+        state, held = target.judged(server).state, entry_isolation(target, server)
+        isolated = state is GuardState.GUARDED and held is not None and held.is_held
         rows.append(
             Reached(
                 server.name,
                 command_line(server),
                 target.clients_of(server),
-                target.judged(server).state,
+                state,
                 touches(union),
                 from_tools,
                 tuple(visible(offer.name) for offer in offers if offer.kind == "tool"),
+                isolated,
+                held.given if isolated and held is not None else (),
             )
         )
     return tuple(rows)

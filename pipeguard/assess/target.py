@@ -5,6 +5,7 @@ Only reads: it does not create a store on a machine that has none.
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,8 +20,11 @@ from pipeguard.clients.rewrite import GuardOptions, Judgement, judge
 from pipeguard.clients.tree import Lines
 from pipeguard.config.directories import usual_state_folder
 from pipeguard.config.effective_policy import project_policy_path
+from pipeguard.config.isolate_key import IsolateEntry
+from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.config.user_policy import user_policy_path
 from pipeguard.core.session.guard import Engines
+from pipeguard.errors import PolicyError
 from pipeguard.state.paths import STATE_DIR_VARIABLE, STORE_NAME
 
 ServerKey = tuple[Path, tuple[str | int, ...]]
@@ -99,6 +103,11 @@ class AssessmentTarget:
         """What a server offers; None if it was not connected to."""
         return self.contents.get(key_of(server))
 
+    @cached_property
+    def isolate_entries(self) -> tuple[IsolateEntry, ...]:
+        """What the user's policy says about isolation."""
+        return isolate_entries(self.policies[0])
+
     def with_contents(self, contents: Mapping[ServerKey, Contents]) -> AssessmentTarget:
         """The same target, with what servers offer."""
         return replace(self, contents=contents)
@@ -115,6 +124,18 @@ class AssessmentTarget:
 def key_of(server: ServerEntry) -> ServerKey:
     """The key of an entry in `contents`."""
     return server.file, server.path
+
+
+def isolate_entries(policy: Path | None) -> tuple[IsolateEntry, ...]:
+    """What a user's policy file says about isolation; nothing where it is wrong."""
+    if policy is None:
+        return ()
+    today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
+    try:
+        text = policy_text(str(policy), PolicyScope.USER)
+        return parse_policy(text, str(policy), PolicyScope.USER, now=0.0, today=today).isolate
+    except PolicyError:
+        return ()  # a check reports it
 
 
 def of_machine(

@@ -13,8 +13,10 @@ import click
 
 from pipeguard.clients.catalog import Client, clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
+from pipeguard.clients.isolating import is_isolated
 from pipeguard.clients.machine import Machine, is_present
 from pipeguard.clients.private import own_copy
+from pipeguard.clients.rewrite import NOT_ISOLATED
 from pipeguard.clients.setting import OWN_GUARD, SHARED_FILE, ChangePlan, JudgedServer
 from pipeguard.clients.showing import command_line, diff, exchange_diff
 from pipeguard.clients.snippets import Snippet
@@ -29,7 +31,7 @@ _COLOURS = {
     GuardState.LEFT: "bright_black",
 }
 _WORDS = {GuardState.CANNOT: "cannot be", GuardState.STALE: "stale guard"}
-_TO_MOVE = "to move"
+_TO_MOVE, _TO_ISOLATE = "to move", "to isolate"
 _COMMAND_CHARS = 60
 _STATE_CHARS = 11
 TAB_CHARS = 4  # columns to which a tab expands at most
@@ -51,7 +53,7 @@ def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
         longest = max((len(judged.server.name) for judged in plan.servers), default=0)
         width = min(max(longest, _NAME_CHARS[0]), _NAME_CHARS[1])
         for judged in plan.servers:
-            click.echo(_line(judged, width, moves=plan.move is not None and judged.is_to_do))
+            click.echo(_line(judged, width, _word(plan, judged)))
         click.echo()
     click.echo(_count(plans))
 
@@ -115,6 +117,9 @@ def outcome(
         where = _short(plan.config.path, machine)
         if plan.move is None:
             click.echo(f"Guarded {visible(names)}  in {where}")
+            if isolated := [each.server.name for each in plan.servers if each.is_to_isolate]:
+                click.echo(f"Isolated {visible(', '.join(isolated))}")
+                click.echo("  Whether that works here:  pipeguard doctor isolation")
         else:
             to = _short(plan.move.file, machine)
             click.echo(f"Moved {visible(names)}  from {where} to {to}")
@@ -150,6 +155,8 @@ def what_next(again: str, launcher: str, plans: Sequence[ChangePlan]) -> None:
     if any(plan.open_count for plan in plans):
         which = f" --launcher {shlex.quote(launcher)}" if launcher else ""
         what = "Move" if any(plan.move is not None for plan in plans) else "Guard"
+        if any(judged.is_to_isolate for plan in plans for judged in plan.servers):
+            what = "Guard and isolate"
         click.echo(f"{what} them:  pipeguard setup {again} --yes{which}")
 
 
@@ -157,7 +164,9 @@ def other_scopes(plans: Iterable[ChangePlan]) -> None:
     """Servers that are not guarded in files of a scope that was not chosen."""
     open_ = (GuardState.OPEN, GuardState.STALE)
     count = sum(
-        judged.judgement.state in open_ and not judged.chosen
+        judged.judgement.state in open_
+        and judged.judgement.code != NOT_ISOLATED
+        and not judged.chosen
         for plan in plans
         for judged in plan.servers
     )
@@ -166,7 +175,7 @@ def other_scopes(plans: Iterable[ChangePlan]) -> None:
         click.echo(f"{servers} not guarded in other scopes:  pipeguard setup --scope all")
 
 
-def own_copies(plans: Iterable[ChangePlan], launcher: Sequence[str]) -> None:
+def own_copies(plans: Iterable[ChangePlan], launcher: Sequence[str], *, isolate: bool) -> None:
     """How to guard a private copy of servers whose file is in git."""
     lines = []
     for plan in plans:
@@ -180,15 +189,17 @@ def own_copies(plans: Iterable[ChangePlan], launcher: Sequence[str]) -> None:
         ]
         for client in private[:1]:
             for judged in shared:
-                lines += _copy_steps(judged.server, client, launcher)
+                lines += _copy_steps(judged.server, client, launcher, isolate=isolate)
     if lines:
         click.echo("Or guard a copy of your own, which takes precedence; in the project's folder:")
         for line in dict.fromkeys(lines):
             click.echo(f"  {line}")
 
 
-def _copy_steps(server: ServerEntry, client: Client, launcher: Sequence[str]) -> list[str]:
-    copy = own_copy(server, client, launcher)
+def _copy_steps(
+    server: ServerEntry, client: Client, launcher: Sequence[str], *, isolate: bool
+) -> list[str]:
+    copy = own_copy(server, client, launcher, isolate=isolate)
     if copy is None:
         return []
     if copy.command:
@@ -196,7 +207,7 @@ def _copy_steps(server: ServerEntry, client: Client, launcher: Sequence[str]) ->
         return [*secrets, visible(copy.command)]
     return [
         f"copy {visible(server.name)} into {copy.file}, which git ignores",
-        f"pipeguard setup {client.id}",
+        f"pipeguard setup {client.id}{' --isolate' * isolate}",
     ]
 
 
@@ -296,14 +307,23 @@ def _head(config: Config, machine: Machine) -> str:
     return f"{title}  {_short(config.path, machine)}  ({', '.join(scopes)})"
 
 
-def _line(judged: JudgedServer, width: int, *, moves: bool) -> str:
+def _word(plan: ChangePlan, judged: JudgedServer) -> str:
+    """What is to be done to a server, where that is not to guard it; else its state."""
+    if judged.is_to_do and plan.move is not None:
+        return _TO_MOVE
+    is_guarded = judged.judgement.code == NOT_ISOLATED
+    return _TO_ISOLATE if is_guarded else judged.judgement.state.value
+
+
+def _line(judged: JudgedServer, width: int, what: str) -> str:
     state = judged.judgement.state
-    word = f"{_TO_MOVE if moves else _WORDS.get(state, state.value):<{_STATE_CHARS}}"
+    word = f"{_WORDS.get(state, what):<{_STATE_CHARS}}"
     name = f"{shown(judged.server.name, _NAME_CHARS[1]):<{width}}"
     command = shown(command_line(judged.server), _COMMAND_CHARS)
     line = f"  {name}  {click.style(word, fg=_COLOURS[state])}  {command}".rstrip()
-    if judged.judgement.why:
-        line += "\n" + _indent(visible(judged.judgement.why), width + _STATE_CHARS + 6)
+    notes = (judged.judgement.why, judged.isolation if judged.chosen else "")
+    for note in filter(None, notes):
+        line += "\n" + _indent(visible(note), width + _STATE_CHARS + 6)
     return line
 
 
@@ -320,12 +340,9 @@ def _indent(text: str, indent_chars: int) -> str:
 
 
 def _count(plans: Iterable[ChangePlan]) -> str:
-    words = [
-        _TO_MOVE if plan.move is not None and judged.is_to_do else judged.judgement.state.value
-        for plan in plans
-        for judged in plan.servers
-    ]
-    counted = {word: words.count(word) for word in (_TO_MOVE, *(s.value for s in GuardState))}
+    words = [_word(plan, judged) for plan in plans for judged in plan.servers]
+    each = (_TO_MOVE, _TO_ISOLATE, *(state.value for state in GuardState))
+    counted = {word: words.count(word) for word in each}
     parts = [f"{count} {word}" for word, count in counted.items() if count]
     servers = "1 server" if len(words) == 1 else f"{len(words)} servers"
     return f"{servers}: {', '.join(parts)}." if parts else "No servers."
@@ -357,7 +374,8 @@ def _file_fields(config: Config) -> dict[str, object]:
 def _fields(judged: JudgedServer, *, changed: bool) -> dict[str, object]:
     server = judged.server
     judgement = judged.judgement
-    is_guarded = judgement.code == OWN_GUARD or (changed and judged.is_to_do)
+    is_guarded = judgement.code in (OWN_GUARD, NOT_ISOLATED) or (changed and judged.is_to_do)
+    is_changed = changed and judged.is_to_isolate
     state = GuardState.GUARDED if is_guarded else judgement.state
     return {
         "name": server.name,
@@ -368,5 +386,6 @@ def _fields(judged: JudgedServer, *, changed: bool) -> dict[str, object]:
         "code": judgement.code if state is judgement.state else "",
         "why": judgement.why if state is judgement.state else "",
         "chosen": judged.chosen,
+        "isolated": is_isolated(server.guard) or is_changed,
         "what": command_line(server),
     }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 # Options that say what may be guarded, and those that say what may be changed.
-_OF_GUARDING = ("no_login", "disabled", "expose_urls", "shared")
+_OF_GUARDING = ("no_login", "disabled", "expose_urls", "shared", "isolate")
 _OF_CHANGING = ("undo", "check", "dry_run", "yes", "names", "scope", "project", "file")
 
 
@@ -38,6 +38,7 @@ class SetupRequest:
         self.project = str(options["project"] or "")
         self.file = str(options["file"] or "")
         self.gateway = bool(options["gateway"])
+        self.isolate = bool(options["isolate"])
         self.undo = bool(options["undo"])
         self.check = bool(options["check"])
         self.dry_run = bool(options["dry_run"])
@@ -65,6 +66,9 @@ class SetupRequest:
             raise click.UsageError("--check changes nothing: leave out --undo and --yes.")
         if self.gateway and (self.shared or self.snippet):
             raise click.UsageError("--gateway moves your own servers: no --shared, no --snippet.")
+        if self.gateway:
+            behind = "servers behind the gateway are isolated by `isolate` in your policy"
+            must_have_effect("isolate", need=behind)
         if self.snippet and not self.clients:
             raise click.UsageError("--snippet needs the CLIENT to add the server to.")
         if self.yes and not (self.clients or self.take_all):
@@ -91,8 +95,30 @@ class SetupRequest:
             no_login=self.no_login,
             off=self.disabled,
             expose_urls=self.expose_urls,
+            isolate=self.isolate,
             is_logged_in=_is_logged_in,
         )
+
+    def require_engine(self) -> None:
+        """Refuse to write what would not start.
+
+        Raises:
+            InputError: servers are to be isolated, and nothing here can do that.
+        """
+        if not self.isolate:
+            return
+        from pipeguard.clients.isolating import HOW
+        from pipeguard.errors import InputError, LaunchError
+        from pipeguard.isolation.engines import engine_for
+
+        try:
+            engine_for(HOW)
+        except LaunchError:
+            raise InputError(
+                "--isolate: no engine for isolation is installed here, and isolated servers would"
+                " not start, so nothing was changed. On Linux, install the package `bubblewrap`;"
+                " `pipeguard doctor isolation` says more. Or leave out --isolate."
+            ) from None
 
     def machine(self) -> Machine:
         """This machine; the current folder is the project, unless it is the user's folder."""
@@ -155,6 +181,7 @@ class SetupRequest:
         words = self._chosen() if self.clients else ["--all", *self._chosen()]
         chosen = {"gateway": self.gateway, "no-login": self.no_login, "disabled": self.disabled}
         chosen |= {"expose-urls": self.expose_urls, "shared": self.shared}
+        chosen |= {"isolate": self.isolate}
         words += [f"--{name}" for name, is_chosen in chosen.items() if is_chosen]
         return shlex.join(words)
 

@@ -66,6 +66,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
     is_flag=True,
     help="Move the servers behind `pipeguard serve`, one entry in each client's file.",
 )
+@click.option("--isolate", is_flag=True, help="Also isolate the servers that run on this machine.")
 @click.option("--undo", is_flag=True, help="Remove the guard, or move servers back.")
 @click.option("--check", is_flag=True, help="Change nothing; the exit code gives the state.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, with secrets hidden.")
@@ -114,6 +115,7 @@ def command(clients: tuple[str, ...], **options: object) -> None:
       pipeguard setup --all --yes
       pipeguard setup claude-code --server github --scope all
       pipeguard setup --check --scope project
+      pipeguard setup cursor --isolate --dry-run
       pipeguard setup cursor --gateway --dry-run
       pipeguard setup --all --gateway --yes
       pipeguard setup --undo --all --yes
@@ -143,6 +145,7 @@ def command(clients: tuple[str, ...], **options: object) -> None:
 def _set_up(request: SetupRequest) -> int:
     from pipeguard.cli import _setup_report as report
 
+    request.require_engine()
     machine = request.machine()
     configs = request.configs(machine)
     words, no_launcher = _launcher(request, machine)
@@ -164,7 +167,7 @@ def _set_up(request: SetupRequest) -> int:
     if done or failed:
         report.outcome(done, failed, machine, request.undo_command())
     if not request.check and not request.gateway:
-        report.own_copies(plans, words)
+        report.own_copies(plans, words, isolate=request.isolate)
         if not request.names:
             report.other_scopes(plans)
     if to_do and not done and not failed:
@@ -261,7 +264,8 @@ def _may_change(request: SetupRequest, plans: list[ChangePlan]) -> bool:
         return False
     count = sum(plan.open_count for plan in plans)
     servers, files = counted(count, "server"), counted(len(plans), "file")
-    what = f"Move {servers} of" if request.gateway else f"Guard {servers} in"
+    verb = "Guard and isolate" if request.isolate else "Guard"
+    what = f"Move {servers} of" if request.gateway else f"{verb} {servers} in"
     return click.confirm(f"\n{what} {files}{' behind the gateway' * request.gateway}?")
 
 

@@ -6,11 +6,13 @@ Knows `pipeguard wrap`'s command line; no client and no file.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeguard.clients.catalog import Transport
+from pipeguard.clients.tree import Value
 from pipeguard.config.options import TABLE
 from pipeguard.installation import PACKAGE
 
@@ -33,6 +35,23 @@ _VARIABLE = re.compile(r"[A-Za-z_][\w.()-]*")
 _NAME = re.compile(r"[\w@][\w@.:/ +()-]{0,99}")
 SHARED_LAUNCHER = ("pipeguard",)  # looked up on the PATH of everybody who has the repository
 HEADER_PREFIX = "PIPEGUARD_H"
+ISOLATE = "--isolate"
+
+
+class WrapOption(NamedTuple):
+    """One option among the words of a guarded command.
+
+    Attributes:
+        name: with its hyphens.
+        value: empty where it takes none.
+        begin: the place of its name among the words.
+        end: the place after it.
+    """
+
+    name: str
+    value: str
+    begin: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +67,7 @@ class GuardedCommand:
         bearer: the variable with a token, or None.
         name: the value of `--name`, or None.
         folder: the value of `--cwd`, or None.
+        isolate: the value of `--isolate`, or None.
     """
 
     launcher: tuple[str, ...]
@@ -58,6 +78,7 @@ class GuardedCommand:
     bearer: str | None = None
     name: str | None = None
     folder: str | None = None
+    isolate: str | None = None
 
     @property
     def is_stale(self) -> bool:
@@ -68,18 +89,14 @@ class GuardedCommand:
 def guarded(words: Sequence[str]) -> GuardedCommand | None:
     """The parts of a guarded command; None for any other command."""
     count = _launcher_length(words)
-    if not count or words[count : count + 1] != ["wrap"]:
+    if not count or list(words[count : count + 1]) != ["wrap"]:
         return None
     launcher = tuple(words[:count])
     values: dict[str, list[str]] = {}
     position = count + 1
-    while position < len(words) and words[position] != "--":
-        name, equals, value = words[position].partition("=")
-        position += 1
-        if name in _TAKES_VALUE and not equals and position < len(words):
-            value = words[position]
-            position += 1
-        values.setdefault(name, []).append(value)
+    for option in _options(words, position):
+        values.setdefault(option.name, []).append(option.value)
+        position = option.end
     transports = {transport.value: transport for transport in Transport}
     headers = dict(pair.partition("=")[::2] for pair in values.get("--header-env", ()))
     return GuardedCommand(
@@ -91,7 +108,42 @@ def guarded(words: Sequence[str]) -> GuardedCommand | None:
         values.get("--bearer-env", [None])[-1],
         values.get("--name", [None])[-1],
         values.get("--cwd", [None])[-1],
+        values.get(ISOLATE, [None])[-1],
     )
+
+
+def wrap_options(words: Sequence[str]) -> tuple[WrapOption, ...]:
+    """The options of a guarded command; none of any other command."""
+    begin = _launcher_length(words) + 1
+    return tuple(_options(words, begin)) if guarded(words) is not None else ()
+
+
+def with_isolation(words: Sequence[Value], engine: str) -> list[Value]:
+    """The words of a guarded command that starts a server, with `--isolate`, and else the same.
+
+    Args:
+        words: of the command, as its file writes them.
+        engine: the option's value.
+    """
+    texts = [str(word) for word in words]
+    begin = _launcher_length(texts) + 1
+    options = list(_options(texts, begin))
+    end = options[-1].end if options else begin
+    others = [option for option in options if option.name != ISOLATE]
+    kept = [word for option in others for word in words[option.begin : option.end]]
+    return [*words[:begin], *kept, ISOLATE, engine, *words[end:]]
+
+
+def _options(words: Sequence[str], position: int) -> Iterator[WrapOption]:
+    """The options of `wrap` from a place on, up to the server's command."""
+    while position < len(words) and words[position] != "--":
+        begin = position
+        name, equals, value = words[position].partition("=")
+        position += 1
+        if name in _TAKES_VALUE and not equals and position < len(words):
+            value = words[position]
+            position += 1
+        yield WrapOption(name, value, begin, position)
 
 
 def gateway_launcher(words: Sequence[str]) -> tuple[str, ...]:
@@ -119,7 +171,8 @@ def words_of(guard: GuardedCommand, variables: Sequence[str] = ()) -> list[str]:
     words = [*guard.launcher, "wrap", *_name_option(guard.name or "")]
     if guard.url is None:
         names = [word for name in variables for word in ("--env", name) if is_passed_on(name)]
-        return [*words, *names, "--", *guard.command]
+        isolate = (ISOLATE, guard.isolate) if guard.isolate else ()
+        return [*words, *isolate, *names, "--", *guard.command]
     for header, variable in guard.headers.items():
         words += ("--header-env", f"{header}={variable}")
     if guard.bearer is not None:

@@ -38,17 +38,20 @@ class OwnCopy:
     file: str = ""
 
 
-def own_copy(server: ServerEntry, client: Client, launcher: Sequence[str]) -> OwnCopy | None:
+def own_copy(
+    server: ServerEntry, client: Client, launcher: Sequence[str], *, isolate: bool = False
+) -> OwnCopy | None:
     """How a user adds a guarded entry of their own; None where the client has no way for that.
 
     Args:
         server: the project's entry, which is open.
         client: the client.
         launcher: the words that start PipeGuard.
+        isolate: whether to isolate its server.
     """
     if "{entry}" not in client.private:
         return OwnCopy(file=client.private) if client.private else None
-    fields = dict(guarded_fields(server, launcher).fields)
+    fields = dict(guarded_fields(server, launcher, isolate=isolate).fields)
     secrets = []
     env = fields.get(server.shape.env)
     if isinstance(env, dict):

@@ -10,7 +10,6 @@ import re
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pipeguard._isolate import IMPORT_VARIABLES
 from pipeguard.clients.catalog import ConfigScope, Shape, Transport
@@ -20,10 +19,13 @@ from pipeguard.clients.guarding import (
     GuardedCommand,
     gateway_launcher,
     is_stale,
+    with_isolation,
     words_of,
 )
+from pipeguard.clients.isolating import HOW, is_isolated, obstacle
 from pipeguard.clients.launcher import isolated
-from pipeguard.clients.masking import is_secret, masked_url
+from pipeguard.clients.masking import masked_url
+from pipeguard.clients.remote_address import has_secret, parts_of
 from pipeguard.clients.tree import Value
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
@@ -44,6 +46,7 @@ class GuardOptions:
             which a guarded server loses, is not needed.
         off: guard servers that are switched off, too.
         expose_urls: an address with a secret may be visible in the list of processes.
+        isolate: servers that are started here are isolated.
         is_logged_in: whether PipeGuard itself has a login for an address.
     """
 
@@ -53,6 +56,7 @@ class GuardOptions:
     no_login: bool = False
     off: bool = False
     expose_urls: bool = False
+    isolate: bool = False
     is_logged_in: Callable[[str], bool] = lambda _url: False
 
 
@@ -72,6 +76,7 @@ class Judgement:
 
 
 _GUARDED = Judgement(GuardState.GUARDED)
+NOT_ISOLATED = "not-isolated"  # the code of a guarded server that is to be isolated, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +99,25 @@ def judge(server: ServerEntry, options: GuardOptions) -> Judgement:
     return next(_judgements(server, options), Judgement(GuardState.OPEN))
 
 
-def guarded_fields(server: ServerEntry, launcher: Sequence[str]) -> NewFields:
-    """The guarded fields of an open entry; or those of a stale one, with a new launcher."""
+def guarded_fields(
+    server: ServerEntry, launcher: Sequence[str], *, isolate: bool = False
+) -> NewFields:
+    """The guarded fields of an open entry; or those of a stale one, with a new launcher.
+
+    Args:
+        server: the entry.
+        launcher: the words that start PipeGuard; those of a guard that is not stale stay.
+        isolate: whether its server is isolated.
+    """
     if {*server.env, *server.env_names}.intersection(IMPORT_VARIABLES):
         launcher = isolated(launcher)
     if server.guard is not None:
-        old = server.guard.launcher
-        words: list[Value] = [*launcher, *_listed_words(server)[len(old) :]]
+        words = with_isolation(_listed_words(server), HOW) if isolate else _listed_words(server)
+        if server.guard.is_stale:
+            words = [*launcher, *words[len(server.guard.launcher) :]]
         return _with_words(server, words)
     if server.command is not None:
-        guard = GuardedCommand(tuple(launcher), name=server.name)
+        guard = GuardedCommand(tuple(launcher), name=server.name, isolate=HOW if isolate else None)
         names = [*server.env, *server.env_names]
         return _with_words(server, [*words_of(guard, names), *_listed_words(server)])
     return _from_remote(server, launcher)
@@ -153,9 +167,7 @@ def open_fields(server: ServerEntry) -> NewFields:
 def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgement]:
     """All judgements that apply to an entry, the decisive one first; none where it is open."""
     if server.guard is not None:
-        stale = f"its launcher does not exist any more: {server.guard.launcher[0]}"
-        is_gone = server.guard.is_stale
-        yield Judgement(GuardState.STALE, "stale-launcher", stale) if is_gone else _GUARDED
+        yield from _of_guard(server, server.guard, options)
     if launcher := gateway_launcher(server.words):
         yield _gateway(launcher)
     yield from _not_the_users(server)
@@ -165,6 +177,8 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgemen
         yield Judgement(GuardState.LEFT, "off", "switched off; --disabled guards it, too")
     if server.command is not None:
         yield from _of_command(server, server.command)
+        if is_to_isolate(server, options):
+            yield from _of_isolation(server)
     elif server.url is not None:
         yield from _of_address(server, server.url, options)
         yield from _of_login(server, server.url, options)
@@ -172,6 +186,29 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgemen
         yield Judgement(GuardState.CANNOT, "odd", "its command is not a text")
     else:
         yield Judgement(GuardState.LEFT, "no-server", "it names neither a command nor an address")
+
+
+def _of_guard(
+    server: ServerEntry, guard: GuardedCommand, options: GuardOptions
+) -> Iterator[Judgement]:
+    if guard.is_stale:
+        why = f"its launcher does not exist any more: {guard.launcher[0]}"
+        yield Judgement(GuardState.STALE, "stale-launcher", why)
+    if is_to_isolate(server, options):
+        yield from _of_isolation(server)
+        yield Judgement(GuardState.OPEN, NOT_ISOLATED)
+    yield _GUARDED
+
+
+def is_to_isolate(server: ServerEntry, options: GuardOptions) -> bool:
+    """Whether a person asks for an entry to be isolated, and it is not."""
+    is_asked = options.isolate and (options.off or not server.off)
+    return is_asked and bool(server.own_words) and not is_isolated(server.guard)
+
+
+def _of_isolation(server: ServerEntry) -> Iterator[Judgement]:
+    if why := obstacle(server):
+        yield Judgement(GuardState.CANNOT, "isolation", why)
 
 
 def _gateway(launcher: Sequence[str]) -> Judgement:
@@ -214,9 +251,9 @@ def _of_address(server: ServerEntry, url: str, options: GuardOptions) -> Iterato
         yield Judgement(GuardState.CANNOT, "variable", why)
     variable = re.match(shape.variable, url)
     scheme = url.partition(":")[0].lower()
-    if _parts(url) is None or (scheme not in _SCHEMES and not variable):
+    if parts_of(url) is None or (scheme not in _SCHEMES and not variable):
         yield Judgement(GuardState.CANNOT, "address", "its address is neither http nor ws")
-    elif not options.expose_urls and _has_secret(url, shape):
+    elif not options.expose_urls and has_secret(url, shape):
         why = (
             "its address contains a secret, which the list of processes would show: put it into a "
             "header, or add --expose-urls"
@@ -245,7 +282,7 @@ def _of_login(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[
         yield Judgement(GuardState.CANNOT, "login", why)
     named = filter(None, (shape.headers_env, shape.bearer_env))
     has_credentials = server.headers or any(server.fields.get(key) for key in named)
-    parts = _parts(url)
+    parts = parts_of(url)
     if not has_credentials and (parts is None or parts.hostname not in _LOOPBACK):
         why = (
             "without credentials here, its client may log in to it (OAuth), which it cannot do "
@@ -258,32 +295,11 @@ def _log_in(url: str) -> str:
     return f"log in yourself first: pipeguard auth login {shlex.quote(masked_url(url))}"
 
 
-def _parts(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts
-
-
 def _keeps_meaning(shape: Shape, value: str, field_now: str, field_then: str) -> bool:
     """Whether a value means the same in another field, where variables may be treated otherwise."""
     if (field_now in shape.expands) == (field_then in shape.expands):
         return True
     return re.search(shape.variable, value) is None and "$" not in value
-
-
-def _has_secret(url: str, shape: Shape) -> bool:
-    parts = _parts(re.sub(shape.variable, "", url))  # a variable's value is not in the file
-    if parts is None:
-        return False
-    if parts.password or (parts.username and is_secret("", parts.username)):
-        return True
-    pairs = parse_qsl(parts.query, keep_blank_values=False)
-    return any(is_secret(name, value) for name, value in pairs) or any(
-        is_secret("", part) for part in parts.path.split("/")
-    )
 
 
 def _from_remote(server: ServerEntry, launcher: Sequence[str]) -> NewFields:

@@ -15,9 +15,17 @@ from pipeguard.clients.catalog import ConfigScope, client
 from pipeguard.clients.edit import EntryChange, edited
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.guarding import SHARED_LAUNCHER
+from pipeguard.clients.isolating import outlook
 from pipeguard.clients.machine import Machine, managed_by
 from pipeguard.clients.reading import BOM
-from pipeguard.clients.rewrite import GuardOptions, Judgement, guarded_fields, judge
+from pipeguard.clients.rewrite import (
+    NOT_ISOLATED,
+    GuardOptions,
+    Judgement,
+    guarded_fields,
+    is_to_isolate,
+    judge,
+)
 from pipeguard.clients.sharing import shared_by
 from pipeguard.clients.tree import UneditableError
 
@@ -34,16 +42,23 @@ class JudgedServer:
         server: the entry.
         judgement: whether it is guarded, or can be.
         chosen: a person asked for it.
+        isolation: what it means for people that it would be isolated; empty where it is not to be.
     """
 
     server: ServerEntry
     judgement: Judgement
     chosen: bool = True
+    isolation: str = ""
 
     @property
     def is_to_do(self) -> bool:
         """Whether it would be guarded now."""
         return self.chosen and self.judgement.state in _TO_DO
+
+    @property
+    def is_to_isolate(self) -> bool:
+        """Whether it would be isolated now."""
+        return self.is_to_do and bool(self.isolation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +160,9 @@ def _planned(config: Config, servers: Sequence[JudgedServer], words: Sequence[st
     """The plan with all servers guarded that can be: together, or else each that can be alone."""
     syntax = config.specs[0].syntax
     wanted = [
-        (item.server, guarded_fields(item.server, words)) for item in servers if item.is_to_do
+        (item.server, guarded_fields(item.server, words, isolate=bool(item.isolation)))
+        for item in servers
+        if item.is_to_do
     ]
     problems: dict[int, str] = {}
     try:
@@ -177,12 +194,16 @@ def _judged(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedSe
     judgement = judge(server, options)
     if in_git and judgement.state in _TO_DO and server.scope is ConfigScope.PROJECT:
         why = (
-            f"{in_git}, and a path of this machine is wrong on others; --shared writes "
+            f"{in_git}, so others get the change; --shared makes it"
+            if judgement.code == NOT_ISOLATED
+            else f"{in_git}, and a path of this machine is wrong on others; --shared writes "
             "`pipeguard` alone, which everybody who has the repository must then install"
         )
         judgement = Judgement(GuardState.CANNOT, SHARED_FILE, why)
     named = not options.names or server.name in options.names
-    return JudgedServer(server, judgement, named and server.scope in options.scopes)
+    is_to_do = judgement.state in _TO_DO and is_to_isolate(server, options)
+    chosen = named and server.scope in options.scopes
+    return JudgedServer(server, judgement, chosen, outlook(server) if is_to_do else "")
 
 
 def _in_git(config: Config, machine: Machine) -> str:

@@ -46,6 +46,14 @@ USUAL: dict[str, Entry] = {
     "filesystem": {"command": "npx", "args": ["-y", "mcp-filesystem@1.2.3", "/home/ada"]},
     "github": {"url": "https://api.example.com/mcp"},
     "fetch": {"command": "pipeguard", "args": ["wrap", "--name", "fetch", "--", "mcp-fetch"]},
+    "time": {
+        "command": "pipeguard",
+        "args": [
+            *("wrap", "--name", "time", "--isolate", "auto", "--write", "/home/ada/notes"),
+            *("--connect", "api.example.com", "--", "mcp-time"),
+        ],
+    },
+    "calm": {"command": "pipeguard", "args": ["wrap", "--isolate", "auto", "--", "mcp-calm"]},
     "notes": {"url": f"http://notes.example.com/mcp?key={SECRET}"},
 }
 LONG = "an-extraordinarily-long-name-" * 40
@@ -60,6 +68,13 @@ HOSTILE: dict[str, Entry] = {
     "\u202egnp.exe\u2066": {"command": "npx", "args": ["\u202e"]},
     "\u6587\u4ef6" * 40: {"command": "mcp-filesystem"},
     "\ufdfd" * 20: {"command": "mcp-shell"},
+    "held": {
+        "command": "pipeguard",
+        "args": [
+            *("wrap", "--isolate", "auto", "--write", LONG, "--read", "\u6587\u4ef6" * 40),
+            *("--connect", "<b>x</b>", "--connect", "c", "--connect", "d", "--", "srv"),
+        ],
+    },
 }
 
 # What is assessed, the scheme and the screen: each two of them meet.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipeguard.assess.cures import setup_of
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
-from pipeguard.clients.sharing import shared_by
 from pipeguard.core.finding import Severity
 
 UNGUARDED = PostureCheck(
@@ -56,7 +56,9 @@ FLAGS = PostureCheck(
     "A guarded server's entry switches part of the guard off",
     Severity.MEDIUM,
     "With `--observe` nothing is stopped; with `--inherit-env` the server gets every variable of "
-    "the client, tokens too; with `--no-audit` nothing is recorded. Where a project's file names "
+    "the client, tokens too; with `--no-audit` nothing is recorded. `--isolate none` overrides a "
+    "policy that isolates the server; a server that is given your home, or every host below a "
+    "top-level domain, is hardly isolated. Where a project's file names "
     "the policy, or sets a variable by which PipeGuard finds it, the project decides what passes.",
     "Take the option out of the entry. If something must pass, allow it in the policy: one rule, "
     "one tool.",
@@ -103,11 +105,7 @@ def _broken(config: Config) -> PostureFinding:
 
 def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
     judged = target.judged(server)
-    setup = ["pipeguard", "setup", server.client, f"--server={server.name}"]
-    if server.scope is ConfigScope.PROJECT:
-        setup += ["--scope", "project"]
-        if target.is_repository or shared_by(server.file, target.machine):
-            setup += ["--shared"]  # else `setup` refuses
+    setup = setup_of(target, server)
     if judged.state is GuardState.OPEN:
         yield UNGUARDED.of_server(server, "Nothing is between it and the model.", fix=setup)
     elif judged.state is GuardState.STALE:

@@ -35,6 +35,8 @@ def render(assessment: Assessment) -> str:
                 "touches": row.touches,
                 "asked": row.from_tools,
                 "tools": row.tools,
+                "isolated": row.isolated,
+                "given": row.given,
             }
             for row in assessment.reached
         ],

@@ -33,10 +33,9 @@ def render(assessment: Assessment) -> str:
     if assessment.reached:
         lines += ["## Servers", "", "| server | state | clients | can touch |", "|---|---|---|---|"]
         for server in assessment.reached:
-            touches = ", ".join(server.touches) or "nothing known"
-            touches += "" if server.from_tools else "?"
-            cells = (server.server, server.state.value, ", ".join(server.clients), touches)
+            cells = (server.server, server.condition, ", ".join(server.clients), server.extent)
             lines.append(f"| {' | '.join(map(plain, cells))} |")
+        lines += ["", "*Enforced*: the server is isolated. All else is only by its word."]
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,119 @@
+"""Servers whose process is not isolated, and isolation that is given away."""
+
+from __future__ import annotations
+
+import os.path
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeguard.assess.checks.guarded import FLAGS
+from pipeguard.assess.cures import setup_of
+from pipeguard.assess.gateway_file import is_of_gateway
+from pipeguard.assess.isolation import EntryIsolation, entry_isolation
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.clients.entries import GuardState, ServerEntry
+from pipeguard.clients.guarding import ISOLATE, wrap_options
+from pipeguard.clients.isolating import obstacle
+from pipeguard.core.finding import Severity
+from pipeguard.errors import LaunchError
+from pipeguard.isolation.docker_words import is_of_containers
+from pipeguard.isolation.engines import AUTO, LEARN, NONE, engine_for
+
+NOT_ISOLATED = PostureCheck(
+    "server-not-isolated",
+    "A server's own process is not isolated",
+    Severity.LOW,
+    "PipeGuard judges what a server says to its client. What its process does besides, nobody "
+    "sees: it has your rights, so it can read your keys and files, change them, and send to any "
+    "host. One bad release of a package is enough. The check applies where an engine for isolation "
+    "is installed.",
+    "Isolate it: it then sees its program, the folders among its arguments, and what you name "
+    "with `--read`, `--write` and `--connect`, or in `isolate` of your policy. Behind the gateway, "
+    "say it in the policy or in pipeguard.yaml.",
+    "pipeguard setup CLIENT --server=NAME --isolate",
+    '{"command": "pipeguard", "args": ["wrap", "--", "srv"]}',
+    '{"command": "pipeguard", "args": ["wrap", "--isolate", "auto", "--", "srv"]}',
+)
+CHECKS = (NOT_ISOLATED,)
+_TOUCHES = "Its own process may read and change your files and reach any host"
+# Everything, or all names below a top-level domain or a usual second level of one.
+_WIDE = re.compile(r"\*|\*\.[^.]+|\*\.(?:ac|co|com|edu|gov|net|org)\.[a-z]{2}", re.IGNORECASE)
+_STARTED = (GuardState.GUARDED, GuardState.OPEN, GuardState.STALE)
+
+
+def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+    """Check all servers that are started here, where they could be isolated."""
+    can_isolate = _has_engine()
+    for server in target.servers:
+        yield from _given_away(target, server)
+        if can_isolate:
+            yield from _open(target, server)
+
+
+def _has_engine() -> bool:
+    try:
+        engine_for(AUTO)
+    except LaunchError:
+        return False
+    return True
+
+
+def _open(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+    held = entry_isolation(target, server)
+    if held is None or held.is_held or is_of_containers(server.own_words):
+        return
+    is_told = held.by_entry == NONE and server.guard is not None  # as a weakened guard
+    if is_told or target.judged(server).state not in _STARTED:
+        return
+    why = obstacle(server)
+    fix = () if why or is_of_gateway(server) else (*setup_of(target, server), ISOLATE)
+    message = f"{_TOUCHES}{_because(held)}." + (f" But {why}" if why else "")
+    yield NOT_ISOLATED.of_server(server, message, fix=fix)
+
+
+def _because(isolation: EntryIsolation) -> str:
+    """Why a server is not held that something is said of."""
+    if isolation.engine == LEARN:
+        return ", since `--isolate learn` keeps nothing from it"
+    return ", since your policy says `engine: none`" if isolation.by_policy == NONE else ""
+
+
+def _given_away(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+    """Options of an entry by which isolation is off, or holds little back."""
+    for option in wrap_options(server.words):
+        what = _weakness(target, option.name, option.value)
+        if what:
+            line = target.line(server, f"args.{option.begin - 1}")
+            key = f"{option.name} {option.value}"
+            check = FLAGS.rated(_severity(target, server, option.name))
+            yield check.of_server(server, f"{what}.", line=line, key=key)
+
+
+def _weakness(target: AssessmentTarget, name: str, value: str) -> str:
+    if name == ISOLATE and value == NONE:
+        return "`--isolate none` runs it without isolation, whatever the policy says"
+    if name in ("--read", "--write") and _holds_home(target, value):
+        verb = "read" if name == "--read" else "change"
+        return f"`{name} {value}` lets it {verb} nearly all that is in your home"
+    if name == "--connect" and _WIDE.fullmatch(re.sub(r":\d+\Z", "", value.strip())):
+        return f"`--connect {value}` lets it reach hosts that anybody can have"
+    return ""
+
+
+def _severity(target: AssessmentTarget, server: ServerEntry, name: str) -> Severity:
+    """Medium; low for a server without isolation that the policy does not isolate either."""
+    held = entry_isolation(target, server)
+    is_usual = held is None or held.by_policy in ("", NONE)
+    return Severity.LOW if name == ISOLATE and is_usual else Severity.MEDIUM
+
+
+def _holds_home(target: AssessmentTarget, text: str) -> bool:
+    """Whether a path is the home folder, by any spelling, or one that it is in."""
+    home = Path(os.path.normpath(target.machine.home))
+    if text == "~" or text.startswith("~/"):
+        text = str(home) + text[1:]
+    text = re.sub(r"\A\$(?:HOME\b|\{HOME\}|\{env:HOME\})", lambda _: str(home), text)
+    path = Path(os.path.normpath(text))  # no link is followed: nothing that is named is looked for
+    return path == home or path in home.parents

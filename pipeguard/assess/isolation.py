@@ -1,0 +1,168 @@
+"""What a server can touch by enforcement: whether it is isolated, and what it is given then."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeguard.assess.gateway_file import is_of_gateway
+from pipeguard.assess.target import AssessmentTarget, isolate_entries
+from pipeguard.clients.entries import ServerEntry
+from pipeguard.clients.guarding import ISOLATE, wrap_options
+from pipeguard.clients.tree import Value
+from pipeguard.config.isolate_key import IsolateEntry, entries_for
+from pipeguard.errors import PipeGuardError
+from pipeguard.identity.server_name import launched
+from pipeguard.isolation.docker_words import is_of_containers
+from pipeguard.isolation.engines import AUTO, LEARN, NONE
+from pipeguard.isolation.packages import package_of
+from pipeguard.isolation.runtimes import folders_among
+from pipeguard.isolation.shipped import key_of, shipped_for
+from pipeguard.isolation.view import SandboxUser
+
+_GIVES = {"--read": "read", "--write": "write", "--connect": "hosts", "--loopback": "loopback"}
+_REMOTE = ("//", "\\\\")  # how a path on another machine begins, which would learn of the look
+_PATH = re.compile(r"(?:/|~/|\.{1,2}/)")
+_Said = Mapping[str, Sequence[str]]  # what an entry or the policy gives, by the policy's names
+
+
+@dataclass(frozen=True, slots=True)
+class EntryIsolation:
+    """How a server that is started here is isolated.
+
+    Attributes:
+        engine: as its entry, or else the policy, says; `none` where neither does.
+        by_entry: the engine that its own entry says; empty where it says none.
+        by_policy: the engine that the user's policy says; empty where it says none.
+        given: where it is held, all that it may touch, in words.
+    """
+
+    engine: str
+    by_entry: str
+    by_policy: str
+    given: tuple[str, ...]
+
+    @property
+    def is_held(self) -> bool:
+        """Whether anything is kept from it."""
+        return self.engine not in (NONE, LEARN)
+
+
+def entry_isolation(target: AssessmentTarget, server: ServerEntry) -> EntryIsolation | None:
+    """How a server is isolated; None for one that is not started here.
+
+    Args:
+        target: whose policy counts.
+        server: its entry.
+    """
+    if not server.own_words:
+        return None
+    said = _said_by_gateway(server) if is_of_gateway(server) else _said_by_options(server)
+    policy = _policy(target, server, said)
+    by_entry = next(iter(said.get("engine", ())), "")
+    by_policy = policy[0].engine if policy else ""
+    engine = by_entry or by_policy or NONE
+    given = dict.fromkeys(_given(target, server, engine, [*map(_of_policy, policy), said]))
+    return EntryIsolation(engine, by_entry, by_policy, tuple(given))
+
+
+def _said_by_options(server: ServerEntry) -> _Said:
+    said: dict[str, list[str]] = {}
+    for option in wrap_options(server.words):
+        if option.name == ISOLATE:
+            said["engine"] = [option.value]
+        elif option.name == "--policy":
+            said["policy"] = [option.value]
+        elif option.name in _GIVES:
+            said.setdefault(_GIVES[option.name], []).append(option.value)
+    return said
+
+
+def _said_by_gateway(server: ServerEntry) -> _Said:
+    fields = server.fields.get("isolate")
+    if not isinstance(fields, Mapping):
+        return {}
+    engine = {"engine": [str(fields.get("engine") or AUTO)]}
+    return engine | {name: _texts(fields.get(name)) for name in _GIVES.values()}
+
+
+def _texts(value: Value) -> list[str]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return []
+    return [str(item) for item in value]
+
+
+def _of_policy(entry: IsolateEntry) -> _Said:
+    return {name: getattr(entry, name) for name in _GIVES.values()}
+
+
+def _policy(
+    target: AssessmentTarget, server: ServerEntry, by_entry: _Said
+) -> tuple[IsolateEntry, ...]:
+    """The entries of the policy for a server that PipeGuard starts, by the name it has there."""
+    if is_of_gateway(server):
+        return entries_for(server.name, target.isolate_entries)
+    if server.guard is None:
+        return ()
+    name = server.guard.name or launched(server.own_words, _folder(target, server)).name
+    chosen = [] if target.is_repository else by_entry.get("policy", ())
+    policy = [Path(_home_in(path, str(target.machine.home))) for path in chosen]
+    return entries_for(name, isolate_entries(policy[0]) if policy else target.isolate_entries)
+
+
+def _folder(target: AssessmentTarget, server: ServerEntry) -> str:
+    """The folder that a server starts in, as far as it is said."""
+    folder = (server.guard.folder if server.guard else None) or server.cwd
+    home_folder = str(target.machine.home)
+    return _home_in(folder, home_folder) if folder else str(target.root or home_folder)
+
+
+def _home_in(path: str, home_folder: str) -> str:
+    return home_folder + path[1:] if path == "~" or path.startswith("~/") else path
+
+
+def _folders(target: AssessmentTarget, server: ServerEntry) -> tuple[str, ...]:
+    """The folders among a server's arguments, which it is given.
+
+    Those of a repository are read as words: what it names on this machine is not looked for.
+    """
+    words = [word for word in server.own_words[1:] if "\0" not in word and word[:2] not in _REMOTE]
+    if target.is_repository:
+        return tuple(word for word in words if word == "." or _PATH.match(word))
+    home_folder = str(target.machine.home)
+    return folders_among(words, _folder(target, server), SandboxUser(home_folder, "", 0, 0, (), ""))
+
+
+def _given(
+    target: AssessmentTarget, server: ServerEntry, engine: str, sources: Sequence[_Said]
+) -> Iterator[str]:
+    """What a server is given, in words, the folders first."""
+    words, home_folder = server.own_words, str(target.machine.home)
+    if is_of_containers(words):
+        yield "its own container"
+        return
+    yield from (_short(path, home_folder) for path in _folders(target, server))
+    for name, form in (("write", "{}"), ("read", "{}, to read"), ("hosts", "{}")):
+        for each in sources:
+            yield from (form.format(_short(text, home_folder)) for text in each.get(name, ()))
+    if engine == AUTO:
+        yield from _shipped_hosts(words)
+    for each in sources:
+        yield from (f"port {port} here" for port in each.get("loopback", ()))
+
+
+def _shipped_hosts(words: Sequence[str]) -> tuple[str, ...]:
+    """The hosts of a known server."""
+    try:
+        package = package_of(words)
+    except PipeGuardError:
+        return ()
+    shipped = shipped_for(key_of(package)) if package is not None else None
+    return shipped.hosts if shipped is not None else ()
+
+
+def _short(path: str, home_folder: str) -> str:
+    is_below = path == home_folder or path.startswith(f"{home_folder}/")
+    return f"~{path[len(home_folder) :]}" if is_below else path

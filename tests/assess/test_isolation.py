@@ -1,0 +1,233 @@
+"""Which servers are isolated, by entry and policy, and what is found about the others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pipeguard.assess.assessing import assess
+from pipeguard.assess.cures import shared_cure
+from pipeguard.assess.drawing import draw
+from pipeguard.assess.isolation import EntryIsolation, entry_isolation
+from pipeguard.assess.reporting import report
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.core.finding import Severity
+from tests.assess.places import Entry, machine, of, repository
+
+
+@pytest.fixture(autouse=True)
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed engine, on whatever machine the tests run; and no policy but the tests' own."""
+    program = tmp_path / "programs" / "bwrap"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.platform", "linux")
+    for module in ("bubblewrap", "container_engines"):
+        monkeypatch.setattr(f"pipeguard.isolation.{module}.FOLDERS", (str(program.parent),))
+    monkeypatch.setenv("PIPEGUARD_POLICY", str(tmp_path / "policy.yaml"))
+    (tmp_path / "policy.yaml").write_text("{}\n")
+    return program
+
+
+def wrapped(*options: str, command: Sequence[str] = ("srv",)) -> dict[str, Entry]:
+    words = ["wrap", *options, "--", *command]
+    return {"one": {"command": "pipeguard", "args": words}}
+
+
+def held(target: AssessmentTarget) -> EntryIsolation:
+    (server,) = target.servers
+    found = entry_isolation(target, server)
+    assert found is not None
+    return found
+
+
+def policy(tmp_path: Path, text: str) -> None:
+    (tmp_path / "policy.yaml").write_text(f"isolate:\n{text}")
+
+
+def test_a_guarded_and_an_open_server_are_found_with_one_cure(tmp_path: Path) -> None:
+    target = machine(tmp_path, {**wrapped(), "two": {"command": "npx", "args": ["-y", "srv"]}})
+    found = of(target, "server-not-isolated")
+    assert [one.severity for one in found] == [Severity.LOW] * 2
+    assert found[0].fix == ("pipeguard", "setup", "cursor", "--server=one", "--isolate")
+    assert set(shared_cure(found)) == {*found[0].fix, "--server=two"}
+
+
+def test_nothing_is_found_without_an_engine(tmp_path: Path, engine: Path) -> None:
+    engine.unlink()
+    assert of(machine(tmp_path, wrapped()), "server-not-isolated") == []
+    root = tmp_path / "repository"
+    assert of(repository(root, {"one": {"command": "srv"}}), "server-not-isolated") == []
+
+
+@pytest.mark.parametrize(
+    "servers",
+    [
+        {"one": {"url": "https://x.test/mcp"}},
+        wrapped("--isolate", "auto"),
+        wrapped("--isolate=container"),
+        {"one": {"command": "docker", "args": ["run", "-i", "--rm", "image"]}},
+        {"one": {"command": "srv", "disabled": True}},
+    ],
+)
+def test_what_is_isolated_or_not_here_is_left_alone(
+    tmp_path: Path, servers: dict[str, Entry]
+) -> None:
+    assert of(machine(tmp_path, servers), "server-not-isolated") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "is_found"),
+    [
+        ("- {server: one}", False),
+        ("- {server: 'o*', engine: bubblewrap}", False),
+        ("- {server: two}", True),
+        ("- {server: one, engine: none}", True),
+    ],
+)
+def test_the_policy_isolates_by_the_name_of_the_server(
+    tmp_path: Path, text: str, *, is_found: bool
+) -> None:
+    policy(tmp_path, text)
+    found = of(machine(tmp_path, wrapped("--name", "one")), "server-not-isolated")
+    assert [("engine: none" in one.message) for one in found] == ["none" in text] * is_found
+
+
+def test_the_policy_does_not_isolate_what_no_guard_starts(tmp_path: Path) -> None:
+    policy(tmp_path, "- {server: '*'}")
+    assert of(machine(tmp_path, {"one": {"command": "srv"}}), "server-not-isolated") != []
+
+
+def test_a_server_that_is_learned_from_is_not_isolated(tmp_path: Path) -> None:
+    (found,) = of(machine(tmp_path, wrapped("--isolate", "learn")), "server-not-isolated")
+    assert "learn" in found.message
+
+
+def test_a_server_that_cannot_be_isolated_has_no_command_for_it(tmp_path: Path) -> None:
+    (found,) = of(machine(tmp_path, wrapped(command=("bunx", "srv"))), "server-not-isolated")
+    assert found.fix == ()
+    assert "cannot be isolated" in found.message
+
+
+@pytest.mark.parametrize(
+    ("options", "keys"),
+    [
+        (["--isolate", "none"], ["--isolate none"]),
+        (["--isolate", "auto", "--write", "~"], ["--write ~"]),
+        (["--isolate", "auto", "--read=HOME/"], ["--read HOME/"]),
+        (["--isolate", "auto", "--read", "/"], ["--read /"]),
+        (["--isolate", "auto", "--write", "${HOME}"], ["--write ${HOME}"]),
+        (["--isolate", "auto", "--connect", "*"], ["--connect *"]),
+        (["--isolate", "auto", "--connect", "*.com:443"], ["--connect *.com:443"]),
+        (["--isolate", "auto", "--connect", "*.co.uk"], ["--connect *.co.uk"]),
+        (["--isolate", "auto", "--connect", "*.example.com"], []),
+        (["--isolate", "auto", "--connect", "api.test", "--read", "~/notes"], []),
+        (["--isolate", "auto", "--name", "--write", "--read", "/srv"], []),
+    ],
+)
+def test_isolation_that_is_given_away_is_a_weakened_guard(
+    tmp_path: Path, options: list[str], keys: list[str]
+) -> None:
+    def real(text: str) -> str:
+        return text.replace("HOME/", f"{tmp_path}/")
+
+    found = of(machine(tmp_path, wrapped(*map(real, options))), "guard-weakened")
+    assert [one.key for one in found] == [*map(real, keys)]
+    assert of(machine(tmp_path, wrapped(*map(real, options))), "server-not-isolated") == []
+
+
+def test_an_entry_that_overrides_the_policy_is_worse(tmp_path: Path) -> None:
+    servers = wrapped("--isolate", "none", "--name", "one")
+    assert [one.severity for one in of(machine(tmp_path, servers), "guard-weakened")] == [
+        Severity.LOW
+    ]
+    policy(tmp_path, "- {server: one}")
+    assert [one.severity for one in of(machine(tmp_path, servers), "guard-weakened")] == [
+        Severity.MEDIUM
+    ]
+
+
+def test_what_is_given_comes_from_arguments_options_and_policy(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    policy(tmp_path, "- {server: one, hosts: [api.test], read: [~/data]}")
+    options = ("--name", "one", "--write", f"{tmp_path}/out", "--loopback", "5432")
+    found = held(machine(tmp_path, wrapped(*options, command=("srv", f"{tmp_path}/notes"))))
+    assert found.is_held
+    assert found.given == ("~/notes", "~/out", "~/data, to read", "api.test", "port 5432 here")
+
+
+def test_a_known_server_has_its_own_hosts_and_a_container_itself(tmp_path: Path) -> None:
+    github = ("npx", "-y", "@modelcontextprotocol/server-github")
+    assert held(machine(tmp_path, wrapped("--isolate", "auto", command=github))).given == (
+        "api.github.com",
+    )
+    docker = ("docker", "run", "-i", "image")
+    assert held(machine(tmp_path, wrapped("--isolate", "auto", command=docker))).given == (
+        "its own container",
+    )
+
+
+def test_servers_of_the_gateway_are_found_unless_pipeguard_yaml_isolates_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    file = tmp_path / "config/pipeguard/pipeguard.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        "servers:\n  a: {command: srv}\n  b: {command: srv, isolate: {hosts: [api.test]}}\n"
+        "  c: {command: srv, isolate: {engine: none}}\n  d: {command: srv}\n"
+    )
+    policy(tmp_path, "- {server: d}")
+    found = of(machine(tmp_path, {}), "server-not-isolated")
+    assert [(one.server, one.fix) for one in found] == [("a", ()), ("c", ())]
+
+
+def test_a_policy_that_is_wrong_is_told_and_isolates_nothing(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("isolate: [")
+    checks = {one.check for one in assess(machine(tmp_path, wrapped())).findings}
+    assert {"policy-wrong", "server-not-isolated"} <= checks
+
+
+def test_reports_tell_what_is_enforced_from_what_is_only_said(tmp_path: Path) -> None:
+    servers = {
+        "held": wrapped("--isolate", "auto", "--write", "/srv/x", "--connect", "api.test")["one"],
+        "none": wrapped("--isolate", "auto")["one"],
+        "files": wrapped()["one"],
+    }
+    found = assess(machine(tmp_path, servers))
+    rows = {row["name"]: row for row in json.loads(report("json", found))["servers"]}
+    assert [rows[name]["isolated"] for name in servers] == [True, True, False]
+    assert [rows[name]["given"] for name in servers] == [["/srv/x", "api.test"], [], []]
+    markdown = report("markdown", found)
+    assert r"| guarded, isolated | cursor | only /srv/x, api\.test \(enforced\) |" in markdown
+    assert r"| no file of yours, no host \(enforced\) |" in markdown
+    assert r"| guarded | cursor | private data, your files \(by its name\) |" in markdown
+    page = report("html", found)
+    assert "only /srv/x, api.test (enforced)" in page
+    assert "by enforcement" in page
+    assert "by enforcement" not in report("html", assess(machine(tmp_path, wrapped())))
+
+
+def test_the_drawing_has_other_lines_to_what_is_enforced(tmp_path: Path) -> None:
+    hosts = [word for number in range(7) for word in ("--connect", f"h{number}.test")]
+    servers = {"held": wrapped("--isolate", "auto", *hosts)["one"], "files": wrapped()["one"]}
+    drawing = draw(assess(machine(tmp_path, servers)).reached, {})
+    kinds = [line.kind for line in drawing.lines if line.kind]
+    assert (kinds.count("held"), kinds.count("word")) == (5, 2)
+    texts = [box.text for box in drawing.boxes if box.kind == "held"]
+    assert texts == ["h0.test", "h1.test", "h2.test", "h3.test", "3 more of held"]
+
+
+def test_what_a_repository_names_is_not_looked_for_on_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("isolate: [{server: one, hosts: [mine.test]}]")
+    options = ("--isolate", "auto", "--policy", str(tmp_path / "policy.yaml"), "--name", "one")
+    folders = ("srv", "/nowhere/at/all", "//other/share", "~nobody/x", "a\0/b", "word")
+    root = tmp_path / "repository"
+    found = held(repository(root, wrapped(*options, command=folders)))
+    assert found.given == ("/nowhere/at/all",)
+    entry = {**wrapped(*options[:2], command=folders)["one"], "cwd": "~nobody/x"}
+    assert held(machine(tmp_path, {"one": entry})).given == ()

@@ -1,0 +1,169 @@
+"""`pipeguard setup --isolate`: what it writes, says, refuses and gives back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeguard.cli.setup import command
+from pipeguard.errors import InputError
+
+ENTRIES = """{"mcpServers": {
+  "files": {"command": "npx", "args": ["-y", "srv"], "env": {"KEY": "x"}},   // mine
+  "api":  {"url": "http://localhost:9/mcp"},
+  "held": {"command": "LAUNCHER", "args": ["wrap", "--name", "a", "--observe", "--", "srv", 7]},
+  "kept": {"command": "LAUNCHER", "args": ["wrap", "--isolate", "bubblewrap", "--", "srv"]},
+  "bare": {"command": "LAUNCHER", "args": ["wrap", "--isolate=none", "--read", "/a", "--", "srv"]},
+  "bunx": {"command": "bunx", "args": ["srv"]}
+}}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """VS Code-like comments in Cursor's file, in a home with bubblewrap on the PATH."""
+    home = tmp_path / "home"
+    path = home / ".cursor/mcp.json"
+    path.parent.mkdir(parents=True)
+    for name in ("bwrap", "pipeguard"):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+    text = ENTRIES.replace("   // mine", "").replace("LAUNCHER", str(tmp_path / "bin/pipeguard"))
+    path.write_text(text)
+    monkeypatch.setattr("sys.platform", "linux")
+    for module in ("bubblewrap", "container_engines"):
+        monkeypatch.setattr(f"pipeguard.isolation.{module}.FOLDERS", (str(tmp_path / "bin"),))
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.chdir(home)
+    return path
+
+
+def run(*arguments: str) -> Result:
+    result = CliRunner().invoke(command, ["cursor", *arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def guard(file: Path, *options: str) -> Result:
+    return run(*options, "--isolate", "--yes", "--launcher", str(file.parents[2] / "bin/pipeguard"))
+
+
+def args(file: Path) -> dict[str, list[object]]:
+    servers = json.loads(file.read_text())["mcpServers"]
+    return {name: server.get("args", []) for name, server in servers.items()}
+
+
+def test_local_servers_are_isolated_and_nothing_else_changes(file: Path) -> None:
+    before = args(file)
+    result = guard(file)
+    assert result.exit_code == 6  # the one that cannot be isolated is left
+    after = args(file)
+    assert after["files"][:4] == ["wrap", "--name", "files", "--isolate"]
+    assert after["files"][4:] == ["auto", "--env", "KEY", "--", "npx", "-y", "srv"]
+    assert "--isolate" not in after["api"]
+    held = ["wrap", "--name", "a", "--observe", "--isolate", "auto", "--", "srv", 7]
+    assert after["held"] == held
+    assert after["bare"] == ["wrap", "--read", "/a", "--isolate", "auto", "--", "srv"]
+    assert after["kept"] == before["kept"]
+    assert after["bunx"] == before["bunx"]
+
+
+def test_undo_gives_back_every_byte(file: Path) -> None:
+    before = file.read_bytes()
+    guard(file)
+    assert file.read_bytes() != before
+    run("--undo", "--yes")
+    assert file.read_bytes() == before
+
+
+def test_isolation_later_is_undone_with_the_guard(file: Path) -> None:
+    before = file.read_bytes()
+    launcher = str(file.parents[2] / "bin/pipeguard")
+    run("--server=files", "--yes", "--launcher", launcher)
+    guarded = file.read_bytes()
+    guard(file, "--server=files")
+    assert file.read_bytes() == guarded.replace(b'"KEY", "--"', b'"KEY", "--isolate", "auto", "--"')
+    run("--undo", "--server=files", "--yes")
+    assert file.read_bytes() == before
+
+
+def test_each_server_is_told_what_will_be(file: Path) -> None:
+    before = file.read_bytes()
+    result = run("--isolate", "--dry-run", "--launcher", str(file.parents[2] / "bin/pipeguard"))
+    assert result.exit_code == 1
+    assert result.output.count("it will be isolated") == 3
+    assert "bunx: a server that it fetches cannot be isolated yet" in result.output
+    assert '"--observe", "--isolate", "auto", "--", "srv", 7' in result.output
+    assert "2 to isolate, 1 guarded, 2 not guarded, 1 cannot be guarded" in result.output
+    assert "Guard and isolate them:  pipeguard setup cursor --isolate --yes" in result.output
+    assert file.read_bytes() == before
+
+
+def test_a_check_fails_until_all_are_isolated(file: Path) -> None:
+    assert run("--isolate", "--check", "--server=held").exit_code == 1
+    assert run("--check", "--server=held").exit_code == 0
+    guard(file, "--server=held")
+    assert run("--isolate", "--check", "--server=held").exit_code == 0
+
+
+def test_programs_see_what_is_isolated(file: Path) -> None:
+    def isolated(*arguments: str) -> list[str]:
+        (read,) = json.loads(run(*arguments, "--json").output)["files"]
+        assert {s["state"] for s in read["servers"] if s["isolated"]} <= {"guarded"}
+        return [server["name"] for server in read["servers"] if server["isolated"]]
+
+    assert isolated("--isolate") == ["kept"]
+    launcher = str(file.parents[2] / "bin/pipeguard")
+    every = ["files", "held", "kept", "bare"]
+    assert isolated("--isolate", "--yes", "--launcher", launcher) == every
+    assert isolated() == every
+
+
+def test_without_an_engine_nothing_is_written(file: Path) -> None:
+    before = file.read_bytes()
+    (file.parents[2] / "bin/bwrap").unlink()
+    result = CliRunner().invoke(command, ["cursor", "--isolate", "--yes"])
+    assert isinstance(result.exception, InputError)
+    assert "no engine for isolation is installed here" in str(result.exception)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("other", ["--gateway", "--undo", "--snippet=srv"])
+def test_it_is_refused_where_it_would_do_nothing(file: Path, other: str) -> None:
+    result = run("--isolate", other)
+    assert result.exit_code == 2
+    assert "--isolate would have no effect" in result.output
+    assert file.exists()
+
+
+def test_an_isolated_server_keeps_out_of_the_gateway(file: Path) -> None:
+    result = run("--gateway", "--dry-run", "--server=kept")
+    assert "(--isolate), and the gateway would not" in result.output
+
+
+def test_a_file_in_git_stays_and_the_copy_that_is_told_is_isolated(
+    file: Path, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    (project / ".git").mkdir(parents=True)
+    shared = project / ".mcp.json"
+    launcher = str(file.parents[2] / "bin/pipeguard")
+    held = {"command": launcher, "args": ["wrap", "--", "srv"]}
+    text = json.dumps({"mcpServers": {"open": {"command": "srv"}, "held": held}})
+    shared.write_text(text)
+    words = ["claude-code", "--scope=project", f"--project={project}", "--launcher", launcher]
+    result = CliRunner().invoke(command, [*words, "--isolate", "--yes"])
+    assert result.exit_code == 6
+    assert result.output.count('"--isolate", "auto"'.replace(" ", "")) == 2  # the two copies
+    assert "so others get the change; --shared makes it" in result.output
+    assert shared.read_text() == text
+    CliRunner().invoke(command, [*words, "--isolate", "--yes", "--shared"])
+    assert args(shared)["held"] == ["wrap", "--isolate", "auto", "--", "srv"]
+    assert args(shared)["open"][-4:] == ["--isolate", "auto", "--", "srv"]
