@@ -5,7 +5,7 @@ secret; a home, a `/tmp` and a `/run` of its own, empty and limited; and what th
 What stands later covers what stands before.
 """
 
-# ruff: noqa: PTH112, PTH114, PTH115, PTH118
+# ruff: noqa: PTH112, PTH114, PTH115, PTH118, PTH120
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
@@ -149,8 +149,11 @@ def view_of(
         mounts.append(Mount(Kind.LINK, "/var/run", "/run"))
     granted = dict.fromkeys((*needed, *profile.read), Kind.READ)
     granted |= dict.fromkeys(profile.write, Kind.WRITE)
-    mounts += _grants(granted)
-    mounts += _hidden(granted, host, (*profile.read, *profile.write))
+    inside = [
+        *_grants(granted, needed),
+        *_hidden(granted, host, (*profile.read, *profile.write, *needed)),
+    ]
+    mounts += sorted((*inside, *_held(inside)), key=lambda mount: _depth(mount.path))
     if not any(is_within(folder, path) for path in (*granted, *SYSTEM)):
         mounts.append(Mount(Kind.FOLDER, folder))
     return View(tuple(mounts), folder, host.home, profile.limits.scratch)
@@ -198,17 +201,45 @@ def _etc(host: Host) -> Iterator[Mount]:
     yield Mount(Kind.TEXT, "/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
 
 
-def _grants(granted: Mapping[str, Kind]) -> Iterator[Mount]:
-    """Outer folders first, so that none covers what is in it."""
-    for path in sorted(granted, key=lambda path: (path.count("/"), path)):
-        inside = any(
-            each != path and is_within(path, each) and granted[path] in (kind, Kind.READ)
-            for each, kind in granted.items()
-        )
-        if not inside and not any(is_within(path, each) for each in SYSTEM):
-            real = os.path.realpath(path)
-            is_link = os.path.islink(path)  # to what is needed too, by its own path
-            yield Mount(Kind.LINK, path, real) if is_link else Mount(granted[path], path, real)
+def _grants(granted: Mapping[str, Kind], needed: Sequence[str]) -> Iterator[Mount]:
+    """What is given. In a folder that may be written, what the program needs may only be read."""
+    for path in sorted(granted, key=_depth):
+        if any(is_within(path, each) for each in SYSTEM):
+            continue
+        real, is_link = os.path.realpath(path), os.path.islink(path)
+        around = [granted[each] for each in granted if each != path and is_within(path, each)]
+        if around and (is_link or _is_in_it(granted[path], around, is_needed=path in needed)):
+            continue
+        # A link leads to what is needed too, by its own path.
+        yield Mount(Kind.LINK, path, real) if is_link else Mount(granted[path], path, real)
+
+
+def _is_in_it(kind: Kind, around: Sequence[Kind], *, is_needed: bool) -> bool:
+    """Whether what is around a path gives it already as it should be given."""
+    if kind is Kind.WRITE:
+        return False  # in one that may be written too: a mount cannot be replaced by a link
+    return not is_needed or Kind.WRITE not in around
+
+
+def _held(mounts: Sequence[Mount]) -> Iterator[Mount]:
+    """The folders between one that may be written and what is mounted in it, as mounts.
+
+    A mount moves with the folder that it is in: a server that renames that folder would find at the
+    next start what was covered, or have put there what it likes. A mount cannot be renamed.
+    """
+    kinds = {mount.path: mount.kind for mount in mounts if mount.kind is not Kind.LINK}
+    held = dict.fromkeys(folder for path in kinds for folder in _above(path) if folder not in kinds)
+    for folder in held:
+        around = next((kinds[each] for each in _above(folder) if each in kinds), None)
+        if around is Kind.WRITE:
+            yield Mount(Kind.WRITE, folder, folder)
+
+
+def _above(path: str) -> Iterator[str]:
+    """The folders that a path is in, from inside to outside."""
+    while (folder := os.path.dirname(path)) != path:
+        yield folder
+        path = folder
 
 
 def _hidden(granted: Iterable[str], host: Host, named: Sequence[str]) -> Iterator[Mount]:
@@ -216,3 +247,8 @@ def _hidden(granted: Iterable[str], host: Host, named: Sequence[str]) -> Iterato
     for path in sorted(hidden):
         if not any(path != each and is_within(path, each) for each in hidden):
             yield Mount(Kind.HIDDEN, path)
+
+
+def _depth(path: str) -> tuple[int, str]:
+    """Outer folders first, so that none covers what is in it."""
+    return path.count("/"), path

@@ -1,0 +1,90 @@
+"""A folder that a server may write gives it no more than that, the next time either."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeguard.isolation.profile import Profile
+from pipeguard.isolation.sandbox import Sandbox
+from pipeguard.launch.child import Command
+from tests.isolation.test_escapes import CANARY, answer
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path.resolve() / "home"
+    for name in (".ssh", ".config/gcloud", "work/data", "private"):
+        (folder / name).mkdir(parents=True)
+    for name in (".ssh/id", ".ssh/known_hosts", ".config/gcloud/token", "private/x"):
+        (folder / name).write_text(CANARY)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    return folder
+
+
+def ran(profile: Profile, script: str, *argv: str, **variables: str) -> str:
+    """What a shell prints that runs a script isolated; errors are among it."""
+    command = [*(argv or ("/bin/sh", "-c")), f"exec 2>&1; {script}; true"]
+    env = {"PATH": os.defpath, **variables}
+    child = Sandbox("given", Command(command, env, "/"), profile).start()
+    try:
+        return answer(child).decode()
+    finally:
+        child.close()
+
+
+def test_what_is_covered_cannot_be_moved_out_of_the_way(home: Path) -> None:
+    given = Profile(write=(str(home),))
+    assert "busy" in ran(given, f"mv {home}/.config {home}/moved")
+    assert CANARY not in ran(given, f"cat {home}/moved/gcloud/token {home}/.config/gcloud/token")
+    assert (home / ".config" / "gcloud" / "token").read_text() == CANARY
+
+
+def test_a_given_folder_cannot_become_a_link(home: Path) -> None:
+    given = Profile(write=(f"{home}/work", f"{home}/work/data"))
+    said = ran(given, f"cd {home}/work; mv data old; rmdir data; ln -sfn {home}/private data; ls")
+    assert "busy" in said
+    assert not (home / "work" / "data").is_symlink()
+
+
+def test_a_program_in_a_given_folder_cannot_be_changed(home: Path) -> None:
+    environment = home / "work" / "env"
+    (environment / "bin").mkdir(parents=True)
+    (environment / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    program = environment / "bin" / "server"
+    program.write_text('#!/bin/sh\neval "$2"\n')
+    program.chmod(0o755)
+    said = ran(
+        Profile(write=(f"{home}/work",)),
+        f"cd {home}/work; echo x >> env/pyvenv.cfg; echo x >> env/bin/server; mv env other;"
+        " echo y > new",
+        str(program),
+        "-c",
+    )
+    assert said.count("Read-only") == 2
+    assert "busy" in said
+    assert (environment / "pyvenv.cfg").read_text() == "home = /usr/bin\n"
+    assert (home / "work" / "new").exists()
+
+
+def test_one_key_that_is_named_does_not_give_those_beside_it(home: Path) -> None:
+    given = Profile(read=(str(home), f"{home}/.ssh/known_hosts"))
+    said = ran(given, f"cat {home}/.ssh/known_hosts && echo; cat {home}/.ssh/id")
+    assert said.count(CANARY) == 1
+
+
+def test_keys_that_a_link_leads_to_are_keys(home: Path) -> None:
+    (home / "dotfiles").mkdir()
+    (home / ".ssh").rename(home / "dotfiles" / "ssh")
+    (home / ".ssh").symlink_to("dotfiles/ssh")
+    (home / ".config").rename(home / "dotfiles" / "config")
+    (home / ".config").symlink_to(home / "dotfiles" / "config")
+    for given in (str(home), f"{home}/dotfiles"):
+        said = ran(
+            Profile(write=(given,)),
+            f"cat {home}/dotfiles/ssh/id {home}/.ssh/id {home}/dotfiles/config/gcloud/token",
+        )
+        assert CANARY not in said
