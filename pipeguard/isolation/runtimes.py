@@ -68,6 +68,37 @@ def runtime_of(argv: Sequence[str], env: Mapping[str, str], folder: str, host: H
     return Runtime(path, tuple(dict.fromkeys(each for each in needed if not _is_of_system(each))))
 
 
+def runtime_of_package(
+    argv: Sequence[str],
+    given: Sequence[str],
+    env: Mapping[str, str],
+    folder: str,
+    host: Host,
+) -> Runtime:
+    """What the program of a fetched package needs.
+
+    Whoever wrote the package wrote its first lines, links and `.pth` files, and would choose with
+    them what else it is given. Only the name of an interpreter counts, to be found on the PATH.
+
+    Args:
+        argv: the command.
+        given: the package's folder, and what its interpreter needs.
+        env: of the server.
+        folder: that it starts in.
+        host: this machine and its user.
+
+    Raises:
+        LaunchError: its program cannot be run.
+    """
+    path = _program(argv[0], env, folder)
+    needed = [*given, *_of_arguments(os.path.basename(path), argv[1:], folder, host)]
+    word = _interpreter_word(os.path.realpath(path))
+    found = _on_path(word, env) if word and "/" not in word else None
+    if found is not None:
+        needed += _of_program(os.path.abspath(found), env, folder, host, MOST_LINKS)
+    return Runtime(path, tuple(dict.fromkeys(each for each in needed if not _is_of_system(each))))
+
+
 def folders_among(words: Sequence[str], folder: str, host: Host) -> tuple[str, ...]:
     """The folders that a command's arguments name, `--root=DIR` too; never the home or `/`."""
     found = []
@@ -121,6 +152,13 @@ def _of_program(
 
 def _interpreter(path: str, env: Mapping[str, str], folder: str) -> str | None:
     """The interpreter in a script's first line; None for a binary."""
+    word = _interpreter_word(path)
+    found = word if word is None or "/" in word else _on_path(word, env)
+    return None if found is None else os.path.abspath(os.path.join(folder, found))
+
+
+def _interpreter_word(path: str) -> str | None:
+    """The interpreter as a script's first line names it."""
     try:
         with open(path, "rb") as file:
             first = file.read(FIRST_LINE_BYTES).partition(b"\n")[0]
@@ -129,10 +167,7 @@ def _interpreter(path: str, env: Mapping[str, str], folder: str) -> str | None:
     words = first[2:].decode("utf-8", "replace").split() if first[:2] == b"#!" else []
     if words and os.path.basename(words[0]) == "env":
         words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
-    if not words:
-        return None
-    found = words[0] if "/" in words[0] else _on_path(words[0], env)
-    return None if found is None else os.path.abspath(os.path.join(folder, found))
+    return words[0] if words else None
 
 
 def _prefix(path: str, host: Host) -> Iterator[str]:

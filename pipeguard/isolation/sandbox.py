@@ -3,7 +3,7 @@
 The parts decide nothing about messages: those are judged as without isolation.
 """
 
-# ruff: noqa: PTH100, PTH109, PTH111
+# ruff: noqa: PTH100, PTH109, PTH111, PTH118
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, bubblewrap_state, container_state
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.runtimes import folders_among, runtime_of
+from pipeguard.isolation.runtimes import folders_among, runtime_of, runtime_of_package
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.view import Host, environment_of, view_of
 from pipeguard.isolation.way_out import WayOut
@@ -65,6 +65,7 @@ class Sandbox:
         report: called for each of its connections, in a thread of its own.
         say: tells the user what takes time.
         engine: BUBBLEWRAP or CONTAINER.
+        fixed: files that it may read and not change, in a folder that it may change.
 
     Raises:
         PipeGuardError: its program does not exist, or what is given cannot be.
@@ -78,6 +79,7 @@ class Sandbox:
         report: Report = _unheard,
         say: Callable[[str], None] = _unsaid,
         engine: str = BUBBLEWRAP,
+        fixed: tuple[str, ...] = (),
     ) -> None:
         self._engine = engine
         self._say = say
@@ -88,19 +90,21 @@ class Sandbox:
         self._host = this_host()
         folder = os.path.abspath(command.cwd or os.getcwd())
         argv: tuple[str, ...] = command.argv
-        needed: tuple[str, ...] = ()
         if (package := package_of(command.argv)) is not None:
             from pipeguard.isolation.fetching import fetched
 
             install = partial(installer, engine=engine)
             installed = fetched(package, packages_folder(), command.env, install, say)
             self._in_use = installed.in_use
-            argv, needed = (installed.program, *package.arguments), (installed.folder,)
-        runtime = runtime_of(argv, command.env, folder, self._host)
-        given = Profile(write=folders_among(argv[1:], folder, self._host))
-        self.profile = given.with_more(profile)
+            argv = (installed.program, *package.arguments)
+            given = (installed.folder, *installed.needs)
+            runtime = runtime_of_package(argv, given, command.env, folder, self._host)
+        else:
+            runtime = runtime_of(argv, command.env, folder, self._host)
+        among = Profile(write=folders_among(argv[1:], folder, self._host))
+        self.profile = among.with_more(profile)
         kept_home = _kept_home(identity) if profile.keeps_home else None
-        needs = (*needed, *runtime.needed)
+        needs = (*runtime.needed, *fixed)
         self._view = view_of(self.profile, self._host, needs, folder, kept_home)
         self._variables = environment_of(command.env, self._view)
         self._argv = (runtime.path, *argv[1:])
@@ -234,8 +238,11 @@ def isolation_folder() -> str:
 
 
 def installer(command: Command, profile: Profile, engine: str = BUBBLEWRAP) -> Child:
-    """Start an installer isolated."""
-    return Sandbox("installer", command, profile, engine=engine).start()
+    """Start an installer isolated, that cannot say itself that it installed everything."""
+    from pipeguard.isolation.fetching import DONE
+
+    fixed = tuple(os.path.join(folder, DONE) for folder in profile.write)
+    return Sandbox("installer", command, profile, engine=engine, fixed=fixed).start()
 
 
 def home_folder() -> str:
