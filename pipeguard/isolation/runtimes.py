@@ -34,6 +34,9 @@ _WITH_VALUE = {
     "python": {"-W", "-X", "--check-hash-based-pycs"},
     "java": {"-cp", "-classpath", "--class-path", "-p", "--module-path", "--add-modules"},
 }
+# That no argument gives: what holds folders of others, and the settings and data of the machine.
+_OF_OTHERS = ("/", "/opt", "/srv", "/var", "/home", "/Users", "/mnt", "/media")
+_OF_MACHINE = ("/etc", "/boot", "/proc", "/sys", "/dev", "/run", "/var/lib", "/var/spool", "/snap")
 _CODE = {"-c", "-e", "--eval", "-p", "--print", "-m"}
 
 
@@ -100,16 +103,30 @@ def runtime_of_package(
 
 
 def folders_among(words: Sequence[str], folder: str, host: Host) -> tuple[str, ...]:
-    """The folders that a command's arguments name, `--root=DIR` too; never the home or `/`."""
+    """The folders that a command's arguments name, `--root=DIR` too, and that they give.
+
+    Never the home, a folder that holds others' or the system's files, or what has to be named by
+    itself: an argument may mean something else than a folder to be changed.
+    """
     found = []
     for word in words:
         text = word.partition("=")[2] if word.startswith("--") and "=" in word else word
         if text.startswith("-") or "/" not in text:
             continue
         path = os.path.realpath(os.path.join(folder, text))
-        if os.path.isdir(path) and not is_within(host.home, path) and not _is_of_system(path):
+        if os.path.isdir(path) and _may_be_meant(path, host):
             found.append(path)
     return tuple(dict.fromkeys(found))
+
+
+def _may_be_meant(path: str, host: Host) -> bool:
+    """Whether an argument gives this folder."""
+    if path in _OF_OTHERS or is_within(host.home, path) or _is_of_system(path):
+        return False
+    if any(is_within(path, each) for each in (*_OF_MACHINE, *host.sensitive)):
+        return False
+    is_home = os.path.dirname(path) in ("/home", "/Users") or path == "/root"
+    return not is_home or is_within(path, host.home)
 
 
 def _program(program: str, env: Mapping[str, str], folder: str) -> str:
@@ -251,7 +268,7 @@ def _project(path: str, host: Host) -> str:
 def _may_be_given(folder: str, host: Host) -> bool:
     """Whether a whole folder may be given because a program is in it."""
     real = os.path.realpath(folder)
-    if real in ("/", "/opt", "/srv", "/tmp", "/var", "/home", "/mnt", "/media", "/etc"):  # noqa: S108  refused
+    if real in (*_OF_OTHERS, "/tmp", "/etc"):  # noqa: S108  refused
         return False
     if real == os.path.join(host.home, ".local") or is_within(host.home, real):
         return False

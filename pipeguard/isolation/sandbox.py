@@ -120,14 +120,14 @@ class Sandbox:
         group = self._group()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         confinement = bubblewrap.confine(
-            self._argv,
+            Command(self._argv, self._variables),
             self._view,
             self._host,
             self.profile.limits,
             bubblewrap.Surroundings(self._ports(), theirs.fileno(), group),
         )
         try:
-            child = start(Command(self._argv, self._variables, None, confinement))
+            child = start(Command(self._argv, {}, None, confinement))
         except BaseException:
             ours.close()
             if group is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,38 @@ def test_keys_that_a_link_leads_to_are_keys(home: Path) -> None:
             f"cat {home}/dotfiles/ssh/id {home}/.ssh/id {home}/dotfiles/config/gcloud/token",
         )
         assert CANARY not in said
+
+
+def test_the_variables_of_a_server_are_in_no_process_outside(home: Path) -> None:
+    command = Command(["/bin/cat"], {"LD_PRELOAD": f"{home}/{CANARY}.so", "TOKEN": "a\nb"}, "/")
+    child = Sandbox("given", command, Profile()).start()
+    try:
+        child.wait_started()
+        os.write(child.stdin_fd, b"x")
+        assert os.read(child.stdout_fd, 1) == b"x"
+        holders = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # not ours to read
+                if CANARY in (folder / "environ").read_text("ascii", "replace"):
+                    holders.append((folder / "comm").read_text("ascii").strip())
+    finally:
+        child.close()
+    assert holders == ["cat"]
+
+
+def test_what_variables_hold_arrives(home: Path) -> None:
+    said = ran(
+        Profile(),
+        'printf "%s|" "$LINES_OF" "$BYTES" "$LONG" | wc -c',
+        LINES_OF="a\nb=c",
+        BYTES=os.fsdecode(b"\xff"),
+        LONG="x" * 100_000,
+    )
+    assert int(said) == 5 + 1 + 100_000 + 3
+
+
+def test_a_folder_whose_name_is_no_text_is_given(home: Path) -> None:
+    folder = os.fsdecode(os.fsencode(home) + b"/work/\xff")
+    Path(folder).mkdir()
+    ran(Profile(write=(folder,)), "cd $HOME/work/*; touch made")
+    assert Path(folder, "made").exists()
