@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import cache_folder, config_folder
-from pipeguard.errors import PolicyError
+from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation import bubblewrap
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, bubblewrap_state, container_state
@@ -88,7 +88,7 @@ class Sandbox:
         self._lock = Lock()
         self._ways_out: set[WayOut] = set()
         self._host = this_host()
-        folder = os.path.abspath(command.cwd or os.getcwd())
+        folder = starting_folder(command)
         argv: tuple[str, ...] = command.argv
         if (package := package_of(command.argv)) is not None:
             from pipeguard.isolation.fetching import fetched
@@ -245,6 +245,21 @@ def installer(command: Command, profile: Profile, engine: str = BUBBLEWRAP) -> C
     return Sandbox("installer", command, profile, engine=engine, fixed=fixed).start()
 
 
+def starting_folder(command: Command) -> str:
+    """The folder that a command starts in.
+
+    Raises:
+        LaunchError: it is ours, and was removed.
+    """
+    try:
+        return os.path.abspath(command.cwd or os.getcwd())
+    except FileNotFoundError:
+        raise LaunchError(
+            "the folder that this was started in was removed. Start it in another, or give one with"
+            " --cwd."
+        ) from None
+
+
 def home_folder() -> str:
     """The user's home, where an isolated server has its own."""
     return os.path.realpath(os.path.expanduser("~"))
@@ -256,12 +271,16 @@ def this_host() -> Host:
 
     home = home_folder()
     uid = os.getuid()
-    try:
-        user = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        user = "user"
     own = (config_folder(), str(state_folder()), cache_folder())
     sensitive = sensitive_paths(home, own)
+    try:
+        known = pwd.getpwuid(uid)
+    except KeyError:
+        user = "user"
+    else:
+        user, real = known.pw_name, os.path.realpath(known.pw_dir)
+        if real != home:  # whatever HOME says, the keys are there
+            sensitive = tuple(dict.fromkeys((*sensitive, *sensitive_paths(real, ()))))
     return Host(home, user, uid, os.getgid(), sensitive, str(packages_folder()))
 
 

@@ -1,6 +1,6 @@
 """Starts a server isolated, where an option or the policy asks for that."""
 
-# ruff: noqa: PTH109, PTH111
+# ruff: noqa: PTH111
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, engine_for
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Limits, Profile, limits_of, path_of, port_of
-from pipeguard.isolation.sandbox import Sandbox, home_folder
+from pipeguard.isolation.sandbox import Sandbox, home_folder, starting_folder
 from pipeguard.isolation.shipped import key_of, shipped_for
 from pipeguard.launch.child import Command, start
 from pipeguard.log import say
@@ -140,7 +140,7 @@ class ServerStarter:
         return Learner(self._name, self._command, say)
 
     def _folder(self) -> str:
-        return os.path.abspath(self._command.cwd or os.getcwd())  # noqa: PTH100  as above
+        return starting_folder(self._command)
 
 
 def granted(entries: Iterable[IsolateEntry]) -> Profile:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import pwd
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from pipeguard.errors import LaunchError
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.sandbox import Sandbox
+from pipeguard.isolation.sandbox import Sandbox, this_host
 from pipeguard.launch.child import Command
 from tests.isolation.test_escapes import CANARY, answer
 
@@ -124,3 +126,19 @@ def test_a_folder_whose_name_is_no_text_is_given(home: Path) -> None:
     Path(folder).mkdir()
     ran(Profile(write=(folder,)), "cd $HOME/work/*; touch made")
     assert Path(folder, "made").exists()
+
+
+def test_a_folder_that_was_removed_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = home / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(LaunchError, match="was removed"):
+        Sandbox("given", Command(["/bin/true"], {}), Profile())
+
+
+def test_the_keys_of_the_user_are_keys_whatever_home_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir)
+    for home in ("", "/", "/nowhere"):
+        monkeypatch.setenv("HOME", home)
+        assert f"{real}/.ssh" in this_host().sensitive
