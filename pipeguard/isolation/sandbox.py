@@ -19,6 +19,7 @@ from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation import bubblewrap
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, bubblewrap_state, container_state
+from pipeguard.isolation.kept_homes import make_places
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import folders_among, runtime_of, runtime_of_package
@@ -106,6 +107,8 @@ class Sandbox:
         kept_home = _kept_home(identity) if profile.keeps_home else None
         needs = (*runtime.needed, *fixed)
         self._view = view_of(self.profile, self._host, needs, folder, kept_home)
+        if kept_home is not None:
+            make_places(kept_home, self._host.home, self._view.mounts)
         self._variables = environment_of(command.env, self._view)
         self._argv = (runtime.path, *argv[1:])
 

@@ -153,7 +153,8 @@ def view_of(
         *_grants(granted, needed),
         *_hidden(granted, host, (*profile.read, *profile.write, *needed)),
     ]
-    mounts += sorted((*inside, *_held(inside)), key=lambda mount: _depth(mount.path))
+    held = _held([*mounts, *inside])
+    mounts += sorted((*inside, *held), key=lambda mount: _depth(mount.path))
     if not any(is_within(folder, path) for path in (*granted, *SYSTEM)):
         mounts.append(Mount(Kind.FOLDER, folder))
     return View(tuple(mounts), folder, host.home, profile.limits.scratch)

@@ -142,3 +142,23 @@ def test_the_keys_of_the_user_are_keys_whatever_home_is(monkeypatch: pytest.Monk
     for home in ("", "/", "/nowhere"):
         monkeypatch.setenv("HOME", home)
         assert f"{real}/.ssh" in this_host().sensitive
+
+
+def test_a_link_in_a_kept_home_leads_nothing_outside(home: Path) -> None:
+    outside = home / "private"
+    kept = Profile(keeps_home=True)
+    planted = f"ln -s /oldroot{outside} work; ln -s /oldroot{outside}/made file; echo > other"
+    ran(kept, f"cd {home}; {planted}")
+    (home / "file").write_text(CANARY)
+    (home / "other").mkdir()
+    given = Profile(
+        read=(f"{home}/file",), write=(f"{home}/work/data", f"{home}/other"), keeps_home=True
+    )
+    script = f"cd {home}; cat file; touch work/data/one other/two; mv work work2"
+    for _ in range(2):
+        said = ran(given, script)
+        assert CANARY in said
+        assert "busy" in said
+    assert (home / "work" / "data" / "one").exists()
+    assert (home / "other" / "two").exists()
+    assert [path.name for path in outside.iterdir()] == ["x"]
