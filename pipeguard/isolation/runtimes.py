@@ -102,21 +102,48 @@ def runtime_of_package(
     return Runtime(path, tuple(dict.fromkeys(each for each in needed if not _is_of_system(each))))
 
 
-def folders_among(words: Sequence[str], folder: str, host: Host) -> tuple[str, ...]:
+def folders_among(
+    words: Sequence[str], folder: str, host: Host, changeable: Sequence[str] = ()
+) -> tuple[str, ...]:
     """The folders that a command's arguments name, `--root=DIR` too, and that they give.
 
     Never the home, a folder that holds others' or the system's files, or what has to be named by
     itself: an argument may mean something else than a folder to be changed.
+
+    Args:
+        words: the arguments.
+        folder: that a relative path is in.
+        host: this machine and its user.
+        changeable: folders that the server may change: a link in one that leads out of it may be
+            its own, and gives nothing.
     """
-    found = []
+    named = []
     for word in words:
         text = word.partition("=")[2] if word.startswith("--") and "=" in word else word
         if text.startswith("-") or "/" not in text:
             continue
-        path = os.path.realpath(os.path.join(folder, text))
+        as_written = os.path.abspath(os.path.join(folder, text))
+        path = os.path.realpath(as_written)
         if os.path.isdir(path) and _may_be_meant(path, host):
-            found.append(path)
+            named.append((as_written, path))
+    writable = (*changeable, *(path for _, path in named))
+    found = (
+        path
+        for written, path in named
+        if not any(_leaves(each, written, path) for each in writable)
+    )
     return tuple(dict.fromkeys(found))
+
+
+def _leaves(folder: str, written: str, path: str) -> bool:
+    """Whether a path goes through a folder and, by a link in it, out of that."""
+    if is_within(path, folder):
+        return False
+    above = written
+    while (above := os.path.dirname(above)) != "/":
+        if is_within(os.path.realpath(above), folder):
+            return True
+    return False
 
 
 def _may_be_meant(path: str, host: Host) -> bool:

@@ -102,7 +102,7 @@ class Sandbox:
             runtime = runtime_of_package(argv, given, command.env, folder, self._host)
         else:
             runtime = runtime_of(argv, command.env, folder, self._host)
-        among = Profile(write=folders_among(argv[1:], folder, self._host))
+        among = Profile(write=folders_among(argv[1:], folder, self._host, profile.write))
         self.profile = among.with_more(profile)
         kept_home = _kept_home(identity) if profile.keeps_home else None
         needs = (*runtime.needed, *fixed)

@@ -11,6 +11,7 @@ import pytest
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.profile import Profile
+from pipeguard.isolation.runtimes import folders_among
 from pipeguard.isolation.sandbox import Sandbox, this_host
 from pipeguard.launch.child import Command
 from tests.isolation.test_escapes import CANARY, answer
@@ -162,3 +163,20 @@ def test_a_link_in_a_kept_home_leads_nothing_outside(home: Path) -> None:
     assert (home / "work" / "data" / "one").exists()
     assert (home / "other" / "two").exists()
     assert [path.name for path in outside.iterdir()] == ["x"]
+
+
+def test_an_argument_that_became_a_link_of_the_server_gives_nothing(home: Path) -> None:
+    work, out = f"{home}/work", f"{home}/work/out"
+    script = f"exec 2>&1; ln -s {home}/private {out}; cat {out}/x; true"
+    argv = ["/bin/sh", "-c", script, "x", f"{work}/data/../", f"--out={out}"]
+    for given in (Profile(), Profile(write=(work,))):
+        for _ in range(2):
+            child = Sandbox("given", Command(argv, {"PATH": os.defpath}, "/"), given).start()
+            try:
+                assert CANARY not in answer(child).decode()
+            finally:
+                child.close()
+        assert Path(out).is_symlink()
+    (home / "link").symlink_to("private")
+    words = [f"{home}/link", work, f"{work}/../private"]
+    assert folders_among(words, "/", this_host()) == (f"{home}/private", work)
