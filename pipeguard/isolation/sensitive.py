@@ -52,7 +52,21 @@ IN_HOME = (
 OF_SYSTEM = (
     *("/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssh", "/run", "/boot"),
     *("/var/run", "/var/lib/docker", "/var/lib/containers", "/var/spool/cron", "/etc/cron.d"),
-    *("/proc", "/sys", "/dev", "/root/.ssh"),
+    *("/proc", "/sys", "/dev", "/root/.ssh", "/tmp/.X11-unix", "/tmp/.ICE-unix"),  # noqa: S108
+)
+
+
+# In a folder that may be written: what programs of the user run later, outside. Git's hooks and
+# settings, editors' and clients' settings, shells' environments. Read there, and not changed.
+RUN_LATER = (
+    *(".git/hooks", ".git/config", ".husky", ".envrc", ".vscode", ".idea", ".devcontainer"),
+    *(".mcp.json", ".cursor", ".claude", ".codex", ".gemini"),
+)
+RUN_LATER_OF_HOME = (
+    *("bin", ".local/bin", ".cargo/bin", ".gitconfig", ".config/git", ".config/environment.d"),
+    *(".bash_aliases", ".bash_logout", ".zlogin", ".zlogout", ".xprofile", ".xsession", ".vimrc"),
+    *(".xsessionrc", ".pam_environment", ".tmux.conf", ".config/tmux", ".config/nvim", ".emacs"),
+    *(".emacs.d", ".local/share/systemd"),
 )
 
 
@@ -103,6 +117,14 @@ def _but(path: str, named: Sequence[str]) -> Iterator[str]:
         inner = os.path.join(path, name)
         if not os.path.islink(inner):
             yield from _but(inner, named)
+
+
+def run_later_in(folder: str, home_folder: str) -> Iterator[str]:
+    """What there is in a folder that is run later."""
+    for name in (*RUN_LATER, *(RUN_LATER_OF_HOME if folder == home_folder else ())):
+        path = os.path.join(folder, name)
+        if os.path.lexists(path) and os.path.realpath(path) == path:
+            yield path
 
 
 def holder_of(path: str, sensitive: Sequence[str]) -> str | None:

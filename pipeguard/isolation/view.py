@@ -15,7 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
-from pipeguard.isolation.sensitive import hidden_in, holder_of, is_within
+from pipeguard.isolation.sensitive import hidden_in, holder_of, is_within, run_later_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -147,10 +147,11 @@ def view_of(
     ]
     if os.path.islink("/var/run"):
         mounts.append(Mount(Kind.LINK, "/var/run", "/run"))
-    granted = dict.fromkeys((*needed, *profile.read), Kind.READ)
+    fixed = (*needed, *(path for each in profile.write for path in run_later_in(each, host.home)))
+    granted = dict.fromkeys((*fixed, *profile.read), Kind.READ)
     granted |= dict.fromkeys(profile.write, Kind.WRITE)
     inside = [
-        *_grants(granted, needed),
+        *_grants(granted, fixed),
         *_hidden(granted, host, (*profile.read, *profile.write, *needed)),
     ]
     held = _held([*mounts, *inside])
@@ -202,24 +203,24 @@ def _etc(host: Host) -> Iterator[Mount]:
     yield Mount(Kind.TEXT, "/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
 
 
-def _grants(granted: Mapping[str, Kind], needed: Sequence[str]) -> Iterator[Mount]:
-    """What is given. In a folder that may be written, what the program needs may only be read."""
+def _grants(granted: Mapping[str, Kind], fixed: Sequence[str]) -> Iterator[Mount]:
+    """What is given. In a folder that may be written, what is fixed may only be read."""
     for path in sorted(granted, key=_depth):
         if any(is_within(path, each) for each in SYSTEM):
             continue
         real, is_link = os.path.realpath(path), os.path.islink(path)
         around = [granted[each] for each in granted if each != path and is_within(path, each)]
-        if around and (is_link or _is_in_it(granted[path], around, is_needed=path in needed)):
+        if around and (is_link or _is_in_it(granted[path], around, is_fixed=path in fixed)):
             continue
         # A link leads to what is needed too, by its own path.
         yield Mount(Kind.LINK, path, real) if is_link else Mount(granted[path], path, real)
 
 
-def _is_in_it(kind: Kind, around: Sequence[Kind], *, is_needed: bool) -> bool:
+def _is_in_it(kind: Kind, around: Sequence[Kind], *, is_fixed: bool) -> bool:
     """Whether what is around a path gives it already as it should be given."""
     if kind is Kind.WRITE:
         return False  # in one that may be written too: a mount cannot be replaced by a link
-    return not is_needed or Kind.WRITE not in around
+    return not is_fixed or Kind.WRITE not in around
 
 
 def _held(mounts: Sequence[Mount]) -> Iterator[Mount]:
