@@ -144,10 +144,12 @@ def install(
 def _needs_of_interpreter(folder: Path) -> tuple[str, ...]:
     """What a Python environment needs that is new, so that nothing but `venv` has written it."""
     from pipeguard.isolation.runtimes import runtime_of
-    from pipeguard.isolation.sandbox import this_host
+    from pipeguard.isolation.sensitive import sensitive_paths
+    from pipeguard.isolation.view import Host
 
-    python = str(folder / "bin" / "python")
-    return runtime_of((python,), {}, str(folder), this_host()).needed
+    home = os.path.realpath(os.path.expanduser("~"))  # noqa: PTH111  which knows an empty HOME
+    host = Host(home, "", os.getuid(), os.getgid(), sensitive_paths(home, ()), str(folder.parent))
+    return runtime_of((str(folder / "bin" / "python"),), {}, str(folder), host).needed
 
 
 def _finish(folder: Path, facts: dict[str, object]) -> None:

@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
-def make_places(kept_home: str, home: str, mounts: Iterable[Mount]) -> None:
+def make_places(kept_home: str, seen_at: str, mounts: Iterable[Mount]) -> None:
     """Have no link lie on the way to what is mounted in a home.
 
     Args:
         kept_home: the folder that is the home.
-        home: where the server sees it.
+        seen_at: where the server sees it.
         mounts: all of them.
 
     Raises:
         OSError: a place cannot be made.
     """
     for mount in mounts:
-        if mount.path.startswith(home + "/"):
-            *above, last = mount.path[len(home) + 1 :].split("/")
+        if mount.path.startswith(seen_at + "/"):
+            *above, last = mount.path[len(seen_at) + 1 :].split("/")
             folder = os.open(kept_home, _FOLDER)
             for name in above:
                 folder = _entered(folder, name)

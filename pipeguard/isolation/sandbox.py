@@ -30,7 +30,7 @@ from pipeguard.launch.child import Command, start
 from pipeguard.state.paths import state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pipeguard.isolation.cgroups import ControlGroup
@@ -274,7 +274,7 @@ def this_host() -> Host:
 
     home = home_folder()
     uid = os.getuid()
-    own = (config_folder(), str(state_folder()), cache_folder())
+    own = (config_folder(), str(state_folder()), cache_folder(), *_sockets(uid))
     sensitive = sensitive_paths(home, own)
     try:
         known = pwd.getpwuid(uid)
@@ -285,6 +285,15 @@ def this_host() -> Host:
         if real != home:  # whatever HOME says, the keys are there
             sensitive = tuple(dict.fromkeys((*sensitive, *sensitive_paths(real, ()))))
     return Host(home, user, uid, os.getgid(), sensitive, str(packages_folder()))
+
+
+def _sockets(uid: int) -> Iterator[str]:
+    """Sockets of the user's session, wherever they are: in `/tmp`, which may be given, often."""
+    yield f"/tmp/tmux-{uid}"  # noqa: S108  never made here
+    values = (os.environ.get(name, "") for name in ("SSH_AUTH_SOCK", "TMUX", "XAUTHORITY"))
+    for path in (value.partition(",")[0] for value in values):
+        if path.startswith("/"):
+            yield path
 
 
 def try_bubblewrap() -> EngineState:

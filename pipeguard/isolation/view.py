@@ -154,8 +154,8 @@ def view_of(
         *_grants(granted, fixed),
         *_hidden(granted, host, (*profile.read, *profile.write, *needed)),
     ]
-    held = _held([*mounts, *inside])
-    mounts += sorted((*inside, *held), key=lambda mount: _depth(mount.path))
+    pins = _pinned([*mounts, *inside])
+    mounts += sorted((*inside, *pins), key=lambda mount: _depth(mount.path))
     if not any(is_within(folder, path) for path in (*granted, *SYSTEM)):
         mounts.append(Mount(Kind.FOLDER, folder))
     return View(tuple(mounts), folder, host.home, profile.limits.scratch)
@@ -223,7 +223,7 @@ def _is_in_it(kind: Kind, around: Sequence[Kind], *, is_fixed: bool) -> bool:
     return not is_fixed or Kind.WRITE not in around
 
 
-def _held(mounts: Sequence[Mount]) -> Iterator[Mount]:
+def _pinned(mounts: Sequence[Mount]) -> Iterator[Mount]:
     """The folders between one that may be written and what is mounted in it, as mounts.
 
     A mount moves with the folder that it is in: a server that renames that folder would find at the

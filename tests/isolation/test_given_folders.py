@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pwd
+import socket
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import folders_among
 from pipeguard.isolation.sandbox import Sandbox, this_host
 from pipeguard.launch.child import Command
-from tests.isolation.test_escapes import CANARY, answer
+from tests.isolation.test_escapes import CANARY, answer, answering
 
 
 @pytest.fixture
@@ -214,3 +216,16 @@ def test_a_home_that_may_be_written_is_not_run_and_keeps_its_keys(home: Path) ->
     assert CANARY not in said
     assert said.count("Read-only") == 2
     assert (home / "work" / "bin" / "x").exists()
+
+
+def test_sockets_of_the_session_are_not_given_with_their_folder(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(home / "work" / "agent")
+    monkeypatch.setenv("SSH_AUTH_SOCK", path)
+    code = f"import socket; socket.socket(socket.AF_UNIX).connect({path!r}); print('escaped')"
+    given = Profile((sys.prefix, sys.base_prefix), (f"{home}/work",))
+    with answering(socket.AF_UNIX, path):
+        said = ran(given, f'{sys.executable} -I -c "{code}"')
+    assert "Error" in said
+    assert "escaped" not in said.splitlines()
