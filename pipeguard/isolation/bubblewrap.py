@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.namespace import enter, hand_over
 from pipeguard.isolation.seccomp import filter_program
-from pipeguard.isolation.view import MAX_FILE_BYTES, Kind
+from pipeguard.isolation.view import MAX_FILE_BYTES, MountKind
 from pipeguard.launch.command import Confinement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipeguard.isolation.cgroups import ControlGroup
-    from pipeguard.isolation.profile import Limits
-    from pipeguard.isolation.view import Host, Mount, View
+    from pipeguard.isolation.profile import ResourceLimits
+    from pipeguard.isolation.view import FileView, Mount, SandboxUser
     from pipeguard.launch.command import Command
 
 PROGRAM = "bwrap"
 FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin", "/run/current-system/sw/bin")
-_BINDS = {Kind.READ: "--ro-bind", Kind.WRITE: "--bind", Kind.LINK: "--symlink"}
+_BINDS = {MountKind.READ: "--ro-bind", MountKind.WRITE: "--bind", MountKind.LINK: "--symlink"}
 _NAMESPACES = ("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts")
 
 
@@ -57,7 +57,11 @@ def find() -> str | None:
 
 
 def confine(
-    command: Command, view: View, host: Host, limits: Limits, around: Surroundings
+    command: Command,
+    view: FileView,
+    host: SandboxUser,
+    limits: ResourceLimits,
+    around: Surroundings,
 ) -> Confinement:
     """Have a command run isolated.
 
@@ -130,13 +134,13 @@ def _mounted(mount: Mount, inherited: list[int]) -> list[str]:
     path, source = mount.path, mount.source
     if mount.kind in _BINDS:
         return [_BINDS[mount.kind], source, path]
-    if mount.kind is Kind.FOLDER:
+    if mount.kind is MountKind.FOLDER:
         return ["--dir", path]
-    if mount.kind is Kind.EMPTY:
+    if mount.kind is MountKind.EMPTY:
         return ["--perms", "1777" if path.endswith("tmp") else "0700", "--dir", path]
-    if mount.kind is Kind.HIDDEN:
+    if mount.kind is MountKind.HIDDEN:
         return _covered(path)
-    content = os.fsencode(source) if mount.kind is Kind.TEXT else _content(source)
+    content = os.fsencode(source) if mount.kind is MountKind.TEXT else _content(source)
     inherited.append(_sealed(content))
     return ["--perms", "0444", "--file", str(inherited[-1]), path]
 
@@ -149,7 +153,7 @@ def _content(path: str) -> bytes:
         return b""  # not ours to read, so not the server's either
 
 
-def _limits(limits: Limits) -> Iterator[tuple[int, int | None]]:
+def _limits(limits: ResourceLimits) -> Iterator[tuple[int, int | None]]:
     yield resource.RLIMIT_DATA, limits.memory
     yield resource.RLIMIT_NPROC, limits.processes
     yield resource.RLIMIT_NOFILE, limits.files

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeguard.isolation.profile import Limits
+    from pipeguard.isolation.profile import ResourceLimits
 
 ROOT = Path("/sys/fs/cgroup")
 PREFIX = "pipeguard-"
@@ -45,7 +45,7 @@ class ControlGroup:
                 folder.rmdir()
 
 
-def make_group(limits: Limits, number: int) -> ControlGroup | None:
+def make_group(limits: ResourceLimits, number: int) -> ControlGroup | None:
     """Make a group; None where that is not possible.
 
     Args:
@@ -68,7 +68,7 @@ def remove_stale() -> None:
             ControlGroup((folder,)).remove()
 
 
-def _made(limits: Limits, name: str) -> Iterator[Path]:
+def _made(limits: ResourceLimits, name: str) -> Iterator[Path]:
     memory = None if limits.memory is None else MEMORY_FACTOR * limits.memory
     for controller, parent in _parents().items():
         folder = parent / name

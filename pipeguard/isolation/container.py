@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.container_engines import ContainerEngine
     from pipeguard.isolation.container_files import Files
-    from pipeguard.isolation.profile import Limits
-    from pipeguard.isolation.view import Host, View
+    from pipeguard.isolation.profile import ResourceLimits
+    from pipeguard.isolation.view import FileView, SandboxUser
 
 NO_ESCALATION = ("--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 HIDDEN_SYSTEM = ("--tmpfs", "/sys:ro,size=4k,mode=0")  # no engine leaves it out
@@ -49,9 +49,9 @@ class Contained(NamedTuple):
 
     argv: tuple[str, ...]
     variables: Mapping[str, str]
-    view: View
-    host: Host
-    limits: Limits
+    view: FileView
+    host: SandboxUser
+    limits: ResourceLimits
     ports: tuple[int, ...]
     is_offline: bool
 

@@ -22,8 +22,8 @@ from pipeguard.isolation.cgroups import MEMORY_FACTOR
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeguard.isolation.profile import Limits
-    from pipeguard.isolation.view import Host
+    from pipeguard.isolation.profile import ResourceLimits
+    from pipeguard.isolation.view import SandboxUser
 
 PODMAN, DOCKER = "podman", "docker"
 CALL_SECONDS = 60.0
@@ -116,14 +116,14 @@ class ContainerEngine(NamedTuple):
         found = self.call("inspect", "--format", "{{.State.Pid}}", name).stdout.strip()
         return int(found) if found.isdigit() and found != b"0" else None
 
-    def user(self, host: Host) -> tuple[str, ...]:
+    def user(self, host: SandboxUser) -> tuple[str, ...]:
         """Options that make the server's user the one that PipeGuard has."""
         own = ("--user", f"{host.uid}:{host.gid}")
         if not self.is_rootless:
             return own
         return ("--userns", "keep-id", *own) if self.kind == PODMAN else ("--user", "0:0")
 
-    def limits(self, limits: Limits) -> Iterator[str]:
+    def limits(self, limits: ResourceLimits) -> Iterator[str]:
         """Options that bound what a container uses."""
         if self.is_limited and limits.memory is not None:
             yield from ("--memory", str(MEMORY_FACTOR * limits.memory))

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.sensitive import is_within
-from pipeguard.isolation.view import Kind, Mount
+from pipeguard.isolation.view import Mount, MountKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pipeguard.isolation.view import View
+    from pipeguard.isolation.view import FileView
 
 MOUNTS = "/proc/self/mountinfo"
 FILES, NOTHING = "files", "nothing"  # in the folder of isolation
@@ -42,7 +42,7 @@ class Files(NamedTuple):
     links: tuple[tuple[str, str], ...]
 
 
-def files_of(view: View, submounts: Sequence[str]) -> Files:
+def files_of(view: FileView, submounts: Sequence[str]) -> Files:
     """Sort a view into what an image holds, what is mounted, and what is made inside.
 
     Args:
@@ -51,7 +51,7 @@ def files_of(view: View, submounts: Sequence[str]) -> Files:
             mounted in it, which a container's own option for that does not say.
     """
     last = {mount.path: mount for mount in view.mounts}
-    links = [mount for mount in last.values() if mount.kind is Kind.LINK]
+    links = [mount for mount in last.values() if mount.kind is MountKind.LINK]
     mounted = [mount for mount in last.values() if not _is_made_anyway(mount, last)]
     mounted += _below(mounted, submounts)
     mounted.sort(key=lambda mount: (mount.path.count("/"), mount.path))
@@ -77,12 +77,12 @@ def arguments_of(mounts: Sequence[Mount], folder: str, scratch: int, tmpfs: str)
         tmpfs: further options of a folder in memory, of the engine's own.
     """
     for mount in mounts:
-        if mount.kind is Kind.EMPTY:
+        if mount.kind is MountKind.EMPTY:
             mode = "1777" if mount.path.endswith("tmp") else "0777"  # nobody else is there
             yield from ("--tmpfs", f"{mount.path}:rw,exec,size={scratch},mode={mode}{tmpfs}")
             continue
         words = ["type=bind", f"source={_source(mount, folder)}", f"destination={mount.path}"]
-        if mount.kind is not Kind.WRITE:
+        if mount.kind is not MountKind.WRITE:
             words.append("readonly")
         yield from ("--mount", ",".join(_quoted(word) for word in words))
 
@@ -108,28 +108,30 @@ def stored(folder: str, content: bytes) -> str:
 
 def _is_made_anyway(mount: Mount, by_path: Mapping[str, Mount]) -> bool:
     """Whether it is no mount: a link, the root, or a folder that is made for what is in it."""
-    if mount.kind is Kind.LINK or mount.path == "/":
+    if mount.kind is MountKind.LINK or mount.path == "/":
         return True
     below = (path for path in by_path if path != mount.path and is_within(path, mount.path))
-    return mount.kind is Kind.FOLDER and any(below)
+    return mount.kind is MountKind.FOLDER and any(below)
 
 
 def _source(mount: Mount, folder: str) -> str:
-    if mount.kind is Kind.TEXT:
+    if mount.kind is MountKind.TEXT:
         return stored(folder, mount.source.encode())
-    if mount.kind is Kind.FOLDER or (mount.kind is Kind.HIDDEN and os.path.isdir(mount.path)):
+    if mount.kind is MountKind.FOLDER or (
+        mount.kind is MountKind.HIDDEN and os.path.isdir(mount.path)
+    ):
         nothing = os.path.join(folder, NOTHING, mount.kind.value)
         os.makedirs(nothing, exist_ok=True)
-        Path(nothing).chmod(0 if mount.kind is Kind.HIDDEN else 0o555)
+        Path(nothing).chmod(0 if mount.kind is MountKind.HIDDEN else 0o555)
         return nothing
-    return os.devnull if mount.kind is Kind.HIDDEN else mount.source
+    return os.devnull if mount.kind is MountKind.HIDDEN else mount.source
 
 
 def _below(mounted: Sequence[Mount], submounts: Sequence[str]) -> Iterator[Mount]:
     """What is mounted on this machine in what the server may read, to be read-only too."""
-    hidden = [mount.path for mount in mounted if mount.kind is Kind.HIDDEN]
+    hidden = [mount.path for mount in mounted if mount.kind is MountKind.HIDDEN]
     for mount in mounted:
-        if mount.kind is not Kind.READ:
+        if mount.kind is not MountKind.READ:
             continue
         for point in submounts:
             if point == mount.source or not is_within(point, mount.source):
@@ -137,7 +139,7 @@ def _below(mounted: Sequence[Mount], submounts: Sequence[str]) -> Iterator[Mount
             path = mount.path + point[len(mount.source.rstrip("/")) :]
             is_covered = any(is_within(path, each) for each in hidden)
             if not is_covered and _holder(path, mounted) is mount and os.access(point, os.R_OK):
-                yield Mount(Kind.READ, path, point)
+                yield Mount(MountKind.READ, path, point)
 
 
 def _holder(path: str, mounted: Sequence[Mount]) -> Mount | None:

@@ -24,14 +24,14 @@ from pipeguard.isolation.container_engines import (
     installed,
     sockets,
 )
-from pipeguard.isolation.profile import Limits, Profile
+from pipeguard.isolation.profile import Profile, ResourceLimits
 from pipeguard.isolation.view import view_of
 from pipeguard.launch.command import NOT_RUNNABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeguard.isolation.view import Host
+    from pipeguard.isolation.view import SandboxUser
 
 FOUND = "container.json"  # in the folder of isolation
 TRIAL_SECONDS = 20.0
@@ -58,7 +58,7 @@ _MEANINGS = (
 )
 
 
-def find_engine(host: Host, folder: str, *, is_new_trial: bool = False) -> ContainerEngine:
+def find_engine(host: SandboxUser, folder: str, *, is_new_trial: bool = False) -> ContainerEngine:
     """The engine that works here.
 
     Args:
@@ -122,10 +122,10 @@ def _docker(program: str, socket: str) -> Iterator[ContainerEngine]:
             yield ContainerEngine(DOCKER, program, (), socket, is_rootless, is_limited, joins)
 
 
-def _trial(engine: ContainerEngine, host: Host, folder: str) -> str | None:
+def _trial(engine: ContainerEngine, host: SandboxUser, folder: str) -> str | None:
     """Run `true` in a container; returns what was wrong."""
     view = view_of(Profile(), host, (), "/", None)
-    server = Contained(_TRUE, {}, view, host, Limits(), (), is_offline=True)
+    server = Contained(_TRUE, {}, view, host, ResourceLimits(), (), is_offline=True)
     try:
         running = start_contained(engine, server, folder)
     except (LaunchError, OSError) as error:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.docker_words import Option, Run
     from pipeguard.isolation.profile import Profile
-    from pipeguard.isolation.view import Host
+    from pipeguard.isolation.view import SandboxUser
 
 # What these give or do, whatever their value is.
 _REASONS = {
@@ -77,7 +77,7 @@ class Hardened(NamedTuple):
     is_open: bool
 
 
-def hardened(argv: Sequence[str], folder: str, profile: Profile, host: Host) -> Hardened:
+def hardened(argv: Sequence[str], folder: str, profile: Profile, host: SandboxUser) -> Hardened:
     """Close what the words of a container's server leave open.
 
     Args:
@@ -104,7 +104,7 @@ def hardened(argv: Sequence[str], folder: str, profile: Profile, host: Host) -> 
     return Hardened(words, added, any(network != "none" for network in networks))
 
 
-def _judge(option: Option, folder: str, profile: Profile, host: Host) -> None:
+def _judge(option: Option, folder: str, profile: Profile, host: SandboxUser) -> None:
     name, value = option.name, option.value
     if name in _REFUSED and value != "false":
         raise _fault(option, _REFUSED[name])
@@ -174,7 +174,9 @@ def _mount(option: Option) -> Iterator[str]:
     yield from (source for source in sources if kinds[0] == "bind" or "/" in source)
 
 
-def _judge_source(option: Option, source: str, folder: str, profile: Profile, host: Host) -> None:
+def _judge_source(
+    option: Option, source: str, folder: str, profile: Profile, host: SandboxUser
+) -> None:
     path = os.path.realpath(os.path.join(folder, source))
     if is_within(host.home, path):
         raise _fault(option, f"gives all of {path}. Name folders in it")

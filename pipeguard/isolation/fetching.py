@@ -22,7 +22,7 @@ from pipeguard.isolation.packages import (
     package_name,
     program_in,
 )
-from pipeguard.isolation.profile import MEBIBYTE, Limits, Profile
+from pipeguard.isolation.profile import MEBIBYTE, Profile, ResourceLimits
 from pipeguard.launch.command import Command
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ DONE = "pipeguard.json"  # stands in a folder of a package, and is empty until t
 FETCH_SECONDS = 600.0
 MAX_SAID_BYTES = 4000
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
-FETCH_LIMITS = Limits(memory=8192 * MEBIBYTE, processes=4096, scratch=4096 * MEBIBYTE)
+FETCH_LIMITS = ResourceLimits(memory=8192 * MEBIBYTE, processes=4096, scratch=4096 * MEBIBYTE)
 
 
 class Fetched(NamedTuple):
@@ -145,10 +145,12 @@ def _needs_of_interpreter(folder: Path) -> tuple[str, ...]:
     """What a Python environment needs that is new, so that nothing but `venv` has written it."""
     from pipeguard.isolation.runtimes import runtime_of
     from pipeguard.isolation.sensitive import sensitive_paths
-    from pipeguard.isolation.view import Host
+    from pipeguard.isolation.view import SandboxUser
 
     home = os.path.realpath(os.path.expanduser("~"))  # noqa: PTH111  which knows an empty HOME
-    host = Host(home, "", os.getuid(), os.getgid(), sensitive_paths(home, ()), str(folder.parent))
+    host = SandboxUser(
+        home, "", os.getuid(), os.getgid(), sensitive_paths(home, ()), str(folder.parent)
+    )
     return runtime_of((str(folder / "bin" / "python"),), {}, str(folder), host).needed
 
 

@@ -20,7 +20,7 @@ _SIZE = re.compile(r"(\d{1,15})\s*([kmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
 HIGHEST_PORT = 65_535
 
 
-class Limits(NamedTuple):
+class ResourceLimits(NamedTuple):
     """What a server may use up; None where nothing limits it.
 
     Attributes:
@@ -57,7 +57,7 @@ class Profile(NamedTuple):
     hosts: tuple[str, ...] = ()
     loopback: tuple[int, ...] = ()
     keeps_home: bool = False
-    limits: Limits = Limits()
+    limits: ResourceLimits = ResourceLimits()
 
     def with_more(self, other: Profile) -> Profile:
         """Both together; the other's limits count."""
@@ -142,7 +142,7 @@ READERS: dict[str, Callable[[str], int]] = {
 }
 
 
-def limits_of(settings: Sequence[str], base: Limits) -> Limits:
+def limits_of(settings: Sequence[str], base: ResourceLimits) -> ResourceLimits:
     """Limits with changes, each as `NAME=VALUE`.
 
     Raises:

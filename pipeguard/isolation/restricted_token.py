@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from pipeguard.isolation.profile import Limits
+    from pipeguard.isolation.profile import ResourceLimits
 
 # winnt.h
 DISABLE_MAX_PRIVILEGE, LUA_TOKEN = 0x1, 0x4
@@ -52,7 +52,7 @@ class RestrictedLaunch(NamedTuple):
     ui_restrictions: int
 
 
-def restricted_launch(limits: Limits) -> RestrictedLaunch:
+def restricted_launch(limits: ResourceLimits) -> RestrictedLaunch:
     """The token and the job for these limits."""
     flags = KILL_ON_JOB_CLOSE | DIE_ON_UNHANDLED_EXCEPTION
     flags |= ACTIVE_PROCESS if limits.processes is not None else 0

@@ -19,7 +19,7 @@ from pipeguard.isolation.view import SYSTEM
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pipeguard.isolation.view import Host
+    from pipeguard.isolation.view import SandboxUser
 
 MARKERS = (
     *("package.json", "pyproject.toml", "setup.py", "setup.cfg", "deno.json", "go.mod"),
@@ -52,7 +52,9 @@ class Runtime(NamedTuple):
     needed: tuple[str, ...]
 
 
-def runtime_of(argv: Sequence[str], env: Mapping[str, str], folder: str, host: Host) -> Runtime:
+def runtime_of(
+    argv: Sequence[str], env: Mapping[str, str], folder: str, host: SandboxUser
+) -> Runtime:
     """What a command needs.
 
     Args:
@@ -76,7 +78,7 @@ def runtime_of_package(
     given: Sequence[str],
     env: Mapping[str, str],
     folder: str,
-    host: Host,
+    host: SandboxUser,
 ) -> Runtime:
     """What the program of a fetched package needs.
 
@@ -103,7 +105,7 @@ def runtime_of_package(
 
 
 def folders_among(
-    words: Sequence[str], folder: str, host: Host, changeable: Sequence[str] = ()
+    words: Sequence[str], folder: str, host: SandboxUser, changeable: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """The folders that a command's arguments name, `--root=DIR` too, and that they give.
 
@@ -146,7 +148,7 @@ def _leaves(folder: str, written: str, path: str) -> bool:
     return False
 
 
-def _may_be_meant(path: str, host: Host) -> bool:
+def _may_be_meant(path: str, host: SandboxUser) -> bool:
     """Whether an argument gives this folder."""
     if path in _OF_OTHERS or is_within(host.home, path) or _is_of_system(path):
         return False
@@ -178,7 +180,7 @@ def _on_path(program: str, env: Mapping[str, str]) -> str | None:
 
 
 def _of_program(
-    path: str, env: Mapping[str, str], folder: str, host: Host, links: int
+    path: str, env: Mapping[str, str], folder: str, host: SandboxUser, links: int
 ) -> Iterator[str]:
     """What an executable file needs: its own folder, its interpreter, its environment."""
     real = os.path.realpath(path)
@@ -214,7 +216,7 @@ def _interpreter_word(path: str) -> str | None:
     return words[0] if words else None
 
 
-def _prefix(path: str, host: Host) -> Iterator[str]:
+def _prefix(path: str, host: SandboxUser) -> Iterator[str]:
     """The installation that a program is in: what holds its `bin`, or the folder beside it."""
     holder = os.path.dirname(path)
     if os.path.basename(holder) in ("bin", "Scripts", "shims"):
@@ -222,7 +224,7 @@ def _prefix(path: str, host: Host) -> Iterator[str]:
     yield holder if _may_be_given(holder, host) else path
 
 
-def _python_environment(path: str, host: Host) -> Iterator[str]:
+def _python_environment(path: str, host: SandboxUser) -> Iterator[str]:
     """A virtual environment, the installation that it is made from, and what it links to."""
     root = os.path.dirname(os.path.dirname(path))
     try:
@@ -240,7 +242,7 @@ def _python_environment(path: str, host: Host) -> Iterator[str]:
     yield from _linked(root, host)
 
 
-def _linked(environment: str, host: Host) -> Iterator[str]:
+def _linked(environment: str, host: SandboxUser) -> Iterator[str]:
     """Folders that a Python environment is told to import from (docs.python.org, site: .pth)."""
     from pathlib import Path
 
@@ -250,7 +252,7 @@ def _linked(environment: str, host: Host) -> Iterator[str]:
                 yield os.path.realpath(line)
 
 
-def _of_arguments(name: str, words: Sequence[str], folder: str, host: Host) -> Iterator[str]:
+def _of_arguments(name: str, words: Sequence[str], folder: str, host: SandboxUser) -> Iterator[str]:
     """The script among an interpreter's arguments, with the project that it is in."""
     if name == "java":
         yield from (f"/etc/{each}" for each in os.listdir("/etc") if each.startswith("java-"))
@@ -271,7 +273,7 @@ def _of_arguments(name: str, words: Sequence[str], folder: str, host: Host) -> I
             return
 
 
-def _file(word: str, folder: str, host: Host) -> Iterator[str]:
+def _file(word: str, folder: str, host: SandboxUser) -> Iterator[str]:
     path = os.path.abspath(os.path.join(folder, word))
     real = os.path.realpath(path)
     if os.path.isfile(real):
@@ -279,7 +281,7 @@ def _file(word: str, folder: str, host: Host) -> Iterator[str]:
         yield _project(real, host)
 
 
-def _project(path: str, host: Host) -> str:
+def _project(path: str, host: SandboxUser) -> str:
     """The nearest folder around a script that looks like a project; else its own; else it."""
     before, modules, _ = path.partition("/node_modules/")
     if modules and _may_be_given(before + "/node_modules", host):
@@ -292,7 +294,7 @@ def _project(path: str, host: Host) -> str:
     return own if _may_be_given(own, host) else path
 
 
-def _may_be_given(folder: str, host: Host) -> bool:
+def _may_be_given(folder: str, host: SandboxUser) -> bool:
     """Whether a whole folder may be given because a program is in it."""
     real = os.path.realpath(folder)
     if real in (*_OF_OTHERS, "/tmp", "/etc"):  # noqa: S108  refused

@@ -24,8 +24,8 @@ from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import folders_among, runtime_of, runtime_of_package
 from pipeguard.isolation.sensitive import sensitive_paths
-from pipeguard.isolation.view import Host, environment_of, view_of
-from pipeguard.isolation.way_out import WayOut
+from pipeguard.isolation.view import SandboxUser, environment_of, view_of
+from pipeguard.isolation.way_out import SandboxExit
 from pipeguard.launch.child import Command, start
 from pipeguard.state.paths import state_folder
 
@@ -87,7 +87,7 @@ class Sandbox:
         self._rules = _rules_of(profile)
         self._report = report
         self._lock = Lock()
-        self._ways_out: set[WayOut] = set()
+        self._ways_out: set[SandboxExit] = set()
         self._host = this_host()
         folder = starting_folder(command)
         argv: tuple[str, ...] = command.argv
@@ -171,8 +171,8 @@ class Sandbox:
         running.child.on_close = close
         return running.child
 
-    def _way_out(self, channel: socket.socket) -> WayOut:
-        way_out = WayOut(channel, self._rules, self._report)
+    def _way_out(self, channel: socket.socket) -> SandboxExit:
+        way_out = SandboxExit(channel, self._rules, self._report)
         way_out.start()
         with self._lock:
             self._ways_out.add(way_out)
@@ -212,7 +212,7 @@ class Sandbox:
         for way_out in ways_out:
             self._forget(way_out)
 
-    def _forget(self, way_out: WayOut) -> None:
+    def _forget(self, way_out: SandboxExit) -> None:
         way_out.close()
         with self._lock:
             self._ways_out.discard(way_out)
@@ -268,7 +268,7 @@ def home_folder() -> str:
     return os.path.realpath(os.path.expanduser("~"))
 
 
-def this_host() -> Host:
+def this_host() -> SandboxUser:
     """This machine and its user."""
     import pwd
 
@@ -284,7 +284,7 @@ def this_host() -> Host:
         user, real = known.pw_name, os.path.realpath(known.pw_dir)
         if real != home:  # whatever HOME says, the keys are there
             sensitive = tuple(dict.fromkeys((*sensitive, *sensitive_paths(real, ()))))
-    return Host(home, user, uid, os.getgid(), sensitive, str(packages_folder()))
+    return SandboxUser(home, user, uid, os.getgid(), sensitive, str(packages_folder()))
 
 
 def _sockets(uid: int) -> Iterator[str]:

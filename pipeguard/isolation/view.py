@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.profile import Profile
 
 
-class Kind(Enum):
+class MountKind(Enum):
     """What stands at a path."""
 
     READ = "read"  # a file or folder of this machine
@@ -46,7 +46,7 @@ class Mount(NamedTuple):
             target.
     """
 
-    kind: Kind
+    kind: MountKind
     path: str
     source: str = ""
 
@@ -77,7 +77,7 @@ _NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\nservices: files\npro
 _RESOLV = f"nameserver {NAMESERVER}\noptions timeout:2 attempts:1\n"
 
 
-class View(NamedTuple):
+class FileView(NamedTuple):
     """What a server sees.
 
     Attributes:
@@ -93,7 +93,7 @@ class View(NamedTuple):
     scratch: int
 
 
-class Host(NamedTuple):
+class SandboxUser(NamedTuple):
     """What is known of this machine and its user.
 
     Attributes:
@@ -114,8 +114,8 @@ class Host(NamedTuple):
 
 
 def view_of(
-    profile: Profile, host: Host, needed: Sequence[str], folder: str, kept_home: str | None
-) -> View:
+    profile: Profile, host: SandboxUser, needed: Sequence[str], folder: str, kept_home: str | None
+) -> FileView:
     """The view that a profile gives.
 
     Args:
@@ -142,14 +142,16 @@ def view_of(
     mounts = [
         *_system(),
         *_etc(host),
-        *(Mount(Kind.EMPTY, path) for path in SCRATCH),
-        Mount(Kind.WRITE, host.home, kept_home) if kept_home else Mount(Kind.EMPTY, host.home),
+        *(Mount(MountKind.EMPTY, path) for path in SCRATCH),
+        Mount(MountKind.WRITE, host.home, kept_home)
+        if kept_home
+        else Mount(MountKind.EMPTY, host.home),
     ]
     if os.path.islink("/var/run"):
-        mounts.append(Mount(Kind.LINK, "/var/run", "/run"))
+        mounts.append(Mount(MountKind.LINK, "/var/run", "/run"))
     fixed = (*needed, *(path for each in profile.write for path in run_later_in(each, host.home)))
-    granted = dict.fromkeys((*fixed, *profile.read), Kind.READ)
-    granted |= dict.fromkeys(profile.write, Kind.WRITE)
+    granted = dict.fromkeys((*fixed, *profile.read), MountKind.READ)
+    granted |= dict.fromkeys(profile.write, MountKind.WRITE)
     inside = [
         *_grants(granted, fixed),
         *_hidden(granted, host, (*profile.read, *profile.write, *needed)),
@@ -157,11 +159,11 @@ def view_of(
     pins = _pinned([*mounts, *inside])
     mounts += sorted((*inside, *pins), key=lambda mount: _depth(mount.path))
     if not any(is_within(folder, path) for path in (*granted, *SYSTEM)):
-        mounts.append(Mount(Kind.FOLDER, folder))
-    return View(tuple(mounts), folder, host.home, profile.limits.scratch)
+        mounts.append(Mount(MountKind.FOLDER, folder))
+    return FileView(tuple(mounts), folder, host.home, profile.limits.scratch)
 
 
-def environment_of(variables: Mapping[str, str], view: View) -> dict[str, str]:
+def environment_of(variables: Mapping[str, str], view: FileView) -> dict[str, str]:
     """The variables of an isolated server: none that leads to what it does not see."""
     dropped = {"DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "GPG_AGENT_INFO"}
     dropped |= {"DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DOCKER_HOST", "TMPDIR", "TEMP", "TMP"}
@@ -176,34 +178,34 @@ def _is_named(path: str, profile: Profile) -> bool:
 def _system() -> Iterator[Mount]:
     for path in SYSTEM:
         if os.path.islink(path):
-            yield Mount(Kind.LINK, path, os.readlink(path))
+            yield Mount(MountKind.LINK, path, os.readlink(path))
         elif os.path.isdir(path):
-            yield Mount(Kind.READ, path, path)
+            yield Mount(MountKind.READ, path, path)
 
 
-def _etc(host: Host) -> Iterator[Mount]:
+def _etc(host: SandboxUser) -> Iterator[Mount]:
     for name in ETC_FOLDERS:
         path = os.path.join("/etc", name)
         if os.path.isdir(path):
-            yield Mount(Kind.READ, path, os.path.realpath(path))
+            yield Mount(MountKind.READ, path, os.path.realpath(path))
     for name in ETC_FILES:
         path = os.path.join("/etc", name)
         if pathlib.Path(path).is_file():
-            yield Mount(Kind.COPY, path, os.path.realpath(path))
+            yield Mount(MountKind.COPY, path, os.path.realpath(path))
     name = host.user
     yield Mount(
-        Kind.TEXT,
+        MountKind.TEXT,
         "/etc/passwd",
         f"{name}:x:{host.uid}:{host.gid}:{name}:{host.home}:/bin/sh\n"
         "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
     )
-    yield Mount(Kind.TEXT, "/etc/group", f"{name}:x:{host.gid}:\nnogroup:x:65534:\n")
-    yield Mount(Kind.TEXT, "/etc/nsswitch.conf", _NSSWITCH)
-    yield Mount(Kind.TEXT, "/etc/resolv.conf", _RESOLV)
-    yield Mount(Kind.TEXT, "/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
+    yield Mount(MountKind.TEXT, "/etc/group", f"{name}:x:{host.gid}:\nnogroup:x:65534:\n")
+    yield Mount(MountKind.TEXT, "/etc/nsswitch.conf", _NSSWITCH)
+    yield Mount(MountKind.TEXT, "/etc/resolv.conf", _RESOLV)
+    yield Mount(MountKind.TEXT, "/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
 
 
-def _grants(granted: Mapping[str, Kind], fixed: Sequence[str]) -> Iterator[Mount]:
+def _grants(granted: Mapping[str, MountKind], fixed: Sequence[str]) -> Iterator[Mount]:
     """What is given. In a folder that may be written, what is fixed may only be read."""
     for path in sorted(granted, key=_depth):
         if any(is_within(path, each) for each in SYSTEM):
@@ -213,14 +215,14 @@ def _grants(granted: Mapping[str, Kind], fixed: Sequence[str]) -> Iterator[Mount
         if around and (is_link or _is_in_it(granted[path], around, is_fixed=path in fixed)):
             continue
         # A link leads to what is needed too, by its own path.
-        yield Mount(Kind.LINK, path, real) if is_link else Mount(granted[path], path, real)
+        yield Mount(MountKind.LINK, path, real) if is_link else Mount(granted[path], path, real)
 
 
-def _is_in_it(kind: Kind, around: Sequence[Kind], *, is_fixed: bool) -> bool:
+def _is_in_it(kind: MountKind, around: Sequence[MountKind], *, is_fixed: bool) -> bool:
     """Whether what is around a path gives it already as it should be given."""
-    if kind is Kind.WRITE:
+    if kind is MountKind.WRITE:
         return False  # in one that may be written too: a mount cannot be replaced by a link
-    return not is_fixed or Kind.WRITE not in around
+    return not is_fixed or MountKind.WRITE not in around
 
 
 def _pinned(mounts: Sequence[Mount]) -> Iterator[Mount]:
@@ -229,12 +231,12 @@ def _pinned(mounts: Sequence[Mount]) -> Iterator[Mount]:
     A mount moves with the folder that it is in: a server that renames that folder would find at the
     next start what was covered, or have put there what it likes. A mount cannot be renamed.
     """
-    kinds = {mount.path: mount.kind for mount in mounts if mount.kind is not Kind.LINK}
+    kinds = {mount.path: mount.kind for mount in mounts if mount.kind is not MountKind.LINK}
     held = dict.fromkeys(folder for path in kinds for folder in _above(path) if folder not in kinds)
     for folder in held:
         around = next((kinds[each] for each in _above(folder) if each in kinds), None)
-        if around is Kind.WRITE:
-            yield Mount(Kind.WRITE, folder, folder)
+        if around is MountKind.WRITE:
+            yield Mount(MountKind.WRITE, folder, folder)
 
 
 def _above(path: str) -> Iterator[str]:
@@ -244,11 +246,11 @@ def _above(path: str) -> Iterator[str]:
         path = folder
 
 
-def _hidden(granted: Iterable[str], host: Host, named: Sequence[str]) -> Iterator[Mount]:
+def _hidden(granted: Iterable[str], host: SandboxUser, named: Sequence[str]) -> Iterator[Mount]:
     hidden = {path for folder in granted for path in hidden_in(folder, host.sensitive, named)}
     for path in sorted(hidden):
         if not any(path != each and is_within(path, each) for each in hidden):
-            yield Mount(Kind.HIDDEN, path)
+            yield Mount(MountKind.HIDDEN, path)
 
 
 def _depth(path: str) -> tuple[int, str]:

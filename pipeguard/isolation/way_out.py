@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.judge import Report
 
 
-class WayOut:
+class SandboxExit:
     """Connects one sandbox to the hosts that it may reach.
 
     Args:

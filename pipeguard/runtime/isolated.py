@@ -15,7 +15,7 @@ from pipeguard.identity.server_name import launched
 from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, engine_for
 from pipeguard.isolation.packages import package_of
-from pipeguard.isolation.profile import Limits, Profile, limits_of, path_of, port_of
+from pipeguard.isolation.profile import Profile, ResourceLimits, limits_of, path_of, port_of
 from pipeguard.isolation.sandbox import Sandbox, home_folder, starting_folder
 from pipeguard.isolation.shipped import key_of, shipped_for
 from pipeguard.launch.child import Command, start
@@ -150,7 +150,7 @@ def granted(entries: Iterable[IsolateEntry]) -> Profile:
         PolicyError: one gives what cannot be given.
     """
     home = os.path.expanduser("~")
-    profile, limits = Profile(), Limits()
+    profile, limits = Profile(), ResourceLimits()
     for entry in entries:
         limits = limits_of(entry.limits, limits)
         profile = profile.with_more(

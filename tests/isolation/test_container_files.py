@@ -11,12 +11,12 @@ from pathlib import Path
 
 from pipeguard.isolation.container_files import arguments_of, files_of, stored, submounts_here
 from pipeguard.isolation.container_shell import COMMAND, Instructions, preamble, unsettable
-from pipeguard.isolation.view import Kind, Mount, View
+from pipeguard.isolation.view import FileView, Mount, MountKind
 from tests.each import each
 
 
-def view(*mounts: Mount) -> View:
-    return View(mounts, "/", "/home/ada", 1000)
+def view(*mounts: Mount) -> FileView:
+    return FileView(mounts, "/", "/home/ada", 1000)
 
 
 def words(folder: Path, *mounts: Mount) -> list[str]:
@@ -31,10 +31,10 @@ def fields(text: str) -> list[str]:
 def test_outer_mounts_come_first_and_the_last_of_a_path_counts(tmp_path: Path) -> None:
     made = words(
         tmp_path,
-        Mount(Kind.READ, "/a/b", "/x"),
-        Mount(Kind.EMPTY, "/a"),
-        Mount(Kind.EMPTY, "/tmp"),
-        Mount(Kind.WRITE, "/tmp", "/y"),
+        Mount(MountKind.READ, "/a/b", "/x"),
+        Mount(MountKind.EMPTY, "/a"),
+        Mount(MountKind.EMPTY, "/tmp"),
+        Mount(MountKind.WRITE, "/tmp", "/y"),
     )
     assert made == [
         *("--tmpfs", "/a:rw,exec,size=1000,mode=0777,x"),
@@ -45,13 +45,13 @@ def test_outer_mounts_come_first_and_the_last_of_a_path_counts(tmp_path: Path) -
 
 @each("path", ["/a,b", '/a"b', "/a,readonly=false", "/a b", "/ä", "/a\nb", "/a=b"])
 def test_any_path_stays_one_field(path: str, tmp_path: Path) -> None:
-    _, text = words(tmp_path, Mount(Kind.READ, path, path))
+    _, text = words(tmp_path, Mount(MountKind.READ, path, path))
     rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     assert rows == [["type=bind", f"source={path}", f"destination={path}", "readonly"]]
 
 
 def test_texts_are_files_that_nobody_may_write(tmp_path: Path) -> None:
-    _, text = words(tmp_path, Mount(Kind.TEXT, "/etc/hosts", "content"))
+    _, text = words(tmp_path, Mount(MountKind.TEXT, "/etc/hosts", "content"))
     path = Path(fields(text)[1].removeprefix("source="))
     assert path.read_text() == "content"
     assert path.stat().st_mode & 0o777 == 0o444
@@ -62,7 +62,7 @@ def test_texts_are_files_that_nobody_may_write(tmp_path: Path) -> None:
 def test_what_is_hidden_is_covered_by_nothing(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
-    hidden = [Mount(Kind.HIDDEN, str(tmp_path / name)) for name in ("file", "folder")]
+    hidden = [Mount(MountKind.HIDDEN, str(tmp_path / name)) for name in ("file", "folder")]
     _, file, _, folder = words(tmp_path / "own", *hidden)
     assert fields(file)[1] == f"source={os.devnull}"
     nothing = Path(fields(folder)[1].removeprefix("source="))
@@ -75,13 +75,13 @@ def test_what_is_mounted_in_what_may_be_read_may_be_read_too(tmp_path: Path) -> 
     for name in ("disk", "secret/disk", "own"):
         (tmp_path / name).mkdir(parents=True)
     mounts = (
-        Mount(Kind.READ, "/given", str(tmp_path)),
-        Mount(Kind.HIDDEN, "/given/secret"),
-        Mount(Kind.EMPTY, "/given/own"),
+        Mount(MountKind.READ, "/given", str(tmp_path)),
+        Mount(MountKind.HIDDEN, "/given/secret"),
+        Mount(MountKind.EMPTY, "/given/own"),
     )
     points = [str(tmp_path / name) for name in ("disk", "secret/disk", "own")]
     files = files_of(view(*mounts), [*points, str(tmp_path), "/elsewhere"])
-    assert [mount.path for mount in files.mounts if mount.kind is Kind.READ] == [
+    assert [mount.path for mount in files.mounts if mount.kind is MountKind.READ] == [
         "/given",
         "/given/disk",
     ]
@@ -90,24 +90,24 @@ def test_what_is_mounted_in_what_may_be_read_may_be_read_too(tmp_path: Path) -> 
 def test_links_are_in_the_image_or_made_in_what_is_mounted() -> None:
     files = files_of(
         view(
-            Mount(Kind.LINK, "/bin", "usr/bin"),
-            Mount(Kind.EMPTY, "/home/ada"),
-            Mount(Kind.LINK, "/home/ada/bin/x", "/opt/x"),
+            Mount(MountKind.LINK, "/bin", "usr/bin"),
+            Mount(MountKind.EMPTY, "/home/ada"),
+            Mount(MountKind.LINK, "/home/ada/bin/x", "/opt/x"),
         ),
         (),
     )
     with tarfile.open(fileobj=io.BytesIO(files.image)) as archive:
         assert [(each.name, each.linkname) for each in archive] == [("bin", "usr/bin")]
     assert files.links == (("/home/ada/bin/x", "/opt/x"),)
-    again = files_of(view(Mount(Kind.LINK, "/bin", "usr/bin")), ())
+    again = files_of(view(Mount(MountKind.LINK, "/bin", "usr/bin")), ())
     assert again.image == files.image  # the same bytes, whenever they are made
 
 
 def test_a_folder_that_holds_mounts_is_none_itself(tmp_path: Path) -> None:
-    mounts = Mount(Kind.FOLDER, "/work"), Mount(Kind.READ, "/work/x", "/x")
+    mounts = Mount(MountKind.FOLDER, "/work"), Mount(MountKind.READ, "/work/x", "/x")
     assert len(words(tmp_path, *mounts)) == 2
     assert len(words(tmp_path, mounts[0])) == 2
-    assert words(tmp_path, Mount(Kind.FOLDER, "/")) == []
+    assert words(tmp_path, Mount(MountKind.FOLDER, "/")) == []
 
 
 def test_the_mounts_of_this_machine_are_found() -> None:

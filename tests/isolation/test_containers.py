@@ -21,7 +21,7 @@ from pipeguard.isolation.container_engines import ContainerEngine
 from pipeguard.isolation.container_leftovers import PREFIX, RECORDS, remove_stale
 from pipeguard.isolation.egress.judge import EgressOutcome
 from pipeguard.isolation.engines import CONTAINER
-from pipeguard.isolation.profile import Limits, Profile
+from pipeguard.isolation.profile import Profile, ResourceLimits
 from pipeguard.isolation.sandbox import HOMES, Sandbox, this_host
 from pipeguard.isolation.view import view_of
 from pipeguard.launch.child import Child, Command
@@ -160,7 +160,7 @@ def test_a_port_of_this_machine_is_given_by_number(engine: ContainerEngine) -> N
 def test_a_daemon_of_others_gives_no_host(state: Path) -> None:
     host = this_host()
     view = view_of(Profile(), host, (), "/", None)
-    server = Contained(("/bin/true",), {}, view, host, Limits(), (80,), is_offline=False)
+    server = Contained(("/bin/true",), {}, view, host, ResourceLimits(), (80,), is_offline=False)
     engine = ContainerEngine("docker", "/usr/bin/docker", joins=False)
     with pytest.raises(LaunchError, match="can be given no host or port"):
         start_contained(engine, server, str(state))

@@ -15,13 +15,13 @@ from pipeguard.errors import PolicyError
 from pipeguard.isolation.container_engines import PODMAN, installed
 from pipeguard.isolation.docker_servers import Hardened, hardened
 from pipeguard.isolation.docker_words import FLAGS, SHORT, VALUES, is_of_containers, run_of
-from pipeguard.isolation.profile import MEBIBYTE, Limits, Profile
+from pipeguard.isolation.profile import MEBIBYTE, Profile, ResourceLimits
 from pipeguard.isolation.sensitive import sensitive_paths
-from pipeguard.isolation.view import Host
+from pipeguard.isolation.view import SandboxUser
 from tests.each import each
 
 IMAGE = "mcp/time"
-LIMITS = Limits(memory=100 * MEBIBYTE, processes=64, scratch=MEBIBYTE)
+LIMITS = ResourceLimits(memory=100 * MEBIBYTE, processes=64, scratch=MEBIBYTE)
 ADDED = (
     *("--network", "none", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
     *("--read-only", "--tmpfs", "/tmp:rw,exec,size=1048576,mode=1777"),
@@ -32,7 +32,7 @@ ADDED = (
 def judged(words: str, folder: Path | None = None, profile: Profile | None = None) -> Hardened:
     """A command line, hardened for a user whose home is /home/ada."""
     home = "/home/ada"
-    host = Host(home, "ada", 1000, 1000, sensitive_paths(home, ()), "/packages")
+    host = SandboxUser(home, "ada", 1000, 1000, sensitive_paths(home, ()), "/packages")
     given_files = profile or Profile(limits=LIMITS)
     return hardened(shlex.split(words), str(folder or "/work"), given_files, host)
 
@@ -189,7 +189,9 @@ def test_links_and_sockets_are_looked_through(tmp_path: Path) -> None:
 
 def test_a_secret_in_a_folder_is_found(tmp_path: Path) -> None:
     (tmp_path / "all" / ".ssh").mkdir(parents=True)
-    host = Host(str(tmp_path / "all"), "ada", 1, 1, sensitive_paths(str(tmp_path / "all"), ()), "/")
+    host = SandboxUser(
+        str(tmp_path / "all"), "ada", 1, 1, sensitive_paths(str(tmp_path / "all"), ()), "/"
+    )
     words = shlex.split(f"docker run -v {tmp_path}/all/.ssh/..:/x {IMAGE}")
     with pytest.raises(PolicyError, match="gives all of"):
         hardened(words, "/", Profile(), host)

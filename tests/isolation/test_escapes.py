@@ -16,7 +16,7 @@ import pytest
 
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressRecord
 from pipeguard.isolation.engines import BUBBLEWRAP
-from pipeguard.isolation.profile import MEBIBYTE, Limits, Profile
+from pipeguard.isolation.profile import MEBIBYTE, Profile, ResourceLimits
 from pipeguard.isolation.sandbox import Sandbox
 from pipeguard.launch.child import Child, Command
 from tests.launch.processes import read_all
@@ -24,7 +24,7 @@ from tests.launch.processes import read_all
 ATTEMPTS = Path(__file__).with_name("escape_attempts.py")
 CANARY = "canary-5f1c"
 TIMEOUT_SECONDS = 120.0
-LIMITS = Limits(
+LIMITS = ResourceLimits(
     memory=512 * MEBIBYTE, processes=64, files=256, file_size=64 * MEBIBYTE, scratch=32 * MEBIBYTE
 )
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.isolation.profile import Limits, Profile
+from pipeguard.isolation.profile import Profile, ResourceLimits
 from pipeguard.isolation.restricted_token import (
     ACTIVE_PROCESS,
     JOB_TIME,
@@ -74,8 +74,8 @@ def test_a_path_that_cannot_be_written_is_an_error() -> None:
 
 
 def test_a_job_has_the_limits() -> None:
-    launch = restricted_launch(Limits(memory=10, processes=3, cpu=2))
+    launch = restricted_launch(ResourceLimits(memory=10, processes=3, cpu=2))
     assert (launch.process_memory, launch.active_processes, launch.job_time) == (10, 3, 20_000_000)
     assert launch.limit_flags & KILL_ON_JOB_CLOSE
-    unlimited = restricted_launch(Limits(memory=None, processes=None))
+    unlimited = restricted_launch(ResourceLimits(memory=None, processes=None))
     assert not unlimited.limit_flags & (ACTIVE_PROCESS | PROCESS_MEMORY | JOB_TIME)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.profile import (
     MEBIBYTE,
-    Limits,
     Profile,
+    ResourceLimits,
     limits_of,
     path_of,
     port_of,
@@ -45,19 +45,21 @@ def test_ports_are_numbers() -> None:
 
 
 def test_limits_change_by_name_and_the_last_counts() -> None:
-    limits = limits_of(["memory=1GiB", "processes=9", "file-size=1m", "memory=2GiB"], Limits())
-    assert limits == Limits(memory=2048 * MEBIBYTE, processes=9, file_size=MEBIBYTE)
+    limits = limits_of(
+        ["memory=1GiB", "processes=9", "file-size=1m", "memory=2GiB"], ResourceLimits()
+    )
+    assert limits == ResourceLimits(memory=2048 * MEBIBYTE, processes=9, file_size=MEBIBYTE)
 
 
 @each("text", ["memory", "memory=", "cores=2", "=1", "processes=many", "files=-3"])
 def test_what_is_no_limit_is_an_error(text: str) -> None:
     with pytest.raises(PolicyError):
-        limits_of([text], Limits())
+        limits_of([text], ResourceLimits())
 
 
 @given(st.text(max_size=20))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    for reader in (size_of, port_of, lambda each: limits_of([each], Limits())):
+    for reader in (size_of, port_of, lambda each: limits_of([each], ResourceLimits())):
         try:
             reader(text)
         except PolicyError:
@@ -78,9 +80,11 @@ def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 def test_two_profiles_give_both_and_the_limits_of_the_second() -> None:
-    one = Profile(("/a",), ("/b",), ("h",), (1,), keeps_home=True, limits=Limits(processes=1))
-    other = Profile(("/a", "/c"), (), ("h", "i"), (2, 1), limits=Limits(processes=2))
-    together = Profile(("/a", "/c"), ("/b",), ("h", "i"), (1, 2), True, Limits(processes=2))
+    one = Profile(
+        ("/a",), ("/b",), ("h",), (1,), keeps_home=True, limits=ResourceLimits(processes=1)
+    )
+    other = Profile(("/a", "/c"), (), ("h", "i"), (2, 1), limits=ResourceLimits(processes=2))
+    together = Profile(("/a", "/c"), ("/b",), ("h", "i"), (1, 2), True, ResourceLimits(processes=2))
     assert one.with_more(other) == together
     assert Profile().is_offline
     assert not together.is_offline

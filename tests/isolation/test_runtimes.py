@@ -11,7 +11,7 @@ import pytest
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.runtimes import folders_among, runtime_of
 from pipeguard.isolation.sensitive import sensitive_paths
-from pipeguard.isolation.view import Host
+from pipeguard.isolation.view import SandboxUser
 from tests.each import each
 
 PATH = {"PATH": "/usr/bin:/bin"}
@@ -25,8 +25,8 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def host(home: Path) -> Host:
-    return Host(
+def host(home: Path) -> SandboxUser:
+    return SandboxUser(
         str(home), "kim", 1000, 1000, sensitive_paths(str(home), []), str(home / "packages")
     )
 
@@ -38,71 +38,71 @@ def program(path: Path, text: str = "#!/bin/sh\n") -> Path:
     return path
 
 
-def needed(host: Host, *argv: str, folder: str = "/", **env: str) -> set[str]:
+def needed(host: SandboxUser, *argv: str, folder: str = "/", **env: str) -> set[str]:
     return set(runtime_of(argv, {**PATH, **env}, folder, host).needed)
 
 
-def test_a_program_of_the_system_needs_nothing(host: Host) -> None:
+def test_a_program_of_the_system_needs_nothing(host: SandboxUser) -> None:
     assert needed(host, "sh", "-c", "true") == set()
     assert runtime_of(["sh"], PATH, "/", host).path in ("/usr/bin/sh", "/bin/sh")
 
 
-def test_an_installation_is_given_whole(host: Host, home: Path) -> None:
+def test_an_installation_is_given_whole(host: SandboxUser, home: Path) -> None:
     tool = program(home / ".nvm" / "v22" / "bin" / "tool")
     found = needed(host, "tool", PATH=f"{tool.parent}:/bin")
     assert str(home / ".nvm" / "v22") in found
     assert str(home) not in found
 
 
-def test_a_program_in_the_home_itself_is_given_alone(host: Host, home: Path) -> None:
+def test_a_program_in_the_home_itself_is_given_alone(host: SandboxUser, home: Path) -> None:
     tool = program(home / "tool")
     assert needed(host, str(tool)) == {str(tool)}
     local = program(home / ".local" / "bin" / "tool")
     assert needed(host, str(local)) == {str(local), str(local.parent)}
 
 
-def test_a_script_is_given_with_its_project(host: Host, home: Path) -> None:
+def test_a_script_is_given_with_its_project(host: SandboxUser, home: Path) -> None:
     script = program(home / "app" / "src" / "deep" / "server.py")
     (home / "app" / "pyproject.toml").touch()
     assert str(home / "app") in needed(host, "sh", "src/deep/server.py", folder=str(home / "app"))
     assert str(home / "app") in needed(host, "sh", str(script))
 
 
-def test_a_script_without_a_project_is_given_with_its_folder(host: Host, home: Path) -> None:
+def test_a_script_without_a_project_is_given_with_its_folder(host: SandboxUser, home: Path) -> None:
     script = program(home / "tools" / "server.sh")
     assert needed(host, "sh", str(script)) == {str(script), str(home / "tools")}
     loose = program(home / "server.sh")
     assert needed(host, "sh", str(loose)) == {str(loose)}
 
 
-def test_a_module_is_given_with_all_modules(host: Host, home: Path) -> None:
+def test_a_module_is_given_with_all_modules(host: SandboxUser, home: Path) -> None:
     script = program(home / "app" / "node_modules" / "pkg" / "dist" / "index.js")
     assert str(home / "app" / "node_modules") in needed(host, "sh", str(script))
     assert str(home / "app") not in needed(host, "sh", str(script))
 
 
-def test_the_interpreter_of_a_first_line_is_needed(host: Host, home: Path) -> None:
+def test_the_interpreter_of_a_first_line_is_needed(host: SandboxUser, home: Path) -> None:
     program(home / "node" / "bin" / "mynode")
     script = program(home / "app" / "bin" / "run", "#!/usr/bin/env -S mynode --x\n")
     found = needed(host, str(script), PATH=f"{home}/node/bin:/usr/bin:/bin")
     assert str(home / "node") in found
 
 
-def test_a_circle_of_first_lines_ends(host: Host, home: Path) -> None:
+def test_a_circle_of_first_lines_ends(host: SandboxUser, home: Path) -> None:
     one, other = home / "a" / "one", home / "a" / "other"
     program(one, f"#!{other}\n")
     program(other, f"#!{one}\n")
     assert str(home / "a") in needed(host, str(one))
 
 
-def test_an_environment_of_python_is_given_with_what_it_is_made_from(host: Host) -> None:
+def test_an_environment_of_python_is_given_with_what_it_is_made_from(host: SandboxUser) -> None:
     found = needed(host, sys.executable)
     assert sys.prefix in found or sys.prefix.startswith("/usr")
     base = os.path.realpath(sys.base_prefix)
     assert base in found or base.startswith("/usr")
 
 
-def test_what_an_environment_links_to_is_given(host: Host, home: Path) -> None:
+def test_what_an_environment_links_to_is_given(host: SandboxUser, home: Path) -> None:
     packages = home / "env" / "lib" / "python3.12" / "site-packages"
     packages.mkdir(parents=True)
     (home / "env" / "pyvenv.cfg").write_text("home = /usr/bin\n")
@@ -113,12 +113,12 @@ def test_what_an_environment_links_to_is_given(host: Host, home: Path) -> None:
     assert str(home) not in found
 
 
-def test_code_in_an_argument_is_no_script(host: Host, home: Path) -> None:
+def test_code_in_an_argument_is_no_script(host: SandboxUser, home: Path) -> None:
     program(home / "app" / "x")
     assert needed(host, "sh", "-c", "x", folder=str(home / "app")) == set()
 
 
-def test_a_program_that_is_not_there_is_told(host: Host, home: Path) -> None:
+def test_a_program_that_is_not_there_is_told(host: SandboxUser, home: Path) -> None:
     with pytest.raises(LaunchError, match="command not found") as caught:
         needed(host, "no-such-program")
     assert caught.value.exit_code == 127
@@ -129,7 +129,7 @@ def test_a_program_that_is_not_there_is_told(host: Host, home: Path) -> None:
     assert caught.value.exit_code == 126
 
 
-def test_folders_among_arguments_are_given(host: Host, home: Path) -> None:
+def test_folders_among_arguments_are_given(host: SandboxUser, home: Path) -> None:
     (home / "notes").mkdir()
     (home / "file").touch()
     words = ["--root=" + str(home / "notes"), str(home / "file"), "notes", "./notes", "-v", "/usr"]
@@ -141,7 +141,7 @@ def test_folders_among_arguments_are_given(host: Host, home: Path) -> None:
     "path", ["/etc", "/etc/ssl", "/var", "/var/lib", "/boot", "/proc/self", "//", "/home", "/run"]
 )
 def test_folders_of_the_machine_are_not_given_by_an_argument(
-    host: Host, home: Path, path: str
+    host: SandboxUser, home: Path, path: str
 ) -> None:
     link = home / path.replace("/", "-")
     link.symlink_to(path)
@@ -149,7 +149,7 @@ def test_folders_of_the_machine_are_not_given_by_an_argument(
     assert folders_among(words, "/usr", host) == ()
 
 
-def test_what_has_to_be_named_is_not_given_by_an_argument(host: Host, home: Path) -> None:
+def test_what_has_to_be_named_is_not_given_by_an_argument(host: SandboxUser, home: Path) -> None:
     (home / ".config" / "google-chrome" / "one").mkdir(parents=True)
     words = [f"--user-data-dir={home}/.config/google-chrome/one", "./.config/google-chrome"]
     assert folders_among(words, str(home), host) == ()

@@ -9,104 +9,108 @@ import pytest
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sensitive import holder_of, is_within, sensitive_paths
-from pipeguard.isolation.view import Host, Kind, Mount, environment_of, view_of
+from pipeguard.isolation.view import Mount, MountKind, SandboxUser, environment_of, view_of
 from tests.each import each
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
+def host(tmp_path: Path) -> SandboxUser:
     home = tmp_path.resolve() / "home"
     for name in (".ssh", ".config/gcloud", "work/deep", "state/isolation/packages/one"):
         (home / name).mkdir(parents=True)
     (home / ".netrc").touch()
     sensitive = sensitive_paths(str(home), [str(home / "state")])
-    return Host(str(home), "kim", 1000, 1000, sensitive, str(home / "state/isolation/packages"))
+    return SandboxUser(
+        str(home), "kim", 1000, 1000, sensitive, str(home / "state/isolation/packages")
+    )
 
 
-def mounts(host: Host, profile: Profile, *needed: str, folder: str = "/") -> dict[str, Mount]:
+def mounts(
+    host: SandboxUser, profile: Profile, *needed: str, folder: str = "/"
+) -> dict[str, Mount]:
     view = view_of(profile, host, needed, folder, None)
     return {mount.path: mount for mount in view.mounts}
 
 
-def test_a_home_is_empty(host: Host) -> None:
+def test_a_home_is_empty(host: SandboxUser) -> None:
     found = mounts(host, Profile())
-    assert found[host.home] == Mount(Kind.EMPTY, host.home)
+    assert found[host.home] == Mount(MountKind.EMPTY, host.home)
     assert not [path for path in found if path.startswith(host.home + "/")]
 
 
-def test_what_is_given_is_there_and_outer_folders_come_first(host: Host) -> None:
+def test_what_is_given_is_there_and_outer_folders_come_first(host: SandboxUser) -> None:
     work, deep = f"{host.home}/work", f"{host.home}/work/deep"
     view = view_of(Profile(read=(work,), write=(deep,)), host, (), "/", None)
     given = [mount for mount in view.mounts if is_within(mount.path, work)]
-    assert given == [Mount(Kind.READ, work, work), Mount(Kind.WRITE, deep, deep)]
+    assert given == [Mount(MountKind.READ, work, work), Mount(MountKind.WRITE, deep, deep)]
 
 
-def test_a_folder_in_one_that_may_be_written_may_be_written(host: Host) -> None:
+def test_a_folder_in_one_that_may_be_written_may_be_written(host: SandboxUser) -> None:
     work, deep = f"{host.home}/work", f"{host.home}/work/deep"
     found = mounts(host, Profile(read=(deep,), write=(work,)))
-    assert found[work].kind is Kind.WRITE
+    assert found[work].kind is MountKind.WRITE
     assert deep not in found
 
 
-def test_a_home_that_is_given_keeps_its_keys(host: Host) -> None:
+def test_a_home_that_is_given_keeps_its_keys(host: SandboxUser) -> None:
     found = mounts(host, Profile(read=(host.home,)))
-    hidden = {path for path, mount in found.items() if mount.kind is Kind.HIDDEN}
+    hidden = {path for path, mount in found.items() if mount.kind is MountKind.HIDDEN}
     names = (".ssh", ".netrc", ".config/gcloud", "state")
     assert hidden == {f"{host.home}/{name}" for name in names}
 
 
-def test_a_key_that_is_named_is_given(host: Host) -> None:
+def test_a_key_that_is_named_is_given(host: SandboxUser) -> None:
     keys = f"{host.home}/.ssh"
     found = mounts(host, Profile(read=(host.home, keys)))
-    assert found.get(keys, Mount(Kind.READ, keys)).kind is Kind.READ
-    assert found[f"{host.home}/.netrc"].kind is Kind.HIDDEN
+    assert found.get(keys, Mount(MountKind.READ, keys)).kind is MountKind.READ
+    assert found[f"{host.home}/.netrc"].kind is MountKind.HIDDEN
 
 
-def test_the_whole_machine_is_not_given(host: Host) -> None:
+def test_the_whole_machine_is_not_given(host: SandboxUser) -> None:
     with pytest.raises(PolicyError, match="/ cannot be given"):
         mounts(host, Profile(read=("/",)))
 
 
-def test_a_program_among_keys_has_to_be_named(host: Host) -> None:
+def test_a_program_among_keys_has_to_be_named(host: SandboxUser) -> None:
     program = f"{host.home}/.ssh"
     with pytest.raises(PolicyError, match=r"--read .*\.ssh"):
         mounts(host, Profile(), program)
-    assert mounts(host, Profile(read=(program,)), program)[program].kind is Kind.READ
+    assert mounts(host, Profile(read=(program,)), program)[program].kind is MountKind.READ
 
 
-def test_a_fetched_package_is_read_where_the_state_is_not(host: Host) -> None:
+def test_a_fetched_package_is_read_where_the_state_is_not(host: SandboxUser) -> None:
     package = f"{host.packages}/one"
-    assert mounts(host, Profile(), package)[package].kind is Kind.READ
+    assert mounts(host, Profile(), package)[package].kind is MountKind.READ
     with pytest.raises(PolicyError):
         mounts(host, Profile(), host.packages)
 
 
-def test_the_folder_that_it_starts_in_is_there(host: Host) -> None:
+def test_the_folder_that_it_starts_in_is_there(host: SandboxUser) -> None:
     project = f"{host.home}/project"
-    assert mounts(host, Profile(), folder=project)[project].kind is Kind.FOLDER
+    assert mounts(host, Profile(), folder=project)[project].kind is MountKind.FOLDER
     assert project not in mounts(host, Profile(read=(host.home,)), folder=project)
 
 
-def test_a_link_leads_where_it_led(host: Host) -> None:
+def test_a_link_leads_where_it_led(host: SandboxUser) -> None:
     link = Path(host.home, "bin")
     link.symlink_to("work")
     assert mounts(host, Profile(), str(link))[str(link)] == Mount(
-        Kind.LINK, str(link), f"{host.home}/work"
+        MountKind.LINK, str(link), f"{host.home}/work"
     )
 
 
-def test_a_kept_home_is_a_folder_of_ours(host: Host) -> None:
+def test_a_kept_home_is_a_folder_of_ours(host: SandboxUser) -> None:
     view = view_of(Profile(), host, (), "/", f"{host.home}/state/kept")
-    assert Mount(Kind.WRITE, host.home, f"{host.home}/state/kept") in view.mounts
+    assert Mount(MountKind.WRITE, host.home, f"{host.home}/state/kept") in view.mounts
 
 
-def test_no_variable_leads_to_a_socket(host: Host) -> None:
+def test_no_variable_leads_to_a_socket(host: SandboxUser) -> None:
     variables = {"SSH_AUTH_SOCK": "/a", "DISPLAY": ":0", "TMPDIR": "/x", "PATH": "/bin", "K": "v"}
     view = view_of(Profile(), host, (), "/", None)
     assert environment_of(variables, view) == {"PATH": "/bin", "K": "v", "HOME": host.home}
 
 
-def test_etc_has_no_password_and_no_key(host: Host) -> None:
+def test_etc_has_no_password_and_no_key(host: SandboxUser) -> None:
     found = {path for path in mounts(host, Profile()) if path.startswith("/etc")}
     assert not {path for path in found if "shadow" in path or "/ssh" in path.replace("/ssl", "")}
     assert mounts(host, Profile())["/etc/passwd"].source.startswith("kim:x:1000:1000:")

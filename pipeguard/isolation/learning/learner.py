@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pipeguard.isolation.learning.observed import Observed
-    from pipeguard.isolation.view import Host
+    from pipeguard.isolation.view import SandboxUser
 
 KERNEL = ("/proc", "/sys", "/dev")
 YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")  # Documentation/admin-guide/LSM/Yama.rst
@@ -138,7 +138,7 @@ class Learner:
         observed.runs = 0  # this run counts once, however often it is saved
 
 
-def _of_system(host: Host, folder: str) -> tuple[str, ...]:
+def _of_system(host: SandboxUser, folder: str) -> tuple[str, ...]:
     """What every isolated server has."""
     etc = (f"/etc/{name}" for name in (*ETC_FILES, *ETC_FOLDERS, *_SYSTEM_FILES))
     scratch = (

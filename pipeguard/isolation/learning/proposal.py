@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.learning.observed import Observed
     from pipeguard.isolation.profile import Profile
-    from pipeguard.isolation.view import Host
+    from pipeguard.isolation.view import SandboxUser
 
 KINDS = ("read", "write", "hosts", "loopback")  # of which the policy has lists
 
@@ -35,7 +35,7 @@ class Proposal(NamedTuple):
     withheld: tuple[Withheld, ...]
 
 
-def proposed(observed: Observed, profile: Profile, host: Host) -> Proposal:
+def proposed(observed: Observed, profile: Profile, host: SandboxUser) -> Proposal:
     """Compare what was seen with what is given.
 
     Args:
@@ -72,7 +72,7 @@ def policy_entry(server: str, grants: tuple[Grant, ...]) -> dict[str, object]:
     return entry
 
 
-def _is_given(grant: Grant, profile: Profile, host: Host) -> bool:
+def _is_given(grant: Grant, profile: Profile, host: SandboxUser) -> bool:
     if grant.kind == "keep_home":
         return profile.keeps_home
     if grant.kind == "loopback":
@@ -85,7 +85,7 @@ def _is_given(grant: Grant, profile: Profile, host: Host) -> bool:
     return any(is_within(path, each) for each in given)
 
 
-def _is_named(withheld: Withheld, named: tuple[str, ...], host: Host) -> bool:
+def _is_named(withheld: Withheld, named: tuple[str, ...], host: SandboxUser) -> bool:
     _, _, text = withheld.what.partition(" ")
     path = host.home + text[1:] if text.startswith("~") else text
     return any(is_within(path, each) for each in named)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pipeguard.isolation.learning.observed import Observed
-    from pipeguard.isolation.view import Host
+    from pipeguard.isolation.view import SandboxUser
 
 ENOUGH = 3  # entries of a folder that make the folder
 MOST = 200  # of each kind: more is not what a person reads
@@ -73,7 +73,7 @@ class Reduction(NamedTuple):
     withheld: tuple[Withheld, ...]
 
 
-def reduced(observed: Observed, host: Host) -> Reduction:
+def reduced(observed: Observed, host: SandboxUser) -> Reduction:
     """What a server would be given.
 
     Args:
@@ -101,7 +101,7 @@ def reduced(observed: Observed, host: Host) -> Reduction:
 class _Files:
     """Sorts files and folders into what is read, what is written, and what is not given."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: SandboxUser) -> None:
         self._host = host
         self._read: dict[str, int] = {}
         self._written: dict[str, int] = defaultdict(int)

@@ -11,7 +11,7 @@ from pipeguard.isolation.learning.proposal import policy_entry, proposed
 from pipeguard.isolation.learning.reduction import PORT_RANGE, Reduction, reduced
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sensitive import sensitive_paths
-from pipeguard.isolation.view import Host
+from pipeguard.isolation.view import SandboxUser
 
 FILES = (
     *("notes/a", "notes/b", "notes/c", "notes/deep/one/x", "notes/deep/two/x", "one/a", "two/a"),
@@ -29,9 +29,9 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def host_of(home: Path) -> Host:
+def host_of(home: Path) -> SandboxUser:
     sensitive = sensitive_paths(str(home), (str(home / "pg"),))
-    return Host(str(home), "me", 1, 1, sensitive, str(home / "pg" / "packages"))
+    return SandboxUser(str(home), "me", 1, 1, sensitive, str(home / "pg" / "packages"))
 
 
 def seen(home: Path, **uses: str) -> Observed:
