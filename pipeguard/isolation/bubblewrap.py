@@ -20,11 +20,12 @@ from pipeguard.isolation.view import MAX_FILE_BYTES, MountKind
 from pipeguard.launch.command import Confinement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from pipeguard.isolation.cgroups import ControlGroup
     from pipeguard.isolation.profile import ResourceLimits
     from pipeguard.isolation.view import FileView, Mount, SandboxUser
+    from pipeguard.launch.command import Command
 
 PROGRAM = "bwrap"
 FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin", "/run/current-system/sw/bin")
@@ -56,7 +57,7 @@ def find() -> str | None:
 
 
 def confine(
-    argv: Sequence[str],
+    command: Command,
     view: FileView,
     host: SandboxUser,
     limits: ResourceLimits,
@@ -65,7 +66,8 @@ def confine(
     """Have a command run isolated.
 
     Args:
-        argv: the server's command.
+        command: of the server. Its environment is set inside: bwrap itself runs outside, where
+            `LD_PRELOAD` would have it load what the server may write.
         view: the files that it sees.
         host: this machine and its user.
         limits: what it may use up.
@@ -88,7 +90,9 @@ def confine(
     # What bwrap makes for /dev is in memory without a limit.
     arguments += ["--perms", "1777", "--size", str(view.scratch), "--tmpfs", "/dev/shm"]  # noqa: S108  its own
     arguments += ["--remount-ro", "/dev", "--chdir", view.folder]
-    read_from = _sealed("".join(f"{argument}\0" for argument in arguments).encode())
+    for name, value in command.env.items():
+        arguments += ["--setenv", name, value]
+    read_from = _sealed(os.fsencode("".join(f"{argument}\0" for argument in arguments)))
 
     def prepare() -> None:
         if around.group is not None:
@@ -99,7 +103,7 @@ def confine(
             _limit(number, value)
 
     descriptors = (read_from, *inherited, around.channel)
-    started = [find() or PROGRAM, "--args", str(read_from), "--", *argv]
+    started = [find() or PROGRAM, "--args", str(read_from), "--", *command.argv]
     leave = around.group.remove if around.group is not None else None
     return Confinement(started, descriptors, prepare, leave)
 
@@ -136,7 +140,7 @@ def _mounted(mount: Mount, inherited: list[int]) -> list[str]:
         return ["--perms", "1777" if path.endswith("tmp") else "0700", "--dir", path]
     if mount.kind is MountKind.HIDDEN:
         return _covered(path)
-    content = source.encode() if mount.kind is MountKind.TEXT else _content(source)
+    content = os.fsencode(source) if mount.kind is MountKind.TEXT else _content(source)
     inherited.append(_sealed(content))
     return ["--perms", "0444", "--file", str(inherited[-1]), path]
 

@@ -15,6 +15,8 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.packages import (
     NPM,
+    PYPI,
+    facts_in,
     hosts_of,
     install_commands,
     package_name,
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.packages import Package
     from pipeguard.launch.child import Child
 
-DONE = "pipeguard.json"  # stands in a folder whose package is complete
+DONE = "pipeguard.json"  # stands in a folder of a package, and is empty until that is complete
 FETCH_SECONDS = 600.0
 MAX_SAID_BYTES = 4000
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
@@ -42,11 +44,13 @@ class Fetched(NamedTuple):
     Attributes:
         folder: that it is in.
         program: the path of its program.
+        needs: what its interpreter needs, as it was before anything of the package had run.
         in_use: an open file; while it is open, nobody removes the folder.
     """
 
     folder: str
     program: str
+    needs: tuple[str, ...]
     in_use: IO[str]
 
 
@@ -75,7 +79,8 @@ def fetched(
             say(f"fetching {' '.join(package.specs)}, once, with nothing but its registry at hand")
             folder = install(package, root, variables, start)
         in_use = use(folder)
-    return Fetched(str(folder), program_in(str(folder), package), in_use)
+    needs = tuple(map(str, json.load(in_use).get("needs", ())))
+    return Fetched(str(folder), program_in(str(folder), package), needs, in_use)
 
 
 def newest(root: Path, identity: str) -> Path | None:
@@ -84,8 +89,13 @@ def newest(root: Path, identity: str) -> Path | None:
     Every fetch has a folder of its own, with a number behind it from the second on, since what is
     installed in one has its path in it.
     """
-    whole = [folder for folder in folders_of(root, identity) if (folder / DONE).exists()]
+    whole = [folder for folder in folders_of(root, identity) if is_whole(folder)]
     return whole[-1] if whole else None
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a package was fetched to the end."""
+    return (folder / DONE).is_file() and (folder / DONE).stat().st_size > 0
 
 
 def folders_of(root: Path, identity: str) -> list[Path]:
@@ -112,19 +122,44 @@ def install(
     """
     known = folders_of(root, package.identity)
     for folder in known:
-        if not (folder / DONE).exists():
+        if not is_whole(folder):
             shutil.rmtree(folder, ignore_errors=True)  # of a fetch that was ended
     number = _number(known[-1]) + 1 if known else 1
     folder = root / (package.identity if number == 1 else f"{package.identity}-{number}")
     folder.mkdir(parents=True, mode=0o700)
+    needs: tuple[str, ...] = ()
     try:
-        for command in install_commands(package, str(folder)):
-            _run(Command(command, _environment(variables)), str(folder), package, start)
-        (folder / DONE).write_text(json.dumps(_facts(package, folder)) + "\n", "utf-8")
+        (folder / DONE).touch()  # the installer cannot replace it: isolation.sandbox, `installer`
+        for number, command in enumerate(install_commands(package, str(folder))):
+            _run(Command(command, _environment(variables), str(folder)), package, start)
+            if package.registry == PYPI and number == 0:
+                needs = _needs_of_interpreter(folder)
+        _finish(folder, {**_facts(package, folder), "needs": needs})
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return folder
+
+
+def _needs_of_interpreter(folder: Path) -> tuple[str, ...]:
+    """What a Python environment needs that is new, so that nothing but `venv` has written it."""
+    from pipeguard.isolation.runtimes import runtime_of
+    from pipeguard.isolation.sensitive import sensitive_paths
+    from pipeguard.isolation.view import SandboxUser
+
+    home = os.path.realpath(os.path.expanduser("~"))  # noqa: PTH111  which knows an empty HOME
+    host = SandboxUser(
+        home, "", os.getuid(), os.getgid(), sensitive_paths(home, ()), str(folder.parent)
+    )
+    return runtime_of((str(folder / "bin" / "python"),), {}, str(folder), host).needed
+
+
+def _finish(folder: Path, facts: dict[str, object]) -> None:
+    """Say that a package is whole, by a file that takes the place of whatever is there."""
+    made = folder.with_name(f"{folder.name}.new")
+    made.unlink(missing_ok=True)
+    made.write_text(json.dumps(facts) + "\n", "utf-8")
+    made.replace(folder / DONE)
 
 
 def use(folder: Path) -> IO[str]:
@@ -152,11 +187,11 @@ def remove_unused(folders: Iterable[Path]) -> list[Path]:
     return staying
 
 
-def _run(
-    command: Command, folder: str, package: Package, start: Callable[[Command, Profile], Child]
-) -> None:
+def _run(command: Command, package: Package, start: Callable[[Command, Profile], Child]) -> None:
     hosts = hosts_of(package)
-    profile = Profile(write=(folder,), hosts=(*hosts, *_mirrors(hosts)), limits=FETCH_LIMITS)
+    profile = Profile(
+        write=(str(command.cwd),), hosts=(*hosts, *_mirrors(hosts)), limits=FETCH_LIMITS
+    )
     child = start(command, profile)
     try:
         child.wait_started()
@@ -234,7 +269,7 @@ def _versions(package: Package, folder: Path) -> Iterator[tuple[str, str]]:
 
 def _npm_version(folder: Path, name: str) -> str:
     file = folder / "node_modules" / name / "package.json"
-    return str(json.loads(file.read_text("utf-8")).get("version", "")) if file.exists() else ""
+    return str(facts_in(str(folder), str(file)).get("version", ""))
 
 
 def _pypi_version(folder: Path, name: str) -> str:

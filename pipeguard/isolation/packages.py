@@ -6,7 +6,7 @@ that has the registry and an empty folder and nothing of the server's, and from 
 runs from that folder, which it can read and not change, without the registry.
 """
 
-# ruff: noqa: PTH110, PTH118, PTH119
+# ruff: noqa: PTH110, PTH113, PTH118, PTH119
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
+from pipeguard.isolation.sensitive import is_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ NPM, PYPI = "npm", "pypi"
 NPM_HOSTS = ("registry.npmjs.org",)
 PYPI_HOSTS = ("pypi.org", "files.pythonhosted.org")
 IDENTITY_DIGITS = 24
+MAX_FACTS_BYTES = 4 * 1024 * 1024
 
 # From the documentation of npm exec, of uv tool run and of pipx: options without a value, and
 # those with one that changes nothing here.
@@ -140,14 +142,24 @@ def package_name(registry: str, spec: str) -> str:
 def _npm_program(folder: str, name: str) -> str:
     """Which of a package's programs npx runs: the only one, or that of its name."""
     short = name.rpartition("/")[2]
-    try:
-        with open(os.path.join(folder, "node_modules", name, "package.json"), "rb") as file:
-            programs = json.load(file).get("bin")
-    except (OSError, ValueError, AttributeError):
-        return short
+    file = os.path.join(folder, "node_modules", name, "package.json")
+    programs = facts_in(folder, file).get("bin")
     if isinstance(programs, dict) and len(programs) == 1:
         return str(next(iter(programs)))
     return short
+
+
+def facts_in(folder: str, path: str) -> dict[str, object]:
+    """What a JSON file of a package says; nothing where it is none, or leads out of the package."""
+    real = os.path.realpath(path)
+    if not is_within(real, os.path.realpath(folder)) or not os.path.isfile(real):
+        return {}
+    try:
+        with open(real, "rb") as file:
+            found = json.loads(file.read(MAX_FACTS_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _read(runner: str, words: Sequence[str]) -> Package:

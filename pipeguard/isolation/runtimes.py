@@ -34,6 +34,9 @@ _WITH_VALUE = {
     "python": {"-W", "-X", "--check-hash-based-pycs"},
     "java": {"-cp", "-classpath", "--class-path", "-p", "--module-path", "--add-modules"},
 }
+# That no argument gives: what holds folders of others, and the settings and data of the machine.
+_OF_OTHERS = ("/", "/opt", "/srv", "/var", "/home", "/Users", "/mnt", "/media")
+_OF_MACHINE = ("/etc", "/boot", "/proc", "/sys", "/dev", "/run", "/var/lib", "/var/spool", "/snap")
 _CODE = {"-c", "-e", "--eval", "-p", "--print", "-m"}
 
 
@@ -70,17 +73,89 @@ def runtime_of(
     return Runtime(path, tuple(dict.fromkeys(each for each in needed if not _is_of_system(each))))
 
 
-def folders_among(words: Sequence[str], folder: str, host: SandboxUser) -> tuple[str, ...]:
-    """The folders that a command's arguments name, `--root=DIR` too; never the home or `/`."""
-    found = []
+def runtime_of_package(
+    argv: Sequence[str],
+    given: Sequence[str],
+    env: Mapping[str, str],
+    folder: str,
+    host: SandboxUser,
+) -> Runtime:
+    """What the program of a fetched package needs.
+
+    Whoever wrote the package wrote its first lines, links and `.pth` files, and would choose with
+    them what else it is given. Only the name of an interpreter counts, to be found on the PATH.
+
+    Args:
+        argv: the command.
+        given: the package's folder, and what its interpreter needs.
+        env: of the server.
+        folder: that it starts in.
+        host: this machine and its user.
+
+    Raises:
+        LaunchError: its program cannot be run.
+    """
+    path = _program(argv[0], env, folder)
+    needed = [*given, *_of_arguments(os.path.basename(path), argv[1:], folder, host)]
+    word = _interpreter_word(os.path.realpath(path))
+    found = _on_path(word, env) if word and "/" not in word else None
+    if found is not None:
+        needed += _of_program(os.path.abspath(found), env, folder, host, MOST_LINKS)
+    return Runtime(path, tuple(dict.fromkeys(each for each in needed if not _is_of_system(each))))
+
+
+def folders_among(
+    words: Sequence[str], folder: str, host: SandboxUser, changeable: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The folders that a command's arguments name, `--root=DIR` too, and that they give.
+
+    Never the home, a folder that holds others' or the system's files, or what has to be named by
+    itself: an argument may mean something else than a folder to be changed.
+
+    Args:
+        words: the arguments.
+        folder: that a relative path is in.
+        host: this machine and its user.
+        changeable: folders that the server may change: a link in one that leads out of it may be
+            its own, and gives nothing.
+    """
+    named = []
     for word in words:
         text = word.partition("=")[2] if word.startswith("--") and "=" in word else word
         if text.startswith("-") or "/" not in text:
             continue
-        path = os.path.realpath(os.path.join(folder, text))
-        if os.path.isdir(path) and not is_within(host.home, path) and not _is_of_system(path):
-            found.append(path)
+        as_written = os.path.abspath(os.path.join(folder, text))
+        path = os.path.realpath(as_written)
+        if os.path.isdir(path) and _may_be_meant(path, host):
+            named.append((as_written, path))
+    writable = (*changeable, *(path for _, path in named))
+    found = (
+        path
+        for written, path in named
+        if not any(_leaves(each, written, path) for each in writable)
+    )
     return tuple(dict.fromkeys(found))
+
+
+def _leaves(folder: str, written: str, path: str) -> bool:
+    """Whether a path goes through a folder and, by a link in it, out of that."""
+    if is_within(path, folder):
+        return False
+    above = written
+    while (above := os.path.dirname(above)) != "/":
+        if is_within(os.path.realpath(above), folder):
+            return True
+    return False
+
+
+def _may_be_meant(path: str, host: SandboxUser) -> bool:
+    """Whether an argument gives this folder."""
+    if path in _OF_OTHERS or is_within(host.home, path) or _is_of_system(path):
+        return False
+    if any(is_within(path, each) for each in (*_OF_MACHINE, *host.sensitive)):
+        return False
+    is_home = os.path.dirname(path) in ("/home", "/Users") or path == "/root"
+    return not is_home or is_within(path, host.home)
 
 
 def _program(program: str, env: Mapping[str, str], folder: str) -> str:
@@ -123,6 +198,13 @@ def _of_program(
 
 def _interpreter(path: str, env: Mapping[str, str], folder: str) -> str | None:
     """The interpreter in a script's first line; None for a binary."""
+    word = _interpreter_word(path)
+    found = word if word is None or "/" in word else _on_path(word, env)
+    return None if found is None else os.path.abspath(os.path.join(folder, found))
+
+
+def _interpreter_word(path: str) -> str | None:
+    """The interpreter as a script's first line names it."""
     try:
         with open(path, "rb") as file:
             first = file.read(FIRST_LINE_BYTES).partition(b"\n")[0]
@@ -131,10 +213,7 @@ def _interpreter(path: str, env: Mapping[str, str], folder: str) -> str | None:
     words = first[2:].decode("utf-8", "replace").split() if first[:2] == b"#!" else []
     if words and os.path.basename(words[0]) == "env":
         words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
-    if not words:
-        return None
-    found = words[0] if "/" in words[0] else _on_path(words[0], env)
-    return None if found is None else os.path.abspath(os.path.join(folder, found))
+    return words[0] if words else None
 
 
 def _prefix(path: str, host: SandboxUser) -> Iterator[str]:
@@ -218,7 +297,7 @@ def _project(path: str, host: SandboxUser) -> str:
 def _may_be_given(folder: str, host: SandboxUser) -> bool:
     """Whether a whole folder may be given because a program is in it."""
     real = os.path.realpath(folder)
-    if real in ("/", "/opt", "/srv", "/tmp", "/var", "/home", "/mnt", "/media", "/etc"):  # noqa: S108  refused
+    if real in (*_OF_OTHERS, "/tmp", "/etc"):  # noqa: S108  refused
         return False
     if real == os.path.join(host.home, ".local") or is_within(host.home, real):
         return False

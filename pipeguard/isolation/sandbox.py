@@ -3,7 +3,7 @@
 The parts decide nothing about messages: those are judged as without isolation.
 """
 
-# ruff: noqa: PTH100, PTH109, PTH111
+# ruff: noqa: PTH111, PTH118
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from pipeguard.config.directories import cache_folder, config_folder
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, bubblewrap_state, container_state
+from pipeguard.isolation.kept_homes import make_places
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.runtimes import folders_among, runtime_of
+from pipeguard.isolation.runtimes import folders_among, runtime_of, runtime_of_package
 from pipeguard.isolation.sensitive import sensitive_paths
+from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.isolation.view import SandboxUser, environment_of, view_of
 from pipeguard.isolation.way_out import SandboxExit
 from pipeguard.launch.child import Command, start
 from pipeguard.state.paths import state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pipeguard.isolation.cgroups import ControlGroup
@@ -64,6 +66,7 @@ class Sandbox:
         report: called for each of its connections, in a thread of its own.
         say: tells the user what takes time.
         engine: BUBBLEWRAP or CONTAINER.
+        fixed: files that it may read and not change, in a folder that it may change.
 
     Raises:
         PipeGuardError: its program does not exist, or what is given cannot be.
@@ -77,6 +80,7 @@ class Sandbox:
         report: Report = _unheard,
         say: Callable[[str], None] = _unsaid,
         engine: str = BUBBLEWRAP,
+        fixed: tuple[str, ...] = (),
     ) -> None:
         self._engine = engine
         self._say = say
@@ -85,22 +89,26 @@ class Sandbox:
         self._lock = Lock()
         self._ways_out: set[SandboxExit] = set()
         self._host = this_host()
-        folder = os.path.abspath(command.cwd or os.getcwd())
+        folder = starting_folder(command)
         argv: tuple[str, ...] = command.argv
-        needed: tuple[str, ...] = ()
         if (package := package_of(command.argv)) is not None:
             from pipeguard.isolation.fetching import fetched
 
             install = partial(installer, engine=engine)
             installed = fetched(package, packages_folder(), command.env, install, say)
             self._in_use = installed.in_use
-            argv, needed = (installed.program, *package.arguments), (installed.folder,)
-        runtime = runtime_of(argv, command.env, folder, self._host)
-        given = Profile(write=folders_among(argv[1:], folder, self._host))
-        self.profile = given.with_more(profile)
+            argv = (installed.program, *package.arguments)
+            given = (installed.folder, *installed.needs)
+            runtime = runtime_of_package(argv, given, command.env, folder, self._host)
+        else:
+            runtime = runtime_of(argv, command.env, folder, self._host)
+        among = Profile(write=folders_among(argv[1:], folder, self._host, profile.write))
+        self.profile = among.with_more(profile)
         kept_home = _kept_home(identity) if profile.keeps_home else None
-        needs = (*needed, *runtime.needed)
+        needs = (*runtime.needed, *fixed)
         self._view = view_of(self.profile, self._host, needs, folder, kept_home)
+        if kept_home is not None:
+            make_places(kept_home, self._host.home, self._view.mounts)
         self._variables = environment_of(command.env, self._view)
         self._argv = (runtime.path, *argv[1:])
 
@@ -117,14 +125,14 @@ class Sandbox:
         group = self._group()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         confinement = bubblewrap.confine(
-            self._argv,
+            Command(self._argv, self._variables),
             self._view,
             self._host,
             self.profile.limits,
             bubblewrap.Surroundings(self._ports(), theirs.fileno(), group),
         )
         try:
-            child = start(Command(self._argv, self._variables, None, confinement))
+            child = start(Command(self._argv, {}, None, confinement))
         except BaseException:
             ours.close()
             if group is not None:
@@ -235,8 +243,11 @@ def isolation_folder() -> str:
 
 
 def installer(command: Command, profile: Profile, engine: str = BUBBLEWRAP) -> Child:
-    """Start an installer isolated."""
-    return Sandbox("installer", command, profile, engine=engine).start()
+    """Start an installer isolated, that cannot say itself that it installed everything."""
+    from pipeguard.isolation.fetching import DONE
+
+    fixed = tuple(os.path.join(folder, DONE) for folder in profile.write)
+    return Sandbox("installer", command, profile, engine=engine, fixed=fixed).start()
 
 
 def home_folder() -> str:
@@ -250,13 +261,26 @@ def this_host() -> SandboxUser:
 
     home = home_folder()
     uid = os.getuid()
+    own = (config_folder(), str(state_folder()), cache_folder(), *_sockets(uid))
+    sensitive = sensitive_paths(home, own)
     try:
-        user = pwd.getpwuid(uid).pw_name
+        known = pwd.getpwuid(uid)
     except KeyError:
         user = "user"
-    own = (config_folder(), str(state_folder()), cache_folder())
-    sensitive = sensitive_paths(home, own)
+    else:
+        user, real = known.pw_name, os.path.realpath(known.pw_dir)
+        if real != home:  # whatever HOME says, the keys are there
+            sensitive = tuple(dict.fromkeys((*sensitive, *sensitive_paths(real, ()))))
     return SandboxUser(home, user, uid, os.getgid(), sensitive, str(packages_folder()))
+
+
+def _sockets(uid: int) -> Iterator[str]:
+    """Sockets of the user's session, wherever they are: in `/tmp`, which may be given, often."""
+    yield f"/tmp/tmux-{uid}"  # noqa: S108  never made here
+    values = (os.environ.get(name, "") for name in ("SSH_AUTH_SOCK", "TMUX", "XAUTHORITY"))
+    for path in (value.partition(",")[0] for value in values):
+        if path.startswith("/"):
+            yield path
 
 
 def try_bubblewrap() -> EngineState:

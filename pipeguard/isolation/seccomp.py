@@ -43,6 +43,8 @@ _X86_64 = (
     " perf_event_open 298 fanotify_init 300 name_to_handle_at 303 open_by_handle_at 304"
     " clock_adjtime 305 setns 308 process_vm_readv 310 process_vm_writev 311 kcmp 312"
     " finit_module 313 kexec_file_load 320 bpf 321 userfaultfd 323 socket 41 clone 56 ioctl 16"
+    " uselib 134 ustat 136 sysfs 139 vhangup 153 modify_ldt 154 _sysctl 156 create_module 174"
+    " get_kernel_syms 177 query_module 178 nfsservctl 180"
 )
 _AARCH64 = (
     "ptrace 117 syslog 116 personality 92 pivot_root 41 adjtimex 171 chroot 51 acct 89"
@@ -52,13 +54,14 @@ _AARCH64 = (
     " keyctl 219 migrate_pages 238 unshare 97 move_pages 239 vmsplice 75 perf_event_open 241"
     " fanotify_init 262 name_to_handle_at 264 open_by_handle_at 265 clock_adjtime 266 setns 268"
     " process_vm_readv 270 process_vm_writev 271 kcmp 272 finit_module 273 kexec_file_load 294"
-    " bpf 280 userfaultfd 282 socket 198 clone 220 ioctl 29"
+    " bpf 280 userfaultfd 282 socket 198 clone 220 ioctl 29 nfsservctl 42 vhangup 58"
 )
 # Numbered alike everywhere. io_uring does work that no filter sees.
 _EVERYWHERE = (
     "pidfd_getfd 438 open_tree 428 move_mount 429 fsopen 430 fsconfig 431 fsmount 432 fspick 433"
     " io_uring_setup 425 io_uring_enter 426 io_uring_register 427 clone3 435 mount_setattr 442"
-    " quotactl_fd 443 process_madvise 440 open_tree_attr 467"
+    " quotactl_fd 443 process_madvise 440 process_mrelease 448 set_mempolicy_home_node 450"
+    " open_tree_attr 467"
 )
 REPLACEABLE = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd")
 BY_ARGUMENT = ("clone", "ioctl", "socket", "personality")

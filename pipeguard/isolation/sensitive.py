@@ -5,11 +5,11 @@ Docker, npm, PyPI, Cargo, GitHub's, GitLab's and HashiCorp's command lines, of C
 the Secret Service, and of the clients in `pipeguard/clients`.
 """
 
-# ruff: noqa: PTH118
+# ruff: noqa: PTH114, PTH118, PTH208
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
-import os.path
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,7 +52,21 @@ IN_HOME = (
 OF_SYSTEM = (
     *("/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssh", "/run", "/boot"),
     *("/var/run", "/var/lib/docker", "/var/lib/containers", "/var/spool/cron", "/etc/cron.d"),
-    *("/proc", "/sys", "/dev", "/root/.ssh"),
+    *("/proc", "/sys", "/dev", "/root/.ssh", "/tmp/.X11-unix", "/tmp/.ICE-unix"),  # noqa: S108  never made here
+)
+
+
+# In a folder that may be written: what programs of the user run later, outside. Git's hooks and
+# settings, editors' and clients' settings, shells' environments. Read there, and not changed.
+RUN_LATER = (
+    *(".git/hooks", ".git/config", ".husky", ".envrc", ".vscode", ".idea", ".devcontainer"),
+    *(".mcp.json", ".cursor", ".claude", ".codex", ".gemini"),
+)
+RUN_LATER_OF_HOME = (
+    *("bin", ".local/bin", ".cargo/bin", ".gitconfig", ".config/git", ".config/environment.d"),
+    *(".bash_aliases", ".bash_logout", ".zlogin", ".zlogout", ".xprofile", ".xsession", ".vimrc"),
+    *(".xsessionrc", ".pam_environment", ".tmux.conf", ".config/tmux", ".config/nvim", ".emacs"),
+    *(".emacs.d", ".local/share/systemd"),
 )
 
 
@@ -67,14 +81,49 @@ def sensitive_paths(home_folder: str, own_folders: Sequence[str]) -> tuple[str, 
     homes = dict.fromkeys((home_folder, real))
     in_homes = (os.path.join(each, path) for each in homes for path in IN_HOME)
     own = (path for folder in own_folders for path in (folder, os.path.realpath(folder)))
-    return tuple(dict.fromkeys((*in_homes, *own, *OF_SYSTEM)))
+    return tuple(dict.fromkeys((*in_homes, *_linked(real), *own, *OF_SYSTEM)))
+
+
+def _linked(home_folder: str) -> Iterator[str]:
+    """Where the paths are that links lead to, as of a folder of "dotfiles"."""
+    above = {path[:end] for path in IN_HOME for end in range(len(path)) if path[end] == "/"}
+    moved = tuple(each for each in above if os.path.islink(os.path.join(home_folder, each)))
+    for name in IN_HOME:
+        path = os.path.join(home_folder, name)
+        if os.path.islink(path) or (moved and any(is_within(name, each) for each in moved)):
+            yield os.path.realpath(path)
 
 
 def hidden_in(granted: str, sensitive: Sequence[str], named: Sequence[str]) -> Iterator[str]:
-    """What of a granted folder stays hidden: existing sensitive paths that nobody named."""
+    """What of a granted folder stays hidden: existing sensitive paths that nobody named.
+
+    Of one in which something is named, all the rest.
+    """
     for path in sensitive:
         is_inside = path != granted and is_within(path, granted) and os.path.lexists(path)
-        if is_inside and not any(is_within(each, path) for each in named):
+        # What a link leads to is among the sensitive paths itself, and nothing covers a link.
+        if is_inside and os.path.realpath(path) == path:
+            yield from _but(path, named)
+
+
+def _but(path: str, named: Sequence[str]) -> Iterator[str]:
+    """A path without what is named in it."""
+    if path in named:
+        return
+    if not any(is_within(each, path) for each in named):
+        yield path
+        return
+    for name in os.listdir(path):
+        inner = os.path.join(path, name)
+        if not os.path.islink(inner):
+            yield from _but(inner, named)
+
+
+def run_later_in(folder: str, home_folder: str) -> Iterator[str]:
+    """What there is in a folder that is run later."""
+    for name in (*RUN_LATER, *(RUN_LATER_OF_HOME if folder == home_folder else ())):
+        path = os.path.join(folder, name)
+        if os.path.lexists(path) and os.path.realpath(path) == path:
             yield path
 
 

@@ -5,7 +5,7 @@ secret; a home, a `/tmp` and a `/run` of its own, empty and limited; and what th
 What stands later covers what stands before.
 """
 
-# ruff: noqa: PTH112, PTH114, PTH115, PTH118
+# ruff: noqa: PTH112, PTH114, PTH115, PTH118, PTH120
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
-from pipeguard.isolation.sensitive import hidden_in, holder_of, is_within
+from pipeguard.isolation.sensitive import hidden_in, holder_of, is_within, run_later_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -149,10 +149,15 @@ def view_of(
     ]
     if os.path.islink("/var/run"):
         mounts.append(Mount(MountKind.LINK, "/var/run", "/run"))
-    granted = dict.fromkeys((*needed, *profile.read), MountKind.READ)
+    fixed = (*needed, *(path for each in profile.write for path in run_later_in(each, host.home)))
+    granted = dict.fromkeys((*fixed, *profile.read), MountKind.READ)
     granted |= dict.fromkeys(profile.write, MountKind.WRITE)
-    mounts += _grants(granted)
-    mounts += _hidden(granted, host, (*profile.read, *profile.write))
+    inside = [
+        *_grants(granted, fixed),
+        *_hidden(granted, host, (*profile.read, *profile.write, *needed)),
+    ]
+    pins = _pinned([*mounts, *inside])
+    mounts += sorted((*inside, *pins), key=lambda mount: _depth(mount.path))
     if not any(is_within(folder, path) for path in (*granted, *SYSTEM)):
         mounts.append(Mount(MountKind.FOLDER, folder))
     return FileView(tuple(mounts), folder, host.home, profile.limits.scratch)
@@ -200,17 +205,45 @@ def _etc(host: SandboxUser) -> Iterator[Mount]:
     yield Mount(MountKind.TEXT, "/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
 
 
-def _grants(granted: Mapping[str, MountKind]) -> Iterator[Mount]:
-    """Outer folders first, so that none covers what is in it."""
-    for path in sorted(granted, key=lambda path: (path.count("/"), path)):
-        inside = any(
-            each != path and is_within(path, each) and granted[path] in (kind, MountKind.READ)
-            for each, kind in granted.items()
-        )
-        if not inside and not any(is_within(path, each) for each in SYSTEM):
-            real = os.path.realpath(path)
-            is_link = os.path.islink(path)  # to what is needed too, by its own path
-            yield Mount(MountKind.LINK, path, real) if is_link else Mount(granted[path], path, real)
+def _grants(granted: Mapping[str, MountKind], fixed: Sequence[str]) -> Iterator[Mount]:
+    """What is given. In a folder that may be written, what is fixed may only be read."""
+    for path in sorted(granted, key=_depth):
+        if any(is_within(path, each) for each in SYSTEM):
+            continue
+        real, is_link = os.path.realpath(path), os.path.islink(path)
+        around = [granted[each] for each in granted if each != path and is_within(path, each)]
+        if around and (is_link or _is_in_it(granted[path], around, is_fixed=path in fixed)):
+            continue
+        # A link leads to what is needed too, by its own path.
+        yield Mount(MountKind.LINK, path, real) if is_link else Mount(granted[path], path, real)
+
+
+def _is_in_it(kind: MountKind, around: Sequence[MountKind], *, is_fixed: bool) -> bool:
+    """Whether what is around a path gives it already as it should be given."""
+    if kind is MountKind.WRITE:
+        return False  # in one that may be written too: a mount cannot be replaced by a link
+    return not is_fixed or MountKind.WRITE not in around
+
+
+def _pinned(mounts: Sequence[Mount]) -> Iterator[Mount]:
+    """The folders between one that may be written and what is mounted in it, as mounts.
+
+    A mount moves with the folder that it is in: a server that renames that folder would find at the
+    next start what was covered, or have put there what it likes. A mount cannot be renamed.
+    """
+    kinds = {mount.path: mount.kind for mount in mounts if mount.kind is not MountKind.LINK}
+    held = dict.fromkeys(folder for path in kinds for folder in _above(path) if folder not in kinds)
+    for folder in held:
+        around = next((kinds[each] for each in _above(folder) if each in kinds), None)
+        if around is MountKind.WRITE:
+            yield Mount(MountKind.WRITE, folder, folder)
+
+
+def _above(path: str) -> Iterator[str]:
+    """The folders that a path is in, from inside to outside."""
+    while (folder := os.path.dirname(path)) != path:
+        yield folder
+        path = folder
 
 
 def _hidden(granted: Iterable[str], host: SandboxUser, named: Sequence[str]) -> Iterator[Mount]:
@@ -218,3 +251,8 @@ def _hidden(granted: Iterable[str], host: SandboxUser, named: Sequence[str]) -> 
     for path in sorted(hidden):
         if not any(path != each and is_within(path, each) for each in hidden):
             yield Mount(MountKind.HIDDEN, path)
+
+
+def _depth(path: str) -> tuple[int, str]:
+    """Outer folders first, so that none covers what is in it."""
+    return path.count("/"), path

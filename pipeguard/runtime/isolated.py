@@ -1,6 +1,6 @@
 """Starts a server isolated, where an option or the policy asks for that."""
 
-# ruff: noqa: PTH109, PTH111
+# ruff: noqa: PTH111
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, engine_for
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile, ResourceLimits, limits_of, path_of, port_of
 from pipeguard.isolation.shipped import key_of, shipped_for
+from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.launch.child import Command, start
 from pipeguard.log import say
 from pipeguard.runtime.isolated_connections import IsolatedConnections
@@ -151,7 +152,7 @@ class ServerStarter:
         return Learner(self._name, self._command, say)
 
     def _folder(self) -> str:
-        return os.path.abspath(self._command.cwd or os.getcwd())  # noqa: PTH100  as above
+        return starting_folder(self._command)
 
 
 def granted(entries: Iterable[IsolateEntry]) -> Profile:

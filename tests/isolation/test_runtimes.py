@@ -12,6 +12,7 @@ from pipeguard.errors import LaunchError
 from pipeguard.isolation.runtimes import folders_among, runtime_of
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.view import SandboxUser
+from tests.each import each
 
 PATH = {"PATH": "/usr/bin:/bin"}
 
@@ -134,3 +135,21 @@ def test_folders_among_arguments_are_given(host: SandboxUser, home: Path) -> Non
     words = ["--root=" + str(home / "notes"), str(home / "file"), "notes", "./notes", "-v", "/usr"]
     assert folders_among(words, str(home), host) == (str(home / "notes"),)
     assert folders_among([str(home), "/", str(home.parent)], str(home), host) == ()
+
+
+@each(
+    "path", ["/etc", "/etc/ssl", "/var", "/var/lib", "/boot", "/proc/self", "//", "/home", "/run"]
+)
+def test_folders_of_the_machine_are_not_given_by_an_argument(
+    host: SandboxUser, home: Path, path: str
+) -> None:
+    link = home / path.replace("/", "-")
+    link.symlink_to(path)
+    words = [path, f"--exclude={path}", f"{path}/", str(link), f"..{path}"]
+    assert folders_among(words, "/usr", host) == ()
+
+
+def test_what_has_to_be_named_is_not_given_by_an_argument(host: SandboxUser, home: Path) -> None:
+    (home / ".config" / "google-chrome" / "one").mkdir(parents=True)
+    words = [f"--user-data-dir={home}/.config/google-chrome/one", "./.config/google-chrome"]
+    assert folders_among(words, str(home), host) == ()

@@ -55,6 +55,14 @@ def test_calls_that_open_kernels_are_refused(machine: str) -> None:
         assert judged(machine, calls[name]) == MISSING, name
 
 
+def test_old_calls_of_one_architecture_are_refused() -> None:
+    """What containers refuse too, by number: sysfs, modify_ldt, _sysctl, nfsservctl of x86-64."""
+    for number in (134, 136, 139, 153, 154, 156, 174, 177, 178, 180):
+        assert judged("x86_64", number) == REFUSED, number
+    for number in (42, 58):
+        assert judged("aarch64", number) == REFUSED, number
+
+
 @each("machine", list(ARCHITECTURES))
 def test_all_other_calls_pass(machine: str) -> None:
     refused = set(ARCHITECTURES[machine].calls.values())

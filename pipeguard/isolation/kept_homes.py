@@ -1,0 +1,61 @@
+"""The places in a kept home where something is mounted, made from outside without following links.
+
+What makes the sandbox would follow a link that the server put there at its last run, and make
+folders and files wherever that leads.
+"""
+
+# ruff: noqa: PTH112
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipeguard.isolation.view import Mount
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+def make_places(kept_home: str, seen_at: str, mounts: Iterable[Mount]) -> None:
+    """Have no link lie on the way to what is mounted in a home.
+
+    Args:
+        kept_home: the folder that is the home.
+        seen_at: where the server sees it.
+        mounts: all of them.
+
+    Raises:
+        OSError: a place cannot be made.
+    """
+    for mount in mounts:
+        if mount.path.startswith(seen_at + "/"):
+            *above, last = mount.path[len(seen_at) + 1 :].split("/")
+            folder = os.open(kept_home, _FOLDER)
+            for name in above:
+                folder = _entered(folder, name)
+            _clear(folder, last, is_for_folder=os.path.isdir(mount.source or mount.path))
+            os.close(folder)
+
+
+def _entered(folder: int, name: str) -> int:
+    """The folder of a name in a folder, which is closed; made where there is none."""
+    try:
+        _clear(folder, name, is_for_folder=True)
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=folder)
+        return os.open(name, _FOLDER, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _clear(folder: int, name: str, *, is_for_folder: bool) -> None:
+    """Remove what would not be mounted on; what is, as in another run of the server, stays."""
+    with suppress(FileNotFoundError):
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if stat.S_ISLNK(mode) or (is_for_folder and not stat.S_ISDIR(mode)):
+            os.unlink(name, dir_fd=folder)

@@ -1,0 +1,28 @@
+"""The folder that a server starts in, on any system."""
+
+# ruff: noqa: PTH100, PTH109
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pipeguard.errors import LaunchError
+
+if TYPE_CHECKING:
+    from pipeguard.launch.command import Command
+
+
+def starting_folder(command: Command) -> str:
+    """The folder that a command starts in.
+
+    Raises:
+        LaunchError: it is ours, and was removed.
+    """
+    try:
+        return os.path.abspath(command.cwd or os.getcwd())
+    except FileNotFoundError:
+        raise LaunchError(
+            "the folder that this was started in was removed. Start it in another, or give one with"
+            " --cwd."
+        ) from None

@@ -1,0 +1,231 @@
+"""A folder that a server may write gives it no more than that, the next time either."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from pipeguard.errors import LaunchError
+from pipeguard.isolation.profile import Profile
+from pipeguard.isolation.runtimes import folders_among
+from pipeguard.isolation.sandbox import Sandbox, this_host
+from pipeguard.launch.child import Command
+from tests.isolation.test_escapes import CANARY, answer, answering
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path.resolve() / "home"
+    for name in (".ssh", ".config/gcloud", "work/data", "private"):
+        (folder / name).mkdir(parents=True)
+    for name in (".ssh/id", ".ssh/known_hosts", ".config/gcloud/token", "private/x"):
+        (folder / name).write_text(CANARY)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    return folder
+
+
+def ran(profile: Profile, script: str, *argv: str, **variables: str) -> str:
+    """What a shell prints that runs a script isolated; errors are among it."""
+    command = [*(argv or ("/bin/sh", "-c")), f"exec 2>&1; {script}; true"]
+    env = {"PATH": os.defpath, **variables}
+    child = Sandbox("given", Command(command, env, "/"), profile).start()
+    try:
+        return answer(child).decode()
+    finally:
+        child.close()
+
+
+def test_what_is_covered_cannot_be_moved_out_of_the_way(home: Path) -> None:
+    given = Profile(write=(str(home),))
+    assert "busy" in ran(given, f"mv {home}/.config {home}/moved")
+    assert CANARY not in ran(given, f"cat {home}/moved/gcloud/token {home}/.config/gcloud/token")
+    assert (home / ".config" / "gcloud" / "token").read_text() == CANARY
+
+
+def test_a_given_folder_cannot_become_a_link(home: Path) -> None:
+    given = Profile(write=(f"{home}/work", f"{home}/work/data"))
+    said = ran(given, f"cd {home}/work; mv data old; rmdir data; ln -sfn {home}/private data; ls")
+    assert "busy" in said
+    assert not (home / "work" / "data").is_symlink()
+
+
+def test_a_program_in_a_given_folder_cannot_be_changed(home: Path) -> None:
+    environment = home / "work" / "env"
+    (environment / "bin").mkdir(parents=True)
+    (environment / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    program = environment / "bin" / "server"
+    program.write_text('#!/bin/sh\neval "$2"\n')
+    program.chmod(0o755)
+    said = ran(
+        Profile(write=(f"{home}/work",)),
+        f"cd {home}/work; echo x >> env/pyvenv.cfg; echo x >> env/bin/server; mv env other;"
+        " echo y > new",
+        str(program),
+        "-c",
+    )
+    assert said.count("Read-only") == 2
+    assert "busy" in said
+    assert (environment / "pyvenv.cfg").read_text() == "home = /usr/bin\n"
+    assert (home / "work" / "new").exists()
+
+
+def test_one_key_that_is_named_does_not_give_those_beside_it(home: Path) -> None:
+    given = Profile(read=(str(home), f"{home}/.ssh/known_hosts"))
+    said = ran(given, f"cat {home}/.ssh/known_hosts && echo; cat {home}/.ssh/id")
+    assert said.count(CANARY) == 1
+
+
+def test_keys_that_a_link_leads_to_are_keys(home: Path) -> None:
+    (home / "dotfiles").mkdir()
+    (home / ".ssh").rename(home / "dotfiles" / "ssh")
+    (home / ".ssh").symlink_to("dotfiles/ssh")
+    (home / ".config").rename(home / "dotfiles" / "config")
+    (home / ".config").symlink_to(home / "dotfiles" / "config")
+    for given in (str(home), f"{home}/dotfiles"):
+        said = ran(
+            Profile(write=(given,)),
+            f"cat {home}/dotfiles/ssh/id {home}/.ssh/id {home}/dotfiles/config/gcloud/token",
+        )
+        assert CANARY not in said
+
+
+def test_the_variables_of_a_server_are_in_no_process_outside(home: Path) -> None:
+    command = Command(["/bin/cat"], {"LD_PRELOAD": f"{home}/{CANARY}.so", "TOKEN": "a\nb"}, "/")
+    child = Sandbox("given", command, Profile()).start()
+    try:
+        child.wait_started()
+        os.write(child.stdin_fd, b"x")
+        assert os.read(child.stdout_fd, 1) == b"x"
+        holders = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # not ours to read
+                if CANARY in (folder / "environ").read_text("ascii", "replace"):
+                    holders.append((folder / "comm").read_text("ascii").strip())
+    finally:
+        child.close()
+    assert holders == ["cat"]
+
+
+def test_what_variables_hold_arrives(home: Path) -> None:
+    said = ran(
+        Profile(),
+        'printf "%s|" "$LINES_OF" "$BYTES" "$LONG" | wc -c',
+        LINES_OF="a\nb=c",
+        BYTES=os.fsdecode(b"\xff"),
+        LONG="x" * 100_000,
+    )
+    assert int(said) == 5 + 1 + 100_000 + 3
+
+
+def test_a_folder_whose_name_is_no_text_is_given(home: Path) -> None:
+    folder = os.fsdecode(os.fsencode(home) + b"/work/\xff")
+    Path(folder).mkdir()
+    ran(Profile(write=(folder,)), "cd $HOME/work/*; touch made")
+    assert Path(folder, "made").exists()
+
+
+def test_a_folder_that_was_removed_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = home / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(LaunchError, match="was removed"):
+        Sandbox("given", Command(["/bin/true"], {}), Profile())
+
+
+def test_the_keys_of_the_user_are_keys_whatever_home_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir)
+    for home in ("", "/", "/nowhere"):
+        monkeypatch.setenv("HOME", home)
+        assert f"{real}/.ssh" in this_host().sensitive
+
+
+def test_a_link_in_a_kept_home_leads_nothing_outside(home: Path) -> None:
+    outside = home / "private"
+    kept = Profile(keeps_home=True)
+    planted = f"ln -s /oldroot{outside} work; ln -s /oldroot{outside}/made file; echo > other"
+    ran(kept, f"cd {home}; {planted}")
+    (home / "file").write_text(CANARY)
+    (home / "other").mkdir()
+    given = Profile(
+        read=(f"{home}/file",), write=(f"{home}/work/data", f"{home}/other"), keeps_home=True
+    )
+    script = f"cd {home}; cat file; touch work/data/one other/two; mv work work2"
+    for _ in range(2):
+        said = ran(given, script)
+        assert CANARY in said
+        assert "busy" in said
+    assert (home / "work" / "data" / "one").exists()
+    assert (home / "other" / "two").exists()
+    assert [path.name for path in outside.iterdir()] == ["x"]
+
+
+def test_an_argument_that_became_a_link_of_the_server_gives_nothing(home: Path) -> None:
+    work, out = f"{home}/work", f"{home}/work/out"
+    script = f"exec 2>&1; ln -s {home}/private {out}; cat {out}/x; true"
+    argv = ["/bin/sh", "-c", script, "x", f"{work}/data/../", f"--out={out}"]
+    for given in (Profile(), Profile(write=(work,))):
+        for _ in range(2):
+            child = Sandbox("given", Command(argv, {"PATH": os.defpath}, "/"), given).start()
+            try:
+                assert CANARY not in answer(child).decode()
+            finally:
+                child.close()
+        assert Path(out).is_symlink()
+    (home / "link").symlink_to("private")
+    words = [f"{home}/link", work, f"{work}/../private"]
+    assert folders_among(words, "/", this_host()) == (f"{home}/private", work)
+
+
+def test_what_is_run_later_cannot_be_changed_unless_it_is_named(home: Path) -> None:
+    work = home / "work"
+    subprocess.run(["git", "init", "-q", str(work)], check=True)
+    (work / ".vscode").mkdir()
+    (work / "bin").symlink_to("data")
+    script = (
+        "git config core.fsmonitor evil; echo evil > .git/hooks/pre-commit; echo > .vscode/tasks;"
+        " mv .git moved; rm -rf .git/hooks; echo x > file; git add file;"
+        " git -c user.name=a -c user.email=b commit -qm one; git log --oneline; echo > bin/made"
+    )
+    said = ran(Profile(write=(str(work),)), f"cd {work}; {script}")
+    assert " one" in said
+    assert "evil" not in (work / ".git" / "config").read_text()
+    assert not (work / ".git" / "hooks" / "pre-commit").exists()
+    assert not (work / ".vscode" / "tasks").exists()
+    assert (work / "data" / "made").exists()
+    named = Profile(write=(str(work), f"{work}/.vscode"))
+    ran(named, f"echo > {work}/.vscode/tasks")
+    assert (work / ".vscode" / "tasks").exists()
+
+
+def test_a_home_that_may_be_written_is_not_run_and_keeps_its_keys(home: Path) -> None:
+    for name in (".claude", "bin", ".local/bin", ".config/git", "work/bin"):
+        (home / name).mkdir(parents=True)
+    for name in (".claude/x", ".config/git/credentials"):
+        (home / name).write_text(CANARY)
+    script = f"cd {home}; cat .claude/x .config/git/credentials; echo > bin/x; echo > .local/bin/x"
+    said = ran(Profile(write=(str(home),)), f"{script}; echo > work/bin/x")
+    assert CANARY not in said
+    assert said.count("Read-only") == 2
+    assert (home / "work" / "bin" / "x").exists()
+
+
+def test_sockets_of_the_session_are_not_given_with_their_folder(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(home / "work" / "agent")
+    monkeypatch.setenv("SSH_AUTH_SOCK", path)
+    code = f"import socket; socket.socket(socket.AF_UNIX).connect({path!r}); print('escaped')"
+    given = Profile((sys.prefix, sys.base_prefix), (f"{home}/work",))
+    with answering(socket.AF_UNIX, path):
+        said = ran(given, f'{sys.executable} -I -c "{code}"')
+    assert "Error" in said
+    assert "escaped" not in said.splitlines()
