@@ -231,12 +231,13 @@ def _pinned(mounts: Sequence[Mount]) -> Iterator[Mount]:
     A mount moves with the folder that it is in: a server that renames that folder would find at the
     next start what was covered, or have put there what it likes. A mount cannot be renamed.
     """
-    kinds = {mount.path: mount.kind for mount in mounts if mount.kind is not MountKind.LINK}
-    held = dict.fromkeys(folder for path in kinds for folder in _above(path) if folder not in kinds)
+    at = {mount.path: mount for mount in mounts if mount.kind is not MountKind.LINK}
+    held = dict.fromkeys(folder for path in at for folder in _above(path) if folder not in at)
     for folder in held:
-        around = next((kinds[each] for each in _above(folder) if each in kinds), None)
-        if around is MountKind.WRITE:
-            yield Mount(MountKind.WRITE, folder, folder)
+        around = next((at[each] for each in _above(folder) if each in at), None)
+        if around is not None and around.kind is MountKind.WRITE:
+            # Of a kept home the source is elsewhere than the path.
+            yield Mount(MountKind.WRITE, folder, around.source + folder.removeprefix(around.path))
 
 
 def _above(path: str) -> Iterator[str]:

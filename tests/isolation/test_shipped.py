@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -60,7 +61,10 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     program = folder / "node_modules" / ".bin" / "server-memory"
     program.parent.mkdir(parents=True)
     server = Path(__file__).with_name("reacher.py").read_text()
-    program.write_text(f"#!{sys.executable}\n{server}")
+    # A package does not choose its interpreter's path, only its name.
+    python = Path(sys.executable)
+    monkeypatch.setenv("PATH", f"{python.parent}:{os.environ['PATH']}")
+    program.write_text(f"#!/usr/bin/env {python.name}\n{server}")
     program.chmod(0o755)
     facts = {"registry": "npm", "specs": list(package.specs), "fetched": 1, "versions": {}}
     (folder / "pipeguard.json").write_text(json.dumps(facts))

@@ -104,6 +104,17 @@ def test_a_kept_home_is_a_folder_of_ours(host: SandboxUser) -> None:
     assert Mount(MountKind.WRITE, host.home, f"{host.home}/state/kept") in view.mounts
 
 
+def test_what_is_held_in_a_kept_home_is_of_that_home(host: SandboxUser) -> None:
+    """And never of the user's own, which it stands in the place of."""
+    settings = Path(host.home, "work", "deep", "settings")
+    settings.touch()
+    kept = f"{host.home}/state/kept"
+    view = view_of(Profile(read=(str(settings),)), host, (), "/", kept)
+    written = [mount for mount in view.mounts if mount.kind is MountKind.WRITE]
+    assert written
+    assert {mount.source for mount in written if not is_within(mount.source, kept)} == set()
+
+
 def test_no_variable_leads_to_a_socket(host: SandboxUser) -> None:
     variables = {"SSH_AUTH_SOCK": "/a", "DISPLAY": ":0", "TMPDIR": "/x", "PATH": "/bin", "K": "v"}
     view = view_of(Profile(), host, (), "/", None)
