@@ -1,15 +1,15 @@
 """What an isolated server is given: files, hosts, ports and limits. Grants nothing by itself."""
 
-# ruff: noqa: PTH118
+# ruff: noqa: PTH110, PTH118
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os.path
-import pathlib
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
+from pipeguard.isolation.sensitive import holder_of, sensitive_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,12 +85,19 @@ def path_of(text: str, folder: str, home_folder: str) -> str:
         home_folder: the user's.
 
     Raises:
-        PolicyError: there is no such file or folder.
+        PolicyError: there is no such file or folder, or a link leads to what has to be named.
     """
     if text == "~" or text.startswith("~/"):
         text = home_folder + text[1:]
-    path = os.path.realpath(os.path.join(folder, text))
-    if not pathlib.Path(path).exists():
+    spelled = os.path.normpath(os.path.join(folder, text))
+    path = os.path.realpath(spelled)
+    sensitive = sensitive_paths(home_folder, ())
+    if (holder := holder_of(path, sensitive)) and holder_of(spelled, sensitive) is None:
+        raise PolicyError(
+            f"{text} leads into {holder}, which has to be named itself: a server may have made that"
+            " link. Remove the link, or name the path that it leads to."
+        )
+    if not os.path.exists(path):
         raise PolicyError(
             f"{text}: there is no such file or folder to give the server. Make it first, or leave"
             " it out."

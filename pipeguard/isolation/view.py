@@ -5,12 +5,11 @@ secret; a home, a `/tmp` and a `/run` of its own, empty and limited; and what th
 What stands later covers what stands before.
 """
 
-# ruff: noqa: PTH112, PTH114, PTH115, PTH118, PTH120
+# ruff: noqa: PTH112, PTH113, PTH114, PTH115, PTH118, PTH120
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os
-import pathlib
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -190,7 +189,7 @@ def _etc(host: SandboxUser) -> Iterator[Mount]:
             yield Mount(MountKind.READ, path, os.path.realpath(path))
     for name in ETC_FILES:
         path = os.path.join("/etc", name)
-        if pathlib.Path(path).is_file():
+        if os.path.isfile(path):
             yield Mount(MountKind.COPY, path, os.path.realpath(path))
     name = host.user
     yield Mount(

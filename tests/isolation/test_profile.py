@@ -74,6 +74,16 @@ def test_a_path_is_absolute_and_without_links(tmp_path: Path) -> None:
         assert path_of(text, home, home) == str(tmp_path.resolve() / "real")
 
 
+def test_a_link_gives_nothing_that_has_to_be_named(tmp_path: Path) -> None:
+    """A server that may write the folder may have made the link."""
+    home = str(tmp_path.resolve())
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / "data").symlink_to(".ssh")
+    with pytest.raises(PolicyError, match=r"leads into .*\.ssh"):
+        path_of("data", home, home)
+    assert path_of("~/.ssh", home, home) == f"{home}/.ssh"
+
+
 def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="no such file or folder"):
         path_of("gone", str(tmp_path), str(tmp_path))
