@@ -279,6 +279,8 @@ def _file(word: str, folder: str, host: SandboxUser) -> Iterator[str]:
     if os.path.isfile(real):
         yield path
         yield _project(real, host)
+    elif os.path.isdir(real) and _may_be_given(real, host):  # `node FOLDER`, `python FOLDER`
+        yield real
 
 
 def _project(path: str, host: SandboxUser) -> str:

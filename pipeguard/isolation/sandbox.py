@@ -102,8 +102,9 @@ class Sandbox:
             runtime = runtime_of_package(argv, given, command.env, folder, self._host)
         else:
             runtime = runtime_of(argv, command.env, folder, self._host)
-        among = Profile(write=folders_among(argv[1:], folder, self._host, profile.write))
-        self.profile = among.with_more(profile)
+        named = folders_among(argv[1:], folder, self._host, profile.write)
+        among = tuple(path for path in named if path not in runtime.needed)
+        self.profile = Profile(write=among).with_more(profile)
         kept_home = _kept_home(identity) if profile.keeps_home else None
         needs = (*runtime.needed, *fixed)
         self._view = view_of(self.profile, self._host, needs, folder, kept_home)

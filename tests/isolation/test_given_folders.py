@@ -57,6 +57,22 @@ def test_a_given_folder_cannot_become_a_link(home: Path) -> None:
     assert not (home / "work" / "data").is_symlink()
 
 
+def test_a_folder_that_is_run_is_not_given_for_being_among_the_words(home: Path) -> None:
+    app = home / "work" / "app"
+    app.mkdir()
+    writes = "import pathlib, sys\npathlib.Path(sys.path[0], 'planted').write_text('x')\n"
+    (app / "__main__.py").write_text(
+        f"try:\n    exec({writes!r})\nexcept OSError as error:\n    print(error)\n"
+    )
+    command = Command([sys.executable, str(app)], {"PATH": os.defpath}, "/")
+    child = Sandbox("given", command, Profile()).start()
+    try:
+        assert b"Read-only" in answer(child)
+    finally:
+        child.close()
+    assert not (app / "planted").exists()
+
+
 def test_a_program_in_a_given_folder_cannot_be_changed(home: Path) -> None:
     environment = home / "work" / "env"
     (environment / "bin").mkdir(parents=True)

@@ -68,6 +68,12 @@ def test_a_script_is_given_with_its_project(host: SandboxUser, home: Path) -> No
     assert str(home / "app") in needed(host, "sh", str(script))
 
 
+def test_a_folder_that_is_run_is_needed(host: SandboxUser, home: Path) -> None:
+    program(home / "app" / "index.js")
+    assert needed(host, "sh", "app", folder=str(home)) == {str(home / "app")}
+    assert needed(host, "sh", ".", folder=str(home)) == set()  # not the home itself
+
+
 def test_a_script_without_a_project_is_given_with_its_folder(host: SandboxUser, home: Path) -> None:
     script = program(home / "tools" / "server.sh")
     assert needed(host, "sh", str(script)) == {str(script), str(home / "tools")}
