@@ -63,7 +63,6 @@ _EGRESS = Remedy(
     "The server is isolated, and nothing gives it this host and port. If it needs them, allow the"
     " event: that adds the host to what your policy gives the server, under `isolate`. An address"
     " that is private or of this machine is given as such.",
-    "isolate",
 )
 
 

@@ -101,6 +101,11 @@ def test_a_selector_fits_where_every_part_does(selector: Selector, one: PolicyTa
     fits = all(fnmatchcase(text, glob) for text, glob in pairs)
     fits = fits and (selector.severity is None or one.severity >= selector.severity)
     fits = fits and (selector.confidence is None or one.confidence >= selector.confidence)
+    fits = fits and (not selector.content or one.content == selector.content)
+    if selector.path or selector.host:  # the call names such files and hosts, and no others
+        names = [(one.paths, selector.path), (one.hosts, selector.host)]
+        fits = fits and all(bool(named) is bool(glob) for named, glob in names)
+        fits = fits and all(fnmatchcase(name, glob) for named, glob in names for name in named)
     assert selector.fits(one) == fits
 
 
