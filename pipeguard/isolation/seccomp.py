@@ -85,6 +85,25 @@ class _Instruction(NamedTuple):
     value: int
 
 
+def architecture_of(machine: str) -> Architecture:
+    """The numbers of a machine's system calls.
+
+    Args:
+        machine: as `uname -m` names it.
+
+    Raises:
+        LaunchError: they are not known here.
+    """
+    found = ARCHITECTURES.get(machine)
+    if found is None:
+        known = " and ".join(ARCHITECTURES)
+        raise LaunchError(
+            f"no filter of system calls is known for {machine}, only for {known}, so nothing can be"
+            " isolated here. To run it without isolation: --isolate none."
+        )
+    return found
+
+
 def filter_program(machine: str) -> bytes:
     """The filter for a machine, as an array of `struct sock_filter`.
 
@@ -94,13 +113,7 @@ def filter_program(machine: str) -> bytes:
     Raises:
         LaunchError: its system calls are not known here.
     """
-    found = ARCHITECTURES.get(machine)
-    if found is None:
-        known = " and ".join(ARCHITECTURES)
-        raise LaunchError(
-            f"no filter of system calls is known for {machine}, only for {known}, so nothing can be"
-            " isolated here. Use a container, or --isolate none."
-        )
+    found = architecture_of(machine)
     program = [
         _Instruction(LOAD, 0, 0, ARCHITECTURE_AT),
         _Instruction(JUMP_EQUAL, 1, 0, found.audit),

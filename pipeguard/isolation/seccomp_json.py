@@ -10,9 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from pipeguard.errors import LaunchError
 from pipeguard.isolation.seccomp import (
-    ARCHITECTURES,
     BY_ARGUMENT,
     EAFNOSUPPORT,
     ENOSYS,
@@ -22,6 +20,7 @@ from pipeguard.isolation.seccomp import (
     REPLACEABLE,
     TIOCLINUX,
     TIOCSTI,
+    architecture_of,
 )
 
 if TYPE_CHECKING:
@@ -44,13 +43,7 @@ def profile_text(machine: str) -> str:
     Raises:
         LaunchError: its system calls are not known here.
     """
-    found = ARCHITECTURES.get(machine)
-    if found is None:
-        known = " and ".join(ARCHITECTURES)
-        raise LaunchError(
-            f"no filter of system calls is known for {machine}, only for {known}, so nothing can be"
-            " isolated here. To run it without isolation: --isolate none."
-        )
+    found = architecture_of(machine)
     plain = [name for name in sorted(found.calls) if name not in BY_ARGUMENT]
     rules = [
         _refused([name for name in plain if name not in REPLACEABLE], EPERM),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-
 import pytest
 
 from pipeguard.errors import LaunchError
@@ -18,32 +16,14 @@ from pipeguard.isolation.seccomp import (
     filter_program,
 )
 from tests.each import each
+from tests.isolation.filters import judged_by
 
 REFUSED, MISSING = ERRNO | EPERM, ERRNO | ENOSYS
 SIGCHLD, NEWUSER, NEWNET, THREAD = 17, 0x10000000, 0x40000000, 0x003D0F00
 
 
 def judged(machine: str, number: int, *arguments: int, audit: int | None = None) -> int:
-    """What the filter answers, by an interpreter of the few instructions that it uses."""
-    architecture = ARCHITECTURES[machine].audit if audit is None else audit
-    values = [*arguments, *[0] * (6 - len(arguments))]
-    data = struct.pack("=IIQ6Q", number, architecture, 0, *values)
-    program = list(struct.iter_unpack("=HBBI", filter_program(machine)))
-    place, accumulator = 0, 0
-    while True:
-        code, if_true, if_false, value = program[place]
-        place += 1
-        if code == 0x06:
-            return int(value)
-        if code == 0x20:
-            accumulator = struct.unpack_from("=I", data, value)[0]
-            continue
-        holds = {
-            0x15: accumulator == value,
-            0x35: accumulator >= value,
-            0x45: bool(accumulator & value),
-        }[code]
-        place += if_true if holds else if_false
+    return judged_by(filter_program(machine), machine, number, *arguments, audit=audit)
 
 
 @each("machine", list(ARCHITECTURES))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-
 import pytest
 
 from pipeguard.errors import LaunchError
@@ -17,26 +15,11 @@ from pipeguard.isolation.learning.calls import (
 )
 from pipeguard.isolation.seccomp import ALLOW, ARCHITECTURES
 from tests.each import each
+from tests.isolation.filters import judged_by
 
 
 def judged(machine: str, number: int, *arguments: int, audit: int | None = None) -> int:
-    """What the filter answers, by an interpreter of the few instructions that it uses."""
-    architecture = ARCHITECTURES[machine].audit if audit is None else audit
-    values = [*arguments, *[0] * (6 - len(arguments))]
-    data = struct.pack("=IIQ6Q", number, architecture, 0, *values)
-    program = list(struct.iter_unpack("=HBBI", asking_filter(machine)))
-    place, accumulator = 0, 0
-    while True:
-        code, if_true, if_false, value = program[place]
-        place += 1
-        if code == 0x06:
-            return int(value)
-        if code == 0x20:
-            accumulator = struct.unpack_from("=I", data, value)[0]
-            continue
-        place += (
-            if_true if {0x15: accumulator == value, 0x35: accumulator >= value}[code] else if_false
-        )
+    return judged_by(asking_filter(machine), machine, number, *arguments, audit=audit)
 
 
 @each("machine", list(ARCHITECTURES))
