@@ -80,15 +80,16 @@ def confine(
         *_NAMESPACES,
         *("--unshare-cgroup-try", "--die-with-parent", "--cap-drop", "ALL"),
         *("--uid", str(host.uid), "--gid", str(host.gid), "--hostname", "localhost"),
-        *("--seccomp", str(inherited[0]), "--size", str(view.scratch), "--tmpfs", "/"),
+        *("--seccomp", str(inherited[0]), "--tmpfs", "/"),
         *("--proc", "/proc", "--dev", "/dev"),
         *(_guarded_proc() if host.uid == 0 else ()),
     ]
     for mount in view.mounts:
-        arguments += _mounted(mount, inherited)
+        arguments += _mounted(mount, inherited, view.scratch)
     # What bwrap makes for /dev is in memory without a limit.
     arguments += ["--perms", "1777", "--size", str(view.scratch), "--tmpfs", "/dev/shm"]  # noqa: S108  its own
-    arguments += ["--remount-ro", "/dev", "--chdir", view.folder]
+    # What is not given and no scratch is refused, not lost: the folders between are in the root.
+    arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", view.folder]
     for name, value in command.env.items():
         arguments += ["--setenv", name, value]
     read_from = _sealed(os.fsencode("".join(f"{argument}\0" for argument in arguments)))
@@ -129,14 +130,15 @@ def _covered(path: str) -> list[str]:
     return ["--ro-bind", os.devnull, path] if os.path.exists(path) else []
 
 
-def _mounted(mount: Mount, inherited: list[int]) -> list[str]:
+def _mounted(mount: Mount, inherited: list[int], scratch: int) -> list[str]:
     path, source = mount.path, mount.source
     if mount.kind in _BINDS:
         return [_BINDS[mount.kind], source, path]
     if mount.kind is MountKind.FOLDER:
         return ["--dir", path]
     if mount.kind is MountKind.EMPTY:
-        return ["--perms", "1777" if path.endswith("tmp") else "0700", "--dir", path]
+        mode = "1777" if path.endswith("tmp") else "0700"
+        return ["--perms", mode, "--size", str(scratch), "--tmpfs", path]
     if mount.kind is MountKind.HIDDEN:
         return _covered(path)
     content = os.fsencode(source) if mount.kind is MountKind.TEXT else _content(source)

@@ -29,7 +29,7 @@ class ResourceLimits(NamedTuple):
         files: open descriptors of one process.
         file_size: bytes of the largest file that it may write.
         cpu: CPU seconds of one process.
-        scratch: bytes of its `/tmp`, and again of its home.
+        scratch: bytes of its `/tmp`, and again of its home, of `/run` and of `/var/tmp`.
     """
 
     memory: int | None = 4096 * MEBIBYTE
