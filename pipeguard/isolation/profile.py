@@ -18,6 +18,8 @@ MEBIBYTE = 1024 * 1024
 _UNITS = {"": 1, "k": 1024, "m": MEBIBYTE, "g": 1024 * MEBIBYTE, "t": 1024 * 1024 * MEBIBYTE}
 _SIZE = re.compile(r"(\d{1,15})\s*([kmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
 HIGHEST_PORT = 65_535
+MOST = 2**63 - 1  # of a limit; rlim_t of a signed system
+DIGITS = 20  # of a number that may be one; int() refuses texts of thousands
 
 
 class ResourceLimits(NamedTuple):
@@ -85,12 +87,18 @@ def path_of(text: str, folder: str, home_folder: str) -> str:
         home_folder: the user's.
 
     Raises:
-        PolicyError: there is no such file or folder, or a link leads to what has to be named.
+        PolicyError: there is no such file or folder, it is named by nothing or by what is no path,
+            or a link leads to what has to be named.
     """
     if text == "~" or text.startswith("~/"):
         text = home_folder + text[1:]
+    if not text:
+        raise PolicyError("a file or folder to give the server is not named: its path is empty.")
     spelled = os.path.normpath(os.path.join(folder, text))
-    path = os.path.realpath(spelled)
+    try:
+        path = os.path.realpath(spelled)
+    except ValueError:  # a NUL, or what is no text
+        raise PolicyError(f"{text!r} is no path.") from None
     sensitive = sensitive_paths(home_folder, ())
     if (holder := holder_of(path, sensitive)) and holder_of(spelled, sensitive) is None:
         raise PolicyError(
@@ -111,7 +119,8 @@ def port_of(text: str) -> int:
     Raises:
         PolicyError: it is none.
     """
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= HIGHEST_PORT:
+    is_number = text.isascii() and text.isdigit() and len(text) <= DIGITS
+    if not is_number or not 0 < int(text) <= HIGHEST_PORT:
         raise PolicyError(f"{text!r} is no TCP port: a number from 1 to {HIGHEST_PORT}.")
     return int(text)
 
@@ -125,7 +134,7 @@ def size_of(text: str) -> int:
     matched = _SIZE.fullmatch(text.strip())
     if matched is None or not int(matched[1]):
         raise PolicyError(f"{text!r} is no size. Write it as 512MiB or 2GiB.")
-    return int(matched[1]) * _UNITS[matched[2].lower()]
+    return _bounded(int(matched[1]) * _UNITS[matched[2].lower()], text)
 
 
 def count_of(text: str) -> int:
@@ -134,9 +143,15 @@ def count_of(text: str) -> int:
     Raises:
         PolicyError: it is none.
     """
-    if not text.isascii() or not text.isdigit() or not int(text):
+    if not text.isascii() or not text.isdigit() or len(text) > DIGITS or not int(text):
         raise PolicyError(f"{text!r} is no positive number.")
-    return int(text)
+    return _bounded(int(text), text)
+
+
+def _bounded(number: int, text: str) -> int:
+    if number > MOST:
+        raise PolicyError(f"{text!r} is more than any system can count. Leave the limit out.")
+    return number
 
 
 READERS: dict[str, Callable[[str], int]] = {

@@ -230,7 +230,10 @@ def _parse_entry(entry: str) -> tuple[Host, frozenset[int]]:
         return parse_host(domain), DEFAULT_PORTS
     host, port = parse_authority(domain, default_port=0)
     if isinstance(host, str) and is_localhost(host):
-        raise HostError(f"{_shown(text)} is this machine: give its port in `loopback`")
+        raise HostError(
+            f"{_shown(text)} is this machine. Name a port of it: --loopback {port or 'PORT'}, or"
+            f" `loopback: [{port or 'PORT'}]` in the policy"
+        )
     if wildcard and not isinstance(host, str):
         raise HostError(f"{_shown(text)}: an address has no subdomains")
     return f"{wildcard}{host}" if wildcard else host, frozenset({port}) if port else DEFAULT_PORTS
