@@ -19,6 +19,7 @@ from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import AUTO, LEARN, NONE
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.runtimes import folders_among
+from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.shipped import key_of, shipped_for
 from pipeguard.isolation.view import SandboxUser
 
@@ -143,7 +144,9 @@ def _given(
     if is_of_containers(words):
         yield "its own container"
         return
-    yield from (_short(path, home_folder) for path in _folders(target, server))
+    read = [_home_in(text, home_folder) for each in sources for text in each.get("read", ())]
+    among = (path for path in _folders(target, server) if not any(is_within(path, r) for r in read))
+    yield from (_short(path, home_folder) for path in among)
     for name, form in (("write", "{}"), ("read", "{}, to read"), ("hosts", "{}")):
         for each in sources:
             yield from (form.format(_short(text, home_folder)) for text in each.get(name, ()))

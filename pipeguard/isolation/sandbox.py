@@ -21,7 +21,7 @@ from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, bubblewrap_state,
 from pipeguard.isolation.kept_homes import make_places
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.runtimes import folders_among, runtime_of, runtime_of_package
+from pipeguard.isolation.runtimes import folders_among, read_alone, runtime_of, runtime_of_package
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.isolation.view import SandboxUser, environment_of, view_of
@@ -104,9 +104,10 @@ class Sandbox:
             runtime = runtime_of(argv, command.env, folder, self._host)
         named = folders_among(argv[1:], folder, self._host, profile.write)
         among = tuple(path for path in named if path not in runtime.needed)
+        among, held = read_alone(among, profile)
         self.profile = Profile(write=among).with_more(profile)
         kept_home = _kept_home(identity) if profile.keeps_home else None
-        needs = (*runtime.needed, *fixed)
+        needs = (*runtime.needed, *fixed, *held)
         self._view = view_of(self.profile, self._host, needs, folder, kept_home)
         if kept_home is not None:
             make_places(kept_home, self._host.home, self._view.mounts)
