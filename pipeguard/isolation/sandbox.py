@@ -21,6 +21,7 @@ from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, bubblewrap_state,
 from pipeguard.isolation.kept_homes import make_places
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
+from pipeguard.isolation.registries import without_retries
 from pipeguard.isolation.runtimes import folders_among, read_alone, runtime_of, runtime_of_package
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.starting_folder import starting_folder
@@ -111,7 +112,7 @@ class Sandbox:
         self._view = view_of(self.profile, self._host, needs, folder, kept_home)
         if kept_home is not None:
             make_places(kept_home, self._host.home, self._view.mounts)
-        self._variables = environment_of(command.env, self._view)
+        self._variables = without_retries(environment_of(command.env, self._view), self._rules)
         self._argv = (runtime.path, *argv[1:])
 
     def start(self) -> Child:
