@@ -50,7 +50,7 @@ def command() -> None:
       pipeguard isolate update --all
     """  # noqa: D301  click reads the mark
     if sys.platform != "linux":
-        raise PipeGuardError("servers can be isolated on Linux alone yet (docs/isolation.md).")
+        raise PipeGuardError("servers can be isolated on Linux alone yet.")
 
 
 @command.command("list", short_help="List isolated servers, what was learned and fetched.")

@@ -5,16 +5,18 @@ The process that becomes the server first enters a network of its own and takes 
 calls, and executes the server without any capability.
 """
 
-# ruff: noqa: PTH110, PTH112, PTH118
+# ruff: noqa: PTH110, PTH112, PTH116, PTH118, PTH120
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os
 import resource
+import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.namespace import enter, hand_over
 from pipeguard.isolation.seccomp import filter_program
+from pipeguard.isolation.user_namespaces import forbidden
 from pipeguard.isolation.view import MAX_FILE_BYTES, MountKind
 from pipeguard.launch.command import Confinement
 
@@ -47,12 +49,40 @@ class Surroundings(NamedTuple):
 
 
 def find() -> str | None:
-    """The path of bwrap, where it is installed; never one that a server's environment names."""
+    """The path of bwrap, where it is installed.
+
+    In folders of the system, or on our PATH where only root can change it: what a client's entry or
+    a project puts there could undo the isolation.
+    """
     for folder in FOLDERS:
         path = os.path.join(folder, PROGRAM)
         if os.access(path, os.X_OK):
             return path
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        path = os.path.realpath(os.path.join(folder, PROGRAM))
+        if folder.startswith("/") and os.access(path, os.X_OK) and _is_of_root(path):
+            return path
     return None
+
+
+def where_it_was_looked_for() -> str:
+    """Where `find` looked, in words, and why not elsewhere."""
+    return (
+        f"there is no `{PROGRAM}` in {', '.join(FOLDERS)}, and on the PATH none that root alone may"
+        " change, as the program has to be that isolates"
+    )
+
+
+def _is_of_root(path: str) -> bool:
+    """Whether nobody but root can change a file, or put another one in its place."""
+    while True:
+        found = os.stat(path)
+        others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if found.st_uid != 0 or (others and not found.st_mode & stat.S_ISVTX):
+            return False
+        if path == "/":
+            return True
+        path = os.path.dirname(path)
 
 
 def confine(
@@ -105,7 +135,7 @@ def confine(
     descriptors = (read_from, *inherited, around.channel)
     started = [find() or PROGRAM, "--args", str(read_from), "--", *command.argv]
     leave = around.group.remove if around.group is not None else None
-    return Confinement(started, descriptors, prepare, leave)
+    return Confinement(started, descriptors, prepare, leave, why_not=forbidden)
 
 
 def _guarded_proc() -> Iterator[str]:

@@ -15,9 +15,9 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import cache_folder, config_folder
-from pipeguard.errors import PolicyError
+from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
-from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, bubblewrap_state, container_state
+from pipeguard.isolation.engines import ADVICE, BUBBLEWRAP, CONTAINER, no_bubblewrap
 from pipeguard.isolation.kept_homes import make_places
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
@@ -36,13 +36,10 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.cgroups import ControlGroup
     from pipeguard.isolation.egress.judge import EgressRecord, Report
-    from pipeguard.isolation.engines import EngineState
     from pipeguard.launch.child import Child
 
 HOMES, PACKAGES = "isolation", "packages"  # in the state folder, and in that one
 NAME_FILE = "server"  # beside a kept home: whose it is
-TRIAL_SECONDS = 5.0
-MAX_SAID_BYTES = 300
 IDENTITY_DIGITS = 24
 WEB_PORTS = frozenset({80, 443})  # connections to these are refused by name and told
 
@@ -154,7 +151,10 @@ class Sandbox:
         from pipeguard.isolation.container_trial import find_engine
 
         folder = isolation_folder()
-        engine = find_engine(self._host, folder)
+        try:
+            engine = find_engine(self._host, folder)
+        except LaunchError as error:
+            raise LaunchError(f"{error}.{no_bubblewrap()}", error.exit_code, ADVICE) from None
         if left_out := unsettable(self._variables):
             self._say(f"a container's shell cannot set {', '.join(left_out)}, which is left out")
         server = Contained(
@@ -284,36 +284,6 @@ def _sockets(uid: int) -> Iterator[str]:
     for path in (value.partition(",")[0] for value in values):
         if path.startswith("/"):
             yield path
-
-
-def try_bubblewrap() -> EngineState:
-    """Run a program isolated, and say whether that works here."""
-    return bubblewrap_state(_trial)
-
-
-def try_container() -> EngineState:
-    """Run a program in a container, and say whether and how that works here."""
-    from pipeguard.isolation.container_trial import find_engine
-
-    return container_state(
-        lambda: find_engine(this_host(), isolation_folder(), is_new_trial=True).name
-    )
-
-
-def _trial() -> str | None:
-    """Run `true` isolated; returns what was wrong."""
-    sandbox = Sandbox("trial", Command(["/bin/true"], {"PATH": os.defpath}, "/"), Profile())
-    child = sandbox.start()
-    try:
-        child.wait_started()
-        ended = child.wait(TRIAL_SECONDS)
-        if ended is not None and ended.code == 0:
-            return None
-        child.end(0)
-        said = os.read(child.stderr_fd, MAX_SAID_BYTES).decode("utf-8", "replace").strip()
-        return said or f"the program {ended or 'did not end'}"
-    finally:
-        child.close()
 
 
 def _kept_home(identity: str) -> str:

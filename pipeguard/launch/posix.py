@@ -229,10 +229,12 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
     if stage == b"fork":
         return LaunchError(f"{program}: cannot be started: {reason}.")
     if stage == b"isolate":
+        confinement = command.confinement
+        known = confinement.why_not() if confinement is not None and confinement.why_not else None
         return LaunchError(
-            f"{program}: cannot be isolated here: {reason}. `pipeguard doctor` says which engines"
-            " work and why the others do not.",
+            f"{program}: cannot be isolated here: {f'{known} ({reason})' if known else reason}.",
             NOT_RUNNABLE,
+            "`pipeguard doctor isolation` tries the engines and says what each lacks.",
         )
     path = _find(command)
     if path is None and number in (errno.ENOENT, errno.ENOTDIR):

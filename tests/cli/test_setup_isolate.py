@@ -126,13 +126,36 @@ def test_programs_see_what_is_isolated(file: Path) -> None:
     assert isolated() == every
 
 
-def test_without_an_engine_nothing_is_written(file: Path) -> None:
+def refused(file: Path) -> str:
+    """What is said where nothing may be written."""
     before = file.read_bytes()
-    (file.parents[2] / "bin/bwrap").unlink()
     result = CliRunner().invoke(command, ["cursor", "--isolate", "--yes"])
     assert isinstance(result.exception, InputError)
-    assert "no engine for isolation is installed here" in str(result.exception)
     assert file.read_bytes() == before
+    return str(result.exception)
+
+
+def test_without_an_engine_nothing_is_written(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    (file.parents[2] / "bin/bwrap").unlink()
+    assert "bubblewrap is not installed here, nor is podman or docker" in refused(file)
+
+
+def test_where_the_engine_does_not_work_nothing_is_written(file: Path) -> None:
+    (file.parents[2] / "bin/bwrap").write_text("#!/bin/sh\necho no namespaces >&2; exit 1\n")
+    assert ": no namespaces. Nothing was changed" in refused(file)
+
+
+def test_a_docker_without_a_daemon_isolates_nothing(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{file.parent}/none.sock")
+    (file.parents[2] / "bin/bwrap").rename(file.parents[2] / "bin/docker")
+    (file.parents[2] / "bin/docker").write_text(
+        "#!/bin/sh\necho Cannot connect to the Docker daemon >&2; exit 1\n"
+    )
+    assert "its daemon is not running" in refused(file)
 
 
 @pytest.mark.parametrize("other", ["--gateway", "--undo", "--snippet=srv"])
