@@ -27,7 +27,7 @@ def try_bubblewrap() -> EngineState:
 
 def try_container() -> EngineState:
     """Run a program in a container, and say whether and how that works here."""
-    return container_state(_found)
+    return container_state(_container_engine)
 
 
 def problem_with(requested: str) -> str:
@@ -46,7 +46,7 @@ def problem_with(requested: str) -> str:
     return "" if state.works else f"{state.name}: {state.why}"
 
 
-def _found() -> str:
+def _container_engine() -> str:
     from pipeguard.isolation.container_trial import find_engine
     from pipeguard.isolation.sandbox import isolation_folder, this_host
 

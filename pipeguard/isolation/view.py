@@ -201,11 +201,13 @@ def _etc(host: SandboxUser) -> Iterator[Mount]:
     yield Mount(MountKind.TEXT, "/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
 
 
-def _own(home: str, kept_home: str | None) -> Iterator[Mount]:
+def _own(home_folder: str, kept_home: str | None) -> Iterator[Mount]:
     """The folders that are the server's own: what it may write without being given it."""
     own = {path: Mount(MountKind.EMPTY, path) for path in SCRATCH}
-    own[home] = (
-        Mount(MountKind.WRITE, home, kept_home) if kept_home else Mount(MountKind.EMPTY, home)
+    own[home_folder] = (
+        Mount(MountKind.WRITE, home_folder, kept_home)
+        if kept_home
+        else Mount(MountKind.EMPTY, home_folder)
     )
     own.pop("/", None)  # of a user without a home: it would cover the system
     yield from sorted(own.values(), key=lambda mount: _depth(mount.path))

@@ -58,6 +58,16 @@ def test_a_guarded_and_an_open_server_are_found_with_one_cure(tmp_path: Path) ->
     assert set(shared_cure(found)) == {*found[0].fix, "--server=two"}
 
 
+def test_a_package_that_is_fetched_once_needs_no_version(tmp_path: Path) -> None:
+    command = ("npx", "-y", "srv")
+    for options, count in ((("--isolate", "auto"), 0), (("--isolate", "none"), 1), ((), 1)):
+        target = machine(tmp_path, wrapped(*options, command=command))
+        assert len(of(target, "package-not-pinned")) == count, options
+    image = ("docker", "run", "srv")
+    target = machine(tmp_path, wrapped("--isolate", "auto", command=image))
+    assert len(of(target, "package-not-pinned")) == 1
+
+
 def test_nothing_is_found_without_an_engine(tmp_path: Path, engine: Path) -> None:
     engine.unlink()
     assert of(machine(tmp_path, wrapped()), "server-not-isolated") == []
