@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from pipeguard.assess.gateway_file import is_of_gateway
-from pipeguard.assess.target import AssessmentTarget, isolate_entries
+from pipeguard.assess.target import isolate_entries
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.guarding import ISOLATE, wrap_options
+from pipeguard.clients.machine import Machine
 from pipeguard.clients.tree import Value
 from pipeguard.config.isolate_key import IsolateEntry, entries_for
 from pipeguard.errors import PipeGuardError
@@ -27,6 +29,26 @@ _GIVES = {"--read": "read", "--write": "write", "--connect": "hosts", "--loopbac
 _REMOTE = ("//", "\\\\")  # how a path on another machine begins, which would learn of the look
 _PATH = re.compile(r"(?:/|~/|\.{1,2}/)")
 _Said = Mapping[str, Sequence[str]]  # what an entry or the policy gives, by the policy's names
+
+
+class IsolationSource(Protocol):
+    """What says how servers are isolated: what is assessed, or this machine."""
+
+    @property
+    def machine(self) -> Machine:
+        """Whose servers."""
+
+    @property
+    def root(self) -> Path | None:
+        """The repository; None for a machine."""
+
+    @property
+    def is_repository(self) -> bool:
+        """Whether it is one."""
+
+    @property
+    def isolate_entries(self) -> tuple[IsolateEntry, ...]:
+        """What the user's policy says about isolation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +73,7 @@ class EntryIsolation:
         return self.engine not in (NONE, LEARN)
 
 
-def entry_isolation(target: AssessmentTarget, server: ServerEntry) -> EntryIsolation | None:
+def entry_isolation(target: IsolationSource, server: ServerEntry) -> EntryIsolation | None:
     """How a server is isolated; None for one that is not started here.
 
     Args:
@@ -100,7 +122,7 @@ def _of_policy(entry: IsolateEntry) -> _Said:
 
 
 def _policy(
-    target: AssessmentTarget, server: ServerEntry, by_entry: _Said
+    target: IsolationSource, server: ServerEntry, by_entry: _Said
 ) -> tuple[IsolateEntry, ...]:
     """The entries of the policy for a server that PipeGuard starts, by the name it has there."""
     if is_of_gateway(server):
@@ -113,7 +135,7 @@ def _policy(
     return entries_for(name, isolate_entries(policy[0]) if policy else target.isolate_entries)
 
 
-def _folder(target: AssessmentTarget, server: ServerEntry) -> str:
+def _folder(target: IsolationSource, server: ServerEntry) -> str:
     """The folder that a server starts in, as far as it is said."""
     folder = (server.guard.folder if server.guard else None) or server.cwd
     home_folder = str(target.machine.home)
@@ -124,7 +146,7 @@ def _home_in(path: str, home_folder: str) -> str:
     return home_folder + path[1:] if path == "~" or path.startswith("~/") else path
 
 
-def _folders(target: AssessmentTarget, server: ServerEntry) -> tuple[str, ...]:
+def _folders(target: IsolationSource, server: ServerEntry) -> tuple[str, ...]:
     """The folders among a server's arguments, which it is given.
 
     Those of a repository are read as words: what it names on this machine is not looked for.
@@ -137,7 +159,7 @@ def _folders(target: AssessmentTarget, server: ServerEntry) -> tuple[str, ...]:
 
 
 def _given(
-    target: AssessmentTarget, server: ServerEntry, engine: str, sources: Sequence[_Said]
+    target: IsolationSource, server: ServerEntry, engine: str, sources: Sequence[_Said]
 ) -> Iterator[str]:
     """What a server is given, in words, the folders first."""
     words, home_folder = server.own_words, str(target.machine.home)
