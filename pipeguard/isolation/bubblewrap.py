@@ -2,7 +2,7 @@
 
 The process that becomes the server first enters a network of its own and takes on its limits
 (isolation.namespace); bwrap then makes the other namespaces, the mounts and the filter of system
-calls, and executes the server without any capability.
+calls, and executes the server without any capability, through what takes on Landlock's rules.
 """
 
 # ruff: noqa: PTH110, PTH112, PTH118
@@ -13,6 +13,7 @@ import os
 import resource
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeguard.isolation import landlock
 from pipeguard.isolation.namespace import enter, hand_over
 from pipeguard.isolation.seccomp import filter_program
 from pipeguard.isolation.view import MAX_FILE_BYTES, MountKind
@@ -98,11 +99,16 @@ def confine(
             around.group.enter()
         enter(host.uid, host.gid)
         hand_over(around.ports, around.channel)
+        os.close(around.channel)  # whoever has it could send other sockets
         for number, value in _limits(limits):
             _limit(number, value)
 
+    started = [find() or PROGRAM, "--args", str(read_from), "--"]
+    if landlock.obstacle() is None:
+        inherited += [_sealed(landlock.rules_of(view, landlock.version())), landlock.opened()]
+        started += [f"/proc/self/fd/{inherited[-1]}", *(f"{number:x}" for number in inherited[-2:])]
+    started += command.argv
     descriptors = (read_from, *inherited, around.channel)
-    started = [find() or PROGRAM, "--args", str(read_from), "--", *command.argv]
     leave = around.group.remove if around.group is not None else None
     return Confinement(started, descriptors, prepare, leave)
 
