@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.isolation import landlock
 from pipeguard.isolation.namespace import enter, hand_over
 from pipeguard.isolation.seccomp import filter_program
+from pipeguard.isolation.staging import stage, staged_of
 from pipeguard.isolation.view import MAX_FILE_BYTES, MountKind
 from pipeguard.launch.command import Confinement
 
@@ -85,7 +86,8 @@ def confine(
         *("--proc", "/proc", "--dev", "/dev"),
         *(_guarded_proc() if host.uid == 0 else ()),
     ]
-    for mount in view.mounts:
+    mounts, staged = staged_of(view)
+    for mount in mounts:
         arguments += _mounted(mount, inherited)
     # What bwrap makes for /dev is in memory without a limit.
     arguments += ["--perms", "1777", "--size", str(view.scratch), "--tmpfs", "/dev/shm"]  # noqa: S108  its own
@@ -98,6 +100,7 @@ def confine(
         if around.group is not None:
             around.group.enter()
         enter(host.uid, host.gid)
+        stage(staged)
         hand_over(around.ports, around.channel)
         os.close(around.channel)  # whoever has it could send other sockets
         for number, value in _limits(limits):

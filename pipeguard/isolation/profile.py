@@ -90,8 +90,11 @@ def path_of(text: str, folder: str, home_folder: str) -> str:
     if text == "~" or text.startswith("~/"):
         text = home_folder + text[1:]
     spelled = os.path.normpath(os.path.join(folder, text))
-    path = os.path.realpath(spelled)
-    sensitive = sensitive_paths(home_folder, ())
+    try:
+        path = os.path.realpath(spelled)
+        sensitive = sensitive_paths(home_folder, ())
+    except OSError:
+        raise PolicyError(f"{text} changed while it was looked at. Start it again.") from None
     if (holder := holder_of(path, sensitive)) and holder_of(spelled, sensitive) is None:
         raise PolicyError(
             f"{text} leads into {holder}, which has to be named itself: a server may have made that"

@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import cache_folder, config_folder
-from pipeguard.errors import PolicyError
+from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, bubblewrap_state, container_state
 from pipeguard.isolation.kept_homes import make_places
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.cgroups import ControlGroup
     from pipeguard.isolation.egress.judge import EgressRecord, Report
     from pipeguard.isolation.engines import EngineState
+    from pipeguard.isolation.runtimes import Runtime
     from pipeguard.launch.child import Child
 
 HOMES, PACKAGES = "isolation", "packages"  # in the state folder, and in that one
@@ -88,20 +89,21 @@ class Sandbox:
         self._report = report
         self._lock = Lock()
         self._ways_out: set[SandboxExit] = set()
+        try:
+            self._look(identity, command, profile, fixed)
+        except OSError as error:
+            raise LaunchError(
+                f"{error.filename}: {error.strerror}. If it was moved, or became a link, while the"
+                " server was started: start it again."
+            ) from None
+
+    def _look(
+        self, identity: str, command: Command, profile: Profile, fixed: tuple[str, ...]
+    ) -> None:
+        """Find what the server needs and sees."""
         self._host = this_host()
         folder = starting_folder(command)
-        argv: tuple[str, ...] = command.argv
-        if (package := package_of(command.argv)) is not None:
-            from pipeguard.isolation.fetching import fetched
-
-            install = partial(installer, engine=engine)
-            installed = fetched(package, packages_folder(), command.env, install, say)
-            self._in_use = installed.in_use
-            argv = (installed.program, *package.arguments)
-            given = (installed.folder, *installed.needs)
-            runtime = runtime_of_package(argv, given, command.env, folder, self._host)
-        else:
-            runtime = runtime_of(argv, command.env, folder, self._host)
+        argv, runtime = self._program(command, folder)
         named = folders_among(argv[1:], folder, self._host, profile.write)
         among = tuple(path for path in named if path not in runtime.needed)
         self.profile = Profile(write=among).with_more(profile)
@@ -112,6 +114,20 @@ class Sandbox:
             make_places(kept_home, self._host.home, self._view.mounts)
         self._variables = environment_of(command.env, self._view)
         self._argv = (runtime.path, *argv[1:])
+
+    def _program(self, command: Command, folder: str) -> tuple[tuple[str, ...], Runtime]:
+        """The words to run, and what their program needs; a package is fetched before."""
+        package = package_of(command.argv)
+        if package is None:
+            return command.argv, runtime_of(command.argv, command.env, folder, self._host)
+        from pipeguard.isolation.fetching import fetched
+
+        install = partial(installer, engine=self._engine)
+        installed = fetched(package, packages_folder(), command.env, install, self._say)
+        self._in_use = installed.in_use
+        argv = (installed.program, *package.arguments)
+        given = (installed.folder, *installed.needs)
+        return argv, runtime_of_package(argv, given, command.env, folder, self._host)
 
     def start(self) -> Child:
         """Start the server; returns at once.
