@@ -157,6 +157,8 @@ def written(entry: IsolateEntry) -> str:
     lists = ("read", "write", "hosts", "loopback", "limits")
     given = ((kind, getattr(entry, kind)) for kind in lists)
     parts += [f"{kind} {', '.join(map(visible, values))}" for kind, values in given if values]
+    if entry.roots:
+        parts.append(f"roots {entry.roots}")
     if entry.keep_home:
         parts.append("keep_home")
     return "; ".join(parts)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 ENGINES = ("auto", "bubblewrap", "container", "none")
 LIMITS = ("memory", "processes", "files", "file-size", "cpu", "scratch")
-_ENTRY = ("server", "engine", "read", "write", "hosts", "loopback", "keep_home", "limits")
+ROOTS = ("read", "write")
+_ENTRY = (
+    *("server", "engine", "read", "write", "roots", "hosts", "loopback", "keep_home", "limits"),
+)
 MAX_ITEMS = 1000
 
 
@@ -31,6 +34,7 @@ class IsolateEntry(NamedTuple):
         loopback: ports of this machine that they may connect to.
         keep_home: whether their home is kept between runs.
         limits: `NAME=VALUE`, with the names in `LIMITS`.
+        roots: one of `ROOTS` where the client's roots are given, else empty.
     """
 
     server: str = "*"
@@ -41,6 +45,7 @@ class IsolateEntry(NamedTuple):
     loopback: tuple[str, ...] = ()
     keep_home: bool = False
     limits: tuple[str, ...] = ()
+    roots: str = ""
 
 
 def isolate_entries(entry: YamlEntry | None, *, is_own: bool) -> tuple[IsolateEntry, ...]:
@@ -72,9 +77,12 @@ def isolate_entry_of(name: str, entry: YamlEntry) -> IsolateEntry:
 
 
 def _read(entry: YamlEntry, required: tuple[str, ...] = ("server",)) -> IsolateEntry:
-    keys = entry.fields(_ENTRY if required else _ENTRY[1:], required=required)
+    # Servers of a gateway have many clients, and are given no client's roots.
+    known = _ENTRY if required else tuple(name for name in _ENTRY[1:] if name != "roots")
+    keys = entry.fields(known, required=required)
     engine = keys["engine"].choice({name: name for name in ENGINES}) if "engine" in keys else None
     keep = keys["keep_home"].choice({"true": True, "false": False}) if "keep_home" in keys else None
+    roots = keys["roots"].choice({name: name for name in ROOTS}) if "roots" in keys else None
     limits = keys["limits"].fields(LIMITS) if "limits" in keys else {}
     return IsolateEntry(
         glob_of(keys.get("server")),
@@ -85,6 +93,7 @@ def _read(entry: YamlEntry, required: tuple[str, ...] = ("server",)) -> IsolateE
         _texts(keys.get("loopback")),
         bool(keep),
         tuple(f"{name}={value.text() or ''}" for name, value in limits.items()),
+        roots or "",
     )
 
 

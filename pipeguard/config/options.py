@@ -21,6 +21,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("--isolate", "HOW", "", "Isolate it: auto, bubblewrap, container, none; or learn."),
     ("--read", "PATH", "+", "With isolation: it may read this file or folder."),
     ("--write", "PATH", "+", "With isolation: it may read and change this file or folder."),
+    ("--roots", "HOW", "", "With isolation: it may read, or write, the client's roots."),
     ("--connect", "HOST[:PORT]", "+", "With isolation: it may connect to this host."),
     ("--loopback", "PORT", "+", "With isolation: it may connect to this port of this machine."),
     ("--limit", "NAME=VALUE", "+", "With isolation: a limit, as memory=2GiB or processes=200."),
@@ -71,7 +72,9 @@ _REMOTE_SERVER = frozenset(
     }
 )
 _STARTED_SERVER = frozenset({"--env", "--inherit-env", "--cwd", "--isolate"})
-ISOLATED = frozenset({"--read", "--write", "--connect", "--loopback", "--limit", "--keep-home"})
+ISOLATED = frozenset(
+    {"--read", "--write", "--roots", "--connect", "--loopback", "--limit", "--keep-home"}
+)
 
 
 class WrapOptions:

@@ -14,6 +14,7 @@ import resource
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation import landlock
+from pipeguard.isolation.live_mounts import Doorway, wait_at
 from pipeguard.isolation.namespace import enter, hand_over
 from pipeguard.isolation.seccomp import filter_program
 from pipeguard.isolation.staging import stage, staged_of
@@ -41,11 +42,15 @@ class Surroundings(NamedTuple):
         ports: TCP ports that it may connect to.
         channel: a descriptor of the Unix socket that its sockets are sent through.
         group: the control group that bounds it; None where none can be made.
+        roots: how the client's roots are given (isolation.profile), or empty.
+        requests: a descriptor of the Unix socket by which they are asked for, or None.
     """
 
     ports: tuple[int, ...]
     channel: int
     group: ControlGroup | None
+    roots: str = ""
+    requests: int | None = None
 
 
 def find() -> str | None:
@@ -96,24 +101,41 @@ def confine(
         arguments += ["--setenv", name, value]
     read_from = _sealed(os.fsencode("".join(f"{argument}\0" for argument in arguments)))
 
+    started = [find() or PROGRAM, "--args", str(read_from)]
+    doorway = _doorway(around)
+    if doorway is not None:
+        inherited += doorway
+        started += ["--info-fd", str(doorway.said)]
+    started += ["--", *_through_landlock(view, around.roots, inherited), *command.argv]
+
     def prepare() -> None:
         if around.group is not None:
             around.group.enter()
         enter(host.uid, host.gid)
         stage(staged)
+        if doorway is not None:
+            wait_at(doorway)
         hand_over(around.ports, around.channel)
         os.close(around.channel)  # whoever has it could send other sockets
         for number, value in _limits(limits):
             _limit(number, value)
 
-    started = [find() or PROGRAM, "--args", str(read_from), "--"]
-    if landlock.obstacle() is None:
-        inherited += [_sealed(landlock.rules_of(view, landlock.version())), landlock.opened()]
-        started += [f"/proc/self/fd/{inherited[-1]}", *(f"{number:x}" for number in inherited[-2:])]
-    started += command.argv
     descriptors = (read_from, *inherited, around.channel)
     leave = around.group.remove if around.group is not None else None
     return Confinement(started, descriptors, prepare, leave)
+
+
+def _doorway(around: Surroundings) -> Doorway | None:
+    return None if around.requests is None else Doorway(around.requests, *os.pipe())
+
+
+def _through_landlock(view: FileView, roots: str, inherited: list[int]) -> list[str]:
+    """The words before a command that have it take on Landlock's rules, where that works."""
+    if landlock.obstacle() is not None:
+        return []
+    rules, program = _sealed(landlock.rules_of(view, landlock.version(), roots)), landlock.opened()
+    inherited += [rules, program]
+    return [f"/proc/self/fd/{program}", f"{rules:x}", f"{program:x}"]
 
 
 def _guarded_proc() -> Iterator[str]:

@@ -21,6 +21,7 @@ import sys
 from enum import IntFlag
 from typing import TYPE_CHECKING
 
+from pipeguard.isolation.profile import READ_ROOTS, WRITE_ROOTS
 from pipeguard.isolation.view import MountKind
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ _BY_KIND = {
     MountKind.EMPTY: WRITE,
     MountKind.FOLDER: WRITE,  # where it starts, in memory
 }
+_OF_ROOTS = {READ_ROOTS: (("/", READ),), WRITE_ROOTS: (("/", WRITE),)}
 # What the engine makes beside the view. Folders are listed from the root on.
 _ALWAYS = (
     ("/", LandlockAccess.READ_FOLDER),
@@ -98,12 +100,14 @@ def opened() -> int:
     return os.open(PROGRAM, os.O_PATH)
 
 
-def rules_of(view: FileView, kernel: int) -> bytes:
+def rules_of(view: FileView, kernel: int, roots: str = "") -> bytes:
     """The rules of a view, as `_landlock.c` reads them.
 
     Args:
         view: what the server sees.
         kernel: the version of the kernel's Landlock; what it does not know is not ruled.
+        roots: how the client's roots are given (isolation.profile). Where they will be is not known
+            yet, so that all of the sandbox's own files are; what is outside it is still not.
     """
     ruled = WRITE | LandlockAccess.MAKE_DEVICE | LandlockAccess.IOCTL_OF_DEVICE
     if kernel < 3:
@@ -112,7 +116,7 @@ def rules_of(view: FileView, kernel: int) -> bytes:
         ruled &= ~LandlockAccess.IOCTL_OF_DEVICE
     scopes = SCOPES if kernel >= LEAST_WITH_SCOPES else 0
     fields = [f"{ruled:x}", f"{scopes:x}"]
-    for path, access in _given(view):
+    for path, access in (*_given(view), *_OF_ROOTS.get(roots, ())):
         fields += [f"{access & ruled:x}", path]
     return os.fsencode("".join(f"{field}\0" for field in fields))
 

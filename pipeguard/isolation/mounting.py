@@ -24,7 +24,9 @@ assert sys.platform == "linux"  # noqa: S101  tells mypy which system's names to
 # linux/mount.h, linux/fcntl.h; numbers of calls that are alike everywhere
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_RELATIME = 0x20, 0x1000, 0x4000, 0x200000
-MOUNT_SETATTR = 442
+OPEN_TREE, MOVE_MOUNT, MOUNT_SETATTR = 428, 429, 442
+OPEN_TREE_CLONE, MOVE_EMPTY_PATHS, MNT_DETACH, UMOUNT_NOFOLLOW = 1, 0x44, 2, 8
+CLONE_NEWNS = 0x00020000
 AT_EMPTY_PATH, AT_RECURSIVE = 0x1000, 0x8000
 LINK_FREE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _KEPT = MS_NOSUID | MS_NODEV | MS_NOEXEC | os.ST_NOATIME | os.ST_NODIRATIME
@@ -105,16 +107,24 @@ def make_read_only(place: int) -> None:
     Raises:
         OSError: the kernel refuses.
     """
-    wanted = _Attributes(MS_RDONLY, 0, 0, 0)
-    flags, size = AT_EMPTY_PATH | AT_RECURSIVE, ctypes.c_size_t(ctypes.sizeof(wanted))
-    if not _LIBRARY.syscall(MOUNT_SETATTR, place, b"", flags, ctypes.byref(wanted), size):
+    try:
+        _set(place, MS_RDONLY)
+    except OSError as error:
+        # Before Linux 5.12, each mount in it would have to be found and changed.
+        if error.errno != errno.ENOSYS or _holds_mounts(place):
+            raise
+    else:
         return
-    if ctypes.get_errno() != errno.ENOSYS:
-        raise OSError(ctypes.get_errno(), "mount_setattr")
-    if _holds_mounts(place):  # before Linux 5.12, each would have to be found and changed
-        raise OSError(errno.ENOSYS, "mount_setattr")
     kept = os.fstatvfs(place).f_flag & _KEPT
     _mount(None, place, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_RELATIME | kept, None)
+
+
+def _set(place: int, flags: int) -> None:
+    """Add flags to a mount, and to all that is mounted in it."""
+    wanted = _Attributes(flags, 0, 0, 0)
+    how, size = AT_EMPTY_PATH | AT_RECURSIVE, ctypes.c_size_t(ctypes.sizeof(wanted))
+    if _LIBRARY.syscall(MOUNT_SETATTR, place, b"", how, ctypes.byref(wanted), size):
+        raise OSError(ctypes.get_errno(), "mount_setattr")
 
 
 def _holds_mounts(place: int) -> bool:
@@ -131,3 +141,60 @@ def _mount(
     target = b"/proc/self/fd/%d" % place
     if _LIBRARY.mount(source, target, kind, ctypes.c_ulong(flags), options):
         raise OSError(ctypes.get_errno(), "mount", os.fsdecode(target))
+
+
+def own_mounts() -> int:
+    """Have mounts of this process's own from now on; a descriptor of them.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    if _LIBRARY.unshare(CLONE_NEWNS):
+        raise OSError(ctypes.get_errno(), "unshare")
+    return os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def enter_mounts(namespace: int) -> None:
+    """See the mounts of another namespace, from its root on.
+
+    Raises:
+        OSError: it is not ours.
+    """
+    if _LIBRARY.setns(namespace, CLONE_NEWNS):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def detached(place: int) -> int:
+    """A copy of a mount, with all that is mounted in it, that stands nowhere yet.
+
+    No program in it gains rights by its owner, and no device in it is one.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    flags = AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | os.O_CLOEXEC
+    tree: int = _LIBRARY.syscall(OPEN_TREE, place, b"", flags)
+    if tree < 0:
+        raise OSError(ctypes.get_errno(), "open_tree")
+    _set(tree, MS_NOSUID | MS_NODEV)
+    return tree
+
+
+def attach(tree: int, place: int) -> None:
+    """Have a detached mount stand at a place.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    if _LIBRARY.syscall(MOVE_MOUNT, tree, b"", place, b"", MOVE_EMPTY_PATHS):
+        raise OSError(ctypes.get_errno(), "move_mount")
+
+
+def detach(name: str) -> None:
+    """Remove what is mounted at a name in the current folder.
+
+    Raises:
+        OSError: nothing is.
+    """
+    if _LIBRARY.umount2(os.fsencode(name), MNT_DETACH | UMOUNT_NOFOLLOW):
+        raise OSError(ctypes.get_errno(), "umount2", name)

@@ -15,7 +15,14 @@ from pipeguard.identity.server_name import launched
 from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, engine_for
 from pipeguard.isolation.packages import package_of
-from pipeguard.isolation.profile import Profile, ResourceLimits, limits_of, path_of, port_of
+from pipeguard.isolation.profile import (
+    Profile,
+    ResourceLimits,
+    limits_of,
+    path_of,
+    port_of,
+    roots_mode,
+)
 from pipeguard.isolation.shipped import key_of, shipped_for
 from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.launch.child import Command, start
@@ -73,6 +80,11 @@ class ServerStarter:
         if self._sandbox is not None:
             self._connections.attach(run.connect)
             run.on_policy.append(self.update)
+
+    def follow_roots(self, run: Run) -> None:
+        """Give the server that was started the roots of its one client, while it runs."""
+        if self._sandbox is not None:
+            run.on_roots.append(self._sandbox.give_roots)
 
     def update(self) -> None:
         """Read the policy again: hosts apply at once, the rest when the server starts.
@@ -173,6 +185,7 @@ def granted(entries: Iterable[IsolateEntry]) -> Profile:
                 tuple(port_of(text) for text in entry.loopback),
                 entry.keep_home,
                 limits,
+                entry.roots,
             )
         )
     return profile
@@ -190,6 +203,7 @@ def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str)
         tuple(port_of(text) for text in lists.get("--loopback", ())),
         "--keep-home" in options.flags,
         limits_of(lists.get("--limit", ()), profile.limits),
+        roots_mode(options.values.get("--roots", "")),
     )
     return profile.with_more(given)
 

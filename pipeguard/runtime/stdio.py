@@ -107,6 +107,7 @@ class LocalServer:
         """Have the connections of an isolated server recorded."""
         if self._starter is not None:
             self._starter.attach(run)
+            self._starter.follow_roots(run)
 
     def hang_up(self) -> None:
         """End those connections."""

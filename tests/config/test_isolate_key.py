@@ -23,6 +23,7 @@ isolate:
   hosts: [api.example.com, "*.example.org:8443"]
   loopback: [5432, 8080]
   keep_home: true
+  roots: write
   limits: {memory: 1GiB, file-size: 2 MiB, processes: 20}
 - server: "*"
 """
@@ -43,6 +44,7 @@ def test_an_entry_has_all_that_is_given() -> None:
         ("5432", "8080"),
         True,
         ("memory=1GiB", "file-size=2 MiB", "processes=20"),
+        "write",
     )
     assert second == IsolateEntry()
 
@@ -63,6 +65,7 @@ def test_entries_apply_by_the_servers_name() -> None:
         ("isolate: [{server: a, limits: {cores: 1}}]", "memory"),
         ("isolate: [{server: a, read: x}]", "list"),
         ("isolate: [{server: a, keep_home: maybe}]", "true"),
+        ("isolate: [{server: a, roots: all}]", "read"),
         ("isolate: {server: a}", "list"),
     ],
 )
