@@ -76,8 +76,8 @@ def _said_by_options(server: ServerEntry) -> _Said:
     for option in wrap_options(server.words):
         if option.name == ISOLATE:
             said["engine"] = [option.value]
-        elif option.name == "--policy":
-            said["policy"] = [option.value]
+        elif option.name in ("--policy", "--tag"):
+            said.setdefault(option.name[2:], []).append(option.value)
         elif option.name in _GIVES:
             said.setdefault(_GIVES[option.name], []).append(option.value)
     return said
@@ -106,13 +106,14 @@ def _policy(
 ) -> tuple[IsolateEntry, ...]:
     """The entries of the policy for a server that PipeGuard starts, by the name it has there."""
     if is_of_gateway(server):
-        return entries_for(server.name, target.isolate_entries)
+        return entries_for(server.name, target.isolate_entries, _texts(server.fields.get("tags")))
     if server.guard is None:
         return ()
     name = server.guard.name or launched(server.own_words, _folder(target, server)).name
     chosen = [] if target.is_repository else by_entry.get("policy", ())
     policy = [Path(_home_in(path, str(target.machine.home))) for path in chosen]
-    return entries_for(name, isolate_entries(policy[0]) if policy else target.isolate_entries)
+    entries = isolate_entries(policy[0]) if policy else target.isolate_entries
+    return entries_for(name, entries, by_entry.get("tag", ()))
 
 
 def _folder(target: AssessmentTarget, server: ServerEntry) -> str:

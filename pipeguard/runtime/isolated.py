@@ -93,7 +93,7 @@ class ServerStarter:
         """
         if self._sandbox is not None:
             with suppress(PipeGuardError):
-                entries = entries_for(self._name, wrap_isolation(self._options))
+                entries = self._entries()
                 profile = _profile(self._options, entries, self._folder())
                 self._sandbox.update(self._below.with_more(profile))
 
@@ -105,7 +105,7 @@ class ServerStarter:
 
     def _made(self) -> Sandbox | None:
         options = self._options
-        entries = entries_for(self._name, wrap_isolation(options))
+        entries = self._entries()
         asked = options.values.get("--isolate") or next((each.engine for each in entries), NONE)
         is_container = is_of_containers(options.command)
         engine = CONTAINER if is_container and asked == AUTO else engine_for(asked)
@@ -129,6 +129,10 @@ class ServerStarter:
             command = Command(command.argv, variables, command.cwd)
         identity = f"{self._name}\n{self._who.identity}"
         return Sandbox(identity, command, profile, self._connections.report, say, engine)
+
+    def _entries(self) -> tuple[IsolateEntry, ...]:
+        tags = self._options.lists.get("--tag", ())
+        return entries_for(self._name, wrap_isolation(self._options), tags)
 
     def _harden(self, profile: Profile) -> None:
         """Close what the words of a server leave open that is a container already."""

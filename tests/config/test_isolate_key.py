@@ -75,6 +75,14 @@ def test_what_is_wrong_is_told_at_its_place(text: str, words: str) -> None:
     assert words in str(caught.value)
 
 
+def test_entries_apply_by_the_servers_tags() -> None:
+    entries = parse("isolate: [{tag: 'web*', hosts: [a.test]}, {server: x, tag: files}]")
+    assert entries_for("x", entries) == ()
+    assert entries_for("x", entries, ["other", "web-eu"]) == entries[:1]
+    assert entries_for("x", entries, ["files", "web"]) == entries
+    assert entries_for("y", entries, ["files"]) == ()
+
+
 def test_a_project_grants_nothing() -> None:
     with pytest.raises(PolicyError, match="belongs in your own policy file"):
         parse(WHOLE, PolicyScope.PROJECT)

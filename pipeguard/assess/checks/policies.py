@@ -98,11 +98,11 @@ def _loosened(path: Path, file: PolicyFile) -> Iterator[PostureFinding]:
         yield LOOSER.rated(Severity.LOW).at(path, message, key="drift")
 
 
-def _given(path: Path, file: PolicyFile, home: str) -> Iterator[PostureFinding]:
+def _given(path: Path, file: PolicyFile, home_folder: str) -> Iterator[PostureFinding]:
     """What entries of `isolate` give that leaves little kept."""
     for entry in file.isolate:
-        wide = [f"read: [{text}]" for text in entry.read if holds_home(text, home)]
-        wide += [f"write: [{text}]" for text in entry.write if holds_home(text, home)]
+        wide = [f"read: [{text}]" for text in entry.read if holds_home(text, home_folder)]
+        wide += [f"write: [{text}]" for text in entry.write if holds_home(text, home_folder)]
         wide += [f"hosts: [{text}]" for text in entry.hosts if is_wide_host(text)]
         for grant in wide:
             what = (
