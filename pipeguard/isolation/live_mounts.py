@@ -120,6 +120,7 @@ class SandboxMounts:
         process = int(json.loads(said)["child-pid"])
         self._theirs = os.open(f"/proc/{process}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         self._own = mounting.own_mounts()
+        self._trees: dict[str, int] = {}  # descriptors of what is mounted, by its path
         self._own_root = os.stat("/").st_dev
 
     def answer(self, request: dict[str, list[Any]]) -> dict[str, str]:
@@ -156,9 +157,12 @@ class SandboxMounts:
             place = _made(staged.outer.path)
             mounting.attach(tree, place)
             os.close(place)
+        except OSError:
+            os.close(tree)
+            raise
         finally:
             mounting.enter_mounts(self._own)
-            os.close(tree)
+        self._trees[staged.outer.path] = tree
 
     def _enter(self) -> None:
         """See the sandbox's mounts, once they are all there: before, its root is this machine's.
@@ -176,15 +180,15 @@ class SandboxMounts:
             mounting.enter_mounts(self._theirs)
 
     def _remove(self, path: str) -> None:
+        """Remove a mount wherever it is by now: the server may have moved what it is in."""
+        tree = self._trees.pop(path)
         self._enter()
         try:
-            above, _, name = path.rpartition("/")
-            folder = opened(above)
-            os.fchdir(folder)
-            os.close(folder)
-            mounting.detach(name)
+            os.fchdir(tree)
+            mounting.detach(".")
         finally:
             mounting.enter_mounts(self._own)
+            os.close(tree)
 
 
 def _made(path: str) -> int:

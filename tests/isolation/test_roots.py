@@ -170,6 +170,18 @@ def test_a_link_that_the_server_made_is_no_root(home: Path) -> None:
     assert len(server.said) == 2
 
 
+def test_a_root_that_was_moved_away_is_taken_all_the_same(home: Path) -> None:
+    app = home / "app"
+    with shell(Profile(roots=WRITE_ROOTS)) as server:
+        server.give(app)
+        said = server.run(f"mv {home} /tmp/moved && cat /tmp/moved/app/own")
+        assert said == "own"  # in its own memory it may move what it likes
+        server.give()
+        assert "own" not in server.run("cat /tmp/moved/app/own; ls /tmp/moved/app").split()
+        server.give(app)
+        assert server.run(f"cat {app}/own") == "own"
+
+
 @each("mode", [READ_ROOTS, WRITE_ROOTS])
 def test_a_root_that_becomes_a_link_gives_nothing(mode: str, home: Path) -> None:
     folder, trap = home / "app" / "sub", home / "app" / f"trap-{mode}"
