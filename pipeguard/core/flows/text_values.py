@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.json_values import JsonValue
+from pipeguard.core.protocol.json_walk import texts_in
 from pipeguard.core.text.document import MessageText
 from pipeguard.core.words.arguments import AMOUNTS
 
@@ -88,6 +89,8 @@ def addresses(text: str) -> list[str]:
 
 def addresses_of(value: JsonValue) -> list[str]:
     """The web addresses in all strings of a JSON value."""
+    if not any("//" in text for text in texts_in(value)):
+        return []
     return addresses(MessageText(value, keyed=False).data.decode("utf-8", "ignore"))
 
 

@@ -45,7 +45,7 @@ class ToolResult:
         self.about = about
         self.size = OBJECT_BYTES + len(frame) + size_of(tool.name) + size_of_all(about)
         self.derived = 0
-        self.takes_in = bool(tool.labels & Label.TAKES_IN)  # asked for each call, of each result
+        self.takes_in = tool.labels.has(Label.TAKES_IN)  # asked for each call, of each result
         self._is_marked: bool | None = None
         self._is_private: bool | None = None
         self._labels: Label | None = None
