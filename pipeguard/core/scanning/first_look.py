@@ -53,7 +53,10 @@ def first_look(lookup: RuleLookup, text: MessageText) -> FirstLook | None:
     joined, parts = b"", [data]
     if text.is_several:
         joined = text.joined()  # what is within one string is found there
-        parts += [joined[slice(*around)] for around in blocks(len(joined), seam_ranges(text))]
+        if 0 < len(joined) <= OVERLAP_BYTES:  # all of it is around each seam
+            parts.append(joined)
+        else:
+            parts += [joined[slice(*around)] for around in blocks(len(joined), seam_ranges(text))]
     if keys := text.joined_keys():
         parts.append(keys)
     if text.is_keyed:

@@ -31,6 +31,7 @@ _PIECE = lazy_regex(r"[!-~]{2,256}")
 _ARGUMENT_NAME = lazy_regex(r"[A-Za-z]?+[a-z]{1,40}+(?:(?:[_-][A-Z]?+|[A-Z])[a-z]{1,40}+){0,8}+")
 _WORD = lazy_regex(r"[a-z]{1,8}|[a-z]+/[a-z]+|[0-9.]{1,5}")
 _IN_ANY_CREDENTIAL = lazy_regex(r"[0-9][A-Za-z]|[A-Za-z][0-9]|[A-Z]{3}")
+_MAY_HOLD_PIECE = lazy_regex(_IN_ANY_CREDENTIAL.pattern.encode())
 _RANDOM = lazy_regex(r"[A-Za-z][0-9]|[0-9][A-Za-z]|[A-Z]{4}|[a-z][A-Z][A-Z0-9]")
 
 
@@ -71,6 +72,21 @@ class _ResultRow(ValueRow):
     def locate(self, start: int, end: int) -> tuple[list[Path], bool]:
         paths, _ = super().locate(start, end)
         return paths, len(paths) > 1
+
+
+class _ReorderedRow(ValueRow):
+    """Values of a text in another order; their paths are computed when something is found."""
+
+    __slots__ = ("_paths", "_text")
+
+    def __init__(self, pieces: Sequence[str], text: MessageText) -> None:
+        super().__init__(pieces, self._path_of_piece)
+        self._text = text
+        self._paths: dict[str, Path] = {}
+
+    def _path_of_piece(self, at: int) -> Path:
+        self._paths = self._paths or {value: path for path, value, _ in self._text.strings()}
+        return self._paths.get(self._pieces[at], ())
 
 
 def row_of_edges(text: MessageText) -> ValueRow:
@@ -122,6 +138,8 @@ def spelled_texts(text: MessageText) -> Iterator[bytes]:
 
 def reordered_rows(text: MessageText) -> Iterator[ValueRow]:
     """The strings and keys of a keyed text in orders other than their own."""
+    if not _MAY_HOLD_PIECE.search(text.data):
+        return
     pieces: list[str] = []
     has_unusual_key = False
     for key, value in text.members():
@@ -140,8 +158,7 @@ def reordered_rows(text: MessageText) -> Iterator[ValueRow]:
         yield ValueRow(pieces, lambda _: (MASKED_STEP,))  # a key may contain part of a secret
     if candidates := _candidates(text):
         pieces = [piece for order in _orders(candidates) for piece in (*order, "\n")]
-        paths = {value: path for path, value, _ in text.strings()}
-        yield ValueRow(pieces, lambda at: paths.get(pieces[at], ()))
+        yield _ReorderedRow(pieces, text)
 
 
 def _candidates(text: MessageText) -> list[str]:
