@@ -73,8 +73,13 @@ class Measured:
         return self._answer({"content": [{"type": "text", "text": text}]})
 
     def judge_arguments(self, text: str) -> tuple[Verdict, float]:
-        """Judge a text as what a client writes to a file."""
+        """Judge a text as what a client writes to a file.
+
+        Not with the first call of the tool, which once reads what its definition says that it does.
+        """
         self.judge_definitions(TOOLS)
+        self._ask("tools/call", {"name": "write_file", "arguments": {}})
+        self._answer({"content": []})
         arguments = {"path": "notes.txt", "content": text}
         judged = self._ask("tools/call", {"name": "write_file", "arguments": arguments})
         self._answer({"content": []})

@@ -173,18 +173,18 @@ class Flows:
         """
         bare = _without_credentials(arguments)
         leaks = self._looked_up(tool, bare, now) if tool.is_sink else []
-        if not tool.labels & Label.SENDS and (urls := text_values.addresses_of(arguments)):
+        if not tool.labels.meets(Label.SENDS) and (urls := text_values.addresses_of(arguments)):
             # A client that renders what the tool is given requests the addresses in it.
             sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
             leaks += self._looked_up(sender, " ".join(urls), now)
-        if not leaks and bare != arguments and tool.labels & Label.OUTSIDE:
+        if not leaks and bare != arguments and tool.labels.meets(Label.OUTSIDE):
             # Where a credential belongs it may go, but an address can be anybody's.
             used = self._looked_up(tool, arguments, now)
             leaks = [leak._replace(confidence=Confidence.MEDIUM) for leak in used]
         return leaks
 
     def _looked_up(self, tool: Tool, arguments: JsonValue, now: float) -> list[Leak]:
-        is_sent, own = bool(tool.labels & Label.SENDS), tool.key
+        is_sent, own = tool.labels.meets(Label.SENDS), tool.key
         with self._lock:
             results = [result for result in self._results if is_sent or result.takes_in]
         results = [result for result in results if result.tool.key != own]

@@ -80,9 +80,9 @@ def message_findings(scope: Scope, direction: Direction, message: Message) -> li
     value: JsonValue = message.value
     if direction is Direction.TO_SERVER:
         findings = scan(scope, Surface.TO_SERVER, value)
-        if may_hold_placeholder(message.frame) and has_foreign_placeholder(vault, value):
-            findings.append(blocked(replies.FOREIGN_PLACEHOLDER, FOREIGN_NOTE))
         if may_hold_placeholder(message.frame):
+            if has_foreign_placeholder(vault, value):
+                findings.append(blocked(replies.FOREIGN_PLACEHOLDER, FOREIGN_NOTE))
             findings += _misplaced_keys(scope, value)
         return findings
     if message.kind is MessageKind.RESULT and scope.method in LISTS:
@@ -118,7 +118,7 @@ def scan(scope: Scope, surface: Surface, value: JsonValue) -> list[Finding]:
             findings += _findings_of(scope, value, result, surface)
     if findings and name_is_secret(findings):
         findings = [finding._replace(tool=None) for finding in findings]
-    return with_words(value, findings)
+    return with_words(value, findings) if findings else findings
 
 
 def leak_findings(scope: Scope, message: Message) -> list[Finding]:
