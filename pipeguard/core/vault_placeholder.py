@@ -11,9 +11,9 @@ PLACEHOLDER = lazy_regex(r"\[(?:secret|personal):[a-z0-9-]{1,64}:[0-9]{1,9}:[0-9
 PLACEHOLDER_IN_BYTES = lazy_regex(PLACEHOLDER.pattern.encode())
 MAX_PLACEHOLDER_BYTES = 110
 # In a frame that could hold a placeholder, plain or escaped (RFC 8259, section 7).
-_SECRET, _PERSONAL, _ESCAPED = b"[secret:", b"[personal:", b"\\u00"
+MARKS = (b"[secret:", b"[personal:", b"\\u00")
 
 
 def may_hold_placeholder(frame: bytes) -> bool:
     """False where a frame certainly holds no placeholder."""
-    return _SECRET in frame or _PERSONAL in frame or _ESCAPED in frame
+    return any(map(frame.__contains__, MARKS))

@@ -175,11 +175,11 @@ class Flows:
         if self._has_sources(tool):
             bare = _without_credentials(arguments)
             leaks = self._looked_up(tool, bare, now) if tool.is_sink else []
-        if not tool.labels.has(Label.SENDS) and (urls := text_values.addresses_of(arguments)):
+        if not tool.labels.meets(Label.SENDS) and (urls := text_values.addresses_of(arguments)):
             # A client that renders what the tool is given requests the addresses in it.
             sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
             leaks += self._looked_up(sender, " ".join(urls), now)
-        if not leaks and bare != arguments and tool.labels.has(Label.OUTSIDE):
+        if not leaks and bare != arguments and tool.labels.meets(Label.OUTSIDE):
             # Where a credential belongs it may go, but an address can be anybody's.
             used = self._looked_up(tool, arguments, now)
             leaks = [leak._replace(confidence=Confidence.MEDIUM) for leak in used]
@@ -192,7 +192,7 @@ class Flows:
 
     def _sources(self, tool: Tool) -> Collection[ToolResult]:
         """The results that a call could repeat, also those of the tool itself; under the lock."""
-        return self._results if tool.labels.has(Label.SENDS) else self._results.taken_in
+        return self._results if tool.labels.meets(Label.SENDS) else self._results.taken_in
 
     def _looked_up(self, tool: Tool, arguments: JsonValue, now: float) -> list[Leak]:
         own = tool.key

@@ -67,9 +67,11 @@ class RememberedResults(Collection[ToolResult]):
     def _note(self, result: ToolResult, sign: int) -> None:
         server = result.tool.server
         self.bytes += sign * result.size
-        self._sizes[server] += sign * result.size
-        self._counts[server] += sign
-        if not self._counts[server]:
+        count = self._counts.get(server, 0) + sign
+        if count:
+            self._sizes[server] = self._sizes.get(server, 0) + sign * result.size
+            self._counts[server] = count
+        else:
             del self._sizes[server], self._counts[server]
 
     def _drop_one_of(self, taken: Counter[str]) -> None:

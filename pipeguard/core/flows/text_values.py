@@ -13,6 +13,7 @@ from pipeguard.core.words.arguments import AMOUNTS
 
 TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
 MIN_NAME_CHARS = 8  # of a name that a text gives to a model
+SHORT_CHARS = 100  # of a short value
 MOST_WORDS = 64
 
 _TOKEN = lazy_regex(rf"[A-Za-z0-9_@.+/=-]{{{TOKEN_CHARS},256}}")
@@ -25,7 +26,7 @@ _MAILBOX = lazy_regex(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 # RFC 1321, FIPS 180-4.
 _DIGEST = lazy_regex(r"\b(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\b", re.IGNORECASE)
 _URL = lazy_regex(r"https?://[^\s\"'<>)\]]{1,8192}", re.IGNORECASE)
-_SHORT_VALUE = lazy_regex(r"(?=.{0,99}[0-9@#/])\S{3,100}")
+_SHORT_VALUE = lazy_regex(rf"(?=.{{0,99}}[0-9@#/])\S{{3,{SHORT_CHARS}}}")
 _AMOUNT = lazy_regex("|".join(AMOUNTS), re.IGNORECASE)
 _NO_VALUES: frozenset[str] = frozenset()
 
@@ -106,7 +107,10 @@ def short_values(value: JsonValue) -> frozenset[str]:
         return _NO_VALUES.union(*map(short_values, named))
     if isinstance(value, list):
         return _NO_VALUES.union(*map(short_values, value))
-    text = str(value).strip().lower()
+    text = str(value).strip()
+    if len(text) > SHORT_CHARS:  # small letters are no fewer
+        return _NO_VALUES
+    text = text.lower()
     return frozenset({text}) if _SHORT_VALUE.fullmatch(text) else _NO_VALUES
 
 

@@ -30,9 +30,9 @@ class Label(Flag):
     GUARDS = auto()  # changes safeguards: approvals, audit, policies
     HOLDS = auto()  # secrets, which it is given to keep
 
-    def has(self, other: Label) -> bool:
-        """True with any of another's labels: `&` makes a label for the answer, which takes 1 us."""
-        return self._value_ & other._value_ != 0
+    def meets(self, others: Label) -> bool:
+        """True where any of the others is among these: as `&`, which makes a Label first."""
+        return self._value_ & others._value_ != 0
 
 
 PRIVATE = Label.READS_PRIVATE | Label.READS_SECRET | Label.RUNS  # what runs can read anything
@@ -76,7 +76,7 @@ class Tool(NamedTuple):
     @property
     def is_sink(self) -> bool:
         """True where what goes to it is looked up, also where nothing says what it does."""
-        return self.labels.has(SINKS) or self.labels is Label.NONE
+        return self.labels.meets(SINKS) or self.labels is Label.NONE
 
 
 def tool_of(name: str, definition: JsonObject | None) -> Tool:

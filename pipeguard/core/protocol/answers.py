@@ -59,11 +59,12 @@ def has_bad_meta(value: JsonObject) -> bool:
         bodies += [request.get("params") for request in requests.values() if type(request) is dict]
     for block in _blocks(result):
         bodies += (block, block.get("resource"), block.get("content"))
-    return any([type(body) is dict and _is_bad(body.get("_meta")) for body in bodies])  # noqa: C419  faster
-
-
-def _is_bad(meta: JsonValue) -> bool:
-    return meta is not None and type(meta) is not dict
+    for body in bodies:
+        if type(body) is dict:
+            meta = body.get("_meta")
+            if meta is not None and type(meta) is not dict:
+                return True
+    return False
 
 
 def creates_task(result: JsonObject) -> bool:

@@ -284,12 +284,13 @@ class Pending:
 
     def was_cancelled(self, id_token: str | None, now: float) -> bool:
         """True if a late answer to this id is expected."""
-        if id_token is None or not (self._cancelled or self._exchanges):
+        if id_token is None:
             return False
-        return any(
-            now - pending._cancelled.get(id_token, float("-inf")) <= REMEMBERED_SECONDS
-            for pending in self._all()
-        )
+        for pending in self._all():
+            since = pending._cancelled.get(id_token)
+            if since is not None and now - since <= REMEMBERED_SECONDS:
+                return True
+        return False
 
     def progresses(self, token: str | None, value: float) -> bool:
         """Record reported progress; False if it belongs to no request, or goes back."""
@@ -320,4 +321,4 @@ class Pending:
         return [request for request in self.all() if request.forwarded]
 
     def _all(self) -> tuple[Pending, ...]:
-        return (self, *self._exchanges) if self._exchanges else (self,)
+        return (self, *self._exchanges)
