@@ -91,6 +91,15 @@ class Engine:
         if self.keyed:
             self.lookup.squeezed.load()
 
+    def prepare(self) -> None:
+        """Read the rules and load the database that are shared with all clones, in any thread.
+
+        Raises:
+            EngineError: the database is damaged, or was compiled for another processor.
+        """
+        self.lookup.plain.prepare()
+        _ = self.lookup.rules.plain
+
     def clone(self) -> Engine:
         """The same rules for another thread."""
         other = copy(self)
