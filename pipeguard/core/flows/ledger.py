@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from threading import Lock
 
-from pipeguard.core.checks.credential_names import is_credential_name
 from pipeguard.core.finding import Confidence, Severity
 from pipeguard.core.flows import overlap, text_values
 from pipeguard.core.flows.forgotten_results import ForgottenResults
@@ -173,7 +172,7 @@ class Flows:
         """
         bare, leaks = arguments, list[Leak]()
         if self._has_sources(tool):
-            bare = _without_credentials(arguments)
+            bare = text_values.without_credentials(arguments)
             leaks = self._looked_up(tool, bare, now) if tool.is_sink else []
         if not tool.labels.meets(Label.SENDS) and (urls := text_values.addresses_of(arguments)):
             # A client that renders what the tool is given requests the addresses in it.
@@ -275,17 +274,6 @@ def _forget_derived(results: list[ToolResult]) -> None:
         total += result.derived
         if total > DERIVED_BYTES:
             result.forget()
-
-
-def _without_credentials(value: JsonValue) -> JsonValue:
-    """The arguments without those that are made for a credential."""
-    if isinstance(value, dict):
-        return {
-            key: _without_credentials(item)
-            for key, item in value.items()
-            if not is_credential_name(key)
-        }
-    return [_without_credentials(item) for item in value] if isinstance(value, list) else value
 
 
 # Files that models read before all else.

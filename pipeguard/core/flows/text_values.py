@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from pipeguard.core.checks.credential_names import is_credential_name
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.json_walk import texts_in
@@ -112,6 +113,17 @@ def short_values(value: JsonValue) -> frozenset[str]:
         return _NO_VALUES
     text = text.lower()
     return frozenset({text}) if _SHORT_VALUE.fullmatch(text) else _NO_VALUES
+
+
+def without_credentials(value: JsonValue) -> JsonValue:
+    """The arguments without those that are made for a credential."""
+    if isinstance(value, dict):
+        return {
+            key: without_credentials(item)
+            for key, item in value.items()
+            if not is_credential_name(key)
+        }
+    return [without_credentials(item) for item in value] if isinstance(value, list) else value
 
 
 def is_outside(value: str) -> bool:
