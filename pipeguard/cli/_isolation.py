@@ -182,11 +182,13 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
 
 def written(entry: IsolateEntry) -> str:
     """An entry on one line."""
-    parts = [entry.engine]
+    parts = [entry.engine, *([f"tag {visible(entry.tag)}"] if entry.tag else [])]
     lists = ("read", "write", "hosts", "loopback", "limits")
     given = ((kind, getattr(entry, kind)) for kind in lists)
     shown = [(kind, [visible(short_path(value)) for value in values]) for kind, values in given]
     parts += [f"{kind} {', '.join(values)}" for kind, values in shown if values]
+    if entry.roots:
+        parts.append(f"roots {entry.roots}")
     if entry.keep_home:
         parts.append("keep_home")
     return "; ".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,8 +15,10 @@ from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.errors import LaunchError, PolicyError
-from pipeguard.isolation.engines import AUTO, NONE, EngineState, engine_for
+from pipeguard.installation import reinstall_command
+from pipeguard.isolation.engines import AUTO, BUBBLEWRAP, NONE, EngineState, engine_for
 
+LANDLOCK_FIX = "nothing: the sandbox holds without it; Linux 5.19 or newer has it"
 LEARN_FIX = "name it yourself: --read, --write, --connect"
 _FIXES = {  # what an engine needs, by words of why it does not work
     "not installed: there is no": "install the package bubblewrap of your distribution",
@@ -35,6 +38,8 @@ def isolation(case: Case) -> Iterable[Diagnosis]:
         states = [try_bubblewrap(), try_container()]
     else:
         states = [EngineState("isolation", works=False, why="it needs Linux")]
+    if any(state.works and state.name == BUBBLEWRAP for state in states):
+        yield from _second_wall()
     works = any(state.works for state in states)
     users = _users(case)
     for state in states:
@@ -64,6 +69,19 @@ def _unstartable(engine: str, users: list[str], states: list[EngineState]) -> It
         what = f"isolated by {engine}, which does not work, so that they do not start"
         fix = "make it work, or take the isolation back: pipeguard setup --undo"
         yield wrong(f"{', '.join(users)}: {what}", fix)
+
+
+def _second_wall() -> Iterable[Diagnosis]:
+    """Whether Landlock's rules hold in a sandbox, too."""
+    from pipeguard.isolation.landlock import PROGRAM, obstacle, version
+
+    why = obstacle()
+    if why is None:
+        yield good(f"in bubblewrap's sandbox Landlock's rules hold, too (version {version()})")
+        return
+    has_it = version() and not os.access(PROGRAM, os.X_OK)
+    fix = f"install one (gcc or clang), then: {reinstall_command()}" if has_it else LANDLOCK_FIX
+    yield note(f"bubblewrap's sandbox is without Landlock, a second wall: {why}", fix)
 
 
 def learning(_case: Case) -> Iterable[Diagnosis]:

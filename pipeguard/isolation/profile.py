@@ -20,6 +20,8 @@ _SIZE = re.compile(r"(\d{1,15})\s*([kmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
 HIGHEST_PORT = 65_535
 MOST = 2**63 - 1  # of a limit; rlim_t of a signed system
 DIGITS = 20  # of a number that may be one; int() refuses texts of thousands
+READ_ROOTS, WRITE_ROOTS = "read", "write"
+ROOTS = ("", READ_ROOTS, WRITE_ROOTS)  # the later gives more
 
 
 class ResourceLimits(NamedTuple):
@@ -52,6 +54,7 @@ class Profile(NamedTuple):
         loopback: TCP ports of this machine's loopback that it may connect to.
         keeps_home: whether its home is kept between runs, in a folder of PipeGuard's.
         limits: what it may use up.
+        roots: READ_ROOTS or WRITE_ROOTS where it is given the client's roots, while it runs.
     """
 
     read: tuple[str, ...] = ()
@@ -60,6 +63,7 @@ class Profile(NamedTuple):
     loopback: tuple[int, ...] = ()
     keeps_home: bool = False
     limits: ResourceLimits = ResourceLimits()
+    roots: str = ""
 
     def with_more(self, other: Profile) -> Profile:
         """Both together; the other's limits count."""
@@ -70,6 +74,7 @@ class Profile(NamedTuple):
             tuple(sorted({*self.loopback, *other.loopback})),
             self.keeps_home or other.keeps_home,
             other.limits,
+            max(self.roots, other.roots, key=ROOTS.index),
         )
 
     @property
@@ -97,9 +102,11 @@ def path_of(text: str, folder: str, home_folder: str) -> str:
     spelled = os.path.normpath(os.path.join(folder, text))
     try:
         path = os.path.realpath(spelled)
+        sensitive = sensitive_paths(home_folder, ())
     except ValueError:  # a NUL, or what is no text
         raise PolicyError(f"{text!r} is no path.") from None
-    sensitive = sensitive_paths(home_folder, ())
+    except OSError:
+        raise PolicyError(f"{text} changed while it was looked at. Start it again.") from None
     if (holder := holder_of(path, sensitive)) and holder_of(spelled, sensitive) is None:
         raise PolicyError(
             f"{text} leads into {holder}, which has to be named itself: a server may have made that"
@@ -111,6 +118,17 @@ def path_of(text: str, folder: str, home_folder: str) -> str:
             " it out."
         )
     return path
+
+
+def roots_mode(text: str) -> str:
+    """How roots are given.
+
+    Raises:
+        PolicyError: it is no such way.
+    """
+    if text not in ROOTS:
+        raise PolicyError(f"--roots {text}: choose from {READ_ROOTS}, {WRITE_ROOTS}.")
+    return text
 
 
 def port_of(text: str) -> int:

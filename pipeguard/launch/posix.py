@@ -231,11 +231,7 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
     if stage == b"isolate":
         confinement = command.confinement
         known = confinement.why_not() if confinement is not None and confinement.why_not else None
-        return LaunchError(
-            f"{program}: cannot be isolated here: {f'{known} ({reason})' if known else reason}.",
-            NOT_RUNNABLE,
-            "`pipeguard doctor isolation` tries the engines and says what each lacks.",
-        )
+        return _not_isolated(program, number, known)
     path = _find(command)
     if path is None and number in (errno.ENOENT, errno.ENOTDIR):
         if "/" in program:
@@ -259,6 +255,21 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
     else:
         why = f"{reason}."
     return LaunchError(f"{name}: cannot be run: {why}", NOT_RUNNABLE)
+
+
+def _not_isolated(program: str, number: int, known: str | None) -> LaunchError:
+    reason = os.strerror(number)
+    if number == errno.ESTALE:
+        return LaunchError(
+            f"{program}: a file or folder that it is given, or one in it, was put there, moved, or"
+            " became a link while the server was started. Start it again.",
+            NOT_RUNNABLE,
+        )
+    return LaunchError(
+        f"{program}: cannot be isolated here: {f'{known} ({reason})' if known else reason}.",
+        NOT_RUNNABLE,
+        "`pipeguard doctor isolation` tries the engines and says what each lacks.",
+    )
 
 
 def _find(command: Command) -> str | None:
