@@ -119,6 +119,11 @@ def _fix(state: EngineState) -> str:
 
 
 CHECKS = (
-    InstallationCheck("isolation", "isolation", isolation, waits="running a program isolated"),
+    InstallationCheck(
+        "isolation",
+        "isolation",
+        isolation,
+        waits="trying what can isolate servers here (a few seconds)",
+    ),
     InstallationCheck("learning", "learning", learning),
 )
