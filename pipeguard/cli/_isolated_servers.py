@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeguard.assess.gateway_file import gateway_configs, is_of_gateway
 from pipeguard.assess.isolation import EntryIsolation, entry_isolation
-from pipeguard.cli._isolation import short_path
 from pipeguard.clients.entries import ServerEntry, read_config
 from pipeguard.clients.machine import Machine, find
 from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.core.unicode.display import visible
+from pipeguard.errors import LaunchError
 from pipeguard.identity.server_name import launched
+from pipeguard.isolation.packages import package_of
+from pipeguard.isolation.shipped import key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,16 @@ class ServerHere:
         return frozenset({self.server.name, given, own})
 
     @property
-    def how(self) -> str:
+    def package(self) -> str:
+        """The key of the package that it fetches (isolation.shipped); empty where it is none."""
+        try:
+            package = package_of(self.server.own_words)
+        except LaunchError:
+            return ""
+        return key_of(package) if package is not None else ""
+
+    @property
+    def engine_words(self) -> str:
         """How it is isolated, in words."""
         held = self.isolation
         if not held.is_held:
@@ -66,7 +78,7 @@ class ServerHere:
     def lines(self) -> Iterator[str]:
         """For people, of one server."""
         where = visible(short_path(str(self.server.file)))
-        yield f"  {visible(self.server.name)} in {where}: {self.how}"
+        yield f"  {visible(self.server.name)} in {where}: {self.engine_words}"
         yield f"    is given {self.given}"
 
 
@@ -96,3 +108,10 @@ def servers_here(entries: tuple[IsolateEntry, ...]) -> tuple[ServerHere, ...]:
         if isolation is not None and (server.guard is not None or is_of_gateway(server)):
             found.append(ServerHere(server, isolation))
     return tuple(found)
+
+
+def short_path(path: str) -> str:
+    """A path with `~` for the home folder, as all of them are shown."""
+    home_folder = os.path.expanduser("~")  # noqa: PTH111  as it is written
+    is_below = path == home_folder or path.startswith(f"{home_folder}/")
+    return f"~{path[len(home_folder) :]}" if is_below else path

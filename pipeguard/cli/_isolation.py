@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli._isolated_servers import servers_here, short_path
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import entries_for
 from pipeguard.config.options import WrapOptions
@@ -166,17 +166,17 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
     from pipeguard.runtime.isolated import granted
 
     readable = path if path is None or Path(path).exists() else None
-    entries = entries_for(name, entries_now(readable) if path is None or readable else ())
+    policy = entries_now(readable) if path is None or readable else ()
+    entries = entries_for(name, policy)
+    servers = tuple(each for each in servers_here(policy) if name in each.names)
     observed = load(name)
     keys = [observed.package] if observed is not None else [f"npm:{name}", f"pypi:{name}"]
+    keys += [each.package for each in servers]
     shipped = next(filter(None, map(shipped_for, keys)), None)
     proposal = None
     if observed is not None:
         given = shipped.profile if shipped is not None else Profile()
         proposal = proposed(observed, given.with_more(granted(entries)), this_host())
-    from pipeguard.cli._isolated_servers import servers_here
-
-    servers = tuple(each for each in servers_here(entries_now(readable)) if name in each.names)
     return ServerIsolation(name, entries, observed, proposal, shipped, servers)
 
 
@@ -192,13 +192,6 @@ def written(entry: IsolateEntry) -> str:
     if entry.keep_home:
         parts.append("keep_home")
     return "; ".join(parts)
-
-
-def short_path(path: str) -> str:
-    """A path with `~` for the home folder, as all of them are shown."""
-    home_folder = os.path.expanduser("~")  # noqa: PTH111  as it is written
-    is_below = path == home_folder or path.startswith(f"{home_folder}/")
-    return f"~{path[len(home_folder) :]}" if is_below else path
 
 
 def otherwise_named(server: ServerEntry) -> str:

@@ -84,7 +84,7 @@ def list_(*, as_json: bool) -> None:
         }
         click.echo(json.dumps(fields, indent=2))
         return
-    rows = [(each.server.name, each.how, each.given) for each in servers]
+    rows = [(each.server.name, each.engine_words, each.given) for each in servers]
     _section("Servers of your clients", in_columns(("server", "isolated", "given"), rows))
     isolated = [f"{visible(each.server)}  {written(each)}" for each in entries]
     _section("Isolated by your policy", isolated)

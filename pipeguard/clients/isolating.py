@@ -42,7 +42,7 @@ def outlook(server: ServerEntry) -> str:
     kept = ["a home that is kept"] if shipped is not None and shipped.keeps_home else []
     given = [f"{program} to read", "the folders among its arguments", *hosts, *kept]
     network = "no other host" if hosts else "no network"
-    needs = f"; {shipped.needs}" if shipped is not None and shipped.needs else ""
+    needs = f". {shipped.needs}" if shipped is not None and shipped.needs else ""
     return (
         f"it will be isolated: it is given {', '.join(given)}, and what its entry and policy name;"
         f" no other file and {network}{needs}"

@@ -15,13 +15,13 @@ _BESIDE = re.compile(
 )
 
 
-def reason_in(said: str) -> str:
+def reason_in(printed: str) -> str:
     """Why an installer failed, in one line; the end of what it said where no line says that.
 
     Args:
-        said: what npm, uv or pip printed.
+        printed: what npm, uv or pip printed.
     """
-    lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
+    lines = [" ".join(line.split()) for line in printed.splitlines() if line.strip()]
     marked = [_PREFIX.sub("", line, count=1) for line in lines if _PREFIX.match(line)]
     telling = [line for line in marked if line and not _BESIDE.match(line)]
     if any(map(_OF_NPM.match, lines)):

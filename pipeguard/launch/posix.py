@@ -230,8 +230,10 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
         return LaunchError(f"{program}: cannot be started: {reason}.")
     if stage == b"isolate":
         confinement = command.confinement
-        known = confinement.why_not() if confinement is not None and confinement.why_not else None
-        return _not_isolated(program, number, known)
+        obstacle = (
+            confinement.why_not() if confinement is not None and confinement.why_not else None
+        )
+        return _not_isolated(program, number, obstacle)
     path = _find(command)
     if path is None and number in (errno.ENOENT, errno.ENOTDIR):
         if "/" in program:
@@ -257,7 +259,7 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
     return LaunchError(f"{name}: cannot be run: {why}", NOT_RUNNABLE)
 
 
-def _not_isolated(program: str, number: int, known: str | None) -> LaunchError:
+def _not_isolated(program: str, number: int, obstacle: str | None) -> LaunchError:
     reason = os.strerror(number)
     if number == errno.ESTALE:
         return LaunchError(
@@ -266,7 +268,7 @@ def _not_isolated(program: str, number: int, known: str | None) -> LaunchError:
             NOT_RUNNABLE,
         )
     return LaunchError(
-        f"{program}: cannot be isolated here: {f'{known} ({reason})' if known else reason}.",
+        f"{program}: cannot be isolated here: {f'{obstacle} ({reason})' if obstacle else reason}.",
         NOT_RUNNABLE,
         "`pipeguard doctor isolation` tries the engines and says what each lacks.",
     )

@@ -112,6 +112,7 @@ def test_a_server_that_never_ran_is_shown_by_each_of_its_names(entries: Path) ->
         assert "is given ~/notes, api.example.com" in result.output
         assert "a home and /tmp of its own" in result.output
         assert "not isolated" not in result.output
+        assert "Name each host that it may fetch from" in result.output
     assert "isolated neither by your policy nor" in run("show", "bare").output
     assert json.loads(run("show", "held", "--json").output)["servers"][0]["engine"] == "auto"
 

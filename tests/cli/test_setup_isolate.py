@@ -130,7 +130,7 @@ def test_what_it_will_be_given_is_a_sentence(file: Path) -> None:
     said = " ".join(output.output.split())
     assert "its package to read, the folders among its arguments, api.github.com, and what" in said
     assert "its own project to read, the folders among its arguments, and what its entry" in said
-    assert "no other file and no network; The repository that --repository names" in said
+    assert "no other file and no network. The repository that --repository names" in said
 
 
 def test_what_the_policy_gives_under_another_name_is_told(file: Path) -> None:

@@ -10,6 +10,7 @@ from shutil import which
 import pytest
 
 from pipeguard.isolation.egress.hosts import HostRules
+from pipeguard.isolation.packages import NPM_HOSTS, PYPI_HOSTS
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.registries import without_retries
 from pipeguard.isolation.sandbox import Sandbox
@@ -37,7 +38,7 @@ def test_npm_asks_once_for_what_it_was_not_given(
         assert b"ENOTFOUND" in said
     finally:
         child.close()
-    asked = [record for record in records.all if record.host == "registry.npmjs.org"]
+    asked = [record for record in records.all if record.host == NPM_HOSTS[0]]
     assert 1 <= len(asked) <= 2  # for an IPv4 and an IPv6 address
 
 
@@ -45,7 +46,7 @@ def test_who_was_given_a_registry_or_says_it_is_left_alone() -> None:
     nothing = HostRules.parse([])
     assert without_retries({"A": "b"}, nothing) == {"A": "b"} | dict.fromkeys(RETRIES, "0")
     assert without_retries({"PIP_RETRIES": "9"}, nothing)["PIP_RETRIES"] == "9"
-    assert without_retries({}, HostRules.parse(["*.npmjs.org"])).keys() == RETRIES - {
+    assert without_retries({}, HostRules.parse(NPM_HOSTS)).keys() == RETRIES - {
         "npm_config_fetch_retries"
     }
-    assert without_retries({}, HostRules.parse(["pypi.org"])).keys() == {"npm_config_fetch_retries"}
+    assert without_retries({}, HostRules.parse(PYPI_HOSTS)).keys() == {"npm_config_fetch_retries"}
