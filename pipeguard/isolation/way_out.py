@@ -11,8 +11,13 @@ from pipeguard.isolation.egress.proxy import Egress
 from pipeguard.isolation.egress.sockets import receive_sockets
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeguard.isolation.egress.hosts import HostRules
     from pipeguard.isolation.egress.judge import Report
+    from pipeguard.isolation.egress.outer_proxy import OuterProxies
+
+    ProxiesSource = Callable[[], OuterProxies]
 
 
 class SandboxExit:
@@ -22,12 +27,20 @@ class SandboxExit:
         channel: that the sandbox sends its sockets through; closed with this.
         rules: the hosts.
         report: called for each connection that ended or was refused, in a thread of its own.
+        proxies: gives those of the user's own network, at the first connection; none if None.
     """
 
-    def __init__(self, channel: socket.socket, rules: HostRules, report: Report) -> None:
+    def __init__(
+        self,
+        channel: socket.socket,
+        rules: HostRules,
+        report: Report,
+        proxies: ProxiesSource | None = None,
+    ) -> None:
         self._channel = channel
         self._rules = rules
         self._report = report
+        self._proxies = proxies
         self._lock = Lock()
         self._egress: Egress | None = None
         self._is_closed = False
@@ -65,5 +78,5 @@ class SandboxExit:
             if self._is_closed:
                 sockets.close()
                 return
-            self._egress = Egress(sockets, self._rules, self._report)
+            self._egress = Egress(sockets, self._rules, self._report, proxies=self._proxies)
             self._egress.start()

@@ -76,6 +76,7 @@ class ConnectionRecorder:
         self._record = record
         self._now = now
         self._counts: dict[_Key, _Count] = {}  # in order of time
+        self._advice_given: set[str] = set()
 
     def __call__(self, record: EgressRecord) -> None:
         """Write a connection, or count it."""
@@ -113,8 +114,12 @@ class ConnectionRecorder:
     def _write(self, record: EgressRecord, more: int) -> None:
         host = f"[{record.host}]" if ":" in record.host else record.host
         port = f":{record.port}" if record.port else ""
-        target = " ".join(filter(None, (record.way.value, f"{host}{port}")))
+        via = f"via {record.proxy}" if record.proxy else ""
+        target = " ".join(filter(None, (record.way.value, f"{host}{port}", via)))
         finding = _finding(record, f"{host}{port}", more)
+        if finding is not None and record.advice and record.advice not in self._advice_given:
+            self._advice_given.add(record.advice)  # the first is a line of the log
+            finding = finding._replace(severity=Severity.MEDIUM, action=Action.WARN)
         sizes = record.bytes_sent, record.bytes_received
         self._record(EndedConnection(target, finding, *sizes, record.seconds))
 
@@ -125,7 +130,8 @@ def _finding(record: EgressRecord, target: str, more: int) -> Finding | None:
         return None
     reason = record.reason
     if reason is None:
-        note = f"allowed, and could not be reached: {record.error}"
+        advice = f"; {record.advice}" if record.advice else ""
+        note = f"allowed, and could not be reached: {record.error}{advice}"
         failed = Finding("egress.failed", PLACE, severity=Severity.LOW, action=Action.ALLOW)
         return failed._replace(excerpt=target, note=note, host=record.host)
     if reason is EgressReason.ADDRESS and record.address:

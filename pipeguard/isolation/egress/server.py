@@ -19,6 +19,7 @@ from pipeguard.isolation.egress.hosts import LOOPBACK, HostAndPort, is_localhost
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
 from pipeguard.isolation.egress.lookups import NameLookups, resolve_by_system
 from pipeguard.isolation.egress.names import NETWORK, NameAddresses
+from pipeguard.isolation.egress.outer_proxy import OuterProxies
 from pipeguard.isolation.egress.rate import OncePerMinute
 from pipeguard.isolation.egress.read_buffer import ReadBuffer
 from pipeguard.isolation.egress.session import EgressSession
@@ -27,7 +28,7 @@ from pipeguard.isolation.egress.sockets import BACKLOG
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeguard.isolation.egress.hosts import Address, HostRules
+    from pipeguard.isolation.egress.hosts import Address, Host, HostRules
     from pipeguard.isolation.egress.sockets import EgressSockets
     from pipeguard.isolation.egress.state import EgressState
 
@@ -50,6 +51,7 @@ class EgressServer:
         self.limits = state.limits._replace(connections=most)
         self.report = state.report
         self.buffer = ReadBuffer()
+        self.proxies = state.proxies() if state.proxies is not None else OuterProxies()
         self._state = state
         self._names = NameAddresses()
         self._lookups = NameLookups(loop, state.resolve or resolve_by_system)
@@ -129,11 +131,16 @@ class EgressServer:
             OSError: its name cannot be resolved.
         """
         host = target.host
-        if not isinstance(host, str):
-            return [str(host)]
-        if is_localhost(host):
-            return [str(address) for address in LOOPBACK]
-        return await self._lookups.addresses_of(host)
+        return _literal(host) or await self._lookups.addresses_of(str(host))
+
+    async def resolve_if_known(self, target: HostAndPort) -> list[str]:
+        """The same, and none where its name is not known here, or not soon.
+
+        Raises:
+            OSError: too many names are being resolved.
+        """
+        host = target.host
+        return _literal(host) or await self._lookups.addresses_if_known(str(host))
 
     async def close(self) -> None:
         """End everything, and wait until all of it is told."""
@@ -152,6 +159,13 @@ class EgressServer:
         if tasks:  # connections that were given up while they were made
             await asyncio.wait(tasks, timeout=CLOSE_STEPS * STEP_SECONDS)
         await asyncio.sleep(STEP_SECONDS)  # for the handles of what is closed
+
+
+def _literal(host: Host) -> list[str]:
+    """The addresses of what needs no resolver."""
+    if not isinstance(host, str):
+        return [str(host)]
+    return [str(address) for address in LOOPBACK] if is_localhost(host) else []
 
 
 def _most_connections(wanted: int) -> int:

@@ -98,7 +98,8 @@ def test_a_connection_is_a_row_and_a_refused_one_an_event() -> None:
     events = iter(["", "RUN1.x1", "RUN1.x2"])
     recorder = ConnectionRecorder(lambda connection: store.connect(connection, next(events)))
     way = EgressWay.SOCKS5
-    made = EgressRecord(way, EgressOutcome.ALLOWED, "::1", 443, "::1", None, "", 10, 20, 0.5)
+    made = EgressRecord(way, EgressOutcome.ALLOWED, "::1", 443, "::1")
+    made = made._replace(bytes_sent=10, bytes_received=20, seconds=0.5)
     recorder(made)
     recorder(refusal("bad.example", 8443))
     recorder(EgressRecord(way, EgressOutcome.FAILED, "a.example", 443, error="ECONNREFUSED"))
