@@ -201,7 +201,7 @@ class Sandbox:
     def update(self, profile: Profile) -> None:
         """Judge connections by another profile from now on.
 
-        A port that was not given at the start can be reached through the proxy alone.
+        A port that was not given at the start is opened for direct connections, too.
 
         Raises:
             PolicyError: a host cannot be read.

@@ -8,7 +8,7 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.proxy import Egress
-from pipeguard.isolation.egress.sockets import receive_sockets
+from pipeguard.isolation.egress.sockets import TAKEN_PORTS, receive_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +42,9 @@ class SandboxExit:
         self._report = report
         self._proxies = proxies
         self._lock = Lock()
+        self._ports_lock = Lock()
+        self._ports: frozenset[int] = frozenset()  # that are listened at
+        self._namespace: tuple[int, ...] = ()
         self._egress: Egress | None = None
         self._is_closed = False
         self._thread = Thread(target=self._take, name="way-out", daemon=True)
@@ -56,6 +59,7 @@ class SandboxExit:
             self._rules = rules
             if self._egress is not None:
                 self._egress.update(rules)
+        self._listen_more()
 
     def close(self) -> None:
         """End all connections, and wait until they are reported."""
@@ -65,8 +69,9 @@ class SandboxExit:
         with suppress(OSError):  # the sandbox ended before it sent anything
             self._channel.shutdown(socket.SHUT_RDWR)
         self._thread.join()
-        if egress is not None:
-            egress.close()
+        with self._ports_lock:
+            if egress is not None:
+                egress.close()
         self._channel.close()
 
     def _take(self) -> None:
@@ -80,3 +85,24 @@ class SandboxExit:
                 return
             self._egress = Egress(sockets, self._rules, self._report, proxies=self._proxies)
             self._egress.start()
+            self._ports = TAKEN_PORTS.union(sock.getsockname()[1] for sock in sockets.direct)
+            self._namespace = sockets.namespace
+        self._listen_more()
+
+    def _listen_more(self) -> None:
+        """Listen at ports that rules have and the sandbox did not start with."""
+        with self._ports_lock:
+            with self._lock:
+                egress, ports = self._egress, self._rules.ports - self._ports
+            if egress is None or self._is_closed or not ports or not self._namespace:
+                return
+            from subprocess import TimeoutExpired
+
+            from pipeguard.isolation.egress.later_listeners import open_later
+
+            try:
+                opened = open_later(self._namespace, ports)
+            except (OSError, TimeoutExpired):
+                return  # they can be reached through the proxy
+            self._ports |= {sock.getsockname()[1] for sock in opened}
+            egress.add(opened)

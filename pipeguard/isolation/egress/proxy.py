@@ -65,6 +65,14 @@ class Egress:
         self._state.rules = rules
         self._notify()
 
+    def add(self, sockets: Iterable[socket.socket]) -> None:
+        """Accept direct connections on these, too."""
+        for sock in sockets:
+            sock.setblocking(False)  # noqa: FBT003  a positional parameter
+            self._sockets.direct += (sock,)  # closed with the others
+            self._state.added.append(sock)
+        self._notify()
+
     def close(self) -> None:
         """End all connections, and wait until they are reported; to be called once started."""
         self._state.is_closed = True
@@ -98,3 +106,5 @@ class Egress:
                     return
                 with suppress(BlockingIOError):
                     self._wake.recv(4096)
+                while self._state.added:  # `serve` opens all that there are
+                    selector.register(self._state.added.popleft(), selectors.EVENT_READ)

@@ -22,6 +22,7 @@ from pipeguard.isolation.egress.names import NETWORK, NameAddresses
 from pipeguard.isolation.egress.outer_proxy import OuterProxies
 from pipeguard.isolation.egress.rate import OncePerMinute
 from pipeguard.isolation.egress.read_buffer import ReadBuffer
+from pipeguard.isolation.egress.refused_connections import RefusedConnections
 from pipeguard.isolation.egress.session import EgressSession
 from pipeguard.isolation.egress.sockets import BACKLOG
 
@@ -56,8 +57,10 @@ class EgressServer:
         self._names = NameAddresses()
         self._lookups = NameLookups(loop, state.resolve or resolve_by_system)
         self._sessions: set[EgressSession] = set()
+        self._direct: set[socket.socket] = set()
         self._servers: list[asyncio.AbstractServer] = []
         self._responder = DnsResponder(state, self._names, self.now)
+        self._refused = RefusedConnections(loop, state, self._host_of)
         self._full = OncePerMinute()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -72,13 +75,22 @@ class EgressServer:
         for sock in sockets.proxy:
             await self._accept(partial(EgressSession, self, is_direct=False), sock)
         for sock in sockets.direct:
-            await self._accept(partial(EgressSession, self, is_direct=True), sock)
+            await self.open_direct(sock)
+        for sock in sockets.refused:
+            self._refused.attach(sock)
         for sock in sockets.dns:
             if sock.type == socket.SOCK_DGRAM:
                 datagrams = partial(DnsDatagrams, responder)
                 await self.loop.create_datagram_endpoint(datagrams, sock=sock)
             else:
                 await self._accept(partial(DnsStream, responder, self.loop), sock)
+
+    async def open_direct(self, sock: socket.socket) -> None:
+        """Accept direct connections on one more socket."""
+        if sock in self._direct:
+            return
+        self._direct.add(sock)
+        await self._accept(partial(EgressSession, self, is_direct=True), sock)
 
     async def _accept(
         self, protocol: Callable[[], asyncio.BaseProtocol], sock: socket.socket
@@ -119,10 +131,12 @@ class EgressServer:
     def request_by_address(self, sockname: tuple[str, int]) -> EgressRequest:
         """What a direct connection is for: the name that its address was given out for."""
         address = ip_address(sockname[0])
-        host: Address | str = address
+        return EgressRequest(EgressWay.DIRECT, HostAndPort(self._host_of(address), sockname[1]))
+
+    def _host_of(self, address: Address) -> Host:
         if isinstance(address, IPv4Address) and address in NETWORK:
-            host = self._names.name_of(address) or address
-        return EgressRequest(EgressWay.DIRECT, HostAndPort(host, sockname[1]))
+            return self._names.name_of(address) or address
+        return address
 
     async def resolve(self, target: HostAndPort) -> list[str]:
         """All addresses of a target, whether they may be connected to or not.
@@ -151,6 +165,7 @@ class EgressServer:
         for session in tuple(self._sessions):
             session.close()
         self._responder.close()
+        self._refused.close()
         for _ in range(CLOSE_STEPS):
             if not (self._sessions or self._responder.is_open):
                 break
@@ -213,8 +228,10 @@ def _changed(server: EgressServer, state: EgressState, wake: socket.socket) -> N
         wake.recv(4096)
     if state.is_closed:
         server.loop.stop()
-    else:
-        server.apply()
+        return
+    while state.added:
+        server.loop.create_task(server.open_direct(state.added.popleft()))
+    server.apply()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

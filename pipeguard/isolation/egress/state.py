@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable
 
     from pipeguard.isolation.egress.hosts import HostRules
@@ -37,10 +39,11 @@ class EgressState:
         resolve: gives the addresses of a name, in threads of its own; the system's if None.
         limits: do not change.
         proxies: gives those of the user's own network; none if None.
+        added: sockets for direct connections that are to be accepted on, too.
         is_closed: whether all is to end.
     """
 
-    __slots__ = ("is_closed", "limits", "proxies", "report", "resolve", "rules")
+    __slots__ = ("added", "is_closed", "limits", "proxies", "report", "resolve", "rules")
 
     def __init__(
         self,
@@ -55,4 +58,5 @@ class EgressState:
         self.resolve = resolve
         self.limits = limits
         self.proxies = proxies
+        self.added: deque[socket.socket] = deque()
         self.is_closed = False
