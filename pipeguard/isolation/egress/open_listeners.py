@@ -21,15 +21,25 @@ def enter(descriptor: int, name: str, kind: int) -> None:
 
 def listener(port: int) -> socket.socket | None:
     """A socket that listens at a port; None where the server listens there itself."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        sock.bind(("0.0.0.0", port))  # noqa: S104  a namespace without interfaces
-        sock.listen(BACKLOG)
+        return listening(socket.AF_INET6, "::", port)
     except OSError:
-        sock.close()
+        pass  # this system may have no IPv6
+    try:
+        return listening(socket.AF_INET, "0.0.0.0", port)  # noqa: S104  a namespace without interfaces
+    except OSError:
         return None
-    return sock
+
+
+def listening(family: int, address: str, port: int) -> socket.socket:
+    """A socket at an address, of both families if it is of IPv6."""
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind((address, port))
+        sock.listen(BACKLOG)
+        return sock.dup()
 
 
 def main() -> None:

@@ -13,8 +13,10 @@ from pipeguard.core.checks.addresses import Reach, reach_of
 from pipeguard.core.finding import Action, Finding, Severity
 from pipeguard.isolation.egress.hosts import (
     DEFAULT_PORTS,
+    LOOPBACK,
     HostAndPort,
     HostError,
+    is_localhost,
     parse_authority,
 )
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
@@ -159,6 +161,8 @@ def entry_of(finding: Mapping[str, str]) -> str | None:
         target = parse_authority(finding.get("excerpt", ""), default_port=443)
     except HostError:
         return None
+    if isinstance(target.host, str) and is_localhost(target.host):
+        return str(HostAndPort(LOOPBACK[0], target.port))
     if isinstance(target.host, str):
         return target.host if target.port in DEFAULT_PORTS else str(target)
     is_metadata = reach_of(str(target.host)) is Reach.METADATA

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     import asyncio
     import socket
     from collections.abc import Callable
-    from ipaddress import IPv4Address
 
-    from pipeguard.isolation.egress.hosts import Host
+    from pipeguard.isolation.egress.hosts import Address, Host
     from pipeguard.isolation.egress.state import EgressState
 
 MAX_AT_ONCE = 64  # then it rests, and what comes meanwhile is dropped
@@ -36,7 +35,7 @@ class RefusedConnections:
         self,
         loop: asyncio.AbstractEventLoop,
         state: EgressState,
-        host_of: Callable[[IPv4Address], Host],
+        host_of: Callable[[Address], Host],
     ) -> None:
         self._loop = loop
         self._state = state

@@ -14,17 +14,20 @@ import sys
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING: a sandbox imports this at its start
 if TYPE_CHECKING:
-    from ipaddress import IPv4Address
+    from ipaddress import IPv4Address, IPv6Address
 
-ETH_P_IP = 0x0800  # linux/if_ether.h
+    Address = IPv4Address | IPv6Address
+
+ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD  # linux/if_ether.h
 SO_ATTACH_FILTER = 26  # asm-generic/socket.h
-SEEN_BYTES = 64  # an IPv4 header without options, and what is needed of TCP's
+V4_BYTES, V6_BYTES = 20, 40  # of a header without options
+SEEN_BYTES = 80  # the longest header of IPv4, and what is needed of TCP's
 # linux/bpf_common.h
-_BYTE, _HALF, _WORD_X, _BYTE_X, _LENGTH_X = 0x30, 0x28, 0x40, 0x50, 0xB1
+_BYTE, _HALF, _WORD, _WORD_X, _BYTE_X, _LENGTH_X = 0x30, 0x28, 0x20, 0x40, 0x50, 0xB1
 _AND, _EQUAL, _ANY, _RETURN = 0x54, 0x15, 0x45, 0x06
 _RESET_ACK = 0x14
 # A reset for a SYN has the number 0 (RFC 9293, 3.10.7.1).
-_FILTER = (
+_FILTER_V4 = (
     (_BYTE, 0, 0, 9),  # the protocol
     (_EQUAL, 0, 8, socket.IPPROTO_TCP),
     (_HALF, 0, 0, 6),
@@ -38,35 +41,54 @@ _FILTER = (
     (_RETURN, 0, 0, 0),
     (_RETURN, 0, 0, SEEN_BYTES),
 )
+_FILTER_V6 = (
+    (_BYTE, 0, 0, 6),  # the next header
+    (_EQUAL, 0, 5, socket.IPPROTO_TCP),
+    (_BYTE, 0, 0, V6_BYTES + 13),
+    (_AND, 0, 0, _RESET_ACK),
+    (_EQUAL, 0, 2, _RESET_ACK),
+    (_WORD, 0, 0, V6_BYTES + 4),
+    (_EQUAL, 1, 0, 0),
+    (_RETURN, 0, 0, 0),
+    (_RETURN, 0, 0, SEEN_BYTES),
+)
 
 
 def open_refused() -> tuple[socket.socket, ...]:
-    """The socket, in the network of the caller; none where it is not allowed."""
+    """One for IPv4 and one for IPv6, in the network of the caller, where they are allowed."""
     if sys.platform != "linux":
         return ()
-    program = b"".join(struct.pack("=HBBI", *instruction) for instruction in _FILTER)
+    made = (_opened(ETH_P_IP, _FILTER_V4), _opened(ETH_P_IPV6, _FILTER_V6))
+    return tuple(sock for sock in made if sock is not None)
+
+
+def _opened(protocol: int, instructions: tuple[tuple[int, ...], ...]) -> socket.socket | None:
+    program = b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
     content = ctypes.create_string_buffer(program, len(program))
-    attached = struct.pack("@HP", len(_FILTER), ctypes.addressof(content))
+    attached = struct.pack("@HP", len(instructions), ctypes.addressof(content))
     try:
         # With protocol 0 it hears nothing until it is bound, with its filter.
         made = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
     except OSError:
-        return ()
+        return None
     try:
         made.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, attached)
-        made.bind(("lo", ETH_P_IP))
+        made.bind(("lo", protocol))
     except OSError:
         made.close()
-        return ()
-    return (made,)
+        return None
+    return made
 
 
-def refused_target(packet: bytes) -> tuple[IPv4Address, int] | None:
+def refused_target(packet: bytes) -> tuple[Address, int] | None:
     """Where the connection was to go that a packet refuses; None for anything else."""
-    from ipaddress import IPv4Address
+    from ipaddress import IPv4Address, IPv6Address
 
-    length = (packet[0] & 0xF) * 4 if packet else 0
-    if length < 20 or len(packet) < length + 14 or packet[0] >> 4 != 4:
+    version = packet[0] >> 4 if packet else 0
+    length = (packet[0] & 0xF) * 4 if version == 4 else V6_BYTES
+    if version not in {4, 6} or length < V4_BYTES or len(packet) < length + 14:
         return None
     port = int.from_bytes(packet[length : length + 2], "big")
-    return (IPv4Address(packet[12:16]), port) if port else None
+    if not port:
+        return None
+    return (IPv4Address(packet[12:16]) if version == 4 else IPv6Address(packet[8:24])), port

@@ -10,12 +10,12 @@ import socket
 import sys
 from contextlib import suppress
 from functools import partial
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.dns_server import DnsDatagrams, DnsResponder, DnsStream
 from pipeguard.isolation.egress.handshake import EgressRequest
-from pipeguard.isolation.egress.hosts import LOOPBACK, HostAndPort, is_localhost
+from pipeguard.isolation.egress.hosts import LOCALHOST, LOOPBACK, HostAndPort, is_localhost
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
 from pipeguard.isolation.egress.lookups import NameLookups, resolve_by_system
 from pipeguard.isolation.egress.names import NETWORK, NameAddresses
@@ -131,12 +131,17 @@ class EgressServer:
     def request_by_address(self, sockname: tuple[str, int]) -> EgressRequest:
         """What a direct connection is for: the name that its address was given out for."""
         address = ip_address(sockname[0])
+        if isinstance(address, IPv6Address):  # of a socket of both families
+            address = address.ipv4_mapped or address
         return EgressRequest(EgressWay.DIRECT, HostAndPort(self._host_of(address), sockname[1]))
 
     def _host_of(self, address: Address) -> Host:
-        if isinstance(address, IPv4Address) and address in NETWORK:
-            return self._names.name_of(address) or address
-        return address
+        """The host that an address of the sandbox's network stands for."""
+        if isinstance(address, IPv6Address):
+            if address == LOOPBACK[1]:
+                return LOCALHOST  # which programs try first under this address, then under another
+            return IPv6Address(int(address))  # without a zone
+        return (self._names.name_of(address) if address in NETWORK else None) or address
 
     async def resolve(self, target: HostAndPort) -> list[str]:
         """All addresses of a target, whether they may be connected to or not.

@@ -79,7 +79,7 @@ def open_sockets(ports: Iterable[int], *, dns: bool = True) -> EgressSockets:
             (`CAP_NET_BIND_SERVICE`, or `net.ipv4.ip_unprivileged_port_start`).
     """
     proxy = _listener("127.0.0.1", PROXY_PORT)
-    direct = [_listener("0.0.0.0", port) for port in sorted(set(ports) - TAKEN_PORTS)]  # noqa: S104  a namespace without interfaces
+    direct = [_listener_at_all(port) for port in sorted(set(ports) - TAKEN_PORTS)]
     names: list[socket.socket] = []
     if dns:
         datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -103,11 +103,25 @@ def _namespaces() -> tuple[int, ...]:
     return tuple(opened)
 
 
-def _listener(address: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind((address, port))
-    sock.listen(BACKLOG)
+def _listener_at_all(port: int) -> socket.socket:
+    """At all addresses, those of IPv6 too where there is any."""
+    try:
+        return _listener("::", port, socket.AF_INET6)
+    except OSError:
+        return _listener("0.0.0.0", port)  # noqa: S104  a namespace without interfaces
+
+
+def _listener(address: str, port: int, family: int = socket.AF_INET) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind((address, port))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
     return sock
 
 

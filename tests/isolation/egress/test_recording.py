@@ -41,6 +41,7 @@ def finding_of(record: EgressRecord) -> dict[str, str]:
         "a port": (refusal("api.example.com", 8443, EgressReason.PORT), "api.example.com:8443"),
         "an address": (refusal("10.0.0.5", 5432), "10.0.0.5:5432"),
         "IPv6": (refusal("fd00::1", 443), "[fd00::1]:443"),
+        "localhost": (refusal("localhost", 5432), "127.0.0.1:5432"),
         "a name that is private": (
             refusal("db.example", 5432, EgressReason.ADDRESS, "10.0.0.5"),
             "10.0.0.5:5432",
