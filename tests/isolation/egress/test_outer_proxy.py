@@ -1,5 +1,6 @@
 """Which proxy is used for what, as curl reads the same variables; answers of a proxy in pieces."""
 
+import base64
 import shutil
 import socket
 import subprocess
@@ -64,7 +65,10 @@ def test_what_is_no_proxy_is_an_error_that_tells_no_login(text: str) -> None:
     assert "sec" not in str(error.value)
 
 
-@given(st.text(max_size=60))
+ANY_CHARACTER = st.characters() | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF)
+
+
+@given(st.text(ANY_CHARACTER, max_size=60) | st.text("%@:/[]a1#?\udcff", max_size=20))
 def test_any_text_is_a_proxy_or_an_error(text: str) -> None:
     try:
         request = connect_request(HostAndPort("a.example", 443), OuterProxy.parse(text))
@@ -72,6 +76,11 @@ def test_any_text_is_a_proxy_or_an_error(text: str) -> None:
         return
     assert request.count(b"\r\n") <= 4
     assert b"\n" not in request.replace(b"\r\n", b"")
+
+
+def test_a_login_is_sent_byte_by_byte() -> None:
+    proxy = OuterProxy.parse("http://u%FF\udcfe:p%3A@proxy.example")
+    assert proxy.authorization == b"Basic " + base64.b64encode(b"u\xff\xfe:p:")
 
 
 def of(proxies: OuterProxies, target: str) -> str:
@@ -157,7 +166,10 @@ def test_exceptions_are_read_as_by_curl(entries: str, host: str, is_direct: bool
     assert (outer.heads == []) is is_direct
 
 
-@given(st.text(max_size=40), st.sampled_from(["a.example:443", "10.0.0.1:22", "[fd00::1]:1"]))
+@given(
+    st.text(ANY_CHARACTER, max_size=40),
+    st.sampled_from(["a.example:443", "10.0.0.1:22", "[fd00::1]:1"]),
+)
 def test_any_text_is_a_list_of_exceptions(text: str, target: str) -> None:
     assert ProxyExceptions(text).has(parse_authority(target)) in {True, False}
 
