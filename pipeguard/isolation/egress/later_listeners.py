@@ -36,7 +36,7 @@ def open_later(namespace: tuple[int, ...], ports: Iterable[int]) -> tuple[socket
     with ours, theirs:
         words = [*map(str, (*namespace, theirs.fileno(), *wanted))]
         done = subprocess.run(
-            [sys.executable, "-I", "-S", str(SCRIPT), *words],
+            [sys.executable or "python3", "-I", "-S", str(SCRIPT), *words],
             env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

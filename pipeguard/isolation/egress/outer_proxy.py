@@ -77,9 +77,8 @@ def _authorization(login: str) -> bytes:
     user, _, password = login.partition(":")
     decoded = [unquote_to_bytes(os.fsencode(part)) for part in (user, password)]
     encoded = b2a_base64(b":".join(decoded), newline=False)
-    for secret in (password, os.fsdecode(decoded[1]), encoded.decode()):
-        if secret:
-            in_use(secret)
+    for secret in (os.fsencode(password), decoded[1], encoded):
+        in_use(secret.decode("utf-8", "ignore"))
     return b"Basic " + encoded
 
 

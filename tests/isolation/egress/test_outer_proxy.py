@@ -79,8 +79,9 @@ def test_any_text_is_a_proxy_or_an_error(text: str) -> None:
 
 
 def test_a_login_is_sent_byte_by_byte() -> None:
-    proxy = OuterProxy.parse("http://u%FF\udcfe:p%3A@proxy.example")
-    assert proxy.authorization == b"Basic " + base64.b64encode(b"u\xff\xfe:p:")
+    proxy = OuterProxy.parse("http://u%FF\udcfe:a-long-passw%F6rd\udcfe%3A@proxy.example")
+    login = b"u\xff\xfe:a-long-passw\xf6rd\xfe:"
+    assert proxy.authorization == b"Basic " + base64.b64encode(login)
 
 
 def of(proxies: OuterProxies, target: str) -> str:
