@@ -79,7 +79,7 @@ class Scan:
         self.signs: Signs = {}
         self.folded_signs: Signs = {}
         self.to_classify: list[tuple[Selection, Origin]] = []
-        self.reader = Reader(len(text.data), budgets)
+        self.reader = Reader(len(text.data), budgets, source.file_kind)
         self.tally = Tally(budgets, by_string=source.keyed)
         self.matches: list[Match] = []
         self.has_undecoded = False
