@@ -21,7 +21,12 @@ from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, bubblewrap_state,
 from pipeguard.isolation.kept_homes import make_places
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.runtimes import folders_among, runtime_of, runtime_of_package
+from pipeguard.isolation.runtimes import (
+    files_among,
+    folders_among,
+    runtime_of,
+    runtime_of_package,
+)
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.isolation.view import SandboxUser, environment_of, view_of
@@ -104,7 +109,8 @@ class Sandbox:
             runtime = runtime_of(argv, command.env, folder, self._host)
         named = folders_among(argv[1:], folder, self._host, profile.write)
         among = tuple(path for path in named if path not in runtime.needed)
-        self.profile = Profile(write=among).with_more(profile)
+        files = files_among(argv[1:], folder, self._host, (*profile.write, *among))
+        self.profile = Profile(read=files, write=among).with_more(profile)
         kept_home = _kept_home(identity) if profile.keeps_home else None
         needs = (*runtime.needed, *fixed)
         self._view = view_of(self.profile, self._host, needs, folder, kept_home)

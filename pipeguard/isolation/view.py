@@ -57,7 +57,10 @@ ETC_FILES = (
     *("default/locale", "ssl/openssl.cnf", "mime.types", "magic", "services", "protocols"),
     *("gai.conf", "host.conf", "os-release", "debian_version", "pki/tls/openssl.cnf"),
 )
-ETC_FOLDERS = ("ssl/certs", "pki/tls/certs", "pki/ca-trust", "alternatives", "fonts")
+ETC_FOLDERS = (
+    *("ssl/certs", "pki/tls/certs", "pki/ca-trust", "alternatives", "fonts"),
+    *("chromium", "chromium.d"),  # that Debian's chromium, a script, reads
+)
 MAX_FILE_BYTES = 4 * 1024 * 1024  # of what is copied; ld.so.cache is the largest, and a tenth of it
 SYSTEM = (
     "/usr",
