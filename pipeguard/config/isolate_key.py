@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipeguard.config.strict_yaml import YamlEntry
 
 ENGINES = ("auto", "bubblewrap", "container", "none")
+OF_ONE_SERVER = (*ENGINES, "learn")  # in the servers' own file: what is learned is of one server
 LIMITS = ("memory", "processes", "files", "file-size", "cpu", "scratch")
 _ENTRY = ("server", "engine", "read", "write", "hosts", "loopback", "keep_home", "limits")
 MAX_ITEMS = 1000
@@ -24,7 +25,7 @@ class IsolateEntry(NamedTuple):
 
     Attributes:
         server: a glob of servers' names.
-        engine: one of `ENGINES`.
+        engine: one of `ENGINES`, or of `OF_ONE_SERVER`.
         read: paths of files and folders that they may read.
         write: likewise, that they may change.
         hosts: that they may connect to.
@@ -73,7 +74,8 @@ def isolate_entry_of(name: str, entry: YamlEntry) -> IsolateEntry:
 
 def _read(entry: YamlEntry, required: tuple[str, ...] = ("server",)) -> IsolateEntry:
     keys = entry.fields(_ENTRY if required else _ENTRY[1:], required=required)
-    engine = keys["engine"].choice({name: name for name in ENGINES}) if "engine" in keys else None
+    engines = ENGINES if required else OF_ONE_SERVER
+    engine = keys["engine"].choice({name: name for name in engines}) if "engine" in keys else None
     keep = keys["keep_home"].choice({"true": True, "false": False}) if "keep_home" in keys else None
     limits = keys["limits"].fields(LIMITS) if "limits" in keys else {}
     return IsolateEntry(

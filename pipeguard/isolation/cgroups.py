@@ -68,6 +68,15 @@ def remove_stale() -> None:
             ControlGroup((folder,)).remove()
 
 
+def remove_group_of(identity: str) -> None:
+    """Remove the empty group of a container of podman's, whose runtime was killed."""
+    for folder in (
+        *ROOT.glob(f"libpod_parent/libpod-{identity}"),
+        *ROOT.glob(f"*/libpod_parent/libpod-{identity}"),
+    ):
+        ControlGroup((folder,)).remove()
+
+
 def _made(limits: ResourceLimits, name: str) -> Iterator[Path]:
     memory = None if limits.memory is None else MEMORY_FACTOR * limits.memory
     for controller, parent in _parents().items():
