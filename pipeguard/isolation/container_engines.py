@@ -165,7 +165,8 @@ class ContainerEngine(NamedTuple):
             is_needed = self.kind == PODMAN and name in ("nofile", "nproc")
             if value is not None or is_needed:
                 most = _bounded(number, value)
-                yield from ("--ulimit", f"{name}={most}:{most}")
+                hard = most + 1 if name == "cpu" else most  # as under bubblewrap
+                yield from ("--ulimit", f"{name}={most}:{hard}")
 
     def own_options(self) -> Iterator[str]:
         """Options that only it has, or names its own way."""

@@ -88,6 +88,7 @@ class Sandbox:
         fixed: tuple[str, ...] = (),
     ) -> None:
         self._engine = engine
+        self._name = identity.partition("\n")[0]
         self._say = say
         self._rules = _rules_of(profile)
         self._report = report
@@ -149,7 +150,13 @@ class Sandbox:
             theirs.detach()
             for descriptor in confinement.descriptors:
                 os.close(descriptor)
-        child.on_close = partial(self._forget, self._way_out(ours))
+        way_out = self._way_out(ours)
+
+        def close() -> None:
+            self._forget(way_out)
+            self._tell_limits(child, () if group is None else group.exceeded())
+
+        child.on_close = close
         return child
 
     def _start_contained(self) -> Child:
@@ -176,9 +183,16 @@ class Sandbox:
         def close() -> None:
             self._forget(way_out)
             running.clean_up()
+            self._tell_limits(running.child, ())
 
         running.child.on_close = close
         return running.child
+
+    def _tell_limits(self, child: Child, exceeded: tuple[str, ...]) -> None:
+        from pipeguard.isolation.ended_by_limit import limits_told
+
+        for text in limits_told(self._name, child.wait(0), self.profile.limits, exceeded):
+            self._say(text)
 
     def _way_out(self, channel: socket.socket) -> SandboxExit:
         way_out = SandboxExit(channel, self._rules, self._report)
