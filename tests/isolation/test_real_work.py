@@ -175,7 +175,8 @@ def service(work: Work) -> Iterator[tuple[int, str]]:
         process = subprocess.Popen(words, stdout=subprocess.PIPE, cwd="/")
         try:
             assert process.stdout is not None
-            until(lambda: b"Ready to accept" in os.read(process.stdout.fileno(), 4096), "it is up")
+            printed = process.stdout.fileno()
+            until(lambda: b"Ready to accept" in os.read(printed, 4096), "it is up")
             yield port, ""
         finally:
             process.terminate()
