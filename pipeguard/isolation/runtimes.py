@@ -37,9 +37,9 @@ _WITH_VALUE = {
 # That no argument gives: what holds folders of others, and the settings and data of the machine.
 _OF_OTHERS = ("/", "/opt", "/srv", "/var", "/home", "/Users", "/mnt", "/media")
 _OF_MACHINE = ("/etc", "/boot", "/proc", "/sys", "/dev", "/run", "/var/lib", "/var/spool", "/snap")
-# Interpreters, whose first argument is the program; the first three take a folder for one too.
-_RUN_FOLDERS = {"bun", "node", "python"}
-_INTERPRETERS = _RUN_FOLDERS | {"sh", "bash", "dash", "ash", "zsh", "ksh", "fish", "deno", "dotnet"}
+# Interpreters, whose first argument is the program; some run what is in a folder: `node FOLDER`.
+_RUN_FOLDERS = {"node", "python", "deno", "bun"}
+_INTERPRETERS = _RUN_FOLDERS | {"sh", "bash", "dash", "ash", "zsh", "ksh", "fish", "dotnet"}
 _INTERPRETERS |= {"java", "ruby", "perl", "php", "lua", "Rscript", "tsx", "ts-node", "osascript"}
 _CODE = {"-c", "-e", "--eval", "-p", "--print", "-m"}
 
@@ -286,19 +286,19 @@ def _of_arguments(name: str, words: Sequence[str], folder: str, host: SandboxUse
         if word in with_value:
             value = next(rest, "")
             for each in value.split(":"):
-                yield from _file(each, folder, host)
+                yield from _code(each, folder, host, may_be_folder=True)
         elif not word.startswith("-"):
-            yield from _file(word, folder, host, is_program=kind in _RUN_FOLDERS)
+            yield from _code(word, folder, host, may_be_folder=kind in _RUN_FOLDERS)
             return
 
 
-def _file(word: str, folder: str, host: SandboxUser, *, is_program: bool = False) -> Iterator[str]:
+def _code(word: str, folder: str, host: SandboxUser, *, may_be_folder: bool) -> Iterator[str]:
     path = os.path.abspath(os.path.join(folder, word))
     real = os.path.realpath(path)
     if os.path.isfile(real):
         yield path
         yield _project(real, host)
-    elif is_program and os.path.isdir(real) and _may_be_given(real, host):
+    elif may_be_folder and os.path.isdir(real) and _may_be_given(real, host):
         yield real
 
 

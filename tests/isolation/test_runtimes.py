@@ -68,11 +68,19 @@ def test_a_script_is_given_with_its_project(host: SandboxUser, home: Path) -> No
     assert str(home / "app") in needed(host, "sh", str(script))
 
 
-def test_a_folder_that_is_run_is_needed(host: SandboxUser, home: Path) -> None:
-    program(home / "app" / "index.js")
-    of_python = needed(host, sys.executable, folder=str(home))
-    assert needed(host, sys.executable, "app", folder=str(home)) - of_python == {str(home / "app")}
-    assert needed(host, sys.executable, ".", folder=str(home)) == of_python  # not the home itself
+def test_a_folder_that_an_interpreter_runs_is_needed(host: SandboxUser, home: Path) -> None:
+    program(home / "app" / "__main__.py")
+    python = str(program(home / "bin" / "python3"))
+    assert str(home / "app") in needed(host, python, "app", folder=str(home))
+    assert str(home) not in needed(host, python, ".", folder=str(home))  # not the home itself
+
+
+def test_a_folder_among_the_words_of_another_program_is_not_its_code(
+    host: SandboxUser, home: Path
+) -> None:
+    program(home / "notes" / "today.md")
+    server = str(program(home / "bin" / "notes-server"))
+    assert str(home / "notes") not in needed(host, server, "notes", folder=str(home))
 
 
 def test_a_folder_that_a_server_works_in_is_not_needed(host: SandboxUser, home: Path) -> None:
