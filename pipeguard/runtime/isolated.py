@@ -15,7 +15,14 @@ from pipeguard.identity.server_name import launched
 from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, engine_for
 from pipeguard.isolation.packages import package_of
-from pipeguard.isolation.profile import Profile, ResourceLimits, limits_of, path_of, port_of
+from pipeguard.isolation.profile import (
+    Profile,
+    ResourceLimits,
+    limits_of,
+    path_of,
+    port_of,
+    roots_mode,
+)
 from pipeguard.isolation.shipped import key_of, shipped_for
 from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.launch.child import Command, start
@@ -76,6 +83,11 @@ class ServerStarter:
             run.on_policy.append(self.update)
             self._run = run
 
+    def follow_roots(self, run: Run) -> None:
+        """Give the server that was started the roots of its one client, while it runs."""
+        if self._sandbox is not None:
+            run.on_roots.append(self._sandbox.give_roots)
+
     def update(self) -> None:
         """Read the policy again: hosts apply at once, the rest when the server starts.
 
@@ -83,7 +95,7 @@ class ServerStarter:
         """
         if self._sandbox is not None:
             with suppress(PipeGuardError):
-                entries = entries_for(self._name, wrap_isolation(self._options))
+                entries = self._entries()
                 profile = _profile(self._options, entries, self._folder())
                 self._sandbox.update(self._below.with_more(profile))
 
@@ -98,7 +110,7 @@ class ServerStarter:
 
     def _made(self) -> Sandbox | None:
         options = self._options
-        entries = entries_for(self._name, wrap_isolation(options))
+        entries = self._entries()
         asked = options.values.get("--isolate") or next((each.engine for each in entries), NONE)
         is_container = is_of_containers(options.command)
         engine = CONTAINER if is_container and asked == AUTO else engine_for(asked)
@@ -122,6 +134,10 @@ class ServerStarter:
             command = Command(command.argv, variables, command.cwd)
         identity = f"{self._name}\n{self._who.identity}"
         return Sandbox(identity, command, profile, self._connections.report, say, engine)
+
+    def _entries(self) -> tuple[IsolateEntry, ...]:
+        tags = self._options.lists.get("--tag", ())
+        return entries_for(self._name, wrap_isolation(self._options), tags)
 
     def _harden(self, profile: Profile) -> None:
         """Close what the words of a server leave open that is a container already."""
@@ -178,6 +194,7 @@ def granted(entries: Iterable[IsolateEntry]) -> Profile:
                 tuple(port_of(text) for text in entry.loopback),
                 entry.keep_home,
                 limits,
+                entry.roots,
             )
         )
     return profile
@@ -195,6 +212,7 @@ def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str)
         tuple(port_of(text) for text in lists.get("--loopback", ())),
         "--keep-home" in options.flags,
         limits_of(lists.get("--limit", ()), profile.limits),
+        roots_mode(options.values.get("--roots", "")),
     )
     return profile.with_more(given)
 
