@@ -28,6 +28,7 @@ from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.launch.child import Command, start
 from pipeguard.log import say
 from pipeguard.runtime.isolated_connections import IsolatedConnections
+from pipeguard.runtime.outer_proxies import outer_proxies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -133,7 +134,8 @@ class ServerStarter:
             variables = shipped.variables_in(home_folder()) | command.env
             command = Command(command.argv, variables, command.cwd)
         identity = f"{self._name}\n{self._who.identity}"
-        return Sandbox(identity, command, profile, self._connections.report, say, engine)
+        report, proxies = self._connections.report, outer_proxies(options)
+        return Sandbox(identity, command, profile, report, say, engine, proxies=proxies)
 
     def _entries(self) -> tuple[IsolateEntry, ...]:
         tags = self._options.lists.get("--tag", ())
@@ -170,7 +172,7 @@ class ServerStarter:
                 "what a container does is not seen from outside it, so nothing can be learned of"
                 " this server. --isolate auto closes what its own words leave open."
             )
-        return Learner(self._name, self._command, say)
+        return Learner(self._name, self._command, say, outer_proxies(self._options))
 
     def _folder(self) -> str:
         return starting_folder(self._command)
