@@ -28,7 +28,7 @@ from pipeguard.isolation.runtimes import (
     runtime_of,
     runtime_of_package,
 )
-from pipeguard.isolation.sensitive import sensitive_paths
+from pipeguard.isolation.sensitive import sensitive_paths, session_sockets
 from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.isolation.view import SandboxUser, environment_of, view_of
 from pipeguard.isolation.way_out import SandboxExit
@@ -36,7 +36,7 @@ from pipeguard.launch.child import Command, start
 from pipeguard.state.paths import state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from pipeguard.isolation.cgroups import ControlGroup
@@ -343,7 +343,7 @@ def this_host() -> SandboxUser:
 
     home = home_folder()
     uid = os.getuid()
-    own = (config_folder(), str(state_folder()), cache_folder(), *_sockets(uid))
+    own = (config_folder(), str(state_folder()), cache_folder(), *session_sockets(uid))
     sensitive = sensitive_paths(home, own)
     try:
         known = pwd.getpwuid(uid)
@@ -354,15 +354,6 @@ def this_host() -> SandboxUser:
         if real != home:  # whatever HOME says, the keys are there
             sensitive = tuple(dict.fromkeys((*sensitive, *sensitive_paths(real, ()))))
     return SandboxUser(home, user, uid, os.getgid(), sensitive, str(packages_folder()))
-
-
-def _sockets(uid: int) -> Iterator[str]:
-    """Sockets of the user's session, wherever they are: in `/tmp`, which may be given, often."""
-    yield f"/tmp/tmux-{uid}"  # noqa: S108  never made here
-    values = (os.environ.get(name, "") for name in ("SSH_AUTH_SOCK", "TMUX", "XAUTHORITY"))
-    for path in (value.partition(",")[0] for value in values):
-        if path.startswith("/"):
-            yield path
 
 
 def try_bubblewrap() -> EngineState:
