@@ -62,6 +62,7 @@ class ServerStarter:
         self._below = Profile()  # of a known server, below what the user names
         self._sandbox: Sandbox | None = None
         self._learner: Learner | None = None
+        self._run: Run | None = None
         if options.values.get("--isolate") == LEARN:
             self._learner = self._made_learner()
         else:
@@ -81,6 +82,7 @@ class ServerStarter:
         if self._sandbox is not None:
             self._connections.attach(run.connect)
             run.on_policy.append(self.update)
+            self._run = run
 
     def follow_roots(self, run: Run) -> None:
         """Give the server that was started the roots of its one client, while it runs."""
@@ -103,6 +105,9 @@ class ServerStarter:
         if self._sandbox is not None:
             self._sandbox.hang_up()
             self._connections.close()
+        if self._run is not None:  # which outlives a server that is started again
+            self._run.on_policy.remove(self.update)
+            self._run = None
 
     def _made(self) -> Sandbox | None:
         options = self._options
