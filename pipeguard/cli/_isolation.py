@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipeguard.cli._isolated_servers import ServerHere
     from pipeguard.clients.entries import ServerEntry
     from pipeguard.config.isolate_key import IsolateEntry
+    from pipeguard.isolation.docker_servers import Hardened
     from pipeguard.isolation.learning.observed import Observed
     from pipeguard.isolation.learning.proposal import ProfileProposal
     from pipeguard.isolation.learning.reduction import Grant
@@ -178,6 +179,37 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
         given = shipped.profile if shipped is not None else Profile()
         proposal = proposed(observed, given.with_more(granted(entries)), this_host())
     return ServerIsolation(name, entries, observed, proposal, shipped, servers)
+
+
+def hardened_words(words: tuple[str, ...]) -> Hardened:
+    """The command of a container as isolation starts it.
+
+    Raises:
+        PolicyError: it starts no container, or gives away what no isolated server is given.
+    """
+    from pathlib import Path
+
+    from pipeguard.isolation.docker_servers import hardened
+    from pipeguard.isolation.docker_words import is_of_containers
+    from pipeguard.isolation.sandbox import this_host
+    from pipeguard.runtime.isolated import granted
+
+    if not is_of_containers(words):
+        raise PolicyError(
+            f"{visible(words[0])} starts no container. Name the server alone, or a command as"
+            " docker run IMAGE after `--`."
+        )
+    entries = entries_for(launched(words, None).name, entries_now())
+    return hardened(words, str(Path.cwd()), granted(entries), this_host())
+
+
+def hardening(hardened: Hardened) -> str:
+    """What is added to a container's words, for people."""
+    said = " ".join(map(visible, hardened.added))
+    lines = [f"Isolated, it is started with: {said}" if said else "Its words leave nothing open."]
+    if hardened.is_open:
+        lines.append("It has a network by its own words: its connections are not judged.")
+    return "\n".join(lines)
 
 
 def written(entry: IsolateEntry) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from functools import partial
 from glob import escape
 from typing import TYPE_CHECKING
 
@@ -17,12 +18,15 @@ from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._isolation import (
     MISSING,
     entries_now,
+    hardened_words,
+    hardening,
     isolation_of,
     known_servers,
     runs_of,
     written,
 )
 from pipeguard.cli._person import Person
+from pipeguard.config.options import WrapOptions
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PipeGuardError, PolicyError
 
@@ -102,24 +106,32 @@ def list_(*, as_json: bool) -> None:
 
 @command.command("show", short_help="Show what a server is given, and would be.")
 @click.argument("name", shell_complete=completions.isolated)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def show(name: str, *, as_json: bool) -> None:
+def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
     """Show what NAME is given, beside what was learned of it.
 
     A line with `+` is what it used and is not given: `pipeguard isolate accept` adds those. One
     with `-` is given and was not used while it was learned. What holds keys and logins is listed
-    apart and never added.
+    apart and never added. Of a whole command that starts a container, after `--`, it shows what is
+    added to its words, or why it is refused.
 
     \b
     Examples:
       pipeguard isolate show files
       pipeguard isolate show files --json
+      pipeguard isolate show -- docker run -i mcp/time
 
     \b
     Exit codes:
       0  shown
+      2  wrong usage, or a container that gives too much away
       3  nothing is known of NAME
     """  # noqa: D301  click reads the mark
+    if words:
+        hardened = hardened_words((name, *words))
+        click.echo(json.dumps(hardened._asdict(), indent=2) if as_json else hardening(hardened))
+        return
     state = isolation_of(name)
     if as_json:
         click.echo(json.dumps(state.fields(), indent=2))
@@ -215,7 +227,9 @@ def update(name: str | None, *, everything: bool) -> None:
     from pipeguard.isolation.inventory import packages
     from pipeguard.isolation.inventory import update as fetch
     from pipeguard.isolation.sandbox import installer
+    from pipeguard.runtime.outer_proxies import outer_proxies
 
+    install = partial(installer, proxies=outer_proxies(WrapOptions((), {}, {}, ())))
     known = packages()
     chosen = [each for each in known if everything or name in (each.name, each.package.specs[0])]
     if not chosen:
@@ -223,7 +237,7 @@ def update(name: str | None, *, everything: bool) -> None:
     failed = False
     for old in chosen:
         try:
-            new = fetch(old, os.environ, installer)
+            new = fetch(old, os.environ, install)
         except PipeGuardError as error:
             failed = True
             click.echo(f"{old.name} stays at {old.version}: {error}", err=True)

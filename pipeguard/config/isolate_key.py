@@ -1,4 +1,8 @@
-"""The key `isolate` of the user's policy: which servers are isolated, and what each is given."""
+"""The keys `isolate` and `egress` of the user's policy: what isolated servers are given, and how.
+
+`isolate` says which servers are isolated and what each is given; `egress` names the proxy of the
+user's network that their connections go through.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
     from pipeguard.config.strict_yaml import YamlEntry
 
 ENGINES = ("auto", "bubblewrap", "container", "none")
+OF_ONE_SERVER = (*ENGINES, "learn")  # in the servers' own file: what is learned is of one server
 LIMITS = ("memory", "processes", "files", "file-size", "cpu", "scratch")
 ROOTS = ("read", "write")
 _ENTRY = (
@@ -38,7 +43,7 @@ class IsolateEntry(NamedTuple):
 
     Attributes:
         server: a glob of servers' names.
-        engine: one of `ENGINES`.
+        engine: one of `ENGINES`, or of `OF_ONE_SERVER`.
         read: paths of files and folders that they may read.
         write: likewise, that they may change.
         hosts: that they may connect to.
@@ -79,6 +84,25 @@ def isolate_entries(entry: YamlEntry | None, *, is_own: bool) -> tuple[IsolateEn
     return tuple(_of_policy(item) for item in entry.items())
 
 
+def egress_proxy(entry: YamlEntry | None, *, is_own: bool) -> str | None:
+    """Read the key `egress`: the proxy of the user's network, as written.
+
+    Args:
+        entry: the key's value.
+        is_own: whether it is the user's own file; a project's names no proxy.
+    """
+    if entry is None:
+        return None
+    if not is_own:
+        entry.wrong(
+            "a project's file may only tighten, and a proxy sees where servers connect. It belongs"
+            " in your own policy file."
+        )
+        return None
+    keys = entry.fields(("proxy",), required=("proxy",))
+    return keys["proxy"].text() if "proxy" in keys else None
+
+
 def entries_for(
     name: str, entries: Iterable[IsolateEntry], tags: Iterable[str] = ()
 ) -> tuple[IsolateEntry, ...]:
@@ -102,7 +126,7 @@ def isolate_entry_of(name: str, entry: YamlEntry) -> IsolateEntry:
     """The same for one server, whose name is said elsewhere."""
     # Servers of a gateway have many clients, and are given no client's roots.
     known = tuple(key for key in _ENTRY if key not in ("server", "tag", "roots"))
-    return _read(entry.fields(known))._replace(server=escape(name))
+    return _read(entry.fields(known), OF_ONE_SERVER)._replace(server=escape(name))
 
 
 def _of_policy(entry: YamlEntry) -> IsolateEntry:
@@ -112,8 +136,8 @@ def _of_policy(entry: YamlEntry) -> IsolateEntry:
     return _read(keys)
 
 
-def _read(keys: Mapping[str, YamlEntry]) -> IsolateEntry:
-    engine = keys["engine"].choice({name: name for name in ENGINES}) if "engine" in keys else None
+def _read(keys: Mapping[str, YamlEntry], engines: tuple[str, ...] = ENGINES) -> IsolateEntry:
+    engine = keys["engine"].choice({name: name for name in engines}) if "engine" in keys else None
     keep = keys["keep_home"].choice({"true": True, "false": False}) if "keep_home" in keys else None
     roots = keys["roots"].choice({name: name for name in ROOTS}) if "roots" in keys else None
     limits = keys["limits"].fields(LIMITS) if "limits" in keys else {}

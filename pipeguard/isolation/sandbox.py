@@ -21,9 +21,16 @@ from pipeguard.isolation.engines import ADVICE, BUBBLEWRAP, CONTAINER, no_bubble
 from pipeguard.isolation.kept_homes import make_places
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
+from pipeguard.isolation.proxy_variables import with_own_proxy
 from pipeguard.isolation.registries import without_retries
-from pipeguard.isolation.runtimes import folders_among, read_alone, runtime_of, runtime_of_package
-from pipeguard.isolation.sensitive import sensitive_paths
+from pipeguard.isolation.runtimes import (
+    files_among,
+    folders_among,
+    read_alone,
+    runtime_of,
+    runtime_of_package,
+)
+from pipeguard.isolation.sensitive import sensitive_paths, session_sockets
 from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.isolation.view import SandboxUser, environment_of, view_of
 from pipeguard.isolation.way_out import SandboxExit
@@ -31,13 +38,14 @@ from pipeguard.launch.child import Command, start
 from pipeguard.state.paths import state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from pipeguard.isolation.cgroups import ControlGroup
     from pipeguard.isolation.egress.judge import EgressRecord, Report
     from pipeguard.isolation.roots import SandboxRoots
     from pipeguard.isolation.runtimes import Runtime
+    from pipeguard.isolation.way_out import ProxiesSource
     from pipeguard.launch.child import Child
 
 HOMES, PACKAGES = "isolation", "packages"  # in the state folder, and in that one
@@ -67,6 +75,7 @@ class Sandbox:
         say: tells the user what takes time.
         engine: BUBBLEWRAP or CONTAINER.
         fixed: files that it may read and not change, in a folder that it may change.
+        proxies: gives those of the user's own network, when a first connection is made.
 
     Raises:
         PipeGuardError: its program does not exist, or what is given cannot be.
@@ -81,11 +90,14 @@ class Sandbox:
         say: Callable[[str], None] = _unsaid,
         engine: str = BUBBLEWRAP,
         fixed: tuple[str, ...] = (),
+        proxies: ProxiesSource | None = None,
     ) -> None:
         self._engine = engine
+        self._name = identity.partition("\n")[0]
         self._say = say
         self._rules = _rules_of(profile)
         self._report = report
+        self._proxies = proxies
         self._lock = Lock()
         self._ways_out: set[SandboxExit] = set()
         self._roots: SandboxRoots | None = None
@@ -107,13 +119,15 @@ class Sandbox:
         named = folders_among(argv[1:], folder, self._host, profile.write)
         among = tuple(path for path in named if path not in runtime.needed)
         among, held = read_alone(among, profile)
-        self.profile = Profile(write=among).with_more(profile)
+        files = files_among(argv[1:], folder, self._host, (*profile.write, *among))
+        self.profile = Profile(read=files, write=among).with_more(profile)
         kept_home = _kept_home(identity) if profile.keeps_home else None
         self._needed = (*runtime.needed, *fixed, *held)
         self._view = view_of(self.profile, self._host, self._needed, folder, kept_home)
         if kept_home is not None:
             make_places(kept_home, self._host.home, self._view.mounts)
-        self._variables = without_retries(environment_of(command.env, self._view), self._rules)
+        variables = with_own_proxy(environment_of(command.env, self._view), self._rules)
+        self._variables = without_retries(variables, self._rules)
         self._argv = (runtime.path, *argv[1:])
 
     def _program(self, command: Command, folder: str) -> tuple[tuple[str, ...], Runtime]:
@@ -123,7 +137,7 @@ class Sandbox:
             return command.argv, runtime_of(command.argv, command.env, folder, self._host)
         from pipeguard.isolation.fetching import fetched
 
-        install = partial(installer, engine=self._engine)
+        install = partial(installer, engine=self._engine, proxies=self._proxies)
         installed = fetched(package, packages_folder(), command.env, install, self._say)
         self._in_use = installed.in_use
         argv = (installed.program, *package.arguments)
@@ -163,7 +177,13 @@ class Sandbox:
             theirs.detach()
             for descriptor in confinement.descriptors:
                 os.close(descriptor)
-        child.on_close = partial(self._forget, self._way_out(ours))
+        way_out = self._way_out(ours)
+
+        def close() -> None:
+            self._forget(way_out)
+            self._tell_limits(child, () if group is None else group.exceeded())
+
+        child.on_close = close
         return child
 
     def give_roots(self, frame: bytes) -> None:
@@ -219,12 +239,19 @@ class Sandbox:
         def close() -> None:
             self._forget(way_out)
             running.clean_up()
+            self._tell_limits(running.child, ())
 
         running.child.on_close = close
         return running.child
 
+    def _tell_limits(self, child: Child, exceeded: tuple[str, ...]) -> None:
+        from pipeguard.isolation.ended_by_limit import limits_told
+
+        for text in limits_told(self._name, child.wait(0), self.profile.limits, exceeded):
+            self._say(text)
+
     def _way_out(self, channel: socket.socket) -> SandboxExit:
-        way_out = SandboxExit(channel, self._rules, self._report)
+        way_out = SandboxExit(channel, self._rules, self._report, self._proxies)
         way_out.start()
         with self._lock:
             self._ways_out.add(way_out)
@@ -245,7 +272,7 @@ class Sandbox:
     def update(self, profile: Profile) -> None:
         """Judge connections by another profile from now on.
 
-        A port that was not given at the start can be reached through the proxy alone.
+        A port that was not given at the start is opened for direct connections, too.
 
         Raises:
             PolicyError: a host cannot be read.
@@ -294,12 +321,19 @@ def isolation_folder() -> str:
     return str(homes_folder())
 
 
-def installer(command: Command, profile: Profile, engine: str = BUBBLEWRAP) -> Child:
+def installer(
+    command: Command,
+    profile: Profile,
+    engine: str = BUBBLEWRAP,
+    proxies: ProxiesSource | None = None,
+) -> Child:
     """Start an installer isolated, that cannot say itself that it installed everything."""
     from pipeguard.isolation.fetching import DONE
 
     fixed = tuple(os.path.join(folder, DONE) for folder in profile.write)
-    return Sandbox("installer", command, profile, engine=engine, fixed=fixed).start()
+    return Sandbox(
+        "installer", command, profile, engine=engine, fixed=fixed, proxies=proxies
+    ).start()
 
 
 def home_folder() -> str:
@@ -313,7 +347,7 @@ def this_host() -> SandboxUser:
 
     home = home_folder()
     uid = os.getuid()
-    own = (config_folder(), str(state_folder()), cache_folder(), *_sockets(uid))
+    own = (config_folder(), str(state_folder()), cache_folder(), *session_sockets(uid))
     sensitive = sensitive_paths(home, own)
     try:
         known = pwd.getpwuid(uid)
@@ -324,15 +358,6 @@ def this_host() -> SandboxUser:
         if real != home:  # whatever HOME says, the keys are there
             sensitive = tuple(dict.fromkeys((*sensitive, *sensitive_paths(real, ()))))
     return SandboxUser(home, user, uid, os.getgid(), sensitive, str(packages_folder()))
-
-
-def _sockets(uid: int) -> Iterator[str]:
-    """Sockets of the user's session, wherever they are: in `/tmp`, which may be given, often."""
-    yield f"/tmp/tmux-{uid}"  # noqa: S108  never made here
-    values = (os.environ.get(name, "") for name in ("SSH_AUTH_SOCK", "TMUX", "XAUTHORITY"))
-    for path in (value.partition(",")[0] for value in values):
-        if path.startswith("/"):
-            yield path
 
 
 def _kept_home(identity: str) -> str:

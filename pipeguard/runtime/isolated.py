@@ -28,6 +28,7 @@ from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.launch.child import Command, start
 from pipeguard.log import say
 from pipeguard.runtime.isolated_connections import IsolatedConnections
+from pipeguard.runtime.outer_proxies import outer_proxies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -61,6 +62,7 @@ class ServerStarter:
         self._below = Profile()  # of a known server, below what the user names
         self._sandbox: Sandbox | None = None
         self._learner: Learner | None = None
+        self._run: Run | None = None
         if options.values.get("--isolate") == LEARN:
             self._learner = self._made_learner()
         else:
@@ -80,6 +82,7 @@ class ServerStarter:
         if self._sandbox is not None:
             self._connections.attach(run.connect)
             run.on_policy.append(self.update)
+            self._run = run
 
     def follow_roots(self, run: Run) -> None:
         """Give the server that was started the roots of its one client, while it runs."""
@@ -102,6 +105,9 @@ class ServerStarter:
         if self._sandbox is not None:
             self._sandbox.hang_up()
             self._connections.close()
+        if self._run is not None:  # which outlives a server that is started again
+            self._run.on_policy.remove(self.update)
+            self._run = None
 
     def _made(self) -> Sandbox | None:
         options = self._options
@@ -128,7 +134,8 @@ class ServerStarter:
             variables = shipped.variables_in(home_folder()) | command.env
             command = Command(command.argv, variables, command.cwd)
         identity = f"{self._name}\n{self._who.identity}"
-        return Sandbox(identity, command, profile, self._connections.report, say, engine)
+        report, proxies = self._connections.report, outer_proxies(options)
+        return Sandbox(identity, command, profile, report, say, engine, proxies=proxies)
 
     def _entries(self) -> tuple[IsolateEntry, ...]:
         tags = self._options.lists.get("--tag", ())
@@ -165,7 +172,7 @@ class ServerStarter:
                 "what a container does is not seen from outside it, so nothing can be learned of"
                 " this server. --isolate auto closes what its own words leave open."
             )
-        return Learner(self._name, self._command, say)
+        return Learner(self._name, self._command, say, outer_proxies(self._options))
 
     def _folder(self) -> str:
         return starting_folder(self._command)

@@ -141,7 +141,7 @@ class Run:
 
     def _adopt(self, policy: Policy) -> None:
         self.guard.adopt(policy)
-        for changed in self.on_policy:
+        for changed in tuple(self.on_policy):  # a server that ends takes its own away
             changed()
 
     def adjust(self, adjusted: Callable[[Policy], Policy]) -> None:

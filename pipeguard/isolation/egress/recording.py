@@ -13,8 +13,10 @@ from pipeguard.core.checks.addresses import Reach, reach_of
 from pipeguard.core.finding import Action, Finding, Severity
 from pipeguard.isolation.egress.hosts import (
     DEFAULT_PORTS,
+    LOOPBACK,
     HostAndPort,
     HostError,
+    is_localhost,
     parse_authority,
 )
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
@@ -76,6 +78,7 @@ class ConnectionRecorder:
         self._record = record
         self._now = now
         self._counts: dict[_Key, _Count] = {}  # in order of time
+        self._advice_given: set[str] = set()
 
     def __call__(self, record: EgressRecord) -> None:
         """Write a connection, or count it."""
@@ -113,8 +116,12 @@ class ConnectionRecorder:
     def _write(self, record: EgressRecord, more: int) -> None:
         host = f"[{record.host}]" if ":" in record.host else record.host
         port = f":{record.port}" if record.port else ""
-        target = " ".join(filter(None, (record.way.value, f"{host}{port}")))
+        via = f"via {record.proxy}" if record.proxy else ""
+        target = " ".join(filter(None, (record.way.value, f"{host}{port}", via)))
         finding = _finding(record, f"{host}{port}", more)
+        if finding is not None and record.advice and record.advice not in self._advice_given:
+            self._advice_given.add(record.advice)  # the first is a line of the log
+            finding = finding._replace(severity=Severity.MEDIUM, action=Action.WARN)
         sizes = record.bytes_sent, record.bytes_received
         self._record(EndedConnection(target, finding, *sizes, record.seconds))
 
@@ -125,7 +132,8 @@ def _finding(record: EgressRecord, target: str, more: int) -> Finding | None:
         return None
     reason = record.reason
     if reason is None:
-        note = f"allowed, and could not be reached: {record.error}"
+        advice = f"; {record.advice}" if record.advice else ""
+        note = f"allowed, and could not be reached: {record.error}{advice}"
         failed = Finding("egress.failed", PLACE, severity=Severity.LOW, action=Action.ALLOW)
         return failed._replace(excerpt=target, note=note, host=record.host)
     if reason is EgressReason.ADDRESS and record.address:
@@ -153,6 +161,8 @@ def entry_of(finding: Mapping[str, str]) -> str | None:
         target = parse_authority(finding.get("excerpt", ""), default_port=443)
     except HostError:
         return None
+    if isinstance(target.host, str) and is_localhost(target.host):
+        return str(HostAndPort(LOOPBACK[0], target.port))
     if isinstance(target.host, str):
         return target.host if target.port in DEFAULT_PORTS else str(target)
     is_metadata = reach_of(str(target.host)) is Reach.METADATA

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from pipeguard.isolation.learning.listener import install, is_available
 from pipeguard.isolation.learning.observed import save_more
 from pipeguard.isolation.learning.tracer import Had, Tracer
 from pipeguard.isolation.packages import package_of
-from pipeguard.isolation.runtimes import folders_among, runtime_of
+from pipeguard.isolation.runtimes import files_among, folders_among, runtime_of
 from pipeguard.isolation.sandbox import installer, packages_folder, this_host
 from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.shipped import key_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.learning.observed import Observed
     from pipeguard.isolation.view import SandboxUser
+    from pipeguard.isolation.way_out import ProxiesSource
 
 KERNEL = ("/proc", "/sys", "/dev")
 YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")  # Documentation/admin-guide/LSM/Yama.rst
@@ -58,12 +60,19 @@ class Learner:
         name: of the server.
         command: its command and environment.
         say: tells the user.
+        proxies: gives those of the user's own network, for fetching its package.
 
     Raises:
         LaunchError: nothing can be learned here, or the server's program does not exist.
     """
 
-    def __init__(self, name: str, command: Command, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Command,
+        say: Callable[[str], None],
+        proxies: ProxiesSource | None = None,
+    ) -> None:
         if (why := obstacle()) is not None:
             raise LaunchError(
                 f"what a server needs cannot be learned here: {why}. Name it yourself, with"
@@ -79,14 +88,15 @@ class Learner:
         self._package = ""
         self._has_failed = False
         if (package := package_of(command.argv)) is not None:
-            installed = fetched(package, packages_folder(), command.env, installer, say)
+            fetch = partial(installer, proxies=proxies)
+            installed = fetched(package, packages_folder(), command.env, fetch, say)
             self._in_use = installed.in_use
             self._package = key_of(package)
             argv, needed = (installed.program, *package.arguments), (installed.folder,)
         runtime = runtime_of(argv, command.env, folder, host)
         given = folders_among(argv[1:], folder, host)
         system = _of_system(host, folder)
-        program = (*needed, *runtime.needed)
+        program = (*needed, *runtime.needed, *files_among(argv[1:], folder, host, given))
         self._had = Had(_spelled((*system, *given, *program)), _spelled((*system, *given)))
         self._command = Command((runtime.path, *argv[1:]), command.env, command.cwd)
 
