@@ -21,12 +21,14 @@ from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.launch.child import Command, start
 from pipeguard.log import say
 from pipeguard.runtime.isolated_connections import IsolatedConnections
+from pipeguard.state.paths import store_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
+    from pipeguard.identity.server_name import Launched
     from pipeguard.isolation.learning.learner import Learner
     from pipeguard.isolation.sandbox import Sandbox
     from pipeguard.isolation.shipped import ShippedProfile
@@ -49,7 +51,8 @@ class ServerStarter:
         self._options = options
         self._command = Command(options.command, variables, options.values.get("--cwd"))
         self._who = launched(options.command, options.values.get("--cwd"))
-        self._name = options.values.get("--name") or self._who.name
+        self._wanted = options.values.get("--name") or self._who.name
+        self._name = _stored_name(self._wanted, self._who)
         self._connections = IsolatedConnections()
         self._below = Profile()  # of a known server, below what the user names
         self._sandbox: Sandbox | None = None
@@ -93,8 +96,9 @@ class ServerStarter:
 
     def _made(self) -> Sandbox | None:
         options = self._options
-        entries = entries_for(self._name, wrap_isolation(options))
-        asked = options.values.get("--isolate") or next((each.engine for each in entries), NONE)
+        isolation = wrap_isolation(options)
+        entries = entries_for(self._name, isolation)
+        asked = options.values.get("--isolate") or self._engine(entries, isolation)
         is_container = is_of_containers(options.command)
         engine = CONTAINER if is_container and asked == AUTO else engine_for(asked)
         if engine == NONE:
@@ -117,6 +121,23 @@ class ServerStarter:
             command = Command(command.argv, variables, command.cwd)
         identity = f"{self._name}\n{self._who.identity}"
         return Sandbox(identity, command, profile, self._connections.report, say, engine)
+
+    def _engine(self, entries: Sequence[IsolateEntry], isolation: Iterable[IsolateEntry]) -> str:
+        """The engine that the policy names; a server kept apart from a namesake has none less.
+
+        It is given nothing of what the namesake is: a person gave that to another server.
+        """
+        if entries:
+            return entries[0].engine
+        engine = next((each.engine for each in entries_for(self._wanted, isolation)), NONE)
+        if engine != NONE:
+            say(
+                f"{self._name} is isolated as {self._wanted} is, and is given nothing of what your"
+                f" policy gives {self._wanted}: that is another server. Give it its own entry"
+                " under `isolate`, or another --name.",
+                "warning",
+            )
+        return engine
 
     def _harden(self, profile: Profile) -> None:
         """Close what the words of a server leave open that is a container already."""
@@ -153,6 +174,21 @@ class ServerStarter:
 
     def _folder(self) -> str:
         return starting_folder(self._command)
+
+
+def _stored_name(wanted: str, who: Launched) -> str:
+    """The name under which the audit, the pins and the policy know a server.
+
+    Whatever has a name, another server started under it is another one, and is given nothing of
+    what that was given.
+
+    Raises:
+        StateError: the store cannot be opened.
+    """
+    from pipeguard.state.store import Store
+
+    with Store.open(store_file()) as store:
+        return store.name_server(wanted, who).server
 
 
 def granted(entries: Iterable[IsolateEntry]) -> Profile:
