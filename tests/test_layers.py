@@ -51,6 +51,7 @@ LAYERS = (
     "state",
     "isolation.egress",
     "isolation",
+    "isolation.walls",
     "isolation.learning",
     "auth",
     "runtime",

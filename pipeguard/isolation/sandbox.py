@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.cgroups import ControlGroup
     from pipeguard.isolation.egress.judge import EgressRecord, Report
     from pipeguard.isolation.engines import EngineState
+    from pipeguard.isolation.view import FileView
     from pipeguard.launch.child import Child
 
 HOMES, PACKAGES = "isolation", "packages"  # in the state folder, and in that one
@@ -207,6 +208,16 @@ class Sandbox:
             ways_out = tuple(self._ways_out)
         for way_out in ways_out:
             way_out.update(rules)
+
+    @property
+    def view(self) -> FileView:
+        """The files that its servers see."""
+        return self._view
+
+    @property
+    def loopback(self) -> frozenset[int]:
+        """The ports of this machine that it is given now."""
+        return self._rules.loopback
 
     def hang_up(self) -> None:
         """End all connections of its servers, and wait until they are reported."""

@@ -24,7 +24,7 @@ from pipeguard.runtime.isolated_connections import IsolatedConnections
 from pipeguard.state.paths import store_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.learning.learner import Learner
     from pipeguard.isolation.sandbox import Sandbox
     from pipeguard.isolation.shipped import ShippedProfile
+    from pipeguard.isolation.walls.witness import WallWitness
     from pipeguard.launch.child import Child
     from pipeguard.runtime.run import Run
 
@@ -56,6 +57,7 @@ class ServerStarter:
         self._connections = IsolatedConnections()
         self._below = Profile()  # of a known server, below what the user names
         self._sandbox: Sandbox | None = None
+        self._witness: WallWitness | None = None
         self._learner: Learner | None = None
         if options.values.get("--isolate") == LEARN:
             self._learner = self._made_learner()
@@ -73,9 +75,22 @@ class ServerStarter:
 
     def attach(self, run: Run) -> None:
         """Write its connections to the audit, and follow the policy from now on."""
-        if self._sandbox is not None:
-            self._connections.attach(run.connect)
-            run.on_policy.append(self.update)
+        if self._sandbox is None:
+            return
+        # Here, since a server is waiting before.
+        from pipeguard.isolation.walls.witness import WallWitness
+        from pipeguard.runtime.run import Mask
+
+        mask = Mask(run.engines)
+        witness = WallWitness(self._sandbox, self._folder(), run.name, run.note, mask)
+        self._witness = witness
+        run.guard.notes = witness
+        self._connections.attach(run.connect, witness.refused)
+        run.on_policy.append(self.update)
+
+    def watching(self, mask: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+        """A mask of its standard error, by which what it says of its walls is noticed, too."""
+        return mask if self._witness is None else self._witness.watching(mask)
 
     def update(self) -> None:
         """Read the policy again: hosts apply at once, the rest when the server starts.
@@ -93,6 +108,8 @@ class ServerStarter:
         if self._sandbox is not None:
             self._sandbox.hang_up()
             self._connections.close()
+        if self._witness is not None:
+            self._witness.close()
 
     def _made(self) -> Sandbox | None:
         options = self._options

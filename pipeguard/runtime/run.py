@@ -202,13 +202,22 @@ class Run:
         self._noticed += 1
         self._recorder.notice(finding, f"{self.name}.n{self._noticed}")
 
-    def connect(self, connection: EndedConnection) -> None:
-        """Record a connection of the sandboxed server; one with a finding is an event."""
+    def note(self, finding: Finding, event: str) -> None:
+        """The same, with a name that is known already."""
+        self._recorder.notice(finding, event)
+
+    def connect(self, connection: EndedConnection) -> str:
+        """Record a connection of the sandboxed server; one with a finding is an event.
+
+        Returns:
+            The event's name, or empty.
+        """
         event = ""
         if connection.finding is not None:
             self._connected += 1
             event = f"{self.name}.x{self._connected}"
         self._recorder.connect(connection, event)
+        return event
 
     def end(self) -> None:
         """End what runs beside the frames."""

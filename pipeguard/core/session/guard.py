@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+from pipeguard.core.finding import Verdict
 from pipeguard.core.flows.known_secrets import KnownSecrets
 from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.flows.tool_labels import Tool
@@ -49,6 +50,18 @@ class Engines(NamedTuple):
         ]
 
 
+class AnswerNotes(Protocol):
+    """Adds words of PipeGuard to answers, once they are judged."""
+
+    def annotated(self, verdict: Verdict, now: float) -> Verdict:
+        """The verdict on an answer with words of ours in it; any other as it is.
+
+        Args:
+            verdict: of the session; what it forwards was judged.
+            now: when it was given, on the session's clock.
+        """
+
+
 class _Shared:
     """What all guards of a server share: replacing it here replaces it for each of them."""
 
@@ -78,6 +91,7 @@ class Guard:
         contents_key: the installation's, with which fingerprints of findings are made; without it
             no exception holds for a content.
         inspects: False where others judge what the messages say, and only the protocol is checked.
+        notes: adds words to answers, where the server is isolated; or None.
     """
 
     def __init__(
@@ -109,6 +123,7 @@ class Guard:
         self.is_remote = False
         self.contents_key = b""
         self.inspects = True
+        self.notes: AnswerNotes | None = None
         self._shared = _Shared(policy, Pins(pins, name))
         self._fixed: Policy | None = None  # in place of the one that is shared
 

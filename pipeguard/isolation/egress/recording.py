@@ -64,21 +64,36 @@ class ConnectionRecorder:
     """Takes the reports of one `Egress`, in its thread; `close` after it.
 
     Args:
-        record: writes a connection to the audit: `Run.connect`.
+        record: writes a connection to the audit, and returns its event, if it has one:
+            `Run.connect`.
         now: seconds on a clock that only goes forward.
+        refused: called for each refused connection that a person could allow, also for one that
+            is only counted: with the host, its port unless that is one of the web's, and the event
+            that tells of it.
     """
 
     def __init__(
         self,
-        record: Callable[[EndedConnection], None],
+        record: Callable[[EndedConnection], str | None],
         now: Callable[[], float] = time.monotonic,
+        refused: Callable[[str, str], None] | None = None,
     ) -> None:
         self._record = record
         self._now = now
+        self._refused = refused
+        self._events: dict[_Key, str] = {}  # that told of a refusal last
         self._counts: dict[_Key, _Count] = {}  # in order of time
 
     def __call__(self, record: EgressRecord) -> None:
         """Write a connection, or count it."""
+        if not record.is_repeated:
+            self._take(record)
+        if record.reason is not None and self._refused is not None:
+            event = self._events.get(_Key(record.way, record.reason, record.host, record.port))
+            if event and entry_of(_fields(record)) is not None:
+                self._refused(shown_target(record), event)
+
+    def _take(self, record: EgressRecord) -> None:
         now = self._now()
         self._write_old(now)
         reason = record.reason
@@ -91,7 +106,12 @@ class ConnectionRecorder:
         count = self._counts.get(key)
         if count is None:
             self._counts[key] = _Count(now)
-            self._write(record, 0)
+            event = self._write(record, 0)
+            if event:
+                self._events.pop(key, None)
+                self._events[key] = event
+                if len(self._events) > MAX_KEYS:
+                    del self._events[next(iter(self._events))]
         else:
             count.last = record
             count.more += 1
@@ -110,13 +130,28 @@ class ConnectionRecorder:
             if count.last is not None:
                 self._write(count.last, count.more)
 
-    def _write(self, record: EgressRecord, more: int) -> None:
+    def _write(self, record: EgressRecord, more: int) -> str | None:
         host = f"[{record.host}]" if ":" in record.host else record.host
         port = f":{record.port}" if record.port else ""
         target = " ".join(filter(None, (record.way.value, f"{host}{port}")))
         finding = _finding(record, f"{host}{port}", more)
         sizes = record.bytes_sent, record.bytes_received
-        self._record(EndedConnection(target, finding, *sizes, record.seconds))
+        return self._record(EndedConnection(target, finding, *sizes, record.seconds))
+
+
+def shown_target(record: EgressRecord) -> str:
+    """The host of a connection, with its port unless that is one of the web's."""
+    host = f"[{record.host}]" if ":" in record.host else record.host
+    return host if record.port in {0, *DEFAULT_PORTS} else f"{host}:{record.port}"
+
+
+def _fields(record: EgressRecord) -> dict[str, str]:
+    """The finding of a refused connection as the audit will have it, as far as `entry_of` looks."""
+    host = f"[{record.host}]" if ":" in record.host else record.host
+    finding = _finding(record, f"{host}:{record.port}" if record.port else host, 0)
+    if finding is None:
+        return {}
+    return {"rule": finding.rule, "excerpt": finding.excerpt, "host": finding.host}
 
 
 def _finding(record: EgressRecord, target: str, more: int) -> Finding | None:
