@@ -58,6 +58,9 @@ class ServerStarter:
         self._below = Profile()  # of a known server, below what the user names
         self._sandbox: Sandbox | None = None
         self._witness: WallWitness | None = None
+        self._run: Run | None = None
+        self._started = Profile()  # what it got when it started, and gets until it ends
+        self._waiting: tuple[tuple[str, ...], tuple[str, ...]] = (), ()
         self._learner: Learner | None = None
         if options.values.get("--isolate") == LEARN:
             self._learner = self._made_learner()
@@ -83,7 +86,7 @@ class ServerStarter:
 
         mask = Mask(run.engines)
         witness = WallWitness(self._sandbox, self._folder(), run.name, run.note, mask)
-        self._witness = witness
+        self._witness, self._run = witness, run
         run.guard.notes = witness
         self._connections.attach(run.connect, witness.refused)
         run.on_policy.append(self.update)
@@ -93,15 +96,46 @@ class ServerStarter:
         return mask if self._witness is None else self._witness.watching(mask)
 
     def update(self) -> None:
-        """Read the policy again: hosts apply at once, the rest when the server starts.
+        """Read the policy again: hosts and ports apply at once, the rest when the server starts.
 
-        What is wrong in it is reported by whoever judges by it, and changes nothing here.
+        What is wrong in the file is reported by whoever judges by it, and changes nothing here.
         """
-        if self._sandbox is not None:
-            with suppress(PipeGuardError):
-                entries = entries_for(self._name, wrap_isolation(self._options))
-                profile = _profile(self._options, entries, self._folder())
-                self._sandbox.update(self._below.with_more(profile))
+        if self._sandbox is None:
+            return
+        try:
+            entries = entries_for(self._name, wrap_isolation(self._options))
+        except PipeGuardError:
+            return
+        try:
+            profile = self._below.with_more(_profile(self._options, entries, self._folder()))
+            self._sandbox.update(profile)
+        except PipeGuardError as error:
+            what = "what the policy now gives this server cannot be given: what it had, it has on"
+            self._log("error", what, why=str(error))
+            return
+        self._tell_what_waits(profile)
+
+    def _tell_what_waits(self, profile: Profile) -> None:
+        """Say what of a changed policy holds from the next start, whenever that changes."""
+        given = profile.differences_from(self._started)
+        taken = self._started.differences_from(profile)
+        taken = tuple(each for each in taken if not each.startswith("limits"))
+        if (given, taken) == self._waiting:
+            return
+        self._waiting = given, taken
+        if given or taken:
+            self._log(
+                "warning",
+                "the policy has changed, and not all of it holds for this server yet",
+                not_given_yet=", ".join(given),
+                not_taken_yet=", ".join(taken),
+                do=f"restart {self._name} in its client",
+            )
+
+    def _log(self, level: str, event: str, **fields: object) -> None:
+        if self._run is not None:
+            with suppress(OSError, ValueError):  # standard error is closed
+                self._run.log(level, event, **fields)
 
     def hang_up(self) -> None:
         """End all connections, and have all of them written; the servers have ended."""
@@ -136,6 +170,7 @@ class ServerStarter:
             profile = shipped.profile.with_more(profile)
             variables = shipped.variables_in(home_folder()) | command.env
             command = Command(command.argv, variables, command.cwd)
+        self._started = profile
         identity = f"{self._name}\n{self._who.identity}"
         return Sandbox(identity, command, profile, self._connections.report, say, engine)
 

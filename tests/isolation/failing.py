@@ -1,4 +1,4 @@
-"""An MCP server whose tools fail as real ones do: its answers have the words of Node's or Python's."""
+"""An MCP server whose tools fail as real ones do, in the words of Node and Python."""
 
 import json
 import os

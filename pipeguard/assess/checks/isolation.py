@@ -97,7 +97,9 @@ def _weakness(target: AssessmentTarget, name: str, value: str) -> str:
     if name in ("--read", "--write") and _holds_home(target, value):
         verb = "read" if name == "--read" else "change"
         return f"`{name} {value}` lets it {verb} nearly all that is in your home"
-    if name == "--connect" and _WIDE.fullmatch(re.sub(r":\d+\Z", "", value.strip())):
+    if name == "--connect" and _WIDE.fullmatch(
+        re.sub(r"(?::\d+)?(?:=private)?\Z", "", value.strip())
+    ):
         return f"`--connect {value}` lets it reach hosts that anybody can have"
     return ""
 

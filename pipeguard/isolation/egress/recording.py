@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.checks.addresses import Reach, reach_of
 from pipeguard.core.finding import Action, Finding, Severity
+from pipeguard.isolation.egress.addresses import is_own, is_private
 from pipeguard.isolation.egress.hosts import (
     DEFAULT_PORTS,
+    PRIVATE,
     HostAndPort,
     HostError,
     parse_authority,
+    parse_host,
+    show_host,
 )
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
 from pipeguard.state.connections import EndedConnection
@@ -38,6 +42,7 @@ _WORDS = {
 }
 # What a program does by mistake, or asks for as well.
 _LOW = {EgressReason.SLOW, EgressReason.TOO_MANY, EgressReason.WITHDRAWN}
+_ADDRESS = f"egress.{EgressReason.ADDRESS.value}"
 _ALLOWABLE = {
     f"egress.{reason.value}"
     for reason in (EgressReason.HOST, EgressReason.PORT, EgressReason.ADDRESS)
@@ -171,6 +176,15 @@ def _finding(record: EgressRecord, target: str, more: int) -> Finding | None:
     return refused._replace(excerpt=target, note=f"{note}{_WORDS[reason]}", host=record.host)
 
 
+def _private_entry(name: str, port: int) -> str | None:
+    try:
+        host = parse_host(name)
+    except HostError:
+        return None
+    shown = str(host) if port in DEFAULT_PORTS else show_host(host, port)
+    return f"{shown}{PRIVATE}" if isinstance(host, str) else shown
+
+
 def entry_of(finding: Mapping[str, str]) -> str | None:
     """The entry of a policy's hosts that allows what an event refused; None where none does.
 
@@ -178,9 +192,10 @@ def entry_of(finding: Mapping[str, str]) -> str | None:
         finding: the event's, as the audit has it (`state.exceptions.AuditedEvent.findings`).
 
     Returns:
-        As `api.example.com`, `api.example.com:8443` or, for a name that leads to a private address,
-        that address, as `10.0.0.5:5432`; `HostRules.parse` reads it. Never an address that gives
-        out the machine's credentials: whoever wants that writes it.
+        As `api.example.com` or `api.example.com:8443`; for a name that leads into a private
+        network, as `git.corp.example=private`, and for one that leads to this machine, the address,
+        as `127.0.0.1:5432`. `HostRules.parse` reads it. Never an address that gives out the
+        machine's credentials: whoever wants that writes it.
     """
     if finding.get("rule") not in _ALLOWABLE:
         return None
@@ -190,5 +205,8 @@ def entry_of(finding: Mapping[str, str]) -> str | None:
         return None
     if isinstance(target.host, str):
         return target.host if target.port in DEFAULT_PORTS else str(target)
+    name = finding.get("host", "")
+    if finding.get("rule") == _ADDRESS and is_private(target.host) and not is_own(target.host):
+        return _private_entry(name, target.port)
     is_metadata = reach_of(str(target.host)) is Reach.METADATA
     return None if is_metadata else str(target)

@@ -163,7 +163,7 @@ class EgressSession(asyncio.BufferedProtocol):
         server, target = self._server, self._request.target
         try:
             resolved = await server.resolve(target)
-            addresses = usable_addresses(resolved, target.port, server.rules)
+            addresses = usable_addresses(resolved, target.port, server.rules, target.host)
             if not addresses:
                 self._refuse(EgressReason.ADDRESS, first_address(resolved))
                 return
@@ -173,7 +173,7 @@ class EgressSession(asyncio.BufferedProtocol):
             return
         if host.transport.is_closing():
             self._fail("ECONNRESET")
-        elif not is_usable(address, target.port, server.rules):
+        elif not is_usable(address, target.port, server.rules, target.host):
             host.abort()
             self._refuse(EgressReason.WITHDRAWN)
         else:
@@ -272,7 +272,7 @@ class EgressSession(asyncio.BufferedProtocol):
         target = self._request.target
         is_allowed = refusal_of(rules, target) is None
         if is_allowed and self._state is _State.JOINED:
-            is_allowed = is_usable(self._address, target.port, rules)
+            is_allowed = is_usable(self._address, target.port, rules, target.host)
         if not is_allowed:
             self._withdraw()
 

@@ -27,17 +27,17 @@ def sight_of(view: FileView, path: str) -> Sight:
     """What a server can do with this machine's file at an absolute path without `..`."""
     for _ in range(MAX_LINKS):
         around = None
-        for mount in view.mounts:  # what stands later covers what stands before
-            if is_within(path, mount.path):
+        # What stands later covers what stands before; a folder that is made covers nothing.
+        for mount in view.mounts:
+            if mount.kind is not MountKind.FOLDER and is_within(path, mount.path):
                 around = mount
         if around is None:
             return Sight.NOTHING
         if around.kind is not MountKind.LINK:
             break
         rest = path[len(around.path) :]
-        path = os.path.normpath(f"{os.path.dirname(around.path)}/{around.source}{rest}")  # noqa: PTH120
-        if around.source.startswith("/"):
-            path = os.path.normpath(around.source + rest)
+        above = "" if around.source.startswith("/") else around.path.rpartition("/")[0]
+        path = os.path.normpath(f"{above}/{around.source.lstrip('/')}{rest}")
     else:
         return Sight.NOTHING
     if around.kind is MountKind.WRITE:

@@ -182,9 +182,9 @@ class WallWitness:
 
     # --- what is found --------------------------------------------------------------------------
 
-    def _walls_among(self, found: Iterable[Mention]) -> Iterable[Mention]:
+    def _walls_among(self, mentioned: Iterable[Mention]) -> Iterable[Mention]:
         """Those that the server is not given; WRITE where it may only read."""
-        for mention in found:
+        for mention in mentioned:
             if mention.rule == PORT:
                 if int(mention.subject) not in self._server.loopback:
                     yield mention
