@@ -34,6 +34,7 @@ _WITH_VALUE = {
     "python": {"-W", "-X", "--check-hash-based-pycs"},
     "java": {"-cp", "-classpath", "--class-path", "-p", "--module-path", "--add-modules"},
 }
+_RUN_FOLDERS = {"node", "python", "deno", "bun"}  # `node FOLDER` runs what is in it
 # That no argument gives: what holds folders of others, and the settings and data of the machine.
 _OF_OTHERS = ("/", "/opt", "/srv", "/var", "/home", "/Users", "/mnt", "/media")
 _OF_MACHINE = ("/etc", "/boot", "/proc", "/sys", "/dev", "/run", "/var/lib", "/var/spool", "/snap")
@@ -267,19 +268,19 @@ def _of_arguments(name: str, words: Sequence[str], folder: str, host: SandboxUse
         if word in with_value:
             value = next(rest, "")
             for each in value.split(":"):
-                yield from _file(each, folder, host)
+                yield from _code(each, folder, host, may_be_folder=True)
         elif not word.startswith("-"):
-            yield from _file(word, folder, host)
+            yield from _code(word, folder, host, may_be_folder=kind in _RUN_FOLDERS)
             return
 
 
-def _file(word: str, folder: str, host: SandboxUser) -> Iterator[str]:
+def _code(word: str, folder: str, host: SandboxUser, *, may_be_folder: bool) -> Iterator[str]:
     path = os.path.abspath(os.path.join(folder, word))
     real = os.path.realpath(path)
     if os.path.isfile(real):
         yield path
         yield _project(real, host)
-    elif os.path.isdir(real) and _may_be_given(real, host):  # `node FOLDER`, `python FOLDER`
+    elif may_be_folder and os.path.isdir(real) and _may_be_given(real, host):
         yield real
 
 

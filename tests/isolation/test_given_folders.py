@@ -73,6 +73,24 @@ def test_a_folder_that_is_run_is_not_given_for_being_among_the_words(home: Path)
     assert not (app / "planted").exists()
 
 
+def test_a_program_may_change_the_folder_that_is_its_first_word(home: Path) -> None:
+    notes = home / "notes"
+    notes.mkdir()
+    (home / "work" / "bin").mkdir(parents=True)
+    server = home / "work" / "bin" / "notes-server"
+    server.write_text('#!/bin/sh\necho written > "$1/new" && echo done\n')
+    server.chmod(0o755)
+    child = Sandbox(
+        "given", Command([str(server), str(notes)], {"PATH": os.defpath}, "/"), Profile()
+    )
+    running = child.start()
+    try:
+        assert b"done" in answer(running)
+    finally:
+        running.close()
+    assert (notes / "new").read_text() == "written\n"
+
+
 def test_a_program_in_a_given_folder_cannot_be_changed(home: Path) -> None:
     environment = home / "work" / "env"
     (environment / "bin").mkdir(parents=True)

@@ -68,10 +68,19 @@ def test_a_script_is_given_with_its_project(host: SandboxUser, home: Path) -> No
     assert str(home / "app") in needed(host, "sh", str(script))
 
 
-def test_a_folder_that_is_run_is_needed(host: SandboxUser, home: Path) -> None:
-    program(home / "app" / "index.js")
-    assert needed(host, "sh", "app", folder=str(home)) == {str(home / "app")}
-    assert needed(host, "sh", ".", folder=str(home)) == set()  # not the home itself
+def test_a_folder_that_an_interpreter_runs_is_needed(host: SandboxUser, home: Path) -> None:
+    program(home / "app" / "__main__.py")
+    python = str(program(home / "bin" / "python3"))
+    assert str(home / "app") in needed(host, python, "app", folder=str(home))
+    assert str(home) not in needed(host, python, ".", folder=str(home))  # not the home itself
+
+
+def test_a_folder_among_the_words_of_another_program_is_not_its_code(
+    host: SandboxUser, home: Path
+) -> None:
+    program(home / "notes" / "today.md")
+    server = str(program(home / "bin" / "notes-server"))
+    assert str(home / "notes") not in needed(host, server, "notes", folder=str(home))
 
 
 def test_a_script_without_a_project_is_given_with_its_folder(host: SandboxUser, home: Path) -> None:

@@ -34,6 +34,7 @@ WINDOWS_WORDS = [
 ]
 _WINDOWS_MARKS = (
     ("^", r"\w\^\w"),
+    ("`", r"\w`[\w-]{1,15}`\w"),
     ("[char", r"\[char"),
     ("[convert", r"\[convert"),
     ("[text.", r"\[text\."),

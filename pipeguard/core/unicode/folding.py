@@ -32,7 +32,7 @@ _INVISIBLE_RANGES = (
 _LOOK_ALIKES = (
     "аaеeоoрpсcуyхxіiјjѕsԁdһhԛqԝwӏlАAВBЕEКKМMНHОOРPСCТTХXІIЈJЅSУYҮYүyѴVѵvԚQԜWԌGԀDҺHӀI"
     "αaοoρpνvιiκkυuχxϲcγyΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤTΥYΧX"
-    "օoսuոnհhզqցgաwᎠDᎡRᎢTᎪAᎬEᎳWᎻHᎷMᏚSᏟCᏢPᏙV"
+    "օoսuոnհhզqցgաwᎠDᎡRᎢTᎥiᎪAᎫJᎬEᎳWᎷMᎻHᎽYᏀGᏂhᏃZᏏbᏒRᏔWᏕSᏙVᏚSᏞLᏟCᏢPᏦKᏧdᏴB"
     "ꓐBꓑPꓓDꓔTꓖGꓗKꓙJꓚCꓜZꓝFꓟMꓠNꓡLꓢSꓣRꓦVꓧHꓪWꓫXꓬYꓮAꓰEꓲIꓳOꓴU"
     "ⲁaⲉeⲓiⲕkⲟoⲣpⲥcⲧtⲩyⲭxɓbɗdɦhɨiɭlɱmɳnʂsʈtʋvʐz"
     "ıiɡgɑaɩiᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpʀrꜱsᴛtᴜuᴠvᴡwʏyᴢzøoØOłlŁLđdĐD"
@@ -46,7 +46,8 @@ class _Folds(dict[int, int | str]):
     def __missing__(self, code: int) -> int | str:
         if len(self) > MAX_FOLDS:
             self.clear()
-        plain = unicodedata.normalize("NFKC", chr(code))
+        # A Greek sigma like a c has another one for compatibility, which looks like no letter.
+        plain = chr(code) if chr(code) in _PLAIN else unicodedata.normalize("NFKC", chr(code))
         folded = "".join(map(_base, plain)) if len(plain) <= MAX_EXPANSION else chr(code)
         result = self[code] = code if folded == chr(code) else folded
         return result
@@ -71,6 +72,7 @@ _CAPITALS = {
     for step in range(26)
 }
 _PLAIN = dict(zip(_LOOK_ALIKES[::2], _LOOK_ALIKES[1::2], strict=True)) | _CAPITALS
+_PLAIN |= {alike.lower(): plain.lower() for alike, plain in _PLAIN.items() if "Ꭰ" <= alike <= "Ᏽ"}
 _ASCII = bytes(range(128))
 _TYPOGRAPHY = frozenset("‘’“”„«»–—…•·°©®™§€£×→←✓")
 _FEW = 60  # distinct characters: up to that, a `replace` for each beats one `translate`

@@ -32,6 +32,16 @@ def test_there_is_a_way_back_from_every_place(text: str) -> None:
         assert 0 <= start <= end <= len(data)
 
 
+@pytest.mark.parametrize(
+    ("alike", "plain"),
+    [("\u03f2at", "cat"), ("\uabaah", "sh"), ("\u13deS", "LS"), ("\uabaes", "ls")],
+)
+def test_a_look_alike_with_another_compatibility_form_is_the_letter_it_looks_like(
+    alike: str, plain: str
+) -> None:
+    assert fold(alike.encode())[0].decode() == plain
+
+
 def test_what_folds_to_nothing_does_not_move_a_finding_into_another_string() -> None:
     value: JsonValue = {
         "content": "\u200b" * 3 * BLOCK,
