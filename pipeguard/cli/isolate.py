@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from functools import partial
 from glob import escape
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from pipeguard.cli._isolation import (
     written,
 )
 from pipeguard.cli._person import Person
+from pipeguard.config.options import WrapOptions
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PipeGuardError, PolicyError
 
@@ -204,7 +206,9 @@ def update(name: str | None, *, everything: bool) -> None:
     from pipeguard.isolation.inventory import packages
     from pipeguard.isolation.inventory import update as fetch
     from pipeguard.isolation.sandbox import installer
+    from pipeguard.runtime.outer_proxies import outer_proxies
 
+    install = partial(installer, proxies=outer_proxies(WrapOptions((), {}, {}, ())))
     known = packages()
     chosen = [each for each in known if everything or name in (each.name, each.package.specs[0])]
     if not chosen:
@@ -212,7 +216,7 @@ def update(name: str | None, *, everything: bool) -> None:
     failed = False
     for old in chosen:
         try:
-            new = fetch(old, os.environ, installer)
+            new = fetch(old, os.environ, install)
         except PipeGuardError as error:
             failed = True
             click.echo(f"{old.name} stays at {old.version}: {error}", err=True)

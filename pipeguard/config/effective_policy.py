@@ -109,21 +109,31 @@ def load_wrap_policy(options: WrapOptions, *, with_project: bool = True) -> Poli
 def wrap_isolation(options: WrapOptions) -> tuple[IsolateEntry, ...]:
     """What the user's policy file says about isolation, for all servers.
 
-    A file that does not have the word is not read further: a server is waiting.
+    Raises:
+        PolicyError: the file is invalid.
+    """
+    return _read_for(options, "isolate").isolate
+
+
+def wrap_egress_proxy(options: WrapOptions) -> str | None:
+    """The proxy of the user's network that their policy file names; None if it names none.
 
     Raises:
         PolicyError: the file is invalid.
     """
+    return _read_for(options, "egress").egress_proxy
+
+
+def _read_for(options: WrapOptions, key: str) -> PolicyFile:
+    """The user's file for a key; one without the word is not read further: a server is waiting."""
     path = options.values.get("--policy") or user_policy_path()
-    if path is None:
-        return ()
-    text = policy_text(path, PolicyScope.USER)
-    if "isolate" not in text:
-        return ()
+    text = "" if path is None else policy_text(path, PolicyScope.USER)
+    if path is None or key not in text:
+        return PolicyFile()
     import datetime
 
     today = datetime.datetime.now().date()  # noqa: DTZ005  the user's own calendar
-    return parse_policy(text, path, PolicyScope.USER, now=0.0, today=today).isolate
+    return parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
 
 
 def _current_folder() -> str:

@@ -1,4 +1,8 @@
-"""The key `isolate` of the user's policy: which servers are isolated, and what each is given."""
+"""The keys `isolate` and `egress` of the user's policy: what isolated servers are given, and how.
+
+`isolate` says which servers are isolated and what each is given; `egress` names the proxy of the
+user's network that their connections go through.
+"""
 
 from __future__ import annotations
 
@@ -59,6 +63,25 @@ def isolate_entries(entry: YamlEntry | None, *, is_own: bool) -> tuple[IsolateEn
         )
         return ()
     return tuple(_read(item) for item in entry.items())
+
+
+def egress_proxy(entry: YamlEntry | None, *, is_own: bool) -> str | None:
+    """Read the key `egress`: the proxy of the user's network, as written.
+
+    Args:
+        entry: the key's value.
+        is_own: whether it is the user's own file; a project's names no proxy.
+    """
+    if entry is None:
+        return None
+    if not is_own:
+        entry.wrong(
+            "a project's file may only tighten, and a proxy sees where servers connect. It belongs"
+            " in your own policy file."
+        )
+        return None
+    keys = entry.fields(("proxy",), required=("proxy",))
+    return keys["proxy"].text() if "proxy" in keys else None
 
 
 def entries_for(name: str, entries: Iterable[IsolateEntry]) -> tuple[IsolateEntry, ...]:

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pipeguard.config.directories import read, read_own
-from pipeguard.config.isolate_key import IsolateEntry, isolate_entries
+from pipeguard.config.isolate_key import IsolateEntry, egress_proxy, isolate_entries
 from pipeguard.config.policy_globs import (
     content_of,
     glob_of,
@@ -86,6 +86,7 @@ class PolicyFile(NamedTuple):
         stop_without_audit: as in Policy.
         audit_keep_days: as in Policy.
         isolate: which servers are isolated, and what each is given.
+        egress_proxy: the proxy of the user's network: a URL, a reference to one, or `none`.
         notes: what a person should know about it, as an exception that has expired.
     """
 
@@ -100,6 +101,7 @@ class PolicyFile(NamedTuple):
     stop_without_audit: bool | None = None
     audit_keep_days: int | None = None
     isolate: tuple[IsolateEntry, ...] = ()
+    egress_proxy: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -144,7 +146,10 @@ def parse_policy(
     return file
 
 
-_TOP = ("mode", "trust", "drift", "actions", "tools", "exceptions", "limits", "audit", "isolate")
+_TOP = (
+    *("mode", "trust", "drift", "actions", "tools", "exceptions", "limits", "audit"),
+    *("isolate", "egress"),
+)
 _LIMITS = ("frame", "pending", "notifications", "timeout")
 _ACTION = ("rule", "pack", "place", "server", "tool", "severity", "confidence", "action")
 _EXCEPTION = ("rule", "server", "tool", "place", "content", "path", "host", "until", "why")
@@ -199,6 +204,7 @@ class _PolicyReader:
             ),
             audit_keep_days=self._keep_days(audit.get("keep")),
             isolate=isolate_entries(keys.get("isolate"), is_own=self.scope is PolicyScope.USER),
+            egress_proxy=egress_proxy(keys.get("egress"), is_own=self.scope is PolicyScope.USER),
             notes=tuple(self.notes),
         )
 

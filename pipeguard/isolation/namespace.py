@@ -1,6 +1,6 @@
 """A network of a server's own, in which every address leads to PipeGuard.
 
-It has a loopback and nothing else. All of IPv4 is made local there (a route of type `local`,
+It has a loopback and nothing else. All addresses are made local there (routes of type `local`,
 ip-route(8)), so that whatever the server connects to arrives at the sockets of `egress.sockets`:
 what it was not given is refused by name and told, not just unreachable.
 
@@ -14,6 +14,7 @@ import os
 import socket
 import struct
 import sys
+from contextlib import suppress
 from fcntl import ioctl
 
 from pipeguard.isolation.egress.sockets import open_sockets, send_sockets
@@ -86,10 +87,14 @@ def _raise_loopback() -> None:
 
 
 def make_all_local() -> None:
-    """`ip route add local 0.0.0.0/0 dev lo`."""
-    route = _ROUTE.pack(
-        socket.AF_INET, 0, 0, 0, TABLE_LOCAL, PROTOCOL_BOOT, SCOPE_HOST, TYPE_LOCAL, 0
-    )
+    """`ip route add local 0.0.0.0/0 dev lo`, and the same of IPv6 where there is any."""
+    _make_local(socket.AF_INET)
+    with suppress(OSError):
+        _make_local(socket.AF_INET6)
+
+
+def _make_local(family: int) -> None:
+    route = _ROUTE.pack(family, 0, 0, 0, TABLE_LOCAL, PROTOCOL_BOOT, SCOPE_HOST, TYPE_LOCAL, 0)
     body = route + _OUT.pack(_OUT.size, RTA_OIF, socket.if_nametoindex("lo"))
     request = _HEADER.pack(_HEADER.size + len(body), RTM_NEWROUTE, REQUEST_CREATE_ACK, 1, 0) + body
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as made:

@@ -21,6 +21,7 @@ from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, bubblewrap_state,
 from pipeguard.isolation.kept_homes import make_places
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
+from pipeguard.isolation.proxy_variables import with_own_proxy
 from pipeguard.isolation.runtimes import folders_among, runtime_of, runtime_of_package
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.starting_folder import starting_folder
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.judge import EgressRecord, Report
     from pipeguard.isolation.engines import EngineState
     from pipeguard.isolation.view import FileView
+    from pipeguard.isolation.way_out import ProxiesSource
     from pipeguard.launch.child import Child
 
 HOMES, PACKAGES = "isolation", "packages"  # in the state folder, and in that one
@@ -68,6 +70,7 @@ class Sandbox:
         say: tells the user what takes time.
         engine: BUBBLEWRAP or CONTAINER.
         fixed: files that it may read and not change, in a folder that it may change.
+        proxies: gives those of the user's own network, when a first connection is made.
 
     Raises:
         PipeGuardError: its program does not exist, or what is given cannot be.
@@ -82,11 +85,13 @@ class Sandbox:
         say: Callable[[str], None] = _unsaid,
         engine: str = BUBBLEWRAP,
         fixed: tuple[str, ...] = (),
+        proxies: ProxiesSource | None = None,
     ) -> None:
         self._engine = engine
         self._say = say
         self._rules = _rules_of(profile)
         self._report = report
+        self._proxies = proxies
         self._lock = Lock()
         self._ways_out: set[SandboxExit] = set()
         self._host = this_host()
@@ -95,7 +100,7 @@ class Sandbox:
         if (package := package_of(command.argv)) is not None:
             from pipeguard.isolation.fetching import fetched
 
-            install = partial(installer, engine=engine)
+            install = partial(installer, engine=engine, proxies=proxies)
             installed = fetched(package, packages_folder(), command.env, install, say)
             self._in_use = installed.in_use
             argv = (installed.program, *package.arguments)
@@ -111,7 +116,7 @@ class Sandbox:
         self._view = view_of(self.profile, self._host, needs, folder, kept_home)
         if kept_home is not None:
             make_places(kept_home, self._host.home, self._view.mounts)
-        self._variables = environment_of(command.env, self._view)
+        self._variables = with_own_proxy(environment_of(command.env, self._view), self._rules)
         self._argv = (runtime.path, *argv[1:])
 
     def start(self) -> Child:
@@ -176,7 +181,7 @@ class Sandbox:
         return running.child
 
     def _way_out(self, channel: socket.socket) -> SandboxExit:
-        way_out = SandboxExit(channel, self._rules, self._report)
+        way_out = SandboxExit(channel, self._rules, self._report, self._proxies)
         way_out.start()
         with self._lock:
             self._ways_out.add(way_out)
@@ -197,7 +202,7 @@ class Sandbox:
     def update(self, profile: Profile) -> None:
         """Judge connections by another profile from now on.
 
-        A port that was not given at the start can be reached through the proxy alone.
+        A port that was not given at the start is opened for direct connections, too.
 
         Raises:
             PolicyError: a host cannot be read.
@@ -254,12 +259,19 @@ def isolation_folder() -> str:
     return str(homes_folder())
 
 
-def installer(command: Command, profile: Profile, engine: str = BUBBLEWRAP) -> Child:
+def installer(
+    command: Command,
+    profile: Profile,
+    engine: str = BUBBLEWRAP,
+    proxies: ProxiesSource | None = None,
+) -> Child:
     """Start an installer isolated, that cannot say itself that it installed everything."""
     from pipeguard.isolation.fetching import DONE
 
     fixed = tuple(os.path.join(folder, DONE) for folder in profile.write)
-    return Sandbox("installer", command, profile, engine=engine, fixed=fixed).start()
+    return Sandbox(
+        "installer", command, profile, engine=engine, fixed=fixed, proxies=proxies
+    ).start()
 
 
 def home_folder() -> str:

@@ -8,11 +8,16 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.proxy import Egress
-from pipeguard.isolation.egress.sockets import receive_sockets
+from pipeguard.isolation.egress.sockets import TAKEN_PORTS, receive_sockets
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeguard.isolation.egress.hosts import HostRules
     from pipeguard.isolation.egress.judge import Report
+    from pipeguard.isolation.egress.outer_proxy import OuterProxies
+
+    ProxiesSource = Callable[[], OuterProxies]
 
 
 class SandboxExit:
@@ -22,13 +27,24 @@ class SandboxExit:
         channel: that the sandbox sends its sockets through; closed with this.
         rules: the hosts.
         report: called for each connection that ended or was refused, in a thread of its own.
+        proxies: gives those of the user's own network, at the first connection; none if None.
     """
 
-    def __init__(self, channel: socket.socket, rules: HostRules, report: Report) -> None:
+    def __init__(
+        self,
+        channel: socket.socket,
+        rules: HostRules,
+        report: Report,
+        proxies: ProxiesSource | None = None,
+    ) -> None:
         self._channel = channel
         self._rules = rules
         self._report = report
+        self._proxies = proxies
         self._lock = Lock()
+        self._ports_lock = Lock()
+        self._ports: frozenset[int] = frozenset()  # that are listened at
+        self._namespace: tuple[int, ...] = ()
         self._egress: Egress | None = None
         self._is_closed = False
         self._thread = Thread(target=self._take, name="way-out", daemon=True)
@@ -43,6 +59,7 @@ class SandboxExit:
             self._rules = rules
             if self._egress is not None:
                 self._egress.update(rules)
+        self._listen_more()
 
     def close(self) -> None:
         """End all connections, and wait until they are reported."""
@@ -52,8 +69,9 @@ class SandboxExit:
         with suppress(OSError):  # the sandbox ended before it sent anything
             self._channel.shutdown(socket.SHUT_RDWR)
         self._thread.join()
-        if egress is not None:
-            egress.close()
+        with self._ports_lock:
+            if egress is not None:
+                egress.close()
         self._channel.close()
 
     def _take(self) -> None:
@@ -65,5 +83,26 @@ class SandboxExit:
             if self._is_closed:
                 sockets.close()
                 return
-            self._egress = Egress(sockets, self._rules, self._report)
+            self._egress = Egress(sockets, self._rules, self._report, proxies=self._proxies)
             self._egress.start()
+            self._ports = TAKEN_PORTS.union(sock.getsockname()[1] for sock in sockets.direct)
+            self._namespace = sockets.namespace
+        self._listen_more()
+
+    def _listen_more(self) -> None:
+        """Listen at ports that rules have and the sandbox did not start with."""
+        with self._ports_lock:
+            with self._lock:
+                egress, ports = self._egress, self._rules.ports - self._ports
+            if egress is None or self._is_closed or not ports or not self._namespace:
+                return
+            from subprocess import TimeoutExpired
+
+            from pipeguard.isolation.egress.later_listeners import open_later
+
+            try:
+                opened = open_later(self._namespace, ports)
+            except (OSError, TimeoutExpired):
+                return  # they can be reached through the proxy
+            self._ports |= {sock.getsockname()[1] for sock in opened}
+            egress.add(opened)

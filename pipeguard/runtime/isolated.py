@@ -21,6 +21,7 @@ from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.launch.child import Command, start
 from pipeguard.log import say
 from pipeguard.runtime.isolated_connections import IsolatedConnections
+from pipeguard.runtime.outer_proxies import outer_proxies
 from pipeguard.state.paths import store_file
 
 if TYPE_CHECKING:
@@ -172,7 +173,8 @@ class ServerStarter:
             command = Command(command.argv, variables, command.cwd)
         self._started = profile
         identity = f"{self._name}\n{self._who.identity}"
-        return Sandbox(identity, command, profile, self._connections.report, say, engine)
+        report, proxies = self._connections.report, outer_proxies(options)
+        return Sandbox(identity, command, profile, report, say, engine, proxies=proxies)
 
     def _engine(self, entries: Sequence[IsolateEntry], isolation: Iterable[IsolateEntry]) -> str:
         """The engine that the policy names; a server kept apart from a namesake has none less.
@@ -222,7 +224,7 @@ class ServerStarter:
                 "what a container does is not seen from outside it, so nothing can be learned of"
                 " this server. --isolate auto closes what its own words leave open."
             )
-        return Learner(self._name, self._command, say)
+        return Learner(self._name, self._command, say, outer_proxies(self._options))
 
     def _folder(self) -> str:
         return starting_folder(self._command)

@@ -80,3 +80,14 @@ def test_a_project_grants_nothing() -> None:
 def test_the_names_are_those_that_isolation_knows() -> None:
     assert set(LIMITS) == set(READERS)
     assert {AUTO, NONE} < set(ENGINES)
+
+
+def test_a_proxy_is_named_in_the_user_s_own_file_alone() -> None:
+    text = "egress: {proxy: 'http://user:secret@proxy.example:3128'}\n"
+    file = parse_policy(text, "p.yaml", PolicyScope.USER, now=0.0, today=TODAY)
+    assert file.egress_proxy == "http://user:secret@proxy.example:3128"
+    with pytest.raises(PolicyError, match="your own policy file") as error:
+        parse(text, PolicyScope.PROJECT)
+    assert "secret" not in str(error.value)
+    with pytest.raises(PolicyError, match="`proxy` is missing"):
+        parse("egress: {}\n")

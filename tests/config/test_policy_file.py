@@ -512,6 +512,7 @@ def test_the_page_has_every_key_every_drift_and_every_place() -> None:
         "audit.on_failure",
         "audit.keep",
         "isolate",
+        "egress.proxy",
     ]
     assert {key.partition(".")[0] for key in keys} == set(policy_file._TOP)
     rows = [f"\n| `{key}` |" for key in keys]

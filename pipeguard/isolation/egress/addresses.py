@@ -44,17 +44,13 @@ def usable_addresses(
         rules: name the addresses that need not be public, and the hosts.
         host: that was asked for.
     """
-    addresses: dict[Address, None] = {}
-    for text in texts:
-        address = _parse(text)
-        if address is not None and is_usable(address, port, rules, host):
-            addresses[address] = None
-    return list(addresses)[:MAX_ADDRESSES]
+    found = dict.fromkeys(all_addresses(texts))
+    return [address for address in found if is_usable(address, port, rules, host)][:MAX_ADDRESSES]
 
 
-def first_address(texts: Iterable[str]) -> str:
-    """The first of a resolver's answers that is an address, or empty."""
-    return next((str(address) for text in texts if (address := _parse(text)) is not None), "")
+def all_addresses(texts: Iterable[str]) -> list[Address]:
+    """Of a resolver's answers all that are addresses, in their order, whatever they lead to."""
+    return list(filter(None, map(_parse, texts)))
 
 
 def is_usable(address: Address, port: int, rules: HostRules, host: Host = "") -> bool:

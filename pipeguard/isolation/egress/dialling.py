@@ -6,18 +6,20 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address
 from itertools import chain, zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from pipeguard.isolation.egress.tunnel import TunnelEnd
 
 if TYPE_CHECKING:
     from pipeguard.isolation.egress.hosts import Address
-    from pipeguard.isolation.egress.tunnel import TunnelEnd
 
 DELAY_SECONDS = 0.25  # RFC 8305, 5
 
-Dial = Callable[["Address"], Awaitable["TunnelEnd"]]
+End = TypeVar("End", bound=TunnelEnd)
+Dial = Callable[["Address"], Awaitable[End]]
 
 
-async def connect_first(addresses: Sequence[Address], dial: Dial) -> tuple[Address, TunnelEnd]:
+async def connect_first(addresses: Sequence[Address], dial: Dial[End]) -> tuple[Address, End]:
     """Connect to one of some addresses, the next being tried when one takes long or fails.
 
     Args:
@@ -29,8 +31,8 @@ async def connect_first(addresses: Sequence[Address], dial: Dial) -> tuple[Addre
     """
     if len(addresses) == 1:
         return addresses[0], await dial(addresses[0])
-    tasks: dict[asyncio.Future[TunnelEnd], Address] = {}
-    connected: TunnelEnd | None = None
+    tasks: dict[asyncio.Future[End], Address] = {}
+    connected: End | None = None
     try:
         task = await _first_connected(_by_turns(addresses), dial, tasks)
         connected = task.result()
@@ -42,11 +44,11 @@ async def connect_first(addresses: Sequence[Address], dial: Dial) -> tuple[Addre
 
 
 async def _first_connected(
-    waiting: list[Address], dial: Dial, tasks: dict[asyncio.Future[TunnelEnd], Address]
-) -> asyncio.Future[TunnelEnd]:
+    waiting: list[Address], dial: Dial[End], tasks: dict[asyncio.Future[End], Address]
+) -> asyncio.Future[End]:
     """The first task that connected; those under way are in `tasks`."""
     error: BaseException = OSError()
-    pending: set[asyncio.Future[TunnelEnd]] = set()
+    pending: set[asyncio.Future[End]] = set()
     while waiting or pending:
         if waiting:
             begun = asyncio.ensure_future(dial(waiting[0]))
@@ -64,7 +66,7 @@ async def _first_connected(
     raise error
 
 
-def _drop(task: asyncio.Future[TunnelEnd], connected: TunnelEnd | None) -> None:
+def _drop(task: asyncio.Future[End], connected: End | None) -> None:
     """Close a connection that came too late."""
     if task.cancelled() or task.exception() is not None:
         return

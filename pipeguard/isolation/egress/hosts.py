@@ -30,6 +30,7 @@ _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 
 Address = IPv4Address | IPv6Address
 Host = str | Address
+LOCALHOST = "localhost"
 LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
 
@@ -207,8 +208,8 @@ class HostRules(NamedTuple):
         if not isinstance(host, str):
             ports = self.addresses.get(host, frozenset())
             return ports | self.loopback if host in LOOPBACK else ports
-        if is_localhost(host):
-            return self.loopback
+        if is_localhost(host):  # of its addresses, those that are named are connected to
+            return self.loopback.union(*(self.addresses.get(each, ()) for each in LOOPBACK))
         ports = self.names.get(host, frozenset())
         while self.below and (host := host.partition(".")[2]):
             ports |= self.below.get(host, frozenset())
@@ -238,7 +239,7 @@ class HostRules(NamedTuple):
 
 def is_localhost(name: str) -> bool:
     """True for a name of the loopback addresses (RFC 6761, 6.3)."""
-    return name == "localhost" or name.endswith(".localhost")
+    return name == LOCALHOST or name.endswith(f".{LOCALHOST}")
 
 
 def _parse_entry(entry: str) -> tuple[Host, frozenset[int]]:

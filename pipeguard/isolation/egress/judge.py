@@ -49,9 +49,12 @@ class EgressRecord(NamedTuple):
         outcome: what became of it.
         host: as it was asked for, in its normal form; printable ASCII, at most 255 characters.
         port: likewise; 0 where there was none.
-        address: the address that was connected to; the first one where none may be, or empty.
+        address: the address that was connected to; the first one where none may be, or empty. A
+            proxy does not say to which it connects.
         reason: of a refusal, else None.
         error: of a failure the name of the error, as `ECONNREFUSED`; else empty.
+        advice: what to do about a failure; may be empty.
+        proxy: the host and port of the user's own network's proxy that it went through, or empty.
         bytes_sent: from the sandbox to the host.
         bytes_received: from the host to the sandbox.
         seconds: from accepting it to its end.
@@ -65,6 +68,8 @@ class EgressRecord(NamedTuple):
     address: str = ""
     reason: EgressReason | None = None
     error: str = ""
+    advice: str = ""
+    proxy: str = ""
     bytes_sent: int = 0
     bytes_received: int = 0
     seconds: float = 0.0

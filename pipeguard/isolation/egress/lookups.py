@@ -9,8 +9,12 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from threading import Thread
 
+from pipeguard.isolation.egress.outer_tunnel import OuterTunnelError
+
 Resolve = Callable[[str], Iterable[str]]  # may wait; raises OSError
 
+KNOWN_SECONDS = 1.0  # for a name to be known here, where a proxy resolves it anyway
+UNKNOWN_SECONDS = 30.0  # until it is asked for again
 CACHE_SECONDS = 5.0  # for many connections to one host, each address is judged again
 MAX_CACHED = 256
 MAX_THREADS = 32  # at once; a name beyond them fails
@@ -28,7 +32,9 @@ def resolve_by_system(name: str) -> list[str]:
 
 
 def error_name(error: OSError) -> str:
-    """The name of an error's number, as `ECONNREFUSED` or `EAI_NONAME`."""
+    """The name of an error's number, as `ECONNREFUSED` or `EAI_NONAME`; of a proxy's its own."""
+    if isinstance(error, OuterTunnelError):
+        return error.name
     if isinstance(error, socket.gaierror):
         return _EAI_NAMES.get(error.errno, "EAI_FAIL")
     if isinstance(error, TimeoutError) and error.errno is None:
@@ -49,6 +55,23 @@ class NameLookups:
         self._resolve = resolve
         self._cached: dict[str, tuple[float, list[str]]] = {}
         self._pending: dict[str, asyncio.Future[list[str]]] = {}
+        self._unknown: dict[str, float] = {}  # until when
+
+    async def addresses_if_known(self, name: str) -> list[str]:
+        """The addresses of a name; none where it has none here, or they do not come soon.
+
+        Raises:
+            OSError: too many names are being resolved.
+        """
+        if name not in self._cached and self._unknown.get(name, 0.0) > self._loop.time():
+            return []
+        try:
+            return await asyncio.wait_for(self.addresses_of(name), KNOWN_SECONDS)
+        except (TimeoutError, socket.gaierror):
+            if len(self._unknown) >= MAX_CACHED:
+                self._unknown.clear()
+            self._unknown[name] = self._loop.time() + UNKNOWN_SECONDS
+            return []
 
     async def addresses_of(self, name: str) -> list[str]:
         """The addresses of a name.

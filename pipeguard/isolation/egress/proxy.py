@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.egress.hosts import HostRules
     from pipeguard.isolation.egress.judge import Report
+    from pipeguard.isolation.egress.outer_proxy import OuterProxies
     from pipeguard.isolation.egress.sockets import EgressSockets
 
 CLOSE_SECONDS = 5.0
@@ -35,18 +36,20 @@ class Egress:
         limits: what the sandbox may use.
         resolve: gives the addresses of a name, in a thread of its own; the system's resolver if
             None.
+        proxies: gives those of the user's own network, at the first connection; none if None.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  what one way out is
         self,
         sockets: EgressSockets,
         rules: HostRules,
         report: Report,
         limits: EgressLimits | None = None,
         resolve: Callable[[str], Iterable[str]] | None = None,
+        proxies: Callable[[], OuterProxies] | None = None,
     ) -> None:
         self._sockets = sockets
-        self._state = EgressState(rules, report, resolve, limits or EgressLimits())
+        self._state = EgressState(rules, report, resolve, limits or EgressLimits(), proxies)
         self._wake, self._waker = socket.socketpair()
         self._lock = Lock()
         self._thread = Thread(target=self._run, name="egress", daemon=True)
@@ -60,6 +63,14 @@ class Egress:
     def update(self, rules: HostRules) -> None:
         """Judge by other rules from now on; open connections that they do not allow are ended."""
         self._state.rules = rules
+        self._notify()
+
+    def add(self, sockets: Iterable[socket.socket]) -> None:
+        """Accept direct connections on these, too."""
+        for sock in sockets:
+            sock.setblocking(False)  # noqa: FBT003  a positional parameter
+            self._sockets.direct += (sock,)  # closed with the others
+            self._state.added.append(sock)
         self._notify()
 
     def close(self) -> None:
@@ -95,3 +106,5 @@ class Egress:
                     return
                 with suppress(BlockingIOError):
                     self._wake.recv(4096)
+                while self._state.added:  # `serve` opens all that there are
+                    selector.register(self._state.added.popleft(), selectors.EVENT_READ)

@@ -14,9 +14,11 @@ from pipeguard.core.finding import Action, Finding, Severity
 from pipeguard.isolation.egress.addresses import is_own, is_private
 from pipeguard.isolation.egress.hosts import (
     DEFAULT_PORTS,
+    LOOPBACK,
     PRIVATE,
     HostAndPort,
     HostError,
+    is_localhost,
     parse_authority,
     parse_host,
     show_host,
@@ -88,6 +90,7 @@ class ConnectionRecorder:
         self._refused = refused
         self._events: dict[_Key, str] = {}  # that told of a refusal last
         self._counts: dict[_Key, _Count] = {}  # in order of time
+        self._advice_given: set[str] = set()
 
     def __call__(self, record: EgressRecord) -> None:
         """Write a connection, or count it."""
@@ -138,8 +141,12 @@ class ConnectionRecorder:
     def _write(self, record: EgressRecord, more: int) -> str | None:
         host = f"[{record.host}]" if ":" in record.host else record.host
         port = f":{record.port}" if record.port else ""
-        target = " ".join(filter(None, (record.way.value, f"{host}{port}")))
+        via = f"via {record.proxy}" if record.proxy else ""
+        target = " ".join(filter(None, (record.way.value, f"{host}{port}", via)))
         finding = _finding(record, f"{host}{port}", more)
+        if finding is not None and record.advice and record.advice not in self._advice_given:
+            self._advice_given.add(record.advice)  # the first is a line of the log
+            finding = finding._replace(severity=Severity.MEDIUM, action=Action.WARN)
         sizes = record.bytes_sent, record.bytes_received
         return self._record(EndedConnection(target, finding, *sizes, record.seconds))
 
@@ -165,7 +172,8 @@ def _finding(record: EgressRecord, target: str, more: int) -> Finding | None:
         return None
     reason = record.reason
     if reason is None:
-        note = f"allowed, and could not be reached: {record.error}"
+        advice = f"; {record.advice}" if record.advice else ""
+        note = f"allowed, and could not be reached: {record.error}{advice}"
         failed = Finding("egress.failed", PLACE, severity=Severity.LOW, action=Action.ALLOW)
         return failed._replace(excerpt=target, note=note, host=record.host)
     if reason is EgressReason.ADDRESS and record.address:
@@ -204,9 +212,16 @@ def entry_of(finding: Mapping[str, str]) -> str | None:
     except HostError:
         return None
     if isinstance(target.host, str):
-        return target.host if target.port in DEFAULT_PORTS else str(target)
-    name = finding.get("host", "")
-    if finding.get("rule") == _ADDRESS and is_private(target.host) and not is_own(target.host):
-        return _private_entry(name, target.port)
+        return _named_entry(target.host, target.port, finding["rule"])
+    if finding["rule"] == _ADDRESS and is_private(target.host) and not is_own(target.host):
+        return _private_entry(finding.get("host", ""), target.port)
     is_metadata = reach_of(str(target.host)) is Reach.METADATA
     return None if is_metadata else str(target)
+
+
+def _named_entry(name: str, port: int, rule: str) -> str | None:
+    if is_localhost(name):
+        return str(HostAndPort(LOOPBACK[0], port))
+    if rule == _ADDRESS:
+        return None  # it is given, and no address of it is known here
+    return name if port in DEFAULT_PORTS else show_host(name, port)

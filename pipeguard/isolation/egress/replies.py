@@ -50,12 +50,13 @@ def refused(way: EgressWay, target: HostAndPort, reason: EgressReason) -> bytes:
     return _response("403 Forbidden", f"{target} {_WHY.get(reason, 'is refused')}.")
 
 
-def failed(way: EgressWay, target: HostAndPort, error: str) -> bytes:
+def failed(way: EgressWay, target: HostAndPort, error: str, advice: str = "") -> bytes:
     """What a client is told whose host is allowed and could not be reached."""
     if way is EgressWay.SOCKS5:
         code = SocksCode.HOST_UNREACHABLE if error.startswith("EAI_") else SocksCode.FAILED
         return reply(_SOCKS_FAILURES.get(error, code))
     if way is EgressWay.DIRECT:
         return b""
-    status = "504 Gateway Timeout" if error == "ETIMEDOUT" else "502 Bad Gateway"
-    return _response(status, f"{target} is allowed, and could not be reached ({error}).")
+    status = "504 Gateway Timeout" if error.endswith("ETIMEDOUT") else "502 Bad Gateway"
+    more = f" ({advice})" if advice else ""
+    return _response(status, f"{target} is allowed, and could not be reached: {error}{more}.")

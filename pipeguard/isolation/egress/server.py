@@ -10,24 +10,26 @@ import socket
 import sys
 from contextlib import suppress
 from functools import partial
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.dns_server import DnsDatagrams, DnsResponder, DnsStream
 from pipeguard.isolation.egress.handshake import EgressRequest
-from pipeguard.isolation.egress.hosts import LOOPBACK, HostAndPort, is_localhost
+from pipeguard.isolation.egress.hosts import LOCALHOST, LOOPBACK, HostAndPort, is_localhost
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
 from pipeguard.isolation.egress.lookups import NameLookups, resolve_by_system
 from pipeguard.isolation.egress.names import NETWORK, NameAddresses
+from pipeguard.isolation.egress.outer_proxy import OuterProxies
 from pipeguard.isolation.egress.rate import OncePerMinute
 from pipeguard.isolation.egress.read_buffer import ReadBuffer
+from pipeguard.isolation.egress.refused_connections import RefusedConnections
 from pipeguard.isolation.egress.session import EgressSession
 from pipeguard.isolation.egress.sockets import BACKLOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeguard.isolation.egress.hosts import Address, HostRules
+    from pipeguard.isolation.egress.hosts import Address, Host, HostRules
     from pipeguard.isolation.egress.sockets import EgressSockets
     from pipeguard.isolation.egress.state import EgressState
 
@@ -50,12 +52,15 @@ class EgressServer:
         self.limits = state.limits._replace(connections=most)
         self.report = state.report
         self.buffer = ReadBuffer()
+        self.proxies = state.proxies() if state.proxies is not None else OuterProxies()
         self._state = state
         self._names = NameAddresses()
         self._lookups = NameLookups(loop, state.resolve or resolve_by_system)
         self._sessions: set[EgressSession] = set()
+        self._direct: set[socket.socket] = set()
         self._servers: list[asyncio.AbstractServer] = []
         self._responder = DnsResponder(state, self._names, self.now)
+        self._refused = RefusedConnections(loop, state, self._host_of)
         self._full = OncePerMinute()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -70,13 +75,22 @@ class EgressServer:
         for sock in sockets.proxy:
             await self._accept(partial(EgressSession, self, is_direct=False), sock)
         for sock in sockets.direct:
-            await self._accept(partial(EgressSession, self, is_direct=True), sock)
+            await self.open_direct(sock)
+        for sock in sockets.refused:
+            self._refused.attach(sock)
         for sock in sockets.dns:
             if sock.type == socket.SOCK_DGRAM:
                 datagrams = partial(DnsDatagrams, responder)
                 await self.loop.create_datagram_endpoint(datagrams, sock=sock)
             else:
                 await self._accept(partial(DnsStream, responder, self.loop), sock)
+
+    async def open_direct(self, sock: socket.socket) -> None:
+        """Accept direct connections on one more socket."""
+        if sock in self._direct:
+            return
+        self._direct.add(sock)
+        await self._accept(partial(EgressSession, self, is_direct=True), sock)
 
     async def _accept(
         self, protocol: Callable[[], asyncio.BaseProtocol], sock: socket.socket
@@ -117,10 +131,17 @@ class EgressServer:
     def request_by_address(self, sockname: tuple[str, int]) -> EgressRequest:
         """What a direct connection is for: the name that its address was given out for."""
         address = ip_address(sockname[0])
-        host: Address | str = address
-        if isinstance(address, IPv4Address) and address in NETWORK:
-            host = self._names.name_of(address) or address
-        return EgressRequest(EgressWay.DIRECT, HostAndPort(host, sockname[1]))
+        if isinstance(address, IPv6Address):  # of a socket of both families
+            address = address.ipv4_mapped or address
+        return EgressRequest(EgressWay.DIRECT, HostAndPort(self._host_of(address), sockname[1]))
+
+    def _host_of(self, address: Address) -> Host:
+        """The host that an address of the sandbox's network stands for."""
+        if isinstance(address, IPv6Address):
+            if address == LOOPBACK[1]:
+                return LOCALHOST  # which programs try first under this address, then under another
+            return IPv6Address(int(address))  # without a zone
+        return (self._names.name_of(address) if address in NETWORK else None) or address
 
     async def resolve(self, target: HostAndPort) -> list[str]:
         """All addresses of a target, whether they may be connected to or not.
@@ -129,11 +150,16 @@ class EgressServer:
             OSError: its name cannot be resolved.
         """
         host = target.host
-        if not isinstance(host, str):
-            return [str(host)]
-        if is_localhost(host):
-            return [str(address) for address in LOOPBACK]
-        return await self._lookups.addresses_of(host)
+        return _literal(host) or await self._lookups.addresses_of(str(host))
+
+    async def resolve_if_known(self, target: HostAndPort) -> list[str]:
+        """The same, and none where its name is not known here, or not soon.
+
+        Raises:
+            OSError: too many names are being resolved.
+        """
+        host = target.host
+        return _literal(host) or await self._lookups.addresses_if_known(str(host))
 
     async def close(self) -> None:
         """End everything, and wait until all of it is told."""
@@ -144,6 +170,7 @@ class EgressServer:
         for session in tuple(self._sessions):
             session.close()
         self._responder.close()
+        self._refused.close()
         for _ in range(CLOSE_STEPS):
             if not (self._sessions or self._responder.is_open):
                 break
@@ -152,6 +179,13 @@ class EgressServer:
         if tasks:  # connections that were given up while they were made
             await asyncio.wait(tasks, timeout=CLOSE_STEPS * STEP_SECONDS)
         await asyncio.sleep(STEP_SECONDS)  # for the handles of what is closed
+
+
+def _literal(host: Host) -> list[str]:
+    """The addresses of what needs no resolver."""
+    if not isinstance(host, str):
+        return [str(host)]
+    return [str(address) for address in LOOPBACK] if is_localhost(host) else []
 
 
 def _most_connections(wanted: int) -> int:
@@ -199,8 +233,10 @@ def _changed(server: EgressServer, state: EgressState, wake: socket.socket) -> N
         wake.recv(4096)
     if state.is_closed:
         server.loop.stop()
-    else:
-        server.apply()
+        return
+    while state.added:
+        server.loop.create_task(server.open_direct(state.added.popleft()))
+    server.apply()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum, auto
-from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pipeguard.isolation.egress import replies
-from pipeguard.isolation.egress.addresses import first_address, is_usable, usable_addresses
-from pipeguard.isolation.egress.dialling import connect_first
 from pipeguard.isolation.egress.handshake import EgressRequest, HandshakeError, ProxyHandshake
 from pipeguard.isolation.egress.judge import (
     EgressOutcome,
@@ -19,14 +16,20 @@ from pipeguard.isolation.egress.judge import (
     refusal_of,
 )
 from pipeguard.isolation.egress.lookups import error_name
+from pipeguard.isolation.egress.routing import (
+    HostRoute,
+    RouteOwner,
+    RouteRefusedError,
+    advice_on,
+    open_route,
+)
 from pipeguard.isolation.egress.tunnel import RequestEnd, TunnelEnd, reset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeguard.isolation.egress.hosts import Address, HostAndPort, HostRules
+    from pipeguard.isolation.egress.hosts import HostRules
     from pipeguard.isolation.egress.judge import Report
-    from pipeguard.isolation.egress.read_buffer import ReadBuffer
     from pipeguard.isolation.egress.state import EgressLimits
 
 LINGER_SECONDS = 2.0  # for a client to read why it was refused
@@ -40,18 +43,12 @@ class _State(Enum):
     ENDING = auto()
 
 
-class SessionOwner(Protocol):
+class SessionOwner(RouteOwner, Protocol):
     """What a session knows of the sandbox that it belongs to."""
 
-    loop: asyncio.AbstractEventLoop
     limits: EgressLimits
     now: Callable[[], float]
     report: Report
-    buffer: ReadBuffer
-
-    @property
-    def rules(self) -> HostRules:
-        """The rules as they are now."""
 
     def admit(self, session: EgressSession) -> bool:
         """Whether there is room for a session."""
@@ -61,9 +58,6 @@ class SessionOwner(Protocol):
 
     def request_by_address(self, sockname: tuple[str, int]) -> EgressRequest:
         """What a direct connection is for, by the address that it was made to."""
-
-    async def resolve(self, target: HostAndPort) -> list[str]:
-        """All addresses of a target; raises OSError."""
 
 
 class EgressSession(asyncio.BufferedProtocol):
@@ -78,7 +72,7 @@ class EgressSession(asyncio.BufferedProtocol):
     _request: EgressRequest
     _client: TunnelEnd
     _host: TunnelEnd
-    _address: Address
+    _route: HostRoute
 
     def __init__(self, server: SessionOwner, *, is_direct: bool) -> None:
         self._server = server
@@ -162,35 +156,27 @@ class EgressSession(asyncio.BufferedProtocol):
     async def _connect(self) -> None:
         server, target = self._server, self._request.target
         try:
-            resolved = await server.resolve(target)
-            addresses = usable_addresses(resolved, target.port, server.rules, target.host)
-            if not addresses:
-                self._refuse(EgressReason.ADDRESS, first_address(resolved))
-                return
-            address, host = await connect_first(addresses, self._dial)
+            route = await open_route(server, target)
+        except RouteRefusedError as error:
+            self._refuse(EgressReason.ADDRESS, error.address)
         except OSError as error:
             self._fail(error_name(error))
-            return
-        if host.transport.is_closing():
-            self._fail("ECONNRESET")
-        elif not is_usable(address, target.port, server.rules, target.host):
-            host.abort()
-            self._refuse(EgressReason.WITHDRAWN)
         else:
-            self._join(address, host)
+            if route.host.transport.is_closing():
+                self._fail("ECONNRESET")
+            elif not route.is_usable(target, server.rules):
+                route.host.abort()
+                self._refuse(EgressReason.WITHDRAWN)
+            else:
+                self._join(route)
 
-    async def _dial(self, address: Address) -> TunnelEnd:
-        _, host = await self._server.loop.create_connection(
-            partial(TunnelEnd, self._server.buffer), str(address), self._request.target.port
-        )
-        return host
-
-    def _join(self, address: Address, host: TunnelEnd) -> None:
+    def _join(self, route: HostRoute) -> None:
         request, self._task = self._request, None
+        host = route.host
         if self._transport.is_closing():
             host.abort()
             return
-        self._address, self._host = address, host
+        self._route, self._host = route, host
         buffer, body = self._server.buffer, request.body
         client = TunnelEnd(buffer) if body is None else RequestEnd(buffer, body, self._break)
         self._client = client
@@ -228,9 +214,9 @@ class EgressSession(asyncio.BufferedProtocol):
         self._say_and_close(replies.refused(request.way, request.target, reason))
 
     def _fail(self, error: str) -> None:
-        request = self._request
-        self._report(EgressOutcome.FAILED, None, error)
-        self._say_and_close(replies.failed(request.way, request.target, error))
+        request, advice = self._request, advice_on(error, self._server.proxies)
+        self._report(EgressOutcome.FAILED, None, error, advice=advice)
+        self._say_and_close(replies.failed(request.way, request.target, error, advice))
 
     def _say_and_close(self, response: bytes) -> None:
         """Close; after a response the client has some time to read it and to close itself."""
@@ -249,6 +235,7 @@ class EgressSession(asyncio.BufferedProtocol):
         reason: EgressReason | None,
         error: str = "",
         address: str = "",
+        advice: str = "",
     ) -> None:
         request, is_joined = self._request, self._state is _State.JOINED
         record = EgressRecord(
@@ -256,9 +243,11 @@ class EgressSession(asyncio.BufferedProtocol):
             outcome,
             str(request.target.host),
             request.target.port,
-            address=str(self._address) if is_joined else address,
+            address=self._route.address if is_joined else address,
             reason=reason,
             error=error,
+            advice=advice,
+            proxy=self._route.proxy if is_joined else "",
             bytes_sent=self._client.received if is_joined else 0,
             bytes_received=self._host.received if is_joined else 0,
             seconds=self._server.now() - self._started,
@@ -272,7 +261,7 @@ class EgressSession(asyncio.BufferedProtocol):
         target = self._request.target
         is_allowed = refusal_of(rules, target) is None
         if is_allowed and self._state is _State.JOINED:
-            is_allowed = is_usable(self._address, target.port, rules, target.host)
+            is_allowed = self._route.is_usable(target, rules)
         if not is_allowed:
             self._withdraw()
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable
 
     from pipeguard.isolation.egress.hosts import HostRules
     from pipeguard.isolation.egress.judge import Report
+    from pipeguard.isolation.egress.outer_proxy import OuterProxies
 
 
 class EgressLimits(NamedTuple):
@@ -35,10 +38,12 @@ class EgressState:
         report: called in that thread for each connection that ended or was refused.
         resolve: gives the addresses of a name, in threads of its own; the system's if None.
         limits: do not change.
+        proxies: gives those of the user's own network; none if None.
+        added: sockets for direct connections that are to be accepted on, too.
         is_closed: whether all is to end.
     """
 
-    __slots__ = ("is_closed", "limits", "report", "resolve", "rules")
+    __slots__ = ("added", "is_closed", "limits", "proxies", "report", "resolve", "rules")
 
     def __init__(
         self,
@@ -46,9 +51,12 @@ class EgressState:
         report: Report,
         resolve: Callable[[str], Iterable[str]] | None,
         limits: EgressLimits,
+        proxies: Callable[[], OuterProxies] | None,
     ) -> None:
         self.rules = rules
         self.report = report
         self.resolve = resolve
         self.limits = limits
+        self.proxies = proxies
+        self.added: deque[socket.socket] = deque()
         self.is_closed = False

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.learning.observed import Observed
     from pipeguard.isolation.view import SandboxUser
+    from pipeguard.isolation.way_out import ProxiesSource
 
 KERNEL = ("/proc", "/sys", "/dev")
 YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")  # Documentation/admin-guide/LSM/Yama.rst
@@ -58,12 +60,19 @@ class Learner:
         name: of the server.
         command: its command and environment.
         say: tells the user.
+        proxies: gives those of the user's own network, for fetching its package.
 
     Raises:
         LaunchError: nothing can be learned here, or the server's program does not exist.
     """
 
-    def __init__(self, name: str, command: Command, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Command,
+        say: Callable[[str], None],
+        proxies: ProxiesSource | None = None,
+    ) -> None:
         if (why := obstacle()) is not None:
             raise LaunchError(
                 f"what a server needs cannot be learned here: {why}. Name it yourself, with"
@@ -79,7 +88,8 @@ class Learner:
         self._package = ""
         self._has_failed = False
         if (package := package_of(command.argv)) is not None:
-            installed = fetched(package, packages_folder(), command.env, installer, say)
+            fetch = partial(installer, proxies=proxies)
+            installed = fetched(package, packages_folder(), command.env, fetch, say)
             self._in_use = installed.in_use
             self._package = key_of(package)
             argv, needed = (installed.program, *package.arguments), (installed.folder,)

@@ -17,6 +17,7 @@ import pytest
 
 from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.judge import EgressRecord
+from pipeguard.isolation.egress.outer_proxy import OuterProxies
 from pipeguard.isolation.egress.proxy import Egress
 from pipeguard.isolation.egress.sockets import PROXY_PORT, EgressSockets, receive_sockets
 from pipeguard.isolation.egress.state import EgressLimits
@@ -66,11 +67,13 @@ def running(
     resolve: Callable[[str], Iterable[str]] | None = None,
     limits: EgressLimits | None = None,
     sockets: EgressSockets | None = None,
+    proxies: OuterProxies | None = None,
 ) -> Iterator[tuple[int, Records, Egress]]:
     """A way out on a loopback socket: the port of the proxy, what is reported, and itself."""
     proxy = listener()
     port, records = port_of(proxy), Records()
-    egress = Egress(sockets or EgressSockets((proxy,)), rules, records, limits, resolve)
+    source = None if proxies is None else lambda: proxies
+    egress = Egress(sockets or EgressSockets((proxy,)), rules, records, limits, resolve, source)
     if sockets is not None:
         proxy.close()
     egress.start()

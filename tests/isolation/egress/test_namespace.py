@@ -131,10 +131,28 @@ def test_there_is_no_way_around(url: str, port: int) -> None:
         assert {record.outcome for record in records} <= {EgressOutcome.REFUSED}
 
 
-def test_a_loopback_port_that_is_named_is_this_machine_s(port: int) -> None:
-    done, records = inside(port, *CURL, "http://localhost:PORT/")
+@each("host", ["localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]"])
+def test_a_loopback_port_that_is_named_is_this_machine_s(host: str, port: int) -> None:
+    done, records = inside(port, *CURL, f"http://{host}:PORT/")
     assert done.stdout == BODY.decode()
-    assert records[0].host == "127.0.0.1"
+    assert {record.outcome for record in records} == {EgressOutcome.ALLOWED}
+
+
+@each("host", ["[2606:4700:4700::1111]", "[fd00:ec2::254]", "[::ffff:10.0.0.5]", "[64:ff9b::1]"])
+def test_an_address_of_ipv6_is_refused_at_once_and_told(host: str, port: int) -> None:
+    done, records = inside(port, *CURL, f"http://{host}:PORT/")
+    assert done.returncode in {7, 56}, done.stderr  # refused, or reset
+    (record,) = records
+    assert (record.reason, record.port) == (EgressReason.HOST, port)
+    assert record.host == host.strip("[]").removeprefix("::ffff:")
+
+
+def test_a_name_s_address_may_be_spelled_as_one_of_ipv6(port: int) -> None:
+    """As programs do whose sockets are of IPv6 alone; the first name has the first address."""
+    code = "curl -sS http://good.example:PORT/ && curl -sS http://[::ffff:11.128.0.1]:PORT/"
+    done, records = inside(port, "sh", "-c", code)
+    assert done.stdout == BODY.decode() * 2, done.stderr
+    assert [record.host for record in records] == ["good.example"] * 2
 
 
 ASK = """

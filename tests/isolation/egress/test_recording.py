@@ -41,6 +41,7 @@ def finding_of(record: EgressRecord) -> dict[str, str]:
         "a port": (refusal("api.example.com", 8443, EgressReason.PORT), "api.example.com:8443"),
         "an address": (refusal("10.0.0.5", 5432), "10.0.0.5:5432"),
         "IPv6": (refusal("fd00::1", 443), "[fd00::1]:443"),
+        "localhost": (refusal("localhost", 5432), "127.0.0.1:5432"),
         "a name that is private": (
             refusal("db.example", 5432, EgressReason.ADDRESS, "10.0.0.5"),
             "db.example:5432=private",
@@ -106,7 +107,8 @@ def test_a_connection_is_a_row_and_a_refused_one_an_event() -> None:
     events = iter(["", "RUN1.x1", "RUN1.x2"])
     recorder = ConnectionRecorder(lambda connection: store.connect(connection, next(events)))
     way = EgressWay.SOCKS5
-    made = EgressRecord(way, EgressOutcome.ALLOWED, "::1", 443, "::1", None, "", 10, 20, 0.5)
+    made = EgressRecord(way, EgressOutcome.ALLOWED, "::1", 443, "::1")
+    made = made._replace(bytes_sent=10, bytes_received=20, seconds=0.5)
     recorder(made)
     recorder(refusal("bad.example", 8443))
     recorder(EgressRecord(way, EgressOutcome.FAILED, "a.example", 443, error="ECONNREFUSED"))

@@ -1,0 +1,204 @@
+"""The proxy that the user's own network demands, and for which hosts it is used. Values; no I/O.
+
+A name is given to it as it is, and it resolves that. What is this machine's, link-local or a
+metadata service is never asked of it: there it would be the proxy's own.
+"""
+
+from __future__ import annotations
+
+import os
+from binascii import b2a_base64
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.core.checks.addresses import Reach, reach_of
+from pipeguard.isolation.egress.hosts import (
+    HostAndPort,
+    HostError,
+    is_localhost,
+    parse_authority,
+    parse_host,
+)
+from pipeguard.secrets_in_use import in_use
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+WEB_PORT = 80
+NO_PROXY = "none"  # in a policy: connect by itself, whatever the environment says
+MAX_EXCEPTIONS = 1024  # of a NO_PROXY
+_OWN = {Reach.LOOPBACK, Reach.ANY, Reach.LINK, Reach.METADATA}
+
+
+class OuterProxyError(ValueError):
+    """A setting names no proxy that can be used; the message has nothing of a login."""
+
+
+class OuterProxy(NamedTuple):
+    """One proxy.
+
+    Attributes:
+        at: its host and port.
+        authorization: the value of `Proxy-Authorization`; empty for none.
+    """
+
+    at: HostAndPort
+    authorization: bytes = b""
+
+    def __repr__(self) -> str:
+        """Without the login."""
+        return f"OuterProxy({self.at})"
+
+    @classmethod
+    def parse(cls, text: str) -> OuterProxy:
+        """A proxy from its URL, as `http://user:password@proxy.example:3128`.
+
+        Raises:
+            OuterProxyError: it is no URL of an HTTP proxy.
+        """
+        scheme, mark, rest = text.strip().rpartition("://")
+        if mark and scheme.lower() != "http":
+            kind = scheme.lower() if scheme.isalnum() and len(scheme) <= 8 else "of that kind"
+            raise OuterProxyError(f"a proxy must be http://HOST:PORT, not {kind}")
+        login, _, authority = rest.removesuffix("/").rpartition("@")
+        try:
+            at = parse_authority(authority, WEB_PORT)
+        except HostError:  # its text may have a part of the login
+            raise OuterProxyError(
+                "a proxy must be http://HOST:PORT; in a login, write / and @ as %2F and %40"
+            ) from None
+        return cls(at, _authorization(login) if login else b"")
+
+
+def _authorization(login: str) -> bytes:
+    """`Basic`, of a login as URLs have it (RFC 7617)."""
+    from urllib.parse import unquote_to_bytes  # 4 ms
+
+    user, _, password = login.partition(":")
+    decoded = [unquote_to_bytes(os.fsencode(part)) for part in (user, password)]
+    encoded = b2a_base64(b":".join(decoded), newline=False)
+    for secret in (os.fsencode(password), decoded[1], encoded):
+        in_use(secret.decode("utf-8", "ignore"))
+    return b"Basic " + encoded
+
+
+class ProxyExceptions:
+    """The hosts that are reached without a proxy, as curl reads `NO_PROXY`.
+
+    `example.com` and `.example.com` are that domain and all below it, an address is itself, a
+    network as `10.0.0.0/8` its addresses where they are asked for as such, and `*` is every host.
+
+    Args:
+        text: entries, between commas or blanks; what is no host fits none.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        self._is_all = False
+        self._domains: set[str] = set()
+        self._networks: list[IPv4Network | IPv6Network] = []
+        for entry in text.replace(",", " ").split()[:MAX_EXCEPTIONS]:
+            self._add(entry)
+
+    def _add(self, entry: str) -> None:
+        if entry == "*":
+            self._is_all = True
+            return
+        try:
+            if "/" in entry:
+                self._networks.append(ip_network(entry.strip("[]"), strict=False))
+                return
+            host = parse_host(entry.removeprefix("."))
+        except ValueError:
+            return
+        if isinstance(host, str):
+            self._domains.add(host)
+        else:
+            self._networks.append(ip_network(host))
+
+    def has(self, target: HostAndPort) -> bool:
+        """Whether a host is to be reached without a proxy."""
+        host = target.host
+        if self._is_all:
+            return True
+        if not isinstance(host, str):
+            return any(host in network for network in self._networks)
+        while host:
+            if host in self._domains:
+                return True
+            host = host.partition(".")[2]
+        return False
+
+
+class OuterProxies(NamedTuple):
+    """Which proxy is used for what; none at all by default.
+
+    Attributes:
+        web: for port 80.
+        tunnel: for every other port.
+        exceptions: the hosts that are reached without.
+        wrong: why a proxy that is set cannot be used: then nothing is reached that needs one.
+    """
+
+    web: OuterProxy | None = None
+    tunnel: OuterProxy | None = None
+    exceptions: ProxyExceptions = ProxyExceptions()
+    wrong: str = ""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is any."""
+        return bool(self.web or self.tunnel or self.wrong)
+
+    def of(self, target: HostAndPort) -> OuterProxy | None:
+        """The proxy to reach a target through; None to connect to it.
+
+        Raises:
+            OuterProxyError: the one that is set cannot be used.
+        """
+        if not self.is_set or is_own(target) or self.exceptions.has(target):
+            return None
+        if self.wrong:
+            raise OuterProxyError(self.wrong)
+        return self.web if target.port == WEB_PORT else self.tunnel
+
+
+def is_own(target: HostAndPort) -> bool:
+    """Whether a target is written as an address or name of this machine or link, or metadata's."""
+    host = target.host
+    if isinstance(host, str):
+        return is_localhost(host)
+    return reach_of(str(host)) in _OWN
+
+
+def proxies_from(setting: str | None, variables: Mapping[str, str]) -> OuterProxies:
+    """What a policy and an environment say together.
+
+    Args:
+        setting: of the policy, in place of the environment's: a URL, or `none`.
+        variables: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in small letters first.
+    """
+    if setting == NO_PROXY:
+        return OuterProxies()
+    exceptions = ProxyExceptions(_first(variables, "NO_PROXY"))
+    try:
+        if setting is not None:
+            one = _parsed("egress.proxy", setting)
+            return OuterProxies(one, one, exceptions)
+        web = _parsed("HTTP_PROXY", _first(variables, "HTTP_PROXY", "ALL_PROXY"))
+        tunnel = _parsed("HTTPS_PROXY", _first(variables, "HTTPS_PROXY", "ALL_PROXY"))
+    except OuterProxyError as error:
+        return OuterProxies(exceptions=exceptions, wrong=str(error))
+    return OuterProxies(web, tunnel, exceptions)
+
+
+def _parsed(name: str, text: str) -> OuterProxy | None:
+    try:
+        return OuterProxy.parse(text) if text else None
+    except OuterProxyError as error:
+        raise OuterProxyError(f"{name}: {error}") from None
+
+
+def _first(variables: Mapping[str, str], *names: str) -> str:
+    """The first of some variables that is set, each in small letters first."""
+    values = (variables.get(each, "").strip() for name in names for each in (name.lower(), name))
+    return next(filter(None, values), "")

@@ -1,0 +1,133 @@
+"""A tunnel through the proxy of the user's own network, asked for by CONNECT (RFC 9110, 9.3.6)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pipeguard.isolation.egress.http_head import END_OF_HEAD, MAX_HEAD_BYTES
+from pipeguard.isolation.egress.tunnel import TunnelEnd
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from pipeguard.isolation.egress.hosts import HostAndPort
+    from pipeguard.isolation.egress.outer_proxy import OuterProxy
+    from pipeguard.isolation.egress.read_buffer import ReadBuffer
+
+_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
+_LINE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+
+
+class OuterTunnelError(OSError):
+    """The proxy did not open a tunnel.
+
+    Attributes:
+        name: what is said of it, as `PROXY_407`.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def connect_request(target: HostAndPort, proxy: OuterProxy) -> bytes:
+    """What a proxy is sent; the host is in the form in which it was judged."""
+    lines = [f"CONNECT {target} HTTP/1.1".encode(), f"Host: {target}".encode()]
+    if proxy.authorization:
+        lines.append(b"Proxy-Authorization: " + proxy.authorization)
+    return b"\r\n".join((*lines, b"", b""))
+
+
+class ConnectResponse:
+    """A proxy's answer, taken as it comes. No I/O."""
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._length = 0
+
+    def feed(self, data: bytes) -> bytes | None:
+        """What came behind the answer, once that is whole and opens the tunnel; else None.
+
+        Raises:
+            OuterTunnelError: it does not open it, or cannot be read.
+        """
+        self._data += data
+        while True:
+            end = self._data.find(END_OF_HEAD)
+            length = self._length + (len(self._data) if end < 0 else end + len(END_OF_HEAD))
+            if length > MAX_HEAD_BYTES or b"\n\n" in self._data[: None if end < 0 else end]:
+                raise OuterTunnelError("PROXY_MALFORMED")
+            if end < 0:
+                return None
+            head, self._data = self._data[:end], self._data[end + len(END_OF_HEAD) :]
+            self._length = length
+            status = _status(head)
+            if status >= 200:
+                break
+        if status >= 300:
+            raise OuterTunnelError(f"PROXY_{status}")
+        return self._data
+
+
+def _status(head: bytes) -> int:
+    line, *lines = head.split(b"\r\n")
+    match = _STATUS.fullmatch(line)
+    if match is None or not all(map(_LINE.fullmatch, lines)) or match[1] == b"101":
+        raise OuterTunnelError("PROXY_MALFORMED")
+    return int(match[1])
+
+
+class OuterTunnelEnd(TunnelEnd):
+    """A connection to the proxy, which is one to the host once the proxy has opened the tunnel."""
+
+    def __init__(self, buffer: ReadBuffer, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(buffer)
+        self._response = ConnectResponse()
+        self._opened: asyncio.Future[None] = loop.create_future()
+
+    async def open(self, request: bytes) -> None:
+        """Ask for the tunnel, and wait until it is there.
+
+        Raises:
+            OSError: it is not opened.
+        """
+        try:
+            self.transport.write(request)
+            await self._opened
+        except BaseException:
+            self.abort()
+            raise
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Read the answer; what comes behind it is the host's."""
+        if self._opened.done():
+            super().buffer_updated(nbytes)
+            return
+        try:
+            rest = self._response.feed(self._buffer.contents(nbytes))
+        except OuterTunnelError as error:
+            self._fail(error)
+            return
+        if rest is not None:
+            self._early = rest
+            self.transport.pause_reading()
+            self._opened.set_result(None)
+
+    def eof_received(self) -> bool:
+        """Without an answer there is no tunnel."""
+        if not self._opened.done():
+            self._fail(OuterTunnelError("PROXY_ECONNRESET"))
+            return False
+        return super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The same."""
+        self._fail(OuterTunnelError("PROXY_ECONNRESET"))
+        super().connection_lost(exc)
+
+    def _fail(self, error: OuterTunnelError) -> None:
+        if not self._opened.done():
+            self._opened.set_exception(error)
+            self._opened.exception()  # whoever asked may be gone
+            self.transport.abort()

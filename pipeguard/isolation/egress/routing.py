@@ -1,0 +1,177 @@
+"""A connection to a target that the rules allow: to an address of it, or through a proxy."""
+
+from __future__ import annotations
+
+import re
+import socket
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from pipeguard.core.words.hosts import METADATA_NAMES
+from pipeguard.isolation.egress.addresses import all_addresses, is_usable, usable_addresses
+from pipeguard.isolation.egress.dialling import connect_first
+from pipeguard.isolation.egress.judge import EgressReason
+from pipeguard.isolation.egress.lookups import error_name
+from pipeguard.isolation.egress.outer_proxy import OuterProxyError
+from pipeguard.isolation.egress.outer_tunnel import (
+    OuterTunnelEnd,
+    OuterTunnelError,
+    connect_request,
+)
+from pipeguard.isolation.egress.tunnel import TunnelEnd
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from pipeguard.isolation.egress.hosts import Address, HostAndPort, HostRules
+    from pipeguard.isolation.egress.outer_proxy import OuterProxies, OuterProxy
+    from pipeguard.isolation.egress.read_buffer import ReadBuffer
+
+_METADATA_NAME = re.compile(rf"(?:.+\.)?(?:{'|'.join(METADATA_NAMES)})", re.ASCII)
+# What connecting fails with where a network lets nothing through but its proxy.
+_NO_WAY = frozenset(
+    {
+        *("ETIMEDOUT", "ENETUNREACH", "EHOSTUNREACH", "ECONNREFUSED", "EACCES", "EPERM"),
+        *("EAI_NONAME", "EAI_NODATA", "EAI_AGAIN", "EAI_FAIL"),
+    }
+)
+_LOGIN = "your network's proxy demands a login: write it as http://USER:PASSWORD@HOST:PORT"
+_ADVICE = {
+    "PROXY_407": _LOGIN,
+    "PROXY_4": "your network's proxy refuses this host or port",
+    "PROXY_5": "your network's proxy cannot reach it",
+    "PROXY_MALFORMED": "what your network's proxy answered cannot be read",
+    "": "your network's proxy cannot be reached",
+}
+
+
+class RouteOwner(Protocol):
+    """What a route is found with."""
+
+    loop: asyncio.AbstractEventLoop
+    buffer: ReadBuffer
+    proxies: OuterProxies
+
+    @property
+    def rules(self) -> HostRules:
+        """The rules as they are now."""
+
+    async def resolve(self, target: HostAndPort) -> list[str]:
+        """All addresses of a target; raises OSError."""
+
+    async def resolve_if_known(self, target: HostAndPort) -> list[str]:
+        """The same, and none where its name is not known here."""
+
+
+class RouteRefusedError(Exception):
+    """A target that the rules allow leads to an address that they do not.
+
+    Attributes:
+        address: it; empty where only a name is known.
+    """
+
+    def __init__(self, address: str) -> None:
+        super().__init__(EgressReason.ADDRESS.value)
+        self.address = address
+
+
+class HostRoute(NamedTuple):
+    """A connection to a target.
+
+    Attributes:
+        host: its end here.
+        addresses: what was checked: the address that it leads to, or for a tunnel through a proxy
+            those that the name has here.
+        proxy: the host and port of the proxy; empty without one.
+    """
+
+    host: TunnelEnd
+    addresses: tuple[Address, ...]
+    proxy: str = ""
+
+    @property
+    def address(self) -> str:
+        """The address that was connected to; empty where a proxy chose it."""
+        return "" if self.proxy else str(self.addresses[0])
+
+    def is_usable(self, target: HostAndPort, rules: HostRules) -> bool:
+        """Whether all that was checked is allowed still."""
+        host, port = target
+        return all(is_usable(address, port, rules, host) for address in self.addresses)
+
+
+def advice_on(error: str, proxies: OuterProxies) -> str:
+    """What to do about a failure, as far as proxies are concerned; may be empty."""
+    if error == "PROXY_UNSUPPORTED":
+        return proxies.wrong
+    if error.startswith("PROXY_"):
+        return _ADVICE.get(error) or _ADVICE.get(error[: len("PROXY_4")]) or _ADVICE[""]
+    if error not in _NO_WAY:
+        return ""
+    if proxies.is_set:
+        return "no proxy is used for it: NO_PROXY has it, or none is set for its port"
+    return "where your network demands a proxy, set HTTPS_PROXY, or egress.proxy in your own policy"
+
+
+async def open_route(owner: RouteOwner, target: HostAndPort) -> HostRoute:
+    """Connect to a target.
+
+    Raises:
+        RouteRefusedError: its addresses are not to be connected to.
+        OSError: it cannot be reached.
+    """
+    try:
+        proxy = owner.proxies.of(target)
+    except OuterProxyError:
+        raise OuterTunnelError("PROXY_UNSUPPORTED") from None
+    if proxy is not None:
+        return await _through(owner, target, proxy)
+    resolved = await owner.resolve(target)
+    addresses = usable_addresses(resolved, target.port, owner.rules, target.host)
+    if not addresses:
+        raise RouteRefusedError(next(map(str, all_addresses(resolved)), ""))
+
+    async def dial(address: Address) -> TunnelEnd:
+        make = partial(TunnelEnd, owner.buffer)
+        return (await owner.loop.create_connection(make, str(address), target.port))[1]
+
+    address, host = await connect_first(addresses, dial)
+    return HostRoute(host, (address,))
+
+
+async def _through(owner: RouteOwner, target: HostAndPort, proxy: OuterProxy) -> HostRoute:
+    """Connect through a proxy, which is given the name and resolves it itself."""
+    screened = await _screened(owner, target)
+    try:
+        addresses = list(all_addresses(await owner.resolve(proxy.at)))
+
+        async def dial(address: Address) -> OuterTunnelEnd:
+            make = partial(OuterTunnelEnd, owner.buffer, owner.loop)
+            return (await owner.loop.create_connection(make, str(address), proxy.at.port))[1]
+
+        if not addresses:
+            raise socket.gaierror(socket.EAI_NONAME, "no address")
+        _, host = await connect_first(addresses, dial)
+        await host.open(connect_request(target, proxy))
+    except OuterTunnelError:
+        raise
+    except OSError as error:
+        raise OuterTunnelError(f"PROXY_{error_name(error)}") from None
+    return HostRoute(host, screened, str(proxy.at))
+
+
+async def _screened(owner: RouteOwner, target: HostAndPort) -> tuple[Address, ...]:
+    """The addresses that a target has here; none where its name is not known here.
+
+    Raises:
+        RouteRefusedError: one of them, or the name, is not to be connected to.
+        OSError: too much is being resolved.
+    """
+    host = target.host
+    if isinstance(host, str) and _METADATA_NAME.fullmatch(host):
+        raise RouteRefusedError("")
+    addresses = tuple(all_addresses(await owner.resolve_if_known(target)))
+    for address in addresses:
+        if not is_usable(address, target.port, owner.rules, host):
+            raise RouteRefusedError(str(address))
+    return addresses

@@ -1,0 +1,266 @@
+"""Connections through the proxy of a company: what it is asked, what it is never asked."""
+
+import socket
+import threading
+
+from pipeguard.isolation.egress.hosts import HostRules
+from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason
+from pipeguard.isolation.egress.outer_proxy import OuterProxies, proxies_from
+from pipeguard.isolation.egress.state import EgressLimits
+from tests.each import each
+from tests.isolation.egress.company_proxy import answering, company
+from tests.isolation.egress.sandbox import port_of, running
+from tests.isolation.egress.test_proxy import all_of, connected, exchange, host, is_reset
+
+ALLOWED, FAILED, REFUSED = EgressOutcome.ALLOWED, EgressOutcome.FAILED, EgressOutcome.REFUSED
+RULES = HostRules.parse(["good.example", "10.1.2.3:443", "metadata.google.internal:80"])
+LOGIN = "Basic dXNlcjpwQHNz"  # user:p@ss
+
+
+def nobody(name: str) -> list[str]:
+    """A resolver in a network that knows no names of outside."""
+    raise socket.gaierror(socket.EAI_NONAME, name)
+
+
+def proxy_at(port: int, **variables: str) -> OuterProxies:
+    return proxies_from(None, {"HTTPS_PROXY": f"http://127.0.0.1:{port}", **variables})
+
+
+def connect(target: str) -> bytes:
+    return f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode()
+
+
+def test_a_name_that_nobody_knows_here_is_given_to_the_proxy() -> None:
+    with (
+        host() as (port, contents),
+        company({"good.example:443": port}) as outer,
+        running(RULES, nobody, proxies=proxy_at(outer.port)) as (proxy, records, _),
+    ):
+        with connected(proxy, "good.example", 443) as sock:
+            sock.sendall(b"one")
+            assert sock.recv(3) == b"one"
+            sock.shutdown(socket.SHUT_WR)
+            assert sock.recv(1) == b""
+        (record,) = records.wait(1)
+    assert contents == [b"one"]
+    assert outer.heads == ["CONNECT good.example:443 HTTP/1.1\r\nHost: good.example:443\r\n\r\n"]
+    assert (record.outcome, record.proxy) == (ALLOWED, f"127.0.0.1:{outer.port}")
+    assert (record.address, record.bytes_sent, record.bytes_received) == ("", 3, 3)
+
+
+def test_a_login_goes_to_the_proxy_and_to_nobody_else() -> None:
+    with (
+        host() as (port, contents),
+        company({"good.example:443": port}, LOGIN) as outer,
+    ):
+        url = f"http://user:p%40ss@127.0.0.1:{outer.port}"
+        proxies = proxies_from(None, {"HTTPS_PROXY": url})
+        with running(RULES, nobody, proxies=proxies) as (proxy, records, _):
+            with connected(proxy, "good.example", 443) as sock:
+                sock.sendall(b"one")
+                sock.shutdown(socket.SHUT_WR)
+                assert all_of(sock) == b"one"
+            records.wait(1)
+        assert LOGIN in outer.heads[0]
+        everything = repr((contents, records.all, proxies, proxies.tunnel))
+    for secret in ("p@ss", "p%40ss", "dXNlcjpwQHNz", "user"):
+        assert secret not in everything
+
+
+def test_a_proxy_that_demands_a_login_is_told_with_what_to_do() -> None:
+    with (
+        company(authorization=LOGIN) as outer,
+        running(RULES, nobody, proxies=proxy_at(outer.port)) as (proxy, records, _),
+    ):
+        answer = exchange(proxy, connect("good.example:443"))
+        (record,) = records.wait(1)
+    assert answer.startswith(b"HTTP/1.1 502 ")
+    assert b"demands a login" in answer
+    assert (record.outcome, record.error) == (FAILED, "PROXY_407")
+
+
+@each(
+    "answer, error",
+    [
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", "PROXY_403"),
+        (b"HTTP/1.1 504 Slow\r\n\r\n", "PROXY_504"),
+        (b"HTTP/1.1 302 Login\r\nLocation: http://login/\r\n\r\n", "PROXY_302"),
+        (b"HTTP/1.1 101 Switching\r\n\r\n", "PROXY_MALFORMED"),
+        (b"HTTP/2 200\r\n\r\n", "PROXY_MALFORMED"),
+        (b"HTTP/1.1 200 OK\n\n", "PROXY_MALFORMED"),
+        (b"HTTP/1.1 200 OK\r\nA: \0\r\n\r\n", "PROXY_MALFORMED"),
+        (b"\x16\x03\x01\r\n\r\n", "PROXY_MALFORMED"),
+        (b"HTTP/1.1 200 OK\r\nA: " + b"a" * 2**15, "PROXY_MALFORMED"),
+        (b"HTTP/1.1 100 Go on\r\n\r\n" * 2**10, "PROXY_MALFORMED"),
+        (b"HTTP/1.1 200 OK\r\n", "PROXY_ECONNRESET"),
+        (b"", "PROXY_ECONNRESET"),
+    ],
+)
+def test_what_is_no_tunnel_is_a_failure_at_once(answer: bytes, error: str) -> None:
+    with (
+        answering(answer) as outer,
+        running(RULES, nobody, proxies=proxy_at(outer)) as (proxy, records, _),
+    ):
+        assert exchange(proxy, connect("good.example:443")).startswith(b"HTTP/1.1 502 ")
+        (record,) = records.wait(1)
+    assert (record.outcome, record.error, record.proxy) == (FAILED, error, "")
+    assert record.advice
+
+
+def test_a_proxy_that_says_nothing_is_given_up() -> None:
+    limits = EgressLimits(connect_seconds=0.5)
+    with (
+        answering(b"HTTP/1.1 200", then_closes=False) as outer,
+        running(RULES, nobody, limits, proxies=proxy_at(outer)) as (proxy, records, _),
+    ):
+        assert exchange(proxy, connect("good.example:443")).startswith(b"HTTP/1.1 504 ")
+        assert records.wait(1)[0].error == "ETIMEDOUT"
+
+
+def test_a_proxy_that_is_not_there_is_told() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and nobody listens
+        proxies = proxy_at(port_of(closed))
+        with running(RULES, nobody, proxies=proxies) as (proxy, records, _):
+            assert b"proxy cannot be reached" in exchange(proxy, connect("good.example:443"))
+            assert records.wait(1)[0].error == "PROXY_ECONNREFUSED"
+
+
+def test_what_the_host_says_first_arrives_behind_interim_answers() -> None:
+    first = b"HTTP/1.1 100 Wait\r\n\r\nHTTP/1.1 200 OK\r\n\r\nhello"
+    with (
+        answering(first) as outer,
+        running(RULES, nobody, proxies=proxy_at(outer)) as (proxy, _, _),
+        connected(proxy, "good.example", 443) as sock,
+    ):
+        assert all_of(sock) == b"hello"
+
+
+def never(name: str) -> list[str]:
+    """A resolver that takes longer than anybody waits."""
+    threading.Event().wait(5)
+    return ["127.0.0.1"] if name else []
+
+
+def test_a_resolver_that_does_not_answer_keeps_nobody_waiting_twice() -> None:
+    with (
+        host(b"page") as (port, _),
+        company({"good.example:443": port}) as outer,
+        running(RULES, never, proxies=proxy_at(outer.port)) as (proxy, records, _),
+    ):
+        for _ in range(3):
+            with connected(proxy, "good.example", 443) as sock:
+                sock.sendall(b"\r\n\r\n")
+                assert all_of(sock) == b"page"
+        took = [record.seconds for record in records.wait(3)]
+    assert took[1] < took[0] / 2 > took[2]
+
+
+@each("address", ["10.0.0.5", "127.0.0.1", "169.254.169.254", "fd00:ec2::254", "::1"])
+def test_a_name_that_leads_inside_here_is_not_given_to_the_proxy(address: str) -> None:
+    with (
+        company({"good.example:443": 1}) as outer,
+        running(RULES, lambda _: ["93.184.215.14", address], proxies=proxy_at(outer.port)) as (
+            proxy,
+            records,
+            _,
+        ),
+    ):
+        assert exchange(proxy, connect("good.example:443")).startswith(b"HTTP/1.1 403 ")
+        (record,) = records.wait(1)
+    assert (record.outcome, record.reason) == (REFUSED, EgressReason.ADDRESS)
+    assert record.address == address
+    assert outer.heads == []
+
+
+@each(
+    "target",
+    ["10.0.0.5:443", "[::1]:443", "other.example:443", "good.example:22", "169.254.169.254:80"],
+)
+def test_what_no_rule_names_is_not_given_to_the_proxy(target: str) -> None:
+    with (
+        company({target: 1}) as outer,
+        running(RULES, nobody, proxies=proxy_at(outer.port)) as (proxy, records, _),
+    ):
+        assert exchange(proxy, connect(target)).startswith(b"HTTP/1.1 403 ")
+        assert records.wait(1)[0].outcome is REFUSED
+    assert outer.heads == []
+
+
+def test_the_name_of_a_metadata_service_is_refused_even_if_a_rule_names_it() -> None:
+    with company({"metadata.google.internal:80": 1}) as outer:
+        proxies = proxy_at(outer.port, ALL_PROXY=f"http://127.0.0.1:{outer.port}")
+        with running(RULES, nobody, proxies=proxies) as (proxy, records, _):
+            answer = exchange(proxy, connect("metadata.google.internal:80"))
+            assert answer.startswith(b"HTTP/1.1 403 ")
+            assert records.wait(1)[0].reason is EgressReason.ADDRESS
+    assert outer.heads == []
+
+
+def test_this_machine_s_own_ports_are_not_asked_of_the_proxy() -> None:
+    with host(b"page") as (port, _), company() as outer:
+        rules = HostRules.parse([], [port])
+        with running(rules, nobody, proxies=proxy_at(outer.port)) as (proxy, records, _):
+            for name in ("localhost", "127.0.0.1"):
+                with connected(proxy, name, port) as sock:
+                    sock.sendall(b"\r\n\r\n")
+                    assert all_of(sock) == b"page"
+            assert {record.proxy for record in records.wait(2)} == {""}
+    assert outer.heads == []
+
+
+def test_no_proxy_is_used_for_what_no_proxy_has() -> None:
+    with host(b"page") as (port, _), company() as outer:
+        rules = HostRules.parse([f"inside.example:{port}", f"127.0.0.1:{port}"])
+        proxies = proxy_at(outer.port, NO_PROXY=".example")
+        with running(rules, lambda _: ["127.0.0.1"], proxies=proxies) as (proxy, records, _):
+            with connected(proxy, "inside.example", port) as sock:
+                sock.sendall(b"\r\n\r\n")
+                assert all_of(sock) == b"page"
+            assert records.wait(1)[0].proxy == ""
+    assert outer.heads == []
+
+
+def test_a_plain_http_request_goes_through_a_tunnel_too() -> None:
+    page = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi"
+    with host(page) as (port, contents), company({"good.example:80": port}) as outer:
+        proxies = proxies_from(None, {"http_proxy": f"127.0.0.1:{outer.port}"})
+        with running(RULES, nobody, proxies=proxies) as (proxy, records, _):
+            request = b"GET http://good.example/a HTTP/1.1\r\nHost: good.example\r\n\r\n"
+            assert exchange(proxy, request) == page
+            records.wait(1)
+    assert contents[0].startswith(b"GET /a HTTP/1.1\r\nHost: good.example\r\n")
+
+
+def test_a_proxy_of_another_kind_is_an_error_and_never_a_direct_connection() -> None:
+    with host() as (port, contents):
+        rules = HostRules.parse([f"good.example:{port}", f"127.0.0.1:{port}"])
+        proxies = proxies_from(None, {"ALL_PROXY": "socks5h://user:secret@127.0.0.1:1"})
+        with running(rules, lambda _: ["127.0.0.1"], proxies=proxies) as (proxy, records, _):
+            answer = exchange(proxy, connect(f"good.example:{port}"))
+            (record,) = records.wait(1)
+    assert record.error == "PROXY_UNSUPPORTED"
+    assert b"not socks5h" in answer
+    assert b"secret" not in answer + repr(record).encode()
+    assert contents == []
+
+
+def test_without_a_proxy_a_name_that_is_not_known_is_told_with_what_to_do() -> None:
+    with running(RULES, nobody) as (proxy, records, _):
+        assert b"set HTTPS_PROXY" in exchange(proxy, connect("good.example:443"))
+        (record,) = records.wait(1)
+    assert record.error == "EAI_NONAME"
+    assert "egress.proxy" in record.advice
+
+
+@each("left", [["good.example"], ["10.9.9.9:443"], []])
+def test_a_tunnel_ends_when_the_rules_do_not_allow_it_any_more(left: list[str]) -> None:
+    """Also where only the address that its name has here is not allowed any more."""
+    rules = HostRules.parse(["good.example", "10.9.9.9:443"])
+    with host() as (port, _), company({"good.example:443": port}) as outer:
+        proxies = proxy_at(outer.port)
+        with running(rules, lambda _: ["10.9.9.9"], proxies=proxies) as (proxy, records, egress):
+            sock = connected(proxy, "good.example", 443)
+            egress.update(HostRules.parse(left))
+            assert is_reset(sock)
+            assert records.wait(1)[0].reason is EgressReason.WITHDRAWN
