@@ -88,7 +88,7 @@ class ServerStarter:
         mask = Mask(run.engines)
         witness = WallWitness(self._sandbox, self._folder(), run.name, run.note, mask)
         self._witness, self._run = witness, run
-        run.guard.notes = witness
+        run.guard.annotate(witness)
         self._connections.attach(run.connect, witness.refused)
         run.on_policy.append(self.update)
 

@@ -65,11 +65,12 @@ class AnswerNotes(Protocol):
 class _Shared:
     """What all guards of a server share: replacing it here replaces it for each of them."""
 
-    __slots__ = ("pins", "policy")
+    __slots__ = ("notes", "pins", "policy")
 
     def __init__(self, policy: Policy, pins: Pins) -> None:
         self.policy = policy
         self.pins = pins
+        self.notes: AnswerNotes | None = None
 
 
 class Guard:
@@ -91,7 +92,6 @@ class Guard:
         contents_key: the installation's, with which fingerprints of findings are made; without it
             no exception holds for a content.
         inspects: False where others judge what the messages say, and only the protocol is checked.
-        notes: adds words to answers, where the server is isolated; or None.
     """
 
     def __init__(
@@ -123,9 +123,17 @@ class Guard:
         self.is_remote = False
         self.contents_key = b""
         self.inspects = True
-        self.notes: AnswerNotes | None = None
         self._shared = _Shared(policy, Pins(pins, name))
         self._fixed: Policy | None = None  # in place of the one that is shared
+
+    @property
+    def notes(self) -> AnswerNotes | None:
+        """Adds words to the server's answers, where it is isolated; None for any other."""
+        return self._shared.notes
+
+    def annotate(self, notes: AnswerNotes) -> None:
+        """Have words added to the server's answers, also to those of other clients."""
+        self._shared.notes = notes
 
     @property
     def policy(self) -> Policy:
