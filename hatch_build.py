@@ -5,6 +5,8 @@
   arithmetic runs in numpy, which is a dependency there alone; on Windows the network's does, since
   Microsoft's compiler does not know the vectors that it is written in. PIPEGUARD_NATIVE=0 leaves
   them out, PIPEGUARD_NATIVE=1 makes a missing compiler an error.
+- The program that takes on Landlock's rules in a sandbox (isolation/_landlock.c), on Linux where a
+  C compiler is. It needs no library, and runs whatever is installed.
 - The compiled rules (pipeguard/databases), where Hyperscan is: for the kind of machine that builds
   them, and the version of Hyperscan. Where they are missing or do not fit, the first start compiles
   the rules; so it does for a package that is installed in place, whose rules may be edited.
@@ -27,6 +29,9 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 PACKAGE = "pipeguard/core/model"
 NAMES = ("_opener",) if sys.platform == "win32" else ("_opener", "_network")
 NEEDED = ("_opener", "_network")  # to do without numpy
+LANDLOCK = "pipeguard/isolation/_landlock"
+# Alone in what it runs among: no library, no start files, nothing that these would have to provide.
+ALONE = ("-Os", "-static", "-no-pie", "-nostdlib", "-ffreestanding", "-fno-stack-protector")
 DATABASES = "pipeguard/databases"
 WANTED = os.environ.get("PIPEGUARD_NATIVE", "")
 DATABASES_WANTED = os.environ.get("PIPEGUARD_DATABASES", "")
@@ -60,6 +65,9 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg,misc]
             if built is not None:
                 build_data["artifacts"].append(f"/{PACKAGE}/{built.name}")
                 build_data["tag"] = f"cp311-abi3-{platform}"
+        if WANTED != "0" and sys.platform == "linux" and _built_program(Path(self.root), LANDLOCK):
+            build_data["artifacts"].append(f"/{LANDLOCK}")
+            build_data.setdefault("tag", f"py3-none-{platform}")
         databases = Path(self.root) / "dist" / "databases"
         if version != "editable" and _compiles_rules(Path(self.root), databases):
             build_data["force_include"][str(databases)] = DATABASES
@@ -89,6 +97,23 @@ def _built(root: Path, name: str) -> Path | None:
     """A compiled extension in the source tree; None where it cannot be compiled."""
     made = _compiled(root, name)
     return None if made is None else made.replace(root / PACKAGE / made.name)
+
+
+def _built_program(root: Path, name: str) -> bool:
+    """Compile a program into the source tree; False where it cannot be compiled."""
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    found = shutil.which(os.environ.get("CC", "").split(" ")[0] or compiler) or shutil.which("cc")
+    made = root / "dist" / "native" / Path(name).name
+    made.parent.mkdir(parents=True, exist_ok=True)
+    command = [found or "cc", *ALONE, "-o", str(made), f"{name}.c"]
+    done = subprocess.run(command, cwd=root, check=False) if found is not None else None
+    if done is None or done.returncode:
+        if WANTED == "1":
+            raise SystemExit(f"{name} does not compile.")
+        sys.stderr.write(f"{name} is not built: isolated servers run without Landlock.\n")
+        return False
+    made.replace(root / name)
+    return True
 
 
 def _compiled(root: Path, name: str) -> Path | None:

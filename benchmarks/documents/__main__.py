@@ -72,15 +72,15 @@ class Outcome:
 class Contender:
     """A checkout of PipeGuard, in a process of its own."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        """Start it with its own interpreter if it has one."""
+    def __init__(self, name: str, folder: Path, *options: str) -> None:
+        """Start it with its own interpreter if it has one, and with options of the worker."""
         own = folder / ".venv-test/bin/python"
         python = str(own if own.exists() else sys.executable)
         environment = {**os.environ, "PYTHONPATH": str(folder)}
         self.name = name
         self.outcomes: list[Outcome] = []
         self.process = subprocess.Popen(
-            [python, str(WORKER)],
+            [python, str(WORKER), *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -118,10 +118,10 @@ def main() -> None:
     chosen = documents(QUICK if options.quick else options.count, options.folder, learned=learned)
     here = Path(__file__).resolve().parents[2]
     with ExitStack() as stack:
-        contenders = [
-            Contender(name, folder.resolve())
-            for name, folder in (("here", here), *(("before", path) for path in options.against))
-        ]
+        contenders = [Contender("here", here)]
+        contenders += [Contender("before", path.resolve()) for path in options.against]
+        if options.without_native:
+            contenders.append(Contender("here, without extensions", here, "--without-native"))
         for contender in contenders:
             stack.callback(contender.close)
         judge_all(chosen, contenders, folders=options.folder, show=sys.stderr.isatty())
@@ -171,6 +171,11 @@ def arguments() -> argparse.Namespace:
         default=[],
         metavar="CHECKOUT",
         help="measure another checkout in turn with this one; may be repeated",
+    )
+    add(
+        "--without-native",
+        action="store_true",
+        help="measure this checkout in turn with itself without its extensions in C",
     )
     add("--show", action="store_true", help="list what did not arrive whole, with the rules")
     add("--json", metavar="FILE", help="write every outcome to FILE")

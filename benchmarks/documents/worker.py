@@ -1,7 +1,8 @@
 """Judges documents with the PipeGuard that its interpreter finds: a line of JSON each, in and out.
 
 A process of its own, so that two checkouts can be measured in turn, document by document. It
-imports nothing of `benchmarks`, since an older checkout has other ones.
+imports nothing of `benchmarks`, since an older checkout has other ones. With `--without-native` it
+runs as where no C compiler was.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ TOOLS = [
     {"name": "write_file", "inputSchema": {"type": "object"}},
 ]
 STAGES = {"model": "pieces", "network": "network_scores"}  # methods of a classifier
+NATIVE = ("_opener", "_network")  # extensions in core.model
 ACTIONS = {action: action.name.lower() for action in Action}
 
 
@@ -73,8 +75,13 @@ class Measured:
         return self._answer({"content": [{"type": "text", "text": text}]})
 
     def judge_arguments(self, text: str) -> tuple[Verdict, float]:
-        """Judge a text as what a client writes to a file."""
+        """Judge a text as what a client writes to a file.
+
+        Not with the first call of the tool, which once reads what its definition says that it does.
+        """
         self.judge_definitions(TOOLS)
+        self._ask("tools/call", {"name": "write_file", "arguments": {}})
+        self._answer({"content": []})
         arguments = {"path": "notes.txt", "content": text}
         judged = self._ask("tools/call", {"name": "write_file", "arguments": arguments})
         self._answer({"content": []})
@@ -99,8 +106,16 @@ class Measured:
         return verdict, thread_time() - began
 
 
+def leave_out_native() -> None:
+    """Have imports of the extensions fail, so that numpy takes their place."""
+    for name in NATIVE:
+        sys.modules[f"pipeguard.core.model.{name}"] = None  # type: ignore[assignment]  # no import
+
+
 def main() -> None:
     """Answer each line of standard input: `{"way", "body", "repeat"}`."""
+    if "--without-native" in sys.argv[1:]:
+        leave_out_native()
     stages, engines = Stages(), load_engines()
     ways: dict[str, Callable[[Measured, Any], tuple[Verdict, float]]] = {
         "result": Measured.judge_result,
@@ -122,6 +137,7 @@ def main() -> None:
             "is_withheld": verdict.forward is None,
             "rules": sorted(rules),
             "stages": sorted(stages.reached),
+            "native": [name for name in NATIVE if sys.modules.get(f"pipeguard.core.model.{name}")],
         }
         print(json.dumps(answer), flush=True)
 

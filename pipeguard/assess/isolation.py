@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from pipeguard.isolation.shipped import key_of, shipped_for
 from pipeguard.isolation.view import SandboxUser
 
 _GIVES = {"--read": "read", "--write": "write", "--connect": "hosts", "--loopback": "loopback"}
+# Everything, or all names below a top-level domain or a usual second level of one.
+_WIDE = re.compile(r"\*|\*\.[^.]+|\*\.(?:ac|co|com|edu|gov|net|org)\.[a-z]{2}", re.IGNORECASE)
 _REMOTE = ("//", "\\\\")  # how a path on another machine begins, which would learn of the look
 _PATH = re.compile(r"(?:/|~/|\.{1,2}/)")
 _Said = Mapping[str, Sequence[str]]  # what an entry or the policy gives, by the policy's names
@@ -73,8 +76,8 @@ def _said_by_options(server: ServerEntry) -> _Said:
     for option in wrap_options(server.words):
         if option.name == ISOLATE:
             said["engine"] = [option.value]
-        elif option.name == "--policy":
-            said["policy"] = [option.value]
+        elif option.name in ("--policy", "--tag"):
+            said.setdefault(option.name[2:], []).append(option.value)
         elif option.name in _GIVES:
             said.setdefault(_GIVES[option.name], []).append(option.value)
     return said
@@ -103,13 +106,14 @@ def _policy(
 ) -> tuple[IsolateEntry, ...]:
     """The entries of the policy for a server that PipeGuard starts, by the name it has there."""
     if is_of_gateway(server):
-        return entries_for(server.name, target.isolate_entries)
+        return entries_for(server.name, target.isolate_entries, _texts(server.fields.get("tags")))
     if server.guard is None:
         return ()
     name = server.guard.name or launched(server.own_words, _folder(target, server)).name
     chosen = [] if target.is_repository else by_entry.get("policy", ())
     policy = [Path(_home_in(path, str(target.machine.home))) for path in chosen]
-    return entries_for(name, isolate_entries(policy[0]) if policy else target.isolate_entries)
+    entries = isolate_entries(policy[0]) if policy else target.isolate_entries
+    return entries_for(name, entries, by_entry.get("tag", ()))
 
 
 def _folder(target: AssessmentTarget, server: ServerEntry) -> str:
@@ -166,3 +170,18 @@ def _shipped_hosts(words: Sequence[str]) -> tuple[str, ...]:
 def _short(path: str, home_folder: str) -> str:
     is_below = path == home_folder or path.startswith(f"{home_folder}/")
     return f"~{path[len(home_folder) :]}" if is_below else path
+
+
+def is_wide_host(text: str) -> bool:
+    """Whether a host that is given is every one, or hosts that anybody can have."""
+    return _WIDE.fullmatch(re.sub(r"(?::\d+)?(?:=private)?\Z", "", text.strip())) is not None
+
+
+def holds_home(text: str, home_folder: str) -> bool:
+    """Whether a path is the home folder, by any spelling, or one that it is in."""
+    home = Path(os.path.normpath(home_folder))
+    if text == "~" or text.startswith("~/"):
+        text = str(home) + text[1:]
+    text = re.sub(r"\A\$(?:HOME\b|\{HOME\}|\{env:HOME\})", lambda _: str(home), text)
+    path = Path(os.path.normpath(text))  # no link is followed: nothing that is named is looked for
+    return path == home or path in home.parents

@@ -153,10 +153,12 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
 
 def written(entry: IsolateEntry) -> str:
     """An entry on one line."""
-    parts = [entry.engine]
+    parts = [entry.engine, *([f"tag {visible(entry.tag)}"] if entry.tag else [])]
     lists = ("read", "write", "hosts", "loopback", "limits")
     given = ((kind, getattr(entry, kind)) for kind in lists)
     parts += [f"{kind} {', '.join(map(visible, values))}" for kind, values in given if values]
+    if entry.roots:
+        parts.append(f"roots {entry.roots}")
     if entry.keep_home:
         parts.append("keep_home")
     return "; ".join(parts)

@@ -13,13 +13,27 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.config.policy_globs import glob_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pipeguard.config.strict_yaml import YamlEntry
 
 ENGINES = ("auto", "bubblewrap", "container", "none")
 LIMITS = ("memory", "processes", "files", "file-size", "cpu", "scratch")
-_ENTRY = ("server", "engine", "read", "write", "hosts", "loopback", "keep_home", "limits")
+ROOTS = ("read", "write")
+_ENTRY = (
+    *(
+        "server",
+        "tag",
+        "engine",
+        "read",
+        "write",
+        "roots",
+        "hosts",
+        "loopback",
+        "keep_home",
+        "limits",
+    ),
+)
 MAX_ITEMS = 1000
 
 
@@ -35,6 +49,8 @@ class IsolateEntry(NamedTuple):
         loopback: ports of this machine that they may connect to.
         keep_home: whether their home is kept between runs.
         limits: `NAME=VALUE`, with the names in `LIMITS`.
+        roots: one of `ROOTS` where the client's roots are given, else empty.
+        tag: a glob of servers' tags, one of which has to fit too; empty where none has to.
     """
 
     server: str = "*"
@@ -45,6 +61,8 @@ class IsolateEntry(NamedTuple):
     loopback: tuple[str, ...] = ()
     keep_home: bool = False
     limits: tuple[str, ...] = ()
+    roots: str = ""
+    tag: str = ""
 
 
 def isolate_entries(entry: YamlEntry | None, *, is_own: bool) -> tuple[IsolateEntry, ...]:
@@ -62,7 +80,7 @@ def isolate_entries(entry: YamlEntry | None, *, is_own: bool) -> tuple[IsolateEn
             " in your own policy file."
         )
         return ()
-    return tuple(_read(item) for item in entry.items())
+    return tuple(_of_policy(item) for item in entry.items())
 
 
 def egress_proxy(entry: YamlEntry | None, *, is_own: bool) -> str | None:
@@ -84,20 +102,43 @@ def egress_proxy(entry: YamlEntry | None, *, is_own: bool) -> str | None:
     return keys["proxy"].text() if "proxy" in keys else None
 
 
-def entries_for(name: str, entries: Iterable[IsolateEntry]) -> tuple[IsolateEntry, ...]:
-    """The entries for a server, in order."""
-    return tuple(entry for entry in entries if fnmatchcase(name, entry.server))
+def entries_for(
+    name: str, entries: Iterable[IsolateEntry], tags: Iterable[str] = ()
+) -> tuple[IsolateEntry, ...]:
+    """The entries for a server, in order.
+
+    Args:
+        name: of the server.
+        entries: all of the policy.
+        tags: of the server.
+    """
+    known = tuple(tags)
+    return tuple(
+        entry
+        for entry in entries
+        if fnmatchcase(name, entry.server)
+        and (not entry.tag or any(fnmatchcase(tag, entry.tag) for tag in known))
+    )
 
 
 def isolate_entry_of(name: str, entry: YamlEntry) -> IsolateEntry:
     """The same for one server, whose name is said elsewhere."""
-    return _read(entry, required=())._replace(server=escape(name))
+    # Servers of a gateway have many clients, and are given no client's roots.
+    known = tuple(key for key in _ENTRY if key not in ("server", "tag", "roots"))
+    return _read(entry.fields(known))._replace(server=escape(name))
 
 
-def _read(entry: YamlEntry, required: tuple[str, ...] = ("server",)) -> IsolateEntry:
-    keys = entry.fields(_ENTRY if required else _ENTRY[1:], required=required)
+def _of_policy(entry: YamlEntry) -> IsolateEntry:
+    keys = entry.fields(_ENTRY)
+    if not keys.keys() & {"server", "tag"}:
+        entry.wrong("`server` is missing, or `tag`")
+    return _read(keys)
+
+
+def _read(keys: Mapping[str, YamlEntry]) -> IsolateEntry:
     engine = keys["engine"].choice({name: name for name in ENGINES}) if "engine" in keys else None
     keep = keys["keep_home"].choice({"true": True, "false": False}) if "keep_home" in keys else None
+    roots = keys["roots"].choice({name: name for name in ROOTS}) if "roots" in keys else None
     limits = keys["limits"].fields(LIMITS) if "limits" in keys else {}
     return IsolateEntry(
         glob_of(keys.get("server")),
@@ -108,6 +149,8 @@ def _read(entry: YamlEntry, required: tuple[str, ...] = ("server",)) -> IsolateE
         _texts(keys.get("loopback")),
         bool(keep),
         tuple(f"{name}={value.text() or ''}" for name, value in limits.items()),
+        roots or "",
+        glob_of(keys["tag"]) if "tag" in keys else "",
     )
 
 

@@ -19,8 +19,10 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("--inherit-env", "", "", "Pass the server all variables of our environment."),
     ("--cwd", "DIR", "", "Start the server in DIR."),
     ("--isolate", "HOW", "", "Isolate it: auto, bubblewrap, container, none; or learn."),
+    ("--tag", "TAG", "+", "With isolation: the policy's entries for this tag apply, too."),
     ("--read", "PATH", "+", "With isolation: it may read this file or folder."),
     ("--write", "PATH", "+", "With isolation: it may read and change this file or folder."),
+    ("--roots", "HOW", "", "With isolation: it may read, or write, the client's roots."),
     ("--connect", "HOST[:PORT]", "+", "With isolation: it may connect to this host."),
     ("--loopback", "PORT", "+", "With isolation: it may connect to this port of this machine."),
     ("--limit", "NAME=VALUE", "+", "With isolation: a limit, as memory=2GiB or processes=200."),
@@ -70,8 +72,10 @@ _REMOTE_SERVER = frozenset(
         *("--ca", "--client-cert", "--client-key"),
     }
 )
-_STARTED_SERVER = frozenset({"--env", "--inherit-env", "--cwd", "--isolate"})
-ISOLATED = frozenset({"--read", "--write", "--connect", "--loopback", "--limit", "--keep-home"})
+_STARTED_SERVER = frozenset({"--env", "--inherit-env", "--cwd", "--isolate", "--tag"})
+ISOLATED = frozenset(
+    {"--read", "--write", "--roots", "--connect", "--loopback", "--limit", "--keep-home"}
+)
 
 
 class WrapOptions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 
@@ -9,8 +10,10 @@ from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.errors import PolicyError
-from pipeguard.isolation.engines import NONE, EngineState
+from pipeguard.installation import reinstall_command
+from pipeguard.isolation.engines import BUBBLEWRAP, NONE, EngineState
 
+LANDLOCK_FIX = "nothing: the sandbox holds without it; Linux 5.19 or newer has it"
 LEARN_FIX = "name it yourself: --read, --write, --connect (docs/isolation.md)"
 
 
@@ -22,6 +25,8 @@ def isolation(_case: Case) -> Iterable[Diagnosis]:
         states = [try_bubblewrap(), try_container()]
     else:
         states = [EngineState("isolation", works=False, why="it needs Linux")]
+    if any(state.works and state.name == BUBBLEWRAP for state in states):
+        yield from _second_wall()
     works = any(state.works for state in states)
     for state in states:
         if state.works:
@@ -33,6 +38,19 @@ def isolation(_case: Case) -> Iterable[Diagnosis]:
             yield wrong(what, _fix(state))
         else:
             yield note(f"servers cannot be isolated here: {state.name}: {state.why}", _fix(state))
+
+
+def _second_wall() -> Iterable[Diagnosis]:
+    """Whether Landlock's rules hold in a sandbox, too."""
+    from pipeguard.isolation.landlock import PROGRAM, obstacle, version
+
+    why = obstacle()
+    if why is None:
+        yield good(f"in bubblewrap's sandbox Landlock's rules hold, too (version {version()})")
+        return
+    has_it = version() and not os.access(PROGRAM, os.X_OK)
+    fix = f"install one (gcc or clang), then: {reinstall_command()}" if has_it else LANDLOCK_FIX
+    yield note(f"bubblewrap's sandbox is without Landlock, a second wall: {why}", fix)
 
 
 def learning(_case: Case) -> Iterable[Diagnosis]:

@@ -149,6 +149,7 @@ class ServerSettings:
             "--header": [
                 f"{name}: {value}" for name, value in headers if not refers({name: value})
             ],
+            "--tag": list(self.tags) if self.command else [],
             "--header-env": [f"{name}={value}" for name, value in headers if refers({name: value})],
         }
         flags = ["--secret-arguments"]

@@ -2,7 +2,7 @@
 
 The process that becomes the server first enters a network of its own and takes on its limits
 (isolation.namespace); bwrap then makes the other namespaces, the mounts and the filter of system
-calls, and executes the server without any capability.
+calls, and executes the server without any capability, through what takes on Landlock's rules.
 """
 
 # ruff: noqa: PTH110, PTH112, PTH118
@@ -13,8 +13,11 @@ import os
 import resource
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeguard.isolation import landlock
+from pipeguard.isolation.live_mounts import Doorway, wait_at
 from pipeguard.isolation.namespace import enter, hand_over
 from pipeguard.isolation.seccomp import filter_program
+from pipeguard.isolation.staging import stage, staged_of
 from pipeguard.isolation.view import MAX_FILE_BYTES, MountKind
 from pipeguard.launch.command import Confinement
 
@@ -39,11 +42,15 @@ class Surroundings(NamedTuple):
         ports: TCP ports that it may connect to.
         channel: a descriptor of the Unix socket that its sockets are sent through.
         group: the control group that bounds it; None where none can be made.
+        roots: how the client's roots are given (isolation.profile), or empty.
+        requests: a descriptor of the Unix socket by which they are asked for, or None.
     """
 
     ports: tuple[int, ...]
     channel: int
     group: ControlGroup | None
+    roots: str = ""
+    requests: int | None = None
 
 
 def find() -> str | None:
@@ -84,7 +91,8 @@ def confine(
         *("--proc", "/proc", "--dev", "/dev"),
         *(_guarded_proc() if host.uid == 0 else ()),
     ]
-    for mount in view.mounts:
+    mounts, staged = staged_of(view)
+    for mount in mounts:
         arguments += _mounted(mount, inherited)
     # What bwrap makes for /dev is in memory without a limit.
     arguments += ["--perms", "1777", "--size", str(view.scratch), "--tmpfs", "/dev/shm"]  # noqa: S108  its own
@@ -93,18 +101,41 @@ def confine(
         arguments += ["--setenv", name, value]
     read_from = _sealed(os.fsencode("".join(f"{argument}\0" for argument in arguments)))
 
+    started = [find() or PROGRAM, "--args", str(read_from)]
+    doorway = _doorway(around)
+    if doorway is not None:
+        inherited += doorway
+        started += ["--info-fd", str(doorway.said)]
+    started += ["--", *_through_landlock(view, around.roots, inherited), *command.argv]
+
     def prepare() -> None:
         if around.group is not None:
             around.group.enter()
         enter(host.uid, host.gid)
+        stage(staged)
+        if doorway is not None:
+            wait_at(doorway)
         hand_over(around.ports, around.channel)
+        os.close(around.channel)  # whoever has it could send other sockets
         for number, value in _limits(limits):
             _limit(number, value)
 
     descriptors = (read_from, *inherited, around.channel)
-    started = [find() or PROGRAM, "--args", str(read_from), "--", *command.argv]
     leave = around.group.remove if around.group is not None else None
     return Confinement(started, descriptors, prepare, leave)
+
+
+def _doorway(around: Surroundings) -> Doorway | None:
+    return None if around.requests is None else Doorway(around.requests, *os.pipe())
+
+
+def _through_landlock(view: FileView, roots: str, inherited: list[int]) -> list[str]:
+    """The words before a command that have it take on Landlock's rules, where that works."""
+    if landlock.obstacle() is not None:
+        return []
+    rules, program = _sealed(landlock.rules_of(view, landlock.version(), roots)), landlock.opened()
+    inherited += [rules, program]
+    return [f"/proc/self/fd/{program}", f"{rules:x}", f"{program:x}"]
 
 
 def _guarded_proc() -> Iterator[str]:

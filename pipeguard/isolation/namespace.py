@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 assert sys.platform == "linux"  # noqa: S101  tells mypy which system's names to look up
 
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000  # linux/sched.h
 SIOCSIFFLAGS, IFF_UP_RUNNING = 0x8914, 0x41  # netdevice(7)
 # As rtnetlink(7) has them.
 RTM_NEWROUTE, REQUEST_CREATE_ACK, RTA_OIF = 24, 0x405, 4
@@ -37,7 +37,7 @@ _OUT = struct.Struct("=HHi")
 
 
 def enter(uid: int, gid: int) -> None:
-    """Move this process into a user and a network namespace of its own, as their root.
+    """Move this process into a user, a mount and a network namespace of its own, as their root.
 
     Args:
         uid: our user.
@@ -46,7 +46,7 @@ def enter(uid: int, gid: int) -> None:
     Raises:
         OSError: the kernel or a policy of this system does not allow it.
     """
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER | CLONE_NEWNET):
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "unshare")
     _write("/proc/self/setgroups", "deny")  # user_namespaces(7): before gid_map
     _write("/proc/self/uid_map", f"0 {uid} 1")

@@ -18,6 +18,8 @@ MEBIBYTE = 1024 * 1024
 _UNITS = {"": 1, "k": 1024, "m": MEBIBYTE, "g": 1024 * MEBIBYTE, "t": 1024 * 1024 * MEBIBYTE}
 _SIZE = re.compile(r"(\d{1,15})\s*([kmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
 HIGHEST_PORT = 65_535
+READ_ROOTS, WRITE_ROOTS = "read", "write"
+ROOTS = ("", READ_ROOTS, WRITE_ROOTS)  # the later gives more
 
 
 class ResourceLimits(NamedTuple):
@@ -50,6 +52,7 @@ class Profile(NamedTuple):
         loopback: TCP ports of this machine's loopback that it may connect to.
         keeps_home: whether its home is kept between runs, in a folder of PipeGuard's.
         limits: what it may use up.
+        roots: READ_ROOTS or WRITE_ROOTS where it is given the client's roots, while it runs.
     """
 
     read: tuple[str, ...] = ()
@@ -58,6 +61,7 @@ class Profile(NamedTuple):
     loopback: tuple[int, ...] = ()
     keeps_home: bool = False
     limits: ResourceLimits = ResourceLimits()
+    roots: str = ""
 
     def with_more(self, other: Profile) -> Profile:
         """Both together; the other's limits count."""
@@ -68,6 +72,7 @@ class Profile(NamedTuple):
             tuple(sorted({*self.loopback, *other.loopback})),
             self.keeps_home or other.keeps_home,
             other.limits,
+            max(self.roots, other.roots, key=ROOTS.index),
         )
 
     def differences_from(self, other: Profile) -> tuple[str, ...]:
@@ -81,6 +86,8 @@ class Profile(NamedTuple):
         ]
         if self.keeps_home and not other.keeps_home:
             paths.append("keep_home")
+        if self.roots != other.roots and self.roots:
+            paths.append(f"roots: {self.roots}")
         pairs = zip(self.limits._fields, self.limits, other.limits, strict=True)
         changed = (name for name, ours, others in pairs if ours != others)
         return (*paths, *(f"limits: {name.replace('_', '-')}" for name in changed))
@@ -105,8 +112,11 @@ def path_of(text: str, folder: str, home_folder: str) -> str:
     if text == "~" or text.startswith("~/"):
         text = home_folder + text[1:]
     spelled = os.path.normpath(os.path.join(folder, text))
-    path = os.path.realpath(spelled)
-    sensitive = sensitive_paths(home_folder, ())
+    try:
+        path = os.path.realpath(spelled)
+        sensitive = sensitive_paths(home_folder, ())
+    except OSError:
+        raise PolicyError(f"{text} changed while it was looked at. Start it again.") from None
     if (holder := holder_of(path, sensitive)) and holder_of(spelled, sensitive) is None:
         raise PolicyError(
             f"{text} leads into {holder}, which has to be named itself: a server may have made that"
@@ -118,6 +128,17 @@ def path_of(text: str, folder: str, home_folder: str) -> str:
             " it out."
         )
     return path
+
+
+def roots_mode(text: str) -> str:
+    """How roots are given.
+
+    Raises:
+        PolicyError: it is no such way.
+    """
+    if text not in ROOTS:
+        raise PolicyError(f"--roots {text}: choose from {READ_ROOTS}, {WRITE_ROOTS}.")
+    return text
 
 
 def port_of(text: str) -> int:

@@ -257,6 +257,8 @@ def _of_arguments(name: str, words: Sequence[str], folder: str, host: SandboxUse
     """The script among an interpreter's arguments, with the project that it is in."""
     if name == "java":
         yield from (f"/etc/{each}" for each in os.listdir("/etc") if each.startswith("java-"))
+    if name == "uv":
+        yield from _uv_projects(words, folder, host)
     kind = "python" if _PYTHON.fullmatch(name) else name
     with_value = _WITH_VALUE.get(kind, set())
     rest = iter(words)
@@ -271,6 +273,19 @@ def _of_arguments(name: str, words: Sequence[str], folder: str, host: SandboxUse
                 yield from _code(each, folder, host, may_be_folder=True)
         elif not word.startswith("-"):
             yield from _code(word, folder, host, may_be_folder=kind in _RUN_FOLDERS)
+            return
+
+
+def _uv_projects(words: Sequence[str], folder: str, host: SandboxUser) -> Iterator[str]:
+    """The folders that `uv run` is told to run in, to be read: uv --directory, uv run --project."""
+    for place, word in enumerate(words):
+        option, is_joined, value = word.partition("=")
+        if option in ("--directory", "--project"):
+            text = value if is_joined else next(iter(words[place + 1 :]), "")
+            path = os.path.realpath(os.path.join(folder, text))
+            if os.path.isdir(path) and _may_be_given(path, host):
+                yield path
+        elif word == "--":
             return
 
 

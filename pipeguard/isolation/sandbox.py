@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import cache_folder, config_folder
-from pipeguard.errors import PolicyError
+from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, bubblewrap_state, container_state
 from pipeguard.isolation.kept_homes import make_places
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from pipeguard.isolation.cgroups import ControlGroup
     from pipeguard.isolation.egress.judge import EgressRecord, Report
     from pipeguard.isolation.engines import EngineState
+    from pipeguard.isolation.roots import SandboxRoots
+    from pipeguard.isolation.runtimes import Runtime
     from pipeguard.isolation.view import FileView
     from pipeguard.isolation.way_out import ProxiesSource
     from pipeguard.launch.child import Child
@@ -94,30 +96,46 @@ class Sandbox:
         self._proxies = proxies
         self._lock = Lock()
         self._ways_out: set[SandboxExit] = set()
+        self._roots: SandboxRoots | None = None
+        try:
+            self._look(identity, command, profile, fixed)
+        except OSError as error:
+            raise LaunchError(
+                f"{error.filename}: {error.strerror}. If it was moved, or became a link, while the"
+                " server was started: start it again."
+            ) from None
+
+    def _look(
+        self, identity: str, command: Command, profile: Profile, fixed: tuple[str, ...]
+    ) -> None:
+        """Find what the server needs and sees."""
         self._host = this_host()
         folder = starting_folder(command)
-        argv: tuple[str, ...] = command.argv
-        if (package := package_of(command.argv)) is not None:
-            from pipeguard.isolation.fetching import fetched
-
-            install = partial(installer, engine=engine, proxies=proxies)
-            installed = fetched(package, packages_folder(), command.env, install, say)
-            self._in_use = installed.in_use
-            argv = (installed.program, *package.arguments)
-            given = (installed.folder, *installed.needs)
-            runtime = runtime_of_package(argv, given, command.env, folder, self._host)
-        else:
-            runtime = runtime_of(argv, command.env, folder, self._host)
+        argv, runtime = self._program(command, folder)
         named = folders_among(argv[1:], folder, self._host, profile.write)
         among = tuple(path for path in named if path not in runtime.needed)
         self.profile = Profile(write=among).with_more(profile)
         kept_home = _kept_home(identity) if profile.keeps_home else None
-        needs = (*runtime.needed, *fixed)
-        self._view = view_of(self.profile, self._host, needs, folder, kept_home)
+        self._needed = (*runtime.needed, *fixed)
+        self._view = view_of(self.profile, self._host, self._needed, folder, kept_home)
         if kept_home is not None:
             make_places(kept_home, self._host.home, self._view.mounts)
         self._variables = with_own_proxy(environment_of(command.env, self._view), self._rules)
         self._argv = (runtime.path, *argv[1:])
+
+    def _program(self, command: Command, folder: str) -> tuple[tuple[str, ...], Runtime]:
+        """The words to run, and what their program needs; a package is fetched before."""
+        package = package_of(command.argv)
+        if package is None:
+            return command.argv, runtime_of(command.argv, command.env, folder, self._host)
+        from pipeguard.isolation.fetching import fetched
+
+        install = partial(installer, engine=self._engine, proxies=self._proxies)
+        installed = fetched(package, packages_folder(), command.env, install, self._say)
+        self._in_use = installed.in_use
+        argv = (installed.program, *package.arguments)
+        given = (installed.folder, *installed.needs)
+        return argv, runtime_of_package(argv, given, command.env, folder, self._host)
 
     def start(self) -> Child:
         """Start the server; returns at once.
@@ -131,12 +149,15 @@ class Sandbox:
 
         group = self._group()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        requests = self._open_roots()
         confinement = bubblewrap.confine(
             Command(self._argv, self._variables),
             self._view,
             self._host,
             self.profile.limits,
-            bubblewrap.Surroundings(self._ports(), theirs.fileno(), group),
+            bubblewrap.Surroundings(
+                self._ports(), theirs.fileno(), group, self.profile.roots, requests
+            ),
         )
         try:
             child = start(Command(self._argv, {}, None, confinement))
@@ -152,7 +173,33 @@ class Sandbox:
         child.on_close = partial(self._forget, self._way_out(ours))
         return child
 
+    def give_roots(self, frame: bytes) -> None:
+        """Have the server that was started see the client's roots, where it is given them.
+
+        Args:
+            frame: the client's answer to `roots/list`.
+        """
+        if self._roots is not None:
+            from pipeguard.isolation.roots import roots_of
+
+            self._roots.give(roots_of(frame))
+
+    def _open_roots(self) -> int | None:
+        """The end of a socket at which roots are asked for; None where none is given."""
+        if not self.profile.roots:
+            return None
+        from pipeguard.isolation.roots import SandboxRoots
+
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._roots = SandboxRoots(ours, self.profile, self._host, self._needed, self._say)
+        return theirs.detach()
+
     def _start_contained(self) -> Child:
+        if self.profile.roots:
+            self._say(
+                "a container is given no roots of the client: it cannot be while it runs. Name the"
+                " folders: --read PATH or --write PATH."
+            )
         from pipeguard.isolation.container import Contained, start_contained
         from pipeguard.isolation.container_shell import unsettable
         from pipeguard.isolation.container_trial import find_engine
@@ -216,8 +263,8 @@ class Sandbox:
 
     @property
     def view(self) -> FileView:
-        """The files that its servers see."""
-        return self._view
+        """The files that its servers see, roots of the client among them."""
+        return self._view if self._roots is None else self._roots.added_to(self._view)
 
     @property
     def loopback(self) -> frozenset[int]:
@@ -233,6 +280,8 @@ class Sandbox:
 
     def _forget(self, way_out: SandboxExit) -> None:
         way_out.close()
+        if self._roots is not None:
+            self._roots.close()
         with self._lock:
             self._ways_out.discard(way_out)
 

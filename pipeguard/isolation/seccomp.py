@@ -19,12 +19,15 @@ from pipeguard.errors import LaunchError
 ALLOW, ERRNO, KILL = 0x7FFF0000, 0x00050000, 0x80000000
 LOAD, JUMP_EQUAL, JUMP_GREATER_OR_EQUAL, JUMP_SET, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 NUMBER_AT, ARCHITECTURE_AT, ARGUMENTS_AT = 0, 4, 16  # struct seccomp_data
-EPERM, ENOSYS, EAFNOSUPPORT = 1, 38, 97
+EPERM, ENOSYS, EPROTONOSUPPORT, EAFNOSUPPORT = 1, 38, 93, 97
 X32_BIT = 0x40000000
 NEW_NAMESPACES = 0x7E020080  # CLONE_NEW{TIME, NS, CGROUP, UTS, IPC, USER, PID, NET}
 NEW_NAMESPACES_OF_CLONE = NEW_NAMESPACES & ~0x80  # there the lowest bits are a signal
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # types into the terminal; asm-generic/ioctls.h
-FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
+FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6
+# Which interfaces there are is asked by it, getifaddrs(3). Its other protocols configure filters,
+# watch processes and devices, and have opened kernels.
+AF_NETLINK, NETLINK_ROUTE = 16, 0
 
 
 class Architecture(NamedTuple):
@@ -163,10 +166,14 @@ _ASKED: dict[str, list[_Instruction]] = {
     "socket": [
         _argument(0),
         *(
-            _Instruction(JUMP_EQUAL, len(FAMILIES) - place, 0, family)
+            _Instruction(JUMP_EQUAL, len(FAMILIES) + 4 - place, 0, family)
             for place, family in enumerate(FAMILIES)
         ),
+        _Instruction(JUMP_EQUAL, 1, 0, AF_NETLINK),
         _Instruction(RETURN, 0, 0, ERRNO | EAFNOSUPPORT),
+        _argument(2),
+        _Instruction(JUMP_EQUAL, 1, 0, NETLINK_ROUTE),
+        _Instruction(RETURN, 0, 0, ERRNO | EPROTONOSUPPORT),
     ],
     # 0 is Linux, and all ones asks what it is; others change how memory is laid out.
     "personality": [

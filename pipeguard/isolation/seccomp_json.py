@@ -11,11 +11,14 @@ import json
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.seccomp import (
+    AF_NETLINK,
     BY_ARGUMENT,
     EAFNOSUPPORT,
     ENOSYS,
     EPERM,
+    EPROTONOSUPPORT,
     FAMILIES,
+    NETLINK_ROUTE,
     NEW_NAMESPACES_OF_CLONE,
     REPLACEABLE,
     TIOCLINUX,
@@ -64,8 +67,11 @@ def _by_argument() -> Iterator[Rule]:
     for request in (TIOCSTI, TIOCLINUX):
         yield _refused(["ioctl"], EPERM, (1, LOWER_HALF, request))
     for family in range(HIGHEST_FAMILY + 1):
-        if family not in FAMILIES:
+        if family not in (*FAMILIES, AF_NETLINK):
             yield _refused(["socket"], EAFNOSUPPORT, (0, LOWER_HALF, family))
+    for bit in _bits(LOWER_HALF ^ NETLINK_ROUTE):
+        arguments = (0, LOWER_HALF, AF_NETLINK), (2, bit, bit)
+        yield _refused(["socket"], EPROTONOSUPPORT, *arguments)
     # All but 0 and all ones: a lower bit is set and the top one is not, or the other way round.
     for bit in _bits(LOWER_HALF ^ TOP_BIT):
         yield _refused(["personality"], EPERM, (0, bit | TOP_BIT, bit))

@@ -84,12 +84,15 @@ class FileView(NamedTuple):
         folder: where it starts.
         home: its home.
         scratch: bytes of all that is in memory.
+        absent: sensitive paths in what is given that are not there, or through a link: they still
+            are not, once it is mounted.
     """
 
     mounts: tuple[Mount, ...]
     folder: str
     home: str
     scratch: int
+    absent: tuple[str, ...] = ()
 
 
 class SandboxUser(NamedTuple):
@@ -151,15 +154,16 @@ def view_of(
     fixed = (*needed, *(path for each in profile.write for path in run_later_in(each, host.home)))
     granted = dict.fromkeys((*fixed, *profile.read), MountKind.READ)
     granted |= dict.fromkeys(profile.write, MountKind.WRITE)
-    inside = [
-        *_grants(granted, fixed),
-        *_hidden(granted, host, (*profile.read, *profile.write, *needed)),
-    ]
+    named = (*profile.read, *profile.write, *needed)
+    grants, hidden = list(_grants(granted, fixed)), list(_hidden(granted, host, named))
+    _check_links(grants, profile, host)
+    inside = [*grants, *hidden]
     pins = _pinned([*mounts, *inside])
     mounts += sorted((*inside, *pins), key=lambda mount: _depth(mount.path))
     if not any(is_within(folder, path) for path in (*granted, *SYSTEM)):
         mounts.append(Mount(MountKind.FOLDER, folder))
-    return FileView(tuple(mounts), folder, host.home, profile.limits.scratch)
+    absent = tuple(_absent(granted, host, named, hidden))
+    return FileView(tuple(mounts), folder, host.home, profile.limits.scratch, absent)
 
 
 def environment_of(variables: Mapping[str, str], view: FileView) -> dict[str, str]:
@@ -215,6 +219,34 @@ def _grants(granted: Mapping[str, MountKind], fixed: Sequence[str]) -> Iterator[
             continue
         # A link leads to what is needed too, by its own path.
         yield Mount(MountKind.LINK, path, real) if is_link else Mount(granted[path], path, real)
+
+
+def _check_links(grants: Iterable[Mount], profile: Profile, host: SandboxUser) -> None:
+    """Grants have no link in them, and nothing leads by one to what has to be named.
+
+    Raises:
+        PolicyError: one does; it was made since the path was looked at.
+    """
+    given = (*profile.read, *profile.write)
+    for mount in grants:
+        leads_away = mount.source != mount.path and mount.kind is not MountKind.LINK
+        if mount.path in given and mount.source != mount.path:
+            raise PolicyError(f"{mount.path} is a link to {mount.source} now. Name that instead.")
+        is_ours = is_within(mount.source, host.packages)
+        if leads_away and holder_of(mount.source, host.sensitive) and not is_ours:
+            raise PolicyError(
+                f"{mount.path} leads to {mount.source}, which no server is given unasked."
+            )
+
+
+def _absent(
+    granted: Iterable[str], host: SandboxUser, named: Sequence[str], hidden: Sequence[Mount]
+) -> Iterator[str]:
+    for path in host.sensitive:
+        is_named = any(is_within(each, path) for each in named)
+        is_covered = any(is_within(path, mount.path) for mount in hidden)
+        if not is_named and not is_covered and any(is_within(path, each) for each in granted):
+            yield path
 
 
 def _is_in_it(kind: MountKind, around: Sequence[MountKind], *, is_fixed: bool) -> bool:

@@ -229,11 +229,7 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
     if stage == b"fork":
         return LaunchError(f"{program}: cannot be started: {reason}.")
     if stage == b"isolate":
-        return LaunchError(
-            f"{program}: cannot be isolated here: {reason}. `pipeguard doctor` says which engines"
-            " work and why the others do not.",
-            NOT_RUNNABLE,
-        )
+        return LaunchError(f"{program}: {_not_isolated(number)}", NOT_RUNNABLE)
     path = _find(command)
     if path is None and number in (errno.ENOENT, errno.ENOTDIR):
         if "/" in program:
@@ -257,6 +253,18 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
     else:
         why = f"{reason}."
     return LaunchError(f"{name}: cannot be run: {why}", NOT_RUNNABLE)
+
+
+def _not_isolated(number: int) -> str:
+    if number == errno.ESTALE:
+        return (
+            "a file or folder that it is given, or one in it, was put there, moved, or became a"
+            " link while the server was started. Start it again."
+        )
+    return (
+        f"cannot be isolated here: {os.strerror(number)}. `pipeguard doctor` says which engines"
+        " work and why the others do not."
+    )
 
 
 def _find(command: Command) -> str | None:

@@ -15,7 +15,14 @@ from pipeguard.identity.server_name import launched
 from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, engine_for
 from pipeguard.isolation.packages import package_of
-from pipeguard.isolation.profile import Profile, ResourceLimits, limits_of, path_of, port_of
+from pipeguard.isolation.profile import (
+    Profile,
+    ResourceLimits,
+    limits_of,
+    path_of,
+    port_of,
+    roots_mode,
+)
 from pipeguard.isolation.shipped import key_of, shipped_for
 from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.launch.child import Command, start
@@ -96,6 +103,11 @@ class ServerStarter:
         """A mask of its standard error, by which what it says of its walls is noticed, too."""
         return mask if self._witness is None else self._witness.watching(mask)
 
+    def follow_roots(self, run: Run) -> None:
+        """Give the server that was started the roots of its one client, while it runs."""
+        if self._sandbox is not None:
+            run.on_roots.append(self._sandbox.give_roots)
+
     def update(self) -> None:
         """Read the policy again: hosts and ports apply at once, the rest when the server starts.
 
@@ -104,7 +116,7 @@ class ServerStarter:
         if self._sandbox is None:
             return
         try:
-            entries = entries_for(self._name, wrap_isolation(self._options))
+            entries = self._entries()
         except PipeGuardError:
             return
         try:
@@ -148,9 +160,8 @@ class ServerStarter:
 
     def _made(self) -> Sandbox | None:
         options = self._options
-        isolation = wrap_isolation(options)
-        entries = entries_for(self._name, isolation)
-        asked = options.values.get("--isolate") or self._engine(entries, isolation)
+        entries = self._entries()
+        asked = options.values.get("--isolate") or self._engine(entries)
         is_container = is_of_containers(options.command)
         engine = CONTAINER if is_container and asked == AUTO else engine_for(asked)
         if engine == NONE:
@@ -176,14 +187,14 @@ class ServerStarter:
         report, proxies = self._connections.report, outer_proxies(options)
         return Sandbox(identity, command, profile, report, say, engine, proxies=proxies)
 
-    def _engine(self, entries: Sequence[IsolateEntry], isolation: Iterable[IsolateEntry]) -> str:
+    def _engine(self, entries: Sequence[IsolateEntry]) -> str:
         """The engine that the policy names; a server kept apart from a namesake has none less.
 
         It is given nothing of what the namesake is: a person gave that to another server.
         """
         if entries:
             return entries[0].engine
-        engine = next((each.engine for each in entries_for(self._wanted, isolation)), NONE)
+        engine = next((each.engine for each in self._entries(self._wanted)), NONE)
         if engine != NONE:
             say(
                 f"{self._name} is isolated as {self._wanted} is, and is given nothing of what your"
@@ -192,6 +203,10 @@ class ServerStarter:
                 "warning",
             )
         return engine
+
+    def _entries(self, name: str = "") -> tuple[IsolateEntry, ...]:
+        tags = self._options.lists.get("--tag", ())
+        return entries_for(name or self._name, wrap_isolation(self._options), tags)
 
     def _harden(self, profile: Profile) -> None:
         """Close what the words of a server leave open that is a container already."""
@@ -263,6 +278,7 @@ def granted(entries: Iterable[IsolateEntry]) -> Profile:
                 tuple(port_of(text) for text in entry.loopback),
                 entry.keep_home,
                 limits,
+                entry.roots,
             )
         )
     return profile
@@ -280,6 +296,7 @@ def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str)
         tuple(port_of(text) for text in lists.get("--loopback", ())),
         "--keep-home" in options.flags,
         limits_of(lists.get("--limit", ()), profile.limits),
+        roots_mode(options.values.get("--roots", "")),
     )
     return profile.with_more(given)
 

@@ -105,6 +105,7 @@ class Run:
         self._tally = RunTally()
         self._refused = self._noticed = self._connected = 0
         self.on_policy: list[Callable[[], None]] = []
+        self.on_roots: list[Callable[[bytes], None]] = []
         self._pruning: threading.Thread | None = None
 
     def _warn_of_other_name(self, wanted: str, server: NamedServer, launched: Launched) -> None:
@@ -161,6 +162,9 @@ class Run:
         if self._trace is not None:
             self._trace.show(verdict)
         self._tally.add(verdict)
+        if verdict.method == "roots/list" and verdict.kind is MessageKind.RESULT:
+            for give in self.on_roots:
+                give(verdict.forward or b"{}")
         conversation = verdict.event.rpartition(".")[0]
         if verdict.method == "initialize" and verdict.kind is MessageKind.REQUEST:
             while len(self._clients) >= MOST_CLIENTS:

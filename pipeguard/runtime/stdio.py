@@ -51,6 +51,7 @@ MOST_GRACE_SECONDS = 3600.0
 STDERR = 2
 STDERR_SECONDS = 1.0  # for the last output of a server that has ended
 DYING_SECONDS = 0.1  # to answer requests that crossed with the server's end
+IDLE_SECONDS = 0.05  # after which most servers still boot, and we have nothing to do
 STARTED_SECONDS = 1.0  # after which the first requests are answered
 TICK_SECONDS = 0.5  # between two checks for overdue requests
 
@@ -107,6 +108,7 @@ class LocalServer:
         """Have the connections of an isolated server recorded."""
         if self._starter is not None:
             self._starter.attach(run)
+            self._starter.follow_roots(run)
 
     def hang_up(self) -> None:
         """End those connections."""
@@ -205,10 +207,21 @@ class GuardedServer:
         return ended.code
 
     def _first_event(self) -> _Event:
-        """Wait for the first event; collect garbage once the start is over (runtime.start)."""
-        first = self._next_event(monotonic() + STARTED_SECONDS)
+        """Wait for the first event; collect garbage once the start is over (runtime.start).
+
+        Meanwhile what the first list of tools needs is read: few servers have answered by then.
+        """
+        began = monotonic()
+        first = self._next_event(began + IDLE_SECONDS)
+        if first is None:
+            start_thread("prepare", self._prepare)
+            first = self._next_event(began + STARTED_SECONDS)
         gc.enable()
         return first or self._events.get()
+
+    def _prepare(self) -> None:
+        with suppress(PipeGuardError):  # each frame raises it again, and is refused
+            self._run.guard.prepare()
 
     # --- the two directions -------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeguard.core.digest import sha256
 from pipeguard.errors import StateError
 from pipeguard.state.database import translated_errors
 from pipeguard.state.schema import MAX_NAME_CHARS
@@ -349,14 +350,13 @@ def row_of(columns: Sequence[Any]) -> AuditRow:
 def hash_of_row(columns: Sequence[object]) -> str:
     """The hash of a row, by its values in the order of `COLUMNS` without the hash itself."""
     *fields, token, request_bytes, duration_ms, prev_hash = columns
-    late = (token, request_bytes, duration_ms)
-    return hash_of(*fields, *(late if any(value is not None for value in late) else ()), prev_hash)
+    if token is None and request_bytes is None and duration_ms is None:
+        return hash_of(*fields, prev_hash)
+    return hash_of(*fields, token, request_bytes, duration_ms, prev_hash)
 
 
 def hash_of(*fields: object) -> str:
     """SHA-256 over fields as `AuditRow.hash` describes, in hexadecimal."""
-    from pipeguard.core.digest import sha256
-
     return sha256(_encode(fields).encode("ascii")).hexdigest()
 
 

@@ -45,6 +45,8 @@ class PendingVerdict(NamedTuple):
 
     def chars(self) -> int:
         """The length of all texts in it whose length a peer chose."""
+        if not self.pins and not self.findings:
+            return 0
         pins = sum(len(change.definition) + len(change.name) for change in self.pins)
         texts = [(f.pointer, f.excerpt, f.note, f.tool or "") for f in self.findings]
         return pins + sum(len(text) for four in texts for text in four)
@@ -83,7 +85,7 @@ class VerdictWriter:
         notes = missing.read_notes(self._path) if self._is_first and self._run is not None else []
         entries = self._gaps(notes, lost)
         if self._run is not None:
-            entries += [_entry(verdict) for verdict in batch]
+            entries += _entries(batch)
         changes = [change for verdict in batch for change in verdict.pins]
         with store.transaction():
             self._append(entries)
@@ -153,25 +155,28 @@ def _fingerprints(pins: Pins) -> dict[tuple[str, str], tuple[str | None, str | N
     return {key: (pin.approved_fingerprint, pin.held_fingerprint) for key, pin in pins.items()}
 
 
-def _entry(verdict: PendingVerdict) -> AuditEntry:
+def _entries(batch: list[PendingVerdict]) -> list[AuditEntry]:
     from pipeguard.state.audit import AuditEntry, findings_json
 
-    return AuditEntry(
-        utc_text_at(verdict.time),
-        _utf8(verdict.client),
-        verdict.direction._value_,
-        verdict.kind,
-        _utf8(verdict.method),
-        _utf8(verdict.tool),
-        verdict.action.name.lower(),
-        verdict.event,
-        verdict.sha256,
-        verdict.length_bytes,
-        findings_json(verdict.findings),
-        verdict.token or None,
-        verdict.request_bytes,
-        None if verdict.answer_seconds is None else round(verdict.answer_seconds * 1000, 3),
-    )
+    return [
+        AuditEntry(
+            utc_text_at(verdict.time),
+            _utf8(verdict.client),
+            verdict.direction._value_,
+            verdict.kind,
+            _utf8(verdict.method),
+            _utf8(verdict.tool),
+            verdict.action._name_.lower(),
+            verdict.event,
+            verdict.sha256,
+            verdict.length_bytes,
+            findings_json(verdict.findings),
+            verdict.token or None,
+            verdict.request_bytes,
+            None if verdict.answer_seconds is None else round(verdict.answer_seconds * 1000, 3),
+        )
+        for verdict in batch
+    ]
 
 
 def _utf8(text: str | None) -> str:

@@ -7,8 +7,8 @@ honest peer waits for a moment, an attacker for as long as it can.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from typing import Self
 
 from pipeguard.core.protocol.framing import DEFAULT_LIMIT_BYTES
 
@@ -52,35 +52,52 @@ class Backlog:
             self._total -= size
             cut()
 
-    @asynccontextmanager
-    async def holding(self) -> AsyncIterator[Callable[[int], None]]:
-        """Count the body of the current task; yields a function that takes its growing size.
+    def holding(self) -> HeldBody:
+        """Count the body of the current task, as `with backlog.holding() as hold`."""
+        return HeldBody(self)
 
-        Raises:
-            Crowded: the body was given up.
-        """
-        key, task = object(), asyncio.current_task()
-        is_cut = is_noting = False
 
-        def cut() -> None:
-            nonlocal is_cut
-            is_cut = True
-            if not is_noting and task is not None:
-                task.cancel()
+class HeldBody:
+    """Counts the growing body of one task in a backlog: call it with its size so far.
 
-        def hold(size: int) -> None:
-            nonlocal is_noting
-            is_noting = True
-            self.note(key, max(0, size - SMALL_BYTES), cut)
-            is_noting = False
-            if is_cut:
-                raise Crowded
+    While the body is small, it is in nobody's way, and nothing is counted.
 
-        try:
-            yield hold
-        except asyncio.CancelledError:
-            if is_cut and task is not None and not task.uncancel():
-                raise Crowded from None
-            raise
-        finally:
-            self.note(key, 0, cut)
+    Raises:
+        Crowded: the body was given up, by a call or on leaving the context.
+    """
+
+    __slots__ = ("_backlog", "_is_cut", "_is_noting", "_task")
+
+    def __init__(self, backlog: Backlog) -> None:
+        self._backlog = backlog
+        self._task: asyncio.Task[object] | None = None  # once something is counted
+        self._is_cut = self._is_noting = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __call__(self, size: int) -> None:
+        """Set the size of the body, in bytes."""
+        if size <= SMALL_BYTES and self._task is None:
+            return
+        self._task = asyncio.current_task()
+        self._is_noting = True
+        self._backlog.note(self, max(0, size - SMALL_BYTES), self._cut)
+        self._is_noting = False
+        if self._is_cut:
+            raise Crowded
+
+    def _cut(self) -> None:
+        self._is_cut = True
+        if not self._is_noting and self._task is not None:
+            self._task.cancel()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        if self._task is None:
+            return
+        self._backlog.note(self, 0, self._cut)
+        is_ours = self._is_cut and isinstance(error, asyncio.CancelledError)
+        if is_ours and not self._task.uncancel():
+            raise Crowded from None

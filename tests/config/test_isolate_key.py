@@ -23,6 +23,7 @@ isolate:
   hosts: [api.example.com, "*.example.org:8443"]
   loopback: [5432, 8080]
   keep_home: true
+  roots: write
   limits: {memory: 1GiB, file-size: 2 MiB, processes: 20}
 - server: "*"
 """
@@ -43,6 +44,7 @@ def test_an_entry_has_all_that_is_given() -> None:
         ("5432", "8080"),
         True,
         ("memory=1GiB", "file-size=2 MiB", "processes=20"),
+        "write",
     )
     assert second == IsolateEntry()
 
@@ -63,6 +65,7 @@ def test_entries_apply_by_the_servers_name() -> None:
         ("isolate: [{server: a, limits: {cores: 1}}]", "memory"),
         ("isolate: [{server: a, read: x}]", "list"),
         ("isolate: [{server: a, keep_home: maybe}]", "true"),
+        ("isolate: [{server: a, roots: all}]", "read"),
         ("isolate: {server: a}", "list"),
     ],
 )
@@ -70,6 +73,14 @@ def test_what_is_wrong_is_told_at_its_place(text: str, words: str) -> None:
     with pytest.raises(PolicyError, match=r"line 1, column") as caught:
         parse(text)
     assert words in str(caught.value)
+
+
+def test_entries_apply_by_the_servers_tags() -> None:
+    entries = parse("isolate: [{tag: 'web*', hosts: [a.test]}, {server: x, tag: files}]")
+    assert entries_for("x", entries) == ()
+    assert entries_for("x", entries, ["other", "web-eu"]) == entries[:1]
+    assert entries_for("x", entries, ["files", "web"]) == entries
+    assert entries_for("y", entries, ["files"]) == ()
 
 
 def test_a_project_grants_nothing() -> None:

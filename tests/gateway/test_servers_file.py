@@ -62,7 +62,7 @@ def test_servers_start_as_the_file_says_unless_they_say_otherwise(tmp_path: Path
 def test_it_becomes_the_options_of_wrap() -> None:
     files, web = parse_servers(GOOD, "pipeguard.yaml", {"ROOT": "/srv"}).servers
     assert files.options({}).values == {"--name": "files", "--trust": "first-use"}
-    assert files.options({}).lists == {"--env": ("TOKEN=keyring:files",)}
+    assert files.options({}).lists == {"--env": ("TOKEN=keyring:files",), "--tag": ("disk",)}
     assert web.options({}).values["--transport"] == "streamable-http"
     assert web.options({}).lists == {"--header": ("X-Team: blue",)}
 

@@ -281,6 +281,17 @@ def raised_limit() -> str:
     return "escaped: raised a limit"
 
 
+def netlink_protocols() -> str:
+    made = []
+    for protocol in (2, 4, 6, 9, 12, 15, 16):  # kernels have been opened by some of them
+        try:
+            socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol).close()
+            made.append(protocol)
+        except OSError:
+            continue
+    return f"escaped: protocols {made}" if made else "none"
+
+
 def netlink_route() -> str:
     """Adds an address to the loopback: needs a right in the network's namespace."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as sock:
@@ -322,6 +333,7 @@ def attempts(facts: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
     yield "user", became_root
     yield "sudo", gained, "sudo"
     yield "network", netlink_route
+    yield "netlink", netlink_protocols
     for path in ("/etc/passwd", "/usr/bin/new", "/dev/new"):
         yield f"write {path}", write, path
     for path in ("kernel/core_pattern", "kernel/modprobe", "vm/overcommit_memory"):

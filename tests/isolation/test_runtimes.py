@@ -83,6 +83,21 @@ def test_a_folder_among_the_words_of_another_program_is_not_its_code(
     assert str(home / "notes") not in needed(host, server, "notes", folder=str(home))
 
 
+def test_the_project_that_uv_runs_in_is_read(host: SandboxUser, home: Path) -> None:
+    uv = str(program(home / "bin" / "uv"))
+    program(home / "app" / "server.py")
+    app = str(home / "app")
+    for words in (
+        ("--directory", app, "run", "server.py"),
+        ("run", "--directory", "app", "server.py"),
+        ("run", f"--project={app}", "server"),
+    ):
+        assert app in needed(host, uv, *words, folder=str(home)), words
+    after = ("run", "server", "--", "--directory", app)
+    assert app not in needed(host, uv, *after, folder=str(home))
+    assert needed(host, uv, "--directory", "~", folder=str(home)) == needed(host, uv)
+
+
 def test_a_script_without_a_project_is_given_with_its_folder(host: SandboxUser, home: Path) -> None:
     script = program(home / "tools" / "server.sh")
     assert needed(host, "sh", str(script)) == {str(script), str(home / "tools")}

@@ -11,6 +11,7 @@ from pipeguard.isolation.seccomp import (
     EAFNOSUPPORT,
     ENOSYS,
     EPERM,
+    EPROTONOSUPPORT,
     ERRNO,
     KILL,
     filter_program,
@@ -66,6 +67,10 @@ def test_sockets_are_of_four_families(machine: str) -> None:
     allowed = {family for family in range(60) if judged(machine, number, family) == ALLOW}
     assert allowed == {1, 2, 10, 16}
     assert judged(machine, number, 40) == ERRNO | EAFNOSUPPORT
+    assert judged(machine, number, 16, 3, 0) == judged(machine, number, 16, 3, 2**32) == ALLOW
+    for protocol in (4, 6, 9, 12, 15, 16):  # sock_diag, xfrm, audit, netfilter, uevents, generic
+        assert judged(machine, number, 16, 3, protocol) == ERRNO | EPROTONOSUPPORT
+    assert judged(machine, number, 2, 1, 6) == ALLOW
 
 
 @each("machine", list(ARCHITECTURES))

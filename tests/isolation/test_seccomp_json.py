@@ -40,15 +40,21 @@ def test_calls_are_refused_alike(machine: str) -> None:
     assert answered(machine, "read", 0, 0) == ALLOW
 
 
-@given(st.sampled_from(MACHINES), st.sampled_from(BY_ARGUMENT), ARGUMENT, ARGUMENT, st.booleans())
+@given(
+    st.sampled_from(MACHINES),
+    st.sampled_from(BY_ARGUMENT),
+    st.tuples(*[ARGUMENT] * 3),
+    st.booleans(),
+)
 def test_arguments_are_judged_alike(
-    machine: str, name: str, first: int, second: int, is_long: bool
+    machine: str, name: str, arguments: tuple[int, int, int], is_long: bool
 ) -> None:
+    first, second, third = arguments
     if name == "socket" and first > 63:
         return  # no family: the kernel says the same (socket(2), EAFNOSUPPORT)
     more = 2**40 if is_long else 0  # which the kernel does not look at
-    expected = judged(machine, ARCHITECTURES[machine].calls[name], first, second)
-    assert answered(machine, name, first + more, second + more) == expected
+    expected = judged(machine, ARCHITECTURES[machine].calls[name], *arguments)
+    assert answered(machine, name, first + more, second + more, third + more) == expected
 
 
 def test_an_unknown_machine_is_refused() -> None:

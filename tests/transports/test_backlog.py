@@ -53,7 +53,7 @@ def test_what_waits_no_more_makes_room() -> None:
 async def held(backlog: Backlog, size: int, ready: asyncio.Event, until: asyncio.Event) -> str:
     """What becomes of a body of some size that is held until something happens."""
     try:
-        async with backlog.holding() as hold:
+        with backlog.holding() as hold:
             hold(size)
             ready.set()
             await until.wait()
@@ -89,7 +89,7 @@ def test_a_body_that_is_too_large_by_itself_is_given_up_as_it_grows() -> None:
 
         async def grow() -> None:
             nonlocal size
-            async with backlog.holding() as hold:
+            with backlog.holding() as hold:
                 for size in sizes:
                     hold(size)
 

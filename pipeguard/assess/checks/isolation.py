@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os.path
-import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from pipeguard.assess.checks.guarded import FLAGS
 from pipeguard.assess.cures import setup_of
 from pipeguard.assess.gateway_file import is_of_gateway
-from pipeguard.assess.isolation import EntryIsolation, entry_isolation
+from pipeguard.assess.isolation import EntryIsolation, entry_isolation, holds_home, is_wide_host
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import GuardState, ServerEntry
@@ -38,8 +35,6 @@ NOT_ISOLATED = PostureCheck(
 )
 CHECKS = (NOT_ISOLATED,)
 _TOUCHES = "Its own process may read and change your files and reach any host"
-# Everything, or all names below a top-level domain or a usual second level of one.
-_WIDE = re.compile(r"\*|\*\.[^.]+|\*\.(?:ac|co|com|edu|gov|net|org)\.[a-z]{2}", re.IGNORECASE)
 _STARTED = (GuardState.GUARDED, GuardState.OPEN, GuardState.STALE)
 
 
@@ -94,12 +89,10 @@ def _given_away(target: AssessmentTarget, server: ServerEntry) -> Iterator[Postu
 def _weakness(target: AssessmentTarget, name: str, value: str) -> str:
     if name == ISOLATE and value == NONE:
         return "`--isolate none` runs it without isolation, whatever the policy says"
-    if name in ("--read", "--write") and _holds_home(target, value):
+    if name in ("--read", "--write") and holds_home(value, str(target.machine.home)):
         verb = "read" if name == "--read" else "change"
         return f"`{name} {value}` lets it {verb} nearly all that is in your home"
-    if name == "--connect" and _WIDE.fullmatch(
-        re.sub(r"(?::\d+)?(?:=private)?\Z", "", value.strip())
-    ):
+    if name == "--connect" and is_wide_host(value):
         return f"`--connect {value}` lets it reach hosts that anybody can have"
     return ""
 
@@ -109,13 +102,3 @@ def _severity(target: AssessmentTarget, server: ServerEntry, name: str) -> Sever
     held = entry_isolation(target, server)
     is_usual = held is None or held.by_policy in ("", NONE)
     return Severity.LOW if name == ISOLATE and is_usual else Severity.MEDIUM
-
-
-def _holds_home(target: AssessmentTarget, text: str) -> bool:
-    """Whether a path is the home folder, by any spelling, or one that it is in."""
-    home = Path(os.path.normpath(target.machine.home))
-    if text == "~" or text.startswith("~/"):
-        text = str(home) + text[1:]
-    text = re.sub(r"\A\$(?:HOME\b|\{HOME\}|\{env:HOME\})", lambda _: str(home), text)
-    path = Path(os.path.normpath(text))  # no link is followed: nothing that is named is looked for
-    return path == home or path in home.parents

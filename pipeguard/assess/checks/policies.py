@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
+from pipeguard.assess.isolation import holds_home, is_wide_host
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
@@ -37,8 +38,9 @@ LOOSER = PostureCheck(
     "The policy lets through what would be blocked by default",
     Severity.MEDIUM,
     "An entry of `actions` for many rules, servers or tools, or an exception without an end, is "
-    "forgotten, and still applies when something else comes by.",
-    "Name the rule, the tool and the server, and set an end.",
+    "forgotten, and still applies when something else comes by. So is an entry of `isolate` that "
+    "gives your home, or hosts that anybody can have.",
+    "Name the rule, the tool and the server, and set an end; name folders and hosts.",
     "pipeguard allow EVENT",
     "actions: [{rule: 'secrets.*', action: warn}]",
     "exceptions: [{rule: secrets.generic-assignment, tool: write_file, until: 2027-03-01, why: …}]",
@@ -51,10 +53,10 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     """Check the user's file and the project's, if they concern the target."""
     for path, scope in zip(target.policies, (PolicyScope.USER, PolicyScope.PROJECT), strict=True):
         if path is not None:
-            yield from _of(path, scope)
+            yield from _of(target, path, scope)
 
 
-def _of(path: Path, scope: PolicyScope) -> Iterator[PostureFinding]:
+def _of(target: AssessmentTarget, path: Path, scope: PolicyScope) -> Iterator[PostureFinding]:
     now, today = monotonic(), datetime.date.today()  # noqa: DTZ011  the user's own calendar
     try:
         file = parse_policy(policy_text(str(path), scope), str(path), scope, now=now, today=today)
@@ -66,6 +68,7 @@ def _of(path: Path, scope: PolicyScope) -> Iterator[PostureFinding]:
         yield OBSERVES.at(path, "`mode: observe` lets everything through.", key="mode")
     if scope is PolicyScope.USER:  # a project's can only tighten
         yield from _loosened(path, file)
+        yield from _given(path, file, str(target.machine.home))
 
 
 def _loosened(path: Path, file: PolicyFile) -> Iterator[PostureFinding]:
@@ -93,6 +96,20 @@ def _loosened(path: Path, file: PolicyFile) -> Iterator[PostureFinding]:
         kinds = ", ".join(sorted(drift.value for drift in file.drift_allow))
         message = f"Definitions may change without being approved: {kinds}."
         yield LOOSER.rated(Severity.LOW).at(path, message, key="drift")
+
+
+def _given(path: Path, file: PolicyFile, home_folder: str) -> Iterator[PostureFinding]:
+    """What entries of `isolate` give that leaves little kept."""
+    for entry in file.isolate:
+        wide = [f"read: [{text}]" for text in entry.read if holds_home(text, home_folder)]
+        wide += [f"write: [{text}]" for text in entry.write if holds_home(text, home_folder)]
+        wide += [f"hosts: [{text}]" for text in entry.hosts if is_wide_host(text)]
+        for grant in wide:
+            what = (
+                "hosts that anybody can have" if grant.startswith("h") else "nearly all your home"
+            )
+            message = f"`isolate` gives servers named `{entry.server}` {what}: `{grant}`."
+            yield LOOSER.at(path, message, key=f"isolate {entry.server} {grant}")
 
 
 def _actions(path: Path, layer: Layer) -> Iterator[PostureFinding]:

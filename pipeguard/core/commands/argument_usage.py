@@ -7,6 +7,7 @@ computed once for a message. Knows places and roles, and no rule.
 from __future__ import annotations
 
 from bisect import bisect_left
+from typing import NamedTuple
 
 from pipeguard.core.commands.argument_roles import ArgumentRole, role, writes_file
 from pipeguard.core.commands.sql import is_statement
@@ -21,15 +22,31 @@ IDLE = (ArgumentRole.WRITTEN, ArgumentRole.SEARCHED, ArgumentRole.PARSED)
 PROGRAMS = (ArgumentRole.COMMAND, ArgumentRole.CODE)
 
 
+class ArgumentEffect(NamedTuple):
+    """What one argument, or a list of them, would do.
+
+    Attributes:
+        data: the lines, in UTF-8.
+        start: where the argument begins in the text, in bytes.
+        end: where it ends.
+    """
+
+    data: bytes
+    start: int
+    end: int
+
+
 class Uses:
     """The roles of the strings of one message.
 
     Attributes:
         text: its strings.
         tool: the name of the tool that it calls; None where it calls none.
+        effects: what core.commands.effects found that they do, by whether it looked for PowerShell
+            and cmd.
     """
 
-    __slots__ = ("_busy", "_is_of_file", "_roles", "text", "tool")
+    __slots__ = ("_busy", "_is_of_file", "_roles", "effects", "text", "tool")
 
     def __init__(self, text: MessageText, tool: str | None) -> None:
         self.text = text
@@ -37,6 +54,7 @@ class Uses:
         self._roles: dict[Path, ArgumentRole] = {}
         self._busy: dict[Idle, list[Range]] = {}
         self._is_of_file: bool | None = None
+        self.effects: dict[bool, tuple[list[ArgumentEffect], bool]] = {}
 
     def role(self, path: Path) -> ArgumentRole:
         """What the string at a path is for, by names alone."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from pipeguard.core.commands.argument_roles import ArgumentRole, is_shell
-from pipeguard.core.commands.argument_usage import IDLE, Uses
+from pipeguard.core.commands.argument_usage import IDLE, ArgumentEffect, Uses
 from pipeguard.core.commands.argument_values import (
     CONDITION,
     DASHLESS_KEYS,
@@ -68,20 +68,6 @@ _SHELL_LINE = lazy_regex(
 _NAME_WORD = lazy_regex(r"[a-z]+")
 
 
-class ArgumentEffect(NamedTuple):
-    """What one argument, or a list of them, would do.
-
-    Attributes:
-        data: the lines, in UTF-8.
-        start: where the argument begins in the text, in bytes.
-        end: where it ends.
-    """
-
-    data: bytes
-    start: int
-    end: int
-
-
 class _String(NamedTuple):
     path: Path
     value: str
@@ -99,7 +85,7 @@ class _String(NamedTuple):
 
 
 def effects_of(uses: Uses, *, windows: bool = True) -> tuple[list[ArgumentEffect], bool]:
-    """What the arguments of a message would do.
+    """What the arguments of a message would do; worked out once.
 
     Args:
         uses: its strings, as `key: value`, and what each is for.
@@ -108,6 +94,12 @@ def effects_of(uses: Uses, *, windows: bool = True) -> tuple[list[ArgumentEffect
     Returns:
         The effects, and True where there was more than is read of one message.
     """
+    if windows not in uses.effects:
+        uses.effects[windows] = _effects_of(uses, windows=windows)
+    return uses.effects[windows]
+
+
+def _effects_of(uses: Uses, *, windows: bool) -> tuple[list[ArgumentEffect], bool]:
     reader = _ArgumentReader(uses.tool, ScriptBudget(len(uses.text.data)), windows=windows)
     effects: list[ArgumentEffect] = []
     left, writes_started_file = MAX_CHARS, False

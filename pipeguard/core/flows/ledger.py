@@ -15,10 +15,9 @@ Paraphrase is out of reach, and so is what crosses from one wrapped server to an
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from threading import Lock
 
-from pipeguard.core.checks.credential_names import is_credential_name
 from pipeguard.core.finding import Confidence, Severity
 from pipeguard.core.flows import overlap, text_values
 from pipeguard.core.flows.forgotten_results import ForgottenResults
@@ -171,23 +170,33 @@ class Flows:
             arguments: of the call.
             now: seconds on the session's clock.
         """
-        bare = _without_credentials(arguments)
-        leaks = self._looked_up(tool, bare, now) if tool.is_sink else []
-        if not tool.labels & Label.SENDS and (urls := text_values.addresses_of(arguments)):
+        bare, leaks = arguments, list[Leak]()
+        if self._has_sources(tool):
+            bare = text_values.without_credentials(arguments)
+            leaks = self._looked_up(tool, bare, now) if tool.is_sink else []
+        if not tool.labels.meets(Label.SENDS) and (urls := text_values.addresses_of(arguments)):
             # A client that renders what the tool is given requests the addresses in it.
             sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
             leaks += self._looked_up(sender, " ".join(urls), now)
-        if not leaks and bare != arguments and tool.labels & Label.OUTSIDE:
+        if not leaks and bare != arguments and tool.labels.meets(Label.OUTSIDE):
             # Where a credential belongs it may go, but an address can be anybody's.
             used = self._looked_up(tool, arguments, now)
             leaks = [leak._replace(confidence=Confidence.MEDIUM) for leak in used]
         return leaks
 
-    def _looked_up(self, tool: Tool, arguments: JsonValue, now: float) -> list[Leak]:
-        is_sent, own = bool(tool.labels & Label.SENDS), tool.key
+    def _has_sources(self, tool: Tool) -> bool:
+        """False where nothing came back that a call of this tool could repeat: mostly."""
         with self._lock:
-            results = [result for result in self._results if is_sent or result.takes_in]
-        results = [result for result in results if result.tool.key != own]
+            return bool(self._forgotten) or bool(self._sources(tool))
+
+    def _sources(self, tool: Tool) -> Collection[ToolResult]:
+        """The results that a call could repeat, also those of the tool itself; under the lock."""
+        return self._results if tool.labels.meets(Label.SENDS) else self._results.taken_in
+
+    def _looked_up(self, tool: Tool, arguments: JsonValue, now: float) -> list[Leak]:
+        own = tool.key
+        with self._lock:
+            results = [result for result in self._sources(tool) if result.tool.key != own]
         if not results and not self._forgotten:
             return []
         text = MessageText(arguments, keyed=False).data[:ARGUMENT_BYTES]
@@ -265,17 +274,6 @@ def _forget_derived(results: list[ToolResult]) -> None:
         total += result.derived
         if total > DERIVED_BYTES:
             result.forget()
-
-
-def _without_credentials(value: JsonValue) -> JsonValue:
-    """The arguments without those that are made for a credential."""
-    if isinstance(value, dict):
-        return {
-            key: _without_credentials(item)
-            for key, item in value.items()
-            if not is_credential_name(key)
-        }
-    return [_without_credentials(item) for item in value] if isinstance(value, list) else value
 
 
 # Files that models read before all else.

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from pipeguard.core.checks.credential_names import is_credential_name
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.json_values import JsonValue
+from pipeguard.core.protocol.json_walk import texts_in
 from pipeguard.core.text.document import MessageText
 from pipeguard.core.words.arguments import AMOUNTS
 
 TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
 MIN_NAME_CHARS = 8  # of a name that a text gives to a model
+SHORT_CHARS = 100  # of a short value
 MOST_WORDS = 64
 
 _TOKEN = lazy_regex(rf"[A-Za-z0-9_@.+/=-]{{{TOKEN_CHARS},256}}")
@@ -24,7 +27,7 @@ _MAILBOX = lazy_regex(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 # RFC 1321, FIPS 180-4.
 _DIGEST = lazy_regex(r"\b(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\b", re.IGNORECASE)
 _URL = lazy_regex(r"https?://[^\s\"'<>)\]]{1,8192}", re.IGNORECASE)
-_SHORT_VALUE = lazy_regex(r"(?=.{0,99}[0-9@#/])\S{3,100}")
+_SHORT_VALUE = lazy_regex(rf"(?=.{{0,99}}[0-9@#/])\S{{3,{SHORT_CHARS}}}")
 _AMOUNT = lazy_regex("|".join(AMOUNTS), re.IGNORECASE)
 _NO_VALUES: frozenset[str] = frozenset()
 
@@ -88,6 +91,8 @@ def addresses(text: str) -> list[str]:
 
 def addresses_of(value: JsonValue) -> list[str]:
     """The web addresses in all strings of a JSON value."""
+    if not any("//" in text for text in texts_in(value)):
+        return []
     return addresses(MessageText(value, keyed=False).data.decode("utf-8", "ignore"))
 
 
@@ -103,8 +108,22 @@ def short_values(value: JsonValue) -> frozenset[str]:
         return _NO_VALUES.union(*map(short_values, named))
     if isinstance(value, list):
         return _NO_VALUES.union(*map(short_values, value))
-    text = str(value).strip().lower()
+    text = str(value).strip()
+    if len(text) > SHORT_CHARS:  # small letters are no fewer
+        return _NO_VALUES
+    text = text.lower()
     return frozenset({text}) if _SHORT_VALUE.fullmatch(text) else _NO_VALUES
+
+
+def without_credentials(value: JsonValue) -> JsonValue:
+    """The arguments without those that are made for a credential."""
+    if isinstance(value, dict):
+        return {
+            key: without_credentials(item)
+            for key, item in value.items()
+            if not is_credential_name(key)
+        }
+    return [without_credentials(item) for item in value] if isinstance(value, list) else value
 
 
 def is_outside(value: str) -> bool:

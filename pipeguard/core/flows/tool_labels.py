@@ -30,6 +30,10 @@ class Label(Flag):
     GUARDS = auto()  # changes safeguards: approvals, audit, policies
     HOLDS = auto()  # secrets, which it is given to keep
 
+    def meets(self, others: Label) -> bool:
+        """True where any of the others is among these: as `&`, which makes a Label first."""
+        return self._value_ & others._value_ != 0
+
 
 PRIVATE = Label.READS_PRIVATE | Label.READS_SECRET | Label.RUNS  # what runs can read anything
 ACTS = Label.RUNS | Label.KEEPS
@@ -72,7 +76,7 @@ class Tool(NamedTuple):
     @property
     def is_sink(self) -> bool:
         """True where what goes to it is looked up, also where nothing says what it does."""
-        return bool(self.labels & SINKS) or not self.labels
+        return self.labels.meets(SINKS) or self.labels is Label.NONE
 
 
 def tool_of(name: str, definition: JsonObject | None) -> Tool:

@@ -43,9 +43,10 @@ class ToolResult:
         self.frame = frame
         self.since = since
         self.about = about
-        self.size = OBJECT_BYTES + len(frame) + size_of(tool.name) + size_of_all(about)
+        self.size = OBJECT_BYTES + len(frame) + size_of(tool.name)
+        self.size += size_of_all(about) if about else 0
         self.derived = 0
-        self.takes_in = bool(tool.labels & Label.TAKES_IN)  # asked for each call, of each result
+        self.takes_in = tool.labels.meets(Label.TAKES_IN)  # asked for each call, of each result
         self._is_marked: bool | None = None
         self._is_private: bool | None = None
         self._labels: Label | None = None

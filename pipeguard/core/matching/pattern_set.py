@@ -146,6 +146,15 @@ class PatternSet:
             loaded = [database.loaded() for database in self._databases]
             self._scratches = [(database, binding().Scratch(database)) for database in loaded]
 
+    def prepare(self) -> None:
+        """Load the databases, without the memory that the thread which searches has of its own.
+
+        Raises:
+            EngineError: one is damaged, or was compiled for another processor.
+        """
+        for database in self._databases:
+            database.loaded()
+
     def share(self) -> PatternSet:
         """The same patterns for another thread: the same databases, scratch memory of its own."""
         other = copy(self)

@@ -38,6 +38,7 @@ REPORTED_LOGITS = 0.5  # below `likely`: what a sentence without its quotes scor
 # that it matched must score as low as the sentences around them.
 DOUBT_LOGITS, DOUBT_SURE_LOGITS = 3.0, 9.0
 FEW_WORDS = 7  # too few to doubt a match
+MOST_COUNTED = 256  # stretches whose words are counted once
 ALL_LOGITS = 99.0  # with this leniency the network reads every sentence
 # Of one value, the network reads so many borderline pieces, the likeliest. Further ones it reads
 # only if they are this near to `likely`: decoys gain an order no more than the difference.
@@ -113,6 +114,7 @@ class Reader:
         brief = min(max(length, BRIEFEST_BYTES), BRIEF_BYTES)
         self._leniency = BRIEF_LOGITS * log2(BRIEF_BYTES / brief)
         self._doubt_scores: dict[tuple[Classifier, str], float] = {}
+        self._enough_words: dict[str, bool] = {}
         self.unread: list[tuple[int, int, int]] = []
 
     def drop_leniency(self) -> None:
@@ -167,13 +169,22 @@ class Reader:
         """
         low, high = widened(data, start, end)
         text = data[low:high].decode("utf-8", "replace")
-        if sum(words for *_, words in units(text)) <= FEW_WORDS:
+        if not self._has_enough_words(text):
             return False
         least = classifier.likely - (DOUBT_SURE_LOGITS if is_sure else DOUBT_LOGITS)
         if self._doubt_score(text, classifier) >= least:
             return False
         matched = data[start:end].decode("utf-8", "replace")
         return not is_sure or self._doubt_score(matched, classifier) < least
+
+    def _has_enough_words(self, text: str) -> bool:
+        """Whether a match in these sentences may be doubted; remembered, as the scores are."""
+        enough = self._enough_words.get(text)
+        if enough is None:
+            enough = sum(words for *_, words in units(text)) > FEW_WORDS
+            if len(self._enough_words) < MOST_COUNTED:
+                self._enough_words[text] = enough
+        return enough
 
     def _doubt_score(self, text: str, classifier: Classifier) -> float:
         """The score of a text; remembered, since several patterns may match in it."""

@@ -94,6 +94,8 @@ def _is_tagged(data: bytes, start: int) -> bool:
 
 def _is_fenced(data: bytes, start: int) -> bool:
     before = data[max(0, start - FENCE_BYTES) : start]
+    if b"```" not in before and b"~~~" not in before:
+        return False
     return len(_FENCE.findall(before)) % 2 == 1
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.ids import INTEGER
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
@@ -61,9 +59,12 @@ def has_bad_meta(value: JsonObject) -> bool:
         bodies += [request.get("params") for request in requests.values() if type(request) is dict]
     for block in _blocks(result):
         bodies += (block, block.get("resource"), block.get("content"))
-    return any(
-        type(body) is dict and type(body.get("_meta")) not in (dict, type(None)) for body in bodies
-    )
+    for body in bodies:
+        if type(body) is dict:
+            meta = body.get("_meta")
+            if meta is not None and type(meta) is not dict:
+                return True
+    return False
 
 
 def creates_task(result: JsonObject) -> bool:
@@ -71,8 +72,10 @@ def creates_task(result: JsonObject) -> bool:
     return isinstance(result.get("task"), dict) or result.get("resultType") == "task"
 
 
-def _blocks(result: JsonObject) -> Iterator[JsonObject]:
+def _blocks(result: JsonObject) -> list[JsonObject]:
+    found: list[JsonObject] = []
     for member in _LISTS_OF_BLOCKS:
         blocks = result.get(member)
         if type(blocks) is list:
-            yield from (block for block in blocks if type(block) is dict)
+            found += [block for block in blocks if type(block) is dict]
+    return found

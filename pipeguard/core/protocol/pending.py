@@ -5,7 +5,7 @@ Has no lock of its own: its callers hold the lock of the conversation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Protocol
 
 from pipeguard.core.memory import size_of, size_of_all
@@ -236,7 +236,7 @@ class Pending:
 
     def drop(self, request: PendingRequest) -> None:
         """Remove a request."""
-        for pending in list(self._all()):
+        for pending in self._all():
             if pending._open.get(request.id_token) is request:
                 del pending._open[request.id_token]
                 self._whole._count -= 1
@@ -286,10 +286,11 @@ class Pending:
         """True if a late answer to this id is expected."""
         if id_token is None:
             return False
-        return any(
-            now - pending._cancelled.get(id_token, float("-inf")) <= REMEMBERED_SECONDS
-            for pending in self._all()
-        )
+        for pending in self._all():
+            since = pending._cancelled.get(id_token)
+            if since is not None and now - since <= REMEMBERED_SECONDS:
+                return True
+        return False
 
     def progresses(self, token: str | None, value: float) -> bool:
         """Record reported progress; False if it belongs to no request, or goes back."""
@@ -319,6 +320,5 @@ class Pending:
         """All open requests that were forwarded, in the order in which they came."""
         return [request for request in self.all() if request.forwarded]
 
-    def _all(self) -> Iterator[Pending]:
-        yield self
-        yield from self._exchanges
+    def _all(self) -> tuple[Pending, ...]:
+        return (self, *self._exchanges)

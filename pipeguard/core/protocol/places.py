@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from functools import cache
 
 from pipeguard.core.finding import MessageKind
 from pipeguard.core.lazy_regex import lazy_regex
@@ -223,13 +224,18 @@ _COULD_BE_SECRET = lazy_regex(r"(?=\S{0,64}[0-9])(?=\S{0,64}[A-Za-z])\S{12,64}")
 
 
 def _fits(pattern: str, steps: Path) -> bool:
-    wanted = pattern.split("/")
+    wanted = _steps_of(pattern)
     for index, want in enumerate(wanted):
         if want == "**":
             return True
         if index >= len(steps) or want not in ("*", steps[index]):
             return False
     return len(steps) == len(wanted)
+
+
+@cache
+def _steps_of(pattern: str) -> list[str]:
+    return pattern.split("/")
 
 
 def known_places() -> tuple[str, ...]:

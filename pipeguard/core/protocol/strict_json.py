@@ -95,7 +95,11 @@ def read_json(frame: bytes) -> tuple[JsonValue, str]:
     opened = frame.count(b"[") + frame.count(b"{")
     if opened > MAX_DEPTH and nests_deeper_than(value, MAX_DEPTH):
         raise _too_deep(frame)
-    if _MAYBE_SURROGATE.search(frame) and _LONE_SURROGATE.search(frame.replace(rb"\\", b"  ")):
+    if (
+        b"\\u" in frame
+        and _MAYBE_SURROGATE.search(frame)
+        and _LONE_SURROGATE.search(frame.replace(rb"\\", b"  "))
+    ):
         raise Refusal(
             "protocol.lone-surrogate",
             "a string contains a lone surrogate, which is half a character",
@@ -129,11 +133,12 @@ def nests_deeper_than(value: JsonValue, limit: int) -> bool:
 
 
 def _text(frame: bytes) -> str:
-    if isinstance(frame, Oversized):
-        why = "the frame is larger than the limit"
-        raise Refusal("protocol.frame-too-large", why, codes.UNSCANNABLE, legible_id(frame))
-    if isinstance(frame, Lost):
-        raise Refusal(_LOST_RULES[frame.code], frame.why, frame.code, frame.id_token)
+    if type(frame) is not bytes:
+        if isinstance(frame, Oversized):
+            why = "the frame is larger than the limit"
+            raise Refusal("protocol.frame-too-large", why, codes.UNSCANNABLE, legible_id(frame))
+        if isinstance(frame, Lost):
+            raise Refusal(_LOST_RULES[frame.code], frame.why, frame.code, frame.id_token)
     try:
         return frame.decode("utf-8")
     except UnicodeDecodeError:

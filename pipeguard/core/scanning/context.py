@@ -109,7 +109,8 @@ _CUE_WORDS = lazy_regex(
     rb"phrases?|says?|contains?|strings?|patterns?|means?|matches|called|quoted?)[^\n]{0,24}$",
     re.IGNORECASE,
 )
-_MARKS = tuple(map(lazy_regex, (rb'"', rb"`", rb"(?<![A-Za-z])'|'(?![A-Za-z])")))  # not in don't
+_MARKS = b'"', b"`"
+_APOSTROPHE = lazy_regex(rb"(?<![A-Za-z])'|'(?![A-Za-z])")  # not in don't
 _PAIRS = tuple(
     (lazy_regex(opening), lazy_regex(closing))
     for opening, closing in (
@@ -144,7 +145,13 @@ def is_quoted(data: bytes, start: int, end: int) -> bool:
     if _CUE_WORDS.search(line, max(0, len(line) - CUE_BYTES)):
         return True
     after = data[end : end + QUOTE_BYTES].partition(b"\n")[0]
-    return any(len(mark.findall(line)) % 2 == 1 and mark.search(after) for mark in _MARKS) or any(
+    if any(line.count(mark) % 2 == 1 and mark in after for mark in _MARKS):
+        return True
+    if b"'" in line and len(_APOSTROPHE.findall(line)) % 2 == 1 and _APOSTROPHE.search(after):
+        return True
+    if line.isascii() and b"<" not in line:
+        return False  # none of the pairs is opened
+    return any(
         _last(opening, line) > _last(closing, line) and closing.search(after)
         for opening, closing in _PAIRS
     )

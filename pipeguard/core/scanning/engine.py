@@ -18,7 +18,7 @@ from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule
 from pipeguard.core.scanning.databases import Models, PatternSets, classifier
-from pipeguard.core.scanning.first_look import first_look, is_plainly_clean, may_match
+from pipeguard.core.scanning.first_look import first_look, is_plainly_clean
 from pipeguard.core.scanning.readings import (
     READINGS,
     SIGNS,
@@ -91,6 +91,15 @@ class Engine:
         if self.keyed:
             self.lookup.squeezed.load()
 
+    def prepare(self) -> None:
+        """Read the rules and load the database that are shared with all clones, in any thread.
+
+        Raises:
+            EngineError: the database is damaged, or was compiled for another processor.
+        """
+        self.lookup.plain.prepare()
+        _ = self.lookup.rules.plain
+
     def clone(self) -> Engine:
         """The same rules for another thread."""
         other = copy(self)
@@ -114,13 +123,9 @@ class Engine:
         """
         text = MessageText(value, keyed=self.keyed)
         seen = first_look(self.lookup, text)
-
-        def rated(rules: list[Rule]) -> bool:
-            return may_match(self._source(text, place_of), surface, rules)
-
-        if seen is not None and is_plainly_clean(self.lookup, text, seen, rated):
-            return NOTHING_FOUND
         source = self._source(text, place_of)
+        if seen is not None and is_plainly_clean(self.lookup, source, surface, seen):
+            return NOTHING_FOUND
         budgets = budgets or Budgets()
         budgets.grow(len(text.data), classified=self.opener is not None)
         budgets.decoding.is_exceeded = False

@@ -1,23 +1,28 @@
 """The first look at a short text: one pass over it, which tells that most texts contain nothing.
 
-Where the pass finds signs of encodings alone, what they encode is looked at here too: mostly they
-encode nothing, as the long words and the escaped line ends of documentation. A text in which
-anything else was found is read in all ways (core.scanning.readings). Confirms no match.
+Where the pass finds signs of encodings, what they encode is looked at here too: mostly they encode
+nothing, as the long words and the escaped line ends of documentation. Where it finds a few rules
+that could match, their own expressions are asked; where it finds that arguments could do something,
+whether they do. A text of which anything remains is read in all ways (core.scanning.readings).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from typing import NamedTuple
 
 from pipeguard.core.model.opener import Stretch
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
+from pipeguard.core.scanning.confidence import confidence_by_checks
 from pipeguard.core.scanning.location import may_apply_in, places_in
+from pipeguard.core.scanning.origin import Origin
 from pipeguard.core.scanning.rule_lookup import RuleLookup
 from pipeguard.core.scanning.scan_input import ScanInput
 from pipeguard.core.text import split_literals
-from pipeguard.core.text.budgets import DecodingBudget
+from pipeguard.core.text.budgets import SCAN_TIMES, DecodingBudget
 from pipeguard.core.text.decoders import ENCODINGS, DecodedParts, decode
 from pipeguard.core.text.document import MessageText
 from pipeguard.core.text.split_values import reordered_rows, spelled_texts
@@ -28,7 +33,9 @@ SPACED_OUT = frozenset({"spelled", "run-together"})  # the first is also the sig
 LITERALS = "literals"
 _SIGNS_TO_CLIENT = frozenset(ENCODINGS) | SPACED_OUT
 # `windows` means something beside `acts` alone.
-_SIGNS_TO_SERVER = _SIGNS_TO_CLIENT | {LITERALS, "windows"}
+_SIGNS_TO_SERVER = _SIGNS_TO_CLIENT | {LITERALS, "windows", "acts"}
+FEW_RULES = 8  # that could match in a text, and are asked whether they do
+FEW_MATCHES = 8  # of one rule, that are rated
 
 
 class FirstLook(NamedTuple):
@@ -36,11 +43,13 @@ class FirstLook(NamedTuple):
 
     Attributes:
         texts: the text as it is read first (`Scan.data`), and its strings joined.
+        others: what else is read as joined: its keys, and its strings in other orders.
         hits: indices of the patterns that could match in one of these.
         opened: the stretches of the text that a classifier should read.
     """
 
     texts: tuple[bytes, bytes]
+    others: list[bytes]
     hits: list[int]
     opened: list[Stretch]
 
@@ -53,15 +62,19 @@ def first_look(lookup: RuleLookup, text: MessageText) -> FirstLook | None:
     joined, parts = b"", [data]
     if text.is_several:
         joined = text.joined()  # what is within one string is found there
-        parts += [joined[slice(*around)] for around in blocks(len(joined), seam_ranges(text))]
-    if keys := text.joined_keys():
-        parts.append(keys)
+        if 0 < len(joined) <= OVERLAP_BYTES:  # all of it is around each seam
+            parts.append(joined)
+        else:
+            parts += [joined[slice(*around)] for around in blocks(len(joined), seam_ranges(text))]
+    keys = text.joined_keys()
+    others = [keys] if keys else []
     if text.is_keyed:
-        parts += [row.data for row in reordered_rows(text)]
+        others += [row.data for row in reordered_rows(text)]
+    parts += others
     # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
     hits = lookup.plain.look(b"\n\n".join(parts) if len(parts) > 1 else data)
     opened = lookup.opener.stretches(data) if lookup.opener is not None else []
-    return FirstLook((data, joined), hits, opened)
+    return FirstLook((data, joined), others, hits, opened)
 
 
 def seam_ranges(text: MessageText) -> list[folding.Range]:
@@ -77,24 +90,22 @@ def seam_ranges(text: MessageText) -> list[folding.Range]:
 
 
 def is_plainly_clean(
-    lookup: RuleLookup, text: MessageText, seen: FirstLook, rated: Callable[[list[Rule]], bool]
+    lookup: RuleLookup, source: ScanInput, surface: Surface, seen: FirstLook
 ) -> bool:
-    """True for a text that contains no pattern, and no sign that means anything: most texts.
+    """True for a text in which no rule matches, and no sign means anything: most texts.
 
     Args:
         lookup: the rules.
-        text: the text.
+        source: the value that has the text.
+        surface: what it is judged as.
         seen: the first look at it.
-        rated: true if any of some rules is one for this text (`may_match`).
     """
     if seen.opened:
         return False
-    signs: list[str] = []
-    if seen.hits:
-        signs, rules = lookup.named(seen.hits)
-        if not _SIGNS[text.is_keyed].issuperset(signs) or (rules and rated(rules)):
-            return False
-    folded = seen.texts[0]
+    signs, rules = lookup.named(seen.hits) if seen.hits else ([], [])
+    if (signs or rules) and not _are_in_vain(lookup, source, surface, seen, (signs, rules)):
+        return False
+    text, folded = source.text, seen.texts[0]
     if not folded.isascii():
         folded, changed = folding.fold(folded)
         if changed and not _has_nothing(lookup, folded):
@@ -107,17 +118,84 @@ def is_plainly_clean(
     return not signs or _means_nothing(lookup, seen.texts[0], folded, signs, keyed=text.is_keyed)
 
 
+def _are_in_vain(
+    lookup: RuleLookup,
+    source: ScanInput,
+    surface: Surface,
+    seen: FirstLook,
+    hits: tuple[list[str], list[Rule]],
+) -> bool:
+    """True if no rule matches that could, and all signs are such that `_means_nothing` tells."""
+    signs, rules = hits
+    if not _SIGNS[source.keyed].issuperset(signs):
+        return False
+    if rules and _matches(lookup, source, seen, _applying(source, surface, rules)):
+        return False
+    return "acts" not in signs or not _does_something(source, windows="windows" in signs)
+
+
 _UNDECODED = {View.TEXT, View.JOINED}  # what is folded has a look of its own
 _SIGNS = {False: _SIGNS_TO_CLIENT, True: _SIGNS_TO_SERVER}  # by whether the text is keyed
 
 
-def may_match(source: ScanInput, surface: Surface, rules: list[Rule]) -> bool:
-    """True if any of the rules is one for this value, and for a text that is not decoded."""
+def _applying(source: ScanInput, surface: Surface, rules: Iterable[Rule]) -> list[Rule]:
+    """Those of some rules that are for this value, and for a text that is not decoded."""
     rules = [rule for rule in rules if surface in rule.surfaces and rule.views & _UNDECODED]
-    if not rules or not all(rule.places for rule in rules):
-        return bool(rules)
+    if not any(rule.places for rule in rules):
+        return rules
     places = places_in(source)
-    return any(may_apply_in(rule, places) for rule in rules)
+    return [rule for rule in rules if may_apply_in(rule, places)]
+
+
+def _matches(lookup: RuleLookup, source: ScanInput, seen: FirstLook, rules: Sequence[Rule]) -> bool:
+    """True if some rules match in what was looked at, or if there are too many to tell.
+
+    Each is searched for where the readings of the whole text search for it (`Scan.run_rules`), and
+    its matches in the text are rated by the same checks.
+    """
+    if not rules:
+        return False
+    data, joined = seen.texts
+    parts = [part for part in (joined, *seen.others) if part]
+    cost_bytes = len(rules) * sum(map(len, (data, *parts)))
+    if len(rules) > FEW_RULES or cost_bytes > SCAN_TIMES * len(data):
+        return True
+    if source.text.is_several and not source.keyed:
+        return True  # more is read together than what was looked at
+    origin = Origin(source, "text")
+    return any(
+        _matches_in_text(lookup, rule, data, origin.active_ranges(rule, 0, len(data)))
+        or any(any(lookup.finder(rule, squeezed=False).finditer(p, 0, len(p))) for p in parts)
+        for rule in rules
+    )
+
+
+def _matches_in_text(
+    lookup: RuleLookup, rule: Rule, data: bytes, ranges: list[folding.Range]
+) -> bool:
+    """True if a match of a rule in the text counts, or if there are too many to tell."""
+    find = lookup.finder(rule, squeezed=False).finditer
+    found = chain.from_iterable(find(data, low, high) for low, high in ranges)
+    if rule.several:
+        return any(found)  # what follows a match counts, too
+    rated = islice(found, FEW_MATCHES + 1)
+    return any(n == FEW_MATCHES or _counts(rule, data, m) for n, m in enumerate(rated))
+
+
+def _counts(rule: Rule, data: bytes, match: re.Match[bytes]) -> bool:
+    """False for a match in the text that its checks take for none, even as a published sample."""
+    return any(
+        confidence_by_checks(rule, data, match, View.TEXT, samples=samples) is not None
+        for samples in ((False, True) if rule.is_private else (False,))
+    )
+
+
+def _does_something(source: ScanInput, *, windows: bool) -> bool:
+    """True if the arguments of a call do anything that rules are run over, or too much to tell."""
+    from pipeguard.core.commands.effects import effects_of  # here, since it costs a start 11 ms
+
+    effects, is_over = effects_of(source.uses, windows=windows)
+    return bool(effects) or is_over
 
 
 def _says(lookup: RuleLookup, spelled: bytes) -> bool:

@@ -80,9 +80,9 @@ def message_findings(scope: Scope, direction: Direction, message: Message) -> li
     value: JsonValue = message.value
     if direction is Direction.TO_SERVER:
         findings = scan(scope, Surface.TO_SERVER, value)
-        if may_hold_placeholder(message.frame) and has_foreign_placeholder(vault, value):
-            findings.append(blocked(replies.FOREIGN_PLACEHOLDER, FOREIGN_NOTE))
         if may_hold_placeholder(message.frame):
+            if has_foreign_placeholder(vault, value):
+                findings.append(blocked(replies.FOREIGN_PLACEHOLDER, FOREIGN_NOTE))
             findings += _misplaced_keys(scope, value)
         return findings
     if message.kind is MessageKind.RESULT and scope.method in LISTS:
@@ -116,7 +116,9 @@ def scan(scope: Scope, surface: Surface, value: JsonValue) -> list[Finding]:
             raise Refusal("protocol.lone-surrogate", why, codes.INVALID_REQUEST) from None
         if result != NOTHING_FOUND:
             findings += _findings_of(scope, value, result, surface)
-    if findings and name_is_secret(findings):
+    if not findings:
+        return findings
+    if name_is_secret(findings):
         findings = [finding._replace(tool=None) for finding in findings]
     return with_words(value, findings)
 
@@ -132,8 +134,11 @@ def leak_findings(scope: Scope, message: Message) -> list[Finding]:
     if scope.tool is None:
         return findings
     flows, tool = scope.guard.flows, scope.guard.tool(scope.tool)
+    leaks = flows.leaks(tool, _arguments(message), scope.now)
+    if not leaks:
+        return findings
     contents = ContentMarks(scope.guard.contents_key, message.value)
-    for leak in flows.leaks(tool, _arguments(message), scope.now):
+    for leak in leaks:
         content = contents.of_part(leak.rule, ("params", "arguments"))
         level = leak.severity, leak.confidence
         finding = scope.finding(leak.rule, "call.arguments", level, content)
@@ -170,8 +175,10 @@ def _without(value: JsonObject, member: str, kind: type) -> JsonObject:
 def _secret_leaks(scope: Scope, message: Message) -> list[Finding]:
     """A secret of the server's that would leave with a request in which secrets are put back."""
     vault, flows = scope.guard.vault, scope.guard.flows
+    if vault is None or vault.is_empty:
+        return []
     part, params = RESTORED.get(message.method or ""), message.value.get("params")
-    if part is None or vault is None or vault.is_empty or not isinstance(params, dict):
+    if part is None or not isinstance(params, dict):
         return []
     labels = scope.guard.tool(scope.tool).labels if scope.tool is not None else Label.NONE
     given: JsonValue = {part: params.get(part)}

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 from pipeguard.core.finding import Verdict
 from pipeguard.core.flows.known_secrets import KnownSecrets
 from pipeguard.core.flows.ledger import Flows
-from pipeguard.core.flows.tool_labels import Tool
+from pipeguard.core.flows.tool_labels import Tool, tool_of
 from pipeguard.core.flows.vault import Vault
 from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.core.pins.holds import PinKey
@@ -194,6 +194,16 @@ class Guard:
         """
         for engine in self.scanners[surface]:
             engine.load()
+
+    def prepare(self) -> None:
+        """Read what the first list of definitions needs, while nobody waits; in any thread.
+
+        Raises:
+            EngineError: compiled rules are damaged; the first text would be refused.
+        """
+        for engine in self.scanners[Surface.DEFINITIONS]:
+            engine.prepare()
+        tool_of("list", {"description": "Lists."})  # compiles what reads the words of any tool
 
     def repin(self, pins: Mapping[PinKey, Pin]) -> frozenset[str]:
         """Replace the pins by those of the store.

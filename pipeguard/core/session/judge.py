@@ -21,7 +21,7 @@ from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.message import Message, rewritten
 from pipeguard.core.protocol.methods import check_method
 from pipeguard.core.protocol.notifications import ESSENTIAL, TASK_STATUS, without_free_text
-from pipeguard.core.protocol.pending import PendingRequest, pending_request
+from pipeguard.core.protocol.pending import PendingRequest, Targets, pending_request
 from pipeguard.core.protocol.places import LISTS, MASKED_STEP, OPENINGS, PARTS
 from pipeguard.core.rules.rule import tells_private
 from pipeguard.core.session import replies
@@ -131,10 +131,10 @@ class MessageJudge(NamedTuple):
         if self.direction is TO_SERVER and request.method in NAMING:
             params = message.value.get("params")
             call = NamedCall(request.method, request.tool, params, len(message.frame))
-        scope = self._scope(message, request)._replace(call=call)
+        scope = self._scope(message, request, call=call)
         findings += self._findings(scope, message)
         findings += leak_findings(scope, message)
-        if any(tells_private(finding.rule) for finding in findings):
+        if findings and any(tells_private(finding.rule) for finding in findings):
             call.forget()  # a name may hold the secret, which is written down nowhere
             findings = [finding._replace(path="", host="") for finding in findings]
             request.is_method_secret = method_is_secret(findings)
@@ -232,9 +232,11 @@ class MessageJudge(NamedTuple):
         message: Message,
         request: PendingRequest | None = None,
         budgets: Budgets | None = None,
+        call: Targets | None = None,
     ) -> Scope:
         method, tool = (request.method, request.tool) if request else (message.method, None)
-        call = NO_CALL if request is None or request.call is None else request.call
+        if call is None:
+            call = NO_CALL if request is None or request.call is None else request.call
         return Scope(
             *(self.guard, PARTS[message.kind], method, self.now, tool, ()),
             budgets=budgets or self.budgets,

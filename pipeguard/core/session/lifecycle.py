@@ -7,7 +7,6 @@ Sources: MCP basic/lifecycle, basic/index and basic/utilities of the five revisi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from copy import copy
 from threading import Lock
 
 from pipeguard.core.commands.call_names import NamedCall
@@ -90,7 +89,8 @@ class ConversationState:
 
     def fork(self) -> ConversationState:
         """The same conversation within one exchange, whose requests have ids of their own."""
-        state = copy(self)
+        state = object.__new__(ConversationState)
+        state.__dict__.update(self.__dict__)  # a tenth of the time of `copy`
         with self._lock:
             exchange = self.pending[Direction.TO_SERVER].fork()
         state.pending = {**self.pending, Direction.TO_SERVER: exchange}

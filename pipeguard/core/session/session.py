@@ -25,7 +25,6 @@ tests/soak/test_threads.py does all of this at once.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from copy import copy
 
 from pipeguard.core.finding import Direction, Finding, Verdict
 from pipeguard.core.protocol import batch, codes
@@ -81,9 +80,7 @@ class Session:
     def receive_concurrently(self, direction: Direction, frame: bytes, now: float) -> Verdict:
         """As `receive`, in a thread that is not one of the two: for frames that take long."""
         with self.guard.spare() as guard:
-            session = copy(self)
-            session.guard = guard
-            return session.receive(direction, frame, now)
+            return self._twin(guard, self.state).receive(direction, frame, now)
 
     # --- the conversation ---------------------------------------------------------------
 
@@ -93,9 +90,13 @@ class Session:
         Its ids need to differ only from those of the same exchange. A frame that the whole
         receives may answer a request of any exchange. Call `leave` when the exchange is over.
         """
-        exchange = copy(self)
-        exchange.state = self.state.fork()
-        return exchange
+        return self._twin(self.guard, self.state.fork())
+
+    def _twin(self, guard: Guard, state: ConversationState) -> Session:
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)  # a tenth of the time of `copy`
+        twin.guard, twin.state = guard, state
+        return twin
 
     def leave(self) -> None:
         """End the exchange: only the whole may receive the answers that it still waits for."""

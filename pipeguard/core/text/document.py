@@ -39,11 +39,14 @@ class MessageText:
     Attributes:
         data: all segments in UTF-8, joined by line ends.
         value: the JSON value that contains the strings.
+        values: the strings that are read joined, in order.
+        is_several: True if there are several values, over which something could be split.
+        is_keyed: True if each string is laid out as `key: value`.
     """
 
     __slots__ = (
-        *("_keyed", "_keys", "_members", "_named_count", "_positions", "_segments", "_values"),
-        *("data", "value"),
+        *("_keys", "_members", "_named_count", "_positions", "_segments"),
+        *("data", "is_keyed", "is_several", "value", "values"),
     )
 
     def __init__(self, value: JsonValue, *, keyed: bool) -> None:
@@ -63,32 +66,18 @@ class MessageText:
             segments += named
             segments += self._keys
             self._named_count = len(named)
-        self._values = values
         self.value = value
-        self._keyed = keyed
+        self.values = values
+        self.is_several = len(values) > 1
+        self.is_keyed = keyed
         self._segments = segments
         self._positions: _Positions | None = None  # most texts need none
         self.data = "\n".join(segments).encode("utf-8")
 
     @property
-    def is_several(self) -> bool:
-        """True if there are several values, over which something could be split."""
-        return len(self._values) > 1
-
-    @property
-    def is_keyed(self) -> bool:
-        """True if each string is laid out as `key: value`."""
-        return self._keyed
-
-    @property
     def count(self) -> int:
         """The number of values."""
-        return len(self._values)
-
-    @property
-    def values(self) -> list[str]:
-        """The values that are read joined, in order."""
-        return self._values
+        return len(self.values)
 
     def members(self) -> list[Member]:
         """Keyed only: each string with its key, which an item of a list does not have.
@@ -121,14 +110,14 @@ class MessageText:
 
     def joined(self) -> bytes:
         """The values with nothing between."""
-        return "".join(self._values).encode("utf-8")
+        return "".join(self.values).encode("utf-8")
 
     def seams(self) -> Iterator[int]:
         """Where in `joined` a value ends and the next begins."""
         lengths = (
-            len(value if value.isascii() else value.encode("utf-8")) for value in self._values
+            len(value if value.isascii() else value.encode("utf-8")) for value in self.values
         )
-        return accumulate(islice(lengths, len(self._values) - 1))
+        return accumulate(islice(lengths, len(self.values) - 1))
 
     def segments(self, low: int, high: int) -> Iterator[tuple[int, int, Path]]:
         """Start, end and path of each segment that overlaps a range of `data`."""
@@ -174,7 +163,7 @@ class MessageText:
         index = self._index(start)
         first_byte, end_byte = self._start(index), self._start(index + 1) - 1
         skipped, length = 0, len(self._segments[index])
-        if self._keyed or 0 <= index - len(self._values) < self._named_count:
+        if self.is_keyed or 0 <= index - len(self.values) < self._named_count:
             _, skipped, value = self._locate(index)
             length = len(value)
         first = len(self.data[first_byte:start].decode("utf-8", "ignore")) - skipped
@@ -189,7 +178,7 @@ class MessageText:
             is listed once, are left out.
         """
         for index in range(self._index(low), self._index(high - 1) + 1):
-            if index >= len(self._values) + self._named_count:
+            if index >= len(self.values) + self._named_count:
                 return
             path, _, string = self._locate(index)
             start, end = max(low, self._start(index)), min(high, self._start(index + 1) - 1)
@@ -221,11 +210,11 @@ class MessageText:
 
     def _is_left_out(self, path: Path, value: str) -> bool:
         """True for a string of the keyed layout that is not one of `values`."""
-        return self._keyed and bool(path) and path[-1] in FIXED_VALUE_KEYS and is_listed(value)
+        return self.is_keyed and bool(path) and path[-1] in FIXED_VALUE_KEYS and is_listed(value)
 
     def _computed(self) -> _Positions:
         if self._positions is None:
-            strings_in = members_in if self._keyed else unkeyed_strings_in
+            strings_in = members_in if self.is_keyed else unkeyed_strings_in
             self._positions = _Positions(strings_in(self.value))
         return self._positions
 
@@ -244,7 +233,7 @@ class MessageText:
         return max(0, min(bisect_right(starts, start) - 1, last))
 
     def _path_of(self, index: int) -> Path:
-        if self._keyed or index < len(self._values) + self._named_count:
+        if self.is_keyed or index < len(self.values) + self._named_count:
             return self._locate(index)[0]
         key_paths = self._computed().key_paths
         if index not in key_paths:
@@ -262,7 +251,7 @@ class MessageText:
         """Keyed, all segments; unkeyed, those of `values`."""
         positions = self._computed()
         positions.located.extend(positions.unread)
-        return positions.located if self._keyed else positions.located[: len(self._values)]
+        return positions.located if self.is_keyed else positions.located[: len(self.values)]
 
 
 class _Positions:

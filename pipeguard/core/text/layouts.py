@@ -86,6 +86,8 @@ def collect_values(
         for item in value:
             if type(item) is str:
                 values.append(item)
+            elif type(item) is dict:
+                _collect_values_of_object(item, values, named, keys)
             else:
                 collect_values(item, values, named, keys)
     elif type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS):
@@ -109,7 +111,7 @@ def _collect_values_of_object(
             values.append(item)
             if len(item) <= LONGEST_NAMED and is_sensitive(key):
                 named.append(f"{key}: {item}")
-    if label := sensitive_label(value):
+    if "value" in value and (label := sensitive_label(value)):
         named.append(f"{label}: {value['value']}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, groupby, permutations
+from string import ascii_lowercase, ascii_uppercase, digits
 
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.places import MASKED_STEP, Path
@@ -25,12 +26,24 @@ MIN_SPELLED_VALUES = 12  # short values in a row in which something may be spell
 MAX_SPELLED_CHARS = 24  # of such a value
 FEW_LETTERS = 3  # of such values on average: they are parts of words
 
+_DIGITS, _CAPITALS, _SMALL = (
+    letters.encode() for letters in (digits, ascii_uppercase, ascii_lowercase)
+)
 _SPELLED = lazy_regex(r"(?:[^\W\d_]+|[\s'’.,;:!?-])*+")
 _PIECE = lazy_regex(r"[!-~]{2,256}")
 # Possessive, and each further word with a sign of its own: a key of many letters is read once.
 _ARGUMENT_NAME = lazy_regex(r"[A-Za-z]?+[a-z]{1,40}+(?:(?:[_-][A-Z]?+|[A-Z])[a-z]{1,40}+){0,8}+")
 _WORD = lazy_regex(r"[a-z]{1,8}|[a-z]+/[a-z]+|[0-9.]{1,5}")
-_IN_ANY_CREDENTIAL = lazy_regex(r"[0-9][A-Za-z]|[A-Za-z][0-9]|[A-Z]{3}")
+# A digit beside a letter, or three capitals in a row, in a text by the kinds of its letters:
+# each digit is a 0, each small letter an a, each capital an A, all else a space.
+_KINDS = bytes.maketrans(
+    bytes(range(256)),
+    b"".join(
+        b"0" if code in _DIGITS else b"A" if code in _CAPITALS else b"a" if code in _SMALL else b" "
+        for code in range(256)
+    ),
+)
+_IN_ANY_CREDENTIAL = b"0a", b"0A", b"a0", b"A0", b"AAA"
 _RANDOM = lazy_regex(r"[A-Za-z][0-9]|[0-9][A-Za-z]|[A-Z]{4}|[a-z][A-Z][A-Z0-9]")
 
 
@@ -71,6 +84,21 @@ class _ResultRow(ValueRow):
     def locate(self, start: int, end: int) -> tuple[list[Path], bool]:
         paths, _ = super().locate(start, end)
         return paths, len(paths) > 1
+
+
+class _ReorderedRow(ValueRow):
+    """Values of a text in another order; their paths are computed when something is found."""
+
+    __slots__ = ("_paths", "_text")
+
+    def __init__(self, pieces: Sequence[str], text: MessageText) -> None:
+        super().__init__(pieces, self._path_of_piece)
+        self._text = text
+        self._paths: dict[str, Path] = {}
+
+    def _path_of_piece(self, at: int) -> Path:
+        self._paths = self._paths or {value: path for path, value, _ in self._text.strings()}
+        return self._paths.get(self._pieces[at], ())
 
 
 def row_of_edges(text: MessageText) -> ValueRow:
@@ -122,6 +150,8 @@ def spelled_texts(text: MessageText) -> Iterator[bytes]:
 
 def reordered_rows(text: MessageText) -> Iterator[ValueRow]:
     """The strings and keys of a keyed text in orders other than their own."""
+    if not _may_hold_credential(text.data):  # before anything is made: most have none
+        return
     pieces: list[str] = []
     has_unusual_key = False
     for key, value in text.members():
@@ -134,14 +164,19 @@ def reordered_rows(text: MessageText) -> Iterator[ValueRow]:
             pieces.append(value)
         else:
             pieces += (value[:MAX_PIECE_CHARS], "\n", value[-MAX_PIECE_CHARS:])
-    if not _IN_ANY_CREDENTIAL.search(" ".join(pieces)):
+    if not _may_hold_credential(" ".join(pieces).encode("utf-8", "replace")):
         return
     if has_unusual_key:
         yield ValueRow(pieces, lambda _: (MASKED_STEP,))  # a key may contain part of a secret
     if candidates := _candidates(text):
         pieces = [piece for order in _orders(candidates) for piece in (*order, "\n")]
-        paths = {value: path for path, value, _ in text.strings()}
-        yield ValueRow(pieces, lambda at: paths.get(pieces[at], ()))
+        yield _ReorderedRow(pieces, text)
+
+
+def _may_hold_credential(text: bytes) -> bool:
+    """False where no part of a text is written as credentials are."""
+    kinds = text.translate(_KINDS)
+    return any(map(kinds.__contains__, _IN_ANY_CREDENTIAL))
 
 
 def _candidates(text: MessageText) -> list[str]:

@@ -25,6 +25,7 @@ _NOT_TO_SERVER = frozenset(
         *("sec-fetch-mode", "sec-fetch-site", "sec-fetch-dest", "referer", "forwarded"),
     }
 )
+_NOT_TO_SERVER_PREFIXES = ("proxy-", "x-forwarded-")
 _TO_CLIENT = (
     *("Mcp-Session-Id", "WWW-Authenticate", "Retry-After", "Cache-Control"),
     *("X-Accel-Buffering", "Allow", "Set-Cookie"),
@@ -41,18 +42,21 @@ def headers_to_server(
         headers: of the client's request.
         passes_credentials: False where `Authorization` is meant for us.
     """
-    given = CIMultiDict(headers)
-    of_connection = ",".join(given.getall("Connection", ()))
-    dropped = {name.strip().lower() for name in of_connection.split(",")}
-    passed: CIMultiDict[str] = CIMultiDict()
-    for name, value in given.items():
+    passed: list[tuple[str, str]] = []
+    of_connection = ""
+    for name, value in headers:
         low = name.lower()
-        if low in _NOT_TO_SERVER or low in dropped or low.startswith(("proxy-", "x-forwarded-")):
+        if low == "connection":
+            of_connection += f"{value},"
+        if low in _NOT_TO_SERVER or low.startswith(_NOT_TO_SERVER_PREFIXES):
             continue
         if low == "authorization" and not passes_credentials:
             continue
-        passed.add(name, value)
-    return passed
+        passed.append((name, value))
+    if of_connection:
+        dropped = {name.strip().lower() for name in of_connection.split(",")}
+        passed = [(name, value) for name, value in passed if name.lower() not in dropped]
+    return CIMultiDict(passed)
 
 
 def headers_to_client(answer: aiohttp.ClientResponse) -> CIMultiDict[str]:

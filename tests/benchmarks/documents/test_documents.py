@@ -89,17 +89,23 @@ def test_what_is_no_text_is_left_out(tmp_path: Path, content: bytes) -> None:
     assert Document("p", Kind.GUIDE, "a.md", path).text() is None
 
 
-def test_documents_are_judged_by_both_checkouts(tmp_path: Path) -> None:
+def test_documents_are_judged_by_both_checkouts_and_in_both_forms(tmp_path: Path) -> None:
     target = tmp_path / "out.json"
     command = [sys.executable, "-m", "benchmarks.documents", "--count", "6", "--json", str(target)]
     done = subprocess.run(
-        [*command, "--against", str(TOP)], cwd=TOP, capture_output=True, text=True, check=True
+        [*command, "--against", str(TOP), "--without-native"],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "result: here" in done.stdout
     assert "result: before" in done.stdout
     outcomes = json.loads(target.read_text())
     assert outcomes["here"]
-    for here, before in zip(outcomes["here"], outcomes["before"], strict=True):
-        assert here["bytes"] == before["bytes"]
-        assert here["fate"] == before["fate"]
+    portable = outcomes["here, without extensions"]
+    for here, *others in zip(outcomes["here"], outcomes["before"], portable, strict=True):
+        assert {here["bytes"]} == {other["bytes"] for other in others}
+        assert {here["fate"]} == {other["fate"] for other in others}
         assert here["seconds"] > 0
+    assert not any(each["native"] for each in portable)

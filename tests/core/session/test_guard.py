@@ -192,3 +192,15 @@ def test_a_message_is_judged_by_one_policy_while_another_replaces_it() -> None:
     second = session.receive(TO_SERVER, call(2, KEY), 0.0)
     assert second.forward is None
     assert "policy.tool" in [finding.rule for finding in second.findings]
+
+
+def test_what_is_prepared_has_read_the_rules_for_definitions_and_judges_as_before() -> None:
+    one = guard()
+    one.prepare()
+    for engine in one.scanners[Surface.DEFINITIONS]:
+        assert "plain" in vars(engine.lookup.rules)
+    frame = call(1, "ls")
+    prepared, plain = (
+        Session(each, "RUN").receive(TO_SERVER, frame, 1.0) for each in (one, guard())
+    )
+    assert prepared == plain

@@ -74,13 +74,21 @@ async def read_body(
         Unreadable: it exceeds `limit_bytes`, which ends the reading, or cannot be decompressed.
         aiohttp.ClientError: the connection was lost.
     """
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in body_pieces(answer):
-        size += len(piece)
+
+    def take(size: int) -> None:
         if size > limit_bytes:
             answer.close()
             raise Unreadable("the answer is larger than the limit")
         hold(size)
+
+    if answer.content.is_eof() and "Content-Encoding" not in answer.headers:
+        body = answer.content.read_nowait()  # it came with the head, as a small body does
+        take(len(body))
+        return body
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in body_pieces(answer):
+        size += len(piece)
+        take(size)
         pieces.append(piece)
     return b"".join(pieces)

@@ -241,9 +241,15 @@ class Admission(NamedTuple):
             raise RequestRefused(RefusalReason.BODY, 415, "send the body uncompressed")
         if (request.content_length or 0) > self.limit_bytes:
             raise self._too_large()
+        if request.content.is_eof():  # it came with the head, as a small body does
+            body = request.content.read_nowait()
+            if len(body) > self.limit_bytes:
+                raise self._too_large()
+            return body
         try:
-            async with asyncio.timeout(BODY_SECONDS), self.backlog.holding() as hold:
-                return await self._read_pieces(request, hold)
+            with self.backlog.holding() as hold:
+                async with asyncio.timeout(BODY_SECONDS):
+                    return await self._read_pieces(request, hold)
         except Crowded:
             raise overloaded() from None
         except TimeoutError:
@@ -298,7 +304,7 @@ def _check_size(request: web.BaseRequest) -> None:
         raise RequestRefused(RefusalReason.HTTP, 505, "speak HTTP/1.1")
     if len(request.raw_path) > MAX_TARGET_CHARS:
         raise RequestRefused(RefusalReason.TARGET, 414, RefusalReason.TARGET.words)
-    size = sum(len(name) + len(value) for name, value in request.raw_headers)
+    size = sum([len(name) + len(value) for name, value in request.raw_headers])  # noqa: C419  faster
     if len(request.raw_headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
         raise RequestRefused(RefusalReason.MANY_HEADERS, 431, RefusalReason.MANY_HEADERS.words)
 
@@ -306,14 +312,19 @@ def _check_size(request: web.BaseRequest) -> None:
 def _check_headers(request: web.BaseRequest) -> None:
     if not all(map(is_text, request.headers.values())):
         raise RequestRefused(RefusalReason.HEADERS, 400, "a header is not in UTF-8")
-    names = [name.decode("latin-1").lower() for name, _ in request.raw_headers]
-    for name in names:
-        if (name in _SINGLE or name.startswith(_MIRRORS)) and names.count(name) > 1:
-            raise RequestRefused(RefusalReason.HEADERS, 400, f"there is more than one {name}")
+    names = [name.lower() for name, _ in request.raw_headers]
+    if len(set(names)) != len(names):
+        _check_repeated([name.decode("latin-1") for name in names])
     session_id = request.headers.get(SESSION_ID)
     if session_id is not None and not is_session_id(session_id):
         why = f"{SESSION_ID} is not visible ASCII, or too long"
         raise RequestRefused(RefusalReason.HEADERS, 400, why)
+
+
+def _check_repeated(names: list[str]) -> None:
+    for name in names:
+        if (name in _SINGLE or name.startswith(_MIRRORS)) and names.count(name) > 1:
+            raise RequestRefused(RefusalReason.HEADERS, 400, f"there is more than one {name}")
 
 
 def overloaded() -> RequestRefused:

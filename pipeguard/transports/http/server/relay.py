@@ -52,7 +52,7 @@ from pipeguard.transports.http.server.relayed_answers import (
     RelayedRequest,
 )
 from pipeguard.transports.http.server.responses import is_stateless, refusal_response
-from pipeguard.transports.judging import with_value
+from pipeguard.transports.judging import judge_frame, with_value
 from pipeguard.transports.tasks import Tasks
 
 _BAD_REQUEST = web.HTTPBadRequest.status_code
@@ -105,11 +105,13 @@ class Relay:
         conversation = self._conversation(request, session_id)
         session = conversation.fork()
         try:
-            async with self._service.backlog.holding() as hold:
+            with self._service.backlog.holding() as hold:
                 hold(len(body))
-                verdict = await self._service.judge(session, Direction.TO_SERVER, body)
+                verdict = await judge_frame(session, Direction.TO_SERVER, body)
+                self._service.judge.record(verdict)
             del body  # otherwise it would be kept until the answer comes
             if verdict.forward is None:
+                await asyncio.sleep(0)  # nothing else waits: others have their turn
                 return refusal_response(verdict)
             relayed = RelayedRequest(request, session, conversation, verdict, lasting=not stateless)
             is_changed = verdict.forward is not verdict.frame
@@ -218,7 +220,7 @@ class Relay:
 
     async def _post(self, headers: Mapping[str, str], frame: bytes) -> aiohttp.ClientResponse:
         """Send a POST; its frame is kept until it is answered, for a redirect or a login."""
-        async with self._service.backlog.holding() as hold:
+        with self._service.backlog.holding() as hold:
             hold(len(frame))
             return await self._endpoint.send("POST", headers, frame)
 

@@ -142,7 +142,7 @@ class RelayedAnswers:
         """Read and judge an answer; return what the client gets, or why it gets none."""
         try:
             if media_type(answer) == JSON:
-                async with self._service.backlog.holding() as hold:
+                with self._service.backlog.holding() as hold:
                     body = await read_body(answer, self._remote.limit_bytes, hold)
                     passed = await self._judge(relayed, body, answer.status)
                 if passed is not None:

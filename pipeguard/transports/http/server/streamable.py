@@ -104,7 +104,7 @@ class StreamableEndpoint:
         opened, router = await self._router_for(request, body, stateless=stateless)
         exchange = self._exchange(request, router, stateless=stateless)
         try:
-            async with self._backlog.holding() as hold:
+            with self._backlog.holding() as hold:
                 hold(len(body))
                 verdict = await self._judge(exchange.session, Direction.TO_SERVER, body)
             del body  # otherwise it would be kept until the answer comes
@@ -319,7 +319,7 @@ class StreamableEndpoint:
 
     async def _send(self, router: ExchangeRouter, exchange: Exchange, frame: bytes) -> None:
         try:
-            async with self._backlog.holding() as hold:
+            with self._backlog.holding() as hold:
                 hold(len(frame))
                 await router.send(frame)
         except ChannelClosed:

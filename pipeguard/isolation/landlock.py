@@ -1,0 +1,129 @@
+"""Landlock, a second wall inside the sandbox: the kernel's own rules for a process's files.
+
+What a namespace leaves out is not there; what Landlock does not name is refused even where it can
+be reached, as through a descriptor of a folder outside. The rules follow the view: what may be
+read, what may be changed. They add up from a path to its parents, so that what is read-only in a
+folder that may be changed is so by its mount alone. No signal leaves it, and no abstract socket is
+reached. Connections are not ruled: every address of the sandbox's network leads to PipeGuard.
+
+A small program takes the rules on inside the sandbox and then executes the server
+(`_landlock.c`, hatch_build.py). Where it was not built, or the kernel is too old, the server runs
+without them, and `pipeguard doctor isolation` says so.
+"""
+
+# ruff: noqa: PTH118, PTH120
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from enum import IntFlag
+from typing import TYPE_CHECKING
+
+from pipeguard.isolation.profile import READ_ROOTS, WRITE_ROOTS
+from pipeguard.isolation.view import MountKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeguard.isolation.view import FileView
+
+PROGRAM = os.path.join(os.path.dirname(__file__), "_landlock")
+CREATE_RULESET, ONLY_VERSION = 444, 1  # alike on all machines; linux/landlock.h
+SCOPES = 3  # abstract sockets and signals (LANDLOCK_SCOPE_*)
+LEAST_WITH_SCOPES = 6
+LEAST_VERSION = 2  # before it (Linux 5.19), nothing could be renamed from folder to folder
+
+
+class LandlockAccess(IntFlag):
+    """What can be done with a file (linux/landlock.h, LANDLOCK_ACCESS_FS_*)."""
+
+    EXECUTE = 1 << 0
+    WRITE_FILE = 1 << 1
+    READ_FILE = 1 << 2
+    READ_FOLDER = 1 << 3
+    CHANGE_FOLDER = 0x17B0  # remove and make files, folders, links and sockets in it
+    MAKE_DEVICE = 0x0840
+    REFER = 1 << 13
+    TRUNCATE = 1 << 14
+    IOCTL_OF_DEVICE = 1 << 15
+
+
+READ = LandlockAccess.EXECUTE | LandlockAccess.READ_FILE | LandlockAccess.READ_FOLDER
+USE = (
+    LandlockAccess.READ_FILE
+    | LandlockAccess.WRITE_FILE
+    | LandlockAccess.READ_FOLDER
+    | LandlockAccess.TRUNCATE
+)
+WRITE = READ | USE | LandlockAccess.CHANGE_FOLDER | LandlockAccess.REFER
+_BY_KIND = {
+    MountKind.READ: READ,
+    MountKind.WRITE: WRITE,
+    MountKind.EMPTY: WRITE,
+    MountKind.FOLDER: WRITE,  # where it starts, in memory
+}
+_OF_ROOTS = {READ_ROOTS: (("/", READ),), WRITE_ROOTS: (("/", WRITE),)}
+# What the engine makes beside the view. Folders are listed from the root on.
+_ALWAYS = (
+    ("/", LandlockAccess.READ_FOLDER),
+    ("/etc", READ),
+    ("/proc", USE),
+    ("/dev", USE | LandlockAccess.IOCTL_OF_DEVICE),
+    ("/dev/shm", WRITE),  # noqa: S108  its own
+)
+
+
+def version() -> int:
+    """Of Landlock in this kernel; 0 where it has none, or was started without."""
+    if sys.platform != "linux":
+        return 0
+    none, asked = ctypes.c_size_t(0), ctypes.c_uint32(ONLY_VERSION)
+    return max(0, int(ctypes.CDLL(None).syscall(CREATE_RULESET, None, none, asked)))
+
+
+def obstacle() -> str | None:
+    """Why servers run without it here; None where they run with it."""
+    found = version()
+    if not found:
+        return "this kernel has no Landlock, or was started without it"
+    if found < LEAST_VERSION:
+        return f"this kernel's Landlock has version {found}, and {LEAST_VERSION} is needed"
+    if not os.access(PROGRAM, os.X_OK):
+        return "its program was not built: there was no C compiler when PipeGuard was installed"
+    return None
+
+
+def opened() -> int:
+    """A descriptor of the program, to be executed by."""
+    return os.open(PROGRAM, os.O_PATH)
+
+
+def rules_of(view: FileView, kernel: int, roots: str = "") -> bytes:
+    """The rules of a view, as `_landlock.c` reads them.
+
+    Args:
+        view: what the server sees.
+        kernel: the version of the kernel's Landlock; what it does not know is not ruled.
+        roots: how the client's roots are given (isolation.profile). Where they will be is not known
+            yet, so that all of the sandbox's own files are; what is outside it is still not.
+    """
+    ruled = WRITE | LandlockAccess.MAKE_DEVICE | LandlockAccess.IOCTL_OF_DEVICE
+    if kernel < 3:
+        ruled &= ~LandlockAccess.TRUNCATE
+    if kernel < 5:
+        ruled &= ~LandlockAccess.IOCTL_OF_DEVICE
+    scopes = SCOPES if kernel >= LEAST_WITH_SCOPES else 0
+    fields = [f"{ruled:x}", f"{scopes:x}"]
+    for path, access in (*_given(view), *_OF_ROOTS.get(roots, ())):
+        fields += [f"{access & ruled:x}", path]
+    return os.fsencode("".join(f"{field}\0" for field in fields))
+
+
+def _given(view: FileView) -> Iterator[tuple[str, LandlockAccess]]:
+    yield from _ALWAYS
+    for mount in view.mounts:
+        access = _BY_KIND.get(mount.kind)
+        if access is not None:
+            yield mount.path, access

@@ -1,0 +1,230 @@
+"""Mounts folders into a sandbox that runs, and removes them again: the client's roots.
+
+Nobody in a sandbox may mount, and who starts it has no rights in it. So a process that is forked
+before the engine starts stays behind in the user namespace that the sandbox's was made from, with
+mounts of its own. There it puts together what is given, as before a start (isolation.staging), and
+then moves it into the sandbox's mounts as one piece. It ends with the engine or the warden.
+
+It runs in a fork of PipeGuard without threads, and never returns.
+"""
+
+# ruff: noqa: PTH116, PTH208
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import signal
+import socket
+from contextlib import suppress
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeguard.isolation import mounting
+from pipeguard.isolation.mounting import LINK_FREE, opened, opened_in
+from pipeguard.isolation.staging import STAGE, Staged, mount_staged
+from pipeguard.isolation.view import Mount, MountKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+MAX_REQUEST_BYTES = 1_000_000
+INFO_BYTES = 4096
+READY_SECONDS, PAUSE_SECONDS = 3.0, 0.005
+NAME = "root"  # in the stage
+
+
+class Doorway(NamedTuple):
+    """What the two processes speak through.
+
+    Attributes:
+        requests: a Unix socket.
+        info: what the engine says of the sandbox (bwrap(1), --info-fd).
+        said: where it says that.
+    """
+
+    requests: int
+    info: int
+    said: int
+
+
+def encoded(staged: Staged) -> object:
+    """What is to be mounted, to be sent."""
+    return [_fields(staged.outer), [_fields(each) for each in staged.inside], list(staged.absent)]
+
+
+def wait_at(doorway: Doorway) -> None:
+    """Fork the process that mounts; to be called in the one that becomes the engine.
+
+    Raises:
+        OSError: there is no process left.
+    """
+    watched = [os.pidfd_open(os.getpid()), os.pidfd_open(os.getppid())]
+    first = os.fork()
+    if first:
+        for descriptor in (*watched, doorway.requests, doorway.info):
+            os.close(descriptor)
+        os.waitpid(first, 0)
+        return
+    try:
+        if os.fork() == 0:  # its parent ends at once, so that the warden becomes its parent
+            _wait(doorway, watched)
+    finally:
+        os._exit(0)
+
+
+def _wait(doorway: Doorway, watched: Sequence[int]) -> NoReturn:
+    try:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        _close_all_but((doorway.requests, doorway.info, *watched))
+        _serve(doorway, watched)
+    finally:
+        os._exit(0)
+
+
+def _serve(doorway: Doorway, watched: Sequence[int]) -> None:
+    """Answer requests until the engine, the warden or PipeGuard has ended."""
+    poll = select.poll()
+    for descriptor in (*watched, doorway.requests):
+        poll.register(descriptor, select.POLLIN)
+    sandbox: SandboxMounts | None = None
+    with socket.socket(fileno=doorway.requests) as requests:
+        while [descriptor for descriptor, _ in poll.poll()] == [doorway.requests]:
+            asked = requests.recv(MAX_REQUEST_BYTES)
+            if not asked:
+                return
+            sandbox = sandbox or SandboxMounts(doorway.info)
+            requests.send(json.dumps(sandbox.answer(json.loads(asked))).encode())
+
+
+class SandboxMounts:
+    """The mounts of one sandbox, and ours.
+
+    Args:
+        info: where its engine says which process its first one is.
+
+    Raises:
+        OSError: it has ended.
+    """
+
+    def __init__(self, info: int) -> None:
+        said = b""
+        while more := os.read(info, INFO_BYTES):
+            said += more
+        process = int(json.loads(said)["child-pid"])
+        self._theirs = os.open(f"/proc/{process}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._own = mounting.own_mounts()
+        self._trees: dict[str, int] = {}  # descriptors of what is mounted, by its path
+        self._own_root = os.stat("/").st_dev
+
+    def answer(self, request: dict[str, list[Any]]) -> dict[str, str]:
+        """Do what is asked; why not, by path, of what could not be done."""
+        failed = {}
+        for path in request["remove"]:
+            try:
+                self._remove(str(path))
+            except OSError as error:
+                failed[str(path)] = str(error)
+        for fields in request["add"]:
+            staged = _decoded(fields)
+            try:
+                self._add(staged)
+            except OSError as error:
+                failed[staged.outer.path] = str(error)
+        return failed
+
+    def _add(self, staged: Staged) -> None:
+        covered = opened(STAGE)
+        mounting.mount_in_memory(covered, "mode=0700,size=1m")
+        os.close(covered)
+        folder = opened(STAGE)
+        tree = -1
+        try:
+            place = mount_staged(staged, folder, NAME)
+            tree = mounting.detached(place)
+            os.close(place)
+        finally:
+            os.close(folder)
+            mounting.detach(STAGE)
+        self._enter()
+        try:
+            place = _made(staged.outer.path)
+            mounting.attach(tree, place)
+            os.close(place)
+        except OSError:
+            os.close(tree)
+            raise
+        finally:
+            mounting.enter_mounts(self._own)
+        self._trees[staged.outer.path] = tree
+
+    def _enter(self) -> None:
+        """See the sandbox's mounts, once they are all there: before, its root is this machine's.
+
+        Raises:
+            OSError: they are not after some time.
+        """
+        give_up = monotonic() + READY_SECONDS
+        mounting.enter_mounts(self._theirs)
+        while os.stat("/").st_dev == self._own_root or os.path.lexists("/oldroot"):
+            mounting.enter_mounts(self._own)
+            if monotonic() > give_up:
+                raise OSError(errno.ETIMEDOUT, "the sandbox is not ready")
+            sleep(PAUSE_SECONDS)
+            mounting.enter_mounts(self._theirs)
+
+    def _remove(self, path: str) -> None:
+        """Remove a mount wherever it is by now: the server may have moved what it is in."""
+        tree = self._trees.pop(path)
+        self._enter()
+        try:
+            os.fchdir(tree)
+            mounting.detach(".")
+        finally:
+            mounting.enter_mounts(self._own)
+            os.close(tree)
+
+
+def _made(path: str) -> int:
+    """A descriptor of a folder of the sandbox; what is missing of it is made, no link followed."""
+    place = os.open("/", LINK_FREE)
+    for name in path.strip("/").split("/"):
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o755, dir_fd=place)
+        above = place
+        try:
+            place = opened_in(above, name)
+        finally:
+            os.close(above)
+    return place
+
+
+def _fields(mount: Mount) -> list[str]:
+    return [mount.kind.value, mount.path, mount.source]
+
+
+def _decoded(fields: Sequence[Any]) -> Staged:
+    outer, inside, absent = fields
+    return Staged(_mount(outer), tuple(map(_mount, inside)), tuple(absent))
+
+
+def _mount(fields: Sequence[str]) -> Mount:
+    kind, path, source = fields
+    return Mount(MountKind(kind), path, source)
+
+
+def _close_all_but(wanted: Sequence[int]) -> None:
+    """Close every other descriptor; 0, 1 and 2 become /dev/null."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):
+        os.dup2(null, descriptor, inheritable=False)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) not in wanted:
+            with suppress(OSError):  # the one that lists them
+                os.close(int(name))

@@ -1,0 +1,200 @@
+"""Mounts by descriptor, in a mount namespace of this process's own (mount(2), mount_setattr(2)).
+
+A path is opened component by component without following a link, and what is mounted is what was
+opened: nobody can put something else at the path between a check and the mount.
+
+Runs in the process that becomes the server, between fork and exec, without threads.
+"""
+
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+import sys
+
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
+if TYPE_CHECKING:
+    pass
+
+assert sys.platform == "linux"  # noqa: S101  tells mypy which system's names to look up
+
+# linux/mount.h, linux/fcntl.h; numbers of calls that are alike everywhere
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_REMOUNT, MS_BIND, MS_REC, MS_RELATIME = 0x20, 0x1000, 0x4000, 0x200000
+OPEN_TREE, MOVE_MOUNT, MOUNT_SETATTR = 428, 429, 442
+OPEN_TREE_CLONE, MOVE_EMPTY_PATHS, MNT_DETACH, UMOUNT_NOFOLLOW = 1, 0x44, 2, 8
+CLONE_NEWNS = 0x00020000
+AT_EMPTY_PATH, AT_RECURSIVE = 0x1000, 0x8000
+LINK_FREE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_KEPT = MS_NOSUID | MS_NODEV | MS_NOEXEC | os.ST_NOATIME | os.ST_NODIRATIME
+
+_LIBRARY = ctypes.CDLL(None, use_errno=True)
+
+
+class _Attributes(ctypes.Structure):
+    """`struct mount_attr`."""
+
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "user"))
+
+
+def opened(path: str) -> int:
+    """A descriptor of what is at a path, to which no link leads, and which is none.
+
+    Raises:
+        OSError: a part of it is a link now, or is not there; with ESTALE.
+    """
+    root = os.open("/", LINK_FREE)
+    try:
+        return opened_in(root, path)
+    finally:
+        os.close(root)
+
+
+def opened_in(folder: int, path: str) -> int:
+    """The same for a path that is in a folder; a descriptor of the folder itself for an empty one.
+
+    Raises:
+        OSError: a part of it is a link now, or is not there; with ESTALE.
+    """
+    place = os.dup(folder)
+    for name in (part for part in path.split("/") if part):
+        above = place
+        try:
+            place = os.open(name, LINK_FREE, dir_fd=above)
+        except (FileNotFoundError, NotADirectoryError):
+            raise OSError(errno.ESTALE, "changed meanwhile", path) from None
+        finally:
+            os.close(above)
+        if name == ".." or stat.S_ISLNK(os.fstat(place).st_mode):
+            os.close(place)
+            raise OSError(errno.ESTALE, "a link was put here", path)
+    return place
+
+
+def mount_in_memory(place: int, options: str, *, read_only: bool = False) -> None:
+    """Mount an empty folder in memory.
+
+    Args:
+        place: a descriptor of what it covers.
+        options: of tmpfs(5).
+        read_only: whether nothing can be put there.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    flags = MS_NOSUID | MS_NODEV | (MS_RDONLY if read_only else 0)
+    _mount(b"tmpfs", place, b"tmpfs", flags, options.encode())
+
+
+def bind(source: int, place: int) -> None:
+    """Have what one descriptor is of stand at another's, with all that is mounted in it.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    _mount(b"/proc/self/fd/%d" % source, place, None, MS_BIND | MS_REC, None)
+
+
+def make_read_only(place: int) -> None:
+    """Have nobody change what is at a mount, also in what is mounted in it.
+
+    Args:
+        place: a descriptor that was opened after it was mounted.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    try:
+        _set(place, MS_RDONLY)
+    except OSError as error:
+        # Before Linux 5.12, each mount in it would have to be found and changed.
+        if error.errno != errno.ENOSYS or _holds_mounts(place):
+            raise
+    else:
+        return
+    kept = os.fstatvfs(place).f_flag & _KEPT
+    _mount(None, place, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_RELATIME | kept, None)
+
+
+def _set(place: int, flags: int) -> None:
+    """Add flags to a mount, and to all that is mounted in it."""
+    wanted = _Attributes(flags, 0, 0, 0)
+    how, size = AT_EMPTY_PATH | AT_RECURSIVE, ctypes.c_size_t(ctypes.sizeof(wanted))
+    if _LIBRARY.syscall(MOUNT_SETATTR, place, b"", how, ctypes.byref(wanted), size):
+        raise OSError(ctypes.get_errno(), "mount_setattr")
+
+
+def _holds_mounts(place: int) -> bool:
+    """Whether something is mounted in a mount (proc(5), fdinfo and mountinfo)."""
+    with open(f"/proc/self/fdinfo/{place}", "rb") as file:
+        number = next(line.split()[1] for line in file if line.startswith(b"mnt_id:"))
+    with open("/proc/self/mountinfo", "rb") as file:
+        return any(line.split()[1] == number for line in file)
+
+
+def _mount(
+    source: bytes | None, place: int, kind: bytes | None, flags: int, options: bytes | None
+) -> None:
+    target = b"/proc/self/fd/%d" % place
+    if _LIBRARY.mount(source, target, kind, ctypes.c_ulong(flags), options):
+        raise OSError(ctypes.get_errno(), "mount", os.fsdecode(target))
+
+
+def own_mounts() -> int:
+    """Have mounts of this process's own from now on; a descriptor of them.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    if _LIBRARY.unshare(CLONE_NEWNS):
+        raise OSError(ctypes.get_errno(), "unshare")
+    return os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def enter_mounts(namespace: int) -> None:
+    """See the mounts of another namespace, from its root on.
+
+    Raises:
+        OSError: it is not ours.
+    """
+    if _LIBRARY.setns(namespace, CLONE_NEWNS):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def detached(place: int) -> int:
+    """A copy of a mount, with all that is mounted in it, that stands nowhere yet.
+
+    No program in it gains rights by its owner, and no device in it is one.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    flags = AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | os.O_CLOEXEC
+    tree: int = _LIBRARY.syscall(OPEN_TREE, place, b"", flags)
+    if tree < 0:
+        raise OSError(ctypes.get_errno(), "open_tree")
+    _set(tree, MS_NOSUID | MS_NODEV)
+    return tree
+
+
+def attach(tree: int, place: int) -> None:
+    """Have a detached mount stand at a place.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    if _LIBRARY.syscall(MOVE_MOUNT, tree, b"", place, b"", MOVE_EMPTY_PATHS):
+        raise OSError(ctypes.get_errno(), "move_mount")
+
+
+def detach(name: str) -> None:
+    """Remove what is mounted at a name in the current folder.
+
+    Raises:
+        OSError: nothing is.
+    """
+    if _LIBRARY.umount2(os.fsencode(name), MNT_DETACH | UMOUNT_NOFOLLOW):
+        raise OSError(ctypes.get_errno(), "umount2", name)

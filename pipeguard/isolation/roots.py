@@ -1,0 +1,175 @@
+"""The client's roots: which of them a sandbox is given, and that it is, while it runs.
+
+Roots are what the client answers to `roots/list`; nothing that a server says is one. They are
+refused as folders among a server's arguments are: the home, what holds other users' or the system's
+files, what has to be named by itself, and links that the server may have made.
+"""
+
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from pipeguard.errors import PolicyError
+from pipeguard.isolation.live_mounts import MAX_REQUEST_BYTES, encoded
+from pipeguard.isolation.profile import WRITE_ROOTS, Profile
+from pipeguard.isolation.runtimes import folders_among
+from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.staging import Staged, staged_of
+from pipeguard.isolation.view import Mount, MountKind, view_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pipeguard.isolation.view import FileView, SandboxUser
+
+MOST_ROOTS = 64
+ANSWER_SECONDS = 5.0
+
+
+def roots_of(frame: bytes) -> tuple[str, ...]:
+    """The addresses in an answer to `roots/list`, as the client wrote them."""
+    result = json.loads(frame).get("result")
+    listed = result.get("roots") if isinstance(result, dict) else None
+    found = (each.get("uri") for each in listed or () if isinstance(each, dict))
+    return tuple(each for each in found if isinstance(each, str))
+
+
+class SandboxRoots:
+    """Gives one running sandbox the roots of its client.
+
+    Args:
+        channel: to what mounts (isolation.live_mounts).
+        profile: what the server is given anyway; how roots are given is in it.
+        host: this machine and its user.
+        needed: what the server's program needs, which stays read-only.
+        say: tells the user what is refused.
+    """
+
+    def __init__(
+        self,
+        channel: socket.socket,
+        profile: Profile,
+        host: SandboxUser,
+        needed: Sequence[str],
+        say: Callable[[str], None],
+    ) -> None:
+        self._channel = channel
+        self._channel.settimeout(ANSWER_SECONDS)
+        self._profile = profile
+        self._host = host
+        self._needed = tuple(needed)
+        self._say = say
+        self._mounted: frozenset[str] = frozenset()
+        self._refused: set[str] = set()
+
+    def added_to(self, view: FileView) -> FileView:
+        """A view with the roots that the server sees now."""
+        kind = MountKind.WRITE if self._profile.roots == WRITE_ROOTS else MountKind.READ
+        roots = (Mount(kind, path, path) for path in sorted(self._mounted))
+        return view._replace(mounts=(*view.mounts, *roots))
+
+    def give(self, addresses: Iterable[str]) -> None:
+        """Have the sandbox see these roots, and none that it was given before and is not here."""
+        wanted = frozenset(self._accepted(addresses))
+        add = [made for path in sorted(wanted - self._mounted) if (made := self._staged(path))]
+        remove = sorted(self._mounted - wanted)
+        if not add and not remove:
+            return
+        failed = self._request(add, remove)
+        for path, why in failed.items():
+            self._refuse(path, why)
+        given = self._mounted | {each.outer.path for each in add}
+        self._mounted = (wanted & given) - failed.keys()
+
+    def _request(self, add: Sequence[Staged], remove: Sequence[str]) -> dict[str, str]:
+        """Why not, by path, of what could not be done."""
+        request = json.dumps({"remove": remove, "add": [encoded(each) for each in add]}).encode()
+        why = "they are too many"
+        try:
+            if len(request) <= MAX_REQUEST_BYTES:
+                self._channel.send(request)
+                answer: dict[str, str] = json.loads(self._channel.recv(MAX_REQUEST_BYTES))
+                return answer
+        except (OSError, ValueError) as error:
+            why = f"it could not be mounted ({error})"
+        return dict.fromkeys((*remove, *(each.outer.path for each in add)), why)
+
+    def close(self) -> None:
+        """Nothing is given any more."""
+        self._channel.close()
+
+    def _accepted(self, addresses: Iterable[str]) -> Iterable[str]:
+        """The folders that are given, outermost alone where one is in another."""
+        paths = []
+        for count, address in enumerate(addresses):
+            path = _path_of(address)
+            if path is None:
+                self._refuse(address, "it is no folder of this machine")
+            elif count >= MOST_ROOTS:
+                self._refuse(path, f"there are more than {MOST_ROOTS}")
+            elif (given := self._folder(path)) is None:
+                self._refuse(path, "it is no folder that can be given unasked")
+            elif not self._is_given(given):
+                paths.append(given)
+        return [
+            path
+            for path in paths
+            if not any(path != each and is_within(path, each) for each in paths)
+        ]
+
+    def _folder(self, path: str) -> str | None:
+        """The folder that is given for a path, as for one among a server's arguments."""
+        try:
+            return next(iter(folders_among([path], "/", self._host, self._profile.write)), None)
+        except OSError:
+            return None  # it becomes a link, and none, all the time
+
+    def _is_given(self, path: str) -> bool:
+        writes = self._profile.roots == WRITE_ROOTS
+        given = self._profile.write if writes else (*self._profile.read, *self._profile.write)
+        return any(is_within(path, each) for each in given)
+
+    def _staged(self, path: str) -> Staged | None:
+        """A root, with what is given, needed and covered in it; None where it is refused."""
+        profile = self._profile
+        inner = Profile(
+            tuple(each for each in profile.read if is_within(each, path)),
+            tuple(each for each in profile.write if is_within(each, path)),
+        )
+        root = Profile(write=(path,)) if profile.roots == WRITE_ROOTS else Profile(read=(path,))
+        needed = tuple(each for each in self._needed if is_within(each, path))
+        try:
+            view = view_of(inner.with_more(root), self._host, needed, path, None)
+        except (PolicyError, OSError) as error:
+            self._refuse(path, str(error))
+            return None
+        found = next((each for each in staged_of(view)[1] if each.outer.path == path), None)
+        if found is None:
+            self._refuse(path, "it became a link")
+        return found
+
+    def _refuse(self, what: str, why: str) -> None:
+        if what not in self._refused and len(self._refused) < MOST_ROOTS:
+            self._refused.add(what)
+            self._say(
+                f"the client's root {what!r} is not given to the server: {why}."
+                " To give a folder: --read PATH or --write PATH."
+            )
+
+
+def _path_of(address: str) -> str | None:
+    """The path in a file's address (RFC 8089); None for any other."""
+    try:
+        parts = urlsplit(address)
+        path = unquote(parts.path, errors="strict")
+    except ValueError:
+        return None
+    is_local = parts.scheme == "file" and parts.netloc in ("", "localhost")
+    if not is_local or not path.startswith("/") or "\0" in path or parts.query or parts.fragment:
+        return None
+    return os.path.normpath("/" + path.lstrip("/"))

@@ -1,0 +1,187 @@
+"""Landlock's rules in a sandbox, and what they refuse by themselves. isolation/landlock.py."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from pipeguard.doctor.diagnosis import Case, DiagnosisState
+from pipeguard.doctor.isolating import isolation
+from pipeguard.isolation import landlock
+from pipeguard.isolation.landlock import PROGRAM, LandlockAccess, obstacle, rules_of, version
+from pipeguard.isolation.profile import Profile
+from pipeguard.isolation.sandbox import Sandbox, this_host
+from pipeguard.isolation.view import FileView, view_of
+from pipeguard.launch.child import Command
+from tests.each import each
+from tests.isolation.test_escapes import CANARY, answer, answering
+
+needs_landlock = pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path.resolve() / "home"
+    for name in (".ssh", "work/data", "notes"):
+        (folder / name).mkdir(parents=True)
+    for name in (".ssh/id", "notes/x"):
+        (folder / name).write_text(CANARY)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    return folder
+
+
+def seen_by(home: Path) -> FileView:
+    given = Profile(read=(f"{home}/notes",), write=(f"{home}/work",))
+    return view_of(given, this_host(), (), f"{home}/work", None)
+
+
+def ruled(view: FileView, script: str) -> str:
+    """What a shell prints that has the rules of a view and no sandbox around it."""
+    # A home in memory is not there, outside: its rule would give the real one.
+    mounts = tuple(mount for mount in view.mounts if mount.path not in (view.home, "/tmp"))
+    descriptor = os.memfd_create("rules")
+    os.write(descriptor, rules_of(view._replace(mounts=mounts), version()))
+    own = os.open(PROGRAM, os.O_PATH)
+    done = subprocess.run(
+        [PROGRAM, f"{descriptor:x}", f"{own:x}", "/bin/sh", "-c", f"exec 2>&1; {script}"],
+        pass_fds=(descriptor, own),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    os.close(descriptor)
+    os.close(own)
+    return done.stdout + done.stderr
+
+
+@needs_landlock
+def test_rules_hold_where_no_namespace_does(home: Path) -> None:
+    view = seen_by(home)
+    said = ruled(view, f"cat {home}/.ssh/id; cat /root/.bashrc {home}/.ssh/../.ssh/id")
+    assert CANARY not in said
+    assert said.count("denied") == 3
+    said = ruled(view, f"cat {home}/notes/x; echo > {home}/notes/y; echo > /etc/made; mkdir /made")
+    assert CANARY in said
+    assert not (home / "notes" / "y").exists()
+    assert said.count("denied") >= 3
+    work = f"{home}/work"
+    said = ruled(view, f"cd {work}; mkdir a; echo x > a/f; mv a/f data/g; ln -s g data/l; ls data")
+    assert said.split() == ["g", "l"]
+    said = ruled(
+        view, f"cd {work}; mkfifo p && ls p; mknod d b 8 0; ls /proc/self/fd; echo > /dev/null"
+    )
+    assert "p\n" in said
+    assert not (home / "work" / "d").exists()
+    assert said.split()[-4:] == ["0", "1", "2", "3"]  # neither the rules nor the program are left
+
+
+@needs_landlock
+@pytest.mark.skipif(version() < 6, reason="this kernel's Landlock has no scopes")
+def test_no_signal_and_no_abstract_socket_reaches_outside(home: Path) -> None:
+    name = f"pipeguard-landlock-{os.getpid()}"
+    code = f"import socket; socket.socket(socket.AF_UNIX).connect('\\0{name}'); print('escaped')"
+    victim = subprocess.Popen(["sleep", "60"])
+    try:
+        with answering(socket.AF_UNIX, f"\0{name}"):
+            said = ruled(
+                seen_by(home),
+                f'kill -0 {victim.pid} && echo escaped; /usr/bin/python3 -c "{code}"; true',
+            )
+        assert "escaped" not in said.split()
+        assert said.count("not permitted") == 2
+        victim.send_signal(signal.SIGCONT)  # the twin: from here it can be reached
+    finally:
+        victim.kill()
+        victim.wait()
+
+
+HELPED = """
+import array, os, socket, sys
+with socket.socket(socket.AF_UNIX) as sock:
+    sock.connect(sys.argv[1])
+    _, sent, _, _ = sock.recvmsg(1, socket.CMSG_SPACE(4))
+    folder = array.array("i", sent[0][2])[0]
+for name in ("id", "../notes/x", "../work/made"):
+    try:
+        print(os.read(os.open(name, os.O_RDWR if ".." in name else 0, dir_fd=folder), 100))
+    except OSError as error:
+        print(error.strerror)
+"""
+
+
+@needs_landlock
+def test_a_folder_that_an_accomplice_hands_in_is_of_no_use(home: Path) -> None:
+    """The namespace alone does not refuse that: the descriptor leads out of it."""
+    (home / "work" / "made").write_text("own")
+    path = str(home / "work" / "socket")
+    folder = os.open(home / ".ssh", os.O_RDONLY)
+    given = Profile((sys.base_prefix, sys.prefix), (f"{home}/work",))
+    command = Command([sys.executable, "-I", "-c", HELPED, path], {"PATH": os.defpath}, "/")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def hand_in() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                socket.send_fds(connection, [b"x"], [folder])
+
+        thread = Thread(target=hand_in)
+        thread.start()
+        child = Sandbox("landlocked", command, given).start()
+        try:
+            said = answer(child).decode().splitlines()
+        finally:
+            child.close()
+            thread.join()
+            os.close(folder)
+    assert said == ["Permission denied", "Permission denied", "b'own'"]
+
+
+@needs_landlock
+def test_the_server_has_no_descriptor_but_its_own(home: Path) -> None:
+    code = "import os; print(sorted(map(int, os.listdir('/proc/self/fd')))[:-1])"
+    command = Command(["/usr/bin/python3", "-c", code], {"PATH": os.defpath}, "/")
+    child = Sandbox("landlocked", command, Profile()).start()
+    try:
+        assert answer(child) == b"[0, 1, 2]\n"
+    finally:
+        child.close()
+
+
+@each("kernel, ruled, scopes", [(2, 0x3FFF, 0), (3, 0x7FFF, 0), (5, 0xFFFF, 0), (6, 0xFFFF, 3)])
+def test_what_a_kernel_does_not_know_is_not_ruled(
+    kernel: int, ruled: int, scopes: int, home: Path
+) -> None:
+    fields = rules_of(seen_by(home), kernel).decode().split("\0")
+    assert [int(field, 16) for field in fields[:2]] == [ruled, scopes]
+    accesses = dict(zip(fields[3::2], fields[2::2], strict=False))
+    for path in (f"{home}/work", "/tmp", str(home)):
+        assert (
+            int(accesses[path], 16)
+            == ruled & ~LandlockAccess.MAKE_DEVICE & ~LandlockAccess.IOCTL_OF_DEVICE
+        )
+    assert int(accesses[f"{home}/notes"], 16) == landlock.READ
+    assert int(accesses["/"], 16) == LandlockAccess.READ_FOLDER
+
+
+def test_without_its_program_servers_run_and_doctor_says_so(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landlock, "PROGRAM", str(home / "none"))
+    child = Sandbox("landlocked", Command(["/bin/echo", "runs"], {}, "/"), Profile()).start()
+    try:
+        assert answer(child) == b"runs\n"
+    finally:
+        child.close()
+    told = [found for found in isolation(Case.here()) if "Landlock" in found.what]
+    assert [found.state for found in told] == [DiagnosisState.NOTE]
+    assert "C compiler" in told[0].what

@@ -1,0 +1,305 @@
+"""The client's roots in a sandbox that runs. isolation/roots.py, isolation/live_mounts.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from pipeguard.errors import PolicyError
+from pipeguard.isolation.profile import READ_ROOTS, WRITE_ROOTS, Profile, roots_mode
+from pipeguard.isolation.roots import roots_of
+from pipeguard.isolation.sandbox import Sandbox
+from pipeguard.launch.child import Child, Command
+from tests.each import each
+from tests.isolation.test_escapes import CANARY
+from tests.isolation.test_swapped_paths import swapped
+
+ENDED_SECONDS = 10.0
+END = "== end =="
+GIVES = 100
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path.resolve() / "home"
+    for name in (".ssh", ".config/gcloud", "app/.git/hooks", "app/sub", "private", "given"):
+        (folder / name).mkdir(parents=True)
+    for name in (".ssh/id", ".config/gcloud/id", "private/id"):
+        (folder / name).write_text(CANARY)
+    (folder / "app" / "own").write_text("own")
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    return folder
+
+
+class Shell:
+    """A shell in a sandbox that is given roots."""
+
+    def __init__(self, profile: Profile, *argv: str) -> None:
+        self.said: list[str] = []
+        command = Command([*(argv or ("/bin/sh",))], {"PATH": os.defpath}, "/")
+        self.sandbox = Sandbox("rooted", command, profile, say=self.said.append)
+        self.child: Child = self.sandbox.start()
+        self.child.wait_started()
+
+    def run(self, script: str) -> str:
+        """What a script prints; errors are among it."""
+        os.write(self.child.stdin_fd, f"{{ {script}\n}} 2>&1; echo '{END}'\n".encode())
+        printed = ""
+        while END not in printed:
+            more = os.read(self.child.stdout_fd, 65536).decode()
+            assert more, printed
+            printed += more
+        return printed.partition(END)[0]
+
+    def give(self, *roots: object) -> None:
+        """The client answers with these roots."""
+        uris = [each if isinstance(each, dict) else {"uri": f"file://{each}"} for each in roots]
+        answer = {"jsonrpc": "2.0", "id": 1, "result": {"roots": uris}}
+        self.sandbox.give_roots(json.dumps(answer).encode())
+
+
+@contextmanager
+def shell(profile: Profile, *argv: str) -> Iterator[Shell]:
+    made = Shell(profile, *argv)
+    try:
+        yield made
+    finally:
+        made.child.close()
+        made.sandbox.hang_up()
+
+
+def test_roots_are_there_once_the_client_says_them_and_gone_after(home: Path) -> None:
+    app = home / "app"
+    with shell(Profile(roots=WRITE_ROOTS)) as server:
+        assert "No such file" in server.run(f"cat {app}/own")
+        server.give(app)
+        assert server.run(f"cat {app}/own; echo x > {app}/made; cat /proc/mounts | grep -c {app}")
+        assert (app / "made").read_text() == "x\n"
+        server.give(app, home / "private")
+        assert CANARY in server.run(f"cat {home}/private/id")
+        server.give(home / "private")
+        assert "No such file" in server.run(f"cat {app}/own")
+        assert CANARY in server.run(f"cat {home}/private/id")
+        server.give()
+        assert CANARY not in server.run(f"cat {home}/private/id")
+    assert server.said == []
+
+
+def test_roots_that_may_be_read_cannot_be_changed(home: Path) -> None:
+    app = home / "app"
+    with shell(Profile(roots=READ_ROOTS)) as server:
+        server.give(app)
+        said = server.run(f"cat {app}/own; echo x > {app}/made; mkdir {app}/sub/x; rm {app}/own")
+    assert said.startswith("own")
+    assert said.count("Read-only") == 3
+    assert not (app / "made").exists()
+
+
+def test_a_root_gives_no_more_than_a_folder_that_is_named(home: Path) -> None:
+    app = home / "app"
+    (home / "app" / "dotfiles").mkdir()
+    (home / ".ssh").rename(app / "dotfiles" / "ssh")
+    (home / ".ssh").symlink_to(app / "dotfiles" / "ssh")
+    with shell(Profile(roots=WRITE_ROOTS)) as server:
+        server.give(app)
+        said = server.run(
+            f"cd {app}; cat dotfiles/ssh/id; mv dotfiles moved; echo > .git/hooks/pre-commit;"
+            " mv .git moved; ls"
+        )
+        assert "own" in said, server.said
+        assert CANARY not in said
+        assert said.count("busy") == 2
+    assert not list((app / ".git" / "hooks").iterdir())
+
+
+def test_a_program_in_a_root_stays_as_it_is(home: Path) -> None:
+    program = home / "app" / "sub" / "server"
+    program.write_text("#!/bin/sh\nexec /bin/sh\n")
+    program.chmod(0o755)
+    with shell(Profile(roots=WRITE_ROOTS), str(program)) as server:
+        server.give(home / "app")
+        said = server.run(f"cd {home}/app; echo y >> sub/server; mv sub other; echo x > new; ls")
+    assert "new" in said
+    assert "Read-only" in said
+    assert "busy" in said
+    assert program.read_text() == "#!/bin/sh\nexec /bin/sh\n"
+
+
+def test_what_no_argument_gives_is_no_root(home: Path) -> None:
+    (home / "link").symlink_to(".ssh")
+    refused: list[object] = [home, home.parent, "/", "/etc", "/usr", home / ".ssh", home / "link"]
+    refused += [home / ".config", home / "none", home / "private" / "id", f"{home}/app/../.ssh"]
+    refused += [f"{home}/%2essh", {"uri": f"http://x{home}/app"}, {"uri": f"file://x{home}/app"}]
+    refused += [
+        {"uri": f"{home}/app"},
+        {"uri": f"file://{home}/app%00"},
+        f"{home}/app?x",
+        {"uri": 3},
+    ]
+    with shell(Profile(roots=WRITE_ROOTS)) as server:
+        before = server.run("cat /proc/mounts")
+        for root in refused:
+            server.give(root)
+            if root != home / ".config":
+                assert server.run("cat /proc/mounts") == before, root
+        assert CANARY not in server.run(f"cat {home}/.ssh/id {home}/link/id {home}/.config/*/id")
+        server.give(home / "app")
+        assert "own" in server.run(f"cat {home}/app/own")
+    assert len(server.said) >= len(refused) - 4
+    assert all("is not given" in text for text in server.said)
+
+
+def test_a_link_that_the_server_made_is_no_root(home: Path) -> None:
+    with shell(Profile(write=(f"{home}/given",), roots=WRITE_ROOTS)) as server:
+        server.run(f"ln -s {home}/private {home}/given/out")
+        server.give(home / "given" / "out")
+        assert CANARY not in server.run(f"cat {home}/private/id {home}/given/out/id")
+        server.run(f"mkdir /tmp/trap; ln -s /tmp/trap {home}/app")
+        server.give(home / "app")
+        assert server.run("ls /tmp/trap") == ""
+    assert len(server.said) == 2
+
+
+def test_a_root_that_was_moved_away_is_taken_all_the_same(home: Path) -> None:
+    app = home / "app"
+    with shell(Profile(roots=WRITE_ROOTS)) as server:
+        server.give(app)
+        said = server.run(f"mv {home} /tmp/moved && cat /tmp/moved/app/own")
+        assert said == "own"  # in its own memory it may move what it likes
+        server.give()
+        assert "own" not in server.run("cat /tmp/moved/app/own; ls /tmp/moved/app").split()
+        server.give(app)
+        assert server.run(f"cat {app}/own") == "own"
+
+
+@each("mode", [READ_ROOTS, WRITE_ROOTS])
+def test_a_root_that_becomes_a_link_gives_nothing(mode: str, home: Path) -> None:
+    folder, trap = home / "app" / "sub", home / "app" / f"trap-{mode}"
+    trap.symlink_to(home / ".ssh")
+    with shell(Profile(roots=mode)) as server, swapped(folder, trap):
+        for _ in range(GIVES):
+            server.give(folder)
+            assert CANARY not in server.run(f"cat {folder}/id {home}/.ssh/id; ls {folder}")
+            server.give()
+
+
+def test_without_the_option_no_root_is_given(home: Path) -> None:
+    with shell(Profile()) as server:
+        server.give(home / "app")
+        assert "No such file" in server.run(f"cat {home}/app/own")
+
+
+def test_answers_that_are_no_list_of_roots_give_nothing() -> None:
+    for result in ("null", "[]", "{}", '{"roots": null}', '{"roots": [1, {"uri": []}, {}]}'):
+        assert roots_of(f'{{"id": 1, "result": {result}}}'.encode()) == ()
+    with pytest.raises(PolicyError, match="read, write"):
+        roots_mode("all")
+    both = Profile(roots=READ_ROOTS).with_more(Profile(roots=WRITE_ROOTS))
+    assert both.with_more(Profile()).roots == WRITE_ROOTS
+
+
+SERVER = """
+import json, sys
+def send(message):
+    print(json.dumps(message), flush=True)
+for line in sys.stdin:
+    message = json.loads(line)
+    if message.get("method") == "initialize":
+        info = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo":
+            {"name": "x", "version": "1"}}
+        send({"jsonrpc": "2.0", "id": message["id"], "result": info})
+    elif message.get("method") == "notifications/initialized":
+        send({"jsonrpc": "2.0", "id": "roots", "method": "roots/list"})
+    elif message.get("id") == "roots":
+        path = message["result"]["roots"][0]["uri"].removeprefix("file://")
+        try:
+            said = open(path + "/own").read()
+        except OSError as error:
+            said = error.strerror
+        send({"jsonrpc": "2.0", "method": "notifications/message",
+            "params": {"level": "info", "data": said}})
+"""
+
+
+@contextmanager
+def wrapped(home: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`wrap` with a client that has one root; what its server says of it."""
+    script = home.parent / "served" / "server.py"
+    script.parent.mkdir()
+    script.write_text(SERVER)
+    words = [sys.executable, "-m", "pipeguard", "wrap", "--no-audit", *options]
+    words += ["--", "/usr/bin/python3", str(script)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def send(**message: object) -> None:
+            assert process.stdin is not None
+            process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+            process.stdin.flush()
+
+        able = {"roots": {"listChanged": True}}
+        info = {"name": "client", "version": "1"}
+        params = {"protocolVersion": "2025-06-18", "capabilities": able, "clientInfo": info}
+        send(id=1, method="initialize", params=params)
+        process.stdout.readline()
+        send(method="notifications/initialized")
+        asked = json.loads(process.stdout.readline())
+        assert asked["method"] == "roots/list"
+        roots = [{"uri": f"file://{home}/app"}]
+        send(id=asked["id"], result={"roots": roots})
+        yield process, json.loads(process.stdout.readline())["params"]["data"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--isolate", "auto", "--roots", "read"), "own"),
+        (("--isolate", "auto"), "No such file or directory"),
+    ],
+)
+def test_a_server_reads_a_root_once_it_hears_of_it(
+    options: tuple[str, ...], said: str, home: Path
+) -> None:
+    with wrapped(home, *options) as (_, heard):
+        assert heard == said
+
+
+def test_a_policy_gives_roots(home: Path) -> None:
+    policy = home.parent / "policy.yaml"
+    policy.write_text("isolate:\n- server: '*'\n  roots: read\n- server: 'other'\n  roots: write\n")
+    with wrapped(home, "--policy", str(policy)) as (_, heard):
+        assert heard == "own"
+
+
+def test_nothing_stays_after_a_kill(home: Path) -> None:
+    marker = str(home.parent / "served" / "server.py").encode()
+    with wrapped(home, "--isolate", "auto", "--roots", "write") as (process, heard):
+        assert heard == "own"
+        assert len(holders(marker)) > 2
+        process.send_signal(signal.SIGKILL)
+        deadline = time.monotonic() + ENDED_SECONDS
+        while holders(marker):
+            assert time.monotonic() < deadline, holders(marker)
+            time.sleep(0.05)
+
+
+def holders(marker: bytes) -> list[str]:
+    """Processes that have these bytes among their words."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if marker in path.read_bytes():
+                found.append(path.parent.name)
+    return found

@@ -1,0 +1,133 @@
+"""What was checked is what is mounted, whoever changes paths meanwhile. isolation/staging.py."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipeguard.errors import LaunchError, PipeGuardError
+from pipeguard.isolation.profile import Profile, path_of
+from pipeguard.isolation.sandbox import Sandbox
+from pipeguard.launch.child import Command
+from tests.isolation.test_escapes import CANARY
+from tests.launch.processes import read_all
+
+STARTS = 60
+# Exchanges two names until it is ended: renameat2(RENAME_EXCHANGE), so that neither is ever gone.
+SWAPS = """
+import ctypes, sys
+call = ctypes.CDLL(None).renameat2
+first, second = (name.encode() for name in sys.argv[1:])
+print("ready", flush=True)
+while True:
+    call(-100, first, -100, second, 2)
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path.resolve() / "home"
+    for name in (".ssh", ".config/gcloud", "work/data/deep", "work/.git/hooks", "other/deep"):
+        (folder / name).mkdir(parents=True)
+    for name in (".ssh/id", ".config/gcloud/id"):
+        (folder / name).write_text(CANARY)
+    (folder / "work" / "data" / "deep" / "own").write_text("own")
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    return folder
+
+
+@contextmanager
+def swapped(first: Path, second: Path) -> Iterator[None]:
+    """Another process exchanges two names all the time."""
+    words = [sys.executable, "-I", "-S", "-c", SWAPS, str(first), str(second)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield
+        finally:
+            process.kill()
+
+
+def started(profile: Profile, script: str, argument: str = "x") -> str:
+    """What a server prints that is started while paths change, or why it was refused."""
+    command = Command(["/bin/sh", "-c", f"exec 2>&1; {script}", argument], {"PATH": os.defpath})
+    try:
+        child = Sandbox("swapped", command, profile).start()
+    except PipeGuardError as error:
+        return f"refused: {error}"
+    try:
+        child.wait_started()
+        return read_all(child.stdout_fd).decode() + read_all(child.stderr_fd).decode()
+    except LaunchError as error:
+        return f"refused: {error}"
+    finally:
+        child.close()
+
+
+@pytest.mark.parametrize("kind", ["read", "write"])
+@pytest.mark.parametrize("place", ["work/data", "work"])
+def test_a_given_folder_that_becomes_a_link_gives_nothing(
+    kind: str, place: str, home: Path
+) -> None:
+    trap = home / "work" / "trap" if place == "work/data" else home / "trap"
+    trap.symlink_to(home / (".ssh" if place == "work/data" else "elsewhere"))
+    (home / "elsewhere").mkdir()
+    (home / "elsewhere" / "data").symlink_to(home / ".ssh")
+    path = f"{home}/work/data"
+    said = []
+    with swapped(home / place, trap):
+        for _ in range(STARTS):
+            try:
+                given = path_of(path, "/", str(home))
+            except PipeGuardError as error:
+                said.append(f"refused: {error}")
+                continue
+            profile = Profile(read=(given,)) if kind == "read" else Profile(write=(given,))
+            said.append(started(profile, f"cat {path}/id {given}/id; ls {path} {given}"))
+    assert not [text for text in said if CANARY in text or "\nid\n" in text]
+    assert [text for text in said if "refused" in text]
+
+
+def test_keys_that_appear_meanwhile_are_not_given(home: Path) -> None:
+    command = Command(["/bin/true"], {"PATH": os.defpath}, "/")
+    sandbox = Sandbox("swapped", command, Profile(write=(str(home),)))
+    (home / ".aws").mkdir()
+    child = sandbox.start()
+    try:
+        with pytest.raises(LaunchError, match="Start it again"):
+            child.wait_started()
+    finally:
+        child.close()
+
+
+def test_no_folder_is_made_where_a_link_leads(home: Path) -> None:
+    """Another run of a server with the same kept home puts links where folders are mounted."""
+    kept = Profile(read=(f"{home}/work",), keeps_home=True)
+    assert "data" in started(kept, f"ls {home}/work")
+    (place,) = (home.parent / "state").glob("isolation/*/home")
+    (place / "trap").symlink_to(f"/oldroot{home}/other")
+    deep = kept._replace(write=(f"{home}/work/data/deep",))
+    with swapped(place / "work", place / "trap"):
+        said = [started(deep, f"cat {home}/work/data/deep/own") for _ in range(STARTS)]
+    assert [path.name for path in (home / "other").iterdir()] == ["deep"]
+    assert "own" in said
+
+
+def test_what_was_removed_meanwhile_is_told(home: Path) -> None:
+    command = Command(["/bin/true"], {"PATH": os.defpath}, "/")
+    sandbox = Sandbox("swapped", command, Profile(read=(f"{home}/work/data",)))
+    (home / "work").rename(home / "moved")
+    child = sandbox.start()
+    try:
+        with pytest.raises(LaunchError, match="Start it again"):
+            child.wait_started()
+    finally:
+        child.close()
