@@ -94,7 +94,7 @@ def test_the_port_of_a_host_may_be_named_where_the_event_has_none(host: SandboxU
         assert grant is not None
         return f"{grant.value}: {grant.opens}"
 
-    name = "registry.npmjs.org"
+    name = "registry.example"
     assert (
         given(name, None)
         == f"{name}: send to {name} at ports 443 and 80; for another: --port NUMBER"

@@ -24,7 +24,9 @@ from pipeguard.state.connections import EndedConnection
 from tests.each import each
 from tests.isolation.egress.sandbox import running
 
-RULES = HostRules.parse(["git.corp.example=private", "*.corp.example:8443=private", "pypi.org"])
+RULES = HostRules.parse(
+    ["git.corp.example=private", "*.corp.example:8443=private", "packages.example"]
+)
 PRIVATE = [
     *("10.0.0.5", "172.16.0.1", "192.168.1.1", "100.64.0.1", "fd00::1", "203.0.113.80"),
     *("192.0.2.1", "198.51.100.1", "198.18.0.1", "2001:db8::1"),
@@ -43,7 +45,7 @@ def test_a_name_of_which_it_is_said_may_lead_there(text: str) -> None:
     assert is_private(address)
     assert usable_addresses([text], 443, RULES, "git.corp.example") == [address]
     assert usable_addresses([text], 8443, RULES, "a.corp.example") == [address]
-    assert usable_addresses([text], 443, RULES, "pypi.org") == []
+    assert usable_addresses([text], 443, RULES, "packages.example") == []
     assert usable_addresses([text], 443, RULES, "a.corp.example") == []
     assert usable_addresses([text], 8443, RULES, "corp.example") == []
 
@@ -93,13 +95,13 @@ def test_a_connection_goes_there_and_the_event_offers_exactly_that() -> None:
 
 def test_what_was_learned_has_it_and_what_was_given_so_is_given() -> None:
     names = HostNames(lambda _: ["203.0.113.80"])
-    names.take_question("pypi.org")
+    names.take_question("packages.example")
     names.take_connection("203.0.113.80", 443)
     observed = Observed(runs=1)
     names.settle(observed, is_end=True)
     (grant,) = reduced(observed, this_host()).grants
-    assert (grant.kind, grant.value) == ("hosts", "pypi.org=private")
-    for hosts, is_given in ((("pypi.org",), False), (("pypi.org=private",), True)):
+    assert (grant.kind, grant.value) == ("hosts", "packages.example=private")
+    for hosts, is_given in ((("packages.example",), False), (("packages.example=private",), True)):
         proposal = proposed(observed, Profile(hosts=hosts), this_host())
         assert (proposal.present == (grant,)) is is_given
         assert (proposal.added == (grant,)) is not is_given
