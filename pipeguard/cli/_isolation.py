@@ -12,11 +12,12 @@ from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import entries_for
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.unicode.display import visible
-from pipeguard.errors import StateError
+from pipeguard.errors import PolicyError, StateError
 from pipeguard.log import say
 
 if TYPE_CHECKING:
     from pipeguard.config.isolate_key import IsolateEntry
+    from pipeguard.isolation.docker_servers import Hardened
     from pipeguard.isolation.learning.observed import Observed
     from pipeguard.isolation.learning.proposal import ProfileProposal
     from pipeguard.isolation.learning.reduction import Grant
@@ -149,6 +150,38 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
         given = shipped.profile if shipped is not None else Profile()
         proposal = proposed(observed, given.with_more(granted(entries)), this_host())
     return ServerIsolation(name, entries, observed, proposal, shipped)
+
+
+def hardened_words(words: tuple[str, ...]) -> Hardened:
+    """The command of a container as isolation starts it.
+
+    Raises:
+        PolicyError: it starts no container, or gives away what no isolated server is given.
+    """
+    from pathlib import Path
+
+    from pipeguard.identity.server_name import launched
+    from pipeguard.isolation.docker_servers import hardened
+    from pipeguard.isolation.docker_words import is_of_containers
+    from pipeguard.isolation.sandbox import this_host
+    from pipeguard.runtime.isolated import granted
+
+    if not is_of_containers(words):
+        raise PolicyError(
+            f"{visible(words[0])} starts no container. Name the server alone, or a command as"
+            " docker run IMAGE after `--`."
+        )
+    entries = entries_for(launched(words, None).name, entries_now())
+    return hardened(words, str(Path.cwd()), granted(entries), this_host())
+
+
+def hardening(hardened: Hardened) -> str:
+    """What is added to a container's words, for people."""
+    said = " ".join(map(visible, hardened.added))
+    lines = [f"Isolated, it is started with: {said}" if said else "Its words leave nothing open."]
+    if hardened.is_open:
+        lines.append("It has a network by its own words: its connections are not judged.")
+    return "\n".join(lines)
 
 
 def written(entry: IsolateEntry) -> str:

@@ -17,6 +17,8 @@ from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._isolation import (
     entries_now,
+    hardened_words,
+    hardening,
     isolation_of,
     known_servers,
     runs_of,
@@ -94,24 +96,32 @@ def list_(*, as_json: bool) -> None:
 
 @command.command("show", short_help="Show what a server is given, and would be.")
 @click.argument("name", shell_complete=completions.isolated)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def show(name: str, *, as_json: bool) -> None:
+def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
     """Show what NAME is given, beside what was learned of it.
 
     A line with `+` is what it used and is not given: `pipeguard isolate accept` adds those. One
     with `-` is given and was not used while it was learned. What holds keys and logins is listed
-    apart and never added.
+    apart and never added. Of a whole command that starts a container, after `--`, it shows what is
+    added to its words, or why it is refused.
 
     \b
     Examples:
       pipeguard isolate show files
       pipeguard isolate show files --json
+      pipeguard isolate show -- docker run -i mcp/time
 
     \b
     Exit codes:
       0  shown
+      2  wrong usage, or a container that gives too much away
       3  nothing is known of NAME
     """  # noqa: D301  click reads the mark
+    if words:
+        hardened = hardened_words((name, *words))
+        click.echo(json.dumps(hardened._asdict(), indent=2) if as_json else hardening(hardened))
+        return
     state = isolation_of(name)
     if as_json:
         click.echo(json.dumps(state.fields(), indent=2))

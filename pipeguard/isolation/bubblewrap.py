@@ -121,7 +121,7 @@ def confine(
             _limit(number, value)
 
     descriptors = (read_from, *inherited, around.channel)
-    leave = around.group.remove if around.group is not None else None
+    leave = around.group.leave if around.group is not None else None
     return Confinement(started, descriptors, prepare, leave)
 
 
@@ -188,7 +188,7 @@ def _limits(limits: ResourceLimits) -> Iterator[tuple[int, int | None]]:
     yield resource.RLIMIT_NPROC, limits.processes
     yield resource.RLIMIT_NOFILE, limits.files
     yield resource.RLIMIT_FSIZE, limits.file_size
-    yield resource.RLIMIT_CPU, limits.cpu
+    yield resource.RLIMIT_CPU, None if limits.cpu is None else limits.cpu + 1
     yield resource.RLIMIT_CORE, 0
 
 
@@ -199,7 +199,9 @@ def _limit(number: int, value: int | None) -> None:
     _, most = resource.getrlimit(number)
     if most != resource.RLIM_INFINITY:
         value = min(value, most)
-    resource.setrlimit(number, (value, value))
+    # A process that used up its seconds is told by a signal of its own, and killed a second later.
+    soft = max(1, value - 1) if number == resource.RLIMIT_CPU else value
+    resource.setrlimit(number, (soft, value))
 
 
 def _sealed(content: bytes) -> int:

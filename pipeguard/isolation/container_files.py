@@ -20,11 +20,12 @@ from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.view import Mount, MountKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pipeguard.isolation.view import FileView
 
 MOUNTS = "/proc/self/mountinfo"
+_OF_ENGINE = ("/dev", "/proc", "/sys")  # that every engine makes itself
 FILES, NOTHING = "files", "nothing"  # in the folder of isolation
 
 
@@ -50,9 +51,14 @@ def files_of(view: FileView, submounts: Sequence[str]) -> Files:
         submounts: all mount points of this machine. What is read-only is so with all that is
             mounted in it, which a container's own option for that does not say.
     """
-    last = {mount.path: mount for mount in view.mounts}
+    last: dict[str, Mount] = {}
+    for mount in view.mounts:
+        if mount.kind is not MountKind.FOLDER:
+            last[mount.path] = mount
+        elif mount.path not in last and not any(is_within(mount.path, each) for each in _OF_ENGINE):
+            last[mount.path] = Mount(MountKind.EMPTY, mount.path)  # as in bubblewrap's own memory
     links = [mount for mount in last.values() if mount.kind is MountKind.LINK]
-    mounted = [mount for mount in last.values() if not _is_made_anyway(mount, last)]
+    mounted = [m for m in last.values() if m.kind is not MountKind.LINK and m.path != "/"]
     mounted += _below(mounted, submounts)
     mounted.sort(key=lambda mount: (mount.path.count("/"), mount.path))
     inside = [link for link in links if _holder(link.path, mounted) is not None]
@@ -106,23 +112,13 @@ def stored(folder: str, content: bytes) -> str:
     return path
 
 
-def _is_made_anyway(mount: Mount, by_path: Mapping[str, Mount]) -> bool:
-    """Whether it is no mount: a link, the root, or a folder that is made for what is in it."""
-    if mount.kind is MountKind.LINK or mount.path == "/":
-        return True
-    below = (path for path in by_path if path != mount.path and is_within(path, mount.path))
-    return mount.kind is MountKind.FOLDER and any(below)
-
-
 def _source(mount: Mount, folder: str) -> str:
     if mount.kind is MountKind.TEXT:
         return stored(folder, mount.source.encode())
-    if mount.kind is MountKind.FOLDER or (
-        mount.kind is MountKind.HIDDEN and os.path.isdir(mount.path)
-    ):
+    if mount.kind is MountKind.HIDDEN and os.path.isdir(mount.path):
         nothing = os.path.join(folder, NOTHING, mount.kind.value)
         os.makedirs(nothing, exist_ok=True)
-        Path(nothing).chmod(0 if mount.kind is MountKind.HIDDEN else 0o555)
+        Path(nothing).chmod(0)
         return nothing
     return os.devnull if mount.kind is MountKind.HIDDEN else mount.source
 

@@ -223,11 +223,16 @@ def _pypi_spec(word: str) -> str:
     return f"{name}=={version}" if at and version != "latest" else name
 
 
+def npm_install(folder: str, *specs: str) -> tuple[str, ...]:
+    """The command that has npm install packages in a folder, or what its package.json names."""
+    quiet = ("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
+    return ("npm", "install", "--prefix", folder, *quiet, "--", *specs)
+
+
 def install_commands(package: Package, folder: str) -> Iterator[tuple[str, ...]]:
     """The commands that install a package into an empty folder, with npm, uv or venv and pip."""
     if package.registry == NPM:
-        quiet = ("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
-        yield ("npm", "install", "--prefix", folder, *quiet, "--", *package.specs)
+        yield npm_install(folder, *package.specs)
         return
     from shutil import which
 

@@ -22,8 +22,13 @@ from pipeguard.isolation.kept_homes import make_places
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.proxy_variables import with_own_proxy
-from pipeguard.isolation.runtimes import folders_among, runtime_of, runtime_of_package
-from pipeguard.isolation.sensitive import sensitive_paths
+from pipeguard.isolation.runtimes import (
+    files_among,
+    folders_among,
+    runtime_of,
+    runtime_of_package,
+)
+from pipeguard.isolation.sensitive import sensitive_paths, session_sockets
 from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.isolation.view import SandboxUser, environment_of, view_of
 from pipeguard.isolation.way_out import SandboxExit
@@ -31,7 +36,7 @@ from pipeguard.launch.child import Command, start
 from pipeguard.state.paths import state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from pipeguard.isolation.cgroups import ControlGroup
@@ -90,6 +95,7 @@ class Sandbox:
         proxies: ProxiesSource | None = None,
     ) -> None:
         self._engine = engine
+        self._name = identity.partition("\n")[0]
         self._say = say
         self._rules = _rules_of(profile)
         self._report = report
@@ -114,7 +120,8 @@ class Sandbox:
         argv, runtime = self._program(command, folder)
         named = folders_among(argv[1:], folder, self._host, profile.write)
         among = tuple(path for path in named if path not in runtime.needed)
-        self.profile = Profile(write=among).with_more(profile)
+        files = files_among(argv[1:], folder, self._host, (*profile.write, *among))
+        self.profile = Profile(read=files, write=among).with_more(profile)
         kept_home = _kept_home(identity) if profile.keeps_home else None
         self._needed = (*runtime.needed, *fixed)
         self._view = view_of(self.profile, self._host, self._needed, folder, kept_home)
@@ -170,7 +177,13 @@ class Sandbox:
             theirs.detach()
             for descriptor in confinement.descriptors:
                 os.close(descriptor)
-        child.on_close = partial(self._forget, self._way_out(ours))
+        way_out = self._way_out(ours)
+
+        def close() -> None:
+            self._forget(way_out)
+            self._tell_limits(child, () if group is None else group.exceeded())
+
+        child.on_close = close
         return child
 
     def give_roots(self, frame: bytes) -> None:
@@ -223,9 +236,16 @@ class Sandbox:
         def close() -> None:
             self._forget(way_out)
             running.clean_up()
+            self._tell_limits(running.child, ())
 
         running.child.on_close = close
         return running.child
+
+    def _tell_limits(self, child: Child, exceeded: tuple[str, ...]) -> None:
+        from pipeguard.isolation.ended_by_limit import limits_told
+
+        for text in limits_told(self._name, child.wait(0), self.profile.limits, exceeded):
+            self._say(text)
 
     def _way_out(self, channel: socket.socket) -> SandboxExit:
         way_out = SandboxExit(channel, self._rules, self._report, self._proxies)
@@ -334,7 +354,7 @@ def this_host() -> SandboxUser:
 
     home = home_folder()
     uid = os.getuid()
-    own = (config_folder(), str(state_folder()), cache_folder(), *_sockets(uid))
+    own = (config_folder(), str(state_folder()), cache_folder(), *session_sockets(uid))
     sensitive = sensitive_paths(home, own)
     try:
         known = pwd.getpwuid(uid)
@@ -345,15 +365,6 @@ def this_host() -> SandboxUser:
         if real != home:  # whatever HOME says, the keys are there
             sensitive = tuple(dict.fromkeys((*sensitive, *sensitive_paths(real, ()))))
     return SandboxUser(home, user, uid, os.getgid(), sensitive, str(packages_folder()))
-
-
-def _sockets(uid: int) -> Iterator[str]:
-    """Sockets of the user's session, wherever they are: in `/tmp`, which may be given, often."""
-    yield f"/tmp/tmux-{uid}"  # noqa: S108  never made here
-    values = (os.environ.get(name, "") for name in ("SSH_AUTH_SOCK", "TMUX", "XAUTHORITY"))
-    for path in (value.partition(",")[0] for value in values):
-        if path.startswith("/"):
-            yield path
 
 
 def try_bubblewrap() -> EngineState:

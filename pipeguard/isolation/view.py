@@ -57,7 +57,10 @@ ETC_FILES = (
     *("default/locale", "ssl/openssl.cnf", "mime.types", "magic", "services", "protocols"),
     *("gai.conf", "host.conf", "os-release", "debian_version", "pki/tls/openssl.cnf"),
 )
-ETC_FOLDERS = ("ssl/certs", "pki/tls/certs", "pki/ca-trust", "alternatives", "fonts")
+ETC_FOLDERS = (
+    *("ssl/certs", "pki/tls/certs", "pki/ca-trust", "alternatives", "fonts"),
+    *("chromium", "chromium.d"),  # that Debian's chromium, a script, reads
+)
 MAX_FILE_BYTES = 4 * 1024 * 1024  # of what is copied; ld.so.cache is the largest, and a tenth of it
 SYSTEM = (
     "/usr",
@@ -72,6 +75,7 @@ SYSTEM = (
 )
 SCRATCH = ("/tmp", "/var/tmp", "/run")  # noqa: S108  the server's own
 NAMESERVER = "127.0.0.53"  # PipeGuard's own, inside the sandbox
+_XDG_FOLDERS = {"XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"}
 _NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"
 _RESOLV = f"nameserver {NAMESERVER}\noptions timeout:2 attempts:1\n"
 
@@ -170,6 +174,11 @@ def environment_of(variables: Mapping[str, str], view: FileView) -> dict[str, st
     """The variables of an isolated server: none that leads to what it does not see."""
     dropped = {"DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "GPG_AGENT_INFO"}
     dropped |= {"DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DOCKER_HOST", "TMPDIR", "TEMP", "TMP"}
+    seen = {MountKind.READ, MountKind.WRITE, MountKind.EMPTY}
+    holders = tuple(mount.path for mount in view.mounts if mount.kind in seen)
+    for name in _XDG_FOLDERS & variables.keys():
+        if not any(is_within(variables[name], path) for path in holders):
+            dropped.add(name)  # then it is in its home
     kept = {name: value for name, value in variables.items() if name not in dropped}
     return kept | {"HOME": view.home}
 

@@ -93,7 +93,7 @@ class ServerStarter:
         from pipeguard.runtime.run import Mask
 
         mask = Mask(run.engines)
-        witness = WallWitness(self._sandbox, self._folder(), run.name, run.note, mask)
+        witness = WallWitness(self._sandbox, self._folder(), run.wall_event, run.note, mask)
         self._witness, self._run = witness, run
         run.guard.annotate(witness)
         self._connections.attach(run.connect, witness.refused)
@@ -157,6 +157,9 @@ class ServerStarter:
             self._connections.close()
         if self._witness is not None:
             self._witness.close()
+        if self._run is not None:  # which outlives a server that is started again
+            self._run.on_policy.remove(self.update)
+            self._run = None
 
     def _made(self) -> Sandbox | None:
         options = self._options

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Finding, MessageKind, Verdict
@@ -104,6 +105,7 @@ class Run:
         self.over = threading.Event()
         self._tally = RunTally()
         self._refused = self._noticed = self._connected = 0
+        self._walls = count(1)
         self.on_policy: list[Callable[[], None]] = []
         self.on_roots: list[Callable[[bytes], None]] = []
         self._pruning: threading.Thread | None = None
@@ -141,7 +143,7 @@ class Run:
 
     def _adopt(self, policy: Policy) -> None:
         self.guard.adopt(policy)
-        for changed in self.on_policy:
+        for changed in tuple(self.on_policy):  # a server that ends takes its own away
             changed()
 
     def adjust(self, adjusted: Callable[[Policy], Policy]) -> None:
@@ -205,6 +207,10 @@ class Run:
         """Record a finding that is about no single message."""
         self._noticed += 1
         self._recorder.notice(finding, f"{self.name}.n{self._noticed}")
+
+    def wall_event(self) -> str:
+        """The name of a new event at a wall; of a server that is started again, another one."""
+        return f"{self.name}.w{next(self._walls)}"
 
     def note(self, finding: Finding, event: str) -> None:
         """The same, with a name that is known already."""

@@ -97,6 +97,18 @@ def test_a_package_that_is_known_is_told() -> None:
     assert run("show", "nobody").exit_code == 3
 
 
+def test_what_is_added_to_a_container_is_shown() -> None:
+    shown = run("show", "--", "docker", "run", "-i", "--network", "bridge", "mcp/time")
+    assert shown.exit_code == 0
+    assert "is started with: --cap-drop ALL" in shown.output
+    assert "its connections are not judged" in shown.output
+    fields = json.loads(run("show", "--json", "--", "docker", "run", "-i", "mcp/time").output)
+    assert "--network" in fields["added"]
+    for words in (("docker", "run", "--privileged", "mcp/time"), ("npx", "-y", "some-server")):
+        with pytest.raises(PolicyError, match=r"privileged|starts no container"):
+            CliRunner().invoke(command, ["show", "--", *words], catch_exceptions=False)
+
+
 def test_what_is_accepted_is_written_and_nothing_else_changes(policy: Path) -> None:
     assert run("accept", "files").exit_code == 0
     assert policy.read_text() == POLICY + (

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeguard.core.commands.call_names import NO_CALL
 from pipeguard.core.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonValue
+from pipeguard.core.protocol.pending import Targets
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.scanning.engine import Engine
@@ -160,6 +162,7 @@ class BrokenEngine(Engine):
         place_of: PlaceOf,
         surface: Surface,
         budgets: Budgets | None = None,
+        call: Targets = NO_CALL,
     ) -> ScanResult:
         """See nothing, or break."""
         if "fault" in str(value):

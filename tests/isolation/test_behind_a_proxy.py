@@ -58,7 +58,7 @@ def test_a_server_reaches_its_host_through_the_proxy_of_the_environment(tmp_path
         url = f"http://user:p%40ss@127.0.0.1:{outer.port}"
         with behind(tmp_path, "--connect", "service.test", HTTPS_PROXY=url) as run:
             assert run.call("connect", HOST) == "reached"
-            assert run.call("proxied", HOST) == "reached"
+            assert run.call("proxied", HOST).endswith("reached")
             assert run.call("environment", "HTTPS_PROXY") in {OWN, "not set"}
             assert run.call("connect", "other.test:443") == "gaierror"
             until(lambda: "excerpt=other.test" in run.said(), "the refusal is told")

@@ -205,6 +205,21 @@ def test_a_server_that_is_a_container_is_hardened(tmp_path: Path, docker: str) -
         assert "-v /:/x" in str(run.initialize()["error"])
 
 
+def test_a_server_that_starts_in_its_home_keeps_it(home: Path, engine: ContainerEngine) -> None:
+    """Clients start servers in the user's home, or in any folder that the server is not given."""
+    source = "import pathlib; p = pathlib.Path('m'); print(p.exists()); p.write_text('x')"
+    said = []
+    for folder in (home, home, home / "work"):
+        command = Command(python(source), {"PATH": os.environ["PATH"]}, str(folder))
+        child = Sandbox("kept", command, Profile(keeps_home=True), engine=CONTAINER).start()
+        try:
+            said.append(answer(child))
+        finally:
+            child.close()
+    assert said == [b"False\n", b"True\n", b"False\n"]
+    assert not (home / "m").exists()
+
+
 def test_a_link_in_the_home_leads_where_it_did(tmp_path: Path, home: Path, state: Path) -> None:
     engine_here(state)
     tool = home / "tools" / "tool-1.2"

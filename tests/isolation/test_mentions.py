@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import count
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -132,7 +133,10 @@ def witness(record: list[tuple[Finding, str]]) -> WallWitness:
     def mask(text: bytes) -> bytes:
         return text.replace(b"hunter2", b"[masked]")
 
-    return WallWitness(Given(), "/home", "RUN1", lambda *row: record.append(row), mask)
+    numbers = count(1)
+    return WallWitness(
+        Given(), "/home", lambda: f"RUN1.w{next(numbers)}", lambda *row: record.append(row), mask
+    )
 
 
 def failed(text: str, **more: object) -> Verdict:

@@ -18,7 +18,7 @@ from tests.isolation.test_wrapped import Isolated
 from tests.wrap.wrapped import Object
 
 MEMORY = "npm:@modelcontextprotocol/server-memory"
-FIELDS = {"packages", "hosts", "keep_home", "variables", "needs"}
+FIELDS = {"packages", "hosts", "keep_home", "variables", "npm_parts", "needs"}
 
 
 def test_each_profile_is_found_by_each_of_its_packages_and_by_no_other() -> None:
@@ -39,8 +39,9 @@ def test_each_profile_says_what_can_be_given() -> None:
         assert entry.keys() <= FIELDS
     for profile in all_shipped():
         HostRules.parse(profile.hosts)
-        assert all(value.startswith("~/") for _, value in profile.variables)
-        assert not profile.variables or profile.keeps_home
+        assert not profile.npm_parts or all(key.startswith("pypi:") for key in profile.packages)
+        of_home = [name for name, value in profile.variables if value.startswith("~/")]
+        assert not of_home or profile.keeps_home
 
 
 @pytest.mark.parametrize("command", ["npx -y @modelcontextprotocol/server-memory@1.2 x"])

@@ -16,7 +16,11 @@ from time import sleep
 
 import pytest
 
+from pipeguard.config.options import WrapOptions
+from pipeguard.identity.server_name import launched
 from pipeguard.isolation.cgroups import PREFIX, ROOT
+from pipeguard.runtime.isolated import ServerStarter
+from pipeguard.runtime.run import Run
 from tests.isolation.test_escapes import answering
 from tests.launch.processes import until
 from tests.wrap.deciding import decide
@@ -235,3 +239,20 @@ def test_doctor_says_that_it_works() -> None:
     )
     assert done.returncode == 0, done.stdout
     assert "bubblewrap works" in done.stdout
+
+
+def test_a_server_that_ended_hears_of_no_policy_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway starts it again under the same run, however often."""
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    command = ("/bin/true",)
+    options = WrapOptions(command, {"--isolate": "bubblewrap", "--name": "one"}, {}, ())
+    run = Run(launched(command), options, lambda _kinds: None)
+    for _ in range(3):
+        starter = ServerStarter(options, {"PATH": os.defpath})
+        starter.attach(run)
+        assert run.on_policy == [starter.update]
+        starter.hang_up()
+    assert run.on_policy == []
+    run.close()

@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from pipeguard.core.checks.addresses import Reach
 from pipeguard.core.commands.argument_roles import ArgumentRole, role
+from pipeguard.core.commands.printed_files import printed_files
 from pipeguard.core.lazy_regex import lazy_regex
+from pipeguard.core.model.file_kind import FileKind, file_kind
 from pipeguard.core.protocol.json_values import JsonValue, Number
 from pipeguard.core.protocol.places import Path
 from pipeguard.core.unicode.name_words import name_words
@@ -84,13 +87,14 @@ class NamedCall:
     it is short; `forget` drops them.
     """
 
-    __slots__ = ("_fetches", "_names", "_source", "size_bytes")
+    __slots__ = ("_fetches", "_file_kind", "_names", "_source", "size_bytes")
 
     def __init__(
         self, method: str | None, tool: str | None, params: JsonValue, frame_bytes: int
     ) -> None:
         self._names: CallNames | None = None
         self._fetches = False
+        self._file_kind = FileKind.OTHER
         self._source: tuple[str | None, str | None, JsonValue] | None = method, tool, params
         self.size_bytes = MEMORY_RATIO * frame_bytes
         if frame_bytes > KEPT_BYTES:
@@ -109,18 +113,23 @@ class NamedCall:
         self._read()
         return self._fetches
 
+    @property
+    def file_kind(self) -> FileKind:
+        """What the files are that it reads, by their names."""
+        self._read()
+        return self._file_kind
+
     def forget(self) -> None:
         """Have it name nothing from now on."""
         self._names, self._source, self._fetches = UNNAMED, None, False
+        self._file_kind = FileKind.OTHER
 
     def _read(self) -> None:
         source = self._source
         if source is not None:
-            self._names, self._fetches, self._source = (
-                names_in_call(*source),
-                fetches(*source),
-                None,
-            )
+            self._names, self._fetches = names_in_call(*source), fetches(*source)
+            self._file_kind = file_kind(_files_read(*source, self._names))
+            self._source = None
 
 
 def names_in_call(method: str | None, tool: str | None, params: JsonValue) -> CallNames:
@@ -165,6 +174,20 @@ def fetches(method: str | None, tool: str | None, params: JsonValue) -> bool:
         if use not in _TEXT and any(_is_elsewhere(each[1]) for each in _ADDRESS.finditer(text)):
             return True
     return False
+
+
+def _files_read(
+    method: str | None, tool: str | None, params: JsonValue, names: CallNames
+) -> tuple[str, ...]:
+    """The files from which all comes that a call returns; none where that is not certain."""
+    if names.hosts or method != "tools/call" or not isinstance(params, dict):
+        return ()
+    if names.paths:
+        return names.paths
+    strings = list(islice(_strings(params.get("arguments")), MOST_NAMES))
+    commands = [text for path, text in strings if role(tool, path) is ArgumentRole.COMMAND]
+    is_short = len(strings) < MOST_NAMES and len(commands) == 1 and len(commands[0]) <= MOST_CHARS
+    return printed_files(commands[0]) if is_short else ()
 
 
 def _is_elsewhere(rest: str) -> bool:

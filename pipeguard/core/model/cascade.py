@@ -8,7 +8,7 @@ core.scanning.orders makes findings of the orders.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import inf, log2
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from pipeguard.core.finding import Confidence
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.model.classifier import Classifier
 from pipeguard.core.model.data_literals import is_data_literal
+from pipeguard.core.model.file_kind import FileKind
 from pipeguard.core.model.opener import Stretch, in_whole_characters, widened
 from pipeguard.core.model.quotation import (
     FEW_TOPICS,
@@ -107,9 +108,21 @@ class Reader:
         unread: stretches that the budget did not cover: reading, first byte, end.
     """
 
-    def __init__(self, length: int, budgets: Budgets) -> None:
-        """Take the length of the text in bytes, and what its message may still cost."""
+    def __init__(
+        self,
+        length: int,
+        budgets: Budgets,
+        kind: Callable[[], FileKind] = lambda: FileKind.OTHER,
+    ) -> None:
+        """Make a reader of a text.
+
+        Args:
+            length: of the text, in bytes.
+            budgets: what its message may still cost.
+            kind: what the file is that the text comes from, by its name.
+        """
         self._budgets = budgets
+        self._kind = kind
         self._strictness = LONG_LOGITS * log2(max(length, LONG_BYTES) / LONG_BYTES)
         brief = min(max(length, BRIEFEST_BYTES), BRIEF_BYTES)
         self._leniency = BRIEF_LOGITS * log2(BRIEF_BYTES / brief)
@@ -131,12 +144,26 @@ class Reader:
             if order is None:
                 continue
             yield passage.reading, order
-            if order.confidence is Confidence.HIGH and is_data_literal(data, *order[:2]):
+            if order.confidence is Confidence.HIGH and self._is_data(data, *order[:2]):
                 # A value that reads like an order hides none beside it.
-                others = _beside_data(passage, data)
+                others = self._beside_data(passage, data)
                 other = self._order(passage, others, data, classifier) if others else None
                 if other is not None:
                     yield passage.reading, other
+
+    def _is_data(self, data: bytes, start: int, end: int) -> bool:
+        """True for a value in source code or data."""
+        return is_data_literal(data, start, end, self._kind())
+
+    def _beside_data(self, passage: Passage, data: bytes) -> list[Piece]:
+        """The pieces that share nothing with a value in source code or data."""
+        spans = [passage.span(piece.start, piece.end) for piece in passage.pieces]
+        values = [span for span in spans if self._is_data(data, *span)]
+        return [
+            piece
+            for piece, (start, end) in zip(passage.pieces, spans, strict=True)
+            if not any(start < last and first < end for first, last in values)
+        ]
 
     def _order(
         self, passage: Passage, pieces: list[Piece], data: bytes, classifier: Classifier
@@ -253,17 +280,6 @@ class Reader:
             piece = passage.pieces[at]
             passage.pieces[at] = piece._replace(score=piece.score + scores[network, text])
         self.unread += [passages[number][:3] for number in sorted(left_out)]
-
-
-def _beside_data(passage: Passage, data: bytes) -> list[Piece]:
-    """The pieces that share nothing with a value in source code or data."""
-    spans = [passage.span(piece.start, piece.end) for piece in passage.pieces]
-    values = [span for span in spans if is_data_literal(data, *span)]
-    return [
-        piece
-        for piece, (start, end) in zip(passage.pieces, spans, strict=True)
-        if not any(start < last and first < end for first, last in values)
-    ]
 
 
 def _ranked(

@@ -1,11 +1,12 @@
 """Whether a passage is a value in source code or data: a case of a test, a sample in a data set.
 
-A value is in a literal, on lines that have nothing but code beside their literals, where names
-outside of all literals say that it is about tests or attacks. Whoever controls a value alone, such
-as a row, a review or a field of an issue, writes none of these names. But records have labels,
-scores and tests of their own: where there is nothing but records, a name has to tell of attacks.
-What speaks to its reader is no value, and neither is a comment. Knows no rules;
-core.scanning.location draws the conclusion.
+A value is in a literal, on lines that have nothing but code beside their literals or over several
+lines, where names outside of it say that it is about tests or attacks. Whoever controls a value
+alone, such as a row, a review or a field of an issue, writes none of these names. But records have
+labels, scores and tests of their own: where there is nothing but records, a name has to tell of
+attacks. In a file that is named as a test's, one such name is enough, and none is needed for what
+could do nothing. What speaks to its reader is no value, and neither is a comment or a docstring.
+Knows no rules; core.scanning.location draws the conclusion.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ import re
 from functools import lru_cache
 
 from pipeguard.core.lazy_regex import lazy_regex
+from pipeguard.core.model.file_kind import FileKind, file_kind
+from pipeguard.core.model.powerless import is_idle_talk, may_act
+from pipeguard.core.text.diffs import changed_file, content
+from pipeguard.core.text.long_literals import long_literals, without_long_literals
 
 BEFORE_BYTES, AFTER_BYTES = 2000, 1200  # around a passage: where names count
 LINE_BYTES = 8000  # in a longer line, nothing tells a literal from what is between two
@@ -53,7 +58,7 @@ _NAMES = lazy_regex(
     r"test|assert|expect|should|attack|inject|jail_?break|payload|adversar|red_?team|guard|detect"
     r"|flag(?=s|ged|\()|block(?=s|ed)|refus|malicious|\beval|fixture|probe|hijack|overrid|benign"
     r"|\bexamples\b|poison|harm(?=ful|less)|strateg|label|score|reject|\bis_|must_not|\bcases?\b|mock|angriff"
-    r"|ataque|attaque|攻击|注入|測試|测试",
+    r"|ataque|attaque|攻击|注入|測試|测试|\bpositives?\b|\bnegatives?\b",
     re.IGNORECASE,
 )
 # Of these, the names that nothing but what is about attacks has.
@@ -62,6 +67,18 @@ _OF_ATTACKS = lazy_regex(
     r"|harm|strateg|refus|must_not|probe|angriff|ataque|attaque|攻击|注入",
     re.IGNORECASE,
 )
+# What a record is labelled with once somebody saw an attack in it.
+_SEEN_AS_ATTACK = lazy_regex(
+    r"['\"](?:attack|injection|jailbreak|blocked|flagged|refused|refuse|refusal|malicious|unsafe)['\"]",
+    re.IGNORECASE,
+)
+# A field of YAML or settings, and a row of a table.
+_FIELD = lazy_regex(
+    r"[+-]?\s*+(?:- )?+[\w-]{1,40}+(?:: |\s?=\s?)\S.*|[^;\t\n]*+(?:[;\t][^;\t\n]*+){1,}"
+    r"|[^,\n]*+(?:,(?! )[^,\n]*+){1,}"
+)
+# A line that names a file which follows it.
+_HEADER = lazy_regex(r"^[ \t]*+(?=[^\n]*[./])[\w./-]+:?[ \t]*$", re.MULTILINE)
 # What is left of a line of JSON, YAML, CSV or settings, once its literals are zeros. Names that
 # stand alone are of a table, or the message's own.
 _RECORD = lazy_regex(
@@ -82,29 +99,72 @@ _SPEAKS_TO_READER = lazy_regex(
 )
 
 
-def is_data_literal(data: bytes, start: int, end: int) -> bool:
+def is_data_literal(data: bytes, start: int, end: int, kind: FileKind = FileKind.OTHER) -> bool:
     """True if a passage is a value in source code or data that is about tests or attacks.
 
     Args:
         data: the text.
         start: of the passage.
         end: of the passage.
+        kind: what the file is that the text comes from, by its name.
     """
-    first, last = data.rfind(b"\n", 0, start) + 1, data.find(b"\n", end)
-    last = len(data) if last < 0 else last
-    if last - first > LINE_BYTES:
+    changed = changed_file(data, start) if kind is FileKind.OTHER else None
+    written = data
+    if changed is not None:
+        kind, written = file_kind([changed.path]), content(data, changed)
+    if kind is FileKind.ATTACKS and is_idle_talk(written):
+        return True
+    bare = without_long_literals(data)
+    return _is_value(data, data, (start, end), kind) or _is_value(bare, data, (start, end), kind)
+
+
+def _is_value(read: bytes, data: bytes, passage: tuple[int, int], kind: FileKind) -> bool:
+    """True for a value that something marks as data.
+
+    Args:
+        read: the text, or the text without what its long literals say.
+        data: the text.
+        passage: its first byte and its end.
+        kind: of the file.
+    """
+    start, end = passage
+    first, last = _lines(data, start, end, is_whole=read is not data)
+    if last - first > LINE_BYTES or _SPEAKS_TO_READER.search(_text(data[first:last])):
         return False
-    lines = data[first:last].decode("utf-8", "ignore")
-    at = len(data[first:start].decode("utf-8", "ignore"))
-    span = at, at + len(data[start:end].decode("utf-8", "ignore"))
-    if _SPEAKS_TO_READER.search(lines):
-        return False
+    lines, low, around = _text(read[first:last]), *_around(read, first, last)
+    at = len(_text(read[first:start]))
+    span = at, at + len(_text(read[start:end]))
     is_value = _is_in_literals(lines, span) and all(map(_is_code, lines.split("\n")))
-    low, around = _around(data, first, last)
     if not is_value:
-        before = len(data[low:first].decode("utf-8", "ignore"))
+        before = len(_text(read[low:first]))
         is_value = _is_in_block(around, before + span[0], before + span[1])
-    return is_value and _tells_of_tests(around)
+    if is_value and _tells_of_tests(around, kind):
+        return True
+    is_of_tests = kind > FileKind.OTHER
+    is_value = is_value or (is_of_tests and all(map(_FIELD.fullmatch, lines.strip().split("\n"))))
+    is_marked = is_of_tests or _has_label(around, _SEEN_AS_ATTACK)
+    return is_value and is_marked and not may_act(_values(lines, data, first, last))
+
+
+def _text(part: bytes) -> str:
+    return part.decode("utf-8", "ignore")
+
+
+def _values(lines: str, data: bytes, first: int, last: int) -> str:
+    """What literals in some lines say, without those of one word; the lines, if there are none."""
+    literals = [each[1:-1] for each in _LITERAL.findall(lines) if not _WORD.fullmatch(each)]
+    spans = [span for span in long_literals(data) if span[0] < last and first < span[1]]
+    literals += [_text(data[start:end]) for start, end in spans]
+    return "\n".join(literals) or lines
+
+
+def _lines(data: bytes, start: int, end: int, *, is_whole: bool) -> tuple[int, int]:
+    """The lines of a passage, and if asked the whole of the long literals that it is in."""
+    for first, last in long_literals(data) if is_whole else ():
+        if first < end and start < last:
+            start, end = min(start, first), max(end, last)
+    last = data.find(b"\n", end)
+    return data.rfind(b"\n", 0, start) + 1, len(data) if last < 0 else last
 
 
 def _around(data: bytes, first: int, last: int) -> tuple[int, str]:
@@ -113,11 +173,12 @@ def _around(data: bytes, first: int, last: int) -> tuple[int, str]:
     low = data.rfind(b"\n", 0, low) + 1
     low = low if first - low <= LINE_BYTES else first
     high = ((last + AFTER_BYTES) // STEP_BYTES + 1) * STEP_BYTES
-    return low, data[low:high].decode("utf-8", "ignore")
+    return low, _text(data[low:high])
 
 
 def _is_in_block(text: str, start: int, end: int) -> bool:
-    """True within one block of YAML."""
+    """True within one block of YAML, or from the mark that begins it."""
+    start += len(text[start:end]) - len(text[start:end].lstrip("|>+- \n"))
     return any(block.start(2) <= start and end <= block.end(2) for block in _BLOCK.finditer(text))
 
 
@@ -138,13 +199,24 @@ def _is_code(line: str) -> bool:
 
 
 @lru_cache(maxsize=MANY_TEXTS)
-def _tells_of_tests(around: str) -> bool:
+def _tells_of_tests(around: str, kind: FileKind) -> bool:
     """Whether names outside of literals and blocks say that values are of tests or attacks."""
-    bare = _LITERAL.sub(_without_value, _BLOCK.sub("", around))
+    bare = _LITERAL.sub(_without_value, _HEADER.sub("", _BLOCK.sub("", around)))
     names = {name.lower() for name in _NAMES.findall(bare)}
-    if len(names) < FEW_NAMES:
+    is_of_attacks = any(map(_OF_ATTACKS.search, names))
+    if kind > FileKind.OTHER and _has_label(around, _OF_ATTACKS):
+        return True
+    if len(names) < (FEW_NAMES if kind is FileKind.OTHER else 1):
         return False
-    return any(map(_OF_ATTACKS.search, names)) or not all(map(_is_record, around.split("\n")))
+    return is_of_attacks or (
+        len(names) >= FEW_NAMES and not all(map(_is_record, around.split("\n")))
+    )
+
+
+def _has_label(around: str, labels: re.Pattern[str]) -> bool:
+    """Whether a literal is one word, and a label."""
+    literals = _LITERAL.findall(around)
+    return any(_WORD.fullmatch(each) and labels.search(each) for each in literals)
 
 
 def _is_record(line: str) -> bool:

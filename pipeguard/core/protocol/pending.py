@@ -35,6 +35,10 @@ class Targets(Protocol):
     def fetches(self) -> bool:
         """True where it asks another machine for what comes back."""
 
+    @property
+    def file_kind(self) -> int:
+        """What the files are that it reads, by their names, as core.model.file_kind has it."""
+
 
 class PendingRequest:
     """A request that has no answer yet.

@@ -13,8 +13,10 @@ from functools import partial
 
 from pipeguard.core.commands.argument_roles import called_tool
 from pipeguard.core.commands.argument_usage import Uses
+from pipeguard.core.commands.call_names import NO_CALL
 from pipeguard.core.model.opener import Opener
 from pipeguard.core.protocol.json_values import JsonValue
+from pipeguard.core.protocol.pending import Targets
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule
 from pipeguard.core.scanning.databases import Models, PatternSets, classifier
@@ -107,7 +109,12 @@ class Engine:
         return other
 
     def scan(
-        self, value: JsonValue, place_of: PlaceOf, surface: Surface, budgets: Budgets | None = None
+        self,
+        value: JsonValue,
+        place_of: PlaceOf,
+        surface: Surface,
+        budgets: Budgets | None = None,
+        call: Targets = NO_CALL,
     ) -> ScanResult:
         """Run the rules for a surface over every string and key of a value.
 
@@ -116,6 +123,7 @@ class Engine:
             place_of: names the place of a path below the value.
             surface: what the value is judged as.
             budgets: of the message that the value is part of; None if it is the whole message.
+            call: of which the value is the result.
 
         Raises:
             UnicodeEncodeError: a string has a lone surrogate.
@@ -123,7 +131,7 @@ class Engine:
         """
         text = MessageText(value, keyed=self.keyed)
         seen = first_look(self.lookup, text)
-        source = self._source(text, place_of)
+        source = self._source(text, place_of, call)
         if seen is not None and is_plainly_clean(self.lookup, source, surface, seen):
             return NOTHING_FOUND
         budgets = budgets or Budgets()
@@ -135,9 +143,9 @@ class Engine:
                 reading.read(scan)
         return scan.result()
 
-    def _source(self, text: MessageText, place_of: PlaceOf) -> ScanInput:
+    def _source(self, text: MessageText, place_of: PlaceOf, call: Targets = NO_CALL) -> ScanInput:
         tool = called_tool(text.value) if self.keyed else None
-        return ScanInput(text, place_of, self.keyed, Uses(text, tool))
+        return ScanInput(text, place_of, self.keyed, Uses(text, tool), call)
 
     def mask(self, data: bytes) -> bytes:
         """Replace the secrets in free text, such as a line of a log, by the rule's id."""

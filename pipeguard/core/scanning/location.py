@@ -70,7 +70,7 @@ def located(
         and not rule.is_private
         and view in ("text", "folded")
         and source.place_of(path).startswith("result.")
-        and is_data_literal(data, start, end)
+        and is_data_literal(data, start, end, source.file_kind())
     )
     adjusted = Confidence.MEDIUM if is_data else adjusted
     exact = exact and locate_joined is None and not origin.whole

@@ -26,6 +26,7 @@ from pipeguard.core.scanning.scan_input import ScanInput
 from pipeguard.core.scanning.scan_result import Match, ScanResult, with_support, without_repeats
 from pipeguard.core.text import decoders
 from pipeguard.core.text.budgets import Budgets
+from pipeguard.core.text.decoders import DecodedParts
 from pipeguard.core.text.windowing import TAIL_BYTES, blocks
 from pipeguard.core.unicode import folding
 from pipeguard.core.unicode.folding import Range
@@ -78,7 +79,7 @@ class Scan:
         self.signs: Signs = {}
         self.folded_signs: Signs = {}
         self.to_classify: list[tuple[Selection, Origin]] = []
-        self.reader = Reader(len(text.data), budgets)
+        self.reader = Reader(len(text.data), budgets, source.file_kind)
         self.tally = Tally(budgets, by_string=source.keyed)
         self.matches: list[Match] = []
         self.has_undecoded = False
@@ -134,7 +135,9 @@ class Scan:
                     matches = self._confirmed(rule, data, first, last + tail, squeezed=squeezed)
                     self._match(rule, data, matches, view, origin)
         if view in _CLASSIFIED:
-            for low, high in ranges or [(0, len(data))]:
+            parts = origin.parts
+            whole = parts.sections() if isinstance(parts, DecodedParts) else [(0, len(data))]
+            for low, high in ranges or whole:
                 self._note_for_classifiers(data, low, high, origin)
         return signs
 
@@ -162,7 +165,7 @@ class Scan:
         """Run the rules over what is encoded in a reading, and in that again."""
         if not signs or not (stretches := decoders.decode(data, signs, self._budget)):
             return
-        parts = decoders.DecodedParts(stretches, data)
+        parts = DecodedParts(stretches, data)
         inner = Origin(self.source, "", whole=origin.whole, outer=origin, parts=parts)
         decoded = parts.data
         signs = self.run_rules(decoded, View.DECODED, inner)

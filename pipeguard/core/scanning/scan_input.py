@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pipeguard.core.commands.argument_usage import Uses
+from pipeguard.core.commands.call_names import NO_CALL
+from pipeguard.core.model.file_kind import FileKind
+from pipeguard.core.protocol.pending import Targets
 from pipeguard.core.protocol.places import Path, Surface
 from pipeguard.core.text.document import MessageText
 
@@ -20,12 +23,18 @@ class ScanInput(NamedTuple):
         place_of: names the place of a path below the value.
         keyed: True if it goes to a server.
         uses: what each of its strings is for.
+        call: of which it is the result.
     """
 
     text: MessageText
     place_of: PlaceOf
     keyed: bool
     uses: Uses
+    call: Targets = NO_CALL
+
+    def file_kind(self) -> FileKind:
+        """What the files are that it was read from, by their names."""
+        return FileKind(self.call.file_kind)
 
     def asks_the_user(self, surface: Surface) -> bool:
         """True if a client shows some of it to the user (MCP client/elicitation)."""

@@ -110,7 +110,7 @@ def scan(scope: Scope, surface: Surface, value: JsonValue) -> list[Finding]:
     findings: list[Finding] = []
     for engine in scope.guard.scanners[surface]:
         try:
-            result = engine.scan(value, scope.place, surface, scope.budgets)
+            result = engine.scan(value, scope.place, surface, scope.budgets, scope.call)
         except UnicodeEncodeError:
             why = "a string contains a lone surrogate, which is half a character"
             raise Refusal("protocol.lone-surrogate", why, codes.INVALID_REQUEST) from None

@@ -92,6 +92,23 @@ class DecodedParts:
         first = min(part.start + nth * PIECE_BYTES + start - starts[nth], part.end - 1)
         return first, min(max(first + end - start, first + 1), part.end)
 
+    def sections(self) -> list[Range]:
+        """The ranges of `data` that are read apart: no sentence goes from one to the next.
+
+        A stretch with escapes is read with the text around it, which is cut anywhere; what is
+        between it and the next one is missing here. What is encoded as a whole may be in pieces.
+        """
+        sections: list[Range] = []
+        at, was_cut = 0, False
+        for part in self._parts:
+            end = at + len(part.data)
+            if sections and not (was_cut or part.reader is not None):
+                sections[-1] = sections[-1][0], end
+            else:
+                sections.append((at, end))
+            at, was_cut = end + 1, part.reader is not None
+        return sections
+
     def as_written(self, start: int, end: int) -> bool:
         """True if the part's stretch of the source contains a range of `data` as it is."""
         part = self.at(start)

@@ -44,6 +44,10 @@ READERS = word_set(
     "keytool plutil defaults mail mutt ftp tftp sftp s3cmd "
     "gsutil azcopy aws mc nc ncat socat readarray mapfile ln xclip pbcopy"
 )
+# What they print is of the files that they name, and they do nothing else.
+PRINTERS = word_set(
+    "cat bat head tail nl tac sort uniq cut jq yq grep egrep fgrep rg ag ack column fold wc cd"
+)
 # Without operands they print variables of the environment.
 TELL_ENVIRONMENT = word_set("env printenv set export declare typeset compgen")
 # The first operand is a pattern or a program, and no file.

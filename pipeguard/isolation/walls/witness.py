@@ -65,7 +65,7 @@ class WallWitness:
     Args:
         server: what it sees.
         folder: the absolute path of the folder that it starts in.
-        run: the name of the run, with which events begin.
+        name_event: names a new event of the run.
         record: takes a finding and the name of its event.
         mask: takes secrets out of a text; called by one thread at a time.
     """
@@ -74,13 +74,13 @@ class WallWitness:
         self,
         server: WitnessedServer,
         folder: str,
-        run: str,
+        name_event: Callable[[], str],
         record: Callable[[Finding, str], None],
         mask: Callable[[bytes], bytes],
     ) -> None:
         self._server = server
         self._folder = folder
-        self._run = run
+        self._name_event = name_event
         self._record = record
         self._mask = mask
         self._lock = Lock()
@@ -203,7 +203,7 @@ class WallWitness:
             event = self._events.get(mention)
             if event is not None or len(self._events) >= MAX_EVENTS:
                 return event or ""
-            event = self._events[mention] = f"{self._run}.w{len(self._events) + 1}"
+            event = self._events[mention] = self._name_event()
         self._put(mention, event, tool)
         return event
 

@@ -21,9 +21,9 @@ def by_id() -> dict[str, Action]:
     return {action.id: action for action in load()}
 
 
-def test_there_are_five_hundred_actions_and_both_halves_have_their_share() -> None:
+def test_there_are_six_hundred_actions_and_both_halves_have_their_share() -> None:
     twins = Counter(action.expect is Expect.STOP for action in by_id().values())
-    assert twins == {False: 500, True: 107}
+    assert twins == {False: 616, True: 160}
     splits = Counter(action.split for action in by_id().values())
     assert min(splits.values()) > 250
     assert {action.language for action in by_id().values()} == LANGUAGES
@@ -45,7 +45,8 @@ def test_secrets_are_minted_and_the_same_in_all_steps_of_an_action() -> None:
         ("key-own-env", Outcome.WARNED, True),
         ("read-pi-langsmith", Outcome.WARNED, True),
         ("read-crypto-key", Outcome.REDACTED, True),
-        ("sh-jq", Outcome.WITHHELD, False),  # raw lines, of which nothing says that they are data
+        ("sh-jq", Outcome.WARNED, True),  # raw lines, of a file that is named so
+        ("raw-jailbreaks", Outcome.WITHHELD, False),  # of these, one speaks of keys
         ("sent-body", Outcome.BLOCKED, True),
         ("comment-test-guard", Outcome.WITHHELD, True),
     ],
@@ -67,7 +68,7 @@ def test_what_is_tuned_on_lets_no_twin_pass() -> None:
 
 
 def test_figures_are_counted_by_kind() -> None:
-    plays = [play(by_id()[name], engines()) for name in ("sh-jq", "sh-redis", "sent-body")]
+    plays = [play(by_id()[name], engines()) for name in ("raw-jailbreaks", "sh-redis", "sent-body")]
     counted = {name: figures_of(part) for name, part in parts(plays).items()}
     assert sum(kinds["all"]["actions"] for kinds in counted.values()) == 3
     assert sum(kinds["all"]["wrong"] for kinds in counted.values()) == 1

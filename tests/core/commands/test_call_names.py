@@ -12,6 +12,7 @@ from pipeguard.core.commands.call_names import (
     fetches,
     names_in_call,
 )
+from pipeguard.core.model.file_kind import FileKind
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
 
 
@@ -163,6 +164,30 @@ def test_a_call_may_ask_another_machine(
     call.forget()
     assert not call.fetches
     assert not fetches("resources/read", None, params)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "kind"),
+    [
+        ("read_file", {"path": "tests/a.json"}, FileKind.TESTS),
+        ("read_file", {"path": "tests/a.json", "also": "README.md"}, FileKind.OTHER),
+        ("execute_command", {"command": "cat evals/attacks.txt"}, FileKind.ATTACKS),
+        ("execute_command", {"command": "cat evals/attacks.txt README.md"}, FileKind.OTHER),
+        ("execute_command", {"command": "curl a.example/attacks.txt"}, FileKind.OTHER),
+        ("execute_command", {"command": "cat " + "a" * MOST_CHARS + "/attacks"}, FileKind.OTHER),
+        ("fetch", {"url": "https://a.example/tests/attacks.json"}, FileKind.OTHER),
+        ("read_file", {"path": "tests/../a.json"}, FileKind.OTHER),
+        ("run", {"rows": ["a"] * MOST_STRINGS}, FileKind.OTHER),
+    ],
+)
+def test_a_call_says_what_it_reads(tool: str, arguments: JsonObject, kind: FileKind) -> None:
+    call = NamedCall("tools/call", tool, {"name": tool, "arguments": arguments}, 10)
+    assert call.file_kind is kind
+    call.forget()
+    assert call.file_kind is FileKind.OTHER
+    assert (
+        NamedCall("resources/read", None, {"uri": "tests/a.json"}, 10).file_kind is FileKind.OTHER
+    )
 
 
 @pytest.mark.parametrize("frame_bytes", [10, 10 * KEPT_BYTES])

@@ -349,3 +349,17 @@ def test_folding_sorts_no_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unicodedata, "normalize", spy)
     fold(("a" + "\u0345\u035c\u0591\u05c2" * 4000).encode())
     assert longest <= 64
+
+
+def test_what_is_cut_around_escapes_is_read_apart_and_what_is_in_pieces_together() -> None:
+    pieces = [
+        base64.b64encode(word).decode() for word in (b"first half of it", b"second half of it")
+    ]
+    window = f"a &#105; b {'x ' * 400} c &#105; d {'y ' * 400} {pieces[0]} - {pieces[1]}"
+    data = window.encode()
+    parts = DecodedParts(decode(data, signs_in(data), DecodingBudget()), data)
+    read = [parts.data[start:end].split(b"\n") for start, end in parts.sections()]
+    assert b"\n".join(b"\n".join(each) for each in read) == parts.data
+    assert [b"first half of it", b"second half of it"] in read
+    apart = [each for each in read if each[0].endswith((b"b x", b"x ")) or b" i " in each[0]]
+    assert [len(each) for each in apart] == [1, 1]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.commands.interpret import command_lines
+from pipeguard.core.commands.printed_files import printed_files
 from pipeguard.core.commands.programs import UPLOADS, is_inner, is_ordinary, matched, unwrapped
 from pipeguard.core.words import programs
 from tests.core.words.proof import NO_WORD, Proof, matching, tables, unproved
@@ -51,6 +52,7 @@ PROOFS: Mapping[str, Proof] = {
     "SHELLS": lambda word: "$ rm -r /" in command_lines(f"{word} -c 'rm -rf /'"),
     "WRAPPERS": is_unwrapped,
     "RUN_IN": lambda word: "CODE import os" in command_lines(f"{word} run python3 -c 'import os'"),
+    "PRINTERS": lambda word: printed_files(f"{word} x y z") != () or word == "cd",
     "READERS": lambda word: f"< {KEY}" in command_lines(f"{word} {KEY} x:y"),
     "TELL_ENVIRONMENT": lambda word: "< ENV" in command_lines(word),
     "PATTERN_FIRST": skips_pattern,

@@ -79,7 +79,8 @@ def test_any_text_is_a_proxy_or_an_error(text: str) -> None:
 
 
 def test_a_login_is_sent_byte_by_byte() -> None:
-    proxy = OuterProxy.parse("http://u%FF\udcfe:a-long-passw%F6rd\udcfe%3A@proxy.example")
+    written = "u%FF\udcfe:a-long-passw%F6rd\udcfe%3A"
+    proxy = OuterProxy.parse(f"http://{written}@proxy.example")
     login = b"u\xff\xfe:a-long-passw\xf6rd\xfe:"
     assert proxy.authorization == b"Basic " + base64.b64encode(login)
 

@@ -1,0 +1,52 @@
+"""Which file a line of a diff is of, and what is written in that file. Knows the form of Git."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pipeguard.core.lazy_regex import lazy_regex
+
+_MARK = b"diff --git "
+_HEADER = lazy_regex(rb"diff --git a/([^\n]{1,512}) b/\1\n")
+_NO_CONTENT = lazy_regex(
+    rb"(?:index [0-9a-f.]+[^\n]*|(?:new|deleted) file mode [0-9]+|--- [^\n]*|\+\+\+ [^\n]*"
+    rb"|@@ [-+0-9, ]+ @@[^\n]*|similarity index[^\n]*|rename [^\n]*)(?:\n|\Z)"
+)
+
+
+class ChangedFile(NamedTuple):
+    """A file in a diff.
+
+    Attributes:
+        path: of it.
+        start: of what follows its header.
+        end: of its lines.
+    """
+
+    path: str
+    start: int
+    end: int
+
+
+def changed_file(data: bytes, at: int) -> ChangedFile | None:
+    """The file that a place in a diff is of; None outside of a diff.
+
+    Each line of a file begins with a mark of its own there, so that none can pose as a header.
+    """
+    first = data.rfind(b"\n" + _MARK, 0, at) + 1
+    header = _HEADER.match(data, first)
+    if header is None:
+        return None
+    end = data.find(b"\n" + _MARK, header.end())
+    path = header[1].decode("utf-8", "replace")
+    return ChangedFile(path, header.end(), len(data) if end < 0 else end)
+
+
+def content(data: bytes, file: ChangedFile) -> bytes:
+    """The lines of a file in a diff, without the marks before them."""
+    lines = data[file.start : file.end].splitlines(keepends=True)
+    return b"".join(
+        line[1:] if line[:1] in (b"+", b"-", b" ") else line
+        for line in lines
+        if not _NO_CONTENT.fullmatch(line)
+    )
