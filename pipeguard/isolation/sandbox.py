@@ -18,7 +18,7 @@ from pipeguard.config.directories import cache_folder, config_folder
 from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, bubblewrap_state, container_state
-from pipeguard.isolation.kept_homes import make_places
+from pipeguard.isolation.kept_homes import make_home, make_places
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.proxy_variables import with_own_proxy
@@ -52,7 +52,6 @@ HOMES, PACKAGES = "isolation", "packages"  # in the state folder, and in that on
 NAME_FILE = "server"  # beside a kept home: whose it is
 TRIAL_SECONDS = 5.0
 MAX_SAID_BYTES = 300
-IDENTITY_DIGITS = 24
 WEB_PORTS = frozenset({80, 443})  # connections to these are refused by name and told
 
 _NUMBERS = count()
@@ -122,7 +121,7 @@ class Sandbox:
         among = tuple(path for path in named if path not in runtime.needed)
         files = files_among(argv[1:], folder, self._host, (*profile.write, *among))
         self.profile = Profile(read=files, write=among).with_more(profile)
-        kept_home = _kept_home(identity) if profile.keeps_home else None
+        kept_home = make_home(homes_folder(), identity, NAME_FILE) if profile.keeps_home else None
         self._needed = (*runtime.needed, *fixed)
         self._view = view_of(self.profile, self._host, self._needed, folder, kept_home)
         if kept_home is not None:
@@ -395,15 +394,3 @@ def _trial() -> str | None:
         return said or f"the program {ended or 'did not end'}"
     finally:
         child.close()
-
-
-def _kept_home(identity: str) -> str:
-    """The folder that is a server's home, made if it is not there."""
-    from hashlib import sha256
-
-    name = sha256(identity.encode()).hexdigest()[:IDENTITY_DIGITS]
-    folder = homes_folder() / name
-    home = folder / "home"
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / NAME_FILE).write_text(identity.partition("\n")[0], "utf-8")
-    return str(home)
