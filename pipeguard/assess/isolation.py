@@ -199,7 +199,7 @@ def _short(path: str, home_folder: str) -> str:
 
 def is_wide_host(text: str) -> bool:
     """Whether a host that is given is every one, or hosts that anybody can have."""
-    return _WIDE.fullmatch(re.sub(r":\d+\Z", "", text.strip())) is not None
+    return _WIDE.fullmatch(re.sub(r"(?::\d+)?(?:=private)?\Z", "", text.strip())) is not None
 
 
 def holds_home(text: str, home_folder: str) -> bool:

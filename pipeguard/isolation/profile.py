@@ -77,6 +77,23 @@ class Profile(NamedTuple):
             max(self.roots, other.roots, key=ROOTS.index),
         )
 
+    def differences_from(self, other: Profile) -> tuple[str, ...]:
+        """What it has and another has not, of what a server gets when it starts, as text.
+
+        Hosts and ports are not among it: they hold for a server that runs.
+        """
+        paths = [
+            *(f"read {path}" for path in self.read if path not in other.read),
+            *(f"write {path}" for path in self.write if path not in other.write),
+        ]
+        if self.keeps_home and not other.keeps_home:
+            paths.append("keep_home")
+        if self.roots != other.roots and self.roots:
+            paths.append(f"roots: {self.roots}")
+        pairs = zip(self.limits._fields, self.limits, other.limits, strict=True)
+        changed = (name for name, ours, others in pairs if ours != others)
+        return (*paths, *(f"limits: {name.replace('_', '-')}" for name in changed))
+
     @property
     def is_offline(self) -> bool:
         """Whether it may connect to nothing at all."""

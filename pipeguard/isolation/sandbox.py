@@ -18,7 +18,7 @@ from pipeguard.config.directories import cache_folder, config_folder
 from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import ADVICE, BUBBLEWRAP, CONTAINER, no_bubblewrap
-from pipeguard.isolation.kept_homes import make_places
+from pipeguard.isolation.kept_homes import make_home, make_places
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.proxy_variables import with_own_proxy
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.judge import EgressRecord, Report
     from pipeguard.isolation.roots import SandboxRoots
     from pipeguard.isolation.runtimes import Runtime
+    from pipeguard.isolation.view import FileView
     from pipeguard.isolation.way_out import ProxiesSource
     from pipeguard.launch.child import Child
 
 HOMES, PACKAGES = "isolation", "packages"  # in the state folder, and in that one
 NAME_FILE = "server"  # beside a kept home: whose it is
-IDENTITY_DIGITS = 24
 WEB_PORTS = frozenset({80, 443})  # connections to these are refused by name and told
 
 _NUMBERS = count()
@@ -121,7 +121,7 @@ class Sandbox:
         among, held = read_alone(among, profile)
         files = files_among(argv[1:], folder, self._host, (*profile.write, *among))
         self.profile = Profile(read=files, write=among).with_more(profile)
-        kept_home = _kept_home(identity) if profile.keeps_home else None
+        kept_home = make_home(homes_folder(), identity, NAME_FILE) if profile.keeps_home else None
         self._needed = (*runtime.needed, *fixed, *held)
         self._view = view_of(self.profile, self._host, self._needed, folder, kept_home)
         if kept_home is not None:
@@ -284,6 +284,16 @@ class Sandbox:
         for way_out in ways_out:
             way_out.update(rules)
 
+    @property
+    def view(self) -> FileView:
+        """The files that its servers see, roots of the client among them."""
+        return self._view if self._roots is None else self._roots.added_to(self._view)
+
+    @property
+    def loopback(self) -> frozenset[int]:
+        """The ports of this machine that it is given now."""
+        return self._rules.loopback
+
     def hang_up(self) -> None:
         """End all connections of its servers, and wait until they are reported."""
         with self._lock:
@@ -358,15 +368,3 @@ def this_host() -> SandboxUser:
         if real != home:  # whatever HOME says, the keys are there
             sensitive = tuple(dict.fromkeys((*sensitive, *sensitive_paths(real, ()))))
     return SandboxUser(home, user, uid, os.getgid(), sensitive, str(packages_folder()))
-
-
-def _kept_home(identity: str) -> str:
-    """The folder that is a server's home, made if it is not there."""
-    from hashlib import sha256
-
-    name = sha256(identity.encode()).hexdigest()[:IDENTITY_DIGITS]
-    folder = homes_folder() / name
-    home = folder / "home"
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / NAME_FILE).write_text(identity.partition("\n")[0], "utf-8")
-    return str(home)
