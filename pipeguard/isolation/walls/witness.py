@@ -17,7 +17,7 @@ from pipeguard.core.finding import Action, Direction, Finding, MessageKind, Seve
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.json_values import serialise
 from pipeguard.core.protocol.message import Message, parse
-from pipeguard.core.unicode.display import shown
+from pipeguard.core.unicode.display import visible
 from pipeguard.errors import Refusal
 from pipeguard.isolation.walls.annotation import annotated, is_about_failure, texts_of
 from pipeguard.isolation.walls.mentions import has_sign, mentions
@@ -236,8 +236,14 @@ def _finding(mention: Mention, tool: str, *, is_there: bool) -> Finding:
         PLACE,
         severity=Severity.MEDIUM if is_there else Severity.INFO,
         action=Action.BLOCK if is_there else Action.ALLOW,
-        excerpt=shown(mention.subject, EXCERPT_CHARS),
+        excerpt=_shortened(mention.subject),
         note=_NOTES[mention.rule] + ("" if is_there else _NOTHING_THERE),
         tool=tool or None,
         path="" if mention.rule == PORT else mention.subject,
     )
+
+
+def _shortened(subject: str) -> str:
+    """A path or port, made visible; of a long path the end, which tells it from others."""
+    text = visible(subject[-EXCERPT_CHARS:])
+    return text if len(subject) <= EXCERPT_CHARS else f"…{text[1 - EXCERPT_CHARS :]}"
