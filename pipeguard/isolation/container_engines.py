@@ -192,8 +192,9 @@ def sockets() -> Iterator[str]:
     """Where docker's daemon may listen: what the user chose, then the user's own, then root's."""
     chosen = os.environ.get("DOCKER_HOST", "")
     if chosen:  # of another machine, or through a network: its files are not this machine's
-        if chosen.startswith("unix://"):
-            yield chosen.removeprefix("unix://")
+        path = chosen.removeprefix("unix://")
+        if chosen.startswith("unix://") and os.path.exists(path):
+            yield path
         return
     own = os.path.join(runtime_folder(), "docker.sock")
     yield from (path for path in (own, "/var/run/docker.sock") if os.path.exists(path))

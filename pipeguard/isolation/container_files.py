@@ -20,7 +20,7 @@ from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.view import Mount, MountKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pipeguard.isolation.view import FileView
 
@@ -51,12 +51,10 @@ def files_of(view: FileView, submounts: Sequence[str]) -> Files:
         submounts: all mount points of this machine. What is read-only is so with all that is
             mounted in it, which a container's own option for that does not say.
     """
-    last: dict[str, Mount] = {}
+    last = {mount.path: mount for mount in view.mounts if mount.kind is not MountKind.FOLDER}
     for mount in view.mounts:
-        if mount.kind is not MountKind.FOLDER:
+        if mount.kind is MountKind.FOLDER and not _is_made_anyway(mount.path, last.values()):
             last[mount.path] = mount
-        elif mount.path not in last and not any(is_within(mount.path, each) for each in _OF_ENGINE):
-            last[mount.path] = Mount(MountKind.EMPTY, mount.path)  # as in bubblewrap's own memory
     links = [mount for mount in last.values() if mount.kind is MountKind.LINK]
     mounted = [m for m in last.values() if m.kind is not MountKind.LINK and m.path != "/"]
     mounted += _below(mounted, submounts)
@@ -112,13 +110,28 @@ def stored(folder: str, content: bytes) -> str:
     return path
 
 
+def _is_made_anyway(path: str, others: Iterable[Mount]) -> bool:
+    """Whether a folder needs no mount: it is one, the engine's, or made for what is in it.
+
+    In one that may be written the shell makes it (isolation.container_shell).
+    """
+    mounted = [mount for mount in others if mount.kind is not MountKind.LINK]
+    if path == "/" or any(is_within(path, each) for each in _OF_ENGINE):
+        return True
+    holder = _holder(path, mounted)
+    in_own = holder is not None and holder.kind in (MountKind.EMPTY, MountKind.WRITE)
+    return in_own or any(is_within(mount.path, path) for mount in mounted)
+
+
 def _source(mount: Mount, folder: str) -> str:
     if mount.kind is MountKind.TEXT:
         return stored(folder, mount.source.encode())
-    if mount.kind is MountKind.HIDDEN and os.path.isdir(mount.path):
+    if mount.kind is MountKind.FOLDER or (
+        mount.kind is MountKind.HIDDEN and os.path.isdir(mount.path)
+    ):
         nothing = os.path.join(folder, NOTHING, mount.kind.value)
         os.makedirs(nothing, exist_ok=True)
-        Path(nothing).chmod(0)
+        Path(nothing).chmod(0 if mount.kind is MountKind.HIDDEN else 0o555)
         return nothing
     return os.devnull if mount.kind is MountKind.HIDDEN else mount.source
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
+from pipeguard.isolation.fetch_messages import reason_in
 from pipeguard.isolation.packages import (
     NPM,
     NPM_HOSTS,
@@ -74,13 +75,18 @@ def fetched(
         say: tells the user what takes time.
 
     Raises:
-        LaunchError: it cannot be installed; the message has what the installer said.
+        LaunchError: it cannot be installed, or has no such program; the message says why.
     """
     with locked(root, package.identity):
         folder = newest(root, package.identity)
         if folder is None:
             say(f"fetching {' '.join(package.specs)}, once, with nothing but its registry at hand")
             folder = install(package, root, variables, start)
+            try:
+                program_in(str(folder), package)
+            except LaunchError:
+                shutil.rmtree(folder, ignore_errors=True)  # nothing can run from it
+                raise
         in_use = use(folder)
     needs = tuple(map(str, json.load(in_use).get("needs", ())))
     return Fetched(str(folder), program_in(str(folder), package), needs, in_use)
@@ -228,7 +234,7 @@ def _run(
     if ended is None or ended.code:
         raise LaunchError(
             f"{what} could not be fetched: {command.argv[0]} {ended or 'did not end'}."
-            f" {' '.join(said.split())}"
+            f" {reason_in(said)}"
         )
 
 

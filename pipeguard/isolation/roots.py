@@ -20,12 +20,12 @@ from pipeguard.isolation.profile import WRITE_ROOTS, Profile
 from pipeguard.isolation.runtimes import folders_among
 from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.staging import Staged, staged_of
-from pipeguard.isolation.view import view_of
+from pipeguard.isolation.view import Mount, MountKind, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pipeguard.isolation.view import SandboxUser
+    from pipeguard.isolation.view import FileView, SandboxUser
 
 MOST_ROOTS = 64
 MOST_BYTES = 3 * 4096  # of an address: the longest path (PATH_MAX), each byte as %XX
@@ -71,6 +71,12 @@ class SandboxRoots:
         self._refused: set[str] = set()
         self._is_lost = False
         self.end_server: Callable[[], None] = _nothing
+
+    def added_to(self, view: FileView) -> FileView:
+        """A view with the roots that the server sees now."""
+        kind = MountKind.WRITE if self._profile.roots == WRITE_ROOTS else MountKind.READ
+        roots = (Mount(kind, path, path) for path in sorted(self._mounted))
+        return view._replace(mounts=(*view.mounts, *roots))
 
     def give(self, addresses: Iterable[str]) -> None:
         """Have the sandbox see these roots, and none that it was given before and is not here.

@@ -19,6 +19,7 @@ from pipeguard.isolation.view import SYSTEM
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from pipeguard.isolation.profile import Profile
     from pipeguard.isolation.view import SandboxUser
 
 MARKERS = (
@@ -152,6 +153,29 @@ def _among(
     for path, written in named.items():
         if not any(_leaves(each, written, path) for each in writable):
             yield path
+
+
+def read_alone(among: Sequence[str], profile: Profile) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The folders among arguments that may be changed, and what in them may only be read.
+
+    An argument alone says less than a person who names a folder to be read.
+
+    Args:
+        among: folders that the arguments name.
+        profile: what a person named.
+    """
+    changed = tuple(
+        path
+        for path in among
+        if path in profile.write or not any(is_within(path, each) for each in profile.read)
+    )
+    held = (
+        each
+        for each in profile.read
+        if any(is_within(each, path) for path in changed)
+        and not any(is_within(each, path) for path in profile.write)
+    )
+    return changed, tuple(held)
 
 
 def _leaves(folder: str, written: str, path: str) -> bool:

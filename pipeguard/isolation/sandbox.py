@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING
 from pipeguard.config.directories import cache_folder, config_folder
 from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
-from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, bubblewrap_state, container_state
-from pipeguard.isolation.kept_homes import make_places
+from pipeguard.isolation.engines import ADVICE, BUBBLEWRAP, CONTAINER, no_bubblewrap
+from pipeguard.isolation.kept_homes import make_home, make_places
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.proxy_variables import with_own_proxy
+from pipeguard.isolation.registries import without_retries
 from pipeguard.isolation.runtimes import (
     files_among,
     folders_among,
+    read_alone,
     runtime_of,
     runtime_of_package,
 )
@@ -41,17 +43,14 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.cgroups import ControlGroup
     from pipeguard.isolation.egress.judge import EgressRecord, Report
-    from pipeguard.isolation.engines import EngineState
     from pipeguard.isolation.roots import SandboxRoots
     from pipeguard.isolation.runtimes import Runtime
+    from pipeguard.isolation.view import FileView
     from pipeguard.isolation.way_out import ProxiesSource
     from pipeguard.launch.child import Child
 
 HOMES, PACKAGES = "isolation", "packages"  # in the state folder, and in that one
 NAME_FILE = "server"  # beside a kept home: whose it is
-TRIAL_SECONDS = 5.0
-MAX_SAID_BYTES = 300
-IDENTITY_DIGITS = 24
 WEB_PORTS = frozenset({80, 443})  # connections to these are refused by name and told
 
 _NUMBERS = count()
@@ -119,14 +118,16 @@ class Sandbox:
         argv, runtime = self._program(command, folder)
         named = folders_among(argv[1:], folder, self._host, profile.write)
         among = tuple(path for path in named if path not in runtime.needed)
+        among, held = read_alone(among, profile)
         files = files_among(argv[1:], folder, self._host, (*profile.write, *among))
         self.profile = Profile(read=files, write=among).with_more(profile)
-        kept_home = _kept_home(identity) if profile.keeps_home else None
-        self._needed = (*runtime.needed, *fixed)
+        kept_home = make_home(homes_folder(), identity, NAME_FILE) if profile.keeps_home else None
+        self._needed = (*runtime.needed, *fixed, *held)
         self._view = view_of(self.profile, self._host, self._needed, folder, kept_home)
         if kept_home is not None:
             make_places(kept_home, self._host.home, self._view.mounts)
-        self._variables = with_own_proxy(environment_of(command.env, self._view), self._rules)
+        variables = with_own_proxy(environment_of(command.env, self._view), self._rules)
+        self._variables = without_retries(variables, self._rules)
         self._argv = (runtime.path, *argv[1:])
 
     def _program(self, command: Command, folder: str) -> tuple[tuple[str, ...], Runtime]:
@@ -219,7 +220,10 @@ class Sandbox:
         from pipeguard.isolation.container_trial import find_engine
 
         folder = isolation_folder()
-        engine = find_engine(self._host, folder)
+        try:
+            engine = find_engine(self._host, folder)
+        except LaunchError as error:
+            raise LaunchError(f"{error}.{no_bubblewrap()}", error.exit_code, ADVICE) from None
         if left_out := unsettable(self._variables):
             self._say(f"a container's shell cannot set {', '.join(left_out)}, which is left out")
         server = Contained(
@@ -281,6 +285,16 @@ class Sandbox:
             ways_out = tuple(self._ways_out)
         for way_out in ways_out:
             way_out.update(rules)
+
+    @property
+    def view(self) -> FileView:
+        """The files that its servers see, roots of the client among them."""
+        return self._view if self._roots is None else self._roots.added_to(self._view)
+
+    @property
+    def loopback(self) -> frozenset[int]:
+        """The ports of this machine that it is given now."""
+        return self._rules.loopback
 
     def hang_up(self) -> None:
         """End all connections of its servers, and wait until they are reported."""
@@ -356,45 +370,3 @@ def this_host() -> SandboxUser:
         if real != home:  # whatever HOME says, the keys are there
             sensitive = tuple(dict.fromkeys((*sensitive, *sensitive_paths(real, ()))))
     return SandboxUser(home, user, uid, os.getgid(), sensitive, str(packages_folder()))
-
-
-def try_bubblewrap() -> EngineState:
-    """Run a program isolated, and say whether that works here."""
-    return bubblewrap_state(_trial)
-
-
-def try_container() -> EngineState:
-    """Run a program in a container, and say whether and how that works here."""
-    from pipeguard.isolation.container_trial import find_engine
-
-    return container_state(
-        lambda: find_engine(this_host(), isolation_folder(), is_new_trial=True).name
-    )
-
-
-def _trial() -> str | None:
-    """Run `true` isolated; returns what was wrong."""
-    sandbox = Sandbox("trial", Command(["/bin/true"], {"PATH": os.defpath}, "/"), Profile())
-    child = sandbox.start()
-    try:
-        child.wait_started()
-        ended = child.wait(TRIAL_SECONDS)
-        if ended is not None and ended.code == 0:
-            return None
-        child.end(0)
-        said = os.read(child.stderr_fd, MAX_SAID_BYTES).decode("utf-8", "replace").strip()
-        return said or f"the program {ended or 'did not end'}"
-    finally:
-        child.close()
-
-
-def _kept_home(identity: str) -> str:
-    """The folder that is a server's home, made if it is not there."""
-    from hashlib import sha256
-
-    name = sha256(identity.encode()).hexdigest()[:IDENTITY_DIGITS]
-    folder = homes_folder() / name
-    home = folder / "home"
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / NAME_FILE).write_text(identity.partition("\n")[0], "utf-8")
-    return str(home)

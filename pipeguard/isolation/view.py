@@ -87,7 +87,7 @@ class FileView(NamedTuple):
         mounts: in the order in which they are made.
         folder: where it starts.
         home: its home.
-        scratch: bytes of all that is in memory.
+        scratch: bytes of each folder in memory.
         absent: sensitive paths in what is given that are not there, or through a link: they still
             are not, once it is mounted.
     """
@@ -148,10 +148,7 @@ def view_of(
     mounts = [
         *_system(),
         *_etc(host),
-        *(Mount(MountKind.EMPTY, path) for path in SCRATCH),
-        Mount(MountKind.WRITE, host.home, kept_home)
-        if kept_home
-        else Mount(MountKind.EMPTY, host.home),
+        *_own(host.home, kept_home),
     ]
     if os.path.islink("/var/run"):
         mounts.append(Mount(MountKind.LINK, "/var/run", "/run"))
@@ -215,6 +212,18 @@ def _etc(host: SandboxUser) -> Iterator[Mount]:
     yield Mount(MountKind.TEXT, "/etc/nsswitch.conf", _NSSWITCH)
     yield Mount(MountKind.TEXT, "/etc/resolv.conf", _RESOLV)
     yield Mount(MountKind.TEXT, "/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
+
+
+def _own(home_folder: str, kept_home: str | None) -> Iterator[Mount]:
+    """The folders that are the server's own: what it may write without being given it."""
+    own = {path: Mount(MountKind.EMPTY, path) for path in SCRATCH}
+    own[home_folder] = (
+        Mount(MountKind.WRITE, home_folder, kept_home)
+        if kept_home
+        else Mount(MountKind.EMPTY, home_folder)
+    )
+    own.pop("/", None)  # of a user without a home: it would cover the system
+    yield from sorted(own.values(), key=lambda mount: _depth(mount.path))
 
 
 def _grants(granted: Mapping[str, MountKind], fixed: Sequence[str]) -> Iterator[Mount]:

@@ -127,7 +127,7 @@ class LocalDialler:
                 if shown:
                     say(shown.decode("utf-8", "replace").rstrip())
             raise ChannelClosed(str(error)) from None
-        stderr = StderrCopy(child.stderr_fd, STDERR, self._mask)
+        stderr = StderrCopy(child.stderr_fd, STDERR, self._starter.watching(self._mask))
         start_thread("stderr", stderr.run)
         lines = LineChannel(child.stdout_fd, child.stdin_fd, self._limit)
         channel = _ChildChannel(child, lines, stderr, self._grace_seconds, self._open.discard)

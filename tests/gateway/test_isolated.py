@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.served import Served, write_servers
+from tests.isolation.test_walls import FAILING, event_in, texts
 from tests.isolation.test_wrapped import REACHER
 from tests.launch.processes import until
 from tests.wrap.wrapped import Json, Object
@@ -38,6 +39,20 @@ def test_a_server_reaches_what_its_entry_gives_it(tmp_path: Path) -> None:
         assert run.call("one__read", what=str(given / "note")) == "a note"
         assert run.call("one__read", what=str(other / "note")) == "FileNotFoundError"
         assert run.call("two__read", what=str(given / "note")) == "FileNotFoundError"
+
+
+def test_an_answer_that_failed_at_a_wall_says_so_once(tmp_path: Path) -> None:
+    (tmp_path / "note").write_text("a note")
+    one = entry() | {"args": list(FAILING[1:])}
+    options = ("--config", str(write_servers(tmp_path, {"one": one})), "--mode", "direct")
+    with Served(tmp_path, *options) as run:
+        run.initialize()
+        for tool, what in (("fetch", "api.example.com"), ("read_text_file", tmp_path / "note")):
+            answer = run.ask("tools/call", name=f"one__{tool}", arguments={"what": str(what)})
+            ours = [text for text in texts(answer) if text.startswith("PipeGuard: ")]
+            assert len(ours) == 1
+            assert str(what) in ours[0]
+            assert event_in(ours[0])
 
 
 def test_an_entry_that_cannot_be_given_is_told(tmp_path: Path) -> None:

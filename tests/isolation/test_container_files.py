@@ -103,14 +103,16 @@ def test_links_are_in_the_image_or_made_in_what_is_mounted() -> None:
     assert again.image == files.image  # the same bytes, whenever they are made
 
 
-def test_the_folder_that_a_server_starts_in_may_be_written_and_covers_nothing(
-    tmp_path: Path,
-) -> None:
+def test_the_folder_that_a_server_starts_in_is_empty_and_covers_nothing(tmp_path: Path) -> None:
     started, home = Mount(MountKind.FOLDER, "/work"), Mount(MountKind.WRITE, "/work", "/kept")
-    own = ["--tmpfs", "/work:rw,exec,size=1000,mode=0777,x"]
-    assert words(tmp_path, started) == own
-    assert words(tmp_path, started, Mount(MountKind.READ, "/work/x", "/x"))[:2] == own
+    (option, empty) = words(tmp_path, started)
+    assert option == "--mount"
+    assert empty.endswith("destination=/work,readonly")
+    inside = Mount(MountKind.READ, "/work/x", "/x")
+    assert words(tmp_path, started, inside) == words(tmp_path, inside)
     assert words(tmp_path, home, started) == words(tmp_path, home)
+    own = Mount(MountKind.EMPTY, "/tmp")
+    assert words(tmp_path, own, Mount(MountKind.FOLDER, "/tmp/a")) == words(tmp_path, own)
     for path in ("/", "/dev", "/proc/self"):
         assert words(tmp_path, Mount(MountKind.FOLDER, path)) == []
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeguard.isolation.sandbox import HOMES
 from tests.isolation.containers import engine_here
-from tests.isolation.test_parity import without_folder
+from tests.isolation.test_parity import without_added
 from tests.parity.session import Session
 from tests.parity.test_parity import to_the_end
 
@@ -50,5 +50,5 @@ def settled(line: str) -> str:
     return re.sub(
         r'(?:\\n  \\"\w+\\": \\"[^"]*\\",?){2,}',
         lambda found: ",".join(sorted(found[0].replace(",\\n", "\n").split("\n"))),
-        without_folder(line),
+        without_added(line),
     )

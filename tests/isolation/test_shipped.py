@@ -136,3 +136,18 @@ def test_a_known_server_works_with_auto_alone(server: str, tmp_path: Path) -> No
         assert "Ada" not in json.dumps(answers[1])  # it is there already: its home was kept
         (file,) = (tmp_path / "state" / "isolation").glob("*/home/memory.jsonl")
         assert "Ada" in file.read_text()
+
+
+def test_a_package_may_change_each_folder_among_its_arguments(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    folders = [tmp_path.resolve() / "home" / name for name in ("first", "second", "third")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    held = ("--read", str(folders[2]))
+    command = (*words, *map(str, folders))
+    with Isolated(tmp_path, "--isolate", "auto", *held, command=command) as run:
+        run.ready()
+        said = [run.call("write", folder / "new") for folder in folders]
+    assert said == ["written", "written", "OSError"]
+    assert [(folder / "new").exists() for folder in folders] == [True, True, False]

@@ -124,6 +124,9 @@ def test_a_wall_is_told_once_with_the_way_through_it(tmp_path: Path) -> None:
             assert run.call("connect", "example.com:443") == "gaierror"
         until(lambda: "excerpt=example.com" in run.said(), "the refusal is told")
         assert run.said().count("egress.host  ") == 1
+        assert "direction=" not in next(
+            line for line in run.said().splitlines() if "egress.host  " in line
+        )
 
 
 def test_what_was_refused_can_be_allowed_while_the_server_runs(tmp_path: Path) -> None:
