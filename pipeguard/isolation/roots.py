@@ -70,7 +70,7 @@ class SandboxRoots:
         self._changeable = set(profile.write)  # by the server, at any time until now
         self._refused: set[str] = set()
         self._is_lost = False
-        self.end_server: Callable[[], None] = _nothing
+        self.end_server: Callable[[], object] = _nothing
 
     def added_to(self, view: FileView) -> FileView:
         """A view with the roots that the server sees now."""
@@ -105,11 +105,11 @@ class SandboxRoots:
             if why is not None:
                 self._refuse(path, why)
 
-    def _request(self, asked: dict[str, list[object]], path: str) -> str | None:
+    def _request(self, change: dict[str, list[object]], path: str) -> str | None:
         """Why what is asked for a path could not be done; None where it was."""
         if self._is_lost:
             return "what mounts it has ended"
-        request = json.dumps(asked).encode()
+        request = json.dumps(change).encode()
         if len(request) > MAX_REQUEST_BYTES:
             return "too much stands in it"
         try:
