@@ -197,6 +197,8 @@ def _mounted(mount: Mount, inherited: list[int], scratch: int) -> list[str]:
         return [_BINDS[mount.kind], source, path]
     if mount.kind is MountKind.FOLDER:
         return ["--dir", path]
+    if mount.kind is MountKind.BARE:
+        return ["--perms", "0555", "--tmpfs", path, "--remount-ro", path]
     if mount.kind is MountKind.EMPTY:
         mode = "1777" if path.endswith("tmp") else "0700"
         return ["--perms", mode, "--size", str(scratch), "--tmpfs", path]

@@ -126,7 +126,7 @@ def _is_made_anyway(path: str, others: Iterable[Mount]) -> bool:
 def _source(mount: Mount, folder: str) -> str:
     if mount.kind is MountKind.TEXT:
         return stored(folder, mount.source.encode())
-    if mount.kind is MountKind.FOLDER or (
+    if mount.kind in (MountKind.FOLDER, MountKind.BARE) or (
         mount.kind is MountKind.HIDDEN and os.path.isdir(mount.path)
     ):
         nothing = os.path.join(folder, NOTHING, mount.kind.value)

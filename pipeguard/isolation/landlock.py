@@ -63,6 +63,7 @@ _BY_KIND = {
     MountKind.WRITE: WRITE,
     MountKind.EMPTY: WRITE,
     MountKind.FOLDER: READ,  # where it starts
+    MountKind.BARE: READ,  # the same
 }
 _OF_ROOTS = {READ_ROOTS: (("/", READ),), WRITE_ROOTS: (("/", WRITE),)}
 # What the engine makes beside the view. Folders are listed from the root on.

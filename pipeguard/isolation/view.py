@@ -33,6 +33,7 @@ class MountKind(Enum):
     COPY = "copy"  # of a file of this machine
     LINK = "link"  # a symbolic link
     FOLDER = "folder"  # a folder that holds only what is mounted in it
+    BARE = "bare"  # a folder that holds nothing, and may only be read
 
 
 class Mount(NamedTuple):
@@ -162,7 +163,7 @@ def view_of(
     pins = _pinned([*mounts, *inside])
     mounts += sorted((*inside, *pins), key=lambda mount: _depth(mount.path))
     if not any(is_within(folder, path) for path in (*granted, *SYSTEM)):
-        mounts.append(Mount(MountKind.FOLDER, folder))
+        mounts.append(Mount(_kind_of_start(folder, mounts), folder))
     absent = tuple(_absent(granted, host, named, hidden))
     return FileView(tuple(mounts), folder, host.home, profile.limits.scratch, absent)
 
@@ -212,6 +213,18 @@ def _etc(host: SandboxUser) -> Iterator[Mount]:
     yield Mount(MountKind.TEXT, "/etc/nsswitch.conf", _NSSWITCH)
     yield Mount(MountKind.TEXT, "/etc/resolv.conf", _RESOLV)
     yield Mount(MountKind.TEXT, "/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
+
+
+def _kind_of_start(folder: str, mounts: Sequence[Mount]) -> MountKind:
+    """What stands where a server starts that was not given that folder.
+
+    In a folder of its own, what it writes there would go to memory, and be lost silently.
+    """
+    around = [mount for mount in mounts if is_within(folder, mount.path)]
+    holder = max(around, key=lambda mount: _depth(mount.path), default=None)
+    is_lost = holder is not None and holder.kind is MountKind.EMPTY and holder.path != folder
+    has_mounts = any(is_within(mount.path, folder) for mount in mounts)
+    return MountKind.BARE if is_lost and not has_mounts else MountKind.FOLDER
 
 
 def _own(home_folder: str, kept_home: str | None) -> Iterator[Mount]:

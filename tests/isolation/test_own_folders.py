@@ -63,6 +63,18 @@ def test_the_folder_that_it_starts_in_is_not_written_unless_it_is_given(engine: 
     assert "written" not in said
 
 
+def test_what_is_written_where_it_starts_in_the_home_is_not_lost(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path.resolve() / "home"
+    (home / "work").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    said = ran("pwd; ls -A; echo x > lost && echo done", engine, Profile(), str(home / "work"))
+    assert said.startswith(f"{home}/work\n")
+    assert "Read-only file system" in said
+    assert "done" not in said
+
+
 @each("home", ["/", "/nonexistent", "/var", "/tmp/of-nobody"])
 def test_a_home_anywhere_covers_nothing(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", home)

@@ -87,7 +87,11 @@ def test_a_fetched_package_is_read_where_the_state_is_not(host: SandboxUser) -> 
 
 def test_the_folder_that_it_starts_in_is_there(host: SandboxUser) -> None:
     project = f"{host.home}/project"
-    assert mounts(host, Profile(), folder=project)[project].kind is MountKind.FOLDER
+    assert mounts(host, Profile(), folder=project)[project].kind is MountKind.BARE
+    below = Profile(read=(f"{project}/docs",))  # a mount has to be made in it
+    Path(project, "docs").mkdir(parents=True)
+    assert mounts(host, below, folder=project)[project].kind is MountKind.FOLDER
+    assert mounts(host, Profile(), folder=host.home)[host.home].kind is MountKind.FOLDER
     assert project not in mounts(host, Profile(read=(host.home,)), folder=project)
 
 
