@@ -97,10 +97,10 @@ def test_a_pattern_is_doubted_by_sentences_that_are_no_order_by_far() -> None:
     calm = b"The library opens at nine, and the boats are moored at the northern pier today."
     order = max(samples("injection"), key=len).encode()
     reader = Reader(len(calm), Budgets())
-    assert reader.doubts(calm, 4, 11, classifier)
-    assert not reader.doubts(order, 0, len(order), classifier)
+    assert reader.doubts(calm, (4, 11), classifier)
+    assert not reader.doubts(order, (0, len(order)), classifier)
     few = b" ".join(calm.split()[:FEW_WORDS])
-    assert not reader.doubts(few, 4, 11, classifier), "too few words to doubt it for"
+    assert not reader.doubts(few, (4, 11), classifier), "too few words to doubt it for"
 
 
 def test_what_the_ranker_takes_for_unlikely_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
