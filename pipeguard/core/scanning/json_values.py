@@ -11,7 +11,7 @@ from pipeguard.core.model.cascade import Named, Selection
 from pipeguard.core.model.opener import Stretch
 from pipeguard.core.scanning.origin import Origin
 from pipeguard.core.text.document import MessageText
-from pipeguard.core.text.json_strings import JsonStrings
+from pipeguard.core.text.json_strings import JsonStrings, may_continue
 from pipeguard.core.unicode.folding import Range
 
 
@@ -33,8 +33,9 @@ class JsonValues:
             within = self._strings.within(low, high)
             spans = (_in_reading(span, origin) for span in within)
             parts |= dict.fromkeys(Stretch(*span, stretch.score) for span in spans)
-            if within:
-                wholes.append(Named(stretch, self._strings.names(low, high).decode()))
+            names = self._strings.names(low, high)
+            if within and not may_continue(within, names):
+                wholes.append(Named(stretch, b" ".join(names).decode("utf-8", "ignore")))
             else:
                 parts[stretch] = None
         return Selection(data, [*parts], wholes)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from pipeguard.core.lazy_regex import lazy_regex
@@ -17,12 +17,14 @@ from pipeguard.core.unicode.folding import Range
 
 MOST_BYTES = 2**20  # of a text; in a longer one nothing is looked for
 LEAST_BYTES = 12  # of a string that may say something
+FRAGMENT_BYTES = 48  # of a string: a shorter one may be a piece of a sentence
 EDGE_BYTES = 2  # of a match beyond its string
 BLANK_CHARS = 64  # before and after JSON
 _JSON = lazy_regex(
     rb"(?:[\s{}\[\],:0-9.eE+-]++|true|false|null|\"(?:[^\"\\\n]++|\\.)*+\")*+", re.DOTALL
 )
 _STRING = lazy_regex(rb"\"((?:[^\"\\]++|\\.)*+)\"(\s*+:)?+", re.DOTALL)
+_NEXT_ITEM = lazy_regex(rb"\"\s*+,\s*+\"")
 _BRACKETS = {"{": "}", "[": "]"}
 
 
@@ -52,10 +54,10 @@ class JsonStrings:
             for start, end in zip(starts[first:last], ends[first:last], strict=True)
         ]
 
-    def names(self, low: int, high: int) -> bytes:
-        """What is between the strings in a range of the text: names, short values and marks."""
+    def names(self, low: int, high: int) -> list[bytes]:
+        """What is around and between the strings in a range: names, short values and marks."""
         bounds = [low, *(at for part in self.within(low, high) for at in part), high]
-        return b" ".join(self._text.data[start:end] for start, end in list(pairwise(bounds))[::2])
+        return [self._text.data[start:end] for start, end in [*pairwise(bounds)][::2]]
 
     def around(self, low: int, high: int) -> Range | None:
         """The string that contains a range of the text, perhaps with a quote; None without one."""
@@ -68,6 +70,17 @@ class JsonStrings:
         if self._found is None:
             self._found = _spans(self._text)
         return self._found
+
+
+def may_continue(strings: Sequence[Range], names: Sequence[bytes]) -> bool:
+    """True if one of some strings may continue another: items of a list, or all are short.
+
+    Args:
+        strings: of JSON.
+        names: what is around and between them.
+    """
+    is_short = all(end - start < FRAGMENT_BYTES for start, end in strings)
+    return is_short or any(map(_NEXT_ITEM.fullmatch, names[1:-1]))
 
 
 def _spans(text: MessageText) -> tuple[list[int], list[int]]:
