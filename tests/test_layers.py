@@ -52,6 +52,7 @@ LAYERS = (
     "isolation.egress",
     "isolation",
     "isolation.learning",
+    "isolation.walls",
     "auth",
     "runtime",
     "clients",

@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from pipeguard.assess.gateway_file import is_of_gateway
-from pipeguard.assess.target import AssessmentTarget, isolate_entries
+from pipeguard.assess.target import isolate_entries
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.guarding import ISOLATE, wrap_options
+from pipeguard.clients.machine import Machine
 from pipeguard.clients.tree import Value
 from pipeguard.config.isolate_key import IsolateEntry, entries_for
 from pipeguard.errors import PipeGuardError
@@ -20,6 +22,7 @@ from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import AUTO, LEARN, NONE
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.runtimes import folders_among
+from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.shipped import key_of, shipped_for
 from pipeguard.isolation.view import SandboxUser
 
@@ -29,6 +32,26 @@ _WIDE = re.compile(r"\*|\*\.[^.]+|\*\.(?:ac|co|com|edu|gov|net|org)\.[a-z]{2}", 
 _REMOTE = ("//", "\\\\")  # how a path on another machine begins, which would learn of the look
 _PATH = re.compile(r"(?:/|~/|\.{1,2}/)")
 _Said = Mapping[str, Sequence[str]]  # what an entry or the policy gives, by the policy's names
+
+
+class IsolationSource(Protocol):
+    """What says how servers are isolated: what is assessed, or this machine."""
+
+    @property
+    def machine(self) -> Machine:
+        """Whose servers."""
+
+    @property
+    def root(self) -> Path | None:
+        """The repository; None for a machine."""
+
+    @property
+    def is_repository(self) -> bool:
+        """Whether it is one."""
+
+    @property
+    def isolate_entries(self) -> tuple[IsolateEntry, ...]:
+        """What the user's policy says about isolation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +76,7 @@ class EntryIsolation:
         return self.engine not in (NONE, LEARN)
 
 
-def entry_isolation(target: AssessmentTarget, server: ServerEntry) -> EntryIsolation | None:
+def entry_isolation(target: IsolationSource, server: ServerEntry) -> EntryIsolation | None:
     """How a server is isolated; None for one that is not started here.
 
     Args:
@@ -102,7 +125,7 @@ def _of_policy(entry: IsolateEntry) -> _Said:
 
 
 def _policy(
-    target: AssessmentTarget, server: ServerEntry, by_entry: _Said
+    target: IsolationSource, server: ServerEntry, by_entry: _Said
 ) -> tuple[IsolateEntry, ...]:
     """The entries of the policy for a server that PipeGuard starts, by the name it has there."""
     if is_of_gateway(server):
@@ -116,7 +139,7 @@ def _policy(
     return entries_for(name, entries, by_entry.get("tag", ()))
 
 
-def _folder(target: AssessmentTarget, server: ServerEntry) -> str:
+def _folder(target: IsolationSource, server: ServerEntry) -> str:
     """The folder that a server starts in, as far as it is said."""
     folder = (server.guard.folder if server.guard else None) or server.cwd
     home_folder = str(target.machine.home)
@@ -127,7 +150,7 @@ def _home_in(path: str, home_folder: str) -> str:
     return home_folder + path[1:] if path == "~" or path.startswith("~/") else path
 
 
-def _folders(target: AssessmentTarget, server: ServerEntry) -> tuple[str, ...]:
+def _folders(target: IsolationSource, server: ServerEntry) -> tuple[str, ...]:
     """The folders among a server's arguments, which it is given.
 
     Those of a repository are read as words: what it names on this machine is not looked for.
@@ -140,14 +163,16 @@ def _folders(target: AssessmentTarget, server: ServerEntry) -> tuple[str, ...]:
 
 
 def _given(
-    target: AssessmentTarget, server: ServerEntry, engine: str, sources: Sequence[_Said]
+    target: IsolationSource, server: ServerEntry, engine: str, sources: Sequence[_Said]
 ) -> Iterator[str]:
     """What a server is given, in words, the folders first."""
     words, home_folder = server.own_words, str(target.machine.home)
     if is_of_containers(words):
         yield "its own container"
         return
-    yield from (_short(path, home_folder) for path in _folders(target, server))
+    read = [_home_in(text, home_folder) for each in sources for text in each.get("read", ())]
+    among = (path for path in _folders(target, server) if not any(is_within(path, r) for r in read))
+    yield from (_short(path, home_folder) for path in among)
     for name, form in (("write", "{}"), ("read", "{}, to read"), ("hosts", "{}")):
         for each in sources:
             yield from (form.format(_short(text, home_folder)) for text in each.get(name, ()))
@@ -174,7 +199,7 @@ def _short(path: str, home_folder: str) -> str:
 
 def is_wide_host(text: str) -> bool:
     """Whether a host that is given is every one, or hosts that anybody can have."""
-    return _WIDE.fullmatch(re.sub(r":\d+\Z", "", text.strip())) is not None
+    return _WIDE.fullmatch(re.sub(r"(?::\d+)?(?:=private)?\Z", "", text.strip())) is not None
 
 
 def holds_home(text: str, home_folder: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from pipeguard.cli._isolation import MISSING, otherwise_named
 from pipeguard.clients.catalog import Client, clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.isolating import is_isolated
@@ -32,6 +33,7 @@ _COLOURS = {
 }
 _WORDS = {GuardState.CANNOT: "cannot be", GuardState.STALE: "stale guard"}
 _TO_MOVE, _TO_ISOLATE = "to move", "to isolate"
+_ISOLATED = "isolated"  # which is guarded, too
 _COMMAND_CHARS = 60
 _STATE_CHARS = 11
 TAB_CHARS = 4  # columns to which a tab expands at most
@@ -119,7 +121,8 @@ def outcome(
             click.echo(f"Guarded {visible(names)}  in {where}")
             if isolated := [each.server.name for each in plan.servers if each.is_to_isolate]:
                 click.echo(f"Isolated {visible(', '.join(isolated))}")
-                click.echo("  Whether that works here:  pipeguard doctor isolation")
+                click.echo("  What each is given:  pipeguard isolate list")
+                click.echo(f"  {MISSING}")
         else:
             to = _short(plan.move.file, machine)
             click.echo(f"Moved {visible(names)}  from {where} to {to}")
@@ -311,8 +314,11 @@ def _word(plan: ChangePlan, judged: JudgedServer) -> str:
     """What is to be done to a server, where that is not to guard it; else its state."""
     if judged.is_to_do and plan.move is not None:
         return _TO_MOVE
-    is_guarded = judged.judgement.code == NOT_ISOLATED
-    return _TO_ISOLATE if is_guarded else judged.judgement.state.value
+    if judged.judgement.code == NOT_ISOLATED:
+        return _TO_ISOLATE
+    state = judged.judgement.state
+    is_held = state is GuardState.GUARDED and is_isolated(judged.server.guard)
+    return _ISOLATED if is_held else state.value
 
 
 def _line(judged: JudgedServer, width: int, what: str) -> str:
@@ -321,7 +327,8 @@ def _line(judged: JudgedServer, width: int, what: str) -> str:
     name = f"{shown(judged.server.name, _NAME_CHARS[1]):<{width}}"
     command = shown(command_line(judged.server), _COMMAND_CHARS)
     line = f"  {name}  {click.style(word, fg=_COLOURS[state])}  {command}".rstrip()
-    notes = (judged.judgement.why, judged.isolation if judged.chosen else "")
+    isolation = judged.isolation if judged.chosen else ""
+    notes = (judged.judgement.why, isolation, otherwise_named(judged.server) if isolation else "")
     for note in filter(None, notes):
         line += "\n" + _indent(visible(note), width + _STATE_CHARS + 6)
     return line
@@ -341,7 +348,7 @@ def _indent(text: str, indent_chars: int) -> str:
 
 def _count(plans: Iterable[ChangePlan]) -> str:
     words = [_word(plan, judged) for plan in plans for judged in plan.servers]
-    each = (_TO_MOVE, _TO_ISOLATE, *(state.value for state in GuardState))
+    each = (_TO_MOVE, _TO_ISOLATE, _ISOLATED, *(state.value for state in GuardState))
     counted = {word: words.count(word) for word in each}
     parts = [f"{count} {word}" for word, count in counted.items() if count]
     servers = "1 server" if len(words) == 1 else f"{len(words)} servers"

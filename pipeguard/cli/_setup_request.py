@@ -103,22 +103,20 @@ class SetupRequest:
         """Refuse to write what would not start.
 
         Raises:
-            InputError: servers are to be isolated, and nothing here can do that.
+            InputError: servers are to be isolated, and no engine that is tried can do that.
         """
         if not self.isolate:
             return
         from pipeguard.clients.isolating import HOW
-        from pipeguard.errors import InputError, LaunchError
-        from pipeguard.isolation.engines import engine_for
+        from pipeguard.errors import InputError
+        from pipeguard.isolation.engine_trial import problem_with
 
-        try:
-            engine_for(HOW)
-        except LaunchError:
+        if problem := problem_with(HOW).rstrip("."):
             raise InputError(
-                "--isolate: no engine for isolation is installed here, and isolated servers would"
-                " not start, so nothing was changed. On Linux, install the package `bubblewrap`;"
-                " `pipeguard doctor isolation` says more. Or leave out --isolate."
-            ) from None
+                f"--isolate: servers cannot be isolated here, and would not start: {problem}."
+                " Nothing was changed. `pipeguard doctor isolation` says more. Or leave out"
+                " --isolate."
+            )
 
     def machine(self) -> Machine:
         """This machine; the current folder is the project, unless it is the user's folder."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
-from pipeguard.cli._give_host import give_host, refused_host
+from pipeguard.cli._give import give, grant_for
 from pipeguard.cli._person import Person
 from pipeguard.config.effective_policy import PROJECT_POLICY, USER_POLICY
 from pipeguard.config.user_policy import user_policy_path, usual_policy_path
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pipeguard.state.exemption import Exemption
 
 NOT_DONE = 1
+HIGHEST_PORT = 65_535
 DAYS = 90  # long enough not to be a nuisance, short enough that it is reviewed
 
 
@@ -54,6 +55,12 @@ def _day(context: click.Context, option: click.Parameter, value: str | None) -> 
     type=click.Choice([scope.value for scope in Breadth]),
     help="What it is for: this content, this file, this host, or all calls of the tool.",
 )
+@click.option(
+    "--port",
+    type=click.IntRange(1, HIGHEST_PORT),
+    metavar="NUMBER",
+    help="Of the host that an isolated server was refused, if not 443 or 80.",
+)
 @click.option("--until", callback=_day, metavar="DAY", help=f"Last day (default: in {DAYS} days).")
 @click.option("--forever", is_flag=True, help="Until you remove it.")
 @click.option("--policy", "path", metavar="FILE", help="Write to FILE, not to your own policy.")
@@ -64,6 +71,7 @@ def command(  # noqa: PLR0913  one for each option
     *,
     why: str | None,
     by: str | None,
+    port: int | None,
     until: datetime.date,
     forever: bool,
     path: str | None,
@@ -77,21 +85,23 @@ def command(  # noqa: PLR0913  one for each option
     it is for calls that name this file or host, or else for all calls of the tool; --by chooses.
     You see what would be written, and what else would pass, before you confirm. Running servers
     follow within a second. To take it back, remove the lines. A person decides: it asks on a
-    terminal, or takes a token (`pipeguard policy ci-token`). For a connection that an isolated
-    server was refused, it gives the server that host, under `isolate`.
+    terminal, or takes a token (`pipeguard policy ci-token`). For what an isolated server was not
+    given, a host, a file or a port of this machine, it gives the server exactly that, under
+    `isolate`, and says from when it holds.
 
     \b
     Examples:
       pipeguard allow K7Q2M9D4.c12
       pipeguard allow K7Q2M9D4.c12 --why "our docs quote attacks" --until 2027-01-31
       pipeguard allow K7Q2M9D4.c12 --by path
+      pipeguard allow K7Q2M9D4.x3 --port 8443
       pipeguard allow K7Q2M9D4.c12 --dry-run
     """  # noqa: D301  click reads the mark
     stopped = find_event(store_path(), event)
     usual = _policy_of(stopped)
     path = path or usual or user_policy_path() or usual_policy_path()
-    if (host := refused_host(stopped)) is not None:
-        give_host(stopped, host, path, dry_run=dry_run, as_json=as_json)
+    if (grant := grant_for(stopped, port)) is not None:
+        give(stopped, grant, path, dry_run=dry_run, as_json=as_json)
         return
     scope = None if by is None else Breadth(by)
     narrowest(stopped, None, "", scope)  # fails before any question where no exception helps

@@ -67,6 +67,19 @@ FAMILIES: dict[str, str] = {
         " the number of further ones. `egress.failed` is allowed, and the host could not be"
         " reached."
     ),
+    "egress.address": (
+        "A connection of an isolated server to a host that it is given, whose name leads only to"
+        " addresses that are not public: of a private network, of this machine, or of what gives"
+        " out a machine's credentials. Whoever answers for a name could else lead the server into"
+        " your network."
+    ),
+    "isolation": (
+        "A file, folder or port of your machine that an isolated server wanted and is not given:"
+        " `isolation.read` and `isolation.write` for files, `isolation.port` for a port. It is"
+        " read out of what the server says of its failures, in answers that fail and on its"
+        " standard error, so that it may be invented: it gives nothing by itself, and of each the"
+        " audit has one event. What is not there outside either is noted, and stops nothing."
+    ),
     "search": (
         "A tool of `pipeguard serve` whose description is written for the search: a keyword or"
         " another server's name over and over, or very many keywords. It ranks no higher for that,"

@@ -16,7 +16,10 @@ import click
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._isolation import (
+    MISSING,
     entries_now,
+    hardened_words,
+    hardening,
     isolation_of,
     known_servers,
     runs_of,
@@ -52,24 +55,29 @@ def command() -> None:
       pipeguard isolate update --all
     """  # noqa: D301  click reads the mark
     if sys.platform != "linux":
-        raise PipeGuardError("servers can be isolated on Linux alone yet (docs/isolation.md).")
+        raise PipeGuardError("servers can be isolated on Linux alone yet.")
 
 
 @command.command("list", short_help="List isolated servers, what was learned and fetched.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def list_(*, as_json: bool) -> None:
-    """List the servers that your policy isolates, of which something was learned, what was fetched.
+    """List your clients' servers, with how each is isolated and what it is given.
+
+    Also what your policy says of isolation, and what was learned, kept and fetched.
 
     \b
     Example:
       pipeguard isolate list
     """  # noqa: D301  click reads the mark
+    from pipeguard.cli._columns import in_columns
+    from pipeguard.cli._isolated_servers import servers_here
     from pipeguard.isolation.inventory import home_owners, packages
 
     entries, learned, installed = entries_now(), known_servers(), packages()
-    homes = home_owners()
+    homes, servers = home_owners(), servers_here(entries)
     if as_json:
         fields = {
+            "servers": [each.fields() for each in servers],
             "isolated": [each._asdict() for each in entries],
             "learned": [
                 {"server": name, "runs": seen.runs, "last": _day(seen.last)}
@@ -80,6 +88,8 @@ def list_(*, as_json: bool) -> None:
         }
         click.echo(json.dumps(fields, indent=2))
         return
+    rows = [(each.server.name, each.engine_words, each.given) for each in servers]
+    _section("Servers of your clients", in_columns(("server", "isolated", "given"), rows))
     isolated = [f"{visible(each.server)}  {written(each)}" for each in entries]
     _section("Isolated by your policy", isolated)
     _section(
@@ -88,30 +98,40 @@ def list_(*, as_json: bool) -> None:
     )
     _section("Kept homes", [visible(name) for name in homes])
     _section("Fetched packages", [_package_line(each) for each in installed])
-    if not (entries or learned or installed or homes):
+    if not (servers or entries or learned or installed or homes):
         click.echo("Nothing is isolated yet. Begin with: pipeguard wrap --isolate auto -- COMMAND")
+    elif any(each.isolation.is_held for each in servers):
+        click.echo(MISSING)
 
 
 @command.command("show", short_help="Show what a server is given, and would be.")
 @click.argument("name", shell_complete=completions.isolated)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def show(name: str, *, as_json: bool) -> None:
+def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
     """Show what NAME is given, beside what was learned of it.
 
     A line with `+` is what it used and is not given: `pipeguard isolate accept` adds those. One
     with `-` is given and was not used while it was learned. What holds keys and logins is listed
-    apart and never added.
+    apart and never added. Of a whole command that starts a container, after `--`, it shows what is
+    added to its words, or why it is refused.
 
     \b
     Examples:
       pipeguard isolate show files
       pipeguard isolate show files --json
+      pipeguard isolate show -- docker run -i mcp/time
 
     \b
     Exit codes:
       0  shown
+      2  wrong usage, or a container that gives too much away
       3  nothing is known of NAME
     """  # noqa: D301  click reads the mark
+    if words:
+        hardened = hardened_words((name, *words))
+        click.echo(json.dumps(hardened._asdict(), indent=2) if as_json else hardening(hardened))
+        return
     state = isolation_of(name)
     if as_json:
         click.echo(json.dumps(state.fields(), indent=2))
@@ -168,7 +188,8 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
     text = with_entry(path, entry, today)
     click.echo("\n".join(state.lines()))
     if person is not None:
-        if not person.confirms(f"isolate {visible(name)} with what is marked +"):
+        given = "what is marked +" if state.proposal.added else "nothing beside what all have"
+        if not person.confirms(f"isolate {visible(name)} with {given}"):
             raise SystemExit(NOT_DONE)
         save(path, text)
     click.echo(f"{'Would be written' if dry_run else 'Written'} to {path}:\n")

@@ -20,7 +20,7 @@ from pipeguard.cli._rules_report import (
     speed_fields,
     speed_page,
 )
-from pipeguard.cli.explain import rule_fields
+from pipeguard.cli.explain import FAMILIES, rule_fields
 from pipeguard.config.directories import read
 from pipeguard.config.strict_yaml import suggestion
 from pipeguard.core.finding import Action, Severity
@@ -37,7 +37,7 @@ from pipeguard.rulebook.reference import pages, usual_action
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from pipeguard.core.rules.rule import Rule
     from pipeguard.core.session.guard import Engines
@@ -103,8 +103,7 @@ def show(name: str, *, as_json: bool) -> None:
     rules = {rule.id: rule for rule in load_rules()}
     rule = rules.get(name)
     if rule is None:
-        near = suggestion(name, rules)
-        raise RuleError(f"no rule is called {name!r}.{near}\n  List them:  pipeguard rules list")
+        raise RuleError(_not_in_a_pack(name, rules))
     samples = {"matches": list(rule.matches), "passes": list(rule.passes)}
     matched, classified = _matched(rule), {"model": rule.model, "sha256": rule.sha256}
     fields = {**rule_fields(rule), **matched, **classified, **samples}
@@ -119,6 +118,16 @@ def show(name: str, *, as_json: bool) -> None:
         for index, item in enumerate(items):
             text = item["gen"] if isinstance(item, dict) else str(item)
             click.echo(f"{key if index == 0 else '':<15} {visible(text)}")
+
+
+def _not_in_a_pack(name: str, rules: Collection[str]) -> str:
+    """Why there is nothing to show of a name: it is no rule's, or that of a rule in the code."""
+    if name in FAMILIES or name.partition(".")[0] in FAMILIES:
+        return (
+            f"{name} is a rule without pattern and samples.\n  Read it:  pipeguard explain {name}"
+        )
+    near = suggestion(name, rules)
+    return f"no rule is called {name!r}.{near}\n  List them:  pipeguard rules list"
 
 
 def _matched(rule: Rule) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pipeguard.cli import _completions as completions
-from pipeguard.config.options import TABLE, WrapOptions
+from pipeguard.config.options import NEVER_EMPTY, TABLE, WrapOptions
 from pipeguard.runtime.transports import transport_names
 
 
@@ -17,7 +17,7 @@ def _options(command: click.Command) -> click.Command:
             click.Option(
                 [name],
                 metavar=metavar or None,
-                is_flag=not metavar,
+                is_flag=not metavar or None,  # False would make its value optional
                 multiple=bool(many),
                 shell_complete=completions.of_wrap(name, metavar),
                 help=text.replace("{transports}", described),
@@ -56,6 +56,9 @@ def command(ctx: click.Context, /, server_command: tuple[str, ...], **options: o
     command in your client's configuration, and change nothing else. With --upstream the server is
     at an address; with --listen clients connect to one.
     """
+    for name, metavar, _, _ in TABLE:
+        if metavar:
+            _refuse_no_value(name, options[name.removeprefix("--").replace("-", "_")], ctx)
     if not server_command and not options["upstream"]:
         raise click.UsageError("give the server's command after --, or its --upstream URL", ctx)
     if server_command and options["upstream"]:
@@ -75,6 +78,14 @@ def command(ctx: click.Context, /, server_command: tuple[str, ...], **options: o
     from pipeguard.runtime.start import run
 
     ctx.exit(run(WrapOptions(server_command, values, lists, flags)))
+
+
+def _refuse_no_value(name: str, given: object, ctx: click.Context) -> None:
+    """Refuse an option whose value was left out: the next word was taken for it, or nothing."""
+    taken = {"--", *(option for option, _, _, _ in TABLE), *([""] if name in NEVER_EMPTY else [])}
+    for value in given if isinstance(given, tuple) else (given,):
+        if value in taken:
+            raise click.BadOptionUsage(name, f"{name} needs a value after it.", ctx)
 
 
 _options(command)

@@ -37,8 +37,13 @@ def outlook(server: ServerEntry) -> str:
         return "it will be isolated: its own container, closed by options that are added"
     package = package_of(server.own_words)
     shipped = shipped_for(key_of(package)) if package is not None else None
-    if shipped is None:
-        return "it will be isolated: no network and no files, but what its entry and policy name"
-    hosts = f", with {', '.join(shipped.hosts)}" if shipped.hosts else ""
-    needs = f". {shipped.needs}" if shipped.needs else ""
-    return f"it will be isolated{hosts} and what its entry and policy name{needs}"
+    program = "its own project" if package is None else "its package"
+    hosts = shipped.hosts if shipped is not None else ()
+    kept = ["a home that is kept"] if shipped is not None and shipped.keeps_home else []
+    given = [f"{program} to read", "the folders among its arguments", *hosts, *kept]
+    network = "no other host" if hosts else "no network"
+    needs = f". {shipped.needs}" if shipped is not None and shipped.needs else ""
+    return (
+        f"it will be isolated: it is given {', '.join(given)}, and what its entry and policy name;"
+        f" no other file and {network}{needs}"
+    )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipeguard.config.strict_yaml import YamlEntry
 
 ENGINES = ("auto", "bubblewrap", "container", "none")
+OF_ONE_SERVER = (*ENGINES, "learn")  # in the servers' own file: what is learned is of one server
 LIMITS = ("memory", "processes", "files", "file-size", "cpu", "scratch")
 ROOTS = ("read", "write")
 _ENTRY = (
@@ -42,7 +43,7 @@ class IsolateEntry(NamedTuple):
 
     Attributes:
         server: a glob of servers' names.
-        engine: one of `ENGINES`.
+        engine: one of `ENGINES`, or of `OF_ONE_SERVER`.
         read: paths of files and folders that they may read.
         write: likewise, that they may change.
         hosts: that they may connect to.
@@ -125,7 +126,7 @@ def isolate_entry_of(name: str, entry: YamlEntry) -> IsolateEntry:
     """The same for one server, whose name is said elsewhere."""
     # Servers of a gateway have many clients, and are given no client's roots.
     known = tuple(key for key in _ENTRY if key not in ("server", "tag", "roots"))
-    return _read(entry.fields(known))._replace(server=escape(name))
+    return _read(entry.fields(known), OF_ONE_SERVER)._replace(server=escape(name))
 
 
 def _of_policy(entry: YamlEntry) -> IsolateEntry:
@@ -135,8 +136,8 @@ def _of_policy(entry: YamlEntry) -> IsolateEntry:
     return _read(keys)
 
 
-def _read(keys: Mapping[str, YamlEntry]) -> IsolateEntry:
-    engine = keys["engine"].choice({name: name for name in ENGINES}) if "engine" in keys else None
+def _read(keys: Mapping[str, YamlEntry], engines: tuple[str, ...] = ENGINES) -> IsolateEntry:
+    engine = keys["engine"].choice({name: name for name in engines}) if "engine" in keys else None
     keep = keys["keep_home"].choice({"true": True, "false": False}) if "keep_home" in keys else None
     roots = keys["roots"].choice({name: name for name in ROOTS}) if "roots" in keys else None
     limits = keys["limits"].fields(LIMITS) if "limits" in keys else {}

@@ -76,6 +76,8 @@ _STARTED_SERVER = frozenset({"--env", "--inherit-env", "--cwd", "--isolate", "--
 ISOLATED = frozenset(
     {"--read", "--write", "--roots", "--connect", "--loopback", "--limit", "--keep-home"}
 )
+# Without a value, as of a variable that is not set, they give more or hold less than is meant.
+NEVER_EMPTY = ISOLATED | {"--isolate"}
 
 
 class WrapOptions:
@@ -143,6 +145,8 @@ def read(arguments: Sequence[str]) -> WrapOptions | None:
                 return None
             value = arguments[position]
             position += 1
+        if not value and name in NEVER_EMPTY:
+            return None
         if many:
             lists.setdefault(name, []).append(value)
         else:

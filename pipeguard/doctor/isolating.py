@@ -1,26 +1,39 @@
-"""Check of isolation: which engines work here, by trying each."""
+"""Check of isolation: which engines work here, by trying each, and who needs one."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
 
+from pipeguard.clients.entries import read_config
+from pipeguard.clients.isolating import is_isolated
+from pipeguard.clients.machine import Machine, find
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
-from pipeguard.errors import PolicyError
+from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.installation import reinstall_command
-from pipeguard.isolation.engines import BUBBLEWRAP, NONE, EngineState
+from pipeguard.isolation.engines import AUTO, BUBBLEWRAP, NONE, EngineState, engine_for
 
 LANDLOCK_FIX = "nothing: the sandbox holds without it; Linux 5.19 or newer has it"
-LEARN_FIX = "name it yourself: --read, --write, --connect (docs/isolation.md)"
+LEARN_FIX = "name it yourself: --read, --write, --connect"
+_FIXES = {  # what an engine needs, by words of why it does not work
+    "not installed: there is no": "install the package bubblewrap of your distribution",
+    "max_user_namespaces": "sudo sysctl user.max_user_namespaces=15000",
+    "unprivileged_userns_clone": "sudo sysctl kernel.unprivileged_userns_clone=1",
+    "apparmor_restrict": "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+    "podman is not installed": "install podman, or bubblewrap",
+}
+_OTHER_FIX = "use the other engine: --isolate bubblewrap, or --isolate container"
 
 
-def isolation(_case: Case) -> Iterable[Diagnosis]:
+def isolation(case: Case) -> Iterable[Diagnosis]:
     """Which engines can isolate servers here."""
     if sys.platform == "linux":
-        from pipeguard.isolation.sandbox import try_bubblewrap, try_container
+        from pipeguard.isolation.engine_trial import try_bubblewrap, try_container
 
         states = [try_bubblewrap(), try_container()]
     else:
@@ -28,16 +41,34 @@ def isolation(_case: Case) -> Iterable[Diagnosis]:
     if any(state.works and state.name == BUBBLEWRAP for state in states):
         yield from _second_wall()
     works = any(state.works for state in states)
+    users = _users(case)
     for state in states:
         if state.works:
             yield good(f"{state.name} works ({state.why})")
         elif works:
             yield good(f"{state.name} does not, which is not needed: {state.why}")
-        elif _is_asked_for():
-            what = f"your policy isolates servers, which do not start: {state.name}: {state.why}"
-            yield wrong(what, _fix(state))
+        elif users:
+            yield wrong(
+                f"servers that are isolated do not start: {state.name}: {state.why}", _fix(state)
+            )
         else:
             yield note(f"servers cannot be isolated here: {state.name}: {state.why}", _fix(state))
+    for engine in dict.fromkeys(users.values()):
+        yield from _unstartable(
+            engine, [who for who, wants in users.items() if wants == engine], states
+        )
+
+
+def _unstartable(engine: str, users: list[str], states: list[EngineState]) -> Iterable[Diagnosis]:
+    """The servers that are isolated by an engine that does not work."""
+    try:
+        chosen = engine_for(engine)
+    except LaunchError:
+        chosen = engine
+    if not any(state.works and state.name == chosen for state in states):
+        what = f"isolated by {engine}, which does not work, so that they do not start"
+        fix = "make it work, or take the isolation back: pipeguard setup --undo"
+        yield wrong(f"{', '.join(users)}: {what}", fix)
 
 
 def _second_wall() -> Iterable[Diagnosis]:
@@ -67,22 +98,32 @@ def learning(_case: Case) -> Iterable[Diagnosis]:
         yield note(f"what a server needs cannot be learned here: {why}", LEARN_FIX)
 
 
-def _is_asked_for() -> bool:
-    """Whether the user's policy isolates any server."""
-    try:
+def _users(case: Case) -> dict[str, str]:
+    """Who is isolated, by the policy or by an entry of a client, with the engine that it names."""
+    users: dict[str, str] = {}
+    with suppress(PolicyError):  # the check of the policy says so
         entries = wrap_isolation(WrapOptions((), {}, {}, ()))
-    except PolicyError:
-        return False  # the check of the policy says so
-    return any(entry.engine != NONE for entry in entries)
+        asking = (entry for entry in entries if entry.engine != NONE)
+        users |= {f"{entry.server} in your policy": entry.engine for entry in asking}
+    environment = case.environment
+    machine = replace(Machine.here(case.project), home=case.user_folder, environment=environment)
+    for file in find(machine):
+        for server in read_config(file).servers:
+            if server.guard is not None and is_isolated(server.guard):
+                users[f"{server.name} in {server.file}"] = server.guard.isolate or AUTO
+    return users
 
 
 def _fix(state: EngineState) -> str:
-    if "not installed" in state.why:
-        return "install the package bubblewrap of your distribution"
-    return "docs/isolation.md says what each engine needs"
+    return next((fix for words, fix in _FIXES.items() if words in state.why), _OTHER_FIX)
 
 
 CHECKS = (
-    InstallationCheck("isolation", "isolation", isolation, waits="running a program isolated"),
+    InstallationCheck(
+        "isolation",
+        "isolation",
+        isolation,
+        waits="trying what can isolate servers here (a few seconds)",
+    ),
     InstallationCheck("learning", "learning", learning),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from secrets import token_bytes
 from weakref import WeakSet
 
@@ -43,7 +44,7 @@ from pipeguard.gateway.stateless_server import (
 from pipeguard.gateway.stuffing import StuffingNotices
 from pipeguard.gateway.tool_offer import ToolOffer
 from pipeguard.gateway.turns import TakingTurns
-from pipeguard.runtime.connect import local_dialler, remote_dialler
+from pipeguard.runtime.connect import in_own_thread, local_dialler, remote_dialler
 from pipeguard.runtime.run import Mask, Run
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client.multiplexer import Multiplexer
@@ -328,7 +329,9 @@ class GatewayServer:
         options, limit = self._options, self._run.guard.policy.limits.frame_bytes
         if not options.command:
             return OwnedDialler(await remote_dialler(options, limit))
-        return OwnedDialler(Multiplexer(local_dialler(options, limit, self._output, self._run)))
+        # In a thread: an isolated server's package may be fetched, and others are served meanwhile.
+        made = partial(local_dialler, options, limit, self._output, self._run)
+        return OwnedDialler(Multiplexer(await in_own_thread("make", made)))
 
     def relist(self) -> None:
         """List its tools again."""

@@ -5,12 +5,13 @@ The process that becomes the server first enters a network of its own and takes 
 calls, and executes the server without any capability, through what takes on Landlock's rules.
 """
 
-# ruff: noqa: PTH110, PTH112, PTH118
+# ruff: noqa: PTH110, PTH112, PTH116, PTH118, PTH120
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os
 import resource
+import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation import landlock
@@ -18,6 +19,7 @@ from pipeguard.isolation.live_mounts import Doorway, wait_at
 from pipeguard.isolation.namespace import enter, hand_over
 from pipeguard.isolation.seccomp import filter_program
 from pipeguard.isolation.staging import stage, staged_of
+from pipeguard.isolation.user_namespaces import forbidden
 from pipeguard.isolation.view import MAX_FILE_BYTES, MountKind
 from pipeguard.launch.command import Confinement
 
@@ -54,12 +56,40 @@ class Surroundings(NamedTuple):
 
 
 def find() -> str | None:
-    """The path of bwrap, where it is installed; never one that a server's environment names."""
+    """The path of bwrap, where it is installed.
+
+    In folders of the system, or on our PATH where only root can change it: what a client's entry or
+    a project puts there could undo the isolation.
+    """
     for folder in FOLDERS:
         path = os.path.join(folder, PROGRAM)
         if os.access(path, os.X_OK):
             return path
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        path = os.path.realpath(os.path.join(folder, PROGRAM))
+        if folder.startswith("/") and os.access(path, os.X_OK) and _is_of_root(path):
+            return path
     return None
+
+
+def where_it_was_looked_for() -> str:
+    """Where `find` looked, in words, and why not elsewhere."""
+    return (
+        f"there is no `{PROGRAM}` in {', '.join(FOLDERS)}, and on the PATH none that root alone may"
+        " change, as the program has to be that isolates"
+    )
+
+
+def _is_of_root(path: str) -> bool:
+    """Whether nobody but root can change a file, or put another one in its place."""
+    while True:
+        found = os.stat(path)
+        others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if found.st_uid != 0 or (others and not found.st_mode & stat.S_ISVTX):
+            return False
+        if path == "/":
+            return True
+        path = os.path.dirname(path)
 
 
 def confine(
@@ -87,16 +117,17 @@ def confine(
         *_NAMESPACES,
         *("--unshare-cgroup-try", "--die-with-parent", "--cap-drop", "ALL"),
         *("--uid", str(host.uid), "--gid", str(host.gid), "--hostname", "localhost"),
-        *("--seccomp", str(inherited[0]), "--size", str(view.scratch), "--tmpfs", "/"),
+        *("--seccomp", str(inherited[0]), "--tmpfs", "/"),
         *("--proc", "/proc", "--dev", "/dev"),
         *(_guarded_proc() if host.uid == 0 else ()),
     ]
     mounts, staged = staged_of(view)
     for mount in mounts:
-        arguments += _mounted(mount, inherited)
+        arguments += _mounted(mount, inherited, view.scratch)
     # What bwrap makes for /dev is in memory without a limit.
     arguments += ["--perms", "1777", "--size", str(view.scratch), "--tmpfs", "/dev/shm"]  # noqa: S108  its own
-    arguments += ["--remount-ro", "/dev", "--chdir", view.folder]
+    # What is not given and no scratch is refused, not lost: the folders between are in the root.
+    arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", view.folder]
     for name, value in command.env.items():
         arguments += ["--setenv", name, value]
     read_from = _sealed(os.fsencode("".join(f"{argument}\0" for argument in arguments)))
@@ -121,8 +152,8 @@ def confine(
             _limit(number, value)
 
     descriptors = (read_from, *inherited, around.channel)
-    leave = around.group.remove if around.group is not None else None
-    return Confinement(started, descriptors, prepare, leave)
+    leave = around.group.leave if around.group is not None else None
+    return Confinement(started, descriptors, prepare, leave, why_not=forbidden)
 
 
 def _doorway(around: Surroundings) -> Doorway | None:
@@ -160,14 +191,15 @@ def _covered(path: str) -> list[str]:
     return ["--ro-bind", os.devnull, path] if os.path.exists(path) else []
 
 
-def _mounted(mount: Mount, inherited: list[int]) -> list[str]:
+def _mounted(mount: Mount, inherited: list[int], scratch: int) -> list[str]:
     path, source = mount.path, mount.source
     if mount.kind in _BINDS:
         return [_BINDS[mount.kind], source, path]
     if mount.kind is MountKind.FOLDER:
         return ["--dir", path]
     if mount.kind is MountKind.EMPTY:
-        return ["--perms", "1777" if path.endswith("tmp") else "0700", "--dir", path]
+        mode = "1777" if path.endswith("tmp") else "0700"
+        return ["--perms", mode, "--size", str(scratch), "--tmpfs", path]
     if mount.kind is MountKind.HIDDEN:
         return _covered(path)
     content = os.fsencode(source) if mount.kind is MountKind.TEXT else _content(source)
@@ -188,7 +220,7 @@ def _limits(limits: ResourceLimits) -> Iterator[tuple[int, int | None]]:
     yield resource.RLIMIT_NPROC, limits.processes
     yield resource.RLIMIT_NOFILE, limits.files
     yield resource.RLIMIT_FSIZE, limits.file_size
-    yield resource.RLIMIT_CPU, limits.cpu
+    yield resource.RLIMIT_CPU, None if limits.cpu is None else limits.cpu + 1
     yield resource.RLIMIT_CORE, 0
 
 
@@ -199,7 +231,9 @@ def _limit(number: int, value: int | None) -> None:
     _, most = resource.getrlimit(number)
     if most != resource.RLIM_INFINITY:
         value = min(value, most)
-    resource.setrlimit(number, (value, value))
+    # A process that used up its seconds is told by a signal of its own, and killed a second later.
+    soft = max(1, value - 1) if number == resource.RLIMIT_CPU else value
+    resource.setrlimit(number, (soft, value))
 
 
 def _sealed(content: bytes) -> int:

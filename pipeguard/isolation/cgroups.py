@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from mmap import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 ROOT = Path("/sys/fs/cgroup")
 PREFIX = "pipeguard-"
 PROCESSES = "cgroup.procs"
+# Where a group counts what it refused, in either version of the hierarchy: limit, file, event.
+_EVENTS = (
+    ("memory", "memory.events", "oom_kill"),
+    ("memory", "memory.oom_control", "oom_kill"),
+    ("processes", "pids.events", "max"),
+)
 # How many times the bytes of one process all together may use.
 MEMORY_FACTOR = 2
 
@@ -28,6 +35,7 @@ class ControlGroup:
 
     def __init__(self, folders: tuple[Path, ...]) -> None:
         self._folders = folders
+        self._noted = mmap(-1, len(_EVENTS))  # shared with the warden, which removes the group
 
     def enter(self) -> None:
         """Move this process into the group.
@@ -37,6 +45,18 @@ class ControlGroup:
         """
         for folder in self._folders:
             (folder / PROCESSES).write_text("0", "ascii")
+
+    def leave(self) -> None:
+        """Note what its processes wanted too much of, and remove it; they have ended."""
+        for place, (_, file, event) in enumerate(_EVENTS):
+            if any(_counted(folder / file, event) for folder in self._folders):
+                self._noted[place] = 1
+        self.remove()
+
+    def exceeded(self) -> tuple[str, ...]:
+        """The limits that its processes ran into, as options name them; after its end."""
+        noted = self._noted[:]
+        return tuple(event[0] for event, count in zip(_EVENTS, noted, strict=True) if count)
 
     def remove(self) -> None:
         """Remove the group, whose processes have ended."""
@@ -66,6 +86,24 @@ def remove_stale() -> None:
         owner = folder.name.removeprefix(PREFIX).partition("-")[0]
         if owner.isdigit() and not Path("/proc", owner).exists():
             ControlGroup((folder,)).remove()
+
+
+def remove_group_of(identity: str) -> None:
+    """Remove the empty group of a container of podman's, whose runtime was killed."""
+    for folder in (
+        *ROOT.glob(f"libpod_parent/libpod-{identity}"),
+        *ROOT.glob(f"*/libpod_parent/libpod-{identity}"),
+    ):
+        ControlGroup((folder,)).remove()
+
+
+def _counted(file: Path, event: str) -> bool:
+    """Whether a file of events counts one at least once."""
+    try:
+        words = file.read_text("ascii").split()
+        return words[words.index(event) + 1] != "0"
+    except (OSError, ValueError):  # of the other version, or of an older kernel
+        return False
 
 
 def _made(limits: ResourceLimits, name: str) -> Iterator[Path]:

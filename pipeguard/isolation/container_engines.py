@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.bubblewrap import FOLDERS
-from pipeguard.isolation.cgroups import MEMORY_FACTOR
+from pipeguard.isolation.cgroups import MEMORY_FACTOR, remove_group_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,9 +111,12 @@ class ContainerEngine(NamedTuple):
 
         Args:
             name: of the container.
-            identity: that podman gave it; where podman was killed while it made the container, its
-                runtime has it still, and podman does not.
+            identity: that podman gave it, where that is known; where podman or its runtime was
+                killed while it made the container, the runtime has it still, and podman does not.
         """
+        if self.kind == PODMAN and not identity:
+            found = self.call("container", "inspect", "--format", "{{.Id}}", name).stdout
+            identity = found.decode().strip()
         ignore = ("--ignore", "--time", "0") if self.kind == PODMAN else ()
         removed = self.call("rm", "--force", "--volumes", *ignore, name)
         for folder in (runtime_folder(), "/run") if identity else ():
@@ -126,6 +129,8 @@ class ContainerEngine(NamedTuple):
                         timeout=CALL_SECONDS,
                         check=False,
                     )
+        if identity:
+            remove_group_of(identity)
         return removed.returncode == 0 or b"o such container" in removed.stderr
 
     def process(self, name: str) -> int | None:
@@ -160,7 +165,8 @@ class ContainerEngine(NamedTuple):
             is_needed = self.kind == PODMAN and name in ("nofile", "nproc")
             if value is not None or is_needed:
                 most = _bounded(number, value)
-                yield from ("--ulimit", f"{name}={most}:{most}")
+                hard = most + 1 if name == "cpu" else most  # as under bubblewrap
+                yield from ("--ulimit", f"{name}={most}:{hard}")
 
     def own_options(self) -> Iterator[str]:
         """Options that only it has, or names its own way."""
@@ -186,8 +192,9 @@ def sockets() -> Iterator[str]:
     """Where docker's daemon may listen: what the user chose, then the user's own, then root's."""
     chosen = os.environ.get("DOCKER_HOST", "")
     if chosen:  # of another machine, or through a network: its files are not this machine's
-        if chosen.startswith("unix://"):
-            yield chosen.removeprefix("unix://")
+        path = chosen.removeprefix("unix://")
+        if chosen.startswith("unix://") and os.path.exists(path):
+            yield path
         return
     own = os.path.join(runtime_folder(), "docker.sock")
     yield from (path for path in (own, "/var/run/docker.sock") if os.path.exists(path))

@@ -20,11 +20,12 @@ from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.view import Mount, MountKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pipeguard.isolation.view import FileView
 
 MOUNTS = "/proc/self/mountinfo"
+_OF_ENGINE = ("/dev", "/proc", "/sys")  # that every engine makes itself
 FILES, NOTHING = "files", "nothing"  # in the folder of isolation
 
 
@@ -50,9 +51,12 @@ def files_of(view: FileView, submounts: Sequence[str]) -> Files:
         submounts: all mount points of this machine. What is read-only is so with all that is
             mounted in it, which a container's own option for that does not say.
     """
-    last = {mount.path: mount for mount in view.mounts}
+    last = {mount.path: mount for mount in view.mounts if mount.kind is not MountKind.FOLDER}
+    for mount in view.mounts:
+        if mount.kind is MountKind.FOLDER and not _is_made_anyway(mount.path, last.values()):
+            last[mount.path] = mount
     links = [mount for mount in last.values() if mount.kind is MountKind.LINK]
-    mounted = [mount for mount in last.values() if not _is_made_anyway(mount, last)]
+    mounted = [m for m in last.values() if m.kind is not MountKind.LINK and m.path != "/"]
     mounted += _below(mounted, submounts)
     mounted.sort(key=lambda mount: (mount.path.count("/"), mount.path))
     inside = [link for link in links if _holder(link.path, mounted) is not None]
@@ -106,12 +110,17 @@ def stored(folder: str, content: bytes) -> str:
     return path
 
 
-def _is_made_anyway(mount: Mount, by_path: Mapping[str, Mount]) -> bool:
-    """Whether it is no mount: a link, the root, or a folder that is made for what is in it."""
-    if mount.kind is MountKind.LINK or mount.path == "/":
+def _is_made_anyway(path: str, others: Iterable[Mount]) -> bool:
+    """Whether a folder needs no mount: it is one, the engine's, or made for what is in it.
+
+    In one that may be written the shell makes it (isolation.container_shell).
+    """
+    mounted = [mount for mount in others if mount.kind is not MountKind.LINK]
+    if path == "/" or any(is_within(path, each) for each in _OF_ENGINE):
         return True
-    below = (path for path in by_path if path != mount.path and is_within(path, mount.path))
-    return mount.kind is MountKind.FOLDER and any(below)
+    holder = _holder(path, mounted)
+    in_own = holder is not None and holder.kind in (MountKind.EMPTY, MountKind.WRITE)
+    return in_own or any(is_within(mount.path, path) for mount in mounted)
 
 
 def _source(mount: Mount, folder: str) -> str:

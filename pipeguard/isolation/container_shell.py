@@ -73,6 +73,7 @@ def _lines(instructions: Instructions) -> Iterator[str]:
     for path, target in instructions.links:
         yield f"mkdir -p -- {_quoted(os.path.dirname(path))}"  # noqa: PTH120  text
         yield f"ln -s -- {_quoted(target)} {_quoted(path)}"
+    yield f"mkdir -p -- {_quoted(instructions.folder)}"  # in its own home or /tmp
     yield f"cd -- {_quoted(instructions.folder)} || exit {NOT_STARTED}"
     yield "unset PATH PWD OLDPWD n"
     left_out = unsettable(instructions.variables)

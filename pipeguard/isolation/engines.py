@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
+from pipeguard.isolation.user_namespaces import forbidden, forbidding_setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 BUBBLEWRAP, CONTAINER = "bubblewrap", "container"
 AUTO, NONE = "auto", "none"
+ADVICE = (
+    "`pipeguard doctor isolation` tries the engines and says what each lacks. To run the server"
+    " without isolation: --isolate none."
+)
 LEARN = "learn"  # no engine: as open as without one, and watched
 CHOICES = (AUTO, BUBBLEWRAP, CONTAINER, NONE, LEARN)  # of `--isolate`
-_SYSCTLS = {
-    "/proc/sys/kernel/unprivileged_userns_clone": "0",  # Debian's patch of the kernel
-    "/proc/sys/user/max_user_namespaces": "0",
-    "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1",  # Ubuntu since 23.10
-}
 
 
 class EngineState(NamedTuple):
@@ -40,59 +39,40 @@ def bubblewrap_state(trial: Callable[[], str | None]) -> EngineState:
     """Whether bubblewrap works here.
 
     Args:
-        trial: runs a program with it, and returns what was wrong (isolation.sandbox).
+        trial: runs a program with it, and returns what was wrong (isolation.engine_trial).
     """
     if sys.platform != "linux":
         return EngineState(BUBBLEWRAP, works=False, why="it needs Linux")
-    from pipeguard.isolation.bubblewrap import find
+    from pipeguard.isolation.bubblewrap import find, where_it_was_looked_for
 
     program = find()
     if program is None:
-        return EngineState(
-            BUBBLEWRAP,
-            works=False,
-            why="it is not installed. Install the package `bubblewrap` of your distribution.",
-        )
+        why = f"it is not installed: {where_it_was_looked_for()}. Install the package `bubblewrap`"
+        return EngineState(BUBBLEWRAP, works=False, why=f"{why} of your distribution.")
     try:
         problem = trial()
     except LaunchError as error:
         problem = str(error)
     if problem is None:
         return EngineState(BUBBLEWRAP, works=True, why=program)
-    return EngineState(
-        BUBBLEWRAP, works=False, why=f"{_forbidden() or 'the trial failed'}: {problem}"
-    )
+    return EngineState(BUBBLEWRAP, works=False, why=_with_reason(problem))
+
+
+def _with_reason(problem: str) -> str:
+    reason = forbidden() or "the trial failed"
+    return problem if reason in problem else f"{reason}: {problem}"
 
 
 def container_state(find: Callable[[], str]) -> EngineState:
     """Whether containers work here.
 
     Args:
-        find: tries podman and docker and returns what works (isolation.sandbox).
+        find: tries podman and docker and returns what works (isolation.engine_trial).
     """
     try:
         return EngineState(CONTAINER, works=True, why=find())
     except LaunchError as error:
         return EngineState(CONTAINER, works=False, why=str(error))
-
-
-def _forbidden() -> str | None:
-    """The setting of this system that forbids user namespaces; None where none does."""
-    for path, value in _SYSCTLS.items():
-        if _content(path) == value:
-            name = path.removeprefix("/proc/sys/").replace("/", ".")
-            return f"{name} = {value} forbids user namespaces"
-    if any(map(os.path.exists, ("/.dockerenv", "/run/.containerenv"))):
-        return "this is a container, whose settings forbid namespaces inside it"
-    return None
-
-
-def _content(path: str) -> str:
-    try:
-        with open(path, encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
 
 
 def engine_for(requested: str) -> str:
@@ -102,26 +82,38 @@ def engine_for(requested: str) -> str:
         requested: as `--isolate` or the policy says.
 
     Raises:
-        LaunchError: there is no such engine, or none is installed. It is tried only by `doctor`:
-            a server that cannot be isolated then does not start.
+        LaunchError: there is no such engine, or none is installed. It is tried by `doctor` and
+            `setup` alone: a server that cannot be isolated then does not start.
     """
     if requested not in CHOICES or requested == LEARN:
         raise LaunchError(f"--isolate {requested}: choose from {', '.join(CHOICES)}.", 2)
     if requested in (CONTAINER, NONE):
         return requested
-    if sys.platform == "linux":
-        from pipeguard.isolation.bubblewrap import find
+    if sys.platform != "linux":
+        raise LaunchError("servers can be isolated on Linux alone yet.", 126, ADVICE)
+    from pipeguard.isolation.bubblewrap import find, where_it_was_looked_for
 
-        if find() is not None:
-            return BUBBLEWRAP
-        if requested == AUTO and _has_containers():
-            return CONTAINER
+    is_here, others = find() is not None, requested == AUTO and _has_containers()
+    if is_here and not (others and forbidding_setting()):
+        return BUBBLEWRAP
+    if others:
+        return CONTAINER
+    also = ", nor is podman or docker" if requested == AUTO else ""
     raise LaunchError(
-        "no engine for isolation is installed here, so the server was not started. On Linux,"
-        " install the package `bubblewrap`; `pipeguard doctor` says more. To run it without"
-        " isolation: --isolate none.",
+        f"bubblewrap is not installed here{also}, so the server was not started:"
+        f" {where_it_was_looked_for()}. Install the package `bubblewrap` of your distribution.",
         126,
+        ADVICE,
     )
+
+
+def no_bubblewrap() -> str:
+    """What could be installed where containers do not work; empty where it is there."""
+    from pipeguard.isolation.bubblewrap import find
+
+    if find() is not None:
+        return ""
+    return " bubblewrap, which needs no daemon, is not installed: install the package `bubblewrap`."
 
 
 def _has_containers() -> bool:

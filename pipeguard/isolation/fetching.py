@@ -13,20 +13,24 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
+from pipeguard.isolation.fetch_messages import reason_in
 from pipeguard.isolation.packages import (
     NPM,
+    NPM_HOSTS,
     PYPI,
     facts_in,
     hosts_of,
     install_commands,
+    npm_install,
     package_name,
     program_in,
 )
 from pipeguard.isolation.profile import MEBIBYTE, Profile, ResourceLimits
+from pipeguard.isolation.shipped import key_of, shipped_for
 from pipeguard.launch.command import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pipeguard.isolation.packages import Package
     from pipeguard.launch.child import Child
@@ -71,13 +75,18 @@ def fetched(
         say: tells the user what takes time.
 
     Raises:
-        LaunchError: it cannot be installed; the message has what the installer said.
+        LaunchError: it cannot be installed, or has no such program; the message says why.
     """
     with locked(root, package.identity):
         folder = newest(root, package.identity)
         if folder is None:
             say(f"fetching {' '.join(package.specs)}, once, with nothing but its registry at hand")
             folder = install(package, root, variables, start)
+            try:
+                program_in(str(folder), package)
+            except LaunchError:
+                shutil.rmtree(folder, ignore_errors=True)  # nothing can run from it
+                raise
         in_use = use(folder)
     needs = tuple(map(str, json.load(in_use).get("needs", ())))
     return Fetched(str(folder), program_in(str(folder), package), needs, in_use)
@@ -127,13 +136,20 @@ def install(
     number = _number(known[-1]) + 1 if known else 1
     folder = root / (package.identity if number == 1 else f"{package.identity}-{number}")
     folder.mkdir(parents=True, mode=0o700)
+
+    def run(words: Sequence[str], hosts: tuple[str, ...]) -> None:
+        command = Command(words, _environment(variables), str(folder))
+        _run(command, hosts, " ".join(package.specs), start)
+
     needs: tuple[str, ...] = ()
     try:
         (folder / DONE).touch()  # the installer cannot replace it: isolation.sandbox, `installer`
         for number, command in enumerate(install_commands(package, str(folder))):
-            _run(Command(command, _environment(variables), str(folder)), package, start)
+            run(command, hosts_of(package))
             if package.registry == PYPI and number == 0:
                 needs = _needs_of_interpreter(folder)
+        for command in _npm_parts(package, folder, variables):
+            run(command, NPM_HOSTS)
         _finish(folder, {**_facts(package, folder), "needs": needs})
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -152,6 +168,18 @@ def _needs_of_interpreter(folder: Path) -> tuple[str, ...]:
         home, "", os.getuid(), os.getgid(), sensitive_paths(home, ()), str(folder.parent)
     )
     return runtime_of((str(folder / "bin" / "python"),), {}, str(folder), host).needed
+
+
+def _npm_parts(
+    package: Package, folder: Path, variables: Mapping[str, str]
+) -> Iterator[tuple[str, ...]]:
+    """The commands that install what a known server would fetch from npm when it first runs."""
+    shipped = shipped_for(key_of(package))
+    if shipped is None or shutil.which("npm", path=variables.get("PATH")) is None:
+        return
+    for pattern in shipped.npm_parts:
+        for part in folder.glob(pattern):
+            yield npm_install(str(part))
 
 
 def _finish(folder: Path, facts: dict[str, object]) -> None:
@@ -187,8 +215,12 @@ def remove_unused(folders: Iterable[Path]) -> list[Path]:
     return staying
 
 
-def _run(command: Command, package: Package, start: Callable[[Command, Profile], Child]) -> None:
-    hosts = hosts_of(package)
+def _run(
+    command: Command,
+    hosts: tuple[str, ...],
+    what: str,
+    start: Callable[[Command, Profile], Child],
+) -> None:
     profile = Profile(
         write=(str(command.cwd),), hosts=(*hosts, *_mirrors(hosts)), limits=FETCH_LIMITS
     )
@@ -201,8 +233,8 @@ def _run(command: Command, package: Package, start: Callable[[Command, Profile],
         child.close()
     if ended is None or ended.code:
         raise LaunchError(
-            f"{' '.join(package.specs)} could not be fetched: {command.argv[0]}"
-            f" {ended or 'did not end'}. {' '.join(said.split())}"
+            f"{what} could not be fetched: {command.argv[0]} {ended or 'did not end'}."
+            f" {reason_in(said)}"
         )
 
 

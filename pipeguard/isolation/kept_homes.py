@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from pipeguard.isolation.view import Mount
 
+IDENTITY_DIGITS = 24
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
@@ -59,3 +61,20 @@ def _clear(folder: int, name: str, *, is_for_folder: bool) -> None:
         mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
         if stat.S_ISLNK(mode) or (is_for_folder and not stat.S_ISDIR(mode)):
             os.unlink(name, dir_fd=folder)
+
+
+def make_home(folder: Path, identity: str, name_file: str) -> str:
+    """The folder that is a server's home, made if it is not there.
+
+    Args:
+        folder: where kept homes are.
+        identity: of the server, whose name is its first line.
+        name_file: beside the home: whose it is.
+    """
+    from hashlib import sha256
+
+    own = folder / sha256(identity.encode()).hexdigest()[:IDENTITY_DIGITS]
+    home = own / "home"
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (own / name_file).write_text(identity.partition("\n")[0], "utf-8")
+    return str(home)

@@ -62,7 +62,7 @@ _BY_KIND = {
     MountKind.READ: READ,
     MountKind.WRITE: WRITE,
     MountKind.EMPTY: WRITE,
-    MountKind.FOLDER: WRITE,  # where it starts, in memory
+    MountKind.FOLDER: READ,  # where it starts
 }
 _OF_ROOTS = {READ_ROOTS: (("/", READ),), WRITE_ROOTS: (("/", WRITE),)}
 # What the engine makes beside the view. Folders are listed from the root on.

@@ -196,13 +196,23 @@ def _made(path: str) -> int:
     place = os.open("/", LINK_FREE)
     for name in path.strip("/").split("/"):
         with suppress(FileExistsError):
-            os.mkdir(name, 0o755, dir_fd=place)
+            _make(place, name)
         above = place
         try:
             place = opened_in(above, name)
         finally:
             os.close(above)
     return place
+
+
+def _make(folder: int, name: str) -> None:
+    try:
+        os.mkdir(name, 0o755, dir_fd=folder)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        with mounting.writable("/"):  # which the sandbox may not write
+            os.mkdir(name, 0o755, dir_fd=folder)
 
 
 def _fields(mount: Mount) -> list[str]:

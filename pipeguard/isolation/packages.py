@@ -58,6 +58,12 @@ _OTHERS: tuple[tuple[str, ...], ...] = (
     ("yarn", "dlx"),
     ("pipenv", "run"),
 )
+# Options of `uv run` by which it fetches packages at each start, and others that take a word.
+_UV_RUN_FETCHES = ("--with", "-w", "--with-requirements", "--with-editable")
+_UV_RUN_VALUES = (
+    *("--directory", "--project", "-p", "--python", "--env-file", "--extra", "--group"),
+    *("--package", "--index", "--default-index", "--only-group", "--no-group", "--config-file"),
+)
 _NPM_NAME = re.compile(r"(?:@[a-z0-9~*!.'()-][\w~.-]*/)?[a-z0-9~-][\w~.-]*", re.IGNORECASE)
 _NPM_SPEC = re.compile(rf"{_NPM_NAME.pattern}(?:@[\w.^~<>=| *+-]*)?", re.IGNORECASE | re.ASCII)
 _PYPI_NAME = re.compile(r"[a-z0-9](?:[\w.-]*[a-z0-9])?", re.IGNORECASE | re.ASCII)
@@ -105,10 +111,31 @@ def package_of(argv: Sequence[str]) -> Package | None:
                 f"{' '.join(start)}: a server that it fetches cannot be isolated yet. Use npx or"
                 " uvx for it, or install it and name its program."
             )
+    if words[:2] == ["uv", "run"]:
+        _refuse_fetching_run(words[2:])
     for start, runner in _STARTS.items():
         if tuple(words[: len(start)]) == start:
             return _read(runner, words[len(start) :])
     return None
+
+
+def _refuse_fetching_run(words: Sequence[str]) -> None:
+    """Refuse `uv run --with`, which would wait for its registry at each start.
+
+    Raises:
+        LaunchError: the words have such an option.
+    """
+    rest = iter(words)
+    for word in rest:
+        if not word.startswith("-") or word == "--":
+            return
+        if word in _UV_RUN_VALUES:
+            next(rest, "")
+        if word.partition("=")[0] in _UV_RUN_FETCHES:
+            raise LaunchError(
+                f"uv run {word}: what it fetches at each start an isolated server cannot fetch. Add"
+                " it to the project (`uv add`), and leave the option out."
+            )
 
 
 def hosts_of(package: Package) -> tuple[str, ...]:
@@ -223,11 +250,16 @@ def _pypi_spec(word: str) -> str:
     return f"{name}=={version}" if at and version != "latest" else name
 
 
+def npm_install(folder: str, *specs: str) -> tuple[str, ...]:
+    """The command that has npm install packages in a folder, or what its package.json names."""
+    quiet = ("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
+    return ("npm", "install", "--prefix", folder, *quiet, "--", *specs)
+
+
 def install_commands(package: Package, folder: str) -> Iterator[tuple[str, ...]]:
     """The commands that install a package into an empty folder, with npm, uv or venv and pip."""
     if package.registry == NPM:
-        quiet = ("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
-        yield ("npm", "install", "--prefix", folder, *quiet, "--", *package.specs)
+        yield npm_install(folder, *package.specs)
         return
     from shutil import which
 

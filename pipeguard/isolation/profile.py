@@ -18,6 +18,8 @@ MEBIBYTE = 1024 * 1024
 _UNITS = {"": 1, "k": 1024, "m": MEBIBYTE, "g": 1024 * MEBIBYTE, "t": 1024 * 1024 * MEBIBYTE}
 _SIZE = re.compile(r"(\d{1,15})\s*([kmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
 HIGHEST_PORT = 65_535
+MOST = 2**63 - 1  # of a limit; rlim_t of a signed system
+DIGITS = 20  # of a number that may be one; int() refuses texts of thousands
 READ_ROOTS, WRITE_ROOTS = "read", "write"
 ROOTS = ("", READ_ROOTS, WRITE_ROOTS)  # the later gives more
 
@@ -31,7 +33,7 @@ class ResourceLimits(NamedTuple):
         files: open descriptors of one process.
         file_size: bytes of the largest file that it may write.
         cpu: CPU seconds of one process.
-        scratch: bytes of its `/tmp`, and again of its home.
+        scratch: bytes of its `/tmp`, and again of its home, of `/run` and of `/var/tmp`.
     """
 
     memory: int | None = 4096 * MEBIBYTE
@@ -75,6 +77,23 @@ class Profile(NamedTuple):
             max(self.roots, other.roots, key=ROOTS.index),
         )
 
+    def differences_from(self, other: Profile) -> tuple[str, ...]:
+        """What it has and another has not, of what a server gets when it starts, as text.
+
+        Hosts and ports are not among it: they hold for a server that runs.
+        """
+        paths = [
+            *(f"read {path}" for path in self.read if path not in other.read),
+            *(f"write {path}" for path in self.write if path not in other.write),
+        ]
+        if self.keeps_home and not other.keeps_home:
+            paths.append("keep_home")
+        if self.roots != other.roots and self.roots:
+            paths.append(f"roots: {self.roots}")
+        pairs = zip(self.limits._fields, self.limits, other.limits, strict=True)
+        changed = (name for name, ours, others in pairs if ours != others)
+        return (*paths, *(f"limits: {name.replace('_', '-')}" for name in changed))
+
     @property
     def is_offline(self) -> bool:
         """Whether it may connect to nothing at all."""
@@ -90,14 +109,19 @@ def path_of(text: str, folder: str, home_folder: str) -> str:
         home_folder: the user's.
 
     Raises:
-        PolicyError: there is no such file or folder, or a link leads to what has to be named.
+        PolicyError: there is no such file or folder, it is named by nothing or by what is no path,
+            or a link leads to what has to be named.
     """
     if text == "~" or text.startswith("~/"):
         text = home_folder + text[1:]
+    if not text:
+        raise PolicyError("a file or folder to give the server is not named: its path is empty.")
     spelled = os.path.normpath(os.path.join(folder, text))
     try:
         path = os.path.realpath(spelled)
         sensitive = sensitive_paths(home_folder, ())
+    except ValueError:  # a NUL, or what is no text
+        raise PolicyError(f"{text!r} is no path.") from None
     except OSError:
         raise PolicyError(f"{text} changed while it was looked at. Start it again.") from None
     if (holder := holder_of(path, sensitive)) and holder_of(spelled, sensitive) is None:
@@ -130,7 +154,8 @@ def port_of(text: str) -> int:
     Raises:
         PolicyError: it is none.
     """
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= HIGHEST_PORT:
+    is_number = text.isascii() and text.isdigit() and len(text) <= DIGITS
+    if not is_number or not 0 < int(text) <= HIGHEST_PORT:
         raise PolicyError(f"{text!r} is no TCP port: a number from 1 to {HIGHEST_PORT}.")
     return int(text)
 
@@ -144,7 +169,7 @@ def size_of(text: str) -> int:
     matched = _SIZE.fullmatch(text.strip())
     if matched is None or not int(matched[1]):
         raise PolicyError(f"{text!r} is no size. Write it as 512MiB or 2GiB.")
-    return int(matched[1]) * _UNITS[matched[2].lower()]
+    return _bounded(int(matched[1]) * _UNITS[matched[2].lower()], text)
 
 
 def count_of(text: str) -> int:
@@ -153,9 +178,15 @@ def count_of(text: str) -> int:
     Raises:
         PolicyError: it is none.
     """
-    if not text.isascii() or not text.isdigit() or not int(text):
+    if not text.isascii() or not text.isdigit() or len(text) > DIGITS or not int(text):
         raise PolicyError(f"{text!r} is no positive number.")
-    return int(text)
+    return _bounded(int(text), text)
+
+
+def _bounded(number: int, text: str) -> int:
+    if number > MOST:
+        raise PolicyError(f"{text!r} is more than any system can count. Leave the limit out.")
+    return number
 
 
 READERS: dict[str, Callable[[str], int]] = {

@@ -20,12 +20,12 @@ from pipeguard.isolation.profile import WRITE_ROOTS, Profile
 from pipeguard.isolation.runtimes import folders_among
 from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.staging import Staged, staged_of
-from pipeguard.isolation.view import view_of
+from pipeguard.isolation.view import Mount, MountKind, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pipeguard.isolation.view import SandboxUser
+    from pipeguard.isolation.view import FileView, SandboxUser
 
 MOST_ROOTS = 64
 ANSWER_SECONDS = 5.0
@@ -66,6 +66,12 @@ class SandboxRoots:
         self._say = say
         self._mounted: frozenset[str] = frozenset()
         self._refused: set[str] = set()
+
+    def added_to(self, view: FileView) -> FileView:
+        """A view with the roots that the server sees now."""
+        kind = MountKind.WRITE if self._profile.roots == WRITE_ROOTS else MountKind.READ
+        roots = (Mount(kind, path, path) for path in sorted(self._mounted))
+        return view._replace(mounts=(*view.mounts, *roots))
 
     def give(self, addresses: Iterable[str]) -> None:
         """Have the sandbox see these roots, and none that it was given before and is not here."""

@@ -19,6 +19,7 @@ from pipeguard.isolation.view import SYSTEM
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from pipeguard.isolation.profile import Profile
     from pipeguard.isolation.view import SandboxUser
 
 MARKERS = (
@@ -34,10 +35,13 @@ _WITH_VALUE = {
     "python": {"-W", "-X", "--check-hash-based-pycs"},
     "java": {"-cp", "-classpath", "--class-path", "-p", "--module-path", "--add-modules"},
 }
-_RUN_FOLDERS = {"node", "python", "deno", "bun"}  # `node FOLDER` runs what is in it
 # That no argument gives: what holds folders of others, and the settings and data of the machine.
 _OF_OTHERS = ("/", "/opt", "/srv", "/var", "/home", "/Users", "/mnt", "/media")
 _OF_MACHINE = ("/etc", "/boot", "/proc", "/sys", "/dev", "/run", "/var/lib", "/var/spool", "/snap")
+# Interpreters, whose first argument is the program; some run what is in a folder: `node FOLDER`.
+_RUN_FOLDERS = {"node", "python", "deno", "bun"}
+_INTERPRETERS = _RUN_FOLDERS | {"sh", "bash", "dash", "ash", "zsh", "ksh", "fish", "dotnet"}
+_INTERPRETERS |= {"java", "ruby", "perl", "php", "lua", "Rscript", "tsx", "ts-node", "osascript"}
 _CODE = {"-c", "-e", "--eval", "-p", "--print", "-m"}
 
 
@@ -120,22 +124,58 @@ def folders_among(
         changeable: folders that the server may change: a link in one that leads out of it may be
             its own, and gives nothing.
     """
-    named = []
+    return tuple(filter(os.path.isdir, _among(words, folder, host, changeable)))
+
+
+def files_among(
+    words: Sequence[str], folder: str, host: SandboxUser, changeable: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The files that a command's arguments name, which it may read: a configuration, a database.
+
+    The same arguments as `folders_among`, with the same left out.
+    """
+    return tuple(filter(os.path.isfile, _among(words, folder, host, changeable)))
+
+
+def _among(
+    words: Sequence[str], folder: str, host: SandboxUser, changeable: Sequence[str]
+) -> Iterator[str]:
+    named: dict[str, str] = {}
     for word in words:
         text = word.partition("=")[2] if word.startswith("--") and "=" in word else word
         if text.startswith("-") or "/" not in text:
             continue
         as_written = os.path.abspath(os.path.join(folder, text))
         path = os.path.realpath(as_written)
-        if os.path.isdir(path) and _may_be_meant(path, host):
-            named.append((as_written, path))
-    writable = (*changeable, *(path for _, path in named))
-    found = (
+        if os.path.exists(path) and _may_be_meant(path, host):
+            named.setdefault(path, as_written)
+    writable = (*changeable, *filter(os.path.isdir, named))
+    for path, written in named.items():
+        if not any(_leaves(each, written, path) for each in writable):
+            yield path
+
+
+def read_alone(among: Sequence[str], profile: Profile) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The folders among arguments that may be changed, and what in them may only be read.
+
+    An argument alone says less than a person who names a folder to be read.
+
+    Args:
+        among: folders that the arguments name.
+        profile: what a person named.
+    """
+    changed = tuple(
         path
-        for written, path in named
-        if not any(_leaves(each, written, path) for each in writable)
+        for path in among
+        if path in profile.write or not any(is_within(path, each) for each in profile.read)
     )
-    return tuple(dict.fromkeys(found))
+    held = (
+        each
+        for each in profile.read
+        if any(is_within(each, path) for path in changed)
+        and not any(is_within(each, path) for path in profile.write)
+    )
+    return changed, tuple(held)
 
 
 def _leaves(folder: str, written: str, path: str) -> bool:
@@ -260,6 +300,8 @@ def _of_arguments(name: str, words: Sequence[str], folder: str, host: SandboxUse
     if name == "uv":
         yield from _uv_projects(words, folder, host)
     kind = "python" if _PYTHON.fullmatch(name) else name
+    if kind not in _INTERPRETERS:
+        return  # its arguments are no program: `files_among`
     with_value = _WITH_VALUE.get(kind, set())
     rest = iter(words)
     for word in rest:

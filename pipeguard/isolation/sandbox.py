@@ -17,13 +17,20 @@ from typing import TYPE_CHECKING
 from pipeguard.config.directories import cache_folder, config_folder
 from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
-from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, bubblewrap_state, container_state
-from pipeguard.isolation.kept_homes import make_places
+from pipeguard.isolation.engines import ADVICE, BUBBLEWRAP, CONTAINER, no_bubblewrap
+from pipeguard.isolation.kept_homes import make_home, make_places
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.proxy_variables import with_own_proxy
-from pipeguard.isolation.runtimes import folders_among, runtime_of, runtime_of_package
-from pipeguard.isolation.sensitive import sensitive_paths
+from pipeguard.isolation.registries import without_retries
+from pipeguard.isolation.runtimes import (
+    files_among,
+    folders_among,
+    read_alone,
+    runtime_of,
+    runtime_of_package,
+)
+from pipeguard.isolation.sensitive import sensitive_paths, session_sockets
 from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.isolation.view import SandboxUser, environment_of, view_of
 from pipeguard.isolation.way_out import SandboxExit
@@ -31,22 +38,19 @@ from pipeguard.launch.child import Command, start
 from pipeguard.state.paths import state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from pipeguard.isolation.cgroups import ControlGroup
     from pipeguard.isolation.egress.judge import EgressRecord, Report
-    from pipeguard.isolation.engines import EngineState
     from pipeguard.isolation.roots import SandboxRoots
     from pipeguard.isolation.runtimes import Runtime
+    from pipeguard.isolation.view import FileView
     from pipeguard.isolation.way_out import ProxiesSource
     from pipeguard.launch.child import Child
 
 HOMES, PACKAGES = "isolation", "packages"  # in the state folder, and in that one
 NAME_FILE = "server"  # beside a kept home: whose it is
-TRIAL_SECONDS = 5.0
-MAX_SAID_BYTES = 300
-IDENTITY_DIGITS = 24
 WEB_PORTS = frozenset({80, 443})  # connections to these are refused by name and told
 
 _NUMBERS = count()
@@ -89,6 +93,7 @@ class Sandbox:
         proxies: ProxiesSource | None = None,
     ) -> None:
         self._engine = engine
+        self._name = identity.partition("\n")[0]
         self._say = say
         self._rules = _rules_of(profile)
         self._report = report
@@ -113,13 +118,16 @@ class Sandbox:
         argv, runtime = self._program(command, folder)
         named = folders_among(argv[1:], folder, self._host, profile.write)
         among = tuple(path for path in named if path not in runtime.needed)
-        self.profile = Profile(write=among).with_more(profile)
-        kept_home = _kept_home(identity) if profile.keeps_home else None
-        self._needed = (*runtime.needed, *fixed)
+        among, held = read_alone(among, profile)
+        files = files_among(argv[1:], folder, self._host, (*profile.write, *among))
+        self.profile = Profile(read=files, write=among).with_more(profile)
+        kept_home = make_home(homes_folder(), identity, NAME_FILE) if profile.keeps_home else None
+        self._needed = (*runtime.needed, *fixed, *held)
         self._view = view_of(self.profile, self._host, self._needed, folder, kept_home)
         if kept_home is not None:
             make_places(kept_home, self._host.home, self._view.mounts)
-        self._variables = with_own_proxy(environment_of(command.env, self._view), self._rules)
+        variables = with_own_proxy(environment_of(command.env, self._view), self._rules)
+        self._variables = without_retries(variables, self._rules)
         self._argv = (runtime.path, *argv[1:])
 
     def _program(self, command: Command, folder: str) -> tuple[tuple[str, ...], Runtime]:
@@ -169,7 +177,13 @@ class Sandbox:
             theirs.detach()
             for descriptor in confinement.descriptors:
                 os.close(descriptor)
-        child.on_close = partial(self._forget, self._way_out(ours))
+        way_out = self._way_out(ours)
+
+        def close() -> None:
+            self._forget(way_out)
+            self._tell_limits(child, () if group is None else group.exceeded())
+
+        child.on_close = close
         return child
 
     def give_roots(self, frame: bytes) -> None:
@@ -204,7 +218,10 @@ class Sandbox:
         from pipeguard.isolation.container_trial import find_engine
 
         folder = isolation_folder()
-        engine = find_engine(self._host, folder)
+        try:
+            engine = find_engine(self._host, folder)
+        except LaunchError as error:
+            raise LaunchError(f"{error}.{no_bubblewrap()}", error.exit_code, ADVICE) from None
         if left_out := unsettable(self._variables):
             self._say(f"a container's shell cannot set {', '.join(left_out)}, which is left out")
         server = Contained(
@@ -222,9 +239,16 @@ class Sandbox:
         def close() -> None:
             self._forget(way_out)
             running.clean_up()
+            self._tell_limits(running.child, ())
 
         running.child.on_close = close
         return running.child
+
+    def _tell_limits(self, child: Child, exceeded: tuple[str, ...]) -> None:
+        from pipeguard.isolation.ended_by_limit import limits_told
+
+        for text in limits_told(self._name, child.wait(0), self.profile.limits, exceeded):
+            self._say(text)
 
     def _way_out(self, channel: socket.socket) -> SandboxExit:
         way_out = SandboxExit(channel, self._rules, self._report, self._proxies)
@@ -259,6 +283,16 @@ class Sandbox:
             ways_out = tuple(self._ways_out)
         for way_out in ways_out:
             way_out.update(rules)
+
+    @property
+    def view(self) -> FileView:
+        """The files that its servers see, roots of the client among them."""
+        return self._view if self._roots is None else self._roots.added_to(self._view)
+
+    @property
+    def loopback(self) -> frozenset[int]:
+        """The ports of this machine that it is given now."""
+        return self._rules.loopback
 
     def hang_up(self) -> None:
         """End all connections of its servers, and wait until they are reported."""
@@ -323,7 +357,7 @@ def this_host() -> SandboxUser:
 
     home = home_folder()
     uid = os.getuid()
-    own = (config_folder(), str(state_folder()), cache_folder(), *_sockets(uid))
+    own = (config_folder(), str(state_folder()), cache_folder(), *session_sockets(uid))
     sensitive = sensitive_paths(home, own)
     try:
         known = pwd.getpwuid(uid)
@@ -334,54 +368,3 @@ def this_host() -> SandboxUser:
         if real != home:  # whatever HOME says, the keys are there
             sensitive = tuple(dict.fromkeys((*sensitive, *sensitive_paths(real, ()))))
     return SandboxUser(home, user, uid, os.getgid(), sensitive, str(packages_folder()))
-
-
-def _sockets(uid: int) -> Iterator[str]:
-    """Sockets of the user's session, wherever they are: in `/tmp`, which may be given, often."""
-    yield f"/tmp/tmux-{uid}"  # noqa: S108  never made here
-    values = (os.environ.get(name, "") for name in ("SSH_AUTH_SOCK", "TMUX", "XAUTHORITY"))
-    for path in (value.partition(",")[0] for value in values):
-        if path.startswith("/"):
-            yield path
-
-
-def try_bubblewrap() -> EngineState:
-    """Run a program isolated, and say whether that works here."""
-    return bubblewrap_state(_trial)
-
-
-def try_container() -> EngineState:
-    """Run a program in a container, and say whether and how that works here."""
-    from pipeguard.isolation.container_trial import find_engine
-
-    return container_state(
-        lambda: find_engine(this_host(), isolation_folder(), is_new_trial=True).name
-    )
-
-
-def _trial() -> str | None:
-    """Run `true` isolated; returns what was wrong."""
-    sandbox = Sandbox("trial", Command(["/bin/true"], {"PATH": os.defpath}, "/"), Profile())
-    child = sandbox.start()
-    try:
-        child.wait_started()
-        ended = child.wait(TRIAL_SECONDS)
-        if ended is not None and ended.code == 0:
-            return None
-        child.end(0)
-        said = os.read(child.stderr_fd, MAX_SAID_BYTES).decode("utf-8", "replace").strip()
-        return said or f"the program {ended or 'did not end'}"
-    finally:
-        child.close()
-
-
-def _kept_home(identity: str) -> str:
-    """The folder that is a server's home, made if it is not there."""
-    from hashlib import sha256
-
-    name = sha256(identity.encode()).hexdigest()[:IDENTITY_DIGITS]
-    folder = homes_folder() / name
-    home = folder / "home"
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / NAME_FILE).write_text(identity.partition("\n")[0], "utf-8")
-    return str(home)

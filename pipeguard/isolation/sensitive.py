@@ -135,3 +135,12 @@ def holder_of(path: str, sensitive: Sequence[str]) -> str | None:
 def is_within(path: str, folder: str) -> bool:
     """Whether a path is a folder or in it; both absolute and without `..`."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def session_sockets(uid: int) -> Iterator[str]:
+    """Sockets of the user's session, wherever they are: in `/tmp`, which may be given, often."""
+    yield f"/tmp/tmux-{uid}"  # noqa: S108  never made here
+    values = (os.environ.get(name, "") for name in ("SSH_AUTH_SOCK", "TMUX", "XAUTHORITY"))
+    for path in (value.partition(",")[0] for value in values):
+        if path.startswith("/"):
+            yield path

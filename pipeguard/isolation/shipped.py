@@ -29,6 +29,8 @@ class ShippedProfile(NamedTuple):
         hosts: that it may connect to.
         keeps_home: whether its home is kept between runs.
         variables: set where the user sets none; `~` is its home.
+        npm_parts: folders of a package of PyPI, as patterns, that it has npm install packages in
+            when it first runs, which it cannot: they are fetched with it.
         needs: what is left for the user to name, or what does not work; or empty.
     """
 
@@ -36,6 +38,7 @@ class ShippedProfile(NamedTuple):
     hosts: tuple[str, ...] = ()
     keeps_home: bool = False
     variables: tuple[tuple[str, str], ...] = ()
+    npm_parts: tuple[str, ...] = ()
     needs: str = ""
 
     @property
@@ -80,5 +83,6 @@ def _read(text: str) -> Iterable[ShippedProfile]:
             tuple(entry.get("hosts", ())),
             bool(entry.get("keep_home")),
             tuple(entry.get("variables", {}).items()),
+            tuple(entry.get("npm_parts", ())),
             entry.get("needs", ""),
         )

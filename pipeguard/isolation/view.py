@@ -57,7 +57,10 @@ ETC_FILES = (
     *("default/locale", "ssl/openssl.cnf", "mime.types", "magic", "services", "protocols"),
     *("gai.conf", "host.conf", "os-release", "debian_version", "pki/tls/openssl.cnf"),
 )
-ETC_FOLDERS = ("ssl/certs", "pki/tls/certs", "pki/ca-trust", "alternatives", "fonts")
+ETC_FOLDERS = (
+    *("ssl/certs", "pki/tls/certs", "pki/ca-trust", "alternatives", "fonts"),
+    *("chromium", "chromium.d"),  # that Debian's chromium, a script, reads
+)
 MAX_FILE_BYTES = 4 * 1024 * 1024  # of what is copied; ld.so.cache is the largest, and a tenth of it
 SYSTEM = (
     "/usr",
@@ -72,6 +75,7 @@ SYSTEM = (
 )
 SCRATCH = ("/tmp", "/var/tmp", "/run")  # noqa: S108  the server's own
 NAMESERVER = "127.0.0.53"  # PipeGuard's own, inside the sandbox
+_XDG_FOLDERS = {"XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"}
 _NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"
 _RESOLV = f"nameserver {NAMESERVER}\noptions timeout:2 attempts:1\n"
 
@@ -83,7 +87,7 @@ class FileView(NamedTuple):
         mounts: in the order in which they are made.
         folder: where it starts.
         home: its home.
-        scratch: bytes of all that is in memory.
+        scratch: bytes of each folder in memory.
         absent: sensitive paths in what is given that are not there, or through a link: they still
             are not, once it is mounted.
     """
@@ -144,10 +148,7 @@ def view_of(
     mounts = [
         *_system(),
         *_etc(host),
-        *(Mount(MountKind.EMPTY, path) for path in SCRATCH),
-        Mount(MountKind.WRITE, host.home, kept_home)
-        if kept_home
-        else Mount(MountKind.EMPTY, host.home),
+        *_own(host.home, kept_home),
     ]
     if os.path.islink("/var/run"):
         mounts.append(Mount(MountKind.LINK, "/var/run", "/run"))
@@ -170,6 +171,11 @@ def environment_of(variables: Mapping[str, str], view: FileView) -> dict[str, st
     """The variables of an isolated server: none that leads to what it does not see."""
     dropped = {"DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "GPG_AGENT_INFO"}
     dropped |= {"DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DOCKER_HOST", "TMPDIR", "TEMP", "TMP"}
+    seen = {MountKind.READ, MountKind.WRITE, MountKind.EMPTY}
+    holders = tuple(mount.path for mount in view.mounts if mount.kind in seen)
+    for name in _XDG_FOLDERS & variables.keys():
+        if not any(is_within(variables[name], path) for path in holders):
+            dropped.add(name)  # then it is in its home
     kept = {name: value for name, value in variables.items() if name not in dropped}
     return kept | {"HOME": view.home}
 
@@ -206,6 +212,18 @@ def _etc(host: SandboxUser) -> Iterator[Mount]:
     yield Mount(MountKind.TEXT, "/etc/nsswitch.conf", _NSSWITCH)
     yield Mount(MountKind.TEXT, "/etc/resolv.conf", _RESOLV)
     yield Mount(MountKind.TEXT, "/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
+
+
+def _own(home_folder: str, kept_home: str | None) -> Iterator[Mount]:
+    """The folders that are the server's own: what it may write without being given it."""
+    own = {path: Mount(MountKind.EMPTY, path) for path in SCRATCH}
+    own[home_folder] = (
+        Mount(MountKind.WRITE, home_folder, kept_home)
+        if kept_home
+        else Mount(MountKind.EMPTY, home_folder)
+    )
+    own.pop("/", None)  # of a user without a home: it would cover the system
+    yield from sorted(own.values(), key=lambda mount: _depth(mount.path))
 
 
 def _grants(granted: Mapping[str, MountKind], fixed: Sequence[str]) -> Iterator[Mount]:

@@ -29,23 +29,27 @@ class Confinement:
         enter: called in the new process before the engine is executed; raises OSError.
         leave: called in the warden once no process is left, or None.
         kind: of the program: ENGINE, PATIENT_ENGINE or SERVER.
+        why_not: called where `enter` or the engine failed: what of this system is in its way, or
+            None.
     """
 
-    __slots__ = ("argv", "descriptors", "enter", "kind", "leave")
+    __slots__ = ("argv", "descriptors", "enter", "kind", "leave", "why_not")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  what one confinement is
         self,
         argv: Sequence[str],
         descriptors: Sequence[int],
         enter: Callable[[], None],
         leave: Callable[[], None] | None = None,
         kind: str = ENGINE,
+        why_not: Callable[[], str | None] | None = None,
     ) -> None:
         self.argv: Final = tuple(argv)
         self.descriptors: Final = tuple(descriptors)
         self.enter: Final = enter
         self.leave: Final = leave
         self.kind: Final = kind
+        self.why_not: Final = why_not
 
     @property
     def is_engine(self) -> bool:

@@ -229,7 +229,11 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
     if stage == b"fork":
         return LaunchError(f"{program}: cannot be started: {reason}.")
     if stage == b"isolate":
-        return LaunchError(f"{program}: {_not_isolated(number)}", NOT_RUNNABLE)
+        confinement = command.confinement
+        obstacle = (
+            confinement.why_not() if confinement is not None and confinement.why_not else None
+        )
+        return _not_isolated(program, number, obstacle)
     path = _find(command)
     if path is None and number in (errno.ENOENT, errno.ENOTDIR):
         if "/" in program:
@@ -255,15 +259,18 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
     return LaunchError(f"{name}: cannot be run: {why}", NOT_RUNNABLE)
 
 
-def _not_isolated(number: int) -> str:
+def _not_isolated(program: str, number: int, obstacle: str | None) -> LaunchError:
+    reason = os.strerror(number)
     if number == errno.ESTALE:
-        return (
-            "a file or folder that it is given, or one in it, was put there, moved, or became a"
-            " link while the server was started. Start it again."
+        return LaunchError(
+            f"{program}: a file or folder that it is given, or one in it, was put there, moved, or"
+            " became a link while the server was started. Start it again.",
+            NOT_RUNNABLE,
         )
-    return (
-        f"cannot be isolated here: {os.strerror(number)}. `pipeguard doctor` says which engines"
-        " work and why the others do not."
+    return LaunchError(
+        f"{program}: cannot be isolated here: {f'{obstacle} ({reason})' if obstacle else reason}.",
+        NOT_RUNNABLE,
+        "`pipeguard doctor isolation` tries the engines and says what each lacks.",
     )
 
 

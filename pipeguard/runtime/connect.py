@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 from collections.abc import Callable
+from typing import TypeVar
 
 import aiohttp
 
@@ -24,6 +26,26 @@ from pipeguard.transports.channel import AsyncChannel, ChannelClosed, RemoteChan
 from pipeguard.transports.http.client.upstream import Remote, connect
 from pipeguard.transports.stderr import StderrCopy
 from pipeguard.transports.stdio import LineChannel
+
+_Result = TypeVar("_Result")
+
+
+def in_own_thread(name: str, work: Callable[[], _Result]) -> asyncio.Future[_Result]:
+    """Do what may take minutes, in a thread that nothing waits for when this process ends."""
+    done: concurrent.futures.Future[_Result] = concurrent.futures.Future()
+    done.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except (PipeGuardError, OSError) as error:
+            done.set_exception(error)
+        finally:
+            if not done.done():  # whoever waits is told; what went wrong, the thread's end says
+                done.set_exception(RuntimeError(f"the thread {name!r} failed"))
+
+    start_thread(name, run)
+    return asyncio.wrap_future(done)
 
 
 class RemoteDialler:
@@ -98,25 +120,47 @@ class LocalDialler:
             ChannelClosed: it could not be started.
         """
         try:
-            child = self._starter.start()
-            await asyncio.to_thread(child.wait_started)
+            child = await self._started()
         except PipeGuardError as error:
             if error.for_user() != str(error):
                 shown = self._mask(f"{error.for_user()}\n".encode())  # a log of its own has it
                 if shown:
                     say(shown.decode("utf-8", "replace").rstrip())
             raise ChannelClosed(str(error)) from None
-        stderr = StderrCopy(child.stderr_fd, STDERR, self._mask)
+        stderr = StderrCopy(child.stderr_fd, STDERR, self._starter.watching(self._mask))
         start_thread("stderr", stderr.run)
         lines = LineChannel(child.stdout_fd, child.stdin_fd, self._limit)
         channel = _ChildChannel(child, lines, stderr, self._grace_seconds, self._open.discard)
         self._open.add(channel)
         return channel
 
+    async def _started(self) -> Child:
+        """A server that runs; started in a thread, since to make a container takes a while."""
+        starting = in_own_thread("start", self._start)
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:  # nobody wants it any more
+            starting.add_done_callback(_close_unwanted)
+            raise
+
+    def _start(self) -> Child:
+        child = self._starter.start()
+        try:
+            child.wait_started()
+        except BaseException:
+            child.close()
+            raise
+        return child
+
     async def close(self) -> None:
         """End the running servers."""
         await asyncio.gather(*(channel.close() for channel in list(self._open)))
         await asyncio.to_thread(self._starter.hang_up)
+
+
+def _close_unwanted(starting: asyncio.Future[Child]) -> None:
+    if not starting.cancelled() and starting.exception() is None:
+        start_thread("unwanted server", starting.result().close)
 
 
 def local_dialler(

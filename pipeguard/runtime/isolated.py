@@ -29,15 +29,18 @@ from pipeguard.launch.child import Command, start
 from pipeguard.log import say
 from pipeguard.runtime.isolated_connections import IsolatedConnections
 from pipeguard.runtime.outer_proxies import outer_proxies
+from pipeguard.state.paths import store_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
+    from pipeguard.identity.server_name import Launched
     from pipeguard.isolation.learning.learner import Learner
     from pipeguard.isolation.sandbox import Sandbox
     from pipeguard.isolation.shipped import ShippedProfile
+    from pipeguard.isolation.walls.witness import WallWitness
     from pipeguard.launch.child import Child
     from pipeguard.runtime.run import Run
 
@@ -57,10 +60,15 @@ class ServerStarter:
         self._options = options
         self._command = Command(options.command, variables, options.values.get("--cwd"))
         self._who = launched(options.command, options.values.get("--cwd"))
-        self._name = options.values.get("--name") or self._who.name
+        self._wanted = options.values.get("--name") or self._who.name
+        self._name = _stored_name(self._wanted, self._who)
         self._connections = IsolatedConnections()
         self._below = Profile()  # of a known server, below what the user names
         self._sandbox: Sandbox | None = None
+        self._witness: WallWitness | None = None
+        self._run: Run | None = None
+        self._started = Profile()  # what it got when it started, and gets until it ends
+        self._waiting: tuple[tuple[str, ...], tuple[str, ...]] = (), ()
         self._learner: Learner | None = None
         if options.values.get("--isolate") == LEARN:
             self._learner = self._made_learner()
@@ -78,9 +86,22 @@ class ServerStarter:
 
     def attach(self, run: Run) -> None:
         """Write its connections to the audit, and follow the policy from now on."""
-        if self._sandbox is not None:
-            self._connections.attach(run.connect)
-            run.on_policy.append(self.update)
+        if self._sandbox is None:
+            return
+        # Here, since a server is waiting before.
+        from pipeguard.isolation.walls.witness import WallWitness
+        from pipeguard.runtime.run import Mask
+
+        mask = Mask(run.engines)
+        witness = WallWitness(self._sandbox, self._folder(), run.wall_event, run.note, mask)
+        self._witness, self._run = witness, run
+        run.guard.annotate(witness)
+        self._connections.attach(run.connect, witness.refused)
+        run.on_policy.append(self.update)
+
+    def watching(self, mask: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+        """A mask of its standard error, by which what it says of its walls is noticed, too."""
+        return mask if self._witness is None else self._witness.watching(mask)
 
     def follow_roots(self, run: Run) -> None:
         """Give the server that was started the roots of its one client, while it runs."""
@@ -88,26 +109,62 @@ class ServerStarter:
             run.on_roots.append(self._sandbox.give_roots)
 
     def update(self) -> None:
-        """Read the policy again: hosts apply at once, the rest when the server starts.
+        """Read the policy again: hosts and ports apply at once, the rest when the server starts.
 
-        What is wrong in it is reported by whoever judges by it, and changes nothing here.
+        What is wrong in the file is reported by whoever judges by it, and changes nothing here.
         """
-        if self._sandbox is not None:
-            with suppress(PipeGuardError):
-                entries = self._entries()
-                profile = _profile(self._options, entries, self._folder())
-                self._sandbox.update(self._below.with_more(profile))
+        if self._sandbox is None:
+            return
+        try:
+            entries = self._entries()
+        except PipeGuardError:
+            return
+        try:
+            profile = self._below.with_more(_profile(self._options, entries, self._folder()))
+            self._sandbox.update(profile)
+        except PipeGuardError as error:
+            what = "what the policy now gives this server cannot be given: what it had, it has on"
+            self._log("error", what, why=str(error))
+            return
+        self._tell_what_waits(profile)
+
+    def _tell_what_waits(self, profile: Profile) -> None:
+        """Say what of a changed policy holds from the next start, whenever that changes."""
+        given = profile.differences_from(self._started)
+        taken = self._started.differences_from(profile)
+        taken = tuple(each for each in taken if not each.startswith("limits"))
+        if (given, taken) == self._waiting:
+            return
+        self._waiting = given, taken
+        if given or taken:
+            self._log(
+                "warning",
+                "the policy has changed, and not all of it holds for this server yet",
+                not_given_yet=", ".join(given),
+                not_taken_yet=", ".join(taken),
+                do=f"restart {self._name} in its client",
+            )
+
+    def _log(self, level: str, event: str, **fields: object) -> None:
+        if self._run is not None:
+            with suppress(OSError, ValueError):  # standard error is closed
+                self._run.log(level, event, **fields)
 
     def hang_up(self) -> None:
         """End all connections, and have all of them written; the servers have ended."""
         if self._sandbox is not None:
             self._sandbox.hang_up()
             self._connections.close()
+        if self._witness is not None:
+            self._witness.close()
+        if self._run is not None:  # which outlives a server that is started again
+            self._run.on_policy.remove(self.update)
+            self._run = None
 
     def _made(self) -> Sandbox | None:
         options = self._options
         entries = self._entries()
-        asked = options.values.get("--isolate") or next((each.engine for each in entries), NONE)
+        asked = options.values.get("--isolate") or self._engine(entries)
         is_container = is_of_containers(options.command)
         engine = CONTAINER if is_container and asked == AUTO else engine_for(asked)
         if engine == NONE:
@@ -128,13 +185,31 @@ class ServerStarter:
             profile = shipped.profile.with_more(profile)
             variables = shipped.variables_in(home_folder()) | command.env
             command = Command(command.argv, variables, command.cwd)
+        self._started = profile
         identity = f"{self._name}\n{self._who.identity}"
         report, proxies = self._connections.report, outer_proxies(options)
         return Sandbox(identity, command, profile, report, say, engine, proxies=proxies)
 
-    def _entries(self) -> tuple[IsolateEntry, ...]:
+    def _engine(self, entries: Sequence[IsolateEntry]) -> str:
+        """The engine that the policy names; a server kept apart from a namesake has none less.
+
+        It is given nothing of what the namesake is: a person gave that to another server.
+        """
+        if entries:
+            return entries[0].engine
+        engine = next((each.engine for each in self._entries(self._wanted)), NONE)
+        if engine != NONE:
+            say(
+                f"{self._name} is isolated as {self._wanted} is, and is given nothing of what your"
+                f" policy gives {self._wanted}: that is another server. Give it its own entry"
+                " under `isolate`, or another --name.",
+                "warning",
+            )
+        return engine
+
+    def _entries(self, name: str = "") -> tuple[IsolateEntry, ...]:
         tags = self._options.lists.get("--tag", ())
-        return entries_for(self._name, wrap_isolation(self._options), tags)
+        return entries_for(name or self._name, wrap_isolation(self._options), tags)
 
     def _harden(self, profile: Profile) -> None:
         """Close what the words of a server leave open that is a container already."""
@@ -171,6 +246,21 @@ class ServerStarter:
 
     def _folder(self) -> str:
         return starting_folder(self._command)
+
+
+def _stored_name(wanted: str, who: Launched) -> str:
+    """The name under which the audit, the pins and the policy know a server.
+
+    Whatever has a name, another server started under it is another one, and is given nothing of
+    what that was given.
+
+    Raises:
+        StateError: the store cannot be opened.
+    """
+    from pipeguard.state.store import Store
+
+    with Store.open(store_file()) as store:
+        return store.name_server(wanted, who).server
 
 
 def granted(entries: Iterable[IsolateEntry]) -> Profile:

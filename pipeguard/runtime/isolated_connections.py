@@ -29,13 +29,15 @@ class IsolatedConnections:
         with self._lock:
             if self._recorder is not None:
                 self._recorder(record)
-            elif len(self._waiting) < MOST_WAITING:
+            elif len(self._waiting) < MOST_WAITING and not record.is_repeated:
                 self._waiting.append(record)
 
-    def attach(self, write: Callable[[EndedConnection], None]) -> None:
-        """Write what came and what comes to the audit."""
+    def attach(
+        self, write: Callable[[EndedConnection], str], refused: Callable[[str, str], None]
+    ) -> None:
+        """Write what came and what comes to the audit, and tell of what was refused."""
         with self._lock:
-            self._recorder = ConnectionRecorder(write)
+            self._recorder = ConnectionRecorder(write, refused=refused)
             for record in self._waiting:
                 self._recorder(record)
             self._waiting = []

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Finding, MessageKind, Verdict
@@ -104,6 +105,7 @@ class Run:
         self.over = threading.Event()
         self._tally = RunTally()
         self._refused = self._noticed = self._connected = 0
+        self._walls = count(1)
         self.on_policy: list[Callable[[], None]] = []
         self.on_roots: list[Callable[[bytes], None]] = []
         self._pruning: threading.Thread | None = None
@@ -141,7 +143,7 @@ class Run:
 
     def _adopt(self, policy: Policy) -> None:
         self.guard.adopt(policy)
-        for changed in self.on_policy:
+        for changed in tuple(self.on_policy):  # a server that ends takes its own away
             changed()
 
     def adjust(self, adjusted: Callable[[Policy], Policy]) -> None:
@@ -206,13 +208,26 @@ class Run:
         self._noticed += 1
         self._recorder.notice(finding, f"{self.name}.n{self._noticed}")
 
-    def connect(self, connection: EndedConnection) -> None:
-        """Record a connection of the sandboxed server; one with a finding is an event."""
+    def wall_event(self) -> str:
+        """The name of a new event at a wall; of a server that is started again, another one."""
+        return f"{self.name}.w{next(self._walls)}"
+
+    def note(self, finding: Finding, event: str) -> None:
+        """The same, with a name that is known already."""
+        self._recorder.notice(finding, event)
+
+    def connect(self, connection: EndedConnection) -> str:
+        """Record a connection of the sandboxed server; one with a finding is an event.
+
+        Returns:
+            The event's name, or empty.
+        """
         event = ""
         if connection.finding is not None:
             self._connected += 1
             event = f"{self.name}.x{self._connected}"
         self._recorder.connect(connection, event)
+        return event
 
     def end(self) -> None:
         """End what runs beside the frames."""

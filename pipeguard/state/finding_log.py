@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from pipeguard.core.finding import Action, Severity
 from pipeguard.core.session.remedies import decisive_rule
 from pipeguard.core.session.replies import how_to_allow
+from pipeguard.state.connections import KIND
 
 if TYPE_CHECKING:
     from pipeguard.core.finding import Finding
@@ -50,7 +51,7 @@ def log_findings(log: FindingLog, verdict: PendingVerdict, *, is_audited: bool =
             f"{finding.action.name.lower()} {finding.rule}",
             event_id=verdict.event,
             token=verdict.token,
-            direction=verdict.direction.value,
+            direction="" if verdict.kind == KIND else verdict.direction.value,
             method=verdict.method,
             tool=finding.tool or verdict.tool,
             place=finding.place,

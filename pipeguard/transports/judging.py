@@ -13,6 +13,7 @@ from pipeguard.core.protocol.strict_json import ParsedFrame, parse_json
 from pipeguard.core.session.session import Session
 from pipeguard.errors import Refusal
 from pipeguard.transports.bounded import Allowance
+from pipeguard.transports.pump import annotated
 
 LARGE_BYTES = 64 * 1024  # judged in about 5 ms
 HUGE_BYTES = 2**20  # judged one at a time: judging takes ten times the frame's size in memory
@@ -82,11 +83,14 @@ async def read_message(frame: bytes) -> Message | list[JsonValue]:
 
 async def judge_frame(session: Session, direction: Direction, frame: bytes) -> Verdict:
     """The verdict on a frame, not recorded yet."""
+    now = monotonic()
     if len(frame) < LARGE_BYTES:
-        return session.receive(direction, frame, monotonic())
+        return annotated(session, session.receive(direction, frame, now), now)
     lane = _LARGE_FRAMES if len(frame) < HUGE_BYTES else _HUGE_FRAMES
     await lane.enter(len(frame))
     try:
-        return await asyncio.to_thread(session.receive_concurrently, direction, frame, monotonic())
+        now = monotonic()
+        verdict = await asyncio.to_thread(session.receive_concurrently, direction, frame, now)
+        return annotated(session, verdict, now)
     finally:
         lane.leave(len(frame))

@@ -63,13 +63,23 @@ def pump_in_thread(
     """
 
     async def judge(session: Session, direction: Direction, frame: bytes) -> Verdict:
-        verdict = session.receive(direction, frame, monotonic())
+        now = monotonic()
+        verdict = annotated(session, session.receive(direction, frame, now), now)
         record(verdict)
         return verdict
 
     pumping = pump(session, direction, _Blocking(source), _Blocking(sink), judge)
     with suppress(StopIteration):
         pumping.send(None)  # nothing in it suspends, so this runs it to its end
+
+
+def annotated(session: Session, verdict: Verdict, now: float) -> Verdict:
+    """The verdict with what PipeGuard adds to an answer, where there is anything to say.
+
+    Not the session's: the same frames at the same times give the same verdicts.
+    """
+    notes = session.guard.notes
+    return verdict if notes is None else notes.annotated(verdict, now)
 
 
 class _Blocking:

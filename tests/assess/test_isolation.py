@@ -28,6 +28,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("sys.platform", "linux")
     for module in ("bubblewrap", "container_engines"):
         monkeypatch.setattr(f"pipeguard.isolation.{module}.FOLDERS", (str(program.parent),))
+    monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("PIPEGUARD_POLICY", str(tmp_path / "policy.yaml"))
     (tmp_path / "policy.yaml").write_text("{}\n")
     return program
@@ -55,6 +56,16 @@ def test_a_guarded_and_an_open_server_are_found_with_one_cure(tmp_path: Path) ->
     assert [one.severity for one in found] == [Severity.LOW] * 2
     assert found[0].fix == ("pipeguard", "setup", "cursor", "--server=one", "--isolate")
     assert set(shared_cure(found)) == {*found[0].fix, "--server=two"}
+
+
+def test_a_package_that_is_fetched_once_needs_no_version(tmp_path: Path) -> None:
+    command = ("npx", "-y", "srv")
+    for options, count in ((("--isolate", "auto"), 0), (("--isolate", "none"), 1), ((), 1)):
+        target = machine(tmp_path, wrapped(*options, command=command))
+        assert len(of(target, "package-not-pinned")) == count, options
+    image = ("docker", "run", "srv")
+    target = machine(tmp_path, wrapped("--isolate", "auto", command=image))
+    assert len(of(target, "package-not-pinned")) == 1
 
 
 def test_nothing_is_found_without_an_engine(tmp_path: Path, engine: Path) -> None:

@@ -71,6 +71,59 @@ def test_all_that_is_known_is_listed() -> None:
     assert [each["specs"] for each in fields["packages"]] == [["some-server"]]
 
 
+@pytest.fixture
+def entries(tmp_path: Path) -> Path:
+    """Entries of a client, of which none has ever run."""
+    words = ["--write", str(tmp_path / "notes"), "--connect", "api.example.com"]
+    wrap = ["wrap", "--name", "held", "--isolate", "auto", *words, "--", "uvx", "mcp-server-fetch"]
+    servers = {
+        "held": {"command": "pipeguard", "args": wrap},
+        "other": {"command": "pipeguard", "args": ["wrap", "--name", "other", "--", "srv"]},
+        "bare": {"command": "pipeguard", "args": ["wrap", "--name", "bare", "--", "srv"]},
+        "open": {"command": "srv"},
+    }
+    file = tmp_path / ".cursor" / "mcp.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps({"mcpServers": servers}))
+    return file
+
+
+def test_servers_of_clients_are_listed_with_what_they_are_given(entries: Path) -> None:
+    rows = [line.split() for line in run("list").output.splitlines()]
+    assert ["held", "auto,", "by", "its", "entry", "~/notes,", "api.example.com"] in rows
+    assert ["bare", "not", "isolated", "all", "that", "you", "may", "do"] in rows
+    given = ["api.example.com,", "unused.example"]
+    assert ["other", "auto,", "by", "your", "policy", *given] in rows
+    assert "open" not in {row[0] for row in rows if row}  # that nothing guards
+    listed = json.loads(run("list", "--json").output)["servers"]
+    assert [(each["server"], each["isolated"]) for each in listed] == [
+        ("held", True),
+        ("other", True),
+        ("bare", False),
+    ]
+
+
+def test_a_server_that_never_ran_is_shown_by_each_of_its_names(entries: Path) -> None:
+    for name in ("held", "mcp-server-fetch"):
+        result = run("show", name)
+        assert result.exit_code == 0
+        assert f"{name} is isolated:" in result.output
+        assert "held in ~/.cursor/mcp.json: auto, by its entry" in result.output
+        assert "is given ~/notes, api.example.com" in result.output
+        assert "a home and /tmp of its own" in result.output
+        assert "not isolated" not in result.output
+        assert "Name each host that it may fetch from" in result.output
+    assert "isolated neither by your policy nor" in run("show", "bare").output
+    assert json.loads(run("show", "held", "--json").output)["servers"][0]["engine"] == "auto"
+
+
+def test_paths_are_shown_in_one_form(policy: Path, tmp_path: Path) -> None:
+    policy.write_text(f"isolate:\n- server: files\n  read: [{tmp_path}/notes, ~/notes/a]\n")
+    said = run("show", "files").output
+    assert "read ~/notes, ~/notes/a" in said
+    assert str(tmp_path) not in said
+
+
 def test_where_nothing_is_it_says_how_to_begin(policy: Path) -> None:
     policy.unlink()
     for name in ("files", "other"):
@@ -95,6 +148,18 @@ def test_a_package_that_is_known_is_told() -> None:
     assert said.exit_code == 0
     assert "hosts api.github.com" in said.output
     assert run("show", "nobody").exit_code == 3
+
+
+def test_what_is_added_to_a_container_is_shown() -> None:
+    shown = run("show", "--", "docker", "run", "-i", "--network", "bridge", "mcp/time")
+    assert shown.exit_code == 0
+    assert "is started with: --cap-drop ALL" in shown.output
+    assert "its connections are not judged" in shown.output
+    fields = json.loads(run("show", "--json", "--", "docker", "run", "-i", "mcp/time").output)
+    assert "--network" in fields["added"]
+    for words in (("docker", "run", "--privileged", "mcp/time"), ("npx", "-y", "some-server")):
+        with pytest.raises(PolicyError, match=r"privileged|starts no container"):
+            CliRunner().invoke(command, ["show", "--", *words], catch_exceptions=False)
 
 
 def test_what_is_accepted_is_written_and_nothing_else_changes(policy: Path) -> None:

@@ -69,6 +69,12 @@ def test_a_rule_without_a_pattern_is_shown_with_its_model() -> None:
     assert not {"pattern", "boundary", "ignore_case", "placeholders"} & set(shown)
 
 
+@pytest.mark.parametrize("name", ["egress.address", "protocol.duplicate-key"])
+def test_a_rule_without_a_pattern_is_explained_elsewhere(name: str) -> None:
+    error = run("show", name).exception
+    assert f"pipeguard explain {name}" in str(error)
+
+
 def test_an_unknown_rule_is_told() -> None:
     error = run("show", "secrets.githb-token").exception
     assert isinstance(error, RuleError)

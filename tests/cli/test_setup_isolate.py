@@ -101,7 +101,7 @@ def test_each_server_is_told_what_will_be(file: Path) -> None:
     assert result.output.count("it will be isolated") == 3
     assert "bunx: a server that it fetches cannot be isolated yet" in result.output
     assert '"--observe", "--isolate", "auto", "--", "srv", 7' in result.output
-    assert "2 to isolate, 1 guarded, 2 not guarded, 1 cannot be guarded" in result.output
+    assert "2 to isolate, 1 isolated, 2 not guarded, 1 cannot be guarded" in result.output
     assert "Guard and isolate them:  pipeguard setup cursor --isolate --yes" in result.output
     assert file.read_bytes() == before
 
@@ -111,6 +111,40 @@ def test_a_check_fails_until_all_are_isolated(file: Path) -> None:
     assert run("--check", "--server=held").exit_code == 0
     guard(file, "--server=held")
     assert run("--isolate", "--check", "--server=held").exit_code == 0
+
+
+def test_what_is_isolated_is_called_so(file: Path) -> None:
+    output = run("--check").output
+    assert "kept    isolated" in output
+    assert "1 isolated" in output
+
+
+def test_what_it_will_be_given_is_a_sentence(file: Path) -> None:
+    servers = {
+        "git": {"command": "uvx", "args": ["mcp-server-git"]},
+        "hub": {"command": "npx", "args": ["-y", "@modelcontextprotocol/server-github"]},
+        "own": {"command": "node", "args": ["/srv/app/server.js"]},
+    }
+    file.write_text(json.dumps({"mcpServers": servers}))
+    output = run("--isolate", "--dry-run", "--launcher", str(file.parents[2] / "bin/pipeguard"))
+    said = " ".join(output.output.split())
+    assert "its package to read, the folders among its arguments, api.github.com, and what" in said
+    assert "its own project to read, the folders among its arguments, and what its entry" in said
+    assert "no other file and no network. The repository that --repository names" in said
+
+
+def test_what_the_policy_gives_under_another_name_is_told(file: Path) -> None:
+    file.write_text(
+        json.dumps({"mcpServers": {"fetch": {"command": "uvx", "args": ["mcp-server-fetch"]}}})
+    )
+    policy = file.parents[1] / ".config/pipeguard/policy.yaml"
+    policy.parent.mkdir(parents=True)
+    policy.write_text("isolate:\n- server: mcp-server-fetch\n  hosts: [example.com]\n")
+    told = "`isolate` is for mcp-server-fetch, as this command is called without an entry"
+    words = ("--isolate", "--dry-run", "--launcher", str(file.parents[2] / "bin/pipeguard"))
+    assert told in run(*words).output
+    policy.write_text(f"{policy.read_text()}- server: fetch\n  hosts: [example.com]\n")
+    assert told not in run(*words).output
 
 
 def test_programs_see_what_is_isolated(file: Path) -> None:
@@ -126,13 +160,36 @@ def test_programs_see_what_is_isolated(file: Path) -> None:
     assert isolated() == every
 
 
-def test_without_an_engine_nothing_is_written(file: Path) -> None:
+def refused(file: Path) -> str:
+    """What is said where nothing may be written."""
     before = file.read_bytes()
-    (file.parents[2] / "bin/bwrap").unlink()
     result = CliRunner().invoke(command, ["cursor", "--isolate", "--yes"])
     assert isinstance(result.exception, InputError)
-    assert "no engine for isolation is installed here" in str(result.exception)
     assert file.read_bytes() == before
+    return str(result.exception)
+
+
+def test_without_an_engine_nothing_is_written(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    (file.parents[2] / "bin/bwrap").unlink()
+    assert "bubblewrap is not installed here, nor is podman or docker" in refused(file)
+
+
+def test_where_the_engine_does_not_work_nothing_is_written(file: Path) -> None:
+    (file.parents[2] / "bin/bwrap").write_text("#!/bin/sh\necho no namespaces >&2; exit 1\n")
+    assert ": no namespaces. Nothing was changed" in refused(file)
+
+
+def test_a_docker_without_a_daemon_isolates_nothing(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{file.parent}/none.sock")
+    (file.parents[2] / "bin/bwrap").rename(file.parents[2] / "bin/docker")
+    (file.parents[2] / "bin/docker").write_text(
+        "#!/bin/sh\necho Cannot connect to the Docker daemon >&2; exit 1\n"
+    )
+    assert "its daemon is not running" in refused(file)
 
 
 @pytest.mark.parametrize("other", ["--gateway", "--undo", "--snippet=srv"])

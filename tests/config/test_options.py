@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeguard.cli import cli
-from pipeguard.config.options import TABLE, WrapOptions, read
+from pipeguard.config.options import NEVER_EMPTY, TABLE, WrapOptions, read
 from pipeguard.runtime import start
 from pipeguard.runtime.transports import transport_names
 
@@ -111,3 +111,32 @@ def test_the_pages_name_every_option() -> None:
 
 def test_the_command_is_a_command() -> None:
     assert isinstance(cli.get_command(click.Context(cli), "wrap"), click.Command)
+
+
+WITH_VALUE = [name for name, metavar, _, _ in TABLE if metavar]
+
+
+@pytest.mark.parametrize("name", WITH_VALUE)
+@pytest.mark.parametrize(
+    "after", [["--"], ["--observe", "--"], ["--read", "x", "--"]], ids=" ".join
+)
+def test_a_value_that_was_left_out_is_told(
+    name: str, after: list[str], parsed: list[WrapOptions]
+) -> None:
+    arguments = [name, *after, "server"]
+    assert read(arguments) is None
+    outcome = CliRunner().invoke(cli, ["wrap", *arguments])
+    assert outcome.exit_code == 2
+    assert f"{name} needs a value after it" in outcome.output
+    assert not parsed
+
+
+@pytest.mark.parametrize("name", sorted(NEVER_EMPTY - {"--keep-home"}))
+@pytest.mark.parametrize("joined", [True, False])
+def test_what_holds_a_server_is_never_empty(
+    name: str, joined: bool, parsed: list[WrapOptions]
+) -> None:
+    arguments = [f"{name}=" if joined else name, *([] if joined else [""]), "--", "server"]
+    assert read(arguments) is None
+    assert CliRunner().invoke(cli, ["wrap", *arguments]).exit_code == 2
+    assert not parsed

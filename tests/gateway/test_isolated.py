@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.gateway.served import Served, write_servers
+from tests.isolation.test_walls import FAILING, event_in, texts
 from tests.isolation.test_wrapped import REACHER
+from tests.launch.processes import until
 from tests.wrap.wrapped import Json, Object
 
 pytestmark = pytest.mark.real
@@ -38,6 +41,20 @@ def test_a_server_reaches_what_its_entry_gives_it(tmp_path: Path) -> None:
         assert run.call("two__read", what=str(given / "note")) == "FileNotFoundError"
 
 
+def test_an_answer_that_failed_at_a_wall_says_so_once(tmp_path: Path) -> None:
+    (tmp_path / "note").write_text("a note")
+    one = entry() | {"args": list(FAILING[1:])}
+    options = ("--config", str(write_servers(tmp_path, {"one": one})), "--mode", "direct")
+    with Served(tmp_path, *options) as run:
+        run.initialize()
+        for tool, what in (("fetch", "api.example.com"), ("read_text_file", tmp_path / "note")):
+            answer = run.ask("tools/call", name=f"one__{tool}", arguments={"what": str(what)})
+            ours = [text for text in texts(answer) if text.startswith("PipeGuard: ")]
+            assert len(ours) == 1
+            assert str(what) in ours[0]
+            assert event_in(ours[0])
+
+
 def test_an_entry_that_cannot_be_given_is_told(tmp_path: Path) -> None:
     servers = {"one": entry(read=["/nowhere"])}
     with Served(
@@ -46,3 +63,37 @@ def test_an_entry_that_cannot_be_given_is_told(tmp_path: Path) -> None:
         run.initialize()
         run.ask("tools/list")
         assert "/nowhere" in run.said()
+
+
+def test_what_a_server_needs_is_learned_behind_a_gateway_too(tmp_path: Path) -> None:
+    note = tmp_path / "given" / "note"
+    note.parent.mkdir()
+    note.write_text("a note")
+    config = str(write_servers(tmp_path, {"one": entry(engine="learn")}))
+    with Served(tmp_path, "--config", config, "--mode", "direct") as run:
+        run.initialize()
+        assert run.call("one__read", what=str(note)) == "a note"
+        run.hang_up()
+        run.code()
+        assert "pipeguard isolate show one" in run.said()
+    (learned,) = (tmp_path / "state" / "learned").glob("one*")
+    assert str(note) in learned.read_text()
+
+
+def test_a_package_is_fetched_while_other_servers_are_served(tmp_path: Path) -> None:
+    """Its installer stands for a slow registry: it waits until another server was called."""
+    called = tmp_path / "called"
+    installer = tmp_path / "bin" / "npm"
+    installer.parent.mkdir()
+    installer.write_text("#!/bin/sh\nwhile [ ! -e notyet ]; do sleep 0.1; done\n")
+    installer.chmod(0o755)
+    slow: Object = {**entry(), "command": "npx", "args": ["-y", "slow-server"]}
+    slow["env"] = {"PATH": f"{installer.parent}:{os.environ['PATH']}"}
+    servers = {"slow": slow, "quick": entry(engine="none")}
+    config = str(write_servers(tmp_path, servers))
+    with Served(tmp_path, "--config", config, "--mode", "direct") as run:
+        until(lambda: "fetching slow-server" in run.said(), "the package is being fetched")
+        run.initialize()
+        run.ask("tools/list")
+        assert run.call("quick__write", what=str(called)) == "written"
+    assert called.exists()

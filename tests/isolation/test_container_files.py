@@ -103,11 +103,18 @@ def test_links_are_in_the_image_or_made_in_what_is_mounted() -> None:
     assert again.image == files.image  # the same bytes, whenever they are made
 
 
-def test_a_folder_that_holds_mounts_is_none_itself(tmp_path: Path) -> None:
-    mounts = Mount(MountKind.FOLDER, "/work"), Mount(MountKind.READ, "/work/x", "/x")
-    assert len(words(tmp_path, *mounts)) == 2
-    assert len(words(tmp_path, mounts[0])) == 2
-    assert words(tmp_path, Mount(MountKind.FOLDER, "/")) == []
+def test_the_folder_that_a_server_starts_in_is_empty_and_covers_nothing(tmp_path: Path) -> None:
+    started, home = Mount(MountKind.FOLDER, "/work"), Mount(MountKind.WRITE, "/work", "/kept")
+    (option, empty) = words(tmp_path, started)
+    assert option == "--mount"
+    assert empty.endswith("destination=/work,readonly")
+    inside = Mount(MountKind.READ, "/work/x", "/x")
+    assert words(tmp_path, started, inside) == words(tmp_path, inside)
+    assert words(tmp_path, home, started) == words(tmp_path, home)
+    own = Mount(MountKind.EMPTY, "/tmp")
+    assert words(tmp_path, own, Mount(MountKind.FOLDER, "/tmp/a")) == words(tmp_path, own)
+    for path in ("/", "/dev", "/proc/self"):
+        assert words(tmp_path, Mount(MountKind.FOLDER, path)) == []
 
 
 def test_the_mounts_of_this_machine_are_found() -> None:

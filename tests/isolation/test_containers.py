@@ -31,6 +31,7 @@ from pipeguard.transports.descriptors import shut_writing
 from tests.isolation.containers import daemon, engine_here, left_of, only_docker
 from tests.isolation.test_escapes import CANARY, LIMITS, Records, answer, answering, tried
 from tests.isolation.test_escapes import home as home
+from tests.isolation.test_registries import RETRIES
 from tests.isolation.test_wrapped import REACHER, Isolated
 from tests.launch.processes import is_running, python, read_all, read_line, until
 
@@ -134,7 +135,7 @@ def test_variables_words_and_exit_code_arrive_as_they_are(
         shut_writing(child.stdin_fd)
         seen, said = json.loads(read_all(child.stdout_fd))
         assert {name: seen[name] for name in values} == values
-        assert set(seen) - set(values) <= {"PATH", "HOME", "LC_CTYPE", "_"}
+        assert set(seen) - set(values) <= {"PATH", "HOME", "LC_CTYPE", "_", *RETRIES}
         assert said == "a frame\n"
         assert read_all(child.stderr_fd) == b"aside"
         ended = child.wait(30)
@@ -203,6 +204,21 @@ def test_a_server_that_is_a_container_is_hardened(tmp_path: Path, docker: str) -
         assert run.call("connect", "192.0.2.1:80") == "OSError"
     with Isolated(tmp_path, "--isolate", "auto", command=(*words[:4], "-v", "/:/x", "y")) as run:
         assert "-v /:/x" in str(run.initialize()["error"])
+
+
+def test_a_server_that_starts_in_its_home_keeps_it(home: Path, engine: ContainerEngine) -> None:
+    """Clients start servers in the user's home, or in any folder that the server is not given."""
+    source = "import pathlib; p = pathlib.Path('m'); print(p.exists()); p.write_text('x')"
+    said = []
+    for folder in (home, home, home / "work"):
+        command = Command(python(source), {"PATH": os.environ["PATH"]}, str(folder))
+        child = Sandbox("kept", command, Profile(keeps_home=True), engine=CONTAINER).start()
+        try:
+            said.append(answer(child))
+        finally:
+            child.close()
+    assert said == [b"False\n", b"True\n", b"False\n"]
+    assert not (home / "m").exists()
 
 
 def test_a_link_in_the_home_leads_where_it_did(tmp_path: Path, home: Path, state: Path) -> None:

@@ -91,6 +91,30 @@ def test_a_program_may_change_the_folder_that_is_its_first_word(home: Path) -> N
     assert (notes / "new").read_text() == "written\n"
 
 
+def test_a_folder_that_a_person_gives_to_read_is_not_changed_for_being_an_argument(
+    home: Path,
+) -> None:
+    for name in ("notes/old", "other/in"):
+        (home / name).mkdir(parents=True)
+    notes, other = f"{home}/notes", f"{home}/other"
+    script = 'exec 2>&1; for f in "$@"; do echo x > "$f/new"; done; true'
+    argv = ["/bin/sh", "-c", script, "server", notes, f"{notes}/old", other, f"{other}/in"]
+    given = Profile(read=(other, f"{notes}/old"))
+    child = Sandbox("given", Command(argv, {"PATH": os.defpath}, "/"), given).start()
+    try:
+        assert answer(child).count(b"Read-only") == 3
+    finally:
+        child.close()
+    assert [path.relative_to(home).as_posix() for path in home.rglob("new")] == ["notes/new"]
+    named = Profile(read=(other,), write=(other,))
+    child = Sandbox("given", Command(argv, {"PATH": os.defpath}, "/"), named).start()
+    try:
+        assert b"Read-only" not in answer(child)
+    finally:
+        child.close()
+    assert (home / "other" / "in" / "new").exists()
+
+
 def test_a_program_in_a_given_folder_cannot_be_changed(home: Path) -> None:
     environment = home / "work" / "env"
     (environment / "bin").mkdir(parents=True)

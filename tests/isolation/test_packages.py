@@ -38,6 +38,7 @@ READ = {
 NOT_FETCHED = [
     "node x.js",
     "uv run server.py",
+    "uv run server.py --with x",
     "npm start",
     "python -m x",
     "/opt/npx-like y",
@@ -46,6 +47,11 @@ NOT_FETCHED = [
 REFUSED = [
     *("npx", "npx -y", "npx -c ls", "npx --call=x y", "npx -p", "npx github:a/b", "npx ./local"),
     *("npx https://a/b.tgz", "uvx", "uvx --index-url http://x y", "uvx git+https://x/y", "uvx ."),
+    *(
+        "uv run --with mcp server.py",
+        "uv run -q --with=a,b x.py",
+        "uv run --directory /x -w a x.py",
+    ),
     *("pipx run --pip-args=x y", "bunx a", "pnpm dlx a", "yarn dlx a", "npx -p --x y"),
 ]
 

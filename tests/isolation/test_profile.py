@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.errors import PolicyError
+from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.profile import (
     MEBIBYTE,
     Profile,
@@ -57,13 +58,37 @@ def test_what_is_no_limit_is_an_error(text: str) -> None:
         limits_of([text], ResourceLimits())
 
 
-@given(st.text(max_size=20))
+@each(
+    "text",
+    ["files=" + "9" * 19, "files=" + "9" * 5000, "scratch=99999999999999t", "cpu=" + "1" * 21],
+)
+def test_a_limit_that_nobody_can_count_is_an_error(text: str) -> None:
+    with pytest.raises(PolicyError):
+        limits_of([text], ResourceLimits())
+
+
+NAMED = st.sampled_from(["memory=", "cpu=", "files=", "~", "~/", "localhost:", "[::", "*.", "/"])
+
+
+@given(st.text(max_size=20) | st.builds("".join, st.tuples(NAMED, st.text(max_size=20))))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    for reader in (size_of, port_of, lambda each: limits_of([each], ResourceLimits())):
+    for reader in (
+        size_of,
+        port_of,
+        lambda each: limits_of([each], ResourceLimits()),
+        lambda each: path_of(each, "/", "/nowhere"),
+        lambda each: HostRules.parse([each]),
+    ):
         try:
             reader(text)
-        except PolicyError:
+        except (PolicyError, HostError):
             continue
+
+
+@each("text", ["", "a\0b", "\ud800"])
+def test_what_names_no_path_is_an_error(text: str, tmp_path: Path) -> None:
+    with pytest.raises(PolicyError):
+        path_of(text, str(tmp_path), str(tmp_path))
 
 
 def test_a_path_is_absolute_and_without_links(tmp_path: Path) -> None:

@@ -171,13 +171,15 @@ def test_a_link_that_the_server_made_is_no_root(home: Path) -> None:
 
 
 def test_a_root_that_was_moved_away_is_taken_all_the_same(home: Path) -> None:
-    app = home / "app"
+    app = home / "outer" / "app"
+    app.mkdir(parents=True)
+    (app / "own").write_text("own")
     with shell(Profile(roots=WRITE_ROOTS)) as server:
         server.give(app)
-        said = server.run(f"mv {home} /tmp/moved && cat /tmp/moved/app/own")
+        said = server.run(f"mv {home}/outer {home}/moved && cat {home}/moved/app/own")
         assert said == "own"  # in its own memory it may move what it likes
         server.give()
-        assert "own" not in server.run("cat /tmp/moved/app/own; ls /tmp/moved/app").split()
+        assert "own" not in server.run(f"cat {home}/moved/app/own; ls {home}/moved/app").split()
         server.give(app)
         assert server.run(f"cat {app}/own") == "own"
 

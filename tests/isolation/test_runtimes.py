@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation.runtimes import folders_among, runtime_of
+from pipeguard.isolation.runtimes import files_among, folders_among, runtime_of
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.view import SandboxUser
 from tests.each import each
@@ -81,6 +81,30 @@ def test_a_folder_among_the_words_of_another_program_is_not_its_code(
     program(home / "notes" / "today.md")
     server = str(program(home / "bin" / "notes-server"))
     assert str(home / "notes") not in needed(host, server, "notes", folder=str(home))
+
+
+def test_a_folder_that_a_server_works_in_is_not_needed(host: SandboxUser, home: Path) -> None:
+    """What is needed may not be changed, and `server-filesystem` is there to change it."""
+    server = program(home / "bin" / "mcp-server-filesystem")
+    (home / "notes").mkdir()
+    assert needed(host, str(server), str(home / "notes")) == needed(host, str(server))
+    database = program(home / "notes" / "a.sqlite", "")
+    assert needed(host, str(server), "--db-path", str(database)) == needed(host, str(server))
+
+
+def test_files_among_the_arguments_may_be_read(host: SandboxUser, home: Path) -> None:
+    settings, key = program(home / "app" / "settings"), program(home / ".ssh" / "id")
+    words = ("--config=app/settings", str(key), "/etc/hostname", "app", "settings", "http://a/b")
+    assert files_among(words, str(home), host) == (str(settings),)
+
+
+def test_a_link_that_the_server_may_have_made_gives_no_file(host: SandboxUser, home: Path) -> None:
+    program(home / "diary")
+    (home / "work").mkdir()
+    (home / "work" / "db").symlink_to(home / "diary")
+    words = [str(home / "work" / "db")]
+    assert files_among(words, "/", host) == (str(home / "diary"),)
+    assert files_among(words, "/", host, [str(home / "work")]) == ()
 
 
 def test_the_project_that_uv_runs_in_is_read(host: SandboxUser, home: Path) -> None:

@@ -18,7 +18,7 @@ from tests.isolation.test_wrapped import Isolated
 from tests.wrap.wrapped import Object
 
 MEMORY = "npm:@modelcontextprotocol/server-memory"
-FIELDS = {"packages", "hosts", "keep_home", "variables", "needs"}
+FIELDS = {"packages", "hosts", "keep_home", "variables", "npm_parts", "needs"}
 
 
 def test_each_profile_is_found_by_each_of_its_packages_and_by_no_other() -> None:
@@ -39,8 +39,9 @@ def test_each_profile_says_what_can_be_given() -> None:
         assert entry.keys() <= FIELDS
     for profile in all_shipped():
         HostRules.parse(profile.hosts)
-        assert all(value.startswith("~/") for _, value in profile.variables)
-        assert not profile.variables or profile.keeps_home
+        assert not profile.npm_parts or all(key.startswith("pypi:") for key in profile.packages)
+        of_home = [name for name, value in profile.variables if value.startswith("~/")]
+        assert not of_home or profile.keeps_home
 
 
 @pytest.mark.parametrize("command", ["npx -y @modelcontextprotocol/server-memory@1.2 x"])
@@ -135,3 +136,18 @@ def test_a_known_server_works_with_auto_alone(server: str, tmp_path: Path) -> No
         assert "Ada" not in json.dumps(answers[1])  # it is there already: its home was kept
         (file,) = (tmp_path / "state" / "isolation").glob("*/home/memory.jsonl")
         assert "Ada" in file.read_text()
+
+
+def test_a_package_may_change_each_folder_among_its_arguments(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    folders = [tmp_path.resolve() / "home" / name for name in ("first", "second", "third")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    held = ("--read", str(folders[2]))
+    command = (*words, *map(str, folders))
+    with Isolated(tmp_path, "--isolate", "auto", *held, command=command) as run:
+        run.ready()
+        said = [run.call("write", folder / "new") for folder in folders]
+    assert said == ["written", "written", "OSError"]
+    assert [(folder / "new").exists() for folder in folders] == [True, True, False]

@@ -121,6 +121,14 @@ def test_no_variable_leads_to_a_socket(host: SandboxUser) -> None:
     assert environment_of(variables, view) == {"PATH": "/bin", "K": "v", "HOME": host.home}
 
 
+def test_a_base_folder_that_is_not_there_is_not_named(host: SandboxUser) -> None:
+    """A server that makes its cache there would fail where the root folder is read-only."""
+    own = {"XDG_CACHE_HOME": f"{host.home}/.cache", "XDG_DATA_HOME": f"{host.home}/work/data"}
+    elsewhere = {"XDG_CONFIG_HOME": "/srv/config", "XDG_STATE_HOME": "/home/other"}
+    view = view_of(Profile(), host, (), "/", None)
+    assert environment_of(own | elsewhere, view) == own | {"HOME": host.home}
+
+
 def test_etc_has_no_password_and_no_key(host: SandboxUser) -> None:
     found = {path for path in mounts(host, Profile()) if path.startswith("/etc")}
     assert not {path for path in found if "shadow" in path or "/ssh" in path.replace("/ssl", "")}

@@ -16,7 +16,11 @@ from time import sleep
 
 import pytest
 
+from pipeguard.config.options import WrapOptions
+from pipeguard.identity.server_name import launched
 from pipeguard.isolation.cgroups import PREFIX, ROOT
+from pipeguard.runtime.isolated import ServerStarter
+from pipeguard.runtime.run import Run
 from tests.isolation.test_escapes import answering
 from tests.launch.processes import until
 from tests.wrap.deciding import decide
@@ -120,6 +124,9 @@ def test_a_wall_is_told_once_with_the_way_through_it(tmp_path: Path) -> None:
             assert run.call("connect", "example.com:443") == "gaierror"
         until(lambda: "excerpt=example.com" in run.said(), "the refusal is told")
         assert run.said().count("egress.host  ") == 1
+        assert "direction=" not in next(
+            line for line in run.said().splitlines() if "egress.host  " in line
+        )
 
 
 def test_what_was_refused_can_be_allowed_while_the_server_runs(tmp_path: Path) -> None:
@@ -235,3 +242,20 @@ def test_doctor_says_that_it_works() -> None:
     )
     assert done.returncode == 0, done.stdout
     assert "bubblewrap works" in done.stdout
+
+
+def test_a_server_that_ended_hears_of_no_policy_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway starts it again under the same run, however often."""
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    command = ("/bin/true",)
+    options = WrapOptions(command, {"--isolate": "bubblewrap", "--name": "one"}, {}, ())
+    run = Run(launched(command), options, lambda _kinds: None)
+    for _ in range(3):
+        starter = ServerStarter(options, {"PATH": os.defpath})
+        starter.attach(run)
+        assert run.on_policy == [starter.update]
+        starter.hang_up()
+    assert run.on_policy == []
+    run.close()

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeguard.assess.fetched import Fetch, VersionPin, fetched, piped
+from pipeguard.assess.isolation import entry_isolation
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import masked_text
 from pipeguard.core.finding import Severity
+from pipeguard.errors import LaunchError
+from pipeguard.isolation.packages import package_of
 
 UNPINNED = PostureCheck(
     "package-not-pinned",
     "A server's code is fetched at each start, in any version",
     Severity.MEDIUM,
     "Whoever takes over the package, its registry entry, a branch or a tag runs their code on this "
-    "machine the next time that the client starts.",
+    "machine the next time that the client starts. The package of an isolated server is fetched "
+    "once and stays at that version until `pipeguard isolate update`, so it is no finding.",
     "Write the exact version, the commit or the image's digest. Then a new version is a decision.",
     "",
     "npx -y srv          uvx srv          docker run srv:latest",
@@ -43,8 +47,17 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
         if piped(words):
             yield PIPED.of_server(server, "Its command runs what it downloads, unseen.")
         for fetch in fetched(words):
-            if fetch.pin is not VersionPin.EXACT:
+            if fetch.pin is not VersionPin.EXACT and not _is_fetched_once(target, server):
                 yield _unpinned(target, server, fetch)
+
+
+def _is_fetched_once(target: AssessmentTarget, server: ServerEntry) -> bool:
+    """Whether PipeGuard fetches its package, and keeps it: that of an isolated server."""
+    held = entry_isolation(target, server)
+    try:
+        return held is not None and held.is_held and package_of(server.own_words) is not None
+    except LaunchError:
+        return False  # nor does it start
 
 
 def _unpinned(target: AssessmentTarget, server: ServerEntry, fetch: Fetch) -> PostureFinding:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+from pipeguard.core.finding import Verdict
 from pipeguard.core.flows.known_secrets import KnownSecrets
 from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.flows.tool_labels import Tool, tool_of
@@ -49,14 +50,27 @@ class Engines(NamedTuple):
         ]
 
 
+class AnswerNotes(Protocol):
+    """Adds words of PipeGuard to answers, once they are judged."""
+
+    def annotated(self, verdict: Verdict, now: float) -> Verdict:
+        """The verdict on an answer with words of ours in it; any other as it is.
+
+        Args:
+            verdict: of the session; what it forwards was judged.
+            now: when it was given, on the session's clock.
+        """
+
+
 class _Shared:
     """What all guards of a server share: replacing it here replaces it for each of them."""
 
-    __slots__ = ("pins", "policy")
+    __slots__ = ("notes", "pins", "policy")
 
     def __init__(self, policy: Policy, pins: Pins) -> None:
         self.policy = policy
         self.pins = pins
+        self.notes: AnswerNotes | None = None
 
 
 class Guard:
@@ -111,6 +125,15 @@ class Guard:
         self.inspects = True
         self._shared = _Shared(policy, Pins(pins, name))
         self._fixed: Policy | None = None  # in place of the one that is shared
+
+    @property
+    def notes(self) -> AnswerNotes | None:
+        """Adds words to the server's answers, where it is isolated; None for any other."""
+        return self._shared.notes
+
+    def annotate(self, notes: AnswerNotes) -> None:
+        """Have words added to the server's answers, also to those of other clients."""
+        self._shared.notes = notes
 
     @property
     def policy(self) -> Policy:

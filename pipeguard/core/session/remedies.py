@@ -61,8 +61,7 @@ _ENTRANCE = Remedy(
 _EGRESS = Remedy(
     Way.EXCEPTION,
     "The server is isolated, and nothing gives it this host and port. If it needs them, allow the"
-    " event: that adds the host to what your policy gives the server, under `isolate`. An address"
-    " that is private or of this machine is given as such.",
+    " event: that adds the host to what your policy gives the server, under `isolate`.",
 )
 
 
@@ -72,6 +71,15 @@ def _limit(key: str, what: str) -> Remedy:
         f"{what} Raise `{key}` in the file that `pipeguard policy path` names, then restart the"
         " server, if that much is normal for it.",
         key,
+    )
+
+
+def _give(may: str, key: str) -> Remedy:
+    return Remedy(
+        Way.EXCEPTION,
+        f"The server is isolated. If it {may} this file or folder, allow the event: that adds it"
+        f" to {key} of the server in your policy, under `isolate`, and holds from its next start."
+        " What has to be named by hand, as keys and logins, is not offered.",
     )
 
 
@@ -134,7 +142,21 @@ _ROWS: dict[str, Remedy] = {
         "The server asked for no host in a form that can be read, for too many at once, or for a"
         " protocol that is not passed on. Its own messages say what it wanted.",
     ),
-    **dict.fromkeys(("egress.host", "egress.port", "egress.address"), _EGRESS),
+    **dict.fromkeys(("egress.host", "egress.port"), _EGRESS),
+    "egress.address": Remedy(
+        Way.EXCEPTION,
+        "The host is allowed, and its name leads to an address of a private network, as in a"
+        " company's, or of this machine. If that is where it belongs, allow the event: that adds"
+        " `HOST=private` to what your policy gives the server, by which the name may lead there"
+        " too, or the address itself where it is this machine's.",
+    ),
+    "isolation.read": _give("may read", "`read`"),
+    "isolation.write": _give("may change", "`write`"),
+    "isolation.port": Remedy(
+        Way.EXCEPTION,
+        "The server is isolated, and this port of your machine is not given to it. If it needs"
+        " what listens there, allow the event: that adds the port to `loopback`, under `isolate`.",
+    ),
     "egress.failed": Remedy(
         Way.NOTHING,
         "The host is allowed, and did not answer or does not exist: the note has the error's name."

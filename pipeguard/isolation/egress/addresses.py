@@ -1,7 +1,8 @@
 """Which of a name's addresses may be connected to, judged after the name was resolved.
 
-Only public ones, unless a rule names the very address and port. Sources: the IANA registries of
-special addresses (RFC 6890), RFC 6052 (IPv4 in IPv6).
+Only public ones, unless a rule names the very address and port, or says of the name that it may
+lead into a private network. Sources: the IANA registries of special addresses (RFC 6890), RFC 6052
+(IPv4 in IPv6).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pipeguard.core.checks.addresses import Reach, reach_of, reach_v4
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipeguard.isolation.egress.hosts import Address, HostRules
+    from pipeguard.isolation.egress.hosts import Address, Host, HostRules
 
 MAX_ADDRESSES = 8  # tried of one name
 _GLOBAL = IPv6Network("2000::/3")  # all that was ever given out (IANA, IPv6 address space)
@@ -26,19 +27,25 @@ _SPECIAL = (
     IPv6Network("2002::/16"),  # 6to4, which has an IPv4 address inside
     IPv6Network("3fff::/20"),  # documentation
 )
+_UNIQUE_LOCAL = IPv6Network("fc00::/7")  # RFC 4193
+_DOCUMENTATION = (IPv6Network("2001:db8::/32"), IPv6Network("3fff::/20"))
+_PROTOCOLS = IPv4Address("192.0.0.0")  # IETF's own, a /24 (RFC 6890)
 _RELAYS = IPv4Address("192.88.99.0")  # of 6to4, a /24 (RFC 7526)
 
 
-def usable_addresses(texts: Iterable[str], port: int, rules: HostRules) -> list[Address]:
+def usable_addresses(
+    texts: Iterable[str], port: int, rules: HostRules, host: Host = ""
+) -> list[Address]:
     """Of a resolver's answers those that may be connected to, in their order.
 
     Args:
         texts: addresses as text; what is none is left out.
         port: the port of the connection.
-        rules: name the addresses that need not be public.
+        rules: name the addresses that need not be public, and the hosts.
+        host: that was asked for.
     """
     found = dict.fromkeys(all_addresses(texts))
-    return [address for address in found if is_usable(address, port, rules)][:MAX_ADDRESSES]
+    return [address for address in found if is_usable(address, port, rules, host)][:MAX_ADDRESSES]
 
 
 def all_addresses(texts: Iterable[str]) -> list[Address]:
@@ -46,11 +53,31 @@ def all_addresses(texts: Iterable[str]) -> list[Address]:
     return list(filter(None, map(_parse, texts)))
 
 
-def is_usable(address: Address, port: int, rules: HostRules) -> bool:
-    """Whether an address is public and not this machine's own, or named with this port."""
+def is_usable(address: Address, port: int, rules: HostRules, host: Host = "") -> bool:
+    """Whether an address is public and not this machine's own, or named with this port.
+
+    One of a private network is used for a name that may lead there, and not this machine's own.
+    """
     if rules.names_address(address, port):
         return True
-    return is_public(address) and not is_own(address)
+    is_reached = is_public(address) or (rules.may_be_private(host, port) and is_private(address))
+    return is_reached and not is_own(address)
+
+
+def is_private(address: Address) -> bool:
+    """Whether an address may be of a company's or home's own network.
+
+    None of this machine or link, of all or none, and none that gives out credentials; of IPv6 none
+    with an IPv4 address inside. Documentation's are: networks use them, too.
+    """
+    if isinstance(address, IPv6Address):
+        is_local = address in _UNIQUE_LOCAL or any(address in each for each in _DOCUMENTATION)
+        return is_local and reach_of(str(address)) in {Reach.PRIVATE, Reach.PUBLIC}
+    if is_public(address) or address.is_reserved or address.is_multicast:
+        return False
+    if int(address) >> 8 in {int(_RELAYS) >> 8, int(_PROTOCOLS) >> 8}:
+        return False
+    return reach_v4(address) in {Reach.PRIVATE, Reach.SHARED, Reach.PUBLIC}
 
 
 def is_public(address: Address) -> bool:

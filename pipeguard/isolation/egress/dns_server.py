@@ -87,9 +87,9 @@ class DnsResponder:
 
     def _refuse(self, question: dns.DnsQuestion, name: str, reason: EgressReason) -> bytes:
         host = name[: dns.MAX_NAME_BYTES].lower()
-        if self._refusals.is_due(host, self._now()):
-            record = EgressRecord(EgressWay.DNS, EgressOutcome.REFUSED, host, 0, reason=reason)
-            self._state.report(record)
+        is_due = self._refusals.is_due(host, self._now())
+        record = EgressRecord(EgressWay.DNS, EgressOutcome.REFUSED, host, 0, reason=reason)
+        self._state.report(record._replace(is_repeated=not is_due))
         return dns.no_such_name(question)
 
 

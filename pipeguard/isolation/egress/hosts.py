@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 DEFAULT_PORTS = frozenset({443, 80})
+PRIVATE = "=private"  # after a host: its name may lead into a private network
 MAX_NAME_CHARS = 253  # RFC 1035, 2.3.4, without the final dot
 MAX_HOST_CHARS = 1024  # before it is normalised
 MAX_RULES = 4096
@@ -158,16 +159,21 @@ class HostRules(NamedTuple):
         below: ports by domain, for all names below it and not the domain itself.
         addresses: ports by literal address.
         loopback: ports of this machine's loopback addresses.
+        private: ports by name, or by `*.` and a domain, at which the name may lead to an address
+            of a private network.
     """
 
     names: Mapping[str, frozenset[int]] = MappingProxyType({})
     below: Mapping[str, frozenset[int]] = MappingProxyType({})
     addresses: Mapping[Address, frozenset[int]] = MappingProxyType({})
     loopback: frozenset[int] = frozenset()
+    private: Mapping[str, frozenset[int]] = MappingProxyType({})
 
     @classmethod
     def parse(cls, entries: Iterable[str], loopback: Iterable[int] = ()) -> HostRules:
         """Rules from entries like `api.github.com`, `*.example.com` or `10.0.0.5:5432`.
+
+        `git.corp.example=private` may also lead to an address of a private network.
 
         Raises:
             HostError: an entry is not a host, or a port not a port; the message has it.
@@ -175,10 +181,16 @@ class HostRules(NamedTuple):
         names: dict[str, frozenset[int]] = {}
         below: dict[str, frozenset[int]] = {}
         addresses: dict[Address, frozenset[int]] = {}
+        private: dict[str, frozenset[int]] = {}
         for count, entry in enumerate(entries, 1):
             if count > MAX_RULES:
                 raise HostError(f"more than {MAX_RULES:,} hosts")
-            host, ports = _parse_entry(entry)
+            text = entry.strip()
+            host, ports = _parse_entry(text.removesuffix(PRIVATE))
+            if text.endswith(PRIVATE):
+                if not isinstance(host, str):
+                    raise HostError(f"{_shown(text)}: an address is given without `=private`")
+                private[host] = private.get(host, frozenset()) | ports
             if not isinstance(host, str):
                 addresses[host] = addresses.get(host, frozenset()) | ports
             elif host.startswith("*."):
@@ -186,7 +198,7 @@ class HostRules(NamedTuple):
             else:
                 names[host] = names.get(host, frozenset()) | ports
         local = frozenset(parse_port(str(port)) for port in loopback)
-        rules = cls(names, below, addresses, local)
+        rules = cls(names, below, addresses, local, private)
         if len(rules.ports) > MAX_PORTS:
             raise HostError(f"more than {MAX_PORTS} different ports")
         return rules
@@ -206,6 +218,17 @@ class HostRules(NamedTuple):
     def names_address(self, address: Address, port: int) -> bool:
         """Whether this very address and port is named, so that it may be a private one."""
         return port in self.ports_of(address)
+
+    def may_be_private(self, host: Host, port: int) -> bool:
+        """Whether a name may lead to an address of a private network at this port."""
+        if not self.private or not isinstance(host, str):
+            return False
+        if port in self.private.get(host, ()):
+            return True
+        while host := host.partition(".")[2]:
+            if port in self.private.get(f"*.{host}", ()):
+                return True
+        return False
 
     @property
     def ports(self) -> frozenset[int]:
@@ -231,7 +254,10 @@ def _parse_entry(entry: str) -> tuple[Host, frozenset[int]]:
         return parse_host(domain), DEFAULT_PORTS
     host, port = parse_authority(domain, default_port=0)
     if isinstance(host, str) and is_localhost(host):
-        raise HostError(f"{_shown(text)} is this machine: give its port in `loopback`")
+        raise HostError(
+            f"{_shown(text)} is this machine. Name a port of it: --loopback {port or 'PORT'}, or"
+            f" `loopback: [{port or 'PORT'}]` in the policy"
+        )
     if wildcard and not isinstance(host, str):
         raise HostError(f"{_shown(text)}: an address has no subdomains")
     return f"{wildcard}{host}" if wildcard else host, frozenset({port}) if port else DEFAULT_PORTS

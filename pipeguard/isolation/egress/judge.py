@@ -58,6 +58,7 @@ class EgressRecord(NamedTuple):
         bytes_sent: from the sandbox to the host.
         bytes_received: from the host to the sandbox.
         seconds: from accepting it to its end.
+        is_repeated: whether the same was reported within the last minute, and is not written again.
     """
 
     way: EgressWay
@@ -72,6 +73,7 @@ class EgressRecord(NamedTuple):
     bytes_sent: int = 0
     bytes_received: int = 0
     seconds: float = 0.0
+    is_repeated: bool = False
 
 
 Report = Callable[[EgressRecord], None]

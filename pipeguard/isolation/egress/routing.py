@@ -94,9 +94,10 @@ class HostRoute(NamedTuple):
         """The address that was connected to; empty where a proxy chose it."""
         return "" if self.proxy else str(self.addresses[0])
 
-    def is_usable(self, port: int, rules: HostRules) -> bool:
+    def is_usable(self, target: HostAndPort, rules: HostRules) -> bool:
         """Whether all that was checked is allowed still."""
-        return all(is_usable(address, port, rules) for address in self.addresses)
+        host, port = target
+        return all(is_usable(address, port, rules, host) for address in self.addresses)
 
 
 def advice_on(error: str, proxies: OuterProxies) -> str:
@@ -126,7 +127,7 @@ async def open_route(owner: RouteOwner, target: HostAndPort) -> HostRoute:
     if proxy is not None:
         return await _through(owner, target, proxy)
     resolved = await owner.resolve(target)
-    addresses = usable_addresses(resolved, target.port, owner.rules)
+    addresses = usable_addresses(resolved, target.port, owner.rules, target.host)
     if not addresses:
         raise RouteRefusedError(next(map(str, all_addresses(resolved)), ""))
 
@@ -171,6 +172,6 @@ async def _screened(owner: RouteOwner, target: HostAndPort) -> tuple[Address, ..
         raise RouteRefusedError("")
     addresses = tuple(all_addresses(await owner.resolve_if_known(target)))
     for address in addresses:
-        if not is_usable(address, target.port, owner.rules):
+        if not is_usable(address, target.port, owner.rules, host):
             raise RouteRefusedError(str(address))
     return addresses

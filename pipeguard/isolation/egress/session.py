@@ -164,7 +164,7 @@ class EgressSession(asyncio.BufferedProtocol):
         else:
             if route.host.transport.is_closing():
                 self._fail("ECONNRESET")
-            elif not route.is_usable(target.port, server.rules):
+            elif not route.is_usable(target, server.rules):
                 route.host.abort()
                 self._refuse(EgressReason.WITHDRAWN)
             else:
@@ -261,7 +261,7 @@ class EgressSession(asyncio.BufferedProtocol):
         target = self._request.target
         is_allowed = refusal_of(rules, target) is None
         if is_allowed and self._state is _State.JOINED:
-            is_allowed = self._route.is_usable(target.port, rules)
+            is_allowed = self._route.is_usable(target, rules)
         if not is_allowed:
             self._withdraw()
 

@@ -17,7 +17,7 @@ from pipeguard.isolation.learning.listener import install, is_available
 from pipeguard.isolation.learning.observed import save_more
 from pipeguard.isolation.learning.tracer import Had, Tracer
 from pipeguard.isolation.packages import package_of
-from pipeguard.isolation.runtimes import folders_among, runtime_of
+from pipeguard.isolation.runtimes import files_among, folders_among, runtime_of
 from pipeguard.isolation.sandbox import installer, packages_folder, this_host
 from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.shipped import key_of
@@ -96,7 +96,7 @@ class Learner:
         runtime = runtime_of(argv, command.env, folder, host)
         given = folders_among(argv[1:], folder, host)
         system = _of_system(host, folder)
-        program = (*needed, *runtime.needed)
+        program = (*needed, *runtime.needed, *files_among(argv[1:], folder, host, given))
         self._had = Had(_spelled((*system, *given, *program)), _spelled((*system, *given)))
         self._command = Command((runtime.path, *argv[1:]), command.env, command.cwd)
 

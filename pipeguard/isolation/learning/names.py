@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from pipeguard.isolation.egress.addresses import is_private
 from pipeguard.isolation.egress.hosts import HostError, parse_host
 
 if TYPE_CHECKING:
@@ -82,7 +84,10 @@ class HostNames:
         known = _hosts_file() | dict(self._addresses)
         for address, port in self._connected:
             if is_end or address in known:
-                observed.add_host(known.get(address, address), port)
+                name = known.get(address, address)
+                observed.add_host(name, port)
+                if name != address and is_private(ip_address(address)):
+                    observed.private.add(name)
 
     def _look_up(self) -> None:
         while (name := self._queue.get()) is not None:

@@ -41,6 +41,7 @@ class Observed:
         package: that it is, as `npm:NAME`; empty where it is none.
         files: paths, each with the most that was done: READ, LISTED (a folder) or WRITTEN.
         hosts: ports by host name, or by address where no name was seen.
+        private: of these names those that led into a private network.
         names: that it asked for, whether it connected then or not.
         loopback: ports of this machine that it connected to.
         bound: ports that it listened at itself.
@@ -58,6 +59,7 @@ class Observed:
     bound: set[int] = field(default_factory=set)
     sockets: set[str] = field(default_factory=set)
     is_cut: bool = False
+    private: set[str] = field(default_factory=set)
 
     def add_file(self, path: str, use: str) -> None:
         """Take note of a file."""
@@ -91,6 +93,7 @@ class Observed:
         for host, ports in other.hosts.items():
             for port in ports:
                 self.add_host(host, port)
+        self.private |= other.private & self.hosts.keys()
         self.names |= other.names
         self.is_cut = self.is_cut or len(self.names) > MAX_HOSTS
         self.names = set(sorted(self.names)[:MAX_HOSTS])
@@ -194,6 +197,7 @@ def _fields(observed: Observed) -> dict[str, object]:
         "package": observed.package,
         "files": observed.files,
         "hosts": {host: sorted(ports) for host, ports in observed.hosts.items()},
+        "private": sorted(observed.private),
         "names": sorted(observed.names),
         "loopback": sorted(observed.loopback),
         "bound": sorted(observed.bound),
@@ -214,6 +218,7 @@ def _parsed(fields: dict[str, object]) -> Observed:
     for host, ports in _is(fields["hosts"], dict).items():
         for port in ports:
             observed.add_host(host, _is(port, int))
+    observed.private = {_is(name, str) for name in _is(fields.get("private", []), list)}
     observed.names = {_is(name, str) for name in _is(fields["names"], list)}
     observed.loopback = {_is(port, int) for port in _is(fields["loopback"], list)}
     observed.bound = {_is(port, int) for port in _is(fields["bound"], list)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.isolation.egress.hosts import HostRules, parse_authority, parse_host
+from pipeguard.isolation.egress.hosts import PRIVATE, HostRules, parse_authority, parse_host
 from pipeguard.isolation.learning.reduction import Grant, Withheld, reduced
 from pipeguard.isolation.profile import path_of
 from pipeguard.isolation.sensitive import is_within
@@ -77,8 +77,12 @@ def _is_given(grant: Grant, profile: Profile, host: SandboxUser) -> bool:
     if grant.kind == "loopback":
         return int(grant.value) in profile.loopback
     if grant.kind == "hosts":
-        target = parse_authority(grant.value, 443)
-        return target.port in HostRules.parse(profile.hosts).ports_of(target.host)
+        rules = HostRules.parse(profile.hosts)
+        name = grant.value.removesuffix(PRIVATE)
+        target = parse_authority(name, 443)
+        if name != grant.value and not rules.may_be_private(target.host, target.port):
+            return False
+        return target.port in rules.ports_of(target.host)
     path = path_of(grant.value, "/", host.home)
     given = profile.write if grant.kind == "write" else (*profile.write, *profile.read)
     return any(is_within(path, each) for each in given)

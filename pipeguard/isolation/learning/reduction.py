@@ -16,6 +16,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeguard.isolation.egress.hosts import PRIVATE
 from pipeguard.isolation.learning.observed import LISTED, WRITTEN
 from pipeguard.isolation.sensitive import holder_of, is_within
 
@@ -245,10 +246,13 @@ def _hosts(observed: Observed) -> Iterable[Grant]:
         why = "it connected to it"
         if is_address:
             why += "; it was asked for by no name that was seen"
+        private = PRIVATE if host in observed.private else ""
+        if private:
+            why += ", in a private network"
         if ports & WEB_PORTS:
-            yield Grant("hosts", name, why)
+            yield Grant("hosts", f"{name}{private}", why)
         for port in sorted(ports - WEB_PORTS):
-            yield Grant("hosts", f"{name}:{port}", why)
+            yield Grant("hosts", f"{name}:{port}{private}", why)
 
 
 def _search_domains() -> tuple[str, ...]:

@@ -188,7 +188,9 @@ def test_questions_are_answered_over_udp_and_tcp(port: int) -> None:
         *([0, 0, ""], [3, 0, ""], [3, 0, ""], [0, 1, "127.0.0.1"], [3, 0, ""], [3, 0, ""]),
         [3, 0, ""],
     ], done.stderr
-    assert [(record.way, record.host) for record in records] == [
+    new = [record for record in records if not record.is_repeated]
+    assert len(records) == 10, "each refused question, over UDP and TCP"
+    assert [(record.way, record.host) for record in new] == [
         (EgressWay.DNS, "bad.example"),
         (EgressWay.DNS, "c3rvb2xlbg.bad.example"),
         (EgressWay.DNS, "1.2.3.4"),

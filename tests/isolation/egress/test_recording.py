@@ -44,7 +44,15 @@ def finding_of(record: EgressRecord) -> dict[str, str]:
         "localhost": (refusal("localhost", 5432), "127.0.0.1:5432"),
         "a name that is private": (
             refusal("db.example", 5432, EgressReason.ADDRESS, "10.0.0.5"),
-            "10.0.0.5:5432",
+            "db.example:5432=private",
+        ),
+        "a name that is private, at a port of the web": (
+            refusal("git.example", 443, EgressReason.ADDRESS, "203.0.113.80"),
+            "git.example=private",
+        ),
+        "a name of this machine": (
+            refusal("db.example", 5432, EgressReason.ADDRESS, "127.0.0.1"),
+            "127.0.0.1:5432",
         ),
         "metadata": (refusal("169.254.169.254", 80), None),
         "a name of metadata": (

@@ -1,0 +1,99 @@
+"""PipeGuard's own words in an answer that failed at a wall. Pure: a value in, a value out.
+
+They name the wall and its event and say who decides. As all that a model reads of PipeGuard they
+hold no command, since a model has a shell. What a server chose, a host or a path, is quoted.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from pipeguard.core.lazy_regex import lazy_regex
+from pipeguard.core.unicode.display import cut, visible
+from pipeguard.isolation.walls.wall import PORT, READ, WRITE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pipeguard.core.protocol.json_values import JsonObject, JsonValue
+    from pipeguard.isolation.walls.wall import Wall
+
+MAX_NAMED = 3  # walls in one answer
+MAX_SUBJECT_CHARS = 200
+MAX_READ_CHARS = 64 * 1024  # of an answer's texts
+MAX_FAILURE_CHARS = 2000  # a longer result without `isError` is about something else
+_FAILURE = lazy_regex(
+    r"(?i)\b(?:error|fail|refused|time(?:d )?-?out|unreachable|unable|cannot|could ?n[o']t"
+    r"|no results?|enotfound|eai_|not (?:be )?(?:found|reach|resolve))"
+)
+_KINDS = {READ: "to read {}", WRITE: "to change {}", PORT: "port {} of this machine"}
+
+
+def texts_of(value: JsonObject) -> str:
+    """What an answer says in words: of a result its texts, of an error its message and data."""
+    parts, left = [], MAX_READ_CHARS
+    for text in _texts(value):
+        parts.append(text[:left])
+        left -= len(parts[-1])
+        if left <= 0:
+            break
+    return "\n".join(parts)
+
+
+def is_about_failure(text: str, walls: Sequence[Wall]) -> bool:
+    """Whether a result that says nothing of an error tells that something failed."""
+    if len(text) > MAX_FAILURE_CHARS:
+        return False
+    return bool(_FAILURE.search(text)) or any(wall.subject in text for wall in walls)
+
+
+def annotated(value: JsonObject, walls: Sequence[Wall]) -> JsonObject:
+    """An answer with a note on the walls; unchanged where it has no place for one.
+
+    A result gets a text of its own in `content`, an error a sentence in its message. What a schema
+    describes, `structuredContent`, stays.
+    """
+    error, result = value.get("error"), value.get("result")
+    if isinstance(error, dict) and isinstance(message := error.get("message"), str):
+        return {**value, "error": {**error, "message": f"{message} ({note_on(walls)})"}}
+    if isinstance(result, dict) and isinstance(content := result.get("content"), list):
+        note: JsonValue = {"type": "text", "text": note_on(walls)}
+        return {**value, "result": {**result, "content": [*content, note]}}
+    return value
+
+
+def note_on(walls: Sequence[Wall]) -> str:
+    """What a model reads of walls."""
+    named = [f"{_shown(wall)} (event {wall.event})" for wall in walls[:MAX_NAMED]]
+    if len(walls) > MAX_NAMED:
+        named.append(f"{len(walls) - MAX_NAMED} more")
+    events = "these events" if len(walls) > 1 else "the event"
+    return (
+        f"PipeGuard: this server is isolated, and is not given {', nor '.join(named)}. If that is"
+        f" what was missing, tell the user, who alone can allow {events}; do not work around it."
+    )
+
+
+def _shown(wall: Wall) -> str:
+    subject = json.dumps(cut(visible(wall.subject), MAX_SUBJECT_CHARS), ensure_ascii=False)
+    return _KINDS.get(wall.rule, "the host {}").format(subject)
+
+
+def _texts(value: JsonObject) -> Iterator[str]:
+    error, result = value.get("error"), value.get("result")
+    if isinstance(error, dict):
+        yield from _strings(error.get("message"), error.get("data"))
+        data = error.get("data")
+        if isinstance(data, dict):
+            yield from _strings(*data.values())
+    if isinstance(result, dict) and isinstance(content := result.get("content"), list):
+        for block in content:
+            if isinstance(block, dict) and block.get("type") == "text":
+                yield from _strings(block.get("text"))
+
+
+def _strings(*values: JsonValue) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, str):
+            yield value

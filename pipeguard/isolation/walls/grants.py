@@ -1,0 +1,141 @@
+"""What a person would give a server for an event at a wall: exactly that, or why it is not offered.
+
+Looks at the machine as it is when the person decides. A server chose the path: what it leads to is
+what is shown and given.
+"""
+
+# ruff: noqa: PTH110, PTH112, PTH117, PTH120
+# the functions that the other modules of this package use
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.core.unicode.display import visible
+from pipeguard.errors import PolicyError
+from pipeguard.isolation.egress.hosts import DEFAULT_PORTS, HostError, parse_authority, parse_port
+from pipeguard.isolation.egress.recording import entry_of
+from pipeguard.isolation.learning.reduction import SHARED, shown
+from pipeguard.isolation.sensitive import holder_of, is_within
+from pipeguard.isolation.view import SYSTEM
+from pipeguard.isolation.walls.wall import PORT, READ, WRITE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pipeguard.isolation.view import SandboxUser
+
+KINDS = {READ: "read", WRITE: "write", PORT: "loopback"}
+
+
+class WallGrant(NamedTuple):
+    """One more thing for a server.
+
+    Attributes:
+        kind: the key of the policy: `hosts`, `read`, `write` or `loopback`.
+        value: as the policy writes it.
+        opens: what the server may then do, as the end of a sentence.
+        is_live: whether it holds for a server that runs.
+    """
+
+    kind: str
+    value: str | int
+    opens: str
+    is_live: bool = True
+
+
+def grant_of(
+    findings: Sequence[Mapping[str, str]], host: SandboxUser, port: int | None = None
+) -> WallGrant | None:
+    """What would have let a server through a wall; None for an event of another kind.
+
+    Args:
+        findings: the event's, as the audit has them.
+        host: this machine and its user.
+        port: of the host, where the event does not say which.
+
+    Raises:
+        PolicyError: it is not offered, with what to do instead.
+    """
+    for finding in findings:
+        rule = finding.get("rule", "")
+        if rule in {READ, WRITE}:
+            return _file(rule, finding.get("path", ""), host)
+        if rule == PORT:
+            number = parse_port(finding.get("excerpt", ""))
+            return WallGrant("loopback", number, f"connect to port {number} of this machine")
+        if rule.startswith("egress.") and (entry := entry_of(finding)) is not None:
+            return _host(entry, port)
+    return None
+
+
+def _host(entry: str, port: int | None) -> WallGrant:
+    name, equals, private = entry.partition("=")
+    try:
+        target = parse_authority(name, default_port=0)
+    except HostError as error:
+        raise PolicyError(str(error)) from None
+    if port is not None:
+        if target.port not in {0, port}:
+            raise PolicyError(f"--port {port}: the event is about port {target.port}.")
+        name = f"{name.removesuffix(f':{port}')}:{port}"
+    elif target.port == 0:
+        ports = " and ".join(map(str, sorted(DEFAULT_PORTS, reverse=True)))
+        more = f"send to {name} at ports {ports}; for another: --port NUMBER"
+        opens = f"{more}{_PRIVATE}" if private else more
+        return WallGrant("hosts", entry, opens)
+    opens = f"send to {name}{_PRIVATE if private else ''}"
+    return WallGrant("hosts", f"{name}{equals}{private}", opens)
+
+
+_PRIVATE = ", also where the name leads into a private network"
+
+
+def _file(rule: str, path: str, host: SandboxUser) -> WallGrant:
+    real = os.path.realpath(path)
+    if not os.path.isabs(path) or not path.isprintable() or not real.isprintable():
+        raise PolicyError(f"{visible(path)!r} is no path that a policy can have.")
+    if not os.path.exists(real):
+        folder = os.path.dirname(real)
+        if rule == READ or not os.path.isdir(folder):
+            raise PolicyError(
+                f"{visible(path)}: there is no such file or folder on this machine, so there is"
+                " nothing to give. If the server is to make it, make its folder first."
+            )
+        real = folder
+    _check_offered(rule, path, real, host)
+    is_folder = os.path.isdir(real)
+    verb = "read" if rule == READ else "read and change"
+    value = shown(real, host.home)
+    what = f"{value}, and what is in it" if is_folder else value
+    leads = "" if is_within(path, real) else f" ({visible(path)} leads there)"
+    return WallGrant(KINDS[rule], value, f"{verb} {what}{leads}", is_live=False)
+
+
+def _check_offered(rule: str, path: str, real: str, host: SandboxUser) -> None:
+    """Refuse what a person has to name by hand.
+
+    Raises:
+        PolicyError: it is that.
+    """
+    key = KINDS[rule]
+    for each in (path, real):
+        if is_within(each, host.packages):
+            raise PolicyError(
+                f"{visible(path)}: no server changes its own package or reads another's. Look for"
+                " a setting that puts its files elsewhere."
+            )
+        if (holder := holder_of(each, host.sensitive)) is not None:
+            raise PolicyError(
+                f"{visible(path)} is in {visible(shown(holder, host.home))}, which has to be named"
+                f" by hand: it may hold keys or logins, or decide what is run later. If you want"
+                f" that, write it yourself, under `isolate` in the file that `pipeguard policy"
+                f" path` names: `{key}: [...]`."
+            )
+    is_system = rule == WRITE and any(is_within(real, each) for each in SYSTEM)
+    if is_system or real in SHARED or is_within(host.home, real):
+        raise PolicyError(
+            f"{visible(shown(real, host.home))} is given to no server as a whole. Give it a folder"
+            f" in it: `{key}: [...]` under `isolate`, in the file that `pipeguard policy path`"
+            " names."
+        )

@@ -1,0 +1,249 @@
+"""Notices the walls that one isolated server hits, has them recorded, and says so in its answers.
+
+What it notices of files and ports a server says itself, and may invent: it grants nothing, and is
+bounded in number. Whether there is such a file is looked up beside the frames (`presence`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Lock, Thread
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from pipeguard.core.finding import Action, Direction, Finding, MessageKind, Severity
+from pipeguard.core.lazy_regex import lazy_regex
+from pipeguard.core.protocol.json_values import serialise
+from pipeguard.core.protocol.message import Message, parse
+from pipeguard.core.unicode.display import visible
+from pipeguard.errors import Refusal
+from pipeguard.isolation.walls.annotation import annotated, is_about_failure, texts_of
+from pipeguard.isolation.walls.mentions import has_sign, mentions
+from pipeguard.isolation.walls.presence import is_present
+from pipeguard.isolation.walls.sight import Sight, sight_of
+from pipeguard.isolation.walls.wall import HOST, PORT, READ, WRITE, Mention, Wall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pipeguard.core.finding import Verdict
+    from pipeguard.isolation.view import FileView
+
+MAX_EVENTS = 100  # of files and ports, in one run
+MAX_LOOKS = 1000  # for what only standard error named, in one run
+MAX_HOSTS = 256  # that were refused last
+MAX_FRAME_BYTES = 1024 * 1024  # of an answer that is read again
+EXCERPT_CHARS = 80
+END_SECONDS = 2.0
+PLACE = "isolation"
+_IS_ERROR = lazy_regex(rb'"isError"\s*:\s*true')
+_NOTES = {
+    READ: "it is not given to the server to read",
+    WRITE: "it is not given to the server to change",
+    PORT: "this port of this machine is not given to the server",
+}
+_NOTHING_THERE = "; outside there is nothing there either"
+
+
+class WitnessedServer(Protocol):
+    """What a witness knows of the server: a `Sandbox`."""
+
+    @property
+    def view(self) -> FileView:
+        """The files that it sees now."""
+
+    @property
+    def loopback(self) -> frozenset[int]:
+        """The ports of this machine that it is given now."""
+
+
+class WallWitness:
+    """The walls of one server; all methods may be called from any thread.
+
+    Args:
+        server: what it sees.
+        folder: the absolute path of the folder that it starts in.
+        name_event: names a new event of the run.
+        record: takes a finding and the name of its event.
+        mask: takes secrets out of a text; called by one thread at a time.
+    """
+
+    def __init__(
+        self,
+        server: WitnessedServer,
+        folder: str,
+        name_event: Callable[[], str],
+        record: Callable[[Finding, str], None],
+        mask: Callable[[bytes], bytes],
+    ) -> None:
+        self._server = server
+        self._folder = folder
+        self._name_event = name_event
+        self._record = record
+        self._mask = mask
+        self._lock = Lock()
+        self._mask_lock = Lock()
+        self._hosts: OrderedDict[str, tuple[Wall, float]] = OrderedDict()
+        self._events: dict[Mention, str] = {}
+        self._looked: set[Mention] = set()
+        self._queue: SimpleQueue[tuple[Mention, str, str] | None] = SimpleQueue()
+        self._thread: Thread | None = None
+
+    def close(self) -> None:
+        """Have all of it recorded; nothing comes any more."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            self._queue.put(None)
+            thread.join(END_SECONDS)  # a file system may not answer
+
+    def refused(self, host: str, event: str) -> None:
+        """Know that a connection was refused."""
+        with self._lock:
+            self._hosts[host] = Wall(HOST, host, event), monotonic()
+            self._hosts.move_to_end(host)
+            if len(self._hosts) > MAX_HOSTS:
+                self._hosts.popitem(last=False)
+
+    # --- answers --------------------------------------------------------------------------------
+
+    def annotated(self, verdict: Verdict, now: float) -> Verdict:
+        """The verdict on an answer, which says what wall it failed at; any other as it is.
+
+        Args:
+            verdict: of the session.
+            now: as it was judged, on the session's clock.
+        """
+        forward, seconds = verdict.forward, verdict.answer_seconds
+        is_answer = verdict.direction is Direction.TO_CLIENT and seconds is not None
+        if not is_answer or seconds is None or forward is None or verdict.action is Action.BLOCK:
+            return verdict
+        is_result = verdict.kind is MessageKind.RESULT and verdict.method == "tools/call"
+        has_failed = verdict.kind is MessageKind.ERROR or (
+            is_result and _IS_ERROR.search(forward) is not None
+        )
+        hosts = self._refused_since(now - seconds) if has_failed or is_result else []
+        if len(forward) > MAX_FRAME_BYTES or not (has_failed or hosts):
+            return verdict
+        with suppress(Refusal):
+            message = parse(forward)
+            if isinstance(message, Message):
+                text = texts_of(message.value)
+                if has_failed:
+                    walls = self._mentioned(text, verdict.tool or "")
+                    hosts += [wall for wall in walls if not _is_told(wall, hosts)]
+                elif not is_about_failure(text, hosts):
+                    return verdict
+                if hosts:
+                    return verdict._replace(forward=serialise(annotated(message.value, hosts)))
+        return verdict
+
+    def _refused_since(self, since: float) -> list[Wall]:
+        if not self._hosts:
+            return []
+        with self._lock:
+            return [wall for wall, at in self._hosts.values() if at >= since]
+
+    def _mentioned(self, text: str, tool: str) -> list[Wall]:
+        walls = []
+        for mention in self._walls_among(mentions(text, self._folder, tool)):
+            event = self._event_of(mention, tool)
+            if event:
+                walls.append(Wall(mention.rule, mention.subject, event))
+        return walls
+
+    # --- standard error -------------------------------------------------------------------------
+
+    def watching(self, mask: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+        """A mask of standard error that looks at the lines first."""
+
+        def look(text: bytes) -> bytes:
+            self._look_at(text)
+            return mask(text)
+
+        return look
+
+    def _look_at(self, data: bytes) -> None:
+        """What only standard error names is an event where there is such a file, and no other.
+
+        Programs look for many files that nobody has, and say so.
+        """
+        if len(self._looked) >= MAX_LOOKS:
+            return
+        text = data.decode("utf-8", "replace")
+        if not has_sign(text.lower()):
+            return
+        for mention in self._walls_among(mentions(text, self._folder)):
+            if mention not in self._looked and mention not in self._events:
+                self._looked.add(mention)
+                self._put(mention, "", "")
+
+    # --- what is found --------------------------------------------------------------------------
+
+    def _walls_among(self, mentioned: Iterable[Mention]) -> Iterable[Mention]:
+        """Those that the server is not given; WRITE where it may only read."""
+        for mention in mentioned:
+            if mention.rule == PORT:
+                if int(mention.subject) not in self._server.loopback:
+                    yield mention
+                continue
+            sight = sight_of(self._server.view, mention.subject)
+            if sight is Sight.NOTHING or (sight is Sight.READ and mention.rule == WRITE):
+                yield mention
+
+    def _event_of(self, mention: Mention, tool: str) -> str:
+        """The event of a wall, the same for each time it is hit; empty where there are too many."""
+        with self._mask_lock:
+            text = mention.subject.encode("utf-8", "replace")
+            if self._mask(text) != text:
+                return ""  # it holds a secret, which is written down nowhere
+        with self._lock:
+            event = self._events.get(mention)
+            if event is not None or len(self._events) >= MAX_EVENTS:
+                return event or ""
+            event = self._events[mention] = self._name_event()
+        self._put(mention, event, tool)
+        return event
+
+    def _put(self, mention: Mention, event: str, tool: str) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = Thread(target=self._record_all, name="walls", daemon=True)
+                self._thread.start()
+        self._queue.put((mention, event, tool))
+
+    def _record_all(self) -> None:
+        while (item := self._queue.get()) is not None:
+            mention, event, tool = item
+            is_there = is_present(mention)
+            if event:
+                self._record(_finding(mention, tool, is_there=is_there), event)
+            elif is_there:
+                self._event_of(mention, tool)  # comes again, as an event
+
+
+def _is_told(wall: Wall, refused: Iterable[Wall]) -> bool:
+    """Whether a port is one at which a connection was seen to be refused."""
+    names = {f"{host}:{wall.subject}" for host in ("127.0.0.1", "[::1]", "localhost")}
+    return wall.rule == PORT and any(each.subject in names for each in refused)
+
+
+def _finding(mention: Mention, tool: str, *, is_there: bool) -> Finding:
+    return Finding(
+        mention.rule,
+        PLACE,
+        severity=Severity.MEDIUM if is_there else Severity.INFO,
+        action=Action.BLOCK if is_there else Action.ALLOW,
+        excerpt=_shortened(mention.subject),
+        note=_NOTES[mention.rule] + ("" if is_there else _NOTHING_THERE),
+        tool=tool or None,
+        path="" if mention.rule == PORT else mention.subject,
+    )
+
+
+def _shortened(subject: str) -> str:
+    """A path or port, made visible; of a long path the end, which tells it from others."""
+    text = visible(subject[-EXCERPT_CHARS:])
+    return text if len(subject) <= EXCERPT_CHARS else f"…{text[1 - EXCERPT_CHARS :]}"

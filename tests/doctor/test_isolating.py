@@ -1,0 +1,140 @@
+"""Whether isolated servers can start: engines that do not work, and who needs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeguard.doctor import isolating
+from pipeguard.doctor.diagnosis import Case, Diagnosis, DiagnosisState
+from pipeguard.errors import LaunchError
+from pipeguard.isolation.bubblewrap import find
+from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, engine_for
+from pipeguard.isolation.profile import Profile
+from pipeguard.isolation.sandbox import Sandbox
+from pipeguard.launch.child import Command
+from tests.doctor.examined import Person
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="servers are isolated on Linux")
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The one folder in which engines are looked for, and a home with an isolated server."""
+    home = tmp_path / "home"
+    (home / ".cursor").mkdir(parents=True)
+    args = ["wrap", "--isolate", "auto", "--", "srv"]
+    entry = {"command": "/usr/bin/pipeguard", "args": args}
+    (home / ".cursor/mcp.json").write_text(json.dumps({"mcpServers": {"files": entry}}))
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for module in ("bubblewrap", "container_engines"):
+        monkeypatch.setattr(f"pipeguard.isolation.{module}.FOLDERS", (str(folder),))
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    return folder
+
+
+def put(folder: Path, name: str, script: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+def told(programs: Path) -> list[Diagnosis]:
+    home = programs.parent / "home"
+    return list(isolating.isolation(Case(os.environ, home, home, 0.0)))
+
+
+def worst(programs: Path) -> str:
+    found = [each.what for each in told(programs) if each.state is DiagnosisState.WRONG]
+    return "\n".join(found)
+
+
+def test_an_entry_whose_engine_is_a_docker_without_a_daemon_is_wrong(programs: Path) -> None:
+    put(programs, "docker", "echo Cannot connect to the Docker daemon >&2; exit 1")
+    said = worst(programs)
+    assert "its daemon is not running" in said
+    assert "there is no `bwrap` in" in said
+    assert "files in " in said
+    assert "isolated by auto, which does not work" in said
+
+
+def test_without_servers_that_are_isolated_it_is_a_note(programs: Path) -> None:
+    (programs.parent / "home/.cursor/mcp.json").unlink()
+    assert worst(programs) == ""
+    assert max(each.state for each in told(programs)) is DiagnosisState.NOTE
+
+
+def test_the_engine_that_an_entry_names_counts(programs: Path) -> None:
+    put(programs, "bwrap", "exit 0")
+    assert worst(programs) == ""
+    file = programs.parent / "home/.cursor/mcp.json"
+    file.write_text(file.read_text().replace("auto", "container"))
+    assert "isolated by container, which does not work" in worst(programs)
+
+
+def test_a_server_is_told_of_every_engine_and_a_way_out(programs: Path) -> None:
+    put(programs, "docker", "echo Cannot connect to the Docker daemon >&2; exit 1")
+    assert engine_for("auto") == CONTAINER
+    with pytest.raises(LaunchError) as caught:
+        Sandbox("x", Command(["/bin/true"], {}, "/"), Profile(), engine=CONTAINER).start()
+    said = caught.value.for_user()
+    for words in ("its daemon is not running", "install the package `bubblewrap`"):
+        assert words in said
+    assert "pipeguard doctor isolation" in said
+    assert "--isolate none" in said
+    assert "--isolate none" not in str(caught.value)  # which an agent may be told
+
+
+def test_an_engine_that_is_missing_is_told_where_it_was_looked_for(programs: Path) -> None:
+    put(programs, "podman", "exit 0")
+    with pytest.raises(LaunchError, match="bubblewrap is not installed") as caught:
+        engine_for(BUBBLEWRAP)
+    assert str(programs) in str(caught.value)
+    assert "root alone" in str(caught.value)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="a file of root's is to be made")
+def test_on_the_path_the_engine_of_root_counts_alone(
+    programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(programs, "bwrap", "exit 0")
+    monkeypatch.setattr("pipeguard.isolation.bubblewrap.FOLDERS", ())
+    monkeypatch.setenv("PATH", f"relative:{programs}")
+    assert find() == str(programs.resolve() / "bwrap")
+    for path, mode in ((programs, 0o777), (programs / "bwrap", 0o775)):
+        before = path.stat().st_mode
+        path.chmod(mode)
+        assert find() is None
+        path.chmod(before)
+    os.chown(programs, 1, 1)
+    assert find() is None
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare(1) is not here")
+def test_a_system_that_forbids_namespaces_is_named(tmp_path: Path) -> None:
+    person = Person(tmp_path)
+    command = "wrap --isolate bubblewrap -- /bin/true"
+    script = f"echo 0 > /proc/sys/user/max_user_namespaces && exec {sys.executable} -m pipeguard"
+    for words in (command, "doctor isolation"):
+        done = subprocess.run(
+            ["unshare", "--user", "--map-root-user", "/bin/sh", "-c", f"{script} {words}"],
+            env=person.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        if "max_user_namespaces" in said and "ermission" in said.partition("\n")[0]:
+            pytest.skip("no user namespace can be made here")
+        assert "user.max_user_namespaces = 0 forbids user namespaces" in said
+        assert said.count("pipeguard doctor") == (words == command)

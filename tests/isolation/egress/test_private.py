@@ -1,0 +1,114 @@
+"""Names that may lead into a private network, since a person said so of the name."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import ip_address
+
+import pytest
+from click.testing import CliRunner
+
+from pipeguard.cli.explain import command as explain
+from pipeguard.isolation.egress.addresses import is_private, usable_addresses
+from pipeguard.isolation.egress.hosts import HostError, HostRules
+from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason
+from pipeguard.isolation.egress.recording import ConnectionRecorder, entry_of
+from pipeguard.isolation.egress.state import EgressLimits
+from pipeguard.isolation.learning.names import HostNames
+from pipeguard.isolation.learning.observed import Observed
+from pipeguard.isolation.learning.proposal import proposed
+from pipeguard.isolation.learning.reduction import reduced
+from pipeguard.isolation.profile import Profile
+from pipeguard.isolation.sandbox import this_host
+from pipeguard.state.connections import EndedConnection
+from tests.each import each
+from tests.isolation.egress.sandbox import running
+
+RULES = HostRules.parse(
+    ["git.corp.example=private", "*.corp.example:8443=private", "packages.example"]
+)
+PRIVATE = [
+    *("10.0.0.5", "172.16.0.1", "192.168.1.1", "100.64.0.1", "fd00::1", "203.0.113.80"),
+    *("192.0.2.1", "198.51.100.1", "198.18.0.1", "2001:db8::1"),
+]
+NEVER = [
+    *("127.0.0.1", "127.8.8.8", "0.1.2.3", "169.254.169.254", "169.254.170.2"),
+    *("100.100.100.200", "168.63.129.16", "192.0.0.192", "192.88.99.1", "224.0.0.1", "240.0.0.1"),
+    *("255.255.255.255", "::", "::1", "fe80::1", "fd00:ec2::254", "ff02::1", "64:ff9b::a00:5"),
+    *("::ffff:127.0.0.1", "2002:a00:1::1", "64:ff9b::a9fe:a9fe", "2001::1"),
+]
+
+
+@each("text", PRIVATE)
+def test_a_name_of_which_it_is_said_may_lead_there(text: str) -> None:
+    address = ip_address(text)
+    assert is_private(address)
+    assert usable_addresses([text], 443, RULES, "git.corp.example") == [address]
+    assert usable_addresses([text], 8443, RULES, "a.corp.example") == [address]
+    assert usable_addresses([text], 443, RULES, "packages.example") == []
+    assert usable_addresses([text], 443, RULES, "a.corp.example") == []
+    assert usable_addresses([text], 8443, RULES, "corp.example") == []
+
+
+@each("text", NEVER)
+def test_none_leads_to_this_machine_or_to_credentials(text: str) -> None:
+    assert usable_addresses([text], 443, RULES, "git.corp.example") == []
+
+
+def test_none_leads_to_an_address_of_this_machine() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("8.8.8.8", 9))
+        except OSError:
+            pytest.skip("this machine has no network")
+        own = probe.getsockname()[0]
+    assert usable_addresses([own], 443, RULES, "git.corp.example") == []
+
+
+@each("entry", ["10.0.0.5=private", "[fd00::1]:22=private", "=private", "localhost=private"])
+def test_what_is_no_name_is_not_private(entry: str) -> None:
+    with pytest.raises(HostError):
+        HostRules.parse([entry])
+
+
+def test_a_connection_goes_there_and_the_event_offers_exactly_that() -> None:
+    limits = EgressLimits(connect_seconds=0.3)
+    outcomes, events = [], []
+    for entry in ("git.corp.example", "git.corp.example=private"):
+        rules = HostRules.parse([entry])
+        with running(rules, lambda _: ["10.255.255.1"], limits) as (port, records, _):
+            with socket.create_connection(("127.0.0.1", port), 5) as client:
+                client.sendall(b"CONNECT git.corp.example:443 HTTP/1.1\r\n\r\n")
+                client.recv(1000)
+            (record,) = records.wait(1)
+        outcomes.append((record.outcome, record.reason))
+        events.append(record)
+    assert outcomes[0] == (EgressOutcome.REFUSED, EgressReason.ADDRESS)
+    assert outcomes[1][1] is None  # it was tried; who is there is the network's matter
+    written: list[EndedConnection] = []
+    ConnectionRecorder(written.append)(events[0])
+    finding = written[0].finding
+    assert finding is not None
+    fields = {"rule": finding.rule, "excerpt": finding.excerpt, "host": finding.host}
+    assert entry_of(fields) == "git.corp.example=private"
+
+
+def test_what_was_learned_has_it_and_what_was_given_so_is_given() -> None:
+    names = HostNames(lambda _: ["203.0.113.80"])
+    names.take_question("packages.example")
+    names.take_connection("203.0.113.80", 443)
+    observed = Observed(runs=1)
+    names.settle(observed, is_end=True)
+    (grant,) = reduced(observed, this_host()).grants
+    assert (grant.kind, grant.value) == ("hosts", "packages.example=private")
+    for hosts, is_given in ((("packages.example",), False), (("packages.example=private",), True)):
+        proposal = proposed(observed, Profile(hosts=hosts), this_host())
+        assert (proposal.present == (grant,)) is is_given
+        assert (proposal.added == (grant,)) is not is_given
+        assert proposal.unused == ()
+
+
+def test_the_rule_has_a_page_of_its_own() -> None:
+    shown = CliRunner().invoke(explain, ["egress.address"]).output
+    assert "HOST=private" in shown
+    assert shown != CliRunner().invoke(explain, ["egress.host"]).output

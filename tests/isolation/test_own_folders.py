@@ -1,0 +1,79 @@
+"""What a server may write without being given it, and what is refused to it: no write is lost."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER
+from pipeguard.isolation.profile import MEBIBYTE, Profile, ResourceLimits
+from pipeguard.isolation.sandbox import Sandbox
+from pipeguard.launch.child import Command
+from tests.each import each
+from tests.isolation.containers import engine_here
+from tests.isolation.test_escapes import answer
+
+HERE = Path(__file__).resolve().parent
+LIMITS = ResourceLimits(scratch=8 * MEBIBYTE)
+# Where nothing may be written: the root, what is made for what is in it, and what is given to read.
+REFUSED = ("/", "/var", "/etc", "/usr", "/home", str(HERE), str(HERE.parent))
+
+
+@pytest.fixture(params=[BUBBLEWRAP, CONTAINER])
+def engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    if request.param == CONTAINER:
+        engine_here(tmp_path / "state" / "isolation")
+    return str(request.param)
+
+
+def ran(script: str, engine: str, profile: Profile, folder: str = "/") -> str:
+    argv = ["/bin/sh", "-c", f"exec 2>&1; {script}; true"]
+    command = Command(argv, {"PATH": os.defpath}, folder)
+    child = Sandbox("own", command, profile, engine=engine).start()
+    try:
+        return answer(child).decode()
+    finally:
+        child.close()
+
+
+def test_what_is_neither_given_nor_its_own_cannot_be_written(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path.resolve() / "home"
+    (home / "given").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    own = ("/tmp", "/var/tmp", "/run", str(home), str(home / "given"))
+    script = "for f in {}; do echo x > $f/new && echo $f:written; done"
+    given = Profile(read=(str(HERE),), write=(str(home / "given"),), limits=LIMITS)
+    said = ran(script.format(" ".join((*REFUSED, *own))), engine, given)
+    assert [line for line in said.splitlines() if line.endswith(":written")] == [
+        f"{path}:written" for path in own
+    ]
+    assert (home / "given" / "new").exists()
+
+
+def test_the_folder_that_it_starts_in_is_not_written_unless_it_is_given(engine: str) -> None:
+    said = ran(
+        "pwd; echo x > lost && echo written", engine, Profile(limits=LIMITS), str(HERE.parent)
+    )
+    assert said.startswith(f"{HERE.parent}\n")
+    assert "written" not in said
+
+
+@each("home", ["/", "/nonexistent", "/var", "/tmp/of-nobody"])
+def test_a_home_anywhere_covers_nothing(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", home)
+    script = "echo x > /tmp/a && echo x > /var/tmp/b && cat /tmp/a /var/tmp/b; ls /usr/bin/env"
+    assert ran(script, BUBBLEWRAP, Profile(limits=LIMITS)) == "x\nx\n/usr/bin/env\n"
+
+
+def test_each_of_its_folders_holds_what_the_limit_says(engine: str) -> None:
+    script = (
+        "for f in /tmp /var/tmp /run; do head -c 6m /dev/zero > $f/x && echo fits;"
+        " head -c 6m /dev/zero > $f/y || echo full; done"
+    )
+    said = ran(script, engine, Profile(limits=LIMITS))
+    assert said.count("fits") == said.count("full") == 3

@@ -1,0 +1,201 @@
+"""Servers that do real work on this machine say the same isolated as they do without.
+
+A browser opens a page, a database keeps a value, a page is extracted. Each is fetched once from its
+registry, at one version; docs/isolation.md lists more that were tried by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pipeguard.isolation.packages import package_of, program_in
+from pipeguard.isolation.sandbox import HOMES, PACKAGES
+from tests.isolation.containers import ON_CI, engine_here
+from tests.isolation.test_wrapped import Isolated
+from tests.launch.processes import until
+from tests.wrap.wrapped import Json, Object
+
+pytestmark = pytest.mark.real
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), "chromium")
+PAGE = (
+    b"<html><head><title>A page</title></head><body><article><h1>Trams</h1>"
+    b"<p>Trams run on <a href='/rails'>rails</a> &amp; on time.</p></article>"
+    b"<button id=b onclick=\"document.title='pressed'\">Press</button></body></html>"
+)
+LAUNCH = json.dumps({"headless": True, "executablePath": CHROMIUM, "args": ["--no-sandbox"]})
+HEADING = "document.querySelector('h1').textContent"
+Calls = tuple[tuple[str, dict[str, Json]], ...]
+
+
+class Work(NamedTuple):
+    """One server and what it is asked; `{url}`, `{port}` and `{root}` are filled in."""
+
+    command: tuple[str, ...]
+    options: tuple[str, ...]
+    calls: Calls
+    said: str  # by one of the answers, so that the work was done
+    needs: str = ""  # a program of the system
+
+
+WEB = ("--loopback", "{port}")
+WORK = {
+    "playwright": Work(
+        (
+            *("npx", "-y", "@playwright/mcp@0.0.83", "--headless", "--no-sandbox", "--isolated"),
+            *("--executable-path", CHROMIUM),
+        ),
+        WEB,
+        (
+            ("browser_navigate", {"url": "{url}"}),
+            ("browser_evaluate", {"function": f"() => {HEADING}"}),
+            ("browser_close", {}),
+        ),
+        "Trams",
+        CHROMIUM,
+    ),
+    "puppeteer": Work(
+        ("npx", "-y", "@modelcontextprotocol/server-puppeteer@2025.5.12"),
+        (*WEB, "--env", f"PUPPETEER_LAUNCH_OPTIONS={LAUNCH}", "--env", "ALLOW_DANGEROUS=true"),
+        (
+            ("puppeteer_navigate", {"url": "{url}"}),
+            ("puppeteer_click", {"selector": "#b"}),
+            ("puppeteer_evaluate", {"script": "document.title"}),
+            ("puppeteer_screenshot", {"name": "page", "encoded": True}),
+        ),
+        "pressed",
+        CHROMIUM,
+    ),
+    "fetch": Work(
+        ("uvx", "mcp-server-fetch==2026.10.24", "--ignore-robots-txt", "--allow-private-ips"),
+        WEB,
+        (("fetch", {"url": "{url}"}),),
+        "[rails](/rails)",  # as its extractor for Node has it
+    ),
+    "redis": Work(
+        ("npx", "-y", "@modelcontextprotocol/server-redis@2025.4.25", "redis://127.0.0.1:{port}"),
+        WEB,
+        (("set", {"key": "a", "value": "ü"}), ("get", {"key": "a"}), ("delete", {"key": "a"})),
+        "ü",
+        "redis-server",
+    ),
+    "sqlite": Work(
+        ("uvx", "--with", "mcp<2", "mcp-server-sqlite==2025.4.25", "--db-path", "{root}/a.sqlite"),
+        ("--write", "{root}"),
+        (
+            ("write_query", {"query": "INSERT INTO trams VALUES (12, 'Oslo')"}),
+            ("read_query", {"query": "SELECT * FROM trams"}),
+            ("write_query", {"query": "DELETE FROM trams WHERE line = 12"}),
+        ),
+        "Oslo",
+    ),
+}
+
+
+@pytest.mark.parametrize("server", WORK)
+def test_a_server_at_work_says_the_same_isolated(server: str, tmp_path: Path) -> None:
+    work = WORK[server]
+    if work.needs and shutil.which(work.needs) is None and not ON_CI:
+        pytest.skip(f"{work.needs} is not here")
+    with closing(sqlite3.connect(tmp_path / "a.sqlite")) as made:
+        made.execute("CREATE TABLE trams (line INTEGER, name TEXT)")
+    with service(work) as (port, url):
+        places = {"{port}": str(port), "{url}": url, "{root}": str(tmp_path)}
+        isolated = played(tmp_path, work, places, "bubblewrap", work.command)
+        bare = played(
+            tmp_path, work, places, "none", fetched(tmp_path, filled(work.command, places))
+        )
+        assert work.said in json.dumps(bare, ensure_ascii=False)
+        assert isolated == bare
+        engine_here(tmp_path / "state" / HOMES)
+        assert played(tmp_path, work, places, "container", work.command) == bare
+
+
+def played(
+    folder: Path, work: Work, places: dict[str, str], engine: str, command: tuple[str, ...]
+) -> list[str]:
+    """What the server answered, without what says when."""
+    options = filled(work.options, places)
+    if engine == "none":
+        own = options.index("--env") if "--env" in options else len(options)
+        options = options[own:]
+    words = filled(command, places)
+    with Isolated(folder, "--isolate", engine, *options, command=words) as run:
+        answers = [run.initialize(), run.ask("tools/list")]
+        for tool, arguments in work.calls:
+            text = json.dumps(arguments)
+            for name, value in places.items():
+                text = text.replace(name, value)
+            answers.append(run.ask("tools/call", name=tool, arguments=json.loads(text)))
+        run.hang_up()
+        run.code()
+    return [masked(answer) for answer in answers]
+
+
+def masked(answer: Object) -> str:
+    text = json.dumps({**answer, "id": 0}, sort_keys=True, ensure_ascii=False)
+    return re.sub(r"(page|console)-\d{4}-[\dTZ:.-]+", "…", text)
+
+
+def filled(words: tuple[str, ...], places: dict[str, str]) -> tuple[str, ...]:
+    for name, value in places.items():
+        words = tuple(word.replace(name, value) for word in words)
+    return words
+
+
+def fetched(folder: Path, words: tuple[str, ...]) -> tuple[str, ...]:
+    """The program of a package that was fetched for the isolated server, to be run without."""
+    package = package_of(words)
+    assert package is not None
+    place = folder / "state" / HOMES / PACKAGES / package.identity
+    return (program_in(str(place), package), *package.arguments)
+
+
+@contextmanager
+def service(work: Work) -> Iterator[tuple[int, str]]:
+    """What the server works with on this machine: Redis, or a page."""
+    if work.needs == "redis-server":
+        with closing(socket.create_server(("127.0.0.1", 0))) as free:
+            port = free.getsockname()[1]
+        words = ("redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "")
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, cwd="/")
+        try:
+            assert process.stdout is not None
+            printed = process.stdout.fileno()
+            until(lambda: b"Ready to accept" in os.read(printed, 4096), "it is up")
+            yield port, ""
+        finally:
+            process.terminate()
+            process.communicate()
+        return
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server.server_port, f"http://127.0.0.1:{server.server_port}/page.html"
+        finally:
+            server.shutdown()
+
+
+class _Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(PAGE)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: what the server says counts."""

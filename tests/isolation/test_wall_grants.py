@@ -1,0 +1,110 @@
+"""What `pipeguard allow` offers for a wall: exactly that, what it leads to, or a reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeguard.errors import PolicyError
+from pipeguard.isolation.sandbox import this_host
+from pipeguard.isolation.view import SandboxUser
+from pipeguard.isolation.walls.grants import WallGrant, grant_of
+from pipeguard.isolation.walls.wall import PORT, READ, WRITE
+from tests.each import each
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SandboxUser:
+    home = tmp_path / "home"
+    for folder in (".ssh", "other", "notes", ".config/gcloud"):
+        (home / folder).mkdir(parents=True)
+    for file in (".ssh/id_rsa", "other/b.txt", ".bashrc"):
+        (home / file).write_text("x")
+    monkeypatch.setenv("HOME", str(home))
+    return this_host()
+
+
+def offered(rule: str, path: object, host: SandboxUser) -> WallGrant:
+    grant = grant_of([{"rule": rule, "path": str(path)}], host)
+    assert grant is not None
+    return grant
+
+
+def test_a_file_is_given_by_itself_and_a_folder_as_such(host: SandboxUser) -> None:
+    home = Path(host.home)
+    assert offered(READ, home / "other/b.txt", host)[:3] == (
+        "read",
+        "~/other/b.txt",
+        "read ~/other/b.txt",
+    )
+    assert offered(READ, home / "other", host).opens == "read ~/other, and what is in it"
+    assert offered(WRITE, home / "other/b.txt", host)[:2] == ("write", "~/other/b.txt")
+    assert offered(WRITE, home / "notes/new", host)[:2] == ("write", "~/notes")
+    assert not offered(READ, home / "other", host).is_live
+
+
+REFUSED = {
+    "a key": (READ, ".ssh/id_rsa", "named by hand"),
+    "the folder of keys": (READ, ".ssh", "named by hand"),
+    "a new key": (WRITE, ".ssh/new", "named by hand"),
+    "what a shell runs": (WRITE, ".bashrc", "named by hand"),
+    "by a link": (READ, "other/link/id_rsa", "named by hand"),
+    "by a path with dots": (READ, "other/../.ssh/id_rsa", "named by hand"),
+    "the home": (WRITE, "new", "given to no server as a whole"),
+    "what the home is in": (READ, "..", "given to no server as a whole"),
+    "what is not there": (READ, "other/none", "nothing to give"),
+    "a folder that is not there": (WRITE, "none/new", "nothing to give"),
+    "the system": (WRITE, "/usr/lib/new", "given to no server as a whole"),
+    "all": (READ, "/", "given to no server as a whole"),
+    "passwords": (READ, "/etc/shadow", "named by hand"),
+    "what no policy has": (READ, "other/\u202eb", "no path that a policy can have"),
+}
+
+
+@each("case", list(REFUSED))
+def test_what_has_to_be_named_is_not_offered(case: str, host: SandboxUser) -> None:
+    home = Path(host.home)
+    link = home / "other" / "link"
+    if not link.is_symlink():
+        link.symlink_to(home / ".ssh")
+    rule, path, why = REFUSED[case]
+    with pytest.raises(PolicyError, match=why):
+        offered(rule, home / path, host)
+
+
+def test_what_a_link_leads_to_is_shown_and_given(host: SandboxUser) -> None:
+    home = Path(host.home)
+    (home / "notes" / "harmless").symlink_to(home / "other")
+    grant = offered(READ, home / "notes/harmless/b.txt", host)
+    assert grant.value == "~/other/b.txt"
+    assert "~/other/b.txt" in grant.opens
+    assert "notes/harmless/b.txt leads there" in grant.opens
+
+
+def test_a_port_is_given_by_its_number(host: SandboxUser) -> None:
+    grant = grant_of([{"rule": PORT, "excerpt": "8765"}], host)
+    assert grant is not None
+    assert grant[:2] == ("loopback", 8765)
+
+
+def test_the_port_of_a_host_may_be_named_where_the_event_has_none(host: SandboxUser) -> None:
+    def given(excerpt: str, port: int | None) -> str:
+        grant = grant_of([{"rule": "egress.host", "excerpt": excerpt}], host, port)
+        assert grant is not None
+        return f"{grant.value}: {grant.opens}"
+
+    name = "registry.example"
+    assert (
+        given(name, None)
+        == f"{name}: send to {name} at ports 443 and 80; for another: --port NUMBER"
+    )
+    assert given(name, 8443) == f"{name}:8443: send to {name}:8443"
+    assert given(f"{name}:8443", None) == f"{name}:8443: send to {name}:8443"
+    with pytest.raises(PolicyError, match="about port 8443"):
+        given(f"{name}:8443", 9000)
+
+
+def test_an_event_of_another_kind_is_none_of_these(host: SandboxUser) -> None:
+    assert grant_of([{"rule": "secrets.aws", "excerpt": "x"}], host) is None
+    assert grant_of([{"rule": "egress.malformed", "excerpt": ""}], host) is None

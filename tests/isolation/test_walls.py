@@ -1,0 +1,197 @@
+"""What an agent reads and a person finds where an isolated server hit a wall: real runs."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+from pathlib import Path
+
+from tests.isolation.test_escapes import answering
+from tests.isolation.test_wrapped import Isolated
+from tests.launch.processes import until
+from tests.wrap.deciding import decide
+from tests.wrap.wrapped import Object, result
+
+FAILING = (sys.executable, "-I", "-u", str(Path(__file__).with_name("failing.py")))
+AUTO = ("--isolate", "auto")
+
+
+def failing(folder: Path, *options: str, policy: str = "") -> Isolated:
+    return Isolated(folder, *options, command=FAILING, policy=policy)
+
+
+def call(run: Isolated, tool: str, what: object) -> Object:
+    return run.ask("tools/call", name=tool, arguments={"what": str(what)})
+
+
+def texts(answer: Object) -> list[str]:
+    content = result(answer)["content"]
+    assert isinstance(content, list)
+    return [str(block["text"]) for block in content if isinstance(block, dict)]
+
+
+def event_in(text: str) -> str:
+    found = re.search(r"\(event ([0-9A-Z]{8}\.\w+)\)", text)
+    assert found, text
+    return found[1]
+
+
+def test_an_answer_that_failed_at_a_refused_host_says_so(tmp_path: Path) -> None:
+    with failing(tmp_path, *AUTO) as run:
+        run.ready()
+        for _ in range(2):  # the second is counted, and told all the same
+            server, ours = texts(call(run, "fetch", "api.example.com"))
+            assert server == "Failed to fetch: connection issue"
+            assert ours.startswith("PipeGuard: this server is isolated, and is not given the host")
+            assert '"api.example.com"' in ours
+            event = event_in(ours)
+            assert event.endswith(".x1")
+            assert "`" not in ours
+            assert "pipeguard allow" not in ours  # a model has a shell
+        until(lambda: f"pipeguard allow {event}" in run.said(), "the person is told the command")
+
+
+def test_a_failure_that_is_no_error_gets_a_text_and_keeps_its_structure(tmp_path: Path) -> None:
+    with failing(tmp_path, *AUTO) as run:
+        answer = call(run.ready(), "search", "api.example.com")
+        assert result(answer)["structuredContent"] == {"found": 0}
+        assert texts(answer)[0] == "No results were found."
+        assert "api.example.com" in texts(answer)[1]
+
+
+def test_an_error_of_the_protocol_gets_a_sentence(tmp_path: Path) -> None:
+    with failing(tmp_path, *AUTO) as run:
+        error = call(run.ready(), "protest", "api.example.com")["error"]
+        assert isinstance(error, dict)
+        message = str(error["message"])
+        assert message.startswith("upstream is unreachable (PipeGuard: ")
+        assert event_in(message).endswith(".x1")
+
+
+def test_an_answer_that_worked_stays_as_it_is(tmp_path: Path) -> None:
+    with failing(tmp_path, *AUTO) as run:
+        run.ready()
+        assert texts(call(run, "chatter", "telemetry.example.com")) == ["The sun is shining."]
+        assert texts(call(run, "claim", "no wall was near")) == ["no wall was near"]
+
+
+def test_no_server_that_is_not_isolated_gets_a_word_of_ours(tmp_path: Path) -> None:
+    with failing(tmp_path) as run:
+        gone = "ENOENT: no such file or directory, open '/home/x/other/b.txt'"
+        assert texts(call(run.ready(), "claim", gone)) == [gone]
+
+
+# --- files and ports ------------------------------------------------------------------
+
+
+def allowed(folder: Path, event: str, *options: str) -> tuple[int, str]:
+    """`pipeguard allow` as a person runs it."""
+    environment = {
+        "PIPEGUARD_POLICY": str(folder / "policy.yaml"),
+        "HOME": str(folder / "home"),
+    }
+    return decide(folder / "state", "allow", event, *options, environment=environment)
+
+
+def explain(folder: Path, event: str) -> tuple[int, str]:
+    """What `pipeguard explain` shows, each blank as one."""
+    code, shown = decide(folder / "state", "explain", event)
+    return code, " ".join(shown.split())
+
+
+POLICY = "# mine\nisolate:\n- {server: reacher}\n"
+
+
+def test_a_file_that_is_not_given_is_told_explained_and_allowed(tmp_path: Path) -> None:
+    diary = tmp_path / "home" / "diary"
+    with failing(tmp_path, policy=POLICY) as run:
+        server, ours = texts(call(run.ready(), "read_text_file", diary))
+        assert server == f"[Errno 2] No such file or directory: '{diary}'"
+        assert f'to read "{diary}"' in ours
+        event = event_in(ours)
+        until(lambda: f"pipeguard allow {event}" in run.said(), "the person is told the command")
+        assert event in texts(call(run, "read_text_file", diary))[1]  # the same, not another one
+        assert run.said().count("isolation.read") == 1
+        assert "to `read` of the server" in explain(tmp_path, event)[1]
+        code, shown = allowed(tmp_path, event)
+        assert code == 0, shown
+        assert "reacher may then read ~/diary." in shown
+        assert "holds from the next start of reacher" in shown
+        until(lambda: "not_given_yet" in run.said(), "the log says that it waits")
+        assert f'not_given_yet="read {diary}"' in run.said()
+        assert 'do="restart reacher in its client"' in run.said()
+    written = (tmp_path / "policy.yaml").read_text()
+    assert written.startswith(POLICY)
+    with failing(tmp_path, policy=written) as run:
+        assert texts(call(run.ready(), "read_text_file", diary)) == ["a day"]
+
+
+def test_a_folder_is_given_to_make_files_in(tmp_path: Path) -> None:
+    notes = tmp_path / "home" / "notes"
+    policy = "isolate:\n- {server: reacher, read: [~/notes]}\n"
+    with failing(tmp_path, policy=policy) as run:
+        server, ours = texts(call(run.ready(), "write_file", notes / "new"))
+        assert server.startswith("Error: EROFS")
+        assert f'to change "{notes / "new"}"' in ours
+        event = event_in(ours)
+        until(lambda: f"pipeguard allow {event}" in run.said(), "it is in the audit")
+        code, shown = allowed(tmp_path, event)
+        assert code == 0, shown
+        assert "read and change ~/notes, and what is in it" in shown
+    with failing(tmp_path, policy=(tmp_path / "policy.yaml").read_text()) as run:
+        assert texts(call(run.ready(), "write_file", notes / "new")) == ["written"]
+
+
+def test_what_only_standard_error_names_is_an_event_if_it_is_there(tmp_path: Path) -> None:
+    diary = tmp_path / "home" / "diary"
+    with failing(tmp_path, *AUTO) as run:
+        run.ready()
+        for path in (tmp_path / "home" / "nothing", diary):
+            words = f"Error: ENOENT: no such file or directory, open '{path}'"
+            assert texts(call(run, "mutter", words)) == ["done"]
+        until(lambda: "isolation.read" in run.said(), "the file that is there is told")
+        assert run.said().count("isolation.read") == 1
+        told = run.said().partition("excerpt=")[2].partition(" ")[0]
+        assert str(diary).endswith(told.removeprefix("…"))
+        assert told.endswith("/home/diary")
+
+
+def test_an_answer_says_the_same_whether_the_file_is_there_or_not(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with failing(tmp_path, *AUTO) as run:
+        run.ready()
+        notes, event = [], ""
+        for name in ("diary", "ghost"):
+            _, ours = texts(call(run, "read_text_file", home / name))
+            notes.append(re.sub(r"\.w\d", ".wN", ours.replace(name, "NAME")))
+            event = event_in(ours)
+        assert notes[0] == notes[1]
+        until(lambda: "nothing there" in explain(tmp_path, event)[1], "the second is recorded")
+        assert f"allow {event}" not in run.said()
+        code, shown = allowed(tmp_path, event)
+        assert code != 0
+        assert "nothing to give" in shown
+
+
+def test_a_port_of_this_machine_is_told_and_allowed(tmp_path: Path) -> None:
+    with answering(socket.AF_INET, ("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with failing(tmp_path, policy=POLICY) as run:
+            _, ours = texts(call(run.ready(), "call_port", port))
+            event = event_in(ours)
+            assert f'port "{port}" of this machine' in ours or f"127.0.0.1:{port}" in ours
+            until(lambda: f"pipeguard allow {event}" in run.said(), "it is in the audit")
+            code, shown = allowed(tmp_path, event)
+            assert code == 0, shown
+        with failing(tmp_path, policy=(tmp_path / "policy.yaml").read_text()) as run:
+            assert texts(call(run.ready(), "call_port", port)) == ["connected"]
+
+
+def test_a_given_folder_is_no_wall(tmp_path: Path) -> None:
+    notes = tmp_path / "home" / "notes"
+    with Isolated(tmp_path, *AUTO, "--write", "home/notes", command=FAILING) as run:
+        run.ready()
+        assert len(texts(call(run, "read_text_file", notes / "none"))) == 1
+        assert len(texts(call(run, "write_file", notes / "none" / "new"))) == 1
+        assert len(texts(call(run, "read_text_file", notes / "one" / "below"))) == 1
