@@ -122,6 +122,7 @@ class SandboxMounts:
         self._own = mounting.own_mounts()
         self._trees: dict[str, int] = {}  # descriptors of what is mounted, by its path
         self._own_root = os.stat("/").st_dev
+        self._is_ready = False
 
     def answer(self, request: dict[str, list[Any]]) -> dict[str, str]:
         """Do what is asked; why not, by path, of what could not be done."""
@@ -167,28 +168,35 @@ class SandboxMounts:
     def _enter(self) -> None:
         """See the sandbox's mounts, once they are all there: before, its root is this machine's.
 
+        They stay there. What tells so is looked at once: by now the server may have made it.
+
         Raises:
             OSError: they are not after some time.
         """
         give_up = monotonic() + READY_SECONDS
         mounting.enter_mounts(self._theirs)
-        while os.stat("/").st_dev == self._own_root or os.path.lexists("/oldroot"):
+        while not self._is_ready and (
+            os.stat("/").st_dev == self._own_root or os.path.lexists("/oldroot")
+        ):
             mounting.enter_mounts(self._own)
             if monotonic() > give_up:
                 raise OSError(errno.ETIMEDOUT, "the sandbox is not ready")
             sleep(PAUSE_SECONDS)
             mounting.enter_mounts(self._theirs)
+        self._is_ready = True
 
     def _remove(self, path: str) -> None:
         """Remove a mount wherever it is by now: the server may have moved what it is in."""
-        tree = self._trees.pop(path)
+        if path not in self._trees:
+            raise OSError(errno.ENOENT, "it is not mounted", path)
+        tree = self._trees[path]
         self._enter()
         try:
             os.fchdir(tree)
             mounting.detach(".")
         finally:
             mounting.enter_mounts(self._own)
-            os.close(tree)
+        os.close(self._trees.pop(path))
 
 
 def _made(path: str) -> int:

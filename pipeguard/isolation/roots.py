@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pipeguard.isolation.view import FileView, SandboxUser
 
 MOST_ROOTS = 64
+MOST_BYTES = 3 * 4096  # of an address: the longest path (PATH_MAX), each byte as %XX
+SHOWN = 200  # characters of one that is refused
 ANSWER_SECONDS = 5.0
 
 
@@ -64,8 +66,11 @@ class SandboxRoots:
         self._host = host
         self._needed = tuple(needed)
         self._say = say
-        self._mounted: frozenset[str] = frozenset()
+        self._mounted: set[str] = set()
+        self._changeable = set(profile.write)  # by the server, at any time until now
         self._refused: set[str] = set()
+        self._is_lost = False
+        self.end_server: Callable[[], object] = _nothing
 
     def added_to(self, view: FileView) -> FileView:
         """A view with the roots that the server sees now."""
@@ -74,30 +79,48 @@ class SandboxRoots:
         return view._replace(mounts=(*view.mounts, *roots))
 
     def give(self, addresses: Iterable[str]) -> None:
-        """Have the sandbox see these roots, and none that it was given before and is not here."""
-        wanted = frozenset(self._accepted(addresses))
-        add = [made for path in sorted(wanted - self._mounted) if (made := self._staged(path))]
-        remove = sorted(self._mounted - wanted)
-        if not add and not remove:
-            return
-        failed = self._request(add, remove)
-        for path, why in failed.items():
-            self._refuse(path, why)
-        given = self._mounted | {each.outer.path for each in add}
-        self._mounted = (wanted & given) - failed.keys()
+        """Have the sandbox see these roots, and none that it was given before and is not here.
 
-    def _request(self, add: Sequence[Staged], remove: Sequence[str]) -> dict[str, str]:
-        """Why not, by path, of what could not be done."""
-        request = json.dumps({"remove": remove, "add": [encoded(each) for each in add]}).encode()
-        why = "they are too many"
+        A server that may still see one of those is ended.
+        """
+        wanted = frozenset(self._accepted(addresses))
+        for path in sorted(self._mounted - wanted):
+            why = self._request({"remove": [path], "add": []}, path)
+            if why is not None:
+                self._say(
+                    f"the client's root {path[:SHOWN]!r} cannot be taken from the server again"
+                    f" ({why}): the server is ended."
+                )
+                self.end_server()
+                return
+            self._mounted.discard(path)
+        for path in sorted(wanted - self._mounted):
+            staged = self._staged(path)
+            if staged is None:
+                continue
+            self._changeable |= {path} if self._profile.roots == WRITE_ROOTS else set()
+            why = self._request({"remove": [], "add": [encoded(staged)]}, path)
+            if why is None or self._is_lost:  # then it may be there by now
+                self._mounted.add(path)
+            if why is not None:
+                self._refuse(path, why)
+
+    def _request(self, change: dict[str, list[object]], path: str) -> str | None:
+        """Why what is asked for a path could not be done; None where it was."""
+        if self._is_lost:
+            return "what mounts it has ended"
+        request = json.dumps(change).encode()
+        if len(request) > MAX_REQUEST_BYTES:
+            return "too much stands in it"
         try:
-            if len(request) <= MAX_REQUEST_BYTES:
-                self._channel.send(request)
-                answer: dict[str, str] = json.loads(self._channel.recv(MAX_REQUEST_BYTES))
-                return answer
+            self._channel.send(request)
+            answer: dict[str, str] = json.loads(self._channel.recv(MAX_REQUEST_BYTES))
         except (OSError, ValueError) as error:
-            why = f"it could not be mounted ({error})"
-        return dict.fromkeys((*remove, *(each.outer.path for each in add)), why)
+            # An answer that comes too late would be taken for the next one's.
+            self._is_lost = True
+            self._channel.close()
+            return f"what mounts it did not answer ({error})"
+        return answer.get(path)
 
     def close(self) -> None:
         """Nothing is given any more."""
@@ -105,14 +128,22 @@ class SandboxRoots:
 
     def _accepted(self, addresses: Iterable[str]) -> Iterable[str]:
         """The folders that are given, outermost alone where one is in another."""
-        paths = []
+        written = []
         for count, address in enumerate(addresses):
             path = _path_of(address)
             if path is None:
                 self._refuse(address, "it is no folder of this machine")
             elif count >= MOST_ROOTS:
                 self._refuse(path, f"there are more than {MOST_ROOTS}")
-            elif (given := self._folder(path)) is None:
+            else:
+                written.append(path)
+        changeable = tuple(self._changeable)
+        if self._profile.roots == WRITE_ROOTS:  # a link in one may be the server's, of another run
+            changeable += tuple(filter(None, (self._folder(path, ()) for path in written)))
+        paths = []
+        for path in written:
+            given = self._folder(path, changeable)
+            if given is None:
                 self._refuse(path, "it is no folder that can be given unasked")
             elif not self._is_given(given):
                 paths.append(given)
@@ -122,10 +153,10 @@ class SandboxRoots:
             if not any(path != each and is_within(path, each) for each in paths)
         ]
 
-    def _folder(self, path: str) -> str | None:
+    def _folder(self, path: str, changeable: Sequence[str]) -> str | None:
         """The folder that is given for a path, as for one among a server's arguments."""
         try:
-            return next(iter(folders_among([path], "/", self._host, self._profile.write)), None)
+            return next(iter(folders_among([path], "/", self._host, changeable)), None)
         except OSError:
             return None  # it becomes a link, and none, all the time
 
@@ -154,16 +185,23 @@ class SandboxRoots:
         return found
 
     def _refuse(self, what: str, why: str) -> None:
-        if what not in self._refused and len(self._refused) < MOST_ROOTS:
-            self._refused.add(what)
+        shown = what[:SHOWN]
+        if shown not in self._refused and len(self._refused) < MOST_ROOTS:
+            self._refused.add(shown)
             self._say(
-                f"the client's root {what!r} is not given to the server: {why}."
+                f"the client's root {shown!r} is not given to the server: {why}."
                 " To give a folder: --read PATH or --write PATH."
             )
 
 
+def _nothing() -> None:
+    """For a server that has not started."""
+
+
 def _path_of(address: str) -> str | None:
-    """The path in a file's address (RFC 8089); None for any other."""
+    """The path in a file's address (RFC 8089); None for any other, or for what can be no path."""
+    if len(address) > MOST_BYTES:
+        return None
     try:
         parts = urlsplit(address)
         path = unquote(parts.path, errors="strict")

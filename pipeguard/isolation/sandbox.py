@@ -178,6 +178,8 @@ class Sandbox:
             for descriptor in confinement.descriptors:
                 os.close(descriptor)
         way_out = self._way_out(ours)
+        if self._roots is not None:
+            self._roots.end_server = partial(child.end, 0)
 
         def close() -> None:
             self._forget(way_out)

@@ -202,7 +202,7 @@ SOURCES = [
 def command_of(verb: str, words: list[str]) -> click.Command | None:
     """The command that words name; the name of a group's is taken from them."""
     command = cli.get_command(click.Context(cli), verb)
-    if isinstance(command, click.Group) and words and re.fullmatch("[a-z-]+", words[0]):
+    if isinstance(command, click.Group) and words and re.fullmatch("[a-z][a-z-]*", words[0]):
         return command.get_command(click.Context(command), words.pop(0))
     return command
 

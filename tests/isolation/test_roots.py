@@ -26,6 +26,7 @@ from tests.isolation.test_swapped_paths import swapped
 ENDED_SECONDS = 10.0
 END = "== end =="
 GIVES = 100
+MOST_SAID = 500
 
 
 @pytest.fixture
@@ -184,6 +185,55 @@ def test_a_root_that_was_moved_away_is_taken_all_the_same(home: Path) -> None:
         assert server.run(f"cat {app}/own") == "own"
 
 
+def test_a_link_that_the_server_made_in_a_root_is_no_root(home: Path) -> None:
+    app = home / "app"
+    with shell(Profile(roots=WRITE_ROOTS)) as server:
+        server.give(app, app / "sub")
+        server.run(f"mv {app}/sub {app}/old; ln -s {home}/private {app}/sub")
+        for roots in ((app, app / "sub"), (app / "sub",), (app / "sub" / "..",)):
+            server.give(*roots)
+            assert CANARY not in server.run(f"cat {home}/private/id {app}/sub/id")
+    assert "is not given" in server.said[0]
+    with shell(Profile(roots=WRITE_ROOTS)) as server:  # one of another run
+        server.give(app, app / "sub")
+        assert CANARY not in server.run(f"cat {home}/private/id {app}/sub/id")
+
+
+def test_a_server_cannot_keep_a_root(home: Path) -> None:
+    with shell(Profile(roots=WRITE_ROOTS)) as server:
+        server.give(home / "app")
+        server.run("mkdir /oldroot")  # by which a sandbox is known that is not ready
+        server.give()
+        assert "No such file" in server.run(f"cat {home}/app/own")
+        server.give(home / "app")
+        assert server.run(f"cat {home}/app/own") == "own"
+    assert server.said == []
+
+
+@each("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_server_that_would_keep_a_root_is_ended(how: signal.Signals, home: Path) -> None:
+    with shell(Profile(roots=WRITE_ROOTS)) as server:
+        server.give(home / "app")
+        assert server.run(f"cat {home}/app/own") == "own"
+        mounts = mounting_process()
+        os.kill(mounts, how)
+        server.give(home / "app", home / "private")
+        assert CANARY not in server.run(f"cat {home}/private/id")
+        assert server.child.wait(0) is None
+        server.give(home / "private")
+        assert server.child.wait(ENDED_SECONDS) is not None
+        assert not alive(mounts)
+    assert "the server is ended" in server.said[-1]
+
+
+def test_addresses_that_are_too_long_are_no_root(home: Path) -> None:
+    with shell(Profile(roots=WRITE_ROOTS)) as server:
+        server.give("/a" * 500_000, *["/b" * 500_000] * 100, home / "app")
+        server.give(home / "app")
+        assert server.run(f"cat {home}/app/own") == "own"
+    assert max(map(len, server.said)) < MOST_SAID
+
+
 @each("mode", [READ_ROOTS, WRITE_ROOTS])
 def test_a_root_that_becomes_a_link_gives_nothing(mode: str, home: Path) -> None:
     folder, trap = home / "app" / "sub", home / "app" / f"trap-{mode}"
@@ -231,6 +281,46 @@ for line in sys.stdin:
         send({"jsonrpc": "2.0", "method": "notifications/message",
             "params": {"level": "info", "data": said}})
 """
+
+
+ASKED_FOR_ROOTS = """
+import json, sys
+PRIVATE = sys.argv[0].rpartition("/served")[0] + "/home/private"
+for line in sys.stdin:
+    message = json.loads(line)
+    if message["method"] == "initialize":
+        info = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo":
+            {"name": "x", "version": "1"}}
+    elif message["method"] == "roots/list":
+        info = {"roots": [{"uri": "file://" + PRIVATE}]}
+    else:
+        try:
+            info = {"said": open(PRIVATE + "/id").read()}
+        except OSError as error:
+            info = {"said": error.strerror}
+    print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": info}), flush=True)
+"""
+
+
+def test_a_server_says_no_root(home: Path) -> None:
+    script = home.parent / "served" / "server.py"
+    script.parent.mkdir()
+    script.write_text(ASKED_FOR_ROOTS)
+    words = [sys.executable, "-m", "pipeguard", "wrap", "--no-audit", "--isolate", "auto"]
+    words += ["--roots", "write", "--", "/usr/bin/python3", str(script)]
+    info = {"name": "client", "version": "1"}
+    params = {"protocolVersion": "2025-06-18", "capabilities": {"roots": {}}, "clientInfo": info}
+    pipe, said = subprocess.PIPE, []
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for method in ("initialize", "roots/list", "ping"):
+            asked = {"jsonrpc": "2.0", "id": method, "method": method, "params": params}
+            print(json.dumps(asked), file=process.stdin, flush=True)
+            said.append(json.loads(process.stdout.readline()))
+        process.stdin.close()
+    assert [each["id"] for each in said] == ["initialize", "roots/list", "ping"]
+    assert said[2]["result"] == {"said": "No such file or directory"}
 
 
 @contextmanager
@@ -295,6 +385,29 @@ def test_nothing_stays_after_a_kill(home: Path) -> None:
         while holders(marker):
             assert time.monotonic() < deadline, holders(marker)
             time.sleep(0.05)
+
+
+def alive(process: int) -> bool:
+    """Whether a process runs, or was stopped."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] not in {"Z", "X"}
+
+
+def mounting_process() -> int:
+    """The warden's child that is not the engine."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    wardens = [each for each, parent in parents.items() if parent == os.getpid()]
+    children = [each for each, parent in parents.items() if parent in wardens]
+    (found,) = [
+        each for each in children if b"bwrap" not in Path(f"/proc/{each}/cmdline").read_bytes()
+    ]
+    return found
 
 
 def holders(marker: bytes) -> list[str]:

@@ -243,7 +243,7 @@ def _finding(mention: Mention, tool: str, *, is_there: bool) -> Finding:
     )
 
 
-def _shortened(subject: str) -> str:
+def _shortened(named: str) -> str:
     """A path or port, made visible; of a long path the end, which tells it from others."""
-    text = visible(subject[-EXCERPT_CHARS:])
-    return text if len(subject) <= EXCERPT_CHARS else f"…{text[1 - EXCERPT_CHARS :]}"
+    text = visible(named[-EXCERPT_CHARS:])
+    return text if len(named) <= EXCERPT_CHARS else f"…{text[1 - EXCERPT_CHARS :]}"
