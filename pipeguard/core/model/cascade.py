@@ -27,6 +27,7 @@ from pipeguard.core.model.quotation import (
 )
 from pipeguard.core.model.sentences import Piece, best_of, reach_of, units
 from pipeguard.core.text.budgets import Budgets
+from pipeguard.core.unicode.folding import Range
 
 # Logits that an order needs beyond a threshold of its classifier, by the length of the text:
 ENOUGH_WORDS, SHORT_LOGITS = 10, 0.1  # for each word that it has fewer
@@ -65,16 +66,30 @@ class Order(NamedTuple):
     reach: tuple[int, int] = (0, 0)
 
 
+class Named(NamedTuple):
+    """A stretch with names in it, such as keys of JSON, which say who speaks or to whom.
+
+    Attributes:
+        stretch: with its names.
+        names: without the rest.
+    """
+
+    stretch: Stretch
+    names: str
+
+
 class Selection(NamedTuple):
     """The stretches of one reading of a text that the opener opened.
 
     Attributes:
         data: the reading.
         stretches: of it.
+        named: further ones, read if their names are of the model or of roles.
     """
 
     data: bytes
     stretches: Sequence[Stretch]
+    named: Sequence[Named] = ()
 
 
 class Passage(NamedTuple):
@@ -183,18 +198,27 @@ class Reader:
         return Order(start, end, confidence, is_reported, passage.span(*together))
 
     def doubts(
-        self, data: bytes, start: int, end: int, classifier: Classifier, *, is_sure: bool = False
+        self,
+        data: bytes,
+        span: Range,
+        classifier: Classifier,
+        within: Range | None = None,
+        *,
+        is_sure: bool = False,
     ) -> bool:
         """True if a pattern's match and the sentences around it are clearly no order.
 
         Args:
             data: the text.
-            start: of the match.
-            end: of the match.
+            span: of the match.
             classifier: scores the sentences.
+            within: the string of JSON that the match is in, if it is in one.
             is_sure: True if the pattern is sure, so that more is required for a doubt.
         """
+        start, end = span
         low, high = widened(data, start, end)
+        if within is not None:
+            low, high = max(low, within[0]), min(high, within[1])
         text = data[low:high].decode("utf-8", "replace")
         if not self._has_enough_words(text):
             return False
@@ -289,10 +313,17 @@ def _ranked(
     ranked = (
         (-rank, -score, number, start, end)
         for number, selection in enumerate(selections)
-        for start, end, score in selection.stretches
+        for start, end, score in _to_read(selection, classifier)
         if (rank := classifier.rank(selection.data[start:end])) is not None
     )
     return sorted(ranked)
+
+
+def _to_read(selection: Selection, classifier: Classifier) -> Iterator[Stretch]:
+    yield from selection.stretches
+    for stretch, names in selection.named:
+        if classifier.names_speaker(names):
+            yield stretch
 
 
 def _is_reported(data: bytes, start: int, end: int, classifier: Classifier) -> bool:

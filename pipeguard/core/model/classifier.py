@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.model.features import MAX_FAMILIES, WEIGHTS, Features, features
-from pipeguard.core.model.lexicon import shared_lexicon
+from pipeguard.core.model.lexicon import all_families, shared_lexicon
 from pipeguard.core.model.sentences import Piece, best_of, read_together, units
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipeguard.core.model.opener import Opener
 
 LEAST_FEATURES = 8  # with fewer features, none counts for more
+SPEAKERS = frozenset({"ai", "persona"})  # families of the lexicon
 _DIGITS = lazy_regex(r"\d+")
 
 
@@ -139,6 +140,12 @@ class Classifier:
         for at, score in zip(chosen, scores, strict=True):
             pieces[at] = pieces[at]._replace(score=pieces[at].score + score)
         return best_of(pieces)
+
+    def names_speaker(self, text: str) -> bool:
+        """True if words of a text name the model, or a role such as that of its user."""
+        names = self._lexicon.families
+        found = all_families(self._lexicon.places(text))
+        return not SPEAKERS.isdisjoint(names[family] for family in found)
 
     def rank(self, data: bytes) -> float | None:
         """How likely a stretch is to contain an order; None if it is too unlikely to be read.

@@ -35,7 +35,7 @@ _PROGRAMS = (*PROGRAMS, ArgumentRole.STATEMENT)
 def confidence_by_checks(
     rule: Rule, data: bytes, match: re.Match[bytes], view: View, *, samples: bool = False
 ) -> Confidence | None:
-    """How sure a match is, by its checks and the text around it; None if it is to be ignored.
+    """How sure a match is, by its checks and its sentence; None if it is to be ignored.
 
     Args:
         rule: whose expression matched.
@@ -74,7 +74,7 @@ def confidence_by_checks(
         confidence = lower(confidence)
     if rule.unless and has_exception(rule.unless, data, *match.span()):
         return Confidence.LOW
-    return _lower_if_shown(confidence, data, *match.span()) if rule.quoted else confidence
+    return confidence
 
 
 def _is_published(rule: Rule, secret: bytes) -> bool:
@@ -92,12 +92,24 @@ def _is_published(rule: Rule, secret: bytes) -> bool:
     return is_published_number(secret)
 
 
-def _lower_if_shown(confidence: Confidence, data: bytes, start: int, end: int) -> Confidence:
-    """One step lower in quotes, or as an example of what the text is about; two for both."""
-    if is_quoted(data, start, end):
-        is_about_attacks = topics(data, start, end) >= FEW_TOPICS
+def confidence_as_shown(
+    rule: Rule, confidence: Confidence, data: bytes, span: Range, within: Range | None = None
+) -> Confidence:
+    """How sure a match is: one step less in quotes, or as an example of attacks; two for both.
+
+    Args:
+        rule: whose expression matched.
+        confidence: by the checks.
+        data: the reading.
+        span: of the match in it.
+        within: the string of JSON that the match is in, if it is in one.
+    """
+    if not rule.quoted:
+        return confidence
+    if is_quoted(data, *span, within):
+        is_about_attacks = topics(data, *span) >= FEW_TOPICS
         return Confidence.LOW if is_about_attacks else lower(confidence)
-    return lower(confidence) if is_example(data, start, end) else confidence
+    return lower(confidence) if is_example(data, *span) else confidence
 
 
 def confidence_in_text(

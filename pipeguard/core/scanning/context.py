@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.rules.rule import Boundary, Rule
-from pipeguard.core.unicode.folding import squeeze
+from pipeguard.core.unicode.folding import Range, squeeze
 from pipeguard.core.vault_placeholder import MAX_PLACEHOLDER_BYTES, PLACEHOLDER_IN_BYTES
 
 # --- excerpts ------------------------------------------------------------------------------
@@ -137,14 +137,23 @@ def _exception(unless: str) -> re.Pattern[bytes]:
     return re.compile(unless.encode(), re.ASCII | re.IGNORECASE)
 
 
-def is_quoted(data: bytes, start: int, end: int) -> bool:
-    """True inside quotes or a code span, or after a word that introduces an example."""
+def is_quoted(data: bytes, start: int, end: int, within: Range | None = None) -> bool:
+    """True inside quotes or a code span, or after a word that introduces an example.
+
+    Args:
+        data: the text.
+        start: of what may be quoted.
+        end: of it.
+        within: the string of JSON that it is in, if it is in one: the quotes around that are none.
+    """
     while start < end and not _is_of_word(data[start], with_dash=False) and data[start] < 0x80:
         start += 1  # signs before a sentence are no part of it
     line = data[max(0, data.rfind(b"\n", 0, start) + 1, start - QUOTE_BYTES) : start]
     if _CUE_WORDS.search(line, max(0, len(line) - CUE_BYTES)):
         return True
-    after = data[end : end + QUOTE_BYTES].partition(b"\n")[0]
+    first, last = within or (0, len(data))
+    line = line[max(0, first - (start - len(line))) :]
+    after = data[end : max(end, min(last, end + QUOTE_BYTES))].partition(b"\n")[0]
     if any(line.count(mark) % 2 == 1 and mark in after for mark in _MARKS):
         return True
     if b"'" in line and len(_APOSTROPHE.findall(line)) % 2 == 1 and _APOSTROPHE.search(after):

@@ -15,8 +15,13 @@ from pipeguard.core.matching.pattern_set import value_of
 from pipeguard.core.model.cascade import Reader, Selection
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
-from pipeguard.core.scanning.confidence import confidence_by_checks, may_be_doubted
+from pipeguard.core.scanning.confidence import (
+    confidence_as_shown,
+    confidence_by_checks,
+    may_be_doubted,
+)
 from pipeguard.core.scanning.first_look import FirstLook
+from pipeguard.core.scanning.json_values import JsonValues
 from pipeguard.core.scanning.location import located, may_apply_in, places_in
 from pipeguard.core.scanning.match import secret_span, without_separators
 from pipeguard.core.scanning.origin import Origin
@@ -85,6 +90,7 @@ class Scan:
         self.has_undecoded = False
         self.unread_passages: list[Match] = []
         self.reported_orders: set[int] = set()
+        self._json = JsonValues(text)
         self._budget = budgets.decoding
         self._seen = seen
         self._places: set[str] | None = None  # of the strings, if these are few
@@ -200,7 +206,7 @@ class Scan:
                 stretch._replace(start=low + stretch.start, end=low + stretch.end)
                 for stretch in stretches
             ]
-            self.to_classify.append((Selection(data, moved), origin))
+            self.to_classify.append((self._json.selected(data, moved, origin), origin))
 
     def _match(
         self,
@@ -241,10 +247,12 @@ class Scan:
         confidence = confidence_by_checks(rule, data, match, view)
         if confidence is None or origin.is_chance(rule, confidence, data, span):
             return None, False
+        within = self._json.around(*match.span(), origin) if rule.quoted else None
+        confidence = confidence_as_shown(rule, confidence, data, match.span(), within)
         is_doubted = (
             may_be_doubted(rule, confidence)
             and view in _CLASSIFIED
-            and self._is_doubted(data, *match.span(), confidence)
+            and self._is_doubted(data, match.span(), confidence, within)
         )
         if is_doubted:
             confidence = lower(confidence)
@@ -271,11 +279,13 @@ class Scan:
         is_new = confidence > self.tally.confidence_so_far(rule, match[0])
         return confidence if is_new else None
 
-    def _is_doubted(self, data: bytes, start: int, end: int, confidence: Confidence) -> bool:
+    def _is_doubted(
+        self, data: bytes, span: Range, confidence: Confidence, within: Range | None
+    ) -> bool:
         """True if a classifier is sure that a match of a pattern is no order."""
         is_sure = confidence is Confidence.HIGH
         return any(
-            self.reader.doubts(data, start, end, self.lookup.classifier(rule), is_sure=is_sure)
+            self.reader.doubts(data, span, self.lookup.classifier(rule), within, is_sure=is_sure)
             for rule in self.lookup.rules.with_classifier
             if self.surface in rule.surfaces
         )

@@ -147,6 +147,16 @@ class Unfolding:
         """Where a folded stretch of at least a byte is in the original, in whole characters."""
         return self._at(start)[0], self._at(max(start, end - 1))[1]
 
+    def place(self, at: int) -> int:
+        """Where in the folded text a byte of the original is, between two of its characters."""
+        number = bisect_right(self._table, at, key=itemgetter(1)) - 1
+        folded_at, start, changed = self._table[number]
+        if not changed:
+            return folded_at + at - start
+        _, ends = self._block(start)
+        before = len(self._data[start:at].decode("utf-8", "replace"))
+        return folded_at + (ends[min(before, len(ends)) - 1] if before else 0)
+
     def _at(self, place: int) -> Range:
         """The range of the character that a byte of the folded text comes from."""
         number = bisect_right(self._table, place, key=itemgetter(0)) - 1

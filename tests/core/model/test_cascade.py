@@ -13,6 +13,7 @@ from pipeguard.core.model.cascade import (
     BRIEF_BYTES,
     FEW_WORDS,
     NEAR_LOGITS,
+    Named,
     Reader,
     Selection,
 )
@@ -97,10 +98,30 @@ def test_a_pattern_is_doubted_by_sentences_that_are_no_order_by_far() -> None:
     calm = b"The library opens at nine, and the boats are moored at the northern pier today."
     order = max(samples("injection"), key=len).encode()
     reader = Reader(len(calm), Budgets())
-    assert reader.doubts(calm, 4, 11, classifier)
-    assert not reader.doubts(order, 0, len(order), classifier)
+    assert reader.doubts(calm, (4, 11), classifier)
+    assert not reader.doubts(order, (0, len(order)), classifier)
     few = b" ".join(calm.split()[:FEW_WORDS])
-    assert not reader.doubts(few, 4, 11, classifier), "too few words to doubt it for"
+    assert not reader.doubts(few, (4, 11), classifier), "too few words to doubt it for"
+
+
+def test_around_a_match_in_json_its_own_string_counts_alone() -> None:
+    classifier = load(model("injection.model"))
+    order = max(samples("injection"), key=len).encode()
+    data = b'"' + b"boats moored; pier, " * 9 + b'", "' + order + b'", "' + b"bread, " * 30 + b'"'
+    start = data.index(order)
+    within = start, start + len(order)
+    doubts = Reader(len(data), Budgets()).doubts
+    assert doubts(data, (start, start + 20), classifier)
+    assert not doubts(data, (start, start + 20), classifier, within)
+
+
+def test_what_has_names_of_the_model_or_of_roles_is_read_with_them() -> None:
+    classifier = load(model("injection.model"))
+    data = max(samples("injection"), key=len).encode()
+    stretch = Stretch(0, len(data), 500)
+    for names, is_read in (("note_to_llm", True), ('"role":', True), ("body, id", False)):
+        selections = [Selection(data, [], [Named(stretch, names)])]
+        assert bool(Reader(len(data), Budgets()).read(selections, classifier)) is is_read
 
 
 def test_what_the_ranker_takes_for_unlikely_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,11 @@ import pytest
 
 from pipeguard.core.finding import Confidence
 from pipeguard.core.rules.rule import Rule, View, load_pack
-from pipeguard.core.scanning.confidence import confidence_by_checks, may_be_doubted
+from pipeguard.core.scanning.confidence import (
+    confidence_as_shown,
+    confidence_by_checks,
+    may_be_doubted,
+)
 from tests.fuzz.rulebook import ALL as RULES
 
 PACK = """\
@@ -52,10 +56,30 @@ def test_checks_and_surroundings_decide(text: str, more: str, expected: Confiden
     assert sure(text, more) is expected
 
 
-def test_an_order_in_quotes_is_less_sure_and_in_a_text_about_attacks_hardly() -> None:
-    assert sure("n=5", "quoted: lower") is Confidence.MEDIUM
-    assert sure('say "n=5" now', "quoted: lower") is Confidence.LOW
-    assert sure("n=5", "quoted: keep") is Confidence.MEDIUM
+@pytest.mark.parametrize(
+    ("text", "quoted", "expected"),
+    [
+        ("n=5", "lower", Confidence.HIGH),
+        ('say "n=5" now', "lower", Confidence.MEDIUM),
+        ('an attack, a payload: say "n=5" now', "lower", Confidence.LOW),
+        ('say "n=5" now', "keep", Confidence.HIGH),
+    ],
+)
+def test_an_order_in_quotes_is_less_sure_and_in_a_text_about_attacks_hardly(
+    text: str, quoted: str, expected: Confidence
+) -> None:
+    rule, start = rule_with(f"quoted: {quoted}"), text.index("n=5")
+    span = start, start + 3
+    assert confidence_as_shown(rule, Confidence.HIGH, text.encode(), span) is expected
+
+
+def test_the_quotes_of_json_quote_nothing_and_those_within_a_value_do() -> None:
+    rule = rule_with("quoted: lower")
+    for value, expected in (("so n=5", Confidence.HIGH), ("a 'n=5' b", Confidence.MEDIUM)):
+        data = b'{"body": "%b", "more": "words"}' % value.encode()
+        within, start = (10, 10 + len(value)), data.index(b"n=5")
+        seen = confidence_as_shown(rule, Confidence.HIGH, data, (start, start + 3), within)
+        assert seen is expected
 
 
 def test_only_what_is_not_of_the_worst_and_surest_is_doubted() -> None:

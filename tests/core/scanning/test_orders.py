@@ -1,6 +1,9 @@
 """What classifiers say of the readings of one value."""
 
 import base64
+import json
+
+import pytest
 
 from pipeguard.core.finding import Confidence
 from pipeguard.core.protocol.json_values import JsonValue
@@ -28,6 +31,13 @@ def test_an_order_is_found_with_its_place() -> None:
     (match,) = (match for match in result.matches if match.rule.id == RULE)
     assert match.path == ("content", 0, "text")
     assert len(before) - 1 <= match.start < match.end <= len(before) + len(ORDER) + 1
+
+
+@pytest.mark.parametrize("wrapped", [{"id": 3, "body": ORDER}, [ORDER], [{"a": "é", "b": ORDER}]])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_order_is_as_sure_in_a_value_of_json(wrapped: JsonValue, indent: int | None) -> None:
+    text = json.dumps(wrapped, indent=indent, ensure_ascii=False)
+    assert orders_in(scanned(text))[0] == ("text", Confidence.HIGH)
 
 
 def test_one_order_in_several_readings_is_told_once() -> None:

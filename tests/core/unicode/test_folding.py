@@ -21,6 +21,7 @@ def test_what_stands_behind_a_character_is_found_again(before: str, after: str) 
         at = folded.index(b"#")
         start, end = way.span(at, at + 1)
         assert data[start:end] == b"#"
+        assert (way.place(start), way.place(end)) == (at, at + 1)
 
 
 @pytest.mark.parametrize("text", ["", "abc", "\u200b", "\uff41" * 3 * BLOCK])
