@@ -59,7 +59,7 @@ class ContainerEngine(NamedTuple):
     @property
     def name(self) -> str:
         """For people: its program, and what it lacks."""
-        parts = [self.program, *self.options]
+        parts = [" ".join((self.program, *self.options))]
         parts += ["rootless"] if self.is_rootless else []
         parts += [] if self.is_limited else ["without limits of memory and processes together"]
         parts += [] if self.joins else ["without hosts: its daemon is root's"]

@@ -205,6 +205,17 @@ def test_a_host_that_was_refused_before_the_request_is_not_told() -> None:
     assert "api.example.com" in note(seen.annotated(verdict, time.monotonic() + 0.5))
 
 
+def test_an_answer_that_only_failed_is_told_what_standard_error_named_meanwhile() -> None:
+    seen = witness([])
+    look = seen.watching(lambda text: text)
+    look(b"OSError: [Errno 30] Read-only file system: '/home/x/plans/log.txt'\n")
+    now, verdict = time.monotonic(), failed("Error executing tool note")
+    assert '"/home/x/plans/log.txt"' in note(seen.annotated(verdict, now + 0.5))
+    assert seen.annotated(verdict, now + 60.0) is verdict  # of an earlier request
+    named = note(seen.annotated(failed("ENOENT: '/srv/a'"), now + 0.5))
+    assert "log.txt" not in named
+
+
 def test_a_note_names_few_walls() -> None:
     ours = note_on([Wall(HOST, f"h{number}.example", f"RUN1.x{number}") for number in range(9)])
     assert ours.count("event RUN1.") == MAX_NAMED

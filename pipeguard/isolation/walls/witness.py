@@ -6,7 +6,7 @@ bounded in number. Whether there is such a file is looked up beside the frames (
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MAX_EVENTS = 100  # of files and ports, in one run
 MAX_LOOKS = 1000  # for what only standard error named, in one run
 MAX_HOSTS = 256  # that were refused last
+MAX_MUTTERED = 16  # walls that standard error named last
 MAX_FRAME_BYTES = 1024 * 1024  # of an answer that is read again
 EXCERPT_CHARS = 80
 END_SECONDS = 2.0
@@ -88,6 +89,7 @@ class WallWitness:
         self._hosts: OrderedDict[str, tuple[Wall, float]] = OrderedDict()
         self._events: dict[Mention, str] = {}
         self._looked: set[Mention] = set()
+        self._muttered: deque[tuple[Mention, float]] = deque(maxlen=MAX_MUTTERED)
         self._queue: SimpleQueue[tuple[Mention, str, str] | None] = SimpleQueue()
         self._thread: Thread | None = None
 
@@ -132,7 +134,10 @@ class WallWitness:
             if isinstance(message, Message):
                 text = texts_of(message.value)
                 if has_failed:
-                    walls = self._mentioned(text, verdict.tool or "")
+                    tool = verdict.tool or ""
+                    walls = self._mentioned(mentions(text, self._folder, tool), tool)
+                    # Where an answer only says that it failed, standard error may say at what.
+                    walls = walls or self._mentioned(self._muttered_since(now - seconds), tool)
                     hosts += [wall for wall in walls if not _is_told(wall, hosts)]
                 elif not is_about_failure(text, hosts):
                     return verdict
@@ -146,9 +151,13 @@ class WallWitness:
         with self._lock:
             return [wall for wall, at in self._hosts.values() if at >= since]
 
-    def _mentioned(self, text: str, tool: str) -> list[Wall]:
+    def _muttered_since(self, since: float) -> list[Mention]:
+        with self._lock:
+            return list(dict.fromkeys(each for each, at in self._muttered if at >= since))
+
+    def _mentioned(self, mentioned: Iterable[Mention], tool: str) -> list[Wall]:
         walls = []
-        for mention in self._walls_among(mentions(text, self._folder, tool)):
+        for mention in self._walls_among(mentioned):
             event = self._event_of(mention, tool)
             if event:
                 walls.append(Wall(mention.rule, mention.subject, event))
@@ -176,6 +185,8 @@ class WallWitness:
         if not has_sign(text.lower()):
             return
         for mention in self._walls_among(mentions(text, self._folder)):
+            with self._lock:
+                self._muttered.append((mention, monotonic()))
             if mention not in self._looked and mention not in self._events:
                 self._looked.add(mention)
                 self._put(mention, "", "")
