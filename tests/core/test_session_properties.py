@@ -262,8 +262,8 @@ def answers_in(written: bytes | None) -> list[str]:
 
 
 def is_one_line(frame: bytes) -> bool:
-    """Whether every reader of lines sees one, and nothing before its end but itself."""
-    return len(frame.decode().splitlines()) == 1
+    """Whether every reader of lines sees one, which has no end of its own."""
+    return len(frame.decode().splitlines()) == 1 and not frame.endswith(b"\n")
 
 
 def is_respelt(verdict: Verdict) -> bool:

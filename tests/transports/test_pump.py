@@ -35,8 +35,16 @@ class Listed:
         self.open = False
 
 
+class NoNotes:
+    """A Guard of a server in whose answers nothing is noted."""
+
+    notes = None
+
+
 class Judge:
     """A Session that judges by the frame's first letter."""
+
+    guard = NoNotes()
 
     def __init__(self, diary: list[str]) -> None:
         self.diary = diary
