@@ -187,8 +187,13 @@ def _guarded_proc() -> Iterator[str]:
 def _covered(path: str) -> list[str]:
     """Nothing stands at this path, where something does."""
     if os.path.isdir(path):
-        return ["--perms", "0000", "--tmpfs", path, "--remount-ro", path]
+        return _fixed_folder(path, "0000")
     return ["--ro-bind", os.devnull, path] if os.path.exists(path) else []
+
+
+def _fixed_folder(path: str, mode: str) -> list[str]:
+    """An empty folder, in which nothing can be put."""
+    return ["--perms", mode, "--tmpfs", path, "--remount-ro", path]
 
 
 def _mounted(mount: Mount, inherited: list[int], scratch: int) -> list[str]:
@@ -198,7 +203,7 @@ def _mounted(mount: Mount, inherited: list[int], scratch: int) -> list[str]:
     if mount.kind is MountKind.FOLDER:
         return ["--dir", path]
     if mount.kind is MountKind.BARE:
-        return ["--perms", "0555", "--tmpfs", path, "--remount-ro", path]
+        return _fixed_folder(path, "0555")
     if mount.kind is MountKind.EMPTY:
         mode = "1777" if path.endswith("tmp") else "0700"
         return ["--perms", mode, "--size", str(scratch), "--tmpfs", path]

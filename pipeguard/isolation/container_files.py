@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.sensitive import is_within
-from pipeguard.isolation.view import Mount, MountKind
+from pipeguard.isolation.view import Mount, MountKind, innermost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -59,7 +59,7 @@ def files_of(view: FileView, submounts: Sequence[str]) -> Files:
     mounted = [m for m in last.values() if m.kind is not MountKind.LINK and m.path != "/"]
     mounted += _below(mounted, submounts)
     mounted.sort(key=lambda mount: (mount.path.count("/"), mount.path))
-    inside = [link for link in links if _holder(link.path, mounted) is not None]
+    inside = [link for link in links if innermost(link.path, mounted) is not None]
     ours = [link for link in links if link not in inside]
     return Files(_archive(ours), tuple(mounted), tuple((link.path, link.source) for link in inside))
 
@@ -118,7 +118,7 @@ def _is_made_anyway(path: str, others: Iterable[Mount]) -> bool:
     mounted = [mount for mount in others if mount.kind is not MountKind.LINK]
     if path == "/" or any(is_within(path, each) for each in _OF_ENGINE):
         return True
-    holder = _holder(path, mounted)
+    holder = innermost(path, mounted)
     in_own = holder is not None and holder.kind in (MountKind.EMPTY, MountKind.WRITE)
     return in_own or any(is_within(mount.path, path) for mount in mounted)
 
@@ -147,14 +147,8 @@ def _below(mounted: Sequence[Mount], submounts: Sequence[str]) -> Iterator[Mount
                 continue
             path = mount.path + point[len(mount.source.rstrip("/")) :]
             is_covered = any(is_within(path, each) for each in hidden)
-            if not is_covered and _holder(path, mounted) is mount and os.access(point, os.R_OK):
+            if not is_covered and innermost(path, mounted) is mount and os.access(point, os.R_OK):
                 yield Mount(MountKind.READ, path, point)
-
-
-def _holder(path: str, mounted: Sequence[Mount]) -> Mount | None:
-    """The innermost mount that a path is in."""
-    holders = [mount for mount in mounted if is_within(path, mount.path)]
-    return max(holders, key=lambda mount: len(mount.path), default=None)
 
 
 def _archive(links: Sequence[Mount]) -> bytes:

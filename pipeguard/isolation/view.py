@@ -168,6 +168,12 @@ def view_of(
     return FileView(tuple(mounts), folder, host.home, profile.limits.scratch, absent)
 
 
+def innermost(path: str, mounts: Iterable[Mount]) -> Mount | None:
+    """The innermost mount that a path is in."""
+    holders = [mount for mount in mounts if is_within(path, mount.path)]
+    return max(holders, key=lambda mount: len(mount.path), default=None)
+
+
 def environment_of(variables: Mapping[str, str], view: FileView) -> dict[str, str]:
     """The variables of an isolated server: none that leads to what it does not see."""
     dropped = {"DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "GPG_AGENT_INFO"}
@@ -220,8 +226,7 @@ def _kind_of_start(folder: str, mounts: Sequence[Mount]) -> MountKind:
 
     In a folder of its own, what it writes there would go to memory, and be lost silently.
     """
-    around = [mount for mount in mounts if is_within(folder, mount.path)]
-    holder = max(around, key=lambda mount: _depth(mount.path), default=None)
+    holder = innermost(folder, mounts)
     is_lost = holder is not None and holder.kind is MountKind.EMPTY and holder.path != folder
     has_mounts = any(is_within(mount.path, folder) for mount in mounts)
     return MountKind.BARE if is_lost and not has_mounts else MountKind.FOLDER
