@@ -14,6 +14,10 @@ from pipeguard.core.unicode.display import visible
 from pipeguard.state.exceptions import save
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeguard.config.isolate_key import IsolateEntry
+    from pipeguard.isolation.view import SandboxUser
     from pipeguard.isolation.walls.grants import WallGrant
     from pipeguard.state.exceptions import AuditedEvent
 
@@ -22,21 +26,28 @@ WALLS = ("egress.", "isolation.")
 PATHS = ("read", "write")
 
 
-def grant_for(event: AuditedEvent, port: int | None) -> WallGrant | None:
+def grant_for(event: AuditedEvent, port: int | None, *, is_wide: bool) -> WallGrant | None:
     """What would let through a server that hit a wall; None for any other event.
+
+    Args:
+        event: that was stopped.
+        port: of the host, where the event does not say it.
+        is_wide: whether a folder may hold what has to be named by itself.
 
     Raises:
         PolicyError: it is not offered.
-        UsageError: a port was named for what is no host's.
+        UsageError: a port was named for what is no host's, or `--wide` for what is no folder.
     """
     grant = None
     if any(finding.get("rule", "").startswith(WALLS) for finding in event.findings):
         from pipeguard.isolation.sandbox import this_host
         from pipeguard.isolation.walls.grants import grant_of
 
-        grant = grant_of(event.findings, this_host(), port)
+        grant = grant_of(event.findings, this_host(), port, is_wide=is_wide)
     if port is not None and (grant is None or grant.kind != "hosts"):
         raise click.UsageError("--port is for a host that a server was refused.")
+    if is_wide and (grant is None or grant.kind not in PATHS):
+        raise click.UsageError("--wide is for a folder that a server was refused.")
     return grant
 
 
@@ -53,22 +64,32 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_
     Raises:
         PolicyError: the file is invalid, or cannot be written.
     """
-    from pipeguard.config.isolate_entry import entry_lines, with_entry
+    from pipeguard.config.isolate_entry import entry_lines, own_entries, with_entry
+    from pipeguard.isolation.sandbox import this_host
+    from pipeguard.isolation.walls.grants import needless
 
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
     entry = {"server": escape(event.server), grant.kind: [grant.value]}
-    is_new = not _has(path, event.server, grant, today)
+    entries, host = _entries(path, today), this_host()
+    is_new = not _has(entries, event.server, grant, host)
+    own = [entries[at] for at in own_entries(escape(event.server), entries)]
+    dropped = needless(grant, own, host)
     person = None if dry_run else Person.here()
     if not as_json or (is_new and person is not None and not person.has_token):
         heading = f"{'Would' if dry_run else 'To'} be written to {path}, under `isolate`:"
         opens = f"{visible(event.server)} may then {visible(grant.opens)}."
         page = [heading, "", entry_lines(entry, "  "), opens]
+        if grant.holds:
+            page.append(f"Covered in it stay {', '.join(map(visible, grant.holds))}.")
+        if dropped:
+            gone = ", ".join(f"{kind} {visible(p)}" for kind, ps in dropped.items() for p in ps)
+            page.append(f"With that these lines are needless, and go: {gone}.")
         given = f"{path} gives it already. {_when(event, grant)}"
         click.echo("\n".join(page) if is_new else given, err=as_json)
     if is_new and person is not None:
         if not person.confirms(f"allow {event.name}"):
             raise SystemExit(NOT_DONE)
-        save(path, with_entry(path, entry, today))
+        save(path, with_entry(path, entry, today, dropped))
     written = is_new and not dry_run
     if as_json:
         holds = "now" if grant.is_live else "next start"
@@ -84,20 +105,21 @@ def _when(event: AuditedEvent, grant: WallGrant) -> str:
     return f"It holds from the next start of {visible(event.server)}: restart it in its client."
 
 
-def _has(path: str, server: str, grant: WallGrant, today: datetime.date) -> bool:
-    """Whether a policy file gives a server this."""
+def _entries(path: str, today: datetime.date) -> tuple[IsolateEntry, ...]:
+    """The entries of a policy file, which need not exist."""
     from pathlib import Path
 
-    from pipeguard.config.isolate_key import entries_for
     from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 
     if not Path(path).exists():
-        return False
+        return ()
     text = policy_text(path, PolicyScope.USER)
-    file = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
-    kinds = PATHS if grant.kind == "read" else (grant.kind,)
-    return any(
-        str(grant.value) in getattr(entry, kind)
-        for entry in entries_for(server, file.isolate)
-        for kind in kinds
-    )
+    return parse_policy(text, path, PolicyScope.USER, now=0.0, today=today).isolate
+
+
+def _has(entries: Sequence[IsolateEntry], server: str, grant: WallGrant, host: SandboxUser) -> bool:
+    """Whether a policy gives a server this."""
+    from pipeguard.config.isolate_key import entries_for
+    from pipeguard.isolation.walls.grants import is_given_by
+
+    return any(is_given_by(entry, grant, host) for entry in entries_for(server, entries))

@@ -61,6 +61,11 @@ def _day(context: click.Context, option: click.Parameter, value: str | None) -> 
     metavar="NUMBER",
     help="Of the host that an isolated server was refused, if not 443 or 80.",
 )
+@click.option(
+    "--wide",
+    is_flag=True,
+    help="Give a folder, though it holds what stays covered; or your home.",
+)
 @click.option("--until", callback=_day, metavar="DAY", help=f"Last day (default: in {DAYS} days).")
 @click.option("--forever", is_flag=True, help="Until you remove it.")
 @click.option("--policy", "path", metavar="FILE", help="Write to FILE, not to your own policy.")
@@ -72,6 +77,7 @@ def command(  # noqa: PLR0913  one for each option
     why: str | None,
     by: str | None,
     port: int | None,
+    wide: bool,
     until: datetime.date,
     forever: bool,
     path: str | None,
@@ -87,7 +93,8 @@ def command(  # noqa: PLR0913  one for each option
     follow within a second. To take it back, remove the lines. A person decides: it asks on a
     terminal, or takes a token (`pipeguard policy ci-token`). For what an isolated server was not
     given, a host, a file or a port of this machine, it gives the server exactly that, under
-    `isolate`, and says from when it holds.
+    `isolate`, and says from when it holds: of what is made, renamed or removed the folder. To take
+    that back: `pipeguard isolate revoke`.
 
     \b
     Examples:
@@ -100,7 +107,7 @@ def command(  # noqa: PLR0913  one for each option
     stopped = find_event(store_path(), event)
     usual = _policy_of(stopped)
     path = path or usual or user_policy_path() or usual_policy_path()
-    if (grant := grant_for(stopped, port)) is not None:
+    if (grant := grant_for(stopped, port, is_wide=wide)) is not None:
         give(stopped, grant, path, dry_run=dry_run, as_json=as_json)
         return
     scope = None if by is None else Breadth(by)

@@ -23,14 +23,14 @@ def spliced(text: str, key: str, block: Callable[[str], str], flow: Sequence[str
     """
     root = yaml.compose(text, yaml.SafeLoader)
     newline = "\r\n" if "\r\n" in text else "\n"
-    entries = _list_at(root, key)
+    entries = list_at(root, key)
     if entries is not None and entries.flow_style:
         at = entries.end_mark.index - 1
         for comma in (", ", "") if entries.value else ("",):  # the list may end with a comma
             yield text[:at] + comma + ", ".join(flow) + text[at:]
         return
     if entries is not None:
-        at = _end_of_line(text, _last(entries))
+        at = end_of_line(text, last_of(entries))
         added = block(" " * entries.start_mark.column)
     else:
         at = len(text)
@@ -40,14 +40,15 @@ def spliced(text: str, key: str, block: Callable[[str], str], flow: Sequence[str
     yield text[:at] + added.replace("\n", newline) + text[at:]
 
 
-def _list_at(root: yaml.Node | None, wanted: str) -> yaml.SequenceNode | None:
+def list_at(root: yaml.Node | None, wanted: str) -> yaml.SequenceNode | None:
+    """The list at a key of the outermost mapping; None where there is none."""
     for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
         if key.value == wanted and isinstance(value, yaml.SequenceNode):
             return value
     return None
 
 
-def _last(node: yaml.Node) -> yaml.Node:
+def last_of(node: yaml.Node) -> yaml.Node:
     """The last scalar or flow collection in a node: a block's own end mark is the next token's."""
     while isinstance(node, yaml.CollectionNode) and node.value and not node.flow_style:
         last = node.value[-1]
@@ -55,7 +56,8 @@ def _last(node: yaml.Node) -> yaml.Node:
     return node
 
 
-def _end_of_line(text: str, node: yaml.Node) -> int:
+def end_of_line(text: str, node: yaml.Node) -> int:
+    """Where the line after a scalar or flow collection starts."""
     at: int = node.end_mark.index
     if at and text[at - 1] == "\n":  # a block scalar ends where the next line starts
         return at

@@ -55,6 +55,7 @@ class Profile(NamedTuple):
         keeps_home: whether its home is kept between runs, in a folder of PipeGuard's.
         limits: what it may use up.
         roots: READ_ROOTS or WRITE_ROOTS where it is given the client's roots, while it runs.
+        links: of files and folders to which a link leads, the path as written, and theirs.
     """
 
     read: tuple[str, ...] = ()
@@ -64,6 +65,7 @@ class Profile(NamedTuple):
     keeps_home: bool = False
     limits: ResourceLimits = ResourceLimits()
     roots: str = ""
+    links: tuple[tuple[str, str], ...] = ()
 
     def with_more(self, other: Profile) -> Profile:
         """Both together; the other's limits count."""
@@ -75,6 +77,7 @@ class Profile(NamedTuple):
             self.keeps_home or other.keeps_home,
             other.limits,
             max(self.roots, other.roots, key=ROOTS.index),
+            tuple(dict.fromkeys((*self.links, *other.links))),
         )
 
     def differences_from(self, other: Profile) -> tuple[str, ...]:
@@ -112,11 +115,9 @@ def path_of(text: str, folder: str, home_folder: str) -> str:
         PolicyError: there is no such file or folder, it is named by nothing or by what is no path,
             or a link leads to what has to be named.
     """
-    if text == "~" or text.startswith("~/"):
-        text = home_folder + text[1:]
     if not text:
         raise PolicyError("a file or folder to give the server is not named: its path is empty.")
-    spelled = os.path.normpath(os.path.join(folder, text))
+    spelled = written_path(text, folder, home_folder)
     try:
         path = os.path.realpath(spelled)
         sensitive = sensitive_paths(home_folder, ())
@@ -135,6 +136,13 @@ def path_of(text: str, folder: str, home_folder: str) -> str:
             " it out."
         )
     return path
+
+
+def written_path(text: str, folder: str, home_folder: str) -> str:
+    """The absolute path of a grant as it is written, through links."""
+    if text == "~" or text.startswith("~/"):
+        text = home_folder + text[1:]
+    return os.path.normpath(os.path.join(folder, text))
 
 
 def roots_mode(text: str) -> str:

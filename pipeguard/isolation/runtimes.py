@@ -151,7 +151,7 @@ def _among(
             named.setdefault(path, as_written)
     writable = (*changeable, *filter(os.path.isdir, named))
     for path, written in named.items():
-        if not any(_leaves(each, written, path) for each in writable):
+        if not any(leaves(each, written, path) for each in writable):
             yield path
 
 
@@ -178,7 +178,7 @@ def read_alone(among: Sequence[str], profile: Profile) -> tuple[tuple[str, ...],
     return changed, tuple(held)
 
 
-def _leaves(folder: str, written: str, path: str) -> bool:
+def leaves(folder: str, written: str, path: str) -> bool:
     """Whether a path goes through a folder and, by a link in it, out of that."""
     if is_within(path, folder):
         return False

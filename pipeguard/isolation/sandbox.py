@@ -19,6 +19,7 @@ from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import ADVICE, BUBBLEWRAP, CONTAINER, no_bubblewrap
 from pipeguard.isolation.kept_homes import make_home, make_places
+from pipeguard.isolation.nested_grants import check_leading_out, without_nested
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.proxy_variables import with_own_proxy
@@ -120,9 +121,11 @@ class Sandbox:
         among = tuple(path for path in named if path not in runtime.needed)
         among, held = read_alone(among, profile)
         files = files_among(argv[1:], folder, self._host, (*profile.write, *among))
-        self.profile = Profile(read=files, write=among).with_more(profile)
+        given = Profile(read=files, write=among).with_more(profile)
+        check_leading_out(given)
+        self.profile, later = without_nested(given, self._host, (*runtime.needed, *fixed, *held))
         kept_home = make_home(homes_folder(), identity, NAME_FILE) if profile.keeps_home else None
-        self._needed = (*runtime.needed, *fixed, *held)
+        self._needed = (*runtime.needed, *fixed, *held, *later)
         self._view = view_of(self.profile, self._host, self._needed, folder, kept_home)
         if kept_home is not None:
             make_places(kept_home, self._host.home, self._view.mounts)

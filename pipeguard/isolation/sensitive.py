@@ -127,6 +127,17 @@ def run_later_in(folder: str, home_folder: str) -> Iterator[str]:
             yield path
 
 
+def is_held_back(path: str, folder: str, home_folder: str, sensitive: Sequence[str]) -> bool:
+    """Whether a path in a folder has to be named for itself, though the folder may be changed.
+
+    Something that stays covered there, or that is run later and only read.
+    """
+    names = (*RUN_LATER, *(RUN_LATER_OF_HOME if folder == home_folder else ()))
+    later = (os.path.join(folder, name) for name in names)
+    covered = (each for each in sensitive if each != folder and is_within(each, folder))
+    return any(is_within(path, each) for each in (*later, *covered))
+
+
 def holder_of(path: str, sensitive: Sequence[str]) -> str | None:
     """The sensitive path that a path is, or is in."""
     return next((each for each in sensitive if is_within(path, each)), None)

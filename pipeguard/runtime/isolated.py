@@ -22,6 +22,7 @@ from pipeguard.isolation.profile import (
     path_of,
     port_of,
     roots_mode,
+    written_path,
 )
 from pipeguard.isolation.shipped import key_of, shipped_for
 from pipeguard.isolation.starting_folder import starting_folder
@@ -282,6 +283,7 @@ def granted(entries: Iterable[IsolateEntry]) -> Profile:
                 entry.keep_home,
                 limits,
                 entry.roots,
+                _links((*entry.read, *entry.write), home, home),
             )
         )
     return profile
@@ -300,6 +302,7 @@ def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str)
         "--keep-home" in options.flags,
         limits_of(lists.get("--limit", ()), profile.limits),
         roots_mode(options.values.get("--roots", "")),
+        _links((*lists.get("--read", ()), *lists.get("--write", ())), folder, home),
     )
     return profile.with_more(given)
 
@@ -312,3 +315,10 @@ def _shipped(engine: str, command: Sequence[str]) -> ShippedProfile | None:
 
 def _paths(texts: Iterable[str], folder: str, home_folder: str) -> tuple[str, ...]:
     return tuple(path_of(text, folder, home_folder) for text in texts)
+
+
+def _links(texts: Iterable[str], folder: str, home_folder: str) -> tuple[tuple[str, str], ...]:
+    """Of paths to which links lead, as written and theirs."""
+    written = (written_path(text, folder, home_folder) for text in texts)
+    pairs = ((path, os.path.realpath(path)) for path in written)
+    return tuple((path, real) for path, real in pairs if path != real)

@@ -1,5 +1,6 @@
 """An MCP server whose tools fail as real ones do, in the words of Node and Python."""
 
+import errno
 import json
 import os
 import socket
@@ -62,6 +63,19 @@ def write_file(what: str) -> Result:
     return text("written")
 
 
+def replace(what: str) -> Result:
+    """Replace a file by another one, and fail as Node does."""
+    new = f"{what}.tmp"
+    try:
+        Path(new).write_text("replaced")
+        Path(new).rename(what)
+    except OSError as error:
+        code = errno.errorcode[error.errno or 0]
+        why = f"{code}: {os.strerror(error.errno or 0).lower()}, rename '{new}' -> '{what}'"
+        return text(f"Error: {why}", isError=True)
+    return text("replaced")
+
+
 def call_port(what: str) -> Result:
     """Connect to a port of this machine."""
     try:
@@ -82,7 +96,10 @@ def mutter(what: str) -> Result:
     return text("done")
 
 
-TOOLS = (fetch, search, chatter, protest, read_text_file, write_file, call_port, claim, mutter)
+TOOLS = (
+    *(fetch, search, chatter, protest, read_text_file, write_file, replace, call_port, claim),
+    mutter,
+)
 
 
 def answer(message: dict[str, Any]) -> Result:

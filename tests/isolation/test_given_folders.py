@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.errors import LaunchError
+from pipeguard.config.options import WrapOptions
+from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import folders_among
 from pipeguard.isolation.sandbox import Sandbox, this_host
 from pipeguard.launch.child import Command
+from pipeguard.runtime.isolated import ServerStarter
+from tests.each import each
 from tests.isolation.test_escapes import CANARY, answer, answering
 
 
@@ -50,11 +53,46 @@ def test_what_is_covered_cannot_be_moved_out_of_the_way(home: Path) -> None:
     assert (home / ".config" / "gcloud" / "token").read_text() == CANARY
 
 
-def test_a_given_folder_cannot_become_a_link(home: Path) -> None:
-    given = Profile(write=(f"{home}/work", f"{home}/work/data"))
-    said = ran(given, f"cd {home}/work; mv data old; rmdir data; ln -sfn {home}/private data; ls")
-    assert "busy" in said
-    assert not (home / "work" / "data").is_symlink()
+def test_what_its_folder_gives_anyway_can_be_renamed_and_removed(home: Path) -> None:
+    work = home / "work"
+    for name in ("file", "gone", "app/.git/hooks/x", "app/y"):
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text("old")
+    inside = (f"{work}/file", f"{work}/gone", f"{work}/data", f"{work}/app")
+    script = (
+        "echo new > .tmp && mv .tmp file; rm gone; mv data moved; echo > app/.git/hooks/x;"
+        " mv app/y y && mv app other"
+    )
+    said = ran(Profile(write=(str(work), *inside)), f"cd {work}; {script}")
+    assert (work / "file").read_text() == "new\n"
+    assert not (work / "gone").exists()
+    assert (work / "moved").is_dir()
+    assert (work / "y").read_text() == "old"
+    assert said.count("Read-only") == 1
+    assert said.count("busy") == 1
+    assert (work / "app" / ".git" / "hooks" / "x").read_text() == "old"
+
+
+def test_a_file_that_is_given_alone_cannot_be_renamed(home: Path) -> None:
+    (home / "work" / "file").write_text("old")
+    given = Profile(write=(f"{home}/work/file",))
+    said = ran(given, f"cd {home}/work; echo new > file; rm file; echo > t; mv t file")
+    assert said.count("busy") == 2
+    assert (home / "work" / "file").read_text() == "new\n"
+
+
+@each("option", ["--read", "--write"])
+def test_a_grant_that_became_a_link_of_the_server_gives_nothing(option: str, home: Path) -> None:
+    ran(Profile(write=(f"{home}/work",)), f"cd {home}/work; mv data old; ln -s ../private data")
+    words = {"--write": (f"{home}/work",), "--read": ()}
+    words[option] += (f"{home}/work/data",)
+    with pytest.raises(PolicyError, match="may have made the link"):
+        ServerStarter(WrapOptions(("/bin/true",), {"--isolate": "auto"}, words, ()), {})
+    argument = WrapOptions(
+        ("/bin/ls", f"{home}/work"), {"--isolate": "auto"}, {option: words[option][-1:]}, ()
+    )
+    with pytest.raises(PolicyError, match="may have made the link"):
+        ServerStarter(argument, {})
 
 
 def test_a_folder_that_is_run_is_not_given_for_being_among_the_words(home: Path) -> None:

@@ -29,8 +29,41 @@ SAID = {
     ),
     "Node, two paths": (
         "ENOENT: no such file or directory, rename '/a/b' -> '/c/d'",
+        [(WRITE, "/a"), (WRITE, "/c")],
+    ),
+    "Node, renamed in its folder": (
+        "EROFS: read-only file system, rename '/a/b.tmp' -> '/a/b'",
+        [(WRITE, "/a")],
+    ),
+    "Node, a file mounted alone": (
+        "EBUSY: resource busy or locked, unlink '/home/x/a'",
+        [(WRITE, "/home/x")],
+    ),
+    "Node, from mount to mount": (
+        "EXDEV: cross-device link not permitted, rename '/p/one/a' -> '/p/two/a'",
+        [(WRITE, "/p")],
+    ),
+    "Node, from its own memory": (
+        "EXDEV: cross-device link not permitted, rename '/tmp/x/a' -> '/p/a'",
+        [],
+    ),
+    "Node, copied": (
+        "ENOENT: no such file or directory, copyfile '/a/b' -> '/c/d'",
         [(WRITE, "/a/b"), (WRITE, "/c/d")],
     ),
+    "Node, a folder made": (
+        "EROFS: read-only file system, mkdir '/a/new'",
+        [(WRITE, "/a/new")],
+    ),
+    "Python, renamed": (
+        "[Errno 2] No such file or directory: '/a/b.tmp' -> '/a/b'",
+        [(WRITE, "/a")],
+    ),
+    "Python, a file mounted alone": (
+        "OSError: [Errno 16] Device or resource busy: '/a/b'",
+        [(WRITE, "/a")],
+    ),
+    "Go, removed": ("remove /a/b: device or resource busy", [(WRITE, "/a")]),
     "Node, relative": (
         "ENOENT: no such file or directory, open 'notes/new.txt'",
         [(READ, "/work/notes/new.txt")],

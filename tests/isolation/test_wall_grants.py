@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.sandbox import this_host
 from pipeguard.isolation.view import SandboxUser
-from pipeguard.isolation.walls.grants import WallGrant, grant_of
+from pipeguard.isolation.walls.grants import WallGrant, grant_of, is_given_by, needless
 from pipeguard.isolation.walls.wall import PORT, READ, WRITE
 from tests.each import each
 
@@ -71,6 +72,47 @@ def test_what_has_to_be_named_is_not_offered(case: str, host: SandboxUser) -> No
     rule, path, why = REFUSED[case]
     with pytest.raises(PolicyError, match=why):
         offered(rule, home / path, host)
+
+
+WIDE = {
+    "keys in it": (READ, ".config", "~/.config", "gcloud"),
+    "the home": (WRITE, "new", "~", ".ssh"),
+}
+
+
+@each("case", list(WIDE))
+def test_a_folder_that_holds_keys_is_given_if_that_is_said(case: str, host: SandboxUser) -> None:
+    rule, path, value, held = WIDE[case]
+    finding = {"rule": rule, "path": f"{host.home}/{path}"}
+    with pytest.raises(PolicyError, match="--wide"):
+        grant_of([finding], host)
+    grant = grant_of([finding], host, is_wide=True)
+    assert grant is not None
+    assert grant.value == value
+    assert any(held in each for each in grant.holds)
+    for never in ("/", "/usr/lib/new", f"{host.home}/..", f"{host.home}/.ssh/id_rsa"):
+        with pytest.raises(PolicyError):
+            grant_of([{"rule": WRITE, "path": never}], host, is_wide=True)
+
+
+def test_a_folder_makes_needless_what_it_gives_and_no_more(host: SandboxUser) -> None:
+    entry = IsolateEntry(
+        read=("~/other/b.txt", "~/notes", "~/notes/.vscode", "~/other/../notes/x"),
+        write=("~/notes/one", "~/notes/.vscode", "~/notes/.git/hooks", "~/notesbook", "~/notes"),
+    )
+    home = Path(host.home)
+    (home / "notes" / "link").symlink_to(home / "other")
+    entry = entry._replace(write=(*entry.write, "~/notes/link"))
+    written = WallGrant("write", "~/notes", "")
+    assert needless(written, [entry], host) == {
+        "read": ["~/notes", "~/other/../notes/x"],
+        "write": ["~/notes/one"],
+    }
+    assert needless(WallGrant("read", "~/other", ""), [entry], host) == {"read": ["~/other/b.txt"]}
+    assert is_given_by(entry, WallGrant("read", "~/notes/x/y", ""), host)
+    assert not is_given_by(entry, WallGrant("write", "~/other/b.txt", ""), host)
+    only = IsolateEntry(write=("~/notes",))
+    assert not is_given_by(only, WallGrant("write", "~/notes/.vscode/x", ""), host)
 
 
 def test_what_a_link_leads_to_is_shown_and_given(host: SandboxUser) -> None:

@@ -122,7 +122,7 @@ def test_a_file_that_is_not_given_is_told_explained_and_allowed(tmp_path: Path) 
         assert f'not_given_yet="read {diary}"' in run.said()
         assert 'do="restart reacher in its client"' in run.said()
     written = (tmp_path / "policy.yaml").read_text()
-    assert written.startswith(POLICY)
+    assert written == POLICY.replace("reacher}", "reacher, read: [~/diary]}")
     with failing(tmp_path, policy=written) as run:
         assert texts(call(run.ready(), "read_text_file", diary)) == ["a day"]
 
@@ -141,6 +141,28 @@ def test_a_folder_is_given_to_make_files_in(tmp_path: Path) -> None:
         assert "read and change ~/notes, and what is in it" in shown
     with failing(tmp_path, policy=(tmp_path / "policy.yaml").read_text()) as run:
         assert texts(call(run.ready(), "write_file", notes / "new")) == ["written"]
+
+
+def test_a_folder_is_given_to_replace_a_file_and_its_file_is_needless(tmp_path: Path) -> None:
+    one = tmp_path / "home" / "notes" / "one"
+    policy = "isolate:\n- server: reacher\n  write: [~/notes/one]  # mine\n  hosts: [x.example]\n"
+    with failing(tmp_path, policy=policy) as run:
+        server, ours = texts(call(run.ready(), "replace", one))
+        assert server.startswith("Error: E")
+        assert f'to change "{one.parent}"' in ours
+        event = event_in(ours)
+        until(lambda: f"pipeguard allow {event}" in run.said(), "it is in the audit")
+        code, shown = allowed(tmp_path, event)
+        assert code == 0, shown
+        assert "read and change ~/notes, and what is in it" in shown
+        assert "needless, and go: write ~/notes/one." in shown
+        code, shown = allowed(tmp_path, event)
+        assert "gives it already" in shown
+    written = (tmp_path / "policy.yaml").read_text()
+    assert written == policy.replace("~/notes/one", "~/notes")
+    with failing(tmp_path, policy=policy.replace("~/notes/one", "~/notes, ~/notes/one")) as run:
+        assert texts(call(run.ready(), "replace", one)) == ["replaced"]
+    assert one.read_text() == "replaced"
 
 
 def test_what_only_standard_error_names_is_an_event_if_it_is_there(tmp_path: Path) -> None:

@@ -16,15 +16,19 @@ from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress.hosts import DEFAULT_PORTS, HostError, parse_authority, parse_port
 from pipeguard.isolation.egress.recording import entry_of
 from pipeguard.isolation.learning.reduction import SHARED, shown
-from pipeguard.isolation.sensitive import holder_of, is_within
+from pipeguard.isolation.sensitive import holder_of, is_held_back, is_within
 from pipeguard.isolation.view import SYSTEM
 from pipeguard.isolation.walls.wall import PORT, READ, WRITE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.isolation.view import SandboxUser
 
+MAX_LISTED = 4
+Needless = dict[str, list[str]]
+PATHS = ("read", "write")
 KINDS = {READ: "read", WRITE: "write", PORT: "loopback"}
 
 
@@ -36,16 +40,22 @@ class WallGrant(NamedTuple):
         value: as the policy writes it.
         opens: what the server may then do, as the end of a sentence.
         is_live: whether it holds for a server that runs.
+        holds: what is in a folder that has to be named by itself, and stays covered.
     """
 
     kind: str
     value: str | int
     opens: str
     is_live: bool = True
+    holds: tuple[str, ...] = ()
 
 
 def grant_of(
-    findings: Sequence[Mapping[str, str]], host: SandboxUser, port: int | None = None
+    findings: Sequence[Mapping[str, str]],
+    host: SandboxUser,
+    port: int | None = None,
+    *,
+    is_wide: bool = False,
 ) -> WallGrant | None:
     """What would have let a server through a wall; None for an event of another kind.
 
@@ -53,6 +63,7 @@ def grant_of(
         findings: the event's, as the audit has them.
         host: this machine and its user.
         port: of the host, where the event does not say which.
+        is_wide: whether a folder may be one that holds what has to be named by itself.
 
     Raises:
         PolicyError: it is not offered, with what to do instead.
@@ -60,7 +71,7 @@ def grant_of(
     for finding in findings:
         rule = finding.get("rule", "")
         if rule in {READ, WRITE}:
-            return _file(rule, finding.get("path", ""), host)
+            return _file(rule, finding.get("path", ""), host, is_wide=is_wide)
         if rule == PORT:
             number = parse_port(finding.get("excerpt", ""))
             return WallGrant("loopback", number, f"connect to port {number} of this machine")
@@ -91,7 +102,46 @@ def _host(entry: str, port: int | None) -> WallGrant:
 _PRIVATE = ", also where the name leads into a private network"
 
 
-def _file(rule: str, path: str, host: SandboxUser) -> WallGrant:
+def needless(grant: WallGrant, entries: Iterable[IsolateEntry], host: SandboxUser) -> Needless:
+    """By key, what entries give that a file or folder makes needless: itself, and what is in it.
+
+    Not what is named for itself, since the folder would not give it.
+    """
+    if grant.kind not in PATHS:
+        return {}
+    folder = _path(str(grant.value), host)
+    found: dict[str, list[str]] = {}
+    for kind in PATHS if grant.kind == "write" else PATHS[:1]:
+        for text in dict.fromkeys(text for entry in entries for text in getattr(entry, kind)):
+            path = _path(text, host)
+            is_same = path == folder and kind != grant.kind
+            is_in_it = path != folder and is_given_with(path, folder, host)
+            if is_same or (is_in_it and os.path.realpath(path) == path):
+                found.setdefault(kind, []).append(text)
+    return found
+
+
+def is_given_by(entry: IsolateEntry, grant: WallGrant, host: SandboxUser) -> bool:
+    """Whether an entry of a policy gives this, by itself or with the folder that it is in."""
+    if grant.kind not in PATHS:
+        return str(grant.value) in getattr(entry, grant.kind)
+    path = _path(str(grant.value), host)
+    given = (*entry.write, *(entry.read if grant.kind == "read" else ()))
+    return any(is_given_with(path, _path(text, host), host) for text in given)
+
+
+def is_given_with(path: str, folder: str, host: SandboxUser) -> bool:
+    """Whether who is given a folder is given a path in it, or that folder."""
+    is_held = is_held_back(path, folder, host.home, host.sensitive)
+    return is_within(path, folder) and not is_held
+
+
+def _path(text: str, host: SandboxUser) -> str:
+    is_of_home = text == "~" or text.startswith("~/")
+    return os.path.normpath(f"{host.home}{text[1:]}" if is_of_home else f"/{text}")
+
+
+def _file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> WallGrant:
     real = os.path.realpath(path)
     if not os.path.isabs(path) or not path.isprintable() or not real.isprintable():
         raise PolicyError(f"{visible(path)!r} is no path that a policy can have.")
@@ -103,16 +153,37 @@ def _file(rule: str, path: str, host: SandboxUser) -> WallGrant:
                 " nothing to give. If the server is to make it, make its folder first."
             )
         real = folder
-    _check_offered(rule, path, real, host)
     is_folder = os.path.isdir(real)
+    holds = tuple(_sensitive_in(real, host)) if is_folder else ()
+    _check_offered(rule, path, real, host, is_wide=is_wide)
+    if holds and not is_wide:
+        raise PolicyError(
+            f"{visible(shown(real, host.home))} holds what has to be named by hand:"
+            f" {_listed(holds)}. That stays covered, and all else in it would be given; if you"
+            " want that, add --wide."
+        )
     verb = "read" if rule == READ else "read and change"
     value = shown(real, host.home)
     what = f"{value}, and what is in it" if is_folder else value
     leads = "" if is_within(path, real) else f" ({visible(path)} leads there)"
-    return WallGrant(KINDS[rule], value, f"{verb} {what}{leads}", is_live=False)
+    return WallGrant(KINDS[rule], value, f"{verb} {what}{leads}", is_live=False, holds=holds)
 
 
-def _check_offered(rule: str, path: str, real: str, host: SandboxUser) -> None:
+def _sensitive_in(folder: str, host: SandboxUser) -> Iterator[str]:
+    """What is in a folder that has to be named by itself, outermost alone."""
+    inside = sorted(each for each in host.sensitive if is_within(each, folder))
+    there = [each for each in inside if os.path.lexists(each)]
+    for each in there:
+        if not any(each != outer and is_within(each, outer) for outer in there):
+            yield shown(each, host.home)
+
+
+def _listed(paths: Sequence[str]) -> str:
+    named = ", ".join(visible(each) for each in paths[:MAX_LISTED])
+    return named if len(paths) <= MAX_LISTED else f"{named} and {len(paths) - MAX_LISTED} more"
+
+
+def _check_offered(rule: str, path: str, real: str, host: SandboxUser, *, is_wide: bool) -> None:
     """Refuse what a person has to name by hand.
 
     Raises:
@@ -133,9 +204,12 @@ def _check_offered(rule: str, path: str, real: str, host: SandboxUser) -> None:
                 f" path` names: `{key}: [...]`."
             )
     is_system = rule == WRITE and any(is_within(real, each) for each in SYSTEM)
-    if is_system or real in SHARED or is_within(host.home, real):
+    is_home = real == host.home and not is_wide
+    is_above = real != host.home and is_within(host.home, real)
+    if is_system or real in SHARED or is_home or is_above:
+        wide = ", or all of it with --wide" if is_home else ""
         raise PolicyError(
             f"{visible(shown(real, host.home))} is given to no server as a whole. Give it a folder"
             f" in it: `{key}: [...]` under `isolate`, in the file that `pipeguard policy path`"
-            " names."
+            f" names{wide}."
         )

@@ -3,12 +3,12 @@
 A server may say what it likes: what is found here is shown to a person, and gives nothing.
 """
 
-# ruff: noqa: PTH118
+# ruff: noqa: PTH118, PTH120
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import re
-from os.path import join, normpath
+from os.path import commonpath, dirname, join, normpath
 from typing import TYPE_CHECKING
 
 from pipeguard.core.lazy_regex import lazy_regex
@@ -28,8 +28,10 @@ UNQUOTED = 4  # the group of `_PATH` for a path without quotes
 _UNCHANGEABLE = ("erofs", "read-only file system")
 _DENIED = ("eacces", "eperm", "permission denied", "operation not permitted")
 _ABSENT = ("enoent", "no such file", "not exist", "n't exist")
+# Of what is mounted by itself, and of a move from one mount to another.
+_MOUNTED = ("ebusy", "resource busy", "exdev", "cross-device link")
 _REFUSED = ("econnrefused", "connection refused")
-_FILE_SIGNS = (*_UNCHANGEABLE, *_DENIED, *_ABSENT)
+_FILE_SIGNS = (*_UNCHANGEABLE, *_DENIED, *_ABSENT, *_MOUNTED)
 SIGNS = (*_FILE_SIGNS, *_REFUSED)
 
 _PATH = lazy_regex(
@@ -44,6 +46,12 @@ _WRITING = lazy_regex(
     r"(?i)\b(?:mkdir|mkdtemp|rename|unlink|rmdir|copyfile|symlink|chmod|utimes?|f?truncate"
     r"|writ\w{0,3}|creat\w{0,3}|sav\w{0,3}|delet\w{0,3}|lock)\b"
 )
+# Python says of a rename no more than the arrow.
+_CHANGING_FOLDER = lazy_regex(
+    r"""(?i)\b(?:rename|unlink|unlinkat|remove|rmdir|symlink|link|mkdtemp) ['"/]|['"] -> ['"]"""
+)
+_CHANGING_TOOL = lazy_regex(r"(?i)move|delete|remove|rename|unlink|trash")
+_OPENING = lazy_regex(r"\b(?:open|l?stat|access|scandir) ['\"/]")
 _WRITING_TOOL = lazy_regex(
     r"(?i)write|create|save|edit|move|append|delete|remove|rename|mkdir|update|upload|download"
 )
@@ -84,8 +92,29 @@ def _mentions_of(line: str, folder: str, tool: str) -> Iterator[Mention]:
         return
     is_unchangeable = any(sign in lowered for sign in _UNCHANGEABLE)
     is_writing = is_unchangeable or bool(_WRITING.search(line) or _WRITING_TOOL.search(tool))
-    for path in _paths(line, folder):
-        yield Mention(WRITE if is_writing else READ, path)
+    paths = [*_paths(line, folder)]
+    if not _is_of_folder(line, lowered, tool):
+        for path in paths:
+            yield Mention(WRITE if is_writing else READ, path)
+        return
+    folders = [dirname(path) for path in paths]
+    if folders and any(sign in lowered for sign in _MOUNTED):
+        folders = [commonpath(folders)]  # from one mount to another: what holds both
+    for path in folders:
+        if path != "/":
+            yield Mention(WRITE, path)
+
+
+def _is_of_folder(line: str, lowered: str, tool: str) -> bool:
+    """Whether the folder would have to be changed that a path is in, not what is there.
+
+    A file that is mounted alone can be neither renamed nor removed.
+    """
+    if "copyfile" in lowered:
+        return False
+    if any(sign in lowered for sign in _MOUNTED) or _CHANGING_FOLDER.search(line):
+        return True
+    return bool(_CHANGING_TOOL.search(tool)) and not _OPENING.search(line)
 
 
 def _paths(line: str, folder: str) -> Iterator[str]:
