@@ -75,9 +75,11 @@ FAMILIES: dict[str, str] = {
     ),
     "isolation": (
         "A file, folder or port of your machine that an isolated server wanted and is not given:"
-        " `isolation.read` and `isolation.write` for files, `isolation.port` for a port. It is"
-        " read out of what the server says of its failures, in answers that fail and on its"
-        " standard error, so that it may be invented: it gives nothing by itself, and of each the"
+        " `isolation.read` and `isolation.write` for files, `isolation.port` for a port,"
+        " `isolation.roots` for the client's roots where none is given; `isolation.argument` is"
+        " what a server refuses itself, by a list of its own. It is read out of what the server"
+        " says of its failures, in answers that fail and on its standard error, so that it may be"
+        " invented: it gives nothing by itself, and of each the"
         " audit has one event. What is not there outside either is noted, and stops nothing."
     ),
     "search": (

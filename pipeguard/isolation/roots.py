@@ -5,6 +5,7 @@ refused as folders among a server's arguments are: the home, what holds other us
 files, what has to be named by itself, and links that the server may have made.
 """
 
+# ruff: noqa: PTH112
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from pipeguard.isolation.profile import WRITE_ROOTS, Profile
 from pipeguard.isolation.runtimes import folders_among
 from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.staging import Staged, staged_of
-from pipeguard.isolation.view import Mount, MountKind, view_of
+from pipeguard.isolation.view import Mount, MountKind, is_seen, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -41,6 +42,12 @@ def roots_of(frame: bytes) -> tuple[str, ...]:
     return tuple(each for each in found if isinstance(each, str))
 
 
+def unseen_roots(addresses: Iterable[str], view: FileView) -> list[str]:
+    """The folders among addresses that a server without roots does not see."""
+    paths = filter(None, map(_path_of, addresses))
+    return [path for path in paths if os.path.isdir(path) and not is_seen(path, view.mounts)]
+
+
 class SandboxRoots:
     """Gives one running sandbox the roots of its client.
 
@@ -50,6 +57,10 @@ class SandboxRoots:
         host: this machine and its user.
         needed: what the server's program needs, which stays read-only.
         say: tells the user what is refused.
+
+    Attributes:
+        end_server: ends the server.
+        on_refused: told the path of a root that is refused, and why.
     """
 
     def __init__(
@@ -71,6 +82,7 @@ class SandboxRoots:
         self._refused: set[str] = set()
         self._is_lost = False
         self.end_server: Callable[[], object] = _nothing
+        self.on_refused: Callable[[str, str], object] = _nothing
 
     def added_to(self, view: FileView) -> FileView:
         """A view with the roots that the server sees now."""
@@ -192,10 +204,12 @@ class SandboxRoots:
                 f"the client's root {shown!r} is not given to the server: {why}."
                 " To give a folder: --read PATH or --write PATH."
             )
+            if shown.startswith("/"):
+                self.on_refused(what, f"this root of the client is not given: {why}")
 
 
-def _nothing() -> None:
-    """For a server that has not started."""
+def _nothing(*_texts: str) -> None:
+    """For a server that has not started, and roots that nobody asks about."""
 
 
 def _path_of(address: str) -> str | None:

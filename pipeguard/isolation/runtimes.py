@@ -293,6 +293,11 @@ def _linked(environment: str, host: SandboxUser) -> Iterator[str]:
                 yield os.path.realpath(line)
 
 
+def is_of_interpreter(name: str) -> bool:
+    """Whether a program's first words say what it runs."""
+    return bool(_PYTHON.fullmatch(name)) or name in _INTERPRETERS or name == "uv"
+
+
 def _of_arguments(name: str, words: Sequence[str], folder: str, host: SandboxUser) -> Iterator[str]:
     """The script among an interpreter's arguments, with the project that it is in."""
     if name == "java":

@@ -20,6 +20,7 @@ from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import ADVICE, BUBBLEWRAP, CONTAINER, no_bubblewrap
 from pipeguard.isolation.kept_homes import make_home, make_places
 from pipeguard.isolation.nested_grants import check_leading_out, without_nested
+from pipeguard.isolation.own_arguments import unseen_among, with_paths
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.proxy_variables import with_own_proxy
@@ -59,6 +60,10 @@ _NUMBERS = count()
 
 def _unheard(_record: EgressRecord) -> None:
     """For a sandbox whose connections nobody asks about."""
+
+
+def _unasked(_path: str, _why: str, _roots: str) -> None:
+    """For a sandbox whose refused roots nobody asks about."""
 
 
 def _unsaid(_text: str) -> None:
@@ -102,6 +107,8 @@ class Sandbox:
         self._lock = Lock()
         self._ways_out: set[SandboxExit] = set()
         self._roots: SandboxRoots | None = None
+        self._are_roots_told = False
+        self.on_refused_root: Callable[[str, str, str], None] = _unasked
         try:
             self._look(identity, command, profile, fixed)
         except OSError as error:
@@ -117,10 +124,11 @@ class Sandbox:
         self._host = this_host()
         folder = starting_folder(command)
         argv, runtime = self._program(command, folder)
-        named = folders_among(argv[1:], folder, self._host, profile.write)
+        words = with_paths(argv[0], argv[1:], folder)
+        named = folders_among(words, folder, self._host, profile.write)
         among = tuple(path for path in named if path not in runtime.needed)
         among, held = read_alone(among, profile)
-        files = files_among(argv[1:], folder, self._host, (*profile.write, *among))
+        files = files_among(words, folder, self._host, (*profile.write, *among))
         given = Profile(read=files, write=among).with_more(profile)
         check_leading_out(given)
         self.profile, later = without_nested(given, self._host, (*runtime.needed, *fixed, *held))
@@ -130,6 +138,7 @@ class Sandbox:
         if kept_home is not None:
             make_places(kept_home, self._host.home, self._view.mounts)
         variables = with_own_proxy(environment_of(command.env, self._view), self._rules)
+        self.unseen = unseen_among(words, folder, self._view)
         self._variables = without_retries(variables, self._rules)
         self._argv = (runtime.path, *argv[1:])
 
@@ -197,10 +206,14 @@ class Sandbox:
         Args:
             frame: the client's answer to `roots/list`.
         """
-        if self._roots is not None:
-            from pipeguard.isolation.roots import roots_of
+        from pipeguard.isolation.roots import roots_of, unseen_roots
 
+        if self._roots is not None:
             self._roots.give(roots_of(frame))
+        elif not self._are_roots_told and not self.profile.roots:
+            for path in unseen_roots(roots_of(frame), self._view)[:1]:
+                self._are_roots_told = True
+                self.on_refused_root(path, "", "")
 
     def _open_roots(self) -> int | None:
         """The end of a socket at which roots are asked for; None where none is given."""
@@ -210,6 +223,8 @@ class Sandbox:
 
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._roots = SandboxRoots(ours, self.profile, self._host, self._needed, self._say)
+        roots = self.profile.roots
+        self._roots.on_refused = lambda path, why: self.on_refused_root(path, why, roots)
         return theirs.detach()
 
     def _start_contained(self) -> Child:

@@ -174,6 +174,14 @@ def innermost(path: str, mounts: Iterable[Mount]) -> Mount | None:
     return max(holders, key=lambda mount: len(mount.path), default=None)
 
 
+def is_seen(path: str, mounts: Iterable[Mount]) -> bool:
+    """Whether this machine's file at a path is there for a server."""
+    holder = innermost(path, mounts)
+    if holder is not None and holder.kind is MountKind.LINK:
+        return True  # to what is
+    return holder is not None and holder.kind in {MountKind.READ, MountKind.WRITE, MountKind.COPY}
+
+
 def environment_of(variables: Mapping[str, str], view: FileView) -> dict[str, str]:
     """The variables of an isolated server: none that leads to what it does not see."""
     dropped = {"DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "GPG_AGENT_INFO"}

@@ -16,6 +16,8 @@ from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, engine_for
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import (
+    READ_ROOTS,
+    WRITE_ROOTS,
     Profile,
     ResourceLimits,
     limits_of,
@@ -26,6 +28,7 @@ from pipeguard.isolation.profile import (
 )
 from pipeguard.isolation.shipped import key_of, shipped_for
 from pipeguard.isolation.starting_folder import starting_folder
+from pipeguard.isolation.walls.wall import READ, ROOTS, WRITE
 from pipeguard.launch.child import Command, start
 from pipeguard.log import say
 from pipeguard.runtime.isolated_connections import IsolatedConnections
@@ -96,9 +99,21 @@ class ServerStarter:
         mask = Mask(run.engines)
         witness = WallWitness(self._sandbox, self._folder(), run.wall_event, run.note, mask)
         self._witness, self._run = witness, run
+        self._sandbox.on_refused_root = self._refuse_root
         run.guard.annotate(witness)
         self._connections.attach(run.connect, witness.refused)
         run.on_policy.append(self.update)
+
+    def _refuse_root(self, path: str, why: str, roots: str) -> None:
+        """Have a root recorded that the server is not given, by how the others are."""
+        if self._witness is not None:
+            rules = {READ_ROOTS: READ, WRITE_ROOTS: WRITE}
+            self._witness.refuse_root(path, why, rules.get(roots, ROOTS))
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """The files and folders that its arguments name and that it is not given."""
+        return () if self._sandbox is None else self._sandbox.unseen
 
     def watching(self, mask: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
         """A mask of its standard error, by which what it says of its walls is noticed, too."""

@@ -16,6 +16,8 @@ from pipeguard.launch.environment import child_environment, parent_environment, 
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipeguard.config.options import WrapOptions
     from pipeguard.launch.child import Child
     from pipeguard.launch.environment import Environment
@@ -77,7 +79,8 @@ def run(options: WrapOptions) -> int:
         say(f"--env {missing}: there is no such variable to pass.")
     code = guarded.run()
     died_young = guarded.died and guarded.seconds < DYING_SECONDS
-    advice = hint(environment, code) if died_young else None
+    unseen = () if starter is None else starter.unseen
+    advice = hint(environment, code, unseen) if died_young else None
     if advice is not None:
         say(advice)
     return code
@@ -107,8 +110,22 @@ def _environment(options: WrapOptions) -> Environment:
     )
 
 
-def hint(environment: Environment, code: int) -> str | None:
-    """Advice for a server that died young: it may lack a variable; None if it lacks none."""
+def hint(environment: Environment, code: int, unseen: Sequence[str] = ()) -> str | None:
+    """Advice for a server that died young: what it may lack; None if nothing is known.
+
+    Args:
+        environment: what it got of ours.
+        code: that it ended with.
+        unseen: files and folders that its arguments name and that it was not given.
+    """
+    if code and unseen:
+        from pipeguard.core.unicode.display import visible
+
+        named = ", ".join(map(visible, unseen[:MOST_HINTS]))
+        return (
+            f"the server ended with {code}. It is isolated, and is not given what its arguments"
+            f" name: {named}. To give that: --read PATH, or --write PATH to have it changed."
+        )
     names = [name for name in environment.withheld if _may_be_needed(name)][:MOST_HINTS]
     if not code or not names:
         return None

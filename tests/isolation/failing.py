@@ -85,6 +85,22 @@ def call_port(what: str) -> Result:
     return text("connected")
 
 
+def read_in_own_folders(what: str) -> Result:
+    """Read a file in the folders that are its arguments, as the reference server does."""
+    allowed = [str(Path(word).absolute()) for word in sys.argv[1:] if Path(word).is_dir()]
+    if not any(Path(what).is_relative_to(each) for each in allowed):
+        said = f"path outside allowed directories: {what} not in {', '.join(allowed)}"
+        return text(f"Access denied - {said}", isError=True)
+    return read_text_file(what)
+
+
+def ask_roots(what: str) -> Result:
+    """Ask the client for its roots."""
+    os.write(1, b'{"jsonrpc": "2.0", "id": "roots", "method": "roots/list"}\n')
+    sys.stdin.readline()
+    return text(what)
+
+
 def claim(what: str) -> Result:
     """Fail with these words, whatever was done."""
     return text(what, isError=True)
@@ -98,7 +114,7 @@ def mutter(what: str) -> Result:
 
 TOOLS = (
     *(fetch, search, chatter, protest, read_text_file, write_file, replace, call_port, claim),
-    mutter,
+    *(mutter, ask_roots, read_in_own_folders),
 )
 
 
@@ -121,6 +137,8 @@ def answer(message: dict[str, Any]) -> Result:
     return tool(params["arguments"]["what"])
 
 
+if sys.argv[1:] and not any(Path(word).is_dir() for word in sys.argv[1:]):
+    sys.exit("none of the specified folders is accessible")
 for line in sys.stdin:
     asked = json.loads(line)
     if "id" in asked:

@@ -14,7 +14,7 @@ from pipeguard.isolation.view import FileView, Mount, MountKind
 from pipeguard.isolation.walls.annotation import MAX_NAMED, note_on
 from pipeguard.isolation.walls.mentions import MAX_MENTIONS, mentions
 from pipeguard.isolation.walls.sight import Sight, sight_of
-from pipeguard.isolation.walls.wall import HOST, PORT, READ, WRITE, Mention, Wall
+from pipeguard.isolation.walls.wall import ARGUMENT, HOST, PORT, READ, WRITE, Mention, Wall
 from pipeguard.isolation.walls.witness import MAX_EVENTS, WallWitness
 from tests.each import each
 
@@ -69,6 +69,19 @@ SAID = {
         [(READ, "/work/notes/new.txt")],
     ),
     "Python": ("[Errno 2] No such file or directory: '/x/y z'", [(READ, "/x/y z")]),
+    "a folder with a verb's name": (
+        "ENOENT: no such file or directory, open '/x/write/lock'",
+        [(READ, "/x/write/lock")],
+    ),
+    "its own list": (
+        "Access denied - path outside allowed directories: /x/a b not in /y, /z",
+        [(ARGUMENT, "/x/a b")],
+    ),
+    "its own list, after links": (
+        "Access denied - symlink target outside allowed directories: /x/a not in /y",
+        [(ARGUMENT, "/x/a")],
+    ),
+    "an own list without a path": ("path is not in the allowed directories", []),
     "Python, denied": ("PermissionError: [Errno 13] Permission denied: '/x/y'", [(READ, "/x/y")]),
     "Go": ("open /home/x/b.txt: no such file or directory", [(READ, "/home/x/b.txt")]),
     "Go, to make": ("mkdir /home/x/b: read-only file system", [(WRITE, "/home/x/b")]),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.unicode.display import cut, visible
-from pipeguard.isolation.walls.wall import PORT, READ, WRITE
+from pipeguard.isolation.walls.wall import ARGUMENT, PORT, READ, ROOTS, WRITE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +27,12 @@ _FAILURE = lazy_regex(
     r"(?i)\b(?:error|fail|refused|time(?:d )?-?out|unreachable|unable|cannot|could ?n[o']t"
     r"|no results?|enotfound|eai_|not (?:be )?(?:found|reach|resolve))"
 )
-_KINDS = {READ: "to read {}", WRITE: "to change {}", PORT: "port {} of this machine"}
+_KINDS = {
+    READ: "to read {}",
+    WRITE: "to change {}",
+    PORT: "port {} of this machine",
+    ROOTS: "the client's roots, as {}",
+}
 
 
 def texts_of(value: JsonObject) -> str:
@@ -65,6 +70,13 @@ def annotated(value: JsonObject, walls: Sequence[Wall]) -> JsonObject:
 
 def note_on(walls: Sequence[Wall]) -> str:
     """What a model reads of walls."""
+    given = [wall for wall in walls if wall.rule != ARGUMENT]
+    own = [wall for wall in walls if wall.rule == ARGUMENT]
+    notes = [_not_given(given)] if given else []
+    return " ".join((*notes, *(_not_among_its_own(wall) for wall in own[:MAX_NAMED])))
+
+
+def _not_given(walls: Sequence[Wall]) -> str:
     named = [f"{_shown(wall)} (event {wall.event})" for wall in walls[:MAX_NAMED]]
     if len(walls) > MAX_NAMED:
         named.append(f"{len(walls) - MAX_NAMED} more")
@@ -75,9 +87,21 @@ def note_on(walls: Sequence[Wall]) -> str:
     )
 
 
+def _not_among_its_own(wall: Wall) -> str:
+    return (
+        f"PipeGuard: this server itself refuses {_quoted(wall.subject)} (event {wall.event}): it"
+        " takes the folders among its own arguments, or the client's roots in their place. Tell the"
+        " user, who alone can change them; do not work around it."
+    )
+
+
 def _shown(wall: Wall) -> str:
-    subject = json.dumps(cut(visible(wall.subject), MAX_SUBJECT_CHARS), ensure_ascii=False)
-    return _KINDS.get(wall.rule, "the host {}").format(subject)
+    said = _KINDS.get(wall.rule, "the host {}").format(_quoted(wall.subject))
+    return f"{said}, where {_quoted(wall.link)} leads" if wall.link else said
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(cut(visible(text), MAX_SUBJECT_CHARS), ensure_ascii=False)
 
 
 def _texts(value: JsonObject) -> Iterator[str]:

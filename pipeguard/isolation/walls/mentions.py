@@ -12,7 +12,7 @@ from os.path import commonpath, dirname, join, normpath
 from typing import TYPE_CHECKING
 
 from pipeguard.core.lazy_regex import lazy_regex
-from pipeguard.isolation.walls.wall import PORT, READ, WRITE, Mention
+from pipeguard.isolation.walls.wall import ARGUMENT, PORT, READ, WRITE, Mention
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +31,9 @@ _ABSENT = ("enoent", "no such file", "not exist", "n't exist")
 # Of what is mounted by itself, and of a move from one mount to another.
 _MOUNTED = ("ebusy", "resource busy", "exdev", "cross-device link")
 _REFUSED = ("econnrefused", "connection refused")
+_OWN_LIST = ("allowed director", "allowed folder", "allowed path", "allowed root")
 _FILE_SIGNS = (*_UNCHANGEABLE, *_DENIED, *_ABSENT, *_MOUNTED)
-SIGNS = (*_FILE_SIGNS, *_REFUSED)
+SIGNS = (*_FILE_SIGNS, *_REFUSED, *_OWN_LIST)
 
 _PATH = lazy_regex(
     r"""'(/[^'\n]{1,1000})'|"(/[^"\n]{1,1000})"|`(/[^`\n]{1,1000})`"""
@@ -40,6 +41,11 @@ _PATH = lazy_regex(
 )
 _RELATIVE = lazy_regex(
     r"""(?:: |\b(?:open|l?stat|access|scandir|mkdir|unlink|rmdir|write) )'([^'/\n][^'\n]{0,500})'"""
+)
+# As the reference server for files says it, which has a list of folders of its own.
+_NOT_LISTED = lazy_regex(
+    r"(?i)(?:outside|not (?:with)?in|not under)\b[^/]{0,60}\ballowed (?:director|folder|path|root)"
+    r"\w*:? ?(/.{1,1000}?(?= not in )|)"
 )
 _LOOPBACK = lazy_regex(r"(?:\b127(?:\.\d{1,3}){3}|\blocalhost|::1\]?):(\d{1,5})(?!\d)", re.ASCII)
 _WRITING = lazy_regex(
@@ -88,10 +94,18 @@ def _mentions_of(line: str, folder: str, tool: str) -> Iterator[Mention]:
         for match in _LOOPBACK.finditer(line):
             if 0 < int(match[1]) <= HIGHEST_PORT:
                 yield Mention(PORT, str(int(match[1])))
-    if not any(sign in lowered for sign in _FILE_SIGNS):
-        return
+    if any(sign in lowered for sign in _OWN_LIST) and (listed := _NOT_LISTED.search(line)):
+        path = normpath(listed[1] or next(_paths(line, folder), "."))
+        if path != "." and path.isprintable():
+            yield Mention(ARGUMENT, path)
+    elif any(sign in lowered for sign in _FILE_SIGNS):
+        yield from _files_in(line, lowered, folder, tool)
+
+
+def _files_in(line: str, lowered: str, folder: str, tool: str) -> Iterator[Mention]:
     is_unchangeable = any(sign in lowered for sign in _UNCHANGEABLE)
-    is_writing = is_unchangeable or bool(_WRITING.search(line) or _WRITING_TOOL.search(tool))
+    words = _PATH.sub("", line)  # a folder may be called `write`
+    is_writing = is_unchangeable or bool(_WRITING.search(words) or _WRITING_TOOL.search(tool))
     paths = [*_paths(line, folder)]
     if not _is_of_folder(line, lowered, tool):
         for path in paths:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 READ, WRITE, PORT = "isolation.read", "isolation.write", "isolation.port"
+ROOTS, ARGUMENT = "isolation.roots", "isolation.argument"
 HOST = "egress.host"
 
 
@@ -12,23 +13,28 @@ class Mention(NamedTuple):
     """What a text says could not be used.
 
     Attributes:
-        rule: READ, WRITE or PORT.
+        rule: READ, WRITE, PORT, or ARGUMENT where the server itself refuses what is not among its
+            own folders.
         subject: an absolute path, or the number of a port.
+        link: the path that was named, where a link in what the server sees leads to the subject.
     """
 
     rule: str
     subject: str
+    link: str = ""
 
 
 class Wall(NamedTuple):
     """A wall that a server hit.
 
     Attributes:
-        rule: READ, WRITE, PORT, or the rule of a refused connection.
+        rule: READ, WRITE, PORT, ROOTS, ARGUMENT, or the rule of a refused connection.
         subject: a path, a port, or a host with its port unless that is one of the web's.
         event: names it in the audit.
+        link: as of a mention.
     """
 
     rule: str
     subject: str
     event: str
+    link: str = ""

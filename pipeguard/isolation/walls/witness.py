@@ -19,11 +19,22 @@ from pipeguard.core.protocol.json_values import serialise
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import Refusal
+from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.walls.annotation import annotated, is_about_failure, texts_of
+from pipeguard.isolation.walls.links import led_out_to
 from pipeguard.isolation.walls.mentions import has_sign, mentions
 from pipeguard.isolation.walls.presence import is_present
 from pipeguard.isolation.walls.sight import Sight, sight_of
-from pipeguard.isolation.walls.wall import HOST, PORT, READ, WRITE, Mention, Wall
+from pipeguard.isolation.walls.wall import (
+    ARGUMENT,
+    HOST,
+    PORT,
+    READ,
+    ROOTS,
+    WRITE,
+    Mention,
+    Wall,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -44,6 +55,8 @@ _NOTES = {
     READ: "it is not given to the server to read",
     WRITE: "it is not given to the server to change",
     PORT: "this port of this machine is not given to the server",
+    ARGUMENT: "the server itself takes only folders among its arguments, or the client's roots",
+    ROOTS: "the client's roots are not given to the server, of which this is one",
 }
 _NOTHING_THERE = "; outside there is nothing there either"
 
@@ -89,6 +102,7 @@ class WallWitness:
         self._hosts: OrderedDict[str, tuple[Wall, float]] = OrderedDict()
         self._events: dict[Mention, str] = {}
         self._looked: set[Mention] = set()
+        self._roots: dict[str, str] = {}  # why, of those that were refused
         self._muttered: deque[tuple[Mention, float]] = deque(maxlen=MAX_MUTTERED)
         self._queue: SimpleQueue[tuple[Mention, str, str] | None] = SimpleQueue()
         self._thread: Thread | None = None
@@ -108,6 +122,20 @@ class WallWitness:
             self._hosts.move_to_end(host)
             if len(self._hosts) > MAX_HOSTS:
                 self._hosts.popitem(last=False)
+
+    def refuse_root(self, path: str, why: str, rule: str = ROOTS) -> None:
+        """Have a root of the client recorded that the server is not given.
+
+        Args:
+            path: of the root.
+            why: it is not; empty where no root is given.
+            rule: ROOTS, or READ or WRITE where roots are given and this one is refused.
+        """
+        with self._lock:
+            if path in self._roots or len(self._roots) >= MAX_EVENTS or not path.isprintable():
+                return
+            self._roots[path] = why
+        self._event_of(Mention(rule, path), "")
 
     # --- answers --------------------------------------------------------------------------------
 
@@ -160,8 +188,15 @@ class WallWitness:
         for mention in self._walls_among(mentioned):
             event = self._event_of(mention, tool)
             if event:
-                walls.append(Wall(mention.rule, mention.subject, event))
-        return walls
+                walls.append(Wall(mention.rule, mention.subject, event, mention.link))
+        return [*walls, *self._roots_around(walls)]
+
+    def _roots_around(self, walls: Iterable[Wall]) -> Iterable[Wall]:
+        """Where none of the client's roots is given, that one holds what a wall is about."""
+        subjects = [wall.subject for wall in walls if wall.rule in {READ, WRITE, ARGUMENT}]
+        for mention, event in tuple(self._events.items()):
+            if mention.rule == ROOTS and any(is_within(each, mention.subject) for each in subjects):
+                yield Wall(ROOTS, mention.subject, event)
 
     # --- standard error -------------------------------------------------------------------------
 
@@ -200,14 +235,18 @@ class WallWitness:
                 if int(mention.subject) not in self._server.loopback:
                     yield mention
                 continue
-            sight = sight_of(self._server.view, mention.subject)
-            if sight is Sight.NOTHING or (sight is Sight.READ and mention.rule == WRITE):
+            view = self._server.view
+            sight = sight_of(view, mention.subject)
+            is_refused = sight is Sight.NOTHING or (sight is Sight.READ and mention.rule == WRITE)
+            if is_refused or mention.rule == ARGUMENT:
                 yield mention
+            elif (outside := led_out_to(mention.subject, view)) is not None:
+                yield Mention(mention.rule, outside, mention.subject)
 
     def _event_of(self, mention: Mention, tool: str) -> str:
         """The event of a wall, the same for each time it is hit; empty where there are too many."""
         with self._mask_lock:
-            text = mention.subject.encode("utf-8", "replace")
+            text = f"{mention.subject}\n{mention.link}".encode("utf-8", "replace")
             if self._mask(text) != text:
                 return ""  # it holds a secret, which is written down nowhere
         with self._lock:
@@ -230,7 +269,8 @@ class WallWitness:
             mention, event, tool = item
             is_there = is_present(mention)
             if event:
-                self._record(_finding(mention, tool, is_there=is_there), event)
+                why = self._roots.get(mention.subject, "")
+                self._record(_finding(mention, tool, why, is_there=is_there), event)
             elif is_there:
                 self._event_of(mention, tool)  # comes again, as an event
 
@@ -241,14 +281,18 @@ def _is_told(wall: Wall, refused: Iterable[Wall]) -> bool:
     return wall.rule == PORT and any(each.subject in names for each in refused)
 
 
-def _finding(mention: Mention, tool: str, *, is_there: bool) -> Finding:
+def _finding(mention: Mention, tool: str, why: str, *, is_there: bool) -> Finding:
+    note = why or _NOTES[mention.rule]
+    if mention.link:
+        note += f"; the link {_shortened(mention.link)} leads there"
+    is_stopped = is_there and mention.rule != ARGUMENT  # that the server refuses by itself
     return Finding(
         mention.rule,
         PLACE,
-        severity=Severity.MEDIUM if is_there else Severity.INFO,
-        action=Action.BLOCK if is_there else Action.ALLOW,
+        severity=Severity.MEDIUM if is_stopped else Severity.INFO,
+        action=Action.BLOCK if is_stopped else Action.ALLOW,
         excerpt=_shortened(mention.subject),
-        note=_NOTES[mention.rule] + ("" if is_there else _NOTHING_THERE),
+        note=note + ("" if is_there else _NOTHING_THERE),
         tool=tool or None,
         path="" if mention.rule == PORT else mention.subject,
     )

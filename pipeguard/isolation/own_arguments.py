@@ -1,0 +1,66 @@
+"""The words of a command that are the server's own, as it would read files and folders in them."""
+
+# ruff: noqa: PTH110, PTH118, PTH119
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pipeguard.isolation.runtimes import is_of_interpreter
+from pipeguard.isolation.view import is_seen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeguard.isolation.view import FileView
+
+
+def with_paths(program: str, words: Sequence[str], folder: str) -> tuple[str, ...]:
+    """A command's arguments, in which a name alone that is there stands as a path: `./notes`.
+
+    Only behind what an interpreter or `uv run` runs: before it, a name alone is a command or a
+    module.
+
+    Args:
+        program: that is run.
+        words: its arguments.
+        folder: that it starts in.
+    """
+    first = _own_begin(os.path.basename(program), words)
+    own = (_with_path(word, folder) for word in words[first:])
+    return (*words[:first], *own)
+
+
+def unseen_among(words: Sequence[str], folder: str, view: FileView) -> tuple[str, ...]:
+    """The files and folders that arguments name, and that the server does not see.
+
+    Args:
+        words: the arguments, as `with_paths` has them.
+        folder: that it starts in.
+        view: what it sees.
+    """
+    values = (word.partition("=")[2] if word.startswith("--") else word for word in words)
+    named = (os.path.normpath(os.path.join(folder, text)) for text in values if "/" in text)
+    found = (path for path in dict.fromkeys(named) if os.path.exists(path))
+    return tuple(path for path in found if not is_seen(path, view.mounts))
+
+
+def _own_begin(name: str, words: Sequence[str]) -> int:
+    if not is_of_interpreter(name):
+        return 0
+    is_runner = name in {"uv", "deno"}
+    for place, word in enumerate(words):
+        if is_runner and word == "run":
+            is_runner = False
+        elif not word.startswith("-") and not is_runner:
+            return place + 1
+    return len(words)
+
+
+def _with_path(word: str, folder: str) -> str:
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    is_name = value and "/" not in value and not value.startswith("-")
+    if is_name and os.path.exists(os.path.join(folder, value)):
+        return f"{option}{equals}./{value}"
+    return word
