@@ -11,6 +11,7 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from typing import TYPE_CHECKING
 
 import click
@@ -28,6 +29,8 @@ NEWEST_EVENTS = 40  # of each action: more than fit on a screen
 # No character that bash, zsh or fish treats specially or splits a word at. A leading dash would
 # be an option, a leading dot a path.
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+/-]{0,99}")
+
+_GRANT = re.compile(r"(?:~?/)?[A-Za-z0-9_][A-Za-z0-9_.+/:=-]{0,199}")  # a path, host or port
 
 
 def _undisturbed(complete: Complete) -> Complete:
@@ -207,7 +210,9 @@ def _words(option: str) -> Iterable[str]:
     return ()
 
 
-def _items(named: Iterable[tuple[str, str]], incomplete: str) -> Items:
+def _items(
+    named: Iterable[tuple[str, str]], incomplete: str, form: re.Pattern[str] = _PLAIN
+) -> Items:
     """Completions from names and their descriptions: each once, none that a shell could misread."""
     from click.shell_completion import CompletionItem
 
@@ -215,7 +220,7 @@ def _items(named: Iterable[tuple[str, str]], incomplete: str) -> Items:
 
     names: dict[str, str] = {}
     for name, about in named:
-        if name.startswith(incomplete) and _PLAIN.fullmatch(name):
+        if name.startswith(incomplete) and form.fullmatch(name):
             names.setdefault(name, about)
     return [
         CompletionItem(name, help=shown(about, 60) if about else None)
@@ -276,6 +281,31 @@ def isolated(_context: click.Context, _parameter: click.Parameter, incomplete: s
         names = dict.fromkeys((*learned_names(), *home_owners()))
         return _items(((name, "") for name in names), incomplete)
     return []
+
+
+def granted(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
+    """Servers that an entry of the policy gives something, by their names alone."""
+    return _items(((name, "") for name in _granted()), incomplete)
+
+
+def grants(context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
+    """What the policy gives the server that was named."""
+    pairs = _granted().get(context.params.get("name") or "", [])
+    return _items(((value, key) for key, value in pairs), incomplete, _GRANT)
+
+
+def _granted() -> dict[str, list[tuple[str, str]]]:
+    """By the name of a server: what the policy gives it alone."""
+    from pipeguard.cli._isolation import entries_now
+    from pipeguard.isolation.walls.revocation import grants_in
+
+    found: dict[str, list[tuple[str, str]]] = {}
+    with suppress(PipeGuardError, OSError):
+        for entry in entries_now():
+            name = re.sub(r"\[([*?[])\]", r"\1", entry.server)  # as glob.escape writes it
+            if escape(name) == entry.server and not entry.tag:
+                found.setdefault(name, []).extend(grants_in([entry]))
+    return found
 
 
 def fetched(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:

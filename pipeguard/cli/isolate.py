@@ -26,6 +26,7 @@ from pipeguard.cli._isolation import (
     written,
 )
 from pipeguard.cli._person import Person
+from pipeguard.cli._revoke import revoke
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PipeGuardError, PolicyError
@@ -52,6 +53,7 @@ def command() -> None:
       pipeguard isolate list
       pipeguard isolate show files
       pipeguard isolate accept files
+      pipeguard isolate revoke files ~/notes
       pipeguard isolate update --all
     """  # noqa: D301  click reads the mark
     if sys.platform != "linux":
@@ -198,6 +200,7 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
         click.echo(f"It holds from the next start of {visible(name)}.")
 
 
+command.add_command(revoke)
 LEARN_FIRST = "Run it once with: pipeguard wrap --isolate learn --name {} -- COMMAND"
 
 

@@ -4,7 +4,7 @@ Looks at the machine as it is when the person decides. A server chose the path: 
 what is shown and given.
 """
 
-# ruff: noqa: PTH110, PTH112, PTH117, PTH120
+# ruff: noqa: PTH110, PTH112, PTH117, PTH118, PTH120
 # the functions that the other modules of this package use
 from __future__ import annotations
 
@@ -124,11 +124,11 @@ def needless(grant: WallGrant, entries: Iterable[IsolateEntry], host: SandboxUse
     """
     if grant.kind not in PATHS:
         return {}
-    folder = _path(str(grant.value), host)
+    folder = absolute(str(grant.value), host)
     found: dict[str, list[str]] = {}
     for kind in PATHS if grant.kind == "write" else PATHS[:1]:
         for text in dict.fromkeys(text for entry in entries for text in getattr(entry, kind)):
-            path = _path(text, host)
+            path = absolute(text, host)
             is_same = path == folder and kind != grant.kind
             is_in_it = path != folder and is_given_with(path, folder, host)
             if is_same or (is_in_it and os.path.realpath(path) == path):
@@ -142,9 +142,9 @@ def is_given_by(entry: IsolateEntry, grant: WallGrant, host: SandboxUser) -> boo
         return bool(entry.roots)
     if grant.kind not in PATHS:
         return str(grant.value) in getattr(entry, grant.kind)
-    path = _path(str(grant.value), host)
+    path = absolute(str(grant.value), host)
     given = (*entry.write, *(entry.read if grant.kind == "read" else ()))
-    return any(is_given_with(path, _path(text, host), host) for text in given)
+    return any(is_given_with(path, absolute(text, host), host) for text in given)
 
 
 def is_given_with(path: str, folder: str, host: SandboxUser) -> bool:
@@ -153,9 +153,10 @@ def is_given_with(path: str, folder: str, host: SandboxUser) -> bool:
     return is_within(path, folder) and not is_held
 
 
-def _path(text: str, host: SandboxUser) -> str:
+def absolute(text: str, host: SandboxUser) -> str:
+    """The path of a grant as the policy writes it, without following links."""
     is_of_home = text == "~" or text.startswith("~/")
-    return os.path.normpath(f"{host.home}{text[1:]}" if is_of_home else f"/{text}")
+    return os.path.normpath(f"{host.home}{text[1:]}" if is_of_home else os.path.join("/", text))
 
 
 def _file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> WallGrant:

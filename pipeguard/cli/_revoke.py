@@ -1,0 +1,149 @@
+"""`pipeguard isolate revoke`: takes one grant back from a server."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from glob import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeguard.cli import _completions as completions
+from pipeguard.cli._person import Person
+from pipeguard.core.unicode.display import visible
+from pipeguard.errors import PolicyError
+
+if TYPE_CHECKING:
+    from pipeguard.config.isolate_key import IsolateEntry
+    from pipeguard.isolation.walls.revocation import GrantRevocation
+
+NOT_DONE, NOTHING_THERE = 1, 3
+
+
+@click.command("revoke", short_help="Take one folder, host or port back from a server.")
+@click.argument("name", metavar="SERVER", shell_complete=completions.granted)
+@click.argument("what", shell_complete=completions.grants)
+@click.option("--policy", "path", metavar="FILE", help="Change FILE, not your own policy.")
+@click.option("--dry-run", is_flag=True, help="Show what would be changed; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def revoke(name: str, what: str, *, path: str | None, dry_run: bool, as_json: bool) -> None:
+    """Take WHAT back from SERVER: a folder, file, host or port that your policy gives it.
+
+    It is removed from the entries of `isolate` that are for this server alone; the server stays
+    isolated. WHAT is as the policy has it, or a path in another spelling; `roots` and `keep_home`
+    too. Hosts and ports are taken within a second, with their open connections; files when the
+    server is started again. A person decides: it asks on a terminal, or takes a token (`pipeguard
+    policy ci-token`).
+
+    \b
+    Examples:
+      pipeguard isolate revoke files ~/notes
+      pipeguard isolate revoke files api.example.com
+      pipeguard isolate revoke files 5432 --dry-run
+
+    \b
+    Exit codes:
+      0  taken back
+      1  you declined
+      2  wrong usage, or it cannot be taken from this server alone
+      3  your policy does not give it
+    """  # noqa: D301  click reads the mark
+    from pipeguard.config.isolate_entry import own_entries, without_values
+    from pipeguard.config.policy_file import PolicyScope, policy_text
+    from pipeguard.config.user_policy import user_policy_path, usual_policy_path
+    from pipeguard.state.exceptions import save
+
+    path = path or user_policy_path() or usual_policy_path()
+    entries = _entries(path)
+    places = own_entries(escape(name), entries)
+    revocation = _revocation(name, what, path, entries, places)
+    today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
+    text = policy_text(path, PolicyScope.USER)
+    changed = without_values(path, text, revocation.dropped, places, today)
+    if changed is None:
+        raise PolicyError(
+            f"{path} is written so that nothing can be removed safely. Remove"
+            f" {_listed(revocation)} from `isolate` by hand."
+        )
+    person = None if dry_run else Person.here()
+    if not as_json or (person is not None and not person.has_token):
+        would = "Would be removed from" if dry_run else "To be removed from"
+        click.echo(f"{would} {path}, of {visible(name)}: {_listed(revocation)}.", err=as_json)
+        if revocation.left:
+            click.echo(revocation.left, err=as_json)
+    if person is not None:
+        if not person.confirms(f"take {visible(what)} from {visible(name)}"):
+            raise SystemExit(NOT_DONE)
+        save(path, changed)
+    if as_json:
+        fields = {
+            "policy": path,
+            "written": not dry_run,
+            "server": name,
+            "removed": revocation.dropped,
+            "holds": "now" if revocation.is_live else "next start",
+            "left": revocation.left,
+        }
+        click.echo(json.dumps(fields, indent=2))
+    elif not dry_run:
+        click.echo(f"Removed. {_when(name, revocation)}")
+
+
+def _entries(path: str) -> tuple[IsolateEntry, ...]:
+    from pipeguard.cli._isolation import entries_now
+
+    return entries_now(path) if Path(path).exists() else ()
+
+
+def _revocation(
+    name: str, what: str, path: str, entries: tuple[IsolateEntry, ...], places: list[int]
+) -> GrantRevocation:
+    """What goes, or an end with what could be taken back."""
+    from pipeguard.config.isolate_key import entries_for
+    from pipeguard.isolation.sandbox import this_host
+    from pipeguard.isolation.walls.revocation import grants_in, revocation_of
+
+    own = [entries[at] for at in places]
+    others = [each for each in entries_for(name, entries) if each not in own]
+    others += [each for each in entries if each.tag and each not in others]
+    if (found := revocation_of(_absolute(what), own, others, this_host())) is not None:
+        return found
+    click.echo(f"{path} does not give {visible(name)} {visible(what)}.", err=True)
+    given = ", ".join(visible(value) for _, value in grants_in(own))
+    click.echo(f"It gives {given}." if given else "It gives it nothing of its own.", err=True)
+    for server in _servers(name, entries):
+        click.echo(
+            f"What its entry in {visible(str(server))} gives by options is changed there.", err=True
+        )
+    raise SystemExit(NOTHING_THERE)
+
+
+def _servers(name: str, entries: tuple[IsolateEntry, ...]) -> list[Path]:
+    """The files of clients whose entries isolate a server by themselves."""
+    from pipeguard.cli._isolated_servers import servers_here
+
+    found = (each for each in servers_here(entries) if name in each.names)
+    return [Path(each.server.file) for each in found if each.isolation.by_entry]
+
+
+def _absolute(what: str) -> str:
+    """A path as it is meant here; anything else as it is."""
+    if what.startswith(("./", "../")) or what in {".", ".."}:
+        return str(Path.cwd() / what)
+    return what
+
+
+def _listed(revocation: GrantRevocation) -> str:
+    pairs = ((key, value) for key, values in revocation.dropped.items() for value in values)
+    return ", ".join(visible(key if key == value else f"{key} {value}") for key, value in pairs)
+
+
+def _when(name: str, revocation: GrantRevocation) -> str:
+    if revocation.is_live:
+        return "It applies within a second, also to open connections of servers that run."
+    return (
+        f"{visible(name)} has it until it is started again: restart it in its client, or end it now"
+        " where that is too late."
+    )

@@ -1,0 +1,161 @@
+"""`pipeguard isolate revoke`: one grant goes, and nothing else. cli/_revoke.py."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.shell_completion import ShellComplete
+from click.testing import CliRunner, Result
+
+from pipeguard.cli.isolate import command
+from pipeguard.config.user_policy import usual_policy_path
+from pipeguard.errors import PolicyError
+from tests.each import each
+from tests.isolation.test_wrapped import isolated
+from tests.launch.processes import until
+from tests.people import be_nobody, give_token, on_terminal
+from tests.wrap.deciding import decide
+
+POLICY = """# mine
+isolate:
+- server: files  # by hand
+  read: [~/notes, '~/a b']
+  write:
+  - ~/work  # all of it
+  - ~/notes
+  hosts: [api.example.com, "*.example.org:8443"]
+  loopback: [5432]
+  roots: read
+- {server: 'file*', hosts: [wide.example.com]}
+- {tag: web, hosts: [tagged.example.com]}
+- {server: other, read: [~/notes]}
+"""
+
+
+@pytest.fixture(autouse=True)
+def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
+    give_token(monkeypatch)
+    path = Path(usual_policy_path())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(POLICY)
+    return path
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(command, ["revoke", *words])
+
+
+TAKEN = {
+    "a folder that is given twice": (
+        "~/notes",
+        [("~/notes, '~/a b'", "'~/a b'"), ("  - ~/notes\n", "")],
+        "next start",
+    ),
+    "a folder by another spelling": ("HOME/./work/", [("  - ~/work  # all of it\n", "")], "next"),
+    "a folder with a blank": ("~/a b", [("~/notes, '~/a b'", "~/notes")], "next start"),
+    "a host": ("API.example.com", [('api.example.com, "*', '"*')], "now"),
+    "a host with a port": ("*.example.org:8443", [(', "*.example.org:8443"', "")], "now"),
+    "a port": ("5432", [("  loopback: [5432]\n", "")], "now"),
+    "roots": ("roots", [("  roots: read\n", "")], "next start"),
+}
+
+
+@each("case", list(TAKEN))
+def test_one_grant_is_taken_and_all_else_stays(case: str, policy: Path, tmp_path: Path) -> None:
+    what, changes, holds = TAKEN[case]
+    what = what.replace("HOME", str(tmp_path))
+    policy.write_text(POLICY)
+    shown = run("files", what, "--dry-run")
+    assert shown.exit_code == 0, shown
+    assert "Would be removed from" in shown.output
+    assert policy.read_text() == POLICY
+    result = run("files", what, "--json")
+    assert result.exit_code == 0, result
+    expected = POLICY
+    for old, new in changes:
+        assert old in expected
+        expected = expected.replace(old, new)
+    assert policy.read_text() == expected
+    fields = json.loads(result.stdout)
+    assert fields["written"] is True
+    assert fields["holds"].startswith(holds)
+    assert run("files", what).exit_code == 3
+
+
+REFUSED = {
+    "of more servers": ("wide.example.com", "for other servers too"),
+    "of a tag": ("tagged.example.com", "for other servers too"),
+    "in a folder": ("~/work/sub", "is given with ~/work"),
+}
+
+
+@each("case", list(REFUSED))
+def test_what_cannot_be_taken_alone_is_refused_with_what_to_do(case: str, policy: Path) -> None:
+    what, why = REFUSED[case]
+    with pytest.raises(PolicyError, match=why):
+        CliRunner().invoke(command, ["revoke", "files", what], catch_exceptions=False)
+    assert policy.read_text() == POLICY
+
+
+def test_what_nobody_gave_is_told_with_what_was_given(policy: Path) -> None:
+    result = run("files", "~/nothing")
+    assert result.exit_code == 3
+    assert "It gives ~/notes, ~/a b, ~/work" in result.output
+    assert "gives it nothing of its own" in run("nobody", "~/x").output
+    policy.unlink()
+    assert run("files", "~/notes").exit_code == 3
+
+
+def test_a_server_from_which_all_was_taken_stays_isolated(policy: Path) -> None:
+    policy.write_text("isolate:\n- server: files\n  read: [~/notes]\n")
+    assert run("files", "~/notes").exit_code == 0
+    assert policy.read_text() == "isolate:\n- server: files\n"
+
+
+def test_a_person_decides(policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    be_nobody(monkeypatch)
+    result = run("files", "~/notes")
+    assert "no terminal to ask on" in str(result.exception)
+    code, said = on_terminal("isolate", "", "revoke", "files", "5432", number="0000")
+    assert (code, policy.read_text()) == (1, POLICY), said
+    code, said = on_terminal("isolate", "", "revoke", "files", "5432")
+    assert code == 0, said
+    assert "5432" not in policy.read_text()
+
+
+def test_servers_and_what_they_are_given_are_completed() -> None:
+    def offered(words: list[str], part: str) -> list[str]:
+        complete = ShellComplete(command, {}, "isolate", "_X")
+        return [each.value for each in complete.get_completions(words, part)]
+
+    assert offered(["revoke"], "") == ["files", "other"]
+    assert offered(["revoke", "files"], "~") == ["~/notes", "~/work"]
+    assert "5432" in offered(["revoke", "files"], "")
+    assert offered(["revoke", "nobody"], "") == []
+
+
+def test_a_running_server_keeps_files_until_its_next_start(tmp_path: Path) -> None:
+    notes = tmp_path / "home" / "notes"
+    environment = {
+        "PIPEGUARD_POLICY": str(tmp_path / "policy.yaml"),
+        "HOME": str(tmp_path / "home"),
+        "PATH": os.environ["PATH"],
+    }
+    given = "isolate:\n- server: reacher\n  read: [~/notes]\n"
+    words = ("isolate", "revoke", "reacher", "~/notes")
+    with isolated(tmp_path, policy=given) as server:
+        assert server.call("read", notes / "one") == "first note"
+        code, shown = decide(tmp_path / "state", *words, environment=environment)
+        assert code == 0, shown
+        assert "has it until it is started again" in shown
+        until(lambda: "not_taken_yet" in server.said(), "the log says so")
+        assert server.call("read", notes / "one") == "first note"
+    with isolated(tmp_path, policy=(tmp_path / "policy.yaml").read_text()) as server:
+        assert server.call("read", notes / "one") == "FileNotFoundError"
