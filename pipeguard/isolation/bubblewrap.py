@@ -15,6 +15,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation import landlock
+from pipeguard.isolation.covers import covers_of
 from pipeguard.isolation.live_mounts import Doorway, wait_at
 from pipeguard.isolation.namespace import enter, hand_over
 from pipeguard.isolation.seccomp import filter_program
@@ -145,7 +146,7 @@ def confine(
         enter(host.uid, host.gid)
         stage(staged)
         if doorway is not None:
-            wait_at(doorway)
+            wait_at(doorway, covers_of(staged))
         hand_over(around.ports, around.channel)
         os.close(around.channel)  # whoever has it could send other sockets
         for number, value in _limits(limits):

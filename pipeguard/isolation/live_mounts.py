@@ -1,5 +1,6 @@
 """Mounts folders into a sandbox that runs, and removes them again: the client's roots.
 
+What covers a file there is mounted again where that is replaced (isolation.covers).
 Nobody in a sandbox may mount, and who starts it has no rights in it. So a process that is forked
 before the engine starts stays behind in the user namespace that the sandbox's was made from, with
 mounts of its own. There it puts together what is given, as before a start (isolation.staging), and
@@ -23,6 +24,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeguard.isolation import mounting
+from pipeguard.isolation.covers import CoverWatch, cover_again, covers_in, hidden_trees
 from pipeguard.isolation.mounting import LINK_FREE, opened, opened_in
 from pipeguard.isolation.staging import STAGE, Staged, mount_staged
 from pipeguard.isolation.view import Mount, MountKind
@@ -30,6 +32,8 @@ from pipeguard.isolation.view import Mount, MountKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
+
+    from pipeguard.isolation.covers import Cover
 
 MAX_REQUEST_BYTES = 1_000_000
 INFO_BYTES = 4096
@@ -56,8 +60,12 @@ def encoded(staged: Staged) -> object:
     return [_fields(staged.outer), [_fields(each) for each in staged.inside], list(staged.absent)]
 
 
-def wait_at(doorway: Doorway) -> None:
+def wait_at(doorway: Doorway, covers: Sequence[Cover]) -> None:
     """Fork the process that mounts; to be called in the one that becomes the engine.
+
+    Args:
+        doorway: by which it is asked.
+        covers: what it covers again where that is replaced.
 
     Raises:
         OSError: there is no process left.
@@ -71,36 +79,49 @@ def wait_at(doorway: Doorway) -> None:
         return
     try:
         if os.fork() == 0:  # its parent ends at once, so that the warden becomes its parent
-            _wait(doorway, watched)
+            _wait(doorway, watched, covers)
     finally:
         os._exit(0)
 
 
-def _wait(doorway: Doorway, watched: Sequence[int]) -> NoReturn:
+def _wait(doorway: Doorway, watched: Sequence[int], covers: Sequence[Cover]) -> NoReturn:
     try:
         os.setsid()
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         _close_all_but((doorway.requests, doorway.info, *watched))
-        _serve(doorway, watched)
+        _serve(doorway, watched, covers)
     finally:
         os._exit(0)
 
 
-def _serve(doorway: Doorway, watched: Sequence[int]) -> None:
-    """Answer requests until the engine, the warden or PipeGuard has ended."""
+def _serve(doorway: Doorway, watched: Sequence[int], covers: Sequence[Cover]) -> None:
+    """Answer requests, and cover again, until the engine, the warden or PipeGuard has ended."""
     poll = select.poll()
-    for descriptor in (*watched, doorway.requests):
+    watch = None
+    with suppress(OSError):  # the system has no watches left: roots are given all the same
+        watch = CoverWatch(covers)
+    heard = {doorway.requests, *([] if watch is None else [watch.descriptor])}
+    for descriptor in (*watched, *heard):
         poll.register(descriptor, select.POLLIN)
     sandbox: SandboxMounts | None = None
     with socket.socket(fileno=doorway.requests) as requests:
-        while [descriptor for descriptor, _ in poll.poll()] == [doorway.requests]:
+        while (ready := {descriptor for descriptor, _ in poll.poll()}) <= heard:
+            sandbox = sandbox or SandboxMounts(doorway.info, covers)
+            if watch is not None and watch.descriptor in ready and watch.is_concerned():
+                sandbox.cover_again()
+                watch.follow(sandbox.covers)
+                sandbox.cover_again()  # what was replaced before it was followed
+            if doorway.requests not in ready:
+                continue
             asked = requests.recv(MAX_REQUEST_BYTES)
             if not asked:
                 return
-            sandbox = sandbox or SandboxMounts(doorway.info)
-            requests.send(json.dumps(sandbox.answer(json.loads(asked))).encode())
+            answer = sandbox.answer(json.loads(asked))
+            if watch is not None:
+                watch.follow(sandbox.covers)
+            requests.send(json.dumps(answer).encode())
 
 
 class SandboxMounts:
@@ -108,21 +129,23 @@ class SandboxMounts:
 
     Args:
         info: where its engine says which process its first one is.
+        covers: what stays covered in it.
 
     Raises:
         OSError: it has ended.
     """
 
-    def __init__(self, info: int) -> None:
+    def __init__(self, info: int, covers: Sequence[Cover]) -> None:
         said = b""
         while more := os.read(info, INFO_BYTES):
             said += more
-        process = int(json.loads(said)["child-pid"])
-        self._theirs = os.open(f"/proc/{process}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._process = int(json.loads(said)["child-pid"])
+        self._theirs = os.open(f"/proc/{self._process}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         self._own = mounting.own_mounts()
         self._trees: dict[str, int] = {}  # descriptors of what is mounted, by its path
         self._own_root = os.stat("/").st_dev
         self._is_ready = False
+        self.covers = tuple(covers)
 
     def answer(self, request: dict[str, list[Any]]) -> dict[str, str]:
         """Do what is asked; why not, by path, of what could not be done."""
@@ -139,6 +162,25 @@ class SandboxMounts:
             except OSError as error:
                 failed[staged.outer.path] = str(error)
         return failed
+
+    def cover_again(self) -> None:
+        """Cover what is not covered any more; a server that sees such a file all the same ends.
+
+        Raises:
+            OSError: the sandbox has ended.
+        """
+        for cover in self.covers:
+            trees = hidden_trees() if cover.is_hidden else (-1, -1)
+            self._enter()
+            try:
+                cover_again(cover, trees)
+            except OSError:
+                os.kill(self._process, signal.SIGKILL)
+                raise
+            finally:
+                mounting.enter_mounts(self._own)
+                for tree in trees if cover.is_hidden else ():
+                    os.close(tree)
 
     def _add(self, staged: Staged) -> None:
         covered = opened(STAGE)
@@ -164,6 +206,7 @@ class SandboxMounts:
         finally:
             mounting.enter_mounts(self._own)
         self._trees[staged.outer.path] = tree
+        self.covers += tuple(covers_in(staged))
 
     def _enter(self) -> None:
         """See the sandbox's mounts, once they are all there: before, its root is this machine's.
@@ -197,6 +240,7 @@ class SandboxMounts:
         finally:
             mounting.enter_mounts(self._own)
         os.close(self._trees.pop(path))
+        self.covers = tuple(each for each in self.covers if each.outer != path)
 
 
 def _made(path: str) -> int:

@@ -107,6 +107,7 @@ class Sandbox:
         self._lock = Lock()
         self._ways_out: set[SandboxExit] = set()
         self._roots: SandboxRoots | None = None
+        self._mounting: SandboxRoots | None = None  # which gives no roots, where none are given
         self._are_roots_told = False
         self.on_refused_root: Callable[[str, str, str], None] = _unasked
         try:
@@ -168,7 +169,7 @@ class Sandbox:
 
         group = self._group()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        requests = self._open_roots()
+        requests = self._open_mounting()
         confinement = bubblewrap.confine(
             Command(self._argv, self._variables),
             self._view,
@@ -215,16 +216,21 @@ class Sandbox:
                 self._are_roots_told = True
                 self.on_refused_root(path, "", "")
 
-    def _open_roots(self) -> int | None:
-        """The end of a socket at which roots are asked for; None where none is given."""
-        if not self.profile.roots:
+    def _open_mounting(self) -> int | None:
+        """The end of a socket at which mounts are asked for; None where none will be."""
+        from pipeguard.isolation.covers import covers_of
+        from pipeguard.isolation.staging import staged_of
+
+        roots = self.profile.roots
+        if not roots and not covers_of(staged_of(self._view)[1]):
             return None
         from pipeguard.isolation.roots import SandboxRoots
 
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._roots = SandboxRoots(ours, self.profile, self._host, self._needed, self._say)
-        roots = self.profile.roots
-        self._roots.on_refused = lambda path, why: self.on_refused_root(path, why, roots)
+        self._mounting = SandboxRoots(ours, self.profile, self._host, self._needed, self._say)
+        if roots:
+            self._roots = self._mounting
+            self._roots.on_refused = lambda path, why: self.on_refused_root(path, why, roots)
         return theirs.detach()
 
     def _start_contained(self) -> Child:
@@ -323,8 +329,8 @@ class Sandbox:
 
     def _forget(self, way_out: SandboxExit) -> None:
         way_out.close()
-        if self._roots is not None:
-            self._roots.close()
+        if self._mounting is not None:
+            self._mounting.close()
         with self._lock:
             self._ways_out.discard(way_out)
 

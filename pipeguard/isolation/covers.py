@@ -1,0 +1,198 @@
+"""Covers again what a server must not change or see, where it is replaced while the server runs.
+
+A mount stands on a file itself. A program outside that puts another file in its place, as editors
+and git do, takes the mount away in every sandbox (rename(2), unlink(2)), and the new file would be
+as free as the folder that it is in. So the process that mounts into the sandbox (live_mounts)
+watches these names (inotify(7)), and mounts again. What it cannot mount ends the server.
+"""
+
+# ruff: noqa: PTH119, PTH120
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.isolation import mounting
+from pipeguard.isolation.mounting import opened
+from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.staging import STAGE
+from pipeguard.isolation.view import MountKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pipeguard.isolation.staging import Staged
+
+# linux/inotify.h
+CREATED, MOVED_TO, ONLY_FOLDERS, NO_LINKS, OVERFLOWN = 0x100, 0x80, 0x01000000, 0x02000000, 0x4000
+HEAD_BYTES = 16
+MOST_BYTES = 65536
+_LIBRARY = ctypes.CDLL(None, use_errno=True)
+
+
+class Cover(NamedTuple):
+    """A path in a given folder that is covered, or may only be read.
+
+    Attributes:
+        path: of it.
+        is_hidden: whether nothing of it is seen.
+        outer: the folder that is given.
+        pins: folders between both that are mounts, so that they cannot be moved.
+    """
+
+    path: str
+    is_hidden: bool
+    outer: str
+    pins: tuple[str, ...]
+
+
+def covers_of(staged: Iterable[Staged]) -> tuple[Cover, ...]:
+    """What has to stay covered in the folders that are given, outer ones first."""
+    return tuple(cover for each in staged for cover in covers_in(each))
+
+
+def covers_in(staged: Staged) -> Iterator[Cover]:
+    """What has to stay covered in one folder that is given."""
+    outer = staged.outer
+    if outer.source != outer.path:
+        return  # a kept home, which nobody else writes
+    written = [mount.path for mount in staged.inside if mount.kind is MountKind.WRITE]
+    for mount in staged.inside:
+        is_hidden = mount.kind is MountKind.HIDDEN
+        is_fixed = mount.kind is MountKind.READ and outer.kind is MountKind.WRITE
+        if is_hidden or (is_fixed and mount.source == mount.path):
+            pins = tuple(path for path in written if is_within(mount.path, path))
+            yield Cover(mount.path, is_hidden, outer.path, pins)
+
+
+class CoverWatch:
+    """Tells when a covered name gets another file.
+
+    Args:
+        covers: the paths.
+
+    Raises:
+        OSError: the system has no watches left.
+
+    Attributes:
+        descriptor: readable where something was made or moved.
+    """
+
+    def __init__(self, covers: Sequence[Cover]) -> None:
+        self.descriptor = _LIBRARY.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self.descriptor < 0:
+            raise OSError(ctypes.get_errno(), "inotify_init1")
+        self._names: set[bytes] = set()
+        self.follow(covers)
+
+    def follow(self, covers: Sequence[Cover]) -> None:
+        """Watch for these from now on, in the folders that are at the paths now."""
+        folders = dict.fromkeys(folder for each in covers for folder in _between(each))
+        paths = (*(each.path for each in covers), *folders)
+        self._names = {os.fsencode(os.path.basename(path)) for path in paths}
+        wanted = CREATED | MOVED_TO | ONLY_FOLDERS | NO_LINKS
+        for folder in folders:
+            _LIBRARY.inotify_add_watch(self.descriptor, os.fsencode(folder), wanted)
+
+    def is_concerned(self) -> bool:
+        """Whether what happened since the last call is about a covered name."""
+        data = b""
+        with suppress(BlockingIOError):
+            data = os.read(self.descriptor, MOST_BYTES)
+        concerned = False
+        while data:
+            mask = int.from_bytes(data[4:8], "little")
+            size = HEAD_BYTES + int.from_bytes(data[12:HEAD_BYTES], "little")
+            name = data[HEAD_BYTES:size].rstrip(b"\0")
+            concerned = concerned or bool(mask & OVERFLOWN) or name in self._names
+            data = data[size:]
+        return concerned
+
+
+def _between(cover: Cover) -> Iterator[str]:
+    """The folders from the one that is given to the one that a path is in."""
+    folder = cover.path
+    while folder != cover.outer:
+        folder = os.path.dirname(folder)
+        yield folder
+
+
+def hidden_trees() -> tuple[int, int]:
+    """Detached mounts of nothing: one for a folder, one for a file.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    place = opened(STAGE)
+    mounting.mount_in_memory(place, "mode=0000,size=4k", read_only=True)
+    os.close(place)
+    try:
+        place = opened(STAGE)
+        folder = mounting.detached(place)
+        os.close(place)
+    finally:
+        mounting.detach(STAGE)
+    nothing = opened(os.devnull)
+    file = mounting.detached(nothing)
+    os.close(nothing)
+    return folder, file
+
+
+def cover_again(cover: Cover, trees: tuple[int, int]) -> None:
+    """Cover a path that is not, in the mounts that this process sees; one that is gone stays so.
+
+    Args:
+        cover: the path.
+        trees: as `hidden_trees` gives them; they are used up where this one is hidden.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    try:
+        _cover_unless_it_is(cover, trees)
+    except OSError as error:
+        # Nothing is there, or a link, by which no more is reached than what is given; or it was
+        # moved meanwhile, and is heard of again.
+        if error.errno not in {errno.ESTALE, errno.ENOENT}:
+            raise
+
+
+def _cover_unless_it_is(cover: Cover, trees: tuple[int, int]) -> None:
+    place = opened(cover.path)
+    status = os.fstat(place)
+    is_there = _is_covered(place, status, is_hidden=cover.is_hidden)
+    os.close(place)
+    if is_there:
+        return
+    for pin in cover.pins:
+        _attach_itself(pin, read_only=False)
+    if not cover.is_hidden:
+        _attach_itself(cover.path, read_only=True)
+        return
+    place = opened(cover.path)
+    mounting.attach(trees[not stat.S_ISDIR(status.st_mode)], place)
+    os.close(place)
+
+
+def _is_covered(place: int, status: os.stat_result, *, is_hidden: bool) -> bool:
+    is_fixed = bool(os.fstatvfs(place).f_flag & os.ST_RDONLY)
+    if not is_hidden:
+        return is_fixed
+    if stat.S_ISDIR(status.st_mode):
+        return is_fixed and not stat.S_IMODE(status.st_mode)
+    return stat.S_ISCHR(status.st_mode)
+
+
+def _attach_itself(path: str, *, read_only: bool) -> None:
+    place = opened(path)
+    tree = mounting.detached(place)
+    if read_only:
+        mounting.make_read_only(tree)
+    mounting.attach(tree, place)
+    os.close(tree)
+    os.close(place)

@@ -1,0 +1,123 @@
+"""What is covered in a given folder stays so where a program outside replaces it, as editors do."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeguard.isolation.profile import READ_ROOTS, WRITE_ROOTS, Profile
+from tests.each import each
+from tests.isolation.test_escapes import CANARY
+from tests.isolation.test_roots import Shell, shell
+from tests.isolation.test_wrapped import isolated
+from tests.launch.processes import until
+
+OLD, NEW = "old", "new"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path.resolve() / "home"
+    for name in (".aws", "app/.git/hooks", "app/.vscode"):
+        (folder / name).mkdir(parents=True)
+    (folder / ".netrc").write_text(CANARY)
+    (folder / ".aws" / "credentials").write_text(CANARY)
+    for name in (".envrc", ".git/config", ".git/hooks/pre-commit", ".vscode/tasks.json"):
+        (folder / "app" / name).write_text(OLD)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    return folder
+
+
+def replace(path: Path) -> None:
+    """Put something else there in one step, as editors do; of a folder another one."""
+    new = path.with_name(f"{path.name}.new")
+    if path.is_dir():
+        subprocess.run(["cp", "-a", str(path), str(new)], check=True)
+        path.rename(path.with_name(f"{path.name}.old"))
+    else:
+        new.write_text(CANARY if path.read_text() == CANARY else NEW)
+    new.rename(path)
+
+
+def is_fixed(server: Shell, path: Path) -> bool:
+    """Whether the server cannot change a file, or what is in a folder."""
+    target = path / "planted" if path.is_dir() else path
+    said = server.run(f"true < {path}; echo >> {target}")
+    return "Read-only" in said
+
+
+@each("name", [".envrc", ".git/config", ".git/hooks", ".vscode", ".git"])
+def test_what_is_run_later_stays_as_it_is(name: str, home: Path) -> None:
+    app = home / "app"
+    held = app / name if name != ".git" else app / ".git" / "hooks"
+    with shell(Profile(write=(str(app),))) as server:
+        for _ in range(3):
+            assert is_fixed(server, held)
+            subprocess.run(["rm", "-rf", f"{app / name}.old"], check=True)
+            replace(app / name)
+            until(lambda: is_fixed(server, held), "it is covered again")
+        assert "busy" in server.run(f"mv {app}/.git {app}/moved")
+        said = server.run(f"echo x > {app}/other && cat {app}/other {app}/.envrc")
+        assert said.startswith("x\n")
+
+
+@each("name", [".netrc", ".aws"])
+@each("how", ["read", "write"])
+def test_keys_stay_covered(name: str, how: str, home: Path) -> None:
+    path = home / name
+    keys = path / "credentials" if path.is_dir() else path
+    given = Profile(read=(str(home),)) if how == "read" else Profile(write=(str(home),))
+    with shell(given) as server:
+        for _ in range(3):
+            assert CANARY not in server.run(f"cat {keys}")
+            subprocess.run(["rm", "-rf", f"{path}.old"], check=True)
+            replace(path)
+            until(lambda: CANARY not in server.run(f"cat {keys}"), "it is covered again")
+
+
+def test_what_was_removed_is_covered_when_it_comes_again(home: Path) -> None:
+    config = home / "app" / ".git" / "config"
+    with shell(Profile(write=(f"{home}/app",), roots=READ_ROOTS)) as server:
+        server.give(home / ".aws")
+        config.unlink()
+        assert "No such" in server.run(f"cat {config}")
+        config.write_text(NEW)
+        until(lambda: is_fixed(server, config), "it is covered again")
+        (home / "open").mkdir()
+        (home / "open" / "x").write_text("x")
+        server.give(home / "open")  # by the same process
+        assert server.run(f"cat {home}/open/x") == "x"
+
+
+def test_a_root_stays_covered_too(home: Path) -> None:
+    app = home / "app"
+    with shell(Profile(roots=WRITE_ROOTS)) as server:
+        for _ in range(2):
+            server.give(app)
+            for _ in range(2):
+                assert is_fixed(server, app / ".git" / "config")
+                replace(app / ".git" / "config")
+                until(lambda: is_fixed(server, app / ".git" / "config"), "it is covered again")
+            server.give()
+            assert "No such" in server.run(f"cat {app}/.envrc")
+
+
+def test_a_server_that_makes_much_noise_uncovers_nothing(home: Path) -> None:
+    app = home / "app"
+    with shell(Profile(write=(str(app),))) as server:
+        server.run(
+            f"cd {app}; for i in $(seq 3000); do : > n$i; mkdir -p d/.git; rm -r d n$i; done"
+        )
+        replace(app / ".envrc")
+        until(lambda: is_fixed(server, app / ".envrc"), "it is covered again")
+
+
+def test_nothing_is_left_of_what_covers(tmp_path: Path) -> None:
+    (tmp_path / "home" / "notes" / ".git" / "hooks").mkdir(parents=True)
+    with isolated(tmp_path, "--isolate", "auto", "--write", "home/notes") as run:
+        assert run.call("write", tmp_path / "home/notes/two") == "written"
+        assert run.call("write", tmp_path / "home/notes/.git/hooks/x") == "OSError"
+    # as it ends, the client looks that no process of the run is left
