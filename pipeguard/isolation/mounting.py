@@ -124,6 +124,8 @@ def make_read_only(place: int) -> None:
 def writable(path: str) -> Iterator[None]:
     """Let a mount be changed for a moment; what is mounted in it stays as it is.
 
+    By descriptors alone: in a sandbox's mounts, `/proc` is of its own processes.
+
     Args:
         path: where it is mounted, read-only.
 
@@ -131,21 +133,23 @@ def writable(path: str) -> Iterator[None]:
         OSError: the kernel refuses.
     """
     place = os.open(path, LINK_FREE)
-    kept = MS_REMOUNT | MS_BIND | MS_RELATIME | os.fstatvfs(place).f_flag & _KEPT
     try:
-        _mount(None, place, None, kept, None)
+        _change(place, _Attributes(0, MS_RDONLY, 0, 0), AT_EMPTY_PATH)
         try:
             yield
         finally:
-            _mount(None, place, None, kept | MS_RDONLY, None)
+            _change(place, _Attributes(MS_RDONLY, 0, 0, 0), AT_EMPTY_PATH)
     finally:
         os.close(place)
 
 
 def _set(place: int, flags: int) -> None:
     """Add flags to a mount, and to all that is mounted in it."""
-    wanted = _Attributes(flags, 0, 0, 0)
-    how, size = AT_EMPTY_PATH | AT_RECURSIVE, ctypes.c_size_t(ctypes.sizeof(wanted))
+    _change(place, _Attributes(flags, 0, 0, 0), AT_EMPTY_PATH | AT_RECURSIVE)
+
+
+def _change(place: int, wanted: _Attributes, how: int) -> None:
+    size = ctypes.c_size_t(ctypes.sizeof(wanted))
     if _LIBRARY.syscall(MOUNT_SETATTR, place, b"", how, ctypes.byref(wanted), size):
         raise OSError(ctypes.get_errno(), "mount_setattr")
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -96,6 +97,20 @@ def test_roots_are_there_once_the_client_says_them_and_gone_after(home: Path) ->
         server.give()
         assert CANARY not in server.run(f"cat {home}/private/id")
     assert server.said == []
+
+
+@pytest.mark.skipif(not os.access("/srv", os.W_OK), reason="no folder may be made outside a home")
+def test_a_root_that_is_in_no_folder_of_the_server_s_own_is_given(home: Path) -> None:
+    with TemporaryDirectory(dir="/srv") as folder, shell(Profile(roots=WRITE_ROOTS)) as server:
+        root = Path(folder)
+        (root / "own").write_text("own")
+        server.give(root)
+        assert server.run(f"cat {root}/own; touch {root}/made") == "own"
+        assert (root / "made").exists()
+        said = server.run("mkdir /made /srv/made; touch /srv/x")
+        assert said.count("Read-only") == 3  # what is around it is as it was
+        server.give()
+        assert "No such file" in server.run(f"cat {root}/own")
 
 
 def test_roots_that_may_be_read_cannot_be_changed(home: Path) -> None:

@@ -143,7 +143,7 @@ def test_what_was_refused_can_be_allowed_while_the_server_runs(tmp_path: Path) -
             assert f"may then send to {target}" in shown
             until(lambda: "reached" in run.call("proxied", target), "the host is given")
     written = (tmp_path / "policy.yaml").read_text()
-    assert written.startswith(policy)
+    assert written == policy.replace("reacher}", f"reacher, hosts: [{target}]}}")
     assert target in written.removeprefix(policy)
 
 
