@@ -20,6 +20,7 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.identity.server_name import launched
 from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import AUTO, LEARN, NONE
+from pipeguard.isolation.own_arguments import with_paths
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.runtimes import folders_among
 from pipeguard.isolation.sensitive import is_within
@@ -158,8 +159,9 @@ def _folders(target: IsolationSource, server: ServerEntry) -> tuple[str, ...]:
     words = [word for word in server.own_words[1:] if "\0" not in word and word[:2] not in _REMOTE]
     if target.is_repository:
         return tuple(word for word in words if word == "." or _PATH.match(word))
-    home_folder = str(target.machine.home)
-    return folders_among(words, _folder(target, server), SandboxUser(home_folder, "", 0, 0, (), ""))
+    host = SandboxUser(str(target.machine.home), "", 0, 0, (), "")
+    folder = _folder(target, server)
+    return folders_among(with_paths(server.own_words[0], words, folder), folder, host)
 
 
 def _given(

@@ -148,9 +148,9 @@ def _set(place: int, flags: int) -> None:
     _change(place, _Attributes(flags, 0, 0, 0), AT_EMPTY_PATH | AT_RECURSIVE)
 
 
-def _change(place: int, wanted: _Attributes, how: int) -> None:
+def _change(place: int, wanted: _Attributes, flags: int) -> None:
     size = ctypes.c_size_t(ctypes.sizeof(wanted))
-    if _LIBRARY.syscall(MOUNT_SETATTR, place, b"", how, ctypes.byref(wanted), size):
+    if _LIBRARY.syscall(MOUNT_SETATTR, place, b"", flags, ctypes.byref(wanted), size):
         raise OSError(ctypes.get_errno(), "mount_setattr")
 
 

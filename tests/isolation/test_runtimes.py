@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import LaunchError
+from pipeguard.isolation.own_arguments import with_paths
 from pipeguard.isolation.runtimes import files_among, folders_among, runtime_of
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.view import SandboxUser
@@ -207,3 +208,24 @@ def test_what_has_to_be_named_is_not_given_by_an_argument(host: SandboxUser, hom
     (home / ".config" / "google-chrome" / "one").mkdir(parents=True)
     words = [f"--user-data-dir={home}/.config/google-chrome/one", "./.config/google-chrome"]
     assert folders_among(words, str(home), host) == ()
+
+
+OWN_WORDS = {
+    "a binary": (
+        "server",
+        ["notes", "--root=notes", "none"],
+        ["./notes", "--root=./notes", "none"],
+    ),
+    "a script's": ("python3", ["-I", "notes", "notes", "-n"], ["-I", "notes", "./notes", "-n"]),
+    "a module's": ("python3.12", ["-m", "notes", "notes"], ["-m", "notes", "./notes"]),
+    "uv": ("uv", ["--quiet", "run", "notes", "notes"], ["--quiet", "run", "notes", "./notes"]),
+    "uv's own": ("uv", ["notes", "notes"], ["notes", "notes"]),
+    "paths": ("server", ["./notes", "/notes", "--x=a/b"], ["./notes", "/notes", "--x=a/b"]),
+}
+
+
+@each("case", list(OWN_WORDS))
+def test_a_name_alone_is_a_path_where_it_is_a_server_s_own(case: str, tmp_path: Path) -> None:
+    program, words, read = OWN_WORDS[case]
+    (tmp_path / "notes").mkdir(exist_ok=True)
+    assert list(with_paths(program, words, str(tmp_path))) == read
