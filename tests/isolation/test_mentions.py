@@ -33,6 +33,30 @@ SAID = {
         "ENOENT: no such file or directory, rename '/a/b' -> '/c/d'",
         [(WRITE, "/a/b"), (WRITE, "/c/d")],
     ),
+    "Node, written beside and renamed": (
+        "EROFS: read-only file system, open '/home/x/notes/new.txt.1f3ac2d41f3ac2d4.tmp'",
+        [(WRITE, "/home/x/notes")],
+    ),
+    "Python, a temporary file": (
+        "[Errno 30] Read-only file system: '/srv/tmpa1b2c3d_'",
+        [(WRITE, "/srv")],
+    ),
+    "npm, written beside and renamed": (
+        "EACCES: permission denied, mkdir '/srv/cache/state.json.3512958021'",
+        [(WRITE, "/srv/cache")],
+    ),
+    "SQLite, beside the database": (
+        "EROFS: read-only file system, open '/srv/notes.db-journal'",
+        [(WRITE, "/srv")],
+    ),
+    "a name that only looks like it": (
+        "EROFS: read-only file system, open '/srv/temperature.2024.tmpl'",
+        [(WRITE, "/srv/temperature.2024.tmpl")],
+    ),
+    "a temporary file that is read": (
+        "ENOENT: no such file or directory, open '/srv/notes.tmp'",
+        [(READ, "/srv/notes.tmp")],
+    ),
     "Node, relative": (
         "ENOENT: no such file or directory, open 'notes/new.txt'",
         [(READ, "/work/notes/new.txt")],
@@ -196,6 +220,7 @@ def test_a_path_with_a_secret_is_neither_told_nor_recorded() -> None:
         "that answers nothing": failed("ENOENT: '/srv/a'", answer_seconds=None),
         "of what it is given": failed("ENOENT: '/home/x/work/a', ECONNREFUSED 127.0.0.1:5432"),
         "of what it may read": failed("ENOENT: '/home/x/notes/a'"),
+        "of a file in its own scratch": failed("ENOSPC, EACCES: write '/tmp/tmpa1b2c3d4.tmp'"),
     },
 )
 def test_other_verdicts_stay_as_they_are(verdict: Verdict) -> None:

@@ -187,6 +187,35 @@ def test_a_folder_is_given_to_make_files_in(tmp_path: Path) -> None:
         assert texts(call(run.ready(), "write_file", notes / "new")) == ["written"]
 
 
+def test_a_file_with_a_name_for_a_while_is_told_and_given_by_its_folder(tmp_path: Path) -> None:
+    notes = tmp_path / "home" / "notes"
+    policy = "isolate:\n- {server: reacher, read: [~/notes]}\n"
+    with failing(tmp_path, policy=policy) as run:
+        run.ready()
+        events = set()
+        for name in ("one.1f3ac2d41f3ac2d4.tmp", "one.99aab2c31f3ac2d4.tmp"):
+            ours = texts(call(run, "write_file", notes / name))[1]
+            assert f'to change "{notes}" (event ' in ours
+            events.add(event_in(ours))
+        (event,) = events
+        until(lambda: f"pipeguard allow {event}" in run.said(), "it is in the audit")
+        code, shown = allowed(tmp_path, event)
+        assert code == 0, shown
+        assert "read and change ~/notes, and what is in it" in shown
+
+
+def test_what_is_repeated_is_one_line_of_the_log(tmp_path: Path) -> None:
+    with failing(tmp_path, *AUTO) as run:
+        run.ready()
+        (event,) = {event_in(texts(call(run, "fetch", "192.0.2.1:22"))[1]) for _ in range(3)}
+        run.hang_up()
+        assert run.code() == 0
+        assert run.said().count("block egress.host") == 1
+    code, shown = decide(tmp_path / "state", "audit", "list", "--json")
+    assert code == 0
+    assert f"2 more within 60 s after event {event}, the last at " in shown
+
+
 def test_what_only_standard_error_names_is_an_event_if_it_is_there(tmp_path: Path) -> None:
     diary = tmp_path / "home" / "diary"
     with failing(tmp_path, *AUTO) as run:

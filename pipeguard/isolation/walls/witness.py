@@ -29,7 +29,7 @@ from pipeguard.isolation.walls.annotation import (
 from pipeguard.isolation.walls.mentions import has_sign, mentions
 from pipeguard.isolation.walls.presence import is_present
 from pipeguard.isolation.walls.running_calls import RunningCalls
-from pipeguard.isolation.walls.sight import Sight, sight_of
+from pipeguard.isolation.walls.sight import Sight, is_own_folder, sight_of
 from pipeguard.isolation.walls.wall import PORT, READ, WRITE, Mention, Wall
 
 if TYPE_CHECKING:
@@ -267,6 +267,8 @@ class WallWitness:
             if mention.rule == PORT:
                 if int(mention.subject) not in self._server.loopback:
                     yield mention
+                continue
+            if mention.rule == WRITE and is_own_folder(self._server.view, mention.subject):
                 continue
             sight = sight_of(self._server.view, mention.subject)
             if sight is Sight.NOTHING or (sight is Sight.READ and mention.rule == WRITE):
