@@ -86,25 +86,25 @@ class ProxyExceptions:
     """The hosts that are reached without a proxy, as curl reads `NO_PROXY`.
 
     `example.com` and `.example.com` are that domain and all below it, an address is itself, a
-    network as `10.0.0.0/8` its addresses where they are asked for as such, and `*` is every host.
+    network as `10.0.0.0/8` its addresses where they are asked for as such, and `*` alone is every
+    host.
 
     Args:
         text: entries, between commas or blanks; what is no host fits none.
     """
 
     def __init__(self, text: str = "") -> None:
-        self._is_all = False
+        self._is_all = text.strip() == "*"
         self._domains: set[str] = set()
         self._networks: list[IPv4Network | IPv6Network] = []
         for entry in text.replace(",", " ").split()[:MAX_EXCEPTIONS]:
             self._add(entry)
 
     def _add(self, entry: str) -> None:
-        if entry == "*":
-            self._is_all = True
-            return
         try:
             if "/" in entry:
+                if not entry.rpartition("/")[2].isdecimal():
+                    return  # a mask in another form, which programs read in different ways
                 self._networks.append(ip_network(entry.strip("[]"), strict=False))
                 return
             host = parse_host(entry.removeprefix("."))

@@ -8,7 +8,7 @@ from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason
 from pipeguard.isolation.egress.outer_proxy import OuterProxies, proxies_from
 from pipeguard.isolation.egress.state import EgressLimits
 from tests.each import each
-from tests.isolation.egress.company_proxy import answering, company
+from tests.isolation.egress.company_proxy import answering, company, head_of, listening
 from tests.isolation.egress.sandbox import port_of, running
 from tests.isolation.egress.test_proxy import all_of, connected, exchange, host, is_reset
 
@@ -115,6 +115,70 @@ def test_a_proxy_that_says_nothing_is_given_up() -> None:
     ):
         assert exchange(proxy, connect("good.example:443")).startswith(b"HTTP/1.1 504 ")
         assert records.wait(1)[0].error == "ETIMEDOUT"
+
+
+HOSTILE = {
+    "a head, byte by byte": (b"HTTP/1.1 200 OK\r\nA: ", b"a", 0.05),
+    "answers without an end": (b"", b"HTTP/1.1 100 Go on\r\n\r\n", 0.0),
+    "a head without an end": (b"HTTP/1.1 200 OK\r\n", b"A: " + b"a" * 4096 + b"\r\n", 0.0),
+    "a first line without an end": (b"HTTP/1.1 200 ", b"a" * 4096, 0.0),
+    "blanks before a status": (b"", b" " * 4096, 0.0),
+    "something else": (b"220 mail.example\r\n", b"250 ready\r\n", 0.0),
+}
+
+
+@each("case", list(HOSTILE))
+def test_a_hostile_proxy_gets_few_bytes_and_little_time(case: str) -> None:
+    first, then, pause = HOSTILE[case]
+    sent = 0
+
+    def serve(client: socket.socket) -> None:
+        nonlocal sent
+        head_of(client)
+        client.sendall(first)
+        while sent < 2**26:
+            client.sendall(then)
+            sent += len(then)
+            threading.Event().wait(pause)
+
+    limits = EgressLimits(connect_seconds=1.0)
+    with listening() as (sock, accept):
+        accept(serve)
+        proxies = proxy_at(port_of(sock))
+        with running(RULES, nobody, limits, proxies=proxies) as (proxy, records, _):
+            answer = exchange(proxy, connect("good.example:443"))
+            (record,) = records.wait(1)
+    assert answer.startswith((b"HTTP/1.1 502 ", b"HTTP/1.1 504 "))
+    assert record.outcome is FAILED
+    assert record.error in {"PROXY_MALFORMED", "ETIMEDOUT"}
+    assert record.bytes_received == record.bytes_sent == 0
+    assert sent < 2**26, "it was hung up on"
+
+
+def test_what_a_proxy_sends_before_anybody_reads_is_bounded() -> None:
+    """Behind its answer anything is the host's, and waits in the kernel until it is read."""
+    sent = 0
+
+    def serve(client: socket.socket) -> None:
+        nonlocal sent
+        head_of(client)
+        client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while sent < 2**28:
+            sent += client.send(b"x" * 2**16)
+
+    with listening() as (sock, accept):
+        accept(serve)
+        proxies = proxy_at(port_of(sock))
+        with (
+            running(RULES, nobody, proxies=proxies) as (proxy, _, _),
+            connected(proxy, "good.example", 443) as client,
+        ):
+            assert client.recv(1) == b"x"
+            before = -1
+            while before != sent:
+                before = sent
+                threading.Event().wait(0.3)
+            assert sent < 2**26
 
 
 def test_a_proxy_that_is_not_there_is_told() -> None:
