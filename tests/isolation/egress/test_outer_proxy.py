@@ -39,6 +39,10 @@ PROXY = "http://proxy.example:3128"
         "no port": ("http://proxy.example", "proxy.example:80"),
         "capitals": (" HTTP://Proxy.Example.:3128 ", "proxy.example:3128"),
         "IPv6": ("http://[fd00::1]:3128", "[fd00::1]:3128"),
+        "TLS": ("https://proxy.example", "proxy.example:443"),
+        "SOCKS": ("socks5://proxy.example", "proxy.example:1080"),
+        "SOCKS, by name": ("SOCKS5H://proxy.example:9050", "proxy.example:9050"),
+        "SOCKS with a login": ("socks5h://user:secret@10.0.0.1", "10.0.0.1:1080"),
         "a login": ("http://user:secret@10.0.0.1:3128", "10.0.0.1:3128"),
         "a login with @": ("http://us@er:se@cret@10.0.0.1:3128", "10.0.0.1:3128"),
     },
@@ -46,14 +50,15 @@ PROXY = "http://proxy.example:3128"
 def test_a_proxy_is_read(text: str, at: str) -> None:
     proxy = OuterProxy.parse(text)
     assert str(proxy.at) == at
-    assert bool(proxy.authorization) == ("@" in text)
+    assert bool(proxy.authorization or proxy.login) == ("@" in text)
     assert "secret" not in repr(proxy)
 
 
 @each(
     "text",
     [
-        *("https://user:secret@proxy.example:3128", "socks5h://user:secret@proxy.example"),
+        *("socks4://user:secret@proxy.example:3128", "ftp://user:secret@proxy.example"),
+        *("socks5://:secret@proxy.example", f"socks5://secret:{'secret' * 50}@proxy.example"),
         *("http://", "http://user:secret@", "http://user:sec/ret@proxy.example:3128/x"),
         *("http://user:secret@proxy example:1", "http://user:secret@proxy:70000", "secret\n:1"),
         *("http://proxy:1\r\nX-secret: 1", "http://user:secret#@[::1]:x"),
