@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,14 @@ def claim(what: str) -> Result:
     return text(what, isError=True)
 
 
+def outwait(what: str) -> Result:
+    """Fail once there is a file."""
+    Path(f"{what}.begun").touch()
+    while not Path(what).exists():
+        time.sleep(0.01)
+    return text("it failed", isError=True)
+
+
 def mutter(what: str) -> Result:
     """Say something on standard error, and nothing of it in the answer."""
     print(what, file=sys.stderr, flush=True)
@@ -107,6 +116,7 @@ TOOLS = (
     write_file,
     call_port,
     proxied,
+    outwait,
     claim,
     mutter,
 )
