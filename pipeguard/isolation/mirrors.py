@@ -12,9 +12,13 @@ from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from pipeguard.isolation.egress.addresses import all_addresses, is_public
+from pipeguard.isolation.egress.hosts import HostAndPort
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+REGISTRY_PORT = 443
 SECONDS = 5.0  # for all names together; a name that takes longer has no private address here
 
 
@@ -24,7 +28,7 @@ def addresses_of(name: str) -> tuple[str, ...]:
     Raises:
         OSError: it has none.
     """
-    found = socket.getaddrinfo(name, 443, type=socket.SOCK_STREAM)
+    found = socket.getaddrinfo(name, REGISTRY_PORT, type=socket.SOCK_STREAM)
     return tuple(str(address[0]) for *_, address in found)
 
 
@@ -33,7 +37,9 @@ def mirrors(
     resolve: Callable[[str], Iterable[str]] = addresses_of,
     seconds: float = SECONDS,
 ) -> tuple[str, ...]:
-    """The addresses of registries, as entries of `hosts`; none of a name that is not known soon.
+    """The addresses of registries that are not public, as entries of `hosts`.
+
+    None of a name that is not known soon.
 
     Args:
         names: of the registries.
@@ -53,5 +59,6 @@ def mirrors(
     end = monotonic() + seconds
     for thread in threads:
         thread.join(max(0.0, end - monotonic()))
-    texts = (text for name in wanted for text in found.get(name, ()))
-    return tuple(f"[{text}]" if ":" in text else text for text in dict.fromkeys(texts))
+    texts = dict.fromkeys(text for name in wanted for text in found.get(name, ()))
+    addresses = [address for address in all_addresses(texts) if not is_public(address)]
+    return tuple(str(HostAndPort(address, REGISTRY_PORT)) for address in addresses)

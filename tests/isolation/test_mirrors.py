@@ -7,7 +7,10 @@ from threading import Event
 
 from pipeguard.isolation.mirrors import addresses_of, mirrors
 
-KNOWN = {"one.example": ["10.0.0.1", "fd00::1"], "two.example": ["10.0.0.2", "10.0.0.1"]}
+KNOWN = {
+    "one.example": ["10.0.0.1", "fd00::1"],
+    "two.example": ["10.0.0.2", "10.0.0.1", "93.184.215.14"],
+}
 
 
 def test_a_name_that_takes_long_is_left_out_and_the_others_are_there() -> None:
@@ -25,9 +28,9 @@ def test_a_name_that_takes_long_is_left_out_and_the_others_are_there() -> None:
         found = mirrors(names, resolve, seconds=0.5)
     finally:
         never.set()
-    assert found == ("10.0.0.1", "[fd00::1]", "10.0.0.2")
+    assert found == ("10.0.0.1:443", "[fd00::1]:443", "10.0.0.2:443")
 
 
 def test_the_system_is_asked() -> None:
-    assert "127.0.0.1" in mirrors(["localhost"])
+    assert "127.0.0.1:443" in mirrors(["localhost"])
     assert set(addresses_of("localhost")) <= {"127.0.0.1", "::1"}

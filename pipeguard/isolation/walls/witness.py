@@ -132,7 +132,7 @@ class WallWitness:
     def refused(self, target: RefusedTarget) -> None:
         """Know that a connection was refused."""
         key = target.rule, target.subject
-        wall = Wall(target.rule, target.subject, target.event, target.entry)
+        wall = Wall(target.rule, target.subject, target.event, entry=target.entry)
         with self._lock:
             before = self._refused.pop(key, None)
             times = deque([] if before is None else before.times, MAX_TIMES)
