@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
+    from pipeguard.isolation.egress.hosts import Address
     from pipeguard.isolation.egress.state import EgressState
 
-MAX_AT_ONCE = 64  # in a second; then it rests, and what comes meanwhile is dropped
+MAX_AT_ONCE = 64  # different ones that are told in a second
+MAX_READ = 1024  # in a second; then it rests, and what comes meanwhile is dropped
 REST_SECONDS = 1.0
 EPHEMERAL = 32768  # net.ipv4.ip_local_port_range: a program's own, before it listens or after
 
@@ -41,6 +43,7 @@ class RefusedConnections:
         self._state = state
         self._lock = Lock()
         self._count, self._since, self._rest_until = 0, 0.0, 0.0
+        self._told: set[tuple[Address, int]] = set()  # in this second
         self._poll = select.poll() if sockets else None  # not on Windows, where there are none
         if self._poll is not None:
             for sock in sockets:
@@ -67,15 +70,16 @@ class RefusedConnections:
                 self._drop()
             if now - self._since >= REST_SECONDS:
                 self._count, self._since = 0, now
+                self._told.clear()
             return self._read()
 
     def _read(self) -> float:
         for sock in self._sockets:
             with suppress(OSError):
-                while self._count < MAX_AT_ONCE:
+                while self._count < MAX_READ:
                     self._tell(*received(sock))
                     self._count += 1
-        if self._count < MAX_AT_ONCE:
+        if self._count < MAX_READ:
             return 0.0
         self._rest_until = monotonic() + REST_SECONDS
         return REST_SECONDS
@@ -94,6 +98,9 @@ class RefusedConnections:
         address, port = refused
         if address.is_loopback and port >= EPHEMERAL:
             return
+        if refused not in self._told and len(self._told) >= MAX_AT_ONCE:
+            return
+        self._told.add(refused)
         target = HostAndPort(self._state.names.host_of(address), port)
         reason = refusal_of(self._state.rules, target)
         if reason is not None:
