@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeguard.core.session.remedies import Way, remedy_of
+from pipeguard.isolation.walls.wall import NOTHING_THERE
 
 if TYPE_CHECKING:
     from pipeguard.state.exceptions import AuditedEvent
@@ -65,7 +65,7 @@ WALLS: dict[str, str] = {
     ),
 }
 GIVE = "Give the server exactly that:"
-NOTHING_THERE = (
+NOTHING_TO_DO = (
     "Nothing: there is no such thing on this machine either, so that giving it would change"
     " nothing. If the server is to make it, make its folder and give it that."
 )
@@ -74,22 +74,30 @@ _KINDS = {
     "isolation.write": "to change {}",
     "isolation.port": "port {} of this machine",
 }
-_OUTCOMES = {
-    "block": "The server is isolated, and did not get what it wanted.",
-    "allow": "The server is isolated. What it wanted is not there outside either.",
-}
+_ABSENT = "The server is isolated. What it wanted is not there outside either."
+_FAILED = "The server is isolated. What it wanted is given, and could not be reached."
+_REFUSED = "The server is isolated, and did not get what it wanted."
 
 
 def is_wall(rule: str) -> bool:
-    """Whether a rule tells of something that a person can give a server."""
-    return remedy_of(rule).way is Way.GRANT
+    """Whether a rule tells of something that an isolated server wanted."""
+    return rule.startswith(("egress.", "isolation."))
+
+
+def is_absent(finding: dict[str, str]) -> bool:
+    """Whether a server wanted what is not there outside either."""
+    return is_wall(finding["rule"]) and NOTHING_THERE in finding.get("note", "")
 
 
 def outcome_of(event: AuditedEvent) -> str:
     """What became of what a server wanted; empty for an event that is no wall."""
     if not event.findings or not all(is_wall(each["rule"]) for each in event.findings):
         return ""
-    return _OUTCOMES.get(event.action, "")
+    if all(map(is_absent, event.findings)):
+        return _ABSENT
+    if any(each["rule"] == "egress.failed" for each in event.findings):
+        return _FAILED
+    return _REFUSED if event.action == "block" else ""
 
 
 def wanted(finding: dict[str, str]) -> str:

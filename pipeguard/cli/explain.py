@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
-from pipeguard.cli._walls import GIVE, NOTHING_THERE, WALLS, is_wall, outcome_of, wanted
+from pipeguard.cli._walls import GIVE, NOTHING_TO_DO, WALLS, is_absent, is_wall, outcome_of, wanted
 from pipeguard.config.strict_yaml import suggestion
 from pipeguard.core.finding import Action
 from pipeguard.core.session.remedies import Way, remedy_of
@@ -230,8 +230,8 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
             if finding["rule"] == rule:
                 passages.setdefault(_passage(finding), finding)
         lines += [line for finding in passages.values() for line in _passage_lines(finding, event)]
-        is_absent = is_wall(rule) and event.action == "allow"
-        about = (("Why", words["why"]), ("Do", NOTHING_THERE if is_absent else words["fix"]))
+        is_needless = all(is_absent(each) for each in event.findings if each["rule"] == rule)
+        about = (("Why", words["why"]), ("Do", NOTHING_TO_DO if is_needless else words["fix"]))
         lines += [_labelled(label, visible(text)) for label, text in about if text]
     lines += ["", *(f"{label}  {command}" for label, command in _decisions(event))]
     return "\n".join(lines).rstrip()

@@ -10,6 +10,7 @@ from pipeguard.cli._walls import WALLS
 from pipeguard.cli.explain import FAMILIES, command
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
 from pipeguard.errors import PipeGuardError
+from pipeguard.isolation.walls.wall import NOTHING_THERE
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
@@ -205,8 +206,19 @@ def test_a_wall_is_told_as_such(finding: Finding, wanted: str) -> None:
 
 
 def test_what_is_not_there_outside_either_needs_nothing() -> None:
-    absent = wall("isolation.read", "/srv/none", path="/srv/none")._replace(action=Action.ALLOW)
+    note = f"it is not given to the server to read; {NOTHING_THERE}"
+    absent = wall("isolation.read", "/srv/none", path="/srv/none", note=note)
+    absent = absent._replace(action=Action.ALLOW)
     page = page_of(absent, "allow")
     assert "not there outside either" in page
     assert "Do Nothing:" in page
+    assert "pipeguard allow" not in page
+
+
+def test_a_given_host_that_fails_was_not_kept_from_the_server() -> None:
+    failed = wall("egress.failed", "api.example:443", note="allowed, and could not be reached")
+    page = page_of(failed._replace(action=Action.ALLOW), "allow")
+    assert "is given, and could not be reached" in page
+    assert "Wanted api.example:443" in page
+    assert "confidence" not in page
     assert "pipeguard allow" not in page

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 READ, WRITE, PORT = "isolation.read", "isolation.write", "isolation.port"
 ADDRESS = "egress.address"
+NOTHING_THERE = "outside there is nothing there either"  # in the note of what stops nothing
 
 
 class Mention(NamedTuple):

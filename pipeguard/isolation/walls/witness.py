@@ -30,7 +30,7 @@ from pipeguard.isolation.walls.mentions import has_sign, mentions
 from pipeguard.isolation.walls.presence import is_present
 from pipeguard.isolation.walls.running_calls import RunningCalls
 from pipeguard.isolation.walls.sight import Sight, is_own_folder, sight_of
-from pipeguard.isolation.walls.wall import PORT, READ, WRITE, Mention, Wall
+from pipeguard.isolation.walls.wall import NOTHING_THERE, PORT, READ, WRITE, Mention, Wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -54,7 +54,6 @@ _NOTES = {
     WRITE: "it is not given to the server to change",
     PORT: "this port of this machine is not given to the server",
 }
-_NOTHING_THERE = "; outside there is nothing there either"
 
 
 class WitnessedServer(Protocol):
@@ -315,7 +314,7 @@ def _finding(mention: Mention, tool: str, *, is_there: bool) -> Finding:
         severity=Severity.MEDIUM if is_there else Severity.INFO,
         action=Action.BLOCK if is_there else Action.ALLOW,
         excerpt=_shortened(mention.subject),
-        note=_NOTES[mention.rule] + ("" if is_there else _NOTHING_THERE),
+        note=_NOTES[mention.rule] + ("" if is_there else f"; {NOTHING_THERE}"),
         tool=tool or None,
         path="" if mention.rule == PORT else mention.subject,
     )
