@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.unicode.display import cut, visible
-from pipeguard.isolation.walls.wall import ARGUMENT, PORT, READ, ROOTS, WRITE
+from pipeguard.isolation.egress.hosts import PRIVATE
+from pipeguard.isolation.walls.wall import ADDRESS, ARGUMENT, PORT, READ, ROOTS, WRITE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,7 +51,12 @@ def is_about_failure(text: str, walls: Sequence[Wall]) -> bool:
     """Whether a result that says nothing of an error tells that something failed."""
     if len(text) > MAX_FAILURE_CHARS:
         return False
-    return bool(_FAILURE.search(text)) or any(wall.subject in text for wall in walls)
+    return bool(_FAILURE.search(text)) or any(is_named(wall, text) for wall in walls)
+
+
+def is_named(wall: Wall, text: str) -> bool:
+    """Whether a text has what a wall is about."""
+    return (f":{wall.subject}" if wall.rule == PORT else wall.subject) in text
 
 
 def annotated(value: JsonObject, walls: Sequence[Wall]) -> JsonObject:
@@ -77,13 +83,15 @@ def note_on(walls: Sequence[Wall]) -> str:
 
 
 def _not_given(walls: Sequence[Wall]) -> str:
-    named = [f"{_shown(wall)} (event {wall.event})" for wall in walls[:MAX_NAMED]]
+    named = [f"{_shown(wall)} ({_event(wall)})" for wall in walls[:MAX_NAMED]]
     if len(walls) > MAX_NAMED:
         named.append(f"{len(walls) - MAX_NAMED} more")
-    events = "these events" if len(walls) > 1 else "the event"
+    allowable = sum(wall.entry != "" for wall in walls)
+    events = "these events" if allowable > 1 else "the event"
+    who = f", who alone can allow {events}" if allowable else ", who alone decides about it"
     return (
         f"PipeGuard: this server is isolated, and is not given {', nor '.join(named)}. If that is"
-        f" what was missing, tell the user, who alone can allow {events}; do not work around it."
+        f" what was missing, tell the user{who}; do not work around it."
     )
 
 
@@ -96,8 +104,23 @@ def _not_among_its_own(wall: Wall) -> str:
 
 
 def _shown(wall: Wall) -> str:
-    said = _KINDS.get(wall.rule, "the host {}").format(_quoted(wall.subject))
-    return f"{said}, where {_quoted(wall.link)} leads" if wall.link else said
+    subject = _quoted(wall.subject)
+    if wall.rule != ADDRESS:
+        said = _KINDS.get(wall.rule, "the host {}").format(subject)
+        return f"{said}, where {_quoted(wall.link)} leads" if wall.link else said
+    if not wall.entry:
+        return f"the local address that the name of its host {subject} leads to"
+    is_private = wall.entry.endswith(PRIVATE)
+    where = "the private network" if is_private else "the address of this machine"
+    return f"{where} that the name of its host {subject} leads to"
+
+
+def _event(wall: Wall) -> str:
+    """The event's name, and what it gives where the wall does not say that."""
+    if wall.entry == "":
+        return f"event {wall.event}, for which no such address is given"
+    gives = f", for exactly {_quoted(wall.entry)}" if wall.rule == ADDRESS and wall.entry else ""
+    return f"event {wall.event}{gives}"
 
 
 def _quoted(text: str) -> str:

@@ -12,6 +12,7 @@ from os.path import commonpath, dirname, join, normpath
 from typing import TYPE_CHECKING
 
 from pipeguard.core.lazy_regex import lazy_regex
+from pipeguard.isolation.walls.temporary_names import lasting_path
 from pipeguard.isolation.walls.wall import ARGUMENT, PORT, READ, WRITE, Mention
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _files_in(line: str, lowered: str, folder: str, tool: str) -> Iterator[Menti
     paths = [*_paths(line, folder)]
     if not _is_of_folder(line, lowered, tool):
         for path in paths:
-            yield Mention(WRITE if is_writing else READ, path)
+            yield Mention(WRITE, lasting_path(path)) if is_writing else Mention(READ, path)
         return
     folders = [dirname(path) for path in paths]
     if folders and any(sign in lowered for sign in _MOUNTED):

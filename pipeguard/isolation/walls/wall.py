@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 READ, WRITE, PORT = "isolation.read", "isolation.write", "isolation.port"
 ROOTS, ARGUMENT = "isolation.roots", "isolation.argument"
-HOST = "egress.host"
+ADDRESS = "egress.address"
+NOTHING_THERE = "outside there is nothing there either"  # in the note of what stops nothing
 
 
 class Mention(NamedTuple):
@@ -32,9 +33,12 @@ class Wall(NamedTuple):
         subject: a path, a port, or a host with its port unless that is one of the web's.
         event: names it in the audit.
         link: as of a mention.
+        entry: of a refused connection, what would allow it in the policy; empty where no event
+            does. Of anything else None.
     """
 
     rule: str
     subject: str
     event: str
     link: str = ""
+    entry: str | None = None
