@@ -29,6 +29,7 @@ from pipeguard.cli._person import Person
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PipeGuardError, PolicyError
+from pipeguard.log import say
 
 if TYPE_CHECKING:
     from pipeguard.isolation.inventory import Installed
@@ -229,7 +230,8 @@ def update(name: str | None, *, everything: bool) -> None:
     from pipeguard.isolation.sandbox import installer
     from pipeguard.runtime.outer_proxies import outer_proxies
 
-    install = partial(installer, proxies=outer_proxies(WrapOptions((), {}, {}, ())))
+    proxies = outer_proxies(WrapOptions((), {}, {}, ()))
+    install = partial(installer, proxies=proxies, say=say)
     known = packages()
     chosen = [each for each in known if everything or name in (each.name, each.package.specs[0])]
     if not chosen:

@@ -19,7 +19,7 @@ from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import ADVICE, BUBBLEWRAP, CONTAINER, no_bubblewrap
 from pipeguard.isolation.kept_homes import make_home, make_places
-from pipeguard.isolation.packages import package_of
+from pipeguard.isolation.packages import package_name, package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.proxy_variables import with_own_proxy
 from pipeguard.isolation.registries import without_retries
@@ -137,12 +137,13 @@ class Sandbox:
             return command.argv, runtime_of(command.argv, command.env, folder, self._host)
         from pipeguard.isolation.fetching import fetched
 
-        install = partial(installer, engine=self._engine, proxies=self._proxies)
+        install = partial(installer, engine=self._engine, proxies=self._proxies, say=self._say)
         installed = fetched(package, packages_folder(), command.env, install, self._say)
         self._in_use = installed.in_use
         argv = (installed.program, *package.arguments)
         given = (installed.folder, *installed.needs)
-        return argv, runtime_of_package(argv, given, command.env, folder, self._host)
+        name = package.program or package_name(package.registry, package.specs[0])
+        return argv, runtime_of_package(name, argv, given, command.env, folder, self._host)
 
     def start(self) -> Child:
         """Start the server; returns at once.
@@ -338,13 +339,16 @@ def installer(
     profile: Profile,
     engine: str = BUBBLEWRAP,
     proxies: ProxiesSource | None = None,
+    say: Callable[[str], None] = _unsaid,
 ) -> Child:
     """Start an installer isolated, that cannot say itself that it installed everything."""
+    from pipeguard.isolation.fetch_messages import RefusedHosts
     from pipeguard.isolation.fetching import DONE
 
     fixed = tuple(os.path.join(folder, DONE) for folder in profile.write)
+    report = RefusedHosts(say).add
     return Sandbox(
-        "installer", command, profile, engine=engine, fixed=fixed, proxies=proxies
+        "installer", command, profile, report, say, engine=engine, fixed=fixed, proxies=proxies
     ).start()
 
 
