@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +21,7 @@ from pipeguard.isolation.sandbox import installer, packages_folder, this_host
 from pipeguard.launch.child import Child, Command
 from tests.each import each
 from tests.isolation.hostile_registry import NAME, registry
-from tests.isolation.test_escapes import CANARY, answering, own_address
+from tests.isolation.test_escapes import CANARY, surrounded
 
 ATTEMPTS = {
     name: Path(__file__).with_name(name).read_text()
@@ -50,7 +48,7 @@ class Installation(NamedTuple):
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path.resolve() / "home"
-    for name in (".ssh", ".aws", ".npm/_cacache", ".cache/uv", "work"):
+    for name in (".ssh", ".aws", ".npm/_cacache", ".cache/uv", "work/given"):
         (folder / name).mkdir(parents=True)
     for name in (".ssh/id_ed25519", ".aws/credentials", ".npmrc", ".npm/_cacache/x", "work/x"):
         (folder / name).write_text(CANARY)
@@ -105,27 +103,10 @@ def test_an_installer_reaches_nothing_but_its_registry_and_its_folder(
     other.parent.mkdir(parents=True, exist_ok=True)
     other.write_text(CANARY)
     poisoned = [str(home / name) for name in (".npm/_cacache/y", ".cache/uv/y", ".bashrc")]
-    abstract = f"pipeguard-test-{os.getpid()}"
-    path = str(tmp_path / f"socket-{installed_by}")
-    victim = subprocess.Popen(["sleep", "300"], env={**os.environ, "TOKEN": CANARY})
-    with (
-        answering(socket.AF_UNIX, "\0" + abstract),
-        answering(socket.AF_UNIX, path),
-        answering(socket.AF_INET, ("0.0.0.0", 0)) as tcp,  # noqa: S104  on all addresses, to be refused
-    ):
+    with surrounded(home, tmp_path) as facts:
         names = (".aws/credentials", ".npmrc", ".npm/_cacache/x", "work/x")
-        facts = {
-            "secret": str(home / ".ssh" / "id_ed25519"),
+        facts |= {
             "files": [str(home / name) for name in names],
-            "home": str(home),
-            "state": str(packages_folder().parent.parent),
-            "canary": CANARY,
-            "process": victim.pid,
-            "abstract": abstract,
-            "sockets": [path, "/var/run/docker.sock"],
-            "port": tcp.getsockname()[1],
-            "addresses": [own_address(), "169.254.169.254"],
-            "names": ["example.com", "metadata.google.internal"],
             "other": str(other),
             "poisoned": poisoned,
             "marker": MARKER,
@@ -135,8 +116,6 @@ def test_an_installer_reaches_nothing_but_its_registry_and_its_folder(
             if installed_by == "uv":
                 patch.setenv("PATH", os.pathsep.join((*WITH_UV, os.environ["PATH"])))
             installed = install(package, "python3 -S install_attempts.py", files)
-    victim.kill()
-    victim.wait()
     outcomes = json.loads((installed.folder / "outcomes.json").read_text())
     assert outcomes.pop("home") in ("nothing there", *ITS_OWN)
     assert {name: how for name, how in outcomes.items() if "escaped" in how} == {}
