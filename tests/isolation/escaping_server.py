@@ -30,6 +30,7 @@ def answer(method: str) -> dict[str, Any]:
             stdin=subprocess.DEVNULL,  # or it would read what is asked
             stdout=file,
             check=True,
+            close_fds=False,  # what was inherited is looked at
         )
     return {"content": [{"type": "text", "text": "done"}]}
 

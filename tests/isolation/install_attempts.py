@@ -19,7 +19,7 @@ sys.path.insert(0, HERE)
 escapes = importlib.import_module("escape_attempts")  # it lies beside this in the package
 
 # What an installer is given more of than a server: scratch and memory for what it builds.
-GIVEN = ("disk ", "memory of its own", "descriptors", "processes")
+GIVEN = ("disk ", "memory of its own", "descriptors of its own", "processes")
 
 
 def own_secrets(canary: str) -> str:

@@ -79,7 +79,8 @@ def _pairs() -> list[tuple[str, str]]:
 
 def test_nothing_is_reached_behind_a_gateway(home: Path, tmp_path: Path, written: Path) -> None:
     with surrounded(home, tmp_path) as facts:
-        servers = write_servers(tmp_path, {"one": entry(facts, written)})
+        beside = {"two": entry(facts, written), "one": entry(facts, written)}
+        servers = write_servers(tmp_path, beside)
         with Served(tmp_path, "--config", str(servers), "--mode", "direct") as run:
             run.initialize()
             assert run.call("one__work") == "done"
