@@ -100,7 +100,7 @@ class Sandbox:
         self._proxies = proxies
         self._lock = Lock()
         self._ways_out: set[SandboxExit] = set()
-        self._roots: SandboxRoots | None = None
+        self._roots: dict[Child, SandboxRoots] = {}  # of each server that runs
         try:
             self._look(identity, command, profile, fixed)
         except OSError as error:
@@ -157,7 +157,7 @@ class Sandbox:
 
         group = self._group()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        requests = self._open_roots()
+        roots, requests = self._made_roots()
         confinement = bubblewrap.confine(
             Command(self._argv, self._variables),
             self._view,
@@ -171,6 +171,8 @@ class Sandbox:
             child = start(Command(self._argv, {}, None, confinement))
         except BaseException:
             ours.close()
+            if roots is not None:
+                roots.close()
             if group is not None:
                 group.remove()
             raise
@@ -179,43 +181,48 @@ class Sandbox:
             for descriptor in confinement.descriptors:
                 os.close(descriptor)
         way_out = self._way_out(ours)
-        if self._roots is not None:
-            self._roots.end_server = partial(child.end, 0)
+        if roots is not None:
+            roots.end_server = partial(child.end, 0)
+            with self._lock:
+                self._roots[child] = roots
 
         def close() -> None:
             self._forget(way_out)
+            self._take_roots(child)
             self._tell_limits(child, () if group is None else group.exceeded())
 
         child.on_close = close
         return child
 
-    def give_roots(self, frame: bytes) -> None:
-        """Have the server that was started see the client's roots, where it is given them.
+    def give_roots(self, child: Child, addresses: tuple[str, ...]) -> None:
+        """Have one server see the roots of its client, where it is given them.
 
         Args:
-            frame: the client's answer to `roots/list`.
+            child: the server, as `start` returned it.
+            addresses: what the client answered to `roots/list`.
         """
-        if self._roots is not None:
-            from pipeguard.isolation.roots import roots_of
+        with self._lock:
+            roots = self._roots.get(child)
+        if roots is not None:
+            roots.give(addresses)
 
-            self._roots.give(roots_of(frame))
+    def _take_roots(self, child: Child) -> None:
+        with self._lock:
+            roots = self._roots.pop(child, None)
+        if roots is not None:
+            roots.close()
 
-    def _open_roots(self) -> int | None:
-        """The end of a socket at which roots are asked for; None where none is given."""
+    def _made_roots(self) -> tuple[SandboxRoots | None, int | None]:
+        """What gives roots, and the end of a socket at which it asks; None where none is given."""
         if not self.profile.roots:
-            return None
+            return None, None
         from pipeguard.isolation.roots import SandboxRoots
 
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._roots = SandboxRoots(ours, self.profile, self._host, self._needed, self._say)
-        return theirs.detach()
+        made = SandboxRoots(ours, self.profile, self._host, self._needed, self._say)
+        return made, theirs.detach()
 
     def _start_contained(self) -> Child:
-        if self.profile.roots:
-            self._say(
-                "a container is given no roots of the client: it cannot be while it runs. Name the"
-                " folders: --read PATH or --write PATH."
-            )
         from pipeguard.isolation.container import Contained, start_contained
         from pipeguard.isolation.container_shell import unsettable
         from pipeguard.isolation.container_trial import find_engine
@@ -290,7 +297,12 @@ class Sandbox:
     @property
     def view(self) -> FileView:
         """The files that its servers see, roots of the client among them."""
-        return self._view if self._roots is None else self._roots.added_to(self._view)
+        view = self._view
+        with self._lock:
+            given = tuple(self._roots.values())
+        for roots in given:
+            view = roots.added_to(view)
+        return view
 
     @property
     def loopback(self) -> frozenset[int]:
@@ -306,8 +318,6 @@ class Sandbox:
 
     def _forget(self, way_out: SandboxExit) -> None:
         way_out.close()
-        if self._roots is not None:
-            self._roots.close()
         with self._lock:
             self._ways_out.discard(way_out)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeguard.config.effective_policy import wrap_isolation
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.walls.witness import WallWitness
     from pipeguard.launch.child import Child
     from pipeguard.runtime.run import Run
+    from pipeguard.transports.channel import Channel
 
 
 class ServerStarter:
@@ -51,13 +53,18 @@ class ServerStarter:
     Args:
         options: of `wrap`.
         variables: the server's environment.
+        is_shared: whether several clients share each server that is started.
 
     Raises:
         PipeGuardError: isolation is asked for and cannot be given; then no server is started.
     """
 
-    def __init__(self, options: WrapOptions, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self, options: WrapOptions, variables: Mapping[str, str], *, is_shared: bool = False
+    ) -> None:
         self._options = options
+        self._is_shared = is_shared
+        self._has_refused_roots = False
         self._command = Command(options.command, variables, options.values.get("--cwd"))
         self._who = launched(options.command, options.values.get("--cwd"))
         self._wanted = options.values.get("--name") or self._who.name
@@ -103,10 +110,31 @@ class ServerStarter:
         """A mask of its standard error, by which what it says of its walls is noticed, too."""
         return mask if self._witness is None else self._witness.watching(mask)
 
-    def follow_roots(self, run: Run) -> None:
-        """Give the server that was started the roots of its one client, while it runs."""
-        if self._sandbox is not None:
-            run.on_roots.append(self._sandbox.give_roots)
+    def rooted(self, child: Child, channel: Channel, *, listens: bool = False) -> Channel:
+        """The channel to a server, by which it is given the roots of its one client.
+
+        Args:
+            child: the server.
+            channel: to it.
+            listens: whether clients come in at an address, where those without a session share it.
+        """
+        if self._sandbox is None or not self._sandbox.profile.roots:
+            return channel
+        from pipeguard.isolation.roots_channel import RootsChannel
+
+        give = partial(self._sandbox.give_roots, child)
+        return RootsChannel(channel, give, self._refuse_roots if listens else None)
+
+    def _refuse_roots(self) -> None:
+        """Say once why a client's roots are not given."""
+        if not self._has_refused_roots:
+            self._has_refused_roots = True
+            say(
+                f"{self._name} is not given the roots of clients without a session, as those of"
+                " 2026-07-28: they share one server, and each would get the folders of the others."
+                " Name the folders: --read PATH or --write PATH.",
+                "warning",
+            )
 
     def update(self) -> None:
         """Read the policy again: hosts and ports apply at once, the rest when the server starts.
@@ -177,6 +205,8 @@ class ServerStarter:
         from pipeguard.isolation.sandbox import Sandbox, home_folder
 
         command, profile = self._command, _profile(options, entries, self._folder())
+        if profile.roots:
+            self._check_roots(engine)
         if is_container:
             self._harden(profile)
             return None
@@ -189,6 +219,23 @@ class ServerStarter:
         identity = f"{self._name}\n{self._who.identity}"
         report, proxies = self._connections.report, outer_proxies(options)
         return Sandbox(identity, command, profile, report, say, engine, proxies=proxies)
+
+    def _check_roots(self, engine: str) -> None:
+        """Refuse what cannot be given, before anything is started.
+
+        Raises:
+            PolicyError: the client's roots cannot be given here.
+        """
+        why = ""
+        if self._is_shared:
+            why = "several clients share it, and each would get the folders of the others"
+        elif engine == CONTAINER:
+            why = "it runs in a container, into which nothing can be mounted while it runs"
+        if why:
+            raise PolicyError(
+                f"{self._name} cannot be given the client's roots: {why}. Leave out `--roots` (or"
+                " `roots` in the policy), and name the folders: --read PATH or --write PATH."
+            )
 
     def _engine(self, entries: Sequence[IsolateEntry]) -> str:
         """The engine that the policy names; a server kept apart from a namesake has none less.

@@ -108,7 +108,6 @@ class LocalServer:
         """Have the connections of an isolated server recorded."""
         if self._starter is not None:
             self._starter.attach(run)
-            self._starter.follow_roots(run)
 
     def hang_up(self) -> None:
         """End those connections."""
@@ -117,7 +116,8 @@ class LocalServer:
 
     def channel(self, limit_bytes: int) -> Channel:
         """A channel over its standard input and output."""
-        return LineChannel(self._child.stdout_fd, self._child.stdin_fd, limit_bytes)
+        lines = LineChannel(self._child.stdout_fd, self._child.stdin_fd, limit_bytes)
+        return lines if self._starter is None else self._starter.rooted(self._child, lines)
 
     def stderr(self, mask: Callable[[bytes], bytes]) -> StderrCopy | None:
         """A copy of its standard error to ours."""

@@ -307,7 +307,7 @@ def inherited() -> str:
     found = {}
     for name in os.listdir("/proc/self/fd"):
         try:
-            found[name] = os.readlink(f"/proc/self/fd/{name}")
+            found[name] = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115  likewise
         except OSError:
             continue  # that of the listing
     others = {name: what for name, what in found.items() if int(name) > 2}
