@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from pipeguard.errors import LaunchError
+from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER
 from pipeguard.isolation.fetching import DONE, fetched, newest
 from pipeguard.isolation.inventory import packages, remove
 from pipeguard.isolation.packages import NPM, PYPI, Package
@@ -20,6 +21,7 @@ from pipeguard.isolation.runtimes import runtime_of_package
 from pipeguard.isolation.sandbox import installer, packages_folder, this_host
 from pipeguard.launch.child import Child, Command
 from tests.each import each
+from tests.isolation.containers import engine_here
 from tests.isolation.hostile_registry import NAME, registry
 from tests.isolation.test_escapes import CANARY, surrounded
 
@@ -59,7 +61,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def install(
-    package: Package, script: str, files: Mapping[str, str] = NO_FILES, **manifest: object
+    package: Package,
+    script: str,
+    files: Mapping[str, str] = NO_FILES,
+    engine: str = BUBBLEWRAP,
+    **manifest: object,
 ) -> Installation:
     """Fetch a package whose install script is a shell's."""
     told: list[str] = []
@@ -74,7 +80,8 @@ def install(
         def start(command: Command, profile: Profile) -> Child:
             folder = {"INSTALLED_IN": str(command.cwd)}
             said = Command(command.argv, {**command.env, **of_registry, **folder}, command.cwd)
-            return installer(said, profile._replace(loopback=(port,)), say=told.append)
+            given = profile._replace(loopback=(port,))
+            return installer(said, given, engine, say=told.append)
 
         variables = {"PATH": os.environ["PATH"], "TOKEN": CANARY}
         found = fetched(package, packages_folder(), variables, start, print)
@@ -99,6 +106,19 @@ def running(marker: str) -> list[str]:
 def test_an_installer_reaches_nothing_but_its_registry_and_its_folder(
     home: Path, tmp_path: Path, installed_by: str, package: Package
 ) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if installed_by == "uv":
+            patch.setenv("PATH", os.pathsep.join((*WITH_UV, os.environ["PATH"])))
+        attacked(home, tmp_path, package, BUBBLEWRAP)
+
+
+def test_an_installer_in_a_container_reaches_no_more(home: Path, tmp_path: Path) -> None:
+    engine_here(packages_folder().parent)
+    attacked(home, tmp_path, OF_NPM, CONTAINER)
+
+
+def attacked(home: Path, tmp_path: Path, package: Package, engine: str) -> None:
+    """Have a package attack its installer; nothing of it succeeds."""
     other = packages_folder() / "other" / "node_modules" / "x.js"
     other.parent.mkdir(parents=True, exist_ok=True)
     other.write_text(CANARY)
@@ -112,10 +132,7 @@ def test_an_installer_reaches_nothing_but_its_registry_and_its_folder(
             "marker": MARKER,
         }
         files = {**ATTEMPTS, "facts.json": json.dumps(facts)}
-        with pytest.MonkeyPatch.context() as patch:
-            if installed_by == "uv":
-                patch.setenv("PATH", os.pathsep.join((*WITH_UV, os.environ["PATH"])))
-            installed = install(package, "python3 -S install_attempts.py", files)
+        installed = install(package, "python3 -S install_attempts.py", files, engine)
     outcomes = json.loads((installed.folder / "outcomes.json").read_text())
     assert outcomes.pop("home") in ("nothing there", *ITS_OWN)
     assert {name: how for name, how in outcomes.items() if "escaped" in how} == {}
