@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import time
 from contextlib import contextmanager, suppress
-from ipaddress import ip_address
 from pathlib import Path
 from shutil import which
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.disk_budget import DiskBudget
-from pipeguard.isolation.egress.addresses import is_public
 from pipeguard.isolation.fetch_messages import plain, reason_in
+from pipeguard.isolation.mirrors import REGISTRY_PORT, mirrors
 from pipeguard.isolation.packages import (
     NPM,
     NPM_HOSTS,
@@ -44,7 +42,6 @@ FETCH_SECONDS = 600.0
 BUDGET_SECONDS = 0.5  # how often the disk is looked at
 MAX_SAID_BYTES = 4000
 MAX_VERSION_CHARS = 256  # as npm's own (semver, MAX_LENGTH)
-REGISTRY_PORT = 443
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 FETCH_LIMITS = ResourceLimits(memory=8192 * MEBIBYTE, processes=4096, scratch=4096 * MEBIBYTE)
 
@@ -228,7 +225,7 @@ def _run(
     what: str,
     start: Callable[[Command, Profile], Child],
 ) -> None:
-    reached = (*(f"{host}:{REGISTRY_PORT}" for host in hosts), *_mirrors(hosts))
+    reached = (*(f"{host}:{REGISTRY_PORT}" for host in hosts), *mirrors(hosts))
     folder = str(command.cwd)
     budget = DiskBudget(Path(folder))
     child = start(command, Profile(write=(folder,), hosts=reached, limits=FETCH_LIMITS))
@@ -250,19 +247,6 @@ def _run(
         raise LaunchError(
             f"{what} could not be fetched: {command.argv[0]} {ended}. It said: {reason_in(said)!r}"
         )
-
-
-def _mirrors(hosts: Iterable[str]) -> Iterator[str]:
-    """Addresses, not public ones, that this machine is told to find its registries at."""
-    for host in hosts:
-        try:
-            found = socket.getaddrinfo(host, REGISTRY_PORT, type=socket.SOCK_STREAM)
-        except OSError:
-            continue  # the installer says that it cannot be found
-        for *_, address in found:
-            text = str(address[0])
-            if not is_public(ip_address(text)):
-                yield f"[{text}]:{REGISTRY_PORT}" if ":" in text else f"{text}:{REGISTRY_PORT}"
 
 
 def _output(child: Child, budget: DiskBudget) -> tuple[str, str | None]:
