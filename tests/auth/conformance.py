@@ -33,7 +33,7 @@ class Person:
     def __init__(self, url: str) -> None:
         context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
         self.logins = 0
-        self._command = [*PIPEGUARD, "auth", "login", url, "--store", "file", "--timeout", "10"]
+        self._command = [*PIPEGUARD, "auth", "login", url, "--store", "file", "--timeout", "60"]
         if "client_id" in context:
             os.environ["CLIENT_SECRET"] = context["client_secret"]
             self._command += ["--client-id", context["client_id"]]
@@ -78,7 +78,7 @@ class Sent(httpx2.Auth):
 
 async def main(url: str) -> None:
     bearer, person = Bearer(url, LoginStore()), Person(url)
-    async with httpx2.AsyncClient(auth=Sent(bearer, person), timeout=20) as http:
+    async with httpx2.AsyncClient(auth=Sent(bearer, person), timeout=60) as http:
         transport = streamable_http_client(url, http_client=http)
         async with Client(transport, mode="auto") as client:
             await client.list_tools()

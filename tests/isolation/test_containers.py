@@ -138,7 +138,7 @@ def test_variables_words_and_exit_code_arrive_as_they_are(
         assert set(seen) - set(values) <= {"PATH", "HOME", "LC_CTYPE", "_", *RETRIES}
         assert said == "a frame\n"
         assert read_all(child.stderr_fd) == b"aside"
-        ended = child.wait(30)
+        ended = child.wait(60)
         assert ended is not None
         assert ended.code == 42
     finally:

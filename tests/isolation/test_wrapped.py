@@ -182,20 +182,20 @@ def test_what_cannot_be_given_starts_no_server(tmp_path: Path, options: tuple[st
     with Isolated(tmp_path, *options) as run:
         error = run.initialize()["error"]
         assert WRONG[options] in str(error)
-        assert run.process.wait(30)
+        assert run.process.wait(60)
     assert WRONG[options] in run.said()
 
 
 def test_options_without_isolation_have_no_effect_and_say_so(tmp_path: Path) -> None:
     with Isolated(tmp_path, "--read", str(tmp_path)) as run:
         assert "--isolate" in str(run.initialize()["error"])
-        assert run.process.wait(30) == 2
+        assert run.process.wait(60) == 2
 
 
 def test_a_program_that_does_not_exist_is_told_as_without_isolation(tmp_path: Path) -> None:
     with Isolated(tmp_path, "--isolate", "auto", command=("no-such-program",)) as run:
         assert "no-such-program: command not found" in str(run.initialize()["error"])
-        assert run.process.wait(30) == 127
+        assert run.process.wait(60) == 127
 
 
 def test_the_exit_code_is_the_servers(tmp_path: Path) -> None:
