@@ -383,7 +383,7 @@ def test_closing_before_the_first_connection_is_quick() -> None:
 
 
 def test_a_client_that_says_nothing_or_little_is_ended() -> None:
-    limits = EgressLimits(head_seconds=0.1)
+    limits = EgressLimits(head_seconds=1.0)
     with running(HostRules(), limits=limits) as (proxy, records, _):
         silent, slow = dial(proxy), dial(proxy)
         slow.sendall(b"GET http://a")

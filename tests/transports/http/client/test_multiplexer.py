@@ -386,7 +386,7 @@ def test_one_who_takes_no_answer_for_long_has_no_server_and_the_others_go_on(
 def test_one_who_takes_a_little_now_and_then_holds_up_the_others_no_longer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shared_module, "UNTAKEN_SECONDS", 0.2)
+    monkeypatch.setattr(shared_module, "UNTAKEN_SECONDS", 0.5)
 
     async def work(shared: Multiplexer, source: Source) -> None:
         idle, other = await shared.dial(), await shared.dial()
