@@ -18,6 +18,7 @@ pytestmark = pytest.mark.real
 @pytest.fixture(autouse=True)
 def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(pages, "PAGE_SECONDS", 60.0)  # where a test does not measure it
 
 
 def test_what_was_listed_is_not_read_once_a_token_is_revoked() -> None:
