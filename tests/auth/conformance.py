@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx2
 from mcp import Client
+from mcp.client import session
 from mcp.client.streamable_http import streamable_http_client
 
 from pipeguard.auth.bearer import Bearer
@@ -25,6 +26,7 @@ from pipeguard.errors import LoginNeededError
 PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
 DOCUMENT = "https://conformance-test.local/client-metadata.json"  # which the suite knows
 MOST_LOGINS = 3
+session.DISCOVER_TIMEOUT_SECONDS = 60.0  # a login is part of the first request
 
 
 class Person:

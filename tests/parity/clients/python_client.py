@@ -16,6 +16,7 @@ from typing import Any
 import anyio  # type: ignore[import-not-found, unused-ignore]
 import mcp_types as types  # type: ignore[import-not-found, unused-ignore]
 from mcp import Client, MCPError, StdioServerParameters  # type: ignore[import-not-found, unused-ignore]
+from mcp.client import session  # type: ignore[import-not-found, unused-ignore]
 from mcp.client.sse import sse_client  # type: ignore[import-not-found, unused-ignore]
 
 Outcome = dict[str, object]
@@ -226,4 +227,5 @@ class Play:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")  # the SDK calls what the newest revision left out deprecated
+    session.DISCOVER_TIMEOUT_SECONDS = 60.0  # its 10 s are few on a machine that is busy
     json.dump(anyio.run(played, json.load(sys.stdin)), sys.stdout)
