@@ -189,6 +189,8 @@ class GuardedServer:
         start_thread("end", self._end_child)
         if not self._wait_for_the_end(hurried=not self.died):
             self._wait_for_latecomers()
+            self._client.finish_reading()  # on a busy machine that thread has not had its turn
+            to_server.join(LAST_SECONDS)
         self._client.close_reading()
         to_server.join(LAST_SECONDS)
         if not to_client.is_alive():  # otherwise the client does not read, and this would wait, too
