@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli._isolated_servers import servers_here, short_path
+from pipeguard.cli._extent_report import extent_lines, short_path, wrapped
+from pipeguard.cli._isolated_servers import servers_here
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import entries_for
 from pipeguard.config.options import WrapOptions
@@ -22,19 +25,19 @@ if TYPE_CHECKING:
     from pipeguard.clients.entries import ServerEntry
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.isolation.docker_servers import Hardened
+    from pipeguard.isolation.last_starts import LastStart
     from pipeguard.isolation.learning.observed import Observed
     from pipeguard.isolation.learning.proposal import ProfileProposal
     from pipeguard.isolation.learning.reduction import Grant
     from pipeguard.isolation.shipped import ShippedProfile
 
-EVERY_SERVER = (
-    "  Beside that, as each isolated server: its program to read, a home and /tmp of its own, no"
-    " other file, no other host."
-)
 MISSING = (
     "Is something missing? `pipeguard wrap --isolate learn` finds out what a server needs"
     " (`pipeguard isolate --help`)."
 )
+ENFORCED = "Nothing else of yours is there for it: that is enforced, whatever it tries."
+TO_ISOLATE = "To isolate it:  pipeguard setup --isolate"
+NEAR = 3  # names that are told for one that is not known
 WIDTH = 10  # of a kind: keep_home is the longest
 
 
@@ -49,6 +52,8 @@ class ServerIsolation:
         proposal: that beside what it is given, or None.
         shipped: the profile of its package, or None.
         servers: the entries of clients that start it.
+        started: what it was given when it was started isolated last, or None.
+        has_run: whether it was ever started under PipeGuard.
     """
 
     name: str
@@ -57,6 +62,8 @@ class ServerIsolation:
     proposal: ProfileProposal | None
     shipped: ShippedProfile | None
     servers: tuple[ServerHere, ...] = ()
+    started: LastStart | None = None
+    has_run: bool = False
 
     @property
     def is_isolated(self) -> bool:
@@ -66,8 +73,8 @@ class ServerIsolation:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is known of it."""
-        nothing = not self.entries and not self.servers
-        return nothing and self.observed is None and self.shipped is None
+        is_used = bool(self.entries or self.servers or self.started or self.has_run)
+        return not is_used and self.observed is None and self.shipped is None
 
     def fields(self) -> dict[str, object]:
         """For programs."""
@@ -77,6 +84,11 @@ class ServerIsolation:
             "entries": [entry._asdict() for entry in self.entries],
             "servers": [each.fields() for each in self.servers],
         }
+        if self.started is not None:
+            fields["started"] = {
+                "seconds": self.started.seconds,
+                "extent": self.started.extent.fields(),
+            }
         if self.shipped is not None:
             fields["known"] = self.shipped._asdict() | {"variables": dict(self.shipped.variables)}
         if self.proposal is not None and self.observed is not None:
@@ -87,27 +99,66 @@ class ServerIsolation:
 
     def lines(self) -> Iterator[str]:
         """For people."""
-        name = click.style(visible(self.name), bold=True)
         if self.is_empty:
-            yield f"Nothing is known of {name}. `pipeguard isolate list` has what is."
+            yield from unknown_lines(self.name)
             return
-        held = [each for each in self.servers if each.isolation.is_held]
-        if self.is_isolated:
-            yield f"{name} is isolated by your policy:"
-            yield from (f"    {written(entry)}" for entry in self.entries)
-        elif held:
+        name = click.style(visible(self.name), bold=True)
+        held = any(each.isolation.is_held for each in self.servers)
+        is_told = bool(self.started) and not self.servers  # by what it was given last
+        if held or (self.is_isolated and (self.servers or is_told)):
             yield f"{name} is isolated:"
+        elif self.is_isolated:
+            yield f"{name} is isolated by your policy:"
+        elif is_told:
+            yield f"{name} was isolated when it was last started:"
+        elif self.shipped is not None and not self.servers and self.observed is None:
+            yield f"{name} is a package that PipeGuard knows."
         else:
             yield f"{name} is isolated neither by your policy nor by the entry of a client."
-        for server in self.servers:
-            yield from server.lines()
+        yield from self._server_lines()
+        yield from self._start_lines()
+        yield from self._policy_lines()
         yield from self._shipped_lines()
-        if self.is_isolated or held:
-            yield EVERY_SERVER
+        if is_told or any(each.touches.extent is not None for each in self.servers):
+            yield f"  {ENFORCED}"
         if self.proposal is not None and self.observed is not None:
             yield from _proposal_lines(self.name, self.proposal, self.observed)
-        elif self.is_isolated or held:
-            yield f"  {MISSING}"
+        elif held or self.is_isolated or self.started is not None:
+            yield from wrapped(MISSING, "  ")
+        elif self.servers:
+            yield f"  {TO_ISOLATE}"
+
+    def _server_lines(self) -> Iterator[str]:
+        """The entries that start it; those with the same extent together."""
+        groups: dict[tuple[str, ...], list[ServerHere]] = {}
+        for server in self.servers:
+            groups.setdefault((server.isolated_how, *server.lines()), []).append(server)
+        for (heading, *lines), servers in groups.items():
+            for server in servers:
+                where = visible(short_path(str(server.server.file)))
+                yield f"  {visible(server.server.name)} in {where}"
+            yield f"    {heading}"
+            yield from lines
+
+    def _start_lines(self) -> Iterator[str]:
+        """What it was given when it was started, where no entry says what it is given."""
+        if self.started is None:
+            if not self.servers and self.has_run:
+                yield "  It was started under PipeGuard, and not isolated: it could touch all that"
+                yield "  you may. To isolate it:  pipeguard wrap --isolate auto -- COMMAND"
+            return
+        extent, when = self.started.extent, day_of(self.started.seconds)
+        if any(each.isolation.is_held for each in self.servers):
+            yield f"  It was last started isolated on {when}."
+            return
+        yield f"  by hand on {when}, with {extent.engine}"
+        yield from extent_lines(extent)
+
+    def _policy_lines(self) -> Iterator[str]:
+        if self.is_isolated:
+            yield "  Your policy says of it:"
+            for entry in self.entries:
+                yield from wrapped(written(entry))
 
     def _shipped_lines(self) -> Iterator[str]:
         known = self.shipped
@@ -116,10 +167,11 @@ class ServerIsolation:
         given = [f"hosts {', '.join(known.hosts)}"] if known.hosts else []
         given += ["a kept home"] if known.keeps_home else []
         given += [f"{name}={value}" for name, value in known.variables]
-        what = "; ".join(given) or "nothing more"
-        yield f"  PipeGuard knows the package: with --isolate auto it is given {what}."
+        what = "; ".join(given) or "nothing by that"
+        if given or not self.servers:
+            yield from wrapped(f"Its package is known: --isolate auto gives it {what}.", "  ")
         if known.needs:
-            yield f"  {known.needs}"
+            yield from wrapped(known.needs, "  ")
 
 
 def entries_now(path: str | None = None) -> tuple[IsolateEntry, ...]:
@@ -159,6 +211,7 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
     """
     from pathlib import Path
 
+    from pipeguard.isolation.last_starts import load as start_of
     from pipeguard.isolation.learning.observed import load
     from pipeguard.isolation.learning.proposal import proposed
     from pipeguard.isolation.profile import Profile
@@ -178,7 +231,47 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
     if observed is not None:
         given = shipped.profile if shipped is not None else Profile()
         proposal = proposed(observed, given.with_more(granted(entries)), this_host())
-    return ServerIsolation(name, entries, observed, proposal, shipped, servers)
+    return ServerIsolation(
+        name, entries, observed, proposal, shipped, servers, start_of(name), name in _stored_names()
+    )
+
+
+def unknown_lines(name: str) -> Iterator[str]:
+    """That nothing is known of a name, with the names that are near it."""
+    known = known_names()
+    near = get_close_matches(name, known, n=NEAR, cutoff=0.5)
+    yield f"Nothing is known of {visible(name)}."
+    if near:
+        yield f"Did you mean {' or '.join(map(visible, near))}?"
+    elif known:
+        yield from wrapped(f"There are: {visible(', '.join(known))}.", "")
+    else:
+        yield "No server was started under PipeGuard yet, and none is in your clients' files."
+
+
+def known_names() -> list[str]:
+    """All names under which something is known of a server's isolation."""
+    from pipeguard.isolation.inventory import home_owners, packages
+    from pipeguard.isolation.last_starts import started_names
+    from pipeguard.isolation.learning.observed import learned_names
+
+    entries = entries_now()
+    names = {name for each in servers_here(entries) for name in each.names}
+    names |= {entry.server for entry in entries if not set(entry.server) & set("*?[")}
+    names |= {*started_names(), *learned_names(), *home_owners(), *_stored_names()}
+    return sorted(names | {each.name for each in packages()})
+
+
+def _stored_names() -> tuple[str, ...]:
+    """The servers that were started under PipeGuard."""
+    from pipeguard.state.paths import existing_store
+    from pipeguard.state.store import Store
+
+    path = existing_store()
+    if path is None:
+        return ()
+    with Store.open(path) as store:
+        return store.named_servers()
 
 
 def hardened_words(words: tuple[str, ...]) -> Hardened:
@@ -201,15 +294,6 @@ def hardened_words(words: tuple[str, ...]) -> Hardened:
         )
     entries = entries_for(launched(words, None).name, entries_now())
     return hardened(words, str(Path.cwd()), granted(entries), this_host())
-
-
-def hardening(hardened: Hardened) -> str:
-    """What is added to a container's words, for people."""
-    said = " ".join(map(visible, hardened.added))
-    lines = [f"Isolated, it is started with: {said}" if said else "Its words leave nothing open."]
-    if hardened.is_open:
-        lines.append("It has a network by its own words: its connections are not judged.")
-    return "\n".join(lines)
 
 
 def written(entry: IsolateEntry) -> str:
@@ -239,6 +323,11 @@ def otherwise_named(server: ServerEntry) -> str:
         f"in your policy, `isolate` is for {own}, as this command is called without an entry; here"
         f" it is called {server.name}: give it the same there"
     )
+
+
+def day_of(seconds: int) -> str:
+    """The day of a moment, in the user's own calendar."""
+    return datetime.datetime.fromtimestamp(seconds).astimezone().date().isoformat()
 
 
 def runs_of(observed: Observed) -> str:

@@ -23,16 +23,11 @@ from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.proxy_variables import with_own_proxy
 from pipeguard.isolation.registries import without_retries
-from pipeguard.isolation.runtimes import (
-    files_among,
-    folders_among,
-    read_alone,
-    runtime_of,
-    runtime_of_package,
-)
+from pipeguard.isolation.runtimes import runtime_of, runtime_of_package
 from pipeguard.isolation.sensitive import sensitive_paths, session_sockets
+from pipeguard.isolation.server_view import server_view
 from pipeguard.isolation.starting_folder import starting_folder
-from pipeguard.isolation.view import SandboxUser, environment_of, view_of
+from pipeguard.isolation.view import SandboxUser, environment_of
 from pipeguard.isolation.way_out import SandboxExit
 from pipeguard.launch.child import Command, start
 from pipeguard.state.paths import state_folder
@@ -92,7 +87,8 @@ class Sandbox:
         fixed: tuple[str, ...] = (),
         proxies: ProxiesSource | None = None,
     ) -> None:
-        self._engine = engine
+        self.engine = engine
+        self.package = "", "", True  # that it fetches: its name, folder, and whether it was
         self._name = identity.partition("\n")[0]
         self._say = say
         self._rules = _rules_of(profile)
@@ -116,14 +112,10 @@ class Sandbox:
         self._host = this_host()
         folder = starting_folder(command)
         argv, runtime = self._program(command, folder)
-        named = folders_among(argv[1:], folder, self._host, profile.write)
-        among = tuple(path for path in named if path not in runtime.needed)
-        among, held = read_alone(among, profile)
-        files = files_among(argv[1:], folder, self._host, (*profile.write, *among))
-        self.profile = Profile(read=files, write=among).with_more(profile)
         kept_home = make_home(homes_folder(), identity, NAME_FILE) if profile.keeps_home else None
-        self._needed = (*runtime.needed, *fixed, *held)
-        self._view = view_of(self.profile, self._host, self._needed, folder, kept_home)
+        seen = server_view(argv[1:], runtime, profile, self._host, folder, kept_home, fixed)
+        self.seen, self.kept_home = seen, kept_home or ""
+        self.profile, self._needed, self._view = seen.profile, seen.needed, seen.files
         if kept_home is not None:
             make_places(kept_home, self._host.home, self._view.mounts)
         variables = with_own_proxy(environment_of(command.env, self._view), self._rules)
@@ -137,9 +129,10 @@ class Sandbox:
             return command.argv, runtime_of(command.argv, command.env, folder, self._host)
         from pipeguard.isolation.fetching import fetched
 
-        install = partial(installer, engine=self._engine, proxies=self._proxies)
+        install = partial(installer, engine=self.engine, proxies=self._proxies)
         installed = fetched(package, packages_folder(), command.env, install, self._say)
         self._in_use = installed.in_use
+        self.package = " ".join(package.specs), installed.folder, True
         argv = (installed.program, *package.arguments)
         given = (installed.folder, *installed.needs)
         return argv, runtime_of_package(argv, given, command.env, folder, self._host)
@@ -150,7 +143,7 @@ class Sandbox:
         Raises:
             LaunchError: the system has no descriptors or processes left, or no container works.
         """
-        if self._engine == CONTAINER:
+        if self.engine == CONTAINER:
             return self._start_contained()
         from pipeguard.isolation import bubblewrap  # Linux alone has what it imports
 

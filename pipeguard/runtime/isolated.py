@@ -14,6 +14,7 @@ from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.identity.server_name import launched
 from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, engine_for
+from pipeguard.isolation.extent import ITS_OPTIONS, KNOWN, POLICY, GivenFrom
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import (
     Profile,
@@ -69,6 +70,7 @@ class ServerStarter:
         self._run: Run | None = None
         self._started = Profile()  # what it got when it started, and gets until it ends
         self._waiting: tuple[tuple[str, ...], tuple[str, ...]] = (), ()
+        self._sources: tuple[GivenFrom, ...] = ()
         self._learner: Learner | None = None
         if options.values.get("--isolate") == LEARN:
             self._learner = self._made_learner()
@@ -98,6 +100,20 @@ class ServerStarter:
         run.guard.annotate(witness)
         self._connections.attach(run.connect, witness.refused)
         run.on_policy.append(self.update)
+        self._write_start(self._sandbox)
+
+    def _write_start(self, sandbox: Sandbox) -> None:
+        """Write down what the server was given, for `pipeguard isolate show`."""
+        from pipeguard.isolation.extent import extent_of
+        from pipeguard.isolation.last_starts import save
+
+        extent = extent_of(
+            sandbox.engine, sandbox.seen, self._sources, sandbox.package, sandbox.kept_home
+        )
+        try:
+            save(self._name, extent)
+        except PipeGuardError as error:
+            self._log("warning", "what this server is given was not written down", why=str(error))
 
     def watching(self, mask: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
         """A mask of its standard error, by which what it says of its walls is noticed, too."""
@@ -176,13 +192,14 @@ class ServerStarter:
             return None
         from pipeguard.isolation.sandbox import Sandbox, home_folder
 
-        command, profile = self._command, _profile(options, entries, self._folder())
+        command, folder = self._command, self._folder()
         if is_container:
-            self._harden(profile)
+            self._harden(_profile(options, entries, folder))
             return None
-        if (shipped := _shipped(asked, options.command)) is not None:
+        self._sources = sources_of(options, entries, asked, folder)
+        profile = whole_profile(self._sources)
+        if (shipped := shipped_of(asked, options.command)) is not None:
             self._below = shipped.profile
-            profile = shipped.profile.with_more(profile)
             variables = shipped.variables_in(home_folder()) | command.env
             command = Command(command.argv, variables, command.cwd)
         self._started = profile
@@ -289,22 +306,64 @@ def granted(entries: Iterable[IsolateEntry]) -> Profile:
 
 def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str) -> Profile:
     """What policy and options give together."""
-    home = os.path.expanduser("~")
     profile = granted(entries)
+    return profile.with_more(given_by(options, profile.limits, folder))
+
+
+def given_by(options: WrapOptions, limits: ResourceLimits, folder: str) -> Profile:
+    """What options give.
+
+    Args:
+        options: of `wrap`.
+        limits: what holds where they say nothing.
+        folder: that relative paths are in.
+
+    Raises:
+        PolicyError: one gives what cannot be given.
+    """
+    home = os.path.expanduser("~")
     lists = options.lists
-    given = Profile(
+    return Profile(
         _paths(lists.get("--read", ()), folder, home),
         _paths(lists.get("--write", ()), folder, home),
         tuple(lists.get("--connect", ())),
         tuple(port_of(text) for text in lists.get("--loopback", ())),
         "--keep-home" in options.flags,
-        limits_of(lists.get("--limit", ()), profile.limits),
+        limits_of(lists.get("--limit", ()), limits),
         roots_mode(options.values.get("--roots", "")),
     )
-    return profile.with_more(given)
 
 
-def _shipped(engine: str, command: Sequence[str]) -> ShippedProfile | None:
+def sources_of(
+    options: WrapOptions, entries: Iterable[IsolateEntry], engine: str, folder: str
+) -> tuple[GivenFrom, ...]:
+    """What gives a server what, the source whose limits count first.
+
+    Args:
+        options: of `wrap`.
+        entries: of the policy, for this server.
+        engine: as it is asked for.
+        folder: that the server starts in.
+
+    Raises:
+        PipeGuardError: one gives what cannot be given.
+    """
+    policy = granted(entries)
+    by_options = given_by(options, policy.limits, folder)
+    shipped = shipped_of(engine, options.command)
+    below = (GivenFrom(KNOWN, shipped.profile),) if shipped is not None else ()
+    return GivenFrom(ITS_OPTIONS, by_options), GivenFrom(POLICY, policy), *below
+
+
+def whole_profile(sources: Sequence[GivenFrom]) -> Profile:
+    """What all sources give together; the limits of the first count."""
+    profile = Profile()
+    for each in reversed(sources):
+        profile = profile.with_more(each.profile)
+    return profile
+
+
+def shipped_of(engine: str, command: Sequence[str]) -> ShippedProfile | None:
     """The profile of a known server; an engine that is named by itself gives none."""
     package = package_of(command) if engine == AUTO else None
     return shipped_for(key_of(package)) if package is not None else None
