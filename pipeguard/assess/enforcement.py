@@ -67,7 +67,7 @@ def _enforced(target: AssessmentTarget, server: ServerEntry) -> EntryExtent | No
     return touches
 
 
-def given(target: AssessmentTarget, server: ServerEntry) -> tuple[str, ...] | None:
+def given_in_words(target: AssessmentTarget, server: ServerEntry) -> tuple[str, ...] | None:
     """All that a server can touch, in words, where it is isolated; None where it is not.
 
     Of this machine it is what the server would be given now; else what its entry and policy say.
@@ -83,13 +83,13 @@ def given(target: AssessmentTarget, server: ServerEntry) -> tuple[str, ...] | No
     return isolation.given if extent is None else tuple(_in_words(extent, target.machine.home))
 
 
-def _in_words(extent: Extent, home: Path) -> Iterator[str]:
+def _in_words(extent: Extent, home_folder: Path) -> Iterator[str]:
     """What is given, the files first; without the installations of runtimes."""
     for each in extent.write:
-        yield short_path(each.what, str(home))
+        yield short_path(each.what, str(home_folder))
     for each in extent.read:
         if each.why != ITS_PROGRAM:
-            yield f"{short_path(each.what, str(home))}, to read"
+            yield f"{short_path(each.what, str(home_folder))}, to read"
     if extent.roots:
         yield f"open projects{', to read' * (extent.roots == READ_ROOTS)}"
     if extent.kept_home:

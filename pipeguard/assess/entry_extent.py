@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pipeguard.assess.gateway_file import is_of_gateway
 from pipeguard.assess.isolation import EntryIsolation
 from pipeguard.clients.entries import ServerEntry
+from pipeguard.clients.isolating import HOW
 from pipeguard.clients.machine import Machine
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import entries_for
@@ -67,6 +68,23 @@ def entry_extent(server: ServerEntry, isolation: EntryIsolation, machine: Machin
     options = _options(server)
     if options is None:
         return EntryExtent(problem="its options cannot be read: run its command to see why.")
+    return _extent(server, options, isolation.engine, machine)
+
+
+def extent_if_isolated(server: ServerEntry, machine: Machine) -> EntryExtent:
+    """The extent that a server of this machine will have once `setup` has isolated it.
+
+    Args:
+        server: its entry, guarded or not.
+        machine: whose entry it is.
+    """
+    guarded = _options(server) if server.guard is not None else None
+    return _extent(server, guarded or WrapOptions(server.words, {}, {}, ()), HOW, machine)
+
+
+def _extent(
+    server: ServerEntry, options: WrapOptions, requested: str, machine: Machine
+) -> EntryExtent:
     folder = (server.guard.folder if server.guard else None) or server.cwd or str(machine.home)
     folder = os.path.expanduser(folder)  # noqa: PTH111  as the client does it, or the gateway
     name = server.name if is_of_gateway(server) else _stored_name(server, folder)
@@ -76,9 +94,9 @@ def entry_extent(server: ServerEntry, isolation: EntryIsolation, machine: Machin
             profile = whole_profile(sources_of(options, entries, NONE, folder))
             closed = hardened(options.command, folder, profile, this_host())
             return EntryExtent(container=closed)
-        engine = engine_for(isolation.engine)
+        engine = engine_for(requested)
         variables = {**os.environ, **server.env}
-        extent = preview(options, name, isolation.engine, variables, folder=folder)
+        extent = preview(options, name, requested, variables, folder=folder)
     except PipeGuardError as error:
         return EntryExtent(problem=str(error))
     return EntryExtent(extent, engine=engine)
@@ -88,7 +106,7 @@ def _stored_name(server: ServerEntry, folder: str) -> str:
     """The name under which audit, pins and policy know it."""
     guard = server.guard
     who = launched(server.own_words, (guard.folder if guard else None) or folder)
-    wanted = (guard.name if guard else None) or who.name
+    wanted = guard.name or who.name if guard else server.name  # which `setup` writes
     path = existing_store()
     with suppress(PipeGuardError):
         if path is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pipeguard.assess.enforcement import given
+from pipeguard.assess.enforcement import given_in_words
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.showing import command_line
@@ -122,7 +122,7 @@ def reached(target: AssessmentTarget) -> tuple[Reached, ...]:
         union, from_tools = labels(target, server)
         offered = target.offered(server)
         offers = offered.offers if offered is not None else ()
-        enforced = given(target, server)
+        enforced = given_in_words(target, server)
         rows.append(
             Reached(
                 server.name,

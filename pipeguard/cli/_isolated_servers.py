@@ -81,13 +81,7 @@ class ServerHere:
         """What it can touch, on one line."""
         if not self.isolation.is_held:
             return "all that you may do"
-        touches = self.touches
-        if touches.problem:
-            return f"does not start: {touches.problem}"
-        if touches.container is not None:
-            network = "a network by its own words" if touches.container.is_open else "no network"
-            return f"its own container; {network}"
-        return essence(touches.extent) if touches.extent is not None else ""
+        return essence_of(self.touches)
 
     def fields(self) -> dict[str, object]:
         """For programs."""
@@ -148,6 +142,16 @@ def servers_here(entries: tuple[IsolateEntry, ...]) -> tuple[ServerHere, ...]:
             extent = entry_extent(server, isolation, machine)
             found.append(ServerHere(server, isolation, extent))
     return tuple(found)
+
+
+def essence_of(touches: EntryExtent) -> str:
+    """What an isolated server can touch, on one line."""
+    if touches.problem:
+        return f"does not start: {visible(touches.problem)}"
+    if touches.container is not None:
+        network = "a network by its own words" if touches.container.is_open else "no network"
+        return f"its own container; {network}"
+    return essence(touches.extent) if touches.extent is not None else ""
 
 
 def hardening(container: Hardened) -> str:

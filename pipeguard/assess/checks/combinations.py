@@ -77,7 +77,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
                 _LabelledServer(server, union, from_tools, guarded, enforced)
             )
     found = (
-        _found(check, client, servers, together)
+        _combined(check, client, servers, together)
         for client, servers in by_client.items()
         for check, together in ((WAY_OUT, _way_out), (RUNS, _runs))
     )
@@ -90,7 +90,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
             yield finding
 
 
-def _found(
+def _combined(
     check: PostureCheck,
     client: str,
     servers: list[_LabelledServer],
