@@ -52,13 +52,17 @@ class ServerStarter:
     Args:
         options: of `wrap`.
         variables: the server's environment.
+        restart: what a person does to have it started anew; empty for `wrap` itself.
 
     Raises:
         PipeGuardError: isolation is asked for and cannot be given; then no server is started.
     """
 
-    def __init__(self, options: WrapOptions, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self, options: WrapOptions, variables: Mapping[str, str], restart: str = ""
+    ) -> None:
         self._options = options
+        self._restart = restart
         self._command = Command(options.command, variables, options.values.get("--cwd"))
         self._who = launched(options.command, options.values.get("--cwd"))
         self._wanted = options.values.get("--name") or self._who.name
@@ -158,7 +162,7 @@ class ServerStarter:
                 "the policy has changed, and not all of it holds for this server yet",
                 not_given_yet=", ".join(given),
                 not_taken_yet=", ".join(taken),
-                do=f"restart {self._name} in its client",
+                do=self._restart or f"restart {self._name} in its client",
             )
 
     def _log(self, level: str, event: str, **fields: object) -> None:
