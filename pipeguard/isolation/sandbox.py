@@ -97,6 +97,7 @@ class Sandbox:
         self._lock = Lock()
         self._ways_out: set[SandboxExit] = set()
         self._roots: SandboxRoots | None = None
+        self.limits_named: frozenset[str] = frozenset()  # on its servers' standard error
         try:
             self._look(identity, command, profile, fixed)
         except OSError as error:
@@ -242,7 +243,9 @@ class Sandbox:
     def _tell_limits(self, child: Child, exceeded: tuple[str, ...]) -> None:
         from pipeguard.isolation.ended_by_limit import limits_told
 
-        for text in limits_told(self._name, child.wait(0), self.profile.limits, exceeded):
+        named, self.limits_named = self.limits_named, frozenset()
+        ended = child.wait(0)
+        for text in limits_told(self._name, ended, self.profile.limits, exceeded, named):
             self._say(text)
 
     def _way_out(self, channel: socket.socket) -> SandboxExit:

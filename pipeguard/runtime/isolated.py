@@ -120,8 +120,19 @@ class ServerStarter:
             self._log("warning", "what this server is given was not written down", why=str(error))
 
     def watching(self, mask: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-        """A mask of its standard error, by which what it says of its walls is noticed, too."""
-        return mask if self._witness is None else self._witness.watching(mask)
+        """A mask of its standard error, by which its walls and limits are noticed."""
+        sandbox = self._sandbox
+        if self._witness is None or sandbox is None:
+            return mask
+        from pipeguard.isolation.ended_by_limit import limits_named
+
+        watched = self._witness.watching(mask)
+
+        def look(text: bytes) -> bytes:
+            sandbox.limits_named |= limits_named(text)
+            return watched(text)
+
+        return look
 
     def follow_roots(self, run: Run) -> None:
         """Give the server that was started the roots of its one client, while it runs."""
