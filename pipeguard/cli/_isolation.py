@@ -254,12 +254,15 @@ def known_names() -> list[str]:
     from pipeguard.isolation.inventory import home_owners, packages
     from pipeguard.isolation.last_starts import started_names
     from pipeguard.isolation.learning.observed import learned_names
+    from pipeguard.state.paths import existing_state_folder
 
     entries = entries_now()
     names = {name for each in servers_here(entries) for name in each.names}
     names |= {entry.server for entry in entries if not set(entry.server) & set("*?[")}
-    names |= {*started_names(), *learned_names(), *home_owners(), *_stored_names()}
-    return sorted(names | {each.name for each in packages()})
+    if existing_state_folder() is not None:  # which looking does not make
+        names |= {*started_names(), *learned_names(), *home_owners(), *_stored_names()}
+        names |= {each.name for each in packages()}
+    return sorted(names)
 
 
 def _stored_names() -> tuple[str, ...]:

@@ -162,7 +162,7 @@ def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
 
 
 @command.command("accept", short_help="Give a server what was learned of it, and isolate it.")
-@click.argument("name", shell_complete=completions.isolated)
+@click.argument("name", shell_complete=completions.learned)
 @click.option("--policy", "path", metavar="FILE", help="Write to FILE, not to your own policy.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
 def accept(name: str, *, path: str | None, dry_run: bool) -> None:
@@ -270,7 +270,7 @@ def update(name: str | None, *, everything: bool) -> None:
 
 
 @command.command("forget", short_help="Remove what was learned, kept or fetched.")
-@click.argument("name", shell_complete=completions.isolated)
+@click.argument("name", shell_complete=completions.isolation_kept)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def forget(name: str, *, yes: bool) -> None:
     """Remove what was learned of the server NAME and its kept home, or the fetched package NAME.
