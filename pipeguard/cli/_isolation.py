@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -37,6 +38,7 @@ MISSING = (
 )
 ENFORCED = "Nothing else of yours is there for it: that is enforced, whatever it tries."
 TO_ISOLATE = "To isolate it:  pipeguard setup --isolate"
+NOTHING = "no host and no home"
 NEAR = 3  # names that are told for one that is not known
 WIDTH = 10  # of a kind: keep_home is the longest
 
@@ -164,11 +166,8 @@ class ServerIsolation:
         known = self.shipped
         if known is None:
             return
-        given = [f"hosts {', '.join(known.hosts)}"] if known.hosts else []
-        given += ["a kept home"] if known.keeps_home else []
-        given += [f"{name}={value}" for name, value in known.variables]
-        what = "; ".join(given) or "nothing by that"
-        if given or not self.servers:
+        what = "; ".join(known.given) or NOTHING
+        if known.given or not self.servers:
             yield from wrapped(f"Its package is known: --isolate auto gives it {what}.", "  ")
         if known.needs:
             yield from wrapped(known.needs, "  ")
@@ -275,6 +274,25 @@ def _stored_names() -> tuple[str, ...]:
         return ()
     with Store.open(path) as store:
         return store.named_servers()
+
+
+def known_packages(*, as_json: bool) -> Iterator[str]:
+    """The packages that are known, with what `--isolate auto` gives each."""
+    from pipeguard.isolation.shipped import all_shipped
+
+    known = sorted((key.partition(":")[2], each) for each in all_shipped() for key in each.packages)
+    if as_json:
+        listed = [
+            {"package": name, **each._asdict(), "variables": dict(each.variables)}
+            for name, each in known
+        ]
+        yield json.dumps(listed, indent=2)
+        return
+    width = max(len(name) for name, _ in known)
+    yield f"{'package':<{width}}  --isolate auto gives it"
+    for name, each in known:
+        yield f"{name:<{width}}  {'; '.join(each.given) or NOTHING}"
+    yield "What one needs besides:  pipeguard isolate show PACKAGE"
 
 
 def hardened_words(words: tuple[str, ...]) -> Hardened:
