@@ -62,9 +62,9 @@ def command() -> None:
 
 
 @command.command("list", short_help="List isolated servers, what was learned and fetched.")
-@click.option("--known", is_flag=True, help="List the packages that PipeGuard knows, instead.")
+@click.option("--known", "of_packages", is_flag=True, help="List the packages that PipeGuard knows, instead.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def list_(*, known: bool, as_json: bool) -> None:
+def list_(*, of_packages: bool, as_json: bool) -> None:
     """List your clients' servers, with what isolates each and the essence of what it can touch.
 
     Also those that were started isolated by hand, what your policy says of isolation, and what was
@@ -75,7 +75,7 @@ def list_(*, known: bool, as_json: bool) -> None:
       pipeguard isolate list
       pipeguard isolate list --known
     """  # noqa: D301  click reads the mark
-    if known:
+    if of_packages:
         from pipeguard.cli._isolation import known_packages
 
         click.echo("\n".join(known_packages(as_json=as_json)))
