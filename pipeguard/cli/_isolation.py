@@ -40,6 +40,10 @@ ENFORCED = "Nothing else of yours is there for it: that is enforced, whatever it
 TO_ISOLATE = "To isolate it:  pipeguard setup --isolate"
 NOTHING = "no host and no home"
 NEAR = 3  # names that are told for one that is not known
+TO_GIVE_MORE = (
+    "To give it more: --connect HOST, --read PATH or --write PATH in its command before the `--`, or"
+    " the same under `isolate` in your policy; `pipeguard allow EVENT` does it for what was refused."
+)
 WIDTH = 10  # of a kind: keep_home is the longest
 
 
@@ -126,6 +130,7 @@ class ServerIsolation:
         if self.proposal is not None and self.observed is not None:
             yield from _proposal_lines(self.name, self.proposal, self.observed)
         elif held or self.is_isolated or self.started is not None:
+            yield from wrapped(TO_GIVE_MORE, "  ")
             yield from wrapped(MISSING, "  ")
         elif self.servers:
             yield f"  {TO_ISOLATE}"

@@ -62,7 +62,9 @@ def command() -> None:
 
 
 @command.command("list", short_help="List isolated servers, what was learned and fetched.")
-@click.option("--known", "of_packages", is_flag=True, help="List the packages that PipeGuard knows, instead.")
+@click.option(
+    "--known", "of_packages", is_flag=True, help="List the packages that PipeGuard knows, instead."
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def list_(*, of_packages: bool, as_json: bool) -> None:
     """List your clients' servers, with what isolates each and the essence of what it can touch.
