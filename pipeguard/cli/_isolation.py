@@ -41,8 +41,8 @@ TO_ISOLATE = "To isolate it:  pipeguard setup --isolate"
 NOTHING = "no host and no home"
 NEAR = 3  # names that are told for one that is not known
 TO_GIVE_MORE = (
-    "To give it more: --connect HOST, --read PATH or --write PATH in its command before the `--`, or"
-    " the same under `isolate` in your policy; `pipeguard allow EVENT` does it for what was refused."
+    "To give it more: --connect HOST, --read PATH or --write PATH in its command before the `--`,"
+    " or the same under `isolate` in your policy. `pipeguard allow EVENT` gives what was refused."
 )
 WIDTH = 10  # of a kind: keep_home is the longest
 
