@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,9 +22,7 @@ from pipeguard.isolation.docker_servers import Hardened, hardened
 from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import NONE, engine_for
 from pipeguard.isolation.extent import Extent
-from pipeguard.isolation.sandbox import this_host
 from pipeguard.runtime.isolated import sources_of, whole_profile
-from pipeguard.runtime.isolation_preview import preview
 from pipeguard.state.paths import existing_store
 from pipeguard.state.store import Store
 
@@ -85,6 +84,11 @@ def extent_if_isolated(server: ServerEntry, machine: Machine) -> EntryExtent:
 def _extent(
     server: ServerEntry, options: WrapOptions, requested: str, machine: Machine
 ) -> EntryExtent:
+    if sys.platform != "linux":
+        return EntryExtent(problem="servers can be isolated on Linux alone yet.")
+    from pipeguard.isolation.sandbox import this_host  # Linux alone has what it imports
+    from pipeguard.runtime.isolation_preview import preview
+
     folder = (server.guard.folder if server.guard else None) or server.cwd or str(machine.home)
     folder = os.path.expanduser(folder)  # noqa: PTH111  as the client does it, or the gateway
     name = server.name if is_of_gateway(server) else _stored_name(server, folder)
@@ -99,7 +103,7 @@ def _extent(
         extent = preview(options, name, requested, variables, folder=folder)
     except PipeGuardError as error:
         return EntryExtent(problem=str(error))
-    return EntryExtent(extent, engine=engine)
+    return EntryExtent(extent._replace(engine=engine), engine=engine)
 
 
 def _stored_name(server: ServerEntry, folder: str) -> str:

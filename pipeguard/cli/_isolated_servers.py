@@ -17,6 +17,7 @@ from pipeguard.core.unicode.display import visible
 from pipeguard.errors import LaunchError
 from pipeguard.identity.server_name import launched
 from pipeguard.isolation.docker_servers import Hardened
+from pipeguard.isolation.docker_words import run_of
 from pipeguard.isolation.engines import LEARN
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.shipped import key_of
@@ -108,6 +109,7 @@ class ServerHere:
             yield from wrapped(f"It does not start: {touches.problem}")
         if touches.container is not None:
             yield from wrapped(hardening(touches.container))
+            yield from wrapped(_mounts(self.server.own_words))
         if touches.extent is not None:
             yield from extent_lines(touches.extent)
             if self.variables:
@@ -152,6 +154,14 @@ def essence_of(touches: EntryExtent) -> str:
         network = "a network by its own words" if touches.container.is_open else "no network"
         return f"its own container; {network}"
     return essence(touches.extent) if touches.extent is not None else ""
+
+
+def _mounts(words: tuple[str, ...]) -> str:
+    """What a container's own words give it of this machine's files."""
+    options = run_of(words).options
+    mounted = [each.value for each in options if each.name in ("--volume", "--mount")]
+    listed = visible(", ".join(mounted))
+    return f"By its own words it mounts {listed}." if mounted else "It mounts no file of yours."
 
 
 def hardening(container: Hardened) -> str:

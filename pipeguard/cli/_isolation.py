@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.assess.gateway_file import is_of_gateway
 from pipeguard.cli._extent_report import extent_lines, short_path, wrapped
 from pipeguard.cli._isolated_servers import servers_here
-from pipeguard.config.effective_policy import wrap_isolation
+from pipeguard.cli._isolation_names import NOTHING, entries_now, stored_names, unknown_lines
 from pipeguard.config.isolate_key import entries_for
-from pipeguard.config.options import WrapOptions
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PolicyError, StateError
 from pipeguard.identity.server_name import launched
@@ -38,12 +36,10 @@ MISSING = (
 )
 ENFORCED = "Nothing else of yours is there for it: that is enforced, whatever it tries."
 TO_ISOLATE = "To isolate it:  pipeguard setup --isolate"
-NOTHING = "no host and no home"
-NEAR = 3  # names that are told for one that is not known
-TO_GIVE_MORE = (
-    "To give it more: --connect HOST, --read PATH or --write PATH in its command before the `--`,"
-    " or the same under `isolate` in your policy. `pipeguard allow EVENT` gives what was refused."
-)
+TO_ISOLATE_SERVED = "To isolate it: `isolate: {}` in its entry in pipeguard.yaml"
+IN_COMMAND = "--connect HOST, --read PATH or --write PATH in its command before the `--`,"
+IN_SERVERS_FILE = "`hosts`, `read` or `write` under `isolate` in its entry in pipeguard.yaml,"
+TO_GIVE_MORE = "or under `isolate` in your policy. `pipeguard allow EVENT` gives what was refused."
 WIDTH = 10  # of a kind: keep_home is the longest
 
 
@@ -86,7 +82,7 @@ class ServerIsolation:
         """For programs."""
         fields: dict[str, object] = {
             "server": self.name,
-            "isolated": self.is_isolated,
+            "isolated": self.is_isolated or self._is_held,
             "entries": [entry._asdict() for entry in self.entries],
             "servers": [each.fields() for each in self.servers],
         }
@@ -108,32 +104,53 @@ class ServerIsolation:
         if self.is_empty:
             yield from unknown_lines(self.name)
             return
-        name = click.style(visible(self.name), bold=True)
-        held = any(each.isolation.is_held for each in self.servers)
-        is_told = bool(self.started) and not self.servers  # by what it was given last
-        if held or (self.is_isolated and (self.servers or is_told)):
-            yield f"{name} is isolated:"
-        elif self.is_isolated:
-            yield f"{name} is isolated by your policy:"
-        elif is_told:
-            yield f"{name} was isolated when it was last started:"
-        elif self.shipped is not None and not self.servers and self.observed is None:
-            yield f"{name} is a package that PipeGuard knows."
-        else:
-            yield f"{name} is isolated neither by your policy nor by the entry of a client."
+        yield self._heading()
         yield from self._server_lines()
         yield from self._start_lines()
         yield from self._policy_lines()
         yield from self._shipped_lines()
-        if is_told or any(each.touches.extent is not None for each in self.servers):
+        if self._is_told_by_start or any(each.touches.extent for each in self.servers):
             yield f"  {ENFORCED}"
         if self.proposal is not None and self.observed is not None:
             yield from _proposal_lines(self.name, self.proposal, self.observed)
-        elif held or self.is_isolated or self.started is not None:
-            yield from wrapped(TO_GIVE_MORE, "  ")
-            yield from wrapped(MISSING, "  ")
+        elif self._is_held or self.is_isolated or self.started is not None:
+            if not any(each.touches.container for each in self.servers):
+                yield from wrapped(self._to_give_more(), "  ")
+                yield from wrapped(MISSING, "  ")
         elif self.servers:
-            yield f"  {TO_ISOLATE}"
+            yield f"  {TO_ISOLATE_SERVED if self._is_served else TO_ISOLATE}"
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether anything is kept from it, as it is started by an entry."""
+        return any(each.isolation.is_held for each in self.servers)
+
+    @property
+    def _is_told_by_start(self) -> bool:
+        """Whether it is known by what it was given last, and by no entry."""
+        return self.started is not None and not self.servers
+
+    def _heading(self) -> str:
+        name = click.style(visible(self.name), bold=True)
+        is_told = self._is_told_by_start
+        if self._is_held or (self.is_isolated and (self.servers or is_told)):
+            return f"{name} is isolated:"
+        if self.is_isolated:
+            return f"{name} is isolated by your policy:"
+        if is_told:
+            return f"{name} was isolated when it was last started:"
+        if self.shipped is not None and not self.servers and self.observed is None:
+            return f"{name} is a package that PipeGuard knows."
+        return f"{name} is isolated neither by your policy nor by the entry of a client."
+
+    @property
+    def _is_served(self) -> bool:
+        """Whether the gateway starts it."""
+        return bool(self.servers) and all(is_of_gateway(each.server) for each in self.servers)
+
+    def _to_give_more(self) -> str:
+        where = IN_SERVERS_FILE if self._is_served else IN_COMMAND
+        return f"To give it more: {where} {TO_GIVE_MORE}"
 
     def _server_lines(self) -> Iterator[str]:
         """The entries that start it; those with the same extent together."""
@@ -155,7 +172,7 @@ class ServerIsolation:
                 yield "  you may. To isolate it:  pipeguard wrap --isolate auto -- COMMAND"
             return
         extent, when = self.started.extent, day_of(self.started.seconds)
-        if any(each.isolation.is_held for each in self.servers):
+        if self._is_held:
             yield f"  It was last started isolated on {when}."
             return
         yield f"  by hand on {when}, with {extent.engine}"
@@ -176,15 +193,6 @@ class ServerIsolation:
             yield from wrapped(f"Its package is known: --isolate auto gives it {what}.", "  ")
         if known.needs:
             yield from wrapped(known.needs, "  ")
-
-
-def entries_now(path: str | None = None) -> tuple[IsolateEntry, ...]:
-    """What the user's policy says about isolation.
-
-    Raises:
-        PolicyError: the file is invalid.
-    """
-    return wrap_isolation(WrapOptions((), {"--policy": path} if path else {}, {}, ()))
 
 
 def known_servers() -> list[tuple[str, Observed]]:
@@ -236,68 +244,8 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
         given = shipped.profile if shipped is not None else Profile()
         proposal = proposed(observed, given.with_more(granted(entries)), this_host())
     return ServerIsolation(
-        name, entries, observed, proposal, shipped, servers, start_of(name), name in _stored_names()
+        name, entries, observed, proposal, shipped, servers, start_of(name), name in stored_names()
     )
-
-
-def unknown_lines(name: str) -> Iterator[str]:
-    """That nothing is known of a name, with the names that are near it."""
-    known = known_names()
-    near = get_close_matches(name, known, n=NEAR, cutoff=0.5)
-    yield f"Nothing is known of {visible(name)}."
-    if near:
-        yield f"Did you mean {' or '.join(map(visible, near))}?"
-    elif known:
-        yield from wrapped(f"There are: {visible(', '.join(known))}.", "")
-    else:
-        yield "No server was started under PipeGuard yet, and none is in your clients' files."
-
-
-def known_names() -> list[str]:
-    """All names under which something is known of a server's isolation."""
-    from pipeguard.isolation.inventory import home_owners, packages
-    from pipeguard.isolation.last_starts import started_names
-    from pipeguard.isolation.learning.observed import learned_names
-    from pipeguard.state.paths import existing_state_folder
-
-    entries = entries_now()
-    names = {name for each in servers_here(entries) for name in each.names}
-    names |= {entry.server for entry in entries if not set(entry.server) & set("*?[")}
-    if existing_state_folder() is not None:  # which looking does not make
-        names |= {*started_names(), *learned_names(), *home_owners(), *_stored_names()}
-        names |= {each.name for each in packages()}
-    return sorted(names)
-
-
-def _stored_names() -> tuple[str, ...]:
-    """The servers that were started under PipeGuard."""
-    from pipeguard.state.paths import existing_store
-    from pipeguard.state.store import Store
-
-    path = existing_store()
-    if path is None:
-        return ()
-    with Store.open(path) as store:
-        return store.named_servers()
-
-
-def known_packages(*, as_json: bool) -> Iterator[str]:
-    """The packages that are known, with what `--isolate auto` gives each."""
-    from pipeguard.isolation.shipped import all_shipped
-
-    known = sorted((key.partition(":")[2], each) for each in all_shipped() for key in each.packages)
-    if as_json:
-        listed = [
-            {"package": name, **each._asdict(), "variables": dict(each.variables)}
-            for name, each in known
-        ]
-        yield json.dumps(listed, indent=2)
-        return
-    width = max(len(name) for name, _ in known)
-    yield f"{'package':<{width}}  --isolate auto gives it"
-    for name, each in known:
-        yield f"{name:<{width}}  {'; '.join(each.given) or NOTHING}"
-    yield "What one needs besides:  pipeguard isolate show PACKAGE"
 
 
 def hardened_words(words: tuple[str, ...]) -> Hardened:

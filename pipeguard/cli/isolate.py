@@ -18,13 +18,13 @@ from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._isolation import (
     MISSING,
     day_of,
-    entries_now,
     hardened_words,
     isolation_of,
     known_servers,
     runs_of,
     written,
 )
+from pipeguard.cli._isolation_names import entries_now
 from pipeguard.cli._person import Person
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.unicode.display import cut, visible
@@ -78,7 +78,7 @@ def list_(*, of_packages: bool, as_json: bool) -> None:
       pipeguard isolate list --known
     """  # noqa: D301  click reads the mark
     if of_packages:
-        from pipeguard.cli._isolation import known_packages
+        from pipeguard.cli._isolation_names import known_packages
 
         click.echo("\n".join(known_packages(as_json=as_json)))
         return

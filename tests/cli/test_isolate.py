@@ -162,6 +162,26 @@ def test_a_server_is_shown_with_all_that_it_can_touch(tmp_path: Path) -> None:
     assert "Did you mean mine?" in unknown.output
 
 
+def test_a_server_behind_the_gateway_is_shown_too(policy: Path, tmp_path: Path) -> None:
+    box = "{command: docker, args: [run, -i, -v, '/srv/x:/x', mcp/time], isolate: {}}"
+    held = "{command: sh, isolate: {hosts: [api.test], keep_home: true, limits: {cpu: 5}}}"
+    (policy.parent / "pipeguard.yaml").write_text(
+        f"servers:\n  box: {box}\n  held: {held}\n  open: {{command: sh}}\n"
+    )
+    said = " ".join(run("show", "held").output.split())
+    for part in ("network api.test (its options)", "its home, kept in", "5 CPU seconds a process"):
+        assert part in said
+    assert "under `isolate` in its entry in pipeguard.yaml" in said
+    fields = json.loads(run("show", "held", "--json").output)
+    assert fields["isolated"] is True
+    assert fields["servers"][0]["extent"]["engine"] in ("bubblewrap", "container")
+    assert "`isolate: {}` in its entry in pipeguard.yaml" in run("show", "open").output
+    said = " ".join(run("show", "box").output.split())
+    assert "it is started with: --network none --cap-drop ALL" in said
+    assert "By its own words it mounts /srv/x:/x." in said
+    assert "its own container; no network" in run("list").output
+
+
 def test_what_cannot_be_given_is_told_where_it_is_listed(entries: Path, tmp_path: Path) -> None:
     (tmp_path / "notes").rename(tmp_path / "elsewhere")
     assert "held    its entry    does not start:" in run("list").output
