@@ -23,16 +23,11 @@ from pipeguard.isolation.packages import package_name, package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.proxy_variables import with_own_proxy
 from pipeguard.isolation.registries import without_retries
-from pipeguard.isolation.runtimes import (
-    files_among,
-    folders_among,
-    read_alone,
-    runtime_of,
-    runtime_of_package,
-)
+from pipeguard.isolation.runtimes import runtime_of, runtime_of_package
 from pipeguard.isolation.sensitive import sensitive_paths, session_sockets
+from pipeguard.isolation.server_view import server_view
 from pipeguard.isolation.starting_folder import starting_folder
-from pipeguard.isolation.view import SandboxUser, environment_of, view_of
+from pipeguard.isolation.view import SandboxUser, environment_of
 from pipeguard.isolation.way_out import SandboxExit
 from pipeguard.launch.child import Command, start
 from pipeguard.state.paths import state_folder
@@ -92,7 +87,8 @@ class Sandbox:
         fixed: tuple[str, ...] = (),
         proxies: ProxiesSource | None = None,
     ) -> None:
-        self._engine = engine
+        self.engine = engine
+        self.package = "", "", True  # that it fetches: its name, folder, and whether it was
         self._name = identity.partition("\n")[0]
         self._say = say
         self._rules = _rules_of(profile)
@@ -101,6 +97,7 @@ class Sandbox:
         self._lock = Lock()
         self._ways_out: set[SandboxExit] = set()
         self._roots: dict[Child, SandboxRoots] = {}  # of each server that runs
+        self.limits_named: frozenset[str] = frozenset()  # on its servers' standard error
         try:
             self._look(identity, command, profile, fixed)
         except OSError as error:
@@ -116,14 +113,10 @@ class Sandbox:
         self._host = this_host()
         folder = starting_folder(command)
         argv, runtime = self._program(command, folder)
-        named = folders_among(argv[1:], folder, self._host, profile.write)
-        among = tuple(path for path in named if path not in runtime.needed)
-        among, held = read_alone(among, profile)
-        files = files_among(argv[1:], folder, self._host, (*profile.write, *among))
-        self.profile = Profile(read=files, write=among).with_more(profile)
         kept_home = make_home(homes_folder(), identity, NAME_FILE) if profile.keeps_home else None
-        self._needed = (*runtime.needed, *fixed, *held)
-        self._view = view_of(self.profile, self._host, self._needed, folder, kept_home)
+        seen = server_view(argv[1:], runtime, profile, self._host, folder, kept_home, fixed)
+        self.seen, self.kept_home = seen, kept_home or ""
+        self.profile, self._needed, self._view = seen.profile, seen.needed, seen.files
         if kept_home is not None:
             make_places(kept_home, self._host.home, self._view.mounts)
         variables = with_own_proxy(environment_of(command.env, self._view), self._rules)
@@ -137,9 +130,10 @@ class Sandbox:
             return command.argv, runtime_of(command.argv, command.env, folder, self._host)
         from pipeguard.isolation.fetching import fetched
 
-        install = partial(installer, engine=self._engine, proxies=self._proxies, say=self._say)
+        install = partial(installer, engine=self.engine, proxies=self._proxies, say=self._say)
         installed = fetched(package, packages_folder(), command.env, install, self._say)
         self._in_use = installed.in_use
+        self.package = " ".join(package.specs), installed.folder, True
         argv = (installed.program, *package.arguments)
         given = (installed.folder, *installed.needs)
         name = package.program or package_name(package.registry, package.specs[0])
@@ -151,7 +145,7 @@ class Sandbox:
         Raises:
             LaunchError: the system has no descriptors or processes left, or no container works.
         """
-        if self._engine == CONTAINER:
+        if self.engine == CONTAINER:
             return self._start_contained()
         from pipeguard.isolation import bubblewrap  # Linux alone has what it imports
 
@@ -257,7 +251,9 @@ class Sandbox:
     def _tell_limits(self, child: Child, exceeded: tuple[str, ...]) -> None:
         from pipeguard.isolation.ended_by_limit import limits_told
 
-        for text in limits_told(self._name, child.wait(0), self.profile.limits, exceeded):
+        named, self.limits_named = self.limits_named, frozenset()
+        ended = child.wait(0)
+        for text in limits_told(self._name, ended, self.profile.limits, exceeded, named):
             self._say(text)
 
     def _way_out(self, channel: socket.socket) -> SandboxExit:

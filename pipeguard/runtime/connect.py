@@ -48,6 +48,11 @@ def in_own_thread(name: str, work: Callable[[], _Result]) -> asyncio.Future[_Res
     return asyncio.wrap_future(done)
 
 
+# What starts a server anew that has many clients, for a person who changed what it is given.
+RESTART_WRAP = "restart this `pipeguard wrap`"
+RESTART_SERVER = "change its entry in pipeguard.yaml, or restart `pipeguard serve`"
+
+
 class RemoteDialler:
     """Opens channels to a server at an address.
 
@@ -199,7 +204,8 @@ def local_dialler(
         from pipeguard.auth.secrets import all_resolved
 
         variables = all_resolved(variables)
-    starter = ServerStarter(options, variables, is_shared=is_shared)
+    restart = RESTART_WRAP if "--listen" in options.values else RESTART_SERVER
+    starter = ServerStarter(options, variables, restart, is_shared=is_shared)
     starter.attach(run)
     grace = number_of(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
     return LocalDialler(starter, limit_bytes, grace, mask)
