@@ -92,7 +92,7 @@ def revoke(name: str, what: str, *, path: str | None, dry_run: bool, as_json: bo
 
 
 def _entries(path: str) -> tuple[IsolateEntry, ...]:
-    from pipeguard.cli._isolation import entries_now
+    from pipeguard.cli._isolation_names import entries_now
 
     return entries_now(path) if Path(path).exists() else ()
 

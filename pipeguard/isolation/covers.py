@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.isolation import mounting
 from pipeguard.isolation.mounting import opened
 from pipeguard.isolation.sensitive import is_within
-from pipeguard.isolation.staging import STAGE
+from pipeguard.isolation.staging import STAGE, staged_of
 from pipeguard.isolation.view import MountKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pipeguard.isolation.staging import Staged
+    from pipeguard.isolation.view import FileView
 
 # linux/inotify.h
 CREATED, MOVED_TO, ONLY_FOLDERS, NO_LINKS, OVERFLOWN = 0x100, 0x80, 0x01000000, 0x02000000, 0x4000
@@ -54,6 +55,11 @@ class Cover(NamedTuple):
 def covers_of(staged: Iterable[Staged]) -> tuple[Cover, ...]:
     """What has to stay covered in the folders that are given, outer ones first."""
     return tuple(cover for each in staged for cover in covers_in(each))
+
+
+def covers_in_view(view: FileView) -> bool:
+    """Whether something has to stay covered in what a view gives."""
+    return bool(covers_of(staged_of(view)[1]))
 
 
 def covers_in(staged: Staged) -> Iterator[Cover]:

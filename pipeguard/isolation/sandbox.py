@@ -19,22 +19,16 @@ from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import ADVICE, BUBBLEWRAP, CONTAINER, no_bubblewrap
 from pipeguard.isolation.kept_homes import make_home, make_places
-from pipeguard.isolation.nested_grants import check_leading_out, without_nested
 from pipeguard.isolation.own_arguments import unseen_among, with_paths
-from pipeguard.isolation.packages import package_of
+from pipeguard.isolation.packages import package_name, package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.proxy_variables import with_own_proxy
 from pipeguard.isolation.registries import without_retries
-from pipeguard.isolation.runtimes import (
-    files_among,
-    folders_among,
-    read_alone,
-    runtime_of,
-    runtime_of_package,
-)
+from pipeguard.isolation.runtimes import runtime_of, runtime_of_package
 from pipeguard.isolation.sensitive import sensitive_paths, session_sockets
+from pipeguard.isolation.server_view import server_view
 from pipeguard.isolation.starting_folder import starting_folder
-from pipeguard.isolation.view import SandboxUser, environment_of, view_of
+from pipeguard.isolation.view import SandboxUser, environment_of
 from pipeguard.isolation.way_out import SandboxExit
 from pipeguard.launch.child import Command, start
 from pipeguard.state.paths import state_folder
@@ -44,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeguard.isolation.cgroups import ControlGroup
-    from pipeguard.isolation.egress.judge import EgressRecord, Report
+    from pipeguard.isolation.egress.judge import Report
     from pipeguard.isolation.roots import SandboxRoots
     from pipeguard.isolation.runtimes import Runtime
     from pipeguard.isolation.view import FileView
@@ -58,16 +52,8 @@ WEB_PORTS = frozenset({80, 443})  # connections to these are refused by name and
 _NUMBERS = count()
 
 
-def _unheard(_record: EgressRecord) -> None:
-    """For a sandbox whose connections nobody asks about."""
-
-
-def _unasked(_path: str, _why: str, _roots: str) -> None:
-    """For a sandbox whose refused roots nobody asks about."""
-
-
-def _unsaid(_text: str) -> None:
-    """For a sandbox that nobody waits for."""
+def _unheard(*_texts: object) -> None:
+    """For a sandbox that nobody waits for, and about which nobody asks."""
 
 
 class Sandbox:
@@ -93,12 +79,13 @@ class Sandbox:
         command: Command,
         profile: Profile,
         report: Report = _unheard,
-        say: Callable[[str], None] = _unsaid,
+        say: Callable[[str], None] = _unheard,
         engine: str = BUBBLEWRAP,
         fixed: tuple[str, ...] = (),
         proxies: ProxiesSource | None = None,
     ) -> None:
-        self._engine = engine
+        self.engine = engine
+        self.package = "", "", True  # that it fetches: its name, folder, and whether it was
         self._name = identity.partition("\n")[0]
         self._say = say
         self._rules = _rules_of(profile)
@@ -106,10 +93,10 @@ class Sandbox:
         self._proxies = proxies
         self._lock = Lock()
         self._ways_out: set[SandboxExit] = set()
-        self._roots: SandboxRoots | None = None
-        self._mounting: SandboxRoots | None = None  # which gives no roots, where none are given
+        self._roots: dict[Child, SandboxRoots] = {}  # of each server that runs
         self._are_roots_told = False
-        self.on_refused_root: Callable[[str, str, str], None] = _unasked
+        self.on_refused_root: Callable[[str, str, str], None] = _unheard
+        self.limits_named: frozenset[str] = frozenset()  # on its servers' standard error
         try:
             self._look(identity, command, profile, fixed)
         except OSError as error:
@@ -126,16 +113,10 @@ class Sandbox:
         folder = starting_folder(command)
         argv, runtime = self._program(command, folder)
         words = with_paths(argv[0], argv[1:], folder)
-        named = folders_among(words, folder, self._host, profile.write)
-        among = tuple(path for path in named if path not in runtime.needed)
-        among, held = read_alone(among, profile)
-        files = files_among(words, folder, self._host, (*profile.write, *among))
-        given = Profile(read=files, write=among).with_more(profile)
-        check_leading_out(given)
-        self.profile, later = without_nested(given, self._host, (*runtime.needed, *fixed, *held))
         kept_home = make_home(homes_folder(), identity, NAME_FILE) if profile.keeps_home else None
-        self._needed = (*runtime.needed, *fixed, *held, *later)
-        self._view = view_of(self.profile, self._host, self._needed, folder, kept_home)
+        seen = server_view(words, runtime, profile, self._host, folder, kept_home, fixed)
+        self.seen, self.kept_home = seen, kept_home or ""
+        self.profile, self._needed, self._view = seen.profile, seen.needed, seen.files
         if kept_home is not None:
             make_places(kept_home, self._host.home, self._view.mounts)
         variables = with_own_proxy(environment_of(command.env, self._view), self._rules)
@@ -150,12 +131,14 @@ class Sandbox:
             return command.argv, runtime_of(command.argv, command.env, folder, self._host)
         from pipeguard.isolation.fetching import fetched
 
-        install = partial(installer, engine=self._engine, proxies=self._proxies)
+        install = partial(installer, engine=self.engine, proxies=self._proxies, say=self._say)
         installed = fetched(package, packages_folder(), command.env, install, self._say)
         self._in_use = installed.in_use
+        self.package = " ".join(package.specs), installed.folder, True
         argv = (installed.program, *package.arguments)
         given = (installed.folder, *installed.needs)
-        return argv, runtime_of_package(argv, given, command.env, folder, self._host)
+        name = package.program or package_name(package.registry, package.specs[0])
+        return argv, runtime_of_package(name, argv, given, command.env, folder, self._host)
 
     def start(self) -> Child:
         """Start the server; returns at once.
@@ -163,13 +146,13 @@ class Sandbox:
         Raises:
             LaunchError: the system has no descriptors or processes left, or no container works.
         """
-        if self._engine == CONTAINER:
+        if self.engine == CONTAINER:
             return self._start_contained()
         from pipeguard.isolation import bubblewrap  # Linux alone has what it imports
 
         group = self._group()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        requests = self._open_mounting()
+        roots, requests = self._made_roots()
         confinement = bubblewrap.confine(
             Command(self._argv, self._variables),
             self._view,
@@ -183,6 +166,8 @@ class Sandbox:
             child = start(Command(self._argv, {}, None, confinement))
         except BaseException:
             ours.close()
+            if roots is not None:
+                roots.close()
             if group is not None:
                 group.remove()
             raise
@@ -191,54 +176,58 @@ class Sandbox:
             for descriptor in confinement.descriptors:
                 os.close(descriptor)
         way_out = self._way_out(ours)
-        if self._roots is not None:
-            self._roots.end_server = partial(child.end, 0)
+        if roots is not None:
+            roots.end_server = partial(child.end, 0)
+            with self._lock:
+                self._roots[child] = roots
 
         def close() -> None:
             self._forget(way_out)
+            self._take_roots(child)
             self._tell_limits(child, () if group is None else group.exceeded())
 
         child.on_close = close
         return child
 
-    def give_roots(self, frame: bytes) -> None:
-        """Have the server that was started see the client's roots, where it is given them.
+    def give_roots(self, child: Child, addresses: tuple[str, ...]) -> None:
+        """Have one server see the roots of its client, where it is given them.
 
         Args:
-            frame: the client's answer to `roots/list`.
+            child: the server, as `start` returned it.
+            addresses: what the client answered to `roots/list`.
         """
-        from pipeguard.isolation.roots import roots_of, unseen_roots
+        with self._lock:
+            roots = self._roots.get(child)
+        if roots is not None and self.profile.roots:
+            roots.give(addresses)
+        elif not self._are_roots_told:
+            from pipeguard.isolation.roots import unseen_roots
 
-        if self._roots is not None:
-            self._roots.give(roots_of(frame))
-        elif not self._are_roots_told and not self.profile.roots:
-            for path in unseen_roots(roots_of(frame), self._view)[:1]:
+            for path in unseen_roots(addresses, self._view)[:1]:
                 self._are_roots_told = True
                 self.on_refused_root(path, "", "")
 
-    def _open_mounting(self) -> int | None:
-        """The end of a socket at which mounts are asked for; None where none will be."""
-        from pipeguard.isolation.covers import covers_of
-        from pipeguard.isolation.staging import staged_of
+    def _take_roots(self, child: Child) -> None:
+        with self._lock:
+            roots = self._roots.pop(child, None)
+        if roots is not None:
+            roots.close()
 
-        roots = self.profile.roots
-        if not roots and not covers_of(staged_of(self._view)[1]):
-            return None
+    def _made_roots(self) -> tuple[SandboxRoots | None, int | None]:
+        """What has things mounted, and the end of a socket at which it asks; None without need."""
+        from pipeguard.isolation.covers import covers_in_view  # Linux alone has what it imports
+
+        mode = self.profile.roots
+        if not mode and not covers_in_view(self._view):
+            return None, None
         from pipeguard.isolation.roots import SandboxRoots
 
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._mounting = SandboxRoots(ours, self.profile, self._host, self._needed, self._say)
-        if roots:
-            self._roots = self._mounting
-            self._roots.on_refused = lambda path, why: self.on_refused_root(path, why, roots)
-        return theirs.detach()
+        made = SandboxRoots(ours, self.profile, self._host, self._needed, self._say)
+        made.on_refused = lambda path, why: self.on_refused_root(path, why, mode)
+        return made, theirs.detach()
 
     def _start_contained(self) -> Child:
-        if self.profile.roots:
-            self._say(
-                "a container is given no roots of the client: it cannot be while it runs. Name the"
-                " folders: --read PATH or --write PATH."
-            )
         from pipeguard.isolation.container import Contained, start_contained
         from pipeguard.isolation.container_shell import unsettable
         from pipeguard.isolation.container_trial import find_engine
@@ -273,7 +262,9 @@ class Sandbox:
     def _tell_limits(self, child: Child, exceeded: tuple[str, ...]) -> None:
         from pipeguard.isolation.ended_by_limit import limits_told
 
-        for text in limits_told(self._name, child.wait(0), self.profile.limits, exceeded):
+        named, self.limits_named = self.limits_named, frozenset()
+        ended = child.wait(0)
+        for text in limits_told(self._name, ended, self.profile.limits, exceeded, named):
             self._say(text)
 
     def _way_out(self, channel: socket.socket) -> SandboxExit:
@@ -313,7 +304,12 @@ class Sandbox:
     @property
     def view(self) -> FileView:
         """The files that its servers see, roots of the client among them."""
-        return self._view if self._roots is None else self._roots.added_to(self._view)
+        view = self._view
+        with self._lock:
+            given = tuple(self._roots.values())
+        for roots in given:
+            view = roots.added_to(view)
+        return view
 
     @property
     def loopback(self) -> frozenset[int]:
@@ -336,8 +332,6 @@ class Sandbox:
 
     def _forget(self, way_out: SandboxExit) -> None:
         way_out.close()
-        if self._mounting is not None:
-            self._mounting.close()
         with self._lock:
             self._ways_out.discard(way_out)
 
@@ -369,13 +363,16 @@ def installer(
     profile: Profile,
     engine: str = BUBBLEWRAP,
     proxies: ProxiesSource | None = None,
+    say: Callable[[str], None] = _unheard,
 ) -> Child:
     """Start an installer isolated, that cannot say itself that it installed everything."""
+    from pipeguard.isolation.fetch_messages import RefusedHosts
     from pipeguard.isolation.fetching import DONE
 
     fixed = tuple(os.path.join(folder, DONE) for folder in profile.write)
+    report = RefusedHosts(say).add
     return Sandbox(
-        "installer", command, profile, engine=engine, fixed=fixed, proxies=proxies
+        "installer", command, profile, report, say, engine=engine, fixed=fixed, proxies=proxies
     ).start()
 
 
