@@ -168,7 +168,10 @@ class ServerStarter:
             channel: to it.
             listens: whether clients come in at an address, where those without a session share it.
         """
-        if self._sandbox is None or not self._sandbox.profile.roots:
+        if self._sandbox is None:
+            return channel
+        is_heard = not listens and self._sandbox.engine != CONTAINER  # to say that none is given
+        if not self._sandbox.profile.roots and not is_heard:
             return channel
         from pipeguard.isolation.roots_channel import RootsChannel
 
