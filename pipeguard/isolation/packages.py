@@ -15,6 +15,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.sensitive import is_within
 
@@ -64,10 +65,10 @@ _UV_RUN_VALUES = (
     *("--directory", "--project", "-p", "--python", "--env-file", "--extra", "--group"),
     *("--package", "--index", "--default-index", "--only-group", "--no-group", "--config-file"),
 )
-_NPM_NAME = re.compile(r"(?:@[a-z0-9~*!.'()-][\w~.-]*/)?[a-z0-9~-][\w~.-]*", re.IGNORECASE)
-_NPM_SPEC = re.compile(rf"{_NPM_NAME.pattern}(?:@[\w.^~<>=| *+-]*)?", re.IGNORECASE | re.ASCII)
-_PYPI_NAME = re.compile(r"[a-z0-9](?:[\w.-]*[a-z0-9])?", re.IGNORECASE | re.ASCII)
-_PYPI_SPEC = re.compile(
+_NPM_NAME = lazy_regex(r"(?:@[a-z0-9~*!.'()-][\w~.-]*/)?[a-z0-9~-][\w~.-]*", re.IGNORECASE)
+_NPM_SPEC = lazy_regex(rf"{_NPM_NAME.pattern}(?:@[\w.^~<>=| *+-]*)?", re.IGNORECASE | re.ASCII)
+_PYPI_NAME = lazy_regex(r"[a-z0-9](?:[\w.-]*[a-z0-9])?", re.IGNORECASE | re.ASCII)
+_PYPI_SPEC = lazy_regex(
     rf"{_PYPI_NAME.pattern}(?:\[[\w.,-]*\])?[\w.<>=!~, *+-]*", re.IGNORECASE | re.ASCII
 )
 

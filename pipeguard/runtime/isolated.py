@@ -23,10 +23,8 @@ from pipeguard.isolation.profile import (
     port_of,
     roots_mode,
 )
-from pipeguard.isolation.shipped import key_of, shipped_for
 from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.launch.child import Command, start
-from pipeguard.log import say
 from pipeguard.runtime.isolated_connections import IsolatedConnections
 from pipeguard.runtime.outer_proxies import outer_proxies
 from pipeguard.state.paths import store_file
@@ -188,7 +186,7 @@ class ServerStarter:
         self._started = profile
         identity = f"{self._name}\n{self._who.identity}"
         report, proxies = self._connections.report, outer_proxies(options)
-        return Sandbox(identity, command, profile, report, say, engine, proxies=proxies)
+        return Sandbox(identity, command, profile, report, _say, engine, proxies=proxies)
 
     def _engine(self, entries: Sequence[IsolateEntry]) -> str:
         """The engine that the policy names; a server kept apart from a namesake has none less.
@@ -199,7 +197,7 @@ class ServerStarter:
             return entries[0].engine
         engine = next((each.engine for each in self._entries(self._wanted)), NONE)
         if engine != NONE:
-            say(
+            _say(
                 f"{self._name} is isolated as {self._wanted} is, and is given nothing of what your"
                 f" policy gives {self._wanted}: that is another server. Give it its own entry"
                 " under `isolate`, or another --name.",
@@ -220,9 +218,9 @@ class ServerStarter:
         closed = hardened(command.argv, self._folder(), profile, this_host())
         self._command = Command(closed.argv, command.env, command.cwd)
         if closed.added:
-            say(f"{self._name} is started with {' '.join(closed.added)}")
+            _say(f"{self._name} is started with {' '.join(closed.added)}")
         if closed.is_open:
-            say(f"{self._name} has a network by its own words: its connections are not judged.")
+            _say(f"{self._name} has a network by its own words: its connections are not judged.")
 
     def _made_learner(self) -> Learner:
         """What runs the server with nothing kept from it, and learns.
@@ -242,7 +240,7 @@ class ServerStarter:
                 "what a container does is not seen from outside it, so nothing can be learned of"
                 " this server. --isolate auto closes what its own words leave open."
             )
-        return Learner(self._name, self._command, say, outer_proxies(self._options))
+        return Learner(self._name, self._command, _say, outer_proxies(self._options))
 
     def _folder(self) -> str:
         return starting_folder(self._command)
@@ -307,7 +305,17 @@ def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str)
 def _shipped(engine: str, command: Sequence[str]) -> ShippedProfile | None:
     """The profile of a known server; an engine that is named by itself gives none."""
     package = package_of(command) if engine == AUTO else None
-    return shipped_for(key_of(package)) if package is not None else None
+    if package is None:
+        return None
+    from pipeguard.isolation.shipped import key_of, shipped_for
+
+    return shipped_for(key_of(package))
+
+
+def _say(text: str, level: str = "info") -> None:
+    from pipeguard.log import say  # here, since a server is waiting, and few are told anything
+
+    say(text, level)
 
 
 def _paths(texts: Iterable[str], folder: str, home_folder: str) -> tuple[str, ...]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.egress.recording import ConnectionRecorder
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeguard.isolation.egress.judge import EgressRecord
+    from pipeguard.isolation.egress.recording import ConnectionRecorder
     from pipeguard.state.connections import EndedConnection
 
 MOST_WAITING = 1000  # connections, before the audit is open: a server is not that quick
@@ -36,6 +35,9 @@ class IsolatedConnections:
         self, write: Callable[[EndedConnection], str], refused: Callable[[str, str], None]
     ) -> None:
         """Write what came and what comes to the audit, and tell of what was refused."""
+        # Here, since a server is waiting before.
+        from pipeguard.isolation.egress.recording import ConnectionRecorder
+
         with self._lock:
             self._recorder = ConnectionRecorder(write, refused=refused)
             for record in self._waiting:

@@ -218,6 +218,16 @@ def test_nothing_is_left_after_a_kill_at_any_moment(tmp_path: Path) -> None:
     until(lambda: not groups(), "the groups are gone")
 
 
+def test_no_group_is_left_where_the_warden_is_killed(tmp_path: Path) -> None:
+    with Isolated(tmp_path, "--isolate", "auto") as run:
+        run.initialize()
+        wrapper = run.process.pid
+        warden, *_ = Path(f"/proc/{wrapper}/task/{wrapper}/children").read_text().split()
+        os.kill(int(warden), signal.SIGKILL)
+        run.process.wait(60)
+        assert not list(Path(ROOT).glob(f"**/{PREFIX}{wrapper}-*"))
+
+
 def mounts() -> int:
     """How many mounts this process sees, but for those of containers, which other tests make."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
@@ -228,7 +238,7 @@ def groups() -> list[Path]:
     """The control groups of sandboxes whose owner is gone."""
     return [
         path
-        for path in ROOT.glob(f"**/{PREFIX}*-*")
+        for path in Path(ROOT).glob(f"**/{PREFIX}*-*")
         if not Path("/proc", path.name.removeprefix(PREFIX).partition("-")[0]).exists()
     ]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from contextlib import suppress
-from queue import SimpleQueue
 from threading import Lock, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
@@ -27,9 +26,12 @@ from pipeguard.isolation.walls.wall import HOST, PORT, READ, WRITE, Mention, Wal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from queue import SimpleQueue
 
     from pipeguard.core.finding import Verdict
     from pipeguard.isolation.view import FileView
+else:
+    from _queue import SimpleQueue  # without the half that is written in Python
 
 MAX_EVENTS = 100  # of files and ports, in one run
 MAX_LOOKS = 1000  # for what only standard error named, in one run
