@@ -20,7 +20,6 @@ from pipeguard.core.unicode.display import visible
 from pipeguard.errors import Refusal
 from pipeguard.isolation.walls.annotation import annotated, is_about_failure, texts_of
 from pipeguard.isolation.walls.mentions import has_sign, mentions
-from pipeguard.isolation.walls.presence import is_present
 from pipeguard.isolation.walls.sight import Sight, sight_of
 from pipeguard.isolation.walls.wall import HOST, PORT, READ, WRITE, Mention, Wall
 
@@ -228,6 +227,8 @@ class WallWitness:
         self._queue.put((mention, event, tool))
 
     def _record_all(self) -> None:
+        from pipeguard.isolation.walls.presence import is_present  # few servers hit a wall
+
         while (item := self._queue.get()) is not None:
             mention, event, tool = item
             is_there = is_present(mention)
