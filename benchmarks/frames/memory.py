@@ -22,7 +22,7 @@ def of_wrapper(root: int, server: int) -> Memory:
     Args:
         root: the wrapper's process.
         server: the server's, by the number that it sees itself, which is another one where it is
-            isolated.
+            isolated; 0 where it is elsewhere.
     """
     own = tree(root, without=_seen_from_here(server, tree(root)))
     return Memory(
@@ -34,6 +34,8 @@ def of_wrapper(root: int, server: int) -> Memory:
 
 def _seen_from_here(inner: int, processes: list[int]) -> int:
     """The number here of the process that has a number in its own namespace (proc(5), NSpid)."""
+    if not inner:
+        return 0
     for pid in processes:
         status = (PROC / str(pid) / "status").read_text()
         if re.search(rf"^NSpid:.*\s{inner}$", status, re.MULTILINE):
