@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 ROOT = "/sys/fs/cgroup"
 PREFIX = "pipeguard-"
 PROCESSES = "cgroup.procs"
+# Of the first version. A thread moves itself there without a lock of the kernel's that it takes
+# 8 ms to get (kernel/cgroup/cgroup.c, cgroup_procs_write_start); who enters has one thread.
+THREADS = "tasks"
 # Where a group counts what it refused, in either version of the hierarchy: limit, file, event.
 _EVENTS = (
     ("memory", "memory.events", "oom_kill"),
@@ -41,13 +44,15 @@ class ControlGroup:
         self._noted = mmap(-1, len(_EVENTS))  # shared with the warden, which removes the group
 
     def enter(self) -> None:
-        """Move this process into the group.
+        """Move this process, which has one thread, into the group.
 
         Raises:
             OSError: the group is gone.
         """
         for folder in self._folders:
-            _write(os.path.join(folder, PROCESSES), "0")
+            threads = os.path.join(folder, THREADS)
+            is_first = os.path.exists(threads)
+            _write(threads if is_first else os.path.join(folder, PROCESSES), "0")
 
     def leave(self) -> bool:
         """Note what its processes wanted too much of, and remove it; False as for `remove`."""
