@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pipeguard.config.effective_policy import wrap_isolation
-from pipeguard.config.isolate_key import entries_for
+from pipeguard.config.user_policy import mentions_isolation
 from pipeguard.errors import PipeGuardError, PolicyError
-from pipeguard.identity.server_name import launched
 from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, engine_for
 from pipeguard.isolation.packages import package_of
@@ -57,9 +56,6 @@ class ServerStarter:
     def __init__(self, options: WrapOptions, variables: Mapping[str, str]) -> None:
         self._options = options
         self._command = Command(options.command, variables, options.values.get("--cwd"))
-        self._who = launched(options.command, options.values.get("--cwd"))
-        self._wanted = options.values.get("--name") or self._who.name
-        self._name = _stored_name(self._wanted, self._who)
         self._connections = IsolatedConnections()
         self._below = Profile()  # of a known server, below what the user names
         self._sandbox: Sandbox | None = None
@@ -72,6 +68,20 @@ class ServerStarter:
             self._learner = self._made_learner()
         else:
             self._sandbox = self._made()
+
+    @cached_property
+    def _who(self) -> Launched:
+        from pipeguard.identity.server_name import launched
+
+        return launched(self._options.command, self._options.values.get("--cwd"))
+
+    @property
+    def _wanted(self) -> str:
+        return self._options.values.get("--name") or self._who.name
+
+    @cached_property
+    def _name(self) -> str:
+        return _stored_name(self._wanted, self._who)
 
     def start(self) -> Child:
         """Start the server; returns at once.
@@ -184,7 +194,11 @@ class ServerStarter:
             variables = shipped.variables_in(home_folder()) | command.env
             command = Command(command.argv, variables, command.cwd)
         self._started = profile
-        identity = f"{self._name}\n{self._who.identity}"
+        # It is given what the policy has, and a kept home, by its name in the store; otherwise no
+        # server waits for the store.
+        identity = self._name if entries else self._wanted
+        if profile.keeps_home:
+            identity = f"{self._name}\n{self._who.identity}"
         report, proxies = self._connections.report, outer_proxies(options)
         return Sandbox(identity, command, profile, report, _say, engine, proxies=proxies)
 
@@ -206,6 +220,12 @@ class ServerStarter:
         return engine
 
     def _entries(self, name: str = "") -> tuple[IsolateEntry, ...]:
+        """What the policy gives the server; one without the word is not read before it starts."""
+        if not mentions_isolation(self._options.values.get("--policy")):
+            return ()
+        from pipeguard.config.effective_policy import wrap_isolation
+        from pipeguard.config.isolate_key import entries_for
+
         tags = self._options.lists.get("--tag", ())
         return entries_for(name or self._name, wrap_isolation(self._options), tags)
 
