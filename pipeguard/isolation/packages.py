@@ -10,7 +10,6 @@ runs from that folder, which it can read and not change, without the registry.
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
-import json
 import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
@@ -182,6 +181,8 @@ def facts_in(folder: str, path: str) -> dict[str, object]:
     real = os.path.realpath(path)
     if not is_within(real, os.path.realpath(folder)) or not os.path.isfile(real):
         return {}
+    import json  # here: few servers have one, and each waits for what is imported
+
     try:
         with open(real, "rb") as file:
             found = json.loads(file.read(MAX_FACTS_BYTES))
