@@ -72,7 +72,7 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> None:
     plan = _plan(rules)
     records = json.dumps([as_record(rule) | _UNREAD for rule in rules], separators=(",", ":"))
     names = [""] * len(plan.groups)
-    index = Index(store(folder, records.encode()), names, plan.engines)
+    index = Index(store(folder, records.encode()), [*names], plan.engines)
     write_index(folder, key, index)
 
     def compiled(number: int) -> None:
@@ -86,7 +86,10 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> None:
             if done.exception() is not None:
                 pool.shutdown(wait=False, cancel_futures=True)
             done.result()
-            write_index(folder, key, index)
+            so_far = index._replace(databases=[*names])
+            if so_far != index:  # once it is complete, a reader may remove the folder
+                index = so_far
+                write_index(folder, key, index)
     prune(folder, key)
 
 

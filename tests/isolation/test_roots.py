@@ -49,8 +49,10 @@ class Shell:
         self.said: list[str] = []
         command = Command([*(argv or ("/bin/sh",))], {"PATH": os.defpath}, "/")
         self.sandbox = Sandbox("rooted", command, profile, say=self.said.append)
+        others = children(os.getpid())
         self.child: Child = self.sandbox.start()
         self.child.wait_started()
+        (self.warden,) = children(os.getpid()) - others
 
     def run(self, script: str) -> str:
         """What a script prints; errors are among it."""
@@ -215,7 +217,7 @@ def test_a_server_that_would_keep_a_root_is_ended(how: signal.Signals, home: Pat
     with shell(Profile(roots=WRITE_ROOTS)) as server:
         server.give(home / "app")
         assert server.run(f"cat {home}/app/own") == "own"
-        mounts = mounting_process()
+        mounts = mounting_process(server.warden)
         os.kill(mounts, how)
         server.give(home / "app", home / "private")
         assert CANARY not in server.run(f"cat {home}/private/id")
@@ -396,17 +398,23 @@ def alive(process: int) -> bool:
     return status.rpartition(")")[2].split()[0] not in {"Z", "X"}
 
 
-def mounting_process() -> int:
+def mounting_process(warden: int) -> int:
     """The warden's child that is not the engine."""
-    parents = {}
+    (found,) = [
+        each
+        for each in children(warden)
+        if b"bwrap" not in Path(f"/proc/{each}/cmdline").read_bytes()
+    ]
+    return found
+
+
+def children(parent: int) -> set[int]:
+    """The processes that have this one for their parent."""
+    found = set()
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-    wardens = [each for each, parent in parents.items() if parent == os.getpid()]
-    children = [each for each, parent in parents.items() if parent in wardens]
-    (found,) = [
-        each for each in children if b"bwrap" not in Path(f"/proc/{each}/cmdline").read_bytes()
-    ]
+            if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.add(int(path.parent.name))
     return found
 
 

@@ -16,9 +16,9 @@ import pytest
 
 from pipeguard.core.protocol.places import Surface
 from pipeguard.errors import EngineError
-from pipeguard.rulebook import cache
+from pipeguard.rulebook import cache, compiler
 from pipeguard.rulebook.cache import load_engines
-from pipeguard.rulebook.cache_files import Index, open_index, write_index
+from pipeguard.rulebook.cache_files import Index, open_index, store, write_index
 from pipeguard.rulebook.cache_key import cache_key
 from tests.launch.processes import is_running, until
 from tests.rulebook.words import contents_of, finds, index_of, packs
@@ -269,6 +269,34 @@ def test_a_cache_that_is_removed_meanwhile_is_done_without(starts: Starts) -> No
     until(lambda: not is_running(compiler) and not is_running(private), "both end")
     assert list(starts.private.iterdir()) == []
     assert not starts.cache.exists()
+
+
+@pytest.mark.usefixtures("compiles")
+def test_nothing_is_written_once_all_is_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader removes its private folder as soon as it has all."""
+    made = packs()
+    stored: list[str] = []
+    written: list[Index] = []
+
+    def storing(folder: str, content: bytes) -> str:
+        name = store(folder, content)
+        stored.append(name)
+        return name
+
+    def writing(folder: str, key: bytes, index: Index) -> None:
+        if written:  # all is compiled before the first database is told
+            until(lambda: len(stored) == 1 + len(index.databases), "all is stored")
+        write_index(folder, key, index)
+        written.append(index)
+
+    monkeypatch.setattr(compiler, "store", storing)
+    monkeypatch.setattr(compiler, "write_index", writing)
+    folder.mkdir()
+    compiler.compile_rules(made, str(folder), cache_key(made))
+    assert [all(index.databases) for index in written].count(True) == 1
+    assert all(written[-1].databases)
 
 
 def test_a_private_folder_goes_with_its_reader(starts: Starts) -> None:
