@@ -198,6 +198,15 @@ def test_a_program_that_does_not_exist_is_told_as_without_isolation(tmp_path: Pa
         assert run.process.wait(30) == 127
 
 
+def test_a_policy_that_cannot_be_read_is_told_although_no_server_waits_for_it(
+    tmp_path: Path,
+) -> None:
+    policy = str(tmp_path / "none.yaml")
+    with Isolated(tmp_path, "--isolate", "auto", "--policy", policy) as run:
+        assert "cannot be read" in str(run.initialize()["error"])
+        assert run.process.wait(60) == 2
+
+
 def test_the_exit_code_is_the_servers(tmp_path: Path) -> None:
     command = (sys.executable, "-I", "-c", "import sys; sys.exit(42)")
     with Isolated(tmp_path, "--isolate", "auto", command=command) as run:
