@@ -77,6 +77,7 @@ Where several rules stopped one message, the one that least can be done about de
 """
 WAYS = {
     Way.EXCEPTION: "an exception: `pipeguard allow EVENT`",
+    Way.GRANT: "giving it: `pipeguard allow EVENT`",
     Way.APPROVE: "your approval: `pipeguard approve SERVER`",
     Way.POLICY: "a key of your policy",
     Way.OPTION: "an option of the command",

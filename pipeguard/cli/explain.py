@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._walls import GIVE, NOTHING_TO_DO, WALLS, is_absent, is_wall, outcome_of, wanted
 from pipeguard.config.strict_yaml import suggestion
 from pipeguard.core.finding import Action
 from pipeguard.core.session.remedies import Way, remedy_of
@@ -59,27 +60,9 @@ FAMILIES: dict[str, str] = {
         " such rule the audit has a row at once, and then one a minute with the number of further"
         " requests."
     ),
-    "egress": (
-        "A connection that a server in a sandbox asked for and did not get: to a host or port that"
-        " no rule names (`egress.host`, `egress.port`), or a name whose addresses are all private,"
-        " local or of this machine (`egress.address`). Of an attempt the audit has the host and the"
-        " port, and nothing of what was to be sent; one that is repeated has a row a minute, with"
-        " the number of further ones. `egress.failed` is allowed, and the host could not be"
-        " reached."
-    ),
-    "egress.address": (
-        "A connection of an isolated server to a host that it is given, whose name leads only to"
-        " addresses that are not public: of a private network, of this machine, or of what gives"
-        " out a machine's credentials. Whoever answers for a name could else lead the server into"
-        " your network."
-    ),
-    "isolation": (
-        "A file, folder or port of your machine that an isolated server wanted and is not given:"
-        " `isolation.read` and `isolation.write` for files, `isolation.port` for a port. It is"
-        " read out of what the server says of its failures, in answers that fail and on its"
-        " standard error, so that it may be invented: it gives nothing by itself, and of each the"
-        " audit has one event. What is not there outside either is noted, and stops nothing."
-    ),
+    "egress": "A connection that an isolated server asked for and did not get.",
+    "isolation": "A file, folder or port of your machine that an isolated server did not get.",
+    **WALLS,
     "search": (
         "A tool of `pipeguard serve` whose description is written for the search: a keyword or"
         " another server's name over and over, or very many keywords. It ranks no higher for that,"
@@ -233,9 +216,11 @@ def _words(rule: str, rules: dict[str, Rule]) -> dict[str, str]:
 
 def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
     what = " ".join(filter(None, (event.method, event.tool)))
-    head = f"{event.time}, server {event.server}: {what or 'a message'}"
+    what = what or ("what it said" if outcome_of(event) else "a message")
+    head = f"{event.time}, server {event.server}: {what}"
     lines = [f"{click.style(event.name, bold=True)}: {visible(head)}"]
-    lines.append(_OUTCOMES.get(event.action, f"PipeGuard's action was {event.action}."))
+    usual = _OUTCOMES.get(event.action, f"PipeGuard's action was {event.action}.")
+    lines.append(outcome_of(event) or usual)
     for rule in dict.fromkeys(finding["rule"] for finding in event.findings):
         words = _words(rule, rules)
         title = f": {words['title']}" if words["title"] else ""
@@ -245,7 +230,8 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
             if finding["rule"] == rule:
                 passages.setdefault(_passage(finding), finding)
         lines += [line for finding in passages.values() for line in _passage_lines(finding, event)]
-        about = (("Why", words["why"]), ("Do", words["fix"]))
+        is_needless = all(is_absent(each) for each in event.findings if each["rule"] == rule)
+        about = (("Why", words["why"]), ("Do", NOTHING_TO_DO if is_needless else words["fix"]))
         lines += [_labelled(label, visible(text)) for label, text in about if text]
     lines += ["", *(f"{label}  {command}" for label, command in _decisions(event))]
     return "\n".join(lines).rstrip()
@@ -259,6 +245,9 @@ def _passage(finding: dict[str, str]) -> tuple[str, ...]:
 
 def _passage_lines(finding: dict[str, str], event: AuditedEvent) -> list[str]:
     """Where a finding was, and what it was."""
+    if is_wall(finding["rule"]):
+        about = (("Wanted", wanted(finding)), ("Note", finding.get("note", "")))
+        return [_labelled(label, visible(text)) for label, text in about if text]
     where = f"in {finding.get('place', '')} {finding.get('pointer', '')}".rstrip()
     level = f"severity {finding.get('severity')}, confidence {finding.get('confidence')}"
     view = finding.get("view", "text")
@@ -290,6 +279,8 @@ def _decisions(event: AuditedEvent) -> list[tuple[str, str]]:
     way = remedy_of(decisive(stopping(event))).way
     if way is Way.EXCEPTION:
         steps.append(("If it is a false alarm:", f"pipeguard allow {event.name}"))
+    elif way is Way.GRANT:
+        steps.append((GIVE, f"pipeguard allow {event.name}"))
     elif way is Way.POLICY:
         steps.append(("Your policy is in the file that this names:", "pipeguard policy path"))
     return steps

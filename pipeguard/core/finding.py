@@ -180,6 +180,7 @@ class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is 
             requests will be answered; over HTTP these wait in exchanges of their own.
         request_bytes: for the answer to a request, the length of the request's frame, else None.
         answer_seconds: likewise, how long the answer took, on the session's clock.
+        members: of a batch, the verdicts on its messages.
     """
 
     direction: Direction
@@ -197,6 +198,7 @@ class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is 
     is_astray: bool = False
     request_bytes: int | None = None
     answer_seconds: float | None = None
+    members: tuple[Verdict, ...] = ()
 
     def with_findings(
         self, frame: bytes, findings: Iterable[Finding], pins: tuple[PinChange, ...] = ()

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.fetch_messages import reason_in
+from pipeguard.isolation.mirrors import mirrors
 from pipeguard.isolation.packages import (
     NPM,
     NPM_HOSTS,
@@ -222,7 +222,7 @@ def _run(
     start: Callable[[Command, Profile], Child],
 ) -> None:
     profile = Profile(
-        write=(str(command.cwd),), hosts=(*hosts, *_mirrors(hosts)), limits=FETCH_LIMITS
+        write=(str(command.cwd),), hosts=(*hosts, *mirrors(hosts)), limits=FETCH_LIMITS
     )
     child = start(command, profile)
     try:
@@ -236,18 +236,6 @@ def _run(
             f"{what} could not be fetched: {command.argv[0]} {ended or 'did not end'}."
             f" {reason_in(said)}"
         )
-
-
-def _mirrors(hosts: Iterable[str]) -> Iterator[str]:
-    """Private addresses that this machine is told to find its registries at."""
-    for host in hosts:
-        try:
-            found = socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)
-        except OSError:
-            continue  # the installer says that it cannot be found
-        for *_, address in found:
-            text = str(address[0])
-            yield f"[{text}]" if ":" in text else text
 
 
 def _output(child: Child) -> str:

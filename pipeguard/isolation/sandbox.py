@@ -298,6 +298,13 @@ class Sandbox:
         """The ports of this machine that it is given now."""
         return self._rules.loopback
 
+    def report_refused(self) -> None:
+        """Have reported which connections of its servers were refused until now."""
+        with self._lock:
+            ways_out = tuple(self._ways_out)
+        for way_out in ways_out:
+            way_out.report_refused()
+
     def hang_up(self) -> None:
         """End all connections of its servers, and wait until they are reported."""
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.proxy import Egress
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.outer_proxy import OuterProxies
 
     ProxiesSource = Callable[[], OuterProxies]
+
+SOCKETS_SECONDS = 2.0  # for the sockets of a sandbox whose server answers: they were sent before
 
 
 class SandboxExit:
@@ -46,6 +48,7 @@ class SandboxExit:
         self._ports: frozenset[int] = frozenset()  # that are listened at
         self._namespace: tuple[int, ...] = ()
         self._egress: Egress | None = None
+        self._came = Event()  # the sockets, or the end of the wait for them
         self._is_closed = False
         self._thread = Thread(target=self._take, name="way-out", daemon=True)
 
@@ -60,6 +63,15 @@ class SandboxExit:
             if self._egress is not None:
                 self._egress.update(rules)
         self._listen_more()
+
+    def report_refused(self) -> None:
+        """Have reported what the kernel refused until now, of a server that has begun to run."""
+        if not self._came.wait(SOCKETS_SECONDS):
+            self._came.set()  # waited for once
+        with self._lock:
+            egress = self._egress
+        if egress is not None:
+            egress.report_refused()
 
     def close(self) -> None:
         """End all connections, and wait until they are reported."""
@@ -76,6 +88,13 @@ class SandboxExit:
 
     def _take(self) -> None:
         try:
+            self._open()
+        finally:
+            self._came.set()
+        self._listen_more()
+
+    def _open(self) -> None:
+        try:
             sockets = receive_sockets(self._channel)
         except OSError:
             return  # the sandbox ended before it sent them, and says itself why
@@ -87,7 +106,6 @@ class SandboxExit:
             self._egress.start()
             self._ports = TAKEN_PORTS.union(sock.getsockname()[1] for sock in sockets.direct)
             self._namespace = sockets.namespace
-        self._listen_more()
 
     def _listen_more(self) -> None:
         """Listen at ports that rules have and the sandbox did not start with."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from threading import Lock
+from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeguard.isolation.egress.judge import EgressRecord
-    from pipeguard.isolation.egress.recording import ConnectionRecorder
+    from pipeguard.isolation.egress.recording import ConnectionRecorder, RefusedTarget
     from pipeguard.state.connections import EndedConnection
 
 MOST_WAITING = 1000  # connections, before the audit is open: a server is not that quick
@@ -26,6 +27,8 @@ class IsolatedConnections:
 
     def report(self, record: EgressRecord) -> None:
         """Take a connection that ended or was refused."""
+        if record.at is None:
+            record = record._replace(at=monotonic())
         with self._lock:
             if self._make is not None:
                 self._record(record, self._make)
@@ -33,7 +36,7 @@ class IsolatedConnections:
                 self._waiting.append(record)
 
     def attach(
-        self, write: Callable[[EndedConnection], str], refused: Callable[[str, str], None]
+        self, write: Callable[[EndedConnection], str], refused: Callable[[RefusedTarget], None]
     ) -> None:
         """Write what came and what comes to the audit, and tell of what was refused."""
 

@@ -132,6 +132,11 @@ def narrowest(
         raise PipeGuardError(f"event {event.name} passed as it was: there is nothing to allow.")
     rule = decisive(stopped)
     remedy = remedy_of(rule)
+    if remedy.way is Way.GRANT:
+        raise PipeGuardError(
+            f"{rule}: nothing is offered for this event, as for what gives out credentials. Who"
+            f" wants it writes it, under `isolate`.\n  {next_steps(event, rule)}"
+        )
     if remedy.way is not Way.EXCEPTION:
         raise PipeGuardError(
             f"{rule} cannot be allowed by an exception.\n  {next_steps(event, rule)}"

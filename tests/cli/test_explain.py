@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from pipeguard.cli._walls import WALLS
 from pipeguard.cli.explain import FAMILIES, command
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
 from pipeguard.errors import PipeGuardError
+from pipeguard.isolation.walls.wall import NOTHING_THERE
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
@@ -157,3 +159,66 @@ def test_a_rule_is_told_once_with_all_that_it_found() -> None:
     assert [output.count(label) for label in ("Seen ", "Cut ", "Why ", "Do ")] == [2, 2, 1, 1]
     assert sum(line.startswith("injection.classifier") for line in lines) == 1
     assert len(json.loads(run("RUN1.c5", "--json").output)["findings"]) == 3  # programs get all
+
+
+def wall(rule: str, excerpt: str, **more: str) -> Finding:
+    finding = Finding(rule, "connection", severity=Severity.MEDIUM, excerpt=excerpt)
+    return finding._replace(**more)  # type: ignore[arg-type]
+
+
+def page_of(finding: Finding, action: str) -> str:
+    """What is shown of an event at a wall, each blank as one."""
+    with Store.open(store_path()) as store:
+        Audit(store, f"RUN-{finding.rule}", "docs", "").append_many(
+            [
+                AuditEntry(
+                    "2026-11-20T10:00:00.000Z", "", "to-client", "connection", "", "", action,
+                    f"RUN.{finding.rule}", "", 0, findings_json((finding,)),
+                )
+            ]
+        )  # fmt: skip
+    shown = CliRunner().invoke(command, [f"RUN.{finding.rule}"])
+    assert shown.exit_code == 0, shown.exception
+    return " ".join(shown.output.split())
+
+
+@each(
+    "finding, wanted",
+    {
+        "a host": (wall("egress.host", "api.example"), "Wanted api.example"),
+        "a port of a host": (wall("egress.port", "api.example:22"), "Wanted api.example:22"),
+        "a private address": (
+            wall("egress.address", "10.0.0.5:443", host="git.example"),
+            "Wanted git.example, whose name leads to 10.0.0.5:443",
+        ),
+        "a file": (wall("isolation.read", "…/b", path="/srv/a/b"), "Wanted to read /srv/a/b"),
+        "a change": (wall("isolation.write", "/srv/a", path="/srv/a"), "Wanted to change /srv/a"),
+        "a port": (wall("isolation.port", "5432"), "Wanted port 5432 of this machine"),
+    },
+)
+def test_a_wall_is_told_as_such(finding: Finding, wanted: str) -> None:
+    page = page_of(finding, "block")
+    assert wanted in page
+    assert f"Why {WALLS[finding.rule]}" in page
+    assert f"Give the server exactly that: pipeguard allow RUN.{finding.rule}" in page
+    for word in ("false alarm", "let it pass", "confidence", "severity", "detect"):
+        assert word not in page
+
+
+def test_what_is_not_there_outside_either_needs_nothing() -> None:
+    note = f"it is not given to the server to read; {NOTHING_THERE}"
+    absent = wall("isolation.read", "/srv/none", path="/srv/none", note=note)
+    absent = absent._replace(action=Action.ALLOW)
+    page = page_of(absent, "allow")
+    assert "not there outside either" in page
+    assert "Do Nothing:" in page
+    assert "pipeguard allow" not in page
+
+
+def test_a_given_host_that_fails_was_not_kept_from_the_server() -> None:
+    failed = wall("egress.failed", "api.example:443", note="allowed, and could not be reached")
+    page = page_of(failed._replace(action=Action.ALLOW), "allow")
+    assert "is given, and could not be reached" in page
+    assert "Wanted api.example:443" in page
+    assert "confidence" not in page
+    assert "pipeguard allow" not in page

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,11 @@ def chatter(what: str) -> Result:
     return text("The sun is shining.")
 
 
+def scan(what: str) -> Result:
+    """Reach for several hosts, and say only that it failed."""
+    return [fetch(each) for each in what.split()][-1]
+
+
 def protest(what: str) -> Result:
     """Reach for a host, and fail as the protocol has it."""
     fetch(what)
@@ -63,17 +69,35 @@ def write_file(what: str) -> Result:
 
 
 def call_port(what: str) -> Result:
-    """Connect to a port of this machine."""
+    """Connect to a port of this machine, by one of its names."""
+    host, _, port = what.rpartition(":")
+    host = host or "127.0.0.1"
     try:
-        socket.create_connection(("127.0.0.1", int(what)), 5).close()
+        socket.create_connection((host, int(port)), 5).close()
     except OSError:
-        return text(f"connect ECONNREFUSED 127.0.0.1:{what}", isError=True)
+        return text(f"connect ECONNREFUSED {host}:{port}", isError=True)
     return text("connected")
+
+
+def proxied(what: str) -> Result:
+    """Connect to a host and port through the proxy of a sandbox."""
+    with socket.create_connection(("127.0.0.1", 3128), 5) as connection:
+        connection.sendall(f"CONNECT {what} HTTP/1.1\r\nHost: {what}\r\n\r\n".encode())
+        head = connection.recv(1000).decode()
+    return text(head, isError=" 200 " not in head)
 
 
 def claim(what: str) -> Result:
     """Fail with these words, whatever was done."""
     return text(what, isError=True)
+
+
+def outwait(what: str) -> Result:
+    """Fail once there is a file."""
+    Path(f"{what}.begun").touch()
+    while not Path(what).exists():
+        time.sleep(0.01)
+    return text("it failed", isError=True)
 
 
 def mutter(what: str) -> Result:
@@ -82,13 +106,26 @@ def mutter(what: str) -> Result:
     return text("done")
 
 
-TOOLS = (fetch, search, chatter, protest, read_text_file, write_file, call_port, claim, mutter)
+TOOLS = (
+    fetch,
+    search,
+    scan,
+    chatter,
+    protest,
+    read_text_file,
+    write_file,
+    call_port,
+    proxied,
+    outwait,
+    claim,
+    mutter,
+)
 
 
 def answer(message: dict[str, Any]) -> Result:
     if message["method"] == "initialize":
         return {
-            "protocolVersion": "2025-06-18",
+            "protocolVersion": message["params"]["protocolVersion"],
             "capabilities": {"tools": {}},
             "serverInfo": {"name": "failing", "version": "1"},
         }
@@ -104,12 +141,20 @@ def answer(message: dict[str, Any]) -> Result:
     return tool(params["arguments"]["what"])
 
 
+def reply(asked: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a request."""
+    made: dict[str, Any] = {"jsonrpc": "2.0", "id": asked["id"]}
+    try:
+        made["result"] = answer(asked)
+    except ValueError:
+        made["error"] = {"code": -32000, "message": "upstream is unreachable"}
+    return made
+
+
 for line in sys.stdin:
-    asked = json.loads(line)
-    if "id" in asked:
-        reply: dict[str, Any] = {"jsonrpc": "2.0", "id": asked["id"]}
-        try:
-            reply["result"] = answer(asked)
-        except ValueError:
-            reply["error"] = {"code": -32000, "message": "upstream is unreachable"}
-        os.write(1, (json.dumps(reply) + "\n").encode())
+    received = json.loads(line)
+    batch = received if isinstance(received, list) else [received]
+    replies = [reply(asked) for asked in batch if "id" in asked]
+    if replies:
+        answered = replies if isinstance(received, list) else replies[0]
+        os.write(1, (json.dumps(answered) + "\n").encode())

@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.finding import Action, Direction, Finding, MessageKind, Verdict
+from pipeguard.core.protocol.batch import together
+from pipeguard.isolation.egress.recording import RefusedTarget
 from pipeguard.isolation.view import FileView, Mount, MountKind
 from pipeguard.isolation.walls.annotation import MAX_NAMED, note_on
 from pipeguard.isolation.walls.mentions import MAX_MENTIONS, mentions
 from pipeguard.isolation.walls.sight import Sight, sight_of
-from pipeguard.isolation.walls.wall import HOST, PORT, READ, WRITE, Mention, Wall
+from pipeguard.isolation.walls.wall import PORT, READ, WRITE, Mention, Wall
 from pipeguard.isolation.walls.witness import MAX_EVENTS, WallWitness
 from tests.each import each
 
@@ -30,6 +32,30 @@ SAID = {
     "Node, two paths": (
         "ENOENT: no such file or directory, rename '/a/b' -> '/c/d'",
         [(WRITE, "/a/b"), (WRITE, "/c/d")],
+    ),
+    "Node, written beside and renamed": (
+        "EROFS: read-only file system, open '/home/x/notes/new.txt.1f3ac2d41f3ac2d4.tmp'",
+        [(WRITE, "/home/x/notes")],
+    ),
+    "Python, a temporary file": (
+        "[Errno 30] Read-only file system: '/srv/tmpa1b2c3d_'",
+        [(WRITE, "/srv")],
+    ),
+    "npm, written beside and renamed": (
+        "EACCES: permission denied, mkdir '/srv/cache/state.json.3512958021'",
+        [(WRITE, "/srv/cache")],
+    ),
+    "SQLite, beside the database": (
+        "EROFS: read-only file system, open '/srv/notes.db-journal'",
+        [(WRITE, "/srv")],
+    ),
+    "a name that only looks like it": (
+        "EROFS: read-only file system, open '/srv/temperature.2024.tmpl'",
+        [(WRITE, "/srv/temperature.2024.tmpl")],
+    ),
+    "a temporary file that is read": (
+        "ENOENT: no such file or directory, open '/srv/notes.tmp'",
+        [(READ, "/srv/notes.tmp")],
     ),
     "Node, relative": (
         "ENOENT: no such file or directory, open 'notes/new.txt'",
@@ -128,6 +154,9 @@ class Given:
     view = VIEW
     loopback = frozenset({5432})
 
+    def report_refused(self) -> None:
+        """Of which nothing is refused meanwhile."""
+
 
 def witness(record: list[tuple[Finding, str]]) -> WallWitness:
     def mask(text: bytes) -> bytes:
@@ -191,18 +220,76 @@ def test_a_path_with_a_secret_is_neither_told_nor_recorded() -> None:
         "that answers nothing": failed("ENOENT: '/srv/a'", answer_seconds=None),
         "of what it is given": failed("ENOENT: '/home/x/work/a', ECONNREFUSED 127.0.0.1:5432"),
         "of what it may read": failed("ENOENT: '/home/x/notes/a'"),
+        "of a file in its own scratch": failed("ENOSPC, EACCES: write '/tmp/tmpa1b2c3d4.tmp'"),
     },
 )
 def test_other_verdicts_stay_as_they_are(verdict: Verdict) -> None:
     assert witness([]).annotated(verdict, 5.0) is verdict
 
 
-def test_a_host_that_was_refused_before_the_request_is_not_told() -> None:
+def refused(seen: WallWitness, at: float, subject: str = "api.example.com") -> None:
+    rule = PORT if subject.isdecimal() else "egress.host"
+    seen.refused(RefusedTarget(rule, subject, f"RUN1.x{subject[:1]}", subject, at))
+
+
+def test_a_host_is_told_in_the_answer_to_the_call_that_ran_when_it_was_refused() -> None:
+    seen, verdict = witness([]), failed("fetch failed")  # a call of one second
+    refused(seen, 10.0)
+    assert "api.example.com" in note(seen.annotated(verdict, 10.5))
+    assert seen.annotated(verdict, 9.9) is verdict, "refused after it was answered"
+    assert seen.annotated(verdict, 11.1) is verdict, "refused before it was asked"
+    for _ in range(5):
+        refused(seen, 20.0)
+    assert "api.example.com" in note(seen.annotated(verdict, 10.5)), "although again later"
+
+
+def test_a_port_that_was_refused_and_is_named_is_one_event() -> None:
+    rows: list[tuple[Finding, str]] = []
+    seen = witness(rows)
+    refused(seen, 10.0, "8080")
+    ours = note(seen.annotated(failed("connect ECONNREFUSED 127.0.0.1:8080"), 10.5))
+    assert ours.count("event RUN1.") == 1
+    assert 'port "8080" of this machine (event RUN1.x8)' in ours
+    seen.close()
+    assert rows == []
+
+
+def asked(run: str) -> Verdict:
+    """The verdict on a call of a conversation."""
+    frame = b"{}"
+    asks = Verdict(Direction.TO_SERVER, frame, Action.ALLOW, frame, None, event=f"{run}.c1")
+    return asks._replace(kind=MessageKind.REQUEST, method="tools/call")
+
+
+def test_a_wall_is_told_to_no_other_conversation() -> None:
     seen = witness([])
-    seen.refused("api.example.com", "RUN1.x1")
-    verdict = failed("fetch failed")
-    assert seen.annotated(verdict, time.monotonic() + 10.0) is verdict
-    assert "api.example.com" in note(seen.annotated(verdict, time.monotonic() + 0.5))
+    seen.annotated(asked("RUN1.1"), 9.0)
+    seen.annotated(asked("RUN1.2"), 9.5)
+    refused(seen, 9.7)
+    verdict = failed("it took too long", event="RUN1.2.s4", answer_seconds=0.5)
+    assert seen.annotated(verdict, 10.0) is verdict, "whose it was is not known"
+    verdict = failed("no way to api.example.com", event="RUN1.1.s4", answer_seconds=2.0)
+    assert "(event RUN1.xa)" in note(seen.annotated(verdict, 11.0)), "it says itself that it was"
+    verdict = failed("it failed", event="RUN1.1.s5", answer_seconds=2.0)
+    assert seen.annotated(verdict, 11.0) is verdict, "the other one's ran then"
+    refused(seen, 30.0)
+    seen.annotated(asked("RUN1.1"), 29.0)
+    verdict = failed("it failed", event="RUN1.1.s6", answer_seconds=2.0)
+    assert "(event RUN1.xa)" in note(seen.annotated(verdict, 31.0)), "nobody else's ran"
+
+
+def test_each_answer_of_a_batch_has_its_own_note() -> None:
+    seen = witness([])
+    answers = [failed("ENOENT: '/srv/a'"), failed("fine", answer_seconds=None), failed("as it is")]
+    frame = b"[" + b",".join(each.frame for each in answers) + b"]"
+    batch = together(Direction.TO_CLIENT, frame, answers, "RUN1.s1")
+    assert batch.forward is frame
+    noted = seen.annotated(batch, 5.0).forward
+    assert noted is not None
+    texts = [len(each["result"]["content"]) for each in json.loads(noted)]
+    assert texts == [2, 1, 1]
+    quiet = together(Direction.TO_CLIENT, frame, answers[1:], "RUN1.s2")
+    assert seen.annotated(quiet, 5.0) is quiet
 
 
 def test_an_answer_that_only_failed_is_told_what_standard_error_named_meanwhile() -> None:
@@ -217,7 +304,9 @@ def test_an_answer_that_only_failed_is_told_what_standard_error_named_meanwhile(
 
 
 def test_a_note_names_few_walls() -> None:
-    ours = note_on([Wall(HOST, f"h{number}.example", f"RUN1.x{number}") for number in range(9)])
+    ours = note_on(
+        [Wall("egress.host", f"h{number}.example", f"RUN1.x{number}") for number in range(9)]
+    )
     assert ours.count("event RUN1.") == MAX_NAMED
     assert "nor 6 more" in ours
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.isolation.test_escapes import answering
 from tests.isolation.test_wrapped import Isolated
@@ -67,6 +70,47 @@ def test_an_error_of_the_protocol_gets_a_sentence(tmp_path: Path) -> None:
         message = str(error["message"])
         assert message.startswith("upstream is unreachable (PipeGuard: ")
         assert event_in(message).endswith(".x1")
+
+
+def test_the_first_answer_of_all_says_what_the_kernel_refused(tmp_path: Path) -> None:
+    """At these ports nobody listens: the server knows of it before PipeGuard has looked."""
+    with failing(tmp_path, *AUTO) as run:
+        run.ready()
+        ours = texts(call(run, "scan", "192.0.2.1:22 192.0.2.1:23 192.0.2.2:5432"))[1]
+        for target in ("192.0.2.1:22", "192.0.2.1:23", "192.0.2.2:5432"):
+            assert f'the host "{target}" (event ' in ours
+        assert texts(call(run, "claim", "fetch failed")) == ["fetch failed"]
+        assert '"192.0.2.3:22"' in texts(call(run, "fetch", "192.0.2.3:22"))[1]
+        assert '"192.0.2.1:22"' in texts(call(run, "fetch", "192.0.2.1:22"))[1], "once more"
+        assert texts(call(run, "chatter", "192.0.2.4:22")) == ["The sun is shining."]
+        assert texts(call(run, "claim", "fetch failed")) == ["fetch failed"]
+
+
+def test_an_answer_of_a_batch_says_what_it_failed_at(tmp_path: Path) -> None:
+    calls = [("fetch", "192.0.2.1:22"), ("claim", "it works"), ("fetch", "api.example.com")]
+    batch = [
+        {
+            "jsonrpc": "2.0",
+            "id": name + what,
+            "method": "tools/call",
+            "params": {"name": name, "arguments": {"what": what}},
+        }
+        for name, what in calls
+    ]
+    with failing(tmp_path, *AUTO) as run:
+        run.ask(
+            "initialize",
+            protocolVersion="2025-03-26",
+            capabilities={},
+            clientInfo={"name": "tests", "version": "1"},
+        )
+        run.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        run.ask("tools/list")
+        run.send(json.dumps(batch).encode() + b"\n")
+        answers = json.loads(run.line())
+        said = {answer["id"]: texts(answer) for answer in answers}
+    assert '"192.0.2.1:22"' in said["fetch192.0.2.1:22"][1]
+    assert '"api.example.com"' in said["fetchapi.example.com"][1]
 
 
 def test_an_answer_that_worked_stays_as_it_is(tmp_path: Path) -> None:
@@ -143,6 +187,35 @@ def test_a_folder_is_given_to_make_files_in(tmp_path: Path) -> None:
         assert texts(call(run.ready(), "write_file", notes / "new")) == ["written"]
 
 
+def test_a_file_with_a_name_for_a_while_is_told_and_given_by_its_folder(tmp_path: Path) -> None:
+    notes = tmp_path / "home" / "notes"
+    policy = "isolate:\n- {server: reacher, read: [~/notes]}\n"
+    with failing(tmp_path, policy=policy) as run:
+        run.ready()
+        events = set()
+        for name in ("one.1f3ac2d41f3ac2d4.tmp", "one.99aab2c31f3ac2d4.tmp"):
+            ours = texts(call(run, "write_file", notes / name))[1]
+            assert f'to change "{notes}" (event ' in ours
+            events.add(event_in(ours))
+        (event,) = events
+        until(lambda: f"pipeguard allow {event}" in run.said(), "it is in the audit")
+        code, shown = allowed(tmp_path, event)
+        assert code == 0, shown
+        assert "read and change ~/notes, and what is in it" in shown
+
+
+def test_what_is_repeated_is_one_line_of_the_log(tmp_path: Path) -> None:
+    with failing(tmp_path, *AUTO) as run:
+        run.ready()
+        (event,) = {event_in(texts(call(run, "fetch", "192.0.2.1:22"))[1]) for _ in range(3)}
+        run.hang_up()
+        assert run.code() == 0
+        assert run.said().count("block egress.host") == 1
+    code, shown = decide(tmp_path / "state", "audit", "list", "--json")
+    assert code == 0
+    assert f"2 more within 60 s after event {event}, the last at " in shown
+
+
 def test_what_only_standard_error_names_is_an_event_if_it_is_there(tmp_path: Path) -> None:
     diary = tmp_path / "home" / "diary"
     with failing(tmp_path, *AUTO) as run:
@@ -186,6 +259,29 @@ def test_a_port_of_this_machine_is_told_and_allowed(tmp_path: Path) -> None:
             assert code == 0, shown
         with failing(tmp_path, policy=(tmp_path / "policy.yaml").read_text()) as run:
             assert texts(call(run.ready(), "call_port", port)) == ["connected"]
+
+
+@pytest.mark.parametrize("way", ["127.0.0.1", "localhost", "through the proxy"])
+def test_a_port_of_this_machine_is_one_event_however_it_is_reached(
+    tmp_path: Path, way: str
+) -> None:
+    with failing(tmp_path, policy=POLICY) as run:
+        run.ready()
+        event = ""
+        for host in (way, "127.0.0.1"):
+            tool = "proxied" if host == "through the proxy" else "call_port"
+            what = "localhost:5433" if tool == "proxied" else f"{host}:5433"
+            (_, ours) = texts(call(run, tool, what))
+            assert 'is not given port "5433" of this machine (event ' in ours
+            assert ours.count("(event ") == 1
+            event = event_in(ours)
+            assert event.endswith(".x1")
+        until(lambda: "block isolation.port" in run.said(), "it is told")
+        assert "egress." not in run.said()
+        code, shown = allowed(tmp_path, event)
+        assert code == 0, shown
+        assert "connect to port 5433 of this machine" in shown
+    assert "loopback: [5433]" in (tmp_path / "policy.yaml").read_text()
 
 
 def test_a_given_folder_is_no_wall(tmp_path: Path) -> None:

@@ -132,7 +132,8 @@ def test_a_wall_is_told_once_with_the_way_through_it(tmp_path: Path) -> None:
 def test_what_was_refused_can_be_allowed_while_the_server_runs(tmp_path: Path) -> None:
     policy = "# mine\nisolate:\n- {server: reacher}\n"
     with answering(socket.AF_INET, ("127.0.0.1", 0)) as listener:
-        target = f"127.0.0.1:{listener.getsockname()[1]}"
+        port = listener.getsockname()[1]
+        target = f"127.0.0.1:{port}"
         with isolated(tmp_path, policy=policy) as run:
             assert "403 Forbidden" in run.call("proxied", target)
             until(lambda: "pipeguard allow " in run.said(), "the refusal is told")
@@ -140,11 +141,11 @@ def test_what_was_refused_can_be_allowed_while_the_server_runs(tmp_path: Path) -
             environment = {"PIPEGUARD_POLICY": str(tmp_path / "policy.yaml")}
             code, shown = decide(tmp_path / "state", *words, environment=environment)
             assert code == 0, shown
-            assert f"may then send to {target}" in shown
+            assert f"may then connect to port {port} of this machine" in shown
             until(lambda: "reached" in run.call("proxied", target), "the host is given")
     written = (tmp_path / "policy.yaml").read_text()
     assert written.startswith(policy)
-    assert target in written.removeprefix(policy)
+    assert f"loopback: [{port}]" in written.removeprefix(policy)
 
 
 def test_a_home_is_kept_where_that_is_asked_for(tmp_path: Path) -> None:

@@ -111,6 +111,7 @@ def together(direction: Direction, frame: bytes, verdicts: list[Verdict], event:
         tuple(pin for v in verdicts for pin in v.pins),
         tuple(frame for v in verdicts for frame in v.more),
         any(v.is_astray for v in verdicts),
+        members=tuple(verdicts),
     )
 
 

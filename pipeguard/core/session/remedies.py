@@ -15,6 +15,7 @@ class Way(Enum):
     """How a person lets something pass; the later, the less one command can do."""
 
     EXCEPTION = "exception"  # `pipeguard allow EVENT`
+    GRANT = "grant"  # the same, which gives an isolated server what it wanted
     APPROVE = "approve"  # `pipeguard diff`, then `pipeguard approve`
     POLICY = "policy"  # a key of a file that the user writes
     OPTION = "option"  # of the command that listens
@@ -58,11 +59,6 @@ _ENTRANCE = Remedy(
     " `--allow-origin` of `pipeguard wrap` say who may connect. Use a firewall against somebody"
     " who tries tokens.",
 )
-_EGRESS = Remedy(
-    Way.EXCEPTION,
-    "The server is isolated, and nothing gives it this host and port. If it needs them, allow the"
-    " event: that adds the host to what your policy gives the server, under `isolate`.",
-)
 
 
 def _limit(key: str, what: str) -> Remedy:
@@ -76,10 +72,10 @@ def _limit(key: str, what: str) -> Remedy:
 
 def _give(may: str, key: str) -> Remedy:
     return Remedy(
-        Way.EXCEPTION,
-        f"The server is isolated. If it {may} this file or folder, allow the event: that adds it"
-        f" to {key} of the server in your policy, under `isolate`, and holds from its next start."
-        " What has to be named by hand, as keys and logins, is not offered.",
+        Way.GRANT,
+        f"If the server {may} this file or folder, allow the event: that adds it to {key} of the"
+        " server in your policy, under `isolate`, and holds from its next start. What has to be"
+        " named by hand, as keys and logins, is not offered.",
     )
 
 
@@ -142,20 +138,35 @@ _ROWS: dict[str, Remedy] = {
         "The server asked for no host in a form that can be read, for too many at once, or for a"
         " protocol that is not passed on. Its own messages say what it wanted.",
     ),
-    **dict.fromkeys(("egress.host", "egress.port"), _EGRESS),
+    "egress.host": Remedy(
+        Way.GRANT,
+        "If the server needs this host, allow the event: that adds it to `hosts` of the server in"
+        " your policy, under `isolate`, and holds within a second. The server can then send there"
+        " whatever it reads.",
+    ),
+    "egress.port": Remedy(
+        Way.GRANT,
+        "If the server needs this port of the host, allow the event: that adds `HOST:PORT` to"
+        " `hosts` of the server in your policy, under `isolate`, and holds within a second.",
+    ),
     "egress.address": Remedy(
-        Way.EXCEPTION,
-        "The host is allowed, and its name leads to an address of a private network, as in a"
-        " company's, or of this machine. If that is where it belongs, allow the event: that adds"
-        " `HOST=private` to what your policy gives the server, by which the name may lead there"
-        " too, or the address itself where it is this machine's.",
+        Way.GRANT,
+        "If that is where the name belongs, as in a company's network, allow the event: that adds"
+        " `HOST=private` to `hosts` of the server in your policy, by which the name may lead there"
+        " too, or the address itself where it is this machine's. Else ask whoever answers for the"
+        " name. What gives out credentials is not offered.",
+    ),
+    "egress.withdrawn": Remedy(
+        Way.NOTHING,
+        "Your policy, or an option, no longer gives the server this host. If it needs it still,"
+        " give it again, under `isolate`.",
     ),
     "isolation.read": _give("may read", "`read`"),
     "isolation.write": _give("may change", "`write`"),
     "isolation.port": Remedy(
-        Way.EXCEPTION,
-        "The server is isolated, and this port of your machine is not given to it. If it needs"
-        " what listens there, allow the event: that adds the port to `loopback`, under `isolate`.",
+        Way.GRANT,
+        "If the server needs what listens at this port, allow the event: that adds the port to"
+        " `loopback` of the server in your policy, under `isolate`, and holds within a second.",
     ),
     "egress.failed": Remedy(
         Way.NOTHING,

@@ -26,6 +26,7 @@ _SELF_EXPLAINING = (
 # What a model reads of who can let it pass. No command: a model has a shell.
 _WHO_DECIDES = {
     Way.EXCEPTION: "Only the user decides whether it is a false alarm.",
+    Way.GRANT: "Only the user can give it.",
     Way.APPROVE: "Only the user can approve it.",
     Way.POLICY: "Only the user can change the policy that stops it.",
     Way.OPTION: "Only the user can change the options that stop it.",
@@ -259,7 +260,7 @@ def how_to_allow(finding: Finding, event: str) -> str:
     way = remedy_of(finding.rule).way
     if way is Way.APPROVE:
         return finding.excerpt or "pipeguard diff"
-    if way is Way.EXCEPTION and event:
+    if way in {Way.EXCEPTION, Way.GRANT} and event:
         return f"pipeguard allow {event}"
     return f"pipeguard explain {finding.rule}"
 

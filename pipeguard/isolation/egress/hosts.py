@@ -239,6 +239,11 @@ class HostRules(NamedTuple):
         return self.loopback.union(*(ports for table in tables for ports in table.values()))
 
 
+def is_own_port(host: str) -> bool:
+    """True for a host as it is shown whose ports are those of this machine, given by number."""
+    return is_localhost(host) or host in {str(address) for address in LOOPBACK}
+
+
 def is_localhost(name: str) -> bool:
     """True for a name of the loopback addresses (RFC 6761, 6.3)."""
     return name == LOCALHOST or name.endswith(f".{LOCALHOST}")

@@ -59,6 +59,7 @@ class EgressRecord(NamedTuple):
         bytes_received: from the host to the sandbox.
         seconds: from accepting it to its end.
         is_repeated: whether the same was reported within the last minute, and is not written again.
+        at: when it was refused, on `time.monotonic`'s clock; None for now.
     """
 
     way: EgressWay
@@ -74,6 +75,7 @@ class EgressRecord(NamedTuple):
     bytes_received: int = 0
     seconds: float = 0.0
     is_repeated: bool = False
+    at: float | None = None
 
 
 Report = Callable[[EgressRecord], None]

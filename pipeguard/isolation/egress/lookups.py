@@ -37,6 +37,8 @@ def error_name(error: OSError) -> str:
         return error.name
     if isinstance(error, socket.gaierror):
         return _EAI_NAMES.get(error.errno, "EAI_FAIL")
+    if type(error).__module__ == "ssl":  # which need not have been imported
+        return "TLS"
     if isinstance(error, TimeoutError) and error.errno is None:
         return "ETIMEDOUT"
     return errno.errorcode.get(error.errno or 0, "EIO")

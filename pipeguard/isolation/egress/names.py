@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from typing import TYPE_CHECKING
+
+from pipeguard.isolation.egress.hosts import LOCALHOST, LOOPBACK
+
+if TYPE_CHECKING:
+    from pipeguard.isolation.egress.hosts import Address, Host
 
 # All addresses are local in the sandbox's network. These look public, since a careful program
 # refuses to fetch from a private or loopback address; they are given out to no public service (11/8
@@ -34,3 +40,11 @@ class NameAddresses:
         """The name that has an address; None where no name has it."""
         number = int(address) - int(NETWORK.network_address) - 1
         return self._names[number] if 0 <= number < len(self._names) else None
+
+    def host_of(self, address: Address) -> Host:
+        """The host that an address of the sandbox's network stands for; in any thread."""
+        if isinstance(address, IPv6Address):
+            if address == LOOPBACK[1]:
+                return LOCALHOST  # which programs try first under this address, then under another
+            return IPv6Address(int(address))  # without a zone
+        return (self.name_of(address) if address in NETWORK else None) or address

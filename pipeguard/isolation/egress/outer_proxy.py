@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 WEB_PORT = 80
+HTTP, HTTPS, SOCKS, SOCKS_NAMES = "http", "https", "socks5", "socks5h"
+_PORTS = {HTTP: WEB_PORT, HTTPS: 443, SOCKS: 1080, SOCKS_NAMES: 1080}
+_KINDS = "http://, https://, socks5:// or socks5h:// and HOST:PORT"
+MAX_LOGIN_BYTES = 255  # of a name or a password for SOCKS (RFC 1929)
 NO_PROXY = "none"  # in a policy: connect by itself, whatever the environment says
 MAX_EXCEPTIONS = 1024  # of a NO_PROXY
 _OWN = {Reach.LOOPBACK, Reach.ANY, Reach.LINK, Reach.METADATA}
@@ -40,10 +44,15 @@ class OuterProxy(NamedTuple):
     Attributes:
         at: its host and port.
         authorization: the value of `Proxy-Authorization`; empty for none.
+        kind: HTTP, HTTPS for one that is spoken to by TLS, SOCKS for one that is given addresses,
+            or SOCKS_NAMES.
+        login: the name and the password, for SOCKS; empty for none.
     """
 
     at: HostAndPort
     authorization: bytes = b""
+    kind: str = HTTP
+    login: tuple[bytes, ...] = ()
 
     def __repr__(self) -> str:
         """Without the login."""
@@ -54,57 +63,65 @@ class OuterProxy(NamedTuple):
         """A proxy from its URL, as `http://user:password@proxy.example:3128`.
 
         Raises:
-            OuterProxyError: it is no URL of an HTTP proxy.
+            OuterProxyError: it is no URL of a proxy that can be used.
         """
         scheme, mark, rest = text.strip().rpartition("://")
-        if mark and scheme.lower() != "http":
-            kind = scheme.lower() if scheme.isalnum() and len(scheme) <= 8 else "of that kind"
-            raise OuterProxyError(f"a proxy must be http://HOST:PORT, not {kind}")
+        kind = scheme.lower() if mark else HTTP
+        if kind not in _PORTS:
+            named = kind if kind.isalnum() and len(kind) <= 8 else "of that kind"
+            raise OuterProxyError(f"a proxy must be {_KINDS}, not {named}")
         login, _, authority = rest.removesuffix("/").rpartition("@")
         try:
-            at = parse_authority(authority, WEB_PORT)
+            at = parse_authority(authority, _PORTS[kind])
         except HostError:  # its text may have a part of the login
             raise OuterProxyError(
-                "a proxy must be http://HOST:PORT; in a login, write / and @ as %2F and %40"
+                f"a proxy must be {_KINDS}; in a login, write / and @ as %2F and %40"
             ) from None
-        return cls(at, _authorization(login) if login else b"")
+        if not login:
+            return cls(at, b"", kind)
+        words, encoded = _login(login)
+        if kind in {HTTP, HTTPS}:
+            return cls(at, b"Basic " + encoded, kind)
+        if not all(0 < len(word) <= MAX_LOGIN_BYTES for word in words):
+            raise OuterProxyError("a login of SOCKS has a name and a password of 1 to 255 bytes")
+        return cls(at, b"", kind, words)
 
 
-def _authorization(login: str) -> bytes:
-    """`Basic`, of a login as URLs have it (RFC 7617)."""
+def _login(login: str) -> tuple[tuple[bytes, bytes], bytes]:
+    """The name and password of a login as URLs have it, and both as RFC 7617 encodes them."""
     from urllib.parse import unquote_to_bytes  # 4 ms
 
     user, _, password = login.partition(":")
-    decoded = [unquote_to_bytes(os.fsencode(part)) for part in (user, password)]
+    decoded = unquote_to_bytes(os.fsencode(user)), unquote_to_bytes(os.fsencode(password))
     encoded = b2a_base64(b":".join(decoded), newline=False)
     for secret in (os.fsencode(password), decoded[1], encoded):
         in_use(secret.decode("utf-8", "ignore"))
-    return b"Basic " + encoded
+    return decoded, encoded
 
 
 class ProxyExceptions:
     """The hosts that are reached without a proxy, as curl reads `NO_PROXY`.
 
     `example.com` and `.example.com` are that domain and all below it, an address is itself, a
-    network as `10.0.0.0/8` its addresses where they are asked for as such, and `*` is every host.
+    network as `10.0.0.0/8` its addresses where they are asked for as such, and `*` alone is every
+    host.
 
     Args:
         text: entries, between commas or blanks; what is no host fits none.
     """
 
     def __init__(self, text: str = "") -> None:
-        self._is_all = False
+        self._is_all = text.strip() == "*"
         self._domains: set[str] = set()
         self._networks: list[IPv4Network | IPv6Network] = []
         for entry in text.replace(",", " ").split()[:MAX_EXCEPTIONS]:
             self._add(entry)
 
     def _add(self, entry: str) -> None:
-        if entry == "*":
-            self._is_all = True
-            return
         try:
             if "/" in entry:
+                if not entry.rpartition("/")[2].isdecimal():
+                    return  # a mask in another form, which programs read in different ways
                 self._networks.append(ip_network(entry.strip("[]"), strict=False))
                 return
             host = parse_host(entry.removeprefix("."))

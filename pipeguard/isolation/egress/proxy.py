@@ -12,6 +12,7 @@ from contextlib import suppress
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
+from pipeguard.isolation.egress.refused_connections import RefusedConnections
 from pipeguard.isolation.egress.state import EgressLimits, EgressState
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Egress:
         sockets: made inside the sandbox's namespace; closed with this.
         rules: the hosts that may be reached.
         report: called for each connection that ended or was refused, in the thread of the
-            connections, which waits for it; it must not raise.
+            connections or in one of `report_refused`, which waits for it; it must not raise.
         limits: what the sandbox may use.
         resolve: gives the addresses of a name, in a thread of its own; the system's resolver if
             None.
@@ -50,6 +51,7 @@ class Egress:
     ) -> None:
         self._sockets = sockets
         self._state = EgressState(rules, report, resolve, limits or EgressLimits(), proxies)
+        self._refused = RefusedConnections(sockets.refused, self._state)
         self._wake, self._waker = socket.socketpair()
         self._lock = Lock()
         self._thread = Thread(target=self._run, name="egress", daemon=True)
@@ -73,6 +75,10 @@ class Egress:
             self._state.added.append(sock)
         self._notify()
 
+    def report_refused(self) -> None:
+        """Have reported what the kernel refused until now, which whoever connected knows."""
+        self._refused.report()
+
     def close(self) -> None:
         """End all connections, and wait until they are reported; to be called once started."""
         self._state.is_closed = True
@@ -89,8 +95,9 @@ class Egress:
             if not self._state.is_closed:
                 from pipeguard.isolation.egress.server import serve
 
-                serve(self._sockets, self._state, self._wake)
+                serve(self._sockets, self._refused, self._state, self._wake)
         finally:
+            self._refused.close()
             with self._lock:
                 self._sockets.close()
                 self._wake.close()
@@ -101,8 +108,10 @@ class Egress:
         with selectors.DefaultSelector() as selector:
             for sock in (*self._sockets, self._wake):
                 selector.register(sock, selectors.EVENT_READ)
+            heard = {self._wake, *self._sockets.refused}  # for which no event loop is needed
             while not self._state.is_closed:
-                if any(key.fileobj is not self._wake for key, _ in selector.select()):
+                ready = {key.fileobj for key, _ in selector.select()}
+                if ready - heard or self._refused.report():
                     return
                 with suppress(BlockingIOError):
                     self._wake.recv(4096)

@@ -14,11 +14,13 @@ from pipeguard.core.finding import Action, Finding, Severity
 from pipeguard.isolation.egress.addresses import is_own, is_private
 from pipeguard.isolation.egress.hosts import (
     DEFAULT_PORTS,
+    LOCALHOST,
     LOOPBACK,
     PRIVATE,
     HostAndPort,
     HostError,
     is_localhost,
+    is_own_port,
     parse_authority,
     parse_host,
     show_host,
@@ -44,6 +46,8 @@ _WORDS = {
 }
 # What a program does by mistake, or asks for as well.
 _LOW = {EgressReason.SLOW, EgressReason.TOO_MANY, EgressReason.WITHDRAWN}
+_OWN_PORT = "isolation.port"  # as where the server's own words name it: `--loopback` gives it
+_OWN_PORT_WORDS = "this port of this machine is not given to the server"
 _ADDRESS = f"egress.{EgressReason.ADDRESS.value}"
 _ALLOWABLE = {
     f"egress.{reason.value}"
@@ -58,11 +62,31 @@ class _Key(NamedTuple):
     port: int
 
 
+class RefusedTarget(NamedTuple):
+    """What a sandbox was refused.
+
+    Attributes:
+        rule: of the event.
+        subject: the host, with its port unless that is one of the web's; of this machine the port.
+        event: tells of it.
+        entry: what would allow it, of a policy's `hosts`, or of `loopback` for a port of this
+            machine; empty where no event does.
+        at: when it was refused, on `time.monotonic`'s clock.
+    """
+
+    rule: str
+    subject: str
+    event: str
+    entry: str
+    at: float
+
+
 class _Count:
     """Refusals of one kind since the row that told of the first."""
 
     def __init__(self, since: float) -> None:
         self.since = since
+        self.event = ""  # of that row
         self.last: EgressRecord | None = None
         self.more = 0
 
@@ -74,16 +98,15 @@ class ConnectionRecorder:
         record: writes a connection to the audit, and returns its event, if it has one:
             `Run.connect`.
         now: seconds on a clock that only goes forward.
-        refused: called for each refused connection that a person could allow, also for one that
-            is only counted: with the host, its port unless that is one of the web's, and the event
-            that tells of it.
+        refused: called for each connection that was refused for where it was to lead, also for
+            one that is only counted.
     """
 
     def __init__(
         self,
         record: Callable[[EndedConnection], str | None],
         now: Callable[[], float] = time.monotonic,
-        refused: Callable[[str, str], None] | None = None,
+        refused: Callable[[RefusedTarget], None] | None = None,
     ) -> None:
         self._record = record
         self._now = now
@@ -97,25 +120,26 @@ class ConnectionRecorder:
         if not record.is_repeated:
             self._take(record)
         if record.reason is not None and self._refused is not None:
-            event = self._events.get(_Key(record.way, record.reason, record.host, record.port))
-            if event and entry_of(_fields(record)) is not None:
-                self._refused(shown_target(record), event)
+            event = self._events.get(_key_of(record, record.reason))
+            if event and (target := self._target(record, event)) is not None:
+                self._refused(target)
 
     def _take(self, record: EgressRecord) -> None:
         now = self._now()
         self._write_old(now)
         reason = record.reason
         if reason is None:
-            self._write(record, 0)
+            self._write(record)
             return
-        key = _Key(record.way, reason, record.host, record.port)
+        key = _key_of(record, reason)
         if key not in self._counts and len(self._counts) >= MAX_KEYS:
             key = _Key(None, reason, "", 0)
         count = self._counts.get(key)
         if count is None:
-            self._counts[key] = _Count(now)
-            event = self._write(record, 0)
+            self._counts[key] = count = _Count(now)
+            event = self._write(record)
             if event:
+                count.event = event
                 self._events.pop(key, None)
                 self._events[key] = event
                 if len(self._events) > MAX_KEYS:
@@ -136,14 +160,35 @@ class ConnectionRecorder:
                 return
             del self._counts[key]
             if count.last is not None:
-                self._write(count.last, count.more)
+                self._write(count.last, self._more(count, count.last))
 
-    def _write(self, record: EgressRecord, more: int) -> str | None:
-        host = f"[{record.host}]" if ":" in record.host else record.host
-        port = f":{record.port}" if record.port else ""
+    def _more(self, count: _Count, last: EgressRecord) -> str:
+        """What a row says that counts refusals which were told already."""
+        whose = f" after event {count.event}" if count.event else ""
+        at = "" if last.at is None else _shown_time(time.time() - (self._now() - last.at))
+        return f"{count.more} more within {INTERVAL_SECONDS:g} s{whose}{at}"
+
+    def _target(self, record: EgressRecord, event: str) -> RefusedTarget | None:
+        """What is told at once; None for what could lead nowhere."""
+        finding = _finding(record, shown_target(record, always=True))
+        if finding is None:
+            return None
+        at = self._now() if record.at is None else record.at
+        if finding.rule == _OWN_PORT:
+            return RefusedTarget(_OWN_PORT, finding.excerpt, event, finding.excerpt, at)
+        if finding.rule not in _ALLOWABLE:
+            return None
+        fields = {"rule": finding.rule, "excerpt": finding.excerpt, "host": finding.host}
+        entry = entry_of(fields) or ""
+        if not entry and not _is_host(record.host):
+            return None
+        return RefusedTarget(finding.rule, shown_target(record), event, entry, at)
+
+    def _write(self, record: EgressRecord, more: str = "") -> str | None:
+        host = shown_target(record, always=True)
         via = f"via {record.proxy}" if record.proxy else ""
-        target = " ".join(filter(None, (record.way.value, f"{host}{port}", via)))
-        finding = _finding(record, f"{host}{port}", more)
+        target = " ".join(filter(None, (record.way.value, host, via)))
+        finding = _finding(record, host, more)
         if finding is not None and record.advice and record.advice not in self._advice_given:
             self._advice_given.add(record.advice)  # the first is a line of the log
             finding = finding._replace(severity=Severity.MEDIUM, action=Action.WARN)
@@ -151,23 +196,45 @@ class ConnectionRecorder:
         return self._record(EndedConnection(target, finding, *sizes, record.seconds))
 
 
-def shown_target(record: EgressRecord) -> str:
+def _key_of(record: EgressRecord, reason: EgressReason) -> _Key:
+    """What a refusal is counted by; a port of this machine is one, by whatever name."""
+    if _is_own_port(record):
+        return _Key(None, EgressReason.HOST, LOCALHOST, record.port)
+    return _Key(record.way, reason, record.host, record.port)
+
+
+def _is_own_port(record: EgressRecord) -> bool:
+    is_unnamed = record.reason in {EgressReason.HOST, EgressReason.PORT}
+    return is_unnamed and bool(record.port) and is_own_port(record.host)
+
+
+def _is_host(text: str) -> bool:
+    try:
+        parse_host(text)
+    except HostError:
+        return False
+    return True
+
+
+def _shown_time(seconds: float) -> str:
+    return time.strftime(", the last at %H:%M:%S UTC", time.gmtime(seconds))
+
+
+def shown_target(record: EgressRecord, *, always: bool = False) -> str:
     """The host of a connection, with its port unless that is one of the web's."""
     host = f"[{record.host}]" if ":" in record.host else record.host
-    return host if record.port in {0, *DEFAULT_PORTS} else f"{host}:{record.port}"
+    is_shown = record.port and (always or record.port not in DEFAULT_PORTS)
+    return f"{host}:{record.port}" if is_shown else host
 
 
-def _fields(record: EgressRecord) -> dict[str, str]:
-    """The finding of a refused connection as the audit will have it, as far as `entry_of` looks."""
-    host = f"[{record.host}]" if ":" in record.host else record.host
-    finding = _finding(record, f"{host}:{record.port}" if record.port else host, 0)
-    if finding is None:
-        return {}
-    return {"rule": finding.rule, "excerpt": finding.excerpt, "host": finding.host}
+def _finding(record: EgressRecord, target: str, more: str = "") -> Finding | None:
+    """What is to be said of a connection; None for one that was made.
 
-
-def _finding(record: EgressRecord, target: str, more: int) -> Finding | None:
-    """What is to be said of a connection; None for one that was made."""
+    Args:
+        record: the connection.
+        target: its host and port.
+        more: how many like it a row counts that were told by another event, or empty.
+    """
     if record.outcome is EgressOutcome.ALLOWED:
         return None
     reason = record.reason
@@ -178,10 +245,19 @@ def _finding(record: EgressRecord, target: str, more: int) -> Finding | None:
         return failed._replace(excerpt=target, note=note, host=record.host)
     if reason is EgressReason.ADDRESS and record.address:
         target = str(HostAndPort(ip_address(record.address), record.port))
-    note = f"{more} more within {INTERVAL_SECONDS:g} s: " if more else ""
-    severity = Severity.LOW if reason in _LOW else Severity.MEDIUM
-    refused = Finding(f"egress.{reason.value}", PLACE, severity=severity)
-    return refused._replace(excerpt=target, note=f"{note}{_WORDS[reason]}", host=record.host)
+    is_own = _is_own_port(record)
+    rule = _OWN_PORT if is_own else f"egress.{reason.value}"
+    words = _OWN_PORT_WORDS if is_own else _WORDS[reason]
+    # A count is of what was told: it is no line of the log, where it would look like a new event.
+    severity = Severity.LOW if more or reason in _LOW else Severity.MEDIUM
+    return Finding(
+        rule,
+        PLACE,
+        severity=severity,
+        excerpt=str(record.port) if is_own else target,
+        note=f"{more}: {words}" if more else words,
+        host=record.host,
+    )
 
 
 def _private_entry(name: str, port: int) -> str | None:

@@ -1,82 +1,150 @@
-"""Tells of direct connections that were refused because nobody listens at their port."""
+"""Tells of direct connections that were refused because nobody listens at their port.
+
+The kernel refuses these by itself, and the server may say so before any thread of ours has run. So
+whoever needs to know what was refused until now reads it, in a thread of its own.
+"""
 
 from __future__ import annotations
 
+import select
 from contextlib import suppress
+from threading import Lock
+from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.hosts import HostAndPort
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressRecord, EgressWay, refusal_of
-from pipeguard.isolation.egress.refused_socket import SEEN_BYTES, refused_target
+from pipeguard.isolation.egress.refused_socket import SEEN_BYTES, received, refused_target
 
 if TYPE_CHECKING:
     import asyncio
     import socket
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
-    from pipeguard.isolation.egress.hosts import Address, Host
+    from pipeguard.isolation.egress.hosts import Address
     from pipeguard.isolation.egress.state import EgressState
 
-MAX_AT_ONCE = 64  # then it rests, and what comes meanwhile is dropped
+MAX_AT_ONCE = 64  # different ones that are told in a second
+MAX_READ = 1024  # in a second; then it rests, and what comes meanwhile is dropped
 REST_SECONDS = 1.0
 EPHEMERAL = 32768  # net.ipv4.ip_local_port_range: a program's own, before it listens or after
 
 
 class RefusedConnections:
-    """Reads what the kernel refused in one sandbox's network, and reports it.
+    """Reads what the kernel refused in one sandbox's network, and reports it, in any thread.
 
     Args:
-        loop: runs it.
+        sockets: of `refused_socket.open_refused`; the caller closes them, after `close`.
         state: the rules as they are now, and who is told.
-        host_of: the name that an address stands for, or that address.
     """
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        state: EgressState,
-        host_of: Callable[[Address], Host],
-    ) -> None:
-        self._loop = loop
+    def __init__(self, sockets: Sequence[socket.socket], state: EgressState) -> None:
+        self._sockets = sockets
         self._state = state
-        self._host_of = host_of
-        self._heard: list[socket.socket] = []
-        self._rest: asyncio.TimerHandle | None = None
-
-    def attach(self, sock: socket.socket) -> None:
-        """Read a socket of `refused_socket.open_refused`."""
-        self._heard.append(sock)
-        self._loop.add_reader(sock, self._read, sock)
+        self._lock = Lock()
+        self._count, self._since, self._rest_until = 0, 0.0, 0.0
+        self._told: set[tuple[Address, int]] = set()  # in this second
+        self._poll = select.poll() if sockets else None  # not on Windows, where there are none
+        if self._poll is not None:
+            for sock in sockets:
+                self._poll.register(sock, select.POLLIN)
 
     def close(self) -> None:
         """Read nothing any more."""
-        if self._rest is not None:
-            self._rest.cancel()
-        for sock in self._heard:
-            self._loop.remove_reader(sock)
+        with self._lock:
+            self._poll = None
 
-    def _read(self, sock: socket.socket) -> None:
-        with suppress(OSError):
-            for _ in range(MAX_AT_ONCE):
-                self._tell(sock.recv(SEEN_BYTES))
-            self._loop.remove_reader(sock)
-            self._rest = self._loop.call_later(REST_SECONDS, self._read_again, sock)
+    def report(self) -> float:
+        """Report what was refused until now; it is reported when this returns.
 
-    def _read_again(self, sock: socket.socket) -> None:
-        with suppress(OSError):  # until it is empty, and it is small
-            while sock.recv(SEEN_BYTES):
-                pass
-        self._loop.add_reader(sock, self._read, sock)
+        Returns:
+            For how many seconds nothing is read, since there was too much; 0 as a rule.
+        """
+        with self._lock:
+            if self._poll is None or not self._poll.poll(0):
+                return 0.0
+            now = monotonic()
+            if now < self._rest_until:
+                return self._rest_until - now
+            if self._rest_until:
+                self._drop()
+            if now - self._since >= REST_SECONDS:
+                self._count, self._since = 0, now
+                self._told.clear()
+            return self._read()
 
-    def _tell(self, packet: bytes) -> None:
+    def _read(self) -> float:
+        for sock in self._sockets:
+            with suppress(OSError):
+                while self._count < MAX_READ:
+                    self._tell(*received(sock))
+                    self._count += 1
+        if self._count < MAX_READ:
+            return 0.0
+        self._rest_until = monotonic() + REST_SECONDS
+        return REST_SECONDS
+
+    def _drop(self) -> None:
+        self._rest_until = 0.0
+        for sock in self._sockets:
+            with suppress(OSError):  # until it is empty, and it is small
+                while sock.recv(SEEN_BYTES):
+                    pass
+
+    def _tell(self, packet: bytes, since_1970: float | None) -> None:
         refused = refused_target(packet)
         if refused is None:
             return
         address, port = refused
         if address.is_loopback and port >= EPHEMERAL:
             return
-        target = HostAndPort(self._host_of(address), port)
+        if refused not in self._told and len(self._told) >= MAX_AT_ONCE:
+            return
+        self._told.add(refused)
+        target = HostAndPort(self._state.names.host_of(address), port)
         reason = refusal_of(self._state.rules, target)
         if reason is not None:
+            at = monotonic() - (max(0.0, time() - since_1970) if since_1970 is not None else 0.0)
             host, way, outcome = str(target.host), EgressWay.DIRECT, EgressOutcome.REFUSED
-            self._state.report(EgressRecord(way, outcome, host, port, reason=reason))
+            self._state.report(EgressRecord(way, outcome, host, port, reason=reason, at=at))
+
+
+class RefusedReader:
+    """Has an event loop report what the kernel refused, soon after.
+
+    Args:
+        loop: runs it.
+        sockets: that become readable.
+        refused: reads and reports.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sockets: Sequence[socket.socket],
+        refused: RefusedConnections,
+    ) -> None:
+        self._loop = loop
+        self._sockets = sockets
+        self._refused = refused
+        self._rest: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """Report from now on."""
+        self._rest = None
+        for sock in self._sockets:
+            self._loop.add_reader(sock, self._read)
+
+    def close(self) -> None:
+        """Report nothing any more."""
+        if self._rest is not None:
+            self._rest.cancel()
+        for sock in self._sockets:
+            self._loop.remove_reader(sock)
+
+    def _read(self) -> None:
+        seconds = self._refused.report()
+        if seconds:
+            for sock in self._sockets:
+                self._loop.remove_reader(sock)
+            self._rest = self._loop.call_later(seconds, self.begin)

@@ -11,6 +11,7 @@ import ctypes
 import socket
 import struct
 import sys
+from contextlib import suppress
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING: a sandbox imports this at its start
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     Address = IPv4Address | IPv6Address
 
 ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD  # linux/if_ether.h
-SO_ATTACH_FILTER = 26  # asm-generic/socket.h
+SO_ATTACH_FILTER, SO_TIMESTAMPNS = 26, 35  # asm-generic/socket.h
+_TIME = struct.Struct("@ll")  # timespec(3type)
 V4_BYTES, V6_BYTES = 20, 40  # of a header without options
 SEEN_BYTES = 80  # the longest header of IPv4, and what is needed of TCP's
 # linux/bpf_common.h
@@ -77,7 +79,23 @@ def _opened(protocol: int, instructions: tuple[tuple[int, ...], ...]) -> socket.
     except OSError:
         made.close()
         return None
+    with suppress(OSError):  # without it, they are told with the time when they are read
+        made.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     return made
+
+
+def received(sock: socket.socket) -> tuple[bytes, float | None]:
+    """The next packet of such a socket, and when it came, in seconds since 1970 if that is known.
+
+    Raises:
+        OSError: there is none now.
+    """
+    packet, notes, _, _ = sock.recvmsg(SEEN_BYTES, socket.CMSG_SPACE(_TIME.size))
+    for level, kind, data in notes:
+        if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS) and len(data) == _TIME.size:
+            seconds, nanoseconds = _TIME.unpack(data)
+            return packet, seconds + nanoseconds / 1e9
+    return packet, None
 
 
 def refused_target(packet: bytes) -> tuple[Address, int] | None:

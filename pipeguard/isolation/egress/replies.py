@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeguard.isolation.egress.hosts import is_own_port
 from pipeguard.isolation.egress.judge import EgressReason, EgressWay
 from pipeguard.isolation.egress.socks import SocksCode, reply
 
@@ -47,7 +48,10 @@ def refused(way: EgressWay, target: HostAndPort, reason: EgressReason) -> bytes:
         return reply(SocksCode.NOT_ALLOWED)
     if way is EgressWay.DIRECT:
         return b""
-    return _response("403 Forbidden", f"{target} {_WHY.get(reason, 'is refused')}.")
+    why = _WHY.get(reason, "is refused")
+    if reason in {EgressReason.HOST, EgressReason.PORT} and is_own_port(str(target.host)):
+        why = "is not a port of this machine that this server may reach"
+    return _response("403 Forbidden", f"{target} {why}.")
 
 
 def failed(way: EgressWay, target: HostAndPort, error: str, advice: str = "") -> bytes:

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import re
 import socket
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pipeguard.core.words.hosts import METADATA_NAMES
 from pipeguard.isolation.egress.addresses import all_addresses, is_usable, usable_addresses
 from pipeguard.isolation.egress.dialling import connect_first
+from pipeguard.isolation.egress.hosts import HostAndPort
 from pipeguard.isolation.egress.judge import EgressReason
 from pipeguard.isolation.egress.lookups import error_name
-from pipeguard.isolation.egress.outer_proxy import OuterProxyError
+from pipeguard.isolation.egress.outer_proxy import (
+    HTTPS,
+    SOCKS,
+    SOCKS_NAMES,
+    OuterProxyError,
+)
+from pipeguard.isolation.egress.outer_socks import SocksTunnel
 from pipeguard.isolation.egress.outer_tunnel import (
+    ConnectTunnel,
     OuterTunnelEnd,
     OuterTunnelError,
-    connect_request,
 )
 from pipeguard.isolation.egress.tunnel import TunnelEnd
 
 if TYPE_CHECKING:
     import asyncio
+    import ssl
 
-    from pipeguard.isolation.egress.hosts import Address, HostAndPort, HostRules
+    from pipeguard.isolation.egress.hosts import Address, HostRules
     from pipeguard.isolation.egress.outer_proxy import OuterProxies, OuterProxy
+    from pipeguard.isolation.egress.outer_tunnel import TunnelRequest
     from pipeguard.isolation.egress.read_buffer import ReadBuffer
 
 _METADATA_NAME = re.compile(rf"(?:.+\.)?(?:{'|'.join(METADATA_NAMES)})", re.ASCII)
@@ -36,8 +45,13 @@ _NO_WAY = frozenset(
     }
 )
 _LOGIN = "your network's proxy demands a login: write it as http://USER:PASSWORD@HOST:PORT"
+_TLS = (
+    "your network's proxy speaks no TLS, or shows a certificate that is not trusted here:"
+    " SSL_CERT_FILE names a file with those that are"
+)
 _ADVICE = {
     "PROXY_407": _LOGIN,
+    "PROXY_TLS": _TLS,
     "PROXY_4": "your network's proxy refuses this host or port",
     "PROXY_5": "your network's proxy cannot reach it",
     "PROXY_MALFORMED": "what your network's proxy answered cannot be read",
@@ -126,10 +140,7 @@ async def open_route(owner: RouteOwner, target: HostAndPort) -> HostRoute:
         raise OuterTunnelError("PROXY_UNSUPPORTED") from None
     if proxy is not None:
         return await _through(owner, target, proxy)
-    resolved = await owner.resolve(target)
-    addresses = usable_addresses(resolved, target.port, owner.rules, target.host)
-    if not addresses:
-        raise RouteRefusedError(next(map(str, all_addresses(resolved)), ""))
+    addresses = await _usable(owner, target)
 
     async def dial(address: Address) -> TunnelEnd:
         make = partial(TunnelEnd, owner.buffer)
@@ -139,25 +150,58 @@ async def open_route(owner: RouteOwner, target: HostAndPort) -> HostRoute:
     return HostRoute(host, (address,))
 
 
+async def _usable(owner: RouteOwner, target: HostAndPort) -> list[Address]:
+    """The addresses of a target that may be connected to.
+
+    Raises:
+        RouteRefusedError: there are others alone.
+        OSError: it has none.
+    """
+    resolved = await owner.resolve(target)
+    addresses = usable_addresses(resolved, target.port, owner.rules, target.host)
+    if not addresses:
+        raise RouteRefusedError(next(map(str, all_addresses(resolved)), ""))
+    return addresses
+
+
 async def _through(owner: RouteOwner, target: HostAndPort, proxy: OuterProxy) -> HostRoute:
-    """Connect through a proxy, which is given the name and resolves it itself."""
-    screened = await _screened(owner, target)
+    """Connect through a proxy, which is given the name and resolves it, or an address."""
+    checked: tuple[Address, ...]
+    if proxy.kind == SOCKS:
+        checked = tuple(await _usable(owner, target))[:1]
+        target = HostAndPort(checked[0], target.port)
+    else:
+        checked = await _screened(owner, target)
+    make_request = SocksTunnel if proxy.kind in {SOCKS, SOCKS_NAMES} else ConnectTunnel
+    tls, name = (_trusted(), str(proxy.at.host)) if proxy.kind == HTTPS else (None, None)
     try:
         addresses = list(all_addresses(await owner.resolve(proxy.at)))
 
         async def dial(address: Address) -> OuterTunnelEnd:
-            make = partial(OuterTunnelEnd, owner.buffer, owner.loop)
-            return (await owner.loop.create_connection(make, str(address), proxy.at.port))[1]
+            request: TunnelRequest = make_request(target, proxy)
+            make = partial(OuterTunnelEnd, owner.buffer, owner.loop, request)
+            connecting = owner.loop.create_connection(
+                make, str(address), proxy.at.port, ssl=tls, server_hostname=name
+            )
+            return (await connecting)[1]
 
         if not addresses:
             raise socket.gaierror(socket.EAI_NONAME, "no address")
         _, host = await connect_first(addresses, dial)
-        await host.open(connect_request(target, proxy))
+        await host.open()
     except OuterTunnelError:
         raise
     except OSError as error:
         raise OuterTunnelError(f"PROXY_{error_name(error)}") from None
-    return HostRoute(host, screened, str(proxy.at))
+    return HostRoute(host, checked, str(proxy.at))
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Whom a proxy's certificate may be of: the authorities of this system."""
+    import ssl
+
+    return ssl.create_default_context()
 
 
 async def _screened(owner: RouteOwner, target: HostAndPort) -> tuple[Address, ...]:

@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.dns_server import DnsDatagrams, DnsResponder, DnsStream
 from pipeguard.isolation.egress.handshake import EgressRequest
-from pipeguard.isolation.egress.hosts import LOCALHOST, LOOPBACK, HostAndPort, is_localhost
+from pipeguard.isolation.egress.hosts import LOOPBACK, HostAndPort, is_localhost
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
 from pipeguard.isolation.egress.lookups import NameLookups, resolve_by_system
-from pipeguard.isolation.egress.names import NETWORK, NameAddresses
 from pipeguard.isolation.egress.outer_proxy import OuterProxies
 from pipeguard.isolation.egress.rate import OncePerMinute
 from pipeguard.isolation.egress.read_buffer import ReadBuffer
-from pipeguard.isolation.egress.refused_connections import RefusedConnections
+from pipeguard.isolation.egress.refused_connections import RefusedReader
 from pipeguard.isolation.egress.session import EgressSession
 from pipeguard.isolation.egress.sockets import BACKLOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeguard.isolation.egress.hosts import Address, Host, HostRules
+    from pipeguard.isolation.egress.hosts import Host, HostRules
+    from pipeguard.isolation.egress.refused_connections import RefusedConnections
     from pipeguard.isolation.egress.sockets import EgressSockets
     from pipeguard.isolation.egress.state import EgressState
 
@@ -45,6 +45,8 @@ class EgressServer:
         state: the rules as they are now, the limits, and who is told.
     """
 
+    _refused: RefusedReader
+
     def __init__(self, loop: asyncio.AbstractEventLoop, state: EgressState) -> None:
         self.loop = loop
         self.now: Callable[[], float] = loop.time
@@ -54,13 +56,11 @@ class EgressServer:
         self.buffer = ReadBuffer()
         self.proxies = state.proxies() if state.proxies is not None else OuterProxies()
         self._state = state
-        self._names = NameAddresses()
         self._lookups = NameLookups(loop, state.resolve or resolve_by_system)
         self._sessions: set[EgressSession] = set()
         self._direct: set[socket.socket] = set()
         self._servers: list[asyncio.AbstractServer] = []
-        self._responder = DnsResponder(state, self._names, self.now)
-        self._refused = RefusedConnections(loop, state, self._host_of)
+        self._responder = DnsResponder(state, state.names, self.now)
         self._full = OncePerMinute()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -69,15 +69,15 @@ class EgressServer:
         """The rules as they are now."""
         return self._state.rules
 
-    async def open(self, sockets: EgressSockets) -> None:
-        """Accept on all sockets."""
+    async def open(self, sockets: EgressSockets, refused: RefusedConnections) -> None:
+        """Accept on all sockets, and report what the kernel refuses."""
         responder = self._responder
+        self._refused = RefusedReader(self.loop, sockets.refused, refused)
+        self._refused.begin()
         for sock in sockets.proxy:
             await self._accept(partial(EgressSession, self, is_direct=False), sock)
         for sock in sockets.direct:
             await self.open_direct(sock)
-        for sock in sockets.refused:
-            self._refused.attach(sock)
         for sock in sockets.dns:
             if sock.type == socket.SOCK_DGRAM:
                 datagrams = partial(DnsDatagrams, responder)
@@ -133,15 +133,8 @@ class EgressServer:
         address = ip_address(sockname[0])
         if isinstance(address, IPv6Address):  # of a socket of both families
             address = address.ipv4_mapped or address
-        return EgressRequest(EgressWay.DIRECT, HostAndPort(self._host_of(address), sockname[1]))
-
-    def _host_of(self, address: Address) -> Host:
-        """The host that an address of the sandbox's network stands for."""
-        if isinstance(address, IPv6Address):
-            if address == LOOPBACK[1]:
-                return LOCALHOST  # which programs try first under this address, then under another
-            return IPv6Address(int(address))  # without a zone
-        return (self._names.name_of(address) if address in NETWORK else None) or address
+        host = self._state.names.host_of(address)
+        return EgressRequest(EgressWay.DIRECT, HostAndPort(host, sockname[1]))
 
     async def resolve(self, target: HostAndPort) -> list[str]:
         """All addresses of a target, whether they may be connected to or not.
@@ -200,11 +193,14 @@ def _most_connections(wanted: int) -> int:
     return max(1, min(wanted, soft // 4))  # two for each
 
 
-def serve(sockets: EgressSockets, state: EgressState, wake: socket.socket) -> None:
+def serve(
+    sockets: EgressSockets, refused: RefusedConnections, state: EgressState, wake: socket.socket
+) -> None:
     """Accept until the state says that it is closed.
 
     Args:
         sockets: of the sandbox.
+        refused: reads those of them that hear of what the kernel refused.
         state: shared with the threads that change it.
         wake: readable when it changed.
     """
@@ -212,7 +208,7 @@ def serve(sockets: EgressSockets, state: EgressState, wake: socket.socket) -> No
     loop.set_exception_handler(_report_error)
     try:
         server = EgressServer(loop, state)
-        loop.run_until_complete(server.open(sockets))
+        loop.run_until_complete(server.open(sockets, refused))
         loop.add_reader(wake, partial(_changed, server, state, wake))
         if not state.is_closed:
             loop.run_forever()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeguard.isolation.egress.names import NameAddresses
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable
@@ -35,15 +37,17 @@ class EgressState:
 
     Attributes:
         rules: the hosts that may be reached, as they are now.
-        report: called in that thread for each connection that ended or was refused.
+        report: called for each connection that ended or was refused, in that thread or in one that
+            asks what the kernel refused.
         resolve: gives the addresses of a name, in threads of its own; the system's if None.
         limits: do not change.
         proxies: gives those of the user's own network; none if None.
+        names: the addresses that names have in the sandbox.
         added: sockets for direct connections that are to be accepted on, too.
         is_closed: whether all is to end.
     """
 
-    __slots__ = ("added", "is_closed", "limits", "proxies", "report", "resolve", "rules")
+    __slots__ = ("added", "is_closed", "limits", "names", "proxies", "report", "resolve", "rules")
 
     def __init__(
         self,
@@ -58,5 +62,6 @@ class EgressState:
         self.resolve = resolve
         self.limits = limits
         self.proxies = proxies
+        self.names = NameAddresses()
         self.added: deque[socket.socket] = deque()
         self.is_closed = False

@@ -128,8 +128,8 @@ class TunnelEnd(asyncio.BufferedProtocol):
         if self._peer.has_ended:
             self._peer.transport.close()
             self.transport.close()
-        elif not self._peer.transport.is_closing():
-            self._peer.transport.write_eof()
+        elif not self._peer.transport.is_closing() and self._peer.transport.can_write_eof():
+            self._peer.transport.write_eof()  # TLS to a proxy has none: it ends with the other way
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the other side too, after what it was sent unless this one broke."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.unicode.display import cut, visible
-from pipeguard.isolation.walls.wall import PORT, READ, WRITE
+from pipeguard.isolation.egress.hosts import PRIVATE
+from pipeguard.isolation.walls.wall import ADDRESS, PORT, READ, WRITE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +28,11 @@ _FAILURE = lazy_regex(
     r"(?i)\b(?:error|fail|refused|time(?:d )?-?out|unreachable|unable|cannot|could ?n[o']t"
     r"|no results?|enotfound|eai_|not (?:be )?(?:found|reach|resolve))"
 )
-_KINDS = {READ: "to read {}", WRITE: "to change {}", PORT: "port {} of this machine"}
+_KINDS = {
+    READ: "to read {}",
+    WRITE: "to change {}",
+    PORT: "port {} of this machine",
+}
 
 
 def texts_of(value: JsonObject) -> str:
@@ -45,7 +50,12 @@ def is_about_failure(text: str, walls: Sequence[Wall]) -> bool:
     """Whether a result that says nothing of an error tells that something failed."""
     if len(text) > MAX_FAILURE_CHARS:
         return False
-    return bool(_FAILURE.search(text)) or any(wall.subject in text for wall in walls)
+    return bool(_FAILURE.search(text)) or any(is_named(wall, text) for wall in walls)
+
+
+def is_named(wall: Wall, text: str) -> bool:
+    """Whether a text has what a wall is about."""
+    return (f":{wall.subject}" if wall.rule == PORT else wall.subject) in text
 
 
 def annotated(value: JsonObject, walls: Sequence[Wall]) -> JsonObject:
@@ -65,19 +75,39 @@ def annotated(value: JsonObject, walls: Sequence[Wall]) -> JsonObject:
 
 def note_on(walls: Sequence[Wall]) -> str:
     """What a model reads of walls."""
-    named = [f"{_shown(wall)} (event {wall.event})" for wall in walls[:MAX_NAMED]]
+    named = [f"{_shown(wall)} ({_event(wall)})" for wall in walls[:MAX_NAMED]]
     if len(walls) > MAX_NAMED:
         named.append(f"{len(walls) - MAX_NAMED} more")
-    events = "these events" if len(walls) > 1 else "the event"
+    allowable = sum(wall.entry != "" for wall in walls)
+    events = "these events" if allowable > 1 else "the event"
+    who = f", who alone can allow {events}" if allowable else ", who alone decides about it"
     return (
         f"PipeGuard: this server is isolated, and is not given {', nor '.join(named)}. If that is"
-        f" what was missing, tell the user, who alone can allow {events}; do not work around it."
+        f" what was missing, tell the user{who}; do not work around it."
     )
 
 
 def _shown(wall: Wall) -> str:
-    subject = json.dumps(cut(visible(wall.subject), MAX_SUBJECT_CHARS), ensure_ascii=False)
-    return _KINDS.get(wall.rule, "the host {}").format(subject)
+    subject = _quoted(wall.subject)
+    if wall.rule != ADDRESS:
+        return _KINDS.get(wall.rule, "the host {}").format(subject)
+    if not wall.entry:
+        return f"the local address that the name of its host {subject} leads to"
+    is_private = wall.entry.endswith(PRIVATE)
+    where = "the private network" if is_private else "the address of this machine"
+    return f"{where} that the name of its host {subject} leads to"
+
+
+def _event(wall: Wall) -> str:
+    """The event's name, and what it gives where the wall does not say that."""
+    if wall.entry == "":
+        return f"event {wall.event}, for which no such address is given"
+    gives = f", for exactly {_quoted(wall.entry)}" if wall.rule == ADDRESS and wall.entry else ""
+    return f"event {wall.event}{gives}"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(cut(visible(text), MAX_SUBJECT_CHARS), ensure_ascii=False)
 
 
 def _texts(value: JsonObject) -> Iterator[str]:

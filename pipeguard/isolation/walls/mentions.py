@@ -12,6 +12,7 @@ from os.path import join, normpath
 from typing import TYPE_CHECKING
 
 from pipeguard.core.lazy_regex import lazy_regex
+from pipeguard.isolation.walls.temporary_names import lasting_path
 from pipeguard.isolation.walls.wall import PORT, READ, WRITE, Mention
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _mentions_of(line: str, folder: str, tool: str) -> Iterator[Mention]:
     is_unchangeable = any(sign in lowered for sign in _UNCHANGEABLE)
     is_writing = is_unchangeable or bool(_WRITING.search(line) or _WRITING_TOOL.search(tool))
     for path in _paths(line, folder):
-        yield Mention(WRITE if is_writing else READ, path)
+        yield Mention(WRITE, lasting_path(path)) if is_writing else Mention(READ, path)
 
 
 def _paths(line: str, folder: str) -> Iterator[str]:

@@ -23,6 +23,11 @@ class Sight(Enum):
     NOTHING = "nothing"  # it does not see it; what it has there may be its own
 
 
+def is_own_folder(view: FileView, path: str) -> bool:
+    """Whether a path is a folder of the server's own, in which it may write."""
+    return any(mount.kind is MountKind.EMPTY and mount.path == path for mount in view.mounts)
+
+
 def sight_of(view: FileView, path: str) -> Sight:
     """What a server can do with this machine's file at an absolute path without `..`."""
     for _ in range(MAX_LINKS):

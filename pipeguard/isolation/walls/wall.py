@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 READ, WRITE, PORT = "isolation.read", "isolation.write", "isolation.port"
-HOST = "egress.host"
+ADDRESS = "egress.address"
+NOTHING_THERE = "outside there is nothing there either"  # in the note of what stops nothing
 
 
 class Mention(NamedTuple):
@@ -27,8 +28,11 @@ class Wall(NamedTuple):
         rule: READ, WRITE, PORT, or the rule of a refused connection.
         subject: a path, a port, or a host with its port unless that is one of the web's.
         event: names it in the audit.
+        entry: of a refused connection, what would allow it in the policy; empty where no event
+            does. Of anything else None.
     """
 
     rule: str
     subject: str
     event: str
+    entry: str | None = None

@@ -10,31 +10,40 @@ from collections import OrderedDict, deque
 from contextlib import suppress
 from threading import Lock, Thread
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pipeguard.core.finding import Action, Direction, Finding, MessageKind, Severity
 from pipeguard.core.lazy_regex import lazy_regex
+from pipeguard.core.protocol.batch import array
 from pipeguard.core.protocol.json_values import serialise
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import Refusal
-from pipeguard.isolation.walls.annotation import annotated, is_about_failure, texts_of
+from pipeguard.isolation.walls.annotation import (
+    annotated,
+    is_about_failure,
+    is_named,
+    texts_of,
+)
 from pipeguard.isolation.walls.mentions import has_sign, mentions
-from pipeguard.isolation.walls.sight import Sight, sight_of
-from pipeguard.isolation.walls.wall import HOST, PORT, READ, WRITE, Mention, Wall
+from pipeguard.isolation.walls.running_calls import RunningCalls
+from pipeguard.isolation.walls.sight import Sight, is_own_folder, sight_of
+from pipeguard.isolation.walls.wall import NOTHING_THERE, PORT, READ, WRITE, Mention, Wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from queue import SimpleQueue
 
     from pipeguard.core.finding import Verdict
+    from pipeguard.isolation.egress.recording import RefusedTarget
     from pipeguard.isolation.view import FileView
 else:
     from _queue import SimpleQueue  # without the half that is written in Python
 
 MAX_EVENTS = 100  # of files and ports, in one run
 MAX_LOOKS = 1000  # for what only standard error named, in one run
-MAX_HOSTS = 256  # that were refused last
+MAX_REFUSED = 256  # hosts and ports that were refused last
+MAX_TIMES = 8  # when each of them was, last
 MAX_MUTTERED = 16  # walls that standard error named last
 MAX_FRAME_BYTES = 1024 * 1024  # of an answer that is read again
 EXCERPT_CHARS = 80
@@ -46,7 +55,6 @@ _NOTES = {
     WRITE: "it is not given to the server to change",
     PORT: "this port of this machine is not given to the server",
 }
-_NOTHING_THERE = "; outside there is nothing there either"
 
 
 class WitnessedServer(Protocol):
@@ -59,6 +67,24 @@ class WitnessedServer(Protocol):
     @property
     def loopback(self) -> frozenset[int]:
         """The ports of this machine that it is given now."""
+
+    def report_refused(self) -> None:
+        """Have it known which connections were refused until now; does not wait for them."""
+
+
+class _Span(NamedTuple):
+    """While a call of a conversation ran."""
+
+    conversation: str
+    since: float
+    until: float
+
+
+class _Refused(NamedTuple):
+    """What was refused, and when."""
+
+    wall: Wall
+    times: deque[float]
 
 
 class WallWitness:
@@ -87,7 +113,8 @@ class WallWitness:
         self._mask = mask
         self._lock = Lock()
         self._mask_lock = Lock()
-        self._hosts: OrderedDict[str, tuple[Wall, float]] = OrderedDict()
+        self._refused: OrderedDict[tuple[str, str], _Refused] = OrderedDict()
+        self._calls = RunningCalls()
         self._events: dict[Mention, str] = {}
         self._looked: set[Mention] = set()
         self._muttered: deque[tuple[Mention, float]] = deque(maxlen=MAX_MUTTERED)
@@ -102,13 +129,17 @@ class WallWitness:
             self._queue.put(None)
             thread.join(END_SECONDS)  # a file system may not answer
 
-    def refused(self, host: str, event: str) -> None:
+    def refused(self, target: RefusedTarget) -> None:
         """Know that a connection was refused."""
+        key = target.rule, target.subject
+        wall = Wall(target.rule, target.subject, target.event, entry=target.entry)
         with self._lock:
-            self._hosts[host] = Wall(HOST, host, event), monotonic()
-            self._hosts.move_to_end(host)
-            if len(self._hosts) > MAX_HOSTS:
-                self._hosts.popitem(last=False)
+            before = self._refused.pop(key, None)
+            times = deque([] if before is None else before.times, MAX_TIMES)
+            times.append(target.at)
+            self._refused[key] = _Refused(wall, times)
+            if len(self._refused) > MAX_REFUSED:
+                self._refused.popitem(last=False)
 
     # --- answers --------------------------------------------------------------------------------
 
@@ -116,45 +147,81 @@ class WallWitness:
         """The verdict on an answer, which says what wall it failed at; any other as it is.
 
         Args:
-            verdict: of the session.
+            verdict: of the session; of a batch, each member is looked at.
             now: as it was judged, on the session's clock.
         """
-        forward, seconds = verdict.forward, verdict.answer_seconds
-        is_answer = verdict.direction is Direction.TO_CLIENT and seconds is not None
-        if not is_answer or seconds is None or forward is None or verdict.action is Action.BLOCK:
+        conversation = verdict.event.rpartition(".")[0]
+        if not verdict.members:
+            return self._annotated(verdict, now, conversation)
+        members = tuple(self._annotated(each, now, conversation) for each in verdict.members)
+        if all(new is old for new, old in zip(members, verdict.members, strict=True)):
             return verdict
+        frames = [each.forward for each in members if each.forward is not None]
+        return verdict._replace(forward=array(frames), members=members)
+
+    def _annotated(self, verdict: Verdict, now: float, conversation: str) -> Verdict:
+        forward, seconds = verdict.forward, verdict.answer_seconds
+        if verdict.direction is Direction.TO_SERVER:
+            if verdict.kind is MessageKind.REQUEST and forward is not None:
+                with self._lock:
+                    self._calls.begin(conversation, now)
+            return verdict
+        if seconds is None:
+            return verdict
+        with self._lock:
+            self._calls.end(conversation, now - seconds, now)
+        if forward is None or verdict.action is Action.BLOCK:
+            return verdict
+        return self._with_walls(verdict, forward, _Span(conversation, now - seconds, now))
+
+    def _with_walls(self, verdict: Verdict, forward: bytes, span: _Span) -> Verdict:
+        """The verdict on an answer that passes, which says what wall it failed at."""
         is_result = verdict.kind is MessageKind.RESULT and verdict.method == "tools/call"
         has_failed = verdict.kind is MessageKind.ERROR or (
             is_result and _IS_ERROR.search(forward) is not None
         )
-        hosts = self._refused_since(now - seconds) if has_failed or is_result else []
-        if len(forward) > MAX_FRAME_BYTES or not (has_failed or hosts):
+        refused = self._refused_in(span) if has_failed or is_result else []
+        if len(forward) > MAX_FRAME_BYTES or not (has_failed or refused):
             return verdict
         with suppress(Refusal):
             message = parse(forward)
             if isinstance(message, Message):
                 text = texts_of(message.value)
+                walls = [wall for wall, is_its in refused if is_its or is_named(wall, text)]
                 if has_failed:
                     tool = verdict.tool or ""
-                    walls = self._mentioned(mentions(text, self._folder, tool), tool)
+                    named = self._mentioned(mentions(text, self._folder, tool), tool)
                     # Where an answer only says that it failed, standard error may say at what.
-                    walls = walls or self._mentioned(self._muttered_since(now - seconds), tool)
-                    hosts += [wall for wall in walls if not _is_told(wall, hosts)]
-                elif not is_about_failure(text, hosts):
+                    named = named or self._mentioned(self._muttered_in(span), tool)
+                    known = {wall.event for wall in walls}
+                    walls += [wall for wall in named if wall.event not in known]
+                elif not is_about_failure(text, walls):
                     return verdict
-                if hosts:
-                    return verdict._replace(forward=serialise(annotated(message.value, hosts)))
+                if walls:
+                    return verdict._replace(forward=serialise(annotated(message.value, walls)))
         return verdict
 
-    def _refused_since(self, since: float) -> list[Wall]:
-        if not self._hosts:
+    def _refused_in(self, span: _Span) -> list[tuple[Wall, bool]]:
+        """What was refused while a call ran, and whether no other conversation's ran then."""
+        self._server.report_refused()
+        if not self._refused:
             return []
         with self._lock:
-            return [wall for wall, at in self._hosts.values() if at >= since]
+            found = []
+            for wall, times in self._refused.values():
+                hit = [at for at in times if span.since <= at <= span.until]
+                if hit:
+                    is_its = any(self._calls.is_alone(span.conversation, at) for at in hit)
+                    found.append((wall, is_its))
+            return found
 
-    def _muttered_since(self, since: float) -> list[Mention]:
+    def _muttered_in(self, span: _Span) -> list[Mention]:
         with self._lock:
-            return list(dict.fromkeys(each for each, at in self._muttered if at >= since))
+            said = (each for each, at in self._muttered if self._is_of(span, at))
+            return list(dict.fromkeys(said))
+
+    def _is_of(self, span: _Span, at: float) -> bool:
+        return at >= span.since and self._calls.is_alone(span.conversation, at)
 
     def _mentioned(self, mentioned: Iterable[Mention], tool: str) -> list[Wall]:
         walls = []
@@ -201,6 +268,8 @@ class WallWitness:
                 if int(mention.subject) not in self._server.loopback:
                     yield mention
                 continue
+            if mention.rule == WRITE and is_own_folder(self._server.view, mention.subject):
+                continue
             sight = sight_of(self._server.view, mention.subject)
             if sight is Sight.NOTHING or (sight is Sight.READ and mention.rule == WRITE):
                 yield mention
@@ -212,6 +281,9 @@ class WallWitness:
             if self._mask(text) != text:
                 return ""  # it holds a secret, which is written down nowhere
         with self._lock:
+            refused = self._refused.get(mention)  # a connection to a port, which was seen
+            if refused is not None:
+                return refused.wall.event
             event = self._events.get(mention)
             if event is not None or len(self._events) >= MAX_EVENTS:
                 return event or ""
@@ -238,12 +310,6 @@ class WallWitness:
                 self._event_of(mention, tool)  # comes again, as an event
 
 
-def _is_told(wall: Wall, refused: Iterable[Wall]) -> bool:
-    """Whether a port is one at which a connection was seen to be refused."""
-    names = {f"{host}:{wall.subject}" for host in ("127.0.0.1", "[::1]", "localhost")}
-    return wall.rule == PORT and any(each.subject in names for each in refused)
-
-
 def _finding(mention: Mention, tool: str, *, is_there: bool) -> Finding:
     return Finding(
         mention.rule,
@@ -251,7 +317,7 @@ def _finding(mention: Mention, tool: str, *, is_there: bool) -> Finding:
         severity=Severity.MEDIUM if is_there else Severity.INFO,
         action=Action.BLOCK if is_there else Action.ALLOW,
         excerpt=_shortened(mention.subject),
-        note=_NOTES[mention.rule] + ("" if is_there else _NOTHING_THERE),
+        note=_NOTES[mention.rule] + ("" if is_there else f"; {NOTHING_THERE}"),
         tool=tool or None,
         path="" if mention.rule == PORT else mention.subject,
     )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeguard.isolation.egress.hosts import HostAndPort, parse_authority
 from pipeguard.isolation.egress.outer_proxy import (
+    MAX_EXCEPTIONS,
     OuterProxies,
     OuterProxy,
     OuterProxyError,
@@ -38,6 +39,10 @@ PROXY = "http://proxy.example:3128"
         "no port": ("http://proxy.example", "proxy.example:80"),
         "capitals": (" HTTP://Proxy.Example.:3128 ", "proxy.example:3128"),
         "IPv6": ("http://[fd00::1]:3128", "[fd00::1]:3128"),
+        "TLS": ("https://proxy.example", "proxy.example:443"),
+        "SOCKS": ("socks5://proxy.example", "proxy.example:1080"),
+        "SOCKS, by name": ("SOCKS5H://proxy.example:9050", "proxy.example:9050"),
+        "SOCKS with a login": ("socks5h://user:secret@10.0.0.1", "10.0.0.1:1080"),
         "a login": ("http://user:secret@10.0.0.1:3128", "10.0.0.1:3128"),
         "a login with @": ("http://us@er:se@cret@10.0.0.1:3128", "10.0.0.1:3128"),
     },
@@ -45,14 +50,15 @@ PROXY = "http://proxy.example:3128"
 def test_a_proxy_is_read(text: str, at: str) -> None:
     proxy = OuterProxy.parse(text)
     assert str(proxy.at) == at
-    assert bool(proxy.authorization) == ("@" in text)
+    assert bool(proxy.authorization or proxy.login) == ("@" in text)
     assert "secret" not in repr(proxy)
 
 
 @each(
     "text",
     [
-        *("https://user:secret@proxy.example:3128", "socks5h://user:secret@proxy.example"),
+        *("socks4://user:secret@proxy.example:3128", "ftp://user:secret@proxy.example"),
+        *("socks5://:secret@proxy.example", f"socks5://secret:{'secret' * 50}@proxy.example"),
         *("http://", "http://user:secret@", "http://user:sec/ret@proxy.example:3128/x"),
         *("http://user:secret@proxy example:1", "http://user:secret@proxy:70000", "secret\n:1"),
         *("http://proxy:1\r\nX-secret: 1", "http://user:secret#@[::1]:x"),
@@ -144,6 +150,27 @@ EXCEPTIONS = [
     ("10.0.0.0/99", "10.0.0.0", False),
     ("fd00::5", "[fd00::5]", True),
     ("", "example.com", False),
+    # What is odd, or written to be read in two ways, fits nothing: the proxy is used.
+    ("a.example,*", "example.com", False),
+    ("**", "example.com", False),
+    ("ex*.com", "example.com", False),
+    ("10.*", "10.1.2.3", False),
+    ("10.", "10.1.2.3", False),
+    ("10.0.0.0/255.0.0.0", "10.1.2.3", False),
+    ("10.0.0.0/0.255.255.255", "10.1.2.3", False),
+    ("10.0.0.0/-1", "10.1.2.3", False),
+    ("10.0.0.0/ 8", "10.1.2.3", False),
+    ("010.1.2.3", "10.1.2.3", False),
+    ("..example.com", "www.example.com", False),
+    (".", "example.com", False),
+    ("http://example.com", "example.com", False),
+    ("example.com:80", "example.com", False),
+    ("example.com;a.example", "example.com", False),
+    ("ex\u0430mple.com", "example.com", False),
+    ("<local>", "example.com", False),
+    (f"{'x' * 300}.example.com", "example.com", False),
+    ("example.com" + "." * 300, "example.com", False),
+    ("a.example," * 2000 + "example.com", "b.example", False),
 ]
 OF_IPV6 = [  # which curl 7.88 did not read as it documents it
     ("fd00::/8", "[fd00::5]", True),
@@ -166,6 +193,13 @@ def test_exceptions_are_read_as_by_curl(entries: str, host: str, is_direct: bool
         options = ("-q", "-s", "-g", "--max-time", "5", "--connect-to", nowhere)
         subprocess.run(["curl", *options, f"http://{host}/"], env=variables, check=False)
     assert (outer.heads == []) is is_direct
+
+
+def test_more_exceptions_than_anybody_has_are_left_out() -> None:
+    """What is beyond goes through the proxy, which is the closed side."""
+    exceptions = ProxyExceptions("10.0.0.0/8," * MAX_EXCEPTIONS + "example.com")
+    assert not exceptions.has(parse_authority("example.com:80"))
+    assert exceptions.has(parse_authority("10.1.2.3:80"))
 
 
 @given(

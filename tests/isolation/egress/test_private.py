@@ -20,6 +20,9 @@ from pipeguard.isolation.learning.proposal import proposed
 from pipeguard.isolation.learning.reduction import reduced
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import this_host
+from pipeguard.isolation.walls.annotation import note_on
+from pipeguard.isolation.walls.wall import Wall
+from pipeguard.runtime.isolated_connections import IsolatedConnections
 from pipeguard.state.connections import EndedConnection
 from tests.each import each
 from tests.isolation.egress.sandbox import running
@@ -91,6 +94,49 @@ def test_a_connection_goes_there_and_the_event_offers_exactly_that() -> None:
     assert finding is not None
     fields = {"rule": finding.rule, "excerpt": finding.excerpt, "host": finding.host}
     assert entry_of(fields) == "git.corp.example=private"
+
+
+NOTES = {
+    "a private network": (
+        "10.1.2.3",
+        (
+            'not given the private network that the name of its host "git.corp.example" leads to'
+            ' (event RUN1.x1, for exactly "git.corp.example=private")'
+        ),
+    ),
+    "this machine": (
+        "127.0.0.1",
+        (
+            'not given the address of this machine that the name of its host "git.corp.example"'
+            ' leads to (event RUN1.x1, for exactly "127.0.0.1:443")'
+        ),
+    ),
+    "credentials": (
+        "169.254.169.254",
+        (
+            'not given the local address that the name of its host "git.corp.example" leads to'
+            " (event RUN1.x1, for which no such address is given)"
+        ),
+    ),
+}
+
+
+@each("case", list(NOTES))
+def test_an_agent_is_told_where_the_name_leads_and_what_would_allow_it(case: str) -> None:
+    address, note = NOTES[case]
+    connections = IsolatedConnections()
+    walls: list[Wall] = []
+    connections.attach(
+        lambda _: "RUN1.x1",
+        lambda told: walls.append(Wall(told.rule, told.subject, told.event, entry=told.entry)),
+    )
+    rules = HostRules.parse(["git.corp.example"])
+    with running(rules, lambda _: [address]) as (port, records, _):
+        with socket.create_connection(("127.0.0.1", port), 5) as client:
+            client.sendall(b"CONNECT git.corp.example:443 HTTP/1.1\r\n\r\n")
+            assert b"403" in client.recv(1000)
+        connections.report(*records.wait(1))
+    assert note in note_on(walls)
 
 
 def test_what_was_learned_has_it_and_what_was_given_so_is_given() -> None:

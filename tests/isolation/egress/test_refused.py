@@ -34,6 +34,12 @@ time.sleep(2)
 connect("9.9.9.9", 7)
 time.sleep(0.5)
 """
+AGAIN = """
+for _ in range(400):
+    connect("9.9.9.9", 22)
+connect("9.9.9.8", 23)
+time.sleep(0.5)
+"""
 OWN = """
 sock = socket.create_server(("127.0.0.1", 9000))
 for _ in range(3):
@@ -73,6 +79,13 @@ def test_of_a_scan_some_are_told_and_the_next_one_after_a_rest() -> None:
     assert told[0] == ("9.9.9.9", 4000, EgressReason.HOST)
     assert told[-1] == ("9.9.9.9", 7, EgressReason.HOST)
     assert MAX_AT_ONCE < len(told) < 4000
+
+
+@needs_namespaces
+def test_what_is_tried_again_and_again_hides_nothing_else() -> None:
+    told = refused_by(AGAIN)
+    assert told[0] == ("9.9.9.9", 22, EgressReason.HOST)
+    assert told[-1] == ("9.9.9.8", 23, EgressReason.HOST)
 
 
 @needs_namespaces
