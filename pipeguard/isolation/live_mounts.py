@@ -50,30 +50,29 @@ class Doorway(NamedTuple):
     info: int
     said: int
 
+    def open(self) -> None:
+        """Fork the process that mounts; to be called in the one that becomes the engine.
+
+        Raises:
+            OSError: there is no process left.
+        """
+        watched = [os.pidfd_open(os.getpid()), os.pidfd_open(os.getppid())]
+        first = os.fork()
+        if first:
+            for descriptor in (*watched, self.requests, self.info):
+                os.close(descriptor)
+            os.waitpid(first, 0)
+            return
+        try:
+            if os.fork() == 0:  # its parent ends at once, so that the warden becomes its parent
+                _wait(self, watched)
+        finally:
+            os._exit(0)
+
 
 def encoded(staged: Staged) -> object:
     """What is to be mounted, to be sent."""
     return [_fields(staged.outer), [_fields(each) for each in staged.inside], list(staged.absent)]
-
-
-def wait_at(doorway: Doorway) -> None:
-    """Fork the process that mounts; to be called in the one that becomes the engine.
-
-    Raises:
-        OSError: there is no process left.
-    """
-    watched = [os.pidfd_open(os.getpid()), os.pidfd_open(os.getppid())]
-    first = os.fork()
-    if first:
-        for descriptor in (*watched, doorway.requests, doorway.info):
-            os.close(descriptor)
-        os.waitpid(first, 0)
-        return
-    try:
-        if os.fork() == 0:  # its parent ends at once, so that the warden becomes its parent
-            _wait(doorway, watched)
-    finally:
-        os._exit(0)
 
 
 def _wait(doorway: Doorway, watched: Sequence[int]) -> NoReturn:

@@ -30,7 +30,7 @@ from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.isolation.view import SandboxUser, environment_of
 from pipeguard.isolation.way_out import SandboxExit
 from pipeguard.launch.child import Command, start
-from pipeguard.state.paths import state_folder
+from pipeguard.state.paths import state_folder_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,6 +183,8 @@ class Sandbox:
         def close() -> None:
             self._forget(way_out)
             self._take_roots(child)
+            if group is not None:
+                group.close()
             self._tell_limits(child, () if group is None else group.exceeded())
 
         child.on_close = close
@@ -334,7 +336,9 @@ def _rules_of(profile: Profile) -> HostRules:
 
 def homes_folder() -> Path:
     """Where kept homes are, and fetched packages."""
-    return state_folder() / HOMES
+    from pathlib import Path
+
+    return Path(isolation_folder())
 
 
 def packages_folder() -> Path:
@@ -344,7 +348,7 @@ def packages_folder() -> Path:
 
 def isolation_folder() -> str:
     """The same as text: what containers are made from is there too."""
-    return str(homes_folder())
+    return os.path.join(state_folder_text(), HOMES)
 
 
 def installer(
@@ -376,7 +380,7 @@ def this_host() -> SandboxUser:
 
     home = home_folder()
     uid = os.getuid()
-    own = (config_folder(), str(state_folder()), cache_folder(), *session_sockets(uid))
+    own = (config_folder(), state_folder_text(), cache_folder(), *session_sockets(uid))
     sensitive = sensitive_paths(home, own)
     try:
         known = pwd.getpwuid(uid)
@@ -386,4 +390,5 @@ def this_host() -> SandboxUser:
         user, real = known.pw_name, os.path.realpath(known.pw_dir)
         if real != home:  # whatever HOME says, the keys are there
             sensitive = tuple(dict.fromkeys((*sensitive, *sensitive_paths(real, ()))))
-    return SandboxUser(home, user, uid, os.getgid(), sensitive, str(packages_folder()))
+    packages = os.path.join(isolation_folder(), PACKAGES)
+    return SandboxUser(home, user, uid, os.getgid(), sensitive, packages)

@@ -6,13 +6,11 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from pipeguard.config.effective_policy import wrap_isolation
-from pipeguard.config.isolate_key import entries_for
+from pipeguard.config.user_policy import mentions_isolation
 from pipeguard.errors import PipeGuardError, PolicyError
-from pipeguard.identity.server_name import launched
 from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, engine_for
 from pipeguard.isolation.extent import ITS_OPTIONS, KNOWN, POLICY, GivenFrom
@@ -25,10 +23,8 @@ from pipeguard.isolation.profile import (
     port_of,
     roots_mode,
 )
-from pipeguard.isolation.shipped import key_of, shipped_for
 from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.launch.child import Command, start
-from pipeguard.log import say
 from pipeguard.runtime.isolated_connections import IsolatedConnections
 from pipeguard.runtime.outer_proxies import outer_proxies
 from pipeguard.state.paths import store_file
@@ -74,9 +70,6 @@ class ServerStarter:
         self._is_shared = is_shared
         self._has_refused_roots = False
         self._command = Command(options.command, variables, options.values.get("--cwd"))
-        self._who = launched(options.command, options.values.get("--cwd"))
-        self._wanted = options.values.get("--name") or self._who.name
-        self._name = _stored_name(self._wanted, self._who)
         self._connections = IsolatedConnections()
         self._below = Profile()  # of a known server, below what the user names
         self._sandbox: Sandbox | None = None
@@ -90,6 +83,20 @@ class ServerStarter:
             self._learner = self._made_learner()
         else:
             self._sandbox = self._made()
+
+    @cached_property
+    def _who(self) -> Launched:
+        from pipeguard.identity.server_name import launched
+
+        return launched(self._options.command, self._options.values.get("--cwd"))
+
+    @property
+    def _wanted(self) -> str:
+        return self._options.values.get("--name") or self._who.name
+
+    @cached_property
+    def _name(self) -> str:
+        return _stored_name(self._wanted, self._who)
 
     def start(self) -> Child:
         """Start the server; returns at once.
@@ -163,7 +170,7 @@ class ServerStarter:
         """Say once why a client's roots are not given."""
         if not self._has_refused_roots:
             self._has_refused_roots = True
-            say(
+            _say(
                 f"{self._name} is not given the roots of clients without a session, as those of"
                 " 2026-07-28: they share one server, and each would get the folders of the others."
                 " Name the folders: --read PATH or --write PATH.",
@@ -252,9 +259,13 @@ class ServerStarter:
             variables = shipped.variables_in(home_folder()) | command.env
             command = Command(command.argv, variables, command.cwd)
         self._started = profile
-        identity = f"{self._name}\n{self._who.identity}"
+        # It is given what the policy has, and a kept home, by its name in the store; otherwise no
+        # server waits for the store.
+        identity = self._name if entries else self._wanted
+        if profile.keeps_home:
+            identity = f"{self._name}\n{self._who.identity}"
         report, proxies = self._connections.report, outer_proxies(options)
-        return Sandbox(identity, command, profile, report, say, engine, proxies=proxies)
+        return Sandbox(identity, command, profile, report, _say, engine, proxies=proxies)
 
     def _check_roots(self, engine: str) -> None:
         """Refuse what cannot be given, before anything is started.
@@ -282,7 +293,7 @@ class ServerStarter:
             return entries[0].engine
         engine = next((each.engine for each in self._entries(self._wanted)), NONE)
         if engine != NONE:
-            say(
+            _say(
                 f"{self._name} is isolated as {self._wanted} is, and is given nothing of what your"
                 f" policy gives {self._wanted}: that is another server. Give it its own entry"
                 " under `isolate`, or another --name.",
@@ -291,6 +302,12 @@ class ServerStarter:
         return engine
 
     def _entries(self, name: str = "") -> tuple[IsolateEntry, ...]:
+        """What the policy gives the server; one without the word is not read before it starts."""
+        if not mentions_isolation(self._options.values.get("--policy")):
+            return ()
+        from pipeguard.config.effective_policy import wrap_isolation
+        from pipeguard.config.isolate_key import entries_for
+
         tags = self._options.lists.get("--tag", ())
         return entries_for(name or self._name, wrap_isolation(self._options), tags)
 
@@ -303,9 +320,9 @@ class ServerStarter:
         closed = hardened(command.argv, self._folder(), profile, this_host())
         self._command = Command(closed.argv, command.env, command.cwd)
         if closed.added:
-            say(f"{self._name} is started with {' '.join(closed.added)}")
+            _say(f"{self._name} is started with {' '.join(closed.added)}")
         if closed.is_open:
-            say(f"{self._name} has a network by its own words: its connections are not judged.")
+            _say(f"{self._name} has a network by its own words: its connections are not judged.")
 
     def _made_learner(self) -> Learner:
         """What runs the server with nothing kept from it, and learns.
@@ -325,7 +342,7 @@ class ServerStarter:
                 "what a container does is not seen from outside it, so nothing can be learned of"
                 " this server. --isolate auto closes what its own words leave open."
             )
-        return Learner(self._name, self._command, say, outer_proxies(self._options))
+        return Learner(self._name, self._command, _say, outer_proxies(self._options))
 
     def _folder(self) -> str:
         return starting_folder(self._command)
@@ -432,7 +449,17 @@ def whole_profile(sources: Sequence[GivenFrom]) -> Profile:
 def shipped_of(engine: str, command: Sequence[str]) -> ShippedProfile | None:
     """The profile of a known server; an engine that is named by itself gives none."""
     package = package_of(command) if engine == AUTO else None
-    return shipped_for(key_of(package)) if package is not None else None
+    if package is None:
+        return None
+    from pipeguard.isolation.shipped import key_of, shipped_for
+
+    return shipped_for(key_of(package))
+
+
+def _say(text: str, level: str = "info") -> None:
+    from pipeguard.log import say  # here, since a server is waiting, and few are told anything
+
+    say(text, level)
 
 
 def _paths(texts: Iterable[str], folder: str, home_folder: str) -> tuple[str, ...]:
