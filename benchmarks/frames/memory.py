@@ -1,5 +1,6 @@
 """The memory of a process tree, from Linux's /proc; knows nothing of MCP."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,14 @@ class Memory:
 
 
 def of_wrapper(root: int, server: int) -> Memory:
-    """The memory of a process and its descendants, without the server and its own."""
-    own = tree(root, without=server)
+    """The memory of a process and its descendants, without the server and its own.
+
+    Args:
+        root: the wrapper's process.
+        server: the server's, by the number that it sees itself, which is another one where it is
+            isolated; 0 where it is elsewhere.
+    """
+    own = tree(root, without=_seen_from_here(server, tree(root)))
     return Memory(
         processes=len(own),
         resident_kib=sum(field(pid, "status", "VmRSS") for pid in own),
@@ -25,7 +32,18 @@ def of_wrapper(root: int, server: int) -> Memory:
     )
 
 
-def tree(root: int, without: int) -> list[int]:
+def _seen_from_here(inner: int, processes: list[int]) -> int:
+    """The number here of the process that has a number in its own namespace (proc(5), NSpid)."""
+    if not inner:
+        return 0
+    for pid in processes:
+        status = (PROC / str(pid) / "status").read_text()
+        if re.search(rf"^NSpid:.*\s{inner}$", status, re.MULTILINE):
+            return pid
+    raise LookupError(f"no process of the wrapper's is {inner} to itself")
+
+
+def tree(root: int, without: int = 0) -> list[int]:
     """The process and its descendants, except for one branch."""
     children: dict[int, list[int]] = {}
     for entry in PROC.iterdir():

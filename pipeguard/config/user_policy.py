@@ -1,4 +1,4 @@
-"""Where the user's policy file is, and whether it says anything about isolation."""
+"""Where the user's policy file is, and whether it says anything about a subject."""
 
 from __future__ import annotations
 
@@ -33,16 +33,22 @@ def usual_policy_path() -> str:
 
 
 def mentions_isolation(path: str | None) -> bool:
+    """The same as `mentions`, of the key `isolate`."""
+    return mentions(path, "isolate")
+
+
+def mentions(path: str | None, key: str) -> bool:
     """Whether a policy file has the word, so that it has to be read before a server is started.
 
     Args:
         path: of the file, or None for the user's own.
+        key: which word.
     """
     path = path or user_policy_path()
     if path is None:
         return False
     try:
         with open(path, "rb") as file:
-            return b"isolate" in file.read(MAX_READ_BYTES)
+            return key.encode() in file.read(MAX_READ_BYTES)
     except OSError:
         return False  # whoever reads the policy says what is wrong with it

@@ -15,8 +15,6 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation import landlock
-from pipeguard.isolation.covers import covers_of
-from pipeguard.isolation.live_mounts import Doorway, wait_at
 from pipeguard.isolation.namespace import enter, hand_over
 from pipeguard.isolation.seccomp import filter_program
 from pipeguard.isolation.staging import stage, staged_of
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipeguard.isolation.cgroups import ControlGroup
+    from pipeguard.isolation.live_mounts import Doorway
     from pipeguard.isolation.profile import ResourceLimits
     from pipeguard.isolation.view import FileView, Mount, SandboxUser
     from pipeguard.launch.command import Command
@@ -146,7 +145,7 @@ def confine(
         enter(host.uid, host.gid)
         stage(staged)
         if doorway is not None:
-            wait_at(doorway, covers_of(staged))
+            doorway.open(staged)
         hand_over(around.ports, around.channel)
         os.close(around.channel)  # whoever has it could send other sockets
         for number, value in _limits(limits):
@@ -158,7 +157,11 @@ def confine(
 
 
 def _doorway(around: Surroundings) -> Doorway | None:
-    return None if around.requests is None else Doorway(around.requests, *os.pipe())
+    if around.requests is None:
+        return None
+    from pipeguard.isolation.live_mounts import Doorway  # of few servers
+
+    return Doorway(around.requests, *os.pipe())
 
 
 def _through_landlock(view: FileView, roots: str, inherited: list[int]) -> list[str]:

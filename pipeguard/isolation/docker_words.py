@@ -4,10 +4,11 @@ docs.docker.com/reference/cli/docker/container/run and podman-run(1). What an op
 isolation is in `docker_servers`.
 """
 
+# ruff: noqa: PTH119
+# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
-import csv
-from pathlib import PurePath
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
@@ -92,7 +93,11 @@ class ContainerRun(NamedTuple):
 
 def is_of_containers(argv: Sequence[str]) -> bool:
     """Whether a command starts docker or podman."""
-    return PurePath(argv[0]).name.removesuffix(".exe") in PROGRAMS
+    return _name_of(argv[0]).removesuffix(".exe") in PROGRAMS
+
+
+def _name_of(program: str) -> str:
+    return os.path.basename(program)
 
 
 def run_of(argv: Sequence[str]) -> ContainerRun:
@@ -104,7 +109,7 @@ def run_of(argv: Sequence[str]) -> ContainerRun:
     place = _after_global(argv)
     length = 2 if tuple(argv[place : place + 2]) == ("container", "run") else 1
     if tuple(argv[place + length - 1 : place + length]) != ("run",):
-        what = " ".join((PurePath(argv[0]).name, *argv[place : place + 1]))
+        what = " ".join((_name_of(argv[0]), *argv[place : place + 1]))
         raise PolicyError(
             f"{what}: only a server of `docker run` or `podman run` can be isolated: its own words"
             " say what it may reach. To run it without isolation: --isolate none."
@@ -122,6 +127,8 @@ def mount_fields(text: str) -> Iterator[tuple[str, str]]:
     Raises:
         PolicyError: they are not separated so.
     """
+    import csv
+
     try:
         rows = list(csv.reader([text], strict=True))
     except csv.Error as error:

@@ -93,12 +93,12 @@ def engine_for(requested: str) -> str:
         raise LaunchError("servers can be isolated on Linux alone yet.", 126, ADVICE)
     from pipeguard.isolation.bubblewrap import find, where_it_was_looked_for
 
-    is_here, others = find() is not None, requested == AUTO and _has_containers()
-    if is_here and not (others and forbidding_setting()):
+    is_here, others = find() is not None, requested == AUTO
+    if is_here and not (others and forbidding_setting() and _has_containers()):
         return BUBBLEWRAP
-    if others:
+    if others and _has_containers():
         return CONTAINER
-    also = ", nor is podman or docker" if requested == AUTO else ""
+    also = ", nor is podman or docker" if others else ""
     raise LaunchError(
         f"bubblewrap is not installed here{also}, so the server was not started:"
         f" {where_it_was_looked_for()}. Install the package `bubblewrap` of your distribution.",

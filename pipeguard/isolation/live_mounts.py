@@ -24,7 +24,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeguard.isolation import mounting
-from pipeguard.isolation.covers import CoverWatch, cover_again, covers_in, hidden_trees
+from pipeguard.isolation.covers import CoverWatch, cover_again, covers_in, covers_of, hidden_trees
 from pipeguard.isolation.mounting import LINK_FREE, opened, opened_in
 from pipeguard.isolation.staging import STAGE, Staged, mount_staged
 from pipeguard.isolation.view import Mount, MountKind
@@ -54,34 +54,32 @@ class Doorway(NamedTuple):
     info: int
     said: int
 
+    def open(self, given: Sequence[Staged]) -> None:
+        """Fork the process that mounts; to be called in the one that becomes the engine.
+
+        Args:
+            given: folders, of which it covers again what is replaced in them.
+
+        Raises:
+            OSError: there is no process left.
+        """
+        watched = [os.pidfd_open(os.getpid()), os.pidfd_open(os.getppid())]
+        first = os.fork()
+        if first:
+            for descriptor in (*watched, self.requests, self.info):
+                os.close(descriptor)
+            os.waitpid(first, 0)
+            return
+        try:
+            if os.fork() == 0:  # its parent ends at once, so that the warden becomes its parent
+                _wait(self, watched, covers_of(given))
+        finally:
+            os._exit(0)
+
 
 def encoded(staged: Staged) -> object:
     """What is to be mounted, to be sent."""
     return [_fields(staged.outer), [_fields(each) for each in staged.inside], list(staged.absent)]
-
-
-def wait_at(doorway: Doorway, covers: Sequence[Cover]) -> None:
-    """Fork the process that mounts; to be called in the one that becomes the engine.
-
-    Args:
-        doorway: by which it is asked.
-        covers: what it covers again where that is replaced.
-
-    Raises:
-        OSError: there is no process left.
-    """
-    watched = [os.pidfd_open(os.getpid()), os.pidfd_open(os.getppid())]
-    first = os.fork()
-    if first:
-        for descriptor in (*watched, doorway.requests, doorway.info):
-            os.close(descriptor)
-        os.waitpid(first, 0)
-        return
-    try:
-        if os.fork() == 0:  # its parent ends at once, so that the warden becomes its parent
-            _wait(doorway, watched, covers)
-    finally:
-        os._exit(0)
 
 
 def _wait(doorway: Doorway, watched: Sequence[int], covers: Sequence[Cover]) -> NoReturn:

@@ -10,11 +10,11 @@ runs from that folder, which it can read and not change, without the registry.
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
-import json
 import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.sensitive import is_within
 
@@ -64,10 +64,10 @@ _UV_RUN_VALUES = (
     *("--directory", "--project", "-p", "--python", "--env-file", "--extra", "--group"),
     *("--package", "--index", "--default-index", "--only-group", "--no-group", "--config-file"),
 )
-_NPM_NAME = re.compile(r"(?:@[a-z0-9~*!.'()-][\w~.-]*/)?[a-z0-9~-][\w~.-]*", re.IGNORECASE)
-_NPM_SPEC = re.compile(rf"{_NPM_NAME.pattern}(?:@[\w.^~<>=| *+-]*)?", re.IGNORECASE | re.ASCII)
-_PYPI_NAME = re.compile(r"[a-z0-9](?:[\w.-]*[a-z0-9])?", re.IGNORECASE | re.ASCII)
-_PYPI_SPEC = re.compile(
+_NPM_NAME = lazy_regex(r"(?:@[a-z0-9~*!.'()-][\w~.-]*/)?[a-z0-9~-][\w~.-]*", re.IGNORECASE)
+_NPM_SPEC = lazy_regex(rf"{_NPM_NAME.pattern}(?:@[\w.^~<>=| *+-]*)?", re.IGNORECASE | re.ASCII)
+_PYPI_NAME = lazy_regex(r"[a-z0-9](?:[\w.-]*[a-z0-9])?", re.IGNORECASE | re.ASCII)
+_PYPI_SPEC = lazy_regex(
     rf"{_PYPI_NAME.pattern}(?:\[[\w.,-]*\])?[\w.<>=!~, *+-]*", re.IGNORECASE | re.ASCII
 )
 _PROGRAM = re.compile(r"\w[\w.+@-]{0,99}", re.ASCII)  # of a package's own choice: no path
@@ -183,6 +183,8 @@ def facts_in(folder: str, path: str) -> dict[str, object]:
     real = os.path.realpath(path)
     if not is_within(real, os.path.realpath(folder)) or not os.path.isfile(real):
         return {}
+    import json  # here: few servers have one, and each waits for what is imported
+
     try:
         with open(real, "rb") as file:
             found = json.loads(file.read(MAX_FACTS_BYTES))

@@ -8,6 +8,7 @@ import os.path
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.sensitive import holder_of, sensitive_paths
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 MEBIBYTE = 1024 * 1024
 _UNITS = {"": 1, "k": 1024, "m": MEBIBYTE, "g": 1024 * MEBIBYTE, "t": 1024 * 1024 * MEBIBYTE}
-_SIZE = re.compile(r"(\d{1,15})\s*([kmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
+_SIZE = lazy_regex(r"(\d{1,15})\s*([kmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
 HIGHEST_PORT = 65_535
 MOST = 2**63 - 1  # of a limit; rlim_t of a signed system
 DIGITS = 20  # of a number that may be one; int() refuses texts of thousands

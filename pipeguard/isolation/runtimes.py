@@ -9,9 +9,9 @@ the project that a script is in, the environment that a Python belongs to.
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.view import SYSTEM
@@ -28,7 +28,7 @@ MARKERS = (
 )
 MOST_LINKS = 6  # of a first line that names a script with a first line
 FIRST_LINE_BYTES = 256  # of which the kernel reads no more either (binfmt_script(5))
-_PYTHON = re.compile(r"(?:python|pypy)[\d.]*")
+_PYTHON = lazy_regex(r"(?:python|pypy)[\d.]*")
 # An interpreter's options that take the next word; what follows is no script.
 _WITH_VALUE = {
     "node": {"-r", "--require", "--import", "--loader", "--experimental-loader", "-C"},

@@ -31,7 +31,7 @@ from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.isolation.view import SandboxUser, environment_of
 from pipeguard.isolation.way_out import SandboxExit
 from pipeguard.launch.child import Command, start
-from pipeguard.state.paths import state_folder
+from pipeguard.state.paths import state_folder_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,7 +94,6 @@ class Sandbox:
         self._lock = Lock()
         self._ways_out: set[SandboxExit] = set()
         self._roots: dict[Child, SandboxRoots] = {}  # of each server that runs
-        self._are_roots_told = False
         self.on_refused_root: Callable[[str, str, str], None] = _unheard
         self.limits_named: frozenset[str] = frozenset()  # on its servers' standard error
         try:
@@ -183,7 +182,12 @@ class Sandbox:
 
         def close() -> None:
             self._forget(way_out)
-            self._take_roots(child)
+            with self._lock:
+                self._roots.pop(child, None)
+            if roots is not None:
+                roots.close()
+            if group is not None:
+                group.close()
             self._tell_limits(child, () if group is None else group.exceeded())
 
         child.on_close = close
@@ -200,28 +204,21 @@ class Sandbox:
             roots = self._roots.get(child)
         if roots is not None and self.profile.roots:
             roots.give(addresses)
-        elif not self._are_roots_told:
+        else:
             from pipeguard.isolation.roots import unseen_roots
 
             for path in unseen_roots(addresses, self._view)[:1]:
-                self._are_roots_told = True
                 self.on_refused_root(path, "", "")
-
-    def _take_roots(self, child: Child) -> None:
-        with self._lock:
-            roots = self._roots.pop(child, None)
-        if roots is not None:
-            roots.close()
+                self.on_refused_root = _unheard  # once
 
     def _made_roots(self) -> tuple[SandboxRoots | None, int | None]:
         """What has things mounted, and the end of a socket at which it asks; None without need."""
         from pipeguard.isolation.covers import covers_in_view  # Linux alone has what it imports
+        from pipeguard.isolation.roots import SandboxRoots
 
         mode = self.profile.roots
         if not mode and not covers_in_view(self._view):
             return None, None
-        from pipeguard.isolation.roots import SandboxRoots
-
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         made = SandboxRoots(ours, self.profile, self._host, self._needed, self._say)
         made.on_refused = lambda path, why: self.on_refused_root(path, why, mode)
@@ -345,7 +342,9 @@ def _rules_of(profile: Profile) -> HostRules:
 
 def homes_folder() -> Path:
     """Where kept homes are, and fetched packages."""
-    return state_folder() / HOMES
+    from pathlib import Path
+
+    return Path(isolation_folder())
 
 
 def packages_folder() -> Path:
@@ -355,7 +354,7 @@ def packages_folder() -> Path:
 
 def isolation_folder() -> str:
     """The same as text: what containers are made from is there too."""
-    return str(homes_folder())
+    return os.path.join(state_folder_text(), HOMES)
 
 
 def installer(
@@ -387,7 +386,7 @@ def this_host() -> SandboxUser:
 
     home = home_folder()
     uid = os.getuid()
-    own = (config_folder(), str(state_folder()), cache_folder(), *session_sockets(uid))
+    own = (config_folder(), state_folder_text(), cache_folder(), *session_sockets(uid))
     sensitive = sensitive_paths(home, own)
     try:
         known = pwd.getpwuid(uid)
@@ -397,4 +396,5 @@ def this_host() -> SandboxUser:
         user, real = known.pw_name, os.path.realpath(known.pw_dir)
         if real != home:  # whatever HOME says, the keys are there
             sensitive = tuple(dict.fromkeys((*sensitive, *sensitive_paths(real, ()))))
-    return SandboxUser(home, user, uid, os.getgid(), sensitive, str(packages_folder()))
+    packages = os.path.join(isolation_folder(), PACKAGES)
+    return SandboxUser(home, user, uid, os.getgid(), sensitive, packages)

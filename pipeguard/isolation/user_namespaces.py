@@ -32,7 +32,7 @@ def forbidding_setting() -> str | None:
 
 def _content(path: str) -> str:
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="utf-8") as file:
             return file.read().strip()
     except OSError:
         return ""

@@ -40,7 +40,7 @@ class Confinement:
         argv: Sequence[str],
         descriptors: Sequence[int],
         enter: Callable[[], None],
-        leave: Callable[[], None] | None = None,
+        leave: Callable[[], object] | None = None,
         kind: str = ENGINE,
         why_not: Callable[[], str | None] | None = None,
     ) -> None:

@@ -1,51 +1,32 @@
 """Starts a server isolated, where an option or the policy asks for that."""
 
-# ruff: noqa: PTH111
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
-import os
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from pipeguard.config.effective_policy import wrap_isolation
-from pipeguard.config.isolate_key import entries_for
+from pipeguard.config.user_policy import mentions_isolation
 from pipeguard.errors import PipeGuardError, PolicyError
-from pipeguard.identity.server_name import launched
 from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, engine_for
-from pipeguard.isolation.extent import ITS_OPTIONS, KNOWN, POLICY, GivenFrom
-from pipeguard.isolation.packages import package_of
-from pipeguard.isolation.profile import (
-    READ_ROOTS,
-    WRITE_ROOTS,
-    Profile,
-    ResourceLimits,
-    limits_of,
-    path_of,
-    port_of,
-    roots_mode,
-    written_path,
-)
-from pipeguard.isolation.shipped import key_of, shipped_for
+from pipeguard.isolation.profile import READ_ROOTS, WRITE_ROOTS, Profile
 from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.isolation.walls.wall import READ, ROOTS, WRITE
 from pipeguard.launch.child import Command, start
-from pipeguard.log import say
 from pipeguard.runtime.isolated_connections import IsolatedConnections
 from pipeguard.runtime.outer_proxies import outer_proxies
 from pipeguard.state.paths import store_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
     from pipeguard.identity.server_name import Launched
+    from pipeguard.isolation.extent import GivenFrom
     from pipeguard.isolation.learning.learner import Learner
     from pipeguard.isolation.sandbox import Sandbox
-    from pipeguard.isolation.shipped import ShippedProfile
     from pipeguard.isolation.walls.witness import WallWitness
     from pipeguard.launch.child import Child
     from pipeguard.runtime.run import Run
@@ -78,9 +59,6 @@ class ServerStarter:
         self._is_shared = is_shared
         self._has_refused_roots = False
         self._command = Command(options.command, variables, options.values.get("--cwd"))
-        self._who = launched(options.command, options.values.get("--cwd"))
-        self._wanted = options.values.get("--name") or self._who.name
-        self._name = _stored_name(self._wanted, self._who)
         self._connections = IsolatedConnections()
         self._below = Profile()  # of a known server, below what the user names
         self._sandbox: Sandbox | None = None
@@ -94,6 +72,20 @@ class ServerStarter:
             self._learner = self._made_learner()
         else:
             self._sandbox = self._made()
+
+    @cached_property
+    def _who(self) -> Launched:
+        from pipeguard.identity.server_name import launched
+
+        return launched(self._options.command, self._options.values.get("--cwd"))
+
+    @property
+    def _wanted(self) -> str:
+        return self._options.values.get("--name") or self._who.name
+
+    @cached_property
+    def _name(self) -> str:
+        return _stored_name(self._wanted, self._who)
 
     def start(self) -> Child:
         """Start the server; returns at once.
@@ -182,7 +174,7 @@ class ServerStarter:
         """Say once why a client's roots are not given."""
         if not self._has_refused_roots:
             self._has_refused_roots = True
-            say(
+            _say(
                 f"{self._name} is not given the roots of clients without a session, as those of"
                 " 2026-07-28: they share one server, and each would get the folders of the others."
                 " Name the folders: --read PATH or --write PATH.",
@@ -196,12 +188,14 @@ class ServerStarter:
         """
         if self._sandbox is None:
             return
+        from pipeguard.runtime.isolation_sources import named_profile
+
         try:
             entries = self._entries()
         except PipeGuardError:
             return
         try:
-            profile = self._below.with_more(_profile(self._options, entries, self._folder()))
+            profile = self._below.with_more(named_profile(self._options, entries, self._folder()))
             self._sandbox.update(profile)
         except PipeGuardError as error:
             what = "what the policy now gives this server cannot be given: what it had, it has on"
@@ -256,9 +250,15 @@ class ServerStarter:
                 )
             return None
         from pipeguard.isolation.sandbox import Sandbox, home_folder
+        from pipeguard.runtime.isolation_sources import (
+            named_profile,
+            shipped_of,
+            sources_of,
+            whole_profile,
+        )
 
         command, folder = self._command, self._folder()
-        named = _profile(options, entries, folder)
+        named = named_profile(options, entries, folder)
         if named.roots:
             self._check_roots(engine)
         if is_container:
@@ -271,9 +271,13 @@ class ServerStarter:
             variables = shipped.variables_in(home_folder()) | command.env
             command = Command(command.argv, variables, command.cwd)
         self._started = profile
-        identity = f"{self._name}\n{self._who.identity}"
+        # It is given what the policy has, and a kept home, by its name in the store; otherwise no
+        # server waits for the store.
+        identity = self._name if entries else self._wanted
+        if profile.keeps_home:
+            identity = f"{self._name}\n{self._who.identity}"
         report, proxies = self._connections.report, outer_proxies(options)
-        return Sandbox(identity, command, profile, report, say, engine, proxies=proxies)
+        return Sandbox(identity, command, profile, report, _say, engine, proxies=proxies)
 
     def _check_roots(self, engine: str) -> None:
         """Refuse what cannot be given, before anything is started.
@@ -301,7 +305,7 @@ class ServerStarter:
             return entries[0].engine
         engine = next((each.engine for each in self._entries(self._wanted)), NONE)
         if engine != NONE:
-            say(
+            _say(
                 f"{self._name} is isolated as {self._wanted} is, and is given nothing of what your"
                 f" policy gives {self._wanted}: that is another server. Give it its own entry"
                 " under `isolate`, or another --name.",
@@ -310,6 +314,12 @@ class ServerStarter:
         return engine
 
     def _entries(self, name: str = "") -> tuple[IsolateEntry, ...]:
+        """What the policy gives the server; one without the word is not read before it starts."""
+        if not mentions_isolation(self._options.values.get("--policy")):
+            return ()
+        from pipeguard.config.effective_policy import wrap_isolation
+        from pipeguard.config.isolate_key import entries_for
+
         tags = self._options.lists.get("--tag", ())
         return entries_for(name or self._name, wrap_isolation(self._options), tags)
 
@@ -322,9 +332,9 @@ class ServerStarter:
         closed = hardened(command.argv, self._folder(), profile, this_host())
         self._command = Command(closed.argv, command.env, command.cwd)
         if closed.added:
-            say(f"{self._name} is started with {' '.join(closed.added)}")
+            _say(f"{self._name} is started with {' '.join(closed.added)}")
         if closed.is_open:
-            say(f"{self._name} has a network by its own words: its connections are not judged.")
+            _say(f"{self._name} has a network by its own words: its connections are not judged.")
 
     def _made_learner(self) -> Learner:
         """What runs the server with nothing kept from it, and learns.
@@ -344,7 +354,7 @@ class ServerStarter:
                 "what a container does is not seen from outside it, so nothing can be learned of"
                 " this server. --isolate auto closes what its own words leave open."
             )
-        return Learner(self._name, self._command, say, outer_proxies(self._options))
+        return Learner(self._name, self._command, _say, outer_proxies(self._options))
 
     def _folder(self) -> str:
         return starting_folder(self._command)
@@ -365,103 +375,7 @@ def _stored_name(wanted: str, who: Launched) -> str:
         return store.name_server(wanted, who).server
 
 
-def granted(entries: Iterable[IsolateEntry]) -> Profile:
-    """What entries of the policy give together.
+def _say(text: str, level: str = "info") -> None:
+    from pipeguard.log import say  # here, since a server is waiting, and few are told anything
 
-    Raises:
-        PolicyError: one gives what cannot be given.
-    """
-    home = os.path.expanduser("~")
-    profile, limits = Profile(), ResourceLimits()
-    for entry in entries:
-        limits = limits_of(entry.limits, limits)
-        profile = profile.with_more(
-            Profile(
-                _paths(entry.read, home, home),
-                _paths(entry.write, home, home),
-                entry.hosts,
-                tuple(port_of(text) for text in entry.loopback),
-                entry.keep_home,
-                limits,
-                entry.roots,
-                _links((*entry.read, *entry.write), home, home),
-            )
-        )
-    return profile
-
-
-def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str) -> Profile:
-    """What policy and options give together."""
-    profile = granted(entries)
-    return profile.with_more(given_by(options, profile.limits, folder))
-
-
-def given_by(options: WrapOptions, limits: ResourceLimits, folder: str) -> Profile:
-    """What options give.
-
-    Args:
-        options: of `wrap`.
-        limits: what holds where they say nothing.
-        folder: that relative paths are in.
-
-    Raises:
-        PolicyError: one gives what cannot be given.
-    """
-    home = os.path.expanduser("~")
-    lists = options.lists
-    return Profile(
-        _paths(lists.get("--read", ()), folder, home),
-        _paths(lists.get("--write", ()), folder, home),
-        tuple(lists.get("--connect", ())),
-        tuple(port_of(text) for text in lists.get("--loopback", ())),
-        "--keep-home" in options.flags,
-        limits_of(lists.get("--limit", ()), limits),
-        roots_mode(options.values.get("--roots", "")),
-        _links((*lists.get("--read", ()), *lists.get("--write", ())), folder, home),
-    )
-
-
-def sources_of(
-    options: WrapOptions, entries: Iterable[IsolateEntry], engine: str, folder: str
-) -> tuple[GivenFrom, ...]:
-    """What gives a server what, the source whose limits count first.
-
-    Args:
-        options: of `wrap`.
-        entries: of the policy, for this server.
-        engine: as it is asked for.
-        folder: that the server starts in.
-
-    Raises:
-        PipeGuardError: one gives what cannot be given.
-    """
-    policy = granted(entries)
-    by_options = given_by(options, policy.limits, folder)
-    shipped = shipped_of(engine, options.command)
-    below = (GivenFrom(KNOWN, shipped.profile),) if shipped is not None else ()
-    return GivenFrom(ITS_OPTIONS, by_options), GivenFrom(POLICY, policy), *below
-
-
-def whole_profile(sources: Sequence[GivenFrom]) -> Profile:
-    """What all sources give together; the limits of the first count."""
-    profile = Profile()
-    for each in reversed(sources):
-        profile = profile.with_more(each.profile)
-    return profile
-
-
-def shipped_of(engine: str, command: Sequence[str]) -> ShippedProfile | None:
-    """The profile of a known server; an engine that is named by itself gives none."""
-    package = package_of(command) if engine == AUTO else None
-    return shipped_for(key_of(package)) if package is not None else None
-
-
-def _paths(texts: Iterable[str], folder: str, home_folder: str) -> tuple[str, ...]:
-    return tuple(path_of(text, folder, home_folder) for text in texts)
-
-
-def _links(texts: Iterable[str], folder: str, home_folder: str) -> tuple[tuple[str, str], ...]:
-    """Of paths to which links lead, as written and theirs."""
-    written = (written_path(text, folder, home_folder) for text in texts)
-    pairs = ((path, os.path.realpath(path)) for path in written)
-    return tuple((path, real) for path, real in pairs if path != real)
+    say(text, level)

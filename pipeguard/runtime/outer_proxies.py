@@ -6,7 +6,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pipeguard.config.effective_policy import wrap_egress_proxy
+from pipeguard.config.user_policy import mentions
 from pipeguard.errors import PolicyError
 from pipeguard.launch.environment import PROXIES, refers
 
@@ -25,7 +25,7 @@ def outer_proxies(options: WrapOptions) -> ProxiesSource | None:
     Raises:
         PipeGuardError: the policy is invalid, or a secret that is referred to is missing.
     """
-    setting = wrap_egress_proxy(options)
+    setting = _setting_of(options)
     values = {name: text for name, text in os.environ.items() if name.upper() in PROXIES and text}
     if setting is None and not values:
         return None
@@ -40,6 +40,14 @@ def outer_proxies(options: WrapOptions) -> ProxiesSource | None:
     from pipeguard.isolation.egress.outer_proxy import proxies_from
 
     return partial(proxies_from, setting, values)
+
+
+def _setting_of(options: WrapOptions) -> str | None:
+    if not mentions(options.values.get("--policy"), "egress"):
+        return None
+    from pipeguard.config.effective_policy import wrap_egress_proxy
+
+    return wrap_egress_proxy(options)
 
 
 def _must_be_proxy(setting: str) -> None:

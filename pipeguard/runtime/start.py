@@ -53,10 +53,11 @@ def run(options: WrapOptions) -> int:
     variables = environment.variables
     if refers(variables):
         variables = _with_secrets(variables, options)
-    starter, child = _started(options, variables)
-    # From here on the server boots, and we load. What collecting garbage would take, 5 to 10 ms of
-    # it, is better spent after the first answer (runtime.stdio).
+    # What collecting garbage would take while we load, 5 to 10 ms, is better spent after the first
+    # answer (runtime.stdio).
     gc.disable()
+    starter, child = _started(options, variables)
+    # From here on the server boots, and we load.
     client_fd = keep_stdout_for_frames()
     from pipeguard.identity.server_name import launched
     from pipeguard.log import say

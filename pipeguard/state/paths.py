@@ -28,7 +28,7 @@ def state_folder() -> Path:
     """
     from pathlib import Path
 
-    return Path(_folder())
+    return Path(state_folder_text())
 
 
 def existing_state_folder() -> Path | None:
@@ -51,13 +51,32 @@ def store_path() -> Path:
     return state_folder() / STORE_NAME
 
 
-def store_file() -> str:
+def state_folder_text() -> str:
     """The same as text, for the start of a server: pathlib costs 5 ms.
 
     Raises:
         StateError: as `state_folder`.
     """
-    return os.path.join(_folder(), STORE_NAME)
+    folder = _folder_path()
+    try:
+        os.makedirs(folder, mode=_OWNER_ONLY, exist_ok=True)
+        status = os.stat(folder)
+    except OSError as error:
+        raise StateError(
+            f"the state folder {folder} cannot be used: {error.strerror}.\n"
+            f"  Fix its permissions, or name another folder in {STATE_DIR_VARIABLE}."
+        ) from error
+    believe(folder, status)
+    return folder
+
+
+def store_file() -> str:
+    """The file of pins and audit, as text.
+
+    Raises:
+        StateError: as `state_folder`.
+    """
+    return os.path.join(state_folder_text(), STORE_NAME)
 
 
 def existing_store() -> Path | None:
@@ -71,20 +90,6 @@ def existing_store() -> Path | None:
 def _folder_path() -> str:
     override = os.environ.get(STATE_DIR_VARIABLE)
     return os.path.expanduser(override) if override else usual_state_folder()
-
-
-def _folder() -> str:
-    folder = _folder_path()
-    try:
-        os.makedirs(folder, mode=_OWNER_ONLY, exist_ok=True)
-        status = os.stat(folder)
-    except OSError as error:
-        raise StateError(
-            f"the state folder {folder} cannot be used: {error.strerror}.\n"
-            f"  Fix its permissions, or name another folder in {STATE_DIR_VARIABLE}."
-        ) from error
-    believe(folder, status)
-    return folder
 
 
 def believe(path: Path | str, status: os.stat_result) -> None:

@@ -198,6 +198,15 @@ def test_a_program_that_does_not_exist_is_told_as_without_isolation(tmp_path: Pa
         assert run.process.wait(60) == 127
 
 
+def test_a_policy_that_cannot_be_read_is_told_although_no_server_waits_for_it(
+    tmp_path: Path,
+) -> None:
+    policy = str(tmp_path / "none.yaml")
+    with Isolated(tmp_path, "--isolate", "auto", "--policy", policy) as run:
+        assert "cannot be read" in str(run.initialize()["error"])
+        assert run.process.wait(60) == 2
+
+
 def test_the_exit_code_is_the_servers(tmp_path: Path) -> None:
     command = (sys.executable, "-I", "-c", "import sys; sys.exit(42)")
     with Isolated(tmp_path, "--isolate", "auto", command=command) as run:
@@ -219,6 +228,16 @@ def test_nothing_is_left_after_a_kill_at_any_moment(tmp_path: Path) -> None:
     until(lambda: not groups(owners), "the groups are gone")
 
 
+def test_no_group_is_left_where_the_warden_is_killed(tmp_path: Path) -> None:
+    with Isolated(tmp_path, "--isolate", "auto") as run:
+        run.initialize()
+        wrapper = run.process.pid
+        warden, *_ = Path(f"/proc/{wrapper}/task/{wrapper}/children").read_text().split()
+        os.kill(int(warden), signal.SIGKILL)
+        run.process.wait(60)
+        assert not list(Path(ROOT).glob(f"**/{PREFIX}{wrapper}-*"))
+
+
 def mounts() -> set[str]:
     """The numbers of the mounts that this process sees."""
     return {line.split()[0] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
@@ -228,7 +247,7 @@ def groups(owners: set[str]) -> list[Path]:
     """The control groups of sandboxes of these processes."""
     return [
         path
-        for path in ROOT.glob(f"**/{PREFIX}*-*")
+        for path in Path(ROOT).glob(f"**/{PREFIX}*-*")
         if path.name.removeprefix(PREFIX).partition("-")[0] in owners
     ]
 

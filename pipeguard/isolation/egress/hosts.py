@@ -12,6 +12,8 @@ from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeguard.core.lazy_regex import lazy_regex
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -24,9 +26,9 @@ MAX_PORTS = 200  # different ones: a sandbox has a listening socket for each
 SHOWN_CHARS = 80
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"  # RFC 1123, 2.1, and `_` as in practice
-_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
-_NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+", re.ASCII)
-_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+_NAME = lazy_regex(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
+_NUMBER = lazy_regex(r"0x[0-9a-f]*|[0-9]+", re.ASCII)
+_PORT = lazy_regex(r"[0-9]{1,5}", re.ASCII)
 
 Address = IPv4Address | IPv6Address
 Host = str | Address

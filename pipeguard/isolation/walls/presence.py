@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os.path
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.walls.wall import PORT, WRITE, Mention
@@ -42,7 +41,7 @@ def _listening_ports() -> Iterator[int]:
 
 def _lines(table: str) -> list[bytes]:
     try:
-        with Path(table).open("rb") as file:
+        with open(table, "rb") as file:
             return file.read(MAX_TABLE_BYTES).splitlines()[1:]
     except OSError:
         return []

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from contextlib import suppress
-from queue import SimpleQueue
 from threading import Lock, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -29,7 +28,6 @@ from pipeguard.isolation.walls.annotation import (
 )
 from pipeguard.isolation.walls.links import led_out_to
 from pipeguard.isolation.walls.mentions import has_sign, mentions
-from pipeguard.isolation.walls.presence import is_present
 from pipeguard.isolation.walls.running_calls import RunningCalls
 from pipeguard.isolation.walls.sight import Sight, is_own_folder, sight_of
 from pipeguard.isolation.walls.wall import (
@@ -45,10 +43,13 @@ from pipeguard.isolation.walls.wall import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from queue import SimpleQueue
 
     from pipeguard.core.finding import Verdict
     from pipeguard.isolation.egress.recording import RefusedTarget
     from pipeguard.isolation.view import FileView
+else:
+    from _queue import SimpleQueue  # without the half that is written in Python
 
 MAX_EVENTS = 100  # of files and ports, in one run
 MAX_LOOKS = 1000  # for what only standard error named, in one run
@@ -339,6 +340,8 @@ class WallWitness:
         self._queue.put((mention, event, tool))
 
     def _record_all(self) -> None:
+        from pipeguard.isolation.walls.presence import is_present  # few servers hit a wall
+
         while (item := self._queue.get()) is not None:
             mention, event, tool = item
             is_there = is_present(mention)
