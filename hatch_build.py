@@ -76,8 +76,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg,misc]
 
 
 def _compiles_rules(root: Path, folder: Path) -> bool:
-    """Compile the shipped rules into a folder; False where they cannot be compiled."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Compile the shipped rules into a folder, unless they are there; False where that fails."""
     if DATABASES_WANTED == "0":
         return False
     path = os.pathsep.join([str(root), *sys.path])  # an isolated build has packages of its own

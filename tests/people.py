@@ -74,7 +74,7 @@ def on_terminal(
             is_question = bool(answers) and output.endswith(b"[y/N]: ")
             if before_answers and (asked or is_question):
                 subprocess.run(
-                    [sys.executable, "-c", before_answers], cwd=ROOT, check=True, timeout=30
+                    [sys.executable, "-c", before_answers], cwd=ROOT, check=True, timeout=60
                 )
                 before_answers = ""
             if asked:
@@ -82,7 +82,7 @@ def on_terminal(
             elif is_question:
                 os.write(primary, answers[:1].encode() + b"\n")
                 answers = answers[1:]
-        return process.wait(30), output.decode()
+        return process.wait(60), output.decode()
     finally:
         os.close(primary)
 

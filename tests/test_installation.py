@@ -140,6 +140,7 @@ def test_the_readme_and_the_workflow_fit_what_is_published() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("compiler", "engine"),
     [

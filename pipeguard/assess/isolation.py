@@ -172,10 +172,10 @@ def _given(
         return
     read = [_home_in(text, home_folder) for each in sources for text in each.get("read", ())]
     among = (path for path in _folders(target, server) if not any(is_within(path, r) for r in read))
-    yield from (_short(path, home_folder) for path in among)
+    yield from (short_path(path, home_folder) for path in among)
     for name, form in (("write", "{}"), ("read", "{}, to read"), ("hosts", "{}")):
         for each in sources:
-            yield from (form.format(_short(text, home_folder)) for text in each.get(name, ()))
+            yield from (form.format(short_path(text, home_folder)) for text in each.get(name, ()))
     if engine == AUTO:
         yield from _shipped_hosts(words)
     for each in sources:
@@ -192,7 +192,8 @@ def _shipped_hosts(words: Sequence[str]) -> tuple[str, ...]:
     return shipped.hosts if shipped is not None else ()
 
 
-def _short(path: str, home_folder: str) -> str:
+def short_path(path: str, home_folder: str) -> str:
+    """A path with `~` for the home folder."""
     is_below = path == home_folder or path.startswith(f"{home_folder}/")
     return f"~{path[len(home_folder) :]}" if is_below else path
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pipeguard.assess.isolation import entry_isolation
+from pipeguard.assess.enforcement import given_in_words
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.showing import command_line
@@ -122,19 +122,18 @@ def reached(target: AssessmentTarget) -> tuple[Reached, ...]:
         union, from_tools = labels(target, server)
         offered = target.offered(server)
         offers = offered.offers if offered is not None else ()
-        state, held = target.judged(server).state, entry_isolation(target, server)
-        isolated = state is GuardState.GUARDED and held is not None and held.is_held
+        enforced = given_in_words(target, server)
         rows.append(
             Reached(
                 server.name,
                 command_line(server),
                 target.clients_of(server),
-                state,
+                target.judged(server).state,
                 touches(union),
                 from_tools,
                 tuple(visible(offer.name) for offer in offers if offer.kind == "tool"),
-                isolated,
-                held.given if isolated and held is not None else (),
+                enforced is not None,
+                enforced or (),
             )
         )
     return tuple(rows)

@@ -108,9 +108,25 @@ class AssessmentTarget:
         """What the user's policy says about isolation."""
         return isolate_entries(self.policies[0])
 
+    def problem_with_engine(self, engine: str) -> str:
+        """Why servers that an engine isolates would not start here; it is tried once.
+
+        Args:
+            engine: as `--isolate` or the policy says.
+        """
+        if engine not in self._engine_problems:
+            from pipeguard.isolation.engine_trial import problem_with
+
+            self._engine_problems[engine] = problem_with(engine)
+        return self._engine_problems[engine]
+
     def with_contents(self, contents: Mapping[ServerKey, Contents]) -> AssessmentTarget:
         """The same target, with what servers offer."""
         return replace(self, contents=contents)
+
+    @cached_property
+    def _engine_problems(self) -> dict[str, str]:
+        return {}
 
     @cached_property
     def _lines(self) -> dict[Path, Lines]:

@@ -183,7 +183,7 @@ def paths(kind: str, incomplete: str) -> Items:
     return [CompletionItem(incomplete, type=kind)]
 
 
-_PATHS = {"FILE": "file", "DIR": "dir"}
+_PATHS = {"FILE": "file", "DIR": "dir", "PATH": "file"}
 
 
 def _words(option: str) -> Iterable[str]:
@@ -196,6 +196,10 @@ def _words(option: str) -> Iterable[str]:
         from pipeguard.isolation.engines import CHOICES
 
         return CHOICES
+    if option == "--roots":
+        from pipeguard.config.isolate_key import ROOTS
+
+        return ROOTS
     if option == "--transport":
         from pipeguard.runtime.transports import transport_names
 
@@ -264,18 +268,35 @@ def _rules() -> Iterable[tuple[str, str]]:
         return []
 
 
+@_undisturbed
 def isolated(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
-    """Servers of which isolation knows something."""
-    from pipeguard.isolation.inventory import home_owners
+    """Servers of clients, and all others of which isolation knows something."""
+    from pipeguard.cli._isolation_names import known_names
+
+    return _items(((name, "") for name in known_names()), incomplete)
+
+
+@_undisturbed
+def learned(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
+    """Servers of which something was learned."""
+    from pipeguard.isolation.learning.observed import learned_names
+
+    return _items(((name, "") for name in learned_names()), incomplete)
+
+
+@_undisturbed
+def isolation_kept(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
+    """Servers of which isolation keeps something, and fetched packages."""
+    from pipeguard.isolation.inventory import home_owners, packages
+    from pipeguard.isolation.last_starts import started_names
     from pipeguard.isolation.learning.observed import learned_names
     from pipeguard.state.paths import existing_state_folder
 
-    with suppress(PipeGuardError, OSError):
-        if existing_state_folder() is None:
-            return []
-        names = dict.fromkeys((*learned_names(), *home_owners()))
-        return _items(((name, "") for name in names), incomplete)
-    return []
+    if existing_state_folder() is None:
+        return []
+    names = dict.fromkeys((*learned_names(), *started_names(), *home_owners()))
+    fetched_names = (each.name for each in packages())
+    return _items(((name, "") for name in (*names, *fetched_names)), incomplete)
 
 
 def fetched(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:

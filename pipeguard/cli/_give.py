@@ -81,7 +81,11 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_
 def _when(event: AuditedEvent, grant: WallGrant) -> str:
     if grant.is_live:
         return "It applies within a second, also to servers that run."
-    return f"It holds from the next start of {visible(event.server)}: restart it in its client."
+    name = visible(event.server)
+    return (
+        f"It holds from the next start of {name}: restart it in its client, or `pipeguard serve`"
+        " where it is behind that."
+    )
 
 
 def _has(path: str, server: str, grant: WallGrant, today: datetime.date) -> bool:

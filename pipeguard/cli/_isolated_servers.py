@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeguard.assess.entry_extent import EntryExtent, entry_extent
 from pipeguard.assess.gateway_file import gateway_configs, is_of_gateway
 from pipeguard.assess.isolation import EntryIsolation, entry_isolation
+from pipeguard.cli._extent_report import essence, extent_lines, labelled, wrapped
 from pipeguard.clients.entries import ServerEntry, read_config
 from pipeguard.clients.machine import Machine, find
 from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import LaunchError
 from pipeguard.identity.server_name import launched
+from pipeguard.isolation.docker_servers import Hardened
+from pipeguard.isolation.docker_words import run_of
+from pipeguard.isolation.engines import LEARN
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.shipped import key_of
 
@@ -26,10 +30,12 @@ class ServerHere:
     Attributes:
         server: the entry.
         isolation: how it is isolated.
+        touches: all that it would be given if it were started now.
     """
 
     server: ServerEntry
     isolation: EntryIsolation
+    touches: EntryExtent
 
     @property
     def names(self) -> frozenset[str]:
@@ -49,19 +55,34 @@ class ServerHere:
         return key_of(package) if package is not None else ""
 
     @property
-    def engine_words(self) -> str:
+    def variables(self) -> list[str]:
+        """The names of the variables that its entry gives it."""
+        return sorted({*self.server.env, *self.server.env_names})
+
+    @property
+    def isolated_by(self) -> str:
+        """What isolates it, in a word or two."""
+        held = self.isolation
+        if not held.is_held:
+            return "no: learns" if held.engine == LEARN else "no"
+        return "its entry" if held.by_entry else "your policy"
+
+    @property
+    def isolated_how(self) -> str:
         """How it is isolated, in words."""
         held = self.isolation
         if not held.is_held:
-            return "learned, nothing is kept from it" if held.engine == "learn" else "not isolated"
-        return f"{held.engine}, by {'its entry' if held.by_entry else 'your policy'}"
+            return "learned: nothing is kept from it" if held.engine == LEARN else "not isolated"
+        here = self.touches.engine
+        engine = held.engine if here in ("", held.engine) else f"{held.engine}: {here}"
+        return f"isolated by {self.isolated_by} ({engine})"
 
     @property
-    def given(self) -> str:
-        """What it is given, in words."""
+    def essence(self) -> str:
+        """What it can touch, on one line."""
         if not self.isolation.is_held:
             return "all that you may do"
-        return visible(", ".join(self.isolation.given)) or "nothing more"
+        return essence_of(self.touches)
 
     def fields(self) -> dict[str, object]:
         """For programs."""
@@ -73,13 +94,27 @@ class ServerHere:
             "engine": held.engine,
             "isolated": held.is_held,
             "given": list(held.given) if held.is_held else [],
+            "variables": self.variables,
+            **self.touches.fields(),
         }
 
     def lines(self) -> Iterator[str]:
-        """For people, of one server."""
-        where = visible(short_path(str(self.server.file)))
-        yield f"  {visible(self.server.name)} in {where}: {self.engine_words}"
-        yield f"    is given {self.given}"
+        """For people: all that it can touch."""
+        held = self.isolation
+        if not held.is_held:
+            yield "    it can touch all that you may"
+            return
+        touches = self.touches
+        if touches.problem:
+            yield from wrapped(f"It does not start: {touches.problem}")
+        if touches.container is not None:
+            yield from wrapped(hardening(touches.container))
+            yield from wrapped(_mounts(self.server.own_words))
+        if touches.extent is not None:
+            yield from extent_lines(touches.extent)
+            if self.variables:
+                listed = visible(", ".join(self.variables))
+                yield from labelled("variables", [f"{listed}, of its entry"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +141,32 @@ def servers_here(entries: tuple[IsolateEntry, ...]) -> tuple[ServerHere, ...]:
     for server in (server for config in configs for server in config.servers):
         isolation = entry_isolation(here, server)
         if isolation is not None and (server.guard is not None or is_of_gateway(server)):
-            found.append(ServerHere(server, isolation))
+            extent = entry_extent(server, isolation, machine)
+            found.append(ServerHere(server, isolation, extent))
     return tuple(found)
 
 
-def short_path(path: str) -> str:
-    """A path with `~` for the home folder, as all of them are shown."""
-    home_folder = os.path.expanduser("~")  # noqa: PTH111  as it is written
-    is_below = path == home_folder or path.startswith(f"{home_folder}/")
-    return f"~{path[len(home_folder) :]}" if is_below else path
+def essence_of(touches: EntryExtent) -> str:
+    """What an isolated server can touch, on one line."""
+    if touches.problem:
+        return f"does not start: {visible(touches.problem)}"
+    if touches.container is not None:
+        network = "a network by its own words" if touches.container.is_open else "no network"
+        return f"its own container; {network}"
+    return essence(touches.extent) if touches.extent is not None else ""
+
+
+def _mounts(words: tuple[str, ...]) -> str:
+    """What a container's own words give it of this machine's files."""
+    options = run_of(words).options
+    mounted = [each.value for each in options if each.name in ("--volume", "--mount")]
+    listed = visible(", ".join(mounted))
+    return f"By its own words it mounts {listed}." if mounted else "It mounts no file of yours."
+
+
+def hardening(container: Hardened) -> str:
+    """What is added to a container's words, for people."""
+    said = " ".join(map(visible, container.added))
+    text = f"Isolated, it is started with: {said}" if said else "Its words leave nothing open."
+    opened = "\nIt has a network by its own words: its connections are not judged."
+    return text + opened * container.is_open

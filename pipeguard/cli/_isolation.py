@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli._isolated_servers import servers_here, short_path
-from pipeguard.config.effective_policy import wrap_isolation
+from pipeguard.assess.gateway_file import is_of_gateway
+from pipeguard.cli._extent_report import extent_lines, short_path, wrapped
+from pipeguard.cli._isolated_servers import servers_here
+from pipeguard.cli._isolation_names import NOTHING, entries_now, stored_names, unknown_lines
 from pipeguard.config.isolate_key import entries_for
-from pipeguard.config.options import WrapOptions
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PolicyError, StateError
 from pipeguard.identity.server_name import launched
@@ -22,19 +24,22 @@ if TYPE_CHECKING:
     from pipeguard.clients.entries import ServerEntry
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.isolation.docker_servers import Hardened
+    from pipeguard.isolation.last_starts import LastStart
     from pipeguard.isolation.learning.observed import Observed
     from pipeguard.isolation.learning.proposal import ProfileProposal
     from pipeguard.isolation.learning.reduction import Grant
     from pipeguard.isolation.shipped import ShippedProfile
 
-EVERY_SERVER = (
-    "  Beside that, as each isolated server: its program to read, a home and /tmp of its own, no"
-    " other file, no other host."
-)
 MISSING = (
     "Is something missing? `pipeguard wrap --isolate learn` finds out what a server needs"
     " (`pipeguard isolate --help`)."
 )
+ENFORCED = "Nothing else of yours is there for it: that is enforced, whatever it tries."
+TO_ISOLATE = "To isolate it:  pipeguard setup --isolate"
+TO_ISOLATE_SERVED = "To isolate it: `isolate: {}` in its entry in pipeguard.yaml"
+IN_COMMAND = "--connect HOST, --read PATH or --write PATH in its command before the `--`,"
+IN_SERVERS_FILE = "`hosts`, `read` or `write` under `isolate` in its entry in pipeguard.yaml,"
+TO_GIVE_MORE = "or under `isolate` in your policy. `pipeguard allow EVENT` gives what was refused."
 WIDTH = 10  # of a kind: keep_home is the longest
 
 
@@ -49,6 +54,8 @@ class ServerIsolation:
         proposal: that beside what it is given, or None.
         shipped: the profile of its package, or None.
         servers: the entries of clients that start it.
+        started: what it was given when it was started isolated last, or None.
+        has_run: whether it was ever started under PipeGuard.
     """
 
     name: str
@@ -57,6 +64,8 @@ class ServerIsolation:
     proposal: ProfileProposal | None
     shipped: ShippedProfile | None
     servers: tuple[ServerHere, ...] = ()
+    started: LastStart | None = None
+    has_run: bool = False
 
     @property
     def is_isolated(self) -> bool:
@@ -66,17 +75,22 @@ class ServerIsolation:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is known of it."""
-        nothing = not self.entries and not self.servers
-        return nothing and self.observed is None and self.shipped is None
+        is_used = bool(self.entries or self.servers or self.started or self.has_run)
+        return not is_used and self.observed is None and self.shipped is None
 
     def fields(self) -> dict[str, object]:
         """For programs."""
         fields: dict[str, object] = {
             "server": self.name,
-            "isolated": self.is_isolated,
+            "isolated": self.is_isolated or self._is_held,
             "entries": [entry._asdict() for entry in self.entries],
             "servers": [each.fields() for each in self.servers],
         }
+        if self.started is not None:
+            fields["started"] = {
+                "seconds": self.started.seconds,
+                "extent": self.started.extent.fields(),
+            }
         if self.shipped is not None:
             fields["known"] = self.shipped._asdict() | {"variables": dict(self.shipped.variables)}
         if self.proposal is not None and self.observed is not None:
@@ -87,48 +101,98 @@ class ServerIsolation:
 
     def lines(self) -> Iterator[str]:
         """For people."""
-        name = click.style(visible(self.name), bold=True)
         if self.is_empty:
-            yield f"Nothing is known of {name}. `pipeguard isolate list` has what is."
+            yield from unknown_lines(self.name)
             return
-        held = [each for each in self.servers if each.isolation.is_held]
-        if self.is_isolated:
-            yield f"{name} is isolated by your policy:"
-            yield from (f"    {written(entry)}" for entry in self.entries)
-        elif held:
-            yield f"{name} is isolated:"
-        else:
-            yield f"{name} is isolated neither by your policy nor by the entry of a client."
-        for server in self.servers:
-            yield from server.lines()
+        yield self._heading()
+        yield from self._server_lines()
+        yield from self._start_lines()
+        yield from self._policy_lines()
         yield from self._shipped_lines()
-        if self.is_isolated or held:
-            yield EVERY_SERVER
+        if self._is_told_by_start or any(each.touches.extent for each in self.servers):
+            yield f"  {ENFORCED}"
         if self.proposal is not None and self.observed is not None:
             yield from _proposal_lines(self.name, self.proposal, self.observed)
-        elif self.is_isolated or held:
-            yield f"  {MISSING}"
+        elif self._is_held or self.is_isolated or self.started is not None:
+            if not any(each.touches.container for each in self.servers):
+                yield from wrapped(self._to_give_more(), "  ")
+                yield from wrapped(MISSING, "  ")
+        elif self.servers:
+            yield f"  {TO_ISOLATE_SERVED if self._is_served else TO_ISOLATE}"
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether anything is kept from it, as it is started by an entry."""
+        return any(each.isolation.is_held for each in self.servers)
+
+    @property
+    def _is_told_by_start(self) -> bool:
+        """Whether it is known by what it was given last, and by no entry."""
+        return self.started is not None and not self.servers
+
+    def _heading(self) -> str:
+        name = click.style(visible(self.name), bold=True)
+        is_told = self._is_told_by_start
+        if self._is_held or (self.is_isolated and (self.servers or is_told)):
+            return f"{name} is isolated:"
+        if self.is_isolated:
+            return f"{name} is isolated by your policy:"
+        if is_told:
+            return f"{name} was isolated when it was last started:"
+        if self.shipped is not None and not self.servers and self.observed is None:
+            return f"{name} is a package that PipeGuard knows."
+        return f"{name} is isolated neither by your policy nor by the entry of a client."
+
+    @property
+    def _is_served(self) -> bool:
+        """Whether the gateway starts it."""
+        return bool(self.servers) and all(is_of_gateway(each.server) for each in self.servers)
+
+    def _to_give_more(self) -> str:
+        where = IN_SERVERS_FILE if self._is_served else IN_COMMAND
+        return f"To give it more: {where} {TO_GIVE_MORE}"
+
+    def _server_lines(self) -> Iterator[str]:
+        """The entries that start it; those with the same extent together."""
+        groups: dict[tuple[str, ...], list[ServerHere]] = {}
+        for server in self.servers:
+            groups.setdefault((server.isolated_how, *server.lines()), []).append(server)
+        for (heading, *lines), servers in groups.items():
+            for server in servers:
+                where = visible(short_path(str(server.server.file)))
+                yield f"  {visible(server.server.name)} in {where}"
+            yield f"    {heading}"
+            yield from lines
+
+    def _start_lines(self) -> Iterator[str]:
+        """What it was given when it was started, where no entry says what it is given."""
+        if self.started is None:
+            if not self.servers and self.has_run:
+                yield "  It was started under PipeGuard, and not isolated: it could touch all that"
+                yield "  you may. To isolate it:  pipeguard wrap --isolate auto -- COMMAND"
+            return
+        extent, when = self.started.extent, day_of(self.started.seconds)
+        if self._is_held:
+            yield f"  It was last started isolated on {when}."
+            return
+        yield f"  by hand on {when}, with {extent.engine}"
+        yield from extent_lines(extent)
+
+    def _policy_lines(self) -> Iterator[str]:
+        if self.is_isolated:
+            yield "  Your policy says of it:"
+            for entry in self.entries:
+                yield from wrapped(written(entry))
 
     def _shipped_lines(self) -> Iterator[str]:
         known = self.shipped
         if known is None:
             return
-        given = [f"hosts {', '.join(known.hosts)}"] if known.hosts else []
-        given += ["a kept home"] if known.keeps_home else []
-        given += [f"{name}={value}" for name, value in known.variables]
-        what = "; ".join(given) or "nothing more"
-        yield f"  PipeGuard knows the package: with --isolate auto it is given {what}."
+        what = "; ".join(known.given) or NOTHING
+        if known.given or not self.servers:
+            yield from wrapped(f"Its package is known: --isolate auto gives it {what}.", "  ")
         if known.needs:
-            yield f"  {known.needs}"
-
-
-def entries_now(path: str | None = None) -> tuple[IsolateEntry, ...]:
-    """What the user's policy says about isolation.
-
-    Raises:
-        PolicyError: the file is invalid.
-    """
-    return wrap_isolation(WrapOptions((), {"--policy": path} if path else {}, {}, ()))
+            yield from wrapped(known.needs, "  ")
 
 
 def known_servers() -> list[tuple[str, Observed]]:
@@ -159,6 +223,7 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
     """
     from pathlib import Path
 
+    from pipeguard.isolation.last_starts import load as start_of
     from pipeguard.isolation.learning.observed import load
     from pipeguard.isolation.learning.proposal import proposed
     from pipeguard.isolation.profile import Profile
@@ -178,7 +243,9 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
     if observed is not None:
         given = shipped.profile if shipped is not None else Profile()
         proposal = proposed(observed, given.with_more(granted(entries)), this_host())
-    return ServerIsolation(name, entries, observed, proposal, shipped, servers)
+    return ServerIsolation(
+        name, entries, observed, proposal, shipped, servers, start_of(name), name in stored_names()
+    )
 
 
 def hardened_words(words: tuple[str, ...]) -> Hardened:
@@ -201,15 +268,6 @@ def hardened_words(words: tuple[str, ...]) -> Hardened:
         )
     entries = entries_for(launched(words, None).name, entries_now())
     return hardened(words, str(Path.cwd()), granted(entries), this_host())
-
-
-def hardening(hardened: Hardened) -> str:
-    """What is added to a container's words, for people."""
-    said = " ".join(map(visible, hardened.added))
-    lines = [f"Isolated, it is started with: {said}" if said else "Its words leave nothing open."]
-    if hardened.is_open:
-        lines.append("It has a network by its own words: its connections are not judged.")
-    return "\n".join(lines)
 
 
 def written(entry: IsolateEntry) -> str:
@@ -239,6 +297,11 @@ def otherwise_named(server: ServerEntry) -> str:
         f"in your policy, `isolate` is for {own}, as this command is called without an entry; here"
         f" it is called {server.name}: give it the same there"
     )
+
+
+def day_of(seconds: int) -> str:
+    """The day of a moment, in the user's own calendar."""
+    return datetime.datetime.fromtimestamp(seconds).astimezone().date().isoformat()
 
 
 def runs_of(observed: Observed) -> str:

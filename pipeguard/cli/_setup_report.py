@@ -11,17 +11,18 @@ from pathlib import Path
 
 import click
 
-from pipeguard.cli._isolation import MISSING, otherwise_named
+from pipeguard.assess.entry_extent import extent_if_isolated
+from pipeguard.cli._isolated_servers import essence_of
+from pipeguard.cli._isolation import otherwise_named
 from pipeguard.clients.catalog import Client, clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
-from pipeguard.clients.isolating import is_isolated
+from pipeguard.clients.isolating import is_isolated, needs
 from pipeguard.clients.machine import Machine, is_present
 from pipeguard.clients.private import own_copy
 from pipeguard.clients.rewrite import NOT_ISOLATED
 from pipeguard.clients.setting import OWN_GUARD, SHARED_FILE, ChangePlan, JudgedServer
 from pipeguard.clients.showing import command_line, diff, exchange_diff
 from pipeguard.clients.snippets import Snippet
-from pipeguard.clients.undoing import UndoMethod, UndoPlan
 from pipeguard.core.unicode.display import printable_json, shown, visible
 
 _COLOURS = {
@@ -31,6 +32,14 @@ _COLOURS = {
     GuardState.CANNOT: "yellow",
     GuardState.LEFT: "bright_black",
 }
+ISOLATED = (
+    "Isolated, a server has its program, a home and /tmp of its own, and what stands here below"
+    " it; no other file of yours, and no other host."
+)
+MISSED = (
+    "What it then misses is told when it asks for it, and `pipeguard allow EVENT` gives it that;"
+    " an option, as --connect HOST, has its place in the server's entry, before the `--`."
+)
 _WORDS = {GuardState.CANNOT: "cannot be", GuardState.STALE: "stale guard"}
 _TO_MOVE, _TO_ISOLATE = "to move", "to isolate"
 _ISOLATED = "isolated"  # which is guarded, too
@@ -39,7 +48,7 @@ _STATE_CHARS = 11
 TAB_CHARS = 4  # columns to which a tab expands at most
 _LEAST_CHARS = 30  # of a wrapped line, however narrow the terminal is
 _COMMAND = "pipeguard "  # by which a clause is known that a person may copy from
-_NAME_CHARS = (6, 24)  # least and greatest width of the column of names
+NAME_CHARS = (6, 24)  # least and greatest width of the column of names
 
 
 def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
@@ -48,16 +57,29 @@ def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
         click.echo("No MCP server of any client was found here.")
         return
     for plan in plans:
-        click.echo(_head(plan.config, machine))
+        click.echo(file_heading(plan.config, machine))
         if plan.problem:
             click.echo(click.style(f"  refused: {visible(plan.problem)}", fg="red"))
             click.echo("  Left unchanged. Fix the file, then run this again.")
-        longest = max((len(judged.server.name) for judged in plan.servers), default=0)
-        width = min(max(longest, _NAME_CHARS[0]), _NAME_CHARS[1])
+        width = name_width(judged.server.name for judged in plan.servers)
         for judged in plan.servers:
-            click.echo(_line(judged, width, _word(plan, judged)))
+            click.echo(_line(judged, width, _word(plan, judged), machine))
         click.echo()
+    _isolation_notes(judged for plan in plans for judged in plan.servers)
     click.echo(_count(plans))
+
+
+def _isolation_notes(servers: Iterable[JudgedServer]) -> None:
+    """What isolation means for all servers that would be isolated, and what each still needs."""
+    chosen = [judged.server for judged in servers if judged.chosen and judged.is_to_isolate]
+    if not chosen:
+        return
+    for line in (ISOLATED, MISSED):
+        click.echo(_indent(line, 0))
+    told = dict.fromkeys((server.name, text) for server in chosen if (text := needs(server)))
+    for name, text in told:
+        click.echo(_indent(f"  {visible(name)}: {text}", 0))
+    click.echo()
 
 
 def without_servers(machine: Machine, configs: Iterable[Config]) -> None:
@@ -85,7 +107,7 @@ def diffs(plans: Iterable[ChangePlan]) -> None:
     """What would change, with secrets hidden."""
     for plan in plans:
         if plan.content is not None:
-            _show_diff(_diff(plan))
+            show_diff(_diff(plan))
         if plan.move is not None:
             names = ", ".join(name for name, _ in plan.changes)
             click.echo(f"To {visible(str(plan.move.file))}: {visible(names)}")
@@ -99,37 +121,27 @@ def _diff(plan: ChangePlan) -> list[str]:
     return diff(plan.config, plan.content, [change.path for _, change in plan.changes])
 
 
-def undo_diffs(plans: Iterable[UndoPlan]) -> None:
-    """What undoing would change, with secrets hidden."""
-    for plan in plans:
-        if plan.content is not None:
-            paths = [server.path for server in plan.config.servers if server.guard is not None]
-            if paths:
-                _show_diff(diff(plan.config, plan.content, paths))
-            if any(record.move is not None for record in plan.used):
-                _show_diff(exchange_diff(plan.config, plan.content))
-
-
 def outcome(
     done: Sequence[ChangePlan], failed: Mapping[Path, str], machine: Machine, undo_command: str
 ) -> None:
     """What was done, what was not, and what the user must do now."""
     for plan in done:
         names = ", ".join(name for name, _ in plan.changes)
-        where = _short(plan.config.path, machine)
+        where = short_file(plan.config.path, machine)
         if plan.move is None:
-            click.echo(f"Guarded {visible(names)}  in {where}")
-            if isolated := [each.server.name for each in plan.servers if each.is_to_isolate]:
-                click.echo(f"Isolated {visible(', '.join(isolated))}")
-                click.echo("  What each is given:  pipeguard isolate list")
-                click.echo(f"  {MISSING}")
+            is_isolated_too = any(each.is_to_isolate for each in plan.servers)
+            verb = "Guarded and isolated" if is_isolated_too else "Guarded"
+            click.echo(f"{verb} {visible(names)}  in {where}")
         else:
-            to = _short(plan.move.file, machine)
+            to = short_file(plan.move.file, machine)
             click.echo(f"Moved {visible(names)}  from {where} to {to}")
     for path, why in failed.items():
         click.echo(
-            click.style(f"Not changed: {_short(path, machine)}: {visible(why)}", fg="red"), err=True
+            click.style(f"Not changed: {short_file(path, machine)}: {visible(why)}", fg="red"),
+            err=True,
         )
+    if any(each.is_to_isolate for plan in done for each in plan.servers):
+        click.echo("  What each can touch:  pipeguard isolate list")
     for name in dict.fromkeys(spec.client for plan in done for spec in plan.config.specs):
         client = clients()[name]
         if client.after:
@@ -225,7 +237,7 @@ def as_json(
     """All of it, for programs."""
     files = [
         {
-            **_file_fields(plan.config),
+            **file_fields(plan.config),
             "problem": failed.get(plan.config.path, plan.problem),
             "changed": plan in done,
             "servers": [_fields(judged, changed=plan in done) for judged in plan.servers],
@@ -233,60 +245,6 @@ def as_json(
         }
         for plan in plans
     ]
-    click.echo(printable_json({"files": files, "exit_code": code}))
-
-
-def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
-    """What would be undone, and how."""
-    words = {
-        UndoMethod.EXACT: "the whole file as it was, byte for byte",
-        UndoMethod.SPLICED: "the entry's text as it was; the rest of the file stays",
-        UndoMethod.BY_MEANING: "the entry's command or address",
-        UndoMethod.LEFT: "stays as it is",
-    }
-    for plan in plans:
-        click.echo(_head(plan.config, machine))
-        if plan.problem:
-            click.echo(click.style(f"  refused: {visible(plan.problem)}", fg="red"))
-        for undone in plan.undone:
-            why = f": {undone.why}" if undone.why else ""
-            click.echo(f"  {visible(undone.name)}  {words[undone.method]}{why}")
-
-
-def undo_outcome(
-    plans: Iterable[UndoPlan], failed: Mapping[Path, str], machine: Machine, *, again: str
-) -> None:
-    """What was undone; or with which options it would be, where nothing was."""
-    if again:
-        click.echo(f"Nothing was changed.  To undo:  pipeguard setup --undo {again} --yes")
-    for plan in plans:
-        path = plan.config.path
-        if path in failed:
-            why = f"Not changed: {_short(path, machine)}: {visible(failed[path])}"
-            click.echo(click.style(why, fg="red"), err=True)
-        elif not again:
-            click.echo(f"Restored {_short(path, machine)}")
-    others = set(failed) - {plan.config.path for plan in plans}
-    for path in others:
-        why = f"Not changed: {_short(path, machine)}: {visible(failed[path])}"
-        click.echo(click.style(why, fg="red"), err=True)
-
-
-def undo_as_json(plans: Iterable[UndoPlan], failed: Mapping[Path, str], code: int) -> None:
-    """The same, for programs."""
-    files = [
-        {
-            **_file_fields(plan.config),
-            "problem": failed.get(plan.config.path, plan.problem),
-            "servers": [
-                {"name": undone.name, "how": undone.method.value, "why": undone.why}
-                for undone in plan.undone
-            ],
-        }
-        for plan in plans
-    ]
-    others = set(failed) - {plan.config.path for plan in plans}
-    files += [{"path": str(path), "problem": failed[path], "servers": []} for path in others]
     click.echo(printable_json({"files": files, "exit_code": code}))
 
 
@@ -302,12 +260,13 @@ def snippet(client: Client, made: Snippet) -> None:
     click.echo()
 
 
-def _head(config: Config, machine: Machine) -> str:
+def file_heading(config: Config, machine: Machine) -> str:
+    """A file's clients, its path and whose it is."""
     names = list(dict.fromkeys(clients()[spec.client].name for spec in config.specs))
     stated = [server.scope for server in config.servers] or [spec.scope for spec in config.specs]
     scopes = dict.fromkeys(scope.value for scope in stated)
     title = click.style(", ".join(names), bold=True)
-    return f"{title}  {_short(config.path, machine)}  ({', '.join(scopes)})"
+    return f"{title}  {short_file(config.path, machine)}  ({', '.join(scopes)})"
 
 
 def _word(plan: ChangePlan, judged: JudgedServer) -> str:
@@ -321,17 +280,25 @@ def _word(plan: ChangePlan, judged: JudgedServer) -> str:
     return _ISOLATED if is_held else state.value
 
 
-def _line(judged: JudgedServer, width: int, what: str) -> str:
+def _line(judged: JudgedServer, width: int, what: str, machine: Machine) -> str:
     state = judged.judgement.state
     word = f"{_WORDS.get(state, what):<{_STATE_CHARS}}"
-    name = f"{shown(judged.server.name, _NAME_CHARS[1]):<{width}}"
+    name = f"{shown(judged.server.name, NAME_CHARS[1]):<{width}}"
     command = shown(command_line(judged.server), _COMMAND_CHARS)
     line = f"  {name}  {click.style(word, fg=_COLOURS[state])}  {command}".rstrip()
-    isolation = judged.isolation if judged.chosen else ""
-    notes = (judged.judgement.why, isolation, otherwise_named(judged.server) if isolation else "")
+    notes = [judged.judgement.why]
+    if judged.chosen and judged.isolates:
+        touched = essence_of(extent_if_isolated(judged.server, machine))
+        notes += [f"will be isolated: {touched}", otherwise_named(judged.server)]
     for note in filter(None, notes):
         line += "\n" + _indent(visible(note), width + _STATE_CHARS + 6)
     return line
+
+
+def name_width(names: Iterable[str]) -> int:
+    """The width of a column of servers' names."""
+    longest = max(map(len, names), default=0)
+    return min(max(longest, NAME_CHARS[0]), NAME_CHARS[1])
 
 
 def _indent(text: str, indent_chars: int) -> str:
@@ -355,14 +322,15 @@ def _count(plans: Iterable[ChangePlan]) -> str:
     return f"{servers}: {', '.join(parts)}." if parts else "No servers."
 
 
-def _short(path: Path, machine: Machine) -> str:
+def short_file(path: Path, machine: Machine) -> str:
     """A path with ~ for the user's folder; a repository may have chosen the file's name."""
     user_folder = machine.home
     is_below = user_folder in path.parents
     return visible(f"~/{path.relative_to(user_folder).as_posix()}" if is_below else str(path))
 
 
-def _show_diff(lines: Iterable[str]) -> None:
+def show_diff(lines: Iterable[str]) -> None:
+    """A diff, in colours."""
     click.echo()
     for line in lines:
         colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
@@ -370,7 +338,8 @@ def _show_diff(lines: Iterable[str]) -> None:
         click.echo(click.style(text, fg=colour) if colour else text)
 
 
-def _file_fields(config: Config) -> dict[str, object]:
+def file_fields(config: Config) -> dict[str, object]:
+    """A file, for programs."""
     return {
         "path": str(config.path),
         "clients": list(dict.fromkeys(spec.client for spec in config.specs)),

@@ -6,7 +6,7 @@ import datetime
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from glob import escape
 from typing import TYPE_CHECKING
@@ -17,22 +17,26 @@ from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._isolation import (
     MISSING,
-    entries_now,
+    day_of,
     hardened_words,
-    hardening,
     isolation_of,
     known_servers,
     runs_of,
     written,
 )
+from pipeguard.cli._isolation_names import entries_now
 from pipeguard.cli._person import Person
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.unicode.display import visible
+from pipeguard.core.unicode.display import cut, visible
 from pipeguard.errors import PipeGuardError, PolicyError
+from pipeguard.log import say
 
 if TYPE_CHECKING:
+    from pipeguard.cli._isolated_servers import ServerHere
     from pipeguard.isolation.inventory import Installed
+    from pipeguard.isolation.last_starts import LastStart
 
+COLUMNS = 80
 NOT_DONE, NOTHING_THERE = 1, 3
 KIBIBYTE = 1024
 
@@ -59,57 +63,81 @@ def command() -> None:
 
 
 @command.command("list", short_help="List isolated servers, what was learned and fetched.")
+@click.option(
+    "--known", "of_packages", is_flag=True, help="List the packages that PipeGuard knows, instead."
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def list_(*, as_json: bool) -> None:
-    """List your clients' servers, with how each is isolated and what it is given.
+def list_(*, of_packages: bool, as_json: bool) -> None:
+    """List your clients' servers, with what isolates each and the essence of what it can touch.
 
-    Also what your policy says of isolation, and what was learned, kept and fetched.
+    Also those that were started isolated by hand, what your policy says of isolation, and what was
+    learned, kept and fetched.
 
     \b
-    Example:
+    Examples:
       pipeguard isolate list
+      pipeguard isolate list --known
     """  # noqa: D301  click reads the mark
-    from pipeguard.cli._columns import in_columns
+    if of_packages:
+        from pipeguard.cli._isolation_names import known_packages
+
+        click.echo("\n".join(known_packages(as_json=as_json)))
+        return
+    from pipeguard.cli._extent_report import wrapped
     from pipeguard.cli._isolated_servers import servers_here
     from pipeguard.isolation.inventory import home_owners, packages
+    from pipeguard.isolation.last_starts import load as load_start
+    from pipeguard.isolation.last_starts import started_names
 
     entries, learned, installed = entries_now(), known_servers(), packages()
     homes, servers = home_owners(), servers_here(entries)
+    starts = {name: start for name in started_names() if (start := load_start(name))}
     if as_json:
         fields = {
             "servers": [each.fields() for each in servers],
             "isolated": [each._asdict() for each in entries],
             "learned": [
-                {"server": name, "runs": seen.runs, "last": _day(seen.last)}
+                {"server": name, "runs": seen.runs, "last": day_of(seen.last)}
                 for name, seen in learned
             ],
             "packages": [_package_fields(each) for each in installed],
             "homes": homes,
+            "started": {name: start.extent.fields() for name, start in starts.items()},
         }
         click.echo(json.dumps(fields, indent=2))
         return
-    rows = [(each.server.name, each.engine_words, each.given) for each in servers]
-    _section("Servers of your clients", in_columns(("server", "isolated", "given"), rows))
+    _section("Servers of your clients", _server_lines(servers))
+    here = {name for each in servers for name in each.names}
+    by_hand = {name: start for name, start in starts.items() if name not in here}
+    _section("Started by hand, isolated", _start_lines(by_hand))
     isolated = [f"{visible(each.server)}  {written(each)}" for each in entries]
     _section("Isolated by your policy", isolated)
     _section(
         "Learned",
-        [f"{visible(name)}  {runs_of(seen)}, last on {_day(seen.last)}" for name, seen in learned],
+        [
+            f"{visible(name)}  {runs_of(seen)}, last on {day_of(seen.last)}"
+            for name, seen in learned
+        ],
     )
     _section("Kept homes", [visible(name) for name in homes])
     _section("Fetched packages", [_package_line(each) for each in installed])
-    if not (servers or entries or learned or installed or homes):
+    if not (servers or entries or learned or installed or homes or starts):
         click.echo("Nothing is isolated yet. Begin with: pipeguard wrap --isolate auto -- COMMAND")
-    elif any(each.isolation.is_held for each in servers):
-        click.echo(MISSING)
+    elif starts or any(each.isolation.is_held for each in servers):
+        click.echo("All that one can touch:  pipeguard isolate show SERVER")
+        click.echo("\n".join(wrapped(MISSING, "")))
 
 
-@command.command("show", short_help="Show what a server is given, and would be.")
+@command.command("show", short_help="Show all that a server can touch.")
 @click.argument("name", shell_complete=completions.isolated)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
-    """Show what NAME is given, beside what was learned of it.
+    """Show all that the server NAME can touch, and beside that what was learned of it.
+
+    Files, network, limits and home are those that it would be given if it were started now, each
+    with what gives it. A server that no client's entry starts is shown as it was started last. NAME
+    is its name in a client, in the audit or in your policy, or a package.
 
     A line with `+` is what it used and is not given: `pipeguard isolate accept` adds those. One
     with `-` is given and was not used while it was learned. What holds keys and logins is listed
@@ -129,6 +157,8 @@ def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
       3  nothing is known of NAME
     """  # noqa: D301  click reads the mark
     if words:
+        from pipeguard.cli._isolated_servers import hardening
+
         hardened = hardened_words((name, *words))
         click.echo(json.dumps(hardened._asdict(), indent=2) if as_json else hardening(hardened))
         return
@@ -142,7 +172,7 @@ def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
 
 
 @command.command("accept", short_help="Give a server what was learned of it, and isolate it.")
-@click.argument("name", shell_complete=completions.isolated)
+@click.argument("name", shell_complete=completions.learned)
 @click.option("--policy", "path", metavar="FILE", help="Write to FILE, not to your own policy.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
 def accept(name: str, *, path: str | None, dry_run: bool) -> None:
@@ -229,7 +259,8 @@ def update(name: str | None, *, everything: bool) -> None:
     from pipeguard.isolation.sandbox import installer
     from pipeguard.runtime.outer_proxies import outer_proxies
 
-    install = partial(installer, proxies=outer_proxies(WrapOptions((), {}, {}, ())))
+    proxies = outer_proxies(WrapOptions((), {}, {}, ()))
+    install = partial(installer, proxies=proxies, say=say)
     known = packages()
     chosen = [each for each in known if everything or name in (each.name, each.package.specs[0])]
     if not chosen:
@@ -250,7 +281,7 @@ def update(name: str | None, *, everything: bool) -> None:
 
 
 @command.command("forget", short_help="Remove what was learned, kept or fetched.")
-@click.argument("name", shell_complete=completions.isolated)
+@click.argument("name", shell_complete=completions.isolation_kept)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def forget(name: str, *, yes: bool) -> None:
     """Remove what was learned of the server NAME and its kept home, or the fetched package NAME.
@@ -268,6 +299,7 @@ def forget(name: str, *, yes: bool) -> None:
       1  you declined, or a server runs from it
       3  there is nothing of that name
     """  # noqa: D301  click reads the mark
+    from pipeguard.isolation import last_starts
     from pipeguard.isolation.inventory import homes_of, packages, remove, remove_home
     from pipeguard.isolation.learning import observed
 
@@ -276,6 +308,7 @@ def forget(name: str, *, yes: bool) -> None:
     installed = [each for each in packages() if name in (each.name, each.package.specs[0])]
     what = [
         *(["what was learned"] if learned else []),
+        *(["what it was given last"] if last_starts.load(name) else []),
         *(["the home that it keeps, with all that it wrote there"] if homes else []),
         *(f"the fetched {each.name} {each.version}" for each in installed),
     ]
@@ -285,6 +318,7 @@ def forget(name: str, *, yes: bool) -> None:
     click.echo(f"Of {visible(name)}: {'; '.join(what)}.")
     if not yes and not click.confirm("Remove it?"):
         raise SystemExit(NOT_DONE)
+    last_starts.forget(name)
     if learned:
         observed.forget(name)
     for folder in homes:
@@ -303,6 +337,26 @@ def _tell_no_package(name: str | None, installed: Sequence[Installed]) -> None:
     raise SystemExit(NOTHING_THERE)
 
 
+def _server_lines(servers: Iterable[ServerHere]) -> Iterable[str]:
+    from pipeguard.cli._columns import in_columns
+
+    rows = ((each.server.name, each.isolated_by, each.essence) for each in servers)
+    return _cut(in_columns(("server", "isolated by", "can touch"), dict.fromkeys(rows)))
+
+
+def _start_lines(starts: Mapping[str, LastStart]) -> Iterable[str]:
+    from pipeguard.cli._columns import in_columns
+    from pipeguard.cli._extent_report import essence
+
+    rows = ((name, day_of(start.seconds), essence(start.extent)) for name, start in starts.items())
+    return _cut(in_columns(("server", "last on", "could touch"), rows))
+
+
+def _cut(lines: Iterable[str]) -> Iterable[str]:
+    """Lines that fit into the columns of a terminal, indented."""
+    return (cut(line, COLUMNS - 2) for line in lines)
+
+
 def _section(title: str, lines: Iterable[str]) -> None:
     lines = list(lines)
     if lines:
@@ -313,7 +367,7 @@ def _section(title: str, lines: Iterable[str]) -> None:
 def _package_line(installed: Installed) -> str:
     specs = " ".join(installed.package.specs)
     size = f"{installed.size_bytes() / KIBIBYTE**2:.0f} MiB"
-    return f"{specs}  {installed.version}, on {_day(installed.fetched)}, {size}"
+    return f"{specs}  {installed.version}, on {day_of(installed.fetched)}, {size}"
 
 
 def _package_fields(installed: Installed) -> dict[str, object]:
@@ -321,11 +375,7 @@ def _package_fields(installed: Installed) -> dict[str, object]:
         "registry": installed.package.registry,
         "specs": list(installed.package.specs),
         "version": installed.version,
-        "fetched": _day(installed.fetched),
+        "fetched": day_of(installed.fetched),
         "bytes": installed.size_bytes(),
         "folder": str(installed.folder),
     }
-
-
-def _day(seconds: int) -> str:
-    return datetime.datetime.fromtimestamp(seconds).astimezone().date().isoformat()

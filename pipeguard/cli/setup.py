@@ -299,7 +299,7 @@ def _refuse_missing(wanted: Iterable[str], names: Collection[str], why: str) -> 
 
 
 def _undo(request: SetupRequest) -> int:
-    from pipeguard.cli import _setup_report as report
+    from pipeguard.cli import _undo_report as report
     from pipeguard.clients import undoing
 
     machine = request.machine()

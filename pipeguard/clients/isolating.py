@@ -31,19 +31,11 @@ def obstacle(server: ServerEntry) -> str:
     return ""
 
 
-def outlook(server: ServerEntry) -> str:
-    """What isolation means for a server that has no obstacle, for people."""
-    if is_of_containers(server.own_words):
-        return "it will be isolated: its own container, closed by options that are added"
-    package = package_of(server.own_words)
+def needs(server: ServerEntry) -> str:
+    """What is left for a person to name of a known server that is isolated; empty for none."""
+    try:
+        package = package_of(server.own_words)
+    except PipeGuardError:
+        return ""
     shipped = shipped_for(key_of(package)) if package is not None else None
-    program = "its own project" if package is None else "its package"
-    hosts = shipped.hosts if shipped is not None else ()
-    kept = ["a home that is kept"] if shipped is not None and shipped.keeps_home else []
-    given = [f"{program} to read", "the folders among its arguments", *hosts, *kept]
-    network = "no other host" if hosts else "no network"
-    needs = f". {shipped.needs}" if shipped is not None and shipped.needs else ""
-    return (
-        f"it will be isolated: it is given {', '.join(given)}, and what its entry and policy name;"
-        f" no other file and {network}{needs}"
-    )
+    return shipped.needs if shipped is not None else ""

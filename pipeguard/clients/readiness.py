@@ -17,6 +17,8 @@ from pipeguard.config.user_policy import user_policy_path
 from pipeguard.rulebook.cache import cache_in, load_engines
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 
+FIRST = f"first, before any file is changed: {COMPILING}"
+
 
 def make_ready() -> None:
     """Check the user's policy, and compile the rules if that was not done yet.
@@ -27,7 +29,7 @@ def make_ready() -> None:
     """
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
     load_policy(user_policy_path(), None, now=monotonic(), today=today)
-    with say_if_slow(COMPILING):
+    with say_if_slow(FIRST):
         load_engines()
         if cache_folder() != usual_cache_folder():
             cache_in(usual_cache_folder())

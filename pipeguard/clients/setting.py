@@ -15,7 +15,6 @@ from pipeguard.clients.catalog import ConfigScope, client
 from pipeguard.clients.edit import EntryChange, edited
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.guarding import SHARED_LAUNCHER
-from pipeguard.clients.isolating import outlook
 from pipeguard.clients.machine import Machine, managed_by
 from pipeguard.clients.reading import BOM
 from pipeguard.clients.rewrite import (
@@ -42,13 +41,13 @@ class JudgedServer:
         server: the entry.
         judgement: whether it is guarded, or can be.
         chosen: a person asked for it.
-        isolation: what it means for people that it would be isolated; empty where it is not to be.
+        isolates: whether it would be isolated where it is guarded.
     """
 
     server: ServerEntry
     judgement: Judgement
     chosen: bool = True
-    isolation: str = ""
+    isolates: bool = False
 
     @property
     def is_to_do(self) -> bool:
@@ -58,7 +57,7 @@ class JudgedServer:
     @property
     def is_to_isolate(self) -> bool:
         """Whether it would be isolated now."""
-        return self.is_to_do and bool(self.isolation)
+        return self.is_to_do and self.isolates
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +159,7 @@ def _planned(config: Config, servers: Sequence[JudgedServer], words: Sequence[st
     """The plan with all servers guarded that can be: together, or else each that can be alone."""
     syntax = config.specs[0].syntax
     wanted = [
-        (item.server, guarded_fields(item.server, words, isolate=bool(item.isolation)))
+        (item.server, guarded_fields(item.server, words, isolate=item.isolates))
         for item in servers
         if item.is_to_do
     ]
@@ -203,7 +202,7 @@ def _judged(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedSe
     named = not options.names or server.name in options.names
     is_to_do = judgement.state in _TO_DO and is_to_isolate(server, options)
     chosen = named and server.scope in options.scopes
-    return JudgedServer(server, judgement, chosen, outlook(server) if is_to_do else "")
+    return JudgedServer(server, judgement, chosen, is_to_do)
 
 
 def _in_git(config: Config, machine: Machine) -> str:

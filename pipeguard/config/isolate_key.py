@@ -124,9 +124,14 @@ def entries_for(
 
 def isolate_entry_of(name: str, entry: YamlEntry) -> IsolateEntry:
     """The same for one server, whose name is said elsewhere."""
-    # Servers of a gateway have many clients, and are given no client's roots.
-    known = tuple(key for key in _ENTRY if key not in ("server", "tag", "roots"))
-    return _read(entry.fields(known), OF_ONE_SERVER)._replace(server=escape(name))
+    known = tuple(key for key in _ENTRY if key not in ("server", "tag"))
+    keys = entry.fields(known)
+    if "roots" in keys:
+        keys["roots"].wrong(
+            "a gateway's server has many clients, and each would get the folders of the others:"
+            " name the folders under `read` or `write`"
+        )
+    return _read(keys, OF_ONE_SERVER)._replace(server=escape(name))
 
 
 def _of_policy(entry: YamlEntry) -> IsolateEntry:

@@ -77,11 +77,11 @@ def _second_wall() -> Iterable[Diagnosis]:
 
     why = obstacle()
     if why is None:
-        yield good(f"in bubblewrap's sandbox Landlock's rules hold, too (version {version()})")
+        yield good(f"in a sandbox Landlock's rules hold, too (version {version()})")
         return
     has_it = version() and not os.access(PROGRAM, os.X_OK)
     fix = f"install one (gcc or clang), then: {reinstall_command()}" if has_it else LANDLOCK_FIX
-    yield note(f"bubblewrap's sandbox is without Landlock, a second wall: {why}", fix)
+    yield note(f"a sandbox is without Landlock, a second wall: {why}", fix)
 
 
 def learning(_case: Case) -> Iterable[Diagnosis]:

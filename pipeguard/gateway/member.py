@@ -330,7 +330,7 @@ class GatewayServer:
         if not options.command:
             return OwnedDialler(await remote_dialler(options, limit))
         # In a thread: an isolated server's package may be fetched, and others are served meanwhile.
-        made = partial(local_dialler, options, limit, self._output, self._run)
+        made = partial(local_dialler, options, limit, self._output, self._run, is_shared=True)
         return OwnedDialler(Multiplexer(await in_own_thread("make", made)))
 
     def relist(self) -> None:

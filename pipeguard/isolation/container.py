@@ -15,12 +15,14 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
+from pipeguard.isolation import landlock
 from pipeguard.isolation.container_attendant import ORPHAN_SECONDS, attend
 from pipeguard.isolation.container_engines import LABEL, PODMAN, environment
 from pipeguard.isolation.container_files import arguments_of, files_of, stored, submounts_here
 from pipeguard.isolation.container_leftovers import ContainerRecord, is_process, remove_stale
 from pipeguard.isolation.container_shell import COMMAND, Instructions, preamble
 from pipeguard.isolation.seccomp_json import profile_text
+from pipeguard.isolation.view import Mount, MountKind
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import ENGINE, PATIENT_ENGINE, Confinement
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 REMOVAL_SECONDS = 3 * ORPHAN_SECONDS
 NO_ESCALATION = ("--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+RULES = ("/.pipeguard-landlock", "/.pipeguard-rules")  # its program, and what it reads
 HIDDEN_SYSTEM = ("--tmpfs", "/sys:ro,size=4k,mode=0")  # no engine leaves it out
 
 
@@ -91,7 +94,7 @@ def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> 
             " rootless podman, or --isolate bubblewrap."
         )
     remove_stale(folder, partial(_is_removed, engine))
-    files = files_of(server.view, submounts_here())
+    files = _with_rules(files_of(server.view, submounts_here()), server.view, folder)
     image = engine.image(files.image)
     record = ContainerRecord.make(folder)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -119,6 +122,15 @@ def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> 
             record.remove()
 
     return RunningContainer(child, ours, clean_up)
+
+
+def _with_rules(files: Files, view: FileView, folder: str) -> Files:
+    """The same, with Landlock's program and the view's rules beside them, where those hold."""
+    if landlock.obstacle() is not None:
+        return files
+    sources = (landlock.PROGRAM, stored(folder, landlock.rules_of(view, landlock.version())))
+    mounts = (Mount(MountKind.READ, *each) for each in zip(RULES, sources, strict=True))
+    return files._replace(mounts=(*mounts, *files.mounts))
 
 
 def _is_removed(engine: ContainerEngine, record: ContainerRecord) -> bool:
@@ -185,8 +197,14 @@ def _confinement(
 
 def _tell(child: Child, engine: ContainerEngine, server: Contained, files: Files) -> None:
     """Tell the shell in the container what to run."""
+    has_rules = any(mount.path in RULES for mount in files.mounts)
     instructions = Instructions(
-        server.argv, server.variables, server.view.folder, files.links, engine.joins
+        server.argv,
+        server.variables,
+        server.view.folder,
+        files.links,
+        engine.joins,
+        RULES if has_rules else (),
     )
     rest = memoryview(preamble(instructions))
     with suppress(BrokenPipeError):  # the engine did not start it, and says why

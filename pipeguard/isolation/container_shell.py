@@ -44,6 +44,7 @@ class Instructions(NamedTuple):
         folder: that it starts in.
         links: path and target of links that it makes first.
         waits: whether it waits for PipeGuard's sockets.
+        rules: where Landlock's program is and its rules are; empty where there are none.
     """
 
     argv: tuple[str, ...]
@@ -51,6 +52,7 @@ class Instructions(NamedTuple):
     folder: str
     links: Sequence[tuple[str, str]]
     waits: bool
+    rules: tuple[str, ...] = ()
 
 
 def preamble(instructions: Instructions) -> bytes:
@@ -80,7 +82,13 @@ def _lines(instructions: Instructions) -> Iterator[str]:
     for name, value in instructions.variables.items():
         if name not in left_out:
             yield f"export {name}={_quoted(value)}"
-    yield " ".join(_quoted(word) for word in instructions.argv)
+    command = " ".join(_quoted(word) for word in instructions.argv)
+    if instructions.rules:
+        # Opened for it by their numbers, which it closes (isolation/_landlock.c). The shell itself
+        # has no rules: a server cannot reach what is outside its own.
+        program, rules = map(_quoted, instructions.rules)
+        command = f"{program} 3 4 {command} 3<{rules} 4</dev/null"
+    yield command
     yield "exit $?"
 
 

@@ -1,7 +1,8 @@
 """Says of an isolated server that ended which limit may have ended it, and how to raise that.
 
 What a server was refused while it ran (a call that the filter refuses, memory that it is not given,
-a full `/tmp`) only it sees: the kernel tells nobody else.
+a full `/tmp`) only it sees: the kernel tells nobody else. So what it, or the engine that starts it,
+says of that on standard error counts once it has failed.
 """
 
 from __future__ import annotations
@@ -9,20 +10,45 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+from pipeguard.isolation.profile import ResourceLimits, setting_of
 from pipeguard.launch.command import SIGNAL_BASE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
-    from pipeguard.isolation.profile import ResourceLimits
     from pipeguard.launch.command import Exit
 
 _SIGNALS = {"SIGXCPU": "cpu", "SIGXFSZ": "file-size"}  # that the kernel sends for one reason alone
 _OUT_OF_MEMORY = ("SIGABRT", "SIGTRAP", "SIGILL", "SIGSEGV")  # how runtimes end without memory
+# How the C library, runtimes and engines say that a limit was met (errno(3), the sources of runc,
+# crun, bubblewrap, CPython, V8 and shells); in lower case.
+_SIGNS = {
+    "memory": (
+        *(b"cannot allocate memory", b"memoryerror", b"out of memory", b"enomem"),
+        b"unable to set memory limit",
+    ),
+    "processes": (
+        *(b"cannot fork", b"can't fork", b"can't start new thread", b"pthread_create"),
+        b"resource temporarily unavailable",
+    ),
+    "files": (b"too many open files", b"emfile", b"cannot open shared object file: error 24"),
+    "file-size": (b"file too large", b"efbig"),
+    "scratch": (b"no space left on device", b"enospc"),
+}
+
+
+def limits_named(text: bytes) -> frozenset[str]:
+    """The limits that a text on standard error says were met."""
+    lower = text.lower()
+    return frozenset(limit for limit, signs in _SIGNS.items() if any(s in lower for s in signs))
 
 
 def limits_told(
-    name: str, ended: Exit | None, limits: ResourceLimits, exceeded: tuple[str, ...]
+    name: str,
+    ended: Exit | None,
+    limits: ResourceLimits,
+    exceeded: tuple[str, ...],
+    named: Collection[str] = (),
 ) -> Iterator[str]:
     """What to tell the user of a server that has ended.
 
@@ -31,22 +57,47 @@ def limits_told(
         ended: how; None where that is not known.
         limits: that it had.
         exceeded: limits that its control group saw it run into.
+        named: those that were named on its standard error.
     """
     by = _signal(ended)
     known = dict.fromkeys((*exceeded, *([_SIGNALS[by]] if by in _SIGNALS else [])))
     for limit in known:
-        value = getattr(limits, limit.replace("-", "_"))
-        yield (
-            f"{name} ran into its limit {limit}={value}. If it needs more: --limit {limit}=VALUE,"
-            " or `limits` under `isolate`."
-        )
+        yield f"{name} ran into its limit {_written(limits, limit)}. {_raising(limits, limit)}"
+    has_failed = ended is not None and ended.code != 0 and ended.signal_number is None
+    for limit in sorted(set(named) - known.keys()) if has_failed else ():
+        if _value(limits, limit) is not None:
+            known[limit] = None
+            yield (
+                f"{name} failed, and by what it said its limit {_written(limits, limit)} may be"
+                f" why. {_raising(limits, limit)}"
+            )
     if by == "SIGSYS":
         yield f"{name} made a system call that no isolated server may make, and was ended for it."
     if by in _OUT_OF_MEMORY and "memory" not in known and limits.memory is not None:
         yield (
-            f"{name} crashed ({by}). If memory was short: each of its processes has"
-            f" {limits.memory} bytes of data, and --limit memory=VALUE gives more."
+            f"{name} crashed ({by}). If memory was short: its limit is"
+            f" {_written(limits, 'memory')} for each of its processes."
+            f" {_raising(limits, 'memory')}"
         )
+
+
+def _value(limits: ResourceLimits, limit: str) -> int | None:
+    value = getattr(limits, limit.replace("-", "_"))
+    return value if isinstance(value, int) else None
+
+
+def _written(limits: ResourceLimits, limit: str) -> str:
+    return setting_of(limit, _value(limits, limit) or 0)
+
+
+def _raising(limits: ResourceLimits, limit: str) -> str:
+    """What gives it twice as much."""
+    value = _value(limits, limit) or 1
+    usual = _value(ResourceLimits(), limit)
+    hint = f" (unless it is said: {setting_of(limit, usual)})" if usual and value < usual else ""
+    more = setting_of(limit, 2 * value)
+    entry = more.replace("=", ": ")
+    return f"If it needs more: --limit {more}, or `limits: {{{entry}}}` under `isolate`{hint}."
 
 
 def _signal(ended: Exit | None) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import which
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation.fetch_messages import reason_in
-from pipeguard.isolation.mirrors import mirrors
+from pipeguard.isolation.disk_budget import DiskBudget
+from pipeguard.isolation.fetch_messages import plain, reason_in
+from pipeguard.isolation.mirrors import REGISTRY_PORT, mirrors
 from pipeguard.isolation.packages import (
     NPM,
     NPM_HOSTS,
@@ -26,6 +27,7 @@ from pipeguard.isolation.packages import (
     program_in,
 )
 from pipeguard.isolation.profile import MEBIBYTE, Profile, ResourceLimits
+from pipeguard.isolation.removal import remove_what_can_be
 from pipeguard.isolation.shipped import key_of, shipped_for
 from pipeguard.launch.command import Command
 
@@ -37,7 +39,9 @@ if TYPE_CHECKING:
 
 DONE = "pipeguard.json"  # stands in a folder of a package, and is empty until that is complete
 FETCH_SECONDS = 600.0
+BUDGET_SECONDS = 0.5  # how often the disk is looked at
 MAX_SAID_BYTES = 4000
+MAX_VERSION_CHARS = 256  # as npm's own (semver, MAX_LENGTH)
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 FETCH_LIMITS = ResourceLimits(memory=8192 * MEBIBYTE, processes=4096, scratch=4096 * MEBIBYTE)
 
@@ -85,7 +89,7 @@ def fetched(
             try:
                 program_in(str(folder), package)
             except LaunchError:
-                shutil.rmtree(folder, ignore_errors=True)  # nothing can run from it
+                remove_what_can_be(folder)  # nothing can run from it
                 raise
         in_use = use(folder)
     needs = tuple(map(str, json.load(in_use).get("needs", ())))
@@ -132,7 +136,7 @@ def install(
     known = folders_of(root, package.identity)
     for folder in known:
         if not is_whole(folder):
-            shutil.rmtree(folder, ignore_errors=True)  # of a fetch that was ended
+            remove_what_can_be(folder)  # of a fetch that was ended
     number = _number(known[-1]) + 1 if known else 1
     folder = root / (package.identity if number == 1 else f"{package.identity}-{number}")
     folder.mkdir(parents=True, mode=0o700)
@@ -152,7 +156,7 @@ def install(
             run(command, NPM_HOSTS)
         _finish(folder, {**_facts(package, folder), "needs": needs})
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_what_can_be(folder)
         raise
     return folder
 
@@ -175,7 +179,7 @@ def _npm_parts(
 ) -> Iterator[tuple[str, ...]]:
     """The commands that install what a known server would fetch from npm when it first runs."""
     shipped = shipped_for(key_of(package))
-    if shipped is None or shutil.which("npm", path=variables.get("PATH")) is None:
+    if shipped is None or which("npm", path=variables.get("PATH")) is None:
         return
     for pattern in shipped.npm_parts:
         for part in folder.glob(pattern):
@@ -211,7 +215,7 @@ def remove_unused(folders: Iterable[Path]) -> list[Path]:
             except BlockingIOError:
                 staying.append(folder)
                 continue
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_what_can_be(folder)
     return staying
 
 
@@ -221,39 +225,50 @@ def _run(
     what: str,
     start: Callable[[Command, Profile], Child],
 ) -> None:
-    profile = Profile(
-        write=(str(command.cwd),), hosts=(*hosts, *mirrors(hosts)), limits=FETCH_LIMITS
-    )
-    child = start(command, profile)
+    reached = (*(f"{host}:{REGISTRY_PORT}" for host in hosts), *mirrors(hosts))
+    folder = str(command.cwd)
+    budget = DiskBudget(Path(folder))
+    child = start(command, Profile(write=(folder,), hosts=reached, limits=FETCH_LIMITS))
     try:
         child.wait_started()
-        said = _output(child)
+        said, excess = _output(child, budget)
         ended = child.wait(0)
     finally:
         child.close()
-    if ended is None or ended.code:
+    if excess is not None:
+        raise LaunchError(f"{what} could not be fetched: {excess} while it was, so it was ended.")
+    if ended is None:
         raise LaunchError(
-            f"{what} could not be fetched: {command.argv[0]} {ended or 'did not end'}."
-            f" {reason_in(said)}"
+            f"{what} could not be fetched: {command.argv[0]} did not end in {FETCH_SECONDS:g}"
+            " seconds."
+        )
+    if ended.code:
+        # In quotes: the package may have chosen the words, and they are no advice of ours.
+        raise LaunchError(
+            f"{what} could not be fetched: {command.argv[0]} {ended}. It said: {reason_in(said)!r}"
         )
 
 
-def _output(child: Child) -> str:
-    """What a child prints until it ends; of much, the end."""
+def _output(child: Child, budget: DiskBudget) -> tuple[str, str | None]:
+    """What a child prints until it ends, of much the end; and what it filled the disk with."""
     import select
 
     os.set_blocking(child.stderr_fd, False)
     os.set_blocking(child.stdout_fd, False)
     said, open_fds = b"", {child.stdout_fd, child.stderr_fd}
     deadline = time.monotonic() + FETCH_SECONDS
-    while open_fds and (left := deadline - time.monotonic()) > 0:
-        for descriptor in select.select(list(open_fds), [], [], left)[0]:
+    excess = None
+    while excess is None and (left := deadline - time.monotonic()) > 0:
+        pause = min(left, BUDGET_SECONDS)
+        if not open_fds and child.wait(pause) is not None:
+            break
+        for descriptor in select.select(list(open_fds), [], [], pause if open_fds else 0)[0]:
             data = os.read(descriptor, 65536)
             if not data:
                 open_fds.discard(descriptor)
             said = (said + data)[-MAX_SAID_BYTES:]
-    child.wait(max(0.0, deadline - time.monotonic()))
-    return said.decode("utf-8", "replace")
+        excess = budget.excess()
+    return said.decode("utf-8", "replace"), excess
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
@@ -284,7 +299,7 @@ def _versions(package: Package, folder: Path) -> Iterator[tuple[str, str]]:
     for spec in package.specs:
         name = package_name(package.registry, spec)
         found = _npm_version if package.registry == NPM else _pypi_version
-        yield name, found(folder, name)
+        yield name, plain(found(folder, name))[:MAX_VERSION_CHARS]
 
 
 def _npm_version(folder: Path, name: str) -> str:

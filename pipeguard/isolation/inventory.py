@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError, StateError
 from pipeguard.isolation.fetching import DONE, folders_of, install, locked, remove_unused, use
 from pipeguard.isolation.packages import Package, package_name
+from pipeguard.isolation.removal import remove_tree, tree_bytes
 from pipeguard.isolation.sandbox import NAME_FILE, PACKAGES, homes_folder, packages_folder
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Installed(NamedTuple):
 
     def size_bytes(self) -> int:
         """What its files take up."""
-        return sum(path.lstat().st_size for path in self.folder.rglob("*"))
+        return tree_bytes(self.folder)
 
 
 def packages() -> tuple[Installed, ...]:
@@ -117,7 +117,7 @@ def remove_home(folder: Path) -> None:
         StateError: it cannot be removed.
     """
     try:
-        shutil.rmtree(folder)
+        remove_tree(folder)
     except OSError as error:
         raise StateError(f"{folder} cannot be removed: {error.strerror}.") from None
 

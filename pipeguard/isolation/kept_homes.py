@@ -63,6 +63,18 @@ def _clear(folder: int, name: str, *, is_for_folder: bool) -> None:
             os.unlink(name, dir_fd=folder)
 
 
+def home_of(folder: Path, identity: str) -> Path:
+    """The folder that is a server's home where that is kept, whether it is there or not.
+
+    Args:
+        folder: where kept homes are.
+        identity: of the server, whose name is its first line.
+    """
+    from hashlib import sha256
+
+    return folder / sha256(identity.encode()).hexdigest()[:IDENTITY_DIGITS] / "home"
+
+
 def make_home(folder: Path, identity: str, name_file: str) -> str:
     """The folder that is a server's home, made if it is not there.
 
@@ -71,10 +83,7 @@ def make_home(folder: Path, identity: str, name_file: str) -> str:
         identity: of the server, whose name is its first line.
         name_file: beside the home: whose it is.
     """
-    from hashlib import sha256
-
-    own = folder / sha256(identity.encode()).hexdigest()[:IDENTITY_DIGITS]
-    home = own / "home"
+    home = home_of(folder, identity)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (own / name_file).write_text(identity.partition("\n")[0], "utf-8")
+    (home.parent / name_file).write_text(identity.partition("\n")[0], "utf-8")
     return str(home)

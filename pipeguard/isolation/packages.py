@@ -70,6 +70,7 @@ _PYPI_NAME = lazy_regex(r"[a-z0-9](?:[\w.-]*[a-z0-9])?", re.IGNORECASE | re.ASCI
 _PYPI_SPEC = lazy_regex(
     rf"{_PYPI_NAME.pattern}(?:\[[\w.,-]*\])?[\w.<>=!~, *+-]*", re.IGNORECASE | re.ASCII
 )
+_PROGRAM = re.compile(r"\w[\w.+@-]{0,99}", re.ASCII)  # of a package's own choice: no path
 
 
 class Package(NamedTuple):
@@ -172,7 +173,8 @@ def _npm_program(folder: str, name: str) -> str:
     file = os.path.join(folder, "node_modules", name, "package.json")
     programs = facts_in(folder, file).get("bin")
     if isinstance(programs, dict) and len(programs) == 1:
-        return str(next(iter(programs)))
+        only = str(next(iter(programs)))
+        return only if _PROGRAM.fullmatch(only) else short
     return short
 
 

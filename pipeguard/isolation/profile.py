@@ -217,5 +217,14 @@ def limits_of(settings: Sequence[str], base: ResourceLimits) -> ResourceLimits:
     return base
 
 
+def setting_of(limit: str, value: int) -> str:
+    """A limit as it is written, `memory=512MiB`."""
+    if READERS[limit] is size_of:
+        for unit, unit_bytes in (("GiB", _UNITS["g"]), ("MiB", MEBIBYTE), ("KiB", _UNITS["k"])):
+            if value and value % unit_bytes == 0:
+                return f"{limit}={value // unit_bytes}{unit}"
+    return f"{limit}={value}"
+
+
 def _joined(*groups: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for group in groups for text in group))

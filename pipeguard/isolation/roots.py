@@ -33,10 +33,9 @@ SHOWN = 200  # characters of one that is refused
 ANSWER_SECONDS = 5.0
 
 
-def roots_of(frame: bytes) -> tuple[str, ...]:
+def addresses_in(answer: object) -> tuple[str, ...]:
     """The addresses in an answer to `roots/list`, as the client wrote them."""
-    result = json.loads(frame).get("result")
-    listed = result.get("roots") if isinstance(result, dict) else None
+    listed = answer.get("roots") if isinstance(answer, dict) else None
     found = (each.get("uri") for each in listed or () if isinstance(each, dict))
     return tuple(each for each in found if isinstance(each, str))
 

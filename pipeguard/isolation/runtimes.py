@@ -78,7 +78,8 @@ def runtime_of(
     return Runtime(path, tuple(dict.fromkeys(each for each in needed if not _is_of_system(each))))
 
 
-def runtime_of_package(
+def runtime_of_package(  # noqa: PLR0913, PLR0917  what is known of a package
+    name: str,
     argv: Sequence[str],
     given: Sequence[str],
     env: Mapping[str, str],
@@ -87,10 +88,12 @@ def runtime_of_package(
 ) -> Runtime:
     """What the program of a fetched package needs.
 
-    Whoever wrote the package wrote its first lines, links and `.pth` files, and would choose with
-    them what else it is given. Only the name of an interpreter counts, to be found on the PATH.
+    Whoever wrote the package wrote its programs' names, first lines, links and `.pth` files, and
+    would choose with them what else it is given. Only the name of an interpreter counts, to be
+    found on the PATH, and for its arguments what the user's own command names.
 
     Args:
+        name: of the program or package, as the user wrote it.
         argv: the command.
         given: the package's folder, and what its interpreter needs.
         env: of the server.
@@ -101,9 +104,10 @@ def runtime_of_package(
         LaunchError: its program cannot be run.
     """
     path = _program(argv[0], env, folder)
-    needed = [*given, *_of_arguments(os.path.basename(path), argv[1:], folder, host)]
-    word = _interpreter_word(os.path.realpath(path))
-    found = _on_path(word, env) if word and "/" not in word else None
+    needed = [*given, *_of_arguments(name, argv[1:], folder, host)]
+    word = _interpreter_word(os.path.realpath(path)) or ""
+    is_known = word in _INTERPRETERS or _PYTHON.fullmatch(word)
+    found = _on_path(word, env) if is_known else None
     if found is not None:
         needed += _of_program(os.path.abspath(found), env, folder, host, MOST_LINKS)
     return Runtime(path, tuple(dict.fromkeys(each for each in needed if not _is_of_system(each))))

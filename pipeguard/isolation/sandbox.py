@@ -19,20 +19,15 @@ from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import ADVICE, BUBBLEWRAP, CONTAINER, no_bubblewrap
 from pipeguard.isolation.kept_homes import make_home, make_places
-from pipeguard.isolation.packages import package_of
+from pipeguard.isolation.packages import package_name, package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.proxy_variables import with_own_proxy
 from pipeguard.isolation.registries import without_retries
-from pipeguard.isolation.runtimes import (
-    files_among,
-    folders_among,
-    read_alone,
-    runtime_of,
-    runtime_of_package,
-)
+from pipeguard.isolation.runtimes import runtime_of, runtime_of_package
 from pipeguard.isolation.sensitive import sensitive_paths, session_sockets
+from pipeguard.isolation.server_view import server_view
 from pipeguard.isolation.starting_folder import starting_folder
-from pipeguard.isolation.view import SandboxUser, environment_of, view_of
+from pipeguard.isolation.view import SandboxUser, environment_of
 from pipeguard.isolation.way_out import SandboxExit
 from pipeguard.launch.child import Command, start
 from pipeguard.state.paths import state_folder_text
@@ -92,7 +87,8 @@ class Sandbox:
         fixed: tuple[str, ...] = (),
         proxies: ProxiesSource | None = None,
     ) -> None:
-        self._engine = engine
+        self.engine = engine
+        self.package = "", "", True  # that it fetches: its name, folder, and whether it was
         self._name = identity.partition("\n")[0]
         self._say = say
         self._rules = _rules_of(profile)
@@ -100,7 +96,8 @@ class Sandbox:
         self._proxies = proxies
         self._lock = Lock()
         self._ways_out: set[SandboxExit] = set()
-        self._roots: SandboxRoots | None = None
+        self._roots: dict[Child, SandboxRoots] = {}  # of each server that runs
+        self.limits_named: frozenset[str] = frozenset()  # on its servers' standard error
         try:
             self._look(identity, command, profile, fixed)
         except OSError as error:
@@ -116,14 +113,10 @@ class Sandbox:
         self._host = this_host()
         folder = starting_folder(command)
         argv, runtime = self._program(command, folder)
-        named = folders_among(argv[1:], folder, self._host, profile.write)
-        among = tuple(path for path in named if path not in runtime.needed)
-        among, held = read_alone(among, profile)
-        files = files_among(argv[1:], folder, self._host, (*profile.write, *among))
-        self.profile = Profile(read=files, write=among).with_more(profile)
         kept_home = make_home(homes_folder(), identity, NAME_FILE) if profile.keeps_home else None
-        self._needed = (*runtime.needed, *fixed, *held)
-        self._view = view_of(self.profile, self._host, self._needed, folder, kept_home)
+        seen = server_view(argv[1:], runtime, profile, self._host, folder, kept_home, fixed)
+        self.seen, self.kept_home = seen, kept_home or ""
+        self.profile, self._needed, self._view = seen.profile, seen.needed, seen.files
         if kept_home is not None:
             make_places(kept_home, self._host.home, self._view.mounts)
         variables = with_own_proxy(environment_of(command.env, self._view), self._rules)
@@ -137,12 +130,14 @@ class Sandbox:
             return command.argv, runtime_of(command.argv, command.env, folder, self._host)
         from pipeguard.isolation.fetching import fetched
 
-        install = partial(installer, engine=self._engine, proxies=self._proxies)
+        install = partial(installer, engine=self.engine, proxies=self._proxies, say=self._say)
         installed = fetched(package, packages_folder(), command.env, install, self._say)
         self._in_use = installed.in_use
+        self.package = " ".join(package.specs), installed.folder, True
         argv = (installed.program, *package.arguments)
         given = (installed.folder, *installed.needs)
-        return argv, runtime_of_package(argv, given, command.env, folder, self._host)
+        name = package.program or package_name(package.registry, package.specs[0])
+        return argv, runtime_of_package(name, argv, given, command.env, folder, self._host)
 
     def start(self) -> Child:
         """Start the server; returns at once.
@@ -150,13 +145,13 @@ class Sandbox:
         Raises:
             LaunchError: the system has no descriptors or processes left, or no container works.
         """
-        if self._engine == CONTAINER:
+        if self.engine == CONTAINER:
             return self._start_contained()
         from pipeguard.isolation import bubblewrap  # Linux alone has what it imports
 
         group = self._group()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        requests = self._open_roots()
+        roots, requests = self._made_roots()
         confinement = bubblewrap.confine(
             Command(self._argv, self._variables),
             self._view,
@@ -170,6 +165,8 @@ class Sandbox:
             child = start(Command(self._argv, {}, None, confinement))
         except BaseException:
             ours.close()
+            if roots is not None:
+                roots.close()
             if group is not None:
                 group.remove()
             raise
@@ -178,45 +175,53 @@ class Sandbox:
             for descriptor in confinement.descriptors:
                 os.close(descriptor)
         way_out = self._way_out(ours)
-        if self._roots is not None:
-            self._roots.end_server = partial(child.end, 0)
+        if roots is not None:
+            roots.end_server = partial(child.end, 0)
+            with self._lock:
+                self._roots[child] = roots
 
         def close() -> None:
             self._forget(way_out)
+<<<<<<< HEAD
             if group is not None:
                 group.close()
+=======
+            self._take_roots(child)
+>>>>>>> main
             self._tell_limits(child, () if group is None else group.exceeded())
 
         child.on_close = close
         return child
 
-    def give_roots(self, frame: bytes) -> None:
-        """Have the server that was started see the client's roots, where it is given them.
+    def give_roots(self, child: Child, addresses: tuple[str, ...]) -> None:
+        """Have one server see the roots of its client, where it is given them.
 
         Args:
-            frame: the client's answer to `roots/list`.
+            child: the server, as `start` returned it.
+            addresses: what the client answered to `roots/list`.
         """
-        if self._roots is not None:
-            from pipeguard.isolation.roots import roots_of
+        with self._lock:
+            roots = self._roots.get(child)
+        if roots is not None:
+            roots.give(addresses)
 
-            self._roots.give(roots_of(frame))
+    def _take_roots(self, child: Child) -> None:
+        with self._lock:
+            roots = self._roots.pop(child, None)
+        if roots is not None:
+            roots.close()
 
-    def _open_roots(self) -> int | None:
-        """The end of a socket at which roots are asked for; None where none is given."""
+    def _made_roots(self) -> tuple[SandboxRoots | None, int | None]:
+        """What gives roots, and the end of a socket at which it asks; None where none is given."""
         if not self.profile.roots:
-            return None
+            return None, None
         from pipeguard.isolation.roots import SandboxRoots
 
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._roots = SandboxRoots(ours, self.profile, self._host, self._needed, self._say)
-        return theirs.detach()
+        made = SandboxRoots(ours, self.profile, self._host, self._needed, self._say)
+        return made, theirs.detach()
 
     def _start_contained(self) -> Child:
-        if self.profile.roots:
-            self._say(
-                "a container is given no roots of the client: it cannot be while it runs. Name the"
-                " folders: --read PATH or --write PATH."
-            )
         from pipeguard.isolation.container import Contained, start_contained
         from pipeguard.isolation.container_shell import unsettable
         from pipeguard.isolation.container_trial import find_engine
@@ -251,7 +256,9 @@ class Sandbox:
     def _tell_limits(self, child: Child, exceeded: tuple[str, ...]) -> None:
         from pipeguard.isolation.ended_by_limit import limits_told
 
-        for text in limits_told(self._name, child.wait(0), self.profile.limits, exceeded):
+        named, self.limits_named = self.limits_named, frozenset()
+        ended = child.wait(0)
+        for text in limits_told(self._name, ended, self.profile.limits, exceeded, named):
             self._say(text)
 
     def _way_out(self, channel: socket.socket) -> SandboxExit:
@@ -291,7 +298,12 @@ class Sandbox:
     @property
     def view(self) -> FileView:
         """The files that its servers see, roots of the client among them."""
-        return self._view if self._roots is None else self._roots.added_to(self._view)
+        view = self._view
+        with self._lock:
+            given = tuple(self._roots.values())
+        for roots in given:
+            view = roots.added_to(view)
+        return view
 
     @property
     def loopback(self) -> frozenset[int]:
@@ -314,8 +326,6 @@ class Sandbox:
 
     def _forget(self, way_out: SandboxExit) -> None:
         way_out.close()
-        if self._roots is not None:
-            self._roots.close()
         with self._lock:
             self._ways_out.discard(way_out)
 
@@ -349,13 +359,16 @@ def installer(
     profile: Profile,
     engine: str = BUBBLEWRAP,
     proxies: ProxiesSource | None = None,
+    say: Callable[[str], None] = _unsaid,
 ) -> Child:
     """Start an installer isolated, that cannot say itself that it installed everything."""
+    from pipeguard.isolation.fetch_messages import RefusedHosts
     from pipeguard.isolation.fetching import DONE
 
     fixed = tuple(os.path.join(folder, DONE) for folder in profile.write)
+    report = RefusedHosts(say).add
     return Sandbox(
-        "installer", command, profile, engine=engine, fixed=fixed, proxies=proxies
+        "installer", command, profile, report, say, engine=engine, fixed=fixed, proxies=proxies
     ).start()
 
 

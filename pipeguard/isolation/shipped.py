@@ -46,6 +46,13 @@ class ShippedProfile(NamedTuple):
         """What it is given."""
         return Profile(hosts=self.hosts, keeps_home=self.keeps_home)
 
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The same, in words."""
+        hosts = (f"hosts {', '.join(self.hosts)}",) if self.hosts else ()
+        home = ("a kept home",) if self.keeps_home else ()
+        return (*hosts, *home, *(f"{name}={value}" for name, value in self.variables))
+
     def variables_in(self, home_folder: str) -> dict[str, str]:
         """The variables, with the server's home in them."""
         return {

@@ -86,6 +86,11 @@ class CachedRules(NamedTuple):
         """True once every database is compiled."""
         return None not in self.databases
 
+    @property
+    def files(self) -> list[CacheFile]:
+        """The content files that are there."""
+        return [self.rules, *(file for file in self.databases if file is not None)]
+
 
 class CacheFile:
     """An open file of the cache. It is closed when nothing refers to it any more.
@@ -152,7 +157,7 @@ def open_index(folder: str, key: bytes, *, is_shipped: bool = False) -> CachedRu
         OSError: they are not there, are damaged, or somebody else could have written them.
     """
     with _trusted_folder(folder, is_shipped=is_shipped) as open_file:
-        index = open_file(_index_name(key)).read(MAX_INDEX_BYTES)
+        index = open_file(index_name(key)).read(MAX_INDEX_BYTES)
         body = index[len(MAGIC) + sha256().digest_size :]
         if index != _index(key, body):
             raise UnusableFileError("of another version, or damaged")
@@ -207,7 +212,7 @@ def write_index(folder: str, key: bytes, index: Index) -> None:
         OSError: it cannot be written.
     """
     body = json.dumps(index, separators=(",", ":")).encode()
-    _write(folder, _index_name(key), _index(key, body))
+    _write(folder, index_name(key), _index(key, body))
 
 
 def prune(folder: str, key: bytes) -> None:
@@ -219,7 +224,7 @@ def prune(folder: str, key: bytes) -> None:
     names = os.listdir(folder)
     indexes = [name for name in names if name.startswith(_INDEX_PREFIX)]
     indexes.sort(key=lambda name: os.lstat(os.path.join(folder, name)).st_mtime, reverse=True)
-    indexes.sort(key=_index_name(key).__ne__)
+    indexes.sort(key=index_name(key).__ne__)
     needed = set(indexes[:MOST_INDEXES])
     for name in tuple(needed):  # searched, since the index of another version may have another form
         with suppress(OSError), _trusted_folder(folder) as open_file:
@@ -230,7 +235,8 @@ def prune(folder: str, key: bytes) -> None:
             os.unlink(os.path.join(folder, name))
 
 
-def _index_name(key: bytes) -> str:
+def index_name(key: bytes) -> str:
+    """The name of the index of compiled rules."""
     return f"{_INDEX_PREFIX}{key.hex()[:16]}.index"
 
 

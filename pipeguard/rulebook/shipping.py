@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from shutil import rmtree
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.log import say
-from pipeguard.rulebook.cache_files import LOCK_NAME, make_folder
+from pipeguard.rulebook.cache_files import LOCK_NAME, index_name, make_folder, open_index
 from pipeguard.rulebook.cache_key import cache_key
 from pipeguard.rulebook.compiler import compile_rules
 from pipeguard.rulebook.packs import shipped_sources
@@ -20,7 +21,7 @@ READABLE = 0o644  # by whoever runs what another user installed
 
 
 def compile_shipped(folder: str) -> None:
-    """Compile the shipped packs, and nobody's own, into a folder that does not exist yet.
+    """Compile the shipped packs, and nobody's own, into a folder, unless an earlier build did.
 
     Raises:
         RuleError: a pack is wrong.
@@ -28,13 +29,27 @@ def compile_shipped(folder: str) -> None:
         OSError: the folder cannot be written.
     """
     packs = shipped_sources()
+    key, place = cache_key(packs), Path(folder)
+    if _is_compiled(place, key):
+        return
+    rmtree(folder, ignore_errors=True)
     make_folder(folder)
-    compile_rules(packs, folder, cache_key(packs))
-    place = Path(folder)
+    compile_rules(packs, folder, key)
     (place / LOCK_NAME).unlink(missing_ok=True)
     place.chmod(0o755)
     for file in place.iterdir():
         file.chmod(READABLE)
+
+
+def _is_compiled(folder: Path, key: bytes) -> bool:
+    """True if a folder holds what would be compiled, undamaged, and nothing else."""
+    try:
+        cached = open_index(str(folder), key, is_shipped=True)
+        names = {file.name for file in cached.files if file.content()}
+    except OSError:
+        return False
+    others = {file.name for file in folder.iterdir()} - names
+    return cached.is_complete and others == {index_name(key)}
 
 
 def main() -> int:

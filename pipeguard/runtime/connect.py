@@ -22,7 +22,7 @@ from pipeguard.runtime.run import Run, start_thread
 from pipeguard.runtime.stdio import GRACE_SECONDS, MOST_GRACE_SECONDS, STDERR, STDERR_SECONDS
 from pipeguard.runtime.transports import transport as transport_named
 from pipeguard.transports.bridge import AsyncAdapter
-from pipeguard.transports.channel import AsyncChannel, ChannelClosed, RemoteChannel
+from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed, RemoteChannel
 from pipeguard.transports.http.client.upstream import Remote, connect
 from pipeguard.transports.stderr import StderrCopy
 from pipeguard.transports.stdio import LineChannel
@@ -46,6 +46,11 @@ def in_own_thread(name: str, work: Callable[[], _Result]) -> asyncio.Future[_Res
 
     start_thread(name, run)
     return asyncio.wrap_future(done)
+
+
+# What starts a server anew that has many clients, for a person who changed what it is given.
+RESTART_WRAP = "restart this `pipeguard wrap`"
+RESTART_SERVER = "change its entry in pipeguard.yaml, or restart `pipeguard serve`"
 
 
 class RemoteDialler:
@@ -130,7 +135,8 @@ class LocalDialler:
         stderr = StderrCopy(child.stderr_fd, STDERR, self._starter.watching(self._mask))
         start_thread("stderr", stderr.run)
         lines = LineChannel(child.stdout_fd, child.stdin_fd, self._limit)
-        channel = _ChildChannel(child, lines, stderr, self._grace_seconds, self._open.discard)
+        given = self._starter.rooted(child, lines, listens=True)
+        channel = _ChildChannel(child, given, stderr, self._grace_seconds, self._open.discard)
         self._open.add(channel)
         return channel
 
@@ -164,9 +170,21 @@ def _close_unwanted(starting: asyncio.Future[Child]) -> None:
 
 
 def local_dialler(
-    options: WrapOptions, limit_bytes: int, mask: Callable[[bytes], bytes], run: Run
+    options: WrapOptions,
+    limit_bytes: int,
+    mask: Callable[[bytes], bytes],
+    run: Run,
+    *,
+    is_shared: bool,
 ) -> LocalDialler:
     """Start the server that the options name, with the variables that it may have.
+
+    Args:
+        options: of `wrap`.
+        limit_bytes: of one message.
+        mask: of its standard error.
+        run: records what it does.
+        is_shared: whether several clients share each server that is started.
 
     Raises:
         PipeGuardError: an option is wrong, or a secret does not exist.
@@ -186,7 +204,8 @@ def local_dialler(
         from pipeguard.auth.secrets import all_resolved
 
         variables = all_resolved(variables)
-    starter = ServerStarter(options, variables)
+    restart = RESTART_WRAP if "--listen" in options.values else RESTART_SERVER
+    starter = ServerStarter(options, variables, restart, is_shared=is_shared)
     starter.attach(run)
     grace = number_of(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
     return LocalDialler(starter, limit_bytes, grace, mask)
@@ -198,7 +217,7 @@ class _ChildChannel(AsyncAdapter):
     def __init__(
         self,
         child: Child,
-        lines: LineChannel,
+        lines: Channel,
         stderr: StderrCopy,
         grace_seconds: float,
         closed: Callable[[_ChildChannel], None],

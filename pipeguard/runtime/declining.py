@@ -22,7 +22,7 @@ DECLINE_SECONDS = 1.0  # for the client's first requests
 def decline(error: PipeGuardError, client_fd: int) -> None:
     """Answer the client's first requests over stdio with an error."""
     channel = LineChannel(0, client_fd)
-    timer = threading.Timer(DECLINE_SECONDS, channel.close_reading)
+    timer = threading.Timer(DECLINE_SECONDS, channel.finish_reading)
     timer.daemon = True
     timer.start()
     code = codes.PEER_GONE if isinstance(error, LaunchError) else codes.INTERNAL

@@ -169,8 +169,10 @@ class _ListeningServer:
         return _Parts(endpoints_of(backend), conversations, dialler, login)
 
     def _local_dialler(self, limit_bytes: int) -> Dialler:
-        dialler = local_dialler(self._options, limit_bytes, Mask(self._run.engines), self._run)
-        return Multiplexer(dialler) if "--shared" in self._options.flags else dialler
+        is_shared = "--shared" in self._options.flags
+        mask = Mask(self._run.engines)
+        dialler = local_dialler(self._options, limit_bytes, mask, self._run, is_shared=is_shared)
+        return Multiplexer(dialler) if is_shared else dialler
 
     def _record(self, verdict: Verdict) -> None:
         """Record a verdict.

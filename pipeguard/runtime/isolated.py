@@ -6,13 +6,18 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+<<<<<<< HEAD
 from functools import cached_property
+=======
+from functools import partial
+>>>>>>> main
 from typing import TYPE_CHECKING
 
 from pipeguard.config.user_policy import mentions_isolation
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, engine_for
+from pipeguard.isolation.extent import ITS_OPTIONS, KNOWN, POLICY, GivenFrom
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import (
     Profile,
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.walls.witness import WallWitness
     from pipeguard.launch.child import Child
     from pipeguard.runtime.run import Run
+    from pipeguard.transports.channel import Channel
 
 
 class ServerStarter:
@@ -48,13 +54,25 @@ class ServerStarter:
     Args:
         options: of `wrap`.
         variables: the server's environment.
+        restart: what a person does to have it started anew; empty for `wrap` itself.
+        is_shared: whether several clients share each server that is started.
 
     Raises:
         PipeGuardError: isolation is asked for and cannot be given; then no server is started.
     """
 
-    def __init__(self, options: WrapOptions, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        options: WrapOptions,
+        variables: Mapping[str, str],
+        restart: str = "",
+        *,
+        is_shared: bool = False,
+    ) -> None:
         self._options = options
+        self._restart = restart
+        self._is_shared = is_shared
+        self._has_refused_roots = False
         self._command = Command(options.command, variables, options.values.get("--cwd"))
         self._connections = IsolatedConnections()
         self._below = Profile()  # of a known server, below what the user names
@@ -63,6 +81,7 @@ class ServerStarter:
         self._run: Run | None = None
         self._started = Profile()  # what it got when it started, and gets until it ends
         self._waiting: tuple[tuple[str, ...], tuple[str, ...]] = (), ()
+        self._sources: tuple[GivenFrom, ...] = ()
         self._learner: Learner | None = None
         if options.values.get("--isolate") == LEARN:
             self._learner = self._made_learner()
@@ -106,15 +125,61 @@ class ServerStarter:
         run.guard.annotate(witness)
         self._connections.attach(run.connect, witness.refused)
         run.on_policy.append(self.update)
+        self._write_start(self._sandbox)
+
+    def _write_start(self, sandbox: Sandbox) -> None:
+        """Write down what the server was given, for `pipeguard isolate show`."""
+        from pipeguard.isolation.extent import extent_of
+        from pipeguard.isolation.last_starts import save
+
+        extent = extent_of(
+            sandbox.engine, sandbox.seen, self._sources, sandbox.package, sandbox.kept_home
+        )
+        try:
+            save(self._name, extent)
+        except PipeGuardError as error:
+            self._log("warning", "what this server is given was not written down", why=str(error))
 
     def watching(self, mask: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-        """A mask of its standard error, by which what it says of its walls is noticed, too."""
-        return mask if self._witness is None else self._witness.watching(mask)
+        """A mask of its standard error, by which its walls and limits are noticed."""
+        sandbox = self._sandbox
+        if self._witness is None or sandbox is None:
+            return mask
+        from pipeguard.isolation.ended_by_limit import limits_named
 
-    def follow_roots(self, run: Run) -> None:
-        """Give the server that was started the roots of its one client, while it runs."""
-        if self._sandbox is not None:
-            run.on_roots.append(self._sandbox.give_roots)
+        watched = self._witness.watching(mask)
+
+        def look(text: bytes) -> bytes:
+            sandbox.limits_named |= limits_named(text)
+            return watched(text)
+
+        return look
+
+    def rooted(self, child: Child, channel: Channel, *, listens: bool = False) -> Channel:
+        """The channel to a server, by which it is given the roots of its one client.
+
+        Args:
+            child: the server.
+            channel: to it.
+            listens: whether clients come in at an address, where those without a session share it.
+        """
+        if self._sandbox is None or not self._sandbox.profile.roots:
+            return channel
+        from pipeguard.isolation.roots_channel import RootsChannel
+
+        give = partial(self._sandbox.give_roots, child)
+        return RootsChannel(channel, give, self._refuse_roots if listens else None)
+
+    def _refuse_roots(self) -> None:
+        """Say once why a client's roots are not given."""
+        if not self._has_refused_roots:
+            self._has_refused_roots = True
+            say(
+                f"{self._name} is not given the roots of clients without a session, as those of"
+                " 2026-07-28: they share one server, and each would get the folders of the others."
+                " Name the folders: --read PATH or --write PATH.",
+                "warning",
+            )
 
     def update(self) -> None:
         """Read the policy again: hosts and ports apply at once, the rest when the server starts.
@@ -150,7 +215,7 @@ class ServerStarter:
                 "the policy has changed, and not all of it holds for this server yet",
                 not_given_yet=", ".join(given),
                 not_taken_yet=", ".join(taken),
-                do=f"restart {self._name} in its client",
+                do=self._restart or f"restart {self._name} in its client",
             )
 
     def _log(self, level: str, event: str, **fields: object) -> None:
@@ -184,13 +249,17 @@ class ServerStarter:
             return None
         from pipeguard.isolation.sandbox import Sandbox, home_folder
 
-        command, profile = self._command, _profile(options, entries, self._folder())
+        command, folder = self._command, self._folder()
+        named = _profile(options, entries, folder)
+        if named.roots:
+            self._check_roots(engine)
         if is_container:
-            self._harden(profile)
+            self._harden(named)
             return None
-        if (shipped := _shipped(asked, options.command)) is not None:
+        self._sources = sources_of(options, entries, asked, folder)
+        profile = whole_profile(self._sources)
+        if (shipped := shipped_of(asked, options.command)) is not None:
             self._below = shipped.profile
-            profile = shipped.profile.with_more(profile)
             variables = shipped.variables_in(home_folder()) | command.env
             command = Command(command.argv, variables, command.cwd)
         self._started = profile
@@ -201,6 +270,23 @@ class ServerStarter:
             identity = f"{self._name}\n{self._who.identity}"
         report, proxies = self._connections.report, outer_proxies(options)
         return Sandbox(identity, command, profile, report, _say, engine, proxies=proxies)
+
+    def _check_roots(self, engine: str) -> None:
+        """Refuse what cannot be given, before anything is started.
+
+        Raises:
+            PolicyError: the client's roots cannot be given here.
+        """
+        why = ""
+        if self._is_shared:
+            why = "several clients share it, and each would get the folders of the others"
+        elif engine == CONTAINER:
+            why = "it runs in a container, into which nothing can be mounted while it runs"
+        if why:
+            raise PolicyError(
+                f"{self._name} cannot be given the client's roots: {why}. Leave out `--roots` (or"
+                " `roots` in the policy), and name the folders: --read PATH or --write PATH."
+            )
 
     def _engine(self, entries: Sequence[IsolateEntry]) -> str:
         """The engine that the policy names; a server kept apart from a namesake has none less.
@@ -307,22 +393,64 @@ def granted(entries: Iterable[IsolateEntry]) -> Profile:
 
 def _profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str) -> Profile:
     """What policy and options give together."""
-    home = os.path.expanduser("~")
     profile = granted(entries)
+    return profile.with_more(given_by(options, profile.limits, folder))
+
+
+def given_by(options: WrapOptions, limits: ResourceLimits, folder: str) -> Profile:
+    """What options give.
+
+    Args:
+        options: of `wrap`.
+        limits: what holds where they say nothing.
+        folder: that relative paths are in.
+
+    Raises:
+        PolicyError: one gives what cannot be given.
+    """
+    home = os.path.expanduser("~")
     lists = options.lists
-    given = Profile(
+    return Profile(
         _paths(lists.get("--read", ()), folder, home),
         _paths(lists.get("--write", ()), folder, home),
         tuple(lists.get("--connect", ())),
         tuple(port_of(text) for text in lists.get("--loopback", ())),
         "--keep-home" in options.flags,
-        limits_of(lists.get("--limit", ()), profile.limits),
+        limits_of(lists.get("--limit", ()), limits),
         roots_mode(options.values.get("--roots", "")),
     )
-    return profile.with_more(given)
 
 
-def _shipped(engine: str, command: Sequence[str]) -> ShippedProfile | None:
+def sources_of(
+    options: WrapOptions, entries: Iterable[IsolateEntry], engine: str, folder: str
+) -> tuple[GivenFrom, ...]:
+    """What gives a server what, the source whose limits count first.
+
+    Args:
+        options: of `wrap`.
+        entries: of the policy, for this server.
+        engine: as it is asked for.
+        folder: that the server starts in.
+
+    Raises:
+        PipeGuardError: one gives what cannot be given.
+    """
+    policy = granted(entries)
+    by_options = given_by(options, policy.limits, folder)
+    shipped = shipped_of(engine, options.command)
+    below = (GivenFrom(KNOWN, shipped.profile),) if shipped is not None else ()
+    return GivenFrom(ITS_OPTIONS, by_options), GivenFrom(POLICY, policy), *below
+
+
+def whole_profile(sources: Sequence[GivenFrom]) -> Profile:
+    """What all sources give together; the limits of the first count."""
+    profile = Profile()
+    for each in reversed(sources):
+        profile = profile.with_more(each.profile)
+    return profile
+
+
+def shipped_of(engine: str, command: Sequence[str]) -> ShippedProfile | None:
     """The profile of a known server; an engine that is named by itself gives none."""
     package = package_of(command) if engine == AUTO else None
     if package is None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from itertools import count
 
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.finding import Direction, Finding, MessageKind, Verdict
+from pipeguard.core.finding import Finding, MessageKind, Verdict
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.strict_json import STACK_BYTES
 from pipeguard.core.rules.policy import Mode, Policy
@@ -107,7 +107,6 @@ class Run:
         self._refused = self._noticed = self._connected = 0
         self._walls = count(1)
         self.on_policy: list[Callable[[], None]] = []
-        self.on_roots: list[Callable[[bytes], None]] = []
         self._pruning: threading.Thread | None = None
 
     def _warn_of_other_name(self, wanted: str, server: NamedServer, launched: Launched) -> None:
@@ -164,13 +163,6 @@ class Run:
         if self._trace is not None:
             self._trace.show(verdict)
         self._tally.add(verdict)
-        if (
-            verdict.method == "roots/list"
-            and verdict.kind is MessageKind.RESULT
-            and verdict.direction is Direction.TO_SERVER  # a server says no root
-        ):
-            for give in self.on_roots:
-                give(verdict.forward or b"{}")
         conversation = verdict.event.rpartition(".")[0]
         if verdict.method == "initialize" and verdict.kind is MessageKind.REQUEST:
             while len(self._clients) >= MOST_CLIENTS:

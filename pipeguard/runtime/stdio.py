@@ -108,7 +108,6 @@ class LocalServer:
         """Have the connections of an isolated server recorded."""
         if self._starter is not None:
             self._starter.attach(run)
-            self._starter.follow_roots(run)
 
     def hang_up(self) -> None:
         """End those connections."""
@@ -117,7 +116,8 @@ class LocalServer:
 
     def channel(self, limit_bytes: int) -> Channel:
         """A channel over its standard input and output."""
-        return LineChannel(self._child.stdout_fd, self._child.stdin_fd, limit_bytes)
+        lines = LineChannel(self._child.stdout_fd, self._child.stdin_fd, limit_bytes)
+        return lines if self._starter is None else self._starter.rooted(self._child, lines)
 
     def stderr(self, mask: Callable[[bytes], bytes]) -> StderrCopy | None:
         """A copy of its standard error to ours."""
@@ -189,6 +189,8 @@ class GuardedServer:
         start_thread("end", self._end_child)
         if not self._wait_for_the_end(hurried=not self.died):
             self._wait_for_latecomers()
+            self._client.finish_reading()  # on a busy machine that thread has not had its turn
+            to_server.join(LAST_SECONDS)
         self._client.close_reading()
         to_server.join(LAST_SECONDS)
         if not to_client.is_alive():  # otherwise the client does not read, and this would wait, too

@@ -72,6 +72,12 @@ class Store(StateDatabase):
             rows = self.connection.execute("SELECT DISTINCT server FROM pins ORDER BY server")
             return tuple(server for (server,) in rows)
 
+    def named_servers(self) -> tuple[str, ...]:
+        """The servers that were started or called, by the name that each is stored under."""
+        with translated_errors(self.path):
+            rows = self.connection.execute("SELECT server FROM servers ORDER BY server")
+            return tuple(server for (server,) in rows)
+
     def count_pins(self) -> int:
         """How many pins all servers have."""
         with translated_errors(self.path):

@@ -37,7 +37,7 @@ class LineChannel:
         self._frames: deque[bytes] = deque()
         self._ended = False
         self._closed = False
-        self._reading = True
+        self._finishing = False
         self._write_lock = allocate_lock()
         if sys.platform == "win32":
             import msvcrt
@@ -70,9 +70,10 @@ class LineChannel:
             data = self._receive()
             if data:
                 frames.extend(self._lines.feed(data))
-            else:
+                continue
+            self._ended = True
+            if data is not None:
                 frames.extend(self._lines.end())
-                self._ended = True
         return None if self._closed else frames.popleft()
 
     def write(self, frame: bytes) -> None:
@@ -107,15 +108,26 @@ class LineChannel:
             # with the process.
             shut_reading(self._read_fd)
 
+    def finish_reading(self) -> None:
+        """Read what the peer has written by now and no more; then `read` returns None.
+
+        On Windows nothing more is read, as after `close_reading`.
+        """
+        self._finishing = True
+        if sys.platform == "win32":
+            self.close_reading()
+        else:
+            os.write(self._wake, b"\0")
+
     def close_writing(self) -> None:
         """Let the peer see the end; its frames can still be read. May be called again."""
         shut_writing(self._write_fd)
 
     if sys.platform == "win32":
 
-        def _receive(self) -> bytes:
+        def _receive(self) -> bytes | None:
             try:
-                return b"" if self._closed else os.read(self._read_fd, WINDOWS_READ_BYTES)
+                return None if self._closed else os.read(self._read_fd, WINDOWS_READ_BYTES)
             except OSError:
                 return b""
 
@@ -126,12 +138,13 @@ class LineChannel:
 
     else:
 
-        def _receive(self) -> bytes:
-            """Wait for the next bytes; empty at the end."""
+        def _receive(self) -> bytes | None:
+            """Wait for the next bytes; empty at the end, None where no more are to be read."""
             while True:
-                self._poll.poll()
-                if self._closed or not self._reading:
-                    return b""
+                ready = self._poll.poll()
+                is_over = self._finishing and all(found == self._woken for found, _ in ready)
+                if self._closed or is_over:
+                    return None
                 try:
                     size = os.readv(self._read_fd, (self._buffer,))
                 except BlockingIOError:

@@ -111,16 +111,15 @@ def test_with_credentials_it_has_its_secrets_from_the_keyring(
     assert not {"has_api_key", "has_reference"} & {offer.name for offer in found["kept"].offers}
 
 
-@pytest.mark.parametrize("kind", ["silent", "dies", "endless"])
-def test_a_server_that_does_not_behave_is_told_and_costs_its_time_alone(
-    tmp_path: Path, kind: str
-) -> None:
-    servers = {kind: bad(kind), "gone": {"command": "no-such-program"}, "clean": bad("clean")}
+def test_servers_that_do_not_behave_are_told_and_cost_their_time_alone(tmp_path: Path) -> None:
+    kinds = ("silent", "dies", "endless")
+    servers = {kind: bad(kind) for kind in (*kinds, "clean")}
+    servers["gone"] = {"command": "no-such-program"}
     began = monotonic()
-    target = asked(machine(tmp_path, servers), ConnectOptions(limit_seconds=3.0))
-    assert monotonic() - began < 30
-    told = {one.server for one in of(target, "server-not-answering")}
-    assert told == {kind, "gone"}
+    limit = ConnectOptions(limit_seconds=12.0)  # in which a busy machine starts the good one
+    target = asked(machine(tmp_path, servers), limit)
+    assert monotonic() - began < MOST_SECONDS
+    assert {one.server for one in of(target, "server-not-answering")} == {*kinds, "gone"}
     assert contents(target)["clean"].problem == ""
 
 

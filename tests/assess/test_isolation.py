@@ -242,3 +242,78 @@ def test_what_a_repository_names_is_not_looked_for_on_this_machine(tmp_path: Pat
     assert found.given == ("/nowhere/at/all",)
     entry = {**wrapped(*options[:2], command=folders)["one"], "cwd": "~nobody/x"}
     assert held(machine(tmp_path, {"one": entry})).given == ()
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of this process too, as that of a real machine is; programs are found, and works."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    return home
+
+
+def together(home: Path, files: Sequence[str], fetch: Sequence[str]) -> AssessmentTarget:
+    """A client with a server that reads files and one that fetches pages."""
+    servers = {
+        "filesystem": wrapped(*files, command=("sh",))["one"],
+        "fetch": wrapped(*fetch, command=("sh",))["one"],
+    }
+    return machine(home, servers)
+
+
+AUTO = ("--isolate", "auto")
+
+
+@pytest.mark.parametrize(
+    ("files", "fetch", "told"),
+    [
+        ((), AUTO, "fetch has no network and no file of yours"),
+        (AUTO, (), "filesystem has no network and no file of yours"),
+        ((), (*AUTO, "--read", "/srv"), "fetch has no network"),
+        ((), (*AUTO, "--connect", "example.com"), ""),
+        ((*AUTO, "--read", "/srv"), (), ""),
+        ((), ("--isolate", "learn"), ""),
+        ((), (*AUTO, "--read", "/nowhere"), ""),
+    ],
+)
+def test_what_isolation_keeps_from_a_server_is_no_part_of_a_combination(
+    own_home: Path, files: Sequence[str], fetch: Sequence[str], told: str
+) -> None:
+    (found,) = of(together(own_home, files, fetch), "toxic-flow")
+    assert found.severity is (Severity.INFO if told else Severity.LOW)
+    assert ("enforced: " + told + "." in found.message) is bool(told)
+
+
+def test_a_combination_is_lowered_only_where_the_engine_works(own_home: Path, engine: Path) -> None:
+    target = together(own_home, (), AUTO)
+    assert of(target, "toxic-flow")[0].severity is Severity.INFO
+    engine.write_text("#!/bin/sh\necho no namespaces >&2; exit 1\n")
+    target = together(own_home, (), AUTO)
+    assert of(target, "toxic-flow")[0].severity is Severity.LOW
+    assert not any(row.isolated for row in assess(target).reached)
+
+
+def test_another_machines_isolation_lowers_nothing(tmp_path: Path, own_home: Path) -> None:
+    assert of(together(tmp_path, (), AUTO), "toxic-flow")[0].severity is Severity.LOW
+    servers = {"filesystem": wrapped()["one"], "fetch": wrapped(*AUTO)["one"]}
+    (found,) = of(repository(tmp_path / "repository", servers), "toxic-flow")
+    assert found.severity is Severity.LOW
+
+
+def test_commands_in_a_sandbox_without_anything_are_none_of_this_machine(own_home: Path) -> None:
+    servers = {"fetch": wrapped(command=("sh",))["one"]}
+    for options, severity in (((), Severity.LOW), (AUTO, Severity.INFO)):
+        shell = {"shell": wrapped(*options, command=("sh",))["one"]}
+        (found,) = of(machine(own_home, servers | shell), "toxic-command")
+        assert found.severity is severity
+
+
+def test_the_project_of_a_server_is_among_what_it_can_touch(own_home: Path) -> None:
+    program = own_home / "weather" / "server.py"
+    program.parent.mkdir()
+    program.write_text("")
+    servers = wrapped(*AUTO, "--connect", "api.test", command=("python3", str(program)))
+    (row,) = assess(machine(own_home, servers)).reached
+    assert row.given == ("~/weather, to read", "api.test")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx2
 from mcp import Client
+from mcp.client import session
 from mcp.client.streamable_http import streamable_http_client
 
 from pipeguard.auth.bearer import Bearer
@@ -25,6 +26,7 @@ from pipeguard.errors import LoginNeededError
 PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
 DOCUMENT = "https://conformance-test.local/client-metadata.json"  # which the suite knows
 MOST_LOGINS = 3
+session.DISCOVER_TIMEOUT_SECONDS = 60.0  # a login is part of the first request
 
 
 class Person:
@@ -33,7 +35,7 @@ class Person:
     def __init__(self, url: str) -> None:
         context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
         self.logins = 0
-        self._command = [*PIPEGUARD, "auth", "login", url, "--store", "file", "--timeout", "10"]
+        self._command = [*PIPEGUARD, "auth", "login", url, "--store", "file", "--timeout", "60"]
         if "client_id" in context:
             os.environ["CLIENT_SECRET"] = context["client_secret"]
             self._command += ["--client-id", context["client_id"]]
@@ -78,7 +80,7 @@ class Sent(httpx2.Auth):
 
 async def main(url: str) -> None:
     bearer, person = Bearer(url, LoginStore()), Person(url)
-    async with httpx2.AsyncClient(auth=Sent(bearer, person), timeout=20) as http:
+    async with httpx2.AsyncClient(auth=Sent(bearer, person), timeout=60) as http:
         transport = streamable_http_client(url, http_client=http)
         async with Client(transport, mode="auto") as client:
             await client.list_tools()

@@ -141,7 +141,7 @@ class Site:
     ) -> subprocess.CompletedProcess[str]:
         """Run `pipeguard auth`; all that it says is kept in `said`."""
         waits = (
-            ("--timeout", "20") if arguments[0] == "login" and "--timeout" not in arguments else ()
+            ("--timeout", "60") if arguments[0] == "login" and "--timeout" not in arguments else ()
         )
         words = ["auth", *arguments, *waits]
         variables = self.environment | dict(environment or {})

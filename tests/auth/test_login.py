@@ -157,7 +157,7 @@ def test_the_address_can_be_pasted_where_there_is_no_browser(site: Sites) -> Non
     until("That URL does not answer")
     login.stdin.write(f"{ended_at}\n")
     login.stdin.flush()
-    out, _ = login.communicate(timeout=30)
+    out, _ = login.communicate(timeout=60)
     assert login.returncode == 0, said
     assert f"Logged in to {url}" in out
 
@@ -486,7 +486,7 @@ def test_the_page_in_the_browser_reflects_nothing(site: Sites) -> None:
     place = site()
     url = place.server()
     login = subprocess.Popen(
-        [*PIPEGUARD, "auth", "login", url, "--no-browser", "--timeout", "30"],
+        [*PIPEGUARD, "auth", "login", url, "--no-browser", "--timeout", "60"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=place.environment, text=True,
     )  # fmt: skip
@@ -501,7 +501,7 @@ def test_the_page_in_the_browser_reflects_nothing(site: Sites) -> None:
     assert httpx2.get(callback.replace("/callback", "/")).status_code == 404
     browser = [sys.executable, "-I", str(HERE / "browser.py"), str(place.browsed), page]
     subprocess.run(browser, check=True)
-    login.communicate(timeout=30)
+    login.communicate(timeout=60)
     assert login.returncode == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import select
@@ -22,6 +23,9 @@ from pipeguard.auth.place import Place
 from pipeguard.auth.store import LoginStore as Logins
 from pipeguard.auth.store import Registration, Secrets, StoredLogin
 from pipeguard.cli import cli
+from pipeguard.isolation.extent import Extent
+from pipeguard.isolation.last_starts import save as save_start
+from pipeguard.isolation.learning.observed import Observed, save_more
 from pipeguard.state.audit import Audit, AuditEntry
 from pipeguard.state.store import Store
 from tests.state.samples import held, seen
@@ -77,6 +81,13 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
         wanted="", obtained_at=0.0, expires_at=None,
     )  # fmt: skip
     Logins().save(login, Secrets("t"))
+    save_start("by-hand", Extent("bubblewrap"))
+    save_start("evil $(touch owned)", Extent("bubblewrap"))
+    save_more("learned-one", Observed(1))
+    wrapped = {"command": "pipeguard", "args": ["wrap", "--name", "notes-server", "--", "srv"]}
+    (tmp_path / ".gemini").mkdir()
+    servers = {"mcpServers": {"notes-server": wrapped}}
+    (tmp_path / ".gemini" / "settings.json").write_text(json.dumps(servers))
     (state / "secrets").mkdir(mode=0o700)
     (state / "secrets" / "a.name").write_text("DEPLOY_KEY")  # as `secrets set` leaves it
     return {
@@ -155,6 +166,8 @@ def test_a_shell_completes_what_is_typed(
         "pipeguard auth logout no": "pipeguard auth logout notes",
         "pipeguard wrap --policy rep": "pipeguard wrap --policy report.yaml",
         "pipeguard diff we": "pipeguard diff weather",
+        "pipeguard isolate show by": "pipeguard isolate show by-hand",
+        "pipeguard isolate accept le": "pipeguard isolate accept learned-one",
     }
     (tmp_path / "report.yaml").touch()
     with shell_on_a_terminal(shell, environment) as typed:
@@ -234,10 +247,25 @@ def test_fish_lists_what_there_is(environment: dict[str, str], tmp_path: Path) -
         ("wrap --cwd ", "dir"),
         ("wrap --tls-cert ", "file"),
         ("wrap -- ", "file"),
+        ("wrap --read ", "file"),
+        ("wrap --roots ", "write"),
+        ("wrap --isolate ", "learn"),
+        ("isolate show b", "by-hand"),
+        ("isolate show n", "notes-server"),
+        ("isolate show le", "learned-one"),
+        ("isolate accept ", "learned-one"),
+        ("isolate forget ", "by-hand"),
+        ("isolate forget ", "learned-one"),
     ],
 )
 def test_an_argument_is_offered_what_there_is(words: str, expected: str) -> None:
     assert expected in offered(words)
+
+
+@pytest.mark.usefixtures("environment")
+def test_what_nothing_was_learned_of_is_not_offered_to_accept() -> None:
+    assert offered("isolate accept ") == ["learned-one"]
+    assert not any("$" in name for name in offered("isolate show "))
 
 
 @pytest.mark.usefixtures("environment")

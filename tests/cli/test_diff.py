@@ -183,7 +183,7 @@ def on_terminal(environment: dict[str, str]) -> bytes:
             env={**os.environ, **environment},
             cwd=ROOT,
             check=False,
-            timeout=30,
+            timeout=60,
         )
         return os.read(primary, 65536)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,11 +90,11 @@ def entries(tmp_path: Path) -> Path:
 
 
 def test_servers_of_clients_are_listed_with_what_they_are_given(entries: Path) -> None:
-    rows = [line.split() for line in run("list").output.splitlines()]
-    assert ["held", "auto,", "by", "its", "entry", "~/notes,", "api.example.com"] in rows
-    assert ["bare", "not", "isolated", "all", "that", "you", "may", "do"] in rows
-    given = ["api.example.com,", "unused.example"]
-    assert ["other", "auto,", "by", "your", "policy", *given] in rows
+    rows = [line.split(maxsplit=3) for line in run("list").output.splitlines()]
+    assert ["held", "its", "entry", "changes ~/notes; reaches api.example.com"] in rows
+    assert ["bare", "no", "all", "that you may do"] in rows
+    given = "reaches api.example.com, unused.example"
+    assert ["other", "your", "policy", given] in rows
     assert "open" not in {row[0] for row in rows if row}  # that nothing guards
     listed = json.loads(run("list", "--json").output)["servers"]
     assert [(each["server"], each["isolated"]) for each in listed] == [
@@ -108,13 +109,85 @@ def test_a_server_that_never_ran_is_shown_by_each_of_its_names(entries: Path) ->
         result = run("show", name)
         assert result.exit_code == 0
         assert f"{name} is isolated:" in result.output
-        assert "held in ~/.cursor/mcp.json: auto, by its entry" in result.output
-        assert "is given ~/notes, api.example.com" in result.output
-        assert "a home and /tmp of its own" in result.output
+        said = [" ".join(line.split()) for line in result.output.splitlines()]
+        assert "held in ~/.cursor/mcp.json" in said
+        assert "changes ~/notes (its options)" in said
+        assert "network api.example.com (its options)" in said
+        assert "its own a home, /var/tmp, /tmp, /run: in memory, empty at each start" in said
+        assert max(map(len, result.output.splitlines())) <= 80
         assert "not isolated" not in result.output
         assert "Name each host that it may fetch from" in result.output
     assert "isolated neither by your policy nor" in run("show", "bare").output
     assert json.loads(run("show", "held", "--json").output)["servers"][0]["engine"] == "auto"
+
+
+def test_a_server_is_shown_with_all_that_it_can_touch(tmp_path: Path) -> None:
+    program = tmp_path / "weather" / "server.py"
+    program.parent.mkdir()
+    program.write_text("")
+    for name in (".env", "package.json"):
+        (program.parent / name).write_text("")
+    words = ["--keep-home", "--limit", "memory=1536MiB", "--limit", "cpu=60", "--loopback", "5432"]
+    wrap = ["wrap", "--isolate", "bubblewrap", "--roots", "read", *words]
+    entry = {"args": [*wrap, "--", sys.executable, str(program)], "env": {"TOKEN": "x"}}
+    (tmp_path / ".cursor").mkdir()
+    servers = {"mine": {"command": "pipeguard", **entry}}
+    (tmp_path / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    result = run("show", "mine")
+    said = " ".join(result.output.split())
+    for part in (
+        "reads ~/weather (the project that its program is in)",
+        "~/weather/.env among it, which may hold keys",
+        "the client's roots: the projects open in it",
+        "the system: /usr",
+        "its own /var/tmp, /tmp, /run: in memory",
+        "its home, kept in ~/state/isolation/",
+        "network port 5432 (its options) of this machine",
+        "1,536 MiB of memory a process, 1,024 processes, 4,096 open files",
+        "60 CPU seconds a process",
+        "variables TOKEN, of its entry",
+    ):
+        assert part in said
+    (shown,) = json.loads(run("show", "mine", "--json").output)["servers"]
+    assert shown["variables"] == ["TOKEN"]
+    assert shown["extent"]["limits"]["cpu"] == 60
+    assert shown["extent"]["secrets"] == [f"{program.parent}/.env"]
+    assert not list((tmp_path / "state").glob("isolation/*/home"))  # nothing is made by looking
+    assert (
+        "mine    its entry    reaches port 5432 here; reads open projects; reads "
+        in run("list").output
+    )
+    unknown = run("show", "mne")
+    assert unknown.exit_code == 3
+    assert "Did you mean mine?" in unknown.output
+
+
+def test_a_server_behind_the_gateway_is_shown_too(policy: Path, tmp_path: Path) -> None:
+    box = "{command: docker, args: [run, -i, -v, '/srv/x:/x', mcp/time], isolate: {}}"
+    held = "{command: sh, isolate: {hosts: [api.test], keep_home: true, limits: {cpu: 5}}}"
+    (policy.parent / "pipeguard.yaml").write_text(
+        f"servers:\n  box: {box}\n  held: {held}\n  open: {{command: sh}}\n"
+    )
+    said = " ".join(run("show", "held").output.split())
+    for part in ("network api.test (its options)", "its home, kept in", "5 CPU seconds a process"):
+        assert part in said
+    assert "under `isolate` in its entry in pipeguard.yaml" in said
+    fields = json.loads(run("show", "held", "--json").output)
+    assert fields["isolated"] is True
+    assert fields["servers"][0]["extent"]["engine"] in ("bubblewrap", "container")
+    assert "`isolate: {}` in its entry in pipeguard.yaml" in run("show", "open").output
+    said = " ".join(run("show", "box").output.split())
+    assert "it is started with: --network none --cap-drop ALL" in said
+    assert "By its own words it mounts /srv/x:/x." in said
+    assert "its own container; no network" in run("list").output
+
+
+def test_what_cannot_be_given_is_told_where_it_is_listed(entries: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes").rename(tmp_path / "elsewhere")
+    assert "held    its entry    does not start:" in run("list").output
+    said = " ".join(run("show", "held").output.split())
+    assert "notes: there is no such file or folder to give the server" in said
+    assert "enforced" not in said
 
 
 def test_paths_are_shown_in_one_form(policy: Path, tmp_path: Path) -> None:
@@ -146,7 +219,7 @@ def test_what_was_learned_is_shown_as_a_difference() -> None:
 def test_a_package_that_is_known_is_told() -> None:
     said = run("show", "@modelcontextprotocol/server-github")
     assert said.exit_code == 0
-    assert "hosts api.github.com" in said.output
+    assert "Its package is known: --isolate auto gives it hosts api.github.com." in said.output
     assert run("show", "nobody").exit_code == 3
 
 

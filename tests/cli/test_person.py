@@ -133,7 +133,7 @@ def test_a_shell_with_a_guarded_server_in_the_background_is_a_person_s(fed_by: s
             assert on_terminal("approve", "y", TARGET)[0] == 0
     finally:
         feeder.kill()
-        feeder.wait(30)
+        feeder.wait(60)
     assert not waits()
 
 

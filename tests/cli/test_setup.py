@@ -418,7 +418,7 @@ def on_terminal(answer: str, *arguments: str) -> tuple[int, str]:
             output += chunk
             if output.endswith(b"[y/N]: "):
                 os.write(primary, answer.encode() + b"\n")
-        return process.wait(30), output.decode()
+        return process.wait(60), output.decode()
     finally:
         os.close(primary)
 

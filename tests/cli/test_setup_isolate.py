@@ -98,7 +98,7 @@ def test_each_server_is_told_what_will_be(file: Path) -> None:
     before = file.read_bytes()
     result = run("--isolate", "--dry-run", "--launcher", str(file.parents[2] / "bin/pipeguard"))
     assert result.exit_code == 1
-    assert result.output.count("it will be isolated") == 3
+    assert result.output.count("will be isolated: ") == 3
     assert "bunx: a server that it fetches cannot be isolated yet" in result.output
     assert '"--observe", "--isolate", "auto", "--", "srv", 7' in result.output
     assert "2 to isolate, 1 isolated, 2 not guarded, 1 cannot be guarded" in result.output
@@ -128,9 +128,24 @@ def test_what_it_will_be_given_is_a_sentence(file: Path) -> None:
     file.write_text(json.dumps({"mcpServers": servers}))
     output = run("--isolate", "--dry-run", "--launcher", str(file.parents[2] / "bin/pipeguard"))
     said = " ".join(output.output.split())
-    assert "its package to read, the folders among its arguments, api.github.com, and what" in said
-    assert "its own project to read, the folders among its arguments, and what its entry" in said
-    assert "no other file and no network. The repository that --repository names" in said
+    assert "will be isolated: reaches api.github.com" in said
+    assert said.count("will be isolated: no network") == 2
+    assert said.count("The repository that --repository names") == 1
+    assert said.count("Isolated, a server has its program, a home and /tmp of its own") == 1
+
+
+def test_what_is_said_of_all_is_said_once(file: Path) -> None:
+    notes = file.parents[1] / "notes"
+    notes.mkdir()
+    words = ["-y", "@modelcontextprotocol/server-filesystem", str(notes)]
+    both = {name: {"command": "npx", "args": words} for name in ("one", "two")}
+    file.write_text(json.dumps({"mcpServers": both}))
+    output = guard(file).output
+    assert output.count("will be isolated: changes ~/notes; no network") == 2
+    assert output.count("pipeguard isolate list") == 1
+    assert "Guarded and isolated one, two  in ~/.cursor/mcp.json" in output
+    undone = [line for line in run("--undo").output.splitlines() if "byte for byte" in line]
+    assert len({line.index("the whole file") for line in undone}) == 1
 
 
 def test_what_the_policy_gives_under_another_name_is_told(file: Path) -> None:

@@ -21,7 +21,7 @@ def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setattr(circuit, "FIRST_DELAY_SECONDS", 0.01)
     monkeypatch.setattr(health, "PING_SECONDS", 0.05)
-    monkeypatch.setattr(health, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(health, "ANSWER_SECONDS", 2.0)  # a server that runs answers in it
 
 
 def actor(name: str, script: str = "pass") -> ServerSettings:
@@ -74,7 +74,7 @@ def test_one_that_is_busy_is_left_alone() -> None:
 
     sleepy = (
         "import time, json; loads = json.loads;"
-        "json.loads = lambda s: (time.sleep(1.5 * ('xxxxx' in str(s))), loads(s))[1]"
+        "json.loads = lambda s: (time.sleep(3.0 * ('xxxxx' in str(s))), loads(s))[1]"
     )
     talk(scenario, actor("slow", sleepy))
 

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.real
 @pytest.fixture(autouse=True)
 def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(pages, "PAGE_SECONDS", 60.0)  # where a test does not measure it
 
 
 def test_what_was_listed_is_not_read_once_a_token_is_revoked() -> None:
@@ -77,7 +78,7 @@ def test_many_resources_of_one_server_hide_none_of_another() -> None:
 def test_a_server_that_never_answers_is_left_out_of_a_list(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(pages, "PAGE_SECONDS", 0.2)
+    monkeypatch.setattr(pages, "PAGE_SECONDS", 2.0)
     log = tmp_path / "log"
 
     async def scenario(client: Client, _: Gateway) -> None:
@@ -93,7 +94,7 @@ def test_a_server_that_never_answers_is_left_out_of_a_list(
 def test_mute_servers_are_waited_for_together_and_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(pages, "PAGE_SECONDS", 0.5)
+    monkeypatch.setattr(pages, "PAGE_SECONDS", 2.0)
     logs = [tmp_path / name for name in "abc"]
 
     async def scenario(client: Client, _: Gateway) -> None:

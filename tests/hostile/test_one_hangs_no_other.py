@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.hostile.wire import LATEST, VERSION_KEY, Talk
+from tests.launch.processes import until
 from tests.listening import Listening
 from tests.wrap.wrapped import PYTHON, SERVER, Object
 
@@ -142,7 +143,6 @@ def test_what_a_server_is_never_asked_twice_for(tmp_path: Path) -> None:
         assert "error" in json.loads(whole(own.port, measured(two)))
         with Talk(own.port) as talk:
             talk.socket.sendall(measured(PRETTY))
-            while not log.read_bytes().endswith(b"\n"):
-                pass  # the server writes it as soon as it comes
-        (line,) = log.read_bytes().decode().strip().split("\n")
+            until(lambda: log.read_bytes().endswith(b"\n"), "the server was asked")
+            (line,) = log.read_bytes().splitlines()  # before it is told that the client has left
         assert json.loads(line) == json.loads(PRETTY)

@@ -54,7 +54,7 @@ def daemon(folder: Path) -> Iterator[str]:
         yield socket
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def only_docker(socket: str, patch: pytest.MonkeyPatch) -> None:

@@ -130,7 +130,7 @@ def test_an_installer_reaches_its_registry_through_the_proxy(tmp_path: Path) -> 
             proxies=lambda: proxies_from(None, variables),
         )
         child.wait_started()
-        child.wait(10)
+        child.wait(60)
         said = os.read(child.stdout_fd, 100) or os.read(child.stderr_fd, 1000)
         child.close()
     assert said == b"reached\n"

@@ -83,44 +83,56 @@ def tried(
     home: Path, tmp_path: Path, profile: Profile, records: Records, engine: str = BUBBLEWRAP
 ) -> dict[str, str]:
     """Run the attempts in a sandbox, with everything outside that they could reach."""
-    given = home / "work" / "given"
-    (given / "outside").symlink_to(home / ".ssh" / "id_ed25519")
-    state = tmp_path / "state"
-    victim = subprocess.Popen(["sleep", "300"], env={**os.environ, "TOKEN": CANARY})
-    abstract = f"pipeguard-test-{os.getpid()}"
-    path = str(tmp_path / "socket")
-    with (
-        answering(socket.AF_UNIX, "\0" + abstract),
-        answering(socket.AF_UNIX, path),
-        answering(socket.AF_INET, ("0.0.0.0", 0)) as tcp,  # noqa: S104  on all addresses, to be refused
-    ):
-        facts = {
-            "secret": str(home / ".ssh" / "id_ed25519"),
-            "files": [str(home / name) for name in (".aws/credentials", ".claude.json", "work/x")],
-            "home": str(home),
-            "state": str(state),
-            "canary": CANARY,
-            "process": victim.pid,
-            "folder": str(given),
-            "abstract": abstract,
-            "sockets": [path, "/var/run/docker.sock", "/run/dbus/system_bus_socket"],
-            "port": tcp.getsockname()[1],
-            "addresses": [own_address(), "169.254.169.254", "10.0.0.1"],
-            "names": ["localhost.localdomain.test", "metadata.google.internal", "example.com"],
-        }
+    with surrounded(home, tmp_path) as facts:
         command = Command(
             [sys.executable, "-I", "-S", str(ATTEMPTS), json.dumps(facts)],
             {"PATH": os.environ["PATH"]},
-            str(given),
+            str(facts["folder"]),
         )
         child = Sandbox("test", command, profile, records.add, engine=engine).start()
         try:
             outcomes: dict[str, str] = json.loads(answer(child))
         finally:
             child.close()
-            victim.kill()
-            victim.wait()
     return outcomes
+
+
+@contextmanager
+def surrounded(home: Path, tmp_path: Path) -> Iterator[dict[str, object]]:
+    """All that the attempts could reach outside, and what they need to know of it."""
+    given = home / "work" / "given"
+    link = given / "outside"
+    link.unlink(missing_ok=True)
+    link.symlink_to(home / ".ssh" / "id_ed25519")
+    victim = subprocess.Popen(["sleep", "300"], env={**os.environ, "TOKEN": CANARY})
+    abstract = f"pipeguard-test-{os.getpid()}"
+    path = str(tmp_path / "socket")
+    try:
+        with (
+            answering(socket.AF_UNIX, "\0" + abstract),
+            answering(socket.AF_UNIX, path),
+            answering(socket.AF_INET, ("0.0.0.0", 0)) as tcp,  # noqa: S104  on all addresses, to be refused
+        ):
+            yield {
+                "secret": str(home / ".ssh" / "id_ed25519"),
+                "files": [
+                    str(home / name) for name in (".aws/credentials", ".claude.json", "work/x")
+                ],
+                "home": str(home),
+                "state": str(tmp_path / "state"),
+                "canary": CANARY,
+                "process": victim.pid,
+                "folder": str(given),
+                "abstract": abstract,
+                "sockets": [path, "/var/run/docker.sock", "/run/dbus/system_bus_socket"],
+                "port": tcp.getsockname()[1],
+                "addresses": [own_address(), "169.254.169.254", "10.0.0.1"],
+                "names": ["localhost.localdomain.test", "metadata.google.internal", "example.com"],
+            }
+    finally:
+        Path(path).unlink(missing_ok=True)
+        victim.kill()
+        victim.wait()
 
 
 def answer(child: Child) -> bytes:

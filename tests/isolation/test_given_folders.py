@@ -165,7 +165,7 @@ def test_the_variables_of_a_server_are_in_no_process_outside(home: Path) -> None
         holders = []
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):  # not ours to read
-                if CANARY in (folder / "environ").read_text("ascii", "replace"):
+                if f"{home}/{CANARY}" in (folder / "environ").read_text("ascii", "replace"):
                     holders.append((folder / "comm").read_text("ascii").strip())
     finally:
         child.close()

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from shutil import which
 from threading import Thread
 
 import pytest
@@ -185,3 +186,14 @@ def test_without_its_program_servers_run_and_doctor_says_so(
     told = [found for found in isolation(Case.here()) if "Landlock" in found.what]
     assert [found.state for found in told] == [DiagnosisState.NOTE]
     assert "C compiler" in told[0].what
+
+
+@pytest.mark.parametrize("compiler", ["cc", "aarch64-linux-gnu-gcc"])
+def test_its_program_compiles_without_a_warning(compiler: str, tmp_path: Path) -> None:
+    if which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    made = tmp_path / "made"
+    alone = ("-Os", "-static", "-no-pie", "-nostdlib", "-ffreestanding", "-fno-stack-protector")
+    warnings = ("-Wall", "-Wextra", "-Werror")
+    subprocess.run([compiler, *alone, *warnings, "-o", made, f"{PROGRAM}.c"], check=True)
+    assert made.read_bytes()[:4] == b"\x7fELF"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.isolation.cgroups import make_group
-from pipeguard.isolation.ended_by_limit import limits_told
+from pipeguard.isolation.ended_by_limit import limits_named, limits_told
 from pipeguard.isolation.profile import ResourceLimits
 from pipeguard.isolation.sandbox import HOMES
 from pipeguard.launch.command import SIGNAL_BASE, Exit
@@ -32,7 +32,9 @@ def said_at_its_end(folder: Path, engine: str, limit: str, source: str) -> str:
 def test_cpu_seconds_that_are_used_up_are_told(engine: str, tmp_path: Path) -> None:
     if engine == "container":
         engine_here(tmp_path / "state" / HOMES)
-    assert "--limit cpu=VALUE" in said_at_its_end(tmp_path, engine, "cpu=1", LOOP)
+    assert "--limit cpu=2, or `limits: {cpu: 2}` under `isolate`." in said_at_its_end(
+        tmp_path, engine, "cpu=1", LOOP
+    )
 
 
 def test_processes_that_were_refused_are_told_where_a_group_counts_them(tmp_path: Path) -> None:
@@ -45,16 +47,66 @@ def test_processes_that_were_refused_are_told_where_a_group_counts_them(tmp_path
     assert "reacher ran into its limit processes=5" in said
 
 
+MORE = "limit memory=64. If it needs more: --limit memory=128,"
+MORE_MEMORY = "x = bytearray(80 * 1024 * 1024)"
+LARGE_FILE = "open('/tmp/large', 'wb').write(b'x' * 99_999)"
+
+
+@pytest.mark.parametrize(
+    ("engine", "limit", "source", "more"),
+    [
+        ("container", "memory=64MiB", MORE_MEMORY, "memory=128MiB"),  # no room to start in
+        ("container", "processes=1", MORE_MEMORY, "processes=2"),
+        ("container", "files=8", MORE_MEMORY, "files=16"),
+        ("container", "scratch=64KiB", LARGE_FILE, "scratch=128KiB"),
+        ("bubblewrap", "memory=64MiB", MORE_MEMORY, "memory=128MiB"),
+        ("bubblewrap", "files=8", MORE_MEMORY, "files=16"),
+        ("bubblewrap", "file-size=64KiB", LARGE_FILE, "file-size=128KiB"),
+        ("bubblewrap", "scratch=64KiB", LARGE_FILE, "scratch=128KiB"),
+    ],
+)
+def test_a_failure_at_a_limit_says_which_one_it_was(
+    engine: str, limit: str, source: str, more: str, tmp_path: Path
+) -> None:
+    if engine == "container":
+        engine_here(tmp_path / "state" / HOMES)
+    said = said_at_its_end(tmp_path, engine, limit, source)
+    assert f"its limit {limit} may be why" in said
+    assert f"--limit {more}, or" in said
+    assert said.count("pipeguard: reacher failed") == 1
+
+
+def test_what_a_server_says_of_limits_counts_once_it_has_failed() -> None:
+    named = limits_named(b"OSError: [Errno 28] No space left on device")
+    assert named == {"scratch"}
+    assert not limits_named(b"all is well: there is space left in memory")
+    for ended in (None, Exit(0), Exit.by_signal(signal.SIGKILL)):
+        assert not list(limits_told("one", ended, ResourceLimits(), (), named))
+    unlimited = ResourceLimits(memory=None)
+    assert not list(limits_told("one", Exit(1), unlimited, (), ["memory"]))
+    (told,) = limits_told("one", Exit(1), ResourceLimits(scratch=1024), (), named)
+    assert "--limit scratch=2KiB" in told
+    assert "unless it is said: scratch=1GiB" in told
+
+
 @pytest.mark.parametrize(
     ("code", "exceeded", "expected"),
     [
         (0, (), ""),
         (1, (), ""),
-        (1, ("memory", "memory"), "limit memory=64. If"),
-        (SIGNAL_BASE + signal.SIGXFSZ, (), "limit file-size=7. If"),
+        (1, ("memory", "memory"), MORE),
+        (
+            SIGNAL_BASE + signal.SIGXFSZ,
+            (),
+            "limit file-size=7. If",
+        ),
         (SIGNAL_BASE + signal.SIGSYS, (), "a system call that no isolated server may make"),
         (SIGNAL_BASE + signal.SIGABRT, (), "crashed (SIGABRT)"),
-        (SIGNAL_BASE + signal.SIGABRT, ("memory",), "limit memory=64. If"),
+        (
+            SIGNAL_BASE + signal.SIGABRT,
+            ("memory",),
+            "limit memory=64. If it needs more: --limit memory=128,",
+        ),
         (SIGNAL_BASE + signal.SIGTERM, (), ""),
         (250, (), ""),
     ],

@@ -29,7 +29,7 @@ from tests.isolation.test_wrapped import Isolated
 from tests.launch.processes import until
 from tests.wrap.wrapped import Json, Object
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.long]
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), "chromium")
 PAGE = (

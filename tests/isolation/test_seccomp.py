@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+from shutil import which
+
 import pytest
 
 from pipeguard.errors import LaunchError
+from pipeguard.isolation.learning.calls import SECCOMP_CALL, names_of
 from pipeguard.isolation.seccomp import (
     ALLOW,
     ARCHITECTURES,
@@ -100,3 +106,41 @@ def test_calls_of_another_architecture_end_the_process() -> None:
 def test_a_machine_that_is_not_known_is_an_error() -> None:
     with pytest.raises(LaunchError, match="no filter of system calls is known for riscv64"):
         filter_program("riscv64")
+
+
+COMPILERS = {"x86_64": "x86_64-linux-gnu-gcc", "aarch64": "aarch64-linux-gnu-gcc"}
+# Of Linux 6.15 and later: headers that are older do not name them.
+NEWER = {"open_tree_attr"}
+
+
+def headers_of(machine: str) -> dict[str, int]:
+    """The numbers of system calls in the kernel's headers, as a compiler for a machine has them."""
+    compiler = which(COMPILERS[machine]) or (which("cc") if os.uname().machine == machine else None)
+    if compiler is None:
+        pytest.skip(f"there is no compiler for {machine}")
+    command = [compiler, "-E", "-dM", "-x", "c", "-include", "asm/unistd.h", os.devnull]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    named = dict(re.findall(r"#define (__NR\w*) (\w+)", text))
+    found = {}
+    for name in named:
+        value = name
+        while value in named:  # some stand for another name
+            value = named[value]
+        if value.isdigit():
+            found[re.sub("__NR(3264)?_", "", name, count=1)] = int(value)
+    return found
+
+
+@pytest.mark.parametrize("machine", list(ARCHITECTURES))
+def test_the_numbers_are_those_of_the_kernels_headers(machine: str) -> None:
+    headers = headers_of(machine)
+    asked = {name: number for number, name in names_of(machine).items()} | {
+        "seccomp": SECCOMP_CALL[machine]
+    }
+    ours = {**ARCHITECTURES[machine].calls, **asked}
+    assert {
+        name: (number, headers.get(name))
+        for name, number in ours.items()
+        if headers.get(name) != number and name not in NEWER - headers.keys()
+    } == {}
+    assert len(headers) > 250

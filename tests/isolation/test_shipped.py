@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from pipeguard.cli.isolate import command
 from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.inventory import packages, remove
 from pipeguard.isolation.packages import package_of
@@ -44,9 +46,36 @@ def test_each_profile_says_what_can_be_given() -> None:
         assert not of_home or profile.keeps_home
 
 
-@pytest.mark.parametrize("command", ["npx -y @modelcontextprotocol/server-memory@1.2 x"])
-def test_a_command_leads_to_its_package(command: str) -> None:
-    package = package_of(command.split())
+def test_the_page_has_each_profile_with_what_it_gives() -> None:
+    page = Path("docs/isolation.md").read_text()
+    section = page.partition("## Servers that are known")[2].partition("\n\nThese were run bare")[0]
+    rows: dict[str, str] = {}
+    for line in filter(lambda line: line.startswith("| `"), section.splitlines()):
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        rows |= {name.strip("` "): cells[1] for name in cells[0].split(", ")}
+    wanted = {}
+    for profile in all_shipped():
+        hosts = [f"`{host}`" for host in profile.hosts]
+        home = ["a kept home"] if profile.keeps_home else []
+        given = [*hosts, *home, *(f"`{name}={value}`" for name, value in profile.variables)]
+        for key in profile.packages:
+            wanted[key.partition(":")[2]] = ", ".join(given) or "nothing"
+    assert rows == wanted
+
+
+def test_known_packages_are_listed() -> None:
+    lines = CliRunner().invoke(command, ["list", "--known"]).output.splitlines()
+    assert len(lines) == 2 + sum(len(each.packages) for each in all_shipped())
+    rows = [line.split(maxsplit=1) for line in lines]
+    assert ["@modelcontextprotocol/server-github", "hosts api.github.com"] in rows
+    assert ["mcp-server-fetch", "no host and no home"] in rows
+    listed = json.loads(CliRunner().invoke(command, ["list", "--known", "--json"]).output)
+    assert [each["package"] for each in listed] == [row[0] for row in rows[1:-1]]
+
+
+@pytest.mark.parametrize("words_of", ["npx -y @modelcontextprotocol/server-memory@1.2 x"])
+def test_a_command_leads_to_its_package(words_of: str) -> None:
+    package = package_of(words_of.split())
     assert package is not None
     assert key_of(package) == MEMORY
 

@@ -183,20 +183,20 @@ def test_what_cannot_be_given_starts_no_server(tmp_path: Path, options: tuple[st
     with Isolated(tmp_path, *options) as run:
         error = run.initialize()["error"]
         assert WRONG[options] in str(error)
-        assert run.process.wait(30)
+        assert run.process.wait(60)
     assert WRONG[options] in run.said()
 
 
 def test_options_without_isolation_have_no_effect_and_say_so(tmp_path: Path) -> None:
     with Isolated(tmp_path, "--read", str(tmp_path)) as run:
         assert "--isolate" in str(run.initialize()["error"])
-        assert run.process.wait(30) == 2
+        assert run.process.wait(60) == 2
 
 
 def test_a_program_that_does_not_exist_is_told_as_without_isolation(tmp_path: Path) -> None:
     with Isolated(tmp_path, "--isolate", "auto", command=("no-such-program",)) as run:
         assert "no-such-program: command not found" in str(run.initialize()["error"])
-        assert run.process.wait(30) == 127
+        assert run.process.wait(60) == 127
 
 
 def test_a_policy_that_cannot_be_read_is_told_although_no_server_waits_for_it(
@@ -217,17 +217,19 @@ def test_the_exit_code_is_the_servers(tmp_path: Path) -> None:
 def test_nothing_is_left_after_a_kill_at_any_moment(tmp_path: Path) -> None:
     """Of what it started, and of groups, mounts and folders outside its state folder."""
     chance = random.Random(7)  # noqa: S311  when to kill
-    before = mounts()
+    before, owners = mounts(), set[str]()
     for _ in range(KILLS):
         with Isolated(tmp_path, "--isolate", "auto") as run:
+            owners.add(str(run.process.pid))
             if chance.random() < 0.7:
                 run.request("initialize")
             sleep(chance.uniform(0.0, 0.5))
             os.kill(run.process.pid, signal.SIGKILL)
-    assert mounts() == before
-    until(lambda: not groups(), "the groups are gone")
+    until(lambda: not mounts() - before, "the mounts are gone")  # others come and go meanwhile
+    until(lambda: not groups(owners), "the groups are gone")
 
 
+<<<<<<< HEAD
 def test_no_group_is_left_where_the_warden_is_killed(tmp_path: Path) -> None:
     with Isolated(tmp_path, "--isolate", "auto") as run:
         run.initialize()
@@ -242,14 +244,24 @@ def mounts() -> int:
     """How many mounts this process sees, but for those of containers, which other tests make."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     return sum("/containers/" not in line for line in lines)
+=======
+def mounts() -> set[str]:
+    """The numbers of the mounts that this process sees."""
+    return {line.split()[0] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+>>>>>>> main
 
 
-def groups() -> list[Path]:
-    """The control groups of sandboxes whose owner is gone."""
+def groups(owners: set[str]) -> list[Path]:
+    """The control groups of sandboxes of these processes."""
     return [
         path
+<<<<<<< HEAD
         for path in Path(ROOT).glob(f"**/{PREFIX}*-*")
         if not Path("/proc", path.name.removeprefix(PREFIX).partition("-")[0]).exists()
+=======
+        for path in ROOT.glob(f"**/{PREFIX}*-*")
+        if path.name.removeprefix(PREFIX).partition("-")[0] in owners
+>>>>>>> main
     ]
 
 

@@ -396,7 +396,7 @@ def test_many_starts_leave_neither_descriptors_nor_zombies() -> None:
     for _ in range(5):
         with running(["true"]) as child:
             wardens.append(child._warden)
-    assert open_descriptors() == before
+    assert {*open_descriptors()} <= {*before}  # what an earlier test left may be closed
     assert not any(Path(f"/proc/{warden}").exists() for warden in wardens)
 
 

@@ -21,8 +21,8 @@ from tests.parity.session import Json
 
 HERE = Path(__file__).resolve().parent
 PARITY = HERE.parent / "parity" / "clients"
-SESSION_SECONDS = 60  # far beyond the slowest session: a hang is told as one
-RUN_SECONDS = 300  # for all sessions of a client
+SESSION_SECONDS = 180  # far beyond the slowest session: a hang is told as one
+RUN_SECONDS = 600  # for all sessions of a client
 STREAM = re.compile(r"\blisten-\d+\b")
 ROOTS: Json = [{"uri": "file:///work", "name": "work"}]
 ANSWERS: Json = {

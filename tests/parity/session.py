@@ -26,7 +26,7 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
-SESSION_SECONDS = 90  # far beyond the slowest session: a hang ends as an error
+SESSION_SECONDS = 180  # far beyond the slowest session: a hang ends as an error
 CLIENTS = ("python", "typescript", "typescript-1")
 SERVERS = tuple(sorted(path.stem for path in (HERE / "sessions").glob("*.yaml")))
 ANSWERS: Json = {

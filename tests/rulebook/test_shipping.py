@@ -54,6 +54,25 @@ def test_what_is_shipped_is_used_and_nothing_is_written(
     assert {file.stat().st_mode & 0o777 for file in shipped.iterdir()} == {0o644}
 
 
+def test_a_later_build_takes_what_an_earlier_one_compiled(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def builds_anew() -> bool:
+        before = {file.name: file.stat().st_ino for file in shipped.iterdir()}
+        shipping.compile_shipped(str(shipped))
+        return before != {file.name: file.stat().st_ino for file in shipped.iterdir()}
+
+    assert not builds_anew()
+    flip(contents_of(shipped)[0])
+    assert builds_anew()
+    assert not builds_anew()
+    (shipped / "stranger").touch()
+    assert builds_anew()
+    monkeypatch.setattr(shipping, "shipped_sources", lambda: own_packs("plugh"))
+    assert builds_anew()
+    assert len(list(shipped.glob("*.index"))) == 1
+
+
 def test_what_was_compiled_from_other_rules_is_not_used(
     shipped: Path, folder: Path, compiles: list[str]
 ) -> None:

@@ -52,7 +52,7 @@ def soak(tmp_path_factory: pytest.TempPathFactory) -> Soak:
         client.ask([{"id": "again", "method": "tools/list"}])
         client.sink.close()
         rest = client.source.read()
-        code = process.wait(timeout=20)
+        code = process.wait(timeout=60)
     assert rest == b""
     return Soak(asked, answered, warm_kib, end_kib, code, environment)
 

@@ -102,10 +102,10 @@ def test_names_that_a_peer_chose_are_cut_and_made_fit_to_store(
 
 
 def test_nothing_is_started_before_the_first_verdict(path: Path) -> None:
-    before = threading.active_count()
+    before = threading.enumerate()
     recorder = Recorder(path, "weather", "RUN", silent)
     assert recorder.flush()
-    assert threading.active_count() == before
+    assert {*threading.enumerate()} <= {*before}
     recorder.close()
     assert not path.exists()
 
@@ -226,7 +226,7 @@ def test_a_store_that_is_locked_is_told_once_and_caught_up_with(
     with Store.open(path) as other, other.transaction():
         other.remember("weather", [])
         recorder.record(verdict("RUN.c0"))
-        assert log.something.wait(10)
+        assert log.something.wait(60)
         assert not is_healthy(recorder)
         assert not recorder.flush()
         for i in range(1, 100):
@@ -277,7 +277,7 @@ def test_an_approval_from_elsewhere_is_told_while_the_server_runs(path: Path) ->
     with Store.open(path) as person:
         person.approve("weather")
         person.remember("mail", [seen(FORECAST)])
-    assert changed.wait(10)
+    assert changed.wait(60)
     recorder.close()
     assert [pins[TOOL].approved_definition for pins in told] == [held(POISONED).definition]
 
@@ -304,7 +304,7 @@ def test_a_finding_wakes_a_recorder_that_sleeps(
     recorder.record(verdict("RUN.c1"))
     assert recorder.flush()
     recorder.record(verdict("RUN.c2", findings=(FINDING,)))
-    assert log.something.wait(10)
+    assert log.something.wait(60)
     recorder.close()
     assert len(written(path)) == 2
 
@@ -529,7 +529,7 @@ def test_a_kill_in_the_middle_leaves_a_chain_that_verifies(path: Path) -> None:
     assert run.stdout is not None
     assert run.stdout.readline() == b"written\n"
     run.send_signal(signal.SIGKILL)
-    run.communicate(timeout=30)
+    run.communicate(timeout=60)
     assert verify(path) == []
     connection = sqlite3.connect(path)
     (count,) = connection.execute("SELECT count(*) FROM audit").fetchone()

@@ -208,6 +208,28 @@ def test_each_way_closes_by_itself() -> None:
         assert os.read(from_channel, 9) == b"{}\n"
 
 
+def test_reading_can_be_finished_with_what_is_there() -> None:
+    with wire(2**20) as (channel, to_channel, _):
+        widen(to_channel)  # so that it takes two reads
+        os.write(to_channel, b"1\n" + b"2" * 100_000 + b"\nhalf a fr")
+        channel.finish_reading()
+        assert [channel.read(), channel.read()] == [b"1", b"2" * 100_000]
+        assert channel.read() is None
+        os.write(to_channel, b"ame\n")
+        assert channel.read() is None
+    with wire() as (channel, _, from_channel), ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(channel.read)
+        channel.finish_reading()
+        assert reading.result(PATIENCE_SECONDS) is None
+        channel.write(b"{}")
+        assert os.read(from_channel, 9) == b"{}\n"
+    with wire() as (channel, to_channel, _):
+        os.write(to_channel, b"the last line")
+        shut_writing(to_channel)
+        channel.finish_reading()
+        assert [channel.read(), channel.read()] == [b"the last line", None]
+
+
 def test_a_signal_handler_may_close_the_reading_that_it_interrupts() -> None:
     with wire() as (channel, _, _from):
         before = signal.signal(signal.SIGALRM, lambda *_: channel.close_reading())

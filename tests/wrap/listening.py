@@ -132,9 +132,9 @@ class Browser:
         (answer,) = (one for one in told if one.get("id") == self._number and "method" not in one)
         return answer
 
-    def open(self) -> None:
+    def open(self, **capabilities: Json) -> None:
         """Begin a session."""
-        params: Object = {"protocolVersion": "2025-06-18", "capabilities": {}}
+        params: Object = {"protocolVersion": "2025-06-18", "capabilities": {**capabilities}}
         params["clientInfo"] = {"name": "tests", "version": "1"}
         asked: Object = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
         with self.send("POST", asked) as response:

@@ -11,9 +11,11 @@ from typing import Any
 
 import anyio  # type: ignore[import-not-found, unused-ignore]
 from mcp import Client, MCPError, StdioServerParameters  # type: ignore[import-not-found, unused-ignore]
+from mcp.client import session  # type: ignore[import-not-found, unused-ignore]
 from mcp.client.sse import sse_client  # type: ignore[import-not-found, unused-ignore]
 
 warnings.simplefilter("ignore")
+session.DISCOVER_TIMEOUT_SECONDS = 60.0  # its 10 s are few where a busy machine starts the server
 
 
 def server(plan: Any) -> Any:

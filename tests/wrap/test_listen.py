@@ -17,7 +17,7 @@ from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.store import Store
 from tests import tools
-from tests.launch.processes import until
+from tests.launch.processes import PATIENCE_SECONDS, until
 from tests.wrap.listening import (
     Browser,
     Listening,
@@ -249,7 +249,7 @@ def test_a_signal_ends_streams_and_answers_what_waits(
 
         until(is_asked, "it waits")
         assert at.end(number) == 0
-        waiting.join(5)
+        waiting.join(PATIENCE_SECONDS)
         assert [error_code(answer) for answer in told] == [GONE]
         with stream:
             assert messages(stream) == []

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.launch.processes import until
+from tests.launch.processes import PATIENCE_SECONDS, until
 from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Wrapped, processes
 
 # Of the libraries that judging needs, each maps or holds something by which it is known.
@@ -113,7 +113,7 @@ def test_a_person_who_types_it_is_told_what_it_waits_for(tmp_path: Path) -> None
         assert "MCP client on standard input" in told
         assert told.rstrip().endswith("pipeguard setup")
         os.close(ours)  # hangs up
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
     with Wrapped(tmp_path / "client") as wrapped:
         wrapped.initialize()
         assert "standard input" not in wrapped.said()

@@ -109,10 +109,19 @@ class Wrapped:
 
     def request(self, method: str, **params: Json) -> int:
         """Ask something; returns its id."""
-        self._number += 1
-        message: Object = {"jsonrpc": "2.0", "id": self._number, "method": method, "params": params}
-        self.send(message)
-        return self._number
+        (id_,) = self.requests((method, params))
+        return id_
+
+    def requests(self, *asked: tuple[str, Object]) -> list[int]:
+        """Ask several things in one write; returns their ids."""
+        first = self._number + 1
+        self._number += len(asked)
+        messages: list[Object] = [
+            {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}
+            for id_, (method, params) in enumerate(asked, first)
+        ]
+        self.send(b"".join(map(line, messages)))
+        return [*range(first, self._number + 1)]
 
     def ask(self, method: str, **params: Json) -> Object:
         """Ask something and wait for its answer."""

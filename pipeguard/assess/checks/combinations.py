@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from pipeguard.assess.enforcement import Enforcement, enforcement
 from pipeguard.assess.gateway_file import GATEWAY
 from pipeguard.assess.reach import labels
 from pipeguard.assess.target import AssessmentTarget
@@ -20,8 +21,10 @@ WAY_OUT = PostureCheck(
     Severity.MEDIUM,
     "A page or a message can get a model to read what is private and to send it away. Each server "
     "does what it is for; they leak only together. For each server that it guards, PipeGuard "
-    "watches what comes from one tool and goes to another.",
-    "Guard all of them, and give the one that sends to a client of its own.",
+    "watches what comes from one tool and goes to another. A server that is isolated without "
+    "network cannot send, and one without your files has none to give: that is enforced.",
+    "Guard all of them, and isolate those that need no network, or give the one that sends to a "
+    "client of its own.",
     "pipeguard setup --all",
 )
 RUNS = PostureCheck(
@@ -29,7 +32,7 @@ RUNS = PostureCheck(
     "One client can take in words of strangers and run commands",
     Severity.MEDIUM,
     "A page or a message can get a model to run a command on this machine.",
-    "Guard both, and have the client ask before each command.",
+    "Guard both, isolate the one that runs commands, and have the client ask before each command.",
     "pipeguard setup --all",
 )
 CHECKS = (WAY_OUT, RUNS)
@@ -38,10 +41,28 @@ _GUARDED = (GuardState.GUARDED,)
 
 
 class _LabelledServer(NamedTuple):
+    """A server of one client.
+
+    Attributes:
+        server: its entry.
+        said: what it does, as its tools or its name say.
+        from_tools: whether its tools do.
+        guarded: whether it is guarded.
+        enforced: what isolation takes from it.
+    """
+
     server: ServerEntry
-    labels: Label
+    said: Label
     from_tools: bool
     guarded: bool
+    enforced: Enforcement
+
+    def labels(self, *, is_enforced: bool) -> Label:
+        """What it does; or what is left of that."""
+        return self.said & ~self.enforced.taken if is_enforced else self.said
+
+
+_Parts = dict[str, list[_LabelledServer]]
 
 
 def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
@@ -50,56 +71,95 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     for server in target.servers:
         union, from_tools = labels(target, server)
         guarded = target.judged(server).state in _GUARDED
+        enforced = enforcement(target, server) if union else Enforcement()
         for client in target.clients_of(server):
-            labelled = _LabelledServer(server, union, from_tools, guarded)
-            by_client.setdefault(client, []).append(labelled)
+            by_client.setdefault(client, []).append(
+                _LabelledServer(server, union, from_tools, guarded, enforced)
+            )
+    found = (
+        _combined(check, client, servers, together)
+        for client, servers in by_client.items()
+        for check, together in ((WAY_OUT, _way_out), (RUNS, _runs))
+    )
     seen: set[tuple[str, ...]] = set()
-    for client, servers in by_client.items():
-        for finding in (*_way_out(client, servers), *_runs(client, servers)):
-            # Several clients read one file: the combination is the same for each.
-            what = (finding.check, str(finding.file), finding.key)
-            if what not in seen:
-                seen.add(what)
-                yield finding
+    for finding in filter(None, found):
+        # Several clients read one file: the combination is the same for each.
+        what = (finding.check, str(finding.file), finding.key)
+        if what not in seen:
+            seen.add(what)
+            yield finding
 
 
-def _way_out(client: str, servers: list[_LabelledServer]) -> Iterator[PostureFinding]:
-    private = [server for server in servers if server.labels & _PRIVATE]
-    foreign = [server for server in servers if server.labels & Label.TAKES_IN]
-    out = [
-        server
-        for server in servers
-        if server.labels & Label.SENDS and server.labels & Label.OUTSIDE
-    ]
-    if private and foreign and out:
-        parts = {"reads private data": private, "takes in": foreign, "sends": out}
-        yield _finding(WAY_OUT, client, parts)
+def _combined(
+    check: PostureCheck,
+    client: str,
+    servers: list[_LabelledServer],
+    together: Callable[[list[tuple[_LabelledServer, Label]]], _Parts],
+) -> PostureFinding | None:
+    """What servers can do together, after isolation; what it keeps them from is no more than told.
+
+    Args:
+        check: of that.
+        client: that has them.
+        servers: all of its.
+        together: the servers of each part; none where one part is nobody's.
+    """
+    left = together([(each, each.labels(is_enforced=True)) for each in servers])
+    if left:
+        return _finding(check, client, left)
+    said = together([(each, each.labels(is_enforced=False)) for each in servers])
+    return _kept_apart(check, client, said) if said else None
 
 
-def _runs(client: str, servers: list[_LabelledServer]) -> Iterator[PostureFinding]:
-    foreign = [server for server in servers if server.labels & Label.TAKES_IN]
-    runs = [server for server in servers if server.labels & Label.RUNS]
-    if foreign and runs:
-        yield _finding(RUNS, client, {"takes in": foreign, "runs": runs})
+def _way_out(servers: list[tuple[_LabelledServer, Label]]) -> _Parts:
+    out = Label.SENDS | Label.OUTSIDE
+    parts = {
+        "reads private data": [each for each, label in servers if label & _PRIVATE],
+        "takes in": [each for each, label in servers if label & Label.TAKES_IN],
+        "sends": [each for each, label in servers if label & out == out],
+    }
+    return parts if all(parts.values()) else {}
 
 
-def _finding(
-    check: PostureCheck, client: str, parts: dict[str, list[_LabelledServer]]
-) -> PostureFinding:
+def _runs(servers: list[tuple[_LabelledServer, Label]]) -> _Parts:
+    parts = {
+        "takes in": [each for each, label in servers if label & Label.TAKES_IN],
+        "runs": [each for each, label in servers if label & Label.RUNS],
+    }
+    return parts if all(parts.values()) else {}
+
+
+def _kept_apart(check: PostureCheck, client: str, parts: _Parts) -> PostureFinding:
+    """For information: they would do it together, but isolation keeps one from its part."""
+    every = {each.server.name: each for servers in parts.values() for each in servers}
+    kept = [each for each in every.values() if each.enforced.taken]
+    listed = "; ".join(f"{each.server.name} has {each.enforced.why}" for each in kept)
+    return check.rated(Severity.INFO).of_server(
+        next(iter(every.values())).server,
+        f"{_name_of(client)} has them together ({_listed(parts)}), but isolation keeps them from"
+        f" it, enforced: {listed}.",
+        key=",".join(sorted(every)),
+    )
+
+
+def _listed(parts: _Parts) -> str:
+    return "; ".join(
+        f"{what}: {', '.join(sorted({each.server.name for each in servers}))}"
+        for what, servers in parts.items()
+    )
+
+
+def _finding(check: PostureCheck, client: str, parts: _Parts) -> PostureFinding:
     """Low if it is guessed from names, or if all of the servers are guarded."""
     every = [server for servers in parts.values() for server in servers]
     names = sorted({server.server.name for server in every})
-    listed = "; ".join(
-        f"{what}: {', '.join(sorted({server.server.name for server in servers}))}"
-        for what, servers in parts.items()
-    )
     sure = all(server.from_tools for server in every)
     guess = "" if sure else " This is guessed from their names; --connect looks at their tools."
     guarded = all(server.guarded for server in every)
     rated = check.rated(check.severity if sure and not guarded else Severity.LOW)
     return rated.of_server(
         every[0].server,
-        f"{_name_of(client)} has them together ({listed}).{guess}",
+        f"{_name_of(client)} has them together ({_listed(parts)}).{guess}",
         key=",".join(names),
         fix=() if guarded else ("pipeguard", "setup", client),
     )

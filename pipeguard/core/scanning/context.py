@@ -42,15 +42,25 @@ NAME_BYTES = 64
 _NAME_END = lazy_regex(rb"[A-Za-z0-9_.$-]+\Z")
 
 
-def is_part_of_word(rule: Rule, data: bytes, match: re.Match[bytes]) -> bool:
-    """True if the word or token at either end of a match continues beyond it."""
+def is_part_of_word(
+    rule: Rule, data: bytes, match: re.Match[bytes], within: Range | None = None
+) -> bool:
+    """True if the word or token at either end of a match continues beyond it.
+
+    Args:
+        rule: whose expression matched.
+        data: the reading.
+        match: in it.
+        within: where its words end at the latest; None for the reading's ends.
+    """
     if rule.boundary is Boundary.NONE:
         return False
     with_dash = rule.boundary is Boundary.TOKEN
+    first, last = within or (0, len(data))
     start, end = match.span()
     has_name = "secret" in match.re.groupindex and match.start("secret") > start
-    before = data[start - 1] if start and not has_name else 0x20  # a name may be part of a longer
-    after = data[end] if end < len(data) else 0x20
+    before = data[start - 1] if start > first and not has_name else 0x20  # a name may be of more
+    after = data[end] if end < last else 0x20
     return (_is_of_word(before, with_dash) and _is_of_word(data[start], with_dash)) or (
         _is_of_word(after, with_dash) and _is_of_word(data[end - 1], with_dash)
     )

@@ -7,6 +7,7 @@ are made; runs no rule and rates no match.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,7 +17,12 @@ from pipeguard.core.commands.argument_usage import IDLE, PROGRAMS, Idle
 from pipeguard.core.finding import Confidence
 from pipeguard.core.protocol.places import Path
 from pipeguard.core.rules.rule import Rule, Written
-from pipeguard.core.scanning.context import is_disguised, is_in_pieces, is_inside_data
+from pipeguard.core.scanning.context import (
+    is_disguised,
+    is_in_pieces,
+    is_inside_data,
+    is_part_of_word,
+)
 from pipeguard.core.scanning.scan_input import ScanInput
 from pipeguard.core.text.decoders import DecodedParts
 from pipeguard.core.text.split_literals import JoinedLiterals
@@ -76,6 +82,20 @@ class Origin(NamedTuple):
             return False
         is_random = rule.is_private and not rule.check and is_inside_data(data, *span)
         return is_random or confidence < Confidence.HIGH
+
+    def is_part_of_word(self, rule: Rule, data: bytes, match: re.Match[bytes]) -> bool:
+        """True if a joined match begins or ends within a word of one of its strings.
+
+        So would a match in random data do, such as the state that a server has clients give back:
+        of what a word of its form begins with, some stands near the end by chance, and what is
+        joined to that makes it long enough.
+        """
+        if self.locate is None or rule.check:
+            return False
+        start, end = match.span()
+        first = start if start == 0 or self.locate(start - 1, start + 1)[1] else start - 1
+        last = end if end == len(data) or self.locate(end - 1, end + 1)[1] else end + 1
+        return is_part_of_word(rule, data, match, (first, last))
 
     @property
     def _is_of_pieces(self) -> bool:

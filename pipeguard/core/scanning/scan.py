@@ -247,6 +247,8 @@ class Scan:
         confidence = confidence_by_checks(rule, data, match, view)
         if confidence is None or origin.is_chance(rule, confidence, data, span):
             return None, False
+        if view is View.JOINED and origin.is_part_of_word(rule, data, match):
+            confidence = lower(confidence)
         within = self._json.around(*match.span(), origin) if rule.quoted else None
         confidence = confidence_as_shown(rule, confidence, data, match.span(), within)
         is_doubted = (

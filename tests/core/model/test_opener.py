@@ -120,7 +120,7 @@ def test_threads_share_an_opener() -> None:
     ready = threading.Barrier(4)
 
     def look(_: int) -> bool:
-        ready.wait(10)
+        ready.wait(60)
         return all([shipped_opener().stretches(t) for t in texts] == expected for _ in range(20))
 
     with ThreadPoolExecutor(4) as pool:

@@ -1,6 +1,7 @@
 """Each reading leads back to the text, through all that it was made of."""
 
 import base64
+import re
 
 from pipeguard.core.commands.argument_usage import Uses
 from pipeguard.core.finding import Confidence
@@ -127,3 +128,22 @@ def test_a_rule_about_commands_does_not_search_what_is_only_written() -> None:
     folded = Origin(source, "folded", whole=True)
     assert folded.active_ranges(IN_COMMANDS, 100, 100 + IDLE_BYTES) == []
     assert folded.active_ranges(IN_COMMANDS, 0, 200) == [(0, 200)]
+
+
+def test_a_joined_match_ends_where_words_of_its_strings_end() -> None:
+    key = "b_" + "Rt2CUGofcV0SfzwAxWp9Iq9Hs69ZVWaMhoXOlLQWER12"
+    rule = RULES["secrets.beamer-key"]
+    for strings, is_part in (
+        ((key[:30], key[30:]), False),
+        (("see", key[:30], key[30:], "there"), False),
+        (("see " + key[:30], key[30:] + " there"), False),
+        (("6" + key[:30], key[30:]), True),
+        ((key[:30], key[30:] + "6"), True),
+    ):
+        source = input_of({f"part-{number}": text for number, text in enumerate(strings)})
+        data = source.text.joined()
+        origin = Origin(source, "joined", locate=source.text.locate_joined)
+        match = re.search(re.escape(key).encode(), data)
+        assert match is not None
+        assert origin.is_part_of_word(rule, data, match) is is_part, strings
+        assert not Origin(source, "").is_part_of_word(rule, data, match)

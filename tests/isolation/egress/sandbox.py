@@ -25,7 +25,7 @@ from pipeguard.isolation.egress.state import EgressLimits
 TOP = Path(__file__).resolve().parents[3]
 INSIDE = Path(__file__).with_name("inside.py")
 PROXY = f"127.0.0.1:{PROXY_PORT}"
-SECONDS = 8.0
+SECONDS = 60.0  # only a failure waits so long
 
 
 class Records:

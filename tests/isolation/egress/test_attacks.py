@@ -14,7 +14,7 @@ from tests.each import each
 from tests.isolation.egress.sandbox import listener, port_of, running
 
 ATTEMPTS = 1500
-SECONDS = 5.0
+SECONDS = 60.0  # only a failure waits so long
 
 
 @contextmanager
@@ -154,7 +154,8 @@ def test_slow_clients_are_ended_together(start: bytes) -> None:
             socket.create_connection(("127.0.0.1", proxy), timeout=SECONDS) for _ in range(100)
         ]
         for sock in socks:
-            sock.sendall(start)
+            with suppress(ConnectionError):  # on a busy machine the first are ended by now
+                sock.sendall(start)
         for sock in socks:
             with sock, suppress(ConnectionResetError):
                 while sock.recv(99):

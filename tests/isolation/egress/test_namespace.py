@@ -63,7 +63,7 @@ def inside(
 
 
 CURL = ("curl", "-sS", "--max-time", "5")
-URLLIB = "import urllib.request as u; print(u.urlopen('{}', timeout=5).read().decode())"
+URLLIB = "import urllib.request as u; print(u.urlopen('{}', timeout=60).read().decode())"
 FETCH = "fetch('{}').then(r => r.text()).then(t => console.log(t))"
 CLIENTS: dict[str, tuple[tuple[str | Path, ...], dict[str, str], EgressWay]] = {
     "curl, direct": ((*CURL, "{}"), {}, EgressWay.DIRECT),
@@ -161,8 +161,8 @@ def ask(name, kind):
     labels = b"".join(bytes((len(l),)) + l.encode() for l in name.split("."))
     return struct.pack("!6H", 9, 256, 1, 0, 0, 0) + labels + b"\\0" + struct.pack("!2H", kind, 1)
 answers = []
-udp = socket.socket(type=socket.SOCK_DGRAM); udp.settimeout(5)
-tcp = socket.create_connection(("127.0.0.53", 53), 5); stream = tcp.makefile("rb")
+udp = socket.socket(type=socket.SOCK_DGRAM); udp.settimeout(60)
+tcp = socket.create_connection(("127.0.0.53", 53), 60); stream = tcp.makefile("rb")
 for name, kind in json.loads(sys.argv[1]):
     udp.sendto(b"x", ("127.0.0.53", 53))
     udp.sendto(ask(name, kind), ("127.0.0.53", 53))
@@ -216,7 +216,7 @@ def test_psql_reaches_its_host() -> None:
                 startups.append(connection.recv(999))
 
         threading.Thread(target=refuse, daemon=True).start()
-        command = ("psql", "host=good.example port=PORT user=somebody connect_timeout=5")
+        command = ("psql", "host=good.example port=PORT user=somebody connect_timeout=60")
         _, records = inside(sock.getsockname()[1], *command)
     assert startups[0] == b"\0\0\0\x08\x04\xd2\x16\x2f"  # SSLRequest
     assert b"somebody" in startups[1]

@@ -80,7 +80,7 @@ def test_a_connection_goes_there_and_the_event_offers_exactly_that() -> None:
     for entry in ("git.corp.example", "git.corp.example=private"):
         rules = HostRules.parse([entry])
         with running(rules, lambda _: ["10.255.255.1"], limits) as (port, records, _):
-            with socket.create_connection(("127.0.0.1", port), 5) as client:
+            with socket.create_connection(("127.0.0.1", port), 60) as client:
                 client.sendall(b"CONNECT git.corp.example:443 HTTP/1.1\r\n\r\n")
                 client.recv(1000)
             (record,) = records.wait(1)

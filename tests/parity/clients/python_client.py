@@ -16,6 +16,7 @@ from typing import Any
 import anyio  # type: ignore[import-not-found, unused-ignore]
 import mcp_types as types  # type: ignore[import-not-found, unused-ignore]
 from mcp import Client, MCPError, StdioServerParameters  # type: ignore[import-not-found, unused-ignore]
+from mcp.client import session  # type: ignore[import-not-found, unused-ignore]
 from mcp.client.sse import sse_client  # type: ignore[import-not-found, unused-ignore]
 
 Outcome = dict[str, object]
@@ -25,6 +26,8 @@ LISTS = {
     "resources": "list_resources",
     "templates": "list_resource_templates",
 }
+UNAVAILABLE = "pipeguard/unavailable"  # in `_meta` of a list: the servers that are not in it
+AGAIN_SECONDS = 0.2
 
 
 def plain(model: Any) -> Any:
@@ -140,6 +143,9 @@ class Play:
     async def do_list(self, step: Any) -> object:
         fetch = getattr(self.client, LISTS[step["list"]])
         pages = [plain(await fetch())]
+        while step.get("complete") and UNAVAILABLE in (pages[0].get("_meta") or {}):
+            await anyio.sleep(AGAIN_SECONDS)
+            pages = [plain(await fetch())]
         while (cursor := pages[-1].get("nextCursor")) is not None:
             pages.append(plain(await fetch(cursor=cursor)))
         return pages
@@ -221,4 +227,5 @@ class Play:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")  # the SDK calls what the newest revision left out deprecated
+    session.DISCOVER_TIMEOUT_SECONDS = 60.0  # its 10 s are few on a machine that is busy
     json.dump(anyio.run(played, json.load(sys.stdin)), sys.stdout)

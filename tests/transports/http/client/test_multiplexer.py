@@ -25,7 +25,7 @@ from tests.transports.talking import (
     result,
     text_result,
 )
-from tests.transports.wire import eventually, run
+from tests.transports.wire import PATIENCE_SECONDS, eventually, run
 
 
 class Server:
@@ -68,7 +68,7 @@ class Source:
 
 
 async def told(port: AsyncChannel) -> Object:
-    frame = await asyncio.wait_for(port.read(), 5)
+    frame = await asyncio.wait_for(port.read(), PATIENCE_SECONDS)
     assert frame is not None
     value: Object = json.loads(frame)
     return value
@@ -276,7 +276,7 @@ def test_an_answer_that_cannot_be_read_is_told_to_whom_it_was_for(answer: bytes)
         assert second == 2
         server.frames.put_nowait(answer % second)
         server.say(result(server.heard[0]["id"]))
-        frame = await asyncio.wait_for(other.read(), 5)
+        frame = await asyncio.wait_for(other.read(), PATIENCE_SECONDS)
         assert isinstance(frame, Lost)
         assert frame.id_token == "2"
         assert await told(one) == result(2)
@@ -386,7 +386,7 @@ def test_one_who_takes_no_answer_for_long_has_no_server_and_the_others_go_on(
 def test_one_who_takes_a_little_now_and_then_holds_up_the_others_no_longer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shared_module, "UNTAKEN_SECONDS", 0.2)
+    monkeypatch.setattr(shared_module, "UNTAKEN_SECONDS", 0.5)
 
     async def work(shared: Multiplexer, source: Source) -> None:
         idle, other = await shared.dial(), await shared.dial()
@@ -486,7 +486,7 @@ def test_who_leaves_before_the_server_has_opened_keeps_nobody_waiting() -> None:
         [server] = source.servers
         assert [message["method"] for message in server.heard] == ["initialize"]
         server.say(opened(server.heard[0]["id"]))
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, PATIENCE_SECONDS)
         assert await told(two) == opened(2)
         await send(two, INITIALIZED)
         assert server.heard[-1]["method"] == "notifications/initialized"
@@ -503,7 +503,7 @@ def test_an_opening_that_cannot_be_read_keeps_nobody_waiting(answer: bytes) -> N
         await asyncio.sleep(0)  # so that it waits for the first one
         [server] = source.servers
         server.frames.put_nowait(b'{"jsonrpc":"2.0","id":%s,"result":%s}' % (b"1", answer))
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, PATIENCE_SECONDS)
         assert isinstance(await two.read(), Lost)
 
     sharing(work)

@@ -13,7 +13,7 @@ from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingCl
 from pipeguard.transports.judging import LARGE_BYTES
 from tests.transports.http.client.test_multiplexer import Server, Source, send, told
 from tests.transports.talking import Object
-from tests.transports.wire import run
+from tests.transports.wire import PATIENCE_SECONDS, run
 
 
 def a_task(name: str, ttl: str | None = None) -> JsonObject:
@@ -128,9 +128,9 @@ def test_a_long_answer_of_a_task_passes_and_so_does_one_that_is_lost() -> None:
         server.say(long)
         assert await told(port) == long
         server.frames.put_nowait(Lost.of("1", "it is lost"))
-        assert isinstance(await asyncio.wait_for(port.read(), 5), Lost)
+        assert isinstance(await asyncio.wait_for(port.read(), PATIENCE_SECONDS), Lost)
         server.frames.put_nowait(b"task {")
-        assert await asyncio.wait_for(port.read(), 5) == b"task {"
+        assert await asyncio.wait_for(port.read(), PATIENCE_SECONDS) == b"task {"
 
     owning(work)
 
@@ -145,7 +145,7 @@ def test_of_a_batch_the_messages_about_other_tasks_are_left_out() -> None:
         related: Object = {"method": "notifications/message", "params": {"_meta": meta}}
         server.say([status, related])
         server.say([status, creation(1, "t1")])
-        frame = await asyncio.wait_for(port.read(), 5)
+        frame = await asyncio.wait_for(port.read(), PATIENCE_SECONDS)
         assert json.loads(frame or b"") == [creation(1, "t1")]
 
     owning(work)

@@ -45,13 +45,13 @@ def test_a_connection_that_does_not_speak_is_closed(
 
 
 def test_a_connection_that_speaks_lives_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections_module, "HEADER_SECONDS", 0.05)
+    monkeypatch.setattr(connections_module, "HEADER_SECONDS", 0.4)
 
     async def work() -> None:
         async with fronted() as at:
             waiting = asyncio.create_task(at.ask("POST", "/mcp", JSON, b'"wait"'))
             await eventually(lambda: at.answers.under_way, "it is under way")
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.6)
             at.answers.release.set()
             assert (await waiting).status == 200
 

@@ -1,0 +1,141 @@
+"""All that the server of an entry would be given if it were started isolated here, now."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pipeguard.assess.gateway_file import is_of_gateway
+from pipeguard.assess.isolation import EntryIsolation
+from pipeguard.clients.entries import ServerEntry
+from pipeguard.clients.isolating import HOW
+from pipeguard.clients.machine import Machine
+from pipeguard.config.effective_policy import wrap_isolation
+from pipeguard.config.isolate_key import entries_for
+from pipeguard.config.options import WrapOptions, read
+from pipeguard.errors import PipeGuardError
+from pipeguard.identity.server_name import launched
+from pipeguard.isolation.docker_servers import Hardened, hardened
+from pipeguard.isolation.docker_words import is_of_containers
+from pipeguard.isolation.engines import NONE, engine_for
+from pipeguard.isolation.extent import Extent
+from pipeguard.runtime.isolated import sources_of, whole_profile
+from pipeguard.state.paths import existing_store
+from pipeguard.state.store import Store
+
+_GIVES = {"--read": "read", "--write": "write", "--connect": "hosts", "--loopback": "loopback"}
+
+
+@dataclass(frozen=True, slots=True)
+class EntryExtent:
+    """All that a server can touch.
+
+    Attributes:
+        extent: what it is given; None where that is not known, or where nothing is kept from it.
+        container: of one that is a container by its own words, how it is started; else None.
+        problem: why it would not start isolated; empty where it would, and where it is not.
+        engine: that isolates it here, as `bubblewrap`.
+    """
+
+    extent: Extent | None = None
+    container: Hardened | None = None
+    problem: str = ""
+    engine: str = ""
+
+    def fields(self) -> dict[str, object]:
+        """For programs."""
+        return {
+            "extent": self.extent.fields() if self.extent is not None else None,
+            "container": self.container._asdict() if self.container is not None else None,
+            "problem": self.problem,
+        }
+
+
+def entry_extent(server: ServerEntry, isolation: EntryIsolation, machine: Machine) -> EntryExtent:
+    """The extent of a server of this machine.
+
+    Args:
+        server: its entry.
+        isolation: how it is isolated.
+        machine: whose entry it is.
+    """
+    if not isolation.is_held:
+        return EntryExtent()
+    options = _options(server)
+    if options is None:
+        return EntryExtent(problem="its options cannot be read: run its command to see why.")
+    return _extent(server, options, isolation.engine, machine)
+
+
+def extent_if_isolated(server: ServerEntry, machine: Machine) -> EntryExtent:
+    """The extent that a server of this machine will have once `setup` has isolated it.
+
+    Args:
+        server: its entry, guarded or not.
+        machine: whose entry it is.
+    """
+    guarded = _options(server) if server.guard is not None else None
+    return _extent(server, guarded or WrapOptions(server.words, {}, {}, ()), HOW, machine)
+
+
+def _extent(
+    server: ServerEntry, options: WrapOptions, requested: str, machine: Machine
+) -> EntryExtent:
+    if sys.platform != "linux":
+        return EntryExtent(problem="servers can be isolated on Linux alone yet.")
+    from pipeguard.isolation.sandbox import this_host  # Linux alone has what it imports
+    from pipeguard.runtime.isolation_preview import preview
+
+    folder = (server.guard.folder if server.guard else None) or server.cwd or str(machine.home)
+    folder = os.path.expanduser(folder)  # noqa: PTH111  as the client does it, or the gateway
+    name = server.name if is_of_gateway(server) else _stored_name(server, folder)
+    try:
+        if is_of_containers(options.command):
+            entries = entries_for(name, wrap_isolation(options), options.lists.get("--tag", ()))
+            profile = whole_profile(sources_of(options, entries, NONE, folder))
+            closed = hardened(options.command, folder, profile, this_host())
+            return EntryExtent(container=closed)
+        engine = engine_for(requested)
+        variables = {**os.environ, **server.env}
+        extent = preview(options, name, requested, variables, folder=folder)
+    except PipeGuardError as error:
+        return EntryExtent(problem=str(error))
+    return EntryExtent(extent._replace(engine=engine), engine=engine)
+
+
+def _stored_name(server: ServerEntry, folder: str) -> str:
+    """The name under which audit, pins and policy know it."""
+    guard = server.guard
+    who = launched(server.own_words, (guard.folder if guard else None) or folder)
+    wanted = guard.name or who.name if guard else server.name  # which `setup` writes
+    path = existing_store()
+    with suppress(PipeGuardError):
+        if path is not None:
+            with Store.open(path) as store:
+                return store.name_server(wanted, who, register=False).server
+    return wanted
+
+
+def _options(server: ServerEntry) -> WrapOptions | None:
+    """The options that start it; None where only the full parser could read them."""
+    guard = server.guard
+    if guard is not None:
+        return read(server.words[len(guard.launcher) + 1 :])
+    said = server.fields.get("isolate")
+    fields = said if isinstance(said, Mapping) else {}
+    lists = {option: _texts(fields.get(name)) for option, name in _GIVES.items()}
+    limits = fields.get("limits")
+    items = limits.items() if isinstance(limits, Mapping) else ()
+    lists["--limit"] = [f"{name}={value}" for name, value in items]
+    lists["--tag"] = _texts(server.fields.get("tags"))
+    flags = ["--keep-home"] if str(fields.get("keep_home")).lower() == "true" else []
+    return WrapOptions(server.own_words, {}, lists, flags)
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return []
+    return [str(each) for each in value]

@@ -1,0 +1,89 @@
+"""The names under which something is known of a server's isolation. Not a command itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from pipeguard.cli._extent_report import wrapped
+from pipeguard.cli._isolated_servers import servers_here
+from pipeguard.config.effective_policy import wrap_isolation
+from pipeguard.config.options import WrapOptions
+from pipeguard.core.unicode.display import visible
+
+if TYPE_CHECKING:
+    from pipeguard.config.isolate_key import IsolateEntry
+
+NEAR = 3  # names that are told for one that is not known
+NOTHING = "no host and no home"
+
+
+def entries_now(path: str | None = None) -> tuple[IsolateEntry, ...]:
+    """What the user's policy says about isolation.
+
+    Raises:
+        PolicyError: the file is invalid.
+    """
+    return wrap_isolation(WrapOptions((), {"--policy": path} if path else {}, {}, ()))
+
+
+def unknown_lines(name: str) -> Iterator[str]:
+    """That nothing is known of a name, with the names that are near it."""
+    known = known_names()
+    near = get_close_matches(name, known, n=NEAR, cutoff=0.5)
+    yield f"Nothing is known of {visible(name)}."
+    if near:
+        yield f"Did you mean {' or '.join(map(visible, near))}?"
+    elif known:
+        yield from wrapped(f"There are: {visible(', '.join(known))}.", "")
+    else:
+        yield "No server was started under PipeGuard yet, and none is in your clients' files."
+
+
+def known_names() -> list[str]:
+    """All names under which something is known of a server's isolation."""
+    from pipeguard.isolation.inventory import home_owners, packages
+    from pipeguard.isolation.last_starts import started_names
+    from pipeguard.isolation.learning.observed import learned_names
+    from pipeguard.state.paths import existing_state_folder
+
+    entries = entries_now()
+    names = {name for each in servers_here(entries) for name in each.names}
+    names |= {entry.server for entry in entries if not set(entry.server) & set("*?[")}
+    if existing_state_folder() is not None:  # which looking does not make
+        names |= {*started_names(), *learned_names(), *home_owners(), *stored_names()}
+        names |= {each.name for each in packages()}
+    return sorted(names)
+
+
+def stored_names() -> tuple[str, ...]:
+    """The servers that were started under PipeGuard."""
+    from pipeguard.state.paths import existing_store
+    from pipeguard.state.store import Store
+
+    path = existing_store()
+    if path is None:
+        return ()
+    with Store.open(path) as store:
+        return store.named_servers()
+
+
+def known_packages(*, as_json: bool) -> Iterator[str]:
+    """The packages that are known, with what `--isolate auto` gives each."""
+    from pipeguard.isolation.shipped import all_shipped
+
+    known = sorted((key.partition(":")[2], each) for each in all_shipped() for key in each.packages)
+    if as_json:
+        listed = [
+            {"package": name, **each._asdict(), "variables": dict(each.variables)}
+            for name, each in known
+        ]
+        yield json.dumps(listed, indent=2)
+        return
+    width = max(len(name) for name, _ in known)
+    yield f"{'package':<{width}}  --isolate auto gives it"
+    for name, each in known:
+        yield f"{name:<{width}}  {'; '.join(each.given) or NOTHING}"
+    yield "What one needs besides:  pipeguard isolate show PACKAGE"

@@ -1,0 +1,89 @@
+"""The output of `setup --undo`, for people and for programs. Not a command itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import click
+
+from pipeguard.cli._setup_report import (
+    NAME_CHARS,
+    file_fields,
+    file_heading,
+    name_width,
+    short_file,
+    show_diff,
+)
+from pipeguard.clients.machine import Machine
+from pipeguard.clients.showing import diff, exchange_diff
+from pipeguard.clients.undoing import UndoMethod, UndoPlan
+from pipeguard.core.unicode.display import printable_json, shown, visible
+
+
+def undo_diffs(plans: Iterable[UndoPlan]) -> None:
+    """What undoing would change, with secrets hidden."""
+    for plan in plans:
+        if plan.content is not None:
+            paths = [server.path for server in plan.config.servers if server.guard is not None]
+            if paths:
+                show_diff(diff(plan.config, plan.content, paths))
+            if any(record.move is not None for record in plan.used):
+                show_diff(exchange_diff(plan.config, plan.content))
+
+
+def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
+    """What would be undone, and how."""
+    words = {
+        UndoMethod.EXACT: "the whole file as it was, byte for byte",
+        UndoMethod.SPLICED: "the entry's text as it was; the rest of the file stays",
+        UndoMethod.BY_MEANING: "the entry's command or address",
+        UndoMethod.LEFT: "stays as it is",
+    }
+    for plan in plans:
+        click.echo(file_heading(plan.config, machine))
+        if plan.problem:
+            click.echo(click.style(f"  refused: {visible(plan.problem)}", fg="red"))
+        width = name_width(undone.name for undone in plan.undone)
+        for undone in plan.undone:
+            why = f": {undone.why}" if undone.why else ""
+            name = shown(undone.name, NAME_CHARS[1])
+            click.echo(f"  {name:<{width}}  {words[undone.method]}{why}")
+        click.echo()
+
+
+def undo_outcome(
+    plans: Iterable[UndoPlan], failed: Mapping[Path, str], machine: Machine, *, again: str
+) -> None:
+    """What was undone; or with which options it would be, where nothing was."""
+    if again:
+        click.echo(f"Nothing was changed.  To undo:  pipeguard setup --undo {again} --yes")
+    for plan in plans:
+        path = plan.config.path
+        if path in failed:
+            why = f"Not changed: {short_file(path, machine)}: {visible(failed[path])}"
+            click.echo(click.style(why, fg="red"), err=True)
+        elif not again:
+            click.echo(f"Restored {short_file(path, machine)}")
+    others = set(failed) - {plan.config.path for plan in plans}
+    for path in others:
+        why = f"Not changed: {short_file(path, machine)}: {visible(failed[path])}"
+        click.echo(click.style(why, fg="red"), err=True)
+
+
+def undo_as_json(plans: Iterable[UndoPlan], failed: Mapping[Path, str], code: int) -> None:
+    """The same, for programs."""
+    files = [
+        {
+            **file_fields(plan.config),
+            "problem": failed.get(plan.config.path, plan.problem),
+            "servers": [
+                {"name": undone.name, "how": undone.method.value, "why": undone.why}
+                for undone in plan.undone
+            ],
+        }
+        for plan in plans
+    ]
+    others = set(failed) - {plan.config.path for plan in plans}
+    files += [{"path": str(path), "problem": failed[path], "servers": []} for path in others]
+    click.echo(printable_json({"files": files, "exit_code": code}))

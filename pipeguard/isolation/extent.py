@@ -1,0 +1,187 @@
+"""All that an isolated server can touch, as values, each with what gives it. Decides nothing."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.isolation.profile import Profile, ResourceLimits
+from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.view import SYSTEM, MountKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pipeguard.isolation.server_view import ServerView
+    from pipeguard.isolation.view import Mount
+
+ITS_PROGRAM, ITS_PROJECT = "its program", "the project that its program is in"  # what gives it
+ITS_ARGUMENTS = "its arguments"
+ITS_OPTIONS, POLICY, KNOWN = "its options", "your policy", "its package is known"
+GIVEN = ("write", "read", "hosts", "loopback")  # what has a source
+DOTENV = ".env"  # a file of variables, with keys in it mostly: `.env`, `.env.local`
+MOST_NAMES = 1000  # of a folder that are looked through for such files
+
+
+class Given(NamedTuple):
+    """One thing that a server is given.
+
+    Attributes:
+        what: a path, a host as written, or a port.
+        why: what gives it.
+    """
+
+    what: str
+    why: str
+
+
+class GivenFrom(NamedTuple):
+    """What one source gives.
+
+    Attributes:
+        why: the source.
+        profile: what it gives.
+    """
+
+    why: str
+    profile: Profile
+
+
+class Extent(NamedTuple):
+    """All that one isolated server can touch.
+
+    Attributes:
+        engine: that isolates it.
+        write: files and folders of yours that it may change.
+        read: those that it may read: what is named, then what its program needs.
+        fixed: what it may only read in folders that it may change.
+        hidden: what is not there for it in folders that it is given.
+        secrets: files of variables among what it may read.
+        package: that it is fetched as and runs from; empty where it is none.
+        is_fetched: whether that is there, so that what its interpreter needs is known.
+        system: folders of this machine's system, which it may read.
+        own: folders that are its own, in memory.
+        kept_home: the folder that is its home where that is kept; empty where it is not.
+        hosts: that it may connect to.
+        loopback: ports of this machine that it may connect to.
+        roots: `read` or `write` where it is given the client's roots.
+        limits: what it may use up.
+        folder: that it starts in.
+        unknown: why it is not known what its program needs; empty where it is.
+    """
+
+    engine: str
+    write: tuple[Given, ...] = ()
+    read: tuple[Given, ...] = ()
+    fixed: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    package: str = ""
+    is_fetched: bool = True
+    system: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+    kept_home: str = ""
+    hosts: tuple[Given, ...] = ()
+    loopback: tuple[Given, ...] = ()
+    roots: str = ""
+    limits: ResourceLimits = ResourceLimits()
+    folder: str = ""
+    unknown: str = ""
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether it may connect to nothing at all."""
+        return not self.hosts and not self.loopback
+
+    def fields(self) -> dict[str, object]:
+        """For programs."""
+        fields = self._asdict()
+        for name in GIVEN:
+            fields[name] = [each._asdict() for each in fields[name]]
+        return {**fields, "limits": self.limits._asdict()}
+
+
+def extent_of(
+    engine: str,
+    seen: ServerView,
+    sources: Sequence[GivenFrom],
+    package: tuple[str, str, bool] = ("", "", True),
+    kept_home: str = "",
+) -> Extent:
+    """The extent of a server that was looked at.
+
+    Args:
+        engine: that isolates it.
+        seen: what it sees.
+        sources: what gives it, the one that counts most first.
+        package: that it fetches: its name, its folder, and whether it was fetched.
+        kept_home: its home, where that is kept.
+    """
+    name, package_folder, is_fetched = package
+    profile, mounts = seen.profile, seen.files.mounts
+    given = frozenset((*profile.read, *profile.write))
+    needed = dict.fromkeys(
+        each
+        for each in seen.needed
+        if each not in given and not (package_folder and is_within(each, package_folder))
+    )
+    fixed = [each for each in needed if any(is_within(each, path) for path in profile.write)]
+    alone = [each for each in needed if each not in fixed]
+    alone = [each for each in alone if not _is_below(each, (*alone, *profile.read))]
+    write = tuple(_given(profile.write, "write", sources, ITS_ARGUMENTS))
+    named = tuple(_given(profile.read, "read", sources, ITS_ARGUMENTS))
+    projects = [path for path in alone if any(_is_below(each, (path,)) for each in seen.code)]
+    read = (
+        *(each for each in named if not _is_below(each.what, projects)),
+        *(Given(path, ITS_PROJECT) for path in projects),
+        *(Given(path, ITS_PROGRAM) for path in alone if path not in projects),
+    )
+    return Extent(
+        engine,
+        write,
+        read,
+        tuple(fixed),
+        tuple(_paths_of(mounts, MountKind.HIDDEN)),
+        tuple(_secrets_in(each.what for each in (*write, *read))),
+        name,
+        is_fetched,
+        tuple(_paths_of(mounts, MountKind.READ, SYSTEM)),
+        tuple(_paths_of(mounts, MountKind.EMPTY)),
+        kept_home,
+        tuple(_given(profile.hosts, "hosts", sources, ITS_OPTIONS)),
+        tuple(_given(map(str, profile.loopback), "loopback", sources, ITS_OPTIONS)),
+        profile.roots,
+        profile.limits,
+        seen.files.folder,
+    )
+
+
+def _paths_of(mounts: Iterable[Mount], kind: MountKind, among: Sequence[str] = ()) -> Iterator[str]:
+    for mount in mounts:
+        if mount.kind is kind and (not among or mount.path in among):
+            yield mount.path
+
+
+def _is_below(path: str, others: Iterable[str]) -> bool:
+    return any(path != each and is_within(path, each) for each in others)
+
+
+def _given(
+    values: Iterable[str], kind: str, sources: Sequence[GivenFrom], otherwise: str
+) -> Iterator[Given]:
+    """Values with the first source that gives them."""
+    for value in values:
+        holders = (each.why for each in sources if value in map(str, getattr(each.profile, kind)))
+        yield Given(value, next(holders, otherwise))
+
+
+def _secrets_in(paths: Iterable[str]) -> Iterator[str]:
+    """Files of variables directly in folders, or among the paths."""
+    for path in paths:
+        try:
+            names = sorted(os.listdir(path))[:MOST_NAMES]  # noqa: PTH208  a server is waiting
+        except OSError:  # a file, or not ours to read
+            names = []
+        yield from (
+            f"{path}/{name}" for name in names if name == DOTENV or name.startswith(f"{DOTENV}.")
+        )

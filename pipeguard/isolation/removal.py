@@ -1,0 +1,110 @@
+"""Removes folders that a stranger's program filled, however deep, and whatever their modes.
+
+A package or a server may nest folders deeper than a path can be, or than Python recurses, and take
+all rights from them: what removes as usual would fail, and leave them there for good.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+OWNER_ALL = 0o700
+# Of Linux, where alone servers are isolated.
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_PLACE = _FOLDER | getattr(os, "O_PATH", 0)  # needs no right to read it
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and all that is in it; no link is followed.
+
+    Folders in folders are moved up and emptied there, so that none is deep.
+
+    Raises:
+        OSError: something in it cannot be removed, as another user's.
+    """
+    try:
+        above = os.open(folder.parent, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        top = _opened(folder.name, above)
+    except FileNotFoundError:
+        return
+    finally:
+        os.close(above)
+    try:
+        _empty(top)
+    finally:
+        os.close(top)
+    folder.rmdir()
+
+
+def remove_what_can_be(folder: Path) -> None:
+    """The same, where what cannot be removed stays."""
+    with suppress(OSError):
+        remove_tree(folder)
+
+
+def tree_bytes(folder: Path) -> int:
+    """What the files in a folder take up, as far as paths lead to them."""
+    found, waiting = 0, [str(folder)]
+    while waiting:
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            listed = list(entries)
+            waiting += [entry.path for entry in listed if entry.is_dir(follow_symlinks=False)]
+            found += sum(entry.stat(follow_symlinks=False).st_size for entry in listed)
+    return found
+
+
+def _empty(top: int) -> None:
+    used = set(os.listdir(top))
+    unused = (name for name in map(str, count()) if name not in used)
+    waiting = _without_files(top)
+    while waiting:
+        name = waiting.pop()
+        inner = _opened(name, top)
+        try:
+            waiting += _moved_up(inner, top, unused)
+        finally:
+            os.close(inner)
+        os.rmdir(name, dir_fd=top)
+
+
+def _moved_up(folder: int, top: int, unused: Iterator[str]) -> list[str]:
+    """The folders of a folder by the names that they now have in the outermost one."""
+    moved = []
+    for name in _without_files(folder):
+        os.close(_opened(name, folder))  # what may not be changed cannot be moved
+        moved.append(next(unused))
+        os.rename(name, moved[-1], src_dir_fd=folder, dst_dir_fd=top)
+    return moved
+
+
+def _opened(name: str, folder: int) -> int:
+    """A descriptor of a folder in a folder, in which now everything may be changed."""
+    place = os.open(name, _PLACE, dir_fd=folder)
+    try:
+        path = f"/proc/self/fd/{place}"  # what was opened, whatever has its name by now
+        os.chmod(path, OWNER_ALL)  # noqa: PTH101  by a descriptor
+        return os.open(path, os.O_RDONLY)
+    finally:
+        os.close(place)
+
+
+def _without_files(folder: int) -> list[str]:
+    """The folders in a folder, once all else in it is removed."""
+    folders = []
+    with os.scandir(folder) as entries:
+        for entry in list(entries):
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.name)
+            else:
+                os.unlink(entry.name, dir_fd=folder)
+    return folders

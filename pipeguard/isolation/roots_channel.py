@@ -1,0 +1,129 @@
+"""A channel to a server that is given its client's roots: hears them before the server does.
+
+They are what the client answers to `roots/list`, as a message of its own, or in `inputResponses`
+under a key that the server asked them under (MCP 2025-06-18, client/roots; 2026-07-28,
+basic/patterns/mrtr). What a server says itself is only looked at for what it asked.
+"""
+
+from __future__ import annotations
+
+import json
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from pipeguard.isolation.roots import addresses_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pipeguard.transports.channel import Channel
+
+METHOD, RESPONSES, HANDSHAKE = "roots/list", "inputResponses", "initialize"
+MOST_ASKED = 64  # that wait for an answer; of more, the oldest are forgotten
+
+
+class RootsChannel:
+    """A Channel to one server.
+
+    Args:
+        channel: to the server, of judged frames.
+        give: called with the addresses that the client answered, before the server gets them.
+        refuse: called in its place in a conversation that did not begin with a handshake, where
+            those have several clients; None where each has one.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        give: Callable[[tuple[str, ...]], None],
+        refuse: Callable[[], None] | None = None,
+    ) -> None:
+        self._channel = channel
+        self._give = give
+        self._refuse = refuse
+        self._has_begun = refuse is None
+        self._lock = Lock()
+        self._asked: dict[str, None] = {}  # ids, as JSON
+        self._keys: dict[str, None] = {}
+
+    def read(self) -> bytes | None:
+        """Wait for the server's next frame; None once the channel has ended."""
+        frame = self._channel.read()
+        if frame is not None and METHOD.encode() in frame:
+            self._note(_read(frame))
+        return frame
+
+    def write(self, frame: bytes) -> None:
+        """Send the server one frame, once it is given the roots in it.
+
+        Raises:
+            ChannelClosed: the peer is gone, or this side was closed.
+        """
+        if not self._has_begun:
+            self._has_begun = True
+            if _read(frame).get("method") == HANDSHAKE:
+                self._refuse = None
+        with self._lock:
+            is_waiting = bool(self._asked or (self._keys and RESPONSES.encode() in frame))
+        found = self._answered(_read(frame)) if is_waiting else None
+        if found is not None and self._refuse is not None:
+            self._refuse()
+        elif found is not None:
+            self._give(found)
+        self._channel.write(frame)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._channel.close()
+
+    def _note(self, message: dict[str, object]) -> None:
+        """Remember what the server asks the roots under."""
+        with self._lock:
+            if message.get("method") == METHOD and "id" in message:
+                _remember(self._asked, json.dumps(message["id"]))
+            for key in _keys_in(message):
+                _remember(self._keys, key)
+
+    def _answered(self, message: dict[str, object]) -> tuple[str, ...] | None:
+        """The roots that a client's message has; None where it has none."""
+        with self._lock:
+            if "method" not in message and "result" in message:
+                asked = json.dumps(message.get("id"))
+                if asked not in self._asked:
+                    return None
+                del self._asked[asked]
+                return addresses_in(message["result"])
+            params = message.get("params")
+            answers = params.get(RESPONSES) if isinstance(params, dict) else None
+            for key, answer in answers.items() if isinstance(answers, dict) else ():
+                is_list = isinstance(answer, dict) and isinstance(answer.get("roots"), list)
+                if key in self._keys and is_list:
+                    return addresses_in(answer)
+        return None
+
+
+def _read(frame: bytes) -> dict[str, object]:
+    try:
+        message = json.loads(frame)
+    except (ValueError, RecursionError):
+        return {}
+    return message if isinstance(message, dict) else {}
+
+
+def _keys_in(message: dict[str, object]) -> Iterator[str]:
+    """The keys that a message asks the roots under: a result's, or of a task in it or told."""
+    outer = [
+        each for each in (message.get("result"), message.get("params")) if isinstance(each, dict)
+    ]
+    for holder in (*outer, *(each.get("task") for each in outer)):
+        asked = holder.get("inputRequests") if isinstance(holder, dict) else None
+        for key, request in asked.items() if isinstance(asked, dict) else ():
+            if isinstance(request, dict) and request.get("method") == METHOD:
+                yield key
+
+
+def _remember(names: dict[str, None], what: str) -> None:
+    names.pop(what, None)
+    names[what] = None
+    while len(names) > MOST_ASKED:
+        del names[next(iter(names))]

@@ -1,0 +1,68 @@
+"""An MCP server whose tool asks for the client's roots, and says what it reads in the first one.
+
+It asks in the way of the newest revision where the client's requests have no session, by the first
+word of its arguments; else by a request of its own.
+"""
+
+import json
+import sys
+from typing import Any
+
+STATELESS = sys.argv[1:] == ["stateless"]
+SCHEMA = {"type": "object", "properties": {}}
+INFO = {"name": "rooted", "version": "1"}
+
+
+def send(message: dict[str, Any]) -> None:
+    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+
+
+def seen_in(answer: dict[str, Any]) -> dict[str, Any]:
+    """A tool's result: what stands in the first root."""
+    path = answer["roots"][0]["uri"].removeprefix("file://")
+    try:
+        with open(path + "/own") as file:
+            text = file.read()
+    except OSError as error:
+        text = str(error.strerror)
+    return {"resultType": "complete", "content": [{"type": "text", "text": text}]}
+
+
+def answer(method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The result of a request."""
+    if method == "initialize":
+        return {
+            "protocolVersion": params["protocolVersion"],
+            "capabilities": {"tools": {}},
+            "serverInfo": INFO,
+        }
+    if method == "server/discover":
+        return {
+            "resultType": "complete",
+            "supportedVersions": ["2026-07-28"],
+            "capabilities": {"tools": {}},
+            "serverInfo": INFO,
+            "ttlMs": 0,
+            "cacheScope": "private",
+        }
+    if method == "tools/list":
+        tool = {"name": "look", "description": "Looks.", "inputSchema": SCHEMA}
+        return {"resultType": "complete", "tools": [tool], "ttlMs": 0, "cacheScope": "private"}
+    if "inputResponses" in params:
+        return seen_in(params["inputResponses"]["where"])
+    return {
+        "resultType": "input_required",
+        "inputRequests": {"where": {"method": "roots/list", "params": {}}},
+    }
+
+
+CALLS: list[Any] = []
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked.get("id") == "roots":
+        send({"id": CALLS.pop(), "result": seen_in(asked["result"])})
+    elif asked.get("method") == "tools/call" and not STATELESS:
+        CALLS.append(asked["id"])
+        send({"id": "roots", "method": "roots/list"})
+    elif "id" in asked:
+        send({"id": asked["id"], "result": answer(asked["method"], asked["params"])})

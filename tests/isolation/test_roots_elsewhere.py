@@ -1,0 +1,211 @@
+"""The client's roots by each way in which they are said: at an address, in a request itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeguard.isolation.roots_channel import MOST_ASKED, RootsChannel
+from tests.each import each
+from tests.gateway.served import Served, text_of, write_servers
+from tests.isolation.test_roots import home as home  # a fixture, by its name
+from tests.wrap.listening import Browser, Listening, next_event
+from tests.wrap.wrapped import PIPEGUARD, Json, Object, Wrapped
+
+SERVER = (sys.executable, "-I", "-u", str(Path(__file__).with_name("rooted_server.py")))
+LATEST = "2026-07-28"
+ROOTED = ("--isolate", "auto", "--roots", "read")
+UNSEEN = "No such file or directory"
+
+
+def answer_of(folder: Path) -> Object:
+    """What a client answers to `roots/list`."""
+    return {"roots": [{"uri": f"file://{folder}"}]}
+
+
+class WithRoots(Browser):
+    """A client with one root.
+
+    Attributes:
+        root: its folder.
+    """
+
+    root: Path
+
+    def look(self) -> str:
+        """What the server reads in its root."""
+        params: Object = {"name": "look", "arguments": {}}
+        called: Object = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        with self.send("POST", called) as stream:
+            asked = next_event(stream)
+            assert asked["method"] == "roots/list", asked
+            answered: Object = {"jsonrpc": "2.0", "id": asked["id"], "result": answer_of(self.root)}
+            assert self.post(answered)[0] == 202
+            return text_of(next_event(stream))
+
+
+def opened(url: str, root: Path) -> WithRoots:
+    client = WithRoots(url)
+    client.root = root
+    client.open(roots={})
+    client.ask("tools/list")
+    return client
+
+
+def test_each_session_has_the_roots_of_its_own_client(home: Path, tmp_path: Path) -> None:
+    (home / "private" / "own").write_text("of another")
+    with Listening(tmp_path, ROOTED, SERVER) as at:
+        one, other = opened(at.url, home / "app"), opened(at.url, home / "private")
+        assert one.look() == "own"
+        assert other.look() == "of another"
+        one.root, other.root = home / "private", home / "app"
+        assert one.look() == "of another"
+        other.root = home / ".ssh"
+        assert other.look() == UNSEEN
+        assert at.end() == 0
+
+
+def modern(method: str, params: Object) -> Object:
+    """A request that has all with it, as of 2026-07-28."""
+    meta: Object = {
+        "io.modelcontextprotocol/protocolVersion": LATEST,
+        "io.modelcontextprotocol/clientCapabilities": {"roots": {}},
+        "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
+    }
+    return {**params, "_meta": meta}
+
+
+def called(answers: Json = None) -> Object:
+    """A call of the tool, with the client's answers."""
+    params: Object = {"name": "look", "arguments": {}}
+    return modern(
+        "tools/call", params if answers is None else {**params, "inputResponses": answers}
+    )
+
+
+def test_roots_in_a_request_itself_are_given(home: Path, tmp_path: Path) -> None:
+    command = (*SERVER, "stateless")
+    options = ("--name", "demo", *ROOTED)
+    with Wrapped(tmp_path / "run", options=options, command=command) as run:
+        run.ask("tools/list", **modern("tools/list", {}))
+        asked = run.ask("tools/call", **called())["result"]
+        assert isinstance(asked, dict)
+        assert asked["resultType"] == "input_required", run.said()
+        answers: Object = {"where": answer_of(home / "app")}
+        assert text_of(run.ask("tools/call", **called(answers))) == "own"
+        answers = {"elsewhere": answer_of(home / "private")}  # under a key that nobody asked
+        answers |= {"where": answer_of(home / "sub")}
+        assert text_of(run.ask("tools/call", **called(answers))) == UNSEEN
+
+
+def test_clients_that_share_a_server_give_it_no_roots(home: Path, tmp_path: Path) -> None:
+    with Listening(tmp_path, ROOTED, (*SERVER, "stateless")) as at:
+
+        def ask(method: str, params: Object) -> Object:
+            headers = {"MCP-Protocol-Version": LATEST, "Mcp-Method": method}
+            headers |= {"Mcp-Name": "look"} if method == "tools/call" else {}
+            return Browser(at.url, **headers).ask(method, **params)
+
+        ask("tools/list", modern("tools/list", {}))
+        ask("tools/call", called())
+        answers: Object = {"where": answer_of(home / "app")}
+        assert text_of(ask("tools/call", called(answers))) == UNSEEN
+        assert "is not given the roots of clients without a session" in at.said()
+        assert at.end() == 0
+
+
+@each(
+    "options, why",
+    [
+        (("--isolate", "container"), "nothing can be mounted while it runs"),
+        (("--isolate", "auto", "--listen", "127.0.0.1:0", "--shared"), "several clients share it"),
+    ],
+)
+def test_roots_that_cannot_be_given_are_an_error(
+    home: Path, tmp_path: Path, options: tuple[str, ...], why: str
+) -> None:
+    words = [*PIPEGUARD, "wrap", *options, "--roots", "read", "--", *SERVER]
+    done = subprocess.run(words, capture_output=True, text=True, input="", check=False)
+    assert done.returncode == 2
+    assert why in done.stderr
+    assert "--read PATH" in done.stderr
+
+
+def test_a_gateway_gives_no_roots_and_says_so(home: Path, tmp_path: Path) -> None:
+    entry: Object = {"command": SERVER[0], "args": [*SERVER[1:]], "trust": "first-use"}
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("isolate:\n- server: one\n  roots: read\n")
+    servers = write_servers(tmp_path, {"one": entry})
+    words = ("--config", str(servers), "--policy", str(policy), "--mode", "direct")
+    with Served(tmp_path, *words) as run:
+        run.initialize()
+        run.ask("tools/list")
+        assert "several clients share it" in run.said()
+    servers = write_servers(tmp_path, {"one": entry | {"isolate": {"roots": "read"}}})
+    with Served(tmp_path, "--config", str(servers)) as run:
+        assert run.process.wait() != 0
+        assert "each would get the folders of the others" in run.said()
+
+
+class _Recorded:
+    """A channel that was recorded: what a server said."""
+
+    def __init__(self, *said: object) -> None:
+        self.said = [json.dumps(each).encode() for each in said]
+
+    def read(self) -> bytes | None:
+        return self.said.pop(0) if self.said else None
+
+    def write(self, frame: bytes) -> None:
+        """Nobody reads it."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_only_what_was_asked_for_is_heard() -> None:
+    given: list[tuple[str, ...]] = []
+    asked = {"where": {"method": "roots/list"}, "who": {"method": "elicitation/create"}}
+    channel = RootsChannel(
+        _Recorded(
+            *({"id": number, "method": "roots/list"} for number in range(MOST_ASKED + 1)),
+            {"method": "notifications/tasks", "params": {"task": {"inputRequests": asked}}},
+        ),
+        given.append,
+    )
+    while channel.read() is not None:
+        pass
+    answer = {"roots": [{"uri": "file:///a"}]}
+    for said in (
+        {"id": "1", "result": answer},  # another id
+        {"id": 0, "result": answer},  # forgotten
+        {"id": 1, "method": "tools/call", "params": answer},
+        {"id": 9, "method": "tools/call", "params": {"inputResponses": {"who": answer}}},
+        {"id": 9, "method": "tools/call", "params": {"inputResponses": {"where": {}}}},
+        {"id": 9, "method": "tools/call", "params": {"inputResponses": []}},
+        {"id": 2, "error": {}},
+        [{"id": 3, "result": answer}],
+    ):
+        channel.write(json.dumps(said).encode())
+    channel.write(b"[" * 100_000)
+    assert given == []
+    channel.write(json.dumps({"id": 1, "result": answer}).encode())
+    channel.write(json.dumps({"id": 1, "result": answer}).encode())
+    params = {"taskId": "1", "inputResponses": {"where": answer}}
+    channel.write(json.dumps({"id": 9, "method": "tasks/update", "params": params}).encode())
+    assert given == [("file:///a",)] * 2
+
+
+def test_without_a_handshake_clients_may_share_it() -> None:
+    given: list[tuple[str, ...]] = []
+    refused: list[None] = []
+    for first, count in (("initialize", 1), ("tools/list", 0)):
+        source = _Recorded({"id": 1, "method": "roots/list"})
+        channel = RootsChannel(source, given.append, lambda: refused.append(None))
+        channel.read()
+        channel.write(json.dumps({"id": 0, "method": first}).encode())
+        channel.write(json.dumps({"id": 1, "result": {"roots": []}}).encode())
+        assert len(given) == 1, first
+        assert len(refused) == 1 - count
