@@ -182,12 +182,9 @@ class Sandbox:
 
         def close() -> None:
             self._forget(way_out)
-<<<<<<< HEAD
+            self._take_roots(child)
             if group is not None:
                 group.close()
-=======
-            self._take_roots(child)
->>>>>>> main
             self._tell_limits(child, () if group is None else group.exceeded())
 
         child.on_close = close

@@ -6,11 +6,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-<<<<<<< HEAD
-from functools import cached_property
-=======
-from functools import partial
->>>>>>> main
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from pipeguard.config.user_policy import mentions_isolation

@@ -229,7 +229,6 @@ def test_nothing_is_left_after_a_kill_at_any_moment(tmp_path: Path) -> None:
     until(lambda: not groups(owners), "the groups are gone")
 
 
-<<<<<<< HEAD
 def test_no_group_is_left_where_the_warden_is_killed(tmp_path: Path) -> None:
     with Isolated(tmp_path, "--isolate", "auto") as run:
         run.initialize()
@@ -240,28 +239,17 @@ def test_no_group_is_left_where_the_warden_is_killed(tmp_path: Path) -> None:
         assert not list(Path(ROOT).glob(f"**/{PREFIX}{wrapper}-*"))
 
 
-def mounts() -> int:
-    """How many mounts this process sees, but for those of containers, which other tests make."""
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return sum("/containers/" not in line for line in lines)
-=======
 def mounts() -> set[str]:
     """The numbers of the mounts that this process sees."""
     return {line.split()[0] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
->>>>>>> main
 
 
 def groups(owners: set[str]) -> list[Path]:
     """The control groups of sandboxes of these processes."""
     return [
         path
-<<<<<<< HEAD
         for path in Path(ROOT).glob(f"**/{PREFIX}*-*")
-        if not Path("/proc", path.name.removeprefix(PREFIX).partition("-")[0]).exists()
-=======
-        for path in ROOT.glob(f"**/{PREFIX}*-*")
         if path.name.removeprefix(PREFIX).partition("-")[0] in owners
->>>>>>> main
     ]
 
 
