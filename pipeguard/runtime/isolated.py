@@ -170,7 +170,7 @@ class ServerStarter:
         """Say once why a client's roots are not given."""
         if not self._has_refused_roots:
             self._has_refused_roots = True
-            say(
+            _say(
                 f"{self._name} is not given the roots of clients without a session, as those of"
                 " 2026-07-28: they share one server, and each would get the folders of the others."
                 " Name the folders: --read PATH or --write PATH.",
