@@ -22,7 +22,7 @@ from pipeguard.isolation.docker_servers import Hardened, hardened
 from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import NONE, engine_for
 from pipeguard.isolation.extent import Extent
-from pipeguard.runtime.isolated import sources_of, whole_profile
+from pipeguard.runtime.given_profile import sources_of, whole_profile
 from pipeguard.state.paths import existing_store
 from pipeguard.state.store import Store
 

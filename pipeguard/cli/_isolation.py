@@ -229,7 +229,7 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
     from pipeguard.isolation.profile import Profile
     from pipeguard.isolation.sandbox import this_host
     from pipeguard.isolation.shipped import shipped_for
-    from pipeguard.runtime.isolated import granted
+    from pipeguard.runtime.given_profile import granted
 
     readable = path if path is None or Path(path).exists() else None
     policy = entries_now(readable) if path is None or readable else ()
@@ -259,7 +259,7 @@ def hardened_words(words: tuple[str, ...]) -> Hardened:
     from pipeguard.isolation.docker_servers import hardened
     from pipeguard.isolation.docker_words import is_of_containers
     from pipeguard.isolation.sandbox import this_host
-    from pipeguard.runtime.isolated import granted
+    from pipeguard.runtime.given_profile import granted
 
     if not is_of_containers(words):
         raise PolicyError(

@@ -18,7 +18,7 @@ from pipeguard.isolation.sandbox import homes_folder, packages_folder, this_host
 from pipeguard.isolation.server_view import server_view
 from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.launch.command import Command
-from pipeguard.runtime.isolated import sources_of, whole_profile
+from pipeguard.runtime.given_profile import sources_of, whole_profile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
