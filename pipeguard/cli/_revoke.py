@@ -16,6 +16,9 @@ from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PolicyError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeguard.cli._isolated_servers import ServerHere
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.isolation.walls.revocation import GrantRevocation
 
@@ -88,7 +91,7 @@ def revoke(name: str, what: str, *, path: str | None, dry_run: bool, as_json: bo
         }
         click.echo(json.dumps(fields, indent=2))
     elif not dry_run:
-        click.echo(f"Removed. {_when(name, revocation)}")
+        click.echo(f"Removed. {_when(name, revocation, entries)}")
 
 
 def _entries(path: str) -> tuple[IsolateEntry, ...]:
@@ -108,24 +111,41 @@ def _revocation(
     own = [entries[at] for at in places]
     others = [each for each in entries_for(name, entries) if each not in own]
     others += [each for each in entries if each.tag and each not in others]
-    if (found := revocation_of(_absolute(what), own, others, this_host())) is not None:
-        return found
+    if (found := revocation_of(_absolute(what), own, others, this_host(), name)) is not None:
+        by_entry = " ".join(_given_by_entries(name, what, entries)) if found.is_live else ""
+        return found._replace(left=f"{found.left} {by_entry}".strip())
     click.echo(f"{path} does not give {visible(name)} {visible(what)}.", err=True)
     given = ", ".join(visible(value) for _, value in grants_in(own))
     click.echo(f"It gives {given}." if given else "It gives it nothing of its own.", err=True)
-    for server in _servers(name, entries):
-        click.echo(
-            f"What its entry in {visible(str(server))} gives by options is changed there.", err=True
-        )
+    for each in _servers(name, entries):
+        if each.isolation.by_entry:
+            click.echo(
+                f"What its entry in {visible(str(each.server.file))} gives by options is changed"
+                " there.",
+                err=True,
+            )
     raise SystemExit(NOTHING_THERE)
 
 
-def _servers(name: str, entries: tuple[IsolateEntry, ...]) -> list[Path]:
-    """The files of clients whose entries isolate a server by themselves."""
+def _servers(name: str, entries: tuple[IsolateEntry, ...]) -> list[ServerHere]:
+    """The entries of a server."""
     from pipeguard.cli._isolated_servers import servers_here
 
-    found = (each for each in servers_here(entries) if name in each.names)
-    return [Path(each.server.file) for each in found if each.isolation.by_entry]
+    return [each for each in servers_here(entries) if name in each.names]
+
+
+def _given_by_entries(name: str, what: str, entries: tuple[IsolateEntry, ...]) -> Iterator[str]:
+    """What gives a server a host or port apart from the policy, as sentences."""
+    from pipeguard.isolation.egress.hosts import reaches
+    from pipeguard.isolation.extent import POLICY
+
+    for each in _servers(name, entries):
+        extent = each.touches.extent
+        for given in (*extent.hosts, *extent.loopback) if extent is not None else ():
+            is_it = given.what == what or reaches(given.what, what)
+            if is_it and given.why != POLICY:
+                where = visible(str(each.server.file))
+                yield f"In {where} it is still given {visible(given.what)}: by {given.why}."
 
 
 def _absolute(what: str) -> str:
@@ -140,10 +160,17 @@ def _listed(revocation: GrantRevocation) -> str:
     return ", ".join(visible(key if key == value else f"{key} {value}") for key, value in pairs)
 
 
-def _when(name: str, revocation: GrantRevocation) -> str:
+def _when(name: str, revocation: GrantRevocation, entries: tuple[IsolateEntry, ...]) -> str:
     if revocation.is_live:
-        return "It applies within a second, also to open connections of servers that run."
+        also = "" if revocation.left else ", also to open connections of servers that run"
+        return f"It applies within a second{also}."
+    from pipeguard.assess.gateway_file import is_of_gateway
+    from pipeguard.runtime.connect import RESTART_SERVER
+
+    found = {is_of_gateway(each.server) for each in _servers(name, entries)}
+    ways = [*(["restart it in its client"] if found != {True} else [])]
+    ways += [f"{RESTART_SERVER}, where it is behind that"] if True in found else []
     return (
-        f"{visible(name)} has it until it is started again: restart it in its client, or end it now"
-        " where that is too late."
+        f"{visible(name)} has it until it is started again: {'; '.join(ways)}. End it now where"
+        " that is too late."
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PolicyError
+from pipeguard.isolation.egress.hosts import DEFAULT_PORTS, PRIVATE, HostError, parse_entry, reaches
 from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.walls.grants import PATHS, absolute
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.isolation.view import SandboxUser
@@ -45,7 +47,11 @@ def grants_in(entries: Sequence[IsolateEntry]) -> list[tuple[str, str]]:
 
 
 def revocation_of(
-    what: str, own: Sequence[IsolateEntry], others: Sequence[IsolateEntry], host: SandboxUser
+    what: str,
+    own: Sequence[IsolateEntry],
+    others: Sequence[IsolateEntry],
+    host: SandboxUser,
+    server: str = "SERVER",
 ) -> GrantRevocation | None:
     """What goes; None where nothing gives that.
 
@@ -54,6 +60,7 @@ def revocation_of(
         own: the entries for this server alone.
         others: those that are for other servers too.
         host: this machine and its user.
+        server: its name, for a command that takes more.
 
     Raises:
         PolicyError: it cannot be taken from this server alone, or by itself.
@@ -68,23 +75,26 @@ def revocation_of(
             f"{visible(what)} is given by {wider}, which is for other servers too. Change that in"
             " the file that `pipeguard policy path` names."
         )
-    around = _folder_around(what, own, host)
+    around = _folder_around(what, own, host) or _host_around(what, own, dropped)
+    take = f"pipeguard isolate revoke {shlex.quote(visible(server))} {shlex.quote(visible(around))}"
     if not dropped and around:
         raise PolicyError(
             f"{visible(what)} is given with {visible(around)}, and cannot be taken back by itself."
-            f" Take that back: pipeguard isolate revoke SERVER {visible(around)}"
+            f" Take that back: {take}"
         )
     if not dropped:
         return None
-    left = f"It is still given by {wider}." if wider else ""
-    if around and not wider:
-        left = f"It is still given with {visible(around)}."
-    return GrantRevocation(dropped, dropped.keys() <= LIVE, left)
+    left = [f"It is still given by {wider}."] if wider else []
+    if around:
+        left.append(f"It is still given with {visible(around)}. To take that too:  {take}")
+    return GrantRevocation(dropped, dropped.keys() <= LIVE, " ".join(left))
 
 
 def _wider(what: str, others: Sequence[IsolateEntry], host: SandboxUser) -> Iterator[str]:
     for entry in others:
-        if any(_is_same(what, key, value, host) for key, value in grants_in([entry])):
+        given = grants_in([entry])
+        is_host = any(key == "hosts" and reaches(value, what) for key, value in given)
+        if is_host or any(_is_same(what, key, value, host) for key, value in given):
             named = (
                 f"tag: {visible(entry.tag)}" if entry.tag else f"server: {visible(entry.server)}"
             )
@@ -102,7 +112,29 @@ def _folder_around(what: str, own: Sequence[IsolateEntry], host: SandboxUser) ->
     return ""
 
 
+def _host_around(
+    what: str, own: Sequence[IsolateEntry], dropped: Mapping[str, Sequence[str]]
+) -> str:
+    """A host that reaches it too, by another port or as a domain that it is below."""
+    left = (text for entry in own for text in entry.hosts if text not in dropped.get("hosts", ()))
+    return next((text for text in left if reaches(text, what)), "")
+
+
+def _is_same_host(what: str, value: str) -> bool:
+    """Whether a host is meant: without a port at all of its ports, private addresses or not."""
+    if what.endswith(PRIVATE):
+        return what.lower() == value.lower()
+    try:
+        asked, ports = parse_entry(what)
+        held, held_ports = parse_entry(value.strip().removesuffix(PRIVATE))
+    except HostError:
+        return what.lower() == value.lower()
+    return asked == held and ports in (DEFAULT_PORTS, held_ports)
+
+
 def _is_same(what: str, key: str, value: str, host: SandboxUser) -> bool:
     if key in PATHS:
         return what.startswith(("/", "~")) and absolute(what, host) == absolute(value, host)
+    if key == "hosts":
+        return _is_same_host(what, value)
     return what.lower() == value.lower()
