@@ -413,10 +413,11 @@ def alive(process: int) -> bool:
 
 
 def mounting_process(warden: int) -> int:
-    """The warden's child that is not the engine."""
+    """The engine's child that is not what it started: it keeps the name of what forked it."""
+    (engine,) = children(warden)
     (found,) = [
         each
-        for each in children(warden)
+        for each in children(engine)
         if b"bwrap" not in Path(f"/proc/{each}/cmdline").read_bytes()
     ]
     return found
