@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.live_mounts import MAX_REQUEST_BYTES, UNWATCHED, encoded
+from pipeguard.isolation.planted_links import target_of
 from pipeguard.isolation.profile import WRITE_ROOTS, Profile
 from pipeguard.isolation.runtimes import folders_among
 from pipeguard.isolation.sensitive import is_within
@@ -171,7 +172,8 @@ class SandboxRoots:
     def _folder(self, path: str, changeable: Sequence[str]) -> str | None:
         """The folder that is given for a path, as for one among a server's arguments."""
         try:
-            return next(iter(folders_among([path], "/", self._host, changeable)), None)
+            given = next(iter(folders_among([path], "/", self._host, changeable)), None)
+            return given if given == target_of(path, self._host) else None
         except OSError:
             return None  # it becomes a link, and none, all the time
 
