@@ -16,7 +16,7 @@ from pipeguard.config.policy_file import (
     parse_policy,
     policy_text,
 )
-from pipeguard.config.user_policy import user_policy_path, usual_policy_path
+from pipeguard.config.user_policy import may_have, user_policy_path, usual_policy_path
 from pipeguard.core.rules.policy import DEFAULT_KEEP_DAYS, Layer, Limits, Mode, Policy, Trust
 from pipeguard.errors import PolicyError
 
@@ -128,7 +128,7 @@ def _read_for(options: WrapOptions, key: str) -> PolicyFile:
     """The user's file for a key; one without the word is not read further: a server is waiting."""
     path = options.values.get("--policy") or user_policy_path()
     text = "" if path is None else policy_text(path, PolicyScope.USER)
-    if path is None or key not in text:
+    if path is None or not may_have(text.encode(), key):
         return PolicyFile()
     import datetime
 

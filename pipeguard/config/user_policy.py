@@ -38,7 +38,9 @@ def mentions_isolation(path: str | None) -> bool:
 
 
 def mentions(path: str | None, key: str) -> bool:
-    """Whether a policy file has the word, so that it has to be read before a server is started.
+    """Whether a policy file may have a key, so that it has to be read before a server is started.
+
+    A file that cannot be read may have it, since nobody knows what it says.
 
     Args:
         path: of the file, or None for the user's own.
@@ -49,6 +51,15 @@ def mentions(path: str | None, key: str) -> bool:
         return False
     try:
         with open(path, "rb") as file:
-            return key.encode() in file.read(MAX_READ_BYTES)
+            text = file.read(MAX_READ_BYTES)
     except OSError:
-        return False  # whoever reads the policy says what is wrong with it
+        return True  # whoever reads the policy says what is wrong with it
+    return may_have(text, key)
+
+
+def may_have(text: bytes, key: str) -> bool:
+    """Whether a policy may have a key: where it has the word, or a backslash.
+
+    With that, YAML can write any word otherwise (YAML 1.2.2, 5.7, escaped characters).
+    """
+    return key.encode() in text or b"\\" in text

@@ -21,6 +21,7 @@ from pipeguard.identity.server_name import launched
 from pipeguard.isolation.cgroups import PREFIX, ROOT
 from pipeguard.runtime.isolated import ServerStarter
 from pipeguard.runtime.run import Run
+from tests.each import each
 from tests.isolation.test_escapes import answering
 from tests.launch.processes import until
 from tests.wrap.deciding import decide
@@ -95,6 +96,22 @@ def test_what_may_be_read_may_not_be_written(tmp_path: Path, notes: Path) -> Non
         assert run.call("read", notes / "one") == "first note"
         assert run.call("write", notes / "two") == "OSError"
     assert not (notes / "two").exists()
+
+
+@each("key", ['"isol\\u0061te"', '"\\x69solate"', '? "isol\\\n  ate"\n', "? isolate\n"])
+def test_the_policy_isolates_however_it_is_written(key: str, tmp_path: Path) -> None:
+    with isolated(tmp_path, policy=f"{key}: [{{server: reacher}}]\n") as run:
+        assert run.call("read", tmp_path / "home" / "diary") == "FileNotFoundError"
+
+
+def test_a_policy_that_cannot_be_read_starts_no_server(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").mkdir()
+    mark = tmp_path / "started"
+    command = ("/bin/sh", "-c", f"touch {mark}; exec cat")
+    with Isolated(tmp_path, "--policy", str(tmp_path / "policy.yaml"), command=command) as run:
+        assert "no regular file" in str(run.initialize()["error"])
+        assert run.process.wait(60) == 2
+    assert not mark.exists()
 
 
 def test_the_policy_isolates_by_name_and_an_option_overrides_it(
