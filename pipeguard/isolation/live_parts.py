@@ -25,7 +25,7 @@ def live_parts(  # noqa: PLR0913, PLR0917  what one server is
     host: SandboxUser,
     needed: Sequence[str],
     say: Callable[[str], None],
-    said: set[str],
+    said_before: set[str],
 ) -> tuple[SandboxRoots | None, Doorway | None]:
     """What gives a server its roots, and what mounts them; None of each without need.
 
@@ -37,7 +37,7 @@ def live_parts(  # noqa: PLR0913, PLR0917  what one server is
         host: this machine and its user.
         needed: what its program needs.
         say: tells the user what is refused, and that covers cannot be watched.
-        said: the latter, once it was.
+        said_before: the latter, once it was.
 
     Raises:
         OSError: the system has no descriptors left.
@@ -48,8 +48,8 @@ def live_parts(  # noqa: PLR0913, PLR0917  what one server is
     from pipeguard.isolation.live_mounts import Doorway
 
     def tell_unwatched(number: int) -> None:
-        if (text := unwatched(number)) not in said:
-            said.add(text)
+        if (text := unwatched(number)) not in said_before:
+            said_before.add(text)
             say(text)
 
     watch = _watch_of(covers, tell_unwatched)
