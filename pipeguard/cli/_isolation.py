@@ -13,6 +13,7 @@ from pipeguard.assess.gateway_file import is_of_gateway
 from pipeguard.cli._extent_report import extent_lines, short_path, wrapped
 from pipeguard.cli._isolated_servers import servers_here
 from pipeguard.cli._isolation_names import NOTHING, entries_now, stored_names, unknown_lines
+from pipeguard.cli._start_changes import StartChanges, changes_of_extent, changes_of_policy
 from pipeguard.config.isolate_key import entries_for
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PolicyError, StateError
@@ -35,6 +36,7 @@ MISSING = (
     " (`pipeguard isolate --help`)."
 )
 ENFORCED = "Nothing else of yours is there for it: that is enforced, whatever it tries."
+IS_KNOWN = "is a package that PipeGuard knows."
 TO_ISOLATE = "To isolate it:  pipeguard setup --isolate"
 TO_ISOLATE_SERVED = "To isolate it: `isolate: {}` in its entry in pipeguard.yaml"
 IN_COMMAND = "--connect HOST, --read PATH or --write PATH in its command before the `--`,"
@@ -82,15 +84,18 @@ class ServerIsolation:
         """For programs."""
         fields: dict[str, object] = {
             "server": self.name,
-            "isolated": self.is_isolated or self._is_held,
+            "isolated": bool(self._isolated_by),
+            "isolated_by": self._isolated_by,
             "entries": [entry._asdict() for entry in self.entries],
             "servers": [each.fields() for each in self.servers],
         }
         if self.started is not None:
             fields["started"] = {
                 "seconds": self.started.seconds,
+                "changed": self.started.changed,
                 "extent": self.started.extent.fields(),
             }
+            fields["next_start"] = self._changes._asdict()
         if self.shipped is not None:
             fields["known"] = self.shipped._asdict() | {"variables": dict(self.shipped.variables)}
         if self.proposal is not None and self.observed is not None:
@@ -130,17 +135,41 @@ class ServerIsolation:
         """Whether it is known by what it was given last, and by no entry."""
         return self.started is not None and not self.servers
 
+    @property
+    def _isolated_by(self) -> str:
+        """What isolates it, or did when it was started last; empty where nothing is known to."""
+        if self._is_held:
+            return "entry" if any(each.isolation.by_entry for each in self.servers) else "policy"
+        if self.is_isolated:
+            return "policy"
+        return "last start" if self._is_told_by_start else ""
+
+    @property
+    def _changes(self) -> StartChanges:
+        """What its next start changes of what it was given last."""
+        if self.started is None:
+            return StartChanges({}, {})
+        if not self.servers:
+            return changes_of_policy(self.started, self.entries)
+        extents = [each.touches.extent for each in self.servers if each.touches.extent]
+        return (
+            changes_of_extent(self.started, extents[0])
+            if len(extents) == 1
+            else StartChanges({}, {})
+        )
+
     def _heading(self) -> str:
         name = click.style(visible(self.name), bold=True)
         is_told = self._is_told_by_start
-        if self._is_held or (self.is_isolated and (self.servers or is_told)):
+        if self._is_held or (self.is_isolated and self.servers):
             return f"{name} is isolated:"
         if self.is_isolated:
-            return f"{name} is isolated by your policy:"
+            more = "; as it was last started" if is_told else ""
+            return f"{name} is isolated by your policy{more}:"
         if is_told:
-            return f"{name} was isolated when it was last started:"
+            return f"{name}, as it was last started isolated:"
         if self.shipped is not None and not self.servers and self.observed is None:
-            return f"{name} is a package that PipeGuard knows."
+            return f"{name} {IS_KNOWN}"
         return f"{name} is isolated neither by your policy nor by the entry of a client."
 
     @property
@@ -167,16 +196,23 @@ class ServerIsolation:
     def _start_lines(self) -> Iterator[str]:
         """What it was given when it was started, where no entry says what it is given."""
         if self.started is None:
-            if not self.servers and self.has_run:
+            if self.is_isolated and not self.servers:
+                yield "  It was not started isolated yet: it is from its next start."
+            elif not self.servers and self.has_run:
                 yield "  It was started under PipeGuard, and not isolated: it could touch all that"
                 yield "  you may. To isolate it:  pipeguard wrap --isolate auto -- COMMAND"
             return
         extent, when = self.started.extent, day_of(self.started.seconds)
         if self._is_held:
             yield f"  It was last started isolated on {when}."
+            yield from self._changes.lines()
             return
         yield f"  by hand on {when}, with {extent.engine}"
+        if self.started.changed:
+            changed = day_of(self.started.changed)
+            yield f"  (hosts and ports as your policy changed them on {changed})"
         yield from extent_lines(extent)
+        yield from self._changes.lines()
 
     def _policy_lines(self) -> Iterator[str]:
         if self.is_isolated:
@@ -190,7 +226,9 @@ class ServerIsolation:
             return
         what = "; ".join(known.given) or NOTHING
         if known.given or not self.servers:
-            yield from wrapped(f"Its package is known: --isolate auto gives it {what}.", "  ")
+            is_told = self._heading().endswith(IS_KNOWN)
+            its = "" if is_told else "Its package is known: "
+            yield from wrapped(f"{its}--isolate auto gives it {what}.", "  ")
         if known.needs:
             yield from wrapped(known.needs, "  ")
 

@@ -219,7 +219,7 @@ def test_what_was_learned_is_shown_as_a_difference() -> None:
 def test_a_package_that_is_known_is_told() -> None:
     said = run("show", "@modelcontextprotocol/server-github")
     assert said.exit_code == 0
-    assert "Its package is known: --isolate auto gives it hosts api.github.com." in said.output
+    assert "is a package that PipeGuard knows.\n  --isolate auto gives it hosts" in said.output
     assert run("show", "nobody").exit_code == 3
 
 
@@ -240,6 +240,9 @@ def test_what_is_accepted_is_written_and_nothing_else_changes(policy: Path) -> N
     assert policy.read_text() == POLICY + (
         "- server: files\n  read: [~/notes]\n  hosts: [api.example.com]\n  keep_home: true\n"
     )
+    shown = run("show", "files").output
+    assert "isolated by your policy:" in shown
+    assert "To isolate it" not in shown
     again = run("accept", "files")
     assert "gives files all of this already" in again.output
     assert policy.read_text().count("server: files") == 1
