@@ -19,14 +19,14 @@ from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.isolating import obstacle
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions, judge
-from pipeguard.config.isolate_key import IsolateEntry
+from pipeguard.config.isolate_key import IsolateEntry, entries_for
 from pipeguard.core.unicode.display import visible
-from pipeguard.errors import LaunchError, PipeGuardError
+from pipeguard.errors import LaunchError, PipeGuardError, PolicyError
 from pipeguard.gateway.own_files import read_own_text
 from pipeguard.gateway.servers_file import parse_servers
 from pipeguard.identity.server_name import launched
 from pipeguard.isolation.docker_servers import Hardened
-from pipeguard.isolation.docker_words import run_of
+from pipeguard.isolation.docker_words import is_of_containers, run_of
 from pipeguard.isolation.engines import LEARN
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.shipped import key_of
@@ -237,3 +237,26 @@ def hardening(container: Hardened) -> str:
     text = f"Isolated, it is started with: {said}" if said else "Its words leave nothing open."
     opened = "\nIt has a network by its own words: its connections are not judged."
     return text + opened * container.is_open
+
+
+def hardened_words(words: tuple[str, ...], entries: tuple[IsolateEntry, ...]) -> Hardened:
+    """The command of a container as isolation starts it.
+
+    Args:
+        words: the command.
+        entries: what the user's policy says about isolation.
+
+    Raises:
+        PolicyError: it starts no container, or gives away what no isolated server is given.
+    """
+    from pipeguard.isolation.docker_servers import hardened  # what `show -- COMMAND` alone needs
+    from pipeguard.isolation.sandbox import this_host
+    from pipeguard.runtime.isolation_sources import granted
+
+    if not is_of_containers(words):
+        raise PolicyError(
+            f"{visible(words[0])} starts no container. Name the server alone, or a command as"
+            " docker run IMAGE after `--`."
+        )
+    own = entries_for(launched(words, None).name, entries)
+    return hardened(words, str(Path.cwd()), granted(own), this_host())

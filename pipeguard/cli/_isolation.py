@@ -12,7 +12,13 @@ import click
 from pipeguard.assess.gateway_file import is_of_gateway
 from pipeguard.cli._extent_report import extent_lines, short_path, wrapped
 from pipeguard.cli._isolated_servers import servers_here
-from pipeguard.cli._isolation_names import NOTHING, entries_now, stored_names, unknown_lines
+from pipeguard.cli._isolation_names import (
+    NOTHING,
+    entries_now,
+    namesake_of,
+    stored_names,
+    unknown_lines,
+)
 from pipeguard.cli._start_changes import StartChanges, changes_of_extent, changes_of_policy
 from pipeguard.config.isolate_key import entries_for
 from pipeguard.core.unicode.display import visible
@@ -24,12 +30,12 @@ if TYPE_CHECKING:
     from pipeguard.cli._isolated_servers import ServerHere
     from pipeguard.clients.entries import ServerEntry
     from pipeguard.config.isolate_key import IsolateEntry
-    from pipeguard.isolation.docker_servers import Hardened
     from pipeguard.isolation.last_starts import LastStart
     from pipeguard.isolation.learning.observed import Observed
     from pipeguard.isolation.learning.proposal import ProfileProposal
     from pipeguard.isolation.learning.reduction import Grant
     from pipeguard.isolation.shipped import ShippedProfile
+    from pipeguard.state.store import Namesake
 
 MISSING = (
     "Is something missing? `pipeguard wrap --isolate learn` finds out what a server needs"
@@ -58,6 +64,7 @@ class ServerIsolation:
         servers: the entries of clients that start it.
         started: what it was given when it was started isolated last, or None.
         has_run: whether it was ever started under PipeGuard.
+        namesake: what has the name that it asked for, where it is kept apart from that; or None.
     """
 
     name: str
@@ -68,6 +75,7 @@ class ServerIsolation:
     servers: tuple[ServerHere, ...] = ()
     started: LastStart | None = None
     has_run: bool = False
+    namesake: Namesake | None = None
 
     @property
     def is_isolated(self) -> bool:
@@ -110,6 +118,7 @@ class ServerIsolation:
             yield from unknown_lines(self.name)
             return
         yield from wrapped(self._heading(), "")
+        yield from self._name_lines()
         yield from self._server_lines()
         yield from self._start_lines()
         yield from self._policy_lines()
@@ -210,6 +219,16 @@ class ServerIsolation:
             yield from wrapped(heading)
             yield from lines
 
+    def _name_lines(self) -> Iterator[str]:
+        """Where a name comes from that nobody gave."""
+        if self.namesake is not None:
+            name, other, since = self.namesake
+            yield from wrapped(
+                f"It is called so because {visible(name)} is another server since {since[:10]}:"
+                f" {visible(other)}. To name it yourself, start it with --name NAME.",
+                "  ",
+            )
+
     def _start_lines(self) -> Iterator[str]:
         """What it was given when it was started, where no entry says what it is given."""
         if self.started is None:
@@ -303,31 +322,18 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
     if observed is not None:
         given = shipped.profile if shipped is not None else Profile()
         proposal = proposed(observed, given.with_more(granted(entries)), this_host())
+    has_run = name in stored_names()
     return ServerIsolation(
-        name, entries, observed, proposal, shipped, servers, start_of(name), name in stored_names()
+        name,
+        entries,
+        observed,
+        proposal,
+        shipped,
+        servers,
+        start_of(name),
+        has_run,
+        namesake_of(name) if has_run else None,
     )
-
-
-def hardened_words(words: tuple[str, ...]) -> Hardened:
-    """The command of a container as isolation starts it.
-
-    Raises:
-        PolicyError: it starts no container, or gives away what no isolated server is given.
-    """
-    from pathlib import Path
-
-    from pipeguard.isolation.docker_servers import hardened
-    from pipeguard.isolation.docker_words import is_of_containers
-    from pipeguard.isolation.sandbox import this_host
-    from pipeguard.runtime.isolation_sources import granted
-
-    if not is_of_containers(words):
-        raise PolicyError(
-            f"{visible(words[0])} starts no container. Name the server alone, or a command as"
-            " docker run IMAGE after `--`."
-        )
-    entries = entries_for(launched(words, None).name, entries_now())
-    return hardened(words, str(Path.cwd()), granted(entries), this_host())
 
 
 def written(entry: IsolateEntry) -> str:

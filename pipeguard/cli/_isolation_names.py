@@ -15,6 +15,7 @@ from pipeguard.core.unicode.display import visible
 
 if TYPE_CHECKING:
     from pipeguard.config.isolate_key import IsolateEntry
+    from pipeguard.state.store import Namesake
 
 NEAR = 3  # names that are told for one that is not known
 NOTHING = "no host and no home"
@@ -32,7 +33,8 @@ def entries_now(path: str | None = None) -> tuple[IsolateEntry, ...]:
 def unknown_lines(name: str) -> Iterator[str]:
     """That nothing is known of a name, with the names that are near it."""
     known = known_names()
-    near = get_close_matches(name, known, n=NEAR, cutoff=0.5)
+    near = [each for each in known if each.startswith(f"{name}-")][:NEAR]  # kept apart from it
+    near = near or get_close_matches(name, known, n=NEAR, cutoff=0.5)
     yield f"Nothing is known of {visible(name)}."
     if near:
         yield f"Did you mean {' or '.join(map(visible, near))}?"
@@ -68,6 +70,18 @@ def stored_names() -> tuple[str, ...]:
         return ()
     with Store.open(path) as store:
         return store.named_servers()
+
+
+def namesake_of(name: str) -> Namesake | None:
+    """What has the name that a server asked for, where it is kept apart from that."""
+    from pipeguard.state.paths import existing_store
+    from pipeguard.state.store import Store
+
+    path = existing_store()
+    if path is None:
+        return None
+    with Store.open(path) as store:
+        return store.namesake_of(name)
 
 
 def known_packages(*, as_json: bool) -> Iterator[str]:

@@ -18,7 +18,6 @@ from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._isolation import (
     MISSING,
     day_of,
-    hardened_words,
     isolation_of,
     known_servers,
     runs_of,
@@ -185,9 +184,9 @@ def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
       3  nothing is known of NAME
     """  # noqa: D301  click reads the mark
     if words:
-        from pipeguard.cli._isolated_servers import hardening
+        from pipeguard.cli._isolated_servers import hardened_words, hardening
 
-        hardened = hardened_words((name, *words))
+        hardened = hardened_words((name, *words), entries_now())
         click.echo(json.dumps(hardened._asdict(), indent=2) if as_json else hardening(hardened))
         return
     state = isolation_of(name)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.unicode.display import visible
+from pipeguard.core.unicode.display import quoted, visible
 from pipeguard.errors import PolicyError
-from pipeguard.isolation.egress.hosts import DEFAULT_PORTS, PRIVATE, HostError, parse_entry, reaches
+from pipeguard.isolation.egress.hosts import PRIVATE, HostError, parse_entry, reaches
 from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.walls.grants import PATHS, absolute
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.isolation.view import SandboxUser
@@ -28,7 +27,7 @@ class GrantRevocation(NamedTuple):
     Attributes:
         dropped: by key of the policy, the values that go, as they are written.
         is_live: whether that holds for a server that runs.
-        left: what the server is still given of it, as a sentence; or empty.
+        left: what the server is still given of it, in sentences, each on a line; or empty.
     """
 
     dropped: dict[str, list[str]]
@@ -47,20 +46,20 @@ def grants_in(entries: Sequence[IsolateEntry]) -> list[tuple[str, str]]:
 
 
 def revocation_of(
+    name: str,
     what: str,
     own: Sequence[IsolateEntry],
     others: Sequence[IsolateEntry],
     host: SandboxUser,
-    server: str = "SERVER",
 ) -> GrantRevocation | None:
     """What goes; None where nothing gives that.
 
     Args:
+        name: of the server.
         what: a path, host or port as the policy has it, or a key that has no list.
         own: the entries for this server alone.
         others: those that are for other servers too.
         host: this machine and its user.
-        server: its name, for a command that takes more.
 
     Raises:
         PolicyError: it cannot be taken from this server alone, or by itself.
@@ -75,19 +74,51 @@ def revocation_of(
             f"{visible(what)} is given by {wider}, which is for other servers too. Change that in"
             " the file that `pipeguard policy path` names."
         )
-    around = _folder_around(what, own, host) or _host_around(what, own, dropped)
-    take = f"pipeguard isolate revoke {shlex.quote(visible(server))} {shlex.quote(visible(around))}"
+    around = _folder_around(what, own, host) or ("" if dropped else _host_around(what, own))
     if not dropped and around:
         raise PolicyError(
             f"{visible(what)} is given with {visible(around)}, and cannot be taken back by itself."
-            f" Take that back: {take}"
+            f" Take that back: {command_for(name, around)}"
         )
     if not dropped:
         return None
     left = [f"It is still given by {wider}."] if wider else []
-    if around:
-        left.append(f"It is still given with {visible(around)}. To take that too:  {take}")
-    return GrantRevocation(dropped, dropped.keys() <= LIVE, " ".join(left))
+    if around and not wider:
+        again = command_for(name, around)
+        left = [f"It is still given with {visible(around)}. Take that back too: {again}"]
+    for other in _elsewhere(what, own, dropped):
+        again = command_for(name, other)
+        left.append(f"It stays reachable as {visible(other)}. Take that back too: {again}")
+    return GrantRevocation(dropped, dropped.keys() <= LIVE, "\n".join(left))
+
+
+def command_for(name: str, what: str) -> str:
+    """The command that takes one thing from a server."""
+    start = "~/" if what.startswith("~/") and len(what) > len("~/") else ""
+    return f"pipeguard isolate revoke {quoted(name)} {start}{quoted(what.removeprefix(start))}"
+
+
+def _elsewhere(
+    what: str, own: Sequence[IsolateEntry], dropped: dict[str, list[str]]
+) -> Iterator[str]:
+    """Hosts that stay and lead to one that goes: at other ports, or by a pattern."""
+    if "hosts" not in dropped:
+        return
+    name = _name_in(what)
+    for value in dict.fromkeys(value for entry in own for value in entry.hosts):
+        other = _name_in(value)
+        if value not in dropped["hosts"] and (
+            name == other or (other.startswith("*.") and name.endswith(other[1:]))
+        ):
+            yield value
+
+
+def _name_in(entry: str) -> str:
+    """The name of a host as the policy has it, without port and `=private`."""
+    name = entry.lower().partition("=")[0]
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name.partition(":")[0] if name.count(":") == 1 else name
 
 
 def _wider(what: str, others: Sequence[IsolateEntry], host: SandboxUser) -> Iterator[str]:
@@ -112,24 +143,20 @@ def _folder_around(what: str, own: Sequence[IsolateEntry], host: SandboxUser) ->
     return ""
 
 
-def _host_around(
-    what: str, own: Sequence[IsolateEntry], dropped: Mapping[str, Sequence[str]]
-) -> str:
-    """A host that reaches it too, by another port or as a domain that it is below."""
-    left = (text for entry in own for text in entry.hosts if text not in dropped.get("hosts", ()))
-    return next((text for text in left if reaches(text, what)), "")
+def _host_around(what: str, own: Sequence[IsolateEntry]) -> str:
+    """What gives a host that has no entry: a domain that it is below, or another port of it."""
+    given = (text for entry in own for text in entry.hosts)
+    return next((text for text in given if reaches(text, what)), "")
 
 
 def _is_same_host(what: str, value: str) -> bool:
-    """Whether a host is meant: without a port at all of its ports, private addresses or not."""
+    """Whether a host is meant; one without `=private` in both forms."""
     if what.endswith(PRIVATE):
         return what.lower() == value.lower()
     try:
-        asked, ports = parse_entry(what)
-        held, held_ports = parse_entry(value.strip().removesuffix(PRIVATE))
+        return parse_entry(what) == parse_entry(value.strip().removesuffix(PRIVATE))
     except HostError:
         return what.lower() == value.lower()
-    return asked == held and ports in (DEFAULT_PORTS, held_ports)
 
 
 def _is_same(what: str, key: str, value: str, host: SandboxUser) -> bool:
