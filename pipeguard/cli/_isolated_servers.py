@@ -105,7 +105,8 @@ class ServerHere:
     def essence(self) -> str:
         """What it can touch, on one line."""
         if not self.isolation.is_held:
-            return "all that you may do"
+            is_container = is_of_containers(self.server.own_words)
+            return "all that its container's words give" if is_container else "all that you may do"
         return essence_of(self.touches)
 
     def fields(self) -> dict[str, object]:
@@ -127,6 +128,10 @@ class ServerHere:
         """For people: all that it can touch."""
         held = self.isolation
         if not held.is_held:
+            if is_of_containers(self.server.own_words):
+                yield "    it can touch all that its container's words give it"
+                yield from wrapped(_mounts(self.server.own_words))
+                return
             yield "    it can touch all that you may"
             return
         touches = self.touches

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import sys
@@ -19,7 +20,7 @@ from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.isolating import is_isolated, needs
 from pipeguard.clients.machine import Machine, is_present
 from pipeguard.clients.private import own_copy
-from pipeguard.clients.rewrite import NOT_ISOLATED
+from pipeguard.clients.rewrite import CANNOT_ISOLATE, NOT_ISOLATED
 from pipeguard.clients.setting import OWN_GUARD, SHARED_FILE, ChangePlan, JudgedServer
 from pipeguard.clients.showing import command_line, diff, exchange_diff
 from pipeguard.clients.snippets import Snippet
@@ -42,12 +43,15 @@ MISSED = (
 )
 _WORDS = {GuardState.CANNOT: "cannot be", GuardState.STALE: "stale guard"}
 _TO_MOVE, _TO_ISOLATE = "to move", "to isolate"
+_NEVER_ISOLATED = "cannot be isolated"
 _ISOLATED = "isolated"  # which is guarded, too
 _COMMAND_CHARS = 60
 _STATE_CHARS = 11
 TAB_CHARS = 4  # columns to which a tab expands at most
 _LEAST_CHARS = 30  # of a wrapped line, however narrow the terminal is
-_COMMAND = "pipeguard "  # by which a clause is known that a person may copy from
+# What a person may copy: in backticks, or to the end of its clause.
+_IN_ONE = re.compile(r"`pipeguard [^`]*`|(?<!`)\bpipeguard .*\Z", re.DOTALL)
+_BLANK = "\N{NO-BREAK SPACE}"  # at which no line is broken
 NAME_CHARS = (6, 24)  # least and greatest width of the column of names
 
 
@@ -275,6 +279,8 @@ def _word(plan: ChangePlan, judged: JudgedServer) -> str:
         return _TO_MOVE
     if judged.judgement.code == NOT_ISOLATED:
         return _TO_ISOLATE
+    if judged.judgement.code == CANNOT_ISOLATE:
+        return _NEVER_ISOLATED
     state = judged.judgement.state
     is_held = state is GuardState.GUARDED and is_isolated(judged.server.guard)
     return _ISOLATED if is_held else state.value
@@ -307,15 +313,27 @@ def _indent(text: str, indent_chars: int) -> str:
     if not sys.stdout.isatty():
         return indent + text
     room = max(shutil.get_terminal_size().columns - indent_chars, _LEAST_CHARS)
-    clauses = (
-        [part] if _COMMAND in part else textwrap.wrap(part, room) for part in text.split("; ")
+    whole = "; ".join(_IN_ONE.sub(_joined, part) for part in text.split("; "))
+    lead = whole[: len(whole) - len(whole.lstrip())]
+    lines = textwrap.wrap(
+        whole, room, break_long_words=False, break_on_hyphens=False, subsequent_indent=lead
     )
-    return "\n".join(indent + line for lines in clauses for line in lines)
+    return "\n".join(indent + line.replace(_BLANK, " ") for line in lines)
+
+
+def _joined(command: re.Match[str]) -> str:
+    return command[0].replace(" ", _BLANK)
 
 
 def _count(plans: Iterable[ChangePlan]) -> str:
     words = [_word(plan, judged) for plan in plans for judged in plan.servers]
-    each = (_TO_MOVE, _TO_ISOLATE, _ISOLATED, *(state.value for state in GuardState))
+    each = (
+        _TO_MOVE,
+        _TO_ISOLATE,
+        _ISOLATED,
+        _NEVER_ISOLATED,
+        *(state.value for state in GuardState),
+    )
     counted = {word: words.count(word) for word in each}
     parts = [f"{count} {word}" for word, count in counted.items() if count]
     servers = "1 server" if len(words) == 1 else f"{len(words)} servers"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
+from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.guarding import GuardedCommand
 from pipeguard.errors import PipeGuardError
@@ -10,6 +14,8 @@ from pipeguard.isolation.engines import AUTO, LEARN, NONE
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.shipped import key_of, shipped_for
 
+# What helps whoever starts a server by hand, and is no option of `setup`.
+_TO_START_IT = re.compile(r"(?:, or| To) run (?:it|the server) without isolation: --isolate none\.")
 HOW = AUTO  # what `setup` writes
 
 
@@ -26,9 +32,18 @@ def obstacle(server: ServerEntry) -> str:
         else:
             package_of(server.own_words)
     except PipeGuardError as error:
-        instead = "" if server.guard else ", and without --isolate it can be guarded"
-        return f"it cannot be isolated{instead}: {error}"
+        why = _TO_START_IT.sub("", str(error)).rstrip(".")
+        return f"it cannot be isolated: {why}"
     return ""
+
+
+def without_isolation(server: ServerEntry) -> str:
+    """The command that guards a server which cannot be isolated; empty where it is guarded."""
+    if server.guard is not None:
+        return ""
+    words = ["pipeguard", "setup", server.client, f"--server={server.name}"]
+    words += ["--scope", "project"] if server.scope is ConfigScope.PROJECT else []
+    return shlex.join(words)
 
 
 def needs(server: ServerEntry) -> str:
