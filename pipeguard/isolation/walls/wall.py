@@ -18,11 +18,13 @@ class Mention(NamedTuple):
             own folders.
         subject: an absolute path, or the number of a port.
         link: the path that was named, where a link in what the server sees leads to the subject.
+        named: the path that was named, where the subject is the folder that it is in.
     """
 
     rule: str
     subject: str
     link: str = ""
+    named: str = ""
 
 
 class Wall(NamedTuple):
