@@ -199,7 +199,7 @@ def _hint(rule: str, real: str, host: SandboxUser) -> str:
         more = f"To have it make or change files there: --write {named}, or `write`."
         return more if rule == READ else ""
     folder = os.path.dirname(real)
-    if rule == READ or folder == host.home:
+    if rule == READ or is_within(host.home, folder) or folder in SHARED:
         return ""
     named = visible(shown(folder, host.home))
     return (

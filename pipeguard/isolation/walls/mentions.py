@@ -46,7 +46,7 @@ _RELATIVE = lazy_regex(
 # As the reference server for files says it, which has a list of folders of its own.
 _NOT_LISTED = lazy_regex(
     r"(?i)(?:outside|not (?:with)?in|not under)\b[^/]{0,60}\ballowed (?:director|folder|path|root)"
-    r"\w*:? ?(/.{1,1000}?(?= not in )|)"
+    r"\w*:? ?(/.{0,1000}?(?= not in )|)"
 )
 _LOOPBACK = lazy_regex(r"(?:\b127(?:\.\d{1,3}){3}|\blocalhost|::1\]?):(\d{1,5})(?!\d)", re.ASCII)
 _WRITING = lazy_regex(
@@ -97,7 +97,7 @@ def _mentions_of(line: str, folder: str, tool: str) -> Iterator[Mention]:
                 yield Mention(PORT, str(int(match[1])))
     if any(sign in lowered for sign in _OWN_LIST) and (listed := _NOT_LISTED.search(line)):
         path = normpath(listed[1] or next(_paths(line, folder), "."))
-        if path != "." and path.isprintable():
+        if path not in {".", "/"} and path.isprintable():  # nobody is to add the root
             yield Mention(ARGUMENT, path)
     elif any(sign in lowered for sign in _FILE_SIGNS):
         yield from _files_in(line, lowered, folder, tool)

@@ -37,6 +37,7 @@ class Wall(NamedTuple):
         link: as of a mention.
         entry: of a refused connection, what would allow it in the policy; empty where no event
             does. Of anything else None.
+        is_quotable: whether a model may read the subject, which a server chose.
     """
 
     rule: str
@@ -44,3 +45,4 @@ class Wall(NamedTuple):
     event: str
     link: str = ""
     entry: str | None = None
+    is_quotable: bool = True

@@ -110,21 +110,24 @@ class WallWitness:
         name_event: names a new event of the run.
         record: takes a finding and the name of its event.
         mask: takes secrets out of a text; called by one thread at a time.
+        quotable: whether a model may read a text that the server chose.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  what it asks of the run, one each
         self,
         server: WitnessedServer,
         folder: str,
         name_event: Callable[[], str],
         record: Callable[[Finding, str], None],
         mask: Callable[[bytes], bytes],
+        quotable: Callable[[str], bool],
     ) -> None:
         self._server = server
         self._folder = folder
         self._name_event = name_event
         self._record = record
         self._mask = mask
+        self._quotable = quotable
         self._lock = Lock()
         self._mask_lock = Lock()
         self._refused: OrderedDict[tuple[str, str], _Refused] = OrderedDict()
@@ -227,8 +230,13 @@ class WallWitness:
                 elif not is_about_failure(text, walls):
                     return verdict
                 if walls:
+                    walls = [self._as_quotable(wall) for wall in walls]
                     return verdict._replace(forward=serialise(annotated(message.value, walls)))
         return verdict
+
+    def _as_quotable(self, wall: Wall) -> Wall:
+        is_quotable = all(map(self._quotable, (wall.subject, wall.link)))
+        return wall if is_quotable else wall._replace(is_quotable=False)
 
     def _refused_in(self, span: _Span) -> list[tuple[Wall, bool]]:
         """What was refused while a call ran, and whether no other conversation's ran then."""
