@@ -78,6 +78,7 @@ NOTHING_TO_DO = (
     "Nothing: there is no such thing on this machine either, so that giving it would change"
     " nothing. If the server is to make it, make its folder and give it that."
 )
+GIVEN_BY_NOW = "Nothing: your policy gives the server what it wanted then."
 _KINDS = {
     "isolation.read": "to read {}",
     "isolation.write": "to change {}",
