@@ -1,7 +1,8 @@
 """PipeGuard's own words in an answer that failed at a wall. Pure: a value in, a value out.
 
 They name the wall and its event and say who decides. As all that a model reads of PipeGuard they
-hold no command, since a model has a shell. What a server chose, a host or a path, is quoted.
+hold no command, since a model has a shell. What a server chose, a host or a path, is quoted, or
+left out where it says something itself.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pipeguard.core.protocol.json_values import JsonObject, JsonValue
     from pipeguard.isolation.walls.wall import Wall
 
+UNNAMED = "what its event names"
 MAX_NAMED = 3  # walls in one answer
 MAX_SUBJECT_CHARS = 200
 MAX_READ_CHARS = 64 * 1024  # of an answer's texts
@@ -98,23 +100,26 @@ def _not_given(walls: Sequence[Wall]) -> str:
 
 
 def _not_among_its_own(wall: Wall, roots: Sequence[Wall]) -> str:
+    what = _quoted(wall.subject) if wall.is_quotable else UNNAMED
     ungiven = "".join(
         f" It is isolated, and is not given {_shown(root)} ({_event(root)})." for root in roots
     )
     who = "allow that event, or change its arguments" if roots else "change them"
     return (
-        f"PipeGuard: this server itself refuses {_quoted(wall.subject)} (event {wall.event}): it"
+        f"PipeGuard: this server itself refuses {what} (event {wall.event}): it"
         " takes the folders among its own arguments, or the client's roots in their place."
         f"{ungiven} Tell the user, who alone can {who}; do not work around it."
     )
 
 
 def _shown(wall: Wall) -> str:
-    is_port = wall.rule == PORT and wall.subject.isdecimal()
-    subject = wall.subject if is_port else _quoted(wall.subject)
+    subject = _quoted(wall.subject) if wall.is_quotable else UNNAMED
+    if wall.rule == PORT and wall.is_quotable and wall.subject.isdecimal():
+        subject = wall.subject
     if wall.rule != ADDRESS:
+        is_linked = bool(wall.link) and wall.is_quotable
         said = _KINDS.get(wall.rule, "the host {}").format(subject)
-        return f"{said}, where {_quoted(wall.link)} leads" if wall.link else said
+        return f"{said}, where {_quoted(wall.link)} leads" if is_linked else said
     if not wall.entry:
         return f"the local address that the name of its host {subject} leads to"
     is_private = wall.entry.endswith(PRIVATE)
@@ -126,7 +131,8 @@ def _event(wall: Wall) -> str:
     """The event's name, and what it gives where the wall does not say that."""
     if wall.entry == "":
         return f"event {wall.event}, for which no such address is given"
-    gives = f", for exactly {_quoted(wall.entry)}" if wall.rule == ADDRESS and wall.entry else ""
+    entry = wall.entry if wall.rule == ADDRESS and wall.is_quotable else None
+    gives = f", for exactly {_quoted(entry)}" if entry else ""
     return f"event {wall.event}{gives}"
 
 
