@@ -320,7 +320,7 @@ class WallWitness:
             if is_refused or mention.rule == ARGUMENT:
                 yield mention
             elif (outside := led_out_to(mention.subject, view)) is not None:
-                yield Mention(mention.rule, outside, mention.subject)
+                yield Mention(mention.rule, outside, mention.subject, mention.named)
 
     def _event_of(self, mention: Mention, tool: str) -> str:
         """The event of a wall, the same for each time it is hit; empty where there are too many."""
