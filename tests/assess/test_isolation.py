@@ -81,7 +81,6 @@ def test_nothing_is_found_without_an_engine(tmp_path: Path, engine: Path) -> Non
         {"one": {"url": "https://x.test/mcp"}},
         wrapped("--isolate", "auto"),
         wrapped("--isolate=container"),
-        {"one": {"command": "docker", "args": ["run", "-i", "--rm", "image"]}},
         {"one": {"command": "srv", "disabled": True}},
     ],
 )

@@ -258,7 +258,7 @@ def test_a_note_is_wrapped_as_it_is_and_its_command_stays_in_one_piece(
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "40")
-    text = "A sentence; which goes on, and `pipeguard allow EVENT` in it; else: pipeguard setup cur a b"
+    text = "A sentence; which goes on, and `pipeguard allow EVENT` in it; or: pipeguard setup cur a b"
     lines = _indent(text, 4).splitlines()
     assert " ".join(line.strip() for line in lines) == text
     assert all(line.startswith("    ") for line in lines)
