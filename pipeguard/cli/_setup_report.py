@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -313,16 +313,25 @@ def _indent(text: str, indent_chars: int) -> str:
     if not sys.stdout.isatty():
         return indent + text
     room = max(shutil.get_terminal_size().columns - indent_chars, _LEAST_CHARS)
-    whole = "; ".join(_IN_ONE.sub(_joined, part) for part in text.split("; "))
-    lead = whole[: len(whole) - len(whole.lstrip())]
-    lines = textwrap.wrap(
-        whole, room, break_long_words=False, break_on_hyphens=False, subsequent_indent=lead
+    lead = " " * (len(text) - len(text.lstrip()))
+    wrapper = textwrap.TextWrapper(
+        room, subsequent_indent=lead, break_long_words=False, break_on_hyphens=False
     )
+    lines = (line for sentence in _sentences(text) for line in wrapper.wrap(sentence))
     return "\n".join(indent + line.replace(_BLANK, " ") for line in lines)
 
 
-def _joined(command: re.Match[str]) -> str:
-    return command[0].replace(" ", _BLANK)
+def _sentences(text: str) -> Iterator[str]:
+    """A text with commands as one word each; what a command ends is ended, without its `;`."""
+    current = ""
+    for clause in text.split("; "):
+        current += _IN_ONE.sub(lambda found: found[0].replace(" ", _BLANK), clause)
+        if any(found[0][0] != "`" for found in _IN_ONE.finditer(clause)):
+            yield current
+            current = ""
+        else:
+            current += "; "
+    yield current.removesuffix("; ")
 
 
 def _count(plans: Iterable[ChangePlan]) -> str:

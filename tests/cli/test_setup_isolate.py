@@ -258,10 +258,10 @@ def test_a_note_is_wrapped_as_it_is_and_its_command_stays_in_one_piece(
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "40")
-    text = "A sentence; which goes on, and `pipeguard allow EVENT` in it; or: pipeguard setup cur a b"
-    lines = _indent(text, 4).splitlines()
-    assert " ".join(line.strip() for line in lines) == text
+    text = "A sentence; with `pipeguard allow EVENT` in it; or: pipeguard setup cur a b"
+    lines = _indent(f"{text}; --option does it", 4).splitlines()
+    assert " ".join(line.strip() for line in lines) == f"{text} --option does it"
     assert all(line.startswith("    ") for line in lines)
     assert any("`pipeguard allow EVENT`" in line for line in lines)
-    assert lines[-1].strip() == "pipeguard setup cur a b"
+    assert lines[-2].strip().endswith("pipeguard setup cur a b")
     assert max(map(len, lines)) <= 40
