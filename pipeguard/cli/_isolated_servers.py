@@ -230,7 +230,10 @@ def essence_of(touches: EntryExtent) -> str:
 
 def _mounts(words: tuple[str, ...]) -> str:
     """What a container's own words give it of this machine's files."""
-    options = run_of(words).options
+    try:
+        options = run_of(words).options
+    except PipeGuardError as error:
+        return f"What it mounts is not known: {error}"
     mounted = [each.value for each in options if each.name in ("--volume", "--mount")]
     listed = visible(", ".join(mounted))
     return f"By its own words it mounts {listed}." if mounted else "It mounts no file of yours."

@@ -17,10 +17,10 @@ from pipeguard.cli._isolated_servers import essence_of
 from pipeguard.cli._isolation import otherwise_named
 from pipeguard.clients.catalog import Client, clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
-from pipeguard.clients.isolating import is_isolated, needs
+from pipeguard.clients.isolating import CANNOT_ISOLATE, is_isolated, needs
 from pipeguard.clients.machine import Machine, is_present
 from pipeguard.clients.private import own_copy
-from pipeguard.clients.rewrite import CANNOT_ISOLATE, NOT_ISOLATED
+from pipeguard.clients.rewrite import NOT_ISOLATED
 from pipeguard.clients.setting import OWN_GUARD, SHARED_FILE, ChangePlan, JudgedServer
 from pipeguard.clients.showing import command_line, diff, exchange_diff
 from pipeguard.clients.snippets import Snippet
@@ -325,8 +325,8 @@ def _sentences(text: str) -> Iterator[str]:
     """A text with commands as one word each; what a command ends is ended, without its `;`."""
     current = ""
     for clause in text.split("; "):
-        current += _IN_ONE.sub(lambda found: found[0].replace(" ", _BLANK), clause)
-        if any(found[0][0] != "`" for found in _IN_ONE.finditer(clause)):
+        current += _IN_ONE.sub(lambda command: command[0].replace(" ", _BLANK), clause)
+        if any(command[0][0] != "`" for command in _IN_ONE.finditer(clause)):
             yield current
             current = ""
         else:

@@ -16,6 +16,7 @@ from pipeguard.isolation.shipped import key_of, shipped_for
 
 # What helps whoever starts a server by hand, and is no option of `setup`.
 _TO_START_IT = re.compile(r"(?:, or| To) run (?:it|the server) without isolation: --isolate none\.")
+CANNOT_ISOLATE = "isolation"  # the code of a server that cannot be, and so is left as it is
 HOW = AUTO  # what `setup` writes
 
 
@@ -38,12 +39,12 @@ def obstacle(server: ServerEntry) -> str:
 
 
 def without_isolation(server: ServerEntry) -> str:
-    """The command that guards a server which cannot be isolated; empty where it is guarded."""
+    """How to guard a server that cannot be isolated, as a clause; empty where it is guarded."""
     if server.guard is not None:
         return ""
     words = ["pipeguard", "setup", server.client, f"--server={server.name}"]
     words += ["--scope", "project"] if server.scope is ConfigScope.PROJECT else []
-    return shlex.join(words)
+    return f"; to guard it without isolation: {shlex.join(words)}"
 
 
 def needs(server: ServerEntry) -> str:

@@ -22,7 +22,13 @@ from pipeguard.clients.guarding import (
     with_isolation,
     words_of,
 )
-from pipeguard.clients.isolating import HOW, is_isolated, obstacle, without_isolation
+from pipeguard.clients.isolating import (
+    CANNOT_ISOLATE,
+    HOW,
+    is_isolated,
+    obstacle,
+    without_isolation,
+)
 from pipeguard.clients.launcher import isolated
 from pipeguard.clients.masking import masked_url
 from pipeguard.clients.remote_address import has_secret, parts_of
@@ -76,7 +82,6 @@ class Judgement:
 
 
 _GUARDED = Judgement(GuardState.GUARDED)
-CANNOT_ISOLATE = "isolation"  # the code of a server that cannot be, and so is left as it is
 NOT_ISOLATED = "not-isolated"  # the code of a guarded server that is to be isolated, too
 
 
@@ -209,9 +214,7 @@ def is_to_isolate(server: ServerEntry, options: GuardOptions) -> bool:
 
 def _of_isolation(server: ServerEntry) -> Iterator[Judgement]:
     if why := obstacle(server):
-        command = without_isolation(server)
-        instead = f"; to guard it without isolation: {command}" if command else ""
-        yield Judgement(GuardState.CANNOT, CANNOT_ISOLATE, why + instead)
+        yield Judgement(GuardState.CANNOT, CANNOT_ISOLATE, why + without_isolation(server))
 
 
 def _gateway(launcher: Sequence[str]) -> Judgement:

@@ -130,6 +130,18 @@ def test_a_server_that_a_client_starts_bare_is_told_as_not_isolated_first(
     assert "no entry of a client starts it now" in run("show", "open").output
 
 
+def test_a_container_that_no_guard_starts_is_shown_by_its_own_words(tmp_path: Path) -> None:
+    box = ["run", "-i", "-v", "/srv/x:/x", "mcp/time"]
+    odd = ["run", "--no-such-option", "mcp/time"]
+    servers = {"box": {"command": "docker", "args": box}, "odd": {"command": "docker", "args": odd}}
+    (tmp_path / ".cursor").mkdir()
+    (tmp_path / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    assert "By its own words it mounts /srv/x:/x." in run("show", "box").output
+    shown = " ".join(run("show", "odd").output.split())
+    assert "What it mounts is not known: --no-such-option" in shown
+    assert shown.endswith("pipeguard setup cursor --server=odd")
+
+
 def test_a_file_of_servers_that_cannot_be_read_is_told_and_the_rest_is_listed(
     policy: Path, entries: Path
 ) -> None:
