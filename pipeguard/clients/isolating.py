@@ -38,7 +38,7 @@ def obstacle(server: ServerEntry) -> str:
     return ""
 
 
-def without_isolation(server: ServerEntry) -> str:
+def instead(server: ServerEntry) -> str:
     """How to guard a server that cannot be isolated, as a clause; empty where it is guarded."""
     if server.guard is not None:
         return ""
