@@ -20,11 +20,10 @@ from pipeguard.cli._isolation import (
     day_of,
     hardened_words,
     isolation_of,
-    known_servers,
     runs_of,
     written,
 )
-from pipeguard.cli._isolation_names import entries_now
+from pipeguard.cli._isolation_names import entries_now, known_servers
 from pipeguard.cli._person import Person
 from pipeguard.cli._revoke import revoke
 from pipeguard.config.options import WrapOptions
