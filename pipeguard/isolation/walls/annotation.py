@@ -86,7 +86,7 @@ def _not_given(walls: Sequence[Wall]) -> str:
     named = [f"{_shown(wall)} ({_event(wall)})" for wall in walls[:MAX_NAMED]]
     if len(walls) > MAX_NAMED:
         named.append(f"{len(walls) - MAX_NAMED} more")
-    allowable = sum(wall.entry != "" for wall in walls)
+    allowable = sum(wall.event != "" and wall.entry != "" for wall in walls)
     events = "these events" if allowable > 1 else "the event"
     who = f", who alone can allow {events}" if allowable else ", who alone decides about it"
     return (
@@ -97,7 +97,7 @@ def _not_given(walls: Sequence[Wall]) -> str:
 
 def _not_among_its_own(wall: Wall) -> str:
     return (
-        f"PipeGuard: this server itself refuses {_quoted(wall.subject)} (event {wall.event}): it"
+        f"PipeGuard: this server itself refuses {_quoted(wall.subject)} ({_event(wall)}): it"
         " takes the folders among its own arguments, or the client's roots in their place. Tell the"
         " user, who alone can change them; do not work around it."
     )
@@ -117,6 +117,8 @@ def _shown(wall: Wall) -> str:
 
 def _event(wall: Wall) -> str:
     """The event's name, and what it gives where the wall does not say that."""
+    if not wall.event:
+        return "without an event: this run has had as many as it may"
     if wall.entry == "":
         return f"event {wall.event}, for which no such address is given"
     gives = f", for exactly {_quoted(wall.entry)}" if wall.rule == ADDRESS and wall.entry else ""
