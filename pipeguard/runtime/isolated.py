@@ -103,10 +103,14 @@ class ServerStarter:
             return
         # Here, since a server is waiting before.
         from pipeguard.isolation.walls.witness import WallWitness
+        from pipeguard.runtime.quotable import QuotableTexts
         from pipeguard.runtime.run import Mask
 
         mask = Mask(run.engines)
-        witness = WallWitness(self._sandbox, self._folder(), run.wall_event, run.note, mask)
+        quotable = QuotableTexts(run.engines)
+        witness = WallWitness(
+            self._sandbox, self._folder(), run.wall_event, run.note, mask, quotable
+        )
         self._witness, self._run = witness, run
         self._sandbox.on_refused_root = self._refuse_root
         run.guard.annotate(witness)
@@ -141,7 +145,7 @@ class ServerStarter:
     def stderr(self, child: Child, mask: Callable[[bytes], bytes]) -> StderrCopy:
         """A copy of its standard error to ours, by which its walls and limits are noticed."""
         # Here, since a server is waiting before.
-        from pipeguard.runtime.stdio import STDERR
+        from pipeguard.runtime.start import STDERR
         from pipeguard.transports.stderr import StderrCopy
 
         sandbox, witness = self._sandbox, self._witness

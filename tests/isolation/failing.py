@@ -136,9 +136,16 @@ def mutter(what: str) -> Result:
     return text("done")
 
 
+def fail_and_mutter(what: str) -> Result:
+    """Say on standard error what could not be opened, and in the answer only that it failed."""
+    print(f"EACCES: permission denied, open '{what}'", file=sys.stderr, flush=True)
+    time.sleep(0.5)
+    return text("it failed", isError=True)
+
+
 TOOLS = (
     *(fetch, search, scan, chatter, protest, read_text_file, write_file, replace, call_port),
-    *(proxied, outwait, claim, mutter, ask_roots, read_in_own_folders),
+    *(proxied, outwait, claim, mutter, fail_and_mutter, ask_roots, read_in_own_folders),
 )
 
 

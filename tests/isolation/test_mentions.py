@@ -210,7 +210,12 @@ def witness(record: list[tuple[Finding, str]]) -> WallWitness:
 
     numbers = count(1)
     return WallWitness(
-        Given(), "/home", lambda: f"RUN1.w{next(numbers)}", lambda *row: record.append(row), mask
+        Given(),
+        "/home",
+        lambda: f"RUN1.w{next(numbers)}",
+        lambda *row: record.append(row),
+        mask,
+        lambda _: True,
     )
 
 

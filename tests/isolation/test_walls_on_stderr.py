@@ -51,7 +51,7 @@ def test_each_answer_says_what_its_own_traceback_names(
 
 
 @each("tool, place, verb", TOOLS)
-def test_calls_at_once_are_told_what_each_of_them_asks_for(
+def test_calls_at_once_have_their_own_notes(
     tool: str, place: str, verb: str, tmp_path: Path
 ) -> None:
     with raising(tmp_path) as run:

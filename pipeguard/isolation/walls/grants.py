@@ -42,6 +42,7 @@ class WallGrant(NamedTuple):
         opens: what the server may then do, as the end of a sentence.
         is_live: whether it holds for a server that runs.
         holds: what is in a folder that has to be named by itself, and stays covered.
+        hint: how to give more than this, as a sentence; or empty.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class WallGrant(NamedTuple):
     opens: str
     is_live: bool = True
     holds: tuple[str, ...] = ()
+    hint: str = ""
 
 
 def grant_of(
@@ -184,7 +186,11 @@ def _file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> WallGran
     value = shown(real, host.home)
     what = f"{value}, and what is in it" if is_folder else value
     leads = "" if is_within(path, real) else f" ({visible(path)} leads there)"
-    return WallGrant(KINDS[rule], value, f"{verb} {what}{leads}", is_live=False, holds=holds)
+    hint = ""
+    if is_folder and rule == READ:
+        hint = f"To have it make or change files there: --write {visible(value)}, or `write`."
+    opens = f"{verb} {what}{leads}"
+    return WallGrant(KINDS[rule], value, opens, is_live=False, holds=holds, hint=hint)
 
 
 def _sensitive_in(folder: str, host: SandboxUser) -> Iterator[str]:

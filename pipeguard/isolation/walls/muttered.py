@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from pipeguard.isolation.walls.wall import Mention
 
@@ -53,11 +53,10 @@ class Muttered:
         with self._lock:
             self._said.extend((mention, now) for mention in mentions)
 
-    def said(self, when: Callable[[float], bool]) -> list[Mention]:
-        """What it named at some time, each once, the last first."""
+    def mentioned(self, since: float) -> list[tuple[Mention, float]]:
+        """What it named since then, with the time, the last first."""
         with self._lock:
-            said = [*self._said]
-        return list(dict.fromkeys(mention for mention, at in reversed(said) if when(at)))
+            return [each for each in reversed(self._said) if each[1] >= since]
 
 
 def is_asked(mention: Mention, request: bytes) -> bool:

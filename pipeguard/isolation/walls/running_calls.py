@@ -30,12 +30,12 @@ class RunningCalls:
         self._open: deque[_Open] = deque(maxlen=MAX_OPEN)  # in order of time
         self._ended: deque[_Ended] = deque(maxlen=MAX_ENDED)
 
-    def begin(self, conversation: str, now: float, asked: bytes) -> None:
+    def begin(self, conversation: str, now: float, request: bytes) -> None:
         """Know that a request goes to the server."""
         while self._open and now - self._open[0].since > OPEN_SECONDS:
             self._open.popleft()
-        asked = asked if len(asked) <= MAX_ASKED_BYTES else b""
-        self._open.append(_Open(conversation, now, asked))
+        request = request if len(request) <= MAX_ASKED_BYTES else b""
+        self._open.append(_Open(conversation, now, request))
 
     def end(self, conversation: str, since: float, now: float) -> bytes:
         """Know that the request which came about then is answered; the request, if it is known."""

@@ -30,6 +30,7 @@ from pipeguard.isolation.walls.mentions import has_sign, mentions
 from pipeguard.isolation.walls.muttered import Muttered, is_asked
 from pipeguard.isolation.walls.running_calls import RunningCalls
 from pipeguard.isolation.walls.sight import Sight, is_own_folder, sight_of
+from pipeguard.isolation.walls.temporary_names import is_temporary
 from pipeguard.isolation.walls.wall import (
     ARGUMENT,
     NOTHING_THERE,
@@ -109,21 +110,24 @@ class WallWitness:
         name_event: names a new event of the run.
         record: takes a finding and the name of its event.
         mask: takes secrets out of a text; called by one thread at a time.
+        quotable: whether a model may read a text that the server chose.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  what it asks of the run, one each
         self,
         server: WitnessedServer,
         folder: str,
         name_event: Callable[[], str],
         record: Callable[[Finding, str], None],
         mask: Callable[[bytes], bytes],
+        quotable: Callable[[str], bool],
     ) -> None:
         self._server = server
         self._folder = folder
         self._name_event = name_event
         self._record = record
         self._mask = mask
+        self._quotable = quotable
         self._lock = Lock()
         self._mask_lock = Lock()
         self._refused: OrderedDict[tuple[str, str], _Refused] = OrderedDict()
@@ -228,8 +232,13 @@ class WallWitness:
                 elif not is_about_failure(text, walls):
                     return verdict
                 if walls:
+                    walls = [self._as_quotable(wall) for wall in walls]
                     return verdict._replace(forward=serialise(annotated(message.value, walls)))
         return verdict
+
+    def _as_quotable(self, wall: Wall) -> Wall:
+        is_quotable = all(map(self._quotable, (wall.subject, wall.link)))
+        return wall if is_quotable else wall._replace(is_quotable=False)
 
     def _refused_in(self, span: _Span) -> list[tuple[Wall, bool]]:
         """What was refused while a call ran, and whether no other conversation's ran then."""
@@ -247,23 +256,25 @@ class WallWitness:
 
     def _muttered_in(self, span: _Span) -> list[Mention]:
         """What standard error named while a call ran; of several at once, what each asks for."""
-        said = self._muttered.said(lambda at: at >= span.since and self._is_alone(span, at))
-        own = [mention for mention in said if is_asked(mention, span.asked)]
         with self._lock:
+            ours = (
+                mention
+                for mention, at in self._muttered.mentioned(span.since)
+                if self._calls.is_alone(span.conversation, at)
+            )
+            said = list(dict.fromkeys(ours))
             is_one_of_many = self._calls.is_one_of_many(*span[:3])
+        own = [mention for mention in said if is_asked(mention, span.asked)]
         return own if own and is_one_of_many else said
 
-    def _is_alone(self, span: _Span, at: float) -> bool:
-        with self._lock:
-            return self._calls.is_alone(span.conversation, at)
-
     def _mentioned(self, mentioned: Iterable[Mention], tool: str) -> list[Wall]:
-        walls = []
+        walls: dict[str, Wall] = {}
         for mention in self._walls_among(mentioned):
             event = self._event_of(mention, tool)
             if event is not None:
-                walls.append(Wall(mention.rule, mention.subject, event, mention.link))
-        return [*walls, *self._roots_around(walls)]
+                wall = Wall(mention.rule, mention.subject, event, mention.link)
+                walls[event or mention.subject] = wall
+        return [*walls.values(), *self._roots_around(walls.values())]
 
     def _roots_around(self, walls: Iterable[Wall]) -> Iterable[Wall]:
         """Where none of the client's roots is given, that one holds what a wall is about."""
@@ -275,23 +286,22 @@ class WallWitness:
     # --- standard error -------------------------------------------------------------------------
 
     def look_at(self, data: bytes) -> None:
-        """Look at lines of standard error; `listen_to` has those seen first that came first.
+        """Look at lines of standard error.
 
         What only standard error names is an event where there is such a file, and no other:
         programs look for many files that nobody has, and say so.
         """
-        named: dict[Mention, None] = {}
-        for line in data.decode("utf-8", "replace").splitlines():
-            if has_sign(line.lower()):  # of each line, since many may come at once
-                named.update(dict.fromkeys(mentions(line, self._folder)))
-        if not named:
+        text = data.decode("utf-8", "replace")
+        if not has_sign(text.lower()):
             return
-        walls = [*self._walls_among(named)]
+        lines = text.splitlines()  # each by itself, since many may come at once
+        named = [mention for line in lines for mention in mentions(line, self._folder)]
+        walls = [*self._walls_among(dict.fromkeys(named))]
         self._muttered.add(walls)
         for mention in walls:
             if len(self._looked) >= MAX_LOOKS:
                 return
-            if mention not in self._looked and mention not in self._events:
+            if mention not in self._looked and mention._replace(named="") not in self._events:
                 self._looked.add(mention)
                 self._put(mention, "", "")
 
@@ -321,19 +331,19 @@ class WallWitness:
             Empty where there are too many; None for what is told to nobody.
         """
         with self._mask_lock:
-            text = f"{mention.subject}\n{mention.link}".encode("utf-8", "replace")
+            text = "\n".join(mention[1:]).encode("utf-8", "replace")
             if self._mask(text) != text:
                 return None  # it holds a secret, which is written down nowhere
         with self._lock:
-            refused = self._refused.get(
-                (mention.rule, mention.subject)
-            )  # a connection to a port, which was seen
+            # A connection to a port, which was seen.
+            refused = self._refused.get((mention.rule, mention.subject))
             if refused is not None:
                 return refused.wall.event
-            event = self._events.get(mention)
+            key = mention._replace(named="")
+            event = self._events.get(key)
             if event is not None or len(self._events) >= MAX_EVENTS:
                 return event or ""
-            event = self._events[mention] = self._name_event()
+            event = self._events[key] = self._name_event()
         self._put(mention, event, tool)
         return event
 
@@ -345,14 +355,21 @@ class WallWitness:
         self._queue.put((mention, event, tool))
 
     def _record_all(self) -> None:
-        from pipeguard.isolation.walls.presence import is_present  # few servers hit a wall
+        # Few servers hit a wall.
+        from pipeguard.isolation.walls.presence import folder_behind, is_present
 
         while (item := self._queue.get()) is not None:
             mention, event, tool = item
-            is_there = is_present(mention)
+            is_there, why = is_present(mention), self._roots.get(mention.subject, "")
+            folder = None
+            # What programs only look for, and say so on standard error, nobody has.
+            if not is_there and not why and (event or is_temporary(mention.subject)):
+                with suppress(OSError):  # a server may name what nobody can look up
+                    folder = folder_behind(mention, tool, self._server.view)
+            is_there = is_there or folder is not None
             if event:
-                why = self._roots.get(mention.subject, "")
-                self._record(_finding(mention, tool, why, is_there=is_there), event)
+                finding = _finding(folder or mention, tool, why, is_there=is_there)
+                self._record(finding, event)
             elif is_there:
                 self._event_of(mention, tool)  # comes again, as an event
 
@@ -361,6 +378,10 @@ def _finding(mention: Mention, tool: str, why: str, *, is_there: bool) -> Findin
     note = why or _NOTES[mention.rule]
     if mention.link:
         note += f"; the link {_shortened(mention.link)} leads there"
+    if mention.named:
+        note += f"; the server named {_shortened(mention.named)} in it"
+    if mention.named and mention.rule == READ:
+        note += ", which is not there; to have it made, give the folder to change (--write)"
     is_stopped = is_there and mention.rule != ARGUMENT  # that the server refuses by itself
     return Finding(
         mention.rule,
