@@ -145,7 +145,7 @@ class ServerStarter:
     def stderr(self, child: Child, mask: Callable[[bytes], bytes]) -> StderrCopy:
         """A copy of its standard error to ours, by which its walls and limits are noticed."""
         # Here, since a server is waiting before.
-        from pipeguard.runtime.start import STDERR
+        from pipeguard.log import STDERR
         from pipeguard.transports.stderr import StderrCopy
 
         sandbox, witness = self._sandbox, self._witness

@@ -322,7 +322,7 @@ class WallWitness:
             if is_refused or mention.rule == ARGUMENT:
                 yield mention
             elif (outside := led_out_to(mention.subject, view)) is not None:
-                yield Mention(mention.rule, outside, mention.subject)
+                yield Mention(mention.rule, outside, mention.subject, mention.named)
 
     def _event_of(self, mention: Mention, tool: str) -> str | None:
         """The event of a wall, the same for each time it is hit.
@@ -364,8 +364,7 @@ class WallWitness:
             folder = None
             # What programs only look for, and say so on standard error, nobody has.
             if not is_there and not why and (event or is_temporary(mention.subject)):
-                with suppress(OSError):  # a server may name what nobody can look up
-                    folder = folder_behind(mention, tool, self._server.view)
+                folder = folder_behind(mention, tool, self._server.view)
             is_there = is_there or folder is not None
             if event:
                 finding = _finding(folder or mention, tool, why, is_there=is_there)
