@@ -369,6 +369,8 @@ def test_all_of_many_lines_that_come_at_once_are_looked_at() -> None:
     now = time.monotonic()
     ours = note(seen.annotated(failed("Error executing tool note"), now + 0.5))
     assert f"nor {len(paths) - MAX_NAMED} more" in ours
+    seen.close()
+    assert len(rows) == len(paths), "also of what cannot be looked up"
 
 
 def test_a_note_names_few_walls() -> None:
