@@ -22,9 +22,8 @@ from pipeguard.cli._isolation_names import (
 from pipeguard.cli._start_changes import StartChanges, changes_of_extent, changes_of_policy
 from pipeguard.config.isolate_key import entries_for
 from pipeguard.core.unicode.display import visible
-from pipeguard.errors import PolicyError, StateError
+from pipeguard.errors import PolicyError
 from pipeguard.identity.server_name import launched
-from pipeguard.log import say
 
 if TYPE_CHECKING:
     from pipeguard.cli._isolated_servers import ServerHere
@@ -42,6 +41,8 @@ MISSING = (
     " (`pipeguard isolate --help`)."
 )
 ENFORCED = "Nothing else of yours is there for it: that is enforced, whatever it tries."
+LAST_START = "last start"
+BY_COMMAND_ALONE = "Your policy does not isolate it: `--isolate` in its command alone does."
 IS_KNOWN = "is a package that PipeGuard knows."
 TO_ISOLATE = "To isolate it:  pipeguard setup --isolate"
 TO_ISOLATE_SERVED = "To isolate it: `isolate: {}` in its entry in pipeguard.yaml"
@@ -164,7 +165,7 @@ class ServerIsolation:
             return "entry" if any(each.isolation.by_entry for each in self.servers) else "policy"
         if self.is_isolated:
             return "policy"
-        return "last start" if self._is_told_by_start else ""
+        return LAST_START if self._is_told_by_start else ""
 
     @property
     def _changes(self) -> StartChanges:
@@ -253,6 +254,8 @@ class ServerIsolation:
             yield f"  (hosts and ports as your policy changed them on {changed})"
         yield from extent_lines(extent)
         yield from self._changes.lines()
+        if self._isolated_by == LAST_START:
+            yield from wrapped(BY_COMMAND_ALONE, "  ")
 
     def _policy_lines(self) -> Iterator[str]:
         if self.is_isolated:
@@ -272,22 +275,6 @@ class ServerIsolation:
             yield from wrapped(f"{its}--isolate auto gives it {what}.", "  ")
         if known.needs:
             yield from wrapped(known.needs, "  ")
-
-
-def known_servers() -> list[tuple[str, Observed]]:
-    """The servers of which something was learned, with that."""
-    from pipeguard.isolation.learning.observed import learned_names, load
-
-    found = []
-    for name in learned_names():
-        try:
-            seen = load(name)
-        except StateError as error:
-            say(str(error), "warning")  # the others are there all the same
-            continue
-        if seen is not None:
-            found.append((name, seen))
-    return found
 
 
 def isolation_of(name: str, path: str | None = None) -> ServerIsolation:

@@ -12,9 +12,12 @@ from pipeguard.cli._isolated_servers import servers_here
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.unicode.display import visible
+from pipeguard.errors import StateError
+from pipeguard.log import say
 
 if TYPE_CHECKING:
     from pipeguard.config.isolate_key import IsolateEntry
+    from pipeguard.isolation.learning.observed import Observed
     from pipeguard.state.store import Namesake
 
 NEAR = 3  # names that are told for one that is not known
@@ -58,6 +61,22 @@ def known_names() -> list[str]:
         names |= {*started_names(), *learned_names(), *home_owners(), *stored_names()}
         names |= {each.name for each in packages()}
     return sorted(names)
+
+
+def known_servers() -> list[tuple[str, Observed]]:
+    """The servers of which something was learned, with that."""
+    from pipeguard.isolation.learning.observed import learned_names, load
+
+    found = []
+    for name in learned_names():
+        try:
+            seen = load(name)
+        except StateError as error:
+            say(str(error), "warning")  # the others are there all the same
+            continue
+        if seen is not None:
+            found.append((name, seen))
+    return found
 
 
 def stored_names() -> tuple[str, ...]:

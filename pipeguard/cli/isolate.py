@@ -19,12 +19,11 @@ from pipeguard.cli._isolation import (
     MISSING,
     day_of,
     isolation_of,
-    known_servers,
     runs_of,
     written,
 )
 from pipeguard.cli._isolation_forget import forget
-from pipeguard.cli._isolation_names import entries_now
+from pipeguard.cli._isolation_names import entries_now, known_servers
 from pipeguard.cli._person import Person
 from pipeguard.cli._revoke import revoke
 from pipeguard.config.options import WrapOptions

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pipeguard.runtime.run import Run
     from pipeguard.runtime.start_record import StartRecord
     from pipeguard.transports.channel import Channel
+    from pipeguard.transports.stderr import StderrCopy
 
 NOT_WRITTEN = "what this server is given was not written down"
 
@@ -141,20 +142,24 @@ class ServerStarter:
         """The files and folders that its arguments name and that it is not given."""
         return () if self._sandbox is None else self._sandbox.unseen
 
-    def watching(self, mask: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-        """A mask of its standard error, by which its walls and limits are noticed."""
-        sandbox = self._sandbox
-        if self._witness is None or sandbox is None:
-            return mask
+    def stderr(self, child: Child, mask: Callable[[bytes], bytes]) -> StderrCopy:
+        """A copy of its standard error to ours, by which its walls and limits are noticed."""
+        # Here, since a server is waiting before.
+        from pipeguard.log import STDERR
+        from pipeguard.transports.stderr import StderrCopy
+
+        sandbox, witness = self._sandbox, self._witness
+        if witness is None or sandbox is None:
+            return StderrCopy(child.stderr_fd, STDERR, mask)
         from pipeguard.isolation.ended_by_limit import limits_named
 
-        watched = self._witness.watching(mask)
-
-        def look(text: bytes) -> bytes:
+        def look(text: bytes) -> None:
             sandbox.limits_named |= limits_named(text)
-            return watched(text)
+            witness.look_at(text)
 
-        return look
+        copy = StderrCopy(child.stderr_fd, STDERR, mask, look)
+        witness.listen_to(copy)
+        return copy
 
     def rooted(self, child: Child, channel: Channel, *, listens: bool = False) -> Channel:
         """The channel to a server, by which it is given the roots of its one client.

@@ -163,6 +163,25 @@ def test_a_file_of_servers_that_cannot_be_read_is_told_and_the_rest_is_listed(
     assert (result.exit_code, str(entries) in result.stderr) == (2, True)
 
 
+def test_nothing_is_cut_off_for_a_program_and_servers_are_in_order(
+    policy: Path, tmp_path: Path
+) -> None:
+    hosts = [f"{'a-long-name.' * 4}{n}.example" for n in "12"]
+    wrap = ["wrap", "--isolate", "bubblewrap", *(w for h in hosts for w in ("--connect", h))]
+    entry = {"command": "pipeguard", "args": [*wrap, "--", sys.executable, "-c", ""]}
+    (tmp_path / ".cursor").mkdir()
+    servers = {"zeta": entry, "alpha": entry}
+    (tmp_path / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    said = run("list").output
+    assert ", ".join(hosts) in said
+    assert "…" not in said
+    assert said.index("  alpha ") < said.index("  zeta ")
+    code, shown = on_terminal("isolate", "", "list")
+    assert code == 0
+    assert "…" in shown
+    assert hosts[1] not in shown
+
+
 def test_a_server_that_never_ran_is_shown_by_each_of_its_names(entries: Path) -> None:
     for name in ("held", "mcp-server-fetch"):
         result = run("show", name)

@@ -132,6 +132,7 @@ def test_what_is_given_and_taken_while_it_runs_is_shown(tmp_path: Path, here: Pa
     assert fields["next_start"]["less"] == {"write": [str(here / "notes")]}
     policy.write_text("mode: enforce\n")
     assert "reacher, as it was last started isolated:" in words()
+    assert "Your policy does not isolate it: `--isolate` in its command alone does." in words()
     fields = json.loads(show("reacher", "--json")[1])
     assert (fields["isolated"], fields["isolated_by"]) == (True, "last start")
 

@@ -90,7 +90,7 @@ def _not_given(walls: Sequence[Wall]) -> str:
     named = [f"{_shown(wall)} ({_event(wall)})" for wall in walls[:MAX_NAMED]]
     if len(walls) > MAX_NAMED:
         named.append(f"{len(walls) - MAX_NAMED} more")
-    allowable = sum(wall.entry != "" for wall in walls)
+    allowable = sum(wall.event != "" and wall.entry != "" for wall in walls)
     events = "these events" if allowable > 1 else "the event"
     who = f", who alone can allow {events}" if allowable else ", who alone decides about it"
     return (
@@ -104,9 +104,13 @@ def _not_among_its_own(wall: Wall, roots: Sequence[Wall]) -> str:
     ungiven = "".join(
         f" It is isolated, and is not given {_shown(root)} ({_event(root)})." for root in roots
     )
-    who = "allow that event, or change its arguments" if roots else "change them"
+    who = (
+        "allow that event, or change its arguments"
+        if any(root.event for root in roots)
+        else "change them"
+    )
     return (
-        f"PipeGuard: this server itself refuses {what} (event {wall.event}): it"
+        f"PipeGuard: this server itself refuses {what} ({_event(wall)}): it"
         " takes the folders among its own arguments, or the client's roots in their place."
         f"{ungiven} Tell the user, who alone can {who}; do not work around it."
     )
@@ -129,6 +133,8 @@ def _shown(wall: Wall) -> str:
 
 def _event(wall: Wall) -> str:
     """The event's name, and what it gives where the wall does not say that."""
+    if not wall.event:
+        return "without an event: this run has had as many as it may"
     if wall.entry == "":
         return f"event {wall.event}, for which no such address is given"
     entry = wall.entry if wall.rule == ADDRESS and wall.is_quotable else None
