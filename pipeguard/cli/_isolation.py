@@ -134,7 +134,7 @@ class ServerIsolation:
                 yield from each.to_guard()
         elif self.proposal is not None:
             return
-        elif self._is_held or self.is_isolated or self.started is not None:
+        elif self._is_held or (not self.servers and (self.is_isolated or self.started is not None)):
             if not any(each.touches.container for each in self.servers):
                 yield from wrapped(self._to_give_more(), "  ")
                 yield from wrapped(MISSING, "  ")
@@ -163,7 +163,7 @@ class ServerIsolation:
             return ""
         if self._is_held:
             return "entry" if any(each.isolation.by_entry for each in self.servers) else "policy"
-        if self.is_isolated:
+        if self.is_isolated and not self.servers:
             return "policy"
         return LAST_START if self._is_told_by_start else ""
 
@@ -188,8 +188,9 @@ class ServerIsolation:
             verb = "starts" if len({each.client_name for each in self._bare}) == 1 else "start"
             return f"{name} is NOT isolated: {who} {verb} it without PipeGuard:"
         is_told = self._is_told_by_start
-        if self._is_held or (self.is_isolated and self.servers):
-            return f"{name} is isolated:"
+        if self.servers and (self._is_held or self.is_isolated):
+            no = "NOT isolated as it is started now, whatever your policy says"
+            return f"{name} is {'isolated' if self._is_held else no}:"
         if self.is_isolated:
             more = "; as it was last started" if is_told else ""
             return f"{name} is isolated by your policy{more}:"

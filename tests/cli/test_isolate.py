@@ -130,6 +130,18 @@ def test_a_server_that_a_client_starts_bare_is_told_as_not_isolated_first(
     assert "no entry of a client starts it now" in run("show", "open").output
 
 
+def test_an_entry_without_isolation_counts_more_than_the_policy(
+    policy: Path, tmp_path: Path
+) -> None:
+    policy.write_text("isolate:\n- {server: own, hosts: [api.example.com]}\n")
+    wrap = ["wrap", "--name", "own", "--isolate", "none", "--", "srv"]
+    (tmp_path / ".cursor").mkdir()
+    servers = {"own": {"command": "pipeguard", "args": wrap}}
+    (tmp_path / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    assert run("show", "own").output.startswith("own is NOT isolated as it is started now")
+    assert json.loads(run("show", "own", "--json").output)["isolated"] is False
+
+
 def test_a_container_that_no_guard_starts_is_shown_by_its_own_words(tmp_path: Path) -> None:
     box = ["run", "-i", "-v", "/srv/x:/x", "mcp/time"]
     odd = ["run", "--no-such-option", "mcp/time"]
