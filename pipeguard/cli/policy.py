@@ -137,7 +137,8 @@ def ci_token(*, revoke: bool) -> None:
 def check(file: str | None, *, project: bool, as_json: bool) -> None:
     """Check FILE, or by default your policy and that of the project you are in.
 
-    A file named .pipeguard.yaml is read as a project's.
+    A file named .pipeguard.yaml is read as a project's. What isolated servers are given is read as
+    at a start; what is not there now is a note.
 
     \b
     Examples:
