@@ -57,6 +57,7 @@ class Profile(NamedTuple):
         limits: what it may use up.
         roots: READ_ROOTS or WRITE_ROOTS where it is given the client's roots, while it runs.
         links: of files and folders to which a link leads, the path as written, and theirs.
+        has_git_settings: whether it is given the user's name and settings of git.
     """
 
     read: tuple[str, ...] = ()
@@ -67,6 +68,7 @@ class Profile(NamedTuple):
     limits: ResourceLimits = ResourceLimits()
     roots: str = ""
     links: tuple[tuple[str, str], ...] = ()
+    has_git_settings: bool = False
 
     def with_more(self, other: Profile) -> Profile:
         """Both together; the other's limits count."""
@@ -79,6 +81,7 @@ class Profile(NamedTuple):
             other.limits,
             max(self.roots, other.roots, key=ROOTS.index),
             tuple(dict.fromkeys((*self.links, *other.links))),
+            self.has_git_settings or other.has_git_settings,
         )
 
     def differences_from(self, other: Profile) -> tuple[str, ...]:
