@@ -211,11 +211,15 @@ READERS: dict[str, Callable[[str], int]] = {
 }
 
 
+# With less no server starts, or a unit was forgotten: `memory=512` is 512 bytes.
+LEAST = {"memory": 16 * MEBIBYTE, "files": 32, "file-size": 65_536, "scratch": 65_536}
+
+
 def limits_of(settings: Sequence[str], base: ResourceLimits) -> ResourceLimits:
     """Limits with changes, each as `NAME=VALUE`.
 
     Raises:
-        PolicyError: one has no known name or no valid value.
+        PolicyError: one has no known name or no valid value, or is too low to start with.
     """
     for setting in settings:
         name, _, value = setting.partition("=")
@@ -224,7 +228,14 @@ def limits_of(settings: Sequence[str], base: ResourceLimits) -> ResourceLimits:
             raise PolicyError(
                 f"{setting!r} is no limit. Write one as NAME=VALUE, with {', '.join(READERS)}."
             )
-        base = base._replace(**{name.replace("-", "_"): reader(value)})
+        limit = reader(value)
+        if limit < LEAST.get(name, 1):
+            unit = " bytes, since it has no unit" if reader is size_of and value.isdigit() else ""
+            raise PolicyError(
+                f"the limit {name}={value}{unit}: a server needs {setting_of(name, LEAST[name])} or"
+                " more."
+            )
+        base = base._replace(**{name.replace("-", "_"): limit})
     return base
 
 

@@ -260,7 +260,7 @@ class ServerStarter:
         command, folder = self._command, self._folder()
         named = named_profile(options, entries, folder)
         if named.roots:
-            self._check_roots(engine)
+            self._check_roots(engine, is_container=is_container)
         if is_container:
             self._harden(named)
             return None
@@ -279,7 +279,7 @@ class ServerStarter:
         report, proxies = self._connections.report, outer_proxies(options)
         return Sandbox(identity, command, profile, report, _say, engine, proxies=proxies)
 
-    def _check_roots(self, engine: str) -> None:
+    def _check_roots(self, engine: str, *, is_container: bool) -> None:
         """Refuse what cannot be given, before anything is started.
 
         Raises:
@@ -291,9 +291,12 @@ class ServerStarter:
         elif engine == CONTAINER:
             why = "it runs in a container, into which nothing can be mounted while it runs"
         if why:
+            named = "--read PATH or --write PATH"
+            if is_container:
+                named = "-v PATH:PATH:ro among its own words"
             raise PolicyError(
                 f"{self._name} cannot be given the client's roots: {why}. Leave out `--roots` (or"
-                " `roots` in the policy), and name the folders: --read PATH or --write PATH."
+                f" `roots` in the policy), and name the folders: {named}."
             )
 
     def _engine(self, entries: Sequence[IsolateEntry]) -> str:
