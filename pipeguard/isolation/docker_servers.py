@@ -99,8 +99,8 @@ def hardened(argv: Sequence[str], folder: str, profile: Profile, host: SandboxUs
     if profile.keeps_home:
         raise PolicyError(
             f"{run.rest[0]}: --keep-home (keep_home in the policy) has no effect on a container"
-            f" that {' '.join(run.start)} starts. Leave it out, and give it a volume in its own words:"
-            " -v NAME:/FOLDER."
+            f" that {' '.join(run.start)} starts. Leave it out, and give it a volume in its own"
+            " words: -v NAME:/FOLDER."
         )
     for option in run.options:
         _judge(option, folder, profile, host)
@@ -124,8 +124,8 @@ def _check_paths(run: ContainerRun, folder: str, profile: Profile) -> None:
             access = "" if path in profile.write else ":ro"
             raise PolicyError(
                 f"{path}: naming it (--read, --write, or the policy) gives nothing to a container"
-                f" that {' '.join(run.start)} starts. Mount it in the server's own words instead: -v"
-                f" {path}:{path}{access}."
+                f" that {' '.join(run.start)} starts. Mount it in the server's own words instead:"
+                f" -v {path}:{path}{access}."
             )
 
 

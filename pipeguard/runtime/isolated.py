@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.extent import GivenFrom
     from pipeguard.isolation.learning.learner import Learner
     from pipeguard.isolation.sandbox import Sandbox
+    from pipeguard.isolation.walls.wall import Wall
     from pipeguard.isolation.walls.witness import WallWitness
     from pipeguard.launch.child import Child
     from pipeguard.runtime.run import Run
@@ -65,6 +66,7 @@ class ServerStarter:
         self._witness: WallWitness | None = None
         self._run: Run | None = None
         self._started = Profile()  # what it got when it started, and gets until it ends
+        self._next = Profile()  # what it gets at its next start, by a policy that has changed
         self._waiting: tuple[tuple[str, ...], tuple[str, ...]] = (), ()
         self._sources: tuple[GivenFrom, ...] = ()
         self._learner: Learner | None = None
@@ -106,6 +108,7 @@ class ServerStarter:
 
         mask = Mask(run.engines)
         witness = WallWitness(self._sandbox, self._folder(), run.wall_event, run.note, mask)
+        witness.is_allowed = self._is_allowed
         self._witness, self._run = witness, run
         self._sandbox.on_refused_root = self._refuse_root
         run.guard.annotate(witness)
@@ -205,6 +208,7 @@ class ServerStarter:
 
     def _tell_what_waits(self, profile: Profile) -> None:
         """Say what of a changed policy holds from the next start, whenever that changes."""
+        self._next = profile
         given = profile.differences_from(self._started)
         taken = self._started.differences_from(profile)
         taken = tuple(each for each in taken if not each.startswith("limits"))
@@ -219,6 +223,12 @@ class ServerStarter:
                 not_taken_yet=", ".join(taken),
                 do=self._restart or f"restart {self._name} in its client",
             )
+
+    def _is_allowed(self, wall: Wall) -> bool:
+        from pipeguard.isolation.sandbox import this_host  # once a wall is hit
+        from pipeguard.isolation.walls.next_start import falls_at_next_start
+
+        return falls_at_next_start(wall, self._started, self._next, this_host())
 
     def _log(self, level: str, event: str, **fields: object) -> None:
         if self._run is not None:

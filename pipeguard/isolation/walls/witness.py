@@ -24,6 +24,7 @@ from pipeguard.isolation.walls.annotation import (
     annotated,
     is_about_failure,
     is_named,
+    is_none_allowed,
     texts_of,
 )
 from pipeguard.isolation.walls.links import led_out_to
@@ -119,6 +120,7 @@ class WallWitness:
         record: Callable[[Finding, str], None],
         mask: Callable[[bytes], bytes],
     ) -> None:
+        self.is_allowed: Callable[[Wall], bool] = is_none_allowed  # at the server's next start
         self._server = server
         self._folder = folder
         self._name_event = name_event
@@ -226,7 +228,9 @@ class WallWitness:
                 elif not is_about_failure(text, walls):
                     return verdict
                 if walls:
-                    return verdict._replace(forward=serialise(annotated(message.value, walls)))
+                    return verdict._replace(
+                        forward=serialise(annotated(message.value, walls, self.is_allowed))
+                    )
         return verdict
 
     def _refused_in(self, span: _Span) -> list[tuple[Wall, bool]]:
