@@ -6,6 +6,7 @@ from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.guarding import GuardedCommand
 from pipeguard.errors import PipeGuardError
 from pipeguard.isolation.docker_words import is_of_containers, run_of
+from pipeguard.isolation.earlier_state import left_behind
 from pipeguard.isolation.engines import AUTO, LEARN, NONE
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.shipped import key_of, shipped_for
@@ -31,11 +32,18 @@ def obstacle(server: ServerEntry) -> str:
     return ""
 
 
-def needs(server: ServerEntry) -> str:
-    """What is left for a person to name of a known server that is isolated; empty for none."""
+def needs(server: ServerEntry, home: str) -> str:
+    """What is left for a person to know or name of a known server; empty for none.
+
+    Args:
+        server: that is to be isolated.
+        home: of the user.
+    """
     try:
         package = package_of(server.own_words)
     except PipeGuardError:
         return ""
     shipped = shipped_for(key_of(package)) if package is not None else None
-    return shipped.needs if shipped is not None else ""
+    if shipped is None:
+        return ""
+    return " ".join(filter(None, (shipped.needs, left_behind(shipped, server.env, home))))

@@ -33,6 +33,8 @@ class ShippedProfile(NamedTuple):
         npm_parts: folders of a package of PyPI, as patterns, that it has npm install packages in
             when it first runs, which it cannot: they are fetched with it.
         has_git_settings: whether it is given the user's name and settings of git.
+        kept_before: patterns of the files, `~` the user's home, in which it keeps what it keeps
+            where it is not isolated and its variables name no place.
         needs: what is left for the user to name, or what does not work; or empty.
     """
 
@@ -42,6 +44,7 @@ class ShippedProfile(NamedTuple):
     variables: tuple[tuple[str, str], ...] = ()
     npm_parts: tuple[str, ...] = ()
     has_git_settings: bool = False
+    kept_before: tuple[str, ...] = ()
     needs: str = ""
 
     @property
@@ -100,5 +103,6 @@ def _read(text: str) -> Iterable[ShippedProfile]:
             tuple(entry.get("variables", {}).items()),
             tuple(entry.get("npm_parts", ())),
             bool(entry.get("git_settings")),
+            tuple(entry.get("kept_before", ())),
             entry.get("needs", ""),
         )

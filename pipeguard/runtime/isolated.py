@@ -264,6 +264,7 @@ class ServerStarter:
             named_profile,
             shipped_of,
             sources_of,
+            what_is_left,
             whole_profile,
         )
 
@@ -286,6 +287,8 @@ class ServerStarter:
         identity = self._name if entries else self._wanted
         if profile.keeps_home:
             identity = f"{self._name}\n{self._who.identity}"
+            if shipped and (left := what_is_left(identity, shipped, self._command.env, profile)):
+                _say(f"{self._name}: {left}", "warning")
         report, proxies = self._connections.report, outer_proxies(options)
         return Sandbox(identity, command, profile, report, _say, engine, proxies=proxies)
 

@@ -24,7 +24,7 @@ from pipeguard.isolation.profile import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
@@ -133,6 +133,19 @@ def shipped_of(engine: str, command: Sequence[str]) -> ShippedProfile | None:
     from pipeguard.isolation.shipped import key_of, shipped_for
 
     return shipped_for(key_of(package))
+
+
+def what_is_left(
+    identity: str, shipped: ShippedProfile, variables: Mapping[str, str], profile: Profile
+) -> str:
+    """What a known server does not find that has no kept home yet; empty where it has one."""
+    from pipeguard.isolation.earlier_state import left_behind
+    from pipeguard.isolation.kept_homes import home_of
+    from pipeguard.isolation.sandbox import home_folder, homes_folder
+
+    if home_of(homes_folder(), identity).exists():
+        return ""
+    return left_behind(shipped, variables, home_folder(), profile.write)
 
 
 def _paths(texts: Iterable[str], folder: str, home_folder: str) -> tuple[str, ...]:
