@@ -51,10 +51,11 @@ def mentions(path: str | None, key: str) -> bool:
         return False
     try:
         with open(path, "rb") as file:
-            text = file.read(MAX_READ_BYTES)
+            text = file.read(MAX_READ_BYTES + 1)
     except OSError:
         return True  # whoever reads the policy says what is wrong with it
-    return may_have(text, key)
+    is_searchable = len(text) <= MAX_READ_BYTES and b"\0" not in text  # as UTF-16 has it
+    return not is_searchable or may_have(text, key)
 
 
 def may_have(text: bytes, key: str) -> bool:

@@ -45,14 +45,14 @@ class Surroundings(NamedTuple):
         channel: a descriptor of the Unix socket that its sockets are sent through.
         group: the control group that bounds it; None where none can be made.
         roots: how the client's roots are given (isolation.profile), or empty.
-        requests: a descriptor of the Unix socket by which they are asked for, or None.
+        doorway: to what mounts while it runs, or None.
     """
 
     ports: tuple[int, ...]
     channel: int
     group: ControlGroup | None
     roots: str = ""
-    requests: int | None = None
+    doorway: Doorway | None = None
 
 
 def find() -> str | None:
@@ -133,9 +133,9 @@ def confine(
     read_from = _sealed(os.fsencode("".join(f"{argument}\0" for argument in arguments)))
 
     started = [find() or PROGRAM, "--args", str(read_from)]
-    doorway = _doorway(around)
+    doorway = around.doorway
     if doorway is not None:
-        inherited += doorway
+        inherited += (*doorway.heard, doorway.info, doorway.said)
         started += ["--info-fd", str(doorway.said)]
     started += ["--", *_through_landlock(view, around.roots, inherited), *command.argv]
 
@@ -144,24 +144,16 @@ def confine(
             around.group.enter()
         enter(host.uid, host.gid)
         stage(staged)
-        if doorway is not None:
-            doorway.open(staged)
         hand_over(around.ports, around.channel)
         os.close(around.channel)  # whoever has it could send other sockets
+        if doorway is not None:
+            doorway.open()  # late: each page that is written after a fork is copied
         for number, value in _limits(limits):
             _limit(number, value)
 
     descriptors = (read_from, *inherited, around.channel)
     leave = around.group.leave if around.group is not None else None
     return Confinement(started, descriptors, prepare, leave, why_not=forbidden)
-
-
-def _doorway(around: Surroundings) -> Doorway | None:
-    if around.requests is None:
-        return None
-    from pipeguard.isolation.live_mounts import Doorway  # of few servers
-
-    return Doorway(around.requests, *os.pipe())
 
 
 def _through_landlock(view: FileView, roots: str, inherited: list[int]) -> list[str]:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # linux/inotify.h
 CREATED, MOVED_TO, ONLY_FOLDERS, NO_LINKS, OVERFLOWN = 0x100, 0x80, 0x01000000, 0x02000000, 0x4000
+NONE_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.ENOMEM})  # inotify(7)
+_SETTINGS = {errno.EMFILE: "max_user_instances", errno.ENOSPC: "max_user_watches"}
 HEAD_BYTES = 16
 MOST_BYTES = 65536
 _LIBRARY = ctypes.CDLL(None, use_errno=True)
@@ -57,9 +59,9 @@ def covers_of(staged: Iterable[Staged]) -> tuple[Cover, ...]:
     return tuple(cover for each in staged for cover in covers_in(each))
 
 
-def covers_in_view(view: FileView) -> bool:
-    """Whether something has to stay covered in what a view gives."""
-    return bool(covers_of(staged_of(view)[1]))
+def covers_in_view(view: FileView) -> tuple[Cover, ...]:
+    """What has to stay covered in what a view gives."""
+    return covers_of(staged_of(view)[1])
 
 
 def covers_in(staged: Staged) -> Iterator[Cover]:
@@ -76,34 +78,74 @@ def covers_in(staged: Staged) -> Iterator[Cover]:
             yield Cover(mount.path, is_hidden, outer.path, pins)
 
 
+def unwatched(number: int) -> str:
+    """What the user is told where covered names cannot be watched.
+
+    Args:
+        number: of the error.
+    """
+    setting = _SETTINGS.get(number)
+    raised = f" or raise the limit: sudo sysctl fs.inotify.{setting}=1048576" if setting else ""
+    return (
+        f"what is covered in the folders that this server is given cannot be watched"
+        f" (inotify: {os.strerror(number)}). Where a program of yours replaces a file there that"
+        " the server must not read or change, as git does with .git/config, the new one is not"
+        f" covered until the server is started again. End programs that watch many files,{raised}"
+    )
+
+
 class CoverWatch:
     """Tells when a covered name gets another file.
 
-    Args:
-        covers: the paths.
+    It watches nothing until it follows something.
 
     Raises:
-        OSError: the system has no watches left.
+        OSError: the system has none left.
 
     Attributes:
         descriptor: readable where something was made or moved.
     """
 
-    def __init__(self, covers: Sequence[Cover]) -> None:
-        self.descriptor = _LIBRARY.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    def __init__(self) -> None:
+        self.descriptor: int = _LIBRARY.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self.descriptor < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1")
         self._names: set[bytes] = set()
-        self.follow(covers)
+        self._watches: dict[str, int] = {}  # numbers, by the folder
 
     def follow(self, covers: Sequence[Cover]) -> None:
-        """Watch for these from now on, in the folders that are at the paths now."""
+        """Watch for these from now on, in the folders that are at the paths now.
+
+        Raises:
+            OSError: the system has no watches left for some of them; the others are watched.
+        """
         folders = dict.fromkeys(folder for each in covers for folder in _between(each))
         paths = (*(each.path for each in covers), *folders)
         self._names = {os.fsencode(os.path.basename(path)) for path in paths}
-        wanted = CREATED | MOVED_TO | ONLY_FOLDERS | NO_LINKS
+        before, self._watches = self._watches, {}
+        lacking = 0
         for folder in folders:
-            _LIBRARY.inotify_add_watch(self.descriptor, os.fsencode(folder), wanted)
+            number, error = self._add(folder)
+            if error in NONE_LEFT and folder in before:  # which may be of a folder that is gone
+                self._remove(before.pop(folder))
+                number, error = self._add(folder)
+            if error in NONE_LEFT:
+                lacking = error
+            if number >= 0:
+                self._watches[folder] = number
+        for number in {*before.values()} - {*self._watches.values()}:
+            self._remove(number)
+        if lacking:
+            raise OSError(lacking, "inotify_add_watch")
+
+    def _add(self, folder: str) -> tuple[int, int]:
+        """The number of a folder's watch, or of the error."""
+        wanted = CREATED | MOVED_TO | ONLY_FOLDERS | NO_LINKS
+        number = _LIBRARY.inotify_add_watch(self.descriptor, os.fsencode(folder), wanted)
+        return number, 0 if number >= 0 else ctypes.get_errno()
+
+    def _remove(self, number: int) -> None:
+        _LIBRARY.inotify_rm_watch(self.descriptor, number)  # none any more where its folder is gone
 
     def is_concerned(self) -> bool:
         """Whether what happened since the last call is about a covered name."""

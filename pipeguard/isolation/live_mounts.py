@@ -14,67 +14,71 @@ It runs in a fork of PipeGuard without threads, and never returns.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import select
-import signal
-import socket
 from contextlib import suppress
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation import mounting
-from pipeguard.isolation.covers import CoverWatch, cover_again, covers_in, covers_of, hidden_trees
+from pipeguard.isolation.covers import cover_again, covers_in, hidden_trees
 from pipeguard.isolation.mounting import LINK_FREE, opened, opened_in
 from pipeguard.isolation.staging import STAGE, Staged, mount_staged
 from pipeguard.isolation.view import Mount, MountKind
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Sequence
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
-    from pipeguard.isolation.covers import Cover
+    from pipeguard.isolation.covers import Cover, CoverWatch
+else:
+    import _signal as signal  # its Python half makes enums, which costs 3 ms
 
 MAX_REQUEST_BYTES = 1_000_000
 INFO_BYTES = 4096
 READY_SECONDS, PAUSE_SECONDS = 3.0, 0.005
 NAME = "root"  # in the stage
+UNWATCHED = ""  # in an answer: the number of the error for which covers are not watched
 
 
 class Doorway(NamedTuple):
-    """What the two processes speak through.
+    """What the process that mounts hears of, and by what.
 
     Attributes:
-        requests: a Unix socket.
+        covers: what it covers again where that is replaced.
+        watch: tells it of that; None where the system has none left.
+        requests: a Unix socket, at which it is asked for roots; None where none are given.
         info: what the engine says of the sandbox (bwrap(1), --info-fd).
         said: where it says that.
     """
 
-    requests: int
+    covers: tuple[Cover, ...]
+    watch: CoverWatch | None
+    requests: int | None
     info: int
     said: int
 
-    def open(self, given: Sequence[Staged]) -> None:
+    @property
+    def heard(self) -> frozenset[int]:
+        """The descriptors that tell of something."""
+        watch = None if self.watch is None else self.watch.descriptor
+        return frozenset(each for each in (watch, self.requests) if each is not None)
+
+    def open(self) -> None:
         """Fork the process that mounts; to be called in the one that becomes the engine.
 
-        Args:
-            given: folders, of which it covers again what is replaced in them.
+        Nobody waits for it: what is replaced before it runs, the watch has noted. bwrap lets
+        children alone that it has from before.
 
         Raises:
             OSError: there is no process left.
         """
         watched = [os.pidfd_open(os.getpid()), os.pidfd_open(os.getppid())]
-        first = os.fork()
-        if first:
-            for descriptor in (*watched, self.requests, self.info):
-                os.close(descriptor)
-            os.waitpid(first, 0)
-            return
-        try:
-            if os.fork() == 0:  # its parent ends at once, so that the warden becomes its parent
-                _wait(self, watched, covers_of(given))
-        finally:
-            os._exit(0)
+        if os.fork() == 0:
+            _wait(self, watched)
+        for descriptor in (*watched, *self.heard, self.info):
+            os.close(descriptor)
 
 
 def encoded(staged: Staged) -> object:
@@ -82,44 +86,51 @@ def encoded(staged: Staged) -> object:
     return [_fields(staged.outer), [_fields(each) for each in staged.inside], list(staged.absent)]
 
 
-def _wait(doorway: Doorway, watched: Sequence[int], covers: Sequence[Cover]) -> NoReturn:
+def _wait(doorway: Doorway, watched: Sequence[int]) -> NoReturn:
     try:
         os.setsid()
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        _close_all_but((doorway.requests, doorway.info, *watched))
-        _serve(doorway, watched, covers)
+        _close_all_but((*doorway.heard, doorway.info, *watched))
+        _serve(doorway, watched)
     finally:
         os._exit(0)
 
 
-def _serve(doorway: Doorway, watched: Sequence[int], covers: Sequence[Cover]) -> None:
+def _serve(doorway: Doorway, watched: Sequence[int]) -> None:
     """Answer requests, and cover again, until the engine, the warden or PipeGuard has ended."""
     poll = select.poll()
-    watch = None
-    with suppress(OSError):  # the system has no watches left: roots are given all the same
-        watch = CoverWatch(covers)
-    heard = {doorway.requests, *([] if watch is None else [watch.descriptor])}
+    watch, heard = doorway.watch, doorway.heard
     for descriptor in (*watched, *heard):
         poll.register(descriptor, select.POLLIN)
     sandbox: SandboxMounts | None = None
-    with socket.socket(fileno=doorway.requests) as requests:
-        while (ready := {descriptor for descriptor, _ in poll.poll()}) <= heard:
-            sandbox = sandbox or SandboxMounts(doorway.info, covers)
-            if watch is not None and watch.descriptor in ready and watch.is_concerned():
-                sandbox.cover_again()
+    while (ready := {descriptor for descriptor, _ in poll.poll()}) <= heard:
+        sandbox = sandbox or SandboxMounts(doorway.info, doorway.covers)
+        if watch is not None and watch.descriptor in ready and watch.is_concerned():
+            sandbox.cover_again()
+            with suppress(OSError):  # whose place another program took at once
                 watch.follow(sandbox.covers)
-                sandbox.cover_again()  # what was replaced before it was followed
-            if doorway.requests not in ready:
-                continue
-            asked = requests.recv(MAX_REQUEST_BYTES)
-            if not asked:
-                return
-            answer = sandbox.answer(json.loads(asked))
-            if watch is not None:
-                watch.follow(sandbox.covers)
-            requests.send(json.dumps(answer).encode())
+            sandbox.cover_again()  # what was replaced before it was followed
+        if doorway.requests in ready and not _answer(doorway.requests, sandbox, watch):
+            return
+
+
+def _answer(requests: int, sandbox: SandboxMounts, watch: CoverWatch | None) -> bool:
+    """Do what is asked; whether anybody still asks."""
+    import json  # 2 ms, and most servers are given no roots
+
+    asked = os.read(requests, MAX_REQUEST_BYTES)
+    if not asked:
+        return False
+    answer = sandbox.answer(json.loads(asked))
+    try:
+        if watch is not None:
+            watch.follow(sandbox.covers)
+    except OSError as error:
+        answer[UNWATCHED] = str(error.errno)
+    os.write(requests, json.dumps(answer).encode())
+    return True
 
 
 class SandboxMounts:
@@ -134,6 +145,8 @@ class SandboxMounts:
     """
 
     def __init__(self, info: int, covers: Sequence[Cover]) -> None:
+        import json
+
         said = b""
         while more := os.read(info, INFO_BYTES):
             said += more

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from pipeguard.errors import PolicyError
-from pipeguard.isolation.live_mounts import MAX_REQUEST_BYTES, encoded
+from pipeguard.isolation.live_mounts import MAX_REQUEST_BYTES, UNWATCHED, encoded
+from pipeguard.isolation.planted_links import target_of
 from pipeguard.isolation.profile import WRITE_ROOTS, Profile
 from pipeguard.isolation.runtimes import folders_among
 from pipeguard.isolation.sensitive import is_within
@@ -60,6 +61,7 @@ class SandboxRoots:
     Attributes:
         end_server: ends the server.
         on_refused: told the path of a root that is refused, and why.
+        on_unwatched: told the number of the error for which covers in roots are not watched.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class SandboxRoots:
         self._is_lost = False
         self.end_server: Callable[[], object] = _nothing
         self.on_refused: Callable[[str, str], object] = _nothing
+        self.on_unwatched: Callable[[int], object] = _unnoticed
 
     def added_to(self, view: FileView) -> FileView:
         """A view with the roots that the server sees now."""
@@ -131,6 +134,8 @@ class SandboxRoots:
             self._is_lost = True
             self._channel.close()
             return f"what mounts it did not answer ({error})"
+        if UNWATCHED in answer:
+            self.on_unwatched(int(answer[UNWATCHED]))
         return answer.get(path)
 
     def close(self) -> None:
@@ -167,7 +172,8 @@ class SandboxRoots:
     def _folder(self, path: str, changeable: Sequence[str]) -> str | None:
         """The folder that is given for a path, as for one among a server's arguments."""
         try:
-            return next(iter(folders_among([path], "/", self._host, changeable)), None)
+            given = next(iter(folders_among([path], "/", self._host, changeable)), None)
+            return given if given == target_of(path, self._host) else None
         except OSError:
             return None  # it becomes a link, and none, all the time
 
@@ -209,6 +215,10 @@ class SandboxRoots:
 
 def _nothing(*_texts: str) -> None:
     """For a server that has not started, and roots that nobody asks about."""
+
+
+def _unnoticed(_number: int) -> None:
+    """For a server that nobody watches over."""
 
 
 def _path_of(address: str) -> str | None:

@@ -151,7 +151,7 @@ def _among(
             continue
         as_written = os.path.abspath(os.path.join(folder, text))
         path = os.path.realpath(as_written)
-        if os.path.exists(path) and _may_be_meant(path, host):
+        if os.path.exists(path) and may_be_meant(path, host):
             named.setdefault(path, as_written)
     writable = (*changeable, *filter(os.path.isdir, named))
     for path, written in named.items():
@@ -193,7 +193,7 @@ def leaves(folder: str, written: str, path: str) -> bool:
     return False
 
 
-def _may_be_meant(path: str, host: SandboxUser) -> bool:
+def may_be_meant(path: str, host: SandboxUser) -> bool:
     """Whether an argument gives this folder."""
     if path in _OF_OTHERS or is_within(host.home, path) or _is_of_system(path):
         return False

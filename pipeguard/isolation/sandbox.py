@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.cgroups import ControlGroup
     from pipeguard.isolation.egress.judge import Report
+    from pipeguard.isolation.live_mounts import Doorway
     from pipeguard.isolation.roots import SandboxRoots
     from pipeguard.isolation.runtimes import Runtime
     from pipeguard.isolation.view import FileView
@@ -88,6 +89,7 @@ class Sandbox:
         self.package = "", "", True  # that it fetches: its name, folder, and whether it was
         self._name = identity.partition("\n")[0]
         self._say = say
+        self._said: set[str] = set()  # what is not said at each start
         self._rules = _rules_of(profile)
         self._report = report
         self._proxies = proxies
@@ -151,14 +153,14 @@ class Sandbox:
 
         group = self._group()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        roots, requests = self._made_roots()
+        roots, doorway = self._live_parts()
         confinement = bubblewrap.confine(
             Command(self._argv, self._variables),
             self._view,
             self._host,
             self.profile.limits,
             bubblewrap.Surroundings(
-                self._ports(), theirs.fileno(), group, self.profile.roots, requests
+                self._ports(), theirs.fileno(), group, self.profile.roots, doorway
             ),
         )
         try:
@@ -211,18 +213,14 @@ class Sandbox:
                 self.on_refused_root(path, "", "")
                 self.on_refused_root = _unheard  # once
 
-    def _made_roots(self) -> tuple[SandboxRoots | None, int | None]:
-        """What has things mounted, and the end of a socket at which it asks; None without need."""
-        from pipeguard.isolation.covers import covers_in_view  # Linux alone has what it imports
-        from pipeguard.isolation.roots import SandboxRoots
+    def _live_parts(self) -> tuple[SandboxRoots | None, Doorway | None]:
+        from pipeguard.isolation.live_parts import live_parts  # Linux alone has what it imports
 
-        mode = self.profile.roots
-        if not mode and not covers_in_view(self._view):
-            return None, None
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        made = SandboxRoots(ours, self.profile, self._host, self._needed, self._say)
-        made.on_refused = lambda path, why: self.on_refused_root(path, why, mode)
-        return made, theirs.detach()
+        profile = self.profile
+        made = live_parts(self._view, profile, self._host, self._needed, self._say, self._said)
+        if made[0] is not None:
+            made[0].on_refused = lambda path, why: self.on_refused_root(path, why, profile.roots)
+        return made
 
     def _start_contained(self) -> Child:
         from pipeguard.isolation.container import Contained, start_contained

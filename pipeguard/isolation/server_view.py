@@ -62,10 +62,8 @@ def server_view(  # noqa: PLR0913, PLR0917  what one server is
         PolicyError: what it is given cannot be.
         OSError: a path was moved meanwhile.
     """
-    named = folders_among(arguments, folder, host, profile.write)
-    among = tuple(path for path in named if path not in runtime.needed)
-    among, held = read_alone(among, profile)
-    files = files_among(arguments, folder, host, (*profile.write, *among))
+    named, files = given_among(arguments, runtime.needed, profile, host, folder)
+    among, held = read_alone(named, profile)
     given = Profile(read=files, write=among).with_more(profile)
     check_leading_out(given)
     whole, later = without_nested(given, host, (*runtime.needed, *fixed, *held))
@@ -81,3 +79,24 @@ def server_view(  # noqa: PLR0913, PLR0917  what one server is
         texts = (Mount(MountKind.TEXT, *each) for each in settings.texts.items())
         view = view._replace(mounts=(*texts, *view.mounts))  # what the user gives is over them
     return ServerView(whole, needed, view, tuple(filter(os.path.isfile, code)), git_sources)
+
+
+def given_among(
+    arguments: Sequence[str],
+    needed: Sequence[str],
+    profile: Profile,
+    host: SandboxUser,
+    folder: str,
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The folders among a server's arguments, and the files, which it may only read.
+
+    Args:
+        arguments: of its program, as own_arguments.with_paths has them.
+        needed: what its program needs, which none of them may have changed.
+        profile: what it is given by name.
+        host: this machine and its user.
+        folder: that it starts in.
+    """
+    named = folders_among(arguments, folder, host, profile.write)
+    folders = tuple(path for path in named if path not in needed)
+    return folders, files_among(arguments, folder, host, (*profile.write, *folders))

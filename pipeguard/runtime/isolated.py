@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pipeguard.launch.child import Child
     from pipeguard.runtime.run import Run
     from pipeguard.transports.channel import Channel
+    from pipeguard.transports.stderr import StderrCopy
 
 
 class ServerStarter:
@@ -103,12 +104,17 @@ class ServerStarter:
         if self._sandbox is None:
             return
         # Here, since a server is waiting before.
+        from pipeguard.isolation.walls.annotation import annotated
         from pipeguard.isolation.walls.witness import WallWitness
+        from pipeguard.runtime.quotable import QuotableTexts
         from pipeguard.runtime.run import Mask
 
         mask = Mask(run.engines)
-        witness = WallWitness(self._sandbox, self._folder(), run.wall_event, run.note, mask)
-        witness.is_allowed = self._is_allowed
+        quotable = QuotableTexts(run.engines)
+        witness = WallWitness(
+            self._sandbox, self._folder(), run.wall_event, run.note, mask, quotable
+        )
+        witness.annotate = partial(annotated, is_allowed=self._is_allowed)
         self._witness, self._run = witness, run
         self._sandbox.on_refused_root = self._refuse_root
         run.guard.annotate(witness)
@@ -140,20 +146,24 @@ class ServerStarter:
         """The files and folders that its arguments name and that it is not given."""
         return () if self._sandbox is None else self._sandbox.unseen
 
-    def watching(self, mask: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-        """A mask of its standard error, by which its walls and limits are noticed."""
-        sandbox = self._sandbox
-        if self._witness is None or sandbox is None:
-            return mask
+    def stderr(self, child: Child, mask: Callable[[bytes], bytes]) -> StderrCopy:
+        """A copy of its standard error to ours, by which its walls and limits are noticed."""
+        # Here, since a server is waiting before.
+        from pipeguard.log import STDERR
+        from pipeguard.transports.stderr import StderrCopy
+
+        sandbox, witness = self._sandbox, self._witness
+        if witness is None or sandbox is None:
+            return StderrCopy(child.stderr_fd, STDERR, mask)
         from pipeguard.isolation.ended_by_limit import limits_named
 
-        watched = self._witness.watching(mask)
-
-        def look(text: bytes) -> bytes:
+        def look(text: bytes) -> None:
             sandbox.limits_named |= limits_named(text)
-            return watched(text)
+            witness.look_at(text)
 
-        return look
+        copy = StderrCopy(child.stderr_fd, STDERR, mask, look)
+        witness.listen_to(copy)
+        return copy
 
     def rooted(self, child: Child, channel: Channel, *, listens: bool = False) -> Channel:
         """The channel to a server, by which it is given the roots of its one client.
@@ -261,6 +271,7 @@ class ServerStarter:
             return None
         from pipeguard.isolation.sandbox import Sandbox, home_folder
         from pipeguard.runtime.isolation_sources import (
+            check_roots,
             named_profile,
             shipped_of,
             sources_of,
@@ -271,7 +282,7 @@ class ServerStarter:
         command, folder = self._command, self._folder()
         named = named_profile(options, entries, folder)
         if named.roots:
-            self._check_roots(engine, is_container=is_container)
+            check_roots(self._name, engine, is_shared=self._is_shared, is_container=is_container)
         if is_container:
             self._harden(named)
             return None
@@ -291,26 +302,6 @@ class ServerStarter:
                 _say(f"{self._name}: {left}", "warning")
         report, proxies = self._connections.report, outer_proxies(options)
         return Sandbox(identity, command, profile, report, _say, engine, proxies=proxies)
-
-    def _check_roots(self, engine: str, *, is_container: bool) -> None:
-        """Refuse what cannot be given, before anything is started.
-
-        Raises:
-            PolicyError: the client's roots cannot be given here.
-        """
-        why = ""
-        if self._is_shared:
-            why = "several clients share it, and each would get the folders of the others"
-        elif engine == CONTAINER:
-            why = "it runs in a container, into which nothing can be mounted while it runs"
-        if why:
-            named = "--read PATH or --write PATH"
-            if is_container:
-                named = "-v PATH:PATH:ro among its own words"
-            raise PolicyError(
-                f"{self._name} cannot be given the client's roots: {why}. Leave out `--roots` (or"
-                f" `roots` in the policy), and name the folders: {named}."
-            )
 
     def _engine(self, entries: Sequence[IsolateEntry]) -> str:
         """The engine that the policy names; a server kept apart from a namesake has none less.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
+from pipeguard.isolation.live_mounts import Doorway
 from pipeguard.isolation.profile import READ_ROOTS, WRITE_ROOTS, Profile
 from tests.each import each
 from tests.isolation.test_escapes import CANARY
-from tests.isolation.test_roots import Shell, shell
+from tests.isolation.test_roots import Shell, mounting_process, shell
 from tests.isolation.test_wrapped import isolated
 from tests.launch.processes import until
 
@@ -105,6 +108,47 @@ def test_a_root_stays_covered_too(home: Path) -> None:
             assert "No such" in server.run(f"cat {app}/.envrc")
 
 
+def test_what_is_replaced_while_the_server_starts_is_covered_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, mounted, replaced = home / "app", home / "mounted", home / "replaced"
+    opened = Doorway.open
+
+    def late(doorway: Doorway) -> None:
+        mounted.touch()
+        until(replaced.exists, "it is replaced")
+        opened(doorway)
+
+    def replace_it() -> None:
+        until(mounted.exists, "all is mounted, and nobody watches yet")
+        replace(app / ".envrc")
+        replaced.touch()
+
+    monkeypatch.setattr(Doorway, "open", late)
+    Thread(target=replace_it).start()
+    with shell(Profile(write=(str(app),))) as server:
+        until(lambda: is_fixed(server, app / ".envrc"), "it is covered again")
+
+
+def test_folders_that_are_replaced_again_and_again_stay_watched(home: Path) -> None:
+    app, moved = home / "app", home / "moved"
+    with shell(Profile(write=(str(app),))) as server:
+        before = watches_of(server)
+        for number in range(5):
+            (app / ".git").rename(moved)
+            subprocess.run(["cp", "-a", str(moved), str(app / ".git")], check=True)
+            moved.rename(home / f"moved{number}")
+            until(lambda: is_fixed(server, app / ".git" / "config"), "it is covered again")
+        until(lambda: watches_of(server) == before, "only what is there is watched")
+
+
+def watches_of(server: Shell) -> int:
+    """How many folders are watched for a server (proc(5), fdinfo)."""
+    process = mounting_process(server.warden)
+    infos = Path(f"/proc/{process}/fdinfo").iterdir()
+    return sum(info.read_text().count("inotify wd:") for info in infos)
+
+
 def test_a_server_that_makes_much_noise_uncovers_nothing(home: Path) -> None:
     app = home / "app"
     with shell(Profile(write=(str(app),))) as server:
@@ -113,6 +157,64 @@ def test_a_server_that_makes_much_noise_uncovers_nothing(home: Path) -> None:
         )
         replace(app / ".envrc")
         until(lambda: is_fixed(server, app / ".envrc"), "it is covered again")
+
+
+@each("setting", ["max_inotify_instances", "max_inotify_watches"])
+def test_what_cannot_be_watched_is_told_once_with_what_helps(setting: str, home: Path) -> None:
+    app = home / "app"
+    script = f"""
+from pathlib import Path
+from pipeguard.isolation.live_mounts import Doorway
+from pipeguard.isolation.profile import Profile
+from tests.isolation.test_roots import Shell
+limit = Path("/proc/sys/user/{setting}")
+limit.write_text("0")
+server = Shell(Profile(write=("{app}", )))
+limit.write_text("9")
+print(server.run("echo runs; echo x >> {app}/.git/config"))
+again = server.sandbox.start()
+again.wait_started()
+again.close()
+server.child.close()
+server.sandbox.hang_up()
+print(server.said)
+"""
+    found = as_root_of_its_own(script)
+    assert "runs" in found.stdout, found.stderr
+    assert "Read-only" in found.stdout
+    name = setting.replace("inotify", "user")
+    assert found.stdout.count(f"sudo sysctl fs.inotify.{name}=") == 1, found.stdout
+
+
+def test_a_root_that_cannot_be_watched_is_told_and_given(home: Path) -> None:
+    app = home / "app"
+    script = f"""
+from pathlib import Path
+from pipeguard.isolation.profile import WRITE_ROOTS, Profile
+from tests.isolation.test_roots import Shell
+Path("/proc/sys/user/max_inotify_watches").write_text("0")
+server = Shell(Profile(roots=WRITE_ROOTS))
+assert server.said == []
+server.give("{app}")
+print(server.run("echo runs > {app}/own; cat {app}/own; echo x >> {app}/.git/config"))
+server.child.close()
+server.sandbox.hang_up()
+print(server.said)
+"""
+    found = as_root_of_its_own(script)
+    assert "runs" in found.stdout, found.stderr
+    assert "Read-only" in found.stdout
+    assert found.stdout.count("sudo sysctl fs.inotify.max_user_watches=") == 1, found.stdout
+
+
+def as_root_of_its_own(script: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a user namespace, whose limits it may change (user_namespaces(7))."""
+    return subprocess.run(
+        ["unshare", "--user", "--map-root-user", sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_nothing_is_left_of_what_covers(tmp_path: Path) -> None:

@@ -240,8 +240,8 @@ def test_the_options_are_those_of_podman() -> None:
 
 @each("words", ["", "-v /work/other:/o", "-v data:/data", "--mount type=tmpfs,dst=/t"])
 def test_a_path_that_no_mount_has_is_refused_with_the_words_that_mount_it(words: str) -> None:
-    for field, access in (("read", ":ro."), ("write", ".")):
-        profile = Profile(limits=LIMITS)._replace(**{field: ("/work/data",)})
+    path = ("/work/data",)
+    for profile, access in ((Profile(read=path), ":ro."), (Profile(write=path), ".")):
         with pytest.raises(PolicyError) as refused:
             judged(f"docker run {words} {IMAGE}", profile=profile)
         assert str(refused.value).endswith(f"-v /work/data:/work/data{access}")

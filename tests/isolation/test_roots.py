@@ -187,6 +187,36 @@ def test_a_link_that_the_server_made_is_no_root(home: Path) -> None:
     assert len(server.said) == 2
 
 
+def test_a_link_of_another_run_is_no_root(home: Path) -> None:
+    (home / "private" / "sub").mkdir()
+    (home / "front").symlink_to("given")  # the user's own, in the home
+    with shell(Profile(write=(f"{home}/given",))) as server:
+        server.run(
+            f"cd {home}/given; mkdir deep; ln -s {home}/private out; ln -s ../../private deep/out;"
+            " ln -s deep/out chain"
+        )
+    for mode in (READ_ROOTS, WRITE_ROOTS):
+        for link in ("given/out", "given/deep/out", "given/out/sub", "front/out", "given/chain"):
+            path = home / link
+            assert path.is_dir()
+            with shell(Profile(roots=mode)) as server:
+                server.give(path)
+                assert CANARY not in server.run(f"cat {home}/private/id {path}/id {path}/../id")
+            assert str(path) in server.said[0]
+            assert "--read" in server.said[0]
+
+
+def test_a_link_that_no_server_can_have_made_is_followed(home: Path) -> None:
+    (home / "work").symlink_to(home / "app")
+    (home / "app" / "current").symlink_to("sub")
+    (home / "app" / "sub" / "own").write_text("own")
+    for link in ("work", "work/sub", "app/current", "work/current"):
+        with shell(Profile(roots=READ_ROOTS)) as server:
+            server.give(home / link)
+            assert server.run(f"cat {(home / link).resolve()}/own") == "own"
+        assert server.said == []
+
+
 def test_a_root_that_was_moved_away_is_taken_all_the_same(home: Path) -> None:
     app = home / "outer" / "app"
     app.mkdir(parents=True)
@@ -413,10 +443,11 @@ def alive(process: int) -> bool:
 
 
 def mounting_process(warden: int) -> int:
-    """The warden's child that is not the engine."""
+    """The engine's child that is not what it started: it keeps the name of what forked it."""
+    (engine,) = children(warden)
     (found,) = [
         each
-        for each in children(warden)
+        for each in children(engine)
         if b"bwrap" not in Path(f"/proc/{each}/cmdline").read_bytes()
     ]
     return found

@@ -1,6 +1,5 @@
 """Starts a server as open as ever, and learns what it uses."""
 
-# ruff: noqa: PTH100, PTH109
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
@@ -16,11 +15,15 @@ from pipeguard.isolation.learning.calls import asking_filter, names_of
 from pipeguard.isolation.learning.listener import install, is_available
 from pipeguard.isolation.learning.observed import save_more
 from pipeguard.isolation.learning.tracer import Had, Tracer
+from pipeguard.isolation.own_arguments import with_paths
 from pipeguard.isolation.packages import package_of
-from pipeguard.isolation.runtimes import files_among, folders_among, runtime_of
+from pipeguard.isolation.profile import Profile
+from pipeguard.isolation.runtimes import runtime_of
 from pipeguard.isolation.sandbox import installer, packages_folder, this_host
 from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.server_view import given_among
 from pipeguard.isolation.shipped import key_of
+from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.isolation.view import ETC_FILES, ETC_FOLDERS, SCRATCH, SYSTEM
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import NOT_RUNNABLE, SERVER, Confinement
@@ -82,7 +85,7 @@ class Learner:
         self._name = name
         self._say = say
         host = this_host()
-        folder = os.path.abspath(command.cwd or os.getcwd())
+        folder = starting_folder(command)
         argv: tuple[str, ...] = command.argv
         needed: tuple[str, ...] = ()
         self._package = ""
@@ -94,9 +97,10 @@ class Learner:
             self._package = key_of(package)
             argv, needed = (installed.program, *package.arguments), (installed.folder,)
         runtime = runtime_of(argv, command.env, folder, host)
-        given = folders_among(argv[1:], folder, host)
+        words = with_paths(argv[0], argv[1:], folder)
+        given, files = given_among(words, runtime.needed, Profile(), host, folder)
         system = _of_system(host, folder)
-        program = (*needed, *runtime.needed, *files_among(argv[1:], folder, host, given))
+        program = (*needed, *runtime.needed, *files)
         self._had = Had(_spelled((*system, *given, *program)), _spelled((*system, *given)))
         self._command = Command((runtime.path, *argv[1:]), command.env, command.cwd)
 

@@ -42,6 +42,7 @@ class WallGrant(NamedTuple):
         opens: what the server may then do, as the end of a sentence.
         is_live: whether it holds for a server that runs.
         holds: what is in a folder that has to be named by itself, and stays covered.
+        hint: how to give more than this, as a sentence; or empty.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class WallGrant(NamedTuple):
     opens: str
     is_live: bool = True
     holds: tuple[str, ...] = ()
+    hint: str = ""
 
 
 def grant_of(
@@ -168,7 +170,8 @@ def _file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> WallGran
         if rule == READ or not os.path.isdir(folder):
             raise PolicyError(
                 f"{visible(path)}: there is no such file or folder on this machine, so there is"
-                " nothing to give. If the server is to make it, make its folder first."
+                " nothing to give. If the server is to make it, make its folder first where there"
+                " is none, and give it that: --write FOLDER, or `write` in your policy."
             )
         real = folder
     is_folder = os.path.isdir(real)
@@ -184,7 +187,24 @@ def _file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> WallGran
     value = shown(real, host.home)
     what = f"{value}, and what is in it" if is_folder else value
     leads = "" if is_within(path, real) else f" ({visible(path)} leads there)"
-    return WallGrant(KINDS[rule], value, f"{verb} {what}{leads}", is_live=False, holds=holds)
+    opens = f"{verb} {what}{leads}"
+    return WallGrant(
+        KINDS[rule], value, opens, is_live=False, holds=holds, hint=_hint(rule, real, host)
+    )
+
+
+def _hint(rule: str, real: str, host: SandboxUser) -> str:
+    if os.path.isdir(real):
+        named = visible(shown(real, host.home))
+        more = f"To have it make or change files there: --write {named}, or `write`."
+        return more if rule == READ else ""
+    folder = os.path.dirname(real)
+    if rule == READ or is_within(host.home, folder) or folder in SHARED:
+        return ""
+    named = visible(shown(folder, host.home))
+    return (
+        f"If it renames a new file to this one, it needs the folder: --write {named}, or `write`."
+    )
 
 
 def _sensitive_in(folder: str, host: SandboxUser) -> Iterator[str]:

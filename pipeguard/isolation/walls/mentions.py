@@ -46,7 +46,7 @@ _RELATIVE = lazy_regex(
 # As the reference server for files says it, which has a list of folders of its own.
 _NOT_LISTED = lazy_regex(
     r"(?i)(?:outside|not (?:with)?in|not under)\b[^/]{0,60}\ballowed (?:director|folder|path|root)"
-    r"\w*:? ?(/.{1,1000}?(?= not in )|)"
+    r"\w*:? ?(/.{0,1000}?(?= not in )|)"
 )
 _LOOPBACK = lazy_regex(r"(?:\b127(?:\.\d{1,3}){3}|\blocalhost|::1\]?):(\d{1,5})(?!\d)", re.ASCII)
 _WRITING = lazy_regex(
@@ -75,13 +75,13 @@ def mentions(text: str, folder: str, tool: str = "") -> list[Mention]:
     text = text[:MAX_CHARS]
     if not has_sign(text.lower()):
         return []
-    found: dict[Mention, None] = {}
+    found: dict[Mention, Mention] = {}
     for line in text.splitlines():
         for mention in _mentions_of(line[:MAX_LINE_CHARS], folder, tool):
-            found[mention] = None
+            found.setdefault(mention._replace(named=""), mention)
             if len(found) >= MAX_MENTIONS:
-                return list(found)
-    return list(found)
+                return list(found.values())
+    return list(found.values())
 
 
 def has_sign(lowered: str) -> bool:
@@ -97,7 +97,7 @@ def _mentions_of(line: str, folder: str, tool: str) -> Iterator[Mention]:
                 yield Mention(PORT, str(int(match[1])))
     if any(sign in lowered for sign in _OWN_LIST) and (listed := _NOT_LISTED.search(line)):
         path = normpath(listed[1] or next(_paths(line, folder), "."))
-        if path != "." and path.isprintable():
+        if path not in {".", "/"} and path.isprintable():  # nobody is to add the root
             yield Mention(ARGUMENT, path)
     elif any(sign in lowered for sign in _FILE_SIGNS):
         yield from _files_in(line, lowered, folder, tool)
@@ -110,14 +110,19 @@ def _files_in(line: str, lowered: str, folder: str, tool: str) -> Iterator[Menti
     paths = [*_paths(line, folder)]
     if not _is_of_folder(line, lowered, tool):
         for path in paths:
-            yield Mention(WRITE, lasting_path(path)) if is_writing else Mention(READ, path)
+            if not is_writing:
+                yield Mention(READ, path)
+            elif (lasting := lasting_path(path)) == path:
+                yield Mention(WRITE, path)
+            else:
+                yield Mention(WRITE, lasting, named=path)
         return
     folders = [dirname(path) for path in paths]
     if folders and any(sign in lowered for sign in _MOUNTED):
         folders = [commonpath(folders)]  # from one mount to another: what holds both
-    for path in folders:
-        if path != "/":
-            yield Mention(WRITE, path)
+    for folder_of, path in zip(folders, paths, strict=False):
+        if folder_of != "/":
+            yield Mention(WRITE, folder_of, named=path)
 
 
 def _is_of_folder(line: str, lowered: str, tool: str) -> bool:

@@ -18,8 +18,9 @@ import pytest
 
 from pipeguard.cli._person import new_token
 from pipeguard.isolation.learning.observed import Observed, load
+from tests.each import each
 from tests.isolation.test_escapes import answering
-from tests.isolation.test_wrapped import Isolated
+from tests.isolation.test_wrapped import REACHER, Isolated
 from tests.launch.processes import until
 
 LEARN = ("--isolate", "learn")
@@ -125,6 +126,25 @@ def test_two_runs_add_up(tmp_path: Path, home: Path) -> None:
         str(home / "notes" / "a"),
         str(home / "notes" / "b"),
     }
+
+
+@each("word", ["notes", "./notes", "--root=notes"])
+def test_folders_among_arguments_are_those_that_an_isolated_server_is_given(
+    word: str, tmp_path: Path, home: Path
+) -> None:
+    words = (*REACHER, word)
+    with Isolated(tmp_path, *LEARN, "--cwd", "home", command=words) as run:
+        run.ready()
+        assert run.call("write", home / "notes" / "new") == "written"
+        assert run.call("read", home / "diary") == "a day"
+        run.hang_up()
+        assert run.code() == 0, run.said()
+    files = learned().files
+    assert str(home / "diary") in files
+    assert not [path for path in files if "notes" in path]
+    with Isolated(tmp_path, "--isolate", "auto", "--cwd", "home", command=words) as run:
+        run.ready()
+        assert run.call("write", home / "notes" / "new") == "written"
 
 
 def test_what_is_written_down_is_for_its_owner_alone(tmp_path: Path) -> None:

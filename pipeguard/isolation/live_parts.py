@@ -1,0 +1,73 @@
+"""What of a sandbox changes while it runs: the client's roots, and what is covered again."""
+
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from pipeguard.isolation.covers import CoverWatch, covers_in_view, unwatched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pipeguard.isolation.covers import Cover
+    from pipeguard.isolation.live_mounts import Doorway
+    from pipeguard.isolation.profile import Profile
+    from pipeguard.isolation.roots import SandboxRoots
+    from pipeguard.isolation.view import FileView, SandboxUser
+
+
+def live_parts(  # noqa: PLR0913, PLR0917  what one server is
+    view: FileView,
+    profile: Profile,
+    host: SandboxUser,
+    needed: Sequence[str],
+    say: Callable[[str], None],
+    said_before: set[str],
+) -> tuple[SandboxRoots | None, Doorway | None]:
+    """What gives a server its roots, and what mounts them; None of each without need.
+
+    Covers are watched from here on, before anything is mounted: what is replaced later is seen.
+
+    Args:
+        view: the files that it sees.
+        profile: what it is given.
+        host: this machine and its user.
+        needed: what its program needs.
+        say: tells the user what is refused, and that covers cannot be watched.
+        said_before: the latter, once it was.
+
+    Raises:
+        OSError: the system has no descriptors left.
+    """
+    covers = covers_in_view(view)
+    if not profile.roots and not covers:
+        return None, None
+    from pipeguard.isolation.live_mounts import Doorway
+
+    def tell_unwatched(number: int) -> None:
+        if (text := unwatched(number)) not in said_before:
+            said_before.add(text)
+            say(text)
+
+    watch = _watch_of(covers, tell_unwatched)
+    roots, requests = None, None
+    if profile.roots:
+        from pipeguard.isolation.roots import SandboxRoots
+
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        roots, requests = SandboxRoots(ours, profile, host, needed, say), theirs.detach()
+        roots.on_unwatched = tell_unwatched
+    return roots, Doorway(covers, watch, requests, *os.pipe())
+
+
+def _watch_of(covers: Sequence[Cover], tell: Callable[[int], None]) -> CoverWatch | None:
+    watch = None
+    try:
+        watch = CoverWatch()
+        watch.follow(covers)
+    except OSError as error:
+        tell(error.errno or 0)
+    return watch
