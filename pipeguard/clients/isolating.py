@@ -32,12 +32,12 @@ def obstacle(server: ServerEntry) -> str:
     return ""
 
 
-def needs(server: ServerEntry, home: str) -> str:
+def needs(server: ServerEntry, home_folder: str) -> str:
     """What is left for a person to know or name of a known server; empty for none.
 
     Args:
         server: that is to be isolated.
-        home: of the user.
+        home_folder: of the user.
     """
     try:
         package = package_of(server.own_words)
@@ -46,4 +46,4 @@ def needs(server: ServerEntry, home: str) -> str:
     shipped = shipped_for(key_of(package)) if package is not None else None
     if shipped is None:
         return ""
-    return " ".join(filter(None, (shipped.needs, left_behind(shipped, server.env, home))))
+    return " ".join(filter(None, (shipped.needs, left_behind(shipped, server.env, home_folder))))

@@ -31,8 +31,11 @@ if TYPE_CHECKING:
     from pipeguard.isolation.walls.witness import WallWitness
     from pipeguard.launch.child import Child
     from pipeguard.runtime.run import Run
+    from pipeguard.runtime.start_record import StartRecord
     from pipeguard.transports.channel import Channel
     from pipeguard.transports.stderr import StderrCopy
+
+NOT_WRITTEN = "what this server is given was not written down"
 
 
 class ServerStarter:
@@ -69,6 +72,7 @@ class ServerStarter:
         self._started = Profile()  # what it got when it started, and gets until it ends
         self._next = Profile()  # what it gets at its next start, by a policy that has changed
         self._waiting: tuple[tuple[str, ...], tuple[str, ...]] = (), ()
+        self._record: StartRecord | None = None
         self._sources: tuple[GivenFrom, ...] = ()
         self._learner: Learner | None = None
         if options.values.get("--isolate") == LEARN:
@@ -124,16 +128,12 @@ class ServerStarter:
 
     def _write_start(self, sandbox: Sandbox) -> None:
         """Write down what the server was given, for `pipeguard isolate show`."""
-        from pipeguard.isolation.extent import extent_of
-        from pipeguard.isolation.last_starts import save
+        from pipeguard.runtime.start_record import StartRecord
 
-        extent = extent_of(
-            sandbox.engine, sandbox.seen, self._sources, sandbox.package, sandbox.kept_home
-        )
         try:
-            save(self._name, extent)
+            self._record = StartRecord(self._name, sandbox, self._sources)
         except PipeGuardError as error:
-            self._log("warning", "what this server is given was not written down", why=str(error))
+            self._log("warning", NOT_WRITTEN, why=str(error))
 
     def _refuse_root(self, path: str, why: str, roots: str) -> None:
         """Have a root recorded that the server is not given, by how the others are."""
@@ -215,6 +215,11 @@ class ServerStarter:
             self._log("error", what, why=str(error))
             return
         self._tell_what_waits(profile)
+        if self._record is not None:
+            try:
+                self._record.update(profile, entries)
+            except PipeGuardError as error:
+                self._log("warning", NOT_WRITTEN, why=str(error))
 
     def _tell_what_waits(self, profile: Profile) -> None:
         """Say what of a changed policy holds from the next start, whenever that changes."""

@@ -305,7 +305,7 @@ def test_a_port_that_was_refused_and_is_named_is_one_event() -> None:
     refused(seen, 10.0, "8080")
     ours = note(seen.annotated(failed("connect ECONNREFUSED 127.0.0.1:8080"), 10.5))
     assert ours.count("event RUN1.") == 1
-    assert 'port "8080" of this machine (event RUN1.x8)' in ours
+    assert "port 8080 of this machine (event RUN1.x8)" in ours
     seen.close()
     assert rows == []
 

@@ -94,12 +94,14 @@ def annotated(
 def note_on(walls: Sequence[Wall], is_allowed: Callable[[Wall], bool] = is_none_allowed) -> str:
     """What a model reads of walls."""
     own = [wall for wall in walls if wall.rule == ARGUMENT]
-    others = [wall for wall in walls if wall.rule != ARGUMENT]
-    waiting = [wall for wall in others if is_allowed(wall)]
-    given = [wall for wall in others if wall not in waiting]
+    waiting = [wall for wall in walls if wall.rule != ARGUMENT and is_allowed(wall)]
+    others = [wall for wall in walls if wall.rule != ARGUMENT and wall not in waiting]
+    # Why a server has no folder of its own there is said once, in its order, not as two causes.
+    roots = [wall for wall in others if own and wall.rule == ROOTS][:1]
+    given = [wall for wall in others if not (own and wall.rule == ROOTS)]
     notes = [_not_yet(waiting)] if waiting else []
     notes += [_not_given(given)] if given else []
-    return " ".join((*notes, *(_not_among_its_own(wall) for wall in own[:MAX_NAMED])))
+    return " ".join((*notes, *(_not_among_its_own(wall, roots) for wall in own[:MAX_NAMED])))
 
 
 def _not_yet(walls: Sequence[Wall]) -> str:
@@ -124,17 +126,27 @@ def _not_given(walls: Sequence[Wall]) -> str:
     )
 
 
-def _not_among_its_own(wall: Wall) -> str:
+def _not_among_its_own(wall: Wall, roots: Sequence[Wall]) -> str:
     what = _quoted(wall.subject) if wall.is_quotable else UNNAMED
+    ungiven = "".join(
+        f" It is isolated, and is not given {_shown(root)} ({_event(root)})." for root in roots
+    )
+    who = (
+        "allow that event, or change its arguments"
+        if any(root.event for root in roots)
+        else "change them"
+    )
     return (
         f"PipeGuard: this server itself refuses {what} ({_event(wall)}): it"
-        " takes the folders among its own arguments, or the client's roots in their place. Tell the"
-        " user, who alone can change them; do not work around it."
+        " takes the folders among its own arguments, or the client's roots in their place."
+        f"{ungiven} Tell the user, who alone can {who}; do not work around it."
     )
 
 
 def _shown(wall: Wall) -> str:
     subject = _quoted(wall.subject) if wall.is_quotable else UNNAMED
+    if wall.rule == PORT and wall.is_quotable and wall.subject.isdecimal():
+        subject = wall.subject
     if wall.rule != ADDRESS:
         is_linked = bool(wall.link) and wall.is_quotable
         said = _KINDS.get(wall.rule, "the host {}").format(subject)
