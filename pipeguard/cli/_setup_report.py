@@ -69,19 +69,19 @@ def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
         for judged in plan.servers:
             click.echo(_line(judged, width, _word(plan, judged), machine))
         click.echo()
-    _isolation_notes(judged for plan in plans for judged in plan.servers)
+    _isolation_notes((judged for plan in plans for judged in plan.servers), str(machine.home))
     click.echo(_count(plans))
 
 
-def _isolation_notes(servers: Iterable[JudgedServer]) -> None:
+def _isolation_notes(servers: Iterable[JudgedServer], home_folder: str) -> None:
     """What isolation means for all servers that would be isolated, and what each still needs."""
     chosen = [judged.server for judged in servers if judged.chosen and judged.is_to_isolate]
     if not chosen:
         return
     for line in (ISOLATED, MISSED):
         click.echo(_indent(line, 0))
-    told = dict.fromkeys((server.name, text) for server in chosen if (text := needs(server)))
-    for name, text in told:
+    told = dict.fromkeys((server.name, needs(server, home_folder)) for server in chosen)
+    for name, text in ((name, text) for name, text in told if text):
         click.echo(_indent(f"  {visible(name)}: {text}", 0))
     click.echo()
 

@@ -10,6 +10,7 @@ from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.guarding import GuardedCommand
 from pipeguard.errors import PipeGuardError
 from pipeguard.isolation.docker_words import is_of_containers, run_of
+from pipeguard.isolation.earlier_state import left_behind
 from pipeguard.isolation.engines import AUTO, LEARN, NONE
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.shipped import key_of, shipped_for
@@ -47,11 +48,18 @@ def instead(server: ServerEntry) -> str:
     return f"; to guard it without isolation: {shlex.join(words)}"
 
 
-def needs(server: ServerEntry) -> str:
-    """What is left for a person to name of a known server that is isolated; empty for none."""
+def needs(server: ServerEntry, home_folder: str) -> str:
+    """What is left for a person to know or name of a known server; empty for none.
+
+    Args:
+        server: that is to be isolated.
+        home_folder: of the user.
+    """
     try:
         package = package_of(server.own_words)
     except PipeGuardError:
         return ""
     shipped = shipped_for(key_of(package)) if package is not None else None
-    return shipped.needs if shipped is not None else ""
+    if shipped is None:
+        return ""
+    return " ".join(filter(None, (shipped.needs, left_behind(shipped, server.env, home_folder))))

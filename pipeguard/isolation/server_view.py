@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.isolation.nested_grants import check_leading_out, without_nested
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import files_among, folders_among, read_alone
-from pipeguard.isolation.view import view_of
+from pipeguard.isolation.view import Mount, MountKind, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,12 +28,14 @@ class ServerView(NamedTuple):
             change.
         files: all its mounts.
         code: files among its arguments, of which one is the script that runs, often.
+        git_sources: files of the user of which its configuration of git was made.
     """
 
     profile: Profile
     needed: tuple[str, ...]
     files: FileView
     code: tuple[str, ...] = ()
+    git_sources: tuple[str, ...] = ()
 
 
 def server_view(  # noqa: PLR0913, PLR0917  what one server is
@@ -68,7 +70,15 @@ def server_view(  # noqa: PLR0913, PLR0917  what one server is
     needed = (*runtime.needed, *fixed, *held, *later)
     code = (os.path.abspath(os.path.join(folder, word)) for word in arguments if "\0" not in word)
     view = view_of(whole, host, needed, folder, kept_home)
-    return ServerView(whole, needed, view, tuple(filter(os.path.isfile, code)))
+    git_sources: tuple[str, ...] = ()
+    if profile.has_git_settings:
+        from pipeguard.isolation.git_settings import settings_of  # of few servers
+
+        settings = settings_of(host, os.environ)
+        git_sources = settings.sources
+        texts = (Mount(MountKind.TEXT, *each) for each in settings.texts.items())
+        view = view._replace(mounts=(*texts, *view.mounts))  # what the user gives is over them
+    return ServerView(whole, needed, view, tuple(filter(os.path.isfile, code)), git_sources)
 
 
 def given_among(

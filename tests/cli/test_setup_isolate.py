@@ -107,6 +107,25 @@ def test_each_server_is_told_what_will_be(file: Path) -> None:
     assert file.read_bytes() == before
 
 
+def test_what_a_server_kept_until_now_is_told_with_its_place(file: Path) -> None:
+    home = file.parents[1]
+    folder = home / ".npm/_npx/3f/node_modules/@modelcontextprotocol/server-memory/dist"
+    folder.mkdir(parents=True)
+    (folder / "memory.jsonl").write_text("{}")
+    words = ["-y", "@modelcontextprotocol/server-memory"]
+    servers = {
+        "one": {"command": "npx", "args": words},
+        "two": {"command": "npx", "args": words, "env": {"MEMORY_FILE_PATH": "/srv/m.jsonl"}},
+    }
+    file.write_text(json.dumps({"mcpServers": servers}))
+    said = "".join(guard(file).output.split())
+    assert (
+        f"one:Itshomebeginsempty:whatitkeptuntilnowstayswhereitis,in{folder}/memory.jsonl" in said
+    )
+    assert "two:ItsMEMORY_FILE_PATHis/srv/m.jsonl" in said
+    assert "Togoonwiththat:--write/srv" in said
+
+
 def test_a_check_fails_until_all_are_isolated(file: Path) -> None:
     assert run("--isolate", "--check", "--server=held").exit_code == 1
     assert run("--check", "--server=held").exit_code == 0
