@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import PolicyError
+from pipeguard.isolation.run_later import is_held_back, run_later_in
 from pipeguard.isolation.runtimes import leaves
-from pipeguard.isolation.sensitive import holder_of, is_held_back, is_within, run_later_in
+from pipeguard.isolation.sensitive import holder_of, is_within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,12 +57,12 @@ def without_nested(
         around = [each for each in profile.write if each != path and is_within(path, each)]
         is_special = (
             holder_of(path, host.sensitive) is not None
-            or any(is_held_back(path, each, host.home, host.sensitive) for each in around)
+            or any(is_held_back(path, each, host) for each in around)
             or any(is_within(path, each) or is_within(each, path) for each in needed)
         )
         if is_special or not around:
             kept.append(path)
         else:
-            fixed += run_later_in(path, host.home)
+            fixed += run_later_in(path, host, changes_git=profile.changes_git)
     named = (each for each in fixed if each not in kept)
     return profile._replace(write=tuple(kept)), tuple(named)

@@ -57,6 +57,7 @@ class Profile(NamedTuple):
         limits: what it may use up.
         roots: READ_ROOTS or WRITE_ROOTS where it is given the client's roots, while it runs.
         links: of files and folders to which a link leads, the path as written, and theirs.
+        changes_git: whether it may change repositories in what it may change (run_later).
     """
 
     read: tuple[str, ...] = ()
@@ -67,6 +68,7 @@ class Profile(NamedTuple):
     limits: ResourceLimits = ResourceLimits()
     roots: str = ""
     links: tuple[tuple[str, str], ...] = ()
+    changes_git: bool = False
 
     def with_more(self, other: Profile) -> Profile:
         """Both together; the other's limits count."""
@@ -79,6 +81,7 @@ class Profile(NamedTuple):
             other.limits,
             max(self.roots, other.roots, key=ROOTS.index),
             tuple(dict.fromkeys((*self.links, *other.links))),
+            self.changes_git or other.changes_git,
         )
 
     def differences_from(self, other: Profile) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ class ShippedProfile(NamedTuple):
         variables: set where the user sets none; `~` is its home.
         npm_parts: folders of a package of PyPI, as patterns, that it has npm install packages in
             when it first runs, which it cannot: they are fetched with it.
+        changes_git: whether it is a server of git, which changes repositories that it is given.
         needs: what is left for the user to name, or what does not work; or empty.
     """
 
@@ -39,19 +40,21 @@ class ShippedProfile(NamedTuple):
     keeps_home: bool = False
     variables: tuple[tuple[str, str], ...] = ()
     npm_parts: tuple[str, ...] = ()
+    changes_git: bool = False
     needs: str = ""
 
     @property
     def profile(self) -> Profile:
         """What it is given."""
-        return Profile(hosts=self.hosts, keeps_home=self.keeps_home)
+        return Profile(hosts=self.hosts, keeps_home=self.keeps_home, changes_git=self.changes_git)
 
     @property
     def given(self) -> tuple[str, ...]:
         """The same, in words."""
         hosts = (f"hosts {', '.join(self.hosts)}",) if self.hosts else ()
         home = ("a kept home",) if self.keeps_home else ()
-        return (*hosts, *home, *(f"{name}={value}" for name, value in self.variables))
+        git = ("changes to .git in its folders",) if self.changes_git else ()
+        return (*hosts, *home, *git, *(f"{name}={value}" for name, value in self.variables))
 
     def variables_in(self, home_folder: str) -> dict[str, str]:
         """The variables, with the server's home in them."""
@@ -91,5 +94,6 @@ def _read(text: str) -> Iterable[ShippedProfile]:
             bool(entry.get("keep_home")),
             tuple(entry.get("variables", {}).items()),
             tuple(entry.get("npm_parts", ())),
+            bool(entry.get("changes_git")),
             entry.get("needs", ""),
         )

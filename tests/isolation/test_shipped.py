@@ -20,7 +20,7 @@ from tests.isolation.test_wrapped import Isolated
 from tests.wrap.wrapped import Object
 
 MEMORY = "npm:@modelcontextprotocol/server-memory"
-FIELDS = {"packages", "hosts", "keep_home", "variables", "npm_parts", "needs"}
+FIELDS = {"packages", "hosts", "keep_home", "variables", "npm_parts", "changes_git", "needs"}
 
 
 def test_each_profile_is_found_by_each_of_its_packages_and_by_no_other() -> None:
@@ -57,7 +57,8 @@ def test_the_page_has_each_profile_with_what_it_gives() -> None:
     for profile in all_shipped():
         hosts = [f"`{host}`" for host in profile.hosts]
         home = ["a kept home"] if profile.keeps_home else []
-        given = [*hosts, *home, *(f"`{name}={value}`" for name, value in profile.variables)]
+        git = ["changes to `.git` in its folders"] if profile.changes_git else ()
+        given = [*hosts, *home, *git, *(f"`{name}={value}`" for name, value in profile.variables)]
         for key in profile.packages:
             wanted[key.partition(":")[2]] = ", ".join(given) or "nothing"
     assert rows == wanted

@@ -182,7 +182,7 @@ def test_a_folder_is_given_to_make_files_in(tmp_path: Path) -> None:
         until(lambda: f"pipeguard allow {event}" in run.said(), "it is in the audit")
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
-        assert "read and change ~/notes, and what is in it" in shown
+        assert 'read and change "~/notes", and what is in it' in shown
     with failing(tmp_path, policy=(tmp_path / "policy.yaml").read_text()) as run:
         assert texts(call(run.ready(), "write_file", notes / "new")) == ["written"]
 
@@ -198,7 +198,7 @@ def test_a_folder_is_given_to_replace_a_file_and_its_file_is_needless(tmp_path: 
         until(lambda: f"pipeguard allow {event}" in run.said(), "it is in the audit")
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
-        assert "read and change ~/notes, and what is in it" in shown
+        assert 'read and change "~/notes", and what is in it' in shown
         assert "needless, and go: write ~/notes/one." in shown
         code, shown = allowed(tmp_path, event)
         assert "gives it already" in shown
@@ -223,7 +223,7 @@ def test_a_file_with_a_name_for_a_while_is_told_and_given_by_its_folder(tmp_path
         until(lambda: f"pipeguard allow {event}" in run.said(), "it is in the audit")
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
-        assert "read and change ~/notes, and what is in it" in shown
+        assert 'read and change "~/notes", and what is in it' in shown
 
 
 def test_what_is_repeated_is_one_line_of_the_log(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ what is shown and given.
 # the functions that the other modules of this package use
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +18,8 @@ from pipeguard.isolation.egress.hosts import DEFAULT_PORTS, HostError, parse_aut
 from pipeguard.isolation.egress.recording import entry_of
 from pipeguard.isolation.learning.reduction import SHARED, shown
 from pipeguard.isolation.profile import READ_ROOTS
-from pipeguard.isolation.sensitive import holder_of, is_held_back, is_within
+from pipeguard.isolation.run_later import holder_of_later, is_held_back
+from pipeguard.isolation.sensitive import holder_of, is_within
 from pipeguard.isolation.view import SYSTEM
 from pipeguard.isolation.walls.wall import ARGUMENT, PORT, READ, ROOTS, WRITE
 
@@ -149,7 +151,7 @@ def is_given_by(entry: IsolateEntry, grant: WallGrant, host: SandboxUser) -> boo
 
 def is_given_with(path: str, folder: str, host: SandboxUser) -> bool:
     """Whether who is given a folder is given a path in it, or that folder."""
-    is_held = is_held_back(path, folder, host.home, host.sensitive)
+    is_held = is_held_back(path, folder, host)
     return is_within(path, folder) and not is_held
 
 
@@ -182,7 +184,8 @@ def _file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> WallGran
         )
     verb = "read" if rule == READ else "read and change"
     value = shown(real, host.home)
-    what = f"{value}, and what is in it" if is_folder else value
+    quoted = json.dumps(value, ensure_ascii=False)  # a name may read as more of the sentence
+    what = f"{quoted}, and what is in it" if is_folder else quoted
     leads = "" if is_within(path, real) else f" ({visible(path)} leads there)"
     return WallGrant(KINDS[rule], value, f"{verb} {what}{leads}", is_live=False, holds=holds)
 
@@ -220,6 +223,13 @@ def _check_offered(rule: str, path: str, real: str, host: SandboxUser, *, is_wid
                 f" by hand: it may hold keys or logins, or decide what is run later. If you want"
                 f" that, write it yourself, under `isolate` in the file that `pipeguard policy"
                 f" path` names: `{key}: [...]`."
+            )
+        if rule == WRITE and (holder := holder_of_later(each, host.home)) is not None:
+            raise PolicyError(
+                f"{visible(path)} is in {visible(shown(holder, host.home))}, which has to be named"
+                " by hand: your programs run what is in it, outside. If you want that, write it"
+                " yourself, under `isolate` in the file that `pipeguard policy path` names:"
+                f" `{key}: [...]`."
             )
     is_system = rule == WRITE and any(is_within(real, each) for each in SYSTEM)
     is_home = real == host.home and not is_wide
