@@ -82,6 +82,8 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_
         page = [heading, "", entry_lines(entry, "  "), opens]
         if grant.holds:
             page.append(f"Covered in it stay {', '.join(map(visible, grant.holds))}.")
+        if grant.hint:
+            page.append(grant.hint)
         if dropped:
             gone = ", ".join(f"{kind} {visible(p)}" for kind, ps in dropped.items() for p in ps)
             page.append(f"With that these lines are needless, and go: {gone}.")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.walls.wall import NOTHING_THERE
+from pipeguard.isolation.walls.wall import ARGUMENT, NOTHING_THERE
 
 if TYPE_CHECKING:
     from pipeguard.state.exceptions import AuditedEvent
 
 _SAID = (
-    " In an answer that failed, or on its standard error, it named this one. Nothing but its own"
-    " words says so: they are shown to you, and give it nothing."
+    " In an answer that failed, or on its standard error, it named this, or something in it."
+    " Nothing but its own words says so: they are shown to you, and give it nothing."
 )
 # By rule, in place of the text of its family. What to do is in core.session.remedies.
 WALLS: dict[str, str] = {
@@ -76,7 +76,8 @@ WALLS: dict[str, str] = {
 GIVE = "Give the server exactly that:"
 NOTHING_TO_DO = (
     "Nothing: there is no such thing on this machine either, so that giving it would change"
-    " nothing. If the server is to make it, make its folder and give it that."
+    " nothing. If the server is to make it, make its folder first where there is none, and give it"
+    " that: --write FOLDER, or `write` in your policy."
 )
 _KINDS = {
     "isolation.read": "to read {}",
@@ -88,6 +89,9 @@ _KINDS = {
 _ABSENT = "The server is isolated. What it wanted is not there outside either."
 _FAILED = "The server is isolated. What it wanted is given, and could not be reached."
 _REFUSED = "The server is isolated, and did not get what it wanted."
+_OWN_LIST = (
+    "The server itself refused what is in none of its own folders. PipeGuard stopped nothing."
+)
 
 
 def is_wall(rule: str) -> bool:
@@ -96,8 +100,9 @@ def is_wall(rule: str) -> bool:
 
 
 def is_absent(finding: dict[str, str]) -> bool:
-    """Whether a server wanted what is not there outside either."""
-    return is_wall(finding["rule"]) and NOTHING_THERE in finding.get("note", "")
+    """Whether a server wanted what is not there outside either, and nothing else would help."""
+    is_its_own = finding["rule"] == ARGUMENT  # whose folder may be made, once it is an argument
+    return is_wall(finding["rule"]) and not is_its_own and NOTHING_THERE in finding.get("note", "")
 
 
 def outcome_of(event: AuditedEvent) -> str:
@@ -106,6 +111,8 @@ def outcome_of(event: AuditedEvent) -> str:
         return ""
     if all(map(is_absent, event.findings)):
         return _ABSENT
+    if all(each["rule"] == ARGUMENT for each in event.findings):
+        return _OWN_LIST
     if any(each["rule"] == "egress.failed" for each in event.findings):
         return _FAILED
     return _REFUSED if event.action == "block" else ""

@@ -57,12 +57,13 @@ def without_nested(
         around = [each for each in profile.write if each != path and is_within(path, each)]
         is_special = (
             holder_of(path, host.sensitive) is not None
-            or any(is_held_back(path, each, host) for each in around)
+            or any(is_held_back(path, each, host.home, host.sensitive) for each in around)
             or any(is_within(path, each) or is_within(each, path) for each in needed)
         )
         if is_special or not around:
             kept.append(path)
         else:
-            fixed += run_later_in(path, host, changes_git=profile.changes_git)
+            git = profile.changes_git
+            fixed += run_later_in(path, host.home, host.sensitive, changes_git=git)
     named = (each for each in fixed if each not in kept)
     return profile._replace(write=tuple(kept)), tuple(named)

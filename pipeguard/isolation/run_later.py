@@ -17,7 +17,6 @@ from pipeguard.isolation.sensitive import is_within
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from pipeguard.isolation.view import SandboxUser
 
 RUN_LATER = (
     *(GIT, ".husky", ".envrc", ".vscode", ".idea", ".devcontainer"),
@@ -32,38 +31,41 @@ RUN_LATER_OF_HOME = (
 )
 
 
-def run_later_in(folder: str, host: SandboxUser, *, changes_git: bool) -> Iterator[str]:
+def run_later_in(
+    folder: str, home_folder: str, sensitive: Sequence[str], *, changes_git: bool
+) -> Iterator[str]:
     """What there is in a folder that is run later; of git's also in what is below.
 
     Args:
         folder: that a server may change.
-        host: this machine and its user.
+        home_folder: the user's.
+        sensitive: paths that stay covered, so that nothing in them is looked at.
         changes_git: whether it may change repositories, which then keep hooks and settings alone.
     """
     if is_of_git(folder):
         return  # named by hand
-    names = (*RUN_LATER, *(RUN_LATER_OF_HOME if folder == host.home else ()))
+    names = (*RUN_LATER, *(RUN_LATER_OF_HOME if folder == home_folder else ()))
     paths = [os.path.join(folder, name) for name in names if name != GIT]
     for git in repositories_in(folder):
         if changes_git:
             paths += (os.path.join(git, name) for name in OF_GIT_SERVERS)
         else:
             paths += (git, *submodules_of(git))
-    covered = [each for each in host.sensitive if each != folder and is_within(each, folder)]
+    covered = [each for each in sensitive if each != folder and is_within(each, folder)]
     for path in dict.fromkeys(paths):
         is_there = os.path.lexists(path) and os.path.realpath(path) == path
         if is_there and not any(path != each and is_within(path, each) for each in covered):
             yield path
 
 
-def is_held_back(path: str, folder: str, host: SandboxUser) -> bool:
+def is_held_back(path: str, folder: str, home_folder: str, sensitive: Sequence[str]) -> bool:
     """Whether a path in a folder has to be named for itself, though the folder may be changed.
 
     Something that stays covered there, or that is run later and only read.
     """
-    names = (*RUN_LATER, *(RUN_LATER_OF_HOME if folder == host.home else ()))
+    names = (*RUN_LATER, *(RUN_LATER_OF_HOME if folder == home_folder else ()))
     later = (os.path.join(folder, name) for name in names)
-    covered = (each for each in host.sensitive if each != folder and is_within(each, folder))
+    covered = (each for each in sensitive if each != folder and is_within(each, folder))
     is_git = is_within(path, folder) and is_of_git(path[len(folder) :])
     return is_git or any(is_within(path, each) for each in (*later, *covered))
 

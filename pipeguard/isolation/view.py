@@ -202,7 +202,8 @@ def _is_named(path: str, profile: Profile) -> bool:
 
 def _run_later(profile: Profile, host: SandboxUser) -> Iterator[str]:
     for folder in profile.write:
-        yield from run_later_in(folder, host, changes_git=profile.changes_git)
+        git = profile.changes_git
+        yield from run_later_in(folder, host.home, host.sensitive, changes_git=git)
 
 
 def _system() -> Iterator[Mount]:

@@ -102,10 +102,14 @@ class ServerStarter:
             return
         # Here, since a server is waiting before.
         from pipeguard.isolation.walls.witness import WallWitness
+        from pipeguard.runtime.quotable import QuotableTexts
         from pipeguard.runtime.run import Mask
 
         mask = Mask(run.engines)
-        witness = WallWitness(self._sandbox, self._folder(), run.wall_event, run.note, mask)
+        quotable = QuotableTexts(run.engines)
+        witness = WallWitness(
+            self._sandbox, self._folder(), run.wall_event, run.note, mask, quotable
+        )
         self._witness, self._run = witness, run
         self._sandbox.on_refused_root = self._refuse_root
         run.guard.annotate(witness)

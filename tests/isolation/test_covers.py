@@ -179,16 +179,42 @@ server.child.close()
 server.sandbox.hang_up()
 print(server.said)
 """
-    found = subprocess.run(
+    found = as_root_of_its_own(script)
+    assert "runs" in found.stdout, found.stderr
+    assert "Read-only" in found.stdout
+    name = setting.replace("inotify", "user")
+    assert found.stdout.count(f"sudo sysctl fs.inotify.{name}=") == 1, found.stdout
+
+
+def test_a_root_that_cannot_be_watched_is_told_and_given(home: Path) -> None:
+    app = home / "app"
+    script = f"""
+from pathlib import Path
+from pipeguard.isolation.profile import WRITE_ROOTS, Profile
+from tests.isolation.test_roots import Shell
+Path("/proc/sys/user/max_inotify_watches").write_text("0")
+server = Shell(Profile(roots=WRITE_ROOTS))
+assert server.said == []
+server.give("{app}")
+print(server.run("echo runs > {app}/own; cat {app}/own; echo x >> {app}/.git/config"))
+server.child.close()
+server.sandbox.hang_up()
+print(server.said)
+"""
+    found = as_root_of_its_own(script)
+    assert "runs" in found.stdout, found.stderr
+    assert "Read-only" in found.stdout
+    assert found.stdout.count("sudo sysctl fs.inotify.max_user_watches=") == 1, found.stdout
+
+
+def as_root_of_its_own(script: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a user namespace, whose limits it may change (user_namespaces(7))."""
+    return subprocess.run(
         ["unshare", "--user", "--map-root-user", sys.executable, "-c", script],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "runs" in found.stdout, found.stderr
-    assert "Read-only" in found.stdout
-    name = setting.replace("inotify", "user")
-    assert found.stdout.count(f"sudo sysctl fs.inotify.{name}=") == 1, found.stdout
 
 
 def test_nothing_is_left_of_what_covers(tmp_path: Path) -> None:

@@ -130,7 +130,12 @@ SAID = {
 def test_what_could_not_be_used_is_read_out_of_a_failure(
     text: str, found: list[tuple[str, str]]
 ) -> None:
-    assert mentions(text, "/work") == [Mention(*each) for each in found]
+    assert [mention[:2] for mention in mentions(text, "/work")] == found
+
+
+def test_of_a_folder_it_is_known_what_was_named_and_it_is_one() -> None:
+    said = "EROFS: read-only file system, open '/srv/a.tmp'\nEBUSY: busy, resource busy: '/srv/b'"
+    assert mentions(said, "/") == [Mention(WRITE, "/srv", named="/srv/a.tmp")]
 
 
 def test_a_tool_that_writes_wanted_to_write() -> None:
@@ -210,7 +215,12 @@ def witness(record: list[tuple[Finding, str]]) -> WallWitness:
 
     numbers = count(1)
     return WallWitness(
-        Given(), "/home", lambda: f"RUN1.w{next(numbers)}", lambda *row: record.append(row), mask
+        Given(),
+        "/home",
+        lambda: f"RUN1.w{next(numbers)}",
+        lambda *row: record.append(row),
+        mask,
+        lambda _: True,
     )
 
 

@@ -163,3 +163,10 @@ def test_a_server_s_own_list_is_told_as_that(tmp_path: Path) -> None:
         code, shown = allowed(tmp_path, event)
         assert code != 0
         assert "Add the folder there" in shown
+        plan = diary.with_name("plan")
+        event = event_in(texts(call(run, "read_in_own_folders", plan))[1])
+        until(lambda: "Wanted to use" in explain(tmp_path, event)[1], "it is recorded")
+        shown = explain(tmp_path, event)[1]
+        assert "let it pass" not in shown
+        assert "itself refused" in shown
+        assert "Add the folder to its arguments" in shown, "the same as `allow`, of no file either"

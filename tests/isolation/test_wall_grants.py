@@ -52,6 +52,14 @@ def test_a_file_is_given_by_itself_and_a_folder_as_such(host: SandboxUser) -> No
     assert not offered(READ, home / "other", host).is_live
 
 
+def test_what_more_may_be_needed_is_said(host: SandboxUser) -> None:
+    home = Path(host.home)
+    assert "--write ~/other," in offered(READ, home / "other", host).hint
+    assert "needs the folder: --write ~/other," in offered(WRITE, home / "other/b.txt", host).hint
+    assert offered(READ, home / "other/b.txt", host).hint == ""
+    assert offered(WRITE, home / "other", host).hint == ""
+
+
 REFUSED = {
     "a key": (READ, ".ssh/id_rsa", "named by hand"),
     "the folder of keys": (READ, ".ssh", "named by hand"),

@@ -70,12 +70,12 @@ def _limit(key: str, what: str) -> Remedy:
     )
 
 
-def _give(may: str, key: str) -> Remedy:
+def _give(may: str, key: str, more: str = "") -> Remedy:
     return Remedy(
         Way.GRANT,
         f"If the server {may} this file or folder, allow the event: that adds it to {key} of the"
         " server in your policy, under `isolate`, and holds from its next start. What has to be"
-        " named by hand, as keys and logins, is not offered.",
+        f" named by hand, as keys and logins, is not offered.{more}",
     )
 
 
@@ -161,7 +161,9 @@ _ROWS: dict[str, Remedy] = {
         "Your policy, or an option, no longer gives the server this host. If it needs it still,"
         " give it again, under `isolate`.",
     ),
-    "isolation.read": _give("may read", "`read`"),
+    "isolation.read": _give(
+        "may read", "`read`", " To have it make files in a folder, give that under `write`."
+    ),
     "isolation.write": _give("may change", "`write`"),
     "isolation.roots": Remedy(
         Way.EXCEPTION,

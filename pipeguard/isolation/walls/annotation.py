@@ -1,7 +1,8 @@
 """PipeGuard's own words in an answer that failed at a wall. Pure: a value in, a value out.
 
 They name the wall and its event and say who decides. As all that a model reads of PipeGuard they
-hold no command, since a model has a shell. What a server chose, a host or a path, is quoted.
+hold no command, since a model has a shell. What a server chose, a host or a path, is quoted, or
+left out where it says something itself.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pipeguard.core.protocol.json_values import JsonObject, JsonValue
     from pipeguard.isolation.walls.wall import Wall
 
+UNNAMED = "what its event names"
 MAX_NAMED = 3  # walls in one answer
 MAX_SUBJECT_CHARS = 200
 MAX_READ_CHARS = 64 * 1024  # of an answer's texts
@@ -96,18 +98,20 @@ def _not_given(walls: Sequence[Wall]) -> str:
 
 
 def _not_among_its_own(wall: Wall) -> str:
+    what = _quoted(wall.subject) if wall.is_quotable else UNNAMED
     return (
-        f"PipeGuard: this server itself refuses {_quoted(wall.subject)} (event {wall.event}): it"
+        f"PipeGuard: this server itself refuses {what} (event {wall.event}): it"
         " takes the folders among its own arguments, or the client's roots in their place. Tell the"
         " user, who alone can change them; do not work around it."
     )
 
 
 def _shown(wall: Wall) -> str:
-    subject = _quoted(wall.subject)
+    subject = _quoted(wall.subject) if wall.is_quotable else UNNAMED
     if wall.rule != ADDRESS:
+        is_linked = bool(wall.link) and wall.is_quotable
         said = _KINDS.get(wall.rule, "the host {}").format(subject)
-        return f"{said}, where {_quoted(wall.link)} leads" if wall.link else said
+        return f"{said}, where {_quoted(wall.link)} leads" if is_linked else said
     if not wall.entry:
         return f"the local address that the name of its host {subject} leads to"
     is_private = wall.entry.endswith(PRIVATE)
@@ -119,7 +123,8 @@ def _event(wall: Wall) -> str:
     """The event's name, and what it gives where the wall does not say that."""
     if wall.entry == "":
         return f"event {wall.event}, for which no such address is given"
-    gives = f", for exactly {_quoted(wall.entry)}" if wall.rule == ADDRESS and wall.entry else ""
+    entry = wall.entry if wall.rule == ADDRESS and wall.is_quotable else None
+    gives = f", for exactly {_quoted(entry)}" if entry else ""
     return f"event {wall.event}{gives}"
 
 

@@ -44,6 +44,7 @@ class WallGrant(NamedTuple):
         opens: what the server may then do, as the end of a sentence.
         is_live: whether it holds for a server that runs.
         holds: what is in a folder that has to be named by itself, and stays covered.
+        hint: how to give more than this, as a sentence; or empty.
     """
 
     kind: str
@@ -51,6 +52,7 @@ class WallGrant(NamedTuple):
     opens: str
     is_live: bool = True
     holds: tuple[str, ...] = ()
+    hint: str = ""
 
 
 def grant_of(
@@ -151,7 +153,7 @@ def is_given_by(entry: IsolateEntry, grant: WallGrant, host: SandboxUser) -> boo
 
 def is_given_with(path: str, folder: str, host: SandboxUser) -> bool:
     """Whether who is given a folder is given a path in it, or that folder."""
-    is_held = is_held_back(path, folder, host)
+    is_held = is_held_back(path, folder, host.home, host.sensitive)
     return is_within(path, folder) and not is_held
 
 
@@ -170,7 +172,8 @@ def _file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> WallGran
         if rule == READ or not os.path.isdir(folder):
             raise PolicyError(
                 f"{visible(path)}: there is no such file or folder on this machine, so there is"
-                " nothing to give. If the server is to make it, make its folder first."
+                " nothing to give. If the server is to make it, make its folder first where there"
+                " is none, and give it that: --write FOLDER, or `write` in your policy."
             )
         real = folder
     is_folder = os.path.isdir(real)
@@ -187,7 +190,24 @@ def _file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> WallGran
     quoted = json.dumps(value, ensure_ascii=False)  # a name may read as more of the sentence
     what = f"{quoted}, and what is in it" if is_folder else quoted
     leads = "" if is_within(path, real) else f" ({visible(path)} leads there)"
-    return WallGrant(KINDS[rule], value, f"{verb} {what}{leads}", is_live=False, holds=holds)
+    opens = f"{verb} {what}{leads}"
+    return WallGrant(
+        KINDS[rule], value, opens, is_live=False, holds=holds, hint=_hint(rule, real, host)
+    )
+
+
+def _hint(rule: str, real: str, host: SandboxUser) -> str:
+    if os.path.isdir(real):
+        named = visible(shown(real, host.home))
+        more = f"To have it make or change files there: --write {named}, or `write`."
+        return more if rule == READ else ""
+    folder = os.path.dirname(real)
+    if rule == READ or is_within(host.home, folder) or folder in SHARED:
+        return ""
+    named = visible(shown(folder, host.home))
+    return (
+        f"If it renames a new file to this one, it needs the folder: --write {named}, or `write`."
+    )
 
 
 def _sensitive_in(folder: str, host: SandboxUser) -> Iterator[str]:

@@ -75,13 +75,13 @@ def mentions(text: str, folder: str, tool: str = "") -> list[Mention]:
     text = text[:MAX_CHARS]
     if not has_sign(text.lower()):
         return []
-    found: dict[Mention, None] = {}
+    found: dict[Mention, Mention] = {}
     for line in text.splitlines():
         for mention in _mentions_of(line[:MAX_LINE_CHARS], folder, tool):
-            found[mention] = None
+            found.setdefault(mention._replace(named=""), mention)
             if len(found) >= MAX_MENTIONS:
-                return list(found)
-    return list(found)
+                return list(found.values())
+    return list(found.values())
 
 
 def has_sign(lowered: str) -> bool:
@@ -110,14 +110,19 @@ def _files_in(line: str, lowered: str, folder: str, tool: str) -> Iterator[Menti
     paths = [*_paths(line, folder)]
     if not _is_of_folder(line, lowered, tool):
         for path in paths:
-            yield Mention(WRITE, lasting_path(path)) if is_writing else Mention(READ, path)
+            if not is_writing:
+                yield Mention(READ, path)
+            elif (lasting := lasting_path(path)) == path:
+                yield Mention(WRITE, path)
+            else:
+                yield Mention(WRITE, lasting, named=path)
         return
     folders = [dirname(path) for path in paths]
     if folders and any(sign in lowered for sign in _MOUNTED):
         folders = [commonpath(folders)]  # from one mount to another: what holds both
-    for path in folders:
-        if path != "/":
-            yield Mention(WRITE, path)
+    for folder_of, path in zip(folders, paths, strict=False):
+        if folder_of != "/":
+            yield Mention(WRITE, folder_of, named=path)
 
 
 def _is_of_folder(line: str, lowered: str, tool: str) -> bool:

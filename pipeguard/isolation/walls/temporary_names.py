@@ -31,5 +31,9 @@ _TEMPORARY = lazy_regex(
 def lasting_path(path: str) -> str:
     """The folder of a file whose name is made up, in all but the root; any other path as it is."""
     folder = dirname(path)
-    is_temporary = len(folder) > 1 and _TEMPORARY.fullmatch(basename(path)) is not None
-    return folder if is_temporary else path
+    return folder if len(folder) > 1 and is_temporary(path) else path
+
+
+def is_temporary(path: str) -> bool:
+    """Whether a program made up a file's name for a while."""
+    return _TEMPORARY.fullmatch(basename(path)) is not None

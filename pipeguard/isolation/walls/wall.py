@@ -18,11 +18,13 @@ class Mention(NamedTuple):
             own folders.
         subject: an absolute path, or the number of a port.
         link: the path that was named, where a link in what the server sees leads to the subject.
+        named: the path that was named, where the subject is the folder that it is in.
     """
 
     rule: str
     subject: str
     link: str = ""
+    named: str = ""
 
 
 class Wall(NamedTuple):
@@ -35,6 +37,7 @@ class Wall(NamedTuple):
         link: as of a mention.
         entry: of a refused connection, what would allow it in the policy; empty where no event
             does. Of anything else None.
+        is_quotable: whether a model may read the subject, which a server chose.
     """
 
     rule: str
@@ -42,3 +45,4 @@ class Wall(NamedTuple):
     event: str
     link: str = ""
     entry: str | None = None
+    is_quotable: bool = True

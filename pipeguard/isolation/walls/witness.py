@@ -30,6 +30,7 @@ from pipeguard.isolation.walls.links import led_out_to
 from pipeguard.isolation.walls.mentions import has_sign, mentions
 from pipeguard.isolation.walls.running_calls import RunningCalls
 from pipeguard.isolation.walls.sight import Sight, is_own_folder, sight_of
+from pipeguard.isolation.walls.temporary_names import is_temporary
 from pipeguard.isolation.walls.wall import (
     ARGUMENT,
     NOTHING_THERE,
@@ -109,21 +110,24 @@ class WallWitness:
         name_event: names a new event of the run.
         record: takes a finding and the name of its event.
         mask: takes secrets out of a text; called by one thread at a time.
+        quotable: whether a model may read a text that the server chose.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  what it asks of the run, one each
         self,
         server: WitnessedServer,
         folder: str,
         name_event: Callable[[], str],
         record: Callable[[Finding, str], None],
         mask: Callable[[bytes], bytes],
+        quotable: Callable[[str], bool],
     ) -> None:
         self._server = server
         self._folder = folder
         self._name_event = name_event
         self._record = record
         self._mask = mask
+        self._quotable = quotable
         self._lock = Lock()
         self._mask_lock = Lock()
         self._refused: OrderedDict[tuple[str, str], _Refused] = OrderedDict()
@@ -226,8 +230,13 @@ class WallWitness:
                 elif not is_about_failure(text, walls):
                     return verdict
                 if walls:
+                    walls = [self._as_quotable(wall) for wall in walls]
                     return verdict._replace(forward=serialise(annotated(message.value, walls)))
         return verdict
+
+    def _as_quotable(self, wall: Wall) -> Wall:
+        is_quotable = all(map(self._quotable, (wall.subject, wall.link)))
+        return wall if is_quotable else wall._replace(is_quotable=False)
 
     def _refused_in(self, span: _Span) -> list[tuple[Wall, bool]]:
         """What was refused while a call ran, and whether no other conversation's ran then."""
@@ -252,12 +261,12 @@ class WallWitness:
         return at >= span.since and self._calls.is_alone(span.conversation, at)
 
     def _mentioned(self, mentioned: Iterable[Mention], tool: str) -> list[Wall]:
-        walls = []
+        walls: dict[str, Wall] = {}
         for mention in self._walls_among(mentioned):
             event = self._event_of(mention, tool)
             if event:
-                walls.append(Wall(mention.rule, mention.subject, event, mention.link))
-        return [*walls, *self._roots_around(walls)]
+                walls[event] = Wall(mention.rule, mention.subject, event, mention.link)
+        return [*walls.values(), *self._roots_around(walls.values())]
 
     def _roots_around(self, walls: Iterable[Wall]) -> Iterable[Wall]:
         """Where none of the client's roots is given, that one holds what a wall is about."""
@@ -311,12 +320,12 @@ class WallWitness:
             if is_refused or mention.rule == ARGUMENT:
                 yield mention
             elif (outside := led_out_to(mention.subject, view)) is not None:
-                yield Mention(mention.rule, outside, mention.subject)
+                yield Mention(mention.rule, outside, mention.subject, mention.named)
 
     def _event_of(self, mention: Mention, tool: str) -> str:
         """The event of a wall, the same for each time it is hit; empty where there are too many."""
         with self._mask_lock:
-            text = f"{mention.subject}\n{mention.link}".encode("utf-8", "replace")
+            text = "\n".join(mention[1:]).encode("utf-8", "replace")
             if self._mask(text) != text:
                 return ""  # it holds a secret, which is written down nowhere
         with self._lock:
@@ -325,10 +334,11 @@ class WallWitness:
             )  # a connection to a port, which was seen
             if refused is not None:
                 return refused.wall.event
-            event = self._events.get(mention)
+            key = mention._replace(named="")
+            event = self._events.get(key)
             if event is not None or len(self._events) >= MAX_EVENTS:
                 return event or ""
-            event = self._events[mention] = self._name_event()
+            event = self._events[key] = self._name_event()
         self._put(mention, event, tool)
         return event
 
@@ -340,14 +350,20 @@ class WallWitness:
         self._queue.put((mention, event, tool))
 
     def _record_all(self) -> None:
-        from pipeguard.isolation.walls.presence import is_present  # few servers hit a wall
+        # Few servers hit a wall.
+        from pipeguard.isolation.walls.presence import folder_behind, is_present
 
         while (item := self._queue.get()) is not None:
             mention, event, tool = item
-            is_there = is_present(mention)
+            is_there, why = is_present(mention), self._roots.get(mention.subject, "")
+            folder = None
+            # What programs only look for, and say so on standard error, nobody has.
+            if not is_there and not why and (event or is_temporary(mention.subject)):
+                folder = folder_behind(mention, tool, self._server.view)
+            is_there = is_there or folder is not None
             if event:
-                why = self._roots.get(mention.subject, "")
-                self._record(_finding(mention, tool, why, is_there=is_there), event)
+                finding = _finding(folder or mention, tool, why, is_there=is_there)
+                self._record(finding, event)
             elif is_there:
                 self._event_of(mention, tool)  # comes again, as an event
 
@@ -356,6 +372,10 @@ def _finding(mention: Mention, tool: str, why: str, *, is_there: bool) -> Findin
     note = why or _NOTES[mention.rule]
     if mention.link:
         note += f"; the link {_shortened(mention.link)} leads there"
+    if mention.named:
+        note += f"; the server named {_shortened(mention.named)} in it"
+    if mention.named and mention.rule == READ:
+        note += ", which is not there; to have it made, give the folder to change (--write)"
     is_stopped = is_there and mention.rule != ARGUMENT  # that the server refuses by itself
     return Finding(
         mention.rule,
