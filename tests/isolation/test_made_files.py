@@ -66,7 +66,7 @@ def test_the_folder_of_a_file_that_is_only_looked_for_is_given_to_read(tmp_path:
         assert "give the folder to change (--write)" in explain(tmp_path, event)[1]
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
-        assert "read ~/out, and what is in it" in shown
+        assert 'read "~/out", and what is in it' in shown
         assert "--write ~/out" in shown
 
 
