@@ -40,7 +40,8 @@ def extent_lines(extent: Extent) -> Iterator[str]:
 def essence(extent: Extent) -> str:
     """What matters most of it, on one line."""
     changed = [_path(each.what) for each in extent.write]
-    read = [_path(each.what) for each in extent.read if each.why != ITS_PROGRAM]
+    named = sorted(extent.read, key=lambda each: each.why == ITS_PROGRAM)
+    read = [_path(each.what) for each in named]
     hosts = [visible(each.what) for each in extent.hosts]
     hosts += [f"port {each.what} here" for each in extent.loopback]
     parts = [

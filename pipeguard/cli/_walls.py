@@ -79,6 +79,7 @@ NOTHING_TO_DO = (
     " nothing. If the server is to make it, make its folder first where there is none, and give it"
     " that: --write FOLDER, or `write` in your policy."
 )
+GIVEN_BY_NOW = "Nothing: your policy gives the server what it wanted then."
 _KINDS = {
     "isolation.read": "to read {}",
     "isolation.write": "to change {}",

@@ -20,11 +20,10 @@ from pipeguard.cli._isolation import (
     day_of,
     hardened_words,
     isolation_of,
-    known_servers,
     runs_of,
     written,
 )
-from pipeguard.cli._isolation_names import entries_now
+from pipeguard.cli._isolation_names import entries_now, known_servers
 from pipeguard.cli._person import Person
 from pipeguard.cli._revoke import revoke
 from pipeguard.config.options import WrapOptions
@@ -34,6 +33,7 @@ from pipeguard.log import say
 
 if TYPE_CHECKING:
     from pipeguard.cli._isolated_servers import ServerHere
+    from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.isolation.inventory import Installed
     from pipeguard.isolation.last_starts import LastStart
 
@@ -111,7 +111,7 @@ def list_(*, of_packages: bool, as_json: bool) -> None:
     _section("Servers of your clients", _server_lines(servers))
     here = {name for each in servers for name in each.names}
     by_hand = {name: start for name, start in starts.items() if name not in here}
-    _section("Started by hand, isolated", _start_lines(by_hand))
+    _section("Started by hand, isolated", _start_lines(by_hand, entries))
     isolated = [f"{visible(each.server)}  {written(each)}" for each in entries]
     _section("Isolated by your policy", isolated)
     _section(
@@ -344,20 +344,28 @@ def _server_lines(servers: Iterable[ServerHere]) -> Iterable[str]:
     from pipeguard.cli._columns import in_columns
 
     rows = ((each.server.name, each.isolated_by, each.essence) for each in servers)
-    return _cut(in_columns(("server", "isolated by", "can touch"), dict.fromkeys(rows)))
+    return _cut(in_columns(("server", "isolated by", "can touch"), sorted(dict.fromkeys(rows))))
 
 
-def _start_lines(starts: Mapping[str, LastStart]) -> Iterable[str]:
+def _start_lines(
+    starts: Mapping[str, LastStart], entries: tuple[IsolateEntry, ...]
+) -> Iterable[str]:
     from pipeguard.cli._columns import in_columns
     from pipeguard.cli._extent_report import essence
+    from pipeguard.cli._start_changes import changes_of_policy
+    from pipeguard.config.isolate_key import entries_for
 
-    rows = ((name, day_of(start.seconds), essence(start.extent)) for name, start in starts.items())
+    rows = []
+    for name, start in sorted(starts.items()):
+        changes = changes_of_policy(start, entries_for(name, entries))
+        other = "other from its next start: " if changes else ""
+        rows.append((name, day_of(start.seconds), other + essence(start.extent)))
     return _cut(in_columns(("server", "last on", "could touch"), rows))
 
 
 def _cut(lines: Iterable[str]) -> Iterable[str]:
-    """Lines that fit into the columns of a terminal, indented."""
-    return (cut(line, COLUMNS - 2) for line in lines)
+    """Lines that fit into the columns of a terminal, indented; whole for a file or a program."""
+    return (cut(line, COLUMNS - 2) for line in lines) if sys.stdout.isatty() else lines
 
 
 def _section(title: str, lines: Iterable[str]) -> None:

@@ -30,7 +30,11 @@ if TYPE_CHECKING:
     from pipeguard.isolation.walls.witness import WallWitness
     from pipeguard.launch.child import Child
     from pipeguard.runtime.run import Run
+    from pipeguard.runtime.start_record import StartRecord
     from pipeguard.transports.channel import Channel
+    from pipeguard.transports.stderr import StderrCopy
+
+NOT_WRITTEN = "what this server is given was not written down"
 
 
 class ServerStarter:
@@ -66,6 +70,7 @@ class ServerStarter:
         self._run: Run | None = None
         self._started = Profile()  # what it got when it started, and gets until it ends
         self._waiting: tuple[tuple[str, ...], tuple[str, ...]] = (), ()
+        self._record: StartRecord | None = None
         self._sources: tuple[GivenFrom, ...] = ()
         self._learner: Learner | None = None
         if options.values.get("--isolate") == LEARN:
@@ -119,16 +124,12 @@ class ServerStarter:
 
     def _write_start(self, sandbox: Sandbox) -> None:
         """Write down what the server was given, for `pipeguard isolate show`."""
-        from pipeguard.isolation.extent import extent_of
-        from pipeguard.isolation.last_starts import save
+        from pipeguard.runtime.start_record import StartRecord
 
-        extent = extent_of(
-            sandbox.engine, sandbox.seen, self._sources, sandbox.package, sandbox.kept_home
-        )
         try:
-            save(self._name, extent)
+            self._record = StartRecord(self._name, sandbox, self._sources)
         except PipeGuardError as error:
-            self._log("warning", "what this server is given was not written down", why=str(error))
+            self._log("warning", NOT_WRITTEN, why=str(error))
 
     def _refuse_root(self, path: str, why: str, roots: str) -> None:
         """Have a root recorded that the server is not given, by how the others are."""
@@ -141,20 +142,24 @@ class ServerStarter:
         """The files and folders that its arguments name and that it is not given."""
         return () if self._sandbox is None else self._sandbox.unseen
 
-    def watching(self, mask: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-        """A mask of its standard error, by which its walls and limits are noticed."""
-        sandbox = self._sandbox
-        if self._witness is None or sandbox is None:
-            return mask
+    def stderr(self, child: Child, mask: Callable[[bytes], bytes]) -> StderrCopy:
+        """A copy of its standard error to ours, by which its walls and limits are noticed."""
+        # Here, since a server is waiting before.
+        from pipeguard.log import STDERR
+        from pipeguard.transports.stderr import StderrCopy
+
+        sandbox, witness = self._sandbox, self._witness
+        if witness is None or sandbox is None:
+            return StderrCopy(child.stderr_fd, STDERR, mask)
         from pipeguard.isolation.ended_by_limit import limits_named
 
-        watched = self._witness.watching(mask)
-
-        def look(text: bytes) -> bytes:
+        def look(text: bytes) -> None:
             sandbox.limits_named |= limits_named(text)
-            return watched(text)
+            witness.look_at(text)
 
-        return look
+        copy = StderrCopy(child.stderr_fd, STDERR, mask, look)
+        witness.listen_to(copy)
+        return copy
 
     def rooted(self, child: Child, channel: Channel, *, listens: bool = False) -> Channel:
         """The channel to a server, by which it is given the roots of its one client.
@@ -206,6 +211,11 @@ class ServerStarter:
             self._log("error", what, why=str(error))
             return
         self._tell_what_waits(profile)
+        if self._record is not None:
+            try:
+                self._record.update(profile, entries)
+            except PipeGuardError as error:
+                self._log("warning", NOT_WRITTEN, why=str(error))
 
     def _tell_what_waits(self, profile: Profile) -> None:
         """Say what of a changed policy holds from the next start, whenever that changes."""

@@ -104,6 +104,25 @@ def test_servers_of_clients_are_listed_with_what_they_are_given(entries: Path) -
     ]
 
 
+def test_nothing_is_cut_off_for_a_program_and_servers_are_in_order(
+    policy: Path, tmp_path: Path
+) -> None:
+    hosts = [f"{'a-long-name.' * 4}{n}.example" for n in "12"]
+    wrap = ["wrap", "--isolate", "bubblewrap", *(w for h in hosts for w in ("--connect", h))]
+    entry = {"command": "pipeguard", "args": [*wrap, "--", sys.executable, "-c", ""]}
+    (tmp_path / ".cursor").mkdir()
+    servers = {"zeta": entry, "alpha": entry}
+    (tmp_path / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    said = run("list").output
+    assert ", ".join(hosts) in said
+    assert "…" not in said
+    assert said.index("  alpha ") < said.index("  zeta ")
+    code, shown = on_terminal("isolate", "", "list")
+    assert code == 0
+    assert "…" in shown
+    assert hosts[1] not in shown
+
+
 def test_a_server_that_never_ran_is_shown_by_each_of_its_names(entries: Path) -> None:
     for name in ("held", "mcp-server-fetch"):
         result = run("show", name)
@@ -219,7 +238,7 @@ def test_what_was_learned_is_shown_as_a_difference() -> None:
 def test_a_package_that_is_known_is_told() -> None:
     said = run("show", "@modelcontextprotocol/server-github")
     assert said.exit_code == 0
-    assert "Its package is known: --isolate auto gives it hosts api.github.com." in said.output
+    assert "is a package that PipeGuard knows.\n  --isolate auto gives it hosts" in said.output
     assert run("show", "nobody").exit_code == 3
 
 
@@ -240,6 +259,9 @@ def test_what_is_accepted_is_written_and_nothing_else_changes(policy: Path) -> N
     assert policy.read_text() == POLICY + (
         "- server: files\n  read: [~/notes]\n  hosts: [api.example.com]\n  keep_home: true\n"
     )
+    shown = run("show", "files").output
+    assert "isolated by your policy:" in shown
+    assert "To isolate it" not in shown
     again = run("accept", "files")
     assert "gives files all of this already" in again.output
     assert policy.read_text().count("server: files") == 1

@@ -299,7 +299,7 @@ def test_a_port_of_this_machine_is_told_and_allowed(tmp_path: Path) -> None:
         with failing(tmp_path, policy=POLICY) as run:
             _, ours = texts(call(run.ready(), "call_port", port))
             event = event_in(ours)
-            assert f'port "{port}" of this machine' in ours or f"127.0.0.1:{port}" in ours
+            assert f"port {port} of this machine" in ours or f"127.0.0.1:{port}" in ours
             until(lambda: f"pipeguard allow {event}" in run.said(), "it is in the audit")
             code, shown = allowed(tmp_path, event)
             assert code == 0, shown
@@ -318,7 +318,7 @@ def test_a_port_of_this_machine_is_one_event_however_it_is_reached(
             tool = "proxied" if host == "through the proxy" else "call_port"
             what = "localhost:5433" if tool == "proxied" else f"{host}:5433"
             (_, ours) = texts(call(run, tool, what))
-            assert 'is not given port "5433" of this machine (event ' in ours
+            assert "is not given port 5433 of this machine (event " in ours
             assert ours.count("(event ") == 1
             event = event_in(ours)
             assert event.endswith(".x1")
@@ -327,6 +327,10 @@ def test_a_port_of_this_machine_is_one_event_however_it_is_reached(
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
         assert "connect to port 5433 of this machine" in shown
+        environment = {"PIPEGUARD_POLICY": str(tmp_path / "policy.yaml")}
+        code, shown = decide(tmp_path / "state", "explain", event, environment=environment)
+        assert (code, "allow" in shown, "is not given" in shown) == (0, False, False)
+        assert "Your policy gives it that by now, also while it runs." in shown
     assert "loopback: [5433]" in (tmp_path / "policy.yaml").read_text()
 
 

@@ -142,7 +142,8 @@ _ROWS: dict[str, Remedy] = {
         Way.GRANT,
         "If the server needs this host, allow the event: that adds it to `hosts` of the server in"
         " your policy, under `isolate`, and holds within a second. The server can then send there"
-        " whatever it reads.",
+        " whatever it reads. Where the event names no port, that is for ports 443 and 80; for"
+        " another, as 8081 of `http://example.org:8081`, allow it with `--port 8081`.",
     ),
     "egress.port": Remedy(
         Way.GRANT,
@@ -166,7 +167,7 @@ _ROWS: dict[str, Remedy] = {
     ),
     "isolation.write": _give("may change", "`write`"),
     "isolation.roots": Remedy(
-        Way.EXCEPTION,
+        Way.GRANT,
         "The server is isolated, and is not given the folders that the client calls its roots. If"
         " it may read them, allow the event: that adds `roots: read` to what your policy gives the"
         " server, under `isolate`, and holds from its next start. To change them: `roots: write`,"

@@ -78,17 +78,19 @@ def annotated(value: JsonObject, walls: Sequence[Wall]) -> JsonObject:
 
 def note_on(walls: Sequence[Wall]) -> str:
     """What a model reads of walls."""
-    given = [wall for wall in walls if wall.rule != ARGUMENT]
     own = [wall for wall in walls if wall.rule == ARGUMENT]
+    # Why a server has no folder of its own there is said once, in its order, not as two causes.
+    roots = [wall for wall in walls if own and wall.rule == ROOTS][:1]
+    given = [wall for wall in walls if wall.rule != ARGUMENT and not (own and wall.rule == ROOTS)]
     notes = [_not_given(given)] if given else []
-    return " ".join((*notes, *(_not_among_its_own(wall) for wall in own[:MAX_NAMED])))
+    return " ".join((*notes, *(_not_among_its_own(wall, roots) for wall in own[:MAX_NAMED])))
 
 
 def _not_given(walls: Sequence[Wall]) -> str:
     named = [f"{_shown(wall)} ({_event(wall)})" for wall in walls[:MAX_NAMED]]
     if len(walls) > MAX_NAMED:
         named.append(f"{len(walls) - MAX_NAMED} more")
-    allowable = sum(wall.entry != "" for wall in walls)
+    allowable = sum(wall.event != "" and wall.entry != "" for wall in walls)
     events = "these events" if allowable > 1 else "the event"
     who = f", who alone can allow {events}" if allowable else ", who alone decides about it"
     return (
@@ -97,17 +99,27 @@ def _not_given(walls: Sequence[Wall]) -> str:
     )
 
 
-def _not_among_its_own(wall: Wall) -> str:
+def _not_among_its_own(wall: Wall, roots: Sequence[Wall]) -> str:
     what = _quoted(wall.subject) if wall.is_quotable else UNNAMED
+    ungiven = "".join(
+        f" It is isolated, and is not given {_shown(root)} ({_event(root)})." for root in roots
+    )
+    who = (
+        "allow that event, or change its arguments"
+        if any(root.event for root in roots)
+        else "change them"
+    )
     return (
-        f"PipeGuard: this server itself refuses {what} (event {wall.event}): it"
-        " takes the folders among its own arguments, or the client's roots in their place. Tell the"
-        " user, who alone can change them; do not work around it."
+        f"PipeGuard: this server itself refuses {what} ({_event(wall)}): it"
+        " takes the folders among its own arguments, or the client's roots in their place."
+        f"{ungiven} Tell the user, who alone can {who}; do not work around it."
     )
 
 
 def _shown(wall: Wall) -> str:
     subject = _quoted(wall.subject) if wall.is_quotable else UNNAMED
+    if wall.rule == PORT and wall.is_quotable and wall.subject.isdecimal():
+        subject = wall.subject
     if wall.rule != ADDRESS:
         is_linked = bool(wall.link) and wall.is_quotable
         said = _KINDS.get(wall.rule, "the host {}").format(subject)
@@ -121,6 +133,8 @@ def _shown(wall: Wall) -> str:
 
 def _event(wall: Wall) -> str:
     """The event's name, and what it gives where the wall does not say that."""
+    if not wall.event:
+        return "without an event: this run has had as many as it may"
     if wall.entry == "":
         return f"event {wall.event}, for which no such address is given"
     entry = wall.entry if wall.rule == ADDRESS and wall.is_quotable else None
