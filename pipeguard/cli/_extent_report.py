@@ -25,6 +25,7 @@ _SIZES = ((1024 * MEBIBYTE, "GiB"), (MEBIBYTE, "MiB"), (1024, "KiB"))
 def extent_lines(extent: Extent) -> Iterator[str]:
     """All of it, for people."""
     yield from labelled("changes", [*map(_given, extent.write), *_roots(extent, WRITE_ROOTS)])
+    yield from labelled("", list(_git(extent)))
     yield from labelled("reads", _reads(extent))
     if extent.secrets:
         listed = ", ".join(_path(path) for path in extent.secrets)
@@ -66,6 +67,12 @@ def limits_in_words(limits: ResourceLimits) -> str:
         f"{limits.cpu:,} CPU seconds a process" if limits.cpu else "CPU time unlimited",
     ]
     return ", ".join(parts)
+
+
+def _git(extent: Extent) -> Iterator[str]:
+    if extent.git:
+        listed = _shortened([_path(path) for path in extent.git])
+        yield f"{listed} among it: so it can have programs run at your next git command there"
 
 
 def _reads(extent: Extent) -> list[str]:

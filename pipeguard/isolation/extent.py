@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.profile import Profile, ResourceLimits
+from pipeguard.isolation.run_later import changed_git
 from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.view import SYSTEM, MountKind
 
@@ -56,6 +57,7 @@ class Extent(NamedTuple):
         write: files and folders of yours that it may change.
         read: those that it may read: what is named, then what its program needs.
         fixed: what it may only read in folders that it may change.
+        git: of repositories, what it may change that git runs later: `.git`, or what is in it.
         hidden: what is not there for it in folders that it is given.
         secrets: files of variables among what it may read.
         package: that it is fetched as and runs from; empty where it is none.
@@ -88,6 +90,7 @@ class Extent(NamedTuple):
     limits: ResourceLimits = ResourceLimits()
     folder: str = ""
     unknown: str = ""
+    git: tuple[str, ...] = ()
 
     @property
     def is_offline(self) -> bool:
@@ -128,6 +131,9 @@ def extent_of(
     )
     fixed = [each for each in needed if any(is_within(each, path) for path in profile.write)]
     alone = [each for each in needed if each not in fixed]
+    read_only = {mount.path for mount in mounts if mount.kind is MountKind.READ}
+    held = (path for path in sorted(read_only - given) if _is_below(path, profile.write))
+    git = dict.fromkeys(changed_git(profile.write, read_only))
     alone = [each for each in alone if not _is_below(each, (*alone, *profile.read))]
     write = tuple(_given(profile.write, "write", sources, ITS_ARGUMENTS))
     named = tuple(_given(profile.read, "read", sources, ITS_ARGUMENTS))
@@ -142,7 +148,7 @@ def extent_of(
         engine,
         write,
         read,
-        tuple(fixed),
+        tuple(dict.fromkeys((*fixed, *held))),
         tuple(_paths_of(mounts, MountKind.HIDDEN)),
         tuple(_secrets_in(each.what for each in (*write, *read))),
         name,
@@ -155,6 +161,7 @@ def extent_of(
         profile.roots,
         profile.limits,
         seen.files.folder,
+        git=tuple(git),
     )
 
 

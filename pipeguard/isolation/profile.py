@@ -58,6 +58,7 @@ class Profile(NamedTuple):
         roots: READ_ROOTS or WRITE_ROOTS where it is given the client's roots, while it runs.
         links: of files and folders to which a link leads, the path as written, and theirs.
         has_git_settings: whether it is given the user's name and settings of git.
+        changes_git: whether it may change repositories in what it may change (run_later).
     """
 
     read: tuple[str, ...] = ()
@@ -69,6 +70,7 @@ class Profile(NamedTuple):
     roots: str = ""
     links: tuple[tuple[str, str], ...] = ()
     has_git_settings: bool = False
+    changes_git: bool = False
 
     def with_more(self, other: Profile) -> Profile:
         """Both together; the other's limits count."""
@@ -82,6 +84,7 @@ class Profile(NamedTuple):
             max(self.roots, other.roots, key=ROOTS.index),
             tuple(dict.fromkeys((*self.links, *other.links))),
             self.has_git_settings or other.has_git_settings,
+            self.changes_git or other.changes_git,
         )
 
     def differences_from(self, other: Profile) -> tuple[str, ...]:

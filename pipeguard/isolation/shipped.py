@@ -35,6 +35,7 @@ class ShippedProfile(NamedTuple):
         has_git_settings: whether it is given the user's name and settings of git.
         kept_before: patterns of the files, `~` the user's home, in which it keeps what it keeps
             where it is not isolated and its variables name no place.
+        changes_git: whether it is a server of git, which changes repositories that it is given.
         needs: what is left for the user to name, or what does not work; or empty.
     """
 
@@ -45,6 +46,7 @@ class ShippedProfile(NamedTuple):
     npm_parts: tuple[str, ...] = ()
     has_git_settings: bool = False
     kept_before: tuple[str, ...] = ()
+    changes_git: bool = False
     needs: str = ""
 
     @property
@@ -54,6 +56,7 @@ class ShippedProfile(NamedTuple):
             hosts=self.hosts,
             keeps_home=self.keeps_home,
             has_git_settings=self.has_git_settings,
+            changes_git=self.changes_git,
         )
 
     @property
@@ -61,7 +64,9 @@ class ShippedProfile(NamedTuple):
         """The same, in words."""
         hosts = (f"hosts {', '.join(self.hosts)}",) if self.hosts else ()
         home = ("a kept home",) if self.keeps_home else ()
-        git = ("your name and settings of git",) if self.has_git_settings else ()
+        changes = ("changes to .git in its folders",) if self.changes_git else ()
+        settings = ("your name and settings of git",) if self.has_git_settings else ()
+        git = (*changes, *settings)
         return (*hosts, *home, *git, *(f"{name}={value}" for name, value in self.variables))
 
     def variables_in(self, home_folder: str) -> dict[str, str]:
@@ -104,5 +109,6 @@ def _read(text: str) -> Iterable[ShippedProfile]:
             tuple(entry.get("npm_parts", ())),
             bool(entry.get("git_settings")),
             tuple(entry.get("kept_before", ())),
+            bool(entry.get("changes_git")),
             entry.get("needs", ""),
         )

@@ -49,7 +49,7 @@ def test_a_folder_is_given_where_a_file_could_not_be_made(
         assert "nothing there" not in shown
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
-        assert "read and change ~/out, and what is in it" in shown
+        assert 'read and change "~/out", and what is in it' in shown
     if tool != "claim":
         with failing(tmp_path, policy=(tmp_path / "policy.yaml").read_text()) as run:
             made = texts(call(run.ready(), tool, out / name))
@@ -66,7 +66,7 @@ def test_the_folder_of_a_file_that_is_only_looked_for_is_given_to_read(tmp_path:
         assert "give the folder to change (--write)" in explain(tmp_path, event)[1]
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
-        assert "read ~/out, and what is in it" in shown
+        assert 'read "~/out", and what is in it' in shown
         assert "--write ~/out" in shown
 
 

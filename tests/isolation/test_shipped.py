@@ -28,6 +28,7 @@ FIELDS = {
     "npm_parts",
     "git_settings",
     "kept_before",
+    "changes_git",
     "needs",
 }
 
@@ -66,7 +67,8 @@ def test_the_page_has_each_profile_with_what_it_gives() -> None:
     for profile in all_shipped():
         hosts = [f"`{host}`" for host in profile.hosts]
         home = ["a kept home"] if profile.keeps_home else []
-        git = ["your name and settings of git"] if profile.has_git_settings else []
+        git = ["changes to `.git` in its folders"] if profile.changes_git else []
+        git += ["your name and settings of git"] if profile.has_git_settings else []
         given = [*hosts, *home, *git, *(f"`{name}={value}`" for name, value in profile.variables)]
         for key in profile.packages:
             wanted[key.partition(":")[2]] = ", ".join(given) or "nothing"

@@ -48,7 +48,7 @@ def test_a_link_that_leads_out_of_what_is_given_is_told(given: str, tmp_path: Pa
         assert "leads there" in explain(tmp_path, event)[1]
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
-        assert "may then read ~/diary." in shown
+        assert 'may then read "~/diary".' in shown
     written = (tmp_path / "policy.yaml").read_text()
     with failing(tmp_path, *options, policy=written) as run:
         assert texts(call(run.ready(), "read_text_file", link)) == ["a day"]

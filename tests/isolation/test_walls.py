@@ -184,7 +184,7 @@ def test_a_file_that_is_not_given_is_told_explained_and_allowed(tmp_path: Path) 
         assert "to `read` of the server" in explain(tmp_path, event)[1]
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
-        assert "reacher may then read ~/diary." in shown
+        assert 'reacher may then read "~/diary".' in shown
         assert "holds from the next start of reacher" in shown
         until(lambda: "not_given_yet" in run.said(), "the log says that it waits")
         assert f'not_given_yet="read {diary}"' in run.said()
@@ -210,7 +210,7 @@ def test_a_folder_is_given_to_make_files_in(tmp_path: Path) -> None:
         until(lambda: f"pipeguard allow {event}" in run.said(), "it is in the audit")
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
-        assert "read and change ~/notes, and what is in it" in shown
+        assert 'read and change "~/notes", and what is in it' in shown
     with failing(tmp_path, policy=(tmp_path / "policy.yaml").read_text()) as run:
         assert texts(call(run.ready(), "write_file", notes / "new")) == ["written"]
 
@@ -226,7 +226,7 @@ def test_a_folder_is_given_to_replace_a_file_and_its_file_is_needless(tmp_path: 
         until(lambda: f"pipeguard allow {event}" in run.said(), "it is in the audit")
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
-        assert "read and change ~/notes, and what is in it" in shown
+        assert 'read and change "~/notes", and what is in it' in shown
         assert "needless, and go: write ~/notes/one." in shown
         code, shown = allowed(tmp_path, event)
         assert "gives it already" in shown
@@ -251,7 +251,7 @@ def test_a_file_with_a_name_for_a_while_is_told_and_given_by_its_folder(tmp_path
         until(lambda: f"pipeguard allow {event}" in run.said(), "it is in the audit")
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
-        assert "read and change ~/notes, and what is in it" in shown
+        assert 'read and change "~/notes", and what is in it' in shown
 
 
 def test_what_is_repeated_is_one_line_of_the_log(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ what is shown and given.
 # the functions that the other modules of this package use
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +24,8 @@ from pipeguard.isolation.egress.hosts import (
 from pipeguard.isolation.egress.recording import entry_of
 from pipeguard.isolation.learning.reduction import SHARED, shown
 from pipeguard.isolation.profile import READ_ROOTS
-from pipeguard.isolation.sensitive import holder_of, is_held_back, is_within
+from pipeguard.isolation.run_later import holder_of_later, is_held_back
+from pipeguard.isolation.sensitive import holder_of, is_within
 from pipeguard.isolation.view import SYSTEM
 from pipeguard.isolation.walls.wall import ARGUMENT, PORT, READ, ROOTS, WRITE
 
@@ -194,7 +196,8 @@ def _file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> WallGran
         )
     verb = "read" if rule == READ else "read and change"
     value = shown(real, host.home)
-    what = f"{value}, and what is in it" if is_folder else value
+    quoted = json.dumps(value, ensure_ascii=False)  # a name may read as more of the sentence
+    what = f"{quoted}, and what is in it" if is_folder else quoted
     leads = "" if is_within(path, real) else f" ({visible(path)} leads there)"
     opens = f"{verb} {what}{leads}"
     return WallGrant(
@@ -249,6 +252,13 @@ def _check_offered(rule: str, path: str, real: str, host: SandboxUser, *, is_wid
                 f" by hand: it may hold keys or logins, or decide what is run later. If you want"
                 f" that, write it yourself, under `isolate` in the file that `pipeguard policy"
                 f" path` names: `{key}: [...]`."
+            )
+        if rule == WRITE and (holder := holder_of_later(each, host.home)) is not None:
+            raise PolicyError(
+                f"{visible(path)} is in {visible(shown(holder, host.home))}, which has to be named"
+                " by hand: your programs run what is in it, outside. If you want that, write it"
+                " yourself, under `isolate` in the file that `pipeguard policy path` names:"
+                f" `{key}: [...]`."
             )
     is_system = rule == WRITE and any(is_within(real, each) for each in SYSTEM)
     is_home = real == host.home and not is_wide

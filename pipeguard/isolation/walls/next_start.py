@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.profile import READ_ROOTS, WRITE_ROOTS
-from pipeguard.isolation.sensitive import is_held_back, is_within
+from pipeguard.isolation.run_later import is_held_back
+from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.walls.wall import READ, ROOTS, WRITE
 
 if TYPE_CHECKING:
