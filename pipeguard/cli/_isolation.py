@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pipeguard.cli._isolated_servers import ServerHere
     from pipeguard.clients.entries import ServerEntry
     from pipeguard.config.isolate_key import IsolateEntry
-    from pipeguard.isolation.docker_servers import Hardened
     from pipeguard.isolation.last_starts import LastStart
     from pipeguard.isolation.learning.observed import Observed
     from pipeguard.isolation.learning.proposal import ProfileProposal
@@ -119,17 +118,23 @@ class ServerIsolation:
         if self.is_empty:
             yield from unknown_lines(self.name)
             return
-        yield self._heading()
+        yield from wrapped(self._heading(), "")
         yield from self._name_lines()
         yield from self._server_lines()
         yield from self._start_lines()
         yield from self._policy_lines()
         yield from self._shipped_lines()
-        if self._is_told_by_start or any(each.touches.extent for each in self.servers):
+        is_known = self._is_told_by_start or any(each.touches.extent for each in self.servers)
+        if is_known and not self._bare:
             yield f"  {ENFORCED}"
         if self.proposal is not None and self.observed is not None:
             yield from _proposal_lines(self.name, self.proposal, self.observed)
-        elif self._is_held or self.is_isolated or self.started is not None:
+        if self._bare:
+            for each in self._bare:
+                yield from each.to_guard()
+        elif self.proposal is not None:
+            return
+        elif self._is_held or (not self.servers and (self.is_isolated or self.started is not None)):
             if not any(each.touches.container for each in self.servers):
                 yield from wrapped(self._to_give_more(), "  ")
                 yield from wrapped(MISSING, "  ")
@@ -142,6 +147,11 @@ class ServerIsolation:
         return any(each.isolation.is_held for each in self.servers)
 
     @property
+    def _bare(self) -> list[ServerHere]:
+        """The entries that start it without PipeGuard."""
+        return [each for each in self.servers if each.is_bare]
+
+    @property
     def _is_told_by_start(self) -> bool:
         """Whether it is known by what it was given last, and by no entry."""
         return self.started is not None and not self.servers
@@ -149,9 +159,11 @@ class ServerIsolation:
     @property
     def _isolated_by(self) -> str:
         """What isolates it, or did when it was started last; empty where nothing is known to."""
+        if self._bare:
+            return ""
         if self._is_held:
             return "entry" if any(each.isolation.by_entry for each in self.servers) else "policy"
-        if self.is_isolated:
+        if self.is_isolated and not self.servers:
             return "policy"
         return LAST_START if self._is_told_by_start else ""
 
@@ -171,9 +183,14 @@ class ServerIsolation:
 
     def _heading(self) -> str:
         name = click.style(visible(self.name), bold=True)
+        if self._bare:
+            who = " and ".join(dict.fromkeys(visible(each.client_name) for each in self._bare))
+            verb = "starts" if len({each.client_name for each in self._bare}) == 1 else "start"
+            return f"{name} is NOT isolated: {who} {verb} it without PipeGuard:"
         is_told = self._is_told_by_start
-        if self._is_held or (self.is_isolated and self.servers):
-            return f"{name} is isolated:"
+        if self.servers and (self._is_held or self.is_isolated):
+            no = "NOT isolated as it is started now, whatever your policy says"
+            return f"{name} is {'isolated' if self._is_held else no}:"
         if self.is_isolated:
             more = "; as it was last started" if is_told else ""
             return f"{name} is isolated by your policy{more}:"
@@ -201,7 +218,7 @@ class ServerIsolation:
             for server in servers:
                 where = visible(short_path(str(server.server.file)))
                 yield f"  {visible(server.server.name)} in {where}"
-            yield f"    {heading}"
+            yield from wrapped(heading)
             yield from lines
 
     def _name_lines(self) -> Iterator[str]:
@@ -228,7 +245,11 @@ class ServerIsolation:
             yield f"  It was last started isolated on {when}."
             yield from self._changes.lines()
             return
-        yield f"  by hand on {when}, with {extent.engine}"
+        if self.servers:
+            past = f"It was isolated when PipeGuard started it last, on {when}, with"
+            yield from wrapped(f"{past} {extent.engine}. As it is started now, it is not.", "  ")
+            return
+        yield f"  on {when}, with {extent.engine}; no entry of a client starts it now"
         if self.started.changed:
             changed = day_of(self.started.changed)
             yield f"  (hosts and ports as your policy changed them on {changed})"
@@ -239,7 +260,8 @@ class ServerIsolation:
 
     def _policy_lines(self) -> Iterator[str]:
         if self.is_isolated:
-            yield "  Your policy says of it:"
+            when = ", which counts where PipeGuard starts it" if self._bare else ""
+            yield f"  Your policy says of it{when}:"
             for entry in self.entries:
                 yield from wrapped(written(entry))
 
@@ -300,28 +322,6 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
         has_run,
         namesake_of(name) if has_run else None,
     )
-
-
-def hardened_words(words: tuple[str, ...]) -> Hardened:
-    """The command of a container as isolation starts it.
-
-    Raises:
-        PolicyError: it starts no container, or gives away what no isolated server is given.
-    """
-    from pathlib import Path
-
-    from pipeguard.isolation.docker_servers import hardened
-    from pipeguard.isolation.docker_words import is_of_containers
-    from pipeguard.isolation.sandbox import this_host
-    from pipeguard.runtime.isolation_sources import granted
-
-    if not is_of_containers(words):
-        raise PolicyError(
-            f"{visible(words[0])} starts no container. Name the server alone, or a command as"
-            " docker run IMAGE after `--`."
-        )
-    entries = entries_for(launched(words, None).name, entries_now())
-    return hardened(words, str(Path.cwd()), granted(entries), this_host())
 
 
 def written(entry: IsolateEntry) -> str:

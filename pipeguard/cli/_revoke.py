@@ -88,7 +88,7 @@ def revoke(name: str, what: str, *, path: str | None, dry_run: bool, as_json: bo
         }
         click.echo(json.dumps(fields, indent=2))
     elif not dry_run:
-        click.echo(f"Removed. {_when(name, revocation)}")
+        click.echo(f"Removed. {_when(name, revocation, entries)}")
 
 
 def _entries(path: str) -> tuple[IsolateEntry, ...]:
@@ -139,10 +139,18 @@ def _listed(revocation: GrantRevocation) -> str:
     return ", ".join(visible(key if key == value else f"{key} {value}") for key, value in pairs)
 
 
-def _when(name: str, revocation: GrantRevocation) -> str:
+def _when(name: str, revocation: GrantRevocation, entries: tuple[IsolateEntry, ...]) -> str:
     if revocation.is_live:
-        return "It applies within a second, also to open connections of servers that run."
+        also = "" if revocation.left else ", also to open connections of servers that run"
+        return f"It applies within a second{also}."
+    from pipeguard.assess.gateway_file import is_of_gateway
+    from pipeguard.cli._isolated_servers import servers_here
+    from pipeguard.runtime.connect import RESTART_SERVER
+
+    found = {is_of_gateway(each.server) for each in servers_here(entries) if name in each.names}
+    ways = ["restart it in its client"] if found != {True} else []
+    ways += [f"{RESTART_SERVER}, where it is behind that"] if True in found else []
     return (
-        f"{visible(name)} has it until it is started again: restart it in its client, or end it now"
-        " where that is too late."
+        f"{visible(name)} has it until it is started again: {'; '.join(ways)}. End it now where"
+        " that is too late."
     )

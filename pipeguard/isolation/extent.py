@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ITS_PROGRAM, ITS_PROJECT = "its program", "the project that its program is in"  # what gives it
 ITS_ARGUMENTS = "its arguments"
 ITS_OPTIONS, POLICY, KNOWN = "its options", "your policy", "its package is known"
+OF_GIT = "your name and settings of git, no credentials: its package is known"
 GIVEN = ("write", "read", "hosts", "loopback")  # what has a source
 DOTENV = ".env"  # a file of variables, with keys in it mostly: `.env`, `.env.local`
 MOST_NAMES = 1000  # of a folder that are looked through for such files
@@ -139,6 +140,7 @@ def extent_of(
     projects = [path for path in alone if any(_is_below(each, (path,)) for each in seen.code)]
     read = (
         *(each for each in named if not _is_below(each.what, projects)),
+        *(Given(path, OF_GIT) for path in seen.git_sources),
         *(Given(path, ITS_PROJECT) for path in projects),
         *(Given(path, ITS_PROGRAM) for path in alone if path not in projects),
     )

@@ -113,6 +113,64 @@ def test_what_nobody_gave_is_told_with_what_was_given(policy: Path) -> None:
     assert run("files", "~/notes").exit_code == 3
 
 
+FORMS = {
+    "both forms of a host": (
+        "pkg.test",
+        "pkg.test:8443, '*.corp.example'",
+        "own pkg.test:8443",
+    ),
+    "one port": (
+        "pkg.test:8443",
+        "pkg.test, pkg.test=private, '*.corp",
+        "revoke own pkg.test",
+    ),
+    "the private form": (
+        "pkg.test=private",
+        "pkg.test, pkg.test:8443, '*.corp",
+        "own pkg.test",
+    ),
+    "a host below a domain": (
+        "x.corp.example:22",
+        "pkg.test, pkg.test=private, pkg.test:8443, '*.corp.example']",
+        "isolate revoke own",
+    ),
+}
+
+
+@each("case", list(FORMS))
+def test_a_host_goes_in_all_its_forms_or_what_still_reaches_it_is_told(
+    case: str, policy: Path
+) -> None:
+    what, rest, told = FORMS[case]
+    hosts = "pkg.test, pkg.test=private, pkg.test:8443, '*.corp.example', x.corp.example:22"
+    policy.write_text(f"isolate:\n- server: own\n  hosts: [{hosts}]\n")
+    result = run("own", what)
+    assert result.exit_code == 0, result
+    assert f"hosts: [{rest}" in policy.read_text()
+    assert "open connections" not in result.output
+    assert told in result.output
+
+
+def test_a_host_that_only_a_domain_gives_is_refused_with_the_command(policy: Path) -> None:
+    policy.write_text("isolate:\n- {server: own, hosts: ['*.corp.example']}\n")
+    with pytest.raises(PolicyError, match=r"isolate revoke own .\*\.corp\.example"):
+        CliRunner().invoke(command, ["revoke", "own", "git.corp.example"], catch_exceptions=False)
+
+
+def test_what_gives_a_host_still_and_how_a_server_is_restarted_is_by_its_kind(
+    policy: Path, tmp_path: Path
+) -> None:
+    policy.write_text("isolate:\n- {server: own, hosts: [pkg.test], read: [~/notes]}\n")
+    (tmp_path / "notes").mkdir(exist_ok=True)
+    (policy.parent / "pipeguard.yaml").write_text(
+        "servers:\n  own: {command: cat, isolate: {hosts: [pkg.test]}}\n"
+    )
+    said = run("own", "pkg.test").output
+    said = run("own", "~/notes").output
+    assert "restart `pipeguard serve`" in said
+    assert "in its client" not in said
+
+
 def test_a_server_from_which_all_was_taken_stays_isolated(policy: Path) -> None:
     policy.write_text("isolate:\n- server: files\n  read: [~/notes]\n")
     assert run("files", "~/notes").exit_code == 0

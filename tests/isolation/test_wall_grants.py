@@ -114,6 +114,15 @@ def test_a_folder_that_holds_keys_is_given_if_that_is_said(case: str, host: Sand
             grant_of([{"rule": WRITE, "path": never}], host, is_wide=True)
 
 
+def test_a_name_that_may_be_private_makes_its_plain_one_needless(host: SandboxUser) -> None:
+    entry = IsolateEntry(hosts=("Git.example", "git.example:22", "*.example"))
+    assert needless(WallGrant("hosts", "git.example=private", ""), [entry], host) == {
+        "hosts": ["Git.example"]
+    }
+    assert needless(WallGrant("hosts", "git.example", ""), [entry], host) == {}
+    assert needless(WallGrant("hosts", "other.example=private", ""), [entry], host) == {}
+
+
 def test_a_folder_makes_needless_what_it_gives_and_no_more(host: SandboxUser) -> None:
     entry = IsolateEntry(
         read=(

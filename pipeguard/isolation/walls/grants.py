@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PolicyError
-from pipeguard.isolation.egress.hosts import DEFAULT_PORTS, HostError, parse_authority, parse_port
+from pipeguard.isolation.egress.hosts import (
+    DEFAULT_PORTS,
+    PRIVATE,
+    HostError,
+    parse_authority,
+    parse_port,
+)
 from pipeguard.isolation.egress.recording import entry_of
 from pipeguard.isolation.learning.reduction import SHARED, shown
 from pipeguard.isolation.profile import READ_ROOTS
@@ -122,12 +128,15 @@ _PRIVATE = ", also where the name leads into a private network"
 
 
 def needless(grant: WallGrant, entries: Iterable[IsolateEntry], host: SandboxUser) -> Needless:
-    """By key, what entries give that a file or folder makes needless: itself, and what is in it.
+    """By key, what entries give that this makes needless: of a folder itself, and what is in it.
 
-    Not what is named for itself, since the folder would not give it.
+    Not what is named for itself, since the folder would not give it. Of `HOST=private`, `HOST`.
     """
     if grant.kind not in PATHS:
-        return {}
+        plain = str(grant.value).removesuffix(PRIVATE).lower()
+        hosts = [text for entry in entries for text in entry.hosts if text.lower() == plain]
+        is_private = grant.kind == "hosts" and str(grant.value).endswith(PRIVATE)
+        return {"hosts": hosts} if hosts and is_private else {}
     folder = absolute(str(grant.value), host)
     found: dict[str, list[str]] = {}
     for kind in PATHS if grant.kind == "write" else PATHS[:1]:

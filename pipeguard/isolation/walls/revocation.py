@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.unicode.display import quoted, visible
 from pipeguard.errors import PolicyError
+from pipeguard.isolation.egress.hosts import PRIVATE, HostError, parse_entry, reaches
 from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.walls.grants import PATHS, absolute
 
@@ -73,7 +74,7 @@ def revocation_of(
             f"{visible(what)} is given by {wider}, which is for other servers too. Change that in"
             " the file that `pipeguard policy path` names."
         )
-    around = _folder_around(what, own, host)
+    around = _folder_around(what, own, host) or ("" if dropped else _host_around(what, own))
     if not dropped and around:
         raise PolicyError(
             f"{visible(what)} is given with {visible(around)}, and cannot be taken back by itself."
@@ -122,7 +123,9 @@ def _name_in(entry: str) -> str:
 
 def _wider(what: str, others: Sequence[IsolateEntry], host: SandboxUser) -> Iterator[str]:
     for entry in others:
-        if any(_is_same(what, key, value, host) for key, value in grants_in([entry])):
+        given = grants_in([entry])
+        is_host = any(key == "hosts" and reaches(value, what) for key, value in given)
+        if is_host or any(_is_same(what, key, value, host) for key, value in given):
             named = (
                 f"tag: {visible(entry.tag)}" if entry.tag else f"server: {visible(entry.server)}"
             )
@@ -140,7 +143,25 @@ def _folder_around(what: str, own: Sequence[IsolateEntry], host: SandboxUser) ->
     return ""
 
 
+def _host_around(what: str, own: Sequence[IsolateEntry]) -> str:
+    """What gives a host that has no entry: a domain that it is below, or another port of it."""
+    given = (text for entry in own for text in entry.hosts)
+    return next((text for text in given if reaches(text, what)), "")
+
+
+def _is_same_host(what: str, value: str) -> bool:
+    """Whether a host is meant; one without `=private` in both forms."""
+    if what.endswith(PRIVATE):
+        return what.lower() == value.lower()
+    try:
+        return parse_entry(what) == parse_entry(value.strip().removesuffix(PRIVATE))
+    except HostError:
+        return what.lower() == value.lower()
+
+
 def _is_same(what: str, key: str, value: str, host: SandboxUser) -> bool:
     if key in PATHS:
         return what.startswith(("/", "~")) and absolute(what, host) == absolute(value, host)
+    if key == "hosts":
+        return _is_same_host(what, value)
     return what.lower() == value.lower()

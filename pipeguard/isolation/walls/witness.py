@@ -122,6 +122,7 @@ class WallWitness:
         mask: Callable[[bytes], bytes],
         quotable: Callable[[str], bool],
     ) -> None:
+        self.annotate = annotated
         self._server = server
         self._folder = folder
         self._name_event = name_event
@@ -233,7 +234,7 @@ class WallWitness:
                     return verdict
                 if walls:
                     walls = [self._as_quotable(wall) for wall in walls]
-                    return verdict._replace(forward=serialise(annotated(message.value, walls)))
+                    return verdict._replace(forward=serialise(self.annotate(message.value, walls)))
         return verdict
 
     def _as_quotable(self, wall: Wall) -> Wall:
@@ -335,8 +336,7 @@ class WallWitness:
             if self._mask(text) != text:
                 return None  # it holds a secret, which is written down nowhere
         with self._lock:
-            # A connection to a port, which was seen.
-            refused = self._refused.get((mention.rule, mention.subject))
+            refused = self._refused.get((mention.rule, mention.subject))  # a port's, as seen
             if refused is not None:
                 return refused.wall.event
             key = mention._replace(named="")
