@@ -8,6 +8,7 @@ from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureFinding
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import ServerEntry
+from pipeguard.clients.machine import Machine
 from pipeguard.clients.sharing import shared_by
 
 _SETUP = ("pipeguard", "setup")
@@ -17,10 +18,17 @@ _TAKES_FILES = ("chmod", "chown")  # their last word is a file, and they take se
 
 def setup_of(target: AssessmentTarget, server: ServerEntry) -> tuple[str, ...]:
     """The words of `pipeguard setup` for one server."""
+    return setup_words(server, target.machine, is_repository=target.is_repository)
+
+
+def setup_words(
+    server: ServerEntry, machine: Machine, *, is_repository: bool = False
+) -> tuple[str, ...]:
+    """The words of `pipeguard setup` for one server of a machine, or of a repository."""
     words = [*_SETUP, server.client, f"{_SERVER}{server.name}"]
     if server.scope is ConfigScope.PROJECT:
         words += ["--scope", "project"]
-        if target.is_repository or shared_by(server.file, target.machine):
+        if is_repository or shared_by(server.file, machine):
             words += ["--shared"]  # else `setup` refuses
     return tuple(words)
 

@@ -25,6 +25,7 @@ _SIZES = ((1024 * MEBIBYTE, "GiB"), (MEBIBYTE, "MiB"), (1024, "KiB"))
 def extent_lines(extent: Extent) -> Iterator[str]:
     """All of it, for people."""
     yield from labelled("changes", [*map(_given, extent.write), *_roots(extent, WRITE_ROOTS)])
+    yield from labelled("", list(_git(extent)))
     yield from labelled("reads", _reads(extent))
     if extent.secrets:
         listed = ", ".join(_path(path) for path in extent.secrets)
@@ -39,7 +40,8 @@ def extent_lines(extent: Extent) -> Iterator[str]:
 def essence(extent: Extent) -> str:
     """What matters most of it, on one line."""
     changed = [_path(each.what) for each in extent.write]
-    read = [_path(each.what) for each in extent.read if each.why != ITS_PROGRAM]
+    named = sorted(extent.read, key=lambda each: each.why == ITS_PROGRAM)
+    read = [_path(each.what) for each in named]
     hosts = [visible(each.what) for each in extent.hosts]
     hosts += [f"port {each.what} here" for each in extent.loopback]
     parts = [
@@ -65,6 +67,12 @@ def limits_in_words(limits: ResourceLimits) -> str:
         f"{limits.cpu:,} CPU seconds a process" if limits.cpu else "CPU time unlimited",
     ]
     return ", ".join(parts)
+
+
+def _git(extent: Extent) -> Iterator[str]:
+    if extent.git:
+        listed = _shortened([_path(path) for path in extent.git])
+        yield f"{listed} among it: so it can have programs run at your next git command there"
 
 
 def _reads(extent: Extent) -> list[str]:

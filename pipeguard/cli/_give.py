@@ -87,7 +87,7 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_
         if dropped:
             gone = ", ".join(f"{kind} {visible(p)}" for kind, ps in dropped.items() for p in ps)
             page.append(f"With that these lines are needless, and go: {gone}.")
-        given = f"{path} gives it already. {_when(event, grant)}"
+        given = f"{path} gives it already. {when_it_holds(event, grant)}"
         click.echo("\n".join(page) if is_new else given, err=as_json)
     if is_new and person is not None:
         if not person.confirms(f"allow {event.name}"):
@@ -99,10 +99,11 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_
         fields = {"policy": path, "written": written, "isolate": [entry], "holds": holds}
         click.echo(json.dumps(fields, indent=2))
     elif written:
-        click.echo(f"Written to {path}. {_when(event, grant)}")
+        click.echo(f"Written to {path}. {when_it_holds(event, grant)}")
 
 
-def _when(event: AuditedEvent, grant: WallGrant) -> str:
+def when_it_holds(event: AuditedEvent, grant: WallGrant) -> str:
+    """From when a server has what it is given, as a sentence."""
     if grant.is_live:
         return "It applies within a second, also to servers that run."
     name = visible(event.server)
@@ -130,3 +131,13 @@ def _has(entries: Sequence[IsolateEntry], server: str, grant: WallGrant, host: S
     from pipeguard.isolation.walls.grants import is_given_by
 
     return any(is_given_by(entry, grant, host) for entry in entries_for(server, entries))
+
+
+def has_grant(path: str, server: str, grant: WallGrant, host: SandboxUser) -> bool:
+    """Whether a policy file, which need not exist, gives a server this.
+
+    Raises:
+        PolicyError: the file is invalid.
+    """
+    today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
+    return _has(_entries(path, today), server, grant, host)

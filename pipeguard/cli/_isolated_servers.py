@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeguard.assess.cures import setup_words
 from pipeguard.assess.entry_extent import EntryExtent, entry_extent
-from pipeguard.assess.gateway_file import gateway_configs, is_of_gateway
+from pipeguard.assess.gateway_file import GATEWAY, gateway_configs, is_of_gateway
 from pipeguard.assess.isolation import EntryIsolation, entry_isolation
 from pipeguard.cli._extent_report import essence, extent_lines, labelled, wrapped
-from pipeguard.clients.entries import ServerEntry, read_config
+from pipeguard.clients.catalog import clients
+from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
+from pipeguard.clients.guarding import gateway_launcher
+from pipeguard.clients.isolating import obstacle
 from pipeguard.clients.machine import Machine, find
-from pipeguard.config.isolate_key import IsolateEntry
+from pipeguard.clients.rewrite import GuardOptions, judge
+from pipeguard.config.isolate_key import IsolateEntry, entries_for
 from pipeguard.core.unicode.display import visible
-from pipeguard.errors import LaunchError
+from pipeguard.errors import LaunchError, PipeGuardError, PolicyError
+from pipeguard.gateway.own_files import read_own_text
+from pipeguard.gateway.servers_file import parse_servers
 from pipeguard.identity.server_name import launched
 from pipeguard.isolation.docker_servers import Hardened
-from pipeguard.isolation.docker_words import run_of
+from pipeguard.isolation.docker_words import is_of_containers, run_of
 from pipeguard.isolation.engines import LEARN
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.shipped import key_of
@@ -25,7 +34,7 @@ from pipeguard.isolation.shipped import key_of
 
 @dataclass(frozen=True, slots=True)
 class ServerHere:
-    """A server that a client's entry starts through PipeGuard.
+    """A server that a client's entry starts here, or the gateway.
 
     Attributes:
         server: the entry.
@@ -36,6 +45,17 @@ class ServerHere:
     server: ServerEntry
     isolation: EntryIsolation
     touches: EntryExtent
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether a client starts it without PipeGuard."""
+        return self.server.guard is None and not is_of_gateway(self.server)
+
+    @property
+    def client_name(self) -> str:
+        """The client that starts it."""
+        known = clients().get(self.server.client)
+        return known.name if known is not None else self.server.client
 
     @property
     def names(self) -> frozenset[str]:
@@ -63,6 +83,8 @@ class ServerHere:
     def isolated_by(self) -> str:
         """What isolates it, in a word or two."""
         held = self.isolation
+        if self.is_bare:
+            return "not guarded"
         if not held.is_held:
             return "no: learns" if held.engine == LEARN else "no"
         return "its entry" if held.by_entry else "your policy"
@@ -71,6 +93,8 @@ class ServerHere:
     def isolated_how(self) -> str:
         """How it is isolated, in words."""
         held = self.isolation
+        if self.is_bare:
+            return f"NOT isolated: {self.client_name} starts it without PipeGuard"
         if not held.is_held:
             return "learned: nothing is kept from it" if held.engine == LEARN else "not isolated"
         here = self.touches.engine
@@ -81,7 +105,8 @@ class ServerHere:
     def essence(self) -> str:
         """What it can touch, on one line."""
         if not self.isolation.is_held:
-            return "all that you may do"
+            is_container = is_of_containers(self.server.own_words)
+            return "all that its container's words give" if is_container else "all that you may do"
         return essence_of(self.touches)
 
     def fields(self) -> dict[str, object]:
@@ -91,6 +116,7 @@ class ServerHere:
             "server": self.server.name,
             "client": self.server.client,
             "file": str(self.server.file),
+            "guarded": not self.is_bare,
             "engine": held.engine,
             "isolated": held.is_held,
             "given": list(held.given) if held.is_held else [],
@@ -102,6 +128,10 @@ class ServerHere:
         """For people: all that it can touch."""
         held = self.isolation
         if not held.is_held:
+            if is_of_containers(self.server.own_words):
+                yield "    it can touch all that its container's words give it"
+                yield from wrapped(_mounts(self.server.own_words))
+                return
             yield "    it can touch all that you may"
             return
         touches = self.touches
@@ -116,6 +146,14 @@ class ServerHere:
                 listed = visible(", ".join(self.variables))
                 yield from labelled("variables", [f"{listed}, of its entry"])
 
+    def to_guard(self) -> Iterator[str]:
+        """The command that guards it, and isolates it where that is possible."""
+        why = obstacle(self.server)
+        words = setup_words(self.server, machine_here())
+        words += () if why else ("--isolate",)
+        yield from wrapped(f"To guard it, as {why}:" if why else "To guard and isolate it:", "  ")
+        yield f"    {visible(shlex.join(words))}"
+
 
 @dataclass(frozen=True, slots=True)
 class _Here:
@@ -128,22 +166,56 @@ class _Here:
 
 
 def servers_here(entries: tuple[IsolateEntry, ...]) -> tuple[ServerHere, ...]:
-    """The servers that are started through PipeGuard, in the order of their files.
+    """The servers that are started here, in the order of their files, also without PipeGuard.
 
     Args:
         entries: what the user's policy says about isolation.
     """
-    folder = Path.cwd()
-    machine = Machine.here(None if folder == Path.home() else folder)
+    machine = machine_here()
     here = _Here(machine, entries)
-    configs = [*(read_config(file) for file in find(machine)), *gateway_configs()]
+    configs = _configs(machine)
     found = []
     for server in (server for config in configs for server in config.servers):
         isolation = entry_isolation(here, server)
-        if isolation is not None and (server.guard is not None or is_of_gateway(server)):
+        is_through = server.guard is not None or is_of_gateway(server)
+        if isolation is not None and (is_through or _is_started_bare(server)):
             extent = entry_extent(server, isolation, machine)
             found.append(ServerHere(server, isolation, extent))
     return tuple(found)
+
+
+def unread_files() -> list[str]:
+    """Why servers in some files are not known, each as a sentence with the file.
+
+    What `pipeguard serve` would say of its own file is said of that.
+    """
+    found = [
+        f"{config.path}: {config.problem}"
+        for config in _configs(machine_here())
+        if config.is_unread and config.specs[0].client != GATEWAY
+    ]
+    for config in gateway_configs():
+        try:
+            parse_servers(read_own_text(str(config.path)), str(config.path), os.environ)
+        except PipeGuardError as error:
+            found.append(str(error))
+    return found
+
+
+def machine_here() -> Machine:
+    """This machine, with the project that the user is in."""
+    folder = Path.cwd()
+    return Machine.here(None if folder == Path.home() else folder)
+
+
+def _configs(machine: Machine) -> list[Config]:
+    return [*(read_config(file) for file in find(machine)), *gateway_configs()]
+
+
+def _is_started_bare(server: ServerEntry) -> bool:
+    """Whether a client starts a server by this entry, without PipeGuard."""
+    state = judge(server, GuardOptions()).state
+    return not gateway_launcher(server.words) and state in (GuardState.OPEN, GuardState.CANNOT)
 
 
 def essence_of(touches: EntryExtent) -> str:
@@ -158,7 +230,10 @@ def essence_of(touches: EntryExtent) -> str:
 
 def _mounts(words: tuple[str, ...]) -> str:
     """What a container's own words give it of this machine's files."""
-    options = run_of(words).options
+    try:
+        options = run_of(words).options
+    except PipeGuardError as error:
+        return f"What it mounts is not known: {error}"
     mounted = [each.value for each in options if each.name in ("--volume", "--mount")]
     listed = visible(", ".join(mounted))
     return f"By its own words it mounts {listed}." if mounted else "It mounts no file of yours."
@@ -170,3 +245,26 @@ def hardening(container: Hardened) -> str:
     text = f"Isolated, it is started with: {said}" if said else "Its words leave nothing open."
     opened = "\nIt has a network by its own words: its connections are not judged."
     return text + opened * container.is_open
+
+
+def hardened_words(words: tuple[str, ...], entries: tuple[IsolateEntry, ...]) -> Hardened:
+    """The command of a container as isolation starts it.
+
+    Args:
+        words: the command.
+        entries: what the user's policy says about isolation.
+
+    Raises:
+        PolicyError: it starts no container, or gives away what no isolated server is given.
+    """
+    from pipeguard.isolation.docker_servers import hardened  # what `show -- COMMAND` alone needs
+    from pipeguard.isolation.sandbox import this_host
+    from pipeguard.runtime.isolation_sources import granted
+
+    if not is_of_containers(words):
+        raise PolicyError(
+            f"{visible(words[0])} starts no container. Name the server alone, or a command as"
+            " docker run IMAGE after `--`."
+        )
+    own = entries_for(launched(words, None).name, entries)
+    return hardened(words, str(Path.cwd()), granted(own), this_host())

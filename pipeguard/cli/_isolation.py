@@ -12,29 +12,38 @@ import click
 from pipeguard.assess.gateway_file import is_of_gateway
 from pipeguard.cli._extent_report import extent_lines, short_path, wrapped
 from pipeguard.cli._isolated_servers import servers_here
-from pipeguard.cli._isolation_names import NOTHING, entries_now, stored_names, unknown_lines
+from pipeguard.cli._isolation_names import (
+    NOTHING,
+    entries_now,
+    namesake_of,
+    stored_names,
+    unknown_lines,
+)
+from pipeguard.cli._start_changes import StartChanges, changes_of_extent, changes_of_policy
 from pipeguard.config.isolate_key import entries_for
 from pipeguard.core.unicode.display import visible
-from pipeguard.errors import PolicyError, StateError
+from pipeguard.errors import PolicyError
 from pipeguard.identity.server_name import launched
-from pipeguard.log import say
 
 if TYPE_CHECKING:
     from pipeguard.cli._isolated_servers import ServerHere
     from pipeguard.clients.entries import ServerEntry
     from pipeguard.config.isolate_key import IsolateEntry
-    from pipeguard.isolation.docker_servers import Hardened
     from pipeguard.isolation.last_starts import LastStart
     from pipeguard.isolation.learning.observed import Observed
     from pipeguard.isolation.learning.proposal import ProfileProposal
     from pipeguard.isolation.learning.reduction import Grant
     from pipeguard.isolation.shipped import ShippedProfile
+    from pipeguard.state.store import Namesake
 
 MISSING = (
     "Is something missing? `pipeguard wrap --isolate learn` finds out what a server needs"
     " (`pipeguard isolate --help`)."
 )
 ENFORCED = "Nothing else of yours is there for it: that is enforced, whatever it tries."
+LAST_START = "last start"
+BY_COMMAND_ALONE = "Your policy does not isolate it: `--isolate` in its command alone does."
+IS_KNOWN = "is a package that PipeGuard knows."
 TO_ISOLATE = "To isolate it:  pipeguard setup --isolate"
 TO_ISOLATE_SERVED = "To isolate it: `isolate: {}` in its entry in pipeguard.yaml"
 IN_COMMAND = "--connect HOST, --read PATH or --write PATH in its command before the `--`,"
@@ -56,6 +65,7 @@ class ServerIsolation:
         servers: the entries of clients that start it.
         started: what it was given when it was started isolated last, or None.
         has_run: whether it was ever started under PipeGuard.
+        namesake: what has the name that it asked for, where it is kept apart from that; or None.
     """
 
     name: str
@@ -66,6 +76,7 @@ class ServerIsolation:
     servers: tuple[ServerHere, ...] = ()
     started: LastStart | None = None
     has_run: bool = False
+    namesake: Namesake | None = None
 
     @property
     def is_isolated(self) -> bool:
@@ -82,15 +93,18 @@ class ServerIsolation:
         """For programs."""
         fields: dict[str, object] = {
             "server": self.name,
-            "isolated": self.is_isolated or self._is_held,
+            "isolated": bool(self._isolated_by),
+            "isolated_by": self._isolated_by,
             "entries": [entry._asdict() for entry in self.entries],
             "servers": [each.fields() for each in self.servers],
         }
         if self.started is not None:
             fields["started"] = {
                 "seconds": self.started.seconds,
+                "changed": self.started.changed,
                 "extent": self.started.extent.fields(),
             }
+            fields["next_start"] = self._changes._asdict()
         if self.shipped is not None:
             fields["known"] = self.shipped._asdict() | {"variables": dict(self.shipped.variables)}
         if self.proposal is not None and self.observed is not None:
@@ -104,16 +118,23 @@ class ServerIsolation:
         if self.is_empty:
             yield from unknown_lines(self.name)
             return
-        yield self._heading()
+        yield from wrapped(self._heading(), "")
+        yield from self._name_lines()
         yield from self._server_lines()
         yield from self._start_lines()
         yield from self._policy_lines()
         yield from self._shipped_lines()
-        if self._is_told_by_start or any(each.touches.extent for each in self.servers):
+        is_known = self._is_told_by_start or any(each.touches.extent for each in self.servers)
+        if is_known and not self._bare:
             yield f"  {ENFORCED}"
         if self.proposal is not None and self.observed is not None:
             yield from _proposal_lines(self.name, self.proposal, self.observed)
-        elif self._is_held or self.is_isolated or self.started is not None:
+        if self._bare:
+            for each in self._bare:
+                yield from each.to_guard()
+        elif self.proposal is not None:
+            return
+        elif self._is_held or (not self.servers and (self.is_isolated or self.started is not None)):
             if not any(each.touches.container for each in self.servers):
                 yield from wrapped(self._to_give_more(), "  ")
                 yield from wrapped(MISSING, "  ")
@@ -126,21 +147,57 @@ class ServerIsolation:
         return any(each.isolation.is_held for each in self.servers)
 
     @property
+    def _bare(self) -> list[ServerHere]:
+        """The entries that start it without PipeGuard."""
+        return [each for each in self.servers if each.is_bare]
+
+    @property
     def _is_told_by_start(self) -> bool:
         """Whether it is known by what it was given last, and by no entry."""
         return self.started is not None and not self.servers
 
+    @property
+    def _isolated_by(self) -> str:
+        """What isolates it, or did when it was started last; empty where nothing is known to."""
+        if self._bare:
+            return ""
+        if self._is_held:
+            return "entry" if any(each.isolation.by_entry for each in self.servers) else "policy"
+        if self.is_isolated and not self.servers:
+            return "policy"
+        return LAST_START if self._is_told_by_start else ""
+
+    @property
+    def _changes(self) -> StartChanges:
+        """What its next start changes of what it was given last."""
+        if self.started is None:
+            return StartChanges({}, {})
+        if not self.servers:
+            return changes_of_policy(self.started, self.entries)
+        extents = [each.touches.extent for each in self.servers if each.touches.extent]
+        return (
+            changes_of_extent(self.started, extents[0])
+            if len(extents) == 1
+            else StartChanges({}, {})
+        )
+
     def _heading(self) -> str:
         name = click.style(visible(self.name), bold=True)
+        if self._bare:
+            who = " and ".join(dict.fromkeys(visible(each.client_name) for each in self._bare))
+            verb = "starts" if len({each.client_name for each in self._bare}) == 1 else "start"
+            return f"{name} is NOT isolated: {who} {verb} it without PipeGuard:"
         is_told = self._is_told_by_start
-        if self._is_held or (self.is_isolated and (self.servers or is_told)):
-            return f"{name} is isolated:"
+        if self.servers and (self._is_held or self.is_isolated):
+            no = "NOT isolated as it is started now, whatever your policy says"
+            return f"{name} is {'isolated' if self._is_held else no}:"
         if self.is_isolated:
-            return f"{name} is isolated by your policy:"
+            more = "; as it was last started" if is_told else ""
+            return f"{name} is isolated by your policy{more}:"
         if is_told:
-            return f"{name} was isolated when it was last started:"
+            return f"{name}, as it was last started isolated:"
         if self.shipped is not None and not self.servers and self.observed is None:
-            return f"{name} is a package that PipeGuard knows."
+            return f"{name} {IS_KNOWN}"
         return f"{name} is isolated neither by your policy nor by the entry of a client."
 
     @property
@@ -161,26 +218,50 @@ class ServerIsolation:
             for server in servers:
                 where = visible(short_path(str(server.server.file)))
                 yield f"  {visible(server.server.name)} in {where}"
-            yield f"    {heading}"
+            yield from wrapped(heading)
             yield from lines
+
+    def _name_lines(self) -> Iterator[str]:
+        """Where a name comes from that nobody gave."""
+        if self.namesake is not None:
+            name, other, since = self.namesake
+            yield from wrapped(
+                f"It is called so because {visible(name)} is another server since {since[:10]}:"
+                f" {visible(other)}. To name it yourself, start it with --name NAME.",
+                "  ",
+            )
 
     def _start_lines(self) -> Iterator[str]:
         """What it was given when it was started, where no entry says what it is given."""
         if self.started is None:
-            if not self.servers and self.has_run:
+            if self.is_isolated and not self.servers:
+                yield "  It was not started isolated yet: it is from its next start."
+            elif not self.servers and self.has_run:
                 yield "  It was started under PipeGuard, and not isolated: it could touch all that"
                 yield "  you may. To isolate it:  pipeguard wrap --isolate auto -- COMMAND"
             return
         extent, when = self.started.extent, day_of(self.started.seconds)
         if self._is_held:
             yield f"  It was last started isolated on {when}."
+            yield from self._changes.lines()
             return
-        yield f"  by hand on {when}, with {extent.engine}"
+        if self.servers:
+            past = f"It was isolated when PipeGuard started it last, on {when}, with"
+            yield from wrapped(f"{past} {extent.engine}. As it is started now, it is not.", "  ")
+            return
+        yield f"  on {when}, with {extent.engine}; no entry of a client starts it now"
+        if self.started.changed:
+            changed = day_of(self.started.changed)
+            yield f"  (hosts and ports as your policy changed them on {changed})"
         yield from extent_lines(extent)
+        yield from self._changes.lines()
+        if self._isolated_by == LAST_START:
+            yield from wrapped(BY_COMMAND_ALONE, "  ")
 
     def _policy_lines(self) -> Iterator[str]:
         if self.is_isolated:
-            yield "  Your policy says of it:"
+            when = ", which counts where PipeGuard starts it" if self._bare else ""
+            yield f"  Your policy says of it{when}:"
             for entry in self.entries:
                 yield from wrapped(written(entry))
 
@@ -190,25 +271,11 @@ class ServerIsolation:
             return
         what = "; ".join(known.given) or NOTHING
         if known.given or not self.servers:
-            yield from wrapped(f"Its package is known: --isolate auto gives it {what}.", "  ")
+            is_told = self._heading().endswith(IS_KNOWN)
+            its = "" if is_told else "Its package is known: "
+            yield from wrapped(f"{its}--isolate auto gives it {what}.", "  ")
         if known.needs:
             yield from wrapped(known.needs, "  ")
-
-
-def known_servers() -> list[tuple[str, Observed]]:
-    """The servers of which something was learned, with that."""
-    from pipeguard.isolation.learning.observed import learned_names, load
-
-    found = []
-    for name in learned_names():
-        try:
-            seen = load(name)
-        except StateError as error:
-            say(str(error), "warning")  # the others are there all the same
-            continue
-        if seen is not None:
-            found.append((name, seen))
-    return found
 
 
 def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
@@ -243,31 +310,18 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
     if observed is not None:
         given = shipped.profile if shipped is not None else Profile()
         proposal = proposed(observed, given.with_more(granted(entries)), this_host())
+    has_run = name in stored_names()
     return ServerIsolation(
-        name, entries, observed, proposal, shipped, servers, start_of(name), name in stored_names()
+        name,
+        entries,
+        observed,
+        proposal,
+        shipped,
+        servers,
+        start_of(name),
+        has_run,
+        namesake_of(name) if has_run else None,
     )
-
-
-def hardened_words(words: tuple[str, ...]) -> Hardened:
-    """The command of a container as isolation starts it.
-
-    Raises:
-        PolicyError: it starts no container, or gives away what no isolated server is given.
-    """
-    from pathlib import Path
-
-    from pipeguard.isolation.docker_servers import hardened
-    from pipeguard.isolation.docker_words import is_of_containers
-    from pipeguard.isolation.sandbox import this_host
-    from pipeguard.runtime.isolation_sources import granted
-
-    if not is_of_containers(words):
-        raise PolicyError(
-            f"{visible(words[0])} starts no container. Name the server alone, or a command as"
-            " docker run IMAGE after `--`."
-        )
-    entries = entries_for(launched(words, None).name, entries_now())
-    return hardened(words, str(Path.cwd()), granted(entries), this_host())
 
 
 def written(entry: IsolateEntry) -> str:

@@ -12,9 +12,13 @@ from pipeguard.cli._isolated_servers import servers_here
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.unicode.display import visible
+from pipeguard.errors import StateError
+from pipeguard.log import say
 
 if TYPE_CHECKING:
     from pipeguard.config.isolate_key import IsolateEntry
+    from pipeguard.isolation.learning.observed import Observed
+    from pipeguard.state.store import Namesake
 
 NEAR = 3  # names that are told for one that is not known
 NOTHING = "no host and no home"
@@ -32,7 +36,8 @@ def entries_now(path: str | None = None) -> tuple[IsolateEntry, ...]:
 def unknown_lines(name: str) -> Iterator[str]:
     """That nothing is known of a name, with the names that are near it."""
     known = known_names()
-    near = get_close_matches(name, known, n=NEAR, cutoff=0.5)
+    near = [each for each in known if each.startswith(f"{name}-")][:NEAR]  # kept apart from it
+    near = near or get_close_matches(name, known, n=NEAR, cutoff=0.5)
     yield f"Nothing is known of {visible(name)}."
     if near:
         yield f"Did you mean {' or '.join(map(visible, near))}?"
@@ -58,6 +63,22 @@ def known_names() -> list[str]:
     return sorted(names)
 
 
+def known_servers() -> list[tuple[str, Observed]]:
+    """The servers of which something was learned, with that."""
+    from pipeguard.isolation.learning.observed import learned_names, load
+
+    found = []
+    for name in learned_names():
+        try:
+            seen = load(name)
+        except StateError as error:
+            say(str(error), "warning")  # the others are there all the same
+            continue
+        if seen is not None:
+            found.append((name, seen))
+    return found
+
+
 def stored_names() -> tuple[str, ...]:
     """The servers that were started under PipeGuard."""
     from pipeguard.state.paths import existing_store
@@ -68,6 +89,18 @@ def stored_names() -> tuple[str, ...]:
         return ()
     with Store.open(path) as store:
         return store.named_servers()
+
+
+def namesake_of(name: str) -> Namesake | None:
+    """What has the name that a server asked for, where it is kept apart from that."""
+    from pipeguard.state.paths import existing_store
+    from pipeguard.state.store import Store
+
+    path = existing_store()
+    if path is None:
+        return None
+    with Store.open(path) as store:
+        return store.namesake_of(name)
 
 
 def known_packages(*, as_json: bool) -> Iterator[str]:

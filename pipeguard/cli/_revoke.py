@@ -48,7 +48,7 @@ def revoke(name: str, what: str, *, path: str | None, dry_run: bool, as_json: bo
       0  taken back
       1  you declined
       2  wrong usage, or it cannot be taken from this server alone
-      3  your policy does not give it
+      3  your policy does not give it, or nothing is known of the server
     """  # noqa: D301  click reads the mark
     from pipeguard.config.isolate_entry import own_entries, without_values
     from pipeguard.config.policy_file import PolicyScope, policy_text
@@ -88,7 +88,7 @@ def revoke(name: str, what: str, *, path: str | None, dry_run: bool, as_json: bo
         }
         click.echo(json.dumps(fields, indent=2))
     elif not dry_run:
-        click.echo(f"Removed. {_when(name, revocation)}")
+        click.echo(f"Removed. {_when(name, revocation, entries)}")
 
 
 def _entries(path: str) -> tuple[IsolateEntry, ...]:
@@ -101,6 +101,9 @@ def _revocation(
     name: str, what: str, path: str, entries: tuple[IsolateEntry, ...], places: list[int]
 ) -> GrantRevocation:
     """What goes, or an end with what could be taken back."""
+    from pipeguard.cli._given_otherwise import given_otherwise
+    from pipeguard.cli._isolation import isolation_of
+    from pipeguard.cli._isolation_names import known_names, unknown_lines
     from pipeguard.config.isolate_key import entries_for
     from pipeguard.isolation.sandbox import this_host
     from pipeguard.isolation.walls.revocation import grants_in, revocation_of
@@ -108,24 +111,20 @@ def _revocation(
     own = [entries[at] for at in places]
     others = [each for each in entries_for(name, entries) if each not in own]
     others += [each for each in entries if each.tag and each not in others]
-    if (found := revocation_of(_absolute(what), own, others, this_host())) is not None:
-        return found
+    meant = _absolute(what)
+    found = revocation_of(name, meant, own, others, this_host())
+    state = isolation_of(name, path)
+    otherwise = list(given_otherwise(state, meant))
+    if found is not None:
+        return found._replace(left="\n".join(filter(None, (found.left, *otherwise))))
+    if state.is_empty and name not in known_names():
+        click.echo("\n".join(unknown_lines(name)), err=True)
+        raise SystemExit(NOTHING_THERE)
     click.echo(f"{path} does not give {visible(name)} {visible(what)}.", err=True)
     given = ", ".join(visible(value) for _, value in grants_in(own))
     click.echo(f"It gives {given}." if given else "It gives it nothing of its own.", err=True)
-    for server in _servers(name, entries):
-        click.echo(
-            f"What its entry in {visible(str(server))} gives by options is changed there.", err=True
-        )
+    click.echo("\n".join(otherwise), err=True, nl=bool(otherwise))
     raise SystemExit(NOTHING_THERE)
-
-
-def _servers(name: str, entries: tuple[IsolateEntry, ...]) -> list[Path]:
-    """The files of clients whose entries isolate a server by themselves."""
-    from pipeguard.cli._isolated_servers import servers_here
-
-    found = (each for each in servers_here(entries) if name in each.names)
-    return [Path(each.server.file) for each in found if each.isolation.by_entry]
 
 
 def _absolute(what: str) -> str:
@@ -140,10 +139,18 @@ def _listed(revocation: GrantRevocation) -> str:
     return ", ".join(visible(key if key == value else f"{key} {value}") for key, value in pairs)
 
 
-def _when(name: str, revocation: GrantRevocation) -> str:
+def _when(name: str, revocation: GrantRevocation, entries: tuple[IsolateEntry, ...]) -> str:
     if revocation.is_live:
-        return "It applies within a second, also to open connections of servers that run."
+        also = "" if revocation.left else ", also to open connections of servers that run"
+        return f"It applies within a second{also}."
+    from pipeguard.assess.gateway_file import is_of_gateway
+    from pipeguard.cli._isolated_servers import servers_here
+    from pipeguard.runtime.connect import RESTART_SERVER
+
+    found = {is_of_gateway(each.server) for each in servers_here(entries) if name in each.names}
+    ways = ["restart it in its client"] if found != {True} else []
+    ways += [f"{RESTART_SERVER}, where it is behind that"] if True in found else []
     return (
-        f"{visible(name)} has it until it is started again: restart it in its client, or end it now"
-        " where that is too late."
+        f"{visible(name)} has it until it is started again: {'; '.join(ways)}. End it now where"
+        " that is too late."
     )

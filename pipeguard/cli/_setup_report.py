@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -16,7 +17,7 @@ from pipeguard.cli._isolated_servers import essence_of
 from pipeguard.cli._isolation import otherwise_named
 from pipeguard.clients.catalog import Client, clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
-from pipeguard.clients.isolating import is_isolated, needs
+from pipeguard.clients.isolating import CANNOT_ISOLATE, is_isolated, needs
 from pipeguard.clients.machine import Machine, is_present
 from pipeguard.clients.private import own_copy
 from pipeguard.clients.rewrite import NOT_ISOLATED
@@ -42,12 +43,15 @@ MISSED = (
 )
 _WORDS = {GuardState.CANNOT: "cannot be", GuardState.STALE: "stale guard"}
 _TO_MOVE, _TO_ISOLATE = "to move", "to isolate"
+_NEVER_ISOLATED = "cannot be isolated"
 _ISOLATED = "isolated"  # which is guarded, too
 _COMMAND_CHARS = 60
 _STATE_CHARS = 11
 TAB_CHARS = 4  # columns to which a tab expands at most
 _LEAST_CHARS = 30  # of a wrapped line, however narrow the terminal is
-_COMMAND = "pipeguard "  # by which a clause is known that a person may copy from
+# What a person may copy: in backticks, or to the end of its clause.
+_IN_ONE = re.compile(r"`pipeguard [^`]*`|(?<!`)\bpipeguard .*\Z", re.DOTALL)
+_BLANK = "\N{NO-BREAK SPACE}"  # at which no line is broken
 NAME_CHARS = (6, 24)  # least and greatest width of the column of names
 
 
@@ -65,19 +69,19 @@ def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
         for judged in plan.servers:
             click.echo(_line(judged, width, _word(plan, judged), machine))
         click.echo()
-    _isolation_notes(judged for plan in plans for judged in plan.servers)
+    _isolation_notes((judged for plan in plans for judged in plan.servers), str(machine.home))
     click.echo(_count(plans))
 
 
-def _isolation_notes(servers: Iterable[JudgedServer]) -> None:
+def _isolation_notes(servers: Iterable[JudgedServer], home_folder: str) -> None:
     """What isolation means for all servers that would be isolated, and what each still needs."""
     chosen = [judged.server for judged in servers if judged.chosen and judged.is_to_isolate]
     if not chosen:
         return
     for line in (ISOLATED, MISSED):
         click.echo(_indent(line, 0))
-    told = dict.fromkeys((server.name, text) for server in chosen if (text := needs(server)))
-    for name, text in told:
+    told = dict.fromkeys((server.name, needs(server, home_folder)) for server in chosen)
+    for name, text in ((name, text) for name, text in told if text):
         click.echo(_indent(f"  {visible(name)}: {text}", 0))
     click.echo()
 
@@ -275,6 +279,8 @@ def _word(plan: ChangePlan, judged: JudgedServer) -> str:
         return _TO_MOVE
     if judged.judgement.code == NOT_ISOLATED:
         return _TO_ISOLATE
+    if judged.judgement.code == CANNOT_ISOLATE:
+        return _NEVER_ISOLATED
     state = judged.judgement.state
     is_held = state is GuardState.GUARDED and is_isolated(judged.server.guard)
     return _ISOLATED if is_held else state.value
@@ -307,15 +313,36 @@ def _indent(text: str, indent_chars: int) -> str:
     if not sys.stdout.isatty():
         return indent + text
     room = max(shutil.get_terminal_size().columns - indent_chars, _LEAST_CHARS)
-    clauses = (
-        [part] if _COMMAND in part else textwrap.wrap(part, room) for part in text.split("; ")
+    lead = " " * (len(text) - len(text.lstrip()))
+    wrapper = textwrap.TextWrapper(
+        room, subsequent_indent=lead, break_long_words=False, break_on_hyphens=False
     )
-    return "\n".join(indent + line for lines in clauses for line in lines)
+    lines = (line for sentence in _sentences(text) for line in wrapper.wrap(sentence))
+    return "\n".join(indent + line.replace(_BLANK, " ") for line in lines)
+
+
+def _sentences(text: str) -> Iterator[str]:
+    """A text with commands as one word each; what a command ends is ended, without its `;`."""
+    current = ""
+    for clause in text.split("; "):
+        current += _IN_ONE.sub(lambda command: command[0].replace(" ", _BLANK), clause)
+        if any(command[0][0] != "`" for command in _IN_ONE.finditer(clause)):
+            yield current
+            current = ""
+        else:
+            current += "; "
+    yield current.removesuffix("; ")
 
 
 def _count(plans: Iterable[ChangePlan]) -> str:
     words = [_word(plan, judged) for plan in plans for judged in plan.servers]
-    each = (_TO_MOVE, _TO_ISOLATE, _ISOLATED, *(state.value for state in GuardState))
+    each = (
+        _TO_MOVE,
+        _TO_ISOLATE,
+        _ISOLATED,
+        _NEVER_ISOLATED,
+        *(state.value for state in GuardState),
+    )
     counted = {word: words.count(word) for word in each}
     parts = [f"{count} {word}" for word, count in counted.items() if count]
     servers = "1 server" if len(words) == 1 else f"{len(words)} servers"

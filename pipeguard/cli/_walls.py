@@ -76,8 +76,10 @@ WALLS: dict[str, str] = {
 GIVE = "Give the server exactly that:"
 NOTHING_TO_DO = (
     "Nothing: there is no such thing on this machine either, so that giving it would change"
-    " nothing. If the server is to make it, make its folder and give it that."
+    " nothing. If the server is to make it, make its folder first where there is none, and give it"
+    " that: --write FOLDER, or `write` in your policy."
 )
+GIVEN_BY_NOW = "Nothing: your policy gives the server what it wanted then."
 _KINDS = {
     "isolation.read": "to read {}",
     "isolation.write": "to change {}",
@@ -89,7 +91,7 @@ _ABSENT = "The server is isolated. What it wanted is not there outside either."
 _FAILED = "The server is isolated. What it wanted is given, and could not be reached."
 _REFUSED = "The server is isolated, and did not get what it wanted."
 _OWN_LIST = (
-    "The server itself refused what is in none of its own folders; PipeGuard stopped nothing."
+    "The server itself refused what is in none of its own folders. PipeGuard stopped nothing."
 )
 
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
-from pipeguard.cli._walls import GIVE, NOTHING_TO_DO, WALLS, is_absent, is_wall, outcome_of, wanted
+from pipeguard.cli._walls import (
+    GIVE,
+    GIVEN_BY_NOW,
+    NOTHING_TO_DO,
+    WALLS,
+    is_absent,
+    is_wall,
+    outcome_of,
+    wanted,
+)
 from pipeguard.config.strict_yaml import suggestion
 from pipeguard.core.finding import Action
 from pipeguard.core.session.remedies import Way, remedy_of
@@ -23,6 +32,7 @@ from pipeguard.state.paths import store_path
 from pipeguard.state.schema import MAX_NAME_CHARS
 
 if TYPE_CHECKING:
+    from pipeguard.cli._given_now import GivenNow
     from pipeguard.core.rules.rule import Rule
     from pipeguard.state.exceptions import AuditedEvent
 
@@ -192,6 +202,7 @@ def _family_page(name: str, about: str) -> str:
 
 
 def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, object]:
+    now = _now(event)
     findings = [finding | _words(finding["rule"], rules) for finding in event.findings]
     return {
         "event": event.name,
@@ -201,7 +212,8 @@ def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, obje
         "method": event.method,
         "action": event.action,
         "findings": findings,
-        "commands": [command for _, command in _decisions(event)],
+        "given_now": now is not None,
+        "commands": [command for _, command in _decisions(event, now)],
     }
 
 
@@ -220,7 +232,10 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
     head = f"{event.time}, server {event.server}: {what}"
     lines = [f"{click.style(event.name, bold=True)}: {visible(head)}"]
     usual = _OUTCOMES.get(event.action, f"PipeGuard's action was {event.action}.")
+    now = _now(event)
     lines.append(outcome_of(event) or usual)
+    if now is not None:
+        lines.append(_wrapped(now.holds))
     for rule in dict.fromkeys(finding["rule"] for finding in event.findings):
         words = _words(rule, rules)
         title = f": {words['title']}" if words["title"] else ""
@@ -229,11 +244,16 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
         for finding in event.findings:
             if finding["rule"] == rule:
                 passages.setdefault(_passage(finding), finding)
-        lines += [line for finding in passages.values() for line in _passage_lines(finding, event)]
+        lines += [
+            line
+            for finding in passages.values()
+            for line in _passage_lines(finding, event, is_past=now is not None)
+        ]
         is_needless = all(is_absent(each) for each in event.findings if each["rule"] == rule)
-        about = (("Why", words["why"]), ("Do", NOTHING_TO_DO if is_needless else words["fix"]))
+        what_to_do = NOTHING_TO_DO if is_needless else words["fix"] if now is None else GIVEN_BY_NOW
+        about = (("Why", words["why"]), ("Do", what_to_do))
         lines += [_labelled(label, visible(text)) for label, text in about if text]
-    lines += ["", *(f"{label}  {command}" for label, command in _decisions(event))]
+    lines += ["", *(f"{label}  {command}" for label, command in _decisions(event, now))]
     return "\n".join(lines).rstrip()
 
 
@@ -243,10 +263,11 @@ def _passage(finding: dict[str, str]) -> tuple[str, ...]:
     return place, pointer, finding.get("action", ""), finding.get("excerpt", "").strip(" .,;:\n")
 
 
-def _passage_lines(finding: dict[str, str], event: AuditedEvent) -> list[str]:
-    """Where a finding was, and what it was."""
+def _passage_lines(finding: dict[str, str], event: AuditedEvent, *, is_past: bool) -> list[str]:
+    """Where a finding was, and what it was; without what held then of a wall that is past."""
     if is_wall(finding["rule"]):
-        about = (("Wanted", wanted(finding)), ("Note", finding.get("note", "")))
+        note = "" if is_past else finding.get("note", "")
+        about = (("Wanted", wanted(finding)), ("Note", note))
         return [_labelled(label, visible(text)) for label, text in about if text]
     where = f"in {finding.get('place', '')} {finding.get('pointer', '')}".rstrip()
     level = f"severity {finding.get('severity')}, confidence {finding.get('confidence')}"
@@ -262,8 +283,19 @@ def _passage_lines(finding: dict[str, str], event: AuditedEvent) -> list[str]:
     return [_labelled(label, visible(text)) for label, text in texts if text]
 
 
-def _decisions(event: AuditedEvent) -> list[tuple[str, str]]:
+def _now(event: AuditedEvent) -> GivenNow | None:
+    """That what an isolated server did not get is given by now; None for any other event."""
+    if not outcome_of(event):
+        return None
+    from pipeguard.cli._given_now import given_now
+
+    return given_now(event)
+
+
+def _decisions(event: AuditedEvent, now: GivenNow | None) -> list[tuple[str, str]]:
     """The commands with which a person can decide about an event; models never see them."""
+    if now is not None:
+        return [("Take it back:", now.command)]
     if not any(enforced(finding) in STOPPED for finding in event.findings):
         return []
     steps = []

@@ -18,13 +18,12 @@ from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._isolation import (
     MISSING,
     day_of,
-    hardened_words,
     isolation_of,
-    known_servers,
     runs_of,
     written,
 )
-from pipeguard.cli._isolation_names import entries_now
+from pipeguard.cli._isolation_forget import forget
+from pipeguard.cli._isolation_names import entries_now, known_servers
 from pipeguard.cli._person import Person
 from pipeguard.cli._revoke import revoke
 from pipeguard.config.options import WrapOptions
@@ -34,11 +33,12 @@ from pipeguard.log import say
 
 if TYPE_CHECKING:
     from pipeguard.cli._isolated_servers import ServerHere
+    from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.isolation.inventory import Installed
     from pipeguard.isolation.last_starts import LastStart
 
 COLUMNS = 80
-NOT_DONE, NOTHING_THERE = 1, 3
+NOT_DONE, WRONG, NOTHING_THERE = 1, 2, 3
 KIBIBYTE = 1024
 
 
@@ -72,21 +72,26 @@ def command() -> None:
 def list_(*, of_packages: bool, as_json: bool) -> None:
     """List your clients' servers, with what isolates each and the essence of what it can touch.
 
-    Also those that were started isolated by hand, what your policy says of isolation, and what was
-    learned, kept and fetched.
+    Those that a client starts without PipeGuard are "not guarded". Also what was started isolated
+    and is in no client's file now, what your policy says of isolation, and what was learned, kept
+    and fetched.
 
     \b
     Examples:
       pipeguard isolate list
       pipeguard isolate list --known
+
+    \b
+    Exit codes:
+      0  listed
+      2  a file cannot be read, so that its servers are missing; all else is listed
     """  # noqa: D301  click reads the mark
     if of_packages:
         from pipeguard.cli._isolation_names import known_packages
 
         click.echo("\n".join(known_packages(as_json=as_json)))
         return
-    from pipeguard.cli._extent_report import wrapped
-    from pipeguard.cli._isolated_servers import servers_here
+    from pipeguard.cli._isolated_servers import servers_here, unread_files
     from pipeguard.isolation.inventory import home_owners, packages
     from pipeguard.isolation.last_starts import load as load_start
     from pipeguard.isolation.last_starts import started_names
@@ -107,13 +112,14 @@ def list_(*, of_packages: bool, as_json: bool) -> None:
             "started": {name: start.extent.fields() for name, start in starts.items()},
         }
         click.echo(json.dumps(fields, indent=2))
+        _end_with(unread_files())
         return
     _section("Servers of your clients", _server_lines(servers))
     here = {name for each in servers for name in each.names}
     by_hand = {name: start for name, start in starts.items() if name not in here}
-    _section("Started by hand, isolated", _start_lines(by_hand))
+    _section("Last started isolated, in no file of a client now", _start_lines(by_hand, entries))
     isolated = [f"{visible(each.server)}  {written(each)}" for each in entries]
-    _section("Isolated by your policy", isolated)
+    _section("Your policy says of isolation", isolated)
     _section(
         "Learned",
         [
@@ -125,9 +131,27 @@ def list_(*, of_packages: bool, as_json: bool) -> None:
     _section("Fetched packages", [_package_line(each) for each in installed])
     if not (servers or entries or learned or installed or homes or starts):
         click.echo("Nothing is isolated yet. Begin with: pipeguard wrap --isolate auto -- COMMAND")
-    elif starts or any(each.isolation.is_held for each in servers):
+    _say_next(servers, is_any_known=bool(starts))
+    _end_with(unread_files())
+
+
+def _say_next(servers: Sequence[ServerHere], *, is_any_known: bool) -> None:
+    """The commands that follow the list."""
+    from pipeguard.cli._extent_report import wrapped
+
+    if is_any_known or any(each.isolation.is_held for each in servers):
         click.echo("All that one can touch:  pipeguard isolate show SERVER")
         click.echo("\n".join(wrapped(MISSING, "")))
+    if any(each.is_bare for each in servers):
+        click.echo("To guard and isolate what is not guarded:  pipeguard setup --isolate")
+
+
+def _end_with(problems: Sequence[str]) -> None:
+    """Say which files could not be read, and end with that."""
+    for problem in problems:
+        click.echo(problem, err=True)
+    if problems:
+        raise SystemExit(WRONG)
 
 
 @command.command("show", short_help="Show all that a server can touch.")
@@ -159,9 +183,9 @@ def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
       3  nothing is known of NAME
     """  # noqa: D301  click reads the mark
     if words:
-        from pipeguard.cli._isolated_servers import hardening
+        from pipeguard.cli._isolated_servers import hardened_words, hardening
 
-        hardened = hardened_words((name, *words))
+        hardened = hardened_words((name, *words), entries_now())
         click.echo(json.dumps(hardened._asdict(), indent=2) if as_json else hardening(hardened))
         return
     state = isolation_of(name)
@@ -170,6 +194,10 @@ def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
     else:
         click.echo("\n".join(state.lines()))
     if state.is_empty:
+        from pipeguard.cli._isolated_servers import unread_files
+
+        for problem in unread_files():  # it may be there
+            click.echo(problem, err=True)
         raise SystemExit(NOTHING_THERE)
 
 
@@ -231,6 +259,7 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
 
 
 command.add_command(revoke)
+command.add_command(forget)
 LEARN_FIRST = "Run it once with: pipeguard wrap --isolate learn --name {} -- COMMAND"
 
 
@@ -283,55 +312,6 @@ def update(name: str | None, *, everything: bool) -> None:
     raise SystemExit(NOT_DONE if failed else 0)
 
 
-@command.command("forget", short_help="Remove what was learned, kept or fetched.")
-@click.argument("name", shell_complete=completions.isolation_kept)
-@click.option("--yes", is_flag=True, help="Do not ask.")
-def forget(name: str, *, yes: bool) -> None:
-    """Remove what was learned of the server NAME and its kept home, or the fetched package NAME.
-
-    Your policy stays as it is. A package that a server runs from stays, too.
-
-    \b
-    Examples:
-      pipeguard isolate forget files
-      pipeguard isolate forget @modelcontextprotocol/server-memory --yes
-
-    \b
-    Exit codes:
-      0  removed
-      1  you declined, or a server runs from it
-      3  there is nothing of that name
-    """  # noqa: D301  click reads the mark
-    from pipeguard.isolation import last_starts
-    from pipeguard.isolation.inventory import homes_of, packages, remove, remove_home
-    from pipeguard.isolation.learning import observed
-
-    learned = name in observed.learned_names()
-    homes = homes_of(name)
-    installed = [each for each in packages() if name in (each.name, each.package.specs[0])]
-    what = [
-        *(["what was learned"] if learned else []),
-        *(["what it was given last"] if last_starts.load(name) else []),
-        *(["the home that it keeps, with all that it wrote there"] if homes else []),
-        *(f"the fetched {each.name} {each.version}" for each in installed),
-    ]
-    if not what:
-        click.echo(f"There is nothing of {visible(name)} to remove.")
-        raise SystemExit(NOTHING_THERE)
-    click.echo(f"Of {visible(name)}: {'; '.join(what)}.")
-    if not yes and not click.confirm("Remove it?"):
-        raise SystemExit(NOT_DONE)
-    last_starts.forget(name)
-    if learned:
-        observed.forget(name)
-    for folder in homes:
-        remove_home(folder)
-    staying = [each.name for each in installed if not remove(each)]
-    for each in staying:
-        click.echo(f"{each} stays: a server runs from it.", err=True)
-    raise SystemExit(NOT_DONE if staying else 0)
-
-
 def _tell_no_package(name: str | None, installed: Sequence[Installed]) -> None:
     if name is not None:
         click.echo(f"{visible(name)} was not fetched.")
@@ -344,20 +324,28 @@ def _server_lines(servers: Iterable[ServerHere]) -> Iterable[str]:
     from pipeguard.cli._columns import in_columns
 
     rows = ((each.server.name, each.isolated_by, each.essence) for each in servers)
-    return _cut(in_columns(("server", "isolated by", "can touch"), dict.fromkeys(rows)))
+    return _cut(in_columns(("server", "isolated by", "can touch"), sorted(dict.fromkeys(rows))))
 
 
-def _start_lines(starts: Mapping[str, LastStart]) -> Iterable[str]:
+def _start_lines(
+    starts: Mapping[str, LastStart], entries: tuple[IsolateEntry, ...]
+) -> Iterable[str]:
     from pipeguard.cli._columns import in_columns
     from pipeguard.cli._extent_report import essence
+    from pipeguard.cli._start_changes import changes_of_policy
+    from pipeguard.config.isolate_key import entries_for
 
-    rows = ((name, day_of(start.seconds), essence(start.extent)) for name, start in starts.items())
+    rows = []
+    for name, start in sorted(starts.items()):
+        changes = changes_of_policy(start, entries_for(name, entries))
+        other = "other from its next start: " if changes else ""
+        rows.append((name, day_of(start.seconds), other + essence(start.extent)))
     return _cut(in_columns(("server", "last on", "could touch"), rows))
 
 
 def _cut(lines: Iterable[str]) -> Iterable[str]:
-    """Lines that fit into the columns of a terminal, indented."""
-    return (cut(line, COLUMNS - 2) for line in lines)
+    """Lines that fit into the columns of a terminal, indented; whole for a file or a program."""
+    return (cut(line, COLUMNS - 2) for line in lines) if sys.stdout.isatty() else lines
 
 
 def _section(title: str, lines: Iterable[str]) -> None:

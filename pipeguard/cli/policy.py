@@ -137,7 +137,8 @@ def ci_token(*, revoke: bool) -> None:
 def check(file: str | None, *, project: bool, as_json: bool) -> None:
     """Check FILE, or by default your policy and that of the project you are in.
 
-    A file named .pipeguard.yaml is read as a project's.
+    A file named .pipeguard.yaml is read as a project's. What isolated servers are given is read as
+    at a start; what is not there now is a note.
 
     \b
     Examples:
@@ -187,7 +188,13 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
 
 def _read(file: str, scope: PolicyScope) -> PolicyFile:
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
-    return parse_policy(policy_text(file, scope), file, scope, now=monotonic(), today=today)
+    text = policy_text(file, scope)
+    read = parse_policy(text, file, scope, now=monotonic(), today=today)
+    if read.isolate:
+        from pipeguard.isolation.entry_check import check_policy
+
+        check_policy(text, file)
+    return read
 
 
 def _notes(file: PolicyFile) -> list[str]:
@@ -209,9 +216,19 @@ def _notes(file: PolicyFile) -> list[str]:
     )
     return [
         *file.notes,
+        *_missing_paths(file),
         *(f"no exception helps `{rule}`: {remedy_of(rule).advice}" for rule in useless),
         *(f"no rule matches `{glob}`.{suggestion(glob, ids)}".rstrip() for glob in unfit),
     ]
+
+
+def _missing_paths(file: PolicyFile) -> list[str]:
+    """What is given and is not there now: no server starts with that."""
+    if not file.isolate:
+        return []
+    from pipeguard.isolation.entry_check import missing_paths
+
+    return [why for entry in file.isolate for why in missing_paths(entry)]
 
 
 def _overruled(user: PolicyFile, project: PolicyFile) -> list[str]:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
+from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.guarding import GuardedCommand
 from pipeguard.errors import PipeGuardError
 from pipeguard.isolation.docker_words import is_of_containers, run_of
+from pipeguard.isolation.earlier_state import left_behind
 from pipeguard.isolation.engines import AUTO, LEARN, NONE
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.shipped import key_of, shipped_for
 
+# What helps whoever starts a server by hand, and is no option of `setup`.
+_TO_START_IT = re.compile(r"(?:, or| To) run (?:it|the server) without isolation: --isolate none\.")
+CANNOT_ISOLATE = "isolation"  # the code of a server that cannot be, and so is left as it is
 HOW = AUTO  # what `setup` writes
 
 
@@ -26,16 +34,32 @@ def obstacle(server: ServerEntry) -> str:
         else:
             package_of(server.own_words)
     except PipeGuardError as error:
-        instead = "" if server.guard else ", and without --isolate it can be guarded"
-        return f"it cannot be isolated{instead}: {error}"
+        why = _TO_START_IT.sub("", str(error)).rstrip(".")
+        return f"it cannot be isolated: {why}"
     return ""
 
 
-def needs(server: ServerEntry) -> str:
-    """What is left for a person to name of a known server that is isolated; empty for none."""
+def instead(server: ServerEntry) -> str:
+    """How to guard a server that cannot be isolated, as a clause; empty where it is guarded."""
+    if server.guard is not None:
+        return ""
+    words = ["pipeguard", "setup", server.client, f"--server={server.name}"]
+    words += ["--scope", "project"] if server.scope is ConfigScope.PROJECT else []
+    return f"; to guard it without isolation: {shlex.join(words)}"
+
+
+def needs(server: ServerEntry, home_folder: str) -> str:
+    """What is left for a person to know or name of a known server; empty for none.
+
+    Args:
+        server: that is to be isolated.
+        home_folder: of the user.
+    """
     try:
         package = package_of(server.own_words)
     except PipeGuardError:
         return ""
     shipped = shipped_for(key_of(package)) if package is not None else None
-    return shipped.needs if shipped is not None else ""
+    if shipped is None:
+        return ""
+    return " ".join(filter(None, (shipped.needs, left_behind(shipped, server.env, home_folder))))

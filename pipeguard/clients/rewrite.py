@@ -22,7 +22,7 @@ from pipeguard.clients.guarding import (
     with_isolation,
     words_of,
 )
-from pipeguard.clients.isolating import HOW, is_isolated, obstacle
+from pipeguard.clients.isolating import CANNOT_ISOLATE, HOW, instead, is_isolated, obstacle
 from pipeguard.clients.launcher import isolated
 from pipeguard.clients.masking import masked_url
 from pipeguard.clients.remote_address import has_secret, parts_of
@@ -208,7 +208,7 @@ def is_to_isolate(server: ServerEntry, options: GuardOptions) -> bool:
 
 def _of_isolation(server: ServerEntry) -> Iterator[Judgement]:
     if why := obstacle(server):
-        yield Judgement(GuardState.CANNOT, "isolation", why)
+        yield Judgement(GuardState.CANNOT, CANNOT_ISOLATE, why + instead(server))
 
 
 def _gateway(launcher: Sequence[str]) -> Judgement:

@@ -134,6 +134,11 @@ def isolate_entry_of(name: str, entry: YamlEntry) -> IsolateEntry:
     return _read(keys, OF_ONE_SERVER)._replace(server=escape(name))
 
 
+def entry_fields(entry: YamlEntry) -> dict[str, YamlEntry]:
+    """The values of one entry by key."""
+    return entry.known_fields(_ENTRY)
+
+
 def _of_policy(entry: YamlEntry) -> IsolateEntry:
     keys = entry.fields(_ENTRY)
     if not keys.keys() & {"server", "tag"}:

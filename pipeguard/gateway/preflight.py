@@ -12,6 +12,7 @@ from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.gateway.front import IDLE_SECONDS, MAX_SESSIONS
 from pipeguard.gateway.servers_file import ServersFile
 from pipeguard.gateway.serving import ServeOptions
+from pipeguard.isolation.entry_check import missing_paths
 from pipeguard.log import say
 from pipeguard.runtime.endpoints import admission_of, server_context
 from pipeguard.runtime.numbers import number_of
@@ -38,7 +39,13 @@ def check(options: ServeOptions) -> ServersFile:
             raise PolicyError(f"the server {server.name}: {error}") from None
     if "--listen" in options.wrap.values:
         _check_listening(options.wrap, policy.limits.frame_bytes)
-    return replace(file, mode=options.mode or file.mode)
+    missing = [
+        f"the server {server.name}: {why}"
+        for server in file.servers
+        if server.isolate is not None
+        for why in missing_paths(server.isolate)
+    ]
+    return replace(file, mode=options.mode or file.mode, notes=(*file.notes, *missing))
 
 
 def _check_listening(options: WrapOptions, limit_bytes: int) -> None:

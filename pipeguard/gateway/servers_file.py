@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pipeguard.config.isolate_key import isolate_entry_of
+from pipeguard.config.isolate_key import IsolateEntry, isolate_entry_of
 from pipeguard.config.strict_yaml import Document, YamlEntry
 from pipeguard.errors import PolicyError
 from pipeguard.gateway.catalog import Override
 from pipeguard.gateway.server_settings import IDLE_SECONDS, ServerSettings, Start
 from pipeguard.gateway.tool_calls import ToolMode
+from pipeguard.isolation.entry_check import check_entry
 from pipeguard.runtime.transports import AUTO, transport_names
 
 MOST_SECONDS = 86400.0  # that a server may take for an answer
@@ -204,7 +205,7 @@ class _Reader:
             timeout_seconds=_seconds(keys.get("timeout")),
             start=_chosen(keys.get("start"), _STARTS),
             idle_seconds=_seconds(keys.get("idle")),
-            isolate=isolate_entry_of(name, keys["isolate"]) if "isolate" in keys else None,
+            isolate=_isolate_entry(name, keys.get("isolate")),
         )
         is_on = _chosen(keys.get("enabled"), _BOOLEANS) is not False
         return server if is_on and _chosen(keys.get("disabled"), _BOOLEANS) is not True else None
@@ -228,6 +229,14 @@ class _Reader:
             return self._variables.get(match[1], "")
 
         return _VARIABLE.sub(value, text)
+
+
+def _isolate_entry(name: str, entry: YamlEntry | None) -> IsolateEntry | None:
+    if entry is None:
+        return None
+    read = isolate_entry_of(name, entry)
+    check_entry(entry)
+    return read
 
 
 def _chosen(entry: YamlEntry | None, words: Mapping[str, _T]) -> _T | None:

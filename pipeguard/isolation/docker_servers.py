@@ -96,12 +96,37 @@ def hardened(argv: Sequence[str], folder: str, profile: Profile, host: SandboxUs
             f" {' '.join(run.start)} starts. Leave out --connect and --loopback. If it may reach"
             " every host, say so in its own words: --network bridge."
         )
+    if profile.keeps_home:
+        raise PolicyError(
+            f"{run.rest[0]}: --keep-home (keep_home in the policy) has no effect on a container"
+            f" that {' '.join(run.start)} starts. Leave it out, and give it a volume in its own"
+            " words: -v NAME:/FOLDER."
+        )
     for option in run.options:
         _judge(option, folder, profile, host)
+    _check_paths(run, folder, profile)
     added = tuple(_added(run, profile))
     networks = [option.value for option in run.options if option.name == "--network"]
     words = (*run.start, *added, *argv[len(run.start) :])
     return Hardened(words, added, any(network != "none" for network in networks))
+
+
+def _check_paths(run: ContainerRun, folder: str, profile: Profile) -> None:
+    """Refuse what would have no effect: a path that is named, and that no mount has."""
+    mounted = [
+        os.path.realpath(os.path.join(folder, source))
+        for option in run.options
+        if option.name in _MOUNTS
+        for source in _MOUNTS[option.name](option)
+    ]
+    for path in (*profile.read, *profile.write):
+        if not any(is_within(path, each) or is_within(each, path) for each in mounted):
+            access = "" if path in profile.write else ":ro"
+            raise PolicyError(
+                f"{path}: naming it (--read, --write, or the policy) gives nothing to a container"
+                f" that {' '.join(run.start)} starts. Mount it in the server's own words instead:"
+                f" -v {path}:{path}{access}."
+            )
 
 
 def _judge(option: Option, folder: str, profile: Profile, host: SandboxUser) -> None:
@@ -112,9 +137,8 @@ def _judge(option: Option, folder: str, profile: Profile, host: SandboxUser) -> 
         kind = value.partition(":")[0]
         if kind not in _NAMESPACES[name]:
             raise _fault(option, "shares this machine's or another container's namespace")
-    if name in ("--volume", "--mount"):
-        read = _volume if name == "--volume" else _mount
-        for source in read(option):
+    if name in _MOUNTS:
+        for source in _MOUNTS[name](option):
             _judge_source(option, source, folder, profile, host)
     elif (judge := _JUDGES.get(name)) is not None and (why := judge(value)) is not None:
         raise _fault(option, why)
@@ -172,6 +196,9 @@ def _mount(option: Option) -> Iterator[str]:
     if kinds[0] == "bind" and len(sources) != 1:
         raise _fault(option, "names not one source")
     yield from (source for source in sources if kinds[0] == "bind" or "/" in source)
+
+
+_MOUNTS: Mapping[str, Callable[[Option], Iterator[str]]] = {"--volume": _volume, "--mount": _mount}
 
 
 def _judge_source(

@@ -23,14 +23,17 @@ _SIGNALS = {"SIGXCPU": "cpu", "SIGXFSZ": "file-size"}  # that the kernel sends f
 _OUT_OF_MEMORY = ("SIGABRT", "SIGTRAP", "SIGILL", "SIGSEGV")  # how runtimes end without memory
 # How the C library, runtimes and engines say that a limit was met (errno(3), the sources of runc,
 # crun, bubblewrap, CPython, V8 and shells); in lower case.
+# A thread needs a stack, so one that cannot be started may lack either.
+_NO_THREAD = (b"can't start new thread", b"pthread_create", b"resource temporarily unavailable")
 _SIGNS = {
     "memory": (
+        *_NO_THREAD,
         *(b"cannot allocate memory", b"memoryerror", b"out of memory", b"enomem"),
         b"unable to set memory limit",
     ),
     "processes": (
-        *(b"cannot fork", b"can't fork", b"can't start new thread", b"pthread_create"),
-        b"resource temporarily unavailable",
+        *_NO_THREAD,
+        *(b"cannot fork", b"can't fork"),
     ),
     "files": (b"too many open files", b"emfile", b"cannot open shared object file: error 24"),
     "file-size": (b"file too large", b"efbig"),
@@ -69,13 +72,11 @@ def limits_told(  # noqa: PLR0913, PLR0917  what is known of an end
     for limit in known:
         yield f"{name} ran into its limit {_written(limits, limit)}. {_raising(limits, limit)}"
     has_failed = ended is not None and ended.code != 0 and ended.signal_number is None
-    for limit in sorted(set(named) - known.keys()) if has_failed else ():
-        if _value(limits, limit) is not None:
-            known[limit] = None
-            yield (
-                f"{name} failed, and by what it said its limit {_written(limits, limit)} may be"
-                f" why. {_raising(limits, limit)}"
-            )
+    if has_failed and (perhaps := _likely(limits, set(named) - known.keys())):
+        known |= dict.fromkeys(perhaps)
+        written = ", or ".join(_written(limits, limit) for limit in perhaps)
+        raising = " ".join(_raising(limits, limit) for limit in perhaps)
+        yield f"{name} failed, and by what it said its limit {written} may be why. {raising}"
     if by == "SIGSYS":
         yield f"{name} made a system call that no isolated server may make, and was ended for it."
     if by in _OUT_OF_MEMORY and "memory" not in known and limits.memory is not None:
@@ -84,6 +85,13 @@ def limits_told(  # noqa: PLR0913, PLR0917  what is known of an end
             f" {_written(limits, 'memory')} for each of its processes."
             f" {_raising(limits, 'memory')}"
         )
+
+
+def _likely(limits: ResourceLimits, named: Collection[str]) -> list[str]:
+    """Limits that hold among those that are named, the ones that were lowered first."""
+    usual = ResourceLimits()
+    held = sorted(limit for limit in named if _value(limits, limit) is not None)
+    return sorted(held, key=lambda limit: _value(limits, limit) == _value(usual, limit))
 
 
 def _value(limits: ResourceLimits, limit: str) -> int | None:

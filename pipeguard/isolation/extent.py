@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.profile import Profile, ResourceLimits
+from pipeguard.isolation.run_later import changed_git
 from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.view import SYSTEM, MountKind
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 ITS_PROGRAM, ITS_PROJECT = "its program", "the project that its program is in"  # what gives it
 ITS_ARGUMENTS = "its arguments"
 ITS_OPTIONS, POLICY, KNOWN = "its options", "your policy", "its package is known"
+OF_GIT = "your name and settings of git, no credentials: its package is known"
 GIVEN = ("write", "read", "hosts", "loopback")  # what has a source
 DOTENV = ".env"  # a file of variables, with keys in it mostly: `.env`, `.env.local`
 MOST_NAMES = 1000  # of a folder that are looked through for such files
@@ -55,6 +57,7 @@ class Extent(NamedTuple):
         write: files and folders of yours that it may change.
         read: those that it may read: what is named, then what its program needs.
         fixed: what it may only read in folders that it may change.
+        git: of repositories, what it may change that git runs later: `.git`, or what is in it.
         hidden: what is not there for it in folders that it is given.
         secrets: files of variables among what it may read.
         package: that it is fetched as and runs from; empty where it is none.
@@ -87,6 +90,7 @@ class Extent(NamedTuple):
     limits: ResourceLimits = ResourceLimits()
     folder: str = ""
     unknown: str = ""
+    git: tuple[str, ...] = ()
 
     @property
     def is_offline(self) -> bool:
@@ -127,12 +131,16 @@ def extent_of(
     )
     fixed = [each for each in needed if any(is_within(each, path) for path in profile.write)]
     alone = [each for each in needed if each not in fixed]
+    read_only = {mount.path for mount in mounts if mount.kind is MountKind.READ}
+    held = (path for path in sorted(read_only - given) if _is_below(path, profile.write))
+    git = dict.fromkeys(changed_git(profile.write, read_only))
     alone = [each for each in alone if not _is_below(each, (*alone, *profile.read))]
     write = tuple(_given(profile.write, "write", sources, ITS_ARGUMENTS))
     named = tuple(_given(profile.read, "read", sources, ITS_ARGUMENTS))
     projects = [path for path in alone if any(_is_below(each, (path,)) for each in seen.code)]
     read = (
         *(each for each in named if not _is_below(each.what, projects)),
+        *(Given(path, OF_GIT) for path in seen.git_sources),
         *(Given(path, ITS_PROJECT) for path in projects),
         *(Given(path, ITS_PROGRAM) for path in alone if path not in projects),
     )
@@ -140,7 +148,7 @@ def extent_of(
         engine,
         write,
         read,
-        tuple(fixed),
+        tuple(dict.fromkeys((*fixed, *held))),
         tuple(_paths_of(mounts, MountKind.HIDDEN)),
         tuple(_secrets_in(each.what for each in (*write, *read))),
         name,
@@ -153,6 +161,21 @@ def extent_of(
         profile.roots,
         profile.limits,
         seen.files.folder,
+        git=tuple(git),
+    )
+
+
+def with_ways_out(extent: Extent, profile: Profile, sources: Sequence[GivenFrom]) -> Extent:
+    """The extent with the hosts and ports of another profile, as they are given while it runs.
+
+    Args:
+        extent: of the server.
+        profile: what it is given now.
+        sources: what gives it that, the one that counts most first.
+    """
+    return extent._replace(
+        hosts=tuple(_given(profile.hosts, "hosts", sources, ITS_OPTIONS)),
+        loopback=tuple(_given(map(str, profile.loopback), "loopback", sources, ITS_OPTIONS)),
     )
 
 

@@ -29,11 +29,13 @@ class LastStart(NamedTuple):
 
     Attributes:
         seconds: since 1970.
-        extent: what the server was given.
+        extent: what the server was given; hosts and ports as they were changed while it ran.
+        changed: when they were last, since 1970; 0 where they never were.
     """
 
     seconds: int
     extent: Extent
+    changed: int = 0
 
 
 def started_names() -> Iterator[str]:
@@ -57,17 +59,41 @@ def load(name: str) -> LastStart | None:
         return None
 
 
-def save(name: str, extent: Extent) -> None:
+def save(name: str, extent: Extent) -> LastStart:
     """Write what a server is given that starts now.
 
     Raises:
         StateError: it cannot be written.
     """
+    start = LastStart(int(time.time()), extent)
+    _write(name, start)
+    return start
+
+
+def save_change(name: str, start: LastStart, extent: Extent) -> LastStart:
+    """Write what a server is given now that runs, unless it was started again since, elsewhere.
+
+    Args:
+        name: of the server.
+        start: as it was written last.
+        extent: what it is given now.
+
+    Raises:
+        StateError: it cannot be written.
+    """
+    if load(name) != start:
+        return start
+    changed = LastStart(start.seconds, extent, int(time.time()))
+    _write(name, changed)
+    return changed
+
+
+def _write(name: str, start: LastStart) -> None:
     file_name = _file_name(name)
     if not file_name:
         return
     path = Path(state_folder()) / FOLDER / file_name
-    content = {"version": VERSION, "seconds": int(time.time()), "extent": extent.fields()}
+    content = {"version": VERSION, **start._asdict(), "extent": start.extent.fields()}
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         replace_file(path, (json.dumps(content) + "\n").encode())
@@ -102,4 +128,4 @@ def _parsed(fields: dict[str, object]) -> LastStart:
         values[name] = tuple(Given(str(each["what"]), str(each["why"])) for each in values[name])
     values["limits"] = ResourceLimits(**extent["limits"])
     whole = Extent._make(values[name] for name in Extent._fields)
-    return LastStart(int(str(fields["seconds"])), whole)
+    return LastStart(int(str(fields["seconds"])), whole, int(str(fields.get("changed", 0))))

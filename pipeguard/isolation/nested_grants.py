@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import PolicyError
+from pipeguard.isolation.run_later import is_held_back, run_later_in
 from pipeguard.isolation.runtimes import leaves
-from pipeguard.isolation.sensitive import holder_of, is_held_back, is_within, run_later_in
+from pipeguard.isolation.sensitive import holder_of, is_within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,7 @@ def without_nested(
         if is_special or not around:
             kept.append(path)
         else:
-            fixed += run_later_in(path, host.home)
+            git = profile.changes_git
+            fixed += run_later_in(path, host.home, host.sensitive, changes_git=git)
     named = (each for each in fixed if each not in kept)
     return profile._replace(write=tuple(kept)), tuple(named)

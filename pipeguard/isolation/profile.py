@@ -57,6 +57,8 @@ class Profile(NamedTuple):
         limits: what it may use up.
         roots: READ_ROOTS or WRITE_ROOTS where it is given the client's roots, while it runs.
         links: of files and folders to which a link leads, the path as written, and theirs.
+        has_git_settings: whether it is given the user's name and settings of git.
+        changes_git: whether it may change repositories in what it may change (run_later).
     """
 
     read: tuple[str, ...] = ()
@@ -67,6 +69,8 @@ class Profile(NamedTuple):
     limits: ResourceLimits = ResourceLimits()
     roots: str = ""
     links: tuple[tuple[str, str], ...] = ()
+    has_git_settings: bool = False
+    changes_git: bool = False
 
     def with_more(self, other: Profile) -> Profile:
         """Both together; the other's limits count."""
@@ -79,6 +83,8 @@ class Profile(NamedTuple):
             other.limits,
             max(self.roots, other.roots, key=ROOTS.index),
             tuple(dict.fromkeys((*self.links, *other.links))),
+            self.has_git_settings or other.has_git_settings,
+            self.changes_git or other.changes_git,
         )
 
     def differences_from(self, other: Profile) -> tuple[str, ...]:
@@ -208,11 +214,15 @@ READERS: dict[str, Callable[[str], int]] = {
 }
 
 
+# With less no server starts, or a unit was forgotten: `memory=512` is 512 bytes.
+LEAST = {"memory": 16 * MEBIBYTE, "files": 32, "file-size": 65_536, "scratch": 65_536}
+
+
 def limits_of(settings: Sequence[str], base: ResourceLimits) -> ResourceLimits:
     """Limits with changes, each as `NAME=VALUE`.
 
     Raises:
-        PolicyError: one has no known name or no valid value.
+        PolicyError: one has no known name or no valid value, or is too low to start with.
     """
     for setting in settings:
         name, _, value = setting.partition("=")
@@ -221,7 +231,14 @@ def limits_of(settings: Sequence[str], base: ResourceLimits) -> ResourceLimits:
             raise PolicyError(
                 f"{setting!r} is no limit. Write one as NAME=VALUE, with {', '.join(READERS)}."
             )
-        base = base._replace(**{name.replace("-", "_"): reader(value)})
+        limit = reader(value)
+        if limit < LEAST.get(name, 1):
+            unit = " bytes, since it has no unit" if reader is size_of and value.isdigit() else ""
+            raise PolicyError(
+                f"the limit {name}={value}{unit}: a server needs {setting_of(name, LEAST[name])} or"
+                " more."
+            )
+        base = base._replace(**{name.replace("-", "_"): limit})
     return base
 
 

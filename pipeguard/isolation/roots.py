@@ -19,6 +19,7 @@ from pipeguard.errors import PolicyError
 from pipeguard.isolation.live_mounts import MAX_REQUEST_BYTES, UNWATCHED, encoded
 from pipeguard.isolation.planted_links import target_of
 from pipeguard.isolation.profile import WRITE_ROOTS, Profile
+from pipeguard.isolation.run_later import is_of_git
 from pipeguard.isolation.runtimes import folders_among
 from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.staging import Staged, staged_of
@@ -173,7 +174,8 @@ class SandboxRoots:
         """The folder that is given for a path, as for one among a server's arguments."""
         try:
             given = next(iter(folders_among([path], "/", self._host, changeable)), None)
-            return given if given == target_of(path, self._host) else None
+            is_own = given is not None and is_of_git(given) and self._profile.roots == WRITE_ROOTS
+            return given if given == target_of(path, self._host) and not is_own else None
         except OSError:
             return None  # it becomes a link, and none, all the time
 
@@ -188,6 +190,7 @@ class SandboxRoots:
         inner = Profile(
             tuple(each for each in profile.read if is_within(each, path)),
             tuple(each for each in profile.write if is_within(each, path)),
+            changes_git=profile.changes_git,
         )
         root = Profile(write=(path,)) if profile.roots == WRITE_ROOTS else Profile(read=(path,))
         needed = tuple(each for each in self._needed if is_within(each, path))

@@ -56,20 +56,6 @@ OF_SYSTEM = (
 )
 
 
-# In a folder that may be written: what programs of the user run later, outside. Git's hooks and
-# settings, editors' and clients' settings, shells' environments. Read there, and not changed.
-RUN_LATER = (
-    *(".git/hooks", ".git/config", ".husky", ".envrc", ".vscode", ".idea", ".devcontainer"),
-    *(".mcp.json", ".cursor", ".claude", ".codex", ".gemini"),
-)
-RUN_LATER_OF_HOME = (
-    *("bin", ".local/bin", ".cargo/bin", ".gitconfig", ".config/git", ".config/environment.d"),
-    *(".bash_aliases", ".bash_logout", ".zlogin", ".zlogout", ".xprofile", ".xsession", ".vimrc"),
-    *(".xsessionrc", ".pam_environment", ".tmux.conf", ".config/tmux", ".config/nvim", ".emacs"),
-    *(".emacs.d", ".local/share/systemd"),
-)
-
-
 def sensitive_paths(home_folder: str, own_folders: Sequence[str]) -> tuple[str, ...]:
     """All paths that have to be named by themselves, whether they exist or not.
 
@@ -117,25 +103,6 @@ def _but(path: str, named: Sequence[str]) -> Iterator[str]:
         inner = os.path.join(path, name)
         if not os.path.islink(inner):
             yield from _but(inner, named)
-
-
-def run_later_in(folder: str, home_folder: str) -> Iterator[str]:
-    """What there is in a folder that is run later."""
-    for name in (*RUN_LATER, *(RUN_LATER_OF_HOME if folder == home_folder else ())):
-        path = os.path.join(folder, name)
-        if os.path.lexists(path) and os.path.realpath(path) == path:
-            yield path
-
-
-def is_held_back(path: str, folder: str, home_folder: str, sensitive: Sequence[str]) -> bool:
-    """Whether a path in a folder has to be named for itself, though the folder may be changed.
-
-    Something that stays covered there, or that is run later and only read.
-    """
-    names = (*RUN_LATER, *(RUN_LATER_OF_HOME if folder == home_folder else ()))
-    later = (os.path.join(folder, name) for name in names)
-    covered = (each for each in sensitive if each != folder and is_within(each, folder))
-    return any(is_within(path, each) for each in (*later, *covered))
 
 
 def holder_of(path: str, sensitive: Sequence[str]) -> str | None:

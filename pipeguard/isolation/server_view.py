@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.nested_grants import check_leading_out, without_nested
 from pipeguard.isolation.profile import Profile
+from pipeguard.isolation.run_later import is_of_git
 from pipeguard.isolation.runtimes import files_among, folders_among, read_alone
-from pipeguard.isolation.view import view_of
+from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.view import Mount, MountKind, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,12 +30,14 @@ class ServerView(NamedTuple):
             change.
         files: all its mounts.
         code: files among its arguments, of which one is the script that runs, often.
+        git_sources: files of the user of which its configuration of git was made.
     """
 
     profile: Profile
     needed: tuple[str, ...]
     files: FileView
     code: tuple[str, ...] = ()
+    git_sources: tuple[str, ...] = ()
 
 
 def server_view(  # noqa: PLR0913, PLR0917  what one server is
@@ -62,13 +66,30 @@ def server_view(  # noqa: PLR0913, PLR0917  what one server is
     """
     named, files = given_among(arguments, runtime.needed, profile, host, folder)
     among, held = read_alone(named, profile)
-    given = Profile(read=files, write=among).with_more(profile)
+    git = tuple(path for path in among if is_of_git(path) and not _may_change_git(path, profile))
+    among = tuple(path for path in among if path not in git)
+    given = Profile(read=(*files, *git), write=among).with_more(profile)
     check_leading_out(given)
-    whole, later = without_nested(given, host, (*runtime.needed, *fixed, *held))
-    needed = (*runtime.needed, *fixed, *held, *later)
+    alone = (*runtime.needed, *fixed, *held, *git)
+    whole, later = without_nested(given, host, alone)
+    needed = (*alone, *later)
     code = (os.path.abspath(os.path.join(folder, word)) for word in arguments if "\0" not in word)
     view = view_of(whole, host, needed, folder, kept_home)
-    return ServerView(whole, needed, view, tuple(filter(os.path.isfile, code)))
+    git_sources: tuple[str, ...] = ()
+    if profile.has_git_settings:
+        from pipeguard.isolation.git_settings import settings_of  # of few servers
+
+        settings = settings_of(host, os.environ)
+        git_sources = settings.sources
+        texts = (Mount(MountKind.TEXT, *each) for each in settings.texts.items())
+        view = view._replace(mounts=(*texts, *view.mounts))  # what the user gives is over them
+    return ServerView(whole, needed, view, tuple(filter(os.path.isfile, code)), git_sources)
+
+
+def _may_change_git(path: str, profile: Profile) -> bool:
+    """Whether an argument gives a repository's own folder to be changed: `--exclude .git` not."""
+    named = (each for each in profile.write if is_of_git(each))
+    return profile.changes_git or any(is_within(path, each) for each in named)
 
 
 def given_among(

@@ -1,7 +1,8 @@
 """What known servers need when they are isolated: `profiles.json`, by the package that is run.
 
 JSON, since a server waits while it is read, and to import a reader of YAML takes 12 ms. Each was
-tried with the package itself (docs/isolation.md, "Servers that are known"); none gives a file.
+tried with the package itself (docs/isolation.md, "Servers that are known"); none gives a file of
+the user's.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ class ShippedProfile(NamedTuple):
         variables: set where the user sets none; `~` is its home.
         npm_parts: folders of a package of PyPI, as patterns, that it has npm install packages in
             when it first runs, which it cannot: they are fetched with it.
+        has_git_settings: whether it is given the user's name and settings of git.
+        kept_before: patterns of the files, `~` the user's home, in which it keeps what it keeps
+            where it is not isolated and its variables name no place.
+        changes_git: whether it is a server of git, which changes repositories that it is given.
         needs: what is left for the user to name, or what does not work; or empty.
     """
 
@@ -39,19 +44,30 @@ class ShippedProfile(NamedTuple):
     keeps_home: bool = False
     variables: tuple[tuple[str, str], ...] = ()
     npm_parts: tuple[str, ...] = ()
+    has_git_settings: bool = False
+    kept_before: tuple[str, ...] = ()
+    changes_git: bool = False
     needs: str = ""
 
     @property
     def profile(self) -> Profile:
         """What it is given."""
-        return Profile(hosts=self.hosts, keeps_home=self.keeps_home)
+        return Profile(
+            hosts=self.hosts,
+            keeps_home=self.keeps_home,
+            has_git_settings=self.has_git_settings,
+            changes_git=self.changes_git,
+        )
 
     @property
     def given(self) -> tuple[str, ...]:
         """The same, in words."""
         hosts = (f"hosts {', '.join(self.hosts)}",) if self.hosts else ()
         home = ("a kept home",) if self.keeps_home else ()
-        return (*hosts, *home, *(f"{name}={value}" for name, value in self.variables))
+        changes = ("changes to .git in its folders",) if self.changes_git else ()
+        settings = ("your name and settings of git",) if self.has_git_settings else ()
+        git = (*changes, *settings)
+        return (*hosts, *home, *git, *(f"{name}={value}" for name, value in self.variables))
 
     def variables_in(self, home_folder: str) -> dict[str, str]:
         """The variables, with the server's home in them."""
@@ -91,5 +107,8 @@ def _read(text: str) -> Iterable[ShippedProfile]:
             bool(entry.get("keep_home")),
             tuple(entry.get("variables", {}).items()),
             tuple(entry.get("npm_parts", ())),
+            bool(entry.get("git_settings")),
+            tuple(entry.get("kept_before", ())),
+            bool(entry.get("changes_git")),
             entry.get("needs", ""),
         )

@@ -14,7 +14,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
-from pipeguard.isolation.sensitive import hidden_in, holder_of, is_within, run_later_in
+from pipeguard.isolation.run_later import run_later_in
+from pipeguard.isolation.sensitive import hidden_in, holder_of, is_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -153,7 +154,7 @@ def view_of(
     ]
     if os.path.islink("/var/run"):
         mounts.append(Mount(MountKind.LINK, "/var/run", "/run"))
-    fixed = (*needed, *(path for each in profile.write for path in run_later_in(each, host.home)))
+    fixed = (*needed, *_run_later(profile, host))
     granted = dict.fromkeys((*fixed, *profile.read), MountKind.READ)
     granted |= dict.fromkeys(profile.write, MountKind.WRITE)
     named = (*profile.read, *profile.write, *needed)
@@ -197,6 +198,12 @@ def environment_of(variables: Mapping[str, str], view: FileView) -> dict[str, st
 
 def _is_named(path: str, profile: Profile) -> bool:
     return any(is_within(path, each) for each in (*profile.read, *profile.write))
+
+
+def _run_later(profile: Profile, host: SandboxUser) -> Iterator[str]:
+    for folder in profile.write:
+        git = profile.changes_git
+        yield from run_later_in(folder, host.home, host.sensitive, changes_git=git)
 
 
 def _system() -> Iterator[Mount]:

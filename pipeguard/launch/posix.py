@@ -30,6 +30,8 @@ else:
 
 assert sys.platform != "win32"  # noqa: S101  tells mypy which system's names to look up
 
+# How the kernel refuses namespaces: another failure has another reason than what forbids them.
+_FORBIDDEN = frozenset({errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS, errno.EINVAL})
 WARDEN_SECONDS = 10.0  # how long the warden may take for its own last steps before we kill it
 
 
@@ -229,10 +231,8 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
     if stage == b"fork":
         return LaunchError(f"{program}: cannot be started: {reason}.")
     if stage == b"isolate":
-        confinement = command.confinement
-        obstacle = (
-            confinement.why_not() if confinement is not None and confinement.why_not else None
-        )
+        why_not = command.confinement.why_not if command.confinement is not None else None
+        obstacle = why_not() if why_not is not None and number in _FORBIDDEN else None
         return _not_isolated(program, number, obstacle)
     path = _find(command)
     if path is None and number in (errno.ENOENT, errno.ENOTDIR):

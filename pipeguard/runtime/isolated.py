@@ -27,10 +27,15 @@ if TYPE_CHECKING:
     from pipeguard.isolation.extent import GivenFrom
     from pipeguard.isolation.learning.learner import Learner
     from pipeguard.isolation.sandbox import Sandbox
+    from pipeguard.isolation.walls.wall import Wall
     from pipeguard.isolation.walls.witness import WallWitness
     from pipeguard.launch.child import Child
     from pipeguard.runtime.run import Run
+    from pipeguard.runtime.start_record import StartRecord
     from pipeguard.transports.channel import Channel
+    from pipeguard.transports.stderr import StderrCopy
+
+NOT_WRITTEN = "what this server is given was not written down"
 
 
 class ServerStarter:
@@ -65,7 +70,9 @@ class ServerStarter:
         self._witness: WallWitness | None = None
         self._run: Run | None = None
         self._started = Profile()  # what it got when it started, and gets until it ends
+        self._next = Profile()  # what it gets at its next start, by a policy that has changed
         self._waiting: tuple[tuple[str, ...], tuple[str, ...]] = (), ()
+        self._record: StartRecord | None = None
         self._sources: tuple[GivenFrom, ...] = ()
         self._learner: Learner | None = None
         if options.values.get("--isolate") == LEARN:
@@ -101,6 +108,7 @@ class ServerStarter:
         if self._sandbox is None:
             return
         # Here, since a server is waiting before.
+        from pipeguard.isolation.walls.annotation import annotated
         from pipeguard.isolation.walls.witness import WallWitness
         from pipeguard.runtime.quotable import QuotableTexts
         from pipeguard.runtime.run import Mask
@@ -110,6 +118,7 @@ class ServerStarter:
         witness = WallWitness(
             self._sandbox, self._folder(), run.wall_event, run.note, mask, quotable
         )
+        witness.annotate = partial(annotated, is_allowed=self._is_allowed)
         self._witness, self._run = witness, run
         self._sandbox.on_refused_root = self._refuse_root
         run.guard.annotate(witness)
@@ -119,16 +128,12 @@ class ServerStarter:
 
     def _write_start(self, sandbox: Sandbox) -> None:
         """Write down what the server was given, for `pipeguard isolate show`."""
-        from pipeguard.isolation.extent import extent_of
-        from pipeguard.isolation.last_starts import save
+        from pipeguard.runtime.start_record import StartRecord
 
-        extent = extent_of(
-            sandbox.engine, sandbox.seen, self._sources, sandbox.package, sandbox.kept_home
-        )
         try:
-            save(self._name, extent)
+            self._record = StartRecord(self._name, sandbox, self._sources)
         except PipeGuardError as error:
-            self._log("warning", "what this server is given was not written down", why=str(error))
+            self._log("warning", NOT_WRITTEN, why=str(error))
 
     def _refuse_root(self, path: str, why: str, roots: str) -> None:
         """Have a root recorded that the server is not given, by how the others are."""
@@ -141,20 +146,24 @@ class ServerStarter:
         """The files and folders that its arguments name and that it is not given."""
         return () if self._sandbox is None else self._sandbox.unseen
 
-    def watching(self, mask: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-        """A mask of its standard error, by which its walls and limits are noticed."""
-        sandbox = self._sandbox
-        if self._witness is None or sandbox is None:
-            return mask
+    def stderr(self, child: Child, mask: Callable[[bytes], bytes]) -> StderrCopy:
+        """A copy of its standard error to ours, by which its walls and limits are noticed."""
+        # Here, since a server is waiting before.
+        from pipeguard.log import STDERR
+        from pipeguard.transports.stderr import StderrCopy
+
+        sandbox, witness = self._sandbox, self._witness
+        if witness is None or sandbox is None:
+            return StderrCopy(child.stderr_fd, STDERR, mask)
         from pipeguard.isolation.ended_by_limit import limits_named
 
-        watched = self._witness.watching(mask)
-
-        def look(text: bytes) -> bytes:
+        def look(text: bytes) -> None:
             sandbox.limits_named |= limits_named(text)
-            return watched(text)
+            witness.look_at(text)
 
-        return look
+        copy = StderrCopy(child.stderr_fd, STDERR, mask, look)
+        witness.listen_to(copy)
+        return copy
 
     def rooted(self, child: Child, channel: Channel, *, listens: bool = False) -> Channel:
         """The channel to a server, by which it is given the roots of its one client.
@@ -206,9 +215,15 @@ class ServerStarter:
             self._log("error", what, why=str(error))
             return
         self._tell_what_waits(profile)
+        if self._record is not None:
+            try:
+                self._record.update(profile, entries)
+            except PipeGuardError as error:
+                self._log("warning", NOT_WRITTEN, why=str(error))
 
     def _tell_what_waits(self, profile: Profile) -> None:
         """Say what of a changed policy holds from the next start, whenever that changes."""
+        self._next = profile
         given = profile.differences_from(self._started)
         taken = self._started.differences_from(profile)
         taken = tuple(each for each in taken if not each.startswith("limits"))
@@ -223,6 +238,12 @@ class ServerStarter:
                 not_taken_yet=", ".join(taken),
                 do=self._restart or f"restart {self._name} in its client",
             )
+
+    def _is_allowed(self, wall: Wall) -> bool:
+        from pipeguard.isolation.sandbox import this_host  # once a wall is hit
+        from pipeguard.isolation.walls.next_start import falls_at_next_start
+
+        return falls_at_next_start(wall, self._started, self._next, this_host())
 
     def _log(self, level: str, event: str, **fields: object) -> None:
         if self._run is not None:
@@ -255,16 +276,18 @@ class ServerStarter:
             return None
         from pipeguard.isolation.sandbox import Sandbox, home_folder
         from pipeguard.runtime.isolation_sources import (
+            check_roots,
             named_profile,
             shipped_of,
             sources_of,
+            what_is_left,
             whole_profile,
         )
 
         command, folder = self._command, self._folder()
         named = named_profile(options, entries, folder)
         if named.roots:
-            self._check_roots(engine)
+            check_roots(self._name, engine, is_shared=self._is_shared, is_container=is_container)
         if is_container:
             self._harden(named)
             return None
@@ -280,25 +303,10 @@ class ServerStarter:
         identity = self._name if entries else self._wanted
         if profile.keeps_home:
             identity = f"{self._name}\n{self._who.identity}"
+            if shipped and (left := what_is_left(identity, shipped, self._command.env, profile)):
+                _say(f"{self._name}: {left}", "warning")
         report, proxies = self._connections.report, outer_proxies(options)
         return Sandbox(identity, command, profile, report, _say, engine, proxies=proxies)
-
-    def _check_roots(self, engine: str) -> None:
-        """Refuse what cannot be given, before anything is started.
-
-        Raises:
-            PolicyError: the client's roots cannot be given here.
-        """
-        why = ""
-        if self._is_shared:
-            why = "several clients share it, and each would get the folders of the others"
-        elif engine == CONTAINER:
-            why = "it runs in a container, into which nothing can be mounted while it runs"
-        if why:
-            raise PolicyError(
-                f"{self._name} cannot be given the client's roots: {why}. Leave out `--roots` (or"
-                " `roots` in the policy), and name the folders: --read PATH or --write PATH."
-            )
 
     def _engine(self, entries: Sequence[IsolateEntry]) -> str:
         """The engine that the policy names; a server kept apart from a namesake has none less.

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.engines import AUTO
+from pipeguard.errors import PolicyError
+from pipeguard.isolation.engines import AUTO, CONTAINER
 from pipeguard.isolation.extent import ITS_OPTIONS, KNOWN, POLICY, GivenFrom
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import (
@@ -24,7 +25,7 @@ from pipeguard.isolation.profile import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
@@ -133,6 +134,45 @@ def shipped_of(engine: str, command: Sequence[str]) -> ShippedProfile | None:
     from pipeguard.isolation.shipped import key_of, shipped_for
 
     return shipped_for(key_of(package))
+
+
+def check_roots(name: str, engine: str, *, is_shared: bool, is_container: bool) -> None:
+    """Refuse what cannot be given, before anything is started.
+
+    Args:
+        name: of the server, which is to be given the client's roots.
+        engine: that isolates it.
+        is_shared: whether several clients share it.
+        is_container: whether it is one by its own words.
+
+    Raises:
+        PolicyError: the client's roots cannot be given here.
+    """
+    why, named = "", "--read PATH or --write PATH"
+    if is_container:
+        named = "-v PATH:PATH:ro among its own words"
+    if is_shared:
+        why = "several clients share it, and each would get the folders of the others"
+    elif engine == CONTAINER or is_container:
+        why = "it runs in a container, into which nothing can be mounted while it runs"
+    if why:
+        raise PolicyError(
+            f"{name} cannot be given the client's roots: {why}. Leave out `--roots` (or `roots` in"
+            f" the policy), and name the folders: {named}."
+        )
+
+
+def what_is_left(
+    identity: str, shipped: ShippedProfile, variables: Mapping[str, str], profile: Profile
+) -> str:
+    """What a known server does not find that has no kept home yet; empty where it has one."""
+    from pipeguard.isolation.earlier_state import left_behind
+    from pipeguard.isolation.kept_homes import home_of
+    from pipeguard.isolation.sandbox import home_folder, homes_folder
+
+    if home_of(homes_folder(), identity).exists():
+        return ""
+    return left_behind(shipped, variables, home_folder(), profile.write)
 
 
 def _paths(texts: Iterable[str], folder: str, home_folder: str) -> tuple[str, ...]:

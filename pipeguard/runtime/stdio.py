@@ -122,7 +122,7 @@ class LocalServer:
     def stderr(self, mask: Callable[[bytes], bytes]) -> StderrCopy | None:
         """A copy of its standard error to ours."""
         if self._starter is not None:
-            mask = self._starter.watching(mask)
+            return self._starter.stderr(self._child, mask)
         return StderrCopy(self._child.stderr_fd, STDERR, mask)
 
 

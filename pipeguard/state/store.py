@@ -60,6 +60,20 @@ class NamedServer(NamedTuple):
     since: str = ""
 
 
+class Namesake(NamedTuple):
+    """What has the name that another server asked for, which is kept apart from it.
+
+    Attributes:
+        name: that both asked for.
+        launched: what has it, in words.
+        since: when it got it.
+    """
+
+    name: str
+    launched: str
+    since: str
+
+
 class Store(StateDatabase):
     """The pins of all servers, in one file.
 
@@ -126,6 +140,17 @@ class Store(StateDatabase):
             (name, identity),
         ).fetchone()
         return NamedServer(*row) if row else None
+
+    def namesake_of(self, server: str) -> Namesake | None:
+        """What has the name that a server asked for; None where the server has it itself."""
+        with translated_errors(self.path):
+            row = self.connection.execute(
+                "SELECT other.server, other.launched, other.since FROM servers own"
+                " JOIN servers other ON other.server = own.name AND other.server <> own.server"
+                " WHERE own.server = ?",
+                (server,),
+            ).fetchone()
+        return Namesake(*row) if row else None
 
     def release_name(self, name: str) -> tuple[str, ...]:
         """Forget what has a name, and keep its pins: the next server to start under it gets them.

@@ -81,7 +81,6 @@ def test_nothing_is_found_without_an_engine(tmp_path: Path, engine: Path) -> Non
         {"one": {"url": "https://x.test/mcp"}},
         wrapped("--isolate", "auto"),
         wrapped("--isolate=container"),
-        {"one": {"command": "docker", "args": ["run", "-i", "--rm", "image"]}},
         {"one": {"command": "srv", "disabled": True}},
     ],
 )
@@ -116,6 +115,15 @@ def test_the_policy_does_not_isolate_what_no_guard_starts(tmp_path: Path) -> Non
 def test_a_server_that_is_learned_from_is_not_isolated(tmp_path: Path) -> None:
     (found,) = of(machine(tmp_path, wrapped("--isolate", "learn")), "server-not-isolated")
     assert "learn" in found.message
+
+
+def test_a_container_without_isolation_is_told_as_isolate_list_does(tmp_path: Path) -> None:
+    docker = ("docker", "run", "-i", "-v", "/srv:/srv", "image")
+    (found,) = of(machine(tmp_path, wrapped(command=docker)), "server-not-isolated")
+    assert found.message.startswith("Its container has a network")
+    assert found.fix[-1] == "--isolate"
+    isolated = wrapped("--isolate", "auto", command=docker)
+    assert of(machine(tmp_path, isolated), "server-not-isolated") == []
 
 
 def test_a_server_that_cannot_be_isolated_has_no_command_for_it(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from click.testing import CliRunner, Result
 from pipeguard.cli.isolate import command
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.errors import PolicyError
+from pipeguard.isolation.extent import Extent
+from pipeguard.isolation.last_starts import save as save_start
 from pipeguard.isolation.learning.observed import READ, WRITTEN, Observed, load, save_more
 from pipeguard.isolation.packages import NPM, Package
 from pipeguard.isolation.sandbox import packages_folder
@@ -95,13 +97,101 @@ def test_servers_of_clients_are_listed_with_what_they_are_given(entries: Path) -
     assert ["bare", "no", "all", "that you may do"] in rows
     given = "reaches api.example.com, unused.example"
     assert ["other", "your", "policy", given] in rows
-    assert "open" not in {row[0] for row in rows if row}  # that nothing guards
+    assert ["open", "not", "guarded", "all that you may do"] in rows
     listed = json.loads(run("list", "--json").output)["servers"]
     assert [(each["server"], each["isolated"]) for each in listed] == [
         ("held", True),
         ("other", True),
         ("bare", False),
+        ("open", False),
     ]
+    assert [each["guarded"] for each in listed] == [True, True, True, False]
+
+
+def test_a_server_that_a_client_starts_bare_is_told_as_not_isolated_first(
+    policy: Path, entries: Path
+) -> None:
+    policy.write_text("isolate:\n- {server: open, hosts: [api.example.com]}\n")
+    save_start("open", Extent("bubblewrap"))
+    result = run("show", "open")
+    first = result.output.splitlines()[0]
+    assert first == "open is NOT isolated: Cursor starts it without PipeGuard:"
+    said = " ".join(result.output.split())
+    assert "It was isolated when PipeGuard started it last, on" in said
+    assert "As it is started now, it is not." in said
+    assert "pipeguard setup cursor --server=open --isolate" in said
+    for wrong in ("enforced", "open is isolated", "by hand", "To give it more"):
+        assert wrong not in said
+    assert json.loads(run("show", "open", "--json").output)["isolated"] is False
+    listed = run("list").output
+    assert "Last started isolated" not in listed
+    assert run("show", "srv").output.startswith("srv is NOT isolated")
+    entries.unlink()
+    assert "no entry of a client starts it now" in run("show", "open").output
+
+
+def test_an_entry_without_isolation_counts_more_than_the_policy(
+    policy: Path, tmp_path: Path
+) -> None:
+    policy.write_text("isolate:\n- {server: own, hosts: [api.example.com]}\n")
+    wrap = ["wrap", "--name", "own", "--isolate", "none", "--", "srv"]
+    (tmp_path / ".cursor").mkdir()
+    servers = {"own": {"command": "pipeguard", "args": wrap}}
+    (tmp_path / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    assert run("show", "own").output.startswith("own is NOT isolated as it is started now")
+    assert json.loads(run("show", "own", "--json").output)["isolated"] is False
+
+
+def test_a_container_that_no_guard_starts_is_shown_by_its_own_words(tmp_path: Path) -> None:
+    box = ["run", "-i", "-v", "/srv/x:/x", "mcp/time"]
+    odd = ["run", "--no-such-option", "mcp/time"]
+    servers = {"box": {"command": "docker", "args": box}, "odd": {"command": "docker", "args": odd}}
+    (tmp_path / ".cursor").mkdir()
+    (tmp_path / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    assert "By its own words it mounts /srv/x:/x." in run("show", "box").output
+    shown = " ".join(run("show", "odd").output.split())
+    assert "What it mounts is not known: --no-such-option" in shown
+    assert shown.endswith("pipeguard setup cursor --server=odd")
+
+
+def test_a_file_of_servers_that_cannot_be_read_is_told_and_the_rest_is_listed(
+    policy: Path, entries: Path
+) -> None:
+    file = policy.parent / "pipeguard.yaml"
+    for text, why in (("servers: [", "line 1"), ("servers:\n  x: {comand: y}\n", "unknown key")):
+        file.write_text(text)
+        result = run("list")
+        assert result.exit_code == 2
+        assert why in result.stderr
+        assert str(file) in result.stderr
+        assert "held" in result.stdout
+        as_json = run("list", "--json")
+        assert (as_json.exit_code, why in as_json.stderr) == (2, True)
+        assert json.loads(as_json.stdout)["servers"]
+        assert why in run("show", "nobody").stderr
+    entries.write_text('{"mcpServers": {')
+    file.unlink()
+    result = run("list")
+    assert (result.exit_code, str(entries) in result.stderr) == (2, True)
+
+
+def test_nothing_is_cut_off_for_a_program_and_servers_are_in_order(
+    policy: Path, tmp_path: Path
+) -> None:
+    hosts = [f"{'a-long-name.' * 4}{n}.example" for n in "12"]
+    wrap = ["wrap", "--isolate", "bubblewrap", *(w for h in hosts for w in ("--connect", h))]
+    entry = {"command": "pipeguard", "args": [*wrap, "--", sys.executable, "-c", ""]}
+    (tmp_path / ".cursor").mkdir()
+    servers = {"zeta": entry, "alpha": entry}
+    (tmp_path / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    said = run("list").output
+    assert ", ".join(hosts) in said
+    assert "…" not in said
+    assert said.index("  alpha ") < said.index("  zeta ")
+    code, shown = on_terminal("isolate", "", "list")
+    assert code == 0
+    assert "…" in shown
+    assert hosts[1] not in shown
 
 
 def test_a_server_that_never_ran_is_shown_by_each_of_its_names(entries: Path) -> None:
@@ -219,7 +309,7 @@ def test_what_was_learned_is_shown_as_a_difference() -> None:
 def test_a_package_that_is_known_is_told() -> None:
     said = run("show", "@modelcontextprotocol/server-github")
     assert said.exit_code == 0
-    assert "Its package is known: --isolate auto gives it hosts api.github.com." in said.output
+    assert "is a package that PipeGuard knows.\n  --isolate auto gives it hosts" in said.output
     assert run("show", "nobody").exit_code == 3
 
 
@@ -240,6 +330,9 @@ def test_what_is_accepted_is_written_and_nothing_else_changes(policy: Path) -> N
     assert policy.read_text() == POLICY + (
         "- server: files\n  read: [~/notes]\n  hosts: [api.example.com]\n  keep_home: true\n"
     )
+    shown = run("show", "files").output
+    assert "isolated by your policy:" in shown
+    assert "To isolate it" not in shown
     again = run("accept", "files")
     assert "gives files all of this already" in again.output
     assert policy.read_text().count("server: files") == 1
@@ -306,7 +399,8 @@ def test_a_file_that_is_damaged_does_not_hide_the_others(tmp_path: Path) -> None
 
 
 def test_what_is_forgotten_is_gone() -> None:
-    assert run("forget", "files").exit_code == 1  # nobody said yes
+    refused = run("forget", "files")
+    assert (refused.exit_code, "--yes" in refused.stderr) == (1, True)
     assert load("files") is not None
     assert run("forget", "files", "--yes").exit_code == 0
     assert load("files") is None

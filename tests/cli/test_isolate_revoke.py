@@ -108,9 +108,67 @@ def test_what_nobody_gave_is_told_with_what_was_given(policy: Path) -> None:
     result = run("files", "~/nothing")
     assert result.exit_code == 3
     assert "It gives ~/notes, ~/a b, ~/work" in result.output
-    assert "gives it nothing of its own" in run("nobody", "~/x").output
+    assert "Nothing is known of nobody." in run("nobody", "~/x").output
     policy.unlink()
     assert run("files", "~/notes").exit_code == 3
+
+
+FORMS = {
+    "both forms of a host": (
+        "pkg.test",
+        "pkg.test:8443, '*.corp.example'",
+        "own pkg.test:8443",
+    ),
+    "one port": (
+        "pkg.test:8443",
+        "pkg.test, pkg.test=private, '*.corp",
+        "revoke own pkg.test",
+    ),
+    "the private form": (
+        "pkg.test=private",
+        "pkg.test, pkg.test:8443, '*.corp",
+        "own pkg.test",
+    ),
+    "a host below a domain": (
+        "x.corp.example:22",
+        "pkg.test, pkg.test=private, pkg.test:8443, '*.corp.example']",
+        "isolate revoke own",
+    ),
+}
+
+
+@each("case", list(FORMS))
+def test_a_host_goes_in_all_its_forms_or_what_still_reaches_it_is_told(
+    case: str, policy: Path
+) -> None:
+    what, rest, told = FORMS[case]
+    hosts = "pkg.test, pkg.test=private, pkg.test:8443, '*.corp.example', x.corp.example:22"
+    policy.write_text(f"isolate:\n- server: own\n  hosts: [{hosts}]\n")
+    result = run("own", what)
+    assert result.exit_code == 0, result
+    assert f"hosts: [{rest}" in policy.read_text()
+    assert "open connections" not in result.output
+    assert told in result.output
+
+
+def test_a_host_that_only_a_domain_gives_is_refused_with_the_command(policy: Path) -> None:
+    policy.write_text("isolate:\n- {server: own, hosts: ['*.corp.example']}\n")
+    with pytest.raises(PolicyError, match=r"isolate revoke own .\*\.corp\.example"):
+        CliRunner().invoke(command, ["revoke", "own", "git.corp.example"], catch_exceptions=False)
+
+
+def test_what_gives_a_host_still_and_how_a_server_is_restarted_is_by_its_kind(
+    policy: Path, tmp_path: Path
+) -> None:
+    policy.write_text("isolate:\n- {server: own, hosts: [pkg.test], read: [~/notes]}\n")
+    (tmp_path / "notes").mkdir(exist_ok=True)
+    (policy.parent / "pipeguard.yaml").write_text(
+        "servers:\n  own: {command: cat, isolate: {hosts: [pkg.test]}}\n"
+    )
+    said = run("own", "pkg.test").output
+    said = run("own", "~/notes").output
+    assert "restart `pipeguard serve`" in said
+    assert "in its client" not in said
 
 
 def test_a_server_from_which_all_was_taken_stays_isolated(policy: Path) -> None:
@@ -159,3 +217,49 @@ def test_a_running_server_keeps_files_until_its_next_start(tmp_path: Path) -> No
         assert server.call("read", notes / "one") == "first note"
     with isolated(tmp_path, policy=(tmp_path / "policy.yaml").read_text()) as server:
         assert server.call("read", notes / "one") == "FileNotFoundError"
+
+
+def entry(folder: Path, *words: str) -> None:
+    """An entry of a client for the server `files`."""
+    file = folder / ".cursor" / "mcp.json"
+    file.parent.mkdir()
+    server = {"command": "pipeguard", "args": ["wrap", "--name", "files", *words]}
+    file.write_text(json.dumps({"mcpServers": {"files": server}}))
+
+
+def test_of_a_server_that_nobody_knows_it_says_so_with_names_that_are_near(policy: Path) -> None:
+    policy.write_text("isolate:\n- {server: own-631cd2, loopback: [9999]}\n")
+    result = run("own", "9999")
+    assert result.exit_code == 3
+    assert "Nothing is known of own.\nDid you mean own-631cd2?" in result.output
+    assert "gives" not in result.output
+
+
+def test_what_options_and_arguments_give_is_told_with_where(policy: Path, tmp_path: Path) -> None:
+    for name in ("out", "data"):
+        (tmp_path / name).mkdir()
+    options = ("--isolate", "bubblewrap", "--write", "~/out", "--loopback", "5432")
+    entry(tmp_path, *options, "--", "/bin/cat", str(tmp_path / "data"))
+    policy.write_text("isolate:\n- {server: files, loopback: [5432]}\n")
+    result = run("files", "~/out/sub")
+    assert result.exit_code == 3
+    assert "Its options give it ~/out, in its entry in ~/.cursor/mcp.json" in result.output
+    assert "~/data is among the arguments of its command" in run("files", "~/data").output
+    result = run("files", "5432")
+    assert result.exit_code == 0
+    assert "Its options give it 5432, in its entry" in result.output
+    assert "Its options" not in run("files", "~/elsewhere").output
+
+
+def test_a_host_that_stays_reachable_elsewhere_is_told_with_the_command(policy: Path) -> None:
+    policy.write_text(
+        "isolate:\n- server: files\n"
+        "  hosts: [example.com, 'example.com:8080', '*.com', other.example.com]\n"
+    )
+    said = run("files", "example.com").output
+    for other in ("example.com:8080", "'*.com'"):
+        assert f"Take that back too: pipeguard isolate revoke files {other}\n" in said
+    assert "other.example.com" not in said
+    policy.write_text(POLICY)
+    with pytest.raises(PolicyError, match=r"isolate revoke files ~/work$"):
+        CliRunner().invoke(command, ["revoke", "files", "~/work/x"], catch_exceptions=False)

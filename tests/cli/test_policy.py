@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from pipeguard.cli.policy import EXAMPLE, command
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.errors import InputError, PolicyError
+from tests.each import each
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +63,41 @@ def test_a_wrong_file_is_told_with_its_exit_code(home: Path) -> None:
     assert isinstance(result.exception, PolicyError)
     assert result.exception.exit_code == 2
     assert "line 1, column 1: mod: unknown key" in str(result.exception)
+
+
+WRONG = {
+    "an address for a host": ("hosts: ['http://a.com']", "isolate[0].hosts[0]: 'http://a.com'"),
+    "this machine by name": ("hosts: [a.com, localhost]", "isolate[0].hosts[1]: 'localhost'"),
+    "no port": ("loopback: [0]", "isolate[0].loopback[0]: '0' is no TCP port"),
+    "no size": ("limits: {memory: much}", "isolate[0].limits.memory: 'much' is no size"),
+    "too many ports": (
+        f"hosts: [{', '.join(f'a:{n}' for n in range(1, 300))}]",
+        "hosts: more than",
+    ),
+    "roots in a container": ("engine: container, roots: read", "isolate[0].roots: nothing can be"),
+}
+
+
+@each("case", list(WRONG))
+def test_what_no_isolated_server_can_be_given_is_an_error_with_its_line(
+    case: str, home: Path
+) -> None:
+    keys, why = WRONG[case]
+    (home / "p.yaml").write_text(f"mode: enforce\nisolate:\n- {{server: x, {keys}}}\n")
+    result = run("check", str(home / "p.yaml"))
+    assert isinstance(result.exception, PolicyError)
+    assert "line 3, column" in str(result.exception)
+    assert why in str(result.exception)
+
+
+def test_a_folder_that_is_not_there_is_noted(home: Path) -> None:
+    (home / "there").mkdir()
+    text = "isolate:\n- {server: x, read: [~/there, ~/gone], hosts: [a.com, b.com=private]}\n"
+    (home / "p.yaml").write_text(text)
+    result = run("check", str(home / "p.yaml"))
+    assert result.exit_code == 0
+    assert "note: isolate, read: ~/gone: there is no such file or folder" in result.output
+    assert result.output.count("note:") == 1
 
 
 def test_what_has_ended_and_what_fits_no_rule_is_noted(home: Path) -> None:

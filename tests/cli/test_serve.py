@@ -62,3 +62,15 @@ def test_a_stored_token_is_enough_for_an_address_that_others_reach(file: Path) -
     with Store.open(store_path()) as store:
         create_token(store, "ci", TokenScope())
     assert "at 0.0.0.0:80" in check(file, "--listen", "0.0.0.0:80").stderr
+
+
+def test_what_no_isolated_server_can_be_given_is_told_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "pipeguard.yaml"
+    file.write_text("servers:\n  a:\n    command: cat\n    isolate: {hosts: ['http://a.com']}\n")
+    refused = str(check(file).exception)
+    assert "line 4" in refused
+    assert "servers.a.isolate.hosts[0]: 'http://a.com'" in refused
+    file.write_text("servers:\n  a: {command: cat, isolate: {read: [/gone/for/good]}}\n")
+    noted = check(file)
+    assert noted.exit_code == 0
+    assert "the server a: isolate, read: /gone/for/good: there is no such file" in noted.stderr

@@ -435,7 +435,7 @@ def test_a_person_is_asked(home: Path, launcher: str) -> None:
     code, output = on_terminal("n", "--launcher", launcher)
     assert (code, contents(home)) == (1, before)
     assert "Guard 8 servers in 7 files? [y/N]" in output
-    assert "log in yourself first: pipeguard auth login https://x.test/mcp\r\n" in output
+    assert "pipeguard auth login https://x.test/mcp\r\n" in output  # in one piece
     code, output = on_terminal("y", "--launcher", launcher)
     assert code == 6
     assert "Undo it:  pipeguard setup --undo" in output

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from pipeguard.cli._setup_report import _indent
 from pipeguard.cli.setup import command
 from pipeguard.errors import InputError
 
@@ -101,9 +102,28 @@ def test_each_server_is_told_what_will_be(file: Path) -> None:
     assert result.output.count("will be isolated: ") == 3
     assert "bunx: a server that it fetches cannot be isolated yet" in result.output
     assert '"--observe", "--isolate", "auto", "--", "srv", 7' in result.output
-    assert "2 to isolate, 1 isolated, 2 not guarded, 1 cannot be guarded" in result.output
+    assert "2 to isolate, 1 isolated, 1 cannot be isolated, 2 not guarded" in result.output
     assert "Guard and isolate them:  pipeguard setup cursor --isolate --yes" in result.output
     assert file.read_bytes() == before
+
+
+def test_what_a_server_kept_until_now_is_told_with_its_place(file: Path) -> None:
+    home = file.parents[1]
+    folder = home / ".npm/_npx/3f/node_modules/@modelcontextprotocol/server-memory/dist"
+    folder.mkdir(parents=True)
+    (folder / "memory.jsonl").write_text("{}")
+    words = ["-y", "@modelcontextprotocol/server-memory"]
+    servers = {
+        "one": {"command": "npx", "args": words},
+        "two": {"command": "npx", "args": words, "env": {"MEMORY_FILE_PATH": "/srv/m.jsonl"}},
+    }
+    file.write_text(json.dumps({"mcpServers": servers}))
+    said = "".join(guard(file).output.split())
+    assert (
+        f"one:Itshomebeginsempty:whatitkeptuntilnowstayswhereitis,in{folder}/memory.jsonl" in said
+    )
+    assert "two:ItsMEMORY_FILE_PATHis/srv/m.jsonl" in said
+    assert "Togoonwiththat:--write/srv" in said
 
 
 def test_a_check_fails_until_all_are_isolated(file: Path) -> None:
@@ -239,3 +259,28 @@ def test_a_file_in_git_stays_and_the_copy_that_is_told_is_isolated(
     CliRunner().invoke(command, [*words, "--isolate", "--yes", "--shared"])
     assert args(shared)["held"] == ["wrap", "--isolate", "auto", "--", "srv"]
     assert args(shared)["open"][-4:] == ["--isolate", "auto", "--", "srv"]
+
+
+def test_what_cannot_be_isolated_is_guarded_by_the_command_that_is_told(file: Path) -> None:
+    result = guard(file)
+    assert result.exit_code == 6
+    assert "--isolate none" not in result.output
+    told = "to guard it without isolation: pipeguard setup cursor --server=bunx"
+    assert told in " ".join(result.output.split())
+    words = told.partition("pipeguard setup cursor ")[2].split()
+    assert run(*words, "--yes", "--launcher", str(file.parents[2] / "bin/pipeguard")).exit_code == 0
+    assert args(file)["bunx"] == ["wrap", "--name", "bunx", "--", "bunx", "srv"]
+
+
+def test_a_note_is_wrapped_as_it_is_and_its_command_stays_in_one_piece(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    text = "A sentence; with `pipeguard allow EVENT` in it; or: pipeguard setup cur a b"
+    lines = _indent(f"{text}; --option does it", 4).splitlines()
+    assert " ".join(line.strip() for line in lines) == f"{text} --option does it"
+    assert all(line.startswith("    ") for line in lines)
+    assert any("`pipeguard allow EVENT`" in line for line in lines)
+    assert lines[-2].strip().endswith("pipeguard setup cur a b")
+    assert max(map(len, lines)) <= 40

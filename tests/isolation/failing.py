@@ -69,6 +69,26 @@ def write_file(what: str) -> Result:
     return text("written")
 
 
+def compose(what: str) -> Result:
+    """Write a file beside the one that is wanted and rename it, and fail as Python does."""
+    new = Path(f"{what}.2.tmp")
+    try:
+        new.write_text("composed")
+        new.rename(what)
+    except OSError as error:
+        return text(str(error), isError=True)
+    return text("composed")
+
+
+def make_report(what: str) -> Result:
+    """Make a file, and fail as Python does."""
+    try:
+        Path(what).write_text("a report")
+    except OSError as error:
+        return text(str(error), isError=True)
+    return text("made")
+
+
 def replace(what: str) -> Result:
     """Replace a file by another one, and fail as Node does."""
     new = f"{what}.tmp"
@@ -145,7 +165,8 @@ def fail_and_mutter(what: str) -> Result:
 
 TOOLS = (
     *(fetch, search, scan, chatter, protest, read_text_file, write_file, replace, call_port),
-    *(proxied, outwait, claim, mutter, fail_and_mutter, ask_roots, read_in_own_folders),
+    *(compose, make_report, proxied, outwait, claim, mutter, fail_and_mutter, ask_roots),
+    read_in_own_folders,
 )
 
 

@@ -33,9 +33,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_server_in_a_container_says_the_same(server: str, tmp_path: Path, home: Path) -> None:
     engine_here(home / ".local" / "state" / "pipeguard" / HOMES)
     session = Session.load(server, "python")
+    given: tuple[str, ...] = ("--write", "{root}")
+    if session.plan.get("git"):
+        given += ("--write", "{root}/.git")
     wrapper = [
         *(sys.executable, "-m", "pipeguard", "wrap", "--name", f"contained-{server}"),
-        *("--isolate", "container", "--write", "{root}", "--loopback", "{port}", "--"),
+        *("--isolate", "container", *given, "--loopback", "{port}", "--"),
     ]
     with ThreadPoolExecutor() as pool:
         bare = pool.submit(session.play, tmp_path / "plain", home, None)

@@ -236,3 +236,22 @@ def test_the_options_are_those_of_podman() -> None:
             assert name in VALUES, line
         if name in FLAGS:
             assert not takes_value, line
+
+
+@each("words", ["", "-v /work/other:/o", "-v data:/data", "--mount type=tmpfs,dst=/t"])
+def test_a_path_that_no_mount_has_is_refused_with_the_words_that_mount_it(words: str) -> None:
+    path = ("/work/data",)
+    for profile, access in ((Profile(read=path), ":ro."), (Profile(write=path), ".")):
+        with pytest.raises(PolicyError) as refused:
+            judged(f"docker run {words} {IMAGE}", profile=profile)
+        assert str(refused.value).endswith(f"-v /work/data:/work/data{access}")
+
+
+@each("words", ["-v /work/data/a:/a", "-v /work:/w:ro", "--mount type=bind,src=./data,dst=/d"])
+def test_a_path_that_is_mounted_may_be_named(words: str) -> None:
+    assert judged(f"docker run {words} {IMAGE}", profile=Profile(read=("/work/data",)))
+
+
+def test_a_container_keeps_no_home() -> None:
+    with pytest.raises(PolicyError, match="-v NAME:/FOLDER"):
+        judged(f"docker run {IMAGE}", profile=Profile(keeps_home=True))

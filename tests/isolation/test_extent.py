@@ -12,9 +12,10 @@ from click.testing import CliRunner
 from pipeguard.cli.isolate import command
 from pipeguard.config.options import read
 from pipeguard.isolation import last_starts
-from pipeguard.isolation.extent import ITS_OPTIONS, POLICY, Given
+from pipeguard.isolation.extent import ITS_OPTIONS, POLICY, Extent, Given
 from pipeguard.runtime.isolation_preview import preview
 from tests.isolation.test_wrapped import REACHER, Isolated, isolated
+from tests.launch.processes import until
 
 pytestmark = pytest.mark.real
 POLICY_TEXT = "isolate:\n- {server: reacher, write: [~/notes], limits: {files: 500}}\n"
@@ -104,3 +105,46 @@ def test_a_file_that_is_not_ours_is_no_start(tmp_path: Path) -> None:
         (folder / f"n{number}.json").write_text(text)
         assert last_starts.load(f"n{number}") is None
     assert show("n0")[0] == 3
+
+
+def test_what_is_given_and_taken_while_it_runs_is_shown(tmp_path: Path, here: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    with isolated(tmp_path, "--isolate", "bubblewrap", policy=POLICY_TEXT):
+        assert "none: no host" in show("reacher")[1]
+        policy.write_text(
+            "isolate:\n- {server: reacher, write: [~/notes], hosts: [api.test], loopback: [5432]}\n"
+        )
+        until(lambda: "network api.test (your policy)" in words(), "the host is shown as given")
+        assert "port 5432 (your policy) of this machine" in words()
+        assert "hosts and ports as your policy changed them" in words()
+        policy.write_text("isolate:\n- {server: reacher, read: [~/diary]}\n")
+        until(lambda: "none: no host" in words(), "what is taken is not shown")
+        assert "changes ~/notes (your policy)" in words()  # it has that until it is started again
+        assert "From its next start it is also given read ~/diary." in words()
+        assert "From its next start it is no longer given write ~/notes." in words()
+    policy.write_text("isolate:\n- {server: reacher, hosts: [later.test]}\n")
+    assert "From its next start it is also given later.test." in words()
+    listed = CliRunner().invoke(command, ["list"]).output
+    assert "other from its next start: changes ~/notes" in " ".join(listed.split())
+    fields = json.loads(show("reacher", "--json")[1])
+    assert (fields["isolated"], fields["isolated_by"]) == (True, "policy")
+    assert fields["next_start"]["more"] == {"hosts": ["later.test"]}
+    assert fields["next_start"]["less"] == {"write": [str(here / "notes")]}
+    policy.write_text("mode: enforce\n")
+    assert "reacher, as it was last started isolated:" in words()
+    assert "Your policy does not isolate it: `--isolate` in its command alone does." in words()
+    fields = json.loads(show("reacher", "--json")[1])
+    assert (fields["isolated"], fields["isolated_by"]) == (True, "last start")
+
+
+def test_another_start_is_not_overwritten_by_a_change_of_an_older_one(here: Path) -> None:
+    older = last_starts.save("two", Extent("bubblewrap"))
+    newer = last_starts.save("two", Extent("container"))
+    more = older.extent._replace(hosts=(Given("api.test", POLICY),))
+    assert last_starts.save_change("two", older, more) == older
+    assert last_starts.load("two") == newer
+
+
+def words() -> str:
+    """What is shown of the server, each blank as one."""
+    return " ".join(show("reacher")[1].split())

@@ -289,10 +289,10 @@ def test_what_is_run_later_cannot_be_changed_unless_it_is_named(home: Path) -> N
     script = (
         "git config core.fsmonitor evil; echo evil > .git/hooks/pre-commit; echo > .vscode/tasks;"
         " mv .git moved; rm -rf .git/hooks; echo x > file; git add file;"
-        " git -c user.name=a -c user.email=b commit -qm one; git log --oneline; echo > bin/made"
+        " git status -s; echo > bin/made"
     )
     said = ran(Profile(write=(str(work),)), f"cd {work}; {script}")
-    assert " one" in said
+    assert "?? file" in said
     assert "evil" not in (work / ".git" / "config").read_text()
     assert not (work / ".git" / "hooks" / "pre-commit").exists()
     assert not (work / ".vscode" / "tasks").exists()

@@ -49,6 +49,11 @@ def test_processes_that_were_refused_are_told_where_a_group_counts_them(tmp_path
 
 MORE = "limit memory=64. If it needs more: --limit memory=128,"
 MORE_MEMORY = "x = bytearray(80 * 1024 * 1024)"
+MANY_FILES = "held = [open('/dev/null') for _ in range(64)]"
+THREADS = (
+    "import threading, time\n"
+    "for _ in range(64): threading.Thread(target=time.sleep, args=(9,), daemon=True).start()"
+)
 LARGE_FILE = "open('/tmp/large', 'wb').write(b'x' * 99_999)"
 
 
@@ -57,10 +62,11 @@ LARGE_FILE = "open('/tmp/large', 'wb').write(b'x' * 99_999)"
     [
         ("container", "memory=64MiB", MORE_MEMORY, "memory=128MiB"),  # no room to start in
         ("container", "processes=1", MORE_MEMORY, "processes=2"),
-        ("container", "files=8", MORE_MEMORY, "files=16"),
+        ("container", "files=32", MANY_FILES, "files=64"),
         ("container", "scratch=64KiB", LARGE_FILE, "scratch=128KiB"),
         ("bubblewrap", "memory=64MiB", MORE_MEMORY, "memory=128MiB"),
-        ("bubblewrap", "files=8", MORE_MEMORY, "files=16"),
+        ("bubblewrap", "files=32", MANY_FILES, "files=64"),
+        ("bubblewrap", "memory=80MiB", THREADS, "memory=160MiB"),
         ("bubblewrap", "file-size=64KiB", LARGE_FILE, "file-size=128KiB"),
         ("bubblewrap", "scratch=64KiB", LARGE_FILE, "scratch=128KiB"),
     ],
@@ -71,7 +77,8 @@ def test_a_failure_at_a_limit_says_which_one_it_was(
     if engine == "container":
         engine_here(tmp_path / "state" / HOMES)
     said = said_at_its_end(tmp_path, engine, limit, source)
-    assert f"its limit {limit} may be why" in said
+    either = ", or processes=1024" if source == THREADS else ""
+    assert f"its limit {limit}{either} may be why" in said
     assert f"--limit {more}, or" in said
     assert said.count("pipeguard: reacher failed") == 1
 

@@ -130,7 +130,12 @@ SAID = {
 def test_what_could_not_be_used_is_read_out_of_a_failure(
     text: str, found: list[tuple[str, str]]
 ) -> None:
-    assert mentions(text, "/work") == [Mention(*each) for each in found]
+    assert [mention[:2] for mention in mentions(text, "/work")] == found
+
+
+def test_of_a_folder_it_is_known_what_was_named_and_it_is_one() -> None:
+    said = "EROFS: read-only file system, open '/srv/a.tmp'\nEBUSY: busy, resource busy: '/srv/b'"
+    assert mentions(said, "/") == [Mention(WRITE, "/srv", named="/srv/a.tmp")]
 
 
 def test_a_tool_that_writes_wanted_to_write() -> None:
@@ -300,7 +305,7 @@ def test_a_port_that_was_refused_and_is_named_is_one_event() -> None:
     refused(seen, 10.0, "8080")
     ours = note(seen.annotated(failed("connect ECONNREFUSED 127.0.0.1:8080"), 10.5))
     assert ours.count("event RUN1.") == 1
-    assert 'port "8080" of this machine (event RUN1.x8)' in ours
+    assert "port 8080 of this machine (event RUN1.x8)" in ours
     seen.close()
     assert rows == []
 
@@ -345,13 +350,27 @@ def test_each_answer_of_a_batch_has_its_own_note() -> None:
 
 def test_an_answer_that_only_failed_is_told_what_standard_error_named_meanwhile() -> None:
     seen = witness([])
-    look = seen.watching(lambda text: text)
+    look = seen.look_at
     look(b"OSError: [Errno 30] Read-only file system: '/home/x/plans/log.txt'\n")
     now, verdict = time.monotonic(), failed("Error executing tool note")
     assert '"/home/x/plans/log.txt"' in note(seen.annotated(verdict, now + 0.5))
     assert seen.annotated(verdict, now + 60.0) is verdict  # of an earlier request
     named = note(seen.annotated(failed("ENOENT: '/srv/a'"), now + 0.5))
     assert "log.txt" not in named
+
+
+def test_all_of_many_lines_that_come_at_once_are_looked_at() -> None:
+    rows: list[tuple[Finding, str]] = []
+    seen = witness(rows)
+    folders = [f"/proc/{number}" for number in ("self", "thread-self", 1)]
+    paths = [f"{folder}/{name}" for folder in folders for name in ("stat", "maps", "mem", "exe")]
+    lines = [f"FileNotFoundError: [Errno 2] No such file or directory: '{path}'" for path in paths]
+    seen.look_at("\n".join(lines).encode())
+    now = time.monotonic()
+    ours = note(seen.annotated(failed("Error executing tool note"), now + 0.5))
+    assert f"nor {len(paths) - MAX_NAMED} more" in ours
+    seen.close()
+    assert len(rows) == len(paths), "also of what cannot be looked up"
 
 
 def test_a_note_names_few_walls() -> None:

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from pipeguard.cli.isolate import command
 from tests.isolation.test_escapes import answering
 from tests.isolation.test_wrapped import REACHER, Isolated
 from tests.launch.processes import until
@@ -48,7 +50,7 @@ def test_what_the_second_is_allowed_is_its_own_after_a_restart_too(tmp_path: Pat
 
 @pytest.mark.parametrize("option", [(), ("--isolate", "auto")], ids=["by policy", "by option"])
 def test_a_namesake_is_isolated_and_gets_nothing_of_the_other(
-    tmp_path: Path, option: tuple[str, ...]
+    tmp_path: Path, option: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = "isolate:\n- {server: reacher, read: [~/notes]}\n"
     note = tmp_path / "home" / "notes" / "one"
@@ -58,4 +60,12 @@ def test_a_namesake_is_isolated_and_gets_nothing_of_the_other(
         assert second.ready().call("read", note) == "FileNotFoundError"
         assert second.call("read", tmp_path / "home" / "diary") == "FileNotFoundError"
     assert "another server has the name reacher" in second.said()
+    with monkeypatch.context() as patched:
+        patched.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+        patched.setenv("PIPEGUARD_POLICY", str(tmp_path / "policy.yaml"))
+        (name,) = set(re.findall(r"kept apart as (reacher-[0-9a-f]{6})", second.said()))
+        shown = " ".join(CliRunner().invoke(command, ["show", name]).output.split())
+        assert "It is called so because reacher is another server since 20" in shown
+        assert "start it with --name NAME" in shown
+        assert "called so" not in CliRunner().invoke(command, ["show", "reacher"]).output
     assert ("is given nothing of what" in second.said()) == (not option)

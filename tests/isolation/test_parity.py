@@ -31,7 +31,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_isolated_server_says_the_same(server: str, tmp_path: Path, home: Path) -> None:
     session = Session.load(server, "python")
     named = "{root}" in str(session.plan.get("arguments"))  # then that is enough
-    given = () if named else ("--write", "{root}")
+    given: tuple[str, ...] = () if named else ("--write", "{root}")
+    if session.plan.get("git"):
+        given += ("--write", "{root}/.git")
     wrapper = [
         *(sys.executable, "-m", "pipeguard", "wrap", "--name", f"isolated-{server}"),
         *("--isolate", "bubblewrap", *given, "--loopback", "{port}", "--"),

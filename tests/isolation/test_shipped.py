@@ -20,7 +20,17 @@ from tests.isolation.test_wrapped import Isolated
 from tests.wrap.wrapped import Object
 
 MEMORY = "npm:@modelcontextprotocol/server-memory"
-FIELDS = {"packages", "hosts", "keep_home", "variables", "npm_parts", "needs"}
+FIELDS = {
+    "packages",
+    "hosts",
+    "keep_home",
+    "variables",
+    "npm_parts",
+    "git_settings",
+    "kept_before",
+    "changes_git",
+    "needs",
+}
 
 
 def test_each_profile_is_found_by_each_of_its_packages_and_by_no_other() -> None:
@@ -57,7 +67,9 @@ def test_the_page_has_each_profile_with_what_it_gives() -> None:
     for profile in all_shipped():
         hosts = [f"`{host}`" for host in profile.hosts]
         home = ["a kept home"] if profile.keeps_home else []
-        given = [*hosts, *home, *(f"`{name}={value}`" for name, value in profile.variables)]
+        git = ["changes to `.git` in its folders"] if profile.changes_git else []
+        git += ["your name and settings of git"] if profile.has_git_settings else []
+        given = [*hosts, *home, *git, *(f"`{name}={value}`" for name, value in profile.variables)]
         for key in profile.packages:
             wanted[key.partition(":")[2]] = ", ".join(given) or "nothing"
     assert rows == wanted
@@ -111,6 +123,34 @@ def test_a_profile_counts_with_auto_and_not_with_an_engine_by_name(
     options = ("--isolate", "auto", "--env", "MEMORY_FILE_PATH=/tmp/mine")
     with Isolated(tmp_path, *options, command=words) as run:
         assert run.ready().call("environment", "MEMORY_FILE_PATH") == "/tmp/mine"
+
+
+def test_what_a_server_kept_before_is_told_at_its_first_isolated_start(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    home = tmp_path.resolve() / "home"
+    folder = home / ".npm/_npx/3f/node_modules/@modelcontextprotocol/server-memory/dist"
+    folder.mkdir(parents=True)
+    (folder / "memory.jsonl").write_text("{}")
+    said = []
+    for _ in range(2):
+        with Isolated(tmp_path, "--isolate", "auto", command=words) as run:
+            run.ready()
+            said.append(run.said())
+    assert f"stays where it is, in {folder}/memory.jsonl. To go on with that, copy it" in said[0]
+    assert "begins empty" not in said[1]
+    place = home / "kept"
+    place.mkdir()
+    variable = ("--env", f"MEMORY_FILE_PATH={place}/memory.jsonl")
+    cases: list[tuple[str, ...]] = [(), ("--write", str(place))]
+    for number, given in enumerate(cases):
+        expected = "" if given else f"--write {place}"
+        options = ("--isolate", "auto", *variable, *given, "--name", f"other{number}")
+        with Isolated(tmp_path, *options, command=words) as run:
+            wrote = run.ready().call("write", place / "memory.jsonl")
+            assert (wrote == "written") is bool(given)
+            assert ("begins empty" in run.said()) is not bool(given)
+            assert expected in run.said()
 
 
 @pytest.mark.parametrize("how", ["auto", "learn"])

@@ -18,6 +18,7 @@ from tests.isolation.test_walls import (
 )
 from tests.isolation.test_wrapped import Isolated
 from tests.launch.processes import PATIENCE_SECONDS, until
+from tests.wrap.deciding import decide
 from tests.wrap.wrapped import Json
 
 
@@ -47,7 +48,7 @@ def test_a_link_that_leads_out_of_what_is_given_is_told(given: str, tmp_path: Pa
         assert "leads there" in explain(tmp_path, event)[1]
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
-        assert "may then read ~/diary." in shown
+        assert 'may then read "~/diary".' in shown
     written = (tmp_path / "policy.yaml").read_text()
     with failing(tmp_path, *options, policy=written) as run:
         assert texts(call(run.ready(), "read_text_file", link)) == ["a day"]
@@ -103,11 +104,41 @@ def test_roots_that_are_not_given_are_told_once_and_allowed(tmp_path: Path) -> N
         assert "`--read PATH`" in explain(tmp_path, event)[1]
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
+        told = explained(tmp_path, event)
+        assert "Your policy gives it that by now. It holds from the next start" in told
     written = (tmp_path / "policy.yaml").read_text()
     assert "{server: reacher, roots: read}" in written
     with Rooted(tmp_path, command=FAILING, policy=written) as run:
         run.ready().say_roots(notes)
         assert texts(call(run, "read_text_file", notes / "one")) == ["first note"]
+        told = explained(tmp_path, event)
+        assert "by now, and it has had it since it was started last." in told
+        assert "Take it back: pipeguard isolate revoke reacher read" not in told
+        assert "Take it back: pipeguard isolate revoke reacher roots" in told
+
+
+def test_a_server_s_own_list_without_the_client_s_roots_is_one_story(tmp_path: Path) -> None:
+    notes, diary = tmp_path / "home" / "notes", tmp_path / "home" / "diary"
+    notes.mkdir(parents=True)
+    with Rooted(tmp_path, *AUTO, command=(*FAILING, str(notes))) as run:
+        run.ready().say_roots(tmp_path / "home")
+        until(lambda: "isolation.roots" in run.said(), "the person is told")
+        _, ours = texts(call(run, "read_in_own_folders", diary))
+        assert ours.count("PipeGuard:") == 1
+        refuses, takes = ours.index("itself refuses"), ours.index("in their place.")
+        assert refuses < takes < ours.index("It is isolated, and is not given the client's roots")
+        assert ours.endswith("change its arguments; do not work around it.")
+    told = explained(tmp_path, event_in(ours.partition("It is isolated")[2]))
+    assert "Give the server exactly that: pipeguard allow" in told
+    assert "false alarm" not in told
+
+
+def explained(folder: Path, event: str) -> str:
+    """What is said of an event where the policy is known, each blank as one."""
+    environment = {"PIPEGUARD_POLICY": str(folder / "policy.yaml"), "HOME": str(folder / "home")}
+    code, said = decide(folder / "state", "explain", event, environment=environment)
+    assert code == 0, said
+    return " ".join(said.split())
 
 
 def test_a_root_that_is_refused_is_an_event(tmp_path: Path) -> None:
@@ -163,3 +194,10 @@ def test_a_server_s_own_list_is_told_as_that(tmp_path: Path) -> None:
         code, shown = allowed(tmp_path, event)
         assert code != 0
         assert "Add the folder there" in shown
+        plan = diary.with_name("plan")
+        event = event_in(texts(call(run, "read_in_own_folders", plan))[1])
+        until(lambda: "Wanted to use" in explain(tmp_path, event)[1], "it is recorded")
+        shown = explain(tmp_path, event)[1]
+        assert "let it pass" not in shown
+        assert "itself refused" in shown
+        assert "Add the folder to its arguments" in shown, "the same as `allow`, of no file either"

@@ -18,7 +18,14 @@ from tests.each import each
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SandboxUser:
     home = tmp_path / "home"
-    for folder in (".ssh", "other", "notes", ".config/gcloud"):
+    for folder in (
+        ".ssh",
+        "other",
+        "notes/.git/hooks",
+        "notes/.vscode",
+        ".config/gcloud",
+        ".local/bin",
+    ):
         (home / folder).mkdir(parents=True)
     for file in (".ssh/id_rsa", "other/b.txt", ".bashrc"):
         (home / file).write_text("x")
@@ -37,12 +44,20 @@ def test_a_file_is_given_by_itself_and_a_folder_as_such(host: SandboxUser) -> No
     assert offered(READ, home / "other/b.txt", host)[:3] == (
         "read",
         "~/other/b.txt",
-        "read ~/other/b.txt",
+        'read "~/other/b.txt"',
     )
-    assert offered(READ, home / "other", host).opens == "read ~/other, and what is in it"
+    assert offered(READ, home / "other", host).opens == 'read "~/other", and what is in it'
     assert offered(WRITE, home / "other/b.txt", host)[:2] == ("write", "~/other/b.txt")
     assert offered(WRITE, home / "notes/new", host)[:2] == ("write", "~/notes")
     assert not offered(READ, home / "other", host).is_live
+
+
+def test_what_more_may_be_needed_is_said(host: SandboxUser) -> None:
+    home = Path(host.home)
+    assert "--write ~/other," in offered(READ, home / "other", host).hint
+    assert "needs the folder: --write ~/other," in offered(WRITE, home / "other/b.txt", host).hint
+    assert offered(READ, home / "other/b.txt", host).hint == ""
+    assert offered(WRITE, home / "other", host).hint == ""
 
 
 REFUSED = {
@@ -50,6 +65,10 @@ REFUSED = {
     "the folder of keys": (READ, ".ssh", "named by hand"),
     "a new key": (WRITE, ".ssh/new", "named by hand"),
     "what a shell runs": (WRITE, ".bashrc", "named by hand"),
+    "a repository's own folder": (WRITE, "notes/.git/new", "your programs run"),
+    "what git runs": (WRITE, "notes/.git/hooks/pre-commit", "your programs run"),
+    "what an editor runs": (WRITE, "notes/.vscode", "your programs run"),
+    "what a shell runs by name": (WRITE, ".local/bin/new", "your programs run"),
     "by a link": (READ, "other/link/id_rsa", "named by hand"),
     "by a path with dots": (READ, "other/../.ssh/id_rsa", "named by hand"),
     "the home": (WRITE, "new", "given to no server as a whole"),
@@ -93,6 +112,15 @@ def test_a_folder_that_holds_keys_is_given_if_that_is_said(case: str, host: Sand
     for never in ("/", "/usr/lib/new", f"{host.home}/..", f"{host.home}/.ssh/id_rsa"):
         with pytest.raises(PolicyError):
             grant_of([{"rule": WRITE, "path": never}], host, is_wide=True)
+
+
+def test_a_name_that_may_be_private_makes_its_plain_one_needless(host: SandboxUser) -> None:
+    entry = IsolateEntry(hosts=("Git.example", "git.example:22", "*.example"))
+    assert needless(WallGrant("hosts", "git.example=private", ""), [entry], host) == {
+        "hosts": ["Git.example"]
+    }
+    assert needless(WallGrant("hosts", "git.example", ""), [entry], host) == {}
+    assert needless(WallGrant("hosts", "other.example=private", ""), [entry], host) == {}
 
 
 def test_a_folder_makes_needless_what_it_gives_and_no_more(host: SandboxUser) -> None:

@@ -184,10 +184,14 @@ def test_a_file_that_is_not_given_is_told_explained_and_allowed(tmp_path: Path) 
         assert "to `read` of the server" in explain(tmp_path, event)[1]
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
-        assert "reacher may then read ~/diary." in shown
+        assert 'reacher may then read "~/diary".' in shown
         assert "holds from the next start of reacher" in shown
         until(lambda: "not_given_yet" in run.said(), "the log says that it waits")
         assert f'not_given_yet="read {diary}"' in run.said()
+        later = texts(call(run, "read_text_file", diary))[1]
+        assert "the user has allowed this server" in later
+        assert f'to read "{diary}" (event {event}), which holds once the server is' in later
+        assert "alone can allow" not in later
         assert 'do="restart reacher in its client"' in run.said()
     written = (tmp_path / "policy.yaml").read_text()
     assert written == POLICY.replace("reacher}", "reacher, read: [~/diary]}")
@@ -206,7 +210,7 @@ def test_a_folder_is_given_to_make_files_in(tmp_path: Path) -> None:
         until(lambda: f"pipeguard allow {event}" in run.said(), "it is in the audit")
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
-        assert "read and change ~/notes, and what is in it" in shown
+        assert 'read and change "~/notes", and what is in it' in shown
     with failing(tmp_path, policy=(tmp_path / "policy.yaml").read_text()) as run:
         assert texts(call(run.ready(), "write_file", notes / "new")) == ["written"]
 
@@ -222,7 +226,7 @@ def test_a_folder_is_given_to_replace_a_file_and_its_file_is_needless(tmp_path: 
         until(lambda: f"pipeguard allow {event}" in run.said(), "it is in the audit")
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
-        assert "read and change ~/notes, and what is in it" in shown
+        assert 'read and change "~/notes", and what is in it' in shown
         assert "needless, and go: write ~/notes/one." in shown
         code, shown = allowed(tmp_path, event)
         assert "gives it already" in shown
@@ -247,7 +251,7 @@ def test_a_file_with_a_name_for_a_while_is_told_and_given_by_its_folder(tmp_path
         until(lambda: f"pipeguard allow {event}" in run.said(), "it is in the audit")
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
-        assert "read and change ~/notes, and what is in it" in shown
+        assert 'read and change "~/notes", and what is in it' in shown
 
 
 def test_what_is_repeated_is_one_line_of_the_log(tmp_path: Path) -> None:
@@ -299,7 +303,7 @@ def test_a_port_of_this_machine_is_told_and_allowed(tmp_path: Path) -> None:
         with failing(tmp_path, policy=POLICY) as run:
             _, ours = texts(call(run.ready(), "call_port", port))
             event = event_in(ours)
-            assert f'port "{port}" of this machine' in ours or f"127.0.0.1:{port}" in ours
+            assert f"port {port} of this machine" in ours or f"127.0.0.1:{port}" in ours
             until(lambda: f"pipeguard allow {event}" in run.said(), "it is in the audit")
             code, shown = allowed(tmp_path, event)
             assert code == 0, shown
@@ -318,7 +322,7 @@ def test_a_port_of_this_machine_is_one_event_however_it_is_reached(
             tool = "proxied" if host == "through the proxy" else "call_port"
             what = "localhost:5433" if tool == "proxied" else f"{host}:5433"
             (_, ours) = texts(call(run, tool, what))
-            assert 'is not given port "5433" of this machine (event ' in ours
+            assert "is not given port 5433 of this machine (event " in ours
             assert ours.count("(event ") == 1
             event = event_in(ours)
             assert event.endswith(".x1")
@@ -327,6 +331,10 @@ def test_a_port_of_this_machine_is_one_event_however_it_is_reached(
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
         assert "connect to port 5433 of this machine" in shown
+        environment = {"PIPEGUARD_POLICY": str(tmp_path / "policy.yaml")}
+        code, shown = decide(tmp_path / "state", "explain", event, environment=environment)
+        assert (code, "allow" in shown, "is not given" in shown) == (0, False, False)
+        assert "Your policy gives it that by now, also while it runs." in shown
     assert "loopback: [5433]" in (tmp_path / "policy.yaml").read_text()
 
 

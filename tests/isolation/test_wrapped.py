@@ -191,6 +191,7 @@ WRONG = {
     ("--isolate", "auto", "--connect", "a b"): "a b",
     ("--isolate", "auto", "--loopback", "http"): "is no TCP port",
     ("--isolate", "auto", "--limit", "memory=much"): "is no size",
+    ("--isolate", "auto", "--limit", "files=2"): "a server needs files=32 or more",
 }
 
 

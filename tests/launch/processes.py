@@ -11,7 +11,7 @@ from time import monotonic, sleep
 
 from pipeguard.launch.child import Child, Command, start
 
-PATIENCE_SECONDS = 60.0  # only a failure waits so long
+PATIENCE_SECONDS = 240.0  # a package may have to be fetched first
 
 
 def python(source: str, *arguments: str) -> list[str]:

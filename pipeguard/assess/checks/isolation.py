@@ -35,6 +35,7 @@ NOT_ISOLATED = PostureCheck(
 )
 CHECKS = (NOT_ISOLATED,)
 _TOUCHES = "Its own process may read and change your files and reach any host"
+_CONTAINED = "Its container has a network, rights and files as its own words and defaults say"
 _STARTED = (GuardState.GUARDED, GuardState.OPEN, GuardState.STALE)
 
 
@@ -57,14 +58,15 @@ def _has_engine() -> bool:
 
 def _open(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
     held = entry_isolation(target, server)
-    if held is None or held.is_held or is_of_containers(server.own_words):
+    if held is None or held.is_held:
         return
     is_told = held.by_entry == NONE and server.guard is not None  # as a weakened guard
     if is_told or target.judged(server).state not in _STARTED:
         return
     why = obstacle(server)
     fix = () if why or is_of_gateway(server) else (*setup_of(target, server), ISOLATE)
-    message = f"{_TOUCHES}{_because(held)}." + (f" But {why}" if why else "")
+    touches = _CONTAINED if is_of_containers(server.own_words) else _TOUCHES
+    message = f"{touches}{_because(held)}." + (f" But {why}." if why else "")
     yield NOT_ISOLATED.of_server(server, message, fix=fix)
 
 

@@ -70,12 +70,12 @@ def _limit(key: str, what: str) -> Remedy:
     )
 
 
-def _give(may: str, key: str) -> Remedy:
+def _give(may: str, key: str, more: str = "") -> Remedy:
     return Remedy(
         Way.GRANT,
         f"If the server {may} this file or folder, allow the event: that adds it to {key} of the"
         " server in your policy, under `isolate`, and holds from its next start. What has to be"
-        " named by hand, as keys and logins, is not offered.",
+        f" named by hand, as keys and logins, is not offered.{more}",
     )
 
 
@@ -142,7 +142,8 @@ _ROWS: dict[str, Remedy] = {
         Way.GRANT,
         "If the server needs this host, allow the event: that adds it to `hosts` of the server in"
         " your policy, under `isolate`, and holds within a second. The server can then send there"
-        " whatever it reads.",
+        " whatever it reads. Where the event names no port, that is for ports 443 and 80; for"
+        " another, as 8081 of `http://example.org:8081`, allow it with `--port 8081`.",
     ),
     "egress.port": Remedy(
         Way.GRANT,
@@ -161,10 +162,12 @@ _ROWS: dict[str, Remedy] = {
         "Your policy, or an option, no longer gives the server this host. If it needs it still,"
         " give it again, under `isolate`.",
     ),
-    "isolation.read": _give("may read", "`read`"),
+    "isolation.read": _give(
+        "may read", "`read`", " To have it make files in a folder, give that under `write`."
+    ),
     "isolation.write": _give("may change", "`write`"),
     "isolation.roots": Remedy(
-        Way.EXCEPTION,
+        Way.GRANT,
         "The server is isolated, and is not given the folders that the client calls its roots. If"
         " it may read them, allow the event: that adds `roots: read` to what your policy gives the"
         " server, under `isolate`, and holds from its next start. To change them: `roots: write`,"

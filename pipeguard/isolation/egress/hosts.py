@@ -107,6 +107,23 @@ def parse_port(text: str) -> int:
     return int(text)
 
 
+def reaches(entry: str, what: str, *, also_below: bool = True) -> bool:
+    """Whether what an entry gives is a host, or of it some port that is named; False for no host.
+
+    Args:
+        entry: as the policy has it.
+        what: likewise; without a port it stands for all.
+        also_below: whether `*.` and a domain counts for the names below it.
+    """
+    try:
+        held, held_ports = parse_entry(entry.strip().removesuffix(PRIVATE))
+        asked, ports = parse_entry(what.strip().removesuffix(PRIVATE))
+    except HostError:
+        return False
+    is_below = also_below and str(held).startswith("*.") and str(asked).endswith(str(held)[1:])
+    return (held == asked or is_below) and (ports == DEFAULT_PORTS or bool(ports & held_ports))
+
+
 def _ipv6(text: str) -> Address:
     try:
         address = IPv6Address(text)
@@ -188,7 +205,7 @@ class HostRules(NamedTuple):
             if count > MAX_RULES:
                 raise HostError(f"more than {MAX_RULES:,} hosts")
             text = entry.strip()
-            host, ports = _parse_entry(text.removesuffix(PRIVATE))
+            host, ports = parse_entry(text.removesuffix(PRIVATE))
             if text.endswith(PRIVATE):
                 if not isinstance(host, str):
                     raise HostError(f"{_shown(text)}: an address is given without `=private`")
@@ -249,8 +266,12 @@ def is_localhost(name: str) -> bool:
     return name == LOCALHOST or name.endswith(f".{LOCALHOST}")
 
 
-def _parse_entry(entry: str) -> tuple[Host, frozenset[int]]:
-    """The host of one entry, or `*.` and a domain, and its ports."""
+def parse_entry(entry: str) -> tuple[Host, frozenset[int]]:
+    """The host of one entry without `=private`, or `*.` and a domain, and its ports.
+
+    Raises:
+        HostError: it is not a host, or a port not a port; the message has it.
+    """
     text = entry.strip()
     if text == "*":
         raise HostError("'*' is every host: name hosts, or do not restrict the network")

@@ -113,7 +113,7 @@ class ConnectionRecorder:
         self._refused = refused
         self._events: dict[_Key, str] = {}  # that told of a refusal last
         self._counts: dict[_Key, _Count] = {}  # in order of time
-        self._advice_given: set[str] = set()
+        self._failed: set[tuple[str, str]] = set()  # targets, with the advice that was given
 
     def __call__(self, record: EgressRecord) -> None:
         """Write a connection, or count it."""
@@ -189,11 +189,18 @@ class ConnectionRecorder:
         via = f"via {record.proxy}" if record.proxy else ""
         target = " ".join(filter(None, (record.way.value, host, via)))
         finding = _finding(record, host, more)
-        if finding is not None and record.advice and record.advice not in self._advice_given:
-            self._advice_given.add(record.advice)  # the first is a line of the log
+        if finding is not None and record.advice and self._is_first(host, record.advice):
             finding = finding._replace(severity=Severity.MEDIUM, action=Action.WARN)
         sizes = record.bytes_sent, record.bytes_received
         return self._record(EndedConnection(target, finding, *sizes, record.seconds))
+
+    def _is_first(self, host: str, advice: str) -> bool:
+        """Whether a host fails so for the first time, which is a line of the log."""
+        key = host, advice
+        if key in self._failed or len(self._failed) >= MAX_KEYS:
+            return False
+        self._failed.add(key)
+        return True
 
 
 def _key_of(record: EgressRecord, reason: EgressReason) -> _Key:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from pipeguard.core.words.hosts import METADATA_NAMES
 from pipeguard.isolation.egress.addresses import all_addresses, is_usable, usable_addresses
 from pipeguard.isolation.egress.dialling import connect_first
-from pipeguard.isolation.egress.hosts import HostAndPort
+from pipeguard.isolation.egress.hosts import HostAndPort, is_own_port
 from pipeguard.isolation.egress.judge import EgressReason
 from pipeguard.isolation.egress.lookups import error_name
 from pipeguard.isolation.egress.outer_proxy import (
@@ -44,6 +44,7 @@ _NO_WAY = frozenset(
         *("EAI_NONAME", "EAI_NODATA", "EAI_AGAIN", "EAI_FAIL"),
     }
 )
+_NOBODY = "nobody listens at this port of this machine"
 _LOGIN = "your network's proxy demands a login: write it as http://USER:PASSWORD@HOST:PORT"
 _TLS = (
     "your network's proxy speaks no TLS, or shows a certificate that is not trusted here:"
@@ -114,8 +115,10 @@ class HostRoute(NamedTuple):
         return all(is_usable(address, port, rules, host) for address in self.addresses)
 
 
-def advice_on(error: str, proxies: OuterProxies) -> str:
-    """What to do about a failure, as far as proxies are concerned; may be empty."""
+def advice_on(error: str, target: HostAndPort, proxies: OuterProxies) -> str:
+    """What to do about a failure to reach a target; may be empty."""
+    if is_own_port(str(target.host)):  # no proxy is ever asked for it
+        return _NOBODY if error == "ECONNREFUSED" else ""
     if error == "PROXY_UNSUPPORTED":
         return proxies.wrong
     if error.startswith("PROXY_"):

@@ -95,7 +95,7 @@ class EgressSession(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
         if not self._server.admit(self):
             self._state = _State.ENDING
-            self._transport.abort()
+            reset(self._transport)
         elif self._handshake is None:
             request = self._server.request_by_address(transport.get_extra_info("sockname"))
             self._begin(request)
@@ -214,7 +214,8 @@ class EgressSession(asyncio.BufferedProtocol):
         self._say_and_close(replies.refused(request.way, request.target, reason))
 
     def _fail(self, error: str) -> None:
-        request, advice = self._request, advice_on(error, self._server.proxies)
+        request = self._request
+        advice = advice_on(error, request.target, self._server.proxies)
         self._report(EgressOutcome.FAILED, None, error, advice=advice)
         self._say_and_close(replies.failed(request.way, request.target, error, advice))
 

@@ -16,7 +16,7 @@ from pipeguard.isolation.egress.hosts import PRIVATE
 from pipeguard.isolation.walls.wall import ADDRESS, ARGUMENT, PORT, READ, ROOTS, WRITE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pipeguard.core.protocol.json_values import JsonObject, JsonValue
     from pipeguard.isolation.walls.wall import Wall
@@ -61,53 +61,92 @@ def is_named(wall: Wall, text: str) -> bool:
     return (f":{wall.subject}" if wall.rule == PORT else wall.subject) in text
 
 
-def annotated(value: JsonObject, walls: Sequence[Wall]) -> JsonObject:
+def is_none_allowed(_: Wall) -> bool:
+    """For a server whose policy has not changed since it was started."""
+    return False
+
+
+def annotated(
+    value: JsonObject,
+    walls: Sequence[Wall],
+    is_allowed: Callable[[Wall], bool] = is_none_allowed,
+) -> JsonObject:
     """An answer with a note on the walls; unchanged where it has no place for one.
 
     A result gets a text of its own in `content`, an error a sentence in its message. What a schema
     describes, `structuredContent`, stays.
+
+    Args:
+        value: of the answer.
+        walls: that it failed at.
+        is_allowed: whether a wall falls at the server's next start.
     """
+    note_text = note_on(walls, is_allowed)
     error, result = value.get("error"), value.get("result")
     if isinstance(error, dict) and isinstance(message := error.get("message"), str):
-        return {**value, "error": {**error, "message": f"{message} ({note_on(walls)})"}}
+        return {**value, "error": {**error, "message": f"{message} ({note_text})"}}
     if isinstance(result, dict) and isinstance(content := result.get("content"), list):
-        note: JsonValue = {"type": "text", "text": note_on(walls)}
+        note: JsonValue = {"type": "text", "text": note_text}
         return {**value, "result": {**result, "content": [*content, note]}}
     return value
 
 
-def note_on(walls: Sequence[Wall]) -> str:
+def note_on(walls: Sequence[Wall], is_allowed: Callable[[Wall], bool] = is_none_allowed) -> str:
     """What a model reads of walls."""
-    given = [wall for wall in walls if wall.rule != ARGUMENT]
     own = [wall for wall in walls if wall.rule == ARGUMENT]
-    notes = [_not_given(given)] if given else []
-    return " ".join((*notes, *(_not_among_its_own(wall) for wall in own[:MAX_NAMED])))
+    waiting = [wall for wall in walls if wall.rule != ARGUMENT and is_allowed(wall)]
+    others = [wall for wall in walls if wall.rule != ARGUMENT and wall not in waiting]
+    # Why a server has no folder of its own there is said once, in its order, not as two causes.
+    roots = [wall for wall in others if own and wall.rule == ROOTS][:1]
+    given = [wall for wall in others if not (own and wall.rule == ROOTS)]
+    notes = [_not_yet(waiting)] if waiting else []
+    notes += [_not_given(given)] if given else []
+    return " ".join((*notes, *(_not_among_its_own(wall, roots) for wall in own[:MAX_NAMED])))
 
 
-def _not_given(walls: Sequence[Wall]) -> str:
-    named = [f"{_shown(wall)} ({_event(wall)})" for wall in walls[:MAX_NAMED]]
-    if len(walls) > MAX_NAMED:
-        named.append(f"{len(walls) - MAX_NAMED} more")
-    allowable = sum(wall.entry != "" for wall in walls)
-    events = "these events" if allowable > 1 else "the event"
-    who = f", who alone can allow {events}" if allowable else ", who alone decides about it"
+def _not_yet(walls: Sequence[Wall]) -> str:
     return (
-        f"PipeGuard: this server is isolated, and is not given {', nor '.join(named)}. If that is"
-        f" what was missing, tell the user{who}; do not work around it."
+        f"PipeGuard: the user has allowed this server {', and '.join(_named(walls))}, which holds"
+        " once the server is started again. Tell the user that it has to be; do not work around it."
     )
 
 
-def _not_among_its_own(wall: Wall) -> str:
-    what = _quoted(wall.subject) if wall.is_quotable else UNNAMED
+def _named(walls: Sequence[Wall]) -> list[str]:
+    named = [f"{_shown(wall)} ({_event(wall)})" for wall in walls[:MAX_NAMED]]
+    return [*named, f"{len(walls) - MAX_NAMED} more"] if len(walls) > MAX_NAMED else named
+
+
+def _not_given(walls: Sequence[Wall]) -> str:
+    allowable = sum(wall.event != "" and wall.entry != "" for wall in walls)
+    events = "these events" if allowable > 1 else "the event"
+    who = f", who alone can allow {events}" if allowable else ", who alone decides about it"
     return (
-        f"PipeGuard: this server itself refuses {what} (event {wall.event}): it"
-        " takes the folders among its own arguments, or the client's roots in their place. Tell the"
-        " user, who alone can change them; do not work around it."
+        f"PipeGuard: this server is isolated, and is not given {', nor '.join(_named(walls))}. If"
+        f" that is what was missing, tell the user{who}; do not work around it."
+    )
+
+
+def _not_among_its_own(wall: Wall, roots: Sequence[Wall]) -> str:
+    what = _quoted(wall.subject) if wall.is_quotable else UNNAMED
+    ungiven = "".join(
+        f" It is isolated, and is not given {_shown(root)} ({_event(root)})." for root in roots
+    )
+    who = (
+        "allow that event, or change its arguments"
+        if any(root.event for root in roots)
+        else "change them"
+    )
+    return (
+        f"PipeGuard: this server itself refuses {what} ({_event(wall)}): it"
+        " takes the folders among its own arguments, or the client's roots in their place."
+        f"{ungiven} Tell the user, who alone can {who}; do not work around it."
     )
 
 
 def _shown(wall: Wall) -> str:
     subject = _quoted(wall.subject) if wall.is_quotable else UNNAMED
+    if wall.rule == PORT and wall.is_quotable and wall.subject.isdecimal():
+        subject = wall.subject
     if wall.rule != ADDRESS:
         is_linked = bool(wall.link) and wall.is_quotable
         said = _KINDS.get(wall.rule, "the host {}").format(subject)
@@ -121,6 +160,8 @@ def _shown(wall: Wall) -> str:
 
 def _event(wall: Wall) -> str:
     """The event's name, and what it gives where the wall does not say that."""
+    if not wall.event:
+        return "without an event: this run has had as many as it may"
     if wall.entry == "":
         return f"event {wall.event}, for which no such address is given"
     entry = wall.entry if wall.rule == ADDRESS and wall.is_quotable else None

@@ -8,16 +8,24 @@ what is shown and given.
 # the functions that the other modules of this package use
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PolicyError
-from pipeguard.isolation.egress.hosts import DEFAULT_PORTS, HostError, parse_authority, parse_port
+from pipeguard.isolation.egress.hosts import (
+    DEFAULT_PORTS,
+    PRIVATE,
+    HostError,
+    parse_authority,
+    parse_port,
+)
 from pipeguard.isolation.egress.recording import entry_of
 from pipeguard.isolation.learning.reduction import SHARED, shown
 from pipeguard.isolation.profile import READ_ROOTS
-from pipeguard.isolation.sensitive import holder_of, is_held_back, is_within
+from pipeguard.isolation.run_later import holder_of_later, is_held_back
+from pipeguard.isolation.sensitive import holder_of, is_within
 from pipeguard.isolation.view import SYSTEM
 from pipeguard.isolation.walls.wall import ARGUMENT, PORT, READ, ROOTS, WRITE
 
@@ -120,12 +128,15 @@ _PRIVATE = ", also where the name leads into a private network"
 
 
 def needless(grant: WallGrant, entries: Iterable[IsolateEntry], host: SandboxUser) -> Needless:
-    """By key, what entries give that a file or folder makes needless: itself, and what is in it.
+    """By key, what entries give that this makes needless: of a folder itself, and what is in it.
 
-    Not what is named for itself, since the folder would not give it.
+    Not what is named for itself, since the folder would not give it. Of `HOST=private`, `HOST`.
     """
     if grant.kind not in PATHS:
-        return {}
+        plain = str(grant.value).removesuffix(PRIVATE).lower()
+        hosts = [text for entry in entries for text in entry.hosts if text.lower() == plain]
+        is_private = grant.kind == "hosts" and str(grant.value).endswith(PRIVATE)
+        return {"hosts": hosts} if hosts and is_private else {}
     folder = absolute(str(grant.value), host)
     found: dict[str, list[str]] = {}
     for kind in PATHS if grant.kind == "write" else PATHS[:1]:
@@ -170,7 +181,8 @@ def _file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> WallGran
         if rule == READ or not os.path.isdir(folder):
             raise PolicyError(
                 f"{visible(path)}: there is no such file or folder on this machine, so there is"
-                " nothing to give. If the server is to make it, make its folder first."
+                " nothing to give. If the server is to make it, make its folder first where there"
+                " is none, and give it that: --write FOLDER, or `write` in your policy."
             )
         real = folder
     is_folder = os.path.isdir(real)
@@ -184,13 +196,27 @@ def _file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> WallGran
         )
     verb = "read" if rule == READ else "read and change"
     value = shown(real, host.home)
-    what = f"{value}, and what is in it" if is_folder else value
+    quoted = json.dumps(value, ensure_ascii=False)  # a name may read as more of the sentence
+    what = f"{quoted}, and what is in it" if is_folder else quoted
     leads = "" if is_within(path, real) else f" ({visible(path)} leads there)"
-    hint = ""
-    if is_folder and rule == READ:
-        hint = f"To have it make or change files there: --write {visible(value)}, or `write`."
     opens = f"{verb} {what}{leads}"
-    return WallGrant(KINDS[rule], value, opens, is_live=False, holds=holds, hint=hint)
+    return WallGrant(
+        KINDS[rule], value, opens, is_live=False, holds=holds, hint=_hint(rule, real, host)
+    )
+
+
+def _hint(rule: str, real: str, host: SandboxUser) -> str:
+    if os.path.isdir(real):
+        named = visible(shown(real, host.home))
+        more = f"To have it make or change files there: --write {named}, or `write`."
+        return more if rule == READ else ""
+    folder = os.path.dirname(real)
+    if rule == READ or is_within(host.home, folder) or folder in SHARED:
+        return ""
+    named = visible(shown(folder, host.home))
+    return (
+        f"If it renames a new file to this one, it needs the folder: --write {named}, or `write`."
+    )
 
 
 def _sensitive_in(folder: str, host: SandboxUser) -> Iterator[str]:
@@ -226,6 +252,13 @@ def _check_offered(rule: str, path: str, real: str, host: SandboxUser, *, is_wid
                 f" by hand: it may hold keys or logins, or decide what is run later. If you want"
                 f" that, write it yourself, under `isolate` in the file that `pipeguard policy"
                 f" path` names: `{key}: [...]`."
+            )
+        if rule == WRITE and (holder := holder_of_later(each, host.home)) is not None:
+            raise PolicyError(
+                f"{visible(path)} is in {visible(shown(holder, host.home))}, which has to be named"
+                " by hand: your programs run what is in it, outside. If you want that, write it"
+                " yourself, under `isolate` in the file that `pipeguard policy path` names:"
+                f" `{key}: [...]`."
             )
     is_system = rule == WRITE and any(is_within(real, each) for each in SYSTEM)
     is_home = real == host.home and not is_wide

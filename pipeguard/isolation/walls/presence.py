@@ -62,7 +62,7 @@ def folder_behind(mention: Mention, tool: str, view: FileView) -> Mention | None
         return None
     try:
         grant_of([{"rule": WRITE, "path": mention.subject}], this_host())
-    except PolicyError:
+    except (PolicyError, OSError):  # a server may name what nobody can look up, as /proc/1/exe
         return None
     is_making = is_temporary(mention.subject) or _MAKING_TOOL.search(tool)
     return Mention(WRITE if is_making else READ, folder, mention.link, mention.subject)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.unicode.display import visible
+from pipeguard.core.unicode.display import quoted, visible
 from pipeguard.errors import PolicyError
+from pipeguard.isolation.egress.hosts import PRIVATE, HostError, parse_entry, reaches
 from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.walls.grants import PATHS, absolute
 
@@ -26,7 +27,7 @@ class GrantRevocation(NamedTuple):
     Attributes:
         dropped: by key of the policy, the values that go, as they are written.
         is_live: whether that holds for a server that runs.
-        left: what the server is still given of it, as a sentence; or empty.
+        left: what the server is still given of it, in sentences, each on a line; or empty.
     """
 
     dropped: dict[str, list[str]]
@@ -45,11 +46,16 @@ def grants_in(entries: Sequence[IsolateEntry]) -> list[tuple[str, str]]:
 
 
 def revocation_of(
-    what: str, own: Sequence[IsolateEntry], others: Sequence[IsolateEntry], host: SandboxUser
+    name: str,
+    what: str,
+    own: Sequence[IsolateEntry],
+    others: Sequence[IsolateEntry],
+    host: SandboxUser,
 ) -> GrantRevocation | None:
     """What goes; None where nothing gives that.
 
     Args:
+        name: of the server.
         what: a path, host or port as the policy has it, or a key that has no list.
         own: the entries for this server alone.
         others: those that are for other servers too.
@@ -68,23 +74,58 @@ def revocation_of(
             f"{visible(what)} is given by {wider}, which is for other servers too. Change that in"
             " the file that `pipeguard policy path` names."
         )
-    around = _folder_around(what, own, host)
+    around = _folder_around(what, own, host) or ("" if dropped else _host_around(what, own))
     if not dropped and around:
         raise PolicyError(
             f"{visible(what)} is given with {visible(around)}, and cannot be taken back by itself."
-            f" Take that back: pipeguard isolate revoke SERVER {visible(around)}"
+            f" Take that back: {command_for(name, around)}"
         )
     if not dropped:
         return None
-    left = f"It is still given by {wider}." if wider else ""
+    left = [f"It is still given by {wider}."] if wider else []
     if around and not wider:
-        left = f"It is still given with {visible(around)}."
-    return GrantRevocation(dropped, dropped.keys() <= LIVE, left)
+        again = command_for(name, around)
+        left = [f"It is still given with {visible(around)}. Take that back too: {again}"]
+    for other in _elsewhere(what, own, dropped):
+        again = command_for(name, other)
+        left.append(f"It stays reachable as {visible(other)}. Take that back too: {again}")
+    return GrantRevocation(dropped, dropped.keys() <= LIVE, "\n".join(left))
+
+
+def command_for(name: str, what: str) -> str:
+    """The command that takes one thing from a server."""
+    start = "~/" if what.startswith("~/") and len(what) > len("~/") else ""
+    return f"pipeguard isolate revoke {quoted(name)} {start}{quoted(what.removeprefix(start))}"
+
+
+def _elsewhere(
+    what: str, own: Sequence[IsolateEntry], dropped: dict[str, list[str]]
+) -> Iterator[str]:
+    """Hosts that stay and lead to one that goes: at other ports, or by a pattern."""
+    if "hosts" not in dropped:
+        return
+    name = _name_in(what)
+    for value in dict.fromkeys(value for entry in own for value in entry.hosts):
+        other = _name_in(value)
+        if value not in dropped["hosts"] and (
+            name == other or (other.startswith("*.") and name.endswith(other[1:]))
+        ):
+            yield value
+
+
+def _name_in(entry: str) -> str:
+    """The name of a host as the policy has it, without port and `=private`."""
+    name = entry.lower().partition("=")[0]
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name.partition(":")[0] if name.count(":") == 1 else name
 
 
 def _wider(what: str, others: Sequence[IsolateEntry], host: SandboxUser) -> Iterator[str]:
     for entry in others:
-        if any(_is_same(what, key, value, host) for key, value in grants_in([entry])):
+        given = grants_in([entry])
+        is_host = any(key == "hosts" and reaches(value, what) for key, value in given)
+        if is_host or any(_is_same(what, key, value, host) for key, value in given):
             named = (
                 f"tag: {visible(entry.tag)}" if entry.tag else f"server: {visible(entry.server)}"
             )
@@ -102,7 +143,25 @@ def _folder_around(what: str, own: Sequence[IsolateEntry], host: SandboxUser) ->
     return ""
 
 
+def _host_around(what: str, own: Sequence[IsolateEntry]) -> str:
+    """What gives a host that has no entry: a domain that it is below, or another port of it."""
+    given = (text for entry in own for text in entry.hosts)
+    return next((text for text in given if reaches(text, what)), "")
+
+
+def _is_same_host(what: str, value: str) -> bool:
+    """Whether a host is meant; one without `=private` in both forms."""
+    if what.endswith(PRIVATE):
+        return what.lower() == value.lower()
+    try:
+        return parse_entry(what) == parse_entry(value.strip().removesuffix(PRIVATE))
+    except HostError:
+        return what.lower() == value.lower()
+
+
 def _is_same(what: str, key: str, value: str, host: SandboxUser) -> bool:
     if key in PATHS:
         return what.startswith(("/", "~")) and absolute(what, host) == absolute(value, host)
+    if key == "hosts":
+        return _is_same_host(what, value)
     return what.lower() == value.lower()

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from contextlib import suppress
 from threading import Lock, Thread
-from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pipeguard.core.finding import Action, Direction, Finding, MessageKind, Severity
@@ -28,6 +27,7 @@ from pipeguard.isolation.walls.annotation import (
 )
 from pipeguard.isolation.walls.links import led_out_to
 from pipeguard.isolation.walls.mentions import has_sign, mentions
+from pipeguard.isolation.walls.muttered import Muttered, is_asked
 from pipeguard.isolation.walls.running_calls import RunningCalls
 from pipeguard.isolation.walls.sight import Sight, is_own_folder, sight_of
 from pipeguard.isolation.walls.temporary_names import is_temporary
@@ -56,7 +56,6 @@ MAX_EVENTS = 100  # of files and ports, in one run
 MAX_LOOKS = 1000  # for what only standard error named, in one run
 MAX_REFUSED = 256  # hosts and ports that were refused last
 MAX_TIMES = 8  # when each of them was, last
-MAX_MUTTERED = 16  # walls that standard error named last
 MAX_FRAME_BYTES = 1024 * 1024  # of an answer that is read again
 EXCERPT_CHARS = 80
 END_SECONDS = 2.0
@@ -92,6 +91,7 @@ class _Span(NamedTuple):
     conversation: str
     since: float
     until: float
+    asked: bytes
 
 
 class _Refused(NamedTuple):
@@ -122,6 +122,7 @@ class WallWitness:
         mask: Callable[[bytes], bytes],
         quotable: Callable[[str], bool],
     ) -> None:
+        self.annotate = annotated
         self._server = server
         self._folder = folder
         self._name_event = name_event
@@ -135,7 +136,8 @@ class WallWitness:
         self._events: dict[Mention, str] = {}
         self._looked: set[Mention] = set()
         self._roots: dict[str, str] = {}  # why, of those that were refused
-        self._muttered: deque[tuple[Mention, float]] = deque(maxlen=MAX_MUTTERED)
+        self._muttered = Muttered()
+        self.listen_to = self._muttered.listen_to
         self._queue: SimpleQueue[tuple[Mention, str, str] | None] = SimpleQueue()
         self._thread: Thread | None = None
 
@@ -196,15 +198,15 @@ class WallWitness:
         if verdict.direction is Direction.TO_SERVER:
             if verdict.kind is MessageKind.REQUEST and forward is not None:
                 with self._lock:
-                    self._calls.begin(conversation, now)
+                    self._calls.begin(conversation, now, forward)
             return verdict
         if seconds is None:
             return verdict
         with self._lock:
-            self._calls.end(conversation, now - seconds, now)
+            asked = self._calls.end(conversation, now - seconds, now)
         if forward is None or verdict.action is Action.BLOCK:
             return verdict
-        return self._with_walls(verdict, forward, _Span(conversation, now - seconds, now))
+        return self._with_walls(verdict, forward, _Span(conversation, now - seconds, now, asked))
 
     def _with_walls(self, verdict: Verdict, forward: bytes, span: _Span) -> Verdict:
         """The verdict on an answer that passes, which says what wall it failed at."""
@@ -221,17 +223,18 @@ class WallWitness:
                 text = texts_of(message.value)
                 walls = [wall for wall, is_its in refused if is_its or is_named(wall, text)]
                 if has_failed:
+                    self._muttered.catch_up()
                     tool = verdict.tool or ""
                     named = self._mentioned(mentions(text, self._folder, tool), tool)
                     # Where an answer only says that it failed, standard error may say at what.
                     named = named or self._mentioned(self._muttered_in(span), tool)
-                    known = {wall.event for wall in walls}
-                    walls += [wall for wall in named if wall.event not in known]
+                    known = {(wall.rule, wall.subject) for wall in walls}
+                    walls += [each for each in named if (each.rule, each.subject) not in known]
                 elif not is_about_failure(text, walls):
                     return verdict
                 if walls:
                     walls = [self._as_quotable(wall) for wall in walls]
-                    return verdict._replace(forward=serialise(annotated(message.value, walls)))
+                    return verdict._replace(forward=serialise(self.annotate(message.value, walls)))
         return verdict
 
     def _as_quotable(self, wall: Wall) -> Wall:
@@ -253,19 +256,25 @@ class WallWitness:
             return found
 
     def _muttered_in(self, span: _Span) -> list[Mention]:
+        """What standard error named while a call ran; of several at once, what each asks for."""
         with self._lock:
-            said = (each for each, at in self._muttered if self._is_of(span, at))
-            return list(dict.fromkeys(said))
-
-    def _is_of(self, span: _Span, at: float) -> bool:
-        return at >= span.since and self._calls.is_alone(span.conversation, at)
+            ours = (
+                mention
+                for mention, at in self._muttered.mentioned(span.since)
+                if self._calls.is_alone(span.conversation, at)
+            )
+            said = list(dict.fromkeys(ours))
+            is_one_of_many = self._calls.is_one_of_many(*span[:3])
+        own = [mention for mention in said if is_asked(mention, span.asked)]
+        return own if own and is_one_of_many else said
 
     def _mentioned(self, mentioned: Iterable[Mention], tool: str) -> list[Wall]:
         walls: dict[str, Wall] = {}
         for mention in self._walls_among(mentioned):
             event = self._event_of(mention, tool)
-            if event:
-                walls[event] = Wall(mention.rule, mention.subject, event, mention.link)
+            if event is not None:
+                wall = Wall(mention.rule, mention.subject, event, mention.link)
+                walls[event or mention.subject] = wall
         return [*walls.values(), *self._roots_around(walls.values())]
 
     def _roots_around(self, walls: Iterable[Wall]) -> Iterable[Wall]:
@@ -277,29 +286,23 @@ class WallWitness:
 
     # --- standard error -------------------------------------------------------------------------
 
-    def watching(self, mask: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-        """A mask of standard error that looks at the lines first."""
+    def look_at(self, data: bytes) -> None:
+        """Look at lines of standard error.
 
-        def look(text: bytes) -> bytes:
-            self._look_at(text)
-            return mask(text)
-
-        return look
-
-    def _look_at(self, data: bytes) -> None:
-        """What only standard error names is an event where there is such a file, and no other.
-
-        Programs look for many files that nobody has, and say so.
+        What only standard error names is an event where there is such a file, and no other:
+        programs look for many files that nobody has, and say so.
         """
-        if len(self._looked) >= MAX_LOOKS:
-            return
         text = data.decode("utf-8", "replace")
         if not has_sign(text.lower()):
             return
-        for mention in self._walls_among(mentions(text, self._folder)):
-            with self._lock:
-                self._muttered.append((mention, monotonic()))
-            if mention not in self._looked and mention not in self._events:
+        lines = text.splitlines()  # each by itself, since many may come at once
+        named = [mention for line in lines for mention in mentions(line, self._folder)]
+        walls = [*self._walls_among(dict.fromkeys(named))]
+        self._muttered.add(walls)
+        for mention in walls:
+            if len(self._looked) >= MAX_LOOKS:
+                return
+            if mention not in self._looked and mention._replace(named="") not in self._events:
                 self._looked.add(mention)
                 self._put(mention, "", "")
 
@@ -320,18 +323,20 @@ class WallWitness:
             if is_refused or mention.rule == ARGUMENT:
                 yield mention
             elif (outside := led_out_to(mention.subject, view)) is not None:
-                yield Mention(mention.rule, outside, mention.subject)
+                yield Mention(mention.rule, outside, mention.subject, mention.named)
 
-    def _event_of(self, mention: Mention, tool: str) -> str:
-        """The event of a wall, the same for each time it is hit; empty where there are too many."""
+    def _event_of(self, mention: Mention, tool: str) -> str | None:
+        """The event of a wall, the same for each time it is hit.
+
+        Returns:
+            Empty where there are too many; None for what is told to nobody.
+        """
         with self._mask_lock:
             text = "\n".join(mention[1:]).encode("utf-8", "replace")
             if self._mask(text) != text:
-                return ""  # it holds a secret, which is written down nowhere
+                return None  # it holds a secret, which is written down nowhere
         with self._lock:
-            refused = self._refused.get(
-                (mention.rule, mention.subject)
-            )  # a connection to a port, which was seen
+            refused = self._refused.get((mention.rule, mention.subject))  # a port's, as seen
             if refused is not None:
                 return refused.wall.event
             key = mention._replace(named="")

@@ -1,0 +1,100 @@
+"""Checks what entries of `isolate` give as a start does, so that it is known before one.
+
+Reads the values with the functions by which servers are started, and names line and key.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from pipeguard.config.isolate_key import entry_fields
+from pipeguard.config.strict_yaml import Document
+from pipeguard.errors import PolicyError
+from pipeguard.isolation.egress.hosts import HostError, HostRules
+from pipeguard.isolation.engines import CONTAINER
+from pipeguard.isolation.profile import ResourceLimits, limits_of, path_of, port_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pipeguard.config.isolate_key import IsolateEntry
+    from pipeguard.config.strict_yaml import YamlEntry
+
+_T = TypeVar("_T")
+
+
+def check_policy(text: str, source: str) -> None:
+    """Check the key `isolate` of a policy that is valid else.
+
+    Args:
+        text: the YAML document.
+        source: its name, for errors.
+
+    Raises:
+        PolicyError: naming line, column and key of all with which no server starts.
+    """
+    document = Document(text, source)
+    keys = document.root.known_fields(("isolate",)) if document.root is not None else {}
+    for entry in keys["isolate"].items() if "isolate" in keys else ():
+        check_entry(entry)
+    document.finish()
+
+
+def check_entry(entry: YamlEntry) -> None:
+    """Note what is wrong in one entry, of a policy or of a server.
+
+    Args:
+        entry: the entry, whose keys and types are valid.
+    """
+    keys = entry_fields(entry)
+    if "hosts" in keys:
+        _check_hosts(keys["hosts"])
+    for item in keys["loopback"].items() if "loopback" in keys else ():
+        _check(item, item.text(), port_of)
+    for name, item in keys["limits"].members().items() if "limits" in keys else ():
+        _check(item, item.text(), partial(_limit, name))
+    engine = keys["engine"].text() if "engine" in keys else ""
+    if engine == CONTAINER and "roots" in keys:
+        keys["roots"].wrong(
+            "nothing can be mounted into a container while it runs, so it cannot be given the"
+            " client's roots: name the folders under `read` or `write`"
+        )
+
+
+def missing_paths(entry: IsolateEntry) -> Iterator[str]:
+    """Why paths of an entry cannot be given now, each as a sentence: no server starts with them."""
+    home_folder = os.path.expanduser("~")  # noqa: PTH111  the form that starts use
+    for key in ("read", "write"):
+        for text in getattr(entry, key):
+            try:
+                path_of(text, home_folder, home_folder)
+            except PolicyError as error:
+                yield f"isolate, {key}: {error}"
+
+
+def _check_hosts(entry: YamlEntry) -> None:
+    items = entry.items()
+    valid = [text for item in items if (text := item.text()) and _check(item, text, _host)]
+    if len(valid) == len(items):
+        _check(entry, valid, HostRules.parse)  # together: how many ports there are
+
+
+def _check(entry: YamlEntry, value: _T | None, read: Callable[[_T], object]) -> bool:
+    if value is None:  # which is noted already
+        return False
+    try:
+        read(value)
+    except (PolicyError, HostError) as error:
+        entry.wrong(str(error))
+        return False
+    return True
+
+
+def _host(text: str) -> HostRules:
+    return HostRules.parse([text])
+
+
+def _limit(name: str, text: str) -> ResourceLimits:
+    return limits_of([f"{name}={text}"], ResourceLimits())

@@ -1,0 +1,97 @@
+"""What your programs run later, outside, in folders that a server may write: only read there.
+
+Git runs what its settings, hooks and index lead to, whoever wrote them (git-config(1),
+`core.fsmonitor`); editors, clients and shells run what stands in theirs.
+"""
+
+# ruff: noqa: PTH118
+# pathlib costs 5 ms, and a server is waiting
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pipeguard.isolation.repositories import GIT, repositories_in, submodules_of
+from pipeguard.isolation.sensitive import is_within
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+
+RUN_LATER = (
+    *(GIT, ".husky", ".envrc", ".vscode", ".idea", ".devcontainer"),
+    *(".mcp.json", ".cursor", ".claude", ".codex", ".gemini"),
+)
+OF_GIT_SERVERS = ("hooks", "config")  # of `.git`, that a server of git itself only reads
+RUN_LATER_OF_HOME = (
+    *("bin", ".local/bin", ".cargo/bin", ".gitconfig", ".config/git", ".config/environment.d"),
+    *(".bash_aliases", ".bash_logout", ".zlogin", ".zlogout", ".xprofile", ".xsession", ".vimrc"),
+    *(".xsessionrc", ".pam_environment", ".tmux.conf", ".config/tmux", ".config/nvim", ".emacs"),
+    *(".emacs.d", ".local/share/systemd"),
+)
+
+
+def run_later_in(
+    folder: str, home_folder: str, sensitive: Sequence[str], *, changes_git: bool
+) -> Iterator[str]:
+    """What there is in a folder that is run later; of git's also in what is below.
+
+    Args:
+        folder: that a server may change.
+        home_folder: the user's.
+        sensitive: paths that stay covered, so that nothing in them is looked at.
+        changes_git: whether it may change repositories, which then keep hooks and settings alone.
+    """
+    if is_of_git(folder):
+        return  # named by hand
+    names = (*RUN_LATER, *(RUN_LATER_OF_HOME if folder == home_folder else ()))
+    paths = [os.path.join(folder, name) for name in names if name != GIT]
+    for git in repositories_in(folder):
+        if changes_git:
+            paths += (os.path.join(git, name) for name in OF_GIT_SERVERS)
+        else:
+            paths += (git, *submodules_of(git))
+    covered = [each for each in sensitive if each != folder and is_within(each, folder)]
+    for path in dict.fromkeys(paths):
+        is_there = os.path.lexists(path) and os.path.realpath(path) == path
+        if is_there and not any(path != each and is_within(path, each) for each in covered):
+            yield path
+
+
+def is_held_back(path: str, folder: str, home_folder: str, sensitive: Sequence[str]) -> bool:
+    """Whether a path in a folder has to be named for itself, though the folder may be changed.
+
+    Something that stays covered there, or that is run later and only read.
+    """
+    names = (*RUN_LATER, *(RUN_LATER_OF_HOME if folder == home_folder else ()))
+    later = (os.path.join(folder, name) for name in names)
+    covered = (each for each in sensitive if each != folder and is_within(each, folder))
+    is_git = is_within(path, folder) and is_of_git(path[len(folder) :])
+    return is_git or any(is_within(path, each) for each in (*later, *covered))
+
+
+def is_of_git(path: str) -> bool:
+    """Whether a path is a repository's own folder or file, or in one."""
+    return GIT in path.split("/")
+
+
+def holder_of_later(path: str, home_folder: str) -> str | None:
+    """What is run later that a path is, or is in, whatever folder is given."""
+    parts = path.split("/")
+    for count, name in enumerate(parts, 1):
+        if name in RUN_LATER:
+            return "/".join(parts[:count])
+    of_home = (os.path.join(home_folder, name) for name in RUN_LATER_OF_HOME)
+    return next((each for each in of_home if is_within(path, each)), None)
+
+
+def changed_git(write: Sequence[str], fixed: Collection[str]) -> Iterator[str]:
+    """The repositories' own files and folders that a server may change.
+
+    Args:
+        write: what it may change.
+        fixed: what in that it may only read.
+    """
+    for folder in write:
+        found = (folder,) if is_of_git(folder) else repositories_in(folder)
+        yield from (each for each in found if each not in fixed)
