@@ -14,13 +14,13 @@ import resource
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.isolation import landlock
+from pipeguard.isolation import cgroups, landlock
 from pipeguard.isolation.namespace import enter, hand_over
 from pipeguard.isolation.seccomp import filter_program
 from pipeguard.isolation.staging import stage, staged_of
 from pipeguard.isolation.user_namespaces import forbidden
 from pipeguard.isolation.view import MAX_FILE_BYTES, MountKind
-from pipeguard.launch.command import Confinement
+from pipeguard.launch.command import ENGINE, Confinement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,27 +133,28 @@ def confine(
     read_from = _sealed(os.fsencode("".join(f"{argument}\0" for argument in arguments)))
 
     started = [find() or PROGRAM, "--args", str(read_from)]
-    doorway = around.doorway
-    if doorway is not None:
-        inherited += (*doorway.heard, doorway.info, doorway.said)
+    if (doorway := around.doorway) is not None:
+        inherited += (*doorway.heard, doorway.info, doorway.said, *doorway.lifeline.ends)
         started += ["--info-fd", str(doorway.said)]
     started += ["--", *_through_landlock(view, around.roots, inherited), *command.argv]
 
     def prepare() -> None:
-        if around.group is not None:
-            around.group.enter()
+        entrances = around.group.entrances() if around.group is not None else ()
         enter(host.uid, host.gid)
         stage(staged)
         hand_over(around.ports, around.channel)
         os.close(around.channel)  # whoever has it could send other sockets
         if doorway is not None:
             doorway.open()  # late: each page that is written after a fork is copied
+        # After that: what covers must not be ended by what the server uses up.
+        cgroups.enter(entrances)
         for number, value in _limits(limits):
             _limit(number, value)
 
     descriptors = (read_from, *inherited, around.channel)
     leave = around.group.leave if around.group is not None else None
-    return Confinement(started, descriptors, prepare, leave, why_not=forbidden)
+    lifeline = doorway.lifeline if doorway is not None else None
+    return Confinement(started, descriptors, prepare, leave, ENGINE, forbidden, lifeline)
 
 
 def _through_landlock(view: FileView, roots: str, inherited: list[int]) -> list[str]:

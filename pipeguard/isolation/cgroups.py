@@ -15,7 +15,7 @@ from time import monotonic, sleep
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pipeguard.isolation.profile import ResourceLimits
 
@@ -43,16 +43,18 @@ class ControlGroup:
         self._folders = folders
         self._noted = mmap(-1, len(_EVENTS))  # shared with the warden, which removes the group
 
-    def enter(self) -> None:
-        """Move this process, which has one thread, into the group.
+    def entrances(self) -> tuple[int, ...]:
+        """Descriptors for `enter`, while the group is still seen.
 
         Raises:
             OSError: the group is gone.
         """
+        opened = []
         for folder in self._folders:
             threads = os.path.join(folder, THREADS)
-            is_first = os.path.exists(threads)
-            _write(threads if is_first else os.path.join(folder, PROCESSES), "0")
+            entrance = threads if os.path.exists(threads) else os.path.join(folder, PROCESSES)
+            opened.append(os.open(entrance, os.O_WRONLY | os.O_CLOEXEC))
+        return tuple(opened)
 
     def leave(self) -> bool:
         """Note what its processes wanted too much of, and remove it; False as for `remove`."""
@@ -76,6 +78,17 @@ class ControlGroup:
         """Remove the group; False where a process is still ending: the next sandbox removes it."""
         left = [folder for folder in self._folders if not _removed(folder)]
         return not left
+
+
+def enter(entrances: Iterable[int]) -> None:
+    """Move this process, which has one thread, into a group, and close what leads there.
+
+    Raises:
+        OSError: the group is gone.
+    """
+    for entrance in entrances:
+        os.write(entrance, b"0")
+        os.close(entrance)
 
 
 def make_group(limits: ResourceLimits, number: int) -> ControlGroup | None:

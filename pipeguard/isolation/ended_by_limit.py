@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+from pipeguard.isolation.lost_covers import WHY_ENDED
 from pipeguard.isolation.profile import ResourceLimits, setting_of
 from pipeguard.launch.command import SIGNAL_BASE
 
@@ -46,12 +47,13 @@ def limits_named(text: bytes) -> frozenset[str]:
     return frozenset(limit for limit, signs in _SIGNS.items() if any(s in lower for s in signs))
 
 
-def limits_told(
+def limits_told(  # noqa: PLR0913, PLR0917  what is known of an end
     name: str,
     ended: Exit | None,
     limits: ResourceLimits,
     exceeded: tuple[str, ...],
     named: Collection[str] = (),
+    lost: int = 0,
 ) -> Iterator[str]:
     """What to tell the user of a server that has ended.
 
@@ -61,7 +63,10 @@ def limits_told(
         limits: that it had.
         exceeded: limits that its control group saw it run into.
         named: those that were named on its standard error.
+        lost: why it was ended, where what keeps it covered did that (lost_covers).
     """
+    if lost:
+        yield f"{name} was ended: {WHY_ENDED[lost]}."
     by = _signal(ended)
     known = dict.fromkeys((*exceeded, *([_SIGNALS[by]] if by in _SIGNALS else [])))
     for limit in known:

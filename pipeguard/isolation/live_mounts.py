@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation import mounting
 from pipeguard.isolation.covers import cover_again, covers_in, hidden_trees
+from pipeguard.isolation.lost_covers import UNCOVERED
 from pipeguard.isolation.mounting import LINK_FREE, opened, opened_in
 from pipeguard.isolation.staging import STAGE, Staged, mount_staged
 from pipeguard.isolation.view import Mount, MountKind
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from pipeguard.isolation.covers import Cover, CoverWatch
+    from pipeguard.launch.lifeline import Lifeline
 else:
     import _signal as signal  # its Python half makes enums, which costs 3 ms
 
@@ -51,6 +53,7 @@ class Doorway(NamedTuple):
         requests: a Unix socket, at which it is asked for roots; None where none are given.
         info: what the engine says of the sandbox (bwrap(1), --info-fd).
         said: where it says that.
+        lifeline: by whose end the warden ends the server.
     """
 
     covers: tuple[Cover, ...]
@@ -58,6 +61,7 @@ class Doorway(NamedTuple):
     requests: int | None
     info: int
     said: int
+    lifeline: Lifeline
 
     @property
     def heard(self) -> frozenset[int]:
@@ -77,7 +81,7 @@ class Doorway(NamedTuple):
         watched = [os.pidfd_open(os.getpid()), os.pidfd_open(os.getppid())]
         if os.fork() == 0:
             _wait(self, watched)
-        for descriptor in (*watched, *self.heard, self.info):
+        for descriptor in (*watched, *self.heard, self.info, *self.lifeline.ends):
             os.close(descriptor)
 
 
@@ -92,35 +96,37 @@ def _wait(doorway: Doorway, watched: Sequence[int]) -> NoReturn:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        _close_all_but((*doorway.heard, doorway.info, *watched))
+        _close_all_but((*doorway.heard, doorway.info, doorway.lifeline.held, *watched))
         _serve(doorway, watched)
     finally:
         os._exit(0)
 
 
 def _serve(doorway: Doorway, watched: Sequence[int]) -> None:
-    """Answer requests, and cover again, until the engine, the warden or PipeGuard has ended."""
+    """Answer requests, and cover again, until the engine or the warden has ended."""
     poll = select.poll()
     watch, heard = doorway.watch, doorway.heard
     for descriptor in (*watched, *heard):
         poll.register(descriptor, select.POLLIN)
     sandbox: SandboxMounts | None = None
     while (ready := {descriptor for descriptor, _ in poll.poll()}) <= heard:
-        sandbox = sandbox or SandboxMounts(doorway.info, doorway.covers)
+        sandbox = sandbox or SandboxMounts(doorway)
         if watch is not None and watch.descriptor in ready and watch.is_concerned():
             sandbox.cover_again()
             with suppress(OSError):  # whose place another program took at once
                 watch.follow(sandbox.covers)
             sandbox.cover_again()  # what was replaced before it was followed
         if doorway.requests in ready and not _answer(doorway.requests, sandbox, watch):
-            return
+            poll.unregister(doorway.requests)  # PipeGuard has ended; the server does in a moment
 
 
 def _answer(requests: int, sandbox: SandboxMounts, watch: CoverWatch | None) -> bool:
     """Do what is asked; whether anybody still asks."""
     import json  # 2 ms, and most servers are given no roots
 
-    asked = os.read(requests, MAX_REQUEST_BYTES)
+    asked = b""
+    with suppress(ConnectionError):
+        asked = os.read(requests, MAX_REQUEST_BYTES)
     if not asked:
         return False
     answer = sandbox.answer(json.loads(asked))
@@ -129,7 +135,8 @@ def _answer(requests: int, sandbox: SandboxMounts, watch: CoverWatch | None) -> 
             watch.follow(sandbox.covers)
     except OSError as error:
         answer[UNWATCHED] = str(error.errno)
-    os.write(requests, json.dumps(answer).encode())
+    with suppress(ConnectionError):
+        os.write(requests, json.dumps(answer).encode())
     return True
 
 
@@ -137,18 +144,17 @@ class SandboxMounts:
     """The mounts of one sandbox, and ours.
 
     Args:
-        info: where its engine says which process its first one is.
-        covers: what stays covered in it.
+        doorway: where its engine says which process its first one is, and what stays covered.
 
     Raises:
         OSError: it has ended.
     """
 
-    def __init__(self, info: int, covers: Sequence[Cover]) -> None:
+    def __init__(self, doorway: Doorway) -> None:
         import json
 
         said = b""
-        while more := os.read(info, INFO_BYTES):
+        while more := os.read(doorway.info, INFO_BYTES):
             said += more
         self._process = int(json.loads(said)["child-pid"])
         self._theirs = os.open(f"/proc/{self._process}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
@@ -156,7 +162,8 @@ class SandboxMounts:
         self._trees: dict[str, int] = {}  # descriptors of what is mounted, by its path
         self._own_root = os.stat("/").st_dev
         self._is_ready = False
-        self.covers = tuple(covers)
+        self._lifeline = doorway.lifeline
+        self.covers = doorway.covers
 
     def answer(self, request: dict[str, list[Any]]) -> dict[str, str]:
         """Do what is asked; why not, by path, of what could not be done."""
@@ -186,12 +193,16 @@ class SandboxMounts:
             try:
                 cover_again(cover, trees)
             except OSError:
-                os.kill(self._process, signal.SIGKILL)
+                self._end(UNCOVERED)
                 raise
             finally:
                 mounting.enter_mounts(self._own)
                 for tree in trees if cover.is_hidden else ():
                     os.close(tree)
+
+    def _end(self, reason: int) -> None:
+        self._lifeline.note(reason)
+        os.kill(self._process, signal.SIGKILL)
 
     def _add(self, staged: Staged) -> None:
         covered = opened(STAGE)

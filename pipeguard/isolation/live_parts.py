@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.covers import CoverWatch, covers_in_view, unwatched
+from pipeguard.launch.lifeline import Lifeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,7 +61,7 @@ def live_parts(  # noqa: PLR0913, PLR0917  what one server is
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         roots, requests = SandboxRoots(ours, profile, host, needed, say), theirs.detach()
         roots.on_unwatched = tell_unwatched
-    return roots, Doorway(covers, watch, requests, *os.pipe())
+    return roots, Doorway(covers, watch, requests, *os.pipe(), Lifeline())
 
 
 def _watch_of(covers: Sequence[Cover], tell: Callable[[int], None]) -> CoverWatch | None:

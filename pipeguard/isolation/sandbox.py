@@ -190,7 +190,8 @@ class Sandbox:
                 roots.close()
             if group is not None:
                 group.close()
-            self._tell_limits(child, () if group is None else group.exceeded())
+            lost = 0 if doorway is None else doorway.lifeline.reason
+            self._tell_limits(child, () if group is None else group.exceeded(), lost)
 
         child.on_close = close
         return child
@@ -254,12 +255,12 @@ class Sandbox:
         running.child.on_close = close
         return running.child
 
-    def _tell_limits(self, child: Child, exceeded: tuple[str, ...]) -> None:
+    def _tell_limits(self, child: Child, exceeded: tuple[str, ...], lost: int = 0) -> None:
         from pipeguard.isolation.ended_by_limit import limits_told
 
         named, self.limits_named = self.limits_named, frozenset()
         ended = child.wait(0)
-        for text in limits_told(self._name, ended, self.profile.limits, exceeded, named):
+        for text in limits_told(self._name, ended, self.profile.limits, exceeded, named, lost):
             self._say(text)
 
     def _way_out(self, channel: socket.socket) -> SandboxExit:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Final
 
+    from pipeguard.launch.lifeline import Lifeline
+
 # Exit codes of a POSIX shell (XCU 2.8.2); a command killed by signal n exits with SIGNAL_BASE + n.
 NOT_FOUND, NOT_RUNNABLE, SIGNAL_BASE = 127, 126, 128
 
@@ -31,9 +33,11 @@ class Confinement:
         kind: of the program: ENGINE, PATIENT_ENGINE or SERVER.
         why_not: called where `enter` or the engine failed: what of this system is in its way, or
             None.
+        lifeline: whose end ends the server, or None; it is among the descriptors, and `enter`
+            starts the process that holds it.
     """
 
-    __slots__ = ("argv", "descriptors", "enter", "kind", "leave", "why_not")
+    __slots__ = ("argv", "descriptors", "enter", "kind", "leave", "lifeline", "why_not")
 
     def __init__(  # noqa: PLR0913, PLR0917  what one confinement is
         self,
@@ -43,6 +47,7 @@ class Confinement:
         leave: Callable[[], object] | None = None,
         kind: str = ENGINE,
         why_not: Callable[[], str | None] | None = None,
+        lifeline: Lifeline | None = None,
     ) -> None:
         self.argv: Final = tuple(argv)
         self.descriptors: Final = tuple(descriptors)
@@ -50,6 +55,7 @@ class Confinement:
         self.leave: Final = leave
         self.kind: Final = kind
         self.why_not: Final = why_not
+        self.lifeline: Final = lifeline
 
     @property
     def is_engine(self) -> bool:

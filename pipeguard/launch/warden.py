@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import signal
     from collections.abc import Callable
     from typing import NoReturn
+
+    from pipeguard.launch.lifeline import Lifeline
 else:
     import _signal as signal  # its Python half makes enums, which costs 3 ms
 
@@ -77,6 +79,7 @@ class Warden:
         self._prctl = prctl
         self._server = 0
         self._engine = 0
+        self._lifeline: Lifeline | None = None
         self._exited = False
         self._end_requested = False
         self._deadline: float | None = None
@@ -107,8 +110,14 @@ class Warden:
         if command.confinement is not None:
             self._engine = server if command.confinement.is_engine else 0
             stdio = (*stdio, *command.confinement.descriptors)
+            self._lifeline = command.confinement.lifeline
+        kept = -1
+        if self._lifeline is not None:
+            kept = self._lifeline.descriptor
+            self._poll.register(kept, select.POLLIN)
         for descriptor in (*stdio, fail):
-            os.close(descriptor)
+            if descriptor != kept:
+                os.close(descriptor)
         reason = os.read(failed, 64)  # end of file: exec closed it, the program runs
         os.close(failed)
         if reason:
@@ -138,6 +147,7 @@ class Warden:
 
     def kill_all(self) -> None:
         """Send SIGKILL to every process that is left, until none is."""
+        self._cut_lifeline()
         give_up = monotonic() + KILL_SECONDS
         while self._reap() and monotonic() < give_up:
             self._signal_all(signal.SIGKILL)
@@ -166,7 +176,9 @@ class Warden:
         """Wait for a signal, a request from PipeGuard, or the timeout."""
         for descriptor, _ in self._poll.poll(None if seconds is None else seconds * 1000 + 1):
             data = os.read(descriptor, 4096)
-            if descriptor == self._wake:
+            if self._lifeline is not None and descriptor == self._lifeline.descriptor:
+                self._lose(self._lifeline)
+            elif descriptor == self._wake:
                 if not set(data) <= {signal.SIGCHLD}:
                     self._request_end(ABANDONED_SECONDS)  # somebody wants to end us
             elif data:
@@ -174,6 +186,19 @@ class Warden:
             else:
                 self._poll.unregister(descriptor)
                 self._request_end(ABANDONED_SECONDS)
+
+    def _lose(self, lifeline: Lifeline) -> None:
+        """A process ended without which the server must not run: end it at once."""
+        self._reap()
+        if not self._exited:
+            lifeline.note()
+            self.kill_all()
+        self._cut_lifeline()
+
+    def _cut_lifeline(self) -> None:
+        if self._lifeline is not None:
+            self._poll.unregister(self._lifeline.descriptor)
+            self._lifeline = None
 
     def _request_end(self, grace_seconds: float) -> None:
         self._end_requested = True

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +14,10 @@ import pytest
 
 from pipeguard.isolation.live_mounts import Doorway
 from pipeguard.isolation.profile import READ_ROOTS, WRITE_ROOTS, Profile
+from pipeguard.launch.child import Exit
 from tests.each import each
 from tests.isolation.test_escapes import CANARY
-from tests.isolation.test_roots import Shell, mounting_process, shell
+from tests.isolation.test_roots import Shell, children, mounting_process, shell
 from tests.isolation.test_wrapped import isolated
 from tests.launch.processes import until
 
@@ -215,6 +219,38 @@ def as_root_of_its_own(script: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
+
+
+@each("roots", [None, READ_ROOTS])
+def test_a_server_ends_with_what_keeps_it_covered(roots: str | None, home: Path) -> None:
+    app = home / "app"
+    with shell(Profile(write=(str(app),), roots=roots or "")) as server:
+        assert is_fixed(server, app / ".envrc")
+        os.kill(mounting_process(server.warden), signal.SIGKILL)
+        assert server.child.wait() == Exit.by_signal(signal.SIGKILL)
+    (said,) = server.said
+    assert said.startswith("rooted was ended: PipeGuard's process that keeps covered")
+
+
+def test_a_server_ends_where_nothing_can_be_covered_again(home: Path) -> None:
+    app = home / "app"
+    with shell(Profile(write=(str(app),))) as server:
+        assert is_fixed(server, app / ".envrc")
+        mounter = mounting_process(server.warden)
+        resource.prlimit(mounter, resource.RLIMIT_NOFILE, (0, 0))
+        replace(app / ".envrc")
+        assert server.child.wait() == Exit.by_signal(signal.SIGKILL)
+    (said,) = server.said
+    assert said.startswith("rooted was ended: ")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="root alone can make a control group")
+def test_what_covers_is_not_ended_by_what_the_server_uses_up(home: Path) -> None:
+    with shell(Profile(write=(f"{home}/app",))) as server:
+        group = Path(f"/proc/{mounting_process(server.warden)}/cgroup").read_text()
+        (engine,) = children(server.warden)
+        assert "pipeguard-" in Path(f"/proc/{engine}/cgroup").read_text()
+        assert "pipeguard-" not in group
 
 
 def test_nothing_is_left_of_what_covers(tmp_path: Path) -> None:
