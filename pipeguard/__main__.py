@@ -11,12 +11,18 @@ TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
     import click
 
+INTERRUPTED = 130  # as shells have it
+
 
 def main() -> None:
     """The entry point of the command `pipeguard`; ends the process."""
     _hold_standard_streams()
     _isolate.ensure()  # before anything but frozen modules is imported
-    raise SystemExit(_run(sys.argv[1:]))
+    try:
+        code = _run(sys.argv[1:])
+    except KeyboardInterrupt:  # while a first one, or an error, was being told
+        code = INTERRUPTED
+    raise SystemExit(code)
 
 
 def _hold_standard_streams() -> None:
@@ -52,7 +58,7 @@ def _run(arguments: list[str]) -> int:
     except PipeGuardError as error:
         return _tell(error.for_user(), error.exit_code)
     except KeyboardInterrupt:  # while loading; a server that has started ends with us
-        return _tell("aborted", 130)
+        return _tell("aborted", INTERRUPTED)
     except Exception as error:  # noqa: BLE001  the one handler of the command line
         return _tell(_describe_fault(error), 1)
 
@@ -75,7 +81,7 @@ def _run_click(cli: click.Group, arguments: list[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.Abort:
-        return _tell("aborted", 130)
+        return _tell("aborted", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard import __main__ as main
+from pipeguard import _isolate
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import EngineError, LaunchError, PipeGuardError, PolicyError, StateError
 from pipeguard.runtime import start
@@ -63,6 +64,19 @@ def test_an_interrupt_is_no_fault(
 ) -> None:
     assert ends(monkeypatch, KeyboardInterrupt()) == 130
     assert capfd.readouterr().err == "pipeguard: aborted\n"
+
+
+def test_an_interrupt_while_one_is_told_is_no_fault_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(start, "run", interrupted)
+    monkeypatch.setattr(main, "_tell", interrupted)
+    monkeypatch.setattr(_isolate, "ensure", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["pipeguard", *WRAP])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 130
 
 
 def test_the_code_of_a_server_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
