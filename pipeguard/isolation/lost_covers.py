@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pipeguard.launch.lifeline import LOST
 
-UNCOVERED, HELD = 2, 3
+UNCOVERED = 2
 WHY_ENDED = {
     LOST: "PipeGuard's process that keeps covered what it must not read or change, and mounts the"
     " client's roots, was ended",
     UNCOVERED: "what it must not read or change was replaced, and could not be covered again",
-    HELD: "it took hold of a file that it must not read or change, when another program replaced"
-    " that, before it was covered again. Look through what your own programs run there, as .envrc,"
-    " .vscode and .git",
 }
