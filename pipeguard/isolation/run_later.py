@@ -44,14 +44,14 @@ def run_later_in(
     """
     if is_of_git(folder):
         return  # named by hand
-    names = (*RUN_LATER, *(RUN_LATER_OF_HOME if folder == home_folder else ()))
-    paths = [os.path.join(folder, name) for name in names if name != GIT]
+    own_git = os.path.join(folder, GIT)
+    paths = [path for path in _named_in(folder, home_folder) if path != own_git]
     for git in repositories_in(folder):
         if changes_git:
             paths += (os.path.join(git, name) for name in OF_GIT_SERVERS)
         else:
             paths += (git, *submodules_of(git))
-    covered = [each for each in sensitive if each != folder and is_within(each, folder)]
+    covered = _covered_in(folder, sensitive)
     for path in dict.fromkeys(paths):
         is_there = os.path.lexists(path) and os.path.realpath(path) == path
         if is_there and not any(path != each and is_within(path, each) for each in covered):
@@ -63,11 +63,20 @@ def is_held_back(path: str, folder: str, home_folder: str, sensitive: Sequence[s
 
     Something that stays covered there, or that is run later and only read.
     """
-    names = (*RUN_LATER, *(RUN_LATER_OF_HOME if folder == home_folder else ()))
-    later = (os.path.join(folder, name) for name in names)
-    covered = (each for each in sensitive if each != folder and is_within(each, folder))
+    later, covered = _named_in(folder, home_folder), _covered_in(folder, sensitive)
     is_git = is_within(path, folder) and is_of_git(path[len(folder) :])
     return is_git or any(is_within(path, each) for each in (*later, *covered))
+
+
+def _named_in(folder: str, home_folder: str) -> list[str]:
+    """Where in a folder what is run later would be."""
+    names = (*RUN_LATER, *(RUN_LATER_OF_HOME if folder == home_folder else ()))
+    return [os.path.join(folder, name) for name in names]
+
+
+def _covered_in(folder: str, sensitive: Sequence[str]) -> list[str]:
+    """What stays covered in a folder."""
+    return [each for each in sensitive if each != folder and is_within(each, folder)]
 
 
 def is_of_git(path: str) -> bool:
