@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError, StateError
 from pipeguard.isolation.fetching import DONE, folders_of, install, locked, remove_unused, use
-from pipeguard.isolation.packages import Package, package_name
+from pipeguard.isolation.packages import Package
 from pipeguard.isolation.removal import remove_tree, tree_bytes
 from pipeguard.isolation.sandbox import NAME_FILE, PACKAGES, homes_folder, packages_folder
 
@@ -44,7 +44,7 @@ class Installed(NamedTuple):
     @property
     def name(self) -> str:
         """The package's name, without its version."""
-        return package_name(self.package.registry, self.package.specs[0])
+        return self.package.name
 
     @property
     def version(self) -> str:

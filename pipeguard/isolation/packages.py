@@ -91,6 +91,16 @@ class Package(NamedTuple):
     python: str = ""
 
     @property
+    def name(self) -> str:
+        """The first package's."""
+        return package_name(self.registry, self.specs[0])
+
+    @property
+    def program_name(self) -> str:
+        """The program's, which is the first package's where nothing else is said."""
+        return self.program or self.name
+
+    @property
     def identity(self) -> str:
         """The same for the same packages."""
         from hashlib import sha256
@@ -150,7 +160,7 @@ def program_in(folder: str, package: Package) -> str:
     Raises:
         LaunchError: the package has no such program.
     """
-    name = package.program or package_name(package.registry, package.specs[0])
+    name = package.program_name
     if package.registry == PYPI:
         path = os.path.join(folder, "bin", name)
     else:

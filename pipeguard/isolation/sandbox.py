@@ -20,7 +20,7 @@ from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import ADVICE, BUBBLEWRAP, CONTAINER, no_bubblewrap
 from pipeguard.isolation.kept_homes import make_home, make_places
 from pipeguard.isolation.own_arguments import unseen_among, with_paths
-from pipeguard.isolation.packages import package_name, package_of
+from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.proxy_variables import with_own_proxy
 from pipeguard.isolation.registries import without_retries
@@ -138,7 +138,7 @@ class Sandbox:
         self.package = " ".join(package.specs), installed.folder, True
         argv = (installed.program, *package.arguments)
         given = (installed.folder, *installed.needs)
-        name = package.program or package_name(package.registry, package.specs[0])
+        name = package.program_name
         return argv, runtime_of_package(name, argv, given, command.env, folder, self._host)
 
     def start(self) -> Child:

@@ -11,7 +11,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.isolation.packages import package_name
 from pipeguard.isolation.profile import Profile
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ class ShippedProfile(NamedTuple):
 
 def key_of(package: Package) -> str:
     """The package whose program runs, as `REGISTRY:NAME`."""
-    return f"{package.registry}:{package_name(package.registry, package.specs[0])}"
+    return f"{package.registry}:{package.name}"
 
 
 def shipped_for(key: str) -> ShippedProfile | None:

@@ -13,7 +13,7 @@ from pipeguard.isolation.extent import extent_of
 from pipeguard.isolation.fetching import DONE, newest
 from pipeguard.isolation.kept_homes import home_of
 from pipeguard.isolation.own_arguments import with_paths
-from pipeguard.isolation.packages import package_name, package_of, program_in
+from pipeguard.isolation.packages import package_of, program_in
 from pipeguard.isolation.runtimes import Runtime, runtime_of, runtime_of_package
 from pipeguard.isolation.sandbox import homes_folder, packages_folder, this_host
 from pipeguard.isolation.server_view import server_view
@@ -82,6 +82,6 @@ def _program(
     argv = (program_in(str(there), package), *package.arguments)
     needs = json.loads((there / DONE).read_text("utf-8")).get("needs", ())
     given = (str(there), *map(str, needs))
-    name = package.program or package_name(package.registry, package.specs[0])
+    name = package.program_name
     runtime = runtime_of_package(name, argv, given, command.env, folder, host)
     return argv, runtime, str(there)
