@@ -29,7 +29,7 @@ ATTEMPTS = {
     name: Path(__file__).with_name(name).read_text()
     for name in ("escape_attempts.py", "install_attempts.py")
 }
-MARKER = "pipeguard-test-left-by-an-installer"
+MARKER = f"pipeguard-test-left-by-an-installer-{os.getpid()}"  # other workers run the same
 ITS_OWN = ("escaped: ['.npm']", "escaped: ['.cache']")  # in a home of its own
 WITH_UV = (str(Path(sys.executable).parent),)  # which has it for our own environment
 OF_UV = Package(PYPI, (f"{NAME}==1.0.0",), "", ())
