@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import lzma
+import re
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -24,6 +25,9 @@ ARCHIVE = HERE / "texts.tar.xz"
 MANIFEST = HERE / "texts.sha256"  # as sha256sum writes it
 SAMPLE = HERE / "sample.jsonl"  # each line names its file; the source distribution has only this
 MOST_SAMPLED = 200  # lines
+SHARED_WORDS = 7  # as many in a row seldom recur by chance
+COPIED_SHARE = 0.45  # of a text's words, from which on it counts as a copy
+WORD = re.compile(r"[^\W_]+")
 
 
 class BrokenArchiveError(click.ClickException):
@@ -103,6 +107,38 @@ def _sampled() -> dict[str, bytes]:
     return {name: "".join(rows).encode("utf-8") for name, rows in sorted(lines.items())}
 
 
+def word_runs(text: str) -> tuple[tuple[str, ...], ...]:
+    """List every `SHARED_WORDS` consecutive words of a text, in lower case."""
+    words = WORD.findall(text.lower().replace("\\n", " "))
+    return tuple(
+        tuple(words[at : at + SHARED_WORDS]) for at in range(len(words) - SHARED_WORDS + 1)
+    )
+
+
+def copies(contents: Mapping[str, bytes], known: frozenset[int]) -> Iterator[tuple[str, str]]:
+    """Find the texts that consist of known runs of words to `COPIED_SHARE` or more.
+
+    Args:
+        contents: the files by their names.
+        known: the hashes of the runs in what must not be copied.
+
+    Yields:
+        the file and line of a text, and the text.
+    """
+    for name, content in contents.items():
+        for number, line in enumerate(content.decode("utf-8").splitlines(), 1):
+            text = json.loads(line)["text"]
+            runs = word_runs(text)
+            shared = {
+                word
+                for at, run in enumerate(runs)
+                if hash(run) in known
+                for word in range(at, at + SHARED_WORDS)
+            }
+            if shared and len(shared) >= COPIED_SHARE * (len(runs) + SHARED_WORDS - 1):
+                yield f"{name}:{number}", text
+
+
 @click.group()
 def main() -> None:
     r"""Unpack what classifiers learn from, and pack it again.
@@ -111,6 +147,7 @@ def main() -> None:
     Example:
       python -m training.texts unpack    # into training/texts, which git ignores
       python -m training.texts pack      # makes the archive, its manifest and the sample again
+      python -m training.texts compare PUBLIC_SET    # lists what is a copy of it
     """
 
 
@@ -138,6 +175,19 @@ def pack() -> None:
     MANIFEST.write_text(manifest(contents), "ascii")
     SAMPLE.write_text(sample(contents), "utf-8")
     click.echo(f"{len(contents)} files in {ARCHIVE.name}, {ARCHIVE.stat().st_size} bytes")
+
+
+@main.command()
+@click.argument("folders", type=click.Path(exists=True, file_okay=False, path_type=Path), nargs=-1)
+def compare(folders: tuple[Path, ...]) -> None:
+    """List the attacks that FOLDERS, such as an unpacked public test set, hold word for word."""
+    paths = (path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file())
+    known = frozenset(
+        hash(run) for path in paths for run in word_runs(path.read_text("utf-8", errors="replace"))
+    )
+    attacks = {name: content for name, content in files().items() if name.startswith("attacks")}
+    for place, text in copies(attacks, known):
+        click.echo(f"{place}: {text}")
 
 
 if __name__ == "__main__":
