@@ -1,5 +1,6 @@
 # Two commands do all the set-up on a machine with Python 3.11 or newer: `make demo`, `make test`.
 # Each makes its own virtual environment, at the locked versions, and only if it is not there.
+# `make test` also installs programs that tests use, or names them (requirements/system).
 
 DEMO := .venv
 TEST := .venv-test
@@ -48,7 +49,9 @@ check: test-environment ## Run lint, types, and the tests of the core: a minute
 	@$(MAKE) --no-print-directory --jobs=2 lint types compiled
 	PIPEGUARD_FUZZ_FACTOR=0.2 $(TEST)/bin/python -m pytest $(CORE) tests/core $(ARGS)
 
-test: test-environment ## Run everything that must hold: lint, types, and all tests
+test: ## Run everything that must hold: lint, types, and all tests
+	@sh requirements/system
+	@$(MAKE) --no-print-directory test-environment
 	@$(MAKE) --no-print-directory --jobs=2 lint types tools compiled
 	PIPEGUARD_FUZZ_FACTOR=0.5 $(TEST)/bin/python -m pytest $(SPREAD) $(ARGS)
 

@@ -1,17 +1,28 @@
-"""What holds for every test: none reads or writes the settings and state of whoever runs it."""
+"""Hold every test apart from the settings of whoever runs it, and skip what has no program here."""
 
 import gc
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
+from _pytest.terminal import TerminalReporter
 
 from pipeguard.cli._person import AGENT_VARIABLES
 from tests.tools import TOOLS
 
 FOLDERS = ("CONFIG", "STATE", "DATA")  # as the XDG base directories name them
+# On CI a missing program is an error, and so is every skipped test.
+ON_CI = bool(os.environ.get("PIPEGUARD_CI"))
+# The programs that `needs` of a test may name; requirements/system installs them.
+PROGRAMS = (
+    *("aarch64-linux-gnu-gcc", "bash", "bubblewrap", "cc", "chromium", "curl", "fish", "git", "ip"),
+    *("java", "podman", "psql", "redis-server", "systemd-analyze", "zsh"),
+)
 
 # As rulebook.cache has it, where a test imports numpy itself: threads of OpenBLAS end when the
 # process forks (pthread_atfork(3)), and whoever waits for them then waits for ever.
@@ -23,10 +34,30 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 
+@cache
+def works(name: str) -> bool:
+    """True if one of `PROGRAMS` is installed and, if it is bubblewrap, makes a namespace."""
+    if name != "bubblewrap":
+        return any(map(shutil.which, (name, f"{name}-browser")))
+    tried = ["bwrap", "--unshare-user", "--unshare-net", "--ro-bind", "/", "/", "true"]
+    return (
+        shutil.which("bwrap") is not None
+        and subprocess.run(tried, capture_output=True, check=False).returncode == 0
+    )
+
+
 def pytest_configure() -> None:
     """Let what tests start be interrupted: a shell's job in the background ignores that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_report_header() -> str | None:
+    """Name the missing programs, whose tests are skipped."""
+    missing = [name for name in PROGRAMS if not works(name)]
+    if missing and ON_CI:
+        raise pytest.UsageError(f"missing or not working: {', '.join(missing)}")
+    return f"skipping what needs {', '.join(missing)}" if missing else None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -37,10 +68,22 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take long, so that no core is without work at the end."""
+    """Skip what needs a missing program, and begin with the files that take long."""
+    for item in items:
+        for mark in item.iter_markers("needs"):
+            if not works(mark.args[0]):
+                item.add_marker(pytest.mark.skip(reason=f"{mark.args[0]} does not work here"))
     longest = {item.path for item in items if item.get_closest_marker("long")}
     starting = {item.path for item in items if item.get_closest_marker("real")}
     items.sort(key=lambda item: (item.path not in longest, item.path not in starting))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail on CI if a test was skipped."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if ON_CI and isinstance(reporter, TerminalReporter) and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_collection_finish() -> None:

@@ -152,3 +152,17 @@ def test_a_noqa_without_its_reason_is_seen() -> None:
     assert [text for text in bare if not [*without_reason(text)]] == []
     explained = ["a = 1  # noqa: E741, S101  why\n", "# why\n# ruff: noqa: E741\n", "a = 'noqa'\n"]
     assert [text for text in explained if [*without_reason(text)]] == []
+
+
+def test_no_thread_of_a_test_keeps_its_process_alive() -> None:
+    """A test that hangs fails by its time limit; its threads must then not block the exit."""
+    blocking = [
+        f"{name}:{call.lineno}"
+        for name, text in sources().items()
+        if name.startswith("tests/")
+        for call in ast.walk(ast.parse(text))
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) in {"Thread", "threading.Thread"}
+        and not any(keyword.arg == "daemon" for keyword in call.keywords)
+    ]
+    assert blocking == []

@@ -211,6 +211,7 @@ def test_a_policy_that_is_wrong_is_told_and_isolates_nothing(tmp_path: Path) -> 
     assert {"policy-wrong", "server-not-isolated"} <= checks
 
 
+@pytest.mark.needs("bubblewrap")
 def test_reports_tell_what_is_enforced_from_what_is_only_said(tmp_path: Path) -> None:
     servers = {
         "held": wrapped("--isolate", "auto", "--write", "/srv/x", "--connect", "api.test")["one"],
@@ -231,6 +232,7 @@ def test_reports_tell_what_is_enforced_from_what_is_only_said(tmp_path: Path) ->
     assert "by enforcement" not in report("html", assess(machine(tmp_path, wrapped())))
 
 
+@pytest.mark.needs("bubblewrap")
 def test_the_drawing_has_other_lines_to_what_is_enforced(tmp_path: Path) -> None:
     hosts = [word for number in range(7) for word in ("--connect", f"h{number}.test")]
     servers = {"held": wrapped("--isolate", "auto", *hosts)["one"], "files": wrapped()["one"]}
@@ -274,6 +276,7 @@ def together(home: Path, files: Sequence[str], fetch: Sequence[str]) -> Assessme
 AUTO = ("--isolate", "auto")
 
 
+@pytest.mark.needs("bubblewrap")
 @pytest.mark.parametrize(
     ("files", "fetch", "told"),
     [
@@ -294,6 +297,7 @@ def test_what_isolation_keeps_from_a_server_is_no_part_of_a_combination(
     assert ("enforced: " + told + "." in found.message) is bool(told)
 
 
+@pytest.mark.needs("bubblewrap")
 def test_a_combination_is_lowered_only_where_the_engine_works(own_home: Path, engine: Path) -> None:
     target = together(own_home, (), AUTO)
     assert of(target, "toxic-flow")[0].severity is Severity.INFO
@@ -310,6 +314,7 @@ def test_another_machines_isolation_lowers_nothing(tmp_path: Path, own_home: Pat
     assert found.severity is Severity.LOW
 
 
+@pytest.mark.needs("bubblewrap")
 def test_commands_in_a_sandbox_without_anything_are_none_of_this_machine(own_home: Path) -> None:
     servers = {"fetch": wrapped(command=("sh",))["one"]}
     for options, severity in (((), Severity.LOW), (AUTO, Severity.INFO)):
@@ -318,6 +323,7 @@ def test_commands_in_a_sandbox_without_anything_are_none_of_this_machine(own_hom
         assert found.severity is severity
 
 
+@pytest.mark.needs("bubblewrap")
 def test_the_project_of_a_server_is_among_what_it_can_touch(own_home: Path) -> None:
     program = own_home / "weather" / "server.py"
     program.parent.mkdir()

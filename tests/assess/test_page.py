@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,14 +19,11 @@ from tests.assess.places import SECRET, Entry, machine, write_config
 from tests.tools import npm_modules
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-ON_CI = bool(os.environ.get("CI") or os.environ.get("PIPEGUARD_CI"))
 STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 TIMEOUT_MS = 60_000
 EDGE_PX = 1  # borders and rounded positions
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and not ON_CI, reason="no Chromium here: apt-get install chromium"
-)
+pytestmark = pytest.mark.needs("chromium")
 
 Scheme = Literal["light", "dark"]
 

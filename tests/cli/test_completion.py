@@ -6,7 +6,6 @@ import json
 import os
 import re
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -49,10 +48,7 @@ READY = {
 }
 installed = pytest.mark.parametrize(
     "shell",
-    [
-        pytest.param(name, marks=pytest.mark.skipif(not shutil.which(name), reason="not here"))
-        for name in READY
-    ],
+    [pytest.param(name, marks=pytest.mark.needs(name)) for name in READY],
 )
 
 
@@ -202,7 +198,7 @@ def test_powershell_gets_what_its_script_reads(environment: dict[str, str]) -> N
     assert script.stdout.startswith("Register-ArgumentCompleter -Native -CommandName pipeguard")
 
 
-@pytest.mark.skipif(not shutil.which("fish"), reason="not here")
+@pytest.mark.needs("fish")
 def test_fish_lists_what_there_is(environment: dict[str, str], tmp_path: Path) -> None:
     lines = f"{READY['fish']}; complete -C 'pipeguard diff weather/'"
     done = subprocess.run(

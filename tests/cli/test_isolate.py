@@ -91,6 +91,7 @@ def entries(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.needs("bubblewrap")
 def test_servers_of_clients_are_listed_with_what_they_are_given(entries: Path) -> None:
     rows = [line.split(maxsplit=3) for line in run("list").output.splitlines()]
     assert ["held", "its", "entry", "changes ~/notes; reaches api.example.com"] in rows
@@ -175,6 +176,7 @@ def test_a_file_of_servers_that_cannot_be_read_is_told_and_the_rest_is_listed(
     assert (result.exit_code, str(entries) in result.stderr) == (2, True)
 
 
+@pytest.mark.needs("bubblewrap")
 def test_nothing_is_cut_off_for_a_program_and_servers_are_in_order(
     policy: Path, tmp_path: Path
 ) -> None:
@@ -194,6 +196,7 @@ def test_nothing_is_cut_off_for_a_program_and_servers_are_in_order(
     assert hosts[1] not in shown
 
 
+@pytest.mark.needs("bubblewrap")
 def test_a_server_that_never_ran_is_shown_by_each_of_its_names(entries: Path) -> None:
     for name in ("held", "mcp-server-fetch"):
         result = run("show", name)
@@ -211,6 +214,7 @@ def test_a_server_that_never_ran_is_shown_by_each_of_its_names(entries: Path) ->
     assert json.loads(run("show", "held", "--json").output)["servers"][0]["engine"] == "auto"
 
 
+@pytest.mark.needs("bubblewrap")
 def test_a_server_is_shown_with_all_that_it_can_touch(tmp_path: Path) -> None:
     program = tmp_path / "weather" / "server.py"
     program.parent.mkdir()
@@ -252,6 +256,7 @@ def test_a_server_is_shown_with_all_that_it_can_touch(tmp_path: Path) -> None:
     assert "Did you mean mine?" in unknown.output
 
 
+@pytest.mark.needs("bubblewrap")
 def test_a_server_behind_the_gateway_is_shown_too(policy: Path, tmp_path: Path) -> None:
     box = "{command: docker, args: [run, -i, -v, '/srv/x:/x', mcp/time], isolate: {}}"
     held = "{command: sh, isolate: {hosts: [api.test], keep_home: true, limits: {cpu: 5}}}"
@@ -272,6 +277,7 @@ def test_a_server_behind_the_gateway_is_shown_too(policy: Path, tmp_path: Path) 
     assert "its own container; no network" in run("list").output
 
 
+@pytest.mark.needs("bubblewrap")
 def test_what_cannot_be_given_is_told_where_it_is_listed(entries: Path, tmp_path: Path) -> None:
     (tmp_path / "notes").rename(tmp_path / "elsewhere")
     assert "held    its entry    does not start:" in run("list").output
@@ -422,6 +428,7 @@ def test_a_package_that_is_not_there_is_not_updated() -> None:
     assert "Fetched: some-server" in result.output
 
 
+@pytest.mark.needs("bubblewrap")
 @pytest.mark.real
 def test_a_package_is_fetched_anew() -> None:
     name = "@modelcontextprotocol/server-sequential-thinking"

@@ -67,6 +67,7 @@ TAKEN = {
 }
 
 
+@pytest.mark.needs("bubblewrap")
 @each("case", list(TAKEN))
 def test_one_grant_is_taken_and_all_else_stays(case: str, policy: Path, tmp_path: Path) -> None:
     what, changes, holds = TAKEN[case]
@@ -199,6 +200,7 @@ def test_servers_and_what_they_are_given_are_completed() -> None:
     assert offered(["revoke", "nobody"], "") == []
 
 
+@pytest.mark.needs("bubblewrap")
 def test_a_running_server_keeps_files_until_its_next_start(tmp_path: Path) -> None:
     notes = tmp_path / "home" / "notes"
     environment = {
@@ -235,6 +237,7 @@ def test_of_a_server_that_nobody_knows_it_says_so_with_names_that_are_near(polic
     assert "gives" not in result.output
 
 
+@pytest.mark.needs("bubblewrap")
 def test_what_options_and_arguments_give_is_told_with_where(policy: Path, tmp_path: Path) -> None:
     for name in ("out", "data"):
         (tmp_path / name).mkdir()

@@ -230,6 +230,7 @@ def project(home: Path, *, ignored: bool) -> Path:
     return folder
 
 
+@pytest.mark.needs("git")
 def test_a_file_of_git_gets_no_path_of_this_machine(home: Path, launcher: str) -> None:
     folder = project(home, ignored=False)
     where = ("cursor", "--scope", "project", "--project", str(folder), "--launcher", launcher)
@@ -243,6 +244,7 @@ def test_a_file_of_git_gets_no_path_of_this_machine(home: Path, launcher: str) -
     assert run("--check", "--scope", "project", "--project", str(folder)).exit_code == 0
 
 
+@pytest.mark.needs("git")
 def test_with_a_project_s_scope_its_files_alone_are_shown(home: Path, launcher: str) -> None:
     folder = project(home, ignored=True)
     result = run("--scope", "project", "--project", str(folder), "--launcher", launcher)
@@ -250,6 +252,7 @@ def test_with_a_project_s_scope_its_files_alone_are_shown(home: Path, launcher: 
     assert ".codex" not in result.output
 
 
+@pytest.mark.needs("git")
 def test_with_a_scope_only_its_files_are_undone(home: Path, launcher: str) -> None:
     where = ("--project", str(project(home, ignored=True)))
     before = contents(home)
@@ -309,6 +312,7 @@ def test_a_server_that_wants_a_login_names_the_command_for_it(home: Path, launch
     assert "pipeguard auth login https://x.test/mcp;" in result.output
 
 
+@pytest.mark.needs("git")
 def test_a_copy_of_one_s_own_is_told_with_every_command_for_it(home: Path, launcher: str) -> None:
     folder = project(home, ignored=False)
     (folder / ".mcp.json").write_text(
@@ -343,6 +347,7 @@ def is_secrets(line: str) -> bool:
     return line.startswith("pipeguard secrets set ")
 
 
+@pytest.mark.needs("git")
 def test_what_is_open_in_the_project_is_told(home: Path, launcher: str) -> None:
     folder = project(home, ignored=True)
     result = run("cursor", "--project", str(folder), "--yes", "--launcher", launcher)
@@ -350,6 +355,7 @@ def test_what_is_open_in_the_project_is_told(home: Path, launcher: str) -> None:
     assert "wrap" not in (folder / ".cursor" / "mcp.json").read_text()
 
 
+@pytest.mark.needs("git")
 def test_a_file_that_git_ignores_is_one_s_own(home: Path, launcher: str) -> None:
     folder = project(home, ignored=True)
     where = ("cursor", "--scope", "project", "--project", str(folder), "--launcher", launcher)
@@ -448,6 +454,7 @@ def test_a_person_is_asked(home: Path, launcher: str) -> None:
 OBEYED = "x\x1b]0;x\x07\u202e\r\n::add-mask::x ##vso[task.setvariable variable=PATH]x ##[error]x"
 
 
+@pytest.mark.needs("git")
 @pytest.mark.skipif(os.name != "posix", reason="other systems take no such name for a file")
 @pytest.mark.parametrize(
     "arguments",

@@ -61,6 +61,7 @@ def args(file: Path) -> dict[str, list[object]]:
     return {name: server.get("args", []) for name, server in servers.items()}
 
 
+@pytest.mark.needs("bubblewrap")
 def test_local_servers_are_isolated_and_nothing_else_changes(file: Path) -> None:
     before = args(file)
     result = guard(file)
@@ -76,6 +77,7 @@ def test_local_servers_are_isolated_and_nothing_else_changes(file: Path) -> None
     assert after["bunx"] == before["bunx"]
 
 
+@pytest.mark.needs("bubblewrap")
 def test_undo_gives_back_every_byte(file: Path) -> None:
     before = file.read_bytes()
     guard(file)
@@ -84,6 +86,7 @@ def test_undo_gives_back_every_byte(file: Path) -> None:
     assert file.read_bytes() == before
 
 
+@pytest.mark.needs("bubblewrap")
 def test_isolation_later_is_undone_with_the_guard(file: Path) -> None:
     before = file.read_bytes()
     launcher = str(file.parents[2] / "bin/pipeguard")
@@ -95,6 +98,7 @@ def test_isolation_later_is_undone_with_the_guard(file: Path) -> None:
     assert file.read_bytes() == before
 
 
+@pytest.mark.needs("bubblewrap")
 def test_each_server_is_told_what_will_be(file: Path) -> None:
     before = file.read_bytes()
     result = run("--isolate", "--dry-run", "--launcher", str(file.parents[2] / "bin/pipeguard"))
@@ -107,6 +111,7 @@ def test_each_server_is_told_what_will_be(file: Path) -> None:
     assert file.read_bytes() == before
 
 
+@pytest.mark.needs("bubblewrap")
 def test_what_a_server_kept_until_now_is_told_with_its_place(file: Path) -> None:
     home = file.parents[1]
     folder = home / ".npm/_npx/3f/node_modules/@modelcontextprotocol/server-memory/dist"
@@ -126,6 +131,7 @@ def test_what_a_server_kept_until_now_is_told_with_its_place(file: Path) -> None
     assert "Togoonwiththat:--write/srv" in said
 
 
+@pytest.mark.needs("bubblewrap")
 def test_a_check_fails_until_all_are_isolated(file: Path) -> None:
     assert run("--isolate", "--check", "--server=held").exit_code == 1
     assert run("--check", "--server=held").exit_code == 0
@@ -139,6 +145,7 @@ def test_what_is_isolated_is_called_so(file: Path) -> None:
     assert "1 isolated" in output
 
 
+@pytest.mark.needs("bubblewrap")
 def test_what_it_will_be_given_is_a_sentence(file: Path) -> None:
     servers = {
         "git": {"command": "uvx", "args": ["mcp-server-git"]},
@@ -154,6 +161,7 @@ def test_what_it_will_be_given_is_a_sentence(file: Path) -> None:
     assert said.count("Isolated, a server has its program, a home and /tmp of its own") == 1
 
 
+@pytest.mark.needs("bubblewrap")
 def test_what_is_said_of_all_is_said_once(file: Path) -> None:
     notes = file.parents[1] / "notes"
     notes.mkdir()
@@ -168,6 +176,7 @@ def test_what_is_said_of_all_is_said_once(file: Path) -> None:
     assert len({line.index("the whole file") for line in undone}) == 1
 
 
+@pytest.mark.needs("bubblewrap")
 def test_what_the_policy_gives_under_another_name_is_told(file: Path) -> None:
     file.write_text(
         json.dumps({"mcpServers": {"fetch": {"command": "uvx", "args": ["mcp-server-fetch"]}}})
@@ -182,6 +191,7 @@ def test_what_the_policy_gives_under_another_name_is_told(file: Path) -> None:
     assert told not in run(*words).output
 
 
+@pytest.mark.needs("bubblewrap")
 def test_programs_see_what_is_isolated(file: Path) -> None:
     def isolated(*arguments: str) -> list[str]:
         (read,) = json.loads(run(*arguments, "--json").output)["files"]
@@ -210,6 +220,7 @@ def test_without_an_engine_nothing_is_written(file: Path, monkeypatch: pytest.Mo
     assert "bubblewrap is not installed here, nor is podman or docker" in refused(file)
 
 
+@pytest.mark.needs("bubblewrap")
 def test_where_the_engine_does_not_work_nothing_is_written(file: Path) -> None:
     (file.parents[2] / "bin/bwrap").write_text("#!/bin/sh\necho no namespaces >&2; exit 1\n")
     assert ": no namespaces. Nothing was changed" in refused(file)
@@ -240,6 +251,7 @@ def test_an_isolated_server_keeps_out_of_the_gateway(file: Path) -> None:
     assert "(--isolate), and the gateway would not" in result.output
 
 
+@pytest.mark.needs("bubblewrap")
 def test_a_file_in_git_stays_and_the_copy_that_is_told_is_isolated(
     file: Path, tmp_path: Path
 ) -> None:
@@ -261,6 +273,7 @@ def test_a_file_in_git_stays_and_the_copy_that_is_told_is_isolated(
     assert args(shared)["open"][-4:] == ["--isolate", "auto", "--", "srv"]
 
 
+@pytest.mark.needs("bubblewrap")
 def test_what_cannot_be_isolated_is_guarded_by_the_command_that_is_told(file: Path) -> None:
     result = guard(file)
     assert result.exit_code == 6

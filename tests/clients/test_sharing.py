@@ -33,7 +33,7 @@ PROGRAMS = (
     *("gcc", "ld", "ldconfig", "uname", "file", "which", "xdg-open", "xdg-settings", "open"),
     *("security", "dbus-launch", "ssh", "gpg", "less", "vi", "editor", "pipeguard", "srv"),
 )
-needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+needs_git = pytest.mark.needs("git")
 on_posix = pytest.mark.skipif(os.name != "posix", reason="scripts with a shebang")
 
 

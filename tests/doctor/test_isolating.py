@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +72,7 @@ def test_without_servers_that_are_isolated_it_is_a_note(programs: Path) -> None:
     assert max(each.state for each in told(programs)) is DiagnosisState.NOTE
 
 
+@pytest.mark.needs("bubblewrap")
 def test_the_engine_that_an_entry_names_counts(programs: Path) -> None:
     put(programs, "bwrap", "exit 0")
     assert worst(programs) == ""
@@ -119,7 +119,7 @@ def test_on_the_path_the_engine_of_root_counts_alone(
     assert find() is None
 
 
-@pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare(1) is not here")
+@pytest.mark.needs("bubblewrap")
 def test_a_system_that_forbids_namespaces_is_named(tmp_path: Path) -> None:
     person = Person(tmp_path)
     command = "wrap --isolate bubblewrap -- /bin/true"

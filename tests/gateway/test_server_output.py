@@ -56,7 +56,7 @@ def test_new_lines_are_followed_into_the_next_file(monkeypatch: pytest.MonkeyPat
     output(b"before\n")
     following = following_lines("git")
     heard: list[str] = []
-    thread = Thread(target=lambda: heard.extend(next(following) for _ in range(3)))
+    thread = Thread(target=lambda: heard.extend(next(following) for _ in range(3)), daemon=True)
     thread.start()
     while not heard:  # until it listens
         output(b"first\n")

@@ -21,6 +21,8 @@ from tests.isolation.test_escapes import answering
 from tests.isolation.test_wrapped import Isolated
 from tests.launch.processes import until
 
+pytestmark = pytest.mark.needs("bubblewrap")
+
 LOGIN = "Basic dXNlcjpwQHNz"  # user:p@ss
 SECRETS = ("p@ss", "p%40ss", LOGIN.partition(" ")[2])
 # It is in no network here, so whoever reaches it reached it through the proxy.

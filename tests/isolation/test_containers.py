@@ -59,7 +59,7 @@ def docker() -> Iterator[str]:
         yield socket_path
 
 
-@pytest.fixture(params=["podman", "docker"])
+@pytest.fixture(params=["podman", pytest.param("docker", marks=pytest.mark.engine)])
 def engine(
     request: pytest.FixtureRequest, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> ContainerEngine:

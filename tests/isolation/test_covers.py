@@ -21,6 +21,8 @@ from tests.isolation.test_roots import Shell, children, mounting_process, shell
 from tests.isolation.test_wrapped import isolated
 from tests.launch.processes import until
 
+pytestmark = pytest.mark.needs("bubblewrap")
+
 OLD, NEW = "old", "new"
 
 
@@ -129,7 +131,7 @@ def test_what_is_replaced_while_the_server_starts_is_covered_again(
         replaced.touch()
 
     monkeypatch.setattr(Doorway, "open", late)
-    Thread(target=replace_it).start()
+    Thread(target=replace_it, daemon=True).start()
     with shell(Profile(write=(str(app),))) as server:
         until(lambda: is_fixed(server, app / ".envrc"), "it is covered again")
 

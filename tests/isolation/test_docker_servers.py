@@ -217,11 +217,11 @@ def test_programs_of_containers_are_recognised(program: str) -> None:
     assert not is_of_containers([f"{program}-mcp"])
 
 
+@pytest.mark.needs("podman")
 def test_the_options_are_those_of_podman() -> None:
     """Each that podman has is read as it reads it, or refused."""
     program = installed(PODMAN)
-    if program is None:
-        pytest.skip("podman is not installed")
+    assert program is not None
     text = subprocess.run([program, "run", "--help"], capture_output=True, text=True, check=True)
     for line in text.stdout.splitlines():
         words = line.replace(",", "").split()

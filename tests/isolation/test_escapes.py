@@ -21,6 +21,8 @@ from pipeguard.isolation.sandbox import Sandbox
 from pipeguard.launch.child import Child, Command
 from tests.launch.processes import read_all
 
+pytestmark = pytest.mark.needs("bubblewrap")
+
 ATTEMPTS = Path(__file__).with_name("escape_attempts.py")
 CANARY = "canary-5f1c"
 TIMEOUT_SECONDS = 120.0
@@ -139,7 +141,7 @@ def answer(child: Child) -> bytes:
     """What a child prints until it ends."""
     child.wait_started()
     said: list[bytes] = []
-    errors = Thread(target=lambda: said.append(read_all(child.stderr_fd)))
+    errors = Thread(target=lambda: said.append(read_all(child.stderr_fd)), daemon=True)
     errors.start()
     printed = read_all(child.stdout_fd)
     ended = child.wait(TIMEOUT_SECONDS)

@@ -16,7 +16,7 @@ from tests.wrap.deciding import decide
 from tests.wrap.listening import Browser, Listening
 from tests.wrap.wrapped import Object
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.needs("bubblewrap")]
 
 PROGRAM = Path(__file__).with_name("escaping_server.py")
 LIMITS = ("memory=512MiB", "processes=64", "files=256", "file-size=64MiB", "scratch=32MiB")

@@ -38,6 +38,7 @@ def show(*words: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+@pytest.mark.needs("bubblewrap")
 def test_a_server_that_was_started_by_hand_is_shown_by_its_name(tmp_path: Path, here: Path) -> None:
     options = ("--isolate", "bubblewrap", "--read", str(here / "diary"), "--connect", "api.test")
     with isolated(tmp_path, *options, policy=POLICY_TEXT) as run:
@@ -58,6 +59,7 @@ def test_a_server_that_was_started_by_hand_is_shown_by_its_name(tmp_path: Path, 
     assert started["write"] == [{"what": str(here / "notes"), "why": POLICY}]
 
 
+@pytest.mark.needs("bubblewrap")
 def test_what_is_foretold_is_what_is_given(
     tmp_path: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +90,7 @@ def test_a_server_that_was_started_open_is_said_to_be_so(tmp_path: Path) -> None
     assert "not isolated: it could touch all that" in said
 
 
+@pytest.mark.needs("bubblewrap")
 def test_what_was_given_is_forgotten(tmp_path: Path) -> None:
     with isolated(tmp_path, "--isolate", "auto"):
         pass
@@ -107,6 +110,7 @@ def test_a_file_that_is_not_ours_is_no_start(tmp_path: Path) -> None:
     assert show("n0")[0] == 3
 
 
+@pytest.mark.needs("bubblewrap")
 def test_what_is_given_and_taken_while_it_runs_is_shown(tmp_path: Path, here: Path) -> None:
     policy = tmp_path / "policy.yaml"
     with isolated(tmp_path, "--isolate", "bubblewrap", policy=POLICY_TEXT):

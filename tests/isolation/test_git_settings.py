@@ -37,6 +37,7 @@ def of_git(path: Path) -> list[tuple[str, str]]:
     return [(key, value if mark else "true") for key, mark, value in pairs]
 
 
+@pytest.mark.needs("bubblewrap")
 @each("number", list(range(len(TEXTS))))
 def test_a_configuration_is_read_as_git_reads_it(number: int, tmp_path: Path) -> None:
     path = tmp_path / "config"
@@ -44,6 +45,7 @@ def test_a_configuration_is_read_as_git_reads_it(number: int, tmp_path: Path) ->
     assert list(entries_of(TEXTS[number])) == of_git(path)
 
 
+@pytest.mark.needs("bubblewrap")
 @each("text", ["[user", '[a] b = "c', "[a] b = \\q", "[a]\n1b = 2", "[a] b ? c"])
 def test_what_is_no_configuration_is_none(text: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  of its own kind
@@ -105,6 +107,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     settings_of(made(tmp_path), {"GIT_CONFIG_GLOBAL": str(tmp_path / "pipe")})
 
 
+@pytest.mark.needs("bubblewrap")
 @pytest.mark.real
 @pytest.mark.parametrize("server", ["uvx mcp-server-git", "npx -y @cyanheads/git-mcp-server"])
 @pytest.mark.parametrize("folder", ["work/project", "project"])

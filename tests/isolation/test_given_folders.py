@@ -22,6 +22,8 @@ from pipeguard.runtime.isolated import ServerStarter
 from tests.each import each
 from tests.isolation.test_escapes import CANARY, answer, answering
 
+pytestmark = pytest.mark.needs("bubblewrap")
+
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

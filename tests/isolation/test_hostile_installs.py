@@ -25,6 +25,8 @@ from tests.isolation.containers import engine_here
 from tests.isolation.hostile_registry import NAME, registry
 from tests.isolation.test_escapes import CANARY, surrounded
 
+pytestmark = pytest.mark.needs("bubblewrap")
+
 ATTEMPTS = {
     name: Path(__file__).with_name(name).read_text()
     for name in ("escape_attempts.py", "install_attempts.py")

@@ -18,6 +18,8 @@ from pipeguard.isolation.sandbox import installer, packages_folder
 from pipeguard.launch.child import Child, Command
 from tests.isolation.test_escapes import CANARY
 
+pytestmark = pytest.mark.needs("bubblewrap")
+
 PACKAGE = Package(NPM, ("some-server",), "", ())
 OF_PYTHON = Package(PYPI, ("some-server",), "", ())
 PROGRAM = "node_modules/.bin/some-server"

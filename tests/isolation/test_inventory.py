@@ -148,6 +148,7 @@ def test_what_is_there_is_not_fetched_again(root: Path) -> None:
     found.in_use.close()
 
 
+@pytest.mark.needs("bubblewrap")
 def test_a_kept_home_is_its_server_s(tmp_path: Path) -> None:
     with Isolated(tmp_path, "--isolate", "auto", "--keep-home") as run:
         run.ready().call("write", tmp_path / "home" / "kept")

@@ -16,6 +16,8 @@ from tests.isolation.test_wrapped import Isolated, isolated
 from tests.launch.processes import until
 from tests.wrap.deciding import decide
 
+pytestmark = pytest.mark.needs("bubblewrap")
+
 POLICY = "isolate:\n- {server: reacher, hosts: [service.test]}\n"
 
 

@@ -28,6 +28,7 @@ def said_at_its_end(folder: Path, engine: str, limit: str, source: str) -> str:
         return run.said()
 
 
+@pytest.mark.needs("bubblewrap")
 @pytest.mark.parametrize("engine", ["bubblewrap", "container"])
 def test_cpu_seconds_that_are_used_up_are_told(engine: str, tmp_path: Path) -> None:
     if engine == "container":
@@ -37,6 +38,7 @@ def test_cpu_seconds_that_are_used_up_are_told(engine: str, tmp_path: Path) -> N
     )
 
 
+@pytest.mark.needs("bubblewrap")
 def test_processes_that_were_refused_are_told_where_a_group_counts_them(tmp_path: Path) -> None:
     group = make_group(ResourceLimits(), 26)
     if group is None:
@@ -57,6 +59,7 @@ THREADS = (
 LARGE_FILE = "open('/tmp/large', 'wb').write(b'x' * 99_999)"
 
 
+@pytest.mark.needs("bubblewrap")
 @pytest.mark.parametrize(
     ("engine", "limit", "source", "more"),
     [

@@ -20,6 +20,8 @@ from tests.isolation.test_walls import (
 from tests.isolation.test_wrapped import Isolated
 from tests.launch.processes import until
 
+pytestmark = pytest.mark.needs("bubblewrap")
+
 
 @pytest.mark.parametrize(
     ("tool", "name"),

@@ -16,6 +16,8 @@ from tests.isolation.test_wrapped import REACHER, Isolated
 from tests.launch.processes import until
 from tests.wrap.deciding import decide
 
+pytestmark = pytest.mark.needs("bubblewrap")
+
 
 def namesake(folder: Path) -> tuple[str, ...]:
     """The command of another server that reaches for the same."""

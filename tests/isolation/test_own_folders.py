@@ -15,6 +15,8 @@ from tests.each import each
 from tests.isolation.containers import engine_here
 from tests.isolation.test_escapes import answer
 
+pytestmark = pytest.mark.needs("bubblewrap")
+
 HERE = Path(__file__).resolve().parent
 LIMITS = ResourceLimits(scratch=8 * MEBIBYTE)
 # Where nothing may be written: the root, what is made for what is in it, and what is given to read.

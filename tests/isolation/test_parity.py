@@ -13,7 +13,7 @@ import pytest
 from tests.parity.session import SERVERS, Session
 from tests.parity.test_parity import to_the_end
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.needs("bubblewrap")]
 
 _NAMES = "PWD|npm_config_fetch_retries|UV_HTTP_RETRIES|PIP_RETRIES"
 _ADDED = re.compile(rf'(?:,|(?<={{))\\n  \\"(?:{_NAMES})\\": \\"[^"]*\\"')

@@ -24,12 +24,12 @@ import pytest
 
 from pipeguard.isolation.packages import package_of, program_in
 from pipeguard.isolation.sandbox import HOMES, PACKAGES
-from tests.isolation.containers import ON_CI, engine_here
+from tests.isolation.containers import engine_here
 from tests.isolation.test_wrapped import Isolated
 from tests.launch.processes import until
 from tests.wrap.wrapped import Json, Object
 
-pytestmark = [pytest.mark.real, pytest.mark.long]
+pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.needs("bubblewrap")]
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), "chromium")
 PAGE = (
@@ -49,7 +49,7 @@ class Work(NamedTuple):
     options: tuple[str, ...]
     calls: Calls
     said: str  # by one of the answers, so that the work was done
-    needs: str = ""  # a program of the system
+    needs: str = "bubblewrap"  # a program of the system
 
 
 WEB = ("--loopback", "{port}")
@@ -106,11 +106,12 @@ WORK = {
 }
 
 
-@pytest.mark.parametrize("server", WORK)
+@pytest.mark.parametrize(
+    "server",
+    [pytest.param(name, marks=pytest.mark.needs(work.needs)) for name, work in WORK.items()],
+)
 def test_a_server_at_work_says_the_same_isolated(server: str, tmp_path: Path) -> None:
     work = WORK[server]
-    if work.needs and shutil.which(work.needs) is None and not ON_CI:
-        pytest.skip(f"{work.needs} is not here")
     with closing(sqlite3.connect(tmp_path / "a.sqlite")) as made:
         made.execute("CREATE TABLE trams (line INTEGER, name TEXT)")
     with service(work) as (port, url):

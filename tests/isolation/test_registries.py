@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
-from shutil import which
 
 import pytest
 
@@ -17,11 +15,12 @@ from pipeguard.isolation.sandbox import Sandbox
 from pipeguard.launch.child import Command
 from tests.isolation.test_escapes import Records
 from tests.launch.processes import read_all
+from tests.tools import node, path_with_node
 
 RETRIES = {"npm_config_fetch_retries", "UV_HTTP_RETRIES", "PIP_RETRIES"}
 
 
-@pytest.mark.skipif(which("npm") is None, reason="npm is not here")
+@pytest.mark.needs("bubblewrap")
 def test_npm_asks_once_for_what_it_was_not_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -29,7 +28,7 @@ def test_npm_asks_once_for_what_it_was_not_given(
     project = tmp_path.resolve() / "project"
     project.mkdir()
     (project / "package.json").write_text(json.dumps({"dependencies": {"left-pad": "1"}}))
-    quick = {"PATH": os.environ["PATH"], "npm_config_fetch_retry_mintimeout": "10"}
+    quick = {"PATH": path_with_node(), "npm_config_fetch_retry_mintimeout": "10"}
     once = times_asked(project, quick)
     assert once > 0
     assert times_asked(project, quick | {"npm_config_fetch_retries": "3"}) > once
@@ -38,8 +37,10 @@ def test_npm_asks_once_for_what_it_was_not_given(
 def times_asked(project: Path, variables: dict[str, str]) -> int:
     """How often npm in a sandbox asks for the name of its registry, to install a project."""
     records = Records()
-    command = Command(["npm", "install"], variables, str(project))
-    child = Sandbox("npm", command, Profile(write=(str(project),)), records.add).start()
+    wheel = node().parents[1]
+    npm = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    command = Command([str(node()), str(npm), "install"], variables, str(project))
+    child = Sandbox("npm", command, Profile((str(wheel),), (str(project),)), records.add).start()
     try:
         child.wait_started()
         assert b"ENOTFOUND" in read_all(child.stderr_fd)

@@ -21,6 +21,8 @@ from tests.isolation.containers import engine_here
 from tests.isolation.test_escapes import answer
 from tests.isolation.test_roots import shell
 
+pytestmark = [pytest.mark.needs("bubblewrap"), pytest.mark.needs("git")]
+
 COMMIT = "git -c user.name=a -c user.email=b commit"
 GIT = ("git", "-c", "user.name=a", "-c", "user.email=b", "-c", "protocol.file.allow=always")
 RAN = "ran"  # the file that a program makes which git ran outside

@@ -24,6 +24,8 @@ from tests.each import each
 from tests.isolation.test_escapes import CANARY
 from tests.isolation.test_swapped_paths import swapped
 
+pytestmark = pytest.mark.needs("bubblewrap")
+
 ENDED_SECONDS = 60.0  # only a failure waits so long
 END = "== end =="
 GIVES = 100

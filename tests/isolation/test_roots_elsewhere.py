@@ -7,12 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pipeguard.isolation.roots_channel import MOST_ASKED, RootsChannel
 from tests.each import each
 from tests.gateway.served import Served, text_of, write_servers
 from tests.isolation.test_roots import home as home  # a fixture, by its name
 from tests.wrap.listening import Browser, Listening, next_event
 from tests.wrap.wrapped import PIPEGUARD, Json, Object, Wrapped
+
+pytestmark = pytest.mark.needs("bubblewrap")
 
 SERVER = (sys.executable, "-I", "-u", str(Path(__file__).with_name("rooted_server.py")))
 LATEST = "2026-07-28"

@@ -113,6 +113,7 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     return command
 
 
+@pytest.mark.needs("bubblewrap")
 def test_a_profile_counts_with_auto_and_not_with_an_engine_by_name(
     tmp_path: Path, words: tuple[str, ...]
 ) -> None:
@@ -125,6 +126,7 @@ def test_a_profile_counts_with_auto_and_not_with_an_engine_by_name(
         assert run.ready().call("environment", "MEMORY_FILE_PATH") == "/tmp/mine"
 
 
+@pytest.mark.needs("bubblewrap")
 def test_what_a_server_kept_before_is_told_at_its_first_isolated_start(
     tmp_path: Path, words: tuple[str, ...]
 ) -> None:
@@ -153,6 +155,7 @@ def test_what_a_server_kept_before_is_told_at_its_first_isolated_start(
             assert expected in run.said()
 
 
+@pytest.mark.needs("bubblewrap")
 @pytest.mark.parametrize("how", ["auto", "learn"])
 def test_a_package_stays_while_a_server_runs_from_it(
     tmp_path: Path, words: tuple[str, ...], how: str
@@ -189,6 +192,7 @@ TRIED: dict[str, tuple[tuple[str, ...], str, Object, str]] = {
 }
 
 
+@pytest.mark.needs("bubblewrap")
 @pytest.mark.real
 @pytest.mark.parametrize("server", TRIED)
 def test_a_known_server_works_with_auto_alone(server: str, tmp_path: Path) -> None:
@@ -207,6 +211,7 @@ def test_a_known_server_works_with_auto_alone(server: str, tmp_path: Path) -> No
         assert "Ada" in file.read_text()
 
 
+@pytest.mark.needs("bubblewrap")
 def test_a_package_may_change_each_folder_among_its_arguments(
     tmp_path: Path, words: tuple[str, ...]
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.each import each
 from tests.isolation.test_walls import (
     AUTO,
@@ -20,6 +22,8 @@ from tests.isolation.test_wrapped import Isolated
 from tests.launch.processes import PATIENCE_SECONDS, until
 from tests.wrap.deciding import decide
 from tests.wrap.wrapped import Json
+
+pytestmark = pytest.mark.needs("bubblewrap")
 
 
 def linked(folder: Path) -> Path:

@@ -18,6 +18,8 @@ from pipeguard.launch.child import Command
 from tests.isolation.test_escapes import CANARY
 from tests.launch.processes import read_all
 
+pytestmark = pytest.mark.needs("bubblewrap")
+
 STARTS = 60
 # Exchanges two names until it is ended: renameat2(RENAME_EXCHANGE), so that neither is ever gone.
 SWAPS = """

@@ -17,6 +17,8 @@ from tests.launch.processes import until
 from tests.wrap.deciding import decide
 from tests.wrap.wrapped import Object, result
 
+pytestmark = pytest.mark.needs("bubblewrap")
+
 FAILING = (sys.executable, "-I", "-u", str(Path(__file__).with_name("failing.py")))
 AUTO = ("--isolate", "auto")
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from threading import Thread
 
+import pytest
+
 from tests.isolation.test_walls import FAILING, texts
 from tests.launch.processes import until
 from tests.wrap.listening import Browser, Listening
+
+pytestmark = pytest.mark.needs("bubblewrap")
 
 HOST = "192.0.2.1:22"
 
@@ -33,7 +37,7 @@ def test_no_client_reads_of_another_one_s_walls(tmp_path: Path) -> None:
     with Listening(tmp_path, options, FAILING, environment) as at:
         one, other = opened(at.url), opened(at.url)
         said: list[list[str]] = []
-        waiting = Thread(target=lambda: said.append(call(other, "outwait", str(go))))
+        waiting = Thread(target=lambda: said.append(call(other, "outwait", str(go))), daemon=True)
         waiting.start()
         until((shared / "go.begun").exists, "the other client's call runs")
         assert len(call(one, "fetch", HOST)) == 1, "whose wall it was is not known"

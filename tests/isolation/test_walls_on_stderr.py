@@ -6,12 +6,16 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 from pipeguard.isolation.walls.witness import MAX_EVENTS
 from pipeguard.transports.stderr import StderrCopy
 from tests.each import each
 from tests.isolation.test_walls import AUTO, call, event_in, texts
 from tests.isolation.test_wrapped import Isolated
 from tests.wrap.deciding import decide
+
+pytestmark = pytest.mark.needs("bubblewrap")
 
 RAISING = (sys.executable, "-I", str(Path(__file__).with_name("raising.py")))
 CALLS = 30

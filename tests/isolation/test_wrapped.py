@@ -27,6 +27,8 @@ from tests.launch.processes import until
 from tests.wrap.deciding import decide
 from tests.wrap.wrapped import Wrapped
 
+pytestmark = pytest.mark.needs("bubblewrap")
+
 REACHER = (sys.executable, "-I", "-u", str(Path(__file__).with_name("reacher.py")))
 KILLS = 25
 

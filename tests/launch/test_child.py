@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -276,7 +275,7 @@ def test_a_stopped_server_is_ended_too() -> None:
 def test_a_second_call_from_another_thread_shortens_the_grace() -> None:
     with running(python(SLEEPS)) as child:
         read_line(child.stdout_fd)
-        first = threading.Thread(target=child.end, args=(3600.0,))
+        first = threading.Thread(target=child.end, args=(3600.0,), daemon=True)
         first.start()
         until(child._lock.locked, "the first call waits")
         assert child.end(0.05).signal_number == signal.SIGTERM
@@ -287,7 +286,7 @@ def test_a_second_call_from_another_thread_shortens_the_grace() -> None:
 def test_a_thread_that_waits_for_the_exit_does_not_keep_another_from_ending_it() -> None:
     with running(python(ECHO)) as child:
         seen: list[Exit | None] = []
-        waiter = threading.Thread(target=lambda: seen.append(child.wait()))
+        waiter = threading.Thread(target=lambda: seen.append(child.wait()), daemon=True)
         waiter.start()
         until(child._lock.locked, "the thread waits")
         assert child.wait(0.01) is None
@@ -475,7 +474,7 @@ def test_a_started_server_costs_no_heavy_import() -> None:
     assert loaded <= {"__future__", "errno", "select", "_signal", "time", "_thread"}
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs a shell that closes descriptors")
+@pytest.mark.needs("bash")  # a shell that closes descriptors
 def test_standard_streams_that_the_client_closed_do_no_harm() -> None:
     source = (
         f"import sys, os; sys.path.insert(0, {str(REPOSITORY)!r})\n"

@@ -205,7 +205,7 @@ def serving_pages(folder: Path) -> Iterator[str]:
     (folder / "page.txt").write_text("Plain words of a page.\n")
     handler = partial(_Quiet, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}/page.txt"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +17,7 @@ UNIT, USERS = PACKAGING / "pipeguard.service", PACKAGING / "pipeguard.sysusers.c
 MOST_EXPOSURE = 1.5  # of systemd-analyze security, where 10 is a service without any protection
 USER = "10001"
 
-analyze = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
-)
+analyze = pytest.mark.needs("systemd-analyze")
 
 
 def run(*words: str | Path) -> subprocess.CompletedProcess[str]:

@@ -400,7 +400,7 @@ def test_a_clone_scans_in_another_thread_at_the_same_time(
     def scan() -> None:
         seen.extend(len(other.scan(value, str, Surface.TO_SERVER).matches) for _ in range(50))
 
-    thread = threading.Thread(target=scan)
+    thread = threading.Thread(target=scan, daemon=True)
     thread.start()
     here = [len(engine.scan(value, str, Surface.TO_SERVER).matches) for _ in range(50)]
     thread.join()

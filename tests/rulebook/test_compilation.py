@@ -361,7 +361,8 @@ def test_a_text_waits_only_for_the_databases_that_it_needs(
         waiting = Thread(
             target=lambda: matches.append(
                 len(engines.to_server.scan("xyzzy-123", str, Surface.TO_SERVER).matches)
-            )
+            ),
+            daemon=True,
         )
         waiting.start()
         assert matches == []

@@ -40,7 +40,7 @@ def test_runs_that_start_at_once_have_the_same(
         together.wait()
         keys.append(contents_key(str(tmp_path / "pipeguard.db")))
 
-    threads = [threading.Thread(target=start) for _ in range(8)]
+    threads = [threading.Thread(target=start, daemon=True) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

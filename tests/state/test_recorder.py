@@ -204,7 +204,7 @@ def test_a_full_backlog_makes_the_pump_wait_and_loses_nothing(
         for _ in range(100):
             recorder.record(verdict(pins=(seen(),)))
 
-    pumps = [threading.Thread(target=send) for _ in range(2)]
+    pumps = [threading.Thread(target=send, daemon=True) for _ in range(2)]
     for pump in pumps:
         pump.start()
     for pump in pumps:

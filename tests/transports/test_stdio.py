@@ -161,7 +161,7 @@ def test_a_slow_reader_holds_the_writer_back_and_memory_stays_bounded() -> None:
 
 def test_a_peer_that_does_not_read_blocks_the_writer_but_not_the_reader() -> None:
     with wire() as (channel, to_channel, from_channel):
-        writer = threading.Thread(target=channel.write, args=(b"x" * 2**20,))
+        writer = threading.Thread(target=channel.write, args=(b"x" * 2**20,), daemon=True)
         writer.start()
         os.read(from_channel, 1)  # it has begun
         os.write(to_channel, b"{}\n")
@@ -177,7 +177,7 @@ def test_a_peer_that_does_not_read_blocks_the_writer_but_not_the_reader() -> Non
 def test_close_wakes_a_waiting_read_and_ends_both_ways() -> None:
     with wire() as (channel, to_channel, from_channel):
         seen: list[bytes | None] = []
-        reader = threading.Thread(target=lambda: seen.append(channel.read()))
+        reader = threading.Thread(target=lambda: seen.append(channel.read()), daemon=True)
         reader.start()
         until(lambda: sleeps(reader), "the reader waits")
         channel.close()
@@ -348,7 +348,7 @@ def copying(sink: int | None = None) -> Iterator[tuple[StderrCopy, int, int]]:
     out, sink_end = os.pipe()
     widen(sink_end)
     copy = StderrCopy(source, sink_end if sink is None else sink, masked)
-    thread = threading.Thread(target=copy.run)
+    thread = threading.Thread(target=copy.run, daemon=True)
     thread.start()
     try:
         yield copy, server, out
@@ -407,7 +407,9 @@ def test_the_last_words_of_a_crash_are_not_lost() -> None:
     copy = StderrCopy(child.stderr_fd, sink, masked)
     try:
         assert child.wait(PATIENCE_SECONDS) == Exit.by_signal(signal.SIGABRT)
-        thread = threading.Thread(target=copy.run)  # after the death: nothing was read before it
+        thread = threading.Thread(
+            target=copy.run, daemon=True
+        )  # after the death: nothing was read before it
         thread.start()
         assert copy.finish(PATIENCE_SECONDS)
         os.close(sink)

@@ -47,7 +47,8 @@ def test_large_frames_cross_each_other(wrapped: Wrapped) -> None:
         text = "The quick brown fox jumps over the lazy dog. " * 6000
         ids = [wrapped.request("do/large", number=MIB)]
         writer = threading.Thread(
-            target=lambda: ids.extend(wrapped.request("do/echo", text=text) for _ in range(12))
+            target=lambda: ids.extend(wrapped.request("do/echo", text=text) for _ in range(12)),
+            daemon=True,
         )
         writer.start()
         answers = [wrapped.frame() for _ in range(13)]
@@ -253,7 +254,7 @@ def test_a_server_that_does_not_read_stops_the_client_and_fills_no_memory(
         waits = wrapped.request("do/wait", text=str(go_on))
         text = "word " * (FLOOD_BYTES // 5)
         message = line({"jsonrpc": "2.0", "method": "notifications/x", "params": {"text": text}})
-        writer = threading.Thread(target=lambda: wrapped.send(message * FLOODED))
+        writer = threading.Thread(target=lambda: wrapped.send(message * FLOODED), daemon=True)
         writer.start()
         until(wrapped.is_idle, "all pipes are full")
         assert writer.is_alive()

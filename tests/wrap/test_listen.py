@@ -237,7 +237,9 @@ def test_a_signal_ends_streams_and_answers_what_waits(
         told: list[Object] = []
         asking = Browser(at.url)
         asking.headers = client.headers
-        waiting = threading.Thread(target=lambda: told.append(asking.ask("do/nothing")))
+        waiting = threading.Thread(
+            target=lambda: told.append(asking.ask("do/nothing")), daemon=True
+        )
         waiting.start()
         assert "result" in other.ask("ping")
         audit = [*PIPEGUARD, "audit", "list"]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -141,10 +140,7 @@ def readline(file: Path) -> list[Json]:
 
 
 def java(file: Path) -> list[Json]:
-    program = shutil.which("java")
-    if program is None:
-        pytest.skip("no JDK is installed")
-    return [json.loads(base64.b64decode(one)) for one in read_by(file, program, "Lines.java")]
+    return [json.loads(base64.b64decode(one)) for one in read_by(file, "java", "Lines.java")]
 
 
 def read_by(file: Path, program: Path | str, script: str, *words: str) -> list[str]:
@@ -159,7 +155,10 @@ def read_by(file: Path, program: Path | str, script: str, *words: str) -> list[s
     return done.stderr.decode().split("\n")[:-1]
 
 
-READERS = [universal, splitlines, python_sdk, first_python_sdk, typescript_sdk, readline, java]
+READERS = [
+    *(universal, splitlines, python_sdk, first_python_sdk, typescript_sdk, readline),
+    pytest.param(java, marks=pytest.mark.needs("java")),
+]
 Reader = Callable[[Path], list[Json]]
 
 
@@ -222,7 +221,7 @@ def passed(
             wrapped.send(sent)
             wrapped.hang_up()
 
-        writer = threading.Thread(target=speak)
+        writer = threading.Thread(target=speak, daemon=True)
         writer.start()
         wrapped.frames_to_the_end()
         writer.join()

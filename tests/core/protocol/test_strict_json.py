@@ -204,7 +204,7 @@ def test_nesting_is_held_at_the_limit(opening: bytes, closing: bytes) -> None:
 def test_a_nesting_bomb_is_refused_on_the_stack_that_threads_have(bomb: bytes) -> None:
     refusals: list[Refusal] = []
     threading.stack_size(STACK_BYTES)
-    thread = threading.Thread(target=lambda: refusals.append(refused(bomb)))
+    thread = threading.Thread(target=lambda: refusals.append(refused(bomb)), daemon=True)
     thread.start()
     thread.join()
     threading.stack_size(0)

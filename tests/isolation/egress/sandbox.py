@@ -1,9 +1,7 @@
 """A real network namespace without a route, and a way out of it."""
 
-import functools
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -92,18 +90,7 @@ BWRAP = (
 )
 
 
-@functools.cache
-def has_namespaces() -> bool:
-    """Whether bubblewrap makes a network namespace here."""
-    if shutil.which("bwrap") is None:
-        return False
-    tried = subprocess.run([*BWRAP, "true"], check=False, capture_output=True)
-    return tried.returncode == 0
-
-
-needs_namespaces = pytest.mark.skipif(
-    not has_namespaces(), reason="bubblewrap makes no network namespace here"
-)
+needs_namespaces = pytest.mark.needs("bubblewrap")
 
 
 def run_inside(

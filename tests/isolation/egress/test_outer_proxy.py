@@ -1,7 +1,6 @@
 """Which proxy is used for what, as curl reads the same variables; answers of a proxy in pieces."""
 
 import base64
-import shutil
 import socket
 import subprocess
 
@@ -183,7 +182,7 @@ def test_exceptions_are_read(entries: str, host: str, is_direct: bool) -> None:
     assert ProxyExceptions(entries).has(parse_authority(host, 80)) is is_direct
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.needs("curl")
 @each("entries, host, is_direct", EXCEPTIONS)
 def test_exceptions_are_read_as_by_curl(entries: str, host: str, is_direct: bool) -> None:
     with socket.socket() as closed, company() as outer:

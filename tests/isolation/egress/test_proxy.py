@@ -168,7 +168,7 @@ def test_a_slow_reader_holds_the_sender_back() -> None:
                 sent += server.send(b"x" * 2**16)
             assert sent < 64 * 2**20
             server.setblocking(True)
-            threading.Thread(target=server.shutdown, args=(socket.SHUT_WR,)).start()
+            threading.Thread(target=server.shutdown, args=(socket.SHUT_WR,), daemon=True).start()
             assert len(all_of(client)) == sent
 
 

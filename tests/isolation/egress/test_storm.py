@@ -110,10 +110,13 @@ def storm(seed: int, rounds: int) -> None:
     over = threading.Event()
     with hostile(seed) as proxies, running(ALL, resolve, LIMITS, proxies=proxies) as started:
         port, records, egress = started
-        rules = threading.Thread(target=change, args=(egress, over))
+        rules = threading.Thread(target=change, args=(egress, over), daemon=True)
         rules.start()
         seeds = range(seed, seed + CLIENTS)
-        clients = [threading.Thread(target=attack, args=(port, each, rounds)) for each in seeds]
+        clients = [
+            threading.Thread(target=attack, args=(port, each, rounds), daemon=True)
+            for each in seeds
+        ]
         for client in clients:
             client.start()
         for client in clients:

@@ -68,6 +68,7 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.needs("bubblewrap")
 def test_what_is_learned_is_proposed_accepted_and_then_holds(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +96,7 @@ def test_what_is_learned_is_proposed_accepted_and_then_holds(
     assert "gives reacher all of this already" in command("accept", "reacher").stdout
 
 
+@pytest.mark.needs("bubblewrap")
 def test_a_server_s_own_folder_is_there_with_what_it_had_before(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +130,7 @@ def test_two_runs_add_up(tmp_path: Path, home: Path) -> None:
     }
 
 
+@pytest.mark.needs("bubblewrap")
 @each("word", ["notes", "./notes", "--root=notes"])
 def test_folders_among_arguments_are_those_that_an_isolated_server_is_given(
     word: str, tmp_path: Path, home: Path
