@@ -106,10 +106,9 @@ def _close(rule: Rule, engine: Engine, surface: Surface) -> Iterator[CloseMiss]:
 def _span(rule: Rule, engine: Engine, text: str) -> tuple[int, int]:
     """Where a rule's pattern matches in a sample; all of it if it matches in another view."""
     data = text.encode("utf-8")
-    match = (
-        engine.lookup.finder(rule, squeezed=False).expression.search(data) if rule.pattern else None
-    )
-    if match is None or match.start() == match.end():
+    finder = engine.lookup.finder(rule, squeezed=False) if rule.pattern else None
+    match = next(finder.finditer(data, 0, len(data)), None) if finder else None
+    if match is None:
         return 0, len(text)
-    start, end = match.span()
+    start, end = match.span
     return len(data[:start].decode("utf-8", "ignore")), len(data[:end].decode("utf-8", "ignore"))

@@ -17,6 +17,7 @@ from pipeguard.core.checks.outcome import Check, Outcome, outcome_of
 from pipeguard.core.lazy_regex import lazy_regex
 
 MAX_HOST_BYTES = 255  # RFC 1035, 2.3.4
+LONGEST_LABEL = 128  # no host name has a longer one, nor one of half of it
 DOMAIN_LABELS = 2  # at the end, which are the domain's own; a third may be the collector's
 LEAST_TEXT = 8  # bytes that read as text by chance in one label of several thousand
 LEAST_ENCODED = 11  # characters that so many bytes have in base64, the densest of the alphabets
@@ -40,6 +41,8 @@ _WORDY = lazy_regex(rb"[A-Za-z0-9 ]")
 
 def carries_data(host: str) -> bool:
     """True for a host name whose labels decode to text, or that is mostly long pieces of data."""
+    if max(map(len, host.split("."))) > LONGEST_LABEL:
+        return False
     host = host[:MAX_HOST_BYTES].rstrip(".")
     labels = host.split(".")[:-DOMAIN_LABELS]
     if sum(map(len, labels)) < LEAST_ENCODED or host.lower().endswith(_REVERSE):

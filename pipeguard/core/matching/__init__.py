@@ -1,4 +1,4 @@
-"""Many patterns in one pass (Hyperscan), and the exact match of each candidate (RE2, then `re`).
+"""Many patterns in one pass (Hyperscan), and the exact match of each candidate (RE2).
 
 Knows expressions and bytes; refuses to know what a match means. Begin with
 `pattern_set.PatternSet`: compiled databases, and their pass over a block.

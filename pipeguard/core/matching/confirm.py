@@ -1,9 +1,8 @@
-"""Exact matches of an expression: RE2 finds where one could begin, and `re` matches there.
+"""Exact matches of an expression, found by RE2 in time linear in the text.
 
-Python's engine tries every branch of an expression at every byte, RE2 reads each byte once: ten
-times faster, and linear instead of quadratic time in a text that is made to be slow. RE2 searches
-for a looser form of the expression, which matches wherever the expression does; the match itself is
-that of `re` alone. Knows patterns, and no rules.
+Python's engine backtracks: some texts cost it seconds per kilobyte. So it runs no expression of a
+rule; those are written as it reads them, and what RE2 reads differently is rewritten here. Knows
+patterns, and no rules.
 Source: R. Cox, "Regular Expression Matching in the Wild" (2010), the design of RE2.
 """
 
@@ -11,94 +10,97 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import cached_property
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from pipeguard.core.lazy_regex import lazy_regex
 
-LOOSE = 8  # a repetition with a larger upper bound loses it in RE2, where it costs states
 MEMORY_BYTES = 4 * 1024 * 1024  # for the automaton of one expression, which grows as it reads
-MOST_IN_VAIN = 16  # offsets in a text at which the looser form matches and the expression does not
 
-# Escapes, classes, repetitions with an upper bound, ends of lines: all that the two engines read
-# differently is in one of these.
-_TOKEN = lazy_regex(
-    rb"(?P<escape>\\.)|(?P<group>\[\^?\]?(?:\\.|[^\]\\])*\])"
-    rb"|\{(?P<least>\d+),(?P<most>\d+)\}\??|(?P<lazy>[*+?}]\?)|(?P<end>\$)",
-    re.DOTALL,
-)
+_TOKEN = lazy_regex(rb"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", re.DOTALL)
+# RE2 has no vertical tab among spaces, another name for the end of a text, no line end before `$`.
+_IN_RE2 = {rb"\s": rb"[\s\v]", rb"\S": rb"[^\s\v]", rb"\Z": rb"\z", b"$": rb"(?:\n?\z)"}
+
+
+class Occurrence(NamedTuple):
+    """One match of an expression.
+
+    Attributes:
+        span: of the match.
+        group: the span of the expression's named group; None if it has none that took part.
+        words: the bytes that match.
+    """
+
+    span: tuple[int, int]
+    group: tuple[int, int] | None
+    words: bytes
+
+    @property
+    def secret(self) -> tuple[int, int]:
+        """The span of the group, or else of the match."""
+        return self.group or self.span
 
 
 class Finder:
     """Searches bytes for an expression. Threads may share it."""
 
-    def __init__(self, pattern: str, *, ignore_case: bool) -> None:
-        """Compile the looser form; the pattern itself is compiled when it is first needed."""
-        self._pattern = pattern.encode()
-        self._flags = re.ASCII | (re.IGNORECASE if ignore_case else 0)
-        self._begins = _begins(self._pattern, ignore_case=ignore_case)
+    def __init__(self, pattern: str, *, ignore_case: bool, whole_words: bool = False) -> None:
+        """Compile the expression.
 
-    @cached_property
-    def expression(self) -> re.Pattern[bytes]:
-        """The expression itself: many texts never need it, and it takes longest to compile."""
-        return re.compile(self._pattern, self._flags)
+        Args:
+            pattern: an expression that does not match the empty text, with one named group at most.
+            ignore_case: True to ignore the case of ASCII letters.
+            whole_words: True to find only what follows another byte and what no ASCII letter or
+                digit touches. The expression has no named group then.
 
-    def finditer(self, data: bytes, low: int, high: int) -> Iterator[re.Match[bytes]]:
-        """Find the same matches as `re.Pattern.finditer`."""
-        stretch = data[low:high]
-        at = vain = 0
-        while self._begins is not None and at <= len(stretch) and vain < MOST_IN_VAIN:
-            begins = self._begins(stretch, at)
-            if begins is None:
-                return
-            start = begins.start()
-            match = self.expression.match(data, low + start, high)
-            if match is None:
-                vain += 1
-                at = start + 1
-            else:
-                yield match
-                at = max(match.end() - low, start + 1)
-        if at <= len(stretch):
-            yield from self.expression.finditer(data, low + at, high)
+        Raises:
+            ValueError: RE2 does not take the expression.
+        """
+        self._overlap = int(whole_words)  # the byte after a match may be the one before the next
+        if whole_words:
+            pattern = rf"[^A-Za-z0-9](?P<word>{pattern})(?:[^A-Za-z0-9]|\Z)"
+        self._search, self._group = _compiled(pattern, ignore_case=ignore_case)
+
+    def finditer(self, data: bytes, low: int, high: int) -> Iterator[Occurrence]:
+        """Find the matches in a range of a text, one behind the other.
+
+        As with `re`, the range ends the text, and does not begin it.
+        """
+        at = min(low, 1)  # the byte before tells whether a word begins
+        moved = low - at
+        text = data[moved:high]
+        at = max(0, at - self._overlap)
+        while at <= len(text) and (match := self._search(text, at)) is not None:
+            group = match.span(self._group)
+            start, end = group if self._overlap else match.span()
+            has_group = self._group and not self._overlap and group[0] >= 0
+            yield Occurrence(
+                (moved + start, moved + end),
+                (moved + group[0], moved + group[1]) if has_group else None,
+                text[start:end],
+            )
+            at = max(end - self._overlap, start + 1)
 
 
-def _begins(pattern: bytes, *, ignore_case: bool) -> Callable[[bytes, int], Any] | None:
-    """RE2's search for the looser form of a pattern; None if RE2 rejects that."""
+@lru_cache(maxsize=4096)  # several engines run the same rules
+def _compiled(pattern: str, *, ignore_case: bool) -> tuple[Callable[[bytes, int], Any], int]:
+    """RE2's search for an expression, and the index of its named group; 0 without one."""
     import re2
 
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1  # bytes are bytes
     options.case_sensitive = not ignore_case
-    options.never_capture = True
+    options.never_capture = "(?P<" not in pattern
     options.log_errors = False
     options.max_mem = MEMORY_BYTES
     try:
-        search: Callable[[bytes, int], Any] = re2.compile(looser(pattern), options).search
-    except re2.error:
-        return None
-    return search
+        expression = re2.compile(_TOKEN.sub(_in_re2, pattern.encode()), options)
+    except re2.error as error:
+        raise ValueError(str(error)) from None
+    return expression.search, next(iter(expression.groupindex.values()), 0)
 
 
-def looser(pattern: bytes) -> bytes:
-    """An expression for RE2 that matches from wherever the given one does, for an ASCII pattern.
-
-    It is not greedy: only the start of a match is used.
-
-    RE2 differs: another name for the end of a text, no vertical tab among spaces, no line end
-    before `$`, and no repetition of more than a thousand.
-    """
-    return b"(?U)" + _TOKEN.sub(_looser, pattern)
-
-
-def _looser(token: re.Match[bytes]) -> bytes:
-    if token["least"]:
-        most = b"" if int(token["most"]) > LOOSE else token["most"]
-        return b"{%s,%s}" % (token["least"], most)
-    if token["lazy"]:
-        return token["lazy"][:1]
-    if token["group"]:
-        return token[0] if token[0].startswith(b"[^") else token[0].replace(rb"\s", rb"\s\v")
-    if token["end"]:
-        return b"(?:)"
-    return {rb"\s": rb"[\s\v]", rb"\Z": rb"\z"}.get(token[0], token[0])
+def _in_re2(token: re.Match[bytes]) -> bytes:
+    if token[0].startswith(b"["):
+        return token[0].replace(rb"\s", rb"\s\v")
+    return _IN_RE2.get(token[0], token[0])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
-from functools import lru_cache, partial
+from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.errors import EngineError
 
 _QUANTIFIER = lazy_regex(r"(?:[?*+]|\{\d*,?\d*\})?\??")
+_SECRET = "(?P<secret>"  # noqa: S105  opens the group that is a secret
 _CONTEXT = r"(?:\A|"  # opens the group that matches what precedes a match: start of text, or others
 
 
@@ -223,17 +224,12 @@ def _without_bound(token: re.Match[str]) -> str:
     return {"0": "*", "1": "+"}.get(token[1], f"{{{token[1]},}}")
 
 
-@lru_cache(maxsize=256)
-def value_of(pattern: str, *, ignore_case: bool) -> re.Pattern[bytes]:
-    """A pattern's secret as an expression of its own, which matches no part of a longer word."""
-    flags = re.ASCII | (re.IGNORECASE if ignore_case else 0)
-    return re.compile(rf"(?<![A-Za-z0-9]){secret_of(pattern)}(?![A-Za-z0-9])".encode(), flags)
-
-
-def secret_of(pattern: str) -> str:
-    """The group `secret` of a pattern; the whole pattern if it has none."""
-    start = pattern.find("(?P<secret>")
-    return pattern if start < 0 else pattern[start : _group_end(pattern, start)]
+def value_of(pattern: str) -> str:
+    """The group `secret` of a pattern, without its name; the whole pattern if it has none."""
+    start = pattern.find(_SECRET)
+    if start < 0:
+        return pattern
+    return "(?:" + pattern[start + len(_SECRET) : _group_end(pattern, start)]
 
 
 def _without_optional_start(pattern: str) -> str:

@@ -69,7 +69,7 @@ def topics(data: bytes, start: int, end: int) -> int:
     """The number of different words around a stretch whose topic is attacks."""
     around = data[max(0, start - BEFORE_BYTES) : start] + b"\n" + data[end : end + AFTER_BYTES]
     matches = _topics().finditer(around, 0, len(around))
-    return len({match[0].lower()[:6] for match in matches})
+    return len({match.words.lower()[:6] for match in matches})
 
 
 def is_shown_as_example(data: bytes, start: int) -> bool:

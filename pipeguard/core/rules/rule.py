@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pipeguard.core.checks.registry import is_check
 from pipeguard.core.finding import Confidence, Severity
+from pipeguard.core.matching.confirm import Finder
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.expressions import FIELDS, Expressions
 from pipeguard.errors import RuleError
@@ -75,7 +76,7 @@ class Rule(NamedTuple):
         surfaces: that it is run over.
         places: globs over places; empty for all.
         views: that it is run over.
-        pattern: a regular expression over UTF-8 bytes that Hyperscan and `re` both take; empty
+        pattern: a regular expression over UTF-8 bytes that Hyperscan and RE2 both take; empty
             for a rule that has a model.
         model: the file of a classifier's weights beside the shipped packs, for what no pattern
             finds; or empty.
@@ -93,7 +94,7 @@ class Rule(NamedTuple):
         leaving: what a match is worth by where its string goes.
         several: True where two different values in one message raise confidence one step.
         unless: an expression, of any case; a match in whose sentence it matches is only noted; or
-            empty.
+            empty. What its group `but` matches is no exception.
         purpose: words that say what a tool is for (core.scanning.stated_purpose); one of them
             makes a match in the tool's definition one step less sure.
         why: one sentence for a security engineer.
@@ -316,32 +317,20 @@ def _try(where: str, written: Mapping[str, str]) -> None:
     Raises:
         RuleError: naming the rule and what is wrong.
     """
-    for field in ("pattern", "sign"):
-        if written[field]:
-            _pattern(where, written[field])
-    _exception(where, written["unless"])
+    for field, pattern in written.items():
+        if pattern:
+            _expression(f"{where}: `{field}`", pattern)
 
 
-def _pattern(where: str, pattern: str) -> None:
+def _expression(what: str, pattern: str) -> None:
     if len(pattern.encode()) > MAX_PATTERN_BYTES:
-        raise RuleError(f"{where}: the pattern is longer than {MAX_PATTERN_BYTES} bytes")
-    if re.search(r"\(\?(?:[=!>]|<[=!])|\\[1-9]|\(\?P=", pattern):
-        raise RuleError(f"{where}: a pattern has no lookaround and no back-reference")
+        raise RuleError(f"{what} is longer than {MAX_PATTERN_BYTES} bytes")
     try:
-        compiled = re.compile(pattern.encode(), re.ASCII)
-    except re.error as error:
-        raise RuleError(f"{where}: the pattern is not a regular expression: {error}") from None
-    if compiled.match(b""):
-        raise RuleError(f"{where}: the pattern matches the empty text")
-
-
-def _exception(where: str, pattern: str) -> None:
-    try:
-        matches_all = re.compile(pattern.encode(), re.ASCII).match(b"") is not None
-    except re.error as error:
-        raise RuleError(f"{where}: `unless` is not a regular expression: {error}") from None
-    if pattern and matches_all:
-        raise RuleError(f"{where}: `unless` matches the empty text, so the rule finds nothing")
+        finder = Finder(pattern, ignore_case=False)
+    except ValueError as error:
+        raise RuleError(f"{what} is no regular expression for RE2: {error}") from None
+    if any(finder.finditer(b"", 0, 0)):
+        raise RuleError(f"{what} matches the empty text")
 
 
 def _strings(where: str, entry: dict[str, Any], field: str) -> tuple[str, ...]:

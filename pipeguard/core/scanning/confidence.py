@@ -5,8 +5,6 @@ Knows rules and their checks; core.scanning.scan and core.scanning.location say 
 
 from __future__ import annotations
 
-import re
-
 from pipeguard.core.checks.bip39 import is_printed_phrase
 from pipeguard.core.checks.outcome import Outcome
 from pipeguard.core.checks.placeholders import is_placeholder, is_published, is_reference
@@ -14,6 +12,7 @@ from pipeguard.core.checks.registry import measures_randomness
 from pipeguard.core.commands.argument_roles import ArgumentRole
 from pipeguard.core.commands.argument_usage import PROGRAMS
 from pipeguard.core.finding import Confidence, Severity, lower
+from pipeguard.core.matching.confirm import Occurrence
 from pipeguard.core.model.quotation import FEW_TOPICS, MANY_TOPICS, is_example, is_marked, topics
 from pipeguard.core.protocol.places import Path
 from pipeguard.core.rules.rule import Rule, View, Written
@@ -24,7 +23,7 @@ from pipeguard.core.scanning.context import (
     is_part_of_word,
     is_quoted,
 )
-from pipeguard.core.scanning.match import outcome_of, secret_span
+from pipeguard.core.scanning.match import outcome_of
 from pipeguard.core.scanning.scan_input import ScanInput
 from pipeguard.core.unicode.folding import Range
 
@@ -33,7 +32,7 @@ _PROGRAMS = (*PROGRAMS, ArgumentRole.STATEMENT)
 
 
 def confidence_by_checks(
-    rule: Rule, data: bytes, match: re.Match[bytes], view: View, *, samples: bool = False
+    rule: Rule, data: bytes, match: Occurrence, view: View, *, samples: bool = False
 ) -> Confidence | None:
     """How sure a match is, by its checks and its sentence; None if it is to be ignored.
 
@@ -44,7 +43,7 @@ def confidence_by_checks(
         view: the kind of reading.
         samples: True to rate published samples and dummies of a sure form like a real secret.
     """
-    start, end = secret_span(match)
+    start, end = match.secret
     secret = data[start:end]
     is_replaced = rule.is_private and is_in_placeholder(data, start, end)
     if is_replaced or (rule.is_private and not samples and _is_published(rule, secret)):
@@ -72,7 +71,7 @@ def confidence_by_checks(
         confidence = lower(confidence)
     if view is View.SQUEEZED and rule.is_private:
         confidence = lower(confidence)
-    if rule.unless and has_exception(rule.unless, data, *match.span()):
+    if rule.unless and has_exception(rule.unless, data, *match.span):
         return Confidence.LOW
     return confidence
 

@@ -6,9 +6,9 @@ Each function answers a question about bytes; core.scanning.confidence says what
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 from pipeguard.core.lazy_regex import lazy_regex
+from pipeguard.core.matching.confirm import Finder, Occurrence
 from pipeguard.core.rules.rule import Boundary, Rule
 from pipeguard.core.unicode.folding import Range, squeeze
 from pipeguard.core.vault_placeholder import MAX_PLACEHOLDER_BYTES, PLACEHOLDER_IN_BYTES
@@ -43,7 +43,7 @@ _NAME_END = lazy_regex(rb"[A-Za-z0-9_.$-]+\Z")
 
 
 def is_part_of_word(
-    rule: Rule, data: bytes, match: re.Match[bytes], within: Range | None = None
+    rule: Rule, data: bytes, match: Occurrence, within: Range | None = None
 ) -> bool:
     """True if the word or token at either end of a match continues beyond it.
 
@@ -57,8 +57,8 @@ def is_part_of_word(
         return False
     with_dash = rule.boundary is Boundary.TOKEN
     first, last = within or (0, len(data))
-    start, end = match.span()
-    has_name = "secret" in match.re.groupindex and match.start("secret") > start
+    start, end = match.span
+    has_name = match.secret[0] > start
     before = data[start - 1] if start > first and not has_name else 0x20  # a name may be of more
     after = data[end] if end < last else 0x20
     return (_is_of_word(before, with_dash) and _is_of_word(data[start], with_dash)) or (
@@ -76,12 +76,11 @@ def _is_of_word(code: int, with_dash: bool) -> bool:  # noqa: FBT001  called for
     )
 
 
-def name_before(data: bytes, match: re.Match[bytes]) -> bytes:
+def name_before(data: bytes, match: Occurrence) -> bytes:
     """The whole name before a secret, even if the match begins in the middle of it."""
-    start = match.start()
-    end = match.start("secret") if "secret" in match.re.groupindex else start
+    start = match.span[0]
     before = _NAME_END.search(data, max(0, start - NAME_BYTES), start)
-    return data[before.start() if before else start : end]
+    return data[before.start() if before else start : match.secret[0]]
 
 
 # --- encoded data and placeholders ---------------------------------------------------------
@@ -139,12 +138,9 @@ def has_exception(unless: str, data: bytes, start: int, end: int) -> bool:
     low = max(0, start - SENTENCE_BYTES)
     for sentence in _SENTENCE_END.finditer(data, low, start):
         low = sentence.end()
-    return _exception(unless).search(data, low, min(len(data), end + BEYOND_BYTES)) is not None
-
-
-@lru_cache(maxsize=256)
-def _exception(unless: str) -> re.Pattern[bytes]:
-    return re.compile(unless.encode(), re.ASCII | re.IGNORECASE)
+    high = min(len(data), end + BEYOND_BYTES)
+    matches = Finder(unless, ignore_case=True).finditer(data, low, high)
+    return any(match.group is None for match in matches)
 
 
 def is_quoted(data: bytes, start: int, end: int, within: Range | None = None) -> bool:

@@ -8,11 +8,11 @@ whether they do. A text of which anything remains is read in all ways (core.scan
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
+from pipeguard.core.matching.confirm import Occurrence
 from pipeguard.core.model.opener import Stretch
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
@@ -182,7 +182,7 @@ def _matches_in_text(
     return any(n == FEW_MATCHES or _counts(rule, data, m) for n, m in enumerate(rated))
 
 
-def _counts(rule: Rule, data: bytes, match: re.Match[bytes]) -> bool:
+def _counts(rule: Rule, data: bytes, match: Occurrence) -> bool:
     """False for a match in the text that its checks take for none, even as a published sample."""
     return any(
         confidence_by_checks(rule, data, match, View.TEXT, samples=samples) is not None

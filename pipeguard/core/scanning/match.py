@@ -6,6 +6,7 @@ import re
 
 from pipeguard.core.checks.outcome import AROUND, Outcome
 from pipeguard.core.checks.registry import AROUND_BYTES, AROUND_CHECK, NAME_CHECK, run
+from pipeguard.core.matching.confirm import Occurrence
 from pipeguard.core.rules.rule import Rule
 from pipeguard.core.scanning.context import name_before
 
@@ -14,25 +15,18 @@ MAX_MATCHES_PER_RULE = 8  # more would say nothing new
 MAX_PRIVATE_PER_RULE = 256  # of secrets, each of which is redacted
 
 
-def secret_span(match: re.Match[bytes]) -> tuple[int, int]:
-    """Where the secret in a match begins and ends: the group of that name, or the whole match."""
-    if "secret" in match.re.groupindex and match.start("secret") >= 0:
-        return match.span("secret")
-    return match.span()
-
-
 def max_findings(rule: Rule) -> int:
     """How many findings a rule may have in one text, in places of one kind, of one confidence."""
     return MAX_PRIVATE_PER_RULE if rule.is_private else MAX_MATCHES_PER_RULE
 
 
-def outcome_of(check: str, data: bytes, match: re.Match[bytes], secret: bytes) -> Outcome:
+def outcome_of(check: str, data: bytes, match: Occurrence, secret: bytes) -> Outcome:
     """Run a check on a secret, or on its name or its surroundings if the check asks for these."""
     if check.startswith(NAME_CHECK):
         return run(check, name_before(data, match))
     if check.startswith(AROUND_CHECK):
-        low, high = max(0, match.start() - AROUND_BYTES), match.end() + AROUND_BYTES
-        return run(check, match[0] + AROUND + data[low:high])
+        low, high = max(0, match.span[0] - AROUND_BYTES), match.span[1] + AROUND_BYTES
+        return run(check, match.words + AROUND + data[low:high])
     return run(check, secret)
 
 

@@ -7,7 +7,6 @@ are made; runs no rule and rates no match.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from pipeguard.core.checks.readable import reads_as_words
 from pipeguard.core.commands.argument_roles import ArgumentRole
 from pipeguard.core.commands.argument_usage import IDLE, PROGRAMS, Idle
 from pipeguard.core.finding import Confidence
+from pipeguard.core.matching.confirm import Occurrence
 from pipeguard.core.protocol.places import Path
 from pipeguard.core.rules.rule import Rule, Written
 from pipeguard.core.scanning.context import (
@@ -83,7 +83,7 @@ class Origin(NamedTuple):
         is_random = rule.is_private and not rule.check and is_inside_data(data, *span)
         return is_random or confidence < Confidence.HIGH
 
-    def is_part_of_word(self, rule: Rule, data: bytes, match: re.Match[bytes]) -> bool:
+    def is_part_of_word(self, rule: Rule, data: bytes, match: Occurrence) -> bool:
         """True if a joined match begins or ends within a word of one of its strings.
 
         So would a match in random data do, such as the state that a server has clients give back:
@@ -92,7 +92,7 @@ class Origin(NamedTuple):
         """
         if self.locate is None or rule.check:
             return False
-        start, end = match.span()
+        start, end = match.span
         first = start if start == 0 or self.locate(start - 1, start + 1)[1] else start - 1
         last = end if end == len(data) or self.locate(end - 1, end + 1)[1] else end + 1
         return is_part_of_word(rule, data, match, (first, last))

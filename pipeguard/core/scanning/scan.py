@@ -6,11 +6,10 @@ expression run. The same pass finds the signs of encodings and of further readin
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 
 from pipeguard.core.finding import Confidence, lower
-from pipeguard.core.matching.confirm import Finder
+from pipeguard.core.matching.confirm import Finder, Occurrence
 from pipeguard.core.matching.pattern_set import value_of
 from pipeguard.core.model.cascade import Reader, Selection
 from pipeguard.core.protocol.places import Surface
@@ -23,7 +22,7 @@ from pipeguard.core.scanning.confidence import (
 from pipeguard.core.scanning.first_look import FirstLook
 from pipeguard.core.scanning.json_values import JsonValues
 from pipeguard.core.scanning.location import located, may_apply_in, places_in
-from pipeguard.core.scanning.match import secret_span, without_separators
+from pipeguard.core.scanning.match import without_separators
 from pipeguard.core.scanning.origin import Origin
 from pipeguard.core.scanning.rule_lookup import RuleLookup
 from pipeguard.core.scanning.scan_budget import Tally
@@ -185,7 +184,7 @@ class Scan:
     def spans(self, data: bytes) -> list[tuple[int, int, Rule]]:
         """The matches in a text as it is: start, end, rule."""
         return [
-            (*secret_span(match), rule)
+            (*match.secret, rule)
             for low, high in blocks(len(data))
             for rule in self.lookup.look(data[low:high], squeezed=False)[1]
             for match in self._confirmed(rule, data, low, high + TAIL_BYTES, squeezed=False)
@@ -212,13 +211,13 @@ class Scan:
         self,
         rule: Rule,
         data: bytes,
-        matches: Iterable[re.Match[bytes]],
+        matches: Iterable[Occurrence],
         view: View,
         origin: Origin,
     ) -> None:
         tally = self.tally
         for candidate in tally.worth_rating(rule, matches):
-            span = secret_span(candidate)
+            span = candidate.secret
             confidence, is_doubted = self._confidence(rule, data, candidate, view, origin)
             is_sample = confidence is None and rule.is_private and self._counts_samples
             if is_sample:
@@ -226,7 +225,7 @@ class Scan:
             if confidence is None or not origin.is_new(rule, *span):
                 continue
             match = located(origin, rule, confidence, data, span)
-            if match is None or (key := tally.key_of(match, candidate[0])) is None:
+            if match is None or (key := tally.key_of(match, candidate.words)) is None:
                 continue
             if rule.several and not is_sample:
                 value = without_separators(data[slice(*span)])
@@ -237,31 +236,31 @@ class Scan:
                 return
 
     def _confidence(
-        self, rule: Rule, data: bytes, match: re.Match[bytes], view: View, origin: Origin
+        self, rule: Rule, data: bytes, match: Occurrence, view: View, origin: Origin
     ) -> tuple[Confidence | None, bool]:
         """How sure a match is, and whether a classifier doubts it.
 
         None if it is no match, or adds nothing to the findings.
         """
-        span = secret_span(match)
+        span = match.secret
         confidence = confidence_by_checks(rule, data, match, view)
         if confidence is None or origin.is_chance(rule, confidence, data, span):
             return None, False
         if view is View.JOINED and origin.is_part_of_word(rule, data, match):
             confidence = lower(confidence)
-        within = self._json.around(*match.span(), origin) if rule.quoted else None
-        confidence = confidence_as_shown(rule, confidence, data, match.span(), within)
+        within = self._json.around(*match.span, origin) if rule.quoted else None
+        confidence = confidence_as_shown(rule, confidence, data, match.span, within)
         is_doubted = (
             may_be_doubted(rule, confidence)
             and view in _CLASSIFIED
-            and self._is_doubted(data, match.span(), confidence, within)
+            and self._is_doubted(data, match.span, confidence, within)
         )
         if is_doubted:
             confidence = lower(confidence)
         is_squeezed = view is View.SQUEEZED and rule.is_private and confidence > Confidence.LOW
         if is_squeezed and origin.is_split(*span):
             confidence = confidence_by_checks(rule, data, match, View.JOINED) or confidence
-        adds_nothing = confidence <= self.tally.confidence_so_far(rule, match[0]) or (
+        adds_nothing = confidence <= self.tally.confidence_so_far(rule, match.words) or (
             view is not View.DECODED and self.tally.has_enough(rule, confidence)
         )
         return (None if adds_nothing else confidence), is_doubted
@@ -272,13 +271,13 @@ class Scan:
         return self.source.keyed and not self.source.uses.is_of_file
 
     def _confidence_as_sample(
-        self, rule: Rule, data: bytes, match: re.Match[bytes], view: View, origin: Origin
+        self, rule: Rule, data: bytes, match: Occurrence, view: View, origin: Origin
     ) -> Confidence | None:
         """How sure a match is that may be a published sample or a dummy; None if it is none."""
         confidence = confidence_by_checks(rule, data, match, view, samples=True)
-        if confidence is None or origin.is_chance(rule, confidence, data, secret_span(match)):
+        if confidence is None or origin.is_chance(rule, confidence, data, match.secret):
             return None
-        is_new = confidence > self.tally.confidence_so_far(rule, match[0])
+        is_new = confidence > self.tally.confidence_so_far(rule, match.words)
         return confidence if is_new else None
 
     def _is_doubted(
@@ -294,7 +293,7 @@ class Scan:
 
     def _confirmed(
         self, rule: Rule, data: bytes, low: int, high: int, *, squeezed: bool
-    ) -> Iterator[re.Match[bytes]]:
+    ) -> Iterator[Occurrence]:
         """The matches of a rule's own expression in a block where Hyperscan found its pattern."""
         high = min(len(data), high)
         if not self.tally.spend(high - low):
@@ -306,11 +305,11 @@ class Scan:
 
     def _with_following(
         self, rule: Rule, finder: Finder, data: bytes, low: int, high: int
-    ) -> Iterator[re.Match[bytes]]:
+    ) -> Iterator[Occurrence]:
         """Each match, and the values of its kind that follow it without a name."""
-        value = value_of(rule.pattern, ignore_case=rule.ignore_case)
+        value = Finder(value_of(rule.pattern), ignore_case=rule.ignore_case, whole_words=True)
         for match in finder.finditer(data, low, high):
             yield match
-            end = match.end()
+            end = match.span[1]
             self.tally.spend(FOLLOWING_BYTES)
             yield from value.finditer(data, end, min(len(data), end + FOLLOWING_BYTES))

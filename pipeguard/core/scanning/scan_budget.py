@@ -7,11 +7,11 @@ doubtful ones never use up what a sure one elsewhere needs. Knows rules, and no 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from pipeguard.core.finding import Confidence, Severity
+from pipeguard.core.matching.confirm import Occurrence
 from pipeguard.core.rules.rule import Rule
 from pipeguard.core.scanning.match import max_findings
 from pipeguard.core.scanning.scan_result import Match
@@ -52,15 +52,13 @@ class Tally:
             self.is_exhausted = True
         return not self.is_exhausted
 
-    def worth_rating(
-        self, rule: Rule, matches: Iterable[re.Match[bytes]]
-    ) -> Iterator[re.Match[bytes]]:
+    def worth_rating(self, rule: Rule, matches: Iterable[Occurrence]) -> Iterator[Occurrence]:
         """The matches in one block that may add something to the findings."""
         repeated = 0
         for match in matches:
             if not self.spend(MATCH_BYTES):
                 return
-            if self.confidence_so_far(rule, match[0]) < Confidence.HIGH:
+            if self.confidence_so_far(rule, match.words) < Confidence.HIGH:
                 yield match
             elif rule.id in self._sure:
                 repeated += 1

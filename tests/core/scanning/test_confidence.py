@@ -1,11 +1,11 @@
 """How sure a match is, by its checks and by what stands around."""
 
-import re
 from collections.abc import Mapping
 
 import pytest
 
 from pipeguard.core.finding import Confidence
+from pipeguard.core.matching.confirm import Finder
 from pipeguard.core.rules.rule import Rule, View, load_pack
 from pipeguard.core.scanning.confidence import (
     confidence_as_shown,
@@ -31,8 +31,7 @@ def rule_with(more: str) -> Rule:
 
 def sure(text: str, more: str = "", view: View = View.TEXT) -> Confidence | None:
     rule, data = rule_with(more), text.encode()
-    match = re.search(rule.pattern.encode(), data)
-    assert match
+    match = next(Finder(rule.pattern, ignore_case=False).finditer(data, 0, len(data)))
     return confidence_by_checks(rule, data, match, view)
 
 
@@ -50,6 +49,8 @@ VALID, WRONG = "4111111111111111", "4111111111111112"
         (f"xn={WRONG}x", "boundary: word", Confidence.LOW),
         (f"no n={WRONG}", "unless: 'no'", Confidence.LOW),
         (f"No. But n={WRONG}", "unless: 'no'", Confidence.MEDIUM),
+        (f"not only n={WRONG}", "unless: '(?P<but>not only)|not'", Confidence.MEDIUM),
+        (f"not only and not n={WRONG}", "unless: '(?P<but>not only)|not'", Confidence.LOW),
     ],
 )
 def test_checks_and_surroundings_decide(text: str, more: str, expected: Confidence | None) -> None:
@@ -94,7 +95,6 @@ def test_only_what_is_not_of_the_worst_and_surest_is_doubted() -> None:
 def test_words_that_form_a_token_without_their_spaces_are_none_if_its_check_fails() -> None:
     rule = RULES["secrets.discord-bot-token"]
     title = b"MANUMAL_NOTEONE_MAINMORE1.SHNAME.HPatoolcreatesanewthingofyours"
-    match = re.search(rule.pattern.encode(), title)
-    assert match
+    match = next(Finder(rule.pattern, ignore_case=False).finditer(title, 0, len(title)))
     assert confidence_by_checks(rule, title, match, View.SQUEEZED) is None
     assert confidence_by_checks(rule, title, match, View.TEXT) is Confidence.LOW

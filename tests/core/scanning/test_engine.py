@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeguard.core.checks.readable import reads_as_words
 from pipeguard.core.finding import Confidence
+from pipeguard.core.matching.confirm import Finder
 from pipeguard.core.matching.pattern_set import value_of
 from pipeguard.core.protocol.json_values import JsonValue, Number
 from pipeguard.core.protocol.places import Surface
@@ -256,13 +257,13 @@ def test_a_match_tells_where_it_stands(sample: Sample, before: str, after: str) 
         if is_told and match.rule.pattern:
             stretch = text[match.start : match.end].encode()
             lookup = engine_of(match.rule.id).lookup
-            pattern = lookup.finder(match.rule, squeezed=False).expression
-            expected = list(pattern.finditer(text.encode()))
+            finder, data = lookup.finder(match.rule, squeezed=False), text.encode()
+            expected = list(finder.finditer(data, 0, len(data)))
             if match.rule.several:  # also further values, without their name
-                rule = match.rule
-                value = value_of(rule.pattern, ignore_case=rule.ignore_case)
-                expected += value.finditer(text.encode())
-            spans = (match["secret"] if match.re.groupindex else match[0] for match in expected)
+                value = value_of(match.rule.pattern)
+                following = Finder(value, ignore_case=match.rule.ignore_case, whole_words=True)
+                expected += following.finditer(data, 0, len(data))
+            spans = (data[slice(*match.secret)] for match in expected)
             assert stretch.strip() in {span.strip() for span in spans if span}
         assert 0 <= match.start <= match.end <= len(text)
         assert len(match.excerpt) <= EXCERPT_CHARS + 20

@@ -1,10 +1,10 @@
 """Each reading leads back to the text, through all that it was made of."""
 
 import base64
-import re
 
 from pipeguard.core.commands.argument_usage import Uses
 from pipeguard.core.finding import Confidence
+from pipeguard.core.matching.confirm import Finder
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.rules.rule import Written
 from pipeguard.core.scanning.origin import IDLE_BYTES, Origin
@@ -143,7 +143,6 @@ def test_a_joined_match_ends_where_words_of_its_strings_end() -> None:
         source = input_of({f"part-{number}": text for number, text in enumerate(strings)})
         data = source.text.joined()
         origin = Origin(source, "joined", locate=source.text.locate_joined)
-        match = re.search(re.escape(key).encode(), data)
-        assert match is not None
+        match = next(Finder(key, ignore_case=False).finditer(data, 0, len(data)))
         assert origin.is_part_of_word(rule, data, match) is is_part, strings
         assert not Origin(source, "").is_part_of_word(rule, data, match)

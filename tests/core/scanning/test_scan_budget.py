@@ -1,11 +1,11 @@
 """Each rule reports words once, counted by confidence; a slow text is not scanned to its end."""
 
-import re
 from collections.abc import Iterator
 
 import pytest
 
 from pipeguard.core.finding import Action, Confidence, Severity
+from pipeguard.core.matching.confirm import Finder, Occurrence
 from pipeguard.core.rules.rule import Rule
 from pipeguard.core.scanning.match import MAX_PRIVATE_PER_RULE, max_findings
 from pipeguard.core.scanning.scan_budget import MAX_REPEATED, Tally
@@ -21,22 +21,23 @@ SECRET = next(rule for rule in RULES if rule.is_private)
 TEXT, NAME = "result.text", "call.name"
 
 
-def words(*each: bytes) -> Iterator[re.Match[bytes]]:
-    return re.finditer(rb"\S+", b" ".join(each))
+def words(*each: bytes) -> Iterator[Occurrence]:
+    text = b" ".join(each)
+    return Finder(r"\S+", ignore_case=False).finditer(text, 0, len(text))
 
 
 @pytest.mark.parametrize("rule", [ORDER, SECRET])
 def test_words_of_a_sure_finding_are_not_rated_again(rule: Rule) -> None:
     tally = Tally(Budgets())
     tally.admits(rule, b"one", TEXT, Confidence.HIGH)
-    assert [match[0] for match in tally.worth_rating(rule, words(b"one", b"two"))] == [b"two"]
+    assert [match.words for match in tally.worth_rating(rule, words(b"one", b"two"))] == [b"two"]
 
 
 def test_words_of_a_less_sure_finding_are_rated_however_often_they_come() -> None:
     tally = Tally(Budgets())
     tally.admits(ORDER, b"one", TEXT, Confidence.MEDIUM)
     for _ in range(4 * MAX_REPEATED):
-        assert [match[0] for match in tally.worth_rating(ORDER, words(b"one"))] == [b"one"]
+        assert [match.words for match in tally.worth_rating(ORDER, words(b"one"))] == [b"one"]
 
 
 def test_repetitions_end_a_block_only_where_the_rule_stops_the_message() -> None:
@@ -44,7 +45,7 @@ def test_repetitions_end_a_block_only_where_the_rule_stops_the_message() -> None
     for rule, expected in ((ORDER, []), (ODD, [b"two"]), (SECRET, [b"two"])):
         tally = Tally(Budgets())
         tally.admits(rule, b"one", TEXT, Confidence.HIGH)
-        assert [match[0] for match in tally.worth_rating(rule, words(*many, b"two"))] == expected
+        assert [match.words for match in tally.worth_rating(rule, words(*many, b"two"))] == expected
 
 
 @pytest.mark.parametrize("rule", [ORDER, SECRET])
