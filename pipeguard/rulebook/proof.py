@@ -9,15 +9,19 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from functools import lru_cache, reduce
+from operator import and_, or_
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.finding import Confidence, raised
 from pipeguard.core.protocol.places import Surface, known_places
 from pipeguard.core.rules.rule import View, Written
-from pipeguard.core.scanning.rule_partition import engine_for
+from pipeguard.core.scanning.rule_partition import engine_for, squeezed_pattern
 from pipeguard.rulebook.samples import expand
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeguard.core.protocol.json_values import JsonValue
     from pipeguard.core.rules.rule import Rule, Sample
     from pipeguard.core.scanning.engine import Engine
@@ -38,12 +42,12 @@ USUAL_PLACE = {
 
 @dataclass(frozen=True, slots=True)
 class SampleFailure:
-    """A sample that its rule does not judge as it should.
+    """A sample that its rule does not judge as it should, or an expression that is ambiguous.
 
     Attributes:
         rule: the rule's id.
         surface: the sample was judged as a text of it.
-        sample: its text.
+        sample: its text, or the expression.
         what: what was expected, and what happened.
     """
 
@@ -56,11 +60,16 @@ class SampleFailure:
 def prove(rule: Rule, engine: Engine, surface: Surface) -> Iterator[SampleFailure]:
     """Try each sample of a rule, those that must match and those that must pass.
 
+    An expression that splits runs (`splits_runs`) in a view that the rule has is a failure, too.
+
     Args:
         rule: one of the engine's.
         engine: it runs the rule (core.scanning.rule_partition).
         surface: the samples are judged as texts of it.
     """
+    for pattern in (rule.pattern, squeezed_pattern(rule)[0], rule.sign, rule.unless):
+        if splits_runs(pattern):
+            yield SampleFailure(rule.id, surface, pattern, AMBIGUOUS)
     for sample in rule.matches:
         for text in texts(sample):
             sure = confidences(rule, engine, surface, text)
@@ -125,3 +134,85 @@ def confidences(rule: Rule, engine: Engine, surface: Surface, text: str) -> list
         for match in seen.matches
         if match.rule.id == rule.id and not match.is_sample
     ]
+
+
+# --- expressions ---------------------------------------------------------------------------
+
+AMBIGUOUS = (
+    "repeats a group that can begin where it ends, so that it splits one run in many ways; write"
+    " `[a-z]{0,27}` for `(?:[a-z]{1,9}){0,3}`, also where the view `squeezed` leaves out blanks"
+)
+_ALL = (1 << 256) - 1
+_PIECE = re.compile(
+    rb"(?P<open>\((?:\?(?:P<\w+>|[a-z]*:))?)|(?P<bar>\|)|\\[AbBzZ]|[$^]"
+    rb"|(?:(?P<close>\))|(?P<atom>\\x[0-9A-Fa-f]{2}|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.))"
+    rb"(?:(?P<mark>[*+?])|\{(?P<least>\d+)(?P<comma>,?)(?P<most>\d*)\})?\??",
+    re.DOTALL,
+)
+_MARKS = {b"*": (0, 2), b"+": (1, 2), b"?": (0, 1), None: (1, 1)}
+
+
+class _Runs(NamedTuple):
+    """The runs of one byte that a part of an expression matches.
+
+    Attributes:
+        any: bytes of which it matches a run, even an empty one, each a bit of a number.
+        some: bytes of which it matches a run that is not empty.
+        several: bytes of which it matches runs of different lengths.
+        is_split: True if it repeats a part that does so.
+    """
+
+    any: int = _ALL
+    some: int = 0
+    several: int = 0
+    is_split: bool = False
+
+
+def splits_runs(pattern: str) -> bool:
+    """True if a repeated group of a pattern matches runs of one byte, of different lengths."""
+    return _group(_PIECE.finditer(pattern.encode()))[0].is_split
+
+
+def _group(pieces: Iterator[re.Match[bytes]]) -> tuple[_Runs, re.Match[bytes] | None]:
+    """Read a group up to the bracket that closes it, which is returned, too."""
+    alternatives, row, end = [], [_Runs()], None
+    for piece in pieces:
+        if piece["close"]:
+            end = piece
+            break
+        if piece["bar"]:
+            alternatives.append(_combined(row, and_))
+            row = [_Runs()]
+        elif piece["open"]:
+            inner, closing = _group(pieces)
+            row.append(_repeated(inner, closing) if closing else inner)
+        elif piece["atom"]:
+            matched = _bytes_of(piece["atom"])
+            row.append(_repeated(_Runs(matched, matched), piece))
+    return _combined([*alternatives, _combined(row, and_)], or_), end
+
+
+def _combined(parts: list[_Runs], how: Callable[[int, int], int]) -> _Runs:
+    """The runs of parts that follow each other (`and_`), or of alternatives (`or_`)."""
+    every, some, several, split = zip(*parts, strict=True)
+    matched = reduce(how, every)
+    return _Runs(matched, matched & reduce(or_, some), matched & reduce(or_, several), any(split))
+
+
+def _repeated(part: _Runs, piece: re.Match[bytes]) -> _Runs:
+    least, most = _MARKS[piece["mark"]]
+    if piece["least"]:
+        least = int(piece["least"])
+        most = int(piece["most"] or least + 1) if piece["comma"] else least
+    return _Runs(
+        part.any if least else _ALL,
+        part.some,
+        part.several | (part.some if most > least else 0),
+        part.is_split or (most > 1 and part.several > 0),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _bytes_of(atom: bytes) -> int:
+    expression = re.compile(atom, re.ASCII)
+    return sum(1 << code for code in range(256) if expression.match(bytes([code])))

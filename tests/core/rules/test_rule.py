@@ -15,7 +15,15 @@ from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.scanning.rule_partition import engine_for
 from pipeguard.errors import RuleError
 from pipeguard.rulebook.packs import PackFile, load_rules, sources
-from pipeguard.rulebook.proof import frame_value, prove, prove_all, sample_place, texts
+from pipeguard.rulebook.proof import (
+    AMBIGUOUS,
+    frame_value,
+    prove,
+    prove_all,
+    sample_place,
+    splits_runs,
+    texts,
+)
 from tests.each import each
 from tests.fuzz.rulebook import ALL as RULES
 from tests.fuzz.rulebook import engines
@@ -151,6 +159,37 @@ def test_a_match_with_less_confidence_is_told() -> None:
     assert failures(matches="sayxyzzy-123") == [
         f"{surface.value}: confidence: expected high, found medium" for surface in SORTED
     ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_split"),
+    [
+        ("ignore(?:[a-z]{1,9}){0,3}all", True),
+        ("ignore[a-z]{0,27}all", False),
+        ("(?:[\\s_-]{1,2}[\\w-]{1,9}){0,4}", True),
+        ("(?:[\\s_]{1,2}[a-z]{1,9}){0,4}", False),
+        ("(?:a*)*", True),
+        ("(?:a|b{2,3})+c", True),
+        ("(?:[0-9]{1,3}[.]){3}", False),
+        ("(?:[0-9a-f]{2}|\\x41){3,6}[]}]+", False),
+        ("(?:é{1,3}){2}", False),
+    ],
+)
+def test_a_group_that_splits_a_run_is_told(pattern: str, is_split: bool) -> None:
+    assert splits_runs(pattern) is is_split
+
+
+@pytest.mark.slow
+def test_an_expression_is_proven_in_each_view_of_its_rule() -> None:
+    """Without its blanks, the pattern repeats what can begin where it ends."""
+    text = PACK.format(matches="x", passes="y", places="[]", confidence="high")
+    text = text.replace("xyzzy-[0-9]{3}", "ignore(?: [a-z]{1,9}){0,3} all")
+    for views, failing in (("[text]", 0), ("[text, squeezed]", 1)):
+        with_views = text.replace("  boundary:", f"  views: {views}\n  boundary:")
+        (rule,) = load_pack(with_views, "mine.yaml")
+        engine = Engine([rule], Surface.TO_SERVER, loaded(build([rule], Surface.TO_SERVER)))
+        failures = [one.what for one in prove(rule, engine, Surface.TO_SERVER)]
+        assert failures.count(AMBIGUOUS) == failing
 
 
 def test_a_sample_stands_in_the_first_place_that_fits() -> None:
