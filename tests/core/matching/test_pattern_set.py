@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import product
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from pipeguard.core.matching.pattern_set import (
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.text.windowing import BLOCK_BYTES
 from pipeguard.errors import EngineError
+from pipeguard.rulebook.proof import texts
+from tests.each import each
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import RULES, Sample, drawn_from, engine_of, expression, samples
 
@@ -92,6 +95,20 @@ def test_a_weaker_pattern_matches_wherever_the_pattern_does(
     weak = re.compile(weaker(sample.rule.sign or sample.rule.pattern).encode(), pattern.flags)
     assert weak.search(data) is not None
     assert is_seen(sample.rule, data)
+
+
+NEIGHBOURS = b"", b"0", b"a", b"_", b"-", b".", b"/", b'"', b"\n", b"\xc3\xa4"
+
+
+@each("rule", RULES)
+def test_what_touches_a_sample_hides_no_sign(rule: Rule) -> None:
+    pattern = expression(rule)
+    sign = re.compile(weaker(rule.sign or rule.pattern).encode(), pattern.flags)
+    for sample in rule.matches:
+        text = texts(sample)[0].encode()
+        for before, after in product(NEIGHBOURS, NEIGHBOURS):
+            data = before + text + after
+            assert sign.search(data) or not pattern.search(data), (before, after)
 
 
 WEAKER = {
