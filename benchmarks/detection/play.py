@@ -163,6 +163,10 @@ class Conversation:
         """Send the server's answer to the last request."""
         return self._send(TO_CLIENT, {"id": self._id, "result": result})
 
+    def notify(self, method: str, params: Object) -> _Judged:
+        """Send a notification of the server."""
+        return self._send(TO_CLIENT, {"method": method, "params": params})
+
     def note_placeholders(self, verdict: Verdict) -> None:
         """Remember the placeholders in what goes to the model, with the secrets they replace."""
         assert self._guard.vault is not None
