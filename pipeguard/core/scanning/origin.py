@@ -52,7 +52,7 @@ class Origin(NamedTuple):
         whole: True if a span of the reading is not one of the text: findings are then about whole
             strings.
         locate: finds the strings of a joined reading.
-        squeezed_from: the bytes from which spaces were removed.
+        squeezed_from: the text from which spaces were removed.
         offset: where these begin in the text.
         outer: the origin of the reading that this one was decoded or folded from.
         parts: what was decoded or joined from the outer reading.
@@ -64,7 +64,7 @@ class Origin(NamedTuple):
     chain: str
     whole: bool = False
     locate: Locate | None = None
-    squeezed_from: bytes | None = None
+    squeezed_from: folding.Spaced | None = None
     offset: int = 0
     outer: Origin | None = None
     parts: DecodedParts | JoinedLiterals | None = None
@@ -111,12 +111,12 @@ class Origin(NamedTuple):
             return False  # but a secret may continue in what is encoded
         return self.locate is None or self.locate(start, end)[1]
 
-    def _is_new_in_squeezed(self, rule: Rule, spaced: bytes, span: folding.Range) -> bool:
+    def _is_new_in_squeezed(self, rule: Rule, spaced: folding.Spaced, span: folding.Range) -> bool:
         words = not self.source.keyed
-        first, last = folding.unsqueezed(spaced, *span, words=words)
+        first, last = spaced.span(*span, words=words)
         parts = self.outer.parts if self.outer is not None else None
         if parts is None:
-            return is_disguised(spaced[first:last], words=words)
+            return is_disguised(spaced.data[first:last], words=words)
         if isinstance(parts, JoinedLiterals) and rule.is_private:
             low, _ = parts.origin(first, last)
             if self.source.text.data[max(0, low - 1) : low].isalnum():
@@ -127,8 +127,8 @@ class Origin(NamedTuple):
         """True if a match is written in pieces, with spaces that nobody writes by chance."""
         if self.squeezed_from is None:
             return False
-        first, last = folding.unsqueezed(self.squeezed_from, start, end, words=False)
-        stretch = self.squeezed_from[first:last]
+        first, last = self.squeezed_from.span(start, end, words=False)
+        stretch = self.squeezed_from.data[first:last]
         is_whole = self.outer is not None and len(stretch) == end - start
         return is_whole or is_in_pieces(stretch)
 
@@ -183,9 +183,9 @@ class Origin(NamedTuple):
             return f"{chain}>folded", low, high, False
         return self.chain, *self._unfolded(start, end), True
 
-    def _trace_squeezed(self, spaced: bytes, start: int, end: int) -> tuple[str, int, int, bool]:
+    def _trace_squeezed(self, spaced: folding.Spaced, start: int, end: int) -> tuple[str, int, int, bool]:
         words = not self.source.keyed
-        low, high = folding.unsqueezed(spaced, start, end, words=words)
+        low, high = spaced.span(start, end, words=words)
         low, high = self._unfolded(low + self.offset, high + self.offset)
         if self.outer is None:
             return "squeezed", low, high, not self.whole

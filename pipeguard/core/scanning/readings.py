@@ -132,7 +132,7 @@ def _read_literals(scan: Scan) -> None:
 def _run_squeezed(scan: Scan, data: bytes, origin: Origin, *, always: bool) -> None:
     squeezed = folding.squeeze(data, words=False)
     if always or len(squeezed) != len(data):
-        origin = origin._replace(squeezed_from=data)
+        origin = origin._replace(squeezed_from=folding.Spaced(data))
         signs = scan.run_rules(squeezed, View.SQUEEZED, origin)
         scan.decode(squeezed, signs, origin)
 
@@ -146,7 +146,7 @@ def _read_spaced_out(scan: Scan) -> None:
             scan.source,
             "squeezed",
             whole=scan.unfolding is not None,
-            squeezed_from=stretch,
+            squeezed_from=folding.Spaced(stretch),
             offset=low,
             unfolding=scan.unfolding,
         )
@@ -176,7 +176,8 @@ def _read_spelled_values(scan: Scan) -> None:
         signs = scan.run_rules(row.data, View.DECODED, origin)
         if any(name in signs for name in SPACED_OUT):
             squeezed = folding.squeeze(row.data, words=True)
-            scan.run_rules(squeezed, View.SQUEEZED, origin._replace(squeezed_from=row.data))
+            spaced = folding.Spaced(row.data)
+            scan.run_rules(squeezed, View.SQUEEZED, origin._replace(squeezed_from=spaced))
 
 
 def rows_to_read(lookup: RuleLookup, text: MessageText) -> Sequence[ValueRow]:

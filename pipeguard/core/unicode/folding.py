@@ -259,23 +259,42 @@ def squeeze(data: bytes, *, words: bool) -> bytes:
     return data.translate(None, _BETWEEN_WORDS if words else _BETWEEN_SECRETS)
 
 
-def unsqueezed(data: bytes, start: int, end: int, *, words: bool) -> tuple[int, int]:
-    """Where a stretch of the squeezed text is in the text itself."""
-    between = _BETWEEN_WORDS if words else _BETWEEN_SECRETS
-    return _nth_byte(data, between, start), _nth_byte(data, between, end - 1) + 1
+class Spaced:
+    """A text that was squeezed, and the way back to it.
 
+    Attributes:
+        data: the text with what separates.
+    """
 
-def _nth_byte(data: bytes, between: bytes, count: int) -> int:
-    """The place of the byte after so many others, those between not counted."""
-    position, step = 0, BLOCK
-    while step and position < len(data):
-        size = len(data[position : position + step].translate(None, between))
-        if size > count:
-            step //= 8  # it is in these bytes: look closer
-        else:
-            count -= size
-            position += step
-    return min(position, len(data) - 1)
+    __slots__ = ("_counts", "data")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._counts: dict[bytes, list[int]] = {}  # squeezed bytes up to the end of each block
+
+    def span(self, start: int, end: int, *, words: bool) -> Range:
+        """Where a stretch of the squeezed text is in the text itself."""
+        between = _BETWEEN_WORDS if words else _BETWEEN_SECRETS
+        return self._place(between, start), self._place(between, end - 1) + 1
+
+    def _place(self, between: bytes, count: int) -> int:
+        """The place of the byte after so many others, those between not counted."""
+        data, counts = self.data, self._counts.get(between)
+        if counts is None:  # once: a long text may have a match in each line
+            parts = (data[at : at + BLOCK] for at in range(0, len(data), BLOCK))
+            counts = list(accumulate(len(part.translate(None, between)) for part in parts))
+            self._counts[between] = counts
+        number = bisect_right(counts, count)
+        position, step = number * BLOCK, BLOCK // 8
+        count -= counts[number - 1] if number else 0
+        while step and position < len(data):
+            size = len(data[position : position + step].translate(None, between))
+            if size > count:
+                step //= 8  # it is in these bytes: look closer
+            else:
+                count -= size
+                position += step
+        return min(position, len(data) - 1)
 
 
 def extend(ranges: list[Range], low: int, high: int) -> None:

@@ -73,7 +73,7 @@ def test_a_squeezed_reading_leads_to_the_bytes_with_their_spaces() -> None:
     source = input_of(["g h p _ Z 7 Q X 4", "nine"])
     joined = source.text.joined()
     locate = source.text.locate_joined
-    origin = Origin(source, "squeezed", locate=locate, squeezed_from=joined)
+    origin = Origin(source, "squeezed", locate=locate, squeezed_from=folding.Spaced(joined))
     view, low, high, exact = origin.trace(0, 9)
     assert (view, joined[low:high], exact) == ("squeezed", b"g h p _ Z 7 Q X 4", True)
     assert origin.locate_joined == locate
@@ -110,7 +110,7 @@ def test_a_secret_within_a_word_of_a_literal_is_not_new() -> None:
         joined, *_ = joined_literals(data, 0, len(data))
         outer = Origin(source, "", outer=Origin(source, ""), parts=joined)
         squeezed = folding.squeeze(joined.data, words=False)
-        origin = Origin(source, "", outer=outer, squeezed_from=joined.data)
+        origin = Origin(source, "", outer=outer, squeezed_from=folding.Spaced(joined.data))
         start = squeezed.index(b"ghp_")
         assert origin.is_new(SECRET, start, start + 5) is is_new
         view, low, high, _ = origin.trace(start, start + 5)

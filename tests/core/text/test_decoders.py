@@ -15,7 +15,7 @@ from pipeguard.core.text import base_encodings, decoders
 from pipeguard.core.text.budgets import CALLS, DecodingBudget
 from pipeguard.core.text.decoders import DecodedParts, decode
 from pipeguard.core.unicode import folding
-from pipeguard.core.unicode.folding import fold, squeeze, unsqueezed
+from pipeguard.core.unicode.folding import Spaced, fold, squeeze
 from tests.core.text.reading import PLAIN, readings, signs_in
 from tests.each import each
 from tests.fuzz.budget import tried
@@ -135,7 +135,7 @@ def test_a_squeezed_stretch_is_found_in_its_text(
         return
     start = draw.draw(st.integers(0, len(squeezed) - 1))
     end = draw.draw(st.integers(start + 1, len(squeezed)))
-    low, high = unsqueezed(data, start, end, words=words)
+    low, high = Spaced(data).span(start, end, words=words)
     assert squeeze(data[low:high], words=words) == squeezed[start:end]
     assert data[low] == squeezed[start]
     assert data[high - 1] == squeezed[end - 1]
