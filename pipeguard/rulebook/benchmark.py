@@ -211,8 +211,7 @@ def _reading(rule: Rule, engine: Engine) -> _Work:
         data = b"".join(blocks)
         stretches = engine.opener.stretches(data) if engine.opener is not None else []
         began = perf_counter()
-        budgets = Budgets()
-        budgets.grow(len(data), classified=True)
+        budgets = Budgets(len(data))
         read = Reader(len(data), budgets).read([Selection(data, stretches)], classifier)
         false = sum(best_of(passage.pieces).score < classifier.likely for passage in read)
         seconds = perf_counter() - began

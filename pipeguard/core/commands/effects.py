@@ -43,9 +43,9 @@ MAX_PROGRAM_NAME = 200  # characters
 
 # A file that is written so is run later: a shell's start-up file, a hook, a job, a service.
 _WRITES_STARTED_FILE = lazy_regex(
-    r"> (?:.*/)?(?:\.(?:bash|zsh|ksh|csh|tcsh)(?:rc|_profile|_login|_logout|_aliases)|\.zshenv|"
+    r"> (?:.*\.(?:service|desktop|timer)|(?:.*/)?(?:\.(?:bash|zsh|ksh|csh|tcsh)(?:rc|_profile|_login|_logout|_aliases)|\.zshenv|"
     r"\.(?:zprofile|profile|login|xinitrc|xprofile|xsession|envrc)|config\.fish|rc\.local|"
-    r"\.git/hooks/[a-z-]+|\.husky/[a-z-]+|cron[a-z.]*(?:/.*)?|.*\.(?:service|desktop|timer))\Z"
+    r"\.git/hooks/[a-z-]+|\.husky/[a-z-]+|cron[a-z.]*(?:/.*)?))\Z"
 )
 # A value that is searched for and goes on as a condition.
 _CLOSES_QUOTE = lazy_regex(r"['\"].{0,200}(?:=|--|/\*|\()", re.DOTALL)

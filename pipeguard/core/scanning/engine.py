@@ -135,8 +135,8 @@ class Engine:
         if seen is not None and is_plainly_clean(self.lookup, source, surface, seen):
             return NOTHING_FOUND
         budgets = budgets or Budgets()
-        budgets.grow(len(text.data), classified=self.opener is not None)
-        budgets.decoding.is_exceeded = False
+        budgets.grow(len(text.data))
+        budgets.is_exceeded = False
         scan = Scan(self.lookup, source, surface, budgets, seen)
         for reading in READINGS.values():
             if reading.to_server if self.keyed else reading.to_client:
@@ -152,9 +152,7 @@ class Engine:
         text = data.decode("utf-8", "replace").encode()
         nothing = MessageText("", keyed=self.keyed)
         source = self._source(nothing, lambda _: "log.message")
-        budgets = Budgets()
-        budgets.grow(len(text), classified=False)
-        scan = Scan(self.lookup, source, self.surface, budgets)
+        scan = Scan(self.lookup, source, self.surface, Budgets(len(text)))
         spans = [span for span in scan.spans(text) if span[2].is_private]
         for start, end, rule in sorted(spans, key=lambda span: span[0], reverse=True):
             text = text[:start] + b"[masked:" + rule.id.encode() + b"]" + text[end:]

@@ -22,7 +22,7 @@ from pipeguard.core.scanning.origin import Origin
 from pipeguard.core.scanning.rule_lookup import RuleLookup
 from pipeguard.core.scanning.scan_input import ScanInput
 from pipeguard.core.text import split_literals
-from pipeguard.core.text.budgets import SCAN_TIMES, DecodingBudget
+from pipeguard.core.text.budgets import DecodingBudget
 from pipeguard.core.text.decoders import ENCODINGS, DecodedParts, decode
 from pipeguard.core.text.document import MessageText
 from pipeguard.core.text.split_values import reordered_rows, spelled_texts
@@ -36,6 +36,7 @@ _SIGNS_TO_CLIENT = frozenset(ENCODINGS) | SPACED_OUT
 _SIGNS_TO_SERVER = _SIGNS_TO_CLIENT | {LITERALS, "windows", "acts"}
 FEW_RULES = 8  # that could match in a text, and are asked whether they do
 FEW_MATCHES = 8  # of one rule, that are rated
+FEW_SEARCHES = 32  # of as many bytes as the text has
 
 
 class FirstLook(NamedTuple):
@@ -158,7 +159,7 @@ def _matches(lookup: RuleLookup, source: ScanInput, seen: FirstLook, rules: Sequ
     data, joined = seen.texts
     parts = [part for part in (joined, *seen.others) if part]
     cost_bytes = len(rules) * sum(map(len, (data, *parts)))
-    if len(rules) > FEW_RULES or cost_bytes > SCAN_TIMES * len(data):
+    if len(rules) > FEW_RULES or cost_bytes > FEW_SEARCHES * len(data):
         return True
     if source.text.is_several and not source.keyed:
         return True  # more is read together than what was looked at

@@ -183,7 +183,9 @@ class Origin(NamedTuple):
             return f"{chain}>folded", low, high, False
         return self.chain, *self._unfolded(start, end), True
 
-    def _trace_squeezed(self, spaced: folding.Spaced, start: int, end: int) -> tuple[str, int, int, bool]:
+    def _trace_squeezed(
+        self, spaced: folding.Spaced, start: int, end: int
+    ) -> tuple[str, int, int, bool]:
         words = not self.source.keyed
         low, high = spaced.span(start, end, words=words)
         low, high = self._unfolded(low + self.offset, high + self.offset)

@@ -90,7 +90,7 @@ class Scan:
         self.unread_passages: list[Match] = []
         self.reported_orders: set[int] = set()
         self._json = JsonValues(text)
-        self._budget = budgets.decoding
+        self._budget = budgets
         self._seen = seen
         self._places: set[str] | None = None  # of the strings, if these are few
         self._values: dict[str, set[bytes]] = {}  # by rule, if it asks for several

@@ -17,7 +17,6 @@ from pipeguard.core.scanning.match import max_findings
 from pipeguard.core.scanning.scan_result import Match
 from pipeguard.core.text.budgets import Budgets
 
-MATCH_BYTES = 2048  # charged for each match, as so many bytes that are searched
 MAX_REPEATED = 32  # matches in one block that repeat a sure finding
 
 
@@ -48,15 +47,17 @@ class Tally:
 
     def spend(self, cost_bytes: int) -> bool:
         """Charge for so many bytes that are searched; False if the budget is exhausted."""
-        if not self._budgets.scan(cost_bytes):
-            self.is_exhausted = True
+        return self._go_on(is_paid=self._budgets.scan(cost_bytes))
+
+    def _go_on(self, *, is_paid: bool) -> bool:
+        self.is_exhausted = self.is_exhausted or not is_paid
         return not self.is_exhausted
 
     def worth_rating(self, rule: Rule, matches: Iterable[Occurrence]) -> Iterator[Occurrence]:
         """The matches in one block that may add something to the findings."""
         repeated = 0
         for match in matches:
-            if not self.spend(MATCH_BYTES):
+            if not self._go_on(is_paid=self._budgets.rate()):
                 return
             if self.confidence_so_far(rule, match.words) < Confidence.HIGH:
                 yield match

@@ -82,6 +82,8 @@ class MessageJudge(NamedTuple):
         Raises:
             Refusal: it breaks the protocol, or could not be judged.
         """
+        if self.budgets is None:
+            return self._replace(budgets=Budgets()).judge(message)
         if self.direction is TO_SERVER:
             verdict = self._judge_kind(message)
             return put_back(self.guard.vault, verdict) if self.guard.vault is not None else verdict
@@ -231,7 +233,6 @@ class MessageJudge(NamedTuple):
         self,
         message: Message,
         request: PendingRequest | None = None,
-        budgets: Budgets | None = None,
         call: Targets | None = None,
     ) -> Scope:
         method, tool = (request.method, request.tool) if request else (message.method, None)
@@ -239,7 +240,7 @@ class MessageJudge(NamedTuple):
             call = NO_CALL if request is None or request.call is None else request.call
         return Scope(
             *(self.guard, PARTS[message.kind], method, self.now, tool, ()),
-            budgets=budgets or self.budgets,
+            budgets=self.budgets,
             call=call,
         )
 
@@ -282,7 +283,6 @@ class MessageJudge(NamedTuple):
         """Rewrite the message without what was found, and judge it again."""
         vault = self.guard.vault if self.direction is TO_CLIENT else None
         make_placeholder = vault.placeholder if vault is not None else None
-        budgets = self.budgets or Budgets()
         message, remaining, is_cut = original, findings, False
         exempt = _exempt(findings)
         for _ in range(MAX_REDACTIONS):
@@ -292,9 +292,7 @@ class MessageJudge(NamedTuple):
             redacted = redact(message.value, remaining, make_placeholder, self.event)
             marked = replies.marked(redacted, self.direction, self.event, is_cut=is_cut)
             message = rewritten(message, marked)
-            scope = self._scope(message, request, budgets)._replace(
-                exempt=frozenset() if is_cut else exempt
-            )
+            scope = self._scope(message, request)._replace(exempt=frozenset() if is_cut else exempt)
             remaining = self._findings(scope, message)
             if greatest(remaining) < Action.REDACT:
                 why = self._obstacle_to_cut(scope, original, message, findings) if is_cut else ""

@@ -23,7 +23,7 @@ from pipeguard.core.model.sentences import Piece
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.scanning.match import MAX_MATCHES_PER_RULE
-from pipeguard.core.text.budgets import READ_BYTES, Budgets
+from pipeguard.core.text.budgets import BYTE_NS, READ_NS, WORK_NS, Budgets
 from pipeguard.rulebook.packs import model
 from pipeguard.rulebook.proof import sample_place
 from tests.core.model.samples import (
@@ -197,8 +197,8 @@ MEGABYTE = 2**20
 def test_no_more_of_a_message_is_read_than_its_share(part: str, read: list[str]) -> None:
     text = part * (MEGABYTE // len(part.encode()))
     matches("injection", text)
-    most = READ_BYTES + len(text.encode())
-    assert 0 < sum(len(one.encode()) for one in read) <= most
+    most_ns = WORK_NS + BYTE_NS * len(text.encode())
+    assert 0 < READ_NS * sum(len(one.encode()) for one in read) <= most_ns
 
 
 def test_the_likeliest_of_much_is_read_first(read: list[str]) -> None:

@@ -58,7 +58,7 @@ def source_of(engine: Engine, value: JsonValue, place: str) -> ScanInput:
 
 def read_in_all_ways(engine: Engine, source: ScanInput, surface: Surface) -> ScanResult:
     budgets = Budgets()
-    budgets.grow(len(source.text.data), classified=engine.opener is not None)
+    budgets.grow(len(source.text.data))
     scan = Scan(engine.lookup, source, surface, budgets)
     for reading in READINGS.values():
         if reading.to_server if engine.keyed else reading.to_client:

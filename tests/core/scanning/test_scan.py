@@ -20,7 +20,7 @@ KEY = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"
 def scan_of(value: JsonValue, budgets: Budgets | None = None) -> Scan:
     text = MessageText(value, keyed=True)
     budgets = budgets or Budgets()
-    budgets.grow(len(text.data), classified=False)
+    budgets.grow(len(text.data))
     source = ScanInput(text, lambda _: "call.arguments", keyed=True, uses=Uses(text, None))
     return Scan(engines().to_server.lookup, source, Surface.TO_SERVER, budgets)
 
@@ -69,10 +69,10 @@ def test_secrets_are_located_in_any_text() -> None:
 
 def test_what_would_cost_too_much_to_decode_is_reported() -> None:
     budgets = Budgets()
-    budgets.decoding.calls = 0
+    budgets._left_ns = 0
     scan = scan_of({"a": "%41 " * 100}, budgets)
     signs = scan.run_rules(scan.data, View.TEXT, Origin(scan.source, "text"))
-    budgets.decoding.is_exceeded = False
+    budgets.is_exceeded = False
     scan.decode(scan.data, signs, Origin(scan.source, ""))
     assert scan.result().has_undecoded
 

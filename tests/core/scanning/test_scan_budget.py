@@ -9,7 +9,7 @@ from pipeguard.core.matching.confirm import Finder, Occurrence
 from pipeguard.core.rules.rule import Rule
 from pipeguard.core.scanning.match import MAX_PRIVATE_PER_RULE, max_findings
 from pipeguard.core.scanning.scan_budget import MAX_REPEATED, Tally
-from pipeguard.core.text.budgets import SCAN_BYTES, SCAN_TIMES, Budgets
+from pipeguard.core.text.budgets import BYTE_NS, SEARCHED_NS, WORK_NS, Budgets
 from pipeguard.rulebook.samples import expand
 from tests.core.text.messages import KEY, judge_call, judge_result, look_alike
 from tests.fuzz.rulebook import engines
@@ -72,17 +72,15 @@ def test_more_secrets_than_are_redacted_stop_the_message() -> None:
 
 
 def test_the_scan_ends_with_its_budget_and_says_so() -> None:
-    budgets = Budgets()
-    budgets.grow(1000, classified=False)
-    tally = Tally(budgets)
-    assert tally.spend(SCAN_BYTES + 1000 * SCAN_TIMES)
-    assert not list(tally.worth_rating(ORDER, words(b"one")))  # it costs MATCH_BYTES
+    tally = Tally(Budgets(1000))
+    assert tally.spend((WORK_NS + 1000 * BYTE_NS) // SEARCHED_NS)
+    assert not list(tally.worth_rating(ORDER, words(b"one")))  # it costs MATCH_NS
     assert tally.is_exhausted
 
 
 def test_the_texts_of_one_message_share_a_budget() -> None:
     budgets = Budgets()
-    assert Tally(budgets).spend(SCAN_BYTES)
+    assert Tally(budgets).spend(WORK_NS // SEARCHED_NS)
     other = Tally(budgets)
     assert not other.spend(1)
     assert other.is_exhausted

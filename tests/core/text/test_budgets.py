@@ -18,7 +18,17 @@ from pipeguard.core.model.network import Network
 from pipeguard.core.scanning.rule_lookup import RuleLookup
 from pipeguard.core.session.cuts import UNREAD
 from pipeguard.core.text import decoders
-from pipeguard.core.text.budgets import DECODED_BYTES, DECODED_TIMES, READ_BYTES, Budgets
+from pipeguard.core.text.budgets import (
+    BYTE_NS,
+    DECODED_NS,
+    KEPT_NS,
+    MATCH_NS,
+    READ_NS,
+    SEARCHED_NS,
+    SENTENCE_NS,
+    WORK_NS,
+    Budgets,
+)
 from tests.core.model.samples import samples
 from tests.core.text.messages import (
     KEY,
@@ -68,7 +78,7 @@ def decoys(size: int) -> str:
 
 def test_heavier_words_around_an_order_do_not_hide_it() -> None:
     plain = "Nothing else of note here.\n" * 20
-    heavy = decoys(50_000)
+    heavy = decoys(12_000)
     assert judge_result(f"{heavy}\n{plain}").findings == ()
     assert judge_result(f"{plain}{ORDER}\n{plain}").action is Action.BLOCK
     assert judge_result(f"{heavy}\n{plain}{ORDER}\n{plain}").action is Action.BLOCK
@@ -84,10 +94,10 @@ def poor(monkeypatch: pytest.MonkeyPatch) -> None:
     class Poor(Budgets):
         def __init__(self) -> None:
             super().__init__()
-            self._read_bytes -= READ_BYTES - 300
+            self._left_ns = KEPT_NS + 300 * READ_NS
 
-        def grow(self, length: int, *, classified: bool) -> None:
-            super().grow(length, classified=False)
+        def grow(self, length: int) -> None:
+            pass
 
     for module in ("scanning.engine", "session.session", "session.judge", "session.definitions"):
         monkeypatch.setattr(f"pipeguard.core.{module}.Budgets", Poor)
@@ -231,9 +241,10 @@ def test_no_message_costs_more_than_its_length_allows(
 ) -> None:
     length = len(judge().frame)
     # Three engines read a definition, and what was redacted is judged up to four times more.
-    assert work.decoded <= 5 * (DECODED_BYTES + 3 * DECODED_TIMES * length)
-    assert work.read <= 2 * (READ_BYTES + length) + length
-    assert work.sentences <= 2 * (256 + length // 512 + 8 * (24 + length // 4096))
+    most_ns = WORK_NS + 15 * BYTE_NS * length
+    assert work.decoded * DECODED_NS <= most_ns
+    assert work.read * READ_NS <= most_ns
+    assert work.sentences * SENTENCE_NS <= 3 * most_ns
     assert work.passes <= 4 * (length + work.decoded) + 2**20
 
 
@@ -242,7 +253,28 @@ def test_decoded_bytes_are_bounded_by_what_came_however_many_definitions(work: W
     verdict = judge_list(*few)
     assert verdict.action is Action.BLOCK
     assert "protocol.view-limit" in rules(verdict)
-    assert work.decoded <= 2 * (DECODED_BYTES + 3 * DECODED_TIMES * len(verdict.frame))
+    assert work.decoded * DECODED_NS <= WORK_NS + 6 * BYTE_NS * len(verdict.frame)
+
+
+def test_all_engines_share_the_work_of_a_message(work: Work) -> None:
+    length = len(judge_list(innocent(SIZE)).frame)
+    assert work.read * READ_NS <= WORK_NS + 3 * BYTE_NS * length
+
+
+def test_every_step_takes_from_the_work_of_its_message() -> None:
+    budgets = Budgets(1000)
+    while budgets.read(1000):
+        pass
+    assert budgets.read_again()  # which reading leaves
+    while budgets.read_again():
+        pass
+    while budgets.rate():
+        pass
+    assert not budgets.doubt()
+    assert not budgets.scan(MATCH_NS // SEARCHED_NS + 1)
+    assert not budgets.is_exceeded
+    assert not budgets.admits(b"a" * (MATCH_NS // DECODED_NS + 1))
+    assert budgets.is_exceeded
 
 
 INDEXED = (
@@ -296,7 +328,7 @@ def test_a_batch_shares_one_budget(work: Work) -> None:
     ]
     verdict = receive(conversation, Direction.TO_SERVER, members)
     assert verdict.action is Action.BLOCK
-    assert work.decoded <= 2 * (DECODED_BYTES + 3 * DECODED_TIMES * len(verdict.frame))
+    assert work.decoded * DECODED_NS <= WORK_NS + 6 * BYTE_NS * len(verdict.frame)
 
 
 # --- harmless text around an attack ------------------------------------------------------------

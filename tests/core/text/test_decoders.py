@@ -5,14 +5,14 @@ import hashlib
 import re
 import tracemalloc
 import unicodedata
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeguard.core.text import base_encodings, decoders
-from pipeguard.core.text.budgets import CALLS, DecodingBudget
+from pipeguard.core.text.budgets import CALL_NS, DECODED_NS, WORK_NS, DecodingBudget
 from pipeguard.core.text.decoders import DecodedParts, decode
 from pipeguard.core.unicode import folding
 from pipeguard.core.unicode.folding import Spaced, fold, squeeze
@@ -141,6 +141,25 @@ def test_a_squeezed_stretch_is_found_in_its_text(
     assert data[high - 1] == squeezed[end - 1]
 
 
+def test_the_way_back_costs_no_more_for_many_matches_in_a_long_text() -> None:
+    """Counted: the bytes that are looked at, for a match in each line."""
+    looked = 0
+
+    class Counted(bytes):
+        def __getitem__(self, at: Any) -> Any:
+            nonlocal looked
+            part = super().__getitem__(at)
+            looked += len(part) if isinstance(part, bytes) else 1
+            return part
+
+    lines = 4_000
+    spaced = Spaced(Counted(b"some words here\n" * lines))
+    for number in range(lines):
+        start, end = spaced.span(number * 13, number * 13 + 13, words=False)
+        assert (start, end) == (number * 16, number * 16 + 15)
+    assert looked <= lines * (16 + 2 * 2 * folding.BLOCK)
+
+
 def test_squeezing_takes_away_what_separates() -> None:
     assert squeeze(b"i g-n_o r.e", words=True) == b"ignore"
     assert squeeze(b'"AK" "IA-"\n|', words=False) == b"AKIA-"
@@ -258,7 +277,7 @@ def test_the_budget_holds(data: bytes) -> None:
     """Counted, not timed: pieces made, bytes made, and told where something was left out."""
     budget = DecodingBudget()
     decoded = decode(data, signs_of_repeated(data), budget)
-    assert len(decoded) <= CALLS
+    assert len(decoded) <= WORK_NS // CALL_NS
     assert sum(len(item.data) for item in decoded) <= 3 * len(data)
     read = sum(item.end - item.start for item in decoded)
     assert budget.is_exceeded or read * 2 >= len(data) or not decoded
@@ -275,7 +294,7 @@ def test_memory_is_a_few_times_that_of_the_text(data: bytes) -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak <= 8 * len(data) + 600 * CALLS
+    assert peak <= 8 * len(data) + 600 * WORK_NS // CALL_NS
     assert decoded or not data.isascii() or b"A" * 40 in data
 
 
@@ -309,11 +328,11 @@ def test_work_grows_no_faster_than_the_text(data: bytes) -> None:
 
 def test_a_budget_that_is_spent_is_told() -> None:
     budget = DecodingBudget()
-    budget.calls = 2
+    budget._left_ns = 2 * CALL_NS
     assert [budget.call() for _ in range(3)] == [True, True, False]
     assert budget.is_exceeded
     budget = DecodingBudget()
-    budget.decoded_bytes = 5
+    budget._left_ns = 5 * DECODED_NS
     assert budget.admits(b"1234")
     assert not budget.is_exceeded
     assert not budget.admits(b"12")
