@@ -101,7 +101,7 @@ def _is_monotone(letters: bytes) -> bool:
     if len(letters) < 6:
         return len(set(letters)) == 1
     text = letters.lower()
-    rows = sum([-1 <= after - before <= 1 for before, after in pairwise(text)])
+    rows = sum(-1 <= after - before <= 1 for before, after in pairwise(text))
     return rows * 10 >= 6 * len(text) or max(map(text.count, set(text))) * 10 >= 6 * len(text)
 
 

@@ -43,7 +43,8 @@ MAX_PROGRAM_NAME = 200  # characters
 
 # A file that is written so is run later: a shell's start-up file, a hook, a job, a service.
 _WRITES_STARTED_FILE = lazy_regex(
-    r"> (?:.*\.(?:service|desktop|timer)|(?:.*/)?(?:\.(?:bash|zsh|ksh|csh|tcsh)(?:rc|_profile|_login|_logout|_aliases)|\.zshenv|"
+    r"> (?:.*\.(?:service|desktop|timer)|(?:.*/)?(?:\.zshenv|"
+    r"\.(?:bash|zsh|ksh|csh|tcsh)(?:rc|_profile|_login|_logout|_aliases)|"
     r"\.(?:zprofile|profile|login|xinitrc|xprofile|xsession|envrc)|config\.fish|rc\.local|"
     r"\.git/hooks/[a-z-]+|\.husky/[a-z-]+|cron[a-z.]*(?:/.*)?))\Z"
 )
