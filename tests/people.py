@@ -7,7 +7,7 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,21 @@ from pipeguard.cli._person import AGENT_VARIABLES, TOKEN_VARIABLE, new_token
 
 ROOT = Path(__file__).parents[1]
 _NUMBER = re.compile(rb"type (\d{4}): \Z")
+_ALL = """
+import os, sys
+from pipeguard.__main__ import main
+from pipeguard.cli import cli
+codes = []
+for words in {commands}:
+    cli.get_command(None, words[0])  # imports it, once for all
+for words in {commands}:
+    process = os.fork()
+    if not process:
+        sys.argv = ["pipeguard", *words]
+        main()
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+print(",".join(map(str, codes)))
+"""
 
 
 def give_token(patch: pytest.MonkeyPatch) -> None:
@@ -50,19 +65,46 @@ def on_terminal(
     Returns:
         The exit code, and what stood on the terminal.
     """
-    primary, secondary = pty.openpty()
     code = (
-        "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
         f"import sys; sys.argv = {['pipeguard', verb, *arguments]!r};"
         "from pipeguard.__main__ import main; sys.exit(main())"
     )
+    return _run_on_terminal(code, answers, before_answers, number, environment or {})
+
+
+def all_on_terminal(commands: Sequence[Sequence[str]], **environment: str) -> tuple[list[int], str]:
+    """Run commands one after the other, each a process on the same terminal of their own.
+
+    Args:
+        commands: each as words after `pipeguard`; whatever number one asks for is typed.
+        environment: variables beside ours.
+
+    Returns:
+        Their exit codes, and what stood on the terminal.
+    """
+    code = _ALL.format(commands=[list(words) for words in commands])
+    _, shown = _run_on_terminal(code, "", "", None, environment)
+    *_, codes = shown.split()
+    return [int(code) for code in codes.split(",")], shown
+
+
+def _run_on_terminal(
+    code: str,
+    answers: str,
+    before_answers: str,
+    number: str | None,
+    environment: Mapping[str, str],
+) -> tuple[int, str]:
+    """Run Python on a terminal of its own; its exit code, and what stood on the terminal."""
+    primary, secondary = pty.openpty()
+    take = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
     process = subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", f"{take}\n{code}"],
         stdin=secondary,
         stdout=secondary,
         stderr=secondary,
         cwd=ROOT,
-        env={**os.environ, **(environment or {})},
+        env={**os.environ, **environment},
         start_new_session=True,  # so that the terminal can become its own
     )
     os.close(secondary)

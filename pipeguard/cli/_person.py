@@ -1,9 +1,9 @@
 """Who decides: a person at a terminal, or a CI job with a token that a person made; never an agent.
 
 An agent has a shell of the same account, so this is a hurdle, not a wall: SECURITY.md says how high
-it is. Refused is a command that an agent runs without a terminal, in a shell that it marks as its
-own, or as a child of the process that also started a guarded server. Whoever is at the terminal
-types a number that is shown only there.
+it is. A command is refused without a terminal, in a shell that an agent marks as its own, below a
+guard (`wrap` or `serve`), and below a guard's client. Whoever is at the terminal types a number
+that is shown only there.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hmac
 import os
 import secrets
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +22,7 @@ import click
 
 from pipeguard.config.directories import config_folder, read_own
 from pipeguard.errors import InputError, PipeGuardError
+from pipeguard.runtime.start import GUARD_NAME
 
 TOKEN_VARIABLE = "PIPEGUARD_APPROVAL_TOKEN"  # noqa: S105  its name
 TOKEN_FILE = "approval-token"  # noqa: S105  in the folder of the user's policy: its SHA-256 in hex
@@ -43,7 +45,9 @@ AGENT_VARIABLES = (
     "QWEN_CODE",
 )
 _TERMINAL = ("CONIN$", "CONOUT$") if sys.platform == "win32" else ("/dev/tty", "/dev/tty")
-_MANAGERS = frozenset({"systemd", "init", "launchd"})  # ancestors of agents and people alike
+# Ancestors of agents and people alike.
+_MANAGERS = frozenset({"systemd", "init", "launchd", "sshd", "sshd-session"})
+_LISTENS = "0A"  # a state in /proc/net/tcp (linux/net/tcp_states.h)
 _OWN_TERMINAL = "A person decides this: run it in a terminal of your own."
 _NO_TERMINAL = f"there is no terminal to ask on.\n  {_OWN_TERMINAL}"
 
@@ -140,13 +144,13 @@ def token_path() -> Path:
 
 
 def _refuse_agent() -> None:
-    """Refuse a shell that an agent marks as its own, and a child of an agent."""
+    """Refuse a shell that an agent marks as its own, and what runs below an agent or a guard."""
     if mark := next((name for name in AGENT_VARIABLES if os.environ.get(name)), ""):
         raise NotAPersonError(f"this shell is an agent's: {mark} is set.\n  {_OWN_TERMINAL}")
     if parent := _client_above():
         raise NotAPersonError(
-            f"{parent} started this command and also guarded servers: it is an agent.\n"
-            f"  {_OWN_TERMINAL}"
+            f"this runs below {parent}, which guards servers or is their client, so an agent may"
+            f" have started it.\n  {_OWN_TERMINAL}"
         )
 
 
@@ -186,47 +190,91 @@ def _discard_input(terminal: IO[bytes]) -> None:
 
 
 def _client_above() -> str:
-    """The name of an ancestor of ours that is also the client of a guarded server; else empty.
+    """The name of an ancestor of ours that is a guard or a guard's client; else empty.
 
-    Only on Linux, which says who started whom without another program.
+    A client has the other end of the guard's standard input, or of a connection to its address.
+    Only on Linux, which tells who started whom, and who holds what, without another program.
     """
     if sys.platform != "linux":
         return ""
-    above: dict[int, str] = {}
-    process = os.getppid()
-    while process > 1 and process not in above:
-        name, parent = _process(process)
-        if name not in _MANAGERS:
-            above[process] = name
-        process = parent
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and _is_guard(folder):
-            _, parent = _process(int(folder.name))
-            while _is_guard(Path(f"/proc/{parent}")):
-                _, parent = _process(parent)
-            if parent in above and _writes_to(parent, folder):
-                return above[parent]
+    above = dict(_ancestors(os.getpid()))
+    held = {process: _links(process) for process in above}
+    numbers = (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
+    for guard in (number for number in numbers if _process(number)[0] == GUARD_NAME):
+        clients = {guard} & above.keys() or _clients(guard, held)
+        if clients:
+            return above[clients.pop()]
     return ""
 
 
-def _writes_to(process: int, guard: Path) -> bool:
-    """Whether a process can be the client of a guard that it started.
+def _clients(guard: int, held: dict[int, set[str]]) -> set[int]:
+    """The clients of a guard.
 
-    A client has the other end of the guard's standard input. A shell in which a person runs a
-    guard does not: there, the guard's input is the terminal or a pipe from another program.
+    Args:
+        guard: its process.
+        held: processes that may be clients, with what their descriptors lead to.
     """
-    try:
-        stdin = str((guard / "fd/0").readlink())
-        writers = [link for link in Path(f"/proc/{process}/fd").iterdir() if _leads_to(link, stdin)]
-    except OSError:  # not permitted to look: it may be the client
-        return True
-    return bool(writers) if stdin.startswith("pipe:") else stdin.startswith("socket:")
+    stdin = _stdin(guard)
+    is_pipe = stdin.startswith("pipe:")
+    ends = _connections(guard) | ({stdin} if is_pipe else set())
+    clients = {process for process, links in held.items() if ends & links}
+    # The other end of a socket has another name, and some processes hide their descriptors. Then
+    # the client is who started the guard: the first above it that has another standard input.
+    starter = next((above for above, _ in _ancestors(guard) if _stdin(above) != stdin), 0)
+    is_hidden = not stdin or (is_pipe and not held.get(starter))
+    if starter in held and (is_hidden or stdin.startswith("socket:")):
+        clients.add(starter)
+    return clients
 
 
-def _leads_to(link: Path, target: str) -> bool:
-    with suppress(FileNotFoundError):  # closed in the meantime
-        return str(link.readlink()) == target
-    return False
+def _connections(guard: int) -> set[str]:
+    """The clients' ends of the connections to a guard's address."""
+    rows: list[list[str]] = []
+    for name in ("tcp", "tcp6"):
+        with suppress(OSError):  # no IPv6 here
+            lines = Path("/proc/net", name).read_text().splitlines()
+            rows += (line.split() for line in lines[1:])
+    own = _links(guard)
+    ours = [row for row in rows if _socket(row) in own]
+    ports = {row[1][-4:] for row in ours if row[3] == _LISTENS}
+    # An IPv4 address ends an IPv6 one that stands for it: eight digits, a colon, and the port's.
+    pairs = {(row[2][-13:], row[1][-13:]) for row in ours if row[1][-4:] in ports}
+    return {_socket(row) for row in rows if (row[1][-13:], row[2][-13:]) in pairs}
+
+
+def _socket(row: list[str]) -> str:
+    """The link of a descriptor of a socket in /proc/net/tcp."""
+    return f"socket:[{row[9]}]"
+
+
+def _links(process: int) -> set[str]:
+    """What the descriptors of a process lead to; nothing if we may not look."""
+    with suppress(OSError):
+        return {_link(path) for path in Path(f"/proc/{process}/fd").iterdir()}
+    return set()
+
+
+def _stdin(process: int) -> str:
+    return _link(Path(f"/proc/{process}/fd/0"))
+
+
+def _link(path: Path) -> str:
+    """What a link leads to; empty if it is closed by now, or we may not look."""
+    with suppress(OSError):
+        return str(path.readlink())
+    return ""
+
+
+def _ancestors(process: int) -> Iterator[tuple[int, str]]:
+    """The processes above one, with their names, from its parent on; no managers."""
+    seen = {0}
+    process = _process(process)[1]
+    while process not in seen:
+        seen.add(process)
+        name, parent = _process(process)
+        if name not in _MANAGERS:
+            yield process, name
+        process = parent
 
 
 def _process(number: int) -> tuple[str, int]:
@@ -236,15 +284,3 @@ def _process(number: int) -> tuple[str, int]:
         name, _, rest = text.partition("(")[2].rpartition(")")
         return name, int(rest.split()[1])
     return "", 0
-
-
-def _is_guard(folder: Path) -> bool:
-    """Whether a process is `pipeguard wrap` behind a client, or a launcher of just that."""
-    try:
-        words = (folder / "cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    if b"--" in words:
-        words = words[: words.index(b"--")]
-    names = [word.rpartition(b"/")[2] for word in words]
-    return b"pipeguard" in names and b"wrap" in names and b"--listen" not in words

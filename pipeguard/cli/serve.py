@@ -142,8 +142,9 @@ def _show(options: ServeOptions) -> None:
 def _serve(options: ServeOptions) -> int:
     from pipeguard.gateway.serving import serve
     from pipeguard.runtime.declining import decline
-    from pipeguard.runtime.start import keep_stdout_for_frames
+    from pipeguard.runtime.start import keep_stdout_for_frames, mark_guard
 
+    mark_guard(listens="--listen" in options.wrap.values)
     say_as(options.wrap.values.get("--log-format"))
     if "--listen" in options.wrap.values:
         return serve(options, None)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 DYING_SECONDS = 5.0  # a server that ends sooner may lack a variable
 MOST_HINTS = 8
 STDIN, STDOUT, STDERR = range(3)
+GUARD_NAME = "pipeguard-guard"  # of a process that guards servers; at most 15 bytes
 
 
 def run(options: WrapOptions) -> int:
@@ -37,6 +38,7 @@ def run(options: WrapOptions) -> int:
     Raises:
         PipeGuardError: it could not be guarded; the client's requests are answered with that.
     """
+    mark_guard(listens="--listen" in options.values)
     wrong = options.misplaced()
     if wrong is not None:
         raise _declined(PolicyError(wrong), options)
@@ -85,6 +87,26 @@ def run(options: WrapOptions) -> int:
     if advice is not None:
         say(advice)
     return code
+
+
+def mark_guard(*, listens: bool) -> None:
+    """Name this process, so that what runs below it or its client decides nothing (cli._person).
+
+    Unlike a file, the name cannot be removed by another process, ends with this one, and does not
+    depend on the state folder that either of them uses. Only Linux lets a process name itself.
+
+    Args:
+        listens: True if clients connect, so that whoever holds our standard input is not one.
+    """
+    if listens:
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, STDIN)
+        os.close(null)
+    try:
+        with open("/proc/self/comm", "w", encoding="ascii") as name:
+            name.write(GUARD_NAME)
+    except OSError:  # another system, or /proc is read-only
+        return
 
 
 def _say_who_is_awaited() -> None:

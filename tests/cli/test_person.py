@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import re
+import signal
+import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from pipeguard.cli._person import AGENT_VARIABLES, TOKEN_VARIABLE, new_token, token_path
+from pipeguard.config.user_policy import usual_policy_path
+from pipeguard.core.finding import Finding
+from pipeguard.gateway.sources import usual_file
+from pipeguard.identity.server_name import launched
+from pipeguard.isolation.learning.observed import Observed, save_more
+from pipeguard.runtime.start import GUARD_NAME
 from pipeguard.state import review
+from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
+from pipeguard.state.proposals import propose
 from pipeguard.state.store import Store
 from tests.launch.processes import until
-from tests.people import be_nobody, on_terminal, share
+from tests.people import ROOT, all_on_terminal, be_nobody, on_terminal, share
 from tests.state.samples import held
 
 PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
@@ -86,50 +98,191 @@ def test_an_agent_s_shell_is_no_person_s(name: str) -> None:
     assert waits()
 
 
+# --- below a guard, and below its client ---------------------------------------------------------
+
+# Every command that decides, in an order in which each has something to decide.
+DECISIONS = (
+    *(("approve", TARGET, "--yes"), ("reject", "weather/b", "--yes"), ("forget", TARGET, "--yes")),
+    ("forget", "docs", "--launch", "--yes"),
+    *(("allow", "stopped", "--why", "x"), ("allow", "walled")),
+    *(("servers", "approve", "a"), ("servers", "reject", "b"), ("servers", "remove", "a")),
+    *(("isolate", "accept", "files"), ("isolate", "revoke", "other", "api.example")),
+    *(("tokens", "create", "t"), ("tokens", "rotate", "t"), ("tokens", "reset")),
+    ("policy", "ci-token"),
+)
+# Every command that guards. SERVER returns what it reads; nobody answers at ADDRESS.
+SERVER, ADDRESS, LISTEN = ("--", "cat"), "http://127.0.0.1:9/mcp", ("--listen", "127.0.0.1:0")
+GUARDS = {
+    "wrap": ("wrap", *SERVER),
+    "wrap of an address": ("wrap", "--upstream", ADDRESS),
+    "serve": ("serve",),
+    "wrap that listens": ("wrap", *LISTEN, *SERVER),
+    "wrap of an address that listens": ("wrap", *LISTEN, "--upstream", ADDRESS),
+    "serve that listens": ("serve", *LISTEN),
+}
+LISTENERS = [name for name, words in GUARDS.items() if "--listen" in words]
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="who started whom is read from /proc")
+
+
+@pytest.fixture
+def undecided(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Something to decide for each command, and a server for `serve`."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
+    stopped = Finding("secrets.github-token", "call.arguments", tool="search")
+    walled = Finding("egress.host", "connection", excerpt="api.example:443", host="api.example")
+    with Store.open(store_path()) as opened:
+        opened.remember("weather", [held({"name": "b", "description": "Two."})])
+        opened.name_server("docs", launched(("cat",), None))
+        for name in "ab":
+            propose(opened, name, json.dumps({"command": "cat"}), "ci", "It helps.")
+        Audit(opened, "RUN1", "docs", "").append_many(
+            AuditEntry("2026-11-20T10:00:00.000Z", "", "to-server", "request", "tools/call",
+                       "search", "block", event, "0" * 64, 9, findings_json((finding,)))
+            for event, finding in {"stopped": stopped, "walled": walled}.items()
+        )  # fmt: skip
+    save_more("files", Observed(1, hosts={"api.example": {443}}))
+    for file, text in {
+        usual_file(): "servers: {one: {command: cat}}\n",
+        usual_policy_path(): "isolate:\n- {server: other, hosts: [api.example]}\n",
+    }.items():
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text(text)
+        Path(file).chmod(0o600)
+
+
 @contextmanager
-def guard(stdin: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A guarded server that this process started."""
+def guard(
+    *words: str, stdin: int = subprocess.DEVNULL, launcher: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A guard that this process started; its standard error is what it says at its start."""
     process = subprocess.Popen(
-        [*PIPEGUARD, "wrap", "--name", "x", "--", "cat"],
+        [*launcher, *PIPEGUARD, *words],
         stdin=stdin,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     try:
-        line = Path(f"/proc/{process.pid}/cmdline")
-        until(lambda: b"wrap" in line.read_bytes(), "it runs")
+        until(
+            lambda: process.poll() is not None or GUARD_NAME in names_of(process.pid), "it guards"
+        )
+        assert process.poll() is None
         yield process
     finally:
-        process.terminate()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.communicate(timeout=60)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="who started whom is read from /proc")
-def test_who_started_a_guarded_server_too_is_an_agent() -> None:
-    """Without its mark, and with a terminal of its own, or with a token."""
+def names_of(session: int) -> set[str]:
+    """The names of the processes of a session (proc(5): the sixth field)."""
+    names = set()
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):
+            _, _, rest = (folder / "stat").read_text().partition("(")
+            name, _, fields = rest.rpartition(") ")
+            if fields.split()[3:4] == [str(session)]:
+                names.add(name)
+    return names
+
+
+@contextmanager
+def connected(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """A connection of this process to a guard that listens."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        found = re.search(rb"listening on http://127\.0\.0\.1:(\d+)/", line)
+        if found is not None:
+            with socket.create_connection(("127.0.0.1", int(found[1])), 60) as connection:
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+                assert connection.recv(1) == b"H", "it is accepted"
+                yield
+            return
+    pytest.fail("it does not listen")
+
+
+def assert_nothing_is_decided() -> None:
+    codes, shown = all_on_terminal(DECISIONS)
+    assert codes == [2] * len(DECISIONS), shown
+    assert shown.count("which guards servers or is their client") == len(DECISIONS), shown
+
+
+@ON_LINUX
+@pytest.mark.parametrize("name", [name for name in GUARDS if name not in LISTENERS])
+@pytest.mark.parametrize("stdin", ["pipe", "socket", "socket below a shell"])
+@pytest.mark.usefixtures("undecided")
+def test_who_started_a_guard_is_an_agent(name: str, stdin: str) -> None:
+    """Without its mark, and with a terminal of its own."""
+    ours, given = socket.socketpair()
+    launcher = ("sh", "-c", '"$@"; exit', "sh") if "shell" in stdin else ()
+    with ours, given:
+        end = subprocess.PIPE if stdin == "pipe" else given.fileno()
+        with guard(*GUARDS[name], stdin=end, launcher=launcher):
+            given.close()
+            assert_nothing_is_decided()
+
+
+@ON_LINUX
+@pytest.mark.parametrize("name", LISTENERS)
+@pytest.mark.usefixtures("undecided")
+def test_who_is_connected_to_a_guard_is_an_agent(name: str) -> None:
+    with guard(*GUARDS[name]) as process, connected(process):
+        assert_nothing_is_decided()
+
+
+@ON_LINUX
+@pytest.mark.parametrize("name", GUARDS)
+@pytest.mark.usefixtures("undecided")
+def test_a_person_decides_beside_a_guard_that_is_another_s(name: str) -> None:
+    """One that was typed at a terminal, or that a supervisor starts and clients connect to."""
+    listens = name in LISTENERS
+    primary, secondary = pty.openpty()
+    with guard(*GUARDS[name], stdin=subprocess.PIPE if listens else secondary):
+        codes, shown = all_on_terminal(DECISIONS)
+    os.close(primary)
+    os.close(secondary)
+    assert codes == [0] * len(DECISIONS), shown
+
+
+@ON_LINUX
+def test_a_server_below_a_guard_decides_nothing(tmp_path: Path) -> None:
+    primary, secondary = pty.openpty()
+    outcome, variables = tmp_path / "outcome", dict(os.environ)
+    code = (
+        "import os; from pathlib import Path\n"
+        f"os.chdir({str(ROOT)!r}); os.environ.update({variables!r})\n"
+        "from tests.people import on_terminal\n"
+        f"code, shown = on_terminal('approve', '', {TARGET!r})\n"
+        f"Path({str(outcome)!r}).write_text(shown)\n"
+    )
+    with guard("wrap", "--", sys.executable, "-c", code, stdin=secondary):
+        until(lambda: outcome.exists() and outcome.read_text() != "", "it tried")
+    os.close(primary)
+    os.close(secondary)
+    assert f"this runs below {GUARD_NAME}" in outcome.read_text()
+    assert waits()
+
+
+@ON_LINUX
+def test_an_agent_s_token_does_not_count() -> None:
     token, _ = new_token()
-    with guard(subprocess.PIPE):
-        code, shown = on_terminal("approve", "y", TARGET)
-        assert code == 2
-        assert "also guarded servers" in shown
+    with guard(*GUARDS["wrap"], stdin=subprocess.PIPE):
         done = piped("approve", TARGET, "--yes", token=token)
-        assert done.returncode == 2
-        assert b"also guarded servers" in done.stderr
-        assert waits()
-    assert on_terminal("approve", "y", TARGET)[0] == 0
-    assert not waits()
+    assert done.returncode == 2
+    assert b"is their client" in done.stderr
+    assert waits()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="who started whom is read from /proc")
-@pytest.mark.parametrize("fed_by", ["a terminal", "another program"])
-def test_a_shell_with_a_guarded_server_in_the_background_is_a_person_s(fed_by: str) -> None:
-    """As `pipeguard wrap -- server &`, or `program | pipeguard wrap -- server &`."""
-    kept, given = pty.openpty() if fed_by == "a terminal" else reversed(os.pipe())
-    feeder = subprocess.Popen(["sleep", "600"], stdout=kept)
+@ON_LINUX
+def test_a_shell_that_feeds_a_guard_from_another_program_is_a_person_s() -> None:
+    """As `program | pipeguard wrap -- server &`."""
+    read, write = os.pipe()
+    feeder = subprocess.Popen(["sleep", "600"], stdout=write)
     try:
-        os.close(kept)
-        with guard(given):
-            os.close(given)
+        os.close(write)
+        with guard(*GUARDS["wrap"], stdin=read):
+            os.close(read)
             assert on_terminal("approve", "y", TARGET)[0] == 0
     finally:
         feeder.kill()

@@ -28,6 +28,7 @@ from tests.clients.test_samples import FORMATTINGS, can_be
 from tests.each import each
 from tests.gateway.served import ACTOR, Served, environment_of_state
 from tests.launch.processes import until
+from tests.wrap.deciding import decide
 from tests.wrap.wrapped import PIPEGUARD, Object, Wrapped
 
 
@@ -91,7 +92,7 @@ def test_a_clients_servers_move_are_approved_and_found_and_come_back(
         client.initialize()
         assert client.call("retrieve_tools", query="return text").startswith("No tool matches")
         for name in ("one", "two"):
-            pipeguard("approve", name, "--all", "--yes")
+            assert decide(tmp_path / "state", "approve", name, "--all", "--yes")[0] == 0
         wanted = {"one__echo", "two__echo"}
         until(
             lambda: all(tool in client.call("retrieve_tools", query="echo") for tool in wanted),

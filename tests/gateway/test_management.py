@@ -8,7 +8,6 @@ from typing import cast
 
 import pytest
 
-from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.gateway.management import PER_MINUTE
@@ -21,13 +20,13 @@ from tests.gateway.served import (
     Served,
     ServedAt,
     actor,
-    environment_of_state,
     text_of,
     write_servers,
 )
 from tests.gateway.test_serving import ask, played
 from tests.launch.processes import until
-from tests.wrap.wrapped import PIPEGUARD, Json, Object
+from tests.wrap.deciding import decide
+from tests.wrap.wrapped import Json, Object
 
 ALL: Object = {"add": True, "remove": True}
 NEW: dict[str, Json] = {"command": ACTOR[0], "args": [*ACTOR[1:]], "reason": "It returns texts."}
@@ -57,13 +56,12 @@ class Person:
     """A person who decides about the servers of a run."""
 
     def __init__(self, folder: Path) -> None:
-        self._environment = {**environment_of_state(folder), TOKEN_VARIABLE: new_token()[0]}
+        self._state = folder / "state"
 
     def runs(self, *words: str) -> str:
-        done = subprocess.run(
-            [*PIPEGUARD, *words], env=self._environment, capture_output=True, check=True
-        )
-        return done.stdout.decode()
+        code, shown = decide(self._state, *words, stderr=subprocess.DEVNULL)
+        assert code == 0
+        return shown
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from tests.gateway.served import (
     write_servers,
 )
 from tests.launch.processes import until
+from tests.wrap.deciding import decide
 from tests.wrap.wrapped import PIPEGUARD, SERVER, Json, Object
 
 pytestmark = pytest.mark.real
@@ -84,12 +85,7 @@ def test_a_new_servers_tools_are_found_once_a_person_approves_them(tmp_path: Pat
         client.initialize()
         assert client.call("retrieve_tools", query="return text").startswith("No tool matches")
         assert "pipeguard approve new --all" in client.said()
-        subprocess.run(
-            [*PIPEGUARD, "approve", "new", "--all", "--yes"],
-            env={**environment_of_state(tmp_path), TOKEN_VARIABLE: new_token()[0]},
-            capture_output=True,
-            check=True,
-        )
+        assert decide(tmp_path / "state", "approve", "new", "--all", "--yes")[0] == 0
         until(
             lambda: "new__echo" in client.call("retrieve_tools", query="return text"),
             "the approved tool is found",
@@ -221,17 +217,15 @@ def test_a_stored_token_finds_what_it_may_use_until_it_is_revoked(tmp_path: Path
 
 def test_the_first_token_is_asked_for_at_once_in_open_sessions_too(tmp_path: Path) -> None:
     config = write_servers(tmp_path, {"one": actor()}, mode="direct")
-    person = {**environment_of_state(tmp_path), TOKEN_VARIABLE: new_token()[0]}
     with ServedAt(tmp_path, "--config", str(config)) as served:
         session = opened(served.url)
         listing: Object = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
         assert "one__echo" in answered(post(served.url, "none", listing, session))
         with urllib.request.urlopen(served.at("/sse")) as stream:  # noqa: S310  our own address
             assert stream.readline().startswith(b"event: endpoint")
-            made = subprocess.run(
-                [*PIPEGUARD, "tokens", "create", "ci"], env=person, capture_output=True, check=True
-            )
-            token = made.stdout.decode().strip()
+            create = ("tokens", "create", "ci")
+            _, made = decide(tmp_path / "state", *create, stderr=subprocess.DEVNULL)
+            token = made.strip()
             with pytest.raises(urllib.error.HTTPError) as refused:
                 answered(post(served.url, "none", listing, session))
             refused.value.close()
@@ -386,12 +380,7 @@ def test_two_gateways_with_other_settings_of_one_server_leave_each_other_alone(
     person = {**environment_of_state(tmp_path), TOKEN_VARIABLE: new_token()[0]}
 
     def approve() -> None:
-        subprocess.run(
-            [*PIPEGUARD, "approve", "new", "--all", "--yes"],
-            env=person,
-            capture_output=True,
-            check=True,
-        )
+        assert decide(tmp_path / "state", "approve", "new", "--all", "--yes")[0] == 0
 
     def diff() -> str:
         shown = subprocess.run(

@@ -13,7 +13,6 @@ import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import threading
 import urllib.request
@@ -29,13 +28,13 @@ from typing import NamedTuple
 import pytest
 
 from benchmarks.frames.memory import field
-from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.core.flows.ledger_memory import MOST_BYTES, SHARE_LEFT
 from pipeguard.rulebook.cache import load_engines
-from tests.gateway.served import ServedAt, actor, environment_of_state, write_servers
+from tests.gateway.served import ServedAt, actor, write_servers
 from tests.launch.processes import until
+from tests.wrap.deciding import decide as person_decides
 from tests.wrap.listening import Browser, messages
-from tests.wrap.wrapped import PIPEGUARD, Object
+from tests.wrap.wrapped import Object
 
 SECONDS = float(os.environ.get("PIPEGUARD_CHAOS_SECONDS", "10"))
 CLIENTS = 64 if SECONDS > 60 else 16
@@ -145,12 +144,10 @@ def harm(served: ServedAt, folder: Path, end: float) -> None:
 def decide(folder: Path, end: float) -> Counter[str]:
     """Approve, reject and forget the definitions of a server, at random; what was done."""
     chance, done = random.Random(2), Counter[str]()  # noqa: S311  no secret
-    person = {**environment_of_state(folder), TOKEN_VARIABLE: new_token()[0]}
     while monotonic() < end:
         verb = chance.choice(("approve", "approve", "reject", "forget"))
-        command = [*PIPEGUARD, verb, REVIEWED, "--all", "--yes"]
-        code = subprocess.run(command, env=person, capture_output=True, check=False).returncode
-        assert code in (0, 1, 2, 3), f"{verb}: {code}"
+        code, _ = person_decides(folder / "state", verb, REVIEWED, "--all", "--yes")
+        assert code in (0, 1, 3), f"{verb}: {code}"
         done[verb] += not code
     return done
 

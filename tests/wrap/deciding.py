@@ -14,23 +14,30 @@ from tests.wrap.wrapped import PIPEGUARD
 _AWAY = """import os, subprocess, sys
 if os.fork():
     os._exit(0)
-done = subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+done = subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL)
 os.write(1, b"\\n%d" % done.returncode)
 """
 
 
-def decide(state: Path, *words: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
+def decide(
+    state: Path,
+    *words: str,
+    environment: dict[str, str] | None = None,
+    stderr: int = subprocess.STDOUT,
+) -> tuple[int, str]:
     """Run one command; its exit code and what it showed.
 
     Args:
         state: the folder with the store of the run.
         words: of the command, after `pipeguard`.
         environment: further variables.
+        stderr: where its standard error goes, as of `subprocess.run`.
     """
     variables = {**os.environ, "PIPEGUARD_STATE_DIR": str(state), TOKEN_VARIABLE: new_token()[0]}
     done = subprocess.run(
         [sys.executable, "-c", _AWAY, *PIPEGUARD, *words],
         stdout=subprocess.PIPE,
+        stderr=stderr,
         env={**variables, **(environment or {})},
         check=True,
     )

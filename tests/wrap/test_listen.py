@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.store import Store
 from tests import tools
 from tests.launch.processes import PATIENCE_SECONDS, until
+from tests.wrap.deciding import decide
 from tests.wrap.listening import (
     Browser,
     Listening,
@@ -208,13 +208,9 @@ def test_an_approval_is_told_on_the_stream_and_takes_effect(tmp_path: Path) -> N
         held = client.ask("tools/call", name="echo", arguments={"text": "a"})
         assert result(held)["isError"] is True
         with client.send("GET") as stream:
-            approve = [*PIPEGUARD, "approve", "demo/echo", "--yes"]
-            env = {**os.environ, "PIPEGUARD_STATE_DIR": str(tmp_path / "state")}
-            env[TOKEN_VARIABLE] = new_token()[0]
 
             def is_approved() -> bool:  # once it is written down, which is done behind the pump
-                done = subprocess.run(approve, env=env, check=False, capture_output=True)
-                return done.returncode == 0
+                return decide(tmp_path / "state", "approve", "demo/echo", "--yes")[0] == 0
 
             until(is_approved, "it is approved")
             assert next_event(stream)["method"] == "notifications/tools/list_changed"

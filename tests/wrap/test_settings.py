@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.state import recorder
 from pipeguard.state.audit import Audit, AuditFilter, AuditRow, rows
@@ -22,6 +21,7 @@ from pipeguard.state.store import Store
 from pipeguard.state.verification import verify
 from tests.launch.processes import until
 from tests.state.test_retention import entry_of
+from tests.wrap.deciding import decide
 from tests.wrap.server import KEY
 from tests.wrap.wrapped import (
     INTERNAL,
@@ -351,12 +351,7 @@ def approve(wrapped: Wrapped) -> None:
     until(
         lambda: any(pin.held_definition is not None for pin in pins(wrapped).values()), "it is held"
     )
-    token = {TOKEN_VARIABLE: new_token()[0]}
-    environment = {**os.environ, "PIPEGUARD_STATE_DIR": str(wrapped.store.parent), **token}
-    # Not below this process, which is the client of the server: else it is an agent's.
-    away = "import os, sys; os.fork() and os._exit(0); os.execv(sys.argv[1], sys.argv[1:])"
-    approve = [*PIPEGUARD, "approve", "demo", "--all", "--yes"]
-    subprocess.run([sys.executable, "-c", away, *approve], env=environment, check=True)
+    assert decide(wrapped.store.parent, "approve", "demo", "--all", "--yes")[0] == 0
     until(
         lambda: all(pin.held_definition is None for pin in pins(wrapped).values()), "it is approved"
     )
