@@ -198,31 +198,31 @@ def _client_above() -> str:
     if sys.platform != "linux":
         return ""
     above = dict(_ancestors(os.getpid()))
-    held = {process: _links(process) for process in above}
+    descriptors = {process: _links(process) for process in above}
     numbers = (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
     for guard in (number for number in numbers if _process(number)[0] == GUARD_NAME):
-        clients = {guard} & above.keys() or _clients(guard, held)
+        clients = {guard} & above.keys() or _clients(guard, descriptors)
         if clients:
             return above[clients.pop()]
     return ""
 
 
-def _clients(guard: int, held: dict[int, set[str]]) -> set[int]:
+def _clients(guard: int, descriptors: dict[int, set[str]]) -> set[int]:
     """The clients of a guard.
 
     Args:
         guard: its process.
-        held: processes that may be clients, with what their descriptors lead to.
+        descriptors: of the processes that may be clients: what they lead to.
     """
     stdin = _stdin(guard)
     is_pipe = stdin.startswith("pipe:")
     ends = _connections(guard) | ({stdin} if is_pipe else set())
-    clients = {process for process, links in held.items() if ends & links}
+    clients = {process for process, links in descriptors.items() if ends & links}
     # The other end of a socket has another name, and some processes hide their descriptors. Then
     # the client is who started the guard: the first above it that has another standard input.
     starter = next((above for above, _ in _ancestors(guard) if _stdin(above) != stdin), 0)
-    is_hidden = not stdin or (is_pipe and not held.get(starter))
-    if starter in held and (is_hidden or stdin.startswith("socket:")):
+    is_hidden = not stdin or (is_pipe and not descriptors.get(starter))
+    if starter in descriptors and (is_hidden or stdin.startswith("socket:")):
         clients.add(starter)
     return clients
 
