@@ -75,6 +75,8 @@ SESSION = BOOKKEEPING | {
 # Programs between a client and us that are not the client.
 STARTERS = frozenset({"uv", "uvx", "pipx", "env", "timeout", "nice", "nohup", "stdbuf"})
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "fish", "ksh", "ash", "busybox"})
+# Options of shells with a value in the next word; terminals start shells with some of them.
+SHELL_VALUES = frozenset({"--rcfile", "--init-file", "--init-command", "-C", "-O", "-o"})
 MOST_STARTERS = 4  # `sh -c`, `timeout`, `uvx`: three is the most that was seen
 
 
@@ -150,9 +152,10 @@ def refers(variables: Mapping[str, str]) -> bool:
 def parent_environment() -> dict[str, str] | None:
     """The environment that the client itself was started with; None where it cannot be read.
 
-    A starter between the client and us (`uvx`, `sh -c`) is skipped, since it got the entry's
-    variables as we did. A person at a shell is not a client with an entry: for them the result is
-    our own environment, so that only `--env` adds to the allowed names.
+    A starter between the client and us (`uvx`, `sh -c`, a script) is skipped, since it got the
+    entry's variables as we did; what it exports itself was set for the server, too. A person at a
+    shell is not a client with an entry, also where a script of theirs starts us: the result is our
+    own environment, so that only `--env` adds to the allowed names.
     """
     process = os.getppid()
     for _ in range(MOST_STARTERS):
@@ -160,7 +163,7 @@ def parent_environment() -> dict[str, str] | None:
         if not words:
             return None
         program = os.path.basename(words[0]).lstrip("-")
-        if program in SHELLS and not any(_runs_a_command(word) for word in words[1:]):
+        if program in SHELLS and not _runs_a_command(words[1:]):
             return dict(os.environ)
         if program not in STARTERS | SHELLS:
             break
@@ -190,9 +193,15 @@ def _is_for_server(name: str, value: str, parent: Mapping[str, str] | None) -> b
     return parent.get(name) != value
 
 
-def _runs_a_command(word: str) -> bool:
-    """Whether a shell's argument makes it run something: -c, -lc, or a script's name."""
-    return not word.startswith("-") or (not word.startswith("--") and "c" in word)
+def _runs_a_command(words: Sequence[str]) -> bool:
+    """True if a shell's arguments make it run something: -c, -lc, or a script's name."""
+    before = ""
+    for word in words:
+        is_option = word.startswith(("-", "+")) or before in SHELL_VALUES
+        if not is_option or (word.startswith("-") and not word.startswith("--") and "c" in word):
+            return True
+        before = word
+    return False
 
 
 def _read_words(process: int, name: str) -> list[str] | None:

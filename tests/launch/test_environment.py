@@ -159,16 +159,39 @@ def test_a_starter_between_the_client_and_us_is_stepped_over() -> None:
     assert seen_from(starter, {"OF_CLIENT": "x", "PATH": os.environ["PATH"]}) == ["OF_CLIENT"]
 
 
-def test_for_a_person_at_a_shell_nothing_was_put_there() -> None:
-    # The shell reads its commands from its standard input, as from a terminal.
-    source = (
-        f"import sys; sys.path.insert(0, {str(REPOSITORY)!r})\n"
-        "from pipeguard.launch.environment import parent_environment\n"
-        "print('EXPORTED' in (parent_environment() or ()))"
+EXPORTS = (
+    f'export EXPORTED=x\n"{sys.executable}" -I -c "'
+    f"import os, sys; sys.path.insert(0, {str(REPOSITORY)!r})\n"
+    "from pipeguard.launch.environment import child_environment, parent_environment\n"
+    "print('EXPORTED' in child_environment(os.environ, parent_environment()).variables)"
+    '"\ntrue\n'
+)
+
+
+def reach_server(argv: list[str], typed: str) -> str:
+    """Whether what a shell exported reaches the server that it starts."""
+    environment = {**SESSION, "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        argv, input=typed, env=environment, capture_output=True, text=True, check=True
     )
-    script = f'export EXPORTED=x\n"{sys.executable}" -I -c "{source}"\ntrue\n'
-    done = subprocess.run(["sh"], input=script, capture_output=True, text=True, check=True)
-    assert done.stdout == "True\n"
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("options", ["", "--rcfile /dev/null", "--init-file /dev/null -O extglob"])
+def test_for_a_person_at_a_shell_nothing_was_put_there(options: str, tmp_path: Path) -> None:
+    """The shell reads its commands from its standard input, as from a terminal."""
+    script = tmp_path / "start"
+    script.write_text(EXPORTS)
+    shell = ["bash", *options.split()]
+    assert reach_server(shell, EXPORTS) == "False"
+    assert reach_server(shell, f"bash {script}\n") == "False"
+
+
+def test_what_a_script_exports_that_a_program_starts_was_put_there(tmp_path: Path) -> None:
+    script = tmp_path / "start"
+    script.write_text(EXPORTS)
+    for words in ([str(script)], ["-c", EXPORTS], ["-o", "errexit", str(script)]):
+        assert reach_server(["bash", *words], "") == "True"
 
 
 def test_an_environment_that_cannot_be_read_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
