@@ -96,7 +96,7 @@ def _extent(
         if is_of_containers(options.command):
             entries = entries_for(name, wrap_isolation(options), options.lists.get("--tag", ()))
             profile = whole_profile(sources_of(options, entries, NONE, folder))
-            closed = hardened(options.command, folder, profile, this_host())
+            closed = hardened(options.command, folder, profile, this_host(), server.env)
             return EntryExtent(container=closed)
         engine = engine_for(requested)
         variables = {**os.environ, **server.env}

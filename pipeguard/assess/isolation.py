@@ -28,8 +28,6 @@ from pipeguard.isolation.shipped import key_of, shipped_for
 from pipeguard.isolation.view import SandboxUser
 
 _GIVES = {"--read": "read", "--write": "write", "--connect": "hosts", "--loopback": "loopback"}
-# Everything, or all names below a top-level domain or a usual second level of one.
-_WIDE = re.compile(r"\*|\*\.[^.]+|\*\.(?:ac|co|com|edu|gov|net|org)\.[a-z]{2}", re.IGNORECASE)
 _REMOTE = ("//", "\\\\")  # how a path on another machine begins, which would learn of the look
 _PATH = re.compile(r"(?:/|~/|\.{1,2}/)")
 _Said = Mapping[str, Sequence[str]]  # what an entry or the policy gives, by the policy's names
@@ -198,11 +196,6 @@ def short_path(path: str, home_folder: str) -> str:
     """A path with `~` for the home folder."""
     is_below = path == home_folder or path.startswith(f"{home_folder}/")
     return f"~{path[len(home_folder) :]}" if is_below else path
-
-
-def is_wide_host(text: str) -> bool:
-    """Whether a host that is given is every one, or hosts that anybody can have."""
-    return _WIDE.fullmatch(re.sub(r"(?::\d+)?(?:=private)?\Z", "", text.strip())) is not None
 
 
 def holds_home(text: str, home_folder: str) -> bool:

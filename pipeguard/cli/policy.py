@@ -216,19 +216,23 @@ def _notes(file: PolicyFile) -> list[str]:
     )
     return [
         *file.notes,
-        *_missing_paths(file),
+        *_isolation_notes(file),
         *(f"no exception helps `{rule}`: {remedy_of(rule).advice}" for rule in useless),
         *(f"no rule matches `{glob}`.{suggestion(glob, ids)}".rstrip() for glob in unfit),
     ]
 
 
-def _missing_paths(file: PolicyFile) -> list[str]:
-    """What is given and is not there now: no server starts with that."""
+def _isolation_notes(file: PolicyFile) -> list[str]:
+    """What is given and is not there now, so that no server starts; and hosts that give more."""
     if not file.isolate:
         return []
+    from pipeguard.isolation.egress.addresses import excess_of
     from pipeguard.isolation.entry_check import missing_paths
 
-    return [why for entry in file.isolate for why in missing_paths(entry)]
+    missing = [why for entry in file.isolate for why in missing_paths(entry)]
+    hosts = dict.fromkeys(text for entry in file.isolate for text in entry.hosts)
+    excesses = {text: what for text in hosts if (what := excess_of(text))}
+    return [*missing, *(f"isolate, hosts: {text} gives {what}" for text, what in excesses.items())]
 
 
 def _overruled(user: PolicyFile, project: PolicyFile) -> list[str]:

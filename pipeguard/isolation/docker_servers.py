@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import stat
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.cgroups import MEMORY_FACTOR
-from pipeguard.isolation.docker_words import mount_fields, run_of, words_of
+from pipeguard.isolation.docker_words import mount_fields, refuse_elsewhere, run_of, words_of
 from pipeguard.isolation.sensitive import hidden_in, holder_of, is_within
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ _MOUNT_TYPES = ("bind", "volume", "tmpfs")
 _NO_ESCALATION = ("no-new-privileges", "no-new-privileges:true", "no-new-privileges=true")
 
 
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+
+
 class Hardened(NamedTuple):
     """A container's command that may be started.
 
@@ -77,7 +81,13 @@ class Hardened(NamedTuple):
     is_open: bool
 
 
-def hardened(argv: Sequence[str], folder: str, profile: Profile, host: SandboxUser) -> Hardened:
+def hardened(
+    argv: Sequence[str],
+    folder: str,
+    profile: Profile,
+    host: SandboxUser,
+    variables: Mapping[str, str] = NO_VARIABLES,
+) -> Hardened:
     """Close what the words of a container's server leave open.
 
     Args:
@@ -85,11 +95,13 @@ def hardened(argv: Sequence[str], folder: str, profile: Profile, host: SandboxUs
         folder: that it is started in.
         profile: what the server is given; its files only name what may be mounted all the same.
         host: this machine and its user.
+        variables: that docker or podman is started with.
 
     Raises:
         PolicyError: it gives what isolation does not, or a list of hosts is asked for.
     """
     run = run_of(argv)
+    refuse_elsewhere(variables)
     if not profile.is_offline:
         raise PolicyError(
             f"{run.rest[0]}: no list of hosts or ports can be held for a container that"
@@ -113,14 +125,14 @@ def hardened(argv: Sequence[str], folder: str, profile: Profile, host: SandboxUs
 
 def _check_paths(run: ContainerRun, folder: str, profile: Profile) -> None:
     """Refuse what would have no effect: a path that is named, and that no mount has."""
-    mounted = [
+    sources = [
         os.path.realpath(os.path.join(folder, source))
         for option in run.options
-        if option.name in _MOUNTS
-        for source in _MOUNTS[option.name](option)
+        if option.name in _SOURCES
+        for source in _SOURCES[option.name](option)
     ]
     for path in (*profile.read, *profile.write):
-        if not any(is_within(path, each) or is_within(each, path) for each in mounted):
+        if not any(is_within(path, each) or is_within(each, path) for each in sources):
             access = "" if path in profile.write else ":ro"
             raise PolicyError(
                 f"{path}: naming it (--read, --write, or the policy) gives nothing to a container"
@@ -137,8 +149,8 @@ def _judge(option: Option, folder: str, profile: Profile, host: SandboxUser) -> 
         kind = value.partition(":")[0]
         if kind not in _NAMESPACES[name]:
             raise _fault(option, "shares this machine's or another container's namespace")
-    if name in _MOUNTS:
-        for source in _MOUNTS[name](option):
+    if name in _SOURCES:
+        for source in _SOURCES[name](option):
             _judge_source(option, source, folder, profile, host)
     elif (judge := _JUDGES.get(name)) is not None and (why := judge(value)) is not None:
         raise _fault(option, why)
@@ -198,7 +210,18 @@ def _mount(option: Option) -> Iterator[str]:
     yield from (source for source in sources if kinds[0] == "bind" or "/" in source)
 
 
-_MOUNTS: Mapping[str, Callable[[Option], Iterator[str]]] = {"--volume": _volume, "--mount": _mount}
+def _file(option: Option) -> Iterator[str]:
+    """The file whose lines become variables or labels."""
+    yield option.value
+
+
+# What gives a file or folder of this machine, with its path.
+_SOURCES: Mapping[str, Callable[[Option], Iterator[str]]] = {
+    "--volume": _volume,
+    "--mount": _mount,
+    "--env-file": _file,
+    "--label-file": _file,
+}
 
 
 def _judge_source(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.errors import PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 PROGRAMS = ("docker", "podman")
 OTHER_NAMES = {"--net": "--network", "--net-alias": "--network-alias"}
@@ -59,8 +59,12 @@ def words_of(text: str) -> frozenset[str]:
 SHORT = dict(zip(_SHORT.split()[::2], _SHORT.split()[1::2], strict=True))
 FLAGS, VALUES = words_of(_FLAGS), words_of(_VALUES)
 # Before `run`: nothing there changes what a container may reach.
-GLOBAL_VALUES = words_of("--config --context -c --log-level -l --host -H")
+GLOBAL_VALUES = words_of("--config --log-level -l")
 GLOBAL_FLAGS = words_of("--debug -D --tls --tlsverify")
+# These choose who runs it: `-c` is docker's --context and podman's --connection, `-r` --remote.
+_ELSEWHERE = words_of("--host -H --context -c --remote -r --url --connection")
+_CHOOSERS = ("DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST", "CONTAINER_CONNECTION")
+_HERE = ("", "default")  # contexts of this machine
 
 
 class Option(NamedTuple):
@@ -121,6 +125,18 @@ def run_of(argv: Sequence[str]) -> ContainerRun:
     return ContainerRun(tuple(argv[:start]), options, tuple(argv[end:]))
 
 
+def refuse_elsewhere(variables: Mapping[str, str]) -> None:
+    """Refuse variables by which docker or podman has another machine run the container.
+
+    Raises:
+        PolicyError: one of them does; a socket of this machine does not.
+    """
+    for name in _CHOOSERS:
+        value = variables.get(name, "")
+        if value not in _HERE and not value.startswith("unix://"):
+            raise _elsewhere(name)
+
+
 def mount_fields(text: str) -> Iterator[tuple[str, str]]:
     """The fields of `--mount`, comma-separated values (RFC 4180), names in lower case.
 
@@ -142,6 +158,8 @@ def _after_global(argv: Sequence[str]) -> int:
     place = 1
     while place < len(argv) and argv[place].startswith("-"):
         name, equals, _ = argv[place].partition("=")
+        if name in _ELSEWHERE or name[:2] in _ELSEWHERE:
+            raise _elsewhere(argv[place])
         if name in GLOBAL_VALUES:
             place += 1 if equals else 2
         elif argv[place] in GLOBAL_FLAGS:
@@ -206,6 +224,14 @@ def _truth(word: str, value: str) -> str:
     if value in ("0", "f", "F", "FALSE", "false", "False"):
         return "false"
     raise PolicyError(f"{word}: {value!r} is neither true nor false.")
+
+
+def _elsewhere(word: str) -> PolicyError:
+    return PolicyError(
+        f"{word}: it has another machine or engine run the container, so what the server may reach"
+        " there is not known, and it is not isolated. Leave it out, or run the server without"
+        " isolation: --isolate none."
+    )
 
 
 def _unknown(word: str) -> PolicyError:

@@ -298,6 +298,7 @@ class ServerStarter:
             variables = shipped.variables_in(home_folder()) | command.env
             command = Command(command.argv, variables, command.cwd)
         self._started = profile
+        self._warn_of(profile.hosts)
         # It is given what the policy has, and a kept home, by its name in the store; otherwise no
         # server waits for the store.
         identity = self._name if entries else self._wanted
@@ -307,6 +308,16 @@ class ServerStarter:
                 _say(f"{self._name}: {left}", "warning")
         report, proxies = self._connections.report, outer_proxies(options)
         return Sandbox(identity, command, profile, report, _say, engine, proxies=proxies)
+
+    def _warn_of(self, hosts: Sequence[str]) -> None:
+        """Warn of hosts that give more than a service."""
+        if not hosts:
+            return
+        from pipeguard.isolation.egress.addresses import excess_of
+
+        for entry in hosts:
+            if what := excess_of(entry):
+                _say(f"{self._name} may reach {what}: {entry}. Name the hosts it needs.", "warning")
 
     def _engine(self, entries: Sequence[IsolateEntry]) -> str:
         """The engine that the policy names; a server kept apart from a namesake has none less.
@@ -341,7 +352,7 @@ class ServerStarter:
         from pipeguard.isolation.sandbox import this_host
 
         command = self._command
-        closed = hardened(command.argv, self._folder(), profile, this_host())
+        closed = hardened(command.argv, self._folder(), profile, this_host(), command.env)
         self._command = Command(closed.argv, command.env, command.cwd)
         if closed.added:
             _say(f"{self._name} is started with {' '.join(closed.added)}")

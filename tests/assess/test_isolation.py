@@ -144,6 +144,7 @@ def test_a_server_that_cannot_be_isolated_has_no_command_for_it(tmp_path: Path) 
         (["--isolate", "auto", "--connect", "*.com:443"], ["--connect *.com:443"]),
         (["--isolate", "auto", "--connect", "*.co.uk"], ["--connect *.co.uk"]),
         (["--isolate", "auto", "--connect", "*.example.com"], []),
+        (["--isolate", "auto", "--connect", "169.254.169.254"], ["--connect 169.254.169.254"]),
         (["--isolate", "auto", "--connect", "api.test", "--read", "~/notes"], []),
         (["--isolate", "auto", "--name", "--write", "--read", "/srv"], []),
     ],

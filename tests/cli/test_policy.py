@@ -100,6 +100,16 @@ def test_a_folder_that_is_not_there_is_noted(home: Path) -> None:
     assert result.output.count("note:") == 1
 
 
+def test_hosts_that_give_more_than_a_service_are_noted(home: Path) -> None:
+    hosts = "['*.com', '*.example.com', 169.254.169.254]"
+    (home / "p.yaml").write_text(f"isolate:\n- {{server: x, hosts: {hosts}}}\n")
+    result = run("check", str(home / "p.yaml"))
+    assert result.exit_code == 0
+    assert "note: isolate, hosts: *.com gives hosts that anybody can have" in result.output
+    assert "note: isolate, hosts: 169.254.169.254 gives the service" in result.output
+    assert result.output.count("note:") == 2
+
+
 def test_what_has_ended_and_what_fits_no_rule_is_noted(home: Path) -> None:
     (home / "p.yaml").write_text(
         "exceptions:\n"

@@ -83,6 +83,7 @@ PASSES = [
     "--pull always --platform linux/amd64 --entrypoint /bin/x --label a=b --restart no",
     "--memory 2g --pids-limit=100 --cpus 2 --ulimit nofile=100 --shm-size 64m --stop-timeout 3",
     "--security-opt no-new-privileges:true --cap-drop=NET_RAW",
+    "--env-file /work/settings --label-file=labels --env-file ./not-there",
     "--add-host a:1.2.3.4 --dns 1.1.1.1 --hostname h --log-driver none",
     "--",
 ]
@@ -114,6 +115,8 @@ REFUSED = [
     *("-v /run/podman/podman.sock:/s", "-v /dev:/dev", "-v /sys:/sys:ro", "-v /etc:/etc:ro"),
     *("-v /home/ada:/h", "-v /home:/h", "-v /home/ada/.ssh:/k", "-v /home/ada/.ssh/id:/k:ro"),
     *("-v /home/ada/.aws/credentials:/c", "-v /home/ada/.docker/run/docker.sock:/s"),
+    *("--env-file /home/ada/.aws/credentials", "--env-file=../home/ada/.netrc"),
+    *("--label-file /home/ada/.ssh/config", "--env-file /proc/1/environ", "--env-file /home/ada"),
     *("-v /home/ada/x/../.ssh:/k", "-v /boot:/b", "-v /etc/shadow:/s", "-v ../:/up"),
     *("-v /work/p:/p:rshared", "-v /work/p:/p:O", "-v /work/p:/p:idmap"),
     "--mount type=bind,source=/,target=/host",
@@ -161,6 +164,35 @@ def test_a_command_without_an_image_is_refused(words: str) -> None:
 def test_a_program_with_other_settings_is_refused(words: str) -> None:
     with pytest.raises(PolicyError, match="not known here"):
         judged(words)
+
+
+ELSEWHERE = [
+    *("docker -H tcp://a.example run x", "docker --host=ssh://a run x", "docker -Htcp://a run x"),
+    *("docker --context b run x", "docker -c b run x", "docker -cb run x"),
+    *("podman --remote run x", "podman -r run x", "podman --remote=true container run x"),
+    *("podman --url ssh://a run x", "podman --connection=b run x", "podman -c b run x"),
+]
+
+
+@each("words", ELSEWHERE)
+def test_a_container_of_another_machine_is_refused(words: str) -> None:
+    with pytest.raises(PolicyError, match="not isolated"):
+        judged(words)
+
+
+@each("name", ["DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST", "CONTAINER_CONNECTION"])
+def test_a_variable_that_names_another_machine_is_refused(name: str) -> None:
+    host = SandboxUser("/home/ada", "ada", 1000, 1000, (), "/packages")
+    words = ("docker", "run", IMAGE)
+    with pytest.raises(PolicyError, match=f"{name}: .* not isolated"):
+        hardened(words, "/work", Profile(), host, {name: "ssh://a.example"})
+    for value in ("", "default", "unix:///run/user/1000/docker.sock"):
+        assert hardened(words, "/work", Profile(), host, {name: value, "OTHER": "ssh://a"})
+
+
+def test_a_file_of_variables_that_is_named_is_read() -> None:
+    words = f"docker run --env-file /home/ada/.netrc {IMAGE}"
+    assert judged(words, profile=Profile(read=("/home/ada/.netrc",)))
 
 
 @each("profile", [Profile(hosts=("example.com",)), Profile(loopback=(80,))])

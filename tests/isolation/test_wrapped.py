@@ -137,6 +137,16 @@ def test_a_port_of_this_machine_is_given_by_number(tmp_path: Path) -> None:
             assert run.call("connect", f"127.0.0.1:{port}") == "reached"
 
 
+def test_hosts_that_give_more_than_a_service_are_told_at_the_start(tmp_path: Path) -> None:
+    given = ("--connect", "*.com", "--connect", "169.254.169.254", "--connect", "api.example.com")
+    with isolated(tmp_path, "--isolate", "auto", *given) as run:
+        run.call("connect", "a.example:1")
+        said = run.said()
+    assert "may reach hosts that anybody can have: *.com." in said
+    assert "this machine's own credentials: 169.254.169.254." in said
+    assert "api.example.com. Name" not in said
+
+
 def test_a_wall_is_told_once_with_the_way_through_it(tmp_path: Path) -> None:
     with isolated(tmp_path, "--isolate", "auto") as run:
         for _ in range(2):

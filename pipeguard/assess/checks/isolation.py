@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pipeguard.assess.checks.guarded import FLAGS
 from pipeguard.assess.cures import setup_of
 from pipeguard.assess.gateway_file import is_of_gateway
-from pipeguard.assess.isolation import EntryIsolation, entry_isolation, holds_home, is_wide_host
+from pipeguard.assess.isolation import EntryIsolation, entry_isolation, holds_home
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import GuardState, ServerEntry
@@ -16,6 +16,7 @@ from pipeguard.clients.isolating import obstacle
 from pipeguard.core.finding import Severity
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.docker_words import is_of_containers
+from pipeguard.isolation.egress.addresses import excess_of
 from pipeguard.isolation.engines import AUTO, LEARN, NONE, engine_for
 
 NOT_ISOLATED = PostureCheck(
@@ -94,8 +95,8 @@ def _weakness(target: AssessmentTarget, name: str, value: str) -> str:
     if name in ("--read", "--write") and holds_home(value, str(target.machine.home)):
         verb = "read" if name == "--read" else "change"
         return f"`{name} {value}` lets it {verb} nearly all that is in your home"
-    if name == "--connect" and is_wide_host(value):
-        return f"`--connect {value}` lets it reach hosts that anybody can have"
+    if name == "--connect" and (what := excess_of(value)):
+        return f"`--connect {value}` lets it reach {what}"
     return ""
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
-from pipeguard.assess.isolation import holds_home, is_wide_host
+from pipeguard.assess.isolation import holds_home
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
 from pipeguard.core.finding import Action, Severity
 from pipeguard.core.rules.policy import Layer, Mode
 from pipeguard.errors import PolicyError
+from pipeguard.isolation.egress.addresses import excess_of
 
 WRONG = PostureCheck(
     "policy-wrong",
@@ -101,13 +102,11 @@ def _loosened(path: Path, file: PolicyFile) -> Iterator[PostureFinding]:
 def _given(path: Path, file: PolicyFile, home_folder: str) -> Iterator[PostureFinding]:
     """What entries of `isolate` give that leaves little kept."""
     for entry in file.isolate:
-        wide = [f"read: [{text}]" for text in entry.read if holds_home(text, home_folder)]
-        wide += [f"write: [{text}]" for text in entry.write if holds_home(text, home_folder)]
-        wide += [f"hosts: [{text}]" for text in entry.hosts if is_wide_host(text)]
-        for grant in wide:
-            what = (
-                "hosts that anybody can have" if grant.startswith("h") else "nearly all your home"
-            )
+        home = "nearly all your home"
+        wide = {f"read: [{text}]": home for text in entry.read if holds_home(text, home_folder)}
+        wide |= {f"write: [{text}]": home for text in entry.write if holds_home(text, home_folder)}
+        wide |= {f"hosts: [{text}]": what for text in entry.hosts if (what := excess_of(text))}
+        for grant, what in wide.items():
             message = f"`isolate` gives servers named `{entry.server}` {what}: `{grant}`."
             yield LOOSER.at(path, message, key=f"isolate {entry.server} {grant}")
 

@@ -7,11 +7,15 @@ lead into a private network. Sources: the IANA registries of special addresses (
 
 from __future__ import annotations
 
+import re
 import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
 from pipeguard.core.checks.addresses import Reach, reach_of, reach_v4
+from pipeguard.core.lazy_regex import lazy_regex
+from pipeguard.core.words.hosts import METADATA_NAMES
+from pipeguard.isolation.egress.hosts import PRIVATE, HostError, parse_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +23,17 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.hosts import Address, Host, HostRules
 
 MAX_ADDRESSES = 8  # tried of one name
+_METADATA_NAME = lazy_regex(rf"(?:.+\.)?(?:{'|'.join(METADATA_NAMES)})", re.ASCII)
+# Domains below which anybody can have a name: top-level ones, the usual second level of a
+# country's, and some of those that publicsuffix.org lists as private.
+_OPEN_DOMAIN = lazy_regex(
+    r"[^.]+|(?:ac|co|com|edu|gob|gov|ltd|me|mil|ne|net|nom|or|org|plc|sch)\.[a-z]{2}"
+    r"|(?:s3\.)?amazonaws\.com|(?:cloudfront|azurewebsites|duckdns|trafficmanager)\.(?:net|org)"
+    r"|(?:github|gitlab|ngrok|nip|sslip)\.io|(?:netlify|vercel|web|run|ngrok-free|ngrok)\.app"
+    r"|(?:pages|workers|fly|deno)\.dev|(?:herokuapp|firebaseapp|appspot|onrender|blogspot)\.com"
+    r"|trycloudflare\.com",
+    re.ASCII,
+)
 _GLOBAL = IPv6Network("2000::/3")  # all that was ever given out (IANA, IPv6 address space)
 _NAT64 = IPv6Network("64:ff9b::/96")  # DNS64 gives it for public IPv4 addresses (RFC 6052)
 _SPECIAL = (
@@ -62,6 +77,32 @@ def is_usable(address: Address, port: int, rules: HostRules, host: Host = "") ->
         return True
     is_reached = is_public(address) or (rules.may_be_private(host, port) and is_private(address))
     return is_reached and not is_own(address)
+
+
+def is_metadata(host: Host) -> bool:
+    """True for a service that gives out the machine's own credentials."""
+    if isinstance(host, str):
+        return _METADATA_NAME.fullmatch(host) is not None
+    return reach_of(str(host)) is Reach.METADATA
+
+
+def excess_of(entry: str) -> str:
+    """What a host that is given leads to beside a service, in words; empty for any other, or none.
+
+    Args:
+        entry: as an option or the policy has it.
+    """
+    text = entry.strip().removesuffix(PRIVATE)
+    try:
+        host = "*." if text == "*" else parse_entry(text)[0]
+    except HostError:
+        return ""
+    is_wide = isinstance(host, str) and host.startswith("*.")
+    domain = str(host)[2:]
+    if is_metadata(f"metadata.{domain}" if is_wide and domain else host):
+        return "the service that gives out this machine's own credentials"
+    is_open = is_wide and (not domain or _OPEN_DOMAIN.fullmatch(domain) is not None)
+    return "hosts that anybody can have" if is_open else ""
 
 
 def is_private(address: Address) -> bool:

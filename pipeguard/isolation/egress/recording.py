@@ -9,9 +9,8 @@ import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.checks.addresses import Reach, reach_of
 from pipeguard.core.finding import Action, Finding, Severity
-from pipeguard.isolation.egress.addresses import is_own, is_private
+from pipeguard.isolation.egress.addresses import is_metadata, is_own, is_private
 from pipeguard.isolation.egress.hosts import (
     DEFAULT_PORTS,
     LOCALHOST,
@@ -298,8 +297,7 @@ def entry_of(finding: Mapping[str, str]) -> str | None:
         return _named_entry(target.host, target.port, finding["rule"])
     if finding["rule"] == _ADDRESS and is_private(target.host) and not is_own(target.host):
         return _private_entry(finding.get("host", ""), target.port)
-    is_metadata = reach_of(str(target.host)) is Reach.METADATA
-    return None if is_metadata else str(target)
+    return None if is_metadata(target.host) else str(target)
 
 
 def _named_entry(name: str, port: int, rule: str) -> str | None:

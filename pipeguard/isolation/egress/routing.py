@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from pipeguard.core.words.hosts import METADATA_NAMES
-from pipeguard.isolation.egress.addresses import all_addresses, is_usable, usable_addresses
+from pipeguard.isolation.egress.addresses import (
+    all_addresses,
+    is_metadata,
+    is_usable,
+    usable_addresses,
+)
 from pipeguard.isolation.egress.dialling import connect_first
 from pipeguard.isolation.egress.hosts import HostAndPort, is_own_port
 from pipeguard.isolation.egress.judge import EgressReason
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.outer_tunnel import TunnelRequest
     from pipeguard.isolation.egress.read_buffer import ReadBuffer
 
-_METADATA_NAME = re.compile(rf"(?:.+\.)?(?:{'|'.join(METADATA_NAMES)})", re.ASCII)
 # What connecting fails with where a network lets nothing through but its proxy.
 _NO_WAY = frozenset(
     {
@@ -215,7 +217,7 @@ async def _screened(owner: RouteOwner, target: HostAndPort) -> tuple[Address, ..
         OSError: too much is being resolved.
     """
     host = target.host
-    if isinstance(host, str) and _METADATA_NAME.fullmatch(host):
+    if isinstance(host, str) and is_metadata(host):
         raise RouteRefusedError("")
     addresses = tuple(all_addresses(await owner.resolve_if_known(target)))
     for address in addresses:

@@ -5,7 +5,13 @@ from ipaddress import IPv4Address, ip_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.isolation.egress.addresses import is_own, is_public, is_usable, usable_addresses
+from pipeguard.isolation.egress.addresses import (
+    excess_of,
+    is_own,
+    is_public,
+    is_usable,
+    usable_addresses,
+)
 from pipeguard.isolation.egress.hosts import HostRules
 from tests.each import each
 
@@ -24,6 +30,24 @@ PUBLIC = [
     *("2606:4700:4700::1111", "2a00:1450:4001::1", "64:ff9b::808:808"),
 ]
 NONE = HostRules()
+ANYBODY, CREDENTIALS = "hosts that anybody can have", "credentials"
+EXCESSES = {
+    **dict.fromkeys(("*", "*.com", "*.COM:443", "*.co.uk", "*.com.br=private", "*.dev"), ANYBODY),
+    **dict.fromkeys(("*.github.io", "*.s3.amazonaws.com", "*.workers.dev", "*.nip.io"), ANYBODY),
+    **dict.fromkeys(("169.254.169.254", "169.254.169.254:80", "0xa9fea9fe"), CREDENTIALS),
+    **dict.fromkeys(("[fd00:ec2::254]:80", "fd00:ec2::254", "100.100.100.200"), CREDENTIALS),
+    **dict.fromkeys(("metadata.google.internal", "*.google.internal:80"), CREDENTIALS),
+    **dict.fromkeys(("*.example.com", "com.example.org", "api.github.com", "*.github.com"), ""),
+    **dict.fromkeys(("*.corp.example=private", "10.0.0.5:5432", "169.254.1.1", "a b"), ""),
+    **dict.fromkeys(("me.github.io", "metadata.example.com", "*.eu-west-1.amazonaws.com"), ""),
+}
+
+
+@each("entry", list(EXCESSES))
+def test_a_host_that_gives_more_than_a_service_is_known(entry: str) -> None:
+    what = excess_of(entry)
+    assert EXCESSES[entry] in what
+    assert bool(EXCESSES[entry]) == bool(what)
 
 
 @each("text", NOT_PUBLIC)
