@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.core.unicode.display import counted
+from pipeguard.core.unicode.display import counted, visible_lines
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ def _show(result: Result) -> None:
     for diagnosis in sorted(result.diagnoses, key=lambda diagnosis: -diagnosis.state):
         word = diagnosis.state.name.lower()
         mark = click.style(f"{word:<{_WORD_CHARS}}", fg=_COLOURS[word])
-        click.echo(f"{mark}  {title:<{_TITLE_CHARS}}  {diagnosis.what}")
+        click.echo(f"{mark}  {title:<{_TITLE_CHARS}}  {visible_lines(diagnosis.what)}")
         if diagnosis.fix:
-            click.echo(f"{'':<{_WORD_CHARS + _TITLE_CHARS + 4}}do:  {diagnosis.fix}")
+            click.echo(f"{'':<{_WORD_CHARS + _TITLE_CHARS + 4}}do:  {visible_lines(diagnosis.fix)}")
         title = ""
 
 

@@ -24,6 +24,7 @@ def command(name: str | None, lines: int, *, follow: bool) -> None:
       pipeguard logs github
       pipeguard logs github -f
     """  # noqa: D301  click reads the mark
+    from pipeguard.core.unicode.display import visible_lines
     from pipeguard.gateway.server_output import following_lines, last_lines, servers_with_output
 
     if name is None:
@@ -31,7 +32,7 @@ def command(name: str | None, lines: int, *, follow: bool) -> None:
         click.echo("\n".join(names) or "No server has written anything.", err=not names)
         return
     for line in last_lines(name, lines):
-        click.echo(line)
+        click.echo(visible_lines(line))
     if follow:
         for line in following_lines(name):
-            click.echo(line)
+            click.echo(visible_lines(line))

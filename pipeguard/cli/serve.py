@@ -124,14 +124,15 @@ def _wrap_options(given: dict[str, object]) -> WrapOptions:
 
 def _show(options: ServeOptions) -> None:
     from pipeguard.clients.masking import masked_url, masked_words
+    from pipeguard.core.unicode.display import visible_lines
     from pipeguard.gateway.preflight import check
 
     file = check(options)
     for note in file.notes:
-        click.echo(note, err=True)
+        click.echo(visible_lines(note), err=True)
     for server in file.servers:
         words = " ".join(masked_words(server.command))
-        click.echo(f"{server.name}: {words or masked_url(server.url)}")
+        click.echo(visible_lines(f"{server.name}: {words or masked_url(server.url)}"))
     count = len(file.servers)
     address = options.wrap.values.get("--listen")
     where = "over stdio" if address is None else f"at {address}"

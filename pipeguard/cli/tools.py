@@ -10,7 +10,7 @@ import click
 
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._sources import source_options
-from pipeguard.core.unicode.display import those_there_are
+from pipeguard.core.unicode.display import those_there_are, visible, visible_lines
 from pipeguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def search(sources: Sources, query: str, limit: int, server: str | None, *, as_j
             ]
             click.echo(json.dumps(rows, indent=2))
         elif found:
-            click.echo(menu.results(found))
+            click.echo(visible_lines(menu.results(found)))
         if not found:
             click.echo("No approved tool matches. Try other words, or fewer.", err=True)
             _say_absent(inspector.gateway, _only(server))
@@ -117,7 +117,7 @@ def list_(sources: Sources, server: str | None, output: str) -> None:
         elif output == "yaml":
             import yaml
 
-            click.echo(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), nl=False)
+            click.echo(yaml.safe_dump(fields, sort_keys=False), nl=False)
         else:
             _print_table(tools)
         _say_absent(gateway, _only(server))
@@ -144,7 +144,7 @@ def describe(sources: Sources, name: str, *, as_json: bool) -> None:
     async def work(inspector: Inspector) -> int:
         tool = await _known_tool(inspector, name)
         whole: JsonObject = {**tool.definition, "name": tool.public}
-        click.echo(written(whole) if as_json else menu.description(tool))
+        click.echo(written(whole) if as_json else visible_lines(menu.description(tool)))
         return 0
 
     _run(sources, work, _of_tool(name))
@@ -181,7 +181,7 @@ def call(sources: Sources, name: str, arguments: str, *, as_json: bool) -> None:
         if not isinstance(result, dict):
             message = error.get("message") if isinstance(error, dict) else "it failed"
             raise InputError(str(message))
-        click.echo(written(result) if as_json else _text(result))
+        click.echo(written(result) if as_json else visible_lines(_text(result)))
         return 1 if result.get("isError") is True else 0
 
     _run(sources, work, _of_tool(name))
@@ -232,7 +232,7 @@ def _print_table(tools: list[CatalogTool]) -> None:
     width = max((len(tool.public) for tool in tools), default=0)
     for tool in tools:
         words = first_sentences(tool.description or tool.title, 80)
-        click.echo(f"{tool.public:{width}}  {tool.effect.value:11}  {words}")
+        click.echo(visible(f"{tool.public:{width}}  {tool.effect.value:11}  {words}"))
 
 
 def _absent(gateway: Gateway) -> dict[str, str]:
@@ -254,7 +254,7 @@ def _say_absent(gateway: Gateway, concerns: Callable[[str], bool]) -> None:
     """Say why servers have no tools here, or not all."""
     for name, why in _absent(gateway).items():
         if concerns(name):
-            click.echo(f"{name}: {why}", err=True)
+            click.echo(visible_lines(f"{name}: {why}"), err=True)
 
 
 def _known_server(inspector: Inspector, name: str) -> str:

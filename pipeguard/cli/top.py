@@ -12,7 +12,7 @@ from typing import NamedTuple
 import click
 
 from pipeguard.cli._screen import opened_screen
-from pipeguard.core.unicode.display import visible
+from pipeguard.core.unicode.display import visible, visible_lines
 from pipeguard.errors import PipeGuardError
 from pipeguard.state.activity import ServerActivity
 
@@ -134,7 +134,7 @@ def _json(view: ActivityView, window: float) -> str:
 def _table(view: ActivityView, window: float) -> list[str]:
     title = f"pipeguard top: {visible(view.source)}, the last {window:g} s"
     if view.servers is None:
-        return [title, "", *map(visible, view.why.splitlines())]
+        return [title, "", *visible_lines(view.why).split("\n")]
     if not view.servers:
         return [title, "", "Nothing has gone through, and nothing waits."]
     rows = [COLUMNS, *map(_row, view.servers)]
@@ -150,7 +150,7 @@ def _table(view: ActivityView, window: float) -> list[str]:
 def _row(server: ServerActivity) -> tuple[str, ...]:
     return (
         visible(server.server),
-        server.state,
+        visible(server.state),
         f"{server.calls_per_second:.1f}",
         _milliseconds(server.p50_ms),
         _milliseconds(server.p99_ms),

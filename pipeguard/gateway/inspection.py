@@ -114,5 +114,6 @@ async def inspected(
 
 
 def as_json(value: JsonObject) -> str:
-    """A JSON text for programs."""
-    return serialise(value).decode()
+    """A JSON text for programs, with what a terminal would hide or obey escaped."""
+    text = serialise(value).decode()
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)

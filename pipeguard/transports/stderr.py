@@ -24,6 +24,11 @@ WORD_BYTES = 4096  # a piece is cut between words if a space is so close to its 
 # Control characters move a terminal's cursor, change its title or make it answer as if typed: C0
 # except tab, LF and CR, DEL, and C1 as encoded in UTF-8 (ECMA-48, 5.2 and 5.3).
 CONTROLS = bytes({*range(0x20), 0x7F} - {0x09, 0x0A, 0x0D})
+# C1, and what changes the direction of text or breaks a line (UAX 9; UAX 14).
+NOT_ASCII_CONTROLS = (
+    *map(chr, range(0x80, 0xA0)),
+    *"\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",
+)
 
 
 class StderrCopy:
@@ -226,9 +231,9 @@ if sys.platform != "win32":
 
 def neutralise(text: bytes) -> bytes:
     """Make control characters visible, so that a terminal does not obey them: ESC as ^[."""
-    if b"\xc2" in text:
-        for number in range(0x80, 0xA0):
-            text = text.replace(b"\xc2%c" % number, b"\\x%02x" % number)
+    if not text.isascii():
+        for control in NOT_ASCII_CONTROLS:
+            text = text.replace(control.encode(), control.encode("ascii", "backslashreplace"))
     if len(text.translate(None, CONTROLS)) == len(text):
         return text
     for number in CONTROLS:

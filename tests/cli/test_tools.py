@@ -66,6 +66,19 @@ def test_only_the_servers_that_a_command_needs_are_started(
     assert not machine.trace.exists()
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_what_a_terminal_would_hide_or_obey_is_shown(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    machine = Machine(tmp_path)
+    done = machine.tools(
+        "call", "one/echo", '{"text": "caf\u00e9\\n\u05d0\u200e\u0085b"}', *options
+    )
+    assert done.returncode == 0, done.stderr
+    assert "caf\u00e9" in done.stdout
+    assert all(line.isprintable() for line in done.stdout.split("\n")), done.stdout
+
+
 def test_a_person_waits_longer_than_a_client_for_a_server_to_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

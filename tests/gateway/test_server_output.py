@@ -36,6 +36,13 @@ def test_lines_have_the_time_and_no_secret_and_no_escape() -> None:
     assert output_path("git").stat().st_mode & 0o077 == 0
 
 
+def test_what_a_terminal_would_hide_or_obey_is_shown() -> None:
+    output_path("git").parent.mkdir(parents=True)
+    output_path("git").write_text("a\u202eb\x1b[2J\tc \u05d0\n")
+    shown = CliRunner().invoke(command, ["git"])
+    assert shown.stdout == "a⟨U+202E⟩b⟨U+001B⟩[2J c \u05d0\n"
+
+
 def test_what_a_server_writes_takes_a_bounded_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_output, "MOST_BYTES", 1000)
     output = ServerOutput("noisy", bytes)

@@ -486,6 +486,10 @@ def test_escapes_are_made_visible_on_a_terminal() -> None:
         (b"plain \xe2\x9c\x93\r\n", b"plain \xe2\x9c\x93\r\n"),
         (b"\x00\x7f", b"^@^?"),
         (b"\xc2\x9b31m \xc2\xa0", b"\\x9b31m \xc2\xa0"),
+        (
+            "a\u202eb\u2066c\u2028 \u05d0\u2013".encode(),
+            b"a\\u202eb\\u2066c\\u2028 \xd7\x90\xe2\x80\x93",
+        ),
     ],
 )
 def test_controls_are_shown_and_text_is_left(text: bytes, shown: bytes) -> None:

@@ -47,6 +47,11 @@ def visible(text: str) -> str:
     )
 
 
+def visible_lines(text: str) -> str:
+    """Text of several lines made visible, each tab as spaces."""
+    return "\n".join(visible(line.expandtabs()) for line in text.split("\n"))
+
+
 def quoted(text: str) -> str:
     """A name as one word of a shell's command line, whatever a server called it; safe to print."""
     word = visible(text)
