@@ -265,6 +265,14 @@ def test_a_server_below_a_guard_decides_nothing(tmp_path: Path) -> None:
 
 
 @ON_LINUX
+def test_another_state_folder_hides_no_guard(tmp_path: Path) -> None:
+    environment = {"PIPEGUARD_STATE_DIR": str(tmp_path / "other")}
+    with guard(*GUARDS["wrap"], stdin=subprocess.PIPE):
+        code, shown = on_terminal("policy", "", "ci-token", environment=environment)
+    assert (code, token_path().exists()) == (2, False), shown
+
+
+@ON_LINUX
 def test_an_agent_s_token_does_not_count() -> None:
     token, _ = new_token()
     with guard(*GUARDS["wrap"], stdin=subprocess.PIPE):
