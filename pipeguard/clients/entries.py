@@ -15,11 +15,13 @@ from pathlib import Path
 from pipeguard.clients import machine
 from pipeguard.clients.catalog import ConfigScope, FileSpec, Shape, Transport
 from pipeguard.clients.guarding import GuardedCommand, guarded
-from pipeguard.clients.reading import Reading, may_name, nodes_at, read_text, repeated_keys
-from pipeguard.clients.tree import Lines, Node, NodeKind, Span, Value
+from pipeguard.clients.reading import Reading, is_bare, may_name, nodes_at, read_text, repeated_keys
+from pipeguard.clients.tree import Lines, Node, NodeKind, Span, Value, is_value
 from pipeguard.config.directories import read
+from pipeguard.core.unicode.display import NAME_CHARS, cut
 from pipeguard.errors import InputError
 
+MAX_ENTRIES_CHARS = 2**20  # of all servers of a file; as a policy's
 MAX_FILE_BYTES = 64 * 2**20  # Claude Code's file also has projects and history: megabytes
 MOST_SERVERS = 10_000  # of one file; no client starts as many
 Keys = tuple[str | int, ...]
@@ -210,7 +212,8 @@ class _ParsedEntries:
             return
         before = frozenset(self._taken)
         problems = list(repeated_keys(tree, spec, lines))
-        for server in _EntryReader(self._path, spec, lines, problems).servers(tree):
+        reader = _EntryReader(self._path, spec, lines, problems)
+        for server in reader.servers(tree):
             if server.path in before:
                 continue
             if len(self.servers) == MOST_SERVERS:
@@ -218,6 +221,7 @@ class _ParsedEntries:
                 problems.append(f"it has more than {MOST_SERVERS:,} servers.")
                 break
             self._append(replace(server, odd=odd) if odd else server)
+        self.is_cut = self.is_cut or reader.is_cut
         if problems and not odd:
             self.problem = self.problem or problems[0]
 
@@ -236,6 +240,8 @@ class _EntryReader:
         self._spec = spec
         self._lines = lines
         self._problems = problems
+        self.is_cut = False
+        self._left_chars = MAX_ENTRIES_CHARS
 
     def servers(self, tree: Node) -> Iterator[ServerEntry]:
         """The servers of the whole file."""
@@ -244,7 +250,7 @@ class _EntryReader:
             self._problems.append("its outermost value is not a map of keys.")
         has_servers = False
         for keys in spec.servers:
-            if not keys and (has_servers or not _is_bare(tree, spec)):
+            if not keys and (has_servers or not is_bare(tree, spec)):
                 continue
             for node, prefix in nodes_at(tree, keys):
                 if self._has_servers(node, keys):
@@ -266,11 +272,24 @@ class _EntryReader:
 
     def _in(self, node: Node, prefix: Keys) -> Iterator[ServerEntry]:
         for member in node.members:
-            yield self._entry(member.value, member.key, (*prefix, member.key))
+            if self._fits(member.value, member.key):
+                yield self._entry(member.value, member.key, (*prefix, member.key))
         for index, item in enumerate(node.items):
             name = item.member(self._spec.named) if item.kind is NodeKind.MAP else None
             shown = str(name.value.value) if name else f"#{index + 1}"
-            yield self._entry(item, shown, (*prefix, index))
+            if self._fits(item, shown):
+                yield self._entry(item, shown, (*prefix, index))
+
+    def _fits(self, entry: Node, name: str) -> bool:
+        """True if an entry is within the budget of its file; note one that is not."""
+        size = entry.end - entry.start + len(name)
+        if size > self._left_chars:
+            self.is_cut = True
+            where = f"line {self._lines.of(entry.start)}: {cut(name, NAME_CHARS)!r}"
+            self._problems.append(f"{where} is too long: servers may have 1 MiB in all.")
+            return False
+        self._left_chars -= size
+        return True
 
     def _entry(self, entry: Node, name: str, keys: Keys) -> ServerEntry:
         spec, shape = self._spec, self._spec.shape
@@ -304,18 +323,6 @@ class _EntryReader:
         )
 
 
-def _is_bare(tree: Node, spec: FileSpec) -> bool:
-    """Whether a whole file is a map, or a list, of servers."""
-    if spec.named:
-        return tree.kind is NodeKind.LIST
-    wanted = {spec.shape.command, *spec.shape.urls}
-    values = [member.value for member in tree.members]
-    return bool(values) and all(
-        value.kind is NodeKind.MAP and any(member.key in wanted for member in value.members)
-        for value in values
-    )
-
-
 def _sharing(entry: Node, inner: Node) -> str:
     """Why an entry cannot be changed alone; empty where it can."""
     if entry.shared or any(child.shared for child in inner.walk()):
@@ -325,7 +332,7 @@ def _sharing(entry: Node, inner: Node) -> str:
 
 def _is_off(entry: Value, data: Mapping[str, Value], shape: Shape) -> bool:
     return isinstance(entry, Mapping) and any(
-        _is_value(entry.get(key, data.get(key)), off) for key, off in shape.off.items()
+        is_value(entry.get(key, data.get(key)), off) for key, off in shape.off.items()
     )
 
 
@@ -390,11 +397,3 @@ def _as_text(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
-
-
-def _is_value(value: Value, expected: object) -> bool:
-    """Whether a value equals another; a truth value may also be a text, as YAML's tree has it."""
-    if isinstance(expected, bool):
-        word = str(expected).lower()
-        return value is expected or (isinstance(value, str) and value.lower() == word)
-    return value == expected

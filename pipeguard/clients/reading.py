@@ -81,6 +81,18 @@ def nodes_at(tree: Node, path: Sequence[str]) -> Iterator[tuple[Node, tuple[str 
     yield from nodes
 
 
+def is_bare(tree: Node, spec: FileSpec) -> bool:
+    """True if a whole file is a map, or a list, of servers."""
+    if spec.named:
+        return tree.kind is NodeKind.LIST
+    wanted = {spec.shape.command, *spec.shape.urls}
+    values = [member.value for member in tree.members]
+    return bool(values) and all(
+        value.kind is NodeKind.MAP and any(member.key in wanted for member in value.members)
+        for value in values
+    )
+
+
 def repeated_keys(tree: Node, spec: FileSpec, lines: Lines) -> Iterator[str]:
     """A sentence for each repeated key, from the top of a file to the fields of its servers."""
     for path in spec.servers:

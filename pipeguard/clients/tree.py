@@ -185,6 +185,14 @@ class Syntax(Protocol):
         """Insert new items before those of a list."""
 
 
+def is_value(value: Value, expected: object) -> bool:
+    """True if a value equals another; a truth value may also be a text, as YAML's tree has it."""
+    if isinstance(expected, bool):
+        word = str(expected).lower()
+        return value is expected or (isinstance(value, str) and value.lower() == word)
+    return value == expected
+
+
 def applied(text: str, edits: Iterable[Edit]) -> str:
     """A text with all edits applied; edits at one position in their order.
 

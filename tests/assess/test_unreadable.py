@@ -48,6 +48,33 @@ def is_seen(assessment: Assessment) -> bool:
     )
 
 
+TOO_LONG: dict[str, dict[str, object]] = {
+    "a command": {"long": {"command": "x" * 2**20}},
+    "an argument": {"long": {"command": "x", "args": ["x" * 2**20]}},
+    "a variable": {"long": {"command": "x", "env": {"A": "x" * 2**20}}},
+    "a name": {"long" * 2**18: {"command": "x"}},
+    "many": {f"long{number}": {"command": "x" * 100_000} for number in range(11)},
+}
+
+
+@pytest.mark.parametrize("kind", TOO_LONG)
+def test_what_is_too_long_is_told_and_the_rest_is_read(tmp_path: Path, kind: str) -> None:
+    servers = {"one": EVIL, **TOO_LONG[kind], "last": {"command": "npx", "args": ["-y", "a"]}}
+    assessment = of_file(tmp_path, json.dumps({"mcpServers": servers}))
+    assert broken(assessment) == [Severity.HIGH]
+    assert is_seen(assessment)
+    assert "package-not-pinned" in {
+        one.check for one in assessment.findings if one.server == "last"
+    }
+    for form in ("table", "json", "html", "markdown", "sarif"):
+        assert len(report(form, assessment)) < 2 * 2**20, form  # what was read, once
+
+
+def test_many_servers_of_usual_length_are_read(tmp_path: Path) -> None:
+    servers = {f"s{number}": {"command": "x" * 1000} for number in range(900)}
+    assert broken(of_file(tmp_path, json.dumps({"mcpServers": servers}))) == []
+
+
 def nested(levels: int) -> str:
     return ONE[:-1] + f', "more": {"[" * levels}{"]" * levels}}}'
 
