@@ -47,6 +47,7 @@ AGENT_VARIABLES = (
 _TERMINAL = ("CONIN$", "CONOUT$") if sys.platform == "win32" else ("/dev/tty", "/dev/tty")
 # Ancestors of agents and people alike.
 _MANAGERS = frozenset({"systemd", "init", "launchd", "sshd", "sshd-session"})
+_FORWARDERS = frozenset({"sshd", "sshd-session"})  # their connections are those of `ssh -L`
 _LISTENS = "0A"  # a state in /proc/net/tcp (linux/net/tcp_states.h)
 _OWN_TERMINAL = "A person decides this: run it in a terminal of your own."
 _NO_TERMINAL = f"there is no terminal to ask on.\n  {_OWN_TERMINAL}"
@@ -216,8 +217,13 @@ def _clients(guard: int, descriptors: dict[int, set[str]]) -> set[int]:
     """
     stdin = _stdin(guard)
     is_pipe = stdin.startswith("pipe:")
-    ends = _connections(guard) | ({stdin} if is_pipe else set())
-    clients = {process for process, links in descriptors.items() if ends & links}
+    connections = _connections(guard)
+    clients = {
+        process
+        for process, links in descriptors.items()
+        if (is_pipe and stdin in links)
+        or (connections & links and _process(process)[0] not in _FORWARDERS)
+    }
     # The other end of a socket has another name, and some processes hide their descriptors. Then
     # the client is who started the guard: the first above it that has another standard input.
     starter = next((above for above, _ in _ancestors(guard) if _stdin(above) != stdin), 0)

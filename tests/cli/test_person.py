@@ -232,6 +232,21 @@ def test_who_is_connected_to_a_guard_is_an_agent(name: str) -> None:
 
 
 @ON_LINUX
+def test_a_shell_of_ssh_that_forwards_a_port_to_a_guard_is_a_person_s() -> None:
+    """The connection is held by sshd, which started the shell."""
+    own_name = Path("/proc/self/comm")
+    before = own_name.read_text()
+    with guard(*GUARDS["wrap that listens"]) as process, connected(process):
+        assert on_terminal("approve", "y", TARGET)[0] == 2
+        own_name.write_text("sshd")
+        try:
+            assert on_terminal("approve", "y", TARGET)[0] == 0
+        finally:
+            own_name.write_text(before)
+    assert not waits()
+
+
+@ON_LINUX
 @pytest.mark.parametrize("name", GUARDS)
 @pytest.mark.usefixtures("undecided")
 def test_a_person_decides_beside_a_guard_that_is_another_s(name: str) -> None:
