@@ -9,13 +9,19 @@ from pipeguard import _isolate
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
+    import signal
+
     import click
+else:
+    import _signal as signal  # its Python half makes enums, which costs 3 ms
 
 INTERRUPTED = 130  # as shells have it
 
 
 def main() -> None:
     """The entry point of the command `pipeguard`; ends the process."""
+    if sys.argv[1:2] == ["wrap"]:
+        _end_on_signals()
     _hold_standard_streams()
     _isolate.ensure()  # before anything but frozen modules is imported
     try:
@@ -23,6 +29,24 @@ def main() -> None:
     except KeyboardInterrupt:  # while a first one, or an error, was being told
         code = INTERRUPTED
     raise SystemExit(code)
+
+
+def _end_on_signals() -> None:
+    """End at once on a signal, until the server's run handles it, whoever had us ignore it."""
+    signal.signal(signal.SIGINT, _end_at_once)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
+def _end_at_once(number: int, frame: object) -> None:
+    """End this process wherever it is; the server's warden notices, and ends the server.
+
+    Python loses a KeyboardInterrupt that it raises in a callback of the import system, and then
+    nothing ends. One that passes through `eval`, as for a named tuple, is handled and all the same
+    ends the process by the signal.
+    """
+    os._exit(INTERRUPTED)
 
 
 def _hold_standard_streams() -> None:
@@ -57,7 +81,7 @@ def _run(arguments: list[str]) -> int:
         return _run_click(cli, arguments)
     except PipeGuardError as error:
         return _tell(error.for_user(), error.exit_code)
-    except KeyboardInterrupt:  # while loading; a server that has started ends with us
+    except KeyboardInterrupt:
         return _tell("aborted", INTERRUPTED)
     except Exception as error:  # noqa: BLE001  the one handler of the command line
         return _tell(_describe_fault(error), 1)

@@ -5,14 +5,21 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeguard import __main__ as main
 from pipeguard import _isolate
+from pipeguard.config.directories import cache_folder
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import EngineError, LaunchError, PipeGuardError, PolicyError, StateError
+from pipeguard.rulebook.cache import load_engines
+from pipeguard.rulebook.cache_files import Index, make_folder, open_index, store, write_index
+from pipeguard.rulebook.cache_key import cache_key
+from pipeguard.rulebook.packs import sources
 from pipeguard.runtime import start
 from tests.launch.processes import until
 from tests.wrap.wrapped import PIPEGUARD, Wrapped
@@ -79,6 +86,33 @@ def test_an_interrupt_while_one_is_told_is_no_fault_either(monkeypatch: pytest.M
     assert ended.value.code == 130
 
 
+LOST = """
+class Lost:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+        [None for _ in range(9)]
+Lost()
+"""
+
+
+def test_an_interrupt_ends_a_start_also_where_python_loses_it(tmp_path: Path) -> None:
+    code = f"""
+import signal
+from pipeguard import __main__, _isolate
+from pipeguard.runtime import start
+
+def run(_):
+{textwrap.indent(LOST, "    ")}
+    return 0
+
+start.run, _isolate.ensure = run, int
+__main__.main()
+"""
+    (tmp_path / "program.py").write_text(code)
+    argv = [sys.executable, "-m", "program", *WRAP]
+    assert subprocess.run(argv, cwd=tmp_path, check=False, timeout=60).returncode == 130
+
+
 def test_the_code_of_a_server_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(start, "run", lambda options: 42)
     assert main._run(WRAP) == 42
@@ -105,9 +139,11 @@ def test_the_rest_is_for_the_full_parser(
     assert words in done.stdout + done.stderr
 
 
-def test_an_interrupt_while_it_loads_leaves_nothing(tmp_path: Path) -> None:
+@pytest.fixture
+def compiling(tmp_path: Path) -> Iterator[Path]:
+    """A cache whose rules another process seems to compile."""
     cache = tmp_path / "cache"
-    cache.mkdir(mode=0o700)
+    make_folder(str(cache))
     hold = (
         f"import fcntl, sys; f = open({str(cache / 'lock')!r}, 'w');"
         " fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
@@ -117,9 +153,32 @@ def test_an_interrupt_while_it_loads_leaves_nothing(tmp_path: Path) -> None:
     ) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        environment = {"PIPEGUARD_CACHE_DIR": str(cache)}
-        with Wrapped(tmp_path, environment=environment) as wrapped:
-            until(lambda: "compiling" in wrapped.said(), "it waits for its rules")
-            wrapped.kill(signal.SIGINT)
-            assert wrapped.code() == 130
-            assert wrapped.said().endswith("pipeguard: aborted\n")
+        yield cache
+
+
+def test_an_interrupt_while_it_loads_leaves_nothing(tmp_path: Path, compiling: Path) -> None:
+    with Wrapped(tmp_path, environment={"PIPEGUARD_CACHE_DIR": str(compiling)}) as wrapped:
+        until(lambda: "compiling" in wrapped.said(), "it waits for its rules")
+        wrapped.kill(signal.SIGINT)
+        assert wrapped.code() == 130
+        wrapped.none_is_left()
+
+
+@pytest.mark.parametrize("number", [None, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_whoever_ends_it_does_not_wait_for_rules_that_are_compiled(
+    number: signal.Signals | None, tmp_path: Path, compiling: Path
+) -> None:
+    load_engines()
+    key = cache_key(sources())
+    opened = open_index(cache_folder(), key)
+    rules = store(str(compiling), opened.rules.content())
+    write_index(str(compiling), key, Index(rules, [""] * len(opened.databases), opened.engines))
+    with Wrapped(tmp_path, environment={"PIPEGUARD_CACHE_DIR": str(compiling)}) as wrapped:
+        threads = Path(f"/proc/{wrapped.process.pid}/task")
+        until(lambda: len([*threads.iterdir()]) > 4, "its threads wait for databases")
+        if number is None:
+            wrapped.hang_up()
+        else:
+            wrapped.kill(number)
+        wrapped.process.wait(60)
+        wrapped.none_is_left()

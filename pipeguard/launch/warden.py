@@ -34,6 +34,7 @@ else:
 assert sys.platform != "win32"  # noqa: S101  tells mypy which system's names to look up
 
 ABANDONED_SECONDS = 1.0  # grace after PipeGuard died: the server has read its end of file
+STARTING_SECONDS = 0.2  # the same at least, for a server that has nothing to finish yet
 LINGER_SECONDS = 0.5  # for the server's children to finish, after the server exited
 TERM_SECONDS = 0.5  # at least, after SIGTERM: a process that saves its work needs a moment
 KILL_SECONDS = 5.0  # a process that survives SIGKILL longer hangs in the kernel, or is not ours
@@ -80,6 +81,7 @@ class Warden:
         self._server = 0
         self._engine = 0
         self._lifeline: Lifeline | None = None
+        self._began = monotonic()
         self._exited = False
         self._end_requested = False
         self._deadline: float | None = None
@@ -180,12 +182,12 @@ class Warden:
                 self._lose(self._lifeline)
             elif descriptor == self._wake:
                 if not set(data) <= {signal.SIGCHLD}:
-                    self._request_end(ABANDONED_SECONDS)  # somebody wants to end us
+                    self._abandon()  # somebody wants to end us
             elif data:
                 self._request_end(float(data.split()[-1]))
             else:
                 self._poll.unregister(descriptor)
-                self._request_end(ABANDONED_SECONDS)
+                self._abandon()
 
     def _lose(self, lifeline: Lifeline) -> None:
         """A process ended without which the server must not run: end it at once."""
@@ -199,6 +201,11 @@ class Warden:
         if self._lifeline is not None:
             self._poll.unregister(self._lifeline.descriptor)
             self._lifeline = None
+
+    def _abandon(self) -> None:
+        """End the server unasked, within a grace as long as it has run, up to a limit."""
+        age = monotonic() - self._began
+        self._request_end(min(ABANDONED_SECONDS, max(STARTING_SECONDS, age)))
 
     def _request_end(self, grace_seconds: float) -> None:
         self._end_requested = True

@@ -1,13 +1,14 @@
 """A running server between two channels: its threads, its signals, its end.
 
 Three threads carry bytes: one for each direction of frames, one for the server's standard error.
-The main thread carries nothing: it waits for events, so that a signal is handled whatever the other
-threads wait for, and then ends the run so that every request is answered.
+The main thread carries nothing: it waits for events, signals among them, whatever the other threads
+wait for, and then ends the run so that every request is answered.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -48,6 +49,7 @@ else:
 
 GRACE_SECONDS = 2.0  # for a server to end by itself, and again after SIGTERM
 MOST_GRACE_SECONDS = 3600.0
+STARTING_SECONDS = 0.2  # in place of both for a server that nobody waits for yet, and its threads
 STDERR = 2
 STDERR_SECONDS = 1.0  # for the last output of a server that has ended
 DYING_SECONDS = 0.1  # to answer requests that crossed with the server's end
@@ -155,6 +157,7 @@ class GuardedServer:
         self._began = monotonic()
         self._target = server
         self._grace_seconds = number_of(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
+        self._last_seconds = LAST_SECONDS
         engines = load_engines(on_compiling=lambda: say(COMPILING))
         self._run = Run(launched, options, self._relist, engines)
         server.attach(self._run)
@@ -175,10 +178,10 @@ class GuardedServer:
         Raises:
             StateError: the audit could not be written, and policy says to stop.
         """
-        for number in (signal.SIGTERM, signal.SIGINT, *_HANGUP):
-            signal.signal(number, self._on_signal)
+        self._hear_signals()
         if self._stderr is not None:
             start_thread("stderr", self._stderr.run)
+        start_thread("load", self._load)  # while the server boots
         to_client = start_thread("to-client", self._to_client)
         to_server = start_thread("to-server", self._to_server)
         if self._run.guard.policy.limits.timeout_seconds is not None:
@@ -186,15 +189,16 @@ class GuardedServer:
         self._run.begin()
         first = self._first_event()
         self.died = first is _Event.SERVER
+        self._hurry_at_start(first)
         start_thread("end", self._end_child)
         if not self._wait_for_the_end(hurried=not self.died):
             self._wait_for_latecomers()
             self._client.finish_reading()  # on a busy machine that thread has not had its turn
-            to_server.join(LAST_SECONDS)
+            to_server.join(self._last_seconds)
         self._client.close_reading()
-        to_server.join(LAST_SECONDS)
+        to_server.join(self._last_seconds)
         if not to_client.is_alive():  # otherwise the client does not read, and this would wait, too
-            start_thread("last-answers", self._answer_all).join(LAST_SECONDS)
+            start_thread("last-answers", self._answer_all).join(self._last_seconds)
         self._run.over.set()
         if self._stderr is not None:
             self._stderr.finish(STDERR_SECONDS)
@@ -229,7 +233,6 @@ class GuardedServer:
 
     def _to_server(self) -> None:
         """Pump until the client hangs up; answer what it asks after the server's end."""
-        self._load(Surface.TO_SERVER)
         try:
             while not self._pump_to_server():
                 self._events.put(_Event.SERVER)
@@ -250,7 +253,6 @@ class GuardedServer:
 
     def _to_client(self) -> None:
         """Pump until the server's last frame, even if the client reads no more."""
-        self._load(Surface.TO_CLIENT)  # while the server boots
         try:
             pump_in_thread(
                 self._session, Direction.TO_CLIENT, self._server, self._client, self._record
@@ -266,9 +268,11 @@ class GuardedServer:
         finally:
             self._events.put(_Event.DRAINED)
 
-    def _load(self, surface: Surface) -> None:
+    def _load(self) -> None:
+        """Load the rules in a thread of its own: they may have to be compiled first."""
         with suppress(PipeGuardError):  # each frame raises it again, and is refused
-            self._run.guard.load(surface)
+            self._run.guard.load(Surface.TO_SERVER)
+            self._run.guard.load(Surface.TO_CLIENT)
 
     def _answer_all(self) -> None:
         with suppress(ChannelClosed):
@@ -312,10 +316,36 @@ class GuardedServer:
             for frame in frames:
                 self._client.write(frame)
 
-    def _on_signal(self, number: int, frame: object) -> None:
-        self._events.put(_Event.SIGNAL)  # safe in a handler: documented as re-entrant
+    def _hear_signals(self) -> None:
+        """Make an event of each signal that asks us to end, in a thread that waits for them.
+
+        A handler would run in the main thread, which misses a signal that comes just before it
+        waits.
+        """
+        heard, bell = os.pipe()
+        if sys.platform != "win32":
+            os.set_blocking(bell, False)
+        signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
+        for number in _ENDING:
+            signal.signal(number, lambda _number, _frame: None)
+        start_thread("signals", lambda: self._take_signals(heard))
+
+    def _take_signals(self, heard: int) -> None:
+        while number := os.read(heard, 1):
+            if number[0] in _ENDING:
+                self._events.put(_Event.SIGNAL)
 
     # --- the end ------------------------------------------------------------------------
+
+    def _hurry_at_start(self, first: _Event) -> None:
+        """Wait little for a server that has not answered anything, or was not asked anything.
+
+        A client that hung up may have asked before that, and wait for the answers.
+        """
+        awaited = {_Event.SIGNAL: Direction.TO_CLIENT, _Event.CLIENT: Direction.TO_SERVER}
+        if first in awaited and not self._session.has_received(awaited[first]):
+            self._last_seconds = STARTING_SECONDS
+            self._grace_seconds = min(self._grace_seconds, STARTING_SECONDS)
 
     def _end_child(self) -> None:
         self._target.end(self._grace_seconds)
@@ -337,7 +367,7 @@ class GuardedServer:
         deadline: float | None = None
         while not (ended and drained):
             if ended and hurried and deadline is None:
-                deadline = monotonic() + LAST_SECONDS
+                deadline = monotonic() + self._last_seconds
             event = self._next_event(deadline)
             if event is None:
                 break
@@ -350,8 +380,8 @@ class GuardedServer:
 
     def _wait_for_latecomers(self) -> None:
         """Answer what crossed with the server's end, and a client's very first request."""
-        wait_seconds = DYING_SECONDS if self._session.has_begun else DECLINE_SECONDS
-        deadline = monotonic() + wait_seconds
+        has_begun = self._session.has_received(Direction.TO_SERVER)
+        deadline = monotonic() + (DYING_SECONDS if has_begun else DECLINE_SECONDS)
         while (event := self._next_event(deadline)) is not None:
             if event in _HURRY:
                 return
@@ -367,3 +397,4 @@ class GuardedServer:
 
 _HURRY = (_Event.CLIENT, _Event.SIGNAL, _Event.UNRECORDED)
 _HANGUP = (signal.SIGHUP,) if sys.platform != "win32" else ()
+_ENDING = (signal.SIGTERM, signal.SIGINT, *_HANGUP)

@@ -74,10 +74,9 @@ class ConversationState:
         self.input_requests = InputRequests()
         self.peers = Peers()
 
-    @property
-    def has_begun(self) -> bool:
-        """True once anything came from the client."""
-        return self._received[Direction.TO_SERVER] > 0
+    def has_received(self, direction: Direction) -> bool:
+        """True once anything came that goes this way."""
+        return self._received[direction] > 0
 
     def count_frame(self, direction: Direction) -> int:
         """The number of a frame that comes now, from 1, within its direction."""

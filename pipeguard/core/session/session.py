@@ -114,10 +114,9 @@ class Session:
         """True if this exchange waits for an answer that may not take any time."""
         return self.state.is_due(id_token)
 
-    @property
-    def has_begun(self) -> bool:
-        """True once anything came from the client."""
-        return self.state.has_begun
+    def has_received(self, direction: Direction) -> bool:
+        """True once anything came that goes this way."""
+        return self.state.has_received(direction)
 
     def abandon(self, direction: Direction = TO_CLIENT) -> list[bytes]:
         """One side is gone: answer all that waits for it.
