@@ -56,7 +56,8 @@ WALLS: dict[str, str] = {
     "isolation.read": "An isolated server sees no file of yours but what it is given." + _SAID,
     "isolation.write": (
         "An isolated server changes only what it is given to change; anything else that it sees it"
-        " may only read." + _SAID
+        " may only read. Where nothing was stopped, the event names what was made while the server"
+        " ran and your programs run later: look at it before you use that folder." + _SAID
     ),
     "isolation.port": (
         "The ports of this machine (`127.0.0.1`, `::1`, `localhost`) are services of yours, as"

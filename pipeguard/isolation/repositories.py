@@ -1,4 +1,4 @@
-"""Git repositories in a folder: what is called `.git`, and submodules without one yet.
+"""Names in a folder and below it, as `.git`; of git also submodules without one yet.
 
 Only looks, and only so far: a server is waiting. A submodule is what the index names as one, since
 `git status` runs git there, and reads the settings that it finds (gitformat-index(5)).
@@ -15,11 +15,12 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 GIT = ".git"
 DEPTH = 3  # of folders in the one that is given
 MOST_ENTRIES = 2000  # names in all of them, and folders, that are looked at
+FEW_ENTRIES = 64  # that are looked at in any folder
 LEFT_OUT = "node_modules"
 MOST_BYTES = 256 * 1024 * 1024  # of an index
 _LINK = 0o160000  # the mode of a submodule
@@ -30,23 +31,24 @@ _HASHES = (20, 32)  # bytes: SHA-1, SHA-256
 _TO_MODE, _TO_HASH = 24, 40
 
 
-def repositories_in(folder: str) -> Iterator[str]:
-    """What is called `.git` in a folder, and in those below that are looked at, outer ones first.
+def find_named(folder: str, names: Collection[str], *, with_links: bool = False) -> Iterator[str]:
+    """Find what has one of these names in a folder, or in one below it that is looked at.
 
-    Files, as of worktrees and submodules, and folders; no links.
+    Outer ones come first. In folders whose names are not all looked at, each is looked for.
+
+    Args:
+        folder: that is looked into.
+        names: of files and folders.
+        with_links: whether links are found, too.
     """
-    yield from _git_of(folder)
     level, left = [folder], MOST_ENTRIES
-    for _ in range(DEPTH):
+    for depth in range(DEPTH + 1):
         below: list[str] = []
         for each in level:
-            if left <= 0:
-                break
-            names, seen = _folders_in(each, left)
-            below += names
+            found, inner, seen = _look_into(each, names, left if depth < DEPTH else 0)
+            yield from (path for path in found if with_links or not os.path.islink(path))
+            below += inner
             left -= seen + 1
-        for each in below:
-            yield from _git_of(each)
         level = below
 
 
@@ -74,22 +76,23 @@ def submodules_of(git: str) -> Iterator[str]:
                 yield folder
 
 
-def _git_of(folder: str) -> Iterator[str]:
-    path = os.path.join(folder, GIT)
-    if os.path.lexists(path) and not os.path.islink(path):
-        yield path
+def _look_into(folder: str, names: Collection[str], most: int) -> tuple[list[str], list[str], int]:
+    """What of these names is in a folder, the folders to look into next, how many names it has."""
+    limit, entries = max(most, FEW_ENTRIES), None
+    with suppress(OSError), os.scandir(folder) as listed:  # a file, or not ours to read
+        entries = [*islice(listed, limit)]
+    if entries is None or len(entries) == limit:
+        found = [path for name in names if os.path.lexists(path := os.path.join(folder, name))]
+    else:
+        found = [entry.path for entry in entries if entry.name in names]
+    entries = entries or []
+    inner = [entry.path for entry in entries if most > 0 and _is_looked_into(entry)]
+    return found, inner, len(entries)
 
 
-def _folders_in(folder: str, most: int) -> tuple[Sequence[str], int]:
-    """The folders in one that are looked into, and how many names were seen."""
-    found, seen = [], 0
-    with suppress(OSError), os.scandir(folder) as entries:  # a file, or not ours to read
-        for entry in islice(entries, most):
-            seen += 1
-            is_left_out = entry.name.startswith(".") or entry.name == LEFT_OUT
-            if not is_left_out and entry.is_dir(follow_symlinks=False):
-                found.append(entry.path)
-    return found, seen
+def _is_looked_into(entry: os.DirEntry[str]) -> bool:
+    is_left_out = entry.name.startswith(".") or entry.name == LEFT_OUT
+    return not is_left_out and entry.is_dir(follow_symlinks=False)
 
 
 def _own_folder(git: str) -> str:

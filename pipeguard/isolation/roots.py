@@ -80,6 +80,7 @@ class SandboxRoots:
         self._needed = tuple(needed)
         self._say = say
         self._mounted: set[str] = set()
+        self._inside: dict[str, tuple[Mount, ...]] = {}  # what is mounted in each root
         self._changeable = set(profile.write)  # by the server, at any time until now
         self._refused: set[str] = set()
         self._is_lost = False
@@ -90,8 +91,9 @@ class SandboxRoots:
     def added_to(self, view: FileView) -> FileView:
         """A view with the roots that the server sees now."""
         kind = MountKind.WRITE if self._profile.roots == WRITE_ROOTS else MountKind.READ
-        roots = (Mount(kind, path, path) for path in sorted(self._mounted))
-        return view._replace(mounts=(*view.mounts, *roots))
+        roots = [Mount(kind, path, path) for path in sorted(self._mounted)]
+        inside = (mount for root in roots for mount in self._inside[root.path])
+        return view._replace(mounts=(*view.mounts, *roots, *inside))
 
     def give(self, addresses: Iterable[str]) -> None:
         """Have the sandbox see these roots, and none that it was given before and is not here.
@@ -113,6 +115,7 @@ class SandboxRoots:
             staged = self._staged(path)
             if staged is None:
                 continue
+            self._inside[path] = staged.inside
             self._changeable |= {path} if self._profile.roots == WRITE_ROOTS else set()
             why = self._request({"remove": [], "add": [encoded(staged)]}, path)
             if why is None or self._is_lost:  # then it may be there by now

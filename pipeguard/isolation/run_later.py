@@ -4,19 +4,21 @@ Git runs what its settings, hooks and index lead to, whoever wrote them (git-con
 `core.fsmonitor`); editors, clients and shells run what stands in theirs.
 """
 
-# ruff: noqa: PTH118
+# ruff: noqa: PTH118, PTH119, PTH120
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.repositories import GIT, repositories_in, submodules_of
+from pipeguard.isolation.repositories import GIT, MOST_ENTRIES, find_named, submodules_of
 from pipeguard.isolation.sensitive import is_within
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from pipeguard.isolation.view import FileView
 
 RUN_LATER = (
     *(GIT, ".husky", ".envrc", ".vscode", ".idea", ".devcontainer"),
@@ -34,7 +36,7 @@ RUN_LATER_OF_HOME = (
 def run_later_in(
     folder: str, home_folder: str, sensitive: Sequence[str], *, changes_git: bool
 ) -> Iterator[str]:
-    """What there is in a folder that is run later; of git's also in what is below.
+    """What there is in a folder, and in those below, that is run later.
 
     Args:
         folder: that a server may change.
@@ -44,13 +46,14 @@ def run_later_in(
     """
     if is_of_git(folder):
         return  # named by hand
-    own_git = os.path.join(folder, GIT)
-    paths = [path for path in _named_in(folder, home_folder) if path != own_git]
-    for git in repositories_in(folder):
-        if changes_git:
-            paths += (os.path.join(git, name) for name in OF_GIT_SERVERS)
+    paths = _of_home_in(folder, home_folder)
+    for path in islice(find_named(folder, RUN_LATER), MOST_ENTRIES):
+        if os.path.basename(path) != GIT:
+            paths.append(path)
+        elif changes_git:
+            paths += (os.path.join(path, name) for name in OF_GIT_SERVERS)
         else:
-            paths += (git, *submodules_of(git))
+            paths += (path, *submodules_of(path))
     covered = _covered_in(folder, sensitive)
     for path in dict.fromkeys(paths):
         is_there = os.path.lexists(path) and os.path.realpath(path) == path
@@ -58,19 +61,44 @@ def run_later_in(
             yield path
 
 
+def find_made(view: FileView, since: float) -> Iterator[str]:
+    """Find what is run later and came into folders while a server could change them.
+
+    Args:
+        view: of the server. What is mounted by itself was there when it started.
+        since: when it started, in seconds since 1970. Nobody sets the time at which a file was
+            changed or moved last (`st_ctime`, inode(7)).
+    """
+    known = {each for mount in view.mounts for each in (mount.path, os.path.dirname(mount.path))}
+    given = [mount.path for mount in view.mounts if mount.is_changed]
+    for folder in given:
+        if not any(folder != each and is_within(folder, each) for each in given):
+            found = find_named(folder, RUN_LATER, with_links=True)
+            paths = (*islice(found, MOST_ENTRIES), *_of_home_in(folder, view.home))
+            yield from (path for path in paths if path not in known and _is_new(path, since))
+
+
+def _is_new(path: str, since: float) -> bool:
+    try:
+        return os.lstat(path).st_ctime >= since
+    except OSError:
+        return False
+
+
 def is_held_back(path: str, folder: str, home_folder: str, sensitive: Sequence[str]) -> bool:
     """Whether a path in a folder has to be named for itself, though the folder may be changed.
 
     Something that stays covered there, or that is run later and only read.
     """
-    later, covered = _named_in(folder, home_folder), _covered_in(folder, sensitive)
-    is_git = is_within(path, folder) and is_of_git(path[len(folder) :])
-    return is_git or any(is_within(path, each) for each in (*later, *covered))
+    later, covered = _of_home_in(folder, home_folder), _covered_in(folder, sensitive)
+    names = path[len(folder) :].split("/") if is_within(path, folder) else ()
+    is_later = any(name in RUN_LATER for name in names)
+    return is_later or any(is_within(path, each) for each in (*later, *covered))
 
 
-def _named_in(folder: str, home_folder: str) -> list[str]:
-    """Where in a folder what is run later would be."""
-    names = (*RUN_LATER, *(RUN_LATER_OF_HOME if folder == home_folder else ()))
+def _of_home_in(folder: str, home_folder: str) -> list[str]:
+    """Where what is run later of a home would be, in a folder that is one."""
+    names = RUN_LATER_OF_HOME if folder == home_folder else ()
     return [os.path.join(folder, name) for name in names]
 
 
@@ -102,5 +130,5 @@ def changed_git(write: Sequence[str], fixed: Collection[str]) -> Iterator[str]:
         fixed: what in that it may only read.
     """
     for folder in write:
-        found = (folder,) if is_of_git(folder) else repositories_in(folder)
+        found = (folder,) if is_of_git(folder) else find_named(folder, (GIT,))
         yield from (each for each in found if each not in fixed)

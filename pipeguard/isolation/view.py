@@ -51,6 +51,11 @@ class Mount(NamedTuple):
     path: str
     source: str = ""
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether the server may change this machine's file or folder at the path itself."""
+        return self.kind is MountKind.WRITE and self.source == self.path
+
 
 # Of /etc: what the C library, TLS, locales, fonts and runtimes read. No key, password or host name.
 # Files are copied, since each mount takes as long as copying all of them.
@@ -265,7 +270,7 @@ def _grants(granted: Mapping[str, MountKind], fixed: Sequence[str]) -> Iterator[
         if any(is_within(path, each) for each in SYSTEM):
             continue
         real, is_link = os.path.realpath(path), os.path.islink(path)
-        around = [granted[each] for each in granted if each != path and is_within(path, each)]
+        around = [granted[each] for each in _above(path) if each in granted]
         if around and (is_link or _is_in_it(granted[path], around, is_fixed=path in fixed)):
             continue
         # A link leads to what is needed too, by its own path.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import cached_property, partial
+from time import time
 from typing import TYPE_CHECKING
 
 from pipeguard.config.user_policy import mentions_isolation
@@ -75,6 +76,7 @@ class ServerStarter:
         self._record: StartRecord | None = None
         self._sources: tuple[GivenFrom, ...] = ()
         self._learner: Learner | None = None
+        self._began = time()
         if options.values.get("--isolate") == LEARN:
             self._learner = self._made_learner()
         else:
@@ -257,7 +259,11 @@ class ServerStarter:
             self._connections.close()
         if self._witness is not None:
             self._witness.close()
-        if self._run is not None:  # which outlives a server that is started again
+        if self._run is not None and self._sandbox is not None:
+            from pipeguard.isolation.walls.presence import note_made
+
+            note_made(self._sandbox.view, self._began, self._run.notice)
+            self._began = time()  # the run outlives a server that is started again
             self._run.on_policy.remove(self.update)
             self._run = None
 

@@ -13,7 +13,7 @@ from pipeguard.isolation import repositories
 from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER
 from pipeguard.isolation.extent import extent_of
 from pipeguard.isolation.profile import WRITE_ROOTS, Profile
-from pipeguard.isolation.repositories import repositories_in, submodules_of
+from pipeguard.isolation.repositories import find_named, submodules_of
 from pipeguard.isolation.sandbox import HOMES, Sandbox
 from pipeguard.launch.child import Command
 from tests.each import each
@@ -173,6 +173,42 @@ def test_git_runs_nothing_that_a_server_leaves_in_roots(home: Path) -> None:
     assert (projects["settings"] / "file").read_text() == "new\n"
 
 
+@pytest.mark.parametrize("engine", [BUBBLEWRAP, CONTAINER])
+def test_what_is_run_later_is_only_read_in_projects_below(engine: str, home: Path) -> None:
+    if engine == CONTAINER:
+        engine_here(home.parent / "state" / HOMES)
+    held = {project / name: name for project in later_projects(home) for name in LATER}
+    innocent = [project / name for project in later_projects(home) for name in INNOCENT]
+    for path in (*held, *innocent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("own\n")
+    changes = "; ".join(f"echo x >> '{path}'" for path in (*held, *innocent))
+    moves = "; ".join(f"mv '{path.parent}' '{path.parent}.old'" for path in held)
+    said = ran(
+        Profile(write=(f"{home}/work",)), f"{changes}; {moves}; cat {next(iter(held))}", engine
+    )
+    assert "own" in said.splitlines()
+    assert [path for path in held if not path.exists() or path.read_text() != "own\n"] == []
+    assert {path.read_text() for path in innocent} == {"own\nx\n"}
+
+
+LATER = (".claude/settings.json", ".mcp.json", ".vscode/tasks.json", ".husky/pre-commit")
+INNOCENT = ("main.py", ".vscode-notes.txt", "src/.editorconfig", "claude/settings.json")
+
+
+def later_projects(home: Path) -> list[Path]:
+    return [home / "work" / name for name in ("", "app", "group/app", "group/team/app")]
+
+
+def test_what_is_run_later_in_roots_below_is_only_read(home: Path) -> None:
+    app = home / "work" / "app"
+    (app / ".claude").mkdir(parents=True)
+    with shell(Profile(roots=WRITE_ROOTS)) as server:
+        server.give(home / "work")
+        assert "Read-only" in server.run(f"echo > {app}/.claude/settings.json")
+        assert "Read-only" not in server.run(f"echo > {app}/file")
+
+
 def test_what_is_named_by_hand_may_be_changed(home: Path) -> None:
     project = repository(home / "project")
     commit = f"cd {project}; echo x > made; git add made; {COMMIT} -qm two"
@@ -240,10 +276,10 @@ def test_only_so_far_is_looked_for_repositories(
         (home / name / ".git").mkdir(parents=True)
     (home / "linked").mkdir()
     (home / "linked" / ".git").symlink_to("../a/.git")
-    assert list(repositories_in(str(home))) == [f"{home}/{name}/.git" for name in seen]
+    assert list(find_named(str(home), [".git"])) == [f"{home}/{name}/.git" for name in seen]
     monkeypatch.setattr(repositories, "MOST_ENTRIES", 0)
-    assert list(repositories_in(str(home))) == []
-    assert list(repositories_in(str(home / "a"))) == [f"{home}/a/.git"]
+    assert list(find_named(str(home), [".git"])) == []
+    assert list(find_named(str(home / "a"), [".git"])) == [f"{home}/a/.git"]
 
 
 @each("server", ["of git", "named", "other"])

@@ -92,6 +92,22 @@ def test_a_server_reads_and_writes_what_it_was_given(tmp_path: Path, notes: Path
     assert not Path("/tmp/own").exists()
 
 
+def test_what_it_made_that_is_run_later_is_told_at_its_end(tmp_path: Path, notes: Path) -> None:
+    app = notes / "app"
+    (app / ".vscode").mkdir(parents=True)
+    (app / ".envrc").symlink_to("nowhere")
+    with isolated(tmp_path, "--isolate", "auto", "--write", str(notes)) as run:
+        assert run.call("write", app / ".mcp.json") == "written"
+        assert run.call("write", app / "notes.txt") == "written"
+        assert run.call("write", app / ".vscode-notes.txt") == "written"
+        (app / ".vscode" / "settings.json").write_text("by the user")
+        run.hang_up()
+        assert run.code() == 0
+        told = [line for line in run.said().splitlines() if "isolation.write" in line]
+    assert len(told) == 1
+    assert "/notes/app/.mcp.json" in told[0]
+
+
 def test_what_may_be_read_may_not_be_written(tmp_path: Path, notes: Path) -> None:
     notes.mkdir(parents=True)
     with isolated(tmp_path, "--isolate", "auto", "--read", "home/notes") as run:

@@ -376,9 +376,9 @@ class WallWitness:
 def _finding(mention: Mention, tool: str, why: str, *, is_there: bool) -> Finding:
     note = why or _NOTES[mention.rule]
     if mention.link:
-        note += f"; the link {_shortened(mention.link)} leads there"
+        note += f"; the link {shortened(mention.link)} leads there"
     if mention.named:
-        note += f"; the server named {_shortened(mention.named)} in it"
+        note += f"; the server named {shortened(mention.named)} in it"
     if mention.named and mention.rule == READ:
         note += ", which is not there; to have it made, give the folder to change (--write)"
     is_stopped = is_there and mention.rule != ARGUMENT  # that the server refuses by itself
@@ -387,14 +387,14 @@ def _finding(mention: Mention, tool: str, why: str, *, is_there: bool) -> Findin
         PLACE,
         severity=Severity.MEDIUM if is_stopped else Severity.INFO,
         action=Action.BLOCK if is_stopped else Action.ALLOW,
-        excerpt=_shortened(mention.subject),
+        excerpt=shortened(mention.subject),
         note=note + ("" if is_there else f"; {NOTHING_THERE}"),
         tool=tool or None,
         path="" if mention.rule == PORT else mention.subject,
     )
 
 
-def _shortened(named: str) -> str:
+def shortened(named: str) -> str:
     """A path or port, made visible; of a long path the end, which tells it from others."""
     text = visible(named[-EXCERPT_CHARS:])
     return text if len(named) <= EXCERPT_CHARS else f"…{text[1 - EXCERPT_CHARS :]}"
