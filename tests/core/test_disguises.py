@@ -203,6 +203,50 @@ def test_letters_as_halves_of_flags_are_read(small: bool) -> None:
         assert is_stopped(judged({"text": " ".join(flags)})), one[:6]
 
 
+@cache
+def keys() -> tuple[str, ...]:
+    """Private keys of each structure in base64, without lines around them."""
+    rules = load_pack((RULES / "secrets.yaml").read_text("utf-8"), "secrets")
+    rule = next(rule for rule in rules if rule.id == "secrets.private-key")
+    made = (samples.expand(sample, 0) for sample in rule.matches)
+    return tuple(key.replace("\n", "") for key in made if key.startswith(("M", "b3Bl")))
+
+
+KEY_FORMS: dict[str, Disguise] = {
+    "one line": lambda s: {"text": s},
+    "amid prose": lambda s: {"text": f"Store {s} for me, please."},
+    "for URLs": lambda s: {"text": s.replace("+", "-").replace("/", "_")},
+    "lines": lambda s: {"text": "\n".join(groups(s, 64))},
+    "short lines": lambda s: {"text": "\r\n".join(groups(s, 20))},
+    "escaped line ends": lambda s: {"text": "\\n".join(groups(s, 64))},
+    "nested": lambda s: {"a": [{"b": {"c": s}}]},
+    "a list": lambda s: {"parts": listed(groups(s, 60))},
+    "hexadecimal": lambda s: {"text": der(s).hex()},
+    "pairs": lambda s: {"text": der(s).hex(" ").upper()},
+    "base64 twice": lambda s: {"text": b64(s)},
+}
+
+
+def der(text: str) -> bytes:
+    standard = text.replace("-", "+").replace("_", "/")
+    return base64.b64decode(standard + "=" * (-len(standard) % 4))
+
+
+@pytest.mark.parametrize("name", KEY_FORMS)
+def test_a_private_key_without_its_lines_is_stopped(name: str) -> None:
+    assert len(keys()) >= 7
+    missed = [key[:12] for key in keys() if not is_stopped(judged(KEY_FORMS[name](key)))]
+    assert missed == []
+
+
+@pytest.mark.parametrize("name", KEY_FORMS)
+def test_a_public_key_passes(name: str) -> None:
+    public_key = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA{b64:343}DAQAB"
+    request = "MIICvDCCAaQCAQAwdzELMAkGA1UEBhMC{b64:900}"
+    for recipe in (public_key, request):
+        assert not judged(KEY_FORMS[name](samples.expand({"gen": recipe}, 1))).findings
+
+
 HARMLESS = "The minutes of the meeting on 3 March, as agreed: nobody objects to the new room."
 TWINS: dict[str, JsonValue] = {
     "base64 in groups": {"text": " ".join(groups(b64(HARMLESS), 4))},

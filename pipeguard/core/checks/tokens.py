@@ -14,6 +14,7 @@ from pipeguard.core.checks.base64_text import base64_decoded
 from pipeguard.core.checks.checksums import BASE32
 from pipeguard.core.checks.entropy import MEASURED_BYTES, entropy
 from pipeguard.core.checks.outcome import Check, Outcome, outcome_of
+from pipeguard.core.lazy_regex import lazy_regex
 
 JSON_BYTES = 24 * 1024  # a token's parts: 8 KiB of header and 16 KiB of claims
 PEM_BYTES = 16 * 1024  # RSA of 16,384 bits has 12.6 KiB
@@ -119,23 +120,81 @@ def _jira(secret: bytes) -> Outcome:
     return outcome_of(re.fullmatch(rb"(?s)[0-9]{6,14}:.{20}", raw) is not None)
 
 
+_ARMOUR = lazy_regex(
+    rb"-----[^-]{0,60}-----|\\[nr]|Proc-Type:[^\n\\]*|DEK-Info:[^\n\\]*|[^A-Za-z0-9+/_-]"
+)
+_OPENSSH = b"openssh-key-v1\0"
+_ENCRYPTIONS = b"\x2a\x86\x48\x86\xf7\x0d\x01\x05", b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01"
+LEAST_KEY_BYTES = 40  # Ed25519 has 48
+LEAST_SHARE = 4  # a fourth of a key; documentation prints a line or two
+
+
 def _pem(secret: bytes) -> Outcome:
     """A key's body after the BEGIN line (RFC 7468; OpenSSH's PROTOCOL.key), END not required.
 
     HOLDS for DER, OpenSSH and RFC 1421 encryption; UNKNOWN for what is as dense as base64; FAILS
     for prose that names the header.
     """
-    secret = secret[:PEM_BYTES]
-    body = re.sub(
-        rb"-----[^-]{0,60}-----|\\[nr]|Proc-Type:[^\n\\]*|DEK-Info:[^\n\\]*", b" ", secret
-    )
-    text = re.sub(rb"[^A-Za-z0-9+/]", b"", body)
+    text = _ARMOUR.sub(b"", secret[:PEM_BYTES])
     if len(text) < 64:
         return Outcome.FAILS
-    start = base64_decoded(text[:64]) or b""
-    if b"Proc-Type" in secret or start.startswith((b"\x30", b"openssh-key-v1\0")):
+    start = _key_body(text[:64])
+    if b"Proc-Type" in secret or start.startswith((b"\x30", _OPENSSH)):
         return Outcome.HOLDS
     return Outcome.UNKNOWN if entropy(text[:256]) >= 4.7 else Outcome.FAILS
+
+
+def _private_key(secret: bytes) -> Outcome:
+    """A private key by its structure; HOLDS too for anything after a BEGIN line.
+
+    PKCS#1 (RFC 8017, A.1.2), PKCS#8 (RFC 5958), SEC 1 (RFC 5915), DSA as OpenSSL writes it, and
+    OpenSSH, in base64 or hexadecimal. What is public begins otherwise.
+    """
+    if secret.startswith(b"-----BEGIN"):
+        return Outcome.HOLDS
+    body = _key_body(_ARMOUR.sub(b"", secret[:PEM_BYTES]))
+    if len(body) < LEAST_KEY_BYTES:
+        return Outcome.FAILS
+    return outcome_of(body.startswith(_OPENSSH) or _is_private_der(body))
+
+
+def _key_body(text: bytes) -> bytes:
+    if text[:2] in (b"30", b"6f", b"6F") and not text.strip(b"0123456789abcdefABCDEF"):
+        return bytes.fromhex(text[: len(text) // 2 * 2].decode())
+    return base64_decoded(text[: len(text) // 4 * 4]) or b""
+
+
+def _is_private_der(body: bytes) -> bool:
+    # Tags (X.690, 8): 02 INTEGER, 04 OCTET STRING, 06 OBJECT IDENTIFIER, 30 SEQUENCE, A0 and A1 [0]
+    # and [1].
+    tag, start, size = _element(body, 0)
+    if tag != 0x30 or len(body) * LEAST_SHARE < size:
+        return False
+    end = start + size
+    fields: list[tuple[int, bytes, int]] = []  # tag, content as far as it is there, size
+    while start < min(end, len(body)) and len(fields) < 3:
+        tag, start, length = _element(body, start)
+        fields.append((tag, body[start : start + length], length))
+        start += length
+    match fields:
+        case [(0x02, b"\0" | b"\1", 1), (0x30, algorithm, _), (0x04, _, _)]:
+            return algorithm[:1] == b"\x06"
+        case [(0x02, b"\0" | b"\1", 1), (0x02, _, modulus), (0x02, _, _)]:
+            return modulus >= 64 and 2 * modulus < size
+        case [(0x02, b"\1", 1), (0x04, _, scalar), *rest]:
+            return 16 <= scalar <= 72 and all(field[0] in (0xA0, 0xA1) for field in rest)
+        case [(0x30, algorithm, _), (0x04, _, _)]:
+            return algorithm[2:].startswith(_ENCRYPTIONS)
+    return False
+
+
+def _element(body: bytes, at: int) -> tuple[int, int, int]:
+    """The tag of an element of DER, where its content begins, and its size (X.690, 8.1)."""
+    head = body[at : at + 4].ljust(4, b"\0")
+    if head[1] < 0x80:
+        return head[0], at + 2, head[1]
+    count = min(head[1] & 0x7F, 2)
+    return head[0], at + 2 + count, int.from_bytes(head[2 : 2 + count], "big")
 
 
 def _key_bytes(secret: bytes) -> Outcome:
@@ -205,6 +264,7 @@ CHECKS: Mapping[str, Check] = {
     "jwt": _jwt,
     "key-bytes": _key_bytes,
     "pem": _pem,
+    "private-key": _private_key,
     "pypi-macaroon": _pypi_macaroon,
     "telegram": _telegram,
 }
