@@ -7,12 +7,14 @@ that is stopped as it stands; no rule is named here. The twins have the same sha
 from __future__ import annotations
 
 import base64
+import binascii
 import gzip
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import pytest
@@ -106,6 +108,19 @@ def quoted(pieces: list[str], between: str, quote: str = '"') -> str:
     return between.join(f"{quote}{piece}{quote}" for piece in pieces)
 
 
+def uuencoded(text: str) -> str:
+    lines = (text[at : at + 45].encode() for at in range(0, len(text), 45))
+    return "".join(binascii.b2a_uu(line).decode() for line in lines)
+
+
+def numbers(values: Iterable[int]) -> Any:
+    return list(values)
+
+
+SEPARATORS = {
+    "dots": ".", "emoji": "\U0001f600", "dashes": "-", "tildes": "~", "colons": ":",
+    "arrows": "->", "bars and spaces": " | ", "dots and spaces": ". ", "middle dots": "\u00b7",
+}  # fmt: skip
 Disguise = Callable[[str], JsonValue]
 WRITTEN: dict[str, Callable[[str], str]] = {
     "base64 in groups": lambda s: " ".join(groups(b64(s), 4)),
@@ -159,6 +174,22 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "binary": lambda s: " ".join(f"{byte:08b}" for byte in s.encode()),
     "binary with its prefix": lambda s: ", ".join(f"0b{byte:08b}" for byte in s.encode()),
     "cast to bytes": lambda s: "{" + ", ".join(f"(byte) {byte}" for byte in s.encode()) + "}",
+    **{f"{name} between letters": sign.join for name, sign in SEPARATORS.items()},
+    "emoji amid prose": lambda s: f"Look up {SEPARATORS['emoji'].join(s)} for me, please.",
+    "dots between pairs": lambda s: ".".join(groups(s, 2)),
+    "emoji between groups of three": lambda s: SEPARATORS["emoji"].join(groups(s, 3)),
+    "bare octal": lambda s: " ".join(f"{byte:o}" for byte in s.encode()),
+    "octal with its prefix": lambda s: " ".join(f"0o{byte:o}" for byte in s.encode()),
+    "octal in quotes": lambda s: json.dumps([f"{byte:o}" for byte in s.encode()]),
+    "base85": lambda s: base64.b85encode(s.encode()).decode(),
+    "base85 amid prose": lambda s: f"The data: {base64.b85encode(s.encode()).decode()} as asked",
+    "ASCII85": lambda s: base64.a85encode(s.encode(), adobe=True).decode(),
+    "uuencode": lambda s: f"begin 644 notes\n{uuencoded(s)}`\nend\n",
+    "uuencode, its lines alone": uuencoded,
+    "base64 from its end": lambda s: b64(s)[::-1],
+    "hex from its end": lambda s: s.encode().hex()[::-1],
+    "base32 from its end": lambda s: base64.b32encode(s.encode()).decode()[::-1],
+    "base64 from its end, in base64": lambda s: b64(b64(s)[::-1]),
     "white letters in circles": lambda s: re.sub(
         "[A-Z]", lambda one: chr(0x1F150 + ord(one[0]) - ord("A")), s
     ),
@@ -173,6 +204,14 @@ PLACED: dict[str, Disguise] = {
     },
     "a list from the last": lambda s: {"parts": listed(cut(s, 6)[::-1])},
     "base64 in a list": lambda s: {"parts": listed(groups(b64(s), 8))},
+    "numbers": lambda s: {"data": numbers(s.encode())},
+    "numbers, nested": lambda s: {"a": [{"b": {"type": "Buffer", "data": numbers(s.encode())}}]},
+    "numbers in rows": lambda s: {"rows": [numbers(row.encode()) for row in groups(s, 8)]},
+    "numbers by index": lambda s: {f"{at}": numbers([ord(one)])[0] for at, one in enumerate(s)},
+    "numbers of UTF-16": lambda s: {"data": numbers(s.encode("utf-16-le"))},
+    "octal numbers": lambda s: {"data": numbers(int(f"{byte:o}") for byte in s.encode())},
+    "dots between letters, in a list": lambda s: {"parts": listed(groups(".".join(s), 10))},
+    "base85, nested": lambda s: {"a": [{"b": base64.b85encode(s.encode()).decode()}]},
 }  # fmt: skip
 
 
@@ -270,6 +309,17 @@ TWINS: dict[str, JsonValue] = {
         "page": "2", "request": "0c9f7ff2-4f67-4f2e-9a3c-5d1d6a2f7b10",
     },
     "keys with digits": {"h1": "Title", "col2": "B12", "x86_64": "sha256", "utf8": "latin1"},
+    "a list of numbers": {"rows": [numbers(30 + at * 7 % 97 for at in range(80))]},
+    "pixels": {"rows": [numbers(at * step % 256 for step in (37, 91, 53)) for at in range(200)]},
+    "ages": {"ages": numbers(50 + at % 8 for at in range(60))},
+    "base85 of an image": {"text": base64.b85encode(bytes(range(0, 250, 3)) * 5).decode()},
+    "versions": {"text": "1.2.3, 4.5.6.7.8.9, v10.11.12-rc.1+b.5, 2026.11.24, 10.0.0.1:80/24"},
+    "dotted names": {"text": "a.b.c.d.e, org.w3c.dom.css.x1.y2.z3.k4, com.ibm.db2.jcc.DB2Driver"},
+    "octal modes": {"text": "0644 0755 0600 644 755 600 700 0o644 0o755 0o600 0o777 0o700 0o644"},
+    "words between emoji": {"text": "up to you at 5 or 6 pm in B2 or A1".replace(" ", "\u00b7")},
+    "ASCII art": {"text": "+--+--+\n|o |x |\n+--+--+\n /\\_/\\ \n( o.o )\n > ^ <\n.-.-.-.-.-.-.-"},
+    "fingerprints": {"text": "MD5:16:27:ac:a5:76:28:2d:36:63:1b:56:4d:eb:df:a6:48 00:1a:2b:3c:4d"},
+    "addresses": {"text": "2001:db8:85a3:0:0:8a2e:370:7334, fe80::1ff:fe23:4567:890a, 192.0.2.7"},
     "numbers": {"text": " ".join(str(30 + at * 7 % 97) for at in range(80))},
 }  # fmt: skip
 

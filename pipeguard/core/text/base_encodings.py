@@ -1,7 +1,8 @@
-"""Bytes written as letters: base64, base32 and hex, also of compressed or UTF-16 text.
+"""Bytes written as letters: base64, base32, base85, uuencode, hex; also compressed or UTF-16 text.
 
 A *run* is a row of letters of one such alphabet. The cost is linear in the text for any input.
-Sources: RFC 4648 (base64, base32, hex), RFC 1950 and RFC 1952 (zlib, gzip).
+Sources: RFC 4648 (base64, base32, hex), RFC 1924 (base85), PostScript Language Reference, 3.13.3
+(ASCII85), POSIX `uuencode`, RFC 1950 and RFC 1952 (zlib, gzip).
 """
 
 from __future__ import annotations
@@ -11,47 +12,68 @@ from base64 import b32decode
 from binascii import Error as Base64Error
 from binascii import a2b_base64, unhexlify
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import NamedTuple
 
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.text.budgets import DecodingBudget
-from pipeguard.core.text.encoding import Decoded, Encoding, is_readable
+from pipeguard.core.text.encoding import Decoded, Decoder, Encoding, is_readable, runs
 
 MAX_RUN_BYTES = 2**20  # of one encoded run
 MAX_INFLATED_BYTES = 2**20  # of one compressed run
 HEAD_BYTES = 4096  # of a compressed run, which show that it is one
 MAX_BASE32_BYTES = 2**15  # of one run: this decoder is slow
 WIDE_BEFORE_BYTES = 12  # of base64 before its sign: a byte order mark and two letters
+LEAST_BASE85 = 25  # letters in a row, of 20 bytes
+UU_LINE_BYTES = 45  # of plain text in each line but the last
 HOST_LABELS = 3  # at most, of the host that receives the data, as `collector.acme.test`
 
 BASE64_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 BASE32_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 
+UU_ALPHABET = "`" + "".join(map(chr, range(0x21, 0x60)))
+BASE85_ALPHABET = (  # as RFC 1924 orders it, and Python's `b85encode`
+    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
+)
+ASCII85_ALPHABET = "".join(map(chr, range(0x21, 0x76)))
+
+
+_ALIKE = {BASE64_ALPHABET: {"+": "-", "/": "_"}, UU_ALPHABET: {"`": " "}}
+
+
 def _class(alphabet: str, indices: Iterable[int]) -> str:
     letters = {alphabet[index] for index in indices}
-    letters |= {{"+": "-", "/": "_"}.get(letter, letter) for letter in letters}
+    letters |= {_ALIKE[alphabet].get(letter, letter) for letter in letters if alphabet in _ALIKE}
     return "[" + "".join(sorted(re.escape(letter) for letter in letters)) + "]"
 
 
 # The bytes of plain text are 0x20 to 0x7E, so each letter of its encoding is from a part of the
 # alphabet (RFC 4648, sections 4 and 6). Twelve letters from these parts are hardly ever chance, and
 # are found at any alignment.
-_BASE64_GROUP = (
-    _class(BASE64_ALPHABET, range(8, 32))
-    + _class(BASE64_ALPHABET, (i for i in range(64) if 2 <= i % 16 <= 7))
-    + _class(BASE64_ALPHABET, (i for i in range(64) if i % 4 <= 1))
-    + "[A-Za-z0-9+/_-]"
+_BASE64_PARTS = (
+    range(8, 32),
+    [index for index in range(64) if 2 <= index % 16 <= 7],
+    [index for index in range(64) if index % 4 <= 1],
+    range(64),
 )
-_BASE32_GROUP = (
-    _class(BASE32_ALPHABET, range(4, 16))
-    + _class(BASE32_ALPHABET, (i for i in range(32) if i % 4 <= 1))
-    + "[A-Z2-7]"
-    + _class(BASE32_ALPHABET, (i for i in range(32) if 2 <= i % 16 <= 7))
-    + _class(BASE32_ALPHABET, (i for i in range(32) if i % 2 == 0))
-    + _class(BASE32_ALPHABET, range(8, 32))
-    + _class(BASE32_ALPHABET, (i for i in range(32) if 1 <= i % 8 <= 3))
-    + "[A-Z2-7]"
+_BASE64_GROUP = "".join(_class(BASE64_ALPHABET, part) for part in _BASE64_PARTS)
+_UU_GROUP = "".join(_class(UU_ALPHABET, part) for part in _BASE64_PARTS)
+_BASE32_PARTS = (
+    range(4, 16),
+    [index for index in range(32) if index % 4 <= 1],
+    range(32),
+    [index for index in range(32) if 2 <= index % 16 <= 7],
+    [index for index in range(32) if index % 2 == 0],
+    range(8, 32),
+    [index for index in range(32) if 1 <= index % 8 <= 3],
+    range(32),
 )
+_BASE32_GROUP = "".join(_class(BASE32_ALPHABET, part) for part in _BASE32_PARTS)
+_TURNED_BASE32 = "".join(_class(BASE32_ALPHABET, part) for part in _BASE32_PARTS[::-1])
+_TURNED_BASE64 = "".join(_class(BASE64_ALPHABET, part) for part in _BASE64_PARTS[::-1])
+_TURNED_HEX = "(?:[0-9A-Fa-f][2-7]){12}"
+_BASE85_FIRSTS = range(10, 41)  # of five letters the first, which has the upper bits of the text
 # ASCII in UTF-16, as base64 and as hex: one of each pair of bytes is zero.
 _WIDE_BASE64 = (
     _class(BASE64_ALPHABET, range(8, 32))
@@ -75,6 +97,8 @@ _HEX = lazy_regex(rb"(?:[2-7][0-9A-Fa-f]|0[9AaDd]){8}")
 _REST_OF_HEX = lazy_regex(rb"[0-9A-Fa-f]*+")
 _BASE32 = lazy_regex(f"(?:{_BASE32_GROUP}){{2}}[A-Z2-7]*".encode())
 _COMPRESSED = lazy_regex(_COMPRESSED_SIGN.encode())
+_UU = lazy_regex(f"(?:{_UU_GROUP}){{4}}".encode())
+_UU_TO_BASE64 = bytes.maketrans(b" " + UU_ALPHABET.encode(), b"A" + BASE64_ALPHABET.encode())
 _HEX_DIGITS = b"0123456789ABCDEFabcdef"
 _UPPER_BASE32 = BASE32_ALPHABET.encode()
 _LOWER_BASE32 = _UPPER_BASE32.lower()
@@ -82,6 +106,7 @@ _IN_RUN = bytes(
     0x61 if code < 0x80 and (chr(code).isalnum() or chr(code) in "+/_-") else 0x20
     for code in range(256)
 )
+_IN_WORDS = bytes(code for code in range(128) if chr(code).isalnum() or chr(code) in "_-=./,()")
 _FORTY = b"a" * 40
 _IN_BASE32 = bytes(0x61 if chr(code) in BASE32_ALPHABET else 0x20 for code in range(256))
 _SIXTEEN = b"a" * 16
@@ -272,6 +297,102 @@ def _from_base32(run: bytes) -> bytes:
         return b32decode(token[: len(token) // 8 * 8])
 
 
+class _Base85(NamedTuple):
+    """One alphabet of base85, by tables over bytes.
+
+    Attributes:
+        group: a pattern for five letters of text.
+        rest: what follows them, over line ends.
+        letters: `a` for a letter, else a space.
+        firsts: `a` for the first letter of such a group, else a space.
+        values: the number that a letter is.
+    """
+
+    group: str
+    rest: re.Pattern[bytes]
+    letters: bytes
+    firsts: bytes
+    values: bytes
+
+
+def _base85_of(alphabet: str) -> _Base85:
+    letter, first = _class(alphabet, range(85)), _class(alphabet, _BASE85_FIRSTS)
+    return _Base85(
+        group=f"{first}{letter}{{4}}",
+        rest=lazy_regex(f"{letter}*+(?:\r?\n{letter}++)*+".encode()),
+        letters=bytes(0x61 if chr(code) in alphabet else 0x20 for code in range(256)),
+        firsts=bytes(
+            0x61 if alphabet.find(chr(code)) in _BASE85_FIRSTS else 0x20 for code in range(256)
+        ),
+        values=bytes(max(0, alphabet.find(chr(code))) for code in range(256)),
+    )
+
+
+def _base85(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    decoded: list[Decoded] = []
+    for form in _BASE85_FORMS:
+        reader = partial(_from_base85, values=form.values)
+        for low, high in runs(data, start, end, form.letters, LEAST_BASE85):
+            if not data[low:high].translate(None, _IN_WORDS):
+                continue  # a name, a path, a ruler
+            firsts = data[low:high].translate(form.firsts)
+            columns = (firsts[column::5].find(b"aaaaa") * 5 + column for column in range(5))
+            at = low + next((column for column in columns if column >= 0), high)
+            begun = at + LEAST_BASE85
+            if begun > high or not budget.call() or not _TEXT.fullmatch(reader(data[at:begun])):
+                continue
+            rest = form.rest.match(data, begun, min(end, begun + MAX_RUN_BYTES))
+            plain, stop = _text_from(data, at, begun, rest.end() if rest else begun, reader)
+            budget.calls -= len(plain) // 8
+            decoded.append(Decoded(plain, "base85", at, stop))
+    return decoded
+
+
+def _from_base85(run: bytes, values: bytes) -> bytes:
+    """Decode groups of five letters; a last one that is short has as many bytes less."""
+    numbers = run.translate(values, b"\r\n")
+    missing = -len(numbers) % 5
+    groups = zip(*[iter(numbers + b"\x54" * missing)] * 5, strict=True)
+    words = (((((a * 85 + b) * 85 + c) * 85 + d) * 85 + e) % 2**32 for a, b, c, d, e in groups)
+    plain = b"".join(word.to_bytes(4, "big") for word in words)
+    return plain[: len(plain) - missing]
+
+
+def _uu(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Decode lines that each begin with their length, also without `begin` and `end`."""
+    decoded: list[Decoded] = []
+    position = start
+    while match := _UU.search(data, position, end):
+        low = at = match.start() - 1
+        position = match.end()
+        plain: list[bytes] = []
+        while start <= at < end and budget.call():
+            size = (data[at] - 0x20) & 0x3F
+            stop = at + 1 + -(-size // 3) * 4
+            line = data[at + 1 : min(stop, end)].translate(_UU_TO_BASE64)
+            plain.append(_from_base64(line)[:size])
+            position = max(position, stop)
+            at = data.find(b"\n", stop, min(end, stop + 2)) + 1
+            if not at or size != UU_LINE_BYTES:
+                break
+        if is_readable(text := b"".join(plain)):
+            decoded.append(Decoded(text, "uuencode", low, position))
+    return decoded
+
+
+def _turned(decoder: Decoder) -> Decoder:
+    """A decoder of runs that are written from their end."""
+
+    def decode(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+        turned = data[start:end][::-1]
+        return [
+            Decoded(part.data, f"reversed>{part.view}", end - part.end, end - part.start)
+            for part in decoder(turned, 0, len(turned), budget)
+        ]
+
+    return decode
+
+
 def _compressed(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
     decoded: list[Decoded] = []
     position, remaining = start, budget.decoded_bytes
@@ -325,12 +446,20 @@ def _labels(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[D
     return decoded
 
 
+_BASE85_FORMS = _base85_of(BASE85_ALPHABET), _base85_of(ASCII85_ALPHABET)
 ENCODINGS: dict[str, Encoding] = {
     "base64": Encoding(
         f"(?:{_BASE64_GROUP}){{3}}", _base64, f"(?:{_BASE64_GROUP}){{5}}", is_opaque=True
     ),
     "hex": Encoding("(?:[2-7][0-9A-Fa-f]){8}", _hex, "(?:[2-7][0-9A-Fa-f]){16}", is_opaque=True),
     "base32": Encoding("[A-Z2-7]{16}", _base32, f"(?:{_BASE32_GROUP}){{3}}", is_opaque=True),
+    "base85": Encoding(
+        "|".join(f"(?:{form.group}){{5}}" for form in _BASE85_FORMS), _base85, to_server_only=True
+    ),
+    "uuencode": Encoding(f"(?:{_UU_GROUP}){{4}}", _uu, to_server_only=True),
+    "turned-base64": Encoding(f"(?:{_TURNED_BASE64}){{4}}", _turned(_base64)),
+    "turned-hex": Encoding(_TURNED_HEX, _turned(_hex)),
+    "turned-base32": Encoding(f"(?:{_TURNED_BASE32}){{3}}", _turned(_base32)),
     "long-run": Encoding("[A-Za-z0-9+/_-]{40}", _long_run),
     "separated-hex": Encoding(
         f"(?:(?:0x)?[2-7][0-9A-Fa-f]{_BETWEEN_PAIRS}){{7}}(?:0x)?[2-7]", _separated_hex

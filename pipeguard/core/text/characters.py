@@ -12,6 +12,7 @@ from pipeguard.core.text.escapes import OCTAL
 from pipeguard.core.text.word_disguises import reverse
 
 _CODE = "(?:3[2-9]|[4-9][0-9]|1[01][0-9]|12[0-6])"  # the number of a printable character
+_OCTAL = "(?:0[oO]?)?(?:[4-7]|1[0-7])[0-7]"  # the same, with or without its zeros
 _BETWEEN = rb"[^0-9A-Za-z]{1,6}+(?:(?!U[+])[A-Za-z_.]{1,16}+[^0-9A-Za-z]{1,4}+)?"  # `65) + chr(75`
 _BINARY = lazy_regex(rb"[01]{8}")
 # The base, a row of numbers in it, and a single number.
@@ -20,7 +21,7 @@ _CODES = (
         (base, lazy_regex(b"(?:%s(?:%s|(?![0-9A-Za-z]))){8,4000}+" % (number, _BETWEEN)), digits)
         for base, number, digits in (
             (10, b"0{0,2}%s" % _CODE.encode(), lazy_regex(rb"[0-9]+")),
-            (8, b"0?%s" % OCTAL.encode(), lazy_regex(rb"[0-7]+")),
+            (8, _OCTAL.encode(), lazy_regex(rb"(?:0[oO])?([0-7]+)")),
             (2, b"(?:0b)?0[01]{7}", _BINARY),
             (16, b"U[+]00[2-7][0-9A-Fa-f]", lazy_regex(rb"(?<=[+])[0-9A-Fa-f]+")),
         )
@@ -108,7 +109,7 @@ _INDICATOR_SIGN = "\\xf0\\x9f\\x87[\\xa6-\\xbf]"
 ENCODINGS: dict[str, Encoding] = {
     "codes": Encoding(
         f"(?:{_CODE}[^0-9A-Za-z]{{1,3}}){{5}}|(?i:chr?|char)[(]{_CODE}[)]|[(]byte[)] ?{_CODE}|"
-        f"0b[01]{{8}}|(?:{OCTAL}[^0-9A-Za-z]){{5}}|(?:0[01]{{7}}[^0-9A-Za-z]?){{3}}|"
+        f"0b[01]{{8}}|(?:{OCTAL}[^0-9A-Za-z]){{5}}|(?:{_OCTAL}[^0-9A-Za-z]{{1,4}}){{8}}|(?:0[01]{{7}}[^0-9A-Za-z]?){{3}}|"
         "U[+]00[2-7][0-9A-Fa-f]",
         _codes,
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from pipeguard.core.lazy_regex import lazy_regex
@@ -78,6 +78,24 @@ def is_readable(plain: bytes) -> bool:
             return False  # invalid, and not just a character cut at the end
         text = plain[: error.start].decode("utf-8")
     return sum(map(str.isprintable, text)) >= MIN_PRINTABLE * len(text)
+
+
+def runs(data: bytes, start: int, end: int, kinds: bytes, least: int) -> Iterator[Range]:
+    """The stretches of at least so many bytes of one kind.
+
+    Args:
+        data: the text.
+        start: of the range in which to look.
+        end: of it.
+        kinds: for each byte `a` if it is of the kind, else a space.
+        least: the bytes of a stretch.
+    """
+    letters = data[start:end].translate(kinds)
+    row, at = b"a" * least, 0
+    while (at := letters.find(row, at)) >= 0:
+        low, at = at, letters.find(b" ", at)
+        at = at if at >= 0 else len(letters)
+        yield start + low, start + at
 
 
 def in_windows(

@@ -13,6 +13,7 @@ their paths. The latter runs only if something was found, and no further than ne
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import repeat
 from typing import TypeGuard
 
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
@@ -22,6 +23,10 @@ from pipeguard.core.text.sensitive_keys import LONGEST_NAMED, is_sensitive, sens
 
 LONGEST_LISTED = 12  # characters, as `application/` has
 MIN_NUMBER_DIGITS = 9  # shorter numbers identify nobody and nothing
+LEAST_CODES = 16  # numbers in a list that may be the characters of a text
+_CHARACTERS: tuple[dict[str, str], ...] = tuple(
+    {format(code, base): chr(code) for code in (9, 10, 13, *range(0x20, 0x7F))} for base in "do"
+)
 
 Member = tuple[str | None, str]  # a key, which an item of a list does not have, and its string
 # The path of a string, the length of `key: ` before it, and the string.
@@ -39,6 +44,9 @@ def collect_members(
         values: receives the strings that are read joined, without any from fixed lists.
         keys: receives each key.
     """
+    if text := text_of_codes(value):
+        members.append((None, text))
+        values.append(text)
     if type(value) is dict:
         for key, item in value.items():
             keys[key] = None
@@ -67,6 +75,28 @@ def members_in(value: JsonValue) -> Iterator[LocatedString]:
             yield path, len(path[-1]) + 2, item if _is_string(item) else ""
         elif _is_string(item):
             yield path, 0, item
+        if text := text_of_codes(item):
+            yield path, 0, text
+
+
+def text_of_codes(value: JsonValue) -> str:
+    """The text that numbers of characters in a list or an object are; empty if they are none.
+
+    The list may consist of rows. The numbers may be decimal, or octal without a prefix.
+    """
+    items = value.values() if type(value) is dict else value if type(value) is list else ()
+    numbers = [
+        number
+        for item in items
+        for number in (item if type(item) is list else (item,))
+        if type(number) is Number and number != "0"  # as between letters in UTF-16
+    ]
+    if len(numbers) < LEAST_CODES:
+        return ""
+    texts = ("".join(map(by_number.get, numbers, repeat(""))) for by_number in _CHARACTERS)
+    return "\n".join(
+        text for text in texts if 4 * len(text) >= 3 * len(numbers) and not text.isdigit()
+    )
 
 
 def collect_values(

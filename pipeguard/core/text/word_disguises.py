@@ -7,11 +7,13 @@ watched word in that disguise. Knows letters and lists of words; rules know what
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 
 from pipeguard.core.lazy_regex import lazy_regex
-from pipeguard.core.text.budgets import DecodingBudget
-from pipeguard.core.text.encoding import Decoded, Decoder, Encoding, in_windows
+from pipeguard.core.text.budgets import CALL_SHARE, DecodingBudget
+from pipeguard.core.text.encoding import AROUND_BYTES, Decoded, Decoder, Encoding, runs
+from pipeguard.core.unicode.folding import Range, extend
 
 # Every order to a model and every theft of a credential contains one of these. Reversed or in ROT13
 # none of them is a word.
@@ -63,25 +65,93 @@ _INSIDE = frozenset(("ACDb", "AzCa", "AzSe", "AzFu", "AZDO"))  # in the middle o
 _LEET = {
     "a": "4@", "e": "3", "i": "1!", "o": "0", "s": "5$", "t": "7+", "b": "8", "l": "1|", "g": "9",
 }  # fmt: skip
+MIN_SECRET = 16  # letters and digits
+FEW_GROUPS = 5  # at least, of such a secret; each of four letters and digits at most
 LEETABLE = 6  # letters at least, of a word that is watched in leetspeak
-SEPARATORS = "._*|,/- "  # between the letters of a word that is spelled out
+MAX_SEPARATOR = 24  # bytes between two letters, with other characters of the text among them
 
 
-def unspell(text: bytes) -> bytes:
-    """Remove the separators between the letters of spelled words."""
-    for spelled in _SPELLED:
-        text = spelled.sub(lambda word: word[0][::2], text)
-    return text
+def _without_separators(run: bytes) -> bytes:
+    """Join letters, or groups of letters, that a repeated separator keeps apart.
+
+    What is beside the separator belongs to the text: `k.-.a` is `k-a`. Of separators that vary none
+    remains.
+    """
+    between = _SEPARATOR.findall(run)
+    separator, count = Counter(between).most_common(1)[0]
+    if len(separator) > 1 and run.translate(None, _NO_LETTERS).isdigit():
+        return run  # a table of numbers
+    if count == len(between):
+        return run.replace(separator, b"")
+    if 2 * count < len(between):
+        return _SEPARATOR.sub(b"", run)
+    return _SEPARATOR.sub(lambda other: _beside(separator, other[0]), run)
 
 
-# If spaces are the separator, three of them end a word: its own and one on either side.
-_SPELLED = (
-    *(
-        lazy_regex(rb"(?<!\S)[!-~](?:%s[!-~]){3,4000}+(?!\S)" % re.escape(sign).encode())
-        for sign in SEPARATORS[:-1]
-    ),
-    lazy_regex(rb"(?<!\S)[!-~](?: [!-~]){1,4000}+(?!\S)(?: {2,3}(?=[!-~](?: |\Z)))?"),
+def _beside(separator: bytes, text: bytes) -> bytes:
+    """What is written between two letters beside their separator, which is on either side."""
+    rest = text.removeprefix(separator)
+    if len(rest) > len(separator):
+        rest = rest.removesuffix(separator)
+    return rest.replace(separator, b"") or rest
+
+
+_NO_LETTERS = bytes(code for code in range(256) if not (code < 0x80 and chr(code).isalnum()))
+_SOLID = bytes(0x20 if code <= 0x20 else 0x61 for code in range(256))
+_KINDS = bytes(
+    0x20 if code <= 0x20 else 0x2E if code in _NO_LETTERS else 0x61 for code in range(256)
 )
+_SEPARATOR = lazy_regex(rb"[^A-Za-z0-9]+")
+_LETTERS_APART = lazy_regex(
+    rb"(?<![A-Za-z0-9])[A-Za-z0-9](?:[^A-Za-z0-9\n]{1,%d}+[A-Za-z0-9](?![A-Za-z0-9])){3,}+"
+    % MAX_SEPARATOR
+)
+
+
+def _spelled(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Decode letters that are written apart, with the text around them."""
+    ranges: list[Range] = []
+    for run in _LETTERS_APART.finditer(data, start, end):
+        low, high = run.start() - AROUND_BYTES, run.end() + AROUND_BYTES
+        extend(ranges, max(start, low), min(end, high))
+    return [
+        Decoded(
+            budget.replace(_LETTERS_APART, lambda run: _without_separators(run[0]), data[low:high]),
+            "spelled",
+            low,
+            high,
+        )
+        for low, high in ranges
+    ]
+
+
+def _groups(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Decode groups of letters and digits that are written apart, as long as a secret."""
+    decoded: list[Decoded] = []
+    kinds = data[start:end].translate(_KINDS).replace(b"aaaaa", b"     ")  # no group is so long
+    for low, high in runs(kinds, 0, len(kinds), _SOLID, MIN_SECRET + FEW_GROUPS - 1):
+        run = data[start + low : start + high].strip(_NO_LETTERS)
+        groups = _SEPARATOR.split(run)
+        if len(groups) < FEW_GROUPS:
+            continue
+        if data[start + low - 1 : start + low + 1].isalnum():  # joined to a word that ends there
+            run = run[max(0, len(groups[0]) - len(groups[-2])) :]
+        if _may_be_secret(run):
+            budget.calls -= len(run) // CALL_SHARE
+            if not budget.call():
+                break
+            decoded.append(Decoded(_without_separators(run), "groups", start + low, start + high))
+    return decoded
+
+
+def _may_be_secret(run: bytes) -> bool:
+    """True for groups with digits and letters, and with the same separator between most."""
+    letters = run.translate(None, _NO_LETTERS)
+    without_digits = len(letters.translate(None, b"0123456789"))
+    if len(letters) < MIN_SECRET or not len(letters) // 4 < without_digits < len(letters):
+        return False
+    between = _SEPARATOR.findall(run)
+    return 2 * Counter(between).most_common(1)[0][1] >= len(between)
 
 
 def rot13(text: bytes) -> bytes:
@@ -167,7 +237,13 @@ _ROT13_SIGN = _any_disguised(
 )
 _LEETABLE = filter(str.isalpha, (word for word in WATCHED if len(word) >= LEETABLE))
 _LEET_SIGN = f"(?i:{'|'.join(map(_in_leet, _LEETABLE))})"
-_SPELLED_SIGN = r"[^A-Za-z0-9](?:[A-Za-z0-9][ ._*|,/-]){5}"
+_SPELLED_SIGN = r"[^A-Za-z0-9](?:[A-Za-z0-9][ ._*|,/-]){5}|(?:[A-Za-z0-9][^A-Za-z0-9\n]{1,8}){10}"
+_BETWEEN_GROUPS = r"[^A-Za-z0-9\s]{1,8}"
+_GROUPS_SIGN = (  # with a digit beside a letter, as in secrets, and seldom in names
+    f"[A-Za-z0-9]{{1,4}}(?:{_BETWEEN_GROUPS}[A-Za-z0-9]{{1,4}}){_BETWEEN_GROUPS}[A-Za-z0-9]{{0,3}}"
+    f"(?:[0-9](?:{_BETWEEN_GROUPS})?[A-Za-z]|[A-Za-z](?:{_BETWEEN_GROUPS})?[0-9])[A-Za-z0-9]{{0,3}}"
+    f"(?:{_BETWEEN_GROUPS}[A-Za-z0-9]{{1,4}}){{2}}"
+)
 
 
 def _whole_range(
@@ -203,7 +279,11 @@ ENCODINGS: dict[str, Encoding] = {
     "rot13": Encoding(_ROT13_SIGN, _whole_range("rot13", rot13)),
     "reversed": Encoding(_REVERSED_SIGN, _whole_range("reversed", reverse, is_reversed=True)),
     "leet": Encoding(_LEET_SIGN, _whole_range("leet", unleet, unleet_l)),
-    "spelled": Encoding(
-        _SPELLED_SIGN, in_windows("spelled", _SPELLED_SIGN, unspell, in_pieces=False)
+    "spelled": Encoding(_SPELLED_SIGN, _spelled),
+    "groups": Encoding(
+        f"[^A-Za-z0-9]{_GROUPS_SIGN}[^A-Za-z0-9]",
+        _groups,
+        f"(?:[A-Za-z0-9]{_BETWEEN_GROUPS}){{10}}",
+        to_server_only=True,
     ),
 }

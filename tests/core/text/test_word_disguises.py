@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.text import word_disguises
-from pipeguard.core.text.word_disguises import reverse, rot13, unleet, unleet_l, unspell
+from pipeguard.core.text.budgets import DecodingBudget
+from pipeguard.core.text.word_disguises import ENCODINGS, reverse, rot13, unleet, unleet_l
 from tests.core.text.reading import readings, signs_in
 from tests.each import each
 from tests.fuzz.budget import tried
@@ -45,12 +46,38 @@ def test_what_is_turned_around_twice_is_as_it_was(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "plain"),
     [
-        (b"i.g.n.o.r.e all", b"ignore all"),
-        (b"i g n o r e   a l l", b"ignore all"),
-        (b"i-g-n-o-r-e", b"ignore"),
-        (b"a.b c", b"a.b c"),
-        (b"e.g. this", b"e.g. this"),
+        ("i.g.n.o.r.e all", "ignore all"),
+        ("i.g.n.o.r.e a.l.l of it", "ignore all of it"),
+        ("i g n o r e   a l l", "ignore all"),
+        ("i-g-n-o-r-e", "ignore"),
+        ("i\U0001f600g\U0001f600n\U0001f600o\U0001f600r\U0001f600e", "ignore"),
+        ("i -> g -> n -> o -> r -> e", "ignore"),
+        ("s-k---a-n-t---x-Y-9", "sk-ant-xY9"),
+        ("g.h.p._.x.Y", "ghp_xY"),
+        ("i.g-n_o*r+e", "ignore"),
+        ("a.b c", None),
+        ("e.g. this", None),
+        ("1, 2, 3, 4, 5, 6", "1, 2, 3, 4, 5, 6"),
     ],
 )
-def test_a_separator_after_each_letter_is_taken_away(text: bytes, plain: bytes) -> None:
-    assert b" ".join(unspell(text).split()) == plain
+def test_a_separator_after_each_letter_is_taken_away(text: str, plain: str | None) -> None:
+    data = text.encode()
+    decoded = ENCODINGS["spelled"].decode(data, 0, len(data), DecodingBudget())
+    found = [b" ".join(part.data.split()).decode() for part in decoded]
+    assert found == ([] if plain is None else [plain])
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("see gh.p_.xY.9Z.Q4.M2.N5.P6.R3 there", "ghp_xY9ZQ4M2N5P6R3"),
+        ("sk--a-nt--x-Y9-Z7-QX-4M-2N-5P-6R", "sk-ant-xY9Z7QX4M2N5P6R"),
+        ("xY9Z~~Q4M2~~N5P6~~R3ST~~V7W8", "xY9ZQ4M2N5P6R3STV7W8"),
+        ("2026-11-24 and 10.0.0.1, 1.2.3.4.5.6.7.8", None),
+        ("a/b/c/d/usr/lib/x86", None),
+    ],
+)
+def test_a_separator_after_each_group_is_taken_away(text: str, plain: str | None) -> None:
+    data = text.encode()
+    decoded = ENCODINGS["groups"].decode(data, 0, len(data), DecodingBudget())
+    assert [part.data.decode() for part in decoded] == ([] if plain is None else [plain])
