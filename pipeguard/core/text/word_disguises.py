@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from itertools import chain
 
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.text.budgets import CALL_SHARE, DecodingBudget
@@ -85,7 +86,9 @@ def _without_separators(run: bytes) -> bytes:
         return run.replace(separator, b"")
     if 2 * count < len(between):
         return _SEPARATOR.sub(b"", run)
-    return _SEPARATOR.sub(lambda other: _beside(separator, other[0]), run)
+    beside = {text: _beside(separator, text) for text in set(between)}
+    letters = zip(_SEPARATOR.split(run), [*map(beside.__getitem__, between), b""], strict=True)
+    return b"".join(chain.from_iterable(letters))
 
 
 def _beside(separator: bytes, text: bytes) -> bytes:
@@ -131,12 +134,12 @@ def _groups(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[D
     kinds = data[start:end].translate(_KINDS).replace(b"aaaaa", b"     ")  # no group is so long
     for low, high in runs(kinds, 0, len(kinds), _SOLID, MIN_SECRET + FEW_GROUPS - 1):
         run = data[start + low : start + high].strip(_NO_LETTERS)
-        groups = _SEPARATOR.split(run)
-        if len(groups) < FEW_GROUPS:
+        if not _may_be_secret(run):
             continue
+        groups = _SEPARATOR.split(run)
         if data[start + low - 1 : start + low + 1].isalnum():  # joined to a word that ends there
             run = run[max(0, len(groups[0]) - len(groups[-2])) :]
-        if _may_be_secret(run):
+        if len(groups) >= FEW_GROUPS:
             budget.calls -= len(run) // CALL_SHARE
             if not budget.call():
                 break
