@@ -26,7 +26,7 @@ from pipeguard.gateway.leg import Leg
 from pipeguard.transports.bounded import Outbox
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.client.shared_settings import is_logged
-from pipeguard.transports.judging import read_message
+from pipeguard.transports.judging import frame_of, read_message
 from pipeguard.transports.tasks import Tasks
 
 INBOX_BYTES = 4 * 2**20  # unread by the client; above that it is not read either
@@ -262,21 +262,25 @@ class GatewayChannel:
 
     async def _serve(self, request: ClientRequest) -> None:
         try:
-            answer = await self._answers.answer(request)
-        except Declined as declined:
-            answer = declined.error()
-        except Exception:
-            self._reply(request, _error(codes.INTERNAL, "it failed on this request"))
-            raise
+            try:
+                answer = await self._answers.answer(request)
+            except Declined as declined:
+                answer = declined.error()
+            except Exception:
+                await self._reply(request, _error(codes.INTERNAL, "it failed on this request"))
+                raise
+            await self._reply(request, answer)
         finally:
             # One that was cancelled is not there any more, and its id may be another one's by now.
             if self._under_way.get(request.token, (None, None))[0] is request:
                 del self._under_way[request.token]
-        self._reply(request, answer)
 
-    def _reply(self, request: ClientRequest, answer: JsonObject) -> None:
+    async def _reply(self, request: ClientRequest, answer: JsonObject) -> None:
         outcome = "result" if "result" in answer else "error"
-        self.say({"jsonrpc": "2.0", "id": id_of(request.token), outcome: answer[outcome]})
+        told: JsonObject = {"jsonrpc": "2.0", "id": id_of(request.token), outcome: answer[outcome]}
+        frame = await frame_of(told)
+        if not self._closed:
+            self._inbox.put(frame)
 
     async def _hear(self, message: Message) -> None:
         params = message.value.get("params")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.gateway.eras import opening_in
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingClient
+from pipeguard.transports.judging import value_of
 
 
 class EraChannel:
@@ -47,7 +47,7 @@ class EraChannel:
         """
         async with self._opening:
             if self._channel is None and not self._closed:
-                self._channel = await self._dial(_is_stateless(frame))
+                self._channel = await self._dial(await _is_stateless(frame))
                 self._is_decided.set()
         if self._channel is None or self._closed:
             raise ChannelClosed("closed")
@@ -99,8 +99,8 @@ async def dial_by_era(
     return EraChannel(dial, closed)
 
 
-def _is_stateless(frame: bytes) -> bool:
-    value = parse_json(frame)  # it was judged, so it is JSON
+async def _is_stateless(frame: bytes) -> bool:
+    value = await value_of(frame)  # it was judged, so it is JSON
     method = value.get("method") if isinstance(value, dict) else None
     params = value.get("params") if isinstance(value, dict) else None
     return opening_in(str(method), params if isinstance(params, dict) else {}) is not None

@@ -10,8 +10,9 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.gateway.leg import Leg
+from pipeguard.transports.judging import frame_of
 from pipeguard.transports.tasks import Tasks
 
 LISTS = (  # the capability, and the method
@@ -57,7 +58,7 @@ async def _list(leg: Leg, method: str, left: int) -> int:
         result = (await leg.request(method, params)).get("result")
         if not isinstance(result, dict):
             break
-        left -= len(serialise(result))
+        left -= len(await frame_of(result))
         after = result.get("nextCursor")
         if type(after) is not str or after == cursor:
             break

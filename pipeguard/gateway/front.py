@@ -76,7 +76,7 @@ class FrontJudge(Judge):
         if not self._judged:
             asyncio.get_running_loop().call_soon(self._begin_pass)
         self._judged += 1
-        verdict = await judge_frame(session, direction, frame)
+        verdict = await judge_frame(session, direction, frame, self.record)
         self.record(verdict)
         return verdict
 

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 from pipeguard.core.finding import Direction, MessageKind
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.subscriptions import LISTEN
 from pipeguard.core.session.lifecycle import NEVER_OVERDUE
@@ -25,7 +25,7 @@ from pipeguard.gateway import eras
 from pipeguard.gateway.eras import Opening
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCRIBE
-from pipeguard.transports.judging import Judge, read_message
+from pipeguard.transports.judging import Judge, frame_of, read_message
 
 MOST_PAGES = 100  # of a list of tools; the largest servers give one
 MOST_LISTED_BYTES = 16 * 2**20  # of all of its pages, as much as is pinned of a server
@@ -189,7 +189,7 @@ class Leg:
         most = self._session.guard.policy.limits.timeout_seconds
         seconds = None if method in NEVER_OVERDUE else most
         try:
-            await self._send(serialise(value), token)
+            await self._send(await frame_of(value), token)
             async with asyncio.timeout(seconds):
                 await waiting
         except TimeoutError:
@@ -261,7 +261,7 @@ class Leg:
             if not isinstance(result, dict):
                 return "it answered tools/list with an error"
             tools = result.get("tools")
-            size += len(serialise(tools))
+            size += len(await frame_of(tools))
             if size > MOST_LISTED_BYTES:
                 return f"its list of tools is longer than {MOST_LISTED_BYTES // 2**20} MiB"
             definitions += tools if isinstance(tools, list) else []
@@ -277,11 +277,11 @@ class Leg:
         value: JsonObject = {"jsonrpc": "2.0", "method": method}
         if params is not None:
             value["params"] = params
-        await self._send(serialise(value))
+        await self._send(await frame_of(value))
 
     async def answer(self, value: JsonObject) -> None:
         """Answer what the server asked; `value` has its id."""
-        await self._send(serialise(value))
+        await self._send(await frame_of(value))
 
     async def decline(self, message: Message, why: str) -> None:
         """Answer what the server asked of a client that is not asked; a ping with its echo."""

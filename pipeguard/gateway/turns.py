@@ -76,6 +76,6 @@ class TakingTurns(Judge):
     async def __call__(self, session: Session, direction: Direction, frame: bytes) -> Verdict:
         """Judge a frame, and record the verdict."""
         await self._turns.wait(self._server)
-        verdict = await judge_frame(session, direction, frame)
+        verdict = await judge_frame(session, direction, frame, self.record)
         self.record(verdict)
         return verdict

@@ -1,23 +1,47 @@
-"""Reads and judges frames on an event loop; a small frame never waits for a large one."""
+"""Judges frames on an event loop, which nothing blocks: what may take long is done in threads.
+
+A small frame is read and judged on the loop. Any other is read and judged in a thread, and waits
+for no frame of another size. The first one waits until everything is loaded that a text may need,
+in a thread as well.
+
+Order: a notification, such as a cancellation, waits for the frames that came before it in its
+conversation and direction. Anything else waits for nothing: of two requests that came at once, the
+small one goes first.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from time import monotonic
+from typing import ParamSpec, TypeVar
 
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.protocol.json_values import JsonValue, serialise
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.strict_json import ParsedFrame, parse_json
 from pipeguard.core.session.session import Session
-from pipeguard.errors import Refusal
+from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.bounded import Allowance
 from pipeguard.transports.pump import annotated
 
-LARGE_BYTES = 64 * 1024  # judged in about 5 ms
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SMALL_BYTES = 2 * 1024  # of any text, judged in 5 ms at most
+LARGE_BYTES = 64 * 1024  # its value, ten times that size, is not kept
 HUGE_BYTES = 2**20  # judged one at a time: judging takes ten times the frame's size in memory
-_LARGE_FRAMES, _HUGE_FRAMES = Allowance(16, HUGE_BYTES), Allowance(1)
+# How many threads judge frames below each size. All of them want the interpreter's lock, and the
+# loop may have to wait for each of them in turn (runtime.listening.SWITCH_SECONDS).
+_LANES = (
+    (LARGE_BYTES, Allowance(2)),
+    (HUGE_BYTES, Allowance(2, 2 * HUGE_BYTES)),
+    (None, Allowance(1)),
+)
+# By conversation and direction: the frames that are judged in threads, or wait for one.
+_under_way: dict[tuple[str, Direction], set[asyncio.Future[None]]] = {}
 
 
 class Judge:
@@ -36,9 +60,56 @@ class Judge:
     async def __call__(self, session: Session, direction: Direction, frame: bytes) -> Verdict:
         """Judge a frame, once other tasks had their turn: a source may have thousands ready."""
         await asyncio.sleep(0)
-        verdict = await judge_frame(session, direction, frame)
+        verdict = await judge_frame(session, direction, frame, self.record)
         self.record(verdict)
         return verdict
+
+
+# --- threads ----------------------------------------------------------------------------------
+
+
+async def offload(frame: bytes, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do what reads a frame; in a thread, unless the frame is small or has its value."""
+    if len(frame) < SMALL_BYTES or isinstance(frame, ParsedFrame):
+        return work(*args, **kwargs)
+    lane = _lane_of(len(frame))
+    await lane.enter(len(frame))
+    return await _begin(lane, len(frame), partial(work, *args, **kwargs))
+
+
+def _lane_of(size: int) -> Allowance:
+    return next(lane for most, lane in _LANES if most is None or size < most)
+
+
+def _begin(
+    lane: Allowance,
+    size: int,
+    work: Callable[[], T],
+    end: Callable[[asyncio.Future[T], asyncio.Future[T]], None] = lambda _caller, _working: None,
+) -> asyncio.Future[T]:
+    """Begin work in a thread, which leaves its lane at the end of it, even if it is cancelled.
+
+    Args:
+        lane: was entered.
+        size: of the frame.
+        work: what to do.
+        end: called afterwards, with what is returned and the work itself.
+
+    Returns:
+        What to wait for. Whoever waits for it goes on before anything that `end` wakes.
+    """
+    working = asyncio.get_running_loop().run_in_executor(None, work)
+    caller = asyncio.shield(working)
+
+    def leave(_: object) -> None:
+        lane.leave(size)
+        end(caller, working)
+
+    working.add_done_callback(leave)
+    return caller
+
+
+# --- values ---------------------------------------------------------------------------------
 
 
 def with_value(frame: bytes) -> bytes:
@@ -46,7 +117,7 @@ def with_value(frame: bytes) -> bytes:
 
     A large frame is parsed where it is judged, so that its value is freed at once.
     """
-    if len(frame) >= LARGE_BYTES:
+    if len(frame) >= LARGE_BYTES or isinstance(frame, ParsedFrame):
         return frame
     try:
         return ParsedFrame.of(frame)
@@ -54,43 +125,132 @@ def with_value(frame: bytes) -> bytes:
         return frame
 
 
+async def read_frame(frame: bytes) -> bytes:
+    """As `with_value`, on an event loop."""
+    return frame if len(frame) >= LARGE_BYTES else await offload(frame, with_value, frame)
+
+
 async def value_of(frame: bytes) -> JsonValue:
-    """The value of a frame; a large one is read in a thread.
+    """The value of a frame.
 
     Raises:
         Refusal: it is not strict JSON, or exceeds a limit.
     """
-    if len(frame) < LARGE_BYTES or isinstance(frame, ParsedFrame):
-        return parse_json(frame)
-    return await asyncio.to_thread(parse_json, frame)
-
-
-async def frame_of(value: JsonValue, size: int) -> bytes:
-    """The frame of a value of about this many bytes; a large one is written in a thread."""
-    return serialise(value) if size < LARGE_BYTES else await asyncio.to_thread(serialise, value)
+    return await offload(frame, parse_json, frame)
 
 
 async def read_message(frame: bytes) -> Message | list[JsonValue]:
-    """The message of a frame, or the members of a batch; a large one is read in a thread.
+    """The message of a frame, or the members of a batch.
 
     Raises:
         Refusal: the frame is not a message.
     """
-    if len(frame) < LARGE_BYTES or isinstance(frame, ParsedFrame):
-        return parse(frame)
-    return await asyncio.to_thread(parse, frame)
+    return await offload(frame, parse, frame)
 
 
-async def judge_frame(session: Session, direction: Direction, frame: bytes) -> Verdict:
-    """The verdict on a frame, not recorded yet."""
-    now = monotonic()
-    if len(frame) < LARGE_BYTES:
-        return annotated(session, session.receive(direction, frame, now), now)
-    lane = _LARGE_FRAMES if len(frame) < HUGE_BYTES else _HUGE_FRAMES
-    await lane.enter(len(frame))
+async def frame_of(value: JsonValue) -> bytes:
+    """The frame of a value."""
+    return serialise(value) if is_short(value) else await asyncio.to_thread(serialise, value)
+
+
+def is_short(value: JsonValue) -> bool:
+    """True for the value of a frame that is not large; reads no more of it than that takes."""
+    left, rest = LARGE_BYTES, [value]
+    while rest and left > 0:
+        item = rest.pop()
+        if isinstance(item, str):
+            left -= len(item)
+        elif isinstance(item, list):
+            left -= 8 * len(item)
+            rest += item[: left // 8]
+        elif isinstance(item, dict):
+            left -= 8 * len(item) + sum(map(len, item))
+            rest += item.values()
+    return left > 0
+
+
+# --- verdicts -------------------------------------------------------------------------------
+
+
+async def judge_frame(
+    session: Session,
+    direction: Direction,
+    frame: bytes,
+    unheard: Callable[[Verdict], object] = lambda _: None,
+) -> Verdict:
+    """The verdict on a frame, not recorded yet.
+
+    Args:
+        session: judges it.
+        direction: which way it travels.
+        frame: the frame.
+        unheard: takes the verdict of a thread if the caller was cancelled meanwhile.
+    """
+    if not session.guard.is_loaded:
+        with suppress(PipeGuardError):  # the Session refuses each frame for it
+            await asyncio.to_thread(session.guard.load_all)
+    before = _under_way.get((session.run, direction))
+    if before and await _is_notification(frame):
+        await asyncio.wait(set(before))
+    most = SMALL_BYTES if session.guard.inspects else LARGE_BYTES
+    if len(frame) < most:
+        return _judge(session.receive, session, direction, frame)
+    return await _judge_in_thread(session, direction, frame, unheard)
+
+
+async def _judge_in_thread(
+    session: Session,
+    direction: Direction,
+    frame: bytes,
+    unheard: Callable[[Verdict], object],
+) -> Verdict:
+    """Wait for a thread, and judge a frame there; once begun, it is judged to its end."""
+    over = _enter(session.run, direction)
+
+    def end(caller: asyncio.Future[Verdict], judging: asyncio.Future[Verdict]) -> None:
+        over.set_result(None)
+        if caller.cancelled() and not judging.cancelled():
+            with suppress(PipeGuardError):
+                unheard(judging.result())
+
+    lane, size = _lane_of(len(frame)), len(frame)
     try:
-        now = monotonic()
-        verdict = await asyncio.to_thread(session.receive_concurrently, direction, frame, now)
-        return annotated(session, verdict, now)
-    finally:
-        lane.leave(len(frame))
+        await lane.enter(size)
+    except asyncio.CancelledError:
+        over.set_result(None)
+        raise
+    work = partial(_judge, session.receive_concurrently, session, direction, frame)
+    return await _begin(lane, size, work, end)
+
+
+def _judge(
+    receive: Callable[[Direction, bytes, float], Verdict],
+    session: Session,
+    direction: Direction,
+    frame: bytes,
+) -> Verdict:
+    now = monotonic()
+    return annotated(session, receive(direction, frame, now), now)
+
+
+def _enter(run: str, direction: Direction) -> asyncio.Future[None]:
+    """Note a frame that is under way, until the future is done."""
+    key, over = (run, direction), asyncio.get_running_loop().create_future()
+    _under_way.setdefault(key, set()).add(over)
+    over.add_done_callback(partial(_leave, key))
+    return over
+
+
+def _leave(key: tuple[str, Direction], over: asyncio.Future[None]) -> None:
+    _under_way[key].discard(over)
+    if not _under_way[key]:
+        del _under_way[key]
+
+
+async def _is_notification(frame: bytes) -> bool:
+    """True for a notification, or a batch with one; False for what cannot be read."""
+    with suppress(Refusal):
+        value = await value_of(frame)
+        members = value if isinstance(value, list) else [value]
+        return any(isinstance(m, dict) and "method" in m and "id" not in m for m in members)
+    return False

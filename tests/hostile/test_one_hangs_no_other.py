@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.hostile.wire import LATEST, VERSION_KEY, Talk
-from tests.launch.processes import until
+from tests.launch.processes import PATIENCE_SECONDS, until
 from tests.listening import Listening
 from tests.wrap.wrapped import PYTHON, SERVER, Object
 
@@ -146,3 +146,18 @@ def test_what_a_server_is_never_asked_twice_for(tmp_path: Path) -> None:
             until(lambda: log.read_bytes().endswith(b"\n"), "the server was asked")
             (line,) = log.read_bytes().splitlines()  # before it is told that the client has left
         assert json.loads(line) == json.loads(PRETTY)
+
+
+def test_a_message_that_takes_long_keeps_no_other_waiting(at: Listening) -> None:
+    large = measured(json.dumps(call("Some words, and some more of them. " * 400_000)).encode())
+    with Talk(at.port) as talk:
+        talk.send(large)
+        is_served(at, "beside it")
+        with Talk(at.port) as other:
+            other.send(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert other.answer().status == 200
+        talk.socket.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            talk.socket.recv(1)  # not answered yet
+        talk.socket.settimeout(PATIENCE_SECONDS)
+        assert b"result" in talk.answer().body

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from contextlib import suppress
+from typing import ClassVar
 
 import pytest
 
-from pipeguard.core.finding import Action, Direction
-from pipeguard.transports.judging import HUGE_BYTES, LARGE_BYTES, Judge, judge_frame
+from pipeguard.core.finding import Action, Direction, MessageKind, Verdict
+from pipeguard.core.rules.policy import Policy
+from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.session import Session
+from pipeguard.transports.judging import HUGE_BYTES, LARGE_BYTES, SMALL_BYTES, Judge, judge_frame
 from pipeguard.transports.pump import pump
-from tests.transports.talking import Records, call, make_sessions
-from tests.transports.wire import run
+from tests.fuzz.rulebook import engines
+from tests.transports.talking import Records, call, make_sessions, notification
+from tests.transports.wire import PATIENCE_SECONDS, run
 
-TO_SERVER = Direction.TO_SERVER
+TO_SERVER, REQUEST = Direction.TO_SERVER, MessageKind.REQUEST
 NOTIFICATION = json.dumps({"jsonrpc": "2.0", "method": "notifications/x"}).encode()
 
 pytestmark = pytest.mark.usefixtures("_compiled_rules")
@@ -51,10 +58,11 @@ def test_others_have_their_turn_while_a_source_has_its_next_frame_ready() -> Non
     run(work)
 
 
-@pytest.mark.parametrize("size", [LARGE_BYTES, HUGE_BYTES])
+@pytest.mark.parametrize("size", [SMALL_BYTES, LARGE_BYTES, HUGE_BYTES])
 def test_a_large_frame_is_judged_while_others_have_their_turn(size: int) -> None:
     async def work() -> None:
         session = make_sessions().new("2025-06-18")
+        await judge_frame(session, TO_SERVER, NOTIFICATION)  # loads what the first one needs
         frame = json.dumps(call(1, "word " * (size // 5))).encode()
         large = asyncio.create_task(judge_frame(session, TO_SERVER, frame))
         await asyncio.sleep(0)
@@ -64,5 +72,116 @@ def test_a_large_frame_is_judged_while_others_have_their_turn(size: int) -> None
         verdict = await large
         assert verdict.action is Action.ALLOW
         assert verdict.forward is frame
+
+    run(work)
+
+
+class Watched(Session):
+    """A Session that notes which threads judge, and how many of them at once."""
+
+    threads: ClassVar[list[int]] = []
+    at_once: ClassVar[list[int]] = [0, 0]  # now, and at most
+    began = threading.Event()
+
+    def receive(self, direction: Direction, frame: bytes, now: float) -> Verdict:
+        self.threads.append(threading.get_ident())
+        return super().receive(direction, frame, now)
+
+    def receive_concurrently(self, direction: Direction, frame: bytes, now: float) -> Verdict:
+        self.at_once[0] += 1
+        self.at_once[1] = max(self.at_once)
+        self.began.set()
+        try:
+            return super().receive_concurrently(direction, frame, now)
+        finally:
+            self.at_once[0] -= 1
+
+
+def watched() -> Watched:
+    session = Watched(Guard("demo", engines(), Policy(), {}, b"k" * 32), "WATCHED")
+    session.began.clear()
+    session.resume("2025-06-18")
+    session.threads.clear()
+    session.at_once[:] = [0, 0]
+    return session
+
+
+def sized(id_: int, size: int) -> bytes:
+    return json.dumps(call(id_, "word " * (size // 5))).encode()
+
+
+def test_only_small_frames_are_judged_on_the_loop() -> None:
+    async def work() -> None:
+        session, own = watched(), threading.get_ident()
+        for number, size in enumerate([10, SMALL_BYTES, 10, LARGE_BYTES, HUGE_BYTES, 10]):
+            await judge_frame(session, TO_SERVER, sized(number, size))
+        on_loop = [thread == own for thread in session.threads]
+        assert on_loop == [True, False, True, False, False, True]
+
+    run(work)
+
+
+def test_the_first_frame_waits_in_a_thread_for_what_any_text_needs() -> None:
+    async def work() -> None:
+        session = watched()
+        was_loaded = session.guard.is_loaded
+        first = asyncio.create_task(judge_frame(session, TO_SERVER, NOTIFICATION))
+        await asyncio.sleep(0)
+        assert not first.done()
+        await first
+        assert (was_loaded, session.guard.is_loaded) == (False, True)
+        again = asyncio.create_task(judge_frame(session, TO_SERVER, NOTIFICATION))
+        await asyncio.sleep(0)
+        assert again.done(), "any other is judged at once"
+
+    run(work)
+
+
+@pytest.mark.parametrize("size", [SMALL_BYTES, LARGE_BYTES, HUGE_BYTES])
+def test_a_cancellation_comes_after_the_request_that_it_cancels(size: int) -> None:
+    async def work() -> None:
+        session = watched()
+        await judge_frame(session, TO_SERVER, NOTIFICATION)
+        cancelled = notification("notifications/cancelled", requestId=1)
+        done: list[str] = []
+
+        async def judge(name: str, frame: bytes) -> Verdict:
+            verdict = await judge_frame(session.fork(), TO_SERVER, frame)
+            done.append(name)
+            return verdict
+
+        large = asyncio.create_task(judge("request", sized(1, size)))
+        await asyncio.sleep(0)
+        after = asyncio.create_task(judge("cancellation", json.dumps(cancelled).encode()))
+        other = asyncio.create_task(judge("other", json.dumps(call(2)).encode()))
+        assert (await after).forward is not None
+        assert (await other).forward is not None
+        assert (await large).forward is not None
+        assert [name for name in done if name != "other"] == ["request", "cancellation"]
+        assert done[0] == "other", "a request waits for none"
+
+    run(work)
+
+
+def test_who_leaves_while_it_is_judged_leaves_a_record_and_nothing_else() -> None:
+    async def work() -> None:
+        session, records = watched(), Records()
+        judge = Judge(records)
+        await judge(session, TO_SERVER, NOTIFICATION)
+        for number in range(1, 9):
+            exchange = session.fork()
+            large = asyncio.create_task(judge(exchange, TO_SERVER, sized(number, HUGE_BYTES)))
+            assert await asyncio.to_thread(session.began.wait, PATIENCE_SECONDS)
+            session.began.clear()
+            large.cancel()
+            with suppress(asyncio.CancelledError):
+                await large
+            exchange.leave()
+            assert session.at_once[1] == 1, "a thread is counted until it is done"
+            last = await judge(session.fork(), TO_SERVER, sized(99 + number, HUGE_BYTES))
+            session.began.clear()
+            assert last.forward is not None
+        assert [record.kind for record in records] == [records[0].kind, *[REQUEST] * 16]
+        assert session.waiting() == [f"{99 + number}" for number in range(1, 9)]
 
     run(work)

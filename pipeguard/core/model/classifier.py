@@ -127,6 +127,16 @@ class Classifier:
         self._load = network
         self._network: Network | None = None
 
+    def load(self) -> None:
+        """Load what its file names, so that no text waits for it.
+
+        Raises:
+            EngineError: a file is missing, or is not the one that is named.
+        """
+        if self._ranker is not None:
+            self._ranker.load()
+        self.network_scores(["."])
+
     def best(self, text: str, leniency: float = 0.0) -> Piece:
         """The sentences of a text that are most like an order, as `best_of` chooses them.
 

@@ -89,7 +89,10 @@ def native() -> Callable[[NetworkWeights], Logits] | None:
 
         def logits(texts: Sequence[Sequence[str]], output: int) -> list[float]:
             lines = "\n".join(map(" ".join, texts)).encode("utf-8", "surrogatepass")
-            scratch = unused.pop() if unused else bytearray(scratch_bytes)
+            try:
+                scratch = unused.pop()
+            except IndexError:  # asked first, it could be another thread's by now
+                scratch = bytearray(scratch_bytes)
             found = _network.logits(lines, in_buffers, output, scratch)
             unused.append(scratch)
             return found

@@ -138,13 +138,16 @@ class Pending:
     Over HTTP a conversation consists of exchanges, each a POST and what answers it. Some clients
     give all requests the id 1 (anthropics/claude-ai-mcp#539), so ids need to differ only within
     an exchange: `fork` makes a Pending for one. Queries to the whole include its exchanges.
+
+    Attributes:
+        is_over: True for an exchange that has ended.
     """
 
     def __init__(self, limit: int, whole: Pending | None = None) -> None:
         self._limit = limit
         self._whole = self if whole is None else whole
         self._exchanges: dict[Pending, None] = {}
-        self._is_over = False
+        self.is_over = False
         self._open: dict[str, PendingRequest] = {}
         self._cancelled: dict[str, float] = {}
         self._cancelled_bytes = 0
@@ -164,12 +167,12 @@ class Pending:
 
         MCP 2025-06-18, basic/transports, "Resumability and Redelivery".
         """
-        self._is_over = True
+        self.is_over = True
         self._forget()
 
     def _forget(self) -> None:
         """Hand a finished exchange's late answers to the whole, once none of its requests waits."""
-        if self._is_over and not self._open:
+        if self.is_over and not self._open:
             self._whole._exchanges.pop(self, None)
             for id_token, since in self._cancelled.items():
                 self._whole._expect_late(id_token, since)

@@ -102,6 +102,15 @@ class Engine:
         self.lookup.plain.prepare()
         _ = self.lookup.rules.plain
 
+    def load_models(self) -> None:
+        """Load the models that its rules name, which some texts need, in any thread.
+
+        Raises:
+            EngineError: a file is missing, or is not the one that its rule names.
+        """
+        for rule in self.lookup.rules.with_classifier:
+            self.lookup.classifier(rule).load()
+
     def clone(self) -> Engine:
         """The same rules for another thread."""
         other = copy(self)

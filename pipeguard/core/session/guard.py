@@ -65,12 +65,13 @@ class AnswerNotes(Protocol):
 class _Shared:
     """What all guards of a server share: replacing it here replaces it for each of them."""
 
-    __slots__ = ("notes", "pins", "policy")
+    __slots__ = ("is_loaded", "loading", "notes", "pins", "policy")
 
     def __init__(self, policy: Policy, pins: Pins) -> None:
         self.policy = policy
         self.pins = pins
         self.notes: AnswerNotes | None = None
+        self.is_loaded, self.loading = False, Lock()
 
 
 class Guard:
@@ -116,8 +117,7 @@ class Guard:
         self.vault = Vault(key) if key else None
         self.engines = engines
         self.scanners = _scanners(engines)
-        self._spare_scanners: dict[Surface, tuple[Engine, ...]] = {}
-        self._spare_lock = Lock()
+        self._spare_scanners: list[dict[Surface, tuple[Engine, ...]]] = []  # of no thread now
         self.flows = Flows()
         self.known_secrets = KnownSecrets()
         self.is_remote = False
@@ -158,18 +158,19 @@ class Guard:
 
     @contextmanager
     def spare(self) -> Iterator[Guard]:
-        """The same guard with spare engines, for one other thread at a time; the next one waits."""
+        """The same guard with engines of its own, for one other thread; each gets another one."""
         if not self.inspects:
             yield self
             return
-        with self._spare_lock:
-            if not self._spare_scanners:
-                self._spare_scanners |= _scanners(
-                    Engines(*(engine.clone() for engine in self.engines))
-                )
-            twin = copy(self)
-            twin.scanners = self._spare_scanners
+        twin = copy(self)
+        try:
+            twin.scanners = self._spare_scanners.pop()
+        except IndexError:
+            twin.scanners = _scanners(Engines(*(engine.clone() for engine in self.engines)))
+        try:
             yield twin
+        finally:
+            self._spare_scanners.append(twin.scanners)
 
     def part(self, key: bytes) -> Guard:
         """The same guard for one of several clients, with flows and a vault of its own.
@@ -204,6 +205,26 @@ class Guard:
         for engine in self.scanners[Surface.DEFINITIONS]:
             engine.prepare()
         tool_of("list", {"description": "Lists."})  # compiles what reads the words of any tool
+
+    @property
+    def is_loaded(self) -> bool:
+        """True once no text waits for a file."""
+        return self._shared.is_loaded or not self.inspects
+
+    def load_all(self) -> None:
+        """Load all that any text may need, in any thread, before the first text comes.
+
+        Raises:
+            EngineError: compiled rules or a model are damaged; the first text would be refused.
+        """
+        with self._shared.loading:
+            if not self.is_loaded:
+                for surface in self.scanners:
+                    self.load(surface)
+                self.prepare()
+                for engine in self.engines:
+                    engine.load_models()
+                self._shared.is_loaded = True
 
     def repin(self, pins: Mapping[PinKey, Pin]) -> frozenset[str]:
         """Replace the pins by those of the store.

@@ -100,6 +100,13 @@ class ConversationState:
         with self._lock:
             self.pending[Direction.TO_SERVER].leave()
 
+    def withdraw(self) -> None:
+        """Remove the requests of the exchange, which are not sent."""
+        pending = self.pending[Direction.TO_SERVER]
+        with self._lock:
+            for request in pending.own():
+                pending.drop(request)
+
     def resume(self, revision: str) -> None:
         """Take a revision as agreed."""
         with self._lock:
@@ -148,8 +155,11 @@ class ConversationState:
             self.pending[direction].describe(request, call_values, call, call.size_bytes)
 
     def request_sent(self, direction: Direction, message: Message, request: PendingRequest) -> None:
-        """Record that a request was forwarded."""
+        """Record that a request was forwarded, unless its exchange has ended meanwhile."""
         with self._lock:
+            if self.pending[direction].is_over:
+                self.pending[direction].drop(request)
+                return
             request.forwarded = True
             if direction is Direction.TO_SERVER:
                 self.peers.begun = True

@@ -6,9 +6,10 @@ raise; the same frames at the same times give the same verdicts.
 Threads, for this package and all its callers:
 
 - One thread for each direction, or one for both, calls `receive`: the engines of a Guard belong to
-  it. Any other thread calls `receive_concurrently`, which has engines of its own and judges one
-  frame at a time. All else (`fork`, `leave`, `abandon`, `expire`, `relist`, `waiting`, and `adopt`,
-  `part`, `repin`, `learn` of a Guard) may be called by any thread at any time.
+  it, and `load_all` of a Guard comes before it. Any other thread calls `receive_concurrently`, any
+  number of them at once: each call has engines of its own. All else (`fork`, `leave`, `withdraw`,
+  `abandon`, `expire`, `relist`, `waiting`, and `adopt`, `part`, `repin`, `learn` of a Guard) may be
+  called by any thread at any time.
 - The state of a conversation (`lifecycle.ConversationState`) changes under the one lock of the
   conversation, which its exchanges and `receive_concurrently` share.
 - What is known of a server has one owner each, shared by all its Guards, with a lock of its own:
@@ -78,7 +79,7 @@ class Session:
         return self._judge_or_refuse(judge(guard, self.state, direction, now, event), frame)
 
     def receive_concurrently(self, direction: Direction, frame: bytes, now: float) -> Verdict:
-        """As `receive`, in a thread that is not one of the two: for frames that take long."""
+        """As `receive`, in a thread that is not one of the two: for frames that may take long."""
         with self.guard.spare() as guard:
             return self._twin(guard, self.state).receive(direction, frame, now)
 
@@ -101,6 +102,10 @@ class Session:
     def leave(self) -> None:
         """End the exchange: only the whole may receive the answers that it still waits for."""
         self.state.leave()
+
+    def withdraw(self) -> None:
+        """Forget the requests of the exchange: they were judged, and are not sent."""
+        self.state.withdraw()
 
     def resume(self, revision: str) -> None:
         """Take a revision as agreed: the opening was not seen here, or there is none."""

@@ -37,7 +37,7 @@ from pipeguard.transports.http.server.responses import (
     as_event,
 )
 from pipeguard.transports.http.server.routes import Endpoint, Route, without_body
-from pipeguard.transports.judging import with_value
+from pipeguard.transports.judging import read_frame
 
 SSE, MESSAGES = "/sse", "/messages"
 ENDPOINT_SECONDS = 10.0  # for a server to name the address for POSTs
@@ -184,7 +184,7 @@ class SseChannel:
 
     async def take(self, frame: bytes) -> None:
         """Take the message of a POST."""
-        await self._inbox.put(with_value(frame))
+        await self._inbox.put(await read_frame(frame))
 
     async def read(self) -> bytes | None:
         """Wait for the next message; None once closed."""

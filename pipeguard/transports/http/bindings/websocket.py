@@ -22,7 +22,7 @@ from pipeguard.transports.http.server.binding import TransportBinding
 from pipeguard.transports.http.server.conversations import Conversations
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.routes import MCP, Endpoint, Route, without_body
-from pipeguard.transports.judging import with_value
+from pipeguard.transports.judging import read_frame
 
 WEBSOCKET = "/ws"
 PING_SECONDS = 30.0
@@ -93,7 +93,7 @@ class WebSocketChannel:
     async def read(self) -> bytes | None:
         """Wait for the next frame; None at the end."""
         frame = await _receive(self._socket)
-        return None if frame is None else with_value(frame)
+        return None if frame is None else await read_frame(frame)
 
     async def write(self, frame: bytes) -> None:
         """Send a frame.

@@ -11,13 +11,12 @@ from pipeguard.core.protocol import request_headers
 from pipeguard.core.protocol.ids import id_token_of
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.sse import MESSAGE, EventStream, ServerSentEvent
-from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session import replies
 from pipeguard.errors import Refusal
 from pipeguard.transports.http.client.bodies import Unreadable, body_pieces, read_body
 from pipeguard.transports.http.client.upstream import MOST_PAUSE_SECONDS
 from pipeguard.transports.http.headers import EVENTS, JSON, is_text, media_type
-from pipeguard.transports.judging import with_value
+from pipeguard.transports.judging import offload, read_frame, value_of
 
 Learn = Callable[[JsonObject, JsonObject], None]
 Deliver = Callable[[bytes], Awaitable[None]]
@@ -65,8 +64,9 @@ class AnswerReader:
         if media_type(answer) == EVENTS:
             await self.read_events(answer)
         elif media_type(answer) == JSON:
-            body = with_value(await read_body(answer, self._limit))
-            frame = replies.addressed(body, sorted(self.unanswered)) if body else None
+            body = await read_frame(await read_body(answer, self._limit))
+            waiting = sorted(self.unanswered)
+            frame = await offload(body, replies.addressed, body, waiting) if body else None
             if frame is not None:
                 await self._take(frame)
 
@@ -102,11 +102,12 @@ class AnswerReader:
 
     async def _take(self, frame: bytes) -> None:
         if self.unanswered:
-            frame = with_value(frame)
+            frame = await read_frame(frame)
             with suppress(Refusal):  # the Session says why
-                value = parse_json(frame)
+                value = await value_of(frame)
                 self._note_answers(value)
-                frame = request_headers.without_bad_tools(frame, value, self._request)
+                without = request_headers.without_bad_tools
+                frame = await offload(frame, without, frame, value, self._request)
         await self._deliver(frame)
 
     def _note_answers(self, value: JsonValue) -> None:

@@ -44,7 +44,7 @@ from pipeguard.transports.http.shared_ids import (
     with_request_ids,
     with_subscription_id,
 )
-from pipeguard.transports.judging import frame_of, value_of, with_value
+from pipeguard.transports.judging import frame_of, offload, read_frame, value_of
 
 INBOX_FRAMES = 256
 INBOX_BYTES = 4 * 2**20  # unread by one client; above that the server is not read
@@ -184,7 +184,7 @@ class Multiplexer:
     async def _read(self, channel: AsyncChannel) -> None:
         try:
             while (frame := await channel.read()) is not None:
-                await self._receive(with_value(frame))
+                await self._receive(await read_frame(frame))
                 while self.full:
                     await self.full.pop().make_room()
         finally:  # whatever happened, nobody waits for this server any more
@@ -212,26 +212,25 @@ class Multiplexer:
             value = await value_of(frame)
         except Refusal:
             value = None
-        if isinstance(value, list) and not legible_ids(frame):
+        if isinstance(value, list) and not await offload(frame, legible_ids, frame):
             for member in value:  # each notification goes to those who want it
                 await self._receive(serialise(member))
         elif not isinstance(value, dict):
-            self._receive_unreadable(frame)
+            self._receive_unreadable(frame, await offload(frame, legible_ids, frame))
         elif "method" not in value:
             await self._receive_answer(frame, value)
         elif (token := id_token_of(value.get("id"))) is not None:
             await self._receive_request(frame, value, token)
         else:
-            self._receive_notification(frame, value)
+            await self._receive_notification(frame, value)
 
-    def _receive_unreadable(self, frame: bytes) -> None:
+    def _receive_unreadable(self, frame: bytes, found: list[tuple[str, bool | None]]) -> None:
         """Deliver what no Session can read.
 
         An answer is lost to the client that waits for it: its id means nothing to the others. A
         request goes to one client, which refuses it. Anything else goes to all of them: their
         Sessions answer open requests once it is too much.
         """
-        found = legible_ids(frame)
         answered = [own for own, is_request in found if not is_request]
         for own in answered:
             sent = self._requests.pop(own)
@@ -256,7 +255,7 @@ class Multiplexer:
             while len(self._task_progress) >= MOST_TASKS:
                 self._task_progress.popitem(last=False)
             self._task_progress[own] = progress
-        sent.port.put(await frame_of(with_answered_id(value, own, sent.token), len(frame)))
+        sent.port.put(await frame_of(with_answered_id(value, own, sent.token)))
 
     async def _receive_request(self, frame: bytes, value: JsonObject, token: str) -> None:
         task = related_task_of(value)
@@ -273,16 +272,18 @@ class Multiplexer:
             with suppress(ChannelClosed):
                 await self._channel.write(replies.error(token, codes.METHOD_NOT_FOUND, why))
 
-    def _receive_notification(self, frame: bytes, value: JsonObject) -> None:
+    async def _receive_notification(self, frame: bytes, value: JsonObject) -> None:
         if value["method"] == PROGRESS:
             token = progress_token_of(value) or ""
             progressing = self._progress.get(token) or self._task_progress.get(token)
             if progressing is not None:  # else nobody waits for it
-                progressing.port.put(serialise(with_progress_token(value, progressing.token)))
+                told = with_progress_token(value, progressing.token)
+                progressing.port.put(await frame_of(told))
             return
         subscribed = self._requests.get(subscription_id_of(value) or "")
         if subscribed is not None:
-            subscribed.port.put(serialise(with_subscription_id(value, subscribed.token)))
+            told = with_subscription_id(value, subscribed.token)
+            subscribed.port.put(await frame_of(told))
             return
         for port in self._settings.listeners(value, self._ports):
             port.offer(frame)

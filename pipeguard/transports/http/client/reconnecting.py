@@ -19,7 +19,7 @@ from pipeguard.errors import LoginNeededError, PipeGuardError, Refusal
 from pipeguard.transports.failure import CONNECTION_LOST, Failure
 from pipeguard.transports.http.client.inbox import InboxChannel
 from pipeguard.transports.http.client.upstream import backoff, describe_unreachable
-from pipeguard.transports.judging import with_value
+from pipeguard.transports.judging import offload, read_frame, value_of
 
 ATTEMPTS = 5
 STEADY_SECONDS = 1.0  # a connection that lasted longer is taken for healthy
@@ -108,7 +108,7 @@ class ReconnectingChannel(InboxChannel):
             ChannelClosed: this side was closed.
         """
         self._check_open()
-        value = parse_json(frame)
+        value = await value_of(frame)
         ids = request_ids(value)
         if ids:
             self._unanswered.update(ids)
@@ -224,8 +224,8 @@ class ReconnectingChannel(InboxChannel):
     async def _read_all(self, link: Link) -> None:
         began = monotonic()
         while (frame := await link.receive()) is not None:
-            frame = with_value(frame)
-            answered = _answered_ids(frame)
+            frame = await read_frame(frame)
+            answered = await offload(frame, _answered_ids, frame)
             if not self._answers_reopening(answered):
                 await self._inbox.put(frame)
                 self._note_answered(answered)

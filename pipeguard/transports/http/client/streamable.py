@@ -19,7 +19,6 @@ import aiohttp
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.ids import id_token_of, request_ids
 from pipeguard.core.protocol.json_values import JsonValue
-from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.errors import PipeGuardError
 from pipeguard.transports.channel import RemoteChannel
 from pipeguard.transports.failure import CONNECTION_LOST, Failure
@@ -34,6 +33,7 @@ from pipeguard.transports.http.client.upstream import (
     describe_unreachable,
 )
 from pipeguard.transports.http.headers import EVENTS, LAST_EVENT_ID, SESSION_ID, media_type
+from pipeguard.transports.judging import value_of
 
 CONNECT_ATTEMPTS = 5
 STEADY_SECONDS = 1.0  # a stream that lasted longer is taken for healthy
@@ -112,7 +112,7 @@ class StreamableChannel(InboxChannel):
         if self._older is not None:
             await self._older.write(frame)
             return
-        value = parse_json(frame)  # it was judged, so it is JSON
+        value = await value_of(frame)  # it was judged, so it is JSON
         sent = _Frame(frame, value, request_ids(value))
         if not sent.ids:
             if not self._cancels(sent):

@@ -18,13 +18,13 @@ from weakref import WeakSet
 from pipeguard.core.protocol.answers import creates_task
 from pipeguard.core.protocol.framing import Lost
 from pipeguard.core.protocol.ids import MAX_ID_BYTES, id_token_of
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.core.protocol.subscriptions import LISTEN
 from pipeguard.errors import Refusal
 from pipeguard.transports.channel import AsyncChannel, Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
 from pipeguard.transports.http.shared_ids import related_task_of
-from pipeguard.transports.judging import value_of
+from pipeguard.transports.judging import frame_of, value_of
 
 MOST_TASKS = 10_000  # of one server; the oldest are dropped
 MOST_TASKS_OF_ONE = 1_000  # clients' tasks of one server; likewise
@@ -327,7 +327,7 @@ async def _changed(frame: bytes, change: Callable[[JsonObject], JsonObject | Non
     left: list[JsonValue] = [member for member in changed if member is not None]
     if not left:
         return None
-    return serialise(left if isinstance(value, list) else left[0])
+    return await frame_of(left if isinstance(value, list) else left[0])
 
 
 def _is_task_ids(name: str) -> bool:

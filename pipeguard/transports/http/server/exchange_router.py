@@ -37,10 +37,9 @@ from pipeguard.transports.http.shared_ids import (
     with_answered_id,
     with_cancelled_id,
     with_progress_token,
-    with_request_ids,
     with_subscription_id,
 )
-from pipeguard.transports.judging import Judge, with_value
+from pipeguard.transports.judging import Judge, frame_of, offload, read_frame, value_of
 from pipeguard.transports.tasks import Tasks
 
 STUCK_SECONDS = 10.0  # after which a server that reads nothing is not healthy
@@ -124,18 +123,18 @@ class ExchangeRouter:
     # --- exchanges ----------------------------------------------------------------------
 
     @contextmanager
-    def answering(self, exchange: Exchange, frame: bytes) -> Iterator[bytes]:
-        """Route answers to an exchange; yields the frame to send for it."""
-        value = parse_json(frame)
+    def answering(
+        self, exchange: Exchange, value: JsonValue
+    ) -> Iterator[tuple[list[str], list[str]]]:
+        """Route answers to an exchange; yields the ids and progress tokens to send for it."""
         ids = request_ids(value)
         exchange.begin(ids)
         sent_ids = [self._in_flight.add_request(exchange, token) for token in ids]
         tokens = progress_tokens_in(value)
         sent_tokens = [self._in_flight.add_progress(exchange, token) for token in tokens]
-        frames = [with_request_ids(frame, value, sent_ids, sent_tokens)]
-        del frame, value  # otherwise they would be kept until the answer comes
+        del value  # otherwise it would be kept until the answer comes
         try:
-            yield frames.pop()
+            yield sent_ids, sent_tokens
         finally:
             exchange.leave()
             self._end(exchange)
@@ -198,12 +197,12 @@ class ExchangeRouter:
             ChannelClosed: the server is gone.
         """
         self._used_at = monotonic()
-        value = parse_json(frame)
+        value = await value_of(frame)
         if isinstance(value, list):
             changed: JsonValue = [self._cancelling(member) for member in value]
         else:
             changed = self._cancelling(value)
-        await self._write(frame if changed == value else serialise(changed))
+        await self._write(frame if changed == value else await frame_of(changed))
 
     def _cancelling(self, value: JsonValue) -> JsonValue:
         """A cancellation with the id that was sent; nobody waits for that answer any more."""
@@ -244,7 +243,7 @@ class ExchangeRouter:
             with suppress(PipeGuardError):  # a verdict cannot be recorded, so nothing may pass
                 while (frame := await self._channel.read()) is not None:
                     self._has_spoken = True
-                    await self._take(with_value(frame))
+                    await self._take(await read_frame(frame))
                     await self._wait_for_clients()
         finally:  # whatever happened, nobody waits for this server any more
             self._has_ended = True
@@ -271,14 +270,14 @@ class ExchangeRouter:
         await self._channel.close()
 
     async def _take(self, frame: bytes) -> None:
-        value, sent_id = _answer_in(frame)
+        value, sent_id = await offload(frame, _answer_in, frame)
         if isinstance(value, list):
             await self._take_batch(frame, value)
         elif value is None and await self._take_unreadable(frame):
             return
         elif sent_id is not None and sent_id in self._in_flight.requests:
             origin = self._in_flight.requests[sent_id]
-            answer = _with_client_id(frame, value, sent_id, origin.token)
+            answer = await offload(frame, _with_client_id, frame, value, sent_id, origin.token)
             await origin.exchange.take(answer, [origin.token], self._judge_answer)
             self._in_flight.requests.pop(sent_id, None)
         elif sent_id is None or not self._in_flight.was_late(sent_id):
@@ -292,7 +291,7 @@ class ExchangeRouter:
             return
         owner = None if origin is None else origin.exchange
         if origin is not None:
-            frame = _for_client(frame, value, origin.token)
+            frame = await offload(frame, _for_client, frame, value, origin.token)
         session = self.session if owner is None else owner.session
         judged = await self._judge_answer(session, frame)
         if judged is not None:
@@ -301,7 +300,8 @@ class ExchangeRouter:
     async def _take_unreadable(self, frame: bytes) -> bool:
         """True for an unreadable frame with several answers: none of them will come."""
         requests = self._in_flight.requests
-        answered = [token for token, is_request in legible_ids(frame) if not is_request]
+        found = await offload(frame, legible_ids, frame)
+        answered = [token for token, is_request in found if not is_request]
         sent_ids = [token for token in answered if token in requests]
         if len(sent_ids) <= 1:
             return False
@@ -328,7 +328,7 @@ class ExchangeRouter:
             own.append(with_answered_id(member, sent_id, origin.token))
             tokens[sent_id] = origin.token
         for exchange, (own, tokens) in parts.items():
-            part = frame if own == members else serialise(own)
+            part = frame if own == members else await frame_of([*own])
             if exchange is not None:
                 await exchange.take(part, list(tokens.values()), self._judge_answer)
                 for sent_id in tokens:
@@ -358,7 +358,7 @@ class ExchangeRouter:
     async def _refuse(self, frames: list[bytes]) -> None:
         """Answer the server's requests in frames that are dropped since no client listens."""
         for frame in frames:
-            for token in request_ids(parse_json(frame)):
+            for token in request_ids(await value_of(frame)):
                 answer = replies.error(token, codes.METHOD_NOT_FOUND, _NOT_LISTENING)
                 verdict = await self._judge(self.session, Direction.TO_SERVER, answer)
                 if verdict.forward is not None:

@@ -52,7 +52,7 @@ from pipeguard.transports.http.server.relayed_answers import (
     RelayedRequest,
 )
 from pipeguard.transports.http.server.responses import is_stateless, refusal_response
-from pipeguard.transports.judging import judge_frame, with_value
+from pipeguard.transports.judging import judge_frame, offload, read_frame
 from pipeguard.transports.tasks import Tasks
 
 _BAD_REQUEST = web.HTTPBadRequest.status_code
@@ -97,18 +97,19 @@ class Relay:
 
     async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """Relay a message."""
-        body = with_value(body)
-        stateless = is_stateless(request, body)
+        body = await read_frame(body)
+        stateless = await offload(body, is_stateless, request, body)
         if stateless:
-            self._check_headers(request, body)
+            await self._check_headers(request, body)
         session_id = None if stateless else request.headers.get(SESSION_ID)
         conversation = self._conversation(request, session_id)
         session = conversation.fork()
         try:
             with self._service.backlog.holding() as hold:
                 hold(len(body))
-                verdict = await judge_frame(session, Direction.TO_SERVER, body)
-                self._service.judge.record(verdict)
+                record = self._service.judge.record
+                verdict = await judge_frame(session, Direction.TO_SERVER, body, record)
+                record(verdict)
             del body  # otherwise it would be kept until the answer comes
             if verdict.forward is None:
                 await asyncio.sleep(0)  # nothing else waits: others have their turn
@@ -119,7 +120,8 @@ class Relay:
             del verdict
             repeated: Mapping[str, str] = {}
             if stateless and is_changed:
-                repeated = headers_repeating(self._service.sessions, frames[0])
+                sessions = self._service.sessions
+                repeated = await offload(frames[0], headers_repeating, sessions, frames[0])
             return await self._relay(relayed, _Outgoing(session_id, frames, repeated))
         except Crowded:
             raise overloaded() from None
@@ -179,8 +181,8 @@ class Relay:
         version = request.headers.get(request_headers.VERSION)
         return self._service.sessions.of(session_id, version, request.get(WHO, ""))
 
-    def _check_headers(self, request: web.BaseRequest, body: bytes) -> None:
-        message = message_of(body)
+    async def _check_headers(self, request: web.BaseRequest, body: bytes) -> None:
+        message = await offload(body, message_of, body)
         if message is not None:
             sessions = self._service.sessions
             check_headers(sessions, request.headers, message, all_of_them=False)

@@ -26,7 +26,7 @@ from pipeguard.transports.http.headers import EVENTS, JSON, headers_to_client, m
 from pipeguard.transports.http.server.backend import Service
 from pipeguard.transports.http.server.client_headers import ClientHeaders
 from pipeguard.transports.http.server.responses import as_event, as_events
-from pipeguard.transports.judging import judge_frame
+from pipeguard.transports.judging import judge_frame, offload
 from pipeguard.transports.tasks import Tasks
 
 TO_CLIENT = Direction.TO_CLIENT
@@ -159,14 +159,17 @@ class RelayedAnswers:
     async def _judge(self, relayed: RelayedRequest, body: bytes, status: int) -> bytes | None:
         """Judge an answer in one piece; None where it cannot be passed on."""
         session = relayed.session
-        frame = body if status < _BAD_REQUEST else replies.addressed(body, session.waiting())
+        frame: bytes | None = body
+        if status >= _BAD_REQUEST:
+            frame = await offload(body, replies.addressed, body, session.waiting())
         if frame is None:
             return None
-        verdict = await judge_frame(session, TO_CLIENT, frame)
+        record = self._service.judge.record
+        verdict = await judge_frame(session, TO_CLIENT, frame, record)
         if verdict.forward is None and verdict.kind is MessageKind.ERROR:  # it may lack its id
-            frame = replies.addressed(body, session.waiting()) or frame
-            verdict = await judge_frame(session, TO_CLIENT, frame)
-        self._service.judge.record(verdict)
+            frame = await offload(body, replies.addressed, body, session.waiting()) or frame
+            verdict = await judge_frame(session, TO_CLIENT, frame, record)
+        record(verdict)
         if verdict.forward is None:
             return None
         unanswered = self._answer_waiting(session, Failure("the server did not answer"))

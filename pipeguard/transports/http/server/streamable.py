@@ -40,7 +40,8 @@ from pipeguard.transports.http.server.responses import (
     refusal_response,
     status_of,
 )
-from pipeguard.transports.judging import with_value
+from pipeguard.transports.http.shared_ids import with_request_ids
+from pipeguard.transports.judging import offload, read_frame, value_of
 
 SESSION_BYTES = 24
 INVALID_PARAMS = -32602
@@ -97,10 +98,10 @@ class StreamableEndpoint:
 
     async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """Answer a message."""
-        body = with_value(body)
-        stateless = is_stateless(request, body)
+        body = await read_frame(body)
+        stateless = await offload(body, is_stateless, request, body)
         if stateless:
-            self._check_stateless(request, body)
+            await self._check_stateless(request, body)
         opened, router = await self._router_for(request, body, stateless=stateless)
         exchange = self._exchange(request, router, stateless=stateless)
         try:
@@ -147,11 +148,11 @@ class StreamableEndpoint:
         await asyncio.gather(*(router.close() for router in routers))
         self._routers.clear()
 
-    def _check_stateless(self, request: web.BaseRequest, body: bytes) -> None:
+    async def _check_stateless(self, request: web.BaseRequest, body: bytes) -> None:
         """Check that a message without a session has the revision and headers that it needs."""
-        message = message_of(body)
+        message = await offload(body, message_of, body)
         if message is not None:
-            _check_revision(message, body)
+            await _check_revision(message, body)
             check_headers(self._sessions, request.headers, message, all_of_them=True)
 
     def _exchange(
@@ -198,19 +199,19 @@ class StreamableEndpoint:
         router = self._routers.get(session_id)
         if router is None:
             why = "Session not found"
-            raise _refusal(RefusalReason.NO_SESSION, 404, body, SESSION_UNKNOWN, why)
+            raise await _refusal(RefusalReason.NO_SESSION, 404, body, SESSION_UNKNOWN, why)
         return None, router
 
     async def _begin_session(self, who: str, body: bytes) -> tuple[str, ExchangeRouter]:
-        if _method_of(body) != "initialize":
+        if await offload(body, _method_of, body) != "initialize":
             why = f"{SESSION_ID} is missing"
-            raise _refusal(RefusalReason.NO_SESSION, 400, body, codes.INVALID_REQUEST, why)
+            raise await _refusal(RefusalReason.NO_SESSION, 400, body, codes.INVALID_REQUEST, why)
         if self._is_full():
             await self._end_idle()
         if self._is_full():
             reason = RefusalReason.SESSIONS
             why = f"PipeGuard: {reason.words}"
-            refusal = _refusal(reason, 503, body, codes.OVERLOADED, why)
+            refusal = await _refusal(reason, 503, body, codes.OVERLOADED, why)
             refusal.headers["Retry-After"] = "5"
             raise refusal
         self._beginning += 1
@@ -244,7 +245,7 @@ class StreamableEndpoint:
             channel = await self._backend.dial(who)
         except ChannelClosed as error:
             self._failed_at = monotonic()
-            raise _refusal(None, 200, body, codes.PEER_GONE, f"PipeGuard: {error}") from None
+            raise await _refusal(None, 200, body, codes.PEER_GONE, f"PipeGuard: {error}") from None
         session = self._sessions.new(request_headers.STATELESS if is_shared else None, who)
         waits = self._backend.waits and not is_shared
         return ExchangeRouter(
@@ -294,18 +295,26 @@ class StreamableEndpoint:
         """Send a request to the server, and answer it: in one JSON text, or in a stream."""
         router, exchange, verdict, opened = answering
         method, reply = verdict.method, verdict.reply
+        frame = verdict.forward or b""
+        del answering, verdict
+        try:
+            value = await value_of(frame)
+        except asyncio.CancelledError:
+            exchange.session.withdraw()
+            raise
         with (
-            router.answering(exchange, verdict.forward or b"") as frame,
+            router.answering(exchange, value) as (ids, tokens),
             self._sessions.expiring(method, exchange.expire),
             self._sessions.answering(method, exchange.session, exchange),
         ):
-            del answering, verdict
+            frame = await offload(frame, with_request_ids, frame, value, ids, tokens)
+            del value
             await self._send(router, exchange, frame)
-            del frame
+            del frame  # otherwise it would be kept until the answer comes
             headers = {} if opened is None else {SESSION_ID: opened}
             first = await exchange.next(AWAKE_SECONDS)
             if first and exchange.is_answered and method != "batch":
-                status = 200 if exchange.lasting else status_of(first)
+                status = 200 if exchange.lasting else await offload(first, status_of, first)
                 return web.Response(body=first, status=status, content_type=JSON, headers=headers)
             response = web.StreamResponse(headers=STREAM_HEADERS | headers)
             await response.prepare(request)
@@ -347,7 +356,7 @@ async def _notify(router: ExchangeRouter, verdict: Verdict) -> web.Response:
     return web.Response(status=202)
 
 
-def _check_revision(message: Message, body: bytes) -> None:
+async def _check_revision(message: Message, body: bytes) -> None:
     """Check that a message without a session says of which revision it is.
 
     The server behind would take one that does not for the opening of a session, and all clients
@@ -359,10 +368,10 @@ def _check_revision(message: Message, body: bytes) -> None:
     """
     if message.method == "initialize":
         why = "this revision has no initialize"
-        raise _refusal(RefusalReason.BODY, 404, body, codes.METHOD_NOT_FOUND, why)
+        raise await _refusal(RefusalReason.BODY, 404, body, codes.METHOD_NOT_FOUND, why)
     if request_headers.revision_of(message.value) is None:
         why = f"_meta lacks {request_headers.VERSION_META}"
-        raise _refusal(RefusalReason.BODY, 400, body, INVALID_PARAMS, why)
+        raise await _refusal(RefusalReason.BODY, 400, body, INVALID_PARAMS, why)
 
 
 def _method_of(body: bytes) -> str | None:
@@ -380,10 +389,10 @@ def _method_of(body: bytes) -> str | None:
     return message.method if isinstance(message, Message) else None
 
 
-def _refusal(
+async def _refusal(
     reason: RefusalReason | None, status: int, body: bytes, code: int, why: str
 ) -> RequestRefused:
     """A refusal whose body is a JSON-RPC error, under the id of the message in the request."""
-    message = message_of(body)
+    message = await offload(body, message_of, body)
     frame = replies.error(None if message is None else message.id_token, code, why)
     return RequestRefused(reason, status, why, frame=frame)
