@@ -19,7 +19,7 @@ members `{numbered: n}`. A key may be a sample too: `gen:recipe`.
 What a side saw is `same` (the very frame), `nothing` (as where nothing is said), or JSON whose
 objects may have more members, where `{has: text}`, `{lacks: text}`, `{exactly: value}` and
 `absent: [key]` say more. `finding` names the rules that saw something; without it none may.
-Further: `more` (what goes on behind it), `place`, `action`, `frames` (how many the bytes are),
+Further: `place`, `action`, `frames` (how many the bytes are),
 `at` (seconds on the clock), and the steps `gone: server`, `expire: true`, `relist: [kind]`,
 `approve: [name]`.
 """
@@ -72,7 +72,7 @@ _MEMBERS = {
 }
 _STEP_MEMBERS = {
     *("client", "server", "gone", "expire", "relist", "approve", "at", "frames"),
-    *("server_sees", "client_sees", "finding", "place", "action", "more"),
+    *("server_sees", "client_sees", "finding", "place", "action"),
 }
 
 
@@ -295,8 +295,6 @@ class _Play:
         assert bool(rules) == bool(wanted), told
         self._seen(forward, _nth(step.get(forward), index), verdict.forward, verdict.frame)
         self._seen(back, _nth(step.get(back), index), verdict.reply, None)
-        more = [_envelope(item) for item in _list(_nth(step.get("more"), index))]
-        _differs(more, [json.loads(frame) for frame in verdict.more], "more")
         if "place" in step:
             places = {finding.place for finding in verdict.findings}
             assert step["place"] in places, f"places: {sorted(places)}"
@@ -391,9 +389,7 @@ class _Ledger:
         )
         for token, times in asked.items():  # of a refused batch an id is answered once
             self.asked[there, token] += 1 if verdict.forward is None else times
-        for message in [
-            one for frame in (verdict.forward, *verdict.more) for one in _messages(frame)
-        ]:
+        for message in _messages(verdict.forward):
             if message.get("method") == "notifications/cancelled":
                 cancelled = id_token_of(message["params"].get("requestId"))  # type: ignore[union-attr,arg-type]
                 if cancelled is not None:

@@ -175,9 +175,6 @@ class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is 
         method: the method, for an answer that of its request; None if unknown.
         tool: the called tool's name for tools/call and its answer, else None.
         pins: definitions to remember.
-        more: frames that go on after `forward`: answers to others who would wait in vain.
-        is_astray: True if the server sent so much unreadable output that none of the waiting
-            requests will be answered; over HTTP these wait in exchanges of their own.
         request_bytes: for the answer to a request, the length of the request's frame, else None.
         answer_seconds: likewise, how long the answer took, on the session's clock.
         members: of a batch, the verdicts on its messages.
@@ -194,8 +191,6 @@ class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is 
     method: str | None = None
     tool: str | None = None
     pins: tuple[PinChange, ...] = ()
-    more: tuple[bytes, ...] = ()
-    is_astray: bool = False
     request_bytes: int | None = None
     answer_seconds: float | None = None
     members: tuple[Verdict, ...] = ()

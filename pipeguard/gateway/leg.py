@@ -338,8 +338,7 @@ class Leg:
             with suppress(ChannelClosed):
                 await self._channel.write(verdict.reply)
         if verdict.forward is not None:
-            for passed in (verdict.forward, *verdict.more):
-                self._dispatch_all(await read_message(passed))
+            self._dispatch_all(await read_message(verdict.forward))
 
     def _hear(self, frame: bytes) -> None:
         """Hand a short frame of ours to whom it is for."""

@@ -36,8 +36,6 @@ async def pump(
         verdict = await judge(session, direction, frame)
         if verdict.forward is not None:
             await sink.write(verdict.forward)
-            for frame in verdict.more:
-                await sink.write(frame)
         if verdict.reply is not None:
             await source.write(verdict.reply)
 

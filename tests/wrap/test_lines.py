@@ -21,7 +21,8 @@ from tests.wrap.wrapped import GONE, PYTHON, SERVER, UNSCANNABLE, Json, Object, 
 
 ACTOR = (*PYTHON, str(SERVER))
 LATEST = "2026-07-28"
-# A server that says text once three ask: 40 MB in place of the answers, or a little before them.
+# A server that, once three ask, first says what answers nobody: a line of text, 64 MB of lines, a
+# notification of 20 MB; or text without an end, before it is gone.
 STRAYS = """
 import json, sys
 out, waiting = sys.stdout.buffer, []
@@ -34,12 +35,16 @@ for line in sys.stdin.buffer:
         out.write(b"\\n")
     elif "id" in asked:
         waiting.append(asked)
-    if len(waiting) == 3:
-        is_astray = asked["method"] == "do/stray"
-        for _ in range(40 if is_astray else 1):
-            out.write(b"x" * 1_000_000 + (b"" if is_astray else b"\\n"))
-        out.write(asked["params"].get("text", "").encode())
-        for one in [] if is_astray else waiting:
+    if len(waiting) == int(sys.argv[1]):
+        what = asked["params"].get("text")
+        if what == "notification":
+            out.write(b'{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"')
+            out.write(b"x" * 20_000_000 + b'"}}\\n')
+        for _ in range({"line": 1, "lines": 64, "endless": 40}.get(what, 0)):
+            out.write(b"x" * 1_000_000 + (b"" if what == "endless" else b"\\n"))
+        if what == "endless":
+            break
+        for one in reversed(waiting):
             out.write(json.dumps({"jsonrpc": "2.0", "id": one["id"], "result": {}}).encode())
             out.write(b"\\n")
         waiting = []
@@ -270,20 +275,62 @@ def asking(number: int, method: str, **params: Json) -> Object:
     return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
 
 
-@pytest.mark.parametrize("ask", [in_a_session, alone, under_one_id])
-@pytest.mark.parametrize("end", ["\n", ""], ids=["lines", "endless"])
-def test_text_in_place_of_answers_is_told_to_all_who_wait(
-    tmp_path: Path, ask: Ask, end: str
-) -> None:
-    with Listening(tmp_path, (), (*PYTHON, "-c", STRAYS)) as at:
-        told = ask(at, [asking(number, "do/stray", text=end) for number in (1, 2, 3)])
-        assert [one["id"] for one in told] == [1, 2, 3]
-        assert [error_code(one) for one in told] == [UNSCANNABLE] * 3
+ASKING = pytest.mark.parametrize("ask", [in_a_session, alone, under_one_id])
+
+
+@ASKING
+@pytest.mark.parametrize("what", ["line", "lines", "notification"])
+def test_what_is_no_answer_takes_none(tmp_path: Path, ask: Ask, what: str) -> None:
+    with Listening(tmp_path, (), (*PYTHON, "-c", STRAYS, "3")) as at:
+        told = ask(at, [asking(number, "do/say", text=what) for number in (1, 2, 3)])
+        assert [(one["id"], one["result"]) for one in told] == [(n, {}) for n in (1, 2, 3)]
         assert ready(at) == 200
 
 
-@pytest.mark.parametrize("ask", [in_a_session, alone, under_one_id])
-def test_text_before_answers_takes_none_of_them(tmp_path: Path, ask: Ask) -> None:
-    with Listening(tmp_path, (), (*PYTHON, "-c", STRAYS)) as at:
-        told = ask(at, [asking(number, "do/talk") for number in (1, 2, 3)])
-        assert [(one["id"], one["result"]) for one in told] == [(n, {}) for n in (1, 2, 3)]
+@ASKING
+def test_who_waits_for_a_server_that_never_ends_its_line_is_told_once_it_is_gone(
+    tmp_path: Path, ask: Ask
+) -> None:
+    with Listening(tmp_path, (), (*PYTHON, "-c", STRAYS, "3")) as at:
+        told = ask(at, [asking(number, "do/say", text="endless") for number in (1, 2, 3)])
+        assert [one["id"] for one in told] == [1, 2, 3]
+        assert [error_code(one) for one in told] == [GONE] * 3
+
+
+@pytest.mark.parametrize("what", ["line", "lines", "notification"])
+def test_what_is_no_answer_takes_none_of_a_client_of_stdio(tmp_path: Path, what: str) -> None:
+    with Wrapped(tmp_path, command=(*PYTHON, "-c", STRAYS, "1")) as wrapped:
+        wrapped.initialize()
+        assert wrapped.ask("do/say", text=what)["result"] == {}
+
+
+def test_thousands_that_wait_are_all_answered_in_any_order(tmp_path: Path) -> None:
+    many = 9_990
+    with Wrapped(tmp_path, command=(*PYTHON, "-c", STRAYS, str(many))) as wrapped:
+        wrapped.initialize()
+        params: Object = {"name": "echo", "arguments": {"path": "/home/user/notes/report.txt"}}
+        ids = wrapped.requests(*[("tools/call", params)] * many)
+        answered = [wrapped.frame() for _ in ids]
+        assert [one["id"] for one in answered] == ids[::-1]
+        assert all(one["result"] == {} for one in answered)
+
+
+@pytest.mark.parametrize("is_answer", [False, True])
+def test_an_event_over_the_limit_ends_only_what_it_answers(tmp_path: Path, is_answer: bool) -> None:
+    def scripted(seen: Seen) -> list[bytes] | None:
+        if seen.message.get("method") != "prompts/list":
+            return None
+        head = b'"id":%s,"result":' % json.dumps(seen.id).encode()
+        head = head if is_answer else b'"method":"notifications/message","params":'
+        large = b'data: {"jsonrpc":"2.0",' + head + b'{"data":"' + b"x" * 20_000_000 + b'"}}\n\n'
+        return stream(large, b"data: " + answered(seen) + b"\n\n")
+
+    with Upstream() as upstream:
+        upstream.script = scripted
+        options = ("--name", "demo", "--upstream", upstream.url)
+        with Wrapped(tmp_path, options=options, command=()) as wrapped:
+            wrapped.initialize()
+            told = wrapped.ask("prompts/list")
+            assert told.get("result") == (None if is_answer else {"prompts": []})
+            assert not is_answer or error_code(told) == UNSCANNABLE
+            assert "result" in wrapped.ask("tools/list")

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeGuard
 
 from pipeguard.core.finding import Direction, Verdict, greatest
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.frame_outline import legible_ids
+from pipeguard.core.protocol.frame_outline import answered_ids, legible_ids
 from pipeguard.core.protocol.ids import id_token_of
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.errors import Refusal
@@ -57,7 +57,7 @@ def ids_of(refusal: Refusal, frame: bytes) -> Ids | None:
         ids = refusal.ids
     elif frame[:4096].lstrip()[:1] == b"[" and refusal.id_token is not None:
         tokens = legible_ids(frame)
-        ids = Ids([t for t, asks in tokens if asks], [t for t, asks in tokens if not asks])
+        ids = Ids([t for t, asks in tokens if asks], answered_ids(frame, refusal))
     else:
         return None
     return ids if ids.requests or ids.answers else None
@@ -109,8 +109,6 @@ def together(direction: Direction, frame: bytes, verdicts: list[Verdict], event:
         "batch",
         None,
         tuple(pin for v in verdicts for pin in v.pins),
-        tuple(frame for v in verdicts for frame in v.more),
-        any(v.is_astray for v in verdicts),
         members=tuple(verdicts),
     )
 

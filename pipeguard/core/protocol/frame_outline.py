@@ -13,10 +13,12 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from pipeguard.core.lazy_regex import lazy_regex
+from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.framing import KEPT_BYTES, Oversized
 from pipeguard.core.protocol.ids import id_token_of
 from pipeguard.core.protocol.json_values import Number
 from pipeguard.core.protocol.spelling import folded_name
+from pipeguard.errors import Refusal
 
 MAX_TOKENS = 100_000  # read in one frame, in about 50 ms
 MAX_MESSAGES = 100  # of a batch
@@ -78,6 +80,27 @@ def legible_id(frame: bytes) -> str | None:
 def is_request_shaped(frame: bytes) -> bool | None:
     """`Outline.asks` of the first message in a refused frame; None if there is none."""
     return next((outline.asks for outline in outlines(frame)), None)
+
+
+def is_answer(frame: bytes, refusal: Refusal, *, asks: bool | None) -> bool:
+    """True if a refused frame of a server with an id is the answer to that request.
+
+    What was not read to its end, or is not JSON-RPC, may be text or the beginning of a
+    notification: it is an answer only if it has a result or an error.
+
+    Args:
+        frame: the frame.
+        refusal: why it was refused.
+        asks: `Outline.asks` of it.
+    """
+    if asks is not None or isinstance(frame, Oversized) or refusal.code == codes.PARSE_ERROR:
+        return asks is False
+    return refusal.rule != "protocol.jsonrpc-version"
+
+
+def answered_ids(frame: bytes, refusal: Refusal) -> list[str]:
+    """The ids of the requests that a refused frame of a server answers."""
+    return [token for token, asks in legible_ids(frame) if is_answer(frame, refusal, asks=asks)]
 
 
 class _Scan:

@@ -16,7 +16,8 @@ from pipeguard.errors import Refusal
 
 REMEMBERED_SECONDS = 60.0  # for so long a late answer to a cancelled request is no violation
 MAX_REMEMBERED = 1024  # cancelled requests, and as many tasks that report progress
-MAX_OPEN_BYTES = 8 * 2**20  # of open requests: a peer chooses the length of ids and names
+MAX_OPEN_BYTES = 16 * 2**20  # of open requests: a peer chooses the length of ids and names
+MAX_CALL_BYTES = 8 * 2**20  # of what they name, which is not kept beyond that
 MAX_CANCELLED_BYTES = 2**18
 MAX_TASKS_BYTES = 2**20
 REQUEST_BYTES = 512  # of a request without its texts
@@ -56,7 +57,8 @@ class PendingRequest:
         requested_lists: the lists whose changes it subscribes to (core.protocol.subscriptions).
         announced_lists: those of them that the server granted.
         frame_bytes: the length of its frame.
-        size: bytes that it takes in memory.
+        size: bytes that it takes in memory, without what follows.
+        call_bytes: those of `call` and `call_values`.
         is_method_secret: True where its method holds a secret, so that nothing may repeat it.
         is_tool_secret: likewise, the tool's name.
     """
@@ -65,6 +67,7 @@ class PendingRequest:
         *(
             "announced_lists",
             "call",
+            "call_bytes",
             "call_values",
             "forwarded",
             "frame_bytes",
@@ -93,7 +96,7 @@ class PendingRequest:
         self.forwarded = False
         self.call_values = self.requested_lists = self.announced_lists = _NONE
         self.call: Targets | None = None
-        self.frame_bytes = 0
+        self.frame_bytes = self.call_bytes = 0
         self.is_method_secret = self.is_tool_secret = False
         self.size = REQUEST_BYTES + size_of(id_token, method, tool, progress_token)
 
@@ -154,7 +157,8 @@ class Pending:
         self._by_progress: dict[str, PendingRequest] = {}
         self._tasks: dict[str, PendingRequest] = {}  # answered, and still reporting progress
         self._tasks_bytes = 0
-        self._count = self._bytes = 0  # kept by the whole: open requests, with all exchanges
+        # Kept by the whole: open requests, with all exchanges.
+        self._count = self._bytes = self._call_bytes = 0
 
     def fork(self) -> Pending:
         """The requests of one exchange; call `leave` when it is over."""
@@ -219,11 +223,11 @@ class Pending:
     ) -> None:
         """Keep the values of a call with its request, and what it names, if there is room."""
         more = size_of_all(call_values) + call_bytes
-        if self._whole._bytes + more <= MAX_OPEN_BYTES:
+        if self._whole._call_bytes + more <= MAX_CALL_BYTES:
             request.call_values = call_values
             request.call = call
-            request.size += more
-            self._whole._bytes += more
+            request.call_bytes = more
+            self._whole._call_bytes += more
 
     def close(self, id_token: str | None) -> PendingRequest | None:
         """Remove and return the forwarded request that an answer belongs to, or None."""
@@ -248,6 +252,7 @@ class Pending:
                 del pending._open[request.id_token]
                 self._whole._count -= 1
                 self._whole._bytes -= request.size
+                self._whole._call_bytes -= request.call_bytes
                 if request.progress_token is not None:
                     pending._by_progress.pop(request.progress_token, None)
                 pending._forget()

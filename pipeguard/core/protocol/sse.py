@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pipeguard.core.lazy_regex import lazy_regex
-from pipeguard.core.protocol.framing import DEFAULT_LIMIT_BYTES
+from pipeguard.core.protocol.framing import DEFAULT_LIMIT_BYTES, KEPT_BYTES, Oversized
 
 MESSAGE = "message"
 MAX_FIELD_BYTES = 8192  # of an event's name or cursor
 MAX_RETRY_MS = 24 * 3600 * 1000
+ENDLESS = 4  # times the limit: an event that is longer never ends, and all others wait behind it
 _BOM = b"\xef\xbb\xbf"
+_DATA = b"data:"
 _LINE_END = lazy_regex(rb"\r\n|\n|\r")
 
 
@@ -22,7 +24,8 @@ class ServerSentEvent(NamedTuple):
     """One event, or a comment alone.
 
     Attributes:
-        data: its data lines joined by LF; None if it has none, and so no message.
+        data: its data lines joined by LF; None if it has none, and so no message. If they exceed
+            the limit, an Oversized.
         name: the type of event, `message` by default.
         id: the server's cursor, for `Last-Event-ID`, or None.
         retry_ms: the reconnection time, or None.
@@ -40,8 +43,8 @@ class EventStream:
     """Splits a stream into events. The limit bounds its memory, whatever comes.
 
     Attributes:
-        overrun: True once an event, its name or its cursor exceeded its limit; nothing is read
-            after that.
+        overrun: True once an event never ends, or a line that is no data exceeded its limit;
+            nothing is read after that.
     """
 
     def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
@@ -52,6 +55,11 @@ class EventStream:
         self._is_odd = False
         self._clear()
         self.overrun = False
+
+    @property
+    def is_too_large(self) -> bool:
+        """True within an event over the limit."""
+        return self.overrun or self._head is not None
 
     def feed(self, piece: bytes) -> list[ServerSentEvent]:
         """Take the next bytes; return the events that they complete."""
@@ -72,8 +80,9 @@ class EventStream:
             if event is not None:
                 events.append(event)
         self._begun += piece[start:]
-        size = len(self._begun) + len(self._data or b"")
-        if size > self._limit or self._is_odd:
+        if len(self._begun) + len(self._data or b"") > self._limit:
+            self._discard()
+        if self._is_odd:
             self.overrun = True
             self._begun.clear()
             self._clear()
@@ -81,9 +90,29 @@ class EventStream:
 
     def _clear(self) -> None:
         self._data: bytes | bytearray | None = None
+        self._head: bytes | None = None  # of data over the limit, of which the end alone is stored
+        self._dropped = 0  # bytes of it
         self._name = MESSAGE
         self._id: str | None = None
         self._retry_ms: int | None = None
+
+    def _discard(self) -> None:
+        """Keep both ends of the data of an event over the limit."""
+        if self._begun and not self._begun.startswith(_DATA):
+            self._is_odd = True  # a comment, or a name
+            return
+        value = bytes(self._begun[len(_DATA) :]).removeprefix(b" ") if self._begun else None
+        lines = [bytes(line) for line in (self._data, value) if line is not None]
+        data = b"\n".join(lines)
+        if self._head is None:
+            self._head = data[:KEPT_BYTES]
+        self._dropped += max(0, len(data) - KEPT_BYTES)
+        if value is None:
+            self._data = data[-KEPT_BYTES:]
+        else:
+            self._data = None
+            self._begun[:] = _DATA + data[-KEPT_BYTES:]
+        self._is_odd = self._dropped > ENDLESS * self._limit
 
     def _line(self, line: bytes) -> ServerSentEvent | None:
         if self._first:
@@ -118,6 +147,9 @@ class EventStream:
 
     def _dispatch(self) -> ServerSentEvent | None:
         data = None if self._data is None else bytes(self._data)
+        if self._head is not None:
+            tail = (data or b"")[-KEPT_BYTES:]
+            data = Oversized.of(self._head, tail, self._dropped + len(data or b""))
         event = ServerSentEvent(data, self._name or MESSAGE, self._id, self._retry_ms)
         self._clear()
         has_content = data is not None or event.id is not None or event.retry_ms is not None

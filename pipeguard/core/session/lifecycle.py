@@ -29,7 +29,7 @@ from pipeguard.core.protocol.pending import Pending, PendingRequest
 from pipeguard.core.rules.policy import Limits
 from pipeguard.core.session import replies
 from pipeguard.core.session.envelope import dropped
-from pipeguard.core.session.quotas import NotificationQuota, UnreadableOutput
+from pipeguard.core.session.quotas import NotificationQuota
 from pipeguard.errors import Refusal
 
 # A peer may take any time to answer these: a listen stream ends when the peer ends it.
@@ -69,7 +69,6 @@ class ConversationState:
         self._quotas = {
             direction: NotificationQuota(limits.notifications) for direction in Direction
         }
-        self._unreadable = UnreadableOutput(limits.frame_bytes)
         self.pending = {direction: Pending(limits.pending) for direction in Direction}
         self.input_requests = InputRequests()
         self.peers = Peers()
@@ -181,11 +180,6 @@ class ConversationState:
         with self._lock:
             return [request.id_token for request in self.pending[direction].forwarded()]
 
-    def is_due(self, id_token: str) -> bool:
-        """True if this request of the client waits here, and its answer may not take any time."""
-        with self._lock:
-            return any(request.id_token == id_token for request in self._due())
-
     def abandon(self, direction: Direction) -> tuple[list[PendingRequest], list[PendingRequest]]:
         """Remove and return all forwarded requests, since one side is gone.
 
@@ -242,36 +236,6 @@ class ConversationState:
         """Accept progress of a request that was answered by a task."""
         with self._lock:
             self.pending[direction.back].outlive(request)
-
-    def message_read(self) -> None:
-        """Record that the server sent something that can be read."""
-        self._unreadable.reset()
-
-    def id_read(self, frame: bytes) -> None:
-        """Record that the id in an unreadable frame of the server's could be read."""
-        with self._lock:
-            self._unreadable.identify(frame)
-
-    def drop_if_astray(self, frame: bytes) -> list[PendingRequest] | None:
-        """Record an unreadable frame of the server's without a legible id.
-
-        Returns:
-            None if it contained no answer. Else the requests that are due, which wait no longer:
-            the answer could have been to any of them. Those of exchanges stay, since each is
-            answered in its own (Verdict.is_astray).
-        """
-        with self._lock:
-            if not self._unreadable.exceeds(frame):
-                return None
-            lost = self._due()
-            for request in lost:
-                self.pending[Direction.TO_SERVER].drop(request)
-        return lost
-
-    def _due(self) -> list[PendingRequest]:
-        """The client's requests that wait here, without those whose answer may take any time."""
-        waiting = self.pending[Direction.TO_SERVER].own()
-        return [r for r in waiting if r.forwarded and r.method not in NEVER_OVERDUE]
 
     def may_answer_without_id(self, rule: str) -> bool:
         """True if the client accepts an error without an id; older clients hang up on one."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pipeguard.core.finding import Action, Direction, Finding, Verdict, worst
 from pipeguard.core.protocol import batch, codes
-from pipeguard.core.protocol.frame_outline import is_request_shaped
+from pipeguard.core.protocol.frame_outline import is_answer, is_request_shaped
 from pipeguard.core.protocol.framing import Lost
 from pipeguard.core.protocol.message import parse
 from pipeguard.core.protocol.pending import PendingRequest
@@ -67,9 +67,6 @@ class Refuser(NamedTuple):
             return self._refuse_batch(frame, ids, refusal.code, findings)
         if refusal.id_token is not None:
             return self._refuse_identified(frame, refusal, refusal.id_token, findings)
-        lost = self.state.drop_if_astray(frame) if self.direction is TO_CLIENT else None
-        if lost is not None:
-            return self._refuse_astray(frame, lost, findings)
         reply = None
         if self.direction is TO_SERVER and self.state.may_answer_without_id(refusal.rule):
             reply = replies.error(None, refusal.code, f"PipeGuard: {refusal.why}")
@@ -123,22 +120,13 @@ class Refuser(NamedTuple):
         """Refuse a frame whose id could be read; it is a request, an answer, or either."""
         asks = is_request_shaped(frame)
         request = reply = None
-        if not asks:
-            request = self._close(refusal, id_token, is_answer=asks is False)
+        if not asks and (self.direction is TO_SERVER or is_answer(frame, refusal, asks=asks)):
+            request = next(iter(self.state.close_all(self.direction, [id_token])), None)
         if asks or (asks is None and request is None and self.direction is TO_SERVER):
             reply = self._to_sender(id_token, refusal.code, findings)
-        if self.direction is TO_CLIENT:
-            self.state.id_read(frame)
         if request is None:
             return self._blocking(frame, findings, None, reply)
         return self._withhold(frame, request, refusal.code, findings)
-
-    def _refuse_astray(
-        self, frame: bytes, lost: list[PendingRequest], findings: list[Finding]
-    ) -> Verdict:
-        answers = self._withheld(lost, codes.UNSCANNABLE, findings)
-        verdict = self._blocking(frame, findings, next(iter(answers), None), None)
-        return verdict._replace(more=tuple(answers[1:]), is_astray=True)
 
     def _withhold(
         self, frame: bytes, request: PendingRequest, code: int, findings: list[Finding]
@@ -167,12 +155,6 @@ class Refuser(NamedTuple):
         """The answer to a request that could not be read. Its id is used for this alone."""
         request = PendingRequest(id_token, "", None, 0.0)
         return self.answer(request, code, findings, replaces_answer=False)
-
-    def _close(self, refusal: Refusal, id_token: str, *, is_answer: bool) -> PendingRequest | None:
-        """Remove and return the request that the frame may answer, or None."""
-        if not is_answer and refusal.code == codes.PARSE_ERROR and self.direction is TO_CLIENT:
-            return None  # half a line, or text: the answer may be yet to come
-        return next(iter(self.state.close_all(self.direction, [id_token])), None)
 
     def _withheld(
         self, requests: list[PendingRequest], code: int, findings: list[Finding]

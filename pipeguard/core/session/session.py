@@ -115,10 +115,6 @@ class Session:
         """The ids of the client's requests that wait, as they are written in their frames."""
         return self.state.waiting_ids(TO_SERVER)
 
-    def is_due(self, id_token: str) -> bool:
-        """True if this exchange waits for an answer that may not take any time."""
-        return self.state.is_due(id_token)
-
     def has_received(self, direction: Direction) -> bool:
         """True once anything came that goes this way."""
         return self.state.has_received(direction)
@@ -172,8 +168,6 @@ class Session:
             why = "a byte order mark was removed"
             findings = (warned("protocol.byte-order-mark", why),)
         parsed = parse(text)
-        if judge.direction is TO_CLIENT:
-            self.state.message_read()
         if isinstance(parsed, list):
             line = one_line(text, text.decode("utf-8"))
             verdict = self._judge_batch(judge, line, parsed)

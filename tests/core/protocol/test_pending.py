@@ -8,6 +8,7 @@ import pytest
 
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.pending import (
+    MAX_CALL_BYTES,
     MAX_CANCELLED_BYTES,
     MAX_OPEN_BYTES,
     MAX_REMEMBERED,
@@ -233,10 +234,22 @@ def test_what_waits_is_bounded_by_the_memory_that_it_takes() -> None:
         many += 1
     assert 80 * 100_000 < many * 100_000 <= MAX_OPEN_BYTES
     pending.describe(pending.all()[0], frozenset({"x" * 10**6}))
-    assert pending.all()[0].call_values == frozenset(), "there is no room for that"
+    pending.describe(pending.all()[1], frozenset({"x" * MAX_CALL_BYTES}))
+    described = [bool(request.call_values) for request in pending.all()[:2]]
+    assert described == [True, False], "there is no room for that"
     for request in pending.all():
         pending.drop(request)
-    assert (pending._count, pending._bytes) == (0, 0)
+    assert (pending._count, pending._bytes, pending._call_bytes) == (0, 0, 0)
+
+
+def test_what_calls_name_takes_no_room_of_other_requests() -> None:
+    pending = Pending(10_000)
+    for number in range(10_000):
+        request = PendingRequest(f'"{number:036}"', "tools/call", f"mcp__server__{number:060}", 0.0)
+        assert pending.has_room(request), number
+        assert pending.open(request)
+        pending.describe(request, frozenset({f"{number:01000}"}), call_bytes=5000)
+    assert not pending.has_room(PendingRequest("0", "ping", None, 0.0))
 
 
 def test_ids_that_were_cancelled_are_bounded_likewise() -> None:

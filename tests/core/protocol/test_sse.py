@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeguard.core.protocol.framing import Oversized
 from pipeguard.core.protocol.sse import MAX_RETRY_MS, EventStream, ServerSentEvent, written
 from tests.fuzz.budget import tried
 
@@ -178,10 +179,17 @@ def test_an_event_up_to_the_limit_passes_and_one_above_it_does_not(piece_bytes: 
     fits = b"data:" + b"x" * (SMALL - 5) + b"\n\n"
     assert len(events_of(*pieces(fits, piece_bytes), limit=SMALL)) == 1
     stream = EventStream(SMALL)
-    for piece in pieces(b"data:" + b"x" * 2 * SMALL, piece_bytes):
+    large = b"data:" + b"x" * 2 * SMALL + b"\n"
+    for piece in pieces(large, piece_bytes):
         assert stream.feed(piece) == []
-    assert stream.overrun
-    assert stream.feed(b"\n\ndata: a\n\n") == [], "nothing is read after that"
+    assert stream.is_too_large
+    event, after = stream.feed(b"\ndata: a\n\n")
+    assert isinstance(event.data, Oversized)
+    assert (event.data.head[:4], event.data.tail[-4:], event.data.size) == (b"xxxx",) * 2 + (
+        2 * SMALL,
+    )
+    assert after.data == b"a", "the next one passes"
+    assert not stream.is_too_large
 
 
 @pytest.mark.parametrize(
@@ -192,7 +200,7 @@ def test_what_never_ends_is_an_overrun_in_bounded_memory(endless: bytes) -> None
     stream = EventStream(2**13)
     tracemalloc.start()
     try:
-        for _ in range(2**14):
+        for _ in range(2**16):
             stream.feed(endless)
             if stream.overrun:
                 break

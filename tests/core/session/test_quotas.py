@@ -1,7 +1,6 @@
 """How much a peer may send that nobody asked for."""
 
-from pipeguard.core.protocol.framing import Oversized
-from pipeguard.core.session.quotas import ENDLESS, NotificationQuota, UnreadableOutput
+from pipeguard.core.session.quotas import NotificationQuota
 
 
 def test_what_may_be_dropped_is_dropped_beyond_the_limit_of_a_second() -> None:
@@ -21,24 +20,3 @@ def test_what_may_not_be_dropped_passes_and_counts() -> None:
     assert quota.take(1.5, is_expendable=True) is None
     (finding,) = quota.take(1.6, is_expendable=True) or []
     assert "2 so far" in finding.note
-
-
-def test_text_between_messages_adds_up_to_a_frame() -> None:
-    output = UnreadableOutput(100)
-    assert [output.exceeds(b"x" * 40) for _ in range(3)] == [False, False, True]
-    assert not output.exceeds(b"x" * 100), "and counts anew"
-
-
-def test_a_message_that_can_be_read_begins_anew() -> None:
-    output = UnreadableOutput(100)
-    output.exceeds(b"x" * 90)
-    output.reset()
-    assert not output.exceeds(b"x" * 90)
-
-
-def test_an_endless_line_whose_id_is_known_may_be_longer() -> None:
-    output = UnreadableOutput(100)
-    output.identify(Oversized.of(b"head", b"", 50))
-    assert not output.exceeds(Oversized.of(b"", b"", 99 * ENDLESS))
-    assert output.exceeds(Oversized.of(b"", b"tail", 2 * ENDLESS))
-    assert output.exceeds(Oversized.of(b"", b"", 101)), "whose end came is known no longer"

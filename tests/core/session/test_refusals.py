@@ -6,7 +6,7 @@ import pytest
 
 from pipeguard.core.finding import Action
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.framing import Lost
+from pipeguard.core.protocol.framing import Lost, Oversized
 from pipeguard.core.session.refusals import refusal_of
 from tests.core.session.talk import TO_CLIENT, TO_SERVER, call, frame, member, new_session, rules
 
@@ -73,15 +73,38 @@ def test_of_a_batch_each_request_is_answered_and_each_answer_replaced() -> None:
     assert member(verdict.forward, "id") == 5
 
 
-def test_more_text_than_a_frame_may_have_ends_all_that_waits() -> None:
+@pytest.mark.parametrize(
+    ("head", "tail", "waiting"),
+    [
+        (b'{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"', b'"}}', ["5"]),
+        (b'{"method":"notifications/message","params":{"id":5,"result":"', b'"}}', ["5"]),
+        (b'{"id":5,"level":"info","text":"', b'"}', ["5"]),
+        (b"xxxx", b'xxxx"id":5}', ["5"]),
+        (b'{"jsonrpc":"2.0","result":{"text":"', b'"}}', ["5"]),
+        (b'{"jsonrpc":"2.0","id":5,"result":{"text":"', b'"}}', []),
+        (b'{"result":{"text":"', b'"},"jsonrpc":"2.0","id":5}', []),
+    ],
+)
+def test_what_is_too_large_ends_a_request_only_if_it_reads_as_its_answer(
+    head: bytes, tail: bytes, waiting: list[str]
+) -> None:
     session = new_session()
-    session.receive(TO_SERVER, call(1, "a"), 0.0)
-    session.receive(TO_SERVER, call(2, "b"), 0.0)
-    limit = session.guard.policy.limits.frame_bytes
-    verdict = session.receive(TO_CLIENT, b"x" * (limit + 1), 0.0)
-    frames = [verdict.forward, *verdict.more]
-    assert verdict.is_astray
-    assert [member(one, "id") for one in frames] == [1, 2]
+    session.receive(TO_SERVER, call(5, "hello"), 0.0)
+    verdict = session.receive(TO_CLIENT, Oversized.of(head, tail, 2**25), 0.0)
+    assert verdict.action is Action.BLOCK
+    assert (verdict.forward is None) == bool(waiting)
+    assert session.waiting() == waiting
+    answered = session.receive(TO_CLIENT, frame(id=5, result={}), 0.0)
+    assert (answered.forward is None) != bool(waiting), "the answer behind it"
+
+
+@pytest.mark.parametrize("line", [b"x" * 2**20, b'{"id":5,"text":"hello"}', b'["a", "b"]'])
+def test_no_amount_of_text_ends_a_request(line: bytes) -> None:
+    session = new_session()
+    session.receive(TO_SERVER, call(5, "hello"), 0.0)
+    for _ in range(32):
+        assert session.receive(TO_CLIENT, line, 0.0).forward is None
+    assert session.receive(TO_CLIENT, frame(id=5, result={}), 0.0).forward is not None
 
 
 def test_an_answer_that_was_lost_says_whether_the_server_may_have_acted() -> None:

@@ -94,13 +94,6 @@ def test_a_request_that_waits_too_long_is_answered_once_and_a_late_answer_is_dro
     assert new_session().expire(1e9) == [], "no limit is set"
 
 
-def test_an_answer_that_may_take_any_time_is_not_due() -> None:
-    session = new_session()
-    session.receive(TO_SERVER, call(1, "a"), 0.0)
-    session.receive(TO_SERVER, frame(id=2, method="subscriptions/listen"), 0.0)
-    assert [session.is_due(id_token) for id_token in ("1", "2", "3")] == [True, False, False]
-
-
 def test_the_client_is_told_to_list_again_what_the_server_announces() -> None:
     session = new_session()
     session.receive(TO_SERVER, frame(id=0, method="initialize", params={}), 0.0)

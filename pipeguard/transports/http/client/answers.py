@@ -83,7 +83,9 @@ class AnswerReader:
                 if await self._take_events(stream.feed(piece)):
                     return
                 if stream.overrun:
-                    raise Unreadable("the answer is larger than the limit")
+                    break
+        if stream.is_too_large:
+            raise Unreadable("the answer is larger than the limit")
 
     async def _take_events(self, events: Iterable[ServerSentEvent]) -> bool:
         """Deliver the messages; True once the last awaited answer is among them."""

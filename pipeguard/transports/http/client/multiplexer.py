@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.answers import creates_task
-from pipeguard.core.protocol.frame_outline import legible_ids
+from pipeguard.core.protocol.frame_outline import answered_ids, legible_ids
 from pipeguard.core.protocol.framing import Lost
 from pipeguard.core.protocol.ids import id_of, id_token_of
 from pipeguard.core.protocol.json_values import JsonObject, Number, serialise
@@ -210,13 +210,15 @@ class Multiplexer:
             return
         try:
             value = await value_of(frame)
-        except Refusal:
-            value = None
+        except Refusal as refusal:
+            self._receive_unreadable(frame, await offload(frame, answered_ids, frame, refusal))
+            return
         if isinstance(value, list) and not await offload(frame, legible_ids, frame):
             for member in value:  # each notification goes to those who want it
                 await self._receive(serialise(member))
         elif not isinstance(value, dict):
-            self._receive_unreadable(frame, await offload(frame, legible_ids, frame))
+            found = await offload(frame, legible_ids, frame)
+            self._receive_unreadable(frame, [own for own, asks in found if not asks])
         elif "method" not in value:
             await self._receive_answer(frame, value)
         elif (token := id_token_of(value.get("id"))) is not None:
@@ -224,14 +226,12 @@ class Multiplexer:
         else:
             await self._receive_notification(frame, value)
 
-    def _receive_unreadable(self, frame: bytes, found: list[tuple[str, bool | None]]) -> None:
+    def _receive_unreadable(self, frame: bytes, answered: list[str]) -> None:
         """Deliver what no Session can read.
 
-        An answer is lost to the client that waits for it: its id means nothing to the others. A
-        request goes to one client, which refuses it. Anything else goes to all of them: their
-        Sessions answer open requests once it is too much.
+        An answer is lost to the client that waits for it: its id means nothing to the others.
+        Anything else answers nobody: one Session records it, and refuses a request.
         """
-        answered = [own for own, is_request in found if not is_request]
         for own in answered:
             sent = self._requests.pop(own)
             self._progress.pop(own, None)
@@ -240,7 +240,7 @@ class Multiplexer:
                 failure = Failure("the answer cannot be read", codes.UNSCANNABLE)
                 sent.port.put(failure.lost(sent.token))
         if not answered:
-            for port in self._ports[:1] if found else list(self._ports):
+            for port in self._ports[:1]:
                 port.put(frame)
 
     async def _receive_answer(self, frame: bytes, value: JsonObject) -> None:

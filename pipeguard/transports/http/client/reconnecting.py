@@ -12,6 +12,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple, Protocol
 
+from pipeguard.core.protocol.frame_outline import answered_ids
 from pipeguard.core.protocol.ids import id_token_of, request_ids
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.strict_json import parse_json
@@ -260,7 +261,7 @@ def _answered_ids(frame: bytes) -> list[str]:
     try:
         value = parse_json(frame)
     except Refusal as refusal:
-        return [] if refusal.id_token is None else [refusal.id_token]
+        return answered_ids(frame, refusal)
     members = value if isinstance(value, list) else [value]
     answers = [member for member in members if isinstance(member, dict) and "method" not in member]
     return [token for answer in answers if (token := id_token_of(answer.get("id"))) is not None]

@@ -13,7 +13,7 @@ from time import monotonic
 
 from pipeguard.core.finding import Direction
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.frame_outline import is_request_shaped, legible_ids
+from pipeguard.core.protocol.frame_outline import answered_ids
 from pipeguard.core.protocol.framing import Lost
 from pipeguard.core.protocol.ids import request_ids
 from pipeguard.core.protocol.json_values import JsonValue, serialise
@@ -270,17 +270,20 @@ class ExchangeRouter:
         await self._channel.close()
 
     async def _take(self, frame: bytes) -> None:
-        value, sent_id = await offload(frame, _answer_in, frame)
+        value, answered = await offload(frame, _answers_in, frame)
+        sent_ids = [token for token in answered if token in self._in_flight.requests]
         if isinstance(value, list):
             await self._take_batch(frame, value)
-        elif value is None and await self._take_unreadable(frame):
-            return
-        elif sent_id is not None and sent_id in self._in_flight.requests:
+        elif len(sent_ids) > 1:  # an unreadable batch: none of its answers will come
+            for sent_id in sent_ids:
+                await self._lose_answer(sent_id)
+        elif sent_ids:
+            (sent_id,) = sent_ids
             origin = self._in_flight.requests[sent_id]
             answer = await offload(frame, _with_client_id, frame, value, sent_id, origin.token)
             await origin.exchange.take(answer, [origin.token], self._judge_answer)
             self._in_flight.requests.pop(sent_id, None)
-        elif sent_id is None or not self._in_flight.was_late(sent_id):
+        elif not any(map(self._in_flight.was_late, answered)):
             await self._take_unrequested(frame, value)
 
     async def _take_unrequested(self, frame: bytes, value: JsonValue) -> None:
@@ -296,19 +299,6 @@ class ExchangeRouter:
         judged = await self._judge_answer(session, frame)
         if judged is not None:
             await self._refuse(self._unrequested.deliver(judged, owner))
-
-    async def _take_unreadable(self, frame: bytes) -> bool:
-        """True for an unreadable frame with several answers: none of them will come."""
-        requests = self._in_flight.requests
-        found = await offload(frame, legible_ids, frame)
-        answered = [token for token, is_request in found if not is_request]
-        sent_ids = [token for token in answered if token in requests]
-        if len(sent_ids) <= 1:
-            return False
-        for sent_id in sent_ids:
-            if sent_id in requests:
-                await self._lose_answer(sent_id)
-        return True
 
     async def _lose_answer(self, sent_id: str) -> None:
         """Tell a client that its answer cannot be read."""
@@ -341,10 +331,6 @@ class ExchangeRouter:
         verdict = await self._judge(session, Direction.TO_CLIENT, frame)
         if verdict.reply is not None:
             self._send_soon(verdict.reply)
-        if verdict.is_astray:
-            for sent_id, (exchange, token) in list(self._in_flight.requests.items()):
-                if sent_id in self._in_flight.requests and exchange.session.is_due(token):
-                    await self._lose_answer(sent_id)
         return verdict.forward
 
     def _origin(self, value: JsonValue) -> RequestOrigin | None:
@@ -365,15 +351,16 @@ class ExchangeRouter:
                     self._send_soon(verdict.forward)
 
 
-def _answer_in(frame: bytes) -> tuple[JsonValue, str | None]:
-    """The value of a frame, None where it cannot be read; and the id that it answers."""
+def _answers_in(frame: bytes) -> tuple[JsonValue, list[str]]:
+    """The value of a frame, None if it cannot be read; and the ids of the requests it answers."""
     if isinstance(frame, Lost):
-        return None, frame.id_token
+        return None, [frame.id_token]
     try:
         value = parse_json(frame)
     except Refusal as refusal:
-        return None, None if is_request_shaped(frame) else refusal.id_token
-    return value, answered_id(value)
+        return None, answered_ids(frame, refusal)
+    token = answered_id(value)
+    return value, [] if token is None else [token]
 
 
 def _with_client_id(frame: bytes, value: JsonValue, sent_id: str, token: str) -> bytes:

@@ -173,13 +173,13 @@ class RelayedAnswers:
         if verdict.forward is None:
             return None
         unanswered = self._answer_waiting(session, Failure("the server did not answer"))
-        if not unanswered and not verdict.more and relayed.reply is None:
+        if not unanswered and relayed.reply is None:
             # An HTTP error is recognised by its status, and may stay without an id.
             is_unchanged = verdict.forward is frame and status >= _BAD_REQUEST
             return body if is_unchanged else verdict.forward
         if not relayed.is_batch:  # it answers nothing, and nothing else will come
             return unanswered[0]
-        return _array(relayed.reply, verdict.forward, *verdict.more, *unanswered)
+        return _array(relayed.reply, verdict.forward, *unanswered)
 
     # --- a stream -------------------------------------------------------------------------
 
@@ -248,7 +248,7 @@ class RelayedAnswers:
             if verdict.reply is not None:
                 self._reply(relayed, verdict.reply)
             if verdict.forward is not None:
-                return written(event._replace(data=verdict.forward)) + as_events([*verdict.more])
+                return written(event._replace(data=verdict.forward))
         if event.id is None and event.retry_ms is None:
             return b""
         return written(ServerSentEvent(b"", id=event.id, retry_ms=event.retry_ms))  # its cursor

@@ -284,11 +284,14 @@ def test_an_answer_that_cannot_be_read_is_told_to_whom_it_was_for(answer: bytes)
     sharing(work)
 
 
-def test_text_that_is_no_message_is_told_to_all() -> None:
+def test_text_that_is_no_message_is_recorded_once_and_answers_nobody() -> None:
     async def work(shared: Multiplexer, source: Source) -> None:
         one, other = await shared.dial(), await shared.dial()
-        source.servers[0].frames.put_nowait(b"no message")
-        assert await one.read() == await other.read() == b"no message"
+        await send(other, request("a"))
+        source.servers[0].frames.put_nowait(b'{"id": 1, "no": "message')
+        source.servers[0].say(result(source.servers[0].heard[0]["id"]))
+        assert await one.read() == b'{"id": 1, "no": "message'
+        assert await told(other) == result("a")
 
     sharing(work)
 
