@@ -72,9 +72,14 @@ async def offload(frame: bytes, work: Callable[P, T], *args: P.args, **kwargs: P
     """Do what reads a frame; in a thread, unless the frame is small or has its value."""
     if len(frame) < SMALL_BYTES or isinstance(frame, ParsedFrame):
         return work(*args, **kwargs)
-    lane = _lane_of(len(frame))
-    await lane.enter(len(frame))
-    return await _begin(lane, len(frame), partial(work, *args, **kwargs))
+    return await in_thread(len(frame), partial(work, *args, **kwargs))
+
+
+async def in_thread(size: int, work: Callable[[], T]) -> T:
+    """Do what reads so many bytes in a thread."""
+    lane = _lane_of(size)
+    await lane.enter(size)
+    return await _begin(lane, size, work)
 
 
 def _lane_of(size: int) -> Allowance:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from time import monotonic
 
@@ -21,9 +22,11 @@ from pipeguard.core.checks.credential_names import is_credential_name
 from pipeguard.core.finding import Verdict
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.session.client_headers import judge_headers
+from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.session import Session
 from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.http.headers import LAST_EVENT_ID, SESSION_ID, headers_to_server
+from pipeguard.transports.judging import SMALL_BYTES, in_thread
 
 MAX_GIVEN = 4096  # cookies and session ids, and as many event ids; each takes 32 bytes
 MAX_REMEMBERED = 64  # sets of headers; each client sends its own with every request
@@ -48,7 +51,7 @@ class ClientHeaders:
         self._given = _GivenValues()
         self._given_events = _GivenValues()  # apart: there are many of them
 
-    def select(
+    async def select(
         self, request: web.BaseRequest, session: Session, *, mirrors_body: bool = False
     ) -> CIMultiDict[str]:
         """The headers of a request that go on.
@@ -66,7 +69,7 @@ class ClientHeaders:
             for name, value in headers.items()
             if (text := self._text_to_judge(name, value, mirrors_body=mirrors_body))
         )
-        for name in self._dropped(pairs, session) if pairs else ():
+        for name in await self._dropped(pairs, session) if pairs else ():
             cookies = self._given_cookies(headers.getall(name)) if name == "cookie" else ""
             headers.popall(name)
             if cookies:
@@ -101,7 +104,7 @@ class ClientHeaders:
         parts = [part.strip() for value in values for part in value.split(";")]
         return "; ".join(part for part in parts if part in self._given)
 
-    def _dropped(self, pairs: _Pairs, session: Session) -> frozenset[str]:
+    async def _dropped(self, pairs: _Pairs, session: Session) -> frozenset[str]:
         """The names of the headers that do not go on, in lower case."""
         policy = session.guard.policy
         judged = self._judged.get(pairs)
@@ -110,13 +113,26 @@ class ClientHeaders:
             return judged[1]
         self._count += 1
         event = f"{session.run}.h{self._count}"
-        dropped, verdict = judge_headers(session.guard, pairs, monotonic(), event)
+        size = sum(len(name) + len(text) for name, text in pairs)
+        if size < SMALL_BYTES and session.guard.is_loaded:
+            dropped, verdict = judge_headers(session.guard, pairs, monotonic(), event)
+        else:
+            work = partial(_judge_apart, session.guard, pairs, monotonic(), event)
+            dropped, verdict = await in_thread(size, work)
         if verdict.findings:
             self._record(verdict)
         self._judged[pairs] = policy, dropped
         while len(self._judged) > MAX_REMEMBERED:
             self._judged.popitem(last=False)
         return dropped
+
+
+def _judge_apart(
+    guard: Guard, pairs: _Pairs, now: float, event: str
+) -> tuple[frozenset[str], Verdict]:
+    """Judge headers in a thread that is not one of the guard's."""
+    with guard.spare() as spare:
+        return judge_headers(spare, pairs, now, event)
 
 
 class _GivenValues:

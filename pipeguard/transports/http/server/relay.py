@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 
 from pipeguard.core.finding import Direction
 from pipeguard.core.protocol import codes, request_headers
@@ -69,11 +70,13 @@ class _Outgoing(NamedTuple):
     Attributes:
         session_id: that the client named, or None.
         frames: the message alone; taken out when it is sent, so that it is not kept until then.
+        headers: of the request that go on.
         repeated: headers that repeat it, where it was changed.
     """
 
     session_id: str | None
     frames: list[bytes]
+    headers: CIMultiDict[str]
     repeated: Mapping[str, str]
 
 
@@ -107,6 +110,7 @@ class Relay:
         try:
             with self._service.backlog.holding() as hold:
                 hold(len(body))
+                headers = await self._headers.select(request, session, mirrors_body=stateless)
                 record = self._service.judge.record
                 verdict = await judge_frame(session, Direction.TO_SERVER, body, record)
                 record(verdict)
@@ -122,7 +126,7 @@ class Relay:
             if stateless and is_changed:
                 sessions = self._service.sessions
                 repeated = await offload(frames[0], headers_repeating, sessions, frames[0])
-            return await self._relay(relayed, _Outgoing(session_id, frames, repeated))
+            return await self._relay(relayed, _Outgoing(session_id, frames, headers, repeated))
         except Crowded:
             raise overloaded() from None
         finally:
@@ -132,7 +136,7 @@ class Relay:
         """Relay the stream of unrequested messages, or one that is resumed."""
         session_id = request.headers.get(SESSION_ID)
         session = self._conversation(request, session_id)
-        headers = self._headers.select(request, session)
+        headers = await self._headers.select(request, session)
         if session_id is not None and SESSION_ID not in headers:
             return _unknown_session()
         relayed = RelayedRequest(request, session, session, None, lasting=True)
@@ -157,7 +161,7 @@ class Relay:
         """Relay the end of a session."""
         session_id = request.headers.get(SESSION_ID, "")
         session = self._conversation(request, request.headers.get(SESSION_ID))
-        headers = self._headers.select(request, session)
+        headers = await self._headers.select(request, session)
         if SESSION_ID in request.headers and SESSION_ID not in headers:
             return _unknown_session()
         sessions = self._service.sessions
@@ -191,9 +195,7 @@ class Relay:
 
     async def _relay(self, relayed: RelayedRequest, outgoing: _Outgoing) -> web.StreamResponse:
         """Send a message, and pass on what answers it."""
-        headers = self._headers.select(
-            relayed.request, relayed.session, mirrors_body=not relayed.lasting
-        )
+        headers = outgoing.headers
         if outgoing.session_id is not None and SESSION_ID not in headers:
             response = self._answers.lose(relayed, Failure(_UNKNOWN_SESSION, sent=False))
             response.set_status(_NOT_FOUND)
@@ -231,7 +233,7 @@ class Relay:
         self._tasks.begin(self._post_reply(relayed, frame))
 
     async def _post_reply(self, relayed: RelayedRequest, frame: bytes) -> None:
-        headers = self._headers.select(relayed.request, relayed.session)
+        headers = await self._headers.select(relayed.request, relayed.session)
         headers["Content-Type"], headers["Accept"] = JSON, BOTH
         headers.pop(LAST_EVENT_ID, None)
         try:
