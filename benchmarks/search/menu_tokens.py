@@ -12,7 +12,7 @@ from benchmarks.search.contenders import catalog_of
 from benchmarks.search.queries import Query
 from benchmarks.search.servers import HERE, Definitions
 from pipeguard.core.protocol.message import Message, parse
-from pipeguard.gateway.access import RateLimit, ScopedAccess
+from pipeguard.gateway.access import ScopedAccess
 from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.eras import Opening
@@ -63,7 +63,7 @@ def measured(definitions: Definitions, queries: list[Query]) -> MenuTokens:
 def texts_read(definitions: Definitions, asks: list[str]) -> tuple[str, list[str]]:
     """What an agent reads: the menu, and the answer to each query."""
     catalog = catalog_of(definitions)
-    access = ScopedAccess(catalog, lambda: definitions, TokenScope, RateLimit())
+    access = ScopedAccess(catalog, lambda: definitions, TokenScope)
     no_router = cast(Router, None)  # nothing is called on a server
     hub = _Hub(catalog)
     calls = ToolCalls(hub, no_router, access, ClientManagement(hub, access, ""))

@@ -53,7 +53,8 @@ def command() -> None:
     "tools",
     metavar="GLOB",
     multiple=True,
-    help="Only these tools, as agents call them (github__get_*), or as SERVER/TOOL.",
+    help="Only these tools, as agents call them (github__get_*), or as SERVER/TOOL, and no prompts"
+    " or resources.",
 )
 @click.option(
     "--effect",

@@ -1,6 +1,7 @@
-"""What one client of the gateway may find and call: everything, or what its token says.
+"""The access of one client of the gateway: everything, or what its token says.
 
-What may not be called cannot be found either. Knows no HTTP.
+What may not be called cannot be found either. A token that is limited to some tools may use nothing
+else of their servers. Knows no HTTP.
 """
 
 from __future__ import annotations
@@ -10,11 +11,22 @@ from collections.abc import Callable, Collection, Iterable
 from fnmatch import fnmatchcase
 from time import monotonic
 
+from pipeguard.core.protocol.peers import CAPABILITIES
 from pipeguard.gateway.catalog import Catalog, CatalogTool, tool_globs
 from pipeguard.gateway.search import Filter
+from pipeguard.gateway.tool_names import may_be_of
 from pipeguard.state.tokens import EFFECTS, TokenScope
 
 MINUTE_SECONDS = 60.0
+# The methods that belong to calls of tools, in either direction. Any other one, known or not, is
+# for clients that may use all of a server.
+OF_TOOLS = frozenset(
+    [
+        *("tools/list", "tools/call"),
+        *("tasks/get", "tasks/result", "tasks/cancel", "tasks/list", "notifications/tasks/status"),
+        *(*CAPABILITIES, "notifications/elicitation/complete"),
+    ]
+)
 
 
 class RateLimit:
@@ -42,7 +54,6 @@ class ScopedAccess:
         catalog: the tools of all servers.
         servers: the names of all servers.
         scope: returns the token's scope; None once the token is valid no more.
-        limit: counts the calls of the token.
     """
 
     def __init__(
@@ -50,12 +61,12 @@ class ScopedAccess:
         catalog: Catalog,
         servers: Callable[[], Iterable[str]],
         scope: Callable[[], TokenScope | None],
-        limit: RateLimit,
     ) -> None:
         self._catalog = catalog
         self._servers = servers
         self._scope = scope
-        self._limit = limit
+        self._limit = RateLimit()  # of all conversations of the token
+        self._with_tools: tuple[object, frozenset[str]] = (None, frozenset())
 
     def finds(self) -> Filter | None:
         """What it may find; None for everything."""
@@ -65,7 +76,7 @@ class ScopedAccess:
         if scope.is_unlimited:
             return None
         keys = None if "*" in scope.tools else tool_globs(self._catalog, scope.tools)
-        return Filter(self.servers(), effects_up_to(scope.effect), keys)
+        return Filter(self._servers_for(scope, "tools/call"), effects_up_to(scope.effect), keys)
 
     def may_call(self, tool: CatalogTool) -> bool:
         """True where it may call a tool."""
@@ -74,17 +85,17 @@ class ScopedAccess:
     def allowed(self, tools: Iterable[CatalogTool]) -> list[CatalogTool]:
         """Those of some tools that it may call."""
         scope = self._scope()
-        if scope is None:
-            return []
+        return [] if scope is None else self._allowed(scope, tools)
+
+    def _allowed(self, scope: TokenScope, tools: Iterable[CatalogTool]) -> list[CatalogTool]:
         if scope.is_unlimited:
             return list(tools)
         effects = effects_up_to(scope.effect)
-        servers = self._servers_of(scope)
         return [
             tool
             for tool in tools
             if tool.effect in effects
-            and tool.server in servers
+            and _matches(tool.server, scope.servers)
             and ("*" in scope.tools or bool(tool_globs([tool], scope.tools)))
         ]
 
@@ -93,28 +104,42 @@ class ScopedAccess:
         scope = self._scope()
         return scope is not None and scope.manages
 
-    def servers(self) -> list[str]:
-        """Names of the servers that it may use."""
+    def may_use(self, server: str, method: str) -> bool:
+        """True if it may send a server messages of a method, and hear such messages from it."""
         scope = self._scope()
-        return [] if scope is None else sorted(self._servers_of(scope))
+        return scope is not None and self._includes(scope, server, method)
+
+    def servers(self, method: str) -> list[str]:
+        """Names of the servers to which it may send messages of a method."""
+        scope = self._scope()
+        return [] if scope is None else self._servers_for(scope, method)
 
     def effects(self) -> Collection[str]:
         """What the tools that it may call may do."""
         scope = self._scope()
         return () if scope is None else effects_up_to(scope.effect)
 
-    def _servers_of(self, scope: TokenScope) -> set[str]:
-        return {name for name in self._servers() if _matches(name, scope.servers)}
+    def _servers_for(self, scope: TokenScope, method: str) -> list[str]:
+        return sorted(name for name in self._servers() if self._includes(scope, name, method))
+
+    def _includes(self, scope: TokenScope, server: str, method: str) -> bool:
+        """True if a scope includes messages of a method to and from a server."""
+        if not _matches(server, scope.servers) or not effects_up_to(scope.effect):
+            return False
+        return "*" in scope.tools or (method in OF_TOOLS and self._names_tools(scope, server))
+
+    def _names_tools(self, scope: TokenScope, server: str) -> bool:
+        """True if a scope names tools of a server: by the server's name, or tools that it has."""
+        version = self._catalog.version, scope
+        if self._with_tools[0] != version:
+            names = frozenset(tool.server for tool in self._allowed(scope, self._catalog))
+            self._with_tools = version, names
+        return server in self._with_tools[1] or any(may_be_of(glob, server) for glob in scope.tools)
 
     def seconds_to_wait(self) -> float:
         """Count a call; how long to wait instead where there were too many in a minute."""
         scope = self._scope()
         return self._limit.seconds_to_wait(scope.per_minute if scope else 0, monotonic())
-
-
-def may_use_server(scope: TokenScope, server: str) -> bool:
-    """True where a token may use something of a server."""
-    return _matches(server, scope.servers)
 
 
 def may_use_alone(scope: TokenScope | None, server: str) -> bool:

@@ -7,7 +7,7 @@ of them does. Sources: MCP 2025-11-25, basic/lifecycle; 2026-07-28, server/disco
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
 from pipeguard.core.protocol import codes
@@ -39,6 +39,13 @@ _WITH_HANDSHAKE = {
     *("tasks/get", "tasks/result", "tasks/cancel", "tasks/list"),
 }
 _LISTED = ("tools", "prompts", "resources")
+_CAPABILITIES = {  # of servers, each with a method that needs it
+    "prompts": "prompts/list",
+    "resources": "resources/list",
+    "completions": "completion/complete",
+    "logging": "logging/setLevel",
+    "tasks": "tasks/list",
+}
 _UNASKED = {  # what a server says unasked, and which list a client should then read again
     "notifications/prompts/list_changed",
     "notifications/resources/list_changed",
@@ -121,7 +128,7 @@ class ClientAnswers:
         router = Router(conversation, legs, self._input_calls, self._leg_subscriptions)
         management = ClientManagement(hub, access, conversation.token)
         self._calls = ToolCalls(hub, router, access, management)
-        self._merged = Merged(legs, router, conversation, access.servers, hub)
+        self._merged = Merged(legs, router, conversation, access, hub)
         self._subscriptions = Subscriptions(conversation, legs, self._servers, self._merged)
         self._knows_of_handshake = self._has_settled = False
         self._methods: dict[str, Callable[[ClientRequest], Awaitable[JsonObject]]] = {
@@ -165,13 +172,20 @@ class ClientAnswers:
             span.answered(answer)
             return answer
 
-    def relisted(self, kinds: frozenset[str]) -> None:
-        """What servers offer has changed: tools, prompts or resources."""
+    def relisted(self, kinds: frozenset[str], *servers: str) -> None:
+        """Tell the client what servers offer anew: tools, prompts or resources."""
+        kinds = frozenset(kind for kind in kinds if self._concerns(kind, servers))
         self._subscriptions.relisted(kinds)
         if self._knows_of_handshake:
             for kind in sorted(kinds):
                 method = f"notifications/{kind}/list_changed"
                 self._conversation.say({"jsonrpc": "2.0", "method": method})
+
+    def _concerns(self, kind: str, servers: Iterable[str]) -> bool:
+        """True if a change of what servers offer is one of what the client may see."""
+        if kind == "tools":
+            return self._calls.may_have_changed()
+        return any(self._access.may_use(server, f"{kind}/list") for server in servers)
 
     def finish(self) -> None:
         """Answer what would never be answered by itself: the client hangs up."""
@@ -181,8 +195,14 @@ class ClientAnswers:
         """Tell all servers that are open for this client."""
         await self._legs.tell(method, params)
 
+    def may_hear(self, leg: Leg, message: Message) -> bool:
+        """True if what a server says or asks is of a part of it that the client may use."""
+        return self._access.may_use(leg.server, message.method or "")
+
     def shown(self, leg: Leg, message: Message) -> JsonObject | None:
         """A server's notification as the client may read it; None where it is not for it."""
+        if not self.may_hear(leg, message):
+            return None
         params = message.value.get("params")
         body = params if isinstance(params, dict) else {}
         if leg.is_stateless:
@@ -227,12 +247,14 @@ class ClientAnswers:
         return leg
 
     async def _open_for(self, server: str, opening: Opening, listener: LegListener) -> Leg:
-        if server not in self._access.servers():
+        if server not in self._access.servers("tools/call"):
             raise Unavailable("there is no such server")
         return await self._hub.open(server, self._conversation, opening, listener, self._access)
 
     def _updated(self, leg: Leg, uri: str) -> None:
         """A resource may have changed."""
+        if not self._access.may_use(leg.server, "notifications/resources/updated"):
+            return
         shown = self._merged.uri_shown(leg.server, uri)
         method = "notifications/resources/updated"
         self._conversation.say({"jsonrpc": "2.0", "method": method, "params": {"uri": shown}})
@@ -241,11 +263,11 @@ class ClientAnswers:
         self._subscriptions.notified(leg, message)
 
     def _servers(self) -> dict[str, JsonObject]:
-        """Those that the client may use, with what they offer; nothing of those that are asleep."""
+        """Those whose announcements the client may hear, with what they offer awake."""
         described = self._hub.described()
         return {
             name: described[name] if self._hub.remembered(name) is None else {}
-            for name in self._access.servers()
+            for name in self._access.servers("subscriptions/listen")
             if name in described
         }
 
@@ -287,14 +309,12 @@ class ClientAnswers:
     def _capabilities(self) -> JsonObject:
         """What the servers can do together (MCP 2025-11-25, basic/lifecycle)."""
         together: JsonObject = {"tools": {"listChanged": True}}
-        allowed = self._access.servers()
         for server, described in self._hub.described().items():
             declared = described.get("capabilities")
-            if server not in allowed or not isinstance(declared, dict):
-                continue
-            for name in ("prompts", "resources", "completions", "logging", "tasks"):
-                detail, so_far = declared.get(name), together.get(name)
-                if isinstance(detail, dict):
+            for name, method in _CAPABILITIES.items():
+                detail = declared.get(name) if isinstance(declared, dict) else None
+                so_far = together.get(name)
+                if isinstance(detail, dict) and self._access.may_use(server, method):
                     base = so_far if isinstance(so_far, dict) else {}
                     together[name] = {**base, **_true(detail)}
         return together

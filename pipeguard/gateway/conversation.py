@@ -50,8 +50,11 @@ class Answers(Protocol):
     def shown(self, leg: Leg, message: Message) -> JsonObject | None:
         """A server's notification as the client may read it; None where it is not for it."""
 
-    def relisted(self, kinds: frozenset[str]) -> None:
-        """What servers offer has changed: tools, prompts or resources."""
+    def relisted(self, kinds: frozenset[str], *servers: str) -> None:
+        """Tell the client what servers offer anew: tools, prompts or resources."""
+
+    def may_hear(self, leg: Leg, message: Message) -> bool:
+        """True if what a server says or asks is of a part of it that the client may use."""
 
     def finish(self) -> None:
         """Answer what would never be answered by itself: the client hangs up."""
@@ -235,9 +238,9 @@ class GatewayChannel:
         finally:
             self._questions.pop(token, None)
 
-    def relisted(self, kinds: frozenset[str]) -> None:
-        """What servers offer has changed: tools, prompts or resources."""
-        self._answers.relisted(kinds)
+    def relisted(self, kinds: frozenset[str], *servers: str) -> None:
+        """Tell the client what servers offer anew; of no servers, what the gateway itself does."""
+        self._answers.relisted(kinds, *servers)
 
     # --- from the client ----------------------------------------------------------------
 
@@ -306,7 +309,8 @@ class GatewayChannel:
         self._tasks.begin(self._request(leg, message))
 
     async def _request(self, leg: Leg, message: Message) -> None:
-        if self.opening.answers(message.method or "", message.value.get("params")):
+        is_answered = self.opening.answers(message.method or "", message.value.get("params"))
+        if is_answered and self._answers.may_hear(leg, message):
             self._put_question(_Question(leg, message))
         else:
             await leg.decline(message, "the client does not answer this")

@@ -37,18 +37,20 @@ class FrontSessions(Sessions):
 
     Args:
         guard: of all of them, from `front_guard`.
-        definition_of: the definition of a tool by the name under which clients call it; None
-            where there is none.
+        definition_of: the definition of a tool by the name under which the client of a token calls
+            it; None if that client has no such tool.
     """
 
-    def __init__(self, guard: Guard, definition_of: Callable[[str], JsonObject | None]) -> None:
+    def __init__(
+        self, guard: Guard, definition_of: Callable[[str, str], JsonObject | None]
+    ) -> None:
         super().__init__(guard, guard.name, MAX_SESSIONS, IDLE_SECONDS)
         self._definition_of = definition_of
         self._read: dict[str, tuple[JsonObject, Mirrored]] = {}
 
-    def mirrored(self, tool: str) -> Mirrored:
+    def mirrored(self, tool: str, who: str = "") -> Mirrored:
         """The headers that repeat a tool's parameters (2026-07-28), with their paths."""
-        definition = self._definition_of(tool)
+        definition = self._definition_of(tool, who)
         if definition is None:
             self._read.pop(tool, None)
             return {}

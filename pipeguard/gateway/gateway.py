@@ -14,7 +14,7 @@ from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.session.guard import Engines
 from pipeguard.core.unicode.display import shown
 from pipeguard.errors import PipeGuardError
-from pipeguard.gateway.access import RateLimit, ScopedAccess, may_use_alone, may_use_server
+from pipeguard.gateway.access import ScopedAccess, may_use_alone
 from pipeguard.gateway.answers import ClientAnswers
 from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.circuit import MOST_FAILURES
@@ -104,7 +104,7 @@ class Gateway:
         self._engines = engines
         self._common = common or {}
         self._scope_of = scope_of
-        self._limits: dict[str, RateLimit] = {}  # by the names of tokens
+        self._access: dict[str, ScopedAccess] = {}  # by the names of tokens
         self._stopping = Tasks()
         self._clients: dict[GatewayChannel, Flows] = {}
         self._silences: dict[tuple[str, str], float] = {}  # until when, by server and method
@@ -121,8 +121,9 @@ class Gateway:
             (changes.changed if name in wanted else changes.removed).append(name)
             leaving[name] = self._stopping.begin(self.members.pop(name).stop())
             self._forget_silences(name)
-        if [self.catalog.drop(name) for name in (*changes.removed, *changes.changed)]:
-            self.relisted(frozenset({"tools", "prompts", "resources"}))
+        dropped = (*changes.removed, *changes.changed)
+        if [self.catalog.drop(name) for name in dropped]:
+            self.relisted(frozenset({"tools", "prompts", "resources"}), *dropped)
         starting = (self._start(each, leaving.get(each.name), changes) for each in wanted.values())
         await asyncio.gather(*starting)
         if leaving:
@@ -152,14 +153,18 @@ class Gateway:
 
     async def dial(self, who: str = "") -> GatewayChannel:
         """A client's side of the gateway, for the name of its token."""
-        limit = self._limits.setdefault(who, RateLimit())
-        access = ScopedAccess(
-            self.catalog,
-            lambda: (*self.members, *self.left_out),
-            lambda: self._client_scope(who),
-            limit,
-        )
+        access = self.access(who)
         return GatewayChannel(lambda conversation: ClientAnswers(self, conversation, access), who)
+
+    def access(self, who: str) -> ScopedAccess:
+        """The access of a token's client."""
+        if who not in self._access:
+            self._access[who] = ScopedAccess(
+                self.catalog,
+                lambda: (*self.members, *self.left_out),
+                lambda: self._client_scope(who),
+            )
+        return self._access[who]
 
     def may_use_alone(self, who: str, server: str) -> bool:
         """True where a token may use the endpoint of a server alone."""
@@ -169,11 +174,6 @@ class Gateway:
         """What the client of a token may do in this gateway."""
         scope = self._scope_of(who)
         return scope and (scope.only_reading() if self.is_read_only else scope)
-
-    def may_use(self, who: str, server: str) -> bool:
-        """True where a token may use a server at all."""
-        scope = self._scope_of(who)
-        return scope is not None and may_use_server(scope, server)
 
     async def close(self) -> None:
         """End all servers, also those that an edit is ending."""
@@ -221,10 +221,10 @@ class Gateway:
         client = ServedClient(self._clients[conversation], conversation.token, sharing)
         return await member.open(listener, opening, client)
 
-    def definition_of(self, public: str) -> JsonObject | None:
-        """The definition of a tool that clients call by its own name; None where they do not."""
+    def definition_of(self, public: str, who: str) -> JsonObject | None:
+        """The definition of a tool that a token's client calls by its own name; None otherwise."""
         tool = None if self.mode is ToolMode.SEARCH else self.catalog.named(public)
-        return None if tool is None else tool.definition
+        return tool.definition if tool is not None and self.access(who).may_call(tool) else None
 
     def is_ready(self) -> bool:
         """True once each server has started, or failed to."""
@@ -268,7 +268,7 @@ class Gateway:
     def restarted(self, server: str) -> None:
         """A server is ready, after it was not: clients list again what it offers."""
         self._forget_silences(server)
-        self.relisted(frozenset({"tools", "prompts", "resources"}))
+        self.relisted(frozenset({"tools", "prompts", "resources"}), server)
 
     def _forget_silences(self, server: str) -> None:
         for key in [key for key in self._silences if key[0] == server]:
@@ -392,9 +392,9 @@ class Gateway:
 
     # --- what servers tell it -------------------------------------------------------------
 
-    def relisted(self, kinds: frozenset[str]) -> None:
-        """What a server offers has changed: tools, prompts or resources."""
+    def relisted(self, kinds: frozenset[str], *servers: str) -> None:
+        """Tell clients what these servers offer anew: tools, prompts or resources."""
         if self.mode is ToolMode.SEARCH:
             kinds -= {"tools"}  # the menu stays the same, whatever is found by it
         for conversation in self._clients:
-            conversation.relisted(kinds)
+            conversation.relisted(kinds, *servers)

@@ -210,15 +210,15 @@ class GatewayListener:
         """A route of a server alone, which is not there for tokens that may not use the server."""
 
         async def answer(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-            who = request.get(WHO, "")
-            if not self._gateway.may_use(who, name):
-                raise _nothing_here()
-            if not self._gateway.may_use_alone(who, name):
+            if not self._gateway.may_use_alone(request.get(WHO, ""), name):
                 why = "this token is limited to some tools, effects or a rate: use /mcp"
                 raise RequestRefused(RefusalReason.NOWHERE, 403, why)
             return await route.answer(request, body)
 
-        return route._replace(answer=answer)
+        def is_for(who: str) -> bool:
+            return self._gateway.access(who).may_use(name, "tools/call")
+
+        return route._replace(answer=answer, is_for=is_for)
 
 
 def _nothing_here() -> RequestRefused:

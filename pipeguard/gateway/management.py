@@ -17,7 +17,7 @@ from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.errors import InputError, PipeGuardError
 from pipeguard.gateway import menu
 from pipeguard.gateway.access import RateLimit
-from pipeguard.gateway.catalog import Catalog
+from pipeguard.gateway.catalog import Catalog, CatalogTool
 from pipeguard.gateway.proposed_servers import checked_entry
 from pipeguard.gateway.servers_file import ManagementSettings
 from pipeguard.log import say
@@ -55,8 +55,11 @@ class ManagedHub(Protocol):
 class ManagingAccess(Protocol):
     """What one client may do."""
 
-    def servers(self) -> list[str]:
-        """Names of the servers that it may use."""
+    def servers(self, method: str) -> list[str]:
+        """Names of the servers to which it may send messages of a method."""
+
+    def allowed(self, tools: Iterable[CatalogTool]) -> list[CatalogTool]:
+        """Those of some tools that it may call."""
 
     def may_manage(self) -> bool:
         """True where it may propose servers."""
@@ -193,8 +196,9 @@ class ClientManagement:
     async def _listed(self, management: ServerManagement) -> str:
         absent, waiting = self._hub.absent(), set(self._hub.waiting())
         lines = []
-        for name in self._access.servers():
-            state = absent.get(name, f"ready, {len(self._hub.catalog.of(name))} tools")
+        for name in self._access.servers("tools/call"):
+            count = len(self._access.allowed(self._hub.catalog.of(name)))
+            state = absent.get(name, f"ready, {count} tools")
             held = "; some of its tools wait for the user" if name in waiting else ""
             lines.append(f"{name}: {state}{held}")
         return "\n".join([*lines, *await management.proposed(self._who)]) or "There is no server."

@@ -351,7 +351,7 @@ class GatewayServer:
         """The same, and have clients list them again; what it does not list now stays as it was."""
         with suppress(Unavailable):  # the offer says so
             await self._list_tools(leg)
-        self._owner.relisted(frozenset({"tools"}))
+        self._owner.relisted(frozenset({"tools"}), self.name)
 
     def on_relist(self, relist: Callable[[frozenset[str]], None]) -> None:
         """Have clients of its own endpoint told what they should list again."""
@@ -374,7 +374,7 @@ class GatewayServer:
         """Somebody approved or revoked something while it does not run."""
         with suppress(Unavailable):
             await self._recall()
-        self._owner.relisted(frozenset({"tools", "prompts", "resources"}))
+        self._owner.relisted(frozenset({"tools", "prompts", "resources"}), self.name)
 
     def _record(self, verdict: Verdict) -> None:
         """Record a verdict.

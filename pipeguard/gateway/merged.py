@@ -55,6 +55,16 @@ class MergedHub(ListingHub, TracedHub, Protocol):
     catalog: Catalog
 
 
+class MergedAccess(Protocol):
+    """What one client may do."""
+
+    def may_use(self, server: str, method: str) -> bool:
+        """True if it may send a server messages of a method, and hear such messages from it."""
+
+    def servers(self, method: str) -> list[str]:
+        """Names of the servers to which it may send messages of a method."""
+
+
 class Merged:
     """Answers for one client what is about prompts, resources and tasks.
 
@@ -62,7 +72,7 @@ class Merged:
         legs: to the servers.
         router: sends requests to them.
         conversation: the client's.
-        servers: names of those that it may use now, in their order.
+        access: what the client may do.
         hub: what all clients share.
     """
 
@@ -71,16 +81,16 @@ class Merged:
         legs: Legs,
         router: Router,
         conversation: GatewayChannel,
-        servers: Callable[[], list[str]],
+        access: MergedAccess,
         hub: MergedHub,
     ) -> None:
         self._legs = legs
         self._router = router
         self._conversation = conversation
-        self._servers = servers
+        self._access = access
         self._hub = hub
         self._public_name = hub.catalog.public_name
-        self._pages = Pages(legs, conversation, servers, hub, self._shown)
+        self._pages = Pages(legs, conversation, access.servers, hub, self._shown)
         self._prompts: dict[str, tuple[str, str]] = {}  # server and name, by the public name
         self._homes: dict[str, tuple[str, str]] = {}  # server and address, by the address shown
         self._addresses: dict[tuple[str, str], str] = {}  # shown, by server and address there
@@ -104,7 +114,8 @@ class Merged:
 
     async def opened(self, leg: Leg) -> None:
         """Tell a server that is new what all others know."""
-        if self._level is not None and leg.offers("logging") and not leg.is_stateless:
+        is_logging = leg.offers("logging") and self._access.may_use(leg.server, "logging/setLevel")
+        if self._level is not None and is_logging and not leg.is_stateless:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LEVEL_SECONDS):
                     await leg.request("logging/setLevel", {"level": self._level})
@@ -176,7 +187,10 @@ class Merged:
     async def set_level(self, request: ClientRequest) -> JsonObject:
         """`logging/setLevel`, of all servers: those too that are opened later."""
         self._level = self._conversation.opening.log_level = request.params.get("level")
-        legs = [leg for leg in self._legs.open_now() if leg.offers("logging")]
+        allowed = self._access.servers(request.method)
+        legs = [
+            leg for leg in self._legs.open_now() if leg.offers("logging") and leg.server in allowed
+        ]
         asking = (
             self._conversation.ask(leg, request, request.params)
             for leg in legs
@@ -193,7 +207,7 @@ class Merged:
         server, found, own = (
             shown.partition(task_ids.SEPARATOR) if type(shown) is str else ("", "", "")
         )
-        if not found or server not in self._servers():
+        if not found or server not in self._access.servers(request.method):
             raise Declined(INVALID_PARAMS, "there is no such task")
         answer = await self._send(server, request, {**request.params, "taskId": own})
         return with_task(server, answer)
@@ -248,7 +262,7 @@ class Merged:
         return server, shown.removeprefix(prefix)
 
     async def _send(self, server: str, request: ClientRequest, params: JsonObject) -> JsonObject:
-        if server not in self._servers():  # it was listed while the client might use it
+        if server not in self._access.servers(request.method):  # it was listed when allowed
             raise Declined(codes.PEER_GONE, "there is no such server any more")
         try:
             if request.method not in TRACED:

@@ -26,8 +26,8 @@ class Owner(Protocol):
     def server_names(self) -> list[str]:
         """The names of all its servers."""
 
-    def relisted(self, kinds: frozenset[str]) -> None:
-        """What a server offers has changed: tools, prompts or resources."""
+    def relisted(self, kinds: frozenset[str], *servers: str) -> None:
+        """Tell clients what these servers offer anew: tools, prompts or resources."""
 
     def restarted(self, server: str) -> None:
         """A server is ready, after it was not: clients list again what it offers."""

@@ -82,7 +82,7 @@ class Pages:
     Args:
         legs: to the servers.
         conversation: the client's.
-        servers: names of those that it may use now, in their order.
+        servers: returns the names of those that it may ask for a list by a method, in their order.
         hub: what is known of all servers.
         shown: an item of a server under the name by which clients ask for it.
     """
@@ -91,7 +91,7 @@ class Pages:
         self,
         legs: Legs,
         conversation: GatewayChannel,
-        servers: Callable[[], list[str]],
+        servers: Callable[[str], list[str]],
         hub: ListingHub,
         shown: Callable[[Kind, str, JsonObject], JsonObject],
     ) -> None:
@@ -107,7 +107,7 @@ class Pages:
         Raises:
             Declined: the cursor is not ours.
         """
-        servers = self._servers()
+        servers = self._servers(kind.method)
         start, cursor = _place_of(request.params.get("cursor"), servers)
         deadline = _deadline()
         # Of the first pages, all but those of servers behind the last one of this page are used.
@@ -155,7 +155,7 @@ class Pages:
         walks = [
             (kind, server, asyncio.create_task(self._walk(request, kind, server, deadline)))
             for kind in kinds
-            for server in self._servers()
+            for server in self._servers(kind.method)
         ]
         try:
             for kind, server, walk in walks:

@@ -37,9 +37,9 @@ class ShownSessions(Sessions):
             else ShownSession(guard, run, self.shown)
         )
 
-    def mirrored(self, tool: str) -> Mirrored:
+    def mirrored(self, tool: str, who: str = "") -> Mirrored:
         """The headers that repeat a trusted tool's parameters (2026-07-28), with their paths."""
-        return super().mirrored(self.shown.own_name(tool) or "")
+        return super().mirrored(self.shown.own_name(tool) or "", who)
 
 
 class ShownSession(Session):

@@ -249,7 +249,8 @@ class Subscriptions:
         if method == "notifications/progress":
             self._conversation.notified(leg, message)
         elif method == "notifications/message":
-            if self._conversation.wants_log(leg, str(body.get("level"))):
+            is_wanted = self._conversation.wants_log(leg, str(body.get("level")))
+            if is_wanted and leg.server in self._servers():
                 self._conversation.say(message.value)
         elif leg.is_stateless:
             self._announced(leg, method, body)

@@ -60,8 +60,11 @@ class Access(Protocol):
     def allowed(self, tools: Iterable[CatalogTool]) -> list[CatalogTool]:
         """Those of some tools that it may call."""
 
-    def servers(self) -> list[str]:
-        """Names of the servers that it may use."""
+    def may_use(self, server: str, method: str) -> bool:
+        """True if it may send a server messages of a method, and hear such messages from it."""
+
+    def servers(self, method: str) -> list[str]:
+        """Names of the servers to which it may send messages of a method."""
 
     def effects(self) -> Collection[str]:
         """What the tools that it may call may do."""
@@ -145,6 +148,7 @@ class ToolCalls:
         self._rest = Rest()
         self.traced_as = token_hex(8)  # in traces: a session's own id would let others in
         self._is_small, self._measured_version = True, -1
+        self._listed: list[JsonValue] | None = None
         self.most_chars = DEFAULT_RESULT_CHARS
 
     # --- lists ---------------------------------------------------------------------------
@@ -154,8 +158,21 @@ class ToolCalls:
         own = self._management.definitions()
         if self._is_direct():
             tools = (tool for tool in self._allowed() if not self._management.has(tool.public))
-            return [*({**tool.definition, "name": tool.public} for tool in tools), *own]
-        return [*menu.definitions(self._access.servers(), self._access.effects()), *own]
+            self._listed = [*({**tool.definition, "name": tool.public} for tool in tools), *own]
+        else:
+            self._listed = [*menu.definitions(self._servers(), self._access.effects()), *own]
+        return self._listed
+
+    def may_have_changed(self) -> bool:
+        """True if `tools/list` may give something else than before.
+
+        Of a limited client's, it is looked up: the change may be of what the client may not find.
+        """
+        before = self._listed
+        return self._access.finds() is None or (before is not None and self.listed() != before)
+
+    def _servers(self) -> list[str]:
+        return self._access.servers("tools/call")
 
     def _is_direct(self) -> bool:
         if self._hub.mode is not ToolMode.AUTO:
@@ -298,22 +315,22 @@ class ToolCalls:
         only = self._access.finds() or Filter()
         server = arguments.get("server")
         if type(server) is str and server:
-            if server not in self._access.servers():
-                names = ", ".join(self._access.servers())
+            if server not in self._servers():
+                names = ", ".join(self._servers())
                 return menu.content(
                     f"There is no server {server!r}. There are: {names}", is_error=True
                 )
             only = only._replace(servers=[server])
         found = self._catalog.search(query, min(max(most, 1), menu.MOST_RESULTS), only)
         if not found:
-            names = ", ".join(self._access.servers())
+            names = ", ".join(self._servers())
             words = f"No tool matches. Try other words, or fewer. The servers are: {names}"
             return menu.content("\n".join([words, *self._missing()]))
         return menu.content(menu.results(found))
 
     def _missing(self, concerns: Callable[[str], bool] = lambda _: True) -> list[str]:
         """What cannot be found now and why, so that the model can tell the user."""
-        allowed = [server for server in self._access.servers() if concerns(server)]
+        allowed = [server for server in self._servers() if concerns(server)]
         absent = {name: why for name, why in self._hub.absent().items() if name in allowed}
         waiting = [name for name in self._hub.waiting() if name in allowed]
         lines = [f"{name} is not available: {why}" for name, why in absent.items()]

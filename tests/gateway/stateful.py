@@ -148,7 +148,9 @@ def listed(method: str) -> dict[str, object]:
         "resources/list": {
             "resources": [{"uri": f"{NAME}://{item}", "name": item} for item in "ab"]
         },
-        "resources/templates/list": {"resourceTemplates": []},
+        "resources/templates/list": {
+            "resourceTemplates": [{"uriTemplate": f"{NAME}-item://{{id}}", "name": "item"}]
+        },
         "prompts/list": {"prompts": [{"name": "greet", "arguments": [{"name": "whom"}]}]},
         "tasks/list": {"tasks": [described(task) for task in tasks]},
     }

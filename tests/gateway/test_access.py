@@ -1,4 +1,12 @@
-"""What a token's client may find and call."""
+"""The access of a token's client: what it finds, calls, reads and hears."""
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -6,7 +14,15 @@ from pipeguard.core.flows.tool_labels import Label, Tool
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.gateway.access import RateLimit, ScopedAccess, may_use_alone
 from pipeguard.gateway.catalog import Catalog, CatalogTool, Listing
-from pipeguard.state.tokens import TokenScope
+from pipeguard.gateway.eras import REVISIONS, STATELESS
+from pipeguard.gateway.tool_calls import ToolMode
+from pipeguard.state.store import Store
+from pipeguard.state.tokens import TokenScope, create_token
+from tests.gateway.served import ServedAt, write_servers
+from tests.gateway.several import STATEFUL, Agent, Room, gather, stateful
+from tests.gateway.test_headers import META
+from tests.gateway.test_serving import post
+from tests.wrap.wrapped import Json, Object
 
 NAMES = ("get_issue", "create_issue", "delete_issue")
 HINTS: dict[str, JsonValue] = {
@@ -27,7 +43,7 @@ def catalog() -> Catalog:
 
 
 def access(scope: TokenScope | None, tools: Catalog) -> ScopedAccess:
-    return ScopedAccess(tools, lambda: ["github", "jira"], lambda: scope, RateLimit())
+    return ScopedAccess(tools, lambda: ["github", "jira"], lambda: scope)
 
 
 @pytest.mark.parametrize(
@@ -57,14 +73,34 @@ def test_what_may_not_be_called_is_not_found_either(
 def test_the_scope_of_many_tools_is_asked_for_once() -> None:
     scopes = iter([TokenScope(effect="read")])
     tools = catalog()
-    allowed = ScopedAccess(tools, lambda: ["github", "jira"], lambda: next(scopes), RateLimit())
+    allowed = ScopedAccess(tools, lambda: ["github", "jira"], lambda: next(scopes))
     assert [tool.name for tool in allowed.allowed(tools)] == ["get_issue", "get_issue"]
 
 
 def test_servers_are_those_of_the_scope() -> None:
     tools = catalog()
-    assert access(TokenScope(servers=("j*",)), tools).servers() == ["jira"]
-    assert access(None, tools).servers() == []
+    assert access(TokenScope(servers=("j*",)), tools).servers("any/method") == ["jira"]
+    assert access(None, tools).servers("tools/call") == []
+
+
+@pytest.mark.parametrize(
+    ("scope", "method", "expected"),
+    [
+        (TokenScope(tools=("github__get_issue",)), "tools/call", ["github"]),
+        (TokenScope(tools=("github/missing",)), "tools/call", ["github"]),
+        (TokenScope(tools=("*_issue",)), "tools/call", ["github", "jira"]),
+        (TokenScope(tools=("missing",)), "tools/call", []),
+        (TokenScope(tools=("*_issue",)), "resources/read", []),
+        (TokenScope(tools=("*_issue",)), "of/tomorrow", []),
+        (TokenScope(tools=("*_issue", "*")), "of/tomorrow", ["github", "jira"]),
+        (TokenScope(effect="read"), "resources/read", ["github", "jira"]),
+        (TokenScope(effect="everything"), "resources/read", []),
+    ],
+)
+def test_a_server_is_for_the_methods_that_a_scope_includes(
+    scope: TokenScope, method: str, expected: list[str]
+) -> None:
+    assert access(scope, catalog()).servers(method) == expected
 
 
 def test_calls_are_counted_over_a_minute_that_moves() -> None:
@@ -99,3 +135,220 @@ def test_a_tool_of_another_server_is_no_match() -> None:
     tool = next(iter(tools))
     assert isinstance(tool, CatalogTool)
     assert not access(TokenScope(tools=("jira__get_issue",)), tools).may_call(tool)
+
+
+CHANGED = {f"notifications/{kind}/list_changed" for kind in ("tools", "prompts", "resources")}
+SCOPES = {  # of tokens, each with the servers of which it may use all
+    "whole": (TokenScope(), {"alpha", "bravo"}),
+    "server": (TokenScope(servers=("alpha",)), {"alpha"}),
+    "effect": (TokenScope(effect="read"), {"alpha", "bravo"}),
+    "tool": (TokenScope(tools=("alpha__echo",)), set[str]()),
+    "slash": (TokenScope(tools=("alpha/echo",)), set[str]()),
+}
+# Each method of each revision, with params that aim at a server; what shows that it was reached.
+AIMED: dict[str, tuple[Object, str]] = {
+    "prompts/list": ({}, "@__greet"),
+    "prompts/get": ({"name": "@__greet"}, "Hello."),
+    "resources/list": ({}, "@://a"),
+    "resources/templates/list": ({}, "@-item://"),
+    "resources/read": ({"uri": "@://a"}, "read at @"),
+    "resources/subscribe": ({"uri": "@://a"}, '"result"'),
+    "resources/unsubscribe": ({"uri": "@://a"}, '"result"'),
+    "completion/complete": (
+        {
+            "ref": {"type": "ref/prompt", "name": "@__greet"},
+            "argument": {"name": "whom", "value": "x"},
+        },
+        "x at @",
+    ),
+}
+OTHERS: dict[str, Object] = {
+    "ping": {},
+    "server/discover": {},
+    "tools/list": {},
+    "logging/setLevel": {"level": "debug"},
+    "tasks/list": {},
+    "tasks/get": {"taskId": "@/t1"},
+    "tasks/result": {"taskId": "@/t1"},
+    "tasks/cancel": {"taskId": "@/t1"},
+    "of/tomorrow": {"name": "@__greet", "uri": "@://a"},
+    "sampling/createMessage": {"messages": [], "maxTokens": 1},
+    "elicitation/create": {"message": "@"},
+    "roots/list": {},
+}
+BY_MENU: dict[str, Object] = {
+    "retrieve_tools": {"query": "greet", "server": "@"},
+    "describe_tool": {"name": "@__state"},
+    "call_tool_write": {"name": "@__state", "arguments": {}},
+}
+
+
+class Raw:
+    """A client that speaks JSON-RPC over HTTP by hand."""
+
+    def __init__(self, url: str, token: str, revision: str) -> None:
+        self._url, self._token, self._revision = url, token, revision
+        self._session = ""
+        if revision != STATELESS:
+            info: Object = {"name": "tests", "version": "1"}
+            params: Object = {"protocolVersion": revision, "capabilities": {}, "clientInfo": info}
+            self.opened = self.ask("initialize", params)
+
+    def ask(self, method: str, params: Object) -> str:
+        """The body that answers a request."""
+        body: Object = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
+        if self._revision == STATELESS:
+            body["params"] = {**params, "_meta": META}
+        request = post(self._url, self._token, body, self._session)
+        if self._revision == STATELESS:
+            request.add_header("MCP-Protocol-Version", STATELESS)
+            request.add_header("Mcp-Method", method)
+            name = params.get("name", params.get("uri", params.get("taskId")))
+            if isinstance(name, str):
+                request.add_header("Mcp-Name", name)
+        try:
+            with urllib.request.urlopen(request) as answer:  # noqa: S310  our own address
+                self._session = answer.headers["Mcp-Session-Id"] or self._session
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                return f"{error.code} {error.read().decode()}"
+
+
+def aimed(params: Json, server: str) -> Object:
+    """Params that name a server."""
+    filled: Object = json.loads(json.dumps(params).replace("@", server))
+    return filled
+
+
+@pytest.fixture(scope="module", params=["direct", "search"])
+def gateway(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[ServedAt, dict[str, str]]]:
+    """A gateway of two servers, and a token of each scope."""
+    folder = tmp_path_factory.mktemp("scopes")
+    (folder / "state").mkdir(mode=0o700)
+    with closing(Store.open(str(folder / "state" / "pipeguard.db"))) as store:
+        tokens = {name: create_token(store, name, scope) for name, (scope, _) in SCOPES.items()}
+    servers: dict[str, Object] = {
+        name: {"command": sys.executable, "args": [str(STATEFUL), name], "trust": "first-use"}
+        for name in ("alpha", "bravo")
+    }
+    config = write_servers(folder, servers, mode=request.param)
+    with ServedAt(folder, "--config", str(config)) as served:
+        yield served, tokens
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("revision", [*REVISIONS, STATELESS])
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_token_reaches_by_no_method_what_its_scope_leaves_out(
+    gateway: tuple[ServedAt, dict[str, str]], scope: str, revision: str
+) -> None:
+    served, tokens = gateway
+    client = Raw(served.url, tokens[scope], revision)
+    reached: dict[str, set[str]] = {}
+    for method, (params, sign) in AIMED.items():
+        answers = {name: client.ask(method, aimed(params, name)) for name in ("alpha", "bravo")}
+        if "Method not found" not in answers["alpha"]:
+            reached[method] = {
+                name for name, answer in answers.items() if sign.replace("@", name) in answer
+            }
+    assert set(reached) >= {"prompts/get", "resources/read", "completion/complete"}
+    assert reached == dict.fromkeys(reached, SCOPES[scope][1])
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("revision", [*REVISIONS, STATELESS])
+@pytest.mark.parametrize("scope", ["tool", "slash", "server"])
+def test_a_server_out_of_scope_is_as_one_that_is_not_there(
+    gateway: tuple[ServedAt, dict[str, str]], scope: str, revision: str
+) -> None:
+    served, tokens = gateway
+    client = Raw(served.url, tokens[scope], revision)
+    asked: list[tuple[str, Object]] = [(method, params) for method, (params, _) in AIMED.items()]
+    asked += [*OTHERS.items(), ("tools/call", {"name": "@__state", "arguments": {}})]
+    asked += [
+        ("tools/call", {"name": name, "arguments": arguments})
+        for name, arguments in BY_MENU.items()
+    ]
+    for method, params in asked:
+        there = client.ask(method, aimed(params, "bravo"))
+        assert there.replace("bravo", "nobody") == client.ask(method, aimed(params, "nobody"))
+        if params == aimed(params, "bravo"):
+            assert "bravo" not in there
+    assert "bravo" not in getattr(client, "opened", "")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("path", ["/mcp", "/sse", "/mcp/"])
+@pytest.mark.parametrize("verb", ["GET", "POST", "DELETE", "OPTIONS", "PUT"])
+def test_the_endpoint_of_a_server_out_of_scope_is_not_there(
+    gateway: tuple[ServedAt, dict[str, str]], path: str, verb: str
+) -> None:
+    served, tokens = gateway
+
+    def asked(server: str) -> tuple[int, bytes]:
+        url = served.at(f"/servers/{server}{path}")
+        request = post(url, tokens["tool"], {"jsonrpc": "2.0", "id": 1, "method": "ping"})
+        request.method = verb
+        try:
+            with urllib.request.urlopen(request) as answer:  # noqa: S310  our own address
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    status, body = asked("bravo")
+    assert (status, body.replace(b"bravo", b"nobody")) == asked("nobody")
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("_state")
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_client_hears_only_of_what_its_scope_includes(scope: str) -> None:
+    async def scenario(room: Room) -> None:
+        agent, other = await room.agent("limited"), await room.agent("whole")
+        for each in (agent, other):
+            await each.ask("logging/setLevel", level="debug")
+            await each.ask("resources/subscribe", uri="bravo://a")
+            await each.ask("tools/list")
+            await each.ask("tools/call", name="alpha__echo", arguments={})  # opens the server
+        for server in ("alpha", "bravo"):
+            await other.call(f"{server}__log", {"level": "info"})
+            await other.call(f"{server}__announce", {"uri": f"{server}://a"})
+            for each in (agent, other):  # answers that come behind what the servers said
+                await each.ask("resources/read", uri=f"{server}://a")
+                await each.ask("tools/call", name=f"{server}__echo", arguments={})
+        await room.gateway.apply([stateful("alpha"), stateful("bravo", timeout_seconds=59.0)])
+        for each in (agent, other):
+            await each.ask("ping")
+        heard, whole = SCOPES[scope][1], {message["method"] for message in other.heard}
+        assert whole == {"notifications/message", "notifications/resources/updated", *CHANGED}
+        if "bravo" in heard and scope != "effect":  # which has no tools that could have changed
+            assert {message["method"] for message in agent.heard} == whole
+        assert ("alpha" in json.dumps(agent.heard)) is ("alpha" in heard)
+        assert ("bravo" in json.dumps(agent.heard)) is ("bravo" in heard)
+        changed = {message["method"] for message in agent.heard} & CHANGED
+        assert bool(changed) is ("bravo" in heard)
+
+    scopes = {"limited": SCOPES[scope][0], "whole": TokenScope()}
+    servers = (stateful("alpha"), stateful("bravo"))
+    gather(scenario, *servers, mode=ToolMode.DIRECT, scope=scopes.get)
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("_state")
+@pytest.mark.parametrize("scope", ["whole", "tool"])
+def test_a_server_asks_the_client_whose_call_it_works_on(scope: str) -> None:
+    async def scenario(room: Room) -> None:
+        agent: Agent = await room.agent("limited", elicitation={})
+        assert "accept" in await agent.call("alpha__ask")
+
+    scopes = {"limited": TokenScope(tools=("*" if scope == "whole" else "alpha__ask",))}
+    gather(scenario, stateful("alpha"), scope=scopes.get)
+
+
+@pytest.fixture
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

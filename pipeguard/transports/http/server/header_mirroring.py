@@ -25,7 +25,12 @@ def message_of(body: bytes) -> Message | None:
 
 
 def check_headers(
-    sessions: Sessions, headers: Mapping[str, str], message: Message, *, all_of_them: bool
+    sessions: Sessions,
+    headers: Mapping[str, str],
+    message: Message,
+    *,
+    who: str = "",
+    all_of_them: bool,
 ) -> None:
     """Check that headers repeat what the body says (2026-07-28).
 
@@ -33,6 +38,7 @@ def check_headers(
         sessions: know the tools, and so which parameters have headers.
         headers: of the request.
         message: its body.
+        who: the name of the client's token, or empty.
         all_of_them: False where the server sees the headers, too, and asks for missing ones.
 
     Raises:
@@ -41,7 +47,7 @@ def check_headers(
     missing = request_headers.missing(message.value, headers)
     if missing is not None:
         raise _mismatch(message, f"{missing} is missing")
-    mirrored = _mirrored_parameters(sessions, message)
+    mirrored = _mirrored_parameters(sessions, message, who)
     wrong = request_headers.disagreement(message.value, headers, mirrored, all_required=all_of_them)
     if wrong is not None:
         raise _mismatch(message, wrong)
@@ -55,12 +61,14 @@ def headers_repeating(sessions: Sessions, frame: bytes) -> dict[str, str]:
     return request_headers.headers_of(message.value, _mirrored_parameters(sessions, message))
 
 
-def _mirrored_parameters(sessions: Sessions, message: Message) -> dict[str, tuple[str, ...]]:
+def _mirrored_parameters(
+    sessions: Sessions, message: Message, who: str = ""
+) -> dict[str, tuple[str, ...]]:
     """The headers that repeat parameters of the called tool, with the parameters' paths."""
     params = message.value.get("params")
     name = params.get("name") if isinstance(params, dict) else None
     is_call = message.method == "tools/call" and type(name) is str
-    return sessions.mirrored(str(name)) if is_call else {}
+    return sessions.mirrored(str(name), who) if is_call else {}
 
 
 def _mismatch(message: Message, what: str) -> RequestRefused:

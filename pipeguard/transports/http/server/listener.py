@@ -22,6 +22,7 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.transports.http.server.admission import (
     MAX_HEADER_BYTES,
     MAX_HEADERS,
+    WHO,
     Admission,
     RequestRefused,
     Tokens,
@@ -208,21 +209,22 @@ class Listener:
         wants_upgrade = _wants_upgrade(request)
         if self._login is not None and self._login.answers(path):
             return await self._login.answer(request)
-        route = self._route_for(path, request.method, wants_upgrade=wants_upgrade)
+        route = self._route_for(request, path, wants_upgrade=wants_upgrade)
         if route.upgrades and connection is not None:
             connection.upgrade()
         if route.has_body:
             return await route.answer(request, await self._admission.read_body(request))
         return await route.answer(request, b"")
 
-    def _route_for(self, path: str, method: str, *, wants_upgrade: bool) -> Route:
+    def _route_for(self, request: web.BaseRequest, path: str, *, wants_upgrade: bool) -> Route:
         """What answers a request.
 
         Raises:
             RequestRefused: there is no such path, method or upgrade.
         """
-        routes = self._routes.at(path)
-        matching = [route for route in routes if route.method == method]
+        who = request.get(WHO, "")
+        routes = [route for route in self._routes.at(path) if route.is_for(who)]
+        matching = [route for route in routes if route.method == request.method]
         for upgrades in (True, False) if wants_upgrade else (False,):
             for route in matching:
                 if route.upgrades == upgrades:

@@ -20,6 +20,7 @@ class Route(NamedTuple):
         answer: takes the request, and its body or nothing.
         has_body: True if a JSON message is expected as the body.
         upgrades: True if the connection is to become a WebSocket.
+        is_for: tells by the name of a token if its client may know of the route.
     """
 
     method: str
@@ -27,6 +28,7 @@ class Route(NamedTuple):
     answer: Answer
     has_body: bool = False
     upgrades: bool = False
+    is_for: Callable[[str], bool] = lambda _who: True
 
 
 def without_body(

@@ -164,7 +164,7 @@ class Sessions:
         if entry is not None:
             self._with_subscribers.pop(entry.session, None)
 
-    def mirrored(self, tool: str) -> Mirrored:
+    def mirrored(self, tool: str, who: str = "") -> Mirrored:  # by whom matters to a gateway
         """The headers that repeat a trusted tool's parameters (2026-07-28), with their paths."""
         pin = self.guard.pin("tool", tool)
         if pin is None:

@@ -153,7 +153,8 @@ class StreamableEndpoint:
         message = await offload(body, message_of, body)
         if message is not None:
             await _check_revision(message, body)
-            check_headers(self._sessions, request.headers, message, all_of_them=True)
+            who = request.get(WHO, "")
+            check_headers(self._sessions, request.headers, message, who=who, all_of_them=True)
 
     def _exchange(
         self, request: web.BaseRequest, router: ExchangeRouter, *, stateless: bool
