@@ -133,11 +133,10 @@ def as_fields(entry: HeldDefinition) -> dict[str, object]:
         "reason": pin.reason,
         "drift": [drift.value for drift in entry.drift],
         "changes": entry.changes,
-        "approved": None
-        if pin.approved_definition is None
-        else _canonical(pin.approved_definition),
-        "approved_fingerprint": pin.approved_fingerprint,
+        "approved": None if entry.trusted is None else _canonical(entry.trusted),
+        "approved_fingerprint": None if entry.trusted is None else pin.approved_fingerprint,
         "approved_at": pin.approved_at,
+        "reviewed": bool(pin.is_reviewed),
         "held": None if pin.held_definition is None else _canonical(pin.held_definition),
         "held_fingerprint": pin.held_fingerprint,
         "held_at": pin.held_at,
@@ -149,17 +148,17 @@ def as_fields(entry: HeldDefinition) -> dict[str, object]:
 def page(entry: HeldDefinition) -> str:
     """One held definition for people: what changed, and the diff."""
     pin = entry.pin
-    if pin.approved_definition is None:
-        state = f"{pin.kind}, never approved"
+    if entry.trusted is not None:
+        state = f"{pin.kind}, changed since it was {entry.since}"
     else:
-        state = f"{pin.kind}, changed since it was approved on {pin.approved_at[:10]}"
+        state = ", ".join(filter(None, (pin.kind, "never approved", entry.since)))
     lines = [click.style(entry.target, bold=True) + f"  {state}"]
     lines += [f"  held: {visible(pin.reason)}"] if pin.reason else []
     lines += [click.style(f"  {change}", fg="yellow") for change in entry.changes]
     lines += finding_lines(definition_findings(entry))
     lines += [
         "",
-        *map(_coloured, unified(pin.approved_definition, pin.held_definition or "null")),
+        *map(_coloured, unified(entry.trusted, pin.held_definition or "null")),
         "",
     ]
     return "\n".join(lines)

@@ -88,9 +88,8 @@ def _find(store: Store, target: str | None, kind: str | None) -> list[StoredDefi
 
 def _page(entry: StoredDefinition) -> str:
     pin = entry.pin
-    approved = f"approved on {pin.approved_at[:10]}" if pin.approved_definition is not None else ""
     waiting = f"held: {visible(pin.reason) or 'review'}" if pin.held_definition is not None else ""
-    state = "; ".join(filter(None, (approved, waiting)))
+    state = "; ".join(filter(None, (entry.since, waiting)))
     return f"{click.style(entry.target, bold=True)}  {pin.kind}, {state}"
 
 

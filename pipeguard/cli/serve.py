@@ -86,8 +86,10 @@ def command(
 ) -> None:
     """Guard many MCP servers, and serve them as one whose tools an agent finds by search.
 
-    Each server is judged as `pipeguard wrap` judges it. The tools of a new server, and changed
-    tools, are neither found nor called before you approve them: pipeguard approve SERVER --all.
+    Each server is judged as `pipeguard wrap` judges it. New and changed tools are neither found nor
+    called before you approve them: pipeguard approve SERVER --all. That holds for prompts and
+    resources, too, and for what `wrap` trusted at first sight. An entry with `trust: first-use`
+    trusts what is new and scans clean; what changes waits there, too.
 
     Speaks MCP over stdin and stdout; with --listen, over Streamable HTTP, HTTP+SSE and WebSocket at
     /mcp and /sse, and each server alone at /servers/NAME/mcp. Edits of the file take effect at

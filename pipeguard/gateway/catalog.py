@@ -46,6 +46,7 @@ class CatalogTool(NamedTuple):
         definition: as it passed the server's Session.
         effect: what calling it may do.
         tags: by which it is found, too.
+        is_held: True if the server has changed it, and that waits for approval: it is not found.
     """
 
     key: int
@@ -55,6 +56,7 @@ class CatalogTool(NamedTuple):
     definition: JsonObject
     effect: Effect
     tags: tuple[str, ...] = ()
+    is_held: bool = False
 
     @property
     def title(self) -> str:
@@ -92,6 +94,7 @@ class Listing(NamedTuple):
         overrides: by the server's names.
         tags: of the server.
         is_prefixed: False where its names stay as they are, as far as they are unique.
+        held: names of tools that have changed and wait for approval.
     """
 
     server: str
@@ -101,6 +104,7 @@ class Listing(NamedTuple):
     overrides: Mapping[str, Override] = {}
     tags: tuple[str, ...] = ()
     is_prefixed: bool = True
+    held: frozenset[str] = frozenset()
 
 
 class Catalog:
@@ -177,7 +181,7 @@ class Catalog:
     def _indexed(self) -> list[ToolText]:
         """What is to be indexed; worked out anew for tools that have changed only."""
         texts = {}
-        for tool in self:
+        for tool in (each for each in self if not each.is_held):
             known = self._texts.get(tool.key)
             if known is None or known[0][2:] != tool[2:]:  # the public name is not indexed
                 known = tool, _indexed(tool)
@@ -203,7 +207,10 @@ class Catalog:
                 public = public_name(listing.server, public)
             key = self._key(listing.server, name)
             effect = effect_of(known_as(name), definition)
-            yield CatalogTool(key, public, listing.server, name, shown, effect, listing.tags)
+            is_held = name in listing.held
+            yield CatalogTool(
+                key, public, listing.server, name, shown, effect, listing.tags, is_held
+            )
 
     def _key(self, server: str, name: str) -> int:
         """The number of a tool: the one that it has, or another one."""

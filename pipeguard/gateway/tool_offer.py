@@ -77,6 +77,11 @@ class ToolOffer:
             },
             settings.tags,
             settings.is_prefixed,
+            frozenset(
+                pin.name
+                for pin in self._guard.pins.values()
+                if pin.kind == "tool" and pin.held_definition is not None
+            ),
         )
         if self._catalog.put(listing, self._guard.tool):
             self._notices.look(self._catalog, settings.name)

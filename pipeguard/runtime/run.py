@@ -15,7 +15,7 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Finding, MessageKind, Verdict
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.strict_json import STACK_BYTES
-from pipeguard.core.rules.policy import Mode, Policy
+from pipeguard.core.rules.policy import Mode, Policy, Trust
 from pipeguard.core.rules.rule import tells_private
 from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.session.guard import Engines, Guard
@@ -83,6 +83,8 @@ class Run:
         wanted = options.values.get("--name") or launched.name
         with Store.open(self._store) as opened:
             server = opened.name_server(wanted, launched)
+            if needs_review := policy.trust is Trust.REVIEW:
+                opened.hold_unreviewed(server.server)
             pins = opened.pins(server.server)
         if server.holder:
             self._warn_of_other_name(wanted, server, launched)
@@ -97,7 +99,7 @@ class Run:
             server.server,
             self.name if self._audits else None,
             self.log,
-            PinsListener(pins, lambda pins: changed(self.guard.repin(pins))),
+            PinsListener(pins, lambda pins: changed(self.guard.repin(pins)), needs_review),
         )
         self._trace = Trace(self.log, Mask(self.engines)) if self.log.traces else None
         self._clients: dict[str, str] = {}  # by the conversation that an event's name begins with

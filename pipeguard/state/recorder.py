@@ -46,10 +46,12 @@ class PinsListener(NamedTuple):
         pins: the pins that the listener starts with.
         on_change: called in the recorder's thread with all pins of the server once another process
             has changed any. What this run saw last may be missing from them.
+        needs_review: what another process pins at first sight waits for a person.
     """
 
     pins: Pins
     on_change: Callable[[Pins], None]
+    needs_review: bool = False
 
 
 class Recorder:
@@ -96,6 +98,7 @@ class Recorder:
         self._listener = listener
         self._changed_pins: Pins | None = None
         self._writer = VerdictWriter(store_path, server, run, listener.pins if listener else None)
+        self._writer.needs_review = listener is not None and listener.needs_review
         self._queue: deque[PendingVerdict | threading.Event] = deque()
         self._batch: list[PendingVerdict] = []
         self._chars = 0

@@ -48,6 +48,13 @@ class StoredDefinition:
         """Its name for people and for the command line, as `weather/get_forecast`."""
         return visible(f"{self.server}/{self.pin.name}")
 
+    @property
+    def since(self) -> str:
+        """Since when a version of it is trusted, and how that came to be; empty if none is."""
+        how = "approved" if self.pin.is_reviewed else "first seen"
+        is_trusted = self.pin.approved_definition is not None
+        return f"{how} on {self.pin.approved_at[:10]}" if is_trusted else ""
+
 
 @dataclass(frozen=True, slots=True)
 class HeldDefinition(StoredDefinition):
@@ -68,18 +75,25 @@ class HeldDefinition(StoredDefinition):
         return quoted(self.target) + ("" if self.pin.kind == "tool" else f" --kind {self.pin.kind}")
 
     @property
+    def trusted(self) -> str | None:
+        """The version to compare it with; None if there is no other than itself."""
+        pin = self.pin
+        is_new = pin.approved_fingerprint == pin.held_fingerprint
+        return None if is_new else pin.approved_definition
+
+    @property
     def drift(self) -> tuple[Drift, ...]:
         """The classes of its drift; empty where it was never approved."""
-        if self.pin.approved_definition is None or self.pin.held_definition is None:
+        if self.trusted is None or self.pin.held_definition is None:
             return ()
-        return classify(self.pin.approved_definition, self.pin.held_definition, self.pin.kind)
+        return classify(self.trusted, self.pin.held_definition, self.pin.kind)
 
     @property
     def changes(self) -> tuple[str, ...]:
         """Its drift in short lines; empty where it was never approved."""
-        if self.pin.approved_definition is None or self.pin.held_definition is None:
+        if self.trusted is None or self.pin.held_definition is None:
             return ()
-        return describe(self.pin.approved_definition, self.pin.held_definition)
+        return describe(self.trusted, self.pin.held_definition)
 
 
 def stored_definitions(
@@ -232,7 +246,9 @@ def _server_and_name(store: Store, target: str) -> tuple[str, str | None]:
 def _entry(definition: StoredDefinition, action: str, moment: str) -> AuditEntry:
     """A decision as an entry of the audit; its frame is the definition decided on."""
     pin = definition.pin
-    note = f"approved: {pin.approved_fingerprint or 'nothing'}"
+    is_first_seen = pin.approved_fingerprint is not None and not pin.is_reviewed
+    how = "first seen" if is_first_seen else "approved"
+    note = f"{how}: {pin.approved_fingerprint or 'nothing'}"
     if pin.held_definition is not None:
         note += f"; held for {pin.reason or 'review'}"
     return decision_entry(action, moment, note=note)._replace(

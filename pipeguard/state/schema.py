@@ -107,6 +107,22 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE audit ADD COLUMN request_bytes INTEGER",
         "ALTER TABLE audit ADD COLUMN duration_ms REAL",
     ),
+    (
+        # If a person approved what is trusted. Of older pins only the audit tells, as far as it
+        # goes back; a pin that was forgotten since, and pinned again, is approved no more.
+        "ALTER TABLE pins ADD COLUMN is_reviewed INTEGER NOT NULL DEFAULT 0",
+        """UPDATE pins SET is_reviewed = 1 WHERE
+            (server, kind, substr(name, 1, 200), approved_fingerprint) IN (
+                SELECT server, method, tool, frame_sha256 FROM audit approval
+                WHERE chain GLOB 'APPROVE-*' AND kind = 'approval' AND action = 'approve'
+                AND NOT EXISTS (
+                    SELECT 1 FROM audit later
+                    WHERE later.chain GLOB 'FORGET-*' AND later.action = 'forget'
+                    AND later.id > approval.id AND later.server = approval.server
+                    AND later.method = approval.method AND later.tool = approval.tool
+                )
+            )""",
+    ),
 )
 
 

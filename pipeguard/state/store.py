@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.pins.fingerprint import Pin
+from pipeguard.core.pins.holds import REVIEW
 from pipeguard.state.database import StateDatabase, translated_errors
 from pipeguard.state.timestamps import now_text
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _SELECT = """
     SELECT kind, name, approved, approved_fingerprint, held, held_fingerprint, reason,
-        approved_at, held_at
+        approved_at, held_at, is_reviewed
     FROM pins"""
 _PIN = """
     INSERT INTO pins (server, kind, name, approved, approved_fingerprint, approved_at)
@@ -38,8 +39,13 @@ _HOLD = """
         OR pins.reason <> excluded.reason"""
 _APPROVE = """
     UPDATE pins SET approved = held, approved_fingerprint = held_fingerprint, approved_at = ?,
-        held = NULL, held_fingerprint = NULL, held_at = '', reason = ''
+        is_reviewed = 1, held = NULL, held_fingerprint = NULL, held_at = '', reason = ''
     WHERE server = ? AND kind = ? AND name = ?"""
+_HOLD_UNREVIEWED = """
+    UPDATE pins SET held = approved, held_fingerprint = approved_fingerprint, held_at = ?,
+        reason = ?
+    WHERE server = ? AND held IS NULL AND NOT is_reviewed"""
+_HAS_UNREVIEWED = "SELECT 1 FROM pins WHERE server = ? AND held IS NULL AND NOT is_reviewed"
 _REJECT = """
     UPDATE pins SET held = NULL, held_fingerprint = NULL, held_at = '', reason = ''
     WHERE server = ? AND kind = ? AND name = ?"""
@@ -189,6 +195,14 @@ class Store(StateDatabase):
                 elif change.is_held:
                     self._hold(server, change, change.reason, now)
 
+    def hold_unreviewed(self, server: str) -> None:
+        """Have what was pinned at first sight wait for a person, for a run under review."""
+        with translated_errors(self.path):
+            found = self.connection.execute(_HAS_UNREVIEWED, (server,)).fetchone()
+        if found is not None:  # else nobody waits for the lock
+            with self.transaction():
+                self.connection.execute(_HOLD_UNREVIEWED, (now_text(), REVIEW, server))
+
     def approve(
         self,
         server: str,
@@ -233,7 +247,8 @@ class Store(StateDatabase):
         with self.transaction():
             pins = self._held_pins(server, kind, name, fingerprint)
             for pin in pins:
-                statement = _DELETE if pin.approved_definition is None else _REJECT
+                is_new = pin.approved_fingerprint in {None, pin.held_fingerprint}
+                statement = _DELETE if is_new else _REJECT
                 self.connection.execute(statement, (server, pin.kind, pin.name))
         return pins
 
@@ -266,18 +281,18 @@ class Store(StateDatabase):
         )
         return [Pin(*row) for row in rows]
 
-    def _fingerprints(self, server: str, change: PinChange) -> tuple[str | None, str | None]:
-        """What is approved, and what is held."""
+    def _fingerprints(self, server: str, change: PinChange) -> tuple[str | None, str | None, bool]:
+        """What is approved, what is held, and if a person approved the former."""
         row = self.connection.execute(
-            "SELECT approved_fingerprint, held_fingerprint FROM pins"
+            "SELECT approved_fingerprint, held_fingerprint, is_reviewed FROM pins"
             " WHERE server = ? AND kind = ? AND name = ?",
             (server, change.kind, change.name),
         ).fetchone()
-        return row or (None, None)
+        return row or (None, None, False)
 
     def _pin(self, server: str, change: PinChange, now: str) -> None:
-        approved, held = self._fingerprints(server, change)
-        if approved is None and held == change.fingerprint:
+        approved, held, _ = self._fingerprints(server, change)
+        if held == change.fingerprint:
             return
         if approved not in {None, change.fingerprint}:
             self._hold(server, change, "differs from what another session pinned", now)
@@ -288,7 +303,8 @@ class Store(StateDatabase):
         )
 
     def _hold(self, server: str, change: PinChange, reason: str, now: str) -> None:
-        if self._fingerprints(server, change)[0] == change.fingerprint:
+        approved, _, is_reviewed = self._fingerprints(server, change)
+        if approved == change.fingerprint and is_reviewed:
             return
         self.connection.execute(
             _HOLD,

@@ -60,9 +60,13 @@ class VerdictWriter:
         server: the server's name.
         run: the name of this run's chain in the audit; None to keep pins and no audit.
         pins: the pins that the Guard has; None where it starts with those in the store.
+
+    Attributes:
+        needs_review: what another process pins at first sight waits for a person.
     """
 
     def __init__(self, path: Path | str, server: str, run: str | None, pins: Pins | None) -> None:
+        self.needs_review = False
         self._path = path
         self._server = server
         self._run = run
@@ -129,6 +133,8 @@ class VerdictWriter:
             self.write([], 0)
         if (counter := store.change_counter()) == self._counter:
             return None
+        if self.needs_review:
+            store.hold_unreviewed(self._server)
         pins = store.pins(self._server)
         self._counter = counter
         before, self._last_seen = self._last_seen, _fingerprints(pins)

@@ -87,12 +87,14 @@ def test_what_is_forgotten_is_new_the_next_time() -> None:
     result = run(forget, "weather/get_forecast", "--yes")
     assert result.exit_code == 0
     day = written_on(result.output)
-    assert f"weather/get_forecast  tool, approved on {day}; held: drift: wording\n" in result.output
+    assert (
+        f"weather/get_forecast  tool, first seen on {day}; held: drift: wording\n" in result.output
+    )
     assert known() == {"weather/alerts": "held", "weather/wind": "trusted"}
 
 
 def written_on(output: str) -> str:
-    return output.partition("approved on ")[2][:10]
+    return output.partition("first seen on ")[2][:10]
 
 
 def test_a_whole_server_is_forgotten_where_that_is_said() -> None:

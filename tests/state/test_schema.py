@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import StateError
+from pipeguard.state import review
 from pipeguard.state.audit import Audit, AuditFilter, hash_of, rows
 from pipeguard.state.schema import MIGRATIONS, migrate
 from pipeguard.state.store import Store
 from pipeguard.state.verification import verify
+from tests.state.samples import held, seen
 
 
 def test_a_file_is_brought_to_this_version_once(tmp_path: Path) -> None:
@@ -55,6 +57,25 @@ def test_rows_of_an_older_version_keep_their_hashes_and_new_ones_follow_them(
         measured = old.entry._replace(token="ci", request_bytes=7, duration_ms=1.25)
         Audit(store, "OLD", "weather", "").append_many([old.entry, measured])
     assert verify(path) == []
+
+
+def test_pins_of_an_older_version_are_approved_as_far_as_the_audit_says(tmp_path: Path) -> None:
+    path = tmp_path / "pipeguard.db"
+    names = ("approved", "changed", "forgotten", "seen")
+    with Store.open(path) as store:
+        definitions = [{"name": name, "description": "x"} for name in names]
+        store.remember("weather", [held(each, "review") for each in definitions[:3]])
+        review.approve(store, review.held_definitions(store))
+        review.forget(store, review.stored_definitions(store, "weather/forgotten"))
+        store.remember("weather", [seen(each) for each in definitions[2:]])
+        store.connection.execute(
+            "UPDATE pins SET approved_fingerprint = 'other' WHERE name = 'changed'"
+        )
+        store.connection.execute("ALTER TABLE pins DROP COLUMN is_reviewed")
+        store.connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) - 1}")
+    with Store.open(path) as store:
+        pins = store.pins("weather")
+        assert {name for _, name in pins if pins["tool", name].is_reviewed} == {"approved"}
 
 
 def test_an_old_sqlite_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from tests.state.samples import FORECAST, POISONED, held, seen
 
 ROOT = Path(__file__).parents[2]
 TOOL = ("tool", "get_forecast")
+OTHER = {"name": "other", "description": "x"}
 
 
 @pytest.fixture
@@ -107,6 +108,24 @@ def test_approval_trusts_what_is_held(store: Store) -> None:
     ]
     assert store.pins("weather")[TOOL] == approved[0]
     assert store.approve("weather") == []
+
+
+def test_a_first_sight_waits_for_a_run_under_review_until_a_person_decides(store: Store) -> None:
+    store.remember("weather", [seen(), seen(kind="prompt"), held(OTHER)])
+    store.hold_unreviewed("weather")
+    store.remember("weather", [seen()])  # a run without review does not end the wait
+    first = store.pins("weather")
+    assert {pin.held_fingerprint for pin in first.values()} == {
+        seen().fingerprint,
+        held(OTHER).fingerprint,
+    }
+    assert not any(pin.is_reviewed for pin in first.values())
+    assert len(store.approve("weather", *TOOL)) == 1
+    assert len(store.reject("weather", "prompt")) == 1
+    store.hold_unreviewed("weather")
+    pins = store.pins("weather")
+    assert set(pins) == {TOOL, ("tool", "other")}
+    assert (pins[TOOL].held_fingerprint, bool(pins[TOOL].is_reviewed)) == (None, True)
 
 
 def test_only_what_was_shown_is_approved(store: Store) -> None:

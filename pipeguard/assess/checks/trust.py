@@ -11,7 +11,6 @@ from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.core.finding import Severity
 from pipeguard.errors import StateError
-from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.store import Store
 from pipeguard.state.verification import verify
 
@@ -91,9 +90,7 @@ def _pins(store: Store, guarded: list[ServerEntry]) -> Iterator[PostureFinding]:
             listed = ", ".join(f"{pin.kind} {pin.name}" for pin in waiting[:_MOST_NAMES])
             more = f" and {len(waiting) - _MOST_NAMES} more" if len(waiting) > _MOST_NAMES else ""
             yield DRIFTED.at(_file(store), f"{name}: {listed}{more}.", key=name, fix=fix)
-        elif not any(
-            True for _ in rows(store, AuditFilter(server=name, action="approve", limit=1))
-        ):
+        elif not any(pin.is_reviewed for pin in store.pins(name).values()):
             yield UNREVIEWED.at(_file(store), f"{name}: no person approved it.", key=name, fix=fix)
     for server in guarded:
         if pins_name(store, server) not in seen:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXACT_DIGITS = 15  # a decimal of so many digits survives a double and back (IEEE 754)
 
-_TIMES = -2  # the index of the first field that is a time
+_TIMES = 7  # the index of the first field that is a time, behind which all tell of the past
 
 
 class Pin(NamedTuple):
@@ -35,8 +35,9 @@ class Pin(NamedTuple):
         held_fingerprint: SHA-256 of its canonical form, 64 hex digits, or None.
         reason: why a definition is held, as `drift: wording`; empty if nothing is.
         approved_at: when it was approved or first pinned (ISO 8601, UTC), or empty. Pins that
-            differ only in times are equal.
+            differ only in times, or in who pinned them, are equal.
         held_at: when it was first seen (ISO 8601, UTC), or empty.
+        is_reviewed: False if the trusted version was pinned at first sight, and by no person.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Pin(NamedTuple):
     reason: str
     approved_at: str = ""
     held_at: str = ""
+    is_reviewed: bool = True
 
     def __eq__(self, other: object) -> bool:
         """True if the same texts are approved and held, whenever that was."""

@@ -13,6 +13,7 @@ from enum import Enum
 from pipeguard.core.pins.fingerprint import Pin
 
 PinKey = tuple[str, str]  # kind and name
+REVIEW = "review"  # why a definition waits that nothing else is wrong with
 
 
 class HoldState(Enum):
@@ -102,6 +103,25 @@ class Holds:
             reason=pin.reason,
             held_at=pin.held_at,
         )
+
+
+def as_trusted(pin: Pin, *, needs_review: bool) -> Pin:
+    """Read a stored pin as a run under review does, for which a first sight is no approval.
+
+    Other runs trust the first sight, also if a run under review holds it.
+    """
+    if pin.is_reviewed or pin.approved_definition is None:
+        return pin
+    if not needs_review:
+        is_held = pin.held_fingerprint == pin.approved_fingerprint
+        return without_hold(pin) if is_held else pin
+    return pin._replace(
+        approved_definition=None,
+        approved_fingerprint=None,
+        held_definition=pin.held_definition or pin.approved_definition,
+        held_fingerprint=pin.held_fingerprint or pin.approved_fingerprint,
+        reason=pin.reason or REVIEW,
+    )
 
 
 def without_hold(pin: Pin) -> Pin:

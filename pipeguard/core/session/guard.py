@@ -18,11 +18,11 @@ from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.flows.tool_labels import Tool, tool_of
 from pipeguard.core.flows.vault import Vault
 from pipeguard.core.pins.fingerprint import Pin
-from pipeguard.core.pins.holds import PinKey
+from pipeguard.core.pins.holds import PinKey, as_trusted
 from pipeguard.core.pins.lookalikes import Names
 from pipeguard.core.pins.store import Pins
 from pipeguard.core.protocol.places import Surface
-from pipeguard.core.rules.policy import Policy
+from pipeguard.core.rules.policy import Policy, Trust
 from pipeguard.core.scanning.engine import Engine
 
 __all__ = ("Engines", "Guard", "PinKey")
@@ -123,7 +123,7 @@ class Guard:
         self.is_remote = False
         self.contents_key = b""
         self.inspects = True
-        self._shared = _Shared(policy, Pins(pins, name))
+        self._shared = _Shared(policy, Pins(_trusted(pins, policy), name))
         self._fixed: Policy | None = None  # in place of the one that is shared
 
     @property
@@ -236,7 +236,7 @@ class Guard:
         Returns:
             The kinds that changed, which a client should list again.
         """
-        return self._shared.pins.replace(pins)
+        return self._shared.pins.replace(_trusted(pins, self.policy))
 
     def pin(self, kind: str, name: str) -> Pin | None:
         """The pin of one definition, or None."""
@@ -274,6 +274,12 @@ class Guard:
     def is_unstored(self, kind: str, name: str) -> bool:
         """True for a hold that the store lacks, though no person has decided on it."""
         return self._shared.pins.is_unstored(kind, name)
+
+
+def _trusted(pins: Mapping[PinKey, Pin], policy: Policy) -> dict[PinKey, Pin]:
+    """Pins of the store as they are trusted under a policy."""
+    needs_review = policy.trust is Trust.REVIEW
+    return {key: as_trusted(pin, needs_review=needs_review) for key, pin in pins.items()}
 
 
 def _scanners(engines: Engines) -> dict[Surface, tuple[Engine, ...]]:

@@ -23,6 +23,7 @@ from pipeguard.core.finding import (
     worst,
 )
 from pipeguard.core.pins.fingerprint import Pin, canonical, lasting_part
+from pipeguard.core.pins.holds import REVIEW
 from pipeguard.core.protocol.json_values import JsonValue, Number, serialise
 from pipeguard.core.protocol.places import Path, Surface
 from pipeguard.core.rules.policy import Mode, Trust
@@ -230,7 +231,7 @@ def _unapproved(
     elif look_alike is not None:
         reason = f"look-alike: {cut(look_alike, NAME_CHARS)}"
     else:
-        reason = "review"
+        reason = REVIEW
     hidden = _hidden(scope, seen, reason)
     if scope.guard.policy.mode is Mode.OBSERVE:
         return ReviewedDefinition(seen.definition, hidden.findings)
