@@ -342,8 +342,10 @@ def _base85(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[D
             if begun > high or not budget.call() or not _TEXT.fullmatch(reader(data[at:begun])):
                 continue
             rest = form.rest.match(data, begun, min(end, begun + MAX_RUN_BYTES))
-            plain, stop = _text_from(data, at, begun, rest.end() if rest else begun, reader)
-            budget.calls -= len(plain) // 8
+            end_of_run = rest.end() if rest else begun
+            if not budget.call((end_of_run - at) // 5):
+                break
+            plain, stop = _text_from(data, at, begun, end_of_run, reader)
             decoded.append(Decoded(plain, "base85", at, stop))
     return decoded
 

@@ -45,9 +45,9 @@ class DecodingBudget:
         """Add the share of another text of so many bytes."""
         self._left_ns += BYTE_NS * length
 
-    def call(self) -> bool:
-        """Take one call; False if too little remains."""
-        return self._decode(CALL_NS)
+    def call(self, times: int = 1) -> bool:
+        """Take one call, or what so many cost; False if too little remains."""
+        return self._decode(CALL_NS * times)
 
     def replace(
         self, pattern: re.Pattern[bytes], by: Callable[[re.Match[bytes]], bytes], text: bytes

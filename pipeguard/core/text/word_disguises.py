@@ -12,7 +12,7 @@ from collections.abc import Callable
 from itertools import chain
 
 from pipeguard.core.lazy_regex import lazy_regex
-from pipeguard.core.text.budgets import CALL_SHARE, DecodingBudget
+from pipeguard.core.text.budgets import DecodingBudget
 from pipeguard.core.text.encoding import AROUND_BYTES, Decoded, Decoder, Encoding, runs
 from pipeguard.core.unicode.folding import Range, extend
 
@@ -140,8 +140,7 @@ def _groups(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[D
         if data[start + low - 1 : start + low + 1].isalnum():  # joined to a word that ends there
             run = run[max(0, len(groups[0]) - len(groups[-2])) :]
         if len(groups) >= FEW_GROUPS:
-            budget.calls -= len(run) // CALL_SHARE
-            if not budget.call():
+            if not budget.call(len(groups)):
                 break
             decoded.append(Decoded(_without_separators(run), "groups", start + low, start + high))
     return decoded
