@@ -79,7 +79,7 @@ class Finder:
                 (moved + group[0], moved + group[1]) if has_group else None,
                 text[start:end],
             )
-            at = max(end - self._overlap, start + 1)
+            at = max(end, start + 1) - self._overlap
 
 
 @lru_cache(maxsize=4096)  # several engines run the same rules

@@ -79,6 +79,7 @@ def test_it_finds_what_re_finds(
 @given(st.sampled_from(VALUES), TEXTS, st.integers(1, 12), st.integers(0, 12))
 @example(VALUES[0], "=ab-ab=B=B", 1, 0)
 @example(VALUES[1], "a__ab", 2, 0)
+@example(VALUES[1], "___", 1, 0)
 def test_a_whole_word_is_one_that_nothing_touches(
     pattern: str, text: str, before: int, after: int
 ) -> None:
