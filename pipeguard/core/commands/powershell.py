@@ -25,7 +25,7 @@ _CHAR = lazy_regex(r"\[char\]\s{0,4}\(?\s{0,4}(0x[0-9a-f]{1,4}|[0-9]{1,5})\s{0,4
 _PLUS = lazy_regex(r"(['\"])\s{0,4}\)?\s{0,4}\+\s{0,4}\(?\s{0,4}\1")
 _FORMAT = lazy_regex(
     r"['\"]((?:\{\d{1,2}\}[^'\"{}]{0,40}){1,40})['\"]\s{0,4}-f\s{0,4}"
-    r"((?:['\"][^'\"]{0,200}['\"]\s{0,4},?\s{0,4}){1,40})",
+    r"((?:['\"][^'\"]{0,200}['\"]\s{0,4}+,?+\s{0,4}+){1,40}+)",
     re.I,
 )
 # Letters picked out of variables whose values all machines share: in the wild always `iex`.
