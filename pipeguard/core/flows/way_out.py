@@ -84,8 +84,8 @@ def _is_requested(
     string_role = role(tool.name, path)
     if string_role in (ArgumentRole.COMMAND, ArgumentRole.CODE):
         return _is_in_request(text, span, by_line=string_role is ArgumentRole.COMMAND)
-    strings = list(_arguments(value))
-    if writes_file(tool.name, (at for at, _ in strings)) and not tool.labels & Label.SENDS:
+    writes, hosts = _destinations(tool.name, tuple(_arguments(value)))
+    if writes and not tool.labels & Label.SENDS:
         return False
     is_read = string_role in (ArgumentRole.WRITTEN, ArgumentRole.SEARCHED)
     for start, end, rest in _addresses(text):
@@ -94,10 +94,14 @@ def _is_requested(
     if _is_host(path, text):
         return True
     keys = {str(step).lower() for step in path[:-1]} | {_key(path)}
-    return not _HEADER_KEYS.isdisjoint(keys) or any(
-        at != path and (_is_host(at, string) or _is_foreign_address(string))
-        for at, string in strings
-    )
+    return not _HEADER_KEYS.isdisjoint(keys) or not hosts <= {path}
+
+
+@lru_cache(maxsize=1)  # a call with many secrets asks for each of them
+def _destinations(tool: str, strings: tuple[tuple[Path, str], ...]) -> tuple[bool, frozenset[Path]]:
+    """Say if a call writes a file, and list the paths of its strings that name another host."""
+    hosts = (at for at, string in strings if _is_host(at, string) or _is_foreign_address(string))
+    return writes_file(tool, (at for at, _ in strings)), frozenset(hosts)
 
 
 def is_sent_by_line(value: JsonValue, path: Path, span: tuple[int, int]) -> bool:
