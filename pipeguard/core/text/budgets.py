@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 # The work of a message, and of each byte of a text in it, which up to three engines scan.
 WORK_NS, BYTE_NS = 50_000_000, 120
-CALL_NS, DECODED_NS = 1_000, 30  # of a replacement or a decoding, and of a decoded byte
+CALL_NS, DECODED_NS = 1_000, 20  # of a replacement or a decoding, and of a decoded byte
 SEARCHED_NS = 5  # of a byte that a rule searches
 MATCH_NS = 25_000  # of a match that is rated
 READ_NS = 1_000  # of a byte that a classifier reads
