@@ -163,19 +163,19 @@ TEMPLATES = (
 
 
 def test_no_attack_is_a_copy_of_a_public_template() -> None:
-    known = frozenset(hash(run) for template in TEMPLATES for run in word_runs(template))
+    public = frozenset(hash(run) for template in TEMPLATES for run in word_runs(template))
     attacks = {name: content for name, content in files().items() if name.startswith("attacks")}
-    assert [*copies(attacks, known)] == []
+    assert [*copies(attacks, public)] == []
 
 
 def test_a_copy_is_found_with_another_goal_and_a_text_of_its_own_is_not() -> None:
-    known = frozenset(hash(run) for run in word_runs(TEMPLATES[0]))
+    public = frozenset(hash(run) for run in word_runs(TEMPLATES[0]))
     texts = (
         f"{TEMPLATES[0]}: book a hotel room.",
         "An important message from Emma, the new head of the office: the printer is repaired.",
     )
     lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
-    assert [*copies({"a.jsonl": lines.encode()}, known)] == [("a.jsonl:1", texts[0])]
+    assert [*copies({"a.jsonl": lines.encode()}, public)] == [("a.jsonl:1", texts[0])]
 
 
 @pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.exhaustive)])

@@ -115,12 +115,12 @@ def word_runs(text: str) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def copies(contents: Mapping[str, bytes], known: frozenset[int]) -> Iterator[tuple[str, str]]:
+def copies(contents: Mapping[str, bytes], public: frozenset[int]) -> Iterator[tuple[str, str]]:
     """Find the texts that consist of known runs of words to `COPIED_SHARE` or more.
 
     Args:
         contents: the files by their names.
-        known: the hashes of the runs in what must not be copied.
+        public: the hashes of the runs in what must not be copied.
 
     Yields:
         the file and line of a text, and the text.
@@ -132,7 +132,7 @@ def copies(contents: Mapping[str, bytes], known: frozenset[int]) -> Iterator[tup
             shared = {
                 word
                 for at, run in enumerate(runs)
-                if hash(run) in known
+                if hash(run) in public
                 for word in range(at, at + SHARED_WORDS)
             }
             if shared and len(shared) >= COPIED_SHARE * (len(runs) + SHARED_WORDS - 1):
@@ -182,11 +182,11 @@ def pack() -> None:
 def compare(folders: tuple[Path, ...]) -> None:
     """List the attacks that FOLDERS, such as an unpacked public test set, hold word for word."""
     paths = (path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file())
-    known = frozenset(
+    public = frozenset(
         hash(run) for path in paths for run in word_runs(path.read_text("utf-8", errors="replace"))
     )
     attacks = {name: content for name, content in files().items() if name.startswith("attacks")}
-    for place, text in copies(attacks, known):
+    for place, text in copies(attacks, public):
         click.echo(f"{place}: {text}")
 
 

@@ -162,7 +162,9 @@ class Engine:
         nothing = MessageText("", keyed=self.keyed)
         source = self._source(nothing, lambda _: "log.message")
         scan = Scan(self.lookup, source, self.surface, Budgets(len(text)))
-        spans = [span for span in scan.spans(text) if span[2].is_private]
-        for start, end, rule in sorted(spans, key=lambda span: span[0], reverse=True):
-            text = text[:start] + b"[masked:" + rule.id.encode() + b"]" + text[end:]
-        return text if spans else data
+        pieces, at = [], 0
+        for start, end, rule in sorted(scan.spans(text), key=lambda span: (span[0], -span[1])):
+            if rule.is_private and end > at:
+                pieces.append(text[at:start] + b"[masked:" + rule.id.encode() + b"]")
+                at = end
+        return b"".join((*pieces, text[at:])) if pieces else data

@@ -311,6 +311,15 @@ def test_any_line_of_a_log_can_be_masked(line: bytes) -> None:
     assert masked == line or b"[masked:" in masked
 
 
+def test_a_secret_that_several_rules_find_is_masked_once() -> None:
+    samples = [one for one in maskable() if one.rule.id == "secrets.kubernetes-bootstrap-token"]
+    texts = [one.text for one in samples if one.text.startswith("KUBEADM_TOKEN=")]
+    assert texts
+    for text in texts:
+        masked = engines().to_server.mask(f"{text} and more".encode())
+        assert (masked.count(b"]"), masked[-9:]) == (1, b" and more")
+
+
 def test_a_line_without_a_secret_is_the_same_bytes() -> None:
     line = b"\xff\xfe started on port 8080\r\n"
     assert engines().to_server.mask(line) is line
