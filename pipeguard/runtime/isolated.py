@@ -280,6 +280,7 @@ class ServerStarter:
                     " --isolate auto, or leave it out."
                 )
             return None
+        from pipeguard.isolation.egress.addresses import excess_of
         from pipeguard.isolation.sandbox import Sandbox, home_folder
         from pipeguard.runtime.isolation_sources import (
             check_roots,
@@ -304,7 +305,9 @@ class ServerStarter:
             variables = shipped.variables_in(home_folder()) | command.env
             command = Command(command.argv, variables, command.cwd)
         self._started = profile
-        self._warn_of(profile.hosts)
+        for entry in profile.hosts:
+            if what := excess_of(entry):
+                _say(f"{self._name} may reach {what}: {entry}. Name the hosts it needs.", "warning")
         # It is given what the policy has, and a kept home, by its name in the store; otherwise no
         # server waits for the store.
         identity = self._name if entries else self._wanted
@@ -314,16 +317,6 @@ class ServerStarter:
                 _say(f"{self._name}: {left}", "warning")
         report, proxies = self._connections.report, outer_proxies(options)
         return Sandbox(identity, command, profile, report, _say, engine, proxies=proxies)
-
-    def _warn_of(self, hosts: Sequence[str]) -> None:
-        """Warn of hosts that give more than a service."""
-        if not hosts:
-            return
-        from pipeguard.isolation.egress.addresses import excess_of
-
-        for entry in hosts:
-            if what := excess_of(entry):
-                _say(f"{self._name} may reach {what}: {entry}. Name the hosts it needs.", "warning")
 
     def _engine(self, entries: Sequence[IsolateEntry]) -> str:
         """The engine that the policy names; a server kept apart from a namesake has none less.
