@@ -45,8 +45,7 @@ AGENT_VARIABLES = (
     "QWEN_CODE",
 )
 _TERMINAL = ("CONIN$", "CONOUT$") if sys.platform == "win32" else ("/dev/tty", "/dev/tty")
-# Ancestors of agents and people alike.
-_MANAGERS = frozenset({"systemd", "init", "launchd", "sshd", "sshd-session"})
+_MANAGERS = frozenset({"systemd", "init", "launchd"})  # ancestors of agents and people alike
 _FORWARDERS = frozenset({"sshd", "sshd-session"})  # their connections are those of `ssh -L`
 _LISTENS = "0A"  # a state in /proc/net/tcp (linux/net/tcp_states.h)
 _OWN_TERMINAL = "A person decides this: run it in a terminal of your own."
