@@ -339,7 +339,7 @@ def _base85(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[D
             columns = (firsts[column::5].find(b"aaaaa") * 5 + column for column in range(5))
             at = low + next((column for column in columns if column >= 0), high)
             begun = at + LEAST_BASE85
-            if begun > high or not budget.call() or not _TEXT.fullmatch(reader(data[at:begun])):
+            if begun > high or not _TEXT.fullmatch(reader(data[at:begun])):
                 continue
             rest = form.rest.match(data, begun, min(end, begun + MAX_RUN_BYTES))
             end_of_run = rest.end() if rest else begun
