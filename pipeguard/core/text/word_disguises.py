@@ -96,6 +96,8 @@ def _beside(separator: bytes, text: bytes) -> bytes:
     rest = text.removeprefix(separator)
     if len(rest) > len(separator):
         rest = rest.removesuffix(separator)
+    if len(separator) == 1 and not rest[1::2].strip(separator):
+        return rest[::2]  # of several characters, each is followed by the separator
     return rest.replace(separator, b"") or rest
 
 

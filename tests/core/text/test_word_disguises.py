@@ -49,6 +49,7 @@ def test_what_is_turned_around_twice_is_as_it_was(text: str) -> None:
         ("i.g.n.o.r.e all", "ignore all"),
         ("i.g.n.o.r.e a.l.l of it", "ignore all of it"),
         ("i g n o r e   a l l", "ignore all"),
+        ("s t o p .   N o w ,   g o", "stop. Now, go"),
         ("i-g-n-o-r-e", "ignore"),
         ("i\U0001f600g\U0001f600n\U0001f600o\U0001f600r\U0001f600e", "ignore"),
         ("i -> g -> n -> o -> r -> e", "ignore"),
