@@ -65,7 +65,7 @@ class Vault:
                 return existing
             self._count += 1
             head = f"{kind}:{name}:{self._count}"
-            placeholder = f"[{head}:{self._tag(head, secret)}]"
+            placeholder = f"[{head}:{self.tag(head, secret)}]"
             self._secrets[placeholder] = (rule, secret)
             self._names[(rule, secret)] = placeholder
             self._bytes += size_of(secret)
@@ -97,8 +97,8 @@ class Vault:
         wanted = dict.fromkeys([*secrets, *passwords])
         return [secret for secret in wanted if len(secret) >= MIN_ECHO and secret in text]
 
-    def _tag(self, head: str, secret: str) -> str:
-        """The signature, with the key before and after, since a plain digest can be extended."""
+    def tag(self, head: str, secret: str) -> str:
+        """A signature of this run, with the key at both ends: a plain digest can be extended."""
         inner = sha256(self._key + f"{head}:{secret}".encode("utf-8", "replace")).digest()
         return sha256(self._key + inner).digest()[:TAG_BYTES].hex()
 

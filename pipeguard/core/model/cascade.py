@@ -143,6 +143,7 @@ class Reader:
         self._leniency = BRIEF_LOGITS * log2(BRIEF_BYTES / brief)
         self._doubt_scores: dict[tuple[Classifier, str], float] = {}
         self._enough_words: dict[str, bool] = {}
+        self._copies: dict[str, list[tuple[int, int, int]]] = {}  # of a stretch, by its text
         self.unread: list[tuple[int, int, int]] = []
 
     def drop_leniency(self) -> None:
@@ -159,6 +160,12 @@ class Reader:
             if order is None:
                 continue
             yield passage.reading, order
+            copies = self._copies.get(passage.text, ())
+            for number, first, last in copies if order.confidence is Confidence.HIGH else ():
+                copy = passage._replace(reading=number, start=first, end=last)
+                again = self._order(copy, passage.pieces, selections[number].data, classifier)
+                if again is not None:
+                    yield number, again
             if order.confidence is Confidence.HIGH and self._is_data(data, *order[:2]):
                 # A value that reads like an order hides none beside it.
                 others = self._beside_data(passage, data)
@@ -270,6 +277,10 @@ class Reader:
                 text = data.decode("utf-8", "replace")
                 pieces = list(classifier.pieces(text, self._leniency))
                 passages.append(Passage(number, start, end, text, pieces))
+            elif len(copies := self._copies.setdefault(data.decode("utf-8", "replace"), [])) < (
+                MOST_COUNTED
+            ):
+                copies.append((number, start, end))
         return passages
 
     def _rescore(self, passages: Sequence[Passage], classifier: Classifier) -> None:

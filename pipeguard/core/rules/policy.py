@@ -48,7 +48,7 @@ class PolicyTarget(NamedTuple):
         server: the name of the guarded server.
         tool: the tool concerned, or None.
         surface: that it was judged for.
-        is_cuttable: True for a passage that only a model is sure of, in a text that can do without.
+        is_cuttable: True for a passage in plain sight, in a text that can do without.
         content: the keyed fingerprint of what was found; empty without a key.
         paths: of the files that the call names, if that is certain.
         hosts: likewise, that it names.
@@ -237,7 +237,7 @@ def default_action(target: PolicyTarget) -> Action:
     """Block what is both severe and sure; warn of the rest.
 
     A credential on its way to the client is taken out, so that the rest can be read, and so is a
-    passage that only a model of ours is sure of. Words that a model will read are only noted where
+    passage in plain sight. Words that a model will read are only noted where
     confidence is low, as for an attack that is quoted.
     """
     is_private = tells_private(target.rule)

@@ -1,4 +1,4 @@
-"""The extent of a cut: what of which strings goes with an order that a classifier found.
+"""The extent of a cut: what of which strings goes with an order that a rule found.
 
 Whole sentences go, and lines of the same paragraph, since an order rarely ends with the sentence
 that gives it away. In a string that is JSON, values of strings go and nothing else, so that it is
@@ -11,7 +11,10 @@ import json
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from operator import eq, itemgetter
+from unicodedata import category, normalize
 
+from pipeguard.core.finding import Confidence
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.model.opener import in_whole_characters
 from pipeguard.core.protocol.places import Path, value_at
@@ -25,6 +28,8 @@ VALUE_CHARS = 24  # of a value in JSON: a shorter one beside a longer one is an 
 MAX_JSON_CHARS = 2**20  # a longer string is not looked at as JSON
 MAX_ESCAPE_CHARS = 11  # of an escape in JSON, without its last: two of four digits
 WRAPPED_CHARS = 120  # of a line that the next one continues; a longer one is a paragraph
+PLAIN = ("text", "folded", "notice")  # readings of what anybody can read
+READ_ALIKE = 10  # of so many bytes of a passage, a reading may change one
 PARAGRAPH_CHARS = 480  # before and after an order: how far its paragraph is followed
 _STRING = lazy_regex(r'"((?:[^"\\]|\\.)*+)"(?=(\s*:)?)', re.DOTALL)
 _ESCAPE = lazy_regex(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u.{4}|\\.")
@@ -56,11 +61,15 @@ class Extents:
             reach: the range.
             is_order: True for sentences of an order, with which those beside them go.
         """
-        is_plain = origin.chain in ("text", "folded") and origin.outer is None
-        if not is_plain or self._text.is_keyed:
+        is_plain = origin.chain in PLAIN and origin.outer is None
+        if self._text.is_keyed or not (is_plain or origin.parts is not None):
             return ()
         room = PARAGRAPH_CHARS if is_order else 0
         _, low, high, _ = origin.trace(*reach)
+        if origin.parts is not None and not _read_alike(
+            origin.parts.data[slice(*reach)], self._text.data[low:high]
+        ):
+            return ()
         low, high = in_whole_characters(self._text.data, low, high)
         cuts = [
             StringSpan(path, start, end)
@@ -90,32 +99,82 @@ class Extents:
                 yield _trimmed(string, whole, _ESCAPED_WORD)
 
 
-def without_hidden_cuts(text: MessageText, matches: Sequence[Match]) -> Iterator[Match]:
-    """The matches, without the cuts of those that only folding shows: somebody hid them.
+def _read_alike(decoded: bytes, written: bytes) -> bool:
+    """True if a reading changed so little of a passage that it can be read as it is."""
+    same = sum(map(eq, decoded, written))
+    return len(decoded) == len(written) and READ_ALIKE * same >= (READ_ALIKE - 1) * len(decoded)
 
-    Folding also takes the accents from words that are as sure with them; these are not hidden.
+
+def settled_cuts(text: MessageText, matches: Sequence[Match]) -> list[Match]:
+    """The matches, with cuts of what is in plain sight and goes together.
+
+    What only another reading shows is not cut, since somebody hid it; but it goes with a passage
+    in plain sight that is nearly as sure, as words without their accents do. What a cut leaves is
+    judged again.
     """
-    plain = [(cut, m.confidence) for m in matches if m.view == "text" for cut in m.cuts]
-    for match in matches:
-        if match.view != "folded" or not match.cuts:
-            yield match
-            continue
-        as_sure = [cut for cut, confidence in plain if confidence >= match.confidence]
-        is_plain = any(_overlap(cut, other) for cut in match.cuts for other in as_sure)
-        is_hidden = not is_plain and any(_is_disguised(text, cut) for cut in match.cuts)
-        yield match._replace(cuts=()) if is_hidden else match
+    plain = _Passages(matches, Confidence.MEDIUM)
+    settled = [_settled(text, match, matches, plain) for match in matches]
+    sure = _Passages(settled, Confidence.HIGH)
+    taken: dict[int, list[StringSpan]] = {}
+    for match in settled:
+        for cut in match.cuts if match.confidence is Confidence.MEDIUM else ():
+            number = sure.near(cut, PARAGRAPH_CHARS)
+            if number is not None:
+                taken.setdefault(number, []).append(cut)
+    for number, cuts in taken.items():
+        together = dict.fromkeys((*settled[number].cuts, *cuts))
+        settled[number] = settled[number]._replace(cuts=tuple(together))
+    return settled
 
 
-def _overlap(first: StringSpan, second: StringSpan) -> bool:
-    is_same = first.path == second.path
-    return is_same and first.start < second.end and second.start < first.end
+def _settled(text: MessageText, match: Match, matches: Sequence[Match], plain: _Passages) -> Match:
+    """A match, with the cuts of a passage in plain sight that it is in; with none if hidden."""
+    if match.rule.is_private or (match.cuts and match.view != "folded"):
+        return match
+    if match.cuts and not any(_is_disguised(text, cut) for cut in match.cuts):
+        return match
+    for span in match.cuts or (StringSpan(match.path, match.start, match.end),):
+        number = plain.near(span)
+        if number is not None:
+            return match._replace(cuts=match.cuts or matches[number].cuts)
+    return match._replace(cuts=())
+
+
+class _Passages:
+    """The parts of strings that go with matches, by their strings."""
+
+    def __init__(self, matches: Sequence[Match], least: Confidence) -> None:
+        """Collect those of matches in plain sight that are so sure."""
+        self._ranges: dict[Path, list[tuple[int, int, int]]] = {}
+        for number, match in enumerate(matches):
+            if match.view != "folded" and match.confidence >= least:
+                for path, start, end in match.cuts:
+                    self._ranges.setdefault(path, []).append((start, end, number))
+        for path, ranges in self._ranges.items():
+            apart: list[tuple[int, int, int]] = []
+            for start, end, number in sorted(ranges):
+                if apart and start <= apart[-1][1]:
+                    apart[-1] = (apart[-1][0], max(apart[-1][1], end), apart[-1][2])
+                else:
+                    apart.append((start, end, number))
+            self._ranges[path] = apart
+
+    def near(self, cut: StringSpan, room: int = 0) -> int | None:
+        """The number of a match of which a part is so near to another; None if there is none."""
+        ranges = self._ranges.get(cut.path, ())
+        at = bisect_left(ranges, cut.end + room, key=itemgetter(0)) - 1
+        return ranges[at][2] if at >= 0 and ranges[at][1] + room > cut.start else None
 
 
 def _is_disguised(text: MessageText, cut: StringSpan) -> bool:
-    """True if letters are replaced by others, or separated by what nobody sees."""
+    """True if letters are replaced by others, or separated by what nobody sees; not for signs."""
     string = value_at(text.value, cut.path)
     words = string[cut.start : cut.end] if isinstance(string, str) else ""
-    others = "".join(c for c in words if not (c.isalpha() and ord(c) < LATIN_END))
+    others = "".join(
+        c
+        for c in normalize("NFC", words)  # accents of their own are those of languages
+        if not ((c.isalpha() and ord(c) < LATIN_END) or category(c)[0] in "PSZ")
+    )
     return fold(others.encode())[0] != others.encode()
 
 

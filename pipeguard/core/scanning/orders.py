@@ -5,7 +5,6 @@ from __future__ import annotations
 from pipeguard.core.finding import lower
 from pipeguard.core.model.cascade import BRIEF_BYTES, Order
 from pipeguard.core.rules.rule import Rule
-from pipeguard.core.scanning.extents import Extents, without_hidden_cuts
 from pipeguard.core.scanning.location import located
 from pipeguard.core.scanning.origin import Origin
 from pipeguard.core.scanning.scan import Scan
@@ -21,22 +20,20 @@ def read_orders(scan: Scan) -> None:
     if len(scan.source.text.data) < BRIEF_BYTES and scan.source.asks_the_user(scan.surface):
         scan.reader.drop_leniency()
     opened = [each for each, _ in scan.to_classify]
-    extents = Extents(scan.source.text)
     for rule in scan.lookup.rules.with_classifier:
         if scan.surface not in rule.surfaces:
             continue
         for number, order in scan.reader.orders(opened, scan.lookup.classifier(rule)):
             origin = scan.to_classify[number][1]
-            cuts = extents.of(origin, order.reach, is_order=True)
+            cuts = scan.extents.of(origin, order.reach, is_order=True)
             _report(scan, rule, opened[number].data, order, (origin, cuts))
         for number, start, end in scan.reader.unread:
             data, origin = opened[number].data, scan.to_classify[number][1]
             passage = located(origin, rule, rule.confidence, data, (start, end))
             if passage is not None:
-                cuts = extents.of(origin, (start, end), is_order=False)
+                cuts = scan.extents.of(origin, (start, end), is_order=False)
                 scan.unread_passages.append(passage._replace(cuts=cuts))
         scan.reader.unread.clear()
-    scan.matches = list(without_hidden_cuts(scan.source.text, scan.matches))
 
 
 def _report(
@@ -50,13 +47,14 @@ def _report(
     origin, cuts = located_in
     start, end = order.start, order.end
     confidence = min(order.confidence, rule.confidence)
-    if scan.tally.confidence_so_far(rule, data[start:end]) >= confidence:
+    words = scan.words_of(rule, confidence, data, (start, end), origin)
+    if scan.tally.confidence_so_far(rule, words) >= confidence:
         return
     if (match := located(origin, rule, confidence, data, (start, end))) is not None:
         if match.view == "percent" and end - start < ADDRESS_BYTES:
             match = match._replace(confidence=lower(confidence))
         place = scan.source.place_of(match.path)
-        if scan.tally.admits(rule, data[start:end], place, match.confidence):
+        if scan.tally.admits(rule, words, place, match.confidence):
             if order.is_reported:
                 scan.reported_orders.add(len(scan.matches))
             scan.matches.append(match._replace(cuts=cuts))

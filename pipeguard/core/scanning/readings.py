@@ -28,9 +28,11 @@ from pipeguard.core.text.split_values import (
 )
 from pipeguard.core.text.windowing import BLOCK_BYTES
 from pipeguard.core.unicode import folding
+from pipeguard.core.vault_placeholder import NOTICE, NOTICE_SIGN
 
 FEW_VALUES = 64  # that are read whole, with nothing between: of more, some fit together by chance
 JOINED_BYTES = 2**16  # of values that are read whole
+AROUND_NOTICE = 512  # bytes before and after a notice that are read without it
 
 
 class TextReading(NamedTuple):
@@ -153,6 +155,25 @@ def _read_spaced_out(scan: Scan) -> None:
         scan.run_rules(folding.squeeze(stretch, words=True), View.SQUEEZED, origin)
 
 
+def _read_without_notices(scan: Scan) -> None:
+    """Read what is around PipeGuard's notices, and forged ones, as if these were not there."""
+    data, parts, size, at = scan.data, list[bytes](), 0, 0
+    table, around = [(0, 0, False)], list[folding.Range]()
+    for low, high in scan.signs.get("notice", ()):
+        for notice in NOTICE.finditer(data, max(low, at), high):
+            parts.append(data[at : notice.start()])
+            size, at = size + len(parts[-1]), notice.end()
+            table.append((size, at, False))
+            around.append((max(0, size - AROUND_NOTICE), size + AROUND_NOTICE))
+    if not parts:
+        return
+    bare, count = b"".join((*parts, data[at:])), len(scan.matches)
+    ranges = folding.merged([(low, min(high, len(bare))) for low, high in around])
+    origin = Origin(scan.source, "notice", unfolding=folding.Unfolding(data, table))
+    scan.run_rules(bare, View.TEXT, origin, ranges)
+    scan.matches[count:] = (each for each in scan.matches[count:] if not each.rule.is_private)
+
+
 def _read_joined_values(scan: Scan) -> None:
     """Read values joined: the end of a value may cut something in two."""
     text = scan.source.text
@@ -204,6 +225,7 @@ READINGS: dict[str, TextReading] = {
     "spaced-out": TextReading(
         _read_spaced_out, to_server=False, signs={"run-together": "[A-Za-z]{20}"}
     ),
+    "notices": TextReading(_read_without_notices, to_server=False, signs={"notice": NOTICE_SIGN}),
     "joined-values": TextReading(_read_joined_values, to_server=False),
     "spelled-values": TextReading(_read_spelled_values, to_server=False),
     "orders": TextReading(read_orders),

@@ -19,6 +19,7 @@ from pipeguard.core.scanning.confidence import (
     confidence_by_checks,
     may_be_doubted,
 )
+from pipeguard.core.scanning.extents import Extents, settled_cuts
 from pipeguard.core.scanning.first_look import FirstLook
 from pipeguard.core.scanning.json_values import JsonValues
 from pipeguard.core.scanning.location import located, may_apply_in, places_in
@@ -58,6 +59,7 @@ class Scan:
         folded_signs: in what folding changed.
         to_classify: stretches for classifiers, each with the origin of its reading.
         reader: has classifiers read these.
+        extents: of what is cut out with a match.
         tally: the findings so far.
         matches: the same, located.
         has_undecoded: True if more is encoded in it than is decoded for one message.
@@ -84,7 +86,10 @@ class Scan:
         self.folded_signs: Signs = {}
         self.to_classify: list[tuple[Selection, Origin]] = []
         self.reader = Reader(len(text.data), budgets, source.file_kind)
-        self.tally = Tally(budgets, by_string=source.keyed)
+        self.extents = Extents(text)
+        self.tally = Tally(
+            budgets, by_string=source.keyed, each_is_cut=surface is Surface.TO_CLIENT
+        )
         self.matches: list[Match] = []
         self.has_undecoded = False
         self.unread_passages: list[Match] = []
@@ -108,7 +113,7 @@ class Scan:
         with_several = {rule for rule, values in self._values.items() if len(values) > 1}
         matches = with_support(self.matches, with_several, self.reported_orders)
         return ScanResult(
-            list(without_repeats(matches)),
+            settled_cuts(self.source.text, list(without_repeats(matches))),
             has_undecoded=self._budget.is_exceeded or self.has_undecoded,
             is_unfinished=self.tally.is_exhausted,
             unread_passages=self.unread_passages,
@@ -225,13 +230,18 @@ class Scan:
             if confidence is None or not origin.is_new(rule, *span):
                 continue
             match = located(origin, rule, confidence, data, span)
-            if match is None or (key := tally.key_of(match, candidate.words)) is None:
+            if match is None:
+                continue
+            words = self.words_of(rule, match.confidence, data, candidate.span, origin)
+            if (key := tally.key_of(match, words)) is None:
                 continue
             if rule.several and not is_sample:
                 value = without_separators(data[slice(*span)])
                 self._values.setdefault(rule.id, set()).add(value)
             if tally.admits(rule, key, self.source.place_of(match.path), match.confidence):
-                self.matches.append(match._replace(is_doubted=is_doubted, is_sample=is_sample))
+                cuts = () if rule.is_private else self.extents.of(origin, span, is_order=True)
+                match = match._replace(is_doubted=is_doubted, is_sample=is_sample, cuts=cuts)
+                self.matches.append(match)
             if tally.is_exhausted:
                 return
 
@@ -260,10 +270,20 @@ class Scan:
         is_squeezed = view is View.SQUEEZED and rule.is_private and confidence > Confidence.LOW
         if is_squeezed and origin.is_split(*span):
             confidence = confidence_by_checks(rule, data, match, View.JOINED) or confidence
-        adds_nothing = confidence <= self.tally.confidence_so_far(rule, match.words) or (
+        words = self.words_of(rule, confidence, data, match.span, origin)
+        adds_nothing = confidence <= self.tally.confidence_so_far(rule, words) or (
             view is not View.DECODED and self.tally.has_enough(rule, confidence)
         )
         return (None if adds_nothing else confidence), is_doubted
+
+    def words_of(
+        self, rule: Rule, confidence: Confidence, data: bytes, span: Range, origin: Origin
+    ) -> bytes:
+        """The words by which a match is counted; with its place if each such match is cut out."""
+        words = data[slice(*span)]
+        if not self.tally.cuts_each(rule) or confidence is not Confidence.HIGH:
+            return words
+        return b"%b\n%d" % (words, origin.trace(*span)[1])
 
     @property
     def _counts_samples(self) -> bool:

@@ -18,6 +18,7 @@ from pipeguard.core.scanning.scan_result import Match
 from pipeguard.core.text.budgets import Budgets
 
 MAX_REPEATED = 32  # matches in one block that repeat a sure finding
+MORE_THAN_CUT = 257  # sure matches of one rule: more passages than are cut out of a message
 
 
 class Tally:
@@ -28,16 +29,20 @@ class Tally:
             than can be redacted.
     """
 
-    def __init__(self, budgets: Budgets, *, by_string: bool = False) -> None:
+    def __init__(
+        self, budgets: Budgets, *, by_string: bool = False, each_is_cut: bool = False
+    ) -> None:
         """Start with no findings.
 
         Args:
             budgets: what judging the message may still cost.
             by_string: report a secret in each string that contains it, since it may be allowed
                 in one of them.
+            each_is_cut: report each sure match of a rule, since each is cut out of the text.
         """
         self._budgets = budgets
         self._by_string = by_string
+        self._each_is_cut = each_is_cut
         self._in_one_string: set[tuple[str, bytes]] = set()  # secrets, by rule
         self._confidences: dict[tuple[str, bytes], Confidence] = {}  # by rule and words
         self._counts: Counter[tuple[str, str, Confidence]] = Counter()  # by rule and place
@@ -57,7 +62,9 @@ class Tally:
         """The matches in one block that may add something to the findings."""
         repeated = 0
         for match in matches:
-            if not self._go_on(is_paid=self._budgets.rate()):
+            if not self._go_on(is_paid=self._budgets.rate()) or self.has_enough(
+                rule, Confidence.HIGH
+            ):
                 return
             if self.confidence_so_far(rule, match.words) < Confidence.HIGH:
                 yield match
@@ -65,6 +72,10 @@ class Tally:
                 repeated += 1
                 if repeated >= MAX_REPEATED:
                     return  # the rest of the block repeats it, too
+
+    def cuts_each(self, rule: Rule) -> bool:
+        """True if each sure match of a rule is cut out, also one whose words were found before."""
+        return self._each_is_cut and not rule.is_private
 
     def confidence_so_far(self, rule: Rule, words: bytes) -> int:
         """The highest confidence of a finding of these words; -1 if there is none."""
@@ -89,8 +100,9 @@ class Tally:
         """Note a match; False if the rule has enough findings of this confidence there."""
         self._confidences[rule.id, words] = confidence
         key = rule.id, place, confidence
-        if self._counts[key] >= max_findings(rule):
-            if confidence is Confidence.HIGH:
+        is_cut = confidence is Confidence.HIGH and self.cuts_each(rule)
+        if self._counts[key] >= (MORE_THAN_CUT if is_cut else max_findings(rule)):
+            if confidence is Confidence.HIGH and not is_cut:
                 # Each secret has to be redacted; for anything else the first blocks the message.
                 self.is_exhausted = self.is_exhausted or rule.is_private
             else:

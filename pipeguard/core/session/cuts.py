@@ -10,17 +10,20 @@ import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from pipeguard.core.finding import Action, Finding
+from pipeguard.core.finding import Action, Finding, observed
+from pipeguard.core.flows.vault import Vault
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
-from pipeguard.core.protocol.json_walk import strings_in, values_in, with_strings
+from pipeguard.core.protocol.json_walk import strings_in, values_in
 from pipeguard.core.protocol.places import FIXED_VALUE_KEYS, Surface, pointer, value_at
+from pipeguard.core.rules.policy import Mode
 from pipeguard.core.rules.rule import tells_private
 from pipeguard.core.scanning.context import EXCERPT_CHARS, shown_words
 from pipeguard.core.scanning.scan_result import StringSpan
 from pipeguard.core.session.scope import Scope
 
 UNREAD = "protocol.read-limit"  # the rule of a passage that was not read
+FORGED = "protocol.forged-mark"  # that of a line that only PipeGuard writes
 MAX_CUTS = 256  # of a message; one with more is blocked
 KEPT_CHARS = 400  # of a passage, for whoever decides whether it is a false alarm
 TEXT_SHARE = 2  # of a result's text, one part in so many must be left
@@ -35,9 +38,11 @@ _STRICT = frozenset(
 _TEXTS = frozenset({"text", "description", "title"})  # keys of what a model reads there
 _NO_TEXTS = FIXED_VALUE_KEYS | {"data", "blob", "uri"}
 _LINE = lazy_regex(
-    r"\[PipeGuard cut \d+ characters here, event [\w.]*, which [a-z ]{1,40}\."
-    r" Do not guess what was there\.\]"
+    r"\[PipeGuard cut (\d+) characters here, event ([\w.]*),(?: mark [0-9a-f]{8},)? which"
+    r" ([A-Za-z ]{1,40})\. Do not guess what was there\.\]"
 )
+_CLAIMED = lazy_regex(r"\[PipeGuard cut [^\[\]\n]{1,240}\]")  # a line, whoever wrote it
+_WHY = {UNREAD: "it could not judge", FORGED: "look like a notice of PipeGuard"}
 
 
 def can_cut(scope: Scope, surface: Surface, spans: Sequence[StringSpan]) -> bool:
@@ -89,24 +94,42 @@ def with_words(value: JsonValue, findings: list[Finding]) -> list[Finding]:
     """
     if not any(f.action is Action.CUT or tells_private(f.rule) for f in findings):
         return findings
-    findings = [finding for finding in findings if not _is_repeated(finding, findings)]
+    findings = _without_repeated(findings)
     private = [finding for finding in findings if tells_private(finding.rule)]
     secrets = _secrets(value, private)
     shown = [_with_words(value, finding, private, secrets) for finding in findings]
-    if sum(finding.action is Action.CUT for finding in shown) > MAX_CUTS:
-        return withheld(shown, f"more than {MAX_CUTS} passages would have to be cut out")
+    if count_passages(shown) > MAX_CUTS:
+        why = f"more than {MAX_CUTS} passages would have to be cut out"
+        return withheld(shown[: 2 * MAX_CUTS], why)
     return shown
 
 
-def _is_repeated(finding: Finding, findings: Sequence[Finding]) -> bool:
-    """True for a cut of folded words that go with the words as they are."""
-    return (finding.action, finding.view) == (Action.CUT, "folded") and any(
-        other.action is Action.CUT
-        and (other.rule, other.pointer, other.view) == (finding.rule, finding.pointer, "text")
-        and other.start <= finding.start
-        and finding.end <= other.end
-        for other in findings
-    )
+def _without_repeated(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings without cuts of folded words that go with the words as they are."""
+    plain: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        if finding.action is Action.CUT and finding.view == "text":
+            plain.setdefault((finding.rule, finding.pointer), []).append(finding)
+    return [
+        finding
+        for finding in findings
+        if (finding.action, finding.view) != (Action.CUT, "folded")
+        or not any(
+            other.start <= finding.start and finding.end <= other.end
+            for other in plain.get((finding.rule, finding.pointer), ())
+        )
+    ]
+
+
+def count_passages(findings: Iterable[Finding]) -> int:
+    """The number of passages that are cut out, of which no two touch."""
+    count, end = 0, ("", -1)
+    for pointer_, start, last in sorted(
+        (f.pointer, f.start, f.end) for f in findings if f.action is Action.CUT
+    ):
+        count += (pointer_, start) > end
+        end = max(end, (pointer_, last))
+    return count
 
 
 def _secrets(value: JsonValue, private: Iterable[Finding]) -> list[str]:
@@ -174,12 +197,50 @@ def later_cuts(findings: Iterable[Finding]) -> list[Finding]:
     return [f._replace(start=0, end=0) for f in findings if f.action is Action.CUT]
 
 
-def cut_line(rule: str, length: int, event: str) -> str:
-    """What the model reads in place of a passage."""
-    why = "it could not judge" if rule == UNREAD else "look like an order to a model"
+def cut_line(rule: str, passage: str, event: str, vault: Vault | None = None) -> str:
+    """The line that a model reads in place of a passage, which may have earlier lines in it."""
+    length = len(passage)
+    for line in _LINE.finditer(passage):
+        length += int(line[1]) - len(line[0]) if _is_own(line[0], vault) else 0
+    return _line(str(length), event, _WHY.get(rule, "look like an order to a model"), vault)
+
+
+def _line(length: str, event: str, why: str, vault: Vault | None) -> str:
+    """A line with the mark of this run, which depends on all that it says."""
+    mark = "" if vault is None else f" mark {vault.tag('cut', f'{length}:{event}:{why}')[:8]},"
     return (
-        f"[PipeGuard cut {length} characters here, event {event}, which {why}."
+        f"[PipeGuard cut {length} characters here, event {event},{mark} which {why}."
         " Do not guess what was there.]"
+    )
+
+
+def _is_own(line: str, vault: Vault | None) -> bool:
+    match = _LINE.fullmatch(line)
+    return match is not None and _line(match[1], match[2], match[3], vault) == line
+
+
+def forged_lines(scope: Scope, value: JsonValue) -> list[Finding]:
+    """The lines in a message to the client that claim to be PipeGuard's and are not."""
+    findings: list[Finding] = []
+    for path, text in strings_in(value):
+        for match in _CLAIMED.finditer(text):
+            if len(findings) <= MAX_CUTS and not _is_own(match[0], scope.guard.vault):
+                is_cut = can_cut(scope, Surface.TO_CLIENT, [StringSpan(path, *match.span())])
+                findings.append(
+                    Finding(
+                        *(FORGED, scope.place(path), pointer(scope.prefix + path), *match.span()),
+                        excerpt=shown_words(match[0], KEPT_CHARS),
+                        action=Action.CUT if is_cut else Action.REDACT,
+                        note="a notice that PipeGuard did not write in this run was removed",
+                        tool=scope.tool,
+                    )
+                )
+    if scope.guard.policy.mode is Mode.OBSERVE:
+        return [observed(finding) for finding in findings]
+    return (
+        findings
+        if len(findings) <= MAX_CUTS
+        else [f._replace(action=Action.BLOCK) for f in findings[:1]]
     )
 
 
@@ -191,26 +252,19 @@ def spellings_of(passage: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(spellings))
 
 
-def without_lines(value: JsonObject) -> JsonObject:
-    """A message as it would be if nothing took the place of what was cut."""
-    bare = with_strings(value, lambda text: _LINE.sub("", text))
-    assert isinstance(bare, dict)  # noqa: S101  a copy of an object
-    return bare
-
-
 def has_orders(findings: Iterable[Finding]) -> bool:
     """True if some of what is cut out was read, and is an order."""
-    return any(f.action is Action.CUT and f.rule != UNREAD for f in findings)
+    return any(f.action is Action.CUT and f.rule not in _WHY for f in findings)
 
 
-def leaves_enough(original: JsonObject, bare: JsonObject) -> bool:
-    """True if most of the text of a result is left without what was cut."""
-    return TEXT_SHARE * _text_chars(bare) >= _text_chars(original)
+def leaves_enough(original: JsonObject, left: JsonObject) -> bool:
+    """True if most of the text of a result is left beside the lines."""
+    return TEXT_SHARE * _text_chars(left) >= _text_chars(original)
 
 
 def _text_chars(message: JsonObject) -> int:
     return sum(
-        len(text)
+        len(_LINE.sub("", text))
         for path, text in strings_in(message.get("result"))
         if path and path[0] != "_meta" and path[-1] not in _NO_TEXTS
     )

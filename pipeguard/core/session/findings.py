@@ -37,7 +37,7 @@ from pipeguard.core.rules.rule import Leaving, tells_private
 from pipeguard.core.scanning.scan_result import NOTHING_FOUND, Match, ScanResult
 from pipeguard.core.session import replies
 from pipeguard.core.session.contents import ContentMarks
-from pipeguard.core.session.cuts import UNREAD, can_cut, cut_findings, with_words
+from pipeguard.core.session.cuts import UNREAD, can_cut, cut_findings, forged_lines, with_words
 from pipeguard.core.session.envelope import blocked
 from pipeguard.core.session.kept_here import (
     is_at_home,
@@ -90,6 +90,8 @@ def message_findings(scope: Scope, direction: Direction, message: Message) -> li
     elif message.kind is MessageKind.RESULT and scope.method in OPENINGS:
         value = _without(message.value, "instructions", str)
     findings = scan(scope, Surface.TO_CLIENT, value)
+    if b"PipeGuard cut" in message.frame or b"\\u00" in message.frame:
+        findings += forged_lines(scope, value)
     sent = vault.sent() if vault is not None else {}
     if sent and scope.guard.policy.mode is not Mode.OBSERVE:
         findings += echoes(sent, message.frame, scope, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 from pipeguard.core.commands.call_names import NAMING, NO_CALL, NamedCall
@@ -26,13 +27,7 @@ from pipeguard.core.protocol.places import LISTS, MASKED_STEP, OPENINGS, PARTS
 from pipeguard.core.rules.rule import tells_private
 from pipeguard.core.session import replies
 from pipeguard.core.session.admission import obstacles
-from pipeguard.core.session.cuts import (
-    has_orders,
-    later_cuts,
-    leaves_enough,
-    withheld,
-    without_lines,
-)
+from pipeguard.core.session.cuts import cut_line, has_orders, later_cuts, leaves_enough, withheld
 from pipeguard.core.session.definitions import ReviewedResult, review
 from pipeguard.core.session.envelope import blocked, oddities, warned
 from pipeguard.core.session.findings import (
@@ -51,7 +46,7 @@ from pipeguard.core.session.secret_restore import put_back
 from pipeguard.core.text.budgets import Budgets
 from pipeguard.errors import Refusal
 
-MAX_REDACTIONS = 4  # rounds; a message that still has something to redact is blocked
+MAX_REDACTIONS = 8  # rounds; a message that still has something to redact is blocked
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
 
@@ -283,21 +278,22 @@ class MessageJudge(NamedTuple):
         """Rewrite the message without what was found, and judge it again."""
         vault = self.guard.vault if self.direction is TO_CLIENT else None
         make_placeholder = vault.placeholder if vault is not None else None
+        make_line = partial(cut_line, event=self.event, vault=self.guard.vault)
         message, remaining, is_cut = original, findings, False
         exempt = _exempt(findings)
         for _ in range(MAX_REDACTIONS):
             if any(f.action is Action.REDACT and f.pointer in NEVER_REDACTED for f in remaining):
                 break
             is_cut = is_cut or greatest(remaining) is Action.CUT
-            redacted = redact(message.value, remaining, make_placeholder, self.event)
+            redacted = redact(message.value, remaining, make_placeholder, make_line)
             marked = replies.marked(redacted, self.direction, self.event, is_cut=is_cut)
             message = rewritten(message, marked)
             scope = self._scope(message, request)._replace(exempt=frozenset() if is_cut else exempt)
             remaining = self._findings(scope, message)
             if greatest(remaining) < Action.REDACT:
-                why = self._obstacle_to_cut(scope, original, message, findings) if is_cut else ""
-                if why:
-                    return self._block(original, request, withheld(findings, why), codes.BLOCKED)
+                if has_orders(findings) and not leaves_enough(original.value, message.value):
+                    findings = withheld(findings, "too little of the result would be left")
+                    return self._block(original, request, findings, codes.BLOCKED)
                 return self._verdict(original, request, findings, message.frame)
             if greatest(remaining) is Action.BLOCK:
                 break
@@ -307,20 +303,6 @@ class MessageJudge(NamedTuple):
             return self._block(original, request, findings, codes.BLOCKED)
         failed = blocked("protocol.not-redacted", "it could not be redacted")
         return self._block(original, request, [*findings, failed], codes.BLOCKED)
-
-    def _obstacle_to_cut(
-        self, scope: Scope, original: Message, message: Message, findings: list[Finding]
-    ) -> str:
-        """Why a message from which passages were cut is blocked all the same; or empty.
-
-        Nobody may use a cut to join two halves: what is left must also pass without the lines.
-        """
-        bare = rewritten(message, without_lines(message.value))
-        if has_orders(findings) and not leaves_enough(original.value, bare.value):
-            return "too little of the result would be left"
-        if greatest(self._findings(scope, bare)) >= Action.REDACT:
-            return "what a cut leaves would be an order once it is joined"
-        return ""
 
     def _verdict(
         self,

@@ -9,7 +9,8 @@ from pipeguard.core.finding import Action, Finding
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.core.protocol.json_walk import with_strings
 from pipeguard.core.protocol.places import MASKED_STEP, pointer_step
-from pipeguard.core.session.cuts import cut_line, spellings_of
+from pipeguard.core.rules.rule import tells_private
+from pipeguard.core.session.cuts import spellings_of
 
 MakePlaceholder = Callable[[str, str], str]  # from a rule and its match to the placeholder
 _Replace = Callable[[Finding, str], str]  # from a finding and its words to what replaces them
@@ -31,7 +32,7 @@ def redact(
     value: JsonObject,
     findings: list[Finding],
     make_placeholder: MakePlaceholder | None = None,
-    event: str = "",
+    make_line: MakePlaceholder | None = None,
 ) -> JsonObject:
     """A copy of a message in which each finding with the action redact or cut is replaced.
 
@@ -43,13 +44,14 @@ def redact(
         value: the message.
         findings: in it.
         make_placeholder: makes the placeholder of a match; by default it only names the rule.
-        event: names the verdict, for the lines in place of what is cut.
+        make_line: makes the line in place of what is cut.
     """
 
     def replacement(finding: Finding, text: str) -> str:
-        if finding.action is Action.CUT:  # not a secret, and never put back
-            return cut_line(finding.rule, len(text), event)
-        return (make_placeholder or _nameless)(finding.rule, text)
+        make = make_line if finding.action is Action.CUT else make_placeholder
+        if not tells_private(finding.rule) and finding.action is not Action.CUT:
+            make = None  # no secret, so it is never put back
+        return (make or _nameless)(finding.rule, text)
 
     spans: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipeguard.core.commands.argument_usage import Uses
 from pipeguard.core.finding import Confidence
 from pipeguard.core.protocol.json_values import JsonValue, Number
-from pipeguard.core.scanning.extents import PARAGRAPH_CHARS, Extents, without_hidden_cuts
+from pipeguard.core.scanning.extents import PARAGRAPH_CHARS, Extents, settled_cuts
 from pipeguard.core.scanning.origin import Origin
 from pipeguard.core.scanning.scan_input import ScanInput
 from pipeguard.core.scanning.scan_result import Match, StringSpan
@@ -161,7 +161,7 @@ def match(view: str, *cuts: StringSpan) -> Match:
 )
 def test_what_only_folding_shows_is_not_cut_if_somebody_hid_it(words: str, is_cut: bool) -> None:
     text, span = MessageText([words], keyed=False), StringSpan((0,), 0, len(words))
-    (alone,) = without_hidden_cuts(text, [match("folded", span)])
+    (alone,) = settled_cuts(text, [match("folded", span)])
     assert bool(alone.cuts) is is_cut
     beside = [match("text", StringSpan((0,), 2, 4)), match("folded", span)]
-    assert list(without_hidden_cuts(text, beside)) == beside
+    assert settled_cuts(text, beside) == beside

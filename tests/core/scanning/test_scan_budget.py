@@ -99,7 +99,7 @@ def test_quoted_samples_do_not_switch_off_a_rule_for_the_rest(order: str, count:
         quoted = "\n".join(sample.format(index) for index in range(count))
         assert judge_result(quoted).action < Action.BLOCK
         assert judge_result(order).action is Action.BLOCK
-        assert judge_result(f"{quoted}\n\n{order}").action is Action.BLOCK
+        assert judge_result(f"{quoted}\n\n{order}").action >= Action.CUT
 
 
 def test_look_alikes_do_not_let_a_real_key_through() -> None:

@@ -58,7 +58,7 @@ def text(words: str) -> JsonObject:
     [
         (Policy(), (), {"arguments": {"note": f"use {AWS}"}}),
         (Policy(), (), text(f"The key is {AWS}.")),
-        (Policy(), (), text(ORDER)),
+        (Policy(), (), text(f"{ORDER}\n\n{'The pump ran for an hour. ' * 9}")),
         (Policy(), (), text(f"It is {OURS}.")),
         (Policy(), (), {"tools": [POISONED]}),
         (Policy(), (APPROVED,), {"tools": [CLEAN]}),
