@@ -192,10 +192,10 @@ def _group(pieces: Iterator[re.Match[bytes]]) -> tuple[_Runs, re.Match[bytes] | 
     return _combined([*alternatives, _combined(row, and_)], or_), end
 
 
-def _combined(parts: list[_Runs], how: Callable[[int, int], int]) -> _Runs:
+def _combined(parts: list[_Runs], join: Callable[[int, int], int]) -> _Runs:
     """The runs of parts that follow each other (`and_`), or of alternatives (`or_`)."""
     every, some, several, split = zip(*parts, strict=True)
-    matched = reduce(how, every)
+    matched = reduce(join, every)
     return _Runs(matched, matched & reduce(or_, some), matched & reduce(or_, several), any(split))
 
 
