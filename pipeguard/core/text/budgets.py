@@ -5,8 +5,8 @@ from it what it usually takes on a processor of 2024, in nanoseconds; no clock i
 message always gets as far. So a list of hundreds of definitions, or a batch, costs no more than one
 text of the same length. Whoever finds too little left reports it: nothing passes unread.
 
-Of thousands of real documents none takes half of its work, apart from a few that are about attacks
-or list hundreds of credentials: these take three quarters.
+Of thousands of real documents none takes all of its work. Of those of a megabyte in ten languages,
+the manual pages in Spanish take most: 360 ns a byte, two thirds for the classifier.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable
 
 # The work of a message, and of each byte of a text in it, which up to three engines scan.
-WORK_NS, BYTE_NS = 50_000_000, 120
+WORK_NS, BYTE_NS = 50_000_000, 500
 CALL_NS, DECODED_NS = 1_000, 20  # of a replacement or a decoding, and of a decoded byte
 SEARCHED_NS = 5  # of a byte that a rule searches
 MATCH_NS = 25_000  # of a match that is rated

