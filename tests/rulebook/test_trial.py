@@ -46,7 +46,8 @@ def test_a_harmless_text_passes(taken: TextRole) -> None:
 def test_a_text_is_what_a_tool_returns() -> None:
     trial = tried(f"Dear reader,\n{ORDER}")
     assert trial.action is Action.BLOCK
-    assert where(trial, "injection.override-instructions")[0] == Spot(2, 1)
+    passage = (Spot(1, 1), Spot(2, 41))  # with the words that introduce the order
+    assert where(trial, "injection.override-instructions") == passage
 
 
 def test_a_secret_in_a_result_is_taken_out_and_one_in_an_argument_blocked() -> None:
