@@ -18,8 +18,6 @@ from pipeguard.isolation.sensitive import is_within
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from pipeguard.isolation.view import FileView
-
 RUN_LATER = (
     *(GIT, ".husky", ".envrc", ".vscode", ".idea", ".devcontainer"),
     *(".mcp.json", ".cursor", ".claude", ".codex", ".gemini"),
@@ -61,20 +59,23 @@ def run_later_in(
             yield path
 
 
-def find_made(view: FileView, since: float) -> Iterator[str]:
+def find_made(
+    given: Collection[str], mounted: Collection[str], home_folder: str, since: float
+) -> Iterator[str]:
     """Find what is run later and came into folders while a server could change them.
 
     Args:
-        view: of the server. What is mounted by itself was there when it started.
+        given: the folders.
+        mounted: what was mounted by itself, and so was there when the server started.
+        home_folder: the user's.
         since: when it started, in seconds since 1970. Nobody sets the time at which a file was
             changed or moved last (`st_ctime`, inode(7)).
     """
-    known = {each for mount in view.mounts for each in (mount.path, os.path.dirname(mount.path))}
-    given = [mount.path for mount in view.mounts if mount.is_changed]
+    known = {each for path in mounted for each in (path, os.path.dirname(path))}
     for folder in given:
         if not any(folder != each and is_within(folder, each) for each in given):
             found = find_named(folder, RUN_LATER, with_links=True)
-            paths = (*islice(found, MOST_ENTRIES), *_of_home_in(folder, view.home))
+            paths = (*islice(found, MOST_ENTRIES), *_of_home_in(folder, home_folder))
             yield from (path for path in paths if path not in known and _is_new(path, since))
 
 

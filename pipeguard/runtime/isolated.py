@@ -260,7 +260,7 @@ class ServerStarter:
         if self._witness is not None:
             self._witness.close()
         if self._run is not None and self._sandbox is not None:
-            from pipeguard.isolation.walls.presence import note_made
+            from pipeguard.runtime.start_record import note_made
 
             note_made(self._sandbox.view, self._began, self._run.notice)
             self._began = time()  # the run outlives a server that is started again

@@ -9,56 +9,29 @@ takes depends on it, so that a server learns nothing of what there is.
 from __future__ import annotations
 
 import os.path
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from pipeguard.core.finding import Action, Finding, Severity
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.errors import PolicyError
-from pipeguard.isolation.run_later import find_made
 from pipeguard.isolation.sandbox import this_host
 from pipeguard.isolation.walls.grants import grant_of
 from pipeguard.isolation.walls.sight import Sight, is_own_folder, sight_of
 from pipeguard.isolation.walls.temporary_names import is_temporary
 from pipeguard.isolation.walls.wall import PORT, READ, WRITE, Mention
-from pipeguard.isolation.walls.witness import PLACE, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from pipeguard.isolation.view import FileView
 
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _LISTENING = b"0A"  # TCP_LISTEN (include/net/tcp_states.h)
-MOST_MADE = 100  # files and folders of one run that are told
 MAX_TABLE_BYTES = 4 * 1024 * 1024
 # Beside the tools whose names say already that they change something (`mentions`).
 _MAKING_TOOL = lazy_regex(
     r"(?i)make|export|generat|render|report|convert|store|dump|record|build|draw|plot|print|backup"
 )
-
-
-def note_made(view: FileView, since: float, notice: Callable[[Finding], None]) -> None:
-    """Record what is run later and was made in folders that a server may change.
-
-    Args:
-        view: of the server, which has ended.
-        since: when it started, in seconds since 1970.
-        notice: records a finding.
-    """
-    for path in islice(find_made(view, since), MOST_MADE):
-        note = "made while the server ran, which may change the folder; your programs run it later"
-        notice(
-            Finding(
-                WRITE,
-                PLACE,
-                severity=Severity.MEDIUM,
-                action=Action.WARN,
-                excerpt=shortened(path),
-                note=note,
-                path=path,
-            )
-        )
 
 
 def is_present(mention: Mention) -> bool:
