@@ -11,4 +11,5 @@ def entropy(secret: bytes) -> float:
     """Shannon's entropy in bits per byte, of the first 4096 bytes."""
     secret = secret[:MEASURED_BYTES]
     total = len(secret)
-    return -sum(n / total * log2(n / total) for n in map(secret.count, set(secret)))
+    shares = [n / total for n in map(secret.count, set(secret))]
+    return -sum([share * log2(share) for share in shares])  # noqa: C419  faster

@@ -7,18 +7,20 @@ bytes. The words are in core.words.placeholders.
 from __future__ import annotations
 
 import re
-from functools import cache
-from itertools import pairwise
+from functools import cache, lru_cache
+from operator import sub
 
 from pipeguard.core.checks.entropy import MEASURED_BYTES, entropy
 from pipeguard.core.lazy_regex import lazy_regex
 
 # What an issuer writes before the body, as `sk-ant-api03-`: short, and of one case.
 PREFIX = lazy_regex(rb"\A(?:(?:[a-z]{1,10}|[A-Z]{1,10})[0-9]{0,2}[_.:-]){1,3}")
+FEW_TEXTS = 512  # whose answers are kept: several rules ask about a secret, in several readings
 LEAST_LEFT = 8  # characters of a secret that are no words and no template
 _SLOT = rb"\$?\{{1,2}[^{}]{0,80}\}{1,2}|<[^<>]{0,80}>|%\(\w{1,40}\)s"  # of a template
 
 
+@lru_cache(FEW_TEXTS)
 def is_placeholder(secret: bytes) -> bool:
     """Say whether a text is evidently written in a secret's place.
 
@@ -101,10 +103,13 @@ def _is_monotone(letters: bytes) -> bool:
     if len(letters) < 6:
         return len(set(letters)) == 1
     text = letters.lower()
-    rows = sum(-1 <= after - before <= 1 for before, after in pairwise(text))
-    return rows * 10 >= 6 * len(text) or max(map(text.count, set(text))) * 10 >= 6 * len(text)
+    if max(map(text.count, set(text))) * 10 >= 6 * len(text):
+        return True
+    rows = [step for step in map(sub, text[1:], text) if -1 <= step <= 1]
+    return len(rows) * 10 >= 6 * len(text)
 
 
+@lru_cache(FEW_TEXTS)
 def is_published(secret: bytes) -> bool:
     """Say whether a vendor's own documentation prints it."""
     if re.fullmatch(rb"A[A-Z]{3}[A-Z0-9]{9}EXAMPLE", secret):  # docs.aws.amazon.com/IAM, throughout

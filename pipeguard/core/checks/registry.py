@@ -21,6 +21,7 @@ from pipeguard.errors import RuleError
 NAME_CHECK = "name-"  # prefix of the checks of a secret's name
 AROUND_CHECK = "around-"  # and of the checks of a match, AROUND, and the text around it
 AROUND_BYTES = 4096  # before a match and after it
+KEPT_BYTES = 512  # of a secret whose outcomes are kept
 
 
 def is_check(spec: str) -> bool:
@@ -47,6 +48,11 @@ def run(spec: str, secret: bytes) -> Outcome:
     Raises:
         RuleError: the spec names no check; `is_check` says so when a rule is loaded.
     """
+    return _outcome(spec, secret) if len(secret) <= KEPT_BYTES else _find(spec)(secret)
+
+
+@lru_cache(maxsize=1024)  # several rules ask the same of a secret, in several readings
+def _outcome(spec: str, secret: bytes) -> Outcome:
     return _find(spec)(secret)
 
 

@@ -7,6 +7,7 @@ expression run. The same pass finds the signs of encodings and of further readin
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from pipeguard.core.finding import Confidence, lower
 from pipeguard.core.matching.confirm import Finder, Occurrence
@@ -221,13 +222,17 @@ class Scan:
         origin: Origin,
     ) -> None:
         tally = self.tally
-        for candidate in tally.worth_rating(rule, matches):
+        is_new = partial(self._is_new, rule, origin=origin)
+        for candidate in tally.worth_rating(rule, matches, is_new):
             span = candidate.secret
             confidence, is_doubted = self._confidence(rule, data, candidate, view, origin)
             is_sample = confidence is None and rule.is_private and self._counts_samples
             if is_sample:
                 confidence = self._confidence_as_sample(rule, data, candidate, view, origin)
-            if confidence is None or not origin.is_new(rule, *span):
+            if confidence is None:
+                continue
+            words = self.words_of(rule, confidence, data, candidate.span, origin)
+            if not is_sample and self._adds_nothing(rule, confidence, words, view):
                 continue
             match = located(origin, rule, confidence, data, span)
             if match is None:
@@ -248,10 +253,7 @@ class Scan:
     def _confidence(
         self, rule: Rule, data: bytes, match: Occurrence, view: View, origin: Origin
     ) -> tuple[Confidence | None, bool]:
-        """How sure a match is, and whether a classifier doubts it.
-
-        None if it is no match, or adds nothing to the findings.
-        """
+        """How sure a match is, or None if it is no match; and whether a classifier doubts it."""
         span = match.secret
         confidence = confidence_by_checks(rule, data, match, view)
         if confidence is None or origin.is_chance(rule, confidence, data, span):
@@ -270,11 +272,24 @@ class Scan:
         is_squeezed = view is View.SQUEEZED and rule.is_private and confidence > Confidence.LOW
         if is_squeezed and origin.is_split(*span):
             confidence = confidence_by_checks(rule, data, match, View.JOINED) or confidence
-        words = self.words_of(rule, confidence, data, match.span, origin)
-        adds_nothing = confidence <= self.tally.confidence_so_far(rule, words) or (
+        return confidence, is_doubted
+
+    def _is_new(self, rule: Rule, match: Occurrence, origin: Origin) -> bool:
+        """False for a match of the plain text, and for a secret that was found in its string."""
+        if not origin.is_new(rule, *match.secret):
+            return False
+        if not (rule.is_private and self.tally.is_in_a_string(rule, match.words)):
+            return True
+        if origin.chain == "squeezed" or origin.locate_joined is not None:
+            return origin.chain != "squeezed"
+        path = origin.path_of(*match.secret)
+        return path is None or not self.tally.is_sure_in(rule, match.words, path)
+
+    def _adds_nothing(self, rule: Rule, confidence: Confidence, words: bytes, view: View) -> bool:
+        """True for a match that adds nothing to the findings."""
+        return confidence <= self.tally.confidence_so_far(rule, words) or (
             view is not View.DECODED and self.tally.has_enough(rule, confidence)
         )
-        return (None if adds_nothing else confidence), is_doubted
 
     def words_of(
         self, rule: Rule, confidence: Confidence, data: bytes, span: Range, origin: Origin

@@ -8,10 +8,11 @@ doubtful ones never use up what a sure one elsewhere needs. Knows rules, and no 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from pipeguard.core.finding import Confidence, Severity
 from pipeguard.core.matching.confirm import Occurrence
+from pipeguard.core.protocol.places import Path
 from pipeguard.core.rules.rule import Rule
 from pipeguard.core.scanning.match import max_findings
 from pipeguard.core.scanning.scan_result import Match
@@ -58,15 +59,28 @@ class Tally:
         self.is_exhausted = self.is_exhausted or not is_paid
         return not self.is_exhausted
 
-    def worth_rating(self, rule: Rule, matches: Iterable[Occurrence]) -> Iterator[Occurrence]:
-        """The matches in one block that may add something to the findings."""
-        repeated = 0
+    def worth_rating(
+        self,
+        rule: Rule,
+        matches: Iterable[Occurrence],
+        is_new: Callable[[Occurrence], bool] = bool,
+    ) -> Iterator[Occurrence]:
+        """The matches in one block that may add something to the findings.
+
+        Args:
+            rule: whose expression matched.
+            matches: of it.
+            is_new: False for a match that is or was found elsewhere.
+        """
+        repeated, budgets = 0, self._budgets
         for match in matches:
-            if not self._go_on(is_paid=self._budgets.rate()) or self.has_enough(
-                rule, Confidence.HIGH
-            ):
+            if not self._go_on(is_paid=budgets.find()) or self.has_enough(rule, Confidence.HIGH):
                 return
             if self.confidence_so_far(rule, match.words) < Confidence.HIGH:
+                if not is_new(match):
+                    continue
+                if not self._go_on(is_paid=budgets.rate(is_private=rule.is_private)):
+                    return
                 yield match
             elif rule.id in self._sure:
                 repeated += 1
@@ -80,6 +94,14 @@ class Tally:
     def confidence_so_far(self, rule: Rule, words: bytes) -> int:
         """The highest confidence of a finding of these words; -1 if there is none."""
         return self._confidences.get((rule.id, words), -1)
+
+    def is_in_a_string(self, rule: Rule, words: bytes) -> bool:
+        """True for a secret that one string contains whole, if it is reported by its strings."""
+        return (rule.id, words) in self._in_one_string
+
+    def is_sure_in(self, rule: Rule, words: bytes, path: Path) -> bool:
+        """True for a secret that is a sure finding in a string."""
+        return self.confidence_so_far(rule, words + repr(path).encode()) == Confidence.HIGH
 
     def key_of(self, match: Match, words: bytes) -> bytes | None:
         """What `admits` takes as the words of a located match; None if it adds nothing.

@@ -18,7 +18,7 @@ from collections.abc import Callable
 WORK_NS, BYTE_NS = 50_000_000, 500
 CALL_NS, DECODED_NS = 1_000, 20  # of a replacement or a decoding, and of a decoded byte
 SEARCHED_NS = 5  # of a byte that a rule searches
-MATCH_NS = 25_000  # of a match that is rated
+FOUND_NS, MATCH_NS, SECRET_NS = 10_000, 15_000, 50_000  # of a match: found, rated, as a secret
 READ_NS = 1_000  # of a byte that a classifier reads
 SENTENCE_NS = 400_000  # of a sentence that a network reads
 DOUBT_NS = 2_000_000  # of a match that a classifier is asked about: is it an order?
@@ -99,9 +99,13 @@ class Budgets(DecodingBudget):
         """Take bytes that a rule searches; False, and none is taken, if too little remains."""
         return self._take(SEARCHED_NS * length)
 
-    def rate(self) -> bool:
+    def find(self) -> bool:
+        """Take one match that is found; False if too little remains."""
+        return self._take(FOUND_NS)
+
+    def rate(self, *, is_private: bool = False) -> bool:
         """Take one match that is rated; False if too little remains."""
-        return self._take(MATCH_NS)
+        return self._take(SECRET_NS if is_private else MATCH_NS)
 
     def read(self, length: int) -> bool:
         """Take bytes that a classifier reads; False, and none is taken, if too little remains."""

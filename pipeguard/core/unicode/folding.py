@@ -266,16 +266,21 @@ class Spaced:
         data: the text with what separates.
     """
 
-    __slots__ = ("_counts", "data")
+    __slots__ = ("_counts", "_last", "data")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self._last: tuple[tuple[int, int, bool], Range] | None = None  # a match is asked for again
         self._counts: dict[bytes, list[int]] = {}  # squeezed bytes up to the end of each block
 
     def span(self, start: int, end: int, *, words: bool) -> Range:
         """Where a stretch of the squeezed text is in the text itself."""
-        between = _BETWEEN_WORDS if words else _BETWEEN_SECRETS
-        return self._place(between, start), self._place(between, end - 1) + 1
+        asked, last = (start, end, words), self._last
+        if last is None or last[0] != asked:
+            between = _BETWEEN_WORDS if words else _BETWEEN_SECRETS
+            place = self._place(between, start), self._place(between, end - 1) + 1
+            self._last = last = asked, place
+        return last[1]
 
     def _place(self, between: bytes, count: int) -> int:
         """The place of the byte after so many others, those between not counted."""

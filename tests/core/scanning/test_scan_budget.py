@@ -119,3 +119,14 @@ def test_a_message_with_more_secrets_than_are_redacted_is_blocked() -> None:
     assert few.action is Action.REDACT
     assert b"ghp_" not in (few.forward or b"")
     assert judge_result("\n".join(keys)).action is Action.BLOCK
+
+
+@pytest.mark.parametrize("copies", [3, 1500])
+def test_copies_of_a_secret_in_one_string_are_rated_once(copies: int) -> None:
+    secret = expand({"gen": "password={b62:16} "}, 1)
+    verdict = judge_call({"one": secret * copies, "two": f"again {secret}"})
+    assert {finding.pointer for finding in verdict.findings} >= {
+        "/params/arguments/one",
+        "/params/arguments/two",
+    }
+    assert "protocol.scan-limit" not in {finding.rule for finding in verdict.findings}
