@@ -301,14 +301,12 @@ class _Base85(NamedTuple):
     """One alphabet of base85, by tables over bytes.
 
     Attributes:
-        group: a pattern for five letters of text.
         rest: what follows them, over line ends.
         letters: `a` for a letter, else a space.
         firsts: `a` for the first letter of such a group, else a space.
         values: the number that a letter is.
     """
 
-    group: str
     rest: re.Pattern[bytes]
     letters: bytes
     firsts: bytes
@@ -316,9 +314,8 @@ class _Base85(NamedTuple):
 
 
 def _base85_of(alphabet: str) -> _Base85:
-    letter, first = _class(alphabet, range(85)), _class(alphabet, _BASE85_FIRSTS)
+    letter = _class(alphabet, range(85))
     return _Base85(
-        group=f"{first}{letter}{{4}}",
         rest=lazy_regex(f"{letter}*+(?:\r?\n{letter}++)*+".encode()),
         letters=bytes(0x61 if chr(code) in alphabet else 0x20 for code in range(256)),
         firsts=bytes(
@@ -456,7 +453,10 @@ ENCODINGS: dict[str, Encoding] = {
     "hex": Encoding("(?:[2-7][0-9A-Fa-f]){8}", _hex, "(?:[2-7][0-9A-Fa-f]){16}", is_opaque=True),
     "base32": Encoding("[A-Z2-7]{16}", _base32, f"(?:{_BASE32_GROUP}){{3}}", is_opaque=True),
     "base85": Encoding(
-        "|".join(f"(?:{form.group}){{5}}" for form in _BASE85_FORMS), _base85, to_server_only=True
+        # Both forms at once, which is twice as fast as one after the other; and no ruler of dashes.
+        "[+,/-Za-e][!-~]{4}(?:[+-Za-e][!-~]{4}){4}",
+        _base85,
+        to_server_only=True,
     ),
     "uuencode": Encoding(f"(?:{_UU_GROUP}){{4}}", _uu, to_server_only=True),
     "turned-base64": Encoding(f"(?:{_TURNED_BASE64}){{4}}", _turned(_base64)),

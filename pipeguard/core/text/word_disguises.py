@@ -241,8 +241,11 @@ _ROT13_SIGN = _any_disguised(
 )
 _LEETABLE = filter(str.isalpha, (word for word in WATCHED if len(word) >= LEETABLE))
 _LEET_SIGN = f"(?i:{'|'.join(map(_in_leet, _LEETABLE))})"
-_SPELLED_SIGN = r"[^A-Za-z0-9](?:[A-Za-z0-9][ ._*|,/-]){5}|(?:[A-Za-z0-9][^A-Za-z0-9\n]{1,8}){10}"
-_BETWEEN_GROUPS = r"[^A-Za-z0-9\s]{1,8}"
+# Counted repetitions would make the automata of these signs larger, and twice as slow.
+_SPELLED_SIGN = (
+    r"[^A-Za-z0-9](?:[A-Za-z0-9][ ._*|,/-]){5}|[^A-Za-z0-9](?:[A-Za-z0-9][^A-Za-z0-9\n]+){9}"
+)
+_BETWEEN_GROUPS = r"[^A-Za-z0-9\s]+"
 _GROUPS_SIGN = (  # with a digit beside a letter, as in secrets, and seldom in names
     f"[A-Za-z0-9]{{1,4}}(?:{_BETWEEN_GROUPS}[A-Za-z0-9]{{1,4}}){_BETWEEN_GROUPS}[A-Za-z0-9]{{0,3}}"
     f"(?:[0-9](?:{_BETWEEN_GROUPS})?[A-Za-z]|[A-Za-z](?:{_BETWEEN_GROUPS})?[0-9])[A-Za-z0-9]{{0,3}}"
