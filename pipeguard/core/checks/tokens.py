@@ -125,6 +125,7 @@ _ARMOUR = lazy_regex(
 )
 _OPENSSH = b"openssh-key-v1\0"
 _ENCRYPTIONS = b"\x2a\x86\x48\x86\xf7\x0d\x01\x05", b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01"
+_PKCS12_CONTENTS = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07"
 LEAST_KEY_BYTES = 40  # Ed25519 has 48
 LEAST_SHARE = 4  # a fourth of a key; documentation prints a line or two
 
@@ -147,8 +148,8 @@ def _pem(secret: bytes) -> Outcome:
 def _private_key(secret: bytes) -> Outcome:
     """A private key by its structure; HOLDS too for anything after a BEGIN line.
 
-    PKCS#1 (RFC 8017, A.1.2), PKCS#8 (RFC 5958), SEC 1 (RFC 5915), DSA as OpenSSL writes it, and
-    OpenSSH, in base64 or hexadecimal. What is public begins otherwise.
+    PKCS#1 (RFC 8017, A.1.2), PKCS#8 (RFC 5958), SEC 1 (RFC 5915), PKCS#12 (RFC 7292), DSA as
+    OpenSSL writes it, and OpenSSH, in base64 or hexadecimal. What is public begins otherwise.
     """
     if secret.startswith(b"-----BEGIN"):
         return Outcome.HOLDS
@@ -185,6 +186,8 @@ def _is_private_der(body: bytes) -> bool:
             return 16 <= scalar <= 72 and all(field[0] in (0xA0, 0xA1) for field in rest)
         case [(0x30, algorithm, _), (0x04, _, _)]:
             return algorithm[2:].startswith(_ENCRYPTIONS)
+        case [(0x02, b"\3", 1), (0x30, contents, _), *_]:
+            return contents.startswith(_PKCS12_CONTENTS)
     return False
 
 

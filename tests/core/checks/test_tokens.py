@@ -27,6 +27,7 @@ HOLDS = [
     ("private-key", "MHcCAQEEI{[A-P]:1}{b64:42}oAoGCCqGSM49AwEHoUQDQgAE{b64:86}"),
     ("private-key", "302e020100300506032b657004220420{hex:64}"),
     ("private-key", "6f70656e7373682d6b65792d763100{hex:400}"),
+    ("private-key", "3082098f020103308209550609{}2a864886f70d010701a08209460482094230{hex:2000}"),
     ("base64-bytes 64", "{bytes:64}"),
     ("base64-prefix reftkn:", "{base64 reftkn:{b62:30}}"),
     ("json-keys a t s", '{base64 {{"a":"{hex:8}","t":1,"s":2}}}'),
@@ -56,6 +57,7 @@ FAILS = [
     ("private-key", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ{b64:80}"),  # two lines
     ("private-key", "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA{b64:348}"),  # a public key
     ("private-key", "302902010104067075626c6963a01c{hex:56}"),  # a packet of SNMP
+    ("private-key", "3082098f0201033082095502{}2a864886f70d010701a08209460482094230{hex:2000}"),
     ("private-key", "MHcCAQEEI"),
     ("base64-bytes 64", "{bytes:63}"),
     ("base64-bytes 64", "not base64"),
