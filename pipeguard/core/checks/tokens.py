@@ -179,16 +179,18 @@ def _is_private_der(body: bytes) -> bool:
         start += length
     match fields:
         case [(0x02, b"\0" | b"\1", 1), (0x30, algorithm, _), (0x04, _, _)]:
-            return algorithm[:1] == b"\x06"
+            is_key = algorithm[:1] == b"\x06"
         case [(0x02, b"\0" | b"\1", 1), (0x02, _, modulus), (0x02, _, _)]:
-            return modulus >= 64 and 2 * modulus < size
+            is_key = modulus >= 64 and 2 * modulus < size
         case [(0x02, b"\1", 1), (0x04, _, scalar), *rest]:
-            return 16 <= scalar <= 72 and all(field[0] in (0xA0, 0xA1) for field in rest)
+            is_key = 16 <= scalar <= 72 and all(field[0] in (0xA0, 0xA1) for field in rest)
         case [(0x30, algorithm, _), (0x04, _, _)]:
-            return algorithm[2:].startswith(_ENCRYPTIONS)
+            is_key = algorithm[2:].startswith(_ENCRYPTIONS)
         case [(0x02, b"\3", 1), (0x30, contents, _), *_]:
-            return contents.startswith(_PKCS12_CONTENTS)
-    return False
+            is_key = contents.startswith(_PKCS12_CONTENTS)
+        case _:
+            is_key = False
+    return is_key
 
 
 def _element(body: bytes, at: int) -> tuple[int, int, int]:

@@ -1,6 +1,6 @@
 """Which rules could match in a block, and what confirms a match."""
 
-from pipeguard.core.scanning.readings import SIGNS
+from pipeguard.core.scanning.readings import SIGNS, SIGNS_TO_SERVER
 from tests.fuzz.rulebook import RULES, engines
 
 TOKEN = b"ghp_" + b"Z7QX4M2N5P6R3STV" * 2 + b"abcd"
@@ -10,7 +10,7 @@ def test_signs_and_rules_of_a_block_are_told_apart() -> None:
     look = engines().to_server.lookup
     signs, rules = look.look(b"text: see " + TOKEN + b" and %41%42", squeezed=False)
     assert "percent" in signs
-    assert set(signs) <= {*SIGNS, "acts", "windows", "literals", "labels"}
+    assert set(signs) <= {*SIGNS, *SIGNS_TO_SERVER, "acts", "windows", "literals", "labels"}
     assert "secrets.github-token" in {rule.id for rule in rules}
     assert look.look(b"text: a fine day", squeezed=False)[1] == []
 

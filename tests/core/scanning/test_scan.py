@@ -67,7 +67,8 @@ def test_secrets_are_located_in_any_text() -> None:
     assert (line[start:end], rule.id) == (KEY.encode(), "secrets.github-token")
 
 
-def test_what_would_cost_too_much_to_decode_is_reported() -> None:
+def test_what_would_cost_too_much_to_decode_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeguard.core.text.budgets.BYTE_NS", 0)
     budgets = Budgets()
     budgets._left_ns = 0
     scan = scan_of({"a": "%41 " * 100}, budgets)

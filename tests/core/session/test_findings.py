@@ -121,7 +121,8 @@ def test_a_path_begins_with_its_prefix() -> None:
     assert greatest(found) is Action.BLOCK
 
 
-def test_more_encoded_than_is_decoded_is_stopped() -> None:
+def test_more_encoded_than_is_decoded_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeguard.core.text.budgets.BYTE_NS", 0)
     text = "%41 " * 100_000
     found = scan(scope(), Surface.TO_SERVER, {"params": {"arguments": {"a": text}}})
     assert ("protocol.view-limit", "params.other", Action.BLOCK) in {

@@ -97,7 +97,7 @@ def test_a_key_in_pieces_is_taken_out_behind_any_number_of_values(
 def test_an_order_that_is_spelt_in_many_values_is_stopped(
     before: list[str], judge: Callable[..., Verdict], pieces: list[str]
 ) -> None:
-    assert judge(*before, *pieces).action is Action.BLOCK
+    assert judge(*before, *pieces).action >= Action.CUT
 
 
 @pytest.mark.parametrize(
