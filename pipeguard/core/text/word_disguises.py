@@ -136,7 +136,7 @@ def _groups(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[D
     kinds = data[start:end].translate(_KINDS).replace(b"aaaaa", b"     ")  # no group is so long
     for low, high in runs(kinds, 0, len(kinds), _SOLID, MIN_SECRET + FEW_GROUPS - 1):
         run = data[start + low : start + high].strip(_NO_LETTERS)
-        if not _may_be_secret(run):
+        if b"\\x" in run or not _may_be_secret(run):  # escapes are read as such
             continue
         groups = _SEPARATOR.split(run)
         if data[start + low - 1 : start + low + 1].isalnum():  # joined to a word that ends there
