@@ -200,23 +200,47 @@ def _client_above() -> str:
     above = dict(_ancestors(os.getpid()))
     descriptors = {process: _links(process) for process in above}
     numbers = (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
-    for guard in (number for number in numbers if _process(number)[0] == GUARD_NAME):
-        clients = {guard} & above.keys() or _clients(guard, descriptors)
+    processes = {number: _process(number) for number in numbers}
+    for guard in (number for number, (name, _) in processes.items() if name == GUARD_NAME):
+        clients = {guard} & above.keys() or _clients(guard, descriptors, processes)
         if clients:
             return above[clients.pop()]
     return ""
 
 
-def _clients(guard: int, descriptors: dict[int, set[str]]) -> set[int]:
-    """The clients of a guard.
+def _clients(
+    guard: int, descriptors: dict[int, set[str]], processes: dict[int, tuple[str, int]]
+) -> set[int]:
+    """The clients of a guard, also behind programs that feed it, as in `tee log | pipeguard serve`.
 
     Args:
         guard: its process.
         descriptors: of the processes that may be clients: what they lead to.
+        processes: all processes, each with its name and its parent.
     """
-    stdin = _stdin(guard)
-    is_pipe = stdin.startswith("pipe:")
-    connections = _connections(guard)
+    readers, clients, seen = [guard], set[int](), set[int]()
+    while readers and not clients:
+        reader = readers.pop()
+        clients = _writers(reader, descriptors)
+        # What feeds a program that started the reader is no client: an editor feeds the program
+        # that starts its servers, and starts the person's shells as well.
+        seen |= {reader, *(above for above, _ in _ancestors(reader))}
+        stdin = _stdin(reader)
+        if _is_pipe(reader):
+            readers += [
+                process
+                for process, (_, parent) in processes.items()
+                if parent in seen and process not in seen
+                if stdin in _links(process) and _stdin(process) not in {stdin, ""}
+            ]
+    return clients
+
+
+def _writers(reader: int, descriptors: dict[int, set[str]]) -> set[int]:
+    """The processes that write to a guard, or to a program that feeds one."""
+    stdin = _stdin(reader)
+    is_pipe = _is_pipe(reader)
+    connections = _connections(reader)
     clients = {
         process
         for process, links in descriptors.items()
@@ -224,8 +248,8 @@ def _clients(guard: int, descriptors: dict[int, set[str]]) -> set[int]:
         or (connections & links and _process(process)[0] not in _FORWARDERS)
     }
     # The other end of a socket has another name, and some processes hide their descriptors. Then
-    # the client is who started the guard: the first above it that has another standard input.
-    starter = next((above for above, _ in _ancestors(guard) if _stdin(above) != stdin), 0)
+    # the client is who started the reader: the first above it that has another standard input.
+    starter = next((above for above, _ in _ancestors(reader) if _stdin(above) != stdin), 0)
     is_hidden = not stdin or (is_pipe and not descriptors.get(starter))
     if starter in descriptors and (is_hidden or stdin.startswith("socket:")):
         clients.add(starter)
@@ -261,6 +285,13 @@ def _links(process: int) -> set[str]:
 
 def _stdin(process: int) -> str:
     return _link(Path(f"/proc/{process}/fd/0"))
+
+
+def _is_pipe(process: int) -> bool:
+    """True if a process reads its standard input from a pipe, with or without a name."""
+    with suppress(OSError):
+        return Path(f"/proc/{process}/fd/0").is_fifo()
+    return False
 
 
 def _link(path: Path) -> str:

@@ -120,6 +120,8 @@ GUARDS = {
     "wrap of an address that listens": ("wrap", *LISTEN, "--upstream", ADDRESS),
     "serve that listens": ("serve", *LISTEN),
 }
+# A launch line in which other programs read the client's messages first.
+LOGGED = ("sh", "-c", 'tee /dev/null | (tee /dev/null | "$@"); exit', "sh")
 LISTENERS = [name for name, words in GUARDS.items() if "--listen" in words]
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="who started whom is read from /proc")
 
@@ -224,6 +226,24 @@ def test_who_started_a_guard_is_an_agent(name: str, stdin: str) -> None:
 
 
 @ON_LINUX
+@pytest.mark.parametrize("launcher", [(), LOGGED], ids=["no program", "programs"])
+@pytest.mark.parametrize("stdin", ["pipe", "named pipe", "socket"])
+def test_who_feeds_a_guard_is_an_agent(
+    stdin: str, launcher: tuple[str, ...], tmp_path: Path
+) -> None:
+    """With other programs between them, too, and through a pipe with a name."""
+    fifo = tmp_path / "requests"
+    os.mkfifo(fifo)
+    ours, given = socket.socketpair()
+    named = os.open(fifo, os.O_RDWR)
+    ends = {"pipe": subprocess.PIPE, "named pipe": named, "socket": given.fileno()}
+    with ours, given, guard(*GUARDS["wrap"], stdin=ends[stdin], launcher=launcher):
+        assert on_terminal("approve", "y", TARGET)[0] == 2
+    os.close(named)
+    assert waits()
+
+
+@ON_LINUX
 @pytest.mark.parametrize("name", LISTENERS)
 @pytest.mark.usefixtures("undecided")
 def test_who_is_connected_to_a_guard_is_an_agent(name: str) -> None:
@@ -295,6 +315,15 @@ def test_an_agent_s_token_does_not_count() -> None:
     assert done.returncode == 2
     assert b"is their client" in done.stderr
     assert waits()
+
+
+@ON_LINUX
+def test_a_shell_of_an_editor_is_a_person_s() -> None:
+    """The editor feeds the program that starts its servers, and starts this shell as well."""
+    host = "import subprocess, sys; subprocess.run(sys.argv[1:], stdin=subprocess.PIPE)"
+    launcher = (sys.executable, "-c", host, *LOGGED)
+    with guard(*GUARDS["wrap"], stdin=subprocess.PIPE, launcher=launcher):
+        assert on_terminal("approve", "y", TARGET)[0] == 0
 
 
 @ON_LINUX
