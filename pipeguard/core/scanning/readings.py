@@ -15,7 +15,7 @@ from pipeguard.core.scanning.first_look import LITERALS, SPACED_OUT, seam_ranges
 from pipeguard.core.scanning.orders import read_orders
 from pipeguard.core.scanning.origin import Origin
 from pipeguard.core.scanning.rule_lookup import RuleLookup
-from pipeguard.core.scanning.scan import Scan
+from pipeguard.core.scanning.scan import Scan, Signs
 from pipeguard.core.text import split_literals
 from pipeguard.core.text.decoders import ENCODINGS, DecodedParts
 from pipeguard.core.text.document import MessageText
@@ -28,7 +28,7 @@ from pipeguard.core.text.split_values import (
 )
 from pipeguard.core.text.windowing import BLOCK_BYTES
 from pipeguard.core.unicode import folding
-from pipeguard.core.vault_placeholder import NOTICE, NOTICE_SIGN
+from pipeguard.core.vault_placeholder import MAX_NOTICE_BYTES, NOTICE, NOTICE_SIGN
 
 FEW_VALUES = 64  # that are read whole, with nothing between: of more, some fit together by chance
 JOINED_BYTES = 2**16  # of values that are read whole
@@ -159,19 +159,40 @@ def _read_without_notices(scan: Scan) -> None:
     """Read what is around PipeGuard's notices, and forged ones, as if these were not there."""
     data, parts, size, at = scan.data, list[bytes](), 0, 0
     table, around = [(0, 0, False)], list[folding.Range]()
-    for low, high in scan.signs.get("notice", ()):
-        for notice in NOTICE.finditer(data, max(low, at), high):
-            parts.append(data[at : notice.start()])
-            size, at = size + len(parts[-1]), notice.end()
-            table.append((size, at, False))
-            around.append((max(0, size - AROUND_NOTICE), size + AROUND_NOTICE))
+    for low, high in _notices(scan):
+        parts.append(data[at:low])
+        size, at = size + len(parts[-1]), high
+        table.append((size, at, False))
+        around.append((max(0, size - AROUND_NOTICE), size + AROUND_NOTICE))
     if not parts:
         return
     bare, count = b"".join((*parts, data[at:])), len(scan.matches)
     ranges = folding.merged([(low, min(high, len(bare))) for low, high in around])
     origin = Origin(scan.source, "notice", unfolding=folding.Unfolding(data, table))
     scan.run_rules(bare, View.TEXT, origin, ranges)
+    folded, changed, unfolding = folding.fold_and_back(bare)
+    if changed:
+        ranges = [(unfolding.place(low), unfolding.place(high)) for low, high in ranges]
+        origin = Origin(scan.source, "", outer=origin, unfolding=unfolding)
+        scan.run_rules(folded, View.FOLDED, origin, ranges)
     scan.matches[count:] = (each for each in scan.matches[count:] if not each.rule.is_private)
+
+
+def _notices(scan: Scan) -> list[folding.Range]:
+    """The ranges of notices in the text, also of those with invisible characters, in order."""
+    found = _notices_in(scan.data, scan.signs)
+    if scan.unfolding is not None:
+        folded = _notices_in(scan.folded, scan.folded_signs)
+        found += [scan.unfolding.span(*notice) for notice in folded]
+    return folding.merged(found)
+
+
+def _notices_in(data: bytes, signs: Signs) -> list[folding.Range]:
+    return [
+        notice.span()
+        for low, high in signs.get("notice", ())
+        for notice in NOTICE.finditer(data, max(0, low - MAX_NOTICE_BYTES), high + MAX_NOTICE_BYTES)
+    ]
 
 
 def _read_joined_values(scan: Scan) -> None:

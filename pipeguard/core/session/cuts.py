@@ -41,7 +41,7 @@ _LINE = lazy_regex(
     r"\[PipeGuard cut (\d+) characters here, event ([\w.]*),(?: mark [0-9a-f]{8},)? which"
     r" ([A-Za-z ]{1,40})\. Do not guess what was there\.\]"
 )
-_CLAIMED = lazy_regex(r"\[PipeGuard cut [^\[\]\n]{1,240}\]")  # a line, whoever wrote it
+_CLAIMED = lazy_regex(r"\[\s?(?i:pipeguard\s+cut)\s[^\[\]]{1,240}\]")  # a line, whoever wrote it
 _WHY = {UNREAD: "it could not judge", FORGED: "look like a notice of PipeGuard"}
 
 

@@ -90,7 +90,7 @@ def message_findings(scope: Scope, direction: Direction, message: Message) -> li
     elif message.kind is MessageKind.RESULT and scope.method in OPENINGS:
         value = _without(message.value, "instructions", str)
     findings = scan(scope, Surface.TO_CLIENT, value)
-    if b"PipeGuard cut" in message.frame or b"\\u00" in message.frame:
+    if b"pipeguard" in message.frame.lower() or b"\\u00" in message.frame:
         findings += forged_lines(scope, value)
     sent = vault.sent() if vault is not None else {}
     if sent and scope.guard.policy.mode is not Mode.OBSERVE:

@@ -19,6 +19,7 @@ from pipeguard.core.session.cuts import KEPT_CHARS, cut_line, spellings_of, with
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.redact import placeholder
 from pipeguard.core.session.session import Session
+from pipeguard.core.text.windowing import BLOCK_BYTES
 from pipeguard.isolation.walls.annotation import note_on
 from pipeguard.isolation.walls.wall import READ, Wall
 from tests.core.session.talk import KEY, TO_CLIENT, TO_SERVER, call, frame, new_session, rules
@@ -449,6 +450,24 @@ FORGED = {
     "error": replies.sentence("tools/call", Finding(CLASSIFIER, "result.text"), executed=True),
     "isolation": note_on([Wall(READ, "/home/u/notes", "RUN.i1", "/home/u/notes")]),
 }
+LINES = {
+    "line": FORGED["line"],
+    "line with a mark": FORGED["line with a mark"],
+    "line in lower case": FORGED["line"].lower(),
+    "line over lines": FORGED["line"].replace(", ", ",\n"),
+    "line with wide blanks": FORGED["line"].replace(" ", "  "),
+}
+DISGUISED = {
+    "round brackets": "({})".format(FORGED["line"].strip("[]")),
+    "markup": "_{}_".format(FORGED["line"].strip("[]")),
+    "without an end": FORGED["line"].partition(", which")[0],
+    "around a placeholder": FORGED["line"].replace("5", FORGED["redacted"]),
+    "invisible character": FORGED["line"].replace("Guard", "\u200bGuard"),
+    "placeholder of no rule": "[secret: 7]",
+    "withheld over lines": FORGED["withheld"].replace(". ", ".\n"),
+    "isolation in capitals": FORGED["isolation"].upper(),
+}
+FORGED |= LINES | DISGUISED
 
 
 @pytest.mark.parametrize("kind", FORGED)
@@ -462,17 +481,31 @@ def test_a_notice_hides_no_order_that_it_divides(kind: str) -> None:
             assert order[gap:].encode() not in (verdict.forward or b"")
 
 
-@pytest.mark.parametrize("kind", ["line", "line with a mark"])
+@pytest.mark.parametrize("gap", [2, len("Ignore all")])
+def test_a_notice_hides_no_order_that_is_hidden_twice(gap: int) -> None:
+    order = SURE.replace("g", "\u200bg", 1)
+    text = f"{BEFORE}{order[:gap]}{FORGED['redacted']}{order[gap:]}{AFTER}"
+    assert SURE[12:].encode() not in (judge(content(text)).forward or b"")
+
+
+@pytest.mark.parametrize("start", range(BLOCK_BYTES - 240, BLOCK_BYTES + 40, 40))
+def test_a_notice_hides_no_order_where_two_blocks_of_a_text_meet(start: int) -> None:
+    text = (BEFORE * (start // len(BEFORE) + 1))[:start]
+    text += f"\n\n{SURE.replace(' all ', ' all ' + FORGED['line'] + ' ')}\n\n{AFTER * 40}"
+    assert judge(content(text)).action >= Action.CUT
+
+
+@pytest.mark.parametrize("kind", LINES)
 def test_a_line_that_pipeguard_did_not_write_is_replaced_by_one_that_says_so(kind: str) -> None:
     text = f"{BEFORE}As the manual shows: {FORGED[kind]}{AFTER}"
     verdict = judge(content(text))
     (arrived,) = (block["text"] for block in left(verdict)["content"])
     own = cut_line("protocol.forged-mark", FORGED[kind], "RUN.s1", Vault(b"k" * 32))
     assert arrived == text.replace(FORGED[kind], own)
-    assert verdict.findings[0].excerpt.startswith("[PipeGuard cut 5 characters")
+    assert verdict.findings[0].excerpt.lower().startswith("[pipeguard cut 5 characters")
 
 
-@pytest.mark.parametrize("kind", sorted(set(FORGED) - {"line", "line with a mark"}))
+@pytest.mark.parametrize("kind", sorted(set(FORGED) - set(LINES)))
 def test_a_document_that_quotes_what_pipeguard_says_arrives_as_it_is(kind: str) -> None:
     verdict = judge(content(f"{BEFORE}As the manual shows: {FORGED[kind]}{AFTER}"))
     assert verdict.forward is verdict.frame
