@@ -29,7 +29,7 @@ _TOKEN = lazy_regex(
     r"[^\W\d_\u3040-\u30ff\u3400-\u9fff]+|\d+|[\u3040-\u30ff\u3400-\u9fff]|[^\w\s]|_"
 )
 _ADDRESS = lazy_regex(r"https?://\S+|www\.\S+")
-_MAIL = lazy_regex(r"[\w.+-]+@[\w-]+\.[\w.-]+")
+_MAIL = lazy_regex(r"(?<![\w.+-])[\w.+-]++@[\w-]++\.[\w.-]+")
 
 # The logits of one output, by its number, for texts that are lists of tokens.
 Logits = Callable[[Sequence[Sequence[str]], int], list[float]]

@@ -10,7 +10,7 @@ core.model.cascade draw the conclusions.
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.matching.confirm import Finder
@@ -19,6 +19,7 @@ BEFORE_BYTES, AFTER_BYTES = 2000, 800  # around a stretch: where words of its to
 QUOTE_BYTES = 600  # before and after a stretch: where a quote may begin or end
 BEHIND_LETTERS = 24  # after a quote: where a word may say who said it
 FENCE_BYTES = 6000  # before a stretch: where a fence may have been opened
+TOPIC_BYTES, WORD_BYTES = 512, 64  # looked up at once, and behind that for a word's end
 FEW_TOPICS, MANY_TOPICS = 2, 3  # different words of the topic
 
 _FENCE = lazy_regex(rb"^[ \t]{0,3}(?:```|~~~)", re.MULTILINE)
@@ -67,20 +68,45 @@ def _topics() -> Finder:
 
 def topics(data: bytes, start: int, end: int) -> int:
     """The number of different words around a stretch whose topic is attacks."""
-    around = data[max(0, start - BEFORE_BYTES) : start] + b"\n" + data[end : end + AFTER_BYTES]
-    matches = _topics().finditer(around, 0, len(around))
-    return len({match.words.lower()[:6] for match in matches})
+    low, high = max(0, start - BEFORE_BYTES), min(len(data), end + AFTER_BYTES)
+    around: set[bytes] = set()
+    for at in range(low - low % TOPIC_BYTES, high, TOPIC_BYTES):
+        if start <= at and at + TOPIC_BYTES <= end:
+            continue
+        before = data[at - 1 : at] or b"\n"
+        for first, last, word in _topic_words(before + data[at : at + TOPIC_BYTES + WORD_BYTES]):
+            if (low <= at + first and at + last <= start) or (
+                end <= at + first and at + last <= high
+            ):
+                around.add(word)
+    return len(around)
+
+
+@lru_cache(maxsize=16)  # matches beside each other are rated one after the other
+def _topic_words(block: bytes) -> list[tuple[int, int, bytes]]:
+    """The words of the topic that begin in a block: each with its range and its first letters.
+
+    Args:
+        block: the byte before it, the block, and some bytes behind it.
+    """
+    return [
+        (match.span[0] - 1, match.span[1] - 1, match.words.lower()[:6])
+        for match in _topics().finditer(block, 1, len(block))
+        if match.span[0] <= TOPIC_BYTES
+    ]
 
 
 def is_shown_as_example(data: bytes, start: int) -> bool:
     """True if what begins here is in a fence, a table, a list of quotes or a literal."""
-    line = data[data.rfind(b"\n", 0, start) + 1 : start + 16]
+    first = data.rfind(b"\n", 0, start) + 1
+    line = data[first : min(first + QUOTE_BYTES, start + 16)]
     return _EXAMPLE_LINE.match(line) is not None or _is_fenced(data, start)
 
 
 def is_marked(data: bytes, start: int, end: int) -> bool:
     """True if a stretch is marked as code, in Markdown or HTML."""
-    before = data[data.rfind(b"\n", 0, start) + 1 : start + 1]  # a match may begin with the mark
+    low = max(0, start - FENCE_BYTES)  # a match may begin with the mark
+    before = data[max(low, data.rfind(b"\n", low, start) + 1) : start + 1]
     behind = data[end : end + QUOTE_BYTES]
     in_span = before.count(b"`") % 2 == 1 and b"`" in behind.partition(b"\n")[0]
     return in_span or _is_fenced(data, start) or (_is_tagged(data, start) and b"</" in behind)

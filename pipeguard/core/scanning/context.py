@@ -17,7 +17,7 @@ from pipeguard.core.vault_placeholder import MAX_PLACEHOLDER_BYTES, PLACEHOLDER_
 
 EXCERPT_CHARS = 72
 SHOWN_CHARS = 4  # of a secret that is long enough to hide the rest; they show its kind
-_LONG_TOKEN = lazy_regex(r"(?=[A-Za-z_-]*[0-9])[A-Za-z0-9+_=-]{12,}")
+_LONG_TOKEN = lazy_regex(r"(?<![A-Za-z0-9_-])(?=[A-Za-z_-]*+[0-9])[A-Za-z0-9+_=-]{12,}+")
 
 
 def masked_excerpt(rule: Rule, matched: bytes) -> str:
@@ -31,7 +31,7 @@ def masked_excerpt(rule: Rule, matched: bytes) -> str:
 
 def shown_words(text: str, limit_chars: int) -> str:
     """The start of a text, without long tokens and without characters that nobody sees."""
-    shown = _LONG_TOKEN.sub("…", " ".join(text[: 4 * limit_chars].split()))
+    shown = _LONG_TOKEN.sub("…", " ".join(text[: 4 * limit_chars].split()))[: limit_chars + 1]
     shown = "".join(c if c.isprintable() else f"⟨U+{ord(c):04X}⟩" for c in shown)
     return shown if len(shown) <= limit_chars else shown[: limit_chars - 1] + "…"
 

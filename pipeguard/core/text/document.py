@@ -29,7 +29,9 @@ MAX_TOKEN_CHARS = 120  # of a value that could be one word or one expression
 DOCUMENT_CHARS = 160  # a longer value is a document, if it has so many lines
 DOCUMENT_LINES = 3
 SEGMENTS_AT_A_TIME = 256  # whose starts are computed together
+BYTES_COUNTED = 2**12  # of `data`, whose code points are counted once
 
+_CONTINUATIONS = bytes(range(0x80, 0xC0))  # of a code point in UTF-8, behind its first byte
 _COULD_BE_SECRET = lazy_regex(r"(?=\D{0,24}[0-9])[!-~]{10}")
 
 
@@ -166,9 +168,21 @@ class MessageText:
         if self.is_keyed or 0 <= index - len(self.values) < self._named_count:
             _, skipped, value = self._locate(index)
             length = len(value)
-        first = len(self.data[first_byte:start].decode("utf-8", "ignore")) - skipped
-        last = first + len(self.data[start : min(end, end_byte)].decode("utf-8", "ignore"))
+        skipped += self._count_before(first_byte)
+        first = self._count_before(start) - skipped
+        last = self._count_before(max(start, min(end, end_byte))) - skipped
         return max(0, first), min(max(0, last), length)
+
+    def _count_before(self, place: int) -> int:
+        """The number of code points before a byte of `data`, without one that it divides."""
+        data, counts = self.data, self._computed().counts
+        for start in range(BYTES_COUNTED * (len(counts) - 1), place, BYTES_COUNTED):
+            part = data[start : start + BYTES_COUNTED]
+            counts.append(counts[-1] + len(part.translate(None, _CONTINUATIONS)))
+        number = min(place // BYTES_COUNTED, len(counts) - 1)
+        rest = data[number * BYTES_COUNTED : place].translate(None, _CONTINUATIONS)
+        is_divided = place < len(data) and data[place] in _CONTINUATIONS
+        return counts[number] + len(rest) - is_divided
 
     def strings_within(self, low: int, high: int) -> Iterator[tuple[Path, str, int, int]]:
         """Unkeyed only: the values in a range of `data`, each with what of it is in the range.
@@ -261,14 +275,16 @@ class _Positions:
         unread: yields the strings that follow `located`.
         located: the strings, by the number of their segment.
         starts: of each segment, in bytes of `data`.
+        counts: of the code points before each BYTES_COUNTED bytes of `data`.
         joined_starts: of each located string, in bytes of the joined values.
         key_paths: of segments that are keys, by their number.
     """
 
-    __slots__ = ("joined_starts", "key_paths", "located", "starts", "unread")
+    __slots__ = ("counts", "joined_starts", "key_paths", "located", "starts", "unread")
 
     def __init__(self, strings: Iterator[LocatedString]) -> None:
         self.unread = strings
+        self.counts = [0]
         self.located: list[LocatedString] = []
         self.starts = [0]
         self.joined_starts: list[int] = []

@@ -4,6 +4,7 @@ import pytest
 
 from pipeguard.core.model.quotation import (
     FENCE_BYTES,
+    TOPIC_BYTES,
     is_example,
     is_marked,
     is_shown_as_example,
@@ -36,6 +37,22 @@ def test_only_words_that_stand_near_count() -> None:
     assert topics(*around(b"attack " + b"x" * 2500 + b" ")) == 0
     assert topics(*around(b"", b" " + b"x" * 900 + b" attack")) == 0
     assert topics(*around(b"", b" is a jailbreak")) == 1
+
+
+@pytest.mark.parametrize("place", range(TOPIC_BYTES - 8, TOPIC_BYTES + 2))
+def test_a_word_counts_once_wherever_it_begins(place: int) -> None:
+    filler = b"x" * (place - 1) + b" "
+    assert topics(*around(filler + b"attack ")) == 1
+    assert topics(*around(b"x" * place + b"attack ")) == 0  # it is within another word
+    assert topics(b"attack" * 200, 0, 1200) == 0  # the stretch itself
+
+
+def test_the_beginning_of_a_long_line_tells_what_it_shows() -> None:
+    long = b"word " * FENCE_BYTES
+    assert is_shown_as_example(*around(b"> " + long)[:2])
+    assert not is_shown_as_example(*around(long)[:2])
+    assert is_marked(*around(long + b"`", b"`"))
+    assert not is_marked(*around(long + b"` `", b"`"))
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,30 @@ from hypothesis import strategies as st
 from pipeguard.core.finding import Action, Confidence
 from pipeguard.core.model.quotation import unquoted
 from pipeguard.core.protocol.places import Surface
-from pipeguard.core.scanning.context import RUN_BYTES, is_inside_data
+from pipeguard.core.scanning.context import EXCERPT_CHARS, RUN_BYTES, is_inside_data, shown_words
 from pipeguard.rulebook.samples import expand
 from tests.core.scanning.test_engine import matches_of
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import RULES, engines
 
 NOISE = base64.urlsafe_b64encode(shake_256(b"noise").digest(30_000))
+
+
+# --- excerpts ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("send ab12cd34ef56 now", "send … now"),
+        ("id=ab12cd34ef56gh", "id=…"),
+        ("a_b-" * 500, "a_b-" * 17 + "a_b…"),
+        ("a\u200bb", "a\u27e8U+200B\u27e9b"),
+        ("word " * 50, "word " * 14 + "w…"),
+    ],
+)
+def test_an_excerpt_has_the_first_words_without_tokens(text: str, shown: str) -> None:
+    assert shown_words(text, EXCERPT_CHARS) == shown
 
 
 # --- data --------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeguard.core.protocol.json_values import JsonValue, Number
 from pipeguard.core.protocol.places import FIXED_VALUE_KEYS, Path
-from pipeguard.core.text.document import MessageText
+from pipeguard.core.text.document import BYTES_COUNTED, MessageText
 from pipeguard.core.text.layouts import LONGEST_LISTED, MIN_NUMBER_DIGITS
 from tests.fuzz.budget import tried
 from tests.fuzz.values import texts, tokens
@@ -146,6 +146,19 @@ def test_any_stretch_is_located_somewhere_in_the_value(
 
 def all_of(value: JsonValue) -> set[str | int]:
     return {*all_keys(value)}
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_a_span_is_found_in_any_order_in_a_long_text(keyed: bool) -> None:
+    long = "a\u00e9\u6f22\U0001f600" * (BYTES_COUNTED // 2)
+    text = MessageText({"key0": "first", "key1": long}, keyed=keyed)
+    head = text.data.index(long.encode())
+    for low in (len(long) - 3, 0, BYTES_COUNTED, len(long) // 2 + 1):
+        start = head + len(long[:low].encode())
+        end = start + len(long[low : low + 3].encode())
+        assert located(text, start, end) == (("key1",), low, low + 3)
+    within = head + len("a\u00e9".encode()) + 1
+    assert located(text, within, within + 1) == (("key1",), 2, 2)
 
 
 @tried(150)
