@@ -17,9 +17,16 @@ from pipeguard.core.lazy_regex import lazy_regex
 
 MEMORY_BYTES = 4 * 1024 * 1024  # for the automaton of one expression, which grows as it reads
 
+# Instructions of a program beyond which its automaton may not fit, and is simulated: fifty times as
+# slow. Its rough form, which counts nothing, says first if and where a match could begin.
+LARGE_PROGRAM = 7000
+
+_COUNT = lazy_regex(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d+),\d+\}", re.DOTALL)
 _TOKEN = lazy_regex(rb"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", re.DOTALL)
 # RE2 has no vertical tab among spaces, another name for the end of a text, no line end before `$`.
 _IN_RE2 = {rb"\s": rb"[\s\v]", rb"\S": rb"[^\s\v]", rb"\Z": rb"\z", b"$": rb"(?:\n?\z)"}
+
+_Search = Callable[[bytes, int], Any]
 
 
 class Occurrence(NamedTuple):
@@ -44,6 +51,8 @@ class Occurrence(NamedTuple):
 class Finder:
     """Searches bytes for an expression. Threads may share it."""
 
+    _rough: _Search | None = None
+
     def __init__(self, pattern: str, *, ignore_case: bool, whole_words: bool = False) -> None:
         """Compile the expression.
 
@@ -59,7 +68,9 @@ class Finder:
         self._overlap = int(whole_words)  # the byte after a match may be the one before the next
         if whole_words:
             pattern = rf"[^A-Za-z0-9](?P<word>{pattern})(?:[^A-Za-z0-9]|\Z)"
-        self._search, self._group = _compiled(pattern, ignore_case=ignore_case)
+        self._search, self._group, size = _compiled(pattern, ignore_case=ignore_case)
+        if size > LARGE_PROGRAM:
+            self._rough = _compiled(_COUNT.sub(_uncounted, pattern), ignore_case=ignore_case)[0]
 
     def finditer(self, data: bytes, low: int, high: int) -> Iterator[Occurrence]:
         """Find the matches in a range of a text, one behind the other.
@@ -70,7 +81,7 @@ class Finder:
         moved = low - at
         text = data[moved:high]
         at = max(0, at - self._overlap)
-        while at <= len(text) and (match := self._search(text, at)) is not None:
+        while at <= len(text) and (match := self._next(text, at)) is not None:
             group = match.span(self._group)
             start, end = group if self._overlap else match.span()
             has_group = self._group and not self._overlap and group[0] >= 0
@@ -81,10 +92,19 @@ class Finder:
             )
             at = max(end, start + 1) - self._overlap
 
+    def _next(self, text: bytes, at: int) -> Any:
+        """The first match that begins at a byte or after it; None if there is none."""
+        if self._rough is not None:
+            rough = self._rough(text, at)
+            if rough is None:
+                return None
+            at = rough.start()
+        return self._search(text, at)
+
 
 @lru_cache(maxsize=4096)  # several engines run the same rules
-def _compiled(pattern: str, *, ignore_case: bool) -> tuple[Callable[[bytes, int], Any], int]:
-    """RE2's search for an expression, and the index of its named group; 0 without one."""
+def _compiled(pattern: str, *, ignore_case: bool) -> tuple[_Search, int, int]:
+    """RE2's search for an expression, the index of its named group or 0, and its program's size."""
     import re2
 
     options = re2.Options()
@@ -97,7 +117,13 @@ def _compiled(pattern: str, *, ignore_case: bool) -> tuple[Callable[[bytes, int]
         expression = re2.compile(_TOKEN.sub(_in_re2, pattern.encode()), options)
     except re2.error as error:
         raise ValueError(str(error)) from None
-    return expression.search, next(iter(expression.groupindex.values()), 0)
+    group = next(iter(expression.groupindex.values()), 0)
+    return expression.search, group, expression.programsize
+
+
+def _uncounted(token: re.Match[str]) -> str:
+    """A repetition without its upper bound."""
+    return token[0] if token[1] is None else "{" + token[1] + ",}"
 
 
 def _in_re2(token: re.Match[bytes]) -> bytes:
