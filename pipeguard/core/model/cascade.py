@@ -199,10 +199,17 @@ class Reader:
         sure += self._strictness - self._leniency
         confidence = _confidence(data, start, end, piece.score - sure)
         is_sure = confidence is Confidence.HIGH
-        is_reported = is_sure and _is_reported(data, start, end, classifier)
+        is_reported = is_sure and self._is_reported(data, start, end, classifier)
         confidence = Confidence.MEDIUM if is_reported else confidence
         together = reach_of(pieces, classifier.likely - self._leniency)
         return Order(start, end, confidence, is_reported, passage.span(*together))
+
+    def _is_reported(self, data: bytes, start: int, end: int, classifier: Classifier) -> bool:
+        """True if a sentence reports an order: without what it quotes, it is none."""
+        outside = unquoted(data, start, end)
+        if outside is None or not self._budgets.read_again():
+            return False  # of what is not read, nothing counts as reported
+        return classifier.best(outside).score < classifier.likely - REPORTED_LOGITS
 
     def doubts(
         self,
@@ -335,14 +342,6 @@ def _to_read(selection: Selection, classifier: Classifier) -> Iterator[Stretch]:
     for stretch, names in selection.named:
         if classifier.names_speaker(names):
             yield stretch
-
-
-def _is_reported(data: bytes, start: int, end: int, classifier: Classifier) -> bool:
-    """True if a sentence reports an order: without what it quotes, it is none."""
-    outside = unquoted(data, start, end)
-    if outside is None:
-        return False
-    return classifier.best(outside).score < classifier.likely - REPORTED_LOGITS
 
 
 def _confidence(data: bytes, start: int, end: int, excess: float) -> Confidence:

@@ -33,6 +33,13 @@ def test_different_words_tell_what_a_text_is_about(before: bytes, count: int) ->
     assert topics(*around(before)) == count
 
 
+@pytest.mark.parametrize("offset", range(1, 300, 7))
+def test_only_whole_words_count_and_each_once(offset: int) -> None:
+    before = b"x" * offset + b" prompt injections, phishing " + b"and so on " * 30
+    assert topics(*around(before, b" is a jailbreak, or phishing")) == 3
+    assert topics(*around(b"x" * offset + b"attack " + b"and so on " * 30)) == 0
+
+
 def test_only_words_that_stand_near_count() -> None:
     assert topics(*around(b"attack " + b"x" * 2500 + b" ")) == 0
     assert topics(*around(b"", b" " + b"x" * 900 + b" attack")) == 0
