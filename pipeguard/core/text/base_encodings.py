@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.text.budgets import DecodingBudget
-from pipeguard.core.text.encoding import Decoded, Decoder, Encoding, is_readable, runs
+from pipeguard.core.text.encoding import Decoded, Decoder, Encoding, is_readable, legible, runs
 
 MAX_RUN_BYTES = 2**20  # of one encoded run
 MAX_INFLATED_BYTES = 2**20  # of one compressed run
@@ -115,7 +115,8 @@ _REST_OF_RUN = lazy_regex(
     rb"[A-Za-z0-9+/_-]*+(?:\r?\n[A-Za-z0-9+/_-]{4,}+)*+(?:\r?\n[A-Za-z0-9+/_-]{2,3}(?==))?"
 )
 _SEPARATED_HEX = lazy_regex(
-    b"(?:(?:0x)?[0-9A-Fa-f]{2}%s){7,2000}(?:0x)?[0-9A-Fa-f]{2}" % _BETWEEN_PAIRS.encode()
+    rb"(?:\\x[0-9A-Fa-f]{2}){8,2000}|(?:(?:0x)?[0-9A-Fa-f]{2}%s){7,2000}(?:0x)?[0-9A-Fa-f]{2}"
+    % _BETWEEN_PAIRS.encode()
 )
 _PAIR_SEPARATORS = b" :,;|/\t\r\n\"'-"
 _GROUPS_BEFORE = lazy_regex(rb"(?:[A-Za-z0-9+/_-]{4})+\Z")
@@ -192,8 +193,8 @@ def _long_run(data: bytes, start: int, end: int, budget: DecodingBudget) -> list
             continue
         position = match.end()
         for view, plain in _on_one_line(match[0]):
-            if is_readable(plain):
-                decoded.append(Decoded(plain, view, match.start(), position))
+            if text := legible(plain):
+                decoded.append(Decoded(text, view, match.start(), position))
                 break
         else:
             if match[0].islower() or _BASE64.match(match[0]):
@@ -246,8 +247,9 @@ def _from_hex(run: bytes) -> bytes:
 def _separated_hex(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
     decoded = []
     for match in _SEPARATED_HEX.finditer(data, start, end):
-        plain = unhexlify(match[0].replace(b"0x", b"").translate(None, _PAIR_SEPARATORS))
-        if budget.call() and is_readable(plain):
+        digits = match[0].replace(b"0x", b"").replace(b"\\x", b"")
+        plain = legible(unhexlify(digits.translate(None, _PAIR_SEPARATORS)))
+        if budget.call() and plain:
             decoded.append(Decoded(plain, "hex", match.start(), match.end()))
     return decoded
 
@@ -411,8 +413,8 @@ def _compressed(data: bytes, start: int, end: int, budget: DecodingBudget) -> li
         plain, is_cut = _inflated(packed, min(MAX_INFLATED_BYTES, remaining))
         remaining -= len(plain)
         budget.is_exceeded = budget.is_exceeded or is_cut
-        if is_readable(plain):
-            decoded.append(Decoded(plain, f"{view}>compressed", match.start(), position))
+        if text := legible(plain):
+            decoded.append(Decoded(text, f"{view}>compressed", match.start(), position))
         if remaining <= 0:
             budget.is_exceeded = True  # even if that was exactly the end
             break
@@ -464,7 +466,9 @@ ENCODINGS: dict[str, Encoding] = {
     "turned-base32": Encoding(f"(?:{_TURNED_BASE32}){{3}}", _turned(_base32)),
     "long-run": Encoding("[A-Za-z0-9+/_-]{40}", _long_run),
     "separated-hex": Encoding(
-        f"(?:(?:0x)?[2-7][0-9A-Fa-f]{_BETWEEN_PAIRS}){{7}}(?:0x)?[2-7]", _separated_hex
+        f"(?:(?:0x)?[2-7][0-9A-Fa-f]{_BETWEEN_PAIRS}){{7}}(?:0x)?[2-7]|"
+        rf"30(?:{_BETWEEN_PAIRS}0x|\\x)(?:8[12]|[2-7][0-9A-Fa-f])",
+        _separated_hex,
     ),
     "compressed": Encoding(_COMPRESSED_SIGN, _compressed, _COMPRESSED_SIGN),
     "wide": Encoding(_WIDE_SIGN, _wide, _WIDE_SIGN),

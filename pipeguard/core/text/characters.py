@@ -5,29 +5,46 @@ Sources: Unicode UAX 9 (direction), UTS 51 (flags), block E0000 (tags).
 
 from __future__ import annotations
 
+import re
+from binascii import unhexlify
+
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.text.budgets import DecodingBudget
-from pipeguard.core.text.encoding import Decoded, Encoding, in_windows, is_readable
+from pipeguard.core.text.encoding import Decoded, Encoding, in_windows, is_readable, legible
 from pipeguard.core.text.escapes import OCTAL
 from pipeguard.core.text.word_disguises import reverse
 
 _CODE = "(?:3[2-9]|[4-9][0-9]|1[01][0-9]|12[0-6])"  # the number of a printable character
 _OCTAL = "(?:0[oO]?)?(?:[4-7]|1[0-7])[0-7]"  # the same, with or without its zeros
 _BETWEEN = rb"[^0-9A-Za-z]{1,6}+(?:(?!U[+])[A-Za-z_.]{1,16}+[^0-9A-Za-z]{1,4}+)?"  # `65) + chr(75`
-_BINARY = lazy_regex(rb"[01]{8}")
+_BINARY = lazy_regex(rb"[01]{6,8}")
 # The base, a row of numbers in it, and a single number.
 _CODES = (
     *(
         (base, lazy_regex(b"(?:%s(?:%s|(?![0-9A-Za-z]))){8,4000}+" % (number, _BETWEEN)), digits)
         for base, number, digits in (
-            (10, b"0{0,2}%s" % _CODE.encode(), lazy_regex(rb"[0-9]+")),
+            (10, rb"0{0,3}%s(?:\.00?)?" % _CODE.encode(), lazy_regex(rb"[0-9]{2,}")),
             (8, _OCTAL.encode(), lazy_regex(rb"(?:0[oO])?([0-7]+)")),
-            (2, b"(?:0b)?0[01]{7}", _BINARY),
+            (2, b"(?:0b)?0{0,2}1[01]{5,6}", _BINARY),
             (16, b"U[+]00[2-7][0-9A-Fa-f]", lazy_regex(rb"(?<=[+])[0-9A-Fa-f]+")),
         )
     ),
     (2, lazy_regex(rb"(?:0[01]{7}){8,4000}+"), _BINARY),
 )
+# The bytes of a private key in decimal: a sequence, its size, and a version or another sequence.
+_APART = "[^0-9A-Za-z]{1,3}"
+_KEY_SIGN = (
+    f"48{_APART}(?:130{_APART}[0-9]{{1,3}}{_APART}[0-9]{{1,3}}|129{_APART}[0-9]{{3}}|"
+    f"[4-9][0-9]|1[01][0-9]){_APART}(?:2{_APART}1|48){_APART}[0-9]"
+)
+_KEY_BYTES = lazy_regex(rb"(?<![0-9])48(?:[^0-9A-Za-z]{1,4}[12]?[0-9]{1,2}(?![0-9])){40,4000}+")
+# A line of a dump, as `xxd` and `hexdump -C` write it: an offset, and bytes in ones or pairs.
+_OFFSET = "[0-9A-Fa-f]{4,7}0:?[ \\t]{1,2}"
+_DUMP_LINE = lazy_regex(
+    rb"(?<![0-9A-Za-z])%s((?:(?:[0-9A-Fa-f]{2}){1,2}[ \t]{1,2}){0,15}"
+    rb"(?:[0-9A-Fa-f]{2}){1,2})(?![0-9A-Za-z])" % _OFFSET.encode()
+)
+DUMP_LINE_BYTES = 16
 _TAGS = lazy_regex("[\U000e0020-\U000e007e]{2,}")
 _FLAGS = lazy_regex("\U0001f3f4[\U000e0061-\U000e007a]{2,8}\U000e007f")
 _SELECTORS = lazy_regex("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
@@ -48,7 +65,21 @@ def _codes(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[De
             codes = (int(digits, base) for digits in number.findall(match[0]))
             plain = bytes(code for code in codes if code < 0x80)
             decoded.append(Decoded(plain, "codes", match.start(), match.end()))
+    for match in _KEY_BYTES.finditer(data, start, end):
+        key = bytes(int(digits) & 0xFF for digits in re.findall(rb"[0-9]+", match[0]))
+        if budget.call() and (text := legible(key)):
+            decoded.append(Decoded(text, "codes", match.start(), match.end()))
     return decoded
+
+
+def _dumped(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Decode the lines of a dump, without their offsets and letters."""
+    lines = [*_DUMP_LINE.finditer(data, start, end)]
+    if not lines or not budget.call(len(lines)):
+        return []
+    digits = (line[1].translate(None, b" \t")[: 2 * DUMP_LINE_BYTES] for line in lines)
+    plain = legible(unhexlify(b"".join(digits)))
+    return [Decoded(plain, "hex", lines[0].start(), lines[-1].end())] if plain else []
 
 
 def _tags(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
@@ -108,10 +139,16 @@ _INDICATORS = {code: chr(code - 0x1F1E6 + ord("a")) for code in range(0x1F1E6, 0
 _INDICATOR_SIGN = "\\xf0\\x9f\\x87[\\xa6-\\xbf]"
 ENCODINGS: dict[str, Encoding] = {
     "codes": Encoding(
-        f"(?:{_CODE}[^0-9A-Za-z]{{1,3}}){{5}}|(?i:chr?|char)[(]{_CODE}[)]|[(]byte[)] ?{_CODE}|"
-        f"0b[01]{{8}}|(?:{OCTAL}[^0-9A-Za-z]){{5}}|(?:{_OCTAL}[^0-9A-Za-z]{{1,4}}){{8}}|(?:0[01]{{7}}[^0-9A-Za-z]?){{3}}|"
-        "U[+]00[2-7][0-9A-Fa-f]",
+        f"(?:{_CODE}(?:\\.00?)?[^0-9A-Za-z]{{1,3}}){{5}}|(?i:chr?|char)[(]{_CODE}[)]|"
+        f"[(]byte[)] ?{_CODE}|0b[01]{{6}}|(?:0?1[01]{{6}}[^0-9A-Za-z]{{1,3}}){{3}}|"
+        f"(?:{OCTAL}[^0-9A-Za-z]){{5}}|(?:{_OCTAL}[^0-9A-Za-z]{{1,4}}){{8}}|"
+        f"(?:0[01]{{7}}[^0-9A-Za-z]?){{3}}|U[+]00[2-7][0-9A-Fa-f]|{_KEY_SIGN}",
         _codes,
+    ),
+    "dump": Encoding(
+        f"{_OFFSET}(?:(?:[2-7][0-9A-Fa-f]){{1,2}}[ \\t]{{1,2}}){{4}}|{_OFFSET}30 ?[2-8]",
+        _dumped,
+        is_opaque=True,
     ),
     "tags": Encoding("\\xf3\\xa0[\\x80\\x81]", _tags, is_invisible=True),
     "selectors": Encoding(

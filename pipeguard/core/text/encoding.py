@@ -14,6 +14,12 @@ AROUND_BYTES = 384  # of plain text before and after encoded characters, which a
 UNCUT_BYTES = 32  # after the last escape of a window, so that it is not cut
 MIN_TEXT_BYTES = 8  # decoded: a shorter text says nothing
 MIN_PRINTABLE = 0.9  # share of decoded bytes; with less they are an image, a digest or an id
+# The start of PKCS#1, PKCS#8, SEC 1 and PKCS#12 in DER (X.690, 8), and of OpenSSH's format.
+_PRIVATE_KEY = lazy_regex(
+    rb"(?s)\x30(?:\x82..|\x81.|[\x2e-\x7f])"
+    rb"(?:\x02\x01[\0\1\3][\x02\x04\x30]|\x30.\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01[\x05\x0c])"
+    rb"|openssh-key-v1\0"
+)
 _PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
 
 
@@ -78,6 +84,13 @@ def is_readable(plain: bytes) -> bool:
             return False  # invalid, and not just a character cut at the end
         text = plain[: error.start].decode("utf-8")
     return sum(map(str.isprintable, text)) >= MIN_PRINTABLE * len(text)
+
+
+def legible(plain: bytes) -> bytes:
+    """Decoded bytes if they are text; a private key in hexadecimal; empty if they are neither."""
+    if is_readable(plain):
+        return plain
+    return plain.hex().encode() if _PRIVATE_KEY.match(plain) else b""
 
 
 def runs(data: bytes, start: int, end: int, kinds: bytes, least: int) -> Iterator[Range]:

@@ -109,12 +109,24 @@ def _plain_of_quoted_printable(block: bytes) -> bytes:
     return a2b_qp(block)
 
 
+def _without_markup(block: bytes) -> bytes:
+    return _MARKUP.sub(b"", block)
+
+
+_TERMINAL = r"\x1b\[[0-9;?]*[A-Za-z]"  # ECMA-48, 8.3
+_INLINE = "(?:b|em|i|u|mark|strong|span|font|wbr)"  # tags that highlight a part of a word
+_MARKUP = lazy_regex(rf"{_TERMINAL}|</?{_INLINE}(?:\s[^<>]*)?>".encode())
+_MARKUP_SIGN = (
+    rf"[A-Za-z0-9_-](?:{_TERMINAL})+[A-Za-z0-9_-]|"
+    rf"[A-Za-z0-9_-](?:</{_INLINE}>)?<{_INLINE}(?:\s[^<>]*)?>[A-Za-z0-9_-]"
+)
 _ENTITY_SIGN = "&(?:#[0-9]{2}|#[Xx][0-9A-Fa-f]{2}|[A-Za-z]{2,6};)"
 _QUOTED_PRINTABLE_SIGN = "(?:=[0-9A-F]{2}[^=\\n]{0,3}){3}|[A-Za-z0-9,.]=\\r?\\n[A-Za-z0-9]"
 ENCODINGS: dict[str, Encoding] = {
     "escapes": Encoding(rf'\\(?:[nrt"\\/]|{_BACKSLASHED})', _escapes),
     "percent": Encoding("%(?:[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})", _percent),
     "entities": Encoding(_ENTITY_SIGN, in_windows("entities", _ENTITY_SIGN, _plain_of_entities)),
+    "markup": Encoding(_MARKUP_SIGN, in_windows("markup", _MARKUP_SIGN, _without_markup)),
     "quoted-printable": Encoding(
         _QUOTED_PRINTABLE_SIGN,
         in_windows("quoted-printable", _QUOTED_PRINTABLE_SIGN, _plain_of_quoted_printable),

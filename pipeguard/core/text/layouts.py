@@ -16,16 +16,25 @@ from collections.abc import Iterator
 from itertools import repeat
 from typing import TypeGuard
 
+from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.core.protocol.json_walk import values_in
 from pipeguard.core.protocol.places import FIXED_VALUE_KEYS, Path
+from pipeguard.core.text.encoding import legible
 from pipeguard.core.text.sensitive_keys import LONGEST_NAMED, is_sensitive, sensitive_label
 
 LONGEST_LISTED = 12  # characters, as `application/` has
 MIN_NUMBER_DIGITS = 9  # shorter numbers identify nobody and nothing
+TABLE_COLUMNS = range(2, 5)  # of which one may be the characters of a text
 LEAST_CODES = 16  # numbers in a list that may be the characters of a text
+_KEY_BYTES = lazy_regex(r"48(?: (?:1[0-9]{2}|2[0-4][0-9]|25[0-5]|[0-9]{1,2})){40,}")
 _CHARACTERS: tuple[dict[str, str], ...] = tuple(
-    {format(code, base): chr(code) for code in (9, 10, 13, *range(0x20, 0x7F))} for base in "do"
+    {
+        format(code, base) + fraction: chr(code)
+        for code in (9, 10, 13, *range(0x20, 0x7F))
+        for fraction in ("", ".0")
+    }
+    for base in "do"
 )
 
 Member = tuple[str | None, str]  # a key, which an item of a list does not have, and its string
@@ -82,21 +91,31 @@ def members_in(value: JsonValue) -> Iterator[LocatedString]:
 def text_of_codes(value: JsonValue) -> str:
     """The text that numbers of characters in a list or an object are; empty if they are none.
 
-    The list may consist of rows. The numbers may be decimal, or octal without a prefix.
+    The list may consist of rows, of which all numbers or one column are the text. The numbers may
+    be decimal, or octal without a prefix. Numbers of the bytes of a key are in hexadecimal.
     """
     items = value.values() if type(value) is dict else value if type(value) is list else ()
-    numbers = [
-        number
+    rows = [
+        item if type(item) is list else item.values() if type(item) is dict else (item,)
         for item in items
-        for number in (item if type(item) is list else (item,))
-        if type(number) is Number and number != "0"  # as between letters in UTF-16
     ]
-    if len(numbers) < LEAST_CODES:
+    readings = [[number for row in rows for number in row if type(number) is Number]]
+    if len(readings[0]) < LEAST_CODES:
         return ""
-    texts = ("".join(map(by_number.get, numbers, repeat(""))) for by_number in _CHARACTERS)
-    return "\n".join(
-        text for text in texts if 4 * len(text) >= 3 * len(numbers) and not text.isdigit()
-    )
+    if len(rows) >= LEAST_CODES and len(rows[0]) in TABLE_COLUMNS:
+        columns = zip(*rows, strict=False)
+        readings += ([item for item in column if type(item) is Number] for column in columns)
+    return "\n".join(text for numbers in filter(None, readings) for text in _texts(numbers))
+
+
+def _texts(numbers: list[Number]) -> Iterator[str]:
+    if numbers[0] == "48" and (digits := _KEY_BYTES.fullmatch(" ".join(numbers))):
+        yield legible(bytes(map(int, digits[0].split()))).decode()
+    numbers = [number for number in numbers if number != "0"]  # as between letters in UTF-16
+    for by_number in _CHARACTERS:
+        text = "".join(map(by_number.get, numbers, repeat("")))
+        if len(numbers) >= LEAST_CODES and 4 * len(text) >= 3 * len(numbers) and not text.isdigit():
+            yield text
 
 
 def collect_values(

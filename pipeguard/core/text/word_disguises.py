@@ -47,6 +47,7 @@ _PREFIXES = (
     "whsec_ _secret_ sq0atp- sq0csp- EAAA EAAC access_token$ access-production- shpat_ shpca_ "
     "shppa_ shpss_ FLWSECK- pdl_live_ ramp_sec_ bxt_ mercury_ v^1.1# EZAK shippo_live_ "
     "duffel_live_ RGAPI- sk.eyJ rdme_ aio_ _mmk fio-u- tk-us- dnkey- eyJ -----BEGIN PuTTY-User "
+    "eyJhbGci eyJ0eXAi eyJraWQi "
     "p8e- AVNS_ ddp_ ddw_ ddo_ endr+ shltm_ s-s4t2 w1cDnyilFU mlsn. -NRMA nyk_v os_v2_ sk_pr_ ptr_ "
     "pk_prod_ sec-c- rh-api- rootly_ salad_cloud_ scp-live- sm_pat_ sm_aat_ sm_sat_ spu- VF.DM. "
     "wandb_v mfa. cloudinary: "
@@ -107,6 +108,9 @@ _KINDS = bytes(
     0x20 if code <= 0x20 else 0x2E if code in _NO_LETTERS else 0x61 for code in range(256)
 )
 _SEPARATOR = lazy_regex(rb"[^A-Za-z0-9]+")
+_NUMBER = lazy_regex(rb"(?<![0-9A-Za-z])[0-9]{1,4}(?![0-9A-Za-z])")
+_AROUND_CELL = b" \t\r\n:;,|()[]{}\"'"
+_CELL = lazy_regex(rb"[\s:;,|.()\[\]{}\"']{0,8}([!-~]{0,4}?)(?=[\s:;,|.()\[\]{}\"']|\Z)")
 _LETTERS_APART = lazy_regex(
     rb"(?<![A-Za-z0-9])[A-Za-z0-9](?:[^A-Za-z0-9\n]{1,%d}+[A-Za-z0-9](?![A-Za-z0-9])){3,}+"
     % MAX_SEPARATOR
@@ -146,6 +150,30 @@ def _groups(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[D
                 break
             decoded.append(Decoded(_without_separators(run), "groups", start + low, start + high))
     return decoded
+
+
+def _numbered(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Join the cells of a numbered list or table, each of a few characters."""
+    spans: list[Range] = []
+    cells: list[bytes] = []
+    first = 0
+    for number in _NUMBER.finditer(data, start, end):
+        value = int(number[0])
+        if not spans and value <= 1:
+            first = value
+        if value == first + len(spans):
+            before = data[spans[-1][1] : number.start()].removeprefix(b". ") if spans else b""
+            cell = before.strip(_AROUND_CELL)
+            if spans and not cell:
+                continue  # the number is itself a cell
+            cells += [cell] if spans else []
+            spans.append(number.span())
+    last = _CELL.match(data, spans[-1][1], end) if spans else None
+    cells.append(last[1] if last else b"")
+    if len(cells) < MIN_SECRET or not budget.call(len(cells)):
+        return []
+    between = b"" if max(map(len, cells)) <= 1 else b" "
+    return [Decoded(between.join(cells), "numbered", spans[0][0], spans[-1][1])]
 
 
 def _may_be_secret(run: bytes) -> bool:
@@ -246,6 +274,8 @@ _SPELLED_SIGN = (
     r"[^A-Za-z0-9](?:[A-Za-z0-9][ ._*|,/-]){5}|[^A-Za-z0-9](?:[A-Za-z0-9][^A-Za-z0-9\n]+){9}"
 )
 _BETWEEN_GROUPS = r"[^A-Za-z0-9\s]+"
+_CELLS = r"[^0-9A-Za-z]+[!-~]{1,3}[^0-9A-Za-z]+"
+_NUMBERED_SIGN = f"[^0-9A-Za-z]3{_CELLS}4{_CELLS}5{_CELLS}6[^0-9A-Za-z]"
 _GROUPS_SIGN = (  # with a digit beside a letter, as in secrets, and seldom in names
     f"[A-Za-z0-9]{{1,4}}(?:{_BETWEEN_GROUPS}[A-Za-z0-9]{{1,4}}){_BETWEEN_GROUPS}[A-Za-z0-9]{{0,3}}"
     f"(?:[0-9](?:{_BETWEEN_GROUPS})?[A-Za-z]|[A-Za-z](?:{_BETWEEN_GROUPS})?[0-9])[A-Za-z0-9]{{0,3}}"
@@ -287,6 +317,7 @@ ENCODINGS: dict[str, Encoding] = {
     "reversed": Encoding(_REVERSED_SIGN, _whole_range("reversed", reverse, is_reversed=True)),
     "leet": Encoding(_LEET_SIGN, _whole_range("leet", unleet, unleet_l)),
     "spelled": Encoding(_SPELLED_SIGN, _spelled),
+    "numbered": Encoding(_NUMBERED_SIGN, _numbered, to_server_only=True),
     "groups": Encoding(
         f"[^A-Za-z0-9]{_GROUPS_SIGN}[^A-Za-z0-9]",
         _groups,

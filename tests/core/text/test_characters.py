@@ -1,5 +1,7 @@
 """Texts in characters that nobody sees, or by the numbers of characters."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.core.text.reading import PLAIN, readings
@@ -25,9 +27,15 @@ def test_flags_are_no_hidden_text() -> None:
         " ".join(f"{ord(letter):03o}" for letter in PLAIN),
         " ".join(f"{ord(letter):08b}" for letter in PLAIN),
         "".join(f"{ord(letter):08b}" for letter in PLAIN),
+        " ".join(f"{ord(letter):07b}" for letter in PLAIN),
+        ", ".join(bin(ord(letter)) for letter in PLAIN),
+        ", ".join(f"{ord(letter)}.0" for letter in PLAIN),
         " ".join(f"U+{ord(letter):04X}" for letter in PLAIN),
     ],
-    ids=["decimal", "calls", "octal", "binary", "bits", "code points"],
+    ids=[
+        *("decimal", "calls", "octal", "binary", "bits", "seven bits", "prefixed bits"),
+        *("fractions", "code points"),
+    ],
 )
 def test_numbers_of_characters_are_read(written: str) -> None:
     assert any(PLAIN.encode() in decoded for decoded in readings(f"say {written}".encode()))
@@ -35,6 +43,44 @@ def test_numbers_of_characters_are_read(written: str) -> None:
 
 def test_numbers_that_are_no_letters_are_not() -> None:
     assert readings(b"1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12") == []
+
+
+@each("size", (1, 2))
+def test_the_bytes_of_a_dump_are_read_without_its_offsets_and_letters(size: int) -> None:
+    data = PLAIN.encode()
+    lines = [
+        f"{at:08x}: {data[at : at + 16].hex(' ', size):<40}  {PLAIN[at : at + 16]}"
+        for at in range(0, len(data), 16)
+    ]
+    assert data in readings("\n".join(("dump:", *lines)).encode())
+
+
+def test_a_dump_of_no_text_is_not_read() -> None:
+    noise = bytes(range(0, 256, 3))
+    lines = [f"{at:08x}  {noise[at : at + 16].hex(' ')}" for at in range(0, len(noise), 16)]
+    assert not any(noise.hex().encode() in item for item in readings("\n".join(lines).encode()))
+
+
+KEY = bytes.fromhex("302e020100300506032b657004220420") + bytes(range(32))
+CERTIFICATE = bytes.fromhex("3082012230820102a003020102021404") + bytes(range(32))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda data: str(list(data)),
+        lambda data: ", ".join(f"0x{byte:02X}" for byte in data),
+        lambda data: "".join(f"\\x{byte:02x}" for byte in data),
+        lambda data: "00000000  " + data[:16].hex(" ") + "\n00000010  " + data[16:].hex(" "),
+    ],
+    ids=["decimal", "hexadecimal", "escapes", "dump"],
+)
+def test_numbers_of_the_bytes_of_a_private_key_are_read(write: Callable[[bytes], str]) -> None:
+    start = KEY.hex()[:64].encode()
+    assert any(start in decoded for decoded in readings(f"x = {write(KEY)}".encode()))
+    assert not any(
+        b"308201" in decoded for decoded in readings(f"x = {write(CERTIFICATE)}".encode())
+    )
 
 
 def test_what_is_overridden_is_read_as_it_is_displayed() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.core.text.reading import readings
+from tests.core.text.reading import readings, signs_in
 from tests.each import each
 from tests.fuzz.disguises import ENCODINGS
 
@@ -36,6 +36,26 @@ def test_a_long_row_of_escapes_is_read_to_its_last(name: str, length: int) -> No
 )
 def test_each_way_to_escape_is_read(written: str, plain: str) -> None:
     assert any(plain.encode() in decoded for decoded in readings(f"so {written} it is".encode()))
+
+
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("gh\x1b[01;31m\x1b[Kp_x\x1b[m\x1b[KY9", "ghp_xY9"),
+        ("gh<em>p_x</em>Y9", "ghp_xY9"),
+        ("<b>g</b><b>h</b><b>p</b>_", "ghp_"),
+        ('<span class="c1">g</span><span class="c2">h</span>p_', "ghp_"),
+    ],
+)
+def test_what_is_highlighted_is_read_with_what_is_around_it(written: str, plain: str) -> None:
+    assert any(plain.encode() in item for item in readings(written.encode()))
+
+
+@pytest.mark.parametrize(
+    "written", ["\x1b[32mINFO\x1b[0m started", "a <b>bold</b> word", "1 <i> 2", "List<String>x"]
+)
+def test_highlighted_words_are_left_alone(written: str) -> None:
+    assert "markup" not in signs_in(written.encode())
 
 
 @pytest.mark.parametrize("written", ["100% of it", "a & b", "a = b", "C:/new"])

@@ -13,6 +13,7 @@ from pipeguard.core.text.layouts import (
     is_listed,
     members_in,
     paths_of_key,
+    text_of_codes,
     unkeyed_strings_in,
 )
 from tests.fuzz.budget import tried
@@ -78,6 +79,32 @@ def test_strings_are_located_in_the_order_in_which_they_are_collected(value: Jso
     for (_, skipped, string), line in zip(located[len(plain) :], named, strict=True):
         assert line[skipped - 2 : skipped] == ": "
         assert line[skipped:] == string
+
+
+WORDS = "the quick brown fox"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [Number(ord(letter)) for letter in WORDS],
+        [Number(f"{ord(letter)}.0") for letter in WORDS],
+        [[Number(at), Number(ord(letter))] for at, letter in enumerate(WORDS)],
+        [{"i": Number(at), "c": Number(ord(letter))} for at, letter in enumerate(WORDS)],
+        [[Number(ord(letter)) for letter in WORDS[at : at + 5]] for at in range(0, 19, 5)],
+    ],
+    ids=["numbers", "fractions", "pairs", "objects", "rows"],
+)
+def test_numbers_of_characters_are_a_text(value: JsonValue) -> None:
+    assert WORDS in text_of_codes(value).split("\n")
+
+
+def test_numbers_of_bytes_are_a_key_only_if_they_begin_as_one() -> None:
+    key = bytes.fromhex("302e020100300506032b657004220420") + bytes(range(32))
+    image = bytes.fromhex("30ff00aa") + key
+    assert text_of_codes([Number(byte) for byte in key]) == key.hex()
+    assert text_of_codes([Number(byte) for byte in image]) == ""
+    assert text_of_codes([Number(byte * 9) for byte in key]) == ""
 
 
 def test_a_key_is_located_wherever_it_is_and_so_is_a_value_from_a_fixed_list() -> None:

@@ -68,6 +68,30 @@ def test_a_separator_after_each_letter_is_taken_away(text: str, plain: str | Non
     assert found == ([] if plain is None else [plain])
 
 
+@each(
+    "row",
+    ["{}:{} ", "{}. {}\n", "{},{}\n", "|{}|{}|\n", '"{}": "{}", ', "{}) {}; "],
+)
+@each("plain", ["ghp_1a2b3c4d5678", "0123456789ab", "x1.56-78_9Z.0a12"])
+def test_the_cells_of_a_numbered_list_are_joined(row: str, plain: str) -> None:
+    data = "".join(row.format(number, letter) for number, letter in enumerate(plain * 2))
+    assert (plain * 2).encode() in readings(f"v: {data}".encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1. e4 e5 2. Nf3 Nc6 3. Bb5 a6 4. Ba4 Nf6 5. O-O Be7 6. Re1 b5",
+        "1. milk\n2. eggs\n3. bread\n4. tea\n5. salt\n6. rice\n7. oil",
+        "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18",
+        "2.3.1\n2.4.0\n2.5.7\n2.6.1",
+    ],
+)
+def test_a_numbered_list_of_words_has_no_cells(text: str) -> None:
+    data = text.encode()
+    assert ENCODINGS["numbered"].decode(data, 0, len(data), DecodingBudget(1000)) == []
+
+
 @pytest.mark.parametrize(
     ("text", "plain"),
     [
