@@ -20,8 +20,8 @@ FOLDERS = ("CONFIG", "STATE", "DATA")  # as the XDG base directories name them
 ON_CI = bool(os.environ.get("PIPEGUARD_CI"))
 # The programs that `needs` of a test may name; requirements/system installs them.
 PROGRAMS = (
-    *("aarch64-linux-gnu-gcc", "bash", "bubblewrap", "cc", "chromium", "curl", "fish", "git", "ip"),
-    *("java", "podman", "psql", "redis-server", "systemd-analyze", "zsh"),
+    *("bash", "bubblewrap", "cc", "chromium", "curl", "fish", "git", "ip", "java", "npx"),
+    *("podman", "psql", "redis-server", "systemd-analyze", "zsh"),
 )
 
 # As rulebook.cache has it, where a test imports numpy itself: threads of OpenBLAS end when the
@@ -36,7 +36,7 @@ sys.dont_write_bytecode = False
 
 @cache
 def works(name: str) -> bool:
-    """True if one of `PROGRAMS` is installed and, if it is bubblewrap, makes a namespace."""
+    """True if a program is installed and, if it is bubblewrap, makes a namespace."""
     if name != "bubblewrap":
         return any(map(shutil.which, (name, f"{name}-browser")))
     tried = ["bwrap", "--unshare-user", "--unshare-net", "--ro-bind", "/", "/", "true"]
