@@ -14,6 +14,7 @@ AROUND_BYTES = 384  # of plain text before and after encoded characters, which a
 UNCUT_BYTES = 32  # after the last escape of a window, so that it is not cut
 MIN_TEXT_BYTES = 8  # decoded: a shorter text says nothing
 MIN_PRINTABLE = 0.9  # share of decoded bytes; with less they are an image, a digest or an id
+KEY_BYTES = 2400  # of a private key, as RSA with 4096 bits has
 # The start of PKCS#1, PKCS#8, SEC 1 and PKCS#12 in DER (X.690, 8), and of OpenSSH's format.
 _PRIVATE_KEY = lazy_regex(
     rb"(?s)\x30(?:\x82..|\x81.|[\x2e-\x7f])"
@@ -87,10 +88,10 @@ def is_readable(plain: bytes) -> bool:
 
 
 def legible(plain: bytes) -> bytes:
-    """Decoded bytes if they are text; a private key in hexadecimal; empty if they are neither."""
+    """Decoded bytes if they are text; of a private key the start in hexadecimal; else nothing."""
     if is_readable(plain):
         return plain
-    return plain.hex().encode() if _PRIVATE_KEY.match(plain) else b""
+    return plain[:KEY_BYTES].hex().encode() if _PRIVATE_KEY.match(plain) else b""
 
 
 def runs(data: bytes, start: int, end: int, kinds: bytes, least: int) -> Iterator[Range]:

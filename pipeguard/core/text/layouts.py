@@ -25,7 +25,7 @@ from pipeguard.core.text.sensitive_keys import LONGEST_NAMED, is_sensitive, sens
 
 LONGEST_LISTED = 12  # characters, as `application/` has
 MIN_NUMBER_DIGITS = 9  # shorter numbers identify nobody and nothing
-TABLE_COLUMNS = range(2, 5)  # of which one may be the characters of a text
+MOST_COLUMNS = 4  # of a table, of which one may be the characters of a text
 LEAST_CODES = 16  # numbers in a list that may be the characters of a text
 _KEY_BYTES = lazy_regex(r"48(?: (?:1[0-9]{2}|2[0-4][0-9]|25[0-5]|[0-9]{1,2})){40,}")
 _CHARACTERS: tuple[dict[str, str], ...] = tuple(
@@ -95,24 +95,24 @@ def text_of_codes(value: JsonValue) -> str:
     be decimal, or octal without a prefix. Numbers of the bytes of a key are in hexadecimal.
     """
     items = value.values() if type(value) is dict else value if type(value) is list else ()
-    rows = [
-        item if type(item) is list else item.values() if type(item) is dict else (item,)
-        for item in items
-    ]
-    readings = [[number for row in rows for number in row if type(number) is Number]]
-    if len(readings[0]) < LEAST_CODES:
-        return ""
-    if len(rows) >= LEAST_CODES and len(rows[0]) in TABLE_COLUMNS:
-        columns = zip(*rows, strict=False)
-        readings += ([item for item in column if type(item) is Number] for column in columns)
-    return "\n".join(text for numbers in filter(None, readings) for text in _texts(numbers))
+    rows = [item if type(item) is list else (item,) for item in items if type(item) is not dict]
+    columns: list[list[JsonValue]] = [[number for row in rows for number in row]]
+    table = [item.values() for item in items if type(item) is dict] or rows
+    if len(table) >= LEAST_CODES and (table is rows) < len(table[0]) <= MOST_COLUMNS:
+        columns += map(list, zip(*table, strict=False))
+    texts: list[str] = []
+    for at, column in enumerate(columns):
+        numbers = [item for item in column if type(item) is Number]
+        if len(numbers) >= LEAST_CODES:
+            texts += _texts(numbers, is_column=at > 0)
+    return "\n".join(texts)
 
 
-def _texts(numbers: list[Number]) -> Iterator[str]:
+def _texts(numbers: list[Number], *, is_column: bool) -> Iterator[str]:
     if numbers[0] == "48" and (digits := _KEY_BYTES.fullmatch(" ".join(numbers))):
         yield legible(bytes(map(int, digits[0].split()))).decode()
     numbers = [number for number in numbers if number != "0"]  # as between letters in UTF-16
-    for by_number in _CHARACTERS:
+    for by_number in _CHARACTERS[: 2 - is_column]:
         text = "".join(map(by_number.get, numbers, repeat("")))
         if len(numbers) >= LEAST_CODES and 4 * len(text) >= 3 * len(numbers) and not text.isdigit():
             yield text

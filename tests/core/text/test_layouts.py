@@ -90,10 +90,11 @@ WORDS = "the quick brown fox"
         [Number(ord(letter)) for letter in WORDS],
         [Number(f"{ord(letter)}.0") for letter in WORDS],
         [[Number(at), Number(ord(letter))] for at, letter in enumerate(WORDS)],
+        [{"n": Number(ord(letter))} for letter in WORDS],
         [{"i": Number(at), "c": Number(ord(letter))} for at, letter in enumerate(WORDS)],
         [[Number(ord(letter)) for letter in WORDS[at : at + 5]] for at in range(0, 19, 5)],
     ],
-    ids=["numbers", "fractions", "pairs", "objects", "rows"],
+    ids=["numbers", "fractions", "pairs", "members", "objects", "rows"],
 )
 def test_numbers_of_characters_are_a_text(value: JsonValue) -> None:
     assert WORDS in text_of_codes(value).split("\n")
