@@ -81,7 +81,10 @@ class Finder:
         moved = low - at
         text = data[moved:high]
         at = max(0, at - self._overlap)
-        while at <= len(text) and (match := self._next(text, at)) is not None:
+        if self._rough is not None:  # asked once: its match may be as long as the text
+            rough = self._rough(text, at)
+            at = len(text) + 1 if rough is None else rough.start()
+        while at <= len(text) and (match := self._search(text, at)) is not None:
             group = match.span(self._group)
             start, end = group if self._overlap else match.span()
             has_group = self._group and not self._overlap and group[0] >= 0
@@ -91,15 +94,6 @@ class Finder:
                 text[start:end],
             )
             at = max(end, start + 1) - self._overlap
-
-    def _next(self, text: bytes, at: int) -> Any:
-        """The first match that begins at a byte or after it; None if there is none."""
-        if self._rough is not None:
-            rough = self._rough(text, at)
-            if rough is None:
-                return None
-            at = rough.start()
-        return self._search(text, at)
 
 
 @lru_cache(maxsize=4096)  # several engines run the same rules

@@ -234,7 +234,8 @@ class Reader:
         if within is not None:
             low, high = max(low, within[0]), min(high, within[1])
         text = data[low:high].decode("utf-8", "replace")
-        if not self._has_enough_words(text):
+        is_scored = (classifier, text) in self._doubt_scores or self._budgets.may_doubt
+        if not is_scored or not self._has_enough_words(text):
             return False
         least = classifier.likely - (DOUBT_SURE_LOGITS if is_sure else DOUBT_LOGITS)
         if self._doubt_score(text, classifier) >= least:

@@ -115,6 +115,11 @@ class Budgets(DecodingBudget):
         """Take one sentence that a network reads; False if too little remains."""
         return self._take(SENTENCE_NS)
 
+    @property
+    def may_doubt(self) -> bool:
+        """True if enough is left to ask a classifier about a match."""
+        return self._left_ns - WORK_NS // 2 >= DOUBT_NS
+
     def doubt(self) -> bool:
         """Take one match that a classifier is asked about; False if too little remains."""
         return self._take(DOUBT_NS, WORK_NS // 2)  # without a doubt a match counts, and all is read

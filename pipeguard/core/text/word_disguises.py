@@ -80,7 +80,7 @@ def _without_separators(run: bytes) -> bytes:
     remains.
     """
     between = _SEPARATOR.findall(run)
-    separator, count = Counter(between).most_common(1)[0]
+    separator, count = _most_frequent(between)
     if len(separator) > 1 and run.translate(None, _NO_LETTERS).isdigit():
         return run  # a table of numbers
     if count == len(between):
@@ -183,7 +183,13 @@ def _may_be_secret(run: bytes) -> bool:
     if len(letters) < MIN_SECRET or not len(letters) // 4 < without_digits < len(letters):
         return False
     between = _SEPARATOR.findall(run)
-    return 2 * Counter(between).most_common(1)[0][1] >= len(between)
+    return 2 * _most_frequent(between)[1] >= len(between)
+
+
+def _most_frequent(texts: list[bytes]) -> tuple[bytes, int]:
+    counts = Counter(texts)
+    text = max(counts, key=counts.__getitem__)
+    return text, counts[text]
 
 
 def rot13(text: bytes) -> bytes:

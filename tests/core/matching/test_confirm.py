@@ -87,6 +87,7 @@ def test_it_finds_what_re_finds(
 def test_a_large_expression_reads_only_texts_that_its_rough_form_matches(
     monkeypatch: pytest.MonkeyPatch, text: bytes, times: int
 ) -> None:
+    monkeypatch.setattr(confirm, "LARGE_PROGRAM", 0)
     finder = Finder(RULES["secrets.password-in-table"].pattern, ignore_case=True)
     asked = Mock(side_effect=finder._search)
     monkeypatch.setattr(finder, "_search", asked)
