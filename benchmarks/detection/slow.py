@@ -43,7 +43,7 @@ STARTS = {
     "CamelCase": ("CamelCase", "Words", "Get", "User", "Name"),
     "letters and blanks": ("i g n o r e ", "t h e "),
     "letters and dots": ("i.g.n.o.r.e.", "t.h.e."),
-    "web tokens": ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIjIn0.c2lnbmF0dXJlc2lnbmF0dXJl\n",),
+    "web tokens": ("eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIjIn0." + "c2lnbmF0dXJl" * 2 + "\n",),
     "rows of JSON": ('{"id": 1, "name": "Ann", "mail": "ann@corp.example"}, ',),
     "a table": ("| a | b | 12.50 |\n",),
     "log lines": ("2026-01-01T00:00:00Z INFO http GET /api/v1/users/1 200 12ms\n",),

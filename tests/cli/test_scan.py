@@ -53,9 +53,9 @@ def test_a_table_for_people(tmp_path: Path) -> None:
     assert lines[0].endswith("page.txt, read as text of a result: would be blocked.")
     assert lines[2].split() == ["action", "rule", "severity", "confidence", "where", "view"]
     assert lines[3].split()[:5] == [
-        *("block", "injection.override-instructions", "critical", "high", "2:1-2:40"),
+        *("block", "injection.override-instructions", "critical", "high", "1:1-2:41"),
     ]
-    assert lines[4].strip() == ORDER.strip().rstrip(".")
+    assert lines[4].strip() == f"Hello {ORDER.strip()}"
     assert "  pipeguard explain injection.override-instructions" in lines
 
 

@@ -48,7 +48,7 @@ def test_secrets_are_minted_and_the_same_in_all_steps_of_an_action() -> None:
         ("sh-jq", Outcome.WARNED, True),  # raw lines, of a file that is named so
         ("raw-jailbreaks", Outcome.WITHHELD, False),  # of these, one speaks of keys
         ("sent-body", Outcome.BLOCKED, True),
-        ("comment-test-guard", Outcome.WITHHELD, True),
+        ("comment-test-guard", Outcome.CUT, True),
     ],
 )
 def test_an_action_gets_what_a_person_would_expect(

@@ -22,12 +22,15 @@ HOLDS = [
     ),
     ("pem", "3082012230{hex:80}"),
     ("private-key", "-----BEGIN PRIVATE{} KEY-----"),
-    ("private-key", "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg{b64u:136}"),
-    ("private-key", "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg\r\n{b64:64}\r\n{b64:72}"),
+    ("private-key", "MIGHAgEAMBMG{}ByqGSM49{}AgEGCCqGSM49AwEHBG0wawIBAQQg{b64u:136}"),
+    (
+        "private-key",
+        "MIGHAgEAMBMG{}ByqGSM49{}AgEGCCqGSM49AwEHBG0wawIBAQQg\r\n{b64:64}\r\n{b64:72}",
+    ),
     ("private-key", "MHcCAQEEI{[A-P]:1}{b64:42}oAoGCCqGSM49AwEHoUQDQgAE{b64:86}"),
-    ("private-key", "302e020100300506032b657004220420{hex:64}"),
-    ("private-key", "6f70656e7373682d6b65792d763100{hex:400}"),
-    ("private-key", "3082098f020103308209550609{}2a864886f70d010701a08209460482094230{hex:2000}"),
+    ("private-key", "302e0201{}00300506032b657004220420{hex:64}"),
+    ("private-key", "6f70656e{}7373682d6b65792d763100{hex:400}"),
+    ("private-key", "3082098f{}020103308209550609{}2a864886f70d010701a08209460482094230{hex:2000}"),
     ("base64-bytes 64", "{bytes:64}"),
     ("base64-prefix reftkn:", "{base64 reftkn:{b62:30}}"),
     ("json-keys a t s", '{base64 {{"a":"{hex:8}","t":1,"s":2}}}'),
@@ -54,10 +57,10 @@ FAILS = [
         ),
     ),
     ("pem", "-----BEGIN PRIVATE{} KEY-----\nMIIE"),
-    ("private-key", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ{b64:80}"),  # two lines
-    ("private-key", "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA{b64:348}"),  # a public key
-    ("private-key", "302902010104067075626c6963a01c{hex:56}"),  # a packet of SNMP
-    ("private-key", "3082098f0201033082095502{}2a864886f70d010701a08209460482094230{hex:2000}"),
+    ("private-key", "MIIEvQIB{}ADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ{b64:80}"),  # two lines
+    ("private-key", "MIIBIjAN{}BgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA{b64:348}"),  # a public key
+    ("private-key", "30290201{}0104067075626c6963a01c{hex:56}"),  # a packet of SNMP
+    ("private-key", "3082098f{}0201033082095502{}2a864886f70d010701a08209460482094230{hex:2000}"),
     ("private-key", "MHcCAQEEI"),
     ("base64-bytes 64", "{bytes:63}"),
     ("base64-bytes 64", "not base64"),
