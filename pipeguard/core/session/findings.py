@@ -220,6 +220,7 @@ def _findings_of(
     returning = [match for match in result.matches if _may_return(scope, value, match)]
     contents = ContentMarks(scope.guard.contents_key, value)
     findings: list[Finding] = []
+    pieces: set[tuple[object, ...]] = set()
     for match in result.matches:
         if (rated := _confidence_by_way(scope, value, match)) is None:
             continue
@@ -236,7 +237,8 @@ def _findings_of(
             continue
         content = contents.of_match(match)
         findings += (
-            scope.finding_of(piece, confidence, surface, content) for piece in _pieces(match)
+            scope.finding_of(piece, confidence, surface, content)
+            for piece in _pieces(match._replace(confidence=confidence), pieces)
         )
     for rule, is_over in (
         ("protocol.view-limit", result.has_undecoded),
@@ -304,13 +306,21 @@ def _unread(
     return cut_findings(scope, whole, spans)
 
 
-def _pieces(match: Match) -> Iterator[Match]:
-    """One match for each string that a secret is split over, so that each can be redacted."""
+def _pieces(match: Match, seen: set[tuple[object, ...]]) -> Iterator[Match]:
+    """One match for each string that a secret is split over, so that each can be redacted.
+
+    Args:
+        match: a match, as sure as its finding.
+        seen: the pieces of earlier matches, which are not repeated; extended.
+    """
     if len(match.paths) < 2 or not match.rule.is_private:
         yield match
         return
     for path in match.paths:
-        yield match._replace(path=path, paths=())
+        piece = (match.rule.id, path, match.start, match.end, match.confidence)
+        if piece not in seen:
+            seen.add(piece)
+            yield match._replace(path=path, paths=())
 
 
 def _may_return(scope: Scope, value: JsonValue, match: Match) -> bool:
