@@ -322,7 +322,7 @@ def _model_stages() -> Iterator[Part]:
     yield _function(
         "model.doubt", cascade.Reader, "doubts", lambda *_given, **_named: False, _gives_something
     )
-    yield _function("model.told", cascade, "_is_reported", lambda *_given: False)
+    yield _function("model.told", cascade.Reader, "_is_reported", lambda *_given: False)
 
 
 def _whole_text(_gate: Opener, data: bytes) -> list[Stretch]:

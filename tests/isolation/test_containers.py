@@ -212,6 +212,7 @@ def test_wrap_runs_a_server_in_a_container(tmp_path: Path, state: Path) -> None:
     assert (notes / "two").read_text() == "written"
 
 
+@pytest.mark.engine
 def test_a_server_that_is_a_container_is_hardened(tmp_path: Path, docker: str) -> None:
     """Its own words are run by a real daemon, with what was added to them."""
     client = ContainerEngine(DOCKER, str(installed(DOCKER)), socket=docker)
