@@ -181,8 +181,13 @@ def _addresses(text: str) -> list[tuple[int, int, str]]:
 
 def _is_host(path: Path, text: str) -> bool:
     """True for the name of another host, in an argument for one."""
-    is_asked = not _HOST_KEYS.isdisjoint(name_words(_key(path))) and len(text) < LONGEST_ADDRESS
-    return is_asked and _HOST.fullmatch(text) is not None and not _is_local(text)
+    could_be = len(text) < LONGEST_ADDRESS and _HOST.fullmatch(text) is not None
+    return could_be and _asks_for_host(_key(path)) and not _is_local(text)
+
+
+@lru_cache(maxsize=16)  # a name may be long, and have many secrets
+def _asks_for_host(key: str) -> bool:
+    return not _HOST_KEYS.isdisjoint(name_words(key))
 
 
 def _is_foreign_address(text: str) -> bool:

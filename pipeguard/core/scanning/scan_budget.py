@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from hashlib import sha256
 
 from pipeguard.core.finding import Confidence, Severity
 from pipeguard.core.matching.confirm import Occurrence
@@ -101,7 +103,7 @@ class Tally:
 
     def is_sure_in(self, rule: Rule, words: bytes, path: Path) -> bool:
         """True for a secret that is a sure finding in a string."""
-        return self.confidence_so_far(rule, words + repr(path).encode()) == Confidence.HIGH
+        return self.confidence_so_far(rule, words + _key_of(path)) == Confidence.HIGH
 
     def key_of(self, match: Match, words: bytes) -> bytes | None:
         """What `admits` takes as the words of a located match; None if it adds nothing.
@@ -111,7 +113,7 @@ class Tally:
         rule = match.rule
         key = words
         if self._by_string and rule.is_private:
-            key += repr(match.path).encode()
+            key += _key_of(match.path)
             if not match.view.startswith("squeezed"):
                 self._in_one_string.add((rule.id, words))
             elif (rule.id, words) in self._in_one_string:
@@ -138,3 +140,8 @@ class Tally:
     def has_enough(self, rule: Rule, confidence: Confidence) -> bool:
         """True if a match of no more than this confidence need not be located."""
         return (rule.id, confidence) in self._full
+
+
+@lru_cache(maxsize=256)  # many matches have the same path, whose names may be long
+def _key_of(path: Path) -> bytes:
+    return sha256(repr(path).encode("utf-8", "surrogatepass")).digest()
