@@ -10,6 +10,9 @@ from functools import cache
 from operator import gt
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.needs("git")  # lists the files
 TOP = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text("utf-8"))["tool"]
 BARS = PROJECT["mcp-pipeguard"]["bars"]

@@ -20,6 +20,7 @@ from pipeguard.core.text.windowing import blocks
 from tests.fuzz.rulebook import engines
 from training import texts as training_texts
 
+pytestmark = pytest.mark.needs("git")  # lists the files
 TOP = Path(__file__).resolve().parent.parent
 LOCKS = sorted(
     path

@@ -221,6 +221,7 @@ def reference_servers(folder: Path) -> Mapping[str, Entry]:
 
 
 @pytest.mark.real
+@pytest.mark.needs("git")
 def test_reference_servers_have_no_finding_above_low_but_that_they_are_open(
     tmp_path: Path,
 ) -> None:

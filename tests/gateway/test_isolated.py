@@ -13,7 +13,7 @@ from tests.isolation.test_wrapped import REACHER
 from tests.launch.processes import until
 from tests.wrap.wrapped import Json, Object
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.needs("bubblewrap")]
 
 
 def entry(**isolate: Json) -> Object:

@@ -15,7 +15,7 @@ from tests.launch.processes import until
 from tests.wrap.deciding import decide
 from tests.wrap.wrapped import Json, Object, result
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.needs("bubblewrap")]
 POLICY = "# mine\n"
 
 

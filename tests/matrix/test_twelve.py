@@ -24,7 +24,7 @@ from tests.matrix.cells import address
 from tests.matrix.twelve import WAYS, Way
 from tests.wrap.wrapped import PIPEGUARD, Json, Object
 
-pytestmark = [pytest.mark.real, pytest.mark.long]
+pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.needs("git")]
 LISTS: list[Object] = [{"list": kind} for kind in ("tools", "resources", "prompts")]
 # A list waits for up to 8 s until all servers have started, and not at all once they have. That of
 # tools does not wait where they are searched for. The Python client, the only one that starts a

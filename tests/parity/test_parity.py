@@ -21,9 +21,13 @@ OFFERS = {
 }
 # Each server with one client in turns; `make exhaustive` has each with each.
 PAIRS = [
-    (server, client)
-    if client == CLIENTS[at % len(CLIENTS)]
-    else pytest.param((server, client), marks=pytest.mark.exhaustive)
+    pytest.param(
+        (server, client),
+        marks=[
+            *[pytest.mark.exhaustive] * (client != CLIENTS[at % len(CLIENTS)]),
+            *[pytest.mark.needs("git")] * (server == "git"),
+        ],
+    )
     for at, server in enumerate(SERVERS)
     for client in CLIENTS
 ]

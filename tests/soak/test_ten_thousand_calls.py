@@ -14,6 +14,7 @@ import pytest
 
 from tests.parity.session import REPOSITORY, wrapper_command
 
+pytestmark = pytest.mark.needs("ps")
 CALLS = 10_000
 WARM = 1_000  # calls until caches and allocators have what they keep
 IN_FLIGHT = 50  # their frames fit the pipes, so that writing all before reading cannot lock up
