@@ -84,8 +84,9 @@ compiled: test-environment # before the tests, which would all wait for it
 bench: test-environment ## Measure what a guarded frame costs; options in ARGS
 	$(TEST)/bin/python -m benchmarks.frames $(ARGS)
 
-docs: test-environment ## Make the pages that have a source
-	$(TEST)/bin/python docs/pages.py
+docs: test-environment ## Build the site of the docs: build/site/index.html
+	$(TEST)/bin/python docs/pages.py build/pages
+	NO_MKDOCS_2_WARNING=1 $(TEST)/bin/mkdocs build --strict
 
 opener: train-environment ## Train the openers from the texts and the documents of projects in DOCUMENTS
 	$(TRAIN)/bin/python -m training.opener injection $(DOCUMENTS:%=--documents %)
@@ -119,7 +120,7 @@ lock: ## Renew requirements/*.txt and the locks of the tests' servers: the only 
 
 clean: ## Remove the environments, caches and reports
 	rm -rf $(DEMO) $(TEST) $(LOCK) $(TRAIN) .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	rm -rf dist htmlcov .coverage .coverage.*
+	rm -rf build dist htmlcov .coverage .coverage.*
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 demo-environment:

@@ -1,15 +1,16 @@
-"""Makes the pages that have a source: `make docs`, or `python docs/pages.py`.
+"""Writes the pages of the site: those of this folder, and those that have a source elsewhere.
 
 The page of commands comes from their help, the pages of rules from the packs, those of checks from
-the checks, that of clients from their files, that of credentials from `credentials.tsv`, that of
-the demonstration and the README's scene of it from `pipeguard demo`.
-Knows no command by name. A test fails if a page differs from what this makes.
+the checks, that of clients from their files, that of credentials from `credentials.tsv`. `make
+docs` builds the site; git does not have these pages. What `pipeguard demo` prints is renewed in
+`demo.md` and in the README.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -28,14 +29,9 @@ from pipeguard.rulebook import reference
 from pipeguard.rulebook.packs import load_rules, sources
 
 HERE = Path(__file__).resolve().parent
-COMMANDS = HERE / "commands.md"
-RULES = HERE / "rules"
-CLIENTS = HERE / "clients.md"
-CHECKS = HERE / "checks"
-CREDENTIALS = HERE / "credentials.md"
+TOP = HERE.parent
 FAMILIES = HERE / "credentials.tsv"
-NEXT_STEPS = HERE / "next-steps.md"
-README = HERE.parent / "README.md"
+README = TOP / "README.md"
 DEMONSTRATION = HERE / "demo.md"
 COLUMNS = 100
 HEAD = """\
@@ -157,11 +153,11 @@ def commands_page() -> str:
     return HEAD + "".join(section(*named) for named in commands(cli, "pipeguard"))
 
 
-def rules_pages() -> dict[Path, str]:
+def rules_pages() -> dict[str, str]:
     """A page for each shipped pack, and their index."""
     shipped = [pack for pack in sources() if pack.shipped]
     pages = reference.pages(load_rules(shipped))
-    return {RULES / f"{name}.md": text for name, text in pages.items()}
+    return {f"rules/{name}.md": text for name, text in pages.items()}
 
 
 def clients_page() -> str:
@@ -188,15 +184,15 @@ def clients_page() -> str:
     return "".join(rows)
 
 
-def checks_pages() -> dict[Path, str]:
+def checks_pages() -> dict[str, str]:
     """A page for each check of `assess`, and their index."""
-    pages = {CHECKS / f"{check.id}.md": page(check) for check in checks().values()}
+    pages = {f"checks/{check.id}.md": page(check) for check in checks().values()}
     ordered = sorted(checks().values(), key=lambda check: (-check.severity, check.id))
     rows = "".join(
         f"| [{check.id}]({check.id}.md) | {check.severity.name.lower()} | {check.title} |\n"
         for check in ordered
     )
-    return {**pages, CHECKS / "index.md": CHECKS_HEAD + rows}
+    return {**pages, "checks/index.md": CHECKS_HEAD + rows}
 
 
 class Family(NamedTuple):
@@ -303,16 +299,34 @@ def demo_pages() -> dict[Path, str]:
     }
 
 
-if __name__ == "__main__":
-    COMMANDS.write_text(commands_page(), encoding="utf-8")
-    RULES.mkdir(exist_ok=True)
-    for path, text in rules_pages().items():
-        path.write_text(text, encoding="utf-8")
-    CHECKS.mkdir(exist_ok=True)
-    for path, text in checks_pages().items():
-        path.write_text(text, encoding="utf-8")
-    CLIENTS.write_text(clients_page(), encoding="utf-8")
-    CREDENTIALS.write_text(credentials_page(), encoding="utf-8")
-    NEXT_STEPS.write_text(next_steps_page(), encoding="utf-8")
+def site_pages() -> dict[str, str]:
+    """Every page of the site, by its path in it."""
+    written = {path.name: path.read_text("utf-8") for path in sorted(HERE.glob("*.md"))}
+    to_security = "](../SECURITY.md", "](security.md"
+    security = (TOP / "SECURITY.md").read_text("utf-8")
+    return {
+        **{name: text.replace(*to_security) for name, text in written.items()},
+        "security.md": security.replace("](docs/", "]("),
+        "commands.md": commands_page(),
+        "clients.md": clients_page(),
+        "credentials.md": credentials_page(),
+        "next-steps.md": next_steps_page(),
+        **rules_pages(),
+        **checks_pages(),
+    }
+
+
+def main(folder: Path) -> None:
+    """Write the site's pages and pictures into a folder, and renew what the demo prints."""
     for path, text in demo_pages().items():
         path.write_text(text, encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, text in site_pages().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    for picture in HERE.glob("*.svg"):
+        shutil.copy(picture, folder)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

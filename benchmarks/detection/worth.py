@@ -33,7 +33,7 @@ heuristic or a model stage. Measured with
 
     {command}
 
-which plays the cases of both splits ([benchmarks](../benchmarks/README.md)) and up to {harvested}
+which plays the cases of both splits (`benchmarks/README.md`) and up to {harvested}
 innocent texts of one machine: {attacks} attacks, of which {caught} are caught, and {innocents}
 innocent texts, of which {blocked} are stopped.
 

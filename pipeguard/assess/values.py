@@ -80,8 +80,8 @@ class PostureCheck:
 
     @property
     def page(self) -> str:
-        """The path of its page, from the top of the repository."""
-        return f"docs/checks/{self.id}.md"
+        """The path of its page in the site that `make docs` builds."""
+        return f"checks/{self.id}.html"
 
     def rated(self, severity: Severity) -> PostureCheck:
         """The same check, for a case of this severity."""

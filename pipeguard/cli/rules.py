@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from fnmatch import fnmatchcase
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -33,7 +32,7 @@ from pipeguard.rulebook.benchmark import costs
 from pipeguard.rulebook.nearness import near_all
 from pipeguard.rulebook.packs import MAX_PACK_BYTES, PackFile, load_rules, model
 from pipeguard.rulebook.proof import prove_all, texts
-from pipeguard.rulebook.reference import pages, usual_action
+from pipeguard.rulebook.reference import usual_action
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 
 if TYPE_CHECKING:
@@ -215,21 +214,6 @@ def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: 
             f"{len(rules)} rules, {count} samples, {len(failures)} failures, {seconds:.1f} s"
         )
     raise SystemExit(1 if failures else 0)
-
-
-@command.command("docs", hidden=True)
-@click.option(
-    "--out", required=True, type=click.Path(file_okay=False), help="Write to this folder."
-)
-def docs(*, out: str) -> None:
-    """Write the reference of the shipped rules, as in `pipeguard rules docs --out docs/rules`."""
-    from pipeguard.rulebook.packs import sources
-
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    shipped = [pack for pack in sources() if pack.shipped]
-    for name, text in pages(load_rules(shipped)).items():
-        (folder / f"{name}.md").write_text(text, encoding="utf-8", newline="\n")
 
 
 def _compiled() -> Engines:

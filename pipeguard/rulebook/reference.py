@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from pipeguard.core.rules.rule import Rule, Sample
 
 SHOWN_CHARS = 300  # of a sample: a few are whole pages
-_MADE = "<!-- Made by `pipeguard rules docs` from rules/{pack}.yaml. Change that file instead. -->"
+_MADE = "<!-- Made from rules/{pack}.yaml by `make docs`. -->"
 
 _TOLD_BY = (
-    "- Told by: a [classifier](../../training/README.md) whose weights stand in `rules/{model}`,"
+    "- Told by: a [classifier](../classifiers.md) whose weights are in `rules/{model}`,"
     " not by a pattern. How sure it is goes with the passage; the confidence above is that of a"
     " sure one."
 )

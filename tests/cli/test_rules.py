@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli.rules import command
 from pipeguard.errors import RuleError
-from pipeguard.rulebook.packs import load_rules, sources
+from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.reference import pages
 from tests.rulebook.test_packs import pack
 
@@ -110,20 +110,6 @@ def test_a_wrong_pack_is_told(tmp_path: Path) -> None:
     assert isinstance(run("test", str(file)).exception, RuleError)
 
 
-def test_the_reference_is_up_to_date() -> None:
-    """If this fails: pipeguard rules docs --out docs/rules."""
-    made = pages(load_rules([one for one in sources() if one.shipped]))
-    kept = {file.stem: file.read_text(encoding="utf-8") for file in TOP.glob("docs/rules/*.md")}
-    assert kept.keys() == made.keys()
-    assert [name for name in made if kept[name] != made[name]] == []
-
-
-def test_the_reference_is_written_where_it_is_asked_for(tmp_path: Path) -> None:
-    assert run("docs", "--out", str(tmp_path / "rules")).exit_code == 0
-    names = {file.stem for file in (tmp_path / "rules").iterdir()}
-    assert names == {"index"} | {rule.pack for rule in load_rules()}
-
-
 def test_the_reference_names_every_rule_and_no_invisible_character() -> None:
     made = pages(load_rules())
     missing = [
@@ -136,7 +122,7 @@ def test_the_reference_names_every_rule_and_no_invisible_character() -> None:
     assert [line for line in lines if not line.isprintable()] == []
 
 
-@pytest.mark.parametrize("verb", ["list", "show", "test", "docs"])
+@pytest.mark.parametrize("verb", ["list", "show", "test"])
 def test_each_verb_has_an_example(verb: str) -> None:
     assert f"pipeguard rules {verb}" in run(verb, "--help").output
 
