@@ -20,8 +20,8 @@ FOLDERS = ("CONFIG", "STATE", "DATA")  # as the XDG base directories name them
 ON_CI = bool(os.environ.get("PIPEGUARD_CI"))
 # The programs that `needs` of a test may name; requirements/system installs them.
 PROGRAMS = (
-    *("bash", "bubblewrap", "cc", "chromium", "curl", "fish", "git", "ip", "java", "npx"),
-    *("podman", "ps", "psql", "redis-server", "systemd-analyze", "zsh"),
+    *("bash", "bubblewrap", "cc", "chromium", "curl", "fish", "git", "ip", "java", "node 20"),
+    *("npx", "podman", "ps", "psql", "redis-server", "systemd-analyze", "zsh"),
 )
 
 # As rulebook.cache has it, where a test imports numpy itself: threads of OpenBLAS end when the
@@ -36,7 +36,10 @@ sys.dont_write_bytecode = False
 
 @cache
 def works(name: str) -> bool:
-    """True if a program is installed and, if it is bubblewrap, makes a namespace."""
+    """True if a program is installed, and bubblewrap makes a namespace."""
+    if name == "node 20":
+        program = ("node", "-e", "process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)")
+        return works("node") and subprocess.run(program, check=False).returncode == 0
     if name != "bubblewrap":
         return any(map(shutil.which, (name, f"{name}-browser")))
     tried = ["bwrap", "--unshare-user", "--unshare-net", "--ro-bind", "/", "/", "true"]

@@ -49,7 +49,7 @@ class Work(NamedTuple):
     options: tuple[str, ...]
     calls: Calls
     said: str  # by one of the answers, so that the work was done
-    needs: str = "bubblewrap"  # a program of the system
+    needs: tuple[str, ...] = ()  # programs of the system
 
 
 WEB = ("--loopback", "{port}")
@@ -66,7 +66,7 @@ WORK = {
             ("browser_close", {}),
         ),
         "Trams",
-        CHROMIUM,
+        (CHROMIUM, "node 20"),
     ),
     "puppeteer": Work(
         ("npx", "-y", "@modelcontextprotocol/server-puppeteer@2025.5.12"),
@@ -78,20 +78,21 @@ WORK = {
             ("puppeteer_screenshot", {"name": "page", "encoded": True}),
         ),
         "pressed",
-        CHROMIUM,
+        (CHROMIUM,),
     ),
     "fetch": Work(
         ("uvx", "mcp-server-fetch==2026.10.24", "--ignore-robots-txt", "--allow-private-ips"),
         WEB,
         (("fetch", {"url": "{url}"}),),
         "[rails](/rails)",  # as its extractor for Node has it
+        ("node 20",),
     ),
     "redis": Work(
         ("npx", "-y", "@modelcontextprotocol/server-redis@2025.4.25", "redis://127.0.0.1:{port}"),
         WEB,
         (("set", {"key": "a", "value": "ü"}), ("get", {"key": "a"}), ("delete", {"key": "a"})),
         "ü",
-        "redis-server",
+        ("redis-server",),
     ),
     "sqlite": Work(
         ("uvx", "--with", "mcp<2", "mcp-server-sqlite==2025.4.25", "--db-path", "{root}/a.sqlite"),
@@ -108,7 +109,10 @@ WORK = {
 
 @pytest.mark.parametrize(
     "server",
-    [pytest.param(name, marks=pytest.mark.needs(work.needs)) for name, work in WORK.items()],
+    [
+        pytest.param(name, marks=[*map(pytest.mark.needs, work.needs)])
+        for name, work in WORK.items()
+    ],
 )
 def test_a_server_at_work_says_the_same_isolated(server: str, tmp_path: Path) -> None:
     work = WORK[server]
@@ -169,7 +173,7 @@ def fetched(folder: Path, words: tuple[str, ...]) -> tuple[str, ...]:
 @contextmanager
 def service(work: Work) -> Iterator[tuple[int, str]]:
     """What the server works with on this machine: Redis, or a page."""
-    if work.needs == "redis-server":
+    if "redis-server" in work.needs:
         with closing(socket.create_server(("127.0.0.1", 0))) as free:
             port = free.getsockname()[1]
         words = ("redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "")
