@@ -1,9 +1,9 @@
-"""The texts that classifiers learn from: one archive, its manifest, and a sample for tests.
+"""The texts that classifiers learn from: an archive, its checksum, and a sample for tests.
 
-A text is a line of a file of JSON lines (README.md says what a line contains), and the files are
-members of one compressed archive, since there are more than a thousand of them. The manifest has
-the SHA-256 of each, so that a diff shows which files changed. To edit texts, unpack them into a
-folder that git ignores, and that is read in place of the archive; then pack it.
+A text is a line of a file of JSON lines (README.md says what a line contains). The more than a
+thousand files are members of one archive, which is not in the tree: README.md says where it is. To
+edit texts, unpack them into a folder that git ignores and that is read instead of the archive; then
+pack it.
 """
 
 from __future__ import annotations
@@ -22,52 +22,48 @@ import click
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE / "texts"
 ARCHIVE = HERE / "texts.tar.xz"
-MANIFEST = HERE / "texts.sha256"  # as sha256sum writes it
-SAMPLE = HERE / "sample.jsonl"  # each line names its file; the source distribution has only this
+CHECKSUM = HERE / "texts.sha256"  # as sha256sum writes it
+SAMPLE = HERE / "sample.jsonl"  # each line names its file
 MOST_SAMPLED = 200  # lines
 SHARED_WORDS = 7  # as many in a row seldom recur by chance
 COPIED_SHARE = 0.45  # of a text's words, from which on it counts as a copy
 WORD = re.compile(r"[^\W_]+")
 
 
-class BrokenArchiveError(click.ClickException):
-    """The archive does not match its manifest."""
+class ArchiveError(click.ClickException):
+    """The archive is missing, or does not match its checksum."""
 
 
 def is_whole() -> bool:
-    """False if there is only the sample, as in the source distribution."""
+    """True if there is more than the sample."""
     return FOLDER.is_dir() or ARCHIVE.is_file()
 
 
 def files() -> dict[str, bytes]:
-    """The files by their names, in order: of the folder, else the archive, else the sample.
+    """The files by their names, in order: of the folder, or else of the archive.
 
     Raises:
-        BrokenArchiveError: the archive does not match its manifest.
+        ArchiveError: the archive is missing, or does not match its checksum.
     """
     if FOLDER.is_dir():
         return {path.name: path.read_bytes() for path in sorted(FOLDER.glob("*.jsonl"))}
     if not ARCHIVE.is_file():
-        return _sampled()
+        raise ArchiveError(f"{ARCHIVE} is missing: training/README.md says how to fetch it")
+    packed = ARCHIVE.read_bytes()
+    if checksum(packed) != CHECKSUM.read_text("ascii"):
+        raise ArchiveError(f"{ARCHIVE.name} does not match {CHECKSUM.name}: fetch it again")
     contents = {}
-    with tarfile.open(ARCHIVE, "r:xz") as archive:
+    with tarfile.open(fileobj=BytesIO(packed), mode="r:xz") as archive:
         for member in archive:
             content = archive.extractfile(member)
             if content is not None:
                 contents[member.name] = content.read()
-    if manifest(contents) != MANIFEST.read_text("ascii"):
-        raise BrokenArchiveError(
-            f"{ARCHIVE.name} does not match {MANIFEST.name}; check both out again, or unpack,"
-            " look at what changed, and pack: python -m training.texts --help"
-        )
     return dict(sorted(contents.items()))
 
 
-def manifest(contents: Mapping[str, bytes]) -> str:
-    """A line for each file: the SHA-256 of its bytes, and its name."""
-    return "".join(
-        f"{sha256(content).hexdigest()}  {name}\n" for name, content in sorted(contents.items())
-    )
+def checksum(packed: bytes) -> str:
+    """The line of `sha256sum` for an archive."""
+    return f"{sha256(packed).hexdigest()}  {ARCHIVE.name}\n"
 
 
 def archived(contents: Mapping[str, bytes]) -> bytes:
@@ -99,7 +95,8 @@ def sample(contents: Mapping[str, bytes]) -> str:
     return "".join(rows)
 
 
-def _sampled() -> dict[str, bytes]:
+def sampled() -> dict[str, bytes]:
+    """The files of the sample by their names, in order."""
     lines: dict[str, list[str]] = {}
     for line in SAMPLE.read_text("utf-8").splitlines():
         row = json.loads(line)
@@ -146,7 +143,7 @@ def main() -> None:
     \b
     Example:
       python -m training.texts unpack    # into training/texts, which git ignores
-      python -m training.texts pack      # makes the archive, its manifest and the sample again
+      python -m training.texts pack      # makes the archive, its checksum and the sample again
       python -m training.texts compare PUBLIC_SET    # lists what is a copy of it
     """
 
@@ -165,14 +162,15 @@ def unpack() -> None:
 
 @main.command()
 def pack() -> None:
-    """Make the archive, its manifest and the sample from training/texts."""
+    """Make the archive, its checksum and the sample from training/texts."""
     if not FOLDER.is_dir():
         raise click.ClickException(
             f"{FOLDER} does not exist; first: python -m training.texts unpack"
         )
     contents = files()
-    ARCHIVE.write_bytes(archived(contents))
-    MANIFEST.write_text(manifest(contents), "ascii")
+    packed = archived(contents)
+    ARCHIVE.write_bytes(packed)
+    CHECKSUM.write_text(checksum(packed), "ascii")
     SAMPLE.write_text(sample(contents), "utf-8")
     click.echo(f"{len(contents)} files in {ARCHIVE.name}, {ARCHIVE.stat().st_size} bytes")
 
