@@ -24,17 +24,16 @@ from pipeguard.core.commands import (
 )
 from pipeguard.core.commands.file_access import FileAccess
 from pipeguard.core.commands.pipeline_lines import MAX_LINE
-from pipeguard.core.commands.posix_shell import _Script
+from pipeguard.core.commands.posix_shell import WordReader, _Script
 from pipeguard.core.commands.powershell import DISGUISES
 from pipeguard.core.commands.shell_output import PRINTING_PROGRAMS
-from pipeguard.core.commands.shell_words import WordReader
 from pipeguard.core.flows import (
     ledger,
     outgoing_call,
     overlap,
     secret_values,
-    text_signals,
     text_values,
+    tool_results,
 )
 from pipeguard.core.flows.outgoing_call import Call
 from pipeguard.core.flows.tool_results import ToolResult
@@ -289,7 +288,7 @@ def _flow_heuristics() -> Iterator[Part]:
     yield _function("flow.hidden-text", Call, "hides", lambda *_: 0)
     yield _function("flow.lists-of-people", text_values, "people", lambda _text: set())
     yield _function("flow.marked", ToolResult, "is_marked", lambda _result: False)
-    yield _function("flow.personal", text_signals, "tells_of_people", lambda _text: False)
+    yield _function("flow.personal", tool_results, "tells_of_people", lambda _text: False)
     yield _function("flow.orders-obeyed", ledger, "_orders_obeyed", lambda *_: [])
     yield _function("flow.untrusted-run", ledger, "_repeats", lambda *_: False)
     yield _function("flow.decoded-calls", outgoing_call, "readings", _as_it_is)

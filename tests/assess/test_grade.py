@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.assess import baseline
-from pipeguard.assess.assessing import assess
-from pipeguard.assess.grade import GRADES, WEIGHTS, grade
+from pipeguard.assess.assessing import GRADES, WEIGHTS, assess, grade
 from pipeguard.assess.values import PostureFinding
 from pipeguard.core.finding import Severity
 from pipeguard.errors import InputError

@@ -11,7 +11,7 @@ import sys
 import httpx2
 import pytest
 
-from pipeguard.auth import peer
+from pipeguard.auth import callback
 from pipeguard.auth.callback import Callback, answer_in, open_browser, query_of
 from pipeguard.errors import InputError
 
@@ -138,17 +138,17 @@ def test_whose_a_connection_was_is_not_known_once_its_program_has_closed_it() ->
     with socket.create_server(("127.0.0.1", 0)) as listening:
         with socket.create_connection(listening.getsockname()) as asking:
             ours, their = listening.accept()
-            assert peer.is_own_peer(their, ours.getsockname()) is True
+            assert callback.is_own_peer(their, ours.getsockname()) is True
             asking.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert ours.recv(100)
-        assert peer.is_own_peer(their, ours.getsockname()) is False
+        assert callback.is_own_peer(their, ours.getsockname()) is False
         ours.close()
 
 
 def test_where_the_system_does_not_tell_who_asks_the_page_opens_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(peer, "_TABLES", ())
+    monkeypatch.setattr(callback, "_TABLES", ())
 
     async def work() -> None:
         with Callback() as callback:

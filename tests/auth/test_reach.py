@@ -8,8 +8,7 @@ import socket
 import httpx2
 import pytest
 
-from pipeguard.auth.reach import AllowedAddresses
-from pipeguard.auth.wire import Wire
+from pipeguard.auth.wire import AllowedAddresses, Wire
 from pipeguard.errors import AuthError
 from tests.auth.parties import party
 

@@ -14,7 +14,6 @@ from pipeguard.core.commands.argument_roles import is_of_database, writes
 from pipeguard.core.commands.interpret import code_lines, command_lines
 from pipeguard.core.commands.path_normalisation import path_lines
 from pipeguard.core.commands.script_budget import ScriptBudget
-from pipeguard.core.commands.shell_injection import injects_command
 from pipeguard.core.commands.sql import statements
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.unicode import folding
@@ -69,6 +68,46 @@ _SHELL_SIGN = lazy_regex(r"[;&|`$<\n]|%0")
 # A value that goes on as a statement has a quote, an end, a comment, a sign that compares, or one
 # of a few words.
 _STATEMENT_SIGN = lazy_regex(r"['\"`;=#(<]|--|\|\||(?i:union|select|waitfor|case|having|order by)")
+
+
+# Names of programs that are no English words.
+_SURE = (
+    r"curl|wget|ncat|netcat|bash|zsh|whoami|uname|nslookup|ifconfig|netstat|printenv|base64|chmod|"
+    r"powershell|pwsh|mkfifo|telnet|tftp|scp|xargs|ipconfig|systeminfo|python3?|perl|socat|"
+    r"busybox|chown|wscript|certutil|mshta|rundll32|pwd|iptables|useradd|crontab"
+)
+# Names that need an argument that no prose has.
+_PERHAPS = (
+    r"cat|rm|sh|nc|id|ls|env|echo|touch|sleep|ping|head|tail|ssh|dig|ps|kill|reboot|shutdown|tee|"
+    r"awk|sed|find|eval|exec|source|export|node|ruby|php|cp|mv|dd|type|dir|net|cmd|host|mail|halt|"
+    r"less|more|tar|set|date|hostname|w|who|last|cd|mkdir|strings|xxd|printf|test|true|su|sudo"
+)
+_PREFIX = r"(?:sudo\s{1,4})?(?:/(?:usr/)?(?:local/)?s?bin/)?"
+_INJECTED = lazy_regex(
+    # after a separator, a sure name, or another one with such an argument, or one at the end
+    rf"(?:[;\n]|&&?|\|\|?|%0a)\s{{0,8}}{_PREFIX}(?:(?:{_SURE})(?:\s|[;&|>\"'#)]|\Z)"
+    rf"|(?:{_PERHAPS})(?:\s|%20){{1,4}}(?:-|/|~|\$|\.{{1,2}}/|>|<|[^\s|]{{0,60}}[/$>]|\d{{1,4}}(?:\s|;|\Z|#)"
+    r"|[\w-]{1,60}\.[\w.-]{1,60}))"
+    rf"|(?:;|&&|\|\|?|&)\s{{0,4}}{_PREFIX}(?:id|ls|env|whoami|reboot|halt|ps|w|dir|set|shutdown)\s{{0,4}}"
+    r"(?:\Z|[;&#>]|\|\s{0,4}\w)"
+    rf"|\$\(\s{{0,4}}{_PREFIX}(?:{_SURE}|{_PERHAPS})(?:[\s)<>|;$]|\Z)"
+    rf"|(?:[^\s`]`|`\s{{0,4}}(?=[^`]{{0,200}}[\s>|;$]))\s{{0,4}}{_PREFIX}(?:{_SURE}|{_PERHAPS})"
+    r"(?:\s{1,4}[^`\s]{0,80}[-/$.>|;]|[`>|;$<])"
+    r"|\$\{?IFS|<\(\s{0,4}\w{2,12}\s|\$\(\([^)\n]{0,40}\)\)\s{0,4}[;|&]"
+    rf"|\A\s{{0,4}}(?:print\s|echo\s)?`\s{{0,4}}{_PREFIX}(?:{_SURE}|{_PERHAPS})(?:\s[^`\n]{{0,80}})?`\s{{0,4}}\Z"
+    rf"|'\s{{0,4}}[;&|]{{1,2}}\s{{0,4}}{_PREFIX}(?:{_SURE}|{_PERHAPS})\s",
+    re.IGNORECASE,
+)
+
+
+_TABLE_ROW = lazy_regex(r"^\s*\|.*\|\s*$", re.MULTILINE)
+
+
+def injects_command(value: str) -> bool:
+    """True where a value goes on as a command."""
+    if "|" in value and _TABLE_ROW.search(value):
+        return False
+    return _INJECTED.search(value) is not None
 
 
 def folded(value: str) -> str:

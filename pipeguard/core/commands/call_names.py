@@ -14,13 +14,14 @@ from typing import NamedTuple
 
 from pipeguard.core.checks.addresses import Reach
 from pipeguard.core.commands.argument_roles import ArgumentRole, role
-from pipeguard.core.commands.printed_files import printed_files
+from pipeguard.core.commands.interpret import command_lines
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.model.file_kind import FileKind, file_kind
 from pipeguard.core.protocol.json_values import JsonValue, Number
 from pipeguard.core.protocol.places import Path
 from pipeguard.core.unicode.name_words import name_words
 from pipeguard.core.words.notation import word_set
+from pipeguard.core.words.programs import PRINTERS
 
 NAMING = frozenset({"tools/call", "resources/read"})
 MOST_STRINGS = 256  # of a call that are looked through
@@ -61,6 +62,28 @@ _FETCHES = lazy_regex(
 _ADDRESS = lazy_regex(r"\b(?:https?|wss?|s?ftps?|git|ssh)://([^\s\"'<>`{}]{1,2048})", re.IGNORECASE)
 _ACTED_ON = frozenset({ArgumentRole.COMMAND, ArgumentRole.CODE, ArgumentRole.STATEMENT})
 _TEXT = frozenset({ArgumentRole.WRITTEN, ArgumentRole.SEARCHED, ArgumentRole.PARSED})
+
+
+_FILTER_FIRST = ("$ jq ", "$ yq ")  # the first operand is a filter, and no file
+_PROGRAM = lazy_regex(r"\$ ([\w-]+)")
+
+
+def printed_files(command: str) -> tuple[str, ...]:
+    """The files that a command prints; none if it could print anything else."""
+    files: list[str] = []
+    is_filter = False
+    for line in command_lines(command):
+        if line.startswith("$ "):
+            if not PRINTERS.issuperset(_PROGRAM.findall(line)) or "$(" in line:
+                return ()
+            is_filter = line.startswith(_FILTER_FIRST)
+        elif not line.startswith("< "):
+            return ()
+        elif is_filter:
+            is_filter = False
+        else:
+            files.append(line[2:].replace("\x1f", " "))
+    return tuple(files)
 
 
 class CallNames(NamedTuple):

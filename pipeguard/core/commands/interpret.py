@@ -17,14 +17,14 @@ search for one. Knows what programs do with their arguments; which of it is harm
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
 from pipeguard.core.commands.file_access import FileAccess
 from pipeguard.core.commands.nested_commands import Nested, NestedKind, nested_in
 from pipeguard.core.commands.pipeline_lines import pipeline_lines, text_lines
 from pipeguard.core.commands.posix_shell import Shell
 from pipeguard.core.commands.powershell import is_windows, windows_lines
-from pipeguard.core.commands.program_code import opened_file_lines, shell_calls
 from pipeguard.core.commands.programs import (
     INTERPRETERS,
     SENDERS,
@@ -35,16 +35,16 @@ from pipeguard.core.commands.programs import (
     matched,
     name_of,
     script_of,
+    tidy,
     unwrapped,
 )
 from pipeguard.core.commands.script_budget import ScriptBudget
 from pipeguard.core.commands.shell_command import GAP, Pipeline, ShellCommand
 from pipeguard.core.commands.shell_output import output
 from pipeguard.core.commands.sql import statements
-from pipeguard.core.commands.torn_names import torn_name_lines
 from pipeguard.core.commands.word_expansion import MAX_WORDS
 from pipeguard.core.lazy_regex import lazy_regex
-from pipeguard.core.words.programs import CLIENTS, DECODERS, OPERANDS_LAST, SHELLS
+from pipeguard.core.words.programs import CLIENTS, DECODERS, OPERANDS_LAST, SHELLS, TEARABLE
 
 MAX_TEXT = 2**20  # characters of one argument that are read
 MAX_LINES = 40_000
@@ -61,6 +61,70 @@ _PRELOADS = lazy_regex(r"\bLD_(?:PRELOAD|AUDIT)=[^\s;&|]|\bDYLD_INSERT_LIBRARIES
 _RECURSIVE = lazy_regex(r"-[a-zA-Z]*[rR][a-zA-Z]*|--recursive")
 _CLOUDS = ("aws", "gcloud", "az", "git", "gh", "docker", "kubectl")  # that send with some verbs
 _TAKE_MANIFEST = ("kubectl", "oc", "docker", "podman", "aws", "gcloud", "az")  # as their input
+
+
+MAX_NAMES = 5  # of one text
+
+_TORN = lazy_regex(
+    r"(?:^|[;|&(`\n]|\$\()\s{0,8}(?:sudo\s{1,4})?((?:[A-Za-z0-9_./-]{0,20}(?:''|\"\"|\\[A-Za-z]|'[A-Za-z]{1,6}'"
+    r"|\"[A-Za-z]{1,6}\"|\$[@*]|\$\{[A-Za-z@*]{1,8}\}|\$\{[@*]\})){1,20}[A-Za-z0-9_.-]{0,20})(?=[\s;|&)<>`]|\Z)"
+)
+_TEARS = lazy_regex(r"''|\"\"|['\"\\]|\$\{?[@*]\}?|\$\{[A-Za-z]{1,8}\}")
+
+
+# A function that opens a file, the home folder before it, the path, and a mode that writes.
+_OPENS_FILE = lazy_regex(
+    r"\b(open|path|read_?text|read_?bytes|readfile(?:sync)?|writefile(?:sync)?|appendfile(?:sync)?|"
+    r"createreadstream|file_get_contents|file_put_contents|fopen|readlines|file\.read|io\.open|"
+    r"copy(?:file|2)?|expanduser|slurp|readalltext|filereader|load)\s{0,2}\(\s{0,2}"
+    r"((?:process\.env\.HOME|os\.homedir\(\)|os\.environ\[['\"]HOME['\"]\]|home)\s{0,2}[+,]\s{0,2})?"
+    r"[rbfu]{0,2}['\"`]([~/.][^'\"`\n]{1,200})['\"`](\s{0,2},\s{0,2}['\"][wa])?",
+    re.IGNORECASE,
+)
+_WRITERS = ("writeFileSync", "writeFile", "appendFileSync", "appendFile", "file_put_contents")
+_STRING = lazy_regex(r"'((?:[^'\\]|\\.){0,4000})'|\"((?:[^\"\\]|\\.){0,4000})\"")
+# A function that runs a script or a list of words; a script in backticks; one of AppleScript.
+_CALLS_SHELL = lazy_regex(
+    r"(?:\b(?:system|popen[234]?|exec(?:sync|file(?:sync)?|[lv]p?e?)?|spawn(?:sync)?|run|call|"
+    r"check_(?:call|output)|popen|shell_exec|passthru|proc_open|getoutput|getstatusoutput|"
+    r"create_subprocess_shell|command|start|invoke|sh|bash)\s{0,4}\(\s{0,4}[rbfu]{0,2}"
+    r"(?:(['\"]{1,3})((?:[^'\"\\\n]|\\.|(?!\1)['\"]){1,4000}?)\1|\[([^\]\n]{1,4000})\])"
+    r"|(?<![\w`])`([^`\n]{2,2000})`|\bdo shell script\s{1,4}\"((?:[^\"\\]|\\.){1,4000})\")",
+    re.IGNORECASE,
+)
+
+
+def shell_calls(text: str) -> Iterator[str | list[str]]:
+    """Each script, or list of words, that a program has run."""
+    for match in _CALLS_SHELL.finditer(text):
+        script = match[2] or match[4] or match[5]
+        if match[3] is not None:
+            yield [single or double for single, double in _STRING.findall(match[3])]
+        elif script:
+            yield script.replace("\\'", "'").replace('\\"', '"')
+
+
+def opened_file_lines(text: str) -> Iterator[str]:
+    """A line `< path` or `> path` for each file that a program opens by its name."""
+    for match in _OPENS_FILE.finditer(text):
+        function, home, name, mode = match.groups()
+        is_writing = function in _WRITERS or bool(mode)
+        yield f"{'>' if is_writing else '<'} {tidy(('~' if home else '') + name)}"
+
+
+def torn_name_lines(text: str) -> list[str]:
+    """A line `ODD torn NAME` for each name of a program that is written in pieces."""
+    if not any(sign in text for sign in "'\"\\$"):
+        return []
+    lines: list[str] = []
+    for match in _TORN.finditer(text):
+        word = match[1]
+        whole = _TEARS.sub("", word)
+        name = name_of(whole)
+        is_quoted = word[:1] in "'\"" and word[1:-1] == whole
+        if not is_quoted and (name in TEARABLE or INTERPRETERS.match(name)):
+            lines.append(f"ODD torn {name}")
+    return lines[:MAX_NAMES]
 
 
 def command_lines(

@@ -12,7 +12,9 @@ their paths. The latter runs only if something was found, and no further than ne
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import repeat
 from typing import TypeGuard
 
@@ -21,7 +23,7 @@ from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.core.protocol.json_walk import values_in
 from pipeguard.core.protocol.places import FIXED_VALUE_KEYS, Path
 from pipeguard.core.text.encoding import legible
-from pipeguard.core.text.sensitive_keys import LONGEST_NAMED, is_sensitive, sensitive_label
+from pipeguard.core.words.credentials import KEYS
 
 LONGEST_LISTED = 12  # characters, as `application/` has
 MIN_NUMBER_DIGITS = 9  # shorter numbers identify nobody and nothing
@@ -40,6 +42,46 @@ _CHARACTERS: tuple[dict[str, str], ...] = tuple(
 Member = tuple[str | None, str]  # a key, which an item of a list does not have, and its string
 # The path of a string, the length of `key: ` before it, and the string.
 LocatedString = tuple[Path, int, str]
+
+
+LONGEST_KEY = 100  # characters: a longer key is a text and not a name
+LONGEST_NAMED = 600  # characters of a value that is read together with its key
+
+# Words of the names that rules ask for before a value: of credentials, then of personal numbers.
+_SENSITIVE = lazy_regex(
+    f"{'|'.join(KEYS)}|"
+    "card|cc|pan|iban|konto|account|ssn|social|tin|tax|routing|aba|npi|dea|nino|insurance|nhs|sin|"
+    "nas|zehut|id.?n|person|pnr|amka|nir|secu|steuer|idnr|dni|nie|nif|fisc|bsn|pesel|cnp|egn|"
+    "regist|niss|insz|cislo|číslo|rč|hetu|tunnus|ahv|avs|nss|pps|cpr|cpf|cnpj|cuit|cuil|rut|run|curp|"
+    "aadh|uid|passport|mrz|vin|chassis|imei|tfn|abn|nric|fin|kimlik|tck|inn|snils|rrn|jumin|sfz|"
+    "number|身份|居民|マイナ|個人|주민|инн|снилс|егн|αμκα|ת|आधार",
+    re.IGNORECASE,
+)
+
+
+def is_sensitive(key: str) -> bool:
+    """True for a key whose value may be private."""
+    return len(key) <= LONGEST_KEY and _has_sensitive_word(key)  # longer keys fill the cache
+
+
+@lru_cache(maxsize=4096)
+def _has_sensitive_word(key: str) -> bool:
+    return _SENSITIVE.search(key) is not None
+
+
+def sensitive_label(value: JsonObject) -> str:
+    """The name in an object such as `{"name": "API_KEY", "value": ...}`, if sensitive; else empty.
+
+    Lists of variables and headers are written so.
+    """
+    content = value.get("value")
+    if type(content) is not str or len(content) > LONGEST_NAMED:
+        return ""
+    for key in ("name", "key", "label", "variable"):
+        name = value.get(key)
+        if type(name) is str and is_sensitive(name):
+            return name
+    return ""
 
 
 def collect_members(

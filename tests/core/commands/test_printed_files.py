@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.core.commands.printed_files import printed_files
+from pipeguard.core.commands.call_names import printed_files
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.core.commands.program_code import opened_file_lines, shell_calls
+from pipeguard.core.commands.interpret import opened_file_lines, shell_calls
 
 
 @pytest.mark.parametrize(

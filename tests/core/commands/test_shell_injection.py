@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.core.commands.shell_injection import injects_command
+from pipeguard.core.commands.argument_values import injects_command
 
 
 @pytest.mark.parametrize(

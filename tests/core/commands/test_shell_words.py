@@ -2,8 +2,8 @@
 
 import pytest
 
+from pipeguard.core.commands.posix_shell import WordReader
 from pipeguard.core.commands.script_budget import ScriptBudget
-from pipeguard.core.commands.shell_words import WordReader
 
 
 def reader(text: str, values: dict[str, str] | None = None) -> WordReader:

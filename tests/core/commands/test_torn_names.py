@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.core.commands.torn_names import MAX_NAMES, torn_name_lines
+from pipeguard.core.commands.interpret import MAX_NAMES, torn_name_lines
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.flows.readings import readings
+from pipeguard.core.flows.outgoing_call import readings
 from tests.fuzz.budget import tried
 
 

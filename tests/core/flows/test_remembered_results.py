@@ -1,7 +1,6 @@
 """Where there are too many results, the oldest of whoever gave the most are forgotten."""
 
-from pipeguard.core.flows.ledger import MOST_RESULTS, RESULT_BYTES, Flows
-from pipeguard.core.flows.remembered_results import RememberedResults
+from pipeguard.core.flows.ledger import MOST_RESULTS, RESULT_BYTES, Flows, RememberedResults
 from pipeguard.core.flows.tool_labels import Label, Tool
 from pipeguard.core.flows.tool_results import ToolResult
 from pipeguard.core.protocol.json_values import JsonValue, serialise

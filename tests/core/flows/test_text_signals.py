@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.core.flows import text_signals
+from pipeguard.core.flows import tool_results
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from pipeguard.core.flows import text_signals
     ],
 )
 def test_a_text_that_speaks_to_a_model_is_known(said: str) -> None:
-    assert text_signals.addressed(f"Fine weather. {said}")
+    assert tool_results.addressed(f"Fine weather. {said}")
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_text_that_speaks_to_a_model_is_known(said: str) -> None:
     ],
 )
 def test_a_text_about_models_is_not(said: str) -> None:
-    assert text_signals.addressed(said) == ""
+    assert tool_results.addressed(said) == ""
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_text_about_models_is_not(said: str) -> None:
     ],
 )
 def test_a_text_that_is_not_for_everybody_says_so(said: str, marked: bool) -> None:
-    assert text_signals.is_marked(said) is marked
+    assert tool_results.is_marked(said) is marked
 
 
 @pytest.mark.parametrize(
@@ -72,4 +72,4 @@ def test_a_text_that_is_not_for_everybody_says_so(said: str, marked: bool) -> No
     ],
 )
 def test_what_tells_how_people_are_reached_or_paid_is_known(said: str, told: bool) -> None:
-    assert text_signals.tells_of_people(said) is told
+    assert tool_results.tells_of_people(said) is told

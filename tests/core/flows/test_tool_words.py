@@ -3,8 +3,7 @@
 import pytest
 from hypothesis import given
 
-from pipeguard.core.flows.tool_labels import Label, labels_of
-from pipeguard.core.flows.tool_words import meanings
+from pipeguard.core.flows.tool_labels import Label, labels_of, meanings
 from tests.fuzz.budget import tried
 from tests.fuzz.values import texts
 

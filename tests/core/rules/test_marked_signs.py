@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pipeguard.core.rules.marked_signs import unmarked
+from pipeguard.core.rules.expressions import unmarked
 from pipeguard.core.rules.rule import load_pack
 from pipeguard.errors import RuleError
 from tests.each import each

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeguard.core.protocol.json_values import JsonObject
-from pipeguard.core.text.sensitive_keys import (
+from pipeguard.core.text.layouts import (
     LONGEST_KEY,
     LONGEST_NAMED,
     is_sensitive,

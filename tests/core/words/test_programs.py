@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeguard.core.commands.call_names import printed_files
 from pipeguard.core.commands.interpret import command_lines
-from pipeguard.core.commands.printed_files import printed_files
 from pipeguard.core.commands.programs import UPLOADS, is_inner, is_ordinary, matched, unwrapped
 from pipeguard.core.words import programs
 from tests.core.words.proof import NO_WORD, Proof, matching, tables, unproved

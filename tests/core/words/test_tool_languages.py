@@ -1,6 +1,6 @@
 """Each stem of another language has its meaning, which is a word that tools are labelled by."""
 
-from pipeguard.core.flows.tool_words import meanings
+from pipeguard.core.flows.tool_labels import meanings
 from pipeguard.core.words import tools
 from pipeguard.core.words.tool_languages import STEMS
 from tests.core.words.proof import NO_WORD, tables
