@@ -1,19 +1,20 @@
 """Lines on stderr for the user: quiet by default, and never in the way of a frame.
 
 Many clients do not read a server's stderr. Once its pipe is full, a line waits a moment; then it is
-counted instead of written. The threads that carry frames write nothing here.
+counted instead of written. The threads that carry frames write nothing here. structlog formats the
+lines; it is imported with the first one that is shown, so a quiet session never pays for it.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from time import gmtime, monotonic, strftime, time
+from functools import cache
+from time import monotonic
 from typing import NamedTuple
 
 from pipeguard.core.finding import Direction, Verdict
@@ -24,6 +25,8 @@ from pipeguard.terminal.colour import colour_is_unwanted
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
     from queue import SimpleQueue
+
+    import structlog
 else:
     from _queue import SimpleQueue  # without the half that is written in Python
 
@@ -35,7 +38,6 @@ TRACED_BYTES = 4096  # shown of one frame
 MASKED_BYTES = 4096  # read beyond that, so that a secret across the cut is masked whole
 PATIENCE_SECONDS = 0.5  # for the reader of stderr to take a line
 PIECE_BYTES = 512  # PIPE_BUF in POSIX: what a pipe that is ready takes without blocking
-_COLOURS = {"error": 31, "warning": 33, "info": 32}  # SGR: red, yellow, green
 
 
 class Log:
@@ -74,8 +76,13 @@ class Log:
                 shown["missed_lines"] = self._sink.missed
             if self._is_json and self.server:
                 shown.setdefault("server", self.server)
-            render = _render_json if self._is_json else _render_text
-            self._sink.write(render("debug" if level == "trace" else level, event, shown))
+            _shown(
+                self._sink,
+                "debug" if level == "trace" else level,
+                event,
+                shown,
+                is_json=self._is_json,
+            )
 
 
 class _Traced(NamedTuple):
@@ -153,7 +160,7 @@ def say(text: str, level: str = "info") -> None:
         level: of the line of JSON.
     """
     if _said_as_json.is_set():
-        _Sink().write(_render_json(level, text, {}))
+        _shown(_Sink(), level, text, {}, is_json=True)
         return
     from pipeguard.core.unicode.display import visible
 
@@ -194,29 +201,38 @@ def _is_ready(timeout_seconds: float) -> bool:
     return bool(poll.poll(timeout_seconds * 1000))
 
 
-def _render_json(level: str, event: str, fields: dict[str, object]) -> str:
-    line = {**fields, "event": event, "level": level, "timestamp": _timestamp()}
-    return json.dumps(line, ensure_ascii=False, default=repr)
+def _shown(
+    sink: _Sink,
+    level: str,
+    event: str,
+    fields: dict[str, object],
+    *,
+    is_json: bool,
+) -> None:
+    is_coloured = not is_json and os.isatty(STDERR) and not colour_is_unwanted()
+    line: structlog.typing.EventDict = {**fields, "event": event}
+    for process in _processors(is_json=is_json, is_coloured=is_coloured):
+        line = process(sink, level, line)  # type: ignore[assignment]
+    sink.write(str(line))
 
 
-def _render_text(level: str, event: str, fields: dict[str, object]) -> str:
-    """`TIME [LEVEL] EVENT name=value`, without characters that a terminal would obey."""
+@cache
+def _processors(*, is_json: bool, is_coloured: bool) -> tuple[structlog.typing.Processor, ...]:
+    """What formats a line, as a program reads it or a person."""
+    from structlog import dev, processors
+
+    stamp = processors.TimeStamper(fmt="iso", utc=True)
+    if is_json:
+        to_json = processors.JSONRenderer(ensure_ascii=False, default=repr)
+        return processors.add_log_level, stamp, to_json
+    to_text = dev.ConsoleRenderer(colors=is_coloured, pad_event_to=0)
+    return processors.add_log_level, stamp, _make_visible, to_text
+
+
+def _make_visible(
+    _logger: object, _level: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Replace the characters that a terminal would obey."""
     from pipeguard.core.unicode.display import visible
 
-    values = [f" {name}={_quote_if_needed(str(value))}" for name, value in sorted(fields.items())]
-    tag = f"{level:<7}"
-    if level in _COLOURS and os.isatty(STDERR) and not colour_is_unwanted():
-        tag = f"\x1b[{_COLOURS[level]}m{tag}\x1b[0m"
-    text = f"{event} {''.join(values)}".rstrip()
-    return f"{_timestamp()} [{tag}] {visible(text)}"
-
-
-def _quote_if_needed(value: str) -> str:
-    is_word = not any(letter in ' ="' or letter < " " for letter in value)
-    return value if is_word else json.dumps(value, ensure_ascii=False)
-
-
-def _timestamp() -> str:
-    """The time in UTC (RFC 3339)."""
-    now = time()
-    return f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(now))}.{int(now * 1e6) % 1_000_000:06}Z"
+    return {name: visible(str(value)) for name, value in line.items()}

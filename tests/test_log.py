@@ -69,7 +69,7 @@ def test_a_value_is_one_word_and_safe_to_print(pipe: tuple[int, int]) -> None:
     log("info", "held", tool="a\x1b[2J\x9b", note="two words", excerpt='a"\n', empty_list=())
     line = told(pipe[0])
     assert line.endswith(
-        'Z [info   ] held  excerpt="a\\"\\n" note="two words" tool="a\\u001b[2J⟨U+009B⟩"\n'
+        "Z [info     ] held excerpt='a\"⟨U+000A⟩' note='two words' tool=a⟨U+001B⟩[2J⟨U+009B⟩\n"
     )
 
 

@@ -189,12 +189,12 @@ def test_a_file_that_is_not_given_is_told_explained_and_allowed(tmp_path: Path) 
         assert 'reacher may then read "~/diary".' in shown
         assert "holds from the next start of reacher" in shown
         until(lambda: "not_given_yet" in run.said(), "the log says that it waits")
-        assert f'not_given_yet="read {diary}"' in run.said()
+        assert f"not_given_yet='read {diary}'" in run.said()
         later = texts(call(run, "read_text_file", diary))[1]
         assert "the user has allowed this server" in later
         assert f'to read "{diary}" (event {event}), which holds once the server is' in later
         assert "alone can allow" not in later
-        assert 'do="restart reacher in its client"' in run.said()
+        assert "do='restart reacher in its client'" in run.said()
     written = (tmp_path / "policy.yaml").read_text()
     assert written == POLICY.replace("reacher}", "reacher, read: [~/diary]}")
     with failing(tmp_path, policy=written) as run:
