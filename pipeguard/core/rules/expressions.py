@@ -15,7 +15,7 @@ from pipeguard.errors import RuleError
 FIELDS = ("pattern", "sign", "unless")
 _PART = lazy_regex(r"%\{([a-z-]+)\}")
 _BLANK = lazy_regex(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]| ", re.DOTALL)
-_ANY_BLANK = r"\s{1,8}"
+_ANY_BLANK = r"\s+"
 
 
 BEGIN, END, BAR = "%<", "%>", "|"
@@ -104,7 +104,7 @@ class Expressions:
         r"""Take a pack's document.
 
         Its `parts` are expressions by name, each of which may use earlier ones as `%{name}`.
-        Where `blanks` is `any`, a blank outside brackets means `\s{1,8}`. In a rule without a
+        Where `blanks` is `any`, a blank outside brackets means `\s+`. In a rule without a
         sign, what comes before the part that `sign_before` names is the sign, or else what the
         pattern marks (core.rules.marked_signs).
 
