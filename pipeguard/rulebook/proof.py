@@ -14,6 +14,7 @@ from operator import and_, or_
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.finding import Confidence, raised
+from pipeguard.core.matching.confirm import Finder
 from pipeguard.core.protocol.places import Surface, known_places
 from pipeguard.core.rules.rule import View, Written
 from pipeguard.core.scanning.rule_partition import engine_for, squeezed_pattern
@@ -60,16 +61,15 @@ class SampleFailure:
 def prove(rule: Rule, engine: Engine, surface: Surface) -> Iterator[SampleFailure]:
     """Try each sample of a rule, those that must match and those that must pass.
 
-    An expression that splits runs (`splits_runs`) in a view that the rule has is a failure, too.
+    A slow expression (`slowness`) is a failure, too.
 
     Args:
         rule: one of the engine's.
         engine: it runs the rule (core.scanning.rule_partition).
         surface: the samples are judged as texts of it.
     """
-    for pattern in (rule.pattern, squeezed_pattern(rule)[0], rule.sign, rule.unless):
-        if splits_runs(pattern):
-            yield SampleFailure(rule.id, surface, pattern, AMBIGUOUS)
+    for pattern, what in slowness(rule):
+        yield SampleFailure(rule.id, surface, pattern, what)
     for sample in rule.matches:
         for text in texts(sample):
             sure = confidences(rule, engine, surface, text)
@@ -142,6 +142,9 @@ AMBIGUOUS = (
     "repeats a group that can begin where it ends, so that it splits one run in many ways; write"
     " `[a-z]{0,27}` for `(?:[a-z]{1,9}){0,3}`, also where the view `squeezed` leaves out blanks"
 )
+# Instructions of a program. Beyond, RE2's automaton has no room, and RE2 simulates it instead.
+PROGRAM_SIZE = 7500
+TOO_LARGE = "has a program too large for RE2; write `[^|]*` for `[^|]{0,80}`, or several rules"
 _ALL = (1 << 256) - 1
 _PIECE = re.compile(
     rb"(?P<open>\((?:\?(?:P<\w+>|[a-z]*:))?)|(?P<bar>\|)|\\[AbBzZ]|[$^]"
@@ -166,6 +169,15 @@ class _Runs(NamedTuple):
     some: int = 0
     several: int = 0
     is_split: bool = False
+
+
+def slowness(rule: Rule) -> Iterator[tuple[str, str]]:
+    """The expressions of a rule, in each view that it has, that are slow, and why."""
+    for pattern in filter(None, (rule.pattern, squeezed_pattern(rule)[0], rule.sign, rule.unless)):
+        if splits_runs(pattern):
+            yield pattern, AMBIGUOUS
+        if Finder(pattern, ignore_case=rule.ignore_case).size > PROGRAM_SIZE:
+            yield pattern, TOO_LARGE
 
 
 def splits_runs(pattern: str) -> bool:

@@ -17,11 +17,6 @@ from pipeguard.core.lazy_regex import lazy_regex
 
 MEMORY_BYTES = 4 * 1024 * 1024  # for the automaton of one expression, which grows as it reads
 
-# Instructions of a program beyond which its automaton may not fit, and is simulated: fifty times as
-# slow. Its rough form, which counts nothing, says first if and where a match could begin.
-LARGE_PROGRAM = 7000
-
-_COUNT = lazy_regex(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d+),\d+\}", re.DOTALL)
 _TOKEN = lazy_regex(rb"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", re.DOTALL)
 # RE2 has no vertical tab among spaces, another name for the end of a text, no line end before `$`.
 _IN_RE2 = {rb"\s": rb"[\s\v]", rb"\S": rb"[^\s\v]", rb"\Z": rb"\z", b"$": rb"(?:\n?\z)"}
@@ -49,9 +44,12 @@ class Occurrence(NamedTuple):
 
 
 class Finder:
-    """Searches bytes for an expression. Threads may share it."""
+    """Searches bytes for an expression. Threads may share it.
 
-    _rough: _Search | None = None
+    Attributes:
+        size: the number of instructions of RE2's program for it. A counted repetition has as many
+            copies as it counts.
+    """
 
     def __init__(self, pattern: str, *, ignore_case: bool, whole_words: bool = False) -> None:
         """Compile the expression.
@@ -68,9 +66,7 @@ class Finder:
         self._overlap = int(whole_words)  # the byte after a match may be the one before the next
         if whole_words:
             pattern = rf"[^A-Za-z0-9](?P<word>{pattern})(?:[^A-Za-z0-9]|\Z)"
-        self._search, self._group, size = _compiled(pattern, ignore_case=ignore_case)
-        if size > LARGE_PROGRAM:
-            self._rough = _compiled(_COUNT.sub(_uncounted, pattern), ignore_case=ignore_case)[0]
+        self._search, self._group, self.size = _compiled(pattern, ignore_case=ignore_case)
 
     def finditer(self, data: bytes, low: int, high: int) -> Iterator[Occurrence]:
         """Find the matches in a range of a text, one behind the other.
@@ -81,9 +77,6 @@ class Finder:
         moved = low - at
         text = data[moved:high]
         at = max(0, at - self._overlap)
-        if self._rough is not None:  # asked once: its match may be as long as the text
-            rough = self._rough(text, at)
-            at = len(text) + 1 if rough is None else rough.start()
         while at <= len(text) and (match := self._search(text, at)) is not None:
             group = match.span(self._group)
             start, end = group if self._overlap else match.span()
@@ -113,11 +106,6 @@ def _compiled(pattern: str, *, ignore_case: bool) -> tuple[_Search, int, int]:
         raise ValueError(str(error)) from None
     group = next(iter(expression.groupindex.values()), 0)
     return expression.search, group, expression.programsize
-
-
-def _uncounted(token: re.Match[str]) -> str:
-    """A repetition without its upper bound."""
-    return token[0] if token[1] is None else "{" + token[1] + ",}"
 
 
 def _in_re2(token: re.Match[bytes]) -> bytes:

@@ -2,13 +2,11 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from unittest.mock import Mock
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeguard.core.matching import confirm
 from pipeguard.core.matching.confirm import Finder, Occurrence
 from pipeguard.core.matching.pattern_set import value_of
 from pipeguard.core.rules.rule import Rule
@@ -65,34 +63,17 @@ def by_re(
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
 
 
-@pytest.mark.parametrize("large", [0, confirm.LARGE_PROGRAM])
 @given(st.sampled_from(PATTERNS), st.booleans(), TEXTS, st.integers(0, 12), st.integers(0, 12))
 @example(PATTERNS[2], False, "a\v7", 0, 0)
 @example(PATTERNS[4], False, "a\va ", 0, 0)
 def test_it_finds_what_re_finds(
-    large: int, pattern: str, ignore_case: bool, text: str, before: int, after: int
+    pattern: str, ignore_case: bool, text: str, before: int, after: int
 ) -> None:
     data = text.encode()
     low, high = min(before, len(data)), max(0, len(data) - after)
     expected = by_re(pattern, data, low, high, ignore_case=ignore_case)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(confirm, "LARGE_PROGRAM", large)
-        finder = Finder(pattern, ignore_case=ignore_case)
+    finder = Finder(pattern, ignore_case=ignore_case)
     assert seen(finder.finditer(data, low, high)) == seen(expected)
-
-
-@pytest.mark.parametrize(
-    ("text", "times"), [(b"password " * 3, 0), (b"id,pwd\n1,k7#Fq2!xZ9b\n", 1)]
-)
-def test_a_large_expression_reads_only_texts_that_its_rough_form_matches(
-    monkeypatch: pytest.MonkeyPatch, text: bytes, times: int
-) -> None:
-    monkeypatch.setattr(confirm, "LARGE_PROGRAM", 0)
-    finder = Finder(RULES["secrets.password-in-table"].pattern, ignore_case=True)
-    asked = Mock(side_effect=finder._search)
-    monkeypatch.setattr(finder, "_search", asked)
-    assert len([*finder.finditer(text, 0, len(text))]) == times
-    assert asked.called is bool(times)
 
 
 @given(st.sampled_from(VALUES), TEXTS, st.integers(1, 12), st.integers(0, 12))
