@@ -37,6 +37,7 @@ _SIGNS_TO_SERVER = _SIGNS_TO_CLIENT | {LITERALS, "windows", "acts"}
 FEW_RULES = 8  # that could match in a text, and are asked whether they do
 FEW_MATCHES = 8  # of one rule, that are rated
 FEW_SEARCHES = 32  # of as many bytes as the text has
+LOOK_NS = 500_000  # of decoding, beside the share of each byte; if more remains, all is read
 
 
 class FirstLook(NamedTuple):
@@ -220,7 +221,8 @@ def _means_nothing(
     lookup: RuleLookup, data: bytes, folded: bytes, signs: list[str], *, keyed: bool
 ) -> bool:
     """True if what signs stand for contains no pattern, and nothing that is decoded again."""
-    budget = DecodingBudget(len(data))  # of its own: if this is in vain, nothing was spent
+    # Of its own: if this is in vain, nothing was spent; so it is small, and many texts cost little.
+    budget = DecodingBudget(len(data), LOOK_NS)
     stretches = decode(data, {sign: [(0, len(data))] for sign in signs}, budget)
     if budget.is_exceeded:
         return False

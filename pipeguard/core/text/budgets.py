@@ -35,9 +35,9 @@ class DecodingBudget:
 
     __slots__ = ("_left_ns", "is_exceeded")
 
-    def __init__(self, length: int = 0) -> None:
-        """Start with a text of so many bytes."""
-        self._left_ns = WORK_NS
+    def __init__(self, length: int = 0, work_ns: int = WORK_NS) -> None:
+        """Start with a text of so many bytes, and an amount of work for any text."""
+        self._left_ns = work_ns
         self.is_exceeded = False
         self.grow(length)
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pipeguard.core.finding import Action, Direction, Verdict
 from pipeguard.core.model.cascade import Reader
 from pipeguard.core.model.network import Network
+from pipeguard.core.scanning import first_look
 from pipeguard.core.scanning.rule_lookup import RuleLookup
 from pipeguard.core.session.cuts import UNREAD
 from pipeguard.core.text import decoders
@@ -160,6 +161,7 @@ class Work:
 
         monkeypatch.setattr(RuleLookup, "look", count_look)
         monkeypatch.setattr(decoders, "decode", count_decode)
+        monkeypatch.setattr(first_look, "decode", count_decode)
         monkeypatch.setattr(Reader, "_passages", count_passages)
         monkeypatch.setattr(Network, "scores", count_scores)
 
@@ -175,6 +177,9 @@ def packed(number: int, size: int) -> str:
     line = " ".join(dice.choices(WORDS, k=10))
     lines = "\n".join(f"{line} {'a' * (n % 200)}." for n in range(size // 160))
     return base_64_of(zlib.compress(lines.encode(), 9))
+
+
+PLAIN = b"The rows are sorted by name, and the columns by number.\n" * 40
 
 
 def base_64_of(data: bytes) -> str:
@@ -249,11 +254,18 @@ def test_no_message_costs_more_than_its_length_allows(
 
 
 def test_decoded_bytes_are_bounded_by_what_came_however_many_definitions(work: Work) -> None:
-    few = [packed(n, 100_000) for n in range(60)]
+    zipped = base_64_of(zlib.compress(b"The rows are sorted by name.\n" * 30_000, 9))
+    few = [f"{n}. {zipped}" for n in range(60)]
     verdict = judge_list(*few)
     assert verdict.action is Action.BLOCK
     assert "protocol.view-limit" in rules(verdict)
     assert work.decoded * DECODED_NS <= WORK_NS + 6 * BYTE_NS * len(verdict.frame)
+
+
+def test_a_definition_with_little_that_is_compressed_passes(work: Work) -> None:
+    verdict = judge_list(*(f"For example {base_64_of(zlib.compress(PLAIN))}" for _ in range(3)))
+    assert verdict.action is Action.ALLOW
+    assert work.decoded >= 3 * len(PLAIN)
 
 
 def test_all_engines_share_the_work_of_a_message(work: Work) -> None:
