@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from pipeguard.core.lazy_regex import lazy_regex
 
@@ -16,6 +16,7 @@ def readable_chars(body: bytes) -> int:
     return sum(len(run) for run in runs if _is_word(run, share=0.6))
 
 
+@lru_cache(maxsize=4)  # a match is rated as a secret, and then as a sample
 def reads_as_words(body: bytes, pattern: str) -> bool:
     """True for a long text that was put together from words, rather than drawn at random.
 

@@ -7,6 +7,7 @@ folder that others see, the same key is given away. Knows paths, and no rules.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import islice, pairwise
 
 from pipeguard.core.lazy_regex import lazy_regex
@@ -86,4 +87,9 @@ def _words(folder: str) -> set[str]:
 def _is_path(path: Path) -> bool:
     """True for what stands in an argument for a path, or for a list of them."""
     name = next((step for step in reversed(path) if isinstance(step, str)), "")
-    return len(name) <= LONGEST_NAME and not _PATHS.isdisjoint(name_words(name))
+    return len(name) <= LONGEST_NAME and _asks_for_path(name)
+
+
+@lru_cache(maxsize=256)  # each key in a call asks for all of its names
+def _asks_for_path(name: str) -> bool:
+    return not _PATHS.isdisjoint(name_words(name))

@@ -104,7 +104,7 @@ def digests(text: str) -> list[str]:
 def short_values(value: JsonValue) -> frozenset[str]:
     """The short values in a JSON value: ids, names, addresses; no plain words, and no amounts."""
     if isinstance(value, dict):
-        named = (item for key, item in value.items() if not _AMOUNT.search(key))
+        named = (item for key, item in value.items() if not _AMOUNT.search(key[:SHORT_CHARS]))
         return _NO_VALUES.union(*map(short_values, named))
     if isinstance(value, list):
         return _NO_VALUES.union(*map(short_values, value))

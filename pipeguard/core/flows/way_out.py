@@ -91,10 +91,7 @@ def _is_requested(
     for start, end, rest in _addresses(text):
         if start < span[1] and span[0] < end and not _is_local(rest):
             return not is_read or _PICTURE.search(text, 0, start) is not None
-    if _is_host(path, text):
-        return True
-    keys = {str(step).lower() for step in path[:-1]} | {_key(path)}
-    return not _HEADER_KEYS.isdisjoint(keys) or not hosts <= {path}
+    return _is_host(path, text) or _is_header(path) or not hosts <= {path}
 
 
 @lru_cache(maxsize=1)  # a call with many secrets asks for each of them
@@ -182,12 +179,18 @@ def _addresses(text: str) -> list[tuple[int, int, str]]:
 def _is_host(path: Path, text: str) -> bool:
     """True for the name of another host, in an argument for one."""
     could_be = len(text) < LONGEST_ADDRESS and _HOST.fullmatch(text) is not None
-    return could_be and _asks_for_host(_key(path)) and not _is_local(text)
+    return could_be and _asks_for_host(path) and not _is_local(text)
 
 
-@lru_cache(maxsize=16)  # a name may be long, and have many secrets
-def _asks_for_host(key: str) -> bool:
-    return not _HOST_KEYS.isdisjoint(name_words(key))
+@lru_cache(maxsize=4)  # a name may be long, and have many secrets
+def _asks_for_host(path: Path) -> bool:
+    return not _HOST_KEYS.isdisjoint(name_words(_key(path)))
+
+
+@lru_cache(maxsize=4)
+def _is_header(path: Path) -> bool:
+    keys = {str(step).lower() for step in path[:-1]} | {_key(path)}
+    return not _HEADER_KEYS.isdisjoint(keys)
 
 
 def _is_foreign_address(text: str) -> bool:

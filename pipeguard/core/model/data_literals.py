@@ -114,8 +114,10 @@ def is_data_literal(data: bytes, start: int, end: int, kind: FileKind = FileKind
         kind, written = file_kind([changed.path]), content(data, changed)
     if kind is FileKind.ATTACKS and is_idle_talk(written):
         return True
+    if _is_value(data, data, (start, end), kind):
+        return True
     bare = without_long_literals(data)
-    return _is_value(data, data, (start, end), kind) or _is_value(bare, data, (start, end), kind)
+    return bare is not data and _is_value(bare, data, (start, end), kind)
 
 
 def _is_value(read: bytes, data: bytes, passage: tuple[int, int], kind: FileKind) -> bool:
@@ -179,7 +181,12 @@ def _around(data: bytes, first: int, last: int) -> tuple[int, str]:
 def _is_in_block(text: str, start: int, end: int) -> bool:
     """True within one block of YAML, or from the mark that begins it."""
     start += len(text[start:end]) - len(text[start:end].lstrip("|>+- \n"))
-    return any(block.start(2) <= start and end <= block.end(2) for block in _BLOCK.finditer(text))
+    return any(first <= start and end <= last for first, last in _blocks(text))
+
+
+@lru_cache(maxsize=MANY_TEXTS)
+def _blocks(text: str) -> tuple[tuple[int, int], ...]:
+    return tuple(block.span(2) for block in _BLOCK.finditer(text))
 
 
 def _is_in_literals(text: str, span: tuple[int, int]) -> bool:
@@ -213,6 +220,7 @@ def _tells_of_tests(around: str, kind: FileKind) -> bool:
     )
 
 
+@lru_cache(maxsize=MANY_TEXTS)
 def _has_label(around: str, labels: re.Pattern[str]) -> bool:
     """Whether a literal is one word, and a label."""
     literals = _LITERAL.findall(around)

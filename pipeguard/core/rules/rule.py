@@ -143,6 +143,7 @@ class Rule(NamedTuple):
         return tells_private(self.id)
 
 
+@lru_cache(maxsize=1024)
 def tells_private(rule: str) -> bool:
     """True for the id of a rule that finds credentials, or numbers of persons."""
     return rule.startswith(("secrets.", "personal."))

@@ -46,7 +46,7 @@ def is_key_in_its_file(scope: Scope, value: JsonValue, match: Match) -> bool:
     is_plain = match.rule.id.startswith("secrets.") and match.view == "text"
     if not is_plain or scope.place(match.path) != "call.arguments":
         return False
-    return _are_key_files(written_files(value)) and is_kept_here(scope, value, match.path)
+    return is_kept_here(scope, value, match.path) and _are_key_files(written_files(value))
 
 
 def is_at_home(scope: Scope, value: JsonValue, secret: str) -> bool:

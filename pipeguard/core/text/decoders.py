@@ -110,12 +110,11 @@ class DecodedParts:
         return sections
 
     def as_written(self, start: int, end: int) -> bool:
-        """True if the part's stretch of the source contains a range of `data` as it is."""
-        part = self.at(start)
-        return (
-            part.reader is not None
-            and self._source.find(self.data[start:end], part.start, part.end) >= 0
-        )
+        """True if the source has a range of `data` as it is, near the place that it came from."""
+        low, high = self.origin(start, end)
+        low, high = max(0, low - PIECE_BYTES), high + PIECE_BYTES
+        is_in_pieces = self.at(start).reader is not None
+        return is_in_pieces and self._source.find(self.data[start:end], low, high) >= 0
 
     def _index(self, start: int) -> int:
         if not self._ends:

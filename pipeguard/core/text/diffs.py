@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from functools import lru_cache
 from typing import NamedTuple
 
 from pipeguard.core.lazy_regex import lazy_regex
 
-_MARK = b"diff --git "
+_MARK = lazy_regex(rb"(?<=\n)diff --git ")
 _HEADER = lazy_regex(rb"diff --git a/([^\n]{1,512}) b/\1\n")
 _NO_CONTENT = lazy_regex(
     rb"(?:index [0-9a-f.]+[^\n]*|(?:new|deleted) file mode [0-9]+|--- [^\n]*|\+\+\+ [^\n]*"
@@ -33,13 +35,20 @@ def changed_file(data: bytes, at: int) -> ChangedFile | None:
 
     Each line of a file begins with a mark of its own there, so that none can pose as a header.
     """
-    first = data.rfind(b"\n" + _MARK, 0, at) + 1
-    header = _HEADER.match(data, first)
+    starts = _starts(data)
+    number = bisect_right(starts, at)
+    header = _HEADER.match(data, starts[number - 1])
     if header is None:
         return None
-    end = data.find(b"\n" + _MARK, header.end())
     path = header[1].decode("utf-8", "replace")
-    return ChangedFile(path, header.end(), len(data) if end < 0 else end)
+    end = starts[number] - 1 if number < len(starts) else len(data)
+    return ChangedFile(path, header.end(), end)
+
+
+@lru_cache(maxsize=2)  # a text is asked about for each match in it
+def _starts(data: bytes) -> list[int]:
+    """Where the text and the headers in it begin."""
+    return [0, *(mark.start() for mark in _MARK.finditer(data))]
 
 
 def content(data: bytes, file: ChangedFile) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import accumulate, islice
 
 from pipeguard.core.lazy_regex import lazy_regex
@@ -157,8 +158,7 @@ class MessageText:
 
     def is_document(self, start: int) -> bool:
         """True if the string at a byte of `data` is a text of several lines."""
-        value = self.value_at(start)
-        return len(value) > DOCUMENT_CHARS and value.count("\n") >= DOCUMENT_LINES
+        return _is_document(self.value_at(start))
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """A range of `data` as code points of the string that it begins in."""
@@ -266,6 +266,11 @@ class MessageText:
         positions = self._computed()
         positions.located.extend(positions.unread)
         return positions.located if self.is_keyed else positions.located[: len(self.values)]
+
+
+@lru_cache(maxsize=2)  # a text is asked about for each match in it
+def _is_document(value: str) -> bool:
+    return len(value) > DOCUMENT_CHARS and value.count("\n") >= DOCUMENT_LINES
 
 
 class _Positions:

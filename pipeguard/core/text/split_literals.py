@@ -6,7 +6,9 @@ each other, and no programming language; rules know what the joined text says.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.core.text.encoding import Decoded
@@ -39,7 +41,10 @@ class JoinedLiterals:
         may_fit_by_chance: True if there are so many literals that some fit together by chance.
     """
 
-    __slots__ = ("_offset", "_remaining", "_source", "data", "may_fit_by_chance")
+    __slots__ = (
+        *("_ends", "_offset", "_ranges", "_remaining", "_source"),
+        *("data", "may_fit_by_chance"),
+    )
 
     def __init__(
         self,
@@ -64,6 +69,8 @@ class JoinedLiterals:
         self._source = source
         self._offset = offset
         self._remaining = remaining
+        self._ranges: list[Range] = []  # computed when first needed
+        self._ends: list[int] = []  # of these in `data`
 
     def at(self, start: int) -> Decoded:
         """The only part, whatever byte of `data` is asked for."""
@@ -72,19 +79,18 @@ class JoinedLiterals:
 
     def origin(self, start: int, end: int) -> Range:
         """Where a range of `data` begins and ends in the text."""
-        first, at, offset = None, 0, self._offset
-        for low, high in self._remaining(self._source):
-            size = high - low
-            if first is None and start < at + size:
-                first = offset + low + start - at
-            if first is not None and end <= at + size:
-                return first, offset + low + end - at
-            at += size
-        return first or offset, offset + len(self._source)
+        if not self._ranges:
+            self._ranges = [*self._remaining(self._source)]
+            self._ends = [*accumulate(high - low for low, high in self._ranges)]
+        first = min(bisect_right(self._ends, start), len(self._ends) - 1)
+        last = min(max(first, bisect_left(self._ends, end)), len(self._ends) - 1)
+        moved = (self._offset + self._ranges[n][1] - self._ends[n] for n in (first, last))
+        return next(moved) + start, next(moved) + end
 
     def as_written(self, start: int, end: int) -> bool:
-        """True if the text contains a range of `data` in one piece."""
-        return self.data[start:end] in self._source
+        """True if a range of `data` is from one piece of the text."""
+        low, high = self.origin(start, end)
+        return high - low == end - start
 
 
 def joined_literals(text: bytes, low: int, high: int) -> Iterator[JoinedLiterals]:
