@@ -7,6 +7,7 @@ rules and no conversation; core.session.judge judges what a cut leaves.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
@@ -96,9 +97,11 @@ def with_words(value: JsonValue, findings: list[Finding]) -> list[Finding]:
         return findings
     findings = _without_repeated(findings)
     private = [finding for finding in findings if tells_private(finding.rule)]
+    private.sort(key=lambda finding: -finding.start)
     secrets = _secrets(value, private)
     shown = [_with_words(value, finding, private, secrets) for finding in findings]
-    if count_passages(shown) > MAX_CUTS:
+    cuts = Counter(finding.rule for finding in shown if finding.action is Action.CUT)
+    if max(cuts.values(), default=0) > MAX_CUTS or count_passages(shown) > MAX_CUTS:
         why = f"more than {MAX_CUTS} passages would have to be cut out"
         return withheld(shown[: 2 * MAX_CUTS], why)
     return shown
@@ -169,7 +172,7 @@ def _with_words(
 
 def _without_secrets(words: str, finding: Finding, private: Sequence[Finding]) -> str:
     """The words of a finding without the secrets that are known to be in them."""
-    for other in sorted(private, key=lambda other: -other.start):
+    for other in private:
         if other.pointer == finding.pointer:
             is_known = other.start < other.end
             low = max(0, other.start - finding.start) if is_known else 0

@@ -46,7 +46,7 @@ from pipeguard.core.session.secret_restore import put_back
 from pipeguard.core.text.budgets import Budgets
 from pipeguard.errors import Refusal
 
-MAX_REDACTIONS = 8  # rounds; a message that still has something to redact is blocked
+MAX_REDACTIONS = 3  # rounds; a message that still has something to redact is blocked
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
 
