@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from copy import copy
-from functools import partial
+from functools import cache, partial
 
 from pipeguard.core.commands.argument_roles import called_tool
 from pipeguard.core.commands.argument_usage import Uses
@@ -144,7 +144,7 @@ class Engine:
         if seen is not None and is_plainly_clean(self.lookup, source, surface, seen):
             return NOTHING_FOUND
         budgets = budgets or Budgets()
-        budgets.grow(len(text.data))
+        budgets.grow(len(text.data), for_matches=self.keyed)  # this engine reads all messages
         budgets.is_exceeded = False
         scan = Scan(self.lookup, source, surface, budgets, seen)
         for reading in READINGS.values():
@@ -154,7 +154,7 @@ class Engine:
 
     def _source(self, text: MessageText, place_of: PlaceOf, call: Targets = NO_CALL) -> ScanInput:
         tool = called_tool(text.value) if self.keyed else None
-        return ScanInput(text, place_of, self.keyed, Uses(text, tool), call)
+        return ScanInput(text, cache(place_of), self.keyed, Uses(text, tool), call)
 
     def mask(self, data: bytes) -> bytes:
         """Replace the secrets in free text, such as a line of a log, by the rule's id."""

@@ -78,7 +78,7 @@ def located(
         rule,
         _confidence_if_hidden(rule, adjusted, view, len(data)),
         view,
-        _without_secret(path, matched.decode("utf-8", "replace")) if rule.is_private else path,
+        path,
         first,
         last,
         exact,
@@ -123,13 +123,21 @@ def applies_to(rule: Rule, place: str) -> bool:
 
 def _confidence_if_hidden(rule: Rule, confidence: Confidence, view: str, size: int) -> Confidence:
     """More sure if the match was hidden on purpose."""
-    if _INVISIBLE.search(view):
+    if is_invisible(view):
         return Confidence.HIGH  # nobody hides harmless words
     if not rule.is_private and size <= SHORT_BYTES and _OPAQUE.search(view):
         return raised(confidence)
     return confidence
 
 
-def _without_secret(path: Path, secret: str) -> Path:
-    """A path in which keys that contain the secret are masked."""
+def is_invisible(view: str) -> bool:
+    """True for a reading of what nobody sees."""
+    return _INVISIBLE.search(view) is not None
+
+
+def without_secret(rule: Rule, path: Path, matched: bytes) -> Path:
+    """A path in which keys that contain what a private rule matched are masked."""
+    if not rule.is_private:
+        return path
+    secret = matched.decode("utf-8", "replace")
     return tuple(MASKED_STEP if isinstance(step, str) and secret in step else step for step in path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeguard.core.finding import lower
+from pipeguard.core.matching.confirm import Occurrence
 from pipeguard.core.model.cascade import BRIEF_BYTES, Order
 from pipeguard.core.rules.rule import Rule
 from pipeguard.core.scanning.location import located
@@ -47,7 +48,8 @@ def _report(
     origin, cuts = located_in
     start, end = order.start, order.end
     confidence = min(order.confidence, rule.confidence)
-    words = scan.words_of(rule, confidence, data, (start, end), origin)
+    occurrence = Occurrence((start, end), None, data[start:end])
+    words = scan.words_of(rule, confidence, occurrence, origin)
     if scan.tally.confidence_so_far(rule, words) >= confidence:
         return
     if (match := located(origin, rule, confidence, data, (start, end))) is not None:
@@ -58,3 +60,4 @@ def _report(
             if order.is_reported:
                 scan.reported_orders.add(len(scan.matches))
             scan.matches.append(match._replace(cuts=cuts))
+            scan.tally.report(len(cuts))

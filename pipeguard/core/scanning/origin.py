@@ -133,12 +133,17 @@ class Origin(NamedTuple):
         return is_whole or is_in_pieces(stretch)
 
     @property
-    def locate_joined(self) -> Locate | None:
-        """`locate` of the outermost reading."""
+    def outermost(self) -> Origin:
+        """The origin of the reading of the text itself."""
         origin = self
         while origin.outer is not None:
             origin = origin.outer
-        return origin.locate
+        return origin
+
+    @property
+    def locate_joined(self) -> Locate | None:
+        """`locate` of the outermost reading."""
+        return self.outermost.locate
 
     def active_ranges(self, rule: Rule, low: int, high: int) -> list[folding.Range]:
         """The parts of a range that a rule searches: without strings that are idle to it."""

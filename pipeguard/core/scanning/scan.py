@@ -23,7 +23,13 @@ from pipeguard.core.scanning.confidence import (
 from pipeguard.core.scanning.extents import Extents, settled_cuts
 from pipeguard.core.scanning.first_look import FirstLook
 from pipeguard.core.scanning.json_values import JsonValues
-from pipeguard.core.scanning.location import located, may_apply_in, places_in
+from pipeguard.core.scanning.location import (
+    is_invisible,
+    located,
+    may_apply_in,
+    places_in,
+    without_secret,
+)
 from pipeguard.core.scanning.match import without_separators
 from pipeguard.core.scanning.origin import Origin
 from pipeguard.core.scanning.rule_lookup import RuleLookup
@@ -231,22 +237,26 @@ class Scan:
                 confidence = self._confidence_as_sample(rule, data, candidate, view, origin)
             if confidence is None:
                 continue
-            words = self.words_of(rule, confidence, data, candidate.span, origin)
-            if not is_sample and self._adds_nothing(rule, confidence, words, view):
+            if not is_sample and self._adds_nothing(rule, confidence, candidate, view, origin):
                 continue
             match = located(origin, rule, confidence, data, span)
             if match is None:
                 continue
-            words = self.words_of(rule, match.confidence, data, candidate.span, origin)
+            words = self.words_of(rule, match.confidence, candidate, origin)
             if (key := tally.key_of(match, words)) is None:
                 continue
             if rule.several and not is_sample:
                 value = without_separators(data[slice(*span)])
                 self._values.setdefault(rule.id, set()).add(value)
             if tally.admits(rule, key, self.source.place_of(match.path), match.confidence):
-                cuts = () if rule.is_private else self.extents.of(origin, span, is_order=True)
-                match = match._replace(is_doubted=is_doubted, is_sample=is_sample, cuts=cuts)
+                match = match._replace(
+                    path=without_secret(rule, match.path, data[slice(*span)]),
+                    is_doubted=is_doubted,
+                    is_sample=is_sample,
+                    cuts=() if rule.is_private else self.extents.of(origin, span, is_order=True),
+                )
                 self.matches.append(match)
+                tally.report(len(match.paths))
             if tally.is_exhausted:
                 return
 
@@ -276,29 +286,40 @@ class Scan:
 
     def _is_new(self, rule: Rule, match: Occurrence, origin: Origin) -> bool:
         """False for a match of the plain text, and for a secret that was found in its string."""
-        if not origin.is_new(rule, *match.secret):
-            return False
-        if not (rule.is_private and self.tally.is_in_a_string(rule, match.words)):
-            return True
-        if origin.chain == "squeezed" or origin.locate_joined is not None:
-            return origin.chain != "squeezed"
-        path = origin.path_of(*match.secret)
-        return path is None or not self.tally.is_sure_in(rule, match.words, path)
+        is_new = origin.is_new(rule, *match.secret)
+        return is_new and self._confidence_there(rule, match, origin) < Confidence.HIGH
 
-    def _adds_nothing(self, rule: Rule, confidence: Confidence, words: bytes, view: View) -> bool:
+    def _confidence_there(self, rule: Rule, match: Occurrence, origin: Origin) -> int:
+        """The confidence of a finding of the same secret in its string; -1 if there is none."""
+        if not (rule.is_private and self.tally.is_in_a_string(rule, match.words)):
+            return -1
+        if origin.outermost.chain == "squeezed":
+            return Confidence.HIGH  # it is not reported again for a row of several strings
+        if origin.locate_joined is not None:
+            return -1
+        path = self.source.text.path_at(origin.trace(*match.secret)[1])
+        return self.tally.confidence_in(rule, match.words, path)
+
+    def _adds_nothing(
+        self, rule: Rule, confidence: Confidence, match: Occurrence, view: View, origin: Origin
+    ) -> bool:
         """True for a match that adds nothing to the findings."""
-        return confidence <= self.tally.confidence_so_far(rule, words) or (
+        words = self.words_of(rule, confidence, match, origin)
+        if confidence <= self.tally.confidence_so_far(rule, words):
+            return True
+        if view is View.DECODED and is_invisible(origin.trace(*match.secret)[0]):
+            return False  # it may become more sure
+        return confidence <= self._confidence_there(rule, match, origin) or (
             view is not View.DECODED and self.tally.has_enough(rule, confidence)
         )
 
     def words_of(
-        self, rule: Rule, confidence: Confidence, data: bytes, span: Range, origin: Origin
+        self, rule: Rule, confidence: Confidence, match: Occurrence, origin: Origin
     ) -> bytes:
         """The words by which a match is counted; with its place if each such match is cut out."""
-        words = data[slice(*span)]
         if not self.tally.cuts_each(rule) or confidence is not Confidence.HIGH:
-            return words
-        return b"%b\n%d" % (words, origin.trace(*span)[1])
+            return match.words
+        return b"%b\n%d" % (match.words, origin.trace(*match.span)[1])
 
     @property
     def _counts_samples(self) -> bool:
@@ -312,7 +333,8 @@ class Scan:
         confidence = confidence_by_checks(rule, data, match, view, samples=True)
         if confidence is None or origin.is_chance(rule, confidence, data, match.secret):
             return None
-        is_new = confidence > self.tally.confidence_so_far(rule, match.words)
+        so_far = self.tally.confidence_so_far(rule, match.words)
+        is_new = confidence > max(so_far, self._confidence_there(rule, match, origin))
         return confidence if is_new else None
 
     def _is_doubted(

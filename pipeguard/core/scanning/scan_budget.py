@@ -61,6 +61,10 @@ class Tally:
         self.is_exhausted = self.is_exhausted or not is_paid
         return not self.is_exhausted
 
+    def report(self, pieces: int) -> None:
+        """Charge for a match that is reported, with its pieces in so many strings."""
+        self._go_on(is_paid=self._budgets.report(pieces))
+
     def worth_rating(
         self,
         rule: Rule,
@@ -81,7 +85,7 @@ class Tally:
             if self.confidence_so_far(rule, match.words) < Confidence.HIGH:
                 if not is_new(match):
                     continue
-                if not self._go_on(is_paid=budgets.rate(is_private=rule.is_private)):
+                if not self._go_on(is_paid=budgets.rate(reads_around=rule.quoted)):
                     return
                 yield match
             elif rule.id in self._sure:
@@ -101,9 +105,9 @@ class Tally:
         """True for a secret that one string contains whole, if it is reported by its strings."""
         return (rule.id, words) in self._in_one_string
 
-    def is_sure_in(self, rule: Rule, words: bytes, path: Path) -> bool:
-        """True for a secret that is a sure finding in a string."""
-        return self.confidence_so_far(rule, words + _key_of(path)) == Confidence.HIGH
+    def confidence_in(self, rule: Rule, words: bytes, path: Path) -> int:
+        """The highest confidence of a finding of a secret in a string; -1 if there is none."""
+        return self.confidence_so_far(rule, words + _key_of(path))
 
     def key_of(self, match: Match, words: bytes) -> bytes | None:
         """What `admits` takes as the words of a located match; None if it adds nothing.
@@ -142,6 +146,6 @@ class Tally:
         return (rule.id, confidence) in self._full
 
 
-@lru_cache(maxsize=256)  # many matches have the same path, whose names may be long
+@lru_cache(maxsize=16)  # many matches have the same path, whose names may be long
 def _key_of(path: Path) -> bytes:
     return sha256(repr(path).encode("utf-8", "surrogatepass")).digest()

@@ -3,7 +3,8 @@
 A message has one amount of work: a fixed one and a share for each byte. Every step that costs takes
 from it what it usually takes on a processor of 2024, in nanoseconds; no clock is read, so the same
 message always gets as far. So a list of hundreds of definitions, or a batch, costs no more than one
-text of the same length. Whoever finds too little left reports it: nothing passes unread.
+text of the same length. Matches of rules have an amount of their own, so that they leave enough for
+all else. Whoever finds too little left reports it: nothing passes unread.
 
 Of thousands of real documents none takes all of its work. Of those of a megabyte in ten languages,
 the manual pages in Spanish take most: 360 ns a byte, two thirds for the classifier.
@@ -18,7 +19,10 @@ from collections.abc import Callable
 WORK_NS, BYTE_NS = 50_000_000, 500
 CALL_NS, DECODED_NS = 1_000, 20  # of a replacement or a decoding, and of a decoded byte
 SEARCHED_NS = 5  # of a byte that a rule searches
-FOUND_NS, MATCH_NS, SECRET_NS = 10_000, 15_000, 50_000  # of a match: found, rated, as a secret
+# Of a match: found, rated, rated by the sentences around it, reported, and each of its pieces. All
+# matches of a message; and what each byte in it adds.
+FOUND_NS, RATED_NS, READ_AROUND_NS, REPORTED_NS, PIECE_NS = 10_000, 10_000, 20_000, 100_000, 30_000
+MATCHES_NS, MATCHES_BYTE_NS = 50_000_000, 250
 READ_NS = 1_000  # of a byte that a classifier reads
 SENTENCE_NS = 400_000  # of a sentence that a network reads
 DOUBT_NS = 2_000_000  # of a match that a classifier is asked about: is it an order?
@@ -89,23 +93,37 @@ class Budgets(DecodingBudget):
             the message without its secret) costs nothing.
     """
 
-    __slots__ = ("network_scores",)
+    __slots__ = ("_matches_left_ns", "network_scores")
 
     def __init__(self, length: int = 0) -> None:
+        self._matches_left_ns = MATCHES_NS
         super().__init__(length)
         self.network_scores: dict[tuple[str, str], float] = {}
+
+    def grow(self, length: int, *, for_matches: bool = True) -> None:
+        """Add the share of another text of so many bytes; for matches, only if it is new."""
+        super().grow(length)
+        self._matches_left_ns += MATCHES_BYTE_NS * length * for_matches
 
     def scan(self, length: int) -> bool:
         """Take bytes that a rule searches; False, and none is taken, if too little remains."""
         return self._take(SEARCHED_NS * length)
 
     def find(self) -> bool:
-        """Take one match that is found; False if too little remains."""
-        return self._take(FOUND_NS)
+        """Take one match that is found; False if too little remained."""
+        return self._match(FOUND_NS)
 
-    def rate(self, *, is_private: bool = False) -> bool:
-        """Take one match that is rated; False if too little remains."""
-        return self._take(SECRET_NS if is_private else MATCH_NS)
+    def rate(self, *, reads_around: bool = False) -> bool:
+        """Take one match that is rated; False if too little remained."""
+        return self._match(READ_AROUND_NS if reads_around else RATED_NS)
+
+    def report(self, pieces: int) -> bool:
+        """Take one match that is reported, with its pieces; False if too little remained."""
+        return self._match(REPORTED_NS + PIECE_NS * pieces)
+
+    def _match(self, cost_ns: int) -> bool:
+        self._matches_left_ns -= cost_ns
+        return self._matches_left_ns >= 0
 
     def read(self, length: int) -> bool:
         """Take bytes that a classifier reads; False, and none is taken, if too little remains."""

@@ -7,9 +7,18 @@ import pytest
 from pipeguard.core.finding import Action, Confidence, Severity
 from pipeguard.core.matching.confirm import Finder, Occurrence
 from pipeguard.core.rules.rule import Rule
+from pipeguard.core.scanning.location import located
 from pipeguard.core.scanning.match import MAX_PRIVATE_PER_RULE, max_findings
 from pipeguard.core.scanning.scan_budget import MAX_REPEATED, Tally
-from pipeguard.core.text.budgets import BYTE_NS, SEARCHED_NS, WORK_NS, Budgets
+from pipeguard.core.text.budgets import (
+    BYTE_NS,
+    FOUND_NS,
+    MATCHES_NS,
+    RATED_NS,
+    SEARCHED_NS,
+    WORK_NS,
+    Budgets,
+)
 from pipeguard.rulebook.samples import expand
 from tests.core.text.messages import KEY, judge_call, judge_result, look_alike
 from tests.fuzz.rulebook import engines
@@ -74,7 +83,15 @@ def test_more_secrets_than_are_redacted_stop_the_message() -> None:
 def test_the_scan_ends_with_its_budget_and_says_so() -> None:
     tally = Tally(Budgets(1000))
     assert tally.spend((WORK_NS + 1000 * BYTE_NS) // SEARCHED_NS)
-    assert not list(tally.worth_rating(ORDER, words(b"one")))  # it costs MATCH_NS
+    assert not tally.spend(1)
+    assert tally.is_exhausted
+
+
+def test_matches_of_more_than_their_budget_stop_the_message() -> None:
+    tally = Tally(Budgets())
+    many = (b"%d" % number for number in range(2 * MATCHES_NS // FOUND_NS))
+    rated = len(list(tally.worth_rating(SECRET, words(*many))))
+    assert rated == MATCHES_NS // (FOUND_NS + RATED_NS)
     assert tally.is_exhausted
 
 
@@ -130,3 +147,25 @@ def test_copies_of_a_secret_in_one_string_are_rated_once(copies: int) -> None:
         "/params/arguments/two",
     }
     assert "protocol.scan-limit" not in {finding.rule for finding in verdict.findings}
+
+
+def test_copies_of_a_doubtful_secret_in_one_string_are_located_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    count: list[object] = []
+
+    def count_located(*given: object) -> object:
+        count.append(given)
+        return located(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("pipeguard.core.scanning.scan.located", count_located)
+    copies = "\n".join([expand({"gen": "npi: {number us-npi}"}, 1)] * 40).encode()
+    for text in (copies.hex(), "".join(f"%{byte:02x}" for byte in copies)):
+        count.clear()
+        assert judge_call({"one": text}).action is Action.WARN
+        assert len(count) < 20
+        both = judge_call({"one": text, "two": text})
+        assert {finding.pointer for finding in both.findings} >= {
+            "/params/arguments/one",
+            "/params/arguments/two",
+        }

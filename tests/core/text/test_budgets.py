@@ -23,8 +23,9 @@ from pipeguard.core.text.budgets import (
     BYTE_NS,
     DECODED_NS,
     KEPT_NS,
-    MATCH_NS,
+    MATCHES_NS,
     READ_NS,
+    REPORTED_NS,
     SEARCHED_NS,
     SENTENCE_NS,
     WORK_NS,
@@ -97,7 +98,7 @@ def poor(monkeypatch: pytest.MonkeyPatch) -> None:
             super().__init__()
             self._left_ns = KEPT_NS + 300 * READ_NS
 
-        def grow(self, length: int) -> None:
+        def grow(self, length: int, *, for_matches: bool = True) -> None:
             pass
 
     for module in ("scanning.engine", "session.session", "session.judge", "session.definitions"):
@@ -280,13 +281,25 @@ def test_every_step_takes_from_the_work_of_its_message() -> None:
     assert budgets.read_again()  # which reading leaves
     while budgets.read_again():
         pass
-    while budgets.rate():
+    while budgets.scan(1):
         pass
     assert not budgets.doubt()
-    assert not budgets.scan(MATCH_NS // SEARCHED_NS + 1)
     assert not budgets.is_exceeded
-    assert not budgets.admits(b"a" * (MATCH_NS // DECODED_NS + 1))
+    assert not budgets.admits(b"a")
     assert budgets.is_exceeded
+
+
+def test_the_matches_of_a_message_share_an_amount_of_their_own() -> None:
+    budgets = Budgets()
+    for _ in range(MATCHES_NS // REPORTED_NS):
+        assert budgets.report(0)
+    assert not budgets.find()
+    assert not budgets.rate()
+    budgets.grow(1000, for_matches=False)
+    assert not budgets.find()
+    budgets.grow(1000)
+    assert budgets.find()
+    assert budgets.scan(WORK_NS // SEARCHED_NS)
 
 
 INDEXED = (
