@@ -1,8 +1,9 @@
 """Builds with the package what makes it start and run fast, where that can be built.
 
-- The hot loops of the opener and of the network (core/model/_opener.c, _network.c), where a C
-  compiler is: one binary of each for every Python from 3.11 on. Without a compiler the same
-  arithmetic runs in numpy, which is a dependency there alone; on Windows the network's does, since
+- The hot loops of the opener, the classifiers and the network (core/model/_opener.c, _classifier.c,
+  _network.c), where a C compiler is: one binary of each for every Python from 3.11 on. Without a
+  compiler the same arithmetic runs in Python, and that of the opener and the network in numpy,
+  which is a dependency there alone; on Windows the network's does, since
   Microsoft's compiler does not know the vectors that it is written in. PIPEGUARD_NATIVE=0 leaves
   them out, PIPEGUARD_NATIVE=1 makes a missing compiler an error.
 - The program that takes on Landlock's rules in a sandbox (isolation/_landlock.c), on Linux where a
@@ -27,7 +28,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 PACKAGE = "pipeguard/core/model"
-NAMES = ("_opener",) if sys.platform == "win32" else ("_opener", "_network")
+NAMES = ("_opener", "_classifier", *(() if sys.platform == "win32" else ("_network",)))
 NEEDED = ("_opener", "_network")  # to do without numpy
 LANDLOCK = "pipeguard/isolation/_landlock"
 # Alone in what it runs among: no library, no start files, nothing that these would have to provide.
@@ -141,7 +142,7 @@ def _compiled(root: Path, name: str) -> Path | None:
     except (BaseError, CCompilerError) as error:
         if WANTED == "1":
             raise
-        sys.stderr.write(f"{name} is not built, and numpy takes its place: {error}\n")
+        sys.stderr.write(f"{name} is not built, and slower code takes its place: {error}\n")
         return None
     finally:
         os.chdir(here)

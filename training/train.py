@@ -27,8 +27,8 @@ import scipy.sparse as sp
 import yaml
 from sklearn.linear_model import LogisticRegression
 
-from pipeguard.core.model.classifier import LEAST_FEATURES, Classifier, Ranking, Rescoring
-from pipeguard.core.model.features import WEIGHTS, Features, features
+from pipeguard.core.model.classifier import Classifier, Ranking, Rescoring
+from pipeguard.core.model.features import LEAST_FEATURES, WEIGHTS, Features, features
 from pipeguard.core.model.lexicon import Lexicon
 from pipeguard.core.model.normal_form import plain
 from pipeguard.core.model.sentences import units

@@ -20,7 +20,7 @@ from pipeguard.config.directories import (
 from pipeguard.config.effective_policy import project_policy_path
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.config.user_policy import user_policy_path
-from pipeguard.core.model import network, opener
+from pipeguard.core.model import features, network, opener
 from pipeguard.core.rules.policy import Mode
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.errors import PolicyError
@@ -34,6 +34,7 @@ NATIVE = {
     "the model that reads all of a text runs in numpy, some fifteen times as slow as in C": (
         opener.native
     ),
+    "the classifiers run in Python, half as fast as in C": features.native,
     "the network runs in numpy, a third as fast as in C and with 15 MB of memory more": (
         network.native
     ),

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import reduce
 from heapq import nlargest
-from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeguard.core.lazy_regex import lazy_regex
-from pipeguard.core.model.features import MAX_FAMILIES, WEIGHTS, Features, features
+from pipeguard.core.model.features import MAX_FAMILIES, WEIGHTS, native, portable, read
 from pipeguard.core.model.lexicon import all_families, shared_lexicon
 from pipeguard.core.model.sentences import Piece, best_of, read_together, units
 
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
     from pipeguard.core.model.network import Network
     from pipeguard.core.model.opener import Opener
 
-LEAST_FEATURES = 8  # with fewer features, none counts for more
 SPEAKERS = frozenset({"ai", "persona"})  # families of the lexicon
 _DIGITS = lazy_regex(r"\d+")
 
@@ -124,6 +120,7 @@ class Classifier:
         ranking = Ranking(**document["ranker"]) if "ranker" in document else None
         named = OpenerFile(ranking.file, ranking.sha256) if ranking else None
         self._ranking, self._ranker = ranking, ranker(named) if ranker and named else None
+        self._means = native() or portable
         self._load = network
         self._network: Network | None = None
 
@@ -230,68 +227,19 @@ class Classifier:
         """
         sentences = units(text)
         masked = [_DIGITS.sub("0", text[start:end]) for start, end, _ in sentences]
-        read = {sentence: self._read(sentence) for sentence in dict.fromkeys(masked)}
-        scores: dict[tuple[str, ...], float | None] = {}
-        for first, last, count in read_together(sentences):
-            key = tuple(masked[first : last + 1])
-            if key not in scores:
-                scores[key] = self._score_together([read[sentence] for sentence in key], leniency)
-            score = scores[key]
-            if score is not None:
+        numbers = {sentence: at for at, sentence in enumerate(dict.fromkeys(masked))}
+        each = [numbers[sentence] for sentence in masked]
+        spans = [(*span, tuple(each[span[0] : span[1] + 1])) for span in read_together(sentences)]
+        groups = list(dict.fromkeys(group for *_, group in spans))
+        read_sentences = [read(sentence, self._lexicon) for sentence in numbers]
+        least = self.likely - leniency - self._margin
+        scoring = (self._weights, self._scale, self._bias, least)
+        means = dict(zip(groups, self._means(read_sentences, groups, scoring), strict=True))
+        for first, last, count, group in spans:
+            mean = means[group]
+            if mean is not None:
+                score = self._bias + self._scale * mean
                 yield Piece(score, sentences[first][0], sentences[last][1], count)
-
-    def score(self, seen: Features) -> float:
-        """The score of a text that has these features."""
-        return self._bias + self._scale * sum(map(self._mean, seen))
-
-    def _read(self, sentence: str) -> _Sentence:
-        seen = features(sentence, self._lexicon)
-        weighed = [(group, self._weight(group)) for group in seen]
-        bounds = tuple(_squared_bound(*each) for each in weighed)
-        return _Sentence(seen, sum(_mean(*each) for each in weighed), bounds)
-
-    def _score_together(self, read: Sequence[_Sentence], leniency: float) -> float | None:
-        """The score of sentences together; None where it cannot be likely.
-
-        However features are spread over sentences, those of all together weigh no more than the
-        root of the sum of the squares of each (Cauchy and Schwarz), but for what they share.
-        """
-        if len(read) == 1:
-            return self._bias + self._scale * read[0].mean
-        kinds = zip(*(sentence.bounds for sentence in read), strict=True)
-        most = sum(math.sqrt(sum(kind)) for kind in kinds)
-        if self._bias + self._scale * most < self.likely - leniency - self._margin:
-            return None
-        return self.score(reduce(or_, (sentence.seen for sentence in read)))
-
-    def _mean(self, group: frozenset[int]) -> float:
-        return _mean(group, self._weight(group))
-
-    def _weight(self, group: frozenset[int]) -> int:
-        above: int = sum(map(self._weights.__getitem__, group))
-        return above - 128 * len(group)
-
-
-class _Sentence(NamedTuple):
-    """A sentence that was read.
-
-    Attributes:
-        seen: its features.
-        mean: their weighted mean.
-        bounds: of each kind, the square of what it can add to the mean of several sentences.
-    """
-
-    seen: Features
-    mean: float
-    bounds: tuple[float, ...]
-
-
-def _mean(group: frozenset[int], weight: int) -> float:
-    return weight / math.sqrt(max(len(group), LEAST_FEATURES))
-
-
-def _squared_bound(group: frozenset[int], weight: int) -> float:
-    return max(0, weight) ** 2 / max(1, len(group))
 
 
 def load(

@@ -1,16 +1,22 @@
-"""The features of a sentence, as indices of weights: its words, their families and their parts.
+"""The features of sentences, as indices of weights: words, their families and their parts.
 
 Words are features alone and in pairs; families of words alone, in pairs, in their order, inside
 quotes, at the beginning, and in an address. Source of the form: J. Langford, L. Li, A. Strehl,
 "Vowpal Wabbit", hashed linear models (2007).
+
+`_classifier.c` makes those of words and of parts, and adds up the weights of all; where it was not
+built, this does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+import math
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache, reduce
 from itertools import combinations, pairwise
-from typing import NamedTuple
+from operator import or_
+from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
 from pipeguard.core.lazy_regex import lazy_regex
@@ -26,6 +32,10 @@ IDEOGRAPH_GRAMS = (1, 3)  # ideographs of a part; two of them are a word already
 GRAM_BUCKETS = 2**17  # weights that parts of words share by hash
 FIRST_GRAM = WORD_BUCKETS + (5 + 2 * MAX_FAMILIES) * MAX_FAMILIES  # weight of parts of words
 WEIGHTS = FIRST_GRAM + GRAM_BUCKETS
+TOGETHER = 3  # sentences that are read together, at most
+_END = -1  # after the families of a sentence, and in place of a further sentence of a group
+_FILL = (_END,) * TOGETHER
+LEAST_FEATURES = 8  # with fewer features, none counts for more
 BEGINNING_WORDS = 3
 ADDRESS_WORDS = 8  # fewer than these address somebody
 
@@ -68,18 +78,95 @@ class Features(NamedTuple):
         )
 
 
-def features(text: str, lexicon: Lexicon) -> Features:
-    """The features of one sentence, of any length."""
+# A sentence that was read: words, numbers and signs, and the features of families, perhaps twice.
+Read: TypeAlias = tuple[Sequence[str], Sequence[int]]
+# How sentences are scored: weights, one unsigned byte each, greater by 128; a scale of their means
+# and a bias; the score that sentences must be able to reach, to be scored together.
+Scoring: TypeAlias = tuple[bytes, float, float, float]
+# The mean of each group of sentences, which are named by their numbers; None for one that cannot
+# reach the least score.
+Means = Callable[[Sequence[Read], Sequence[tuple[int, ...]], Scoring], list[float | None]]
+
+
+def read(text: str, lexicon: Lexicon) -> Read:
+    """Read one sentence, of any length."""
     text = plain(text)
     if _MARK.search(text):
         text = _META_SCHEMA.sub(" ", text)
         text = _MASKED.sub(lambda match: f" {match.lastgroup} ", text)
-    read = words(text)
+    found = words(text)
+    return found, _family_features(text, found, lexicon)
+
+
+def features(text: str, lexicon: Lexicon) -> Features:
+    """The features of one sentence, of any length."""
+    return _features(read(text, lexicon))
+
+
+def _features(sentence: Read) -> Features:
+    found, families = sentence
     return Features(
-        frozenset(_word_features(tokens(read))),
-        frozenset(_family_features(text, read, lexicon)),
-        frozenset().union(*map(_grams, read)),
+        frozenset(_word_features(tokens(found))),
+        frozenset(families),
+        frozenset().union(*map(_grams, found)),
     )
+
+
+def native() -> Means | None:
+    """The form in C, for sentences in which all numbers are 0; None where it was not built."""
+    try:
+        from pipeguard.core.model import _classifier
+    except ImportError:
+        return None
+
+    def means(
+        sentences: Sequence[Read], groups: Sequence[tuple[int, ...]], scoring: Scoring
+    ) -> list[float | None]:
+        lines = "".join(" ".join(found) + "\n" for found, _ in sentences)
+        families = array("i", [row for _, families in sentences for row in (*families, _END)])
+        numbers = array("i", [number for group in groups for number in (*group, *_FILL)[:TOGETHER]])
+        return _classifier.means(lines.encode("utf-8", "surrogatepass"), families, numbers, scoring)
+
+    return means
+
+
+def portable(
+    sentences: Sequence[Read], groups: Sequence[tuple[int, ...]], scoring: Scoring
+) -> list[float | None]:
+    """The form without C."""
+    weights, scale, bias, least = scoring
+    seen = [_features(sentence) for sentence in sentences]
+    weighed = [[(kind, _weight(kind, weights)) for kind in each] for each in seen]
+    bounds = [[_squared_bound(*kind) for kind in each] for each in weighed]
+
+    def mean(group: tuple[int, ...]) -> float | None:
+        if len(group) == 1:
+            return sum(_mean(*kind) for kind in weighed[group[0]])
+        kinds = zip(*(bounds[number] for number in group), strict=True)
+        if bias + scale * sum(math.sqrt(sum(kind)) for kind in kinds) < least:
+            return None
+        union = reduce(or_, (seen[number] for number in group))
+        return sum(_mean(kind, _weight(kind, weights)) for kind in union)
+
+    return [mean(group) for group in groups]
+
+
+def _weight(kind: frozenset[int], weights: bytes) -> int:
+    above: int = sum(map(weights.__getitem__, kind))
+    return above - 128 * len(kind)
+
+
+def _mean(kind: frozenset[int], weight: int) -> float:
+    return weight / math.sqrt(max(len(kind), LEAST_FEATURES))
+
+
+def _squared_bound(kind: frozenset[int], weight: int) -> float:
+    """The square of what features can add to the mean of several sentences.
+
+    However features are spread over sentences, those of all together weigh no more than the root of
+    the sum of these (Cauchy and Schwarz), but for what they share.
+    """
+    return max(0, weight) ** 2 / max(1, len(kind))
 
 
 def _word_features(read: Iterable[str]) -> Iterator[int]:
