@@ -86,7 +86,7 @@ def _without_separators(run: bytes) -> bytes:
     if count == len(between):
         return run.replace(separator, b"")
     if 2 * count < len(between):
-        return _SEPARATOR.sub(b"", run)
+        return run.translate(None, _NO_LETTERS)
     beside = {text: _beside(separator, text) for text in set(between)}
     letters = zip(_SEPARATOR.split(run), [*map(beside.__getitem__, between), b""], strict=True)
     return b"".join(chain.from_iterable(letters))
@@ -187,6 +187,8 @@ def _may_be_secret(run: bytes) -> bool:
 
 
 def _most_frequent(texts: list[bytes]) -> tuple[bytes, int]:
+    if len(set(texts)) == len(texts):  # most are, in a text of another script
+        return texts[0], 1
     counts = Counter(texts)
     text = max(counts, key=counts.__getitem__)
     return text, counts[text]
