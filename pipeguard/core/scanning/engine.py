@@ -139,12 +139,14 @@ class Engine:
             EngineError: the engine failed.
         """
         text = MessageText(value, keyed=self.keyed)
+        if budgets is None:
+            budgets = Budgets(len(text.data))
+        elif self.keyed or surface is not Surface.DEFINITIONS:  # which three engines read
+            budgets.grow(len(text.data))
         seen = first_look(self.lookup, text)
         source = self._source(text, place_of, call)
         if seen is not None and is_plainly_clean(self.lookup, source, surface, seen):
             return NOTHING_FOUND
-        budgets = budgets or Budgets()
-        budgets.grow(len(text.data), for_matches=self.keyed)  # this engine reads all messages
         budgets.is_exceeded = False
         scan = Scan(self.lookup, source, surface, budgets, seen)
         for reading in READINGS.values():
