@@ -69,8 +69,7 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_
     from pipeguard.isolation.walls.grants import needless
 
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
-    value = grant.value if grant.kind == "roots" else [grant.value]
-    entry: dict[str, object] = {"server": escape(event.server), grant.kind: value}
+    entry: dict[str, object] = {"server": escape(event.server), grant.kind: [grant.value]}
     entries, host = _entries(path, today), this_host()
     is_new = not _has(entries, event.server, grant, host)
     own = [entries[at] for at in own_entries(escape(event.server), entries)]

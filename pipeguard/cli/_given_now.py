@@ -47,8 +47,7 @@ def given_now(event: AuditedEvent) -> GivenNow | None:
             return None
     except PolicyError:
         return None  # it is not offered, or whoever judges by the policy says what is wrong there
-    what = "roots" if grant.kind == "roots" else str(grant.value)
-    return GivenNow(_holds(event, grant, host), command_for(event.server, what))
+    return GivenNow(_holds(event, grant, host), command_for(event.server, str(grant.value)))
 
 
 def _holds(event: AuditedEvent, grant: WallGrant, host: SandboxUser) -> str:
@@ -68,8 +67,6 @@ def _policy_of(event: AuditedEvent) -> str:
 
 def _has_got(extent: Extent, grant: WallGrant, host: SandboxUser) -> bool:
     """Whether a server was started with what is not given while it runs."""
-    if grant.kind == "roots":
-        return bool(extent.roots)
     path = absolute(str(grant.value), host)
     given = (*extent.write, *(extent.read if grant.kind == "read" else ()))
     return any(is_given_with(path, each.what, host) for each in given)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.walls.wall import ARGUMENT, NOTHING_THERE
-
 if TYPE_CHECKING:
     from pipeguard.state.exceptions import AuditedEvent
 
 _SAID = (
-    " In an answer that failed, or on its standard error, it named this, or something in it."
-    " Nothing but its own words says so: they are shown to you, and give it nothing."
+    " It named this in an answer that failed. Nothing but its own words says so: they are shown to"
+    " you, and give it nothing."
 )
 # By rule, in place of the text of its family. What to do is in core.session.remedies.
 WALLS: dict[str, str] = {
@@ -62,38 +60,18 @@ WALLS: dict[str, str] = {
     "isolation.port": (
         "The ports of this machine (`127.0.0.1`, `::1`, `localhost`) are services of yours, as"
         " databases, and many ask for no login. An isolated server reaches those that it is given"
-        " by number. This one it was refused, or said that it could not reach."
-    ),
-    "isolation.roots": (
-        "The client has told the server of its roots, the folders that it works in, and nothing"
-        " gives the server what it was told of: it hears of them, and does not see them."
-    ),
-    "isolation.argument": (
-        "The server says itself that it takes nothing outside its own folders: those among its"
-        " arguments, or the client's roots. PipeGuard refused nothing, and giving the file would"
-        " change nothing in the server." + _SAID
+        " by number. This one it was refused."
     ),
 }
 GIVE = "Give the server exactly that:"
-NOTHING_TO_DO = (
-    "Nothing: there is no such thing on this machine either, so that giving it would change"
-    " nothing. If the server is to make it, make its folder first where there is none, and give it"
-    " that: --write FOLDER, or `write` in your policy."
-)
 GIVEN_BY_NOW = "Nothing: your policy gives the server what it wanted then."
 _KINDS = {
     "isolation.read": "to read {}",
     "isolation.write": "to change {}",
     "isolation.port": "port {} of this machine",
-    "isolation.roots": "the client's roots, as {}",
-    "isolation.argument": "to use {}",
 }
-_ABSENT = "The server is isolated. What it wanted is not there outside either."
 _FAILED = "The server is isolated. What it wanted is given, and could not be reached."
 _REFUSED = "The server is isolated, and did not get what it wanted."
-_OWN_LIST = (
-    "The server itself refused what is in none of its own folders. PipeGuard stopped nothing."
-)
 
 
 def is_wall(rule: str) -> bool:
@@ -101,20 +79,17 @@ def is_wall(rule: str) -> bool:
     return rule.startswith(("egress.", "isolation."))
 
 
-def is_absent(finding: dict[str, str]) -> bool:
-    """Whether a server wanted what is not there outside either, and nothing else would help."""
-    is_its_own = finding["rule"] == ARGUMENT  # whose folder may be made, once it is an argument
-    return is_wall(finding["rule"]) and not is_its_own and NOTHING_THERE in finding.get("note", "")
+def is_file(finding: dict[str, str]) -> bool:
+    """True if a failed answer named a file that the server is not given."""
+    return is_wall(finding["rule"]) and bool(finding.get("pointer"))
 
 
 def outcome_of(event: AuditedEvent) -> str:
     """What became of what a server wanted; empty for an event that is no wall."""
     if not event.findings or not all(is_wall(each["rule"]) for each in event.findings):
         return ""
-    if all(map(is_absent, event.findings)):
-        return _ABSENT
-    if all(each["rule"] == ARGUMENT for each in event.findings):
-        return _OWN_LIST
+    if all(map(is_file, event.findings)):
+        return _REFUSED
     if any(each["rule"] == "egress.failed" for each in event.findings):
         return _FAILED
     return _REFUSED if event.action == "block" else ""

@@ -93,8 +93,8 @@ def command(  # noqa: PLR0913  one for each option
     follow within a second. To take it back, remove the lines. A person decides: it asks on a
     terminal, or takes a token (`pipeguard policy ci-token`). For what an isolated server was not
     given, a host, a file or a port of this machine, it gives the server exactly that, under
-    `isolate`, and says from when it holds: of what is made, renamed or removed the folder. To take
-    that back: `pipeguard isolate revoke`.
+    `isolate`, and says from when it holds: of what is to be made, the folder. To take that back:
+    `pipeguard isolate revoke`.
 
     \b
     Examples:

@@ -12,9 +12,8 @@ from pipeguard.cli import _completions as completions
 from pipeguard.cli._walls import (
     GIVE,
     GIVEN_BY_NOW,
-    NOTHING_TO_DO,
     WALLS,
-    is_absent,
+    is_file,
     is_wall,
     outcome_of,
     wanted,
@@ -249,8 +248,7 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
             for finding in passages.values()
             for line in _passage_lines(finding, event, is_past=now is not None)
         ]
-        is_needless = all(is_absent(each) for each in event.findings if each["rule"] == rule)
-        what_to_do = NOTHING_TO_DO if is_needless else words["fix"] if now is None else GIVEN_BY_NOW
+        what_to_do = words["fix"] if now is None else GIVEN_BY_NOW
         about = (("Why", words["why"]), ("Do", what_to_do))
         lines += [_labelled(label, visible(text)) for label, text in about if text]
     lines += ["", *(f"{label}  {command}" for label, command in _decisions(event, now))]
@@ -296,7 +294,7 @@ def _decisions(event: AuditedEvent, now: GivenNow | None) -> list[tuple[str, str
     """The commands with which a person can decide about an event; models never see them."""
     if now is not None:
         return [("Take it back:", now.command)]
-    if not any(enforced(finding) in STOPPED for finding in event.findings):
+    if not any(enforced(each) in STOPPED or is_file(each) for each in event.findings):
         return []
     steps = []
     waiting = [f for f in event.findings if remedy_of(f["rule"]).way is Way.APPROVE]

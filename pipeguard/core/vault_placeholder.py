@@ -31,7 +31,7 @@ NOTICE = lazy_regex(
     rb"(?: Do not try to get the same through in another form; go on without it, and tell the user"
     rb" of event \S{1,60}\.)?(?: (?:Only the user (?:decides|can)|Nobody can) [a-z ]{1,60}\.)?"
     rb"|PipeGuard blocked \S{1,80}(?: result)?: \S{1,80} in \S{1,80}"
-    rb"|PipeGuard: (?:this server|the user) (?:(?!PipeGuard).){1,600}?do not work around it\."
+    rb"|PipeGuard: this server (?:(?!PipeGuard).){1,600}?do not work around it\."
     rb"|PipeGuard(?::| holds the) (?:(?!PipeGuard).){1,600}?\(event [\w.]{1,60}\)"
     rb")[*_~`]{0,3}".replace(b"a-z ]", rb"a-z\s]")
     .replace(b" ", rb"\s++")

@@ -1,8 +1,7 @@
-"""Says of an isolated server that ended which limit may have ended it, and how to raise that.
+"""Name the limit that ended an isolated server, and how to raise it.
 
-What a server was refused while it ran (a call that the filter refuses, memory that it is not given,
-a full `/tmp`) only it sees: the kernel tells nobody else. So what it, or the engine that starts it,
-says of that on standard error counts once it has failed.
+The control group and the signal of its end tell. A limit that a server only runs into, as a full
+`/tmp`, its own words tell.
 """
 
 from __future__ import annotations
@@ -15,44 +14,19 @@ from pipeguard.isolation.profile import ResourceLimits, setting_of
 from pipeguard.launch.command import SIGNAL_BASE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from pipeguard.launch.command import Exit
 
 _SIGNALS = {"SIGXCPU": "cpu", "SIGXFSZ": "file-size"}  # that the kernel sends for one reason alone
 _OUT_OF_MEMORY = ("SIGABRT", "SIGTRAP", "SIGILL", "SIGSEGV")  # how runtimes end without memory
-# How the C library, runtimes and engines say that a limit was met (errno(3), the sources of runc,
-# crun, bubblewrap, CPython, V8 and shells); in lower case.
-# A thread needs a stack, so one that cannot be started may lack either.
-_NO_THREAD = (b"can't start new thread", b"pthread_create", b"resource temporarily unavailable")
-_SIGNS = {
-    "memory": (
-        *_NO_THREAD,
-        *(b"cannot allocate memory", b"memoryerror", b"out of memory", b"enomem"),
-        b"unable to set memory limit",
-    ),
-    "processes": (
-        *_NO_THREAD,
-        *(b"cannot fork", b"can't fork"),
-    ),
-    "files": (b"too many open files", b"emfile", b"cannot open shared object file: error 24"),
-    "file-size": (b"file too large", b"efbig"),
-    "scratch": (b"no space left on device", b"enospc"),
-}
 
 
-def limits_named(text: bytes) -> frozenset[str]:
-    """The limits that a text on standard error says were met."""
-    lower = text.lower()
-    return frozenset(limit for limit, signs in _SIGNS.items() if any(s in lower for s in signs))
-
-
-def limits_told(  # noqa: PLR0913, PLR0917  what is known of an end
+def limits_told(
     name: str,
     ended: Exit | None,
     limits: ResourceLimits,
     exceeded: tuple[str, ...],
-    named: Collection[str] = (),
     lost: int = 0,
 ) -> Iterator[str]:
     """What to tell the user of a server that has ended.
@@ -62,7 +36,6 @@ def limits_told(  # noqa: PLR0913, PLR0917  what is known of an end
         ended: how; None where that is not known.
         limits: that it had.
         exceeded: limits that its control group saw it run into.
-        named: those that were named on its standard error.
         lost: why it was ended, where what keeps it covered did that (lost_covers).
     """
     if lost:
@@ -71,12 +44,6 @@ def limits_told(  # noqa: PLR0913, PLR0917  what is known of an end
     known = dict.fromkeys((*exceeded, *([_SIGNALS[by]] if by in _SIGNALS else [])))
     for limit in known:
         yield f"{name} ran into its limit {_written(limits, limit)}. {_raising(limits, limit)}"
-    has_failed = ended is not None and ended.code != 0 and ended.signal_number is None
-    if has_failed and (perhaps := _likely(limits, set(named) - known.keys())):
-        known |= dict.fromkeys(perhaps)
-        written = ", or ".join(_written(limits, limit) for limit in perhaps)
-        raising = " ".join(_raising(limits, limit) for limit in perhaps)
-        yield f"{name} failed, and by what it said its limit {written} may be why. {raising}"
     if by == "SIGSYS":
         yield f"{name} made a system call that no isolated server may make, and was ended for it."
     if by in _OUT_OF_MEMORY and "memory" not in known and limits.memory is not None:
@@ -85,13 +52,6 @@ def limits_told(  # noqa: PLR0913, PLR0917  what is known of an end
             f" {_written(limits, 'memory')} for each of its processes."
             f" {_raising(limits, 'memory')}"
         )
-
-
-def _likely(limits: ResourceLimits, named: Collection[str]) -> list[str]:
-    """Limits that hold among those that are named, the ones that were lowered first."""
-    usual = ResourceLimits()
-    held = sorted(limit for limit in named if _value(limits, limit) is not None)
-    return sorted(held, key=lambda limit: _value(limits, limit) == _value(usual, limit))
 
 
 def _value(limits: ResourceLimits, limit: str) -> int | None:

@@ -5,8 +5,6 @@ refused as folders among a server's arguments are: the home, what holds other us
 files, what has to be named by itself, and links that the server may have made.
 """
 
-# ruff: noqa: PTH112
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import json
@@ -23,7 +21,7 @@ from pipeguard.isolation.run_later import is_of_git
 from pipeguard.isolation.runtimes import folders_among
 from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.staging import Staged, staged_of
-from pipeguard.isolation.view import Mount, MountKind, is_seen, view_of
+from pipeguard.isolation.view import Mount, MountKind, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -43,12 +41,6 @@ def addresses_in(answer: object) -> tuple[str, ...]:
     return tuple(each for each in found if isinstance(each, str))
 
 
-def unseen_roots(addresses: Iterable[str], view: FileView) -> list[str]:
-    """The folders among addresses that a server without roots does not see."""
-    paths = filter(None, map(_path_of, addresses))
-    return [path for path in paths if os.path.isdir(path) and not is_seen(path, view.mounts)]
-
-
 class SandboxRoots:
     """Gives one running sandbox the roots of its client.
 
@@ -61,7 +53,6 @@ class SandboxRoots:
 
     Attributes:
         end_server: ends the server.
-        on_refused: told the path of a root that is refused, and why.
         on_unwatched: told the number of the error for which covers in roots are not watched.
     """
 
@@ -85,7 +76,6 @@ class SandboxRoots:
         self._refused: set[str] = set()
         self._is_lost = False
         self.end_server: Callable[[], object] = _nothing
-        self.on_refused: Callable[[str, str], object] = _nothing
         self.on_unwatched: Callable[[int], object] = _unnoticed
 
     def added_to(self, view: FileView) -> FileView:
@@ -215,8 +205,6 @@ class SandboxRoots:
                 f"the client's root {shown!r} is not given to the server: {why}."
                 " To give a folder: --read PATH or --write PATH."
             )
-            if shown.startswith("/"):
-                self.on_refused(what, f"this root of the client is not given: {why}")
 
 
 def _nothing(*_texts: str) -> None:

@@ -96,8 +96,6 @@ class Sandbox:
         self._lock = Lock()
         self._ways_out: set[SandboxExit] = set()
         self._roots: dict[Child, SandboxRoots] = {}  # of each server that runs
-        self.on_refused_root: Callable[[str, str, str], None] = _unheard
-        self.limits_named: frozenset[str] = frozenset()  # on its servers' standard error
         try:
             self._look(identity, command, profile, fixed)
         except OSError as error:
@@ -205,23 +203,14 @@ class Sandbox:
         """
         with self._lock:
             roots = self._roots.get(child)
-        if roots is not None and self.profile.roots:
+        if roots is not None:
             roots.give(addresses)
-        else:
-            from pipeguard.isolation.roots import unseen_roots
-
-            for path in unseen_roots(addresses, self._view)[:1]:
-                self.on_refused_root(path, "", "")
-                self.on_refused_root = _unheard  # once
 
     def _live_parts(self) -> tuple[SandboxRoots | None, Doorway | None]:
         from pipeguard.isolation.live_parts import live_parts  # Linux alone has what it imports
 
         profile = self.profile
-        made = live_parts(self._view, profile, self._host, self._needed, self._say, self._said)
-        if made[0] is not None:
-            made[0].on_refused = lambda path, why: self.on_refused_root(path, why, profile.roots)
-        return made
+        return live_parts(self._view, profile, self._host, self._needed, self._say, self._said)
 
     def _start_contained(self) -> Child:
         from pipeguard.isolation.container import Contained, start_contained
@@ -258,9 +247,8 @@ class Sandbox:
     def _tell_limits(self, child: Child, exceeded: tuple[str, ...], lost: int = 0) -> None:
         from pipeguard.isolation.ended_by_limit import limits_told
 
-        named, self.limits_named = self.limits_named, frozenset()
         ended = child.wait(0)
-        for text in limits_told(self._name, ended, self.profile.limits, exceeded, named, lost):
+        for text in limits_told(self._name, ended, self.profile.limits, exceeded, lost):
             self._say(text)
 
     def _way_out(self, channel: socket.socket) -> SandboxExit:
@@ -306,11 +294,6 @@ class Sandbox:
         for roots in given:
             view = roots.added_to(view)
         return view
-
-    @property
-    def loopback(self) -> frozenset[int]:
-        """The ports of this machine that it is given now."""
-        return self._rules.loopback
 
     def report_refused(self) -> None:
         """Have reported which connections of its servers were refused until now."""

@@ -19,7 +19,7 @@ from pipeguard.runtime.endpoints import login_of, named_variables, remote_of, tr
 from pipeguard.runtime.isolated import ServerStarter
 from pipeguard.runtime.numbers import number_of
 from pipeguard.runtime.run import Run, start_thread
-from pipeguard.runtime.stdio import GRACE_SECONDS, MOST_GRACE_SECONDS, STDERR_SECONDS
+from pipeguard.runtime.stdio import GRACE_SECONDS, MOST_GRACE_SECONDS, STDERR, STDERR_SECONDS
 from pipeguard.runtime.transports import transport as transport_named
 from pipeguard.transports.bridge import AsyncAdapter
 from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed, RemoteChannel
@@ -132,7 +132,7 @@ class LocalDialler:
                 if shown:
                     say(shown.decode("utf-8", "replace").rstrip())
             raise ChannelClosed(str(error)) from None
-        stderr = self._starter.stderr(child, self._mask)
+        stderr = StderrCopy(child.stderr_fd, STDERR, self._mask)
         start_thread("stderr", stderr.run)
         lines = LineChannel(child.stdout_fd, child.stdin_fd, self._limit)
         given = self._starter.rooted(child, lines, listens=True)

@@ -11,16 +11,15 @@ from pipeguard.config.user_policy import mentions_isolation
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, engine_for
-from pipeguard.isolation.profile import READ_ROOTS, WRITE_ROOTS, Profile
+from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.starting_folder import starting_folder
-from pipeguard.isolation.walls.wall import READ, ROOTS, WRITE
 from pipeguard.launch.child import Command, start
 from pipeguard.runtime.isolated_connections import IsolatedConnections
 from pipeguard.runtime.outer_proxies import outer_proxies
 from pipeguard.state.paths import store_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
@@ -28,13 +27,10 @@ if TYPE_CHECKING:
     from pipeguard.isolation.extent import GivenFrom
     from pipeguard.isolation.learning.learner import Learner
     from pipeguard.isolation.sandbox import Sandbox
-    from pipeguard.isolation.walls.wall import Wall
-    from pipeguard.isolation.walls.witness import WallWitness
     from pipeguard.launch.child import Child
     from pipeguard.runtime.run import Run
     from pipeguard.runtime.start_record import StartRecord
     from pipeguard.transports.channel import Channel
-    from pipeguard.transports.stderr import StderrCopy
 
 NOT_WRITTEN = "what this server is given was not written down"
 
@@ -68,10 +64,8 @@ class ServerStarter:
         self._connections = IsolatedConnections()
         self._below = Profile()  # of a known server, below what the user names
         self._sandbox: Sandbox | None = None
-        self._witness: WallWitness | None = None
         self._run: Run | None = None
         self._started = Profile()  # what it got when it started, and gets until it ends
-        self._next = Profile()  # what it gets at its next start, by a policy that has changed
         self._waiting: tuple[tuple[str, ...], tuple[str, ...]] = (), ()
         self._record: StartRecord | None = None
         self._sources: tuple[GivenFrom, ...] = ()
@@ -110,21 +104,11 @@ class ServerStarter:
         if self._sandbox is None:
             return
         # Here, since a server is waiting before.
-        from pipeguard.isolation.walls.annotation import annotated
         from pipeguard.isolation.walls.witness import WallWitness
-        from pipeguard.runtime.quotable import QuotableTexts
-        from pipeguard.runtime.run import Mask
 
-        mask = Mask(run.engines)
-        quotable = QuotableTexts(run.engines)
-        witness = WallWitness(
-            self._sandbox, self._folder(), run.wall_event, run.note, mask, quotable
-        )
-        witness.annotate = partial(annotated, is_allowed=self._is_allowed)
-        self._witness, self._run = witness, run
-        self._sandbox.on_refused_root = self._refuse_root
-        run.guard.annotate(witness)
-        self._connections.attach(run.connect, witness.refused)
+        self._run = run
+        run.guard.notes = witness = WallWitness(self._sandbox)
+        self._connections.attach(run.connect, witness.add_refused)
         run.on_policy.append(self.update)
         self._write_start(self._sandbox)
 
@@ -137,35 +121,10 @@ class ServerStarter:
         except PipeGuardError as error:
             self._log("warning", NOT_WRITTEN, why=str(error))
 
-    def _refuse_root(self, path: str, why: str, roots: str) -> None:
-        """Have a root recorded that the server is not given, by how the others are."""
-        if self._witness is not None:
-            rules = {READ_ROOTS: READ, WRITE_ROOTS: WRITE}
-            self._witness.refuse_root(path, why, rules.get(roots, ROOTS))
-
     @property
     def unseen(self) -> tuple[str, ...]:
         """The files and folders that its arguments name and that it is not given."""
         return () if self._sandbox is None else self._sandbox.unseen
-
-    def stderr(self, child: Child, mask: Callable[[bytes], bytes]) -> StderrCopy:
-        """A copy of its standard error to ours, by which its walls and limits are noticed."""
-        # Here, since a server is waiting before.
-        from pipeguard.log import STDERR
-        from pipeguard.transports.stderr import StderrCopy
-
-        sandbox, witness = self._sandbox, self._witness
-        if witness is None or sandbox is None:
-            return StderrCopy(child.stderr_fd, STDERR, mask)
-        from pipeguard.isolation.ended_by_limit import limits_named
-
-        def look(text: bytes) -> None:
-            sandbox.limits_named |= limits_named(text)
-            witness.look_at(text)
-
-        copy = StderrCopy(child.stderr_fd, STDERR, mask, look)
-        witness.listen_to(copy)
-        return copy
 
     def rooted(self, child: Child, channel: Channel, *, listens: bool = False) -> Channel:
         """The channel to a server, by which it is given the roots of its one client.
@@ -175,10 +134,7 @@ class ServerStarter:
             channel: to it.
             listens: whether clients come in at an address, where those without a session share it.
         """
-        if self._sandbox is None:
-            return channel
-        is_heard = not listens and self._sandbox.engine != CONTAINER  # to say that none is given
-        if not self._sandbox.profile.roots and not is_heard:
+        if self._sandbox is None or not self._sandbox.profile.roots:
             return channel
         from pipeguard.isolation.roots_channel import RootsChannel
 
@@ -225,7 +181,6 @@ class ServerStarter:
 
     def _tell_what_waits(self, profile: Profile) -> None:
         """Say what of a changed policy holds from the next start, whenever that changes."""
-        self._next = profile
         given = profile.differences_from(self._started)
         taken = self._started.differences_from(profile)
         taken = tuple(each for each in taken if not each.startswith("limits"))
@@ -241,12 +196,6 @@ class ServerStarter:
                 do=self._restart or f"restart {self._name} in its client",
             )
 
-    def _is_allowed(self, wall: Wall) -> bool:
-        from pipeguard.isolation.sandbox import this_host  # once a wall is hit
-        from pipeguard.isolation.walls.next_start import falls_at_next_start
-
-        return falls_at_next_start(wall, self._started, self._next, this_host())
-
     def _log(self, level: str, event: str, **fields: object) -> None:
         if self._run is not None:
             with suppress(OSError, ValueError):  # standard error is closed
@@ -257,8 +206,6 @@ class ServerStarter:
         if self._sandbox is not None:
             self._sandbox.hang_up()
             self._connections.close()
-        if self._witness is not None:
-            self._witness.close()
         if self._run is not None and self._sandbox is not None:
             from pipeguard.runtime.start_record import note_made
 

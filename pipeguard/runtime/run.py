@@ -9,7 +9,6 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import count
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Finding, MessageKind, Verdict
@@ -107,7 +106,6 @@ class Run:
         self.over = threading.Event()
         self._tally = RunTally()
         self._refused = self._noticed = self._connected = 0
-        self._walls = count(1)
         self.on_policy: list[Callable[[], None]] = []
         self._pruning: threading.Thread | None = None
 
@@ -205,14 +203,6 @@ class Run:
         """Record a finding that is about no single message."""
         self._noticed += 1
         self._recorder.notice(finding, f"{self.name}.n{self._noticed}")
-
-    def wall_event(self) -> str:
-        """The name of a new event at a wall; of a server that is started again, another one."""
-        return f"{self.name}.w{next(self._walls)}"
-
-    def note(self, finding: Finding, event: str) -> None:
-        """The same, with a name that is known already."""
-        self._recorder.notice(finding, event)
 
     def connect(self, connection: EndedConnection) -> str:
         """Record a connection of the sandboxed server; one with a finding is an event.

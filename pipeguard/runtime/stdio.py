@@ -123,8 +123,6 @@ class LocalServer:
 
     def stderr(self, mask: Callable[[bytes], bytes]) -> StderrCopy | None:
         """A copy of its standard error to ours."""
-        if self._starter is not None:
-            return self._starter.stderr(self._child, mask)
         return StderrCopy(self._child.stderr_fd, STDERR, mask)
 
 

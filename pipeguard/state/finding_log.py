@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pipeguard.core.finding import Action, Severity
-from pipeguard.core.session.remedies import decisive_rule
+from pipeguard.core.session.remedies import Way, decisive_rule, remedy_of
 from pipeguard.core.session.replies import how_to_allow
 from pipeguard.state.connections import KIND
 
@@ -45,7 +45,9 @@ def log_findings(log: FindingLog, verdict: PendingVerdict, *, is_audited: bool =
             (f for f in verdict.findings if f.rule == rule and f.tool in (finding.tool, None)),
             finding._replace(rule=rule),
         )
-        is_stopped = finding.action >= Action.CUT
+        # A failed answer passes, and its pointer is to the file that the server was not given.
+        is_file = bool(finding.pointer) and remedy_of(rule).way is Way.GRANT
+        is_stopped = finding.action >= Action.CUT or is_file
         log(
             _level(finding),
             f"{finding.action.name.lower()} {finding.rule}",

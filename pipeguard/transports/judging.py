@@ -25,7 +25,7 @@ from pipeguard.core.protocol.strict_json import ParsedFrame, parse_json
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.bounded import Allowance
-from pipeguard.transports.pump import annotated
+from pipeguard.transports.pump import tell_obstacles
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -235,7 +235,8 @@ def _judge(
     frame: bytes,
 ) -> Verdict:
     now = monotonic()
-    return annotated(session, receive(direction, frame, now), now)
+    tell_obstacles(session, direction)
+    return receive(direction, frame, now)
 
 
 def _enter(run: str, direction: Direction) -> asyncio.Future[None]:

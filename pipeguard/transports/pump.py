@@ -62,7 +62,8 @@ def pump_in_thread(
 
     async def judge(session: Session, direction: Direction, frame: bytes) -> Verdict:
         now = monotonic()
-        verdict = annotated(session, session.receive(direction, frame, now), now)
+        tell_obstacles(session, direction)
+        verdict = session.receive(direction, frame, now)
         record(verdict)
         return verdict
 
@@ -71,13 +72,11 @@ def pump_in_thread(
         pumping.send(None)  # nothing in it suspends, so this runs it to its end
 
 
-def annotated(session: Session, verdict: Verdict, now: float) -> Verdict:
-    """The verdict with what PipeGuard adds to an answer, where there is anything to say.
-
-    Not the session's: the same frames at the same times give the same verdicts.
-    """
+def tell_obstacles(session: Session, direction: Direction) -> None:
+    """Tell a session what stood in its server's way until now, before it judges an answer."""
     notes = session.guard.notes
-    return verdict if notes is None else notes.annotated(verdict, now)
+    if notes is not None and direction is Direction.TO_CLIENT:
+        notes.catch_up()
 
 
 class _Blocking:

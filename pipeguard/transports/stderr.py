@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 64 * 1024  # a longer line is copied in pieces
 READ_BYTES = 16 * 1024  # `os.read` makes a buffer of this size for each call
-WAITING_BYTES = 1024 * 1024  # that are read ahead of what is written
-CATCH_UP_SECONDS = 0.1  # for the other thread to look at what it has read
 WRITE_SECONDS = 0.5  # to write what was read at the end of the grace
 WORD_BYTES = 4096  # a piece is cut between words if a space is so close to its end
 # Control characters move a terminal's cursor, change its title or make it answer as if typed: C0
@@ -37,38 +35,21 @@ class StderrCopy:
     `run` needs a thread of its own; `finish` waits for the server's last output. The mask gets a
     line in one piece, and lines that arrive together all at once. CR counts as a line end, so that
     progress bars move.
-
-    Args:
-        source_fd: where the server writes to.
-        sink_fd: ours.
-        mask: of what is written; must not raise.
-        look: sees the same lines before, as soon as they are read, in the thread of `run` or of
-            `catch_up`; must not raise.
     """
 
     _own: tuple[int, ...] = ()
 
-    def __init__(
-        self,
-        source_fd: int,
-        sink_fd: int,
-        mask: Callable[[bytes], bytes],
-        look: Callable[[bytes], None] | None = None,
-    ) -> None:
+    def __init__(self, source_fd: int, sink_fd: int, mask: Callable[[bytes], bytes]) -> None:
+        """Set up the copy; the mask must not raise."""
         self._source = source_fd
         self._sink: int | None = sink_fd
         self._mask = mask
-        self._look = look
         self._rest = b""
-        self._read: list[bytes] = []  # and looked at; to be written
         self._deadline: float | None = None
-        self._reading = allocate_lock()  # while something is read and looked at, never written
         self._running = allocate_lock()
         self._running.acquire()
         if sys.platform != "win32":
             self._own = self._woken, self._wake = os.pipe()
-            self._readable = select.poll()
-            self._readable.register(source_fd, select.POLLIN)
 
     def __del__(self) -> None:
         """Close the descriptors that belong to this object."""
@@ -78,12 +59,9 @@ class StderrCopy:
     def run(self) -> None:
         """Copy until the server's standard error ends, or the grace of `finish` is over."""
         try:
-            while self._receive():
-                self._put_read()
-            with self._reading:
-                self._keep(self._rest)
-                self._rest = b""
-            self._put_read()
+            while data := self._receive():
+                self._copy(data)
+            self._put(self._rest)
         finally:
             self._running.release()
 
@@ -94,8 +72,7 @@ class StderrCopy:
         """
         self._deadline = monotonic() + grace_seconds
         if sys.platform != "win32":
-            with self._reading:  # `catch_up` reads no more: the descriptor is closed after this
-                os.write(self._wake, b"\0")
+            os.write(self._wake, b"\0")
         if not self._running.acquire(timeout=grace_seconds + WRITE_SECONDS):
             return False  # our own standard error is not being read
         self._running.release()
@@ -103,74 +80,32 @@ class StderrCopy:
 
     if sys.platform == "win32":
 
-        def catch_up(self) -> None:
-            """Do nothing: a pipe here does not say what it holds."""
-
-        def _receive(self) -> bool:
+        def _receive(self) -> bytes:
             try:
-                data = os.read(self._source, READ_BYTES)
+                return os.read(self._source, READ_BYTES)
             except OSError:
-                return False
-            with self._reading:
-                self._copy(data)
-            return bool(data)
+                return b""
 
     else:
 
-        def catch_up(self) -> None:
-            """Look at all that the server has written until now.
-
-            What it wrote before an answer is then seen before that. Waits for nothing that is still
-            to come, nor for whoever reads our standard error.
-            """
-            if self._reading.acquire(timeout=CATCH_UP_SECONDS):
-                try:
-                    self._read_waiting()
-                finally:
-                    self._reading.release()
-
-        def _read_waiting(self) -> None:
-            """Read what waits now, unless too much waits to be written, or `finish` was called."""
-            if self._deadline is not None or sum(map(len, self._read)) >= WAITING_BYTES:
-                return
-            left, was_empty = _waiting(self._source), not self._read
-            while left > 0 and (data := os.read(self._source, min(left, READ_BYTES))):
-                left -= len(data)
-                self._copy(data)
-            if self._read and was_empty:
-                os.write(self._wake, b"\0")  # the other thread writes it
-
-        def _receive(self) -> bool:
-            """Wait for the next bytes, and read them; False at the end, or when the grace is over.
-
-            Another thread may have read them.
-            """
-            if not self._await_bytes():
-                return False
-            with self._reading:
-                if not self._readable.poll(0):
-                    return True
-                data = os.read(self._source, READ_BYTES)
-                self._copy(data)
-            return bool(data)
-
-        def _await_bytes(self) -> bool:
-            """Wait until there are bytes to read or to write; False when the grace is over."""
+        def _receive(self) -> bytes:
+            """Wait for the next bytes; empty at the end, or when the grace is over."""
             poll = select.poll()
             poll.register(self._source, select.POLLIN)
-            poll.register(self._woken, select.POLLIN)
+            if self._deadline is None:
+                poll.register(self._woken, select.POLLIN)
             while True:
                 left = None if self._deadline is None else max(0.0, self._deadline - monotonic())
                 if left == 0.0:
-                    return False  # even if something is still writing
-                ready = {descriptor for descriptor, _ in poll.poll(_milliseconds(left))}
-                if self._woken in ready:
-                    os.read(self._woken, READ_BYTES)  # there is a deadline now, or bytes to write
-                if self._source in ready or (ready and self._deadline is None):
-                    return True
+                    return b""  # even if something is still writing
+                ready = poll.poll(None if left is None else left * 1000 + 1)
+                if any(descriptor == self._source for descriptor, _ in ready):
+                    return os.read(self._source, READ_BYTES)
+                if ready:
+                    poll.unregister(self._woken)  # `finish` was called: there is a deadline now
 
     def _copy(self, data: bytes) -> None:
-        """Keep the complete lines to be written; store the unfinished one."""
+        """Write the complete lines; store the unfinished one."""
         text = self._rest + data
         end = max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
         if end == 0 and len(text) >= PIECE_BYTES:
@@ -178,24 +113,10 @@ class StderrCopy:
             end = max(text.rfind(b" ", tail), text.rfind(b"\t", tail)) + 1 or len(text)
             end -= text[:end].endswith(b"\xc2")  # possibly half of a control character
         self._rest = text[end:]
-        self._keep(text[:end])
-
-    def _keep(self, text: bytes) -> None:
-        """Look at a text that was read, and have it written."""
-        if text:
-            if self._look is not None:
-                self._look(text)
-            self._read.append(text)
-
-    def _put_read(self) -> None:
-        """Write what was read, by whichever thread."""
-        with self._reading:
-            texts, self._read = self._read, []
-        for text in texts:
-            self._put(text)
+        self._put(text[:end])
 
     def _put(self, text: bytes) -> None:
-        if self._sink is None:
+        if not text or self._sink is None:
             return  # our standard error is closed; the server's is still drained
         # Even where this is no terminal: a log file is read on one later.
         rest = memoryview(neutralise(self._mask(text)))
@@ -213,20 +134,6 @@ class StderrCopy:
             poll = select.poll()
             poll.register(sink, select.POLLOUT)
             poll.poll()
-
-
-def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds * 1000 + 1
-
-
-if sys.platform != "win32":
-
-    def _waiting(pipe: int) -> int:
-        """How many bytes a pipe holds."""
-        import termios  # here, since few servers fail at anything
-        from fcntl import ioctl
-
-        return int.from_bytes(ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def neutralise(text: bytes) -> bytes:

@@ -10,7 +10,6 @@ from pipeguard.cli._walls import WALLS
 from pipeguard.cli.explain import FAMILIES, command
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
 from pipeguard.errors import PipeGuardError
-from pipeguard.isolation.walls.wall import NOTHING_THERE
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
@@ -203,16 +202,6 @@ def test_a_wall_is_told_as_such(finding: Finding, wanted: str) -> None:
     assert f"Give the server exactly that: pipeguard allow RUN.{finding.rule}" in page
     for word in ("false alarm", "let it pass", "confidence", "severity", "detect"):
         assert word not in page
-
-
-def test_what_is_not_there_outside_either_needs_nothing() -> None:
-    note = f"it is not given to the server to read; {NOTHING_THERE}"
-    absent = wall("isolation.read", "/srv/none", path="/srv/none", note=note)
-    absent = absent._replace(action=Action.ALLOW)
-    page = page_of(absent, "allow")
-    assert "not there outside either" in page
-    assert "Do Nothing:" in page
-    assert "pipeguard allow" not in page
 
 
 def test_a_given_host_that_fails_was_not_kept_from_the_server() -> None:

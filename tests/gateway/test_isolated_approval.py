@@ -10,7 +10,7 @@ import pytest
 from pipeguard.runtime.connect import RESTART_SERVER
 from tests.gateway.served import Served, write_servers
 from tests.isolation.test_escapes import answering
-from tests.isolation.test_walls import FAILING, event_in, texts
+from tests.isolation.test_walls import FAILING, event_in, service_port, texts
 from tests.launch.processes import until
 from tests.wrap.deciding import decide
 from tests.wrap.wrapped import Json, Object, result
@@ -63,7 +63,10 @@ def serving(folder: Path, trust: str = "review") -> Served:
 
 
 def test_who_is_approved_is_isolated_and_given_what_a_person_allows(folder: Path) -> None:
-    with serving(folder) as run, answering(socket.AF_INET, ("127.0.0.1", 0)) as listener:
+    with (
+        serving(folder) as run,
+        answering(socket.AF_INET, ("127.0.0.1", service_port())) as listener,
+    ):
         port = listener.getsockname()[1]
         run.initialize()
         until(lambda: tools(run) == {"one"}, "the one that was not reviewed is in quarantine")

@@ -1,6 +1,5 @@
 """An MCP server whose tools fail as real ones do, in the words of Node and Python."""
 
-import errno
 import json
 import os
 import socket
@@ -69,17 +68,6 @@ def write_file(what: str) -> Result:
     return text("written")
 
 
-def compose(what: str) -> Result:
-    """Write a file beside the one that is wanted and rename it, and fail as Python does."""
-    new = Path(f"{what}.2.tmp")
-    try:
-        new.write_text("composed")
-        new.rename(what)
-    except OSError as error:
-        return text(str(error), isError=True)
-    return text("composed")
-
-
 def make_report(what: str) -> Result:
     """Make a file, and fail as Python does."""
     try:
@@ -87,19 +75,6 @@ def make_report(what: str) -> Result:
     except OSError as error:
         return text(str(error), isError=True)
     return text("made")
-
-
-def replace(what: str) -> Result:
-    """Replace a file by another one, and fail as Node does."""
-    new = f"{what}.tmp"
-    try:
-        Path(new).write_text("replaced")
-        Path(new).rename(what)
-    except OSError as error:
-        code = errno.errorcode[error.errno or 0]
-        why = f"{code}: {os.strerror(error.errno or 0).lower()}, rename '{new}' -> '{what}'"
-        return text(f"Error: {why}", isError=True)
-    return text("replaced")
 
 
 def call_port(what: str) -> Result:
@@ -120,13 +95,6 @@ def read_in_own_folders(what: str) -> Result:
         said = f"path outside allowed directories: {what} not in {', '.join(allowed)}"
         return text(f"Access denied - {said}", isError=True)
     return read_text_file(what)
-
-
-def ask_roots(what: str) -> Result:
-    """Ask the client for its roots."""
-    os.write(1, b'{"jsonrpc": "2.0", "id": "roots", "method": "roots/list"}\n')
-    sys.stdin.readline()
-    return text(what)
 
 
 def proxied(what: str) -> Result:
@@ -150,23 +118,9 @@ def outwait(what: str) -> Result:
     return text("it failed", isError=True)
 
 
-def mutter(what: str) -> Result:
-    """Say something on standard error, and nothing of it in the answer."""
-    print(what, file=sys.stderr, flush=True)
-    return text("done")
-
-
-def fail_and_mutter(what: str) -> Result:
-    """Say on standard error what could not be opened, and in the answer only that it failed."""
-    print(f"EACCES: permission denied, open '{what}'", file=sys.stderr, flush=True)
-    time.sleep(0.5)
-    return text("it failed", isError=True)
-
-
 TOOLS = (
-    *(fetch, search, scan, chatter, protest, read_text_file, write_file, replace, call_port),
-    *(compose, make_report, proxied, outwait, claim, mutter, fail_and_mutter, ask_roots),
-    read_in_own_folders,
+    *(fetch, search, scan, chatter, protest, read_text_file, write_file, make_report, call_port),
+    *(proxied, outwait, claim, read_in_own_folders),
 )
 
 

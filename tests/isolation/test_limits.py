@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.isolation.cgroups import make_group
-from pipeguard.isolation.ended_by_limit import limits_named, limits_told
+from pipeguard.isolation.ended_by_limit import limits_told
 from pipeguard.isolation.profile import ResourceLimits
 from pipeguard.isolation.sandbox import HOMES
 from pipeguard.launch.command import SIGNAL_BASE, Exit
@@ -50,53 +50,6 @@ def test_processes_that_were_refused_are_told_where_a_group_counts_them(tmp_path
 
 
 MORE = "limit memory=64. If it needs more: --limit memory=128,"
-MORE_MEMORY = "x = bytearray(80 * 1024 * 1024)"
-MANY_FILES = "held = [open('/dev/null') for _ in range(64)]"
-THREADS = (
-    "import threading, time\n"
-    "for _ in range(64): threading.Thread(target=time.sleep, args=(9,), daemon=True).start()"
-)
-LARGE_FILE = "open('/tmp/large', 'wb').write(b'x' * 99_999)"
-
-
-@pytest.mark.needs("bubblewrap")
-@pytest.mark.parametrize(
-    ("engine", "limit", "source", "more"),
-    [
-        ("container", "memory=64MiB", MORE_MEMORY, "memory=128MiB"),  # no room to start in
-        ("container", "processes=1", MORE_MEMORY, "processes=2"),
-        ("container", "files=32", MANY_FILES, "files=64"),
-        ("container", "scratch=64KiB", LARGE_FILE, "scratch=128KiB"),
-        ("bubblewrap", "memory=64MiB", MORE_MEMORY, "memory=128MiB"),
-        ("bubblewrap", "files=32", MANY_FILES, "files=64"),
-        ("bubblewrap", "memory=80MiB", THREADS, "memory=160MiB"),
-        ("bubblewrap", "file-size=64KiB", LARGE_FILE, "file-size=128KiB"),
-        ("bubblewrap", "scratch=64KiB", LARGE_FILE, "scratch=128KiB"),
-    ],
-)
-def test_a_failure_at_a_limit_says_which_one_it_was(
-    engine: str, limit: str, source: str, more: str, tmp_path: Path
-) -> None:
-    if engine == "container":
-        engine_here(tmp_path / "state" / HOMES)
-    said = said_at_its_end(tmp_path, engine, limit, source)
-    either = ", or processes=1024" if source == THREADS else ""
-    assert f"its limit {limit}{either} may be why" in said
-    assert f"--limit {more}, or" in said
-    assert said.count("pipeguard: reacher failed") == 1
-
-
-def test_what_a_server_says_of_limits_counts_once_it_has_failed() -> None:
-    named = limits_named(b"OSError: [Errno 28] No space left on device")
-    assert named == {"scratch"}
-    assert not limits_named(b"all is well: there is space left in memory")
-    for ended in (None, Exit(0), Exit.by_signal(signal.SIGKILL)):
-        assert not list(limits_told("one", ended, ResourceLimits(), (), named))
-    unlimited = ResourceLimits(memory=None)
-    assert not list(limits_told("one", Exit(1), unlimited, (), ["memory"]))
-    (told,) = limits_told("one", Exit(1), ResourceLimits(scratch=1024), (), named)
-    assert "--limit scratch=2KiB" in told
-    assert "unless it is said: scratch=1GiB" in told
 
 
 @pytest.mark.parametrize(

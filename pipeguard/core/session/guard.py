@@ -12,7 +12,7 @@ from copy import copy
 from threading import Lock
 from typing import NamedTuple, Protocol
 
-from pipeguard.core.finding import Verdict
+from pipeguard.core.finding import Finding
 from pipeguard.core.flows.known_secrets import KnownSecrets
 from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.flows.tool_labels import Tool, tool_of
@@ -21,6 +21,7 @@ from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.core.pins.holds import PinKey, as_trusted
 from pipeguard.core.pins.lookalikes import Names
 from pipeguard.core.pins.store import Pins
+from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.policy import Policy, Trust
 from pipeguard.core.scanning.engine import Engine
@@ -50,15 +51,33 @@ class Engines(NamedTuple):
         ]
 
 
-class AnswerNotes(Protocol):
-    """Adds words of PipeGuard to answers, once they are judged."""
+# PipeGuard's own words about an answer, for its reader, and findings for the audit.
+AnswerNote = tuple[str, tuple[Finding, ...]]
 
-    def annotated(self, verdict: Verdict, now: float) -> Verdict:
-        """The verdict on an answer with words of ours in it; any other as it is.
+
+class FailureNotes(Protocol):
+    """Obstacles that a server met outside its frames.
+
+    `catch_up` belongs to the transport; the session calls the others, which do no I/O.
+    """
+
+    def catch_up(self) -> None:
+        """Learn of all obstacles until now."""
+
+    def add_caller(self, conversation: str) -> None:
+        """Note that a conversation calls tools of the server."""
+
+    def note_on(
+        self, answer: JsonObject, tool: str, event: str, since: float, now: float
+    ) -> AnswerNote | None:
+        """Explain a failed answer; None for any other.
 
         Args:
-            verdict: of the session; what it forwards was judged.
-            now: when it was given, on the session's clock.
+            answer: before it is judged.
+            tool: that was called, or empty.
+            event: names the verdict on the answer.
+            since: when the request was judged, on the session's clock.
+            now: when the answer is judged.
         """
 
 
@@ -70,7 +89,7 @@ class _Shared:
     def __init__(self, policy: Policy, pins: Pins) -> None:
         self.policy = policy
         self.pins = pins
-        self.notes: AnswerNotes | None = None
+        self.notes: FailureNotes | None = None
         self.is_loaded, self.loading = False, Lock()
 
 
@@ -127,12 +146,12 @@ class Guard:
         self._fixed: Policy | None = None  # in place of the one that is shared
 
     @property
-    def notes(self) -> AnswerNotes | None:
-        """Adds words to the server's answers, where it is isolated; None for any other."""
+    def notes(self) -> FailureNotes | None:
+        """Notes on failed answers of the server, for all clients; None for most servers."""
         return self._shared.notes
 
-    def annotate(self, notes: AnswerNotes) -> None:
-        """Have words added to the server's answers, also to those of other clients."""
+    @notes.setter
+    def notes(self, notes: FailureNotes) -> None:
         self._shared.notes = notes
 
     @property

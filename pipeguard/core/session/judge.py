@@ -37,7 +37,7 @@ from pipeguard.core.session.findings import (
     method_is_secret,
     name_is_secret,
 )
-from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.guard import AnswerNote, Guard
 from pipeguard.core.session.lifecycle import ConversationState
 from pipeguard.core.session.redact import NEVER_REDACTED, redact
 from pipeguard.core.session.refusals import RefusedAnswer, Refuser
@@ -121,6 +121,8 @@ class MessageJudge(NamedTuple):
     def _record_request(self, message: Message, request: PendingRequest) -> None:
         if request.tool is not None:
             self.guard.flows.record_request(message.frame)
+            if self.guard.notes is not None and self.direction is TO_SERVER:
+                self.guard.notes.add_caller(self.event.partition(".c")[0])
 
     def _request_findings(self, message: Message, request: PendingRequest) -> list[Finding]:
         findings = obstacles(self.guard, message) if self.direction is TO_SERVER else []
@@ -188,17 +190,28 @@ class MessageJudge(NamedTuple):
                 return self._settle(original, request, extra)
             if reviewed.result is not result:
                 message = rewritten(message, {**message.value, "result": reviewed.result})
+        said, note = message, self._note_on(message, request)
+        message = rewritten(message, replies.noted(message.value, note[0])) if note else message
         findings = self._findings(self._scope(message, request), message)
         verdict = self._settle(message, request, findings)
+        extra += _note_findings(note, verdict)
         if request.tool is not None:  # also if it was blocked: a later call that repeats it tells
             tool = self.guard.tool(request.tool)
-            self.guard.flows.record_result(tool, message.frame, self.now, request.call_values)
+            self.guard.flows.record_result(tool, said.frame, self.now, request.call_values)
         if isinstance(result, dict):
             self._record_input_requests(result, verdict)
         pins = () if reviewed is None else reviewed.pins
-        if extra or pins:
+        if extra or pins or note:
             return verdict.with_findings(original.frame, extra, pins)
         return verdict
+
+    def _note_on(self, message: Message, request: PendingRequest) -> AnswerNote | None:
+        """Explain an answer of the server that failed, before it is judged."""
+        notes = self.guard.notes if self.direction is TO_CLIENT else None
+        if notes is None or (request.tool is None and message.kind is not MessageKind.ERROR):
+            return None
+        tool, since = request.tool or "", request.since
+        return notes.note_on(message.value, tool, self.event, since, self.now)
 
     def _review(self, request: PendingRequest, result: JsonValue) -> ReviewedResult | None:
         """Review the definitions that a server sent; None if the result has none."""
@@ -336,6 +349,15 @@ class MessageJudge(NamedTuple):
             request_bytes=None if answered is None else answered.frame_bytes,
             answer_seconds=None if answered is None else self.now - answered.since,
         )
+
+
+def _note_findings(note: AnswerNote | None, verdict: Verdict) -> list[Finding]:
+    """The findings of a note, if the answer passes; without a path that may hold a secret."""
+    if note is None or verdict.action is Action.BLOCK:
+        return []
+    if any(tells_private(finding.rule) for finding in verdict.findings):
+        return [finding._replace(excerpt="", path="") for finding in note[1]]
+    return list(note[1])
 
 
 def _exempt(findings: list[Finding]) -> frozenset[tuple[str, str]]:

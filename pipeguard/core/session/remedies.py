@@ -166,19 +166,6 @@ _ROWS: dict[str, Remedy] = {
         "may read", "`read`", " To have it make files in a folder, give that under `write`."
     ),
     "isolation.write": _give("may change", "`write`"),
-    "isolation.roots": Remedy(
-        Way.GRANT,
-        "The server is isolated, and is not given the folders that the client calls its roots. If"
-        " it may read them, allow the event: that adds `roots: read` to what your policy gives the"
-        " server, under `isolate`, and holds from its next start. To change them: `roots: write`,"
-        " or `--roots write`; to give one folder alone: `--read PATH` or `--write PATH`.",
-    ),
-    "isolation.argument": Remedy(
-        Way.OPTION,
-        "The server itself refuses what is in none of its own folders, whatever it is given. Add"
-        " the folder to its arguments, behind `--`: that gives it as well. Where `--roots` gives"
-        " the client's roots, such a server takes those in place of its arguments.",
-    ),
     "isolation.port": Remedy(
         Way.GRANT,
         "If the server needs what listens at this port, allow the event: that adds the port to"

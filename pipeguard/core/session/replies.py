@@ -71,6 +71,17 @@ def refusal_to_client(  # noqa: PLR0913  a refusal has as many parts
     return error(id_token, code, sentence(method, finding, executed=executed), data)
 
 
+def noted(value: JsonObject, text: str) -> JsonObject:
+    """Add a note to an answer: a block of a result's content, or a sentence of an error."""
+    error, result = value.get("error"), value.get("result")
+    if isinstance(error, dict) and isinstance(message := error.get("message"), str):
+        return {**value, "error": {**error, "message": f"{message} ({text})"}}
+    if isinstance(result, dict) and isinstance(content := result.get("content"), list):
+        note: JsonValue = {"type": "text", "text": text}
+        return {**value, "result": {**result, "content": [*content, note]}}
+    return value
+
+
 def refusal_to_server(method: str | None, id_token: str, code: int, event: str) -> bytes:
     """The answer to a server's request that was refused, or whose answer was."""
     if method == "elicitation/create" and code == codes.BLOCKED:

@@ -1,4 +1,4 @@
-"""What an isolated server was not given and reached for, told to the model and to the person.
+"""The walls of a sandbox that a server hit, as the model and the person are told of them.
 
-Reads what a server says of its own failures, and what the way out refused. Grants nothing.
+Grants nothing.
 """

@@ -23,11 +23,10 @@ from pipeguard.isolation.egress.hosts import (
 )
 from pipeguard.isolation.egress.recording import entry_of
 from pipeguard.isolation.learning.reduction import SHARED, shown
-from pipeguard.isolation.profile import READ_ROOTS
 from pipeguard.isolation.run_later import holder_of_later, is_held_back
 from pipeguard.isolation.sensitive import holder_of, is_within
 from pipeguard.isolation.view import SYSTEM
-from pipeguard.isolation.walls.wall import ARGUMENT, PORT, READ, ROOTS, WRITE
+from pipeguard.isolation.walls.wall import PORT, READ, WRITE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,7 +44,7 @@ class WallGrant(NamedTuple):
     """One more thing for a server.
 
     Attributes:
-        kind: the key of the policy: `hosts`, `read`, `write`, `loopback` or `roots`.
+        kind: the key of the policy: `hosts`, `read`, `write` or `loopback`.
         value: as the policy writes it.
         opens: what the server may then do, as the end of a sentence.
         is_live: whether it holds for a server that runs.
@@ -83,26 +82,12 @@ def grant_of(
         rule = finding.get("rule", "")
         if rule in {READ, WRITE}:
             return _file(rule, finding.get("path", ""), host, is_wide=is_wide)
-        if rule == ROOTS:
-            opens = "read the client's roots, those that it has now and will have"
-            return WallGrant("roots", READ_ROOTS, opens, is_live=False)
-        if rule == ARGUMENT:
-            raise PolicyError(_own_list(finding.get("path", "")))
         if rule == PORT:
             number = parse_port(finding.get("excerpt", ""))
             return WallGrant("loopback", number, f"connect to port {number} of this machine")
         if rule.startswith("egress.") and (entry := entry_of(finding)) is not None:
             return _host(entry, port)
     return None
-
-
-def _own_list(path: str) -> str:
-    return (
-        f"{visible(path)} is refused by the server itself, and no policy changes that: it takes the"
-        " folders among its own arguments. Add the folder there, in the entry of its client or"
-        " behind `--`, which gives it as well. Where the client says roots and --roots gives them,"
-        " such a server takes those in place of its arguments: open the folder in the client."
-    )
 
 
 def _host(entry: str, port: int | None) -> WallGrant:
@@ -151,8 +136,6 @@ def needless(grant: WallGrant, entries: Iterable[IsolateEntry], host: SandboxUse
 
 def is_given_by(entry: IsolateEntry, grant: WallGrant, host: SandboxUser) -> bool:
     """Whether an entry of a policy gives this, by itself or with the folder that it is in."""
-    if grant.kind == "roots":
-        return bool(entry.roots)
     if grant.kind not in PATHS:
         return str(grant.value) in getattr(entry, grant.kind)
     path = absolute(str(grant.value), host)

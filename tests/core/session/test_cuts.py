@@ -469,7 +469,7 @@ FORGED = {
         executed=False,
     ),
     "error": replies.sentence("tools/call", Finding(CLASSIFIER, "result.text"), executed=True),
-    "isolation": note_on([Wall(READ, "/home/u/notes", "RUN.i1", "/home/u/notes")]),
+    "isolation": note_on([Wall(READ, "/home/u/notes", "RUN.i1")]),
 }
 LINES = {
     "line": FORGED["line"],

@@ -128,7 +128,7 @@ def test_an_agent_is_told_where_the_name_leads_and_what_would_allow_it(case: str
     walls: list[Wall] = []
     connections.attach(
         lambda _: "RUN1.x1",
-        lambda told: walls.append(Wall(told.rule, told.subject, told.event, entry=told.entry)),
+        lambda told: walls.append(Wall(told.rule, told.subject, told.event, told.entry)),
     )
     rules = HostRules.parse(["git.corp.example"])
     with running(rules, lambda _: [address]) as (port, records, _):
