@@ -293,13 +293,12 @@ def learned(_context: click.Context, _parameter: click.Parameter, incomplete: st
 def isolation_kept(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Servers of which isolation keeps something, and fetched packages."""
     from pipeguard.isolation.inventory import home_owners, packages
-    from pipeguard.isolation.last_starts import started_names
     from pipeguard.isolation.learning.observed import learned_names
     from pipeguard.state.paths import existing_state_folder
 
     if existing_state_folder() is None:
         return []
-    names = dict.fromkeys((*learned_names(), *started_names(), *home_owners()))
+    names = dict.fromkeys((*learned_names(), *home_owners()))
     fetched_names = (each.name for each in packages())
     return _items(((name, "") for name in (*names, *fetched_names)), incomplete)
 

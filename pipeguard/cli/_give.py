@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime
 import json
 from glob import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from pipeguard.cli._person import Person
 from pipeguard.core.unicode.display import visible
+from pipeguard.errors import PolicyError
 from pipeguard.state.exceptions import save
 
 if TYPE_CHECKING:
@@ -132,11 +133,43 @@ def _has(entries: Sequence[IsolateEntry], server: str, grant: WallGrant, host: S
     return any(is_given_by(entry, grant, host) for entry in entries_for(server, entries))
 
 
-def has_grant(path: str, server: str, grant: WallGrant, host: SandboxUser) -> bool:
-    """Whether a policy file, which need not exist, gives a server this.
+class GivenNow(NamedTuple):
+    """A grant of what a server did not get at an event.
 
-    Raises:
-        PolicyError: the file is invalid.
+    Attributes:
+        holds: the grant, and from when it holds.
+        command: takes it back.
     """
-    today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
-    return _has(_entries(path, today), server, grant, host)
+
+    holds: str
+    command: str
+
+
+def given_now(event: AuditedEvent) -> GivenNow | None:
+    """Find the grant that the policy of an event's run holds now; None if there is none."""
+    from pipeguard.isolation.sandbox import this_host
+    from pipeguard.isolation.walls.grants import grant_of
+    from pipeguard.isolation.walls.revocation import command_for
+
+    host, today = this_host(), datetime.date.today()  # noqa: DTZ011  the user's own calendar
+    try:
+        grant = grant_of(event.findings, host, is_wide=True)
+        if grant is None or not _has(_entries(_policy_of(event), today), event.server, grant, host):
+            return None
+    except PolicyError:
+        return None  # it is not offered, or whoever judges by the policy says what is wrong there
+    holds = ", also while it runs." if grant.is_live else f". {when_it_holds(event, grant)}"
+    given = f"Your policy gives it that by now{holds}"
+    return GivenNow(given, command_for(event.server, str(grant.value)))
+
+
+def _policy_of(event: AuditedEvent) -> str:
+    from pipeguard.config.effective_policy import USER_POLICY
+    from pipeguard.config.user_policy import user_policy_path, usual_policy_path
+    from pipeguard.state.noted_policies import noted_policy
+    from pipeguard.state.paths import store_path
+    from pipeguard.state.store import Store
+
+    with Store.open(store_path()) as store:
+        own = noted_policy(store, event.name, USER_POLICY)
+    return own or user_policy_path() or usual_policy_path()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from pipeguard.assess.cures import setup_words
 from pipeguard.assess.entry_extent import EntryExtent, entry_extent
 from pipeguard.assess.gateway_file import GATEWAY, gateway_configs, is_of_gateway
 from pipeguard.assess.isolation import EntryIsolation, entry_isolation
-from pipeguard.cli._extent_report import essence, extent_lines, labelled, wrapped
+from pipeguard.cli._extent_report import essence, extent_lines, labelled, short_path, wrapped
 from pipeguard.clients.catalog import clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
 from pipeguard.clients.guarding import gateway_launcher
@@ -20,6 +23,7 @@ from pipeguard.clients.isolating import obstacle
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions, judge
 from pipeguard.config.isolate_key import IsolateEntry, entries_for
+from pipeguard.config.user_policy import user_policy_path
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import LaunchError, PipeGuardError, PolicyError
 from pipeguard.gateway.own_files import read_own_text
@@ -30,6 +34,8 @@ from pipeguard.isolation.docker_words import is_of_containers, run_of
 from pipeguard.isolation.engines import LEARN
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.shipped import key_of
+
+START_FIELD = 19  # of /proc/PID/stat, behind the name: the time after boot (proc(5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,7 @@ class ServerHere:
             "isolated": held.is_held,
             "given": list(held.given) if held.is_held else [],
             "variables": self.variables,
+            "older_run": bool(older_run(self.server)),
             **self.touches.fields(),
         }
 
@@ -182,6 +189,46 @@ def servers_here(entries: tuple[IsolateEntry, ...]) -> tuple[ServerHere, ...]:
             extent = entry_extent(server, isolation, machine)
             found.append(ServerHere(server, isolation, extent))
     return tuple(found)
+
+
+def older_run(server: ServerEntry) -> str:
+    """Say that the server of an entry has run since before that or the policy changed."""
+    since = _running_since(server)
+    files = (str(server.file), user_policy_path() or "")
+    changes = [(_changed(path), path) for path in files]
+    changed, path = max(changes)
+    if since is None or changed <= since:
+        return ""
+    then, later = (
+        datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
+        for seconds in (since, changed)
+    )
+    return (
+        f"It has run since {then}, and {visible(short_path(path))} changed on {later}: what differs"
+        " holds from its next start, except hosts and ports of your policy."
+    )
+
+
+def _changed(path: str) -> float:
+    with suppress(OSError):
+        return Path(path).stat().st_mtime
+    return 0.0
+
+
+def _running_since(server: ServerEntry) -> float | None:
+    """When the oldest process that an entry started began, in seconds since 1970."""
+    words = [] if server.guard is None else server.words[len(server.guard.launcher) :]
+    ends = b"\0".join([b"", *map(os.fsencode, words), b""])
+    started = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            line = (folder / "cmdline").read_bytes()
+            serves = b"pipeguard\0serve\0" in line and is_of_gateway(server)
+            if serves or (words and line.endswith(ends)):
+                fields = (folder / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+                started.append(int(fields[START_FIELD]) / os.sysconf("SC_CLK_TCK"))
+    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return boot + min(started) if started else None
 
 
 def unread_files() -> list[str]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.assess.gateway_file import is_of_gateway
-from pipeguard.cli._extent_report import extent_lines, short_path, wrapped
-from pipeguard.cli._isolated_servers import servers_here
+from pipeguard.cli._extent_report import short_path, wrapped
+from pipeguard.cli._isolated_servers import older_run, servers_here
 from pipeguard.cli._isolation_names import (
     NOTHING,
     entries_now,
@@ -19,7 +19,6 @@ from pipeguard.cli._isolation_names import (
     stored_names,
     unknown_lines,
 )
-from pipeguard.cli._start_changes import StartChanges, changes_of_extent, changes_of_policy
 from pipeguard.config.isolate_key import entries_for
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PolicyError
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from pipeguard.cli._isolated_servers import ServerHere
     from pipeguard.clients.entries import ServerEntry
     from pipeguard.config.isolate_key import IsolateEntry
-    from pipeguard.isolation.last_starts import LastStart
     from pipeguard.isolation.learning.observed import Observed
     from pipeguard.isolation.learning.proposal import ProfileProposal
     from pipeguard.isolation.learning.reduction import Grant
@@ -41,8 +39,6 @@ MISSING = (
     " (`pipeguard isolate --help`)."
 )
 ENFORCED = "Nothing else of yours is there for it: that is enforced, whatever it tries."
-LAST_START = "last start"
-BY_COMMAND_ALONE = "Your policy does not isolate it: `--isolate` in its command alone does."
 IS_KNOWN = "is a package that PipeGuard knows."
 TO_ISOLATE = "To isolate it:  pipeguard setup --isolate"
 TO_ISOLATE_SERVED = "To isolate it: `isolate: {}` in its entry in pipeguard.yaml"
@@ -63,7 +59,6 @@ class ServerIsolation:
         proposal: that beside what it is given, or None.
         shipped: the profile of its package, or None.
         servers: the entries of clients that start it.
-        started: what it was given when it was started isolated last, or None.
         has_run: whether it was ever started under PipeGuard.
         namesake: what has the name that it asked for, where it is kept apart from that; or None.
     """
@@ -74,7 +69,6 @@ class ServerIsolation:
     proposal: ProfileProposal | None
     shipped: ShippedProfile | None
     servers: tuple[ServerHere, ...] = ()
-    started: LastStart | None = None
     has_run: bool = False
     namesake: Namesake | None = None
 
@@ -86,7 +80,7 @@ class ServerIsolation:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is known of it."""
-        is_used = bool(self.entries or self.servers or self.started or self.has_run)
+        is_used = bool(self.entries or self.servers or self.has_run)
         return not is_used and self.observed is None and self.shipped is None
 
     def fields(self) -> dict[str, object]:
@@ -98,13 +92,6 @@ class ServerIsolation:
             "entries": [entry._asdict() for entry in self.entries],
             "servers": [each.fields() for each in self.servers],
         }
-        if self.started is not None:
-            fields["started"] = {
-                "seconds": self.started.seconds,
-                "changed": self.started.changed,
-                "extent": self.started.extent.fields(),
-            }
-            fields["next_start"] = self._changes._asdict()
         if self.shipped is not None:
             fields["known"] = self.shipped._asdict() | {"variables": dict(self.shipped.variables)}
         if self.proposal is not None and self.observed is not None:
@@ -124,8 +111,7 @@ class ServerIsolation:
         yield from self._start_lines()
         yield from self._policy_lines()
         yield from self._shipped_lines()
-        is_known = self._is_told_by_start or any(each.touches.extent for each in self.servers)
-        if is_known and not self._bare:
+        if any(each.touches.extent for each in self.servers) and not self._bare:
             yield f"  {ENFORCED}"
         if self.proposal is not None and self.observed is not None:
             yield from _proposal_lines(self.name, self.proposal, self.observed)
@@ -134,7 +120,7 @@ class ServerIsolation:
                 yield from each.to_guard()
         elif self.proposal is not None:
             return
-        elif self._is_held or (not self.servers and (self.is_isolated or self.started is not None)):
+        elif self._is_held or (not self.servers and self.is_isolated):
             if not any(each.touches.container for each in self.servers):
                 yield from wrapped(self._to_give_more(), "  ")
                 yield from wrapped(MISSING, "  ")
@@ -152,34 +138,13 @@ class ServerIsolation:
         return [each for each in self.servers if each.is_bare]
 
     @property
-    def _is_told_by_start(self) -> bool:
-        """Whether it is known by what it was given last, and by no entry."""
-        return self.started is not None and not self.servers
-
-    @property
     def _isolated_by(self) -> str:
-        """What isolates it, or did when it was started last; empty where nothing is known to."""
+        """What isolates it; empty where nothing is known to."""
         if self._bare:
             return ""
         if self._is_held:
             return "entry" if any(each.isolation.by_entry for each in self.servers) else "policy"
-        if self.is_isolated and not self.servers:
-            return "policy"
-        return LAST_START if self._is_told_by_start else ""
-
-    @property
-    def _changes(self) -> StartChanges:
-        """What its next start changes of what it was given last."""
-        if self.started is None:
-            return StartChanges({}, {})
-        if not self.servers:
-            return changes_of_policy(self.started, self.entries)
-        extents = [each.touches.extent for each in self.servers if each.touches.extent]
-        return (
-            changes_of_extent(self.started, extents[0])
-            if len(extents) == 1
-            else StartChanges({}, {})
-        )
+        return "policy" if self.is_isolated and not self.servers else ""
 
     def _heading(self) -> str:
         name = click.style(visible(self.name), bold=True)
@@ -187,15 +152,11 @@ class ServerIsolation:
             who = " and ".join(dict.fromkeys(visible(each.client_name) for each in self._bare))
             verb = "starts" if len({each.client_name for each in self._bare}) == 1 else "start"
             return f"{name} is NOT isolated: {who} {verb} it without PipeGuard:"
-        is_told = self._is_told_by_start
         if self.servers and (self._is_held or self.is_isolated):
             no = "NOT isolated as it is started now, whatever your policy says"
             return f"{name} is {'isolated' if self._is_held else no}:"
         if self.is_isolated:
-            more = "; as it was last started" if is_told else ""
-            return f"{name} is isolated by your policy{more}:"
-        if is_told:
-            return f"{name}, as it was last started isolated:"
+            return f"{name} is isolated by your policy:"
         if self.shipped is not None and not self.servers and self.observed is None:
             return f"{name} {IS_KNOWN}"
         return f"{name} is isolated neither by your policy nor by the entry of a client."
@@ -220,6 +181,8 @@ class ServerIsolation:
                 yield f"  {visible(server.server.name)} in {where}"
             yield from wrapped(heading)
             yield from lines
+            for server in servers:
+                yield from wrapped(older_run(server.server))
 
     def _name_lines(self) -> Iterator[str]:
         """Where a name comes from that nobody gave."""
@@ -232,31 +195,14 @@ class ServerIsolation:
             )
 
     def _start_lines(self) -> Iterator[str]:
-        """What it was given when it was started, where no entry says what it is given."""
-        if self.started is None:
-            if self.is_isolated and not self.servers:
-                yield "  It was not started isolated yet: it is from its next start."
-            elif not self.servers and self.has_run:
-                yield "  It was started under PipeGuard, and not isolated: it could touch all that"
-                yield "  you may. To isolate it:  pipeguard wrap --isolate auto -- COMMAND"
-            return
-        extent, when = self.started.extent, day_of(self.started.seconds)
-        if self._is_held:
-            yield f"  It was last started isolated on {when}."
-            yield from self._changes.lines()
-            return
+        """Yield what else is known of a server that no entry starts."""
         if self.servers:
-            past = f"It was isolated when PipeGuard started it last, on {when}, with"
-            yield from wrapped(f"{past} {extent.engine}. As it is started now, it is not.", "  ")
             return
-        yield f"  on {when}, with {extent.engine}; no entry of a client starts it now"
-        if self.started.changed:
-            changed = day_of(self.started.changed)
-            yield f"  (hosts and ports as your policy changed them on {changed})"
-        yield from extent_lines(extent)
-        yield from self._changes.lines()
-        if self._isolated_by == LAST_START:
-            yield from wrapped(BY_COMMAND_ALONE, "  ")
+        if self.is_isolated:
+            yield "  No entry of a client starts it. By hand it is given this and its options:"
+        elif self.has_run:
+            yield "  It was started under PipeGuard, and no entry of a client starts it now. To"
+            yield "  isolate it:  pipeguard wrap --isolate auto -- COMMAND"
 
     def _policy_lines(self) -> Iterator[str]:
         if self.is_isolated:
@@ -290,7 +236,6 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
     """
     from pathlib import Path
 
-    from pipeguard.isolation.last_starts import load as start_of
     from pipeguard.isolation.learning.observed import load
     from pipeguard.isolation.learning.proposal import proposed
     from pipeguard.isolation.profile import Profile
@@ -318,7 +263,6 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
         proposal,
         shipped,
         servers,
-        start_of(name),
         has_run,
         namesake_of(name) if has_run else None,
     )

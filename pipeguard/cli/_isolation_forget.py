@@ -31,7 +31,6 @@ def forget(name: str, *, yes: bool) -> None:
       1  you declined, or no terminal is there to ask on, or a server runs from it
       3  there is nothing of that name
     """  # noqa: D301  click reads the mark
-    from pipeguard.isolation import last_starts
     from pipeguard.isolation.inventory import homes_of, packages, remove, remove_home
     from pipeguard.isolation.learning import observed
 
@@ -40,7 +39,6 @@ def forget(name: str, *, yes: bool) -> None:
     installed = [each for each in packages() if name in (each.name, each.package.specs[0])]
     what = [
         *(["what was learned"] if learned else []),
-        *(["what it was given last"] if last_starts.load(name) else []),
         *(["the home that it keeps, with all that it wrote there"] if homes else []),
         *(f"the fetched {each.name} {each.version}" for each in installed),
     ]
@@ -53,7 +51,6 @@ def forget(name: str, *, yes: bool) -> None:
         raise SystemExit(NOT_DONE)
     if not yes and not click.confirm("Remove it?"):
         raise SystemExit(NOT_DONE)
-    last_starts.forget(name)
     if learned:
         observed.forget(name)
     for folder in homes:

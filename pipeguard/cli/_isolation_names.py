@@ -50,7 +50,6 @@ def unknown_lines(name: str) -> Iterator[str]:
 def known_names() -> list[str]:
     """All names under which something is known of a server's isolation."""
     from pipeguard.isolation.inventory import home_owners, packages
-    from pipeguard.isolation.last_starts import started_names
     from pipeguard.isolation.learning.observed import learned_names
     from pipeguard.state.paths import existing_state_folder
 
@@ -58,7 +57,7 @@ def known_names() -> list[str]:
     names = {name for each in servers_here(entries) for name in each.names}
     names |= {entry.server for entry in entries if not set(entry.server) & set("*?[")}
     if existing_state_folder() is not None:  # which looking does not make
-        names |= {*started_names(), *learned_names(), *home_owners(), *stored_names()}
+        names |= {*learned_names(), *home_owners(), *stored_names()}
         names |= {each.name for each in packages()}
     return sorted(names)
 

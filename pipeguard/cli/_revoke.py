@@ -11,15 +11,33 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._extent_report import short_path
 from pipeguard.cli._person import Person
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PolicyError
+from pipeguard.isolation.extent import GIVEN, ITS_ARGUMENTS, ITS_OPTIONS, KNOWN
+from pipeguard.isolation.sensitive import is_within
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeguard.cli._isolation import ServerIsolation
     from pipeguard.config.isolate_key import IsolateEntry
+    from pipeguard.isolation.extent import Extent
     from pipeguard.isolation.walls.revocation import GrantRevocation
 
 NOT_DONE, NOTHING_THERE = 1, 3
+# Grants that come from options, arguments or built-in profiles and cannot be revoked.
+_WAYS = {
+    ITS_OPTIONS: "Its options give it {what}, {where}: change that there.",
+    ITS_ARGUMENTS: (
+        "{what} is among the arguments of its command, {where}, which gives it: change that there."
+    ),
+    KNOWN: (
+        "It is given {what} since its package is known: `--isolate bubblewrap` in the place of"
+        " `auto` gives none of that ({where})."
+    ),
+}
 
 
 @click.command("revoke", short_help="Take one folder, host or port back from a server.")
@@ -101,7 +119,6 @@ def _revocation(
     name: str, what: str, path: str, entries: tuple[IsolateEntry, ...], places: list[int]
 ) -> GrantRevocation:
     """What goes, or an end with what could be taken back."""
-    from pipeguard.cli._given_otherwise import given_otherwise
     from pipeguard.cli._isolation import isolation_of
     from pipeguard.cli._isolation_names import known_names, unknown_lines
     from pipeguard.config.isolate_key import entries_for
@@ -114,7 +131,7 @@ def _revocation(
     meant = _absolute(what)
     found = revocation_of(name, meant, own, others, this_host())
     state = isolation_of(name, path)
-    otherwise = list(given_otherwise(state, meant))
+    otherwise = list(_other_grants(state, meant))
     if found is not None:
         return found._replace(left="\n".join(filter(None, (found.left, *otherwise))))
     if state.is_empty and name not in known_names():
@@ -154,3 +171,36 @@ def _when(name: str, revocation: GrantRevocation, entries: tuple[IsolateEntry, .
         f"{visible(name)} has it until it is started again: {'; '.join(ways)}. End it now where"
         " that is too late."
     )
+
+
+def _other_grants(state: ServerIsolation, what: str) -> Iterator[str]:
+    """Say where else something is given, and so has to be changed.
+
+    Args:
+        state: what is known of the server.
+        what: a path, a host or a port.
+    """
+    for where, extent in _extents(state):
+        for value, why in _holders(extent, what):
+            shown = visible(short_path(value))
+            yield _WAYS[why].format(what=shown, where=visible(where))
+
+
+def _extents(state: ServerIsolation) -> Iterator[tuple[str, Extent]]:
+    """Yield the extents of a server, each with the place of its entry."""
+    for each in state.servers:
+        if each.isolation.is_held and each.touches.extent is not None:
+            yield f"in its entry in {short_path(str(each.server.file))}", each.touches.extent
+
+
+def _holders(extent: Extent, what: str) -> Iterator[tuple[str, str]]:
+    from pipeguard.isolation.sandbox import this_host
+    from pipeguard.isolation.walls.grants import PATHS, absolute
+
+    is_path = what.startswith(("/", "~"))
+    path = absolute(what, this_host()) if is_path else ""
+    for kind in GIVEN:
+        for value, why in getattr(extent, kind):
+            is_it = is_path and is_within(path, value) if kind in PATHS else what.lower() == value
+            if why in _WAYS and is_it:
+                yield value, why

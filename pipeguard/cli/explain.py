@@ -31,7 +31,7 @@ from pipeguard.state.paths import store_path
 from pipeguard.state.schema import MAX_NAME_CHARS
 
 if TYPE_CHECKING:
-    from pipeguard.cli._given_now import GivenNow
+    from pipeguard.cli._give import GivenNow
     from pipeguard.core.rules.rule import Rule
     from pipeguard.state.exceptions import AuditedEvent
 
@@ -282,10 +282,10 @@ def _passage_lines(finding: dict[str, str], event: AuditedEvent, *, is_past: boo
 
 
 def _now(event: AuditedEvent) -> GivenNow | None:
-    """That what an isolated server did not get is given by now; None for any other event."""
+    """The grant of what an isolated server was refused, if the policy holds it now."""
     if not outcome_of(event):
         return None
-    from pipeguard.cli._given_now import given_now
+    from pipeguard.cli._give import given_now
 
     return given_now(event)
 

@@ -6,7 +6,7 @@ import datetime
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from glob import escape
 from typing import TYPE_CHECKING
@@ -33,9 +33,7 @@ from pipeguard.log import say
 
 if TYPE_CHECKING:
     from pipeguard.cli._isolated_servers import ServerHere
-    from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.isolation.inventory import Installed
-    from pipeguard.isolation.last_starts import LastStart
 
 COLUMNS = 80
 NOT_DONE, WRONG, NOTHING_THERE = 1, 2, 3
@@ -72,9 +70,8 @@ def command() -> None:
 def list_(*, of_packages: bool, as_json: bool) -> None:
     """List your clients' servers, with what isolates each and the essence of what it can touch.
 
-    Those that a client starts without PipeGuard are "not guarded". Also what was started isolated
-    and is in no client's file now, what your policy says of isolation, and what was learned, kept
-    and fetched.
+    Those that a client starts without PipeGuard are "not guarded". Also what your policy says of
+    isolation, and what was learned, kept and fetched.
 
     \b
     Examples:
@@ -93,12 +90,9 @@ def list_(*, of_packages: bool, as_json: bool) -> None:
         return
     from pipeguard.cli._isolated_servers import servers_here, unread_files
     from pipeguard.isolation.inventory import home_owners, packages
-    from pipeguard.isolation.last_starts import load as load_start
-    from pipeguard.isolation.last_starts import started_names
 
     entries, learned, installed = entries_now(), known_servers(), packages()
     homes, servers = home_owners(), servers_here(entries)
-    starts = {name: start for name in started_names() if (start := load_start(name))}
     if as_json:
         fields = {
             "servers": [each.fields() for each in servers],
@@ -109,15 +103,11 @@ def list_(*, of_packages: bool, as_json: bool) -> None:
             ],
             "packages": [_package_fields(each) for each in installed],
             "homes": homes,
-            "started": {name: start.extent.fields() for name, start in starts.items()},
         }
         click.echo(json.dumps(fields, indent=2))
         _end_with(unread_files())
         return
     _section("Servers of your clients", _server_lines(servers))
-    here = {name for each in servers for name in each.names}
-    by_hand = {name: start for name, start in starts.items() if name not in here}
-    _section("Last started isolated, in no file of a client now", _start_lines(by_hand, entries))
     isolated = [f"{visible(each.server)}  {written(each)}" for each in entries]
     _section("Your policy says of isolation", isolated)
     _section(
@@ -129,17 +119,17 @@ def list_(*, of_packages: bool, as_json: bool) -> None:
     )
     _section("Kept homes", [visible(name) for name in homes])
     _section("Fetched packages", [_package_line(each) for each in installed])
-    if not (servers or entries or learned or installed or homes or starts):
+    if not (servers or entries or learned or installed or homes):
         click.echo("Nothing is isolated yet. Begin with: pipeguard wrap --isolate auto -- COMMAND")
-    _say_next(servers, is_any_known=bool(starts))
+    _say_next(servers)
     _end_with(unread_files())
 
 
-def _say_next(servers: Sequence[ServerHere], *, is_any_known: bool) -> None:
+def _say_next(servers: Sequence[ServerHere]) -> None:
     """The commands that follow the list."""
     from pipeguard.cli._extent_report import wrapped
 
-    if is_any_known or any(each.isolation.is_held for each in servers):
+    if any(each.isolation.is_held for each in servers):
         click.echo("All that one can touch:  pipeguard isolate show SERVER")
         click.echo("\n".join(wrapped(MISSING, "")))
     if any(each.is_bare for each in servers):
@@ -161,8 +151,8 @@ def _end_with(problems: Sequence[str]) -> None:
 def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
     """Show all that the server NAME can touch, and beside that what was learned of it.
 
-    Files, network, limits and home are those that it would be given if it were started now, each
-    with what gives it. A server that no client's entry starts is shown as it was started last. NAME
+    Files, network, limits and home are those that its entry would give it if it were started now,
+    each with what gives it. A server that has run since before that changed is told in a line. NAME
     is its name in a client, in the audit or in your policy, or a package.
 
     A line with `+` is what it used and is not given: `pipeguard isolate accept` adds those. One
@@ -325,22 +315,6 @@ def _server_lines(servers: Iterable[ServerHere]) -> Iterable[str]:
 
     rows = ((each.server.name, each.isolated_by, each.essence) for each in servers)
     return _cut(in_columns(("server", "isolated by", "can touch"), sorted(dict.fromkeys(rows))))
-
-
-def _start_lines(
-    starts: Mapping[str, LastStart], entries: tuple[IsolateEntry, ...]
-) -> Iterable[str]:
-    from pipeguard.cli._columns import in_columns
-    from pipeguard.cli._extent_report import essence
-    from pipeguard.cli._start_changes import changes_of_policy
-    from pipeguard.config.isolate_key import entries_for
-
-    rows = []
-    for name, start in sorted(starts.items()):
-        changes = changes_of_policy(start, entries_for(name, entries))
-        other = "other from its next start: " if changes else ""
-        rows.append((name, day_of(start.seconds), other + essence(start.extent)))
-    return _cut(in_columns(("server", "last on", "could touch"), rows))
 
 
 def _cut(lines: Iterable[str]) -> Iterable[str]:

@@ -165,20 +165,6 @@ def extent_of(
     )
 
 
-def with_ways_out(extent: Extent, profile: Profile, sources: Sequence[GivenFrom]) -> Extent:
-    """The extent with the hosts and ports of another profile, as they are given while it runs.
-
-    Args:
-        extent: of the server.
-        profile: what it is given now.
-        sources: what gives it that, the one that counts most first.
-    """
-    return extent._replace(
-        hosts=tuple(_given(profile.hosts, "hosts", sources, ITS_OPTIONS)),
-        loopback=tuple(_given(map(str, profile.loopback), "loopback", sources, ITS_OPTIONS)),
-    )
-
-
 def _paths_of(mounts: Iterable[Mount], kind: MountKind, among: Sequence[str] = ()) -> Iterator[str]:
     for mount in mounts:
         if mount.kind is kind and (not among or mount.path in among):

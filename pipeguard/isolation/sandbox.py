@@ -86,7 +86,6 @@ class Sandbox:
         proxies: ProxiesSource | None = None,
     ) -> None:
         self.engine = engine
-        self.package = "", "", True  # that it fetches: its name, folder, and whether it was
         self._name = identity.partition("\n")[0]
         self._say = say
         self._said: set[str] = set()  # what is not said at each start
@@ -114,7 +113,7 @@ class Sandbox:
         words = with_paths(argv[0], argv[1:], folder)
         kept_home = make_home(homes_folder(), identity, NAME_FILE) if profile.keeps_home else None
         seen = server_view(words, runtime, profile, self._host, folder, kept_home, fixed)
-        self.seen, self.kept_home = seen, kept_home or ""
+        self.seen = seen
         self.profile, self._needed, self._view = seen.profile, seen.needed, seen.files
         if kept_home is not None:
             make_places(kept_home, self._host.home, self._view.mounts)
@@ -133,7 +132,6 @@ class Sandbox:
         install = partial(installer, engine=self.engine, proxies=self._proxies, say=self._say)
         installed = fetched(package, packages_folder(), command.env, install, self._say)
         self._in_use = installed.in_use
-        self.package = " ".join(package.specs), installed.folder, True
         argv = (installed.program, *package.arguments)
         given = (installed.folder, *installed.needs)
         name = package.program_name

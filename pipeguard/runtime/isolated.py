@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import cached_property, partial
+from itertools import islice
 from time import time
 from typing import TYPE_CHECKING
 
@@ -19,20 +20,20 @@ from pipeguard.runtime.outer_proxies import outer_proxies
 from pipeguard.state.paths import store_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
+    from pipeguard.core.finding import Finding
     from pipeguard.identity.server_name import Launched
-    from pipeguard.isolation.extent import GivenFrom
     from pipeguard.isolation.learning.learner import Learner
     from pipeguard.isolation.sandbox import Sandbox
+    from pipeguard.isolation.view import FileView
     from pipeguard.launch.child import Child
     from pipeguard.runtime.run import Run
-    from pipeguard.runtime.start_record import StartRecord
     from pipeguard.transports.channel import Channel
 
-NOT_WRITTEN = "what this server is given was not written down"
+MOST_MADE = 100  # files and folders of one run that are told
 
 
 class ServerStarter:
@@ -67,8 +68,6 @@ class ServerStarter:
         self._run: Run | None = None
         self._started = Profile()  # what it got when it started, and gets until it ends
         self._waiting: tuple[tuple[str, ...], tuple[str, ...]] = (), ()
-        self._record: StartRecord | None = None
-        self._sources: tuple[GivenFrom, ...] = ()
         self._learner: Learner | None = None
         self._began = time()
         if options.values.get("--isolate") == LEARN:
@@ -110,16 +109,6 @@ class ServerStarter:
         run.guard.notes = witness = WallWitness(self._sandbox)
         self._connections.attach(run.connect, witness.add_refused)
         run.on_policy.append(self.update)
-        self._write_start(self._sandbox)
-
-    def _write_start(self, sandbox: Sandbox) -> None:
-        """Write down what the server was given, for `pipeguard isolate show`."""
-        from pipeguard.runtime.start_record import StartRecord
-
-        try:
-            self._record = StartRecord(self._name, sandbox, self._sources)
-        except PipeGuardError as error:
-            self._log("warning", NOT_WRITTEN, why=str(error))
 
     @property
     def unseen(self) -> tuple[str, ...]:
@@ -173,11 +162,6 @@ class ServerStarter:
             self._log("error", what, why=str(error))
             return
         self._tell_what_waits(profile)
-        if self._record is not None:
-            try:
-                self._record.update(profile, entries)
-            except PipeGuardError as error:
-                self._log("warning", NOT_WRITTEN, why=str(error))
 
     def _tell_what_waits(self, profile: Profile) -> None:
         """Say what of a changed policy holds from the next start, whenever that changes."""
@@ -207,9 +191,7 @@ class ServerStarter:
             self._sandbox.hang_up()
             self._connections.close()
         if self._run is not None and self._sandbox is not None:
-            from pipeguard.runtime.start_record import note_made
-
-            note_made(self._sandbox.view, self._began, self._run.notice)
+            _note_made(self._sandbox.view, self._began, self._run.notice)
             self._began = time()  # the run outlives a server that is started again
             self._run.on_policy.remove(self.update)
             self._run = None
@@ -245,8 +227,7 @@ class ServerStarter:
         if is_container:
             self._harden(named)
             return None
-        self._sources = sources_of(options, entries, asked, folder)
-        profile = whole_profile(self._sources)
+        profile = whole_profile(sources_of(options, entries, asked, folder))
         if (shipped := shipped_of(asked, options.command)) is not None:
             self._below = shipped.profile
             variables = shipped.variables_in(home_folder()) | command.env
@@ -327,6 +308,27 @@ class ServerStarter:
 
     def _folder(self) -> str:
         return starting_folder(self._command)
+
+
+def _note_made(view: FileView, since: float, notice: Callable[[Finding], None]) -> None:
+    """Record what your programs run later and was made in folders that a server may change.
+
+    Args:
+        view: of the server, which has ended.
+        since: when it started, in seconds since 1970.
+        notice: records a finding.
+    """
+    from pipeguard.core.finding import Action, Finding, Severity
+    from pipeguard.isolation.run_later import find_made
+    from pipeguard.isolation.walls.wall import WRITE
+    from pipeguard.isolation.walls.witness import PLACE, shortened
+
+    given = [mount.path for mount in view.mounts if mount.is_changed]
+    mounted = [mount.path for mount in view.mounts]
+    note = "made while the server ran, which may change the folder; your programs run it later"
+    for path in islice(find_made(given, mounted, view.home, since), MOST_MADE):
+        made = Finding(WRITE, PLACE, severity=Severity.MEDIUM, action=Action.WARN, note=note)
+        notice(made._replace(excerpt=shortened(path), path=path))
 
 
 def _stored_name(wanted: str, who: Launched) -> str:

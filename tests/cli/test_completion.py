@@ -22,8 +22,6 @@ from pipeguard.auth.place import Place
 from pipeguard.auth.store import LoginStore as Logins
 from pipeguard.auth.store import Registration, Secrets, StoredLogin
 from pipeguard.cli import cli
-from pipeguard.isolation.extent import Extent
-from pipeguard.isolation.last_starts import save as save_start
 from pipeguard.isolation.learning.observed import Observed, save_more
 from pipeguard.state.audit import Audit, AuditEntry
 from pipeguard.state.store import Store
@@ -77,8 +75,8 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
         wanted="", obtained_at=0.0, expires_at=None,
     )  # fmt: skip
     Logins().save(login, Secrets("t"))
-    save_start("by-hand", Extent("bubblewrap"))
-    save_start("evil $(touch owned)", Extent("bubblewrap"))
+    save_more("evil $(touch owned)", Observed(1))
+    save_more("by-hand", Observed(1))
     save_more("learned-one", Observed(1))
     wrapped = {"command": "pipeguard", "args": ["wrap", "--name", "notes-server", "--", "srv"]}
     (tmp_path / ".gemini").mkdir()
@@ -260,7 +258,7 @@ def test_an_argument_is_offered_what_there_is(words: str, expected: str) -> None
 
 @pytest.mark.usefixtures("environment")
 def test_what_nothing_was_learned_of_is_not_offered_to_accept() -> None:
-    assert offered("isolate accept ") == ["learned-one"]
+    assert offered("isolate accept ") == ["by-hand", "learned-one"]
     assert not any("$" in name for name in offered("isolate show "))
 
 
