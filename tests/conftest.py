@@ -21,7 +21,7 @@ ON_CI = bool(os.environ.get("PIPEGUARD_CI"))
 # The programs that `needs` of a test may name; requirements/system installs them.
 PROGRAMS = (
     *("bash", "bubblewrap", "cc", "chromium", "curl", "fish", "git", "ip", "java", "node 20"),
-    *("npx", "podman", "ps", "psql", "redis-server", "systemd-analyze", "zsh"),
+    *("npx", "podman", "ps", "psql", "redis-server", "strace", "systemd-analyze", "zsh"),
 )
 
 # As rulebook.cache has it, where a test imports numpy itself: threads of OpenBLAS end when the

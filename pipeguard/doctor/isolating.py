@@ -87,7 +87,7 @@ def _second_wall() -> Iterable[Diagnosis]:
 def learning(_case: Case) -> Iterable[Diagnosis]:
     """Whether it can be learned what a server needs."""
     if sys.platform == "linux":
-        from pipeguard.isolation.learning.learner import obstacle
+        from pipeguard.isolation.learning.tracer import obstacle
 
         why = obstacle()
     else:

@@ -65,6 +65,7 @@ def test_an_entry_that_cannot_be_given_is_told(tmp_path: Path) -> None:
         assert "/nowhere" in run.said()
 
 
+@pytest.mark.needs("strace")
 def test_what_a_server_needs_is_learned_behind_a_gateway_too(tmp_path: Path) -> None:
     note = tmp_path / "given" / "note"
     note.parent.mkdir()

@@ -4,17 +4,13 @@
 from __future__ import annotations
 
 import os
-import socket
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import LaunchError, StateError
 from pipeguard.isolation.fetching import fetched
-from pipeguard.isolation.learning.calls import asking_filter, names_of
-from pipeguard.isolation.learning.listener import install, is_available
 from pipeguard.isolation.learning.observed import save_more
-from pipeguard.isolation.learning.tracer import Had, Tracer
+from pipeguard.isolation.learning.tracer import OPTIONS, Had, Tracer, obstacle, strace_here
 from pipeguard.isolation.own_arguments import with_paths
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.profile import Profile
@@ -36,22 +32,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.way_out import ProxiesSource
 
 KERNEL = ("/proc", "/sys", "/dev")
-YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")  # Documentation/admin-guide/LSM/Yama.rst
-OURS_TO_READ = 1  # the highest at which a process may read those that it started
 _SYSTEM_FILES = ("passwd", "group", "nsswitch.conf", "resolv.conf", "hosts")  # a sandbox's own
-
-
-def obstacle() -> str | None:
-    """Why nothing can be learned on this machine; None where it can."""
-    if not is_available():
-        return "it needs Linux 5.6 or newer on x86-64 or ARM 64, which can ask about system calls"
-    try:
-        scope = int(YAMA.read_text("ascii"))
-    except (OSError, ValueError):
-        return None  # this kernel has no Yama
-    if scope > OURS_TO_READ:
-        return f"kernel.yama.ptrace_scope = {scope} forbids to read what a server's calls name"
-    return None
 
 
 class Learner:
@@ -110,35 +91,24 @@ class Learner:
         Raises:
             LaunchError: the system has no descriptors or processes left.
         """
-        machine = os.uname().machine
-        program = asking_filter(machine)
-        ours, theirs = socket.socketpair()
-        descriptor = theirs.detach()
-
-        def enter() -> None:
-            listener = install(program)
-            with socket.socket(fileno=descriptor) as channel:
-                socket.send_fds(channel, [b"\0"], [listener])
-            os.close(listener)  # else a call would wait for ever once PipeGuard is gone
-
-        confinement = Confinement(self._command.argv, (descriptor,), enter, kind=SERVER)
+        source, sink = os.pipe()
         command = self._command
+        words = (strace_here(), *OPTIONS, f"/proc/self/fd/{sink}", "--", *command.argv)
+        confinement = Confinement(words, (sink,), lambda: None, kind=SERVER)
         try:
             child = start(Command(command.argv, command.env, command.cwd, confinement))
         except BaseException:
-            ours.close()
+            os.close(source)
             raise
         finally:
-            os.close(descriptor)
-        tracer = Tracer(ours, names_of(machine), self._had, self._save)
+            os.close(sink)
+        tracer = Tracer(source, starting_folder(command), self._had, self._save)
         tracer.start()
         child.on_close = lambda: self._finish(tracer)
         return child
 
     def _finish(self, tracer: Tracer) -> None:
         tracer.close()
-        if tracer.unread:
-            self._say(f"{tracer.unread} calls of {self._name} could not be read: more was used.")
         if not self._has_failed:
             name = self._name
             self._say(f"learned what {name} uses. See it: pipeguard isolate show {name}")

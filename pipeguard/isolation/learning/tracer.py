@@ -1,46 +1,87 @@
-"""Answers all calls of a server that the kernel asks about, and writes down what they are about.
+"""Reads what strace(1) says of a server's calls, and writes down what it reads, writes and reaches.
 
-What cannot be read of a call is not written down, and the call goes on all the same. A file that
-does not exist is not read, so looking for it teaches nothing.
+Looking at a file (stat(2), access(2), readlink(2)) is not traced: programs ask for many files that
+they never open. Nor does a file that does not exist teach anything, unless it was to be written.
 """
 
 # ruff: noqa: PTH115, PTH116
-# pathlib costs 10 us, and a server is waiting
+# pathlib costs 10 us, and a server makes many calls
 from __future__ import annotations
 
 import os
+import re
 import select
-import socket
+import shutil
 import stat
-import struct
+import subprocess
 from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
+from itertools import islice
+from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.egress.dns import DnsError, parse_question
-from pipeguard.isolation.learning import listener as kernel
-from pipeguard.isolation.learning.calls import FLAGS_AT, PATHS, PathAccess
 from pipeguard.isolation.learning.names import HostNames
 from pipeguard.isolation.learning.observed import LISTED, READ, WRITTEN, Observed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from pipeguard.isolation.learning.calls import PathAt
-    from pipeguard.isolation.learning.listener import WaitingCall
-
-PATH_BYTES = 4096  # PATH_MAX (linux/limits.h)
-MAX_DATAGRAM_BYTES = 600
 COMPILED = "/__pycache__"
+USUAL_PATH = "/usr/local/bin:/usr/bin:/bin"
 MAX_SEEN = 65_536  # paths that are not looked at twice
-MAX_MESSAGES = 4  # of sendmmsg(2): C libraries ask for A and AAAA at once
-DNS_PORT = 53
-WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-CURRENT_FOLDER = -100  # AT_FDCWD
-IDLE_SECONDS = 1
-MAX_ADDRESS_BYTES = 128  # struct sockaddr_storage
-_MESSAGE_BYTES = 64  # struct mmsghdr
+MAX_LINE_BYTES = 1024 * 1024
+MAX_STRINGS = 8  # of sendmmsg(2): C libraries ask for A and AAAA at once, of an address each
+IDLE_SECONDS, END_SECONDS = 1, 2.0
+READ_BYTES = 64 * 1024
+YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")  # Documentation/admin-guide/LSM/Yama.rst
+OURS_TO_TRACE = 1  # the highest at which a process may trace another with its consent
+# By call, what it does with each of its paths: read, write, `-` nothing, `o` by its flags.
+PATHS = {
+    **dict.fromkeys(("open", "openat", "openat2"), "o"),
+    **dict.fromkeys(("creat", "truncate", "unlink", "unlinkat", "rmdir", "mkdir", "mkdirat"), "w"),
+    **dict.fromkeys(("chmod", "fchmodat"), "w"),
+    **dict.fromkeys(("rename", "renameat", "renameat2"), "ww"),
+    **dict.fromkeys(("symlink", "symlinkat"), "-w"),
+    **dict.fromkeys(("link", "linkat"), "rw"),
+    **dict.fromkeys(("chdir", "execve", "execveat", "inotify_add_watch"), "r"),
+}
+TRACED = (*PATHS, "fchdir", "connect", "bind", "sendto", "sendmmsg")
+# All strings in hexadecimal, descriptors with their paths and protocols; `?` for calls that not
+# every machine has. The tracer is a grandchild: the server stays our child.
+OPTIONS = (
+    *("-D", "-I3", "-f", "--seccomp-bpf", "-qqq", "-xx", "-yy", "-s", "600", "-e", "signal=none"),
+    *("-e", f"trace={','.join(f'?{name}' for name in TRACED)}", "-o"),
+)
+_HEX = r"((?:\\x[0-9a-f]{2})*)"
+_LINE = re.compile(r"(\d+) +(?:<\.\.\. \w+ resumed>)?(.*?)( <unfinished \.\.\.>)?")
+_CALL = re.compile(r"(\w+)\((.*)")
+_PATH = re.compile(rf'(?:(?:AT_FDCWD|\d+)(?:<{_HEX}>(?:\(deleted\))?)?, )?"{_HEX}"')
+_STRING = re.compile(f'"{_HEX}"')
+_WRITING = re.compile(r"\bO_(?:WRONLY|RDWR|CREAT|TRUNC)\b")
+_NOT_TCP = re.compile(r"\d+<(?:UDP|UNIX|NETLINK|PING|RAW)")
+_PORT = re.compile(r"sin6?_port=htons\((\d+)\)")
+_ADDRESS = re.compile(rf'inet_(?:addr\(|pton\(AF_INET6, )"{_HEX}"')
+_UNIX = re.compile(rf'sun_path="{_HEX}"')
+
+
+def strace_here() -> str:
+    """The path of strace; empty if it is not installed. A client may give a short PATH."""
+    return shutil.which("strace") or shutil.which("strace", path=USUAL_PATH) or ""
+
+
+def obstacle() -> str | None:
+    """Say why nothing can be learned on this machine; None if it can."""
+    strace = strace_here()
+    if not strace:
+        return "it needs strace: install the package `strace`"
+    with suppress(OSError, ValueError):  # this kernel has no Yama
+        if (scope := int(YAMA.read_text("ascii"))) > OURS_TO_TRACE:
+            return f"kernel.yama.ptrace_scope = {scope} forbids to trace a server"
+    words = [strace, *OPTIONS, os.devnull, strace, "-V"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return f"strace cannot trace here: {done.stderr.strip()}" if done.returncode else None
 
 
 class Had(NamedTuple):
@@ -56,32 +97,25 @@ class Had(NamedTuple):
 
 
 class Tracer:
-    """Watches one server from its start to its end, in a thread of its own.
+    """Reads the calls of one server from its start to its end, in a thread of its own.
 
     Args:
-        channel: that the server's listener comes through; closed with this.
-        names: of the calls, by number.
+        source: the pipe that strace writes to; closed with this.
+        folder: that the server starts in.
         had: what is not written down.
         save: stores what was seen; called in the thread while the server does nothing, and at the
             end, each time with all of it.
-
-    Attributes:
-        unread: how many calls we were not permitted to read.
     """
 
     def __init__(
-        self,
-        channel: socket.socket,
-        names: Mapping[int, str],
-        had: Had,
-        save: Callable[[Observed], None],
+        self, source: int, folder: str, had: Had, save: Callable[[Observed], None]
     ) -> None:
-        self.unread = 0
         self._observed = Observed(runs=1)
         self._save = save
-        self._is_saved = False
-        self._channel = channel
-        self._calls = names
+        self._source = source
+        self._start_folder = folder
+        self._folders: dict[str, str] = {}  # current ones, by thread
+        self._unfinished: dict[str, str] = {}  # calls, by thread
         self._had = {
             False: tuple(f"{path}/" for path in had.to_read),
             True: tuple(f"{path}/" for path in had.to_write),
@@ -92,105 +126,100 @@ class Tracer:
         self._thread = Thread(target=self._run, name="learn", daemon=True)
 
     def start(self) -> None:
-        """Begin to answer; returns at once."""
+        """Begin to read; returns at once."""
         self._thread.start()
 
     def close(self) -> None:
-        """End; from now on the calls of what still runs fail."""
+        """Read what is left of a server that has ended, and save it."""
+        self._thread.join(END_SECONDS)
         os.write(self._waker, b"\0")
-        with suppress(OSError):  # the server never started
-            self._channel.shutdown(socket.SHUT_RDWR)
         self._thread.join()
-        for descriptor in (self._wake, self._waker):
+        for descriptor in (self._wake, self._waker, self._source):
             os.close(descriptor)
+        for thread, text in self._unfinished.items():
+            self._take_call(thread, text)
         self._names.settle(self._observed, is_end=True)
         self._save(self._observed)
 
     def _run(self) -> None:
-        try:
-            _, received, _, _ = socket.recv_fds(self._channel, 1, 1)
-        except OSError:
-            received = []
-        self._channel.close()  # so that nobody waits in it if this ends
-        if not received:
-            return
-        try:
-            self._answer(received[0])
-        finally:
-            os.close(received[0])
-
-    def _answer(self, listener: int) -> None:
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
-        poll.register(listener, select.POLLIN)
+        poll.register(self._source, select.POLLIN)
+        rest, is_saved = b"", False
         while True:
-            ready = dict(poll.poll(IDLE_SECONDS * 1000))
-            if not ready:
-                self._save_meanwhile()
-                continue
-            if self._wake in ready or not ready.get(listener, 0) & select.POLLIN:
-                return  # closed, or nobody is left who could ask
-            call = kernel.receive(listener)
-            if call is None:
-                continue
-            self._is_saved = False
-            try:
-                self._look(listener, call)
-            except PermissionError:
-                self.unread += 1
-            except (OSError, ValueError, struct.error):
-                pass  # the process is gone, or passed what is no address: its call will fail
-            finally:
-                kernel.let_go(listener, call)
-
-    def _save_meanwhile(self) -> None:
-        """Save what was seen so far: clients kill who does not end at once."""
-        if not self._is_saved:
-            self._is_saved = True
-            self._names.settle(self._observed, is_end=False)
-            self._save(self._observed)
-
-    def _look(self, listener: int, call: WaitingCall) -> None:
-        name = self._calls[call.number]
-        memory = os.open(f"/proc/{call.task}/mem", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            if not kernel.is_waiting(listener, call):
+            ready = {descriptor for descriptor, _ in poll.poll(IDLE_SECONDS * 1000)}
+            if self._wake in ready:
                 return
+            if not ready:
+                if not is_saved:  # clients kill who does not end at once
+                    self._names.settle(self._observed, is_end=False)
+                    self._save(self._observed)
+                is_saved = True
+                continue
+            data, is_saved = os.read(self._source, READ_BYTES), False
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                self._take_line(line.decode("ascii", "replace"))
+            if not data:
+                return
+            rest = rest if len(rest) < MAX_LINE_BYTES else b""  # else the server would wait
+
+    def _take_line(self, line: str) -> None:
+        match = _LINE.fullmatch(line)
+        if match is None:
+            return
+        thread, text, is_unfinished = match.groups()
+        text = self._unfinished.pop(thread, "") + text
+        if is_unfinished and len(self._unfinished) < MAX_SEEN:
+            self._unfinished[thread] = text
+        else:
+            self._take_call(thread, text)
+
+    def _take_call(self, thread: str, text: str) -> None:
+        call = _CALL.match(text)
+        if call is None:
+            return
+        name, arguments = call.groups()
+        with suppress(ValueError):  # what is no address: the call fails
             if name in PATHS:
-                for at in PATHS[name]:
-                    is_writing = self._is_writing(name, at, call, memory)
-                    self._path(call, at, memory, is_writing=is_writing)
+                self._take_paths(thread, name, arguments)
             elif name in ("connect", "bind"):
-                _, start, length, *_ = call.arguments
-                raw = os.pread(memory, min(length, MAX_ADDRESS_BYTES), start)
-                self._address(name, call, raw)
-            elif name == "sendto":
-                _, start, length, *_ = call.arguments
-                self._datagram(os.pread(memory, min(length, MAX_DATAGRAM_BYTES), start))
-            else:
-                self._datagrams(call, memory)
-        finally:
-            os.close(memory)
+                self._take_address(name, arguments)
+            elif name in ("sendto", "sendmmsg"):
+                self._take_datagrams(arguments)
+            elif name == "fchdir":
+                self._folders.clear()
 
-    @staticmethod
-    def _is_writing(name: str, at: PathAt, call: WaitingCall, memory: int) -> bool:
-        if at.access is not PathAccess.BY_FLAGS:
-            return at.access is PathAccess.WRITE
-        flags = call.arguments[FLAGS_AT[name]]
-        if name == "openat2":
-            flags = int.from_bytes(os.pread(memory, 8, flags), "little")
-        return bool(flags & WRITING)
+    def _take_paths(self, thread: str, name: str, arguments: str) -> None:
+        """Take note of a call's paths, which come first among its strings."""
+        for use, match in zip(PATHS[name], _PATH.finditer(arguments), strict=False):
+            folder, path = (os.fsdecode(_bytes(each or "")) for each in match.groups())
+            if match[0].startswith("AT_FDCWD<"):
+                self._folders[thread] = folder
+            if not path or use == "-":
+                continue  # the descriptor itself, which was opened before
+            if not folder.startswith("/"):
+                folder = self._current_folder(thread)
+            path = os.path.normpath(os.path.join(folder, path))  # noqa: PTH118  see above
+            if name == "chdir" and arguments.endswith("= 0"):
+                self._folders.clear()  # threads share theirs
+                self._folders[thread] = path
+            is_writing = use == "w" or (use == "o" and bool(_WRITING.search(arguments)))
+            self._take_path(path, is_writing=is_writing)
 
-    def _path(self, call: WaitingCall, at: PathAt, memory: int, *, is_writing: bool) -> None:
-        raw = os.pread(memory, PATH_BYTES, call.arguments[at.path]).partition(b"\0")[0]
-        path = os.fsdecode(raw)
-        if not path:
-            return  # the descriptor itself, which was opened before
-        if path[0] != "/":
-            number = CURRENT_FOLDER if at.folder is None else _signed(call.arguments[at.folder])
-            link = "cwd" if number == CURRENT_FOLDER else f"fd/{number}"
-            path = f"{os.readlink(f'/proc/{call.task}/{link}')}/{path}"
-        path = os.path.normpath(path)
+    def _take_datagrams(self, arguments: str) -> None:
+        """Take note of questions for names; whom they are sent to does not matter."""
+        for match in islice(_STRING.finditer(arguments), MAX_STRINGS):
+            with suppress(DnsError):
+                self._names.take_question(parse_question(_bytes(match[1])).name)
+
+    def _current_folder(self, thread: str) -> str:
+        if thread not in self._folders:
+            with suppress(OSError):
+                return os.readlink(f"/proc/{thread}/cwd")
+        return self._folders.get(thread, self._start_folder)
+
+    def _take_path(self, path: str, *, is_writing: bool) -> None:
         if f"{path}/".startswith(self._had[is_writing]) or (path, is_writing) in self._seen:
             return
         if is_writing and COMPILED in path:
@@ -208,53 +237,26 @@ class Tracer:
         elif not stat.S_ISCHR(mode):  # a terminal and its like hold nothing
             self._observed.add_file(path, WRITTEN)
 
-    def _address(self, name: str, call: WaitingCall, raw: bytes) -> None:
-        (family,) = struct.unpack_from("=H", raw)
-        if family == socket.AF_UNIX:
-            path = os.fsdecode(raw[2:].partition(b"\0")[0])
-            if name == "connect" and path.startswith("/"):
+    def _take_address(self, name: str, arguments: str) -> None:
+        if name == "connect" and (unix := _UNIX.search(arguments)):
+            path = os.fsdecode(_bytes(unix[1]))
+            if path.startswith("/"):
                 self._observed.add_socket(os.path.normpath(path))
+        found, number = _ADDRESS.search(arguments), _PORT.search(arguments)
+        if found is None or number is None:
             return
-        if family == socket.AF_INET:
-            address = ip_address(raw[4:8])
-        elif family == socket.AF_INET6:
-            six = IPv6Address(raw[8:24])
-            address = six.ipv4_mapped or six
-        else:
-            return
-        port = int.from_bytes(raw[2:4], "big")
+        port, address = int(number[1]), ip_address(_bytes(found[1]).decode("ascii"))
+        if isinstance(address, IPv6Address):
+            address = address.ipv4_mapped or address
         if name == "bind":
             self._observed.bound.add(port)
-        elif port and not address.is_unspecified and self._is_tcp(call):
+        elif port and not address.is_unspecified and not _NOT_TCP.match(arguments):
             if address.is_loopback:
                 self._observed.loopback.add(port)
             else:
                 self._names.take_connection(str(address), port)
 
-    @staticmethod
-    def _is_tcp(call: WaitingCall) -> bool:
-        """Whether the socket of a call is one of TCP; C libraries connect others to compare."""
-        from pipeguard.isolation.learning.descriptors import borrowed
 
-        with borrowed(call.task, _signed(call.arguments[0])) as descriptor:
-            made = socket.socket(fileno=os.dup(descriptor))
-        with made:
-            return made.type == socket.SOCK_STREAM
-
-    def _datagrams(self, call: WaitingCall, memory: int) -> None:
-        _, messages, count, *_ = call.arguments
-        for number in range(min(count, MAX_MESSAGES)):
-            header = os.pread(memory, _MESSAGE_BYTES, messages + number * _MESSAGE_BYTES)
-            (vectors,) = struct.unpack_from("=Q", header, 16)
-            start, length = struct.unpack("=QQ", os.pread(memory, 16, vectors))
-            self._datagram(os.pread(memory, min(length, MAX_DATAGRAM_BYTES), start))
-
-    def _datagram(self, content: bytes) -> None:
-        """A question for a name, if it is one; whom it is sent to does not matter."""
-        with suppress(DnsError):
-            self._names.take_question(parse_question(content).name)
-
-
-def _signed(value: int) -> int:
-    """A register as the descriptor that is in its lower half."""
-    return (value & 0xFFFFFFFF) - ((value & 0x80000000) << 1)
+def _bytes(text: str) -> bytes:
+    r"""The bytes of a string as strace writes it: `\x2f\x61`."""
+    return bytes.fromhex(text.replace(r"\x", ""))

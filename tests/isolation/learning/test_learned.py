@@ -23,6 +23,7 @@ from tests.isolation.test_escapes import answering
 from tests.isolation.test_wrapped import REACHER, Isolated
 from tests.launch.processes import until
 
+pytestmark = pytest.mark.needs("strace")
 LEARN = ("--isolate", "learn")
 PYTHON = (sys.executable, "-I", "-u", "-c")
 KILLS = 12
