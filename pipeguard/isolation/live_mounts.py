@@ -1,6 +1,5 @@
-"""Mounts folders into a sandbox that runs, and removes them again: the client's roots.
+"""Covers files again in a sandbox that runs (isolation.covers), and mounts the client's roots once.
 
-What covers a file there is mounted again where that is replaced (isolation.covers).
 Nobody in a sandbox may mount, and who starts it has no rights in it. So a process that is forked
 before the engine starts stays behind in the user namespace that the sandbox's was made from, with
 mounts of its own. There it puts together what is given, as before a start (isolation.staging), and
@@ -159,27 +158,19 @@ class SandboxMounts:
         self._process = int(json.loads(said)["child-pid"])
         self._theirs = os.open(f"/proc/{self._process}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         self._own = mounting.own_mounts()
-        self._trees: dict[str, int] = {}  # descriptors of what is mounted, by its path
         self._own_root = os.stat("/").st_dev
         self._is_ready = False
         self._lifeline = doorway.lifeline
         self.covers = doorway.covers
 
-    def answer(self, request: dict[str, list[Any]]) -> dict[str, str]:
-        """Do what is asked; why not, by path, of what could not be done."""
-        failed = {}
-        for path in request["remove"]:
-            try:
-                self._remove(str(path))
-            except OSError as error:
-                failed[str(path)] = str(error)
-        for fields in request["add"]:
-            staged = _decoded(fields)
-            try:
-                self._add(staged)
-            except OSError as error:
-                failed[staged.outer.path] = str(error)
-        return failed
+    def answer(self, fields: Sequence[Any]) -> dict[str, str]:
+        """Mount one root; the reason by its path if that failed."""
+        staged = _decoded(fields)
+        try:
+            self._add(staged)
+        except OSError as error:
+            return {staged.outer.path: str(error)}
+        return {}
 
     def cover_again(self) -> None:
         """Cover what is not covered any more; a server that sees such a file all the same ends.
@@ -222,12 +213,9 @@ class SandboxMounts:
             place = _made(staged.outer.path)
             mounting.attach(tree, place)
             os.close(place)
-        except OSError:
-            os.close(tree)
-            raise
         finally:
+            os.close(tree)
             mounting.enter_mounts(self._own)
-        self._trees[staged.outer.path] = tree
         self.covers += tuple(covers_in(staged))
 
     def _enter(self) -> None:
@@ -249,20 +237,6 @@ class SandboxMounts:
             sleep(PAUSE_SECONDS)
             mounting.enter_mounts(self._theirs)
         self._is_ready = True
-
-    def _remove(self, path: str) -> None:
-        """Remove a mount wherever it is by now: the server may have moved what it is in."""
-        if path not in self._trees:
-            raise OSError(errno.ENOENT, "it is not mounted", path)
-        tree = self._trees[path]
-        self._enter()
-        try:
-            os.fchdir(tree)
-            mounting.detach(".")
-        finally:
-            mounting.enter_mounts(self._own)
-        os.close(self._trees.pop(path))
-        self.covers = tuple(each for each in self.covers if each.outer != path)
 
 
 def _made(path: str) -> int:

@@ -1,4 +1,4 @@
-"""The client's roots: which of them a sandbox is given, and that it is, while it runs.
+"""The client's roots: which of them a sandbox is given, once, when the client first says them.
 
 Roots are what the client answers to `roots/list`; nothing that a server says is one. They are
 refused as folders among a server's arguments are: the home, what holds other users' or the system's
@@ -21,7 +21,7 @@ from pipeguard.isolation.run_later import is_of_git
 from pipeguard.isolation.runtimes import folders_among
 from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.staging import Staged, staged_of
-from pipeguard.isolation.view import Mount, MountKind, view_of
+from pipeguard.isolation.view import Mount, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -52,7 +52,6 @@ class SandboxRoots:
         say: tells the user what is refused.
 
     Attributes:
-        end_server: ends the server.
         on_unwatched: told the number of the error for which covers in roots are not watched.
     """
 
@@ -70,54 +69,37 @@ class SandboxRoots:
         self._host = host
         self._needed = tuple(needed)
         self._say = say
-        self._mounted: set[str] = set()
-        self._inside: dict[str, tuple[Mount, ...]] = {}  # what is mounted in each root
-        self._changeable = set(profile.write)  # by the server, at any time until now
+        self._given: frozenset[str] = frozenset()
+        self._has_told_change = False
+        self._mounts: tuple[Mount, ...] = ()
         self._refused: set[str] = set()
-        self._is_lost = False
-        self.end_server: Callable[[], object] = _nothing
         self.on_unwatched: Callable[[int], object] = _unnoticed
 
     def added_to(self, view: FileView) -> FileView:
-        """A view with the roots that the server sees now."""
-        kind = MountKind.WRITE if self._profile.roots == WRITE_ROOTS else MountKind.READ
-        roots = [Mount(kind, path, path) for path in sorted(self._mounted)]
-        inside = (mount for root in roots for mount in self._inside[root.path])
-        return view._replace(mounts=(*view.mounts, *roots, *inside))
+        """A view with the roots that the server sees."""
+        return view._replace(mounts=(*view.mounts, *self._mounts))
 
     def give(self, addresses: Iterable[str]) -> None:
-        """Have the sandbox see these roots, and none that it was given before and is not here.
-
-        A server that may still see one of those is ended.
-        """
+        """Mount the first roots that the client says; a later change holds from the next start."""
         wanted = frozenset(self._accepted(addresses))
-        for path in sorted(self._mounted - wanted):
-            why = self._request({"remove": [path], "add": []}, path)
-            if why is not None:
+        if self._given:
+            if wanted != self._given and not self._has_told_change:
+                self._has_told_change = True
                 self._say(
-                    f"the client's root {path[:SHOWN]!r} cannot be taken from the server again"
-                    f" ({why}): the server is ended."
+                    "the client's roots have changed: the server has those that it was given first"
+                    " until it is started again."
                 )
-                self.end_server()
-                return
-            self._mounted.discard(path)
-        for path in sorted(wanted - self._mounted):
+            return
+        self._given = wanted
+        for path in sorted(wanted):
             staged = self._staged(path)
-            if staged is None:
-                continue
-            self._inside[path] = staged.inside
-            self._changeable |= {path} if self._profile.roots == WRITE_ROOTS else set()
-            why = self._request({"remove": [], "add": [encoded(staged)]}, path)
-            if why is None or self._is_lost:  # then it may be there by now
-                self._mounted.add(path)
+            why = None if staged is None else self._mount(staged)
             if why is not None:
                 self._refuse(path, why)
 
-    def _request(self, change: dict[str, list[object]], path: str) -> str | None:
-        """Why what is asked for a path could not be done; None where it was."""
-        if self._is_lost:
-            return "what mounts it has ended"
-        request = json.dumps(change).encode()
+    def _mount(self, staged: Staged) -> str | None:
+        """Have a root mounted; the reason if it could not be."""
+        request = json.dumps(encoded(staged)).encode()
         if len(request) > MAX_REQUEST_BYTES:
             return "too much stands in it"
         try:
@@ -125,12 +107,14 @@ class SandboxRoots:
             answer: dict[str, str] = json.loads(self._channel.recv(MAX_REQUEST_BYTES))
         except (OSError, ValueError) as error:
             # An answer that comes too late would be taken for the next one's.
-            self._is_lost = True
             self._channel.close()
             return f"what mounts it did not answer ({error})"
         if UNWATCHED in answer:
             self.on_unwatched(int(answer[UNWATCHED]))
-        return answer.get(path)
+        why = answer.get(staged.outer.path)
+        if why is None:
+            self._mounts += (staged.outer, *staged.inside)
+        return why
 
     def close(self) -> None:
         """Nothing is given any more."""
@@ -147,7 +131,7 @@ class SandboxRoots:
                 self._refuse(path, f"there are more than {MOST_ROOTS}")
             else:
                 written.append(path)
-        changeable = tuple(self._changeable)
+        changeable = self._profile.write
         if self._profile.roots == WRITE_ROOTS:  # a link in one may be the server's, of another run
             changeable += tuple(filter(None, (self._folder(path, ()) for path in written)))
         paths = []
@@ -205,10 +189,6 @@ class SandboxRoots:
                 f"the client's root {shown!r} is not given to the server: {why}."
                 " To give a folder: --read PATH or --write PATH."
             )
-
-
-def _nothing(*_texts: str) -> None:
-    """For a server that has not started, and roots that nobody asks about."""
 
 
 def _unnoticed(_number: int) -> None:

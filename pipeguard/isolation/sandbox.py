@@ -174,7 +174,6 @@ class Sandbox:
                 os.close(descriptor)
         way_out = self._way_out(ours)
         if roots is not None:
-            roots.end_server = partial(child.end, 0)
             with self._lock:
                 self._roots[child] = roots
 
