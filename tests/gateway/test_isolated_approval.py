@@ -88,7 +88,7 @@ def test_a_file_that_is_allowed_holds_once_the_server_is_started_anew(folder: Pa
         said = decided(folder, "allow", event)
         assert "restart it in its client, or `pipeguard serve`" in said
         until(lambda: "not_given_yet" in run.said(), "the log says that it waits")
-        assert f'do="{RESTART_SERVER}"' in run.said()
+        assert f"do='{RESTART_SERVER}'" in run.said()
         assert len(call(run, "two__read_text_file", diary)) > 1  # the answer, and our text
         servers = {"one": failing("first-use"), "two": failing("first-use", hosts=["api.test"])}
         write_servers(folder, servers)  # which starts that one anew

@@ -43,7 +43,7 @@ def allow_what_was_refused(folder: Path, run: Isolated, target: str) -> None:
     """What the log advises, as the user does it."""
     until(lambda: f"excerpt={target} " in run.said(), "the refusal is told")
     line = next(line for line in run.said().splitlines() if f"excerpt={target} " in line)
-    words = re.findall(r'"pipeguard (allow [^"]+)"', line)[0].split()
+    words = re.findall(r"'pipeguard (allow [^']+)'", line)[0].split()
     environment = {"PIPEGUARD_POLICY": str(folder / "policy.yaml")}
     code, shown = decide(folder / "state", *words, environment=environment)
     assert code == 0, shown

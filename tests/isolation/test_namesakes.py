@@ -38,7 +38,7 @@ def test_what_the_second_is_allowed_is_its_own_after_a_restart_too(tmp_path: Pat
         with Isolated(tmp_path, command=other, policy=policy) as second:
             assert "403 Forbidden" in second.ready().call("proxied", target)
             until(lambda: "pipeguard allow " in second.said(), "the refusal is told")
-            words = re.findall(r'"pipeguard (allow [^"]+)"', second.said())[0].split()
+            words = re.findall(r"'pipeguard (allow [^']+)'", second.said())[0].split()
             code, shown = decide(tmp_path / "state", *words, environment=environment)
             assert code == 0, shown
             until(lambda: "reached" in second.call("proxied", target), "the host is given")

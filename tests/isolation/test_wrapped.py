@@ -168,9 +168,9 @@ def test_a_wall_is_told_once_with_the_way_through_it(tmp_path: Path) -> None:
         for _ in range(2):
             assert run.call("connect", "example.com:443") == "gaierror"
         until(lambda: "excerpt=example.com" in run.said(), "the refusal is told")
-        assert run.said().count("egress.host  ") == 1
+        assert run.said().count("block egress.host ") == 1
         assert "direction=" not in next(
-            line for line in run.said().splitlines() if "egress.host  " in line
+            line for line in run.said().splitlines() if "block egress.host " in line
         )
 
 
@@ -182,7 +182,7 @@ def test_what_was_refused_can_be_allowed_while_the_server_runs(tmp_path: Path) -
         with isolated(tmp_path, policy=policy) as run:
             assert "403 Forbidden" in run.call("proxied", target)
             until(lambda: "pipeguard allow " in run.said(), "the refusal is told")
-            words = re.findall(r'"pipeguard (allow [^"]+)"', run.said())[0].split()
+            words = re.findall(r"'pipeguard (allow [^']+)'", run.said())[0].split()
             environment = {"PIPEGUARD_POLICY": str(tmp_path / "policy.yaml")}
             code, shown = decide(tmp_path / "state", *words, environment=environment)
             assert code == 0, shown
