@@ -10,9 +10,10 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import pairwise
+from itertools import dropwhile
 
-from pipeguard.core.words.notation import word_set
+from pipeguard.identity.launch import Form, Starter, parse
+from pipeguard.identity.launchers import CONTAINERS, PACKAGES
 
 
 class VersionPin(Enum):
@@ -40,43 +41,15 @@ class Fetch:
     example: str
 
 
-_STARTERS = frozenset({"env", "sudo", "timeout", "nice", "nohup", "stdbuf", "cmd", "command"})
-_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ash", "ksh", "powershell", "pwsh"})
-_RUNNERS = {  # programs that run a package, and the verbs with which they do so
-    "npx": "",
-    "bunx": "",
-    "pnpx": "",
-    "uvx": "",
-    "npm": "exec x",
-    "pnpm": "dlx",
-    "yarn": "dlx",
-    "bun": "x",
-    "pipx": "run",
-    "uv": "run",
-    "deno": "run",
-    "docker": "run",
-    "podman": "run",
-    "nerdctl": "run",
-    "go": "run",
-}
-_CONTAINERS = frozenset({"docker", "podman", "nerdctl"})
+_NEEDS_RUN = frozenset({"pipx", "uv", "deno", "go", *CONTAINERS})
 _PYTHON = frozenset({"uvx", "pipx", "uv"})
-# Options whose value names what is fetched, and options with another value.
-_NAMING = frozenset({"-p", "--package", "--from", "--with", "--spec"})
-_VALUED = word_set(
-    "--registry -w --workspace --prefix -C --filter --cwd --python --index --default-index "
-    "--index-url -i --extra-index-url --constraints -c --overrides --env-file --directory "
-    "--project --cache-dir --config-file --extra --group --only-group --with-editable "
-    "--with-requirements --pip-args --import-map --config --call "
-    "-e --env -v --volume --mount --name --network --net --publish -u --user --workdir -h "
-    "--hostname --add-host -l --label --pull --platform --entrypoint -m --memory --cpus --gpus "
-    "--device --cap-add --cap-drop --security-opt --tmpfs --ulimit --log-driver --log-opt --dns "
-    "--ipc --pid --shm-size --restart --runtime --secret --volumes-from --expose --link"
-)
+# Options after which the first word is a program in a package, or a shell's line.
+_BEFORE_NO_PACKAGE = frozenset({"-p", "--package", "--from", "--spec", "-c", "--call"})
 _NPM_EXACT = re.compile(r"@?[^@]+@v?\d+\.\d+\.\d+(?:[-+][\w.+-]+)?\Z")
 _PYTHON_EXACT = re.compile(r"[^@=<>~!]+(?:===?|@)\d[\w.+!-]*\Z")
 _COMMIT = re.compile(r"[@#][0-9a-f]{40}\b")
 _ADDRESS = re.compile(r"(?:git\+|https?://|git@|github:|gitlab:|bitbucket:|gist:|git://|ssh://)")
+_BEFORE_PROGRAM = re.compile(r"(?:exec|command)\Z|\w+=")  # in a shell's line
 _PIPED = re.compile(
     r"(?:\b(?:curl|wget|fetch|iwr|irm|Invoke-WebRequest|Invoke-RestMethod)\b[^|;&\n]*"
     r"\|\s*(?:sudo\s+)?(?:(?:ba|z|da|k|a)?sh|python[\d.]*|node|perl|ruby|iex|Invoke-Expression)\b)"
@@ -92,88 +65,37 @@ def piped(words: Sequence[str]) -> bool:
 
 def fetched(words: Sequence[str]) -> list[Fetch]:
     """What a command fetches; looks into `sh -c`, and behind `env`, `cmd /c` and the like."""
-    return list(_fetched(list(words), 0))
-
-
-def _fetched(words: list[str], depth: int) -> Iterator[Fetch]:
-    while words:
-        program = _program(words[0])
-        if program in _SHELLS:
-            if depth == 0:
-                yield from _in_shell(words[1:])
-            return
-        if program in _RUNNERS:
-            yield from _of_runner(program, words[1:])
-            return
-        if program not in _STARTERS and not re.match(r"\w+=|/[cC]\Z|-|\d", words[0]):
-            return
-        words = words[1:]
-
-
-def _in_shell(words: list[str]) -> Iterator[Fetch]:
-    script = next((b for a, b in pairwise(words) if _runs(a)), "")
-    for part in re.split(r"&&|\|\||[;|\n]", script):
+    launch = parse(list(dropwhile(_BEFORE_PROGRAM.match, words)))
+    found = [fetch for starter in launch.starters for fetch in _fetches(starter)]
+    for part in re.split(r"&&|\|\||[;|\n]", launch.word) if launch.form is Form.SCRIPT else ():
         try:
-            inner = shlex.split(part)
-        except ValueError:
+            found += fetched(shlex.split(part))
+        except ValueError:  # unbalanced quotes
             continue
-        if inner[:1] == ["exec"]:
-            inner = inner[1:]
-        yield from _fetched(inner, 1)
+    return found
 
 
-def _runs(option: str) -> bool:
-    return option.lower() in ("-command", "/c") or (
-        option.startswith("-") and not option.startswith("--") and option.endswith("c")
-    )
-
-
-def _program(word: str) -> str:
-    base = re.split(r"[\\/]", word)[-1].lower()
-    return re.sub(r"\.(?:exe|cmd|bat|ps1)\Z", "", base)
-
-
-def _of_runner(program: str, words: list[str]) -> Iterator[Fetch]:
-    if program == "uv" and words[:2] == ["tool", "run"]:
-        program, words = "uvx", words[2:]
-    elif verbs := _RUNNERS[program].split():
-        index = next((i for i, word in enumerate(words) if word in verbs), None)
-        if index is None:
-            return
-        words = words[index + 1 :]
-    named, first = _read(program, words)
-    if program == "uv":
-        first = ""  # a script of the project
-    for what in dict.fromkeys((*named, first)):
+def _fetches(starter: Starter) -> Iterator[Fetch]:
+    program, first = starter.program, next(iter(starter.rest), "")
+    is_run = "run" in starter.verbs and "compose" not in starter.verbs
+    if not is_run if program in _NEEDS_RUN else starter.registry != "npm" and program != "uvx":
+        return
+    naming = PACKAGES.get(program, "").split()
+    named = [value or "" for name, value in starter.options if name in naming]
+    words = {name for name, value in starter.options if name in naming or value is None}
+    if program == "uv" and "tool" in starter.verbs:
+        program = "uvx"
+    if program == "uv" or words & _BEFORE_NO_PACKAGE:
+        first = ""
+    for what in dict.fromkeys((*",".join(named).split(","), first)):
         if (fetch := _fetch(program, what)) is not None:
             yield fetch
-
-
-def _read(program: str, words: list[str]) -> tuple[list[str], str]:
-    """The values of options that name packages, and the first word that is not an option."""
-    named: list[str] = []
-    from_given = False
-    rest = iter(words)
-    for word in rest:
-        name, equals, value = word.partition("=")
-        if name in _NAMING and program not in _CONTAINERS:
-            value = value if equals else next(rest, "")
-            from_given = from_given or name != "--with"
-            named += value.split(",")
-        elif word in _VALUED or (word in ("-p", "-P", "-w") and program in _CONTAINERS):
-            next(rest, None)
-        elif word == "--":
-            continue
-        elif not word.startswith("-"):
-            # With a named package, this is a program in it.
-            return named, "" if from_given else word
-    return named, ""
 
 
 def _fetch(program: str, what: str) -> Fetch | None:
     if not what or what.startswith((".", "/", "~", "file:", "$", "%")) or "\\" in what:
         return None
-    if program in _CONTAINERS:
+    if program in CONTAINERS:
         return _image(program, what)
     return _package(program, what)
 

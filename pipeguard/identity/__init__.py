@@ -1,6 +1,6 @@
 """Which server a command starts: the name of its pins, audit and policy, and what it launches.
 
 Reads a command line as a person would, through npx, uvx, docker and the like. Starts nothing and
-stores nothing; `state` remembers which server had a name first. Begin with `server_name`, then
-`command_reader`.
+stores nothing; `state` remembers which server had a name first. Begin with `launch`, then
+`server_name`.
 """

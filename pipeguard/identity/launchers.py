@@ -2,81 +2,78 @@
 
 from __future__ import annotations
 
+from pipeguard.core.words.notation import word_list
+
 _UV = (
     "--with --with-editable --with-requirements --python -p --constraints -c --overrides "
-    "--env-file --cache-dir --config-file --extra --group --only-group"
+    "--env-file --cache-dir --config-file --extra --group --only-group --no-group"
+)
+# Options of `docker run` and `podman run` with a value, from their references.
+CONTAINER_VALUES = (
+    "--add-host --annotation --arch --attach --authfile --blkio-weight --blkio-weight-device"
+    " --cap-add --cap-drop --cgroup-conf --cgroup-parent --cgroupns --cgroups --chrootdirs"
+    " --cidfile --conmon-pidfile --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime"
+    " --cpu-shares --cpus --cpuset-cpus --cpuset-mems --detach-keys --device --device-cgroup-rule"
+    " --device-read-bps --device-read-iops --device-write-bps --device-write-iops --dns"
+    " --dns-option --dns-search --domainname --entrypoint --env --env-file --env-merge --expose"
+    " --gidmap --gpus --group-add --health-cmd --health-interval --health-on-failure"
+    " --health-retries --health-start-interval --health-start-period --health-timeout --hostname"
+    " --hostuser --image-volume --init-path --ip --ip6 --ipc --isolation --kernel-memory --label"
+    " --label-file --link --link-local-ip --log-driver --log-opt --mac-address --memory"
+    " --memory-reservation --memory-swap --memory-swappiness --mount --name --network"
+    " --network-alias --oom-score-adj --os --passwd-entry --personality --pid --pidfile"
+    " --pids-limit --platform --pod --pod-id-file --preserve-fds --publish --pull --requires"
+    " --restart --runtime --sdnotify --seccomp-policy --secret --security-opt --shm-size"
+    " --stop-signal --stop-timeout --storage-opt --subgidname --subuidname --sysctl --systemd"
+    " --timeout --tmpfs --tz --uidmap --ulimit --umask --unsetenv --user --userns --uts --variant"
+    " --volume --volume-driver --volumes-from --workdir"
 )
 _DOCKER = (
-    "-e --env --env-file --name --network --net -p --publish -u --user -w "
-    "--workdir -h --hostname --add-host -l --label --pull --platform -m --memory "
-    "--cpus --gpus --device --cap-add --cap-drop --security-opt --tmpfs --ulimit --log-driver "
-    "--log-opt --dns --ipc --pid --shm-size --restart --runtime --secret --context -H --config "
-    "--volumes-from --expose --link --group-add --annotation --userns --stop-signal "
-    "--project-name --profile --index --ansi --progress --parallel"
+    f"{CONTAINER_VALUES} --net --net-alias -a -c -e -h -l -m -p -u -w --context -H --config"
+    " --project-name --profile --index --ansi --progress --parallel"
 )
 # Programs that start the server, and their options whose value is not the server. (The value of
 # `-jar`, `--bin`, `-File` and the like is the server.)
 STARTERS = {
-    "npx": "",
-    "bunx": "",
-    "pnpx": "",
-    "npm": "",
-    "pnpm": "",
-    "yarn": "",
-    "bun": "",
+    **dict.fromkeys(
+        word_list(
+            "npx bunx pnpx npm yarn poetry pdm pipenv rye bundle java dnx nix go just task nohup"
+            " cmd sh bash dash zsh"
+        ),
+        "",
+    ),
+    **dict.fromkeys(("uv", "uvx"), _UV),
+    **dict.fromkeys(("docker", "podman", "nerdctl", "docker-compose"), _DOCKER),
+    **dict.fromkeys(("python", "py"), "-W -X"),
+    **dict.fromkeys(("powershell", "pwsh"), "-ExecutionPolicy -WorkingDirectory"),
+    "pnpm": "--reporter --loglevel",
+    "bun": "--env-file",
     "deno": "-c --config --import-map",
     "node": "-r --require --import --loader --experimental-loader --env-file -C --conditions",
     "tsx": "--tsconfig",
     "ts-node": "-P --project",
-    "uv": _UV,
-    "uvx": _UV,
     "pipx": "--python --pip-args",
-    "poetry": "",
-    "pdm": "",
-    "pipenv": "",
     "hatch": "-e --env",
-    "rye": "",
-    "bundle": "",
-    "python": "-W -X",
-    "py": "-W -X",
     "mcp": "-t --transport --with -f --env-file -v --env-var",
     "fastmcp": "-t --transport --with --project --python --host --port -p",
-    "docker": _DOCKER,
-    "podman": _DOCKER,
-    "nerdctl": _DOCKER,
-    "docker-compose": _DOCKER,
-    "java": "",
     "dotnet": "-c --configuration -f --framework",
-    "dnx": "",
-    "nix": "",
-    "go": "",
     "cargo": "--features",
     "ruby": "-r -I -C",
     "php": "-d -c",
     "make": "-j --jobs",
-    "just": "",
-    "task": "",
     "env": "-u --unset",
     "sudo": "-u --user -g --group",
     "timeout": "-s --signal -k --kill-after",
     "nice": "-n --adjustment",
-    "nohup": "",
     "stdbuf": "-i -o -e",
-    "cmd": "",
-    "powershell": "-ExecutionPolicy -WorkingDirectory",
-    "pwsh": "-ExecutionPolicy -WorkingDirectory",
-    "sh": "",
-    "bash": "",
-    "dash": "",
-    "zsh": "",
 }
 # Their options that name the project's folder ...
 FOLDERS = {
+    **dict.fromkeys(("uv", "uvx"), "--directory --project"),
+    **dict.fromkeys(("docker", "docker-compose", "podman"), "-f --file --project-directory"),
+    **dict.fromkeys(("yarn", "bun"), "--cwd"),
     "npm": "--prefix -C",
     "pnpm": "--dir -C",
-    "yarn": "--cwd",
-    "bun": "--cwd",
-    "uv": "--directory --project",
     "poetry": "-C --directory -P --project",
     "pdm": "-p --project",
     "cargo": "--manifest-path",
@@ -84,28 +81,29 @@ FOLDERS = {
     "just": "-f --justfile -d --working-directory",
     "task": "-d --dir -t --taskfile",
     "env": "-C --chdir",
-    "docker": "-f --file --project-directory",
-    "docker-compose": "-f --file --project-directory",
-    "podman": "-f --file --project-directory",
 }
 _INDEXES = "--from --index --default-index --index-url -i --extra-index-url"
 # ... and those that say what is run, in addition to the word that does.
 SOURCES = {
+    **dict.fromkeys(("bunx", "pnpx", "yarn", "cargo"), "-p --package"),
     "npx": "-p --package --registry -w --workspace --prefix",
-    "bunx": "-p --package",
-    "pnpx": "-p --package",
     "npm": "-p --package --registry -w --workspace",
     "pnpm": "-F --filter --package",
-    "yarn": "-p --package",
     "uv": f"{_INDEXES} --package --only-package",
     "uvx": _INDEXES,
     "pipx": "--spec --index-url -i",
     "java": "-cp -classpath --class-path -p --module-path",
-    "cargo": "-p --package",
     "docker": "--entrypoint -v --volume --mount -H --host --context",
     "podman": "--entrypoint -v --volume --mount --url --connection -c",
     "nerdctl": "--entrypoint -v --volume --mount",
     "docker-compose": "--entrypoint -H --host --context",
+}
+# Their options that name packages to fetch.
+PACKAGES = {
+    **dict.fromkeys(("npx", "bunx", "pnpx", "npm", "yarn", "bun"), "-p --package"),
+    **dict.fromkeys(("uv", "uvx"), "--from --with -w"),
+    "pnpm": "--package",
+    "pipx": "--spec --with",
 }
 MOUNTS = frozenset({"-v", "--volume", "--mount"})
 # The registry of the packages that a starter fetches; and the verbs with which others fetch one.
@@ -132,7 +130,8 @@ ELSEWHERE = frozenset({
     "nc", "ncat", "netcat", "socat", "telnet", "distrobox", "toolbox", "nsenter", "chroot",
 })  # fmt: skip
 SHELLS = frozenset({"sh", "bash", "dash", "zsh"})
-VERBS = frozenset({"run", "exec", "dlx", "x", "tool", "--", "/c", "/C"})
+VERBS = frozenset({"run", "exec", "dlx", "x", "tool", "/c", "/C"})
+CONTAINER_VERBS = frozenset({"run", "exec", "up", "start"})
 PROJECT_VERBS = frozenset({"run-script", "start", "task"})
 MODULES = frozenset({"-m", "--module", "-um", "-Im", "-Em", "-Bm", "-sm"})
 PROGRAM_ENDINGS = frozenset({"exe", "cmd", "bat"})

@@ -1,13 +1,31 @@
 """The server that a command or address launches: its identity, and a name if nobody gave it one."""
 
+# pathlib costs 5 ms, and a server is waiting
+# ruff: noqa: PTH109, PTH110, PTH118, PTH120
 from __future__ import annotations
 
 import os
+import re
 
 from pipeguard.core.lazy_regex import lazy_regex
-from pipeguard.identity.command_reader import CommandReader
-from pipeguard.identity.launchers import ELSEWHERE
-from pipeguard.identity.targets import LaunchTarget, target_at
+from pipeguard.identity import launchers
+from pipeguard.identity.launch import Form, Launch, parse
+from pipeguard.identity.words import (
+    URL,
+    absolute,
+    base,
+    distinguishing_words,
+    ending,
+    identity_of_url,
+    image_name,
+    is_installed,
+    is_url,
+    program_name,
+    short_name,
+    source_name,
+    stem_of,
+    unversioned,
+)
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
@@ -15,7 +33,15 @@ if TYPE_CHECKING:
 
 LONGEST = 50  # characters of a name, without the digits that tell equal names apart
 DIGITS = 6  # hex digits that do so
+MOST_LAYERS = 8  # of commands that start commands
 _LOOPBACK = lazy_regex(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?")
+# Starters that are recognised among a program's arguments too: their names are no common words.
+_STARTING_ANYWHERE = launchers.STARTERS.keys() - launchers.TARGETS - {"mcp", "go", "env", "nice"}
+# Kinds whose names are local to a folder, so that they say nothing: files and tasks.
+_LOCAL_KINDS = frozenset(
+    {"path", *(f"{starter} project" for starter in launchers.SCRIPTS | launchers.TARGETS)}
+)
+_REGISTRY_KINDS = frozenset({"npm", "pypi", "nuget", "image"})
 
 
 class Launched:
@@ -41,7 +67,7 @@ class Launched:
         """True for a server that is, or may be, on another machine."""
         kind, _, rest = self.identity.partition("\n")
         host = rest.partition("/")[0].partition("?")[0]
-        return kind in ELSEWHERE or (kind == "url" and _LOOPBACK.fullmatch(host) is None)
+        return kind in launchers.ELSEWHERE or (kind == "url" and _LOOPBACK.fullmatch(host) is None)
 
 
 def launched(command: Sequence[str], folder: str | None = None) -> Launched:
@@ -52,7 +78,7 @@ def launched(command: Sequence[str], folder: str | None = None) -> Launched:
         folder: the folder that it starts in; None for the current one.
     """
     folder = folder if folder is not None else _current_folder()
-    target = CommandReader(list(command), folder, 0).read()
+    target = _Reader(list(command), folder).target()
     parts = [part for part in target.parts if part]
     name = _clean(target.stem)
     if not target.is_unique:
@@ -70,7 +96,7 @@ def launched_at(url: str, name: str = "") -> Launched:
         url: the address.
         name: the server's name; empty for its host and path.
     """
-    target = target_at(url)
+    target = _target_at(url)
     identity = "\n".join((target.kind, *target.parts))
     return Launched(name or _clean(target.stem), identity, _description(target))
 
@@ -84,7 +110,7 @@ def server_name(command: Sequence[str]) -> str:
     return launched(command).name
 
 
-def _description(target: LaunchTarget) -> str:
+def _description(target: _Target) -> str:
     first = next(filter(None, target.parts), target.stem)
     if target.kind == "url":
         first = first.partition("/")[0]  # its path may contain a key
@@ -93,7 +119,7 @@ def _description(target: LaunchTarget) -> str:
 
 def _current_folder() -> str:
     try:
-        return os.getcwd()  # noqa: PTH109  pathlib costs 5 ms, and a server is waiting
+        return os.getcwd()
     except FileNotFoundError:  # it was deleted
         return "/"
 
@@ -101,3 +127,275 @@ def _current_folder() -> str:
 def _clean(name: str) -> str:
     plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip("-._")
     return plain[:LONGEST].rstrip("-._") or "server"
+
+
+class _Target:
+    """What a command launches.
+
+    Attributes:
+        stem: the server's short name.
+        kind: its kind, as `npm`, `path` or `url`.
+        parts: texts that tell it from others of its kind; the first describes it.
+        is_unique: whether the stem alone tells it from other servers.
+    """
+
+    __slots__ = ("is_unique", "kind", "parts", "stem")
+
+    def __init__(self, stem: str, kind: str, *parts: str, is_unique: bool = False) -> None:
+        self.stem = stem
+        self.kind = kind
+        self.parts = parts
+        self.is_unique = is_unique
+
+
+def _target_at(url: str) -> _Target:
+    """The server at an address, named by its host and path."""
+    matched = re.match(URL, url)
+    if matched is None:
+        return _Target("server", "url", url)
+    host = matched[1].rpartition("@")[2].lower()
+    segments = [part for part in matched[2].split("/") if part not in ("", "mcp", "sse", "ws")]
+    name = "-".join([host.replace(":", "-"), *segments])
+    return _Target(name, "url", identity_of_url(url), is_unique=True)
+
+
+def _is_server(target: _Target) -> bool:
+    """Whether a package or a program is a server, judging by its name."""
+    if target.kind in _LOCAL_KINDS and not (target.kind == "path" and target.is_unique):
+        return False
+    name = (target.parts[0] if target.kind in _REGISTRY_KINDS else target.stem).lower()
+    return ("mcp" in name or "server" in name) and not _leads_elsewhere(target.stem)
+
+
+def _leads_elsewhere(stem: str) -> bool:
+    """Whether a name is that of a proxy, launcher or the like, which leads to another server."""
+    return not launchers.LEADING.isdisjoint(stem.lower().replace("_", "-").split("-"))
+
+
+class _Reader:
+    """Finds the server of one command, and the words that identify it."""
+
+    def __init__(
+        self, words: list[str], folder: str, layer: int = 0, *, in_project: bool = False
+    ) -> None:
+        self._launch: Launch = parse(words, folder, in_project=in_project)
+        self._folder = self._launch.folder
+        self._layer = layer
+        starter = self._launch.starters[-1] if self._launch.starters else None
+        self._starter = starter.program if starter else ""
+        self._registry = starter.registry if starter else ""
+        self._verbs = starter.verbs if starter else []
+        self._interpreter = starter.word if starter and self._starter in ("python", "py") else ""
+
+    def target(self) -> _Target:
+        """Find what the command launches."""
+        word, rest = self._launch.word, self._launch.rest
+        if self._launch.form is Form.WORD:
+            return self._named(word, rest)
+        if self._launch.form is Form.MODULE:
+            return self._module(word, rest)
+        if self._launch.form is Form.SCRIPT:
+            return self._script(word)
+        if self._launch.form is Form.CODE:
+            return _Target(self._starter, "code", self._starter, word)
+        if self._launch.form is Form.ELSEWHERE:
+            return _elsewhere(word, rest)
+        return self._unnamed()
+
+    def _named(self, word: str, rest: list[str]) -> _Target:
+        if self._starter in launchers.CONTAINERS:
+            return self._container(word, rest)
+        if is_url(word) and self._starter:
+            return _target_at(word)
+        file = base(word)
+        if file in launchers.STARTED_BY_PATH:
+            return self._inside([launchers.STARTED_BY_PATH[file], *rest])
+        file, colon, attribute = word.rpartition(":")  # `server.py:app`
+        if colon and not self._registry and ending(file) in launchers.SCRIPT_ENDINGS:
+            word, rest = file, [attribute, *rest]
+        if self._is_path(word):
+            return self._path(word, rest)
+        if self._registry or word.startswith(("npm:", "jsr:", "github:")):
+            target = self._package(word)
+        elif not self._starter:
+            return self._program(word, rest)
+        elif self._launch.in_project:
+            where = unversioned(self._folder)
+            target = _Target(short_name(word), f"{self._starter} project", where, word)
+        else:
+            target = _Target(
+                short_name(word), self._starter, source_name(word, self._folder), is_unique=True
+            )
+        target.parts += tuple(sorted(self._launch.sources))
+        return self._with_rest(target, rest)
+
+    def _package(self, word: str) -> _Target:
+        package = source_name(word, self._folder)
+        kind = self._registry or word.partition(":")[0]
+        if kind == "nix":
+            return _Target(word.rpartition("#")[2], kind, word.partition("?")[0], is_unique=True)
+        if kind == "pypi":
+            package = re.sub(r"[-_.]+", "-", package).lower() if "/" not in package else package
+        return _Target(short_name(word), kind, package, is_unique=True)
+
+    def _program(self, word: str, rest: list[str]) -> _Target:
+        """A program that is in no table, by its name: it may be the server, or start one."""
+        stem = stem_of(word)
+        if stem in launchers.TRANSPARENT and "--" in rest[:-1]:
+            return self._inside(rest[rest.index("--") + 1 :])
+        target = _Target(stem, "program", stem, is_unique=True)
+        if stem in launchers.TOOLS_OF_A_PROJECT:
+            target = _Target(stem, "program", stem, unversioned(self._folder))
+        return self._with_rest(target, rest)
+
+    def _path(self, word: str, rest: list[str]) -> _Target:
+        path = os.path.normpath(word).replace("\\", "/")
+        package = path.rpartition("node_modules/")[2]
+        stem = stem_of(word)
+        if package != path and not package.startswith("."):
+            scope = 2 if package.startswith("@") else 1
+            name = "/".join(package.split("/")[:scope])
+            if short_name(name) in launchers.STARTERS:
+                return self._inside([short_name(name), *rest])
+            target = _Target(short_name(name), "npm", name, package, is_unique=True)
+            return self._with_rest(target, rest)
+        if not self._starter and is_installed(path):
+            return self._program(stem, rest)
+        whole = unversioned(absolute(word, self._folder))
+        in_bin = path.split("/")[-2:-1] in (["bin"], ["Scripts"], [".bin"])
+        return self._with_rest(_Target(stem, "path", whole, is_unique=in_bin), rest)
+
+    def _module(self, module: str, rest: list[str]) -> _Target:
+        """`python -m`: a module of the current folder, of a project, or an installed one."""
+        if module in launchers.STARTERS:
+            return self._inside([module, *rest])
+        own = os.path.join(self._folder, *module.split("."))
+        if self._launch.in_project or os.path.exists(own) or os.path.exists(f"{own}.py"):
+            target = _Target(module, "python", module, unversioned(self._folder))
+            return self._with_rest(target, rest)
+        interpreter = self._interpreter.replace("\\", "/")
+        where = ""
+        if "/" in interpreter and not is_installed(interpreter):
+            where = unversioned(absolute(os.path.dirname(interpreter), self._folder))
+        return self._with_rest(_Target(module, "python", module, where, is_unique=True), rest)
+
+    def _script(self, script: str) -> _Target:
+        """The last command of a shell's script."""
+        *before, last = script.replace("&&", ";").split(";")
+        is_unique = not re.search(r"[|&<>()$`\n]", script.replace("&&", ";"))
+        for piece in before:
+            words = piece.split()
+            if words[:1] == ["cd"] and len(words) == 2:
+                self._folder = absolute(words[1].strip("'\""), self._folder)
+            else:
+                is_unique = is_unique and words[:1] in (["export"], ["set"])
+        words = [word.strip("'\"") for word in last.split() if word != "exec"]
+        target = self._inside(words) if words else self._unnamed()
+        if not is_unique:  # only a shell knows what it runs
+            target.parts += (unversioned(script),)
+            target.is_unique = False
+        return target
+
+    def _container(self, word: str, rest: list[str]) -> _Target:
+        verb = self._verbs[-1]
+        more = distinguishing_words(rest, self._folder)
+        if self._verbs[0] == "compose":
+            where = (unversioned(self._folder), *self._launch.sources)
+            return _Target(word, "compose", word, *where, *more)
+        if verb in ("exec", "start"):
+            parts = (*self._launch.sources, *more)
+            return _Target(word, "container", word, *parts, is_unique=not parts)
+        if verb != "run":
+            words = " ".join([*self._verbs, word])
+            return _Target(word, "docker", words, *self._launch.sources, *more, is_unique=not more)
+        image = image_name(word)
+        stem = image.rpartition("/")[2]
+        if stem in launchers.BASES or (rest and program_name(rest[0]) in launchers.STARTERS):
+            inside = self._inside(rest, "/")
+            parts = (
+                image,
+                *sorted(self._launch.mounts),
+                *self._launch.sources,
+                inside.kind,
+                *inside.parts,
+            )
+            return _Target(inside.stem if rest else stem, "image", *parts)
+        target = _Target(
+            stem, "image", image, *self._launch.sources, is_unique=not self._launch.sources
+        )
+        return self._with_rest(target, rest)
+
+    def _unnamed(self) -> _Target:
+        if self._launch.in_project or "compose" in self._verbs:
+            where = (unversioned(self._folder), *self._verbs, *sorted(self._launch.sources))
+            return _Target(self._starter, f"{self._starter} project", *where)
+        return _Target(self._starter or "server", "program", self._starter, is_unique=True)
+
+    def _inside(self, words: list[str], folder: str | None = None) -> _Target:
+        if self._layer >= MOST_LAYERS or not words:
+            return self._unnamed()
+        folder = self._folder if folder is None else folder
+        is_inside = self._launch.in_project
+        return _Reader(words, folder, self._layer + 1, in_project=is_inside).target()
+
+    def _with_rest(self, target: _Target, rest: list[str]) -> _Target:
+        """A target, with those of its arguments that identify the server.
+
+        The arguments of a package or program whose name says that it is a server configure it. Any
+        other program may start anything, and each of its arguments may say what.
+        """
+        behind = rest[rest.index("--") + 1 :] if "--" in rest else []
+        leads = _leads_elsewhere(target.stem)
+        names_server = _is_server(target)
+        urls = [word for word in rest if is_url(word)]
+        if leads and len(urls) == 1:
+            return _target_at(urls[0])
+        for place, word in enumerate(rest):
+            if word == "--stdio" and leads and rest[place + 1 : place + 2]:
+                return self._inside(rest[place + 1].split())
+        if behind and (program_name(behind[0]) in launchers.STARTERS or not names_server):
+            return self._around(target, rest[: -len(behind)], behind)
+        started = [
+            place
+            for place, word in enumerate(rest[:-1])
+            if program_name(word) in _STARTING_ANYWHERE
+        ]
+        if started and not names_server:
+            return self._around(target, rest[: started[0]], rest[started[0] :])
+        if names_server:
+            words = [word for place, word in enumerate(rest) if _is_alone(rest, place)]
+            more = [identity_of_url(word) for word in words if is_url(word)]
+        else:
+            more = distinguishing_words(rest, self._folder, with_folders=target.kind != "path")
+        target.parts += tuple(unversioned(word) for word in more)
+        target.is_unique = target.is_unique and not more
+        return target
+
+    def _around(self, target: _Target, before: list[str], behind: list[str]) -> _Target:
+        """A program that starts another, whose command follows some words of its own."""
+        inner = self._inside(behind)
+        own = (*target.parts, *distinguishing_words(before, self._folder))
+        return _Target(inner.stem, target.kind, *own, inner.kind, *inner.parts)
+
+    def _is_path(self, word: str) -> bool:
+        if word.startswith((".", "/", "~")) or word[1:2] == ":" or "\\" in word:
+            return True
+        if not self._starter:
+            return "/" in word
+        if self._starter in launchers.INTERPRETERS:
+            return True
+        return not self._registry and ending(word) in launchers.SCRIPT_ENDINGS
+
+
+def _is_alone(words: list[str], place: int) -> bool:
+    """Whether a word is neither an option nor possibly the value of one."""
+    before = words[place - 1] if place else ""
+    return not words[place].startswith("-") and (not before.startswith("-") or "=" in before)
+
+
+def _elsewhere(program: str, rest: list[str]) -> _Target:
+    """A server on another machine or in a system of its own: each word may identify it."""
+    words = [word for word in rest if word != "--"]
+    named = [word for word in words if not word.startswith("-")]
+    names = [word for word in named if program_name(word) not in launchers.STARTERS]
+    return _Target(short_name(names[-1]) if names else program, program, *words)

@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
+from pipeguard.identity.launchers import CONTAINER_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,25 +31,6 @@ _FLAGS = (
     " --read-only --read-only-tmpfs --replace --rm --rmi --rootfs --sig-proxy --tls-verify --tty"
     " --unsetenv-all --use-api-socket"
 )
-_VALUES = (
-    "--add-host --annotation --arch --attach --authfile --blkio-weight --blkio-weight-device"
-    " --cap-add --cap-drop --cgroup-conf --cgroup-parent --cgroupns --cgroups --chrootdirs"
-    " --cidfile --conmon-pidfile --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime"
-    " --cpu-shares --cpus --cpuset-cpus --cpuset-mems --detach-keys --device --device-cgroup-rule"
-    " --device-read-bps --device-read-iops --device-write-bps --device-write-iops --dns"
-    " --dns-option --dns-search --domainname --entrypoint --env --env-file --env-merge --expose"
-    " --gidmap --gpus --group-add --health-cmd --health-interval --health-on-failure"
-    " --health-retries --health-start-interval --health-start-period --health-timeout --hostname"
-    " --hostuser --image-volume --init-path --ip --ip6 --ipc --isolation --kernel-memory --label"
-    " --label-file --link --link-local-ip --log-driver --log-opt --mac-address --memory"
-    " --memory-reservation --memory-swap --memory-swappiness --mount --name --network"
-    " --network-alias --oom-score-adj --os --passwd-entry --personality --pid --pidfile"
-    " --pids-limit --platform --pod --pod-id-file --preserve-fds --publish --pull --requires"
-    " --restart --runtime --sdnotify --seccomp-policy --secret --security-opt --shm-size"
-    " --stop-signal --stop-timeout --storage-opt --subgidname --subuidname --sysctl --systemd"
-    " --timeout --tmpfs --tz --uidmap --ulimit --umask --unsetenv --user --userns --uts --variant"
-    " --volume --volume-driver --volumes-from --workdir"
-)
 
 
 def words_of(text: str) -> frozenset[str]:
@@ -57,7 +39,7 @@ def words_of(text: str) -> frozenset[str]:
 
 
 SHORT = dict(zip(_SHORT.split()[::2], _SHORT.split()[1::2], strict=True))
-FLAGS, VALUES = words_of(_FLAGS), words_of(_VALUES)
+FLAGS, VALUES = words_of(_FLAGS), words_of(CONTAINER_VALUES)
 # Before `run`: nothing there changes what a container may reach.
 GLOBAL_VALUES = words_of("--config --log-level -l")
 GLOBAL_FLAGS = words_of("--debug -D --tls --tlsverify")

@@ -6,7 +6,7 @@ that has the registry and an empty folder and nothing of the server's, and from 
 runs from that folder, which it can read and not change, without the registry.
 """
 
-# ruff: noqa: PTH110, PTH113, PTH118, PTH119
+# ruff: noqa: PTH110, PTH113, PTH118
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.errors import LaunchError
+from pipeguard.identity.launch import parse
+from pipeguard.identity.launchers import PACKAGES
 from pipeguard.isolation.sensitive import is_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from pipeguard.identity.launch import Starter
 
 NPM, PYPI = "npm", "pypi"
 NPM_HOSTS = ("registry.npmjs.org",)
@@ -35,35 +39,17 @@ _FLAGS = {
     | {"--isolated", "--native-tls", "--offline", "--no-config", "--prerelease=allow", "-U"},
     "pipx": {"--verbose", "-v", "-q", "--quiet", "--no-cache", "--pypackages"},
 }
-_SPECS = {
-    "npx": {"-p", "--package"},
-    "uvx": {"--from", "--with", "-w"},
-    "pipx": {"--spec", "--with"},
-}
-_PYTHONS = {"uvx": {"-p", "--python"}, "pipx": {"--python"}, "npx": set[str]()}
-_STARTS: Mapping[tuple[str, ...], str] = {
+_PYTHONS = ("-p", "--python")  # of uvx and pipx
+_RUNNERS: Mapping[tuple[str, ...], str] = {
     ("npx",): "npx",
     ("npm", "exec"): "npx",
     ("npm", "x"): "npx",
     ("uvx",): "uvx",
     ("uv", "tool", "run"): "uvx",
-    ("uv", "x"): "uvx",
     ("pipx", "run"): "pipx",
 }
-_OTHERS: tuple[tuple[str, ...], ...] = (
-    ("bunx",),
-    ("bun", "x"),
-    ("pnpx",),
-    ("pnpm", "dlx"),
-    ("yarn", "dlx"),
-    ("pipenv", "run"),
-)
-# Options of `uv run` by which it fetches packages at each start, and others that take a word.
+# Options of `uv run` by which it fetches packages at each start.
 _UV_RUN_FETCHES = ("--with", "-w", "--with-requirements", "--with-editable")
-_UV_RUN_VALUES = (
-    *("--directory", "--project", "-p", "--python", "--env-file", "--extra", "--group"),
-    *("--package", "--index", "--default-index", "--only-group", "--no-group", "--config-file"),
-)
 _NPM_NAME = lazy_regex(r"(?:@[a-z0-9~*!.'()-][\w~.-]*/)?[a-z0-9~-][\w~.-]*", re.IGNORECASE)
 _NPM_SPEC = lazy_regex(rf"{_NPM_NAME.pattern}(?:@[\w.^~<>=| *+-]*)?", re.IGNORECASE | re.ASCII)
 _PYPI_NAME = lazy_regex(r"[a-z0-9](?:[\w.-]*[a-z0-9])?", re.IGNORECASE | re.ASCII)
@@ -115,38 +101,24 @@ def package_of(argv: Sequence[str]) -> Package | None:
     Raises:
         LaunchError: it fetches in a way that is not known here, so it cannot be isolated.
     """
-    words = [os.path.basename(argv[0]).removesuffix(".cmd"), *argv[1:]]
-    for start in _OTHERS:
-        if tuple(words[: len(start)]) == start:
-            raise LaunchError(
-                f"{' '.join(start)}: a server that it fetches cannot be isolated yet. Use npx or"
-                " uvx for it, or install it and name its program."
-            )
-    if words[:2] == ["uv", "run"]:
-        _refuse_fetching_run(words[2:])
-    for start, runner in _STARTS.items():
-        if tuple(words[: len(start)]) == start:
-            return _read(runner, words[len(start) :])
+    starter = next(iter(parse(argv).starters), None)
+    if starter is None:
+        return None
+    words = (starter.program, *starter.verbs)
+    if words in _RUNNERS:
+        return _read(" ".join(words), _RUNNERS[words], starter)
+    if starter.registry or words == ("pipenv", "run"):
+        raise LaunchError(
+            f"{' '.join(words)}: a server that it fetches cannot be isolated yet. Use npx or"
+            " uvx for it, or install it and name its program."
+        )
+    option = next((name for name, _ in starter.options if name in _UV_RUN_FETCHES), "")
+    if words == ("uv", "run") and option:  # it would wait for its registry at each start
+        raise LaunchError(
+            f"uv run {option}: what it fetches at each start an isolated server cannot fetch. Add"
+            " it to the project (`uv add`), and leave the option out."
+        )
     return None
-
-
-def _refuse_fetching_run(words: Sequence[str]) -> None:
-    """Refuse `uv run --with`, which would wait for its registry at each start.
-
-    Raises:
-        LaunchError: the words have such an option.
-    """
-    rest = iter(words)
-    for word in rest:
-        if not word.startswith("-") or word == "--":
-            return
-        if word in _UV_RUN_VALUES:
-            next(rest, "")
-        if word.partition("=")[0] in _UV_RUN_FETCHES:
-            raise LaunchError(
-                f"uv run {word}: what it fetches at each start an isolated server cannot fetch. Add"
-                " it to the project (`uv add`), and leave the option out."
-            )
 
 
 def hosts_of(package: Package) -> tuple[str, ...]:
@@ -203,59 +175,47 @@ def facts_in(folder: str, path: str) -> dict[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def _read(runner: str, words: Sequence[str]) -> Package:
+def _read(shown: str, runner: str, starter: Starter) -> Package:
     specs: list[str] = []
     beside: list[str] = []
     python = ""
-    rest = iter(words)
-    for word in rest:
-        if word == "--":
-            word = next(rest, "")  # noqa: PLW2901  the next word is the program
-        elif word.startswith("-"):
-            name, equals, value = word.partition("=")
-            if word in _FLAGS[runner]:
-                continue
-            if name not in _SPECS[runner] | _PYTHONS[runner]:
-                raise LaunchError(
-                    f"{runner} {name}: a server that is fetched with this option cannot be isolated"
-                    " yet. Leave it out, or install the server and name its program."
-                )
-            value = value if equals else next(rest, "")
-            if name in _PYTHONS[runner]:
-                python = value
-            elif name in ("--with", "-w"):
-                beside += value.split(",")
-            else:
-                specs.append(value)
-            continue
-        return _package(runner, word, [*specs, *beside], tuple(rest), python, bool(specs))
-    raise LaunchError(f"{runner}: it names no server.")
-
-
-def _package(  # noqa: PLR0913, PLR0917  what was read, once
-    runner: str,
-    word: str,
-    specs: Sequence[str],
-    arguments: tuple[str, ...],
-    python: str,
-    is_named: bool,  # noqa: FBT001  likewise
-) -> Package:
-    registry = NPM if runner == "npx" else PYPI
-    if is_named:
-        package = Package(registry, tuple(specs), word, arguments, python)
-    else:
-        spec = word if registry == NPM else _pypi_spec(word)
-        package = Package(registry, (spec, *specs), "", arguments, python)
-    for spec in package.specs:
-        if spec.startswith("-") or not spec:
-            raise LaunchError(f"{runner}: {spec!r} is no package.")
-        if registry == NPM and not _NPM_SPEC.fullmatch(spec):
+    for place, (name, value) in enumerate(starter.options, 1):
+        word = name if value is None else f"{name}={value}"
+        if name in PACKAGES[starter.program].split():
+            (beside if name in ("--with", "-w") else specs).append(value or "")
+        elif name in _PYTHONS and runner != "npx":
+            python = value or ""
+        elif word not in _FLAGS[runner] and (name != "--" or place < len(starter.options)):
             raise LaunchError(
-                f"{runner} {spec}: only packages of the npm registry can be isolated."
+                f"{shown} {name}: a server that is fetched with this option cannot be isolated"
+                " yet. Leave it out, or install the server and name its program."
             )
-        if registry == PYPI and not _PYPI_SPEC.fullmatch(spec):
-            raise LaunchError(f"{runner} {spec}: only packages of PyPI can be isolated yet.")
+    if not starter.rest:
+        raise LaunchError(f"{shown}: it names no server.")
+    word, *arguments = starter.rest
+    registry = NPM if runner == "npx" else PYPI
+    program = word if specs else ""
+    if not specs:
+        specs = [word if registry == NPM else _pypi_spec(word)]
+    specs += ",".join(beside).split(",") if beside else ()
+    package = Package(registry, tuple(specs), program, tuple(arguments), python)
+    for spec in package.specs:
+        _check(shown, registry, spec)
     return package
+
+
+def _check(shown: str, registry: str, spec: str) -> None:
+    """Refuse what is not a package of the registry.
+
+    Raises:
+        LaunchError: it is not.
+    """
+    if spec.startswith("-") or not spec:
+        raise LaunchError(f"{shown}: {spec!r} is no package.")
+    if registry == NPM and not _NPM_SPEC.fullmatch(spec):
+        raise LaunchError(f"{shown} {spec}: only packages of the npm registry can be isolated.")
+    if registry == PYPI and not _PYPI_SPEC.fullmatch(spec):
+        raise LaunchError(f"{shown} {spec}: only packages of PyPI can be isolated yet.")
 
 
 def _pypi_spec(word: str) -> str:

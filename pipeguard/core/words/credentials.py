@@ -12,8 +12,8 @@ everywhere belongs in COMMON; one that does so in some places only, in the table
 | OPTIONS | core.checks.benign_commands | the same; without COMMON, since it lets commands pass | |
 | SHOWN | clients.masking | settings whose values are masked | sessions, ids |
 | SETTINGS | core.checks.credential_names | secrets in clients' files | `jwt`, `pat`, `cookie` |
-| IN_URLS | identity.url_names | parameters that are left out of a server's identity | signatures |
-| LAST_WORDS | identity.arguments | options that are left out of it | `bearer` |
+| IN_URLS | identity.words | parameters that are left out of a server's identity | signatures |
+| LAST_WORDS | identity.words | options that are left out of it | `bearer` |
 | VARIABLES | runtime.start | variables that a server may have missed | addresses |
 | HEADERS | core.checks.credential_names | headers that a command line must not have | cookies |
 

@@ -23,8 +23,7 @@ from pipeguard.core.flows.vault import Vault
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.text.document import MessageText
 from pipeguard.core.words import credentials
-from pipeguard.identity.arguments import distinguishing_words
-from pipeguard.identity.url_names import identity_of_url
+from pipeguard.identity.words import distinguishing_words, identity_of_url
 from pipeguard.launch.environment import Environment
 from pipeguard.runtime.start import hint
 from tests.core.words.proof import NO_WORD, Proof, matching, tables, unproved

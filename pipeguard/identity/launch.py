@@ -1,0 +1,234 @@
+"""A command line, read up to the word that names what it launches: `parse`.
+
+Knows how servers are started in clients' configurations, and what merely starts them: `npx`,
+`docker run`, `env`, `sh -c`. What follows from a line is for others to say: `server_name` names the
+server, `isolation.packages` isolates a package, `assess.checks.packages` asks for exact versions.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+
+from pipeguard.identity import launchers
+from pipeguard.identity.words import absolute, program_name, source_name
+
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+MOST_STARTERS = 20  # of one line; each keeps the words after it
+
+
+class Form(Enum):
+    """How a command line says what it launches."""
+
+    WORD = "word"  # a package, an image, a task, a path, an address, a program
+    MODULE = "module"
+    SCRIPT = "script"  # of a shell
+    CODE = "code"  # for an interpreter
+    ELSEWHERE = "elsewhere"  # on another machine, or in a system of its own
+    NOTHING = "nothing"
+
+
+class Starter:
+    """A program that starts what the rest of its command line says.
+
+    Attributes:
+        program: its name, as in `launchers`.
+        word: as it is written.
+        registry: the registry of the package that it fetches, as `npm`; empty if it fetches none.
+        verbs: what it does, as `run`.
+        options: its own, in their order, with their values; None for an option without one.
+        rest: the words after its own.
+    """
+
+    __slots__ = ("options", "program", "registry", "rest", "verbs", "word")
+
+    def __init__(self, program: str, word: str) -> None:
+        self.program = program
+        self.word = word
+        self.registry = launchers.REGISTRIES.get(program, "")
+        self.verbs: list[str] = []
+        self.options: list[tuple[str, str | None]] = []
+        self.rest: list[str] = []
+
+
+class Launch:
+    """What a command line launches.
+
+    Attributes:
+        starters: the programs that start one another, the first of the line first.
+        form: how the server is named.
+        word: the word that names it; empty if none does.
+        rest: the words after it.
+        folder: the folder that it starts in.
+        in_project: it is what a folder's own files say.
+        sources: packages, repositories and the like that say what is run besides the word.
+        mounts: folders of a container.
+    """
+
+    __slots__ = ("folder", "form", "in_project", "mounts", "rest", "sources", "starters", "word")
+
+    def __init__(self, folder: str, *, in_project: bool) -> None:
+        self.starters: list[Starter] = []
+        self.form = Form.NOTHING
+        self.word = ""
+        self.rest: list[str] = []
+        self.folder = folder
+        self.in_project = in_project
+        self.sources: list[str] = []
+        self.mounts: list[str] = []
+
+
+def parse(argv: Sequence[str], folder: str = "/", *, in_project: bool = False) -> Launch:
+    """Read a command line.
+
+    Args:
+        argv: its words.
+        folder: the folder that it starts in.
+        in_project: it is part of a line that runs what a folder's own files say.
+    """
+    launch, words = Launch(folder, in_project=in_project), deque(argv)
+    while words and launch.form is Form.NOTHING:
+        _read(launch, words.popleft(), words)
+    launch.rest = list(words)
+    if launch.form is Form.WORD and launch.starters:
+        starter = launch.starters[-1]
+        starter.rest = [launch.word, *launch.rest]
+        if starter.program in launchers.SCRIPTS | launchers.TARGETS:
+            launch.rest = _take_options(launch, starter)
+    return launch
+
+
+def _read(launch: Launch, word: str, words: deque[str]) -> None:
+    """Read one word, with the words that belong to it."""
+    program = program_name(word)
+    starter = launch.starters[-1] if launch.starters else None
+    if starter is None and program in launchers.ELSEWHERE:
+        launch.form, launch.word = Form.ELSEWHERE, program
+    elif program in launchers.STARTERS and not (starter and _is_no_starter(launch, starter, word)):
+        if starter:
+            starter.rest = [word, *words]
+        _add_starter(launch, Starter(program, word), words)
+    elif starter is None:
+        launch.form, launch.word = Form.WORD, word
+    elif _read_inline(launch, starter.program, word, words):
+        return
+    elif word.startswith("-") and word not in launchers.VERBS:
+        name, equals, value = word.partition("=")
+        option = _read_option(launch, starter, word, words)
+        starter.options.append(option or (name, value if equals else None))
+    elif _is_verb(launch, starter, word):
+        _add_verb(launch, starter, word)
+    elif not (starter.program == "env" and "=" in word):
+        launch.form, launch.word = Form.WORD, word
+
+
+def _is_no_starter(launch: Launch, starter: Starter, word: str) -> bool:
+    """True for a package, image, task or script, although a starter has its name too."""
+    first, blank, _ = word.partition(" ")
+    if blank and starter.program in launchers.SHELLS_OF_WINDOWS:
+        return program_name(first) in launchers.STARTERS
+    is_container = starter.program in launchers.CONTAINERS
+    if starter.program in launchers.TARGETS or (is_container and starter.verbs):
+        return True
+    if word in launchers.TARGETS or word == "mcp":
+        return is_container or starter.program in launchers.SCRIPTS
+    return len(launch.starters) >= MOST_STARTERS or bool(starter.registry and "/" in word)
+
+
+def _add_starter(launch: Launch, starter: Starter, words: deque[str]) -> None:
+    launch.starters.append(starter)
+    launch.in_project |= starter.program in launchers.PROJECTS
+    if starter.registry:
+        launch.in_project = False
+    if starter.program == "docker-compose":
+        starter.verbs.append("compose")
+    while starter.program == "timeout" and words:
+        word = words.popleft()
+        if word in launchers.STARTERS["timeout"].split():
+            _next(words)
+        elif not word.startswith("-"):  # the duration
+            return
+
+
+def _read_inline(launch: Launch, program: str, word: str, words: deque[str]) -> bool:
+    """Read a module, a script or code, with the option that says so; False for other words."""
+    if word in launchers.MODULES and word not in launchers.STARTERS[program].split():
+        launch.form, launch.word = Form.MODULE, _next(words, word)
+    elif program in launchers.SHELLS and word.startswith("-") and word.endswith("c"):
+        launch.form, launch.word = Form.SCRIPT, _next(words)
+    elif program in launchers.SHELLS_OF_WINDOWS and " " in word:
+        launch.form, launch.word = Form.SCRIPT, word
+    elif word in launchers.CODE.get(program, "").split():
+        launch.form, launch.word = Form.CODE, _next(words)
+    return launch.form is not Form.NOTHING
+
+
+def _read_option(
+    launch: Launch, starter: Starter, word: str, words: deque[str]
+) -> tuple[str, str] | None:
+    """Read an option and its value; None if the tables do not say that it has one."""
+    name, equals, value = word.partition("=")
+    folders = launchers.FOLDERS.get(starter.program, "").split()
+    attached = word[1:2] != "-" and len(word) > 2 and word[:2]
+    if attached and (attached in folders or attached in launchers.MOUNTS):
+        name, equals, value = attached, "=", word[2:].removeprefix("=")
+    is_composed = "compose" in starter.verbs
+    is_folder = name in folders and (starter.program not in launchers.CONTAINERS or is_composed)
+    is_source = name in launchers.SOURCES.get(starter.program, "").split()
+    is_source |= starter.verbs == ["compose"] and name in ("-p", "--project-name")
+    tables = (launchers.STARTERS, launchers.PACKAGES)
+    is_known = any(name in table.get(starter.program, "").split() for table in tables)
+    if not (is_folder or is_source or is_known):
+        return None
+    if not equals:
+        value = _next(words)
+    if is_folder:
+        launch.folder = absolute(value, launch.folder)
+    elif name in launchers.MOUNTS:
+        launch.mounts.append(value)
+    elif is_source:
+        launch.sources.append(source_name(value, launch.folder))
+    return name, value
+
+
+def _is_verb(launch: Launch, starter: Starter, word: str) -> bool:
+    if starter.program in launchers.CONTAINERS:
+        if not starter.verbs:
+            return True
+        return starter.verbs in (["compose"], ["container"]) and word in launchers.CONTAINER_VERBS
+    if starter.program == "nix":
+        return not starter.verbs
+    if starter.registry:  # the next word is the package, whatever it is called
+        runs = starter.verbs[-1:] == ["tool"] or (starter.program == "pipx" and not starter.verbs)
+        return runs and word == "run"
+    return word in launchers.VERBS or (launch.in_project and word in launchers.PROJECT_VERBS)
+
+
+def _add_verb(launch: Launch, starter: Starter, word: str) -> None:
+    starter.verbs.append(word)
+    if registry := launchers.FETCHING.get((starter.program, word)):
+        starter.registry, launch.in_project = registry, False
+
+
+def _take_options(launch: Launch, starter: Starter) -> list[str]:
+    """Read the options of a program behind its task, as in `npm run mcp --prefix /srv/a`.
+
+    Returns:
+        The words for the task itself.
+    """
+    end = launch.rest.index("--") if "--" in launch.rest else len(launch.rest)
+    remaining, words = [], deque(launch.rest[:end])
+    while words:
+        word = words.popleft()
+        is_own = word.startswith("-") and word != "-p"  # as often a port as a package
+        if not (is_own and _read_option(launch, starter, word, words)):
+            remaining.append(word)
+    return remaining + launch.rest[end + 1 :]
+
+
+def _next(words: deque[str], missing: str = "") -> str:
+    return words.popleft() if words else missing
