@@ -14,8 +14,8 @@ from pipeguard.assess.target import isolate_entries
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.guarding import ISOLATE, wrap_options
 from pipeguard.clients.machine import Machine
-from pipeguard.clients.tree import Value
 from pipeguard.config.isolate_key import IsolateEntry, entries_for
+from pipeguard.config.tree import Value
 from pipeguard.errors import PipeGuardError
 from pipeguard.identity.server_name import launched
 from pipeguard.isolation.docker_words import is_of_containers

@@ -17,11 +17,11 @@ from pipeguard.assess.gateway_file import gateway_configs, is_of_gateway
 from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
 from pipeguard.clients.machine import ConfigFile, Machine, find, find_in_repository
 from pipeguard.clients.rewrite import GuardOptions, Judgement, judge
-from pipeguard.clients.tree import Lines
 from pipeguard.config.directories import usual_state_folder
 from pipeguard.config.effective_policy import project_policy_path
 from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
+from pipeguard.config.tree import Lines
 from pipeguard.config.user_policy import user_policy_path
 from pipeguard.core.session.guard import Engines
 from pipeguard.errors import PolicyError

@@ -40,10 +40,10 @@ from typing import Any
 
 import yaml
 
-from pipeguard.clients.json_text import Json
-from pipeguard.clients.toml_text import Toml
-from pipeguard.clients.tree import Syntax
-from pipeguard.clients.yaml_text import Yaml
+from pipeguard.config.json_text import Json
+from pipeguard.config.toml_text import Toml
+from pipeguard.config.tree import Syntax
+from pipeguard.config.yaml_text import Yaml
 from pipeguard.errors import InputError
 
 FOLDER = Path(__file__).parent

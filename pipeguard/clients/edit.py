@@ -7,29 +7,25 @@ that an independent parser reads the new text as the old one with exactly these 
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeguard.clients.entries import Keys, ServerEntry
 from pipeguard.clients.rewrite import NewFields
-from pipeguard.clients.tree import (
+from pipeguard.config.tree import (
     Edit,
     Member,
     Node,
     NodeKind,
-    Span,
     Style,
     Syntax,
     UneditableError,
     UnreadableError,
     Value,
     applied,
-    line_end,
-    line_start,
+    plain,
+    regions,
 )
-
-_ONLY_COMMENTS = re.compile(r"(?:\s|#[^\n]*)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,32 +84,6 @@ def edited(
 def pieces(tree: Node, path: Keys, text: str) -> tuple[str, ...]:
     """The text of an entry: one piece for each of its positions."""
     return tuple(span.of(text) for span in regions(tree, path, text))
-
-
-def regions(tree: Node, path: Keys, text: str) -> list[Span]:
-    """The positions of an entry; in the style LINES, each to the end of its last line.
-
-    Raises:
-        UneditableError: there is no such entry.
-    """
-    node = tree.at(path)
-    if node is None:
-        raise UneditableError("the entry does not exist any more.")
-    if node.style is Style.BRACKETS and not node.regions:
-        return [Span(node.start, node.end)]
-    spans = node.regions or [Span(node.start, node.end)]
-    joined: list[Span] = []
-    for span in sorted(spans, key=lambda span: span.start):
-        # TOML's statements begin with their line; YAML's blocks with their first key.
-        start = line_start(text, span.start) if node.regions else span.start
-        whole = Span(start, line_end(text, span.end))
-        if joined and whole.start <= joined[-1].end:
-            joined[-1] = Span(joined[-1].start, max(joined[-1].end, whole.end))
-        elif joined and _ONLY_COMMENTS.fullmatch(text, joined[-1].end, whole.start):
-            joined[-1] = Span(joined[-1].start, whole.end)
-        else:
-            joined.append(whole)
-    return joined
 
 
 def _fields_node(tree: Node, server: ServerEntry) -> Node:
@@ -228,15 +198,6 @@ def _prove_data(
         raise UneditableError(f"the change would break it: {error}") from None
     if any(plain(reading) != expected for reading in readings):
         raise UneditableError("the change would touch something else.")
-
-
-def plain(value: Value) -> Value:
-    """A value of dicts, lists and scalars alone, fit to be compared."""
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [plain(item) for item in value]
-    return value
 
 
 def _prove_text(before: str, old: Node, after: str, new: Node, paths: Sequence[Keys]) -> None:

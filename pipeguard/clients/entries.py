@@ -16,8 +16,8 @@ from pipeguard.clients import machine
 from pipeguard.clients.catalog import ConfigScope, FileSpec, Shape, Transport
 from pipeguard.clients.guarding import GuardedCommand, guarded
 from pipeguard.clients.reading import Reading, is_bare, may_name, nodes_at, read_text, repeated_keys
-from pipeguard.clients.tree import Lines, Node, NodeKind, Span, Value, is_value
 from pipeguard.config.directories import read
+from pipeguard.config.tree import Lines, Node, NodeKind, Span, Value, is_value
 from pipeguard.core.unicode.display import NAME_CHARS, cut
 from pipeguard.errors import InputError
 

@@ -13,13 +13,13 @@ from itertools import count
 from typing import Any
 
 from pipeguard.clients.catalog import FileSpec
-from pipeguard.clients.container import Container
-from pipeguard.clients.edit import EntryChange, plain
+from pipeguard.clients.edit import EntryChange
 from pipeguard.clients.entries import Config, Keys, ServerEntry
 from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.snippets import new_fields
-from pipeguard.clients.tree import Syntax, UneditableError, UnreadableError, Value
-from pipeguard.clients.yaml_text import Yaml
+from pipeguard.config.container import Container
+from pipeguard.config.tree import Syntax, UneditableError, UnreadableError, Value, plain
+from pipeguard.config.yaml_text import Yaml
 
 NAME = "pipeguard"
 VERB = "serve"

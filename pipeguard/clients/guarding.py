@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeguard.clients.catalog import Transport
-from pipeguard.clients.tree import Value
 from pipeguard.config.options import TABLE
+from pipeguard.config.tree import Value
 from pipeguard.installation import PACKAGE
 
 _NAMES = frozenset({"pipeguard", "pipeguard.exe"})

@@ -17,7 +17,7 @@ from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.guarding import HEADER_PREFIX
 from pipeguard.clients.masking import is_secret
 from pipeguard.clients.rewrite import guarded_fields
-from pipeguard.clients.tree import Value
+from pipeguard.config.tree import Value
 from pipeguard.launch.environment import REFERENCE
 
 _NAME_CHARS = 48  # of each half of a secret's name, which has a hundred

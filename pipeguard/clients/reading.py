@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipeguard.clients.catalog import FileSpec
-from pipeguard.clients.json_text import Json
-from pipeguard.clients.tree import Lines, Node, NodeKind, UnreadableError
+from pipeguard.config.json_text import Json
+from pipeguard.config.tree import Lines, Node, NodeKind, UnreadableError
 
 BOM = "\ufeff"
 # For formats whose readers take a second for 100 KB to 1 MB; people write a few KB in them.

@@ -26,7 +26,7 @@ from pipeguard.clients.isolating import CANNOT_ISOLATE, HOW, instead, is_isolate
 from pipeguard.clients.launcher import isolated
 from pipeguard.clients.masking import masked_url
 from pipeguard.clients.remote_address import has_secret, parts_of
-from pipeguard.clients.tree import Value
+from pipeguard.config.tree import Value
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
 _COMMAND_LINE = re.compile(r"[\w.@-]+\s+\S")

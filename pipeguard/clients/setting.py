@@ -26,7 +26,7 @@ from pipeguard.clients.rewrite import (
     judge,
 )
 from pipeguard.clients.sharing import shared_by
-from pipeguard.clients.tree import UneditableError
+from pipeguard.config.tree import UneditableError
 
 _TO_DO = (GuardState.OPEN, GuardState.STALE)
 OWN_GUARD = "own-guard"  # the code of a guarded server that could move behind the gateway

@@ -10,7 +10,6 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator
 
-from pipeguard.clients.edit import regions
 from pipeguard.clients.entries import Config, Keys, ServerEntry, parse_config
 from pipeguard.clients.masking import (
     MASK,
@@ -19,7 +18,7 @@ from pipeguard.clients.masking import (
     masked_url,
     masked_words,
 )
-from pipeguard.clients.tree import Node, NodeKind, line_of, quoted
+from pipeguard.config.tree import Node, NodeKind, line_of, quoted, regions
 
 CONTEXT_LINES = 3
 _REFERENCE = re.compile(r"(?:(?:bearer|basic|token)\s+)?keyring:[\w.-]+", re.IGNORECASE)

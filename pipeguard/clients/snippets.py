@@ -10,8 +10,8 @@ from urllib.parse import quote, urlencode
 
 from pipeguard.clients.catalog import Client, FileSpec, Shape
 from pipeguard.clients.guarding import GuardedCommand, words_of
-from pipeguard.clients.toml_text import Toml
-from pipeguard.clients.tree import Value
+from pipeguard.config.toml_text import Toml
+from pipeguard.config.tree import Value
 
 _PLACEHOLDER = "LAUNCHER"
 

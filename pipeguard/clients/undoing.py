@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pipeguard.clients import files
-from pipeguard.clients.edit import edited, pieces, regions
+from pipeguard.clients.edit import edited, pieces
 from pipeguard.clients.entries import Config, Keys, ServerEntry, parse_config
 from pipeguard.clients.gateway_entry import put_back
 from pipeguard.clients.history import ChangedEntry, GatewayMove, Record, records
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.rewrite import open_fields
 from pipeguard.clients.setting import with_bom
-from pipeguard.clients.tree import Edit, UneditableError, UnreadableError, applied
+from pipeguard.config.tree import Edit, UneditableError, UnreadableError, applied, regions
 
 
 class UndoMethod(Enum):

@@ -2,4 +2,7 @@
 
 Every error names its file, line and column, and what would be right. Refuses to know what a setting
 does. Begin with `policy_file`, then `effective_policy`, then `options`.
+
+`tree` is any file of settings with the positions of its values; `json_text`, `toml_text` and
+`yaml_text` read and edit one format each, and `container` a list or map of entries in it.
 """

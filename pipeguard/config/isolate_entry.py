@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pipeguard.config.isolate_lists import with_list, with_scalar
+from pipeguard.config.container import Container, with_items
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
-from pipeguard.config.splicing import spliced
+from pipeguard.config.tree import Edit, UneditableError, UnreadableError, Value, applied
+from pipeguard.config.yaml_text import Yaml
 from pipeguard.errors import PolicyError
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.policy_file import PolicyFile
 
+_KEY = "isolate"
 LISTS = ("read", "write", "hosts", "loopback")
 FLAGS = ("keep_home", "roots")
 NOTHING: Mapping[str, Collection[str]] = MappingProxyType({})
@@ -90,30 +94,50 @@ def without_values(
 def changed_entries(
     path: str, text: str, wanted: Mapping[int, IsolateEntry], today: datetime.date
 ) -> str | None:
-    """The text with other lists in some entries; None where its layout is not safe.
+    """The text with other values in some entries; None where its layout is not safe.
 
     Raises:
         PolicyError: the text is invalid.
     """
-    for at, entry in wanted.items():
-        for kind in (*LISTS, *FLAGS):
-            before = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
-            if getattr(before.isolate[at], kind) == getattr(entry, kind):
-                continue
-            new = before.isolate[at]._replace(**{kind: getattr(entry, kind)})
-            after = before._replace(isolate=(*before.isolate[:at], new, *before.isolate[at + 1 :]))
-            changed = _first_valid(_changed(text, at, kind, new), path, after, today)
-            if changed is None:
-                return None
-            text = changed
-    return text
+    before = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
+    entries = before.isolate
+    try:
+        for at, kind in product(wanted, (*LISTS, *FLAGS)):
+            new = getattr(wanted[at], kind)
+            if new != getattr(entries[at], kind):
+                text = _changed(text, at, kind, [*new] if kind in LISTS else new)
+    except (UneditableError, UnreadableError):
+        return None
+    after = tuple(wanted.get(at, entry) for at, entry in enumerate(entries))
+    return text if _says(text, path, before._replace(isolate=after), today) else None
 
 
-def _changed(text: str, at: int, kind: str, new: IsolateEntry) -> Iterator[str]:
-    value = getattr(new, kind)
-    if kind in FLAGS:
-        return with_scalar(text, at, kind, "true" if value is True else str(value or ""))
-    return with_list(text, at, kind, value, _number_flow if kind == "loopback" else _flow)
+def _changed(text: str, at: int, kind: str, value: Value) -> str:
+    """The text with another value of a key in an entry, or without the key."""
+    entry = _YAML.read(text).at((_KEY, at))
+    if entry is None or entry.shared or not entry.members:
+        raise UneditableError("the entry cannot be changed alone.")
+    member = entry.member(kind)
+    if isinstance(value, list):
+        is_port = kind == "loopback"
+        value = [int(each) if is_port and each.isdecimal() else each for each in value]
+    if member is None:
+        return applied(text, _YAML.insert(entry, entry.members[-1], text, {kind: value}))
+    if not value:
+        return applied(text, _YAML.remove(entry, [member], text))
+    if not isinstance(value, list):
+        return applied(text, [Edit(member.value.start, member.value.end, _flow(value))])
+    present = [str(item.value) for item in member.value.items]
+    new = [_flow(each) for each in value if str(each) not in present]
+    gone = [index for index, each in enumerate(present) if each not in map(str, value)]
+    path = (_KEY, at, kind)
+    if new:
+        text = with_items(text, _YAML, path, new, lambda indent: _lines(new, indent))
+    return Container(text, _YAML, path).exchanged(gone, []) if gone else text
+
+
+def _lines(items: Iterable[str], indent: str) -> str:
+    return "".join(f"{indent}- {item}\n" for item in items)
 
 
 def _merged(entry: IsolateEntry, more: Mapping[str, object]) -> IsolateEntry:
@@ -149,27 +173,23 @@ def _with_another(
 
     alone = parse_policy(f"isolate:\n{block('')}", path, PolicyScope.USER, now=0.0, today=today)
     wanted = before._replace(isolate=(*before.isolate, *alone.isolate))
-    texts = spliced(text, "isolate", block, [_flow(entry)])
-    if (changed := _first_valid(texts, path, wanted, today)) is not None:
-        return changed
+    with suppress(UneditableError, UnreadableError):
+        changed = with_items(text, _YAML, (_KEY,), [_flow(entry)], block)
+        if _says(changed, path, wanted, today):
+            return changed
     raise PolicyError(
         f"{path} is written so that nothing can be inserted safely. Add this to its `isolate`:\n"
         f"{block('  ')}".rstrip()
     )
 
 
-def _first_valid(
-    texts: Iterable[str], path: str, wanted: PolicyFile, today: datetime.date
-) -> str | None:
-    """The first of some texts that says what is wanted."""
-    for changed in texts:
-        try:
-            after = parse_policy(changed, path, PolicyScope.USER, now=0.0, today=today)
-        except PolicyError:
-            continue
-        if after == wanted._replace(notes=after.notes):
-            return changed
-    return None
+def _says(text: str, path: str, wanted: PolicyFile, today: datetime.date) -> bool:
+    """True for a text that is read as what is wanted."""
+    try:
+        after = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
+    except PolicyError:
+        return False
+    return after == wanted._replace(notes=after.notes)
 
 
 def entry_lines(entry: Mapping[str, object], indent: str = "") -> str:
@@ -187,5 +207,4 @@ def _flow(value: object) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def _number_flow(value: object) -> str:
-    return str(value)
+_YAML = Yaml(_flow)

@@ -19,8 +19,8 @@ from pipeguard.clients.machine import Machine
 from pipeguard.clients.reading import BOM
 from pipeguard.clients.rewrite import GuardOptions, Judgement
 from pipeguard.clients.setting import ChangePlan, JudgedServer
-from pipeguard.clients.tree import UneditableError, UnreadableError
 from pipeguard.config.atomic_write import replace_file
+from pipeguard.config.tree import UneditableError, UnreadableError
 from pipeguard.errors import InputError, PipeGuardError, PolicyError
 from pipeguard.gateway.moving import gateway_name, judge_move, server_fields
 from pipeguard.gateway.own_files import read_own_text

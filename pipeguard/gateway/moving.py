@@ -16,7 +16,7 @@ from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.rewrite import GuardOptions, Judgement, judge
 from pipeguard.clients.setting import OWN_GUARD
-from pipeguard.clients.tree import Value
+from pipeguard.config.tree import Value
 from pipeguard.errors import PipeGuardError
 
 NAME_CHARS = 50

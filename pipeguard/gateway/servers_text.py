@@ -9,20 +9,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from pipeguard.clients.container import Container
-from pipeguard.clients.edit import plain
 from pipeguard.clients.history import MovedServer
-from pipeguard.clients.tree import (
+from pipeguard.config.container import Container
+from pipeguard.config.tree import (
     Node,
     NodeKind,
+    Style,
     UneditableError,
     UnreadableError,
     Value,
     line_end,
+    line_start,
     newline,
+    plain,
     quoted,
 )
-from pipeguard.clients.yaml_text import Yaml
+from pipeguard.config.yaml_text import Yaml
 from pipeguard.gateway.moving import NAME_CHARS, is_described_by
 
 HEADER = "# The servers that `pipeguard setup --gateway` moved here."
@@ -112,28 +114,21 @@ def _candidates(name: str) -> Iterator[str]:
         yield name[: NAME_CHARS - len(end)] + end
 
 
-def _root(text: str) -> Node | None:
-    """The outermost map; None where there is none yet.
+def _root(text: str) -> Node:
+    """The outermost map.
 
     Raises:
         UneditableError: it is something else.
     """
-    if not _has_content(text):
-        return None
     root = _YAML.read(text)
     if root.kind is not NodeKind.MAP or root.shared:
         raise UneditableError("its outermost value is not a map of keys.")
     return root
 
 
-def _has_content(text: str) -> bool:
-    lines = (line.strip() for line in text.removeprefix("\ufeff").splitlines())
-    return any(line and not line.startswith(("#", "---")) for line in lines)
-
-
-def _key(root: Node | None) -> str:
+def _key(root: Node) -> str:
     """The key of the servers; empty where there is none."""
-    return next((key for key in _KEYS if root and root.member(key)), "")
+    return next((key for key in _KEYS if root.member(key)), "")
 
 
 def _frame(text: str) -> str:
@@ -141,7 +136,7 @@ def _frame(text: str) -> str:
     root = _root(text)
     if _key(root):
         return ""
-    if root is not None and "\n" not in text[root.start : root.end] and text[root.start] == "{":
+    if root.style is Style.BRACKETS and "\n" not in text[root.start : root.end]:
         raise UneditableError("it has no servers: add `servers: {}` to it.")
     line_break = newline(text)
     start = line_break if text and not text.endswith("\n") else ""
@@ -150,7 +145,7 @@ def _frame(text: str) -> str:
 
 def _servers_in(text: str) -> dict[str, Mapping[str, object]]:
     root = _root(text)
-    data = plain(root.data()) if root else {}
+    data = plain(root.data())
     servers: dict[str, Mapping[str, object]] = {}
     for key in _KEYS:
         group = data.get(key) if isinstance(data, Mapping) else None
@@ -162,24 +157,19 @@ def _servers_in(text: str) -> dict[str, Mapping[str, object]]:
 def _with_server(text: str, name: str, fields: Mapping[str, Value]) -> tuple[str, str]:
     """A text with one more server, and what was inserted."""
     root = _root(text)
-    member = root.member(_key(root)) if root else None
+    member = root.member(_key(root))
     assert member is not None  # noqa: S101  the frame has it
     node = member.value
-    if node.kind is NodeKind.MAP and not node.shared and node.members:
+    if node.kind is NodeKind.OTHER and node.start == node.end:  # nothing after the colon
+        position, piece = line_end(text, member.end), newline(text) + _block(name, fields, 2, text)
+    else:
         container = Container(text, _YAML, (member.key,))
         if container.is_in_brackets:
-            position, piece = container.addition(f"{quoted(name)}: {_YAML.literal(fields)}")
+            entry = f"{quoted(name)}: {_YAML.literal(fields)}"
         else:
-            indent = node.members[0].start - (text.rfind("\n", 0, node.members[0].start) + 1)
-            position = line_end(text, max(item.end for item in node.members))
-            piece = _block(name, fields, indent, newline(text))
-    elif node.kind is NodeKind.MAP and not node.shared:  # {}
-        position, piece = node.start + 1, f"{quoted(name)}: {_YAML.literal(fields)}"
-    elif node.kind is NodeKind.OTHER and node.start == node.end:  # nothing after the colon
-        position = line_end(text, member.end)
-        piece = _block(name, fields, 2, newline(text))
-    else:
-        raise UneditableError("its servers are written in a way that cannot be edited.")
+            indent = node.members[0].start - line_start(text, node.members[0].start)
+            entry = _block(name, fields, indent, text)
+        position, piece = container.addition(entry)
     before = _servers_in(text)
     result = text[:position] + piece + text[position:]
     if _servers_in(result) != {**before, name: _as_read(fields)}:
@@ -187,10 +177,10 @@ def _with_server(text: str, name: str, fields: Mapping[str, Value]) -> tuple[str
     return result, piece
 
 
-def _block(name: str, fields: Mapping[str, Value], indent: int, line_break: str) -> str:
+def _block(name: str, fields: Mapping[str, Value], indent: int, text: str) -> str:
     lines = [f"{' ' * indent}{name if name.isidentifier() else quoted(name)}:"]
     lines += [f"{' ' * (indent + 2)}{key}: {_YAML.literal(v)}" for key, v in fields.items()]
-    return "".join(line_break + line for line in lines)
+    return newline(text).join(lines)
 
 
 def _as_read(fields: Mapping[str, Value]) -> dict[str, object]:
@@ -204,7 +194,7 @@ def _as_read(fields: Mapping[str, Value]) -> dict[str, object]:
 def _without_entries(text: str, servers: Sequence[MovedServer]) -> str:
     for key in _KEYS:
         root = _root(text)
-        member = root.member(key) if root else None
+        member = root.member(key)
         names = {item.key for item in member.value.members} if member else set()
         gone = [server.name for server in servers if server.name in names]
         if gone:

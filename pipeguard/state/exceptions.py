@@ -6,6 +6,7 @@ again, and only then replaces the file.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from pipeguard.config.atomic_write import OWNER_ONLY, replace_file
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
-from pipeguard.config.splicing import spliced
 from pipeguard.core.session.remedies import Way, decisive_rule, remedy_of
 from pipeguard.core.unicode.display import quoted
 from pipeguard.errors import PipeGuardError, PolicyError
@@ -206,19 +206,19 @@ def allow(path: str, exemptions: Sequence[Exemption], today: datetime.date) -> s
     Raises:
         PolicyError: the file is invalid, or its layout leaves no safe place to insert them.
     """
+    from pipeguard.config.container import with_items  # here: `explain` writes no policy
+    from pipeguard.config.yaml_text import Yaml
+
     text = policy_text(path, PolicyScope.USER) if Path(path).exists() else ""
     before = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
     present = {exempt.where for exempt in before.layer.exceptions}
     added = [exemption for exemption in exemptions if exemption.where not in present]
     if not added:
         return None
-    for changed in spliced(
-        text, "exceptions", partial(entries, added), list(map(flow_entry, added))
-    ):
-        try:
-            after = parse_policy(changed, path, PolicyScope.USER, now=0.0, today=today)
-        except PolicyError:
-            continue
+    lines, flow = partial(entries, added), list(map(flow_entry, added))
+    with suppress(PipeGuardError):  # its layout, or the new text, is not safe
+        changed = with_items(text, Yaml(), ("exceptions",), flow, lines)
+        after = parse_policy(changed, path, PolicyScope.USER, now=0.0, today=today)
         if _differs_only_by(added, before, after):
             return changed
     raise PolicyError(

@@ -14,9 +14,10 @@ import pytest
 from pipeguard.assess.assessing import Assessment, assess
 from pipeguard.assess.reporting import report
 from pipeguard.assess.target import of_machine, of_repository
-from pipeguard.clients import entries, json_text
+from pipeguard.clients import entries
 from pipeguard.clients.entries import MAX_FILE_BYTES
 from pipeguard.clients.machine import Machine
+from pipeguard.config import json_text
 from pipeguard.core.finding import Severity
 from tests.assess.places import of, run
 from tests.fuzz.rulebook import engines

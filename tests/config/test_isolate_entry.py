@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.config.isolate_entry import with_entry
+from pipeguard.config.isolate_entry import own_entries, with_entry, without_values
 from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.errors import PolicyError
 from tests.each import each
+from tests.fuzz.budget import tried
 
 TODAY = datetime.date(2026, 11, 23)
 ENTRY = {"server": "files", "read": ["~/notes", "/srv/a b"], "loopback": [5432], "keep_home": True}
@@ -30,8 +31,48 @@ LAYOUTS = {
 }
 
 
+OWN = {
+    "a flow list": "isolate:\n- server: files\n  read: [~/a, ~/b]  # mine\n",
+    "a flow list that ends with a comma": "isolate:\n- server: files\n  read: [~/a, ~/b,]\n",
+    "lines": "isolate:\n- server: files\n  read:\n  # the first\n  - ~/a\n  - ~/b\nmode: observe\n",
+    "indented lines": "isolate:\n  - server: files\n    read:\n      - ~/a  # a\n      - '~/b'",
+    "a flow entry": "isolate:\n- {server: files, read: [~/a, '~/b'], loopback: [5432]}\n",
+    "the list first": "isolate:\n- read: [~/a, ~/b]\n  server: files\n",
+    "all on one line": "isolate: [{server: files, read: [~/a, ~/b]}, {server: other}]\n",
+    "a list with comments": "isolate:\n- server: files\n  read: [~/a,  # mine\n    ~/b]\n",
+    "a mark of Unicode": "\ufeffisolate:\n- server: files\n  read: [~/a, ~/b]\n",
+    "Windows": "isolate:\r\n- server: files\r\n  read:\r\n  - ~/a\r\n  - ~/b\r\nmode: observe\r\n",
+}
+# A layout, what is given and what is dropped by that, and what the file says then.
+EXACT = [
+    (OWN["a flow list"], {"read": ["~/c"]}, {}, ("~/b]", "~/b, ~/c]")),
+    (
+        OWN["a flow list"],
+        {"write": ["~/w"]},
+        {"read": ["~/b"]},
+        (", ~/b]  # mine\n", "]  # mine\n  write: [~/w]\n"),
+    ),
+    (
+        OWN["the list first"],
+        {"write": ["~/w"]},
+        {"read": ["~/a", "~/b"]},
+        ("read: [~/a, ~/b]\n  server: files\n", "server: files\n  write: [~/w]\n"),
+    ),
+    (OWN["a list with comments"], {"read": ["~/c"]}, {}, ("~/b]", "~/b,\n    ~/c]")),
+    (OWN["a flow entry"], {"keep_home": True}, {}, ("5432]}", "5432], keep_home: true}")),
+    (OWN["lines"], {"read": ["~/c: d"]}, {}, ("~/b\n", "~/b\n  - '~/c: d'\n")),
+    (OWN["indented lines"], {"read": ["~/c"]}, {}, ("~/b'", "~/b'\n      - ~/c")),
+]
+
+
 def read(text: str) -> tuple[IsolateEntry, ...]:
     return parse_policy(text, "p", PolicyScope.USER, now=0.0, today=TODAY).isolate
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "policy.yaml"
+    path.write_bytes(text.encode())
+    return str(path)
 
 
 @each("layout", list(LAYOUTS))
@@ -62,9 +103,77 @@ def test_an_invalid_file_is_an_error(tmp_path: Path) -> None:
         with_entry(str(path), ENTRY, TODAY)
 
 
+@tried(100)
 @given(st.lists(st.text().filter(str.isprintable), max_size=3))
 def test_any_path_is_read_as_it_was_written(paths: list[str]) -> None:
     paths = [f"/{path}." for path in paths]
     entry = {"server": "x", "read": paths} if paths else {"server": "x"}
     (found,) = read(with_entry("/nowhere/policy.yaml", entry, TODAY))
     assert found.read == tuple(paths)
+
+
+@each("layout", list(OWN))
+def test_a_value_goes_into_the_entry_of_the_server_and_out_of_it_again(
+    layout: str, tmp_path: Path
+) -> None:
+    text = OWN[layout]
+    path = written(tmp_path, text)
+    for entry in (
+        {"server": "files", "read": ["~/c: d"]},
+        {"server": "files", "write": ["~/a", "~/w"]},
+        {"server": "files", "loopback": [8080], "hosts": ["x.example"], "keep_home": True},
+    ):
+        changed = with_entry(path, entry, TODAY)
+        assert len(read(changed)) == len(read(text))
+        more = {kind: entry[kind] for kind in entry if kind != "server"}
+        for kind, values in more.items():
+            found = getattr(read(changed)[0], kind)
+            before = getattr(read(text)[0], kind)
+            wanted = (*before, *map(str, values)) if isinstance(values, list) else values
+            assert found == wanted
+        taken = {k: [str(v) for v in vs] if isinstance(vs, list) else () for k, vs in more.items()}
+        back = without_values(path, changed, taken, [0], TODAY)
+        assert back is not None
+        assert read(back) == read(text)
+
+
+@each("layout", list(OWN))
+def test_what_a_new_value_makes_needless_is_left_out(layout: str, tmp_path: Path) -> None:
+    text = OWN[layout]
+    path = written(tmp_path, text)
+    entry = {"server": "files", "write": ["~/b"]}
+    changed = with_entry(path, entry, TODAY, {"read": ["~/b"]})
+    found = read(changed)[0]
+    assert (found.read, found.write) == (("~/a",), ("~/b",))
+    assert ("# mine" in changed, "# the first" in changed) == ("# mine" in text, "# the" in text)
+    empty = without_values(path, text, {"read": ["~/a", "~/b"]}, [0], TODAY)
+    assert empty is not None
+    assert read(empty)[0] == read(text)[0]._replace(read=())
+    assert len(read(empty)) == len(read(text))  # it is isolated all the same
+
+
+def test_entries_for_other_servers_stay_as_they_are(tmp_path: Path) -> None:
+    text = "isolate:\n- {server: 'file*', read: [~/a]}\n- {server: files, tag: x, read: [~/a]}\n"
+    path = written(tmp_path, text)
+    changed = with_entry(path, {"server": "files", "read": ["~/b"]}, TODAY)
+    assert changed.startswith(text)
+    assert [each.read for each in read(changed)] == [("~/a",), ("~/a",), ("~/b",)]
+    assert own_entries("files", read(changed)) == [2]
+
+
+@each("text, given, dropped, change", EXACT)
+def test_only_what_changes_is_written(
+    text: str,
+    given: dict[str, object],
+    dropped: dict[str, list[str]],
+    change: tuple[str, str],
+    tmp_path: Path,
+) -> None:
+    changed = with_entry(written(tmp_path, text), {"server": "files", **given}, TODAY, dropped)
+    assert changed == text.replace(*change)
+
+
+def test_an_entry_that_shares_parts_with_another_is_left_alone(tmp_path: Path) -> None:
+    text = "isolate:\n- server: files\n  read: &list [~/a]\n- {server: b, read: *list}\n"
+    changed = with_entry(written(tmp_path, text), {"server": "files", "read": ["~/b"]}, TODAY)
+    assert changed == f"{text}- server: files\n  read: [~/b]\n"

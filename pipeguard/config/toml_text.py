@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NoReturn
 
-from pipeguard.clients.json_text import Json, in_brackets
-from pipeguard.clients.tree import (
+from pipeguard.config.json_text import Json, in_brackets
+from pipeguard.config.tree import (
     MOST_DEPTH,
     Edit,
     Member,

@@ -7,12 +7,12 @@ marked as shared, and is never edited.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import yaml
 
-from pipeguard.clients.json_text import Json, in_brackets
-from pipeguard.clients.tree import (
+from pipeguard.config.json_text import Json
+from pipeguard.config.tree import (
     MOST_DEPTH,
     Edit,
     Member,
@@ -35,16 +35,24 @@ _BLANK = re.compile(r"\s*")
 MOST_NODES = 500_000  # with aliases expanded; a file of a thousand servers has 20,000
 
 
-class Yaml:
-    """YAML."""
+class Yaml(Json):
+    """YAML, whose flow style is edited as JSON is.
 
-    def __init__(self) -> None:
-        self._flow = Json()
+    Args:
+        literal: writes a value on one line; None for texts that are always quoted, so that `yes`,
+            `--` and `C:` stay texts.
+    """
+
+    def __init__(self, literal: Callable[[Value], str] | None = None) -> None:
+        super().__init__()
+        self._literal = literal or super().literal
 
     def read(self, text: str) -> Node:
         """As in Syntax."""
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         try:
+            if text.startswith("\ufeff"):  # which PyYAML's marks do not count
+                text = "\n" + text[1:]
             _refuse_depth(text, loader)
             node = yaml.compose(text, loader)
         except yaml.MarkedYAMLError as error:
@@ -53,21 +61,21 @@ class Yaml:
             raise UnreadableError(f"{where}{error.problem or 'it cannot be read'}.") from None
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise UnreadableError(f"it is not valid YAML: {type(error).__name__}.") from None
-        if node is None:
-            raise UnreadableError("it is empty.")
+        if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
+            return Node(NodeKind.MAP, len(text), len(text), style=Style.LINES)
         return _TreeBuilder(text).tree(node)
 
     def independent_data(self, text: str) -> Value:
         """As in Syntax: every scalar as a text, so that no interpretation of tags matters."""
         try:
-            data: Value = yaml.load(text, yaml.BaseLoader)
+            data: Value = yaml.load(text, yaml.BaseLoader) or {}
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise UnreadableError(f"it is not valid YAML: {type(error).__name__}.") from None
         return data
 
     def literal(self, value: Value) -> str:
-        """As in Syntax: texts always quoted, so that `yes`, `--` and `C:` stay texts."""
-        return self._flow.literal(value)
+        """As in Syntax."""
+        return self._literal(value)
 
     def pairs(self, node: Node, member: Member, text: str, new: Mapping[str, Value]) -> str:
         """As in Syntax."""
@@ -82,7 +90,7 @@ class Yaml:
     ) -> list[Edit]:
         """As in Syntax: in a block on the lines after those of the member before."""
         if node.style is Style.BRACKETS or not node.members:
-            return self._flow.insert(node, after, text, new)
+            return super().insert(node, after, text, new)
         like = after or node.members[0]
         pairs = self.pairs(node, like, text, new)
         indent = " " * (like.start - line_start(text, like.start))
@@ -94,7 +102,7 @@ class Yaml:
     def remove(self, node: Node, gone: Sequence[Member], text: str) -> list[Edit]:
         """As in Syntax: whole lines; the next remaining member moves to the place of the first."""
         if node.style is Style.BRACKETS:
-            return self._flow.remove(node, gone, text)
+            return super().remove(node, gone, text)
         edits = []
         remaining = [member for member in node.members if member not in gone]
         first = node.members[0]
@@ -108,9 +116,9 @@ class Yaml:
 
     def prepend(self, node: Node, text: str, new: Sequence[Value]) -> list[Edit]:
         """As in Syntax."""
-        items = [self.literal(item) for item in new]
         if node.style is Style.BRACKETS:
-            return [in_brackets(node, text, items)]
+            return super().prepend(node, text, new)
+        items = map(self.literal, new)
         indent = " " * (node.start - line_start(text, node.start))
         lines = "".join(f"- {item}{newline(text)}{indent}" for item in items)
         return [Edit(node.start, node.start, lines)]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NoReturn
 
-from pipeguard.clients.tree import (
+from pipeguard.config.tree import (
     MOST_DEPTH,
     Edit,
     Member,
@@ -116,17 +116,11 @@ class Json:
         for index, member in enumerate(node.members):
             if stays[index]:
                 continue
-            end = member.end
-            last = not any(stays[index:])
-            if member.comma is not None and not (last and node.members[-1].comma is None):
-                edits += _cut(text, member.start, end, member.comma)
-            elif last and any(stays):
-                comma = node.members[index - 1].comma
-                if stays[index - 1] and comma is not None:
-                    edits.append(Edit(comma, comma + 1, ""))
-                edits += _cut(text, member.start, end, member.comma)
-            else:
-                edits += _cut(text, member.start, end, member.comma)
+            before = node.members[index - 1].comma if index and stays[index - 1] else None
+            if before is not None and node.members[-1].comma is None and not any(stays[index:]):
+                is_beside = not text[before + 1 : member.start].strip(" \t")
+                edits.append(Edit(before, member.start if is_beside else before + 1, ""))
+            edits += _cut(text, member.start, member.end, member.comma)
         return edits
 
     def prepend(self, node: Node, text: str, new: Sequence[Value]) -> list[Edit]:
@@ -135,7 +129,7 @@ class Json:
 
     def _pairs(self, new: Mapping[str, Value], text: str, like: Member | None) -> list[str]:
         colon = _colon(text, like) if like else ": "
-        return [f"{quoted(key)}{colon}{self.literal(value)}" for key, value in new.items()]
+        return [f"{self.literal(key)}{colon}{self.literal(value)}" for key, value in new.items()]
 
     def _document(self, text: str) -> tuple[Node, list[tuple[int, int]]]:
         return _document(text, comments=self._comments, trailing_commas=self._trailing_commas)
@@ -164,11 +158,9 @@ def in_brackets(node: Node, text: str, items: Sequence[str]) -> Edit:
 
 
 def _cut(text: str, start: int, end: int, comma: int | None) -> list[Edit]:
-    """Remove a member and one comma, after it or before it."""
+    """Remove a member and the comma after it."""
     if comma is None:
         return [_whole_line(text, start, end)]
-    if comma < start:
-        return [Edit(comma, comma + 1, ""), _whole_line(text, start, end)]
     if not text[end:comma].strip():
         return [_whole_line(text, start, comma + 1)]
     return [Edit(start, end, ""), Edit(comma, comma + 1, "")]  # a comment is between the two

@@ -1,4 +1,4 @@
-"""A map or a list of servers in a file's text: entries are taken out of it, and texts put in.
+"""A map or a list of entries in a file's text: entries are taken out of it, and texts put in.
 
 Knows positions, commas and lines; not what an entry means. Who changes a file proves the result.
 """
@@ -6,14 +6,12 @@ Knows positions, commas and lines; not what an entry means. Who changes a file p
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from pipeguard.clients.edit import regions
-from pipeguard.clients.entries import Keys
-from pipeguard.clients.json_text import Json, gap_before
-from pipeguard.clients.toml_text import Toml
-from pipeguard.clients.tree import (
+from pipeguard.config.json_text import Json, gap_before
+from pipeguard.config.toml_text import Toml
+from pipeguard.config.tree import (
     Edit,
     Member,
     Node,
@@ -28,10 +26,43 @@ from pipeguard.clients.tree import (
     line_start,
     newline,
     next_line,
+    regions,
 )
 
 _TO_COMMA = re.compile(r"(?:\s|//[^\n]*|/\*.*?\*/|#[^\n]*)*,", re.DOTALL)
 _BEFORE_ENTRY = re.compile(r"[ \t]*(?:-[ \t]+)?")
+
+
+def with_items(
+    text: str,
+    syntax: Syntax,
+    path: tuple[str | int, ...],
+    flow: Sequence[str],
+    block: Callable[[str], str],
+) -> str:
+    """A YAML text with items at the end of a list; at the end of the text if there is no list.
+
+    Args:
+        text: the whole text.
+        syntax: its format.
+        path: the keys that lead to the list.
+        flow: the items, each for a list in brackets.
+        block: the same as lines, behind an indentation.
+
+    Raises:
+        UneditableError: the list is written in a way that cannot be edited.
+        UnreadableError: the text is not valid.
+    """
+    line_break = newline(text)
+    node = syntax.read(text).at(path)
+    if node is None or node.kind is not NodeKind.LIST:
+        start = "\n" if text and not text.endswith("\n") else ""
+        return text + f"{start}{path[-1]}:\n{block('')}".replace("\n", line_break)
+    container = Container(text, syntax, path)
+    if container.is_in_brackets:
+        return container.exchanged([], flow)
+    lines = block(" " * (node.start - line_start(text, node.start))).removesuffix("\n")
+    return container.exchanged([], [lines.replace("\n", line_break)])
 
 
 class Container:
@@ -46,7 +77,7 @@ class Container:
         UneditableError: there is no map or list, or it shares parts with others.
     """
 
-    def __init__(self, text: str, syntax: Syntax, path: Keys) -> None:
+    def __init__(self, text: str, syntax: Syntax, path: tuple[str | int, ...]) -> None:
         self.text = text
         self.path = path
         self._syntax = syntax

@@ -1,4 +1,4 @@
-"""A configuration file as a tree of values with their positions; knows no format and no client.
+"""A configuration file as a tree of values with their positions; knows no format and no program.
 
 `json_text`, `toml_text` and `yaml_text` each read a format into this tree and make the edits that
 insert or remove a member. All positions are characters of the text, from 0, without a byte order
@@ -18,6 +18,7 @@ from typing import Protocol, TypeAlias
 from pipeguard.errors import PipeGuardError
 
 Value: TypeAlias = bool | int | float | str | Sequence["Value"] | Mapping[str, "Value"] | None
+_ONLY_COMMENTS = re.compile(r"(?:\s|#[^\n]*)*")
 MOST_DEPTH = 200  # levels; no configuration comes near, and recursion stays far below its limit
 
 
@@ -185,6 +186,15 @@ class Syntax(Protocol):
         """Insert new items before those of a list."""
 
 
+def plain(value: Value) -> Value:
+    """A value of dicts, lists and scalars alone, fit to be compared."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    return value
+
+
 def is_value(value: Value, expected: object) -> bool:
     """True if a value equals another; a truth value may also be a text, as YAML's tree has it."""
     if isinstance(expected, bool):
@@ -242,6 +252,32 @@ def next_line(text: str, position: int) -> int:
     """Where the next line after a position begins, or the text's end."""
     end = text.find("\n", position)
     return len(text) if end < 0 else end + 1
+
+
+def regions(tree: Node, path: Iterable[str | int], text: str) -> list[Span]:
+    """The positions of an entry; in the style LINES, each to the end of its last line.
+
+    Raises:
+        UneditableError: there is no such entry.
+    """
+    node = tree.at(path)
+    if node is None:
+        raise UneditableError("the entry does not exist any more.")
+    if node.style is Style.BRACKETS and not node.regions:
+        return [Span(node.start, node.end)]
+    spans = node.regions or [Span(node.start, node.end)]
+    joined: list[Span] = []
+    for span in sorted(spans, key=lambda span: span.start):
+        # TOML's statements begin with their line; YAML's blocks with their first key.
+        start = line_start(text, span.start) if node.regions else span.start
+        whole = Span(start, line_end(text, span.end))
+        if joined and whole.start <= joined[-1].end:
+            joined[-1] = Span(joined[-1].start, max(joined[-1].end, whole.end))
+        elif joined and _ONLY_COMMENTS.fullmatch(text, joined[-1].end, whole.start):
+            joined[-1] = Span(joined[-1].start, whole.end)
+        else:
+            joined.append(whole)
+    return joined
 
 
 def whole_lines(text: str, start: int, end: int) -> Span:
