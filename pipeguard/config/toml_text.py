@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NoReturn
 
-from pipeguard.config.json_text import Json, in_brackets
+from pipeguard.config.json_text import Json
 from pipeguard.config.tree import (
     MOST_DEPTH,
     Edit,
@@ -53,11 +53,8 @@ _LONG_KEY = re.compile(
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
-class Toml:
-    """TOML."""
-
-    def __init__(self) -> None:
-        self._inline = Json(comments=False, trailing_commas=False)
+class Toml(Json):
+    """TOML, whose inline values are edited as JSON's are."""
 
     def read(self, text: str) -> Node:
         """As in Syntax."""
@@ -82,7 +79,7 @@ class Toml:
             return "{ " + ", ".join(inner) + " }" if value else "{}"
         if isinstance(value, Sequence) and not isinstance(value, str):
             return "[" + ", ".join(map(self.literal, value)) + "]"
-        return self._inline.literal(value).replace("\x7f", "\\u007f")
+        return super().literal(value).replace("\x7f", "\\u007f")
 
     def key(self, key: str) -> str:
         """A key, quoted if it must be."""
@@ -121,15 +118,11 @@ class Toml:
     def remove(self, node: Node, gone: Sequence[Member], text: str) -> list[Edit]:
         """As in Syntax: whole lines, and whole tables with their headers."""
         if node.style is Style.BRACKETS:
-            return self._inline.remove(node, gone, text)
+            return super().remove(node, gone, text)
         tables = [span for member in gone for span in member.value.regions]
         lines = [member for member in gone if not member.value.regions]
         edits = [_without_table(node, span, text) for span in tables]
         return edits + without_lines(text, node, lines)
-
-    def prepend(self, node: Node, text: str, new: Sequence[Value]) -> list[Edit]:
-        """As in Syntax."""
-        return [in_brackets(node, text, [self.literal(item) for item in new])]
 
     def _first_lines(self, node: Node, text: str, pairs: Sequence[str]) -> list[Edit]:
         """New members right after the header of a table that has no lines yet."""
@@ -167,6 +160,7 @@ class _Scan:
     def __init__(self, text: str) -> None:
         self._text = text
         self._position = 0
+        self._open: list[list[Span]] = []  # the regions of the tables that a statement extends
 
     def document(self) -> Node:
         root = Node(NodeKind.MAP, 0, len(self._text), style=Style.LINES)
@@ -188,6 +182,7 @@ class _Scan:
         self._position += brackets
         node = root
         span = Span(start, self._position)
+        self._open = []
         for index, (key, key_start) in enumerate(keys):
             last = index == len(keys) - 1
             member = node.member(key)
@@ -200,26 +195,12 @@ class _Scan:
             if node.kind is NodeKind.LIST:
                 if last:
                     node.items.append(Node(NodeKind.MAP, start, span.end, style=Style.LINES))
-                node.regions.append(span)
+                self._open.append(node.regions)
                 node = node.items[-1]
-            node.regions.append(span)
-        self._extend = [node.regions for node in self._path(root, keys)]
+            self._open.append(node.regions)
+        for regions in self._open:
+            regions.append(span)
         return node
-
-    def _path(self, root: Node, keys: Sequence[tuple[str, int]]) -> list[Node]:
-        """The tables of a header, from the outermost to its own."""
-        tables = []
-        node = root
-        for key, _ in keys:
-            member = node.member(key)
-            if member is None:  # cannot be: it was made a moment ago
-                break
-            node = member.value
-            tables.append(node)
-            if node.kind is NodeKind.LIST:
-                node = node.items[-1]
-                tables.append(node)
-        return tables
 
     def _statement(self, table: Node) -> None:
         start = self._position
@@ -241,7 +222,7 @@ class _Scan:
             node.regions.append(span)
         # A member spans the whole statement, so that its prefix is removed or replaced with it.
         node.members.append(Member(keys[-1][0], start, span.end, value))
-        for regions in getattr(self, "_extend", []):
+        for regions in self._open:
             regions[-1] = Span(regions[-1].start, span.end)
 
     def _keys(self) -> list[tuple[str, int]]:
