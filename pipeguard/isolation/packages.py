@@ -190,6 +190,8 @@ def _read(shown: str, runner: str, starter: Starter) -> Package:
                 f"{shown} {name}: a server that is fetched with this option cannot be isolated"
                 " yet. Leave it out, or install the server and name its program."
             )
+    if python.startswith("-"):
+        raise LaunchError(f"{shown}: {python!r} is no version of Python.")
     if not starter.rest:
         raise LaunchError(f"{shown}: it names no server.")
     word, *arguments = starter.rest

@@ -61,7 +61,7 @@ REFUSED = [
     ),
     *("pipx run --pip-args=x y", "bunx a", "pnpm dlx a", "yarn dlx a", "npx -p --x y"),
     *("pnpm --dir /x dlx a", "bun x a", "pipenv run a", "dnx a", "nix run a#b", "npx -- -y a"),
-    *("npm --prefix /x exec a", "npx -m a"),
+    *("npm --prefix /x exec a", "npx -m a", "uvx -p -- a"),
 ]
 
 
