@@ -3,8 +3,6 @@
 import asyncio
 import json
 import subprocess
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from statistics import median
 from typing import NamedTuple, cast
 
@@ -12,14 +10,13 @@ from benchmarks.search.contenders import catalog_of
 from benchmarks.search.queries import Query
 from benchmarks.search.servers import HERE, Definitions
 from pipeguard.core.protocol.message import Message, parse
+from pipeguard.core.session.guard import Engines
 from pipeguard.gateway.access import ScopedAccess
-from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.eras import Opening
-from pipeguard.gateway.management import ClientManagement
+from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.router import Router
-from pipeguard.gateway.telemetry import NO_SPAN, CallSpan
-from pipeguard.gateway.tool_calls import ToolCalls, ToolMode
+from pipeguard.gateway.tool_calls import ToolCalls
 from pipeguard.state.tokens import TokenScope
 from tests import tools
 
@@ -65,40 +62,10 @@ def texts_read(definitions: Definitions, asks: list[str]) -> tuple[str, list[str
     catalog = catalog_of(definitions)
     access = ScopedAccess(catalog, lambda: definitions, TokenScope)
     no_router = cast(Router, None)  # nothing is called on a server
-    hub = _Hub(catalog)
-    calls = ToolCalls(hub, no_router, access, ClientManagement(hub, access, ""))
+    gateway = Gateway(cast(Engines, None))  # nothing is judged
+    gateway.catalog = catalog
+    calls = ToolCalls(gateway, no_router, access, "")
     return _json(calls.listed()), [asyncio.run(_answer(calls, ask)) for ask in asks]
-
-
-class _Hub:
-    """A gateway of which nothing but the tools is there."""
-
-    mode = ToolMode.SEARCH
-    management = None
-
-    def __init__(self, catalog: Catalog) -> None:
-        self.catalog = catalog
-
-    def called(self, server: str, outcome: str, seconds: float) -> None:
-        """Nothing is called."""
-
-    def receiving(
-        self, request: ClientRequest, tool: Callable[[ClientRequest], str], conversation: str
-    ) -> AbstractContextManager[CallSpan]:
-        """Nothing is traced."""
-        return NO_SPAN
-
-    def sending(self, server: str, method: str, tool: str = "") -> AbstractContextManager[CallSpan]:
-        """Nothing is traced."""
-        return NO_SPAN
-
-    def absent(self) -> dict[str, str]:
-        """All servers are there."""
-        return {}
-
-    def waiting(self) -> list[str]:
-        """Nothing waits."""
-        return []
 
 
 def counted(texts: list[str]) -> list[int]:

@@ -95,8 +95,8 @@ def command(
     /mcp and /sse, and each server alone at /servers/NAME/mcp. Edits of the file take effect at
     once; a wrong one changes nothing.
     """
+    from pipeguard.gateway.menu import ToolMode
     from pipeguard.gateway.serving import ServeOptions
-    from pipeguard.gateway.tool_calls import ToolMode
 
     chosen = None if mode is None else ToolMode(mode)
     is_read_only = bool(given["read_only"])

@@ -7,8 +7,8 @@ of them does. Sources: MCP 2025-11-25, basic/lifecycle; 2026-07-28, server/disco
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
@@ -17,16 +17,17 @@ from pipeguard.gateway import eras, task_ids
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import REVISIONS, Declined, Opening
+from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.input_calls import InputCalls
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.leg_subscriptions import LegSubscriptions
 from pipeguard.gateway.legs import Legs, Unavailable
-from pipeguard.gateway.management import ClientManagement, ManagedHub, ManagingAccess
+from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.merged import Merged, with_task
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.subscriptions import Subscriptions
 from pipeguard.gateway.telemetry import TRACED
-from pipeguard.gateway.tool_calls import Access, ToolCalls, ToolHub, ToolMode
+from pipeguard.gateway.tool_calls import ToolCalls
 from pipeguard.version import VERSION
 
 INSTRUCTIONS = (
@@ -54,81 +55,36 @@ _UNASKED = {  # what a server says unasked, and which list a client should then 
 }
 
 
-class Hub(ToolHub, ManagedHub, Protocol):
-    """What all clients of a gateway share."""
+async def dial(gateway: Gateway, who: str = "") -> GatewayChannel:
+    """Open a client's side of the gateway.
 
-    def described(self) -> Mapping[str, JsonObject]:
-        """By server, its answer to `initialize`: of those that have answered."""
-
-    async def open(
-        self,
-        server: str,
-        conversation: GatewayChannel,
-        opening: Opening,
-        listener: LegListener,
-        access: Access,
-    ) -> Leg:
-        """A client's conversation with a server.
-
-        Args:
-            server: its name.
-            conversation: the client's.
-            opening: what the client says of itself.
-            listener: hears what the server says unasked.
-            access: what the client may do.
-
-        Raises:
-            Unavailable: the server does not answer.
-        """
-
-    async def settle(self) -> None:
-        """Wait until the servers that start at once have said what they are, but not for long."""
-
-    def why_silent(self, server: str, method: str) -> str:
-        """Why an answer to a list is not to be waited for now; empty where it is."""
-
-    def remembered(self, server: str) -> Leg | None:
-        """A conversation with what is known of a server that is asleep; None for all others."""
-
-    def was_silent(self, server: str, method: str) -> None:
-        """A server did not answer a list in time."""
-
-    def use(self, server: str) -> bool:
-        """A server is about to be used; False where its open conversations are about to end."""
-
-    def join(self, conversation: GatewayChannel) -> None:
-        """A client is there, and is to be told of changes."""
-
-    def leave(self, conversation: GatewayChannel) -> None:
-        """A client is gone."""
-
-
-class ClientAccess(Access, ManagingAccess, Protocol):
-    """What one client may do."""
+    Args:
+        gateway: all servers.
+        who: the name of the client's token, or empty.
+    """
+    return GatewayChannel(partial(ClientAnswers, gateway), who)
 
 
 class ClientAnswers:
     """Answers the requests of one client.
 
     Args:
-        hub: what all clients share.
+        gateway: all servers.
         conversation: the client's.
-        access: what it may do.
     """
 
-    def __init__(self, hub: Hub, conversation: GatewayChannel, access: ClientAccess) -> None:
-        self._hub = hub
+    def __init__(self, gateway: Gateway, conversation: GatewayChannel) -> None:
+        self._gateway = gateway
         self._conversation = conversation
-        self._access = access
-        self._legs = legs = Legs(self._open, hub.use)
+        self._access = access = gateway.access(conversation.token)
+        self._legs = legs = Legs(self._open, gateway.use)
         self._input_calls = InputCalls(conversation, self._open_for, self._heard)
         self._leg_subscriptions = LegSubscriptions(
             lambda server: legs.to(server, conversation.opening), self._updated
         )
         router = Router(conversation, legs, self._input_calls, self._leg_subscriptions)
-        management = ClientManagement(hub, access, conversation.token)
-        self._calls = ToolCalls(hub, router, access, management)
-        self._merged = Merged(legs, router, conversation, access, hub)
+        self._calls = ToolCalls(gateway, router, access, conversation.token)
+        self._merged = Merged(legs, router, conversation, access, gateway)
         self._subscriptions = Subscriptions(conversation, legs, self._servers, self._merged)
         self._knows_of_handshake = self._has_settled = False
         self._methods: dict[str, Callable[[ClientRequest], Awaitable[JsonObject]]] = {
@@ -152,7 +108,7 @@ class ClientAnswers:
             if request.method in _WITH_HANDSHAKE:
                 raise _unknown(request.method)
             if not self._has_settled:  # there was no opening in which to wait
-                await self._hub.settle()
+                await self._gateway.settle()
                 self._has_settled = True
             try:
                 answer = await self._answered(request)
@@ -167,7 +123,7 @@ class ClientAnswers:
             raise _unknown(request.method)
         if request.method not in TRACED or request.method == "tools/call":  # which traces itself
             return await method(request)
-        with self._hub.receiving(request, lambda _: "", self._calls.traced_as) as span:
+        with self._gateway.receiving(request, lambda _: "", self._calls.traced_as) as span:
             answer = await method(request)
             span.answered(answer)
             return answer
@@ -220,7 +176,7 @@ class ClientAnswers:
 
     async def close(self) -> None:
         """Hang up on all servers."""
-        self._hub.leave(self._conversation)
+        self._gateway.leave(self._conversation)
         await self._leg_subscriptions.close()
         await self._subscriptions.close()
         await self._input_calls.close()
@@ -249,7 +205,7 @@ class ClientAnswers:
     async def _open_for(self, server: str, opening: Opening, listener: LegListener) -> Leg:
         if server not in self._access.servers("tools/call"):
             raise Unavailable("there is no such server")
-        return await self._hub.open(server, self._conversation, opening, listener, self._access)
+        return await self._gateway.open(server, self._conversation, opening, listener, self._access)
 
     def _updated(self, leg: Leg, uri: str) -> None:
         """A resource may have changed."""
@@ -264,9 +220,9 @@ class ClientAnswers:
 
     def _servers(self) -> dict[str, JsonObject]:
         """Those whose announcements the client may hear, with what they offer awake."""
-        described = self._hub.described()
+        described = self._gateway.described()
         return {
-            name: described[name] if self._hub.remembered(name) is None else {}
+            name: described[name] if self._gateway.remembered(name) is None else {}
             for name in self._access.servers("subscriptions/listen")
             if name in described
         }
@@ -284,32 +240,32 @@ class ClientAnswers:
             revision,
         )
         self._knows_of_handshake = True
-        await self._hub.settle()
-        self._hub.join(self._conversation)
+        await self._gateway.settle()
+        self._gateway.join(self._conversation)
         result: JsonObject = {
             "protocolVersion": revision,
             "capabilities": self._capabilities(),
             "serverInfo": _SERVER_INFO,
         }
-        if self._hub.mode is not ToolMode.DIRECT:
+        if self._gateway.mode is not ToolMode.DIRECT:
             result["instructions"] = INSTRUCTIONS
         return {"result": result}
 
     async def _discover(self, request: ClientRequest) -> JsonObject:
-        await self._hub.settle()
+        await self._gateway.settle()
         result: JsonObject = {
             "supportedVersions": [eras.STATELESS, *REVISIONS],
             "capabilities": _announcing(self._capabilities()),
             "_meta": {eras.SERVER: _SERVER_INFO},
         }
-        if self._hub.mode is not ToolMode.DIRECT:
+        if self._gateway.mode is not ToolMode.DIRECT:
             result["instructions"] = INSTRUCTIONS
         return {"result": result}
 
     def _capabilities(self) -> JsonObject:
         """What the servers can do together (MCP 2025-11-25, basic/lifecycle)."""
         together: JsonObject = {"tools": {"listChanged": True}}
-        for server, described in self._hub.described().items():
+        for server, described in self._gateway.described().items():
             declared = described.get("capabilities")
             for name, method in _CAPABILITIES.items():
                 detail = declared.get(name) if isinstance(declared, dict) else None
@@ -320,14 +276,14 @@ class ClientAnswers:
         return together
 
     async def _listen(self, request: ClientRequest) -> JsonObject:
-        self._hub.join(self._conversation)
+        self._gateway.join(self._conversation)
         return await self._subscriptions.listen(request)
 
     async def _ping(self, _: ClientRequest) -> JsonObject:
         return {"result": {}}
 
     async def _list_tools(self, _: ClientRequest) -> JsonObject:
-        await self._hub.settle()
+        await self._gateway.settle()
         return {"result": {"tools": self._calls.listed()}}
 
 

@@ -7,42 +7,35 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.finding import Verdict
-from pipeguard.core.flows.ledger import Flows
-from pipeguard.core.flows.ledger_memory import LedgerMemory
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.session.guard import Engines
 from pipeguard.core.unicode.display import shown
 from pipeguard.errors import PipeGuardError
 from pipeguard.gateway.access import ScopedAccess, may_use_alone
-from pipeguard.gateway.answers import ClientAnswers
-from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.circuit import MOST_FAILURES
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import Opening, meta_of
+from pipeguard.gateway.hub import SILENT, STARTING, Hub
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.life import MOST_REASON_CHARS
-from pipeguard.gateway.management import ServerManagement
 from pipeguard.gateway.member import GatewayServer
-from pipeguard.gateway.pages import SILENT, STARTING
+from pipeguard.gateway.menu import ToolMode
+from pipeguard.gateway.proposed_servers import ServerManagement
 from pipeguard.gateway.served_client import ServedClient
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.server_state import ServerState, State
-from pipeguard.gateway.telemetry import NO_SPAN, CallSpan, ReceivedCall, SentCall, Telemetry
-from pipeguard.gateway.tool_calls import Access, ToolMode
-from pipeguard.gateway.turns import Turns
+from pipeguard.gateway.telemetry import NO_SPAN, CallSpan, Figures, ReceivedCall, SentCall
 from pipeguard.state.tokens import TokenScope
 from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.tasks import Tasks
 
 SETTLING_SECONDS = 8.0  # after a server's start, for which clients wait for it
-SILENT_SECONDS = 60.0  # for which a server is not asked again for a list that it did not give
 
 
 if TYPE_CHECKING:
-    from pipeguard.gateway.metrics import GatewayMetrics
+    pass
 
 
 class Changes(NamedTuple):
@@ -61,7 +54,7 @@ class Changes(NamedTuple):
     failed: dict[str, str]
 
 
-class Gateway:
+class Gateway(Hub):
     """All servers behind one endpoint. To be made on the loop where it lives.
 
     Args:
@@ -72,12 +65,6 @@ class Gateway:
             valid any more.
 
     Attributes:
-        catalog: the tools of all.
-        turns: of the servers on the loop.
-        ledgers: bounds what is remembered of the flows of all clients.
-        metrics: counts what goes through; None where nobody asks for that.
-        telemetry: gets traces and metrics; likewise.
-        mode: how agents get to them.
         members: the servers, by name.
         left_out: why others could not even be made, by name.
         management: of them by agents; None where agents may propose nothing.
@@ -91,13 +78,9 @@ class Gateway:
         common: Mapping[str, str] | None = None,
         scope_of: Callable[[str], TokenScope | None] = lambda _who: TokenScope(),
     ) -> None:
-        self.catalog = Catalog()
-        self.turns = Turns()
-        self.ledgers = LedgerMemory()
-        self.metrics: GatewayMetrics | None = None
-        self.telemetry: Telemetry | None = None
-        self.mode = mode
+        super().__init__(mode)
         self.members: dict[str, GatewayServer] = {}
+        self.server_names = self.members.keys()
         self.left_out: dict[str, str] = {}
         self.management: ServerManagement | None = None
         self.is_read_only = False
@@ -106,8 +89,6 @@ class Gateway:
         self._scope_of = scope_of
         self._access: dict[str, ScopedAccess] = {}  # by the names of tokens
         self._stopping = Tasks()
-        self._clients: dict[GatewayChannel, Flows] = {}
-        self._silences: dict[tuple[str, str], float] = {}  # until when, by server and method
 
     async def apply(self, servers: Iterable[ServerSettings]) -> Changes:
         """Have exactly these servers: start new ones, end others, leave unchanged ones alone."""
@@ -120,7 +101,7 @@ class Gateway:
                 continue
             (changes.changed if name in wanted else changes.removed).append(name)
             leaving[name] = self._stopping.begin(self.members.pop(name).stop())
-            self._forget_silences(name)
+            self.forget_silences(name)
         dropped = (*changes.removed, *changes.changed)
         if [self.catalog.drop(name) for name in dropped]:
             self.relisted(frozenset({"tools", "prompts", "resources"}), *dropped)
@@ -150,11 +131,6 @@ class Gateway:
     def settings(self) -> list[ServerSettings]:
         """What the user says of each server."""
         return [member.settings for member in self.members.values()]
-
-    async def dial(self, who: str = "") -> GatewayChannel:
-        """A client's side of the gateway, for the name of its token."""
-        access = self.access(who)
-        return GatewayChannel(lambda conversation: ClientAnswers(self, conversation, access), who)
 
     def access(self, who: str) -> ScopedAccess:
         """The access of a token's client."""
@@ -194,7 +170,7 @@ class Gateway:
         conversation: GatewayChannel,
         opening: Opening,
         listener: LegListener,
-        access: Access,
+        access: ScopedAccess,
     ) -> Leg:
         """A client's conversation with a server.
 
@@ -218,7 +194,7 @@ class Gateway:
             return any(map(access.may_call, tools))
 
         sharing = SharingClient(conversation.owner, may_use)
-        client = ServedClient(self._clients[conversation], conversation.token, sharing)
+        client = ServedClient(self.conversations[conversation], conversation.token, sharing)
         return await member.open(listener, opening, client)
 
     def definition_of(self, public: str, who: str) -> JsonObject | None:
@@ -247,7 +223,7 @@ class Gateway:
         member, now = self.members.get(server), asyncio.get_running_loop().time()
         if member is not None and not member.has_settled:
             return STARTING if now > member.began + SETTLING_SECONDS else ""
-        return SILENT if self._silences.get((server, method), 0.0) > now else ""
+        return SILENT if self.is_silent(server, method) else ""
 
     def use(self, server: str) -> bool:
         """A server is about to be used; False where its open conversations are about to end."""
@@ -260,39 +236,18 @@ class Gateway:
         is_asleep = member is not None and member.state is State.ASLEEP
         return member.remembered if member is not None and is_asleep else None
 
-    def was_silent(self, server: str, method: str) -> None:
-        """A server did not answer a list in time."""
-        until = asyncio.get_running_loop().time() + SILENT_SECONDS
-        self._silences[server, method] = until
-
-    def restarted(self, server: str) -> None:
-        """A server is ready, after it was not: clients list again what it offers."""
-        self._forget_silences(server)
-        self.relisted(frozenset({"tools", "prompts", "resources"}), server)
-
-    def _forget_silences(self, server: str) -> None:
-        for key in [key for key in self._silences if key[0] == server]:
-            del self._silences[key]
-
     def offer(self, management: ServerManagement | None) -> None:
         """Let agents propose what a user allows from now on."""
         self.management = management
-        for conversation in self._clients:
+        for conversation in self.conversations:
             conversation.relisted(frozenset({"tools"}))
 
     def switch_to(self, mode: ToolMode) -> None:
         """Let agents get to the tools in a mode from now on."""
         if mode is not self.mode:
             self.mode = mode
-            for conversation in self._clients:
+            for conversation in self.conversations:
                 conversation.relisted(frozenset({"tools"}))
-
-    def called(self, server: str, outcome: str, seconds: float) -> None:
-        """Count a call of a server's tool: `ok`, `error` or `unavailable`."""
-        if self.metrics is not None:
-            self.metrics.called(server, outcome, seconds)
-        if self.telemetry is not None:
-            self.telemetry.called(server, outcome, seconds)
 
     def receiving(
         self, request: ClientRequest, tool: Callable[[ClientRequest], str], conversation: str
@@ -335,10 +290,6 @@ class Gateway:
         often = f", {failing} after {MOST_FAILURES} failures in a row" if failing else ""
         return words + often if absent else ""
 
-    def server_names(self) -> list[str]:
-        """The names of all servers."""
-        return list(self.members)
-
     def waiting(self) -> list[str]:
         """The servers with definitions that wait for approval."""
         return [name for name, member in self.members.items() if member.waiting]
@@ -348,31 +299,16 @@ class Gateway:
         scope = self._scope_of(who)
         return scope is not None and scope.is_unlimited
 
-    def judged(self, server: str, verdict: Verdict) -> None:
-        """Count a message to or from a server."""
-        if self.metrics is not None:
-            self.metrics.judged(server, verdict)
-        if self.telemetry is not None:
-            self.telemetry.judged(server, verdict)
-
     def count(self) -> None:
         """Count what goes through from now on."""
         from pipeguard.gateway.metrics import GatewayMetrics
 
-        self.metrics = GatewayMetrics(self)
+        self.metrics = GatewayMetrics(self.figures)
 
-    def clients(self) -> int:
-        """How many clients are there."""
-        return len(self._clients)
-
-    def flow_bytes(self) -> int:
-        """What is remembered of the flows of all clients."""
-        return self.ledgers.total_bytes
-
-    def states(self) -> dict[str, ServerState]:
-        """The state of each server, by name."""
+    def figures(self) -> Figures:
+        """The present state of servers and clients, for gauges."""
         absent = {name: ServerState(is_up=False, tools=0, waiting=0) for name in self.left_out}
-        return absent | {
+        states = absent | {
             name: ServerState(
                 member.state in (State.READY, State.ASLEEP),
                 len(self.catalog.of(name)),
@@ -380,21 +316,4 @@ class Gateway:
             )
             for name, member in self.members.items()
         }
-
-    def join(self, conversation: GatewayChannel) -> None:
-        """A client is there, and is to be told of changes."""
-        if conversation not in self._clients:
-            self._clients[conversation] = Flows(self.ledgers, conversation.token)
-
-    def leave(self, conversation: GatewayChannel) -> None:
-        """A client is gone."""
-        self._clients.pop(conversation, None)
-
-    # --- what servers tell it -------------------------------------------------------------
-
-    def relisted(self, kinds: frozenset[str], *servers: str) -> None:
-        """Tell clients what these servers offer anew: tools, prompts or resources."""
-        if self.mode is ToolMode.SEARCH:
-            kinds -= {"tools"}  # the menu stays the same, whatever is found by it
-        for conversation in self._clients:
-            conversation.relisted(kinds, *servers)
+        return Figures(states, len(self.conversations), self.ledgers.total_bytes)

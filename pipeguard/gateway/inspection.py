@@ -13,12 +13,13 @@ from contextlib import asynccontextmanager
 from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.protocol.json_values import JsonObject, serialise
+from pipeguard.gateway.answers import dial
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import REVISIONS
 from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.sources import Sources
-from pipeguard.gateway.tool_calls import ToolMode
 from pipeguard.log import say
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.progress import COMPILING, say_if_slow
@@ -96,7 +97,7 @@ async def inspected(
     gateway = Gateway(engines, ToolMode.DIRECT, {"--log-level": log_level})
     needed = [server for server in file.servers if only(server.name)]
     await gateway.apply(needed or file.servers)
-    channel = await gateway.dial()
+    channel = await dial(gateway)
     inspector = Inspector(gateway, channel, list(file.servers))
     try:
         with say_if_slow(STARTING):

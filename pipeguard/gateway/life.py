@@ -9,13 +9,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from math import ceil, inf
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 from pipeguard.core.unicode.display import shown
 from pipeguard.errors import PipeGuardError
 from pipeguard.gateway.circuit import MOST_FAILURES, Circuit
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.server_state import State
+from pipeguard.log import Log
 
 T = TypeVar("T")
 MOST_REASON_CHARS = 300  # of why a server is down, which it may have said itself
@@ -37,13 +38,6 @@ class Steps(NamedTuple):
     recall: Callable[[], Awaitable[bool]]
 
 
-class Reports(Protocol):
-    """A log."""
-
-    def __call__(self, level: str, event: str, **fields: object) -> None:
-        """Write one line."""
-
-
 class ServerLife:
     """Keeps one server running.
 
@@ -59,9 +53,7 @@ class ServerLife:
         began: when it was first started, on the loop's clock.
     """
 
-    def __init__(
-        self, steps: Steps, log: Reports, see: str, idle_seconds: float | None = None
-    ) -> None:
+    def __init__(self, steps: Steps, log: Log, see: str, idle_seconds: float | None = None) -> None:
         self.state = State.STOPPED
         self._loop = asyncio.get_running_loop()
         self.began = self._used_at = self._loop.time()

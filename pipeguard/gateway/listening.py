@@ -14,6 +14,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from pipeguard.config.options import WrapOptions
+from pipeguard.gateway.answers import dial
 from pipeguard.gateway.front import IDLE_SECONDS, MAX_SESSIONS, FrontRecord
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.member import GatewayServer
@@ -112,7 +113,7 @@ class GatewayListener:
 
     async def run(self, ended: asyncio.Future[None]) -> None:
         """Listen until a signal."""
-        self._mount("", self._front.sessions, self._front.judge, self._gateway.dial)
+        self._mount("", self._front.sessions, self._front.judge, partial(dial, self._gateway))
         self._gateway.count()
         self._routes.add([Route("GET", METRICS, without_body(self._metrics))])
         self.follow()
@@ -167,24 +168,26 @@ class GatewayListener:
         sessions.shown = member.settings.shown_tools(partial(has_tool, run.guard))
         member.on_relist(sessions.relist)
 
-        async def dial(who: str) -> AsyncChannel:  # each of its routes has asked who may
+        async def dial_server(who: str) -> AsyncChannel:  # each of its routes has asked who may
             return await member.dial(SharingClient(who or object()))
 
-        self._mount(name, sessions, member.judge, dial, member)
+        self._mount(name, sessions, member.judge, dial_server, member)
 
     def _mount(
         self,
         name: str,
         sessions: Sessions,
         judge: Judge,
-        dial: Dial,
+        dials: Dial,
         server: GatewayServer | None = None,
     ) -> None:
         service = Service(sessions, judge, self._admission.backlog)
         conversations = Conversations(
-            sessions, dial, judge, self._admission.limit_bytes, self._most
+            sessions, dials, judge, self._admission.limit_bytes, self._most
         )
-        backend = Backend(service, dial, conversations, self._most, self._idle_seconds, waits=False)
+        backend = Backend(
+            service, dials, conversations, self._most, self._idle_seconds, waits=False
+        )
         endpoints = endpoints_of(backend)
         for endpoint in endpoints:
             if server is None:

@@ -23,11 +23,11 @@ from pipeguard.gateway.era_channel import dial_by_era
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.first_listing import list_at_start
 from pipeguard.gateway.health import watch_health
+from pipeguard.gateway.hub import Hub
 from pipeguard.gateway.leg import Leg, LegListener, ListedTools
 from pipeguard.gateway.legs import Refused, Unavailable
 from pipeguard.gateway.life import ServerLife, Steps
 from pipeguard.gateway.own_listener import OUR_OPENING, OwnListener, listen_for_tools
-from pipeguard.gateway.owner import Owner
 from pipeguard.gateway.relisting import Relisting
 from pipeguard.gateway.remembered import RememberedServer, remembers
 from pipeguard.gateway.served_client import ServedClient
@@ -61,7 +61,7 @@ class GatewayServer:
 
     Args:
         settings: what the user says of it.
-        owner: whose it is.
+        hub: what it shares with the others.
         engines: the compiled rules, shared by all.
         common: options of `wrap` for all servers.
 
@@ -74,7 +74,7 @@ class GatewayServer:
     def __init__(
         self,
         settings: ServerSettings,
-        owner: Owner,
+        hub: Hub,
         engines: Engines,
         common: Mapping[str, str],
     ) -> None:
@@ -85,17 +85,17 @@ class GatewayServer:
         """
         self.settings = settings
         self.described: JsonObject = {}
-        self._owner = owner
+        self._hub = hub
         self._options = options = settings.options(common)
         self._loop = asyncio.get_running_loop()
         self._log = ServerLog(settings.name, options)
         self._run = Run(settings.launched(), options, self._repinned, engines, self._log)
         self._run.adjust(settings.tightened)
-        self._run.guard.flows = Flows(owner.ledgers)  # of clients of its own endpoint
+        self._run.guard.flows = Flows(hub.ledgers)  # of clients of its own endpoint
         self._output = ServerOutput(self._run.guard.name, Mask(engines))
-        self._judge = TakingTurns(self._record, owner.turns, settings.name)
-        notices = StuffingNotices(self._run.notice, owner.server_names)
-        self._offer = ToolOffer(settings, owner.catalog, self._run.guard, self._log, notices)
+        self._judge = TakingTurns(self._record, hub.turns, settings.name)
+        notices = StuffingNotices(self._run.notice, lambda: hub.server_names)
+        self._offer = ToolOffer(settings, hub.catalog, self._run.guard, self._log, notices)
         self._relist_own: Callable[[frozenset[str]], None] | None = None
         self._count = 0
         self._tasks = Tasks()
@@ -274,7 +274,7 @@ class GatewayServer:
             self._tasks.begin(listen_for_tools(leg))
         await self._list_tools(leg)
         await list_at_start(leg, self._tasks, self._offer.count_waiting)
-        self._owner.restarted(self.name)
+        self._hub.restarted(self.name)
 
     async def _hang_up(self) -> None:
         if self._dialler is not None and isinstance(self._dialler.inner, Multiplexer):
@@ -351,7 +351,7 @@ class GatewayServer:
         """The same, and have clients list them again; what it does not list now stays as it was."""
         with suppress(Unavailable):  # the offer says so
             await self._list_tools(leg)
-        self._owner.relisted(frozenset({"tools"}), self.name)
+        self._hub.relisted(frozenset({"tools"}), self.name)
 
     def on_relist(self, relist: Callable[[frozenset[str]], None]) -> None:
         """Have clients of its own endpoint told what they should list again."""
@@ -374,7 +374,7 @@ class GatewayServer:
         """Somebody approved or revoked something while it does not run."""
         with suppress(Unavailable):
             await self._recall()
-        self._owner.relisted(frozenset({"tools", "prompts", "resources"}), self.name)
+        self._hub.relisted(frozenset({"tools", "prompts", "resources"}), self.name)
 
     def _record(self, verdict: Verdict) -> None:
         """Record a verdict.
@@ -384,7 +384,7 @@ class GatewayServer:
         """
         if verdict.kind is MessageKind.REQUEST and verdict.method != "ping":
             self._life.use()
-        self._owner.judged(self.name, verdict)
+        self._hub.judged(self.name, verdict)
         if not self._run.record(verdict):
             raise StateError("the audit cannot be written, and the policy says to stop.")
 

@@ -7,6 +7,7 @@ reads them, and short, since it pays for each word.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from enum import StrEnum
 
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.gateway.catalog import CatalogTool, Effect
@@ -26,6 +27,14 @@ MOST_PARAMETERS = 12  # of a signature; what is required comes first
 MOST_TYPE_CHARS = 60
 
 _TEXT: JsonObject = {"type": "string"}
+
+
+class ToolMode(StrEnum):
+    """How an agent gets to the tools."""
+
+    SEARCH = "search"
+    DIRECT = "direct"
+    AUTO = "auto"
 
 
 def _schema(required: Sequence[str], **properties: JsonValue) -> JsonObject:

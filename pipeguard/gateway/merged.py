@@ -13,29 +13,21 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Protocol
 
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.gateway import task_ids
-from pipeguard.gateway.catalog import Catalog, hashed_name, public_name, short_hash
+from pipeguard.gateway.access import ScopedAccess
+from pipeguard.gateway.catalog import hashed_name, public_name, short_hash
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import INVALID_PARAMS, RESOURCE_NOT_FOUND, Declined
+from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import Legs, Unavailable
-from pipeguard.gateway.pages import (
-    PROMPTS,
-    RESOURCES,
-    TASKS,
-    TEMPLATES,
-    Kind,
-    ListingHub,
-    Pages,
-)
+from pipeguard.gateway.pages import PROMPTS, RESOURCES, TASKS, TEMPLATES, Kind, Pages
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.telemetry import TRACED
-from pipeguard.gateway.traced_hub import TracedHub
 
 MOST_REMEMBERED = 20_000  # items of one server and kind, for one client
 LEVEL_SECONDS = 8.0  # for servers to take a level of logging
@@ -43,26 +35,6 @@ _EXPRESSION = re.compile(r"\{[^{}]*\}")
 
 
 LISTS = {kind.method: kind for kind in (PROMPTS, RESOURCES, TEMPLATES)}
-
-
-class MergedHub(ListingHub, TracedHub, Protocol):
-    """What all clients share.
-
-    Attributes:
-        catalog: knows servers' names for prompts.
-    """
-
-    catalog: Catalog
-
-
-class MergedAccess(Protocol):
-    """What one client may do."""
-
-    def may_use(self, server: str, method: str) -> bool:
-        """True if it may send a server messages of a method, and hear such messages from it."""
-
-    def servers(self, method: str) -> list[str]:
-        """Names of the servers to which it may send messages of a method."""
 
 
 class Merged:
@@ -73,7 +45,7 @@ class Merged:
         router: sends requests to them.
         conversation: the client's.
         access: what the client may do.
-        hub: what all clients share.
+        gateway: all servers.
     """
 
     def __init__(
@@ -81,16 +53,16 @@ class Merged:
         legs: Legs,
         router: Router,
         conversation: GatewayChannel,
-        access: MergedAccess,
-        hub: MergedHub,
+        access: ScopedAccess,
+        gateway: Gateway,
     ) -> None:
         self._legs = legs
         self._router = router
         self._conversation = conversation
         self._access = access
-        self._hub = hub
-        self._public_name = hub.catalog.public_name
-        self._pages = Pages(legs, conversation, access.servers, hub, self._shown)
+        self._gateway = gateway
+        self._public_name = gateway.catalog.public_name
+        self._pages = Pages(legs, conversation, access.servers, gateway, self._shown)
         self._prompts: dict[str, tuple[str, str]] = {}  # server and name, by the public name
         self._homes: dict[str, tuple[str, str]] = {}  # server and address, by the address shown
         self._addresses: dict[tuple[str, str], str] = {}  # shown, by server and address there
@@ -267,7 +239,7 @@ class Merged:
         try:
             if request.method not in TRACED:
                 return await self._router.send(server, request, params)
-            with self._hub.sending(server, request.method) as span:
+            with self._gateway.sending(server, request.method) as span:
                 answer = await self._router.send(server, request, span.carried(params))
                 span.answered(answer)
                 return answer

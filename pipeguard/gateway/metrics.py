@@ -6,7 +6,7 @@ chose: servers are named by the user, outcomes and actions are ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import generate_latest
@@ -21,10 +21,10 @@ class GatewayMetrics:
     """All figures of one gateway.
 
     Args:
-        figures: what the gateway knows of itself.
+        figures: returns what the gateway knows of itself.
     """
 
-    def __init__(self, figures: Figures) -> None:
+    def __init__(self, figures: Callable[[], Figures]) -> None:
         self._registry = registry = CollectorRegistry()
         self._calls = Histogram(
             "pipeguard_call_seconds",
@@ -71,13 +71,14 @@ class GatewayMetrics:
 class _Gauges(Collector):
     """What is looked up when it is asked for."""
 
-    def __init__(self, figures: Figures) -> None:
+    def __init__(self, figures: Callable[[], Figures]) -> None:
         self._figures = figures
 
     def describe(self) -> Iterable[Metric]:
         return ()  # the names are in `collect`; nothing is looked up before
 
     def collect(self) -> Iterator[Metric]:
+        figures = self._figures()
         up = GaugeMetricFamily(
             "pipeguard_server_up", "1 while it can be called.", labels=["server"]
         )
@@ -87,13 +88,13 @@ class _Gauges(Collector):
         waiting = GaugeMetricFamily(
             "pipeguard_definitions_waiting", "Definitions to approve.", labels=["server"]
         )
-        for name, state in self._figures.states().items():
+        for name, state in figures.states.items():
             up.add_metric([name], float(state.is_up))
             tools.add_metric([name], state.tools)
             waiting.add_metric([name], state.waiting)
         yield from (up, tools, waiting)
         for name, description, value in (
-            ("pipeguard_clients", "Clients now.", self._figures.clients()),
-            ("pipeguard_flow_bytes", "Remembered of clients' flows.", self._figures.flow_bytes()),
+            ("pipeguard_clients", "Clients now.", figures.clients),
+            ("pipeguard_flow_bytes", "Remembered of clients' flows.", figures.flow_bytes),
         ):
             yield GaugeMetricFamily(name, description, value=value)

@@ -150,21 +150,21 @@ class OpenTelemetry:
         self._verdicts.add(1, {**place, "action": verdict.action.name.lower()})
         self._bytes.add(len(verdict.frame), place)
 
-    def watch(self, figures: Figures) -> None:
+    def watch(self, figures: Callable[[], Figures]) -> None:
         """Report what a gateway knows of itself, too."""
 
         def states(value: Callable[[ServerState], float]) -> Callable[..., Iterable[Observation]]:
             def observe(_options: CallbackOptions) -> Iterable[Observation]:
-                for name, state in self._on_loop(figures.states).items():
+                for name, state in self._on_loop(figures).states.items():
                     yield Observation(value(state), {"server": name})
 
             return observe
 
         def clients(_options: CallbackOptions) -> Iterable[Observation]:
-            yield Observation(self._on_loop(figures.clients))
+            yield Observation(self._on_loop(figures).clients)
 
         def flow_bytes(_options: CallbackOptions) -> Iterable[Observation]:
-            yield Observation(self._on_loop(figures.flow_bytes))
+            yield Observation(self._on_loop(figures).flow_bytes)
 
         gauges: Meter = self._meter
         for name, description, observe in (

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
+from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.hub import SILENT, STARTING
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import Legs, Unavailable
 
@@ -23,7 +25,6 @@ MOST_PAGE_BYTES = 2**20
 MOST_PAGES = 100  # of servers, for one answer
 MOST_LOOKED_AT = 20_000  # items of one server, to find one of them
 PAGE_SECONDS = 8.0  # for one answer, however many servers there are
-SILENT, STARTING = "it did not answer in time", "it is still starting"
 UNAVAILABLE = "pipeguard/unavailable"  # in `_meta` of a list: servers without an answer, and why
 
 
@@ -63,19 +64,6 @@ class Page(NamedTuple):
     why: str = ""
 
 
-class ListingHub(Protocol):
-    """What is known of all servers."""
-
-    def why_silent(self, server: str, method: str) -> str:
-        """Why an answer to a list is not to be waited for now; empty where it is."""
-
-    def remembered(self, server: str) -> Leg | None:
-        """A conversation with what is known of a server that is asleep; None for all others."""
-
-    def was_silent(self, server: str, method: str) -> None:
-        """A server did not answer a list in time."""
-
-
 class Pages:
     """Reads lists of all servers for one client.
 
@@ -83,7 +71,7 @@ class Pages:
         legs: to the servers.
         conversation: the client's.
         servers: returns the names of those that it may ask for a list by a method, in their order.
-        hub: what is known of all servers.
+        gateway: all servers.
         shown: an item of a server under the name by which clients ask for it.
     """
 
@@ -92,13 +80,13 @@ class Pages:
         legs: Legs,
         conversation: GatewayChannel,
         servers: Callable[[str], list[str]],
-        hub: ListingHub,
+        gateway: Gateway,
         shown: Callable[[Kind, str, JsonObject], JsonObject],
     ) -> None:
         self._legs = legs
         self._conversation = conversation
         self._servers = servers
-        self._hub = hub
+        self._gateway = gateway
         self._shown = shown
 
     async def result(self, request: ClientRequest, kind: Kind) -> JsonObject:
@@ -191,13 +179,15 @@ class Pages:
         self, request: ClientRequest, kind: Kind, server: str, deadline: float, cursor: str | None
     ) -> Page:
         """One page of one server; nothing of one that does not answer, or has no such list."""
-        if why := self._hub.why_silent(server, kind.method):
+        if why := self._gateway.why_silent(server, kind.method):
             return Page([], why=why)
         part = ClientRequest.like(request)
         leg: Leg | None = None
         try:
             async with asyncio.timeout_at(deadline):
-                leg = self._hub.remembered(server) or await self._legs.to(server, request.opening)
+                leg = self._gateway.remembered(server) or await self._legs.to(
+                    server, request.opening
+                )
                 return await self._page_of(leg, part, kind, cursor)
         except Unavailable as error:
             return Page([], why=str(error))
@@ -206,7 +196,7 @@ class Pages:
             if leg is None:  # a busy machine starts it slowly, and it may answer the next time
                 return Page([], why=STARTING)
             if cursor is None:  # it had all the time that there is
-                self._hub.was_silent(server, kind.method)
+                self._gateway.was_silent(server, kind.method)
             return Page([], why=SILENT)
         except asyncio.CancelledError:
             self._conversation.give_up(part, "nobody waits for this list any more")

@@ -5,17 +5,30 @@ Reads entries as the file of servers is read, with the same errors. Starts nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
 
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.errors import InputError, PolicyError
+from pipeguard.gateway.access import RateLimit
 from pipeguard.gateway.server_settings import ServerSettings, runs_gateway
-from pipeguard.gateway.servers_file import parse_server
-from pipeguard.state.proposals import MOST_BYTES, Proposal, ProposalState, proposals
+from pipeguard.gateway.servers_file import ManagementSettings, parse_server
+from pipeguard.log import say
+from pipeguard.state.proposals import (
+    MOST_BYTES,
+    Proposal,
+    ProposalState,
+    proposals,
+    propose,
+    withdraw,
+)
 from pipeguard.state.store import Store
 
+PROPOSE = "propose_server"
+PER_MINUTE = 5  # proposals and removals of one token; a person reads each
 # Without `trust`, `tools`, `tags` and `prefix`, which say what agents get to see and how.
 ENTRY_KEYS = ("command", "args", "env", "cwd", "url", "headers", "transport")
 _SOURCE = "the proposed server"
@@ -122,3 +135,85 @@ def _texts(value: JsonValue) -> Iterator[str]:
             yield from _texts(inner)
     elif isinstance(value, str):
         yield value
+
+
+class ServerManagement:
+    """What agents may change about the servers of a gateway.
+
+    Args:
+        store: where proposals are.
+        taken: returns names that no proposal may have.
+        settings: what the user allows.
+
+    Attributes:
+        settings: as they are now.
+    """
+
+    def __init__(
+        self, store: str, taken: Callable[[], Iterable[str]], settings: ManagementSettings
+    ) -> None:
+        self.settings = settings
+        self._store = store
+        self._taken = taken
+        self._limits: dict[str, RateLimit] = {}  # by the names of tokens
+
+    def seconds_to_wait(self, who: str) -> float:
+        """Count a change by a token; how long to wait instead where there were too many."""
+        limit = self._limits.setdefault(who, RateLimit())
+        return limit.seconds_to_wait(PER_MINUTE, monotonic())
+
+    async def propose(self, who: str, arguments: JsonObject) -> str:
+        """Store a proposal of a token; what to tell the agent.
+
+        Raises:
+            PipeGuardError: it is refused.
+        """
+        fields = {**arguments}
+        name, reason = fields.pop("name", None), fields.pop("reason", None)
+        if type(name) is not str or type(reason) is not str or not reason.strip():
+            raise InputError(f"{PROPOSE} needs a name and a reason, which the user reads.")
+        if name.casefold() in {taken.casefold() for taken in self._taken()}:
+            raise InputError(f"there is a server {name} already, and no agent changes one.")
+        entry = checked_entry(name, fields)
+
+        def store() -> None:
+            with Store.open(self._store) as opened:
+                propose(opened, name, entry, who, reason)
+
+        await asyncio.to_thread(store)
+        say(f"an agent proposes the server {name}: pipeguard servers show {name}")
+        return (
+            f"The server {name} is proposed. It is started once the user approves it, and its tools"
+            " are found once the user has read them: tell the user that it waits."
+        )
+
+    async def remove(self, who: str, arguments: JsonObject) -> str:
+        """Take back a proposal of a token; what to tell the agent.
+
+        Raises:
+            PipeGuardError: it is refused.
+        """
+        given = arguments.get("name")
+        name = given if isinstance(given, str) else ""
+
+        def store() -> ProposalState | None:
+            with Store.open(self._store) as opened:
+                return withdraw(opened, name, who)
+
+        if await asyncio.to_thread(store) is None:
+            return f"The proposal of {name} is taken back."
+        say(f"an agent asks to remove the server {name}: pipeguard servers show {name}")
+        return f"The server {name} is removed once the user approves that: tell the user."
+
+    async def proposed(self, who: str) -> list[str]:
+        """A line for each proposal of a token that a person has not approved."""
+
+        def lines() -> list[str]:
+            with Store.open(self._store) as opened:
+                return [
+                    f"{each.name}: you proposed it, and it waits for the user"
+                    for each in proposals(opened)
+                    if each.proposed_by == who and each.state is ProposalState.WAITING
+                ]
+
+        return await asyncio.to_thread(lines)

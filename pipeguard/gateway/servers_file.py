@@ -15,8 +15,8 @@ from pipeguard.config.isolate_key import IsolateEntry, isolate_entry_of
 from pipeguard.config.strict_yaml import Document, YamlEntry
 from pipeguard.errors import PolicyError
 from pipeguard.gateway.catalog import Override
+from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import IDLE_SECONDS, ServerSettings, Start
-from pipeguard.gateway.tool_calls import ToolMode
 from pipeguard.isolation.entry_check import check_entry
 from pipeguard.runtime.transports import AUTO, transport_names
 

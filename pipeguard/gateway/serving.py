@@ -17,16 +17,17 @@ from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Direction
 from pipeguard.errors import PipeGuardError
+from pipeguard.gateway.answers import dial
 from pipeguard.gateway.circuit import Circuit
 from pipeguard.gateway.front import FrontJudge, FrontRecord, FrontSessions, front_guard
 from pipeguard.gateway.gateway import Changes, Gateway
 from pipeguard.gateway.listening import Front, GatewayListener
-from pipeguard.gateway.management import ServerManagement
+from pipeguard.gateway.menu import ToolMode
+from pipeguard.gateway.proposed_servers import ServerManagement
 from pipeguard.gateway.requested_telemetry import open_telemetry
 from pipeguard.gateway.server_settings import Stamp
 from pipeguard.gateway.servers_file import ManagementSettings, ServersFile
 from pipeguard.gateway.sources import Sources
-from pipeguard.gateway.tool_calls import ToolMode
 from pipeguard.log import Log, say
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.listening import (
@@ -130,7 +131,7 @@ class _Serving:
             os.environ, self._log, "tcp" if client_fd is None else "pipe"
         )
         if telemetry is not None:
-            telemetry.watch(self._gateway)
+            telemetry.watch(self._gateway.figures)
         sessions = FrontSessions(guard, self._gateway.definition_of)
         self._front = Front(sessions, FrontJudge(record.verdict), record)
         if self._tokens is not None:
@@ -172,7 +173,7 @@ class _Serving:
         sessions, judge, _ = self._front
         limit = sessions.guard.policy.limits.frame_bytes
         client = AsyncAdapter(LineChannel(0, client_fd, limit), start_thread)
-        server = await self._gateway.dial()
+        server = await dial(self._gateway)
         session = sessions.new(None)
         to_server = asyncio.create_task(pump(session, Direction.TO_SERVER, client, server, judge))
         to_client = asyncio.create_task(pump(session, Direction.TO_CLIENT, server, client, judge))

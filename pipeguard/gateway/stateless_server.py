@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Protocol
 
 from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.protocol import codes
@@ -30,15 +29,6 @@ ANSWER_SECONDS = 10.0  # for `server/discover`; some servers never answer what t
 PAUSE_SECONDS = 60.0  # between two attempts where the server could not be asked
 
 
-class Dials(Protocol):
-    """Opens legs to the server."""
-
-    async def __call__(
-        self, dialler: OwnedDialler, listener: LegListener, client: ServedClient
-    ) -> Leg:
-        """Open a leg over a channel of a dialler; raises Unavailable."""
-
-
 class StatelessServer:
     """The channels of one server on which no handshake is made.
 
@@ -56,7 +46,7 @@ class StatelessServer:
         self,
         opening: Opening,
         make: Callable[[], Awaitable[OwnedDialler]],
-        dials: Dials,
+        dials: Callable[[OwnedDialler, LegListener, ServedClient], Awaitable[Leg]],
         relist: Callable[[], None],
     ) -> None:
         self.may_exist = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.ids import id_of, id_token_of
@@ -23,6 +23,7 @@ from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import Legs, Unavailable
+from pipeguard.gateway.merged import Merged
 from pipeguard.transports.http.client.upstream import backoff
 from pipeguard.transports.tasks import Tasks
 
@@ -40,16 +41,6 @@ _UPDATED = "notifications/resources/updated"
 _METHODS = {
     f"notifications/{kind}/list_changed": name for name, kind in _KINDS.items() if kind != "tools"
 }
-
-
-class Addresses(Protocol):
-    """Which resource is of which server."""
-
-    async def home_of(self, request: ClientRequest, shown: JsonValue) -> tuple[str, str]:
-        """The server of a resource, and its address there; raises Declined."""
-
-    def uri_shown(self, server: str, uri: JsonValue) -> JsonValue:
-        """The address under which a client knows a resource of a server."""
 
 
 class _Subscription(NamedTuple):
@@ -91,7 +82,7 @@ class Subscriptions:
         conversation: GatewayChannel,
         legs: Legs,
         servers: Callable[[], dict[str, JsonObject]],
-        addresses: Addresses,
+        addresses: Merged,
     ) -> None:
         self._conversation = conversation
         self._legs = legs

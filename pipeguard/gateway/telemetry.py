@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -62,20 +62,18 @@ class CallSpan(Protocol):
         """Note how the call ended; `answer` has `result` or `error`."""
 
 
-class Figures(Protocol):
-    """What a gateway knows of itself, for gauges.
+class Figures(NamedTuple):
+    """The present state of a gateway, for gauges.
 
-    They may be called in another thread.
+    Attributes:
+        states: of each server, by name.
+        clients: how many there are.
+        flow_bytes: remembered of the flows of all clients.
     """
 
-    def states(self) -> Mapping[str, ServerState]:
-        """The state of each server, by name."""
-
-    def clients(self) -> int:
-        """How many clients are there."""
-
-    def flow_bytes(self) -> int:
-        """What is remembered of the flows of all clients."""
+    states: Mapping[str, ServerState]
+    clients: int
+    flow_bytes: int
 
 
 class Telemetry(Protocol):
@@ -93,8 +91,8 @@ class Telemetry(Protocol):
     def judged(self, server: str, verdict: Verdict) -> None:
         """Count a message, as `GatewayMetrics.judged`."""
 
-    def watch(self, figures: Figures) -> None:
-        """Report what a gateway knows of itself, too."""
+    def watch(self, figures: Callable[[], Figures]) -> None:
+        """Report what a gateway knows of itself, too; asked on its loop."""
 
     def close(self) -> None:
         """Send what is left; may take some seconds."""

@@ -7,15 +7,14 @@ blocked, held or is not for this client cannot be called by its name either.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
-from enum import StrEnum
+from collections.abc import Callable
 from math import ceil
 from secrets import token_hex
 from time import monotonic
-from typing import Protocol
 
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.gateway import menu
+from pipeguard.gateway.access import ScopedAccess
 from pipeguard.gateway.call_arguments import (
     ARGUMENTS,
     UnclearCallError,
@@ -23,67 +22,23 @@ from pipeguard.gateway.call_arguments import (
     name_in,
     object_in,
 )
-from pipeguard.gateway.catalog import Catalog, CatalogTool
+from pipeguard.gateway.catalog import CatalogTool
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
+from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.legs import Unavailable
+from pipeguard.gateway.management import ClientManagement
+from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.merged import with_task
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.search import Filter
 from pipeguard.gateway.tool_names import may_be_of, tools_of_server
-from pipeguard.gateway.traced_hub import TracedHub
 
 DEFAULT_RESULT_CHARS = 20_000  # about 5,000 tokens: what an agent reads of one result at once
 MOST_REST_CHARS = 4 * 2**20  # of results that were cut, kept for one client
 BYTES_PER_TOKEN = 4  # of JSON in English, about
 _OWN = frozenset({*menu.CALLS, menu.RETRIEVE, menu.DESCRIBE, menu.MORE})
 AUTO_TOKENS = 8_000  # of definitions, up to which an agent is given them all
-
-
-class ToolMode(StrEnum):
-    """How an agent gets to the tools."""
-
-    SEARCH = "search"
-    DIRECT = "direct"
-    AUTO = "auto"
-
-
-class Access(Protocol):
-    """What one client may do."""
-
-    def finds(self) -> Filter | None:
-        """What it may find; None for everything."""
-
-    def may_call(self, tool: CatalogTool) -> bool:
-        """True where it may call a tool."""
-
-    def allowed(self, tools: Iterable[CatalogTool]) -> list[CatalogTool]:
-        """Those of some tools that it may call."""
-
-    def may_use(self, server: str, method: str) -> bool:
-        """True if it may send a server messages of a method, and hear such messages from it."""
-
-    def servers(self, method: str) -> list[str]:
-        """Names of the servers to which it may send messages of a method."""
-
-    def effects(self) -> Collection[str]:
-        """What the tools that it may call may do."""
-
-    def seconds_to_wait(self) -> float:
-        """Count a call; how long to wait instead where there were too many in a minute."""
-
-
-class OwnTools(Protocol):
-    """Tools of the gateway's own, beside the menu."""
-
-    def definitions(self) -> list[JsonValue]:
-        """The definitions of those that the client may call."""
-
-    def has(self, name: str) -> bool:
-        """True for the name of one that the client may call."""
-
-    async def call(self, name: str, arguments: JsonObject) -> JsonObject:
-        """The result of a call of one that the client may call."""
 
 
 class Rest:
@@ -110,39 +65,24 @@ class Rest:
         return text
 
 
-class ToolHub(TracedHub, Protocol):
-    """What the tools of all clients have in common.
-
-    Attributes:
-        catalog: the tools of all servers.
-        mode: how agents get to them.
-    """
-
-    catalog: Catalog
-    mode: ToolMode
-
-    def called(self, server: str, outcome: str, seconds: float) -> None:
-        """Count a call of a server's tool: `ok`, `error` or `unavailable`."""
-
-    def absent(self) -> dict[str, str]:
-        """Why servers cannot be used now, by name."""
-
-    def waiting(self) -> list[str]:
-        """The servers with definitions that wait for approval."""
-
-
 class ToolCalls:
     """Answers `tools/list` and `tools/call` for one client.
+
+    Args:
+        gateway: all servers.
+        router: sends requests to them.
+        access: of the client.
+        who: the name of its token, or empty.
 
     Attributes:
         traced_as: names the client's conversation in traces.
         most_chars: of the text of a result that are shown at once.
     """
 
-    def __init__(self, hub: ToolHub, router: Router, access: Access, management: OwnTools) -> None:
-        self._hub = hub
-        self._management = management
-        self._catalog = hub.catalog
+    def __init__(self, gateway: Gateway, router: Router, access: ScopedAccess, who: str) -> None:
+        self._gateway = gateway
+        self._management = ClientManagement(gateway, access, who)
+        self._catalog = gateway.catalog
         self._router = router
         self._access = access
         self._rest = Rest()
@@ -175,8 +115,8 @@ class ToolCalls:
         return self._access.servers("tools/call")
 
     def _is_direct(self) -> bool:
-        if self._hub.mode is not ToolMode.AUTO:
-            return self._hub.mode is ToolMode.DIRECT
+        if self._gateway.mode is not ToolMode.AUTO:
+            return self._gateway.mode is ToolMode.DIRECT
         if self._catalog.version != self._measured_version:
             size = sum(len(serialise(tool.definition)) for tool in self._allowed())
             self._is_small = size <= AUTO_TOKENS * BYTES_PER_TOKEN
@@ -194,7 +134,7 @@ class ToolCalls:
         Raises:
             Declined: the request names no tool.
         """
-        with self._hub.receiving(request, self._tool_of, self.traced_as) as span:
+        with self._gateway.receiving(request, self._tool_of, self.traced_as) as span:
             answer = await self._answered(request)
             span.answered(answer)
             return answer
@@ -261,7 +201,7 @@ class ToolCalls:
         began = monotonic()
         outcome = "unavailable"
         try:
-            with self._hub.sending(tool.server, request.method, tool.name) as span:
+            with self._gateway.sending(tool.server, request.method, tool.name) as span:
                 params = span.carried(params)
                 answer = await self._router.call(tool.server, request, params, tool.definition)
                 span.answered(answer)
@@ -272,7 +212,7 @@ class ToolCalls:
             text = f"The server {tool.server} of {tool.public} is not available: {why}"
             return {"result": menu.content(text, is_error=True)}
         finally:
-            self._hub.called(tool.server, outcome, monotonic() - began)
+            self._gateway.called(tool.server, outcome, monotonic() - began)
         if not isinstance(result, dict):
             return answer
         return with_task(tool.server, {"result": self._cut(result)})
@@ -331,8 +271,8 @@ class ToolCalls:
     def _missing(self, concerns: Callable[[str], bool] = lambda _: True) -> list[str]:
         """What cannot be found now and why, so that the model can tell the user."""
         allowed = [server for server in self._servers() if concerns(server)]
-        absent = {name: why for name, why in self._hub.absent().items() if name in allowed}
-        waiting = [name for name in self._hub.waiting() if name in allowed]
+        absent = {name: why for name, why in self._gateway.absent().items() if name in allowed}
+        waiting = [name for name in self._gateway.waiting() if name in allowed]
         lines = [f"{name} is not available: {why}" for name, why in absent.items()]
         if waiting:
             names = ", ".join(waiting)

@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from pipeguard.gateway.answers import dial
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.tool_calls import ToolMode
 from pipeguard.state.tokens import TokenScope
 from tests.fuzz.rulebook import engines
 
@@ -81,7 +82,7 @@ def talk(
     async def run() -> None:
         gateway = Gateway(engines(), mode, {}, scope)
         await gateway.apply(servers)
-        channel = await gateway.dial()
+        channel = await dial(gateway)
         client = Client(channel)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):

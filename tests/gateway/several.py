@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
+from pipeguard.gateway.answers import dial
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.tool_calls import ToolMode
 from pipeguard.state.tokens import TokenScope
 from tests.fuzz.rulebook import engines
 from tests.gateway.rogues import INITIALIZE, Object
@@ -120,7 +121,7 @@ class Room:
 
     async def agent(self, who: str = "", reply: Reply = accept, **capabilities: object) -> Agent:
         """A client that has shaken hands."""
-        agent = Agent(await self.gateway.dial(who), reply)
+        agent = Agent(await dial(self.gateway, who), reply)
         self._agents.append(agent)
         opening = {"protocolVersion": REVISION, "capabilities": capabilities}
         await agent.result("initialize", **INITIALIZE | opening)

@@ -15,7 +15,7 @@ from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.gateway.access import RateLimit, ScopedAccess, may_use_alone
 from pipeguard.gateway.catalog import Catalog, CatalogTool, Listing
 from pipeguard.gateway.eras import REVISIONS, STATELESS
-from pipeguard.gateway.tool_calls import ToolMode
+from pipeguard.gateway.menu import ToolMode
 from pipeguard.state.store import Store
 from pipeguard.state.tokens import TokenScope, create_token
 from tests.gateway.served import ServedAt, write_servers

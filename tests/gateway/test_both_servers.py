@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.gateway.tool_calls import ToolMode
+from pipeguard.gateway.menu import ToolMode
 from tests.gateway.rogues import Object
 from tests.gateway.several import Agent, Room, gather, stateful
 

@@ -5,6 +5,7 @@ import json
 
 from pipeguard.core.protocol.json_values import Number
 from pipeguard.core.protocol.message import Message, parse
+from pipeguard.gateway.answers import dial
 from pipeguard.gateway.conversation import INBOX_BYTES, GatewayChannel
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.leg import Leg
@@ -14,7 +15,7 @@ QUESTION = b'{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{}}'
 
 
 async def a_channel() -> GatewayChannel:
-    return await Gateway(engines()).dial()
+    return await dial(Gateway(engines()))
 
 
 def test_an_answer_to_a_question_that_was_just_withdrawn_ends_nothing() -> None:

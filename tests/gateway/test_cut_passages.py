@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.tool_calls import DEFAULT_RESULT_CHARS, ToolMode
+from pipeguard.gateway.tool_calls import DEFAULT_RESULT_CHARS
 from tests.core.session.test_cuts import AFTER, BEFORE, ORDER
 from tests.gateway.rogues import Client, talk
 

@@ -14,12 +14,13 @@ import pytest
 
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.gateway import input_calls, member
+from pipeguard.gateway.answers import dial
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings, Start
 from pipeguard.gateway.server_state import State
-from pipeguard.gateway.tool_calls import ToolMode
 from tests import tools
 from tests.fuzz.rulebook import engines
 from tests.gateway.served import ServedAt, write_servers
@@ -148,7 +149,7 @@ def talk(
     async def run() -> None:
         gateway = Gateway(engines(), mode)
         await gateway.apply(servers)
-        channel = await gateway.dial()
+        channel = await dial(gateway)
         client = Client(channel)
         try:
             await scenario(client, gateway)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeguard.core.flows.ledger_memory import LedgerMemory
+from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.tool_calls import ToolMode
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.paths import store_file
 from pipeguard.state.store import Store

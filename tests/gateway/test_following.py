@@ -12,9 +12,9 @@ from pipeguard.errors import StateError
 from pipeguard.gateway import circuit, gateway, serving
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.member import GatewayServer
+from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.serving import ServeOptions
 from pipeguard.gateway.sources import Sources
-from pipeguard.gateway.tool_calls import ToolMode
 from tests.fuzz.rulebook import engines
 from tests.gateway.rogues import ROGUE, until
 from tests.gateway.served import actor, write_servers

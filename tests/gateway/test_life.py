@@ -14,10 +14,10 @@ from pipeguard.gateway.circuit import Circuit
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.life import MOST_REASON_CHARS
 from pipeguard.gateway.member import GatewayServer
+from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_output import last_lines
 from pipeguard.gateway.server_settings import ServerSettings, Start
 from pipeguard.gateway.server_state import State
-from pipeguard.gateway.tool_calls import ToolMode
 from tests.gateway.rogues import Client, rogue, talk, until
 from tests.gateway.served import environment_of_state
 from tests.wrap.wrapped import PIPEGUARD

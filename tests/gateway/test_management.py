@@ -10,8 +10,7 @@ import pytest
 
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.errors import InputError, PolicyError
-from pipeguard.gateway.management import PER_MINUTE
-from pipeguard.gateway.proposed_servers import approved_servers, checked_entry
+from pipeguard.gateway.proposed_servers import PER_MINUTE, approved_servers, checked_entry
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.state.proposals import MOST_BYTES, approve, proposals, propose
 from pipeguard.state.store import Store

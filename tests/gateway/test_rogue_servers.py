@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeguard.gateway import gateway as gateways
-from pipeguard.gateway import leg, pages
+from pipeguard.gateway import hub, leg, pages
+from pipeguard.gateway.answers import dial
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.server_state import State
 from pipeguard.state.tokens import TokenScope
@@ -104,7 +105,7 @@ def test_mute_servers_are_waited_for_together_and_once(
         for listed in (first, again):
             assert [prompt["name"] for prompt in objects(listed["prompts"])] == ["z__p"]
             meta = listed["_meta"]
-            assert meta == {pages.UNAVAILABLE: dict.fromkeys("abc", pages.SILENT)}
+            assert meta == {pages.UNAVAILABLE: dict.fromkeys("abc", hub.SILENT)}
         # Once by the gateway itself, as it starts, and once for this client.
         assert [log.read_text().count("prompts/list") for log in logs] == [2, 2, 2]
         assert "prompt of z" in str(await client.result("prompts/get", name="z__p"))
@@ -121,7 +122,7 @@ def test_a_server_that_starts_slowly_for_a_client_is_asked_again(
 
     async def scenario(client: Client, _: Gateway) -> None:
         first = await client.result("resources/list")
-        assert first["_meta"] == {pages.UNAVAILABLE: {"b": pages.STARTING}}
+        assert first["_meta"] == {pages.UNAVAILABLE: {"b": hub.STARTING}}
         monkeypatch.setattr(pages, "PAGE_SECONDS", 8.0)
         assert "x://b" in str(await client.result("resources/list"))
 
@@ -259,7 +260,7 @@ def test_a_client_that_leaves_while_a_server_is_opened_leaves_nothing(tmp_path: 
     log = tmp_path / "log"
 
     async def scenario(_: Client, gateway: Gateway) -> None:
-        channel = await gateway.dial()
+        channel = await dial(gateway)
         client = Client(channel)
         await client.result("initialize", **INITIALIZE)
         await client.result("logging/setLevel", level="info")

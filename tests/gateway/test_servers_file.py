@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from pipeguard.errors import PolicyError
 from pipeguard.gateway.catalog import Override
+from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.servers_file import parse_servers
 from pipeguard.gateway.sources import Sources
-from pipeguard.gateway.tool_calls import ToolMode
 from tests.fuzz.budget import tried
 
 GOOD = """

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.gateway.tool_calls import ToolMode
+from pipeguard.gateway.menu import ToolMode
 from tests.gateway.several import Agent, Room, gather, stateful
 
 pytestmark = pytest.mark.real
