@@ -18,6 +18,7 @@ from pipeguard.core.protocol.answers import creates_task
 from pipeguard.core.protocol.ids import id_of, id_token_of
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.core.protocol.message import Message, parse
+from pipeguard.core.protocol.strict_json import ParsedFrame
 from pipeguard.core.protocol.subscriptions import LISTEN
 from pipeguard.gateway import eras, task_ids
 from pipeguard.gateway.client_request import ClientRequest
@@ -134,7 +135,7 @@ class GatewayChannel:
             raise ChannelClosed("closed")
         parsed = await read_message(frame)  # the Session before us has refused what is none
         for member in parsed if isinstance(parsed, list) else [parsed]:
-            message = member if isinstance(member, Message) else parse(serialise(member))
+            message = member if isinstance(member, Message) else parse(ParsedFrame.write(member))
             if isinstance(message, Message):
                 await self._take(message)
 

@@ -25,7 +25,7 @@ from pipeguard.gateway import eras
 from pipeguard.gateway.eras import Opening
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCRIBE
-from pipeguard.transports.judging import Judge, frame_of, read_message
+from pipeguard.transports.judging import Judge, frame_of, read_frame, read_message
 
 MOST_PAGES = 100  # of a list of tools; the largest servers give one
 MOST_LISTED_BYTES = 16 * 2**20  # of all of its pages, as much as is pinned of a server
@@ -323,7 +323,7 @@ class Leg:
     async def _read(self) -> None:
         try:
             while (frame := await self._channel.read()) is not None:
-                await self._take(frame)
+                await self._take(await read_frame(frame))
                 await asyncio.sleep(0)  # others have their turn
         finally:
             if self.is_open:

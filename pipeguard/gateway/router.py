@@ -8,9 +8,10 @@ request with the answers; after a handshake, the server sends requests of its ow
 from __future__ import annotations
 
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.request_headers import mirrored_by
+from pipeguard.core.protocol.strict_json import ParsedFrame
 from pipeguard.gateway import eras
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
@@ -122,7 +123,7 @@ class Router:
         value: JsonObject = {"jsonrpc": "2.0", "id": Number("0"), "method": method}
         if isinstance(question.get("params"), dict):
             value["params"] = question["params"]
-        message = parse(serialise(value))
+        message = parse(ParsedFrame.write(value))
         if not isinstance(message, Message):
             return None
         result = (await self._conversation.question(leg, message)).get("result")

@@ -14,6 +14,7 @@ from pipeguard.core.protocol.strict_json import without_value
 
 MOST_FRAMES = 64
 MOST_BYTES = 2**20
+MOST_PARSED_BYTES = 2**16  # of a frame whose value, ten times that size, waits with it
 UNTAKEN_SECONDS = 10.0  # after which a reader that takes nothing is given up
 
 
@@ -186,8 +187,9 @@ class Outbox:
         return self.size_bytes + len(frame) <= self._most_bytes
 
     def put(self, frame: bytes) -> None:
-        """Add a frame, whether it is full or not."""
-        self._queue.put_nowait(without_value(frame))
+        """Add a frame, whether it is full or not. Of several frames, one keeps its value."""
+        keeps = self._queue.empty() and len(frame) < MOST_PARSED_BYTES
+        self._queue.put_nowait(frame if keeps else without_value(frame))
         self.size_bytes += len(frame)
 
     def end(self) -> None:

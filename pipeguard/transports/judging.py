@@ -154,8 +154,10 @@ async def read_message(frame: bytes) -> Message | list[JsonValue]:
 
 
 async def frame_of(value: JsonValue) -> bytes:
-    """The frame of a value."""
-    return serialise(value) if is_short(value) else await asyncio.to_thread(serialise, value)
+    """The frame of a value; a short one has its value, so that nobody parses it."""
+    if is_short(value):
+        return ParsedFrame.write(value)
+    return await asyncio.to_thread(serialise, value)
 
 
 def is_short(value: JsonValue) -> bool:

@@ -1,16 +1,25 @@
-"""A client's side of the gateway, without any server."""
+"""A client's side of the gateway, mostly without any server."""
 
 import asyncio
 import json
+import sys
+from pathlib import Path
+from types import ModuleType
 
+import pytest
+
+from pipeguard.core.protocol import json_values, strict_json
 from pipeguard.core.protocol.json_values import Number
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.conversation import INBOX_BYTES, GatewayChannel
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.leg import Leg
+from pipeguard.gateway.server_settings import ServerSettings
 from tests.fuzz.rulebook import engines
+from tests.gateway.several import Room, gather
 
+ECHO = Path(__file__).parent.parent / "soak" / "echo_server.py"
 QUESTION = b'{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{}}'
 
 
@@ -54,3 +63,32 @@ def test_a_client_that_reads_nothing_fills_no_memory() -> None:
         await channel.close()
 
     asyncio.run(scenario())
+
+
+def texts_through(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str) -> list[str]:
+    """The texts that a function is called with from now on."""
+    function, texts = getattr(module, name), list[str]()
+
+    def noted(text: str) -> object:
+        texts.append(text)
+        return function(text)
+
+    monkeypatch.setattr(module, name, noted)
+    return texts
+
+
+@pytest.mark.real
+def test_a_call_and_its_answer_are_parsed_once_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    parsed = texts_through(monkeypatch, strict_json, "_decode")
+    written = texts_through(monkeypatch, json_values, "without_line_ends")
+
+    async def scenario(room: Room) -> None:
+        agent = await room.agent()
+        assert await agent.call("one__echo", {"text": "heron"}) == "heron"
+        for texts, most in ((parsed, 2), (written, 4)):  # in both directions together
+            assert len([text for text in texts if "heron" in text]) == most
+
+    gather(scenario, ServerSettings("one", (sys.executable, str(ECHO)), trust="first-use"))

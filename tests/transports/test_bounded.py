@@ -7,7 +7,14 @@ from collections.abc import Callable
 from functools import partial
 from threading import Thread
 
-from pipeguard.transports.bounded import Allowance, FrameQueue, Outbox, ThreadAllowance
+from pipeguard.core.protocol.strict_json import ParsedFrame
+from pipeguard.transports.bounded import (
+    MOST_PARSED_BYTES,
+    Allowance,
+    FrameQueue,
+    Outbox,
+    ThreadAllowance,
+)
 from tests.transports.wire import PATIENCE_SECONDS, run
 
 
@@ -99,6 +106,20 @@ def test_an_outbox_takes_more_than_it_should_and_says_so() -> None:
         await waiting
         outbox.end()
         assert [await outbox.get(), await outbox.get()] == [b"e", None]
+
+    run(work)
+
+
+def test_of_the_frames_of_an_outbox_one_short_one_keeps_its_value() -> None:
+    async def work() -> None:
+        outbox = Outbox(most_bytes=2**20)
+        frame = ParsedFrame.of(b'{"a":1}')
+        for queued in (frame, frame, ParsedFrame.of(b'"%b"' % (b"a" * MOST_PARSED_BYTES))):
+            outbox.put(queued)
+        assert await outbox.get() is frame
+        assert type(await outbox.get()) is bytes
+        outbox.put(await outbox.get() or b"")
+        assert type(await outbox.get()) is bytes
 
     run(work)
 

@@ -238,25 +238,33 @@ class Flows:
             while self._request_bytes > REQUEST_BYTES:
                 self._request_bytes -= len(self._requests.popleft())
 
-    def leaks(self, tool: Tool, arguments: JsonValue, now: float = 0.0) -> list[Leak]:
+    def leaks(
+        self,
+        tool: Tool,
+        arguments: JsonValue,
+        now: float = 0.0,
+        about: frozenset[str] | None = None,
+    ) -> list[Leak]:
         """Look up what goes to a tool in what came back before.
 
         Args:
             tool: that is called.
             arguments: of the call.
             now: seconds on the session's clock.
+            about: the short values of the arguments, if they are known.
         """
         bare, leaks = arguments, list[Leak]()
         if self._has_sources(tool):
             bare = text_values.without_credentials(arguments)
-            leaks = self._looked_up(tool, bare, now) if tool.is_sink else []
+            known = about if bare == arguments else None
+            leaks = self._looked_up(tool, bare, now, known) if tool.is_sink else []
         if not tool.labels.meets(Label.SENDS) and (urls := text_values.addresses_of(arguments)):
             # A client that renders what the tool is given requests the addresses in it.
             sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
             leaks += self._looked_up(sender, " ".join(urls), now)
         if not leaks and bare != arguments and tool.labels.meets(Label.OUTSIDE):
             # Where a credential belongs it may go, but an address can be anybody's.
-            used = self._looked_up(tool, arguments, now)
+            used = self._looked_up(tool, arguments, now, about)
             leaks = [leak._replace(confidence=Confidence.MEDIUM) for leak in used]
         return leaks
 
@@ -269,7 +277,9 @@ class Flows:
         """The results that a call could repeat, also those of the tool itself; under the lock."""
         return self._results if tool.labels.meets(Label.SENDS) else self._results.taken_in
 
-    def _looked_up(self, tool: Tool, arguments: JsonValue, now: float) -> list[Leak]:
+    def _looked_up(
+        self, tool: Tool, arguments: JsonValue, now: float, about: frozenset[str] | None = None
+    ) -> list[Leak]:
         own = tool.key
         with self._lock:
             results = [result for result in self._sources(tool) if result.tool.key != own]
@@ -283,7 +293,7 @@ class Flows:
         leaks = self._lost_leaks(tool, text, now)
         if not results:
             return leaks
-        about = text_values.short_values(arguments)
+        about = text_values.short_values(arguments) if about is None else about
         if any(text_values.is_outside(value) for value in about):
             tool = tool._replace(labels=tool.labels | Label.OUTSIDE)
         call = Call(tool, text, self._earlier_text(), about)

@@ -8,9 +8,9 @@ from pipeguard.core.finding import MessageKind
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.framing import one_line
 from pipeguard.core.protocol.ids import id_token_of
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.spelling import folded_name, has_look_alike, look_alike, spellings
-from pipeguard.core.protocol.strict_json import read_json
+from pipeguard.core.protocol.strict_json import ParsedFrame, read_json
 from pipeguard.errors import Refusal
 
 MAX_METHOD_BYTES = 1024
@@ -84,7 +84,7 @@ def envelope(frame: bytes, value: JsonValue) -> Message:
 
 def rewritten(message: Message, value: JsonObject) -> Message:
     """The message with another value, serialised."""
-    return message._replace(frame=serialise(value), value=value)
+    return message._replace(frame=ParsedFrame.write(value), value=value)
 
 
 def _check_members(value: JsonObject, id_token: str | None) -> None:

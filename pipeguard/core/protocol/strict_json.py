@@ -16,7 +16,7 @@ from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.frame_outline import legible_id
 from pipeguard.core.protocol.framing import Lost, Oversized
 from pipeguard.core.protocol.ids import id_token_of
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.errors import Refusal
 
 MAX_DEPTH = 64  # nested arrays and objects; MCP's own messages need about 12
@@ -56,6 +56,16 @@ class ParsedFrame(bytes):
         parsed.value = value
         return parsed
 
+    @classmethod
+    def write(cls, value: JsonValue) -> bytes:
+        """Serialise a value; the frame has it unless it nests too deep, which nobody may read."""
+        frame = serialise(value)
+        if _opens_too_much(frame) and nests_deeper_than(value, MAX_DEPTH):
+            return frame
+        parsed = cls(frame)
+        parsed.value = value
+        return parsed
+
 
 def without_value(frame: bytes) -> bytes:
     """The bytes of a frame alone, where it has its value; else the frame as it is."""
@@ -68,7 +78,7 @@ def parse_json(frame: bytes) -> JsonValue:
     Raises:
         Refusal: it is not strict JSON, or exceeds a limit.
     """
-    return read_json(frame)[0]
+    return frame.value if isinstance(frame, ParsedFrame) else read_json(frame)[0]
 
 
 def read_json(frame: bytes) -> tuple[JsonValue, str]:
@@ -92,8 +102,7 @@ def read_json(frame: bytes) -> tuple[JsonValue, str]:
         raise Refusal("protocol.invalid-json", why, codes.PARSE_ERROR, legible_id(frame)) from None
     except _BadKeys as error:
         raise Refusal(error.rule, error.why, error.code, legible_id(frame)) from None
-    opened = frame.count(b"[") + frame.count(b"{")
-    if opened > MAX_DEPTH and nests_deeper_than(value, MAX_DEPTH):
+    if _opens_too_much(frame) and nests_deeper_than(value, MAX_DEPTH):
         raise _too_deep(frame)
     if (
         b"\\u" in frame
@@ -130,6 +139,11 @@ def nests_deeper_than(value: JsonValue, limit: int) -> bool:
         if not level:
             return False
     return bool(level)
+
+
+def _opens_too_much(frame: bytes) -> bool:
+    """False for a text that cannot nest too deep."""
+    return frame.count(b"[") + frame.count(b"{") > MAX_DEPTH
 
 
 def _text(frame: bytes) -> str:

@@ -125,18 +125,19 @@ def scan(scope: Scope, surface: Surface, value: JsonValue) -> list[Finding]:
     return with_words(value, findings)
 
 
-def leak_findings(scope: Scope, message: Message) -> list[Finding]:
+def leak_findings(scope: Scope, message: Message, values: frozenset[str]) -> list[Finding]:
     """The leaks through a request: results of other tools, and secrets of the server's.
 
     Args:
         scope: where the request is, with the tool that it calls.
         message: the request.
+        values: of the call, from `call_values`.
     """
     findings = _secret_leaks(scope, message)
     if scope.tool is None:
         return findings
     flows, tool = scope.guard.flows, scope.guard.tool(scope.tool)
-    leaks = flows.leaks(tool, _arguments(message), scope.now)
+    leaks = flows.leaks(tool, _arguments(message), scope.now, values)
     if not leaks:
         return findings
     contents = ContentMarks(scope.guard.contents_key, message.value)

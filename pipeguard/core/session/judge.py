@@ -132,14 +132,14 @@ class MessageJudge(NamedTuple):
             call = NamedCall(request.method, request.tool, params, len(message.frame))
         scope = self._scope(message, request, call=call)
         findings += self._findings(scope, message)
-        findings += leak_findings(scope, message)
+        values = call_values(message) if request.tool is not None else frozenset[str]()
+        findings += leak_findings(scope, message, values)
         if findings and any(tells_private(finding.rule) for finding in findings):
             call.forget()  # a name may hold the secret, which is written down nowhere
             findings = [finding._replace(path="", host="") for finding in findings]
             request.is_method_secret = method_is_secret(findings)
             request.is_tool_secret = name_is_secret(findings)
         if call is not NO_CALL or request.tool is not None:
-            values = call_values(message) if request.tool is not None else frozenset[str]()
             self.state.describe(self.direction, request, values, call)
         return findings
 

@@ -13,7 +13,7 @@ from pipeguard.core.flows.vault import RESTORED, Vault
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.core.protocol.json_walk import strings_in, texts_in, with_strings
 from pipeguard.core.protocol.places import Path, pointer
-from pipeguard.core.protocol.strict_json import parse_json
+from pipeguard.core.protocol.strict_json import ParsedFrame, parse_json
 from pipeguard.core.session.scope import Scope
 from pipeguard.core.vault_placeholder import may_hold_placeholder
 
@@ -51,7 +51,7 @@ def put_back(vault: Vault, verdict: Verdict) -> Verdict:
         action=Action.ALLOW,
         note="a secret of this server was put back in place of its placeholder",
     )
-    return verdict._replace(forward=serialise(whole), findings=(*verdict.findings, finding))
+    return verdict._replace(forward=ParsedFrame.write(whole), findings=(*verdict.findings, finding))
 
 
 def echoes(sent: Mapping[str, str], frame: bytes, scope: Scope, value: JsonValue) -> list[Finding]:

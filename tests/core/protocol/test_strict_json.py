@@ -2,6 +2,7 @@
 
 import json
 import threading
+from typing import cast
 
 import pytest
 from hypothesis import example, given
@@ -266,6 +267,18 @@ def test_a_parsed_frame_is_its_bytes_and_is_not_read_again(value: JsonValue) -> 
     assert type(without_value(parsed)) is bytes
     assert without_value(parsed) == frame
     assert without_value(frame) is frame
+    written = ParsedFrame.write(value)
+    assert (written, parse_json(written)) == (frame, value)
+    assert parse_json(written) is value
+
+
+def test_a_value_that_nests_too_deep_is_written_and_read_by_nobody() -> None:
+    deepest = nested = cast(JsonValue, [])
+    for _ in range(MAX_DEPTH):
+        deepest, nested = nested, [nested]
+    assert isinstance(ParsedFrame.write(deepest), ParsedFrame)
+    with pytest.raises(Refusal):
+        parse_json(ParsedFrame.write(nested))
 
 
 def test_what_is_no_strict_json_is_no_parsed_frame() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from pipeguard.core.protocol.strict_json import without_value
 from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.bounded import UNTAKEN_SECONDS, Outbox
 
@@ -30,7 +31,7 @@ class Stream:
         """Send these without waiting."""
         for frame in frames:
             if not self.is_cut:
-                self._frames.put(frame)
+                self._frames.put(without_value(frame))
                 self._count()
 
     def end(self) -> None:
