@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from typing import NamedTuple, Protocol
 
 from pipeguard.core.finding import Direction, MessageKind
@@ -30,6 +31,7 @@ from pipeguard.transports.judging import Judge, frame_of, read_frame, read_messa
 MOST_PAGES = 100  # of a list of tools; the largest servers give one
 MOST_LISTED_BYTES = 16 * 2**20  # of all of its pages, as much as is pinned of a server
 LISTING_SECONDS = 30.0  # for all of its pages
+_NUMBERS = count(1)  # of all requests: a channel that clients share need not change them
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
 
@@ -98,7 +100,6 @@ class Leg:
         self._channel = channel
         self._judge = judge
         self._listener = listener
-        self._count = 0
         self._waiting: dict[str, asyncio.Future[JsonObject]] = {}
         self._events: dict[str, str] = {}  # of the verdicts on requests that wait
         self._listening: set[str] = set()  # of those that wait, subscriptions to lists
@@ -171,8 +172,7 @@ class Leg:
         Returns:
             The answer, with `result` or `error`, under the id of ours.
         """
-        self._count += 1
-        token = str(self._count)
+        token = str(next(_NUMBERS))
         value: JsonObject = {"jsonrpc": "2.0", "id": Number(token), "method": method}
         if self.is_stateless:
             params = eras.with_envelope(params or {}, self._opening)

@@ -8,7 +8,6 @@ leak somebody else's secret, so none is asked. Source of the fields: MCP 2025-11
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from contextlib import suppress
 
 from pipeguard.core.protocol import codes
@@ -16,14 +15,13 @@ from pipeguard.core.protocol.answers import creates_task
 from pipeguard.core.protocol.frame_outline import answered_ids, legible_ids
 from pipeguard.core.protocol.framing import Lost
 from pipeguard.core.protocol.ids import id_of, id_token_of
-from pipeguard.core.protocol.json_values import JsonObject, Number, serialise
+from pipeguard.core.protocol.json_values import JsonObject, serialise
 from pipeguard.core.protocol.notifications import INITIALIZED, PROGRESS
 from pipeguard.core.session import replies
 from pipeguard.errors import Refusal
 from pipeguard.transports.bounded import UNTAKEN_SECONDS, Outbox
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Dialler
 from pipeguard.transports.failure import Failure
-from pipeguard.transports.http.client.sent_requests import Sent, SentRequests, sent_by
 from pipeguard.transports.http.client.shared_opening import SharedOpening
 from pipeguard.transports.http.client.shared_settings import (
     SET_LEVEL,
@@ -31,11 +29,11 @@ from pipeguard.transports.http.client.shared_settings import (
     UNSUBSCRIBE,
     SharedSettings,
 )
+from pipeguard.transports.http.correlator import Correlator
 from pipeguard.transports.http.shared_ids import (
     cancelled_id,
     is_cancellation,
     progress_token_of,
-    progress_tokens_in,
     related_task_of,
     subscription_id_of,
     with_answered_id,
@@ -48,7 +46,6 @@ from pipeguard.transports.judging import frame_of, offload, read_frame, value_of
 
 INBOX_FRAMES = 256
 INBOX_BYTES = 4 * 2**20  # unread by one client; above that the server is not read
-MOST_TASKS = 1_024  # of which progress is passed on
 _SETTINGS = frozenset({SET_LEVEL, SUBSCRIBE, UNSUBSCRIBE})
 
 
@@ -69,17 +66,14 @@ class Multiplexer:
         self._reading: asyncio.Task[None] | None = None
         self._ports: list[_Port] = []
         self.full: set[_Port] = set()
-        self._count = 0
-        self._requests: SentRequests[_Port] = SentRequests()  # by the id on the channel
-        self._progress: dict[str, Sent[_Port]] = {}  # by the progress token on the channel
-        self._task_progress: OrderedDict[str, Sent[_Port]] = OrderedDict()  # of tasks, likewise
+        self._ids: Correlator[_Port] = Correlator(is_unique=True)
         self._opened = SharedOpening()
         self._settings = SharedSettings()
 
     @property
     def open_requests(self) -> int:
         """How many requests the server has not answered yet, without subscriptions."""
-        return sum(not sent.lasts for sent in self._requests.all())
+        return sum(not sent.lasts for sent in self._ids.working())
 
     async def dial(self, *, is_listening: bool = True) -> AsyncChannel:
         """Open a port: a channel that looks like one of the client's own.
@@ -132,11 +126,9 @@ class Multiplexer:
             raise ChannelClosed("the server is gone")
         method = value.get("method")
         token = id_token_of(value.get("id"))
-        if method == "initialize" and token is not None:
-            if self._opened.was_sent:
-                port.put(await self._opened.describe(value))
-                return
-            self._opened.send(str(self._count + 1))
+        if method == "initialize" and token is not None and self._opened.was_sent:
+            port.put(await self._opened.describe(value))
+            return
         if method == INITIALIZED and not self._opened.confirm():
             return
         if token is not None and method in _SETTINGS:
@@ -154,29 +146,25 @@ class Multiplexer:
         """Send requests of our own; nobody waits for the answers."""
         for request in requests:
             if self._channel is not None:
-                self._count += 1
+                asked = {**request, "id": id_of(self._ids.make_id())}
                 with suppress(ChannelClosed):
-                    await self._channel.write(serialise({**request, "id": Number(self._count)}))
+                    await self._channel.write(serialise(asked))
 
     def _with_own_ids(self, port: _Port, frame: bytes, value: JsonObject) -> bytes | None:
         """A message with ids of ours; None if it cancels nothing."""
         if "method" not in value:
             return frame
-        token = id_token_of(value.get("id"))
-        if token is not None:
-            self._count += 1
-            own = str(self._count)
-            self._requests.put(own, sent_by(port, token, value))
-            tokens = progress_tokens_in(value)
-            for progress_token in tokens:
-                self._progress[own] = Sent(port, progress_token)
-            return with_request_ids(frame, value, [own], [own for _ in tokens])
+        if "id" in value:
+            ids, tokens = self._ids.add(port, value)
+            if value["method"] == "initialize" and ids:
+                self._opened.send(ids[0])
+            return with_request_ids(frame, value, ids, tokens)
         if not is_cancellation(value):
             return frame
-        cancelled = self._requests.cancel(port, cancelled_id(value))
+        token = cancelled_id(value)
+        cancelled = None if token is None else self._ids.cancel(port, token)
         if cancelled is None:
             return None
-        self._progress.pop(cancelled, None)
         return serialise(with_cancelled_id(value, cancelled))
 
     # --- from the server ----------------------------------------------------------------
@@ -196,17 +184,15 @@ class Multiplexer:
         self._channel = None
         self._opened.end()
         self._settings.clear()
-        self._requests.clear()
-        self._progress.clear()
-        self._task_progress.clear()
+        self._ids.clear()
         self.hang_up()
 
     async def _receive(self, frame: bytes) -> None:
         if isinstance(frame, Lost):
-            sent = self._requests.pop(frame.id_token)
+            sent = self._ids.pop(frame.id_token)
             self._opened.answered(frame.id_token, {})
             if sent is not None:
-                sent.port.put(Failure(frame.why, frame.code).lost(sent.token))
+                sent.owner.put(Failure(frame.why, frame.code).lost(sent.token))
             return
         try:
             value = await value_of(frame)
@@ -233,35 +219,33 @@ class Multiplexer:
         Anything else answers nobody: one Session records it, and refuses a request.
         """
         for own in answered:
-            sent = self._requests.pop(own)
-            self._progress.pop(own, None)
+            sent = self._ids.pop(own)
+            self._ids.end_progress(own)
             self._opened.answered(own, {})
             if sent is not None:
                 failure = Failure("the answer cannot be read", codes.UNSCANNABLE)
-                sent.port.put(failure.lost(sent.token))
+                sent.owner.put(failure.lost(sent.token))
         if not answered:
             for port in self._ports[:1]:
                 port.put(frame)
 
     async def _receive_answer(self, frame: bytes, value: JsonObject) -> None:
         own = id_token_of(value.get("id")) or ""
-        sent = self._requests.pop(own)
-        progress = self._progress.pop(own, None)
+        sent = self._ids.pop(own)
+        result = value.get("result")
+        self._ids.end_progress(own, is_task=isinstance(result, dict) and creates_task(result))
         self._opened.answered(own, value)  # also if who began it is gone: others wait for it
         if sent is None:
             return  # its conversation is over, or the request was ours
-        result = value.get("result")
-        if progress is not None and isinstance(result, dict) and creates_task(result):
-            while len(self._task_progress) >= MOST_TASKS:
-                self._task_progress.popitem(last=False)
-            self._task_progress[own] = progress
-        sent.port.put(await frame_of(with_answered_id(value, own, sent.token)))
+        if own != sent.token:
+            frame = await frame_of(with_answered_id(value, own, sent.token))
+        sent.owner.put(frame)
 
     async def _receive_request(self, frame: bytes, value: JsonObject, token: str) -> None:
         task = related_task_of(value)
-        working = self._requests.all()
-        busy = {sent.port for sent in working}
-        waiting = {sent.port for sent in working if sent.task == task}
+        working = self._ids.working()
+        busy = {sent.owner for sent in working}
+        waiting = {sent.owner for sent in working if sent.task == task}
         asked = set(self._ports) if len(self._ports) == 1 else busy
         if task is not None and waiting:  # for the result of the task that the server works on
             asked = waiting
@@ -275,15 +259,16 @@ class Multiplexer:
     async def _receive_notification(self, frame: bytes, value: JsonObject) -> None:
         if value["method"] == PROGRESS:
             token = progress_token_of(value) or ""
-            progressing = self._progress.get(token) or self._task_progress.get(token)
+            progressing = self._ids.progressing(token)
             if progressing is not None:  # else nobody waits for it
-                told = with_progress_token(value, progressing.token)
-                progressing.port.put(await frame_of(told))
+                if progressing.token != token:
+                    frame = await frame_of(with_progress_token(value, progressing.token))
+                progressing.owner.put(frame)
             return
-        subscribed = self._requests.get(subscription_id_of(value) or "")
+        subscribed = self._ids.get(subscription_id_of(value) or "")
         if subscribed is not None:
             told = with_subscription_id(value, subscribed.token)
-            subscribed.port.put(await frame_of(told))
+            subscribed.owner.put(await frame_of(told))
             return
         for port in self._settings.listeners(value, self._ports):
             port.offer(frame)
@@ -294,11 +279,7 @@ class Multiplexer:
         """End a conversation; return the ids on the channel that still wait for answers."""
         if port in self._ports:
             self._ports.remove(port)
-        left = self._requests.leave(port)
-        for own in left:
-            self._progress.pop(own, None)
-        for own in [own for own, sent in self._task_progress.items() if sent.port is port]:
-            del self._task_progress[own]
+        left = self._ids.leave(port)
         return [own for own in left if not self._opened.is_awaiting(own)]
 
     async def cancel(self, port: _Port, ids: list[str]) -> None:

@@ -24,15 +24,18 @@ from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.failure import Failure
+from pipeguard.transports.http.correlator import Correlator, Sent
 from pipeguard.transports.http.server.exchange import Exchange
-from pipeguard.transports.http.server.in_flight import InFlight, RequestOrigin
 from pipeguard.transports.http.server.streams import Stream
-from pipeguard.transports.http.server.unrequested import UnrequestedMessages, is_notification
+from pipeguard.transports.http.server.unrequested import (
+    UnrequestedMessages,
+    is_notification,
+    present,
+)
 from pipeguard.transports.http.shared_ids import (
     answered_id,
     cancelled_id,
     progress_token_of,
-    progress_tokens_in,
     subscription_id_of,
     with_answered_id,
     with_cancelled_id,
@@ -80,8 +83,8 @@ class ExchangeRouter:
         self._channel = channel
         self._judge = judge
         self._is_shared = is_shared
-        self._in_flight = InFlight()
-        self._unrequested = UnrequestedMessages(self._in_flight, is_shared=is_shared, waits=waits)
+        self._ids: Correlator[Exchange] = Correlator(is_unique=False)
+        self._unrequested = UnrequestedMessages(self._ids, is_shared=is_shared, waits=waits)
         self._used_at = monotonic()
         self._reading: asyncio.Task[None] | None = None
         self._tasks = Tasks()
@@ -106,7 +109,7 @@ class ExchangeRouter:
 
     def idle_seconds(self, now: float) -> float:
         """For how long nobody has used it."""
-        is_used = self._unrequested.streams or self._in_flight.present()
+        is_used = self._unrequested.streams or present(self._ids)
         return 0.0 if is_used else now - self._used_at
 
     def use(self) -> None:
@@ -127,14 +130,11 @@ class ExchangeRouter:
         self, exchange: Exchange, value: JsonValue
     ) -> Iterator[tuple[list[str], list[str]]]:
         """Route answers to an exchange; yields the ids and progress tokens to send for it."""
-        ids = request_ids(value)
-        exchange.begin(ids)
-        sent_ids = [self._in_flight.add_request(exchange, token) for token in ids]
-        tokens = progress_tokens_in(value)
-        sent_tokens = [self._in_flight.add_progress(exchange, token) for token in tokens]
+        exchange.begin(request_ids(value))
+        sent = self._ids.add(exchange, value)
         del value  # otherwise it would be kept until the answer comes
         try:
-            yield sent_ids, sent_tokens
+            yield sent
         finally:
             exchange.leave()
             self._end(exchange)
@@ -143,17 +143,17 @@ class ExchangeRouter:
     def _end(self, exchange: Exchange) -> None:
         """Forget an exchange; cancel the requests of a client that left, if it cannot come back."""
         self._used_at = monotonic()
-        self._in_flight.forget_progress(exchange)
+        self._ids.forget_progress(exchange)
         if exchange.lasting and not exchange.is_cut:
             return
-        for sent_id in self._in_flight.of(exchange):
-            self._in_flight.give_up(sent_id)
+        for sent_id in self._ids.ids_for(exchange):
+            self._ids.give_up(sent_id)
             self._send_soon(replies.cancelled(sent_id, "the client is gone"))
 
     async def lose(self, exchange: Exchange, failure: Failure = GONE) -> None:
         """Tell an exchange that its answers will not come."""
-        for sent_id in self._in_flight.of(exchange):
-            self._in_flight.give_up(sent_id)
+        for sent_id in self._ids.ids_for(exchange):
+            self._ids.give_up(sent_id)
         await exchange.lose(failure, self._judge_answer)
 
     @asynccontextmanager
@@ -207,11 +207,11 @@ class ExchangeRouter:
     def _cancelling(self, value: JsonValue) -> JsonValue:
         """A cancellation with the id that was sent; nobody waits for that answer any more."""
         token = cancelled_id(value)
-        sent_id = None if token is None else self._in_flight.sent_as(token)
+        sent_id = None if token is None else self._ids.find(token)
         if sent_id is None or not isinstance(value, dict):
             return value
-        origin = self._in_flight.give_up(sent_id)
-        origin.exchange.cancel(origin.token)
+        origin = self._ids.give_up(sent_id)
+        origin.owner.cancel(origin.token)
         return with_cancelled_id(value, sent_id)
 
     async def _write(self, frame: bytes) -> None:
@@ -252,38 +252,36 @@ class ExchangeRouter:
 
     async def _wait_for_clients(self) -> None:
         if self._waits:
-            for stream in [*self._unrequested.streams, *self._in_flight.present()]:
+            for stream in [*self._unrequested.streams, *present(self._ids)]:
                 await stream.make_room()
 
     async def _answer_all(self) -> None:
         """Answer whatever waits for a server that is gone, and end the streams."""
         self._has_failed = True
-        exchanges = self._in_flight.exchanges()
+        exchanges = self._ids.owners()
         with suppress(PipeGuardError):
             for exchange in exchanges:
                 await exchange.lose(GONE, self._judge_answer)
         for exchange in exchanges:
             exchange.abandon()
-        self._in_flight.requests.clear()
+        self._ids.clear()
         for stream in self._unrequested.streams:
             stream.end()
         await self._channel.close()
 
     async def _take(self, frame: bytes) -> None:
         value, answered = await offload(frame, _answers_in, frame)
-        sent_ids = [token for token in answered if token in self._in_flight.requests]
+        sent_ids = [token for token in answered if self._ids.get(token) is not None]
         if isinstance(value, list):
             await self._take_batch(frame, value)
         elif len(sent_ids) > 1:  # an unreadable batch: none of its answers will come
             for sent_id in sent_ids:
                 await self._lose_answer(sent_id)
-        elif sent_ids:
-            (sent_id,) = sent_ids
-            origin = self._in_flight.requests[sent_id]
+        elif sent_ids and (origin := self._ids.get(sent_id := sent_ids[0])) is not None:
             answer = await offload(frame, _with_client_id, frame, value, sent_id, origin.token)
-            await origin.exchange.take(answer, [origin.token], self._judge_answer)
-            self._in_flight.requests.pop(sent_id, None)
-        elif not any(map(self._in_flight.was_late, answered)):
+            await origin.owner.take(answer, [origin.token], self._judge_answer)
+            self._ids.pop(sent_id)
+        elif not any(map(self._ids.is_late, answered)):
             await self._take_unrequested(frame, value)
 
     async def _take_unrequested(self, frame: bytes, value: JsonValue) -> None:
@@ -292,7 +290,7 @@ class ExchangeRouter:
             if not self._is_shared:
                 await self._refuse(self._unrequested.store(frame, is_judged=False))
             return
-        owner = None if origin is None else origin.exchange
+        owner = None if origin is None else origin.owner
         if origin is not None:
             frame = await offload(frame, _for_client, frame, value, origin.token)
         session = self.session if owner is None else owner.session
@@ -302,19 +300,20 @@ class ExchangeRouter:
 
     async def _lose_answer(self, sent_id: str) -> None:
         """Tell a client that its answer cannot be read."""
-        exchange, token = self._in_flight.give_up(sent_id)
-        await exchange.take(_UNREADABLE.lost(token), [token], self._judge_answer)
+        origin = self._ids.give_up(sent_id)
+        failed = _UNREADABLE.lost(origin.token)
+        await origin.owner.take(failed, [origin.token], self._judge_answer)
 
     async def _take_batch(self, frame: bytes, members: list[JsonValue]) -> None:
         """Pass each exchange its own answers of a batch."""
         parts: dict[Exchange | None, tuple[list[JsonValue], dict[str, str]]] = {}
         for member in members:
             sent_id = answered_id(member)
-            origin = self._in_flight.requests.get(sent_id or "")
+            origin = self._ids.get(sent_id or "")
             if sent_id is None or origin is None:
                 parts.setdefault(None, ([], {}))[0].append(member)
                 continue
-            own, tokens = parts.setdefault(origin.exchange, ([], {}))
+            own, tokens = parts.setdefault(origin.owner, ([], {}))
             own.append(with_answered_id(member, sent_id, origin.token))
             tokens[sent_id] = origin.token
         for exchange, (own, tokens) in parts.items():
@@ -322,7 +321,7 @@ class ExchangeRouter:
             if exchange is not None:
                 await exchange.take(part, list(tokens.values()), self._judge_answer)
                 for sent_id in tokens:
-                    self._in_flight.requests.pop(sent_id, None)
+                    self._ids.pop(sent_id)
             elif (judged := await self._judge_answer(self.session, part)) is not None:
                 await self._refuse(self._unrequested.deliver(judged, None))
 
@@ -333,13 +332,13 @@ class ExchangeRouter:
             self._send_soon(verdict.reply)
         return verdict.forward
 
-    def _origin(self, value: JsonValue) -> RequestOrigin | None:
+    def _origin(self, value: JsonValue) -> Sent[Exchange] | None:
         """Whose request a message belongs to, by its progress token or subscription id."""
         if not isinstance(value, dict):
             return None
         if (token := progress_token_of(value)) is not None:
-            return self._in_flight.progress.get(token)
-        return self._in_flight.requests.get(subscription_id_of(value) or "")
+            return self._ids.progressing(token)
+        return self._ids.get(subscription_id_of(value) or "")
 
     async def _refuse(self, frames: list[bytes]) -> None:
         """Answer the server's requests in frames that are dropped since no client listens."""

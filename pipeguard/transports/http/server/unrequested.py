@@ -12,8 +12,8 @@ from typing import NamedTuple
 from pipeguard.core.protocol.ids import request_ids
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.strict_json import parse_json, without_value
+from pipeguard.transports.http.correlator import Correlator
 from pipeguard.transports.http.server.exchange import Exchange
-from pipeguard.transports.http.server.in_flight import InFlight
 from pipeguard.transports.http.server.streams import Stream
 
 UNHEARD_FRAMES = 256
@@ -36,7 +36,7 @@ class UnrequestedMessages:
     """Delivers unrequested messages to the clients of one channel.
 
     Args:
-        in_flight: the requests in progress.
+        ids: the requests in progress.
         is_shared: True if the clients know nothing of each other.
         waits: True if the server waits for a client that does not read.
 
@@ -45,8 +45,8 @@ class UnrequestedMessages:
         unheard_bytes: of the stored frames.
     """
 
-    def __init__(self, in_flight: InFlight, *, is_shared: bool, waits: bool) -> None:
-        self._in_flight = in_flight
+    def __init__(self, ids: Correlator[Exchange], *, is_shared: bool, waits: bool) -> None:
+        self._ids = ids
         self._is_shared = is_shared
         self._waits = waits
         self.streams: list[Stream] = []
@@ -70,8 +70,8 @@ class UnrequestedMessages:
     def is_heard(self) -> bool:
         """True if somebody gets at once a message that belongs to no request."""
         if self._is_shared:  # nobody can tell to which of several it belongs
-            return bool(self.streams) or len(self._in_flight.present()) == 1
-        return bool(self.streams or self._in_flight.present())
+            return bool(self.streams) or len(present(self._ids)) == 1
+        return bool(self.streams or present(self._ids))
 
     def store(self, frame: bytes, *, is_judged: bool) -> list[bytes]:
         """Store a frame that nobody hears yet; return the oldest ones where there are too many.
@@ -98,14 +98,14 @@ class UnrequestedMessages:
     def _stream_for(self, frame: bytes, exchange: Exchange | None) -> Stream | None:
         if exchange is not None:
             return exchange
-        present = self._in_flight.present()
-        if not self._is_shared and len(present) == 1 and _may_belong_to_a_request(frame):
-            return present[0]  # with two, nobody could tell to which
+        waiting = present(self._ids)
+        if not self._is_shared and len(waiting) == 1 and _may_belong_to_a_request(frame):
+            return waiting[0]  # with two, nobody could tell to which
         if self.streams:
             return self.streams[-1]  # an older stream's connection may be lost
-        if self._is_shared and len(present) != 1:
+        if self._is_shared and len(waiting) != 1:
             return None
-        return present[-1] if present else None
+        return waiting[-1] if waiting else None
 
     def _send(self, stream: Stream, frame: bytes) -> None:
         """Send a message; a full stream misses notifications, if the server does not wait.
@@ -114,6 +114,11 @@ class UnrequestedMessages:
         """
         if self._waits or not stream.is_full or not is_notification(parse_json(frame)):
             stream.send([frame])
+
+
+def present(ids: Correlator[Exchange]) -> list[Exchange]:
+    """The exchanges that wait for answers and whose clients are there, the latest last."""
+    return [exchange for exchange in ids.owners() if exchange.is_present]
 
 
 def is_notification(value: JsonValue) -> bool:

@@ -1,4 +1,4 @@
-"""Exchanges that share a channel: each gets its own answers. exchange_router.py, in_flight.py."""
+"""Exchanges that share a channel: each gets its own answers. exchange_router.py."""
 
 from __future__ import annotations
 

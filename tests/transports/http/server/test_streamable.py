@@ -13,6 +13,7 @@ from pipeguard.core.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIP
 from pipeguard.errors import StateError
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.server import streamable
+from pipeguard.transports.http.server.unrequested import present
 from tests.transports.http.server.hosting import (
     NOTE,
     R5,
@@ -310,7 +311,7 @@ def test_a_client_that_leaves_a_session_gives_nothing_up() -> None:
             leaving.cancel()
             await asyncio.gather(leaving, return_exceptions=True)
             await eventually(
-                lambda: not host.posted._routers[named["Mcp_Session_Id"]]._in_flight.present(),
+                lambda: not present(host.posted._routers[named["Mcp_Session_Id"]]._ids),
                 "it left",
             )
             assert child.asked("notifications/cancelled") == []

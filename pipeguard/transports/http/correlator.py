@@ -1,0 +1,189 @@
+"""Whose request, or progress token, an id on a channel is that several clients or exchanges share.
+
+A request keeps its id if no other has it, and travels under one of ours otherwise. A server owes no
+answer to a request that was cancelled (MCP, basic/utilities/cancellation): for a while, what the
+server asks may be about it, and its answer is for nobody.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from time import monotonic
+from typing import Generic, NamedTuple, TypeVar
+
+from pipeguard.core.protocol.ids import request_ids
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
+from pipeguard.core.protocol.pending import MAX_REMEMBERED, REMEMBERED_SECONDS
+from pipeguard.core.protocol.subscriptions import LISTEN
+from pipeguard.transports.http.shared_ids import progress_tokens_in
+
+MOST_TASKS = 1_024  # of which progress is passed on
+MOST_AHEAD = 1_000_000  # by which a number may exceed the last one: clients choose their ids
+P = TypeVar("P", bound=Hashable)
+
+
+class Sent(NamedTuple, Generic[P]):
+    """Whose request, or progress token, went to the server.
+
+    Attributes:
+        owner: the conversation, or the exchange.
+        token: the id, or the progress token, as the owner has it.
+        lasts: True for a subscription, on which the server does no work.
+        task: whose result is waited for; None for none.
+    """
+
+    owner: P
+    token: str
+    lasts: bool = False
+    task: JsonValue = None
+
+
+class Correlator(Generic[P]):
+    """Requests and progress tokens by their ids at the server.
+
+    Args:
+        is_unique: no id is used twice, so that a second answer to one reaches nobody: for owners
+            that know nothing of each other.
+        now: a clock, in seconds.
+    """
+
+    def __init__(self, *, is_unique: bool, now: Callable[[], float] = monotonic) -> None:
+        self._is_unique = is_unique
+        self._now = now
+        self._count = 0
+        self._sent: dict[str, Sent[P]] = {}  # also what was cancelled lately
+        self._late: OrderedDict[str, float] = OrderedDict()  # cancelled when, the oldest first
+        self._progress: dict[str, Sent[P]] = {}
+        self._task_progress: OrderedDict[str, Sent[P]] = OrderedDict()
+
+    # --- to the server ------------------------------------------------------------------
+
+    def add(self, owner: P, value: JsonValue) -> tuple[list[str], list[str]]:
+        """Add the requests of a message or a batch; return the ids and progress tokens to send."""
+        ids, tokens = list[str](), list[str]()
+        for member in value if isinstance(value, list) else [value]:
+            for token in request_ids(member):
+                ids.append(own := self._choose(token, self._sent))
+                self._sent[own] = _sent_by(owner, token, member)
+            for token in progress_tokens_in(member):
+                own = ids[-1] if self._is_unique else self._choose(token, self._progress)
+                tokens.append(own)
+                self._progress[own] = Sent(owner, token)
+        return ids, tokens
+
+    def make_id(self) -> str:
+        """Make an id for a request of our own."""
+        self._count += 1
+        return str(self._count) if self._is_unique else f'"pipeguard-{self._count}"'
+
+    def _choose(self, token: str, used: dict[str, Sent[P]]) -> str:
+        if self._is_unique:
+            number = int(token) if token.isdecimal() else 0
+            if not self._count < number <= self._count + MOST_AHEAD:
+                return self.make_id()
+            self._count = number
+            return token
+        while token in used or token in self._late:
+            token = self.make_id()
+        return token
+
+    # --- from the server ----------------------------------------------------------------
+
+    def get(self, own: str) -> Sent[P] | None:
+        """The request that waits under an id; None without one."""
+        return None if own in self._late else self._sent.get(own)
+
+    def pop(self, own: str) -> Sent[P] | None:
+        """Remove a request that is over; None also if nobody waits for it any more."""
+        sent = self._sent.pop(own, None)
+        return None if self._late.pop(own, None) is not None else sent
+
+    def is_late(self, own: str) -> bool:
+        """True for the answer to a request that was given up; the id is free from now on."""
+        return own in self._late and self.pop(own) is None
+
+    def progressing(self, token: str) -> Sent[P] | None:
+        """Whose progress the server reports under a token; None for nobody's."""
+        return self._progress.get(token) or self._task_progress.get(token)
+
+    def end_progress(self, token: str, *, is_task: bool = False) -> None:
+        """Forget a progress token; one of a task is kept, up to `MOST_TASKS`."""
+        progress = self._progress.pop(token, None)
+        if progress is not None and is_task:
+            while len(self._task_progress) >= MOST_TASKS:
+                self._task_progress.popitem(last=False)
+            self._task_progress[token] = progress
+
+    # --- what is open -------------------------------------------------------------------
+
+    def working(self) -> list[Sent[P]]:
+        """The requests that the server may be working on, also those cancelled lately."""
+        late, since = self._late, self._now() - REMEMBERED_SECONDS
+        return [sent for own, sent in self._sent.items() if late.get(own, since + 1) > since]
+
+    def find(self, token: str, owner: P | None = None) -> str | None:
+        """The id of the oldest request that waits under a client's id; None without one."""
+        for own, sent in self._sent.items():
+            if sent.token == token and owner in (None, sent.owner) and own not in self._late:
+                return own
+        return None
+
+    def owners(self) -> list[P]:
+        """The owners that wait for answers, in the order of their first requests."""
+        waiting = (sent.owner for own, sent in self._sent.items() if own not in self._late)
+        return list(dict.fromkeys(waiting))
+
+    def ids_for(self, owner: P) -> list[str]:
+        """The ids under which requests of an owner wait."""
+        waiting = (own for own, sent in self._sent.items() if sent.owner == owner)
+        return [own for own in waiting if own not in self._late]
+
+    # --- what is over -------------------------------------------------------------------
+
+    def cancel(self, owner: P, token: str) -> str | None:
+        """Cancel a request of an owner by its id there; its id at the server, or None."""
+        own = self.find(token, owner)
+        if own is not None:
+            self.end_progress(own)
+            self._expect_late(own)
+        return own
+
+    def give_up(self, own: str) -> Sent[P]:
+        """Remove a request whose answer may still come, for nobody."""
+        sent = self._sent.pop(own)
+        self._expect_late(own)
+        return sent
+
+    def leave(self, owner: P) -> list[str]:
+        """An owner is gone; the ids of its requests that are not over."""
+        left = self.ids_for(owner)
+        for own in [own for own, sent in self._sent.items() if sent.owner == owner]:
+            self.pop(own)
+        self.forget_progress(owner)
+        return left
+
+    def forget_progress(self, owner: P) -> None:
+        """Remove an owner's progress tokens."""
+        for tokens in (self._progress, self._task_progress):
+            for token in [token for token, sent in tokens.items() if sent.owner == owner]:
+                del tokens[token]
+
+    def clear(self) -> None:
+        """The server is gone."""
+        for entries in (self._sent, self._late, self._progress, self._task_progress):
+            entries.clear()
+
+    def _expect_late(self, own: str) -> None:
+        self._late[own] = self._now()
+        while len(self._late) > MAX_REMEMBERED:
+            self._sent.pop(self._late.popitem(last=False)[0], None)
+
+
+def _sent_by(owner: P, token: str, request: JsonValue) -> Sent[P]:
+    """A request, with what it says of itself."""
+    body: JsonObject = request if isinstance(request, dict) else {}
+    method, params = body.get("method"), body.get("params")
+    waits = method == "tasks/result" and isinstance(params, dict)
+    task = params.get("taskId") if waits and isinstance(params, dict) else None
+    return Sent(owner, token, method == LISTEN, task)
