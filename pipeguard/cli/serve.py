@@ -127,7 +127,7 @@ def _wrap_options(given: dict[str, object]) -> WrapOptions:
 def _show(options: ServeOptions) -> None:
     from pipeguard.clients.masking import masked_url, masked_words
     from pipeguard.core.unicode.display import visible_lines
-    from pipeguard.gateway.preflight import check
+    from pipeguard.gateway.serving import check
 
     file = check(options)
     for note in file.notes:

@@ -194,7 +194,7 @@ def _only(server: str | None) -> Callable[[str], bool]:
 
 def _of_tool(tool: str) -> Callable[[str], bool]:
     """Which servers a tool may be of, by its name."""
-    from pipeguard.gateway.tool_names import may_be_of
+    from pipeguard.gateway.catalog import may_be_of
 
     return lambda server: may_be_of(tool, server)
 
@@ -269,7 +269,7 @@ async def _known_tool(inspector: Inspector, name: str) -> CatalogTool:
     Raises:
         InputError: there is none, or there are several.
     """
-    from pipeguard.gateway.tool_names import tools_named
+    from pipeguard.gateway.catalog import tools_named
 
     catalog = inspector.gateway.catalog
     tools = tools_named(catalog, name)

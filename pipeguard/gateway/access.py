@@ -12,9 +12,8 @@ from fnmatch import fnmatchcase
 from time import monotonic
 
 from pipeguard.core.protocol.peers import CAPABILITIES
-from pipeguard.gateway.catalog import Catalog, CatalogTool, tool_globs
+from pipeguard.gateway.catalog import Catalog, CatalogTool, may_be_of, tool_globs
 from pipeguard.gateway.search import Filter
-from pipeguard.gateway.tool_names import may_be_of
 from pipeguard.state.tokens import EFFECTS, TokenScope
 
 MINUTE_SECONDS = 60.0

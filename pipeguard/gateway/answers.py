@@ -20,11 +20,10 @@ from pipeguard.gateway.eras import REVISIONS, Declined, Opening
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.input_calls import InputCalls
 from pipeguard.gateway.leg import Leg, LegListener
-from pipeguard.gateway.leg_subscriptions import LegSubscriptions
 from pipeguard.gateway.legs import Legs, Unavailable
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.merged import Merged, with_task
-from pipeguard.gateway.router import Router
+from pipeguard.gateway.router import LegSubscriptions, Router
 from pipeguard.gateway.subscriptions import Subscriptions
 from pipeguard.gateway.telemetry import TRACED
 from pipeguard.gateway.tool_calls import ToolCalls

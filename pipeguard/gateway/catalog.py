@@ -1,7 +1,9 @@
 """The tools of all servers under names that no two share, as each server's Session let them pass.
 
 Holds definitions and says what a tool does, as far as that is known; asks no server, and knows no
-client. What never passed a Session, or was withdrawn, is not in it.
+client. What never passed a Session, or was withdrawn, is not in it. Also finds which tool a name
+means that is not the public name: a server chooses the names of its tools, so that a tool's own
+name is never taken where a server is named (`evil` may call a tool `files__read`).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.gateway.search import Filter, SearchHit, ToolIndex, ToolText
 
 SEPARATOR = "__"
+MARKS = ("/", SEPARATOR)  # between a server and a tool
 # What models' providers take for the name of a tool, the strictest of them.
 MOST_NAME_CHARS = 64
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9_-]+")
@@ -390,3 +393,36 @@ def tool_globs(tools: Iterable[CatalogTool], globs: Sequence[str]) -> set[int]:
             for glob in globs
         )
     }
+
+
+def tools_of_server(
+    catalog: Catalog, name: str, is_allowed: Callable[[CatalogTool], bool] = lambda _: True
+) -> list[CatalogTool]:
+    """The tools that a name with a server in it may mean: one for a public name.
+
+    Args:
+        catalog: where to look.
+        name: public, `server/tool` or `server__tool`.
+        is_allowed: what may be found at all.
+    """
+    tool = catalog.named(name)
+    if tool is not None:
+        return [tool] if is_allowed(tool) else []
+    return [
+        tool
+        for tool in catalog
+        if name in (f"{tool.server}{mark}{tool.name}" for mark in MARKS) and is_allowed(tool)
+    ]
+
+
+def tools_named(catalog: Catalog, name: str) -> list[CatalogTool]:
+    """The tools that a person may mean, who need not name the server."""
+    found = tools_of_server(catalog, name)
+    if found or any(mark in name for mark in MARKS):
+        return found
+    return [tool for tool in catalog if tool.name == name]
+
+
+def may_be_of(name: str, server: str) -> bool:
+    """True where a name begins as those of a server's tools do."""
+    return name.startswith(tuple(f"{server}{mark}" for mark in MARKS))

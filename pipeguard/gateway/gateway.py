@@ -12,18 +12,16 @@ from pipeguard.core.session.guard import Engines
 from pipeguard.core.unicode.display import shown
 from pipeguard.errors import PipeGuardError
 from pipeguard.gateway.access import ScopedAccess, may_use_alone
-from pipeguard.gateway.circuit import MOST_FAILURES
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import Opening, meta_of
 from pipeguard.gateway.hub import SILENT, STARTING, Hub
 from pipeguard.gateway.leg import Leg, LegListener
-from pipeguard.gateway.legs import Unavailable
-from pipeguard.gateway.life import MOST_REASON_CHARS
+from pipeguard.gateway.legs import ServedClient, Unavailable
+from pipeguard.gateway.life import MOST_FAILURES, MOST_REASON_CHARS
 from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement
-from pipeguard.gateway.served_client import ServedClient
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.server_state import ServerState, State
 from pipeguard.gateway.telemetry import NO_SPAN, CallSpan, Figures, ReceivedCall, SentCall

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
+from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg
+from pipeguard.transports.http.client.task_owners import SharingClient
 
 
 class Unavailable(Exception):  # noqa: N818  becomes the answer to whoever needed the server
@@ -82,3 +85,17 @@ class Legs:
 
 def _is_open(task: asyncio.Task[Leg]) -> bool:
     return not task.cancelled() and task.exception() is None and task.result().is_open
+
+
+class ServedClient(NamedTuple):
+    """A client of the gateway, or the gateway itself.
+
+    Attributes:
+        flows: what went through any server for it lately.
+        token: the name of its token, for the audit; may be empty.
+        sharing: what is its own at a server; the gateway has no tasks, and wants no log.
+    """
+
+    flows: Flows
+    token: str = ""
+    sharing: SharingClient = SharingClient("", is_listening=False)

@@ -1,11 +1,14 @@
 """The life of one server: started, watched, started again when it falls, asleep while unused.
 
-Knows no protocol: how a server is started, watched and ended is handed in.
+How a server is started and ended is handed in. One that fails is started again later each time, and
+rarely once it failed often. Whether one is well shows in pings (MCP 2025-11-25,
+basic/utilities/ping): one that works may be slow to answer, so only one without work is given up.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from math import ceil, inf
@@ -13,13 +16,55 @@ from typing import NamedTuple, TypeVar
 
 from pipeguard.core.unicode.display import shown
 from pipeguard.errors import PipeGuardError
-from pipeguard.gateway.circuit import MOST_FAILURES, Circuit
+from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.server_state import State
 from pipeguard.log import Log
 
 T = TypeVar("T")
 MOST_REASON_CHARS = 300  # of why a server is down, which it may have said itself
+PING_SECONDS = 30.0  # between two pings
+ANSWER_SECONDS = 10.0  # for an answer to one
+MOST_MISSED = 3  # pings in a row
+IDLE_LOOK_SECONDS = 0.5  # between two looks whether one that is about to be idle still works
+FIRST_DELAY_SECONDS, MOST_DELAY_SECONDS = 0.5, 60.0  # between two starts of one that fails
+JITTER = 0.25  # of a delay, either way: servers that fell together do not rise together
+MOST_FAILURES = 5  # in a row, after which the circuit is open
+STEADY_SECONDS = 60.0  # that a server runs before its failures are forgotten
+
+
+class Circuit:
+    """The failures in a row of one server.
+
+    The circuit opens with the last of `MOST_FAILURES`: the server is tried once in
+    `MOST_DELAY_SECONDS` from then on, and the circuit closes once it has run for
+    `STEADY_SECONDS`.
+
+    Attributes:
+        failures: in a row.
+    """
+
+    def __init__(self) -> None:
+        self.failures = 0
+
+    @property
+    def is_open(self) -> bool:
+        """True where it failed too often in a row."""
+        return self.failures >= MOST_FAILURES
+
+    def failed(self, ran_seconds: float) -> float:
+        """Count a failure; how long to wait before the next start.
+
+        Args:
+            ran_seconds: for which it was up.
+        """
+        if ran_seconds > STEADY_SECONDS:
+            self.failures = 0
+        self.failures += 1
+        doubled: float = FIRST_DELAY_SECONDS * 2 ** (self.failures - 1)
+        delay = MOST_DELAY_SECONDS if self.is_open else doubled
+        jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  no secret
+        return min(delay, MOST_DELAY_SECONDS) * jitter
 
 
 class Steps(NamedTuple):
@@ -217,3 +262,47 @@ class ServerLife:
         elif state is State.FAILING:
             event = f"the server failed {MOST_FAILURES} times in a row, and is tried once a minute"
             self._log("warning", event, why=why, see=self._see)
+
+
+async def watch_health(
+    leg: Leg,
+    gone: asyncio.Event,
+    open_requests: Callable[[], int],
+    seconds_to_idle: Callable[[], float] = lambda: inf,
+) -> str:
+    """Wait until a server is gone, idle, or does not answer any more.
+
+    Args:
+        leg: the gateway's own conversation with it.
+        gone: set once its channel has ended.
+        open_requests: how many requests it has not answered yet, our pings included.
+        seconds_to_idle: for how long it must have no work yet to be idle.
+
+    Returns:
+        Why it is down; empty where it is idle.
+    """
+    missed = lost_pings = 0
+    loop = asyncio.get_running_loop()
+    next_ping = loop.time() + PING_SECONDS
+    while missed < MOST_MISSED:
+        left = max(seconds_to_idle(), IDLE_LOOK_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(min(next_ping, loop.time() + left)):
+                await gone.wait()
+        if gone.is_set():
+            return "it ended by itself"
+        if seconds_to_idle() <= 0:
+            return ""
+        if loop.time() < next_ping:
+            continue
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await leg.request("ping")  # any answer will do
+        except TimeoutError:
+            lost_pings += 1
+            works = open_requests() > lost_pings
+            missed = 0 if works else missed + 1
+        else:
+            missed = 0
+        next_ping = loop.time() + PING_SECONDS
+    return f"it did not answer {MOST_MISSED} pings in a row"

@@ -7,43 +7,42 @@ listed. Clients' conversations with it are opened here, each behind a Session of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from secrets import token_bytes
 from weakref import WeakSet
 
+from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import MessageKind, Verdict
 from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.session.guard import Engines
 from pipeguard.core.session.session import Session
 from pipeguard.errors import StateError
-from pipeguard.gateway.era_channel import dial_by_era
 from pipeguard.gateway.eras import Opening
-from pipeguard.gateway.first_listing import list_at_start
-from pipeguard.gateway.health import watch_health
 from pipeguard.gateway.hub import Hub
 from pipeguard.gateway.leg import Leg, LegListener, ListedTools
-from pipeguard.gateway.legs import Refused, Unavailable
-from pipeguard.gateway.life import ServerLife, Steps
-from pipeguard.gateway.own_listener import OUR_OPENING, OwnListener, listen_for_tools
-from pipeguard.gateway.relisting import Relisting
+from pipeguard.gateway.legs import Refused, ServedClient, Unavailable
+from pipeguard.gateway.life import ServerLife, Steps, watch_health
 from pipeguard.gateway.remembered import RememberedServer, remembers
-from pipeguard.gateway.served_client import ServedClient
-from pipeguard.gateway.server_log import ServerLog
 from pipeguard.gateway.server_output import ServerOutput
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.server_state import State
 from pipeguard.gateway.stateless_server import (
+    OUR_OPENING,
+    OwnListener,
     StatelessServer,
+    dial_by_era,
     discovered,
     is_refusal,
+    listen_for_tools,
     speaks_newest,
 )
 from pipeguard.gateway.stuffing import StuffingNotices
-from pipeguard.gateway.tool_offer import ToolOffer
+from pipeguard.gateway.tool_offer import ToolOffer, list_at_start
 from pipeguard.gateway.turns import TakingTurns
+from pipeguard.log import Log
 from pipeguard.runtime.connect import in_own_thread, local_dialler, remote_dialler
 from pipeguard.runtime.run import Mask, Run
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
@@ -52,8 +51,67 @@ from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingCl
 from pipeguard.transports.judging import Judge
 from pipeguard.transports.tasks import Tasks
 
+HELD = "trust.held"
 KEY_BYTES = 32
 OPENING_SECONDS = 30.0  # for a server's answer to `initialize`; npx may install it first
+PAUSE_SECONDS = 0.05  # in which further changes are covered by one listing
+MOST_PAUSE_SECONDS = 2.0  # while a server says without end that its tools have changed
+
+
+class _Relisting:
+    """Lists the tools of one server until no listing is outdated.
+
+    Args:
+        leg: returns the conversation in which they are listed; None while there is none.
+        list_tools: lists them there.
+        tasks: of the server.
+    """
+
+    def __init__(
+        self,
+        leg: Callable[[], Leg | None],
+        list_tools: Callable[[Leg], Awaitable[None]],
+        tasks: Tasks,
+    ) -> None:
+        self._leg = leg
+        self._list_tools = list_tools
+        self._tasks = tasks
+        self._is_running = self._is_outdated = False
+
+    def begin(self) -> None:
+        """The tools have changed."""
+        self._is_outdated = True
+        leg = self._leg()
+        if leg is not None and not self._is_running:
+            self._is_running = True
+            self._tasks.begin(self._run(leg))
+
+    async def _run(self, leg: Leg) -> None:
+        pause_seconds = PAUSE_SECONDS
+        try:
+            while self._is_outdated and leg is self._leg():
+                await asyncio.sleep(pause_seconds)
+                self._is_outdated = False
+                await self._list_tools(leg)
+                pause_seconds = min(2 * pause_seconds, MOST_PAUSE_SECONDS)
+        finally:
+            self._is_running = False
+
+
+class _ServerLog(Log):
+    """The log of one server among many: each line has its name.
+
+    What a held definition is stopped for is not logged each time that it is listed.
+    """
+
+    def __init__(self, server: str, options: WrapOptions) -> None:
+        super().__init__(options.values.get("--log-level"), options.values.get("--log-format"))
+        self._server = server
+
+    def __call__(self, level: str, event: str, **fields: object) -> None:
+        """Write one line; secrets in `fields` are masked already."""
+        if not event.endswith(f" {HELD}"):
+            super().__call__(level, event, server=self._server, **fields)
 
 
 class GatewayServer:
@@ -88,7 +146,7 @@ class GatewayServer:
         self._hub = hub
         self._options = options = settings.options(common)
         self._loop = asyncio.get_running_loop()
-        self._log = ServerLog(settings.name, options)
+        self._log = _ServerLog(settings.name, options)
         self._run = Run(settings.launched(), options, self._repinned, engines, self._log)
         self._run.adjust(settings.tightened)
         self._run.guard.flows = Flows(hub.ledgers)  # of clients of its own endpoint
@@ -99,7 +157,7 @@ class GatewayServer:
         self._relist_own: Callable[[frozenset[str]], None] | None = None
         self._count = 0
         self._tasks = Tasks()
-        self._relisting = Relisting(lambda: self._leg, self._list_tools_again, self._tasks)
+        self._relisting = _Relisting(lambda: self._leg, self._list_tools_again, self._tasks)
         self._dialler: OwnedDialler | None = None
         self._leg: Leg | None = None
         self._stateless = StatelessServer(OUR_OPENING, self._made, self._dial, self.relist)

@@ -33,7 +33,7 @@ _WRITTEN_BY_SETUP = frozenset(
 )
 
 
-class ImmovableError(PipeGuardError):
+class _ImmovableError(PipeGuardError):
     """A server that cannot move; the message says why.
 
     Attributes:
@@ -75,7 +75,7 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgemen
     try:
         server_fields(server)
         _refuse_settings(server)
-    except ImmovableError as error:
+    except _ImmovableError as error:
         yield Judgement(GuardState.CANNOT, error.code, str(error))
     if server.guard is not None:
         yield Judgement(GuardState.OPEN, OWN_GUARD, "it has a guard of its own")
@@ -90,7 +90,7 @@ def server_fields(server: ServerEntry) -> dict[str, Value]:
     """A server, without a guard that it may have, as the gateway's file describes it.
 
     Raises:
-        ImmovableError: it would not mean the same there.
+        _ImmovableError: it would not mean the same there.
     """
     fields = _ServerFields(server)
     described = fields.of_command() if server.own_words else fields.of_address()
@@ -103,14 +103,14 @@ def _refuse_settings(server: ServerEntry) -> None:
     """Refuse settings that the gateway would not have.
 
     Raises:
-        ImmovableError: there is such a setting.
+        _ImmovableError: there is such a setting.
     """
     for key, value in server.fields.items():
         if _RESTRICTS.fullmatch(key) and value and value != ["*"]:
             why = f"its client restricts its tools ({key}), and the gateway would not"
-            raise ImmovableError("settings", why)
+            raise _ImmovableError("settings", why)
         if key in _FROM_FILE:
-            raise ImmovableError("settings", f"its client reads variables from a file ({key})")
+            raise _ImmovableError("settings", f"its client reads variables from a file ({key})")
     guard = server.guard
     if guard is None:
         return
@@ -122,7 +122,7 @@ def _refuse_settings(server: ServerEntry) -> None:
             name not in _WRITTEN_BY_SETUP or (name == "--env" and "=" in word + following)
         ):
             why = f"its guard has an option of its own ({name}), and the gateway would not"
-            raise ImmovableError("settings", why)
+            raise _ImmovableError("settings", why)
 
 
 class _ServerFields:
@@ -136,7 +136,7 @@ class _ServerFields:
         command, *args = server.own_words
         env = {name: self._text("env", value) for name, value in server.env.items()}
         if passed := [name for name in server.env_names if name not in env]:
-            raise ImmovableError("variable", _why_not(passed[0]))
+            raise _ImmovableError("variable", _why_not(passed[0]))
         folder = (server.guard.folder if server.guard else None) or server.cwd
         fields: dict[str, Value] = {
             "command": self._text("command" if server.guard is None else "args", command),
@@ -174,7 +174,7 @@ class _ServerFields:
     def _of_variable(self, name: str) -> str:
         """The value of a variable with a header, which a guarded entry itself may set."""
         if self._server.guard is None or name not in self._server.env:
-            raise ImmovableError("variable", _why_not(name))
+            raise _ImmovableError("variable", _why_not(name))
         return self._text("env", self._server.env[name])
 
     def _text(self, field: str, text: str) -> str:
@@ -182,10 +182,10 @@ class _ServerFields:
         shape = self._server.shape
         is_expanded = field in shape.expands or field == "cwd"
         if is_expanded and (match := re.search(shape.variable, text)):
-            raise ImmovableError("variable", _why_not(match[0]))
+            raise _ImmovableError("variable", _why_not(match[0]))
         if _OURS.search(text):
             why = f"its {field} contains a variable as plain text, which the gateway would expand"
-            raise ImmovableError("variable", why)
+            raise _ImmovableError("variable", why)
         return text
 
 

@@ -50,7 +50,7 @@ TEMPLATES = Kind("resources/templates/list", "resources", "resourceTemplates", "
 TASKS = Kind("tasks/list", "tasks", "tasks", "taskId")
 
 
-class Page(NamedTuple):
+class _Page(NamedTuple):
     """A page of one server's list.
 
     Attributes:
@@ -105,7 +105,7 @@ class Pages:
             )
             for number, server in enumerate(servers[start:])
         }
-        page = MergedPage()
+        page = _MergedPage()
         try:
             after = await self._fill(page, request, kind, first, deadline)
         finally:
@@ -114,10 +114,10 @@ class Pages:
 
     async def _fill(
         self,
-        merged: MergedPage,
+        merged: _MergedPage,
         request: ClientRequest,
         kind: Kind,
-        first: Mapping[str, asyncio.Task[Page]],
+        first: Mapping[str, asyncio.Task[_Page]],
         deadline: float,
     ) -> str | None:
         """Take over the pages of servers while there are room and time; the cursor of the next."""
@@ -177,10 +177,10 @@ class Pages:
 
     async def _page(
         self, request: ClientRequest, kind: Kind, server: str, deadline: float, cursor: str | None
-    ) -> Page:
+    ) -> _Page:
         """One page of one server; nothing of one that does not answer, or has no such list."""
         if why := self._gateway.why_silent(server, kind.method):
-            return Page([], why=why)
+            return _Page([], why=why)
         part = ClientRequest.like(request)
         leg: Leg | None = None
         try:
@@ -190,36 +190,36 @@ class Pages:
                 )
                 return await self._page_of(leg, part, kind, cursor)
         except Unavailable as error:
-            return Page([], why=str(error))
+            return _Page([], why=str(error))
         except TimeoutError:
             self._conversation.give_up(part, SILENT)
             if leg is None:  # a busy machine starts it slowly, and it may answer the next time
-                return Page([], why=STARTING)
+                return _Page([], why=STARTING)
             if cursor is None:  # it had all the time that there is
                 self._gateway.was_silent(server, kind.method)
-            return Page([], why=SILENT)
+            return _Page([], why=SILENT)
         except asyncio.CancelledError:
             self._conversation.give_up(part, "nobody waits for this list any more")
             raise
 
     async def _page_of(
         self, leg: Leg, request: ClientRequest, kind: Kind, cursor: str | None
-    ) -> Page:
+    ) -> _Page:
         if not leg.offers(kind.capability):
-            return Page([])
+            return _Page([])
         params = request.params if cursor is None else {**request.params, "cursor": cursor}
         answer = await self._conversation.ask(leg, request, params, kind.method)
         if why := _failure_in(answer):
-            return Page([], why=why)
+            return _Page([], why=why)
         result = answer.get("result")
         items = result.get(kind.member) if isinstance(result, dict) else None
         after = result.get("nextCursor") if isinstance(result, dict) else None
         if type(after) is not str or after == cursor:
             after = None
-        return Page(items if isinstance(items, list) else [], after)
+        return _Page(items if isinstance(items, list) else [], after)
 
 
-class MergedPage:
+class _MergedPage:
     """A page of ours, while it is filled.
 
     Attributes:
@@ -241,7 +241,7 @@ class MergedPage:
             or self._pages >= MOST_PAGES
         )
 
-    def add(self, server: str, page: Page, shown: list[JsonValue]) -> None:
+    def add(self, server: str, page: _Page, shown: list[JsonValue]) -> None:
         """Take over a server's page, whose items are shown under these names."""
         self.items += shown
         self._size += sum(len(serialise(item)) for item in shown)

@@ -33,15 +33,16 @@ from typing import NamedTuple
 import tantivy
 from tantivy import Occur, Query
 
-from pipeguard.gateway.concepts import Concept, Concepts
-from pipeguard.gateway.everyday import Term
-from pipeguard.gateway.stems import MOST_STEMS, Stems, stemmer
-from pipeguard.gateway.tool_stems import (
+from pipeguard.gateway.concepts import Concept, Concepts, Term
+from pipeguard.gateway.stems import (
+    MOST_STEMS,
     Scored,
+    Stems,
     ToolStems,
     blend,
     coverage,
     explained_by,
+    stemmer,
     without_clones,
 )
 from pipeguard.gateway.words import STOP_WORDS, words_of

@@ -1,44 +1,57 @@
 """`pipeguard serve`, from its start to its end: over stdio, or for clients at an address.
 
 Puts the gateway behind a front, follows its sources, and ends all of it on a signal. Nothing here
-judges.
+judges. `serve --check` starts no server and listens nowhere. OpenTelemetry
+is imported only if a variable of the environment asks for it (names:
+opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables).
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, replace
 from time import monotonic
 
 from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Direction
-from pipeguard.errors import PipeGuardError
+from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.gateway.answers import dial
-from pipeguard.gateway.circuit import Circuit
-from pipeguard.gateway.front import FrontJudge, FrontRecord, FrontSessions, front_guard
+from pipeguard.gateway.front import (
+    IDLE_SECONDS,
+    MAX_SESSIONS,
+    FrontJudge,
+    FrontRecord,
+    FrontSessions,
+    front_guard,
+)
 from pipeguard.gateway.gateway import Changes, Gateway
+from pipeguard.gateway.life import Circuit
 from pipeguard.gateway.listening import Front, GatewayListener
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement
-from pipeguard.gateway.requested_telemetry import open_telemetry
 from pipeguard.gateway.server_settings import Stamp
 from pipeguard.gateway.servers_file import ManagementSettings, ServersFile
 from pipeguard.gateway.sources import Sources
+from pipeguard.gateway.telemetry import Signals, Telemetry
+from pipeguard.installation import reinstall_command
+from pipeguard.isolation.entry_check import missing_paths
 from pipeguard.log import Log, say
 from pipeguard.rulebook.cache import load_engines
+from pipeguard.runtime.endpoints import admission_of, server_context
 from pipeguard.runtime.listening import (
     ending_on_signals,
     new_loop,
     prepare_threads,
     tune_process,
 )
+from pipeguard.runtime.numbers import number_of
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.runtime.run import start_thread
-from pipeguard.state.paths import store_file
+from pipeguard.state.paths import existing_store, store_file
 from pipeguard.state.store import Store
 from pipeguard.state.tokens import TokenReader, TokenScope
 from pipeguard.transports.bridge import AsyncAdapter
@@ -271,3 +284,86 @@ class _Serving:
         for name, why in changes.failed.items():
             if left_out.get(name) != why:
                 self._log("error", f"the server {name} is left out, and tried again", why=why)
+
+
+def check(options: ServeOptions) -> ServersFile:
+    """Read all that a start would read.
+
+    Returns:
+        The servers that would start, and the mode that they would be served in.
+
+    Raises:
+        PipeGuardError: a file or an option is wrong.
+    """
+    policy = load_wrap_policy(options.wrap)
+    file = options.sources.read(os.environ)
+    for server in file.servers:
+        try:
+            server.launched()
+        except PipeGuardError as error:
+            raise PolicyError(f"the server {server.name}: {error}") from None
+    if "--listen" in options.wrap.values:
+        _check_listening(options.wrap, policy.limits.frame_bytes)
+    missing = [
+        f"the server {server.name}: {why}"
+        for server in file.servers
+        if server.isolate is not None
+        for why in missing_paths(server.isolate)
+    ]
+    return replace(file, mode=options.mode or file.mode, notes=(*file.notes, *missing))
+
+
+def _check_listening(options: WrapOptions, limit_bytes: int) -> None:
+    path = existing_store()
+    with ExitStack() as stack:
+        stored = None
+        if path is not None:
+            stored = stack.enter_context(closing(TokenReader(Store.open(path), say)))
+        admission_of(options, os.environ, limit_bytes, stored)
+    server_context(options)
+    number_of(options, "--max-sessions", MAX_SESSIONS)
+    number_of(options, "--idle-timeout", IDLE_SECONDS)
+
+
+def requested_signals(environ: Mapping[str, str]) -> Signals:
+    """What the environment asks for.
+
+    A signal is asked for by its own exporter (`OTEL_TRACES_EXPORTER`), or by an endpoint of OTLP.
+    The specification would export to localhost with nothing set; a guard does not call anybody
+    whom nobody named.
+    """
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return Signals("none", "none")
+    return Signals(_exporter(environ, "TRACES"), _exporter(environ, "METRICS"))
+
+
+def _exporter(environ: Mapping[str, str], signal: str) -> str:
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+    usual = "otlp" if any(environ.get(name, "").strip() for name in endpoints) else "none"
+    return environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() or usual
+
+
+def open_telemetry(
+    environ: Mapping[str, str], log: Log, transport: str, tell: Callable[[str], None] = say
+) -> Telemetry | None:
+    """What the environment asks for; None where that is nothing, or cannot be had.
+
+    Args:
+        environ: of the process.
+        log: gets what the exporters complain of.
+        transport: of the clients: `pipe` or `tcp`.
+        tell: tells people why there is none.
+    """
+    signals = requested_signals(environ)
+    if not signals:
+        return None
+    try:
+        from pipeguard.gateway.opentelemetry_export import OpenTelemetry
+
+        return OpenTelemetry(signals, environ, log, transport)
+    except ModuleNotFoundError as error:
+        tell(f"no traces and metrics: OTEL_ variables ask for them, and {error.name} is not"
+             f" installed: {reinstall_command('otel')}")  # fmt: skip
+    except (ImportError, ValueError) as error:
+        tell(f"no traces and metrics, since the OTEL_ variables cannot be followed: {error}")
+    return None

@@ -2,7 +2,8 @@
 
 Which era a server speaks on a channel is decided by the first message there. So this is a channel
 beside that of the handshake, opened when a client of this revision first needs the server; for a
-server that is started here, it is a second process.
+server that is started here, it is a second process. At the server's own endpoint, a client's first
+message decides which of the two it gets.
 """
 
 from __future__ import annotations
@@ -14,19 +15,61 @@ from contextlib import suppress
 from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.core.protocol.message import Message
 from pipeguard.errors import PipeGuardError
 from pipeguard.gateway import eras
-from pipeguard.gateway.eras import Opening
+from pipeguard.gateway.eras import Opening, opening_in
 from pipeguard.gateway.leg import Leg, LegListener
-from pipeguard.gateway.legs import Unavailable
-from pipeguard.gateway.own_listener import OwnListener, listen_for_tools
-from pipeguard.gateway.served_client import ServedClient
-from pipeguard.transports.channel import AsyncChannel
+from pipeguard.gateway.legs import ServedClient, Unavailable
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingClient
+from pipeguard.transports.judging import value_of
 from pipeguard.transports.tasks import Tasks
+from pipeguard.version import VERSION
 
 ANSWER_SECONDS = 10.0  # for `server/discover`; some servers never answer what they do not know
 PAUSE_SECONDS = 60.0  # between two attempts where the server could not be asked
+# What the gateway can pass on to some client.
+OUR_OPENING = Opening(
+    {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {"form": {}, "url": {}}},
+    {"name": "pipeguard", "version": VERSION},
+)
+
+
+class OwnListener:
+    """Hears what a server says to the gateway itself.
+
+    Args:
+        relist: called when the server's tools have changed.
+        tasks: of what is answered meanwhile.
+        fallen: called once the server is gone.
+    """
+
+    def __init__(
+        self, relist: Callable[[], None], tasks: Tasks, fallen: Callable[[], None] | None = None
+    ) -> None:
+        self._relist = relist
+        self._tasks = tasks
+        self._fallen = fallen
+
+    def requested(self, leg: Leg, message: Message) -> None:
+        """Nobody is there who could be asked."""
+        self._tasks.begin(leg.decline(message, "no client is there to be asked"))
+
+    def notified(self, leg: Leg, message: Message) -> None:
+        """Its tools have changed, or something that clients hear for themselves."""
+        if message.method == "notifications/tools/list_changed":
+            self._relist()
+
+    def lost(self, leg: Leg) -> None:
+        """It is gone."""
+        if self._fallen is not None:
+            self._fallen()
+
+
+async def listen_for_tools(leg: Leg) -> None:
+    """Have a server without handshakes say when its tools have changed, while it answers."""
+    await leg.listen({"toolsListChanged": True})
 
 
 class StatelessServer:
@@ -167,3 +210,93 @@ def is_refusal(answer: JsonObject) -> bool:
     error = answer.get("error")
     code = str(error.get("code")) if isinstance(error, dict) else ""
     return bool(code) and code not in {str(own) for own in codes.OURS}
+
+
+class _EraChannel:
+    """A channel that is opened by its first frame.
+
+    Args:
+        dial: opens it; True for one without a handshake. It raises ChannelClosed.
+        closed: called once it is closed.
+    """
+
+    def __init__(
+        self, dial: Callable[[bool], Awaitable[AsyncChannel]], closed: Callable[[], None]
+    ) -> None:
+        self._dial = dial
+        self._on_close = closed
+        self._opening = asyncio.Lock()
+        self._is_decided = asyncio.Event()
+        self._channel: AsyncChannel | None = None
+        self._closed = False
+
+    async def read(self) -> bytes | None:
+        """Wait for the next whole frame; None once the channel has ended."""
+        await self._is_decided.wait()
+        return None if self._channel is None else await self._channel.read()
+
+    async def write(self, frame: bytes) -> None:
+        """Send one whole frame.
+
+        Raises:
+            ChannelClosed: the peer is gone, or this side was closed.
+        """
+        async with self._opening:
+            if self._channel is None and not self._closed:
+                self._channel = await self._dial(await _is_stateless(frame))
+                self._is_decided.set()
+        if self._channel is None or self._closed:
+            raise ChannelClosed("closed")
+        await self._channel.write(frame)
+
+    async def close(self) -> None:
+        """Hang up; a waiting `read` returns None."""
+        if not self._closed:
+            self._on_close()
+        self._closed = True
+        async with self._opening:
+            self._is_decided.set()
+            if self._channel is not None:
+                await self._channel.close()
+
+
+async def dial_by_era(
+    name: str,
+    ready: Callable[[], Awaitable[OwnedDialler]],
+    dial_stateless: Callable[[SharingClient], Awaitable[AsyncChannel | None]],
+    client: SharingClient,
+    closed: Callable[[], None],
+) -> AsyncChannel:
+    """A channel to a server whose era is open.
+
+    Args:
+        name: of the server, for people.
+        ready: returns what opens channels for a handshake; raises Unavailable.
+        dial_stateless: opens one without a handshake, if the server has both.
+        client: of the endpoint.
+        closed: called once the channel is closed.
+
+    Raises:
+        ChannelClosed: it does not answer.
+    """
+
+    async def reached() -> OwnedDialler:
+        try:
+            return await ready()
+        except Unavailable as why:
+            raise ChannelClosed(f"the server {name} is not available: {why}") from None
+
+    async def dial(is_stateless: bool) -> AsyncChannel:  # noqa: FBT001  a callback of one argument
+        dialler = await reached()
+        channel = await dial_stateless(client) if is_stateless else None
+        return channel or await dialler.dial_for(client)
+
+    await reached()
+    return _EraChannel(dial, closed)
+
+
+async def _is_stateless(frame: bytes) -> bool:
+    value = await value_of(frame)  # it was judged, so it is JSON
+    method = value.get("method") if isinstance(value, dict) else None
+    params = value.get("params") if isinstance(value, dict) else None
+    return opening_in(str(method), params if isinstance(params, dict) else {}) is not None

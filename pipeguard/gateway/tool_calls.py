@@ -22,7 +22,7 @@ from pipeguard.gateway.call_arguments import (
     name_in,
     object_in,
 )
-from pipeguard.gateway.catalog import CatalogTool
+from pipeguard.gateway.catalog import CatalogTool, may_be_of, tools_of_server
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.gateway import Gateway
@@ -32,7 +32,6 @@ from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.merged import with_task
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.search import Filter
-from pipeguard.gateway.tool_names import may_be_of, tools_of_server
 
 DEFAULT_RESULT_CHARS = 20_000  # about 5,000 tokens: what an agent reads of one result at once
 MOST_REST_CHARS = 4 * 2**20  # of results that were cut, kept for one client
@@ -41,7 +40,7 @@ _OWN = frozenset({*menu.CALLS, menu.RETRIEVE, menu.DESCRIBE, menu.MORE})
 AUTO_TOKENS = 8_000  # of definitions, up to which an agent is given them all
 
 
-class Rest:
+class _Rest:
     """What is left of results that were too long, for `read_more`."""
 
     def __init__(self, most_chars: int = MOST_REST_CHARS) -> None:
@@ -85,7 +84,7 @@ class ToolCalls:
         self._catalog = gateway.catalog
         self._router = router
         self._access = access
-        self._rest = Rest()
+        self._rest = _Rest()
         self.traced_as = token_hex(8)  # in traces: a session's own id would let others in
         self._is_small, self._measured_version = True, -1
         self._listed: list[JsonValue] | None = None

@@ -95,7 +95,7 @@ async def remote_dialler(options: WrapOptions, limit_bytes: int) -> RemoteDialle
     return RemoteDialler(remote, transport, connect(remote))
 
 
-class LocalDialler:
+class _LocalDialler:
     """Starts the server anew for each conversation.
 
     Args:
@@ -176,7 +176,7 @@ def local_dialler(
     run: Run,
     *,
     is_shared: bool,
-) -> LocalDialler:
+) -> _LocalDialler:
     """Start the server that the options name, with the variables that it may have.
 
     Args:
@@ -208,7 +208,7 @@ def local_dialler(
     starter = ServerStarter(options, variables, restart, is_shared=is_shared)
     starter.attach(run)
     grace = number_of(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
-    return LocalDialler(starter, limit_bytes, grace, mask)
+    return _LocalDialler(starter, limit_bytes, grace, mask)
 
 
 class _ChildChannel(AsyncAdapter):

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
+from pipeguard.config.directories import read_own
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.checks.addresses import is_loopback
 from pipeguard.core.checks.credential_names import is_secret_header
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.launch.environment import REFERENCE, refers
-from pipeguard.runtime.token_file import TokenFile
 from pipeguard.runtime.transports import AUTO, transport_for
 from pipeguard.secrets_in_use import IN_USE, in_use
 from pipeguard.transports.backlog import SPARE_BYTES, Backlog
@@ -28,12 +28,59 @@ from pipeguard.transports.http.server.admission import (
     tokens_of_variables,
 )
 
-if TYPE_CHECKING:
-    from pipeguard.auth.bearer import Bearer
-
 SCHEMES = ("http", "https", "ws", "wss")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.1
 _WORDS = re.compile(r"[A-Za-z]{1,20}(?:[ ,_.-][A-Za-z]{1,20})*\Z")
+MAX_TOKEN_FILE_BYTES = 2**20
+
+
+class _TokenFile:
+    """A file of lines `NAME TOKEN`, read each time its tokens are needed.
+
+    Its time stamps are not compared: an edit can keep its size and its times.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._content: bytes | None = None  # as it was last read
+        self._fault = ""
+        self._tokens: dict[str, str] = {}
+
+    def read(self) -> Mapping[str, str]:
+        """The current tokens by name; none if the file is gone, or must not be trusted any more.
+
+        Raises:
+            PolicyError: it could never be read, or must not be trusted.
+        """
+        try:
+            self._parse(read_own(str(self._path), MAX_TOKEN_FILE_BYTES, PolicyError))
+            self._fault = ""
+        except (PolicyError, UnicodeDecodeError) as error:
+            if self._content is None:
+                raise PolicyError(f"--token-file {self._path}: {error}") from None
+            self._parse(b"")
+            if str(error) != self._fault:
+                from pipeguard.log import say
+
+                say(f"--token-file {self._path}: no token in it lets in any more. {error}")
+                self._fault = str(error)
+        return self._tokens
+
+    def _parse(self, content: bytes) -> None:
+        if content == self._content:
+            return
+        lines = content.decode("utf-8").splitlines()
+        pairs = [line.split(None, 1) for line in lines if line.strip()[:1] not in ("", "#")]
+        self._tokens = {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
+        IN_USE.add(self._tokens.values())
+        self._content = content
+
+
+if TYPE_CHECKING:
+    from pipeguard.auth.bearer import Bearer
 
 
 # --- the server -----------------------------------------------------------------------------
@@ -246,7 +293,7 @@ def _tokens(
     path = options.values.get("--token-file")
     if path is None:
         return Tokens(lambda: tokens, stored)
-    file = TokenFile(Path(path))
+    file = _TokenFile(Path(path))
     file.read()  # what is wrong with it is reported at the start
     return Tokens(lambda: {**tokens, **file.read()}, stored)
 

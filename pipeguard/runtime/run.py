@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
+from threading import Lock
 
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.finding import Finding, MessageKind, Verdict
+from pipeguard.core.finding import Action, Finding, MessageKind, Verdict, enforced_action
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.strict_json import STACK_BYTES
 from pipeguard.core.rules.policy import Mode, Policy, Trust
@@ -24,7 +27,6 @@ from pipeguard.log import Log, Trace, say_as
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.policy_watch import PolicyWatch
 from pipeguard.runtime.progress import COMPILING, say_if_slow
-from pipeguard.runtime.tally import RunTally
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.connections import EndedConnection
 from pipeguard.state.contents_key import contents_key
@@ -36,6 +38,43 @@ from pipeguard.state.store import NamedServer, Store
 MOST_CLIENTS = 4096  # whose names are remembered
 LAST_SECONDS = 2.0  # for a thread to end
 SETTLED_SECONDS = 5.0  # after which a start is over, and the audit is pruned
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING
+if TYPE_CHECKING:
+    from pipeguard.state.finding_log import FindingLog
+
+_COUNTED = {
+    Action.BLOCK: "blocked",
+    Action.CUT: "cut",
+    Action.REDACT: "redacted",
+    Action.WARN: "warned",
+}
+
+
+class RunTally:
+    """Counts messages by what was done about them."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._lock = Lock()  # both directions, and whatever else judges, count here
+
+    def add(self, verdict: Verdict) -> None:
+        """Count a message in which something was found."""
+        if not verdict.findings:
+            return
+        enforced = max(map(enforced_action, verdict.findings))
+        would = enforced > verdict.action and enforced > Action.WARN
+        name = "would_be_stopped" if would else _COUNTED.get(verdict.action)
+        if name is not None:
+            with self._lock:
+                self._counts[name] += 1
+
+    def tell(self, log: FindingLog) -> None:
+        """Say what the run came to, where it came to anything."""
+        counts = dict(self._counts)
+        if counts:
+            is_quiet = counts.keys() <= {"warned"}
+            level = "info" if is_quiet else "warning"
+            log(level, "the run has ended", **counts, show="pipeguard status")
 
 
 class Run:

@@ -69,7 +69,7 @@ class _Event(Enum):
     DRAINED = "everything that the server sent was passed on"
 
 
-class TargetServer(Protocol):
+class _TargetServer(Protocol):
     """The guarded server, wherever it runs."""
 
     def channel(self, limit_bytes: int) -> Channel:
@@ -136,7 +136,7 @@ class GuardedServer:
 
     def __init__(
         self,
-        server: TargetServer,
+        server: _TargetServer,
         launched: Launched,
         options: WrapOptions,
         open_client: Callable[[int], LineChannel],

@@ -52,12 +52,12 @@ class Backlog:
             self._total -= size
             cut()
 
-    def holding(self) -> HeldBody:
+    def holding(self) -> _HeldBody:
         """Count the body of the current task, as `with backlog.holding() as hold`."""
-        return HeldBody(self)
+        return _HeldBody(self)
 
 
-class HeldBody:
+class _HeldBody:
     """Counts the growing body of one task in a backlog: call it with its size so far.
 
     While the body is small, it is in nobody's way, and nothing is counted.

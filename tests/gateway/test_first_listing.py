@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pytest
 
 from pipeguard.cli._person import TOKEN_VARIABLE, new_token
-from pipeguard.gateway.first_listing import MOST_PAGES
 from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.tool_offer import MOST_PAGES
 from pipeguard.state.review import HeldDefinition, approve, held_definitions, reject
 from pipeguard.state.store import Store
 from tests.gateway.rogues import Client, rogue, talk

@@ -9,7 +9,7 @@ import pytest
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import StateError
-from pipeguard.gateway import circuit, gateway, serving
+from pipeguard.gateway import gateway, life, serving
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import ToolMode
@@ -28,7 +28,7 @@ def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setattr(serving, "WATCH_SECONDS", 0.05)
     monkeypatch.setattr(serving, "load_engines", engines)
-    monkeypatch.setattr(circuit, "FIRST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(life, "FIRST_DELAY_SECONDS", 0.01)
 
 
 def follow(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.gateway import circuit, health
+from pipeguard.gateway import life
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.server_output import last_lines, output_path
 from pipeguard.gateway.server_settings import ServerSettings
@@ -19,9 +19,9 @@ from tests.wrap.wrapped import PYTHON, SERVER
 @pytest.fixture(autouse=True)
 def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setattr(circuit, "FIRST_DELAY_SECONDS", 0.01)
-    monkeypatch.setattr(health, "PING_SECONDS", 0.05)
-    monkeypatch.setattr(health, "ANSWER_SECONDS", 2.0)  # a server that runs answers in it
+    monkeypatch.setattr(life, "FIRST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(life, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(life, "ANSWER_SECONDS", 2.0)  # a server that runs answers in it
 
 
 def actor(name: str, script: str = "pass") -> ServerSettings:

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeguard.cli._person import TOKEN_VARIABLE, new_token
-from pipeguard.gateway import circuit
-from pipeguard.gateway.circuit import Circuit
+from pipeguard.gateway import life
 from pipeguard.gateway.gateway import Gateway
-from pipeguard.gateway.life import MOST_REASON_CHARS
+from pipeguard.gateway.life import MOST_REASON_CHARS, Circuit
 from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_output import last_lines
@@ -29,7 +28,7 @@ OFFERS = {"tools": ["run"], "prompts": ["p"], "resources": ["x://r"], "templates
 @pytest.fixture(autouse=True)
 def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setattr(circuit, "FIRST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(life, "FIRST_DELAY_SECONDS", 0.01)
 
 
 def lazy(log: Path, idle_seconds: float = 300.0, **settings: object) -> ServerSettings:
@@ -156,20 +155,20 @@ def test_what_is_held_is_not_found_before_it_is_approved_though_nothing_runs(
 
 
 def test_a_circuit_opens_after_failures_in_a_row_and_closes_by_itself() -> None:
-    failing, longest = Circuit(), circuit.MOST_DELAY_SECONDS / 2
+    failing, longest = Circuit(), life.MOST_DELAY_SECONDS / 2
 
     def after(ran_seconds: float) -> tuple[bool, bool]:
         is_rare = failing.failed(ran_seconds) > longest
         return is_rare, failing.is_open
 
-    assert [after(0) for _ in range(circuit.MOST_FAILURES)] == [(False, False)] * 4 + [(True, True)]
-    assert after(circuit.STEADY_SECONDS + 1) == (False, False)
+    assert [after(0) for _ in range(life.MOST_FAILURES)] == [(False, False)] * 4 + [(True, True)]
+    assert after(life.STEADY_SECONDS + 1) == (False, False)
 
 
 def test_one_that_is_not_there_is_tried_again_rarely_at_last_and_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(circuit, "MOST_DELAY_SECONDS", 0.5)
+    monkeypatch.setattr(life, "MOST_DELAY_SECONDS", 0.5)
     program = tmp_path / "server"
 
     async def scenario(client: Client, gateway: Gateway) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeguard.gateway import circuit
+from pipeguard.gateway import life
 from pipeguard.gateway.server_settings import ServerSettings, Start
 from pipeguard.gateway.server_state import State
 from tests.gateway.rogues import until
@@ -23,7 +23,7 @@ Break = Callable[[Room, Agent, ServerSettings], Coroutine[Any, Any, None]]
 @pytest.fixture(autouse=True)
 def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setattr(circuit, "FIRST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(life, "FIRST_DELAY_SECONDS", 0.01)
 
 
 async def die(_: Room, agent: Agent, server: ServerSettings) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from pipeguard.gateway.requested_telemetry import open_telemetry, requested_signals
+from pipeguard.gateway.serving import open_telemetry, requested_signals
 from pipeguard.gateway.telemetry import Signals
 from pipeguard.log import Log
 from pipeguard.rulebook.cache import load_engines
@@ -263,7 +263,7 @@ def test_the_extra_is_named_where_it_is_missing() -> None:
     program = """
 import sys
 sys.modules["opentelemetry.sdk"] = None
-from pipeguard.gateway.requested_telemetry import open_telemetry
+from pipeguard.gateway.serving import open_telemetry
 from pipeguard.log import Log
 assert open_telemetry({"OTEL_TRACES_EXPORTER": "otlp"}, Log(None, None), "pipe") is None
 """
@@ -276,7 +276,7 @@ def test_nothing_of_it_is_imported_where_nobody_asks_for_it() -> None:
     program = """
 import sys
 import pipeguard.gateway.serving
-from pipeguard.gateway.requested_telemetry import open_telemetry
+from pipeguard.gateway.serving import open_telemetry
 assert open_telemetry({}, None, "pipe") is None
 print(sorted(name for name in sys.modules if name.startswith("opentelemetry")))
 """

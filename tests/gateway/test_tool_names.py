@@ -3,8 +3,7 @@
 import pytest
 
 from pipeguard.core.flows.tool_labels import Label, Tool
-from pipeguard.gateway.catalog import Catalog, Listing
-from pipeguard.gateway.tool_names import tools_named, tools_of_server
+from pipeguard.gateway.catalog import Catalog, Listing, tools_named, tools_of_server
 
 
 def catalog() -> Catalog:

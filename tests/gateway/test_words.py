@@ -4,8 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.gateway.thesaurus import ABBREVIATIONS, SYNONYMS
-from pipeguard.gateway.words import STOP_WORDS, spelled_out, synonyms, words_of
+from pipeguard.gateway.words import (
+    ABBREVIATIONS,
+    STOP_WORDS,
+    SYNONYMS,
+    spelled_out,
+    synonyms,
+    words_of,
+)
 from tests.fuzz.budget import tried
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeguard.core.finding import Action, Direction, Finding, Verdict, observed
-from pipeguard.runtime.tally import RunTally
+from pipeguard.runtime.run import RunTally
 
 
 def verdict(*findings: Finding) -> Verdict:

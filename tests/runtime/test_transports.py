@@ -14,7 +14,7 @@ from pipeguard.transports.http import bindings
 
 NEW = """
 from pipeguard.transports.http.client.streamable import StreamableChannel
-from pipeguard.transports.http.server.binding import TransportBinding
+from pipeguard.transports.http.server.backend import TransportBinding
 
 BINDING = TransportBinding("for this test", ("gopher",), StreamableChannel)
 """

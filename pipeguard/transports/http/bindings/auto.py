@@ -12,7 +12,7 @@ from pipeguard.transports.http.bindings import sse
 from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
 from pipeguard.transports.http.client.streamable import StreamableChannel
 from pipeguard.transports.http.client.upstream import Remote
-from pipeguard.transports.http.server.binding import TransportBinding
+from pipeguard.transports.http.server.backend import TransportBinding
 
 
 def open_channel(remote: Remote, http: aiohttp.ClientSession) -> RemoteChannel:

@@ -26,8 +26,7 @@ from pipeguard.transports.http.client.reconnecting import LinkLost, Reconnecting
 from pipeguard.transports.http.client.upstream import Remote, Request, send
 from pipeguard.transports.http.headers import EVENTS, JSON, media_type
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
-from pipeguard.transports.http.server.backend import Backend
-from pipeguard.transports.http.server.binding import TransportBinding
+from pipeguard.transports.http.server.backend import Backend, TransportBinding
 from pipeguard.transports.http.server.conversations import Conversations
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.responses import (
@@ -170,7 +169,7 @@ async def answers(remote: Remote, http: aiohttp.ClientSession) -> bool:
 # --- to a client ----------------------------------------------------------------------------
 
 
-class SseChannel:
+class _SseChannel:
     """A client: its POSTs come in, its stream goes out.
 
     Attributes:
@@ -223,13 +222,13 @@ class SseEndpoint:
 
     def __init__(self, conversations: Conversations) -> None:
         self._conversations = conversations
-        self._channels: dict[str, SseChannel] = {}  # by session id
+        self._channels: dict[str, _SseChannel] = {}  # by session id
 
     async def get(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer with a stream; its first event names the address for POSTs."""
         with self._conversations.room():
             response = web.StreamResponse(headers=STREAM_HEADERS)
-            channel = SseChannel(response, request.get(WHO, ""))
+            channel = _SseChannel(response, request.get(WHO, ""))
             session_id = token_urlsafe(SESSION_BYTES)
             self._channels[session_id] = channel
             try:

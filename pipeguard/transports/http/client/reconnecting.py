@@ -18,8 +18,7 @@ from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.errors import LoginNeededError, PipeGuardError, Refusal
 from pipeguard.transports.failure import CONNECTION_LOST, Failure
-from pipeguard.transports.http.client.inbox import InboxChannel
-from pipeguard.transports.http.client.upstream import backoff, describe_unreachable
+from pipeguard.transports.http.client.upstream import InboxChannel, backoff, describe_unreachable
 from pipeguard.transports.judging import offload, read_frame, value_of
 
 ATTEMPTS = 5

@@ -1,8 +1,8 @@
 """A server behind Streamable HTTP, as a channel: each frame is sent in a POST, answers come later.
 
-For a client that speaks another transport. Resumes broken streams by their cursor, and opens the
-session again when the server has forgotten it. Sources: MCP 2025-03-26 to 2026-07-28,
-basic/transports.
+For a client that speaks another transport. Remembers the session, and repeats it in headers;
+resumes broken streams by their cursor, and opens the session again when the server has forgotten
+it. Sources: MCP 2025-03-26 to 2026-07-28, basic/transports.
 """
 
 from __future__ import annotations
@@ -16,23 +16,30 @@ from typing import NamedTuple
 
 import aiohttp
 
-from pipeguard.core.protocol import codes
+from pipeguard.core.protocol import codes, request_headers
 from pipeguard.core.protocol.ids import id_token_of, request_ids
-from pipeguard.core.protocol.json_values import JsonValue
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.errors import PipeGuardError
 from pipeguard.transports.channel import RemoteChannel
 from pipeguard.transports.failure import CONNECTION_LOST, Failure
 from pipeguard.transports.http.client.answers import AnswerReader
 from pipeguard.transports.http.client.bodies import Unreadable
-from pipeguard.transports.http.client.inbox import InboxChannel
-from pipeguard.transports.http.client.streamable_session import PLAIN_HEADERS, StreamableSession
 from pipeguard.transports.http.client.upstream import (
+    InboxChannel,
     Remote,
     RemoteEndpoint,
     backoff,
     describe_unreachable,
 )
-from pipeguard.transports.http.headers import EVENTS, LAST_EVENT_ID, SESSION_ID, media_type
+from pipeguard.transports.http.headers import (
+    BOTH,
+    EVENTS,
+    JSON,
+    LAST_EVENT_ID,
+    SESSION_ID,
+    is_session_id,
+    media_type,
+)
 from pipeguard.transports.judging import value_of
 
 CONNECT_ATTEMPTS = 5
@@ -44,6 +51,70 @@ _INITIALIZED = "notifications/initialized"
 _CANCELLED = "notifications/cancelled"
 _OLDER = frozenset({400, 404, 405})  # with which a server of the older transport answers
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})  # the server may offer the stream a little later
+MOST_MIRRORED = 1024  # tools whose parameters have headers
+MOST_NAME_CHARS = 1024
+PLAIN_HEADERS = {"Content-Type": JSON, "Accept": BOTH}
+
+
+class _StreamableSession:
+    """What is known of one session.
+
+    Attributes:
+        id: given by the server, or None.
+        revision: of MCP, as agreed in the opening; None without one.
+    """
+
+    def __init__(self) -> None:
+        self.id: str | None = None
+        self.revision: str | None = None
+        self._mirrored: dict[str, dict[str, tuple[str, ...]]] = {}
+
+    def begin(self, answer: aiohttp.ClientResponse) -> None:
+        """Take the session id from the answer to an opening; an invalid one is ignored."""
+        session_id = answer.headers.get(SESSION_ID)
+        is_valid = session_id is not None and is_session_id(session_id)
+        self.id = session_id if is_valid else None
+
+    def headers(self, value: JsonValue) -> dict[str, str]:
+        """The headers of a request.
+
+        Args:
+            value: the message in its body; None without one.
+        """
+        headers = dict(PLAIN_HEADERS)
+        if isinstance(value, dict) and request_headers.revision_of(value) is not None:
+            params = value.get("params")
+            name = params.get("name") if isinstance(params, dict) else None
+            mirrored = self._mirrored.get(name, {}) if type(name) is str else {}
+            return headers | request_headers.headers_of(value, mirrored)
+        if self.id is not None:
+            headers[SESSION_ID] = self.id
+        if self.revision is not None:
+            headers[request_headers.VERSION] = self.revision
+        return headers
+
+    def learn(self, request: JsonObject, result: JsonObject) -> None:
+        """Remember the agreed revision, and which parameters of tools are repeated in headers."""
+        if request.get("method") == "initialize":
+            revision = result.get("protocolVersion")
+            is_valid = type(revision) is str and is_session_id(revision)  # fits into a header
+            self.revision = str(revision) if is_valid else None
+        tools = result.get("tools")
+        if request.get("method") != "tools/list" or not isinstance(tools, list):
+            return
+        for tool in tools:
+            name = tool.get("name") if isinstance(tool, dict) else None
+            if type(name) is str:
+                self._mirror(name, request_headers.mirrored_by(tool))
+
+    def _mirror(self, tool: str, mirrored: dict[str, tuple[str, ...]]) -> None:
+        """Remember the headers of one tool; of too many tools, the oldest are dropped."""
+        self._mirrored.pop(tool, None)
+        if not mirrored or len(tool) > MOST_NAME_CHARS:
+            return
+        while len(self._mirrored) >= MOST_MIRRORED:
+            del self._mirrored[next(iter(self._mirrored))]
+        self._mirrored[tool] = mirrored
 
 
 class _Frame(NamedTuple):
@@ -92,7 +163,7 @@ class StreamableChannel(InboxChannel):
         self._open_older = older
         self._older: RemoteChannel | None = None  # in use instead of this channel
         self._limit = remote.limit_bytes
-        self._session = StreamableSession()
+        self._session = _StreamableSession()
         self._requests: dict[str, asyncio.Task[None]] = {}  # by id
         self._last_notified: asyncio.Task[None] | None = None
         self._opening: _Frame | None = None

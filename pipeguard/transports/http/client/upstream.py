@@ -1,7 +1,8 @@
 """A server at an address: connections to it, logins, redirects.
 
 MCP 2025-06-18, basic/transports, "Streamable HTTP"; RFC 9110, section 15.4. A redirect to another
-origin is never followed: the request is meant for the server that the user named.
+origin is never followed: the request is meant for the server that the user named. Channels whose
+frames arrive in tasks of their own share `InboxChannel`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from yarl import URL
 
 from pipeguard.core.protocol.framing import DEFAULT_LIMIT_BYTES
 from pipeguard.errors import PipeGuardError
+from pipeguard.transports.bounded import FrameQueue
+from pipeguard.transports.channel import ChannelClosed
+from pipeguard.transports.tasks import Tasks
 
 CONNECT_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.2
@@ -265,3 +269,28 @@ def backoff() -> Iterator[float]:
     while True:
         yield pause * random.uniform(0.5, 1.5)  # noqa: S311  so that clients do not come at once
         pause = min(2 * pause, MOST_PAUSE_SECONDS)
+
+
+class InboxChannel:
+    """A channel that is read from a queue.
+
+    An unexpected error in one of its tasks ends the channel, so that nobody waits for an answer.
+    """
+
+    def __init__(self) -> None:
+        self._inbox = FrameQueue()
+        self._tasks = Tasks(self._fail)
+        self._closed = False
+
+    async def read(self) -> bytes | None:
+        """Wait for the server's next frame; a Lost in place of an answer that will not come."""
+        return None if self._closed and self._inbox.empty() else await self._inbox.get()
+
+    def _check_open(self) -> None:
+        """Raise ChannelClosed if this side was closed."""
+        if self._closed:
+            raise ChannelClosed("closed")
+
+    def _fail(self) -> None:
+        self._closed = True
+        self._inbox.end()

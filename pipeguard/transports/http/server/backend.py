@@ -1,4 +1,8 @@
-"""What endpoints answer from: the guarded server, and what the transports of a listener share."""
+"""What endpoints answer from: the guarded server, and what the transports of a listener share.
+
+A transport of MCP over a network is a `Binding`: how it opens channels to servers, and answers
+clients.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,10 @@ from typing import NamedTuple
 import aiohttp
 
 from pipeguard.transports.backlog import Backlog
-from pipeguard.transports.channel import AsyncChannel
+from pipeguard.transports.channel import AsyncChannel, RemoteChannel
 from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.http.server.conversations import Conversations
+from pipeguard.transports.http.server.routes import Endpoint
 from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge
 
@@ -66,3 +71,19 @@ class Backend(NamedTuple):
     idle_seconds: float
     waits: bool = True
     upstream: Upstream | None = None
+
+
+class TransportBinding(NamedTuple):
+    """One transport over HTTP; each module of `transports.http.bindings` has its own.
+
+    Attributes:
+        help: one line for people.
+        schemes: of the addresses of servers that speak it.
+        open_channel: opens a channel to a server; nothing is sent before its first frame.
+        make_endpoint: makes what answers clients that speak it; None where there are none.
+    """
+
+    help: str
+    schemes: tuple[str, ...]
+    open_channel: Callable[[Remote, aiohttp.ClientSession], RemoteChannel]
+    make_endpoint: Callable[[Backend], Endpoint] | None = None

@@ -5,6 +5,9 @@ open: of too many, the oldest of the address with the most is closed, so that wh
 thousands closes its own. Next are admitted connections that are idle; a connection with a request
 in progress is never closed. With TLS a connection counts from the moment it is accepted: a
 handshake that is never finished costs its peer nothing, either.
+
+A client must mask its WebSocket frames (RFC 6455, section 5.1), which the library does not check,
+and may not flood us with small ones: a megabyte of frames without a payload takes seconds to read.
 """
 
 from __future__ import annotations
@@ -23,12 +26,66 @@ from aiohttp import web
 
 from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.http.server.admission import HEADER_SECONDS, Caller
-from pipeguard.transports.http.server.frame_masks import CLOSE_UNMASKED, FrameMasks
 from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
 
 MAX_CONNECTIONS = 4096
 MAX_STRANGERS = 512  # connections on which no request was admitted yet
 FLUSH_SECONDS = 5.0  # for a peer to read its answers before its connection is closed
+CLOSE_UNMASKED = b"\x88\x02\x03\xea"  # a close frame with 1002, protocol error (section 7.4.1)
+_MASKED, _LENGTH = 0x80, 0x7F
+_SHORT, _LONG = 126, 127  # two or eight bytes of length follow (section 5.2)
+_KEY_BYTES = 4
+_WHOLE = frozenset({0x81, 0x82})  # a message in one frame: FIN, and text or binary
+MESSAGE_BYTES = 24  # a shorter text is no JSON-RPC message
+PART_BYTES = 1024  # a shorter part of a message is small; so is every ping and pong
+MOST_SMALL, SMALL_A_SECOND = 1024, 64.0  # in a burst, and sustained
+
+
+class FrameMasks:
+    """Follows the frame headers of one client."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        self._payload_bytes = 0  # of the current frame, still to come
+        self._small = 0.0  # small frames, less those that the time since has paid for
+        self._checked_at = 0.0
+
+    def allow(self, data: bytes, now: float) -> bool:
+        """Check the next bytes; False on an unmasked frame, or on too many small ones.
+
+        Args:
+            data: as received.
+            now: seconds on a clock that only goes forward.
+        """
+        self._small = max(0.0, self._small - SMALL_A_SECOND * (now - self._checked_at))
+        self._checked_at = now
+        at = 0
+        while at < len(data):
+            if self._payload_bytes:
+                step = min(self._payload_bytes, len(data) - at)
+                self._payload_bytes -= step
+                at += step
+                continue
+            self._head.append(data[at])
+            at += 1
+            if len(self._head) == 2 and not self._head[1] & _MASKED:
+                return False
+            self._end_head()
+            if self._small > MOST_SMALL:
+                return False
+        return True
+
+    def _end_head(self) -> None:
+        if len(self._head) < 2:
+            return
+        short = self._head[1] & _LENGTH
+        more = {_SHORT: 2, _LONG: 8}.get(short, 0)
+        if len(self._head) < 2 + more + _KEY_BYTES:
+            return
+        self._payload_bytes = int.from_bytes(self._head[2 : 2 + more], "big") if more else short
+        least = MESSAGE_BYTES if self._head[0] in _WHOLE else PART_BYTES
+        self._small += self._payload_bytes < least
+        self._head.clear()
 
 
 class Connections:
@@ -44,8 +101,8 @@ class Connections:
         self._refusals = refusals
         self._most = min(MAX_CONNECTIONS, _descriptors() * 3 // 4)  # the rest is for servers
         self._open: dict[object, Connection] = {}  # by the protocol that a request names
-        self._handshakes: set[Handshake] = set()
-        self._strangers: dict[Connection | Handshake, None] = {}  # the oldest first
+        self._handshakes: set[_Handshake] = set()
+        self._strangers: dict[Connection | _Handshake, None] = {}  # the oldest first
         self._idle: dict[Connection, None] = {}  # admitted, with no request in progress
 
     def __len__(self) -> int:
@@ -73,7 +130,7 @@ class Connections:
         self, peer: socket.socket, handler: Callable[[], asyncio.Protocol], context: ssl.SSLContext
     ) -> None:
         """Finish the TLS handshake with a new peer, which may be turned away meanwhile."""
-        handshake = Handshake(peer, self)
+        handshake = _Handshake(peer, self)
         self._handshakes.add(handshake)
         self._add_stranger(handshake)
         try:
@@ -96,7 +153,7 @@ class Connections:
         self._open[connection.handler] = connection
         self._add_stranger(connection)
 
-    def end_handshake(self, handshake: Handshake) -> None:
+    def end_handshake(self, handshake: _Handshake) -> None:
         """Forget a handshake: it is a connection now, or nothing."""
         self._handshakes.discard(handshake)
         self._strangers.pop(handshake, None)
@@ -121,14 +178,14 @@ class Connections:
         """Count a connection that we close."""
         self._refusals.add(reason, "", address)
 
-    def _add_stranger(self, stranger: Connection | Handshake) -> None:
+    def _add_stranger(self, stranger: Connection | _Handshake) -> None:
         self._strangers[stranger] = None
         if len(self._strangers) > min(MAX_STRANGERS, max(self._most // 2, 1)):
             self._most_crowded().turn_away(RefusalReason.CONNECTIONS)
         elif len(self._open) + len(self._handshakes) > self._most:
             (self._oldest_idle() or stranger).turn_away(RefusalReason.CONNECTIONS)
 
-    def _most_crowded(self) -> Connection | Handshake:
+    def _most_crowded(self) -> Connection | _Handshake:
         """The oldest stranger of the address with the most; the newcomer is one of them."""
         strangers = Counter(stranger.address for stranger in self._strangers)
         address, _ = strangers.most_common(1)[0]
@@ -138,7 +195,7 @@ class Connections:
         return next(iter(self._idle), None)
 
 
-class Handshake:
+class _Handshake:
     """A connection whose TLS handshake is not finished: the library knows only its socket.
 
     Attributes:

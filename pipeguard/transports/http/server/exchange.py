@@ -1,16 +1,29 @@
-"""One exchange over HTTP: a POST with requests, and the stream of its answers."""
+"""One exchange over HTTP: a POST with requests, and the stream of its answers.
+
+A server's message that answers no request goes on a single stream. Which one is certain for a
+progress report or a subscription; otherwise it is a client's stream for unrequested messages, or
+that of a request in progress. While nobody listens, it is stored.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from time import monotonic
+from typing import NamedTuple
 
 from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.ids import request_ids
+from pipeguard.core.protocol.json_values import JsonValue
+from pipeguard.core.protocol.strict_json import parse_json, without_value
 from pipeguard.core.session.session import Session
 from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.failure import Failure
+from pipeguard.transports.http.correlator import Correlator
 from pipeguard.transports.http.server.streams import Stream
 
+UNHEARD_FRAMES = 256
+UNHEARD_BYTES = 2**18
 JudgeAnswer = Callable[[Session, bytes], Awaitable[bytes | None]]
 
 
@@ -86,3 +99,120 @@ class Exchange(Stream):
         if self._unanswered:
             self._unanswered.clear()
             self.end()
+
+
+class Unheard(NamedTuple):
+    """A frame that nobody has heard yet.
+
+    Attributes:
+        frame: as the server sent it, or as it was judged.
+        is_judged: True if it was judged.
+    """
+
+    frame: bytes
+    is_judged: bool
+
+
+class UnrequestedMessages:
+    """Delivers unrequested messages to the clients of one channel.
+
+    Args:
+        ids: the requests in progress.
+        is_shared: True if the clients know nothing of each other.
+        waits: True if the server waits for a client that does not read.
+
+    Attributes:
+        streams: of clients that listen to unrequested messages, the latest last.
+        unheard_bytes: of the stored frames.
+    """
+
+    def __init__(self, ids: Correlator[Exchange], *, is_shared: bool, waits: bool) -> None:
+        self._ids = ids
+        self._is_shared = is_shared
+        self._waits = waits
+        self.streams: list[Stream] = []
+        self._unheard: deque[Unheard] = deque()
+        self.unheard_bytes = 0
+
+    def deliver(self, frame: bytes, exchange: Exchange | None) -> list[bytes]:
+        """Send a message, or store it; return the frames that were dropped for it.
+
+        Args:
+            frame: was judged.
+            exchange: that it certainly belongs to, or None.
+        """
+        stream = self._stream_for(frame, exchange)
+        if stream is not None:
+            self._send(stream, frame)
+        elif not self._is_shared:
+            return self.store(frame, is_judged=True)
+        return []  # of a shared server's message nobody can tell whose it is
+
+    def is_heard(self) -> bool:
+        """True if somebody gets at once a message that belongs to no request."""
+        if self._is_shared:  # nobody can tell to which of several it belongs
+            return bool(self.streams) or len(present(self._ids)) == 1
+        return bool(self.streams or present(self._ids))
+
+    def store(self, frame: bytes, *, is_judged: bool) -> list[bytes]:
+        """Store a frame that nobody hears yet; return the oldest ones where there are too many.
+
+        A notification is judged when somebody hears it: a server may have many clients, and what
+        it sends to all of them costs nothing while nobody listens.
+        """
+        self._unheard.append(Unheard(without_value(frame), is_judged))
+        self.unheard_bytes += len(frame)
+        dropped = []
+        while len(self._unheard) > UNHEARD_FRAMES or self.unheard_bytes > UNHEARD_BYTES:
+            dropped.append(self._take_oldest().frame)
+        return dropped
+
+    def take_unheard(self) -> Unheard | None:
+        """Take the oldest stored frame, None where there is none."""
+        return self._take_oldest() if self._unheard else None
+
+    def _take_oldest(self) -> Unheard:
+        oldest = self._unheard.popleft()
+        self.unheard_bytes -= len(oldest.frame)
+        return oldest
+
+    def _stream_for(self, frame: bytes, exchange: Exchange | None) -> Stream | None:
+        if exchange is not None:
+            return exchange
+        waiting = present(self._ids)
+        if not self._is_shared and len(waiting) == 1 and _may_belong_to_a_request(frame):
+            return waiting[0]  # with two, nobody could tell to which
+        if self.streams:
+            return self.streams[-1]  # an older stream's connection may be lost
+        if self._is_shared and len(waiting) != 1:
+            return None
+        return waiting[-1] if waiting else None
+
+    def _send(self, stream: Stream, frame: bytes) -> None:
+        """Send a message; a full stream misses notifications, if the server does not wait.
+
+        They would fill it until it is cut, together with the answer behind them.
+        """
+        if self._waits or not stream.is_full or not is_notification(parse_json(frame)):
+            stream.send([frame])
+
+
+def present(ids: Correlator[Exchange]) -> list[Exchange]:
+    """The exchanges that wait for answers and whose clients are there, the latest last."""
+    return [exchange for exchange in ids.owners() if exchange.is_present]
+
+
+def is_notification(value: JsonValue) -> bool:
+    """True for a notification."""
+    return isinstance(value, dict) and "method" in value and "id" not in value
+
+
+def _may_belong_to_a_request(frame: bytes) -> bool:
+    """True for what a server sends while it handles a request: its own requests, and its log.
+
+    Anything else unrequested goes on the stream for that (MCP 2025-11-25, basic/transports,
+    "Sending Messages to the Server" and "Listening for Messages from the Server").
+    """
+    value = parse_json(frame)
+    method = value.get("method") if isinstance(value, dict) else None
+    return bool(request_ids(value)) or method == "notifications/message"

@@ -25,13 +25,13 @@ from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.failure import Failure
 from pipeguard.transports.http.correlator import Correlator, Sent
-from pipeguard.transports.http.server.exchange import Exchange
-from pipeguard.transports.http.server.streams import Stream
-from pipeguard.transports.http.server.unrequested import (
+from pipeguard.transports.http.server.exchange import (
+    Exchange,
     UnrequestedMessages,
     is_notification,
     present,
 )
+from pipeguard.transports.http.server.streams import Stream
 from pipeguard.transports.http.shared_ids import (
     answered_id,
     cancelled_id,

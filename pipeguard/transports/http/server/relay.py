@@ -40,8 +40,8 @@ from pipeguard.transports.http.headers import (
 )
 from pipeguard.transports.http.server.admission import WHO, RequestRefused, overloaded
 from pipeguard.transports.http.server.backend import Service
-from pipeguard.transports.http.server.client_headers import ClientHeaders
-from pipeguard.transports.http.server.header_mirroring import (
+from pipeguard.transports.http.server.client_headers import (
+    ClientHeaders,
     check_headers,
     headers_repeating,
     message_of,

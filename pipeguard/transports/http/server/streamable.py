@@ -28,9 +28,9 @@ from pipeguard.transports.failure import Failure
 from pipeguard.transports.http.headers import JSON, SESSION_ID
 from pipeguard.transports.http.server.admission import WHO, RequestRefused, overloaded
 from pipeguard.transports.http.server.backend import Backend
+from pipeguard.transports.http.server.client_headers import check_headers, message_of
 from pipeguard.transports.http.server.exchange import Exchange
 from pipeguard.transports.http.server.exchange_router import ExchangeRouter
-from pipeguard.transports.http.server.header_mirroring import check_headers, message_of
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.responses import (
     AWAKE_SECONDS,

@@ -7,7 +7,7 @@ from itertools import repeat
 
 import pytest
 
-from pipeguard.transports.http.server.frame_masks import FrameMasks
+from pipeguard.transports.http.server.connections import FrameMasks
 
 TEXT, PART, BEGIN, PING, PONG = 0x81, 0x00, 0x01, 0x89, 0x8A
 MANY = 100_000

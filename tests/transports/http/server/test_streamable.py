@@ -13,7 +13,7 @@ from pipeguard.core.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIP
 from pipeguard.errors import StateError
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.server import streamable
-from pipeguard.transports.http.server.unrequested import present
+from pipeguard.transports.http.server.exchange import present
 from tests.transports.http.server.hosting import (
     NOTE,
     R5,

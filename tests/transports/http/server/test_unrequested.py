@@ -8,7 +8,7 @@ import json
 import pytest
 
 from pipeguard.transports.backlog import LIMIT_BYTES
-from pipeguard.transports.http.server.unrequested import UNHEARD_BYTES, UNHEARD_FRAMES
+from pipeguard.transports.http.server.exchange import UNHEARD_BYTES, UNHEARD_FRAMES
 from tests.transports.http.server.hosting import (
     NOTE,
     R5_HEADERS,
