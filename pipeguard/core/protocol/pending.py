@@ -33,6 +33,10 @@ class Targets(Protocol):
         """The files and the hosts that it names."""
 
     @property
+    def size_bytes(self) -> int:
+        """What it takes in memory."""
+
+    @property
     def fetches(self) -> bool:
         """True where it asks another machine for what comes back."""
 
@@ -214,20 +218,15 @@ class Pending:
             self._end_task(token)
         return True
 
-    def describe(
-        self,
-        request: PendingRequest,
-        call_values: frozenset[str],
-        call: Targets | None = None,
-        call_bytes: int = 0,
-    ) -> None:
+    def keep_call(self, request: PendingRequest) -> None:
         """Keep the values of a call with its request, and what it names, if there is room."""
-        more = size_of_all(call_values) + call_bytes
+        more = size_of_all(request.call_values)
+        more += 0 if request.call is None else request.call.size_bytes
         if self._whole._call_bytes + more <= MAX_CALL_BYTES:
-            request.call_values = call_values
-            request.call = call
             request.call_bytes = more
             self._whole._call_bytes += more
+        else:
+            request.call, request.call_values = None, _NONE
 
     def close(self, id_token: str | None) -> PendingRequest | None:
         """Remove and return the forwarded request that an answer belongs to, or None."""

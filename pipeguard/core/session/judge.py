@@ -140,7 +140,7 @@ class MessageJudge(NamedTuple):
             request.is_method_secret = method_is_secret(findings)
             request.is_tool_secret = name_is_secret(findings)
         if call is not NO_CALL or request.tool is not None:
-            self.state.describe(self.direction, request, values, call)
+            request.call, request.call_values = call, values
         return findings
 
     def _judge_notification(self, message: Message) -> Verdict:

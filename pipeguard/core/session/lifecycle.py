@@ -7,9 +7,9 @@ Sources: MCP basic/lifecycle, basic/index and basic/utilities of the five revisi
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import count
 from threading import Lock
 
-from pipeguard.core.commands.call_names import NamedCall
 from pipeguard.core.finding import Action, Direction, Finding, Severity
 from pipeguard.core.protocol import codes, subscriptions
 from pipeguard.core.protocol.ids import id_token_of
@@ -55,7 +55,7 @@ _EARLY = Finding(
 
 
 class ConversationState:
-    """What is remembered of one conversation. Each method takes its lock.
+    """What is remembered of one conversation. Each method takes its lock, but for single reads.
 
     Attributes:
         pending: open requests, by the direction in which they went.
@@ -65,7 +65,8 @@ class ConversationState:
 
     def __init__(self, limits: Limits) -> None:
         self._lock = Lock()
-        self._received = dict.fromkeys(Direction, 0)
+        self._numbers = {direction: count(1) for direction in Direction}
+        self._received: set[Direction] = set()
         self._quotas = {
             direction: NotificationQuota(limits.notifications) for direction in Direction
         }
@@ -75,13 +76,12 @@ class ConversationState:
 
     def has_received(self, direction: Direction) -> bool:
         """True once anything came that goes this way."""
-        return self._received[direction] > 0
+        return direction in self._received
 
     def count_frame(self, direction: Direction) -> int:
         """The number of a frame that comes now, from 1, within its direction."""
-        with self._lock:
-            self._received[direction] = number = self._received[direction] + 1
-        return number
+        self._received.add(direction)
+        return next(self._numbers[direction])
 
     # --- exchanges ----------------------------------------------------------------------
 
@@ -142,24 +142,17 @@ class ConversationState:
             why = "the id or the progress token belongs to a request that waits for its answer"
             raise Refusal("protocol.id-in-use", why, codes.INVALID_REQUEST, request.id_token)
 
-    def describe(
-        self,
-        direction: Direction,
-        request: PendingRequest,
-        call_values: frozenset[str],
-        call: NamedCall,
-    ) -> None:
-        """Keep the values of a call with its request, and what it names."""
-        with self._lock:
-            self.pending[direction].describe(request, call_values, call, call.size_bytes)
-
     def request_sent(self, direction: Direction, message: Message, request: PendingRequest) -> None:
-        """Record that a request was forwarded, unless its exchange has ended meanwhile."""
+        """Record that a request was forwarded, unless its exchange has ended meanwhile.
+
+        What a call names stays with it, if there is room for that.
+        """
         with self._lock:
             if self.pending[direction].is_over:
                 self.pending[direction].drop(request)
                 return
             request.forwarded = True
+            self.pending[direction].keep_call(request)
             if direction is Direction.TO_SERVER:
                 self.peers.begun = True
                 if message.method == "initialize":

@@ -233,8 +233,9 @@ def test_what_waits_is_bounded_by_the_memory_that_it_takes() -> None:
         assert pending.open(request)
         many += 1
     assert 80 * 100_000 < many * 100_000 <= MAX_OPEN_BYTES
-    pending.describe(pending.all()[0], frozenset({"x" * 10**6}))
-    pending.describe(pending.all()[1], frozenset({"x" * MAX_CALL_BYTES}))
+    for request, size in zip(pending.all(), (10**6, MAX_CALL_BYTES), strict=False):
+        request.call_values = frozenset({"x" * size})
+        pending.keep_call(request)
     described = [bool(request.call_values) for request in pending.all()[:2]]
     assert described == [True, False], "there is no room for that"
     for request in pending.all():
@@ -248,7 +249,8 @@ def test_what_calls_name_takes_no_room_of_other_requests() -> None:
         request = PendingRequest(f'"{number:036}"', "tools/call", f"mcp__server__{number:060}", 0.0)
         assert pending.has_room(request), number
         assert pending.open(request)
-        pending.describe(request, frozenset({f"{number:01000}"}), call_bytes=5000)
+        request.call_values = frozenset({f"{number:06000}"})
+        pending.keep_call(request)
     assert not pending.has_room(PendingRequest("0", "ping", None, 0.0))
 
 
