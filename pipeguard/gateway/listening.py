@@ -28,11 +28,19 @@ from pipeguard.runtime.transports import endpoints_of
 from pipeguard.transports.channel import AsyncChannel
 from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.http.server.admission import WHO, RequestRefused, StoredTokens
-from pipeguard.transports.http.server.backend import Backend, Dial, Service
+from pipeguard.transports.http.server.backend import (
+    MCP,
+    Backend,
+    Dial,
+    Endpoint,
+    Route,
+    RouteTable,
+    Service,
+    without_body,
+)
 from pipeguard.transports.http.server.conversations import Conversations
 from pipeguard.transports.http.server.listener import Listener, Readiness
 from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
-from pipeguard.transports.http.server.routes import MCP, Endpoint, Route, RouteTable, without_body
 from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge
 from pipeguard.transports.tasks import Tasks

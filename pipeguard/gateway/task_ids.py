@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
-from pipeguard.transports.http.shared_ids import RELATED_TASK
+from pipeguard.transports.http.correlator import RELATED_TASK
 
 SEPARATOR = "/"
 

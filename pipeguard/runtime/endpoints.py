@@ -18,7 +18,7 @@ from pipeguard.errors import InputError, PolicyError
 from pipeguard.launch.environment import REFERENCE, refers
 from pipeguard.runtime.transports import AUTO, transport_for
 from pipeguard.secrets_in_use import IN_USE, in_use
-from pipeguard.transports.backlog import SPARE_BYTES, Backlog
+from pipeguard.transports.bounded import SPARE_BYTES, Backlog
 from pipeguard.transports.http.client.upstream import Authorization, Remote
 from pipeguard.transports.http.server.admission import (
     Admission,

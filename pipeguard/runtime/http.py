@@ -35,12 +35,18 @@ from pipeguard.transports.channel import AsyncChannel, Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
 from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingClient
 from pipeguard.transports.http.server.admission import Admission
-from pipeguard.transports.http.server.backend import Backend, Service, Upstream
+from pipeguard.transports.http.server.backend import (
+    MCP,
+    Backend,
+    Endpoint,
+    RouteTable,
+    Service,
+    Upstream,
+)
 from pipeguard.transports.http.server.conversations import Conversations
 from pipeguard.transports.http.server.listener import Listener, Readiness
 from pipeguard.transports.http.server.login_metadata import LoginMetadata
 from pipeguard.transports.http.server.refusals import Refusals
-from pipeguard.transports.http.server.routes import MCP, Endpoint, RouteTable
 from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge
 

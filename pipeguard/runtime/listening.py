@@ -19,8 +19,8 @@ from contextlib import contextmanager, suppress
 
 from pipeguard.core.protocol.strict_json import STACK_BYTES
 from pipeguard.errors import LaunchError
+from pipeguard.transports.http.server.backend import MCP
 from pipeguard.transports.http.server.listener import listen
-from pipeguard.transports.http.server.routes import MCP
 
 SWITCH_SECONDS = 0.001  # instead of 0.005
 _THREADS = 128  # that wait for servers to end; each holds one of them

@@ -10,7 +10,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import count
 from threading import Lock
 
 from pipeguard.config.options import WrapOptions

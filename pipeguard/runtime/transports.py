@@ -13,8 +13,7 @@ from pipeguard.transports.http import bindings
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
-    from pipeguard.transports.http.server.backend import Backend, TransportBinding
-    from pipeguard.transports.http.server.routes import Endpoint
+    from pipeguard.transports.http.server.backend import Backend, Endpoint, TransportBinding
 
 AUTO = "auto"
 

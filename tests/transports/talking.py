@@ -20,7 +20,7 @@ from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.session.guard import Guard
 from pipeguard.errors import LoginNeededError
-from pipeguard.transports.backlog import Backlog
+from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.http.server.backend import Backend, Dial, Service
 from pipeguard.transports.http.server.conversations import Conversations
 from pipeguard.transports.http.server.sessions import Sessions

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.transports.backlog import LIMIT_BYTES, SMALL_BYTES, Backlog, Crowded
-from pipeguard.transports.http.server import streams
-from pipeguard.transports.http.server.streams import STREAM_BYTES, Stream
+from pipeguard.transports.bounded import LIMIT_BYTES, SMALL_BYTES, Backlog, Crowded
+from pipeguard.transports.http.server import exchange
+from pipeguard.transports.http.server.exchange import STREAM_BYTES, Stream
 from tests.transports.wire import eventually, run
 
 LIMIT = 100
@@ -143,7 +143,7 @@ def test_a_server_waits_for_a_client_only_while_much_is_not_taken() -> None:
 
 
 def test_a_client_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "UNTAKEN_SECONDS", 0.01)
+    monkeypatch.setattr(exchange, "UNTAKEN_SECONDS", 0.01)
 
     async def work() -> None:
         backlog = Backlog()

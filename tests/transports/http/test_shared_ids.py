@@ -9,7 +9,7 @@ import pytest
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.protocol.subscriptions import SUBSCRIPTION_META
-from pipeguard.transports.http.shared_ids import (
+from pipeguard.transports.http.correlator import (
     answered_id,
     cancelled_id,
     is_cancellation,

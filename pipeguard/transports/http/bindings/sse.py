@@ -26,7 +26,13 @@ from pipeguard.transports.http.client.reconnecting import LinkLost, Reconnecting
 from pipeguard.transports.http.client.upstream import Remote, Request, send
 from pipeguard.transports.http.headers import EVENTS, JSON, media_type
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
-from pipeguard.transports.http.server.backend import Backend, TransportBinding
+from pipeguard.transports.http.server.backend import (
+    Backend,
+    Endpoint,
+    Route,
+    TransportBinding,
+    without_body,
+)
 from pipeguard.transports.http.server.conversations import Conversations
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.responses import (
@@ -35,7 +41,6 @@ from pipeguard.transports.http.server.responses import (
     STREAM_HEADERS,
     as_event,
 )
-from pipeguard.transports.http.server.routes import Endpoint, Route, without_body
 from pipeguard.transports.judging import read_frame
 
 SSE, MESSAGES = "/sse", "/messages"

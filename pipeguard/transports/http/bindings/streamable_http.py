@@ -15,9 +15,16 @@ from aiohttp import web
 from pipeguard.transports.channel import AsyncChannel
 from pipeguard.transports.http.bindings import sse
 from pipeguard.transports.http.client.streamable import StreamableChannel
-from pipeguard.transports.http.server.backend import Backend, TransportBinding, Upstream
+from pipeguard.transports.http.server.backend import (
+    MCP,
+    Backend,
+    Endpoint,
+    Route,
+    TransportBinding,
+    Upstream,
+    without_body,
+)
 from pipeguard.transports.http.server.relay import Relay
-from pipeguard.transports.http.server.routes import MCP, Endpoint, Route, without_body
 from pipeguard.transports.http.server.streamable import StreamableEndpoint
 
 RELAYED = ("streamable-http", "auto")  # transports of servers whose answers are relayed

@@ -17,10 +17,16 @@ from pipeguard.transports.channel import ChannelClosed, RemoteChannel
 from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
 from pipeguard.transports.http.client.upstream import SUBPROTOCOL, Remote, login_renewed
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
-from pipeguard.transports.http.server.backend import Backend, TransportBinding
+from pipeguard.transports.http.server.backend import (
+    MCP,
+    Backend,
+    Endpoint,
+    Route,
+    TransportBinding,
+    without_body,
+)
 from pipeguard.transports.http.server.conversations import Conversations
 from pipeguard.transports.http.server.refusals import RefusalReason
-from pipeguard.transports.http.server.routes import MCP, Endpoint, Route, without_body
 from pipeguard.transports.judging import read_frame
 
 WEBSOCKET = "/ws"

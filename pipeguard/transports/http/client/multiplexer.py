@@ -29,8 +29,8 @@ from pipeguard.transports.http.client.shared_settings import (
     UNSUBSCRIBE,
     SharedSettings,
 )
-from pipeguard.transports.http.correlator import Correlator
-from pipeguard.transports.http.shared_ids import (
+from pipeguard.transports.http.correlator import (
+    Correlator,
     cancelled_id,
     is_cancellation,
     progress_token_of,

@@ -23,7 +23,7 @@ from pipeguard.core.protocol.subscriptions import LISTEN
 from pipeguard.errors import Refusal
 from pipeguard.transports.channel import AsyncChannel, Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
-from pipeguard.transports.http.shared_ids import related_task_of
+from pipeguard.transports.http.correlator import related_task_of
 from pipeguard.transports.judging import frame_of, value_of
 
 MOST_TASKS = 10_000  # of one server; the oldest are dropped

@@ -24,7 +24,7 @@ from typing import cast
 
 from aiohttp import web
 
-from pipeguard.transports.backlog import Backlog
+from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.http.server.admission import HEADER_SECONDS, Caller
 from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
 

@@ -21,18 +21,12 @@ from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session import replies
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
-from pipeguard.transports.backlog import Backlog
+from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.failure import Failure
-from pipeguard.transports.http.correlator import Correlator, Sent
-from pipeguard.transports.http.server.exchange import (
-    Exchange,
-    UnrequestedMessages,
-    is_notification,
-    present,
-)
-from pipeguard.transports.http.server.streams import Stream
-from pipeguard.transports.http.shared_ids import (
+from pipeguard.transports.http.correlator import (
+    Correlator,
+    Sent,
     answered_id,
     cancelled_id,
     progress_token_of,
@@ -41,6 +35,13 @@ from pipeguard.transports.http.shared_ids import (
     with_cancelled_id,
     with_progress_token,
     with_subscription_id,
+)
+from pipeguard.transports.http.server.exchange import (
+    Exchange,
+    Stream,
+    UnrequestedMessages,
+    is_notification,
+    present,
 )
 from pipeguard.transports.judging import Judge, frame_of, offload, read_frame, value_of
 from pipeguard.transports.tasks import Tasks

@@ -27,9 +27,9 @@ from pipeguard.transports.http.server.admission import (
     RequestRefused,
     Tokens,
 )
+from pipeguard.transports.http.server.backend import MCP, Route, RouteTable
 from pipeguard.transports.http.server.connections import Connection, Connections
 from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
-from pipeguard.transports.http.server.routes import MCP, Route, RouteTable
 from pipeguard.transports.tasks import Tasks
 
 HEALTHY, READY = "/healthz", "/readyz"

@@ -21,7 +21,7 @@ from pipeguard.core.protocol.strict_json import without_value
 from pipeguard.core.session import replies
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError
-from pipeguard.transports.backlog import Crowded
+from pipeguard.transports.bounded import Crowded
 from pipeguard.transports.failure import CONNECTION_LOST, Failure
 from pipeguard.transports.http.client.upstream import (
     Remote,

@@ -18,7 +18,7 @@ from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.sse import MESSAGE, EventStream, ServerSentEvent, written
 from pipeguard.core.session import replies
 from pipeguard.core.session.session import Session
-from pipeguard.transports.backlog import Crowded
+from pipeguard.transports.bounded import Crowded
 from pipeguard.transports.failure import CONNECTION_LOST, Failure
 from pipeguard.transports.http.client.bodies import Unreadable, body_pieces, read_body
 from pipeguard.transports.http.client.upstream import LOGIN, Remote

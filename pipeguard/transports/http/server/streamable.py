@@ -22,9 +22,10 @@ from pipeguard.core.protocol import codes, request_headers
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.session import replies
 from pipeguard.errors import Refusal
-from pipeguard.transports.backlog import Crowded
+from pipeguard.transports.bounded import Crowded
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.failure import Failure
+from pipeguard.transports.http.correlator import with_request_ids
 from pipeguard.transports.http.headers import JSON, SESSION_ID
 from pipeguard.transports.http.server.admission import WHO, RequestRefused, overloaded
 from pipeguard.transports.http.server.backend import Backend
@@ -40,7 +41,6 @@ from pipeguard.transports.http.server.responses import (
     refusal_response,
     status_of,
 )
-from pipeguard.transports.http.shared_ids import with_request_ids
 from pipeguard.transports.judging import offload, read_frame, value_of
 
 SESSION_BYTES = 24

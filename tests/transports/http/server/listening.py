@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from pipeguard.core.finding import Finding
-from pipeguard.transports.backlog import Backlog
+from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.http.server.admission import Admission, Tokens
+from pipeguard.transports.http.server.backend import Route, RouteTable, without_body
 from pipeguard.transports.http.server.listener import Listener, Readiness, listen
 from pipeguard.transports.http.server.refusals import Refusals
-from pipeguard.transports.http.server.routes import Route, RouteTable, without_body
 from pipeguard.transports.http.server.sessions import SessionOwners
 from tests.transports.wire import Answer, exchange
 

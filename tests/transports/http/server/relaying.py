@@ -10,7 +10,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from pipeguard.transports.backlog import Backlog
+from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.http.client.upstream import Authorization, Remote, connect
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
 from pipeguard.transports.http.server.backend import Service

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.checks.addresses import is_loopback
-from pipeguard.transports.backlog import Backlog
+from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.http.server import admission
 from pipeguard.transports.http.server.admission import (
     MAX_TARGET_CHARS,

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from pipeguard.transports.backlog import Backlog
+from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.server.exchange_router import ExchangeRouter
 from pipeguard.transports.judging import Judge

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from pipeguard.transports.backlog import LIMIT_BYTES
+from pipeguard.transports.bounded import LIMIT_BYTES
 from pipeguard.transports.http.server.exchange import UNHEARD_BYTES, UNHEARD_FRAMES
 from tests.transports.http.server.hosting import (
     NOTE,
