@@ -4,16 +4,27 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 CORE = TESTS.parents[1] / "pipeguard" / "core"
-# Files that hold what no single module does, each with what that is.
+# Files that hold what no single module does, or a part of one, each with what that is.
 BEYOND = {
     "session/observing": "what every module does where the policy only observes",
+    "commands/printed_files": "of call_names",
+    "commands/program_code": "of interpret",
+    "commands/shell_injection": "of argument_values",
+    "commands/shell_words": "of posix_shell",
+    "commands/torn_names": "of interpret",
     "conversations": "whole sessions, written down",
+    "flows/readings": "of outgoing_call",
+    "flows/remembered_results": "of ledger",
+    "flows/text_signals": "of tool_results",
+    "flows/tool_words": "of tool_labels",
     "disguises": "secrets, spelt in many ways",
     "exchanges": "sessions over HTTP, several requests at once",
     "naming_of_files": "this",
     "packs_quiet": "what the shipped rules leave alone",
     "quiet": "ordinary calls, and those that do harm",
     "session_properties": "whole sessions, scrambled",
+    "rules/marked_signs": "of expressions",
+    "text/sensitive_keys": "of layouts",
     "words/tables": "every list of words",
 }
 
