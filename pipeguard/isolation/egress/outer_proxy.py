@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 WEB_PORT = 80
-HTTP, HTTPS, SOCKS, SOCKS_NAMES = "http", "https", "socks5", "socks5h"
-_PORTS = {HTTP: WEB_PORT, HTTPS: 443, SOCKS: 1080, SOCKS_NAMES: 1080}
-_KINDS = "http://, https://, socks5:// or socks5h:// and HOST:PORT"
-MAX_LOGIN_BYTES = 255  # of a name or a password for SOCKS (RFC 1929)
+HTTP, HTTPS = "http", "https"
+_PORTS = {HTTP: WEB_PORT, HTTPS: 443}
+_KINDS = "http:// or https:// and HOST:PORT"
 NO_PROXY = "none"  # in a policy: connect by itself, whatever the environment says
 MAX_EXCEPTIONS = 1024  # of a NO_PROXY
 _OWN = {Reach.LOOPBACK, Reach.ANY, Reach.LINK, Reach.METADATA}
@@ -44,15 +43,12 @@ class OuterProxy(NamedTuple):
     Attributes:
         at: its host and port.
         authorization: the value of `Proxy-Authorization`; empty for none.
-        kind: HTTP, HTTPS for one that is spoken to by TLS, SOCKS for one that is given addresses,
-            or SOCKS_NAMES.
-        login: the name and the password, for SOCKS; empty for none.
+        kind: HTTP, or HTTPS for one that is spoken to by TLS.
     """
 
     at: HostAndPort
     authorization: bytes = b""
     kind: str = HTTP
-    login: tuple[bytes, ...] = ()
 
     def __repr__(self) -> str:
         """Without the login."""
@@ -77,18 +73,11 @@ class OuterProxy(NamedTuple):
             raise OuterProxyError(
                 f"a proxy must be {_KINDS}; in a login, write / and @ as %2F and %40"
             ) from None
-        if not login:
-            return cls(at, b"", kind)
-        words, encoded = _login(login)
-        if kind in {HTTP, HTTPS}:
-            return cls(at, b"Basic " + encoded, kind)
-        if not all(0 < len(word) <= MAX_LOGIN_BYTES for word in words):
-            raise OuterProxyError("a login of SOCKS has a name and a password of 1 to 255 bytes")
-        return cls(at, b"", kind, words)
+        return cls(at, b"Basic " + _encode_login(login) if login else b"", kind)
 
 
-def _login(login: str) -> tuple[tuple[bytes, bytes], bytes]:
-    """The name and password of a login as URLs have it, and both as RFC 7617 encodes them."""
+def _encode_login(login: str) -> bytes:
+    """Encode the name and password of a URL (RFC 7617)."""
     from urllib.parse import unquote_to_bytes  # 4 ms
 
     user, _, password = login.partition(":")
@@ -96,7 +85,7 @@ def _login(login: str) -> tuple[tuple[bytes, bytes], bytes]:
     encoded = b2a_base64(b":".join(decoded), newline=False)
     for secret in (os.fsencode(password), decoded[1], encoded):
         in_use(secret.decode("utf-8", "ignore"))
-    return decoded, encoded
+    return encoded
 
 
 class ProxyExceptions:

@@ -1,12 +1,9 @@
-"""A tunnel through the proxy of the user's own network, asked for by CONNECT (RFC 9110, 9.3.6).
-
-Of a SOCKS proxy `outer_socks` asks for one.
-"""
+"""A tunnel through the proxy of the user's own network, asked for by CONNECT (RFC 9110, 9.3.6)."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.http_head import END_OF_HEAD, MAX_HEAD_BYTES
 from pipeguard.isolation.egress.tunnel import TunnelEnd
@@ -32,33 +29,6 @@ class OuterTunnelError(OSError):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.name = name
-
-
-class TunnelRequest(Protocol):
-    """How a proxy is asked for a tunnel. No I/O."""
-
-    @property
-    def first(self) -> bytes:
-        """What the proxy is sent first."""
-
-    def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """What to send next, and what came behind the last answer once the tunnel is there.
-
-        Raises:
-            OuterTunnelError: it does not open it, or cannot be read.
-        """
-
-
-class ConnectTunnel:
-    """Asks a proxy by CONNECT."""
-
-    def __init__(self, target: HostAndPort, proxy: OuterProxy) -> None:
-        self.first = connect_request(target, proxy)
-        self._response = ConnectResponse()
-
-    def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """As `TunnelRequest`; nothing is sent after the request."""
-        return b"", self._response.feed(data)
 
 
 def connect_request(target: HostAndPort, proxy: OuterProxy) -> bytes:
@@ -111,11 +81,10 @@ def _status(head: bytes) -> int:
 class OuterTunnelEnd(TunnelEnd):
     """A connection to the proxy, which is one to the host once the proxy has opened the tunnel."""
 
-    def __init__(
-        self, buffer: ReadBuffer, loop: asyncio.AbstractEventLoop, request: TunnelRequest
-    ) -> None:
+    def __init__(self, buffer: ReadBuffer, loop: asyncio.AbstractEventLoop, request: bytes) -> None:
         super().__init__(buffer)
         self._request = request
+        self._response = ConnectResponse()
         self._opened: asyncio.Future[None] = loop.create_future()
 
     async def open(self) -> None:
@@ -125,7 +94,7 @@ class OuterTunnelEnd(TunnelEnd):
             OSError: it is not opened.
         """
         try:
-            self.transport.write(self._request.first)
+            self.transport.write(self._request)
             await self._opened
         except BaseException:
             self.abort()
@@ -137,12 +106,10 @@ class OuterTunnelEnd(TunnelEnd):
             super().buffer_updated(nbytes)
             return
         try:
-            answer, rest = self._request.feed(self._buffer.contents(nbytes))
+            rest = self._response.feed(self._buffer.contents(nbytes))
         except OuterTunnelError as error:
             self._fail(error)
             return
-        if answer:
-            self.transport.write(answer)
         if rest is not None:
             self._early = rest
             self.transport.pause_reading()

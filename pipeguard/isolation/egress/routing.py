@@ -16,17 +16,11 @@ from pipeguard.isolation.egress.dialling import connect_first
 from pipeguard.isolation.egress.hosts import HostAndPort, is_own_port
 from pipeguard.isolation.egress.judge import EgressReason
 from pipeguard.isolation.egress.lookups import error_name
-from pipeguard.isolation.egress.outer_proxy import (
-    HTTPS,
-    SOCKS,
-    SOCKS_NAMES,
-    OuterProxyError,
-)
-from pipeguard.isolation.egress.outer_socks import SocksTunnel
+from pipeguard.isolation.egress.outer_proxy import HTTPS, OuterProxyError
 from pipeguard.isolation.egress.outer_tunnel import (
-    ConnectTunnel,
     OuterTunnelEnd,
     OuterTunnelError,
+    connect_request,
 )
 from pipeguard.isolation.egress.tunnel import TunnelEnd
 
@@ -36,7 +30,6 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.egress.hosts import Address, HostRules
     from pipeguard.isolation.egress.outer_proxy import OuterProxies, OuterProxy
-    from pipeguard.isolation.egress.outer_tunnel import TunnelRequest
     from pipeguard.isolation.egress.read_buffer import ReadBuffer
 
 # What connecting fails with where a network lets nothing through but its proxy.
@@ -170,20 +163,14 @@ async def _usable(owner: RouteOwner, target: HostAndPort) -> list[Address]:
 
 
 async def _through(owner: RouteOwner, target: HostAndPort, proxy: OuterProxy) -> HostRoute:
-    """Connect through a proxy, which is given the name and resolves it, or an address."""
-    checked: tuple[Address, ...]
-    if proxy.kind == SOCKS:
-        checked = tuple(await _usable(owner, target))[:1]
-        target = HostAndPort(checked[0], target.port)
-    else:
-        checked = await _screened(owner, target)
-    make_request = SocksTunnel if proxy.kind in {SOCKS, SOCKS_NAMES} else ConnectTunnel
+    """Connect through a proxy, which is given the name and resolves it."""
+    checked = await _screened(owner, target)
     tls, name = (_trusted(), str(proxy.at.host)) if proxy.kind == HTTPS else (None, None)
     try:
         addresses = list(all_addresses(await owner.resolve(proxy.at)))
 
         async def dial(address: Address) -> OuterTunnelEnd:
-            request: TunnelRequest = make_request(target, proxy)
+            request = connect_request(target, proxy)
             make = partial(OuterTunnelEnd, owner.buffer, owner.loop, request)
             connecting = owner.loop.create_connection(
                 make, str(address), proxy.at.port, ssl=tls, server_hostname=name

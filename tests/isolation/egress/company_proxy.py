@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 
 from tests.isolation.egress.sandbox import listener, port_of
 
@@ -86,66 +85,6 @@ def company(
                     proxy.serve(secured)
 
         accept(serve)
-        yield proxy
-
-
-@dataclass
-class SocksProxy:
-    """A SOCKS5 proxy that is running.
-
-    Attributes:
-        port: its own, at 127.0.0.1.
-        names: where it connects to for a name or address and port that it is asked for.
-        login: what it demands, as `user:password`; empty for nothing.
-        asked: what it was asked for.
-    """
-
-    port: int
-    names: Mapping[str, int]
-    login: str = ""
-    asked: list[str] = field(default_factory=list)
-
-    def serve(self, client: socket.socket) -> None:
-        """One connection (RFC 1928, RFC 1929)."""
-        methods = client.recv(2)[1]
-        offered = client.recv(methods)
-        if self.login:
-            if 2 not in offered:
-                client.sendall(b"\5\xff")
-                return
-            client.sendall(b"\5\2")
-            user = client.recv(client.recv(2)[1])
-            password = client.recv(client.recv(1)[0])
-            if f"{user.decode()}:{password.decode()}" != self.login:
-                client.sendall(b"\1\1")
-                return
-            client.sendall(b"\1\0")
-        else:
-            client.sendall(b"\5\0")
-        kind = client.recv(4)[3]
-        if kind == 3:
-            host = client.recv(client.recv(1)[0]).decode()
-        else:
-            host = str(ip_address(client.recv(4 if kind == 1 else 16)))
-        target = f"{host}:{int.from_bytes(client.recv(2), 'big')}"
-        self.asked.append(target)
-        if target not in self.names:
-            client.sendall(b"\5\2\0\1" + bytes(6))
-            return
-        with socket.create_connection(("127.0.0.1", self.names[target])) as host_side:
-            client.sendall(b"\5\0\0\3\7company" + bytes(2))
-            other = threading.Thread(target=copy, args=(host_side, client), daemon=True)
-            other.start()
-            copy(client, host_side)
-            other.join()
-
-
-@contextmanager
-def socks_company(names: Mapping[str, int], login: str = "") -> Iterator[SocksProxy]:
-    """A SOCKS5 proxy that knows these names and addresses."""
-    with listening() as (sock, accept):
-        proxy = SocksProxy(port_of(sock), names, login)
-        accept(proxy.serve)
         yield proxy
 
 

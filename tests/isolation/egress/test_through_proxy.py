@@ -18,7 +18,6 @@ from tests.isolation.egress.company_proxy import (
     company,
     head_of,
     listening,
-    socks_company,
 )
 from tests.isolation.egress.sandbox import port_of, running
 from tests.isolation.egress.test_proxy import all_of, connected, exchange, host, is_reset
@@ -307,85 +306,6 @@ def test_a_plain_http_request_goes_through_a_tunnel_too() -> None:
     assert contents[0].startswith(b"GET /a HTTP/1.1\r\nHost: good.example\r\n")
 
 
-def test_a_socks_proxy_is_given_the_name_or_the_address_that_was_checked() -> None:
-    for kind, asked in (("socks5h", "good.example:443"), ("socks5", "93.184.215.14:443")):
-        with host(b"page") as (port, _), socks_company({asked: port}, "us:p@ss") as outer:
-            url = f"{kind}://us:p%40ss@127.0.0.1:{outer.port}"
-            proxies = proxies_from(None, {"ALL_PROXY": url})
-            with running(RULES, lambda _: ["93.184.215.14"], proxies=proxies) as (
-                proxy,
-                records,
-                _,
-            ):
-                with connected(proxy, "good.example", 443) as sock:
-                    sock.sendall(b"\r\n\r\n")
-                    assert all_of(sock) == b"page"
-                (record,) = records.wait(1)
-            assert outer.asked == [asked]
-            assert (record.outcome, record.proxy) == (ALLOWED, f"127.0.0.1:{outer.port}")
-            assert "p@ss" not in repr((record, proxies))
-
-
-@each("kind", ["socks5", "socks5h"])
-def test_a_socks_proxy_is_asked_for_nothing_inside(kind: str) -> None:
-    with socks_company({"10.0.0.5:443": 1, "good.example:443": 1}) as outer:
-        proxies = proxies_from(None, {"ALL_PROXY": f"{kind}://127.0.0.1:{outer.port}"})
-        with running(RULES, lambda _: ["10.0.0.5"], proxies=proxies) as (proxy, records, _):
-            assert exchange(proxy, connect("good.example:443")).startswith(b"HTTP/1.1 403 ")
-            assert records.wait(1)[0].reason is EgressReason.ADDRESS
-    assert outer.asked == []
-
-
-@each(
-    "login, names, error",
-    [
-        ("", {}, "PROXY_403"),
-        ("us:other", {"good.example:443": 1}, "PROXY_407"),
-    ],
-)
-def test_what_a_socks_proxy_refuses_is_told(login: str, names: dict[str, int], error: str) -> None:
-    for own in ("", "us:pass@"):
-        with socks_company(names, login) as outer:
-            url = f"socks5h://{own}127.0.0.1:{outer.port}"
-            proxies = proxies_from(None, {"ALL_PROXY": url})
-            with running(RULES, nobody, proxies=proxies) as (proxy, records, _):
-                assert exchange(proxy, connect("good.example:443")).startswith(b"HTTP/1.1 502 ")
-                (record,) = records.wait(1)
-        assert (record.outcome, record.error) == (FAILED, error)
-
-
-@each(
-    "answer, error",
-    [
-        (b"HTTP/1.1 400 Bad\r\n\r\n", "PROXY_MALFORMED"),
-        (b"\4\0", "PROXY_MALFORMED"),
-        (b"\5\1", "PROXY_MALFORMED"),
-        (b"\5\2", "PROXY_407"),
-        (b"\5\xff", "PROXY_407"),
-        (b"\5\0\5\0\0\2" + bytes(9), "PROXY_MALFORMED"),
-        (b"\5\0\4\0\0\1" + bytes(9), "PROXY_MALFORMED"),
-        (b"\5\0\5\5\0\1" + bytes(6), "PROXY_502"),
-        (b"\5\0\5\x63\0\1" + bytes(6), "PROXY_MALFORMED"),
-        (b"\5\0\5\0\0\3\xff", "PROXY_ECONNRESET"),
-        (b"\5", "PROXY_ECONNRESET"),
-    ],
-)
-def test_what_is_no_socks_is_a_failure_at_once(answer: bytes, error: str) -> None:
-    def serve(client: socket.socket) -> None:
-        client.recv(3)
-        client.sendall(answer)
-        client.shutdown(socket.SHUT_WR)
-        client.recv(10)  # so that its answer is not lost in a reset
-
-    with listening() as (sock, accept):
-        accept(serve)
-        proxies = proxies_from(None, {"ALL_PROXY": f"socks5h://127.0.0.1:{port_of(sock)}"})
-        with running(RULES, nobody, proxies=proxies) as (proxy, records, _):
-            assert exchange(proxy, connect("good.example:443")).startswith(b"HTTP/1.1 502 ")
-            (record,) = records.wait(1)
-    assert (record.outcome, record.error) == (FAILED, error)
-
-
 def test_a_proxy_is_spoken_to_by_tls_if_it_can_be_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -414,15 +334,16 @@ def test_a_proxy_is_spoken_to_by_tls_if_it_can_be_trusted(
     routing._trusted.cache_clear()
 
 
-def test_a_proxy_of_another_kind_is_an_error_and_never_a_direct_connection() -> None:
+@each("kind", ["socks4", "socks5", "socks5h"])
+def test_a_proxy_of_another_kind_is_an_error_and_never_a_direct_connection(kind: str) -> None:
     with host() as (port, contents):
         rules = HostRules.parse([f"good.example:{port}", f"127.0.0.1:{port}"])
-        proxies = proxies_from(None, {"ALL_PROXY": "socks4://user:secret@127.0.0.1:1"})
+        proxies = proxies_from(None, {"ALL_PROXY": f"{kind}://user:secret@127.0.0.1:1"})
         with running(rules, lambda _: ["127.0.0.1"], proxies=proxies) as (proxy, records, _):
             answer = exchange(proxy, connect(f"good.example:{port}"))
             (record,) = records.wait(1)
     assert record.error == "PROXY_UNSUPPORTED"
-    assert b"not socks4" in answer
+    assert f"not {kind}".encode() in answer
     assert b"secret" not in answer + repr(record).encode()
     assert contents == []
 
