@@ -1,9 +1,10 @@
-"""What of a user's git configuration an isolated git server is given, as a configuration of ours.
+"""The parts of a user's git configuration that an isolated git server is given, as one of ours.
 
 Who commits, what is ignored, and how content is converted: without these, git commits as somebody
 else and adds other files. The user's files themselves are not given: they may hold tokens
-(`url.*.insteadOf`, `http.extraHeader`) and name programs (`credential.helper`). What is included
-under a condition stays under it, so that each repository has the identity that it has outside.
+(`url.*.insteadOf`, `http.extraHeader`) and name programs (`credential.helper`). git itself reads
+them. What is included under a condition stays under it, so that each repository has the identity
+that it has outside; variables such as GIT_AUTHOR_EMAIL would override a repository's own.
 """
 
 # ruff: noqa: PTH118, PTH120
@@ -11,10 +12,9 @@ under a condition stays under it, so that each repository has the identity that 
 from __future__ import annotations
 
 import os
-import re
+import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.isolation.sensitive import holder_of
 
 if TYPE_CHECKING:
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from pipeguard.isolation.view import SandboxUser
 
 PLACE = "/etc/gitconfig"  # that git and its libraries read below a repository's own configuration
-MAX_FILES = 32  # that are read; git itself ends at ten includes one in another
+MAX_FILES = 32  # of ours
 MAX_FILE_BYTES = 256 * 1024
+GIT_SECONDS = 5.0
+_VARIABLES = ("PATH", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
 _GIVEN = frozenset(
     (
         *("user.name", "user.email", "user.useconfigonly", "author.name", "author.email"),
@@ -38,10 +40,6 @@ _GIVEN = frozenset(
     )
 )
 _LISTS = {"core.excludesfile": "ignore", "core.attributesfile": "attributes"}
-_SECTION = lazy_regex(r'\s*\[\s*([\w.-]+)\s*(?:"((?:[^"\\\n]|\\.)*)"\s*)?\]', re.ASCII)
-_KEY = lazy_regex(r"\s*([A-Za-z][A-Za-z0-9-]*)[ \t]*(=|(?=[#;\n]|$))[ \t]*", re.ASCII)
-_BLANK = lazy_regex(r"\s*(?:[#;][^\n]*)?(?:\n|$)")
-_ESCAPES = {"n": "\n", "t": "\t", "b": "\b", "\\": "\\", '"': '"'}
 
 
 class GitSettings(NamedTuple):
@@ -56,99 +54,122 @@ class GitSettings(NamedTuple):
     sources: tuple[str, ...]
 
 
-class _UnreadableError(ValueError):
-    """A file is no configuration of git."""
+class _Entry(NamedTuple):
+    """One setting, and the file that it is in."""
+
+    file: str
+    key: str
+    value: str
 
 
 def settings_of(host: SandboxUser, variables: Mapping[str, str]) -> GitSettings:
-    """What is given of a user's configuration.
+    """Read the settings that a server is given.
 
     Args:
         host: this machine and its user.
         variables: of PipeGuard's environment.
     """
-    reading = _Reading(host)
+    reading = _Reading(host, variables)
     folder = os.path.join(variables.get("XDG_CONFIG_HOME") or f"{host.home}/.config", "git")
-    lists = {key: os.path.join(folder, name) for key, name in _LISTS.items()}
-    files = [PLACE, os.path.join(folder, "config"), f"{host.home}/.gitconfig"]
-    if named := variables.get("GIT_CONFIG_GLOBAL"):
-        files[1:] = [named]
-    # What a file sets counts over what stands before it.
-    parts = [reading.list_line(key, path) for key, path in lists.items()]
-    parts += [reading.converted(path) for path in files]
-    if text := "".join(parts):
+    lists = (reading.write_list(key, os.path.join(folder, name)) for key, name in _LISTS.items())
+    if text := "".join(lists) + reading.convert():
         reading.texts[PLACE] = text
     return GitSettings(reading.texts, tuple(reading.sources))
 
 
 class _Reading:
-    """Reads files, and makes those of ours."""
+    """Reads a user's configuration, and makes files of ours from it."""
 
-    def __init__(self, host: SandboxUser) -> None:
+    def __init__(self, host: SandboxUser, variables: Mapping[str, str]) -> None:
         self._host = host
-        self._around: list[str] = []  # the files that include the one that is read
+        self._variables = {name: variables[name] for name in _VARIABLES if name in variables}
+        self._variables |= {"HOME": host.home, "GIT_DIR": os.devnull}
+        self._around: list[str] = []  # files under a condition that include the one that is read
         self.texts: dict[str, str] = {}
         self.sources: dict[str, None] = {}
 
-    def converted(self, path: str) -> str:
-        """What of a file is given, as a text; empty for one that is not there or is not git's."""
-        text = self._content(path)
-        if text is None or path in self._around:
+    def convert(self, *words: str) -> str:
+        """Write what is given of a configuration.
+
+        Args:
+            words: options of git that name it; by default the system's and the user's.
+        """
+        return "".join(map(self._convert_entry, self._entries(*words)))
+
+    def write_list(self, key: str, path: str) -> str:
+        """Write the line that names a list of patterns, which is given as a file of ours."""
+        real = os.path.realpath(path)
+        if holder_of(real, self._host.sensitive):
             return ""
-        self._around.append(path)
         try:
-            return "".join(self._line(path, key, value) for key, value in entries_of(text))
-        except _UnreadableError:
+            with open(real, encoding="utf-8", opener=_open_at_once) as file:
+                text = file.read(MAX_FILE_BYTES + 1)
+        except (OSError, ValueError):
             return ""
-        finally:
-            self._around.pop()
+        if len(text) > MAX_FILE_BYTES:
+            return ""
+        self.sources[path] = None
+        return self._write_file(key, text)
 
-    def list_line(self, key: str, path: str) -> str:
-        """The line that names a list of patterns, which is given as a file of ours."""
-        text = self._content(path)
-        return "" if text is None else _written(key, self._placed(text))
-
-    def _line(self, path: str, key: str, value: str) -> str:
+    def _convert_entry(self, entry: _Entry) -> str:
+        file, key, value = entry
+        self.sources[file] = None
         if key in _GIVEN:
             return _written(key, value)
         if key in _LISTS:
-            return self.list_line(key, self._path(value, path))
-        if key == "include.path":
-            return self.converted(self._path(value, path))
+            return self.write_list(key, self._path(value, file))
         if key.startswith("includeif.") and key.endswith(".path"):
-            text = self.converted(self._path(value, path))
-            condition = _condition(key.removeprefix("includeif.").removesuffix(".path"), path)
-            return _written(f"includeIf.{condition}.path", self._placed(text)) if text else ""
+            return self._convert_condition(entry)
         return ""
 
+    def _convert_condition(self, entry: _Entry) -> str:
+        file, key, value = entry
+        path = self._path(value, file)
+        if path in self._around:
+            return ""
+        self._around.append(path)
+        text = self.convert("--file", path)
+        self._around.pop()
+        condition = _condition(key.removeprefix("includeif.").removesuffix(".path"), file)
+        return self._write_file(f"includeIf.{condition}.path", text)
+
+    def _entries(self, *words: str) -> Iterator[_Entry]:
+        """List settings as git reads them; none where it cannot."""
+        command = ("git", "config", *words, "--includes", "--list", "--show-origin", "-z")
+        try:
+            listed = subprocess.run(
+                command,
+                env=self._variables,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=GIT_SECONDS,
+                check=True,
+            )
+        except (OSError, subprocess.SubprocessError):
+            return
+        fields = os.fsdecode(listed.stdout).split("\0")
+        for origin, setting in zip(fields[::2], fields[1::2], strict=False):
+            key, mark, value = setting.partition("\n")
+            if origin.startswith("file:"):
+                yield _Entry(origin.removeprefix("file:"), key, value if mark else "true")
+
     def _path(self, value: str, holder: str) -> str:
-        """A path in a file, which is relative to the file's own folder."""
+        """Resolve a path in a file, which is relative to the file's own folder."""
         if value == "~" or value.startswith("~/"):
             return self._host.home + value[1:]
         return os.path.join(os.path.dirname(os.path.realpath(holder)), value)
 
-    def _placed(self, text: str) -> str:
+    def _write_file(self, key: str, text: str) -> str:
+        """Write a setting that names a file of ours; none for one that would be empty."""
+        if not text or len(self.texts) >= MAX_FILES:
+            return ""
         path = f"{PLACE}.{len(self.texts) + 1}"
         self.texts[path] = text
-        return path
-
-    def _content(self, path: str) -> str | None:
-        """The text of a file; None where it is none, or has to be named to be given."""
-        real = os.path.realpath(path)
-        if holder_of(real, self._host.sensitive) or len(self.sources) >= MAX_FILES:
-            return None
-        try:
-            with open(real, encoding="utf-8", opener=_opened) as file:
-                text = file.read(MAX_FILE_BYTES + 1)
-        except (OSError, ValueError):
-            return None
-        if len(text) > MAX_FILE_BYTES or "\0" in text:
-            return None
-        self.sources[path] = None
-        return text
+        return _written(key, path)
 
 
-def _opened(path: str, flags: int) -> int:
+def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)  # a pipe has no writer, and would be waited for
 
 
@@ -158,60 +179,6 @@ def _condition(text: str, holder: str) -> str:
     if pattern.startswith("./"):
         pattern = f"{os.path.dirname(os.path.realpath(holder))}/{pattern[2:]}"
     return f"{kind}{colon}{pattern}"
-
-
-def entries_of(text: str) -> Iterator[tuple[str, str]]:
-    """The settings of a configuration (git-config(1)), as `section.subsection.key` and a value.
-
-    Raises:
-        ValueError: it is no configuration.
-    """
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-    section, place = "", 0
-    while place < len(text):
-        if (found := _BLANK.match(text, place)) is not None and found.end() > place:
-            place = found.end()
-        elif (found := _SECTION.match(text, place)) is not None:
-            section, place = found[1].lower(), found.end()
-            if found[2] is not None:
-                section += "." + re.sub(r"\\(.)", r"\1", found[2])
-        elif (found := _KEY.match(text, place)) is not None:
-            key, value = f"{section}.{found[1].lower()}".lstrip("."), "true"
-            place = found.end()
-            if found[2]:
-                value, place = _value(text, place)
-            yield key, value
-        else:
-            raise _UnreadableError
-
-
-def _value(text: str, place: int) -> tuple[str, int]:
-    """A value, and where what follows it starts."""
-    value, kept, is_quoted = "", 0, False  # so much of it is no space at its end
-    while place < len(text) and (text[place] != "\n"):
-        letter = text[place]
-        place += 1
-        if letter == "\\":
-            letter = text[place : place + 1]
-            place += 1
-            if letter == "\n":
-                continue
-            if letter not in _ESCAPES:
-                raise _UnreadableError
-            value += _ESCAPES[letter]
-            kept = len(value)
-        elif letter == '"':
-            is_quoted = not is_quoted
-            kept = len(value)
-        elif letter in "#;" and not is_quoted:
-            end = text.find("\n", place)
-            return value[:kept], len(text) if end < 0 else end
-        else:
-            value += letter
-            kept = len(value) if is_quoted or not letter.isspace() else kept
-    if is_quoted:
-        raise _UnreadableError
-    return value[:kept], place
 
 
 def _written(key: str, value: str) -> str:

@@ -9,51 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.isolation.git_settings import PLACE, entries_of, settings_of
+from pipeguard.isolation.git_settings import PLACE, settings_of
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.view import SandboxUser
-from tests.each import each
 from tests.isolation.test_wrapped import Isolated
 from tests.wrap.wrapped import Object
-
-TEXTS = [
-    "[user]\n\tname = Ada Lovelace\n\temail = ada@work.test ; of work\n",
-    '\ufeff# first\r\n[User] name = "Ada # \\"A\\" "  \t# who\r\n',
-    '[core]\n  excludesFile = "~/a b\\tc"\\\n  d \n  bare\n[alias]\n x = "!f() { :; }; f"\n',
-    '[includeIf "gitdir:~/Work/\\"x\\"/"]\n\tpath = work.inc\n[a.B "C d"] e = \n',
-    'top = 1\n[x] y = a  b "c  " d\\\\ \n\n[x "y"]\n\n  z=1#no\n; end',
-]
-
-
-def of_git(path: Path) -> list[tuple[str, str]]:
-    """What git itself reads in a file."""
-    said = subprocess.run(
-        ["git", "config", "--file", path, "--no-includes", "--list", "-z"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    pairs = (each.partition("\n") for each in said.stdout.split("\0")[:-1])
-    return [(key, value if mark else "true") for key, mark, value in pairs]
-
-
-@pytest.mark.needs("bubblewrap")
-@each("number", list(range(len(TEXTS))))
-def test_a_configuration_is_read_as_git_reads_it(number: int, tmp_path: Path) -> None:
-    path = tmp_path / "config"
-    path.write_bytes(TEXTS[number].encode())
-    assert list(entries_of(TEXTS[number])) == of_git(path)
-
-
-@pytest.mark.needs("bubblewrap")
-@each("text", ["[user", '[a] b = "c', "[a] b = \\q", "[a]\n1b = 2", "[a] b ? c"])
-def test_what_is_no_configuration_is_none(text: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011  of its own kind
-        list(entries_of(text))
-    path = tmp_path / "config"
-    path.write_text(text)
-    with pytest.raises(subprocess.CalledProcessError):
-        of_git(path)
 
 
 def made(home: Path) -> SandboxUser:
@@ -95,16 +55,35 @@ def test_the_file_that_a_variable_names_is_read_in_place_of_the_others(tmp_path:
     assert "Ada" not in "".join(settings.texts.values())
 
 
-def test_files_that_include_each_other_end(tmp_path: Path) -> None:
+def test_a_condition_and_what_git_quotes_stay(tmp_path: Path) -> None:
     host = made(tmp_path)
-    with (tmp_path / "names.inc").open("a") as file:
-        file.write("\n[include] path = .gitconfig\n")
-    assert "Ada" in settings_of(host, {}).texts[PLACE]
+    (tmp_path / ".gitconfig").write_text(
+        '[user] name = "Ada # \\"A\\" "  # who\n[includeIf "gitdir:./w/\\"x\\"/"] path = work.inc\n'
+    )
+    texts = settings_of(host, {"PATH": os.environ["PATH"]}).texts
+    assert '\tname = "Ada # \\"A\\" "\n' in texts[PLACE]
+    assert f'[includeIf "gitdir:{tmp_path}/w/\\"x\\"/"]' in texts[PLACE]
+    assert any("ada@work.test" in text for place, text in texts.items() if place != PLACE)
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    settings_of(made(tmp_path), {"GIT_CONFIG_GLOBAL": str(tmp_path / "pipe")})
+def test_files_that_include_each_other_under_a_condition_end(tmp_path: Path) -> None:
+    host = made(tmp_path)
+    with (tmp_path / "work.inc").open("a") as file:
+        file.write('[includeIf "gitdir:~/work/"] path = work.inc\n')
+    assert "ada@work.test" in "".join(settings_of(host, {}).texts.values())
+
+
+def test_a_configuration_that_git_cannot_read_gives_nothing(tmp_path: Path) -> None:
+    host = made(tmp_path)
+    (tmp_path / ".gitconfig").write_text("[user")
+    assert "user" not in settings_of(host, {}).texts.get(PLACE, "")
+
+
+def test_a_list_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    host = made(tmp_path)
+    (tmp_path / ".config/git/ignore").unlink()
+    os.mkfifo(tmp_path / ".config/git/ignore")
+    settings_of(host, {})
 
 
 @pytest.mark.needs("bubblewrap")
