@@ -25,29 +25,6 @@ if TYPE_CHECKING:
     from pipeguard.isolation.profile import Profile
     from pipeguard.isolation.view import SandboxUser
 
-# What these give or do, whatever their value is.
-_REASONS = {
-    "gives a capability": "--cap-add",
-    "gives a device": "--device --gpus --device-cgroup-rule",
-    "names a device": "--blkio-weight-device --device-read-bps --device-read-iops"
-    " --device-write-bps --device-write-iops",
-    "has it run on without PipeGuard": "--detach",
-    "opens a port to others": "--publish --publish-all",
-    "gives another container": "--volumes-from --link --pod --pod-id-file --requires",
-    "gives the container socket": "--use-api-socket",
-    "gives descriptors of this machine": "--preserve-fds",
-    "gives users or groups of this machine": "--group-add --uidmap --gidmap --subuidname"
-    " --subgidname --hostuser",
-    "gives all of PipeGuard's variables": "--env-host",
-    "takes it out of its control group": "--cgroup-parent --cgroups --cgroup-conf --systemd",
-    "takes a limit away": "--oom-kill-disable --oom-score-adj",
-    "chooses what contains it": "--runtime --rootfs --annotation --seccomp-policy --personality"
-    " --isolation --sysctl --init-path --chrootdirs",
-    "has a program run beside it": "--health-cmd",
-    "writes or reads a file of this machine": "--cidfile --pidfile --conmon-pidfile --authfile",
-    "is not judged": "--volume-driver --storage-opt --kernel-memory",
-}
-_REFUSED = {name: reason for reason, names in _REASONS.items() for name in names.split()}
 _NAMESPACES = {  # whose values share nothing with this machine or another container
     "--pid": ("private",),
     "--ipc": ("private", "none", "shareable"),
@@ -62,7 +39,7 @@ _MOUNT_FIELDS = words_of(
 )
 _MOUNT_TYPES = ("bind", "volume", "tmpfs")
 _NO_ESCALATION = ("no-new-privileges", "no-new-privileges:true", "no-new-privileges=true")
-
+_ONLY = {"--security-opt": _NO_ESCALATION, "--read-only": ("true",), "--restart": ("no",)}
 
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
@@ -143,44 +120,25 @@ def _check_paths(run: ContainerRun, folder: str, profile: Profile) -> None:
 
 def _judge(option: Option, folder: str, profile: Profile, host: SandboxUser) -> None:
     name, value = option.name, option.value
-    if name in _REFUSED and value != "false":
-        raise _fault(option, _REFUSED[name])
-    if name in _NAMESPACES:
-        kind = value.partition(":")[0]
-        if kind not in _NAMESPACES[name]:
-            raise _fault(option, "shares this machine's or another container's namespace")
     if name in _SOURCES:
         for source in _SOURCES[name](option):
             _judge_source(option, source, folder, profile, host)
-    elif (judge := _JUDGES.get(name)) is not None and (why := judge(value)) is not None:
-        raise _fault(option, why)
+    elif not _may_be(name, value):
+        raise _fault(option)
 
 
-def _network(value: str) -> str | None:
-    # `name=bridge,alias=x` is docker's long form, and podman's is `bridge:ip=…`.
-    kind = value.partition(":")[0]
-    named = [field.partition("=")[2] for field in value.split(",") if field.startswith("name=")]
-    if {kind, *named} & {"host", "container", "ns", "pod"} or "container:" in value:
-        return "shares this machine's or another container's network"
-    return None
-
-
-def _positive(value: str) -> str | None:
-    is_number = value[:1].isdigit() and value.strip("0.bkmgtBKMGTi") != ""
-    return None if is_number else "sets no limit"
-
-
-_JUDGES: Mapping[str, Callable[[str], str | None]] = {
-    "--privileged": lambda value: None if value == "false" else "gives all of this machine",
-    "--network": _network,
-    "--security-opt": lambda value: (
-        None if value in _NO_ESCALATION else "takes a part of its containment away"
-    ),
-    "--read-only": lambda value: None if value == "true" else "leaves its image writable",
-    "--restart": lambda value: None if value == "no" else "would run on without PipeGuard",
-    "--memory": _positive,
-    "--pids-limit": _positive,
-}
+def _may_be(name: str, value: str) -> bool:
+    """True if an option may have a value."""
+    if name in _NAMESPACES:
+        return value.partition(":")[0] in _NAMESPACES[name]
+    if name in ("--memory", "--pids-limit"):
+        return value[:1].isdigit() and value.strip("0.bkmgtBKMGTi") != ""
+    if name == "--network":
+        # `name=bridge,alias=x` is docker's long form, and podman's is `bridge:ip=…`.
+        named = (field.partition("=")[2] for field in value.split(",") if field[:5] == "name=")
+        kinds = {value.partition(":")[0], *named}
+        return not kinds & {"host", "container", "ns", "pod"} and "container:" not in value
+    return value in _ONLY.get(name, (value,))
 
 
 def _volume(option: Option) -> Iterator[str]:
@@ -191,7 +149,7 @@ def _volume(option: Option) -> Iterator[str]:
     _, _, options = rest.partition(":")
     for each in filter(None, options.split(",")):
         if each not in _VOLUME_OPTIONS:
-            raise _fault(option, f"{each} is an option of mounts that is not known here")
+            raise _fault(option)
     if "/" in source or source in (".", "..", "~"):
         yield source
 
@@ -200,13 +158,13 @@ def _mount(option: Option) -> Iterator[str]:
     fields = list(mount_fields(option.value))
     for name, _ in fields:
         if name not in _MOUNT_FIELDS:
-            raise _fault(option, f"{name} is an option of mounts that is not known here")
+            raise _fault(option)
     kinds = [value for name, value in fields if name == "type"] or ["volume"]
     if len(kinds) > 1 or kinds[0] not in _MOUNT_TYPES:
-        raise _fault(option, "is a kind of mount that is not known here")
+        raise _fault(option)
     sources = [value for name, value in fields if name in ("source", "src")]
     if kinds[0] == "bind" and len(sources) != 1:
-        raise _fault(option, "names not one source")
+        raise _fault(option)
     yield from (source for source in sources if kinds[0] == "bind" or "/" in source)
 
 
@@ -282,8 +240,8 @@ def _is_on_tmp(option: Option) -> bool:
     return target.rstrip("/") == "/tmp"  # noqa: S108  as above
 
 
-def _fault(option: Option, why: str) -> PolicyError:
+def _fault(option: Option, why: str = "") -> PolicyError:
     return PolicyError(
-        f"{option.words}: it {why}, so an isolated server is not started with it. Leave it out, or"
-        " run the server without isolation: --isolate none."
+        f"{option.words}: {f'it {why}, so ' if why else ''}an isolated server is not started with"
+        " it. Leave it out, or run the server without isolation: --isolate none."
     )

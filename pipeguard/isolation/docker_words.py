@@ -1,4 +1,4 @@
-"""The words of `docker run` and `podman run`, read strictly: what is not known is refused.
+"""The words of `docker run` and `podman run`, read strictly: what is not in a table is refused.
 
 docs.docker.com/reference/cli/docker/container/run and podman-run(1). What an option means for
 isolation is in `docker_servers`.
@@ -12,7 +12,6 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
-from pipeguard.identity.launchers import CONTAINER_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,16 +19,26 @@ if TYPE_CHECKING:
 PROGRAMS = ("docker", "podman")
 OTHER_NAMES = {"--net": "--network", "--net-alias": "--network-alias"}
 _SHORT = (
-    "-a --attach -c --cpu-shares -d --detach -e --env -h --hostname -i --interactive -l --label"
-    " -m --memory -P --publish-all -p --publish -q --quiet -t --tty -u --user -v --volume"
-    " -w --workdir"
+    "-a --attach -c --cpu-shares -e --env -h --hostname -i --interactive -l --label -m"
+    " --memory -q --quiet -t --tty -u --user -v --volume -w --workdir"
 )
-# Options without a value, or with `=true` or `=false`.
+# The options that an isolated container may have; every other is refused.
+# Without a value, or with `=true` or `=false`:
 _FLAGS = (
-    "--detach --disable-content-trust --env-host --help --http-proxy --init --interactive"
-    " --no-healthcheck --no-hosts --oom-kill-disable --passwd --privileged --publish-all --quiet"
-    " --read-only --read-only-tmpfs --replace --rm --rmi --rootfs --sig-proxy --tls-verify --tty"
-    " --unsetenv-all --use-api-socket"
+    "--disable-content-trust --http-proxy --init --interactive --no-healthcheck --no-hosts"
+    " --passwd --quiet --read-only --read-only-tmpfs --replace --rm --rmi --sig-proxy"
+    " --tls-verify --tty --unsetenv-all"
+)
+_VALUES = (
+    "--add-host --arch --attach --cap-drop --cgroupns --cpu-period --cpu-quota --cpu-shares"
+    " --cpus --cpuset-cpus --cpuset-mems --dns --dns-option --dns-search --domainname"
+    " --entrypoint --env --env-file --env-merge --expose --health-interval --health-on-failure"
+    " --health-retries --health-start-interval --health-start-period --health-timeout"
+    " --hostname --image-volume --ip --ip6 --ipc --label --label-file --log-driver --log-opt"
+    " --mac-address --memory --memory-reservation --memory-swap --memory-swappiness --mount"
+    " --name --network --network-alias --os --pid --pids-limit --platform --pull --restart"
+    " --secret --security-opt --shm-size --stop-signal --stop-timeout --timeout --tmpfs --tz"
+    " --ulimit --umask --unsetenv --user --userns --uts --variant --volume --workdir"
 )
 
 
@@ -39,7 +48,7 @@ def words_of(text: str) -> frozenset[str]:
 
 
 SHORT = dict(zip(_SHORT.split()[::2], _SHORT.split()[1::2], strict=True))
-FLAGS, VALUES = words_of(_FLAGS), words_of(CONTAINER_VALUES)
+FLAGS, VALUES = words_of(_FLAGS), words_of(_VALUES)
 # Before `run`: nothing there changes what a container may reach.
 GLOBAL_VALUES = words_of("--config --log-level -l")
 GLOBAL_FLAGS = words_of("--debug -D --tls --tlsverify")
@@ -218,6 +227,6 @@ def _elsewhere(word: str) -> PolicyError:
 
 def _unknown(word: str) -> PolicyError:
     return PolicyError(
-        f"{word}: what this option of docker or podman gives is not known here, so the server is"
-        " not started. Leave it out, or run it without isolation: --isolate none."
+        f"{word}: an isolated server is not started with this option of docker or podman. Leave it"
+        " out, or run the server without isolation: --isolate none."
     )
