@@ -16,12 +16,24 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation import landlock
-from pipeguard.isolation.container_attendant import ORPHAN_SECONDS, attend
+from pipeguard.isolation.container_attendant import (
+    ORPHAN_SECONDS,
+    ContainerRecord,
+    attend,
+    is_process,
+    remove_stale,
+)
 from pipeguard.isolation.container_engines import LABEL, PODMAN, environment
-from pipeguard.isolation.container_files import arguments_of, files_of, stored, submounts_here
-from pipeguard.isolation.container_leftovers import ContainerRecord, is_process, remove_stale
-from pipeguard.isolation.container_shell import COMMAND, Instructions, preamble
-from pipeguard.isolation.seccomp_json import profile_text
+from pipeguard.isolation.container_files import (
+    COMMAND,
+    Instructions,
+    arguments_of,
+    files_of,
+    preamble,
+    stored,
+    submounts_here,
+)
+from pipeguard.isolation.seccomp import profile_text
 from pipeguard.isolation.view import Mount, MountKind
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import ENGINE, PATIENT_ENGINE, Confinement

@@ -11,18 +11,112 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import secrets
+import socket
+import struct
 import tarfile
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeguard.isolation.egress.sockets import DNS_ADDRESS
 from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.view import Mount, MountKind, innermost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pipeguard.isolation.view import FileView
+
+NOT_STARTED = 126
+STEPS, STEP_SECONDS = 500, 0.02  # for PipeGuard's sockets to be there
+_READER = """IFS= read -r end || exit 126
+text=
+while IFS= read -r line && [ "$line" != "$end" ]; do
+text="$text$line
+"
+done
+eval "$text"
+"""
+COMMAND = ("/usr/bin/env", "-i", "/bin/sh", "-c", _READER)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_OF_SHELL = {"PPID", "UID", "EUID", "BASHOPTS", "SHELLOPTS"}  # that a shell lets nobody set
+
+
+class Instructions(NamedTuple):
+    """What the shell is to do.
+
+    Attributes:
+        argv: the server's command.
+        variables: its environment.
+        folder: that it starts in.
+        links: path and target of links that it makes first.
+        waits: whether it waits for PipeGuard's sockets.
+        rules: where Landlock's program is and its rules are; empty where there are none.
+    """
+
+    argv: tuple[str, ...]
+    variables: Mapping[str, str]
+    folder: str
+    links: Sequence[tuple[str, str]]
+    waits: bool
+    rules: tuple[str, ...] = ()
+
+
+def preamble(instructions: Instructions) -> bytes:
+    """What is written to the container's input before anything else."""
+    end = secrets.token_hex(16)
+    lines = [end, *_lines(instructions), end, ""]
+    return b"\n".join(os.fsencode(line) for line in lines)
+
+
+def unsettable(variables: Mapping[str, str]) -> list[str]:
+    """Names of variables that no shell can set."""
+    return [name for name in variables if not _NAME.fullmatch(name) or name in _OF_SHELL]
+
+
+def _lines(instructions: Instructions) -> Iterator[str]:
+    yield "unset text line end PWD OLDPWD SHLVL"
+    yield "PATH=/usr/bin:/bin"
+    if instructions.waits:
+        yield from _waiting()
+    for path, target in instructions.links:
+        yield f"mkdir -p -- {_quoted(os.path.dirname(path))}"  # noqa: PTH120  text
+        yield f"ln -s -- {_quoted(target)} {_quoted(path)}"
+    yield f"mkdir -p -- {_quoted(instructions.folder)}"  # in its own home or /tmp
+    yield f"cd -- {_quoted(instructions.folder)} || exit {NOT_STARTED}"
+    yield "unset PATH PWD OLDPWD n"
+    left_out = unsettable(instructions.variables)
+    for name, value in instructions.variables.items():
+        if name not in left_out:
+            yield f"export {name}={_quoted(value)}"
+    command = " ".join(_quoted(word) for word in instructions.argv)
+    if instructions.rules:
+        # Opened for it by their numbers, which it closes (isolation/_landlock.c). The shell itself
+        # has no rules: a server cannot reach what is outside its own.
+        program, rules = map(_quoted, instructions.rules)
+        command = f"{program} 3 4 {command} 3<{rules} 4</dev/null"
+    yield command
+    yield "exit $?"
+
+
+def _waiting() -> Iterator[str]:
+    """Until the last of PipeGuard's sockets listens (proc(5), /proc/net/tcp)."""
+    address, port = DNS_ADDRESS
+    number = struct.unpack("=I", socket.inet_aton(address))[0]
+    listening = f"{number:08X}:{port:04X} 00000000:0000 0A"
+    yield "n=0"
+    yield f'until case "$(cat /proc/net/tcp)" in *"{listening}"*) true;; *) false;; esac; do'
+    yield f'n=$((n+1)); if [ "$n" -gt {STEPS} ]; then'
+    yield f"echo 'pipeguard: no network was made for this container' >&2; exit {NOT_STARTED}"
+    yield f"fi; sleep {STEP_SECONDS}; done"
+
+
+def _quoted(text: str) -> str:
+    """A word of a shell (POSIX, XCU 2.2.2)."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
 
 MOUNTS = "/proc/self/mountinfo"
 _OF_ENGINE = ("/dev", "/proc", "/sys")  # that every engine makes itself
@@ -88,7 +182,7 @@ def arguments_of(mounts: Sequence[Mount], folder: str, scratch: int, tmpfs: str)
         words = ["type=bind", f"source={_source(mount, folder)}", f"destination={mount.path}"]
         if mount.kind is not MountKind.WRITE:
             words.append("readonly")
-        yield from ("--mount", ",".join(_quoted(word) for word in words))
+        yield from ("--mount", ",".join(_quoted_field(word) for word in words))
 
 
 def stored(folder: str, content: bytes) -> str:
@@ -162,7 +256,7 @@ def _archive(links: Sequence[Mount]) -> bytes:
     return content.getvalue()
 
 
-def _quoted(word: str) -> str:
+def _quoted_field(word: str) -> str:
     """A field of comma-separated values (RFC 4180)."""
     escaped = word.replace('"', '""')
     return f'"{escaped}"' if any(mark in word for mark in ',"\r\n') else word

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import which
+from threading import Thread
+from time import monotonic
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation.disk_budget import DiskBudget
+from pipeguard.isolation.egress.addresses import all_addresses, is_public
+from pipeguard.isolation.egress.hosts import HostAndPort
 from pipeguard.isolation.fetch_messages import plain, reason_in
-from pipeguard.isolation.mirrors import REGISTRY_PORT, mirrors
 from pipeguard.isolation.packages import (
     NPM,
     NPM_HOSTS,
@@ -36,6 +39,88 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.packages import Package
     from pipeguard.launch.child import Child
+
+REGISTRY_PORT = 443
+SECONDS = 5.0  # for all names together; a name that takes longer has no private address here
+
+
+def addresses_of(name: str) -> tuple[str, ...]:
+    """The addresses of a name, by the system's resolver.
+
+    Raises:
+        OSError: it has none.
+    """
+    found = socket.getaddrinfo(name, REGISTRY_PORT, type=socket.SOCK_STREAM)
+    return tuple(str(address[0]) for *_, address in found)
+
+
+def mirrors(
+    names: Iterable[str],
+    resolve: Callable[[str], Iterable[str]] = addresses_of,
+    seconds: float = SECONDS,
+) -> tuple[str, ...]:
+    """The addresses of registries that are not public, as entries of `hosts`.
+
+    None of a name that is not known soon.
+
+    Args:
+        names: of the registries.
+        resolve: gives the addresses of a name; it may wait, and raise OSError.
+        seconds: to wait for all of them.
+    """
+    wanted = tuple(names)
+    found: dict[str, tuple[str, ...]] = {}
+
+    def ask(name: str) -> None:
+        with suppress(OSError):  # the installer says that it cannot be found
+            found[name] = tuple(resolve(name))
+
+    threads = [Thread(target=ask, args=(name,), name="mirror", daemon=True) for name in wanted]
+    for thread in threads:
+        thread.start()
+    end = monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, end - monotonic()))
+    texts = dict.fromkeys(text for name in wanted for text in found.get(name, ()))
+    addresses = [address for address in all_addresses(texts) if not is_public(address)]
+    return tuple(str(HostAndPort(address, REGISTRY_PORT)) for address in addresses)
+
+
+GIBIBYTE = 1024**3
+MOST_BYTES = 16 * GIBIBYTE  # the largest packages that servers use have a third of it
+MOST_FILES = 2_000_000
+LEAST_FREE_BYTES = GIBIBYTE // 2  # for all others
+
+
+class DiskBudget:
+    """Watches the disk that a folder is on.
+
+    What others write at the same time counts as well: only their sum can be asked for cheaply.
+
+    Args:
+        folder: what is filled.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._free, self._files = self._left()
+
+    def excess(self) -> str | None:
+        """What is too much by now; None where nothing is."""
+        free, files = self._left()
+        if self._free - free > MOST_BYTES:
+            return f"more than {MOST_BYTES / GIBIBYTE:g} GiB were written"
+        if self._files - files > MOST_FILES:
+            return f"more than {MOST_FILES:,} files were made"
+        if free < min(self._free // 2, LEAST_FREE_BYTES):
+            return f"the disk of {self._folder.parent} is full"
+        return None
+
+    def _left(self) -> tuple[int, int]:
+        """Bytes and files (statvfs(3)); no files where the file system does not count them."""
+        found = os.statvfs(self._folder)
+        return found.f_bavail * found.f_frsize, found.f_favail
+
 
 DONE = "pipeguard.json"  # stands in a folder of a package, and is empty until that is complete
 FETCH_SECONDS = 600.0

@@ -4,19 +4,180 @@ Git runs what its settings, hooks and index lead to, whoever wrote them (git-con
 `core.fsmonitor`); editors, clients and shells run what stands in theirs.
 """
 
-# ruff: noqa: PTH118, PTH119, PTH120
+# ruff: noqa: PTH100, PTH112, PTH114, PTH118, PTH119, PTH120, PTH208
 # pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os
+import struct
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.repositories import GIT, MOST_ENTRIES, find_named, submodules_of
 from pipeguard.isolation.sensitive import is_within
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
+
+GIT = ".git"
+DEPTH = 3  # of folders in the one that is given
+MOST_ENTRIES = 2000  # names in all of them, and folders, that are looked at
+FEW_ENTRIES = 64  # that are looked at in any folder
+LEFT_OUT = "node_modules"
+MOST_BYTES = 256 * 1024 * 1024  # of an index
+_LINK = 0o160000  # the mode of a submodule
+_LINK_BYTES = struct.pack(">I", _LINK)
+_NAME_BITS, _EXTENDED = 0xFFF, 0x4000
+_COMPRESSED = 4  # the version whose names leave out what they have in common
+_HASHES = (20, 32)  # bytes: SHA-1, SHA-256
+_TO_MODE, _TO_HASH = 24, 40
+
+
+def find_named(folder: str, names: Collection[str], *, with_links: bool = False) -> Iterator[str]:
+    """Find what has one of these names in a folder, or in one below it that is looked at.
+
+    Outer ones come first. In folders whose names are not all looked at, each is looked for.
+
+    Args:
+        folder: that is looked into.
+        names: of files and folders.
+        with_links: whether links are found, too.
+    """
+    level, left = [folder], MOST_ENTRIES
+    for depth in range(DEPTH + 1):
+        below: list[str] = []
+        for each in level:
+            found, inner, seen = _look_into(each, names, left if depth < DEPTH else 0)
+            yield from (path for path in found if with_links or not os.path.islink(path))
+            below += inner
+            left -= seen + 1
+        level = below
+
+
+def submodules_of(git: str) -> Iterator[str]:
+    """Submodules of a repository, and theirs: `.git` in them, or the folder where it has none.
+
+    Args:
+        git: the repository's own folder or file.
+    """
+    waiting = [git]
+    known = {git}
+    while waiting and len(known) < MOST_ENTRIES:
+        each = waiting.pop()
+        top = os.path.dirname(each)
+        for name in _submodules_in(_own_folder(each)):
+            folder = os.path.join(top, name)
+            inner = os.path.join(folder, GIT)
+            if inner in known or not os.path.isdir(folder) or os.path.realpath(folder) != folder:
+                continue
+            known.add(inner)
+            if os.path.lexists(inner):
+                waiting.append(inner)
+                yield inner
+            else:
+                yield folder
+
+
+def _look_into(folder: str, names: Collection[str], most: int) -> tuple[list[str], list[str], int]:
+    """What of these names is in a folder, the folders to look into next, how many names it has."""
+    limit, entries = max(most, FEW_ENTRIES), None
+    with suppress(OSError), os.scandir(folder) as listed:  # a file, or not ours to read
+        entries = [*islice(listed, limit)]
+    if entries is None or len(entries) == limit:
+        found = [path for name in names if os.path.lexists(path := os.path.join(folder, name))]
+    else:
+        found = [entry.path for entry in entries if entry.name in names]
+    entries = entries or []
+    inner = [entry.path for entry in entries if most > 0 and _is_looked_into(entry)]
+    return found, inner, len(entries)
+
+
+def _is_looked_into(entry: os.DirEntry[str]) -> bool:
+    is_left_out = entry.name.startswith(".") or entry.name == LEFT_OUT
+    return not is_left_out and entry.is_dir(follow_symlinks=False)
+
+
+def _own_folder(git: str) -> str:
+    """The folder of a repository; a file names it (gitrepository-layout(5))."""
+    if os.path.isdir(git):
+        return git
+    try:
+        with open(git, "rb") as file:
+            text = os.fsdecode(file.read(4096 + len("gitdir: ")))
+    except OSError:
+        return git
+    named = text.removeprefix("gitdir: ").rstrip("\r\n")
+    if "\0" in named:
+        return git
+    return os.path.abspath(os.path.join(os.path.dirname(git), named))
+
+
+def _submodules_in(own_folder: str) -> Iterator[str]:
+    """The paths of submodules that an index names, or what it is split into."""
+    try:
+        names = os.listdir(own_folder)
+    except OSError:
+        return
+    for name in names:
+        if name == "index" or name.startswith("sharedindex."):
+            yield from _links_in(os.path.join(own_folder, name))
+
+
+def _links_in(path: str) -> Sequence[str]:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MOST_BYTES)
+    except OSError:
+        return ()
+    if _LINK_BYTES not in data:
+        return ()  # of nearly all: no entry has to be read
+    for size in _HASHES:
+        try:
+            entries = list(_entries(data, size))
+        except (ValueError, struct.error):
+            continue  # of another kind of hash
+        return [os.fsdecode(name) for mode, name in entries if mode == _LINK and name]
+    return ()
+
+
+def _entries(data: bytes, size: int) -> Iterator[tuple[int, bytes]]:
+    """The modes and names in an index.
+
+    Raises:
+        ValueError: its hashes have another size, or it is none.
+        struct.error: the same.
+    """
+    version, count = struct.unpack_from(">II", data, 4)
+    place, name = 12, b""
+    for _ in range(count):
+        (mode,) = struct.unpack_from(">I", data, place + _TO_MODE)
+        (flags,) = struct.unpack_from(">H", data, place + _TO_HASH + size)
+        start = place + _TO_HASH + size + (4 if flags & _EXTENDED else 2)
+        if version == _COMPRESSED:
+            dropped, start = _number(data, start)
+            end = data.index(0, start)
+            name = name[: len(name) - dropped] + data[start:end]
+            place = end + 1
+        else:
+            end = data.index(0, start)
+            name = data[start:end]
+            place += (end - place + 8) & ~7
+        if flags & _NAME_BITS != min(len(name), _NAME_BITS):
+            raise ValueError
+        yield mode, name
+
+
+def _number(data: bytes, place: int) -> tuple[int, int]:
+    """A number of several bytes (gitformat-pack(5), offset encoding), and where it ends."""
+    value = data[place : place + 1]
+    number = int.from_bytes(value, "big")
+    total = number & 0x7F
+    while number & 0x80:
+        place += 1
+        number = int.from_bytes(data[place : place + 1], "big")
+        total = ((total + 1) << 7) | (number & 0x7F)
+    return total, place + 1
+
 
 RUN_LATER = (
     *(GIT, ".husky", ".envrc", ".vscode", ".idea", ".devcontainer"),

@@ -9,8 +9,16 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from pipeguard.isolation.container_files import arguments_of, files_of, stored, submounts_here
-from pipeguard.isolation.container_shell import COMMAND, Instructions, preamble, unsettable
+from pipeguard.isolation.container_files import (
+    COMMAND,
+    Instructions,
+    arguments_of,
+    files_of,
+    preamble,
+    stored,
+    submounts_here,
+    unsettable,
+)
 from pipeguard.isolation.view import FileView, Mount, MountKind
 from tests.each import each
 

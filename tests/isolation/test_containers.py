@@ -19,9 +19,9 @@ import pytest
 from pipeguard.errors import LaunchError
 from pipeguard.isolation import landlock
 from pipeguard.isolation.container import Contained, start_contained
+from pipeguard.isolation.container_attendant import PREFIX, RECORDS
 from pipeguard.isolation.container_engines import DOCKER, ContainerEngine, installed
 from pipeguard.isolation.container_files import files_of
-from pipeguard.isolation.container_leftovers import PREFIX, RECORDS
 from pipeguard.isolation.egress.judge import EgressOutcome
 from pipeguard.isolation.engines import CONTAINER
 from pipeguard.isolation.profile import Profile, ResourceLimits

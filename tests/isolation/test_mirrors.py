@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from threading import Event
 
-from pipeguard.isolation.mirrors import addresses_of, mirrors
+from pipeguard.isolation.fetching import addresses_of, mirrors
 
 KNOWN = {
     "one.example": ["10.0.0.1", "fd00::1"],

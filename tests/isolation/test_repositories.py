@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from pipeguard.cli._extent_report import extent_lines
-from pipeguard.isolation import repositories
+from pipeguard.isolation import run_later
 from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER
 from pipeguard.isolation.extent import extent_of
 from pipeguard.isolation.profile import WRITE_ROOTS, Profile
-from pipeguard.isolation.repositories import find_named, submodules_of
+from pipeguard.isolation.run_later import find_named, submodules_of
 from pipeguard.isolation.sandbox import HOMES, Sandbox
 from pipeguard.launch.child import Command
 from tests.each import each
@@ -277,7 +277,7 @@ def test_only_so_far_is_looked_for_repositories(
     (home / "linked").mkdir()
     (home / "linked" / ".git").symlink_to("../a/.git")
     assert list(find_named(str(home), [".git"])) == [f"{home}/{name}/.git" for name in seen]
-    monkeypatch.setattr(repositories, "MOST_ENTRIES", 0)
+    monkeypatch.setattr(run_later, "MOST_ENTRIES", 0)
     assert list(find_named(str(home), [".git"])) == []
     assert list(find_named(str(home / "a"), [".git"])) == [f"{home}/a/.git"]
 

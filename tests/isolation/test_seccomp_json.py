@@ -1,4 +1,4 @@
-"""The filter for containers answers as the kernel's own does. isolation/seccomp_json.py."""
+"""The filter for containers answers as the kernel's own does. isolation/seccomp.py."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation.seccomp import ALLOW, ARCHITECTURES, BY_ARGUMENT, ERRNO
-from pipeguard.isolation.seccomp_json import profile_text
+from pipeguard.isolation.seccomp import ALLOW, ARCHITECTURES, BY_ARGUMENT, ERRNO, profile_text
 from tests.each import each
 from tests.isolation.test_seccomp import judged
 

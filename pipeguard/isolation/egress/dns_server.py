@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, cast
 from pipeguard.isolation.egress import dns
 from pipeguard.isolation.egress.hosts import HostError, is_localhost, parse_host
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
-from pipeguard.isolation.egress.rate import OncePerMinute
+from pipeguard.isolation.egress.state import OncePerMinute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeguard.isolation.egress.names import NameAddresses
+    from pipeguard.isolation.egress.dns import NameAddresses
     from pipeguard.isolation.egress.state import EgressState
 
 STREAM_SECONDS = 10.0  # of a TCP connection, in all

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.egress.hosts import HostAndPort
     from pipeguard.isolation.egress.outer_proxy import OuterProxy
-    from pipeguard.isolation.egress.read_buffer import ReadBuffer
+    from pipeguard.isolation.egress.state import ReadBuffer
 
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
 _LINE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")

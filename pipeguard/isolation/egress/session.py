@@ -6,7 +6,7 @@ import asyncio
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol, cast
 
-from pipeguard.isolation.egress import replies
+from pipeguard.isolation.egress import handshake
 from pipeguard.isolation.egress.handshake import EgressRequest, HandshakeError, ProxyHandshake
 from pipeguard.isolation.egress.judge import (
     EgressOutcome,
@@ -211,13 +211,13 @@ class EgressSession(asyncio.BufferedProtocol):
     def _refuse(self, reason: EgressReason, address: str = "") -> None:
         request = self._request
         self._report(EgressOutcome.REFUSED, reason, address=address)
-        self._say_and_close(replies.refused(request.way, request.target, reason))
+        self._say_and_close(handshake.refused(request.way, request.target, reason))
 
     def _fail(self, error: str) -> None:
         request = self._request
         advice = advice_on(error, request.target, self._server.proxies)
         self._report(EgressOutcome.FAILED, None, error, advice=advice)
-        self._say_and_close(replies.failed(request.way, request.target, error, advice))
+        self._say_and_close(handshake.failed(request.way, request.target, error, advice))
 
     def _say_and_close(self, response: bytes) -> None:
         """Close; after a response the client has some time to read it and to close itself."""

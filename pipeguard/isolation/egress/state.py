@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.isolation.egress.names import NameAddresses
+from pipeguard.isolation.egress.dns import NameAddresses
 
 if TYPE_CHECKING:
     import socket
@@ -14,6 +14,54 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.hosts import HostRules
     from pipeguard.isolation.egress.judge import Report
     from pipeguard.isolation.egress.outer_proxy import OuterProxies
+
+MAX_BYTES = 256 * 2**10  # of one reading: a stream alone goes at full speed
+MIN_BYTES = 4 * 2**10
+BUDGET_BYTES = 16 * 2**20
+
+
+class ReadBuffer:
+    """Memory that is read into, and handed on before the next reading.
+
+    Attributes:
+        part: as much of it as one connection may read at once.
+    """
+
+    def __init__(self) -> None:
+        self._whole = memoryview(bytearray(MAX_BYTES))
+        self.part = self._whole
+
+    def share(self, connections: int) -> None:
+        """Have so many connections share the budget: two directions, a reading and a rest each."""
+        size = BUDGET_BYTES // (4 * max(1, connections))
+        self.part = self._whole[: max(MIN_BYTES, min(MAX_BYTES, size))]
+
+    def contents(self, length: int) -> bytes:
+        """What was read."""
+        return bytes(self._whole[:length])
+
+
+SECONDS = 60.0
+MAX_KEYS = 1024  # different ones in a minute; beyond them nothing is told
+
+
+class OncePerMinute:
+    """Whether something is to be told of: once a minute for each key."""
+
+    def __init__(self) -> None:
+        self._told_at: dict[str, float] = {}  # in order of time
+
+    def is_due(self, key: str, now: float) -> bool:
+        """Whether a key is to be told of now; if so, it counts as told."""
+        while self._told_at:
+            oldest = next(iter(self._told_at))
+            if now - self._told_at[oldest] < SECONDS:
+                break
+            del self._told_at[oldest]
+        if key in self._told_at or len(self._told_at) >= MAX_KEYS:
+            return False
+        self._told_at[key] = now
+        return True
 
 
 class EgressLimits(NamedTuple):

@@ -7,12 +7,12 @@ import socket
 import struct
 from typing import TYPE_CHECKING, cast
 
-from pipeguard.isolation.egress.http_body import BodyError, RequestBody
+from pipeguard.isolation.egress.http_head import BodyError, RequestBody
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeguard.isolation.egress.read_buffer import ReadBuffer
+    from pipeguard.isolation.egress.state import ReadBuffer
 
 
 _LINGER = struct.pack("ii", 1, 0)

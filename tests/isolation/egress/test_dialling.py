@@ -5,9 +5,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from pipeguard.isolation.egress.dialling import connect_first
 from pipeguard.isolation.egress.hosts import Address
-from pipeguard.isolation.egress.read_buffer import ReadBuffer
+from pipeguard.isolation.egress.routing import connect_first
+from pipeguard.isolation.egress.state import ReadBuffer
 from pipeguard.isolation.egress.tunnel import TunnelEnd
 
 V4, OTHER_V4 = ip_address("8.8.8.8"), ip_address("8.8.4.4")

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.isolation.egress.dns import (
+    NETWORK,
     DnsError,
     DnsQuestion,
+    NameAddresses,
     answer,
     no_such_name,
     parse_question,
 )
-from pipeguard.isolation.egress.names import NETWORK, NameAddresses
 from tests.each import each
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.isolation.egress.http_body import BodyError, RequestBody
+from pipeguard.isolation.egress.http_head import BodyError, RequestBody
 from tests.each import each
 
 CHUNKS = b"5\r\nhello\r\nA;x=1\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\n"

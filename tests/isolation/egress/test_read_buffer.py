@@ -1,6 +1,6 @@
 """How much one connection may hold, so that all of them stay within a budget."""
 
-from pipeguard.isolation.egress.read_buffer import (
+from pipeguard.isolation.egress.state import (
     BUDGET_BYTES,
     MAX_BYTES,
     MIN_BYTES,
