@@ -2,7 +2,7 @@
 
 It sees the same files as under bubblewrap, as mounts of this machine's; its network is one that
 only PipeGuard listens in. Its words and variables reach it through its input
-(`isolation.container_shell`), so that neither `ps` nor `inspect` shows them.
+(`isolation.container_files`), so that neither `ps` nor `inspect` shows them.
 """
 
 from __future__ import annotations

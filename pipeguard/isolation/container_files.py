@@ -207,7 +207,7 @@ def stored(folder: str, content: bytes) -> str:
 def _is_made_anyway(path: str, others: Iterable[Mount]) -> bool:
     """Whether a folder needs no mount: it is one, the engine's, or made for what is in it.
 
-    In one that may be written the shell makes it (isolation.container_shell).
+    In one that may be written the shell makes it.
     """
     mounted = [mount for mount in others if mount.kind is not MountKind.LINK]
     if path == "/" or any(is_within(path, each) for each in _OF_ENGINE):

@@ -168,7 +168,7 @@ def test_an_installer_cannot_fill_the_disk(
     home: Path, monkeypatch: pytest.MonkeyPatch, limit: str, most: int, script: str, why: str
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(f"pipeguard.isolation.disk_budget.{limit}", most)
+        patch.setattr(f"pipeguard.isolation.fetching.{limit}", most)
         with pytest.raises(LaunchError, match=why):
             install(OF_NPM, f"I=$INSTALLED_IN; while :; do {script}; done")
     assert not [path for path in packages_folder().iterdir() if path.is_dir()]

@@ -58,7 +58,7 @@ def test_each_profile_says_what_can_be_given() -> None:
 
 def test_the_page_has_each_profile_with_what_it_gives() -> None:
     page = Path("docs/isolation.md").read_text()
-    section = page.partition("## Servers that are known")[2].partition("\n\nThese were run bare")[0]
+    section = page.partition("## Servers that are known")[2].partition("\n\n## ")[0]
     rows: dict[str, str] = {}
     for line in filter(lambda line: line.startswith("| `"), section.splitlines()):
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]
