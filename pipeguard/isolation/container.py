@@ -74,7 +74,7 @@ class Contained(NamedTuple):
     is_offline: bool
 
 
-class RunningContainer(NamedTuple):
+class _RunningContainer(NamedTuple):
     """A container that is starting.
 
     Attributes:
@@ -88,7 +88,7 @@ class RunningContainer(NamedTuple):
     clean_up: Callable[[], None]
 
 
-def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> RunningContainer:
+def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> _RunningContainer:
     """Start a server in a container; returns before it runs.
 
     Args:
@@ -133,7 +133,7 @@ def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> 
         if record.exists() and _is_removed(engine, record):
             record.remove()
 
-    return RunningContainer(child, ours, clean_up)
+    return _RunningContainer(child, ours, clean_up)
 
 
 def _with_rules(files: Files, view: FileView, folder: str) -> Files:

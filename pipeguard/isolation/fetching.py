@@ -92,7 +92,7 @@ MOST_FILES = 2_000_000
 LEAST_FREE_BYTES = GIBIBYTE // 2  # for all others
 
 
-class DiskBudget:
+class _DiskBudget:
     """Watches the disk that a folder is on.
 
     What others write at the same time counts as well: only their sum can be asked for cheaply.
@@ -312,7 +312,7 @@ def _run(
 ) -> None:
     reached = (*(f"{host}:{REGISTRY_PORT}" for host in hosts), *mirrors(hosts))
     folder = str(command.cwd)
-    budget = DiskBudget(Path(folder))
+    budget = _DiskBudget(Path(folder))
     child = start(command, Profile(write=(folder,), hosts=reached, limits=FETCH_LIMITS))
     try:
         child.wait_started()
@@ -334,7 +334,7 @@ def _run(
         )
 
 
-def _output(child: Child, budget: DiskBudget) -> tuple[str, str | None]:
+def _output(child: Child, budget: _DiskBudget) -> tuple[str, str | None]:
     """What a child prints until it ends, of much the end; and what it filled the disk with."""
     import select
 

@@ -42,7 +42,7 @@ _GIVEN = frozenset(
 _LISTS = {"core.excludesfile": "ignore", "core.attributesfile": "attributes"}
 
 
-class GitSettings(NamedTuple):
+class _GitSettings(NamedTuple):
     """What a server is given.
 
     Attributes:
@@ -62,7 +62,7 @@ class _Entry(NamedTuple):
     value: str
 
 
-def settings_of(host: SandboxUser, variables: Mapping[str, str]) -> GitSettings:
+def settings_of(host: SandboxUser, variables: Mapping[str, str]) -> _GitSettings:
     """Read the settings that a server is given.
 
     Args:
@@ -74,7 +74,7 @@ def settings_of(host: SandboxUser, variables: Mapping[str, str]) -> GitSettings:
     lists = (reading.write_list(key, os.path.join(folder, name)) for key, name in _LISTS.items())
     if text := "".join(lists) + reading.convert():
         reading.texts[PLACE] = text
-    return GitSettings(reading.texts, tuple(reading.sources))
+    return _GitSettings(reading.texts, tuple(reading.sources))
 
 
 class _Reading:

@@ -97,7 +97,7 @@ FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6
 AF_NETLINK, NETLINK_ROUTE = 16, 0
 
 
-class Architecture(NamedTuple):
+class _Architecture(NamedTuple):
     """A machine's name for itself and its numbers of system calls."""
 
     audit: int
@@ -143,8 +143,8 @@ def _numbers(text: str) -> dict[str, int]:
 
 
 ARCHITECTURES = {
-    "x86_64": Architecture(0xC000003E, _numbers(f"{_X86_64} {_EVERYWHERE}")),
-    "aarch64": Architecture(0xC00000B7, _numbers(f"{_AARCH64} {_EVERYWHERE}")),
+    "x86_64": _Architecture(0xC000003E, _numbers(f"{_X86_64} {_EVERYWHERE}")),
+    "aarch64": _Architecture(0xC00000B7, _numbers(f"{_AARCH64} {_EVERYWHERE}")),
 }
 
 
@@ -155,7 +155,7 @@ class _Instruction(NamedTuple):
     value: int
 
 
-def architecture_of(machine: str) -> Architecture:
+def architecture_of(machine: str) -> _Architecture:
     """The numbers of a machine's system calls.
 
     Args:

@@ -71,7 +71,7 @@ _CAN_RECURSE = 0x0080
 _NAME_OF_QUESTION = 0xC00C  # a pointer to the byte behind the header
 
 
-class ResponseCode(IntEnum):
+class _ResponseCode(IntEnum):
     """What an answer says of its question (RFC 1035, 4.1.1)."""
 
     NO_ERROR = 0
@@ -123,8 +123,8 @@ def parse_question(message: bytes) -> DnsQuestion:
     if flags & _IS_RESPONSE:
         raise DnsError(None)  # answering answers, two of us would never end
     if flags & _OPCODE:
-        raise DnsError(_error(number, flags, ResponseCode.NOT_IMPLEMENTED))
-    malformed = DnsError(_error(number, flags, ResponseCode.FORMAT_ERROR))
+        raise DnsError(_error(number, flags, _ResponseCode.NOT_IMPLEMENTED))
+    malformed = DnsError(_error(number, flags, _ResponseCode.FORMAT_ERROR))
     counts = (questions, answers, authorities)
     if counts != (1, 0, 0) or extras > 1 or len(message) > MAX_QUERY_BYTES or flags & _TRUNCATED:
         raise malformed
@@ -133,7 +133,7 @@ def parse_question(message: bytes) -> DnsQuestion:
         raise malformed
     kind, of_class = _QUESTION_END.unpack_from(message, end)
     if of_class != CLASS_IN:
-        raise DnsError(_error(number, flags, ResponseCode.REFUSED))
+        raise DnsError(_error(number, flags, _ResponseCode.REFUSED))
     raw = message[_HEADER.size : end + _QUESTION_END.size]
     return DnsQuestion(number, flags, ".".join(map(_label_text, labels)), kind, raw)
 
@@ -166,7 +166,7 @@ def answer(question: DnsQuestion, address: IPv4Address | None) -> bytes:
         address: the name's address, or None.
     """
     has_address = address is not None and question.kind == TYPE_A
-    code = ResponseCode.NO_ERROR
+    code = _ResponseCode.NO_ERROR
     message = _header(question.number, question.flags, code, (1, int(has_address)))
     message += question.raw
     if address is not None and has_address:
@@ -178,14 +178,14 @@ def answer(question: DnsQuestion, address: IPv4Address | None) -> bytes:
 
 def no_such_name(question: DnsQuestion) -> bytes:
     """The answer for a name that is not to be reached."""
-    code = ResponseCode.NO_SUCH_NAME
+    code = _ResponseCode.NO_SUCH_NAME
     return _header(question.number, question.flags, code, (1, 0)) + question.raw
 
 
-def _error(number: int, flags: int, code: ResponseCode) -> bytes:
+def _error(number: int, flags: int, code: _ResponseCode) -> bytes:
     return _header(number, flags, code, (0, 0))
 
 
-def _header(number: int, flags: int, code: ResponseCode, counts: tuple[int, int]) -> bytes:
+def _header(number: int, flags: int, code: _ResponseCode, counts: tuple[int, int]) -> bytes:
     repeated = flags & (_RECURSE | _OPCODE)
     return _HEADER.pack(number, _IS_RESPONSE | repeated | _CAN_RECURSE | code, *counts, 0, 0)

@@ -30,7 +30,7 @@ _IPV4, _NAME, _IPV6 = 1, 3, 4
 _ADDRESS_BYTES = {_IPV4: 4, _IPV6: 16}
 
 
-class SocksCode(IntEnum):
+class _SocksCode(IntEnum):
     """What a reply says (RFC 1928, 6)."""
 
     SUCCEEDED = 0
@@ -43,7 +43,7 @@ class SocksCode(IntEnum):
     UNKNOWN_ADDRESS = 8
 
 
-class SocksError(Exception):
+class _SocksError(Exception):
     """A client to refuse.
 
     Attributes:
@@ -57,7 +57,7 @@ class SocksError(Exception):
         self.is_unsupported = is_unsupported
 
 
-def reply(code: SocksCode) -> bytes:
+def reply(code: _SocksCode) -> bytes:
     """A reply to a request; the bound address, which says nothing to a client, is zero."""
     return bytes((VERSION, code, 0, _IPV4, 0, 0, 0, 0, 0, 0))
 
@@ -69,14 +69,14 @@ def greeting_length(data: bytes) -> int | None:
     """The length of the greeting that data begins with; None while it is incomplete.
 
     Raises:
-        SocksError: it has no method without a login, or is no greeting.
+        _SocksError: it has no method without a login, or is no greeting.
     """
     if data[:1] != bytes((VERSION,)):
-        raise SocksError(b"")
+        raise _SocksError(b"")
     if len(data) < 2 or len(data) < 2 + data[1]:
         return None
     if _NO_LOGIN not in data[2 : 2 + data[1]]:
-        raise SocksError(bytes((VERSION, _NO_METHOD)), is_unsupported=True)
+        raise _SocksError(bytes((VERSION, _NO_METHOD)), is_unsupported=True)
     return 2 + data[1]
 
 
@@ -84,17 +84,17 @@ def parse_request(data: bytes) -> tuple[HostAndPort, int] | None:
     """The target of the request that data begins with, and its length; None if incomplete.
 
     Raises:
-        SocksError: it is no CONNECT, or has no host and port.
+        _SocksError: it is no CONNECT, or has no host and port.
     """
     if len(data) < 5:
         return None
     version, command, reserved, kind, first = data[:5]
     if version != VERSION or reserved:
-        raise SocksError(reply(SocksCode.FAILED))
+        raise _SocksError(reply(_SocksCode.FAILED))
     if command != _CONNECT:
-        raise SocksError(reply(SocksCode.UNKNOWN_COMMAND), is_unsupported=True)
+        raise _SocksError(reply(_SocksCode.UNKNOWN_COMMAND), is_unsupported=True)
     if kind not in {_IPV4, _NAME, _IPV6}:
-        raise SocksError(reply(SocksCode.UNKNOWN_ADDRESS), is_unsupported=True)
+        raise _SocksError(reply(_SocksCode.UNKNOWN_ADDRESS), is_unsupported=True)
     start = 5 if kind == _NAME else 4
     end = start + (first if kind == _NAME else _ADDRESS_BYTES[kind])
     if len(data) < end + 2:
@@ -105,7 +105,7 @@ def parse_request(data: bytes) -> tuple[HostAndPort, int] | None:
 
 def _target(kind: int, host: bytes, port: int) -> HostAndPort:
     if not port:
-        raise SocksError(reply(SocksCode.FAILED))
+        raise _SocksError(reply(_SocksCode.FAILED))
     if kind == _IPV4:
         return HostAndPort(IPv4Address(host), port)
     if kind == _IPV6:
@@ -114,7 +114,7 @@ def _target(kind: int, host: bytes, port: int) -> HostAndPort:
     try:
         return HostAndPort(parse_host(host.decode()), port)
     except (HostError, UnicodeDecodeError):
-        raise SocksError(reply(SocksCode.FAILED)) from None
+        raise _SocksError(reply(_SocksCode.FAILED)) from None
 
 
 CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -125,9 +125,9 @@ _WHY = {
     EgressReason.TOO_MANY: "cannot be reached: too many connections are open",
 }
 _SOCKS_FAILURES = {
-    "ECONNREFUSED": SocksCode.CONNECTION_REFUSED,
-    "ENETUNREACH": SocksCode.NETWORK_UNREACHABLE,
-    "EHOSTUNREACH": SocksCode.HOST_UNREACHABLE,
+    "ECONNREFUSED": _SocksCode.CONNECTION_REFUSED,
+    "ENETUNREACH": _SocksCode.NETWORK_UNREACHABLE,
+    "EHOSTUNREACH": _SocksCode.HOST_UNREACHABLE,
 }
 
 
@@ -151,7 +151,7 @@ def bad_request(why: str) -> bytes:
 def refused(way: EgressWay, target: HostAndPort, reason: EgressReason) -> bytes:
     """What a client is told whose host is refused."""
     if way is EgressWay.SOCKS5:
-        return reply(SocksCode.NOT_ALLOWED)
+        return reply(_SocksCode.NOT_ALLOWED)
     if way is EgressWay.DIRECT:
         return b""
     why = _WHY.get(reason, "is refused")
@@ -163,7 +163,7 @@ def refused(way: EgressWay, target: HostAndPort, reason: EgressReason) -> bytes:
 def failed(way: EgressWay, target: HostAndPort, error: str, advice: str = "") -> bytes:
     """What a client is told whose host is allowed and could not be reached."""
     if way is EgressWay.SOCKS5:
-        code = SocksCode.HOST_UNREACHABLE if error.startswith("EAI_") else SocksCode.FAILED
+        code = _SocksCode.HOST_UNREACHABLE if error.startswith("EAI_") else _SocksCode.FAILED
         return reply(_SOCKS_FAILURES.get(error, code))
     if way is EgressWay.DIRECT:
         return b""
@@ -250,14 +250,14 @@ class ProxyHandshake:
                 self._is_greeted = True
                 response = GREETING_REPLY
             request = parse_request(self._data)
-        except SocksError as error:
+        except _SocksError as error:
             raise HandshakeError(
                 EgressWay.SOCKS5, _reason(error), response + error.response
             ) from None
         if request is None:
             return response, None
         target, length = request
-        opened = reply(SocksCode.SUCCEEDED)
+        opened = reply(_SocksCode.SUCCEEDED)
         return response, EgressRequest(EgressWay.SOCKS5, target, opened, early=self._data[length:])
 
     def _feed_http(self) -> EgressRequest | None:
@@ -284,5 +284,5 @@ class ProxyHandshake:
         return len(self._data) >= MAX_HEAD_BYTES
 
 
-def _reason(error: HeadError | SocksError) -> EgressReason:
+def _reason(error: HeadError | _SocksError) -> EgressReason:
     return EgressReason.UNSUPPORTED if error.is_unsupported else EgressReason.MALFORMED

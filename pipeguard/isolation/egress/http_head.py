@@ -132,7 +132,7 @@ class HeadError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class ProxyRequest:
+class _ProxyRequest:
     """What a client asks of a proxy.
 
     Attributes:
@@ -146,7 +146,7 @@ class ProxyRequest:
     length: int | None = 0
 
 
-def parse_head(data: bytes) -> ProxyRequest:
+def parse_head(data: bytes) -> _ProxyRequest:
     """Read a head, its empty line included.
 
     Raises:
@@ -162,13 +162,13 @@ def parse_head(data: bytes) -> ProxyRequest:
     if method == b"CONNECT":
         if body_length != 0:
             raise HeadError("CONNECT has no body")
-        return ProxyRequest(_authority(url))
+        return _ProxyRequest(_authority(url))
     target, path = _target(url)
     _check_host(fields, target, version)
     path = b"*" if method == b"OPTIONS" and not path else path  # RFC 9112, 3.2.4
     path = path if path.startswith((b"/", b"*")) else b"/" + path
     request_line = b" ".join((method, path, version))
-    return ProxyRequest(target, _head(request_line, fields), body_length)
+    return _ProxyRequest(target, _head(request_line, fields), body_length)
 
 
 def _field(line: bytes) -> tuple[bytes, bytes]:

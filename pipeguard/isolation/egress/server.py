@@ -36,7 +36,7 @@ CHECK_SECONDS = 1.0
 CLOSE_STEPS, STEP_SECONDS = 1000, 0.001
 
 
-class EgressServer:
+class _EgressServer:
     """All connections of one sandbox.
 
     Args:
@@ -206,7 +206,7 @@ def serve(
     loop = _new_loop()
     loop.set_exception_handler(_report_error)
     try:
-        server = EgressServer(loop, state)
+        server = _EgressServer(loop, state)
         loop.run_until_complete(server.open(sockets, refused))
         loop.add_reader(wake, partial(_changed, server, state, wake))
         if not state.is_closed:
@@ -223,7 +223,7 @@ def _report_error(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -
         loop.default_exception_handler(context)
 
 
-def _changed(server: EgressServer, state: EgressState, wake: socket.socket) -> None:
+def _changed(server: _EgressServer, state: EgressState, wake: socket.socket) -> None:
     with suppress(BlockingIOError):
         wake.recv(4096)
     if state.is_closed:

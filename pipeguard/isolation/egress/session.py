@@ -43,7 +43,7 @@ class _State(Enum):
     ENDING = auto()
 
 
-class SessionOwner(RouteOwner, Protocol):
+class _SessionOwner(RouteOwner, Protocol):
     """What a session knows of the sandbox that it belongs to."""
 
     limits: EgressLimits
@@ -74,7 +74,7 @@ class EgressSession(asyncio.BufferedProtocol):
     _host: TunnelEnd
     _route: HostRoute
 
-    def __init__(self, server: SessionOwner, *, is_direct: bool) -> None:
+    def __init__(self, server: _SessionOwner, *, is_direct: bool) -> None:
         self._server = server
         self._state = _State.READING
         self._handshake = None if is_direct else ProxyHandshake()
