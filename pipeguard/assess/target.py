@@ -115,7 +115,7 @@ class AssessmentTarget:
             engine: as `--isolate` or the policy says.
         """
         if engine not in self._engine_problems:
-            from pipeguard.isolation.engines import problem_with
+            from pipeguard.isolation.engine_trial import problem_with
 
             self._engine_problems[engine] = problem_with(engine)
         return self._engine_problems[engine]

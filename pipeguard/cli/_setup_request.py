@@ -109,7 +109,7 @@ class SetupRequest:
             return
         from pipeguard.clients.isolating import HOW
         from pipeguard.errors import InputError
-        from pipeguard.isolation.engines import problem_with
+        from pipeguard.isolation.engine_trial import problem_with
 
         if problem := problem_with(HOW).rstrip("."):
             raise InputError(

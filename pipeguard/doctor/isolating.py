@@ -33,7 +33,7 @@ _OTHER_FIX = "use the other engine: --isolate bubblewrap, or --isolate container
 def isolation(case: Case) -> Iterable[Diagnosis]:
     """Which engines can isolate servers here."""
     if sys.platform == "linux":
-        from pipeguard.isolation.engines import try_bubblewrap, try_container
+        from pipeguard.isolation.engine_trial import try_bubblewrap, try_container
 
         states = [try_bubblewrap(), try_container()]
     else:

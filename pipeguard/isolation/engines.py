@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,63 +10,6 @@ from pipeguard.isolation.user_namespaces import forbidden, forbidding_setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-TRIAL_SECONDS = 5.0
-MAX_SAID_BYTES = 300
-
-
-def try_bubblewrap() -> EngineState:
-    """Run a program isolated, and say whether that works here."""
-    return bubblewrap_state(_trial)
-
-
-def try_container() -> EngineState:
-    """Run a program in a container, and say whether and how that works here."""
-    return container_state(_container_engine)
-
-
-def problem_with(requested: str) -> str:
-    """Why servers that are isolated by an engine would not start here; empty where they do.
-
-    Args:
-        requested: as `--isolate` or the policy says.
-    """
-    if sys.platform != "linux":
-        return "servers can be isolated on Linux alone yet"
-    try:
-        engine = engine_for(requested)
-    except LaunchError as error:
-        return str(error)
-    state = try_container() if engine == CONTAINER else try_bubblewrap()
-    return "" if state.works else f"{state.name}: {state.why}"
-
-
-def _container_engine() -> str:
-    from pipeguard.isolation.container_engines import find_engine
-    from pipeguard.isolation.sandbox import isolation_folder, this_host
-
-    return find_engine(this_host(), isolation_folder(), is_new_trial=True).name
-
-
-def _trial() -> str | None:
-    """Run `true` isolated; returns what was wrong."""
-    from pipeguard.isolation.profile import Profile
-    from pipeguard.isolation.sandbox import Sandbox
-    from pipeguard.launch.child import Command
-
-    sandbox = Sandbox("trial", Command(["/bin/true"], {"PATH": os.defpath}, "/"), Profile())
-    child = sandbox.start()
-    try:
-        child.wait_started()
-        ended = child.wait(TRIAL_SECONDS)
-        if ended is not None and ended.code == 0:
-            return None
-        child.end(0)
-        said = os.read(child.stderr_fd, MAX_SAID_BYTES).decode("utf-8", "replace").strip()
-        return said or f"the program {ended or 'did not end'}"
-    finally:
-        child.close()
-
 
 BUBBLEWRAP, CONTAINER = "bubblewrap", "container"
 AUTO, NONE = "auto", "none"
@@ -97,7 +39,7 @@ def bubblewrap_state(trial: Callable[[], str | None]) -> EngineState:
     """Whether bubblewrap works here.
 
     Args:
-        trial: runs a program with it, and returns what was wrong.
+        trial: runs a program with it, and returns what was wrong (isolation.engine_trial).
     """
     if sys.platform != "linux":
         return EngineState(BUBBLEWRAP, works=False, why="it needs Linux")
@@ -125,7 +67,7 @@ def container_state(find: Callable[[], str]) -> EngineState:
     """Whether containers work here.
 
     Args:
-        find: tries podman and docker and returns what works.
+        find: tries podman and docker and returns what works (isolation.engine_trial).
     """
     try:
         return EngineState(CONTAINER, works=True, why=find())

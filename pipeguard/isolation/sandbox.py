@@ -211,8 +211,8 @@ class Sandbox:
 
     def _start_contained(self) -> Child:
         from pipeguard.isolation.container import Contained, start_contained
-        from pipeguard.isolation.container_engines import find_engine
         from pipeguard.isolation.container_files import unsettable
+        from pipeguard.isolation.container_trial import find_engine
 
         folder = isolation_folder()
         try:

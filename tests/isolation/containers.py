@@ -11,14 +11,9 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation import container_engines
-from pipeguard.isolation.container_engines import (
-    DOCKER,
-    PODMAN,
-    ContainerEngine,
-    find_engine,
-    installed,
-)
+from pipeguard.isolation import container_trial
+from pipeguard.isolation.container_engines import DOCKER, PODMAN, ContainerEngine, installed
+from pipeguard.isolation.container_trial import find_engine
 from pipeguard.isolation.sandbox import this_host
 from tests.launch.processes import until
 
@@ -65,9 +60,9 @@ def daemon(folder: Path) -> Iterator[str]:
 def only_docker(socket: str, patch: pytest.MonkeyPatch) -> None:
     """Have the search for an engine find docker at this socket, and no podman."""
     patch.setattr(
-        container_engines, "installed", lambda kind: None if kind == PODMAN else installed(kind)
+        container_trial, "installed", lambda kind: None if kind == PODMAN else installed(kind)
     )
-    patch.setattr(container_engines, "sockets", lambda: iter([socket]))
+    patch.setattr(container_trial, "sockets", lambda: iter([socket]))
 
 
 def left_of(engine: ContainerEngine, folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which engine for containers is found, and what is told where none is. container_engines.py."""
+"""Which engine for containers is found, and what is told where none is. container_trial.py."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation import container_engines
+from pipeguard.isolation import container_trial
 from pipeguard.isolation.container_engines import (
     DOCKER,
-    FOUND,
     PODMAN,
     ContainerEngine,
-    find_engine,
     installed,
     sockets,
 )
+from pipeguard.isolation.container_trial import FOUND, find_engine
 from pipeguard.isolation.engines import container_state
 from pipeguard.isolation.sandbox import this_host
 from tests.each import each
@@ -32,7 +31,7 @@ def none_installed(_kind: str) -> None:
 
 
 def test_without_programs_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(container_engines, "installed", none_installed)
+    monkeypatch.setattr(container_trial, "installed", none_installed)
     with pytest.raises(LaunchError, match="podman is not installed; docker is not installed"):
         find_engine(this_host(), str(tmp_path))
 
@@ -54,7 +53,7 @@ def test_a_daemon_that_does_not_answer_is_told(
         dead.bind("daemon")
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/daemon")
     monkeypatch.setattr(
-        container_engines, "installed", lambda kind: None if kind == PODMAN else program
+        container_trial, "installed", lambda kind: None if kind == PODMAN else program
     )
     state = container_state(lambda: find_engine(this_host(), str(tmp_path / "state")).name)
     assert not state.works
@@ -81,7 +80,7 @@ MEANINGS = {
 
 @each("text", list(MEANINGS))
 def test_what_engines_say_is_explained(text: str) -> None:
-    explained = container_engines._explained(text)
+    explained = container_trial._explained(text)
     assert MEANINGS[text] in explained
     assert text in explained
 
@@ -92,12 +91,12 @@ def test_what_was_found_is_kept_until_something_changes(tmp_path: Path) -> None:
     kept = json.loads(found.read_text())
     assert find_engine(this_host(), str(tmp_path)) == engine
     found.write_text(json.dumps(kept | {"boot": "another"}))
-    assert container_engines._cached(found) is None
+    assert container_trial._cached(found) is None
     found.write_text(json.dumps(kept | {"changed": 1}))
-    assert container_engines._cached(found) is None
+    assert container_trial._cached(found) is None
     for broken in ("", "{}", "[]", '{"engine": ["podman"]}'):
         found.write_text(broken)
-        assert container_engines._cached(found) is None
+        assert container_trial._cached(found) is None
 
 
 def test_a_rootless_engine_says_so() -> None:
