@@ -10,8 +10,8 @@ from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.guarding import GuardedCommand
 from pipeguard.errors import PipeGuardError
 from pipeguard.isolation.docker_words import is_of_containers, run_of
-from pipeguard.isolation.earlier_state import left_behind
 from pipeguard.isolation.engines import AUTO, LEARN, NONE
+from pipeguard.isolation.kept_homes import left_behind
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.shipped import key_of, shipped_for
 

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING
 from pipeguard.config.directories import cache_folder, config_folder
 from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
+from pipeguard.isolation.egress.sockets import PROXY_PORT
 from pipeguard.isolation.engines import ADVICE, BUBBLEWRAP, CONTAINER, no_bubblewrap
 from pipeguard.isolation.kept_homes import make_home, make_places
 from pipeguard.isolation.own_arguments import unseen_among, with_paths
-from pipeguard.isolation.packages import package_of
+from pipeguard.isolation.packages import NPM_HOSTS, PYPI_HOSTS, package_of
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.proxy_variables import with_own_proxy
-from pipeguard.isolation.registries import without_retries
 from pipeguard.isolation.runtimes import runtime_of, runtime_of_package
 from pipeguard.isolation.sensitive import sensitive_paths, session_sockets
 from pipeguard.isolation.server_view import server_view
@@ -34,7 +33,7 @@ from pipeguard.launch.child import Command, start
 from pipeguard.state.paths import state_folder_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from pipeguard.isolation.cgroups import ControlGroup
@@ -51,6 +50,13 @@ NAME_FILE = "server"  # beside a kept home: whose it is
 WEB_PORTS = frozenset({80, 443})  # connections to these are refused by name and told
 
 _NUMBERS = count()
+PROXY_VARIABLES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
+OWN_PROXY = f"http://127.0.0.1:{PROXY_PORT}"
+# From the documentation of npm ("config"), uv ("environment variables") and pip ("configuration").
+_ONCE: Mapping[tuple[str, ...], tuple[str, ...]] = {
+    NPM_HOSTS: ("npm_config_fetch_retries",),
+    PYPI_HOSTS: ("UV_HTTP_RETRIES", "PIP_RETRIES"),
+}
 
 
 def _unheard(*_texts: object) -> None:
@@ -377,3 +383,44 @@ def this_host() -> SandboxUser:
             sensitive = tuple(dict.fromkeys((*sensitive, *sensitive_paths(real, ()))))
     packages = os.path.join(isolation_folder(), PACKAGES)
     return SandboxUser(home, user, uid, os.getgid(), sensitive, packages)
+
+
+def with_own_proxy(variables: Mapping[str, str], rules: HostRules) -> dict[str, str]:
+    """Variables with PipeGuard's proxy in place of any that the server may not connect to itself.
+
+    Args:
+        variables: of the server.
+        rules: the hosts that it may reach.
+    """
+    return {
+        name: OWN_PROXY
+        if name.upper() in PROXY_VARIABLES and value and not _is_given(value, rules)
+        else value
+        for name, value in variables.items()
+    }
+
+
+def _is_given(url: str, rules: HostRules) -> bool:
+    from pipeguard.isolation.egress.outer_proxy import OuterProxy, OuterProxyError
+
+    try:
+        host, port = OuterProxy.parse(url).at
+    except OuterProxyError:
+        return False
+    return port in rules.ports_of(host)
+
+
+def without_retries(variables: Mapping[str, str], rules: HostRules) -> dict[str, str]:
+    """A server's variables, and that installers whose registry it was not given try once.
+
+    Args:
+        variables: of the server.
+        rules: the hosts that it may connect to.
+    """
+    added = {
+        name: "0"
+        for hosts, names in _ONCE.items()
+        if not any(rules.ports_of(host) for host in hosts)
+        for name in names
+    }
+    return added | dict(variables)

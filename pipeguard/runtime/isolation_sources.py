@@ -166,8 +166,7 @@ def what_is_left(
     identity: str, shipped: ShippedProfile, variables: Mapping[str, str], profile: Profile
 ) -> str:
     """What a known server does not find that has no kept home yet; empty where it has one."""
-    from pipeguard.isolation.earlier_state import left_behind
-    from pipeguard.isolation.kept_homes import home_of
+    from pipeguard.isolation.kept_homes import home_of, left_behind
     from pipeguard.isolation.sandbox import home_folder, homes_folder
 
     if home_of(homes_folder(), identity).exists():

@@ -12,8 +12,7 @@ import pytest
 from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.outer_proxy import proxies_from
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.proxy_variables import OWN, with_own_proxy
-from pipeguard.isolation.sandbox import installer
+from pipeguard.isolation.sandbox import OWN_PROXY, installer, with_own_proxy
 from pipeguard.launch.command import Command
 from tests.isolation.egress.company_proxy import CompanyProxy, company
 from tests.isolation.egress.sandbox import port_of
@@ -61,7 +60,7 @@ def test_a_server_reaches_its_host_through_the_proxy_of_the_environment(tmp_path
         with behind(tmp_path, "--connect", "service.test", HTTPS_PROXY=url) as run:
             assert run.call("connect", HOST) == "reached"
             assert run.call("proxied", HOST).endswith("reached")
-            assert run.call("environment", "HTTPS_PROXY") in {OWN, "not set"}
+            assert run.call("environment", "HTTPS_PROXY") in {OWN_PROXY, "not set"}
             assert run.call("connect", "other.test:443") == "gaierror"
             until(lambda: "excerpt=other.test" in run.said(), "the refusal is told")
             said = run.said()
@@ -160,9 +159,9 @@ def test_variables_name_the_way_out_unless_the_server_may_reach_the_proxy_itself
         "MY_PROXY": "mine",
     }
     assert with_own_proxy(variables, HostRules()) == variables | {
-        "HTTPS_PROXY": OWN,
-        "http_proxy": OWN,
-        "ALL_PROXY": OWN,
+        "HTTPS_PROXY": OWN_PROXY,
+        "http_proxy": OWN_PROXY,
+        "ALL_PROXY": OWN_PROXY,
     }
     rules = HostRules.parse(["proxy.example:3128"])
-    assert with_own_proxy(variables, rules) == variables | {"ALL_PROXY": OWN}
+    assert with_own_proxy(variables, rules) == variables | {"ALL_PROXY": OWN_PROXY}

@@ -1,4 +1,4 @@
-"""Installers in a sandbox without their registry: they ask once. isolation/registries.py."""
+"""Installers in a sandbox without their registry: they ask once. isolation/sandbox.py."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.packages import NPM_HOSTS, PYPI_HOSTS
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.registries import without_retries
-from pipeguard.isolation.sandbox import Sandbox
+from pipeguard.isolation.sandbox import Sandbox, without_retries
 from pipeguard.launch.child import Command
 from tests.isolation.test_escapes import Records
 from tests.launch.processes import read_all

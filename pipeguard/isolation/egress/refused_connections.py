@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.hosts import HostAndPort
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressRecord, EgressWay, refusal_of
-from pipeguard.isolation.egress.refused_socket import SEEN_BYTES, received, refused_target
+from pipeguard.isolation.egress.sockets import SEEN_BYTES, received, refused_target
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,7 +34,7 @@ class RefusedConnections:
     """Reads what the kernel refused in one sandbox's network, and reports it, in any thread.
 
     Args:
-        sockets: of `refused_socket.open_refused`; the caller closes them, after `close`.
+        sockets: of `sockets.open_refused`; the caller closes them, after `close`.
         state: the rules as they are now, and who is told.
     """
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.judge import EgressReason, EgressWay
 from pipeguard.isolation.egress.refused_connections import MAX_AT_ONCE
-from pipeguard.isolation.egress.refused_socket import refused_target
+from pipeguard.isolation.egress.sockets import refused_target
 from tests.isolation.egress.sandbox import needs_namespaces, run_inside
 
 RULES = HostRules.parse(["good.example"])
