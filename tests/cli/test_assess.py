@@ -14,7 +14,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from pipeguard.assess.checking import checks
+from pipeguard.assess.checking import checks, page
 from pipeguard.cli import cli
 from tests.assess.places import SECRET, run, write_config
 
@@ -104,7 +104,7 @@ def test_what_cannot_be_is_told(root: Path, arguments: list[str]) -> None:
 def test_every_check_explains_itself(name: str) -> None:
     result = assess("--explain", name)
     assert result.exit_code == 0
-    assert result.output == (TOP / checks()[name].page).read_text(encoding="utf-8")
+    assert result.output == page(checks()[name])
 
 
 def test_connect_tells_how_far_it_is_and_what_it_found(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ SEARCHED_NS = 5  # of a byte that a rule searches
 # Of a match: found, rated, rated by the sentences around it, reported, and each of its pieces. All
 # matches of a message; and what each byte in it adds.
 FOUND_NS, RATED_NS, READ_AROUND_NS, REPORTED_NS, PIECE_NS = 10_000, 10_000, 20_000, 100_000, 30_000
-MATCHES_NS, MATCHES_BYTE_NS = 40_000_000, 100
+MATCHES_NS, MATCHES_BYTE_NS = 50_000_000, 220
 READ_NS = 300  # of a byte that a classifier reads
 SENTENCE_NS = 400_000  # of a sentence that a network reads
 DOUBT_NS = 2_000_000  # of a match that a classifier is asked about: is it an order?
