@@ -15,6 +15,8 @@ from pipeguard.isolation.view import SandboxUser
 from tests.isolation.test_wrapped import Isolated
 from tests.wrap.wrapped import Object
 
+pytestmark = pytest.mark.needs("git")
+
 
 def made(home: Path) -> SandboxUser:
     """A user with an identity, another for one folder, and secrets in the same file."""
