@@ -76,7 +76,7 @@ class Log:
                 shown["missed_lines"] = self._sink.missed
             if self._is_json and self.server:
                 shown.setdefault("server", self.server)
-            _shown(
+            _write_line(
                 self._sink,
                 "debug" if level == "trace" else level,
                 event,
@@ -160,7 +160,7 @@ def say(text: str, level: str = "info") -> None:
         level: of the line of JSON.
     """
     if _said_as_json.is_set():
-        _shown(_Sink(), level, text, {}, is_json=True)
+        _write_line(_Sink(), level, text, {}, is_json=True)
         return
     from pipeguard.core.unicode.display import visible
 
@@ -201,7 +201,7 @@ def _is_ready(timeout_seconds: float) -> bool:
     return bool(poll.poll(timeout_seconds * 1000))
 
 
-def _shown(
+def _write_line(
     sink: _Sink,
     level: str,
     event: str,

@@ -69,7 +69,7 @@ def files() -> dict[str, str]:
         if path.is_file() and path.suffix not in BINARY:
             found[name] = path.read_bytes().decode("utf-8", "replace")
     assert "pyproject.toml" in found
-    trained = training_texts.files() if training_texts.is_whole() else training_texts.sampled()
+    trained = training_texts.files_or_sample()
     return found | {f"{TRAINED}{name}": text.decode() for name, text in trained.items()}
 
 

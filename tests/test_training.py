@@ -26,12 +26,11 @@ from training.texts import (
     MOST_SAMPLED,
     SAMPLE,
     copies,
+    files_or_sample,
     is_whole,
     sample,
-    sampled,
     word_runs,
 )
-from training.texts import files as unpacked
 
 TOP = Path(__file__).resolve().parent.parent
 TRAINING = TOP / "training"
@@ -64,7 +63,7 @@ class Text(NamedTuple):
 
 @cache
 def files() -> dict[str, bytes]:
-    return unpacked() if is_whole() else sampled()
+    return files_or_sample()
 
 
 @cache

@@ -95,7 +95,12 @@ def sample(contents: Mapping[str, bytes]) -> str:
     return "".join(rows)
 
 
-def sampled() -> dict[str, bytes]:
+def files_or_sample() -> dict[str, bytes]:
+    """The files if they are here, or else those of the sample."""
+    return files() if is_whole() else _sampled()
+
+
+def _sampled() -> dict[str, bytes]:
     """The files of the sample by their names, in order."""
     lines: dict[str, list[str]] = {}
     for line in SAMPLE.read_text("utf-8").splitlines():

@@ -137,8 +137,7 @@ FEWEST = 20  # texts of a language, for a share to say something
 
 def orders() -> Iterable[tuple[str, str]]:
     is_whole = training_texts.is_whole()
-    texts = training_texts.files() if is_whole else training_texts.sampled()
-    for name, content in texts.items():
+    for name, content in training_texts.files_or_sample().items():
         if name.startswith("attacks-"):
             for line in content.decode("utf-8").splitlines()[:: 6 if is_whole else 1]:
                 yield name.split("-")[1], json.loads(line)["text"]
