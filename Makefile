@@ -45,9 +45,9 @@ install: ## Install it for you, to stay: ~/.local/bin/pipeguard (PREFIX for anot
 uninstall: ## Remove what `make install` installed; not while a client starts servers with it
 	@sh requirements/uninstall "$(PREFIX)" "$(FORCE)"
 
-check: test-environment ## Run lint, types, and the tests of the core: a minute
+check: test-environment ## Run lint, types, and the tests of what judges: a minute
 	@$(MAKE) --no-print-directory --jobs=2 lint types compiled
-	PIPEGUARD_FUZZ_FACTOR=0.2 $(TEST)/bin/python -m pytest $(CORE) tests/core $(ARGS)
+	PIPEGUARD_FUZZ_FACTOR=0.2 $(TEST)/bin/python -m pytest $(CORE) tests/unicode tests/firewall tests/detect $(ARGS)
 
 test: ## Run everything that must hold: lint, types, and all tests
 	@sh requirements/system

@@ -24,7 +24,7 @@ import click
 from pipeguard.assess.checking import checks, page
 from pipeguard.cli import cli
 from pipeguard.clients.catalog import FileSpec, clients
-from pipeguard.core.session.remedies import Way, advised_rules, remedy_of
+from pipeguard.firewall.session.remedies import Way, advised_rules, remedy_of
 from pipeguard.rulebook import reference
 from pipeguard.rulebook.packs import load_rules, sources
 
@@ -62,7 +62,7 @@ severity is that of the worst case; a finding may have a lower one.
 NEXT_STEPS_HEAD = """\
 # What can be done about what was stopped
 
-Made from `pipeguard/core/session/remedies.py` by `make docs`: the same table that the log, the
+Made from `pipeguard/firewall/session/remedies.py` by `make docs`: the same table that the log, the
 messages, `pipeguard explain` and `pipeguard allow` go by. See also [review](review.md).
 
 A row of a family, such as `protocol.*`, is for all of its rules that have no row of their own.

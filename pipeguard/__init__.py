@@ -14,31 +14,31 @@ from pipeguard.version import __version__
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
-    from pipeguard.core.finding import Action as Action
-    from pipeguard.core.finding import Confidence as Confidence
-    from pipeguard.core.finding import Direction as Direction
-    from pipeguard.core.finding import Finding as Finding
-    from pipeguard.core.finding import Severity as Severity
-    from pipeguard.core.finding import Verdict as Verdict
-    from pipeguard.core.rules.policy import Policy as Policy
-    from pipeguard.core.session.guard import Engines as Engines
-    from pipeguard.core.session.guard import Guard as Guard
-    from pipeguard.core.session.session import Session as Session
     from pipeguard.errors import PipeGuardError as PipeGuardError
+    from pipeguard.firewall.finding import Action as Action
+    from pipeguard.firewall.finding import Confidence as Confidence
+    from pipeguard.firewall.finding import Direction as Direction
+    from pipeguard.firewall.finding import Finding as Finding
+    from pipeguard.firewall.finding import Severity as Severity
+    from pipeguard.firewall.finding import Verdict as Verdict
+    from pipeguard.firewall.policy import Policy as Policy
+    from pipeguard.firewall.session.guard import Engines as Engines
+    from pipeguard.firewall.session.guard import Guard as Guard
+    from pipeguard.firewall.session.session import Session as Session
     from pipeguard.rulebook.cache import load_engines as load_engines
 
 _MODULES = {
-    "Action": "core.finding",
-    "Confidence": "core.finding",
-    "Direction": "core.finding",
-    "Engines": "core.session.guard",
-    "Finding": "core.finding",
-    "Guard": "core.session.guard",
+    "Action": "firewall.finding",
+    "Confidence": "firewall.finding",
+    "Direction": "firewall.finding",
+    "Engines": "firewall.session.guard",
+    "Finding": "firewall.finding",
+    "Guard": "firewall.session.guard",
     "PipeGuardError": "errors",
-    "Policy": "core.rules.policy",
-    "Session": "core.session.session",
-    "Severity": "core.finding",
-    "Verdict": "core.finding",
+    "Policy": "firewall.policy",
+    "Session": "firewall.session.session",
+    "Severity": "firewall.finding",
+    "Verdict": "firewall.finding",
     "load_engines": "rulebook.cache",
 }
 __all__ = ["__version__", *_MODULES]  # noqa: PLE0604  the names of a table are texts

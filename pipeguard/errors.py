@@ -23,7 +23,7 @@ class Refusal(Exception):  # noqa: N818  not an error of ours: the message is at
     Attributes:
         rule: the id of the protocol rule that was broken, as `protocol.duplicate-key`.
         why: one sentence that quotes nothing from the message.
-        code: the JSON-RPC error code for the sender (core.protocol.codes).
+        code: the JSON-RPC error code for the sender (firewall.protocol.codes).
         id_token: the message's id as a raw JSON token, or None if unknown.
     """
 

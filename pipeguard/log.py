@@ -17,8 +17,8 @@ from functools import cache
 from time import monotonic
 from typing import NamedTuple
 
-from pipeguard.core.finding import Direction, Verdict
 from pipeguard.errors import PolicyError
+from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.terminal.colour import colour_is_unwanted
 
@@ -162,7 +162,7 @@ def say(text: str, level: str = "info") -> None:
     if _said_as_json.is_set():
         _write_line(_Sink(), level, text, {}, is_json=True)
         return
-    from pipeguard.core.unicode.display import visible
+    from pipeguard.unicode.display import visible
 
     _Sink().write("\n".join(map(visible, f"pipeguard: {text}".split("\n"))))
 
@@ -233,6 +233,6 @@ def _make_visible(
     _logger: object, _level: str, line: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
     """Replace the characters that a terminal would obey."""
-    from pipeguard.core.unicode.display import visible
+    from pipeguard.unicode.display import visible
 
     return {name: visible(str(value)) for name, value in line.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeguard.core.flows.known_secrets import KnownSecrets
+from pipeguard.detect.flows.known_secrets import KnownSecrets
 
 IN_USE = KnownSecrets()
 

@@ -41,15 +41,15 @@ import yaml
 
 from pipeguard.config.effective_policy import combine
 from pipeguard.config.policy_file import PolicyScope, parse_policy
-from pipeguard.core.finding import Action, Direction, MessageKind, Verdict
-from pipeguard.core.pins.fingerprint import Pin, canonical, fingerprint
-from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.framing import LineFrames
-from pipeguard.core.protocol.ids import id_token_of
-from pipeguard.core.protocol.json_values import Number
-from pipeguard.core.protocol.message import parse
-from pipeguard.core.session.guard import Engines, Guard, PinKey
-from pipeguard.core.session.session import Session
+from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
+from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.framing import LineFrames
+from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.json_values import Number
+from pipeguard.firewall.protocol.message import parse
+from pipeguard.firewall.session.guard import Engines, Guard, PinKey
+from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.samples import expand
 from tests.fuzz.rulebook import engines
 

@@ -25,7 +25,7 @@ BROAD = {"Exception", "BaseException"}
 # Each function that catches whatever it is and goes on, with the reason.
 CATCHES_ALL = {
     "pipeguard/__main__.py _run": "the process ends here, and says what failed",
-    "pipeguard/core/session/session.py _judge_or_refuse": "a check that breaks must refuse",
+    "pipeguard/firewall/session/session.py _judge_or_refuse": "a check that breaks must refuse",
     "pipeguard/state/recorder.py _failure_of": "the thread that writes has no caller to raise to",
 }
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.core.finding import Action, Direction
-from pipeguard.core.rules.policy import Policy
-from pipeguard.core.session.guard import Engines, Guard
-from pipeguard.core.session.session import Session
+from pipeguard.firewall.finding import Action, Direction
+from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.session.guard import Engines, Guard
+from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules, sources
 from tests.each import each

@@ -196,7 +196,7 @@ def test_what_the_map_names_is_there() -> None:
     """Of docs/architecture.md, every package of the table and every module or name in code."""
     page = PAGES["architecture.md"]
     packages = re.findall(r"`([a-z_/]+)/`", page)
-    names = re.findall(r"`((?:core|transports|state|runtime)\.[A-Za-z_.]+)`", page)
+    names = re.findall(r"`((?:firewall|detect|transports|state|runtime)\.[A-Za-z_.]+)`", page)
     assert len(packages) > 20
     assert len(names) > 12
     wrong = [one for one in packages if not any(TOP.glob(f"pipeguard/**/{one}/__init__.py"))]

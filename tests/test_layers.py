@@ -22,20 +22,22 @@ LAYERS = (
     "version",
     "installation",
     "_isolate",
-    "core",
-    "core.words",
-    "core.unicode",
-    "core.protocol",
-    "core.text",
-    "core.checks",
-    "core.matching",
-    "core.rules",
-    "core.model",
-    "core.commands",
-    "core.scanning",
-    "core.flows",
-    "core.pins",
-    "core.session",
+    "firewall",
+    "unicode",
+    "firewall.protocol",
+    "detect",
+    "detect.words",
+    "detect.text",
+    "detect.checks",
+    "detect.matching",
+    "detect.rules",
+    "detect.model",
+    "detect.commands",
+    "detect.scanning",
+    "firewall.policy",
+    "detect.flows",
+    "firewall.pins",
+    "firewall.session",
     "secrets_in_use",
     "terminal",
     "log",
@@ -96,29 +98,29 @@ PURE = {
     *("hyperscan", "rfc8785", "yaml"),  # yaml reads a pack's text, which is handed in
 }
 EXCEPTIONS = {  # module of the core, what else it imports: with the reason
-    ("core.pins.fingerprint", "io"): "BytesIO, in memory",
+    ("firewall.pins.fingerprint", "io"): "BytesIO, in memory",
     ("rulebook.samples", "random"): "Random(seed): the samples of rules, the same on every run",
-    ("core.digest", "_sha2"): "SHA-256, without OpenSSL",
-    ("core.digest", "_sha256"): "the same, in CPython 3.11",
-    ("core.digest", "_blake2"): "BLAKE2b, without OpenSSL",
-    ("core.model.network_sums", "numpy"): "sums over rows of numbers, where no C compiler was",
-    ("core.model.opener_sums", "numpy"): "the same",
-    ("core.model.network_weights", "array"): "numbers of four bytes",
-    ("core.matching.confirm", "re2"): "regular expressions in linear time",
-    ("core.matching.pattern_set", "threading"): "Lock: threads share databases, loaded once",
+    ("firewall.digest", "_sha2"): "SHA-256, without OpenSSL",
+    ("firewall.digest", "_sha256"): "the same, in CPython 3.11",
+    ("firewall.digest", "_blake2"): "BLAKE2b, without OpenSSL",
+    ("detect.model.network_sums", "numpy"): "sums over rows of numbers, where no C compiler was",
+    ("detect.model.opener_sums", "numpy"): "the same",
+    ("detect.model.network_weights", "array"): "numbers of four bytes",
+    ("detect.matching.confirm", "re2"): "regular expressions in linear time",
+    ("detect.matching.pattern_set", "threading"): "Lock: threads share databases, loaded once",
     (
-        "core.session.lifecycle",
+        "firewall.session.lifecycle",
         "threading",
     ): "Lock: the two threads of the pump share a conversation",
-    ("core.protocol.input_requests", "threading"): "Lock: they share what results asked",
-    ("core.pins.store", "threading"): "Lock: the recorder replaces what is trusted",
-    ("core.memory", "sys"): "getsizeof: how much memory a text takes",
-    ("core.session.guard", "threading"): "Lock: one thread at a time judges what takes long",
-    ("core.flows.vault", "threading"): "Lock: one takes secrets out, the other puts them back",
-    ("core.flows.ledger", "threading"): "Lock: they share what came back, too",
-    ("core.flows.ledger_memory", "threading"): "Lock: all clients share what may be remembered",
-    ("core.flows.ledger_memory", "weakref"): "ref: a client that is gone takes nothing any more",
-    ("core.text.escapes", "html"): "unescape, with HTML's table of names",
+    ("firewall.protocol.input_requests", "threading"): "Lock: they share what results asked",
+    ("firewall.pins.store", "threading"): "Lock: the recorder replaces what is trusted",
+    ("firewall.memory", "sys"): "getsizeof: how much memory a text takes",
+    ("firewall.session.guard", "threading"): "Lock: one thread at a time judges what takes long",
+    ("detect.flows.vault", "threading"): "Lock: one takes secrets out, the other puts them back",
+    ("detect.flows.ledger", "threading"): "Lock: they share what came back, too",
+    ("detect.flows.ledger_memory", "threading"): "Lock: all clients share what may be remembered",
+    ("detect.flows.ledger_memory", "weakref"): "ref: a client that is gone takes nothing any more",
+    ("detect.text.escapes", "html"): "unescape, with HTML's table of names",
 }
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "breakpoint"}
 
@@ -138,7 +140,8 @@ def modules() -> dict[str, ast.Module]:
 
 
 MODULES = modules()
-CORE = [name for name in MODULES if name.split(".")[0] == "core"]
+PURE_ROOMS = ("unicode", "firewall", "detect")
+CORE = [name for name in MODULES if name.split(".")[0] in PURE_ROOMS]
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -192,7 +195,11 @@ def rank_of(name: str) -> int:
 
 def test_every_package_and_module_has_a_layer() -> None:
     assert [name for name in MODULES if name.split(".")[0] not in RANK] == []
-    packages = {name.rpartition(".")[0] for name in MODULES if name.startswith("core.")}
+    packages = {
+        name.rpartition(".")[0]
+        for name in MODULES
+        if name.split(".")[0] in PURE_ROOMS and "." in name
+    }
     assert packages - RANK.keys() == set()
 
 
@@ -268,5 +275,5 @@ def test_a_daily_session_loads_neither_an_event_loop_nor_http_nor_the_log(tmp_pa
         act = Stage(client, record).call("get_forecast", city="Oslo")
         assert act.got[-1] == act.exchange.sent
     lines = re.findall(r"^import time:.*\| +(\S+)$", log.read_text(), re.MULTILINE)
-    assert "pipeguard.core.session.session" in lines
+    assert "pipeguard.firewall.session.session" in lines
     assert [line for line in lines if NOT_IN_A_SESSION.match(line)] == []

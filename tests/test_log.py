@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from pipeguard import log as module
-from pipeguard.core.finding import Action, Direction, Verdict
 from pipeguard.errors import PolicyError
+from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.log import LEVELS, TRACED_BYTES, TRACED_FRAMES, Log, Trace, say, say_as
 
 

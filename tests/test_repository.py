@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.core.finding import Action, Direction
-from pipeguard.core.rules.policy import Policy
-from pipeguard.core.rules.rule import Leaving
-from pipeguard.core.session.guard import Engines, Guard
-from pipeguard.core.session.session import Session
-from pipeguard.core.text.windowing import blocks
+from pipeguard.detect.rules.rule import Leaving
+from pipeguard.detect.text.windowing import blocks
+from pipeguard.firewall.finding import Action, Direction
+from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.session.guard import Engines, Guard
+from pipeguard.firewall.session.session import Session
 from tests.fuzz.rulebook import engines
 from training import texts as training_texts
 

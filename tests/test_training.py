@@ -20,7 +20,7 @@ import yaml
 from benchmarks.detection.case_files import FOLDER
 from benchmarks.detection.case_files import read as cases_of
 from benchmarks.detection.cases import Split
-from pipeguard.core.model.features import MAX_FAMILIES
+from pipeguard.detect.model.features import MAX_FAMILIES
 from pipeguard.rulebook.packs import load_rules, model
 from training.texts import (
     MOST_SAMPLED,

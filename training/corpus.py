@@ -17,10 +17,10 @@ from heapq import nlargest
 from pathlib import Path
 
 from benchmarks.detection.servers import stored_definitions
-from pipeguard.core.model.classifier import Classifier
-from pipeguard.core.model.opener import Opener
-from pipeguard.core.model.sentences import read_together, units
-from pipeguard.core.text.document import MessageText
+from pipeguard.detect.model.classifier import Classifier
+from pipeguard.detect.model.opener import Opener
+from pipeguard.detect.model.sentences import read_together, units
+from pipeguard.detect.text.document import MessageText
 from training.texts import files
 
 RULES = Path(__file__).resolve().parents[1] / "rules"

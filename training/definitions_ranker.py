@@ -16,8 +16,8 @@ from typing import NamedTuple
 import click
 import numpy as np
 
-from pipeguard.core.model.classifier import Classifier
-from pipeguard.core.model.network import Network
+from pipeguard.detect.model.classifier import Classifier
+from pipeguard.detect.model.network import Network
 from training.corpus import RULES, Text, definitions_of, texts_of
 from training.opener import Fitted, Window, features_of, fitted_rows
 

@@ -14,8 +14,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeguard.core.model.classifier import Classifier
-from pipeguard.core.model.sentences import Piece
+from pipeguard.detect.model.classifier import Classifier
+from pipeguard.detect.model.sentences import Piece
 from training.corpus import Text, definitions_of, read, texts_of
 
 RULES = Path(__file__).resolve().parents[1] / "rules"

@@ -25,9 +25,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeguard.core.model.network import tokens
-from pipeguard.core.model.network_sums import Vocabulary
-from pipeguard.core.model.network_weights import INSIDE, KERNEL, NUMBER, PADDING, packed
+from pipeguard.detect.model.network import tokens
+from pipeguard.detect.model.network_sums import Vocabulary
+from pipeguard.detect.model.network_weights import INSIDE, KERNEL, NUMBER, PADDING, packed
 from training.labelled import (
     OUTPUTS,
     RULES,
@@ -48,11 +48,11 @@ OFTEN = 4  # a part of a word that is in fewer texts has no row
 RATE = 1e-3
 PASSES = 3  # over all texts
 ALONE = 2  # the weight of a text that the teacher has not labelled, and that has no variants
-_MARKS = ("[PAD]", "[UNK]", "[NUMBER]")  # as core.model.network numbers them
+_MARKS = ("[PAD]", "[UNK]", "[NUMBER]")  # as detect.model.network numbers them
 
 
 class Small(nn.Module):
-    """The network that pipeguard.core.model.network runs."""
+    """The network that pipeguard.detect.model.network runs."""
 
     def __init__(self, rows: Tensor) -> None:
         """Begin with a row for each part of a word."""

@@ -1,9 +1,9 @@
 """Trains the opener of a classifier: `python -m training.opener --help`.
 
-A linear model over all of a text, which only says where a classifier reads (core.model.opener). So
-it learns attacks against real documents; texts that were written to look like attacks count little.
-It learns from documents of half of the projects on the machine, and prints what it does with those
-of the other half. Needs scikit-learn, which PipeGuard itself does not.
+A linear model over all of a text, which only says where a classifier reads (detect.model.opener).
+So it learns attacks against real documents; texts that were written to look like attacks count
+little. It learns from documents of half of the projects on the machine, and prints what it does
+with those of the other half. Needs scikit-learn, which PipeGuard itself does not.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import scipy.sparse as sp
 from sklearn.linear_model import SGDClassifier
 
 from benchmarks.documents.corpus import documents
-from pipeguard.core.model.opener import with_ascii_marks
-from pipeguard.core.model.opener_sums import TextFeatures, best_windows, features, sums
-from pipeguard.core.model.opener_weights import (
+from pipeguard.detect.model.opener import with_ascii_marks
+from pipeguard.detect.model.opener_sums import TextFeatures, best_windows, features, sums
+from pipeguard.detect.model.opener_weights import (
     FEWEST,
     GRAM_BITS,
     WINDOW_SEGMENTS,

@@ -1,6 +1,6 @@
 """Trains a classifier's ranker: `python -m training.ranker --help`.
 
-A ranker has the form of an opener (core.model.opener), but learns what a classifier reads: for
+A ranker has the form of an opener (detect.model.opener), but learns what a classifier reads: for
 results (here) of more documents, what in them looks like an order and is none; for definitions
 (training/definitions_ranker.py) how sure the classifier and its network are. Needs scikit-learn, as
 training.train.
@@ -18,9 +18,9 @@ from pathlib import Path
 import click
 
 from benchmarks.documents.corpus import Document, candidates, is_learned
-from pipeguard.core.model.opener import Opener
-from pipeguard.core.model.opener_sums import TextFeatures
-from pipeguard.core.model.opener_weights import Weights, packed
+from pipeguard.detect.model.opener import Opener
+from pipeguard.detect.model.opener_sums import TextFeatures
+from pipeguard.detect.model.opener_weights import Weights, packed
 from training.corpus import RULES, texts_of
 from training.definitions_ranker import of_definitions
 from training.opener import LONGEST, Fitted, Window, best_window, features_of, fitted_to

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
-from pipeguard.core.model.classifier import Classifier
+from pipeguard.detect.model.classifier import Classifier
 from training.corpus import installed, like_attacks
 from training.labelled import DOUBTFUL, OUTPUTS, SURE, LabelledText, mixed
 from training.train import SEED

@@ -27,11 +27,11 @@ import scipy.sparse as sp
 import yaml
 from sklearn.linear_model import LogisticRegression
 
-from pipeguard.core.model.classifier import Classifier, Ranking, Rescoring
-from pipeguard.core.model.features import LEAST_FEATURES, WEIGHTS, Features, features
-from pipeguard.core.model.lexicon import Lexicon
-from pipeguard.core.model.normal_form import plain
-from pipeguard.core.model.sentences import units
+from pipeguard.detect.model.classifier import Classifier, Ranking, Rescoring
+from pipeguard.detect.model.features import LEAST_FEATURES, WEIGHTS, Features, features
+from pipeguard.detect.model.lexicon import Lexicon
+from pipeguard.detect.model.normal_form import plain
+from pipeguard.detect.model.sentences import units
 from training.corpus import (
     MINED_SCORE,
     Text,

@@ -1,8 +1,8 @@
 """The parts of detection that can be taken out, to see what each is worth.
 
-Many are entries of tables in `pipeguard.core`: readings, encodings, programs whose output is known,
-disguises of PowerShell. They are taken out from here, so that core has no switch and pays for none.
-For functions, of commands, flows and models, something stands in that finds nothing.
+Many are entries of tables in `pipeguard.detect`: readings, encodings, programs whose output is
+known, disguises of PowerShell. They are taken out from here, so that detection has no switch and
+pays for none. For functions, of commands, flows and models, something stands in that finds nothing.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +12,7 @@ from functools import wraps
 from time import thread_time
 from typing import Any
 
-from pipeguard.core.commands import (
+from pipeguard.detect.commands import (
     argument_values,
     effects,
     interpret,
@@ -22,12 +22,12 @@ from pipeguard.core.commands import (
     sql,
     word_expansion,
 )
-from pipeguard.core.commands.file_access import FileAccess
-from pipeguard.core.commands.pipeline_lines import MAX_LINE
-from pipeguard.core.commands.posix_shell import WordReader, _Script
-from pipeguard.core.commands.powershell import DISGUISES
-from pipeguard.core.commands.shell_output import PRINTING_PROGRAMS
-from pipeguard.core.flows import (
+from pipeguard.detect.commands.file_access import FileAccess
+from pipeguard.detect.commands.pipeline_lines import MAX_LINE
+from pipeguard.detect.commands.posix_shell import WordReader, _Script
+from pipeguard.detect.commands.powershell import DISGUISES
+from pipeguard.detect.commands.shell_output import PRINTING_PROGRAMS
+from pipeguard.detect.flows import (
     ledger,
     outgoing_call,
     overlap,
@@ -35,15 +35,15 @@ from pipeguard.core.flows import (
     text_values,
     tool_results,
 )
-from pipeguard.core.flows.outgoing_call import Call
-from pipeguard.core.flows.tool_results import ToolResult
-from pipeguard.core.model import cascade
-from pipeguard.core.model.classifier import Classifier
-from pipeguard.core.model.opener import Opener, Stretch
-from pipeguard.core.scanning.readings import READINGS, TextReading
-from pipeguard.core.scanning.scan import Scan
-from pipeguard.core.text.decoders import ENCODINGS
-from pipeguard.core.text.encoding import Encoding
+from pipeguard.detect.flows.outgoing_call import Call
+from pipeguard.detect.flows.tool_results import ToolResult
+from pipeguard.detect.model import cascade
+from pipeguard.detect.model.classifier import Classifier
+from pipeguard.detect.model.opener import Opener, Stretch
+from pipeguard.detect.scanning.readings import READINGS, TextReading
+from pipeguard.detect.scanning.scan import Scan
+from pipeguard.detect.text.decoders import ENCODINGS
+from pipeguard.detect.text.encoding import Encoding
 
 Note = Callable[[float, bool], None]  # seconds that a part took, and whether that changed anything
 Changes = Callable[[tuple[Any, ...], Any], bool]  # whether a call, of these arguments, did anything

@@ -15,10 +15,10 @@ from benchmarks.detection.cases import Expect, Way
 from benchmarks.detection.json_tree import Json, Object, strings
 from benchmarks.detection.variants import Variant
 from pipeguard.config.effective_policy import combine
-from pipeguard.core.finding import Action, Direction, Verdict
-from pipeguard.core.session.guard import Engines, Guard
-from pipeguard.core.session.session import Session
-from pipeguard.core.vault_placeholder import PLACEHOLDER
+from pipeguard.detect.vault_placeholder import PLACEHOLDER
+from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard.firewall.session.guard import Engines, Guard
+from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.cache import load_engines
 
 REVISION = "2025-11-25"

@@ -14,10 +14,10 @@ from time import thread_time
 from typing import Any
 
 from pipeguard.config.effective_policy import combine
-from pipeguard.core.finding import Action, Direction, Verdict
-from pipeguard.core.model.classifier import Classifier
-from pipeguard.core.session.guard import Engines, Guard
-from pipeguard.core.session.session import Session
+from pipeguard.detect.model.classifier import Classifier
+from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard.firewall.session.guard import Engines, Guard
+from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.cache import load_engines
 
 REVISION = "2025-11-25"
@@ -26,7 +26,7 @@ TOOLS = [
     {"name": "write_file", "inputSchema": {"type": "object"}},
 ]
 STAGES = {"model": "pieces", "network": "network_scores"}  # methods of a classifier
-NATIVE = ("_opener", "_network")  # extensions in core.model
+NATIVE = ("_opener", "_network")  # extensions in detect.model
 ACTIONS = {action: action.name.lower() for action in Action}
 
 
@@ -109,7 +109,7 @@ class Measured:
 def leave_out_native() -> None:
     """Have imports of the extensions fail, so that numpy takes their place."""
     for name in NATIVE:
-        sys.modules[f"pipeguard.core.model.{name}"] = None  # type: ignore[assignment]  # no import
+        sys.modules[f"pipeguard.detect.model.{name}"] = None  # type: ignore[assignment]  # no import
 
 
 def main() -> None:
@@ -137,7 +137,9 @@ def main() -> None:
             "is_withheld": verdict.forward is None,
             "rules": sorted(rules),
             "stages": sorted(stages.reached),
-            "native": [name for name in NATIVE if sys.modules.get(f"pipeguard.core.model.{name}")],
+            "native": [
+                name for name in NATIVE if sys.modules.get(f"pipeguard.detect.model.{name}")
+            ],
         }
         print(json.dumps(answer), flush=True)
 

@@ -11,9 +11,9 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as PipeGuard itself has it; before n
 
 from benchmarks.documents.corpus import documents
 from benchmarks.frames.figures import table
-from pipeguard.core.model.network import Logits, native, portable, tokens
-from pipeguard.core.model.network_sums import Vocabulary
-from pipeguard.core.model.network_weights import NetworkWeights, parts_of, unpacked
+from pipeguard.detect.model.network import Logits, native, portable, tokens
+from pipeguard.detect.model.network_sums import Vocabulary
+from pipeguard.detect.model.network_weights import NetworkWeights, parts_of, unpacked
 
 TOGETHER = (1, 4, 8)  # sentences
 PARTS = range(43, 48)  # of a sentence: as long as a long one

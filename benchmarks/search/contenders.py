@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from benchmarks.search.queries import stem
 from benchmarks.search.servers import LOCK, Definition, Definitions
-from pipeguard.core.flows.tool_labels import Label, Tool, tool_of
+from pipeguard.detect.flows.tool_labels import Label, Tool, tool_of
 from pipeguard.gateway.catalog import Catalog, Listing, schema_words
 from tests import tools
 

@@ -9,9 +9,9 @@ from pipeguard.assess.checking import families
 from pipeguard.assess.reach import Reached, reached
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureFinding, shortened
-from pipeguard.core.finding import Severity
-from pipeguard.core.unicode.display import visible
+from pipeguard.firewall.finding import Severity
 from pipeguard.runtime.run import Mask
+from pipeguard.unicode.display import visible
 
 WHOLE = 100
 WEIGHTS = {

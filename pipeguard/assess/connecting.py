@@ -27,11 +27,11 @@ from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import is_secret, masked_text
 from pipeguard.config.directories import cache_folder
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.protocol.strict_json import STACK_BYTES
-from pipeguard.core.rules.policy import Mode, Policy, Trust
-from pipeguard.core.session.guard import Guard
-from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.policy import Mode, Policy, Trust
+from pipeguard.firewall.protocol.strict_json import STACK_BYTES
+from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.session import Session
 from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, refers
 from pipeguard.runtime.run import start_thread

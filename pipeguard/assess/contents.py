@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeguard.core import finding
-from pipeguard.core.flows.tool_labels import Label
+from pipeguard.detect.flows.tool_labels import Label
+from pipeguard.firewall import finding
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,15 +15,15 @@ from threading import Lock
 from time import monotonic
 
 from pipeguard.assess.contents import Contents, Flagged, Offer
-from pipeguard.core.finding import Direction, Verdict
-from pipeguard.core.flows.tool_labels import labels_of
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
-from pipeguard.core.protocol.message import Message, parse
-from pipeguard.core.protocol.places import LISTS
-from pipeguard.core.session.session import Session
-from pipeguard.core.unicode.display import shown
+from pipeguard.detect.flows.tool_labels import labels_of
 from pipeguard.errors import Refusal
+from pipeguard.firewall.finding import Direction, Verdict
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.firewall.protocol.places import LISTS
+from pipeguard.firewall.session.session import Session
 from pipeguard.transports.channel import Channel, ChannelClosed
+from pipeguard.unicode.display import shown
 from pipeguard.version import VERSION
 
 REVISION = "2025-06-18"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pipeguard.assess.reach import NOTHING, Reached
 from pipeguard.clients.entries import GuardState
-from pipeguard.core.unicode.display import cut, shown
+from pipeguard.unicode.display import cut, shown
 
 WIDTH = 960
 ROW = 44

@@ -13,7 +13,7 @@ from pipeguard.assess.entry_extent import EntryExtent, entry_extent
 from pipeguard.assess.isolation import entry_isolation, short_path
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.clients.entries import GuardState, ServerEntry
-from pipeguard.core.flows.tool_labels import Label
+from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.isolation.engines import CONTAINER
 from pipeguard.isolation.extent import ITS_PROGRAM, Extent
 from pipeguard.isolation.profile import READ_ROOTS

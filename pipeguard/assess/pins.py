@@ -7,8 +7,8 @@ from contextlib import suppress
 from pipeguard.assess.gateway_file import is_of_gateway
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.clients.entries import ServerEntry
-from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.identity.server_name import Launched, launched, launched_at
 from pipeguard.state.store import Store
 

@@ -9,10 +9,10 @@ from pipeguard.assess.enforcement import given_in_words
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.showing import command_line
-from pipeguard.core.flows.tool_labels import Label
-from pipeguard.core.unicode.display import visible
-from pipeguard.core.words.notation import word_set
+from pipeguard.detect.flows.tool_labels import Label
+from pipeguard.detect.words.notation import word_set
 from pipeguard.identity.server_name import server_name
+from pipeguard.unicode.display import visible
 
 _SECRETS = Label.READS_SECRET
 _PRIVATE = Label.READS_PRIVATE

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeguard.clients.entries import ServerEntry
-from pipeguard.core.finding import Severity
+from pipeguard.firewall.finding import Severity
 
 _FINGERPRINT_DIGITS = 32  # 128 bits of a SHA-256
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from pipeguard.auth import challenge, extra
 from pipeguard.auth.challenge import FORBIDDEN, SCOPE_MISSING, UNAUTHORIZED
 from pipeguard.auth.server import SHOWN_CHARS, canonical, login_command
-from pipeguard.core.unicode.display import shown
 from pipeguard.errors import AuthError, LoginNeededError
 from pipeguard.secrets_in_use import IN_USE
+from pipeguard.unicode.display import shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -30,8 +30,8 @@ from pipeguard.auth.server import SHOWN_CHARS, origin, usual_name
 from pipeguard.auth.store import LoginStore, Registration, Secrets, StoredLogin
 from pipeguard.auth.tokens import revoke
 from pipeguard.auth.wire import Wire, masked
-from pipeguard.core.unicode.display import shown
 from pipeguard.errors import AuthError, LoginNeededError
+from pipeguard.unicode.display import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pipeguard.core.unicode.display import shown
 from pipeguard.errors import AuthError
+from pipeguard.unicode.display import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

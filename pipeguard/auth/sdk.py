@@ -29,8 +29,8 @@ from pydantic import AnyUrl, ValidationError
 from pipeguard.auth.server import SHOWN_CHARS, login_command, must_be_safe
 from pipeguard.auth.store import Secrets, StoredLogin
 from pipeguard.auth.wire import Wire, masked, refusal
-from pipeguard.core.unicode.display import shown
 from pipeguard.errors import AuthError
+from pipeguard.unicode.display import shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable

@@ -19,11 +19,11 @@ from pipeguard.auth import ring
 from pipeguard.auth.place import Place
 from pipeguard.config.atomic_write import replace_file
 from pipeguard.config.directories import read_own
-from pipeguard.core.unicode.display import shown
 from pipeguard.errors import InputError, StateError
 from pipeguard.launch.environment import REFERENCE
 from pipeguard.secrets_in_use import in_use
 from pipeguard.state.paths import state_folder
+from pipeguard.unicode.display import shown
 
 SERVICE = "pipeguard"  # as people see it in their keyring; the account there is the secret's name
 LIMIT_CHARS = min(ring.PART_CHARS, 2**16)  # of a value

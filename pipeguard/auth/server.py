@@ -9,9 +9,9 @@ from __future__ import annotations
 import shlex
 from urllib.parse import SplitResult, urlsplit
 
-from pipeguard.core.checks.addresses import is_loopback
-from pipeguard.core.unicode.display import shown
+from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.errors import AuthError, InputError
+from pipeguard.unicode.display import shown
 
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _PORTS = {"http": 80, "https": 443}

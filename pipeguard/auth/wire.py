@@ -17,11 +17,11 @@ from urllib.request import getproxies, proxy_bypass
 import httpx2
 
 from pipeguard.auth.server import SHOWN_CHARS, must_be_safe
-from pipeguard.core.checks.addresses import Reach, reach_of
-from pipeguard.core.flows.known_secrets import MASK, KnownSecrets
-from pipeguard.core.unicode.display import shown
+from pipeguard.detect.checks.addresses import Reach, reach_of
+from pipeguard.detect.flows.known_secrets import MASK, KnownSecrets
 from pipeguard.errors import AuthError
 from pipeguard.secrets_in_use import IN_USE
+from pipeguard.unicode.display import shown
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from pipeguard.core.unicode.display import visible
+from pipeguard.unicode.display import visible
 
 _CHUNK = 500  # rows whose widths are known before the first is shown
 _MOST_CHARS = 40  # of a column; a longer cell moves its row's others

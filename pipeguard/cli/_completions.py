@@ -192,7 +192,7 @@ _PATHS = {"FILE": "file", "DIR": "dir", "PATH": "file"}
 def _words(option: str) -> Iterable[str]:
     """The values that an option of `wrap` takes, if they are a handful of words."""
     if option == "--trust":
-        from pipeguard.core.rules.policy import Trust
+        from pipeguard.firewall.policy import Trust
 
         return [trust.value for trust in Trust]
     if option == "--isolate":
@@ -220,7 +220,7 @@ def _items(
     """Completions from names and their descriptions: each once, none that a shell could misread."""
     from click.shell_completion import CompletionItem
 
-    from pipeguard.core.unicode.display import shown
+    from pipeguard.unicode.display import shown
 
     names: dict[str, str] = {}
     for name, about in named:

@@ -11,20 +11,20 @@ import click
 
 from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.finding import Severity
-from pipeguard.core.protocol.places import LISTS
-from pipeguard.core.unicode.display import visible
 from pipeguard.errors import EngineError
+from pipeguard.firewall.finding import Severity
+from pipeguard.firewall.protocol.places import LISTS
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.trial import TextRole, TrialInput, judge
 from pipeguard.runtime.progress import COMPILING, say_if_slow
+from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeguard.core.finding import Finding
-    from pipeguard.core.rules.policy import Policy
-    from pipeguard.core.session.guard import Engines
+    from pipeguard.firewall.finding import Finding
+    from pipeguard.firewall.policy import Policy
+    from pipeguard.firewall.session.guard import Engines
     from pipeguard.state.review import HeldDefinition
 
 _KEY_BYTES = 32

@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from pipeguard.core.unicode.display import visible
 from pipeguard.isolation.extent import ITS_PROGRAM
 from pipeguard.isolation.profile import MEBIBYTE, READ_ROOTS, WRITE_ROOTS
+from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from pipeguard.isolation.extent import Extent, Given

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from pipeguard.cli._person import Person
-from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PolicyError
 from pipeguard.state.exceptions import save
+from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,7 +24,6 @@ from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions, judge
 from pipeguard.config.isolate_key import IsolateEntry, entries_for
 from pipeguard.config.user_policy import user_policy_path
-from pipeguard.core.unicode.display import visible
 from pipeguard.errors import LaunchError, PipeGuardError, PolicyError
 from pipeguard.gateway.own_files import read_own_text
 from pipeguard.gateway.servers_file import parse_servers
@@ -34,6 +33,7 @@ from pipeguard.isolation.docker_words import is_of_containers, run_of
 from pipeguard.isolation.engines import LEARN
 from pipeguard.isolation.packages import package_of
 from pipeguard.isolation.shipped import key_of
+from pipeguard.unicode.display import visible
 
 START_FIELD = 19  # of /proc/PID/stat, behind the name: the time after boot (proc(5))
 

@@ -20,9 +20,9 @@ from pipeguard.cli._isolation_names import (
     unknown_lines,
 )
 from pipeguard.config.isolate_key import entries_for
-from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PolicyError
 from pipeguard.identity.server_name import launched
+from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from pipeguard.cli._isolated_servers import ServerHere

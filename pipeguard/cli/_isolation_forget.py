@@ -7,7 +7,7 @@ import sys
 import click
 
 from pipeguard.cli import _completions as completions
-from pipeguard.core.unicode.display import visible
+from pipeguard.unicode.display import visible
 
 NOT_DONE, NOTHING_THERE = 1, 3
 

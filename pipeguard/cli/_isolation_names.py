@@ -11,9 +11,9 @@ from pipeguard.cli._extent_report import wrapped
 from pipeguard.cli._isolated_servers import servers_here
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.unicode.display import visible
 from pipeguard.errors import StateError
 from pipeguard.log import say
+from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from pipeguard.config.isolate_key import IsolateEntry

@@ -13,10 +13,10 @@ import click
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._extent_report import short_path
 from pipeguard.cli._person import Person
-from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.extent import GIVEN, ITS_ARGUMENTS, ITS_OPTIONS, KNOWN
 from pipeguard.isolation.sensitive import is_within
+from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

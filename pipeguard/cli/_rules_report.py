@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.core.unicode.display import cut, visible
 from pipeguard.rulebook.benchmark import KINDS
 from pipeguard.rulebook.mutations import Mutation
+from pipeguard.unicode.display import cut, visible
 
 if TYPE_CHECKING:
     from pipeguard.rulebook.benchmark import Cost

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeguard.core.unicode.display import visible
 from pipeguard.errors import InputError
+from pipeguard.unicode.display import visible
 
 STDIN = "-"
 _MAGIC = "*?["

@@ -24,7 +24,7 @@ from pipeguard.clients.rewrite import NOT_ISOLATED
 from pipeguard.clients.setting import OWN_GUARD, SHARED_FILE, ChangePlan, JudgedServer
 from pipeguard.clients.showing import command_line, diff, exchange_diff
 from pipeguard.clients.snippets import Snippet
-from pipeguard.core.unicode.display import printable_json, shown, visible
+from pipeguard.unicode.display import printable_json, shown, visible
 
 _COLOURS = {
     GuardState.GUARDED: "green",

@@ -18,7 +18,7 @@ from pipeguard.cli._setup_report import (
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.showing import diff, exchange_diff
 from pipeguard.clients.undoing import UndoMethod, UndoPlan
-from pipeguard.core.unicode.display import printable_json, shown, visible
+from pipeguard.unicode.display import printable_json, shown, visible
 
 
 def undo_diffs(plans: Iterable[UndoPlan]) -> None:

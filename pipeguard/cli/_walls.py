@@ -11,7 +11,7 @@ _SAID = (
     " It named this in an answer that failed. Nothing but its own words says so: they are shown to"
     " you, and give it nothing."
 )
-# By rule, in place of the text of its family. What to do is in core.session.remedies.
+# By rule, in place of the text of its family. What to do is in firewall.session.remedies.
 WALLS: dict[str, str] = {
     "egress.host": (
         "An isolated server reaches only the hosts that it is given, so that what it reads cannot"

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli._modes import must_have_effect
-from pipeguard.core.finding import Severity
-from pipeguard.core.unicode.display import counted
+from pipeguard.firewall.finding import Severity
 from pipeguard.runtime.progress import COMPILING, say_if_slow
+from pipeguard.unicode.display import counted
 
 if TYPE_CHECKING:
     from pipeguard.assess.assessing import Assessment
     from pipeguard.assess.target import AssessmentTarget
-    from pipeguard.core.rules.policy import Policy
+    from pipeguard.firewall.policy import Policy
 
 PASSED, FAILED = 0, 1
 NEVER = "never"
@@ -187,8 +187,8 @@ def _policy(target: AssessmentTarget) -> Policy:
     """The policy in force, so that what it allows is not found again."""
     from pipeguard.config.effective_policy import load_wrap_policy
     from pipeguard.config.options import WrapOptions
-    from pipeguard.core.rules.policy import Policy
     from pipeguard.errors import PolicyError
+    from pipeguard.firewall.policy import Policy
 
     if target.is_repository:
         return Policy()
@@ -214,7 +214,7 @@ class _Progress:
     def __call__(self, done: int, count: int, name: str) -> None:
         from time import monotonic
 
-        from pipeguard.core.unicode.display import shown
+        from pipeguard.unicode.display import shown
 
         now = monotonic()
         terminal = sys.stderr.isatty()

@@ -15,7 +15,6 @@ import click
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._columns import in_columns
 from pipeguard.cli._groups import CommandGroup
-from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PipeGuardError
 from pipeguard.state.audit import (
     AuditEntry,
@@ -31,6 +30,7 @@ from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import utc_text
 from pipeguard.state.verification import verify
+from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,8 +17,8 @@ from pipeguard.auth.server import canonical, is_url, login_command
 from pipeguard.auth.store import LoginStore, StoredLogin
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
-from pipeguard.core.unicode.display import visible
 from pipeguard.errors import AuthError, InputError
+from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from pipeguard.auth.callback import Callback

@@ -16,13 +16,13 @@ from pipeguard.cli._definition_findings import (
     finding_lines,
     is_severe,
 )
-from pipeguard.core.pins.fingerprint import canonical
-from pipeguard.core.protocol.json_values import JsonValue, Number
-from pipeguard.core.protocol.strict_json import parse_json
-from pipeguard.core.unicode.display import visible
+from pipeguard.firewall.pins.fingerprint import canonical
+from pipeguard.firewall.protocol.json_values import JsonValue, Number
+from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import KINDS, HeldDefinition, UnknownTargetError, held_definitions
 from pipeguard.state.store import Store
+from pipeguard.unicode.display import visible
 
 LINE_CHARS = 80  # a longer text is shown one sentence a line, so that a diff finds the sentence
 DIFF_LINES = 5000  # of one definition: difflib takes quadratic time

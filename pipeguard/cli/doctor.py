@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.core.unicode.display import counted, visible_lines
+from pipeguard.unicode.display import counted, visible_lines
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:

@@ -19,27 +19,27 @@ from pipeguard.cli._walls import (
     wanted,
 )
 from pipeguard.config.strict_yaml import suggestion
-from pipeguard.core.finding import Action
-from pipeguard.core.session.remedies import Way, remedy_of
-from pipeguard.core.unicode.display import cut, quoted, visible
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.finding import Action
+from pipeguard.firewall.session.remedies import Way, remedy_of
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.proof import sample_place, texts
 from pipeguard.rulebook.reference import usual_action
 from pipeguard.state.exceptions import STOPPED, decisive, enforced, find_event, stopping
 from pipeguard.state.paths import store_path
 from pipeguard.state.schema import MAX_NAME_CHARS
+from pipeguard.unicode.display import cut, quoted, visible
 
 if TYPE_CHECKING:
     from pipeguard.cli._give import GivenNow
-    from pipeguard.core.rules.rule import Rule
+    from pipeguard.detect.rules.rule import Rule
     from pipeguard.state.exceptions import AuditedEvent
 
 WIDTH = 88  # characters of a line
 SAMPLE_CHARS = 160  # shown of an example: two lines
 
 # Rules that are code, not entries of a pack, by family or alone: what they are. What to do is in
-# core.session.remedies.
+# firewall.session.remedies.
 FAMILIES: dict[str, str] = {
     "protocol": (
         "A message that breaks JSON-RPC or MCP, or that two programs could read differently, so"

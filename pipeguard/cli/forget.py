@@ -15,7 +15,6 @@ from pipeguard.cli._decide import (
     options,
 )
 from pipeguard.cli._person import Person
-from pipeguard.core.unicode.display import visible
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import (
     StoredDefinition,
@@ -25,6 +24,7 @@ from pipeguard.state.review import (
     stored_definitions,
 )
 from pipeguard.state.store import Store
+from pipeguard.unicode.display import visible
 
 
 @click.command("forget", short_help="Forget what is trusted and held of a server.")

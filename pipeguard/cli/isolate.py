@@ -27,9 +27,9 @@ from pipeguard.cli._isolation_names import entries_now, known_servers
 from pipeguard.cli._person import Person
 from pipeguard.cli._revoke import revoke
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.unicode.display import cut, visible
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.log import say
+from pipeguard.unicode.display import cut, visible
 
 if TYPE_CHECKING:
     from pipeguard.cli._isolated_servers import ServerHere

@@ -24,8 +24,8 @@ def command(name: str | None, lines: int, *, follow: bool) -> None:
       pipeguard logs github
       pipeguard logs github -f
     """  # noqa: D301  click reads the mark
-    from pipeguard.core.unicode.display import visible_lines
     from pipeguard.gateway.server_output import following_lines, last_lines, servers_with_output
+    from pipeguard.unicode.display import visible_lines
 
     if name is None:
         names = servers_with_output()

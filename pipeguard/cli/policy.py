@@ -18,13 +18,13 @@ from pipeguard.config.effective_policy import PROJECT_FILE, combine, project_pol
 from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
 from pipeguard.config.strict_yaml import suggestion
 from pipeguard.config.user_policy import user_policy_path, usual_policy_path
-from pipeguard.core.session.remedies import Way, remedy_of
 from pipeguard.errors import InputError
+from pipeguard.firewall.session.remedies import Way, remedy_of
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.state.exceptions import save
 
 if TYPE_CHECKING:
-    from pipeguard.core.rules.policy import Policy
+    from pipeguard.firewall.policy import Policy
 
 EXAMPLE = """\
 # PipeGuard's policy. All of it may be left out; lines without a # are the defaults.

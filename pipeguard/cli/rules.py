@@ -22,24 +22,24 @@ from pipeguard.cli._rules_report import (
 from pipeguard.cli.explain import FAMILIES, rule_fields
 from pipeguard.config.directories import read
 from pipeguard.config.strict_yaml import suggestion
-from pipeguard.core.finding import Action, Severity
-from pipeguard.core.protocol.places import Surface
-from pipeguard.core.scanning.databases import build, loaded
-from pipeguard.core.scanning.engine import Engine
-from pipeguard.core.unicode.display import visible
+from pipeguard.detect.scanning.databases import build, loaded
+from pipeguard.detect.scanning.engine import Engine
 from pipeguard.errors import RuleError
+from pipeguard.firewall.finding import Action, Severity
+from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.benchmark import costs
 from pipeguard.rulebook.nearness import near_all
 from pipeguard.rulebook.packs import MAX_PACK_BYTES, PackFile, load_rules, model
 from pipeguard.rulebook.proof import prove_all, texts
 from pipeguard.rulebook.reference import usual_action
 from pipeguard.runtime.progress import COMPILING, say_if_slow
+from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from pipeguard.core.rules.rule import Rule
-    from pipeguard.core.session.guard import Engines
+    from pipeguard.detect.rules.rule import Rule
+    from pipeguard.firewall.session.guard import Engines
 
 
 @click.group("rules", cls=CommandGroup, short_help="List, show and test the rules.")

@@ -18,12 +18,12 @@ from pipeguard.cli._modes import must_have_effect
 from pipeguard.cli._scan_files import STDIN, scan_files
 from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.finding import Action
-from pipeguard.core.unicode.display import counted, visible
 from pipeguard.errors import InputError
+from pipeguard.firewall.finding import Action
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.trial import USUAL_KEY, TextRole, Trial, TrialInput, judge
 from pipeguard.runtime.progress import COMPILING, say_if_slow
+from pipeguard.unicode.display import counted, visible
 
 if TYPE_CHECKING:
     from pipeguard.rulebook.spots import Spot

@@ -126,8 +126,8 @@ def _wrap_options(given: dict[str, object]) -> WrapOptions:
 
 def _show(options: ServeOptions) -> None:
     from pipeguard.clients.masking import masked_url, masked_words
-    from pipeguard.core.unicode.display import visible_lines
     from pipeguard.gateway.serving import check
+    from pipeguard.unicode.display import visible_lines
 
     file = check(options)
     for note in file.notes:

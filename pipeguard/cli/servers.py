@@ -11,8 +11,8 @@ import click
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._person import Person
-from pipeguard.core.unicode.display import those_there_are, visible
 from pipeguard.errors import InputError
+from pipeguard.unicode.display import those_there_are, visible
 
 if TYPE_CHECKING:
     from pipeguard.state.proposals import Proposal

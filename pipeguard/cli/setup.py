@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
-from pipeguard.core.unicode.display import counted, visible
 from pipeguard.errors import InputError, PipeGuardError
+from pipeguard.unicode.display import counted, visible
 
 if TYPE_CHECKING:
     from pipeguard.cli._setup_request import SetupRequest

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from pipeguard.core.unicode.display import shown, visible
 from pipeguard.errors import PolicyError
+from pipeguard.unicode.display import shown, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

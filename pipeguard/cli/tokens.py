@@ -14,8 +14,8 @@ import click
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._person import Person
-from pipeguard.core.unicode.display import visible
 from pipeguard.errors import InputError, PipeGuardError
+from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from pipeguard.state.store import Store

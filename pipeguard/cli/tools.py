@@ -10,13 +10,13 @@ import click
 
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._sources import source_options
-from pipeguard.core.unicode.display import those_there_are, visible, visible_lines
 from pipeguard.errors import InputError
+from pipeguard.unicode.display import those_there_are, visible, visible_lines
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from pipeguard.core.protocol.json_values import JsonObject
+    from pipeguard.firewall.protocol.json_values import JsonObject
     from pipeguard.gateway.catalog import CatalogTool
     from pipeguard.gateway.gateway import Gateway
     from pipeguard.gateway.inspection import Inspector

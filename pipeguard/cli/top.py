@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import click
 
-from pipeguard.core.unicode.display import visible, visible_lines
 from pipeguard.errors import PipeGuardError
 from pipeguard.state.activity import ServerActivity
+from pipeguard.unicode.display import visible, visible_lines
 
 COLUMNS = ("SERVER", "STATE", "CALLS/S", "P50 MS", "P99 MS", "BLOCKED", "WAITING")
 MOST_LOOKS = 1000  # at /metrics that are remembered

@@ -18,8 +18,8 @@ from pipeguard.clients.guarding import GuardedCommand, guarded
 from pipeguard.clients.reading import Reading, is_bare, may_name, nodes_at, read_text, repeated_keys
 from pipeguard.config.directories import read
 from pipeguard.config.tree import Lines, Node, NodeKind, Span, Value, is_value
-from pipeguard.core.unicode.display import NAME_CHARS, cut
 from pipeguard.errors import InputError
+from pipeguard.unicode.display import NAME_CHARS, cut
 
 MAX_ENTRIES_CHARS = 2**20  # of all servers of a file; as a policy's
 MAX_FILE_BYTES = 64 * 2**20  # Claude Code's file also has projects and history: megabytes

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from urllib.parse import urlsplit
 
-from pipeguard.core.words.credentials import SCHEMES, SHOWN, SHOWN_BEFORE_VALUE
+from pipeguard.detect.words.credentials import SCHEMES, SHOWN, SHOWN_BEFORE_VALUE
 
 MASK = "****"
 LEAST_CHARS = 16  # of what may be a random secret: half of the shortest API keys

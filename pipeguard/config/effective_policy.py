@@ -17,8 +17,8 @@ from pipeguard.config.policy_file import (
     policy_text,
 )
 from pipeguard.config.user_policy import may_have, user_policy_path, usual_policy_path
-from pipeguard.core.rules.policy import DEFAULT_KEEP_DAYS, Layer, Limits, Mode, Policy, Trust
 from pipeguard.errors import PolicyError
+from pipeguard.firewall.policy import DEFAULT_KEEP_DAYS, Layer, Limits, Mode, Policy, Trust
 
 if TYPE_CHECKING:
     import datetime

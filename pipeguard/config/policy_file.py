@@ -19,9 +19,10 @@ from pipeguard.config.policy_globs import (
     place_of,
     rule_of,
 )
-from pipeguard.core.finding import Action, Confidence, Drift, Severity
-from pipeguard.core.lazy_regex import lazy_regex
-from pipeguard.core.rules.policy import (
+from pipeguard.errors import PolicyError
+from pipeguard.firewall.finding import Action, Confidence, Drift, Severity
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.policy import (
     DEFAULT_NOTIFICATIONS,
     DEFAULT_PENDING,
     ActionEntry,
@@ -31,7 +32,6 @@ from pipeguard.core.rules.policy import (
     Selector,
     Trust,
 )
-from pipeguard.errors import PolicyError
 
 if TYPE_CHECKING:
     import datetime

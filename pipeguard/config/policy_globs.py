@@ -6,7 +6,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from pipeguard.core.lazy_regex import lazy_regex
+from pipeguard.firewall.lazy_regex import lazy_regex
 
 if TYPE_CHECKING:
     from pipeguard.config.strict_yaml import YamlEntry
@@ -45,7 +45,7 @@ def place_of(entry: YamlEntry | None) -> str:
     text = glob_of(entry)
     if entry is None:
         return text
-    from pipeguard.core.protocol.places import known_places
+    from pipeguard.firewall.protocol.places import known_places
 
     if any(fnmatchcase(place, text) for place in known_places()):
         return text

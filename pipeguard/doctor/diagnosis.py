@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-from pipeguard.core.unicode.display import visible
+from pipeguard.unicode.display import visible
 
 
 class DiagnosisState(IntEnum):

@@ -20,10 +20,10 @@ from pipeguard.config.directories import (
 from pipeguard.config.effective_policy import project_policy_path
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.config.user_policy import user_policy_path
-from pipeguard.core.model import features, network, opener
-from pipeguard.core.rules.policy import Mode
+from pipeguard.detect.model import features, network, opener
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.errors import PolicyError
+from pipeguard.firewall.policy import Mode
 from pipeguard.installation import reinstall_command
 from pipeguard.rulebook.cache_files import INDEX_PATTERN
 from pipeguard.rulebook.packs import load_rules, sources
@@ -74,7 +74,7 @@ def engine(_case: Case) -> Iterable[Diagnosis]:
 
 def rules(_case: Case) -> Iterable[Diagnosis]:
     """Whether the rules are valid, load, and find their own samples."""
-    from pipeguard.core.scanning.rule_partition import engine_for
+    from pipeguard.detect.scanning.rule_partition import engine_for
     from pipeguard.rulebook.cache import is_cached, is_shipped, load_engines
     from pipeguard.rulebook.proof import confidences, texts
 

@@ -18,10 +18,10 @@ from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_conf
 from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions, judge
-from pipeguard.core.unicode.display import counted
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.doctor.installation import version_of
 from pipeguard.errors import InputError, StateError
+from pipeguard.unicode.display import counted
 from pipeguard.version import VERSION
 
 PROXY_SECONDS = 3.0  # to reach a proxy, which is usually near

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from fnmatch import fnmatchcase
 from time import monotonic
 
-from pipeguard.core.protocol.peers import CAPABILITIES
+from pipeguard.firewall.protocol.peers import CAPABILITIES
 from pipeguard.gateway.catalog import Catalog, CatalogTool, may_be_of, tool_globs
 from pipeguard.gateway.search import Filter
 from pipeguard.state.tokens import EFFECTS, TokenScope

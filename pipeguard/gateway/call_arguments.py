@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue
-from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.errors import Refusal
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.gateway.catalog import CatalogTool
 
 NAME_KEYS = ("name", "tool", "tool_name")

@@ -16,8 +16,8 @@ from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import NamedTuple
 
-from pipeguard.core.flows.tool_labels import SINKS, Label, Tool
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue
+from pipeguard.detect.flows.tool_labels import SINKS, Label, Tool
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.gateway.search import Filter, SearchHit, ToolIndex, ToolText
 
 SEPARATOR = "__"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue
-from pipeguard.core.protocol.message import Message
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.message import Message
 from pipeguard.gateway import eras
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg

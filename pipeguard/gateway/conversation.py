@@ -12,14 +12,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import NamedTuple, Protocol
 
-from pipeguard.core.finding import MessageKind
-from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.answers import creates_task
-from pipeguard.core.protocol.ids import id_of, id_token_of
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
-from pipeguard.core.protocol.message import Message, parse
-from pipeguard.core.protocol.strict_json import ParsedFrame
-from pipeguard.core.protocol.subscriptions import LISTEN
+from pipeguard.firewall.finding import MessageKind
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.answers import creates_task
+from pipeguard.firewall.protocol.ids import id_of, id_token_of
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.firewall.protocol.strict_json import ParsedFrame
+from pipeguard.firewall.protocol.subscriptions import LISTEN
 from pipeguard.gateway import eras, task_ids
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.eras import Declined, Opening

@@ -7,8 +7,8 @@ basic/index, basic/versioning, basic/patterns/mrtr, server/utilities/caching, se
 
 from __future__ import annotations
 
-from pipeguard.core.protocol import codes, peers, request_headers
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.firewall.protocol import codes, peers, request_headers
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 
 STATELESS = request_headers.STATELESS
 REVISIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")  # with a handshake

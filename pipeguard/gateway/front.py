@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from pipeguard.core.finding import Action, Direction, Finding, Verdict
-from pipeguard.core.protocol import request_headers
-from pipeguard.core.protocol.json_values import JsonObject
-from pipeguard.core.rules.policy import Policy
-from pipeguard.core.session.guard import Engines, Guard
-from pipeguard.core.session.session import Session
+from pipeguard.firewall.finding import Action, Direction, Finding, Verdict
+from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.protocol import request_headers
+from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.session.guard import Engines, Guard
+from pipeguard.firewall.session.session import Session
 from pipeguard.log import Log
 from pipeguard.transports.http.server.sessions import Mirrored, Sessions
 from pipeguard.transports.judging import Judge, judge_frame

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.protocol.json_values import JsonObject
-from pipeguard.core.session.guard import Engines
-from pipeguard.core.unicode.display import shown
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.session.guard import Engines
 from pipeguard.gateway.access import ScopedAccess, may_use_alone
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
@@ -28,6 +27,7 @@ from pipeguard.gateway.telemetry import NO_SPAN, CallSpan, Figures, ReceivedCall
 from pipeguard.state.tokens import TokenScope
 from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.tasks import Tasks
+from pipeguard.unicode.display import shown
 
 SETTLING_SECONDS = 8.0  # after a server's start, for which clients wait for it
 

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from pipeguard.core.finding import Verdict
-from pipeguard.core.flows.ledger import Flows
-from pipeguard.core.flows.ledger_memory import LedgerMemory
+from pipeguard.detect.flows.ledger import Flows
+from pipeguard.detect.flows.ledger_memory import LedgerMemory
+from pipeguard.firewall.finding import Verdict
 from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.menu import ToolMode

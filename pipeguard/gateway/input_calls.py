@@ -12,11 +12,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from secrets import token_urlsafe
 
-from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.ids import id_token_of
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
-from pipeguard.core.protocol.message import Message
-from pipeguard.core.protocol.peers import CAPABILITIES
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.protocol.message import Message
+from pipeguard.firewall.protocol.peers import CAPABILITIES
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined, Opening, without_envelope

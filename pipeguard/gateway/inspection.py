@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.protocol.json_values import JsonObject, serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, serialise
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import REVISIONS

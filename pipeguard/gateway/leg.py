@@ -13,15 +13,15 @@ from contextlib import suppress
 from itertools import count
 from typing import NamedTuple, Protocol
 
-from pipeguard.core.finding import Direction, MessageKind
-from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
-from pipeguard.core.protocol.message import Message, parse
-from pipeguard.core.protocol.subscriptions import LISTEN
-from pipeguard.core.session.lifecycle import NEVER_OVERDUE
-from pipeguard.core.session.replies import MARK
-from pipeguard.core.session.session import Session
 from pipeguard.errors import Refusal
+from pipeguard.firewall.finding import Direction, MessageKind
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.firewall.protocol.subscriptions import LISTEN
+from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE
+from pipeguard.firewall.session.replies import MARK
+from pipeguard.firewall.session.session import Session
 from pipeguard.gateway import eras
 from pipeguard.gateway.eras import Opening
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed

@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from pipeguard.core.flows.ledger import Flows
-from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.detect.flows.ledger import Flows
+from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg
 from pipeguard.transports.http.client.task_owners import SharingClient

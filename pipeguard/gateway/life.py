@@ -14,12 +14,12 @@ from contextlib import suppress
 from math import ceil, inf
 from typing import NamedTuple, TypeVar
 
-from pipeguard.core.unicode.display import shown
 from pipeguard.errors import PipeGuardError
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.server_state import State
 from pipeguard.log import Log
+from pipeguard.unicode.display import shown
 
 T = TypeVar("T")
 MOST_REASON_CHARS = 300  # of why a server is down, which it may have said itself

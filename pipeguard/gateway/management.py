@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from math import ceil
 
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.gateway import menu
 from pipeguard.gateway.access import ScopedAccess
 from pipeguard.gateway.gateway import Gateway

@@ -14,12 +14,12 @@ from secrets import token_bytes
 from weakref import WeakSet
 
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.finding import MessageKind, Verdict
-from pipeguard.core.flows.ledger import Flows
-from pipeguard.core.protocol.json_values import JsonObject
-from pipeguard.core.session.guard import Engines
-from pipeguard.core.session.session import Session
+from pipeguard.detect.flows.ledger import Flows
 from pipeguard.errors import StateError
+from pipeguard.firewall.finding import MessageKind, Verdict
+from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.session.guard import Engines
+from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.hub import Hub
 from pipeguard.gateway.leg import Leg, LegListener, ListedTools

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
 
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.gateway.catalog import CatalogTool, Effect
 from pipeguard.gateway.search import SearchHit
 

@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.gateway import task_ids
 from pipeguard.gateway.access import ScopedAccess
 from pipeguard.gateway.catalog import hashed_name, public_name, short_hash

@@ -13,7 +13,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pipeguard.core.finding import Direction, Verdict
+from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.gateway.telemetry import CALL_SECONDS, Figures
 
 

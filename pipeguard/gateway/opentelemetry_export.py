@@ -28,8 +28,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from pipeguard.core.finding import Verdict
-from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.firewall.finding import Verdict
+from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.eras import meta_of
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.server_state import ServerState

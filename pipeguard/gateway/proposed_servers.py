@@ -11,8 +11,8 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.errors import InputError, PolicyError
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.gateway.access import RateLimit
 from pipeguard.gateway.server_settings import ServerSettings, runs_gateway
 from pipeguard.gateway.servers_file import ManagementSettings, parse_server

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator
 
-from pipeguard.core.pins.fingerprint import Pin
-from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
-from pipeguard.core.protocol.places import LISTS
-from pipeguard.core.protocol.strict_json import parse_json
+from pipeguard.firewall.pins.fingerprint import Pin
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.protocol.places import LISTS
+from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.transports.channel import ChannelClosed
 
 PAGE_BYTES = 2**20

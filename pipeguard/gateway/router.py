@@ -14,11 +14,11 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
-from pipeguard.core.protocol.message import Message, parse
-from pipeguard.core.protocol.request_headers import mirrored_by
-from pipeguard.core.protocol.strict_json import ParsedFrame
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.firewall.protocol.request_headers import mirrored_by
+from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.gateway import eras
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel

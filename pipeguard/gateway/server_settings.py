@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.rules.policy import Layer, Policy
+from pipeguard.firewall.policy import Layer, Policy
 from pipeguard.gateway.catalog import Override
 from pipeguard.gateway.shown_tools import ShownTools
 from pipeguard.identity.server_name import Launched, launched, launched_at

@@ -17,8 +17,8 @@ from time import monotonic
 
 from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.finding import Direction
 from pipeguard.errors import PipeGuardError, PolicyError
+from pipeguard.firewall.finding import Direction
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.front import (
     IDLE_SECONDS,

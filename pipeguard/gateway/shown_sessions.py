@@ -6,16 +6,16 @@ those.
 
 from __future__ import annotations
 
-from pipeguard.core.finding import Direction, MessageKind, Verdict
-from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.ids import id_token_of
-from pipeguard.core.protocol.json_values import JsonValue, serialise
-from pipeguard.core.protocol.pending import PendingRequest
-from pipeguard.core.protocol.strict_json import parse_json
-from pipeguard.core.session.guard import Guard
-from pipeguard.core.session.refusals import Refuser
-from pipeguard.core.session.session import Session
 from pipeguard.errors import Refusal
+from pipeguard.firewall.finding import Direction, MessageKind, Verdict
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.json_values import JsonValue, serialise
+from pipeguard.firewall.protocol.pending import PendingRequest
+from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.refusals import Refuser
+from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.shown_tools import ShownTools
 from pipeguard.transports.http.server.sessions import Mirrored, Sessions
 

@@ -12,11 +12,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from pipeguard.core.flows.ledger import Flows
-from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.json_values import JsonObject
-from pipeguard.core.protocol.message import Message
+from pipeguard.detect.flows.ledger import Flows
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.protocol.message import Message
 from pipeguard.gateway import eras
 from pipeguard.gateway.eras import Opening, opening_in
 from pipeguard.gateway.leg import Leg, LegListener

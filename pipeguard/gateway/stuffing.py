@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
-from pipeguard.core.finding import Action, Confidence, Finding, Severity
-from pipeguard.core.protocol.json_values import JsonObject
-from pipeguard.core.unicode.display import shown
+from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
+from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.catalog import Catalog, schema_words, text_of
 from pipeguard.gateway.words import STOP_WORDS, words_of
+from pipeguard.unicode.display import shown
 
 STUFFED, NAMED = "search.keyword-stuffing", "search.server-name-stuffing"
 LEAST_WORD_COUNT, LEAST_WORD_SHARE = 8, 0.3  # real: 0.21 of the words of a text

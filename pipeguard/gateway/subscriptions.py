@@ -12,11 +12,11 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.ids import id_of, id_token_of
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
-from pipeguard.core.protocol.message import Message
-from pipeguard.core.protocol.subscriptions import ACKNOWLEDGED, SUBSCRIPTION_META
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.ids import id_of, id_token_of
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.firewall.protocol.message import Message
+from pipeguard.firewall.protocol.subscriptions import ACKNOWLEDGED, SUBSCRIPTION_META
 from pipeguard.gateway import eras
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.transports.http.correlator import RELATED_TASK
 
 SEPARATOR = "/"

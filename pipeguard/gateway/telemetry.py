@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from pipeguard.core.finding import Verdict
-from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.firewall.finding import Verdict
+from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.server_state import ServerState
 
 # What a client waits for while a server works. Lists are ours, and a subscription has no end.

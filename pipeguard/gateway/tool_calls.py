@@ -12,7 +12,7 @@ from math import ceil
 from secrets import token_hex
 from time import monotonic
 
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.gateway import menu
 from pipeguard.gateway.access import ScopedAccess
 from pipeguard.gateway.call_arguments import (

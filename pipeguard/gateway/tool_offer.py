@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue
-from pipeguard.core.session.guard import Guard
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.session.guard import Guard
 from pipeguard.gateway.catalog import Catalog, Listing
 from pipeguard.gateway.leg import Leg, ListedTools
 from pipeguard.gateway.legs import Unavailable

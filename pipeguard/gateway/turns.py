@@ -10,8 +10,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from pipeguard.core.finding import Direction, Verdict
-from pipeguard.core.session.session import Session
+from pipeguard.firewall.finding import Direction, Verdict
+from pipeguard.firewall.session.session import Session
 from pipeguard.transports.judging import Judge, judge_frame
 
 

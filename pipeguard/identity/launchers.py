@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeguard.core.words.notation import word_list
+from pipeguard.detect.words.notation import word_list
 
 _UV = (
     "--with --with-editable --with-requirements --python -p --constraints -c --overrides "

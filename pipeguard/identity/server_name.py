@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 
-from pipeguard.core.lazy_regex import lazy_regex
+from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.identity import launchers
 from pipeguard.identity.launch import Form, Launch, parse
 from pipeguard.identity.words import (
@@ -82,7 +82,7 @@ def launched(command: Sequence[str], folder: str | None = None) -> Launched:
     parts = [part for part in target.parts if part]
     name = _clean(target.stem)
     if not target.is_unique:
-        from pipeguard.core.digest import sha256
+        from pipeguard.firewall.digest import sha256
 
         text = "\n".join(parts).encode("utf-8", "surrogatepass")
         name = f"{name}-{sha256(text).hexdigest()[:DIGITS]}"

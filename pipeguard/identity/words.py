@@ -10,7 +10,7 @@ from __future__ import annotations
 import os.path
 import re
 
-from pipeguard.core.words.credentials import IN_URLS, LAST_WORDS
+from pipeguard.detect.words.credentials import IN_URLS, LAST_WORDS
 from pipeguard.identity import launchers
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms

@@ -14,8 +14,8 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.errors import LaunchError
+from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.identity.launch import parse
 from pipeguard.identity.launchers import PACKAGES
 from pipeguard.isolation.sensitive import is_within

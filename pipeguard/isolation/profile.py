@@ -8,8 +8,8 @@ import os.path
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.errors import PolicyError
+from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.isolation.sensitive import holder_of, sensitive_paths
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.lazy_regex import lazy_regex
 from pipeguard.errors import LaunchError
+from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.view import SYSTEM
 

@@ -16,23 +16,23 @@ from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.digest import sha256
-from pipeguard.core.matching.confirm import Finder
-from pipeguard.core.matching.pattern_set import PatternGroup, PatternSet, compile_group
-from pipeguard.core.model.cascade import Reader, Selection
-from pipeguard.core.model.sentences import best_of
-from pipeguard.core.protocol.places import Surface
-from pipeguard.core.rules.rule import View
-from pipeguard.core.scanning.match import MAX_MATCHES_PER_RULE
-from pipeguard.core.scanning.rule_partition import engine_for
-from pipeguard.core.text.budgets import Budgets
-from pipeguard.core.text.windowing import BLOCK_BYTES
+from pipeguard.detect.matching.confirm import Finder
+from pipeguard.detect.matching.pattern_set import PatternGroup, PatternSet, compile_group
+from pipeguard.detect.model.cascade import Reader, Selection
+from pipeguard.detect.model.sentences import best_of
+from pipeguard.detect.rules.rule import View
+from pipeguard.detect.scanning.match import MAX_MATCHES_PER_RULE
+from pipeguard.detect.scanning.rule_partition import engine_for
+from pipeguard.detect.text.budgets import Budgets
+from pipeguard.detect.text.windowing import BLOCK_BYTES
+from pipeguard.firewall.digest import sha256
+from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.proof import USUAL_PLACE, frame_value
 
 if TYPE_CHECKING:
-    from pipeguard.core.rules.rule import Rule
-    from pipeguard.core.scanning.engine import Engine
-    from pipeguard.core.session.guard import Engines
+    from pipeguard.detect.rules.rule import Rule
+    from pipeguard.detect.scanning.engine import Engine
+    from pipeguard.firewall.session.guard import Engines
 
 TEXT_BYTES = 128 * 1024  # of each kind
 RUNS = 3  # of each measurement; the shortest counts

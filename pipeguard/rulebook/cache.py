@@ -18,15 +18,15 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import cache_folder
-from pipeguard.core.matching.pattern_set import Database, PatternSet, binding
-from pipeguard.core.model.classifier import OpenerFile
-from pipeguard.core.protocol.places import Surface
-from pipeguard.core.rules.rule import from_record
-from pipeguard.core.scanning.databases import PatternSets, opener_of
-from pipeguard.core.scanning.engine import Engine
-from pipeguard.core.scanning.rule_partition import EngineRules
-from pipeguard.core.session.guard import Engines
+from pipeguard.detect.matching.pattern_set import Database, PatternSet, binding
+from pipeguard.detect.model.classifier import OpenerFile
+from pipeguard.detect.rules.rule import from_record
+from pipeguard.detect.scanning.databases import PatternSets, opener_of
+from pipeguard.detect.scanning.engine import Engine
+from pipeguard.detect.scanning.rule_partition import EngineRules
 from pipeguard.errors import EngineError
+from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.session.guard import Engines
 from pipeguard.log import say
 from pipeguard.rulebook.cache_files import (
     CachedRules,
@@ -43,7 +43,7 @@ from pipeguard.rulebook.packs import mapped_model, sources
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pipeguard.core.rules.rule import Rule
+    from pipeguard.detect.rules.rule import Rule
     from pipeguard.rulebook.packs import PackFile
 
 _THREADS_VARIABLE = "OPENBLAS_NUM_THREADS"
@@ -263,11 +263,11 @@ def _model(name: str) -> memoryview:
         EngineError: what runs it was not compiled, and numpy is missing.
     """
     if name.endswith(".network"):
-        from pipeguard.core.model.network import native as native_network
+        from pipeguard.detect.model.network import native as native_network
 
         needs_numpy = native_network() is None
     else:
-        from pipeguard.core.model.opener import native as native_opener
+        from pipeguard.detect.model.opener import native as native_opener
 
         needs_numpy = name.endswith((".opener", ".ranker")) and native_opener() is None
     if needs_numpy:

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from pipeguard.config.directories import Trusted, other_writer
-from pipeguard.core.digest import blake2b, sha256
-from pipeguard.core.lazy_regex import lazy_regex
+from pipeguard.firewall.digest import blake2b, sha256
+from pipeguard.firewall.lazy_regex import lazy_regex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

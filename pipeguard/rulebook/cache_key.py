@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from pipeguard.core.digest import blake2b
+from pipeguard.firewall.digest import blake2b
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
@@ -44,11 +44,12 @@ def cache_key(packs: Sequence[PackFile]) -> bytes:
 def modules_of_compiling() -> list[str]:
     """The modules that could change what a rule is compiled to, as paths in the package."""
     modules = [os.path.join("rulebook", name) for name in _RULEBOOK_MODULES]
-    for folder, folders, files in os.walk(os.path.join(_PACKAGE, "core")):
-        folders[:] = sorted(name for name in folders if name != "__pycache__")
-        path = os.path.relpath(folder, _PACKAGE)
-        modules += [os.path.join(path, name) for name in sorted(files) if name.endswith(".py")]
-    return modules  # none of the core in an archive, where the version covers it
+    for room in ("unicode", "firewall", "detect"):
+        for folder, folders, files in os.walk(os.path.join(_PACKAGE, room)):
+            folders[:] = sorted(name for name in folders if name != "__pycache__")
+            path = os.path.relpath(folder, _PACKAGE)
+            modules += [os.path.join(path, name) for name in sorted(files) if name.endswith(".py")]
+    return modules  # none in an archive, where the version covers them
 
 
 def _add(key: hashlib.blake2b, content: bytes) -> None:

@@ -12,12 +12,12 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.matching.pattern_set import PatternGroup, compile_group
-from pipeguard.core.protocol.places import Surface
-from pipeguard.core.protocol.strict_json import STACK_BYTES
-from pipeguard.core.rules.rule import as_record
-from pipeguard.core.scanning.databases import patterns_of
-from pipeguard.core.scanning.rule_partition import rules_for
+from pipeguard.detect.matching.pattern_set import PatternGroup, compile_group
+from pipeguard.detect.rules.rule import as_record
+from pipeguard.detect.scanning.databases import patterns_of
+from pipeguard.detect.scanning.rule_partition import rules_for
+from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.protocol.strict_json import STACK_BYTES
 from pipeguard.rulebook.cache_files import (
     LOCK_NAME,
     EngineFiles,
@@ -31,7 +31,7 @@ from pipeguard.rulebook.packs import PackFile, load_rules, model
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pipeguard.core.rules.rule import Rule
+    from pipeguard.detect.rules.rule import Rule
 
 MOST_THREADS = 4  # one takes 115 MB, each other 50 MB more
 # The parts of a rule that only people read, in its pack.

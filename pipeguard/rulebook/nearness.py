@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.scanning.rule_partition import engine_for
+from pipeguard.detect.scanning.rule_partition import engine_for
 from pipeguard.rulebook.mutations import Mutation, mutate_span, mutate_words
 from pipeguard.rulebook.proof import confidences, texts
 
 if TYPE_CHECKING:
-    from pipeguard.core.finding import Confidence
-    from pipeguard.core.protocol.places import Surface
-    from pipeguard.core.rules.rule import Rule
-    from pipeguard.core.scanning.engine import Engine
+    from pipeguard.detect.rules.rule import Rule
+    from pipeguard.detect.scanning.engine import Engine
+    from pipeguard.firewall.finding import Confidence
+    from pipeguard.firewall.protocol.places import Surface
 
 MOST_CLOSE = 3  # close misses of one rule that are reported
 
@@ -76,7 +76,7 @@ def near(rule: Rule, engine: Engine, surface: Surface) -> Nearness:
 
     Args:
         rule: one of the engine's.
-        engine: it runs the rule (core.scanning.rule_partition).
+        engine: it runs the rule (detect.scanning.rule_partition).
         surface: the samples are judged as texts of it.
     """
     mutated: dict[Mutation, NearMisses] = {}

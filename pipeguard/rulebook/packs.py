@@ -17,7 +17,7 @@ from pipeguard.errors import RuleError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipeguard.core.rules.rule import Rule
+    from pipeguard.detect.rules.rule import Rule
 
 MAX_PACK_BYTES = 4 * 1024 * 1024
 _SUFFIX = ".yaml"
@@ -122,7 +122,7 @@ def load_rules(packs: Iterable[PackFile] | None = None) -> tuple[Rule, ...]:
     Raises:
         RuleError: naming the pack, the rule and what is wrong.
     """
-    from pipeguard.core.rules.rule import load_pack
+    from pipeguard.detect.rules.rule import load_pack
 
     rules: dict[str, Rule] = {}
     first: dict[str, str] = {}

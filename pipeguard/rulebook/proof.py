@@ -13,19 +13,19 @@ from functools import lru_cache, reduce
 from operator import and_, or_
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.finding import Confidence, raised
-from pipeguard.core.matching.confirm import Finder
-from pipeguard.core.protocol.places import Surface, known_places
-from pipeguard.core.rules.rule import View, Written
-from pipeguard.core.scanning.rule_partition import engine_for, squeezed_pattern
+from pipeguard.detect.matching.confirm import Finder
+from pipeguard.detect.rules.rule import View, Written
+from pipeguard.detect.scanning.rule_partition import engine_for, squeezed_pattern
+from pipeguard.firewall.finding import Confidence, raised
+from pipeguard.firewall.protocol.places import Surface, known_places
 from pipeguard.rulebook.samples import expand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeguard.core.protocol.json_values import JsonValue
-    from pipeguard.core.rules.rule import Rule, Sample
-    from pipeguard.core.scanning.engine import Engine
+    from pipeguard.detect.rules.rule import Rule, Sample
+    from pipeguard.detect.scanning.engine import Engine
+    from pipeguard.firewall.protocol.json_values import JsonValue
 
 # A sample for the view `acts` may name its argument: `sql: DROP TABLE x`.
 _NAMED = re.compile(
@@ -65,7 +65,7 @@ def prove(rule: Rule, engine: Engine, surface: Surface) -> Iterator[SampleFailur
 
     Args:
         rule: one of the engine's.
-        engine: it runs the rule (core.scanning.rule_partition).
+        engine: it runs the rule (detect.scanning.rule_partition).
         surface: the samples are judged as texts of it.
     """
     for pattern, what in slowness(rule):

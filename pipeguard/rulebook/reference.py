@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeguard.core.finding import Action
-from pipeguard.core.protocol.places import Surface
-from pipeguard.core.rules.policy import PolicyTarget, default_action
+from pipeguard.firewall.finding import Action
+from pipeguard.firewall.policy import PolicyTarget, default_action
+from pipeguard.firewall.protocol.places import Surface
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipeguard.core.rules.rule import Rule, Sample
+    from pipeguard.detect.rules.rule import Rule, Sample
 
 SHOWN_CHARS = 300  # of a sample: a few are whole pages
 _MADE = "<!-- Made from rules/{pack}.yaml by `make docs`. -->"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from typing import NamedTuple
 
-from pipeguard.core.protocol.places import pointer_step
+from pipeguard.firewall.protocol.places import pointer_step
 
 Range = tuple[int, int]
 
@@ -40,7 +40,7 @@ def value_ranges(text: str, wanted: Collection[str]) -> dict[str, Range]:
 
     Args:
         text: JSON.
-        wanted: pointers as findings have them (core.protocol.places).
+        wanted: pointers as findings have them (firewall.protocol.places).
     """
     ranges: dict[str, Range] = {}
     around: list[tuple[str, int]] = []  # the open objects and arrays: pointer and start of each

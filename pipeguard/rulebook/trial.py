@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from pipeguard.core.finding import Action, Direction, Finding, Verdict, greatest
-from pipeguard.core.pins.fingerprint import Pin, canonical
-from pipeguard.core.protocol.places import LISTS, pointer_step
-from pipeguard.core.rules.policy import Policy, Trust
-from pipeguard.core.session.guard import Engines, Guard
-from pipeguard.core.session.session import Session
+from pipeguard.firewall.finding import Action, Direction, Finding, Verdict, greatest
+from pipeguard.firewall.pins.fingerprint import Pin, canonical
+from pipeguard.firewall.policy import Policy, Trust
+from pipeguard.firewall.protocol.places import LISTS, pointer_step
+from pipeguard.firewall.session.guard import Engines, Guard
+from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.spots import Range, Spot, spot, text_offset, value_ranges
 
 USUAL_NAME = "text"  # of the tool and the server if none is given

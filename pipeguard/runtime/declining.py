@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 
-from pipeguard.core.finding import MessageKind
-from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.frame_outline import legible_ids
-from pipeguard.core.protocol.ids import request_ids
-from pipeguard.core.protocol.message import Message, parse
-from pipeguard.core.session import replies
 from pipeguard.errors import LaunchError, PipeGuardError, Refusal
+from pipeguard.firewall.finding import MessageKind
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.frame_outline import legible_ids
+from pipeguard.firewall.protocol.ids import request_ids
+from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.firewall.session import replies
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.stdio import LineChannel

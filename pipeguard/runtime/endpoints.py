@@ -12,8 +12,8 @@ from yarl import URL
 
 from pipeguard.config.directories import read_own
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.checks.addresses import is_loopback
-from pipeguard.core.checks.credential_names import is_secret_header
+from pipeguard.detect.checks.addresses import is_loopback
+from pipeguard.detect.checks.credential_names import is_secret_header
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.launch.environment import REFERENCE, refers
 from pipeguard.runtime.transports import AUTO, transport_for

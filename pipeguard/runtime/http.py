@@ -13,9 +13,9 @@ from collections.abc import Awaitable
 from typing import NamedTuple
 
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.finding import Verdict
-from pipeguard.core.protocol.places import Surface
 from pipeguard.errors import StateError
+from pipeguard.firewall.finding import Verdict
+from pipeguard.firewall.protocol.places import Surface
 from pipeguard.identity.server_name import Launched, launched, launched_at
 from pipeguard.log import say
 from pipeguard.runtime.connect import RemoteDialler, local_dialler, remote_dialler

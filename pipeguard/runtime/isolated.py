@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
-    from pipeguard.core.finding import Finding
+    from pipeguard.firewall.finding import Finding
     from pipeguard.identity.server_name import Launched
     from pipeguard.isolation.learning.learner import Learner
     from pipeguard.isolation.sandbox import Sandbox
@@ -318,7 +318,7 @@ def _note_made(view: FileView, since: float, notice: Callable[[Finding], None]) 
         since: when it started, in seconds since 1970.
         notice: records a finding.
     """
-    from pipeguard.core.finding import Action, Finding, Severity
+    from pipeguard.firewall.finding import Action, Finding, Severity
     from pipeguard.isolation.run_later import find_made
     from pipeguard.isolation.walls.wall import WRITE
     from pipeguard.isolation.walls.witness import PLACE, shortened

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
-from pipeguard.core.protocol.strict_json import STACK_BYTES
 from pipeguard.errors import LaunchError
+from pipeguard.firewall.protocol.strict_json import STACK_BYTES
 from pipeguard.transports.http.server.backend import MCP
 from pipeguard.transports.http.server.listener import listen
 

@@ -22,9 +22,9 @@ from pipeguard.config.effective_policy import (
 )
 from pipeguard.config.options import WrapOptions
 from pipeguard.config.user_policy import usual_policy_path
-from pipeguard.core.finding import Action, Finding, Severity
-from pipeguard.core.rules.policy import Layer, Policy
 from pipeguard.errors import PolicyError
+from pipeguard.firewall.finding import Action, Finding, Severity
+from pipeguard.firewall.policy import Layer, Policy
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:

@@ -13,14 +13,14 @@ from contextlib import suppress
 from threading import Lock
 
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.finding import Action, Finding, MessageKind, Verdict, enforced_action
-from pipeguard.core.protocol.message import Message, parse
-from pipeguard.core.protocol.strict_json import STACK_BYTES
-from pipeguard.core.rules.policy import Mode, Policy, Trust
-from pipeguard.core.rules.rule import tells_private
-from pipeguard.core.scanning.engine import Engine
-from pipeguard.core.session.guard import Engines, Guard
+from pipeguard.detect.rules.rule import tells_private
+from pipeguard.detect.scanning.engine import Engine
 from pipeguard.errors import PolicyError, Refusal, StateError
+from pipeguard.firewall.finding import Action, Finding, MessageKind, Verdict, enforced_action
+from pipeguard.firewall.policy import Mode, Policy, Trust
+from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.firewall.protocol.strict_json import STACK_BYTES
+from pipeguard.firewall.session.guard import Engines, Guard
 from pipeguard.identity.server_name import Launched
 from pipeguard.log import Log, Trace, say_as
 from pipeguard.rulebook.cache import load_engines
@@ -149,7 +149,7 @@ class Run:
 
     def _warn_of_other_name(self, wanted: str, server: NamedServer, launched: Launched) -> None:
         """Say that the wanted name belongs to another server."""
-        from pipeguard.core.unicode.display import quoted
+        from pipeguard.unicode.display import quoted
 
         with suppress(OSError, ValueError):  # standard error is closed
             self.log(

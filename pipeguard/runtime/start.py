@@ -142,7 +142,7 @@ def hint(environment: Environment, code: int, unseen: Sequence[str] = ()) -> str
         unseen: files and folders that its arguments name and that it was not given.
     """
     if code and unseen:
-        from pipeguard.core.unicode.display import visible
+        from pipeguard.unicode.display import visible
 
         named = ", ".join(map(visible, unseen[:MOST_HINTS]))
         return (
@@ -159,7 +159,7 @@ def hint(environment: Environment, code: int, unseen: Sequence[str] = ()) -> str
 
 
 def _may_be_needed(name: str) -> bool:
-    from pipeguard.core.words.credentials import VARIABLES
+    from pipeguard.detect.words.credentials import VARIABLES
 
     return any(part in name.lower() for part in VARIABLES)
 

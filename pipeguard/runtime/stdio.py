@@ -17,13 +17,13 @@ from time import monotonic
 from typing import Protocol
 
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.finding import Direction, MessageKind, Verdict
-from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.message import Message, parse
-from pipeguard.core.protocol.places import Surface
-from pipeguard.core.session import replies
-from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, Refusal, StateError
+from pipeguard.firewall.finding import Direction, MessageKind, Verdict
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.session import replies
+from pipeguard.firewall.session.session import Session
 from pipeguard.launch.child import Child, Exit
 from pipeguard.log import say
 from pipeguard.rulebook.cache import load_engines

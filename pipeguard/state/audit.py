@@ -16,8 +16,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeguard.core.digest import sha256
 from pipeguard.errors import StateError
+from pipeguard.firewall.digest import sha256
 from pipeguard.state.database import translated_errors
 from pipeguard.state.schema import MAX_NAME_CHARS
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pipeguard.core.finding import Finding
+    from pipeguard.firewall.finding import Finding
     from pipeguard.state.store import Store
 
 FINDINGS_KEPT = 50  # of one verdict, the most serious; a frame can have thousands

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.finding import Action, Direction
+from pipeguard.firewall.finding import Action, Direction
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.verdict_writer import PendingVerdict
 
 if TYPE_CHECKING:
-    from pipeguard.core.finding import Finding
+    from pipeguard.firewall.finding import Finding
 
 KIND = "connection"
 

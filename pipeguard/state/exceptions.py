@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from pipeguard.config.atomic_write import OWNER_ONLY, replace_file
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
-from pipeguard.core.session.remedies import Way, decisive_rule, remedy_of
-from pipeguard.core.unicode.display import quoted
 from pipeguard.errors import PipeGuardError, PolicyError
+from pipeguard.firewall.session.remedies import Way, decisive_rule, remedy_of
 from pipeguard.state.audit import AuditFilter, findings_of, rows
 from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
 from pipeguard.state.store import Store
+from pipeguard.unicode.display import quoted
 
 if TYPE_CHECKING:
     import datetime

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from pipeguard.core.rules.policy import Selector
-from pipeguard.core.rules.rule import tells_private
-from pipeguard.core.unicode.display import visible
+from pipeguard.detect.rules.rule import tells_private
+from pipeguard.firewall.policy import Selector
 from pipeguard.state.schema import MAX_NAME_CHARS
+from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     import datetime

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from pipeguard.core.finding import Action, Severity
-from pipeguard.core.session.remedies import Way, decisive_rule, remedy_of
-from pipeguard.core.session.replies import how_to_allow
+from pipeguard.firewall.finding import Action, Severity
+from pipeguard.firewall.session.remedies import Way, decisive_rule, remedy_of
+from pipeguard.firewall.session.replies import how_to_allow
 from pipeguard.state.connections import KIND
 
 if TYPE_CHECKING:
-    from pipeguard.core.finding import Finding
+    from pipeguard.firewall.finding import Finding
     from pipeguard.state.verdict_writer import PendingVerdict
 
 

@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.finding import Action, Finding
+from pipeguard.firewall.finding import Action, Finding
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeguard.core.finding import Action, Confidence, Severity
-from pipeguard.core.protocol.places import Surface
-from pipeguard.core.rules.policy import PolicyTarget
 from pipeguard.errors import PolicyError
+from pipeguard.firewall.finding import Action, Confidence, Severity
+from pipeguard.firewall.policy import PolicyTarget
+from pipeguard.firewall.protocol.places import Surface
 
 if TYPE_CHECKING:
     import datetime

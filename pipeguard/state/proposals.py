@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from pipeguard.core.digest import sha256
 from pipeguard.errors import InputError
+from pipeguard.firewall.digest import sha256
 from pipeguard.state.audit import Audit
 from pipeguard.state.database import translated_errors
 from pipeguard.state.review import decision_entry

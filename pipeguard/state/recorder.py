@@ -11,8 +11,8 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.finding import Direction
 from pipeguard.errors import StateError
+from pipeguard.firewall.finding import Direction
 from pipeguard.state.connections import pending_connection
 from pipeguard.state.database import is_about_a_row
 from pipeguard.state.missing import MissingVerdicts, remove_note, write_note
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pipeguard.core.finding import Finding, Verdict
+    from pipeguard.firewall.finding import Finding, Verdict
     from pipeguard.state.connections import EndedConnection
     from pipeguard.state.finding_log import FindingLog
     from pipeguard.state.verdict_writer import Pins
@@ -86,7 +86,7 @@ class Recorder:
         log: FindingLog,
         listener: PinsListener | None = None,
     ) -> None:
-        from pipeguard.core.digest import hexdigest
+        from pipeguard.firewall.digest import hexdigest
 
         self.client = self.token = ""
         self.healthy = True

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeguard.core.finding import Drift
-from pipeguard.core.pins.drift import classify, describe
-from pipeguard.core.pins.fingerprint import Pin
-from pipeguard.core.unicode.display import quoted, visible
+from pipeguard.firewall.finding import Drift
+from pipeguard.firewall.pins.drift import classify, describe
+from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.state.audit import Audit, AuditEntry
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.timestamps import utc_text
+from pipeguard.unicode.display import quoted, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.pins.fingerprint import Pin
-from pipeguard.core.pins.holds import REVIEW
+from pipeguard.firewall.pins.fingerprint import Pin
+from pipeguard.firewall.pins.holds import REVIEW
 from pipeguard.state.database import StateDatabase, translated_errors
 from pipeguard.state.timestamps import now_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipeguard.core.finding import PinChange
+    from pipeguard.firewall.finding import PinChange
     from pipeguard.identity.server_name import Launched
 
 _SELECT = """
@@ -114,7 +114,7 @@ class Store(StateDatabase):
             launched: what the server's command or address launches.
             register: whether to store the name; False only looks.
         """
-        from pipeguard.core.digest import sha256
+        from pipeguard.firewall.digest import sha256
 
         identity = sha256(launched.identity.encode("utf-8", "surrogateescape")).hexdigest()
         with translated_errors(self.path):

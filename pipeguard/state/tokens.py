@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import NamedTuple
 
-from pipeguard.core.unicode.display import those_there_are
 from pipeguard.errors import InputError, StateError
 from pipeguard.state.database import translated_errors
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import now_text, utc_text
+from pipeguard.unicode.display import those_there_are
 
 PREFIX = "pgt_"  # by which people and secret scanners know one
 TOKEN_BYTES = 32

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pipeguard.core.finding import Action, Direction, Finding, PinChange
-    from pipeguard.core.pins.fingerprint import Pin
+    from pipeguard.firewall.finding import Action, Direction, Finding, PinChange
+    from pipeguard.firewall.pins.fingerprint import Pin
     from pipeguard.state.audit import AuditEntry
 
     Pins = Mapping[tuple[str, str], Pin]

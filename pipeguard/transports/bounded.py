@@ -14,8 +14,8 @@ from contextlib import suppress
 from threading import Condition
 from typing import Self
 
-from pipeguard.core.protocol.framing import DEFAULT_LIMIT_BYTES
-from pipeguard.core.protocol.strict_json import without_value
+from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
+from pipeguard.firewall.protocol.strict_json import without_value
 
 SPARE_BYTES = 4 * 2**20  # beside one message of the greatest size
 LIMIT_BYTES = DEFAULT_LIMIT_BYTES + SPARE_BYTES

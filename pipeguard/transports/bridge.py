@@ -12,7 +12,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 
-from pipeguard.core.protocol.strict_json import without_value
+from pipeguard.firewall.protocol.strict_json import without_value
 from pipeguard.transports.bounded import MOST_FRAMES, Allowance, ThreadAllowance
 from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed
 

@@ -31,7 +31,7 @@ class Channel(Protocol):
 class AsyncChannel(Protocol):
     """A channel on an event loop, for transports over a network. Called on its loop only.
 
-    Where an answer will never come, `read` returns a `core.protocol.framing.Lost` in its place.
+    Where an answer will never come, `read` returns a `firewall.protocol.framing.Lost` in its place.
     """
 
     async def read(self) -> bytes | None:

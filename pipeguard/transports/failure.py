@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.framing import Lost
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.framing import Lost
 
 CONNECTION_LOST = "the connection to the server was lost before the answer came"
 
@@ -15,7 +15,7 @@ class Failure(NamedTuple):
 
     Attributes:
         why: in words for the client.
-        code: of the JSON-RPC error, from core.protocol.codes.
+        code: of the JSON-RPC error, from firewall.protocol.codes.
         sent: False if the request certainly never reached the server.
     """
 

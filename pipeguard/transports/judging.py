@@ -18,12 +18,12 @@ from functools import partial
 from time import monotonic
 from typing import ParamSpec, TypeVar
 
-from pipeguard.core.finding import Direction, Verdict
-from pipeguard.core.protocol.json_values import JsonValue, serialise
-from pipeguard.core.protocol.message import Message, parse
-from pipeguard.core.protocol.strict_json import ParsedFrame, parse_json
-from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
+from pipeguard.firewall.finding import Direction, Verdict
+from pipeguard.firewall.protocol.json_values import JsonValue, serialise
+from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
+from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import Allowance
 from pipeguard.transports.pump import tell_obstacles
 

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from time import monotonic
 
-from pipeguard.core.finding import Direction, Verdict
-from pipeguard.core.session.session import Session
+from pipeguard.firewall.finding import Direction, Verdict
+from pipeguard.firewall.session.session import Session
 from pipeguard.transports.channel import AsyncChannel, Channel
 
 Judge = Callable[[Session, Direction, bytes], Awaitable[Verdict]]

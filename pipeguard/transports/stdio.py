@@ -12,7 +12,7 @@ import sys
 from _thread import allocate_lock
 from collections import deque
 
-from pipeguard.core.protocol.framing import DEFAULT_LIMIT_BYTES, LineFrames
+from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES, LineFrames
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.descriptors import shut_reading, shut_writing
 
@@ -61,7 +61,7 @@ class LineChannel:
         """Wait for the next line, without its LF; None at the end of the stream or once closed.
 
         The last line of the stream may lack its LF. A line over the limit is returned as
-        `core.protocol.framing` describes. Only one thread may read at a time.
+        `firewall.protocol.framing` describes. Only one thread may read at a time.
         """
         frames = self._frames
         while not frames:

@@ -12,10 +12,10 @@ import pytest
 from pipeguard.assess.assessing import assess
 from pipeguard.assess.checking import checks, families
 from pipeguard.assess.target import of_machine
-from pipeguard.core.finding import Direction, Severity
-from pipeguard.core.rules.policy import Policy
-from pipeguard.core.session.guard import Guard
-from pipeguard.core.session.session import Session
+from pipeguard.firewall.finding import Direction, Severity
+from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.session import Session
 from pipeguard.log import Log
 from pipeguard.rulebook.samples import expand
 from pipeguard.state.recorder import Recorder

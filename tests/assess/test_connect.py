@@ -17,9 +17,9 @@ from pipeguard.assess.contents import Contents
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.auth import ring, secrets
 from pipeguard.config.directories import cache_folder
-from pipeguard.core.finding import PinChange, Severity
-from pipeguard.core.pins.fingerprint import canonical
-from pipeguard.core.rules.policy import Policy
+from pipeguard.firewall.finding import PinChange, Severity
+from pipeguard.firewall.pins.fingerprint import canonical
+from pipeguard.firewall.policy import Policy
 from pipeguard.identity.server_name import server_name
 from pipeguard.state.store import Store
 from tests import tools
@@ -162,7 +162,7 @@ def test_what_tools_do_together_is_sure_once_they_were_asked(tmp_path: Path) -> 
     from dataclasses import replace
 
     from pipeguard.assess.contents import Offer
-    from pipeguard.core.flows.tool_labels import Label
+    from pipeguard.detect.flows.tool_labels import Label
 
     servers = {"a": {"command": "a"}, "b": {"command": "b"}}
     target = machine(tmp_path, servers)

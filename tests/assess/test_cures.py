@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from pipeguard.assess.cures import shared_cure
 from pipeguard.assess.values import PostureFinding
 from pipeguard.cli import cli
-from pipeguard.core.finding import Severity
+from pipeguard.firewall.finding import Severity
 
 
 def findings(*fixes: str) -> list[PostureFinding]:

@@ -10,8 +10,8 @@ import pytest
 from pipeguard.assess import baseline
 from pipeguard.assess.assessing import GRADES, WEIGHTS, assess, grade
 from pipeguard.assess.values import PostureFinding
-from pipeguard.core.finding import Severity
 from pipeguard.errors import InputError
+from pipeguard.firewall.finding import Severity
 from tests.assess.places import machine
 
 PAGE = (Path(__file__).parents[2] / "docs/assess.md").read_text(encoding="utf-8")

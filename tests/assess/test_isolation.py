@@ -14,7 +14,7 @@ from pipeguard.assess.drawing import draw
 from pipeguard.assess.isolation import EntryIsolation, entry_isolation
 from pipeguard.assess.reporting import report
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.core.finding import Severity
+from pipeguard.firewall.finding import Severity
 from tests.assess.places import Entry, machine, of, repository
 
 

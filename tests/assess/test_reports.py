@@ -19,7 +19,7 @@ from pipeguard.assess.assessing import Assessment, assess
 from pipeguard.assess.contents import Contents, Offer
 from pipeguard.assess.reporting import report
 from pipeguard.assess.reports import html, sarif
-from pipeguard.core.flows.tool_labels import Label
+from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.rulebook.samples import expand
 from tests.assess.places import SECRET, Entry, machine
 

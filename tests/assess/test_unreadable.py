@@ -18,7 +18,7 @@ from pipeguard.clients import entries
 from pipeguard.clients.entries import MAX_FILE_BYTES
 from pipeguard.clients.machine import Machine
 from pipeguard.config import json_text
-from pipeguard.core.finding import Severity
+from pipeguard.firewall.finding import Severity
 from tests.assess.places import of, run
 from tests.fuzz.rulebook import engines
 

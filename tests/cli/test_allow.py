@@ -13,9 +13,9 @@ from pipeguard.cli.allow import DAYS, command
 from pipeguard.config.effective_policy import combine
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.config.user_policy import usual_policy_path
-from pipeguard.core.finding import Action, Confidence, Finding, Severity, observed
-from pipeguard.core.rules.policy import Policy, PolicyTarget
 from pipeguard.errors import PipeGuardError, PolicyError
+from pipeguard.firewall.finding import Action, Confidence, Finding, Severity, observed
+from pipeguard.firewall.policy import Policy, PolicyTarget
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.exceptions import allow
 from pipeguard.state.exemption import Exemption, entries

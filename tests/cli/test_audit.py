@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeguard.cli.audit import command
-from pipeguard.core.finding import Action, Finding
 from pipeguard.errors import PipeGuardError, StateError
+from pipeguard.firewall.finding import Action, Finding
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.exceptions import find_event
 from pipeguard.state.missing import MissingVerdicts, write_note

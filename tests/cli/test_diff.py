@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli._definition_findings import definition_findings
 from pipeguard.cli.diff import command, pretty, unified
-from pipeguard.core.pins.fingerprint import Pin, canonical
-from pipeguard.core.protocol.json_values import JsonObject, Number
+from pipeguard.firewall.pins.fingerprint import Pin, canonical
+from pipeguard.firewall.protocol.json_values import JsonObject, Number
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import HeldDefinition
 from pipeguard.state.store import Store

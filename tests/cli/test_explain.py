@@ -8,8 +8,8 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli._walls import WALLS
 from pipeguard.cli.explain import FAMILIES, command
-from pipeguard.core.finding import Action, Confidence, Finding, Severity
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store

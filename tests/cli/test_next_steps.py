@@ -17,11 +17,11 @@ from pipeguard.cli import cli
 from pipeguard.config.effective_policy import combine
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.config.user_policy import usual_policy_path
-from pipeguard.core.finding import Action, Confidence, Finding, Severity
-from pipeguard.core.protocol.places import known_places
-from pipeguard.core.rules.policy import PolicyTarget
-from pipeguard.core.session.remedies import Way, advised_rules, remedy_of
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
+from pipeguard.firewall.policy import PolicyTarget
+from pipeguard.firewall.protocol.places import known_places
+from pipeguard.firewall.session.remedies import Way, advised_rules, remedy_of
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.schema import MAX_NAME_CHARS

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeguard.cli.status import command
-from pipeguard.core.finding import Action, Finding, observed
+from pipeguard.firewall.finding import Action, Finding, observed
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store

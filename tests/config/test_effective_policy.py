@@ -19,9 +19,9 @@ from pipeguard.config.effective_policy import (
 from pipeguard.config.options import WrapOptions
 from pipeguard.config.policy_file import PolicyScope
 from pipeguard.config.user_policy import user_policy_path, usual_policy_path
-from pipeguard.core.finding import Action
-from pipeguard.core.rules.policy import Mode, Policy, Trust
 from pipeguard.errors import PolicyError
+from pipeguard.firewall.finding import Action
+from pipeguard.firewall.policy import Mode, Policy, Trust
 from tests.config.test_policy_file import NOW, TODAY, exception, parse, subject
 
 

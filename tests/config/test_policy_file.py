@@ -27,10 +27,10 @@ from pipeguard.config.policy_file import (
     parse_policy,
     policy_text,
 )
-from pipeguard.core.finding import Action, Confidence, Drift, Severity
-from pipeguard.core.protocol.places import known_places
-from pipeguard.core.rules.policy import Layer, Mode, Policy, PolicyTarget, Selector, Trust
 from pipeguard.errors import PolicyError
+from pipeguard.firewall.finding import Action, Confidence, Drift, Severity
+from pipeguard.firewall.policy import Layer, Mode, Policy, PolicyTarget, Selector, Trust
+from pipeguard.firewall.protocol.places import known_places
 from tests.people import share
 
 TODAY = datetime.date(2026, 11, 20)

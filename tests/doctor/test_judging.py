@@ -129,7 +129,7 @@ def test_without_the_engine_nothing_is_judged_and_the_rest_is_told(person: Perso
 @pytest.mark.parametrize("form", ["opener", "network"])
 def test_without_a_form_in_c_a_line_says_what_that_costs(person: Person, form: str) -> None:
     assert person.examined("engine").of("engine").state == "good"
-    blocked = BLOCKED.replace("hyperscan", f"pipeguard.core.model._{form}")
+    blocked = BLOCKED.replace("hyperscan", f"pipeguard.detect.model._{form}")
     result = person.examined("engine", start=(sys.executable, "-E", "-P", "-c", blocked, "doctor"))
     assert result.code == 0
     assert result.of("engine").state == "note"

@@ -7,17 +7,17 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from pipeguard.core.protocol.places import Surface
-from pipeguard.core.rules.rule import Rule, View
-from pipeguard.core.scanning.engine import Engine
-from pipeguard.core.scanning.rule_partition import engine_for
-from pipeguard.core.session.guard import Engines
+from pipeguard.detect.rules.rule import Rule, View
+from pipeguard.detect.scanning.engine import Engine
+from pipeguard.detect.scanning.rule_partition import engine_for
+from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.session.guard import Engines
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.proof import sample_place, texts
 
 ALL = {rule.id: rule for rule in load_rules()}
-# A rule that has a classifier has no pattern: tests/core/model is about those.
+# A rule that has a classifier has no pattern: tests/detect/model is about those.
 RULES = {name: rule for name, rule in ALL.items() if rule.pattern}
 
 

@@ -4,7 +4,7 @@ import json
 
 from hypothesis import strategies as st
 
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 
 # Characters that readers disagree on: line ends, invisible, look-alikes, wide, combining, astral.
 ODD = (

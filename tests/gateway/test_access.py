@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.core.flows.tool_labels import Label, Tool
-from pipeguard.core.protocol.json_values import JsonValue
+from pipeguard.detect.flows.tool_labels import Label, Tool
+from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.gateway.access import RateLimit, ScopedAccess, may_use_alone
 from pipeguard.gateway.catalog import Catalog, CatalogTool, Listing
 from pipeguard.gateway.eras import REVISIONS, STATELESS

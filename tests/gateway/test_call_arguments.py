@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.call_arguments import UnclearCallError, arguments_in, name_in
 from pipeguard.gateway.catalog import CatalogTool, Effect
 

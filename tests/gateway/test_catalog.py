@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.flows.tool_labels import Label, Tool
-from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.detect.flows.tool_labels import Label, Tool
+from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.catalog import (
     MOST_NAME_CHARS,
     Catalog,

@@ -8,9 +8,9 @@ from types import ModuleType
 
 import pytest
 
-from pipeguard.core.protocol import json_values, strict_json
-from pipeguard.core.protocol.json_values import Number
-from pipeguard.core.protocol.message import Message, parse
+from pipeguard.firewall.protocol import json_values, strict_json
+from pipeguard.firewall.protocol.json_values import Number
+from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.conversation import INBOX_BYTES, GatewayChannel
 from pipeguard.gateway.gateway import Gateway

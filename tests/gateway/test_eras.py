@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway import input_calls, member
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.conversation import GatewayChannel

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.core.flows.ledger_memory import LedgerMemory
+from pipeguard.detect.flows.ledger_memory import LedgerMemory
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.state.audit import AuditFilter, rows

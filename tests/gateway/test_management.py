@@ -8,8 +8,8 @@ from typing import cast
 
 import pytest
 
-from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.errors import InputError, PolicyError
+from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.proposed_servers import PER_MINUTE, approved_servers, checked_entry
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.state.proposals import MOST_BYTES, approve, proposals, propose

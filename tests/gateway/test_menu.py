@@ -1,6 +1,6 @@
 """What an agent reads of tools: short, and enough to call one."""
 
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.gateway import menu
 from pipeguard.gateway.access import effects_up_to
 from pipeguard.gateway.catalog import CatalogTool, Effect

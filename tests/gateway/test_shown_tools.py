@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from pipeguard.core.finding import Action, Direction
-from pipeguard.core.protocol.json_values import JsonObject
-from pipeguard.core.rules.policy import Policy
-from pipeguard.core.session.guard import Guard
+from pipeguard.firewall.finding import Action, Direction
+from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.session.guard import Guard
 from pipeguard.gateway.catalog import Override
 from pipeguard.gateway.shown_sessions import ShownSession
 from pipeguard.gateway.shown_tools import ShownTools

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.stuffing import NAMED, STUFFED, stuffing
 
 SERVERS = ("weather", "github", "acme crm", "time")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.core.flows.tool_labels import Label, Tool
+from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.gateway.catalog import Catalog, Listing, tools_named, tools_of_server
 
 

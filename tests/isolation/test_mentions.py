@@ -7,18 +7,18 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.finding import Action, Finding, Verdict
-from pipeguard.core.protocol.json_values import JsonObject
-from pipeguard.core.protocol.message import Message, parse
-from pipeguard.core.session.guard import AnswerNote
+from pipeguard.firewall.finding import Action, Finding, Verdict
+from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.firewall.session.guard import AnswerNote
 from pipeguard.isolation.egress.recording import RefusedTarget
 from pipeguard.isolation.view import FileView, Mount, MountKind
 from pipeguard.isolation.walls.annotation import MAX_NAMED, note_on
 from pipeguard.isolation.walls.mentions import MAX_MENTIONS, mentions, sight_of
 from pipeguard.isolation.walls.wall import PORT, READ, WRITE, Mention, Wall
 from pipeguard.isolation.walls.witness import WallWitness
-from tests.core.session.talk import TO_CLIENT, TO_SERVER, call, new_session
 from tests.each import each
+from tests.firewall.session.talk import TO_CLIENT, TO_SERVER, call, new_session
 
 SAID = {
     "Node, two paths": (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.core.scanning import databases
+from pipeguard.detect.scanning import databases
 from pipeguard.rulebook import compilation
 from pipeguard.rulebook.compiler import compile_rules
 from pipeguard.rulebook.packs import PackFile

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from pipeguard.core.protocol.places import Surface
-from pipeguard.core.rules.rule import Rule, load_pack
-from pipeguard.core.scanning.databases import build, loaded
-from pipeguard.core.scanning.engine import Engine
+from pipeguard.detect.rules.rule import Rule, load_pack
+from pipeguard.detect.scanning.databases import build, loaded
+from pipeguard.detect.scanning.engine import Engine
+from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook import benchmark
 from pipeguard.rulebook.benchmark import Cost, Share, costs, samples
 from pipeguard.rulebook.packs import load_rules, model

@@ -13,8 +13,8 @@ from tests.rulebook.words import packs
 
 SCRIPT = """
 import sys
-from pipeguard.core.protocol.places import Surface
-from pipeguard.core.scanning import databases
+from pipeguard.firewall.protocol.places import Surface
+from pipeguard.detect.scanning import databases
 from pipeguard.rulebook.packs import load_rules, model
 for surface in Surface:
     databases.patterns_of(load_rules(), surface, model)
@@ -24,7 +24,7 @@ CODE = cache(cache_key._code)  # for many keys, each module is read once
 # They know no rule.
 OTHERS = {
     "config",
-    "core.model._classifier",
+    "detect.model._classifier",
     "config.directories",
     "config.xdg",
     "errors",
@@ -67,4 +67,4 @@ def test_another_order_of_packs_is_another_key() -> None:
 
 
 def test_a_module_that_is_missing_counts_as_empty() -> None:
-    assert cache_key._code("core/none-such.py") == b""
+    assert cache_key._code("detect/none-such.py") == b""

@@ -14,8 +14,8 @@ from threading import Thread
 
 import pytest
 
-from pipeguard.core.protocol.places import Surface
 from pipeguard.errors import EngineError
+from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook import cache, compiler
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.cache_files import Index, open_index, store, write_index
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="locks and signals of
 COMPILER = """
 import os
 from pathlib import Path
-from pipeguard.core.scanning import databases
+from pipeguard.detect.scanning import databases
 from pipeguard.rulebook import compiler, compiler_process
 
 folder = Path({folder!r})

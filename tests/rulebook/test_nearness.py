@@ -1,9 +1,9 @@
 """How near samples are to a rule's border."""
 
-from pipeguard.core.finding import Confidence
-from pipeguard.core.protocol.places import Surface
-from pipeguard.core.rules.rule import Rule
-from pipeguard.core.scanning.rule_partition import engine_for
+from pipeguard.detect.rules.rule import Rule
+from pipeguard.detect.scanning.rule_partition import engine_for
+from pipeguard.firewall.finding import Confidence
+from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.mutations import Mutation
 from pipeguard.rulebook.nearness import MOST_CLOSE, NearMisses, near, near_all
 from tests.fuzz.rulebook import ALL as RULES

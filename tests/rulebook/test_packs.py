@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.core.protocol.places import Surface
-from pipeguard.core.rules.rule import Rule
-from pipeguard.core.scanning.databases import build, loaded
-from pipeguard.core.scanning.engine import Engine
+from pipeguard.detect.rules.rule import Rule
+from pipeguard.detect.scanning.databases import build, loaded
+from pipeguard.detect.scanning.engine import Engine
 from pipeguard.errors import RuleError
+from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook import packs as rulebook
 from pipeguard.rulebook.packs import PackFile, load_rules, shipped_folder, sources, user_folder
 from pipeguard.rulebook.proof import prove

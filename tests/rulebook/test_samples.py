@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from pipeguard.core.checks.entropy import entropy
-from pipeguard.core.checks.outcome import Outcome
-from pipeguard.core.checks.placeholders import is_placeholder
-from pipeguard.core.checks.registry import run
+from pipeguard.detect.checks.entropy import entropy
+from pipeguard.detect.checks.outcome import Outcome
+from pipeguard.detect.checks.placeholders import is_placeholder
+from pipeguard.detect.checks.registry import run
 from pipeguard.errors import RuleError
 from pipeguard.rulebook.samples import expand
 

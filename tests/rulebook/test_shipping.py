@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.core.protocol.places import Surface
+from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook import cache, cache_key, packs, shipping
 from pipeguard.rulebook.cache import load_engines
 from tests.rulebook.words import contents_of, finds, index_of

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.protocol.places import pointer
+from pipeguard.firewall.protocol.places import pointer
 from pipeguard.rulebook.spots import Spot, spot, text_offset, value_ranges
 
 keys = st.text(alphabet='ab /~"\\é', max_size=4)

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from pipeguard.core.finding import Action, Direction, Severity
-from pipeguard.core.rules.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
-from pipeguard.core.session.guard import Guard
-from pipeguard.core.session.session import Session
+from pipeguard.firewall.finding import Action, Direction, Severity
+from pipeguard.firewall.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
+from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.samples import expand
 from pipeguard.rulebook.spots import Spot
 from pipeguard.rulebook.trial import TextRole, Trial, TrialInput, judge

@@ -15,7 +15,7 @@ from yarl import URL
 
 from pipeguard import secrets_in_use
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.flows.known_secrets import MASK, KnownSecrets
+from pipeguard.detect.flows.known_secrets import MASK, KnownSecrets
 from pipeguard.errors import PolicyError
 from pipeguard.runtime.endpoints import (
     admission_of,

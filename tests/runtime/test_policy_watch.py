@@ -11,8 +11,8 @@ import pytest
 
 from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.finding import Action, Confidence, Severity
-from pipeguard.core.rules.policy import Exempt, Layer, Mode, Policy, PolicyTarget, Selector
+from pipeguard.firewall.finding import Action, Confidence, Severity
+from pipeguard.firewall.policy import Exempt, Layer, Mode, Policy, PolicyTarget, Selector
 from pipeguard.runtime import policy_watch
 from pipeguard.runtime.policy_watch import PolicyWatch
 

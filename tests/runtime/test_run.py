@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from pipeguard.core.protocol.places import Surface
-from pipeguard.core.rules.policy import Policy
-from pipeguard.core.session.guard import Guard
+from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.session.guard import Guard
 from pipeguard.launch.environment import Environment
 from pipeguard.runtime import run
 from pipeguard.runtime.start import hint

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeguard.core.finding import Action, Direction, Finding, Verdict, observed
+from pipeguard.firewall.finding import Action, Direction, Finding, Verdict, observed
 from pipeguard.runtime.run import RunTally
 
 

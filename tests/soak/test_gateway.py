@@ -28,7 +28,7 @@ from typing import NamedTuple
 import pytest
 
 from benchmarks.frames.memory import field
-from pipeguard.core.flows.ledger_memory import MOST_BYTES, SHARE_LEFT
+from pipeguard.detect.flows.ledger_memory import MOST_BYTES, SHARE_LEFT
 from pipeguard.rulebook.cache import load_engines
 from tests.gateway.served import ServedAt, actor, write_servers
 from tests.launch.processes import until

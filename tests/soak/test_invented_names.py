@@ -9,10 +9,10 @@ from itertools import count
 
 import pytest
 
-from pipeguard.core.finding import Direction, Verdict
-from pipeguard.core.rules.policy import Policy
-from pipeguard.core.session.guard import Guard
-from pipeguard.core.session.session import Session
+from pipeguard.firewall.finding import Direction, Verdict
+from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.session import Session
 from tests.fuzz.rulebook import engines
 
 LEFT_BYTES = 4 * 2**20  # caches of short words, which are the process's own

@@ -1,4 +1,4 @@
-"""Everything that may be called at once, called at once: the contract of core.session.session.
+"""Everything that may be called at once, called at once: the contract of firewall.session.session.
 
 The interpreter switches between threads as often as it can. Each of them checks what it sees; at
 the end the audit is compared with what was judged. `PIPEGUARD_SOAK_SECONDS` makes it last longer.
@@ -20,12 +20,12 @@ from time import monotonic
 
 import pytest
 
-from pipeguard.core.finding import Action, Direction, PinChange, Verdict
-from pipeguard.core.pins.fingerprint import Pin, canonical, fingerprint
-from pipeguard.core.protocol.json_values import JsonObject
-from pipeguard.core.rules.policy import Policy
-from pipeguard.core.session.guard import Guard, PinKey
-from pipeguard.core.session.session import Session
+from pipeguard.firewall.finding import Action, Direction, PinChange, Verdict
+from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
+from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.session.guard import Guard, PinKey
+from pipeguard.firewall.session.session import Session
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.recorder import PinsListener, Recorder
 from pipeguard.state.store import Store

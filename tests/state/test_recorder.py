@@ -18,8 +18,8 @@ from typing import cast
 
 import pytest
 
-from pipeguard.core.finding import Action, Direction, Verdict
-from pipeguard.core.pins.fingerprint import Pin
+from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.state import database
 from pipeguard.state import recorder as recorder_module
 from pipeguard.state.audit import AuditFilter, AuditRow, chains, rows

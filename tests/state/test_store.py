@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.errors import StateError
+from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.identity.server_name import Launched, launched
 from pipeguard.state import database
 from pipeguard.state.store import Store

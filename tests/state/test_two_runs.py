@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.core.finding import Drift, PinChange
-from pipeguard.core.protocol.json_values import JsonObject
-from pipeguard.core.rules.policy import Policy, Trust
-from pipeguard.core.session.admission import obstacle
-from pipeguard.core.session.guard import Guard
-from pipeguard.core.session.pinning import HIDDEN, DefinitionScope, review_definition
-from pipeguard.core.text.budgets import Budgets
+from pipeguard.detect.text.budgets import Budgets
+from pipeguard.firewall.finding import Drift, PinChange
+from pipeguard.firewall.policy import Policy, Trust
+from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.session.admission import obstacle
+from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.pinning import HIDDEN, DefinitionScope, review_definition
 from pipeguard.state.store import Store
 from tests.fuzz.rulebook import engines
 

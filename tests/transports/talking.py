@@ -13,13 +13,13 @@ from typing import NamedTuple
 import aiohttp
 from aiohttp import web
 
-from pipeguard.core.finding import Verdict
-from pipeguard.core.protocol import request_headers
-from pipeguard.core.protocol.sse import EventStream
-from pipeguard.core.protocol.strict_json import parse_json
-from pipeguard.core.rules.policy import Policy
-from pipeguard.core.session.guard import Guard
 from pipeguard.errors import LoginNeededError
+from pipeguard.firewall.finding import Verdict
+from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.protocol import request_headers
+from pipeguard.firewall.protocol.sse import EventStream
+from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.session.guard import Guard
 from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.http.server.backend import Backend, Dial, Service
 from pipeguard.transports.http.server.conversations import Conversations

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from threading import Thread
 
-from pipeguard.core.protocol.strict_json import ParsedFrame
+from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.transports.bounded import (
     MOST_PARSED_BYTES,
     Allowance,

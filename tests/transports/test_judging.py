@@ -10,10 +10,10 @@ from typing import ClassVar
 
 import pytest
 
-from pipeguard.core.finding import Action, Direction, MessageKind, Verdict
-from pipeguard.core.rules.policy import Policy
-from pipeguard.core.session.guard import Guard
-from pipeguard.core.session.session import Session
+from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
+from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.session import Session
 from pipeguard.transports.judging import HUGE_BYTES, LARGE_BYTES, SMALL_BYTES, Judge, judge_frame
 from pipeguard.transports.pump import pump
 from tests.fuzz.rulebook import engines

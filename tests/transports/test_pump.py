@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeguard.core.finding import Action, Direction, Verdict
+from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.transports.channel import Channel, ChannelClosed
 from pipeguard.transports.pump import pump_in_thread
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.core.protocol.framing import Oversized
+from pipeguard.firewall.protocol.framing import Oversized
 from pipeguard.launch.child import Exit
 from pipeguard.transports.channel import Channel, ChannelClosed
 from pipeguard.transports.descriptors import shut_reading, shut_writing, widen

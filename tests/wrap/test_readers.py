@@ -19,11 +19,11 @@ from random import Random
 
 import pytest
 
-from pipeguard.core.finding import Direction, Verdict
-from pipeguard.core.protocol.framing import LineFrames
-from pipeguard.core.rules.policy import Policy
-from pipeguard.core.session.guard import Guard
-from pipeguard.core.session.session import Session
+from pipeguard.firewall.finding import Direction, Verdict
+from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.protocol.framing import LineFrames
+from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.session import Session
 from tests import tools
 from tests.fuzz.budget import FACTOR
 from tests.fuzz.rulebook import engines

@@ -16,8 +16,8 @@ from random import Random
 
 import pytest
 
-from pipeguard.core.finding import Direction
-from pipeguard.core.protocol.sse import EventStream
+from pipeguard.firewall.finding import Direction
+from pipeguard.firewall.protocol.sse import EventStream
 from tests.listening import Process
 from tests.wrap.listening import Browser, Listening
 from tests.wrap.test_readers import (

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipeguard.core.pins.fingerprint import Pin
+from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.state import recorder
 from pipeguard.state.audit import Audit, AuditFilter, AuditRow, rows
 from pipeguard.state.store import Store

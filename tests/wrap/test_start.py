@@ -86,7 +86,7 @@ def test_a_session_loads_no_more_than_it_needs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(b"\n") == 3
     loaded = done.stderr.decode().split()
-    assert "pipeguard.core.session.session" in loaded
+    assert "pipeguard.firewall.session.session" in loaded
     assert sorted(NOT_NEEDED & set(loaded)) == []
 
 

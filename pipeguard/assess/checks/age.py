@@ -13,7 +13,7 @@ import pipeguard.version
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.catalog import clients
-from pipeguard.core.finding import Severity
+from pipeguard.firewall.finding import Severity
 from pipeguard.installation import PACKAGE, UPGRADE, reinstall_command
 
 OLD = PostureCheck(

@@ -12,8 +12,8 @@ from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.catalog import clients
 from pipeguard.clients.entries import GuardState, ServerEntry
-from pipeguard.core.finding import Severity
-from pipeguard.core.flows.tool_labels import Label
+from pipeguard.detect.flows.tool_labels import Label
+from pipeguard.firewall.finding import Severity
 
 WAY_OUT = PostureCheck(
     "toxic-flow",

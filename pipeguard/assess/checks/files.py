@@ -11,7 +11,7 @@ from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import Config
 from pipeguard.clients.masking import is_secret
-from pipeguard.core.finding import Severity
+from pipeguard.firewall.finding import Severity
 
 WRITABLE = PostureCheck(
     "config-writable",

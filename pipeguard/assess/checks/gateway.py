@@ -10,8 +10,8 @@ from pipeguard.assess.gateway_file import GATEWAY, is_of_gateway
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import Config
-from pipeguard.core.checks.addresses import is_loopback
-from pipeguard.core.finding import Severity
+from pipeguard.detect.checks.addresses import is_loopback
+from pipeguard.firewall.finding import Severity
 
 FIRST_USE = PostureCheck(
     "gateway-trusts-first-use",

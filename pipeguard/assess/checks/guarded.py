@@ -9,7 +9,7 @@ from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
-from pipeguard.core.finding import Severity
+from pipeguard.firewall.finding import Severity
 
 UNGUARDED = PostureCheck(
     "server-not-guarded",

@@ -13,8 +13,8 @@ from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.guarding import ISOLATE, wrap_options
 from pipeguard.clients.isolating import obstacle
-from pipeguard.core.finding import Severity
 from pipeguard.errors import LaunchError
+from pipeguard.firewall.finding import Severity
 from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.egress.addresses import excess_of
 from pipeguard.isolation.engines import AUTO, LEARN, NONE, engine_for

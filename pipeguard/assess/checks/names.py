@@ -9,8 +9,8 @@ from typing import TypeVar
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import ServerEntry
-from pipeguard.core.finding import Severity
-from pipeguard.core.unicode.folding import fold
+from pipeguard.firewall.finding import Severity
+from pipeguard.unicode.folding import fold
 
 SAME = PostureCheck(
     "server-name-shadowed",

@@ -13,8 +13,8 @@ from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import masked_url
-from pipeguard.core.checks.addresses import is_loopback
-from pipeguard.core.finding import Severity
+from pipeguard.detect.checks.addresses import is_loopback
+from pipeguard.firewall.finding import Severity
 
 CLEAR = PostureCheck(
     "remote-in-clear",

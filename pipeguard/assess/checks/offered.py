@@ -10,7 +10,7 @@ from pipeguard.assess.pins import name_in
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import ServerEntry
-from pipeguard.core.finding import Action, Confidence, Severity
+from pipeguard.firewall.finding import Action, Confidence, Severity
 
 FLAGGED = PostureCheck(
     "definition-flagged",

@@ -10,8 +10,8 @@ from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import masked_text
-from pipeguard.core.finding import Severity
 from pipeguard.errors import LaunchError
+from pipeguard.firewall.finding import Severity
 from pipeguard.isolation.packages import package_of
 
 UNPINNED = PostureCheck(

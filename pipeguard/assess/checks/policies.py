@@ -11,9 +11,9 @@ from pipeguard.assess.isolation import holds_home
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
-from pipeguard.core.finding import Action, Severity
-from pipeguard.core.rules.policy import Layer, Mode
 from pipeguard.errors import PolicyError
+from pipeguard.firewall.finding import Action, Severity
+from pipeguard.firewall.policy import Layer, Mode
 from pipeguard.isolation.egress.addresses import excess_of
 
 WRONG = PostureCheck(

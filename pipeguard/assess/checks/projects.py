@@ -14,8 +14,8 @@ from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import MAX_FILE_BYTES, ServerEntry
 from pipeguard.clients.reading import decoded
 from pipeguard.config.directories import read
-from pipeguard.core.finding import Severity
 from pipeguard.errors import InputError
+from pipeguard.firewall.finding import Severity
 
 STARTS = PostureCheck(
     "project-starts-code",

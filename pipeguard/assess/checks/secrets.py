@@ -15,10 +15,10 @@ from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import is_secret
 from pipeguard.clients.private import secret_name
-from pipeguard.core.checks.credential_names import is_secret_setting
-from pipeguard.core.finding import Severity
-from pipeguard.core.rules.policy import Policy
-from pipeguard.core.words.credentials import SCHEMES
+from pipeguard.detect.checks.credential_names import is_secret_setting
+from pipeguard.detect.words.credentials import SCHEMES
+from pipeguard.firewall.finding import Severity
+from pipeguard.firewall.policy import Policy
 from pipeguard.rulebook.trial import TextRole, judge
 from pipeguard.rulebook.trial import TrialInput as Text
 

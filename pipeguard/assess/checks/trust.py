@@ -9,8 +9,8 @@ from pipeguard.assess.pins import pins_name
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import ServerEntry
-from pipeguard.core.finding import Severity
 from pipeguard.errors import StateError
+from pipeguard.firewall.finding import Severity
 from pipeguard.state.store import Store
 from pipeguard.state.verification import verify
 

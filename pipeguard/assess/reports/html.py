@@ -14,7 +14,7 @@ from pipeguard.assess.checking import checks
 from pipeguard.assess.cures import shared_cure
 from pipeguard.assess.drawing import draw
 from pipeguard.clients.catalog import clients
-from pipeguard.core.unicode.display import shown, visible
+from pipeguard.unicode.display import shown, visible
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as Xml
 from pipeguard.assess.assessing import Assessment
 from pipeguard.assess.checking import checks
 from pipeguard.assess.values import PostureFinding
-from pipeguard.core.finding import Severity
+from pipeguard.firewall.finding import Severity
 
 # Characters that XML 1.0 does not allow (section 2.2).
 _NONE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

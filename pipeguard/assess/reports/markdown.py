@@ -8,7 +8,7 @@ import shlex
 from pipeguard.assess.assessing import Assessment
 from pipeguard.assess.checking import checks
 from pipeguard.assess.values import PostureFinding
-from pipeguard.core.unicode.display import visible
+from pipeguard.unicode.display import visible
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+.!|~@-])")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeguard.assess.assessing import Assessment
 from pipeguard.assess.checking import checks, page
 from pipeguard.assess.values import PostureCheck, PostureFinding
-from pipeguard.core.finding import Severity
+from pipeguard.firewall.finding import Severity
 from pipeguard.version import VERSION
 
 SCHEMA = (

@@ -13,8 +13,8 @@ from pipeguard.assess.assessing import Assessment
 from pipeguard.assess.checking import checks
 from pipeguard.assess.cures import shared_cure
 from pipeguard.assess.values import PostureFinding
-from pipeguard.core.finding import Severity
-from pipeguard.core.unicode.display import counted, visible
+from pipeguard.firewall.finding import Severity
+from pipeguard.unicode.display import counted, visible
 
 _COLOURS = {
     Severity.CRITICAL: "red",

@@ -12,9 +12,9 @@ import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
-from pipeguard.core.checks.addresses import Reach, reach_of, reach_v4
-from pipeguard.core.lazy_regex import lazy_regex
-from pipeguard.core.words.hosts import METADATA_NAMES
+from pipeguard.detect.checks.addresses import Reach, reach_of, reach_v4
+from pipeguard.detect.words.hosts import METADATA_NAMES
+from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.isolation.egress.hosts import PRIVATE, HostError, parse_entry
 
 if TYPE_CHECKING:

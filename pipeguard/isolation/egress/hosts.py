@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.lazy_regex import lazy_regex
+from pipeguard.firewall.lazy_regex import lazy_regex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -11,7 +11,7 @@ from binascii import b2a_base64
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.checks.addresses import Reach, reach_of
+from pipeguard.detect.checks.addresses import Reach, reach_of
 from pipeguard.isolation.egress.hosts import (
     HostAndPort,
     HostError,

@@ -9,7 +9,7 @@ import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.finding import Action, Finding, Severity
+from pipeguard.firewall.finding import Action, Finding, Severity
 from pipeguard.isolation.egress.addresses import is_metadata, is_own, is_private
 from pipeguard.isolation.egress.hosts import (
     DEFAULT_PORTS,

@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from pipeguard.core.lazy_regex import lazy_regex
-from pipeguard.core.unicode.display import cut, visible
+from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.isolation.egress.hosts import PRIVATE
 from pipeguard.isolation.walls.wall import ADDRESS, PORT, READ, WRITE
+from pipeguard.unicode.display import cut, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pipeguard.core.protocol.json_values import JsonObject
+    from pipeguard.firewall.protocol.json_values import JsonObject
     from pipeguard.isolation.walls.wall import Wall
 
 MAX_NAMED = 3  # walls in one answer

@@ -12,7 +12,6 @@ import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress.hosts import (
     DEFAULT_PORTS,
@@ -27,6 +26,7 @@ from pipeguard.isolation.run_later import holder_of_later, is_held_back
 from pipeguard.isolation.sensitive import holder_of, is_within
 from pipeguard.isolation.view import SYSTEM
 from pipeguard.isolation.walls.wall import PORT, READ, WRITE
+from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -10,7 +10,7 @@ from __future__ import annotations
 from os.path import dirname, normpath
 from typing import TYPE_CHECKING
 
-from pipeguard.core.lazy_regex import lazy_regex
+from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.view import MountKind
 from pipeguard.isolation.walls.wall import READ, WRITE, Mention

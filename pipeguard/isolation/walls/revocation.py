@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.unicode.display import quoted, visible
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress.hosts import PRIVATE, HostError, parse_entry, reaches
 from pipeguard.isolation.sensitive import is_within
 from pipeguard.isolation.walls.grants import PATHS, absolute
+from pipeguard.unicode.display import quoted, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,17 +6,17 @@ from collections import OrderedDict, deque
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from pipeguard.core.finding import Action, Finding, Severity
-from pipeguard.core.unicode.display import visible
+from pipeguard.firewall.finding import Action, Finding, Severity
 from pipeguard.isolation.walls.annotation import is_about_failure, is_named, note_on, texts_of
 from pipeguard.isolation.walls.mentions import is_refused, mentions
 from pipeguard.isolation.walls.wall import READ, WRITE, Wall
+from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeguard.core.protocol.json_values import JsonObject
-    from pipeguard.core.session.guard import AnswerNote
+    from pipeguard.firewall.protocol.json_values import JsonObject
+    from pipeguard.firewall.session.guard import AnswerNote
     from pipeguard.isolation.egress.recording import RefusedTarget
     from pipeguard.isolation.view import FileView
     from pipeguard.isolation.walls.wall import Mention
@@ -48,7 +48,7 @@ class _Refused(NamedTuple):
 
 
 class WallWitness:
-    """The walls of one server (`core.session.guard.FailureNotes`), for any thread.
+    """The walls of one server (`firewall.session.guard.FailureNotes`), for any thread.
 
     The proxy knows which hosts and ports were refused, and when. Which file was missing, a failed
     answer says by its path and an error code.

@@ -2,8 +2,9 @@
 
 A request keeps its id if no other has it, and travels under one of ours otherwise. A server owes no
 answer to a request that was cancelled (MCP, basic/utilities/cancellation): for a while, what the
-server asks may be about it, and its answer is for nobody. Ids are tokens, as `core.protocol.ids`
-writes them; functions here put them into messages, with progress tokens and subscription ids.
+server asks may be about it, and its answer is for nobody. Ids are tokens, as
+`firewall.protocol.ids` writes them; functions here put them into messages, with progress tokens and
+subscription ids.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from collections.abc import Callable, Hashable
 from time import monotonic
 from typing import Generic, NamedTuple, TypeVar
 
-from pipeguard.core.protocol.ids import id_of, id_token_of, request_ids
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
-from pipeguard.core.protocol.pending import MAX_REMEMBERED, REMEMBERED_SECONDS
-from pipeguard.core.protocol.subscriptions import LISTEN, SUBSCRIPTION_META
+from pipeguard.firewall.protocol.ids import id_of, id_token_of, request_ids
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.firewall.protocol.pending import MAX_REMEMBERED, REMEMBERED_SECONDS
+from pipeguard.firewall.protocol.subscriptions import LISTEN, SUBSCRIPTION_META
 
 CANCELLED = "notifications/cancelled"
 RELATED_TASK = "io.modelcontextprotocol/related-task"  # MCP 2025-11-25, basic/utilities/tasks

@@ -11,10 +11,10 @@ from benchmarks.detection.parts import PartError, part_of, parts, watching, with
 from benchmarks.detection.play import play
 from benchmarks.detection.variants import Variant, variant
 from benchmarks.detection.worth import measure, page
-from pipeguard.core.commands.powershell import DISGUISES
-from pipeguard.core.commands.shell_output import PRINTING_PROGRAMS
-from pipeguard.core.scanning.readings import READINGS
-from pipeguard.core.text.decoders import ENCODINGS
+from pipeguard.detect.commands.powershell import DISGUISES
+from pipeguard.detect.commands.shell_output import PRINTING_PROGRAMS
+from pipeguard.detect.scanning.readings import READINGS
+from pipeguard.detect.text.decoders import ENCODINGS
 from tests.fuzz.rulebook import engines
 
 KEY = "{{mint:aws-access-key-id}}"

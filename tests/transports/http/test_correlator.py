@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeguard.core.protocol.ids import id_of
-from pipeguard.core.protocol.json_values import JsonObject, Number
-from pipeguard.core.protocol.pending import MAX_REMEMBERED, REMEMBERED_SECONDS
+from pipeguard.firewall.protocol.ids import id_of
+from pipeguard.firewall.protocol.json_values import JsonObject, Number
+from pipeguard.firewall.protocol.pending import MAX_REMEMBERED, REMEMBERED_SECONDS
 from pipeguard.transports.http.correlator import MOST_AHEAD, Correlator
 
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue
-from pipeguard.core.protocol.strict_json import parse_json
-from pipeguard.core.protocol.subscriptions import SUBSCRIPTION_META
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.protocol.subscriptions import SUBSCRIPTION_META
 from pipeguard.transports.http.correlator import (
     answered_id,
     cancelled_id,

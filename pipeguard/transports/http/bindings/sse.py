@@ -17,8 +17,8 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from pipeguard.core.protocol.sse import MESSAGE, EventStream, ServerSentEvent, written
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.protocol.sse import MESSAGE, EventStream, ServerSentEvent, written
 from pipeguard.transports.bounded import FrameQueue
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.client.bodies import Unreadable, body_pieces

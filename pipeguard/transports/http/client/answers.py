@@ -7,12 +7,12 @@ from contextlib import suppress
 
 import aiohttp
 
-from pipeguard.core.protocol import request_headers
-from pipeguard.core.protocol.ids import id_token_of
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue
-from pipeguard.core.protocol.sse import MESSAGE, EventStream, ServerSentEvent
-from pipeguard.core.session import replies
 from pipeguard.errors import Refusal
+from pipeguard.firewall.protocol import request_headers
+from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.sse import MESSAGE, EventStream, ServerSentEvent
+from pipeguard.firewall.session import replies
 from pipeguard.transports.http.client.bodies import Unreadable, body_pieces, read_body
 from pipeguard.transports.http.client.upstream import MOST_PAUSE_SECONDS
 from pipeguard.transports.http.headers import EVENTS, JSON, is_text, media_type

@@ -12,11 +12,11 @@ from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple, Protocol
 
-from pipeguard.core.protocol.frame_outline import answered_ids
-from pipeguard.core.protocol.ids import id_token_of, request_ids
-from pipeguard.core.protocol.json_values import JsonValue
-from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.errors import LoginNeededError, PipeGuardError, Refusal
+from pipeguard.firewall.protocol.frame_outline import answered_ids
+from pipeguard.firewall.protocol.ids import id_token_of, request_ids
+from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.transports.failure import CONNECTION_LOST, Failure
 from pipeguard.transports.http.client.upstream import InboxChannel, backoff, describe_unreachable
 from pipeguard.transports.judging import offload, read_frame, value_of

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import NamedTuple, TypeVar
 
-from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 
 SET_LEVEL = "logging/setLevel"
 SUBSCRIBE, UNSUBSCRIBE = "resources/subscribe", "resources/unsubscribe"

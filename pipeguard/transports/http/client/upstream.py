@@ -18,8 +18,8 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from pipeguard.core.protocol.framing import DEFAULT_LIMIT_BYTES
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
 from pipeguard.transports.bounded import FrameQueue
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.tasks import Tasks

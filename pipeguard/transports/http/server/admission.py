@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 from aiohttp import HttpVersion11, web
 from yarl import URL
 
-from pipeguard.core.checks.addresses import is_loopback
+from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.transports.bounded import Backlog, Crowded
 from pipeguard.transports.http.headers import JSON, SESSION_ID, is_session_id, is_text
 from pipeguard.transports.http.server.refusals import RefusalReason

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
 
-from pipeguard.core.finding import Direction
-from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.finding import Direction
+from pipeguard.firewall.session.session import Session
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.server.admission import RequestRefused
 from pipeguard.transports.http.server.refusals import RefusalReason

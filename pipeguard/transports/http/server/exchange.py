@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from time import monotonic
 from typing import NamedTuple
 
-from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.ids import request_ids
-from pipeguard.core.protocol.json_values import JsonValue
-from pipeguard.core.protocol.strict_json import parse_json, without_value
-from pipeguard.core.session.session import Session
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.ids import request_ids
+from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.strict_json import parse_json, without_value
+from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import UNTAKEN_SECONDS, Backlog, Outbox
 from pipeguard.transports.failure import Failure
 from pipeguard.transports.http.correlator import Correlator

@@ -11,16 +11,16 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
 
-from pipeguard.core.finding import Direction
-from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.frame_outline import answered_ids
-from pipeguard.core.protocol.framing import Lost
-from pipeguard.core.protocol.ids import request_ids
-from pipeguard.core.protocol.json_values import JsonValue, serialise
-from pipeguard.core.protocol.strict_json import parse_json
-from pipeguard.core.session import replies
-from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
+from pipeguard.firewall.finding import Direction
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.frame_outline import answered_ids
+from pipeguard.firewall.protocol.framing import Lost
+from pipeguard.firewall.protocol.ids import request_ids
+from pipeguard.firewall.protocol.json_values import JsonValue, serialise
+from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.session import replies
+from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.failure import Failure

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from enum import Enum
 
-from pipeguard.core.finding import Finding, Severity
+from pipeguard.firewall.finding import Finding, Severity
 
 INTERVAL_SECONDS = 60.0
 MAX_PEERS = 1000  # counted as different ones in one interval

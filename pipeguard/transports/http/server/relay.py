@@ -15,12 +15,12 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from pipeguard.core.finding import Direction
-from pipeguard.core.protocol import codes, request_headers
-from pipeguard.core.protocol.strict_json import without_value
-from pipeguard.core.session import replies
-from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.finding import Direction
+from pipeguard.firewall.protocol import codes, request_headers
+from pipeguard.firewall.protocol.strict_json import without_value
+from pipeguard.firewall.session import replies
+from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import Crowded
 from pipeguard.transports.failure import CONNECTION_LOST, Failure
 from pipeguard.transports.http.client.upstream import (

@@ -13,11 +13,11 @@ from time import monotonic
 import aiohttp
 from aiohttp import web
 
-from pipeguard.core.finding import Direction, MessageKind, Verdict
-from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.sse import MESSAGE, EventStream, ServerSentEvent, written
-from pipeguard.core.session import replies
-from pipeguard.core.session.session import Session
+from pipeguard.firewall.finding import Direction, MessageKind, Verdict
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.sse import MESSAGE, EventStream, ServerSentEvent, written
+from pipeguard.firewall.session import replies
+from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import Crowded
 from pipeguard.transports.failure import CONNECTION_LOST, Failure
 from pipeguard.transports.http.client.bodies import Unreadable, body_pieces, read_body

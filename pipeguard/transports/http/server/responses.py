@@ -6,12 +6,12 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from pipeguard.core.finding import Verdict
-from pipeguard.core.protocol import codes, request_headers
-from pipeguard.core.protocol.sse import ServerSentEvent, written
-from pipeguard.core.protocol.strict_json import parse_json
-from pipeguard.core.session import replies
 from pipeguard.errors import Refusal
+from pipeguard.firewall.finding import Verdict
+from pipeguard.firewall.protocol import codes, request_headers
+from pipeguard.firewall.protocol.sse import ServerSentEvent, written
+from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.session import replies
 from pipeguard.transports.http.headers import EVENTS, JSON
 
 AWAKE_SECONDS = 25.0  # between two comments on a silent stream: less than proxies wait

@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from pipeguard.core.finding import Direction, Verdict
-from pipeguard.core.protocol import codes, request_headers
-from pipeguard.core.protocol.message import Message, parse
-from pipeguard.core.session import replies
 from pipeguard.errors import Refusal
+from pipeguard.firewall.finding import Direction, Verdict
+from pipeguard.firewall.protocol import codes, request_headers
+from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.firewall.session import replies
 from pipeguard.transports.bounded import Crowded
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.failure import Failure

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from pipeguard.core.protocol.framing import Lost
+from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.transports.http.bindings import sse
 from pipeguard.transports.http.bindings.sse import SseLink
 from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel

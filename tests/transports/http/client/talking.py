@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from yarl import URL
 
-from pipeguard.core.protocol.framing import Lost
+from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.transports.http.client.streamable import StreamableChannel
 from pipeguard.transports.http.client.upstream import Remote, connect
 from tests.transports.talking import (

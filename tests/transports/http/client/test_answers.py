@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aiohttp import web
 
-from pipeguard.core.protocol.framing import Lost
+from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.transports.http.client import streamable
 from tests.transports.http.client.talking import (
     LIMIT,

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeguard.core.protocol.framing import Lost
-from pipeguard.core.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
+from pipeguard.firewall.protocol.framing import Lost
+from pipeguard.firewall.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client import multiplexer as shared_module
 from pipeguard.transports.http.client.multiplexer import INBOX_BYTES, INBOX_FRAMES, Multiplexer

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.protocol.framing import Lost
+from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.client import reconnecting
 from pipeguard.transports.http.client import upstream as remote_module

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.transports.http.client import shared_settings
 from pipeguard.transports.http.client.shared_settings import (
     LEVELS,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 
-from pipeguard.core.protocol.framing import Lost
-from pipeguard.core.protocol.json_values import JsonObject, Number
+from pipeguard.firewall.protocol.framing import Lost
+from pipeguard.firewall.protocol.json_values import JsonObject, Number
 from pipeguard.transports.channel import AsyncChannel
 from pipeguard.transports.http.client import task_owners
 from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingClient, TaskOwners

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from pipeguard.core.finding import Finding
+from pipeguard.firewall.finding import Finding
 from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.http.server.admission import Admission, Tokens
 from pipeguard.transports.http.server.backend import Route, RouteTable, without_body

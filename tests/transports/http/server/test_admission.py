@@ -14,7 +14,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.checks.addresses import is_loopback
+from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.http.server import admission
 from pipeguard.transports.http.server.admission import (

@@ -8,7 +8,7 @@ import json
 import pytest
 from aiohttp import web
 
-from pipeguard.core.finding import Action
+from pipeguard.firewall.finding import Action
 from tests.transports.http.server.relaying import between, echo, through
 from tests.transports.talking import (
     INITIALIZED,

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from pipeguard.core.finding import Finding
 from pipeguard.errors import StateError
+from pipeguard.firewall.finding import Finding
 from pipeguard.transports.http.server.admission import Tokens
 from pipeguard.transports.http.server.listener import listen
 from pipeguard.transports.http.server.refusals import PLACE

@@ -6,7 +6,7 @@ import asyncio
 import re
 from pathlib import Path
 
-from pipeguard.core.finding import Action, Finding
+from pipeguard.firewall.finding import Action, Finding
 from pipeguard.transports.http.server import refusals as refusals_module
 from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
 from tests.transports.wire import eventually, run

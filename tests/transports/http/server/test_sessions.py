@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from pipeguard.core.finding import Direction
-from pipeguard.core.pins.fingerprint import Pin, canonical, fingerprint
-from pipeguard.core.protocol.json_values import JsonObject
-from pipeguard.core.protocol.strict_json import parse_json
-from pipeguard.core.rules.policy import Policy
-from pipeguard.core.session.guard import Guard
-from pipeguard.core.session.session import Session
+from pipeguard.firewall.finding import Direction
+from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
+from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.session import Session
 from pipeguard.transports.http.headers import is_session_id
 from pipeguard.transports.http.server import sessions as module
 from pipeguard.transports.http.server.sessions import SessionOwners, Sessions

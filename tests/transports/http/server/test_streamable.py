@@ -8,9 +8,9 @@ import json
 import aiohttp
 import pytest
 
-from pipeguard.core.protocol.framing import Lost
-from pipeguard.core.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.errors import StateError
+from pipeguard.firewall.protocol.framing import Lost
+from pipeguard.firewall.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.server import streamable
 from pipeguard.transports.http.server.exchange import present

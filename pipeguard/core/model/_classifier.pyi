@@ -1,7 +1,0 @@
-from array import array
-
-from pipeguard.core.model.features import Scoring
-
-def means(
-    words: bytes, families: array[int], groups: array[int], scoring: Scoring, /
-) -> list[float | None]: ...

@@ -1,3 +1,0 @@
-from pipeguard.core.model.opener_weights import Weights
-
-def windows(text: bytes, weights: Weights, /) -> list[tuple[int, int, float]]: ...

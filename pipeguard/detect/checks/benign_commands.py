@@ -1,0 +1,84 @@
+"""Checks for everyday commands among those that could do harm.
+
+They read the lines that detect.commands.effects makes of a command: `$ command words`, with the
+byte 0x1F for a blank inside a word. Knows lines, and no rule; the words are in
+detect.words.benign_commands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, outcome_of
+from pipeguard.detect.words import benign_commands as words
+from pipeguard.detect.words.credentials import OPTIONS, SCHEMES
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+_ADDRESS = lazy_regex(rb"https?://([^/\s|;&\"'?#]{1,200})(/[^\s|;&\"']{0,200})?")
+# A part of a name, without letters on either side: what is made to be thrown away.
+_DISPOSABLE = lazy_regex(
+    rf"(?:^|[^a-z])(?:{'|'.join(words.DISPOSABLE)})(?=$|[^a-z/])".encode(), re.IGNORECASE
+)
+# Before a command whose output logs in with it.
+_LOGIN = lazy_regex(
+    rf"(?:(?:{'|'.join(SCHEMES)}|authorization:|private-token:|x-[a-z-]{{2,24}}:)\x1f?"
+    r"|(?:^|[\s\x1f])(?:[A-Za-z_]\w{0,40}=|"
+    rf"--?(?:{'|'.join(OPTIONS)})[= ]\w{{0,30}}:?))\Z".encode(),
+    re.IGNORECASE | re.MULTILINE,
+)
+_LOGIN_BYTES = 64  # before a command that are read for it
+
+
+def is_installer(text: bytes) -> bool:
+    """True where every address is that of an installer that its project publishes."""
+    addresses = _ADDRESS.findall(text.lower())
+    return bool(addresses) and all(
+        host.decode("latin-1") in words.INSTALLER_HOSTS
+        or (host + path).decode("latin-1").startswith(words.INSTALLER_PATHS)
+        for host, path in addresses
+    )
+
+
+def is_disposable(line: bytes) -> bool:
+    """True where what is destroyed is named as a test, a draft or the like."""
+    return _DISPOSABLE.search(line) is not None
+
+
+def logs_in(command: bytes, lines: bytes) -> bool:
+    """True where a command's output goes nowhere but into a header, an option or a variable.
+
+    Args:
+        command: its line, or the beginning of it.
+        lines: those around it, in one of which it is written as `$(command)`.
+    """
+    argument = command.strip().removeprefix(b"$ ").rstrip(b" ").replace(b" ", b"\x1f")
+    inner = re.compile(rb"(?:\$\(|`)" + re.escape(argument), re.IGNORECASE)
+    starts = [match.start() for match in inner.finditer(lines)]
+    return bool(starts) and all(
+        _LOGIN.search(lines[max(0, start - _LOGIN_BYTES) : start].rpartition(b"\n")[2])
+        for start in starts
+    )
+
+
+def _not_installer(text: bytes) -> Outcome:
+    """FAILS where every address is of an installer that its project publishes."""
+    return outcome_of(not is_installer(text))
+
+
+def _not_disposable(line: bytes) -> Outcome:
+    """FAILS where what is destroyed is named as a test, a draft or the like."""
+    return outcome_of(not is_disposable(line))
+
+
+def _not_login(text: bytes) -> Outcome:
+    """FAILS where the command's output only logs in; run on a match and its surroundings."""
+    command, _, around = text.partition(AROUND)
+    return outcome_of(not logs_in(command, around))
+
+
+CHECKS: Mapping[str, Check] = {
+    "around-not-login": _not_login,
+    "not-disposable": _not_disposable,
+    "not-installer": _not_installer,
+}

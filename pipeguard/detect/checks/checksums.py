@@ -1,0 +1,222 @@
+"""Checksums that issuers put into tokens: their arithmetic, and the checks that ask for them.
+
+Pure functions over bytes; no check raises, and each takes time linear in them but for base58, whose
+length is limited.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Mapping
+from zlib import crc32
+
+from pipeguard.detect.checks.entropy import MEASURED_BYTES
+from pipeguard.detect.checks.outcome import Check, Outcome, outcome_of
+
+BASE62 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+BASE36 = b"0123456789abcdefghijklmnopqrstuvwxyz"
+BASE58 = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+BECH32 = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+BASE32 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+BASE58_BYTES = 128  # an extended key has 112; decoding is quadratic, so no more
+
+# Countries and the length of their IBAN (ISO 13616, the registry of SWIFT).
+IBAN_LENGTHS = {
+    country: length
+    for length, countries in {
+        15: "NO",
+        16: "BE",
+        18: "DK FI NL",
+        19: "SI",
+        20: "AT EE LT LU",
+        21: "LV CH HR LI",
+        22: "BG DE GB IE RS BH GE",
+        23: "AE GI IL",
+        24: "AD CZ ES MD PK RO SA SE SK TN VA",
+        25: "PT",
+        26: "IS TR",
+        27: "FR GR IT MC SM",
+        28: "AL AZ CY DO HU LB PL",
+        29: "BR EG QA UA",
+        30: "JO KW",
+        31: "MT",
+    }.items()
+    for country in countries.split()
+}
+
+
+def digits(number: int, alphabet: bytes, width: int) -> bytes:
+    """A number written in an alphabet, padded on the left with its first letter."""
+    text = bytearray()
+    while number or len(text) < width:
+        number, digit = divmod(number, len(alphabet))
+        text.append(alphabet[digit])
+    return bytes(reversed(text))
+
+
+def github_crc(body: bytes) -> bytes:
+    """CRC-32 in six base-62 digits (github.blog, Behind GitHub's new authentication tokens)."""
+    return digits(crc32(body), BASE62, 6)
+
+
+def gitlab_crc(token: bytes) -> bytes:
+    """CRC-32 in seven base-36 digits (GitLab, routable tokens, design document)."""
+    return digits(crc32(token), BASE36, 7)
+
+
+def atlassian_crc(token: bytes) -> bytes:
+    """CRC-32 in eight upper-case hexadecimal digits; seen in tokens, not documented."""
+    return b"%08X" % crc32(token)
+
+
+def grafana_crc(token: bytes) -> bytes:
+    """CRC-32, its bytes little-endian, in hexadecimal (grafana/grafana, satokengen)."""
+    return crc32(token).to_bytes(4, "little").hex().encode()
+
+
+def cloudflare_crc(body: bytes) -> bytes:
+    """CRC-32 in eight hexadecimal digits; seen in a published token, not documented."""
+    return b"%08x" % crc32(body)
+
+
+def luhn_digit(number: bytes) -> bytes:
+    """The digit that completes a card number (ISO/IEC 7812-1, annex B)."""
+    total = 0
+    for place, digit in enumerate(reversed(number)):
+        value = (digit - 48) * (1 if place % 2 else 2)
+        total += value - 9 if value > 9 else value
+    return b"%d" % (-total % 10)
+
+
+def base58check(payload: bytes) -> bytes:
+    """Base58 of bytes and four of their double SHA-256 (Bitcoin wiki, Base58Check encoding)."""
+    data = payload + double_sha256(payload)[:4]
+    zeros = len(data) - len(data.lstrip(b"\0"))
+    return b"1" * zeros + digits(int.from_bytes(data, "big"), BASE58, 0)
+
+
+def double_sha256(data: bytes) -> bytes:
+    """SHA-256 of SHA-256."""
+    from pipeguard.firewall.digest import sha256
+
+    return sha256(sha256(data).digest()).digest()
+
+
+def bech32_checksum(prefix: bytes, body: bytes) -> bytes:
+    """The six characters that complete a bech32 text (BIP-173), all in lower case."""
+    return _bech32_end(prefix, body, 1)
+
+
+def bech32m_checksum(prefix: bytes, body: bytes) -> bytes:
+    """The same for bech32m (BIP-350)."""
+    return _bech32_end(prefix, body, 0x2BC830A3)
+
+
+def _bech32_end(prefix: bytes, body: bytes, constant: int) -> bytes:
+    values = [b >> 5 for b in prefix] + [0] + [b & 31 for b in prefix]
+    values += [BECH32.index(b) for b in body] + [0] * 6
+    check = 1
+    for value in values:
+        top = check >> 25
+        check = (check & 0x1FFFFFF) << 5 ^ value
+        for bit, term in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
+            check ^= term if top >> bit & 1 else 0
+    return bytes(BECH32[(check ^ constant) >> 5 * (5 - place) & 31] for place in range(6))
+
+
+def base32(text: bytes) -> bytes:
+    """The bytes under base32 without padding (RFC 4648, 6); every letter must be of it."""
+    number = 0
+    for letter in text:
+        number = number << 5 | BASE32.index(letter)
+    return number.to_bytes(len(text) * 5 // 8, "big")
+
+
+# -- checks --------------------------------------------------------------------------------------
+
+
+def _github_crc(secret: bytes) -> Outcome:
+    """The last 36 characters are 30 and their checksum (GitHub; npm since 2021)."""
+    if not re.fullmatch(rb"[a-z]{3}_[0-9A-Za-z]{36}", secret):
+        return Outcome.UNKNOWN
+    return outcome_of(github_crc(secret[-36:-6]) == secret[-6:])
+
+
+def _gitlab_crc(secret: bytes) -> Outcome:
+    parts = re.fullmatch(rb"[a-z]+-([\w-]{27,300})\.[0-9a-z]{2}\.([0-9a-z]{2})[0-9a-z]{7}", secret)
+    if parts is None:
+        return Outcome.UNKNOWN
+    length = digits(len(parts[1]), BASE36, 2)
+    return outcome_of(length == parts[2] and gitlab_crc(secret[:-7]) == secret[-7:])
+
+
+def _atlassian_crc(secret: bytes) -> Outcome:
+    return outcome_of(len(secret) > 20 and atlassian_crc(secret[:-8]) == secret[-8:])
+
+
+def _grafana_crc(secret: bytes) -> Outcome:
+    token, _, crc = secret.rpartition(b"_")
+    return outcome_of(grafana_crc(token) == crc)
+
+
+def _cloudflare_crc(secret: bytes) -> Outcome:
+    body = secret.partition(b"_")[2]
+    return outcome_of(len(body) == 48 and cloudflare_crc(body[:40]) == body[40:])
+
+
+def _luhn(secret: bytes) -> Outcome:
+    number = re.sub(rb"[ -]", b"", secret[:64])
+    if not re.fullmatch(rb"[0-9]{8,19}", number):
+        return Outcome.FAILS
+    return outcome_of(luhn_digit(number[:-1]) == number[-1:])
+
+
+def _iban(secret: bytes) -> Outcome:
+    """ISO 13616-1: the country's length, and 1 modulo 97 (ISO/IEC 7064)."""
+    text = re.sub(rb"[ -]", b"", secret[:64]).upper()
+    if not re.fullmatch(rb"[A-Z]{2}[0-9]{2}[0-9A-Z]{11,30}", text):
+        return Outcome.FAILS
+    number = "".join(str(int(chr(letter), 36)) for letter in text[4:] + text[:4])
+    return outcome_of(IBAN_LENGTHS.get(text[:2].decode()) == len(text) and int(number) % 97 == 1)
+
+
+def _base58check(secret: bytes) -> Outcome:
+    if not re.fullmatch(rb"[1-9A-HJ-NP-Za-km-z]{20,%d}" % BASE58_BYTES, secret):
+        return Outcome.FAILS
+    number = 0
+    for letter in secret:
+        number = number * 58 + BASE58.index(letter)
+    ones = len(secret) - len(secret.lstrip(b"1"))
+    data = bytes(ones) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+    return outcome_of(double_sha256(data[:-4])[:4] == data[-4:])
+
+
+def _bech32(secret: bytes) -> Outcome:
+    """`AGE-SECRET-KEY-1…` (age, format specification) and `nsec1…` (Nostr, NIP-19)."""
+    prefix, _, body = secret[:MEASURED_BYTES].lower().rpartition(b"1")
+    if len(body) < 8 or not prefix or body.translate(None, BECH32):
+        return Outcome.FAILS
+    return outcome_of(bech32_checksum(prefix, body[:-6]) == body[-6:])
+
+
+def _stellar(secret: bytes) -> Outcome:
+    """A Stellar seed: version, 32 bytes, CRC-16 (XMODEM), in base32 (Stellar, SEP-23)."""
+    if not re.fullmatch(rb"S[A-Z2-7]{55}", secret):
+        return Outcome.FAILS
+    raw = base32(secret)
+    return outcome_of(binascii.crc_hqx(raw[:33], 0).to_bytes(2, "little") == raw[33:])
+
+
+CHECKS: Mapping[str, Check] = {
+    "atlassian-crc": _atlassian_crc,
+    "base58check": _base58check,
+    "bech32": _bech32,
+    "cloudflare-crc": _cloudflare_crc,
+    "github-crc": _github_crc,
+    "gitlab-routable-crc": _gitlab_crc,
+    "grafana-crc": _grafana_crc,
+    "iban": _iban,
+    "luhn": _luhn,
+    "stellar": _stellar,
+}

@@ -1,0 +1,41 @@
+"""Whether a name is that of a credential, to those who ask: a call, a setting, a header."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from pipeguard.detect.words.credentials import (
+    ABOUT_SECRETS,
+    ARGUMENTS,
+    HEADERS,
+    OTHER_KEYS,
+    SETTINGS,
+    SETTINGS_OF_TWO_WORDS,
+)
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.unicode.name_words import name_words
+
+_ARGUMENT = lazy_regex(rf"(?:\w{{1,30}}[_-])?(?:{'|'.join(ARGUMENTS)})", re.IGNORECASE)
+
+
+def is_credential_name(name: str) -> bool:
+    """Say whether an argument of a call is made for a credential."""
+    return _ARGUMENT.fullmatch(name) is not None
+
+
+def is_secret_setting(name: str) -> bool:
+    """Say whether a setting is a credential, and not something about one."""
+    words = name_words(name)
+    is_session_id = words[-2:] == ["session", "id"]
+    if not words or (words[-1] in ABOUT_SECRETS and not is_session_id):
+        return False
+    if words[-1] == "key" and OTHER_KEYS.isdisjoint(words):
+        return True
+    pairs = {f"{first}_{second}" for first, second in pairwise(words)}
+    return bool(SETTINGS.intersection(words) or SETTINGS_OF_TWO_WORDS & pairs)
+
+
+def is_secret_header(name: str) -> bool:
+    """Say whether an HTTP header may carry a credential."""
+    return any(part in name.lower() for part in HEADERS)

@@ -1,0 +1,140 @@
+"""Whether the labels of a host name carry data: that is how a DNS query takes a text out.
+
+Whoever answers for a domain sees every name below it that anybody asks for. A label has at most 63
+letters, digits and hyphens (RFC 1035, 2.3.4), so a text goes out in hex, base32 or base64url, over
+as many labels as it needs (MITRE ATT&CK T1048, T1071.004). Names that are generated, of buckets,
+deployments and load balancers, have one long label, and it decodes to no text.
+"""
+
+from __future__ import annotations
+
+from base64 import b32decode, urlsafe_b64decode
+from binascii import Error as Base64Error
+from binascii import unhexlify
+from collections.abc import Iterator, Mapping
+
+from pipeguard.detect.checks.outcome import Check, Outcome, outcome_of
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+MAX_HOST_BYTES = 255  # RFC 1035, 2.3.4
+LONGEST_LABEL = 128  # no host name has a longer one, nor one of half of it
+DOMAIN_LABELS = 2  # at the end, which are the domain's own; a third may be the collector's
+LEAST_TEXT = 8  # bytes that read as text by chance in one label of several thousand
+LEAST_ENCODED = 11  # characters that so many bytes have in base64, the densest of the alphabets
+LEAST_SPLIT = 12  # of a text that is put together from labels, or that could be a long word
+SHARE, SHARE_LONG = 0.75, 0.55  # of letters, digits and blanks in a text; in one of
+LONG_TEXT = 16  # bytes
+LONG_LABEL, LONG_HEX = 30, 16  # characters
+MANY_HEX = 56  # digits in several labels: more than a digest that is cut in two
+_HEX = lazy_regex(r"[0-9a-f]+")
+_BASE32 = lazy_regex(r"[a-z2-7]+")
+_BASE32_HEX = lazy_regex(r"[0-9a-v]+")  # RFC 4648, section 7
+_BASE64 = lazy_regex(r"[A-Za-z0-9_-]+")
+_NUMBERED = lazy_regex(r"\A[a-z0-9]{1,4}[-_](?=.{8})")  # a piece of several
+_FROM_BASE32_HEX = str.maketrans(
+    "0123456789abcdefghijklmnopqrstuv", "abcdefghijklmnopqrstuvwxyz234567"
+)
+_REVERSE = (".in-addr.arpa", ".ip6.arpa")
+_READABLE = lazy_regex(rb"[\t\n\r -~]+")
+_WORDY = lazy_regex(rb"[A-Za-z0-9 ]")
+
+
+def carries_data(host: str) -> bool:
+    """True for a host name whose labels decode to text, or that is mostly long pieces of data."""
+    if max(map(len, host.split("."))) > LONGEST_LABEL:
+        return False
+    host = host[:MAX_HOST_BYTES].rstrip(".")
+    labels = host.split(".")[:-DOMAIN_LABELS]
+    if sum(map(len, labels)) < LEAST_ENCODED or host.lower().endswith(_REVERSE):
+        return False
+    pieces = [_NUMBERED.sub("", label) for label in labels]
+    for piece in pieces:
+        least = LEAST_SPLIT if piece.isalpha() and piece.islower() else LEAST_TEXT
+        if any(_is_text(text, least) for text in _decoded(piece)):
+            return True
+    if len(pieces) > 1 and any(_is_text(text, LEAST_SPLIT) for text in _decoded_together(pieces)):
+        return True
+    return _is_long(pieces)
+
+
+def _decoded_together(pieces: list[str]) -> Iterator[bytes]:
+    """What labels decode to as one, with and without the last, and without a number before them."""
+    for last in (len(pieces), len(pieces) - 1):
+        for first in (0, 1):
+            if last - first > 1:
+                yield from _decoded("".join(pieces[first:last]))
+
+
+def _decoded(label: str) -> Iterator[bytes]:
+    """What a label decodes to, in each alphabet that it is of."""
+    small = label.lower()
+    for alphabet, text, decode in (
+        (_HEX, small, unhexlify),
+        (_BASE32, small, _from_base32),
+        (_BASE32_HEX, small, _from_base32_hex),
+        (_BASE64, label, _from_base64),
+    ):
+        if alphabet.fullmatch(text):
+            try:
+                yield decode(text)
+            except (Base64Error, ValueError):
+                continue
+
+
+def _from_base32(text: str) -> bytes:
+    whole = len(text) // 8 * 8
+    rest = text[whole:]
+    if len(rest) not in (0, 2, 4, 5, 7):
+        raise ValueError
+    return b32decode(text.upper() + "=" * (-len(text) % 8))
+
+
+def _from_base32_hex(text: str) -> bytes:
+    return _from_base32(text.translate(_FROM_BASE32_HEX))
+
+
+def _from_base64(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def _is_text(plain: bytes, least: int) -> bool:
+    """True for bytes that are writing: printable, and mostly letters, digits and blanks."""
+    if len(plain) < least:
+        return False
+    if not _READABLE.fullmatch(plain):
+        return len(plain) >= LEAST_SPLIT and _is_of_other_script(plain)
+    letters = len(_WORDY.findall(plain))
+    share = SHARE_LONG if len(plain) >= LONG_TEXT else SHARE
+    return letters >= share * len(plain)
+
+
+def _is_of_other_script(plain: bytes) -> bool:
+    """True for UTF-8 that is mostly letters beyond ASCII."""
+    try:
+        text = plain.decode()
+    except UnicodeDecodeError:
+        return False
+    return text.isprintable() and 2 * sum(map(str.isalpha, text)) > len(text)
+
+
+def _is_long(pieces: list[str]) -> bool:
+    """True for several labels of nothing but hex digits, or of letters and digits as in base64."""
+    in_hex = [piece for piece in pieces if len(piece) >= LONG_HEX and _HEX.fullmatch(piece.lower())]
+    if sum(map(len, in_hex)) >= MANY_HEX:
+        return True
+    dense = [piece for piece in pieces if len(piece) >= LONG_LABEL and _is_dense(piece)]
+    return len(dense) > 1
+
+
+def _is_dense(piece: str) -> bool:
+    """True for letters with digits among them, and hardly a hyphen."""
+    digits = sum(map(str.isdigit, piece))
+    return digits >= len(piece) // 16 + 1 and piece.count("-") <= len(piece) // 24
+
+
+def _carries_data(secret: bytes) -> Outcome:
+    """HOLDS for a host name that takes data out by its labels."""
+    return outcome_of(carries_data(secret.decode("latin-1")))
+
+
+CHECKS: Mapping[str, Check] = {"host-carries-data": _carries_data}

@@ -1,0 +1,81 @@
+"""Checks of passwords: common ones, and well-chosen ones.
+
+Pure functions over bytes; none raises, and each takes time linear in them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from pipeguard.detect.checks.base64_text import base64_decoded
+from pipeguard.detect.checks.entropy import MEASURED_BYTES, entropy
+from pipeguard.detect.checks.outcome import Check, Outcome, outcome_of
+from pipeguard.detect.checks.placeholders import LEAST_LEFT, is_placeholder, is_weak_password
+from pipeguard.detect.checks.randomness import (
+    character_classes,
+    encodes_words,
+    is_public,
+    looks_random,
+    not_identifier,
+)
+from pipeguard.detect.checks.readable import has_date, readable_chars
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+# A quote or a bracket in HTML, which ends a value, or a control character, which nobody types.
+_TYPED_END = lazy_regex(
+    rb"&(?:amp;)?(?:#0?3[49]|#x2[27]|quot|apos|[lr]squo|[lg]t)\b|[\x00-\x1f\x7f]"
+)
+
+
+def password_outcome(secret: bytes) -> Outcome:
+    """FAILS for common passwords and placeholders, HOLDS for long ones of mixed characters."""
+    if is_placeholder(secret) or is_weak_password(secret):
+        return Outcome.FAILS
+    classes = character_classes(secret)
+    strong = (classes >= 2 and len(secret) >= 10) or (classes >= 3 and len(secret) >= 7)
+    return Outcome.HOLDS if strong else Outcome.UNKNOWN
+
+
+def typed_outcome(secret: bytes) -> Outcome:
+    """HOLDS for a well-chosen password: no words, no code, mixed characters."""
+    secret, *cut = _TYPED_END.split(secret, 1)
+    if cut and len(secret) < LEAST_LEFT:
+        return Outcome.FAILS
+    if password_outcome(secret) is Outcome.FAILS or not_identifier(secret) is not Outcome.HOLDS:
+        return Outcome.FAILS
+    body = secret[:MEASURED_BYTES]
+    in_words = readable_chars(body)
+    if has_date(body) or 10 * in_words >= 7 * len(body) or encodes_words(body) or is_public(body):
+        return Outcome.FAILS
+    is_mixed = len(body) >= 8 and character_classes(body) >= 3 and 2 * in_words <= len(body)
+    if not is_mixed or entropy(body) < 2.7:
+        return looks_random(body)
+    has_sign = re.search(rb"[^A-Za-z0-9_./:+=-]", body) is not None
+    is_chosen = has_sign or looks_random(body) is not Outcome.FAILS
+    return Outcome.HOLDS if is_chosen else Outcome.UNKNOWN
+
+
+def _userinfo(secret: bytes) -> Outcome:
+    """`user:password` of a URL (RFC 3986, 3.2.1): a password of its own, not the user again."""
+    user, _, password = secret.partition(b":")
+    password = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes.fromhex(m[1].decode()), password)
+    if password.lower() == user.lower() or (user.lower() == b"user" and len(password) < 8):
+        return Outcome.FAILS
+    return password_outcome(password)
+
+
+def _basic_auth(secret: bytes) -> Outcome:
+    """Base64 of `user:password` in printable ASCII (RFC 7617, 2), no placeholder."""
+    raw = base64_decoded(secret) or b""
+    if not re.fullmatch(rb"[!-9;-~]{1,100}:[ -~]{3,300}", raw):
+        return Outcome.FAILS
+    return outcome_of(_userinfo(raw) is not Outcome.FAILS)
+
+
+CHECKS: Mapping[str, Check] = {
+    "basic-auth": _basic_auth,
+    "password": password_outcome,
+    "typed": typed_outcome,
+    "userinfo": _userinfo,
+}

@@ -1,0 +1,122 @@
+"""What is written in a secret's place and is none: words, templates, rows, published samples.
+
+Pure functions over bytes. Knows no rule and no format; never raises, and takes time linear in the
+bytes. The words are in detect.words.placeholders.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache, lru_cache
+from operator import sub
+
+from pipeguard.detect.checks.entropy import MEASURED_BYTES, entropy
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+# What an issuer writes before the body, as `sk-ant-api03-`: short, and of one case.
+PREFIX = lazy_regex(rb"\A(?:(?:[a-z]{1,10}|[A-Z]{1,10})[0-9]{0,2}[_.:-]){1,3}")
+FEW_TEXTS = 512  # whose answers are kept: several rules ask about a secret, in several readings
+LEAST_LEFT = 8  # characters of a secret that are no words and no template
+_SLOT = rb"\$?\{{1,2}[^{}]{0,80}\}{1,2}|<[^<>]{0,80}>|%\(\w{1,40}\)s"  # of a template
+
+
+@lru_cache(FEW_TEXTS)
+def is_placeholder(secret: bytes) -> bool:
+    """Say whether a text is evidently written in a secret's place.
+
+    Words such as `example` are taken out of the body, and runs of one character; what is left must
+    be too little for a secret. So a word glued to a live key does not hide it.
+    """
+    if is_published(secret) or is_reference(secret):
+        return True
+    body = PREFIX.sub(b"", secret[:MEASURED_BYTES])
+    if len(body) < LEAST_LEFT:
+        body = secret  # what looked like an issuer's prefix is all there is
+    letters = re.sub(rb"[^0-9A-Za-z\x80-\xff]", b"", body)
+    if not letters or _is_monotone(letters) or _is_masked(body, letters):
+        return True
+    rest, fillers = _fillers().subn(b"", body)
+    if not fillers and b"..." not in body and b"\xe2\x80\xa6" not in body:
+        return False
+    rest = re.sub(rb"[^0-9A-Za-z]", b"", rest)
+    return len(rest) < LEAST_LEFT or entropy(rest) < 2.5 or _is_monotone(rest)
+
+
+def is_reference(secret: bytes) -> bool:
+    """True for a text that names a secret: a variable, a vault's path, a template."""
+    return _references().fullmatch(secret[:MEASURED_BYTES]) is not None
+
+
+def is_weak_password(secret: bytes) -> bool:
+    """True for what people type first, and for what is in every example."""
+    return secret.lower() in _weak_passwords()
+
+
+@cache
+def _weak_passwords() -> frozenset[bytes]:
+    from pipeguard.detect.words.placeholders import WEAK_PASSWORDS
+
+    return frozenset(map(str.encode, WEAK_PASSWORDS))
+
+
+@cache
+def _fillers() -> re.Pattern[bytes]:
+    from pipeguard.detect.words.placeholders import ALONE, ANYWHERE
+
+    return re.compile(
+        rb"%s|(?:%s)|(?<![0-9a-z])(?:%s)(?![0-9a-z])|(.)\1{4,}"
+        % (_SLOT, "|".join(ANYWHERE).encode(), "|".join(ALONE).encode()),
+        re.IGNORECASE | re.DOTALL,
+    )
+
+
+@cache
+def _references() -> re.Pattern[bytes]:
+    """Matches a text that names a secret: a variable, a vault's path, a template.
+
+    Manuals name in capitals what is to be put there: KEYSTONE_DBPASS.
+    """
+    from pipeguard.detect.words.placeholders import NAME_ENDINGS, OBJECTS, VAULTS
+
+    return re.compile(
+        rb"""(?xs) \s* (?:
+            \$?\{{1,2} [^{}]{0,200} \}{1,2} | \$\(? [A-Za-z_][\w.]* \)? | %%\w+%%
+          | <[^<>]{0,200}> | \[[^\[\]]{0,200}\] | \{%%.{0,200}%%\} | <%%.{0,200}%%>
+          | (?: %s ) [.\[] .{0,200}
+          | (?:os\.)?getenv\(? .{0,200} | \w+\( .{0,200}
+          | (?: %s ) ://? .{0,200}
+          | vault: .{0,200} | arn:aws[\w-]*: .{0,300} | ENC\[ .{0,600} | !vault .{0,600}
+          | @Microsoft\.KeyVault .{0,300}
+          | (?:[A-Z]{2,16}_){1,4} (?: [A-Z]{0,6} (?: %s ) | HERE )
+        ) \s*"""
+        % tuple("|".join(words).encode() for words in (OBJECTS, VAULTS, NAME_ENDINGS))
+    )
+
+
+def _is_masked(body: bytes, letters: bytes) -> bool:
+    """True where the middle is starred out, as logs and consoles do."""
+    return b"***" in body and len(letters) < 2 * LEAST_LEFT
+
+
+def _is_monotone(letters: bytes) -> bool:
+    """True for one character for the most part, or an ascending or descending row of them."""
+    if len(letters) < 6:
+        return len(set(letters)) == 1
+    text = letters.lower()
+    if max(map(text.count, set(text))) * 10 >= 6 * len(text):
+        return True
+    rows = [step for step in map(sub, text[1:], text) if -1 <= step <= 1]
+    return len(rows) * 10 >= 6 * len(text)
+
+
+@lru_cache(FEW_TEXTS)
+def is_published(secret: bytes) -> bool:
+    """Say whether a vendor's own documentation prints it."""
+    if re.fullmatch(rb"A[A-Z]{3}[A-Z0-9]{9}EXAMPLE", secret):  # docs.aws.amazon.com/IAM, throughout
+        return True
+    if not 14 <= len(secret) <= 400:
+        return False
+    from pipeguard.detect.words.published import SECRET_DIGESTS
+    from pipeguard.firewall.digest import sha256
+
+    return sha256(secret).hexdigest()[:32] in SECRET_DIGESTS

@@ -1,0 +1,143 @@
+"""Checks that tell what was drawn by chance from what a person wrote.
+
+Pure functions over bytes; none raises, and each takes time linear in them. Knows no format.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from pipeguard.detect.checks.base64_text import base64_decoded
+from pipeguard.detect.checks.entropy import MEASURED_BYTES, entropy
+from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, outcome_of
+from pipeguard.detect.checks.placeholders import PREFIX, is_placeholder
+from pipeguard.detect.checks.readable import has_date, readable_chars
+from pipeguard.detect.words.credentials import PUBLIC, PUBLIC_OF_APIS
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.unicode.name_words import name_words
+
+LEAST_HEX = 24  # digits of a secret in hexadecimal: 96 bits
+_DIGITS = b"0123456789"
+_CAMEL = lazy_regex(
+    rb"(?:[a-z0-9_]{2,30}\.){0,3}_?(?:[A-Z][a-z]{0,20}){1,4}[0-9]{1,5}(?:[A-Z][a-z]{2,20}){1,4}"
+)
+_TYPE = lazy_regex(rb"[\w.]{2,80}[a-z0-9](?:Key|Token|Secret|Credential|Type|Request|Response)s?")
+# Identifiers, publishable keys and test keys by their formats: rules/secrets-public.yaml has them;
+# and what Sealed Secrets encrypted, which begins with the length of a key of 4096 bits.
+_PUBLIC_FORMAT = lazy_regex(
+    rb"(?:pk|sk|rk)_test_|pk_live_|pk-lf-|pk\.eyJ|phc_|sb_publishable_|mob-|rzp_|AC[0-9a-f]{32}\Z|"
+    rb"A(?:IDA|ROA|GPA|IPA|NPA|NVA|PKA|SCA)[A-Z2-7]{16}|3MVG9|mdb_sa_id_|SCW[A-Z0-9]{17}\Z|EZTK|"
+    rb"FLW(?:PUBK|SECK_TEST)|sandbox_|NRJS-|Ag[A-D][A-Za-z0-9+/]{190}|(?:pub|sub)-c-|amzn1\.application|arn:aws|[xyzt]pub|[\w-]{22}:APA91b"
+)
+
+
+def character_classes(secret: bytes) -> int:
+    """Count which of lower case, upper case, digits and other characters a secret has."""
+    return (
+        (secret != secret.upper())
+        + (secret != secret.lower())
+        + (len(secret) != len(secret.translate(None, _DIGITS)))
+        + (not secret.isalnum() and bool(secret))
+    )
+
+
+def _entropy(argument: str) -> Check:
+    """`entropy 3.5`: at least so many bits per byte."""
+    least = float(argument)
+    return lambda secret: outcome_of(entropy(secret) >= least)
+
+
+def _mixed(secret: bytes) -> Outcome:
+    """Three classes of characters, or a sixth of digits: what words and names seldom have."""
+    secret = secret[:MEASURED_BYTES]
+    numerals = len(secret) - len(secret.translate(None, _DIGITS))
+    return outcome_of(numerals * 6 >= len(secret) > 0 or character_classes(secret) >= 3)
+
+
+def _random_case(secret: bytes) -> Outcome:
+    """Upper and lower case as by the throw of a coin: in camelCase one letter in six is upper."""
+    body = PREFIX.sub(b"", secret[:MEASURED_BYTES])
+    letters = len(re.findall(rb"[A-Za-z]", body))
+    upper = len(re.findall(rb"[A-Z]", body))
+    least = 5 if re.search(rb"[A-Z]{2}", body) else 4
+    return outcome_of(letters >= 8 and letters <= least * upper and 5 * upper <= 4 * letters)
+
+
+def _not_hex(secret: bytes) -> Outcome:
+    """Not all hexadecimal: digests, trace ids and commits are."""
+    return outcome_of(re.fullmatch(rb"[0-9A-Fa-f]+", secret) is None)
+
+
+def not_identifier(secret: bytes) -> Outcome:
+    """Not made of words, as `next_page_token`, `config.apiKey` or `/etc/app/v2`."""
+    secret = secret[:MEASURED_BYTES]
+    if (_CAMEL.fullmatch(secret) and readable_chars(secret) > 4) or _TYPE.fullmatch(secret):
+        return Outcome.FAILS  # `ed25519.Ed25519PublicKey`
+    if re.search(rb"[0-9][A-Za-z]|[0-9]{5}|[!#$%^&*~]", secret):
+        return Outcome.HOLDS
+    for word in re.findall(rb"[A-Za-z]{6,}", secret):
+        turns = len(re.findall(rb"[a-z](?=[A-Z])|[A-Z](?=[a-z])", word))
+        if turns >= 4 and len(re.findall(rb"[A-Z]", word)) * 10 >= 3 * len(word):
+            return Outcome.HOLDS
+    return Outcome.FAILS
+
+
+def looks_random(secret: bytes) -> Outcome:
+    """HOLDS for what no person thought of, FAILS for words, versions and paths.
+
+    A run of letters of one case, or with a capital first, is a word where most of its pairs are.
+    """
+    body = PREFIX.sub(b"", secret[:MEASURED_BYTES])
+    letters = len(re.findall(rb"[A-Za-z0-9]", body))
+    in_words = readable_chars(body)
+    if letters < 10 or 10 * in_words >= 6 * letters or has_date(body) or encodes_words(body):
+        return Outcome.FAILS
+    if is_public(secret) or b"..." in secret or b"\xe2\x80\xa6" in secret:
+        return Outcome.FAILS
+    if is_placeholder(secret):  # abc123def456
+        return Outcome.FAILS
+    if len(body) < LEAST_HEX and _not_hex(body) is not Outcome.HOLDS:
+        return Outcome.UNKNOWN  # a short digest has as many digits
+    turns = len(re.findall(rb"[0-9](?=[A-Za-z])|[A-Za-z](?=[0-9])", body))
+    if letters >= 16 and 2 * in_words < letters and turns >= letters // 8 and turns >= 3:
+        return Outcome.HOLDS
+    is_cased = letters >= 16 and _random_case(body) is Outcome.HOLDS and 10 * in_words < 4 * letters
+    return Outcome.HOLDS if is_cased else Outcome.UNKNOWN
+
+
+def is_public(secret: bytes) -> bool:
+    """True for the formats of what may be seen: identifiers, publishable and test keys."""
+    return _PUBLIC_FORMAT.match(secret) is not None
+
+
+def encodes_words(body: bytes) -> bool:
+    """True for base64 of words, as of `not my real password`."""
+    text = base64_decoded(body) if len(body) >= 12 else None
+    return text is not None and text.isascii() and 10 * readable_chars(text) >= 6 * len(text)
+
+
+def _name_secret(name: bytes) -> Outcome:
+    """Not the name of a key or token that everybody may see: of a cache, a page, a column."""
+    words = name_words(name.decode("latin-1"))
+    is_for_retries = words[-2:] == ["client", "token"]  # a client makes it up for one request
+    public = PUBLIC_OF_APIS if "api" in words[-2:-1] else PUBLIC  # `COLUMN_API_KEY`
+    return outcome_of(not is_for_retries and public.isdisjoint(words))
+
+
+def _not_commit(text: bytes) -> Outcome:
+    """FAILS for a commit after the name of an action: `create-github-app-token@bcd2ba49…`."""
+    match = text.partition(AROUND)[0]
+    return outcome_of(re.search(rb"[\w-]@[0-9a-f]{40}\Z", match) is None)
+
+
+CHECKS: Mapping[str, Check] = {
+    "around-not-commit": _not_commit,
+    "mixed": _mixed,
+    "name-secret": _name_secret,
+    "not-hex": _not_hex,
+    "not-identifier": not_identifier,
+    "random": looks_random,
+    "random-case": _random_case,
+}
+WITH_ARGUMENT: Mapping[str, Callable[[str], Check]] = {"entropy": _entropy}

@@ -1,0 +1,128 @@
+"""Checks by the names that rules give them: checksum, encoding, entropy, placeholder, address.
+
+A rule's `require` keeps a match only where the check HOLDS. Its `check` raises confidence where it
+HOLDS, lowers it where it FAILS and leaves it where it is UNKNOWN. A failing checksum is no proof
+of innocence, since whoever steers an agent can have one character changed; so a rule that is sure
+by its shape alone writes `only-raise github-crc`, where FAILS counts as UNKNOWN. A rule that wants
+only the hopeless dropped requires `not-fails password`, where UNKNOWN counts as HOLDS.
+
+Checks are pure functions of bytes. None raises, whatever the bytes, and each takes time linear in
+them. Knows no rules, places or messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
+
+from pipeguard.detect.checks.outcome import Check, Outcome, outcome_of
+from pipeguard.errors import RuleError
+
+NAME_CHECK = "name-"  # prefix of the checks of a secret's name
+AROUND_CHECK = "around-"  # and of the checks of a match, AROUND, and the text around it
+AROUND_BYTES = 4096  # before a match and after it
+KEPT_BYTES = 512  # of a secret whose outcomes are kept
+
+
+def is_check(spec: str) -> bool:
+    """Say whether `spec` names a check and its argument is one that the check takes."""
+    try:
+        _find(spec)
+    except RuleError:
+        return False
+    return True
+
+
+def measures_randomness(spec: str) -> bool:
+    """True for a check that a made-up value of the right form fails."""
+    return spec.removeprefix("not-fails ").startswith(("entropy", "random", "not-identifier"))
+
+
+def run(spec: str, secret: bytes) -> Outcome:
+    """Run one check on a secret.
+
+    Args:
+        spec: the check's name and its argument, as `entropy 3.5`.
+        secret: the bytes that the rule's pattern took for a secret.
+
+    Raises:
+        RuleError: the spec names no check; `is_check` says so when a rule is loaded.
+    """
+    return _outcome(spec, secret) if len(secret) <= KEPT_BYTES else _find(spec)(secret)
+
+
+@lru_cache(maxsize=1024)  # several rules ask the same of a secret, in several readings
+def _outcome(spec: str, secret: bytes) -> Outcome:
+    return _find(spec)(secret)
+
+
+@lru_cache(maxsize=512)
+def _find(spec: str) -> Check:
+    name, _, argument = spec.strip().partition(" ")
+    if name == "only-raise":
+        check = _find(argument)
+        return lambda secret: Outcome.HOLDS if check(secret) is Outcome.HOLDS else Outcome.UNKNOWN
+    if name == "not-fails":
+        check = _find(argument)
+        return lambda secret: outcome_of(check(secret) is not Outcome.FAILS)
+    if not argument and name in checks():
+        return checks()[name]
+    if argument and name in _checks_with_argument():
+        try:
+            return _checks_with_argument()[name](argument)
+        except ValueError as error:
+            raise RuleError(f"check {spec!r}: {error}") from error
+    raise RuleError(f"no check is called {spec!r}; the modules of detect/checks define them")
+
+
+# The modules are imported at the first check: many sessions see no secret.
+
+
+@cache
+def checks() -> Mapping[str, Check]:
+    """The checks that take no argument, by name."""
+    from pipeguard.detect.checks import (
+        benign_commands,
+        checksums,
+        host_labels,
+        kubernetes,
+        passwords,
+        randomness,
+        tokens,
+        unseen,
+        wallets,
+    )
+
+    modules = (
+        *(benign_commands, checksums, host_labels, kubernetes, passwords),
+        *(randomness, tokens, unseen, wallets),
+    )
+    return {name: check for module in modules for name, check in module.CHECKS.items()}
+
+
+@cache
+def _checks_with_argument() -> Mapping[str, Callable[[str], Check]]:
+    from pipeguard.detect.checks import randomness, tokens
+
+    tables = (randomness.WITH_ARGUMENT, tokens.WITH_ARGUMENT, {"host": _host, "number": _number})
+    return {name: make for table in tables for name, make in table.items()}
+
+
+def _host(argument: str) -> Check:
+    """`host metadata`: what follows `//` in an address reaches one of `url_hosts.QUESTIONS`."""
+    from pipeguard.detect.checks import url_hosts  # 4 ms
+
+    if argument not in url_hosts.QUESTIONS:
+        raise ValueError(f"a host is one of {', '.join(url_hosts.QUESTIONS)}")
+    return lambda secret: outcome_of(url_hosts.reaches(secret, argument))
+
+
+def _number(argument: str) -> Check:
+    """`number us-ssn`: a number of that kind that is well-formed."""
+    from pipeguard.detect.checks import personal_numbers
+
+    if argument == "telling":  # without a name beside it
+        return lambda secret: outcome_of(personal_numbers.is_telling(secret))
+    if argument not in personal_numbers.NUMBERS:
+        raise ValueError(f"no kind of number is called {argument}")
+    return lambda secret: outcome_of(personal_numbers.is_number(argument, secret))

@@ -1,0 +1,282 @@
+"""Checks of formats that issuers write: JSON Web Tokens, keys, and what else is encoded.
+
+Pure functions over bytes; none raises, and each takes time linear in them. Formats with a checksum
+are in detect.checks.checksums.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+
+from pipeguard.detect.checks.base64_text import base64_decoded
+from pipeguard.detect.checks.checksums import BASE32
+from pipeguard.detect.checks.entropy import MEASURED_BYTES, entropy
+from pipeguard.detect.checks.outcome import Check, Outcome, outcome_of
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+JSON_BYTES = 24 * 1024  # a token's parts: 8 KiB of header and 16 KiB of claims
+PEM_BYTES = 16 * 1024  # RSA of 16,384 bits has 12.6 KiB
+
+# -- JSON Web Tokens -----------------------------------------------------------------------------
+
+
+def _json(text: bytes | None) -> Mapping[str, object]:
+    """The JSON object in `text`, empty where there is none."""
+    if text is None or len(text) > JSON_BYTES:
+        return {}
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _parts(secret: bytes) -> list[bytes]:
+    return secret[: 2 * JSON_BYTES].rstrip(b".").split(b".")
+
+
+def _claims(secret: bytes) -> Mapping[str, object]:
+    """The claims of a JSON Web Token, empty where it is none (RFC 7519, 3 and 7.2)."""
+    parts = _parts(secret)
+    if len(parts) < 2 or not isinstance(_json(base64_decoded(parts[0])).get("alg"), str):
+        return {}
+    return _json(base64_decoded(parts[1]))
+
+
+def _jwt(secret: bytes) -> Outcome:
+    """A signed token with claims (RFC 7519), also one that was cut off in them.
+
+    HOLDS too for an encrypted one: five parts and `enc` (RFC 7516, 3.1).
+    """
+    parts = _parts(secret)
+    header = _json(base64_decoded(parts[0]))
+    if not isinstance(header.get("alg"), str) or header["alg"] == "none":
+        return Outcome.FAILS
+    if len(parts) == 2:
+        start = base64_decoded(parts[1][: len(parts[1]) // 4 * 4]) or b""
+        return outcome_of(len(start) >= 60 and start.startswith(b"{") and not _claims(secret))
+    return outcome_of((bool(_claims(secret)) and len(parts[2]) >= 20) or "enc" in header)
+
+
+def _jwt_claim(argument: str) -> Check:
+    """`role=admin`: a claim with that value; `kubernetes.io`: a claim of that name or under it."""
+    name, equals, value = argument.partition("=")
+
+    def check(secret: bytes) -> Outcome:
+        claims = _claims(secret)
+        if equals:
+            return outcome_of(claims.get(name) == value)
+        return outcome_of(any(key.partition("/")[0] == name for key in claims))
+
+    return check
+
+
+def _jwt_not(argument: str) -> Check:
+    check = _jwt_claim(argument)
+    return lambda secret: outcome_of(check(secret) is Outcome.FAILS)
+
+
+# -- other encodings -----------------------------------------------------------------------------
+
+
+def _json_keys(argument: str) -> Check:
+    """A JSON object with these keys, plain or as base64."""
+    keys = argument.split()
+
+    def check(secret: bytes) -> Outcome:
+        text = secret if secret.startswith(b"{") else base64_decoded(secret)
+        return outcome_of(set(keys) <= _json(text).keys())
+
+    return check
+
+
+def _base64_bytes(argument: str) -> Check:
+    """Base64 of exactly so many bytes, as keys of a fixed size are."""
+    size = int(argument)
+
+    def check(secret: bytes) -> Outcome:
+        raw = base64_decoded(secret)
+        return outcome_of(raw is not None and len(raw) == size)
+
+    return check
+
+
+def _base64_prefix(argument: str) -> Check:
+    """Base64 of bytes that begin so."""
+    prefix = argument.encode()
+
+    def check(secret: bytes) -> Outcome:
+        raw = base64_decoded(secret[: len(secret) // 4 * 4])
+        return outcome_of(raw is not None and raw.startswith(prefix))
+
+    return check
+
+
+def _jira(secret: bytes) -> Outcome:
+    """A number, a colon, 20 random bytes, in base64 (Jira and Bitbucket Data Center)."""
+    raw = base64_decoded(secret) or b""
+    return outcome_of(re.fullmatch(rb"(?s)[0-9]{6,14}:.{20}", raw) is not None)
+
+
+_ARMOUR = lazy_regex(
+    rb"-----[^-]{0,60}-----|\\[nr]|Proc-Type:[^\n\\]*|DEK-Info:[^\n\\]*|[^A-Za-z0-9+/_-]"
+)
+_OPENSSH = b"openssh-key-v1\0"
+_ENCRYPTIONS = b"\x2a\x86\x48\x86\xf7\x0d\x01\x05", b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01"
+_PKCS12_CONTENTS = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07"
+LEAST_KEY_BYTES = 40  # Ed25519 has 48
+LEAST_SHARE = 4  # a fourth of a key; documentation prints a line or two
+
+
+def _pem(secret: bytes) -> Outcome:
+    """A key's body after the BEGIN line (RFC 7468; OpenSSH's PROTOCOL.key), END not required.
+
+    HOLDS for DER, OpenSSH and RFC 1421 encryption; UNKNOWN for what is as dense as base64; FAILS
+    for prose that names the header.
+    """
+    text = _ARMOUR.sub(b"", secret[:PEM_BYTES])
+    if len(text) < 64:
+        return Outcome.FAILS
+    start = _key_body(text[:64])
+    if b"Proc-Type" in secret or start.startswith((b"\x30", _OPENSSH)):
+        return Outcome.HOLDS
+    return Outcome.UNKNOWN if entropy(text[:256]) >= 4.7 else Outcome.FAILS
+
+
+def _private_key(secret: bytes) -> Outcome:
+    """A private key by its structure; HOLDS too for anything after a BEGIN line.
+
+    PKCS#1 (RFC 8017, A.1.2), PKCS#8 (RFC 5958), SEC 1 (RFC 5915), PKCS#12 (RFC 7292), DSA as
+    OpenSSL writes it, and OpenSSH, in base64 or hexadecimal. What is public begins otherwise.
+    """
+    if secret.startswith(b"-----BEGIN"):
+        return Outcome.HOLDS
+    body = _key_body(_ARMOUR.sub(b"", secret[:PEM_BYTES]))
+    if len(body) < LEAST_KEY_BYTES:
+        return Outcome.FAILS
+    return outcome_of(body.startswith(_OPENSSH) or _is_private_der(body))
+
+
+def _key_body(text: bytes) -> bytes:
+    if text[:2] in (b"30", b"6f", b"6F") and not text.strip(b"0123456789abcdefABCDEF"):
+        return bytes.fromhex(text[: len(text) // 2 * 2].decode())
+    return base64_decoded(text[: len(text) // 4 * 4]) or b""
+
+
+def _is_private_der(body: bytes) -> bool:
+    # Tags (X.690, 8): 02 INTEGER, 04 OCTET STRING, 06 OBJECT IDENTIFIER, 30 SEQUENCE, A0 and A1 [0]
+    # and [1].
+    tag, start, size = _element(body, 0)
+    if tag != 0x30 or len(body) * LEAST_SHARE < size:
+        return False
+    end = start + size
+    fields: list[tuple[int, bytes, int]] = []  # tag, content as far as it is there, size
+    while start < min(end, len(body)) and len(fields) < 3:
+        tag, start, length = _element(body, start)
+        fields.append((tag, body[start : start + length], length))
+        start += length
+    match fields:
+        case [(0x02, b"\0" | b"\1", 1), (0x30, algorithm, _), (0x04, _, _)]:
+            is_key = algorithm[:1] == b"\x06"
+        case [(0x02, b"\0" | b"\1", 1), (0x02, _, modulus), (0x02, _, _)]:
+            is_key = modulus >= 64 and 2 * modulus < size
+        case [(0x02, b"\1", 1), (0x04, _, scalar), *rest]:
+            is_key = 16 <= scalar <= 72 and all(field[0] in (0xA0, 0xA1) for field in rest)
+        case [(0x30, algorithm, _), (0x04, _, _)]:
+            is_key = algorithm[2:].startswith(_ENCRYPTIONS)
+        case [(0x02, b"\3", 1), (0x30, contents, _), *_]:
+            is_key = contents.startswith(_PKCS12_CONTENTS)
+        case _:
+            is_key = False
+    return is_key
+
+
+def _element(body: bytes, at: int) -> tuple[int, int, int]:
+    """The tag of an element of DER, where its content begins, and its size (X.690, 8.1)."""
+    head = body[at : at + 4].ljust(4, b"\0")
+    if head[1] < 0x80:
+        return head[0], at + 2, head[1]
+    count = min(head[1] & 0x7F, 2)
+    return head[0], at + 2 + count, int.from_bytes(head[2 : 2 + count], "big")
+
+
+def _key_bytes(secret: bytes) -> Outcome:
+    """A key as a JSON array of 64 bytes, as Solana's tools write it."""
+    numbers = [int(digits) for digits in re.findall(rb"[0-9]{1,3}", secret[:MEASURED_BYTES])]
+    return outcome_of(len(numbers) == 64 and max(numbers) < 256 and len(set(numbers)) > 30)
+
+
+def _bip39(secret: bytes) -> Outcome:
+    """Words of a seed phrase, numbered or not, one a line or not (BIP-39)."""
+    from pipeguard.detect.checks.bip39 import has_phrase
+
+    return outcome_of(has_phrase(phrase_words(secret)))
+
+
+def phrase_words(secret: bytes) -> list[bytes]:
+    """The words of what may be a seed phrase."""
+    return re.findall(rb"[a-z]+", secret[:MEASURED_BYTES])
+
+
+# -- tokens of one issuer ------------------------------------------------------------------------
+
+
+def _discord(secret: bytes) -> Outcome:
+    """The first part is a snowflake in base64 (Discord, API reference, Snowflakes)."""
+    snowflake = base64_decoded(secret.partition(b".")[0]) or b""
+    if not re.fullmatch(rb"[0-9]{17,20}", snowflake):
+        return Outcome.FAILS
+    return outcome_of(int(snowflake) >> 22 < 20 * 365 * 86_400_000)  # milliseconds since 2015
+
+
+def _telegram(secret: bytes) -> Outcome:
+    """A bot's id and a dense body (Telegram, Bot API, Authorizing your bot)."""
+    return outcome_of(entropy(secret.partition(b":")[2]) >= 4)
+
+
+def _pypi_macaroon(secret: bytes) -> Outcome:
+    """A macaroon, version 2: location, then identifier (libmacaroons, doc/format.txt)."""
+    body = secret.partition(b"-")[2]
+    raw = base64_decoded(body[: len(body) // 4 * 4]) or b""
+    if not raw.startswith(b"\x02\x01") or len(raw) < 40 or raw[2] > 64:
+        return Outcome.FAILS
+    return outcome_of(raw[3 + raw[2]] == 2)
+
+
+def _aws_account(secret: bytes) -> Outcome:
+    """The 12-digit account inside a key id made since 2019; no checksum, so it proves little."""
+    return Outcome.UNKNOWN if aws_account(secret) is None else Outcome.HOLDS
+
+
+def aws_account(secret: bytes) -> str | None:
+    """The account in an AWS access key id: 40 bits of its base32 body; None for older ids."""
+    if not re.fullmatch(rb"[A-Z]{4}[Q-Z2-7][A-Z2-7]{15}", secret):
+        return None
+    number = 0
+    for letter in secret[4:14]:
+        number = number << 5 | BASE32.index(letter)
+    number = (number >> 2 & 0x7FFFFFFFFF80) >> 7
+    return f"{number:012d}" if number < 10**12 else None
+
+
+CHECKS: Mapping[str, Check] = {
+    "aws-account": _aws_account,
+    "bip39": _bip39,
+    "discord": _discord,
+    "jira": _jira,
+    "jwt": _jwt,
+    "key-bytes": _key_bytes,
+    "pem": _pem,
+    "private-key": _private_key,
+    "pypi-macaroon": _pypi_macaroon,
+    "telegram": _telegram,
+}
+WITH_ARGUMENT: Mapping[str, Callable[[str], Check]] = {
+    "base64-bytes": _base64_bytes,
+    "base64-prefix": _base64_prefix,
+    "json-keys": _json_keys,
+    "jwt-claim": _jwt_claim,
+    "jwt-not": _jwt_not,
+}

@@ -1,0 +1,240 @@
+"""Which host a URL names, however it is spelt: each host that some program would take it to name.
+
+A check of what follows `//`. Where programs would read it in several ways, all of them count: a
+disguise works where the program that checks and the one that fetches differ. Knows no names that
+only a resolver knows; those it knows are in detect.words.hosts. Sources: RFC 3986 (section 3.2),
+the URL Standard (host parsing).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import NamedTuple
+
+from pipeguard.detect.checks.addresses import (
+    Reach,
+    inner_address,
+    parse_inet_aton,
+    reach_v4,
+    reach_v6,
+)
+from pipeguard.detect.words import hosts as words
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+MAX_URL_CHARACTERS = 600  # of an address that are read: a host's name has at most 253
+PERCENT_ROUNDS = 3
+
+
+class Host(NamedTuple):
+    """One reading of the host in an address.
+
+    Attributes:
+        name: an address in the standard's form, or a name in small letters.
+        reach: what it leads to.
+        odd: True for a spelling that is only used to pass checks.
+    """
+
+    name: str
+    reach: Reach
+    odd: bool
+
+
+def hosts(rest: str) -> list[Host]:
+    """Every host that some program would take an address to name.
+
+    Args:
+        rest: what follows `//` in the address, as far as it goes.
+    """
+    readings: dict[Host, None] = {}
+    for text, odd in _authorities(rest[:MAX_URL_CHARACTERS]):
+        host = _host(text)
+        if host is not None:
+            readings[host._replace(odd=host.odd or odd)] = None
+    return list(readings)
+
+
+def reaches(rest: bytes, question: str) -> bool:
+    """Say whether a URL leads to a kind of host.
+
+    Args:
+        rest: what follows `//`.
+        question: one of QUESTIONS.
+    """
+    text = rest[: 4 * MAX_URL_CHARACTERS].decode("utf-8", "replace")
+    return QUESTIONS[question](hosts(text), text)
+
+
+def _reaches(readings: Iterable[Host], *wanted: Reach) -> bool:
+    return any(host.reach in wanted for host in readings)
+
+
+def _is_disguised(readings: Iterable[Host]) -> bool:
+    return any(host.odd and host.reach is not Reach.PUBLIC for host in readings)
+
+
+def _inside(readings: Iterable[Host]) -> set[Reach]:
+    return {host.reach for host in readings} - {Reach.PUBLIC, Reach.LOOPBACK}
+
+
+def _is_exposed(readings: Iterable[Host], text: str) -> bool:
+    inside = _inside(readings)
+    if inside & {Reach.LINK, Reach.RESERVED}:
+        return True  # no service that anybody means is there
+    is_local = _reaches(readings, Reach.LOOPBACK)
+    return bool(inside and _ADMINISTERS.search(text)) or bool(
+        is_local and _ADMINISTERS_LOCALLY.search(text)
+    )
+
+
+# What a rule can ask, as `host metadata`; of the hosts, and of the whole text.
+QUESTIONS: Mapping[str, Callable[[list[Host], str], bool]] = {
+    "metadata": lambda readings, _: _reaches(readings, Reach.METADATA),
+    # This machine or a private network, in an odd spelling.
+    "disguised": lambda readings, _: _is_disguised(readings),
+    "suspicious": lambda readings, _: _reaches(readings, Reach.METADATA) or _is_disguised(readings),
+    # A private network, or this machine as 0.0.0.0.
+    "inside": lambda readings, _: bool(_inside(readings)),
+    # The same, with a port or a path by which machines are administered.
+    "exposed": _is_exposed,
+    "local": lambda readings, _: _reaches(readings, Reach.LOOPBACK),
+}
+
+# -- which part is the host ------------------------------------------------------------------------
+
+_BLANK = lazy_regex(r"[\t\r\n\u00ad\u200b-\u200d\u2060\ufeff]")
+_END = lazy_regex(r"[/?#]")
+_ANY_END = lazy_regex(r"[/\\?#]")
+
+
+def _authorities(rest: str) -> Iterator[tuple[str, bool]]:
+    """Candidates for the host, each with whether only a trick makes it one."""
+    plain = _BLANK.sub("", rest)
+    torn = _BLANK.search(_ANY_END.split(rest, maxsplit=1)[0].rstrip()) is not None
+    strict = _END.split(plain, maxsplit=1)[0]
+    lax = _ANY_END.split(plain, maxsplit=1)[0]
+    yield lax.rpartition("@")[2], torn
+    if lax != strict:  # a backslash is a slash to browsers, and part of the user's name to others
+        yield strict.rpartition("@")[2], True
+    user, at, host = strict.rpartition("@")
+    if at and _ADDRESS_LIKE.match(user):
+        yield user, True
+    elif at and _HOST_LIKE.match(user):
+        yield host, True  # a person is shown one host and reaches another
+    after_end = re.match(r"[^/@]{0,200}[#?\\][^/@]{0,200}@([^/?#\\]{1,200})", plain)
+    if after_end:
+        yield after_end[1], True
+
+
+_HOST_LIKE = lazy_regex(r"(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,20}\Z")
+_ADDRESS_LIKE = lazy_regex(r"\[?[0-9a-f:.x%]{3,60}\]?(?::\d{1,5})?\Z", re.IGNORECASE)
+
+
+def _host(text: str) -> Host | None:
+    """The host that a program reads in the authority of a URL; None where there is none."""
+    decoded = _percent_decoded(text)
+    folded = unicodedata.normalize("NFKC", decoded.replace("\u3002", ".").replace("\uff61", "."))
+    folded = _BLANK.sub("", folded).replace("\u2024", ".").lower()
+    odd = folded != text.lower()
+    if folded.startswith("["):
+        return _host_v6(folded[1:].partition("]")[0], odd=odd)
+    name = _PORT.sub("", folded).rstrip(".")
+    if name != _PORT.sub("", folded):
+        odd = odd or bool(_NUMBER_LIKE.match(name))
+    if not name:
+        return None
+    if name.count(":") > 1:
+        return _host_v6(name, odd=odd)
+    address = parse_inet_aton(name)
+    if address is not None:
+        unusual = address.is_loopback and str(address) != "127.0.0.1"
+        return Host(str(address), reach_v4(address), odd or unusual or str(address) != name)
+    return _host_of_name(name, odd=odd)
+
+
+_PORT = lazy_regex(r":\d{0,6}$")
+_NUMBER_LIKE = lazy_regex(r"[0-9a-fx.]+\Z")
+
+
+def _percent_decoded(text: str) -> str:
+    for _ in range(PERCENT_ROUNDS):
+        plain = _PERCENTS.sub(_unpercent, text)
+        if plain == text:
+            break
+        text = plain
+    return text
+
+
+_PERCENTS = lazy_regex(r"(?:%[0-9a-fA-F]{2}){1,200}")
+
+
+def _unpercent(match: re.Match[str]) -> str:
+    return bytes.fromhex(match[0].replace("%", "")).decode("utf-8", "replace")
+
+
+def _host_v6(text: str, *, odd: bool) -> Host | None:
+    plain, zone, _ = text.partition("%")
+    try:
+        address = IPv6Address(plain)
+    except AddressValueError:
+        return None
+    inner = inner_address(address)
+    if inner is not None:
+        return Host(str(inner), reach_v4(inner), odd=True)
+    odd = odd or bool(zone) or address.is_unspecified or (address.is_loopback and plain != "::1")
+    return Host(str(address), reach_v6(address), odd)
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+def _any_of(names: Iterable[str]) -> str:
+    return f"(?:{'|'.join(names)})"
+
+
+_METADATA_NAME = lazy_regex(rf"(?:.+\.)?{_any_of(words.METADATA_NAMES)}")
+_LOCAL_NAME = lazy_regex(rf"(?:.+\.)?{_any_of(words.LOCAL_NAMES)}")
+_LOCAL_PUBLIC_NAME = lazy_regex(rf"(?:.+\.)?{_any_of(words.LOCAL_PUBLIC_NAMES)}")
+_INSIDE_NAME = lazy_regex(rf"(?:.+\.)?{_any_of(words.INSIDE_NAMES)}|{_any_of(words.INSIDE_HOSTS)}")
+_WILDCARD = lazy_regex(rf"(.+)\.{_any_of(words.WILDCARD_DNS)}")
+_DOTTED = lazy_regex(r"(?:^|[^0-9])(\d{1,3})[.-](\d{1,3})[.-](\d{1,3})[.-](\d{1,3})(?:$|[^0-9])")
+_HEX = lazy_regex(r"(?:^|[.-])([0-9a-f]{8})(?:$|[.-])")
+
+
+def _host_of_name(name: str, *, odd: bool) -> Host:
+    wildcard = _WILDCARD.fullmatch(name)
+    if wildcard:
+        for address in _embedded(wildcard[1]):
+            reach = reach_v4(address)
+            if reach is not Reach.PUBLIC:
+                return Host(str(address), reach, odd=True)
+    if _METADATA_NAME.fullmatch(name):
+        return Host(name, Reach.METADATA, odd)
+    if _LOCAL_NAME.fullmatch(name):
+        return Host(name, Reach.LOOPBACK, odd)
+    if _LOCAL_PUBLIC_NAME.fullmatch(name):
+        return Host(name, Reach.LOOPBACK, odd=True)
+    return Host(name, Reach.PRIVATE if _INSIDE_NAME.fullmatch(name) else Reach.PUBLIC, odd)
+
+
+def _embedded(labels: str) -> Iterator[IPv4Address]:
+    """The addresses that a name spells in its labels, as `10-0-0-1` or `7f000001`."""
+    for match in _DOTTED.finditer(labels):
+        numbers = [int(group) for group in match.groups()]
+        if max(numbers) <= 0xFF:
+            yield IPv4Address(bytes(numbers))
+    for match in _HEX.finditer(labels):
+        yield IPv4Address(int(match[1], 16))
+    if "--1" in labels:  # `::1`, spelt in a label
+        yield IPv4Address("127.0.0.1")
+
+
+_ADMINISTERS = lazy_regex(
+    rf":{_any_of(words.PORTS)}(?:[/?#\s]|$)|[/=]{_any_of(words.PATHS)}(?:[/?#=.&\s]|$)",
+    re.IGNORECASE,
+)
+_ADMINISTERS_LOCALLY = lazy_regex(
+    rf":{_any_of(words.LOCAL_PORTS)}(?:[/?#\s]|$)|/{_any_of(words.LOCAL_PATHS)}", re.IGNORECASE
+)

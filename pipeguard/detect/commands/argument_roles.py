@@ -1,0 +1,151 @@
+"""What an argument is for: the tool acts on it, or it is only written, stored or searched for.
+
+A command inside a file's content, a message or a question is no command. The server chooses the
+names, so only a name that leaves no doubt makes a text idle, and none does where the tool executes
+what it is given. Knows words in names (detect.words.arguments), and no values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from functools import lru_cache
+
+from pipeguard.detect.words import arguments as lists
+from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.places import Path
+from pipeguard.unicode.name_words import name_words
+
+
+class ArgumentRole(Enum):
+    """What an argument is for."""
+
+    COMMAND = "command"  # a command line or a script
+    CODE = "code"  # a program in some language
+    STATEMENT = "statement"  # for a database
+    VALUE = "value"  # anything else that a tool acts on
+    STORED = "stored"  # a value in a record or a document that the tool stores
+    PARSED = "parsed"  # text that the tool itself reads: a template, a document with rules
+    WRITTEN = "written"  # text that somebody reads: a file's content, a message
+    SEARCHED = "searched"  # text that is searched for: a question, a pattern
+
+    __hash__ = object.__hash__
+
+
+MAX_NAME_CHARS = 128  # of a tool's or an argument's name that are read
+MANY_STRINGS = 24  # in one call: a document or rows, in which each string says little
+NEAREST_NAMES = 4  # around an argument, by which its role is decided
+
+
+def role(tool: str | None, path: Path, *, among: int = 0) -> ArgumentRole:
+    """What the argument at a path is for.
+
+    Args:
+        tool: whose argument it is; None for a prompt's, and where it is not known.
+        path: of the argument; may begin at `params`.
+        among: how many strings the arguments have.
+    """
+    if path[:2] == ("params", "arguments"):
+        path = path[2:]
+    names = tuple(step for step in path if isinstance(step, str))
+    nearest = tuple([name[:MAX_NAME_CHARS] for name in names[-NEAREST_NAMES:]])
+    role_by_name = _role((tool or "")[:MAX_NAME_CHARS], nearest)
+    if role_by_name is ArgumentRole.VALUE and len(names) > 1:
+        if among > MANY_STRINGS:
+            return ArgumentRole.WRITTEN
+        if _words(tool or "") & lists.KEEPS:
+            return ArgumentRole.STORED
+    return role_by_name
+
+
+def is_shell(tool: str | None) -> bool:
+    """True where a tool's programs are scripts of a shell."""
+    return bool(_words(tool or "") & lists.SHELLS)
+
+
+def is_of_database(tool: str | None) -> bool:
+    """True where a tool takes statements for a database."""
+    return bool(_words(tool or "") & lists.DATABASE)
+
+
+def writes(tool: str | None, key: str) -> bool:
+    """True where the tool writes to the path in an argument."""
+    if key.lower() in lists.TARGETS:
+        return True
+    return bool(_words(tool or "") & lists.WRITES) and key.lower() not in lists.SOURCES
+
+
+def writes_file(tool: str | None, paths: Iterable[Path]) -> bool:
+    """True where a call writes a file, by the name of its tool or of one of its arguments."""
+    names = (step for path in paths for step in path if isinstance(step, str))
+    is_of_files = bool(_words(tool or "") & lists.OF_FILES)
+    return is_of_files or any(_words(name) & lists.FILE for name in names)
+
+
+@lru_cache(maxsize=2048)  # the same tools with the same arguments, all day
+def _role(tool: str, names: tuple[str, ...]) -> ArgumentRole:
+    words = _words(tool)
+    executes = bool(words & lists.EXECUTES)
+    for name in reversed(names):  # the nearest name that decides counts
+        role_by_name = _role_by_name(name, words, executes=executes)
+        if role_by_name is not None:
+            return role_by_name
+    return ArgumentRole.COMMAND if executes and not words & lists.DATABASE else ArgumentRole.VALUE
+
+
+def _role_by_name(  # noqa: PLR0911  a table of names, each with its own exception
+    name: str, tool: frozenset[str], *, executes: bool
+) -> ArgumentRole | None:
+    """What an argument is for by its own name; None where the name decides nothing."""
+    last = next(reversed(name_words(name[:64])), "")
+    either = {last, name.lower()}
+    if either & lists.STATEMENT:
+        return ArgumentRole.STATEMENT
+    if either & lists.COMMAND:
+        is_code = last in lists.SCRIPT and tool & lists.TAKES_CODE and not tool & lists.SHELLS
+        return ArgumentRole.CODE if is_code else ArgumentRole.COMMAND
+    if either & lists.FORMULA:
+        return ArgumentRole.VALUE
+    if either & lists.CODE:
+        return _role_of_code(tool, executes=executes)
+    if either & lists.ALWAYS_WRITTEN:
+        return ArgumentRole.PARSED if tool & lists.RENDERS else ArgumentRole.WRITTEN
+    if either & lists.WRITTEN:
+        return _role_of_text(tool, executes=executes)
+    if either & lists.WRITTEN_TO_READERS and tool & lists.READS:
+        return ArgumentRole.WRITTEN
+    if either & lists.LOOKED_FOR:
+        is_text = tool & lists.READS_TEXT or not (tool & lists.DATABASE or executes)
+        return ArgumentRole.SEARCHED if is_text else ArgumentRole.STATEMENT
+    return None
+
+
+def _role_of_code(tool: frozenset[str], *, executes: bool) -> ArgumentRole:
+    if executes:
+        return ArgumentRole.CODE
+    if tool & lists.LOOKS_AT_CODE:
+        return ArgumentRole.WRITTEN
+    return ArgumentRole.CODE if tool & lists.TAKES_CODE else ArgumentRole.VALUE
+
+
+def _role_of_text(tool: frozenset[str], *, executes: bool) -> ArgumentRole:
+    if executes:
+        return ArgumentRole.COMMAND
+    is_parsed = tool & lists.PARSES and not tool & lists.OF_CODE
+    return ArgumentRole.PARSED if is_parsed else ArgumentRole.WRITTEN
+
+
+def _words(name: str) -> frozenset[str]:
+    return _words_of(name[:MAX_NAME_CHARS])  # no longer name is to fill the cache
+
+
+@lru_cache(maxsize=512)
+def _words_of(name: str) -> frozenset[str]:
+    return frozenset(name_words(name))
+
+
+def called_tool(value: JsonValue) -> str | None:
+    """The name of the tool that a message calls; None where it calls none."""
+    params = value.get("params") if isinstance(value, dict) else None
+    name = params.get("name") if isinstance(params, dict) else None
+    return name if isinstance(name, str) else None

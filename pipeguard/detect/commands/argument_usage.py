@@ -1,0 +1,125 @@
+"""What each string of one message is for, and which parts of its text are not idle.
+
+An idle string is only written, searched for or parsed: many rules skip those. Each answer is
+computed once for a message. Knows places and roles, and no rule.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import NamedTuple
+
+from pipeguard.detect.commands.argument_roles import ArgumentRole, role, writes_file
+from pipeguard.detect.commands.sql import is_statement
+from pipeguard.detect.text.document import MessageText
+from pipeguard.firewall.protocol.places import Path
+
+Range = tuple[int, int]
+Idle = tuple[ArgumentRole, ...]
+WHOLE_BYTES = 480  # of a string that may be nothing but what a rule searches for
+
+IDLE = (ArgumentRole.WRITTEN, ArgumentRole.SEARCHED, ArgumentRole.PARSED)
+PROGRAMS = (ArgumentRole.COMMAND, ArgumentRole.CODE)
+
+
+class ArgumentEffect(NamedTuple):
+    """What one argument, or a list of them, would do.
+
+    Attributes:
+        data: the lines, in UTF-8.
+        start: where the argument begins in the text, in bytes.
+        end: where it ends.
+    """
+
+    data: bytes
+    start: int
+    end: int
+
+
+class Uses:
+    """The roles of the strings of one message.
+
+    Attributes:
+        text: its strings.
+        tool: the name of the tool that it calls; None where it calls none.
+        effects: what detect.commands.effects found that they do, by whether it looked for
+            PowerShell and cmd.
+    """
+
+    __slots__ = ("_busy", "_is_of_file", "_roles", "effects", "text", "tool")
+
+    def __init__(self, text: MessageText, tool: str | None) -> None:
+        self.text = text
+        self.tool = tool
+        self._roles: dict[Path, ArgumentRole] = {}
+        self._busy: dict[Idle, list[Range]] = {}
+        self._is_of_file: bool | None = None
+        self.effects: dict[bool, tuple[list[ArgumentEffect], bool]] = {}
+
+    def role(self, path: Path) -> ArgumentRole:
+        """What the string at a path is for, by names alone."""
+        names = tuple([step for step in path if type(step) is str])
+        role_by_names = self._roles.get(names)
+        if role_by_names is None:
+            role_by_names = role(self.tool, path, among=self.text.count)
+            self._roles[names] = role_by_names
+        return role_by_names
+
+    def is_alone(self, path: Path) -> bool:
+        """True for an argument that is in no list and no object."""
+        return len(path) == 1 or (len(path) == 3 and path[:2] == ("params", "arguments"))
+
+    @property
+    def is_of_file(self) -> bool:
+        """True where the tool writes a file."""
+        if self._is_of_file is None:
+            self._is_of_file = writes_file(self.tool, (path for path, _ in self.text.sizes()))
+        return self._is_of_file
+
+    def role_of_value(self, path: Path, value: str) -> ArgumentRole:
+        """What a string is for, by its value too: a query may be a statement or a search term."""
+        role_by_names = self.role(path)
+        if role_by_names is ArgumentRole.STATEMENT and not is_statement(value):
+            return ArgumentRole.VALUE
+        return role_by_names
+
+    def busy(self, low: int, high: int, idle: Idle) -> list[Range]:
+        """The parts of a stretch of the text that are not idle.
+
+        Args:
+            low: where the stretch begins, in bytes.
+            high: where it ends.
+            idle: the roles of idle strings.
+        """
+        if idle not in self._busy:
+            self._busy[idle] = self._busy_ranges(idle)
+        ranges = self._busy[idle]
+        parts: list[Range] = []
+        for start, end in ranges[bisect_left(ranges, low, key=_end_of) :]:
+            if start >= high:
+                break
+            if max(start, low) < min(end, high):
+                parts.append((max(start, low), min(end, high)))
+        return parts
+
+    def _busy_ranges(self, idle: Idle) -> list[Range]:
+        """All parts of the text that are not idle, neighbours as one."""
+        ranges: list[Range] = []
+        start = 0
+        for path, size in self.text.sizes():
+            string_role = self.role(path)
+            end = start + size
+            is_idle = string_role in idle and (
+                size > WHOLE_BYTES or string_role in PROGRAMS or not self.is_alone(path)
+            )
+            if not is_idle:
+                if ranges and ranges[-1][1] == start:
+                    ranges[-1] = (ranges[-1][0], end)
+                else:
+                    ranges.append((start, end))
+            start = end
+        return ranges
+
+
+def _end_of(part: Range) -> int:
+    return part[1]

@@ -1,0 +1,195 @@
+"""Lines for a value that is no command: a path, an option, a command or a quote smuggled into it.
+
+A line `OPT --x` for an option, `DASH --x` for one in place of a path or a name, `INJ text` for a
+value that goes on as a command, `VAL text` for one that may go on as a statement, and those of
+paths (detect.commands.path_normalisation). Knows no rules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from pipeguard.detect.commands.argument_roles import is_of_database, writes
+from pipeguard.detect.commands.interpret import code_lines, command_lines
+from pipeguard.detect.commands.path_normalisation import path_lines
+from pipeguard.detect.commands.script_budget import ScriptBudget
+from pipeguard.detect.commands.sql import statements
+from pipeguard.detect.words.notation import word_set
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.unicode import folding
+
+MAX_VALUE = 1500  # characters that are read at a time
+VALUE_OVERLAP = 300  # of these that are read twice
+MAX_VALUE_LINES = 3  # of a value that is put into a command or a statement; more is a document
+# A program on one line has a bracket or the end of a statement in so many characters.
+CODE_SHARE = 50
+
+OPTION = lazy_regex(r"--?[A-Za-z][\w-]{0,40}")
+OPTION_KEYS = word_set(
+    "options option opts opt flags flag args arguments argv params extra extra_args value"
+)
+# Names of values that never begin with a dash: one that does is an option of a program behind.
+DASHLESS_KEYS = word_set(
+    "url uri repo repository remote remote_url path file filename file_path filepath dir directory "
+    "folder branch ref revision rev commit sha tag host hostname server address domain ip target "
+    "image image_name container container_id archive source src destination dest dst input "
+    "input_file output output_file package package_name module page document dbname database db "
+    "user username email to resource pod namespace device interface base head range from_ref "
+    "to_ref cwd workdir root entry target_path source_path clone_url project project_path"
+)
+# A condition in a language of its own, as a tracker or a log has one.
+CONDITION = lazy_regex(
+    r"\s{0,4}(?:not\s)?\(?\s{0,4}[A-Za-z_][\w.\[\]\"-]{0,60}\s{0,4}"
+    r"(?:!?=|!?~|<|>|:|\b(?:in|not in|is|like|eq|ne|gt|ge|lt|le|contains|between|was)\b)",
+    re.IGNORECASE,
+)
+STATEMENT = lazy_regex(
+    r"\s*(?:select|insert|update|delete|drop|truncate|alter|create|grant|revoke|copy|attach|exec|"
+    r"load|merge|replace|call|do|set|flushall|flushdb|config|eval|script|debug|slaveof|replicaof|"
+    r"module|shutdown|keys|db\.)\b",
+    re.IGNORECASE,
+)
+_CONDITION_KEYS = word_set(
+    "jql cql kql wiql lucene rsql odata filter filters where condition conditions query q search "
+    "filterexpression filter_expression expression criteria rule when predicate"
+)
+_PROGRAM_KEYS = word_set("code script program expression expr formula function")
+_LATER_OPTION = lazy_regex(r"(?<=\s)(--?[A-Za-z][\w-]{2,40}[= ]?\S{0,200})")
+# Dashes before an option and bars between commands, which prose needs as they are.
+_SIGNS = str.maketrans(dict.fromkeys("‒–—―−", "-") | {"\u2223": "|", "\u01c0": "|"})
+# Letters that look alike in small words only, as in a command's name.
+_LATIN = str.maketrans(
+    "\u043a\u0442\u043c\u043d\u0432\u044c\u043f\u0433\u0438\u0431\u0437", "ktmhbbnru63"
+)
+_FOREIGN_WORD = lazy_regex(r"[\w.-]{0,40}[^\W\d_a-zA-Z][\w.-]{0,40}")
+_PATH_SIGN = lazy_regex(r"[/\\~%.]|id_")
+_SHELL_SIGN = lazy_regex(r"[;&|`$<\n]|%0")
+# A value that goes on as a statement has a quote, an end, a comment, a sign that compares, or one
+# of a few words.
+_STATEMENT_SIGN = lazy_regex(r"['\"`;=#(<]|--|\|\||(?i:union|select|waitfor|case|having|order by)")
+
+
+# Names of programs that are no English words.
+_SURE = (
+    r"curl|wget|ncat|netcat|bash|zsh|whoami|uname|nslookup|ifconfig|netstat|printenv|base64|chmod|"
+    r"powershell|pwsh|mkfifo|telnet|tftp|scp|xargs|ipconfig|systeminfo|python3?|perl|socat|"
+    r"busybox|chown|wscript|certutil|mshta|rundll32|pwd|iptables|useradd|crontab"
+)
+# Names that need an argument that no prose has.
+_PERHAPS = (
+    r"cat|rm|sh|nc|id|ls|env|echo|touch|sleep|ping|head|tail|ssh|dig|ps|kill|reboot|shutdown|tee|"
+    r"awk|sed|find|eval|exec|source|export|node|ruby|php|cp|mv|dd|type|dir|net|cmd|host|mail|halt|"
+    r"less|more|tar|set|date|hostname|w|who|last|cd|mkdir|strings|xxd|printf|test|true|su|sudo"
+)
+_PREFIX = r"(?:sudo\s{1,4})?(?:/(?:usr/)?(?:local/)?s?bin/)?"
+_INJECTED = lazy_regex(
+    # after a separator, a sure name, or another one with such an argument, or one at the end
+    rf"(?:[;\n]|&&?|\|\|?|%0a)\s{{0,8}}{_PREFIX}(?:(?:{_SURE})(?:\s|[;&|>\"'#)]|\Z)"
+    rf"|(?:{_PERHAPS})(?:\s|%20){{1,4}}(?:-|/|~|\$|\.{{1,2}}/|>|<|[^\s|]{{0,60}}[/$>]|\d{{1,4}}(?:\s|;|\Z|#)"
+    r"|[\w-]{1,60}\.[\w.-]{1,60}))"
+    rf"|(?:;|&&|\|\|?|&)\s{{0,4}}{_PREFIX}(?:id|ls|env|whoami|reboot|halt|ps|w|dir|set|shutdown)\s{{0,4}}"
+    r"(?:\Z|[;&#>]|\|\s{0,4}\w)"
+    rf"|\$\(\s{{0,4}}{_PREFIX}(?:{_SURE}|{_PERHAPS})(?:[\s)<>|;$]|\Z)"
+    rf"|(?:[^\s`]`|`\s{{0,4}}(?=[^`]{{0,200}}[\s>|;$]))\s{{0,4}}{_PREFIX}(?:{_SURE}|{_PERHAPS})"
+    r"(?:\s{1,4}[^`\s]{0,80}[-/$.>|;]|[`>|;$<])"
+    r"|\$\{?IFS|<\(\s{0,4}\w{2,12}\s|\$\(\([^)\n]{0,40}\)\)\s{0,4}[;|&]"
+    rf"|\A\s{{0,4}}(?:print\s|echo\s)?`\s{{0,4}}{_PREFIX}(?:{_SURE}|{_PERHAPS})(?:\s[^`\n]{{0,80}})?`\s{{0,4}}\Z"
+    rf"|'\s{{0,4}}[;&|]{{1,2}}\s{{0,4}}{_PREFIX}(?:{_SURE}|{_PERHAPS})\s",
+    re.IGNORECASE,
+)
+
+
+_TABLE_ROW = lazy_regex(r"^\s*\|.*\|\s*$", re.MULTILINE)
+
+
+def injects_command(value: str) -> bool:
+    """True where a value goes on as a command."""
+    if "|" in value and _TABLE_ROW.search(value):
+        return False
+    return _INJECTED.search(value) is not None
+
+
+def folded(value: str) -> str:
+    """A value with look-alikes as plain letters, also those that a word of another script has."""
+    if value.isascii():
+        return value
+    plain = value.translate(_SIGNS)
+    plain = folding.fold(plain.encode("utf-8", "replace"))[0].decode()
+    return plain if plain.isascii() else _FOREIGN_WORD.sub(_latin, plain)
+
+
+def _latin(word: re.Match[str]) -> str:
+    """A word that can be read as one of ASCII letters; else the word itself."""
+    plain = word[0].translate(_LATIN)
+    return plain if plain.isascii() else word[0]
+
+
+def value_line(value: str) -> str:
+    """The line of a value that may go on as a statement."""
+    return f"VAL {' '.join(value.split())}"
+
+
+def value_lines(tool: str | None, key: str, value: str, budget: ScriptBudget) -> list[str]:
+    """The lines of a value.
+
+    Args:
+        tool: whose argument it is; None where that is not known.
+        key: the argument's name, in small letters.
+        value: the value.
+        budget: the message's.
+    """
+    if len(value) > MAX_VALUE:
+        return list(_long_value_lines(tool, key, value, budget))
+    if not value:
+        return []
+    plain = folded(value)
+    lines: list[str] = []
+    if _PATH_SIGN.search(plain):
+        lines += path_lines(value, plain, writes=writes(tool, key))
+    if key in _PROGRAM_KEYS:
+        lines += code_lines(plain, budget=budget)
+    if "-" in plain:
+        lines += option_lines(key, plain)
+    if plain.count("\n") > MAX_VALUE_LINES:
+        return lines
+    lines += _statement_lines(tool, key, plain)
+    if _SHELL_SIGN.search(plain) and injects_command(plain):
+        lines.append(f"INJ {' '.join(plain.split())}")
+        lines += command_lines(plain, budget=budget)
+    return lines
+
+
+def _long_value_lines(
+    tool: str | None, key: str, value: str, budget: ScriptBudget
+) -> Iterator[str]:
+    """The lines of a long value, part by part; none of a document, which is read as one."""
+    if value.count("\n") > MAX_VALUE_LINES or not any(map(str.isspace, value)):
+        return
+    for at in range(0, len(value), MAX_VALUE - VALUE_OVERLAP):
+        part = value[at : at + MAX_VALUE]
+        # In a program on one line, quotes and what follows them go on as no statement.
+        is_program = CODE_SHARE * sum(map(part.count, "{};")) > len(part)
+        for line in value_lines(tool, key, part.lstrip("-") if at else part, budget):
+            if not (is_program and line.startswith("VAL ")):
+                yield line
+
+
+def option_lines(key: str, value: str) -> list[str]:
+    """The lines of what a program would take for options of its own."""
+    if value.startswith("-"):
+        if not OPTION.match(value) or key in OPTION_KEYS:
+            return []
+        return [f"{'DASH' if key in DASHLESS_KEYS else 'OPT'} {' '.join(value.split())}"]
+    if " -" in value and "\n" not in value:
+        return [f"OPT {match[1]}" for match in _LATER_OPTION.finditer(value)]
+    return []
+
+
+def _statement_lines(tool: str | None, key: str, value: str) -> list[str]:
+    is_condition = key in _CONDITION_KEYS and CONDITION.match(value)
+    if is_condition or not _STATEMENT_SIGN.search(value):
+        return []
+    if STATEMENT.match(value) and is_of_database(tool):
+        return statements(value)
+    return [value_line(value)]

@@ -1,0 +1,309 @@
+"""The files and the hosts that a call names, for exceptions that are for one of them.
+
+An exception that is for one file must not let another one through: what may be read in two ways, or
+may name anything, as a command does, counts as named in no way at all.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from pipeguard.detect.checks.addresses import Reach
+from pipeguard.detect.commands.argument_roles import ArgumentRole, role
+from pipeguard.detect.commands.interpret import command_lines
+from pipeguard.detect.model.file_kind import FileKind, file_kind
+from pipeguard.detect.words.notation import word_set
+from pipeguard.detect.words.programs import PRINTERS
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol.json_values import JsonValue, Number
+from pipeguard.firewall.protocol.places import Path
+from pipeguard.unicode.name_words import name_words
+
+NAMING = frozenset({"tools/call", "resources/read"})
+MOST_STRINGS = 256  # of a call that are looked through
+MOST_NAMES = 16  # files and hosts of one call
+MOST_CHARS = 512  # of a file's or host's name
+
+_WEB = lazy_regex(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://(\S*)")
+_PATH_KEYS = word_set(
+    "path paths file files filename filenames filepath filepaths dir dirs directory directories "
+    "folder folders root source src destination dest target from to output out input uri uris cwd "
+    "location repo workspace notebook document attachment attachments"
+)
+_HOST_KEYS = word_set(
+    "host hosts hostname hostnames domain domains server servers ip ips address addresses proxy"
+)
+_ADDRESS_KEYS = word_set(
+    "url urls link links href endpoint endpoints site sites website webhook webhooks origin "
+    "callback upstream"
+)
+_NAMING_KEYS = _PATH_KEYS | _HOST_KEYS | _ADDRESS_KEYS
+_SIGNS_OF_PATH = lazy_regex(r"\S*[/\\]\S*|[~/\\].*|\.[^\s.]\S*|[A-Za-z]:(?:\S*|[/\\].*)")
+# A file or a host in one word, an address in other words, or without slashes.
+_MAY_NAME = lazy_regex(
+    r"\S*\.[^\W\d_]\w*|\d+(?:\.\d+){3}(?::\d+)?|[A-Za-z][\w.-]*:\d+|[0-9A-Fa-f:.\[\]]*::\S*|"
+    r"(?:[0-9A-Fa-f]{1,4}:){7}\S*|(?i:localhost)|.*://.*|(?i:https?|ftp|wss?|file|data):\S.*",
+    re.DOTALL,
+)
+_SEVERAL_PATHS = lazy_regex(r"[\s,;|'](?=[~/\\]|[A-Za-z]:[/\\])|(?<=..):(?=[~/\\])|\"")
+_ELSEWHERE = lazy_regex(r"[~/\\]|(?:[^\s/\\]+[/\\])*\.\.(?:[/\\]|$)")  # not below a named folder
+_WORD = lazy_regex(r"[\w-]*")
+_HOST_NAME = lazy_regex(r"[\w.:\[\]-]+")
+# In a command: what comes back is from another machine.
+_FETCHES = lazy_regex(
+    r"(?:\A|[\s;|&(`/])(?:curl|wget|https?|xh|httpie|aria2c|lynx|w3m|gh|glab|irm|iwr"
+    r"|invoke-(?:webrequest|restmethod))\s",
+    re.IGNORECASE,
+)
+_ADDRESS = lazy_regex(r"\b(?:https?|wss?|s?ftps?|git|ssh)://([^\s\"'<>`{}]{1,2048})", re.IGNORECASE)
+_ACTED_ON = frozenset({ArgumentRole.COMMAND, ArgumentRole.CODE, ArgumentRole.STATEMENT})
+_TEXT = frozenset({ArgumentRole.WRITTEN, ArgumentRole.SEARCHED, ArgumentRole.PARSED})
+
+
+_FILTER_FIRST = ("$ jq ", "$ yq ")  # the first operand is a filter, and no file
+_PROGRAM = lazy_regex(r"\$ ([\w-]+)")
+
+
+def printed_files(command: str) -> tuple[str, ...]:
+    """The files that a command prints; none if it could print anything else."""
+    files: list[str] = []
+    is_filter = False
+    for line in command_lines(command):
+        if line.startswith("$ "):
+            if not PRINTERS.issuperset(_PROGRAM.findall(line)) or "$(" in line:
+                return ()
+            is_filter = line.startswith(_FILTER_FIRST)
+        elif not line.startswith("< "):
+            return ()
+        elif is_filter:
+            is_filter = False
+        else:
+            files.append(line[2:].replace("\x1f", " "))
+    return tuple(files)
+
+
+class CallNames(NamedTuple):
+    """What a call names.
+
+    Attributes:
+        paths: of files and folders, without repeated slashes and `.`.
+        hosts: in small letters.
+    """
+
+    paths: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+
+UNNAMED = CallNames()
+MEMORY_RATIO = 10  # bytes that a byte of a frame takes, once it is parsed
+KEPT_BYTES = 4096  # of a request's frame; the names in a longer one are looked for at once
+
+
+class NamedCall:
+    """A request that may name files and hosts, which are looked for when somebody asks.
+
+    Something is found in few messages, and only then anybody does. Keeps the request's values, if
+    it is short; `forget` drops them.
+    """
+
+    __slots__ = ("_fetches", "_file_kind", "_names", "_source", "size_bytes")
+
+    def __init__(
+        self, method: str | None, tool: str | None, params: JsonValue, frame_bytes: int
+    ) -> None:
+        self._names: CallNames | None = None
+        self._fetches = False
+        self._file_kind = FileKind.OTHER
+        self._source: tuple[str | None, str | None, JsonValue] | None = method, tool, params
+        self.size_bytes = MEMORY_RATIO * frame_bytes
+        if frame_bytes > KEPT_BYTES:
+            names = self.names
+            self.size_bytes = sum(len(name) for each in names for name in each)
+
+    @property
+    def names(self) -> CallNames:
+        """What it names."""
+        self._read()
+        return self._names or UNNAMED
+
+    @property
+    def fetches(self) -> bool:
+        """True where a command or an address asks another machine for what comes back."""
+        self._read()
+        return self._fetches
+
+    @property
+    def file_kind(self) -> FileKind:
+        """What the files are that it reads, by their names."""
+        self._read()
+        return self._file_kind
+
+    def forget(self) -> None:
+        """Have it name nothing from now on."""
+        self._names, self._source, self._fetches = UNNAMED, None, False
+        self._file_kind = FileKind.OTHER
+
+    def _read(self) -> None:
+        source = self._source
+        if source is not None:
+            self._names, self._fetches = names_in_call(*source), fetches(*source)
+            self._file_kind = file_kind(_files_read(*source, self._names))
+            self._source = None
+
+
+def names_in_call(method: str | None, tool: str | None, params: JsonValue) -> CallNames:
+    """The files and hosts that a request names; none where it is not certain which these are.
+
+    Args:
+        method: of the request.
+        tool: that it calls, or None.
+        params: of the request.
+    """
+    if not isinstance(params, dict):
+        return UNNAMED
+    if method == "resources/read":
+        params = {"uri": params.get("uri")}
+    elif method == "tools/call":
+        params = params.get("arguments")
+    else:
+        return UNNAMED
+    paths: dict[str, None] = {}
+    hosts: dict[str, None] = {}
+    for count, (path, text) in enumerate(_strings(params)):
+        if count >= MOST_STRINGS or not _collect(tool, path, text, paths, hosts):
+            return UNNAMED
+    if len(paths) + len(hosts) > MOST_NAMES:
+        return UNNAMED
+    return CallNames(tuple(paths), tuple(hosts))
+
+
+def fetches(method: str | None, tool: str | None, params: JsonValue) -> bool:
+    """Whether a call asks another machine for what comes back, by a command or an address.
+
+    Also where it has so many strings that it is not looked through.
+    """
+    if method != "tools/call" or not isinstance(params, dict):
+        return False
+    for count, (path, text) in enumerate(_strings(params.get("arguments"))):
+        if count >= MOST_STRINGS:
+            return True
+        use = role(tool, path)
+        if use is ArgumentRole.COMMAND and _FETCHES.search(text):
+            return True
+        if use not in _TEXT and any(_is_elsewhere(each[1]) for each in _ADDRESS.finditer(text)):
+            return True
+    return False
+
+
+def _files_read(
+    method: str | None, tool: str | None, params: JsonValue, names: CallNames
+) -> tuple[str, ...]:
+    """The files from which all comes that a call returns; none where that is not certain."""
+    if names.hosts or method != "tools/call" or not isinstance(params, dict):
+        return ()
+    if names.paths:
+        return names.paths
+    strings = list(islice(_strings(params.get("arguments")), MOST_NAMES))
+    commands = [text for path, text in strings if role(tool, path) is ArgumentRole.COMMAND]
+    is_short = len(strings) < MOST_NAMES and len(commands) == 1 and len(commands[0]) <= MOST_CHARS
+    return printed_files(commands[0]) if is_short else ()
+
+
+def _is_elsewhere(rest: str) -> bool:
+    """True for what follows `//` in an address of another machine."""
+    from pipeguard.detect.checks.url_hosts import hosts as hosts_in  # as below
+
+    readings = hosts_in(rest)
+    return not readings or any(host.reach is Reach.PUBLIC and "." in host.name for host in readings)
+
+
+def _strings(value: JsonValue) -> Iterator[tuple[Path, str]]:
+    left: list[tuple[Path, JsonValue]] = [((), value)]
+    for _ in range(4 * MOST_STRINGS):
+        if not left:
+            return
+        path, item = left.pop()
+        if isinstance(item, Number):
+            if _words_of(path) & (_HOST_KEYS | _ADDRESS_KEYS):
+                yield path, item  # 2130706433 is an address, too
+        elif isinstance(item, str):
+            yield path, item
+        elif isinstance(item, dict):
+            left += [((*path, key), inner) for key, inner in item.items()]
+            left += [(path, key) for key in item if not _WORD.fullmatch(key)]
+        elif isinstance(item, list):
+            left += [((*path, index), inner) for index, inner in enumerate(item)]
+    yield from ((path, "") for path, _ in left[:1] * (MOST_STRINGS + 1))  # too many: not certain
+
+
+def _collect(
+    tool: str | None, path: Path, text: str, paths: dict[str, None], hosts: dict[str, None]
+) -> bool:
+    """Add what one string names; False where that is not certain."""
+    use = role(tool, path)
+    if use in _ACTED_ON:
+        return False
+    if use in _TEXT:
+        return use is not ArgumentRole.SEARCHED or not _ELSEWHERE.match(text)
+    web = _WEB.fullmatch(text)
+    if web is None:
+        return _collect_word(_words_of(path), text, paths, hosts)
+    if web[1].lower() != "file":
+        return _collect_host(web[2], hosts)
+    rest = web[2].removeprefix("localhost")  # any other host is another machine's
+    return rest.startswith("/") and _collect_path(rest, paths)
+
+
+def _collect_word(
+    words: frozenset[str], text: str, paths: dict[str, None], hosts: dict[str, None]
+) -> bool:
+    """Add what a string that is no address names, by the words of its key."""
+    if len(text) > MOST_CHARS:  # prose, or nothing that is certain; the patterns are for names
+        is_prose = " " in text and "://" not in text and text[0] not in "/\\~"
+        return is_prose and not words & _NAMING_KEYS
+    if words & _HOST_KEYS:
+        return _collect_host(text, hosts)
+    if words & _PATH_KEYS or _SIGNS_OF_PATH.fullmatch(text):
+        return _collect_path(text, paths)
+    return not words & _ADDRESS_KEYS and not _MAY_NAME.fullmatch(text)
+
+
+def _words_of(path: Path) -> frozenset[str]:
+    """The words of the nearest name around a value."""
+    return frozenset(
+        name_words(next((step for step in reversed(path) if isinstance(step, str)), ""))
+    )
+
+
+def _collect_host(rest: str, hosts: dict[str, None]) -> bool:
+    from pipeguard.detect.checks.url_hosts import hosts as hosts_in  # 4 ms, which few calls need
+
+    readings = hosts_in(rest)
+    names = {reading.name for reading in readings}
+    if len(names) != 1 or any(reading.odd for reading in readings):
+        return False
+    (name,) = names
+    hosts[name] = None
+    return _HOST_NAME.fullmatch(name) is not None
+
+
+def _collect_path(text: str, paths: dict[str, None]) -> bool:
+    """Add a path; False where a program could read it as another one, or as several."""
+    if not 0 < len(text) <= MOST_CHARS:
+        return False
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    if ".." in plain or "%" in plain or not text.isprintable():
+        return False
+    steps = text.replace("\\", "/")
+    if steps.startswith("//") or _SEVERAL_PATHS.search(text):  # the first is another machine's
+        return False
+    kept = [step for step in steps.split("/") if step not in ("", ".")]
+    paths["/" * steps.startswith("/") + "/".join(kept) or "."] = None
+    return True
+
+
+NO_CALL = NamedCall(None, None, None, 0)

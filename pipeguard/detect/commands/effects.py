@@ -1,0 +1,304 @@
+"""What the arguments of one message would do, in the lines that rules are run over.
+
+Has each argument read as what it is for (detect.commands.argument_roles): commands, programs and
+statements by detect.commands.interpret and detect.commands.sql, other values by
+detect.commands.argument_values. Text that is only written or searched for does nothing and is not
+read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from pipeguard.detect.commands.argument_roles import ArgumentRole, is_shell
+from pipeguard.detect.commands.argument_usage import IDLE, ArgumentEffect, Uses
+from pipeguard.detect.commands.argument_values import (
+    CONDITION,
+    DASHLESS_KEYS,
+    MAX_VALUE,
+    OPTION,
+    OPTION_KEYS,
+    STATEMENT,
+    folded,
+    option_lines,
+    value_line,
+    value_lines,
+)
+from pipeguard.detect.commands.interpret import argument_lines, code_lines, command_lines
+from pipeguard.detect.commands.path_normalisation import path_lines
+from pipeguard.detect.commands.programs import flat
+from pipeguard.detect.commands.script_budget import ScriptBudget
+from pipeguard.detect.commands.sql import is_statement, statements
+from pipeguard.detect.text.document import MessageText
+from pipeguard.detect.words.notation import word_set
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol.places import Path
+
+MAX_CHARS = 4 * 2**20  # of all strings of one message that are read, at most 3 us each
+MAX_TOKEN = 300  # characters of a path or an option in an argument for text
+MAX_PROGRAM_NAME = 200  # characters
+
+# A file that is written so is run later: a shell's start-up file, a hook, a job, a service.
+_WRITES_STARTED_FILE = lazy_regex(
+    r"> (?:.*\.(?:service|desktop|timer)|(?:.*/)?(?:\.zshenv|"
+    r"\.(?:bash|zsh|ksh|csh|tcsh)(?:rc|_profile|_login|_logout|_aliases)|"
+    r"\.(?:zprofile|profile|login|xinitrc|xprofile|xsession|envrc)|config\.fish|rc\.local|"
+    r"\.git/hooks/[a-z-]+|\.husky/[a-z-]+|cron[a-z.]*(?:/.*)?))\Z"
+)
+# A value that is searched for and goes on as a condition.
+_CLOSES_QUOTE = lazy_regex(r"['\"].{0,200}(?:=|--|/\*|\()", re.DOTALL)
+_PROGRAM = lazy_regex(
+    r"(?:/(?:usr/)?(?:local/)?s?bin/)?(?:sudo|(?:ba|z|da|k)?sh|rm|curl|wget|nc|ncat|dd|find|"
+    r"python3?|perl|node|cmd|powershell|pwsh|docker|chmod|env)\Z"
+)
+_PROGRAM_KEYS = word_set("command cmd program executable binary bin path file tool exe")
+# Programs that reach files, hosts and machines by their arguments alone.
+_REACHING = word_set("curl wget docker podman nerdctl kubectl oc helm aws gcloud az dd tee rm")
+# Programs that run others where an option says so.
+_RUNNING_OTHERS = word_set("git hg find fd tar rsync ssh scp sftp zip rg grep man ffmpeg")
+# A line that no program in another language has: a tool that runs code may well run it.
+_SHELL_LINE = lazy_regex(
+    r"(?:^|[|;&\n]|&&)[ \t]{0,8}(?:sudo[ \t]+)?(?:/[\w/]{1,40}/)?"
+    r"(?:curl|wget|rm|chmod|chown|chattr|dd|scp|rsync|tar|cat|ssh|nc|ncat|socat|find|mkfs[.\w]*"
+    r"|crontab|openssl|bash|sh|zsh|python3?|perl|node|base64|eval|git|npm|pip|npx|aws|gcloud"
+    r"|kubectl|docker|`|\$\()[ \t`]+(?![=(.])\S"
+)
+_NAME_WORD = lazy_regex(r"[a-z]+")
+
+
+class _String(NamedTuple):
+    path: Path
+    value: str
+    segment: int
+
+    @property
+    def key(self) -> str:
+        """The nearest name, in small letters."""
+        return next((step for step in reversed(self.path) if isinstance(step, str)), "").lower()
+
+    @property
+    def is_in_list(self) -> bool:
+        """True for an item of a list."""
+        return bool(self.path) and isinstance(self.path[-1], int)
+
+
+def effects_of(uses: Uses, *, windows: bool = True) -> tuple[list[ArgumentEffect], bool]:
+    """What the arguments of a message would do; worked out once.
+
+    Args:
+        uses: its strings, as `key: value`, and what each is for.
+        windows: False where they contain nothing for PowerShell or cmd.
+
+    Returns:
+        The effects, and True where there was more than is read of one message.
+    """
+    if windows not in uses.effects:
+        uses.effects[windows] = _effects_of(uses, windows=windows)
+    return uses.effects[windows]
+
+
+def _effects_of(uses: Uses, *, windows: bool) -> tuple[list[ArgumentEffect], bool]:
+    reader = _ArgumentReader(uses.tool, ScriptBudget(len(uses.text.data)), windows=windows)
+    effects: list[ArgumentEffect] = []
+    left, writes_started_file = MAX_CHARS, False
+    for group in _groups(uses, _is_idle):
+        role = uses.role(group[0].path)
+        if role in IDLE and not (len(group) == 1 and _is_token(group[0].value)):
+            continue
+        left -= sum(len(string.value) for string in group)
+        if left < 0:
+            return effects, True
+        lines = reader.lines(role, group)
+        if lines:
+            writes_started_file = writes_started_file or any(map(_WRITES_STARTED_FILE.match, lines))
+            effects.append(_effect(uses.text, group, lines))
+    if writes_started_file:
+        contents = [string for group in _groups(uses, _is_acting) for string in group]
+        if contents:
+            script = "\n".join(string.value for string in contents)
+            effects.append(_effect(uses.text, contents, reader.command_lines(script)))
+    return effects, reader.budget.is_exceeded
+
+
+def _is_idle(uses: Uses, path: Path) -> bool:
+    return uses.role(path) in IDLE and not uses.is_alone(path)
+
+
+def _is_acting(uses: Uses, path: Path) -> bool:
+    return uses.role(path) not in IDLE
+
+
+def _is_token(value: str) -> bool:
+    """True for a path or an option: a single word, which no prose is."""
+    if len(value) >= MAX_TOKEN:
+        return False
+    if value.startswith("-"):
+        return OPTION.match(value) is not None and "\n" not in value
+    return ("/" in value or "%" in value) and not re.search(r"\s", value)
+
+
+def _effect(text: MessageText, group: list[_String], lines: list[str]) -> ArgumentEffect:
+    data = "\n" + "\n".join(dict.fromkeys(lines)) + "\n"
+    start, end = text.stretch(group[0].segment)[0], text.stretch(group[-1].segment)[1]
+    return ArgumentEffect(data.encode("utf-8", "replace"), start, max(end, start + 1))
+
+
+# -- arguments that belong together --------------------------------------------------------------
+
+
+def _groups(uses: Uses, is_left_out: Callable[[Uses, Path], bool]) -> Iterator[list[_String]]:
+    """The arguments of a message, those of one list together, and a program with its arguments."""
+    group: list[_String] = []
+    is_call = uses.tool is not None and uses.text.has("params")
+    for path, value, segment in uses.text.strings():
+        if is_left_out(uses, path) or not _is_argument(path, is_call=is_call):
+            continue
+        string = _String(path, value, segment)
+        if group and _belongs(group, string):
+            group.append(string)
+            continue
+        if group:
+            yield group
+        group = [string]
+    if group:
+        yield group
+
+
+def _is_argument(path: Path, *, is_call: bool) -> bool:
+    if path[:1] == ("params",):
+        return len(path) == 1 or path[1] not in ("name", "_meta")
+    return not is_call
+
+
+def _belongs(group: list[_String], string: _String) -> bool:
+    """True for another item of a list, and the first one after its program's name."""
+    last = group[-1]
+    if not string.is_in_list:
+        return False
+    if last.is_in_list:
+        return last.path[:-1] == string.path[:-1]
+    # `command: rm` and then `args: [...]`, side by side
+    is_beside = last.path[:-1] == string.path[:-2] and len(group) == 1
+    return is_beside and _is_program(last)
+
+
+def _is_program(string: _String) -> bool:
+    name = str(string.path[-1]).lower() if string.path else ""
+    return (
+        name in _PROGRAM_KEYS and len(string.value) < MAX_PROGRAM_NAME and " " not in string.value
+    )
+
+
+# -- lines of a group ----------------------------------------------------------------------------
+
+
+class _ArgumentReader:
+    """Reads the arguments of one message.
+
+    Attributes:
+        budget: what is left of the message's.
+    """
+
+    def __init__(self, tool: str | None, budget: ScriptBudget, *, windows: bool) -> None:
+        self.budget = budget
+        self._tool = tool
+        self._windows = windows
+
+    def lines(self, role: ArgumentRole, group: list[_String]) -> list[str]:
+        """The lines of arguments that belong together."""
+        if len(group) > 1 or (group[0].is_in_list and group[0].key in OPTION_KEYS):
+            return self._lines_of_list(role, group)
+        key, value = group[0].key, folded(group[0].value)
+        if role is ArgumentRole.COMMAND:
+            return self._lines_of_command(key, value)
+        if role is ArgumentRole.CODE:
+            return self._lines_of_code(value)
+        if role is ArgumentRole.STATEMENT:
+            return _lines_of_statement(value)
+        if role in IDLE:
+            options = [f"OPT {value}"] if OPTION.match(value) else []
+            return options + path_lines(group[0].value, value, writes=False)
+        return value_lines(self._tool, key, group[0].value, self.budget)
+
+    def command_lines(self, script: str) -> list[str]:
+        """The lines of a script."""
+        return command_lines(script, windows=self._windows, budget=self.budget)
+
+    def _lines_of_command(self, key: str, value: str) -> list[str]:
+        if value.startswith("-") and key in DASHLESS_KEYS:
+            return option_lines(key, value)
+        words = _words_of_json(value)
+        lines = argument_lines(words, budget=self.budget) if words else self.command_lines(value)
+        return lines + (statements(value) if STATEMENT.match(value) else [])
+
+    def _lines_of_code(self, value: str) -> list[str]:
+        if is_shell(self._tool):
+            return self.command_lines(value)
+        lines = code_lines(value, budget=self.budget)
+        return lines + self.command_lines(value) if _SHELL_LINE.search(value) else lines
+
+    def _lines_of_list(self, role: ArgumentRole, group: list[_String]) -> list[str]:
+        key, values = group[0].key, [folded(string.value) for string in group]
+        if role is ArgumentRole.STATEMENT:
+            return [line for value in values for line in statements(value)]
+        is_command = _PROGRAM.match(values[0]) is not None
+        program = [] if is_command else _program_of_tool(self._tool, key)
+        command = program + values
+        options = _option_list_lines(self._tool, key, values)
+        if role in (ArgumentRole.COMMAND, ArgumentRole.CODE):
+            is_words = " " not in command[0].strip()
+            lines = argument_lines(command, budget=self.budget) if is_words else []
+            script = "\n".join(value for value in values if " " in value)
+            return options + lines + self.command_lines(script)
+        lines = [] if is_command else options
+        if is_command or program:
+            lines = lines + argument_lines(command, budget=self.budget)
+        for string in group:
+            lines = lines + value_lines(self._tool, string.key, string.value, self.budget)
+        return lines
+
+
+def _lines_of_statement(value: str) -> list[str]:
+    is_value = not is_statement(value) and not CONDITION.match(value)
+    is_closing = is_value and _CLOSES_QUOTE.search(value)
+    return statements(value) + ([value_line(value)] if is_closing else [])
+
+
+def _words_of_json(value: str) -> list[str]:
+    """The words of a command that is given as the JSON of a list; none where it is not."""
+    if not value.lstrip()[:2].startswith('["'):
+        return []
+    try:
+        words: object = json.loads(value)
+    except (ValueError, RecursionError):
+        return []
+    if isinstance(words, list) and all(isinstance(word, str) for word in words):
+        return [str(word) for word in words]
+    return []
+
+
+def _option_list_lines(tool: str | None, key: str, values: list[str]) -> list[str]:
+    """A line `ARG program ...` for the options that a tool gives to the program behind it.
+
+    That is the program in the tool's name; `?` where there is none, and the list begins with an
+    option.
+    """
+    if key not in OPTION_KEYS or is_shell(tool):
+        return []
+    words = _NAME_WORD.findall((tool or "").lower())
+    program = next((word for word in words if word in _RUNNING_OTHERS), "?")
+    if program == "?" and not values[0].startswith("-"):
+        return []
+    return [" ".join(["ARG", program, *map(flat, values), ""])[:MAX_VALUE]]
+
+
+def _program_of_tool(tool: str | None, key: str) -> list[str]:
+    """The command that a tool is named after, where a list has its arguments: `docker run`."""
+    if key not in OPTION_KEYS:
+        return []
+    words = _NAME_WORD.findall((tool or "").lower())
+    start = next((at for at, word in enumerate(words) if word in _REACHING), len(words))
+    return words[start:]

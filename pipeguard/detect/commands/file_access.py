@@ -1,0 +1,177 @@
+"""The files that the commands of one script read, write, fetch and run.
+
+Adds a line for each: `< path` where it is read, `> path` where it is written, and `RUN path` where
+it was fetched before and is run. Knows what programs do with their operands, and no rule.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from pipeguard.detect.commands.programs import (
+    FILE_OPTION,
+    FILE_VALUE,
+    INTERPRETERS,
+    flat,
+    name_of,
+    tidy,
+    without_values,
+)
+from pipeguard.detect.commands.shell_command import ShellCommand
+from pipeguard.detect.words.programs import (
+    COPIES,
+    FETCHERS,
+    LAST_IS_TARGET,
+    PATTERN_FIRST,
+    READERS,
+    SHELLS,
+    TELL_ENVIRONMENT,
+)
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+MAX_READ = 2000  # files of one script
+MAX_WRITTEN = 20  # files of one command
+MAX_OPERANDS = 40  # of one command
+
+_STORES_OUTPUT = ("curl", "wget", "base64", "xxd", "openssl")  # what they write was not here before
+_ABSOLUTE = lazy_regex(r"[/~$]|[A-Za-z]:")
+_WEB_ADDRESS = lazy_regex(r"(?:https?|ftp)://")
+_FILE_ADDRESS = lazy_regex(r"file:/{1,3}(/?\S{1,300})")
+_OUTPUT_OPTION = lazy_regex(r"-[a-zA-Z]*o(.*)|--output=(.+)|-[a-zA-Z]*O(.+)")
+_UPLOAD_OPTION = lazy_regex("-[a-zA-Z]*T|--(?:upload|post|body)-file")
+_KEEPS_NAME = lazy_regex("-[a-zA-Z]*O")  # of what is fetched
+
+
+class FileAccess:
+    """Follows the files of one script.
+
+    Attributes:
+        lines: the lines of the script; those of its files are added.
+        folder: the one that `cd` led to; empty for the first.
+        read: the files that were read.
+        fetched: the files and folders that came from another machine.
+    """
+
+    __slots__ = ("fetched", "folder", "lines", "read")
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+        self.folder = ""
+        self.read: list[str] = []
+        self.fetched: list[str] = []
+
+    def resolved(self, path: str) -> str:
+        """A path without detours, from the folder that the script went to."""
+        path = path.removeprefix("file://")
+        if self.folder and not _ABSOLUTE.match(path):
+            path = f"{self.folder}/{path}"
+        return tidy(path)
+
+    def redirect(self, command: ShellCommand) -> str:
+        """Follow a command's redirects; returns them as its line has them."""
+        shown = ""
+        is_storing = bool(command.words) and name_of(command.words[0]) in _STORES_OUTPUT
+        for operator, target in command.redirects:
+            path = self.resolved(target)
+            if operator.startswith("<"):
+                self._read(path)
+            elif is_storing:
+                self._fetch(path)
+            else:
+                self.lines.append(f"> {path}")
+            shown += f" {operator[0]} {flat(path)}"
+        return shown
+
+    def follow(self, name: str, words: list[str]) -> None:
+        """Follow the files among a command's arguments."""
+        arguments = words[1:]
+        if name in TELL_ENVIRONMENT and arguments in ([], ["-p"], ["-x"], ["-0"]):
+            self._read("ENV")
+        files = [word for word in arguments if word and not word.startswith("-")]
+        if name in COPIES:
+            files = without_values(arguments)
+        is_editing = name == "sed" and any(word.startswith("-i") for word in arguments)
+        if name in ("tee", "truncate") or is_editing:
+            self.lines += [f"> {self.resolved(file)}" for file in files[:MAX_WRITTEN]]
+        elif name in LAST_IS_TARGET and len(files) > 1:
+            self.lines += [f"> {path}" for path in self._targets(files)]
+            files = files[:-1]
+        if name == "git" and "clone" in files[:3]:
+            self._clone(files[files.index("clone") + 1 :])
+        elif name == "dd":
+            self._copy_blocks(files)
+        elif name in FETCHERS:
+            self._transfer(name, words)
+        elif name in READERS or name in PATTERN_FIRST:
+            for file in files[name in PATTERN_FIRST : MAX_OPERANDS]:
+                self._read(self.resolved(file))
+
+    def run(self, name: str, words: list[str]) -> None:
+        """Add a line where a command runs what was fetched before."""
+        program = words[0]
+        if name in SHELLS or name in ("source", ".") or INTERPRETERS.match(name):
+            program = next((word for word in words[1:] if not word.startswith("-")), "")
+        if "/" in program or name != program.lower() or name.endswith((".sh", ".py", ".bin")):
+            path = self.resolved(program)
+            if any(path == fetched or path.startswith(fetched + "/") for fetched in self.fetched):
+                self.lines.append(f"RUN {path}")
+
+    def _targets(self, files: list[str]) -> Iterator[str]:
+        """What `cp` and the like write: a file, or others of the same names in a folder."""
+        target = files[-1]
+        yield self.resolved(target)
+        if target.endswith("/"):
+            for file in files[:-1][:MAX_WRITTEN]:
+                yield self.resolved(target + file.rstrip("/").rpartition("/")[2])
+
+    def _clone(self, operands: list[str]) -> None:
+        """Follow `git clone`, into a folder of its own or of the repository's name."""
+        folder = operands[-1] if operands else "?"
+        if "://" in folder or "@" in folder:
+            folder = folder.rstrip("/").rpartition("/")[2].removesuffix(".git")
+        self.fetched.append(self.resolved(folder))
+
+    def _copy_blocks(self, operands: list[str]) -> None:
+        """Follow `dd`."""
+        for operand in operands:
+            option, _, path = operand.partition("=")
+            if option == "of":
+                self.lines.append(f"> {path}")
+            elif option == "if":
+                self._read(path)
+
+    def _transfer(self, name: str, words: list[str]) -> None:
+        """Follow what `curl` and the like fetch and send."""
+        keeps_name = name == "wget" or any(map(_KEEPS_NAME.fullmatch, words))
+        for word, following in zip(words, [*words[1:], ""], strict=True):
+            if word in ("-o", "--output", "-O", "--output-document") and following:
+                if not (name == "curl" and word == "-O") and following != "-":
+                    self._fetch(self.resolved(following))
+            elif keeps_name and _WEB_ADDRESS.match(word):
+                file = re.split(r"[?#]", word)[0].rpartition("/")[2]
+                self.fetched.append(self.resolved(file))
+            elif output := _OUTPUT_OPTION.fullmatch(word):
+                target = output[1] or output[2] or output[3] or following
+                if target not in ("", "-"):
+                    self._fetch(self.resolved(target))
+            else:
+                self._send(word, following)
+
+    def _send(self, word: str, following: str) -> None:
+        """Follow a file that a word of `curl` and the like has it send."""
+        if _UPLOAD_OPTION.fullmatch(word):
+            self._read(self.resolved(following))
+        elif sent := FILE_OPTION.match(word) or FILE_VALUE.match(word):
+            self._read(self.resolved(sent[1]))
+        elif address := _FILE_ADDRESS.match(word):
+            self._read(self.resolved("/" + address[1].lstrip("/")))
+
+    def _fetch(self, path: str) -> None:
+        self.fetched.append(path)
+        self.lines.append(f"> {path}")
+
+    def _read(self, path: str) -> None:
+        if len(self.read) < MAX_READ:
+            self.read.append(path)
+            self.lines.append(f"< {path}")

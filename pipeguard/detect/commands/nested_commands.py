@@ -1,0 +1,158 @@
+"""The scripts, programs, commands and statements that a command is given as arguments.
+
+Knows by which option or operand each program takes them (`sh -c`, `python -c`, `ssh host`,
+`find -exec`, `psql -c`). What comes of them is for detect.commands.interpret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple
+
+from pipeguard.detect.commands.pipeline_lines import MAX_LINE
+from pipeguard.detect.commands.programs import (
+    INTERPRETERS,
+    name_of,
+    operands,
+    option_values,
+    script_of,
+)
+from pipeguard.detect.commands.script_budget import ScriptBudget
+from pipeguard.detect.commands.sql import statements
+from pipeguard.detect.words.programs import CLIENTS, NARROWS, RUN_IN, SHELLS
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+MAX_ACTIONS = 64  # of one `find`
+MAX_ROOTS = 8  # of one `find`, for each of which an action is read
+INTERPRETER_WORDS = 7  # after an interpreter's name, among which its program is looked for
+
+_TAKES_SCRIPT = ("su", "runuser", "script", "watch", "flock", "docker", "podman", "kubectl")
+_SSH_OPTIONS = "bcDEeFIiJLlmOopQRSWw"  # that take a value
+_ATTACHED_PROGRAM = lazy_regex(r"-[ceE].{8}")
+_PROGRAM_OPTION = lazy_regex(r"-[a-zA-Z]*[cerE]|--eval|eval|--print|-p|-pe|-ne")
+
+
+class NestedKind(Enum):
+    """What a command is given."""
+
+    SCRIPT = "script"  # of a shell
+    CODE = "code"  # a program in another language
+    COMMAND = "command"  # as a list of words
+    REMOVAL = "removal"  # a folder that is removed with all that is in it
+    SQL = "sql"  # a line for a statement
+
+
+class Nested(NamedTuple):
+    """What is given to a command.
+
+    Attributes:
+        kind: what it is.
+        text: the script, program, path or line; empty for a command.
+        words: the command's.
+    """
+
+    kind: NestedKind
+    text: str
+    words: tuple[str, ...] = ()
+
+
+def nested_in(name: str, words: list[str], budget: ScriptBudget) -> Iterator[Nested]:
+    """What a command is given to run.
+
+    Args:
+        name: its program's.
+        words: all of them.
+        budget: the message's; exceeded by a `find` with more actions than are read.
+    """
+    if name == "eval":
+        yield Nested(NestedKind.SCRIPT, " ".join(words[1:]))
+    if name in _TAKES_SCRIPT:
+        for script in option_values(words, ("-c", "--command")):
+            yield Nested(NestedKind.SCRIPT, script)
+    if name == "ssh":
+        remote = operands(words[1:], _SSH_OPTIONS)[1:]
+        if remote:
+            yield Nested(NestedKind.SCRIPT, " ".join(remote))
+    if name == "find":
+        yield from _actions_of_find(words, budget)
+    yield from _inner_program(words)
+    if name in CLIENTS:
+        yield from (Nested(NestedKind.SQL, line) for line in _client_lines(name, words))
+
+
+def _inner_program(words: list[str]) -> Iterator[Nested]:
+    """What the first shell or interpreter among the words is given."""
+    for at, word in enumerate(words[:-1]):
+        inner = name_of(word)
+        if inner in SHELLS:
+            script = script_of(words[at:])
+            if script:
+                yield Nested(NestedKind.SCRIPT, script)
+            return
+        if INTERPRETERS.match(inner) and (at == 0 or words[0] in RUN_IN):
+            program = _program_of(inner, words[at + 1 : at + 1 + INTERPRETER_WORDS])
+            if program is not None:
+                yield Nested(NestedKind.CODE, program)
+            return
+
+
+def _program_of(interpreter: str, words: list[str]) -> str | None:
+    """The program that an interpreter is given on its command line."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if _ATTACHED_PROGRAM.match(word) and " " in word:
+            return word[2:]
+        if _PROGRAM_OPTION.fullmatch(word):
+            return following
+    return words[0] if interpreter in ("awk", "gawk") and words else None
+
+
+def _client_lines(name: str, words: list[str]) -> Iterator[str]:
+    """The statements that a client of a database is given."""
+    if name == "redis-cli":
+        yield "SQL " + " ".join(operands(words[1:], "hpanu"))[:MAX_LINE]
+    elif name == "sqlite3":
+        for word in operands(words[1:], "")[1:]:
+            yield from statements(word)
+    else:
+        for text in option_values(words, CLIENTS[name]):
+            yield from statements(text)
+
+
+def _actions_of_find(words: list[str], budget: ScriptBudget) -> Iterator[Nested]:
+    """What `find` does with what it finds: with each whole folder, where no test narrows it."""
+    if sum(word.startswith(("-exec", "-ok", "-delete")) for word in words) > MAX_ACTIONS:
+        budget.is_exceeded = True
+        return
+    is_narrow = any(word in NARROWS for word in words)
+    roots = _roots_of_find(words)[:MAX_ROOTS]
+    for at, word in enumerate(words):
+        if word in ("-exec", "-execdir", "-ok", "-okdir"):
+            command = _up_to_end(words[at + 1 :])
+            if is_narrow:
+                yield Nested(NestedKind.COMMAND, "", tuple(command))
+            else:
+                yield from (_on_folder(command, root) for root in roots)
+        elif word == "-delete" and not is_narrow:
+            yield from (Nested(NestedKind.REMOVAL, root) for root in roots)
+
+
+def _roots_of_find(words: list[str]) -> list[str]:
+    first_option = next((at for at, word in enumerate(words) if at and word.startswith("-")), 0)
+    if first_option > 1:
+        return words[1:first_option]
+    named = (word for word in words[1:] if not word.startswith(("-", "(", "!")))
+    return [next(named, ".")]
+
+
+def _up_to_end(words: list[str]) -> list[str]:
+    end = next((at for at, word in enumerate(words) if word in (";", "+")), len(words))
+    return words[:end]
+
+
+def _on_folder(command: list[str], root: str) -> Nested:
+    """A command of `-exec` on a folder and all that is in it."""
+    words = [root if word == "{}" else word for word in command]
+    if words and name_of(words[0]) == "rm":
+        words.insert(1, "-r")
+    return Nested(NestedKind.COMMAND, "", tuple(words))

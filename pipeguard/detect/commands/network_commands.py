@@ -1,0 +1,183 @@
+"""Whether a command that is run sends a secret over a network, and whether it logs in with it.
+
+Knows the programs that talk to another machine. Which words are a secret, the caller knows: it has
+put `MARK` in their place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from pipeguard.detect.commands.posix_shell import Shell
+from pipeguard.detect.commands.programs import (
+    INTERPRETERS,
+    SENDERS,
+    UPLOADS,
+    name_of,
+    script_of,
+    unwrapped,
+)
+from pipeguard.detect.commands.script_budget import ScriptBudget
+from pipeguard.detect.commands.shell_command import Pipeline, ShellCommand
+from pipeguard.detect.words.notation import word_set
+from pipeguard.detect.words.programs import CLIENTS, SHELLS
+from pipeguard.firewall.finding import Confidence
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+MARK = "pipeguardsecretword"  # in place of a secret: of letters alone, one word in any language
+MAX_SCRIPT = 2**16  # characters that are read of one
+MAX_SCRIPTS = 8  # inside each other or side by side
+LOGIN_CHARS = 96  # before a secret, in which an option to log in is looked for
+
+# Programs that talk to another machine only with one of these among their words.
+_WITH_ARGUMENTS: dict[str, re.Pattern[str]] = {
+    "git": lazy_regex(r"\b(?:push|clone|fetch|pull|ls-remote|remote|send-email|archive)\b"),
+    "openssl": lazy_regex(r"\bs_client\b"),
+    "aws": UPLOADS, "gcloud": UPLOADS, "az": UPLOADS, "gh": UPLOADS, "oc": UPLOADS, "mc": UPLOADS,
+    "kubectl": lazy_regex(r"\b(?:cp|exec|annotate|label)\b"),
+    "getent": lazy_regex(r"\bhosts\b"), "logger": lazy_regex(r"-n\b|--server"),
+    "npm": lazy_regex(r"\bpublish\b"),
+}  # fmt: skip
+# Programs that do so whatever their arguments, beside `SENDERS`.
+_OTHER_SENDERS = lazy_regex(
+    r"(?:start-bitstransfer|iwr|irm|curlie|grpcurl|ghz|axel|hurl|wget2|dog|doggo|traceroute|tracepath|mtr|nmap|hping3|"
+    r"smtp-cli|mpack|telegram-send|ntfy|amqp-publish|sshpass|autossh|mosh|bitsadmin|certutil|"
+    r"invoke-(?:webrequest|restmethod)|send-mailmessage|resolve-dnsname|test-netconnection)\Z"
+)
+# Programs that run their arguments, on this machine or in a container on it.
+_RUNNERS = word_set(
+    "eval cmd docker podman kubectl nerdctl lxc su runuser script find chroot nsenter"
+)
+_NAMES_SENDER = lazy_regex(
+    r"(?:\A|[\s/'\"(;|&])(?:curl|wget|nc|ncat|netcat|socat|ssh|scp|sftp|rsync|ftp|telnet|mail|"
+    r"sendmail|nslookup|dig|ping|https?)\s"
+)
+# Calls that talk to a network, in a program of any language.
+_IN_CODE = lazy_regex(
+    r"/inet/tcp/|\b(?:requests\.\w+\(|urlopen\(|urlretrieve\(|http\.client|httpx\.|aiohttp\.|urllib3\.|socket\.|"
+    r"create_connection\(|smtplib\.|ftplib\.|paramiko\.|fetch\(|axios[.(]|https?\.(?:get|request)\(|"
+    r"net\.(?:connect|createConnection|Socket)|dns\.(?:resolve|lookup)|gethostbyname\(|getaddrinfo\(|"
+    r"XMLHttpRequest|WebSocket\(|sendBeacon\(|Net::(?:HTTP|FTP|SMTP)|TCPSocket|LWP::|IO::Socket|"
+    r"HTTP::Tiny|curl_(?:init|exec)|fsockopen|stream_socket_client|file_get_contents\(\W?https?:|"
+    r"Invoke-(?:WebRequest|RestMethod)|Net\.(?:WebClient|Sockets|Http|Mail)|TcpClient|"
+    r"Send-MailMessage|Resolve-DnsName|open-uri|mail\(|HttpClient|net/http|http\.Post\w*\()",
+    re.IGNORECASE,
+)
+_ADDRESSED = lazy_regex(rf"[a-z]://[^\s\"']*{MARK}(?![^\s/\"']*@)")
+_DEVICE = lazy_regex(r"/dev/(?:tcp|udp)/|\\\\[\w.-]+\\")
+_HOST = lazy_regex(r"(?:-h|--host(?:name)?)[ =]?([\w.:-]+)")
+_LOCAL = lazy_regex(r"localhost|127\.[\d.]+|::1|0\.0\.0\.0")
+# The option, before a secret, by which a client of a server logs in with it.
+_LOGS_IN = lazy_regex(
+    r"(?:(?:\A| )sshpass -p ?|(?:\A| )(?:-[paPwW] ?|--pass\w*[ =]|--auth[ =]|--token[ =])"
+    r"|-u ?[^\s:,]{0,64}[:,]|://[^\s/?#@]{0,64}:?)\Z"
+)
+_LOGGING_IN = ("sshpass", "lftp", "mosquitto_pub", "smbclient", "ldapsearch", *CLIENTS)
+
+
+def sends(script: str, logs_in: Callable[[str], object]) -> Confidence | None:
+    """How sure it is that a script sends what `MARK` stands for in it; None where it stays.
+
+    Args:
+        script: a line or a program, in the language of a shell or another one.
+        logs_in: whether the text before a secret on a line has a program log in with it.
+    """
+    if MARK not in script:
+        return None
+    if len(script) > MAX_SCRIPT:
+        return Confidence.HIGH  # too long to know where it goes
+    return _Sending(script, logs_in).confidence()
+
+
+class _Sending:
+    """Follows a secret through a script and the scripts inside it."""
+
+    def __init__(self, script: str, logs_in: Callable[[str], object]) -> None:
+        self._scripts = [script]
+        self._logs_in = logs_in
+        self._budget = ScriptBudget(len(script))
+        self._surest: Confidence | None = None
+        self._files: set[str] = set()  # that contain the secret by then
+        self._is_networked = False  # a command talks to another machine, whatever it says
+
+    def confidence(self) -> Confidence | None:
+        script = self._scripts[0]
+        for at in range(MAX_SCRIPTS):
+            if at >= len(self._scripts):
+                break
+            nested: list[Pipeline] = []
+            pipelines = Shell(nested.extend, self._budget).pipelines(self._scripts[at])
+            if any(self._surely_sends(pipeline) for pipeline in [*pipelines, *nested]):
+                return Confidence.HIGH
+        is_cut = self._budget.is_exceeded or len(self._scripts) > MAX_SCRIPTS
+        if is_cut or (self._surest is None and _is_networked_code(script)):
+            return Confidence.HIGH
+        # A variable or a file may be what another line of it sends.
+        is_likely = self._surest is None and self._is_networked
+        return Confidence.MEDIUM if is_likely else self._surest
+
+    def _surely_sends(self, pipeline: Pipeline) -> bool:
+        """True where a pipeline sends the secret; else notes what it does with it."""
+        lines = [_line(command.words) for command in pipeline]
+        text = "\n".join([*lines, *(command.stdin or "" for command in pipeline)])
+        talks = any(_talks(command.words) for command in pipeline) or _reaches(pipeline)
+        self._is_networked = self._is_networked or talks
+        if _ADDRESSED.search(text) or (talks and any(file in text for file in self._files)):
+            return True
+        if MARK in text:
+            self._files.update(
+                file for command in pipeline for _, file in command.redirects if file
+            )
+            self._scripts += filter(None, map(_inner_script, pipeline))
+            if talks:
+                confidence = _confidence_of_sent(text, self._logs_in)
+                self._surest = max(self._surest or confidence, confidence)
+        return False
+
+
+def _is_networked_code(script: str) -> bool:
+    return bool(_IN_CODE.search(script) or _DEVICE.search(script))
+
+
+def _line(words: Sequence[str]) -> str:
+    return " ".join(words)
+
+
+def _inner_script(command: ShellCommand) -> str:
+    """The script that a shell is given; empty where there is none."""
+    words = unwrapped(command.words)[0]
+    return script_of(words) if words and name_of(words[0]) in SHELLS else ""
+
+
+def _talks(words: list[str]) -> bool:
+    """True for the words of a command that talks to another machine."""
+    words = unwrapped(words)[0]
+    if not words:
+        return False
+    name, line = name_of(words[0]), _line(words[1:])
+    if name in CLIENTS or name == "redis-cli":
+        host = _HOST.search(line)
+        return "://" in line or (host is not None and _LOCAL.fullmatch(host[1]) is None)
+    if name in _WITH_ARGUMENTS:
+        return _WITH_ARGUMENTS[name].search(line) is not None
+    if name in _RUNNERS and _NAMES_SENDER.search(line):
+        return True
+    if INTERPRETERS.match(name) or name in ("powershell", "pwsh", "cmd"):
+        return _IN_CODE.search(line) is not None
+    return SENDERS.match(name) is not None or _OTHER_SENDERS.match(name) is not None
+
+
+def _reaches(pipeline: Pipeline) -> bool:
+    """True where a redirect goes to another machine."""
+    return any(_DEVICE.search(target) for command in pipeline for _, target in command.redirects)
+
+
+def _confidence_of_sent(text: str, logs_in: Callable[[str], object]) -> Confidence:
+    """High, or medium where a program logs in with each of the secrets in a text."""
+    for place in re.finditer(MARK, text):
+        before = text[max(0, place.start() - LOGIN_CHARS) : place.start()]
+        by_option = text.startswith(_LOGGING_IN) or "-u" in before or "://" in before
+        if not (logs_in(before) or (by_option and _LOGS_IN.search(before))):
+            return Confidence.HIGH
+    return Confidence.MEDIUM

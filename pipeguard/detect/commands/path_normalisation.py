@@ -1,0 +1,74 @@
+"""A path in a value, resolved, however its steps are written. Knows no rules.
+
+A line `< path` for one that is read, `> path` for one that is written, and `ODD path` for one with
+disguised steps upwards. Sources: RFC 3986, section 2.1; RFC 3629, section 10, on overlong forms.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pipeguard.detect.commands.programs import tidy
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+PERCENT_ROUNDS = 3
+_PATH_SIGN = lazy_regex(
+    r"[/\\~%]|\.\.|^\.[a-z]|^id_(?:rsa|dsa|ecdsa|ed25519)\b|\.(?:pem|key|p12|pfx|jks|kdbx|ppk|env|"
+    r"tfstate|ovpn|asc)\Z",
+    re.IGNORECASE,
+)
+_PERCENTS = lazy_regex(r"(?:%[0-9a-fA-F]{2}){1,300}")
+_UTF16 = lazy_regex(r"%u([0-9a-fA-F]{4})")
+# `.`, `/` and `\` in UTF-8, in more bytes than they need.
+_OVERLONG = (
+    (lazy_regex(r"%(?:c0%[2a6e]e|e0%80%ae|f0%80%80%ae|c0%2e)", re.IGNORECASE), "."),
+    (lazy_regex(r"%(?:c0%[2a6e]f|c0%9v|e0%80%af|c1%9c|c0%5c|c1%8s|c1%af)", re.IGNORECASE), "/"),
+)
+_FILE_SCHEME = lazy_regex(
+    r"(?:view-source:)?(?:file|local_file|netdoc|vscode-file|jar:file):/{0,3}(?:localhost(?=/))?",
+    re.IGNORECASE,
+)
+_OTHER_SCHEME = lazy_regex(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
+
+
+def path_lines(raw: str, folded: str, *, writes: bool) -> list[str]:
+    """The lines for a value that looks like a path; none for another.
+
+    Args:
+        raw: the value.
+        folded: the value with look-alikes as plain letters.
+        writes: whether the tool writes there.
+    """
+    if not _PATH_SIGN.search(folded) or folded.count("\n") > 2:
+        return []
+    plain = folded.replace("\u2044", "/").strip()
+    for pattern, character in _OVERLONG:
+        plain = pattern.sub(character, plain)
+    for _ in range(PERCENT_ROUNDS):
+        decoded = _PERCENTS.sub(_unpercent, _UTF16.sub(lambda m: chr(int(m[1], 16)), plain))
+        if decoded == plain:
+            break
+        plain = decoded
+    foreign = _OTHER_SCHEME.match(_FILE_SCHEME.sub("/", plain))
+    encoded = plain != raw.strip() and ".." in plain and raw.count("..") < plain.count("..")
+    plain = _FILE_SCHEME.sub("/", plain) if _FILE_SCHEME.match(plain) else plain
+    slashed = plain.replace("\\", "/")
+    stripped = re.sub(r"\.\.(?:;|%3b)[^/]{0,40}/", "../", slashed)
+    stripped = re.sub(r"\.{3,4}/{2,}", "../", stripped)
+    cut = re.split(r"\x00|%00", stripped)[0]
+    odd = encoded or stripped != slashed or (cut != stripped) or re.search(r"\.\.(?:%|;)", raw)
+    if foreign and not (odd and cut.count("../") >= 2):
+        return []
+    query = re.split(r"[?#]", cut)[0] if foreign else cut
+    path = re.sub(r"^/{0,2}[?.]/(?=[A-Za-z]:)|^/(?=[A-Za-z]:/)", "", tidy(query[:1000]))
+    path = re.sub(r"^/proc/(?:self|\d+|thread-self)/(?:root|cwd)(?=/)", "", path)
+    lines = [f"{'>' if writes else '<'} {path}"]
+    if odd and "../" in cut:
+        lines.append(f"ODD {path}")
+    elif cut != stripped:
+        lines.append(f"ODD NUL {path}")
+    return lines
+
+
+def _unpercent(match: re.Match[str]) -> str:
+    return bytes.fromhex(match[0].replace("%", "")).decode("utf-8", "replace")

@@ -1,0 +1,421 @@
+"""A shell's script as pipelines of plain words, as the shell would see them. Nothing is run.
+
+What only the machine knows (a variable of its environment, the output of a program) stays as it is
+written. Linear in the text, and never more steps than its budget; knows no command's meaning.
+Source: POSIX.1-2017, volume XCU, chapter 2. Words are read by detect.commands.shell_words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from pipeguard.detect.commands.script_budget import ScriptBudget
+from pipeguard.detect.commands.shell_command import GAP, MAX_VALUE, Pipeline, ShellCommand
+from pipeguard.detect.commands.shell_output import escapes, output
+from pipeguard.detect.commands.word_expansion import (
+    MAX_WORDS,
+    brace_words,
+    parameter,
+    variable,
+    without_unset,
+)
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+MAX_DEPTH = 5  # of scripts inside each other
+MAX_VARIABLES = 1000
+HEREDOC_CHARS = 64  # of a here-document that cost one step
+
+# What most of a script is made of: a word with nothing to undo in it, or the end of a command.
+_PLAIN_TOKEN = lazy_regex(
+    r"[ \t\r\f\v]*+(?:([\w!%*+,\-./:=?@\[\]^~][\w!%*+,\-./:=?@\[\]^~#]*)(?=[ \t\n;|)]|\Z)"
+    r"|(&&|\|\|?(?!&)|;(?!;)|\n))",
+    re.ASCII,
+)
+_BLANK = lazy_regex(r"[ \t\r\f\v]+")
+_REDIRECT = lazy_regex(r"(?:[0-9]{0,2}|&)(?:<<<|<<-?|<>|<&|>>|>\||>&|&>>?|<|>)")
+_OPERATOR = lazy_regex(r"\|\||&&|\|&|;;&?|;|\||&(?!>)|\n|[()]")
+_NO_FILE = lazy_regex(r"[0-9]|-|/dev/null|/dev/std(?:in|out|err)")
+_GROUP_BEGINS = (["{"], ["while"], ["for"])
+_GROUP_ENDS: tuple[list[str], ...] = ([], ["}"], ["done"], ["fi"])
+_ASSIGNING = frozenset(("export", "local", "declare", "readonly", "set", "for"))
+
+
+ASSIGNMENT = lazy_regex(r"([A-Za-z_][A-Za-z0-9_]*)\+?=(.*)", re.DOTALL)
+MAX_SEPARATORS = 4  # of $IFS
+
+# What is special outside quotes stands for itself inside: there it is another character.
+_QUOTED = {ord(plain): chr(0xE000 + at) for at, plain in enumerate("{},*?[]~= \t\n;|&<>")}
+_UNQUOTED = {ord(quoted): chr(plain) for plain, quoted in _QUOTED.items()}
+_UNSPECIAL = lazy_regex(r"[^\s'\"\\$`;|&()<>#]+|#")
+_UNSPECIAL_IN_QUOTES = lazy_regex(r'[^"\\$`]+')
+_NAME = lazy_regex(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class WordReader:
+    """Reads a script word by word.
+
+    Attributes:
+        text: the script.
+        at: the index of the next character to read.
+    """
+
+    __slots__ = ("_budget", "_substitute", "_values", "at", "text")
+
+    def __init__(
+        self,
+        text: str,
+        values: Mapping[str, str],
+        budget: ScriptBudget,
+        substitute: Callable[[str], str],
+    ) -> None:
+        """Begin to read.
+
+        Args:
+            text: the script.
+            values: the variables; looked up anew for each word.
+            budget: what reading may cost.
+            substitute: gives the output of a script in `$(...)`.
+        """
+        self.text = text
+        self.at = 0
+        self._values = values
+        self._budget = budget
+        self._substitute = substitute
+
+    def words(self) -> list[str]:
+        """Read one word; braces and unquoted values may make several of it.
+
+        Where no word begins, one character is skipped.
+        """
+        start = self.at
+        pieces: list[str] = []
+        while self.at < len(self.text) and self._budget.spend():
+            piece = self._piece()
+            if piece is None:
+                break
+            pieces.append(piece)
+        if self.at == start:
+            self.at += 1
+            return []
+        whole = "".join(pieces)
+        if not whole:
+            return [""]
+        words: list[str] = []
+        for word in brace_words(whole):
+            parts = word.split(" ") if ASSIGNMENT.match(word) is None else [word]
+            words += (without_unset(part.translate(_UNQUOTED)) for part in parts if part)
+        return words
+
+    def _piece(self) -> str | None:
+        """Read a part of a word that is quoted in one way; None where the word ends."""
+        text, character = self.text, self.text[self.at]
+        piece: str | None = None
+        if chunk := _UNSPECIAL.match(text, self.at):
+            piece = chunk[0]
+            self.at = chunk.end()
+        elif character == "'":
+            piece = self._until("'").translate(_QUOTED)
+        elif character == '"':
+            self.at += 1
+            piece = self._in_double_quotes().translate(_QUOTED)
+        elif character == "\\":
+            piece = text[self.at + 1 : self.at + 2].translate(_QUOTED)
+            self.at += 2
+        elif character == "$":
+            piece = self._divided(self._dollar())
+        elif character == "`":
+            piece = self._substitute(self._until("`").replace("\\`", "`"))
+        elif text.startswith(("<(", ">("), self.at):
+            self.at += 1
+            piece = character + self._substitution()
+        return piece
+
+    def _divided(self, value: str) -> str:
+        """An unquoted value, with a space wherever $IFS has words end."""
+        for separator in self._values.get("IFS", "").strip()[:MAX_SEPARATORS]:
+            value = value.replace(separator, " ")
+        return value
+
+    def _until(self, quote: str) -> str:
+        end = self.text.find(quote, self.at + 1)
+        end = len(self.text) if end < 0 else end
+        inner = self.text[self.at + 1 : end]
+        self.at = end + 1
+        return inner
+
+    def _in_double_quotes(self) -> str:
+        """Read on to the closing quote and behind it; the opening one is read already."""
+        text, size = self.text, len(self.text)
+        pieces: list[str] = []
+        while self.at < size and self._budget.spend():
+            if chunk := _UNSPECIAL_IN_QUOTES.match(text, self.at):
+                pieces.append(chunk[0])
+                self.at = chunk.end()
+                continue
+            character = text[self.at]
+            if character == '"':
+                self.at += 1
+                break
+            if character == "\\":
+                following = text[self.at + 1 : self.at + 2]
+                pieces.append(following if following in '"\\$`' else "\\" + following)
+                self.at += 2
+            elif character == "`":
+                pieces.append(self._substitute(self._until("`")))
+            else:
+                pieces.append(self._dollar())
+        return "".join(pieces)
+
+    def _dollar(self) -> str:  # noqa: PLR0911  one for each form
+        """Read what a `$` begins: a quote, a sum, a substitution or a variable."""
+        text, at = self.text, self.at
+        following = text[at + 1 : at + 2]
+        if following == "'":
+            end = _end_of_ansi_quote(text, at + 2)
+            self.at = end + 1
+            return escapes(text[at + 2 : end]).translate(_QUOTED)
+        if following == '"':
+            self.at += 2
+            return self._in_double_quotes().translate(_QUOTED)
+        if text.startswith("$((", at):
+            end = text.find("))", at)
+            self.at = len(text) if end < 0 else end + 2
+            return "1"
+        if following == "(":
+            self.at += 1
+            return self._substitution()
+        if following == "{":
+            end = _closing(text, at + 1, "{", "}")
+            self.at = end + 1
+            return parameter(self._values, text[at + 2 : end])
+        if name := _NAME.match(text, at + 1):
+            self.at = name.end()
+            return variable(self._values, name[0])
+        self.at += 2 if following and following in "@*0123456789?!#-$" else 1
+        return "" if following and following in "@*123456789" else "$"
+
+    def _substitution(self) -> str:
+        end = _closing(self.text, self.at, "(", ")")
+        inner = self.text[self.at + 1 : end]
+        self.at = end + 1
+        return self._substitute(inner)
+
+
+def _closing(text: str, start: int, opening: str, closing: str) -> int:
+    """The index of the bracket that closes the one at `start`; the end where there is none."""
+    depth, quote = 0, ""
+    for match in re.compile(r"\\.|['\"" + re.escape(opening + closing) + "]", re.DOTALL).finditer(
+        text, start
+    ):
+        sign = match[0]
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "'\"":
+            quote = sign
+        elif sign == opening:
+            depth += 1
+        elif sign == closing:
+            depth -= 1
+            if depth == 0:
+                return match.start()
+    return len(text)
+
+
+def _end_of_ansi_quote(text: str, at: int) -> int:
+    while at < len(text) and text[at] != "'":
+        at += 2 if text[at] == "\\" else 1
+    return min(at, len(text))
+
+
+class Shell:
+    """Reads scripts, with the variables that they set.
+
+    Attributes:
+        values: the variables that the script sets.
+        budget: what reading may still cost.
+    """
+
+    __slots__ = ("_depth", "_on_substitution", "budget", "values")
+
+    def __init__(
+        self,
+        on_substitution: Callable[[list[Pipeline]], None],
+        budget: ScriptBudget | None = None,
+    ) -> None:
+        """Begin with the variables that every shell has.
+
+        Args:
+            on_substitution: called with each script in a substitution, before its place is filled.
+            budget: what reading may cost; None for that of a short script.
+        """
+        self.values: dict[str, str] = {
+            "IFS": " ", "HOME": "~", "PWD": ".", "SHELL": "/bin/bash",
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        }  # fmt: skip
+        self.budget = budget or ScriptBudget()
+        self._depth = 0
+        self._on_substitution = on_substitution
+
+    def pipelines(self, text: str) -> list[Pipeline]:
+        """The pipelines of a script, in order."""
+        if self._depth >= MAX_DEPTH:
+            self.budget.is_exceeded = True
+            return []
+        self._depth += 1
+        try:
+            return _Script(self, text).read()
+        finally:
+            self._depth -= 1
+
+    def substitute(self, script: str) -> str:
+        """What replaces a substitution: its output where that is known, else its words."""
+        pipelines = self.pipelines(script)
+        self._on_substitution(pipelines)
+        printed = output(pipelines[-1]) if pipelines else ""
+        if printed is None:
+            return "$(" + GAP.join(script.split()) + ")"
+        return printed.rstrip("\n")
+
+
+class _Script:
+    """Reads one script: gathers words to commands, commands to pipelines."""
+
+    def __init__(self, shell: Shell, text: str) -> None:
+        self._shell = shell
+        self._text = text.replace("\\\r\n", "").replace("\\\n", "").replace("\r\n", "\n")
+        self._reader = WordReader(self._text, shell.values, shell.budget, shell.substitute)
+        self._pipelines: list[Pipeline] = []
+        self._group = 0  # how many pipelines come before the last group of commands
+        self._pipeline: Pipeline = []
+        self._words: list[str] = []
+        self._redirects: list[tuple[str, str]] = []
+        self._stdin: str | None = None
+        self._heredoc_tags: list[str] = []
+
+    def read(self) -> list[Pipeline]:
+        while self._reader.at < len(self._text) and self._shell.budget.spend():
+            if plain := _PLAIN_TOKEN.match(self._text, self._reader.at):
+                self._reader.at = plain.end()
+                if word := plain[1]:
+                    self._words.append(word)
+                else:
+                    self._operator(plain[2])
+            else:
+                self._token()
+        self._end_pipeline()
+        return self._pipelines
+
+    def _token(self) -> None:
+        """Read a blank, a comment, a redirect, an operator or a word."""
+        text, reader = self._text, self._reader
+        if blank := _BLANK.match(text, reader.at):
+            reader.at = blank.end()
+        elif text[reader.at] == "#":
+            end = text.find("\n", reader.at)
+            reader.at = len(text) if end < 0 else end
+        elif text.startswith(("<(", ">("), reader.at):
+            self._words += reader.words()
+        elif redirect := _REDIRECT.match(text, reader.at):
+            self._redirect(redirect)
+        elif operator := _OPERATOR.match(text, reader.at):
+            reader.at = operator.end()
+            self._operator(operator[0])
+        else:
+            self._words += reader.words()
+
+    def _operator(self, operator: str) -> None:
+        if operator not in ("|", "|&"):
+            self._end_pipeline()
+        elif self._words in _GROUP_ENDS:
+            self._end_group()
+        else:
+            self._end_command()
+        if operator == "(" or (
+            self._pipelines and self._pipelines[-1][0].words[:1] in _GROUP_BEGINS
+        ):
+            self._group = len(self._pipelines) - (operator != "(")
+        if operator == "\n":
+            while self._heredoc_tags:
+                self._skip_heredoc(self._heredoc_tags.pop(0))
+
+    def _end_group(self) -> None:
+        """Have the output of all commands in a group go into the pipe behind it."""
+        self._words = []
+        if not self._pipeline and not self._redirects and self._pipelines:
+            group = self._pipelines[self._group :]
+            self._pipeline = [command for pipeline in group for command in pipeline][-MAX_WORDS:]
+            del self._pipelines[self._group :]
+        self._end_command()
+
+    def _end_command(self) -> None:
+        if self._words or self._redirects:
+            words = self._words
+            if words and (words[0] in _ASSIGNING or "=" in words[0]):
+                words = self._assign(words)
+            self._pipeline.append(ShellCommand(words, self._redirects, self._stdin))
+            self._words, self._redirects = [], []
+        self._stdin = None
+
+    def _end_pipeline(self) -> None:
+        self._end_command()
+        if self._pipeline:
+            self._pipelines.append(self._pipeline)
+            self._pipeline = []
+
+    def _assign(self, words: list[str]) -> list[str]:
+        """Set the variables that a command begins with, and return the rest of it."""
+        values = self._shell.values
+        first = 1 if words[0] in _ASSIGNING and words[0] != "for" else 0
+        end = first
+        while end < len(words) and (match := ASSIGNMENT.fullmatch(words[end])):
+            if len(match[2]) <= MAX_VALUE and len(values) < MAX_VARIABLES:
+                values[match[1]] = match[2]
+            end += 1
+        if first < end == len(words):
+            return []
+        words = words[:first] + words[end:]
+        if len(words) >= 4 and words[0] == "for" and words[2] == "in":
+            values[words[1]] = words[3]
+        return words
+
+    # -- redirects -------------------------------------------------------------------------------
+
+    def _redirect(self, match: re.Match[str]) -> None:
+        operator = match[0].lstrip("0123456789")
+        self._reader.at = match.end()
+        target = self._target()
+        if operator in ("<<", "<<-"):
+            self._heredoc_tags.append(target)
+            self._stdin = self._heredoc(target)
+        elif operator == "<<<":
+            self._stdin = target
+        elif target and not _NO_FILE.fullmatch(target):
+            self._redirects.append((operator.replace("&", "").replace("|", "") or ">", target))
+
+    def _target(self) -> str:
+        reader = self._reader
+        while reader.at < len(self._text) and self._text[reader.at] in " \t":
+            reader.at += 1
+        return " ".join(reader.words())
+
+    def _heredoc(self, tag: str) -> str:
+        """The here-document that begins on the next line."""
+        start = self._text.find("\n", self._reader.at)
+        if start < 0 or not tag:
+            return ""
+        end = _heredoc_end(self._text, start, tag)
+        self._shell.budget.spend((end - start) // HEREDOC_CHARS)
+        return self._text[start + 1 : end][:MAX_VALUE]
+
+    def _skip_heredoc(self, tag: str) -> None:
+        end = _heredoc_end(self._text, self._reader.at - 1, tag)
+        following = self._text.find("\n", end + 1)
+        is_last = following < 0 or end >= len(self._text)
+        self._reader.at = len(self._text) if is_last else following
+
+
+def _heredoc_end(text: str, start: int, tag: str) -> int:
+    """The index of the line break before a here-document's last line."""
+    match = re.compile(r"\n[ \t]*" + re.escape(tag) + r"[ \t]*(?=\n|\Z)").search(text, start)
+    return match.start() if match else len(text)

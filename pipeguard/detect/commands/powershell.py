@@ -1,0 +1,140 @@
+"""The commands of a text for PowerShell or cmd, with the usual disguises of their names undone.
+
+`DISGUISES` undoes letters picked out of variables, carets and backticks inside words, variables
+of the environment, letters by number, formats, sums of strings, and variables that the text itself
+sets. Base64 after `-EncodedCommand` is not decoded: a rule stops it whatever it contains. Knows no
+rules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+from pipeguard.detect.commands.signs import WINDOWS_SIGNS, WINDOWS_WORDS
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+MAX_LINE = 3000  # characters
+MAX_ROUNDS = 6
+MAX_TEXT = 200_000  # characters that variables may make of a text
+
+_COMMAND_END = lazy_regex(r"[;\n]|&&|\|\||(?<=\s)&(?=\s)")
+_CALL_OPERATOR = lazy_regex(r"(?:^|(?<=\s))[&.](?=\s)")
+_CHAR = lazy_regex(r"\[char\]\s{0,4}\(?\s{0,4}(0x[0-9a-f]{1,4}|[0-9]{1,5})\s{0,4}\)?", re.I)
+_PLUS = lazy_regex(r"(['\"])\s{0,4}\)?\s{0,4}\+\s{0,4}\(?\s{0,4}\1")
+_FORMAT = lazy_regex(
+    r"['\"]((?:\{\d{1,2}\}[^'\"{}]{0,40}){1,40})['\"]\s{0,4}-f\s{0,4}"
+    r"((?:['\"][^'\"]{0,200}['\"]\s{0,4}+,?+\s{0,4}+){1,40}+)",
+    re.I,
+)
+# Letters picked out of variables whose values all machines share: in the wild always `iex`.
+_PICKED = r"\$(?:env:comspec|pshome|shellid)\s{0,4}\[[^\]\n]{1,40}\]"
+_PICKED_LETTERS = lazy_regex(
+    rf"{_PICKED}(?:\s{{0,4}}\+\s{{0,4}}(?:{_PICKED}|['\"]x['\"])){{0,3}}"
+    r"(?:\s{0,4}-join\s{0,4}['\"]{2})?",
+    re.I,
+)
+_STRING = lazy_regex(r"'([^']*)'|\"([^\"]*)\"")
+_ASSIGNMENT = lazy_regex(r"\$(\w{1,40})\s{0,4}=\s{0,4}(['\"])([^'\"\n]{0,2000})\2")
+_VARIABLE = lazy_regex(r"\$\{?(\w{1,40})\b\}?(?!\s{0,4}=)")
+_CMD_SET = lazy_regex(r"\bset\s{1,4}\"?(\w{1,40})=([^&|\n\"]{0,400})", re.I)
+_CMD_VARIABLE = lazy_regex(r"%(\w{1,40})(?::~(-?\d{1,3})(?:,(-?\d{1,3}))?)?%")
+_ENVIRONMENT_VARIABLE = lazy_regex(r"\$env:(\w{1,40})", re.I)
+_ENVIRONMENT = {
+    "systemroot": "C:\\Windows", "windir": "C:\\Windows", "systemdrive": "C:", "homedrive": "C:",
+    "comspec": "C:\\Windows\\System32\\cmd.exe", "userprofile": "~", "homepath": "~", "home": "~",
+    "appdata": "~\\AppData\\Roaming", "localappdata": "~\\AppData\\Local", "temp": "C:\\Temp",
+    "programdata": "C:\\ProgramData", "programfiles": "C:\\Program Files",
+}  # fmt: skip
+
+
+def is_windows(text: str) -> bool:
+    """True where something in a text is for PowerShell or cmd."""
+    small = text.lower()
+    return any(
+        word in small and whole.search(small) for word, whole in (*WINDOWS_WORDS, *WINDOWS_SIGNS)
+    )
+
+
+def windows_lines(text: str) -> list[str]:
+    """A line `PS command` for each command, without quotes, brackets and the call operator."""
+    lines: list[str] = []
+    for command in _COMMAND_END.split(_undisguised(text)):
+        bare = re.sub(r"['\"(){}@]", " ", command)
+        words = " ".join(_CALL_OPERATOR.sub(" ", bare).split())
+        if words:
+            lines.append(f"PS {words[:MAX_LINE]}")
+    return lines
+
+
+def _undisguised(text: str) -> str:
+    for _ in range(MAX_ROUNDS):
+        before = text
+        for undo in DISGUISES.values():
+            text = undo(text)
+        if text == before:
+            break
+    return text
+
+
+def _without_carets(text: str) -> str:
+    return re.sub(r"\^(?=\S)", "", text) if re.search(r"\w\^\w", text) else text
+
+
+def _with_environment(text: str) -> str:
+    """Variables of cmd and parts of them, as `%COMSPEC:~0,1%`, and `$env:NAME`, by their values."""
+    values = dict(_ENVIRONMENT)
+    for match in _CMD_SET.finditer(text):
+        values[match[1].lower()] = match[2].strip()
+    text = _CMD_VARIABLE.sub(partial(_cmd_value, values=values), text)
+    text = _ENVIRONMENT_VARIABLE.sub(lambda m: _ENVIRONMENT.get(m[1].lower(), m[0]), text)
+    return _CMD_SET.sub(" ", text)
+
+
+def _cmd_value(match: re.Match[str], values: dict[str, str]) -> str:
+    value = values.get(match[1].lower())
+    if value is None:
+        return match[0]
+    if match[2] is None:
+        return value
+    rest = value[int(match[2]) :]
+    return rest if match[3] is None else rest[: int(match[3])]
+
+
+def _letter(match: re.Match[str]) -> str:
+    number = match[1]
+    code = int(number, 16 if number[:2].lower() == "0x" else 10)
+    return f"'{chr(code)}'" if 0 < code < 0xD800 else "''"
+
+
+def _formatted(match: re.Match[str]) -> str:
+    values = [single or double for single, double in _STRING.findall(match[2])]
+    text = re.sub(
+        r"\{(\d{1,2})\}", lambda m: values[int(m[1])] if int(m[1]) < len(values) else "", match[1]
+    )
+    return f"'{text}'"
+
+
+def _with_variables(text: str) -> str:
+    """Variables that the text sets, as strings."""
+    values = {match[1].lower(): match[3] for match in _ASSIGNMENT.finditer(text)}
+    return _VARIABLE.sub(partial(_quoted_value, values=values), text)[:MAX_TEXT] if values else text
+
+
+def _quoted_value(match: re.Match[str], values: dict[str, str]) -> str:
+    value = values.get(match[1].lower())
+    return match[0] if value is None else f"'{value}'"
+
+
+# Each makes a text without one disguise; all are tried again while any changes something.
+DISGUISES: dict[str, Callable[[str], str]] = {
+    "picked-letters": partial(_PICKED_LETTERS.sub, "'iex'"),
+    "carets": _without_carets,
+    "backticks": partial(lazy_regex(r"(?<=[\w-])`(?=\w)|`\n").sub, ""),
+    "environment": _with_environment,
+    "chars": partial(_CHAR.sub, _letter),
+    "formats": partial(_FORMAT.sub, _formatted),
+    "sums": partial(_PLUS.sub, ""),
+    "variables": _with_variables,
+}

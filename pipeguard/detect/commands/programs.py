@@ -1,0 +1,196 @@
+"""The words of a command: its program's name, options, operands, and a program that it only runs.
+
+Reads words by the tables in detect.words.programs. Knows nothing of what is harmful.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from functools import lru_cache
+
+from pipeguard.detect.commands.shell_command import GAP, MAX_VALUE
+from pipeguard.detect.words import programs as lists
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+INTERPRETERS = lazy_regex(rf"(?:{'|'.join(lists.INTERPRETERS)})\Z")
+SENDERS = lazy_regex(rf"(?:{'|'.join(lists.SENDERS)})\Z")
+UPLOADS = lazy_regex("|".join(lists.UPLOADS))
+FILE_VALUE = lazy_regex(r"(?:[\w.\[\]-]{0,60}=)?[@<](?!-\Z)([^\s;,]{1,300})")
+FILE_OPTION = lazy_regex(
+    r"(?:--(?:post|body|upload)-file=|--data(?:-binary|-raw|-urlencode|-ascii)?=@|"
+    r"--form=[\w.-]{0,60}=?@|"
+    r"-[dFT](?:[\w.-]{0,60}=)?@?(?=[/~.]))@?([^\s;,]{1,300})"
+)
+# Programs of which detect.commands.interpret reads more than the name and the arguments.
+_INTERPRETED = (
+    lists.SHELLS
+    | lists.READERS
+    | lists.PATTERN_FIRST
+    | lists.OPERANDS_LAST
+    | lists.LAST_IS_TARGET
+    | lists.COPIES
+    | lists.FETCHERS
+    | lists.TELL_ENVIRONMENT
+    | lists.RUN_IN
+    | lists.CLIENTS.keys()
+    | lists.ALSO_INTERPRETED
+)
+
+
+@lru_cache(maxsize=1024)
+def is_ordinary(word: str) -> bool:
+    """True for a word that is no program in any table."""
+    name = name_of(word)
+    return not (
+        name in _INTERPRETED
+        or INTERPRETERS.match(name)
+        or SENDERS.match(name)
+        or name.endswith((".sh", ".py", ".bin"))
+    )
+
+
+@lru_cache(maxsize=4096)
+def is_inner(word: str) -> bool:
+    """True for a shell or an interpreter, which another program may run."""
+    name = name_of(word)
+    return name in lists.SHELLS or INTERPRETERS.match(name) is not None
+
+
+def tidy(path: str) -> str:
+    """A path without detours, and without an ending that means everything in it, as `/*`."""
+    path = flat(path[:MAX_VALUE])
+    if path.startswith("./") and path[2:3] not in ("", "*", ".", "/"):
+        path = path[2:]
+    if "/" in path:
+        path = re.sub(r"/{2,}", "/", path) if "://" not in path else path
+        path = re.sub(r"(?:/\.(?=/|\Z))+", "", path) or "/"
+        for _ in range(8):
+            shorter = re.sub(r"(\A|/)(?!\.\.?/)[^/~$]{1,80}/\.\.(?:/|\Z)", r"\1", path, count=1)
+            if shorter == path:
+                break
+            path = shorter or "."
+        while path.startswith("/../"):
+            path = path[3:]
+        if path == "/..":
+            path = "/"
+    everything = re.fullmatch(
+        r"(/|.{1,300}?/)(?:\*|\.\*|\.\[!\.\]\*|\.\?\*|\*\.\*|\{,\.\}\*|\.)", path
+    )
+    if everything:
+        path = everything[1]
+    return path.rstrip("/") if len(path) > 1 and path.strip("/") else path
+
+
+def flat(word: str) -> str:
+    """A word with GAP for each blank, so that it is one word of a line."""
+    return _SPACE.sub(GAP, word) if _SPACE.search(word) else word
+
+
+_SPACE = lazy_regex(r"\s")
+
+
+@lru_cache(maxsize=1024)  # the same few programs, all day
+def name_of(word: str) -> str:
+    """The name of a program without its folder, in small letters."""
+    name = word
+    if not word.startswith("$("):
+        name = word.replace("\\", "/").rpartition("/")[2].lower()
+    return flat(name.removesuffix(".exe"))
+
+
+def matched(word: str) -> str:
+    """The first known file that a pattern for file names fits; the pattern where none does."""
+    if not (word.startswith(("/", "~")) and ("?" in word or "[" in word or "*" in word)):
+        return word
+    if not re.search(r"[?\[]|/[^/*]{0,3}\*[^/*]{1,4}", word) or len(word) > 80:
+        return word
+    return next((file for file in lists.FILES if fnmatchcase(file, word)), word)
+
+
+def unwrapped(words: list[str]) -> tuple[list[str], bool]:
+    """A command without the programs that only run it; True where its input becomes arguments."""
+    takes_arguments = False
+    for _ in range(12):
+        if not words:
+            break
+        name = name_of(words[0])
+        if "=" in words[0] and _ASSIGNS.match(words[0]):
+            words = words[1:]
+            continue
+        if name not in lists.WRAPPERS or len(words) == 1:
+            break
+        valued, first = lists.WRAPPERS[name]
+        if name == "command" and words[1] in ("-v", "-V"):
+            break
+        takes_arguments = takes_arguments or name in ("xargs", "parallel")
+        rest = after_options(words[1:], valued)
+        while (
+            name in ("env", "sudo") and rest and "=" in rest[0] and "/" not in rest[0].split("=")[0]
+        ):
+            rest = rest[1:]
+        if name == "env" and not rest:
+            break
+        if name == "trap" and rest and " " in rest[0]:
+            words = ["sh", "-c", rest[0]]
+            break
+        words = rest[first:]
+    return words, takes_arguments
+
+
+_ASSIGNS = lazy_regex(r"[A-Za-z_][A-Za-z0-9_]*=")
+
+
+def after_options(words: list[str], valued: str) -> list[str]:
+    """The words after the options.
+
+    Args:
+        words: a command's arguments.
+        valued: options of one letter that take the next word as their value.
+    """
+    at = 0
+    while at < len(words) and words[at].startswith("-") and len(words[at]) > 1:
+        option = words[at]
+        at += 1
+        if option == "--":
+            break
+        if not option.startswith("--") and option[-1] in valued and len(option) == 2:
+            at += 1
+    return words[at:]
+
+
+def operands(words: list[str], valued: str) -> list[str]:
+    """The words from the first operand on; all of them where each may be an option's."""
+    return after_options(words, valued) or words
+
+
+def without_values(words: list[str]) -> list[str]:
+    """The operands of `scp` and the like; the value of an option, as a key file, is none."""
+    files: list[str] = []
+    skip = False
+    for word in words:
+        if not skip and not word.startswith("-"):
+            files.append(word)
+        skip = not skip and word in ("-i", "-F", "-o", "-P", "-J", "-e", "-c", "-l", "-S", "-D")
+    return files
+
+
+def script_of(words: list[str]) -> str:
+    """The script after a shell's `-c`; empty where there is none."""
+    for at, word in enumerate(words[1:-1], 1):
+        if re.fullmatch(r"-[a-zA-Z]*c[a-zA-Z]*|--command", word):
+            return next((script for script in words[at + 1 :] if script != "--"), "")
+        if not word.startswith(("-", "+")):
+            break
+    return ""
+
+
+def option_values(words: list[str], options: Sequence[str]) -> Iterator[str]:
+    """Each value of some options of a command."""
+    for at, word in enumerate(words[1:], 1):
+        for option in options:
+            if word == option and at + 1 < len(words):
+                yield words[at + 1]
+            elif option.startswith("--") and word.startswith(option + "="):
+                yield word.partition("=")[2]

@@ -1,0 +1,106 @@
+"""What a shell's pipeline prints, where the script alone says it. Runs nothing.
+
+`PRINTING_PROGRAMS` has the few programs that only print, pass on or decode. The output of any other
+program is known to nobody but the machine that runs it.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import Error as Base64Error
+from binascii import a2b_base64
+from collections.abc import Callable
+
+from pipeguard.detect.commands.shell_command import MAX_VALUE, Pipeline
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+
+def output(pipeline: Pipeline) -> str | None:
+    """What a pipeline prints, where the script says it; None where only the machine knows."""
+    printed: str | None = None
+    for at, command in enumerate(pipeline):
+        if not command.words:
+            return printed if at else None
+        stdin = printed if command.stdin is None else command.stdin
+        printed = _printed(command.words, stdin)
+        if printed is None:
+            return None
+        printed = printed[:MAX_VALUE]
+    return printed
+
+
+def _printed(words: list[str], stdin: str | None) -> str | None:
+    """What one command prints."""
+    program = PRINTING_PROGRAMS.get(words[0].rpartition("/")[2])
+    return program(words[1:], stdin) if program else None
+
+
+def _echo(arguments: list[str], _stdin: str | None) -> str:
+    options = [word for word in arguments[:2] if re.fullmatch("-[neE]{1,3}", word)]
+    text = " ".join(arguments[len(options) :])
+    return (escapes(text) if any("e" in option for option in options) else text) + "\n"
+
+
+def _printf(arguments: list[str], _stdin: str | None) -> str | None:
+    if arguments[:1] == ["--"] and len(arguments) > 1:
+        arguments = arguments[1:]
+    if not arguments:
+        return None
+    form, values = escapes(arguments[0]), arguments[1:]
+    fills = max(1, len(re.findall("%[sbdciqx]", form)))
+    text = ""
+    for _ in range(min(256, max(1, -(-len(values) // fills)))):
+        text += re.sub("%[sbdciqx]", lambda _: escapes(values.pop(0)) if values else "", form)
+    return text.replace("%%", "%")
+
+
+def _base64(arguments: list[str], stdin: str | None) -> str | None:
+    is_decoding = any(re.fullmatch(r"-[a-zA-Z]*[dD][a-zA-Z]*|--decode", word) for word in arguments)
+    if stdin is None or not is_decoding:
+        return None
+    text = re.sub(r"[^A-Za-z0-9+/_-]", "", stdin).replace("-", "+").replace("_", "/")
+    text = text[:-1] if len(text) % 4 == 1 else text
+    try:
+        return a2b_base64(text + "=" * (-len(text) % 4)).decode("latin-1")
+    except Base64Error:
+        return None
+
+
+def _rev(_arguments: list[str], stdin: str | None) -> str | None:
+    return None if stdin is None else "".join(f"{line[::-1]}\n" for line in stdin.splitlines())
+
+
+def _passed_on(_arguments: list[str], stdin: str | None) -> str | None:
+    return stdin
+
+
+# By name: what each prints for its arguments and its input; None where the script does not say.
+PRINTING_PROGRAMS: dict[str, Callable[[list[str], str | None], str | None]] = {
+    "echo": _echo,
+    "printf": _printf,
+    "cat": _passed_on,
+    "tee": _passed_on,
+    "rev": _rev,
+    "base64": _base64,
+}
+
+_ESCAPE = lazy_regex(
+    r"\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|0?([0-7]{1,3})|(.))",
+    re.DOTALL,
+)
+_CONTROLS = {
+    "n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "v": "\v",
+}  # fmt: skip
+
+
+def escapes(text: str) -> str:
+    r"""What `$'...'`, `printf` and `echo -e` make of `\x72`, `\162` and the like."""
+    return _ESCAPE.sub(_unescape, text) if "\\" in text else text
+
+
+def _unescape(match: re.Match[str]) -> str:
+    digits = match[1] or match[2] or match[3]
+    if digits or match[4]:
+        code = int(digits, 16) if digits else int(match[4], 8)
+        return chr(code) if 0 < code < 0xD800 else ""
+    return _CONTROLS.get(match[5], match[5])

@@ -1,0 +1,158 @@
+"""Secrets that this process holds itself, found as they are and as base64 or a URL writes them.
+
+What we send to a server or read from the keyring is a secret without a rule that says so: where a
+server repeats it, or an error quotes it, it is masked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from pipeguard.firewall.finding import Action, Confidence, Direction, Finding, Severity, observed
+from pipeguard.firewall.policy import Mode, Policy
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.message import Message, rewritten
+
+RULE = "secrets.known"
+MASK = "****"
+MIN_CHARS = 8  # a shorter value is in texts by chance
+MIN_ENCODED = 10  # characters of base64 that no other value shares
+_UNRESERVED = frozenset(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"  # RFC 3986, 2.3
+)
+# What encoders do not escape: Python's `quote`, ECMAScript's `encodeURIComponent`, `encodeURI`.
+_UNESCAPED = (
+    _UNRESERVED | set(b"/"),
+    _UNRESERVED | set(b"!'()*"),
+    _UNRESERVED | set(b";/?:@&=+$,#!'()*"),
+)
+_ENVELOPE = frozenset({"jsonrpc", "id", "method"})  # unchanged: they tie messages together
+_IDENTIFIERS = frozenset({"requestId", "progressToken"})
+# In JSON these can write any ASCII character, so that a frame's bytes do not show a secret.
+_ESCAPES = (b"\\u00", b"\\/")
+
+
+class KnownSecrets:
+    """The secret values of this process; only grows, and its forms are replaced as a whole."""
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        self._forms: tuple[tuple[str, bytes], ...] = ()  # the longest first
+        self.add(values)
+
+    def __repr__(self) -> str:
+        return f"KnownSecrets({len(self._forms)} forms)"
+
+    def __bool__(self) -> bool:
+        return bool(self._forms)
+
+    def add(self, values: Iterable[str]) -> None:
+        """Add secrets; those shorter than `MIN_CHARS` are left out."""
+        forms = {form for form, _ in self._forms}
+        for value in values:
+            if len(value) >= MIN_CHARS and value not in forms:
+                forms |= _forms(value)
+        if len(forms) != len(self._forms):
+            ordered = sorted(forms, key=lambda form: (-len(form), form))
+            self._forms = tuple((form, form.encode()) for form in ordered)
+
+    def masked(self, text: str, mask: str = MASK) -> str:
+        """A text with a mask in place of each secret; the text itself where it has none."""
+        for form, _ in self._forms:
+            if form in text:
+                text = text.replace(form, mask)
+        return text
+
+    def masked_bytes(self, data: bytes) -> bytes:
+        """A text in UTF-8 with a mask in place of each secret."""
+        for _, form in self._forms:
+            if form in data:
+                data = data.replace(form, MASK.encode())
+        return data
+
+    def may_be_in(self, frame: bytes) -> bool:
+        """False where a frame certainly has none of them."""
+        forms = self._forms
+        if not forms:
+            return False
+        return any(form in frame for _, form in forms) or any(
+            escape in frame for escape in _ESCAPES
+        )
+
+
+def without_known_secrets(
+    secrets: KnownSecrets, policy: Policy, direction: Direction, message: Message
+) -> tuple[Message, Finding | None]:
+    """A server's message without secrets of ours that it repeats.
+
+    Args:
+        secrets: ours.
+        policy: where it only observes, nothing is taken out.
+        direction: of the message; towards the server nothing is taken out.
+        message: as it came.
+
+    Returns:
+        The message, unchanged where it repeats no secret, and the finding where it does.
+    """
+    if direction is Direction.TO_SERVER or not secrets.may_be_in(message.frame):
+        return message, None
+    value: JsonObject = {
+        key: item if key in _ENVELOPE else _masked(secrets, item)
+        for key, item in message.value.items()
+    }
+    if value == message.value:
+        return message, None
+    finding = Finding(
+        RULE,
+        "envelope",
+        severity=Severity.CRITICAL,
+        confidence=Confidence.HIGH,
+        action=Action.REDACT,
+        note="a secret that PipeGuard sent to the server, or read for it, was taken out",
+    )
+    if policy.mode is Mode.OBSERVE:
+        return message, observed(finding)
+    return rewritten(message, value), finding
+
+
+def _masked(secrets: KnownSecrets, value: JsonValue) -> JsonValue:
+    """A JSON value with a mask in place of each secret, in its keys too."""
+    if isinstance(value, str):
+        masked = secrets.masked(value, f"[redacted:{RULE}]")
+        return value if masked == value else masked
+    if isinstance(value, list):
+        return [_masked(secrets, item) for item in value]
+    if isinstance(value, dict):
+        members: JsonObject = {}
+        for key, item in value.items():
+            shown = secrets.masked(key, f"[redacted:{RULE}]")
+            while shown != key and (shown in value or shown in members):
+                shown += "'"
+            members[shown] = item if key in _IDENTIFIERS else _masked(secrets, item)
+        return members
+    return value
+
+
+def _forms(value: str) -> set[str]:
+    """The forms of a value: as it is, in a URL, in JSON, and within any text in base64."""
+    import base64  # most runs have no secret
+
+    data = value.encode("utf-8", "surrogateescape")
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return set()  # no message of MCP could contain it
+    upper = "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in data)
+    lower = "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02x}" for byte in data)
+    forms = {value, upper, lower, upper.replace("%20", "+"), json.dumps(value)[1:-1]}
+    for unescaped in _UNESCAPED:
+        forms.add("".join(chr(byte) if byte in unescaped else f"%{byte:02X}" for byte in data))
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + data).decode().rstrip("=")
+        first = -(-before * 8 // 6)  # a character is shared with the bytes before
+        last = len(encoded) - (1 if (before + len(data)) % 3 else 0)  # and one with those after
+        inner = encoded[first:last]
+        if len(inner) >= MIN_ENCODED:
+            forms |= {inner, inner.replace("+", "-").replace("/", "_")}
+            forms.add(inner.replace("+", "%2B").replace("/", "%2F"))
+    return forms

@@ -1,0 +1,29 @@
+"""What was seen to leave, and the rules that say so: values only."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pipeguard.firewall.finding import Confidence, Severity
+
+SECRET_OUT = "flows.secret-out"  # noqa: S105  a rule's id
+PRIVATE_OUT = "flows.private-out"
+UNTRUSTED_ACTS = "flows.untrusted-acts"
+
+
+class Leak(NamedTuple):
+    """What was seen to leave; the policy decides what is done about it.
+
+    Attributes:
+        rule: the id of the rule, as `flows.secret-out`.
+        severity: how bad that is.
+        confidence: how sure.
+        source: the tool that it came from.
+        note: what was seen, without any of it.
+    """
+
+    rule: str
+    severity: Severity
+    confidence: Confidence
+    source: str
+    note: str

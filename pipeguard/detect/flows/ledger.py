@@ -1,0 +1,483 @@
+"""What came back from one tool and leaves through another: labels of tools, and taint by value.
+
+A tool is labelled by what its definition says that it does. What comes back from a tool that
+reads what is private, or takes in what anybody may have written, is remembered for a while, in
+memory alone; what then goes to a tool that sends out, runs, keeps or undoes something is looked up
+in it, as it is and decoded. Nothing is worked out before it is needed, so that a result costs
+nothing here.
+
+All ledgers share their memory. One that had to give way knows which tools gave what it forgot, and
+takes whatever is sent for that.
+
+Paraphrase is out of reach, and so is what crosses from one wrapped server to another.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Collection, Iterator
+from threading import Lock
+
+from pipeguard.detect.flows import overlap, text_values
+from pipeguard.detect.flows.forgotten_results import ForgottenResults
+from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
+from pipeguard.detect.flows.ledger_memory import LedgerMemory
+from pipeguard.detect.flows.outgoing_call import Call
+from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
+from pipeguard.detect.flows.tool_results import ToolResult, text_of
+from pipeguard.detect.text.document import MessageText
+from pipeguard.firewall.finding import Confidence, Severity
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.memory import size_of
+from pipeguard.firewall.protocol.json_values import JsonValue
+
+# What is remembered.
+RESULT_BYTES = 4 * 2**20  # of results, with what belongs to them
+DERIVED_BYTES = 16 * 2**20  # in memory, of what was worked out of them and stays for the next call
+MOST_RESULTS = 1000
+RESULT_SECONDS = 1800.0
+REQUEST_BYTES = 2**18
+RECENT_CALLS = 4  # in which the pieces of a value may leave one after the other
+PIECE_CHARS = 2048  # of one piece, where it is encoded
+RECENT_TOOLS = 64  # whose pieces are remembered
+MAX_NAME_CHARS = 256  # of a tool's, under which its pieces are remembered
+
+# What is read for one call.
+ARGUMENT_BYTES = 2**16  # of arguments that are looked up
+SEARCHED_BYTES = 64 * 2**20  # about 30 ms
+
+# How much of a result leaves before it is a leak, in letters and digits that are the same.
+COVERED_CHARS = 44  # of private text that goes to anybody
+QUOTED_CHARS = 72  # and where it goes to somebody who is named: answers quote what they answer
+MARKED_CHARS = 32  # of a text that says that it is not for everybody
+HIDDEN_CHARS = 24  # of what was encoded
+ACTED_CHARS = 32  # of text that anybody may have written, and that is run
+PASSAGE_CHARS = 24  # in a row, or else
+PASSAGES_SHARE = 0.25  # of all that is sent
+ORDERED_CHARS = 16  # of words that a text tells a model to use
+MANY_NAMES = 4  # of people
+MANY_TOKENS = 3  # a list of people, rather than the one that is written to
+
+
+class RememberedResults(Collection[ToolResult]):
+    """Results, for one thread at a time: the lock of their ledger guards them.
+
+    Args:
+        most: results.
+        most_bytes: of them.
+        seconds: for which one matters.
+
+    Attributes:
+        taken_in: those that third parties may have written, the oldest first: most calls ask for
+            these alone, and mostly there are none.
+    """
+
+    def __init__(self, most: int, most_bytes: int, seconds: float) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._seconds = seconds
+        self._results: deque[ToolResult] = deque()
+        self.taken_in: deque[ToolResult] = deque()
+        self._counts: Counter[str] = Counter()  # by server
+        self._sizes: Counter[str] = Counter()  # likewise
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def __contains__(self, result: object) -> bool:
+        return result in self._results
+
+    def __iter__(self) -> Iterator[ToolResult]:
+        return iter(self._results)
+
+    def add(self, result: ToolResult, now: float) -> None:
+        """Remember a result, and no others than matter and have room."""
+        self._results.append(result)
+        if result.takes_in:
+            self.taken_in.append(result)
+        self._note(result, 1)
+        while self._results and now - self._results[0].since > self._seconds:
+            self._drop(self._results[0])
+        while self.bytes > self._most_bytes:
+            self._drop_one_of(self._sizes)
+        while len(self._results) > self._most:
+            self._drop_one_of(self._counts)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._results.clear()
+        self.taken_in.clear()
+        self._counts.clear()
+        self._sizes.clear()
+        self.bytes = 0
+
+    def _note(self, result: ToolResult, sign: int) -> None:
+        server = result.tool.server
+        self.bytes += sign * result.size
+        count = self._counts.get(server, 0) + sign
+        if count:
+            self._sizes[server] = self._sizes.get(server, 0) + sign * result.size
+            self._counts[server] = count
+        else:
+            del self._sizes[server], self._counts[server]
+
+    def _drop_one_of(self, taken: Counter[str]) -> None:
+        """Forget the oldest result of the server that takes the most."""
+        server = max(taken, key=taken.__getitem__)
+        oldest = next(result for result in self._results if result.tool.server == server)
+        self._drop(oldest)
+
+    def _drop(self, result: ToolResult) -> None:
+        """Forget one of the oldest, which are found at once."""
+        self._results.remove(result)
+        if result.takes_in:
+            self.taken_in.remove(result)
+        self._note(result, -1)
+
+
+class Flows:
+    """What went through one server lately. Any thread may call anything.
+
+    One lock guards what is remembered; it is looked up in a copy of the list.
+
+    Args:
+        memory: which it shares with other ledgers; one of its own if None.
+        owner: whose client it is for, the name of a token; may be empty.
+
+    Attributes:
+        owner: as it was given.
+    """
+
+    def __init__(self, memory: LedgerMemory | None = None, owner: str = "") -> None:
+        self.owner = owner
+        self._memory = LedgerMemory() if memory is None else memory
+        self._lock = Lock()
+        self._forgotten = ForgottenResults()
+        self._results = RememberedResults(MOST_RESULTS, RESULT_BYTES, RESULT_SECONDS)
+        # Bytes alone: each garbage collection would walk thousands of live objects.
+        self._requests: deque[bytes] = deque()
+        self._request_bytes = 0
+        self._texts_before: deque[tuple[str, str]] = deque()  # texts of requests, and their letters
+        self._chars_before = 0
+        self._sent_texts: deque[str] = deque(maxlen=RECENT_CALLS)  # squeezed, to tools that send
+        # By tool, the longest value of each recent call.
+        self._pieces: dict[tuple[str, str], deque[str]] = {}
+        self._worked_out_bytes = 0  # of texts, when they were read last
+
+    def part(self) -> Flows:
+        """An empty ledger in the same memory."""
+        return Flows(self._memory)
+
+    def size(self) -> int:
+        """Bytes that it takes in memory, about."""
+        with self._lock:
+            return self._results.bytes + self._request_bytes + self._worked_out_bytes
+
+    def forget_derived(self) -> None:
+        """Give up what can be worked out again."""
+        with self._lock:
+            for result in self._results:
+                result.forget()
+            self._count_worked_out()
+
+    def give_way(self) -> None:
+        """Give up all that it remembers: whatever is sent is taken for it while it matters."""
+        with self._lock:
+            self._forgotten.add(self._results, RESULT_SECONDS)
+            self._results.clear()
+            self._requests.clear()
+            self._texts_before.clear()
+            self._sent_texts.clear()
+            self._pieces.clear()
+            self._request_bytes = self._chars_before = 0
+            self._worked_out_bytes = 0
+
+    def _count_worked_out(self) -> None:
+        """Under the lock."""
+        before = (text for texts in self._texts_before for text in texts)
+        pieces = (piece for recent in self._pieces.values() for piece in recent)
+        self._worked_out_bytes = size_of(*before, *pieces, *self._sent_texts)
+        self._worked_out_bytes += sum(result.derived for result in self._results)
+
+    def record_result(
+        self, tool: Tool, frame: bytes, now: float, about: frozenset[str] = frozenset()
+    ) -> None:
+        """Remember a result.
+
+        Args:
+            tool: that was called.
+            frame: the whole answer.
+            now: seconds on the session's clock.
+            about: the short values of the call, from `text_values.short_values`.
+        """
+        if len(frame) > RESULT_BYTES:
+            return
+        result = ToolResult(tool, frame, now, about)
+        with self._lock:
+            self._results.add(result, now)
+        self._memory.note(self)
+
+    def has_returned(self, text: str) -> bool:
+        """Whether a text came back from any tool, as it is."""
+        with self._lock:
+            results = list(self._results)
+        return any(text in result.text() for result in results)
+
+    def sources_of(self, text: str) -> frozenset[str]:
+        """The short values of the calls that a text came back from, as it is."""
+        with self._lock:
+            results = list(self._results)
+        return frozenset[str]().union(*(each.about for each in results if text in each.text()))
+
+    def record_request(self, frame: bytes) -> None:
+        """Remember a request that went on: what is in it came from the client's side."""
+        with self._lock:
+            self._requests.append(frame)
+            self._request_bytes += len(frame)
+            while self._request_bytes > REQUEST_BYTES:
+                self._request_bytes -= len(self._requests.popleft())
+
+    def leaks(
+        self,
+        tool: Tool,
+        arguments: JsonValue,
+        now: float = 0.0,
+        about: frozenset[str] | None = None,
+    ) -> list[Leak]:
+        """Look up what goes to a tool in what came back before.
+
+        Args:
+            tool: that is called.
+            arguments: of the call.
+            now: seconds on the session's clock.
+            about: the short values of the arguments, if they are known.
+        """
+        bare, leaks = arguments, list[Leak]()
+        if self._has_sources(tool):
+            bare = text_values.without_credentials(arguments)
+            known = about if bare == arguments else None
+            leaks = self._looked_up(tool, bare, now, known) if tool.is_sink else []
+        if not tool.labels.meets(Label.SENDS) and (urls := text_values.addresses_of(arguments)):
+            # A client that renders what the tool is given requests the addresses in it.
+            sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
+            leaks += self._looked_up(sender, " ".join(urls), now)
+        if not leaks and bare != arguments and tool.labels.meets(Label.OUTSIDE):
+            # Where a credential belongs it may go, but an address can be anybody's.
+            used = self._looked_up(tool, arguments, now, about)
+            leaks = [leak._replace(confidence=Confidence.MEDIUM) for leak in used]
+        return leaks
+
+    def _has_sources(self, tool: Tool) -> bool:
+        """False where nothing came back that a call of this tool could repeat: mostly."""
+        with self._lock:
+            return bool(self._forgotten) or bool(self._sources(tool))
+
+    def _sources(self, tool: Tool) -> Collection[ToolResult]:
+        """The results that a call could repeat, also those of the tool itself; under the lock."""
+        return self._results if tool.labels.meets(Label.SENDS) else self._results.taken_in
+
+    def _looked_up(
+        self, tool: Tool, arguments: JsonValue, now: float, about: frozenset[str] | None = None
+    ) -> list[Leak]:
+        own = tool.key
+        with self._lock:
+            results = [result for result in self._sources(tool) if result.tool.key != own]
+        if not results and not self._forgotten:
+            return []
+        text = MessageText(arguments, keyed=False).data[:ARGUMENT_BYTES]
+        if tool.labels & Label.WRITES:
+            if not _OBEYED.search(text):
+                return []
+            tool = tool._replace(labels=tool.labels | Label.KEEPS)
+        leaks = self._lost_leaks(tool, text, now)
+        if not results:
+            return leaks
+        about = text_values.short_values(arguments) if about is None else about
+        if any(text_values.is_outside(value) for value in about):
+            tool = tool._replace(labels=tool.labels | Label.OUTSIDE)
+        call = Call(tool, text, self._earlier_text(), about)
+        self._follow(call)
+        leaks += _leaks(call, results)
+        _forget_derived(results)
+        with self._lock:
+            self._count_worked_out()
+        self._memory.note(self)
+        return leaks
+
+    def _lost_leaks(self, tool: Tool, text: bytes, now: float) -> list[Leak]:
+        """What a call may take of results that were forgotten, as there was no memory for them."""
+        chars = len(overlap.letters(text.decode("utf-8", "ignore")))
+        with self._lock:
+            source = self._forgotten.source_of(tool, chars, now)
+        return [] if source is None else [source.leak_through(tool)]
+
+    def _follow(self, call: Call) -> None:
+        """Read a call after those that sent something before; of two at a time, one is the second.
+
+        Remembers the end of what is sent and, by its tool, the longest value.
+        """
+        if not call.tool.labels & Label.SENDS:
+            with self._lock:
+                before = list(self._sent_texts)
+            call.follow("".join(before))
+            return
+        name = call.tool.server, call.tool.name[:MAX_NAME_CHARS]
+        piece = text_values.longest_run(call.readings[0])[:PIECE_CHARS]
+        squeezed = call.squeezed[0][-ARGUMENT_BYTES:]
+        with self._lock:
+            before = list(self._sent_texts)
+            self._sent_texts.append(squeezed)
+            recent = self._pieces.pop(name, None) or deque(maxlen=RECENT_CALLS)
+            recent.append(piece)
+            while len(self._pieces) >= RECENT_TOOLS:
+                del self._pieces[next(iter(self._pieces))]
+            self._pieces[name] = recent
+            pieces = list(recent)
+        call.follow("".join(before))
+        call.put_together(pieces)
+
+    def _earlier_text(self) -> tuple[str, str]:
+        """The texts of the requests that went on, and their letters alone."""
+        with self._lock:
+            requests = list(self._requests)
+            self._requests.clear()
+            self._request_bytes = 0
+        new = [(text, overlap.letters(text)) for text in map(text_of, requests)]
+        with self._lock:
+            self._texts_before += new
+            self._chars_before += sum(len(text) for text, _ in new)
+            while self._chars_before > REQUEST_BYTES:
+                self._chars_before -= len(self._texts_before.popleft()[0])
+            texts = list(self._texts_before)
+        return "\n".join(text for text, _ in texts), "".join(letters for _, letters in texts)
+
+
+def _forget_derived(results: list[ToolResult]) -> None:
+    """Where too much was worked out, drop that of the oldest results: it can be made again."""
+    total = 0
+    for result in reversed(results):
+        total += result.derived
+        if total > DERIVED_BYTES:
+            result.forget()
+
+
+# Files that models read before all else.
+_OBEYED = lazy_regex(
+    rb"(?:CLAUDE|AGENTS?|GEMINI|MEMORY|SOUL)\.md|\.cursorrules|\.cursor/rules|\.windsurfrules|"
+    rb"copilot-instructions|\.clinerules|/memory/|\.mdc\b"
+)
+
+
+def _leaks(call: Call, results: list[ToolResult]) -> Iterator[Leak]:
+    needles = call.needles()
+    left = left_of_private = SEARCHED_BYTES // needles
+    has_orders = any(result.addressed() for result in results)  # somebody wrote for the model
+    labels = call.tool.labels  # asked here: each question takes a microsecond
+    is_sent, is_run = bool(labels & Label.SENDS), bool(labels & (ACTS | Label.GUARDS))
+    could_obey = is_sent or not labels or bool(labels & CHANGES)
+    for result in reversed(results):
+        if left < 0 and (not is_sent or left_of_private < 0):
+            return
+        size = len(result.text())
+        if is_sent and result.is_private():
+            left_of_private -= size
+            if left_of_private >= 0:
+                yield from _private_leaks(call, result, has_orders=has_orders)
+        left -= size
+        if left < 0:
+            continue
+        if could_obey and result.addressed():
+            yield from _orders_obeyed(call, result)
+        elif is_run and result.takes_in and _repeats(call, result):
+            name = result.tool.name
+            note = f"text from {name!r}, which anybody may have written, is run or kept"
+            confidence = Confidence.HIGH if labels & Label.GUARDS else Confidence.MEDIUM
+            yield Leak(UNTRUSTED_ACTS, Severity.HIGH, confidence, name, note)
+
+
+def _repeats(call: Call, result: ToolResult) -> bool:
+    """Whether enough of a call is in a result to come from it."""
+    return call.shares(result, call.digests).chars >= ACTED_CHARS
+
+
+def _private_leaks(call: Call, result: ToolResult, *, has_orders: bool) -> Iterator[Leak]:
+    """What was read for the user alone, and leaves.
+
+    Args:
+        call: that takes it away.
+        result: that it came back in.
+        has_orders: True where some result tells a model what to do.
+    """
+    source, name = result.labels(), result.tool.name
+    looks_secret, is_named = _secrets(call, result)
+    if looks_secret or is_named:
+        is_known = is_named or bool(source & Label.READS_SECRET)
+        note = f"a value that came back from {name!r} leaves through this call"
+        confidence = Confidence.HIGH if is_known else Confidence.MEDIUM
+        yield Leak(SECRET_OUT, Severity.CRITICAL, confidence, name, note)
+        return
+    if not source & (Label.READS_PRIVATE | Label.READS_SECRET):
+        return
+    confidence_of_text = _private_text(call, result, has_orders=has_orders)
+    if confidence_of_text is not None:
+        note = f"text that came back from {name!r} leaves through this call"
+        yield Leak(PRIVATE_OUT, Severity.HIGH, confidence_of_text, name, note)
+
+
+def _private_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confidence | None:
+    """How sure it is that private text leaves; None where too little of it does."""
+    source, labels = result.labels(), call.tool.labels
+    hidden, clear = call.hides(result), call.shares(result, call.digests + call.addresses)
+    is_passage = clear.longest >= PASSAGE_CHARS or clear.chars >= PASSAGES_SHARE * call.size
+    covered = hidden + clear.chars * is_passage
+    small = result.small()
+    shared = [token for token in call.tokens if token.lower() in small and call.is_new(token)]
+    if len(shared) >= MANY_TOKENS:
+        covered += sum(map(len, shared))
+        hidden += sum(len(token) for token in shared if token not in call.readings[0])
+    is_meant = bool(labels & Label.OUTSIDE and source & Label.READS_PERSONAL)
+    names = sum(person in small and call.is_new(person) for person in call.people)
+    is_list = is_meant and (len(shared) >= MANY_TOKENS or names >= MANY_NAMES)
+    enough = COVERED_CHARS if labels & Label.OUTSIDE or has_orders else QUOTED_CHARS
+    if call.goes_back(result) and not has_orders:
+        covered, is_list = hidden, False  # who is named there knows of it
+    elif result.is_marked():
+        enough, is_meant = MARKED_CHARS, True
+    elif not labels & Label.OUTSIDE and not source & Label.READS_PERSONAL and not has_orders:
+        covered = hidden  # a file that is quoted where it belongs
+    if covered < enough and hidden < HIDDEN_CHARS and not is_list:
+        return None
+    is_sure = is_meant or hidden >= HIDDEN_CHARS or has_orders
+    return Confidence.HIGH if is_sure else Confidence.MEDIUM
+
+
+def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:
+    """Whether a value leaves that looks like a secret, and one that its result calls one."""
+    text, tokens = result.text(), call.tokens_that(result.looks_secret())
+    looks_secret = any(token in text and call.is_new(token) for token in tokens)
+    for bare in result.secrets():
+        if looks_secret:
+            break
+        if bare not in call.squeezed_before:
+            looks_secret = bare in call.whole or bare[::-1] in call.whole
+            looks_secret = looks_secret or overlap.in_pieces(bare, call.torn)
+    return looks_secret, any(
+        call.is_new(value)
+        for value in result.named()
+        if any(value in reading for reading in call.readings)
+    )
+
+
+def _orders_obeyed(call: Call, result: ToolResult) -> Iterator[Leak]:
+    """A call that does what a result tells a model to do."""
+    order = result.addressed()
+    letters = overlap.letters(order)
+    obeys = any(overlap.letters(name) in letters and call.is_new(name) for name in call.names)
+    rows = (row for row in call.few if row in order and call.is_new(row))
+    obeys = obeys or sum(map(len, rows)) >= ORDERED_CHARS
+    if call.tool.labels & Label.GUARDS and not obeys:
+        obeys = any(word in order for word in text_values.long_words(call.readings[0]))
+    if obeys:
+        note = f"{result.tool.name!r} gave a text that tells a model to do this"
+        yield Leak(UNTRUSTED_ACTS, Severity.HIGH, Confidence.HIGH, result.tool.name, note)

@@ -1,0 +1,109 @@
+"""How much the ledgers of all clients take together: who was heard of least lately gives way.
+
+Of those whose owner has the most, so that nobody loses what it remembers to another one's many
+clients. One `LedgerMemory` is for all of a process. A ledger first gives up what can be worked out
+again, and then all that it remembers; what was lost is for `detect.flows.forgotten_results`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, defaultdict, deque
+from threading import Lock
+from typing import Protocol
+from weakref import ref
+
+MOST_BYTES = 64 * 2**20  # of all ledgers: 16 that are full, without what can be worked out again
+SHARE_LEFT = 7 / 8  # of these after room was made, so that it is not made for each result
+
+
+class Remembering(Protocol):
+    """A ledger."""
+
+    @property
+    def owner(self) -> str:
+        """Whose client it is for: the name of a token; empty for all that have none."""
+
+    def size(self) -> int:
+        """Bytes that it takes in memory, about."""
+
+    def forget_derived(self) -> None:
+        """Give up what can be worked out again."""
+
+    def give_way(self) -> None:
+        """Give up what it remembers, but for the fact that it did."""
+
+
+class LedgerMemory:
+    """Bounds all ledgers together. Any thread may call anything.
+
+    A ledger is told to give way under the lock here, which is taken before its own and never
+    after it.
+
+    Args:
+        limit_bytes: that all of them may take.
+    """
+
+    def __init__(self, limit_bytes: int = MOST_BYTES) -> None:
+        self._limit = limit_bytes
+        self._lock = Lock()
+        self._sizes: OrderedDict[ref[Remembering], int] = OrderedDict()  # least lately used first
+        self._total = 0
+        self._gone: deque[ref[Remembering]] = deque()  # of clients that are; filled by collections
+
+    @property
+    def total_bytes(self) -> int:
+        """What all ledgers take, about."""
+        with self._lock:
+            self._drop_gone()
+            return self._total
+
+    def note(self, ledger: Remembering) -> None:
+        """A ledger was used: count it anew, and have others give way where all are too much."""
+        with self._lock:
+            self._drop_gone()
+            key = ref(ledger, self._gone.append)
+            self._count(key, ledger)
+            self._sizes.move_to_end(key)
+            if self._total > self._limit:
+                self._make_room()
+
+    def _count(self, key: ref[Remembering], ledger: Remembering) -> None:
+        size = ledger.size()
+        self._total += size - self._sizes.get(key, 0)
+        self._sizes[key] = size
+
+    def _make_room(self) -> None:
+        """Have ledgers give up what costs nothing, and only then what is lost by it."""
+        for key in list(self._sizes):
+            if self._has_room():
+                return
+            ledger = key()
+            if ledger is not None:
+                ledger.forget_derived()
+                self._count(key, ledger)
+        self._have_some_give_way()
+
+    def _has_room(self) -> bool:
+        return self._total <= self._limit * SHARE_LEFT
+
+    def _have_some_give_way(self) -> None:
+        sizes = Counter[str]()  # by owner
+        turns = defaultdict[str, deque[Remembering]](deque)
+        for key, size in self._sizes.items():
+            ledger = key()
+            if ledger is not None:
+                sizes[ledger.owner] += size
+                turns[ledger.owner].append(ledger)
+        while sizes and not self._has_room():
+            owner, _ = sizes.most_common(1)[0]
+            ledger = turns[owner].popleft()
+            before = self._total
+            ledger.give_way()
+            self._count(ref(ledger), ledger)
+            sizes[owner] -= before - self._total
+            if not turns[owner]:
+                del sizes[owner]
+
+    def _drop_gone(self) -> None:
+        while self._gone:
+            self._total -= self._sizes.pop(self._gone.popleft(), 0)

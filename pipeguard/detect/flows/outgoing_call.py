@@ -1,0 +1,210 @@
+"""What a call would have a tool take away, in all its readings, and what of a result is in it.
+
+Knows no rules: how much of a result may leave, and of which, is for detect.flows.ledger.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from heapq import nlargest
+
+from pipeguard.detect.flows import overlap, text_values
+from pipeguard.detect.flows.tool_labels import Label, Tool
+from pipeguard.detect.flows.tool_results import ToolResult
+from pipeguard.detect.text import decoders
+from pipeguard.detect.text.budgets import DecodingBudget
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+MOST_NEEDLES = 64  # looked up for one call
+MOST_READINGS = 8  # of what is encoded in it
+FEW_MAILBOXES = 3  # in a text that one of them may be answered with
+
+
+MOST_PARTS = 64  # of the first layer that are decoded once more
+BYTES = 256
+
+# By a sign that must be in a text.
+_SIGNED = {
+    b"%": "percent",
+    b"\\": "escapes",
+    b"&": "entities",
+    b"=": "quoted-printable",
+}
+# In long words.
+_RUNS = ("base64", "hex", "long-run", "base32", "compressed")
+_SPELLINGS = ("reversed", "rot13")
+_LONG = lazy_regex(rb"\S{12,}")
+_SEPARATED_HEX = lazy_regex(rb"(?:[0-9A-Fa-f]{2}[ :,-]{1,2}){7}")
+_BETWEEN_PIECES = lazy_regex(rb"[\s\"',:]+")
+_BETWEEN_LABELS = lazy_regex(rb"(?<=[0-9a-zA-Z])[.](?=[0-9a-zA-Z])")
+_CODES = lazy_regex(rb"(?:\b\d{2,3}\b[ ,;:-]{1,2}){11,}\d{2,3}\b")
+
+
+def readings(text: bytes) -> list[str]:
+    """The text as it is, then all that is encoded in it, each reading once."""
+    budget = DecodingBudget(len(text))
+    first = _decoded(text, budget)
+    second = [inner for part in first[:MOST_PARTS] for inner in _decoded(part, budget)]
+    all_readings = [text, *first, *_read(text, _SPELLINGS, budget), *second]
+    for between in (_BETWEEN_PIECES, _BETWEEN_LABELS):
+        values = b"".join(between.split(text))
+        if len(values) != len(text):
+            all_readings += [values, *_read(values, _RUNS[:3], budget)]
+    all_readings += [_from_codes(match[0]) for match in _CODES.finditer(text)]
+    return [reading.decode("utf-8", "ignore") for reading in dict.fromkeys(all_readings)]
+
+
+def _decoded(text: bytes, budget: DecodingBudget) -> list[bytes]:
+    signed = [name for sign, name in _SIGNED.items() if sign in text]
+    parts = _read(text, signed, budget) if signed else []
+    if _SEPARATED_HEX.search(text):
+        parts += _read(text, ("separated-hex",), budget)
+    long = _LONG.findall(text)
+    return parts + _read(b"\n".join(long), _RUNS, budget) if long else parts
+
+
+def _read(text: bytes, names: Sequence[str], budget: DecodingBudget) -> list[bytes]:
+    return [
+        part.data
+        for part in decoders.decode(text, {name: [(0, len(text))] for name in names}, budget)
+    ]
+
+
+def _from_codes(text: bytes) -> bytes:
+    """The bytes that a row of decimal numbers stands for."""
+    return bytes(number for number in map(int, re.findall(rb"\d+", text)) if number < BYTES)
+
+
+class Call:
+    """What goes to a tool, in all its readings.
+
+    Attributes:
+        tool: that is called.
+        about: the short values of the arguments.
+        earlier_text: what the client said before, which is its own.
+        readings: the arguments as they are, and all that is encoded in them.
+        squeezed: the readings by their ASCII letters and digits alone.
+        torn: the first of these after what was sent before.
+        whole: all of these in one text.
+        few: rows of a few words; these and the next three also of what was said before.
+        names: what is named: accounts, branches, addresses.
+        digests: of the usual lengths.
+        addresses: of the web.
+        mailboxes: mail addresses.
+        people: what looks like names of people.
+        tokens: values that no two texts share by chance.
+        pieces: the longest values of this call and those before it, where there were some.
+    """
+
+    def __init__(
+        self, tool: Tool, text: bytes, earlier_text: tuple[str, str], about: frozenset[str]
+    ) -> None:
+        """Read a call.
+
+        Args:
+            tool: that is called.
+            text: the strings of the arguments.
+            earlier_text: what the client said before, and its letters.
+            about: the short values of the arguments.
+        """
+        self.tool = tool
+        self.about = about
+        self.earlier_text, self._letters_before = earlier_text
+        self.readings = readings(text)
+        self.squeezed = list(map(overlap.squeezed, self.readings))
+        self.follow("")
+        first = self.readings[0]
+        small = " ".join(first.lower().split())
+        self.few = _each_once(overlap.shingles(small))
+        self.names = _each_once(text_values.names(small))
+        self.digests = text_values.digests(first)
+        self.addresses = text_values.addresses(first)
+        self.mailboxes = text_values.mailboxes(first)
+        self._letters = _letters(self.readings)
+        self._clear = f"{self._letters_before}\n{self._letters[0]}"
+        self.pieces: list[str] = []
+        self._secret_tokens: dict[Callable[[str], bool], list[str]] = {}
+        self._letters_of_pieces: list[str] = []
+        tokens = (token for reading in self.readings for token in text_values.tokens(reading))
+        self.people = _each_once(text_values.people(first))
+        self.tokens = _each_once(filter(text_values.is_telling, tokens))
+
+    def follow(self, before: str) -> None:
+        """Read it as what comes after what was sent before, squeezed."""
+        self.torn = before + self.squeezed[0]
+        self.whole = "\n".join(dict.fromkeys([*self.squeezed, self.torn]))
+
+    def put_together(self, pieces: list[str]) -> None:
+        """Read pieces of calls as one, without what they all begin with."""
+        if len(pieces) > 1:
+            self.pieces = pieces
+            begin = min(overlap.common_prefix(pieces[0], piece) for piece in pieces[1:])
+            joined = "".join(piece[begin:] for piece in pieces).encode()
+            self._letters_of_pieces = _letters(readings(joined))
+
+    @property
+    def size(self) -> int:
+        """How many letters and digits it has."""
+        return len(self._letters[0])
+
+    def needles(self) -> int:
+        """How many texts a result is searched for."""
+        values = len(self.tokens) + len(self.few) + len(self.names)
+        return 1 + values + sum(map(overlap.places, self._letters + self._letters_of_pieces))
+
+    def shares(self, result: ToolResult, but_for: Iterable[str]) -> overlap.Overlap:
+        """What it says in clear that is in a result, except for some words of that."""
+        sent = self._letters[0]
+        for word in but_for:
+            if word in result.text():
+                sent = sent.replace(overlap.letters(word), "")
+        return overlap.shared(sent, result.letters(), self._letters_before)
+
+    def goes_back(self, result: ToolResult) -> bool:
+        """True where it goes to what a result is about, or only to mail addresses in the result."""
+        if self.about & result.about:
+            return True
+        if not self.mailboxes or self.tool.labels & Label.OUTSIDE:
+            return False
+        mailboxes = text_values.mailboxes(result.text())
+        return self.mailboxes <= mailboxes and len(mailboxes) <= FEW_MAILBOXES
+
+    def hides(self, result: ToolResult) -> int:
+        """How many letters of a result are in what is encoded here."""
+        hidden = self._letters[1:]
+        if not any(piece in result.text() for piece in self.pieces):
+            hidden += self._letters_of_pieces
+        counts = (overlap.shared(sent, result.letters(), self._clear).chars for sent in hidden)
+        return max(counts, default=0)
+
+    def is_new(self, value: str) -> bool:
+        """False for a value of what the client said before.
+
+        That is much text after some calls; so ask only of a value that is in a result.
+        """
+        return value not in self.earlier_text
+
+    def tokens_that(self, is_secret: Callable[[str], bool]) -> list[str]:
+        """The tokens of which a result's tool, or chance, makes secrets."""
+        if is_secret not in self._secret_tokens:
+            self._secret_tokens[is_secret] = list(filter(is_secret, self.tokens))
+        return self._secret_tokens[is_secret]
+
+    @cached_property
+    def squeezed_before(self) -> str:
+        """What the client said before, squeezed."""
+        return overlap.squeezed(self.earlier_text)
+
+
+def _each_once(values: Iterable[str]) -> list[str]:
+    """Each value once, at most about MOST_NEEDLES."""
+    ordered = list(dict.fromkeys(values))
+    return ordered[:: len(ordered) // MOST_NEEDLES + 1]
+
+
+def _letters(texts: Iterable[str]) -> list[str]:
+    """The letters of a text as it is, and of its longest other readings."""
+    first, *others = dict.fromkeys(map(overlap.letters, texts))
+    return [first, *nlargest(MOST_READINGS, others, key=len)]

@@ -1,0 +1,232 @@
+"""A result that came back from a tool, remembered for a while; what it says is worked out late.
+
+Knows signs of what is private or written for a model; what they mean is for detect.flows.ledger.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from pipeguard.detect.flows import overlap
+from pipeguard.detect.flows.text_values import mailboxes, phone_numbers
+from pipeguard.detect.flows.tool_labels import PRIVATE, Label, Tool
+from pipeguard.detect.text.document import MessageText
+from pipeguard.errors import Refusal
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.memory import size_of, size_of_all
+from pipeguard.firewall.protocol.strict_json import parse_json
+
+OBJECT_BYTES = 512  # of a result in memory without its frame
+
+
+MARK_CHARS = (6000, 2000)  # of a text that are read, at its beginning and at its end
+ADDRESSED_CHARS = 4000  # of a text, from where it speaks to a model
+
+# What is written where a text is not for everybody.
+_MARKED = lazy_regex(
+    r"\b(?:confidential|embargo(?:ed)?|classified|(?:top|trade) secret|proprietary|off the record"
+    r"|in confidence|need[- ]to[- ]know|internal use|eyes only|must not leave"
+    r"|visibility\W{1,4}private"
+    r"|restricted (?:to|access)|private (?:number|address|matter)"
+    r"|(?:strictly|keep (?:this|it|that)|stays?|kept) (?:private|secret|internal|quiet|between)"
+    r"|privileged|under seal|not a word|never write|meant for (?:you|your company) only"
+    r"|(?:do not|don't|must not|may not|never|not to|not) (?:be )?(?:disclos|publish|shar(?:e|ing)"
+    r"|pass(?:ed)? (?:it )?on|forward(?:ed)?\b|distribut|circulat|leak|spread|known\b|tell\b|told\b"
+    r"|mention|writ(?:e|ten) (?:his|her|their|the) name)"
+    r"|not for (?:distribution|publication|release|sharing|the public)|nobody (?:may|must|should))",
+    re.IGNORECASE,
+)
+# What a company has below each of its mails says nothing about this one.
+_DISCLAIMER = lazy_regex(
+    r"\b(?:this|the|any) (?:e-?mail|message|communication|transmission|information contained)\b"
+    r"[^.\n]{0,160}\b(?:confidential|privileged|intended)\b.{0,700}",
+    re.IGNORECASE | re.DOTALL,
+)
+_ACCOUNT = lazy_regex(r"\b[A-Z]{2}\d{2} ?(?:[A-Z0-9]{4} ?){3,7}[A-Z0-9]{0,3}\b")  # ISO 13616
+# Whoever writes for a model speaks to it: `AI agents: …`, `Dear assistant, …`, `agents must …`.
+_ADDRESSED = lazy_regex(
+    r"(?<![\w-])(?:if you(?:'re| are) (?:an? )?(?:ai|llm|bot|agent|assistant|(?:language )?model)\b"
+    r"|@(?:ais?|agents?|assistants?|bots?|copilot)\b"
+    r"|(?:note|instruction|message|hint|task)s? (?:for|to) (?:the |all |an? )?(?:ais?|llms?|agents?"
+    r"|assistants?|bots?|robots?|automations?|models?)\b"
+    r"|for (?:automated |ai )?(?:assistants|agents|bots|models) only"
+    r"|(?:assistant|agent|bot|ai|model) (?:reads|sees|handles|processes|summari[sz]es)"
+    r" (?:this|it)\b"
+    r"|(?:ais?|llms?|agents?|assistants?|chatbots?|bots?|robots?|copilots?|automations?"
+    r"|(?:language )?models?|automat(?:ed|ic) \w+|(?:processing|reading|parsing|reviewing) \w+)"
+    r"(?: (?:agents?|assistants?|models?|visitors?|shoppers?|readers?|users?|systems?|bots?"
+    r"|tools?|software|programs?))?"
+    r"(?: (?:reading|visiting|seeing|handling|processing)(?: [^.,:;\n]{1,40})?"
+    r"| (?:that|who|which|with) [^.,:;\n]{1,50}"
+    # What an agent sees is told in any description of one; what it sees here is told to it.
+    r"| (?:reads?|visits?|sees?)(?: (?:this|these|our|my)\b[^.,:;\n]{0,40})?)?"
+    r"(?: (?:in|on|at|of|from) \w+)?"
+    r"(?:\s?[,:]|\s(?:must|should|shall|have to|has to|needs? to|are to|is to|please)\b))",
+    re.IGNORECASE,
+)
+
+
+def is_marked(text: str) -> bool:
+    """True where a text says, at its beginning or end, that it is not for everybody."""
+    begin, end = MARK_CHARS
+    read = f"{text[:begin]}\n{text[begin:][-end:]}"
+    return _MARKED.search(_DISCLAIMER.sub(" ", read)) is not None
+
+
+def tells_of_people(text: str) -> bool:
+    """True where a text begins with a telephone number, an account or several mail addresses."""
+    begin = text[: MARK_CHARS[0]]
+    has_number = bool(phone_numbers(begin)) or _ACCOUNT.search(begin) is not None
+    return has_number or len(mailboxes(begin)) > 1
+
+
+def addressed(text: str) -> str:
+    """The part of a text from where it speaks to a model on; empty where it never does."""
+    match = _ADDRESSED.search(text)
+    return text[match.start() : match.start() + ADDRESSED_CHARS] if match else ""
+
+
+class ToolResult:
+    """A frame that passed: bytes until its text is needed.
+
+    Safe for any thread: what two of them work out is the same.
+
+    Attributes:
+        tool: that was called.
+        frame: the whole answer.
+        since: when it came, in seconds on the session's clock.
+        about: the short values of the call.
+        size: bytes that all of these take in memory.
+        derived: bytes that what was worked out takes, about.
+        takes_in: True where third parties may have written it.
+    """
+
+    __slots__ = (
+        *("_addressed", "_is_marked", "_is_private", "_labels", "_letters", "_named", "_secrets"),
+        *("_small", "_text"),
+        *("about", "derived", "frame", "since", "size", "takes_in", "tool"),
+    )
+
+    def __init__(self, tool: Tool, frame: bytes, since: float, about: frozenset[str]) -> None:
+        self.tool = tool
+        self.frame = frame
+        self.since = since
+        self.about = about
+        self.size = OBJECT_BYTES + len(frame) + size_of(tool.name)
+        self.size += size_of_all(about) if about else 0
+        self.derived = 0
+        self.takes_in = tool.labels.meets(Label.TAKES_IN)  # asked for each call, of each result
+        self._is_marked: bool | None = None
+        self._is_private: bool | None = None
+        self._labels: Label | None = None
+        self._text: str | None = None
+        self._small: str | None = None
+        self._letters: str | None = None
+        self._addressed: str | None = None
+        self._secrets: dict[str, str] | None = None
+        self._named: tuple[str, ...] | None = None
+
+    def is_marked(self) -> bool:
+        """Whether it says that it is not for everybody, and does not come from outside."""
+        marked = self._is_marked
+        if marked is None:
+            is_public = self.tool.labels & Label.OUTSIDE
+            self._is_marked = marked = not is_public and is_marked(self.text())
+        return marked
+
+    def labels(self) -> Label:
+        """What its tool does; and that it is private, where its text says so.
+
+        A text does by a mark, or by saying how people are reached or paid.
+        """
+        labels = self._labels
+        if labels is None:
+            is_public = self.tool.labels & Label.OUTSIDE
+            labels = self.tool.labels
+            if self.is_marked() or (not is_public and tells_of_people(self.text())):
+                labels |= Label.READS_PRIVATE | Label.READS_PERSONAL
+            self._labels = labels
+        return labels
+
+    def is_private(self) -> bool:
+        """Whether its tool, or its text, tells what is not for everybody."""
+        private = self._is_private
+        if private is None:
+            self._is_private = private = bool(self.labels() & PRIVATE)
+        return private
+
+    def text(self) -> str:
+        """Its strings, with single spaces between all words."""
+        text = self._text
+        if text is None:
+            self._text = text = self._counted(text_of(self.frame))
+        return text
+
+    def small(self) -> str:
+        """Its text in small letters."""
+        small = self._small
+        if small is None:
+            self._small = small = self._counted(self.text().lower())
+        return small
+
+    def letters(self) -> str:
+        """Its letters and digits alone."""
+        letters = self._letters
+        if letters is None:
+            self._letters = letters = self._counted(overlap.letters(self.text()))
+        return letters
+
+    def addressed(self) -> str:
+        """What in it is written for a model, in small letters; empty where nothing is."""
+        part = self._addressed
+        if part is None:
+            takes_in = self.tool.labels & Label.TAKES_IN
+            part = addressed(self.text()).lower() if takes_in else ""
+            self._addressed = self._counted(part)
+        return part
+
+    def looks_secret(self) -> Callable[[str], bool]:
+        """What says of a token in it whether that is a secret."""
+        from pipeguard.detect.flows.secret_values import is_random, is_secret
+
+        return is_secret if self.tool.labels & Label.READS_SECRET else is_random
+
+    def secrets(self) -> dict[str, str]:
+        """What looks like a secret in it, by its letters and digits alone."""
+        secrets = self._secrets
+        if secrets is None:
+            from pipeguard.detect.flows import secret_values
+
+            self._secrets = secrets = secret_values.secrets(self.text(), self.looks_secret())
+            self.derived += size_of(*secrets, *secrets.values())
+        return secrets
+
+    def named(self) -> tuple[str, ...]:
+        """What it calls a secret by name."""
+        named = self._named
+        if named is None:
+            from pipeguard.detect.flows.secret_values import named_secrets
+
+            self._named = named = tuple(named_secrets(self.text()))
+            self.derived += size_of(*named)
+        return named
+
+    def forget(self) -> None:
+        """Drop all but the frame; the rest is worked out again where it is needed."""
+        self._text = self._small = self._letters = self._addressed = None
+        self._secrets = self._named = None
+        self.derived = 0
+
+    def _counted(self, text: str) -> str:
+        self.derived += size_of(text)
+        return text
+
+
+def text_of(frame: bytes) -> str:
+    """The strings of a frame, with single spaces between all words."""
+    try:
+        value = parse_json(frame)
+    except Refusal:
+        return ""
+    return " ".join(MessageText(value, keyed=False).data.decode("utf-8", "ignore").split())

@@ -1,0 +1,214 @@
+"""Where a string of a call goes: to another host, to somebody by a tool that sends, or nowhere.
+
+A sample key in a file that is written is a sample; in a request to somebody's host it is what
+whoever tries a firewall tries first, and nobody needs it there. An address of this machine or of a
+private network is no way out. Knows tools, names and addresses, and no rules.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from enum import IntEnum
+from functools import lru_cache
+
+from pipeguard.detect.checks.addresses import Reach
+from pipeguard.detect.commands.argument_roles import ArgumentRole, role, writes_file
+from pipeguard.detect.flows.tool_labels import Label, Tool
+from pipeguard.detect.words.notation import word_set
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.places import Path, value_at
+from pipeguard.unicode.name_words import name_words
+
+MOST_STRINGS = 256  # of a call that are looked through for an address
+LONGEST_ADDRESS = 2048  # characters
+
+_ADDRESS = lazy_regex(
+    r"\b(?:https?|wss?|s?ftps?|mqtts?|amqps?|kafka|nats|tcp|udp|smtps?|rediss?|postgres(?:ql)?|mysql"
+    r"|mongodb(?:\+srv)?)(?:://|%3A%2F%2F)([^\s\"'<>`{}]{1,2048})",
+    re.IGNORECASE,
+)
+_HOST = lazy_regex(r"(?:[\w-]{1,63}\.){1,30}[A-Za-z][A-Za-z0-9-]{1,23}\.?(?::[0-9]{1,5})?")
+_HOST_KEYS = word_set(
+    "host hosts hostname domain fqdn server broker bootstrap endpoint address target origin name "
+    "question remote"
+)
+_HEADER_KEYS = word_set("headers header cookies cookie authorization auth query_params")
+# Programs and calls by which a command or a program reaches a host.
+_REACHES_HOST = lazy_regex(
+    r"\b(?:curl|wget|https?|xh|httpie|nc|ncat|netcat|socat|telnet|ssh|scp|sftp|rsync|ftp|nslookup|dig|host|ping6?"
+    r"|drill|getent|traceroute|iwr|irm|invoke-webrequest|invoke-restmethod|sendmail|mailx?|mutt|swaks"
+    r"|openssl s_client|requests?\.\w|httpx|aiohttp|urllib|urlopen|fetch|axios|got|net/http"
+    r"|http\.client|smtplib|socket|websockets?|paho|boto3|xmlhttprequest|open-uri|faraday|guzzle|file_get_contents)\b",
+    re.IGNORECASE,
+)
+_RUNS_SENDER = lazy_regex(
+    r"(?:^|[\s;|&(`\"'=:])(?:curl|wget|nc|ncat|https?|xh|iwr|irm|invoke-(?:webrequest|restmethod))\s",
+    re.IGNORECASE,
+)
+_PICTURE = lazy_regex(
+    r"!\[[^\]\n]{0,80}\]\(\s{0,4}\Z|<(?:img|script|iframe|link)\b[^>]{0,200}=[\"']?\Z"
+)
+_COMMAND_END = lazy_regex(r"&&|\|\||;|\n")
+
+
+class WayOut(IntEnum):
+    """How surely a string of a call leaves."""
+
+    NOWHERE = 0
+    SENT = 1  # by a tool that sends
+    REQUESTED = 2  # in an address, or in a request to a host
+
+
+def way_out(tool: Tool, value: JsonValue, path: Path, span: tuple[int, int]) -> WayOut:
+    """Where a part of a string of a call goes.
+
+    Args:
+        tool: that is called.
+        value: the message.
+        path: of the string in it.
+        span: of the part, in characters.
+    """
+    text = value_at(value, path)
+    if isinstance(text, str) and _is_requested(tool, value, path, text, span):
+        return WayOut.REQUESTED
+    keeps = tool.labels & (Label.WRITES | Label.KEEPS) and not tool.labels & Label.OUTSIDE
+    return WayOut.SENT if tool.labels & Label.SENDS and not keeps else WayOut.NOWHERE
+
+
+def _is_requested(
+    tool: Tool, value: JsonValue, path: Path, text: str, span: tuple[int, int]
+) -> bool:
+    string_role = role(tool.name, path)
+    if string_role in (ArgumentRole.COMMAND, ArgumentRole.CODE):
+        return _is_in_request(text, span, by_line=string_role is ArgumentRole.COMMAND)
+    writes, hosts = _destinations(tool.name, tuple(_arguments(value)))
+    if writes and not tool.labels & Label.SENDS:
+        return False
+    is_read = string_role in (ArgumentRole.WRITTEN, ArgumentRole.SEARCHED)
+    for start, end, rest in _addresses(text):
+        if start < span[1] and span[0] < end and not _is_local(rest):
+            return not is_read or _PICTURE.search(text, 0, start) is not None
+    return _is_host(path, text) or _is_header(path) or not hosts <= {path}
+
+
+@lru_cache(maxsize=1)  # a call with many secrets asks for each of them
+def _destinations(tool: str, strings: tuple[tuple[Path, str], ...]) -> tuple[bool, frozenset[Path]]:
+    """Say if a call writes a file, and list the paths of its strings that name another host."""
+    hosts = (at for at, string in strings if _is_host(at, string) or _is_foreign_address(string))
+    return writes_file(tool, (at for at, _ in strings)), frozenset(hosts)
+
+
+def is_sent_by_line(value: JsonValue, path: Path, span: tuple[int, int]) -> bool:
+    """Whether a part of a string leaves with its line, once somebody runs or opens that.
+
+    A command of a hook, of a job or in a startup file sends it, or the address of a picture.
+
+    Args:
+        value: the message.
+        path: of the string in it.
+        span: of the part, in characters.
+    """
+    text = value_at(value, path)
+    if not isinstance(text, str):
+        return False
+    first = max(0, span[0] - LONGEST_ADDRESS)
+    around = text[first : span[1] + LONGEST_ADDRESS].replace("\\\n", "  ")
+    end = around.find("\n", span[1] - first)
+    line = around[around.rfind("\n", 0, span[0] - first) + 1 : end if end >= 0 else None]
+    is_run = _RUNS_SENDER.search(line) is not None
+    return any(
+        (is_run or _PICTURE.search(line, 0, address.start())) and not _is_local(address[1])
+        for address in _ADDRESS.finditer(line)
+    )
+
+
+def _arguments(value: JsonValue) -> Iterator[tuple[Path, str]]:
+    """The first strings among a call's arguments, with their paths."""
+    params = value.get("params") if isinstance(value, dict) else None
+    arguments = params.get("arguments") if isinstance(params, dict) else None
+    left: list[tuple[Path, JsonValue]] = [(("params", "arguments"), arguments)]
+    seen = 0
+    while left and seen < MOST_STRINGS:
+        path, item = left.pop()
+        seen += 1
+        if isinstance(item, str):
+            yield path, item
+        elif isinstance(item, dict):
+            left += [((*path, key), inner) for key, inner in [*item.items()][:MOST_STRINGS]]
+        elif isinstance(item, list):
+            left += [((*path, index), inner) for index, inner in enumerate(item[:MOST_STRINGS])]
+
+
+def _is_in_request(text: str, span: tuple[int, int], *, by_line: bool) -> bool:
+    """True within a command, or a program, that reaches another host."""
+    low, high = 0, len(text)
+    if by_line:
+        starts, ends = _commands(text)
+        low = starts[bisect_right(starts, span[0]) - 1]
+        high = ends[min(bisect_left(ends, span[1]), len(ends) - 1)]
+    if not _reaches_host(text, low, high):
+        return False
+    addresses = _addresses(text)
+    return not addresses or not all(_is_local(rest) for *_, rest in addresses)
+
+
+# The last texts are remembered: many keys may be found in one.
+
+
+@lru_cache(maxsize=2)
+def _commands(text: str) -> tuple[list[int], list[int]]:
+    """Where the commands of a script begin, and where they end."""
+    between = [end.span() for end in _COMMAND_END.finditer(text)]
+    return [0, *(end for _, end in between)], [*(start for start, _ in between), len(text)]
+
+
+@lru_cache(maxsize=32)
+def _reaches_host(text: str, low: int, high: int) -> bool:
+    return _REACHES_HOST.search(text, low, high) is not None
+
+
+@lru_cache(maxsize=2)
+def _addresses(text: str) -> list[tuple[int, int, str]]:
+    """The addresses in a text: start, end, and what follows `//`."""
+    return [(*address.span(), address[1]) for address in _ADDRESS.finditer(text)]
+
+
+def _is_host(path: Path, text: str) -> bool:
+    """True for the name of another host, in an argument for one."""
+    could_be = len(text) < LONGEST_ADDRESS and _HOST.fullmatch(text) is not None
+    return could_be and _asks_for_host(path) and not _is_local(text)
+
+
+@lru_cache(maxsize=4)  # a name may be long, and have many secrets
+def _asks_for_host(path: Path) -> bool:
+    return not _HOST_KEYS.isdisjoint(name_words(_key(path)))
+
+
+@lru_cache(maxsize=4)
+def _is_header(path: Path) -> bool:
+    keys = {str(step).lower() for step in path[:-1]} | {_key(path)}
+    return not _HEADER_KEYS.isdisjoint(keys)
+
+
+def _is_foreign_address(text: str) -> bool:
+    """True for a string that is nothing but an address of another host."""
+    address = _ADDRESS.match(text)
+    return address is not None and address.end() == len(text) and not _is_local(address[1])
+
+
+def _is_local(rest: str) -> bool:
+    """True for what follows `//` in an address of this machine, or of a private network."""
+    from pipeguard.detect.checks.url_hosts import hosts  # 4 ms, which few calls need
+
+    readings = hosts(rest.replace("%2F", "/").replace("%2f", "/"))
+    return bool(readings) and all(
+        host.reach is not Reach.PUBLIC or "." not in host.name for host in readings
+    )
+
+
+def _key(path: Path) -> str:
+    """The nearest name of a string, in small letters."""
+    return next((step for step in reversed(path) if isinstance(step, str)), "").lower()

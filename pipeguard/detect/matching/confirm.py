@@ -1,0 +1,114 @@
+"""Exact matches of an expression, found by RE2 in time linear in the text.
+
+Python's engine backtracks: some texts cost it seconds per kilobyte. So it runs no expression of a
+rule; those are written as it reads them, and what RE2 reads differently is rewritten here. Knows
+patterns, and no rules.
+Source: R. Cox, "Regular Expression Matching in the Wild" (2010), the design of RE2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+MEMORY_BYTES = 4 * 1024 * 1024  # for the automaton of one expression, which grows as it reads
+
+_TOKEN = lazy_regex(rb"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", re.DOTALL)
+# RE2 has no vertical tab among spaces, another name for the end of a text, no line end before `$`.
+_IN_RE2 = {rb"\s": rb"[\s\v]", rb"\S": rb"[^\s\v]", rb"\Z": rb"\z", b"$": rb"(?:\n?\z)"}
+
+_Search = Callable[[bytes, int], Any]
+
+
+class Occurrence(NamedTuple):
+    """One match of an expression.
+
+    Attributes:
+        span: of the match.
+        group: the span of the expression's named group; None if it has none that took part.
+        words: the bytes that match.
+    """
+
+    span: tuple[int, int]
+    group: tuple[int, int] | None
+    words: bytes
+
+    @property
+    def secret(self) -> tuple[int, int]:
+        """The span of the group, or else of the match."""
+        return self.group or self.span
+
+
+class Finder:
+    """Searches bytes for an expression. Threads may share it.
+
+    Attributes:
+        size: the number of instructions of RE2's program for it. A counted repetition has as many
+            copies as it counts.
+    """
+
+    def __init__(self, pattern: str, *, ignore_case: bool, whole_words: bool = False) -> None:
+        """Compile the expression.
+
+        Args:
+            pattern: an expression that does not match the empty text, with one named group at most.
+            ignore_case: True to ignore the case of ASCII letters.
+            whole_words: True to find only what follows another byte and what no ASCII letter or
+                digit touches. The expression has no named group then.
+
+        Raises:
+            ValueError: RE2 does not take the expression.
+        """
+        self._overlap = int(whole_words)  # the byte after a match may be the one before the next
+        if whole_words:
+            pattern = rf"[^A-Za-z0-9](?P<word>{pattern})(?:[^A-Za-z0-9]|\Z)"
+        self._search, self._group, self.size = _compiled(pattern, ignore_case=ignore_case)
+
+    def finditer(self, data: bytes, low: int, high: int) -> Iterator[Occurrence]:
+        """Find the matches in a range of a text, one behind the other.
+
+        As with `re`, the range ends the text, and does not begin it.
+        """
+        at = min(low, 1)  # the byte before tells whether a word begins
+        moved = low - at
+        text = data[moved:high]
+        at = max(0, at - self._overlap)
+        while at <= len(text) and (match := self._search(text, at)) is not None:
+            group = match.span(self._group)
+            start, end = group if self._overlap else match.span()
+            has_group = self._group and not self._overlap and group[0] >= 0
+            yield Occurrence(
+                (moved + start, moved + end),
+                (moved + group[0], moved + group[1]) if has_group else None,
+                text[start:end],
+            )
+            at = max(end, start + 1) - self._overlap
+
+
+@lru_cache(maxsize=4096)  # several engines run the same rules
+def _compiled(pattern: str, *, ignore_case: bool) -> tuple[_Search, int, int]:
+    """RE2's search for an expression, the index of its named group or 0, and its program's size."""
+    import re2
+
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1  # bytes are bytes
+    options.case_sensitive = not ignore_case
+    options.never_capture = "(?P<" not in pattern
+    options.log_errors = False
+    options.max_mem = MEMORY_BYTES
+    try:
+        expression = re2.compile(_TOKEN.sub(_in_re2, pattern.encode()), options)
+    except re2.error as error:
+        raise ValueError(str(error)) from None
+    group = next(iter(expression.groupindex.values()), 0)
+    return expression.search, group, expression.programsize
+
+
+def _in_re2(token: re.Match[bytes]) -> bytes:
+    if token[0].startswith(b"["):
+        return token[0].replace(rb"\s", rb"\s\v")
+    return _IN_RE2.get(token[0], token[0])

@@ -1,0 +1,314 @@
+"""Which of many patterns could match in a block of text: one pass of Hyperscan over the block.
+
+A pass takes time linear in the block, whatever it contains, and reports each pattern once.
+Knows patterns; what a match means is decided in detect.scanning.engine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
+from functools import partial
+from threading import Lock
+from typing import Any, NamedTuple
+
+from pipeguard.errors import EngineError
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+_QUANTIFIER = lazy_regex(r"(?:[?*+]|\{\d*,?\d*\})?\??")
+_SECRET = "(?P<secret>"  # noqa: S105  opens the group that is a secret
+_CONTEXT = r"(?:\A|"  # opens the group that matches what precedes a match: start of text, or others
+
+
+class PatternGroup(NamedTuple):
+    """Patterns that are compiled into one database.
+
+    Some patterns compile in minutes together and in seconds apart, and a pass over the two smaller
+    databases is also the faster one.
+
+    Attributes:
+        first: the id of the first pattern; the others count on from it.
+        patterns: each as `(regex, ignore_case)`, where only ASCII letters have a case.
+    """
+
+    first: int
+    patterns: tuple[tuple[str, bool], ...]
+
+
+def grouped(patterns: Mapping[int, Sequence[tuple[str, bool]]]) -> tuple[PatternGroup, ...]:
+    """Patterns as `(regex, ignore_case)`, grouped by the id of the group's first pattern."""
+    return tuple(PatternGroup(first, tuple(group)) for first, group in patterns.items() if group)
+
+
+def compile_group(group: PatternGroup) -> bytes:
+    """Compile patterns for this machine's processor, in one thread, without Python's lock.
+
+    Returns:
+        A serialised database.
+
+    Raises:
+        EngineError: Hyperscan is missing, or rejects a pattern.
+    """
+    hyperscan = binding()
+    once = hyperscan.HS_FLAG_SINGLEMATCH
+    database = hyperscan.Database()
+    try:
+        database.compile(
+            expressions=[weaker(pattern).encode() for pattern, _ in group.patterns],
+            ids=list(range(group.first, group.first + len(group.patterns))),
+            flags=[
+                once | (hyperscan.HS_FLAG_CASELESS if ignore_case else 0)
+                for _, ignore_case in group.patterns
+            ],
+        )
+    except hyperscan.HyperscanError as error:
+        raise EngineError(f"the scan engine does not take a pattern: {error}") from None
+    blob: bytes = hyperscan.dumpb(database)
+    return blob
+
+
+class Database:
+    """A compiled database, loaded when it is first needed; threads may share it."""
+
+    __slots__ = ("_loaded", "_lock", "_reads")
+
+    def __init__(self, read: Callable[[], bytes], recompile: Callable[[], bytes]) -> None:
+        """Remember where the database comes from.
+
+        Args:
+            read: returns the serialised database.
+            recompile: returns it where what `read` returned does not load.
+        """
+        self._reads: tuple[Callable[[], bytes], Callable[[], bytes]] | None = read, recompile
+        self._lock = Lock()
+        self._loaded: Any = None
+
+    @classmethod
+    def of(cls, blob: bytes) -> Database:
+        """A database that is in memory."""
+        return cls(partial(bytes, blob), partial(bytes, blob))
+
+    def loaded(self) -> Any:
+        """Hyperscan's own object.
+
+        Raises:
+            EngineError: the database is damaged, or was compiled for another processor.
+        """
+        with self._lock:
+            if self._reads is not None:
+                read, recompile = self._reads
+                try:
+                    self._loaded = _load(read())
+                except EngineError:
+                    self._loaded = _load(recompile())
+                self._reads = None
+            return self._loaded
+
+
+def _load(blob: bytes) -> Any:
+    hyperscan = binding()
+    try:
+        database = hyperscan.loadb(blob, hyperscan.HS_MODE_BLOCK)
+        database.scratch = hyperscan.Scratch(database)  # without it, every scan fails
+    except hyperscan.HyperscanError as error:
+        raise EngineError(f"compiled rules do not load: {type(error).__name__}") from None
+    return database
+
+
+class PatternSet:
+    """Compiled patterns, ready to be searched for. One thread at a time may use it."""
+
+    def __init__(self, databases: Sequence[Database]) -> None:
+        """Take the databases, which are loaded when they are first needed."""
+        self._databases = databases
+        self._scratches: list[tuple[Any, Any]] = []
+        self._hits: list[int] = []
+        self._on_match = self._make_handler()
+
+    @classmethod
+    def of(cls, blobs: Iterable[bytes]) -> PatternSet:
+        """A set of serialised databases, loaded at once.
+
+        Raises:
+            EngineError: one is damaged, or was compiled for another processor.
+        """
+        patterns = cls([*map(Database.of, blobs)])
+        patterns.load()
+        return patterns
+
+    def load(self) -> None:
+        """Load the databases now, so that the first search does not have to.
+
+        Raises:
+            EngineError: one is damaged, or was compiled for another processor.
+        """
+        if not self._scratches:
+            loaded = [database.loaded() for database in self._databases]
+            self._scratches = [(database, binding().Scratch(database)) for database in loaded]
+
+    def prepare(self) -> None:
+        """Load the databases, without the memory that the thread which searches has of its own.
+
+        Raises:
+            EngineError: one is damaged, or was compiled for another processor.
+        """
+        for database in self._databases:
+            database.loaded()
+
+    def share(self) -> PatternSet:
+        """The same patterns for another thread: the same databases, scratch memory of its own."""
+        other = copy(self)
+        other._scratches = []
+        other._hits = []
+        other._on_match = other._make_handler()
+        return other
+
+    def _make_handler(self) -> Callable[[int, int, int, int, object], None]:
+        """The function that Hyperscan calls for each match, made once and not for each frame."""
+        add = self._hits.append
+        return lambda pattern, _start, _end, _flags, _context: add(pattern)
+
+    def look(self, data: bytes) -> list[int]:
+        """The ids of the patterns that could match in a block, each once.
+
+        The position is not reported: of several matches Hyperscan may report any.
+
+        Raises:
+            EngineError: Hyperscan failed.
+        """
+        hits = self._hits
+        hits.clear()
+        if not self._scratches:
+            self.load()
+        try:
+            for database, scratch in self._scratches:
+                database.scan(data, self._on_match, 0, None, scratch)
+        except Exception as error:  # the binding has a class for each of its errors
+            raise EngineError(f"the scan engine failed: {type(error).__name__}") from error
+        return hits.copy() if hits else _NONE
+
+
+_NONE: list[int] = []
+
+
+def weaker(pattern: str) -> str:
+    """A pattern that matches wherever the given one does, and compiles to a smaller automaton.
+
+    Leaves out the context before a match, and cuts an open tail to its least length: the match ends
+    at the same place or earlier. The rule's own expression decides.
+    """
+    return _without_optional_start(
+        _without_context(re.sub(r"\{([1-9]\d*),\d*\}\??$", r"{\1}", pattern))
+    )
+
+
+_BOUNDED = lazy_regex(
+    r"\\.|\[\\s\\S\]\{\d+,\d+\}|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d+),(\d+)\}", re.DOTALL
+)
+FEW = 24  # repetitions that may be counted: each count is a state
+
+
+def unbounded(pattern: str) -> str:
+    """A pattern whose long repetitions have no upper bound: it matches more, and is smaller.
+
+    For tokens, where what is between a name and its value is counted, a third smaller and faster;
+    for sentences, in which two ends are far apart, the larger matches cost more than that saves.
+    """
+    return _BOUNDED.sub(_without_bound, pattern)
+
+
+def _without_bound(token: re.Match[str]) -> str:
+    if token[1] is None or int(token[2]) - int(token[1]) < FEW:
+        return token[0]
+    return {"0": "*", "1": "+"}.get(token[1], f"{{{token[1]},}}")
+
+
+def value_of(pattern: str) -> str:
+    """The group `secret` of a pattern, without its name; the whole pattern if it has none."""
+    start = pattern.find(_SECRET)
+    if start < 0:
+        return pattern
+    return "(?:" + pattern[start + len(_SECRET) : _group_end(pattern, start)]
+
+
+def _without_optional_start(pattern: str) -> str:
+    """Leave out optional groups at the start of a pattern without alternatives at its top."""
+    start = 2 if pattern.startswith(r"\b") else 0
+    if pattern.startswith("(", start) and not _has_alternatives(pattern):
+        end = _group_end(pattern, start)
+        if _OPTIONAL.search(pattern[:end]):
+            return _without_optional_start(pattern[end:])
+    return pattern
+
+
+_OPTIONAL = lazy_regex(r"\)(?:\?|\*|\{0,\d*\})\??$")
+
+
+def _has_alternatives(pattern: str) -> bool:
+    """True if a pattern has a bar outside of all groups."""
+    at = 0
+    while at < len(pattern):
+        character = pattern[at]
+        if character == "|":
+            return True
+        if character == "(":
+            at = _group_end(pattern, at)
+        elif character == "[":
+            at = _class_end(pattern, at) + 1
+        else:
+            at += 2 if character == "\\" else 1
+    return False
+
+
+def _without_context(pattern: str) -> str:
+    """Leave out the groups that match what precedes a match."""
+    start = pattern.find(_CONTEXT)
+    while start >= 0:
+        pattern = pattern[:start] + pattern[_group_end(pattern, start) :]
+        start = pattern.find(_CONTEXT, start)
+    return pattern
+
+
+def _group_end(pattern: str, start: int) -> int:
+    """The index after the group that opens at `start`, and after its quantifier."""
+    depth, at = 0, start
+    while True:
+        character = pattern[at]
+        if character == "\\":
+            at += 1
+        elif character == "[":
+            at = _class_end(pattern, at)
+        elif character == "(":
+            depth += 1
+        elif character == ")":
+            depth -= 1
+            if depth == 0:
+                quantifier = _QUANTIFIER.match(pattern, at + 1)
+                return quantifier.end() if quantifier else at + 1
+        at += 1
+
+
+def _class_end(pattern: str, start: int) -> int:
+    """The index of the bracket that closes the class that opens at `start`."""
+    at = start + 2 if pattern[start + 1] == "^" else start + 1
+    at += pattern[at] == "]"
+    while pattern[at] != "]":
+        at += 2 if pattern[at] == "\\" else 1
+    return at
+
+
+def binding() -> Any:
+    """Hyperscan's Python module.
+
+    Raises:
+        EngineError: it is not installed.
+    """
+    try:
+        import hyperscan
+    except ImportError:
+        raise EngineError(
+            "the scan engine (hyperscan) is not installed: it has wheels for Linux and macOS on "
+            "x86-64 and arm64, and for Windows on x86-64. Nothing passes unjudged, so nothing runs."
+        ) from None
+    return hyperscan

@@ -1,0 +1,357 @@
+"""Finds orders to the model in one text: what the opener opened is read, scored and rated.
+
+The stretches of all readings of the text are ranked before any is read: by the opener's score for
+the classifier, by the classifier's score for the network. What the budget of the message
+does not cover is reported as unread, never passed over. Knows stretches and a classifier;
+detect.scanning.orders makes findings of the orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from math import inf, log2
+from typing import NamedTuple
+
+from pipeguard.detect.model.classifier import Classifier
+from pipeguard.detect.model.data_literals import is_data_literal
+from pipeguard.detect.model.file_kind import FileKind
+from pipeguard.detect.model.opener import Stretch, in_whole_characters, widened
+from pipeguard.detect.model.quotation import (
+    FEW_TOPICS,
+    MANY_TOPICS,
+    is_shown_as_example,
+    topics,
+    unquoted,
+)
+from pipeguard.detect.model.sentences import Piece, best_of, reach_of, units
+from pipeguard.detect.text.budgets import Budgets
+from pipeguard.firewall.finding import Confidence
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.unicode.folding import Range
+
+# Logits that an order needs beyond a threshold of its classifier, by the length of the text:
+ENOUGH_WORDS, SHORT_LOGITS = 10, 0.1  # for each word that it has fewer
+LONG_BYTES, LONG_LOGITS = 8192, 0.5  # for each doubling: a longer text has more of them by chance
+BRIEF_BYTES, BRIEF_LOGITS = 512, 0.5  # subtracted for each halving,
+BRIEFEST_BYTES = 64  # down to this length
+ABOUT_ATTACKS_LOGITS = 1.5  # in a text that is about attacks
+REPORTED_LOGITS = 0.5  # below `likely`: what a sentence without its quotes scores at most
+# Logits below `likely` at which a pattern's match is doubted. Where the pattern is sure, the words
+# that it matched must score as low as the sentences around them.
+DOUBT_LOGITS, DOUBT_SURE_LOGITS = 3.0, 9.0
+FEW_WORDS = 7  # too few to doubt a match
+MOST_COUNTED = 256  # stretches whose words are counted once
+ALL_LOGITS = 99.0  # with this leniency the network reads every sentence
+# Of one value, the network reads so many borderline pieces, the likeliest. Further ones it reads
+# only if they are this near to `likely`: decoys gain an order no more than the difference.
+BEST_PIECES, NEAR_LOGITS = 8, 3.0
+_DIGITS = lazy_regex(rb"[0-9]+")
+
+
+class Order(NamedTuple):
+    """Sentences that are an order to the model.
+
+    Attributes:
+        start: of the first byte.
+        end: after the last byte.
+        confidence: that they are an order.
+        is_reported: True if the text only reports the order, in quotes.
+        reach: from the first to the last byte of all sentences that belong to it.
+    """
+
+    start: int
+    end: int
+    confidence: Confidence
+    is_reported: bool
+    reach: tuple[int, int] = (0, 0)
+
+
+class Named(NamedTuple):
+    """A stretch with names in it, such as keys of JSON, which say who speaks or to whom.
+
+    Attributes:
+        stretch: with its names.
+        names: without the rest.
+    """
+
+    stretch: Stretch
+    names: str
+
+
+class Selection(NamedTuple):
+    """The stretches of one reading of a text that the opener opened.
+
+    Attributes:
+        data: the reading.
+        stretches: of it.
+        named: further ones, read if their names are of the model or of roles.
+    """
+
+    data: bytes
+    stretches: Sequence[Stretch]
+    named: Sequence[Named] = ()
+
+
+class Passage(NamedTuple):
+    """A stretch that the classifier read.
+
+    Attributes:
+        reading: the number of its reading.
+        start: of the first byte.
+        end: after the last byte.
+        text: of the stretch.
+        pieces: its sentences, alone and together, with their scores.
+    """
+
+    reading: int
+    start: int
+    end: int
+    text: str
+    pieces: list[Piece]
+
+    def span(self, first: int, last: int) -> tuple[int, int]:
+        """A range of the text's characters as bytes of the reading."""
+        start = self.start + len(self.text[:first].encode())
+        end = start + len(self.text[first:last].encode())
+        return min(start, self.end), min(end, self.end)
+
+
+class Reader:
+    """Reads one text with classifiers, within the budget of its message.
+
+    Attributes:
+        unread: stretches that the budget did not cover: reading, first byte, end.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        budgets: Budgets,
+        kind: Callable[[], FileKind] = lambda: FileKind.OTHER,
+    ) -> None:
+        """Make a reader of a text.
+
+        Args:
+            length: of the text, in bytes.
+            budgets: what its message may still cost.
+            kind: what the file is that the text comes from, by its name.
+        """
+        self._budgets = budgets
+        self._kind = kind
+        self._strictness = LONG_LOGITS * log2(max(length, LONG_BYTES) / LONG_BYTES)
+        brief = min(max(length, BRIEFEST_BYTES), BRIEF_BYTES)
+        self._leniency = BRIEF_LOGITS * log2(BRIEF_BYTES / brief)
+        self._doubt_scores: dict[tuple[Classifier, str], float] = {}
+        self._enough_words: dict[str, bool] = {}
+        self._copies: dict[str, list[tuple[int, int, int]]] = {}  # of a stretch, by its text
+        self.unread: list[tuple[int, int, int]] = []
+
+    def drop_leniency(self) -> None:
+        """Require as much of a brief text as of any other: it asks a person to do something."""
+        self._leniency = 0.0
+
+    def orders(
+        self, selections: Sequence[Selection], classifier: Classifier
+    ) -> Iterator[tuple[int, Order]]:
+        """The orders in the selected stretches, each with the number of its reading."""
+        for passage in self.read(selections, classifier):
+            data = selections[passage.reading].data
+            order = self._order(passage, passage.pieces, data, classifier)
+            if order is None:
+                continue
+            yield passage.reading, order
+            copies = self._copies.get(passage.text, ())
+            for number, first, last in copies if order.confidence is Confidence.HIGH else ():
+                copy = passage._replace(reading=number, start=first, end=last)
+                again = self._order(copy, passage.pieces, selections[number].data, classifier)
+                if again is not None:
+                    yield number, again
+            if order.confidence is Confidence.HIGH and self._is_data(data, *order[:2]):
+                # A value that reads like an order hides none beside it.
+                others = self._beside_data(passage, data)
+                other = self._order(passage, others, data, classifier) if others else None
+                if other is not None:
+                    yield passage.reading, other
+
+    def _is_data(self, data: bytes, start: int, end: int) -> bool:
+        """True for a value in source code or data."""
+        return is_data_literal(data, start, end, self._kind())
+
+    def _beside_data(self, passage: Passage, data: bytes) -> list[Piece]:
+        """The pieces that share nothing with a value in source code or data."""
+        spans = [passage.span(piece.start, piece.end) for piece in passage.pieces]
+        values = [span for span in spans if self._is_data(data, *span)]
+        return [
+            piece
+            for piece, (start, end) in zip(passage.pieces, spans, strict=True)
+            if not any(start < last and first < end for first, last in values)
+        ]
+
+    def _order(
+        self, passage: Passage, pieces: list[Piece], data: bytes, classifier: Classifier
+    ) -> Order | None:
+        """The likeliest order among some pieces of a passage."""
+        piece = best_of(pieces)
+        if piece.score < classifier.likely - self._leniency:
+            return None
+        start, end = passage.span(piece.start, piece.end)
+        sure = classifier.sure + SHORT_LOGITS * max(0, ENOUGH_WORDS - piece.words)
+        sure += self._strictness - self._leniency
+        confidence = _confidence(data, start, end, piece.score - sure)
+        is_sure = confidence is Confidence.HIGH
+        is_reported = is_sure and self._is_reported(data, start, end, classifier)
+        confidence = Confidence.MEDIUM if is_reported else confidence
+        together = reach_of(pieces, classifier.likely - self._leniency)
+        return Order(start, end, confidence, is_reported, passage.span(*together))
+
+    def _is_reported(self, data: bytes, start: int, end: int, classifier: Classifier) -> bool:
+        """True if a sentence reports an order: without what it quotes, it is none."""
+        outside = unquoted(data, start, end)
+        if outside is None or not self._budgets.read_again():
+            return False  # of what is not read, nothing counts as reported
+        return classifier.best(outside).score < classifier.likely - REPORTED_LOGITS
+
+    def doubts(
+        self,
+        data: bytes,
+        span: Range,
+        classifier: Classifier,
+        within: Range | None = None,
+        *,
+        is_sure: bool = False,
+    ) -> bool:
+        """True if a pattern's match and the sentences around it are clearly no order.
+
+        Args:
+            data: the text.
+            span: of the match.
+            classifier: scores the sentences.
+            within: the string of JSON that the match is in, if it is in one.
+            is_sure: True if the pattern is sure, so that more is required for a doubt.
+        """
+        start, end = span
+        low, high = widened(data, start, end)
+        if within is not None:
+            low, high = max(low, within[0]), min(high, within[1])
+        text = data[low:high].decode("utf-8", "replace")
+        is_scored = (classifier, text) in self._doubt_scores or self._budgets.may_doubt
+        if not is_scored or not self._has_enough_words(text):
+            return False
+        least = classifier.likely - (DOUBT_SURE_LOGITS if is_sure else DOUBT_LOGITS)
+        if self._doubt_score(text, classifier) >= least:
+            return False
+        matched = data[start:end].decode("utf-8", "replace")
+        return not is_sure or self._doubt_score(matched, classifier) < least
+
+    def _has_enough_words(self, text: str) -> bool:
+        """Whether a match in these sentences may be doubted; remembered, as the scores are."""
+        enough = self._enough_words.get(text)
+        if enough is None:
+            enough = sum(words for *_, words in units(text)) > FEW_WORDS
+            if len(self._enough_words) < MOST_COUNTED:
+                self._enough_words[text] = enough
+        return enough
+
+    def _doubt_score(self, text: str, classifier: Classifier) -> float:
+        """The score of a text; remembered, since several patterns may match in it."""
+        score = self._doubt_scores.get((classifier, text))
+        if score is None:
+            if not self._budgets.doubt():
+                return inf  # without a score there is no doubt
+            score = classifier.best(text, ALL_LOGITS).score
+            self._doubt_scores[classifier, text] = score
+        return score
+
+    def read(self, selections: Sequence[Selection], classifier: Classifier) -> list[Passage]:
+        """Read the stretches as far as the budget covers them."""
+        passages = self._passages(selections, classifier)
+        self._rescore(passages, classifier)
+        return passages
+
+    def _passages(self, selections: Sequence[Selection], classifier: Classifier) -> list[Passage]:
+        """Have the classifier read as many stretches as the budget covers, the likeliest first."""
+        passages: list[Passage] = []
+        covered: dict[bytes, bool] = {}  # by text; to a classifier, all numbers are one word
+        for _, _, number, first, last in _ranked(selections, classifier):
+            start, end = in_whole_characters(selections[number].data, first, last)
+            data = selections[number].data[start:end]
+            masked = _DIGITS.sub(b"0", data)
+            is_new = masked not in covered
+            if is_new:
+                covered[masked] = self._budgets.read(len(data))
+            if not covered[masked]:
+                self.unread.append((number, start, end))
+            elif is_new:
+                text = data.decode("utf-8", "replace")
+                pieces = list(classifier.pieces(text, self._leniency))
+                passages.append(Passage(number, start, end, text, pieces))
+            elif len(copies := self._copies.setdefault(data.decode("utf-8", "replace"), [])) < (
+                MOST_COUNTED
+            ):
+                copies.append((number, start, end))
+        return passages
+
+    def _rescore(self, passages: Sequence[Passage], classifier: Classifier) -> None:
+        """Add the network's scores to the borderline pieces, the likeliest of all first."""
+        borderline = sorted(
+            (
+                (passage.pieces[at].score, number, at)
+                for number, passage in enumerate(passages)
+                for at in classifier.borderline(passage.pieces, self._leniency)
+            ),
+            reverse=True,
+        )
+        near = classifier.likely - self._leniency - NEAR_LOGITS
+        scores, network = self._budgets.network_scores, classifier.network_id
+        covered: list[tuple[Passage, int, str]] = []
+        new: dict[str, None] = {}
+        left_out: set[int] = set()
+        for score, number, at in borderline:
+            if len(new) >= BEST_PIECES and score < near:
+                break
+            passage = passages[number]
+            text = passage.text[passage.pieces[at].start : passage.pieces[at].end]
+            if (network, text) not in scores and text not in new:
+                if not self._budgets.read_again():
+                    left_out.add(number)
+                    continue
+                new[text] = None
+            covered.append((passage, at, text))
+        for text, added in zip(new, classifier.rescored(list(new)), strict=True):
+            scores[network, text] = added
+        for passage, at, text in covered:
+            piece = passage.pieces[at]
+            passage.pieces[at] = piece._replace(score=piece.score + scores[network, text])
+        self.unread += [passages[number][:3] for number in sorted(left_out)]
+
+
+def _ranked(
+    selections: Sequence[Selection], classifier: Classifier
+) -> list[tuple[float, float, int, int, int]]:
+    """The stretches that are worth reading, the likeliest first: number of the reading, range."""
+    ranked = (
+        (-rank, -score, number, start, end)
+        for number, selection in enumerate(selections)
+        for start, end, score in _to_read(selection, classifier)
+        if (rank := classifier.rank(selection.data[start:end])) is not None
+    )
+    return sorted(ranked)
+
+
+def _to_read(selection: Selection, classifier: Classifier) -> Iterator[Stretch]:
+    yield from selection.stretches
+    for stretch, names in selection.named:
+        if classifier.names_speaker(names):
+            yield stretch
+
+
+def _confidence(data: bytes, start: int, end: int, excess: float) -> Confidence:
+    """The confidence of an order whose score exceeds `sure` by so many logits."""
+    about = topics(data, start, end)
+    if excess < 0:
+        return Confidence.LOW if about >= FEW_TOPICS else Confidence.MEDIUM
+    if about >= MANY_TOPICS and excess < ABOUT_ATTACKS_LOGITS:
+        return Confidence.LOW
+    if about >= FEW_TOPICS and is_shown_as_example(data, start):
+        return Confidence.LOW
+    return Confidence.HIGH

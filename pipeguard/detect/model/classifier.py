@@ -1,0 +1,255 @@
+"""A linear classifier: how sure it is that a few sentences are an order to the model.
+
+It reads only the stretches that the opener opens. training/train.py makes its weights; the
+rule names the file that contains them. A score is in logits: 0 is even odds. Knows no rules and no
+policy.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator, Sequence
+from heapq import nlargest
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeguard.detect.model.features import MAX_FAMILIES, WEIGHTS, native, portable, read
+from pipeguard.detect.model.lexicon import all_families, shared_lexicon
+from pipeguard.detect.model.sentences import Piece, best_of, read_together, units
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+if TYPE_CHECKING:
+    from pipeguard.detect.model.network import Network
+    from pipeguard.detect.model.opener import Opener
+
+SPEAKERS = frozenset({"ai", "persona"})  # families of the lexicon
+_DIGITS = lazy_regex(r"\d+")
+
+
+class OpenerFile(NamedTuple):
+    """The file of the opener before a classifier: the member `opener` of a classifier's file.
+
+    Attributes:
+        file: its name.
+        sha256: of that file, in hexadecimal.
+    """
+
+    file: str
+    sha256: str
+
+
+class Ranking(NamedTuple):
+    """How a ranker, of an opener's form, scores what opened: the member `ranker` of the file.
+
+    Attributes:
+        file: its name.
+        sha256: of that file, in hexadecimal.
+        least: the score from which a stretch is read.
+        calm: the score below which sentences are most likely none that are an order.
+        share: factor of the difference that is taken from the score of what the network reads.
+    """
+
+    file: str
+    sha256: str
+    least: float
+    calm: float
+    share: float
+
+
+class Rescoring(NamedTuple):
+    """How a network re-scores borderline pieces: the member `second` of a classifier's file.
+
+    Attributes:
+        network: the name of its file.
+        sha256: of that file, in hexadecimal.
+        output: the name of the network's output that counts.
+        share: factor of the network's logits that are added to a score.
+        again: logits below `likely` from which a piece is borderline.
+        most: borderline pieces of one text.
+    """
+
+    network: str
+    sha256: str
+    output: str
+    share: float
+    again: float
+    most: int
+
+
+# Signed bytes, -128 to 127, become unsigned ones that are greater by 128.
+_ABOVE_ZERO = bytes((number + 128) % 256 for number in range(256))
+
+
+class Classifier:
+    """Weights of features, the lexicon that they need, and perhaps a network.
+
+    Attributes:
+        likely: the score from which sentences may be an order.
+        sure: the score from which they are one.
+        opener: the file of the model that opens the stretches worth reading.
+    """
+
+    def __init__(
+        self,
+        document: dict[str, Any],
+        network: Callable[[Rescoring], Network] | None = None,
+        ranker: Callable[[OpenerFile], Opener | None] | None = None,
+    ) -> None:
+        """Take what training/train.py wrote.
+
+        Args:
+            document: the content of a classifier's file.
+            network: loads the network that the file names; None to do without it.
+            ranker: loads the ranker that the file names; None to do without it.
+        """
+        weights = base64.b64decode(document["weights"], validate=True)
+        self._weights = weights.translate(_ABOVE_ZERO)
+        if len(self._weights) != WEIGHTS or len(document["families"]) > MAX_FAMILIES:
+            raise ValueError("weights of another form")
+        numbers = [number for listed in document["stems"].values() for number in listed]
+        if max(numbers, default=0) >= len(document["families"]) or min(numbers, default=0) < 0:
+            raise ValueError("a stem of no family")
+        self._scale: float = document["scale"]
+        self._bias: float = document["bias"]
+        self.opener = OpenerFile(**document["opener"])
+        self.likely: float = document["likely"]
+        self.sure: float = document["sure"]
+        self._lexicon = shared_lexicon(document["families"], document["stems"])
+        self._rescoring = Rescoring(**document["second"]) if "second" in document else None
+        self._margin = self._rescoring.again if self._rescoring else 0.0
+        ranking = Ranking(**document["ranker"]) if "ranker" in document else None
+        named = OpenerFile(ranking.file, ranking.sha256) if ranking else None
+        self._ranking, self._ranker = ranking, ranker(named) if ranker and named else None
+        self._means = native() or portable
+        self._load = network
+        self._network: Network | None = None
+
+    def load(self) -> None:
+        """Load what its file names, so that no text waits for it.
+
+        Raises:
+            EngineError: a file is missing, or is not the one that is named.
+        """
+        if self._ranker is not None:
+            self._ranker.load()
+        self.network_scores(["."])
+
+    def best(self, text: str, leniency: float = 0.0) -> Piece:
+        """The sentences of a text that are most like an order, as `best_of` chooses them.
+
+        Args:
+            text: what is read.
+            leniency: logits below `likely` from which sentences are read together.
+        """
+        pieces = list(self.pieces(text, leniency))
+        chosen = self.borderline(pieces, leniency, every_sentence=False)
+        scores = self.network_scores([text[pieces[at].start : pieces[at].end] for at in chosen])
+        for at, score in zip(chosen, scores, strict=True):
+            pieces[at] = pieces[at]._replace(score=pieces[at].score + score)
+        return best_of(pieces)
+
+    def names_speaker(self, text: str) -> bool:
+        """True if words of a text name the model, or a role such as that of its user."""
+        names = self._lexicon.families
+        found = all_families(self._lexicon.places(text))
+        return not SPEAKERS.isdisjoint(names[family] for family in found)
+
+    def rank(self, data: bytes) -> float | None:
+        """How likely a stretch is to contain an order; None if it is too unlikely to be read.
+
+        Without a ranker, all stretches are as likely.
+
+        Raises:
+            EngineError: the ranker's file is missing, or is not the one that is named.
+        """
+        if self._ranking is None or self._ranker is None:
+            return 0.0
+        score = self._ranker.score(data)
+        return score if score >= self._ranking.least else None
+
+    def borderline(
+        self, pieces: Sequence[Piece], leniency: float, *, every_sentence: bool = True
+    ) -> list[int]:
+        """The indices of the pieces that the network should read; none without a network.
+
+        Args:
+            pieces: of one text, as `pieces` gives them.
+            leniency: logits below `likely` from which sentences are read together.
+            every_sentence: True to choose each borderline sentence alone as well, so that the
+                sentences around it, read together with it, do not take its place.
+        """
+        if self._rescoring is None or self._load is None:
+            return []
+        least = self.likely - leniency - self._margin
+        likeliest = [at for at, piece in enumerate(pieces) if piece.score >= least]
+        chosen = nlargest(self._rescoring.most, likeliest, key=lambda at: pieces[at].score)
+        if every_sentence and len(likeliest) > len(chosen):
+            alone = (at for at in likeliest if not at or pieces[at - 1].start != pieces[at].start)
+            chosen = list(dict.fromkeys([*chosen, *alone]))
+        return chosen
+
+    def network_scores(self, texts: Sequence[str]) -> list[float]:
+        """What the network adds to the score of each text.
+
+        Raises:
+            EngineError: its file is not the one that is named, or is no network.
+        """
+        if not texts or self._rescoring is None or self._load is None:
+            return []
+        if self._network is None:
+            self._network = self._load(self._rescoring)
+        scores = self._network.scores(texts, self._rescoring.output)
+        return [self._rescoring.share * score for score in scores]
+
+    def rescored(self, texts: Sequence[str]) -> list[float]:
+        """What the network adds to the score of each text, less what the ranker takes from it.
+
+        Raises:
+            EngineError: the file of one is not the one that is named, or has another form.
+        """
+        scores = self.network_scores(texts)
+        ranking, ranker = self._ranking, self._ranker
+        if ranking is None or ranker is None or not ranking.share:
+            return scores
+        below = (min(0.0, ranker.score(text.encode()) - ranking.calm) for text in texts)
+        return [score + ranking.share * less for score, less in zip(scores, below, strict=True)]
+
+    @property
+    def network_id(self) -> str:
+        """The same for classifiers that use the same output of the same network."""
+        return f"{self._rescoring.sha256} {self._rescoring.output}" if self._rescoring else ""
+
+    def pieces(self, text: str, leniency: float = 0.0) -> Iterator[Piece]:
+        """Score each sentence, and adjacent sentences together where they may be an order.
+
+        A repeated sentence is read once. All numbers are one word, so rows of a table that differ
+        only in them are repetitions.
+        """
+        sentences = units(text)
+        masked = [_DIGITS.sub("0", text[start:end]) for start, end, _ in sentences]
+        numbers = {sentence: at for at, sentence in enumerate(dict.fromkeys(masked))}
+        each = [numbers[sentence] for sentence in masked]
+        spans = [(*span, tuple(each[span[0] : span[1] + 1])) for span in read_together(sentences)]
+        groups = list(dict.fromkeys(group for *_, group in spans))
+        read_sentences = [read(sentence, self._lexicon) for sentence in numbers]
+        least = self.likely - leniency - self._margin
+        scoring = (self._weights, self._scale, self._bias, least)
+        means = dict(zip(groups, self._means(read_sentences, groups, scoring), strict=True))
+        for first, last, count, group in spans:
+            mean = means[group]
+            if mean is not None:
+                score = self._bias + self._scale * mean
+                yield Piece(score, sentences[first][0], sentences[last][1], count)
+
+
+def load(
+    content: bytes,
+    network: Callable[[Rescoring], Network] | None = None,
+    ranker: Callable[[OpenerFile], Opener | None] | None = None,
+) -> Classifier:
+    """Read a classifier's file; what the others load is as in `Classifier`.
+
+    Raises:
+        ValueError, KeyError: it is none.
+    """
+    return Classifier(json.loads(content), network, ranker)

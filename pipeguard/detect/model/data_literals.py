@@ -1,0 +1,242 @@
+"""Whether a passage is a value in source code or data: a case of a test, a sample in a data set.
+
+A value is in a literal, on lines that have nothing but code beside their literals or over several
+lines, where names outside of it say that it is about tests or attacks. Whoever controls a value
+alone, such as a row, a review or a field of an issue, writes none of these names. But records have
+labels, scores and tests of their own: where there is nothing but records, a name has to tell of
+attacks. In a file that is named as a test's, one such name is enough, and none is needed for what
+could do nothing. What speaks to its reader is no value, and neither is a comment or a docstring.
+Knows no rules; detect.scanning.location draws the conclusion.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from pipeguard.detect.model.file_kind import FileKind, file_kind
+from pipeguard.detect.model.powerless import is_idle_talk, may_act
+from pipeguard.detect.text.diffs import changed_file, content
+from pipeguard.detect.text.long_literals import long_literals, without_long_literals
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+BEFORE_BYTES, AFTER_BYTES = 2000, 1200  # around a passage: where names count
+LINE_BYTES = 8000  # in a longer line, nothing tells a literal from what is between two
+STEP_BYTES = 1024  # lines that are so near to each other have the same lines around them
+MANY_TEXTS = 16  # whose names are remembered
+FEW_NAMES = 2  # different ones
+# One that does not end in its line ends with it: so each character is looked at once.
+_LITERAL = lazy_regex(
+    r"\"(?:[^\"\\\n]|\\.)*+(?:\"|$)|(?<!\w)'(?:[^'\\\n]|\\.)*+(?:'(?!\w)|$)"
+    r"|`(?:[^`\\\n]|\\.)*+(?:`|$)",
+    re.MULTILINE,
+)
+_KEY_FOLLOWS = lazy_regex(r"\s{0,4}:")
+_KEY_BEFORE = lazy_regex(r"[\"'](\w{1,40})[\"']\s{0,4}:\s{0,4}\Z")
+_WORD = lazy_regex(r"[\"']\w{1,24}[\"']")
+# A block of YAML: what is indented further than its key.
+_BLOCK = lazy_regex(
+    r"^([ \t]{0,40})(?:- )?[\w-]{1,60}:[ \t]*[|>][+-]?[ \t]*\n((?:(?:\1[ \t][^\n]*)?(?:\n|\Z))+)",
+    re.MULTILINE,
+)
+_COMMENT = lazy_regex(
+    r"^[\s+-]{0,40}(?:#(?!\[)|//|--|/\*|\*|<!--|;|%)|(?:\s|^)(?:#|//|--|/\*|<!--)\s"
+)
+_KEYWORDS = lazy_regex(
+    r"\b(?:public|private|protected|static|final|const|let|var|val|def|class|function|func|fn|fun"
+    r"|void|string|int|bool|boolean|return|async|await|yield|new|in|is|not|and|or|if|else|for|of"
+    r"|do|end|insert|into|values|select|from|where|assert|expect|readonly|export|default|type)\b",
+    re.IGNORECASE,
+)
+_PROSE = lazy_regex(
+    r"(?<![^\W\d_])[^\W\d_]++(?:[ ,;:'!]{1,3}+[^\W\d_]++){3}"
+    r"|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{12}"
+    r"|\b(?:you|your|please|dear|must|the|follow(?:s|ing)?|bitte|usted|vous|votre|por favor)\b",
+    re.IGNORECASE,
+)
+_NAMES = lazy_regex(
+    r"test|assert|expect|should|attack|inject|jail_?break|payload|adversar|red_?team|guard|detect"
+    r"|flag(?=s|ged|\()|block(?=s|ed)|refus|malicious|\beval|fixture|probe|hijack|overrid|benign"
+    r"|\bexamples\b|poison|harm(?=ful|less)|strateg|label|score|reject|\bis_|must_not|\bcases?\b|mock|angriff"
+    r"|ataque|attaque|攻击|注入|測試|测试|\bpositives?\b|\bnegatives?\b",
+    re.IGNORECASE,
+)
+# Of these, the names that nothing but what is about attacks has.
+_OF_ATTACKS = lazy_regex(
+    r"attack|inject|jail_?break|adversar|red_?team|guard|malicious|hijack|overrid|benign|poison"
+    r"|harm|strateg|refus|must_not|probe|angriff|ataque|attaque|攻击|注入",
+    re.IGNORECASE,
+)
+# What a record is labelled with once somebody saw an attack in it.
+_SEEN_AS_ATTACK = lazy_regex(
+    r"['\"](?:attack|injection|jailbreak|blocked|flagged|refused|refuse|refusal|malicious|unsafe)['\"]",
+    re.IGNORECASE,
+)
+# A field of YAML or settings, and a row of a table.
+_FIELD = lazy_regex(
+    r"[+-]?\s*+(?:- )?+[\w-]{1,40}+(?:: |\s?=\s?)\S.*|[^;\t\n]*+(?:[;\t][^;\t\n]*+){1,}"
+    r"|[^,\n]*+(?:,(?! )[^,\n]*+){1,}"
+)
+# A line that names a file which follows it.
+_HEADER = lazy_regex(r"^[ \t]*+(?=[^\n]*[./])[\w./-]+:?[ \t]*$", re.MULTILINE)
+# What is left of a line of JSON, YAML, CSV or settings, once its literals are zeros. Names that
+# stand alone are of a table, or the message's own.
+_RECORD = lazy_regex(
+    r"\s*+(?:- )?+(?:[\w.-]{1,60}+(?:,[\w.-]{1,60}+)*+\s{0,3}+[:=]?+)?+"
+    r"(?:[\s0-9\[\]{}(),;:.+|>-]|true|false|null|None)*+"
+)
+# What speaks to whoever reads the file or works on it, in five languages.
+_SPEAKS_TO_READER = lazy_regex(
+    r"\b(?:read(?:s|ing)?|see(?:s|ing)?|process(?:es|ing)?|review(?:s|ing)?|open(?:s|ing)?"
+    r"|pars(?:e|es|ing)|index(?:es|ing)?|work(?:s|ing)?|edit(?:s|ing)?|chang(?:e|es|ing)"
+    r"|touch(?:es|ing)?|maintain(?:s|ing)?|contribut(?:e|es|ing)|analy[sz](?:e|es|ing)"
+    r"|inspect(?:s|ing)?|build(?:s|ing)?|look(?:s|ing)?)(?: (?:on|in|at|with|through|to))?"
+    r" (?:this|the (?:file|code(?:base)?|repo(?:sitory)?|page|source|project|diff|commit))\b"
+    r"|\b(?:diese\w?|die) (?:datei|zeile|seite|nachricht|text)\w* (?:lies|lesen|liest)"
+    r"|\b(?:le(?:e|es|en|a|yendo)|lis|lisez|lisant|lit) (?:este|esto|esta|ceci|ce|cette)\b"
+    r"|(?:阅读|读到|看到)(?:此|这|本)",
+    re.IGNORECASE,
+)
+
+
+def is_data_literal(data: bytes, start: int, end: int, kind: FileKind = FileKind.OTHER) -> bool:
+    """True if a passage is a value in source code or data that is about tests or attacks.
+
+    Args:
+        data: the text.
+        start: of the passage.
+        end: of the passage.
+        kind: what the file is that the text comes from, by its name.
+    """
+    changed = changed_file(data, start) if kind is FileKind.OTHER else None
+    written = data
+    if changed is not None:
+        kind, written = file_kind([changed.path]), content(data, changed)
+    if kind is FileKind.ATTACKS and is_idle_talk(written):
+        return True
+    if _is_value(data, data, (start, end), kind):
+        return True
+    bare = without_long_literals(data)
+    return bare is not data and _is_value(bare, data, (start, end), kind)
+
+
+def _is_value(read: bytes, data: bytes, passage: tuple[int, int], kind: FileKind) -> bool:
+    """True for a value that something marks as data.
+
+    Args:
+        read: the text, or the text without what its long literals say.
+        data: the text.
+        passage: its first byte and its end.
+        kind: of the file.
+    """
+    start, end = passage
+    first, last = _lines(data, start, end, is_whole=read is not data)
+    if last - first > LINE_BYTES or _SPEAKS_TO_READER.search(_text(data[first:last])):
+        return False
+    lines, low, around = _text(read[first:last]), *_around(read, first, last)
+    at = len(_text(read[first:start]))
+    span = at, at + len(_text(read[start:end]))
+    is_value = _is_in_literals(lines, span) and all(map(_is_code, lines.split("\n")))
+    if not is_value:
+        before = len(_text(read[low:first]))
+        is_value = _is_in_block(around, before + span[0], before + span[1])
+    if is_value and _tells_of_tests(around, kind):
+        return True
+    is_of_tests = kind > FileKind.OTHER
+    is_value = is_value or (is_of_tests and all(map(_FIELD.fullmatch, lines.strip().split("\n"))))
+    is_marked = is_of_tests or _has_label(around, _SEEN_AS_ATTACK)
+    return is_value and is_marked and not may_act(_values(lines, data, first, last))
+
+
+def _text(part: bytes) -> str:
+    return part.decode("utf-8", "ignore")
+
+
+def _values(lines: str, data: bytes, first: int, last: int) -> str:
+    """What literals in some lines say, without those of one word; the lines, if there are none."""
+    literals = [each[1:-1] for each in _LITERAL.findall(lines) if not _WORD.fullmatch(each)]
+    spans = [span for span in long_literals(data) if span[0] < last and first < span[1]]
+    literals += [_text(data[start:end]) for start, end in spans]
+    return "\n".join(literals) or lines
+
+
+def _lines(data: bytes, start: int, end: int, *, is_whole: bool) -> tuple[int, int]:
+    """The lines of a passage, and if asked the whole of the long literals that it is in."""
+    for first, last in long_literals(data) if is_whole else ():
+        if first < end and start < last:
+            start, end = min(start, first), max(end, last)
+    last = data.find(b"\n", end)
+    return data.rfind(b"\n", 0, start) + 1, len(data) if last < 0 else last
+
+
+def _around(data: bytes, first: int, last: int) -> tuple[int, str]:
+    """Where the lines around some lines begin, and these; the same for lines near each other."""
+    low = max(0, first - BEFORE_BYTES) // STEP_BYTES * STEP_BYTES
+    low = data.rfind(b"\n", 0, low) + 1
+    low = low if first - low <= LINE_BYTES else first
+    high = ((last + AFTER_BYTES) // STEP_BYTES + 1) * STEP_BYTES
+    return low, _text(data[low:high])
+
+
+def _is_in_block(text: str, start: int, end: int) -> bool:
+    """True within one block of YAML, or from the mark that begins it."""
+    start += len(text[start:end]) - len(text[start:end].lstrip("|>+- \n"))
+    return any(first <= start and end <= last for first, last in _blocks(text))
+
+
+@lru_cache(maxsize=MANY_TEXTS)
+def _blocks(text: str) -> tuple[tuple[int, int], ...]:
+    return tuple(block.span(2) for block in _BLOCK.finditer(text))
+
+
+def _is_in_literals(text: str, span: tuple[int, int]) -> bool:
+    """True where more letters of a passage are in literals than between them."""
+    start, end = span
+    inside = sum(
+        len(text[max(start, literal.start()) : min(end, literal.end())])
+        for literal in _LITERAL.finditer(text)
+    )
+    return inside * 3 >= (end - start) * 2
+
+
+def _is_code(line: str) -> bool:
+    """True for a line that has neither a comment nor a sentence beside its literals."""
+    bare = _LITERAL.sub("0", line)
+    return _COMMENT.search(bare) is None and _PROSE.search(_KEYWORDS.sub("=", bare)) is None
+
+
+@lru_cache(maxsize=MANY_TEXTS)
+def _tells_of_tests(around: str, kind: FileKind) -> bool:
+    """Whether names outside of literals and blocks say that values are of tests or attacks."""
+    bare = _LITERAL.sub(_without_value, _HEADER.sub("", _BLOCK.sub("", around)))
+    names = {name.lower() for name in _NAMES.findall(bare)}
+    is_of_attacks = any(map(_OF_ATTACKS.search, names))
+    if kind > FileKind.OTHER and _has_label(around, _OF_ATTACKS):
+        return True
+    if len(names) < (FEW_NAMES if kind is FileKind.OTHER else 1):
+        return False
+    return is_of_attacks or (
+        len(names) >= FEW_NAMES and not all(map(_is_record, around.split("\n")))
+    )
+
+
+@lru_cache(maxsize=MANY_TEXTS)
+def _has_label(around: str, labels: re.Pattern[str]) -> bool:
+    """Whether a literal is one word, and a label."""
+    literals = _LITERAL.findall(around)
+    return any(_WORD.fullmatch(each) and labels.search(each) for each in literals)
+
+
+def _is_record(line: str) -> bool:
+    """True for a line that has no code beside its literals, and for a comment."""
+    bare = _LITERAL.sub("0", line)
+    return _RECORD.fullmatch(bare) is not None or _COMMENT.search(bare) is not None
+
+
+def _without_value(literal: re.Match[str]) -> str:
+    """A literal that is a key, or one word for such a key, as it is; of other values, nothing."""
+    if _KEY_FOLLOWS.match(literal.string, literal.end()):
+        return literal[0]
+    key = _KEY_BEFORE.search(literal.string, max(0, literal.start() - 50), literal.start())
+    is_label = key is not None and _NAMES.search(key[1]) is not None
+    return literal[0] if is_label and _WORD.fullmatch(literal[0]) else "0"

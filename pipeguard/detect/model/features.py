@@ -1,0 +1,277 @@
+"""The features of sentences, as indices of weights: words, their families and their parts.
+
+Words are features alone and in pairs; families of words alone, in pairs, in their order, inside
+quotes, at the beginning, and in an address. Source of the form: J. Langford, L. Li, A. Strehl,
+"Vowpal Wabbit", hashed linear models (2007).
+
+`_classifier.c` makes those of words and of parts, and adds up the weights of all; where it was not
+built, this does.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache, reduce
+from itertools import combinations, pairwise
+from operator import or_
+from typing import NamedTuple, TypeAlias
+from zlib import crc32
+
+from pipeguard.detect.model.lexicon import CACHED_WORDS, Lexicon, all_families
+from pipeguard.detect.model.normal_form import FIRST_IDEOGRAPH, IDEOGRAPH, plain, words
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+REACH = 6  # words between two families whose order is a feature
+STEM_LETTERS = 5  # of a word, without its ending
+WORD_BUCKETS = 2**19  # weights that words share by hash
+MAX_FAMILIES = 64
+GRAM_LETTERS = 4  # of a part of a word, with marks for its beginning and end
+IDEOGRAPH_GRAMS = (1, 3)  # ideographs of a part; two of them are a word already
+GRAM_BUCKETS = 2**17  # weights that parts of words share by hash
+FIRST_GRAM = WORD_BUCKETS + (5 + 2 * MAX_FAMILIES) * MAX_FAMILIES  # weight of parts of words
+WEIGHTS = FIRST_GRAM + GRAM_BUCKETS
+TOGETHER = 3  # sentences that are read together, at most
+_END = -1  # after the families of a sentence, and in place of a further sentence of a group
+_FILL = (_END,) * TOGETHER
+LEAST_FEATURES = 8  # with fewer features, none counts for more
+BEGINNING_WORDS = 3
+ADDRESS_WORDS = 8  # fewer than these address somebody
+
+# URLs, mail addresses and paths are in no language: each kind is one word.
+_MASKED = lazy_regex(
+    r"(?P<urlx>https?://\S+|www\.\S+|\b[\w-]+\.(?:example|test|invalid)\b\S*)"
+    r"|(?P<mailx>[\w.+-]+@[\w-]+\.[\w.-]+)|(?P<pathx>(?:~|/|\./)[\w./-]{4,})"
+)
+_META_SCHEMA = lazy_regex(r"https?://json-schema\.org/\S*")  # names a standard, not a place
+_MARK = lazy_regex(r"[@/]|www\.|\.(?:example|test|invalid)\b")
+_QUOTE = lazy_regex("[\"'`\u201c\u201e\u00ab\u300c]")
+_QUOTED = lazy_regex(
+    r"\"[^\"\n]{3,200}\"|\u201c[^\u201d\n]{3,200}\u201d|\u00ab[^\u00bb\n]{3,200}\u00bb"
+    r"|`[^`\n]{3,200}`|\u300c[^\u300d\n]{2,100}\u300d|\u201e[^\u201c\n]{3,200}\u201c"
+    r"|'[^'\n]{8,200}'"
+)
+_ADDRESS = lazy_regex(
+    r"(?:^|[.!?\u3002\uff01\uff1f>*#/\n\"'(\[:;|-]\s*)"
+    r"([^\s.!?\u3002:\uff1a,\uff0c][^.!?\u3002:\uff1a,\uff0c\n]{1,60}?)\s?[:\uff1a,\uff0c\u2014]"
+)
+
+
+class Features(NamedTuple):
+    """The indices of the weights that a text adds up.
+
+    Attributes:
+        words: of words and pairs of words.
+        families: of families of words.
+        grams: of parts of words.
+    """
+
+    words: frozenset[int]
+    families: frozenset[int]
+    grams: frozenset[int]
+
+    def __or__(self, other: Features) -> Features:
+        """The features of both texts together."""
+        return Features(
+            self.words | other.words, self.families | other.families, self.grams | other.grams
+        )
+
+
+# A sentence that was read: words, numbers and signs, and the features of families, perhaps twice.
+Read: TypeAlias = tuple[Sequence[str], Sequence[int]]
+# How sentences are scored: weights, one unsigned byte each, greater by 128; a scale of their means
+# and a bias; the score that sentences must be able to reach, to be scored together.
+Scoring: TypeAlias = tuple[bytes, float, float, float]
+# The mean of each group of sentences, which are named by their numbers; None for one that cannot
+# reach the least score.
+Means = Callable[[Sequence[Read], Sequence[tuple[int, ...]], Scoring], list[float | None]]
+
+
+def read(text: str, lexicon: Lexicon) -> Read:
+    """Read one sentence, of any length."""
+    text = plain(text)
+    if _MARK.search(text):
+        text = _META_SCHEMA.sub(" ", text)
+        text = _MASKED.sub(lambda match: f" {match.lastgroup} ", text)
+    found = words(text)
+    return found, _family_features(text, found, lexicon)
+
+
+def features(text: str, lexicon: Lexicon) -> Features:
+    """The features of one sentence, of any length."""
+    return _features(read(text, lexicon))
+
+
+def _features(sentence: Read) -> Features:
+    found, families = sentence
+    return Features(
+        frozenset(_word_features(tokens(found))),
+        frozenset(families),
+        frozenset().union(*map(_grams, found)),
+    )
+
+
+def native() -> Means | None:
+    """The form in C, for sentences in which all numbers are 0; None where it was not built."""
+    try:
+        from pipeguard.detect.model import _classifier
+    except ImportError:
+        return None
+
+    def means(
+        sentences: Sequence[Read], groups: Sequence[tuple[int, ...]], scoring: Scoring
+    ) -> list[float | None]:
+        lines = "".join(" ".join(found) + "\n" for found, _ in sentences)
+        families = array("i", [row for _, families in sentences for row in (*families, _END)])
+        numbers = array("i", [number for group in groups for number in (*group, *_FILL)[:TOGETHER]])
+        return _classifier.means(lines.encode("utf-8", "surrogatepass"), families, numbers, scoring)
+
+    return means
+
+
+def portable(
+    sentences: Sequence[Read], groups: Sequence[tuple[int, ...]], scoring: Scoring
+) -> list[float | None]:
+    """The form without C."""
+    weights, scale, bias, least = scoring
+    seen = [_features(sentence) for sentence in sentences]
+    weighed = [[(kind, _weight(kind, weights)) for kind in each] for each in seen]
+    bounds = [[_squared_bound(*kind) for kind in each] for each in weighed]
+
+    def mean(group: tuple[int, ...]) -> float | None:
+        if len(group) == 1:
+            return sum(_mean(*kind) for kind in weighed[group[0]])
+        kinds = zip(*(bounds[number] for number in group), strict=True)
+        if bias + scale * sum(math.sqrt(sum(kind)) for kind in kinds) < least:
+            return None
+        union = reduce(or_, (seen[number] for number in group))
+        return sum(_mean(kind, _weight(kind, weights)) for kind in union)
+
+    return [mean(group) for group in groups]
+
+
+def _weight(kind: frozenset[int], weights: bytes) -> int:
+    above: int = sum(map(weights.__getitem__, kind))
+    return above - 128 * len(kind)
+
+
+def _mean(kind: frozenset[int], weight: int) -> float:
+    return weight / math.sqrt(max(len(kind), LEAST_FEATURES))
+
+
+def _squared_bound(kind: frozenset[int], weight: int) -> float:
+    """The square of what features can add to the mean of several sentences.
+
+    However features are spread over sentences, those of all together weigh no more than the root of
+    the sum of these (Cauchy and Schwarz), but for what they share.
+    """
+    return max(0, weight) ** 2 / max(1, len(kind))
+
+
+def _word_features(read: Iterable[str]) -> Iterator[int]:
+    """Of each word, its stem, pairs that are adjacent or one apart, and the first words."""
+    before = further = 0
+    for place, token in enumerate(read):
+        letters, stem, word = _hashes(token)
+        yield stem % WORD_BUCKETS
+        if word:
+            yield word % WORD_BUCKETS
+        if place > 1:
+            yield crc32(letters, before ^ _PAIR) % WORD_BUCKETS
+            yield crc32(letters, further ^ _APART) % WORD_BUCKETS
+        elif place:
+            yield crc32(letters, before ^ _PAIR) % WORD_BUCKETS
+            yield crc32(letters, before ^ _BEGIN) % WORD_BUCKETS
+        if place < BEGINNING_WORDS:
+            yield crc32(letters, _BEGIN + place) % WORD_BUCKETS
+        before, further = stem, before
+
+
+# What a hash begins with, so that each kind of feature has hashes of its own.
+_STEM, _WHOLE_WORD, _PAIR, _APART, _BEGIN, _GRAM = (
+    crc32(name) for name in (b"s", b"w", b"p", b"a", b"b", b"g")
+)
+
+
+def _family_features(text: str, read: Sequence[str], lexicon: Lexicon) -> list[int]:
+    places = lexicon.places_of(read)
+    if not places:
+        return []
+    seen = all_families(places)
+    indices = [_ANYWHERE + family for family in seen]
+    indices += [_TOGETHER + MAX_FAMILIES * a + b for a, b in combinations(sorted(seen), 2)]
+    indices += [_IN_ORDER + MAX_FAMILIES * a + b for a, b in _near(places)]
+    if places[0][0] < BEGINNING_WORDS - 1:
+        indices += [_FIRST + family for family in places[0][1]]
+    if _QUOTE.search(text):
+        unquoted = _QUOTED.sub(" ", text)
+        if unquoted != text:
+            quoted = seen - all_families(lexicon.places(unquoted))
+            indices += [_QUOTED_ONLY + family for family in quoted]
+    indices += _address_features(text, seen, lexicon)
+    return indices
+
+
+def _near(places: Sequence[tuple[float, frozenset[int]]]) -> set[tuple[int, int]]:
+    """The pairs of families that are close together, in their order."""
+    near: set[tuple[int, int]] = set()
+    for index, (at, families) in enumerate(places):
+        for position, others in places[index + 1 :]:
+            if position - at > REACH:
+                break
+            near.update((a, b) for a in families for b in others if a != b)
+    return near
+
+
+def _address_features(text: str, seen: frozenset[int], lexicon: Lexicon) -> Iterator[int]:
+    """The families before a comma or colon at the beginning, where somebody is addressed."""
+    for match in _ADDRESS.finditer(text):
+        if match[1].count(" ") >= ADDRESS_WORDS:
+            continue
+        addressed = lexicon.families_in(match[1])
+        yield from (_ADDRESSED + family for family in addressed)
+        if lexicon.model_family in addressed:
+            yield from (_TO_MODEL + family for family in seen)
+
+
+# The first weights of families: of one family in each of six roles, and of pairs.
+_ANYWHERE, _FIRST, _QUOTED_ONLY, _ADDRESSED, _TO_MODEL, _TOGETHER = (
+    WORD_BUCKETS + MAX_FAMILIES * row for row in range(6)
+)
+_IN_ORDER = _TOGETHER + MAX_FAMILIES * MAX_FAMILIES
+
+
+@lru_cache(CACHED_WORDS)
+def _hashes(token: str) -> tuple[bytes, int, int]:
+    """A word's stem, the stem's hash, and the word's hash; 0 for a word that is its stem."""
+    letters = token.encode("utf-8", "surrogatepass")
+    stem = token[:STEM_LETTERS].encode("utf-8", "surrogatepass")
+    return stem, crc32(stem, _STEM), crc32(letters, _WHOLE_WORD) if len(token) > STEM_LETTERS else 0
+
+
+@lru_cache(CACHED_WORDS)
+def _grams(token: str) -> tuple[int, ...]:
+    """The features of a word's parts, most of which outlive endings, compounds and misspellings."""
+    if IDEOGRAPH.match(token):
+        parts = [token[i : i + n] for n in IDEOGRAPH_GRAMS for i in range(len(token) - n + 1)]
+    elif len(token) > 1:
+        marked = f"<{token}>"
+        parts = [marked[i : i + GRAM_LETTERS] for i in range(len(marked) - GRAM_LETTERS + 1)]
+    else:
+        parts = []
+    hashes = (crc32(part.encode("utf-8", "surrogatepass"), _GRAM) for part in parts)
+    return tuple(FIRST_GRAM + number % GRAM_BUCKETS for number in hashes)
+
+
+def tokens(read: Sequence[str]) -> Sequence[str]:
+    """The words of which pairs are made: all numbers are one word, two adjacent ideographs one."""
+    counted: list[str] = []
+    for word in read:
+        if word.isdecimal():
+            counted.append("0")
+        elif word > FIRST_IDEOGRAPH and len(word) > 1 and IDEOGRAPH.match(word):
+            counted += [first + second for first, second in pairwise(word)]
+        else:
+            counted.append(word)
+    return counted

@@ -1,0 +1,183 @@
+"""Whether a text discusses attacks rather than making one: how it shows them, and its other words.
+
+A text that discusses an attack shows it as an example, in quotes, a fenced code block, a table or a
+literal of a program, and has other words for its topic. Both together make a finding less sure,
+neither alone: whoever writes an order can quote it, or call it an example. A sentence can also
+report what somebody else said, and be no order itself. Knows no rules; detect.scanning.confidence
+and detect.model.cascade draw the conclusions.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache, lru_cache
+
+from pipeguard.detect.matching.confirm import Finder
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+BEFORE_BYTES, AFTER_BYTES = 2000, 800  # around a stretch: where words of its topic count
+QUOTE_BYTES = 600  # before and after a stretch: where a quote may begin or end
+BEHIND_LETTERS = 24  # after a quote: where a word may say who said it
+FENCE_BYTES = 6000  # before a stretch: where a fence may have been opened
+TOPIC_BYTES, WORD_BYTES = 512, 64  # looked up at once, and behind that for a word's end
+FEW_TOPICS, MANY_TOPICS = 2, 3  # different words of the topic
+
+_FENCE = lazy_regex(rb"^[ \t]{0,3}(?:```|~~~)", re.MULTILINE)
+_EXAMPLE_LINE = lazy_regex(
+    rb"^[ \t]*+(?:\||>|(?:[-*+]|[0-9]{1,2}[.)])[ \t]++[\"'`]|\\item|[\"'`]|\+?+[ \t]*+[\"'`(\[{]"
+    rb"|(?:assert|expect|const|let|var|def|return|yield|it|test|describe)\b"
+    rb"|\w++[ \t]*+[=(:][ \t]*+[\"'`\[(])"
+)
+# Words for attacks, frauds, examples, and those who study or stop them, in twelve languages.
+_TOPIC_WORDS = (
+    r"prompt[ -]?injections?|jail ?breaks?|red[- ]?team\w*|adversar\w+|payloads?"
+    r"|\battack\w*|malicious|phish\w+|\bscam\w*|classifiers?"
+    r"|detect(?:s|ed|or|ors|ion)\b|test (?:suite|cases?|set)|\bexpected\b"
+    r"|\bverdict\b|\bexamples?\b|\bsamples?\b|owasp|exploit\w*|\bthreats?\b"
+    r"|guardrails?|saniti[sz]\w+|\bfilter\w*|vulnerab\w+|\bfraud\w*|\binjected\b"
+    r"|untrusted|false (?:positives?|alarms?)|\bvictims?\b|researchers?|mitigat\w+|bounty"
+    r"|post-?mortem|proofs? of concept|poison(?:ed|ing)|impersonat\w+|social engineering"
+    r"|threat model|\bsmuggl\w+|\bbenchmarks?\b|data ?sets?|defen[cs]es?\b"
+    r"|describe\(|angriff\w*|angreif\w+|beispiel\w*|betrüg\w*|opfer\b|forsch(?:er|ung)\w*"
+    r"|schwachstelle\w*|gefälscht\w*|fehlalarm\w*|datens[aä]tz\w*|vergift\w+|schadhaft\w*"
+    r"|attaqu\w+|exemples?|escroqu\w*|hameçonnage|victimes?\b|chercheu\w+|vulnérabilit\w+"
+    r"|faux positifs?|malveillant\w*|empoisonn\w+|pirat(?:e|es|age)\b|filtres?\b|jeux? de données"
+    r"|ataques?|atacante\w*|ejemplos?|exemplos?|estafa\w*|golpes?\b|v[íi]ctimas?\b|v[íi]timas?\b"
+    r"|iny\w{0,2}ecci\w+|injeç\w+|investigador\w*|pesquisador\w*|envenen\w+|malicios\w+"
+    r"|falsos? positivos?|fraude\w*|attacch?[io]\b|attaccant\w+|esemp[io]|iniezion\w+|truff\w+"
+    r"|vittim[ae]\b|ricercator\w+|атак|злоумышлен|уязвим|исследовател|инъек|пример|мошен|жертв"
+    r"|攻击|注入|攻撃|示例|例如|例えば|詐欺|诈骗|インジェクション|研究者|研究人员|漏洞|脆弱性|受害|被害"
+    r"|공격|인젝션|주입|예시|사기|연구|취약|피해|هجوم|حقن|مثال|احتيال|الباحث|ثغر|ضحي"
+    r"|हमले|इंजेक्शन|उदाहरण|धोख|शोधकर्ता|हमलावर|शिकार"
+    r"|pentest\w*|penetration test|hidden (?:text|instruction|prompt)|white text|honeypot"
+    r"|exfiltrat\w+"
+    r"|versteckte\w* (?:text|anweisung|befehl)|weiße[rn]? schrift|sicherheitsvorf\w+|schulung"
+    r"|texte (?:caché|blanc|invisible)|incident de sécurité|sensibilisation|test d.intrusion"
+    r"|texto (?:oculto|invis[ií]ble|invisível|blanco|branco)|incidente d[ei] s[ei]\w+|detec[ct]\w+"
+    r"|testo (?:nascosto|invisibile|bianco)|sensibilizzazione|скрыт\w+ текст|пентест|инцидент"
+    r"|ложн\w+ срабат|隐藏文字|白色文字|渗透测试|越狱|误报|检测|复盘|红队|钓鱼|隠し文字|白文字|検知"
+    r"|脱獄|演習|レッドチーム|フィッシング|숨겨진|흰 글씨|탐지|오탐|탈옥|모의|레드팀|피싱"
+    r"|تصيد|اختراق|توعية|छिपा|फ़िशिंग"
+)
+
+
+@cache
+def _topics() -> Finder:
+    return Finder(_TOPIC_WORDS, ignore_case=True)
+
+
+def topics(data: bytes, start: int, end: int) -> int:
+    """The number of different words around a stretch whose topic is attacks."""
+    low, high = max(0, start - BEFORE_BYTES), min(len(data), end + AFTER_BYTES)
+    around: set[bytes] = set()
+    for at in range(low - low % TOPIC_BYTES, high, TOPIC_BYTES):
+        if start <= at and at + TOPIC_BYTES <= end:
+            continue
+        before = data[at - 1 : at] or b"\n"
+        for first, last, word in _topic_words(before + data[at : at + TOPIC_BYTES + WORD_BYTES]):
+            if (low <= at + first and at + last <= start) or (
+                end <= at + first and at + last <= high
+            ):
+                around.add(word)
+    return len(around)
+
+
+@lru_cache(maxsize=16)  # matches beside each other are rated one after the other
+def _topic_words(block: bytes) -> list[tuple[int, int, bytes]]:
+    """The words of the topic that begin in a block: each with its range and its first letters.
+
+    Args:
+        block: the byte before it, the block, and some bytes behind it.
+    """
+    return [
+        (match.span[0] - 1, match.span[1] - 1, match.words.lower()[:6])
+        for match in _topics().finditer(block, 1, len(block))
+        if match.span[0] <= TOPIC_BYTES
+    ]
+
+
+def is_shown_as_example(data: bytes, start: int) -> bool:
+    """True if what begins here is in a fence, a table, a list of quotes or a literal."""
+    first = data.rfind(b"\n", 0, start) + 1
+    line = data[first : min(first + QUOTE_BYTES, start + 16)]
+    return _EXAMPLE_LINE.match(line) is not None or _is_fenced(data, start)
+
+
+def is_marked(data: bytes, start: int, end: int) -> bool:
+    """True if a stretch is marked as code, in Markdown or HTML."""
+    low = max(0, start - FENCE_BYTES)  # a match may begin with the mark
+    before = data[max(low, data.rfind(b"\n", low, start) + 1) : start + 1]
+    behind = data[end : end + QUOTE_BYTES]
+    in_span = before.count(b"`") % 2 == 1 and b"`" in behind.partition(b"\n")[0]
+    return in_span or _is_fenced(data, start) or (_is_tagged(data, start) and b"</" in behind)
+
+
+def _is_tagged(data: bytes, start: int) -> bool:
+    low = max(0, start - FENCE_BYTES)
+    opened = max(data.rfind(tag, low, start) for tag in (b"<code", b"<pre"))
+    return opened > max(data.rfind(tag, low, start) for tag in (b"</code", b"</pre"))
+
+
+def _is_fenced(data: bytes, start: int) -> bool:
+    before = data[max(0, start - FENCE_BYTES) : start]
+    if b"```" not in before and b"~~~" not in before:
+        return False
+    return len(_FENCE.findall(before)) % 2 == 1
+
+
+def is_example(data: bytes, start: int, end: int) -> bool:
+    """True if a stretch is shown as an example, in a text about attacks."""
+    return is_shown_as_example(data, start) and topics(data, start, end) >= FEW_TOPICS
+
+
+def unquoted(data: bytes, start: int, end: int) -> str | None:
+    """A stretch without its quotes, if it reports what somebody else says; None otherwise.
+
+    A quote is reported if a verb of saying is before it in its sentence, or right after it. A
+    quoted value of a record is said by nobody else.
+    """
+    low = max(data.rfind(b"\n", 0, start) + 1, start - QUOTE_BYTES)
+    before = data[low:start].decode("utf-8", "ignore")
+    stretch = data[start:end].decode("utf-8", "ignore")
+    text = before + stretch + data[end : end + QUOTE_BYTES].decode("utf-8", "ignore")
+    at, last = len(before), len(before) + len(stretch)
+    outside: list[str] = []
+    is_reported = False
+    for quote in _QUOTED.finditer(text):
+        if quote.end() <= at or quote.start() >= last:
+            continue
+        ahead, behind = text[: quote.start()], text[quote.end() : quote.end() + BEHIND_LETTERS]
+        if _BEFORE_VALUE.search(ahead):
+            return None
+        around = f"{_SENTENCE_END.split(ahead)[-1]} {_SENTENCE_END.split(behind)[0]}"
+        is_reported = is_reported or _REPORTING.search(around) is not None
+        outside.append(text[at : max(at, quote.start())])
+        at = quote.end()
+    return " ".join([*outside, text[at:last]]) if is_reported else None
+
+
+_QUOTED = lazy_regex(
+    r"\"[^\"\n]{8,600}\"|`[^`\n]{8,600}`|(?<!\w)'[^'\n]{8,600}'(?!\w)"
+    r"|\u2018[^\u2018\n]{8,600}\u2019(?!\w)|\u201c[^\u201c\u201d]{4,600}\u201d|\u201e[^\u201c\u201d]{8,600}[\u201c\u201d]"
+    r"|\u00ab[^\u00ab\u00bb]{8,600}\u00bb|\u00bb[^\u00ab\u00bb]{8,600}\u00ab"
+    r"|[\u300c\u300e][^\u300c-\u300f]{4,600}[\u300d\u300f]"
+)
+_BEFORE_VALUE = lazy_regex(r"(?:[\"'`\]}]\s*[:,]|[=({\[])\s*$")
+_SENTENCE_END = lazy_regex(r"[.!?\u3002\uff01\uff1f]\s*|\n")
+_REPORTING = lazy_regex(
+    r"\b(?:sa(?:id|ys)|wrote|writes|reads|asked|asks|typed|stated|states|contain(?:s|ed)"
+    r"|includ(?:es|ed)|claim(?:s|ed)|posted|pasted|tried|hid|smuggled|injected|planted"
+    r"|(?:told|instructed) (?:the|it|our|my|him|her)|warned|quoted|replied|such as"
+    r"|something like|for example|e\.g\.|went|goes"
+    r"|sagt\w*|schr(?:ieb|eib)\w*|steht|stand|hie(?:ß|ss)|hei(?:ß|ss)t|lautet\w*|bat|fragte\w*"
+    r"|enth(?:ält|ielt)\w*|behauptet\w*|etwa|beispielsweise|zum beispiel|z\. ?b\."
+    r"|dit|disait|disant|écri(?:t|vait|vent)|demandait|contient|contenait|indiqu(?:e|ait)|lisait"
+    r"|affirm(?:e|ait)|par exemple|du genre|dec[ií]a\w*|dice|dijo|escrib(?:e|i[óo]|[ií]a)|ped[ií]a"
+    r"|conten[ií]a|contiene|rezaba|pon[ií]a|por ejemplo|dizia|diz|disse|escrev(?:e|eu|ia)|pedia"
+    r"|continha|contém|por exemplo|diceva|scri(?:ve|tto|sse|veva)|chiede(?:va)?|conteneva"
+    r"|recita(?:va)?|per esempio|написал\w*|писал\w*|говорит\w*|сказал\w*|просил\w*|содержал\w*"
+    r"|гласи\w*|например|вроде)\b"
+    r"|写道|写着|说道|要求|包含|例如|比如|写的是|と(?:書|言|述|あ|い[うっ]|の)|例えば|라(?:고|는)|다(?:고|는)"
+    r"|قال|كتب|يقول|تقول|ورد|مثل|يحتوي|جاء|लिखा|कहा|कहता|जैसे|बोला",
+    re.IGNORECASE,
+)

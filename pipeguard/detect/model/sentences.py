@@ -1,0 +1,144 @@
+"""The sentences of a text, alone and up to three together, as a classifier reads them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from operator import attrgetter
+from typing import NamedTuple
+
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+MAX_WORDS = 50  # of sentences that are read together
+MAX_UNITS = 3  # sentences that are read together
+LONG_WORDS = 60  # a longer sentence is read in overlapping parts
+PART_WORDS, STEP_WORDS = 40, 25  # of a part, and from the beginning of one to that of the next
+# Of a sentence beside an order: how much less likely than `likely` it may be to belong to it, and
+# how many characters, such as spaces and a mark of a list, may be between the two.
+BESIDE_LOGITS, BESIDE_CHARS = 1.0, 8
+ALMOST_LOGITS = 0.5  # below the best piece: a smaller piece inside it takes its place
+
+_IDEOGRAPHS = lazy_regex(r"[\u3040-\u30ff\u3400-\u9fff]")
+_WORD = lazy_regex(r"[^\W_]")
+_SPACED = lazy_regex(r"\S+")
+_UNIT_END = lazy_regex(r"(?<=[.!?\u0964\u061f])\s+|\n+|(?<=[\u3002\uff01\uff1f])")
+
+
+class Piece(NamedTuple):
+    """Sentences that are read together.
+
+    Attributes:
+        score: how sure it is that they are an order to the model, in logits.
+        start: of the first character.
+        end: after the last character.
+        words: their number.
+    """
+
+    score: float
+    start: int
+    end: int
+    words: int
+
+
+def units(text: str) -> list[tuple[int, int, int]]:
+    """The sentences, lines, and parts of long sentences of a text: start, end, number of words."""
+    sentences: list[tuple[int, int, int]] = []
+    start = 0
+    for match in _UNIT_END.finditer(text):
+        _add_unit(text, start, match.start(), sentences)
+        start = match.end()
+    _add_unit(text, start, len(text), sentences)
+    return sentences
+
+
+def read_together(sentences: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Each sentence alone, then with the next ones: first and last index, number of words."""
+    for first, (_, _, count) in enumerate(sentences):
+        yield first, first, count
+        together = count
+        for last in range(first + 1, min(first + MAX_UNITS, len(sentences))):
+            together += sentences[last][2]
+            if together > MAX_WORDS:
+                break
+            yield first, last, together
+
+
+def _add_unit(text: str, start: int, end: int, sentences: list[tuple[int, int, int]]) -> None:
+    unit = text[start:end]
+    count = len(unit.split())
+    letters = () if unit.isascii() else _IDEOGRAPHS.findall(unit)
+    if len(letters) // 2 > count:
+        count = len(letters) // 2
+    if not _WORD.search(unit):
+        return
+    if count <= LONG_WORDS:
+        sentences.append((start, end, count))
+        return
+    each = _IDEOGRAPHS if len(letters) // 2 >= count else _SPACED
+    words = [match.start() for match in each.finditer(unit)]
+    words = words[::2] if each is _IDEOGRAPHS else words
+    for first in range(0, len(words), STEP_WORDS):
+        after = words[first + PART_WORDS] if first + PART_WORDS < len(words) else len(unit)
+        # So many words are not read together with the next sentence.
+        begin = words[first] if first else 0
+        sentences.append((start + begin, start + after, MAX_WORDS))
+        if after == len(unit):
+            break
+
+
+def best_of(pieces: Sequence[Piece]) -> Piece:
+    """The piece with the highest score, at the place of its smallest part that scores almost so."""
+    best = max(pieces, default=Piece(-math.inf, 0, 0, 0))
+    cores = (piece for piece in pieces if _is_core(piece, best))
+    core = min(cores, key=attrgetter("words"), default=best)
+    return best._replace(start=core.start, end=core.end)
+
+
+def reach_of(pieces: Sequence[Piece], likely: float) -> tuple[int, int]:
+    """The first and the last character of the best piece and of what belongs to it.
+
+    These are pieces that score almost as high, sentences that are nearly likely to be an order by
+    themselves, and pieces that only together are one, as far as they follow each other.
+
+    Args:
+        pieces: of one text, in their order; at least one.
+        likely: the score from which sentences may be an order.
+    """
+    best = max(pieces)
+    start, end = best.start, best.end
+    alone = [pieces[0], *(b for a, b in pairwise(pieces) if a.start != b.start)]
+    near = [piece for piece in alone if piece.score >= likely - BESIDE_LOGITS]
+    near += [piece for piece in pieces if piece.score >= best.score - ALMOST_LOGITS]
+    near += _only_together(pieces, likely)
+    is_longer = True
+    while is_longer:
+        is_longer = False
+        for piece in near:
+            touches = piece.start <= end + BESIDE_CHARS and start <= piece.end + BESIDE_CHARS
+            if touches and not (start <= piece.start and piece.end <= end):
+                start, end, is_longer = min(start, piece.start), max(end, piece.end), True
+    return start, end
+
+
+def _only_together(pieces: Sequence[Piece], likely: float) -> Iterator[Piece]:
+    """The pieces that are likely to be an order, and less so without their first or last sentence.
+
+    So a step that says little by itself goes with the one that it continues.
+    """
+    by_start: dict[int, list[Piece]] = {}
+    by_end: dict[int, list[Piece]] = {}
+    for piece in pieces:
+        by_start.setdefault(piece.start, []).append(piece)
+        by_end.setdefault(piece.end, []).append(piece)
+    for piece in pieces:
+        if piece.score >= likely:
+            parts = [p for p in by_start[piece.start] if p.end < piece.end]
+            parts += [p for p in by_end[piece.end] if p.start > piece.start]
+            if all(part.score < piece.score for part in parts):
+                yield piece
+
+
+def _is_core(piece: Piece, best: Piece) -> bool:
+    inside = best.start <= piece.start and piece.end <= best.end
+    return inside and piece.score >= best.score - ALMOST_LOGITS

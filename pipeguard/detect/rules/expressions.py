@@ -1,0 +1,155 @@
+"""The expressions of a pack, which are written in lines and of named parts to be readable.
+
+Knows nothing of rules; detect.rules.rule checks the expressions that come out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pipeguard.errors import RuleError
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+FIELDS = ("pattern", "sign", "unless")
+_PART = lazy_regex(r"%\{([a-z-]+)\}")
+_BLANK = lazy_regex(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]| ", re.DOTALL)
+_ANY_BLANK = r"\s+"
+
+
+BEGIN, END, BAR = "%<", "%>", "|"
+_TOKEN = lazy_regex(
+    r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\((?:\?(?:P<\w+>|[a-z]*:))?"
+    r"|\)(?:[?*+]|\{[0-9,]+\})?[?+]?|%[<>]|.",
+    re.DOTALL,
+)
+_OPTIONAL = lazy_regex(r"\)(?:[?*]|\{0?,)")
+
+
+class _Group(NamedTuple):
+    """What stands in a group.
+
+    Attributes:
+        pattern: all of it, without marks.
+        sign: what each match of it contains; empty where nothing is marked.
+        close: the bracket that ends it, with its quantifier; empty at the end of the pattern.
+    """
+
+    pattern: str
+    sign: str
+    close: str
+
+
+def unmarked(pattern: str) -> tuple[str, str]:
+    """A pattern without its marks, and the sign that they make; empty where there is none.
+
+    Raises:
+        ValueError: a mark is not closed, or stands in a group that may be absent.
+    """
+    if BEGIN not in pattern:
+        return pattern, ""
+    whole = _group(match[0] for match in _TOKEN.finditer(pattern))
+    return whole.pattern, whole.sign
+
+
+def _group(tokens: Iterator[str]) -> _Group:
+    """Read the alternatives of a group, and the bracket that ends it."""
+    patterns: list[str] = []
+    signs: list[str] = []
+    end = BAR
+    while end == BAR:
+        pattern, sign, end = _alternative(tokens)
+        patterns.append(pattern)
+        signs.append(sign)
+    chosen = [sign or whole for sign, whole in zip(signs, patterns, strict=True)]
+    sign = f"(?:{BAR.join(chosen)})" if any(signs) else ""
+    return _Group(BAR.join(patterns), sign, end)
+
+
+def _alternative(tokens: Iterator[str]) -> tuple[str, str, str]:
+    """Read one alternative: its pattern, its sign if it has one, and the token that ends it."""
+    pattern = sign = end = ""
+    begin: int | None = None
+    for token in tokens:
+        if token == BAR or token.startswith(")"):
+            end = token
+            break
+        if token == BEGIN:
+            begin = len(pattern)
+        elif token == END and begin is not None:
+            sign, begin = pattern[begin:], None
+        elif token.startswith("("):
+            inner = _group(tokens)
+            pattern += token + inner.pattern + inner.close
+            sign = _sign_of(token, inner) or sign
+        else:
+            pattern += token
+    if begin is not None:
+        raise ValueError(f"`{BEGIN}` has no `{END}` in its alternative")
+    return pattern, sign, end
+
+
+def _sign_of(opening: str, group: _Group) -> str:
+    """The sign of a group within an alternative, with the flags of the group."""
+    if group.sign and _OPTIONAL.match(group.close):
+        raise ValueError("a part is marked that may be absent")
+    return f"{opening}{group.sign})" if group.sign else ""
+
+
+class Expressions:
+    """Writes out the expressions of one pack."""
+
+    def __init__(self, source: str, document: dict[str, Any]) -> None:
+        r"""Take a pack's document.
+
+        Its `parts` are expressions by name, each of which may use earlier ones as `%{name}`.
+        Where `blanks` is `any`, a blank outside brackets means `\s+`. In a rule without a
+        sign, what comes before the part that `sign_before` names is the sign, or else what the
+        pattern marks (detect.rules.marked_signs).
+
+        Raises:
+            RuleError: `parts` is no mapping, or a part uses one that is not before it.
+        """
+        self._source = source
+        self._blanks = document.get("blanks") == "any"
+        self._sign_before = f"%{{{document.get('sign_before')}}}"
+        self._parts: dict[str, str] = {}
+        parts = document.get("parts") or {}
+        if not isinstance(parts, dict):
+            raise RuleError(f"{source}: `parts` are expressions by their names")
+        for name, text in parts.items():
+            self._parts[str(name)] = self._expanded(f"part {name}", str(text))
+
+    def written_out(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """A rule with its expressions as the engine takes them.
+
+        Raises:
+            RuleError: it uses a part that the pack does not have, or marks that make no sign.
+        """
+        expressions = {field: str(entry[field]) for field in FIELDS if entry.get(field)}
+        before, part, _ = expressions.get("pattern", "").partition(self._sign_before)
+        if part:
+            expressions.setdefault("sign", before)
+        where = str(entry.get("id", "?"))
+        written = {
+            field: self._expanded(where, text) for field, text in expressions.items() if text
+        }
+        if "pattern" in written:
+            try:
+                written["pattern"], sign = unmarked(written["pattern"])
+            except ValueError as error:
+                raise RuleError(f"{self._source}: {where}: {error}") from None
+            if sign:
+                written.setdefault("sign", sign)
+        return entry | written
+
+    def _expanded(self, where: str, text: str) -> str:
+        if "\n" in text:
+            text = "".join(line.strip() for line in text.splitlines())
+        missing = sorted(set(_PART.findall(text)) - set(self._parts))
+        if missing:
+            raise RuleError(f"{self._source}: {where}: the pack has no part `{missing[0]}`")
+        if self._blanks:  # parts have theirs already
+            text = _BLANK.sub(lambda match: _ANY_BLANK if match[0] == " " else match[0], text)
+        return _PART.sub(lambda match: self._parts[match[1]], text)

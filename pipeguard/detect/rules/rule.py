@@ -1,0 +1,372 @@
+"""Rules, read from packs and checked. Knows no engine.
+
+A pack is a YAML document with the pack's name, what it is about, defaults, and rules; docs/rules.md
+describes each field. A rule that is not valid raises RuleError with the pack and the rule's id, and
+nothing is loaded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
+
+from pipeguard.detect.checks.registry import is_check
+from pipeguard.detect.matching.confirm import Finder
+from pipeguard.detect.rules.expressions import FIELDS, Expressions
+from pipeguard.errors import RuleError
+from pipeguard.firewall.finding import Confidence, Severity
+from pipeguard.firewall.protocol.places import Surface
+
+MAX_PATTERN_BYTES = 12_000  # Hyperscan refuses about 16,000
+
+
+class View(Enum):
+    """The kinds of readings that a rule may be run over; detect.scanning.readings makes them."""
+
+    TEXT = "text"
+    FOLDED = "folded"
+    SQUEEZED = "squeezed"
+    JOINED = "joined"
+    DECODED = "decoded"
+    ACTS = "acts"
+
+
+class Written(Enum):
+    """What happens to a match in an argument that is only written, said or looked for."""
+
+    KEEP = "keep"
+    LOWER = "lower"  # one step less sure
+    DROP = "drop"  # no match
+    VALUES = "values"  # no match, nor in a command, a program or a statement
+    PARSED = "parsed"  # the same, except in a text that the tool itself reads, as a template
+    ANYWHERE = "anywhere"  # kept, unless the text around it is about attacks
+
+
+class Leaving(Enum):
+    """What a match in a call is worth by where its string goes (detect.flows.way_out)."""
+
+    KEEP = "keep"  # the same everywhere
+    LOWER = "lower"  # one step less sure in what the tool keeps on this machine
+    RAISE = "raise"  # sure in an address, or in a request to another host
+    ONLY = "only"  # the same, and elsewhere no match
+
+
+class Boundary(Enum):
+    """Which characters must not touch a match."""
+
+    TOKEN = "token"  # noqa: S105  no letter, digit, underscore or dash
+    WORD = "word"  # no letter, digit or underscore
+    NONE = "none"
+
+
+Sample = str | Mapping[str, str]
+
+
+class Rule(NamedTuple):
+    """One entry of a pack.
+
+    Attributes:
+        id: pack, dot, name, as `secrets.aws-access-key-id`.
+        title: what it finds, for people.
+        severity: how bad it is.
+        confidence: how sure the pattern alone is.
+        surfaces: that it is run over.
+        places: globs over places; empty for all.
+        views: that it is run over.
+        pattern: a regular expression over UTF-8 bytes that Hyperscan and RE2 both take; empty
+            for a rule that has a model.
+        model: the file of a classifier's weights beside the shipped packs, for what no pattern
+            finds; or empty.
+        sha256: of that file, in hexadecimal.
+        sign: an expression that is in whatever `pattern` matches, for the engine to look for; or
+            empty.
+        ignore_case: for ASCII letters.
+        boundary: which characters must not touch a match, else confidence falls one step.
+        require: checks without which there is no match (detect.checks.registry).
+        check: checks that raise confidence when they hold and lower it when they fail.
+        placeholders: True where a placeholder is no match.
+        written: what happens to a match in an argument that does nothing
+            (detect.commands.argument_roles).
+        quoted: True where a match inside quotes or code loses one step of confidence.
+        leaving: what a match is worth by where its string goes.
+        several: True where two different values in one message raise confidence one step.
+        unless: an expression, of any case; a match in whose sentence it matches is only noted; or
+            empty. What its group `but` matches is no exception.
+        purpose: words that say what a tool is for (detect.scanning.stated_purpose); one of them
+            makes a match in the tool's definition one step less sure.
+        why: one sentence for a security engineer.
+        fix: one sentence: what to do.
+        owasp: the risk in OWASP's lists, as `MCP03`, or empty.
+        matches: samples that it must find.
+        passes: samples that it must not.
+    """
+
+    id: str
+    title: str
+    severity: Severity
+    confidence: Confidence
+    surfaces: frozenset[Surface]
+    places: tuple[str, ...]
+    views: frozenset[View]
+    pattern: str
+    model: str
+    sha256: str
+    sign: str
+    ignore_case: bool
+    boundary: Boundary
+    require: tuple[str, ...]
+    check: tuple[str, ...]
+    placeholders: bool
+    written: Written
+    quoted: bool
+    leaving: Leaving
+    several: bool
+    unless: str
+    purpose: tuple[str, ...]
+    why: str
+    fix: str
+    owasp: str
+    matches: tuple[Sample, ...]
+    passes: tuple[Sample, ...]
+
+    @property
+    def pack(self) -> str:
+        """The name of its pack."""
+        return self.id.partition(".")[0]
+
+    @property
+    def is_private(self) -> bool:
+        """True where its matches must not be shown."""
+        return tells_private(self.id)
+
+
+@lru_cache(maxsize=1024)
+def tells_private(rule: str) -> bool:
+    """True for the id of a rule that finds credentials, or numbers of persons."""
+    return rule.startswith(("secrets.", "personal."))
+
+
+def load_pack(text: str, source: str, *, proven: bool = False) -> tuple[Rule, ...]:
+    """Read one pack.
+
+    Args:
+        text: the YAML document.
+        source: its file's name, for errors.
+        proven: True where tests tried its expressions; trying them takes most of the time.
+
+    Raises:
+        RuleError: naming source, rule and field.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        document = yaml.load(text, loader)  # noqa: S506  both loaders are safe ones
+    except yaml.YAMLError as error:
+        raise RuleError(f"{source}: not valid YAML: {error}") from None
+    if not isinstance(document, dict) or not isinstance(document.get("rules"), list):
+        raise RuleError(f"{source}: a pack is a mapping with `pack`, `about` and `rules`")
+    pack = str(document.get("pack", ""))
+    if not re.fullmatch(r"[a-z][a-z0-9-]{1,30}", pack):
+        raise RuleError(f"{source}: `pack` must be a short lower-case name")
+    defaults = document.get("defaults") or {}
+    for entry in (defaults, *document["rules"]):
+        if not isinstance(entry, dict):
+            raise RuleError(f"{source}: expected fields of a rule, not `{str(entry)[:40]}`")
+    expressions = Expressions(source, document)
+    rules = tuple(
+        _rule(source, pack, expressions.written_out({**defaults, **entry}), proven=proven)
+        for entry in document["rules"]
+    )
+    seen: set[str] = set()
+    for rule in rules:
+        if rule.id in seen:
+            raise RuleError(f"{source}: {rule.id} is there twice")
+        seen.add(rule.id)
+    return rules
+
+
+_Choice = TypeVar("_Choice", bound=Enum)
+
+
+def as_record(rule: Rule) -> dict[str, object]:
+    """The rule as JSON values, for the cache of compiled rules."""
+    record: dict[str, object] = {}
+    for name in rule._fields:
+        value = getattr(rule, name)
+        if isinstance(value, frozenset):
+            record[name] = sorted(item.value for item in value)
+        elif isinstance(value, Severity | Confidence):
+            record[name] = value.name.lower()
+        elif isinstance(value, Boundary | Written | Leaving):
+            record[name] = value.value
+        else:
+            record[name] = value
+    return record
+
+
+def from_record(record: dict[str, Any]) -> Rule:
+    """The reverse of `as_record`, for a record that this program wrote."""
+    return Rule(
+        id=record["id"],
+        title=record["title"],
+        severity=Severity[record["severity"].upper()],
+        confidence=Confidence[record["confidence"].upper()],
+        surfaces=_set(Surface, tuple(record["surfaces"])),
+        places=tuple(record["places"]),
+        views=_set(View, tuple(record["views"])),
+        pattern=record["pattern"],
+        model=record["model"],
+        sha256=record["sha256"],
+        sign=record["sign"],
+        ignore_case=record["ignore_case"],
+        boundary=Boundary(record["boundary"]),
+        require=tuple(record["require"]),
+        check=tuple(record["check"]),
+        placeholders=record["placeholders"],
+        written=Written(record["written"]),
+        quoted=record["quoted"],
+        leaving=Leaving(record["leaving"]),
+        several=record["several"],
+        unless=record["unless"],
+        purpose=tuple(record["purpose"]),
+        why=record["why"],
+        fix=record["fix"],
+        owasp=record["owasp"],
+        matches=tuple(record["matches"]),
+        passes=tuple(record["passes"]),
+    )
+
+
+@lru_cache(maxsize=64)  # hundreds of rules have a dozen sets between them
+def _set(kind: type[_Choice], words: tuple[str, ...]) -> frozenset[_Choice]:
+    return frozenset(map(kind, words))
+
+
+_FIELDS = frozenset(Rule._fields)
+
+
+def _rule(source: str, pack: str, entry: dict[str, Any], *, proven: bool) -> Rule:
+    name = str(entry.get("id", "?"))
+    where = f"{source}: {name}"
+    unknown = sorted(set(entry) - _FIELDS)
+    if unknown:
+        raise RuleError(f"{where}: unknown field `{unknown[0]}`")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,60}", name):
+        raise RuleError(f"{where}: `id` must be lower-case words joined by dashes")
+    for needed in ("title", "severity", "confidence", "why", "fix", "matches", "passes"):
+        if not entry.get(needed):
+            raise RuleError(f"{where}: `{needed}` is missing")
+    model = _model(where, entry)
+    if not model and not entry.get("pattern"):
+        raise RuleError(f"{where}: `pattern` is missing")
+    written = {field: str(entry.get(field) or "") for field in FIELDS}
+    if not proven:
+        _try(where, written)
+    checks = (*_strings(where, entry, "require"), *_strings(where, entry, "check"))
+    for spec in checks:
+        if not is_check(spec):
+            raise RuleError(f"{where}: unknown check `{spec}`")
+    return Rule(
+        id=f"{pack}.{name}",
+        title=str(entry["title"]),
+        severity=_choice(where, Severity, entry["severity"]),
+        confidence=_choice(where, Confidence, entry["confidence"]),
+        surfaces=_choices(where, Surface, entry.get("surfaces")),
+        places=_strings(where, entry, "places"),
+        views=_choices(where, View, entry.get("views", ["text", "folded", "decoded"])),
+        pattern=written["pattern"],
+        model=model,
+        sha256=str(entry.get("sha256", "")),
+        sign=written["sign"],
+        ignore_case=bool(entry.get("ignore_case", False)),
+        boundary=_choice(where, Boundary, entry.get("boundary", "word")),
+        require=_strings(where, entry, "require"),
+        check=_strings(where, entry, "check"),
+        placeholders=bool(entry.get("placeholders", False)),
+        written=_choice(where, Written, entry.get("written", "keep")),
+        quoted=entry.get("quoted") == "lower",
+        leaving=_choice(where, Leaving, entry.get("leaving", "keep")),
+        several=entry.get("several") == "raise",
+        unless=written["unless"],
+        purpose=_strings(where, entry, "purpose"),
+        why=" ".join(str(entry["why"]).split()),
+        fix=" ".join(str(entry["fix"]).split()),
+        owasp=str(entry.get("owasp", "")),
+        matches=_samples(where, entry, "matches"),
+        passes=_samples(where, entry, "passes"),
+    )
+
+
+def _model(where: str, entry: dict[str, Any]) -> str:
+    model = str(entry.get("model", ""))
+    if model and not re.fullmatch(r"[a-z][a-z-]{1,30}\.model", model):
+        raise RuleError(f"{where}: `model` is the name of a file that ends in .model")
+    if model and not re.fullmatch(r"[0-9a-f]{64}", str(entry.get("sha256", ""))):
+        raise RuleError(f"{where}: `sha256` is missing: a model is only used if it is that file")
+    if model and "pattern" in entry:
+        raise RuleError(f"{where}: a rule has a `model` or a `pattern`, not both")
+    return model
+
+
+def _try(where: str, written: Mapping[str, str]) -> None:
+    """Try the expressions of a rule.
+
+    Raises:
+        RuleError: naming the rule and what is wrong.
+    """
+    for field, pattern in written.items():
+        if pattern:
+            _expression(f"{where}: `{field}`", pattern)
+
+
+def _expression(what: str, pattern: str) -> None:
+    if len(pattern.encode()) > MAX_PATTERN_BYTES:
+        raise RuleError(f"{what} is longer than {MAX_PATTERN_BYTES} bytes")
+    try:
+        finder = Finder(pattern, ignore_case=False)
+    except ValueError as error:
+        raise RuleError(f"{what} is no regular expression for RE2: {error}") from None
+    if any(finder.finditer(b"", 0, 0)):
+        raise RuleError(f"{what} matches the empty text")
+
+
+def _strings(where: str, entry: dict[str, Any], field: str) -> tuple[str, ...]:
+    items = entry.get(field) or []
+    if not isinstance(items, list):
+        raise RuleError(f"{where}: `{field}` is a list")
+    return tuple(str(item) for item in items)
+
+
+def _samples(where: str, entry: dict[str, Any], field: str) -> tuple[Sample, ...]:
+    samples = entry[field]
+    if isinstance(samples, list):
+        wrong = [s for s in samples if not isinstance(s, str) and not _is_recipe(s)]
+        if not wrong:
+            return tuple(samples)
+        raise RuleError(f"{where}: a sample is a text or {{gen: recipe}}, not `{wrong[0]}`")
+    raise RuleError(f"{where}: `{field}` is a list")
+
+
+def _is_recipe(sample: object) -> bool:
+    return isinstance(sample, dict) and [*sample] == ["gen"] and isinstance(sample["gen"], str)
+
+
+def _choice(where: str, kind: type[_Choice], word: object) -> _Choice:
+    for choice in kind:
+        if word in (choice.value, choice.name.lower()) and not isinstance(word, int):
+            return choice
+    raise RuleError(f"{where}: `{word}` is none of {', '.join(_words(kind))}")
+
+
+def _choices(where: str, kind: type[_Choice], words: object) -> frozenset[_Choice]:
+    if not isinstance(words, list) or not words:
+        raise RuleError(f"{where}: expected a list of {', '.join(_words(kind))}")
+    return frozenset(_choice(where, kind, word) for word in words)
+
+
+def _words(kind: type[Enum]) -> list[str]:
+    return [item.value if isinstance(item.value, str) else item.name.lower() for item in kind]

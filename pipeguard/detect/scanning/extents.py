@@ -1,0 +1,271 @@
+"""The extent of a cut: what of which strings goes with an order that a rule found.
+
+Whole sentences go, and lines of the same paragraph, since an order rarely ends with the sentence
+that gives it away. In a string that is JSON, values of strings go and nothing else, so that it is
+JSON still. Knows strings and readings; firewall.session decides what is cut.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from operator import eq, itemgetter
+from unicodedata import category, normalize
+
+from pipeguard.detect.model.opener import in_whole_characters
+from pipeguard.detect.scanning.origin import Origin
+from pipeguard.detect.scanning.scan_result import Match, StringSpan
+from pipeguard.detect.text.document import MessageText
+from pipeguard.firewall.finding import Confidence
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol.places import Path, value_at
+from pipeguard.unicode.folding import Range, fold
+
+LATIN_END = 0x250  # letters with accents before it are those of languages
+VALUE_CHARS = 24  # of a value in JSON: a shorter one beside a longer one is an id or a name
+MAX_JSON_CHARS = 2**20  # a longer string is not looked at as JSON
+MAX_ESCAPE_CHARS = 11  # of an escape in JSON, without its last: two of four digits
+WRAPPED_CHARS = 120  # of a line that the next one continues; a longer one is a paragraph
+PLAIN = ("text", "folded", "notice")  # readings of what anybody can read
+READ_ALIKE = 10  # of so many bytes of a passage, a reading may change one
+PARAGRAPH_CHARS = 480  # before and after an order: how far its paragraph is followed
+_STRING = lazy_regex(r'"((?:[^"\\]|\\.)*+)"(?=(\s*:)?)', re.DOTALL)
+_ESCAPE = lazy_regex(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u.{4}|\\.")
+_LINE_END, _ESCAPED_LINE_END = lazy_regex(r"\n"), lazy_regex(r"\\[nr]")
+# A line that may continue the one before: no item of a list, row of a table, heading or log line.
+_CONTINUES = lazy_regex(r"[ \t]*+([>#;%+]++|//++|<\|)?+[ \t]*+(?:[^\W\d_]|[\"'(«“„‘])")
+_FENCE = lazy_regex(r"[ \t]*(?:```|~~~)")
+_MARK = lazy_regex(
+    r"[ \t]*([>#;%+]+|//+|<\|)?"
+)  # of each line of a quote, a comment, or turns of a model
+_SENTENCE = lazy_regex(r"[.!?\u0964\u061f][\"'”’»)]*\s+|[\u3002\uff01\uff1f]+|\n+")
+_SPACE = lazy_regex(r"\s+")
+_WORD, _ESCAPED_WORD = lazy_regex(r"(\S+)"), lazy_regex(r"\\[nrt]|((?:\\[^nrt]|[^\s\\])+)")
+_LETTER = lazy_regex(r"[^\W_]")
+
+
+class Extents:
+    """What of the strings of one text goes with the orders in it."""
+
+    def __init__(self, text: MessageText) -> None:
+        self._text = text
+        self._json_values: dict[Path, Sequence[Range] | None] = {}
+
+    def of(self, origin: Origin, reach: Range, *, is_order: bool) -> tuple[StringSpan, ...]:
+        """The parts of strings that go with a range; none if its reading is decoded or joined.
+
+        Args:
+            origin: the way back from the reading.
+            reach: the range.
+            is_order: True for sentences of an order, with which those beside them go.
+        """
+        is_plain = origin.chain in PLAIN and origin.outer is None
+        if self._text.is_keyed or not (is_plain or origin.parts is not None):
+            return ()
+        room = PARAGRAPH_CHARS if is_order else 0
+        _, low, high, _ = origin.trace(*reach)
+        if origin.parts is not None and not _read_alike(
+            origin.parts.data[slice(*reach)], self._text.data[low:high]
+        ):
+            return ()
+        low, high = in_whole_characters(self._text.data, low, high)
+        cuts = [
+            StringSpan(path, start, end)
+            for path, string, first, last in self._text.strings_within(low, high)
+            for start, end in self._in_string(path, string, (first, last), room)
+            if _LETTER.search(string, start, end)
+        ]
+        return tuple(dict.fromkeys(cuts))
+
+    def _in_string(self, path: Path, string: str, reach: Range, room: int) -> Iterator[Range]:
+        """The parts of one string that go with a range of it, and with what there is room for."""
+        if path not in self._json_values:
+            self._json_values[path] = json_values(string)
+        values = self._json_values[path]
+        if values is None:
+            around = _paragraph(string, reach, (0, len(string)), room, _LINE_END)
+            yield _trimmed(string, around, _WORD)
+            return
+        first, last = reach
+        within = [each for each in values if each[0] < last and first < each[1]]
+        parts = [(max(first, start), min(last, end)) for start, end in within]
+        longest = max((high - low for low, high in parts), default=0)
+        for bounds, (low, high) in zip(within, parts, strict=True):
+            if high - low >= min(longest, VALUE_CHARS):
+                around = _paragraph(string, (low, high), bounds, room, _ESCAPED_LINE_END)
+                whole = _whole_escapes(string, around, bounds[0])
+                yield _trimmed(string, whole, _ESCAPED_WORD)
+
+
+def _read_alike(decoded: bytes, written: bytes) -> bool:
+    """True if a reading changed so little of a passage that it can be read as it is."""
+    same = sum(map(eq, decoded, written))
+    return len(decoded) == len(written) and READ_ALIKE * same >= (READ_ALIKE - 1) * len(decoded)
+
+
+def settled_cuts(text: MessageText, matches: Sequence[Match]) -> list[Match]:
+    """The matches, with cuts of what is in plain sight and goes together.
+
+    What only another reading shows is not cut, since somebody hid it; but it goes with a passage
+    in plain sight that is nearly as sure, as words without their accents do. What a cut leaves is
+    judged again.
+    """
+    plain = _Passages(matches, Confidence.MEDIUM)
+    settled = [_settled(text, match, matches, plain) for match in matches]
+    sure = _Passages(settled, Confidence.HIGH)
+    taken: dict[int, list[StringSpan]] = {}
+    for match in settled:
+        for cut in match.cuts if match.confidence is Confidence.MEDIUM else ():
+            number = sure.near(cut, PARAGRAPH_CHARS)
+            if number is not None:
+                taken.setdefault(number, []).append(cut)
+    for number, cuts in taken.items():
+        together = dict.fromkeys((*settled[number].cuts, *cuts))
+        settled[number] = settled[number]._replace(cuts=tuple(together))
+    return settled
+
+
+def _settled(text: MessageText, match: Match, matches: Sequence[Match], plain: _Passages) -> Match:
+    """A match, with the cuts of a passage in plain sight that it is in; with none if hidden."""
+    if match.rule.is_private or (match.cuts and match.view != "folded"):
+        return match
+    if match.cuts and not any(_is_disguised(text, cut) for cut in match.cuts):
+        return match
+    for span in match.cuts or (StringSpan(match.path, match.start, match.end),):
+        number = plain.near(span)
+        if number is not None:
+            return match._replace(cuts=match.cuts or matches[number].cuts)
+    return match._replace(cuts=())
+
+
+class _Passages:
+    """The parts of strings that go with matches, by their strings."""
+
+    def __init__(self, matches: Sequence[Match], least: Confidence) -> None:
+        """Collect those of matches in plain sight that are so sure."""
+        self._ranges: dict[Path, list[tuple[int, int, int]]] = {}
+        for number, match in enumerate(matches):
+            if match.view != "folded" and match.confidence >= least:
+                for path, start, end in match.cuts:
+                    self._ranges.setdefault(path, []).append((start, end, number))
+        for path, ranges in self._ranges.items():
+            apart: list[tuple[int, int, int]] = []
+            for start, end, number in sorted(ranges):
+                if apart and start <= apart[-1][1]:
+                    apart[-1] = (apart[-1][0], max(apart[-1][1], end), apart[-1][2])
+                else:
+                    apart.append((start, end, number))
+            self._ranges[path] = apart
+
+    def near(self, cut: StringSpan, room: int = 0) -> int | None:
+        """The number of a match of which a part is so near to another; None if there is none."""
+        ranges = self._ranges.get(cut.path, ())
+        at = bisect_left(ranges, cut.end + room, key=itemgetter(0)) - 1
+        return ranges[at][2] if at >= 0 and ranges[at][1] + room > cut.start else None
+
+
+def _is_disguised(text: MessageText, cut: StringSpan) -> bool:
+    """True if letters are replaced by others, or separated by what nobody sees; not for signs."""
+    string = value_at(text.value, cut.path)
+    words = string[cut.start : cut.end] if isinstance(string, str) else ""
+    others = "".join(
+        c
+        for c in normalize("NFC", words)  # accents of their own are those of languages
+        if not ((c.isalpha() and ord(c) < LATIN_END) or category(c)[0] in "PSZ")
+    )
+    return fold(others.encode())[0] != others.encode()
+
+
+def json_values(string: str) -> list[Range] | None:
+    """Where the strings of JSON text are, without their quotes and without keys; else None."""
+    if string[:64].lstrip()[:1] not in ("{", "[") or len(string) > MAX_JSON_CHARS:
+        return None
+    try:
+        json.loads(string)
+    except (ValueError, RecursionError):
+        return None
+    return [match.span(1) for match in _STRING.finditer(string) if match[2] is None]
+
+
+def _whole_escapes(string: str, reach: Range, start: int) -> Range:
+    """A range of a string in JSON that begins at `start`, widened to end within no escape."""
+    low, high = reach
+    return _escape_at(string, low, start)[0], _escape_at(string, high, start)[1]
+
+
+def _escape_at(string: str, at: int, start: int) -> Range:
+    """The escape that a place is within; else the place."""
+    for low in range(max(start, at - MAX_ESCAPE_CHARS), at):
+        before = string[start : low + 1]
+        if (len(before) - len(before.rstrip("\\"))) % 2:  # it is no escaped backslash itself
+            escape = _ESCAPE.match(string, low)
+            if escape and escape.end() > at:
+                return escape.span()
+    return at, at
+
+
+def _paragraph(
+    string: str, reach: Range, bounds: Range, room: int, line_end: re.Pattern[str]
+) -> Range:
+    """The lines of one paragraph around a range, as far as there is room: else its sentences.
+
+    Args:
+        string: the string.
+        reach: the range.
+        bounds: of what may go.
+        room: how many characters before and after the range there may be.
+        line_end: what ends a line.
+    """
+    if not room:
+        return reach
+    first, last = reach
+    near = max(bounds[0], first - room), min(bounds[1], last + room)
+    lines = [bounds[0], *_ends(line_end, string, *near), bounds[1]]
+    number = bisect_right(lines, first) - 1
+    while number > 0 and _continues(string, lines[number - 1 : number + 2], line_end):
+        number -= 1
+    start = lines[number]
+    number = min(bisect_left(lines, last), len(lines) - 1)
+    while number < len(lines) - 1 and _continues(string, lines[number - 1 : number + 2], line_end):
+        number += 1
+    end = lines[number]
+    if first - start > room:
+        start = _first_end(string, first - room, first)
+    if end - last > room:
+        end = _last_end(string, last, last + room)
+    return start, end
+
+
+def _continues(string: str, lines: Sequence[int], line_end: re.Pattern[str]) -> bool:
+    """True if the second of two lines, given by three bounds, continues the first's paragraph."""
+    before, start, end = lines
+    above, line = string[before:start], _CONTINUES.match(string, start, end)
+    is_blank = not _LETTER.search(line_end.sub("", above))
+    if line is None or is_blank or len(above) > WRAPPED_CHARS or _FENCE.match(above):
+        return False
+    mark = _MARK.match(above)
+    return mark is not None and line[1] == mark[1]
+
+
+def _ends(pattern: re.Pattern[str], string: str, low: int, high: int) -> Iterator[int]:
+    return (match.end() for match in pattern.finditer(string, low, high))
+
+
+def _first_end(string: str, low: int, at: int) -> int:
+    """The first end of a sentence in a range, or else of a word."""
+    found = _SENTENCE.search(string, low, at) or _SPACE.search(string, low, at)
+    return found.end() if found else at
+
+
+def _last_end(string: str, at: int, high: int) -> int:
+    """The last end of a sentence in a range, or else of a word."""
+    ends = [*_ends(_SENTENCE, string, at, high)] or [*_ends(_SPACE, string, at, high)]
+    return ends[-1] if ends else at
+
+
+def _trimmed(string: str, reach: Range, word: re.Pattern[str]) -> Range:
+    """A range without the white space at its ends."""
+    words = [match.span() for match in word.finditer(string, *reach) if match[1]]
+    return (words[0][0], words[-1][1]) if words else (reach[0], reach[0])

@@ -1,0 +1,247 @@
+"""The first look at a short text: one pass over it, which tells that most texts contain nothing.
+
+Where the pass finds signs of encodings, what they encode is looked at here too: mostly they encode
+nothing, as the long words and the escaped line ends of documentation. Where it finds a few rules
+that could match, their own expressions are asked; where it finds that arguments could do something,
+whether they do. A text of which anything remains is read in all ways (detect.scanning.readings).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice
+from typing import NamedTuple
+
+from pipeguard.detect.matching.confirm import Occurrence
+from pipeguard.detect.model.opener import Stretch
+from pipeguard.detect.rules.rule import Rule, View
+from pipeguard.detect.scanning.confidence import confidence_by_checks
+from pipeguard.detect.scanning.location import may_apply_in, places_in
+from pipeguard.detect.scanning.origin import Origin
+from pipeguard.detect.scanning.rule_lookup import RuleLookup
+from pipeguard.detect.scanning.scan_input import ScanInput
+from pipeguard.detect.text import split_literals
+from pipeguard.detect.text.budgets import DecodingBudget
+from pipeguard.detect.text.decoders import ENCODINGS, DecodedParts, decode
+from pipeguard.detect.text.document import MessageText
+from pipeguard.detect.text.split_values import reordered_rows, spelled_texts
+from pipeguard.detect.text.windowing import BLOCK_BYTES, OVERLAP_BYTES, TAIL_BYTES, blocks
+from pipeguard.firewall.protocol.places import Surface
+from pipeguard.unicode import folding
+
+SPACED_OUT = frozenset({"spelled", "run-together"})  # the first is also the sign of an encoding
+LITERALS = "literals"
+_SIGNS_TO_CLIENT = frozenset(ENCODINGS) | SPACED_OUT
+# `windows` means something beside `acts` alone.
+_SIGNS_TO_SERVER = _SIGNS_TO_CLIENT | {LITERALS, "windows", "acts"}
+FEW_RULES = 8  # that could match in a text, and are asked whether they do
+FEW_MATCHES = 8  # of one rule, that are rated
+FEW_SEARCHES = 32  # of as many bytes as the text has
+LOOK_NS = 500_000  # of decoding, beside the share of each byte; if more remains, all is read
+
+
+class FirstLook(NamedTuple):
+    """What one pass over a short text found, so that no reading of the same bytes needs another.
+
+    Attributes:
+        texts: the text as it is read first (`Scan.data`), and its strings joined.
+        others: what else is read as joined: its keys, and its strings in other orders.
+        hits: indices of the patterns that could match in one of these.
+        opened: the stretches of the text that a classifier should read.
+    """
+
+    texts: tuple[bytes, bytes]
+    others: list[bytes]
+    hits: list[int]
+    opened: list[Stretch]
+
+
+def first_look(lookup: RuleLookup, text: MessageText) -> FirstLook | None:
+    """What could match in a short text and in its strings joined; None for a long text."""
+    if len(text.data) > BLOCK_BYTES:
+        return None
+    data = text.data if text.is_keyed else folding.soften(text.data)
+    joined, parts = b"", [data]
+    if text.is_several:
+        joined = text.joined()  # what is within one string is found there
+        if 0 < len(joined) <= OVERLAP_BYTES:  # all of it is around each seam
+            parts.append(joined)
+        else:
+            parts += [joined[slice(*around)] for around in blocks(len(joined), seam_ranges(text))]
+    keys = text.joined_keys()
+    others = [keys] if keys else []
+    if text.is_keyed:
+        others += [row.data for row in reordered_rows(text)]
+    parts += others
+    # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
+    hits = lookup.plain.look(b"\n\n".join(parts) if len(parts) > 1 else data)
+    opened = lookup.opener.stretches(data) if lookup.opener is not None else []
+    return FirstLook((data, joined), others, hits, opened)
+
+
+def seam_ranges(text: MessageText) -> list[folding.Range]:
+    """The ranges of the joined strings in which what is split over several could begin."""
+    seams: list[folding.Range] = []
+    for seam in text.seams() if text.is_several else ():
+        low = max(0, seam - TAIL_BYTES)  # what is long begins long before
+        if seams and low - seams[-1][1] <= 2 * OVERLAP_BYTES:
+            seams[-1] = (seams[-1][0], seam)
+        else:
+            seams.append((low, seam))
+    return seams
+
+
+def is_plainly_clean(
+    lookup: RuleLookup, source: ScanInput, surface: Surface, seen: FirstLook
+) -> bool:
+    """True for a text in which no rule matches, and no sign means anything: most texts.
+
+    Args:
+        lookup: the rules.
+        source: the value that has the text.
+        surface: what it is judged as.
+        seen: the first look at it.
+    """
+    if seen.opened:
+        return False
+    signs, rules = lookup.named(seen.hits) if seen.hits else ([], [])
+    if (signs or rules) and not _are_in_vain(lookup, source, surface, seen, (signs, rules)):
+        return False
+    text, folded = source.text, seen.texts[0]
+    if not folded.isascii():
+        folded, changed = folding.fold(folded)
+        if changed and not _has_nothing(lookup, folded):
+            return False
+    if not text.is_keyed:
+        if text.is_several and any(signs or _says(lookup, row) for row in spelled_texts(text)):
+            return False
+    elif not _is_clean_without_spaces(lookup, text, seen.texts[1]):
+        return False
+    return not signs or _means_nothing(lookup, seen.texts[0], folded, signs, keyed=text.is_keyed)
+
+
+def _are_in_vain(
+    lookup: RuleLookup,
+    source: ScanInput,
+    surface: Surface,
+    seen: FirstLook,
+    hits: tuple[list[str], list[Rule]],
+) -> bool:
+    """True if no rule matches that could, and all signs are such that `_means_nothing` tells."""
+    signs, rules = hits
+    if not _SIGNS[source.keyed].issuperset(signs):
+        return False
+    if rules and _matches(lookup, source, seen, _applying(source, surface, rules)):
+        return False
+    return "acts" not in signs or not _does_something(source, windows="windows" in signs)
+
+
+_UNDECODED = {View.TEXT, View.JOINED}  # what is folded has a look of its own
+_SIGNS = {False: _SIGNS_TO_CLIENT, True: _SIGNS_TO_SERVER}  # by whether the text is keyed
+
+
+def _applying(source: ScanInput, surface: Surface, rules: Iterable[Rule]) -> list[Rule]:
+    """Those of some rules that are for this value, and for a text that is not decoded."""
+    rules = [rule for rule in rules if surface in rule.surfaces and rule.views & _UNDECODED]
+    if not any(rule.places for rule in rules):
+        return rules
+    places = places_in(source)
+    return [rule for rule in rules if may_apply_in(rule, places)]
+
+
+def _matches(lookup: RuleLookup, source: ScanInput, seen: FirstLook, rules: Sequence[Rule]) -> bool:
+    """True if some rules match in what was looked at, or if there are too many to tell.
+
+    Each is searched for where the readings of the whole text search for it (`Scan.run_rules`), and
+    its matches in the text are rated by the same checks.
+    """
+    if not rules:
+        return False
+    data, joined = seen.texts
+    parts = [part for part in (joined, *seen.others) if part]
+    cost_bytes = len(rules) * sum(map(len, (data, *parts)))
+    if len(rules) > FEW_RULES or cost_bytes > FEW_SEARCHES * len(data):
+        return True
+    if source.text.is_several and not source.keyed:
+        return True  # more is read together than what was looked at
+    origin = Origin(source, "text")
+    return any(
+        _matches_in_text(lookup, rule, data, origin.active_ranges(rule, 0, len(data)))
+        or any(any(lookup.finder(rule, squeezed=False).finditer(p, 0, len(p))) for p in parts)
+        for rule in rules
+    )
+
+
+def _matches_in_text(
+    lookup: RuleLookup, rule: Rule, data: bytes, ranges: list[folding.Range]
+) -> bool:
+    """True if a match of a rule in the text counts, or if there are too many to tell."""
+    find = lookup.finder(rule, squeezed=False).finditer
+    found = chain.from_iterable(find(data, low, high) for low, high in ranges)
+    if rule.several:
+        return any(found)  # what follows a match counts, too
+    rated = islice(found, FEW_MATCHES + 1)
+    return any(n == FEW_MATCHES or _counts(rule, data, m) for n, m in enumerate(rated))
+
+
+def _counts(rule: Rule, data: bytes, match: Occurrence) -> bool:
+    """False for a match in the text that its checks take for none, even as a published sample."""
+    return any(
+        confidence_by_checks(rule, data, match, View.TEXT, samples=samples) is not None
+        for samples in ((False, True) if rule.is_private else (False,))
+    )
+
+
+def _does_something(source: ScanInput, *, windows: bool) -> bool:
+    """True if the arguments of a call do anything that rules are run over, or too much to tell."""
+    from pipeguard.detect.commands.effects import effects_of  # here, since it costs a start 11 ms
+
+    effects, is_over = effects_of(source.uses, windows=windows)
+    return bool(effects) or is_over
+
+
+def _says(lookup: RuleLookup, spelled: bytes) -> bool:
+    """True if what is spelled out over values could match, or is opened.
+
+    Its words begin and end elsewhere than in the strings joined, where it is a part of a word.
+    """
+    hits = lookup.plain.look(spelled)
+    signs, rules = lookup.named(hits) if hits else ([], [])
+    return bool(rules) or not SPACED_OUT.isdisjoint(signs) or _is_opened(lookup, spelled)
+
+
+def _is_clean_without_spaces(lookup: RuleLookup, text: MessageText, joined: bytes) -> bool:
+    joined, _ = folding.fold(joined or text.joined())
+    squeezed = folding.squeeze(joined, words=False)
+    is_new = text.is_several or len(squeezed) != len(joined)
+    return not (is_new and lookup.squeezed.look(squeezed))
+
+
+def _means_nothing(
+    lookup: RuleLookup, data: bytes, folded: bytes, signs: list[str], *, keyed: bool
+) -> bool:
+    """True if what signs stand for contains no pattern, and nothing that is decoded again."""
+    # Of its own: if this is in vain, nothing was spent; so it is small, and many texts cost little.
+    budget = DecodingBudget(len(data), LOOK_NS)
+    stretches = decode(data, {sign: [(0, len(data))] for sign in signs}, budget)
+    if budget.is_exceeded:
+        return False
+    if stretches:
+        decoded = DecodedParts(stretches, data).data
+        if not (decoded.isascii() and _has_nothing(lookup, decoded)):
+            return False
+    squeezed = []
+    if keyed and LITERALS in signs:
+        literals = split_literals.joined_literals(data, 0, len(data))
+        squeezed = [folding.squeeze(joined.data, words=False) for joined in literals]
+    elif not keyed and not SPACED_OUT.isdisjoint(signs):
+        squeezed = [folding.squeeze(folded, words=True)]
+    return not any(map(lookup.squeezed.look, squeezed))
+
+
+def _has_nothing(lookup: RuleLookup, data: bytes) -> bool:
+    return not lookup.plain.look(data) and not _is_opened(lookup, data)
+
+
+def _is_opened(lookup: RuleLookup, data: bytes) -> bool:
+    return lookup.opener is not None and bool(lookup.opener.stretches(data))

@@ -1,0 +1,208 @@
+"""The way back from a reading to the text that it was made from.
+
+A reading may be made from another: decoded from base64, then folded, then squeezed. Each has an
+Origin, which leads to the next and in the end to a range of bytes of the text. Knows how readings
+are made; runs no rule and rates no match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pipeguard.detect.checks.readable import reads_as_words
+from pipeguard.detect.commands.argument_roles import ArgumentRole
+from pipeguard.detect.commands.argument_usage import IDLE, PROGRAMS, Idle
+from pipeguard.detect.matching.confirm import Occurrence
+from pipeguard.detect.rules.rule import Rule, Written
+from pipeguard.detect.scanning.context import (
+    is_disguised,
+    is_in_pieces,
+    is_inside_data,
+    is_part_of_word,
+)
+from pipeguard.detect.scanning.scan_input import ScanInput
+from pipeguard.detect.text.decoders import DecodedParts
+from pipeguard.detect.text.split_literals import JoinedLiterals
+from pipeguard.firewall.finding import Confidence
+from pipeguard.firewall.protocol.places import Path
+from pipeguard.unicode import folding
+
+IDLE_BYTES = 4096  # of a decoded range: if its string is idle, none of it is searched
+
+# The paths of the strings in a range of a joined reading; True if there are several.
+Locate = Callable[[int, int], tuple[list[Path], bool]]
+
+_EVERYWHERE = (Written.KEEP, Written.ANYWHERE)
+# By what a rule does with text that is only written: the roles of strings that it does not search.
+_IDLE: dict[Written, Idle] = {
+    Written.LOWER: IDLE,
+    Written.DROP: IDLE,
+    Written.VALUES: (*IDLE, *PROGRAMS),
+    Written.PARSED: (ArgumentRole.WRITTEN, ArgumentRole.SEARCHED, *PROGRAMS),
+}
+
+
+class Origin(NamedTuple):
+    """The way back from a reading.
+
+    Attributes:
+        source: the value whose text was read.
+        chain: the name of the view, for a reading of the text itself.
+        whole: True if a span of the reading is not one of the text: findings are then about whole
+            strings.
+        locate: finds the strings of a joined reading.
+        squeezed_from: the text from which spaces were removed.
+        offset: where these begin in the text.
+        outer: the origin of the reading that this one was decoded or folded from.
+        parts: what was decoded or joined from the outer reading.
+        unfolding: the way back through folding.
+        may_fit_by_chance: True if so many pieces are joined that some fit together by chance.
+    """
+
+    source: ScanInput
+    chain: str
+    whole: bool = False
+    locate: Locate | None = None
+    squeezed_from: folding.Spaced | None = None
+    offset: int = 0
+    outer: Origin | None = None
+    parts: DecodedParts | JoinedLiterals | None = None
+    unfolding: folding.Unfolding | None = None
+    may_fit_by_chance: bool = False
+
+    def is_chance(
+        self, rule: Rule, confidence: Confidence, data: bytes, span: folding.Range
+    ) -> bool:
+        """True for a match that joined pieces may form by chance: values of a table, literals."""
+        is_token = self._is_of_pieces and rule.is_private and not _has_strict_check(rule)
+        if is_token and reads_as_words(data[slice(*span)], rule.pattern):
+            return True
+        if not self.may_fit_by_chance:
+            return False
+        is_random = rule.is_private and not rule.check and is_inside_data(data, *span)
+        return is_random or confidence < Confidence.HIGH
+
+    def is_part_of_word(self, rule: Rule, data: bytes, match: Occurrence) -> bool:
+        """True if a joined match begins or ends within a word of one of its strings.
+
+        So would a match in random data do, such as the state that a server has clients give back:
+        of what a word of its form begins with, some stands near the end by chance, and what is
+        joined to that makes it long enough.
+        """
+        if self.locate is None or rule.check:
+            return False
+        start, end = match.span
+        first = start if start == 0 or self.locate(start - 1, start + 1)[1] else start - 1
+        last = end if end == len(data) or self.locate(end - 1, end + 1)[1] else end + 1
+        return is_part_of_word(rule, data, match, (first, last))
+
+    @property
+    def _is_of_pieces(self) -> bool:
+        """True if the reading joins several strings, or literals of a program."""
+        is_of_literals = self.outer is not None and isinstance(self.outer.parts, JoinedLiterals)
+        return is_of_literals or self.locate is not None
+
+    def is_new(self, rule: Rule, start: int, end: int) -> bool:
+        """False for a match that is also one in the plain text."""
+        if self.squeezed_from is not None:
+            return self._is_new_in_squeezed(rule, self.squeezed_from, (start, end))
+        if self.parts is not None and not rule.is_private and self.parts.as_written(start, end):
+            return False  # but a secret may continue in what is encoded
+        return self.locate is None or self.locate(start, end)[1]
+
+    def _is_new_in_squeezed(self, rule: Rule, spaced: folding.Spaced, span: folding.Range) -> bool:
+        words = not self.source.keyed
+        first, last = spaced.span(*span, words=words)
+        parts = self.outer.parts if self.outer is not None else None
+        if parts is None:
+            return is_disguised(spaced.data[first:last], words=words)
+        if isinstance(parts, JoinedLiterals) and rule.is_private:
+            low, _ = parts.origin(first, last)
+            if self.source.text.data[max(0, low - 1) : low].isalnum():
+                return False  # it would begin within a word of a literal
+        return not parts.as_written(first, last)
+
+    def is_split(self, start: int, end: int) -> bool:
+        """True if a match is written in pieces, with spaces that nobody writes by chance."""
+        if self.squeezed_from is None:
+            return False
+        first, last = self.squeezed_from.span(start, end, words=False)
+        stretch = self.squeezed_from.data[first:last]
+        is_whole = self.outer is not None and len(stretch) == end - start
+        return is_whole or is_in_pieces(stretch)
+
+    @property
+    def outermost(self) -> Origin:
+        """The origin of the reading of the text itself."""
+        origin = self
+        while origin.outer is not None:
+            origin = origin.outer
+        return origin
+
+    @property
+    def locate_joined(self) -> Locate | None:
+        """`locate` of the outermost reading."""
+        return self.outermost.locate
+
+    def active_ranges(self, rule: Rule, low: int, high: int) -> list[folding.Range]:
+        """The parts of a range that a rule searches: without strings that are idle to it."""
+        is_squeezed = self.squeezed_from is not None
+        if rule.written in _EVERYWHERE or is_squeezed or self.locate_joined is not None:
+            return [(low, high)]
+        uses, idle = self.source.uses, _IDLE[rule.written]
+        if self.outer is not None or self.whole:
+            path = self.path_of(low, high) if high - low >= IDLE_BYTES else None
+            return [] if path is not None and uses.role(path) in idle else [(low, high)]
+        return uses.busy(low, high, idle)
+
+    def path_of(self, start: int, end: int) -> Path | None:
+        """The string that contains a range; None if there may be several."""
+        origin = self
+        while origin.outer is not None:
+            if origin.parts is not None:
+                part = origin.parts.at(start)
+                start, end = part.start, part.end
+            else:
+                start, end = origin._unfolded(start, end)
+            origin = origin.outer
+        start, end = origin._unfolded(start, end)
+        path = self.source.text.path_at(start)
+        return path if path == self.source.text.path_at(end - 1) else None
+
+    def trace(self, start: int, end: int) -> tuple[str, int, int, bool]:
+        """Follow a range back to the text.
+
+        Returns:
+            The chain of views, first and last byte in the text (or in the joined reading), and
+            whether the range is there exactly.
+        """
+        if self.squeezed_from is not None:
+            return self._trace_squeezed(self.squeezed_from, start, end)
+        if self.parts is not None and self.outer is not None:
+            view = self.parts.at(start).view
+            chain, low, high, _ = self.outer.trace(*self.parts.origin(start, end))
+            return f"{chain}>{view}".removeprefix(">"), low, high, False
+        if self.outer is not None:  # a folded reading of decoded parts
+            chain, low, high, _ = self.outer.trace(*self._unfolded(start, end))
+            return f"{chain}>folded", low, high, False
+        return self.chain, *self._unfolded(start, end), True
+
+    def _trace_squeezed(
+        self, spaced: folding.Spaced, start: int, end: int
+    ) -> tuple[str, int, int, bool]:
+        words = not self.source.keyed
+        low, high = spaced.span(start, end, words=words)
+        low, high = self._unfolded(low + self.offset, high + self.offset)
+        if self.outer is None:
+            return "squeezed", low, high, not self.whole
+        chain, low, high, _ = self.outer.trace(low, high)
+        return f"{chain}>squeezed", low, high, False
+
+    def _unfolded(self, start: int, end: int) -> folding.Range:
+        return (start, end) if self.unfolding is None else self.unfolding.span(start, end)
+
+
+def _has_strict_check(rule: Rule) -> bool:
+    """True if a rule asks more of a match than its form."""
+    return bool(rule.require) or any("only-raise" not in spec for spec in rule.check)

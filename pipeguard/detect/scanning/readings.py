@@ -1,0 +1,273 @@
+"""The table of readings: the ways in which the rules are run over a whole text.
+
+What is encoded in a stretch of the text is decoded by the table in detect.text.decoders, which the
+readings `text`, `folded` and `squeezed` use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from pipeguard.detect.commands.signs import ACTS_SIGN, WINDOWS_SIGN
+from pipeguard.detect.rules.rule import View
+from pipeguard.detect.scanning.first_look import LITERALS, SPACED_OUT, seam_ranges
+from pipeguard.detect.scanning.orders import read_orders
+from pipeguard.detect.scanning.origin import Origin
+from pipeguard.detect.scanning.rule_lookup import RuleLookup
+from pipeguard.detect.scanning.scan import Scan, Signs
+from pipeguard.detect.text import split_literals
+from pipeguard.detect.text.decoders import ENCODINGS, DecodedParts
+from pipeguard.detect.text.document import MessageText
+from pipeguard.detect.text.encoding import Decoded
+from pipeguard.detect.text.split_values import (
+    ValueRow,
+    reordered_rows,
+    row_of_edges,
+    spelled_rows,
+)
+from pipeguard.detect.text.windowing import BLOCK_BYTES
+from pipeguard.detect.vault_placeholder import MAX_NOTICE_BYTES, NOTICE, NOTICE_SIGN
+from pipeguard.unicode import folding
+
+FEW_VALUES = 64  # that are read whole, with nothing between: of more, some fit together by chance
+JOINED_BYTES = 2**16  # of values that are read whole
+AROUND_NOTICE = 512  # bytes before and after a notice that are read without it
+
+
+class TextReading(NamedTuple):
+    """A way to read a text.
+
+    Attributes:
+        read: runs the rules over the reading, unless an earlier reading is the same.
+        to_server: True if it is for texts that go to a server.
+        to_client: True if it is for texts that go to a client, and for definitions.
+        signs: patterns by name, which Hyperscan finds in the same pass as the rules; `read` gets
+            their ranges from `Scan.signs`.
+    """
+
+    read: Callable[[Scan], None]
+    to_server: bool = True
+    to_client: bool = True
+    signs: dict[str, str] = {}  # noqa: RUF012  read only
+
+
+def _read_text(scan: Scan) -> None:
+    """Read the text as it is, and what is encoded in it."""
+    scan.signs = scan.run_rules(scan.data, View.TEXT, Origin(scan.source, "text"))
+    scan.decode(scan.data, scan.signs, Origin(scan.source, ""))
+
+
+def _read_folded(scan: Scan) -> None:
+    """Read look-alikes and compatibility forms as plain letters, without invisible characters."""
+    if scan.changed:
+        origin = Origin(scan.source, "folded", whole=True, unfolding=scan.unfolding)
+        scan.folded_signs = scan.run_rules(scan.folded, View.FOLDED, origin, scan.changed)
+        scan.decode(scan.folded, scan.folded_signs, origin)
+
+
+def _read_keys(scan: Scan) -> None:
+    """Read all keys joined: a secret may be split over them."""
+    if keys := scan.source.text.joined_keys():
+        origin = Origin(scan.source, "joined", locate=scan.source.text.locate_keys)
+        scan.run_rules(keys, View.JOINED, origin)
+
+
+def _read_acts(scan: Scan) -> None:
+    """Read what the arguments of a call would do."""
+    if not scan.has_sign("acts"):
+        return
+    from pipeguard.detect.commands.effects import effects_of  # here, since it costs a start 11 ms
+
+    effects, scan.has_undecoded = effects_of(scan.source.uses, windows=scan.has_sign("windows"))
+    if effects:
+        acts = [Decoded(effect.data, "acts", effect.start, effect.end) for effect in effects]
+        parts = DecodedParts(acts, scan.source.text.data)
+        origin = Origin(scan.source, "", outer=Origin(scan.source, ""), parts=parts)
+        scan.run_rules_over_acts(parts.data, origin)
+
+
+def _read_joined(scan: Scan) -> None:
+    """Read all strings joined: a secret may be split over them."""
+    text = scan.source.text
+    if text.is_several:
+        origin = Origin(scan.source, "joined", locate=text.locate_joined)
+        _run_over_seams(scan, text.joined(), origin)
+
+
+def _run_over_seams(scan: Scan, joined: bytes, origin: Origin) -> None:
+    """Run the rules where strings meet: what is in one of them is found there."""
+    whole = len(joined) <= BLOCK_BYTES  # in one block, which may have been looked at before
+    scan.run_rules(joined, View.JOINED, origin, None if whole else seam_ranges(scan.source.text))
+
+
+def _read_reordered(scan: Scan) -> None:
+    """Read keys joined with their values, and a few strings in every order."""
+    for row in rows_to_read(scan.lookup, scan.source.text):
+        origin = Origin(scan.source, "joined", locate=row.locate)
+        scan.run_rules(row.data, View.JOINED, origin)
+
+
+def _read_squeezed(scan: Scan) -> None:
+    """Read the strings without spaces and quotes, and what is encoded in that."""
+    text = scan.source.text
+    folded, changed, unfolding = folding.fold_and_back(text.joined())
+    origin = Origin(
+        scan.source,
+        "squeezed",
+        locate=text.locate_joined,
+        unfolding=unfolding if changed else None,
+    )
+    _run_squeezed(scan, folded, origin, always=text.is_several)
+
+
+def _read_literals(scan: Scan) -> None:
+    """Read the string literals of a program as the program would join them."""
+    source = scan.source
+    for low, high in scan.signs.get(LITERALS, ()):
+        for joined in split_literals.joined_literals(source.text.data, low, high):
+            outer = Origin(source, "", outer=Origin(source, ""), parts=joined)
+            origin = Origin(source, "", outer=outer, may_fit_by_chance=joined.may_fit_by_chance)
+            _run_squeezed(scan, joined.data, origin, always=True)
+
+
+def _run_squeezed(scan: Scan, data: bytes, origin: Origin, *, always: bool) -> None:
+    squeezed = folding.squeeze(data, words=False)
+    if always or len(squeezed) != len(data):
+        origin = origin._replace(squeezed_from=folding.Spaced(data))
+        signs = scan.run_rules(squeezed, View.SQUEEZED, origin)
+        scan.decode(squeezed, signs, origin)
+
+
+def _read_spaced_out(scan: Scan) -> None:
+    """Read letters that are written apart, and words without spaces, as words."""
+    ranges = [spaced for name in SPACED_OUT for spaced in scan.ranges(name)]
+    for low, high in folding.merged(ranges):
+        stretch = scan.folded[low:high]
+        origin = Origin(
+            scan.source,
+            "squeezed",
+            whole=scan.unfolding is not None,
+            squeezed_from=folding.Spaced(stretch),
+            offset=low,
+            unfolding=scan.unfolding,
+        )
+        scan.run_rules(folding.squeeze(stretch, words=True), View.SQUEEZED, origin)
+
+
+def _read_without_notices(scan: Scan) -> None:
+    """Read what is around PipeGuard's notices, and forged ones, as if these were not there."""
+    data, parts, size, at = scan.data, list[bytes](), 0, 0
+    table, around = [(0, 0, False)], list[folding.Range]()
+    for low, high in _notices(scan):
+        parts.append(data[at:low])
+        size, at = size + len(parts[-1]), high
+        table.append((size, at, False))
+        around.append((max(0, size - AROUND_NOTICE), size + AROUND_NOTICE))
+    if not parts:
+        return
+    bare, count = b"".join((*parts, data[at:])), len(scan.matches)
+    ranges = folding.merged([(low, min(high, len(bare))) for low, high in around])
+    origin = Origin(scan.source, "notice", unfolding=folding.Unfolding(data, table))
+    scan.run_rules(bare, View.TEXT, origin, ranges)
+    folded, changed, unfolding = folding.fold_and_back(bare)
+    if changed:
+        ranges = [(unfolding.place(low), unfolding.place(high)) for low, high in ranges]
+        origin = Origin(scan.source, "", outer=origin, unfolding=unfolding)
+        scan.run_rules(folded, View.FOLDED, origin, ranges)
+    scan.matches[count:] = (each for each in scan.matches[count:] if not each.rule.is_private)
+
+
+def _notices(scan: Scan) -> list[folding.Range]:
+    """The ranges of notices in the text, also of those with invisible characters, in order."""
+    found = _notices_in(scan.data, scan.signs)
+    if scan.unfolding is not None:
+        folded = _notices_in(scan.folded, scan.folded_signs)
+        found += [scan.unfolding.span(*notice) for notice in folded]
+    return folding.merged(found)
+
+
+def _notices_in(data: bytes, signs: Signs) -> list[folding.Range]:
+    return [
+        notice.span()
+        for low, high in signs.get("notice", ())
+        for notice in NOTICE.finditer(data, max(0, low - MAX_NOTICE_BYTES), high + MAX_NOTICE_BYTES)
+    ]
+
+
+def _read_joined_values(scan: Scan) -> None:
+    """Read values joined: the end of a value may cut something in two."""
+    text = scan.source.text
+    if not text.is_several:
+        return
+    if text.count <= FEW_VALUES and len(text.data) <= JOINED_BYTES:
+        origin = Origin(scan.source, "joined", locate=text.locate_joined)
+        _run_over_seams(scan, text.joined(), origin)
+    else:  # of many or long values only their edges
+        row = row_of_edges(text)
+        origin = Origin(scan.source, "joined", locate=row.locate, may_fit_by_chance=True)
+        scan.run_rules(row.data, View.JOINED, origin)
+
+
+def _read_spelled_values(scan: Scan) -> None:
+    """Read what is spelled out over many values, a letter or a word in each."""
+    if not scan.source.text.is_several:
+        return
+    for row in spelled_rows(scan.source.text):
+        origin = Origin(scan.source, "joined", locate=row.locate)
+        signs = scan.run_rules(row.data, View.DECODED, origin)
+        if any(name in signs for name in SPACED_OUT):
+            squeezed = folding.squeeze(row.data, words=True)
+            spaced = folding.Spaced(row.data)
+            scan.run_rules(squeezed, View.SQUEEZED, origin._replace(squeezed_from=spaced))
+
+
+def rows_to_read(lookup: RuleLookup, text: MessageText) -> Sequence[ValueRow]:
+    """The strings of a text in other orders, if a rule could match in any of these; else none."""
+    rows = [*reordered_rows(text)]
+    together = b"\n\n".join([row.data for row in rows])
+    return rows if together and lookup.look(together, squeezed=False)[1] else ()
+
+
+# In the order in which they are read. A new reading is an entry here.
+READINGS: dict[str, TextReading] = {
+    "text": TextReading(_read_text),
+    "folded": TextReading(_read_folded),
+    "keys": TextReading(_read_keys),
+    "acts": TextReading(
+        _read_acts,
+        to_client=False,
+        signs={"acts": ACTS_SIGN, "windows": WINDOWS_SIGN},
+    ),
+    "joined": TextReading(_read_joined, to_client=False),
+    "reordered": TextReading(_read_reordered, to_client=False),
+    "squeezed": TextReading(_read_squeezed, to_client=False),
+    "literals": TextReading(_read_literals, to_client=False, signs={LITERALS: split_literals.SIGN}),
+    "spaced-out": TextReading(
+        _read_spaced_out, to_server=False, signs={"run-together": "[A-Za-z]{20}"}
+    ),
+    "notices": TextReading(_read_without_notices, to_server=False, signs={"notice": NOTICE_SIGN}),
+    "joined-values": TextReading(_read_joined_values, to_server=False),
+    "spelled-values": TextReading(_read_spelled_values, to_server=False),
+    "orders": TextReading(read_orders),
+}
+
+
+def _signs(*, to_server_only: bool) -> dict[str, str]:
+    signs = {
+        name: encoding.sign
+        for name, encoding in ENCODINGS.items()
+        if encoding.to_server_only == to_server_only
+    }
+    for reading in READINGS.values():
+        if reading.to_client != to_server_only:
+            signs |= reading.signs
+    return signs
+
+
+# Patterns of signs by name: for all texts, for texts to a server alone, and for squeezed ones.
+SIGNS = _signs(to_server_only=False)
+SIGNS_TO_SERVER = _signs(to_server_only=True)
+SQUEEZED_SIGNS = {
+    name: encoding.squeezed_sign for name, encoding in ENCODINGS.items() if encoding.squeezed_sign
+}

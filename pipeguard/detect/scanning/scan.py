@@ -1,0 +1,372 @@
+"""One value while rules are run over its readings: what matches, and how sure that is.
+
+A pass of Hyperscan over a block says which rules could match in it. Only there is the rule's own
+expression run. The same pass finds the signs of encodings and of further readings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from pipeguard.detect.matching.confirm import Finder, Occurrence
+from pipeguard.detect.matching.pattern_set import value_of
+from pipeguard.detect.model.cascade import Reader, Selection
+from pipeguard.detect.rules.rule import Rule, View
+from pipeguard.detect.scanning.confidence import (
+    confidence_as_shown,
+    confidence_by_checks,
+    may_be_doubted,
+)
+from pipeguard.detect.scanning.extents import Extents, settled_cuts
+from pipeguard.detect.scanning.first_look import FirstLook
+from pipeguard.detect.scanning.json_values import JsonValues
+from pipeguard.detect.scanning.location import (
+    is_invisible,
+    located,
+    may_apply_in,
+    places_in,
+    without_secret,
+)
+from pipeguard.detect.scanning.match import without_separators
+from pipeguard.detect.scanning.origin import Origin
+from pipeguard.detect.scanning.rule_lookup import RuleLookup
+from pipeguard.detect.scanning.scan_budget import Tally
+from pipeguard.detect.scanning.scan_input import ScanInput
+from pipeguard.detect.scanning.scan_result import Match, ScanResult, with_support, without_repeats
+from pipeguard.detect.text import decoders
+from pipeguard.detect.text.budgets import Budgets
+from pipeguard.detect.text.decoders import DecodedParts
+from pipeguard.detect.text.windowing import TAIL_BYTES, blocks
+from pipeguard.firewall.finding import Confidence, lower
+from pipeguard.firewall.protocol.places import Surface
+from pipeguard.unicode import folding
+from pipeguard.unicode.folding import Range
+
+FOLLOWING_BYTES = 4096  # after a named number, in which further numbers may follow without a name
+LEVELS = 2  # of encodings within each other
+_CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
+
+Signs = dict[str, list[Range]]  # by name, the ranges of a text in which they were seen
+
+
+class Scan:
+    """The scan of one value.
+
+    Attributes:
+        lookup: the rules.
+        source: the value.
+        surface: what the value is judged as.
+        data: its text. Towards a client, escaped line ends and quotes of JSON are replaced in
+            place (unicode.folding.soften).
+        folded: the text folded.
+        changed: the ranges of `folded` that differ from the text.
+        unfolding: the way back from `folded`; None if nothing differs.
+        signs: in the text.
+        folded_signs: in what folding changed.
+        to_classify: stretches for classifiers, each with the origin of its reading.
+        reader: has classifiers read these.
+        extents: of what is cut out with a match.
+        tally: the findings so far.
+        matches: the same, located.
+        has_undecoded: True if more is encoded in it than is decoded for one message.
+        unread_passages: what a classifier should have read beyond its budget.
+        reported_orders: indices of matches that report an order instead of giving one.
+    """
+
+    def __init__(
+        self,
+        lookup: RuleLookup,
+        source: ScanInput,
+        surface: Surface,
+        budgets: Budgets,
+        seen: FirstLook | None = None,
+    ) -> None:
+        self.lookup = lookup
+        self.source = source
+        self.surface = surface
+        text = source.text
+        self.data = text.data if source.keyed else folding.soften(text.data)
+        self.folded, self.changed, unfolding = folding.fold_and_back(self.data)
+        self.unfolding = unfolding if self.changed else None
+        self.signs: Signs = {}
+        self.folded_signs: Signs = {}
+        self.to_classify: list[tuple[Selection, Origin]] = []
+        self.reader = Reader(len(text.data), budgets, source.file_kind)
+        self.extents = Extents(text)
+        self.tally = Tally(
+            budgets, by_string=source.keyed, each_is_cut=surface is Surface.TO_CLIENT
+        )
+        self.matches: list[Match] = []
+        self.has_undecoded = False
+        self.unread_passages: list[Match] = []
+        self.reported_orders: set[int] = set()
+        self._json = JsonValues(text)
+        self._budget = budgets
+        self._seen = seen
+        self._places: set[str] | None = None  # of the strings, if these are few
+        self._values: dict[str, set[bytes]] = {}  # by rule, if it asks for several
+
+    def has_sign(self, name: str) -> bool:
+        """True if the text contains a sign, folded or not."""
+        return name in self.signs or name in self.folded_signs
+
+    def ranges(self, name: str) -> list[Range]:
+        """The ranges of the text that contain a sign, folded or not."""
+        return [*self.signs.get(name, ()), *self.folded_signs.get(name, ())]
+
+    def result(self) -> ScanResult:
+        """The result, once all readings are read."""
+        with_several = {rule for rule, values in self._values.items() if len(values) > 1}
+        matches = with_support(self.matches, with_several, self.reported_orders)
+        return ScanResult(
+            settled_cuts(self.source.text, list(without_repeats(matches))),
+            has_undecoded=self._budget.is_exceeded or self.has_undecoded,
+            is_unfinished=self.tally.is_exhausted,
+            unread_passages=self.unread_passages,
+        )
+
+    def run_rules(
+        self, data: bytes, view: View, origin: Origin, ranges: list[Range] | None = None
+    ) -> Signs:
+        """Run the rules over a reading, or over the ranges of it that are new.
+
+        Returns:
+            The signs of encodings and of further readings.
+        """
+        signs: Signs = {}
+        squeezed = view is View.SQUEEZED
+        for low, high in blocks(len(data), ranges):
+            if self.tally.is_exhausted:
+                break
+            names, rules = self._look(data[low:high], squeezed=squeezed)
+            for name in names:
+                folding.extend(signs.setdefault(name, []), low, high)
+            for rule in rules:
+                if view not in rule.views or self.surface not in rule.surfaces:
+                    continue
+                if rule.places and not self._has_place_of(rule):
+                    continue
+                for first, last in origin.active_ranges(rule, low, high):
+                    tail = TAIL_BYTES if last == high else 0
+                    matches = self._confirmed(rule, data, first, last + tail, squeezed=squeezed)
+                    self._match(rule, data, matches, view, origin)
+        if view in _CLASSIFIED:
+            parts = origin.parts
+            whole = parts.sections() if isinstance(parts, DecodedParts) else [(0, len(data))]
+            for low, high in ranges or whole:
+                self._note_for_classifiers(data, low, high, origin)
+        return signs
+
+    def _look(self, block: bytes, *, squeezed: bool) -> tuple[list[str], list[Rule]]:
+        """The signs in a block, and the rules that could match in it."""
+        if self._seen is not None and not squeezed and block in self._seen.texts:
+            return self.lookup.named(self._seen.hits)
+        return self.lookup.look(block, squeezed=squeezed)
+
+    def _has_place_of(self, rule: Rule) -> bool:
+        """False if no string of the value is in a place that a rule is for."""
+        if self._places is None:
+            self._places = places_in(self.source)
+        return may_apply_in(rule, self._places)
+
+    def run_rules_over_acts(self, data: bytes, origin: Origin) -> None:
+        """Run the rules over the lines that say what arguments do."""
+        for low, high in blocks(len(data)):
+            for rule in self.lookup.look_at_acts(data[low:high]):
+                if self.surface in rule.surfaces and not self.tally.is_exhausted:
+                    matches = self._confirmed(rule, data, low, high + TAIL_BYTES, squeezed=False)
+                    self._match(rule, data, matches, View.ACTS, origin)
+
+    def decode(self, data: bytes, signs: Signs, origin: Origin, levels: int = LEVELS) -> None:
+        """Run the rules over what is encoded in a reading, and in that again."""
+        if not signs or not (stretches := decoders.decode(data, signs, self._budget)):
+            return
+        parts = DecodedParts(stretches, data)
+        inner = Origin(self.source, "", whole=origin.whole, outer=origin, parts=parts)
+        decoded = parts.data
+        signs = self.run_rules(decoded, View.DECODED, inner)
+        folded, changed, unfolding = folding.fold_and_back(decoded)
+        if changed:
+            origin = Origin(self.source, "", outer=inner, unfolding=unfolding)
+            self.run_rules(folded, View.DECODED, origin, changed)
+        if levels > 1:
+            self.decode(decoded, signs, inner, levels - 1)
+
+    def spans(self, data: bytes) -> list[tuple[int, int, Rule]]:
+        """The matches in a text as it is: start, end, rule."""
+        return [
+            (*match.secret, rule)
+            for low, high in blocks(len(data))
+            for rule in self.lookup.look(data[low:high], squeezed=False)[1]
+            for match in self._confirmed(rule, data, low, high + TAIL_BYTES, squeezed=False)
+            if confidence_by_checks(rule, data, match, View.TEXT) is not None
+        ]
+
+    def _note_for_classifiers(self, data: bytes, low: int, high: int, origin: Origin) -> None:
+        """Note what of a reading could be an order to the model."""
+        opener, part = self.lookup.opener, data[low:high]
+        if opener is None:
+            return
+        if self._seen is not None and part == self._seen.texts[0]:
+            stretches = self._seen.opened
+        else:
+            stretches = opener.stretches(part)
+        if stretches:
+            moved = [
+                stretch._replace(start=low + stretch.start, end=low + stretch.end)
+                for stretch in stretches
+            ]
+            self.to_classify.append((self._json.selected(data, moved, origin), origin))
+
+    def _match(
+        self,
+        rule: Rule,
+        data: bytes,
+        matches: Iterable[Occurrence],
+        view: View,
+        origin: Origin,
+    ) -> None:
+        tally = self.tally
+        is_new = partial(self._is_new, rule, origin=origin)
+        for candidate in tally.worth_rating(rule, matches, is_new):
+            span = candidate.secret
+            confidence, is_doubted = self._confidence(rule, data, candidate, view, origin)
+            is_sample = confidence is None and rule.is_private and self._counts_samples
+            if is_sample:
+                confidence = self._confidence_as_sample(rule, data, candidate, view, origin)
+            if confidence is None:
+                continue
+            if not is_sample and self._adds_nothing(rule, confidence, candidate, view, origin):
+                continue
+            match = located(origin, rule, confidence, data, span)
+            if match is None:
+                continue
+            words = self.words_of(rule, match.confidence, candidate, origin)
+            if (key := tally.key_of(match, words)) is None:
+                continue
+            if rule.several and not is_sample:
+                value = without_separators(data[slice(*span)])
+                self._values.setdefault(rule.id, set()).add(value)
+            if tally.admits(rule, key, self.source.place_of(match.path), match.confidence):
+                match = match._replace(
+                    path=without_secret(rule, match.path, data[slice(*span)]),
+                    is_doubted=is_doubted,
+                    is_sample=is_sample,
+                    cuts=() if rule.is_private else self.extents.of(origin, span, is_order=True),
+                )
+                self.matches.append(match)
+                tally.report(len(match.paths))
+            if tally.is_exhausted:
+                return
+
+    def _confidence(
+        self, rule: Rule, data: bytes, match: Occurrence, view: View, origin: Origin
+    ) -> tuple[Confidence | None, bool]:
+        """How sure a match is, or None if it is no match; and whether a classifier doubts it."""
+        span = match.secret
+        confidence = confidence_by_checks(rule, data, match, view)
+        if confidence is None or origin.is_chance(rule, confidence, data, span):
+            return None, False
+        if view is View.JOINED and origin.is_part_of_word(rule, data, match):
+            confidence = lower(confidence)
+        within = self._json.around(*match.span, origin) if rule.quoted else None
+        confidence = confidence_as_shown(rule, confidence, data, match.span, within)
+        is_doubted = (
+            may_be_doubted(rule, confidence)
+            and view in _CLASSIFIED
+            and self._is_doubted(data, match.span, confidence, within)
+        )
+        if is_doubted:
+            confidence = lower(confidence)
+        is_squeezed = view is View.SQUEEZED and rule.is_private and confidence > Confidence.LOW
+        if is_squeezed and origin.is_split(*span):
+            confidence = confidence_by_checks(rule, data, match, View.JOINED) or confidence
+        return confidence, is_doubted
+
+    def _is_new(self, rule: Rule, match: Occurrence, origin: Origin) -> bool:
+        """False for a match of the plain text, and for a secret that was found in its string."""
+        is_new = origin.is_new(rule, *match.secret)
+        return is_new and self._confidence_there(rule, match, origin) < Confidence.HIGH
+
+    def _confidence_there(self, rule: Rule, match: Occurrence, origin: Origin) -> int:
+        """The confidence of a finding of the same secret in its string; -1 if there is none."""
+        if not (rule.is_private and self.tally.is_in_a_string(rule, match.words)):
+            return -1
+        if origin.outermost.chain == "squeezed":
+            return Confidence.HIGH  # it is not reported again for a row of several strings
+        if origin.locate_joined is not None:
+            return -1
+        path = self.source.text.path_at(origin.trace(*match.secret)[1])
+        return self.tally.confidence_in(rule, match.words, path)
+
+    def _adds_nothing(
+        self, rule: Rule, confidence: Confidence, match: Occurrence, view: View, origin: Origin
+    ) -> bool:
+        """True for a match that adds nothing to the findings."""
+        words = self.words_of(rule, confidence, match, origin)
+        if confidence <= self.tally.confidence_so_far(rule, words):
+            return True
+        if view is View.DECODED and is_invisible(origin.trace(*match.secret)[0]):
+            return False  # it may become more sure
+        return confidence <= self._confidence_there(rule, match, origin) or (
+            view is not View.DECODED and self.tally.has_enough(rule, confidence)
+        )
+
+    def words_of(
+        self, rule: Rule, confidence: Confidence, match: Occurrence, origin: Origin
+    ) -> bytes:
+        """The words by which a match is counted; with its place if each such match is cut out."""
+        if not self.tally.cuts_each(rule) or confidence is not Confidence.HIGH:
+            return match.words
+        return b"%b\n%d" % (match.words, origin.trace(*match.span)[1])
+
+    @property
+    def _counts_samples(self) -> bool:
+        """True for a call that does not write a file: only there a sample may leave."""
+        return self.source.keyed and not self.source.uses.is_of_file
+
+    def _confidence_as_sample(
+        self, rule: Rule, data: bytes, match: Occurrence, view: View, origin: Origin
+    ) -> Confidence | None:
+        """How sure a match is that may be a published sample or a dummy; None if it is none."""
+        confidence = confidence_by_checks(rule, data, match, view, samples=True)
+        if confidence is None or origin.is_chance(rule, confidence, data, match.secret):
+            return None
+        so_far = self.tally.confidence_so_far(rule, match.words)
+        is_new = confidence > max(so_far, self._confidence_there(rule, match, origin))
+        return confidence if is_new else None
+
+    def _is_doubted(
+        self, data: bytes, span: Range, confidence: Confidence, within: Range | None
+    ) -> bool:
+        """True if a classifier is sure that a match of a pattern is no order."""
+        is_sure = confidence is Confidence.HIGH
+        return any(
+            self.reader.doubts(data, span, self.lookup.classifier(rule), within, is_sure=is_sure)
+            for rule in self.lookup.rules.with_classifier
+            if self.surface in rule.surfaces
+        )
+
+    def _confirmed(
+        self, rule: Rule, data: bytes, low: int, high: int, *, squeezed: bool
+    ) -> Iterator[Occurrence]:
+        """The matches of a rule's own expression in a block where Hyperscan found its pattern."""
+        high = min(len(data), high)
+        if not self.tally.spend(high - low):
+            return iter(())
+        finder = self.lookup.finder(rule, squeezed=squeezed)
+        if rule.several:
+            return self._with_following(rule, finder, data, low, high)
+        return finder.finditer(data, low, high)
+
+    def _with_following(
+        self, rule: Rule, finder: Finder, data: bytes, low: int, high: int
+    ) -> Iterator[Occurrence]:
+        """Each match, and the values of its kind that follow it without a name."""
+        value = Finder(value_of(rule.pattern), ignore_case=rule.ignore_case, whole_words=True)
+        for match in finder.finditer(data, low, high):
+            yield match
+            end = match.span[1]
+            self.tally.spend(FOLLOWING_BYTES)
+            yield from value.finditer(data, end, min(len(data), end + FOLLOWING_BYTES))

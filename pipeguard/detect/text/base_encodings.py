@@ -1,0 +1,481 @@
+"""Bytes written as letters: base64, base32, base85, uuencode, hex; also compressed or UTF-16 text.
+
+A *run* is a row of letters of one such alphabet. The cost is linear in the text for any input.
+Sources: RFC 4648 (base64, base32, hex), RFC 1924 (base85), PostScript Language Reference, 3.13.3
+(ASCII85), POSIX `uuencode`, RFC 1950 and RFC 1952 (zlib, gzip).
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b32decode
+from binascii import Error as Base64Error
+from binascii import a2b_base64, unhexlify
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+from pipeguard.detect.text.budgets import DecodingBudget
+from pipeguard.detect.text.encoding import Decoded, Decoder, Encoding, is_readable, legible, runs
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+MAX_RUN_BYTES = 2**20  # of one encoded run
+MAX_INFLATED_BYTES = 2**20  # of one compressed run
+HEAD_BYTES = 4096  # of a compressed run, which show that it is one
+MAX_BASE32_BYTES = 2**15  # of one run: this decoder is slow
+WIDE_BEFORE_BYTES = 12  # of base64 before its sign: a byte order mark and two letters
+LEAST_BASE85 = 25  # letters in a row, of 20 bytes
+UU_LINE_BYTES = 45  # of plain text in each line but the last
+HOST_LABELS = 3  # at most, of the host that receives the data, as `collector.acme.test`
+
+BASE64_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+BASE32_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+
+UU_ALPHABET = "`" + "".join(map(chr, range(0x21, 0x60)))
+BASE85_ALPHABET = (  # as RFC 1924 orders it, and Python's `b85encode`
+    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
+)
+ASCII85_ALPHABET = "".join(map(chr, range(0x21, 0x76)))
+
+
+_ALIKE = {BASE64_ALPHABET: {"+": "-", "/": "_"}, UU_ALPHABET: {"`": " "}}
+
+
+def _class(alphabet: str, indices: Iterable[int]) -> str:
+    letters = {alphabet[index] for index in indices}
+    letters |= {_ALIKE[alphabet].get(letter, letter) for letter in letters if alphabet in _ALIKE}
+    return "[" + "".join(sorted(re.escape(letter) for letter in letters)) + "]"
+
+
+# The bytes of plain text are 0x20 to 0x7E, so each letter of its encoding is from a part of the
+# alphabet (RFC 4648, sections 4 and 6). Twelve letters from these parts are hardly ever chance, and
+# are found at any alignment.
+_BASE64_PARTS = (
+    range(8, 32),
+    [index for index in range(64) if 2 <= index % 16 <= 7],
+    [index for index in range(64) if index % 4 <= 1],
+    range(64),
+)
+_BASE64_GROUP = "".join(_class(BASE64_ALPHABET, part) for part in _BASE64_PARTS)
+_UU_GROUP = "".join(_class(UU_ALPHABET, part) for part in _BASE64_PARTS)
+_BASE32_PARTS = (
+    range(4, 16),
+    [index for index in range(32) if index % 4 <= 1],
+    range(32),
+    [index for index in range(32) if 2 <= index % 16 <= 7],
+    [index for index in range(32) if index % 2 == 0],
+    range(8, 32),
+    [index for index in range(32) if 1 <= index % 8 <= 3],
+    range(32),
+)
+_BASE32_GROUP = "".join(_class(BASE32_ALPHABET, part) for part in _BASE32_PARTS)
+_TURNED_BASE32 = "".join(_class(BASE32_ALPHABET, part) for part in _BASE32_PARTS[::-1])
+_TURNED_BASE64 = "".join(_class(BASE64_ALPHABET, part) for part in _BASE64_PARTS[::-1])
+_TURNED_HEX = "(?:[0-9A-Fa-f][2-7]){12}"
+_BASE85_FIRSTS = range(10, 41)  # of five letters the first, which has the upper bits of the text
+# ASCII in UTF-16, as base64 and as hex: one of each pair of bytes is zero.
+_WIDE_BASE64 = (
+    _class(BASE64_ALPHABET, range(8, 32))
+    + "[AQgw][AB][A-Za-z0-9+/_-]A[C-H]"
+    + _class(BASE64_ALPHABET, range(0, 64, 4))
+    + "A"
+)
+_WIDER_BASE64 = _class(BASE64_ALPHABET, range(8, 32)) + "[AQgw]AAA"  # the same in UTF-32
+_WIDE_HEX = "(?:[2-7][0-9A-Fa-f](?:00){1,3}){6}"
+_WIDE_SIGN = f"(?:{_WIDE_BASE64}){{2}}|(?:{_WIDER_BASE64}[A-Za-z0-9+/_-]{{11}}){{2}}|{_WIDE_HEX}"
+_COMPRESSED_SIGN = (
+    "(?:H4sI|eJ[w-z0-9+/_-]|eN[o-r]|eAE|eF[4-7])[A-Za-z0-9+/_-]{20}|"
+    "(?:1[Ff]8[Bb]08|78(?:01|5[Ee]|9[Cc]|[Dd][Aa]))[0-9A-Fa-f]{30}"
+)
+_BETWEEN_PAIRS = r"[ :,;|/\t\r\n\x22'-]{1,4}"  # of hex digits
+# Before the name of a host that a program is to reach.
+_BEFORE_HOST = "(?:://|@|: |dig |host |ping |nslookup )"
+
+_BASE64 = lazy_regex(f"(?:{_BASE64_GROUP}){{4}}".encode())
+_HEX = lazy_regex(rb"(?:[2-7][0-9A-Fa-f]|0[9AaDd]){8}")
+_REST_OF_HEX = lazy_regex(rb"[0-9A-Fa-f]*+")
+_BASE32 = lazy_regex(f"(?:{_BASE32_GROUP}){{2}}[A-Z2-7]*".encode())
+_COMPRESSED = lazy_regex(_COMPRESSED_SIGN.encode())
+_UU = lazy_regex(f"(?:{_UU_GROUP}){{4}}".encode())
+_UU_TO_BASE64 = bytes.maketrans(b" " + UU_ALPHABET.encode(), b"A" + BASE64_ALPHABET.encode())
+_HEX_DIGITS = b"0123456789ABCDEFabcdef"
+_UPPER_BASE32 = BASE32_ALPHABET.encode()
+_LOWER_BASE32 = _UPPER_BASE32.lower()
+_IN_RUN = bytes(
+    0x61 if code < 0x80 and (chr(code).isalnum() or chr(code) in "+/_-") else 0x20
+    for code in range(256)
+)
+_IN_WORDS = bytes(code for code in range(128) if chr(code).isalnum() or chr(code) in "_-=./,()")
+_FORTY = b"a" * 40
+_IN_BASE32 = bytes(0x61 if chr(code) in BASE32_ALPHABET else 0x20 for code in range(256))
+_SIXTEEN = b"a" * 16
+_LONG_RUN = lazy_regex(rb"[A-Za-z0-9][A-Za-z0-9+/_-]{39,}")
+_REST_OF_RUN = lazy_regex(
+    rb"[A-Za-z0-9+/_-]*+(?:\r?\n[A-Za-z0-9+/_-]{4,}+)*+(?:\r?\n[A-Za-z0-9+/_-]{2,3}(?==))?"
+)
+_SEPARATED_HEX = lazy_regex(
+    rb"(?:\\x[0-9A-Fa-f]{2}){8,2000}|(?:(?:0x)?[0-9A-Fa-f]{2}%s){7,2000}(?:0x)?[0-9A-Fa-f]{2}"
+    % _BETWEEN_PAIRS.encode()
+)
+_PAIR_SEPARATORS = b" :,;|/\t\r\n\"'-"
+_GROUPS_BEFORE = lazy_regex(rb"(?:[A-Za-z0-9+/_-]{4})+\Z")
+_WIDE = lazy_regex(_WIDE_SIGN.encode())
+_LABELS = lazy_regex(
+    rf"{_BEFORE_HOST}([A-Za-z0-9_-]{{8,63}}+(?:\.[A-Za-z0-9_-]{{1,63}}+){{2,32}})".encode()
+)
+_STANDARD = bytes.maketrans(b"-_", b"+/")  # RFC 4648, section 5: the URL-safe alphabet
+_TEXT = lazy_regex(rb"[ -~\t\r\n]*")
+
+
+def _base64(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Decode from letters that can only be text on, as far as the run decodes to text."""
+    decoded: list[Decoded] = []
+    position = stop = start
+    while (match := _BASE64.search(data, position, end)) and budget.call():
+        if match.end() > stop:
+            stop = _end_of_run(data, match.end(), MAX_RUN_BYTES)
+        plain, position = _text_from(data, match.start(), match.end(), stop, _from_base64)
+        decoded.append(Decoded(plain, "base64", match.start(), position))
+    return decoded
+
+
+def _end_of_run(data: bytes, at: int, max_bytes: int) -> int:
+    """Where a run of base64 ends that continues at a byte, also over line ends."""
+    rest = _REST_OF_RUN.match(data, at, at + max_bytes)
+    return rest.end() if rest else at
+
+
+def _text_from(
+    data: bytes, start: int, end: int, stop: int, decoder: Callable[[bytes], bytes]
+) -> tuple[bytes, int]:
+    """Decode as much of a run as is text.
+
+    Letters that are decoded at the wrong alignment end as text soon, and hide nothing after them.
+
+    Args:
+        data: the text that contains the run.
+        start: of whole groups of letters that are text.
+        end: of these.
+        stop: where the run ends.
+        decoder: of any number of whole groups.
+
+    Returns:
+        The plain text, and where its source ends.
+    """
+    plain = decoder(data[start:end])
+    size, plain_size = end - start, len(plain)
+    step = size
+    while end < stop:
+        step *= 8  # so that all attempts cost little more than the last
+        longer = decoder(data[start : min(stop, start + step)])
+        if not is_readable(longer):
+            text = _TEXT.match(longer)
+            if text and text.end() > len(plain):
+                plain, end = text[0], max(end, start + text.end() // plain_size * size)
+            break
+        plain, end = longer, min(stop, start + step)
+    return plain, end
+
+
+def _long_run(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Decode whole runs: text that is not ASCII has no letters that can only be text."""
+    decoded: list[Decoded] = []
+    position = start
+    letters = data[start:end].translate(_IN_RUN)  # then forty times one letter is a long run
+    while (at := letters.find(_FORTY, position - start)) >= 0 and budget.call():
+        stop = letters.find(b" ", at + len(_FORTY))
+        match = _LONG_RUN.search(data, start + at, end if stop < 0 else start + stop)
+        if match is None:
+            if stop < 0:
+                break
+            position = start + stop  # a line of dashes, or a short run after one
+            continue
+        position = match.end()
+        for view, plain in _on_one_line(match[0]):
+            if text := legible(plain):
+                decoded.append(Decoded(text, view, match.start(), position))
+                break
+        else:
+            if match[0].islower() or _BASE64.match(match[0]):
+                continue  # base64 has both cases; ASCII in base64 is found by its own sign
+            position = _end_of_run(data, position, MAX_RUN_BYTES)
+            plain = _from_base64(data[match.start() : position])
+            if is_readable(plain):
+                decoded.append(Decoded(plain, "base64", match.start(), position))
+    return decoded
+
+
+def _on_one_line(run: bytes) -> Iterator[tuple[str, bytes]]:
+    """A run decoded as hex and as base32, if it has only letters of these."""
+    if not run.strip(_HEX_DIGITS) and not _HEX.match(run):
+        yield "hex", _from_hex(run)
+    if not run.strip(_LOWER_BASE32) or (not run.strip(_UPPER_BASE32) and not _BASE32.match(run)):
+        yield "base32", _from_base32(run)
+
+
+def _from_base64(token: bytes) -> bytes:
+    token = token.translate(None, b"\r\n")
+    if len(token) % 4 == 1:
+        token = token[:-1]
+    try:
+        return a2b_base64(token.translate(_STANDARD) + b"=" * (-len(token) % 4))
+    except Base64Error:
+        return b""
+
+
+def _hex(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    decoded: list[Decoded] = []
+    position = stop = start
+    while (match := _HEX.search(data, position, end)) and budget.call():
+        if match.end() > stop:
+            stop = _end_of_hex(data, match.end(), MAX_RUN_BYTES)
+        plain, position = _text_from(data, match.start(), match.end(), stop, _from_hex)
+        decoded.append(Decoded(plain, "hex", match.start(), position))
+    return decoded
+
+
+def _end_of_hex(data: bytes, at: int, max_bytes: int) -> int:
+    rest = _REST_OF_HEX.match(data, at, at + max_bytes)
+    return rest.end() if rest else at
+
+
+def _from_hex(run: bytes) -> bytes:
+    return unhexlify(run[: len(run) // 2 * 2])
+
+
+def _separated_hex(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    decoded = []
+    for match in _SEPARATED_HEX.finditer(data, start, end):
+        digits = match[0].replace(b"0x", b"").replace(b"\\x", b"")
+        plain = legible(unhexlify(digits.translate(None, _PAIR_SEPARATORS)))
+        if budget.call() and plain:
+            decoded.append(Decoded(plain, "hex", match.start(), match.end()))
+    return decoded
+
+
+def _wide(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Decode base64 or hex of ASCII in UTF-16 or UTF-32: its zeros are left out."""
+    decoded: list[Decoded] = []
+    position = start
+    while (match := _WIDE.search(data, position, end)) and budget.call():
+        low = match.start()
+        if match[0].strip(_HEX_DIGITS):
+            before = _GROUPS_BEFORE.search(data, max(start, low - WIDE_BEFORE_BYTES), low)
+            low = before.start() if before else low
+            position = _end_of_run(data, match.end(), MAX_RUN_BYTES)
+            view, plain = "base64", _from_base64(data[low:position])
+        else:
+            position = _end_of_hex(data, match.end(), MAX_RUN_BYTES)
+            view, plain = "hex", _from_hex(data[low:position])
+        plain = plain.translate(None, b"\0\xff\xfe")  # and the byte order mark
+        if is_readable(plain):
+            decoded.append(Decoded(plain, view, low, position))
+    return decoded
+
+
+def _base32(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    decoded = []
+    position = start
+    letters = data[start:end].translate(_IN_BASE32)
+    while (at := letters.find(_SIXTEEN, position - start)) >= 0:
+        stop = letters.find(b" ", at)
+        match = _BASE32.search(data, start + at, end if stop < 0 else start + stop)
+        position = match.end() if match else end if stop < 0 else start + stop
+        if match is None:
+            continue
+        plain = _from_base32(match[0])
+        budget.is_exceeded = budget.is_exceeded or len(match[0]) > MAX_BASE32_BYTES
+        if budget.call() and is_readable(plain):
+            decoded.append(Decoded(plain, "base32", match.start(), match.end()))
+    return decoded
+
+
+def _from_base32(run: bytes) -> bytes:
+    token = run[:MAX_BASE32_BYTES].upper()
+    try:
+        return b32decode(token + b"=" * (-len(token) % 8))
+    except Base64Error:
+        return b32decode(token[: len(token) // 8 * 8])
+
+
+class _Base85(NamedTuple):
+    """One alphabet of base85, by tables over bytes.
+
+    Attributes:
+        rest: what follows them, over line ends.
+        letters: `a` for a letter, else a space.
+        firsts: `a` for the first letter of such a group, else a space.
+        values: the number that a letter is.
+    """
+
+    rest: re.Pattern[bytes]
+    letters: bytes
+    firsts: bytes
+    values: bytes
+
+
+def _base85_of(alphabet: str) -> _Base85:
+    letter = _class(alphabet, range(85))
+    return _Base85(
+        rest=lazy_regex(f"{letter}*+(?:\r?\n{letter}++)*+".encode()),
+        letters=bytes(0x61 if chr(code) in alphabet else 0x20 for code in range(256)),
+        firsts=bytes(
+            0x61 if alphabet.find(chr(code)) in _BASE85_FIRSTS else 0x20 for code in range(256)
+        ),
+        values=bytes(max(0, alphabet.find(chr(code))) for code in range(256)),
+    )
+
+
+def _base85(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    decoded: list[Decoded] = []
+    for form in _BASE85_FORMS:
+        reader = partial(_from_base85, values=form.values)
+        for low, high in runs(data, start, end, form.letters, LEAST_BASE85):
+            if not data[low:high].translate(None, _IN_WORDS):
+                continue  # a name, a path, a ruler
+            firsts = data[low:high].translate(form.firsts)
+            columns = (firsts[column::5].find(b"aaaaa") * 5 + column for column in range(5))
+            at = low + next((column for column in columns if column >= 0), high)
+            begun = at + LEAST_BASE85
+            if begun > high or not _TEXT.fullmatch(reader(data[at:begun])):
+                continue
+            rest = form.rest.match(data, begun, min(end, begun + MAX_RUN_BYTES))
+            end_of_run = rest.end() if rest else begun
+            if not budget.call((end_of_run - at) // 5):
+                break
+            plain, stop = _text_from(data, at, begun, end_of_run, reader)
+            decoded.append(Decoded(plain, "base85", at, stop))
+    return decoded
+
+
+def _from_base85(run: bytes, values: bytes) -> bytes:
+    """Decode groups of five letters; a last one that is short has as many bytes less."""
+    numbers = run.translate(values, b"\r\n")
+    missing = -len(numbers) % 5
+    groups = zip(*[iter(numbers + b"\x54" * missing)] * 5, strict=True)
+    words = (((((a * 85 + b) * 85 + c) * 85 + d) * 85 + e) % 2**32 for a, b, c, d, e in groups)
+    plain = b"".join(word.to_bytes(4, "big") for word in words)
+    return plain[: len(plain) - missing]
+
+
+def _uu(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Decode lines that each begin with their length, also without `begin` and `end`."""
+    decoded: list[Decoded] = []
+    position = start
+    while match := _UU.search(data, position, end):
+        low = at = match.start() - 1
+        position = match.end()
+        plain: list[bytes] = []
+        while start <= at < end and budget.call():
+            size = (data[at] - 0x20) & 0x3F
+            stop = at + 1 + -(-size // 3) * 4
+            line = data[at + 1 : min(stop, end)].translate(_UU_TO_BASE64)
+            plain.append(_from_base64(line)[:size])
+            position = max(position, stop)
+            at = data.find(b"\n", stop, min(end, stop + 2)) + 1
+            if not at or size != UU_LINE_BYTES:
+                break
+        if is_readable(text := b"".join(plain)):
+            decoded.append(Decoded(text, "uuencode", low, position))
+    return decoded
+
+
+def _turned(decoder: Decoder) -> Decoder:
+    """A decoder of runs that are written from their end."""
+
+    def decode(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+        turned = data[start:end][::-1]
+        return [
+            Decoded(part.data, f"reversed>{part.view}", end - part.end, end - part.start)
+            for part in decoder(turned, 0, len(turned), budget)
+        ]
+
+    return decode
+
+
+def _compressed(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    decoded: list[Decoded] = []
+    position, remaining = start, budget.decoded_bytes
+    if remaining <= 0:
+        budget.is_exceeded = True
+        return decoded
+    while (match := _COMPRESSED.search(data, position, end)) and budget.call():
+        position = match.end()
+        is_hex = match[0][:1] in b"17"
+        view, decoder = ("hex", _from_hex) if is_hex else ("base64", _from_base64)
+        end_of_run = _end_of_hex if is_hex else _end_of_run
+        head = data[match.start() : end_of_run(data, position, HEAD_BYTES)]
+        if not _inflated(decoder(head), HEAD_BYTES)[0]:
+            continue  # the sign is in the run by chance
+        position = end_of_run(data, position, MAX_RUN_BYTES)
+        packed = decoder(data[match.start() : position])
+        plain, is_cut = _inflated(packed, min(MAX_INFLATED_BYTES, remaining))
+        remaining -= len(plain)
+        budget.is_exceeded = budget.is_exceeded or is_cut
+        if text := legible(plain):
+            decoded.append(Decoded(text, f"{view}>compressed", match.start(), position))
+        if remaining <= 0:
+            budget.is_exceeded = True  # even if that was exactly the end
+            break
+    return decoded
+
+
+def _inflated(packed: bytes, max_bytes: int) -> tuple[bytes, bool]:
+    """Decompress zlib (RFC 1950) or gzip (RFC 1952) up to a length; True if there is more."""
+    import zlib  # imported here because few texts need it
+
+    unpacker = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # either header
+    try:
+        return unpacker.decompress(packed, max_bytes), bool(unpacker.unconsumed_tail)
+    except zlib.error:
+        return b"", False
+
+
+def _labels(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Join the labels of host names, in which a DNS query may carry data.
+
+    With and without the last labels, which are those of the host itself and not encoded.
+    """
+    decoded: list[Decoded] = []
+    for match in _LABELS.finditer(data, start, end):
+        labels = match[1].split(b".")
+        for host_labels in range(min(len(labels), HOST_LABELS + 1)):
+            if budget.call():
+                plain = b"".join(labels[: len(labels) - host_labels])
+                decoded.append(Decoded(plain, "labels", match.start(1), match.end()))
+    return decoded
+
+
+_BASE85_FORMS = _base85_of(BASE85_ALPHABET), _base85_of(ASCII85_ALPHABET)
+ENCODINGS: dict[str, Encoding] = {
+    "base64": Encoding(
+        f"(?:{_BASE64_GROUP}){{3}}", _base64, f"(?:{_BASE64_GROUP}){{5}}", is_opaque=True
+    ),
+    "hex": Encoding("(?:[2-7][0-9A-Fa-f]){8}", _hex, "(?:[2-7][0-9A-Fa-f]){16}", is_opaque=True),
+    "base32": Encoding("[A-Z2-7]{16}", _base32, f"(?:{_BASE32_GROUP}){{3}}", is_opaque=True),
+    "base85": Encoding(
+        # Both forms at once, which is twice as fast as one after the other; and no ruler of dashes.
+        "[+,/-Za-e][!-~]{4}(?:[+-Za-e][!-~]{4}){4}",
+        _base85,
+        to_server_only=True,
+    ),
+    "uuencode": Encoding(f"(?:{_UU_GROUP}){{4}}", _uu, to_server_only=True),
+    "turned-base64": Encoding(f"(?:{_TURNED_BASE64}){{4}}", _turned(_base64)),
+    "turned-hex": Encoding(_TURNED_HEX, _turned(_hex)),
+    "turned-base32": Encoding(f"(?:{_TURNED_BASE32}){{3}}", _turned(_base32)),
+    "long-run": Encoding("[A-Za-z0-9+/_-]{40}", _long_run),
+    "separated-hex": Encoding(
+        f"(?:(?:0x)?[2-7][0-9A-Fa-f]{_BETWEEN_PAIRS}){{7}}(?:0x)?[2-7]|"
+        rf"30(?:{_BETWEEN_PAIRS}0x|\\x)(?:8[12]|[2-7][0-9A-Fa-f])",
+        _separated_hex,
+    ),
+    "compressed": Encoding(_COMPRESSED_SIGN, _compressed, _COMPRESSED_SIGN),
+    "wide": Encoding(_WIDE_SIGN, _wide, _WIDE_SIGN),
+    "labels": Encoding(
+        rf"{_BEFORE_HOST}(?:[A-Za-z0-9_-]{{8,63}}\.[A-Za-z_-]{{0,20}}[0-9][A-Za-z0-9_-]{{4}}|"
+        r"[A-Za-z0-9_-]{30,63}\.[A-Za-z0-9_-]{4})",
+        _labels,
+        to_server_only=True,
+    ),
+}

@@ -1,0 +1,164 @@
+"""Texts written as numbers of characters, in characters that nobody sees, or right to left.
+
+Sources: Unicode UAX 9 (direction), UTS 51 (flags), block E0000 (tags).
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import unhexlify
+
+from pipeguard.detect.text.budgets import DecodingBudget
+from pipeguard.detect.text.encoding import Decoded, Encoding, in_windows, is_readable, legible
+from pipeguard.detect.text.escapes import OCTAL
+from pipeguard.detect.text.word_disguises import reverse
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+_CODE = "(?:3[2-9]|[4-9][0-9]|1[01][0-9]|12[0-6])"  # the number of a printable character
+_OCTAL = "(?:0[oO]?)?(?:[4-7]|1[0-7])[0-7]"  # the same, with or without its zeros
+_BETWEEN = rb"[^0-9A-Za-z]{1,6}+(?:(?!U[+])[A-Za-z_.]{1,16}+[^0-9A-Za-z]{1,4}+)?"  # `65) + chr(75`
+_BINARY = lazy_regex(rb"[01]{6,8}")
+# The base, a row of numbers in it, and a single number.
+_CODES = (
+    *(
+        (base, lazy_regex(b"(?:%s(?:%s|(?![0-9A-Za-z]))){8,4000}+" % (number, _BETWEEN)), digits)
+        for base, number, digits in (
+            (10, rb"0{0,3}%s(?:\.00?)?" % _CODE.encode(), lazy_regex(rb"[0-9]{2,}")),
+            (8, _OCTAL.encode(), lazy_regex(rb"(?:0[oO])?([0-7]+)")),
+            (2, b"(?:0b)?0{0,2}1[01]{5,6}", _BINARY),
+            (16, b"U[+]00[2-7][0-9A-Fa-f]", lazy_regex(rb"(?<=[+])[0-9A-Fa-f]+")),
+        )
+    ),
+    (2, lazy_regex(rb"(?:0[01]{7}){8,4000}+"), _BINARY),
+)
+# The bytes of a private key in decimal: a sequence, its size, and a version or another sequence.
+_APART = "[^0-9A-Za-z]{1,3}"
+_KEY_SIGN = (
+    f"48{_APART}(?:130{_APART}[0-9]{{1,3}}{_APART}[0-9]{{1,3}}|129{_APART}[0-9]{{3}}|"
+    f"[4-9][0-9]|1[01][0-9]){_APART}(?:2{_APART}1|48){_APART}[0-9]"
+)
+_KEY_BYTES = lazy_regex(rb"(?<![0-9])48(?:[^0-9A-Za-z]{1,4}[12]?[0-9]{1,2}(?![0-9])){40,4000}+")
+# A line of a dump, as `xxd` and `hexdump -C` write it: an offset, and bytes in ones or pairs.
+_OFFSET = "[0-9A-Fa-f]{4,7}0:?[ \\t]{1,2}"
+_DUMP_LINE = lazy_regex(
+    rb"(?<![0-9A-Za-z])%s((?:(?:[0-9A-Fa-f]{2}){1,2}[ \t]{1,2}){0,15}"
+    rb"(?:[0-9A-Fa-f]{2}){1,2})(?![0-9A-Za-z])" % _OFFSET.encode()
+)
+DUMP_LINE_BYTES = 16
+_TAGS = lazy_regex("[\U000e0020-\U000e007e]{2,}")
+_FLAGS = lazy_regex("\U0001f3f4[\U000e0061-\U000e007a]{2,8}\U000e007f")
+_SELECTORS = lazy_regex("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
+_BITS = lazy_regex(
+    "[\u2062\u2064]{64,}|[\u200b\u200c]{64,}|[\u200c\u200d]{64,}|[\u200b\u200d]{64,}"
+)
+_OVERRIDDEN = lazy_regex(rb"\xe2\x80\xae[^\n]*?(?:\xe2\x80\xac|\n|\Z)")
+_BIDI = lazy_regex(rb"\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
+
+
+def _codes(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Decode numbers of characters in a row, alone or each in a call."""
+    decoded: list[Decoded] = []
+    for base, row, number in _CODES:
+        for match in row.finditer(data, start, end):
+            if not budget.call():
+                return decoded
+            codes = (int(digits, base) for digits in number.findall(match[0]))
+            plain = bytes(code for code in codes if code < 0x80)
+            decoded.append(Decoded(plain, "codes", match.start(), match.end()))
+    for match in _KEY_BYTES.finditer(data, start, end):
+        key = bytes(int(digits) & 0xFF for digits in re.findall(rb"[0-9]+", match[0]))
+        if budget.call() and (text := legible(key)):
+            decoded.append(Decoded(text, "codes", match.start(), match.end()))
+    return decoded
+
+
+def _dumped(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Decode the lines of a dump, without their offsets and letters."""
+    lines = [*_DUMP_LINE.finditer(data, start, end)]
+    if not lines or not budget.call(len(lines)):
+        return []
+    digits = (line[1].translate(None, b" \t")[: 2 * DUMP_LINE_BYTES] for line in lines)
+    plain = legible(unhexlify(b"".join(digits)))
+    return [Decoded(plain, "hex", lines[0].start(), lines[-1].end())] if plain else []
+
+
+def _tags(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    text = _FLAGS.sub("", data[start:end].decode("utf-8", "ignore"))
+    lines = [_from_tags(run[0]) for run in _TAGS.finditer(text) if budget.call()]
+    return [Decoded("\n".join(lines).encode(), "tags", start, end)] if lines else []
+
+
+def _from_tags(run: str) -> str:
+    return "".join(chr(ord(character) - 0xE0000) for character in run)
+
+
+def _selectors(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Decode bytes that are written as variation selectors, 1 to 16 and the supplement."""
+    decoded: list[Decoded] = []
+    text = data[start:end].decode("utf-8", "ignore")
+    for run in _SELECTORS.finditer(text):
+        codes = (ord(character) for character in run[0])
+        plain = bytes(c - 0xFE00 if c < 0xFF00 else c - 0xE0100 + 16 for c in codes)
+        if budget.call() and is_readable(plain):
+            decoded.append(Decoded(plain, "selectors", start, end))
+    return decoded
+
+
+def _bits(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Decode bits that are written as two invisible characters, eight to a byte."""
+    decoded: list[Decoded] = []
+    text = data[start:end].decode("utf-8", "ignore")
+    for run in _BITS.finditer(text):
+        for set_bit in set(run[0]):
+            bits = "".join("1" if character == set_bit else "0" for character in run[0])
+            whole = len(bits) // 8
+            plain = int(bits[: whole * 8], 2).to_bytes(whole, "big")
+            if budget.call() and is_readable(plain):
+                decoded.append(Decoded(plain, "bits", start, end))
+    return decoded
+
+
+def _overridden(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Decode text after a right-to-left override as it is displayed (UAX 9)."""
+    decoded: list[Decoded] = []
+    for match in _OVERRIDDEN.finditer(data, start, end):
+        if not budget.call():
+            break
+        plain = reverse(_BIDI.sub(b"", match[0]))
+        decoded.append(Decoded(plain, "reversed", match.start(), match.end()))
+    return decoded
+
+
+def _small_indicators(text: bytes) -> bytes:
+    """Regional indicators as small letters; folding reads them as capitals."""
+    return text.decode("utf-8", "replace").translate(_INDICATORS).encode()
+
+
+_INDICATORS = {code: chr(code - 0x1F1E6 + ord("a")) for code in range(0x1F1E6, 0x1F200)}
+
+_INDICATOR_SIGN = "\\xf0\\x9f\\x87[\\xa6-\\xbf]"
+ENCODINGS: dict[str, Encoding] = {
+    "codes": Encoding(
+        f"(?:{_CODE}(?:\\.00?)?[^0-9A-Za-z]{{1,3}}){{5}}|(?i:chr?|char)[(]{_CODE}[)]|"
+        f"[(]byte[)] ?{_CODE}|0b[01]{{6}}|(?:0?1[01]{{6}}[^0-9A-Za-z]{{1,3}}){{3}}|"
+        f"(?:{OCTAL}[^0-9A-Za-z]){{5}}|(?:{_OCTAL}[^0-9A-Za-z]{{1,4}}){{8}}|"
+        f"(?:0[01]{{7}}[^0-9A-Za-z]?){{3}}|U[+]00[2-7][0-9A-Fa-f]|{_KEY_SIGN}",
+        _codes,
+    ),
+    "dump": Encoding(
+        f"{_OFFSET}(?:(?:[2-7][0-9A-Fa-f]){{1,2}}[ \\t]{{1,2}}){{4}}|{_OFFSET}30 ?[2-8]",
+        _dumped,
+        is_opaque=True,
+    ),
+    "tags": Encoding("\\xf3\\xa0[\\x80\\x81]", _tags, is_invisible=True),
+    "selectors": Encoding(
+        "\\xf3\\xa0[\\x84-\\x87]|(?:\\xef\\xb8[\\x80-\\x8f]){4}", _selectors, is_invisible=True
+    ),
+    "bits": Encoding(
+        "(?:\\xe2\\x81[\\xa2\\xa4]){8}|(?:\\xe2\\x80[\\x8b-\\x8d]){8}", _bits, is_invisible=True
+    ),
+    "overridden": Encoding("\\xe2\\x80\\xae", _overridden),
+    "indicators": Encoding(
+        _INDICATOR_SIGN, in_windows("indicators", _INDICATOR_SIGN, _small_indicators)
+    ),
+}

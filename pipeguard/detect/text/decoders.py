@@ -1,0 +1,122 @@
+"""The table of encodings, the decoding of a text by them, and the way back. Knows no rules.
+
+Works on UTF-8 bytes. The cost is linear in the text for any input: Python calls are charged to a
+budget, which says so if it is exceeded.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from itertools import accumulate
+
+from pipeguard.detect.text import base_encodings, characters, escapes, word_disguises
+from pipeguard.detect.text.budgets import DecodingBudget
+from pipeguard.detect.text.encoding import Decoded, Encoding
+from pipeguard.unicode.folding import Range
+
+PIECE_BYTES = 2048  # of a stretch, decoded at a time to find the way back
+
+# A new encoding is an entry in one of these tables, or a module of its own with a line here.
+ENCODINGS: dict[str, Encoding] = {
+    **escapes.ENCODINGS,
+    **base_encodings.ENCODINGS,
+    **characters.ENCODINGS,
+    **word_disguises.ENCODINGS,
+}
+
+
+def decode(data: bytes, signs: Mapping[str, list[Range]], budget: DecodingBudget) -> list[Decoded]:
+    """Decode each stretch of a text that is encoded, one level deep.
+
+    Args:
+        data: the text.
+        signs: for each encoding the ranges of the text that contain its sign, in order.
+        budget: what decoding may cost; shared by all levels of one message.
+    """
+    stretches: list[Decoded] = []
+    for name, ranges in signs.items():
+        encoding = ENCODINGS.get(name)
+        if encoding is not None:
+            for start, end in ranges:
+                stretches += encoding.decode(data, start, end, budget)
+    return [
+        stretch
+        if stretch.data.isascii() and b"\0" not in stretch.data
+        else stretch._replace(data=_as_utf_8(stretch.data))
+        for stretch in stretches
+        if budget.admits(stretch.data)
+    ]
+
+
+def _as_utf_8(data: bytes) -> bytes:
+    """Valid UTF-8 without zero bytes, which UTF-16 has between letters."""
+    return data.replace(b"\0", b"").decode("utf-8", "replace").encode("utf-8")
+
+
+class DecodedParts:
+    """All stretches that were decoded from one reading, and the way back to it.
+
+    Attributes:
+        data: the decoded texts, one on each line.
+    """
+
+    __slots__ = ("_ends", "_parts", "_piece_starts", "_source", "data")
+
+    def __init__(self, parts: list[Decoded], source: bytes) -> None:
+        self._parts = parts
+        self._source = source
+        self._ends: list[int] = []  # of each part in `data`; computed when first needed
+        self._piece_starts: dict[int, list[int]] = {}  # in `data`, by part
+        self.data = b"\n".join(part.data for part in parts)
+
+    def at(self, start: int) -> Decoded:
+        """The part that contains a byte of `data`."""
+        return self._parts[self._index(start)]
+
+    def origin(self, start: int, end: int) -> Range:
+        """About where a range of `data` is in the text that it was decoded from."""
+        index = self._index(start)
+        part, part_start = self._parts[index], self._ends[index - 1] if index else 0
+        if part.is_reversed:
+            return max(part.start, part.end + part_start - end), part.end + part_start - start
+        if part.reader is None:
+            return part.start, part.end
+        if index not in self._piece_starts:
+            cuts = range(part.start, part.end, PIECE_BYTES)
+            pieces = (self._source[cut : min(cut + PIECE_BYTES, part.end)] for cut in cuts)
+            lengths = (len(part.reader(piece)) for piece in pieces)
+            self._piece_starts[index] = list(accumulate(lengths, initial=part_start))
+        starts = self._piece_starts[index]
+        nth = min(bisect_right(starts, start), len(starts) - 1) - 1
+        first = min(part.start + nth * PIECE_BYTES + start - starts[nth], part.end - 1)
+        return first, min(max(first + end - start, first + 1), part.end)
+
+    def sections(self) -> list[Range]:
+        """The ranges of `data` that are read apart: no sentence goes from one to the next.
+
+        A stretch with escapes is read with the text around it, which is cut anywhere; what is
+        between it and the next one is missing here. What is encoded as a whole may be in pieces.
+        """
+        sections: list[Range] = []
+        at, was_cut = 0, False
+        for part in self._parts:
+            end = at + len(part.data)
+            if sections and not (was_cut or part.reader is not None):
+                sections[-1] = sections[-1][0], end
+            else:
+                sections.append((at, end))
+            at, was_cut = end + 1, part.reader is not None
+        return sections
+
+    def as_written(self, start: int, end: int) -> bool:
+        """True if the source has a range of `data` as it is, near the place that it came from."""
+        low, high = self.origin(start, end)
+        low, high = max(0, low - PIECE_BYTES), high + PIECE_BYTES
+        is_in_pieces = self.at(start).reader is not None
+        return is_in_pieces and self._source.find(self.data[start:end], low, high) >= 0
+
+    def _index(self, start: int) -> int:
+        if not self._ends:
+            self._ends.extend(accumulate(len(part.data) + 1 for part in self._parts))
+        return min(bisect_right(self._ends, start), len(self._ends) - 1)

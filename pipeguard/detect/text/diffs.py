@@ -1,0 +1,61 @@
+"""Which file a line of a diff is of, and what is written in that file. Knows the form of Git."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from functools import lru_cache
+from typing import NamedTuple
+
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+_MARK = lazy_regex(rb"(?<=\n)diff --git ")
+_HEADER = lazy_regex(rb"diff --git a/([^\n]{1,512}) b/\1\n")
+_NO_CONTENT = lazy_regex(
+    rb"(?:index [0-9a-f.]+[^\n]*|(?:new|deleted) file mode [0-9]+|--- [^\n]*|\+\+\+ [^\n]*"
+    rb"|@@ [-+0-9, ]+ @@[^\n]*|similarity index[^\n]*|rename [^\n]*)(?:\n|\Z)"
+)
+
+
+class ChangedFile(NamedTuple):
+    """A file in a diff.
+
+    Attributes:
+        path: of it.
+        start: of what follows its header.
+        end: of its lines.
+    """
+
+    path: str
+    start: int
+    end: int
+
+
+def changed_file(data: bytes, at: int) -> ChangedFile | None:
+    """The file that a place in a diff is of; None outside of a diff.
+
+    Each line of a file begins with a mark of its own there, so that none can pose as a header.
+    """
+    starts = _starts(data)
+    number = bisect_right(starts, at)
+    header = _HEADER.match(data, starts[number - 1])
+    if header is None:
+        return None
+    path = header[1].decode("utf-8", "replace")
+    end = starts[number] - 1 if number < len(starts) else len(data)
+    return ChangedFile(path, header.end(), end)
+
+
+@lru_cache(maxsize=2)  # a text is asked about for each match in it
+def _starts(data: bytes) -> list[int]:
+    """Where the text and the headers in it begin."""
+    return [0, *(mark.start() for mark in _MARK.finditer(data))]
+
+
+def content(data: bytes, file: ChangedFile) -> bytes:
+    """The lines of a file in a diff, without the marks before them."""
+    lines = data[file.start : file.end].splitlines(keepends=True)
+    return b"".join(
+        line[1:] if line[:1] in (b"+", b"-", b" ") else line
+        for line in lines
+        if not _NO_CONTENT.fullmatch(line)
+    )

@@ -1,0 +1,108 @@
+"""Literals over several lines: in three quotes, backquotes, heredocs, raw strings, long brackets.
+
+A value is what is assigned, passed on or returned. A docstring is none, and neither is a comment:
+both speak to whoever reads the file. What is never closed makes all that follows it no literal.
+Knows how literals and comments begin and end in some twenty languages, and no rules.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+MOST_BYTES = 2**18  # of a text; in a longer one nothing is looked for
+FEW_TEXTS = 2  # that are remembered: one text is asked about for each match in it
+BEFORE_BYTES = 80  # before a literal: where it says what becomes of its value
+
+# What begins a comment or a literal. Whichever comes first counts, so that none begins within
+# another; a comment of a line and a short literal end in their line.
+_BEGINNING = lazy_regex(
+    rb"(?P<block>/\*|<!--|--\[\[|^=begin\b)"
+    rb"|(?P<quotes>\"{3}|'{3})"
+    rb"|\br(?P<hashes>#{1,4})\""
+    rb"|\bR\"(?P<mark>[A-Za-z_]{0,16})\("
+    rb"|<<[<~-]?(?P<quote>[\"']?)(?P<word>[A-Z_][A-Z0-9_]{1,30})(?P=quote)[^\n]{0,200}\n"
+    rb"|(?P<bracket>(?<=[=(,] )|(?<=[=(,]))\[\["
+    rb"|(?P<backquote>(?<!`)`(?!`))"
+    rb"|`{2,}|(?:^|(?<=\s))(?:#(?!\[)|//|--(?=\s))[^\n]*+"
+    rb"|\"(?:[^\"\\\n]|\\.)*+(?:\"|$)|(?<![\w&<])'(?:[^'\\\n]|\\.)*+(?:'(?!\w)|$)",
+    re.MULTILINE,
+)
+_BACKQUOTE = lazy_regex(rb"(?<!\\)`")
+_ONE_WORD = lazy_regex(rb"^[ \t]*+([A-Z_][A-Z0-9_]*+)\b", re.MULTILINE)
+_ENDS_OF_BLOCKS = {b"/*": b"*/", b"<!--": b"-->", b"--[[": b"]]", b"=begin": b"\n=end"}
+# Before a literal that is a value. A docstring has a colon before it, or a line of its own.
+_TAKES_VALUE = lazy_regex(
+    rb"(?:=>?|[(\[{,+]|\b(?:return|yield|in)\b|[\"']\s{0,3}:|\w: (?=`))\s{0,40}[A-Za-z$@]{0,3}`?\Z"
+)
+
+
+@lru_cache(maxsize=FEW_TEXTS)
+def long_literals(data: bytes) -> tuple[tuple[int, int], ...]:
+    """The values of all literals that go over several lines, and of those in long brackets."""
+    if len(data) > MOST_BYTES:
+        return ()
+    spans: list[tuple[int, int]] = []
+    at = 0
+    while (beginning := _BEGINNING.search(data, at)) is not None:
+        at = max(beginning.end(), at + 1)
+        if beginning.lastgroup is None:
+            continue
+        end = _end(data, beginning)
+        if end is None:
+            break
+        span = at, end[0]
+        is_long = beginning["bracket"] is not None or data.find(b"\n", *span) >= 0
+        if is_long and _is_value(data, beginning):
+            spans.append(span)
+        at = max(at, end[1])
+    return tuple(spans)
+
+
+@lru_cache(maxsize=FEW_TEXTS)
+def without_long_literals(data: bytes) -> bytes:
+    """A text in which each long literal is a short one of as many bytes, without its value."""
+    parts: list[bytes] = []
+    at = 0
+    for start, end in long_literals(data):
+        quote = b'"' if data[start - 1 : start] == b"'" else b"'"
+        filler = b"0" * (end - start)
+        filler = quote + filler[:-3] + quote + b" " if len(filler) >= len(b"'' ") else filler
+        parts += [data[at:start], filler]
+        at = end
+    return b"".join([*parts, data[at:]]) if parts else data
+
+
+def _end(data: bytes, beginning: re.Match[bytes]) -> tuple[int, int] | None:
+    """The first byte of what ends a comment or literal, and the one after it; None if nothing."""
+    at = beginning.end()
+    if beginning["word"] is not None:
+        lines = _ONE_WORD.finditer(data, at)
+        return next((line.span() for line in lines if line[1] == beginning["word"]), None)
+    if beginning["backquote"] is not None:
+        closing = _BACKQUOTE.search(data, at)
+        return closing.span() if closing is not None else None
+    end = _closing(beginning)
+    first = data.find(end, at)
+    return (first, first + len(end)) if first >= 0 else None
+
+
+def _closing(beginning: re.Match[bytes]) -> bytes:
+    if beginning["block"] is not None:
+        return _ENDS_OF_BLOCKS[beginning["block"]]
+    if beginning["hashes"] is not None:
+        return b'"' + beginning["hashes"]
+    if beginning["mark"] is not None:
+        return b")" + beginning["mark"] + b'"'
+    return beginning["quotes"] or b"]]"
+
+
+def _is_value(data: bytes, beginning: re.Match[bytes]) -> bool:
+    """True unless it is a comment, or nothing says what becomes of it; a heredoc is read."""
+    if beginning["block"] is not None or beginning["word"] is not None:
+        return beginning["block"] is None
+    start, end = beginning.span()
+    last = end if beginning["backquote"] is not None else start
+    return _TAKES_VALUE.search(data[max(0, start - BEFORE_BYTES) : last]) is not None

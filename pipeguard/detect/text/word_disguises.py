@@ -1,0 +1,335 @@
+"""Words in disguise: reversed, in ROT13, with digits for letters, or spelled letter by letter.
+
+Reversed or in ROT13 any text differs from itself, so a text is only read that way if it contains a
+watched word in that disguise. Knows letters and lists of words; rules know what the words mean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from itertools import chain
+
+from pipeguard.detect.text.budgets import DecodingBudget
+from pipeguard.detect.text.encoding import AROUND_BYTES, Decoded, Decoder, Encoding, runs
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.unicode.folding import Range, extend
+
+# Every order to a model and every theft of a credential contains one of these. Reversed or in ROT13
+# none of them is a word.
+WATCHED = (
+    *("ignore", "disregard", "override", "instruct", "previous", "prompt", "assistant", "secret"),
+    *("password", "credential", "confidential", "forward", "execute", "reveal", "bypass", "upload"),
+    *("developer", "private", "attacker", "exfiltrat", "without telling", "api key", "api_key"),
+    *("token", "environment", "forget", "system", "guideline", "silently", "sudo rm", "rm -rf"),
+    *("curl http", "/etc/passwd", "id_rsa", ".aws/", "drop table"),
+)
+# Prefixes of credentials, in their own case. Reversed or in ROT13 none of them is part of a word.
+_PREFIXES = (
+    "AKIA ASIA ABIA ACCA FwoGZXIv IQoJb3Jp ABSKQmVk bedrock-api-key amzn.mws amzn1.oa2 AIza AQ.Ab "
+    "GOCSPX- ya29. 1//0 service_account authorized_user GOOG1E :APA91b AccountKey= AccessKey= +ABa "
+    "ACDb +ASt +ASb +AEh +ARm AzCa +ACR AzSe AzFu JQQJ9 AZDO 8Q~ 7Q~ LTAI AKID AKLT AQVN t1.9 y0_A "
+    "dop_v1_ doo_v1_ dor_v1_ DO00 cfut_ cfat_ cfk_ v1.0- akab- HRKU-AA fm2_ fm1r_ fm1a_ fo1_ rnd_ "
+    "nfp_ nfc_ nfo_ nfu_ nfb_ vcp_ vci_ vca_ vcr_ vck_ vercel_blob sbp_ sb_secret_ pscale_ napi_ "
+    "npg_ dapi dose mdb_sa_sk_ 4b1d cflt pcsk_ .atlasv1. hvs. hvb. hvr. pul- pnu_ ico- dp.pt. "
+    "dp.st. dp.ct. dp.sa. dp.scim. dp.audit. ops_eyJ A3- sha256~ token- dckr_pat_ dckr_oat_ AKCp "
+    "cmVmdGtu ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- gldt- glrt- glrtr- glft- glsoat- glffct- "
+    "glwt- glptt- gloas- glimt- glagent- glcbt- GR1348941 _gitlab_session ATATT3 ATCTT3 ATBB BBDC- "
+    "ATTA sgp_ slk_ sgd_ CCIPAT_ CCIPRJ_ bkua_ API- TCV2 snyk_ squ_ sqp_ sqa_ sqco_ npm_ "
+    "_authToken pypi- rubygems_ cio oy2 packagist_ CLOJARS_ T3BlbkFJ sk-proj- sk-ant- sess- hf_ "
+    "api_org_ gsk_ xai- pplx- sk-or-v1- r8_ tgp_v1_ csk- nvapi- jina_ llx- lsv2_ sk-lf- "
+    "sk-helicone tvly- fc- apify_api_ e2b_ bb_live_ phx_ phs_ rpa_ esecret_ xoxb- xoxp- xoxa- "
+    "xoxr- xoxs- xoxo- xoxe- xoxe. xoxc- xoxd- xapp- xwfp- hooks.slack discord.com webhook.office "
+    "hooks.zapier ntn_ secret_ lin_api_ figd_ figp_ pat- pk_ sl.u sl.B dG9rO 5Aep861 00D 1000. "
+    "CFPAT- tfp_ SG. md- xkeysib- xsmtpsib- NRAK- NRII- NRIQ- NRAL sntrys_ sntryu_ glsa_ glc_ "
+    "eyJrIjoi hcaik_ hcbik_ dt0c01. PMAK- tskey- sk_live_ rk_live_ sk_test_ rk_test_ secret-live- "
+    "whsec_ _secret_ sq0atp- sq0csp- EAAA EAAC access_token$ access-production- shpat_ shpca_ "
+    "shppa_ shpss_ FLWSECK- pdl_live_ ramp_sec_ bxt_ mercury_ v^1.1# EZAK shippo_live_ "
+    "duffel_live_ RGAPI- sk.eyJ rdme_ aio_ _mmk fio-u- tk-us- dnkey- eyJ -----BEGIN PuTTY-User "
+    "eyJhbGci eyJ0eXAi eyJraWQi "
+    "p8e- AVNS_ ddp_ ddw_ ddo_ endr+ shltm_ s-s4t2 w1cDnyilFU mlsn. -NRMA nyk_v os_v2_ sk_pr_ ptr_ "
+    "pk_prod_ sec-c- rh-api- rootly_ salad_cloud_ scp-live- sm_pat_ sm_aat_ sm_sat_ spu- VF.DM. "
+    "wandb_v mfa. cloudinary: "
+    "AGE-SECRET-KEY AGE-PLUGIN- nsec1 xprv X-Amz-Signature Authorization Password= password= "
+    "_|WARNING"
+)
+PREFIXES = tuple(_PREFIXES.split())
+# Schemes of URLs that may contain a password. Two slashes alone are no sign.
+_SCHEMES = (
+    "http https postgres postgresql mysql mariadb mongodb mongodb+srv redis rediss amqp amqps "
+    "mssql sqlserver clickhouse cockroachdb ldap ldaps ftp ftps sftp smtp smtps nats kafka "
+    "jdbc"
+)
+SCHEMES = tuple(_SCHEMES.split())
+MIN_PREFIX = 4  # characters: shorter ones are common in noise
+_INSIDE = frozenset(("ACDb", "AzCa", "AzSe", "AzFu", "AZDO"))  # in the middle of a token
+_LEET = {
+    "a": "4@", "e": "3", "i": "1!", "o": "0", "s": "5$", "t": "7+", "b": "8", "l": "1|", "g": "9",
+}  # fmt: skip
+MIN_SECRET = 16  # letters and digits
+FEW_GROUPS = 5  # at least, of such a secret; each of four letters and digits at most
+LEETABLE = 6  # letters at least, of a word that is watched in leetspeak
+MAX_SEPARATOR = 24  # bytes between two letters, with other characters of the text among them
+
+
+def _without_separators(run: bytes) -> bytes:
+    """Join letters, or groups of letters, that a repeated separator keeps apart.
+
+    What is beside the separator belongs to the text: `k.-.a` is `k-a`. Of separators that vary none
+    remains.
+    """
+    between = _SEPARATOR.findall(run)
+    separator, count = _most_frequent(between)
+    if len(separator) > 1 and run.translate(None, _NO_LETTERS).isdigit():
+        return run  # a table of numbers
+    if count == len(between):
+        return run.replace(separator, b"")
+    if 2 * count < len(between):
+        return run.translate(None, _NO_LETTERS)
+    beside = {text: _beside(separator, text) for text in set(between)}
+    letters = zip(_SEPARATOR.split(run), [*map(beside.__getitem__, between), b""], strict=True)
+    return b"".join(chain.from_iterable(letters))
+
+
+def _beside(separator: bytes, text: bytes) -> bytes:
+    """What is written between two letters beside their separator, which is on either side."""
+    rest = text.removeprefix(separator)
+    if len(rest) > len(separator):
+        rest = rest.removesuffix(separator)
+    if len(separator) == 1 and not rest[1::2].strip(separator):
+        return rest[::2]  # of several characters, each is followed by the separator
+    return rest.replace(separator, b"") or rest
+
+
+_NO_LETTERS = bytes(code for code in range(256) if not (code < 0x80 and chr(code).isalnum()))
+_SOLID = bytes(0x20 if code <= 0x20 else 0x61 for code in range(256))
+_KINDS = bytes(
+    0x20 if code <= 0x20 else 0x2E if code in _NO_LETTERS else 0x61 for code in range(256)
+)
+_SEPARATOR = lazy_regex(rb"[^A-Za-z0-9]+")
+_NUMBER = lazy_regex(rb"(?<![0-9A-Za-z])[0-9]{1,4}(?![0-9A-Za-z])")
+_AROUND_CELL = b" \t\r\n:;,|()[]{}\"'"
+_CELL = lazy_regex(rb"[\s:;,|.()\[\]{}\"']{0,8}([!-~]{0,4}?)(?=[\s:;,|.()\[\]{}\"']|\Z)")
+_LETTERS_APART = lazy_regex(
+    rb"(?<![A-Za-z0-9])[A-Za-z0-9](?:[^A-Za-z0-9\n]{1,%d}+[A-Za-z0-9](?![A-Za-z0-9])){3,}+"
+    % MAX_SEPARATOR
+)
+
+
+def _spelled(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Decode letters that are written apart, with the text around them."""
+    ranges: list[Range] = []
+    for run in _LETTERS_APART.finditer(data, start, end):
+        low, high = run.start() - AROUND_BYTES, run.end() + AROUND_BYTES
+        extend(ranges, max(start, low), min(end, high))
+    return [
+        Decoded(
+            budget.replace(_LETTERS_APART, lambda run: _without_separators(run[0]), data[low:high]),
+            "spelled",
+            low,
+            high,
+        )
+        for low, high in ranges
+    ]
+
+
+def _groups(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Decode groups of letters and digits that are written apart, as long as a secret."""
+    decoded: list[Decoded] = []
+    kinds = data[start:end].translate(_KINDS).replace(b"aaaaa", b"     ")  # no group is so long
+    for low, high in runs(kinds, 0, len(kinds), _SOLID, MIN_SECRET + FEW_GROUPS - 1):
+        run = data[start + low : start + high].strip(_NO_LETTERS)
+        if b"\\x" in run or not _may_be_secret(run):  # escapes are read as such
+            continue
+        groups = _SEPARATOR.split(run)
+        if data[start + low - 1 : start + low + 1].isalnum():  # joined to a word that ends there
+            run = run[max(0, len(groups[0]) - len(groups[-2])) :]
+        if len(groups) >= FEW_GROUPS:
+            if not budget.call(len(groups)):
+                break
+            decoded.append(Decoded(_without_separators(run), "groups", start + low, start + high))
+    return decoded
+
+
+def _numbered(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Join the cells of a numbered list or table, each of a few characters."""
+    spans: list[Range] = []
+    cells: list[bytes] = []
+    first = 0
+    for number in _NUMBER.finditer(data, start, end):
+        value = int(number[0])
+        if not spans and value <= 1:
+            first = value
+        if value == first + len(spans):
+            before = data[spans[-1][1] : number.start()].removeprefix(b". ") if spans else b""
+            cell = before.strip(_AROUND_CELL)
+            if spans and not cell:
+                continue  # the number is itself a cell
+            cells += [cell] if spans else []
+            spans.append(number.span())
+    last = _CELL.match(data, spans[-1][1], end) if spans else None
+    cells.append(last[1] if last else b"")
+    if len(cells) < MIN_SECRET or not budget.call(len(cells)):
+        return []
+    between = b"" if max(map(len, cells)) <= 1 else b" "
+    return [Decoded(between.join(cells), "numbered", spans[0][0], spans[-1][1])]
+
+
+def _may_be_secret(run: bytes) -> bool:
+    """True for groups with digits and letters, and with the same separator between most."""
+    letters = run.translate(None, _NO_LETTERS)
+    without_digits = len(letters.translate(None, b"0123456789"))
+    if len(letters) < MIN_SECRET or not len(letters) // 4 < without_digits < len(letters):
+        return False
+    between = _SEPARATOR.findall(run)
+    return 2 * _most_frequent(between)[1] >= len(between)
+
+
+def _most_frequent(texts: list[bytes]) -> tuple[bytes, int]:
+    if len(set(texts)) == len(texts):  # most are, in a text of another script
+        return texts[0], 1
+    counts = Counter(texts)
+    text = max(counts, key=counts.__getitem__)
+    return text, counts[text]
+
+
+def rot13(text: bytes) -> bytes:
+    """Move each letter of ASCII by thirteen places."""
+    return text.translate(_ROT13)
+
+
+def reverse(text: bytes) -> bytes:
+    """Reverse the order of characters."""
+    return text[::-1] if text.isascii() else text.decode("utf-8", "replace")[::-1].encode()
+
+
+def unleet(text: bytes) -> bytes:
+    """Replace digits and signs by the letters that they look like; `1` by `i`."""
+    return text.translate(_UNLEET)
+
+
+def unleet_l(text: bytes) -> bytes:
+    """Do the same, but replace `1` by `l`."""
+    return text.translate(_UNLEET_L)
+
+
+def _in_rot13(text: str) -> str:
+    return rot13(text.encode()).decode()
+
+
+_LOWER = b"abcdefghijklmnopqrstuvwxyz"
+_ROT13 = bytes.maketrans(
+    _LOWER + _LOWER.upper(), _LOWER[13:] + _LOWER[:13] + (_LOWER[13:] + _LOWER[:13]).upper()
+)
+_UNLEET = bytes.maketrans(b"43105$7@!+89|", b"aeiossta" + b"itbgl")
+_UNLEET_L = bytes.maketrans(b"43105$7@!+89|", b"aelossta" + b"itbgl")
+
+
+def _any_disguised(
+    words: tuple[str, ...],
+    spell: Callable[[str], str],
+    more: tuple[str, ...] = (),
+    *,
+    boundary_before: str = "",
+    boundary_behind: str = "",
+) -> str:
+    r"""A pattern for all watched words and prefixes in a disguise.
+
+    A short prefix must not match within a word: `nfu_` in ROT13 is part of `hash_`. So its token
+    must begin at a boundary, before or behind it. Hyperscan's own word boundary would double the
+    cost of a pass. `\z` is Hyperscan's; `re` calls it `\Z`.
+
+    Args:
+        words: in any case.
+        spell: disguises a word.
+        more: in their own case, like the prefixes.
+        boundary_before: of a short prefix.
+        boundary_behind: of a short prefix.
+    """
+    plain = "|".join(re.escape(spell(word)) for word in words)
+    exact: list[str] = []
+    for word in (*(word for word in PREFIXES if len(word) >= MIN_PREFIX), *more):
+        short = len(word) <= MIN_PREFIX and word[0].isalnum() and word not in _INSIDE
+        pattern = re.escape(spell(word))
+        if spell(word) != word:
+            exact.append(f"{boundary_before}{pattern}{boundary_behind}" if short else pattern)
+    return f"(?i:{plain})|(?:{'|'.join(exact)})"
+
+
+def _in_leet(word: str) -> str:
+    """A pattern for a word with at least one letter written as a digit or a sign."""
+    letters = [f"[{letter}{re.escape(_LEET.get(letter, ''))}]" for letter in word]
+    forms = (
+        re.escape(word[:at]) + f"[{re.escape(_LEET[letter])}]" + "".join(letters[at + 1 :])
+        for at, letter in enumerate(word)
+        if letter in _LEET
+    )
+    return "|".join(forms)
+
+
+_URL_STARTS = tuple(f"{word}://" for word in SCHEMES)
+_REVERSED_SIGN = _any_disguised(
+    WATCHED, lambda word: word[::-1], _URL_STARTS, boundary_behind=r"(?:[^0-9A-Za-z]|\z)"
+)
+_ROT13_SIGN = _any_disguised(
+    WATCHED, _in_rot13, _URL_STARTS, boundary_before=r"(?:[^0-9A-Za-z]|\A)"
+)
+_LEETABLE = filter(str.isalpha, (word for word in WATCHED if len(word) >= LEETABLE))
+_LEET_SIGN = f"(?i:{'|'.join(map(_in_leet, _LEETABLE))})"
+# Counted repetitions would make the automata of these signs larger, and twice as slow.
+_SPELLED_SIGN = (
+    r"[^A-Za-z0-9](?:[A-Za-z0-9][ ._*|,/-]){5}|[^A-Za-z0-9](?:[A-Za-z0-9][^A-Za-z0-9\n]+){9}"
+)
+_BETWEEN_GROUPS = r"[^A-Za-z0-9\s]+"
+_CELLS = r"[^0-9A-Za-z]+[!-~]{1,3}[^0-9A-Za-z]+"
+_NUMBERED_SIGN = f"[^0-9A-Za-z]3{_CELLS}4{_CELLS}5{_CELLS}6[^0-9A-Za-z]"
+_GROUPS_SIGN = (  # with a digit beside a letter, as in secrets, and seldom in names
+    f"[A-Za-z0-9]{{1,4}}(?:{_BETWEEN_GROUPS}[A-Za-z0-9]{{1,4}}){_BETWEEN_GROUPS}[A-Za-z0-9]{{0,3}}"
+    f"(?:[0-9](?:{_BETWEEN_GROUPS})?[A-Za-z]|[A-Za-z](?:{_BETWEEN_GROUPS})?[0-9])[A-Za-z0-9]{{0,3}}"
+    f"(?:{_BETWEEN_GROUPS}[A-Za-z0-9]{{1,4}}){{2}}"
+)
+
+
+def _whole_range(
+    view: str, *readers: Callable[[bytes], bytes], is_reversed: bool = False
+) -> Decoder:
+    """A decoder that decodes the whole range.
+
+    Args:
+        view: the encoding, as findings name it.
+        readers: each decodes a text in its own way.
+        is_reversed: True if the text is read from its end; otherwise each decoded byte is at the
+            offset of its source.
+    """
+
+    def decode(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+        return [
+            Decoded(
+                reader(data[start:end]),
+                view,
+                start,
+                end,
+                None if is_reversed else reader,
+                is_reversed,
+            )
+            for reader in readers
+            if start < end and budget.call()
+        ]
+
+    return decode
+
+
+ENCODINGS: dict[str, Encoding] = {
+    "rot13": Encoding(_ROT13_SIGN, _whole_range("rot13", rot13)),
+    "reversed": Encoding(_REVERSED_SIGN, _whole_range("reversed", reverse, is_reversed=True)),
+    "leet": Encoding(_LEET_SIGN, _whole_range("leet", unleet, unleet_l)),
+    "spelled": Encoding(_SPELLED_SIGN, _spelled),
+    "numbered": Encoding(_NUMBERED_SIGN, _numbered, to_server_only=True),
+    "groups": Encoding(
+        f"[^A-Za-z0-9]{_GROUPS_SIGN}[^A-Za-z0-9]",
+        _groups,
+        f"(?:[A-Za-z0-9]{_BETWEEN_GROUPS}){{10}}",
+        to_server_only=True,
+    ),
+}

@@ -1,0 +1,51 @@
+"""The placeholder of a secret that was taken out, and all else that PipeGuard writes to a model.
+
+A placeholder is `[secret:RULE:NUMBER:SIGNATURE]`. detect.flows.vault makes and signs them; rules
+find nothing in them. `NOTICE` finds notices of any kind, whoever wrote them: texts are also read
+without them, so that none hides an order that it divides (detect.scanning.readings).
+"""
+
+from __future__ import annotations
+
+import re
+
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+PLACEHOLDER = lazy_regex(r"\[(?:secret|personal):[a-z0-9-]{1,64}:[0-9]{1,9}:[0-9a-f]{16}\]")
+PLACEHOLDER_IN_BYTES = lazy_regex(PLACEHOLDER.pattern.encode())
+MAX_PLACEHOLDER_BYTES = 110
+# By firewall.session.cuts, firewall.session.redact, firewall.session.replies and
+# isolation.walls.annotation.
+# Readers take them for notices in any case, brackets, markup and layout, so these do not matter.
+NOTICE_SIGN = r"(?i:pipe[\s_-]?guard|[\[({<]\s?(?:secret|personal|redacted)\s?:)"
+MAX_NOTICE_BYTES = 1024
+_OPEN, _CLOSE, _INSIDE = rb"[\[({<]", rb"[\])}>]", rb"[^\[\](){}<>]"
+NOTICE = lazy_regex(
+    rb"[*_~`]{0,3}(?:"
+    + rb"OPEN\s?(?:secret|personal|redacted)\s?:INSIDE{1,160}CLOSE"
+    rb"|OPENINSIDE{0,40}?PipeGuard(?:INSIDE|OPENINSIDE{0,120}CLOSE){1,400}?CLOSE"
+    rb"|OPEN?PipeGuard cut \d{1,9} characters here(?:,? event [\w.]{1,60})?(?:,? mark \w{1,40})?"
+    rb"(?:,? which (?:look like an? [a-z]{1,9} (?:to a model|of PipeGuard)|it could not judge))?"
+    rb"(?:\. Do not guess what was there)?\.?"
+    rb"|(?:The tool ran, but PipeGuard withheld its result|PipeGuard stopped this call before the"
+    rb" server saw it): rule \S{1,80} matched(?: in it)? \(\S{1,80}\)\."
+    rb"(?: Do not try to get the same through in another form; go on without it, and tell the user"
+    rb" of event \S{1,60}\.)?(?: (?:Only the user (?:decides|can)|Nobody can) [a-z ]{1,60}\.)?"
+    rb"|PipeGuard blocked \S{1,80}(?: result)?: \S{1,80} in \S{1,80}"
+    rb"|PipeGuard: this server (?:(?!PipeGuard).){1,600}?do not work around it\."
+    rb"|PipeGuard(?::| holds the) (?:(?!PipeGuard).){1,600}?\(event [\w.]{1,60}\)"
+    rb")[*_~`]{0,3}".replace(b"a-z ]", rb"a-z\s]")
+    .replace(b" ", rb"\s++")
+    .replace(b"PipeGuard", rb"pipe[\s_-]?guard")
+    .replace(b"OPEN", _OPEN)
+    .replace(b"CLOSE", _CLOSE)
+    .replace(b"INSIDE", _INSIDE),
+    re.IGNORECASE | re.DOTALL,
+)
+# In a frame that could hold a placeholder, plain or escaped (RFC 8259, section 7).
+MARKS = (b"[secret:", b"[personal:", b"\\u00")
+
+
+def may_hold_placeholder(frame: bytes) -> bool:
+    """False where a frame certainly holds no placeholder."""
+    return any(map(frame.__contains__, MARKS))

@@ -1,0 +1,220 @@
+"""What was found in a frame and what is done with it: Finding, Action, Verdict. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from enum import Enum, IntEnum
+from typing import NamedTuple
+
+
+class Direction(Enum):
+    """Which way a frame travels."""
+
+    TO_SERVER = "to-server"
+    TO_CLIENT = "to-client"
+
+    __hash__ = object.__hash__  # members are singletons; Enum's own costs a call for each look-up
+
+    @property
+    def back(self) -> Direction:
+        """The direction of the answers."""
+        return Direction.TO_CLIENT if self is Direction.TO_SERVER else Direction.TO_SERVER
+
+
+class Action(IntEnum):
+    """What happens to a frame; the greatest of its findings' actions wins."""
+
+    ALLOW = 0
+    WARN = 1
+    REDACT = 2  # placeholders take the place of secrets
+    CUT = 3  # lines that say so take the place of passages
+    BLOCK = 4
+
+
+class Severity(IntEnum):
+    """How bad a finding is, if it is true."""
+
+    INFO = 0
+    LOW = 1
+    MEDIUM = 2
+    HIGH = 3
+    CRITICAL = 4
+
+
+class Confidence(IntEnum):
+    """How sure the rule is that a finding is true."""
+
+    LOW = 0
+    MEDIUM = 1
+    HIGH = 2
+
+
+def raised(confidence: Confidence) -> Confidence:
+    """One step more certain."""
+    return Confidence(min(Confidence.HIGH, confidence + 1))
+
+
+def lower(confidence: Confidence) -> Confidence:
+    """One step less certain."""
+    return Confidence(max(Confidence.LOW, confidence - 1))
+
+
+class MessageKind(Enum):
+    """What a JSON-RPC message is (JSON-RPC 2.0, sections 4 and 5)."""
+
+    REQUEST = "request"
+    NOTIFICATION = "notification"
+    RESULT = "result"
+    ERROR = "error"
+
+    __hash__ = object.__hash__  # as Direction's
+
+
+class Drift(Enum):
+    """How a definition differs from the approved one, the gravest first."""
+
+    INSTRUCTION_ADDED = "instruction-added"
+    REQUIRED_PARAMETER_ADDED = "required-parameter-added"
+    ANNOTATION_FLIPPED = "annotation-flipped"
+    SCHEMA_WIDENED = "schema-widened"
+    PARAMETER_ADDED = "parameter-added"
+    PARAMETER_CHANGED = "parameter-changed"
+    PARAMETER_REMOVED = "parameter-removed"
+    OUTPUT_SCHEMA = "output-schema"
+    WORDING = "wording"
+    NAME_ONLY = "name-only"
+    OTHER = "other"
+
+
+class Finding(NamedTuple):
+    """What one rule saw.
+
+    Attributes:
+        rule: the rule's id, as `secrets.aws-access-key-id`: pack, dot, name.
+        place: the name of the place in the message, as `call.arguments` (firewall.protocol.places).
+        pointer: its JSON pointer (RFC 6901), as `/params/arguments/key`.
+        start: offset of the first character in that string, in code points.
+        end: offset after the last character; equal to start if no span is known.
+        view: the reading in which it was seen, as `text` or `base64>percent`.
+        severity: how bad it is.
+        confidence: how sure the rule is.
+        action: what the policy decides.
+        excerpt: the masked match; never the secret, never more than 80 characters.
+        note: one sentence that a check adds, without text of the message; or empty.
+        tool: the definition or the called tool that it concerns, or None.
+        content: the fingerprint of what was found, with the installation's key; or empty.
+        path: the file that the call names, if it names one; or empty.
+        host: likewise, the host.
+        would: what would be done with `mode: enforce`, if that is more; else None.
+    """
+
+    rule: str
+    place: str
+    pointer: str = ""
+    start: int = 0
+    end: int = 0
+    view: str = "text"
+    severity: Severity = Severity.HIGH
+    confidence: Confidence = Confidence.HIGH
+    action: Action = Action.BLOCK
+    excerpt: str = ""
+    note: str = ""
+    tool: str | None = None
+    content: str = ""
+    path: str = ""
+    host: str = ""
+    would: Action | None = None
+
+
+def observed(finding: Finding) -> Finding:
+    """A finding that stops nothing, and says what it would do."""
+    if finding.action <= Action.WARN:
+        return finding
+    return finding._replace(action=Action.WARN, would=finding.action)
+
+
+def enforced_action(finding: Finding) -> Action:
+    """What is done about a finding with `mode: enforce`."""
+    return finding.action if finding.would is None else finding.would
+
+
+class PinChange(NamedTuple):
+    """A definition that is new, or that differs from its pin; for the store.
+
+    Attributes:
+        kind: `tool`, `prompt`, `resource`, `template` or `server`.
+        name: the definition's own key: name, uri, uriTemplate, or `instructions`.
+        fingerprint: SHA-256 of its canonical JSON, 64 hex digits.
+        definition: its JSON text, with its keys in the order in which it was judged.
+        is_held: True if it may not be used until a person approves it.
+        reason: why it is held: `drift: wording`, `review`, `poisoned: <rule>`; or empty.
+        is_pinned: True if it is trusted from now on (trust on first use).
+    """
+
+    kind: str
+    name: str
+    fingerprint: str
+    definition: str
+    is_held: bool
+    reason: str
+    is_pinned: bool
+
+
+class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is made in 0.5 us
+    """All that happens to one frame.
+
+    Attributes:
+        direction: which way the frame travelled.
+        frame: the bytes that came, whole.
+        action: the greatest action of the findings.
+        forward: the bytes that go on; `frame` itself if it is allowed; None if nothing goes on.
+        reply: the bytes that go back to the sender, or None.
+        findings: what was found, the most serious first.
+        event: names this verdict in audit, log and answers, as `K7Q2M9D4.c12`.
+        kind: what the message is, or None if it could not be read.
+        method: the method, for an answer that of its request; None if unknown.
+        tool: the called tool's name for tools/call and its answer, else None.
+        pins: definitions to remember.
+        request_bytes: for the answer to a request, the length of the request's frame, else None.
+        answer_seconds: likewise, how long the answer took, on the session's clock.
+        members: of a batch, the verdicts on its messages.
+    """
+
+    direction: Direction
+    frame: bytes
+    action: Action
+    forward: bytes | None
+    reply: bytes | None
+    findings: tuple[Finding, ...] = ()
+    event: str = ""
+    kind: MessageKind | None = None
+    method: str | None = None
+    tool: str | None = None
+    pins: tuple[PinChange, ...] = ()
+    request_bytes: int | None = None
+    answer_seconds: float | None = None
+    members: tuple[Verdict, ...] = ()
+
+    def with_findings(
+        self, frame: bytes, findings: Iterable[Finding], pins: tuple[PinChange, ...] = ()
+    ) -> Verdict:
+        """The verdict on the frame that came, with more findings and definitions to remember."""
+        all_findings = (*self.findings, *findings)
+        return self._replace(
+            frame=frame,
+            action=greatest(all_findings),
+            findings=all_findings,
+            pins=self.pins + pins,
+        )
+
+
+def worst(findings: Iterable[Finding]) -> Finding:
+    """The finding that a refusal reports: by action, then severity, then confidence."""
+    return max(findings, key=lambda f: (f.action, f.severity, f.confidence))
+
+
+def greatest(findings: Collection[Finding]) -> Action:
+    """The greatest action of the findings; ALLOW if there are none."""
+    if not findings:
+        return Action.ALLOW
+    return max(finding.action for finding in findings)

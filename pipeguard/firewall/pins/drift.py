@@ -1,0 +1,355 @@
+"""Classifies and describes how a definition differs from the approved one.
+
+The classes are for policy, the descriptions for people. Decides nothing: policy decides what a
+class of drift leads to, and rules decide whether a text is poisoned.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from pipeguard.firewall.finding import Drift
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.pins.definition_diff import (
+    ABSENT,
+    INPUTS,
+    Difference,
+    Parameters,
+    SchemaRole,
+    Side,
+    differences,
+    read,
+    required_anew,
+    schema_place,
+)
+from pipeguard.firewall.protocol.json_values import JsonObject, Number, serialise
+from pipeguard.firewall.protocol.json_walk import texts_in
+from pipeguard.unicode.display import cut, is_hidden, shown, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LINE_CHARS = 200  # of one described difference: two lines of a terminal
+VALUE_CHARS = 70  # of a value in it: two values and a label fit in a line
+LINES = 30  # of one description; `pipeguard diff` shows all of it
+EDITS = 4  # of one text that are described one by one
+EDIT_GAP_WORDS = 2  # edits that are this close are described as one
+EDIT_WORDS = 400  # of both texts together: matching takes up to their cube
+CUE_CHARS = 256 * 1024  # of text that is searched for new instructions; more is suspect
+
+
+def classify(approved_json: str, seen_json: str, kind: str) -> tuple[Drift, ...]:
+    """Classify the differences between two definitions.
+
+    Args:
+        approved_json: the JSON text that is trusted.
+        seen_json: the JSON text that came.
+        kind: `tool`, `prompt`, `resource`, `template` or `server`.
+
+    Returns:
+        Every class that applies, the gravest first; none if the texts are equal.
+    """
+    if approved_json == seen_json:
+        return ()
+    old, new = read(approved_json), read(seen_json)
+    before, after = Parameters(old), Parameters(new)
+    seen = {drift for change in differences(old, new) for drift in _classes(change, before, after)}
+    if Drift.NAME_ONLY in seen and len(seen) > 1:
+        seen = (seen - {Drift.NAME_ONLY}) | {Drift.WORDING}
+    if Drift.NAME_ONLY in seen and kind == "server":
+        seen = {Drift.OTHER}  # a server with another name may be another server
+    if _instructs(old, new):
+        seen.add(Drift.INSTRUCTION_ADDED)
+    return tuple(drift for drift in Drift if drift in seen) or (Drift.OTHER,)
+
+
+def describe(approved: str, seen: str) -> tuple[str, ...]:
+    """Describe the differences between two definitions in short lines for people.
+
+    Args:
+        approved: the JSON text that is trusted.
+        seen: the JSON text that came.
+
+    Returns:
+        Lines as `description gained: "Read this first."`, none longer than `LINE_CHARS`, with
+        invisible characters made visible; none if the texts are equal.
+    """
+    if approved == seen:
+        return ()
+    old, new = read(approved), read(seen)
+    before, after = Parameters(old), Parameters(new)
+    lines = [
+        cut(line, LINE_CHARS)
+        for change in differences(old, new)
+        for line in _describe_change(change, before, after)
+    ]
+    if len(lines) > LINES:
+        lines[LINES - 1 :] = [f"… and {len(lines) - LINES + 1} more differences"]
+    return tuple(lines) or ("changed in a way that has no description",)
+
+
+# --- classes -------------------------------------------------------------------------------
+
+_NAMES = frozenset({"name", "title"})
+_WORDS = frozenset({"description", "title", "$comment", "examples", "markdownDescription"})
+# Keywords whose removal or change can accept more (JSON Schema 2020-12, validation, section 6).
+_CEILINGS = frozenset(
+    ["maxLength", "maximum", "exclusiveMaximum", "maxItems", "maxProperties", "maxContains"]
+)
+_FLOORS = frozenset(
+    ["minLength", "minimum", "exclusiveMinimum", "minItems", "minProperties", "minContains"]
+)
+_OPEN_ENDS = frozenset({"additionalProperties", "unevaluatedProperties", "unevaluatedItems"})
+_RESTRAINTS = frozenset(
+    [
+        "const",
+        "pattern",
+        "format",
+        "not",
+        "multipleOf",
+        "uniqueItems",
+        "items",
+        "contains",
+        "propertyNames",
+        "allOf",
+        "contentEncoding",
+        "contentMediaType",
+    ]
+)
+
+
+def _classes(change: Difference, old: Parameters, new: Parameters) -> Iterator[Drift]:
+    top, last = change.path[0], change.path[-1]
+    if top in INPUTS:
+        yield from _input_classes(change, old, new)
+    elif top == "outputSchema":
+        yield Drift.OUTPUT_SCHEMA
+    elif last in _NAMES and (len(change.path) == 1 or top == "annotations"):
+        yield Drift.NAME_ONLY
+    elif top == "annotations" and isinstance(_present(change), bool):
+        yield Drift.ANNOTATION_FLIPPED
+    elif top in {"description", "instructions"}:
+        yield Drift.WORDING
+    else:
+        yield Drift.OTHER
+
+
+def _present(change: Difference) -> Side:
+    return change.old if change.new is ABSENT else change.new
+
+
+def _input_classes(change: Difference, old: Parameters, new: Parameters) -> Iterator[Drift]:
+    place = schema_place(change.path[1:])
+    if place.role is SchemaRole.PARAMETER and change.old is ABSENT:
+        needed = change.path[-1] in new.required(change.path[:-2])
+        yield Drift.REQUIRED_PARAMETER_ADDED if needed else Drift.PARAMETER_ADDED
+    elif place.role is SchemaRole.PARAMETER and change.new is ABSENT:
+        yield Drift.PARAMETER_REMOVED
+    elif place.keyword in _WORDS:
+        yield Drift.WORDING
+    elif place.keyword == "required":
+        began, ceased = required_anew(old, new, change.path[:-1])
+        if began:
+            yield Drift.PARAMETER_CHANGED
+        if ceased:
+            yield Drift.SCHEMA_WIDENED
+    elif _widens(place.keyword, change.old, change.new):
+        yield Drift.SCHEMA_WIDENED
+    else:
+        yield Drift.PARAMETER_CHANGED
+
+
+def _widens(keyword: str, old: Side, new: Side) -> bool:
+    """True if the schema accepts more with the new value than with the old one."""
+    if keyword in {"enum", "type"}:
+        before, after = _set_of(old), _set_of(new)
+        numbers = b'"integer"' in before and b'"number"' in after
+        return numbers or (bool(before) and (not after or bool(after - before)))
+    if keyword in _CEILINGS | _FLOORS:
+        if isinstance(old, Number) and isinstance(new, Number):
+            return (float(new) > float(old)) is (keyword in _CEILINGS)
+        return new is ABSENT
+    if keyword in _OPEN_ENDS:
+        return old is False or new is True or new is ABSENT
+    if keyword in {"anyOf", "oneOf"}:
+        return True  # a branch was added, or all of them were removed
+    return keyword in _RESTRAINTS and (new is ABSENT or new is False)
+
+
+def _set_of(side: Side) -> set[bytes]:
+    if side is ABSENT:
+        return set()
+    return {serialise(value) for value in (side if isinstance(side, list) else [side])}
+
+
+# --- instructions --------------------------------------------------------------------------
+
+# How descriptions give orders to a model, ask for silence, or point at secrets. Our own list.
+_CUE = lazy_regex(
+    r"""
+    \b(?:must|always|never|mandatory|ensure|important|critical|urgent|remember\ to|make\ sure
+        |be\ sure|(?:is|are)\ required|need\ to|have\ to|do\ not|don[’']t)\b
+    |\b(?:before|after|when|whenever|prior\ to)\ (?:using|calling|invoking|running|you)\b
+    |\b(?:ignore|disregard|forget|override|bypass|supersedes?)\b
+    |\b(?:secret|silent|quiet|hidden|conceal|confidential|invisible|covert)\w{0,6}
+    |\bwithout\ (?:telling|asking|informing|mentioning|notifying|confirm)
+    |\bnot\ (?:tell|mention|reveal|show|inform|disclose|notify|ask|display|be\ shown)
+    |\b(?:instead\ of|system\ prompt|previous\ instructions?|the\ user)\b
+    |\byou\ (?:should|will|shall)\b
+    |</?\s?(?:important|system|instructions?|secret|assistant)
+    |~/|\.ssh\b|\.env\b|\.aws\b|\bid_rsa|\bcredential|\bpassword|\bapi[ _-]?key|\bprivate\ key
+    |(?:^|[.!?:;]\s|[-*•]\s|\bthen\s|\bplease\s|\balso\s|\bfirst,?\s|\band\s)
+        (?:add|append|attach|call|copy|execute|forward|include|invoke|open|pass|post|print|provide
+        |put|read|reply|respond|run|send|set|tell|transmit|upload|use|write)\b
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+
+
+def _instructs(old: JsonObject, new: JsonObject) -> bool:
+    """True if the new definition has an order or asks for secrecy, and the old one did not.
+
+    Cues are counted, so that an approved order that stays is not new. Over the limit nothing is
+    searched and the answer is True: nobody needs so long a definition.
+    """
+    before, after = "\n".join(texts_in(old)), "\n".join(texts_in(new))
+    if len(before) + len(after) > CUE_CHARS:
+        return True
+    if sum(map(is_hidden, after)) > sum(map(is_hidden, before)):
+        return True
+    return bool(_cues(after) - _cues(before))
+
+
+def _cues(text: str) -> Counter[str]:
+    from unicodedata import normalize
+
+    seen = "".join(character for character in text if not is_hidden(character))
+    folded = re.sub(r"[^\S\n]+", " ", normalize("NFKC", seen).casefold())
+    return Counter(cue.strip(" .!?:;-*•\n") for cue in _CUE.findall(folded))
+
+
+# --- describing -------------------------------------------------------------------------------
+
+
+def _describe_change(change: Difference, old: Parameters, new: Parameters) -> Iterator[str]:
+    top, last = change.path[0], change.path[-1]
+    if top not in INPUTS and top != "outputSchema":
+        yield from _describe_value(_name(change.path), change)
+        return
+    place = schema_place(change.path[1:])
+    noun = "parameter" if top in INPUTS else "output"
+    label = shown(place.label, VALUE_CHARS)
+    if place.role is SchemaRole.PARAMETER and change.old is ABSENT:
+        needed = " (required)" if last in new.required(change.path[:-2]) else ""
+        yield f"{noun} added: {label}{needed}"
+        yield from _describe_new_texts(f"{noun} {label}", change.new)
+    elif place.role is SchemaRole.PARAMETER and change.new is ABSENT:
+        yield f"{noun} removed: {label}"
+    elif place.keyword == "required":
+        began, ceased = required_anew(old, new, change.path[:-1])
+        prefix = f"{label}." if label else ""
+        yield from (f"{noun} {prefix}{shown(name, VALUE_CHARS)}: now required" for name in began)
+        yield from (f"{noun} {prefix}{shown(name, VALUE_CHARS)}: now optional" for name in ceased)
+    else:
+        where = f"{noun} {label}" if label else f"{noun} schema"
+        keyword = (
+            "schema" if place.role is not SchemaRole.KEYWORD else shown(place.keyword, VALUE_CHARS)
+        )
+        yield from (f"{where}: {line}" for line in _describe_value(keyword, change))
+
+
+def _name(path: tuple[str, ...]) -> str:
+    hints = path[0] == "annotations" and len(path) > 1
+    return shown(".".join(path[1:] if hints else path), VALUE_CHARS)
+
+
+def _describe_new_texts(where: str, schema: Side) -> Iterator[str]:
+    """The texts of a new parameter, which a model reads."""
+    if isinstance(schema, dict):
+        for key in ("title", "description"):
+            if isinstance(schema.get(key), str):
+                yield f"{where}: {key} gained: {_quoted(schema[key])}"
+
+
+def _describe_value(name: str, change: Difference) -> Iterator[str]:
+    old, new = change.old, change.new
+    if _is_text(old) and _is_text(new):
+        yield from _describe_text(name, str(old), str(new))
+    elif old is ABSENT:
+        yield f"{name} gained: {_quoted(new)}"
+    elif new is ABSENT:
+        yield f"{name} lost: {_quoted(old)}"
+    elif isinstance(old, list) and isinstance(new, list):
+        before, after = _set_of(old), _set_of(new)
+        gained = [_quoted(value) for value in new if serialise(value) not in before]
+        lost = [_quoted(value) for value in old if serialise(value) not in after]
+        changes = " and ".join(
+            f"{verb} {', '.join(values)}"
+            for verb, values in (("gained", gained), ("lost", lost))
+            if values
+        )
+        yield f"{name} {changes or 'has another order'}"
+    else:
+        yield f"{name}: {_quoted(old)} → {_quoted(new)}"
+
+
+def _describe_text(name: str, old: str, new: str) -> Iterator[str]:
+    """The words gained and lost; of a text that is long or all new, the middle that differs."""
+    before, after = _words(old), _words(new)
+    if before == after:
+        yield f"{name}: white space changed"
+        return
+    for lost_from, lost_to, gained_from, gained_to in _edits(before, after):
+        lost, gained = before[lost_from:lost_to], after[gained_from:gained_to]
+        if not lost:
+            yield f"{name} gained: {_quote(' '.join(gained), 2 * VALUE_CHARS)}"
+        elif not gained:
+            yield f"{name} lost: {_quote(' '.join(lost), 2 * VALUE_CHARS)}"
+        else:
+            old_words, new_words = (_quote(" ".join(x), VALUE_CHARS) for x in (lost, gained))
+            yield f"{name}: {old_words} → {new_words}"
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"[ \t\r\n]+", text) if word]  # an exotic space stays visible
+
+
+def _edits(before: list[str], after: list[str]) -> list[tuple[int, int, int, int]]:
+    """The spans of words that differ; spans that nearly touch are one."""
+    if len(before) + len(after) <= EDIT_WORDS:
+        from difflib import SequenceMatcher
+
+        edits: list[tuple[int, int, int, int]] = []
+        opcodes = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+        for kind, i, i_end, j, j_end in opcodes:
+            if kind == "equal":
+                continue
+            if edits and i - edits[-1][1] <= EDIT_GAP_WORDS:
+                edits[-1] = (edits[-1][0], i_end, edits[-1][2], j_end)
+            else:
+                edits.append((i, i_end, j, j_end))
+        if len(edits) <= EDITS:
+            return edits
+    shorter = min(len(before), len(after))
+    head = next((i for i in range(shorter) if before[i] != after[i]), shorter)
+    rest = shorter - head
+    tail = next((i for i in range(rest) if before[-1 - i] != after[-1 - i]), rest)
+    return [(head, len(before) - tail, head, len(after) - tail)]
+
+
+def _is_text(side: Side) -> bool:
+    return isinstance(side, str) and not isinstance(side, Number)
+
+
+def _quoted(side: Side) -> str:
+    value = None if side is ABSENT else side
+    if isinstance(value, str) and not isinstance(value, Number):
+        return _quote(value, 2 * VALUE_CHARS)
+    return shown(serialise(value).decode("utf-8"), VALUE_CHARS)
+
+
+def _quote(text: str, limit_chars: int) -> str:
+    lines = text[: limit_chars + 1].split("\n")
+    return '"' + cut(r"\n".join(map(visible, lines)), limit_chars) + '"'

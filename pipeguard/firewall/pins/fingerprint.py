@@ -1,0 +1,181 @@
+"""A definition's canonical form, its fingerprint, and its pin.
+
+Knows JSON. Does not know what a tool is, where pins are stored, or what drift means.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.firewall.protocol.json_values import JsonValue, Number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import IO
+
+    _Scalar = bool | int | str | float | None
+    _Dump = Callable[[_Scalar, IO[bytes]], None]
+
+EXACT_DIGITS = 15  # a decimal of so many digits survives a double and back (IEEE 754)
+
+_TIMES = 7  # the index of the first field that is a time, behind which all tell of the past
+
+
+class Pin(NamedTuple):
+    """The trusted version of one definition, and the version that waits for a person.
+
+    Attributes:
+        kind: `tool`, `prompt`, `resource`, `template` or `server`.
+        name: the definition's own key: name, uri, uriTemplate, or `instructions`.
+        approved_definition: the JSON text that is trusted, with its keys in the order in which it
+            was judged, or None.
+        approved_fingerprint: SHA-256 of its canonical form, 64 hex digits, or None.
+        held_definition: the newest JSON text that waits for a person, likewise, or None.
+        held_fingerprint: SHA-256 of its canonical form, 64 hex digits, or None.
+        reason: why a definition is held, as `drift: wording`; empty if nothing is.
+        approved_at: when it was approved or first pinned (ISO 8601, UTC), or empty. Pins that
+            differ only in times, or in who pinned them, are equal.
+        held_at: when it was first seen (ISO 8601, UTC), or empty.
+        is_reviewed: False if the trusted version was pinned at first sight, and by no person.
+    """
+
+    kind: str
+    name: str
+    approved_definition: str | None
+    approved_fingerprint: str | None
+    held_definition: str | None
+    held_fingerprint: str | None
+    reason: str
+    approved_at: str = ""
+    held_at: str = ""
+    is_reviewed: bool = True
+
+    def __eq__(self, other: object) -> bool:
+        """True if the same texts are approved and held, whenever that was."""
+        return isinstance(other, Pin) and self[:_TIMES] == other[:_TIMES]
+
+    def __ne__(self, other: object) -> bool:
+        """False if the same texts are approved and held; a tuple would compare the times, too."""
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self[:_TIMES])
+
+
+def canonical(definition: object) -> bytes:
+    """Write a definition in the canonical form that all its spellings share (RFC 8785).
+
+    Key order, white space and escapes are normalised, and a number has the shortest spelling of
+    its double. A number that a double would round (`1e400`, a long integer; RFC 8785 section 3.1
+    leaves those to I-JSON) is written as it was sent. The result is still JSON, nothing is lost,
+    and different numbers stay different: such a token differs in value from every spelling that
+    RFC 8785 produces.
+
+    Args:
+        definition: a parsed JSON value; its numbers are `Number`, `int` or `float`.
+
+    Raises:
+        ValueError: it is not JSON, for example NaN or a lone surrogate.
+    """
+    from io import BytesIO
+
+    from rfc8785 import dump  # 2 ms: only once there is a definition to look at
+
+    sink = BytesIO()
+    _write(definition, sink, dump)
+    return sink.getvalue()
+
+
+# What a resource has there (MCP 2025-06-18, schema.ts, Resource and Annotations): a number of bytes
+# that a double can represent, and a moment in ISO 8601. Neither can express a word.
+_SIZE = r"0|[1-9][0-9]{0,15}"
+_MOMENT = (
+    r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}"
+    r"(?:[Tt ][0-9]{2}:?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]{1,9})?)?"
+    r"(?:[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
+)
+
+
+def lasting_part(kind: str, definition: JsonValue) -> JsonValue:
+    """A definition without what changes with the content: the size and date of a resource.
+
+    Only a size and a date are removed; any other value under these names is part of it.
+    """
+    if kind != "resource" or not isinstance(definition, dict):
+        return definition
+    size = definition.get("size")
+    if size is None or (type(size) is Number and re.fullmatch(_SIZE, size)):
+        definition = {key: item for key, item in definition.items() if key != "size"}
+    annotations = definition.get("annotations")
+    if isinstance(annotations, dict):
+        moment = annotations.get("lastModified")
+        if moment is None or (type(moment) is str and re.fullmatch(_MOMENT, moment)):
+            others: JsonValue = {k: v for k, v in annotations.items() if k != "lastModified"}
+            definition = {key: item for key, item in definition.items() if key != "annotations"}
+            if others:  # without the date there may be no annotations at all
+                definition["annotations"] = others
+    return definition
+
+
+def fingerprint(definition: object) -> str:
+    """SHA-256 of the canonical form, 64 hex digits."""
+    from pipeguard.firewall.digest import sha256
+
+    return sha256(canonical(definition)).hexdigest()
+
+
+def _write(value: object, sink: IO[bytes], dump: _Dump) -> None:
+    if isinstance(value, dict):
+        separator = b"{"
+        # Keys are sorted by their UTF-16 code units (RFC 8785 section 3.2.3).
+        for key in sorted(value, key=_utf16):
+            sink.write(separator)
+            dump(key, sink)
+            sink.write(b":")
+            _write(value[key], sink, dump)
+            separator = b","
+        sink.write(b"}" if value else b"{}")
+    elif isinstance(value, list | tuple):
+        separator = b"["
+        for item in value:
+            sink.write(separator)
+            _write(item, sink, dump)
+            separator = b","
+        sink.write(b"]" if value else b"[]")
+    elif isinstance(value, Number) or (isinstance(value, int) and not isinstance(value, bool)):
+        _write_number(str(value), sink, dump)
+    elif value is None or isinstance(value, str | bool | float):
+        dump(value, sink)
+    else:
+        raise ValueError(f"{type(value).__name__} is not JSON")
+
+
+def _utf16(key: object) -> bytes:
+    if not isinstance(key, str):
+        raise ValueError("an object's key is not a string")  # noqa: TRY004  one error for all
+    return key.encode("utf-16-be")
+
+
+def _write_number(token: str, sink: IO[bytes], dump: _Dump) -> None:
+    if len(token) <= EXACT_DIGITS and token.lstrip("-").isdigit():
+        dump(int(token), sink)
+        return
+    double = float(token)
+    if _is_exact(double, token):
+        dump(double, sink)
+    else:
+        sink.write(token.encode("ascii"))
+
+
+def _is_exact(double: float, token: str) -> bool:
+    """True if the double's shortest spelling has exactly the value of the token."""
+    from decimal import Decimal
+    from math import isinf
+
+    if isinf(double):
+        return False
+    if double == 0:
+        # Decimal rejects exponents of more than 18 digits.
+        return not any(digit in "123456789" for digit in token.lower().partition("e")[0])
+    return Decimal(repr(double)) == Decimal(token)

@@ -1,0 +1,250 @@
+"""From a finding to an action: values and one function; config.policy_file reads the file.
+
+A policy is a stack of layers: the user's, and the project's on top, which may only tighten it.
+So the action is the greatest that any layer asks for, a tool may be called where every layer
+allows it, and a limit is the least of them.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from pipeguard.detect.rules.rule import tells_private
+from pipeguard.firewall.finding import Action, Confidence, Drift, Severity
+from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
+from pipeguard.firewall.protocol.places import Surface
+
+DEFAULT_KEEP_DAYS = 90  # of the audit: as long as an exception of `pipeguard allow` lasts
+DEFAULT_PENDING = 10_000  # requests without an answer, in each direction
+# Per second and direction. Judging one takes some 10 us, so all of them take a tenth of a core's
+# time; no client shows as many.
+DEFAULT_NOTIFICATIONS = 10_000
+
+
+class Mode(Enum):
+    """Whether findings have consequences."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"  # everything is judged and recorded; no rule stops anything
+
+
+class Trust(Enum):
+    """What happens to a definition that was not seen before."""
+
+    FIRST_USE = "first-use"  # pinned where the scan finds nothing
+    REVIEW = "review"  # held until a person approves it
+
+
+class PolicyTarget(NamedTuple):
+    """What the selectors of a policy are matched against.
+
+    Attributes:
+        rule: the rule's id, as `secrets.github-token`.
+        severity: of the finding.
+        confidence: of the finding.
+        place: where it was seen.
+        server: the name of the guarded server.
+        tool: the tool concerned, or None.
+        surface: that it was judged for.
+        is_cuttable: True for a passage in plain sight, in a text that can do without.
+        content: the keyed fingerprint of what was found; empty without a key.
+        paths: of the files that the call names, if that is certain.
+        hosts: likewise, that it names.
+    """
+
+    rule: str
+    severity: Severity
+    confidence: Confidence
+    place: str
+    server: str
+    tool: str | None
+    surface: Surface = Surface.TO_SERVER
+    is_cuttable: bool = False
+    content: str = ""
+    paths: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+
+class Selector(NamedTuple):
+    """Globs and thresholds that a target must all fit; `*` fits anything.
+
+    The last three are for exceptions, and empty where they do not restrict. A call that names
+    several files fits where each of them does; one that names hosts too, where these do as well.
+    """
+
+    rule: str = "*"
+    place: str = "*"
+    server: str = "*"
+    tool: str = "*"
+    severity: Severity | None = None  # at least
+    confidence: Confidence | None = None  # at least
+    content: str = ""  # a fingerprint
+    path: str = ""
+    host: str = ""
+
+    def fits(self, target: PolicyTarget) -> bool:
+        """True where every part fits."""
+        return (
+            fnmatchcase(target.rule, self.rule)
+            and fnmatchcase(target.place, self.place)
+            and fnmatchcase(target.server, self.server)
+            and (self.tool == "*" or fnmatchcase(target.tool or "", self.tool))
+            and (self.severity is None or target.severity >= self.severity)
+            and (self.confidence is None or target.confidence >= self.confidence)
+            and (not self.content or target.content == self.content)
+            and (not (self.path or self.host) or self._fits_call(target))
+        )
+
+    def _fits_call(self, target: PolicyTarget) -> bool:
+        """True where a call names files and hosts that fit, and no others."""
+        return (
+            bool(target.paths) is bool(self.path)
+            and bool(target.hosts) is bool(self.host)
+            and all(fnmatchcase(path, self.path) for path in target.paths)
+            and all(fnmatchcase(host, self.host) for host in target.hosts)
+        )
+
+
+class ActionEntry(NamedTuple):
+    """An entry of `actions`: what to do where the selector fits."""
+
+    where: Selector
+    action: Action
+
+
+class Exempt(NamedTuple):
+    """An entry of `exceptions`: a false alarm that a person allowed.
+
+    Attributes:
+        where: the rule, place, server and tool that it applies to.
+        why: the person's reason.
+        until: seconds on the session's clock after which it no longer applies, or None.
+    """
+
+    where: Selector
+    why: str
+    until: float | None = None
+
+
+class Limits(NamedTuple):
+    """What a peer may ask of us.
+
+    Attributes:
+        frame_bytes: of one frame.
+        pending: requests without an answer, in each direction.
+        notifications: per second and direction; beyond, progress and logs are dropped.
+        timeout_seconds: after which we answer a request ourselves; None for never.
+    """
+
+    frame_bytes: int = DEFAULT_LIMIT_BYTES
+    pending: int = DEFAULT_PENDING
+    notifications: int = DEFAULT_NOTIFICATIONS
+    timeout_seconds: float | None = None
+
+
+class Layer(NamedTuple):
+    """What one policy file asks for.
+
+    Attributes:
+        actions: the first entry that fits decides.
+        exceptions: findings that pass, with a note in the audit.
+        tools_allow: globs of tools that may be called; empty for all.
+        tools_block: globs of tools that may not.
+        defaults: True where findings that no entry fits get the default action.
+    """
+
+    actions: tuple[ActionEntry, ...] = ()
+    exceptions: tuple[Exempt, ...] = ()
+    tools_allow: tuple[str, ...] = ()
+    tools_block: tuple[str, ...] = ()
+    defaults: bool = True
+
+    def action(self, target: PolicyTarget, now: float) -> Action:
+        """What this layer asks for."""
+        if self.exempts(target, now):
+            return Action.ALLOW
+        for entry in self.actions:
+            if entry.where.fits(target):
+                return entry.action
+        return default_action(target) if self.defaults else Action.ALLOW
+
+    def exempts(self, target: PolicyTarget, now: float) -> bool:
+        """True where an exception lets a finding pass."""
+        return any(
+            (exempt.until is None or now < exempt.until) and exempt.where.fits(target)
+            for exempt in self.exceptions
+        )
+
+    def calls(self, tool: str) -> bool:
+        """True where this layer allows calls of a tool."""
+        if self.tools_block and any(fnmatchcase(tool, p) for p in self.tools_block):
+            return False
+        return not self.tools_allow or any(fnmatchcase(tool, p) for p in self.tools_allow)
+
+
+class Policy(NamedTuple):
+    """What to do about findings, which tools may be called, and what peers may ask of us."""
+
+    mode: Mode = Mode.ENFORCE
+    trust: Trust = Trust.FIRST_USE
+    layers: tuple[Layer, ...] = (Layer(),)
+    limits: Limits = Limits()
+    drift_allow: frozenset[Drift] = frozenset()
+    stop_without_audit: bool = False
+    audit_keep_days: int = DEFAULT_KEEP_DAYS  # 0 for ever
+
+    def action(self, target: PolicyTarget, now: float) -> Action:
+        """What is done about a finding; in `observe` at most WARN."""
+        action = self.enforced(target, now)
+        return min(action, Action.WARN) if self.mode is Mode.OBSERVE else action
+
+    def enforced(self, target: PolicyTarget, now: float) -> Action:
+        """The greatest action that any layer asks for; what cannot be cut is blocked."""
+        action = max(layer.action(target, now) for layer in self.layers)
+        return Action.BLOCK if action is Action.CUT and not target.is_cuttable else action
+
+    def exempts(self, target: PolicyTarget, now: float) -> bool:
+        """True where an exception lets a finding pass, and no layer asks for more all the same."""
+        is_exempt = any(layer.exempts(target, now) for layer in self.layers)
+        return is_exempt and self.enforced(target, now) is Action.ALLOW
+
+    @property
+    def ends(self) -> bool:
+        """True where an exception ends at some time."""
+        return any(exempt.until is not None for layer in self.layers for exempt in layer.exceptions)
+
+    def sooner(self, seconds: float) -> Policy:
+        """The same policy, whose exceptions end so many seconds sooner."""
+        layers = tuple(
+            layer._replace(
+                exceptions=tuple(
+                    exempt._replace(until=None if exempt.until is None else exempt.until - seconds)
+                    for exempt in layer.exceptions
+                )
+            )
+            for layer in self.layers
+        )
+        return self._replace(layers=layers)
+
+    def calls(self, tool: str) -> bool:
+        """True where every layer allows calls of a tool."""
+        return all([layer.calls(tool) for layer in self.layers])  # noqa: C419  a list is faster
+
+
+def default_action(target: PolicyTarget) -> Action:
+    """Block what is both severe and sure; warn of the rest.
+
+    A credential on its way to the client is taken out, so that the rest can be read, and so is a
+    passage in plain sight. Words that a model will read are only noted where
+    confidence is low, as for an attack that is quoted.
+    """
+    is_private = tells_private(target.rule)
+    if target.severity >= Severity.HIGH and target.confidence is Confidence.HIGH:
+        if target.is_cuttable:
+            return Action.CUT
+        is_taken_out = target.surface is Surface.TO_CLIENT and is_private
+        return Action.REDACT if is_taken_out else Action.BLOCK
+    is_read = target.surface is not Surface.TO_SERVER and not is_private
+    return Action.ALLOW if is_read and target.confidence is Confidence.LOW else Action.WARN

@@ -1,0 +1,81 @@
+"""The shape of an answer: what JSON-RPC and MCP require of a result or an error."""
+
+from __future__ import annotations
+
+from pipeguard.errors import Refusal
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.ids import INTEGER
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
+
+# Members of results that contain blocks, each of which may have a `_meta`.
+_LISTS_OF_BLOCKS = ("content", "contents", "messages")
+
+
+def check_answer(value: JsonObject, id_token: str | None) -> None:
+    """Refuse an answer that is not well formed.
+
+    Args:
+        value: a message with exactly one of `result` and `error`.
+        id_token: its id.
+
+    Raises:
+        Refusal: `result` is not an object, `error` lacks an integer code or a message
+            (JSON-RPC 2.0, section 5.1), or a `_meta` is not an object.
+    """
+    if not is_well_formed(value):
+        rule, why = "protocol.malformed-answer", "the answer is not well formed"
+    elif has_bad_meta(value):
+        rule, why = "protocol.meta-not-an-object", "_meta must be an object"
+    else:
+        return
+    raise Refusal(rule, why, codes.PEER_BROKE_PROTOCOL, id_token)
+
+
+def is_well_formed(value: JsonObject) -> bool:
+    """True if `result` is an object, or if `error` has an integer code and a message."""
+    if "result" in value:
+        return isinstance(value["result"], dict)
+    error = value["error"]
+    return (
+        isinstance(error, dict)
+        and isinstance(error.get("code"), Number)
+        and INTEGER.match(str(error["code"])) is not None
+        and type(error.get("message")) is str
+    )
+
+
+def has_bad_meta(value: JsonObject) -> bool:
+    """True if a `_meta` of a result is neither an object nor null, which some servers send.
+
+    The result's own, those of its blocks, and those of its input requests (MCP 2026-07-28,
+    basic/patterns/mrtr).
+    """
+    result = value.get("result")
+    if type(result) is not dict:
+        return False
+    bodies: list[JsonValue] = [result]
+    requests = result.get("inputRequests")
+    if type(requests) is dict:
+        bodies += [request.get("params") for request in requests.values() if type(request) is dict]
+    for block in _blocks(result):
+        bodies += (block, block.get("resource"), block.get("content"))
+    for body in bodies:
+        if type(body) is dict:
+            meta = body.get("_meta")
+            if meta is not None and type(meta) is not dict:
+                return True
+    return False
+
+
+def creates_task(result: JsonObject) -> bool:
+    """True if the work goes on as a task (2025-11-25 and extension, basic/utilities/tasks)."""
+    return isinstance(result.get("task"), dict) or result.get("resultType") == "task"
+
+
+def _blocks(result: JsonObject) -> list[JsonObject]:
+    found: list[JsonObject] = []
+    for member in _LISTS_OF_BLOCKS:
+        blocks = result.get(member)
+        if type(blocks) is list:
+            found += [block for block in blocks if type(block) is dict]
+    return found

@@ -1,0 +1,123 @@
+"""Several messages in one frame: when a batch is allowed, and its members' verdicts as one.
+
+Only the revision 2025-03-26 has batches (basic/index, "Batching"). Knows no text and no state.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeGuard
+
+from pipeguard.errors import Refusal
+from pipeguard.firewall.finding import Direction, Verdict, greatest
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.frame_outline import answered_ids, legible_ids
+from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+
+REVISION = "2025-03-26"  # the only one with batches
+MAX_BATCH = 100  # messages in one batch
+
+
+class Ids(NamedTuple):
+    """The ids in a refused batch.
+
+    Attributes:
+        requests: of its requests: their sender waits for an answer to each.
+        answers: of its answers: no others will come.
+    """
+
+    requests: list[str]
+    answers: list[str]
+
+
+class RefusedBatch(Refusal):
+    """A batch that does not go on.
+
+    Attributes:
+        ids: the ids in it.
+    """
+
+    def __init__(self, rule: str, why: str, members: list[JsonValue]) -> None:
+        super().__init__(rule, why, codes.INVALID_REQUEST)
+        self.ids = Ids(_ids(members, of_requests=True), _ids(members, of_requests=False))
+
+
+def _ids(members: list[JsonValue], *, of_requests: bool) -> list[str]:
+    tokens = (
+        id_token_of(member.get("id"))
+        for member in members
+        if isinstance(member, dict) and ("method" in member) is of_requests
+    )
+    return [token for token in dict.fromkeys(tokens) if token is not None]
+
+
+def ids_of(refusal: Refusal, frame: bytes) -> Ids | None:
+    """The ids in a refused batch, even if it could not be read; None if it has none or is none."""
+    if isinstance(refusal, RefusedBatch):
+        ids = refusal.ids
+    elif frame[:4096].lstrip()[:1] == b"[" and refusal.id_token is not None:
+        tokens = legible_ids(frame)
+        ids = Ids([t for t, asks in tokens if asks], answered_ids(frame, refusal))
+    else:
+        return None
+    return ids if ids.requests or ids.answers else None
+
+
+def check(members: list[JsonValue], revision: str | None) -> None:
+    """Refuse a batch that the revision does not allow.
+
+    Raises:
+        RefusedBatch: the revision has no batches, or the members may not be together (MCP
+            2025-03-26 basic/lifecycle: `initialize` is never part of a batch).
+    """
+    if revision != REVISION:
+        raise RefusedBatch("protocol.batch", "this revision of MCP has no batches", members)
+    if not members or len(members) > MAX_BATCH:
+        why = f"a batch has 1 to {MAX_BATCH} messages"
+        raise RefusedBatch("protocol.batch-size", why, members)
+    if any(isinstance(m, dict) and m.get("method") == "initialize" for m in members):
+        why = "initialize must not be part of a batch"
+        raise RefusedBatch("protocol.batch-initialize", why, members)
+    asks = [isinstance(member, dict) and "method" in member for member in members]
+    if any(asks) and not all(asks):
+        why = "a batch has requests or answers, not both"
+        raise RefusedBatch("protocol.batch-mixed", why, members)
+    ids = [id_token_of(member.get("id")) for member in members if _asks(member)]
+    if len(set(ids)) < len(ids):
+        raise RefusedBatch("protocol.batch-ids", "two requests in a batch have one id", members)
+
+
+def _asks(member: JsonValue) -> TypeGuard[JsonObject]:
+    return isinstance(member, dict) and "method" in member and "id" in member
+
+
+def together(direction: Direction, frame: bytes, verdicts: list[Verdict], event: str) -> Verdict:
+    """One verdict on a batch; the frame itself goes on if every member goes on unchanged."""
+    forwards = [v.forward for v in verdicts if v.forward is not None]
+    replies = [v.reply for v in verdicts if v.reply is not None]
+    same = all(v.forward is v.frame for v in verdicts)
+    findings = tuple(finding for v in verdicts for finding in v.findings)
+    return Verdict(
+        direction,
+        frame,
+        greatest(findings),
+        frame if same else array(forwards),
+        array(replies),
+        findings,
+        event,
+        None,
+        "batch",
+        None,
+        tuple(pin for v in verdicts for pin in v.pins),
+        members=tuple(verdicts),
+    )
+
+
+def alone(frames: list[bytes]) -> bytes | None:
+    """The only frame as it is, or several as a batch; None if there are none."""
+    return frames[0] if len(frames) == 1 else array(frames)
+
+
+def array(frames: list[bytes]) -> bytes | None:
+    """A batch of frames; None if there are none."""
+    return b"[" + b",".join(frames) + b"]" if frames else None

@@ -1,0 +1,47 @@
+"""Request ids as JSON tokens: `7` and `"7"` are two ids (JSON-RPC 2.0, section 4)."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol.json_values import JsonValue, Number, serialise
+
+MAX_ID_BYTES = 1024  # of an id's token
+MAX_ID_DIGITS = 40  # an id is compared by its digits, never as a number
+
+INTEGER = lazy_regex(r"(?:0|-?[1-9][0-9]*)\Z", re.ASCII)  # not `-0`: peers echo it as `0`
+
+
+def id_token_of(value: JsonValue) -> str | None:
+    """The token of an id or a progress token (`7`, `"a"`); None if it is not well formed."""
+    if isinstance(value, Number):
+        is_integer = len(value) <= MAX_ID_DIGITS and INTEGER.match(value)
+        return str(value) if is_integer else None
+    if isinstance(value, str) and len(value) <= MAX_ID_BYTES:
+        try:
+            token = serialise(value)
+            return token.decode("utf-8") if len(token) <= MAX_ID_BYTES else None
+        except UnicodeEncodeError:  # a lone surrogate: no answer could repeat it
+            return None
+    return None
+
+
+def id_of(token: str) -> JsonValue:
+    """The id or progress token whose token `id_token_of` returned."""
+    if not token.startswith('"'):
+        return Number(token)
+    text: str = json.loads(token)
+    return text
+
+
+def request_ids(value: JsonValue) -> list[str]:
+    """The id tokens of the requests in a message or a batch."""
+    tokens = []
+    for member in value if isinstance(value, list) else [value]:
+        if isinstance(member, dict) and "method" in member and "id" in member:
+            token = id_token_of(member["id"])
+            if token is not None:
+                tokens.append(token)
+    return tokens

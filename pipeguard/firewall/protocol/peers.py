@@ -1,0 +1,71 @@
+"""What client and server declared about themselves. Checks nothing.
+
+Only what a later check needs is kept: declarations may be of any length.
+"""
+
+from __future__ import annotations
+
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+
+# The capability that a client declares for each server request (client/*).
+CAPABILITIES = {
+    "sampling/createMessage": "sampling",
+    "elicitation/create": "elicitation",
+    "roots/list": "roots",
+}
+LISTED = {"tool": "tools", "prompt": "prompts", "resource": "resources"}
+MAX_REVISION_CHARS = 32  # a date has ten
+
+
+class Peers:
+    """What client and server declared about themselves.
+
+    Attributes:
+        revision: the one agreed in a handshake, or None.
+        announces: the lists whose changes the server declared that it announces.
+        capabilities: those of `CAPABILITIES` that the client declared.
+        begun: True once the client has sent anything.
+        handshake: True once the client has sent `initialize`; without it each message states its
+            revision (2026-07-28).
+        agreed: True once the server has answered `initialize`.
+        initialized: True once the client has sent `notifications/initialized`.
+    """
+
+    __slots__ = (
+        *("agreed", "announces", "begun", "capabilities", "handshake", "initialized"),
+        "revision",
+    )
+
+    def __init__(self) -> None:
+        self.revision: str | None = None
+        self.announces: frozenset[str] = frozenset()
+        self.capabilities: frozenset[str] = frozenset()
+        self.begun = self.handshake = self.agreed = self.initialized = False
+
+    def begin_handshake(self, params: JsonValue) -> None:
+        """Record the params of the client's `initialize`."""
+        self.handshake, self.agreed, self.initialized = True, False, False
+        declared = params.get("capabilities") if isinstance(params, dict) else None
+        capabilities = set()
+        for name in CAPABILITIES.values():
+            if isinstance(declared, dict) and name in declared:
+                modes = declared[name]
+                capabilities.add(name)
+                if isinstance(modes, dict) and "url" in modes:
+                    capabilities.add(f"{name}/url")
+        self.capabilities = frozenset(capabilities)
+
+    def describe_server(self, method: str, result: JsonObject) -> None:
+        """Record the server's answer to `initialize` or `server/discover`."""
+        version, capabilities = result.get("protocolVersion"), result.get("capabilities")
+        if method == "initialize":
+            self.agreed = True
+            if type(version) is str:
+                self.revision = version[:MAX_REVISION_CHARS]
+        if isinstance(capabilities, dict):
+            details = {name: capabilities.get(name) for name in LISTED.values()}
+            self.announces = frozenset(
+                name
+                for name, detail in details.items()
+                if isinstance(detail, dict) and detail.get("listChanged") is True
+            )

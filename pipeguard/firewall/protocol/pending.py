@@ -1,0 +1,335 @@
+"""Which requests wait for an answer, in one direction. Knows ids, methods and times only.
+
+Has no lock of its own: its callers hold the lock of the conversation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from pipeguard.errors import Refusal
+from pipeguard.firewall.memory import size_of, size_of_all
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.message import Message
+
+REMEMBERED_SECONDS = 60.0  # for so long a late answer to a cancelled request is no violation
+MAX_REMEMBERED = 1024  # cancelled requests, and as many tasks that report progress
+MAX_OPEN_BYTES = 16 * 2**20  # of open requests: a peer chooses the length of ids and names
+MAX_CALL_BYTES = 8 * 2**20  # of what they name, which is not kept beyond that
+MAX_CANCELLED_BYTES = 2**18
+MAX_TASKS_BYTES = 2**20
+REQUEST_BYTES = 512  # of a request without its texts
+
+_NONE: frozenset[str] = frozenset()
+
+
+class Targets(Protocol):
+    """What a request is about."""
+
+    @property
+    def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The files and the hosts that it names."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes in memory."""
+
+    @property
+    def fetches(self) -> bool:
+        """True where it asks another machine for what comes back."""
+
+    @property
+    def file_kind(self) -> int:
+        """What the files are that it reads, by their names, as detect.model.file_kind has it."""
+
+
+class PendingRequest:
+    """A request that has no answer yet.
+
+    Attributes:
+        id_token: the id as it is written in the frame.
+        method: its method.
+        tool: the called tool, or None.
+        since: when it came, in seconds on the session's clock.
+        progress_token: the JSON token under which its progress is reported, or None.
+        progress: the last value reported.
+        forwarded: False while it is being judged: nothing may answer it yet.
+        call: the files and hosts that it names, or None.
+        call_values: the short values among a call's arguments: ids, names, addresses.
+        requested_lists: the lists whose changes it subscribes to (firewall.protocol.subscriptions).
+        announced_lists: those of them that the server granted.
+        frame_bytes: the length of its frame.
+        size: bytes that it takes in memory, without what follows.
+        call_bytes: those of `call` and `call_values`.
+        is_method_secret: True where its method holds a secret, so that nothing may repeat it.
+        is_tool_secret: likewise, the tool's name.
+    """
+
+    __slots__ = (
+        *(
+            "announced_lists",
+            "call",
+            "call_bytes",
+            "call_values",
+            "forwarded",
+            "frame_bytes",
+            "id_token",
+            "is_method_secret",
+            "is_tool_secret",
+            "method",
+        ),
+        *("progress", "progress_token", "requested_lists", "since", "size", "tool"),
+    )
+
+    def __init__(
+        self,
+        id_token: str,
+        method: str,
+        tool: str | None,
+        since: float,
+        progress_token: str | None = None,
+    ) -> None:
+        self.id_token = id_token
+        self.method = method
+        self.tool = tool
+        self.since = since
+        self.progress_token = progress_token
+        self.progress = float("-inf")
+        self.forwarded = False
+        self.call_values = self.requested_lists = self.announced_lists = _NONE
+        self.call: Targets | None = None
+        self.frame_bytes = self.call_bytes = 0
+        self.is_method_secret = self.is_tool_secret = False
+        self.size = REQUEST_BYTES + size_of(id_token, method, tool, progress_token)
+
+    @property
+    def shown(self) -> tuple[str | None, str | None]:
+        """Its method and tool as a record may have them: None for one with a secret in it."""
+        method = None if self.is_method_secret else self.method
+        return method, None if self.is_tool_secret else self.tool
+
+
+def pending_request(message: Message, now: float) -> PendingRequest:
+    """The request in a message, not yet forwarded.
+
+    Raises:
+        Refusal: its progress token is neither a string nor an integer.
+    """
+    assert message.method is not None  # noqa: S101  a request has one
+    assert message.id_token is not None  # noqa: S101  a request has one
+    params = message.value.get("params")
+    tool = progress_token = None
+    if isinstance(params, dict):
+        name, meta = params.get("name"), params.get("_meta")
+        if message.method == "tools/call" and type(name) is str:
+            tool = name
+        if isinstance(meta, dict) and meta.get("progressToken") is not None:
+            progress_token = id_token_of(meta["progressToken"])
+            if progress_token is None:
+                raise Refusal(
+                    "protocol.invalid-progress-token",
+                    "a progress token is a string or an integer",
+                    codes.INVALID_REQUEST,
+                    message.id_token,
+                )
+    request = PendingRequest(message.id_token, message.method, tool, now, progress_token)
+    request.frame_bytes = len(message.frame)
+    return request
+
+
+class Pending:
+    """The open requests of one side, in the order in which they came.
+
+    Over HTTP a conversation consists of exchanges, each a POST and what answers it. Some clients
+    give all requests the id 1 (anthropics/claude-ai-mcp#539), so ids need to differ only within
+    an exchange: `fork` makes a Pending for one. Queries to the whole include its exchanges.
+
+    Attributes:
+        is_over: True for an exchange that has ended.
+    """
+
+    def __init__(self, limit: int, whole: Pending | None = None) -> None:
+        self._limit = limit
+        self._whole = self if whole is None else whole
+        self._exchanges: dict[Pending, None] = {}
+        self.is_over = False
+        self._open: dict[str, PendingRequest] = {}
+        self._cancelled: dict[str, float] = {}
+        self._cancelled_bytes = 0
+        self._by_progress: dict[str, PendingRequest] = {}
+        self._tasks: dict[str, PendingRequest] = {}  # answered, and still reporting progress
+        self._tasks_bytes = 0
+        # Kept by the whole: open requests, with all exchanges.
+        self._count = self._bytes = self._call_bytes = 0
+
+    def fork(self) -> Pending:
+        """The requests of one exchange; call `leave` when it is over."""
+        exchange = Pending(self._limit, self)
+        self._exchanges[exchange] = None
+        return exchange
+
+    def leave(self) -> None:
+        """End the exchange. Its open requests may still be answered elsewhere, after a resumption.
+
+        MCP 2025-06-18, basic/transports, "Resumability and Redelivery".
+        """
+        self.is_over = True
+        self._forget()
+
+    def _forget(self) -> None:
+        """Hand a finished exchange's late answers to the whole, once none of its requests waits."""
+        if self.is_over and not self._open:
+            self._whole._exchanges.pop(self, None)
+            for id_token, since in self._cancelled.items():
+                self._whole._expect_late(id_token, since)
+
+    def _expect_late(self, id_token: str, since: float) -> None:
+        self._expect_none(id_token)
+        self._cancelled[id_token] = since
+        self._cancelled_bytes += size_of(id_token)
+        while len(self._cancelled) > MAX_REMEMBERED or self._cancelled_bytes > MAX_CANCELLED_BYTES:
+            self._expect_none(next(iter(self._cancelled)))
+
+    def _expect_none(self, id_token: str) -> None:
+        if self._cancelled.pop(id_token, None) is not None:
+            self._cancelled_bytes -= size_of(id_token)
+
+    def __len__(self) -> int:
+        return self._count if self._whole is self else len(self._open)
+
+    def has_room(self, request: PendingRequest) -> bool:
+        """False if the limit of open requests, or of their size, is reached."""
+        whole = self._whole
+        return whole._count < self._limit and whole._bytes + request.size <= MAX_OPEN_BYTES
+
+    def open(self, request: PendingRequest) -> bool:
+        """Add a request; False if its id or its progress token is in use."""
+        token = request.progress_token
+        if request.id_token in self._open or (token is not None and token in self._by_progress):
+            return False
+        self._open[request.id_token] = request
+        self._whole._count += 1
+        self._whole._bytes += request.size
+        self._expect_none(request.id_token)
+        if token is not None:
+            self._by_progress[token] = request
+            self._end_task(token)
+        return True
+
+    def keep_call(self, request: PendingRequest) -> None:
+        """Keep the values of a call with its request, and what it names, if there is room."""
+        more = size_of_all(request.call_values)
+        more += 0 if request.call is None else request.call.size_bytes
+        if self._whole._call_bytes + more <= MAX_CALL_BYTES:
+            request.call_bytes = more
+            self._whole._call_bytes += more
+        else:
+            request.call, request.call_values = None, _NONE
+
+    def close(self, id_token: str | None) -> PendingRequest | None:
+        """Remove and return the forwarded request that an answer belongs to, or None."""
+        if id_token is None:
+            return None
+        for pending in self._all():
+            request = pending._open.get(id_token)
+            if request is not None and request.forwarded:
+                pending.drop(request)
+                return request
+        return None
+
+    def close_all(self, id_tokens: Iterable[str]) -> list[PendingRequest]:
+        """Remove and return the forwarded requests that several answers belong to."""
+        closed = (self.close(token) for token in id_tokens)
+        return [request for request in closed if request is not None]
+
+    def drop(self, request: PendingRequest) -> None:
+        """Remove a request."""
+        for pending in self._all():
+            if pending._open.get(request.id_token) is request:
+                del pending._open[request.id_token]
+                self._whole._count -= 1
+                self._whole._bytes -= request.size
+                self._whole._call_bytes -= request.call_bytes
+                if request.progress_token is not None:
+                    pending._by_progress.pop(request.progress_token, None)
+                pending._forget()
+
+    def outlive(self, request: PendingRequest) -> None:
+        """Accept progress of an answered request, which became a task (basic/utilities/tasks)."""
+        whole, token = self._whole, request.progress_token
+        if token is None:
+            return
+        whole._end_task(token)
+        whole._tasks[token] = request
+        whole._tasks_bytes += request.size
+        while len(whole._tasks) > MAX_REMEMBERED or whole._tasks_bytes > MAX_TASKS_BYTES:
+            whole._end_task(next(iter(whole._tasks)))
+
+    def _end_task(self, token: str) -> None:
+        request = self._tasks.pop(token, None)
+        if request is not None:
+            self._tasks_bytes -= request.size
+
+    def cancel(self, id_token: str, now: float) -> bool:
+        """Remove a request that its sender cancels; False if it does not wait.
+
+        `initialize` cannot be cancelled (basic/utilities/cancellation).
+        """
+        for pending in self._whole._all():
+            request = pending._open.get(id_token)
+            if request is None or not request.forwarded or request.method == "initialize":
+                continue
+            self.give_up(request, now)
+            return True
+        return False
+
+    def give_up(self, request: PendingRequest, now: float) -> None:
+        """Remove a request and expect a late answer to it."""
+        for pending in self._whole._all():
+            if pending._open.get(request.id_token) is request:
+                pending._expect_late(request.id_token, now)
+                pending.drop(request)
+                return
+
+    def was_cancelled(self, id_token: str | None, now: float) -> bool:
+        """True if a late answer to this id is expected."""
+        if id_token is None:
+            return False
+        for pending in self._all():
+            since = pending._cancelled.get(id_token)
+            if since is not None and now - since <= REMEMBERED_SECONDS:
+                return True
+        return False
+
+    def progresses(self, token: str | None, value: float) -> bool:
+        """Record reported progress; False if it belongs to no request, or goes back."""
+        if token is None:
+            return False
+        for pending in self._whole._all():
+            request = pending._by_progress.get(token) or pending._tasks.get(token)
+            if request is not None and request.forwarded and value >= request.progress:
+                request.progress = value
+                return True
+        return False
+
+    def overdue(self, now: float, timeout_seconds: float) -> list[PendingRequest]:
+        """The forwarded requests that have waited longer than the timeout."""
+        return [r for r in self.all() if r.forwarded and now - r.since > timeout_seconds]
+
+    def own(self) -> list[PendingRequest]:
+        """The requests of this Pending, without those of its exchanges."""
+        return list(self._open.values())
+
+    def all(self) -> list[PendingRequest]:
+        """All open requests, in the order in which they came."""
+        waiting = [request for pending in self._all() for request in pending._open.values()]
+        return sorted(waiting, key=lambda request: request.since) if self._exchanges else waiting
+
+    def forwarded(self) -> list[PendingRequest]:
+        """All open requests that were forwarded, in the order in which they came."""
+        return [request for request in self.all() if request.forwarded]
+
+    def _all(self) -> tuple[Pending, ...]:
+        return (self, *self._exchanges)

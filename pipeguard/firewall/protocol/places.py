@@ -1,0 +1,245 @@
+"""Names the places of texts in a message: the one table of the shape of MCP's messages.
+
+A row is a pattern over the path below `params`, `result` or `error`, where `*` is one step and `**`
+the rest, and the name of the place. The first row that matches wins. A text that no row matches is
+in `other` of its part, and is scanned all the same. Sources: the MCP schema of the five revisions,
+2024-11-05 to 2026-07-28 (schema/<revision>/schema.ts), and the tasks extension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from functools import cache
+
+from pipeguard.firewall.finding import MessageKind
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol.json_values import JsonValue
+
+Path = tuple[str | int, ...]
+Row = tuple[str, str]
+
+
+class Surface(Enum):
+    """What a text is judged as: each rule names the surfaces that it applies to."""
+
+    TO_SERVER = "to-server"
+    TO_CLIENT = "to-client"
+    DEFINITIONS = "definitions"
+
+    __hash__ = object.__hash__  # members are singletons; Enum's own costs a call for each look-up
+
+
+_CONTENT: tuple[Row, ...] = (
+    ("*/text", "result.text"),
+    ("*/data", "result.data"),
+    ("*/resource/blob", "result.data"),
+    ("*/resource/**", "result.resource"),
+    ("*/_meta/**", "meta"),
+    ("*/content/**", "result.text"),
+    ("*/**", "result.link"),
+)
+_DEFINITION: tuple[Row, ...] = (
+    ("name", "{}.name"),
+    ("uri", "{}.name"),
+    ("uriTemplate", "{}.name"),
+    ("title", "{}.title"),
+    ("description", "{}.description"),
+    ("inputSchema/**", "{}.schema"),
+    ("arguments/**", "{}.schema"),
+    ("outputSchema/**", "{}.output-schema"),
+    ("annotations/**", "{}.annotations"),
+    ("icons/**", "{}.icon"),
+    ("_meta/**", "{}.meta"),
+    ("**", "{}.other"),
+)
+_SAMPLING: tuple[Row, ...] = (
+    ("systemPrompt", "sampling.system"),
+    ("**", "sampling.message"),
+)
+_ELICITATION: tuple[Row, ...] = (
+    ("message", "elicitation.message"),
+    ("requestedSchema/**", "elicitation.schema"),
+    ("**", "elicitation.message"),
+)
+
+
+def _under(prefix: str, rows: tuple[Row, ...], kind: str = "") -> tuple[Row, ...]:
+    return tuple((f"{prefix}/{pattern}", name.format(kind)) for pattern, name in rows)
+
+
+# (part, method) to rows. A part is `params`, `result`, `error`; the method is the request's.
+PLACES: dict[tuple[str, str], tuple[Row, ...]] = {
+    ("params", "initialize"): (("clientInfo/**", "client.info"),),
+    ("params", "tools/call"): (
+        ("name", "call.name"),
+        ("arguments/**", "call.arguments"),
+        ("inputResponses/*/content/**", "answer.elicitation"),
+        ("inputResponses/**", "answer.sampling"),
+    ),
+    ("params", "prompts/get"): (
+        ("name", "call.name"),
+        ("arguments/**", "prompt.arguments"),
+        ("inputResponses/**", "answer.elicitation"),
+    ),
+    ("params", "resources/read"): (
+        ("uri", "resource.uri"),
+        ("inputResponses/**", "answer.elicitation"),
+    ),
+    ("params", "resources/subscribe"): (("uri", "resource.uri"),),
+    ("params", "resources/unsubscribe"): (("uri", "resource.uri"),),
+    ("params", "completion/complete"): (
+        ("ref/**", "params.other"),
+        ("argument/**", "completion.argument"),
+        ("context/**", "completion.argument"),
+    ),
+    ("params", "subscriptions/listen"): (("notifications/**", "params.other"),),
+    ("params", "sampling/createMessage"): _SAMPLING,
+    ("params", "elicitation/create"): _ELICITATION,
+    ("params", "notifications/message"): (("**", "log.message"),),
+    ("params", "notifications/progress"): (("message", "progress.message"),),
+    ("params", "notifications/cancelled"): (("reason", "progress.message"),),
+    ("params", "notifications/tasks/status"): (("**", "task.status"),),
+    ("params", "notifications/tasks"): (("**", "task.status"),),
+    ("result", "initialize"): (
+        ("instructions", "server.instructions"),
+        ("serverInfo/**", "server.info"),
+        ("capabilities/**", "server.info"),
+    ),
+    ("result", "server/discover"): (
+        ("instructions", "server.instructions"),
+        ("capabilities/**", "server.info"),
+        ("_meta/**", "server.info"),
+    ),
+    ("result", "tools/call"): (
+        *_under("content", _CONTENT),
+        ("structuredContent/**", "result.structured"),
+        *_under("inputRequests/*/params", _ELICITATION[:2]),
+        ("inputRequests/**", "sampling.message"),
+        ("task/**", "task.status"),
+    ),
+    ("result", "tasks/result"): (
+        *_under("content", _CONTENT),
+        ("structuredContent/**", "result.structured"),
+    ),
+    ("result", "prompts/get"): (
+        ("description", "prompt.message"),
+        ("messages/**", "prompt.text"),
+        ("inputRequests/**", "elicitation.message"),
+    ),
+    ("result", "resources/read"): (
+        ("contents/*/blob", "result.data"),
+        ("contents/**", "result.resource"),
+        ("inputRequests/**", "elicitation.message"),
+    ),
+    ("result", "completion/complete"): (("completion/values/**", "completion.values"),),
+    ("result", "sampling/createMessage"): (("**", "answer.sampling"),),
+    ("result", "elicitation/create"): (("content/**", "answer.elicitation"),),
+    ("result", "roots/list"): (("roots/**", "answer.roots"),),
+    ("result", "tools/list"): _under("tools/*", _DEFINITION, "tool"),
+    ("result", "prompts/list"): _under("prompts/*", _DEFINITION, "prompt"),
+    ("result", "resources/list"): _under("resources/*", _DEFINITION, "resource"),
+    ("result", "resources/templates/list"): _under("resourceTemplates/*", _DEFINITION, "template"),
+}
+# The member that has the content of a message, by the message's kind.
+PARTS = {
+    MessageKind.REQUEST: "params",
+    MessageKind.NOTIFICATION: "params",
+    MessageKind.RESULT: "result",
+    MessageKind.ERROR: "error",
+}
+HTTP_HEADER = "http.header"  # not in a message: its part is `headers`
+_ERROR: tuple[Row, ...] = (("message", "error.message"), ("data/**", "error.data"))
+
+# Methods whose result is a list of definitions: the list's member, the kind, and its key.
+LISTS: dict[str, tuple[str, str, str]] = {
+    "tools/list": ("tools", "tool", "name"),
+    "prompts/list": ("prompts", "prompt", "name"),
+    "resources/list": ("resources", "resource", "uri"),
+    "resources/templates/list": ("resourceTemplates", "template", "uriTemplate"),
+}
+# Methods whose result is the server's description of itself.
+OPENINGS = frozenset({"initialize", "server/discover"})
+
+# The schema lists the values of these members. They are between the text blocks of a result, and
+# would tear apart a sentence that is split over two of them.
+FIXED_VALUE_KEYS = frozenset(
+    {"jsonrpc", "type", "mimeType", "role", "audience", "lastModified", "resultType"}
+)
+
+
+def place_of(part: str, method: str | None, path: Path) -> str:
+    """Name the place of a text.
+
+    Args:
+        part: `params`, `result` or `error`.
+        method: of the request, also for its answer.
+        path: from the message's root, as ("result", "content", 0, "text").
+
+    Returns:
+        The place, as `result.text`, or `meta`, or `other` of its part; `envelope.other` for a
+        path outside the part.
+    """
+    if not path or path[0] != part:
+        return "envelope.other"
+    if part == "headers":
+        return HTTP_HEADER
+    steps = path[1:]
+    rows = _ERROR if part == "error" else PLACES.get((part, method or ""), ())
+    for pattern, name in rows:
+        if _fits(pattern, steps):
+            return name
+    if steps and steps[0] == "_meta":
+        return "meta"
+    return f"{part}.other"
+
+
+def value_at(value: JsonValue, path: Sequence[str | int]) -> JsonValue:
+    """The value at a path, whose steps may be strings as in a JSON pointer; else None."""
+    for step in path:
+        if isinstance(value, dict):
+            value = value.get(str(step))
+        elif isinstance(value, list) and str(step).isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    return value
+
+
+def pointer(path: Path) -> str:
+    """The JSON pointer (RFC 6901) of a path, with `…` in place of a key that could be a secret."""
+    return "".join(map(pointer_step, path))
+
+
+def pointer_step(step: str | int) -> str:
+    """One step of a pointer. A peer chooses the keys, and pointers go into the audit."""
+    if isinstance(step, str) and (len(step) > LONGEST_STEP or _COULD_BE_SECRET.search(step)):
+        return f"/{MASKED_STEP}"
+    return "/" + str(step).replace("~", "~0").replace("/", "~1")
+
+
+MASKED_STEP = "…"
+LONGEST_STEP = 64  # characters: no person looks for a longer key
+_COULD_BE_SECRET = lazy_regex(r"(?=\S{0,64}[0-9])(?=\S{0,64}[A-Za-z])\S{12,64}")
+
+
+def _fits(pattern: str, steps: Path) -> bool:
+    wanted = _steps_of(pattern)
+    for index, want in enumerate(wanted):
+        if want == "**":
+            return True
+        if index >= len(steps) or want not in ("*", steps[index]):
+            return False
+    return len(steps) == len(wanted)
+
+
+@cache
+def _steps_of(pattern: str) -> list[str]:
+    return pattern.split("/")
+
+
+def known_places() -> tuple[str, ...]:
+    """The names of all places, sorted."""
+    named = {name for rows in PLACES.values() for _, name in rows}
+    others = {f"{part}.other" for part in ("params", "result", "error", "envelope")}
+    return tuple(sorted(named | others | {"error.message", "error.data", "meta", HTTP_HEADER}))

@@ -1,0 +1,218 @@
+"""The headers in which MCP 2026-07-28 repeats parts of a body, and whether the two agree.
+
+If they differ, two readers see two requests: whoever routes by a header would let through what the
+body forbids. Source: basic/transports/streamable-http, "Request Headers".
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from itertools import islice
+
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.protocol.places import value_at
+
+VERSION = "MCP-Protocol-Version"
+METHOD = "Mcp-Method"
+NAME = "Mcp-Name"
+PARAM = "Mcp-Param-"
+VERSION_META = "io.modelcontextprotocol/protocolVersion"
+STATELESS = "2026-07-28"  # the first revision without sessions
+SCHEMA_KEY = "x-mcp-header"
+MAX_MIRRORED = 64  # parameters of one tool that headers repeat
+_MAX_DEPTH = 16
+_NAMED = {
+    **dict.fromkeys(("tools/call", "prompts/get"), "name"),
+    "resources/read": "uri",
+    # Not `tasks/result`, which the extension no longer has: its server says so itself.
+    **dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId"),
+}
+_MIRRORED_TYPES = ("string", "integer", "boolean")
+_OPEN, _CLOSE = "=?base64?", "?="
+_TOKEN = lazy_regex(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}\Z")  # RFC 9110, section 5.6.2
+_NUMBER = lazy_regex(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")  # RFC 8259, section 6
+
+
+def revision_of(value: JsonObject) -> str | None:
+    """The revision that a message states; None if a handshake agreed on it."""
+    params = value.get("params")
+    meta = params.get("_meta") if isinstance(params, dict) else None
+    version = meta.get(VERSION_META) if isinstance(meta, dict) else None
+    return version if type(version) is str else None
+
+
+def headers_of(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """The headers with which a message of this revision is sent.
+
+    Args:
+        value: a request or a notification.
+        mirrored: of the tool that it calls, from `mirrored_by`.
+    """
+    return {name: encode_header(text) for name, text in _repeated(value, mirrored).items()}
+
+
+def disagreement(
+    value: JsonObject,
+    headers: Mapping[str, str],
+    mirrored: Mapping[str, tuple[str, ...]],
+    *,
+    all_required: bool = False,
+) -> str | None:
+    """Which header differs from the body, in a few words; None if they agree.
+
+    Names are compared without case, values as they are, numbers by value.
+
+    Args:
+        value: the body.
+        headers: of the request.
+        mirrored: of the tool that it calls, from `mirrored_by`.
+        all_required: True if a missing header is a difference; otherwise the server notices it.
+            A header that repeats nothing is always one.
+    """
+    repeated = _repeated(value, mirrored)
+    mirrors = [PARAM + name for name in mirrored]
+    if value.get("method") in _NAMED:
+        mirrors.append(NAME)
+    for name in dict.fromkeys([*repeated, *mirrors]):
+        given = headers.get(name)
+        if given is None:
+            if all_required and name in repeated:
+                return f"{name} is missing"
+            continue
+        decoded = decode_header(given)
+        if decoded is None:
+            return f"{name} cannot be decoded"
+        wanted = repeated.get(name)
+        is_same_number = isinstance(wanted, Number) and _are_equal(decoded, wanted)
+        if decoded != wanted and not is_same_number:
+            return f"{name} differs from the body"
+    return None
+
+
+def missing(value: JsonObject, headers: Mapping[str, str]) -> str | None:
+    """The first header that every such message needs and that is missing, or None."""
+    repeated = _repeated(value, {})
+    return next(
+        (name for name in (VERSION, METHOD, NAME) if name in repeated and name not in headers),
+        None,
+    )
+
+
+def mirrored_by(definition: JsonValue) -> dict[str, tuple[str, ...]]:
+    """The headers that repeat a tool's parameters, each with the parameter's path."""
+    schema = definition.get("inputSchema") if isinstance(definition, dict) else None
+    named = (
+        (header, path)
+        for path, inner in _parameters(schema)
+        if type(header := inner.get(SCHEMA_KEY)) is str and _TOKEN.match(header)
+    )
+    paths: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for header, path in islice(named, MAX_MIRRORED):
+        paths.setdefault(header.lower(), (header, path))
+    return dict(paths.values())
+
+
+def without_bad_tools(frame: bytes, value: JsonValue, request: JsonValue) -> bytes:
+    """An answer without the tools whose parameters ask for invalid headers.
+
+    A client of this revision leaves them out (server/tools, "x-mcp-header"). A client on another
+    transport knows nothing of headers, so they are left out for it.
+
+    Args:
+        frame: an answer from the server.
+        value: the same, parsed.
+        request: the request that it answers.
+    """
+    if not isinstance(request, dict) or not isinstance(value, dict):
+        return frame
+    result = value.get("result")
+    if request.get("method") != "tools/list" or revision_of(request) is None:
+        return frame
+    tools = result.get("tools") if isinstance(result, dict) else None
+    if not isinstance(result, dict) or not isinstance(tools, list):
+        return frame
+    valid = [tool for tool in tools if _has_valid_headers(tool)]
+    if len(valid) == len(tools):
+        return frame
+    return serialise({**value, "result": {**result, "tools": valid}})
+
+
+def _has_valid_headers(tool: JsonValue) -> bool:
+    schema = tool.get("inputSchema") if isinstance(tool, dict) else None
+    seen: set[str] = set()
+    for _, inner in _parameters(schema):
+        if SCHEMA_KEY not in inner:
+            continue
+        header = inner[SCHEMA_KEY]
+        if type(header) is not str or not _TOKEN.match(header) or header.lower() in seen:
+            return False
+        if inner.get("type") not in _MIRRORED_TYPES:
+            return False
+        seen.add(header.lower())
+    return True
+
+
+def _parameters(
+    schema: JsonValue, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], JsonObject]]:
+    """The schema of each parameter with its path, a parameter before its members."""
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    if isinstance(properties, dict) and len(path) < _MAX_DEPTH:
+        for name, inner in properties.items():
+            if isinstance(inner, dict):
+                yield (*path, name), inner
+                yield from _parameters(inner, (*path, name))
+
+
+def encode_header(text: str) -> str:
+    """A value as the value of a header: as it is, or in base64 if a header cannot contain it."""
+    plain = text.isascii() and text.isprintable() and text == text.strip()
+    if plain and not (text.startswith(_OPEN) and text.endswith(_CLOSE)):
+        return text
+    return _OPEN + base64.b64encode(text.encode("utf-8", "surrogatepass")).decode() + _CLOSE
+
+
+def decode_header(value: str) -> str | None:
+    """The value that a header's value encodes; None if it is not well formed."""
+    if not (value.startswith(_OPEN) and value.endswith(_CLOSE)):
+        return value
+    inner = value[len(_OPEN) : -len(_CLOSE)]
+    try:
+        return base64.b64decode(inner, validate=True).decode("utf-8")
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _repeated(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """The values that the headers repeat, not encoded, by header name."""
+    repeated = {METHOD: str(value.get("method", ""))}
+    version, params = revision_of(value), value.get("params")
+    if version is not None:
+        repeated[VERSION] = version
+    if not isinstance(params, dict):
+        return repeated
+    name = params.get(_NAMED.get(repeated[METHOD], ""))
+    if type(name) is str:
+        repeated[NAME] = name
+    for header, path in mirrored.items():
+        text = _text(value_at(params.get("arguments"), path))
+        if text is not None:
+            repeated[PARAM + header] = text
+    return repeated
+
+
+def _text(value: JsonValue) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else None  # a Number is its own spelling
+
+
+def _are_equal(number: str, other: str) -> bool:
+    try:
+        return _NUMBER.match(number) is not None and Decimal(number) == Decimal(other)
+    except InvalidOperation:
+        return False

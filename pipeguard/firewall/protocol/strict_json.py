@@ -1,0 +1,223 @@
+"""Strict JSON: a text that two parsers could read differently is refused.
+
+Refused are duplicate keys, invalid UTF-8, lone surrogates, NaN, and more values or deeper nesting
+than the limits. A Refusal carries the id of the request where it can be read for certain, so that
+its sender can be answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from json import JSONDecodeError, JSONDecoder
+from typing import NoReturn
+
+from pipeguard.errors import Refusal
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.frame_outline import legible_id
+from pipeguard.firewall.protocol.framing import Lost, Oversized
+from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+
+MAX_DEPTH = 64  # nested arrays and objects; MCP's own messages need about 12
+MAX_NODES = 100_000  # values in one message
+MAX_KEYS = 10_000  # members of one object
+# Stack size of each thread that reads frames: CPython's C parser counts its depth and raises
+# RecursionError at a depth for which this is enough (3.13 needs 2 MiB, the other versions less).
+STACK_BYTES = 8 * 2**20
+
+_LOST_RULES = {
+    codes.PEER_GONE: "protocol.peer-gone",
+    codes.UNSCANNABLE: "protocol.undecodable-answer",
+    codes.PEER_BROKE_PROTOCOL: "protocol.malformed-answer",
+}
+
+
+class ParsedFrame(bytes):
+    """A frame with its value: what reads it later gets the value, and does not parse it again.
+
+    The value takes about ten times the frame's memory, so a queue drops it (`without_value`).
+
+    Attributes:
+        value: of the frame; nobody changes it.
+    """
+
+    value: JsonValue
+
+    @classmethod
+    def of(cls, frame: bytes) -> ParsedFrame:
+        """Read a frame.
+
+        Raises:
+            Refusal: it is not strict JSON, or exceeds a limit.
+        """
+        value = parse_json(frame)
+        parsed = cls(frame)
+        parsed.value = value
+        return parsed
+
+    @classmethod
+    def write(cls, value: JsonValue) -> bytes:
+        """Serialise a value; the frame has it unless it nests too deep, which nobody may read."""
+        frame = serialise(value)
+        if _opens_too_much(frame) and nests_deeper_than(value, MAX_DEPTH):
+            return frame
+        parsed = cls(frame)
+        parsed.value = value
+        return parsed
+
+
+def without_value(frame: bytes) -> bytes:
+    """The bytes of a frame alone, where it has its value; else the frame as it is."""
+    return bytes(frame) if isinstance(frame, ParsedFrame) else frame
+
+
+def parse_json(frame: bytes) -> JsonValue:
+    """Read strict JSON.
+
+    Raises:
+        Refusal: it is not strict JSON, or exceeds a limit.
+    """
+    return frame.value if isinstance(frame, ParsedFrame) else read_json(frame)[0]
+
+
+def read_json(frame: bytes) -> tuple[JsonValue, str]:
+    """Read strict JSON; return the value and the decoded text.
+
+    Raises:
+        Refusal: it is not strict JSON, or exceeds a limit.
+    """
+    text = _text(frame)
+    if isinstance(frame, ParsedFrame):
+        return frame.value, text
+    if len(frame) > MAX_NODES and holds_more_than(frame, MAX_NODES):
+        why = f"the frame has more than {MAX_NODES} values"
+        raise Refusal("protocol.too-many-values", why, codes.UNSCANNABLE, legible_id(frame))
+    try:
+        value: JsonValue = _decode(text)
+    except RecursionError:  # the parser counts its own depth: see STACK_BYTES
+        raise _too_deep(frame) from None
+    except (JSONDecodeError, StopIteration):
+        why = "the frame is not valid JSON"
+        raise Refusal("protocol.invalid-json", why, codes.PARSE_ERROR, legible_id(frame)) from None
+    except _BadKeys as error:
+        raise Refusal(error.rule, error.why, error.code, legible_id(frame)) from None
+    if _opens_too_much(frame) and nests_deeper_than(value, MAX_DEPTH):
+        raise _too_deep(frame)
+    if (
+        b"\\u" in frame
+        and _MAYBE_SURROGATE.search(frame)
+        and _LONE_SURROGATE.search(frame.replace(rb"\\", b"  "))
+    ):
+        raise Refusal(
+            "protocol.lone-surrogate",
+            "a string contains a lone surrogate, which is half a character",
+            codes.INVALID_REQUEST,
+            id_token_of(value.get("id")) if isinstance(value, dict) else None,
+        )
+    return value, text
+
+
+def holds_more_than(frame: bytes, limit: int) -> bool:
+    """True if the text has more than `limit` values; a container counts, and so do its members."""
+    if frame.count(b",") + frame.count(b"[") + frame.count(b"{") < limit:
+        return False
+    outside = _outside_strings(frame)
+    return 1 + outside.count(b",") + outside.count(b"[") + outside.count(b"{") > limit
+
+
+def nests_deeper_than(value: JsonValue, limit: int) -> bool:
+    """True if arrays and objects nest more than `limit` deep. Does not recurse."""
+    level = [value] if type(value) is dict or type(value) is list else []
+    for _ in range(limit):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) is dict or type(inner) is list
+        ]
+        if not level:
+            return False
+    return bool(level)
+
+
+def _opens_too_much(frame: bytes) -> bool:
+    """False for a text that cannot nest too deep."""
+    return frame.count(b"[") + frame.count(b"{") > MAX_DEPTH
+
+
+def _text(frame: bytes) -> str:
+    if type(frame) is not bytes:
+        if isinstance(frame, Oversized):
+            why = "the frame is larger than the limit"
+            raise Refusal("protocol.frame-too-large", why, codes.UNSCANNABLE, legible_id(frame))
+        if isinstance(frame, Lost):
+            raise Refusal(_LOST_RULES[frame.code], frame.why, frame.code, frame.id_token)
+    try:
+        return frame.decode("utf-8")
+    except UnicodeDecodeError:
+        why = "the frame is not valid UTF-8"
+        raise Refusal("protocol.invalid-utf8", why, codes.PARSE_ERROR, legible_id(frame)) from None
+
+
+def _outside_strings(frame: bytes) -> bytes:
+    return b"".join(frame.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+
+
+class _BadKeys(Exception):  # noqa: N818  becomes a Refusal where the frame is known
+    """An object with duplicate keys, or with too many."""
+
+    def __init__(self, rule: str, why: str, code: int) -> None:
+        super().__init__(why)
+        self.rule = rule
+        self.why = why
+        self.code = code
+
+
+def _object_of(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
+    value = dict(pairs)
+    if len(pairs) != len(value):
+        why = "an object has the same key twice"
+        raise _BadKeys("protocol.duplicate-key", why, codes.INVALID_REQUEST)
+    if len(pairs) > MAX_KEYS:
+        why = f"an object has more than {MAX_KEYS} keys"
+        raise _BadKeys("protocol.too-many-keys", why, codes.UNSCANNABLE)
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise JSONDecodeError("not JSON", name, 0)  # NaN, Infinity, -Infinity
+
+
+_DECODER = JSONDecoder(
+    object_pairs_hook=_object_of,
+    parse_float=Number,
+    parse_int=Number,
+    parse_constant=_refuse_constant,
+)
+_scan_once: Callable[[str, int], tuple[JsonValue, int]] = _DECODER.scan_once  # type: ignore[attr-defined]  # not in typeshed
+_WHITE_SPACE = " \t\r\n"  # RFC 8259, section 2
+
+
+def _decode(text: str) -> JsonValue:
+    if text[:1] not in ("{", "["):
+        value: JsonValue = _DECODER.decode(text)
+        return value
+    # As `decode`, without its two searches for white space, which is rarely there.
+    value, end = _scan_once(text, 0)
+    if end != len(text) and text[end:].strip(_WHITE_SPACE):
+        raise JSONDecodeError("more than one value", text, end)
+    return value
+
+
+def _too_deep(frame: bytes) -> Refusal:
+    why = f"values are nested more than {MAX_DEPTH} deep"
+    return Refusal("protocol.too-deep", why, codes.UNSCANNABLE, legible_id(frame))
+
+
+_MAYBE_SURROGATE = lazy_regex(rb"\\u[dD][89a-fA-F]")
+# An escaped surrogate without its other half beside it (RFC 8259, section 8.2).
+_LONE_SURROGATE = lazy_regex(
+    rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|[c-fC-F](?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F]))"
+)

@@ -1,0 +1,163 @@
+"""Whether a client's request may use the tool, prompt or resource that it names.
+
+Policy and pins decide. Judges no text and no definition.
+"""
+
+from __future__ import annotations
+
+from pipeguard.errors import Refusal
+from pipeguard.firewall.finding import Finding, observed
+from pipeguard.firewall.pins.fingerprint import Pin
+from pipeguard.firewall.pins.lookalikes import is_same
+from pipeguard.firewall.policy import Mode, Trust
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.message import Message
+from pipeguard.firewall.protocol.places import PLACES
+from pipeguard.firewall.protocol.references import references
+from pipeguard.firewall.protocol.spelling import check_spelling, spellings
+from pipeguard.firewall.session.guard import Guard
+from pipeguard.unicode.display import NAME_CHARS, cut, quoted
+
+NO_ROOM = "the server defines more than PipeGuard keeps for one server, and this is beyond it"
+TARGET_CHARS = 200  # of a server's and a definition's name in a command
+
+# By method, the members of params that a peer reads.
+_PARAMS = {
+    method: spellings(pattern.partition("/")[0] for pattern, _ in rows)
+    for (part, method), rows in PLACES.items()
+    if part == "params"
+}
+
+
+def obstacles(guard: Guard, message: Message) -> list[Finding]:
+    """The finding that stops a client's request from using what it names, if there is one.
+
+    Args:
+        guard: whose policy and pins apply.
+        message: the request.
+
+    Raises:
+        Refusal: a member of params differs from a protocol member only in its spelling, or what
+            is in place of a name is not a string.
+    """
+    method = message.method or ""
+    params = message.value.get("params")
+    params = params if isinstance(params, dict) else {}
+    check_spelling(params, _PARAMS.get(method, {}), "params", message.id_token)
+    try:
+        for kind, name in references(method, params):
+            finding = _obstacle_to_reference(guard, kind, name)
+            if finding is not None:
+                return [finding]
+    except Refusal as refusal:
+        raise Refusal(refusal.rule, refusal.why, refusal.code, message.id_token) from None
+    return []
+
+
+def obstacle(guard: Guard, kind: str, name: str) -> Finding | None:
+    """The finding that stops a definition from being used, or None.
+
+    Args:
+        guard: whose pins and policy apply.
+        kind: as in Pin; `template` for what may be a template or an address (completion).
+        name: as the request has it.
+    """
+    pin = guard.pin(kind, name)
+    if pin is None:
+        return _obstacle_without_pin(guard, kind, name)
+    if pin.held_definition is None:
+        return None
+    rule = "trust.held" if pin.approved_definition is None else "trust.drifted"
+    return _held_finding(guard, kind, name, _why_held(pin), rule)
+
+
+def show_command(server: str, name: str) -> str:
+    """The command that shows a definition to a person, whatever its server called it."""
+    target = f"{server}/{name}"
+    return f"pipeguard diff {quoted(target if len(target) <= TARGET_CHARS else server)}"
+
+
+def _obstacle_to_reference(guard: Guard, kind: str, name: JsonValue) -> Finding | None:
+    """The finding that stops one definition from being used, or None.
+
+    Raises:
+        Refusal: what is in place of its name is not a string. Some servers convert it to one.
+    """
+    if name is None:  # servers refuse that, or choose by themselves
+        return obstacle(guard, kind, "") if guard.policy.trust is Trust.REVIEW else None
+    if type(name) is not str:
+        why = f"the name of a {kind} in the request is not a string"
+        raise Refusal("protocol.nameless", why, codes.INVALID_REQUEST)
+    if kind == "tool" and not guard.policy.calls(name):
+        note = f"the policy does not allow the tool {cut(name, NAME_CHARS)!r} to be called"
+        finding = Finding("policy.tool", "call.name", "/params/name", note=note, tool=name)
+        return observed(finding) if guard.policy.mode is Mode.OBSERVE else finding
+    return obstacle(guard, kind, name)
+
+
+def _obstacle_without_pin(guard: Guard, kind: str, name: str) -> Finding | None:
+    """The finding that stops the use of a name that no definition is known by, or None."""
+    if not guard.knows_all(kind):
+        finding = _held_finding(guard, kind, name, "", "trust.full")
+        return finding._replace(note=f"PipeGuard holds the {kind}: {NO_ROOM}", excerpt="")
+    first = guard.names.first(kind, name)
+    if first is not None and first != name:
+        if is_same(kind, name):
+            return obstacle(guard, kind, first)
+        why = f"it could be taken for {cut(first, NAME_CHARS)!r}. Use that spelling"
+        return _not_offered(guard, kind, name, why)
+    if kind == "template":
+        return obstacle(guard, "resource", name)
+    return _obstacle_under_review(guard, kind, name) if guard.policy.trust is Trust.REVIEW else None
+
+
+def _obstacle_under_review(guard: Guard, kind: str, name: str) -> Finding | None:
+    """Under review, what was never offered may be used only if an approved template covers it."""
+    why = "what is not offered cannot be approved"
+    if kind == "resource":
+        if _is_covered(guard, name):
+            return None
+        why = "no approved template covers it"
+    return _not_offered(guard, kind, name, why)
+
+
+def _is_covered(guard: Guard, uri: str) -> bool:
+    from pipeguard.firewall.protocol.uri_templates import covers  # 2 ms, and only under review
+
+    for template in guard.names.templates():
+        pin = guard.pin("template", template)
+        if pin is not None and pin.held_definition is None and covers(template, uri):
+            return True
+    return False
+
+
+def _why_held(pin: Pin) -> str:
+    """Why it is held, in our words alone: `pipeguard diff` shows the server's."""
+    if pin.approved_definition is None:
+        return f"it was never approved ({pin.reason})" if pin.reason else "it was never approved"
+    return f"it changed since it was approved ({pin.reason})"
+
+
+def _not_offered(guard: Guard, kind: str, name: str, why: str) -> Finding:
+    note = (
+        f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}:"
+        f" the server has not offered it, and {why}."
+    )
+    finding = _held_finding(guard, kind, name, "", "trust.not-offered")
+    return finding._replace(note=note, excerpt="")
+
+
+def _held_finding(guard: Guard, kind: str, name: str, why: str, rule: str) -> Finding:
+    finding = Finding(
+        rule=rule,
+        place="call.name",
+        pointer="/params/name",
+        note=(
+            f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}: {why}."
+            " It cannot be used until the user has reviewed it and accepted it."
+        ),
+        excerpt=show_command(guard.name, name),
+        tool=name,
+    )
+    return observed(finding) if guard.policy.mode is Mode.OBSERVE else finding

@@ -1,0 +1,185 @@
+"""Reviews the definitions in a server's lists and openings, one by one.
+
+Each list is judged anew, whatever the server announced. Definitions that a client must not see are
+left out (firewall.session.pinning), and so is a second one of the same name.
+"""
+
+from __future__ import annotations
+
+from operator import is_
+from typing import NamedTuple
+
+from pipeguard.detect.text.budgets import Budgets
+from pipeguard.errors import Refusal
+from pipeguard.firewall.finding import Action, Finding, PinChange, greatest
+from pipeguard.firewall.pins.lookalikes import as_seen, differ_in_case
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.firewall.protocol.places import LISTS, OPENINGS
+from pipeguard.firewall.protocol.spelling import check_spelling, has_look_alike, spellings
+from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.pinning import (
+    FULL,
+    HIDDEN,
+    DefinitionScope,
+    Hidden,
+    ReviewedDefinition,
+    review_definition,
+)
+
+_MEMBERS = ("instructions", *(name for row in LISTS.values() for name in (row[0], row[2])))
+_SPELLINGS = {name: spellings((name,)) for name in _MEMBERS}
+
+
+class ReviewedResult(NamedTuple):
+    """What became of the definitions in one result.
+
+    Attributes:
+        result: the result that goes on; the very object that came if nothing changed.
+        findings: what was found in it.
+        pins: what is to be remembered.
+        stopped: True if the result as a whole must not go on.
+    """
+
+    result: JsonObject
+    findings: tuple[Finding, ...]
+    pins: tuple[PinChange, ...]
+    stopped: bool = False
+
+
+def review(
+    guard: Guard, method: str, result: JsonObject, now: float, budgets: Budgets | None = None
+) -> ReviewedResult:
+    """Review the definitions in the answer to a list request, or in a server's opening.
+
+    Args:
+        guard: whose rules, policy and pins apply; it learns what is pinned here.
+        method: of the request.
+        result: its result.
+        now: seconds on the session's clock.
+        budgets: what judging the message may still cost; all of its definitions share it.
+
+    Raises:
+        Refusal: it could not be judged.
+    """
+    budgets = budgets or Budgets()
+    if method in OPENINGS:
+        path = ("result",)
+        scope = DefinitionScope(guard, method, path, "server", "instructions", now, budgets)
+        return _review_opening(scope, result)
+    member, kind, key = LISTS[method]
+    check_spelling(result, _SPELLINGS[member], "the result")
+    items = result.get(member)
+    if items is None:
+        return ReviewedResult(result, (), ())
+    if not isinstance(items, list):
+        why = f"{member} of the result is not a list"
+        raise Refusal("protocol.not-a-list", why, codes.PEER_BROKE_PROTOCOL)
+    names = _ListedNames(guard, kind)
+    reviewed = [
+        _review_item(
+            DefinitionScope(guard, method, ("result", member, index), kind, key, now, budgets),
+            item,
+            names,
+        )
+        for index, item in enumerate(items)
+    ]
+    shown = [each.shown for each in reviewed if not isinstance(each.shown, Hidden)]
+    is_same = len(shown) == len(items) and all(map(is_, shown, items))
+    changed = result if is_same else {**result, member: shown}
+    if not is_same and "ttlMs" in changed:
+        changed["ttlMs"] = Number("0")  # so that no cache keeps an old verdict
+    findings = [finding for each in reviewed for finding in each.findings]
+    pins = tuple(each.pin for each in reviewed if each.pin is not None)
+    return ReviewedResult(changed, tuple(_counted_once(findings, FULL)), pins)
+
+
+class _ListedNames:
+    """The names of one kind in one list."""
+
+    __slots__ = ("_first_by_look", "_guard", "_kind", "_names", "_new")
+
+    def __init__(self, guard: Guard, kind: str) -> None:
+        self._guard = guard
+        self._kind = kind
+        self._names: set[str] = set()
+        self._first_by_look: dict[str, str] = {}
+        self._new: set[str] = set()  # first seen in this list, and trusted
+
+    def add(self, name: str) -> bool:
+        """Add a name; False if the list has it, or one that nobody can tell from it."""
+        earlier = self._first_by_look.setdefault(as_seen(self._kind, name), name)
+        if name in self._names:
+            return False
+        if earlier != name and not differ_in_case(self._kind, earlier, name):
+            return False
+        self._names.add(name)
+        return True
+
+    def add_trusted(self, name: str) -> None:
+        """Remember that a name was first seen in this list, and is trusted."""
+        self._new.add(name)
+
+    def look_alike(self, name: str) -> str | None:
+        """The name known before this list that this one could be taken for, or None.
+
+        A server that has both `Plan` and `plan` from the start means two tools. One that adds
+        the second once the first is trusted may not.
+        """
+        first = self._guard.names.first(self._kind, name)
+        if first is None or first == name:
+            return None
+        return None if first in self._new and differ_in_case(self._kind, first, name) else first
+
+
+def _review_item(
+    scope: DefinitionScope, item: JsonValue, names: _ListedNames
+) -> ReviewedDefinition:
+    kind, key = scope.kind, scope.key
+    name = item.get(key) if isinstance(item, dict) else None
+    if not isinstance(item, dict) or type(name) is not str or has_look_alike(item, _SPELLINGS[key]):
+        note = f"a {kind} without {key} was left out of the list"
+        finding = scope.finding("protocol.nameless", note, None, Action.BLOCK)
+        return ReviewedDefinition(HIDDEN, (finding,))
+    if not names.add(name):
+        note = f"a second {kind} of the same {key} was left out of the list"
+        finding = scope.finding("protocol.duplicate-name", note, name, Action.BLOCK)
+        return ReviewedDefinition(HIDDEN, (finding,))
+    is_new = scope.guard.pin(kind, name) is None
+    reviewed = review_definition(scope, name, item, names.look_alike(name))
+    if is_new and reviewed.pin is not None and reviewed.pin.is_pinned:
+        names.add_trusted(name)
+    return reviewed
+
+
+def _counted_once(findings: list[Finding], rule: str) -> list[Finding]:
+    """The findings with those of one rule, which all say the same, replaced by one with a count."""
+    same = [finding for finding in findings if finding.rule == rule]
+    if len(same) < 2:
+        return findings
+    first = same[0]._replace(note=f"{same[0].note} ({len(same)} of them here)")
+    return [first, *(finding for finding in findings if finding.rule != rule)]
+
+
+def _review_opening(scope: DefinitionScope, result: JsonObject) -> ReviewedResult:
+    """Compare the instructions with their pin, and judge the rest of the opening as a whole."""
+    check_spelling(result, _SPELLINGS["instructions"], "the result")
+    has_instructions = isinstance(result.get("instructions"), str)
+    rest = {
+        key: item for key, item in result.items() if key != "instructions" or not has_instructions
+    }
+    findings = scope.scan(rest, None)
+    if not has_instructions or greatest(findings) is Action.BLOCK:
+        return ReviewedResult(result, findings, (), stopped=greatest(findings) is Action.BLOCK)
+    instructions: JsonObject = {"instructions": result["instructions"]}
+    reviewed = review_definition(scope, "instructions", instructions)
+    pins = (reviewed.pin,) if reviewed.pin is not None else ()
+    findings += reviewed.findings
+    if reviewed.shown is instructions:
+        return ReviewedResult(result, findings, pins)
+    changed = dict(result)
+    if isinstance(reviewed.shown, dict):
+        changed["instructions"] = reviewed.shown["instructions"]
+    else:
+        del changed["instructions"]
+    return ReviewedResult(changed, findings, pins)

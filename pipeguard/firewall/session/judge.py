@@ -1,0 +1,377 @@
+"""From one message to its verdict: what is found in it, what goes on, what goes back."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+from pipeguard.detect.commands.call_names import NAMING, NO_CALL, NamedCall
+from pipeguard.detect.flows.known_secrets import without_known_secrets
+from pipeguard.detect.rules.rule import tells_private
+from pipeguard.detect.text.budgets import Budgets
+from pipeguard.errors import Refusal
+from pipeguard.firewall.finding import (
+    Action,
+    Direction,
+    Finding,
+    MessageKind,
+    Verdict,
+    greatest,
+    worst,
+)
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.answers import check_answer, creates_task
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.message import Message, rewritten
+from pipeguard.firewall.protocol.methods import check_method
+from pipeguard.firewall.protocol.notifications import ESSENTIAL, TASK_STATUS, without_free_text
+from pipeguard.firewall.protocol.pending import PendingRequest, Targets, pending_request
+from pipeguard.firewall.protocol.places import LISTS, MASKED_STEP, OPENINGS, PARTS
+from pipeguard.firewall.session import replies
+from pipeguard.firewall.session.admission import obstacles
+from pipeguard.firewall.session.cuts import (
+    cut_line,
+    has_orders,
+    later_cuts,
+    leaves_enough,
+    withheld,
+)
+from pipeguard.firewall.session.definitions import ReviewedResult, review
+from pipeguard.firewall.session.envelope import blocked, oddities, warned
+from pipeguard.firewall.session.findings import (
+    call_values,
+    leak_findings,
+    message_findings,
+    method_is_secret,
+    name_is_secret,
+)
+from pipeguard.firewall.session.guard import AnswerNote, Guard
+from pipeguard.firewall.session.lifecycle import ConversationState
+from pipeguard.firewall.session.redact import NEVER_REDACTED, redact
+from pipeguard.firewall.session.refusals import RefusedAnswer, Refuser
+from pipeguard.firewall.session.scope import EXEMPT, Scope
+from pipeguard.firewall.session.secret_restore import put_back
+
+MAX_REDACTIONS = 3  # rounds; a message that still has something to redact is blocked
+TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
+
+
+class MessageJudge(NamedTuple):
+    """Judges one message.
+
+    Attributes:
+        guard: what is known of the server.
+        state: of the conversation.
+        direction: which way the message travels.
+        now: seconds on the session's clock.
+        event: names the verdict.
+        budgets: what judging may still cost; None if the message has a budget of its own.
+        is_member: True for a message of a batch.
+    """
+
+    guard: Guard
+    state: ConversationState
+    direction: Direction
+    now: float
+    event: str
+    budgets: Budgets | None = None
+    is_member: bool = False
+
+    def judge(self, message: Message) -> Verdict:
+        """The verdict on a message.
+
+        Raises:
+            Refusal: it breaks the protocol, or could not be judged.
+        """
+        if self.budgets is None:
+            return self._replace(budgets=Budgets()).judge(message)
+        if self.direction is TO_SERVER:
+            verdict = self._judge_kind(message)
+            return put_back(self.guard.vault, verdict) if self.guard.vault is not None else verdict
+        guard = self.guard
+        if not guard.known_secrets.may_be_in(message.frame):
+            return self._judge_kind(message)
+        clean, finding = without_known_secrets(
+            guard.known_secrets, guard.policy, self.direction, message
+        )
+        verdict = self._judge_kind(clean)
+        return verdict if finding is None else verdict.with_findings(message.frame, [finding])
+
+    def _judge_kind(self, message: Message) -> Verdict:
+        if message.method is not None:
+            check_method(message)
+        if message.kind is MessageKind.REQUEST:
+            return self._judge_request(message)
+        if message.kind is MessageKind.NOTIFICATION:
+            return self._judge_notification(message)
+        return self._judge_answer(message)
+
+    # --- requests and notifications -----------------------------------------------------
+
+    def _judge_request(self, message: Message) -> Verdict:
+        request = pending_request(message, self.now)
+        early = self.state.admit(self.direction, message, request)
+        try:
+            findings = self._request_findings(message, request)
+            if early is not None:
+                findings.append(early)
+            verdict = self._settle(message, request, findings)
+            if verdict.forward is not None:
+                self.state.request_sent(self.direction, message, request)
+                self._record_request(message, request)
+        finally:
+            if not request.forwarded:
+                self.state.drop(self.direction, request)
+        return verdict
+
+    def _record_request(self, message: Message, request: PendingRequest) -> None:
+        if request.tool is not None:
+            self.guard.flows.record_request(message.frame)
+            if self.guard.notes is not None and self.direction is TO_SERVER:
+                self.guard.notes.add_caller(self.event.partition(".c")[0])
+
+    def _request_findings(self, message: Message, request: PendingRequest) -> list[Finding]:
+        findings = obstacles(self.guard, message) if self.direction is TO_SERVER else []
+        call = NO_CALL
+        if self.direction is TO_SERVER and request.method in NAMING:
+            params = message.value.get("params")
+            call = NamedCall(request.method, request.tool, params, len(message.frame))
+        scope = self._scope(message, request, call=call)
+        findings += self._findings(scope, message)
+        values = call_values(message) if request.tool is not None else frozenset[str]()
+        findings += leak_findings(scope, message, values)
+        if findings and any(tells_private(finding.rule) for finding in findings):
+            call.forget()  # a name may hold the secret, which is written down nowhere
+            findings = [finding._replace(path="", host="") for finding in findings]
+            request.is_method_secret = method_is_secret(findings)
+            request.is_tool_secret = name_is_secret(findings)
+        if call is not NO_CALL or request.tool is not None:
+            request.call, request.call_values = call, values
+        return findings
+
+    def _judge_notification(self, message: Message) -> Verdict:
+        reasons = self.state.admit_notification(self.direction, message, self.now)
+        if reasons is not None:
+            return self._verdict(message, None, reasons, None)
+        verdict = self._settle(message, None, self._findings(self._scope(message), message))
+        if verdict.forward is None and message.method in ESSENTIAL:
+            bare = rewritten(message, without_free_text(message.value))
+            is_clean = not self._findings(self._scope(bare), bare)
+            return verdict._replace(forward=bare.frame) if is_clean else verdict
+        params = message.value.get("params")
+        if message.method == TASK_STATUS and isinstance(params, dict):
+            self._record_input_requests(params, verdict)
+        return verdict
+
+    # --- answers ------------------------------------------------------------------------
+
+    def _judge_answer(self, message: Message) -> Verdict:
+        request, is_late = self.state.close(self.direction, message.id_token, self.now)
+        if request is None:
+            why = "an answer to no open request was dropped"
+            findings = [] if is_late else [blocked("protocol.unknown-answer", why)]
+            return self._verdict(message, None, findings, None)
+        try:
+            check_answer(message.value, message.id_token)
+            return self._judge_expected_answer(message, request)
+        except Refusal as refusal:
+            raise RefusedAnswer(request, refusal) from None
+        except Exception:
+            self.state.reopen(self.direction, request)  # closed by the refusal of this answer
+            raise
+
+    def _judge_expected_answer(self, original: Message, request: PendingRequest) -> Verdict:
+        message, extra = original, list[Finding]()
+        if replies.is_forged(original.value):
+            message = rewritten(original, replies.without_forgery(original.value))
+            why = "a mark that only PipeGuard sets was removed"
+            extra.append(warned("protocol.forged-mark", why))
+        result = message.value.get("result")
+        if isinstance(result, dict):
+            self._note_answer(request, result)
+        reviewed = self._review(request, result)
+        if reviewed is not None:
+            extra += reviewed.findings
+            if reviewed.stopped:
+                return self._settle(original, request, extra)
+            if reviewed.result is not result:
+                message = rewritten(message, {**message.value, "result": reviewed.result})
+        said, note = message, self._note_on(message, request)
+        message = rewritten(message, replies.noted(message.value, note[0])) if note else message
+        findings = self._findings(self._scope(message, request), message)
+        verdict = self._settle(message, request, findings)
+        extra += _note_findings(note, verdict)
+        if request.tool is not None:  # also if it was blocked: a later call that repeats it tells
+            tool = self.guard.tool(request.tool)
+            self.guard.flows.record_result(tool, said.frame, self.now, request.call_values)
+        if isinstance(result, dict):
+            self._record_input_requests(result, verdict)
+        pins = () if reviewed is None else reviewed.pins
+        if extra or pins or note:
+            return verdict.with_findings(original.frame, extra, pins)
+        return verdict
+
+    def _note_on(self, message: Message, request: PendingRequest) -> AnswerNote | None:
+        """Explain an answer of the server that failed, before it is judged."""
+        notes = self.guard.notes if self.direction is TO_CLIENT else None
+        if notes is None or (request.tool is None and message.kind is not MessageKind.ERROR):
+            return None
+        tool, since = request.tool or "", request.since
+        return notes.note_on(message.value, tool, self.event, since, self.now)
+
+    def _review(self, request: PendingRequest, result: JsonValue) -> ReviewedResult | None:
+        """Review the definitions that a server sent; None if the result has none."""
+        if self.direction is TO_SERVER or not isinstance(result, dict):
+            return None
+        if request.method not in OPENINGS and request.method not in LISTS:
+            return None
+        return review(self.guard, request.method, result, self.now, self.budgets)
+
+    def _note_answer(self, request: PendingRequest, result: JsonObject) -> None:
+        """Remember what a result says of its server, or of a task that outlives it."""
+        if creates_task(result):
+            self.state.outlive(self.direction, request)
+        if self.direction is TO_CLIENT and request.method in OPENINGS:
+            self.state.server_described(request.method, result)
+
+    def _record_input_requests(self, body: JsonObject, verdict: Verdict) -> None:
+        """Record the input that a server asks for, if that reached the client."""
+        if "inputRequests" not in body and "requestState" not in body:
+            return
+        if self.direction is TO_CLIENT and verdict.action is not Action.BLOCK:
+            self.state.input_requests.record(body)
+
+    # --- from findings to a verdict -----------------------------------------------------
+
+    def _scope(
+        self,
+        message: Message,
+        request: PendingRequest | None = None,
+        call: Targets | None = None,
+    ) -> Scope:
+        method, tool = (request.method, request.tool) if request else (message.method, None)
+        if call is None:
+            call = NO_CALL if request is None or request.call is None else request.call
+        return Scope(
+            *(self.guard, PARTS[message.kind], method, self.now, tool, ()),
+            budgets=self.budgets,
+            call=call,
+        )
+
+    def _findings(self, scope: Scope, message: Message) -> list[Finding]:
+        odd = oddities(self.direction, message, self.state.input_requests)
+        return [*odd, *message_findings(scope, self.direction, message)]
+
+    def _settle(
+        self, message: Message, request: PendingRequest | None, findings: list[Finding]
+    ) -> Verdict:
+        """From findings to what goes on and what goes back."""
+        action = greatest(findings) if findings else Action.ALLOW
+        if action in (Action.REDACT, Action.CUT):
+            return self._redact(message, request, findings)
+        if action is not Action.BLOCK:
+            return self._verdict(message, request, findings, message.frame)
+        code = codes.APPROVAL if worst(findings).rule.startswith("trust.") else codes.BLOCKED
+        return self._block(message, request, findings, code)
+
+    def _block(
+        self,
+        message: Message,
+        request: PendingRequest | None,
+        findings: list[Finding],
+        code: int,
+    ) -> Verdict:
+        """A request is answered to its sender; an answer is replaced; a notification is dropped."""
+        if request is None:
+            return self._verdict(message, None, findings, None)
+        is_answer = message.kind in (MessageKind.RESULT, MessageKind.ERROR)
+        refuser = Refuser(self.state, self.direction, self.event, self.now)
+        answer = refuser.answer(request, code, findings, replaces_answer=is_answer)
+        if is_answer:
+            return self._verdict(message, request, findings, answer)
+        return self._verdict(message, request, findings, None)._replace(reply=answer)
+
+    def _redact(
+        self, original: Message, request: PendingRequest | None, findings: list[Finding]
+    ) -> Verdict:
+        """Rewrite the message without what was found, and judge it again."""
+        vault = self.guard.vault if self.direction is TO_CLIENT else None
+        make_placeholder = vault.placeholder if vault is not None else None
+        make_line = partial(cut_line, event=self.event, vault=self.guard.vault)
+        message, remaining, is_cut = original, findings, False
+        exempt = _exempt(findings)
+        for _ in range(MAX_REDACTIONS):
+            if any(f.action is Action.REDACT and f.pointer in NEVER_REDACTED for f in remaining):
+                break
+            is_cut = is_cut or greatest(remaining) is Action.CUT
+            redacted = redact(message.value, remaining, make_placeholder, make_line)
+            marked = replies.marked(redacted, self.direction, self.event, is_cut=is_cut)
+            message = rewritten(message, marked)
+            scope = self._scope(message, request)._replace(exempt=frozenset() if is_cut else exempt)
+            remaining = self._findings(scope, message)
+            if greatest(remaining) < Action.REDACT:
+                if has_orders(findings) and not leaves_enough(original.value, message.value):
+                    findings = withheld(findings, "too little of the result would be left")
+                    return self._block(original, request, findings, codes.BLOCKED)
+                return self._verdict(original, request, findings, message.frame)
+            if greatest(remaining) is Action.BLOCK:
+                break
+            findings = [*findings, *later_cuts(remaining)]
+        if is_cut:
+            findings = withheld(findings, "what a cut left could not pass either")
+            return self._block(original, request, findings, codes.BLOCKED)
+        failed = blocked("protocol.not-redacted", "it could not be redacted")
+        return self._block(original, request, [*findings, failed], codes.BLOCKED)
+
+    def _verdict(
+        self,
+        message: Message,
+        request: PendingRequest | None,
+        findings: list[Finding],
+        forward: bytes | None,
+    ) -> Verdict:
+        """The verdict on a message, its most serious finding first."""
+        method, tool = request.shown if request else (message.method, None)
+        action = Action.ALLOW
+        if findings:
+            if request is not None and request.is_tool_secret:
+                findings = [finding._replace(tool=None) for finding in findings]
+            findings = sorted(findings, key=lambda f: (-f.action, -f.severity, -f.confidence))
+            action = findings[0].action
+            method = None if method_is_secret(findings) else method
+            tool = None if name_is_secret(findings) else tool
+        answered = None if message.kind is MessageKind.REQUEST else request
+        return Verdict(
+            self.direction,
+            message.frame,
+            action,
+            forward,
+            None,
+            tuple(findings),
+            self.event,
+            message.kind,
+            method,
+            tool,
+            request_bytes=None if answered is None else answered.frame_bytes,
+            answer_seconds=None if answered is None else self.now - answered.since,
+        )
+
+
+def _note_findings(note: AnswerNote | None, verdict: Verdict) -> list[Finding]:
+    """The findings of a note, if the answer passes; without a path that may hold a secret."""
+    if note is None or verdict.action is Action.BLOCK:
+        return []
+    if any(tells_private(finding.rule) for finding in verdict.findings):
+        return [finding._replace(excerpt="", path="") for finding in note[1]]
+    return list(note[1])
+
+
+def _exempt(findings: list[Finding]) -> frozenset[tuple[str, str]]:
+    """The rules and pointers of what an exception lets pass, also once something was taken out."""
+    return frozenset(
+        (finding.rule, finding.pointer)
+        for finding in findings
+        if finding.note == EXEMPT
+        and not tells_private(finding.rule)
+        and MASKED_STEP not in finding.pointer
+    )

@@ -1,0 +1,346 @@
+"""The state of a conversation, and who may send what, when, and how often.
+
+Holds open requests, the agreed revision and what was declared. Refuses by raising; knows no text.
+Sources: MCP basic/lifecycle, basic/index and basic/utilities of the five revisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import count
+from threading import Lock
+
+from pipeguard.errors import Refusal
+from pipeguard.firewall.finding import Action, Direction, Finding, Severity
+from pipeguard.firewall.policy import Limits
+from pipeguard.firewall.protocol import codes, subscriptions
+from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.input_requests import InputRequests
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.firewall.protocol.message import Message
+from pipeguard.firewall.protocol.methods import REQUESTS_ONLY
+from pipeguard.firewall.protocol.notifications import (
+    CANCELLED,
+    EXPENDABLE,
+    INITIALIZED,
+    LOG_MESSAGE,
+    PROGRESS,
+)
+from pipeguard.firewall.protocol.peers import CAPABILITIES, LISTED, Peers
+from pipeguard.firewall.protocol.pending import Pending, PendingRequest
+from pipeguard.firewall.session import replies
+from pipeguard.firewall.session.envelope import dropped
+from pipeguard.firewall.session.quotas import NotificationQuota
+
+# A peer may take any time to answer these: a listen stream ends when the peer ends it.
+NEVER_OVERDUE = frozenset({"subscriptions/listen", "tasks/result"})
+ANSWERS_WITHOUT_ID = "2025-11-25"  # the first revision in which an error may lack an id
+# Rules that a request may break without a legible id. A notification breaks the others.
+_WITHOUT_LEGIBLE_ID = frozenset(
+    {
+        "protocol.invalid-json",
+        "protocol.invalid-utf8",
+        "protocol.not-an-object",
+        "protocol.invalid-id",
+        "protocol.batch",
+    }
+)
+_EARLY = Finding(
+    "protocol.before-initialized",
+    "envelope",
+    severity=Severity.LOW,
+    action=Action.WARN,
+    note="the server sent a request before the client sent notifications/initialized",
+)
+
+
+class ConversationState:
+    """What is remembered of one conversation. Each method takes its lock, but for single reads.
+
+    Attributes:
+        pending: open requests, by the direction in which they went.
+        input_requests: the input that results asked the client for.
+        peers: what client and server declared.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._lock = Lock()
+        self._numbers = {direction: count(1) for direction in Direction}
+        self._received: set[Direction] = set()
+        self._quotas = {
+            direction: NotificationQuota(limits.notifications) for direction in Direction
+        }
+        self.pending = {direction: Pending(limits.pending) for direction in Direction}
+        self.input_requests = InputRequests()
+        self.peers = Peers()
+
+    def has_received(self, direction: Direction) -> bool:
+        """True once anything came that goes this way."""
+        return direction in self._received
+
+    def count_frame(self, direction: Direction) -> int:
+        """The number of a frame that comes now, from 1, within its direction."""
+        self._received.add(direction)
+        return next(self._numbers[direction])
+
+    # --- exchanges ----------------------------------------------------------------------
+
+    def fork(self) -> ConversationState:
+        """The same conversation within one exchange, whose requests have ids of their own."""
+        state = object.__new__(ConversationState)
+        state.__dict__.update(self.__dict__)  # a tenth of the time of `copy`
+        with self._lock:
+            exchange = self.pending[Direction.TO_SERVER].fork()
+        state.pending = {**self.pending, Direction.TO_SERVER: exchange}
+        return state
+
+    def leave(self) -> None:
+        """End the exchange."""
+        with self._lock:
+            self.pending[Direction.TO_SERVER].leave()
+
+    def withdraw(self) -> None:
+        """Remove the requests of the exchange, which are not sent."""
+        pending = self.pending[Direction.TO_SERVER]
+        with self._lock:
+            for request in pending.own():
+                pending.drop(request)
+
+    def resume(self, revision: str) -> None:
+        """Take a revision as agreed."""
+        with self._lock:
+            self.peers.revision, self.peers.begun = revision, True
+
+    # --- requests -----------------------------------------------------------------------
+
+    def admit(
+        self, direction: Direction, message: Message, request: PendingRequest
+    ) -> Finding | None:
+        """Add a request to those that wait for an answer.
+
+        Returns:
+            A finding about a request that may go on all the same, or None.
+
+        Raises:
+            Refusal: it may not be sent now, or its id is in use.
+        """
+        with self._lock:
+            finding = None
+            if direction is Direction.TO_CLIENT:
+                finding = self._check_server_request(message, request)
+            self._open(direction, request)
+            if request.method == subscriptions.LISTEN:
+                request.requested_lists = subscriptions.lists_in(message.value)
+        return finding
+
+    def _open(self, direction: Direction, request: PendingRequest) -> None:
+        pending = self.pending[direction]
+        if not pending.has_room(request):
+            why = "too many requests wait for an answer"
+            raise Refusal("protocol.too-many-pending", why, codes.OVERLOADED, request.id_token)
+        if not pending.open(request):
+            why = "the id or the progress token belongs to a request that waits for its answer"
+            raise Refusal("protocol.id-in-use", why, codes.INVALID_REQUEST, request.id_token)
+
+    def request_sent(self, direction: Direction, message: Message, request: PendingRequest) -> None:
+        """Record that a request was forwarded, unless its exchange has ended meanwhile.
+
+        What a call names stays with it, if there is room for that.
+        """
+        with self._lock:
+            if self.pending[direction].is_over:
+                self.pending[direction].drop(request)
+                return
+            request.forwarded = True
+            self.pending[direction].keep_call(request)
+            if direction is Direction.TO_SERVER:
+                self.peers.begun = True
+                if message.method == "initialize":
+                    self.peers.begin_handshake(message.value.get("params"))
+
+    def server_described(self, method: str, result: JsonObject) -> None:
+        """Record the server's answer to `initialize` or `server/discover`."""
+        with self._lock:
+            self.peers.describe_server(method, result)
+
+    def drop(self, direction: Direction, request: PendingRequest) -> None:
+        """Remove a request that is not forwarded."""
+        with self._lock:
+            self.pending[direction].drop(request)
+
+    def waiting_ids(self, direction: Direction) -> list[str]:
+        """The ids of the forwarded requests that wait for an answer."""
+        with self._lock:
+            return [request.id_token for request in self.pending[direction].forwarded()]
+
+    def abandon(self, direction: Direction) -> tuple[list[PendingRequest], list[PendingRequest]]:
+        """Remove and return all forwarded requests, since one side is gone.
+
+        Returns:
+            The requests in a direction, and those in the other. A request that is being judged
+            at this moment stays: its judge answers it.
+        """
+        with self._lock:
+            lists = tuple(self.pending[way].forwarded() for way in (direction, direction.back))
+            for way, requests in zip((direction, direction.back), lists, strict=True):
+                for request in requests:
+                    self.pending[way].drop(request)
+        return lists[0], lists[1]
+
+    def expire(self, now: float, timeout_seconds: float) -> list[PendingRequest]:
+        """Remove and return the client's requests that have waited longer than the timeout."""
+        pending = self.pending[Direction.TO_SERVER]
+        with self._lock:
+            overdue = [
+                request
+                for request in pending.overdue(now, timeout_seconds)
+                if request.method not in NEVER_OVERDUE
+            ]
+            for request in overdue:
+                pending.give_up(request, now)
+        return overdue
+
+    # --- answers ------------------------------------------------------------------------
+
+    def close(
+        self, direction: Direction, id_token: str | None, now: float
+    ) -> tuple[PendingRequest | None, bool]:
+        """Remove the request that an answer belongs to.
+
+        Returns:
+            The request, or None; and whether a late answer to this id was expected.
+        """
+        pending = self.pending[direction.back]
+        with self._lock:
+            is_late = pending.was_cancelled(id_token, now)
+            return pending.close(id_token), is_late
+
+    def close_all(self, direction: Direction, id_tokens: Iterable[str]) -> list[PendingRequest]:
+        """Remove and return the requests that several answers belong to."""
+        with self._lock:
+            return self.pending[direction.back].close_all(id_tokens)
+
+    def reopen(self, direction: Direction, request: PendingRequest) -> None:
+        """Let a request wait again whose answer could not be judged."""
+        with self._lock:
+            self.pending[direction.back].open(request)
+
+    def outlive(self, direction: Direction, request: PendingRequest) -> None:
+        """Accept progress of a request that was answered by a task."""
+        with self._lock:
+            self.pending[direction.back].outlive(request)
+
+    def may_answer_without_id(self, rule: str) -> bool:
+        """True if the client accepts an error without an id; older clients hang up on one."""
+        return rule in _WITHOUT_LEGIBLE_ID and (self.peers.revision or "") >= ANSWERS_WITHOUT_ID
+
+    def _check_server_request(self, message: Message, request: PendingRequest) -> Finding | None:
+        """Check that the server may send a request now (basic/lifecycle, "Initialization").
+
+        Between its answer to `initialize` and `initialized` it SHOULD NOT. The client declared
+        that it answers, and many answer at once, so a hasty server gets only a finding: refused,
+        it would never learn the roots. Before its own answer nothing is agreed.
+        """
+        if request.method == "ping":
+            return None
+        if not self.peers.begun:
+            why = "the server sent a request before the client sent anything"
+            raise Refusal("protocol.too-early", why, codes.INVALID_REQUEST, request.id_token)
+        if not self.peers.handshake or not self._is_declared(message):
+            raise Refusal(
+                "protocol.undeclared-capability",
+                "the client has not declared that it answers this",
+                codes.METHOD_NOT_FOUND,
+                request.id_token,
+            )
+        if not self.peers.agreed:
+            why = "the server sent a request before it answered initialize"
+            raise Refusal("protocol.too-early", why, codes.INVALID_REQUEST, request.id_token)
+        return None if self.peers.initialized else _EARLY
+
+    def _is_declared(self, message: Message) -> bool:
+        """True if the client declared that it answers such a request."""
+        needed = CAPABILITIES.get(message.method or "")
+        if needed is None:
+            return True
+        params = message.value.get("params")
+        if isinstance(params, dict) and params.get("mode") == "url":
+            # An empty declaration means forms alone (MCP 2025-11-25 client/elicitation).
+            needed = f"{needed}/url"
+        return needed in self.peers.capabilities
+
+    # --- notifications ------------------------------------------------------------------
+
+    def admit_notification(
+        self, direction: Direction, message: Message, now: float
+    ) -> list[Finding] | None:
+        """Record a notification.
+
+        Returns:
+            None if it may go on. If it is dropped, the reason, which is empty where it was
+            already reported.
+        """
+        with self._lock:
+            return self._admit_notification(direction, message, now)
+
+    def _admit_notification(
+        self, direction: Direction, message: Message, now: float
+    ) -> list[Finding] | None:
+        method = message.method or ""
+        if method in REQUESTS_ONLY:
+            return dropped("protocol.request-without-id", "a request without an id was dropped")
+        if direction is Direction.TO_SERVER:
+            self.peers.begun = True
+            self.peers.initialized = self.peers.initialized or method == INITIALIZED
+        elif not self.peers.begun and method != LOG_MESSAGE:
+            return dropped("protocol.too-early", "the server spoke before the client did")
+        excess = self._quotas[direction].take(now, is_expendable=method in EXPENDABLE)
+        if excess is not None:
+            return excess
+        if method == subscriptions.ACKNOWLEDGED and direction is Direction.TO_CLIENT:
+            subscriptions.acknowledge(self.pending[Direction.TO_SERVER].all(), message.value)
+        params = message.value.get("params")
+        if method == CANCELLED:
+            return self._cancel(direction, params, now)
+        if method == PROGRESS:
+            return self._progress(direction, params)
+        return None
+
+    def announcements(self, kinds: Iterable[str]) -> list[bytes]:
+        """The notifications that tell the client to list again.
+
+        After a handshake, those that the server declared; without one (2026-07-28), one on each
+        subscription to such a list.
+
+        Args:
+            kinds: of the definitions that changed.
+        """
+        lists = [LISTED[kind] for kind in sorted(set(kinds) & LISTED.keys())]
+        with self._lock:
+            if self.peers.handshake:
+                declared = self.peers.announces
+                return [replies.list_changed(name) for name in lists if name in declared]
+            return [
+                replies.list_changed(name, request.id_token)
+                for request in self.pending[Direction.TO_SERVER].all()
+                for name in lists
+                if name in request.announced_lists
+            ]
+
+    def _cancel(self, direction: Direction, params: JsonValue, now: float) -> list[Finding] | None:
+        if not isinstance(params, dict) or "requestId" not in params:
+            return None  # of a task (2025-11-25): its id is optional
+        token = id_token_of(params["requestId"])
+        if token is None or not self.pending[direction].cancel(token, now):
+            why = "a cancellation of no open request was dropped"
+            return dropped("protocol.unknown-request", why)
+        return None
+
+    def _progress(self, direction: Direction, params: JsonValue) -> list[Finding] | None:
+        pending = self.pending[direction.back]
+        token = id_token_of(params.get("progressToken")) if isinstance(params, dict) else None
+        value = params.get("progress") if isinstance(params, dict) else None
+        # A number beyond a float's range becomes infinite, which is exact enough here.
+        if not isinstance(value, Number) or not pending.progresses(token, float(value)):
+            return dropped("protocol.unknown-progress", "progress of no open request was dropped")
+        return None

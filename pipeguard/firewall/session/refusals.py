@@ -1,0 +1,162 @@
+"""Refuses a frame that could not be judged, and answers everyone who waits for it.
+
+What was judged and is blocked is answered from here too (`Refuser.answer`); `judge` decides that.
+Knows who waits for what. Knows no more of the frame than could be read of it.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import NamedTuple
+
+from pipeguard.errors import Refusal
+from pipeguard.firewall.finding import Action, Direction, Finding, Verdict, worst
+from pipeguard.firewall.protocol import batch, codes
+from pipeguard.firewall.protocol.frame_outline import is_answer, is_request_shaped
+from pipeguard.firewall.protocol.framing import Lost
+from pipeguard.firewall.protocol.message import parse
+from pipeguard.firewall.protocol.pending import PendingRequest
+from pipeguard.firewall.session import replies
+from pipeguard.firewall.session.envelope import blocked
+from pipeguard.firewall.session.findings import method_is_secret
+from pipeguard.firewall.session.lifecycle import ConversationState
+
+TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
+
+
+class RefusedAnswer(Refusal):
+    """An answer that does not go on, to a request that no longer waits."""
+
+    def __init__(self, request: PendingRequest, refusal: Refusal) -> None:
+        super().__init__(refusal.rule, refusal.why, refusal.code, request.id_token)
+        self.request = request
+
+
+def refusal_of(frame: bytes, error: Exception) -> Refusal:
+    """The refusal of a frame on which a check failed; only its id is known, if that."""
+    id_token = None
+    with suppress(Refusal):
+        parsed = parse(frame)
+        id_token = None if isinstance(parsed, list) else parsed.id_token
+    why = f"PipeGuard failed to judge it ({type(error).__name__})"
+    return Refusal("protocol.internal", why, codes.INTERNAL, id_token)
+
+
+class Refuser(NamedTuple):
+    """Refuses one frame.
+
+    Attributes:
+        state: of the conversation.
+        direction: which way the frame travelled.
+        event: names its verdict.
+        now: seconds on the session's clock.
+    """
+
+    state: ConversationState
+    direction: Direction
+    event: str
+    now: float
+
+    def refuse(self, frame: bytes, refusal: Refusal) -> Verdict:
+        """The verdict on a frame that does not go on; each request in it is answered once."""
+        findings = [blocked(refusal.rule, refusal.why)]
+        if isinstance(refusal, RefusedAnswer):
+            return self._withhold(frame, refusal.request, refusal.code, findings)
+        ids = batch.ids_of(refusal, frame)
+        if ids is not None:
+            return self._refuse_batch(frame, ids, refusal.code, findings)
+        if refusal.id_token is not None:
+            return self._refuse_identified(frame, refusal, refusal.id_token, findings)
+        reply = None
+        if self.direction is TO_SERVER and self.state.may_answer_without_id(refusal.rule):
+            reply = replies.error(None, refusal.code, f"PipeGuard: {refusal.why}")
+        return self._blocking(frame, findings, None, reply)
+
+    def answer(
+        self,
+        request: PendingRequest,
+        code: int,
+        findings: list[Finding],
+        *,
+        replaces_answer: bool,
+        executed: bool = True,
+    ) -> bytes:
+        """What the sender of a request gets in place of an answer.
+
+        Args:
+            request: the request.
+            code: of the error, from firewall.protocol.codes.
+            findings: the reasons.
+            replaces_answer: True if the frame is the answer to the request, False if it is the
+                request itself.
+            executed: False if the request certainly never reached the server.
+        """
+        if self.direction is (TO_CLIENT if replaces_answer else TO_SERVER):
+            method = None if method_is_secret(findings) else request.method
+            return replies.refusal_to_client(
+                method,
+                request.id_token,
+                code,
+                worst(findings),
+                self.event,
+                executed=replaces_answer and executed,
+                typed=not self.state.peers.handshake,
+            )
+        return replies.refusal_to_server(request.method, request.id_token, code, self.event)
+
+    def _refuse_batch(
+        self, frame: bytes, ids: batch.Ids, code: int, findings: list[Finding]
+    ) -> Verdict:
+        # Whoever sends a batch reads one (JSON-RPC 2.0, section 6), whatever was agreed.
+        reply = batch.array([self._to_sender(token, code, findings) for token in ids.requests])
+        closed = self.state.close_all(self.direction, ids.answers)
+        # A single answer goes alone, since few peers read a batch.
+        forward = batch.alone(self._withheld(closed, codes.PEER_BROKE_PROTOCOL, findings))
+        return self._blocking(frame, findings, forward, reply)
+
+    def _refuse_identified(
+        self, frame: bytes, refusal: Refusal, id_token: str, findings: list[Finding]
+    ) -> Verdict:
+        """Refuse a frame whose id could be read; it is a request, an answer, or either."""
+        asks = is_request_shaped(frame)
+        request = reply = None
+        if not asks and (self.direction is TO_SERVER or is_answer(frame, refusal, asks=asks)):
+            request = next(iter(self.state.close_all(self.direction, [id_token])), None)
+        if asks or (asks is None and request is None and self.direction is TO_SERVER):
+            reply = self._to_sender(id_token, refusal.code, findings)
+        if request is None:
+            return self._blocking(frame, findings, None, reply)
+        return self._withhold(frame, request, refusal.code, findings)
+
+    def _withhold(
+        self, frame: bytes, request: PendingRequest, code: int, findings: list[Finding]
+    ) -> Verdict:
+        """Replace the answer to a request by ours."""
+        code = codes.PEER_BROKE_PROTOCOL if code == codes.PARSE_ERROR else code
+        executed = not isinstance(frame, Lost) or frame.sent
+        forward = self.answer(request, code, findings, replaces_answer=True, executed=executed)
+        verdict = self._blocking(frame, findings, forward, None)
+        method, tool = request.shown
+        return verdict._replace(
+            method=method,
+            tool=tool,
+            request_bytes=request.frame_bytes,
+            answer_seconds=self.now - request.since,
+        )
+
+    def _blocking(
+        self, frame: bytes, findings: list[Finding], forward: bytes | None, reply: bytes | None
+    ) -> Verdict:
+        return Verdict(
+            self.direction, frame, Action.BLOCK, forward, reply, tuple(findings), self.event
+        )
+
+    def _to_sender(self, id_token: str, code: int, findings: list[Finding]) -> bytes:
+        """The answer to a request that could not be read. Its id is used for this alone."""
+        request = PendingRequest(id_token, "", None, 0.0)
+        return self.answer(request, code, findings, replaces_answer=False)
+
+    def _withheld(
+        self, requests: list[PendingRequest], code: int, findings: list[Finding]
+    ) -> list[bytes]:
+        return [self.answer(request, code, findings, replaces_answer=True) for request in requests]

@@ -1,0 +1,281 @@
+"""What each side is told when a message does not go on. The only module that knows.
+
+The client is told rule, place and event, never the text itself, and that the user decides. What a
+model reads contains no command, since a model has a shell: commands are in the log and in
+`pipeguard explain`. A server is told only the event: rule and place would tell an attacker what to
+change.
+"""
+
+from __future__ import annotations
+
+from pipeguard.errors import Refusal
+from pipeguard.firewall.finding import Direction, Finding
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.protocol.subscriptions import SUBSCRIPTION_META
+from pipeguard.firewall.session.remedies import Way, remedy_of
+
+MARK = "pipeguard"  # in `data.source` and in `_meta`: only PipeGuard may use it
+FOREIGN_PLACEHOLDER = "secrets.foreign-placeholder"  # firewall.session.findings reports it
+# Rules whose findings explain themselves, to a model too.
+_SELF_EXPLAINING = (
+    *("trust.drifted", "trust.held", "trust.not-offered", "trust.full", "policy.tool"),
+    FOREIGN_PLACEHOLDER,
+)
+# What a model reads of who can let it pass. No command: a model has a shell.
+_WHO_DECIDES = {
+    Way.EXCEPTION: "Only the user decides whether it is a false alarm.",
+    Way.GRANT: "Only the user can give it.",
+    Way.APPROVE: "Only the user can approve it.",
+    Way.POLICY: "Only the user can change the policy that stops it.",
+    Way.OPTION: "Only the user can change the options that stop it.",
+    Way.NOTHING: "Nobody can allow it.",
+}
+
+
+def refusal_to_client(  # noqa: PLR0913  a refusal has as many parts
+    method: str | None,
+    id_token: str,
+    code: int,
+    finding: Finding,
+    event: str,
+    *,
+    executed: bool,
+    typed: bool = False,
+) -> bytes:
+    """The answer to a client's request that was refused, or whose answer was.
+
+    A tool call gets a result with `isError`, so that the model reads why and can go on; any
+    other request gets a JSON-RPC error (MCP server/tools, "Error Handling").
+
+    Args:
+        method: of the request.
+        id_token: of the request, as it is written in the frame.
+        code: of the error, from firewall.protocol.codes.
+        finding: the most serious one.
+        event: names the verdict.
+        executed: True if the server had already acted.
+        typed: True if a result states its type (MCP 2026-07-28 basic/index).
+    """
+    data = _data(finding, event, executed=executed)
+    if method == "tools/call" and code in (codes.BLOCKED, codes.APPROVAL, codes.UNSCANNABLE):
+        result: JsonObject = {
+            "content": [{"type": "text", "text": words(finding, event, executed=executed)}],
+            "isError": True,
+            "_meta": {MARK: data},
+        }
+        if typed:
+            result["resultType"] = "complete"
+        return _frame(id_token, b'"result":' + serialise(result))
+    return error(id_token, code, sentence(method, finding, executed=executed), data)
+
+
+def noted(value: JsonObject, text: str) -> JsonObject:
+    """Add a note to an answer: a block of a result's content, or a sentence of an error."""
+    error, result = value.get("error"), value.get("result")
+    if isinstance(error, dict) and isinstance(message := error.get("message"), str):
+        return {**value, "error": {**error, "message": f"{message} ({text})"}}
+    if isinstance(result, dict) and isinstance(content := result.get("content"), list):
+        note: JsonValue = {"type": "text", "text": text}
+        return {**value, "result": {**result, "content": [*content, note]}}
+    return value
+
+
+def refusal_to_server(method: str | None, id_token: str, code: int, event: str) -> bytes:
+    """The answer to a server's request that was refused, or whose answer was."""
+    if method == "elicitation/create" and code == codes.BLOCKED:
+        return _frame(id_token, b'"result":{"action":"decline"}')
+    data: JsonObject = {"source": MARK, "event": event}
+    if method == "sampling/createMessage" and code == codes.BLOCKED:
+        return error(id_token, codes.USER_REJECTED, "The request was rejected", data)
+    return error(id_token, code, "The request was refused", data)
+
+
+def error(id_token: str | None, code: int, message: str, data: JsonObject | None = None) -> bytes:
+    """A JSON-RPC error (section 5.1); without an id if none could be read."""
+    body: JsonObject = {"code": Number(code), "message": message}
+    if data is not None:
+        body["data"] = data
+    return _frame(id_token, b'"error":' + serialise(body))
+
+
+def own_error(id_token: str, code: int, message: str) -> bytes:
+    """A JSON-RPC error that says it is PipeGuard's."""
+    return error(id_token, code, message, {"source": MARK})
+
+
+def cancelled(id_token: str, why: str = "the server is gone") -> bytes:
+    """A notification that a request needs no answer any more (basic/utilities/cancellation)."""
+    return (
+        b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":'
+        + id_token.encode()
+        + b',"reason":"'
+        + why.encode()
+        + b'"}}'
+    )
+
+
+def list_changed(kind: str, subscription: str | None = None) -> bytes:
+    """A notification that a list changed (MCP server/tools, "List Changed Notification").
+
+    Args:
+        kind: `tools`, `prompts` or `resources`.
+        subscription: the id of the request that subscribed to it, as it is written in its frame.
+    """
+    frame = b'{"jsonrpc":"2.0","method":"notifications/' + kind.encode() + b'/list_changed"'
+    if subscription is not None:
+        meta = f'{{"{SUBSCRIPTION_META}":{subscription}}}'
+        frame += b',"params":{"_meta":' + meta.encode() + b"}"
+    return frame + b"}"
+
+
+def addressed(body: bytes, waiting: list[str]) -> bytes | None:
+    """An answer as a frame; one without an id gets that of the only request that waits.
+
+    A server that cannot know the id, as for an unknown session, sends none.
+
+    Args:
+        body: an HTTP body that answers a request.
+        waiting: the ids of the requests that wait for it.
+
+    Returns:
+        None if the body is no answer.
+    """
+    try:
+        value = parse_json(body)
+    except Refusal:
+        return body if body.lstrip()[:1] in (b"{", b"[") else None  # the Session refuses it
+    if isinstance(value, list):
+        return body
+    if not isinstance(value, dict) or "jsonrpc" not in value:
+        return None
+    if value.get("id") is not None or "error" not in value or len(waiting) != 1:
+        return body
+    return serialise({**value, "id": Number(waiting[0])})  # a Number is written as it is
+
+
+def words(finding: Finding, event: str, *, executed: bool) -> str:
+    """What a model reads in place of a result: what was stopped, why, and what to do."""
+    if finding.rule in _SELF_EXPLAINING:
+        who = "" if finding.note.startswith("PipeGuard") else "PipeGuard: "
+        return f"{who}{finding.note} (event {event})"
+    if executed:
+        what = f"The tool ran, but PipeGuard withheld its result: rule {finding.rule} matched in it"
+    else:
+        what = f"PipeGuard stopped this call before the server saw it: rule {finding.rule} matched"
+    return (
+        f"{what} ({finding.place}). Do not try to get the same through in another form;"
+        f" go on without it, and tell the user of event {event}."
+        f" {_WHO_DECIDES[remedy_of(finding.rule).way]}"
+    )
+
+
+def sentence(method: str | None, finding: Finding, *, executed: bool) -> str:
+    """The message of an error: one sentence, without any text of the frame."""
+    if finding.note and finding.rule.startswith(("trust.", "protocol.", "policy.", "flows.")):
+        return f"PipeGuard: {what_happened(finding.note)}"
+    what = f"{method or 'message'}{' result' if executed else ''}"
+    return f"PipeGuard blocked {what}: {finding.rule} in {finding.place}"
+
+
+def what_happened(message: str) -> str:
+    """The first line of a message for people; the commands are on the lines after it."""
+    happened, line_end, _ = message.partition("\n")
+    if not line_end:
+        return happened
+    return f"{happened.rstrip(':.')}. PipeGuard's log tells the user what to do."
+
+
+def marked(
+    value: JsonObject, direction: Direction, event: str, *, is_cut: bool = False
+) -> JsonObject:
+    """A redacted message, marked as such in its `_meta`; unchanged if it cannot have one."""
+    member = "params" if "method" in value else "result"
+    body = value.get(member)
+    meta = body.get("_meta", {}) if isinstance(body, dict) else None
+    if not isinstance(body, dict) or not isinstance(meta, dict):
+        return value
+    data: JsonObject = {"source": MARK, "event": event}
+    if direction is Direction.TO_CLIENT:
+        data["verdict"] = "cut" if is_cut else "redact"
+    return {**value, member: {**body, "_meta": {**meta, MARK: data}}}
+
+
+def is_forged(value: JsonObject) -> bool:
+    """True if a peer's message claims to be PipeGuard's."""
+    body = value.get("error")
+    if isinstance(body, dict):
+        code, data = body.get("code"), body.get("data")
+        if _is_ours(code):
+            return True
+        return isinstance(data, dict) and data.get("source") == MARK
+    result = value.get("result")
+    meta = result.get("_meta") if isinstance(result, dict) else None
+    return isinstance(meta, dict) and MARK in meta
+
+
+def without_forgery(value: JsonObject) -> JsonObject:
+    """The message without PipeGuard's error code and mark."""
+    clean = dict(value)
+    body, result = value.get("error"), value.get("result")
+    if isinstance(body, dict):
+        changed = dict(body)
+        if _is_ours(changed.get("code")):
+            changed["code"] = Number(codes.INTERNAL_ERROR)
+        data = changed.get("data")
+        if isinstance(data, dict) and data.get("source") == MARK:
+            changed["data"] = {key: item for key, item in data.items() if key != "source"}
+        clean["error"] = changed
+    if isinstance(result, dict) and isinstance(meta := result.get("_meta"), dict):
+        others: JsonValue = {key: item for key, item in meta.items() if key != MARK}
+        clean["result"] = {**result, "_meta": others}
+    return clean
+
+
+_OUR_CODES = frozenset(str(code) for code in codes.OURS)
+
+
+def _is_ours(code: JsonValue) -> bool:
+    return isinstance(code, Number) and str(code) in _OUR_CODES
+
+
+def _data(finding: Finding, event: str, *, executed: bool) -> JsonObject:
+    data: JsonObject = {
+        "source": MARK,
+        "event": event,
+        "verdict": "block",
+        "rule": finding.rule,
+        "place": finding.place,
+        "direction": (Direction.TO_CLIENT if executed else Direction.TO_SERVER).value,
+        "executed": executed,
+        "how_to_allow": (
+            f"Nobody can allow it; event {event} tells why."
+            if remedy_of(finding.rule).way is Way.NOTHING
+            else f"The user decides; event {event} tells what to do."
+        ),
+    }
+    # A name that matched a rule may itself be the secret.
+    if finding.tool is not None and (finding.place != "call.name" or finding.note):
+        data["tool"] = finding.tool
+    return data
+
+
+def how_to_allow(finding: Finding, event: str) -> str:
+    """The command for a person to run next. It goes to the log, and never to a model.
+
+    Args:
+        finding: what was stopped.
+        event: names the verdict; empty where no audit has it.
+    """
+    way = remedy_of(finding.rule).way
+    if way is Way.APPROVE:
+        return finding.excerpt or "pipeguard diff"
+    if way in {Way.EXCEPTION, Way.GRANT} and event:
+        return f"pipeguard allow {event}"
+    return f"pipeguard explain {finding.rule}"
+
+
+def _frame(id_token: str | None, member: bytes) -> bytes:
+    id_member = b"" if id_token is None else b'"id":' + id_token.encode() + b","
+    return b'{"jsonrpc":"2.0",' + id_member + member + b"}"

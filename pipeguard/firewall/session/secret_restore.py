@@ -1,0 +1,100 @@
+"""Puts secrets back into what goes to the server that they came from.
+
+Only where a server accepts what a model chose: the arguments of a call or of a prompt, and the
+address of a resource. Anywhere else a placeholder of this server goes on as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pipeguard.detect.flows.vault import RESTORED, Vault
+from pipeguard.detect.vault_placeholder import may_hold_placeholder
+from pipeguard.firewall.finding import Action, Finding, Severity, Verdict
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.firewall.protocol.json_walk import strings_in, texts_in, with_strings
+from pipeguard.firewall.protocol.places import Path, pointer
+from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
+from pipeguard.firewall.session.scope import Scope
+
+FOREIGN_NOTE = (
+    "PipeGuard stopped this call: a placeholder in it stands for a secret that did not come from"
+    " this server in this run. Secrets go back only to the server that they came from; go on"
+    " without it, or ask the user"
+)
+
+
+def has_foreign_placeholder(vault: Vault | None, value: JsonValue) -> bool:
+    """True if a value contains a placeholder that this server's vault did not make."""
+    own = Vault(b"") if vault is None else vault
+    return any("[" in text and own.restore(text).unknown_count > 0 for text in texts_in(value))
+
+
+def put_back(vault: Vault, verdict: Verdict) -> Verdict:
+    """The verdict with its secrets put back into the frame that is forwarded."""
+    if verdict.forward is None or not may_hold_placeholder(verdict.forward):
+        return verdict
+    value = parse_json(verdict.forward)
+    if not isinstance(value, dict):
+        return verdict
+    member, params = RESTORED.get(str(value.get("method"))), value.get("params")
+    if member is None or not isinstance(params, dict) or member not in params:
+        return verdict
+    restored = with_strings(params[member], lambda text: vault.restore(text, is_sent=True).text)
+    if restored == params[member]:
+        return verdict
+    whole: JsonObject = {**value, "params": {**params, member: restored}}
+    finding = Finding(
+        "secrets.put-back",
+        "call.arguments" if member == "arguments" else "resource.uri",
+        severity=Severity.INFO,
+        action=Action.ALLOW,
+        note="a secret of this server was put back in place of its placeholder",
+    )
+    return verdict._replace(forward=ParsedFrame.write(whole), findings=(*verdict.findings, finding))
+
+
+def echoes(sent: Mapping[str, str], frame: bytes, scope: Scope, value: JsonValue) -> list[Finding]:
+    """The places where a server repeats a secret that was put back for it, without its name.
+
+    Args:
+        sent: the secrets that were put back lately, with their placeholders.
+        frame: the message as bytes.
+        scope: where the value is.
+        value: the message, or what is judged of it.
+    """
+    repeated = {
+        secret: placeholder
+        for secret, placeholder in sent.items()
+        if serialise(secret)[1:-1] in frame or secret.encode("utf-8", "replace") in frame
+    }
+    if not repeated:
+        return []
+    return [
+        finding
+        for path, text in strings_in(value)
+        for finding in _echoes_in(repeated, scope, path, text)
+    ]
+
+
+def _echoes_in(repeated: dict[str, str], scope: Scope, path: Path, text: str) -> Iterator[Finding]:
+    for secret, placeholder in repeated.items():
+        start = text.find(secret)
+        if start >= 0:
+            kind, name, *_ = placeholder.strip("[]").split(":")
+            rule, place = (
+                f"{'personal' if kind == 'personal' else 'secrets'}.{name}",
+                scope.place(path),
+            )
+            if scope.exempts(rule, place):
+                continue
+            yield Finding(
+                rule,
+                place,
+                pointer(scope.prefix + path),
+                start,
+                start + len(secret),
+                action=Action.REDACT,
+                note="the server repeated a secret that was put back for it",
+                tool=scope.tool,
+            )

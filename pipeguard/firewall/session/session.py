@@ -1,0 +1,188 @@
+"""One conversation, which is one JSON-RPC id space: every frame in, one verdict out.
+
+`Session.receive` is the one function that decides. It does no I/O, does not wait and does not
+raise; the same frames at the same times give the same verdicts.
+
+Threads, for this package and all its callers:
+
+- One thread for each direction, or one for both, calls `receive`: the engines of a Guard belong to
+  it, and `load_all` of a Guard comes before it. Any other thread calls `receive_concurrently`, any
+  number of them at once: each call has engines of its own. All else (`fork`, `leave`, `withdraw`,
+  `abandon`, `expire`, `relist`, `waiting`, and `adopt`, `part`, `repin`, `learn` of a Guard) may be
+  called by any thread at any time.
+- The state of a conversation (`lifecycle.ConversationState`) changes under the one lock of the
+  conversation, which its exchanges and `receive_concurrently` share.
+- What is known of a server has one owner each, shared by all its Guards, with a lock of its own:
+  `firewall.pins.store`, `detect.flows.ledger`, `detect.flows.vault`, and likewise
+  `firewall.protocol.input_requests`. The policy is a value that is replaced as a whole. Their
+  answers never change afterwards.
+- No lock is held while a text is read, judged or searched, nor while another lock is acquired.
+  Without a lock only a single attribute or a single entry of a mapping is read.
+- Verdicts are written down by a thread of its own (`state.recorder`).
+
+tests/soak/test_threads.py does all of this at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipeguard.detect.text.budgets import Budgets
+from pipeguard.errors import Refusal
+from pipeguard.firewall.finding import Direction, Finding, Verdict
+from pipeguard.firewall.protocol import batch, codes
+from pipeguard.firewall.protocol.framing import one_line
+from pipeguard.firewall.protocol.json_values import JsonValue, serialise
+from pipeguard.firewall.protocol.message import envelope, parse
+from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.session import replies
+from pipeguard.firewall.session.envelope import warned
+from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.judge import MessageJudge
+from pipeguard.firewall.session.lifecycle import ConversationState
+from pipeguard.firewall.session.protocol_judge import ProtocolJudge
+from pipeguard.firewall.session.refusals import Refuser, refusal_of
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
+
+
+class Session:
+    """One conversation between a client and a guarded server.
+
+    Attributes:
+        guard: what is known of the server.
+        run: names this run; events are `<run>.c<n>` and `<run>.s<n>`.
+        state: what is remembered of the conversation.
+    """
+
+    def __init__(self, guard: Guard, run: str) -> None:
+        self.guard = guard
+        self.run = run
+        self.state = ConversationState(guard.policy.limits)
+
+    def receive(self, direction: Direction, frame: bytes, now: float) -> Verdict:
+        """Judge one frame and say what to do with it.
+
+        Args:
+            direction: which way the frame travels.
+            frame: one JSON-RPC message, without the framing of its transport.
+            now: seconds on a clock that only goes forward; compared, never shown.
+
+        Returns:
+            The verdict (JSON-RPC 2.0, sections 4 and 5). What cannot be judged is refused.
+        """
+        number = self.state.count_frame(direction)
+        event = f"{self.run}.{'c' if direction is TO_SERVER else 's'}{number}"
+        judge = MessageJudge if self.guard.inspects else ProtocolJudge
+        guard = self.guard.fixed()
+        return self._judge_or_refuse(judge(guard, self.state, direction, now, event), frame)
+
+    def receive_concurrently(self, direction: Direction, frame: bytes, now: float) -> Verdict:
+        """As `receive`, in a thread that is not one of the two: for frames that may take long."""
+        with self.guard.spare() as guard:
+            return self._twin(guard, self.state).receive(direction, frame, now)
+
+    # --- the conversation ---------------------------------------------------------------
+
+    def fork(self) -> Session:
+        """The same conversation within one exchange, that is a POST and what answers it.
+
+        Its ids need to differ only from those of the same exchange. A frame that the whole
+        receives may answer a request of any exchange. Call `leave` when the exchange is over.
+        """
+        return self._twin(self.guard, self.state.fork())
+
+    def _twin(self, guard: Guard, state: ConversationState) -> Session:
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)  # a tenth of the time of `copy`
+        twin.guard, twin.state = guard, state
+        return twin
+
+    def leave(self) -> None:
+        """End the exchange: only the whole may receive the answers that it still waits for."""
+        self.state.leave()
+
+    def withdraw(self) -> None:
+        """Forget the requests of the exchange: they were judged, and are not sent."""
+        self.state.withdraw()
+
+    def resume(self, revision: str) -> None:
+        """Take a revision as agreed: the opening was not seen here, or there is none."""
+        self.state.resume(revision)
+
+    def waiting(self) -> list[str]:
+        """The ids of the client's requests that wait, as they are written in their frames."""
+        return self.state.waiting_ids(TO_SERVER)
+
+    def has_received(self, direction: Direction) -> bool:
+        """True once anything came that goes this way."""
+        return self.state.has_received(direction)
+
+    def abandon(self, direction: Direction = TO_CLIENT) -> list[bytes]:
+        """One side is gone: answer all that waits for it.
+
+        Args:
+            direction: to whom the frames go; the client, unless it is the client that is gone.
+
+        Returns:
+            For the client an error for each of its requests in their order, then a cancellation
+            of each request of the server's that it has still open.
+        """
+        waiting, open_requests = self.state.abandon(direction.back)
+        why = f"PipeGuard: the {'server' if direction is TO_CLIENT else 'client'} is gone"
+        frames = [replies.own_error(request.id_token, codes.PEER_GONE, why) for request in waiting]
+        return frames + [replies.cancelled(request.id_token) for request in open_requests]
+
+    def expire(self, now: float) -> list[bytes]:
+        """Answer the client's requests that have waited for longer than the policy allows."""
+        timeout_seconds = self.guard.policy.limits.timeout_seconds
+        if timeout_seconds is None:
+            return []
+        overdue = self.state.expire(now, timeout_seconds)
+        why = f"PipeGuard: no answer within {timeout_seconds:g} s"
+        return [replies.own_error(request.id_token, codes.PEER_SILENT, why) for request in overdue]
+
+    def relist(self, kinds: Iterable[str]) -> list[bytes]:
+        """Notifications that tell the client to list again, for the kinds that changed."""
+        return self.state.announcements(kinds)
+
+    # --- one frame ----------------------------------------------------------------------
+
+    def _judge_or_refuse(self, judge: MessageJudge, frame: bytes) -> Verdict:
+        try:
+            return self._judge(judge, frame)
+        except Refusal as refusal:
+            why = refusal
+        except Exception as error:  # noqa: BLE001  the only one: a check that breaks must refuse
+            why = refusal_of(frame, error)
+        return Refuser(self.state, judge.direction, judge.event, judge.now).refuse(frame, why)
+
+    def _judge(self, judge: MessageJudge, frame: bytes) -> Verdict:
+        if judge.is_member:
+            return judge.judge(envelope(frame, parse_json(frame)))
+        text = frame
+        findings: tuple[Finding, ...] = ()
+        if frame.startswith(BYTE_ORDER_MARK) and judge.event == f"{self.run}.s1":
+            text = frame[len(BYTE_ORDER_MARK) :]
+            why = "a byte order mark was removed"
+            findings = (warned("protocol.byte-order-mark", why),)
+        parsed = parse(text)
+        if isinstance(parsed, list):
+            line = one_line(text, text.decode("utf-8"))
+            verdict = self._judge_batch(judge, line, parsed)
+        else:
+            verdict = judge.judge(parsed)
+        return verdict if verdict.frame is frame else verdict.with_findings(frame, findings)
+
+    def _judge_batch(self, judge: MessageJudge, frame: bytes, members: list[JsonValue]) -> Verdict:
+        """Judge each member alone (MCP 2025-03-26, basic/index, "Batching")."""
+        batch.check(members, self.state.peers.revision)
+        shared = judge._replace(budgets=Budgets(), is_member=True)
+        verdicts = [
+            self._judge_or_refuse(
+                shared._replace(event=f"{judge.event}.{index}"), serialise(member)
+            )
+            for index, member in enumerate(members)
+        ]
+        return batch.together(judge.direction, frame, verdicts, judge.event)

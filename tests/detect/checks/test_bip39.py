@@ -1,0 +1,37 @@
+"""Seed phrases: by their words, their length and their checksum."""
+
+import hashlib
+
+from pipeguard.detect.checks.bip39 import has_phrase, is_printed_phrase, phrase
+from pipeguard.detect.words.bip39 import WORDS
+from tests.each import each
+
+LIST = "2f5eed53a4727b4bf8880d8f3f199efc90e58503646d9ff8eff3a2ed3b24dbda"  # bip-0039/english.txt
+
+
+def test_the_words_are_those_of_the_standard() -> None:
+    lines = "".join(f"{word}\n" for word in WORDS.split())
+    assert hashlib.sha256(lines.encode()).hexdigest() == LIST
+
+
+@each("size", [16, 20, 24, 28, 32])
+def test_a_phrase_is_found_among_other_words(size: int) -> None:
+    words = [word.encode() for word in phrase(bytes(range(7, 7 + size)))]
+    assert len(words) == size * 3 // 4
+    assert has_phrase([b"my", b"words", b"are", *words, b"xyzzy"])
+    assert not has_phrase(words[:-1])
+
+
+def test_a_wrong_checksum_is_no_phrase() -> None:
+    words = [word.encode() for word in phrase(bytes(range(16)))]
+    others = [word.encode() for word in WORDS.split() if word.encode() not in words]
+    assert sum(has_phrase([*words[:-1], word]) for word in others) < len(others) // 10
+
+
+def test_what_the_standard_prints_is_known() -> None:
+    assert not has_phrase([word.encode() for word in phrase(bytes(16))])
+    assert not has_phrase([word.encode() for word in WORDS.split()[:24]])
+    printed = [word.encode() for word in phrase(b"\x7f" * 16)]
+    assert has_phrase(printed)
+    assert is_printed_phrase([b"x", *printed])
+    assert not is_printed_phrase([word.encode() for word in phrase(bytes(range(16)))])

@@ -1,0 +1,100 @@
+"""What is evidently no secret, and what must not be taken for it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard.detect.checks.placeholders import is_placeholder
+from pipeguard.rulebook.samples import expand
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ghp_" + "x" * 36,
+        "ghp_1234567890abcdefghijklmnopqrstuvwxyz",
+        "AKIAIOSFODNN7" + "EXAMPLE",
+        "your-api-key-here",
+        "YOUR_API_KEY",
+        "changeme",
+        "my-secret-password",
+        "insert_token_here",
+        "<token>",
+        "[token]",
+        "${DB_PASSWORD}",
+        "$DB_PASSWORD",
+        "$(DB_PASSWORD)",
+        "%DB_PASSWORD%",
+        "{{ secret }}",
+        "{user}-{stage}",
+        "%(password)s",
+        "{% secret %}",
+        "process.env.API_KEY",
+        'os.environ["API_KEY"]',
+        "getenv('API_KEY')",
+        "get_secret(name)",
+        "secrets.API_KEY",
+        "vault:kv/data/app#password",
+        "op://vault/item/field",
+        "arn:aws:secretsmanager:eu-north-1:000000000000:secret:app",
+        "ENC[AES256_GCM,data:abc]",
+        "********",
+        "abcd********wxyz",
+        "sk-...abcd",
+        "…",
+        "00000000-0000-0000-0000-000000000000",
+        "",
+    ],
+)
+def test_what_stands_for_a_secret_is_told_from_one(text: str) -> None:
+    assert is_placeholder(text.encode())
+
+
+HEADER = '{base64url {{"alg":"HS256","typ":"JWT"}}}'
+CLAIMS = '{base64url {{"sub":"1234567890","name":"John Doe","iat":1516239022}}}'
+PUBLISHED = [
+    # docs.aws.amazon.com; learn.microsoft.com, Azurite; docs.stripe.com; docs.github.com; jwt.io
+    "wJalrXUtnFEMI/K7MDENG/{}bPxRfiCYEXAMPLEKEY",
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2{}UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
+    "sk_test_{}4eC39HqLyjWDarjtT1zdp7dc",
+    "ghp_{}16C7e42F292c6912E7710c838347Ae178B4a",
+    f"{HEADER}.{CLAIMS}.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c",
+]
+
+
+@pytest.mark.parametrize("recipe", PUBLISHED)
+def test_what_a_vendor_prints_is_no_secret_but_one_letter_off_it_is(recipe: str) -> None:
+    text = expand({"gen": recipe}, 0).encode()
+    assert is_placeholder(text)
+    assert not is_placeholder(text[:-1] + b"Z")
+
+
+RECIPES = [
+    "ghp_{b62:36}",
+    "sk-ant-api03-{b64u:93}AA",
+    "dop_v1_{hex:64}",
+    "AKIA{b32:16}",
+    "glpat-{b64u:20}",
+    "hf_{A-Za-z:34}",
+    "{d:10}:AA{b64u:33}",
+    "{uuid}",
+    "{b64:40}",
+    "sk_test_{b62:24}",
+    "secret_{b62:43}",
+]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("glued", ["", "example", "-example", "xxxxxxxx", "_test_changeme", "..."])
+def test_a_word_glued_to_a_live_key_does_not_hide_it(recipe: str, glued: str) -> None:
+    keys = [expand({"gen": recipe}, seed) + glued for seed in range(20)]
+    assert [key for key in keys if is_placeholder(key.encode())] == []
+
+
+@given(st.binary(max_size=300), st.sampled_from([b"", b"example", b"${", b"<", b"***", b"\xff"]))
+def test_any_bytes_get_an_answer(secret: bytes, added: bytes) -> None:
+    assert is_placeholder(added + secret) in (True, False)
+
+
+def test_a_megabyte_costs_no_more_than_its_first_kilobytes() -> None:
+    assert is_placeholder(b"<" * 2**20)

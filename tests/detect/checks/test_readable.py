@@ -1,0 +1,33 @@
+"""What reads as words, and what was drawn at random."""
+
+import pytest
+
+from pipeguard.detect.checks.readable import has_date, readable_chars, reads_as_words
+from pipeguard.rulebook.samples import expand
+
+
+@pytest.mark.parametrize(
+    ("body", "chars"),
+    [(b"getUserName2x", 11), (b"PRODUCTION-database-7", 18), (b"kZ8qXw9v", 0), (b"xzqkwj", 0)],
+)
+def test_letters_in_words_are_counted(body: bytes, chars: int) -> None:
+    assert readable_chars(body) == chars
+
+
+def test_a_long_text_of_words_is_told_from_a_random_one() -> None:
+    assert reads_as_words(b"the-quick-connection-of-production-servers", "[a-z-]+")
+    assert not reads_as_words(b"production-servers", "[a-z-]+")  # too short to tell
+    random = [expand({"gen": "{b62:48}"}, seed).encode() for seed in range(200)]
+    assert sum(reads_as_words(body, "[0-9A-Za-z]+") for body in random) < 10
+
+
+def test_words_of_the_pattern_itself_do_not_count() -> None:
+    body = b"connection_kZ8qXw9vTt4rBn2mLp6sHd3fGj5cKy7"
+    assert not reads_as_words(body, "connection_[0-9A-Za-z]+")
+
+
+@pytest.mark.parametrize(
+    ("body", "has"), [(b"log-2026-03-02", True), (b"at 10:15:04", True), (b"1234-56-78", False)]
+)
+def test_dates_and_times_are_seen(body: bytes, has: bool) -> None:
+    assert has_date(body) is has

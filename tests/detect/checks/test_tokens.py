@@ -1,0 +1,120 @@
+"""Formats that issuers write: of published vectors, and of near misses."""
+
+import pytest
+
+from pipeguard.detect.checks.outcome import Outcome
+from pipeguard.detect.checks.registry import run
+from pipeguard.detect.checks.tokens import aws_account
+from pipeguard.rulebook.samples import expand
+from tests.detect.checks.outcomes import assert_fails, assert_holds, assert_unknown, made
+
+HOLDS = [
+    ("jwt", "{jwt}"),
+    ("jwt-claim role=admin", "{jwt role=admin}"),
+    ("jwt-claim kubernetes.io", "{jwt kubernetes.io/serviceaccount/namespace=prod}"),
+    ("jwt-not role=anon", "{jwt role=admin}"),
+    ("pem", "-----BEGIN PRIVATE{} KEY-----\nMIIE{b64:60}\n"),
+    ("pem", "-----BEGIN PRIVATE{} KEY-----\\nMIIE{b64:60}\\n"),
+    ("pem", "-----BEGIN OPENSSH PRIVATE{} KEY-----\nb3BlbnNzaC1rZXktdjEA{b64:50}"),
+    (
+        "pem",
+        "-----BEGIN RSA PRIVATE{} KEY-----\nProc-Type: 4,ENCRYPTED\n\n{b64:64}\n{b64:64}",
+    ),
+    ("pem", "3082012230{hex:80}"),
+    ("private-key", "-----BEGIN PRIVATE{} KEY-----"),
+    ("private-key", "MIGHAgEAMBMG{}ByqGSM49{}AgEGCCqGSM49AwEHBG0wawIBAQQg{b64u:136}"),
+    (
+        "private-key",
+        "MIGHAgEAMBMG{}ByqGSM49{}AgEGCCqGSM49AwEHBG0wawIBAQQg\r\n{b64:64}\r\n{b64:72}",
+    ),
+    ("private-key", "MHcCAQEEI{[A-P]:1}{b64:42}oAoGCCqGSM49AwEHoUQDQgAE{b64:86}"),
+    ("private-key", "302e0201{}00300506032b657004220420{hex:64}"),
+    ("private-key", "6f70656e{}7373682d6b65792d763100{hex:400}"),
+    ("private-key", "3082098f{}020103308209550609{}2a864886f70d010701a08209460482094230{hex:2000}"),
+    ("base64-bytes 64", "{bytes:64}"),
+    ("base64-prefix reftkn:", "{base64 reftkn:{b62:30}}"),
+    ("json-keys a t s", '{base64 {{"a":"{hex:8}","t":1,"s":2}}}'),
+    ("json-keys d", '{{"d": 1}}'),
+    ("aws-account", "ASIA{}Y34FZKBOKMUTVV7A"),
+    ("discord", "{base64url 11{d:16}}.{b64u:6}.{b64u:38}"),
+    ("telegram", "{d:10}:AA{b64u:33}"),
+    ("pypi-macaroon", "pypi-AgEIcHlwaS5vcmcCJ{b64u:140}"),
+]
+
+FAILS = [
+    ("jwt", "{b62:20}.{b62:30}.{b62:40}"),
+    ("jwt", "{jwt alg=none}"),
+    ("jwt", '{base64url {{"alg":"HS256"}}}'),
+    ("jwt", '{base64url {{"alg":"HS256"}}}.{base64url {{"a":1}}}.short'),
+    ("jwt-claim role=admin", "{jwt role=anon}"),
+    ("jwt-claim kubernetes.io", "{jwt}"),
+    ("jwt-not role=anon", "{jwt role=anon}"),
+    (
+        "pem",
+        (
+            "-----BEGIN PRIVATE{} KEY----- stands at the head of a file that holds such a key, "
+            "and of nothing else that you will ever see in there"
+        ),
+    ),
+    ("pem", "-----BEGIN PRIVATE{} KEY-----\nMIIE"),
+    ("private-key", "MIIEvQIB{}ADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ{b64:80}"),  # two lines
+    ("private-key", "MIIBIjAN{}BgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA{b64:348}"),  # a public key
+    ("private-key", "30290201{}0104067075626c6963a01c{hex:56}"),  # a packet of SNMP
+    ("private-key", "3082098f{}0201033082095502{}2a864886f70d010701a08209460482094230{hex:2000}"),
+    ("private-key", "MHcCAQEEI"),
+    ("base64-bytes 64", "{bytes:63}"),
+    ("base64-bytes 64", "not base64"),
+    ("base64-prefix reftkn:", "{base64 {b62:40}}"),
+    ("json-keys a t s", '{base64 {{"a":1}}}'),
+    ("json-keys a", "[1]"),
+    ("discord", "{b62:24}.{b62:6}.{b62:27}"),
+    ("telegram", "{d:10}:AAaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+    ("pypi-macaroon", "pypi-AgEIcHlwaS5vcmc"),
+    ("pypi-macaroon", "pypi-AgEIcHlwaS5vcmcCJ"),
+]
+
+UNKNOWN = [
+    ("aws-account", "AKIA{}ABCDEFGHIJKLMNOP"),
+    ("pem", "-----BEGIN PRIVATE{} KEY-----\nxIIE{b64:60}\n{b64:64}"),
+]
+
+
+@pytest.mark.parametrize(("spec", "recipe"), HOLDS)
+def test_a_check_holds(spec: str, recipe: str) -> None:
+    assert_holds(spec, recipe)
+
+
+@pytest.mark.parametrize(("spec", "recipe"), FAILS)
+def test_a_check_fails(spec: str, recipe: str) -> None:
+    assert_fails(spec, recipe)
+
+
+@pytest.mark.parametrize(("spec", "recipe"), UNKNOWN)
+def test_a_check_cannot_tell(spec: str, recipe: str) -> None:
+    assert_unknown(spec, recipe)
+
+
+def test_nesting_that_no_parser_follows_is_no_token() -> None:
+    header = expand({"gen": '{base64url {{"alg":"HS256"}}}'}, 0)
+    bomb = expand({"gen": "{base64url %s}" % ("[" * 9000)}, 0)
+    assert run("jwt", f"{header}.{bomb}.{'a' * 43}".encode()) is Outcome.FAILS
+
+
+def test_a_token_that_was_cut_off_in_its_claims_is_one_still() -> None:
+    token = made("{jwt scope=read,write,delete,administer,everything}")
+    assert run("jwt", token[: token.rindex(b".") - 10]) is Outcome.HOLDS
+    assert run("jwt", token + b".") is Outcome.HOLDS
+
+
+def test_an_encrypted_token_is_told_by_its_five_parts() -> None:
+    recipe = (
+        '{base64url {{"alg":"RSA-OAEP","enc":"A256GCM"}}}.{b64u:40}.{b64u:16}.{b64u:40}.{b64u:22}'
+    )
+    assert run("jwt", made(recipe)) is Outcome.HOLDS
+
+
+def test_the_account_is_read_from_a_key_id() -> None:
+    assert aws_account(b"ASIA" + b"Y34FZKBOKMUTVV7A") == "609629065308"
+    assert aws_account(b"AKIA" + b"7" * 16) is None  # thirteen digits
+    assert aws_account(b"AKIA" + b"ABCDEFGHIJKLMNOP") is None  # made before accounts stood in them
+    assert aws_account(b"no key") is None

@@ -1,0 +1,72 @@
+"""Characters that show nothing: where a script or a picture needs them, and where none does."""
+
+import pytest
+
+from pipeguard.detect.checks.outcome import AROUND, Outcome
+from pipeguard.detect.checks.unseen import CHECKS, has_unneeded
+
+NEEDED = {
+    "persian": "می\u200cخواهم",
+    "hindi": "क्\u200dष",
+    "family": "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "keycap": "1\ufe0f\u20e3",
+    "heart": "\u2764\ufe0f",
+    "information": "\u2139\ufe0f",
+    "flag": "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+    "thai": "ข้อความ\u200bไทย",
+    "mongolian": "ᠮᠣᠩ\u180b",
+    "braille": "\u2801\u2800\u2803",
+    "jamo": "\u1100\u1160",
+    "khmer": "\u1780\u17b4",
+    "ideograph": "葛\U000e0100城",
+    "mark": "a\u0308\u034f\u0308",
+    "hyphen": "Donau\u00addampf",
+    "first": "\ufeffReads a file.",
+    "plain": "Reads a file.",
+}
+UNNEEDED = {
+    "tag": "Adds\U000e0061 numbers",
+    "space": "Ad\u200bds",
+    "joiner": "num\u200dber",
+    "joined picture": "\U0001f469\u200dx",
+    "private": "numbers\ue001",
+    "far private": "numbers\U000f0001",
+    "selector": "numbers.\ufe0f",
+    "mark": "Adds\ufeff numbers",
+    "filler": "Adds \u3164 numbers",
+    "fillers": "x\u115f\u1160\u115f",
+    "braille": "Adds \u2800",
+    "hyphen": "Adds\u00ad numbers",
+    "grapheme": "Adds\u034f",
+    "vowel": "Adds\u180e\u180e",
+    "torn flag": "\U0001f3f4\U000e0067",
+}
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_what_a_script_or_a_picture_needs(name: str) -> None:
+    assert not has_unneeded(NEEDED[name])
+
+
+@pytest.mark.parametrize("name", UNNEEDED)
+def test_what_nothing_beside_it_needs(name: str) -> None:
+    assert has_unneeded(UNNEEDED[name])
+    assert CHECKS["unseen-without-need"](UNNEEDED[name].encode()) is Outcome.HOLDS
+
+
+def test_broken_bytes_are_no_characters() -> None:
+    assert CHECKS["unseen-without-need"](b"\xe2\x80") is Outcome.FAILS
+
+
+@pytest.mark.parametrize(
+    ("around", "expected"),
+    [
+        ("Adds\u200f numbers", Outcome.HOLDS),
+        ("Adds\u061c numbers", Outcome.HOLDS),
+        ("שלום \u200fעולם", Outcome.FAILS),
+        ("الملف\u200f a.txt", Outcome.FAILS),
+    ],
+)
+def test_a_mark_needs_a_letter_written_from_the_right(around: str, expected: Outcome) -> None:
+    text = "\u200f".encode() + AROUND + around.encode()
+    assert CHECKS["around-without-right-to-left"](text) is expected

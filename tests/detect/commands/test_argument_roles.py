@@ -1,0 +1,97 @@
+"""What an argument is for, by its name and by that of its tool."""
+
+import pytest
+
+from pipeguard.detect.commands.argument_roles import (
+    MANY_STRINGS,
+    ArgumentRole,
+    called_tool,
+    is_of_database,
+    is_shell,
+    role,
+    writes,
+    writes_file,
+)
+from pipeguard.firewall.protocol.json_values import JsonValue
+
+
+@pytest.mark.parametrize(
+    ("tool", "path", "expected"),
+    [
+        ("run", ("command",), ArgumentRole.COMMAND),
+        ("terminal", ("text",), ArgumentRole.COMMAND),
+        ("write_file", ("content",), ArgumentRole.WRITTEN),
+        ("run", ("description",), ArgumentRole.WRITTEN),
+        ("web_search", ("query",), ArgumentRole.SEARCHED),
+        ("execute_sql", ("query",), ArgumentRole.STATEMENT),
+        ("db", ("sql",), ArgumentRole.STATEMENT),
+        ("run_python", ("code",), ArgumentRole.CODE),
+        ("apply_discount", ("code",), ArgumentRole.VALUE),
+        ("calculator", ("expression",), ArgumentRole.VALUE),
+        ("commit", ("commitMessage",), ArgumentRole.WRITTEN),
+        ("x", ("params", "arguments", "a"), ArgumentRole.VALUE),
+        ("x", ("messages", 0, "content"), ArgumentRole.WRITTEN),
+        (None, ("name",), ArgumentRole.VALUE),
+    ],
+)
+def test_what_an_argument_is_for(
+    tool: str | None, path: tuple[str | int, ...], expected: ArgumentRole
+) -> None:
+    assert role(tool, path) is expected
+
+
+def test_which_tools_write() -> None:
+    assert writes("write_file", "path")
+    assert writes("x", "destination")
+    assert not writes("read_file", "path")
+    assert not writes("copy_file", "source")
+
+
+def test_a_value_of_a_record_is_kept_by_a_tool_that_makes_one() -> None:
+    path = ("fields", "colour")
+    assert role("create_item", path) is ArgumentRole.STORED
+    assert role("look_up", path) is ArgumentRole.VALUE
+    assert role("create_item", ("colour",)) is ArgumentRole.VALUE
+
+
+def test_one_of_many_strings_of_a_document_is_only_written() -> None:
+    path = ("rows", 3, "x")
+    assert role("look_up", ("a", "x"), among=MANY_STRINGS) is ArgumentRole.VALUE
+    assert role("look_up", ("a", "x"), among=MANY_STRINGS + 1) is ArgumentRole.WRITTEN
+    assert role("run", ("a", "command"), among=MANY_STRINGS + 1) is ArgumentRole.COMMAND
+    assert role("look_up", path) is ArgumentRole.WRITTEN
+
+
+def test_tools_are_told_by_words_of_their_names() -> None:
+    assert [tool for tool in ("bash", "runShell", "web_search", None) if is_shell(tool)] == [
+        *("bash", "runShell"),
+    ]
+    assert [tool for tool in ("pg_query", "SQLite", "fetch", None) if is_of_database(tool)] == [
+        "pg_query"
+    ]
+
+
+def test_a_file_is_written_by_a_tool_of_files_or_by_an_argument_for_a_path() -> None:
+    assert writes_file("edit_file", [])
+    assert writes_file("x", [("filePath",)])
+    assert not writes_file("x", [("colour",), (0,)])
+
+
+@pytest.mark.parametrize(
+    ("value", "tool"),
+    [
+        ({"params": {"name": "x"}}, "x"),
+        ({"params": {"name": 1}}, None),
+        ({"params": []}, None),
+        ({}, None),
+        ([], None),
+    ],
+)
+def test_the_tool_of_a_call_is_its_name(value: JsonValue, tool: str | None) -> None:
+    assert called_tool(value) == tool
+
+
+@pytest.mark.parametrize("tool", ["neo4j", "run-neo4j", "neo4jRead"])
+def test_a_database_is_known_whose_name_has_a_digit_in_it(tool: str) -> None:
+    assert is_of_database(tool)
+    assert role(tool, ("query",)) is ArgumentRole.STATEMENT

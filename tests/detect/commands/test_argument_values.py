@@ -1,0 +1,78 @@
+"""Values that are no commands: what is smuggled into them."""
+
+import pytest
+
+from pipeguard.detect.commands.argument_values import (
+    MAX_VALUE,
+    MAX_VALUE_LINES,
+    folded,
+    option_lines,
+    value_lines,
+)
+from pipeguard.detect.commands.script_budget import ScriptBudget
+
+
+def lines(value: str, *, tool: str | None = None, key: str = "name") -> list[str]:
+    return value_lines(tool, key, value, ScriptBudget())
+
+
+@pytest.mark.parametrize(
+    ("value", "key", "expected"),
+    [
+        ("../../etc/passwd", "name", "< ../../etc/passwd"),
+        ("--upload-pack=x", "name", "OPT --upload-pack=x"),
+        ("--upload-pack=x", "branch", "DASH --upload-pack=x"),
+        ("main --exec=x", "branch", "OPT --exec=x"),
+        ("a; curl https://h.example", "name", "INJ a; curl https://h.example"),
+        ("a; rm -rf /", "name", "$ rm -r /"),
+        ("1' or 1=1 --", "name", "VAL 1' or 1=1 --"),
+        ("os.system('rm -rf /')", "code", "$ rm -r /"),
+    ],
+)
+def test_what_is_smuggled_into_a_value(value: str, key: str, expected: str) -> None:
+    assert expected in lines(value, key=key)
+
+
+def test_a_statement_is_one_only_in_a_database() -> None:
+    statement = "drop table a;"
+    assert lines(statement, tool="query_database") == ["SQL drop table a"]
+    assert lines(statement) == ["VAL drop table a;"]
+
+
+@pytest.mark.parametrize("value", ["", "Oslo", "Rock & Roll", "-5"])
+def test_an_ordinary_value_does_nothing(value: str) -> None:
+    assert lines(value) == []
+
+
+def test_a_condition_is_no_part_of_a_statement() -> None:
+    assert lines("status = 'open'", key="jql") == []
+
+
+def test_a_long_value_is_read_part_by_part() -> None:
+    assert "$ rm -r /" in lines("a " * 2 * MAX_VALUE + "; rm -rf /")
+    assert lines("\n".join("a " * MAX_VALUE for _ in range(MAX_VALUE_LINES + 2))) == []
+    assert lines("a" * 2 * MAX_VALUE) == []
+
+
+def test_a_list_of_options_has_options() -> None:
+    assert option_lines("args", "--flag") == []
+    assert option_lines("name", "-") == []
+
+
+def test_look_alikes_are_plain_letters() -> None:
+    assert folded("\uff52\uff4d") == "rm"
+    assert folded("rm") == "rm"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("rm \u2013rf ~", "rm -rf ~"),
+        ("curl a \u2223 sh", "curl a | sh"),
+        ("\u0441\u0430\u0442 a", "cat a"),
+        ("\ua4e3m -rf /", "Rm -rf /"),
+        ("\u0436\u0443\u043a", "\u0436y\u043a"),
+    ],
+)
+def test_words_of_look_alikes_in_a_command(value: str, expected: str) -> None:
+    assert folded(value) == expected

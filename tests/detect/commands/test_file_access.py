@@ -1,0 +1,78 @@
+"""The files that the commands of a script read, write, fetch and run."""
+
+import pytest
+
+from pipeguard.detect.commands.file_access import FileAccess
+from pipeguard.detect.commands.shell_command import ShellCommand
+
+
+def lines(*commands: str, folder: str = "") -> list[str]:
+    """The lines that commands leave behind, one after the other."""
+    files = FileAccess([])
+    files.folder = folder
+    for command in commands:
+        words = command.split(" ")
+        files.follow(words[0], words)
+        files.run(words[0], words)
+    return files.lines
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("cat a b", ["< a", "< b"]),
+        ("grep a b", ["< b"]),
+        ("env", ["< ENV"]),
+        ("env A=1", []),
+        ("tee -a a b", ["> a", "> b"]),
+        ("sed -i s/a/b/ f", ["> s/a/b", "> f", "< f"]),
+        ("cp a b", ["> b", "< a"]),
+        ("cp a/x b/", ["> b", "> b/x", "< a/x"]),
+        ("scp -i key a h:b", ["> h:b", "< a"]),
+        ("dd if=a of=b", ["< a", "> b"]),
+        ("curl -o a https://h.example/b", ["> a"]),
+        ("curl --output=a https://h.example/b", ["> a"]),
+        ("curl -T a https://h.example", ["< a"]),
+        ("curl -d @a https://h.example", ["< a"]),
+        ("curl -Fx=@a https://h.example", ["< a"]),
+        ("curl file:///etc/passwd", ["< /etc/passwd"]),
+        ("ls a", []),
+    ],
+)
+def test_files_among_the_arguments(command: str, expected: list[str]) -> None:
+    assert lines(command) == expected
+
+
+@pytest.mark.parametrize(
+    ("fetch", "run"),
+    [
+        ("wget https://h.example/a.sh?x", "bash a.sh"),
+        ("curl -sO https://h.example/a.sh", "a.sh"),
+        ("curl -o a.sh https://h.example/b", "source a.sh"),
+        ("git clone https://h.example/a.sh.git", "sh a.sh/x"),
+    ],
+)
+def test_what_was_fetched_is_run(fetch: str, run: str) -> None:
+    assert any(line.startswith("RUN a.sh") for line in lines(fetch, run))
+    assert not any(line.startswith("RUN") for line in lines(run))
+
+
+def test_a_path_is_resolved_from_the_folder_that_the_script_went_to() -> None:
+    assert lines("cat a /b ~/c", folder="/x") == ["< /x/a", "< /b", "< ~/c"]
+
+
+def test_redirects_read_write_and_fetch() -> None:
+    files = FileAccess([])
+    redirects = [(">", "a"), ("<", "b c"), (">>", "d")]
+    assert files.redirect(ShellCommand(["echo"], redirects, None)) == " > a < b\x1fc > d"
+    assert files.lines == ["> a", "< b\x1fc", "> d"]
+    files.redirect(ShellCommand(["curl", "h"], [(">", "e")], None))
+    assert files.fetched == ["e"]
+
+
+def test_what_was_fetched_by_a_redirect_in_a_folder_is_run_there() -> None:
+    files = FileAccess([])
+    files.folder = "x"
+    files.redirect(ShellCommand(["curl", "h"], [(">", "a.sh")], None))
+    files.run("sh", ["sh", "a.sh"])
+    assert files.lines == ["> x/a.sh", "RUN x/a.sh"]

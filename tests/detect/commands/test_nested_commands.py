@@ -1,0 +1,92 @@
+"""What commands are given to run."""
+
+import pytest
+
+from pipeguard.detect.commands.nested_commands import (
+    MAX_ACTIONS,
+    MAX_ROOTS,
+    Nested,
+    NestedKind,
+    nested_in,
+)
+from pipeguard.detect.commands.script_budget import ScriptBudget
+
+
+def nested(*words: str) -> list[tuple[NestedKind, str]]:
+    entries = nested_in(words[0], list(words), ScriptBudget())
+    return [(entry.kind, entry.text or " ".join(entry.words)) for entry in entries]
+
+
+@pytest.mark.parametrize(
+    ("words", "script"),
+    [
+        (["eval", "rm", "-rf"], "rm -rf"),
+        (["sh", "-c", "ls"], "ls"),
+        (["su", "-c", "ls", "root"], "ls"),
+        (["sudo", "-u", "a", "bash", "-lc", "ls"], "ls"),
+        (["ssh", "-p", "22", "h", "ls", "-l"], "ls -l"),
+    ],
+)
+def test_a_script_in_an_argument(words: list[str], script: str) -> None:
+    assert nested(*words) == [(NestedKind.SCRIPT, script)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["python3", "-c", "code"],
+        ["node", "-e", "code"],
+        ["perl", "-ne", "code"],
+        ["awk", "code", "f"],
+    ],
+)
+def test_a_program_in_an_argument(words: list[str]) -> None:
+    assert nested(*words) == [(NestedKind.CODE, "code")]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["psql", "-c", "drop table a"], "SQL drop table a"),
+        (["sqlite3", "f.db", "drop table a"], "SQL drop table a"),
+        (["redis-cli", "-h", "h", "flushall"], "SQL flushall"),
+    ],
+)
+def test_a_statement_in_an_argument(words: list[str], line: str) -> None:
+    assert nested(*words) == [(NestedKind.SQL, line)]
+
+
+@pytest.mark.parametrize(
+    "words", [["ls", "-l"], ["ssh", "h"], ["python3", "a.py", "x"], ["grep", "python3", "-c"]]
+)
+def test_other_arguments_are_not_run(words: list[str]) -> None:
+    assert nested(*words) == []
+
+
+def test_find_does_it_with_whole_folders() -> None:
+    assert nested("find", "/", "-delete") == [(NestedKind.REMOVAL, "/")]
+    assert nested("find", "-delete") == [(NestedKind.REMOVAL, ".")]
+    assert nested("find", "/a", "/b", "-type", "f", "-exec", "rm", "{}", ";", "-print") == [
+        (NestedKind.COMMAND, "rm -r /a"),
+        (NestedKind.COMMAND, "rm -r /b"),
+    ]
+
+
+def test_find_that_is_narrowed_does_it_with_some_files() -> None:
+    assert nested("find", "/", "-name", "*.tmp", "-delete") == []
+    assert nested("find", "/", "-name", "*.tmp", "-exec", "rm", "{}", "+") == [
+        (NestedKind.COMMAND, "rm {}"),
+    ]
+
+
+def test_find_has_only_so_many_folders_and_actions() -> None:
+    folders = [f"/{number}" for number in range(2 * MAX_ROOTS)]
+    assert len(nested("find", *folders, "-delete")) == MAX_ROOTS
+    budget = ScriptBudget()
+    words = ["find", "/", *["-delete"] * (MAX_ACTIONS + 1)]
+    assert list(nested_in("find", words, budget)) == []
+    assert budget.is_exceeded
+
+
+def test_what_is_nested_has_words_or_a_text() -> None:
+    assert Nested(NestedKind.SCRIPT, "ls").words == ()

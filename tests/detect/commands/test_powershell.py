@@ -1,0 +1,63 @@
+"""Commands for PowerShell and cmd, with their disguises undone."""
+
+import pytest
+
+from pipeguard.detect.commands.powershell import MAX_LINE, is_windows, windows_lines
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "p`owershell x",
+        "& ('power' + 'shell') x",
+        "& ('{1}{0}' -f 'shell','power') x",
+        "& ([char]112 + 'owershell') x",
+        "& ([char]0x70 + 'owershell') x",
+        "$a = 'power'; & ($a + 'shell') x",
+        "set a=power&& %a%shell x",
+    ],
+)
+def test_a_name_that_is_put_together_is_one_word(text: str) -> None:
+    assert "PS powershell x" in windows_lines(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "& ($pshome[4]+$pshome[30]+'x') (irm h/a)",
+        "&( $ShellId[1] + $ShellId[13]+'x')(irm h/a)",
+        "& ($env:ComSpec[4,15,25] -join '') (irm h/a)",
+    ],
+)
+def test_letters_picked_out_of_variables_are_the_command_that_they_always_are(text: str) -> None:
+    assert "iex irm h/a" in windows_lines(text)[0]
+
+
+def test_a_part_of_a_variable_of_cmd_is_read() -> None:
+    assert windows_lines("%comspec:~0,1%md")[0].endswith("Cmd")
+    assert windows_lines("del %windir%\\x") == ["PS del C:\\Windows\\x"]
+
+
+def test_each_command_of_a_line_has_a_line() -> None:
+    assert windows_lines("dir & del x && echo y\ncls") == [
+        "PS dir",
+        "PS del x",
+        "PS echo y",
+        "PS cls",
+    ]
+
+
+def test_what_is_longer_than_a_line_is_cut() -> None:
+    assert [len(line) for line in windows_lines("echo " + "a" * 2 * MAX_LINE)] == [
+        MAX_LINE + len("PS ")
+    ]
+
+
+@pytest.mark.parametrize("text", ["powershell -c x", "Invoke-WebRequest h", "cmd /c dir"])
+def test_a_text_for_windows_has_words_of_its_own(text: str) -> None:
+    assert is_windows(text)
+
+
+@pytest.mark.parametrize("text", ["", "ls -la /tmp", "git commit -m done"])
+def test_a_text_for_another_system_has_none(text: str) -> None:
+    assert not is_windows(text)

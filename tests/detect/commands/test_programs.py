@@ -1,0 +1,121 @@
+"""Programs of a command line and their arguments: what runs what, and on which files."""
+
+import pytest
+
+from pipeguard.detect.commands.programs import (
+    after_options,
+    flat,
+    is_inner,
+    matched,
+    name_of,
+    operands,
+    option_values,
+    script_of,
+    tidy,
+    unwrapped,
+    without_values,
+)
+from pipeguard.detect.commands.shell_command import GAP
+
+
+def test_paths_without_detours() -> None:
+    assert [tidy(path) for path in ("/./a//b/", "./a", "/*", "~/.*", "a/b/..", "/..", "/")] == [
+        *("/a/b", "a", "/", "~", "a", "/", "/"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("/usr/bin/Curl", "curl"),
+        ("C:\\Windows\\cmd.exe", "cmd"),
+        ("ls", "ls"),
+        ("$(x)/y", "$(x)/y"),
+    ],
+)
+def test_a_program_has_a_name_without_its_folder(words: str, name: str) -> None:
+    assert name_of(words) == name
+
+
+@pytest.mark.parametrize(
+    ("line", "left", "of_input"),
+    [
+        ("sudo -u root ls -l", "ls -l", False),
+        ("env -u A B=1 C=2 ls", "ls", False),
+        ("A=1 nohup nice -n 5 timeout -s KILL 9 ls", "ls", False),
+        ("find . | xargs", "find . | xargs", False),
+        ("xargs -n 1 rm -f", "rm -f", True),
+        ("command -v ls", "command -v ls", False),
+        ("env", "env", False),
+        ("ls sudo", "ls sudo", False),
+    ],
+)
+def test_what_only_runs_a_command_is_taken_away(line: str, left: str, of_input: bool) -> None:
+    assert unwrapped(line.split()) == (left.split(), of_input)
+
+
+def test_a_trap_is_the_script_that_it_sets() -> None:
+    assert unwrapped(["trap", "rm -rf /", "EXIT"])[0] == ["sh", "-c", "rm -rf /"]
+
+
+@pytest.mark.parametrize(
+    ("line", "valued", "left"),
+    [
+        ("-a -n 5 x -b y", "n", "x -b y"),
+        ("-- -x", "", "-x"),
+        ("-n5 x", "n", "x"),
+        ("- x", "", "- x"),
+        ("-a", "", ""),
+    ],
+)
+def test_options_end_where_an_operand_or_two_dashes_stand(
+    line: str, valued: str, left: str
+) -> None:
+    assert after_options(line.split(), valued) == left.split()
+
+
+def test_operands_stand_behind_options() -> None:
+    words = ["-p", "22", "-v", "host", "cat", "/etc/passwd"]
+    assert operands(words, "p") == ["host", "cat", "/etc/passwd"]
+
+
+def test_a_key_that_a_copy_logs_in_with_is_no_operand() -> None:
+    assert without_values(["-i", "key", "-P", "22", "a.txt", "h:/b"]) == ["a.txt", "h:/b"]
+
+
+@pytest.mark.parametrize(
+    ("words", "script"),
+    [
+        (["sh", "-c", "ls"], "ls"),
+        (["bash", "-lc", "--", "ls"], "ls"),
+        (["bash", "--command", "ls"], "ls"),
+        (["bash", "-x", "a.sh", "-c"], ""),
+        (["sh", "-c"], ""),
+    ],
+)
+def test_a_script_stands_behind_its_option(words: list[str], script: str) -> None:
+    assert script_of(words) == script
+
+
+def test_each_value_of_an_option_is_acted_on() -> None:
+    words = ["psql", "-c", "one", "--command=two", "-c"]
+    assert list(option_values(words, ("-c", "--command"))) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "file"),
+    [("/etc/pass?d", "/etc/passwd"), ("/b?n/[s]h", "/bin/sh"), ("/tmp/*", "/tmp/*"), ("a?", "a?")],
+)
+def test_a_pattern_is_the_file_that_it_was_written_for(pattern: str, file: str) -> None:
+    assert matched(pattern) == file
+
+
+def test_a_word_has_no_space_inside_on_a_line_of_words() -> None:
+    assert flat("a b\tc") == f"a{GAP}b{GAP}c"
+    assert flat("ab") == "ab"
+
+
+def test_shells_and_interpreters_run_what_they_are_given() -> None:
+    assert [word for word in ("bash", "/usr/bin/python3.11", "perl", "ls") if is_inner(word)] == [
+        *("bash", "/usr/bin/python3.11", "perl"),
+    ]

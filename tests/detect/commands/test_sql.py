@@ -1,0 +1,49 @@
+"""Statements for databases, without what they quote."""
+
+import pytest
+
+from pipeguard.detect.commands.sql import MAX_LINE, OVERLAP, is_statement, statements
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("DROP/* x */TABLE a", ["SQL DROP TABLE a"]),
+        ("SELECT 'drop table x'; -- drop", ["SQL SELECT '_'"]),
+        ("delete from a", ["SQL delete from a ALL"]),
+        ("delete from a where id = 4", ["SQL delete from a where id = 4"]),
+        ("update a set b = 1 where 1=1", ["SQL update a set b = 1 where 1=1 ALL"]),
+        ("/*!50000 drop */ table a", ["SQL drop table a"]),
+        ("drop table tmp_a", ["SQL scratch drop table tmp_a"]),
+    ],
+)
+def test_statements(text: str, lines: list[str]) -> None:
+    assert statements(text) == lines
+
+
+def test_a_quote_behind_a_backslash_is_read_both_ways() -> None:
+    assert statements(r"select 'a\'; drop table b; --'") == ["SQL select '_'", "SQL drop table b"]
+
+
+def test_a_text_between_dollars_is_a_string() -> None:
+    assert statements("select $a$; drop table b;$a$") == ["SQL select '_'"]
+
+
+def test_a_long_statement_has_several_lines_that_overlap() -> None:
+    columns = ", ".join(f"c{number}" for number in range(2 * MAX_LINE // 4))
+    first, *others = statements(" ".join(["select", columns, "from a"]))
+    assert len(first) == MAX_LINE + len("SQL ")
+    assert others
+    assert first[-OVERLAP:] in others[0]
+    assert all(line.startswith("SQL select ") for line in others)
+    assert others[-1].endswith("from a")
+
+
+@pytest.mark.parametrize("text", ["SELECT 1", " (select 1)", "/**/ drop table a", "{a: 1}"])
+def test_a_statement_begins_as_one(text: str) -> None:
+    assert is_statement(text)
+
+
+@pytest.mark.parametrize("text", ["", "red shoes", "who selects what", "'; drop table a"])
+def test_what_begins_otherwise_is_a_value(text: str) -> None:
+    assert not is_statement(text)

@@ -1,0 +1,70 @@
+"""What a shell makes of variables and braces in a word."""
+
+import pytest
+
+from pipeguard.detect.commands.shell_command import MAX_VALUE
+from pipeguard.detect.commands.word_expansion import (
+    MAX_WORDS,
+    brace_words,
+    parameter,
+    variable,
+    without_unset,
+)
+
+VALUES = {"x": "abcdef", "y": "x"}
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        ("x", "abcdef"),
+        ("x:1", "bcdef"),
+        ("x:1:2", "bc"),
+        ("x: -2", "ef"),
+        ("!y", "abcdef"),
+        ("x:-z", "abcdef"),
+        ("z:-w", "w"),
+        ("z=w", "w"),
+        ("x//a/b", "abcdef"),
+        ("z//a/b", ""),
+        ("@", ""),
+        ("1", ""),
+        ("?!", ""),
+    ],
+)
+def test_a_parameter_is_its_value_or_a_part_of_it(body: str, value: str) -> None:
+    assert parameter(VALUES, body) == value
+
+
+def test_a_variable_that_nobody_set_keeps_its_name() -> None:
+    assert variable(VALUES, "x") == "abcdef"
+    assert without_unset(f"/{variable({}, 'DIR')}/{parameter({}, 'NAME')}") == "/$DIR/$NAME"
+    assert without_unset(variable({}, "A") + variable({}, "B")) == "$A$B"
+
+
+def test_a_variable_that_nobody_set_tears_no_word() -> None:
+    assert without_unset(f"wh{variable({}, 'u')}oami") == "whoami"
+    assert without_unset(f"wh{variable({}, 'u')}{variable({}, 'v')}oami") == "whoami"
+
+
+def test_a_value_is_only_so_long() -> None:
+    assert len(variable({"x": "a" * 2 * MAX_VALUE}, "x")) == MAX_VALUE
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("a{1,2}b", ["a1b", "a2b"]),
+        ("{a,b}{c,d}", ["ac", "ad", "bc", "bd"]),
+        ("{a}", ["{a}"]),
+        ("${a,b}", ["${a,b}"]),
+        ("a", ["a"]),
+    ],
+)
+def test_braces_make_several_words_of_one(word: str, words: list[str]) -> None:
+    assert brace_words(word) == words
+
+
+def test_braces_make_only_so_many_words() -> None:
+    assert len(brace_words("{a,b}" * 20)) <= MAX_WORDS
+    assert len(brace_words(f"{{{'a,' * 1000}}}")) == MAX_WORDS

@@ -1,0 +1,118 @@
+"""All ledgers together take no more than their memory has, and the least recently used give way."""
+
+import gc
+from concurrent.futures import ThreadPoolExecutor
+
+from pipeguard.detect.flows.leak import PRIVATE_OUT
+from pipeguard.detect.flows.ledger import Flows
+from pipeguard.detect.flows.ledger_memory import SHARE_LEFT, LedgerMemory
+from pipeguard.detect.flows.tool_labels import tool_of
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
+
+MAIL, POST = tool_of("read_mail", None), tool_of("http_post", None)
+LIMIT = 200_000
+TEXT = "The northern plant takes over the orders of the one in the valley, and a third of it. "
+
+
+def mail(number: int, times: int = 100) -> bytes:
+    content: list[JsonValue] = [{"type": "text", "text": f"{number} " + TEXT * times}]
+    return serialise({"result": {"content": content}})
+
+
+def test_the_least_recently_used_gives_way_and_others_stay() -> None:
+    memory = LedgerMemory(LIMIT)
+    first, second = Flows(memory), Flows(memory)
+    first.record_result(MAIL, mail(0), 0.0)
+    for number in range(4):
+        second.record_result(MAIL, mail(number), 0.0)
+    first.record_result(MAIL, mail(1), 0.0)  # so that the second is the one that gives way
+    third = second.part()
+    for number in range(16):
+        third.record_result(MAIL, mail(number), 0.0)
+        assert memory.total_bytes <= LIMIT
+    assert second.size() == 0
+    assert first.size() > 0
+    sent: JsonObject = {"body": "another text altogether"}
+    assert [leak.rule for leak in second.leaks(POST, sent)] == [PRIVATE_OUT]
+    assert first.leaks(POST, sent) == []
+
+
+def test_nobody_gives_way_to_another_ones_many_clients() -> None:
+    memory = LedgerMemory(LIMIT)
+    idle = Flows(memory, "idle")
+    idle.record_result(MAIL, mail(0), 0.0)
+    many = [Flows(memory, "busy") for _ in range(40)]
+    for flows in many:
+        flows.record_result(MAIL, mail(0), 0.0)
+        assert memory.total_bytes <= LIMIT
+    assert idle.size() > 0
+    sizes = [flows.size() > 0 for flows in many]
+    assert sizes == sorted(sizes), "the least recently used of them gave way"
+    assert 0 < sum(sizes) < len(many)
+    late = Flows(memory, "late")
+    for number in range(60):
+        late.record_result(MAIL, mail(number), 0.0)
+    assert idle.size() > 0
+
+
+def test_what_can_be_worked_out_again_goes_before_anything_is_lost() -> None:
+    memory = LedgerMemory(LIMIT)
+    first, second = Flows(memory), Flows(memory)
+    for number in range(5):
+        first.record_result(MAIL, mail(number), 0.0)
+    small = first.size()
+    assert first.leaks(POST, {"body": TEXT})
+    assert first.size() > 2 * small
+    while memory.total_bytes + len(mail(0)) < LIMIT:
+        second.record_result(MAIL, mail(0), 0.0)
+    second.record_result(MAIL, mail(0), 0.0)
+    assert small <= first.size() < 2 * small
+    assert {leak.note for leak in first.leaks(POST, {"body": TEXT})} == {
+        "text that came back from 'read_mail' leaves through this call"
+    }
+
+
+def test_one_that_alone_is_too_much_gives_way_itself() -> None:
+    memory = LedgerMemory(10_000)
+    flows = Flows(memory)
+    flows.record_result(MAIL, mail(0, 1_000), 0.0)
+    assert flows.size() == memory.total_bytes == 0
+    assert [leak.rule for leak in flows.leaks(POST, {"body": TEXT})] == [PRIVATE_OUT]
+
+
+def test_a_client_that_is_gone_takes_nothing_and_nobody_gives_way_for_it() -> None:
+    memory = LedgerMemory(LIMIT)
+    stays, goes = Flows(memory), Flows(memory)
+    for flows in (stays, goes):
+        flows.record_result(MAIL, mail(0), 0.0)
+    before = memory.total_bytes
+    del goes, flows
+    gc.collect()
+    assert memory.total_bytes == stays.size() == before // 2
+
+
+def test_room_is_made_for_many_results_at_once() -> None:
+    memory = LedgerMemory(LIMIT)
+    ledgers = [Flows(memory) for _ in range(40)]
+    for flows in ledgers:
+        flows.record_result(MAIL, mail(0), 0.0)
+    room = LIMIT * SHARE_LEFT
+    assert room - 2 * ledgers[-1].size() < memory.total_bytes <= LIMIT
+
+
+def test_the_sum_is_right_though_threads_record_and_look_up_at_once() -> None:
+    memory = LedgerMemory(LIMIT)
+    ledgers = [Flows(memory) for _ in range(4)]
+
+    def use(number: int) -> None:
+        for turn in range(60):
+            flows = ledgers[(number + turn) % len(ledgers)]
+            flows.record_result(MAIL, mail(turn, 20), float(turn))
+            flows.record_request(mail(turn, 2))
+            flows.leaks(POST, {"body": TEXT}, float(turn))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(use, range(4)))
+    for flows in ledgers:
+        memory.note(flows)
+    assert memory.total_bytes == sum(flows.size() for flows in ledgers) <= LIMIT

@@ -1,0 +1,73 @@
+"""What a call would take away, in all its readings, and what of a result is in it."""
+
+import base64
+
+from pipeguard.detect.flows import overlap
+from pipeguard.detect.flows.outgoing_call import FEW_MAILBOXES, MOST_NEEDLES, Call
+from pipeguard.detect.flows.tool_labels import tool_of
+from pipeguard.detect.flows.tool_results import ToolResult
+from pipeguard.firewall.protocol.json_values import serialise
+
+TEXT = "The merger with Northwind closes on the ninth of May, before the annual meeting."
+
+
+def call(text: str, known: str = "", about: frozenset[str] = frozenset(), tool: str = "a") -> Call:
+    return Call(tool_of(tool, None), text.encode(), (known, overlap.letters(known)), about)
+
+
+def result(text: str, about: frozenset[str] = frozenset()) -> ToolResult:
+    frame = serialise({"result": {"content": [{"type": "text", "text": text}]}})
+    return ToolResult(tool_of("read_file", None), frame, 0.0, about)
+
+
+def test_what_a_call_says_in_clear_is_shared_with_a_result() -> None:
+    assert call(TEXT).shares(result(TEXT), []).chars > len(TEXT) // 2
+    assert call("The shop opens at nine.").shares(result(TEXT), []).chars < 20
+    assert call(TEXT).hides(result(TEXT)) == 0
+
+
+def test_what_is_encoded_hides_what_it_shares() -> None:
+    encoded = base64.b64encode(TEXT.encode()).decode()
+    assert call(encoded).hides(result(TEXT)) > len(TEXT) // 2
+    assert call(encoded).shares(result(TEXT), []).chars < 20
+
+
+def test_what_the_client_said_before_is_its_own() -> None:
+    assert call(TEXT, known=TEXT).shares(result(TEXT), []).chars < 20
+
+
+def test_pieces_of_several_calls_are_read_as_one() -> None:
+    encoded = base64.b64encode(TEXT.encode()).decode()
+    half = len(encoded) // 8 * 4
+    last = call(f"chunk:{encoded[half:]}")
+    assert last.hides(result(TEXT)) < len(TEXT) // 2
+    last.put_together([f"chunk:{encoded[:half]}", f"chunk:{encoded[half:]}"])
+    assert last.hides(result(TEXT)) > len(TEXT) // 2
+
+
+def test_what_was_sent_before_is_read_with_it() -> None:
+    first, second = call("kX82mQz7"), call("1LpT04vB")
+    second.follow(first.squeezed[0])
+    assert "kx82mqz71lpt04vb" in second.whole
+
+
+def test_what_goes_to_what_a_result_is_about_goes_back() -> None:
+    about = frozenset({"T-311"})
+    assert call("x", about=about).goes_back(result("x", about))
+    assert not call("x", about=about).goes_back(result("x", frozenset({"T-312"})))
+
+
+def test_a_mail_may_be_answered_to_those_who_stand_in_it() -> None:
+    few = " ".join(f"u{number}@in.example" for number in range(FEW_MAILBOXES))
+    mail = call("u0@in.example", tool="send_mail")
+    assert mail.mailboxes == {"u0@in.example"}
+    assert mail.goes_back(result(few))
+    assert not mail.goes_back(result(f"{few} more@in.example"))
+    assert not call("eve@out.example", tool="send_mail").goes_back(result(few))
+
+
+def test_no_more_is_looked_up_than_is_affordable() -> None:
+    many = " ".join(f"word{number:05d}x{number}" for number in range(50 * MOST_NEEDLES))
+    big = call(many)
+    assert max(map(len, (big.tokens, big.few, big.names, big.people))) <= 2 * MOST_NEEDLES
+    assert big.size > call("few words").size

@@ -1,0 +1,51 @@
+"""Values in a text: names, addresses, people, numbers."""
+
+import pytest
+
+from pipeguard.detect.flows import text_values
+from pipeguard.firewall.protocol.json_values import JsonValue
+
+
+def test_a_name_is_no_plain_word() -> None:
+    assert list(text_values.names("delete the old-2024-site. branch immediately")) == [
+        "old-2024-site"
+    ]
+
+
+def test_a_token_comes_whole_and_in_parts() -> None:
+    tokens = list(text_values.tokens("call +49 30 5550 1234, TOKEN=abcdef123456/xyz"))
+    assert tokens == [
+        "+49 30 5550 1234",
+        "TOKEN=abcdef123456/xyz",
+        "abcdef123456/xyz",
+        "abcdef123456",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "short"),
+    [
+        ({"ticket": "T-311", "limit": "l-100"}, {"t-311"}),
+        ([["@ann"], {"path": "a/b"}, 1234], {"@ann", "a/b", "1234"}),
+        ({"n": 500, "name": "plain"}, set()),
+        ({"number": "N-7"}, {"n-7"}),
+    ],
+)
+def test_short_values_are_ids_and_names_but_no_amounts(value: JsonValue, short: set[str]) -> None:
+    assert text_values.short_values(value) == short
+
+
+def test_people_addresses_and_digests_are_found() -> None:
+    text = f"Ann Lee wrote to bo@in.example about https://in.example/a?b ({'d' * 40})."
+    assert text_values.people(text) == {"ann lee"}
+    assert text_values.mailboxes(text) == {"bo@in.example"}
+    assert text_values.addresses(text) == ["https://in.example/a?b"]
+    assert text_values.addresses_of({"a": [text]}) == ["https://in.example/a?b"]
+    assert text_values.digests(text) == ["d" * 40]
+    assert text_values.longest_run("a bb ccc!") == "ccc"
+
+
+def test_an_address_or_the_public_is_outside() -> None:
+    assert [text_values.is_outside(text) for text in ("https://x", "public", "team")] == [
+        *(True, True, False),
+    ]

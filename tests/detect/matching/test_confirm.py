@@ -1,0 +1,128 @@
+"""Where expressions match: what RE2 finds is what `re` finds, and no text makes it slow."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pipeguard.detect.matching.confirm import Finder, Occurrence
+from pipeguard.detect.matching.pattern_set import value_of
+from pipeguard.detect.rules.rule import Rule
+from pipeguard.detect.scanning.rule_partition import squeezed_pattern
+from pipeguard.rulebook.proof import texts
+from tests.each import each
+from tests.fuzz.rulebook import RULES
+
+PIECES = [
+    "a",
+    "B",
+    "7",
+    "_",
+    "-",
+    " ",
+    "\n",
+    "\v",
+    "\t",
+    "=",
+    '"',
+    ":",
+    "key",
+    "token ",
+    "\xe9",
+    ".",
+]
+PATTERNS = [
+    r"(?i:key|token)\s{0,3}[=:]\s{0,3}(?P<secret>[a-z0-9]{2,200})",
+    r"\b[a-z]{1,3}\b",
+    r"a[\s=]{0,60}7\Z",
+    r"[^\s]{2,3}\Z",
+    r"\S{1,3}\s",
+    r"(?:\A|\n)B[^a]{0,80}7",
+    r"[]a\]]{1,50}\s",
+    r"\\|\$|7{2,5}",
+    r"[a-z]{2,3}?(?P<secret>[\s\S])?",
+]
+VALUES = [r"(?:[a-z0-9-]{2,5}|B)", r"[a-z_]{1,4}?", r"[^a]{2}"]
+
+
+def seen(matches: Iterable[Occurrence]) -> list[tuple[tuple[int, int], bytes, tuple[int, int]]]:
+    return [(match.span, match.words, match.secret) for match in matches]
+
+
+def by_re(
+    pattern: str, data: bytes, low: int, high: int, *, ignore_case: bool
+) -> Iterator[Occurrence]:
+    flags = re.ASCII | (re.IGNORECASE if ignore_case else 0)
+    for match in re.compile(pattern.encode(), flags).finditer(data, low, high):
+        group = match.span("secret") if match.re.groupindex else (-1, -1)
+        yield Occurrence(match.span(), group if group[0] >= 0 else None, match[0])
+
+
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
+
+
+@given(st.sampled_from(PATTERNS), st.booleans(), TEXTS, st.integers(0, 12), st.integers(0, 12))
+@example(PATTERNS[2], False, "a\v7", 0, 0)
+@example(PATTERNS[4], False, "a\va ", 0, 0)
+def test_it_finds_what_re_finds(
+    pattern: str, ignore_case: bool, text: str, before: int, after: int
+) -> None:
+    data = text.encode()
+    low, high = min(before, len(data)), max(0, len(data) - after)
+    expected = by_re(pattern, data, low, high, ignore_case=ignore_case)
+    finder = Finder(pattern, ignore_case=ignore_case)
+    assert seen(finder.finditer(data, low, high)) == seen(expected)
+
+
+@given(st.sampled_from(VALUES), TEXTS, st.integers(1, 12), st.integers(0, 12))
+@example(VALUES[0], "=ab-ab=B=B", 1, 0)
+@example(VALUES[1], "a__ab", 2, 0)
+@example(VALUES[1], "___", 1, 0)
+def test_a_whole_word_is_one_that_nothing_touches(
+    pattern: str, text: str, before: int, after: int
+) -> None:
+    data = text.encode()
+    low, high = min(before, len(data)), max(0, len(data) - after)
+    alone = rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9])"
+    expected = by_re(alone, data, low, high, ignore_case=False) if low else ()
+    found = Finder(pattern, ignore_case=False, whole_words=True).finditer(data, low, high)
+    assert seen(found) == seen(expected)
+
+
+@pytest.mark.parametrize("text", ["key7", "key7\n", "key7\n\n"])
+def test_a_line_end_may_follow_a_dollar(text: str) -> None:
+    is_found = any(Finder(r"7$", ignore_case=False).finditer(text.encode(), 0, len(text)))
+    assert is_found is (re.search("7$", text) is not None)
+
+
+@each("rule", RULES)
+def test_it_finds_what_re_finds_in_samples(rule: Rule) -> None:
+    kept = [texts(sample)[0].encode() for sample in (*rule.matches, *rule.passes)]
+    tripled = [b"\n".join([sample] * 3) for sample in kept]
+    for pattern in filter(None, (rule.pattern, squeezed_pattern(rule)[0])):
+        finder = Finder(pattern, ignore_case=rule.ignore_case)
+        for data in tripled:
+            expected = by_re(pattern, data, 0, len(data), ignore_case=rule.ignore_case)
+            assert seen(finder.finditer(data, 0, len(data))) == seen(expected)
+
+
+@each("rule", {name: rule for name, rule in RULES.items() if rule.several})
+def test_the_further_values_of_a_rule_can_be_searched_for(rule: Rule) -> None:
+    value = value_of(rule.pattern)
+    assert "(?P<" not in value
+    Finder(value, ignore_case=rule.ignore_case, whole_words=True)
+
+
+@pytest.mark.parametrize("pattern", [r"(?<=a)b", r"a(?!b)", r"(a)\1", "a{2000}", "("])
+def test_what_could_be_slow_is_rejected(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"invalid|missing"):
+        Finder(pattern, ignore_case=False)
+
+
+@pytest.mark.parametrize("pattern", [r"(?:a{1,16}){0,60}b", r"(?:a|a?a)*b", r"a*a*a*a*a*b"])
+def test_a_text_that_makes_re_backtrack_is_read_once(pattern: str) -> None:
+    """It takes `re` longer than a test may take."""
+    data = b"a" * 5000
+    assert not any(Finder(pattern, ignore_case=False).finditer(data, 0, len(data)))

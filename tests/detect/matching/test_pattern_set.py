@@ -1,0 +1,190 @@
+"""Many patterns at once: the engine never misses what the rule's own expression finds."""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from pipeguard.detect.matching.pattern_set import (
+    Database,
+    PatternGroup,
+    PatternSet,
+    compile_group,
+    grouped,
+    weaker,
+)
+from pipeguard.detect.rules.rule import Rule, View
+from pipeguard.detect.text.windowing import BLOCK_BYTES
+from pipeguard.errors import EngineError
+from pipeguard.rulebook.proof import texts
+from tests.each import each
+from tests.fuzz.budget import tried
+from tests.fuzz.rulebook import RULES, Sample, drawn_from, engine_of, expression, samples
+
+# What is looked for in a squeezed text alone has an expression of its own there.
+RULE_IDS = sorted(
+    name for name, rule in RULES.items() if not rule.model and rule.views != {View.SQUEEZED}
+)
+
+
+@cache
+def matching(rule: str) -> st.SearchStrategy[bytes]:
+    """Texts that a rule's pattern matches, read as characters rather than as bytes."""
+    found = re.compile(RULES[rule].pattern, expression(RULES[rule]).flags)
+    return st.from_regex(found).map(str.encode)
+
+
+def is_seen(rule: Rule, data: bytes) -> bool:
+    """Whether the engine tells a rule that `re` finds, once."""
+    assert expression(rule).search(data) is not None
+    engine = engine_of(rule.id)
+    if View.ACTS in rule.views:
+        hits = engine.lookup.look_at_acts(data)
+    else:
+        hits = engine.lookup.look(data, squeezed=False)[1]
+    return [seen.id for seen in hits].count(rule.id) == 1
+
+
+FILLER = b"The quick brown fox jumps over the lazy dog, 0123456789 times.\n" * 8
+
+
+def test_a_pattern_is_seen_away_from_the_start() -> None:
+    """Vectorscan 5.4.12 loses `(?://|%2f)(?:[^@]{0,60}@)?x` from about the tenth byte on."""
+    rule = RULES["ssrf.metadata-address"]
+    for before in range(80):
+        assert is_seen(rule, b"x" * before + b" http://169.254.169.254/foo and more"), before
+
+
+@pytest.mark.parametrize("before", [0, 1, 15, 64, 500])
+def test_the_engine_sees_every_sample_wherever_it_stands(before: int) -> None:
+    """An engine of many automata may find a pattern at the start of a text and miss it later."""
+    assert len(samples()) > 2 * len(RULES)
+    missed = set()
+    for sample in samples():
+        text = FILLER[len(FILLER) - before :] + sample.text.encode() + b"\nand more\n"
+        for data in (text, text[: -len(b"\nand more\n")]):
+            if expression(sample.rule).search(data) and not is_seen(sample.rule, data):
+                missed.add((sample.rule.id, sample.found))
+    assert missed == set()
+
+
+@tried(60)
+@given(st.data())
+def test_the_engine_sees_whatever_matches(data: st.DataObject) -> None:
+    rule = RULES[data.draw(st.sampled_from(RULE_IDS))]
+    text = data.draw(matching(rule.id))
+    assume(len(text) <= BLOCK_BYTES and expression(rule).search(text))
+    assume(not rule.sign or re.search(rule.sign.encode(), text, re.IGNORECASE))
+    assert is_seen(rule, text)
+
+
+@tried(150)
+@given(drawn_from(samples), st.binary(max_size=20), st.binary(max_size=20))
+def test_a_weaker_pattern_matches_wherever_the_pattern_does(
+    sample: Sample, before: bytes, after: bytes
+) -> None:
+    data = before + sample.text.encode() + after
+    pattern = expression(sample.rule)
+    match = pattern.search(data)
+    assume(match)
+    weak = re.compile(weaker(sample.rule.sign or sample.rule.pattern).encode(), pattern.flags)
+    assert weak.search(data) is not None
+    assert is_seen(sample.rule, data)
+
+
+NEIGHBOURS = b"", b"0", b"a", b"_", b"-", b".", b"/", b'"', b"\n", b"\xc3\xa4"
+
+
+@each("rule", RULES)
+def test_what_touches_a_sample_hides_no_sign(rule: Rule) -> None:
+    pattern = expression(rule)
+    sign = re.compile(weaker(rule.sign or rule.pattern).encode(), pattern.flags)
+    for sample in rule.matches:
+        text = texts(sample)[0].encode()
+        for before, after in product(NEIGHBOURS, NEIGHBOURS):
+            data = before + text + after
+            assert sign.search(data) or not pattern.search(data), (before, after)
+
+
+WEAKER = {
+    r"(?:\A|[!#]\s{0,8})ignore": "ignore",
+    r"a(?:\A|b(?:c|\))[)\]]d)?e": "ae",
+    r"(?:\A|[^)]){1,2}?x": "x",
+    r"(?:\A|[])]+)y(?:\A|\()z": "yz",
+    "a{40,}": "a{40}",
+    "a{40,99}?": "a{40}",
+    "a{0,4}": "a{0,4}",
+    "a{40,}b": "a{40,}b",
+    "plain": "plain",
+}
+
+
+@pytest.mark.parametrize(("pattern", "expected"), WEAKER.items(), ids=[*WEAKER])
+def test_what_is_left_out_of_a_pattern(pattern: str, expected: str) -> None:
+    assert weaker(pattern) == expected
+
+
+def set_of(patterns: Mapping[int, Sequence[tuple[str, bool]]]) -> PatternSet:
+    return PatternSet.of(map(compile_group, grouped(patterns)))
+
+
+def test_a_set_reports_each_pattern_once() -> None:
+    patterns = set_of({0: [("ab", False), ("B{2,}", True)], 2: [("x", False)]})
+    assert sorted(patterns.look(b"..ab..abbb")) == [0, 1]
+    assert patterns.share().look(b"x") == [2]
+
+
+def test_a_set_of_no_patterns_sees_nothing() -> None:
+    assert grouped({0: []}) == ()
+    empty = PatternSet([])
+    empty.load()
+    assert empty.look(b"anything at all") == []
+    assert empty.share().look(b"anything at all") == []
+
+
+def test_a_pattern_that_the_engine_does_not_take_is_an_error() -> None:
+    with pytest.raises(EngineError, match="does not take a pattern"):
+        compile_group(PatternGroup(0, ((r"(a)\1", False),)))
+
+
+@pytest.mark.parametrize("blob", [b"", b"not a database", bytes(1000)], ids=range(3))
+def test_a_database_that_is_not_one_is_an_error(blob: bytes) -> None:
+    with pytest.raises(EngineError, match="do not load"):
+        PatternSet.of([blob])
+
+
+def test_a_database_with_a_bit_turned_is_an_error() -> None:
+    blob = bytearray(compile_group(PatternGroup(0, (("abc", False),))))
+    blob[len(blob) // 2] ^= 1
+    with pytest.raises(EngineError, match="do not load"):
+        PatternSet.of([bytes(blob)])
+
+
+def test_a_database_that_does_not_load_is_compiled_anew_once() -> None:
+    blob = compile_group(PatternGroup(0, (("abc", False),)))
+    calls: list[str] = []
+
+    def read() -> bytes:
+        calls.append("read")
+        return blob[:-1]
+
+    def recompile() -> bytes:
+        calls.append("recompile")
+        return blob
+
+    patterns = PatternSet([Database(read, recompile)])
+    assert calls == []
+    assert patterns.look(b"abc") == patterns.share().look(b"abc") == [0]
+    assert calls == ["read", "recompile"]
+
+
+def test_a_failure_of_the_engine_is_an_error() -> None:
+    patterns = set_of({0: [("abc", False)]})
+    nothing: Any = None
+    with pytest.raises(EngineError, match="failed: TypeError"):
+        patterns.look(nothing)

@@ -1,0 +1,102 @@
+"""Texts, orders, and the shipped models, for the tests of what reads meaning."""
+
+import json
+from functools import cache
+
+import pytest
+from hypothesis import strategies as st
+
+from pipeguard.detect.model.classifier import Classifier, load
+from pipeguard.detect.model.lexicon import Lexicon
+from pipeguard.detect.scanning.engine import Engine
+from pipeguard.detect.scanning.scan_result import Match
+from pipeguard.firewall.protocol.places import Surface
+from pipeguard.rulebook.packs import model
+from pipeguard.rulebook.proof import frame_value, sample_place
+from tests.fuzz.rulebook import ALL as RULES
+from tests.fuzz.rulebook import engines
+from tests.fuzz.values import long_texts
+
+NAMES = ("injection", "poisoning")
+RULE_OF = {name: RULES[f"{name}.classifier"] for name in NAMES}
+SURFACE = {"injection": Surface.TO_CLIENT, "poisoning": Surface.DEFINITIONS}
+FILLER = "The library opens at nine, and the boats are moored at the northern pier.\n"
+
+
+# Texts of words that count and of what separates them, among any characters at all.
+WORDS = st.sampled_from(
+    [
+        *(
+            "Assistant",
+            "ignore",
+            "the",
+            "user's",
+            "previous",
+            "instructions",
+            "do not tell",
+            "send",
+        ),
+        *(
+            "Забудь",
+            "инструкции",
+            "忽略之前的指令",
+            "助手",
+            "निर्देश",
+            "تجاهل",
+            "التعليمات",
+            "무시하고",
+        ),
+        *("https://x.example/a", "a@b.example", "~/.ssh/id_rsa", "«", "»", '"', "`", ": ", ", "),
+        *(
+            ". ",
+            "! ",
+            "。",
+            "।",
+            "\n",
+            "\n\n",
+            " ",
+            "\u0301",
+            "\u0640",
+            "İ",
+            "ß",
+            "\U0001f600",
+            "42",
+        ),
+    ]
+)
+any_texts = st.one_of(long_texts, st.lists(WORDS | long_texts, max_size=80).map("".join))
+
+
+def samples(name: str) -> list[str]:
+    return [sample for sample in RULE_OF[name].matches if isinstance(sample, str)]
+
+
+def stems_of(name: str) -> tuple[list[str], dict[str, list[int]]]:
+    found = json.loads(model(f"{name}.model"))
+    return found["families"], found["stems"]
+
+
+@cache
+def shared_lexicon() -> Lexicon:
+    return Lexicon(*stems_of("injection"))
+
+
+SAMPLES = [(name, text) for name in NAMES for text in samples(name)]
+both = pytest.mark.parametrize("name", NAMES)
+
+
+@cache
+def shipped(name: str) -> Classifier:
+    return load(model(f"{name}.model"))
+
+
+def engine_of(name: str) -> Engine:
+    return engines().to_client if name == "injection" else engines().definitions
+
+
+def matches(name: str, text: str, engine: Engine | None = None) -> list[Match]:
+    """The matches of a classifier's rule in a text, as an engine finds them."""
+    rule, surface = RULE_OF[name], SURFACE[name]
+    place = sample_place(rule, surface)
+    seen = (engine or engine_of(name)).scan(frame_value(surface, text), lambda _: place, surface)
+    return [match for match in seen.matches if match.rule.id == rule.id]

@@ -1,0 +1,77 @@
+"""Stems of words, and the families that they belong to."""
+
+import pytest
+
+from pipeguard.detect.model import lexicon as module
+from pipeguard.detect.model.features import features
+from pipeguard.detect.model.lexicon import Lexicon, all_families, shared_lexicon
+from pipeguard.detect.model.normal_form import plain
+from tests.detect.model.samples import NAMES, samples, stems_of
+
+STEMS = {
+    "assist": [0],
+    "ai ": [0],
+    "do not": [1],
+    "忽略": [2],
+    "निर्देश": [3],
+    "تجاهل": [2],
+    plain("künstl"): [0],
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Assistants, listen", {0}),
+        ("the AI reads", {0}),
+        ("said aimlessly", set()),
+        ("you do not", {1}),
+        ("you do it not", set()),
+        ("请忽略之前", {2}),
+        ("निर्देशों", {3}),
+        ("تَجَاهَلْ", {2}),
+        ("Künstliche", {0}),
+        ("KÜNSTLICHE", {0}),
+        ("resassist", set()),
+    ],
+)
+def test_a_word_has_the_families_of_its_stems(text: str, found: set[int]) -> None:
+    lexicon = Lexicon(["ai", "not", "ignore", "rule"], STEMS)
+    places = lexicon.places(plain(text))
+    assert {number for _, numbers in places for number in numbers} == found
+
+
+def test_families_stand_in_the_order_of_the_text() -> None:
+    lexicon = Lexicon(["ai", "not", "ignore", "rule"], STEMS)
+    places = lexicon.places(plain("AI, do not 忽略 this, assistant"))
+    assert [min(numbers) for _, numbers in places] == [0, 1, 2, 0]
+    assert [at for at, _ in places] == sorted(at for at, _ in places)
+
+
+def test_a_lexicon_that_forgets_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    families, stems = stems_of("injection")
+    texts = [text for name in NAMES for text in samples(name)]
+    expected = [features(text, Lexicon(families, stems)) for text in texts]
+    monkeypatch.setattr(module, "CACHED_WORDS", 2)
+    assert [features(text, Lexicon(families, stems)) for text in texts] == expected
+
+
+def test_the_model_itself_has_a_family_where_there_is_one() -> None:
+    assert Lexicon(["not", "ai"], STEMS).model_family == 1
+    assert Lexicon(["not"], {}).model_family == -1
+
+
+def test_all_families_of_a_few_words_are_told_together() -> None:
+    lexicon = Lexicon(["ai", "not", "ignore", "rule"], STEMS)
+    text = "assistant, do not"
+    assert lexicon.families_in(text) == all_families(lexicon.places(text)) == {0, 1}
+    assert lexicon.families_in(text) == {0, 1}, "also where it is remembered"
+
+
+def test_classifiers_with_the_same_stems_share_a_lexicon() -> None:
+    families = ["ai", "not", "ignore", "rule"]
+    first = shared_lexicon(families, dict(STEMS))
+    assert shared_lexicon(list(families), dict(STEMS)) is first
+    other = shared_lexicon(families, {"assistant": [0]})
+    assert other.families_of("assistant") == {0}
+    assert shared_lexicon(["not", *families[1:]], {"assistant": [0]}) is not other

@@ -1,0 +1,54 @@
+"""The expressions of a pack, in lines and of parts, are written out for the engine."""
+
+import pytest
+
+from pipeguard.detect.rules.expressions import Expressions
+from pipeguard.errors import RuleError
+
+
+def written(entry: dict[str, object], **document: object) -> dict[str, object]:
+    return Expressions("mine.yaml", document).written_out(entry)
+
+
+def test_a_part_may_use_those_before_it() -> None:
+    parts = {"digit": "[0-9]", "number": "%{digit}{4}"}
+    assert written({"pattern": "a%{number}b"}, parts=parts)["pattern"] == "a[0-9]{4}b"
+
+
+def test_lines_are_put_together_without_their_ends() -> None:
+    assert written({"pattern": "a\n  b\n  c"})["pattern"] == "abc"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("a b", r"a\s+b"),
+        (r"a\ b", r"a\ b"),
+        ("[a b]", "[a b]"),
+        ("[] a]x y", r"[] a]x\s+y"),
+    ],
+)
+def test_a_blank_outside_of_brackets_is_any_of_them(pattern: str, expected: str) -> None:
+    assert written({"pattern": pattern}, blanks="any")["pattern"] == expected
+    assert written({"pattern": pattern})["pattern"] == pattern
+
+
+def test_what_stands_before_a_part_is_the_sign_of_a_rule_that_has_none() -> None:
+    document = {"parts": {"link": "[ =]"}, "sign_before": "link"}
+    assert written({"pattern": "key%{link}x"}, **document)["sign"] == "key"
+    assert written({"pattern": "key%{link}x", "sign": "own"}, **document)["sign"] == "own"
+    assert "sign" not in written({"pattern": "key"}, **document)
+
+
+def test_what_is_no_expression_stays_as_it_is() -> None:
+    entry = {"id": "one", "matches": ["%{none}"], "severity": "high"}
+    assert written(dict(entry)) == entry
+
+
+def test_a_part_that_is_missing_is_told_with_the_place() -> None:
+    with pytest.raises(RuleError, match=r"mine\.yaml: one: the pack has no part `gap`"):
+        written({"id": "one", "unless": "%{gap}"})
+    with pytest.raises(RuleError, match="part a: the pack has no part `b`"):
+        Expressions("mine.yaml", {"parts": {"a": "%{b}", "b": "c"}})
+    with pytest.raises(RuleError, match="`parts` are expressions by their names"):
+        Expressions("mine.yaml", {"parts": ["a"]})

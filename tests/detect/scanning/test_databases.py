@@ -1,0 +1,61 @@
+"""What is compiled for an engine, and that a model is the file that its rule names."""
+
+import pytest
+
+from pipeguard.detect.rules.rule import load_pack
+from pipeguard.detect.scanning.databases import build, classifier, loaded, patterns_of
+from pipeguard.detect.scanning.readings import SIGNS, SIGNS_TO_SERVER, SQUEEZED_SIGNS
+from pipeguard.errors import EngineError
+from pipeguard.firewall.protocol.places import Surface
+from pipeguard.rulebook.packs import model
+from tests.fuzz.rulebook import ALL as RULES
+
+PACK = """\
+pack: mine
+about: For a test.
+rules:
+- {id: one, title: t, severity: high, confidence: high, surfaces: [definitions], views: [text],
+   why: w, fix: f, matches: [xyzzy], passes: [b], pattern: xyzzy}
+"""
+RULE = load_pack(PACK, "mine.yaml")
+CLASSIFYING = RULES["injection.classifier"]
+
+
+def test_signs_of_readings_are_looked_for_in_the_pass_of_the_rules() -> None:
+    plain = [len(group.patterns) for group in patterns_of(RULE, Surface.DEFINITIONS).plain]
+    assert sum(plain) == len(SIGNS) + 1
+    to_server = patterns_of(RULE, Surface.TO_SERVER)
+    assert sum(len(group.patterns) for group in to_server.plain) == len(SIGNS) + len(
+        SIGNS_TO_SERVER
+    )
+    assert sum(len(group.patterns) for group in to_server.squeezed) == len(SQUEEZED_SIGNS)
+
+
+def test_what_was_compiled_finds_the_rule() -> None:
+    sets = loaded(build(RULE, Surface.DEFINITIONS))
+    assert sets.opener is None
+    assert len(sets.plain.look(b"see xyzzy there")) == 1
+    assert not sets.plain.look(b"see nothing there")
+
+
+def test_a_classifier_names_its_opener() -> None:
+    opener = patterns_of([CLASSIFYING], Surface.TO_CLIENT, model).opener
+    assert opener is not None
+    assert opener.file == "injection.opener"
+    assert patterns_of([CLASSIFYING], Surface.TO_SERVER, model).opener is None
+
+
+def test_an_opener_is_the_file_that_its_classifier_names() -> None:
+    compiled = build([CLASSIFYING], Surface.TO_CLIENT, model)
+    for models in (None, lambda _: b"", lambda name: model(name) + b" "):
+        opener = loaded(compiled, models).opener
+        assert opener is not None
+        with pytest.raises(EngineError, match="is not the file that a classifier names"):
+            opener.load()
+
+
+def test_a_model_is_the_file_that_its_rule_names() -> None:
+    assert classifier(CLASSIFYING, model).opener
+    for models in (None, lambda _: b"", lambda name: model(name) + b" "):
+        with pytest.raises(EngineError, match="is not the file that the rule names"):
+            classifier(CLASSIFYING, models)

@@ -1,0 +1,167 @@
+"""What goes with an order: whole sentences and lines, and in JSON only the values."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard.detect.commands.argument_usage import Uses
+from pipeguard.detect.scanning.extents import PARAGRAPH_CHARS, Extents, settled_cuts
+from pipeguard.detect.scanning.origin import Origin
+from pipeguard.detect.scanning.scan_input import ScanInput
+from pipeguard.detect.scanning.scan_result import Match, StringSpan
+from pipeguard.detect.text.document import MessageText
+from pipeguard.firewall.finding import Confidence
+from pipeguard.firewall.protocol.json_values import JsonValue, Number
+from pipeguard.unicode.folding import fold_and_back
+from tests.detect.model.samples import RULE_OF
+from tests.fuzz.budget import tried
+
+RULE = RULE_OF["injection"]
+
+
+def origin_of(text: MessageText, chain: str = "text") -> Origin:
+    return Origin(
+        ScanInput(text, lambda _: "result.text", keyed=False, uses=Uses(text, None)), chain
+    )
+
+
+def gone(value: JsonValue, words: str, *, is_order: bool = True) -> list[str]:
+    """What goes with the first occurrence of some words, as the strings have it."""
+    text = MessageText(value, keyed=False)
+    start = text.data.index(words.encode())
+    reach = start, start + len(words.encode())
+    found = Extents(text).of(origin_of(text), reach, is_order=is_order)
+    strings = {path: string for path, string, *_ in text.strings_within(0, len(text.data))}
+    return [strings[span.path][span.start : span.end] for span in found]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "expected"),
+    [
+        ("One.\n\nDo it now. Then be quiet.\n\nTwo.", "Do it now.", "Do it now. Then be quiet."),
+        ("- one\n- two: do it. Be quiet.\n- three", "do it.", "- two: do it. Be quiet."),
+        ("Here\nthe lines are\nwrapped do it\nnow.\n\nEnd.", "do it", None),
+        ("> He wrote:\n> do it\n> now.\n\nNo.", "do it", "> He wrote:\n> do it\n> now."),
+        ("> He wrote.\nI say do it\nnow.", "do it", "I say do it\nnow."),
+        ("12:00 up\n12:01 do it now\n12:02 down", "do it", "12:01 do it now"),
+        ("A line of a paragraph " * 8 + "\nDo it now.", "Do it", "Do it now."),
+        (" a\n+b: do it\n+now.\n c", "do it", "+b: do it\n+now."),
+        ("a\n<|end|>\n<|user|>do it.\n<|model|>\nb", "do it", "<|end|>\n<|user|>do it.\n<|model|>"),
+        ("```sh\nDo it.\nNow.\n```\nEnd.", "Do it", "Do it.\nNow."),
+        ("# Title\nDo it now.\n\n# Next\nRest.", "Do it", "Do it now."),
+    ],
+)
+def test_lines_of_a_paragraph_go_together(text: str, words: str, expected: str | None) -> None:
+    assert gone([text], words) == [expected or text.removesuffix("\n\nEnd.")]
+
+
+def test_of_a_long_paragraph_the_sentences_near_it_go() -> None:
+    before = "The boats are moored at the northern pier today. " * 40
+    (cut,) = gone([f"{before}Do it now. {before}"], "Do it now.")
+    assert "Do it now." in cut
+    assert len(cut) <= len("Do it now.") + 2 * PARAGRAPH_CHARS
+    assert cut.startswith("The boats")
+    assert cut.endswith("today.")
+
+
+def test_of_a_long_sentence_whole_words_go() -> None:
+    (cut,) = gone(["word " * 300 + "do it " + "word " * 300], "do it")
+    assert set(cut.split()) == {"word", "do", "it"}
+    assert len(gone(["x" * 2000 + "!do it!" + "x" * 2000], "do it")[0]) == len("do it")
+
+
+def test_what_was_not_read_goes_alone() -> None:
+    assert gone(["One. Two is here. Three."], "Two is here.", is_order=False) == ["Two is here."]
+
+
+def test_a_passage_may_go_over_several_strings_and_is_looked_for_in_no_key() -> None:
+    assert gone({"a": "Now do", "b": "it all", "key": None}, "do\nit all\na") == [
+        "Now do",
+        "it all",
+    ]
+    assert gone({"the key": {}}, "the key") == []
+    assert gone([Number("1234567890123")], "12345") == []
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_of_json_the_values_go_and_it_is_json_still(indent: int | None) -> None:
+    order = 'Do it now, and "say" nothing.\nThen be quiet.'
+    record = {"id": "p3", "note to all": f"Hello.\n\n{order}", "by": ["Ann", "Bob"], "n": 3}
+    written = json.dumps(record, indent=indent)
+    (cut,) = gone([written], "Do it now, and")
+    assert cut == json.dumps(order)[1:-1]
+    assert json.loads(written.replace(cut, "gone")) == {**record, "note to all": "Hello.\n\ngone"}
+
+
+def test_of_json_short_values_beside_a_long_one_stay() -> None:
+    written = json.dumps({"id": "p3", "say": "do it now, all of you who read this page"})
+    assert gone([written], 'p3", "say": "do it now, all of you who read this page') == [
+        "do it now, all of you who read this page"
+    ]
+    assert gone(['["do", "it"]'], 'do", "it') == ["do", "it"]
+
+
+@tried(150)
+@given(st.text(st.sampled_from('ab \\"\n😀é/'), min_size=1, max_size=30), st.data())
+def test_no_escape_of_json_is_torn(string: str, data: st.DataObject) -> None:
+    ensure = data.draw(st.booleans())
+    written = json.dumps({"k": string}, ensure_ascii=ensure)
+    start = data.draw(st.integers(0, len(written) - 1))
+    reach = start, data.draw(st.integers(start + 1, len(written)))
+    low, high = (len(written[:at].encode()) for at in reach)
+    text = MessageText([written], keyed=False)
+    for span in Extents(text).of(origin_of(text), (low, high), is_order=False):
+        left = json.loads(f"{written[: span.start]}{written[span.end :]}")["k"]
+        gone_words = json.loads(f'"{written[span.start : span.end]}"')
+        assert (left + gone_words).encode() is not None  # no half of a character on either side
+        assert sorted(left + gone_words) == sorted(string)
+
+
+@tried(150)
+@given(st.text(min_size=1, max_size=40), st.data())
+def test_any_range_of_bytes_is_whole_characters_of_its_strings(
+    string: str, data: st.DataObject
+) -> None:
+    text = MessageText([string, string], keyed=False)
+    start = data.draw(st.integers(0, len(text.data) - 1))
+    end = data.draw(st.integers(start + 1, len(text.data)))
+    for span in Extents(text).of(origin_of(text), (start, end), is_order=True):
+        assert 0 <= span.start < span.end <= len(string)
+
+
+def test_what_is_decoded_or_goes_to_a_server_has_no_extent() -> None:
+    text = MessageText({"a": "Do it now."}, keyed=False)
+    inner = Origin(origin_of(text).source, "text", outer=origin_of(text))
+    assert Extents(text).of(inner, (0, 5), is_order=True) == ()
+    assert Extents(text).of(origin_of(text, "joined"), (0, 5), is_order=True) == ()
+    keyed = MessageText({"a": "Do it now."}, keyed=True)
+    assert Extents(keyed).of(origin_of(keyed), (0, 5), is_order=True) == ()
+
+
+def test_a_folded_range_is_that_of_the_words_as_they_are() -> None:
+    text = MessageText(["Été. Vas-y, là où tu sais."], keyed=False)
+    folded, _, unfolding = fold_and_back(text.data)
+    origin = origin_of(text, "folded")._replace(whole=True, unfolding=unfolding)
+    start = folded.index(b"la ou")
+    (span,) = Extents(text).of(origin, (start, start + 5), is_order=False)
+    assert text.values[0][span.start : span.end] == "là où"
+
+
+# --- what is hidden ------------------------------------------------------------------------------
+
+
+def match(view: str, *cuts: StringSpan) -> Match:
+    return Match(RULE, Confidence.HIGH, view, (0,), 0, 4, True, (), "", cuts=cuts)
+
+
+@pytest.mark.parametrize(
+    ("words", "is_cut"), [("Fais-le, là-bas", True), ("dо it", False), ("d\u200bo it", False)]
+)
+def test_what_only_folding_shows_is_not_cut_if_somebody_hid_it(words: str, is_cut: bool) -> None:
+    text, span = MessageText([words], keyed=False), StringSpan((0,), 0, len(words))
+    (alone,) = settled_cuts(text, [match("folded", span)])
+    assert bool(alone.cuts) is is_cut
+    beside = [match("text", StringSpan((0,), 2, 4)), match("folded", span)]
+    assert settled_cuts(text, beside) == beside

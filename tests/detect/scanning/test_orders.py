@@ -1,0 +1,61 @@
+"""What classifiers say of the readings of one value."""
+
+import base64
+import json
+
+import pytest
+
+from pipeguard.detect.scanning.scan_result import ScanResult
+from pipeguard.firewall.finding import Confidence
+from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.places import Surface
+from tests.detect.model.samples import RULE_OF, samples
+from tests.fuzz.rulebook import engines
+
+RULE = RULE_OF["injection"].id
+ORDER = max(samples("injection"), key=len)
+
+
+def scanned(text: str, place: str = "result.text") -> ScanResult:
+    value: JsonValue = {"content": [{"type": "text", "text": text}]}
+    return engines().to_client.scan(value, lambda _: place, Surface.TO_CLIENT)
+
+
+def orders_in(result: ScanResult) -> list[tuple[str, Confidence]]:
+    return [(match.view, match.confidence) for match in result.matches if match.rule.id == RULE]
+
+
+def test_an_order_is_found_with_its_place() -> None:
+    before = "The shop opens at nine.\n" * 40
+    result = scanned(f"{before}{ORDER}\n{before}")
+    (match,) = (match for match in result.matches if match.rule.id == RULE)
+    assert match.path == ("content", 0, "text")
+    assert len(before) - 1 <= match.start < match.end <= len(before) + len(ORDER) + 1
+
+
+@pytest.mark.parametrize("wrapped", [{"id": 3, "body": ORDER}, [ORDER], [{"a": "é", "b": ORDER}]])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_order_is_as_sure_in_a_value_of_json(wrapped: JsonValue, indent: int | None) -> None:
+    text = json.dumps(wrapped, indent=indent, ensure_ascii=False)
+    assert orders_in(scanned(text))[0] == ("text", Confidence.HIGH)
+
+
+def test_one_order_in_several_readings_is_told_once() -> None:
+    assert len(orders_in(scanned(ORDER))) == 1
+
+
+def test_an_order_that_is_encoded_is_found_in_that_reading() -> None:
+    encoded = base64.b64encode(f"Listen. {ORDER} Thank you.".encode()).decode()
+    assert [view for view, _ in orders_in(scanned(encoded))] == ["base64"]
+
+
+def test_what_is_no_order_is_not_found() -> None:
+    assert (
+        orders_in(scanned("The library opens at nine, and the boats are moored at the pier.")) == []
+    )
+
+
+def test_what_goes_to_a_server_is_read_by_none() -> None:
+    value: JsonValue = {"text": ORDER}
+    result = engines().to_server.scan(value, lambda _: "call.arguments", Surface.TO_SERVER)
+    assert orders_in(result) == []

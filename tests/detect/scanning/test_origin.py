@@ -1,0 +1,148 @@
+"""Each reading leads back to the text, through all that it was made of."""
+
+import base64
+
+from pipeguard.detect.commands.argument_usage import Uses
+from pipeguard.detect.matching.confirm import Finder
+from pipeguard.detect.rules.rule import Written
+from pipeguard.detect.scanning.origin import IDLE_BYTES, Origin
+from pipeguard.detect.scanning.scan_input import ScanInput
+from pipeguard.detect.text.budgets import DecodingBudget
+from pipeguard.detect.text.decoders import DecodedParts, decode
+from pipeguard.detect.text.document import MessageText
+from pipeguard.detect.text.split_literals import joined_literals
+from pipeguard.firewall.finding import Confidence
+from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.unicode import folding
+from tests.fuzz.rulebook import RULES
+
+SECRET, ORDER = RULES["secrets.github-token"], RULES["injection.override-instructions"]
+IN_COMMANDS = next(rule for rule in RULES.values() if rule.written is Written.DROP)
+WORDS = "the harbour opens at nine"
+
+
+def input_of(value: JsonValue, tool: str | None = None) -> ScanInput:
+    text = MessageText(value, keyed=True)
+    return ScanInput(text, lambda _: "call.arguments", keyed=True, uses=Uses(text, tool))
+
+
+def decoded_from(source: ScanInput, encoding: str) -> tuple[DecodedParts, Origin]:
+    """What is encoded in a text of one block, and the way back."""
+    data = source.text.data
+    stretches = decode(data, {encoding: [(0, len(data))]}, DecodingBudget(len(data)))
+    parts = DecodedParts(stretches, data)
+    return parts, Origin(source, "", outer=Origin(source, ""), parts=parts)
+
+
+def test_a_range_of_the_text_is_its_own_origin() -> None:
+    source = input_of({"a": "b", "c": WORDS})
+    origin = Origin(source, "text")
+    start = source.text.data.index(b"harbour")
+    assert origin.trace(start, start + 7) == ("text", start, start + 7, True)
+    assert origin.path_of(start, start + 7) == ("c",)
+    assert origin.path_of(0, start) is None
+
+
+def test_a_decoded_range_leads_to_what_it_was_decoded_from() -> None:
+    encoded = base64.b64encode(WORDS.encode()).decode()
+    source = input_of({"a": "b", "c": encoded})
+    parts, origin = decoded_from(source, "base64")
+    start = parts.data.index(b"harbour")
+    view, low, high, exact = origin.trace(start, start + 7)
+    assert (view, exact) == ("base64", False)
+    assert source.text.data[low:high].decode() in encoded
+    assert origin.path_of(start, start + 7) == ("c",)
+    assert origin.is_new(ORDER, start, start + 7)
+
+
+def test_a_folded_reading_of_that_leads_there_too() -> None:
+    foldable = WORDS.replace("a", "\u0430").encode()
+    source = input_of({"c": "".join(f"%{byte:02x}" for byte in foldable)})
+    parts, inner = decoded_from(source, "percent")
+    folded, changed, unfolding = folding.fold_and_back(parts.data)
+    assert changed
+    origin = Origin(source, "", outer=inner, unfolding=unfolding)
+    start = folded.index(b"harbour")
+    view, low, high, exact = origin.trace(start, start + 7)
+    assert (view, exact) == ("percent>folded", False)
+    assert origin.path_of(start, start + 7) == ("c",)
+    assert b"%" in source.text.data[low:high]
+
+
+def test_a_squeezed_reading_leads_to_the_bytes_with_their_spaces() -> None:
+    source = input_of(["g h p _ Z 7 Q X 4", "nine"])
+    joined = source.text.joined()
+    locate = source.text.locate_joined
+    origin = Origin(source, "squeezed", locate=locate, squeezed_from=folding.Spaced(joined))
+    view, low, high, exact = origin.trace(0, 9)
+    assert (view, joined[low:high], exact) == ("squeezed", b"g h p _ Z 7 Q X 4", True)
+    assert origin.locate_joined == locate
+    assert origin.is_new(SECRET, 0, 9)
+    assert origin.is_split(0, 9)
+    assert not origin.is_new(SECRET, 9, 13)
+    assert not origin.is_split(9, 13)
+    assert not Origin(source, "text").is_split(0, 9)
+
+
+def test_a_match_within_one_string_is_not_new_in_joined_ones() -> None:
+    source = input_of(["one", "two"])
+    origin = Origin(source, "joined", locate=source.text.locate_joined)
+    assert origin.is_new(ORDER, 2, 4)
+    assert not origin.is_new(ORDER, 0, 3)
+
+
+def test_joined_pieces_may_form_words_or_a_weak_match_by_chance() -> None:
+    source = input_of(["one", "two"])
+    token = b"ghp_" + b"Z7QX4M2N5P6R3STV" * 2 + b"abcd"
+    sure, span = Confidence.HIGH, (0, len(token))
+    row = Origin(source, "joined", locate=source.text.locate_joined)
+    assert not row.is_chance(SECRET, sure, token, span)
+    assert not row.is_chance(ORDER, Confidence.LOW, token, span)
+    long_row = row._replace(may_fit_by_chance=True)
+    assert not long_row.is_chance(SECRET, sure, token, span)
+    assert long_row.is_chance(ORDER, Confidence.MEDIUM, token, span)
+
+
+def test_a_secret_within_a_word_of_a_literal_is_not_new() -> None:
+    for code, is_new in (("k = 'gh' + 'p_x'", True), ("k = 'lengh' + 'p_x'", False)):
+        source = input_of([code])
+        data = source.text.data
+        joined, *_ = joined_literals(data, 0, len(data))
+        outer = Origin(source, "", outer=Origin(source, ""), parts=joined)
+        squeezed = folding.squeeze(joined.data, words=False)
+        origin = Origin(source, "", outer=outer, squeezed_from=folding.Spaced(joined.data))
+        start = squeezed.index(b"ghp_")
+        assert origin.is_new(SECRET, start, start + 5) is is_new
+        view, low, high, _ = origin.trace(start, start + 5)
+        assert view.endswith(">squeezed")
+        assert data[low:high].startswith(b"gh")
+
+
+def test_a_rule_about_commands_does_not_search_what_is_only_written() -> None:
+    value: JsonValue = {"path": "a.txt", "content": f"{WORDS}\n" * 400}
+    source = input_of(value, "write_file")
+    size = len(source.text.data)
+    (active,) = Origin(source, "text").active_ranges(IN_COMMANDS, 0, size)
+    assert active[1] < 100 < size
+    assert Origin(source, "text").active_ranges(SECRET, 0, size) == [(0, size)]
+    folded = Origin(source, "folded", whole=True)
+    assert folded.active_ranges(IN_COMMANDS, 100, 100 + IDLE_BYTES) == []
+    assert folded.active_ranges(IN_COMMANDS, 0, 200) == [(0, 200)]
+
+
+def test_a_joined_match_ends_where_words_of_its_strings_end() -> None:
+    key = "b_" + "Rt2CUGofcV0SfzwAxWp9Iq9Hs69ZVWaMhoXOlLQWER12"
+    rule = RULES["secrets.beamer-key"]
+    for strings, is_part in (
+        ((key[:30], key[30:]), False),
+        (("see", key[:30], key[30:], "there"), False),
+        (("see " + key[:30], key[30:] + " there"), False),
+        (("6" + key[:30], key[30:]), True),
+        ((key[:30], key[30:] + "6"), True),
+    ):
+        source = input_of({f"part-{number}": text for number, text in enumerate(strings)})
+        data = source.text.joined()
+        origin = Origin(source, "joined", locate=source.text.locate_joined)
+        match = next(Finder(key, ignore_case=False).finditer(data, 0, len(data)))
+        assert origin.is_part_of_word(rule, data, match) is is_part, strings
+        assert not Origin(source, "").is_part_of_word(rule, data, match)

@@ -1,0 +1,91 @@
+"""Each rule has one engine for each surface, and what is compiled together is known."""
+
+from collections import Counter
+
+import pytest
+
+from pipeguard.detect.rules.rule import Rule, View
+from pipeguard.detect.scanning.rule_partition import (
+    EngineRules,
+    engine_for,
+    in_groups,
+    rules_for,
+    squeezed_pattern,
+)
+from pipeguard.firewall.protocol.places import Surface
+from tests.each import each
+from tests.fuzz.rulebook import ALL as RULES
+
+
+def test_each_rule_is_run_over_each_of_its_surfaces_by_one_engine() -> None:
+    run = Counter(
+        (rule.id, surface)
+        for engine in Surface
+        for rule in rules_for(RULES.values(), engine)
+        for surface in rule.surfaces
+    )
+    assert run == Counter((r.id, surface) for r in RULES.values() for surface in r.surfaces)
+
+
+@each("rule", RULES)
+def test_the_engine_for_a_rule_has_the_rule(rule: Rule) -> None:
+    expected = {engine_for(rule, surface) for surface in rule.surfaces}
+    having = {engine for engine in Surface if list(rules_for([rule], engine))}
+    assert having == expected
+
+
+def test_nothing_is_squeezed_where_nothing_goes_to_a_server() -> None:
+    (rule,) = (r for r in RULES.values() if r.id == "secrets.github-token")
+    assert View.SQUEEZED in rule.views
+    (there,) = rules_for([rule], Surface.TO_CLIENT)
+    assert View.SQUEEZED not in there.views
+    assert there.surfaces == {Surface.TO_CLIENT}
+
+
+def test_rules_are_read_when_one_of_them_is_first_needed() -> None:
+    reads = 0
+
+    def read() -> list[Rule]:
+        nonlocal reads
+        reads += 1
+        return list(RULES.values())
+
+    rules = EngineRules(read, Surface.TO_SERVER, frozenset({Surface.TO_SERVER}))
+    assert rules.surfaces == {Surface.TO_SERVER}
+    assert reads == 0
+    assert rules.all
+    assert rules.plain
+    assert rules.over_acts
+    assert reads == 1
+    assert EngineRules(read, Surface.TO_SERVER).surfaces == {
+        surface for rule in rules.all for surface in rule.surfaces
+    }
+
+
+def test_secrets_and_the_others_are_compiled_apart() -> None:
+    private, leaving, others = in_groups([*rules_for(RULES.values(), Surface.TO_SERVER)])
+    assert {rule.is_private for rule in (*private, *leaving)} == {True}
+    assert {rule.is_private for rule in others} == {False}
+    to_client = in_groups([*rules_for(RULES.values(), Surface.TO_CLIENT)])
+    assert [rule.id for rule in private] == [rule.id for rule in to_client[0]]
+    assert leaving
+    assert not to_client[1]
+    assert not any(rule.views <= {View.SQUEEZED, View.ACTS} for rule in (*private, *others))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "squeezed"),
+    [
+        (r"ignore\s{1,8}all", "ignoreall"),
+        (r"a b\b", "ab"),
+        (r"a[\s_-]+b", "ab"),
+        (r"a[^\s]b", r"a[^\s]b"),
+        (r"a\ b", r"a\ b"),
+    ],
+)
+def test_a_pattern_for_a_text_without_spaces_has_none(pattern: str, squeezed: str) -> None:
+    rule = RULES["injection.override-instructions"]._replace(
+        pattern=pattern, views=frozenset({View.SQUEEZED})
+    )
+    assert squeezed_pattern(rule)[0] == squeezed
+    assert squeezed_pattern(rule._replace(views=frozenset({View.TEXT})))[0] == ""

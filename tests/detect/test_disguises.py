@@ -1,0 +1,331 @@
+"""Secrets spelt otherwise in arguments are stopped as plain ones are, and what looks so passes.
+
+Each disguise takes any secret. The secrets are made from the rules' own samples, of every kind
+that is stopped as it stands; no rule is named here. The twins have the same shapes and no secret.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import json
+import re
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+
+from pipeguard.config.effective_policy import combine
+from pipeguard.detect.rules.rule import Rule, View, load_pack
+from pipeguard.firewall.finding import Action, Direction, Severity, Verdict
+from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.session import Session
+from pipeguard.rulebook import samples
+from tests.fuzz.rulebook import engines
+
+RULES = Path(__file__).parents[2] / "rules"
+EVERY = 14  # of the forms: all of them take minutes
+FEW = 16  # one of so many may be missed: a check of its own asks for more than its form
+LONGEST = 120  # characters: what is longer, as a key in PEM, is no word
+
+
+def judged(arguments: JsonValue, tool: str = "lookup") -> Verdict:
+    """What becomes of a call with these arguments, by nobody's policy."""
+    session = Session(Guard("leaks", engines(), combine(None, None), {}, b"key"), "TEST")
+    asked = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "client", "version": "1"},
+    }
+    said = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {"tools": {}},
+        "serverInfo": {"name": "server", "version": "1"},
+    }
+    call = {"name": tool, "arguments": arguments}
+
+    def send(direction: Direction, message: dict[str, object]) -> Verdict:
+        frame = json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False).encode()
+        return session.receive(direction, frame, 0.0)
+
+    send(Direction.TO_SERVER, {"id": 1, "method": "initialize", "params": asked})
+    send(Direction.TO_CLIENT, {"id": 1, "result": said})
+    send(Direction.TO_SERVER, {"method": "notifications/initialized"})
+    return send(Direction.TO_SERVER, {"id": 2, "method": "tools/call", "params": call})
+
+
+def is_stopped(verdict: Verdict) -> bool:
+    return verdict.action >= Action.REDACT
+
+
+@cache
+def secrets() -> tuple[str, ...]:
+    """Secrets of many vendors that are stopped as they stand, by the samples of their rules."""
+    found: list[str] = []
+    for pack in ("secrets", "secrets-services"):
+        rules = load_pack((RULES / f"{pack}.yaml").read_text("utf-8"), pack)
+        found += filter(None, map(_secret, rules))
+    return tuple(one for one in found[::EVERY] if is_stopped(judged({"text": one})))
+
+
+def _secret(rule: Rule) -> str:
+    if rule.severity < Severity.HIGH or not {View.JOINED, View.SQUEEZED} <= rule.views:
+        return ""
+    text = samples.expand(rule.matches[0], crc32(rule.id.encode()))
+    flags = re.ASCII | (re.IGNORECASE if rule.ignore_case else 0)
+    match = re.search(rule.pattern, text, flags)
+    if match is None:
+        return ""
+    secret = match["secret"] if "secret" in match.re.groupindex else match[0]
+    return secret if len(secret) <= LONGEST and re.fullmatch(r"[\w+/=.~-]+", secret) else ""
+
+
+def listed(pieces: list[str]) -> JsonValue:
+    return [*pieces]
+
+
+def cut(text: str, pieces: int) -> list[str]:
+    """The text in so many pieces."""
+    size = -(-len(text) // pieces)
+    return [text[at : at + size] for at in range(0, len(text), size)]
+
+
+def groups(text: str, size: int) -> list[str]:
+    """The text in groups of so many characters."""
+    return [text[at : at + size] for at in range(0, len(text), size)]
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def quoted(pieces: list[str], between: str, quote: str = '"') -> str:
+    return between.join(f"{quote}{piece}{quote}" for piece in pieces)
+
+
+def uuencoded(text: str) -> str:
+    lines = (text[at : at + 45].encode() for at in range(0, len(text), 45))
+    return "".join(binascii.b2a_uu(line).decode() for line in lines)
+
+
+def numbers(values: Iterable[int]) -> Any:
+    return list(values)
+
+
+SEPARATORS = {
+    "dots": ".", "emoji": "\U0001f600", "dashes": "-", "tildes": "~", "colons": ":",
+    "arrows": "->", "bars and spaces": " | ", "dots and spaces": ". ", "middle dots": "\u00b7",
+}  # fmt: skip
+Disguise = Callable[[str], JsonValue]
+WRITTEN: dict[str, Callable[[str], str]] = {
+    "base64 in groups": lambda s: " ".join(groups(b64(s), 4)),
+    "base64 a group a line": lambda s: "\n".join(groups(b64(s), 8)),
+    "base64 in quoted pieces": lambda s: quoted(groups(b64(s), 8), ", "),
+    "base64 put together": lambda s: quoted(groups(b64(s), 10), " + "),
+    "base64 a letter a line": lambda s: "\n".join(b64(s)),
+    "base64 of UTF-16": lambda s: base64.b64encode(s.encode("utf-16-le")).decode(),
+    "base64 of UTF-16 with its mark": lambda s: base64.b64encode(s.encode("utf-16")).decode(),
+    "base64 of UTF-16, big end first": lambda s: base64.b64encode(s.encode("utf-16-be")).decode(),
+    "base64 of UTF-32": lambda s: base64.b64encode(s.encode("utf-32-le")).decode(),
+    "hex of UTF-16": lambda s: s.encode("utf-16-le").hex(),
+    "hex in groups": lambda s: " ".join(groups(s.encode().hex(), 4)),
+    "hex in quoted bytes": lambda s: quoted([f"{byte:02x}" for byte in s.encode()], ", "),
+    "hex a byte a line": lambda s: "\n".join(f"{byte:02x}" for byte in s.encode()),
+    "hex put together": lambda s: quoted(groups(s.encode().hex(), 16), " + "),
+    "hex of gzip": lambda s: gzip.compress(s.encode(), mtime=0).hex(),
+    "base32 in groups": lambda s: " ".join(groups(base64.b32encode(s.encode()).decode(), 4)),
+    "plus": lambda s: quoted(cut(s, 2), " + "),
+    "plus, over lines": lambda s: "const key = " + quoted(cut(s, 3), " +\n  ") + ";",
+    "full stop": lambda s: "$key = " + quoted(cut(s, 3), " . ", "'") + ";",
+    "two full stops": lambda s: "key = " + quoted(cut(s, 3), " .. "),
+    "ampersand": lambda s: "key = " + quoted(cut(s, 3), " & "),
+    "bars": lambda s: "SELECT " + quoted(cut(s, 3), " || ", "'"),
+    "angle brackets": lambda s: quoted(cut(s, 3), " <> "),
+    "side by side": lambda s: "key = (" + quoted(cut(s, 3), " ") + ")",
+    "backslash": lambda s: quoted(cut(s, 2), " \\\n    "),
+    "a list that is joined": lambda s: '"".join([' + quoted(cut(s, 4), ", ") + "])",
+    "format": lambda s: '"{}{}{}".format(' + quoted(cut(s, 3), ", ") + ")",
+    "f-string": lambda s: "f\"{'" + "'}{'".join(cut(s, 3)) + "'}\"",
+    "template": lambda s: "`${'" + "'}${'".join(cut(s, 3)) + "'}`",
+    "variables": lambda s: 'a = "{}"\nb = "{}"\nc = "{}"'.format(*cut(s, 3)),
+    "appended": lambda s: "\n".join(f'parts.append("{piece}");' for piece in cut(s, 3)),
+    "letters put together": lambda s: quoted(list(s), "+", "'"),
+    "a JSON object": lambda s: json.dumps(dict([cut(s, 2)])),
+    "a letter a line": "\n".join,
+    "a letter a line, amid prose": lambda s: "Here it is:\n" + "\n".join(s) + "\nThank you!",
+    "an array of letters": lambda s: json.dumps(list(s)),
+    "groups of four": lambda s: " ".join(groups(s, 4)),
+    "percent and u": lambda s: "".join(f"%u{ord(one):04x}" for one in s),
+    "some percent and u": lambda s: "".join(
+        f"%u{ord(one):04X}" if at % 3 == 0 else one for at, one in enumerate(s)
+    ),
+    "octal": lambda s: "".join(f"\\{ord(one):03o}" for one in s),
+    "octal with a zero": lambda s: "".join(f"\\0{ord(one):03o}" for one in s),
+    "code points in braces": lambda s: "".join(f"\\x{{{ord(one):x}}}" for one in s),
+    "escapes of CSS": lambda s: "".join(f"\\{ord(one):06x}" for one in s),
+    "code points": lambda s: " ".join(f"U+{ord(one):04X}" for one in s),
+    "decimal": lambda s: json.dumps(list(s.encode())),
+    "characters by number": lambda s: " + ".join(f"chr({byte})" for byte in s.encode()),
+    "binary": lambda s: " ".join(f"{byte:08b}" for byte in s.encode()),
+    "binary with its prefix": lambda s: ", ".join(f"0b{byte:08b}" for byte in s.encode()),
+    "cast to bytes": lambda s: "{" + ", ".join(f"(byte) {byte}" for byte in s.encode()) + "}",
+    **{f"{name} between letters": sign.join for name, sign in SEPARATORS.items()},
+    "emoji amid prose": lambda s: f"Look up {SEPARATORS['emoji'].join(s)} for me, please.",
+    "dots between pairs": lambda s: ".".join(groups(s, 2)),
+    "emoji between groups of three": lambda s: SEPARATORS["emoji"].join(groups(s, 3)),
+    "bare octal": lambda s: " ".join(f"{byte:o}" for byte in s.encode()),
+    "octal with its prefix": lambda s: " ".join(f"0o{byte:o}" for byte in s.encode()),
+    "octal in quotes": lambda s: json.dumps([f"{byte:o}" for byte in s.encode()]),
+    "base85": lambda s: base64.b85encode(s.encode()).decode(),
+    "base85 amid prose": lambda s: f"The data: {base64.b85encode(s.encode()).decode()} as asked",
+    "ASCII85": lambda s: base64.a85encode(s.encode(), adobe=True).decode(),
+    "uuencode": lambda s: f"begin 644 notes\n{uuencoded(s)}`\nend\n",
+    "uuencode, its lines alone": uuencoded,
+    "base64 from its end": lambda s: b64(s)[::-1],
+    "hex from its end": lambda s: s.encode().hex()[::-1],
+    "base32 from its end": lambda s: base64.b32encode(s.encode()).decode()[::-1],
+    "base64 from its end, in base64": lambda s: b64(b64(s)[::-1]),
+    "white letters in circles": lambda s: re.sub(
+        "[A-Z]", lambda one: chr(0x1F150 + ord(one[0]) - ord("A")), s
+    ),
+}
+PLACED: dict[str, Disguise] = {
+    "a key and its value": lambda s: {cut(s, 2)[0]: cut(s, 2)[1]},
+    "a key and its value, within": lambda s: {"q": "all of it", "a": {cut(s, 2)[0]: cut(s, 2)[1]}},
+    "two arguments, the last first": lambda s: dict(zip("ab", reversed(cut(s, 2)), strict=True)),
+    "three arguments": lambda s: {"b": cut(s, 3)[1], "c": cut(s, 3)[2], "a": cut(s, 3)[0]},
+    "three among others": lambda s: {
+        "path": "notes.txt", "c": cut(s, 3)[2], "a": cut(s, 3)[0], "mode": "add", "b": cut(s, 3)[1],
+    },
+    "a list from the last": lambda s: {"parts": listed(cut(s, 6)[::-1])},
+    "base64 in a list": lambda s: {"parts": listed(groups(b64(s), 8))},
+    "numbers": lambda s: {"data": numbers(s.encode())},
+    "numbers, nested": lambda s: {"a": [{"b": {"type": "Buffer", "data": numbers(s.encode())}}]},
+    "numbers in rows": lambda s: {"rows": [numbers(row.encode()) for row in groups(s, 8)]},
+    "numbers by index": lambda s: {f"{at}": numbers([ord(one)])[0] for at, one in enumerate(s)},
+    "numbers of UTF-16": lambda s: {"data": numbers(s.encode("utf-16-le"))},
+    "octal numbers": lambda s: {"data": numbers(int(f"{byte:o}") for byte in s.encode())},
+    "dots between letters, in a list": lambda s: {"parts": listed(groups(".".join(s), 10))},
+    "base85, nested": lambda s: {"a": [{"b": base64.b85encode(s.encode()).decode()}]},
+}  # fmt: skip
+
+
+def are_hardly_any(missed: list[str]) -> bool:
+    return len(missed) <= len(secrets()) // FEW
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_secret_that_is_written_otherwise_is_stopped(name: str) -> None:
+    missed = [one[:6] for one in secrets() if not is_stopped(judged({"text": WRITTEN[name](one)}))]
+    assert are_hardly_any(missed), missed
+
+
+@pytest.mark.parametrize("name", PLACED)
+def test_a_secret_over_keys_and_arguments_is_stopped(name: str) -> None:
+    missed = [one[:6] for one in secrets() if not is_stopped(judged(PLACED[name](one)))]
+    assert are_hardly_any(missed), missed
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_letters_as_halves_of_flags_are_read(small: bool) -> None:
+    """They have one case, and carry no secret that needs two."""
+    one_case = [one for one in secrets() if one == (one.lower() if small else one.upper())]
+    assert one_case
+    for one in one_case:
+        flags = re.sub("[A-Z]", lambda m: chr(0x1F1E6 + ord(m[0]) - ord("A")), one.upper())
+        assert is_stopped(judged({"text": flags})), one[:6]
+        assert is_stopped(judged({"text": " ".join(flags)})), one[:6]
+
+
+@cache
+def keys() -> tuple[str, ...]:
+    """Private keys of each structure in base64, without lines around them."""
+    rules = load_pack((RULES / "secrets.yaml").read_text("utf-8"), "secrets")
+    rule = next(rule for rule in rules if rule.id == "secrets.private-key")
+    made = (samples.expand(sample, 0) for sample in rule.matches)
+    return tuple(key.replace("\n", "") for key in made if key.startswith(("M", "b3Bl")))
+
+
+KEY_FORMS: dict[str, Disguise] = {
+    "one line": lambda s: {"text": s},
+    "amid prose": lambda s: {"text": f"Store {s} for me, please."},
+    "for URLs": lambda s: {"text": s.replace("+", "-").replace("/", "_")},
+    "lines": lambda s: {"text": "\n".join(groups(s, 64))},
+    "short lines": lambda s: {"text": "\r\n".join(groups(s, 20))},
+    "escaped line ends": lambda s: {"text": "\\n".join(groups(s, 64))},
+    "nested": lambda s: {"a": [{"b": {"c": s}}]},
+    "a list": lambda s: {"parts": listed(groups(s, 60))},
+    "hexadecimal": lambda s: {"text": der(s).hex()},
+    "pairs": lambda s: {"text": der(s).hex(" ").upper()},
+    "base64 twice": lambda s: {"text": b64(s)},
+}
+
+
+def der(text: str) -> bytes:
+    standard = text.replace("-", "+").replace("_", "/")
+    return base64.b64decode(standard + "=" * (-len(standard) % 4))
+
+
+@pytest.mark.parametrize("name", KEY_FORMS)
+def test_a_private_key_without_its_lines_is_stopped(name: str) -> None:
+    assert len(keys()) >= 7
+    missed = [key[:12] for key in keys() if not is_stopped(judged(KEY_FORMS[name](key)))]
+    assert missed == []
+
+
+@pytest.mark.parametrize("name", KEY_FORMS)
+def test_a_public_key_passes(name: str) -> None:
+    public_key = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA{b64:343}DAQAB"
+    request = "MIICvDCCAaQCAQAwdzELMAkGA1UEBhMC{b64:900}"
+    for recipe in (public_key, request):
+        assert not judged(KEY_FORMS[name](samples.expand({"gen": recipe}, 1))).findings
+
+
+HARMLESS = "The minutes of the meeting on 3 March, as agreed: nobody objects to the new room."
+TWINS: dict[str, JsonValue] = {
+    "base64 in groups": {"text": " ".join(groups(b64(HARMLESS), 4))},
+    "base64 in a list": {"parts": listed(groups(b64(HARMLESS), 8))},
+    "base64 of UTF-16": {"text": base64.b64encode(HARMLESS.encode("utf-16-le")).decode()},
+    "hex in groups": {"text": " ".join(groups(HARMLESS.encode().hex(), 4))},
+    "decimal": {"text": json.dumps(list(HARMLESS.encode()))},
+    "binary": {"text": " ".join(f"{byte:08b}" for byte in HARMLESS.encode())},
+    "code": {"text": 'url = "https://" + host + "/api/v2/" + path;\nlog("got " + n + " rows");'},
+    "code over lines": {"text": 'help = ("usage: tool [-h]\\n"\n        "  --all  every one\\n")'},
+    "appended": {"text": 'out.push("utf8");\nout.push("sha256");\nout.push("x86_64-linux");'},
+    "multiple choice": {"answers": listed(list("ABCDABCCDABDDCBAACBDABCDBBCA")), "paper": "B7"},
+    "letters of a table": {"text": json.dumps([list("XOX"), list("OXO"), list("XXO")])},
+    "CSV": {"text": "id,sku,qty\n1,AB-1203,4\n2,QX-9931,12\n3,ZZ-0042,1\n4,AB-1207,8"},
+    "short lines": {"text": "O\nwind,\nI\nam\na\nleaf\nin\nMay.\nGo\non,\nI\nsay:\nup,\nup\nand"},
+    "file modes": {"text": "chmod 0644 a; chmod 0755 b; chmod 600 c; umask 022; printf '\\033[1m'"},
+    "paths of Windows": {"text": "C:\\101\\new\\103\\reports\\x64\\u2\\bin and D:\\117\\data"},
+    "flags": {"text": "🇩🇪 Berlin, 🇫🇷 Paris, 🇯🇵 Osaka and 🇧🇷 Recife in 14 days; 🇨🇭 by train."},
+    "ids in any order": {
+        "owner": "acme", "sha": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b", "id": "usr_8Kd02mPq",
+        "page": "2", "request": "0c9f7ff2-4f67-4f2e-9a3c-5d1d6a2f7b10",
+    },
+    "keys with digits": {"h1": "Title", "col2": "B12", "x86_64": "sha256", "utf8": "latin1"},
+    "a list of numbers": {"rows": [numbers(30 + at * 7 % 97 for at in range(80))]},
+    "pixels": {"rows": [numbers(at * step % 256 for step in (37, 91, 53)) for at in range(200)]},
+    "ages": {"ages": numbers(50 + at % 8 for at in range(60))},
+    "base85 of an image": {"text": base64.b85encode(bytes(range(0, 250, 3)) * 5).decode()},
+    "versions": {"text": "1.2.3, 4.5.6.7.8.9, v10.11.12-rc.1+b.5, 2026.11.24, 10.0.0.1:80/24"},
+    "dotted names": {"text": "a.b.c.d.e, org.w3c.dom.css.x1.y2.z3.k4, com.ibm.db2.jcc.DB2Driver"},
+    "octal modes": {"text": "0644 0755 0600 644 755 600 700 0o644 0o755 0o600 0o777 0o700 0o644"},
+    "words between emoji": {"text": "up to you at 5 or 6 pm in B2 or A1".replace(" ", "\u00b7")},
+    "ASCII art": {"text": "+--+--+\n|o |x |\n+--+--+\n /\\_/\\ \n( o.o )\n > ^ <\n.-.-.-.-.-.-.-"},
+    "fingerprints": {"text": "MD5:16:27:ac:a5:76:28:2d:36:63:1b:56:4d:eb:df:a6:48 00:1a:2b:3c:4d"},
+    "addresses": {"text": "2001:db8:85a3:0:0:8a2e:370:7334, fe80::1ff:fe23:4567:890a, 192.0.2.7"},
+    "numbers": {"text": " ".join(str(30 + at * 7 % 97) for at in range(80))},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_what_has_the_same_shape_passes_without_a_word(name: str) -> None:
+    verdict = judged(TWINS[name])
+    assert verdict.action is Action.ALLOW
+    assert not verdict.findings

@@ -1,0 +1,126 @@
+"""Ordinary calls are not stopped, and those that do harm are.
+
+The calls of `quiet.yaml` and `stopped.yaml` are played through a session with all rules and the
+policy of somebody who has no policy file. Knows no rule by name.
+"""
+
+import json
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeguard.firewall.finding import Action, Direction
+from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.session import Session
+from tests.detect.test_packs_quiet import library_text
+from tests.fuzz.rulebook import engines
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+MOST_WARNINGS = 0.015  # of the calls that are not stopped
+PIECE = 8000  # characters of the standard library's text that are sent at a time
+
+
+@pytest.fixture(scope="module")
+def guard() -> Guard:
+    return Guard("demo", engines(), Policy(), {})
+
+
+def action(guard: Guard, tool: str, arguments: JsonValue) -> Action:
+    call = {"name": tool, "arguments": arguments}
+    frame = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    text = json.dumps(frame, ensure_ascii=False).encode()
+    return Session(guard, "RUN").receive(Direction.TO_SERVER, text, 0.0).action
+
+
+@cache
+def calls(name: str) -> dict[str, list[JsonObject]]:
+    found: dict[str, list[JsonObject]] = yaml.safe_load((HERE / name).read_text(encoding="utf-8"))
+    return found
+
+
+def told(guard: Guard, ordinary: list[tuple[str, JsonValue]]) -> dict[Action, list[str]]:
+    """What became of calls, but for those of which nothing was said."""
+    found: dict[Action, list[str]] = {}
+    for tool, arguments in ordinary:
+        became = action(guard, tool, arguments)
+        if became is not Action.ALLOW:
+            found.setdefault(became, []).append(f"{tool} {json.dumps(arguments)[:160]}")
+    return found
+
+
+def test_ordinary_calls_pass_and_few_are_warned_of(guard: Guard) -> None:
+    ordinary = [(str(one["tool"]), one["arguments"]) for one in calls("quiet.yaml")["calls"]]
+    found = told(guard, ordinary)
+    warned = found.pop(Action.WARN, [])
+    assert found == {}
+    assert len(warned) <= MOST_WARNINGS * len(ordinary), warned
+
+
+def test_a_document_may_say_anything_where_it_is_written_sent_or_looked_at(guard: Guard) -> None:
+    ordinary: list[tuple[str, JsonValue]] = []
+    for name, text in calls("quiet.yaml")["docs"].items():  # type: ignore[attr-defined]
+        ordinary += [
+            ("write_file", {"path": f"/srv/app/{name}", "content": text}),
+            ("edit_file", {"path": name, "edits": [{"oldText": text[:60], "newText": text}]}),
+            ("push_files", {"branch": "x", "files": [{"path": name, "content": text}]}),
+            ("add_comment", {"issue": "4", "body": text}),
+            ("send_email", {"to": "a@mail.example", "subject": name, "body": text}),
+            ("store_memory", {"key": "note", "value": text}),
+            ("review_code", {"code": text}),
+            ("translate", {"text": text, "target": "de"}),
+            ("embed", {"input": text}),
+            ("think", {"thought": text}),
+            ("update_document", {"id": "1", "document": {"blocks": [{"text": text}]}}),
+        ]
+    assert told(guard, ordinary) == {}
+
+
+@pytest.mark.parametrize(
+    ("tool", "key"), [("write_file", "content"), ("send_message", "text"), ("create_page", "body")]
+)
+def test_the_manual_of_python_may_be_written_and_sent(guard: Guard, tool: str, key: str) -> None:
+    whole = "\n".join(library_text())
+    pieces = (whole[at : at + PIECE] for at in range(0, len(whole), PIECE))
+    ordinary: list[tuple[str, JsonValue]] = [(tool, {key: one}) for one in islice(pieces, 60)]
+    assert told(guard, ordinary).keys() <= {Action.WARN}
+
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])  # docs/rules/ quotes attacks
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_an_agent_may_read_what_is_written_about_the_guard(guard: Guard, page: Path) -> None:
+    talk = Session(guard, "RUN")
+    call = {"method": "tools/call", "params": {"name": "read_page", "arguments": {}}}
+    said = {"content": [{"type": "text", "text": page.read_text(encoding="utf-8")}]}
+    verdicts = [
+        talk.receive(way, json.dumps({"jsonrpc": "2.0", "id": 1, **message}).encode(), 0.0)
+        for way, message in ((Direction.TO_SERVER, call), (Direction.TO_CLIENT, {"result": said}))
+    ]
+    verdict = verdicts[-1]
+    assert verdict.forward is not None
+    assert [f.rule for f in verdict.findings if f.action > Action.WARN] == []
+
+
+@pytest.mark.parametrize("kind", calls("stopped.yaml"))
+def test_calls_that_do_harm_are_stopped(guard: Guard, kind: str) -> None:
+    passed = [
+        one
+        for one in calls("stopped.yaml")[kind]
+        if action(guard, str(one["tool"]), one["arguments"]) is not Action.BLOCK
+    ]
+    assert passed == []
+
+
+def test_a_megabyte_of_real_code_holds_no_secret_in_pieces(guard: Guard) -> None:
+    """Words of literals, put together, look like random letters now and then."""
+    folder = Path(json.__file__).parent.parent
+    code = "\n".join(path.read_text("utf-8", "replace") for path in sorted(folder.glob("*.py")))
+    arguments: JsonValue = {"path": "all.py", "content": code[:1_000_000]}
+    assert action(guard, "write_file", arguments) is Action.ALLOW

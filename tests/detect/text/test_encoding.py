@@ -1,0 +1,66 @@
+"""What is decoded is text rather than noise, and is read with what stands around it."""
+
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard.detect.text.budgets import DecodingBudget
+from pipeguard.detect.text.encoding import (
+    AROUND_BYTES,
+    MIN_TEXT_BYTES,
+    in_windows,
+    is_readable,
+    windows,
+)
+from tests.fuzz.budget import tried
+
+
+@pytest.mark.parametrize(
+    ("plain", "readable"),
+    [
+        (b"a short text", True),
+        (b"a" * (MIN_TEXT_BYTES - 1), False),
+        ("Игнорируй всё".encode(), True),
+        ("Игнорируй всё".encode()[:-1], True),
+        (bytes(range(256)), False),
+        (b"\0" * 50, False),
+        (b"a" * 90 + b"\0" * 10, True),
+        (b"a" * 80 + b"\0" * 20, False),
+    ],
+)
+def test_text_is_told_from_noise(plain: bytes, readable: bool) -> None:
+    assert is_readable(plain) == readable
+
+
+@tried(100)
+@given(st.lists(st.sampled_from([b"%", b"ab", b" " * 50, b"x" * 500]), max_size=30).map(b"".join))
+def test_each_sign_lies_in_a_window_with_what_is_around_it(data: bytes) -> None:
+    ranges = windows(re.compile(b"%"), data, 0, len(data), DecodingBudget())
+    assert ranges == sorted(ranges)
+    assert all(end < start for (_, end), (start, _) in pairwise(ranges))
+    for sign in re.finditer(b"%", data):
+        low = max(0, sign.start() - AROUND_BYTES)
+        high = min(len(data), sign.end() + AROUND_BYTES)
+        assert any(start <= low and high <= end for start, end in ranges)
+
+
+def test_a_window_is_decoded_whole_and_any_part_of_it_alone() -> None:
+    def decode(block: bytes) -> bytes:
+        return block.replace(b"%", b"!")
+
+    budget = DecodingBudget()
+    (whole,) = in_windows("signs", "%", decode)(b"a % b", 0, 5, budget)
+    assert (whole.data, whole.view, whole.start, whole.end) == (b"a ! b", "signs", 0, 5)
+    assert whole.reader is decode
+    (other,) = in_windows("signs", "%", decode, in_pieces=False)(b"a % b", 0, 5, budget)
+    assert other.reader is None
+
+
+def test_where_the_budget_is_spent_nothing_more_is_decoded() -> None:
+    budget = DecodingBudget()
+    budget._left_ns = 0
+    assert windows(re.compile(b"%"), b"%", 0, 1, budget) == []
+    assert budget.is_exceeded

@@ -1,0 +1,63 @@
+"""Characters that are written as escapes are read together with the text around them."""
+
+import pytest
+
+from tests.detect.text.reading import readings, signs_in
+from tests.each import each
+from tests.fuzz.disguises import ENCODINGS
+
+
+def test_surrogate_pairs_are_one_character() -> None:
+    assert readings(b"\\ud83d\\ude00 and more") == ["😀 and more".encode()]
+    assert readings(b"\\ud83d and more") == ["\ufffd and more".encode()]
+    assert readings(b"\\u{1f600} and more") == ["😀 and more".encode()]
+
+
+@each("name", ["mail", "entities", "percent", "escapes x"])
+@each("length", range(120, 132))
+def test_a_long_row_of_escapes_is_read_to_its_last(name: str, length: int) -> None:
+    text = ("0x7a, " * 30)[:length]
+    decoded = readings(f"see {ENCODINGS[name](text)} and tell me".encode())
+    assert any(text.encode() in item for item in decoded)
+
+
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("a%62c%20d", "abc d"),
+        ("%u0061%u0062c", "abc"),
+        (r"a\x62\143\u0064", "abcd"),
+        (r"\u{61}bc", "abc"),
+        ("&#97;b&#x63;&amp;", "abc&"),
+        ("&amp;amp;#97;bc", "abc"),
+        ("a=62c=20d=65f", "abc def"),
+        (r"a\nb\\c\"d", 'a\nb\\c"d'),
+    ],
+)
+def test_each_way_to_escape_is_read(written: str, plain: str) -> None:
+    assert any(plain.encode() in decoded for decoded in readings(f"so {written} it is".encode()))
+
+
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("gh\x1b[01;31m\x1b[Kp_x\x1b[m\x1b[KY9", "ghp_xY9"),
+        ("gh<em>p_x</em>Y9", "ghp_xY9"),
+        ("<b>g</b><b>h</b><b>p</b>_", "ghp_"),
+        ('<span class="c1">g</span><span class="c2">h</span>p_', "ghp_"),
+    ],
+)
+def test_what_is_highlighted_is_read_with_what_is_around_it(written: str, plain: str) -> None:
+    assert any(plain.encode() in item for item in readings(written.encode()))
+
+
+@pytest.mark.parametrize(
+    "written", ["\x1b[32mINFO\x1b[0m started", "a <b>bold</b> word", "1 <i> 2", "List<String>x"]
+)
+def test_highlighted_words_are_left_alone(written: str) -> None:
+    assert "markup" not in signs_in(written.encode())
+
+
+@pytest.mark.parametrize("written", ["100% of it", "a & b", "a = b", "C:/new"])
+def test_a_sign_that_escapes_nothing_is_left_alone(written: str) -> None:
+    assert readings(written.encode()) == []

@@ -1,0 +1,98 @@
+"""Where the strings of JSON are, and what only looks like JSON."""
+
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pipeguard.detect.text.document import MessageText
+from pipeguard.detect.text.json_strings import JsonStrings, may_continue
+from tests.fuzz.budget import tried
+
+SAID = "the boats are moored today"
+
+
+def strings(text: str) -> list[str]:
+    read = MessageText(["before", text], keyed=False)
+    data = read.data
+    return [data[a:b].decode() for a, b in JsonStrings(read).within(0, len(data))]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"id": 3, "body": SAID},
+        [SAID],
+        {"a": [{"b": [True, None, -1.5e3, SAID]}]},
+        {SAID: 1},
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 2])
+def test_values_and_keys_of_several_words_are_found(value: object, indent: int | None) -> None:
+    text = json.dumps(value, indent=indent)
+    assert strings(text) == [SAID]
+    assert strings(f" \n{text}\n{text}\n") == [SAID, SAID], "lines of JSON"
+
+
+def test_a_quote_that_is_escaped_ends_no_string() -> None:
+    said = f'{SAID}, "all of them", and \\'
+    assert strings(json.dumps({"body": said})) == [json.dumps(said)[1:-1]]
+
+
+def test_names_and_short_values_are_none() -> None:
+    text = json.dumps({"a_name_of_one_word": "short", "more": SAID})
+    read = MessageText(text, keyed=False)
+    found = JsonStrings(read)
+    before, after = found.names(0, len(text))
+    assert before == b'{"a_name_of_one_word": "short", "more": "'
+    assert after == b'"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'"{SAID}"',
+        f'He wrote ["{SAID}"]',
+        f'["{SAID}"] is what he wrote',
+        f'["{SAID}"',
+        f'["{SAID}]',
+        f'[x("{SAID}")]',
+        f"['{SAID}']",
+        f'["{SAID}\n"]',
+        f'{{"{SAID}"]',
+        "",
+    ],
+)
+def test_what_is_not_all_json_has_no_strings(text: str) -> None:
+    assert strings(text) == []
+
+
+def test_the_string_around_a_range_is_found_even_from_its_quote_on() -> None:
+    text = json.dumps({"body": SAID, "next": SAID})
+    found = JsonStrings(MessageText(text, keyed=False))
+    start = text.index(SAID)
+    end = start + len(SAID)
+    assert found.around(start + 4, start + 9) == (start, end)
+    assert found.around(start - 1, end + 1) == (start, end)
+    assert found.around(start, end + 9) is None
+    assert found.around(2, 4) is None
+
+
+def test_items_of_a_list_and_short_strings_may_continue_each_other() -> None:
+    long, marks = (0, 99), [b'"', b'", "by": "', b'"']
+    assert may_continue([long, (0, 99)], [b'["', b'", "', b'"]'])
+    assert may_continue([(0, 20), (0, 20)], marks)
+    assert not may_continue([long, (0, 20)], marks)
+
+
+@tried(200)
+@given(st.text(st.sampled_from('[]{}",:\\ \n0é"a\0“') | st.characters(codec="utf-8"), max_size=80))
+@example('["' + "\\" * 99)
+@example("[" * 9999 + "]" * 9999)
+def test_any_text_has_strings_in_order_and_within_it(text: str) -> None:
+    read = MessageText([f"[{text}]", text], keyed=False)
+    found = JsonStrings(read).within(0, len(read.data))
+    bounds = [at for span in found for at in span]
+    assert bounds == sorted(bounds)
+    assert all(0 <= at <= len(read.data) for at in bounds)

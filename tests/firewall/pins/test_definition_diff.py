@@ -1,0 +1,109 @@
+"""Where two definitions differ, and what stands there in each."""
+
+import json
+
+import pytest
+
+from pipeguard.firewall.pins.definition_diff import (
+    ABSENT,
+    Difference,
+    Parameters,
+    SchemaRole,
+    differences,
+    read,
+    required_anew,
+    schema_place,
+)
+from pipeguard.firewall.protocol.json_values import JsonValue, Number
+
+Places = list[tuple[str, object, object]]
+
+
+def places(old: JsonValue, new: JsonValue) -> Places:
+    found = differences(old, new)
+    return [("/".join(one.path), one.old, one.new) for one in found]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ({"a": "x"}, {"a": "x"}, []),
+        ({"a": "x"}, {"a": "y"}, [("a", "x", "y")]),
+        ({"a": "x"}, {"b": "x"}, [("a", "x", ABSENT), ("b", ABSENT, "x")]),
+        ({"a": ["x", "y"]}, {"a": ["x"]}, [("a", ["x", "y"], ["x"])]),
+        (
+            {"a": [{"b": "x"}]},
+            {"a": [{"b": "y"}, "z"]},
+            [("a/0/b", "x", "y"), ("a/1", ABSENT, "z")],
+        ),
+        ({"a": "1"}, {"a": Number("1")}, [("a", "1", "1")]),
+        ({"a": {"b": "x"}}, {}, [("a", {"b": "x"}, ABSENT)]),
+        ({"inputSchema": {"b": "x"}}, {}, [("inputSchema/b", "x", ABSENT)]),
+        ({}, {"_meta": {"b": "x"}}, [("_meta/b", ABSENT, "x")]),
+    ],
+)
+def test_each_place_that_differs_is_told_once(
+    old: JsonValue, new: JsonValue, expected: Places
+) -> None:
+    assert places(old, new) == expected
+
+
+def test_what_is_equal_on_both_sides_has_no_difference_whatever_its_form() -> None:
+    assert list(differences(read('{"b": 1.0, "a": 2}'), read('{"a":2,"b":1}'))) == []
+
+
+def test_instructions_and_other_values_are_read_as_one_member() -> None:
+    assert read('"Be kind."') == {"instructions": "Be kind."}
+    assert read("[1]") == {"value": [Number("1")]}
+
+
+def test_the_arguments_of_a_prompt_are_read_as_a_schema() -> None:
+    arguments = [{"name": "a", "description": "x", "required": True}, {"name": "b"}]
+    text = json.dumps({"name": "p", "arguments": arguments})
+    assert read(text)["arguments"] == {
+        "properties": {"a": {"description": "x"}, "b": {}},
+        "required": ["a"],
+    }
+    twice = json.dumps({"arguments": [{"name": "a"}, {"name": "a"}]})
+    assert read(twice)["arguments"] == [{"name": "a"}, {"name": "a"}]
+
+
+@pytest.mark.parametrize(
+    ("path", "role", "label", "keyword"),
+    [
+        ("", SchemaRole.SUBSCHEMA, "", ""),
+        ("properties/note", SchemaRole.PARAMETER, "note", "properties"),
+        ("properties/properties", SchemaRole.PARAMETER, "properties", "properties"),
+        ("properties/a/properties/b/enum", SchemaRole.KEYWORD, "a.b", "enum"),
+        ("properties/a/items/properties/x", SchemaRole.PARAMETER, "a[].x", "properties"),
+        ("anyOf/0/const", SchemaRole.KEYWORD, "anyOf[0]", "const"),
+        ("$defs/point", SchemaRole.SUBSCHEMA, "$defs.point", "$defs"),
+        (
+            "additionalProperties",
+            SchemaRole.SUBSCHEMA,
+            "additionalProperties",
+            "additionalProperties",
+        ),
+        ("properties", SchemaRole.KEYWORD, "", "properties"),
+    ],
+)
+def test_a_path_of_a_schema_is_read(path: str, role: SchemaRole, label: str, keyword: str) -> None:
+    place = schema_place(tuple(filter(None, path.split("/"))))
+    assert (place.role, place.label, place.keyword) == (role, label, keyword)
+
+
+def test_of_the_parameters_on_both_sides_those_are_told_that_became_required() -> None:
+    def parameters(required: list[JsonValue], *names: str) -> Parameters:
+        properties: dict[str, JsonValue] = {name: {} for name in names}
+        return Parameters({"inputSchema": {"properties": properties, "required": required}})
+
+    old, new = (
+        parameters(["a", "c", Number("1")], "a", "b", "c"),
+        parameters(["b", "c", "d"], "a", "b", "c", "d"),
+    )
+    assert required_anew(old, new, ("inputSchema",)) == (("b",), ("a",))
+    assert required_anew(Parameters({}), new, ("inputSchema",)) == ((), ())
+
+
+def test_a_difference_is_a_value() -> None:
+    assert Difference(("a",), "x", ABSENT) == Difference(("a",), "x", ABSENT)

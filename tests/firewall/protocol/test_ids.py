@@ -1,0 +1,41 @@
+"""Ids: each has one token, and a token gives the id back."""
+
+import pytest
+from hypothesis import given
+
+from pipeguard.firewall.protocol.ids import MAX_ID_BYTES, id_of, id_token_of, request_ids
+from pipeguard.firewall.protocol.json_values import JsonValue, Number
+from tests.fuzz.budget import tried
+from tests.fuzz.values import ids
+
+
+@tried(100)
+@given(ids, ids)
+def test_two_ids_have_one_token_only_if_they_are_the_same(
+    one: str | Number, other: str | Number
+) -> None:
+    same = type(one) is type(other) and one == other
+    assert (id_token_of(one) == id_token_of(other)) == same
+
+
+@pytest.mark.parametrize("size", [MAX_ID_BYTES - 2, MAX_ID_BYTES - 1])
+def test_an_id_is_short(size: int) -> None:
+    assert (id_token_of("a" * size) is None) == (size + 2 > MAX_ID_BYTES)
+    assert id_token_of("é" * size) is None
+    assert id_token_of("a" * (MAX_ID_BYTES + 1)) is None
+
+
+@tried(100)
+@given(ids)
+def test_a_token_gives_its_id_back(id_: str | Number) -> None:
+    token = id_token_of(id_)
+    assert token is not None
+    back = id_of(token)
+    assert (type(back), back) == (type(id_), id_)
+
+
+def test_the_requests_of_a_message_or_a_batch_have_ids() -> None:
+    call: JsonValue = {"id": "a", "method": "x"}
+    assert request_ids(call) == ['"a"']
+    assert request_ids([call, {"method": "x"}, {"id": Number("1"), "result": {}}, None]) == ['"a"']
+    assert request_ids({"id": None, "method": "x"}) == []

@@ -1,0 +1,128 @@
+"""The envelope: what JSON-RPC allows is a Message, anything else a Refusal."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard.errors import Refusal
+from pipeguard.firewall.finding import MessageKind
+from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.json_values import JsonValue, Number, serialise
+from pipeguard.firewall.protocol.message import (
+    MAX_METHOD_BYTES,
+    Message,
+    parse,
+)
+from pipeguard.firewall.protocol.strict_json import (
+    parse_json,
+)
+from tests.fuzz.budget import tried
+from tests.fuzz.values import ids, junk, mutated, objects, spaced
+
+
+def refused(frame: bytes) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        parse(frame)
+    return caught.value
+
+
+def read(frame: bytes) -> Message | list[JsonValue] | Refusal:
+    """What becomes of a frame; nothing else is raised."""
+    try:
+        return parse(frame)
+    except Refusal as refusal:
+        return refusal
+
+
+def message(frame: bytes) -> Message:
+    parsed = parse(frame)
+    assert isinstance(parsed, Message)
+    return parsed
+
+
+@tried(200)
+@given(st.one_of(junk, mutated(objects.map(serialise))))
+def test_any_frame_is_a_message_a_batch_or_refused(frame: bytes) -> None:
+    parsed = read(frame)
+    if isinstance(parsed, Message):
+        assert parsed.frame is frame
+    if isinstance(parsed, Refusal) and parsed.id_token is not None:
+        assert id_token_of(parse_json(parsed.id_token.encode())) is not None
+
+
+@tried(150)
+@given(ids, st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12))
+def test_a_request_keeps_its_id_and_its_frame(id_: str | Number, method: str) -> None:
+    value: dict[str, JsonValue] = {"jsonrpc": "2.0", "id": id_, "method": method}
+    for frame in (serialise(value), spaced(value)):
+        found = message(frame)
+        assert found.kind is MessageKind.REQUEST
+        assert found.frame is frame or b"\n" in frame
+        assert len(found.frame.decode().splitlines()) == 1
+        assert found.method == method
+        assert found.id_token == serialise(id_).decode()
+
+
+@pytest.mark.parametrize("token", ["1.0", "1.5", "1e0", "1E2", "-0", "true", "[]", "{}", "1" * 41])
+def test_what_no_peer_repeats_alike_is_no_id(token: str) -> None:
+    frame = f'{{"jsonrpc":"2.0","id":{token},"method":"x"}}'.encode()
+    refusal = refused(frame)
+    assert (refusal.rule, refusal.id_token) == ("protocol.invalid-id", None)
+
+
+ENVELOPES = {
+    '{"id":1,"method":"x"}': ("jsonrpc-version", "1"),
+    '{"jsonrpc":"1.0","id":1,"method":"x"}': ("jsonrpc-version", "1"),
+    '{"jsonrpc":2.0,"id":1,"method":"x"}': ("jsonrpc-version", "1"),
+    '{"jsonrpc":"2.0 ","id":"a","method":"x"}': ("jsonrpc-version", '"a"'),
+    '{"jsonrpc":"2.0","id":null,"method":"x"}': ("invalid-id", None),
+    '{"jsonrpc":"2.0","id":1,"method":""}': ("invalid-method", "1"),
+    '{"jsonrpc":"2.0","id":1,"method":1}': ("invalid-method", "1"),
+    '{"jsonrpc":"2.0","id":1,"method":null}': ("invalid-method", "1"),
+    '{"jsonrpc":"2.0","id":1,"method":"a\\nb"}': ("invalid-method", "1"),
+    f'{{"jsonrpc":"2.0","id":1,"method":"{"a" * (MAX_METHOD_BYTES + 1)}"}}': (
+        "invalid-method",
+        "1",
+    ),
+    '{"jsonrpc":"2.0","id":1,"method":"x","result":{}}': ("request-and-response", "1"),
+    '{"jsonrpc":"2.0","id":1,"method":"x","error":{}}': ("request-and-response", "1"),
+    '{"jsonrpc":"2.0","id":1,"method":"x","params":[]}': ("params-not-an-object", "1"),
+    '{"jsonrpc":"2.0","id":1,"method":"x","params":null}': ("params-not-an-object", "1"),
+    '{"jsonrpc":"2.0","id":1,"method":"x","params":{"_meta":1}}': ("meta-not-an-object", "1"),
+    '{"jsonrpc":"2.0","id":1,"Method":"x"}': ("key-look-alike", "1"),
+    '{"jsonrpc":"2.0","id":1,"method":"x","paramſ":{}}': ("key-look-alike", "1"),
+    '{"jsonrpc":"2.0","ID":1,"method":"x"}': ("key-look-alike", None),
+    '{"jsonrpc":"2.0","id":1,"method":"x","params":{"name":1,"Name":2}}': ("key-look-alike", "1"),
+    '{"jsonrpc":"2.0","id":1}': ("malformed-answer", "1"),
+    '{"jsonrpc":"2.0","id":1,"result":{},"error":{}}': ("malformed-answer", "1"),
+    '{"jsonrpc":"2.0","result":{}}': ("no-method", None),
+    '{"jsonrpc":"2.0"}': ("no-method", None),
+    '{"jsonrpc":"2.0","id":null,"error":{},"result":{}}': ("malformed-answer", None),
+    '"x"': ("not-an-object", None),
+    "1": ("not-an-object", None),
+    "null": ("not-an-object", None),
+    " true ": ("not-an-object", None),
+}
+
+
+@pytest.mark.parametrize(("text", "told"), ENVELOPES.items(), ids=range(len(ENVELOPES)))
+def test_an_odd_envelope_is_refused(text: str, told: tuple[str, str | None]) -> None:
+    refusal = refused(text.encode())
+    assert (refusal.rule, refusal.id_token) == (f"protocol.{told[0]}", told[1])
+
+
+def test_an_envelope_may_have_more_members() -> None:
+    found = message(b'{"jsonrpc":"2.0","method":"x","__proto__":{},"extra":[1]}')
+    assert (found.kind, found.id_token) == (MessageKind.NOTIFICATION, None)
+
+
+def test_an_error_may_have_no_id() -> None:
+    for id_member in (b"", b'"id":null,'):
+        found = message(b'{"jsonrpc":"2.0",' + id_member + b'"error":{"code":1,"message":"x"}}')
+        assert (found.kind, found.id_token) == (MessageKind.ERROR, None)
+
+
+def test_an_answer_is_a_result_or_an_error() -> None:
+    assert message(b'{"jsonrpc":"2.0","id":"a","result":{}}').kind is MessageKind.RESULT
+    assert message(b'{"jsonrpc":"2.0","id":0,"error":{}}').kind is MessageKind.ERROR
+    assert parse(b'[{"jsonrpc":"2.0"},1]') == [{"jsonrpc": "2.0"}, "1"]

@@ -1,0 +1,287 @@
+"""Strict JSON: what every parser reads alike is a value, anything else a Refusal."""
+
+import json
+import threading
+from typing import cast
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pipeguard.errors import Refusal
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.json_values import JsonValue, Number, serialise
+from pipeguard.firewall.protocol.strict_json import (
+    MAX_DEPTH,
+    MAX_KEYS,
+    MAX_NODES,
+    STACK_BYTES,
+    ParsedFrame,
+    holds_more_than,
+    nests_deeper_than,
+    parse_json,
+    read_json,
+    without_value,
+)
+from tests.fuzz.budget import tried
+from tests.fuzz.values import equal, junk, mutated, spaced, texts, tokens, values
+
+MEBIBYTE = 2**20
+
+
+def refused(frame: bytes) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        parse_json(frame)
+    return caught.value
+
+
+def rule_of(text: bytes) -> str | None:
+    """By which rule a JSON text is refused, if it is."""
+    try:
+        parse_json(text)
+    except Refusal as refusal:
+        return refusal.rule
+    return None
+
+
+def lenient(text: bytes) -> object:
+    """What the standard's own parser reads, numbers as text."""
+    read: object = json.loads(text.decode("utf-8"), parse_int=str, parse_float=str)
+    return read
+
+
+@tried(300)
+@given(st.one_of(junk, mutated(values.map(serialise)), mutated(values.map(spaced))))
+@example(b"")
+@example(b"\xef\xbb\xbf{}")
+@example(b'{"a":\x0b1}')
+def test_bytes_are_read_or_refused_and_what_is_read_reads_again(frame: bytes) -> None:
+    try:
+        value = parse_json(frame)
+    except Refusal:
+        return
+    written = serialise(value)
+    assert equal(parse_json(written), value)
+    assert lenient(frame) == lenient(written)
+
+
+@tried(200)
+@given(values)
+def test_compact_json_is_written_as_it_was_read(value: JsonValue) -> None:
+    written = serialise(value)
+    assert equal(parse_json(written), value)
+    assert serialise(parse_json(written)) == written
+
+
+@tried(60)
+@given(values)
+def test_white_space_and_escapes_change_no_value(value: JsonValue) -> None:
+    assert equal(parse_json(spaced(value)), value)
+    assert serialise(parse_json(spaced(value))) == serialise(value)
+
+
+@tried(100)
+@given(tokens)
+def test_a_number_keeps_its_token(token: Number) -> None:
+    value = parse_json(b"[" + token.encode() + b"]")
+    assert isinstance(value, list)
+    assert type(value[0]) is Number
+    assert serialise(value) == b"[" + token.encode() + b"]"
+
+
+AMBIGUOUS = {
+    b'{"a":1,"a":1}': "protocol.duplicate-key",
+    b'{"a":1,"\\u0061":2}': "protocol.duplicate-key",
+    b'{"x":[{"b":{"a":1,"a":2}}]}': "protocol.duplicate-key",
+    b"[NaN]": "protocol.invalid-json",
+    b"[Infinity]": "protocol.invalid-json",
+    b"[-Infinity]": "protocol.invalid-json",
+    b"\xef\xbb\xbf[]": "protocol.invalid-json",
+    b"[]\x00": "protocol.invalid-json",
+    b'["\x01"]': "protocol.invalid-json",
+    b'["\n"]': "protocol.invalid-json",
+    b"[] []": "protocol.invalid-json",
+    b"[1,]": "protocol.invalid-json",
+    b'{"a":1,}': "protocol.invalid-json",
+    b"{'a':1}": "protocol.invalid-json",
+    b"[1]//": "protocol.invalid-json",
+    b"[01]": "protocol.invalid-json",
+    b"[+1]": "protocol.invalid-json",
+    b"[.5]": "protocol.invalid-json",
+    b"[1.]": "protocol.invalid-json",
+    b"[0x1]": "protocol.invalid-json",
+    b"[True]": "protocol.invalid-json",
+    b"\x0c[]": "protocol.invalid-json",
+    b"\xc2\xa0[]": "protocol.invalid-json",
+    rb'["\ud800"': "protocol.invalid-json",
+    b'["\\x41"]': "protocol.invalid-json",
+    b'["\xc0\x80"]': "protocol.invalid-utf8",
+    b'["\xed\xa0\x80"]': "protocol.invalid-utf8",
+    b'["\xff"]': "protocol.invalid-utf8",
+    "[]".encode("utf-16"): "protocol.invalid-utf8",
+    b"": "protocol.invalid-json",
+}
+
+
+@pytest.mark.parametrize(("text", "rule"), AMBIGUOUS.items(), ids=[str(i) for i in AMBIGUOUS])
+def test_what_parsers_read_differently_is_refused(text: bytes, rule: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        parse_json(text)
+    assert caught.value.rule == rule
+
+
+HALVES = [r"\ud83d", r"\uDE00", r"\uD83D\ude00", r"\\", r"\\ud83d", "😀", r"\u0041", "a", r"\""]
+
+
+@tried(200)
+@given(st.lists(st.sampled_from(HALVES), max_size=6), st.booleans())
+def test_half_a_character_is_refused_and_its_request_answered(
+    parts: list[str], as_key: bool
+) -> None:
+    text = '"' + "".join(parts) + '"'
+    member = f"{{{text}:1}}" if as_key else text
+    frame = f'{{"jsonrpc":"2.0","id":7,"method":"x","params":{{"a":{member}}}}}'.encode()
+    read: str = json.loads(text)
+    if any("\ud800" <= character <= "\udfff" for character in read):
+        refusal = refused(frame)
+        assert (refusal.rule, refusal.id_token) == ("protocol.lone-surrogate", "7")
+    else:
+        assert isinstance(parse_json(frame), dict)
+
+
+# --- size and depth ----------------------------------------------------------------------------
+
+
+def depth(frame: bytes) -> int:
+    """How deep the brackets outside of strings nest, counted one by one."""
+    level = deepest = 0
+    inside = escaped = False
+    for byte in frame:
+        if inside:
+            inside = escaped or byte != ord('"')
+            escaped = not escaped and byte == ord("\\")
+        elif byte == ord('"'):
+            inside = True
+        elif byte in b"[{":
+            level += 1
+            deepest = max(deepest, level)
+        elif byte in b"]}":
+            level -= 1
+    return deepest
+
+
+@tried(200)
+@given(values, st.integers(0, 8))
+def test_nesting_is_counted_as_one_would(value: JsonValue, limit: int) -> None:
+    for frame in (serialise(value), spaced(value)):
+        assert nests_deeper_than(parse_json(frame), limit) == (depth(frame) > limit)
+
+
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]"), (b'{"[":[{"\\"]":', b"}]}")],
+    ids=range(4),
+)
+def test_nesting_is_held_at_the_limit(opening: bytes, closing: bytes) -> None:
+    levels = len(closing)
+    for count in (MAX_DEPTH // levels, MAX_DEPTH // levels + 1):
+        frame = opening * count + b"1" + closing * count
+        assert rule_of(frame) == ("protocol.too-deep" if count * levels > MAX_DEPTH else None)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        b"[" * MEBIBYTE,
+        b'{"a":' * (MEBIBYTE // 5),
+        b'[{"a":' * (MEBIBYTE // 6),
+        b"[" * (MEBIBYTE // 2) + b"]" * (MEBIBYTE // 2),
+        b"]" * (MEBIBYTE // 2) + b"[" * (MEBIBYTE // 2),
+        b'{"id":1,"a":' + b"[" * MEBIBYTE,
+        (b"[" * 65 + b"]" * 65) * (MEBIBYTE // 130),
+    ],
+    ids=range(7),
+)
+def test_a_nesting_bomb_is_refused_on_the_stack_that_threads_have(bomb: bytes) -> None:
+    refusals: list[Refusal] = []
+    threading.stack_size(STACK_BYTES)
+    thread = threading.Thread(target=lambda: refusals.append(refused(bomb)), daemon=True)
+    thread.start()
+    thread.join()
+    threading.stack_size(0)
+    assert refusals[0].code in {codes.UNSCANNABLE, codes.PARSE_ERROR}
+
+
+@tried(100)
+@given(values, st.integers(1, 12))
+def test_no_more_values_than_the_limit_are_read(value: JsonValue, limit: int) -> None:
+    """Never fewer are counted than there are; an empty container counts for two."""
+
+    def count(one: JsonValue) -> int:
+        inner = list(one.values()) if isinstance(one, dict) else one
+        return 1 + (sum(map(count, inner)) if isinstance(inner, list) else 0)
+
+    if count(value) > limit:
+        assert holds_more_than(serialise(value), limit)
+    if 2 * count(value) <= limit:
+        assert not holds_more_than(spaced(value), limit)
+
+
+def test_too_many_values_and_keys_are_unscannable_and_answered() -> None:
+    many = b'{"jsonrpc":"2.0","id":7,"method":"x","params":{"a":[' + b"0," * MAX_NODES + b"0]}}"
+    keys = b",".join(b'"%d":0' % number for number in range(MAX_KEYS + 1))
+    wide = b'{"jsonrpc":"2.0","id":7,"method":"x","params":{' + keys + b"}}"
+    for frame, rule in ((many, "too-many-values"), (wide, "too-many-keys")):
+        refusal = refused(frame)
+        assert (refusal.rule, refusal.code) == (f"protocol.{rule}", codes.UNSCANNABLE)
+        assert refusal.id_token == "7"
+
+
+def test_commas_in_a_text_are_no_values() -> None:
+    assert parse_json(b'["' + b"," * (2 * MAX_NODES) + b'"]')
+
+
+@tried(100)
+@given(st.one_of(junk, mutated(values.map(serialise))))
+def test_any_bytes_can_be_counted(frame: bytes) -> None:
+    for limit in (0, 1, 64):
+        holds_more_than(frame, limit)
+
+
+@tried(60)
+@given(st.lists(texts, min_size=2, max_size=6))
+def test_a_key_that_stands_twice_is_refused(keys: list[str]) -> None:
+    members = b",".join(spaced(key) + b":0" for key in keys)
+    twice = len(set(keys)) < len(keys)
+    assert rule_of(b"{" + members + b"}") == ("protocol.duplicate-key" if twice else None)
+
+
+@tried(30)
+@given(values)
+def test_a_parsed_frame_is_its_bytes_and_is_not_read_again(value: JsonValue) -> None:
+    frame = serialise(value)
+    parsed = ParsedFrame.of(frame)
+    assert parsed == frame
+    assert read_json(parsed) == (value, frame.decode())
+    assert read_json(parsed)[0] is parsed.value
+    assert type(without_value(parsed)) is bytes
+    assert without_value(parsed) == frame
+    assert without_value(frame) is frame
+    written = ParsedFrame.write(value)
+    assert (written, parse_json(written)) == (frame, value)
+    assert parse_json(written) is value
+
+
+def test_a_value_that_nests_too_deep_is_written_and_read_by_nobody() -> None:
+    deepest = nested = cast(JsonValue, [])
+    for _ in range(MAX_DEPTH):
+        deepest, nested = nested, [nested]
+    assert isinstance(ParsedFrame.write(deepest), ParsedFrame)
+    with pytest.raises(Refusal):
+        parse_json(ParsedFrame.write(nested))
+
+
+def test_what_is_no_strict_json_is_no_parsed_frame() -> None:
+    for frame in (b'{"a":1,"a":2}', b"NaN", b"\xff", b""):
+        with pytest.raises(Refusal):
+            ParsedFrame.of(frame)

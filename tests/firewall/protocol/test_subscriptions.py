@@ -1,0 +1,64 @@
+"""A list is announced on a subscription once it was asked for and granted."""
+
+import pytest
+
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.firewall.protocol.pending import PendingRequest
+from pipeguard.firewall.protocol.subscriptions import (
+    LISTEN,
+    SUBSCRIPTION_META,
+    acknowledge,
+    granted_flags,
+    lists_in,
+)
+
+ALL: JsonObject = {
+    "toolsListChanged": True,
+    "promptsListChanged": True,
+    "resourcesListChanged": True,
+}
+
+
+def message(flags: JsonValue, meta: JsonValue = None) -> JsonObject:
+    return {"params": {"notifications": flags, "_meta": meta}}
+
+
+@pytest.mark.parametrize(
+    ("value", "lists"),
+    [
+        (message(ALL), {"tools", "prompts", "resources"}),
+        (message({"toolsListChanged": True, "promptsListChanged": False}), {"tools"}),
+        (message({"toolsListChanged": "true", "other": True}), set()),
+        (message(None), set()),
+        ({"params": []}, set()),
+        ({}, set()),
+    ],
+)
+def test_a_list_is_named_by_a_flag_that_is_true(value: JsonObject, lists: set[str]) -> None:
+    assert lists_in(value) == lists
+
+
+def test_flags_that_nobody_reads_are_left_out() -> None:
+    flags: JsonObject = {"toolsListChanged": True, "other": {"a": True}}
+    assert granted_flags(message(flags)) == {"toolsListChanged": True}
+
+
+def request(id_token: str, method: str = LISTEN, *, forwarded: bool = True) -> PendingRequest:
+    made = PendingRequest(id_token, method, None, 0.0)
+    made.requested_lists = frozenset({"tools", "prompts"})
+    made.forwarded = forwarded
+    return made
+
+
+def test_what_was_asked_for_and_granted_is_announced_from_then_on() -> None:
+    meant = request("1")
+    others = [
+        request("2"),
+        request('"1"'),
+        request("1", "tools/list"),
+        request("1", forwarded=False),
+    ]
+    flags: JsonObject = {"toolsListChanged": True, "resourcesListChanged": True}
+    acknowledge([meant, *others], message(flags, {SUBSCRIPTION_META: Number("1")}))
+    assert meant.announced_lists == {"tools"}
+    assert {other.announced_lists for other in others} == {frozenset()}

@@ -1,0 +1,365 @@
+"""Which tools, prompts and resources a request may use, and why not."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from functools import cache
+
+import pytest
+
+from pipeguard.detect.scanning.databases import build, loaded
+from pipeguard.detect.scanning.engine import Engine
+from pipeguard.errors import Refusal
+from pipeguard.firewall.finding import Action
+from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
+from pipeguard.firewall.policy import Layer, Mode, Policy, Trust
+from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.session.admission import obstacle, obstacles
+from pipeguard.firewall.session.guard import Engines, Guard
+from pipeguard.unicode.display import visible
+
+REVIEW = Policy(trust=Trust.REVIEW)
+OBSERVE = Policy(mode=Mode.OBSERVE)
+
+
+@cache
+def engines() -> Engines:
+    """Without a rule: admission looks at no text."""
+    return Engines(*(Engine([], surface, loaded(build([], surface))) for surface in Surface))
+
+
+def guard(policy: Policy | None = None, *pins: Pin) -> Guard:
+    return Guard("demo", engines(), policy or Policy(), {(p.kind, p.name): p for p in pins})
+
+
+def tool(name: str = "a", description: str = "Adds.", **more: object) -> dict[str, object]:
+    return {"name": name, "description": description, **more}
+
+
+def pinned(definition: object, kind: str = "tool", name: str = "a") -> Pin:
+    text = canonical(definition).decode()
+    return Pin(kind, name, text, fingerprint(definition), None, None, "")
+
+
+def waits(definition: object, reason: str, kind: str = "tool", name: str = "a") -> Pin:
+    text = canonical(definition).decode()
+    return Pin(kind, name, None, None, text, fingerprint(definition), reason)
+
+
+def drifted(kind: str, name: str) -> Pin:
+    return Pin(kind, name, "{}", "00", "{}", "11", "drift: wording")
+
+
+def message(**members: object) -> Message:
+    made = parse(json.dumps({"jsonrpc": "2.0", **members}).encode())
+    assert isinstance(made, Message)
+    return made
+
+
+# --- requests ---------------------------------------------------------------------------
+
+
+def use(made: Guard, method: str, params: object) -> list[str]:
+    members = {} if params is None else {"params": params}
+    sent = message(id=1, method=method, **members)
+    return [finding.rule for finding in obstacles(made, sent)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "params"),
+    [
+        ("tool", "tools/call", {"name": "x"}),
+        ("prompt", "prompts/get", {"name": "x"}),
+        ("resource", "resources/read", {"uri": "x"}),
+    ],
+)
+def test_what_is_held_is_not_used(kind: str, method: str, params: dict[str, str]) -> None:
+    assert use(guard(None, drifted(kind, "x")), method, params) == ["trust.drifted"]
+    assert use(guard(None, drifted(kind, "y")), method, params) == []
+
+
+@pytest.mark.parametrize("params", [None, {}, {"name": None}])
+@pytest.mark.parametrize("method", ["tools/call", "prompts/get", "resources/read"])
+def test_what_names_nothing_uses_nothing_but_under_review(method: str, params: object) -> None:
+    assert use(guard(None, drifted("tool", "x")), method, params) == []
+    review = guard(REVIEW)
+    assert use(review, method, params) == ["trust.not-offered"]
+
+
+@pytest.mark.parametrize("policy", [None, REVIEW])
+@pytest.mark.parametrize("name", [7, ["x"], {"x": 1}, True])
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("tools/call", {"name": ...}),
+        ("prompts/get", {"name": ...}),
+        ("resources/read", {"uri": ...}),
+        ("resources/subscribe", {"uri": ...}),
+        ("completion/complete", {"ref": {"type": "ref/prompt", "name": ...}}),
+        ("completion/complete", {"ref": {"type": "ref/resource", "uri": ...}}),
+        ("subscriptions/listen", {"notifications": {"resourceSubscriptions": [...]}}),
+    ],
+)
+def test_a_name_that_is_no_text_is_refused(
+    method: str, params: dict[str, object], name: object, policy: Policy | None
+) -> None:
+    with pytest.raises(Refusal, match="is not a string") as refused:
+        use(guard(policy), method, filled(params, name))
+    assert refused.value.id_token == "1"
+
+
+def filled(value: object, name: object) -> object:
+    """The value with the name where it has an ellipsis."""
+    if isinstance(value, dict):
+        return {key: filled(item, name) for key, item in value.items()}
+    if isinstance(value, list):
+        return [filled(item, name) for item in value]
+    return name if value is ... else value
+
+
+USES = [
+    ("tool", "tools/call", {"name": ...}),
+    ("tool", "tools/call", {"name": ..., "task": {"ttl": 60000}}),
+    ("prompt", "prompts/get", {"name": ...}),
+    ("resource", "resources/read", {"uri": ...}),
+    ("resource", "resources/subscribe", {"uri": ...}),
+    ("prompt", "completion/complete", {"ref": {"type": "ref/prompt", "name": ...}}),
+    ("prompt", "completion/complete", {"ref": {"name": ...}}),
+    ("template", "completion/complete", {"ref": {"type": "ref/resource", "uri": ...}}),
+    ("resource", "completion/complete", {"ref": {"type": "ref/resource", "uri": ...}}),
+    ("resource", "subscriptions/listen", {"notifications": {"resourceSubscriptions": [...]}}),
+    (
+        "resource",
+        "subscriptions/listen",
+        {"notifications": {"resourceSubscriptions": ["file:///a", ...]}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "method", "params"), USES)
+def test_every_way_to_use_what_is_held_is_refused(
+    kind: str, method: str, params: dict[str, object]
+) -> None:
+    approved = Pin("resource", "file:///a", "{}", "00", None, None, "")
+    pins = (drifted(kind, "x"), approved)
+    for trust in Trust:
+        made = guard(Policy(trust=trust), *pins)
+        assert use(made, method, filled(params, "x")) == ["trust.drifted"]
+    assert use(guard(None, *pins), method, filled(params, "y")) == []
+    review = guard(REVIEW, *pins)
+    assert use(review, method, filled(params, "y")) == ["trust.not-offered"]
+    offered = Pin(kind, "y", "{}", "00", None, None, "")
+    review.repin({(pin.kind, pin.name): pin for pin in (*pins, offered)})
+    assert use(review, method, filled(params, "y")) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("resources/unsubscribe", {"uri": "x"}),
+        ("completion/complete", {"ref": {"type": "ref/prompt", "name": "x"}}),
+        ("subscriptions/listen", {"notifications": {"toolsListChanged": True}}),
+        ("subscriptions/listen", {"notifications": {"resourceSubscriptions": []}}),
+        ("subscriptions/listen", {"notifications": {"resourceSubscriptions": None}}),
+        ("subscriptions/listen", {}),
+        ("tasks/get", {"taskId": "x"}),
+        ("tools/list", {}),
+        ("acme/ask", {"name": ["x"], "uri": 7}),
+    ],
+)
+def test_what_uses_nothing_that_is_held_passes(method: str, params: dict[str, object]) -> None:
+    pin = Pin("prompt", "x", "{}", "00", None, None, "")
+    made = guard(REVIEW, pin)
+    assert use(made, method, params) == []
+
+
+@pytest.mark.parametrize("ref", [{}, {"type": "ref/prompt"}, None])
+def test_a_completion_of_nothing_is_held_under_review(ref: object) -> None:
+    assert use(guard(), "completion/complete", {"ref": ref}) == []
+    review = guard(REVIEW)
+    assert use(review, "completion/complete", {"ref": ref}) == ["trust.not-offered"]
+
+
+def test_a_reference_that_is_a_text_is_refused() -> None:
+    with pytest.raises(Refusal, match="is not a string"):
+        use(guard(), "completion/complete", {"ref": "x"})
+
+
+@pytest.mark.parametrize(
+    ("mode", "action"), [(Mode.ENFORCE, Action.BLOCK), (Mode.OBSERVE, Action.WARN)]
+)
+def test_a_tool_that_the_policy_blocks_is_not_called(mode: Mode, action: Action) -> None:
+    made = guard(Policy(mode=mode, layers=(Layer(tools_block=("x",)),)))
+    sent = message(id=1, method="tools/call", params={"name": "x"})
+    (finding,) = obstacles(made, sent)
+    assert (finding.rule, finding.action, finding.tool) == ("policy.tool", action, "x")
+    assert use(made, "tools/call", {"name": "y"}) == []
+    assert use(made, "prompts/get", {"name": "x"}) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "key"),
+    [
+        ("tools/call", "Name"),
+        ("tools/call", "ARGUMENTS"),
+        ("tools/call", "inputresponses"),
+        ("prompts/get", "argument\u017f"),
+        ("resources/read", "Uri"),
+        ("completion/complete", "Argument"),
+        ("completion/complete", "Ref"),
+        ("subscriptions/listen", "Notifications"),
+        ("resources/subscribe", "URI"),
+    ],
+)
+def test_a_member_in_another_spelling_is_refused(method: str, key: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        use(guard(), method, {key: "x"})
+    assert (refused.value.rule, refused.value.id_token) == ("protocol.key-look-alike", "1")
+    assert use(guard(), "acme/ask", {key: "x"}) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("completion/complete", {"ref": {"Name": "x"}}),
+        ("completion/complete", {"ref": {"type": "ref/resource", "uri": "x", "URI": "y"}}),
+        ("subscriptions/listen", {"notifications": {"resourcesubscriptions": ["x"]}}),
+    ],
+)
+def test_a_member_further_in_is_not_spelt_otherwise_either(
+    method: str, params: dict[str, object]
+) -> None:
+    with pytest.raises(Refusal) as refused:
+        use(guard(), method, params)
+    assert (refused.value.rule, refused.value.id_token) == ("protocol.key-look-alike", "1")
+
+
+# --- definitions ------------------------------------------------------------------------
+
+
+def test_what_is_approved_may_be_used() -> None:
+    assert obstacle(guard(None, pinned(tool())), "tool", "a") is None
+    assert obstacle(guard(), "tool", "never-seen") is None
+
+
+@pytest.mark.parametrize("kind", ["tool", "prompt", "resource", "template"])
+def test_under_review_what_was_never_offered_may_not_be_used(kind: str) -> None:
+    assert obstacle(guard(), kind, "never-seen") is None
+    finding = obstacle(guard(REVIEW), kind, "never-seen")
+    assert finding is not None
+    assert (finding.rule, finding.action) == ("trust.not-offered", Action.BLOCK)
+    assert "has not offered it" in finding.note
+    assert "`" not in finding.note, "there is nothing to look at, and no command for it"
+    assert finding.excerpt == ""
+
+
+TEMPLATE = "file:///notes/{name}"
+
+
+@pytest.mark.parametrize("kind", ["resource", "template"])
+@pytest.mark.parametrize(
+    ("pin", "uri", "may"),
+    [
+        (pinned({"uriTemplate": TEMPLATE}, "template", TEMPLATE), "file:///notes/a.md", True),
+        (pinned({"uriTemplate": TEMPLATE}, "template", TEMPLATE), "file:///notes/%61.md", True),
+        (pinned({"uriTemplate": TEMPLATE}, "template", TEMPLATE), "file:///notes/a/b.md", False),
+        (pinned({"uriTemplate": TEMPLATE}, "template", TEMPLATE), "file:///notes/..%2Fb", False),
+        (
+            waits({"uriTemplate": TEMPLATE}, "review", "template", TEMPLATE),
+            "file:///notes/a",
+            False,
+        ),
+        (Pin("template", TEMPLATE, "{}", "0", "[]", "1", "drift"), "file:///notes/a", False),
+        (pinned({"uri": "file:///b"}, "resource", "file:///b"), "file:///b", True),
+        (pinned({"uri": "file:///b"}, "resource", "file:///b"), "FILE:///%62", True),
+        (pinned({"uri": "file:///b"}, "resource", "file:///b"), "file:///bb", False),
+    ],
+)
+def test_under_review_what_an_approved_template_covers_may_be_used(
+    pin: Pin, uri: str, may: bool, kind: str
+) -> None:
+    assert (obstacle(guard(REVIEW, pin), kind, uri) is None) is may
+    assert obstacle(guard(None, pin), kind, uri) is None
+
+
+def test_what_is_held_by_itself_is_not_freed_by_a_template() -> None:
+    template = pinned({"uriTemplate": TEMPLATE}, "template", TEMPLATE)
+    uri = "file:///notes/a"
+    for policy in (None, REVIEW):
+        made = guard(policy, template, waits({"uri": uri}, "poisoned: x", "resource", uri))
+        assert obstacle(made, "resource", uri) is not None
+        assert obstacle(made, "resource", "file:///notes/%61") is not None
+
+
+@pytest.mark.parametrize("name", ["A", "a ", "\u0430"])
+@pytest.mark.parametrize("policy", [None, REVIEW])
+@pytest.mark.parametrize("pin", [pinned(tool()), waits(tool(), "review")])
+def test_what_could_be_taken_for_another_may_not_be_used(
+    pin: Pin, policy: Policy | None, name: str
+) -> None:
+    finding = obstacle(guard(policy, pin), "tool", name)
+    assert finding is not None
+    assert (finding.rule, finding.action, finding.tool) == ("trust.not-offered", Action.BLOCK, name)
+    assert "could be taken for 'a'" in finding.note
+    assert finding.excerpt == ""
+    assert obstacle(guard(policy, pin), "prompt", name) is None or policy is REVIEW
+
+
+def test_the_same_address_is_the_same_resource() -> None:
+    made = guard(None, pinned({"uri": "file:///a b"}, "resource", "file:///a b"))
+    assert obstacle(made, "resource", "file:///a%20b") is None
+    finding = obstacle(made, "resource", "file:///a b\u200b")
+    assert finding is not None
+    assert "could be taken for 'file:///a b'" in finding.note
+    made = guard(None, waits({"uri": "file:///a"}, "poisoned: x", "resource", "file:///a"))
+    finding = obstacle(made, "resource", "file:///./%61")
+    assert finding is not None
+    assert "file:///a" in finding.note
+
+
+DRIFTED = Pin("tool", "a", "{}", "0", "[]", "1", "drift: wording")
+
+
+@pytest.mark.parametrize(
+    ("policy", "pins", "rule", "why"),
+    [
+        (None, (waits(tool(), "review"),), "trust.held", "it was never approved (review)"),
+        (None, (waits(tool(), ""),), "trust.held", "it was never approved. It"),
+        (None, (DRIFTED,), "trust.drifted", "it changed since it was approved (drift: wording)"),
+    ],
+)
+def test_what_is_held_says_why_and_what_to_do(
+    policy: Policy | None, pins: tuple[Pin, ...], rule: str, why: str
+) -> None:
+    made = guard(policy, *pins)
+    finding = obstacle(made, "tool", "a")
+    assert finding is not None
+    assert (finding.rule, finding.action, finding.tool) == (rule, Action.BLOCK, "a")
+    assert why in finding.note
+    assert "pipeguard " not in finding.note
+    assert finding.excerpt == "pipeguard diff demo/a"
+
+
+@pytest.mark.parametrize("name", ["a;touch X;#", "$(id)", "a b", "it's", "a\nb", "`id`"])
+def test_a_name_is_one_word_of_the_command_whatever_it_holds(name: str) -> None:
+    finding = obstacle(guard(None, waits(tool(name), "review", name=name)), "tool", name)
+    assert finding is not None
+    *words, target = shlex.split(finding.excerpt)
+    assert words == ["pipeguard", "diff"]
+    assert target == f"demo/{visible(name)}"
+
+
+def test_a_name_that_is_too_long_for_a_command_is_left_out_of_it() -> None:
+    name = "a" * 1000
+    finding = obstacle(guard(None, waits(tool(name), "review", name=name)), "tool", name)
+    assert finding is not None
+    assert finding.excerpt == "pipeguard diff demo"
+
+
+def test_who_observes_is_only_told() -> None:
+    made = guard(OBSERVE, waits(tool(), "review"))
+    finding = obstacle(made, "tool", "a")
+    assert finding is not None
+    assert finding.action is Action.WARN

@@ -1,0 +1,455 @@
+"""Definitions held to their pins: what the client gets to read, and what is remembered."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+
+import pytest
+
+from pipeguard.detect.rules.rule import load_pack
+from pipeguard.detect.scanning.databases import build, loaded
+from pipeguard.detect.scanning.engine import Engine
+from pipeguard.errors import Refusal
+from pipeguard.firewall.finding import Action, Drift
+from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
+from pipeguard.firewall.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.session.admission import obstacle
+from pipeguard.firewall.session.definitions import ReviewedResult, review
+from pipeguard.firewall.session.guard import Engines, Guard
+
+PACK = """\
+pack: mine
+about: For a test.
+defaults: {surfaces: [definitions], severity: high, views: [text], boundary: none, why: w, fix: f}
+rules:
+- {id: bad, title: t, confidence: high, pattern: xyzzy, matches: [xyzzy], passes: [xyz]}
+- {id: odd, title: t, confidence: medium, pattern: plugh, matches: [plugh], passes: [plu]}
+"""
+PACK_OF_NUMBERS = PACK.replace(
+    "pattern: xyzzy, matches: [xyzzy]", "pattern: '123', matches: ['123']"
+)
+PACK_OF_LINES = PACK.replace(
+    "pattern: xyzzy, matches: [xyzzy]", r'pattern: "xy\\s+zz", matches: ["xy zz"]'
+)
+REVIEW = Policy(trust=Trust.REVIEW)
+OBSERVE = Policy(mode=Mode.OBSERVE)
+LENIENT = Policy(drift_allow=frozenset({Drift.WORDING}))
+
+
+@cache
+def engines() -> Engines:
+    """One rule that blocks and one that warns."""
+    rules = load_pack(PACK, "mine.yaml")
+    return Engines(*(Engine(rules, surface, loaded(build(rules, surface))) for surface in Surface))
+
+
+@cache
+def made_of(pack: str, surface: Surface) -> Engine:
+    """An engine of other rules."""
+    rules = load_pack(pack, "mine.yaml")
+    return Engine(rules, surface, loaded(build(rules, surface)))
+
+
+def guard(policy: Policy | None = None, *pins: Pin) -> Guard:
+    return Guard("demo", engines(), policy or Policy(), {(p.kind, p.name): p for p in pins})
+
+
+def tool(name: str = "a", description: str = "Adds.", **more: object) -> dict[str, object]:
+    return {"name": name, "description": description, **more}
+
+
+def pinned(definition: object, kind: str = "tool", name: str = "a") -> Pin:
+    text = canonical(definition).decode()
+    return Pin(kind, name, text, fingerprint(definition), None, None, "")
+
+
+def waits(definition: object, reason: str, kind: str = "tool", name: str = "a") -> Pin:
+    text = canonical(definition).decode()
+    return Pin(kind, name, None, None, text, fingerprint(definition), reason)
+
+
+def as_object(value: object) -> JsonObject:
+    read = parse_json(json.dumps(value).encode())
+    assert isinstance(read, dict)
+    return read
+
+
+def listed(
+    made: Guard, *items: object, method: str = "tools/list", **more: object
+) -> ReviewedResult:
+    member = {"tools/list": "tools", "prompts/list": "prompts", "resources/list": "resources"}
+    result = as_object({member[method]: list(items), **more})
+    reviewed = review(made, method, result, 0.0)
+    same = json.dumps(reviewed.result) == json.dumps(result)
+    assert (reviewed.result is result) == same, "a needless copy"
+    return reviewed
+
+
+def shown(reviewed: ReviewedResult, member: str = "tools") -> JsonValue:
+    return reviewed.result[member]
+
+
+def rules(reviewed: ReviewedResult) -> list[str]:
+    return [finding.rule for finding in reviewed.findings]
+
+
+def state(made: Guard, kind: str = "tool", name: str = "a") -> tuple[bool, bool, str]:
+    """Of a pin: whether anything is approved, whether anything waits, and why."""
+    pin = made.pins[kind, name]
+    return pin.approved_definition is not None, pin.held_definition is not None, pin.reason
+
+
+# --- first sight ---------------------------------------------------------------------------
+
+
+def test_what_is_seen_first_and_clean_is_pinned() -> None:
+    made = guard()
+    reviewed = listed(made, tool())
+    assert shown(reviewed) == [tool()]
+    assert [(pin.name, pin.is_pinned, pin.is_held) for pin in reviewed.pins] == [("a", True, False)]
+    assert state(made) == (True, False, "")
+    again = listed(made, tool())
+    assert (again.findings, again.pins) == ((), ())
+
+
+def test_what_is_poisoned_is_left_out_and_waits() -> None:
+    made = guard()
+    reviewed = listed(made, tool(description="xyzzy"), tool("b"), ttlMs=5000)
+    assert shown(reviewed) == [tool("b")]
+    assert reviewed.result["ttlMs"] == "0"
+    assert rules(reviewed) == ["mine.bad", "trust.held"]
+    assert reviewed.findings[1].excerpt == "pipeguard diff demo/a"
+    assert state(made) == (False, True, "poisoned: mine.bad")
+    again = listed(made, tool(description="xyzzy"))
+    assert (shown(again), again.pins) == ([], ())
+
+
+def test_what_only_looks_odd_is_pinned_with_a_warning() -> None:
+    reviewed = listed(guard(), tool(description="plugh"))
+    assert [finding.action for finding in reviewed.findings] == [Action.WARN]
+    assert reviewed.pins[0].is_pinned
+
+
+def test_what_is_no_longer_poisoned_is_pinned() -> None:
+    made = guard(None, waits(tool(description="xyzzy"), "poisoned: mine.bad"))
+    assert shown(listed(made, tool())) == [tool()]
+    assert state(made) == (True, False, "")
+
+
+def test_what_waits_goes_on_waiting_though_the_rule_is_gone() -> None:
+    made = guard(None, waits(tool(), "poisoned: other.rule"))
+    reviewed = listed(made, tool())
+    assert (shown(reviewed), rules(reviewed), reviewed.pins) == ([], ["trust.held"], ())
+
+
+def test_under_review_all_that_is_new_waits() -> None:
+    made = guard(REVIEW)
+    reviewed = listed(made, tool())
+    assert (shown(reviewed), rules(reviewed)) == ([], ["trust.held"])
+    assert [(pin.is_held, pin.reason) for pin in reviewed.pins] == [(True, "review")]
+    changed = listed(made, tool(description="Subtracts."))
+    assert [json.loads(pin.definition) for pin in changed.pins] == [tool("a", "Subtracts.")]
+
+
+def test_who_observes_holds_nothing() -> None:
+    made = guard(OBSERVE)
+    reviewed = listed(made, tool(description="xyzzy"))
+    assert shown(reviewed) == [tool(description="xyzzy")]
+    assert [finding.action for finding in reviewed.findings] == [Action.WARN, Action.WARN]
+    assert [finding.would for finding in reviewed.findings] == [Action.BLOCK, Action.BLOCK]
+    assert reviewed.pins == (), "what enforcing would hold is not trusted"
+    held_back = guard(Policy(mode=Mode.OBSERVE, trust=Trust.REVIEW))
+    assert shown(listed(held_back, tool())) == [tool()]
+    assert held_back.pins == {}
+
+
+def test_nothing_is_redacted_in_a_definition() -> None:
+    layer = Layer(actions=(ActionEntry(Selector(rule="mine.*"), Action.REDACT),))
+    reviewed = listed(guard(Policy(layers=(layer,))), tool(description="xyzzy"))
+    assert shown(reviewed) == []
+    assert reviewed.findings[0].action is Action.BLOCK
+
+
+# --- drift ---------------------------------------------------------------------------------
+
+
+def test_what_changed_keeps_its_approved_words() -> None:
+    made = guard(None, pinned(tool(more=1.5)))
+    reviewed = listed(made, tool(description="Sends mail."))
+    assert shown(reviewed) == as_object({"t": [tool(more=1.5)]})["t"]
+    assert rules(reviewed) == ["trust.drifted"]
+    assert state(made)[:2] == (True, True)
+    again = listed(made, tool(description="Sends mail."))
+    assert (rules(again), again.pins) == (["trust.drifted"], ())
+
+
+def test_what_changed_back_waits_no_longer() -> None:
+    made = guard(None, pinned(tool()))
+    listed(made, tool(description="Sends mail."))
+    back = listed(made, tool())
+    assert [(pin.is_pinned, pin.is_held) for pin in back.pins] == [(True, False)]
+    assert state(made) == (True, False, "")
+
+
+def test_what_was_approved_passes_whatever_the_rules_say_now() -> None:
+    reviewed = listed(guard(None, pinned(tool(description="xyzzy"))), tool(description="xyzzy"))
+    assert shown(reviewed) == [tool(description="xyzzy")]
+    assert [finding.action for finding in reviewed.findings] == [Action.WARN]
+
+
+@pytest.mark.parametrize(
+    ("policy", "description", "passes"),
+    [
+        (LENIENT, "Adds numbers.", True),
+        (LENIENT, "Adds xyzzy numbers.", False),
+        (None, "Adds numbers.", False),
+        (OBSERVE, "Adds xyzzy numbers.", True),
+    ],
+)
+def test_a_change_passes_where_the_policy_lets_it(
+    policy: Policy | None, description: str, passes: bool
+) -> None:
+    made = guard(policy, pinned(tool()))
+    reviewed = listed(made, tool(description=description))
+    assert (shown(reviewed) == [tool(description=description)]) is passes
+    assert (state(made) == (True, False, "")) is passes
+    assert reviewed.findings[-1].action is (Action.WARN if passes else Action.BLOCK)
+
+
+def resource(**more: object) -> dict[str, object]:
+    return {"uri": "file:///a", "name": "a", **more}
+
+
+MOMENTS = (
+    *("2026-01-01T10:00:00Z", "2026-01-02 11:30:59,123456+05:30"),
+    *("2026-01-03", "20260104T0101Z"),
+)
+
+
+@pytest.mark.parametrize("policy", [None, REVIEW])
+def test_a_files_size_and_date_may_change_with_every_list(policy: Policy | None) -> None:
+    first = resource(size=0, annotations={"lastModified": MOMENTS[0], "priority": 1})
+    made = guard(policy, pinned(resource(annotations={"priority": 1}), "resource", "file:///a"))
+    for size, moment in zip((0, 7, 2**53, 10**15), MOMENTS, strict=True):
+        now = {**first, "size": size, "annotations": {"lastModified": moment, "priority": 1}}
+        reviewed = listed(made, now, method="resources/list")
+        assert (reviewed.findings, reviewed.pins) == ((), ())
+    without = resource(annotations={"priority": 1})
+    unknown = resource(size=None, annotations={"priority": 1, "lastModified": None})
+    for now in (without, unknown):
+        assert listed(made, now, method="resources/list").findings == ()
+
+
+def test_a_file_has_no_date_until_it_has_one() -> None:
+    dated = {"lastModified": MOMENTS[0]}
+    none: dict[str, str] = {}
+    made = guard(None, pinned(resource(), "resource", "file:///a"))
+    for kept in (dated, none):
+        reviewed = listed(made, resource(annotations=kept), method="resources/list")
+        assert (reviewed.findings, reviewed.pins) == ((), ())
+    told = listed(made, resource(annotations={**dated, "x": "y"}), method="resources/list")
+    assert [finding.rule for finding in told.findings] == ["trust.drifted"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"size": "Read this first."},
+        {"size": "7"},
+        {"size": -7},
+        {"size": 7.5},
+        {"size": 10**16},
+        {"size": ["7"]},
+        {"annotations": {"lastModified": "Read this first."}},
+        {"annotations": {"lastModified": "2026-01-01T10:00:00Z Read this first."}},
+        {"annotations": {"lastModified": "2026-01-01\n"}},
+        {"annotations": {"lastModified": "\u0662026-01-01"}},
+        {"annotations": {"lastModified": 20260101}},
+        {"annotations": "2026-01-01"},
+    ],
+)
+def test_what_is_no_size_and_no_date_belongs_to_the_definition(changed: dict[str, object]) -> None:
+    made = guard(None, pinned(resource(annotations={}), "resource", "file:///a"))
+    reviewed = listed(made, resource(annotations={}) | changed, method="resources/list")
+    assert rules(reviewed) == ["trust.drifted"]
+    assert shown(reviewed, "resources") == [resource(annotations={})]
+
+
+@pytest.mark.parametrize("kind", ["tool", "prompt"])
+def test_only_a_resource_has_a_size_and_a_date(kind: str) -> None:
+    made = guard(None, pinned({"name": "a"}, kind))
+    reviewed = listed(made, {"name": "a", "size": 7}, method=f"{kind}s/list")
+    assert rules(reviewed) == ["trust.drifted"]
+
+
+def test_what_is_found_beside_what_was_approved_is_stopped() -> None:
+    """A rule that looks at numbers: what a size says is no part of what was approved."""
+    made = guard(None, pinned(resource(), "resource", "file:///a"))
+    made.scanners = {surface: (made_of(PACK_OF_NUMBERS, surface),) for surface in Surface}
+    reviewed = listed(made, resource(size=123456789), method="resources/list")
+    assert shown(reviewed, "resources") == [resource()]
+    assert [(f.rule, f.action) for f in reviewed.findings] == [("mine.bad", Action.BLOCK)]
+
+
+@pytest.mark.parametrize("first", [["name", "dz", "description"], ["dz", "name", "description"]])
+@pytest.mark.parametrize(
+    "then", [["description", "dz", "name"], ["name", "description", "dz"]], ids=["sorted", "other"]
+)
+def test_what_only_another_order_of_keys_says_is_stopped(first: list[str], then: list[str]) -> None:
+    words = {"name": "a", "dz": "zz", "description": "xy"}
+    calm, turned = ({key: words[key] for key in keys} for keys in (first, then))
+    made = guard()
+    made.scanners = {surface: (made_of(PACK_OF_LINES, surface),) for surface in Surface}
+    assert listed(made, calm).findings == ()
+    listed(made, tool(description="Sends mail."))
+    assert listed(made, calm).findings == ()
+    reviewed = listed(made, turned)
+    assert json.dumps(shown(reviewed)) == json.dumps([calm]), "in the order that was judged"
+    assert [(f.rule, f.action) for f in reviewed.findings] == [("mine.bad", Action.BLOCK)]
+
+
+def test_what_was_approved_may_come_in_any_order() -> None:
+    made = guard(None, pinned(tool(description="xyzzy")))
+    reviewed = listed(made, {"description": "xyzzy", "name": "a"})
+    assert [finding.action for finding in reviewed.findings] == [Action.WARN]
+    assert shown(reviewed) == [tool(description="xyzzy")]
+
+
+@pytest.mark.parametrize("policy", [None, REVIEW])
+def test_a_resource_that_changes_keeps_its_approved_words(policy: Policy | None) -> None:
+    made = guard(policy, pinned(resource(), "resource", "file:///a"))
+    reviewed = listed(made, resource(name="b"), method="resources/list")
+    assert rules(reviewed) == ["trust.drifted"]
+    assert shown(reviewed, "resources") == [resource()]
+    finding = obstacle(made, "resource", "file:///a")
+    assert finding is not None
+    assert finding.rule == "trust.drifted"
+
+
+# --- lists ---------------------------------------------------------------------------------
+
+
+def test_what_has_no_name_is_left_out() -> None:
+    reviewed = listed(guard(), {"description": "d"}, 7, tool("b"), {**tool("c"), "NAME": "d"})
+    assert shown(reviewed) == [tool("b")]
+    assert rules(reviewed) == ["protocol.nameless"] * 3
+
+
+@pytest.mark.parametrize("name", ["a_tool", "a_\u200btool", "\uff41_tool", "\u0430_tool"])
+def test_a_name_that_looks_like_an_earlier_one_is_left_out(name: str) -> None:
+    reviewed = listed(guard(), tool("a_tool"), tool(name, "Another."))
+    assert shown(reviewed) == [tool("a_tool")]
+    assert rules(reviewed) == ["protocol.duplicate-name"]
+
+
+@pytest.mark.parametrize("kind", ["tool", "prompt"])
+@pytest.mark.parametrize("policy", [None, REVIEW])
+@pytest.mark.parametrize("name", ["A", "a ", "\u0430", "a\u200b", "\uff21"])
+def test_a_name_that_could_be_taken_for_a_known_one_waits(
+    name: str, policy: Policy | None, kind: str
+) -> None:
+    made = guard(policy, pinned(tool(), kind))
+    reviewed = listed(made, tool(name), method=f"{kind}s/list")
+    assert (shown(reviewed, f"{kind}s"), rules(reviewed)) == ([], ["trust.held"])
+    assert state(made, kind, name) == (False, True, "look-alike: a")
+    again = listed(made, tool(name, "Another."), method=f"{kind}s/list")
+    assert (shown(again, f"{kind}s"), rules(again)) == ([], ["trust.held"])
+
+
+def test_who_observes_is_told_of_a_name_that_could_be_taken_for_another() -> None:
+    made = guard(OBSERVE, pinned(tool()))
+    reviewed = listed(made, tool("A"))
+    assert shown(reviewed) == [tool("A")]
+    assert [(f.rule, f.action) for f in reviewed.findings] == [("trust.held", Action.WARN)]
+
+
+def test_a_poisoned_name_lets_no_other_case_of_it_in() -> None:
+    made = guard()
+    reviewed = listed(made, tool("a", "xyzzy"), tool("A"), tool("b"), tool("B"))
+    assert shown(reviewed) == [tool("b"), tool("B")]
+    assert state(made, name="A") == (False, True, "look-alike: a")
+
+
+def test_what_was_approved_and_changed_back_lets_no_other_case_of_it_in() -> None:
+    made = guard(None, pinned(tool()))
+    listed(made, tool(description="Sends mail."))
+    reviewed = listed(made, tool(), tool("A"))
+    assert shown(reviewed) == [tool()]
+
+
+def test_addresses_are_compared_to_the_letter() -> None:
+    made = guard()
+    items = [{"uri": "file:///Muller"}, {"uri": "file:///M\u00fcller"}]
+    assert listed(made, *items, method="resources/list").findings == ()
+
+
+@pytest.mark.parametrize("result", [{}, {"tools": None}])
+def test_what_is_no_list_is_not_reviewed(result: dict[str, object]) -> None:
+    read = as_object(result)
+    reviewed = review(guard(), "tools/list", read, 0.0)
+    assert reviewed == ReviewedResult(read, (), ())
+
+
+@pytest.mark.parametrize("value", [{"0": {"name": "a"}}, "a", 7, True])
+def test_definitions_in_anything_but_a_list_are_refused(value: object) -> None:
+    with pytest.raises(Refusal, match="is not a list"):
+        review(guard(), "tools/list", as_object({"tools": value}), 0.0)
+
+
+@pytest.mark.parametrize("result", [{"Tools": []}, {"tools": [], "TOOLS": []}])
+def test_a_list_in_another_spelling_is_refused(result: dict[str, object]) -> None:
+    with pytest.raises(Refusal, match="only in its spelling"):
+        review(guard(), "tools/list", as_object(result), 0.0)
+
+
+# --- openings ------------------------------------------------------------------------------
+
+
+def opening(made: Guard, **result: object) -> ReviewedResult:
+    return review(made, "initialize", as_object(result), 0.0)
+
+
+def test_instructions_are_pinned_and_held_to_it() -> None:
+    made = guard()
+    first = opening(made, instructions="Be kind.", serverInfo={"name": "s"})
+    assert [(pin.kind, pin.name) for pin in first.pins] == [("server", "instructions")]
+    assert first.result["instructions"] == "Be kind."
+    drifted = opening(made, instructions="Be quick.", serverInfo={"name": "s"})
+    assert drifted.result == {"instructions": "Be kind.", "serverInfo": {"name": "s"}}
+    assert rules(drifted) == ["trust.drifted"]
+    same = opening(made, instructions="Be kind.")
+    assert same.result == {"instructions": "Be kind."}
+
+
+def test_poisoned_instructions_are_taken_out() -> None:
+    reviewed = opening(guard(), instructions="xyzzy", serverInfo={"name": "s"})
+    assert reviewed.result == {"serverInfo": {"name": "s"}}
+    assert rules(reviewed) == ["mine.bad", "trust.held"]
+    assert not reviewed.stopped
+
+
+def test_an_opening_that_is_poisoned_elsewhere_is_stopped() -> None:
+    reviewed = opening(guard(), serverInfo={"name": "xyzzy"}, instructions="Be kind.")
+    assert (reviewed.stopped, reviewed.pins) == (True, ())
+
+
+@pytest.mark.parametrize("value", [["xyzzy"], {"text": "xyzzy"}])
+def test_instructions_that_are_no_text_are_judged_with_the_rest(value: object) -> None:
+    reviewed = opening(guard(), instructions=value, serverInfo={"name": "s"})
+    assert (rules(reviewed), reviewed.stopped) == (["mine.bad"], True)
+
+
+@pytest.mark.parametrize("more", [{}, {"instructions": None}])
+def test_an_opening_without_instructions_passes(more: dict[str, object]) -> None:
+    made = guard()
+    reviewed = opening(made, serverInfo={"name": "plugh"}, **more)
+    assert (rules(reviewed), reviewed.stopped, made.pins) == (["mine.odd"], False, {})
+
+
+def test_instructions_in_another_spelling_are_refused() -> None:
+    with pytest.raises(Refusal, match="only in its spelling"):
+        opening(guard(), Instructions="Be kind.")

@@ -1,0 +1,134 @@
+"""What cannot be judged does not go on, and whoever waits for it is answered once."""
+
+import json
+
+import pytest
+
+from pipeguard.firewall.finding import Action
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.framing import Lost, Oversized
+from pipeguard.firewall.session.refusals import refusal_of
+from tests.firewall.session.talk import (
+    TO_CLIENT,
+    TO_SERVER,
+    call,
+    frame,
+    member,
+    new_session,
+    rules,
+)
+
+UNREADABLE = b'{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"a":1,"a":2}}'
+
+
+def test_a_request_that_cannot_be_read_is_answered_under_its_id() -> None:
+    session = new_session()
+    verdict = session.receive(TO_SERVER, UNREADABLE, 0.0)
+    assert (verdict.action, verdict.forward) == (Action.BLOCK, None)
+    assert member(verdict.reply, "id") == 5
+    assert session.waiting() == [], "its id is used for this alone"
+
+
+def test_of_a_request_from_a_server_the_server_is_answered() -> None:
+    verdict = new_session().receive(TO_CLIENT, UNREADABLE, 0.0)
+    assert member(verdict.reply, "id") == 5
+    assert verdict.forward is None
+
+
+@pytest.mark.parametrize(("revision", "answered"), [("2025-06-18", False), ("2025-11-25", True)])
+def test_without_an_id_only_a_revision_that_has_such_errors_gets_one(
+    revision: str, answered: bool
+) -> None:
+    session = new_session(revision=revision)
+    verdict = session.receive(TO_SERVER, b"{", 0.0)
+    assert (verdict.reply is not None) == answered
+    assert session.receive(TO_CLIENT, b"Server started", 0.0).reply is None
+
+
+def test_an_answer_that_cannot_be_read_ends_the_request_that_waits() -> None:
+    session = new_session()
+    session.receive(TO_SERVER, call(5, "hello"), 0.0)
+    broken = b'{"jsonrpc":"2.0","id":5,"result":{"a":1,"a":2}}'
+    verdict = session.receive(TO_CLIENT, broken, 0.0)
+    assert member(verdict.forward, "id") == 5
+    assert verdict.reply is None
+    assert (verdict.method, verdict.tool) == ("tools/call", "echo")
+    assert session.waiting() == []
+
+
+@pytest.mark.parametrize(
+    ("line", "waiting"),
+    [(b'{"jsonrpc":"2.0","id":5,', ["5"]), (b'{"jsonrpc":"2.0","id":5,"result":{"a"', [])],
+)
+def test_half_a_line_ends_a_request_only_where_it_is_its_answer(
+    line: bytes, waiting: list[str]
+) -> None:
+    session = new_session()
+    session.receive(TO_SERVER, call(5, "hello"), 0.0)
+    verdict = session.receive(TO_CLIENT, line, 0.0)
+    assert (verdict.forward is None) == bool(waiting)
+    assert session.waiting() == waiting
+
+
+def test_of_a_batch_each_request_is_answered_and_each_answer_replaced() -> None:
+    session = new_session(revision="2025-03-26")
+    session.receive(TO_SERVER, call(5, "hello"), 0.0)
+    ping = json.loads(frame(id=6, method="ping"))
+    told = json.loads(frame(id=5, result={}))
+    verdict = session.receive(TO_CLIENT, json.dumps([ping, ping, told]).encode(), 0.0)
+    assert verdict.action is Action.BLOCK
+    assert {one["id"] for one in json.loads(verdict.reply or b"[]")} == {6}
+    assert member(verdict.forward, "id") == 5
+
+
+@pytest.mark.parametrize(
+    ("head", "tail", "waiting"),
+    [
+        (b'{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"', b'"}}', ["5"]),
+        (b'{"method":"notifications/message","params":{"id":5,"result":"', b'"}}', ["5"]),
+        (b'{"id":5,"level":"info","text":"', b'"}', ["5"]),
+        (b"xxxx", b'xxxx"id":5}', ["5"]),
+        (b'{"jsonrpc":"2.0","result":{"text":"', b'"}}', ["5"]),
+        (b'{"jsonrpc":"2.0","id":5,"result":{"text":"', b'"}}', []),
+        (b'{"result":{"text":"', b'"},"jsonrpc":"2.0","id":5}', []),
+    ],
+)
+def test_what_is_too_large_ends_a_request_only_if_it_reads_as_its_answer(
+    head: bytes, tail: bytes, waiting: list[str]
+) -> None:
+    session = new_session()
+    session.receive(TO_SERVER, call(5, "hello"), 0.0)
+    verdict = session.receive(TO_CLIENT, Oversized.of(head, tail, 2**25), 0.0)
+    assert verdict.action is Action.BLOCK
+    assert (verdict.forward is None) == bool(waiting)
+    assert session.waiting() == waiting
+    answered = session.receive(TO_CLIENT, frame(id=5, result={}), 0.0)
+    assert (answered.forward is None) != bool(waiting), "the answer behind it"
+
+
+@pytest.mark.parametrize("line", [b"x" * 2**20, b'{"id":5,"text":"hello"}', b'["a", "b"]'])
+def test_no_amount_of_text_ends_a_request(line: bytes) -> None:
+    session = new_session()
+    session.receive(TO_SERVER, call(5, "hello"), 0.0)
+    for _ in range(32):
+        assert session.receive(TO_CLIENT, line, 0.0).forward is None
+    assert session.receive(TO_CLIENT, frame(id=5, result={}), 0.0).forward is not None
+
+
+def test_an_answer_that_was_lost_says_whether_the_server_may_have_acted() -> None:
+    session = new_session()
+    session.receive(TO_SERVER, frame(id=1, method="tools/list"), 0.0)
+    verdict = session.receive(TO_CLIENT, Lost.of("1", "the connection broke"), 0.0)
+    assert member(verdict.forward, "error", "code") == codes.PEER_GONE
+
+
+def test_a_check_that_fails_refuses_and_names_the_error_alone() -> None:
+    refusal = refusal_of(call(1, "hello"), RuntimeError("secret detail"))
+    assert (refusal.rule, refusal.code, refusal.id_token) == (
+        "protocol.internal",
+        codes.INTERNAL,
+        "1",
+    )
+    assert "secret detail" not in refusal.why
+    assert refusal_of(b"{", RuntimeError()).id_token is None
+    assert rules(new_session().receive(TO_SERVER, b"{", 0.0)) == ["protocol.invalid-json"]

@@ -1,0 +1,36 @@
+"""What can be done about a rule; tests/cli/test_next_steps.py does it."""
+
+import pytest
+
+from pipeguard.firewall.session.remedies import Way, advised_rules, decisive_rule, remedy_of
+
+
+def test_a_row_for_one_rule_counts_before_its_familys() -> None:
+    assert remedy_of("protocol.batch").way is Way.NOTHING
+    assert remedy_of("protocol.view-limit").way is Way.EXCEPTION
+    assert remedy_of("protocol.flood").key == "limits.notifications"
+    assert remedy_of("secrets.jwt").way is Way.EXCEPTION
+    assert remedy_of("acme.own-rule").way is Way.EXCEPTION
+
+
+@pytest.mark.parametrize("rule", advised_rules())
+def test_every_row_gives_advice(rule: str) -> None:
+    remedy = remedy_of(rule)
+    assert remedy.advice.endswith(".")
+    assert bool(remedy.key) is (remedy.way is Way.POLICY)
+
+
+@pytest.mark.parametrize(
+    ("stopped", "rule"),
+    [
+        ([], "secrets.jwt"),
+        ([("protocol.batch", "")], "protocol.batch"),
+        ([("policy.tool", "search"), ("protocol.flood", "")], "policy.tool"),
+        ([("trust.held", "other")], "secrets.jwt"),
+        ([("trust.held", "search")], "trust.held"),
+    ],
+)
+def test_the_rule_that_least_can_be_done_about_decides(
+    stopped: list[tuple[str, str]], rule: str
+) -> None:
+    assert decisive_rule("secrets.jwt", "search", stopped) == rule

@@ -1,0 +1,229 @@
+"""Every conversation goes as its file says; between them they say all that was promised.
+
+Holds that no row of the list of hostile input, and no method of any revision, is left out, and
+what a conversation cannot say: what happens when a check itself breaks.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeguard.detect.commands.call_names import NO_CALL
+from pipeguard.detect.scanning.engine import Engine
+from pipeguard.detect.scanning.scan_input import PlaceOf
+from pipeguard.detect.scanning.scan_result import NOTHING_FOUND, ScanResult
+from pipeguard.detect.text.budgets import Budgets
+from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
+from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.pending import Targets
+from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.session import Session
+from tests.conversation import FOLDER, Conversation, load, paths, play
+from tests.fuzz.rulebook import engines
+
+ROOT = Path(__file__).parents[2]
+REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
+ROWS = range(1, 72)  # those after it are of HTTP
+PARTS = {"requests": ("request", "result"), "notifications": ("notification",)}
+SENDERS = {"client": Direction.TO_SERVER, "server": Direction.TO_CLIENT}
+
+
+@pytest.mark.parametrize("path", paths(), ids=lambda path: str(path.stem))
+def test_goes_as_its_file_says(path: Path) -> None:
+    assert play(path).conversation.name == path.stem
+
+
+def test_names_are_sentences_and_no_two_are_the_same() -> None:
+    names = [path.stem for path in paths()]
+    assert len(set(names)) == len(names)
+    assert [name for name in names if name.count("-") < 2] == []
+
+
+def test_every_row_of_hostile_input_has_a_test_or_a_reason() -> None:
+    covered = {row for path in paths() for row in load(path).rows}
+    rows: list[dict[str, str]] = yaml.safe_load((FOLDER / "rows.yaml").read_text(encoding="utf-8"))
+    assert [int(entry["row"]) for entry in rows] == list(ROWS)
+    assert covered <= set(ROWS), "a conversation names a row that there is not"
+    for number, entry in zip(ROWS, rows, strict=True):
+        assert entry.keys() <= {"row", "input", "expected", "test", "gap"}
+        assert number in covered or "test" in entry, f"row {number}: {entry['input']}"
+        if "test" in entry:
+            file, _, name = entry["test"].partition("::")
+            assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), entry["test"]
+
+
+def test_every_method_passes_in_every_revision_that_has_it() -> None:
+    passed = set(unchanged())
+    methods: dict[str, dict[str, dict[str, str]]] = yaml.safe_load(
+        (FOLDER / "methods.yaml").read_text(encoding="utf-8")
+    )
+    missing = [
+        wanted
+        for part in PARTS
+        for method, senders in methods[part].items()
+        for sender, when in senders.items()
+        for revision in revisions(when)
+        for kind in PARTS[part]
+        if (wanted := (revision, sender, kind, method)) not in passed
+    ]
+    assert missing == []
+
+
+def unchanged() -> Iterator[tuple[str, str, str, str]]:
+    """Revision, sender of the request or notification, kind and method of what passed clean."""
+    for path in paths():
+        played = play(path)
+        for verdict in played.verdicts:
+            if verdict.forward is verdict.frame and verdict.kind and not verdict.findings:
+                sender = "client" if verdict.direction is Direction.TO_SERVER else "server"
+                if verdict.kind in (MessageKind.RESULT, MessageKind.ERROR):
+                    sender = "server" if sender == "client" else "client"
+                yield _key(played.conversation, sender, verdict.kind, verdict.method)
+
+
+def _key(
+    conversation: Conversation, sender: str, kind: MessageKind, method: str | None
+) -> tuple[str, str, str, str]:
+    return conversation.revision or "", sender, kind.value, method or ""
+
+
+def revisions(when: str) -> list[str]:
+    """Those that a line of methods.yaml speaks of."""
+    word, *named = when.split()
+    if word == "all":
+        return [revision for revision in REVISIONS if revision not in named]
+    if word == "from":
+        return list(REVISIONS[REVISIONS.index(named[0]) :])
+    assert word == "only", when
+    return named
+
+
+# --- what a file says is held to ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        ("{client: {id: 1, method: ping}}", "server_sees"),
+        ("{client: {id: 1, method: ping}, server_sees: {id: 2}}", "server_sees.id"),
+        ("{client: {id: 1, method: ping}, server_sees: {exactly: {id: 1}}}", "exactly"),
+        ("{client: {id: 1, method: ping}, server_sees: {absent: [method]}}", "server_sees"),
+        ("{client: {id: 1, method: ping}, server_sees: {has: pong}}", "has 'pong'"),
+        ("{client: {id: 1, method: ping}, server_sees: {lacks: ping}}", "lacks 'ping'"),
+        ("{client: {id: 1, method: ping}, server_sees: same, finding: a.b}", "a.b is missing"),
+        ("{client: {id: 1, method: ping}, server_sees: same, action: warn}", "ALLOW"),
+        ("{client: {id: 1, method: ping}, server_sees: same, place: meta}", "places"),
+        ("{client: {id: 1, method: ping}, server_sees: same, frames: 2}", "1 frames"),
+        ("{client: {id: 1, method: ping}, server_sees: same, client_sees: {}}", "client_sees"),
+        ("{client: {id: 1, method: ping}, server_sees: same, sees: x}", "unknown"),
+        ("{client: {id: 1.5, method: ping}}", "findings"),
+        ("{approve: [a]}", "nobody knows"),
+        ("{gone: server, client_sees: [{id: 1}]}", "client_sees"),
+    ],
+)
+def test_a_conversation_that_goes_otherwise_fails(tmp_path: Path, step: str, why: str) -> None:
+    file = tmp_path / "it-goes-otherwise.yaml"
+    file.write_text(f"source: ours\nsteps:\n  - {step}\n", encoding="utf-8")
+    with pytest.raises(AssertionError, match=re.escape(why)):
+        play(file)
+
+
+@pytest.mark.parametrize(
+    "text", ["steps: []", "{source: ours, step: []}", "{source: a page, steps: []}"]
+)
+def test_a_file_has_a_source_and_no_unknown_member(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "it-is-odd.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(AssertionError):
+        load(file)
+
+
+# --- when a check breaks -------------------------------------------------------------------
+
+
+class BrokenEngine(Engine):
+    """An engine with a fault in it, which shows at one word."""
+
+    def __init__(self) -> None:
+        """It has no rules."""
+
+    def scan(
+        self,
+        value: JsonValue,
+        place_of: PlaceOf,
+        surface: Surface,
+        budgets: Budgets | None = None,
+        call: Targets = NO_CALL,
+    ) -> ScanResult:
+        """See nothing, or break."""
+        if "fault" in str(value):
+            raise ZeroDivisionError
+        return NOTHING_FOUND
+
+
+@pytest.fixture
+def broken() -> Session:
+    """A session whose rules break at the word `fault`."""
+    guard = Guard("demo", engines(), Policy(), {})
+    guard.scanners = {surface: (BrokenEngine(),) for surface in Surface}
+    return Session(guard, "RUN")
+
+
+def tell(session: Session, side: str, frame: str) -> Verdict:
+    return session.receive(SENDERS[side], frame.encode(), 0.0)
+
+
+def body(frame: bytes | None) -> dict[str, dict[str, int]]:
+    read: dict[str, dict[str, int]] = json.loads(frame or b"null")
+    return read
+
+
+def test_a_request_whose_check_breaks_is_refused_and_answered(broken: Session) -> None:
+    verdict = tell(broken, "client", '{"jsonrpc":"2.0","id":1,"method":"ping","a":"fault"}')
+    assert (verdict.action, verdict.forward) == (Action.BLOCK, None)
+    assert [finding.rule for finding in verdict.findings] == ["protocol.internal"]
+    assert body(verdict.reply)["error"]["code"] == codes.INTERNAL
+    assert broken.abandon() == []
+
+
+def test_an_answer_whose_check_breaks_is_replaced(broken: Session) -> None:
+    tell(broken, "client", '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}}')
+    verdict = tell(broken, "server", '{"jsonrpc":"2.0","id":1,"result":{"a":"fault"}}')
+    assert (verdict.forward or b"").startswith(b'{"jsonrpc":"2.0","id":1,')
+    assert body(verdict.forward)["error"]["code"] == codes.INTERNAL
+    assert broken.abandon() == [], "it is answered, so it waits no longer"
+
+
+def test_a_notification_whose_check_breaks_is_dropped(broken: Session) -> None:
+    verdict = tell(broken, "client", '{"jsonrpc":"2.0","method":"notifications/x","a":"fault"}')
+    assert (verdict.action, verdict.forward, verdict.reply) == (Action.BLOCK, None, None)
+
+
+def test_a_batch_loses_only_the_member_whose_check_breaks(broken: Session) -> None:
+    opening = '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}'
+    tell(broken, "client", opening)
+    agreed = '{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-03-26"}}'
+    tell(broken, "server", agreed)
+    ping = '{"jsonrpc":"2.0","id":1,"method":"ping"}'
+    faulty = '{"jsonrpc":"2.0","id":2,"method":"ping","a":"fault"}'
+    verdict = tell(broken, "client", f"[{ping},{faulty}]")
+    assert verdict.forward == f"[{ping}]".encode()
+    assert [reply["error"]["code"] for reply in json.loads(verdict.reply or b"")] == [-37108]
+    assert len(broken.abandon()) == 1
+
+
+def test_whoever_never_spoke_was_never_asked(broken: Session) -> None:
+    assert not broken.has_received(Direction.TO_SERVER)
+    tell(broken, "server", "{}")
+    assert not broken.has_received(Direction.TO_SERVER)
+    tell(broken, "client", "{}")
+    assert broken.has_received(Direction.TO_SERVER)

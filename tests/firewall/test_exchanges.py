@@ -1,0 +1,263 @@
+"""One conversation in many exchanges at once, as over HTTP: who is answered, and how often.
+
+`Session.fork`, `waiting`, `resume`, `leave`, and `Lost` in place of an answer. Source: MCP
+2025-06-18, basic/transports; clients whose requests all have the id 1 are
+anthropics/claude-ai-mcp#539.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from functools import cache
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard.firewall.finding import Action
+from pipeguard.firewall.policy import Limits, Policy
+from pipeguard.firewall.protocol.framing import Lost
+from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.session import TO_CLIENT, TO_SERVER, Session
+from tests.fuzz.budget import tried
+from tests.fuzz.rulebook import engines
+
+IDS = ["1", '"1"', "2"]
+GONE, INVALID, SILENT = -37104, -32600, -37105
+
+
+@cache
+def guard(timeout_seconds: float | None = None) -> Guard:
+    """Conversations may share one: nothing here is pinned."""
+    return Guard("demo", engines(), Policy(limits=Limits(timeout_seconds=timeout_seconds)), {})
+
+
+def session(timeout_seconds: float | None = None) -> Session:
+    whole = Session(guard(timeout_seconds), "RUN")
+    whole.resume("2025-03-26")
+    return whole
+
+
+def ask(id_: str, method: str = "x/y", params: str = "{}") -> bytes:
+    return f'{{"jsonrpc":"2.0","id":{id_},"method":"{method}","params":{params}}}'.encode()
+
+
+def answer(id_: str, result: str = "{}") -> bytes:
+    return f'{{"jsonrpc":"2.0","id":{id_},"result":{result}}}'.encode()
+
+
+def cancel(id_: str) -> bytes:
+    params = f'{{"requestId":{id_}}}'
+    return f'{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}'.encode()
+
+
+def id_of(frame: bytes) -> str:
+    return json.dumps(json.loads(frame)["id"])
+
+
+def code_of(frame: bytes | None) -> int | None:
+    assert frame is not None
+    code: int | None = json.loads(frame).get("error", {}).get("code")
+    return code
+
+
+# --- the property -----------------------------------------------------------------------------
+
+steps = st.tuples(
+    st.sampled_from(
+        [
+            *("ask", "ask", "ask", "answer", "answer by the whole", "lose", "lose by the whole"),
+            *("cancel", "leave", "break", "broken answer", "batch"),
+        ]
+    ),
+    st.integers(0, 3),
+    st.sampled_from(IDS),
+)
+
+
+class World:
+    """Four exchanges of one conversation, and what each client has been told."""
+
+    def __init__(self) -> None:
+        self.whole = session()
+        self.exchanges = [self.whole.fork() for _ in range(4)]
+        self.asked: Counter[str] = Counter()
+        self.told: Counter[str] = Counter()
+        self.given_up: Counter[str] = Counter()
+
+    def tell(self, *frames: bytes | None) -> None:
+        for frame in frames:
+            if frame is not None:
+                value = json.loads(frame)
+                for member in value if isinstance(value, list) else [value]:
+                    if "method" not in member:
+                        self.told[json.dumps(member["id"])] += 1
+
+    def step(self, what: str, number: int, id_: str) -> None:
+        exchange, now = self.exchanges[number], 1.0
+        whole = self.whole if what.endswith("whole") else exchange
+        match what.split()[0]:
+            case "ask":
+                self.asked[id_] += 1
+                self.tell(exchange.receive(TO_SERVER, ask(id_), now).reply)
+            case "batch":
+                self.asked.update(["7", id_])
+                frame = b"[" + ask("7") + b"," + ask(id_) + b"]"
+                self.tell(exchange.receive(TO_SERVER, frame, now).reply)
+            case "answer":
+                self.tell(whole.receive(TO_CLIENT, answer(id_), now).forward)
+            case "broken":
+                frame = answer(id_, '{"a":1,"a":2}')
+                self.tell(exchange.receive(TO_CLIENT, frame, now).forward)
+            case "lose":
+                self.tell(whole.receive(TO_CLIENT, Lost.of(id_, "it is lost"), now).forward)
+            case "cancel":
+                before = self.whole.waiting().count(id_)
+                exchange.receive(TO_SERVER, cancel(id_), now)
+                self.given_up[id_] += before - self.whole.waiting().count(id_)
+            case "break":
+                for token in exchange.waiting():
+                    self.tell(exchange.receive(TO_CLIENT, Lost.of(token, "broken"), now).forward)
+                assert exchange.waiting() == []
+            case "leave":
+                exchange.leave()
+                self.exchanges[number] = self.whole.fork()
+
+
+@tried(150)
+@given(st.lists(steps, max_size=20))
+def test_every_request_is_answered_exactly_once_whatever_happens(
+    schedule: list[tuple[str, int, str]],
+) -> None:
+    world = World()
+    for step in schedule:
+        world.step(*step)
+        assert all(world.told[id_] + world.given_up[id_] <= world.asked[id_] for id_ in world.asked)
+        assert world.told.keys() <= world.asked.keys()
+        open_ = Counter(world.whole.waiting())
+        assert world.told + world.given_up + open_ == world.asked
+    world.tell(*world.whole.abandon())
+    assert world.told + world.given_up == world.asked
+    assert world.whole.waiting() == []
+    for exchange in world.exchanges:
+        exchange.leave()
+    assert not world.whole.state.pending[TO_SERVER]._exchanges, "all of it is forgotten"
+
+
+# --- by example -------------------------------------------------------------------------------
+
+
+def test_exchanges_with_the_same_id_get_each_its_own_answer() -> None:
+    whole = session()
+    exchanges = [whole.fork() for _ in range(3)]
+    for exchange in exchanges:
+        assert exchange.receive(TO_SERVER, ask("1"), 1.0).forward is not None
+    assert whole.waiting() == ["1"] * 3
+    for number, exchange in reversed(list(enumerate(exchanges))):
+        frame = answer("1", f'{{"n":{number}}}')
+        assert exchange.waiting() == ["1"]
+        assert exchange.receive(TO_CLIENT, frame, 2.0).forward is frame
+        assert exchange.receive(TO_CLIENT, frame, 2.0).forward is None, "once"
+
+
+def test_an_id_in_use_in_the_same_exchange_is_refused() -> None:
+    exchange = session().fork()
+    exchange.receive(TO_SERVER, ask("1"), 1.0)
+    assert code_of(exchange.receive(TO_SERVER, ask("1"), 1.0).reply) == INVALID
+    assert exchange.waiting() == ["1"]
+
+
+def test_a_stopped_request_waits_for_nothing() -> None:
+    exchange = session().fork()
+    frame = ask("1", "tools/call", '{"name":"x","arguments":{"a":"AKIA' + 'Z7QX4M2N5P6R3STV"}}')
+    verdict = exchange.receive(TO_SERVER, frame, 1.0)
+    assert verdict.action is Action.BLOCK
+    assert exchange.waiting() == []
+
+
+def test_what_is_agreed_in_one_exchange_is_agreed_in_all() -> None:
+    whole = session()
+    first, second = whole.fork(), whole.fork()
+    params = '{"protocolVersion":"2025-06-18","capabilities":{"roots":{}},"clientInfo":{}}'
+    first.receive(TO_SERVER, ask("1", "initialize", params), 1.0)
+    capabilities = '{"tools":{"listChanged":true}}'
+    agreed = f'{{"protocolVersion":"2025-06-18","capabilities":{capabilities}}}'
+    first.receive(TO_CLIENT, answer("1", agreed), 1.0)
+    batch = b"[" + ask("1") + b"," + ask("2") + b"]"
+    assert second.receive(TO_SERVER, batch, 1.0).forward is None, "2025-06-18 has none"
+    assert whole.relist(["tool"]) == second.relist(["tool"]) != []
+    assert second.receive(TO_CLIENT, ask("9", "roots/list"), 1.0).forward is not None
+
+
+def test_a_server_asks_on_one_stream_and_is_answered_by_another_post() -> None:
+    whole = session()
+    first, second = whole.fork(), whole.fork()
+    first.receive(TO_SERVER, ask("1", "initialize", '{"capabilities":{"roots":{}}}'), 1.0)
+    first.receive(TO_CLIENT, answer("1", '{"protocolVersion":"2025-06-18"}'), 1.0)
+    assert first.receive(TO_CLIENT, ask("1", "roots/list"), 1.0).forward is not None
+    reply = answer("1", '{"roots":[]}')
+    assert second.receive(TO_SERVER, reply, 1.0).forward is reply
+    assert second.receive(TO_SERVER, reply, 1.0).forward is None
+
+
+def test_a_resumed_conversation_judges_by_the_revision_that_it_is_told() -> None:
+    for revision, passes in (("2025-03-26", True), ("2025-06-18", False)):
+        whole = session()
+        whole.resume(revision)
+        batch = b"[" + ask("1") + b"," + ask("2") + b"]"
+        assert (whole.fork().receive(TO_SERVER, batch, 1.0).forward is batch) is passes
+
+
+def test_events_of_all_exchanges_have_different_names() -> None:
+    whole = session()
+    exchanges = [whole, whole.fork(), whole.fork()]
+    names = [one.receive(TO_SERVER, ask(str(n)), 1.0).event for n, one in enumerate(exchanges)]
+    assert len(set(names)) == 3
+
+
+def test_an_overdue_request_is_answered_whichever_exchange_it_is_in() -> None:
+    whole = session(timeout_seconds=5.0)
+    exchange = whole.fork()
+    exchange.receive(TO_SERVER, ask("1"), 1.0)
+    assert [code_of(frame) for frame in whole.expire(7.0)] == [SILENT]
+    assert exchange.receive(TO_CLIENT, answer("1"), 8.0).forward is None
+    assert exchange.waiting() == []
+
+
+# --- lost -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("id_", [*IDS, '"method"', '"params"', "9007199254740993", '"a\\"b"'])
+def test_a_lost_answer_is_told_under_its_id_as_it_stood(id_: str) -> None:
+    exchange = session().fork()
+    exchange.receive(TO_SERVER, ask(id_), 1.0)
+    verdict = exchange.receive(TO_CLIENT, Lost.of(id_, "the server is far away"), 1.0)
+    assert verdict.forward is not None
+    assert f'"id":{id_},'.encode() in verdict.forward
+    assert b"the server is far away" in verdict.forward
+    assert code_of(verdict.forward) == GONE
+    assert verdict.action is Action.BLOCK
+    assert exchange.waiting() == []
+
+
+def test_a_lost_answer_to_a_call_is_an_error_and_no_result() -> None:
+    exchange = session().fork()
+    exchange.receive(TO_SERVER, ask("1", "tools/call", '{"name":"x"}'), 1.0)
+    assert code_of(exchange.receive(TO_CLIENT, Lost.of("1", "why"), 1.0).forward) == GONE
+
+
+def test_what_was_lost_and_answered_all_the_same_is_told_once() -> None:
+    exchange = session().fork()
+    exchange.receive(TO_SERVER, ask("1"), 1.0)
+    assert exchange.receive(TO_CLIENT, Lost.of("1", "why"), 1.0).forward is not None
+    assert exchange.receive(TO_CLIENT, answer("1"), 1.0).forward is None
+    assert exchange.receive(TO_CLIENT, Lost.of("1", "why"), 1.0).forward is None
+
+
+def test_no_frame_of_a_peer_can_stand_for_a_lost_answer() -> None:
+    exchange = session().fork()
+    exchange.receive(TO_SERVER, ask("1"), 1.0)
+    verdict = exchange.receive(TO_CLIENT, bytes(Lost.of("1", "why")), 1.0)
+    assert verdict.forward is None
+    assert exchange.waiting() == ["1"]

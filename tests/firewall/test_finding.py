@@ -1,0 +1,93 @@
+"""The values that everything else reads: their order is what decides."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard.firewall.finding import (
+    Action,
+    Confidence,
+    Direction,
+    Finding,
+    MessageKind,
+    Severity,
+    Verdict,
+    greatest,
+    worst,
+)
+from tests.fuzz.budget import tried
+
+findings = st.lists(
+    st.builds(
+        Finding,
+        st.sampled_from(["a.one", "b.two"]),
+        st.just("call.arguments"),
+        severity=st.sampled_from(Severity),
+        confidence=st.sampled_from(Confidence),
+        action=st.sampled_from(Action),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+def test_actions_severities_and_confidences_are_ordered() -> None:
+    assert (
+        [*Action]
+        == sorted(Action)
+        == [*(Action.ALLOW, Action.WARN, Action.REDACT, Action.CUT, Action.BLOCK)]
+    )
+    assert [one.name for one in sorted(Severity)] == ["INFO", "LOW", "MEDIUM", "HIGH", "CRITICAL"]
+    assert [one.name for one in sorted(Confidence)] == ["LOW", "MEDIUM", "HIGH"]
+
+
+def test_a_finding_is_by_default_one_that_blocks() -> None:
+    """Whatever forgets to say what it makes of a finding must not let it pass."""
+    finding = Finding("protocol.x", "envelope")
+    assert finding.action is Action.BLOCK
+    assert (finding.severity, finding.confidence) == (Severity.HIGH, Confidence.HIGH)
+    assert finding.start == finding.end
+
+
+def verdict(reply: bytes | None = None, *findings: Finding) -> Verdict:
+    return Verdict(Direction.TO_SERVER, b"{}", Action.ALLOW, b"{}", reply, findings)
+
+
+def test_values_do_not_change() -> None:
+    for value in (Finding("protocol.x", "envelope"), verdict()):
+        with pytest.raises(AttributeError):
+            setattr(value, "action", Action.WARN)  # noqa: B010  what types do not let one write
+
+
+def test_verdicts_of_the_same_parts_are_equal() -> None:
+    """Replaying a conversation is compared by this."""
+    assert verdict() == verdict()
+    assert verdict() != verdict(b"{}")
+    assert verdict() != verdict(None, Finding("a.b", "x"))
+
+
+def test_directions_and_kinds_are_keys() -> None:
+    assert {Direction.TO_SERVER: 1}[Direction("to-server")] == 1
+    assert {MessageKind(kind.value) for kind in MessageKind} == set(MessageKind)
+
+
+@tried(100)
+@given(findings)
+def test_the_worst_finding_has_the_greatest_action(seen: list[Finding]) -> None:
+    finding = worst(seen)
+    assert finding in seen
+    assert finding.action is greatest(seen)
+    alike = [other for other in seen if other.action is finding.action]
+    assert finding.severity is max(other.severity for other in alike)
+
+
+def test_no_findings_are_allowed() -> None:
+    assert greatest([]) is Action.ALLOW
+
+
+def test_a_verdict_with_more_findings_has_the_greatest_action_of_all() -> None:
+    first, second = Finding("a.one", "x", action=Action.WARN), Finding("b.two", "x")
+    extended = verdict(None, first).with_findings(b"[]", [second])
+    assert (extended.frame, extended.forward) == (b"[]", b"{}")
+    assert (extended.findings, extended.action) == ((first, second), Action.BLOCK)
+    assert verdict().with_findings(b"[]", []).action is Action.ALLOW
