@@ -12,7 +12,7 @@ These names are stable; anything else in a module may move. docs/architecture.md
 
 from pipeguard.version import __version__
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING: only frozen modules may be imported here
 if TYPE_CHECKING:
     from pipeguard.errors import PipeGuardError as PipeGuardError
     from pipeguard.firewall.finding import Action as Action

@@ -7,13 +7,13 @@ import sys
 
 from pipeguard import _isolate
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING: only frozen modules may be imported here
 if TYPE_CHECKING:
     import signal
 
     import click
 else:
-    import _signal as signal  # its Python half makes enums, which costs 3 ms
+    import _signal as signal  # built in, unlike its Python half
 
 INTERRUPTED = 130  # as shells have it
 

@@ -12,8 +12,6 @@ the process that guards. `python -E -P -m pipeguard` avoids even that; `setup` w
 entry that sets such a variable (clients.launcher).
 """
 
-# ruff: noqa: PTH100, PTH109, PTH120
-# pathlib costs 5 ms, and the server is not running yet
 from __future__ import annotations
 
 import os

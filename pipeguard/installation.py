@@ -23,7 +23,7 @@ PUBLISHED = False
 UPGRADE = f"pipx upgrade {PACKAGE}" if PUBLISHED else "git pull && pipx install --force ."
 # The extras of the package, and modules that each brings.
 EXTRAS = {"oauth": ("mcp", "httpx2"), "otel": ("opentelemetry.sdk",)}
-_USUAL_PREFIX = Path(os.path.expanduser("~/.local"))  # noqa: PTH111  without a home, Path raises
+_USUAL_PREFIX = Path(os.path.expanduser("~/.local"))
 _FOLDER = ("share", "pipeguard")  # where `make install` puts it, below its PREFIX
 
 

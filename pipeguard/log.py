@@ -15,14 +15,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from time import monotonic
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.terminal.colour import colour_is_unwanted
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
     from queue import SimpleQueue
 

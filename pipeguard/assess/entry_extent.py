@@ -90,7 +90,7 @@ def _extent(
     from pipeguard.runtime.isolation_preview import preview
 
     folder = (server.guard.folder if server.guard else None) or server.cwd or str(machine.home)
-    folder = os.path.expanduser(folder)  # noqa: PTH111  as the client does it, or the gateway
+    folder = os.path.expanduser(folder)
     name = server.name if is_of_gateway(server) else _stored_name(server, folder)
     try:
         if is_of_containers(options.command):

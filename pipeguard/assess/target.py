@@ -189,6 +189,6 @@ def _with_content(configs: Iterable[Config]) -> tuple[Config, ...]:
 
 def _store(environment: Mapping[str, str]) -> Path | None:
     override = environment.get(STATE_DIR_VARIABLE)
-    folder = os.path.expanduser(override) if override else usual_state_folder()  # noqa: PTH111  as `state.paths` does it
+    folder = os.path.expanduser(override) if override else usual_state_folder()
     path = Path(folder) / STORE_NAME
     return path if path.is_file() else None

@@ -125,7 +125,7 @@ class LoginStore:
     def stamp(self, server: str) -> tuple[int, int, int] | None:
         """A value that changes when a login is saved; None where there is none. Does not block."""
         try:
-            status = os.stat(self._path(server))  # noqa: PTH116  called while frames wait
+            status = os.stat(self._path(server))
         except OSError:
             return None
         return status.st_ino, status.st_mtime_ns, status.st_size

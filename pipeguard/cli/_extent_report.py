@@ -142,7 +142,7 @@ def wrapped(text: str, indent: str = INDENT) -> Iterator[str]:
 
 def short_path(path: str) -> str:
     """A path with `~` for the home folder, as all of them are shown."""
-    home_folder = os.path.expanduser("~")  # noqa: PTH111  as it is written
+    home_folder = os.path.expanduser("~")
     is_below = path == home_folder or path.startswith(f"{home_folder}/")
     return f"~{path[len(home_folder) :]}" if is_below else path
 

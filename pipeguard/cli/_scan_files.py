@@ -1,7 +1,6 @@
 """The files that `scan` is given: by name, by folder, by pattern. Not a command itself."""
 
 # Path neither expands an absolute pattern nor walks a folder without its links on Python 3.11.
-# ruff: noqa: PTH112, PTH113, PTH114, PTH118, PTH208
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def login(server: str, **options: Unpack[LoginOptions]) -> None:
     last = _login_for(store, server)
     uri = last.server if last else canonical(server)
     place = Place(options["store"]) if options["store"] else last.place if last else Place.KEYRING
-    ca = os.path.abspath(options["ca"]) if options["ca"] else last.ca if last else ""  # noqa: PTH100  no link is followed
+    ca = os.path.abspath(options["ca"]) if options["ca"] else last.ca if last else ""
     secret = _secret(options)
     # A second to import, so only once the options are right.
     from pipeguard.auth.login import LoginRequest, log_in

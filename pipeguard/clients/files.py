@@ -4,7 +4,6 @@ Knows folders, permissions and links; not what is in a file.
 """
 
 # Path.resolve would follow links where they matter.
-# ruff: noqa: PTH100
 from __future__ import annotations
 
 import hashlib

@@ -5,7 +5,6 @@ resolved: a link stays where it is when an upgrade replaces the folder behind it
 """
 
 # Path.resolve would follow links.
-# ruff: noqa: PTH100, PTH110, PTH111, PTH112, PTH117, PTH118, PTH119, PTH120
 from __future__ import annotations
 
 import os

@@ -5,7 +5,6 @@ system on any other.
 """
 
 # Paths are not resolved: a link leads to another file.
-# ruff: noqa: PTH110, PTH111, PTH117, PTH120, PTH208
 from __future__ import annotations
 
 import os

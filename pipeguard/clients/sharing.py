@@ -7,7 +7,6 @@ these cannot be read, or are in a form that is not known here: then a person mus
 """
 
 # Path.resolve raises on a loop of links.
-# ruff: noqa: PTH208
 from __future__ import annotations
 
 import os

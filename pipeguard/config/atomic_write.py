@@ -3,15 +3,13 @@
 The draft is beside the file, so that the move stays within one file system; a failure removes it.
 """
 
-# pathlib costs 5 ms, and a server may be waiting
-# ruff: noqa: PTH101, PTH105, PTH108, PTH118
 from __future__ import annotations
 
 import os
 import sys
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path

@@ -33,13 +33,13 @@ USER_POLICY, PROJECT_POLICY = "audit.user-policy", "audit.project-policy"
 
 def project_policy_path(folder: str) -> str | None:
     """The nearest project's file, in a folder or those above it up to the home folder."""
-    home_folder = os.path.realpath(os.path.expanduser("~"))  # noqa: PTH111  pathlib costs 5 ms
+    home_folder = os.path.realpath(os.path.expanduser("~"))
     folder = os.path.realpath(folder)
     while True:
-        path = os.path.join(folder, PROJECT_FILE)  # noqa: PTH118  the same
+        path = os.path.join(folder, PROJECT_FILE)
         if os.path.lexists(path):
             return path
-        parent = os.path.dirname(folder)  # noqa: PTH120  the same
+        parent = os.path.dirname(folder)
         if folder in (home_folder, parent):
             return None
         folder = parent
@@ -138,9 +138,9 @@ def _read_for(options: WrapOptions, key: str) -> PolicyFile:
 
 def _current_folder() -> str:
     try:
-        return os.getcwd()  # noqa: PTH109  pathlib costs 5 ms
+        return os.getcwd()
     except FileNotFoundError:  # it was deleted, so no project is there
-        return os.path.expanduser("~")  # noqa: PTH111  the same
+        return os.path.expanduser("~")
 
 
 def _read_file(

@@ -7,7 +7,8 @@ The reader here accepts plain spellings only, and leaves everything else, such a
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
+from typing import TYPE_CHECKING
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 

@@ -18,7 +18,7 @@ def user_policy_path() -> str | None:
     if override:
         return override
     usual = usual_policy_path()
-    return usual if os.path.exists(usual) else None  # noqa: PTH110  pathlib costs 5 ms
+    return usual if os.path.exists(usual) else None
 
 
 def usual_policy_path() -> str:
@@ -29,7 +29,7 @@ def usual_policy_path() -> str:
         from pipeguard.config.directories import config_folder
 
         folder = config_folder()
-    return os.path.join(folder, POLICY_FILE)  # noqa: PTH118  pathlib costs 5 ms
+    return os.path.join(folder, POLICY_FILE)
 
 
 def mentions_isolation(path: str | None) -> bool:

@@ -7,7 +7,8 @@ builds without it.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+from typing import TYPE_CHECKING
+
 if TYPE_CHECKING:
     from hashlib import blake2b, sha256
 else:

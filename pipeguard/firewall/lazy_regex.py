@@ -7,8 +7,8 @@ are. Knows nothing of what they are for.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
     lazy_regex = re.compile
 else:

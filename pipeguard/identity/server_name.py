@@ -1,11 +1,10 @@
 """The server that a command or address launches: its identity, and a name if nobody gave it one."""
 
-# pathlib costs 5 ms, and a server is waiting
-# ruff: noqa: PTH109, PTH110, PTH118, PTH120
 from __future__ import annotations
 
 import os
 import re
+from typing import TYPE_CHECKING
 
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.identity import launchers
@@ -27,7 +26,6 @@ from pipeguard.identity.words import (
     unversioned,
 )
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -3,17 +3,15 @@
 Knows the forms of words, not their meaning to a program. Reads no file and connects to no address.
 """
 
-# pathlib costs 5 ms, and a server is waiting
-# ruff: noqa: PTH100, PTH111, PTH118
 from __future__ import annotations
 
 import os.path
 import re
+from typing import TYPE_CHECKING
 
 from pipeguard.detect.words.credentials import IN_URLS, LAST_WORDS
 from pipeguard.identity import launchers
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

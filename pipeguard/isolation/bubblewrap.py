@@ -5,8 +5,6 @@ The process that becomes the server first enters a network of its own and takes 
 calls, and executes the server without any capability, through what takes on Landlock's rules.
 """
 
-# ruff: noqa: PTH110, PTH112, PTH116, PTH118, PTH120
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os

@@ -4,16 +4,14 @@ Made where this process may make one, which is where it is root: there RLIMIT_NP
 (setrlimit(2)). Elsewhere resource limits do it.
 """
 
-# ruff: noqa: PTH102, PTH106, PTH110, PTH118, PTH207, PTH208
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import errno
 import os
 from mmap import mmap
 from time import monotonic, sleep
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 

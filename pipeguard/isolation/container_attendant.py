@@ -8,8 +8,6 @@ The attendant is a child of the warden, which ends it last.
 It runs in a fork of PipeGuard without threads, and never returns.
 """
 
-# ruff: noqa: PTH103, PTH116, PTH118, PTH208
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import ctypes
@@ -93,7 +91,7 @@ class ContainerRecord:
 
     def exists(self) -> bool:
         """Whether the container is not known to be gone."""
-        return os.path.isdir(self._folder)  # noqa: PTH112  as above
+        return os.path.isdir(self._folder)
 
     def remove(self) -> None:
         """Forget a container that is gone."""

@@ -5,8 +5,6 @@ Which one works, and what this system makes it do without, is found by trying
 where images are stored: what contains a server is said on the command line alone.
 """
 
-# ruff: noqa: PTH110, PTH112, PTH118
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os

@@ -5,8 +5,6 @@ nothing: links and folders, no file. Containers sort their mounts by depth, so t
 path the later counts, and what is deeper covers what is above it.
 """
 
-# ruff: noqa: PTH103, PTH112, PTH118
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import io
@@ -82,7 +80,7 @@ def _lines(instructions: Instructions) -> Iterator[str]:
     if instructions.waits:
         yield from _waiting()
     for path, target in instructions.links:
-        yield f"mkdir -p -- {_quoted(os.path.dirname(path))}"  # noqa: PTH120  text
+        yield f"mkdir -p -- {_quoted(os.path.dirname(path))}"
         yield f"ln -s -- {_quoted(target)} {_quoted(path)}"
     yield f"mkdir -p -- {_quoted(instructions.folder)}"  # in its own home or /tmp
     yield f"cd -- {_quoted(instructions.folder)} || exit {NOT_STARTED}"
@@ -200,7 +198,7 @@ def stored(folder: str, content: bytes) -> str:
         with open(made, "wb") as file:
             file.write(content)
             os.fchmod(file.fileno(), 0o444)
-        os.replace(made, path)  # noqa: PTH105  as above
+        os.replace(made, path)
     return path
 
 

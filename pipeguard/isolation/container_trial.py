@@ -4,8 +4,6 @@ What was found is kept until the system starts again or the program changes, sin
 longer than starting a server.
 """
 
-# ruff: noqa: PTH110, PTH116
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import json

@@ -6,8 +6,6 @@ as free as the folder that it is in. So the process that mounts into the sandbox
 watches these names (inotify(7)), and mounts again. What it cannot mount ends the server.
 """
 
-# ruff: noqa: PTH119, PTH120
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import ctypes

@@ -4,8 +4,6 @@ A container is not run in a container. What its words give beyond a container's 
 folders and its variables is refused by name; what they leave open is closed, and told.
 """
 
-# ruff: noqa: PTH118
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os
@@ -196,7 +194,7 @@ def _judge_source(
     if inside is not None:
         raise _fault(option, f"gives {inside}, which no server is given unasked")
     try:
-        is_socket = stat.S_ISSOCK(os.stat(path).st_mode)  # noqa: PTH116  as above
+        is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
     except OSError:
         return  # it is made, empty, or refused by docker itself
     if is_socket:

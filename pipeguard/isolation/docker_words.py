@@ -4,8 +4,6 @@ docs.docker.com/reference/cli/docker/container/run and podman-run(1). What an op
 isolation is in `docker_servers`.
 """
 
-# ruff: noqa: PTH119
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os

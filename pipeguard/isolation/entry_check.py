@@ -65,7 +65,7 @@ def check_entry(entry: YamlEntry) -> None:
 
 def missing_paths(entry: IsolateEntry) -> Iterator[str]:
     """Why paths of an entry cannot be given now, each as a sentence: no server starts with them."""
-    home_folder = os.path.expanduser("~")  # noqa: PTH111  the form that starts use
+    home_folder = os.path.expanduser("~")
     for key in ("read", "write"):
         for text in getattr(entry, key):
             try:

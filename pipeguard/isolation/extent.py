@@ -188,7 +188,7 @@ def _secrets_in(paths: Iterable[str]) -> Iterator[str]:
     """Files of variables directly in folders, or among the paths."""
     for path in paths:
         try:
-            names = sorted(os.listdir(path))[:MOST_NAMES]  # noqa: PTH208  a server is waiting
+            names = sorted(os.listdir(path))[:MOST_NAMES]
         except OSError:  # a file, or not ours to read
             names = []
         yield from (

@@ -252,7 +252,7 @@ def _needs_of_interpreter(folder: Path) -> tuple[str, ...]:
     from pipeguard.isolation.sensitive import sensitive_paths
     from pipeguard.isolation.view import SandboxUser
 
-    home = os.path.realpath(os.path.expanduser("~"))  # noqa: PTH111  which knows an empty HOME
+    home = os.path.realpath(os.path.expanduser("~"))
     host = SandboxUser(
         home, "", os.getuid(), os.getgid(), sensitive_paths(home, ()), str(folder.parent)
     )

@@ -7,8 +7,6 @@ them. What is included under a condition stays under it, so that each repository
 that it has outside; variables such as GIT_AUTHOR_EMAIL would override a repository's own.
 """
 
-# ruff: noqa: PTH118, PTH120
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os

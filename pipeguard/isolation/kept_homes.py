@@ -4,8 +4,6 @@ What makes the sandbox would follow a link that the server put there at its last
 folders and files wherever that leads.
 """
 
-# ruff: noqa: PTH112, PTH118, PTH119, PTH120, PTH204, PTH207
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os

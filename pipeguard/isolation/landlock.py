@@ -11,8 +11,6 @@ A small program takes the rules on inside the sandbox and then executes the serv
 without them, and `pipeguard doctor isolation` says so.
 """
 
-# ruff: noqa: PTH118, PTH120
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import ctypes

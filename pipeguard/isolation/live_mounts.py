@@ -8,13 +8,12 @@ then moves it into the sandbox's mounts as one piece. It ends with the engine or
 It runs in a fork of PipeGuard without threads, and never returns.
 """
 
-# ruff: noqa: PTH116, PTH208
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import errno
 import os
 import select
+import signal
 from contextlib import suppress
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,14 +26,11 @@ from pipeguard.isolation.staging import STAGE, Staged, mount_staged
 from pipeguard.isolation.view import Mount, MountKind
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Sequence
     from typing import Any, NoReturn
 
     from pipeguard.isolation.covers import Cover, CoverWatch
     from pipeguard.launch.lifeline import Lifeline
-else:
-    import _signal as signal  # its Python half makes enums, which costs 3 ms
 
 MAX_REQUEST_BYTES = 1_000_000
 INFO_BYTES = 4096

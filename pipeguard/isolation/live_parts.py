@@ -1,6 +1,5 @@
 """What of a sandbox changes while it runs: the client's roots, and what is covered again."""
 
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os

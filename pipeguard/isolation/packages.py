@@ -6,8 +6,6 @@ that has the registry and an empty folder and nothing of the server's, and from 
 runs from that folder, which it can read and not change, without the registry.
 """
 
-# ruff: noqa: PTH110, PTH113, PTH118
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os

@@ -4,8 +4,6 @@ A server may have been given any folder that an argument or a root gives unasked
 there. Who follows one that leads out of its folder would give what nobody named.
 """
 
-# ruff: noqa: PTH114, PTH115, PTH118, PTH120
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import errno

@@ -1,7 +1,5 @@
 """What an isolated server is given: files, hosts, ports and limits. Grants nothing by itself."""
 
-# ruff: noqa: PTH110, PTH118
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os.path

@@ -92,7 +92,7 @@ def _opened(name: str, folder: int) -> int:
     place = os.open(name, _PLACE, dir_fd=folder)
     try:
         path = f"/proc/self/fd/{place}"  # what was opened, whatever has its name by now
-        os.chmod(path, OWNER_ALL)  # noqa: PTH101  by a descriptor
+        os.chmod(path, OWNER_ALL)
         return os.open(path, os.O_RDONLY)
     finally:
         os.close(place)

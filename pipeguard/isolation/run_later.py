@@ -4,8 +4,6 @@ Git runs what its settings, hooks and index lead to, whoever wrote them (git-con
 `core.fsmonitor`); editors, clients and shells run what stands in theirs.
 """
 
-# ruff: noqa: PTH100, PTH112, PTH114, PTH118, PTH119, PTH120, PTH208
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os

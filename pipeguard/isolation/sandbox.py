@@ -3,8 +3,6 @@
 The parts decide nothing about messages: those are judged as without isolation.
 """
 
-# ruff: noqa: PTH111, PTH118
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os

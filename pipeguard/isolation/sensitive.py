@@ -5,8 +5,6 @@ Docker, npm, PyPI, Cargo, GitHub's, GitLab's and HashiCorp's command lines, of C
 the Secret Service, and of the clients in `pipeguard/clients`.
 """
 
-# ruff: noqa: PTH114, PTH118, PTH208
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os

@@ -1,7 +1,5 @@
 """What an isolated server sees, from its command and its profile; starts nothing, makes nothing."""
 
-# ruff: noqa: PTH100, PTH118
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os

@@ -1,7 +1,5 @@
 """The folder that a server starts in, on any system."""
 
-# ruff: noqa: PTH100, PTH109
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os

@@ -5,8 +5,6 @@ secret; a home, a `/tmp` and a `/run` of its own, empty and limited; and what th
 What stands later covers what stands before.
 """
 
-# ruff: noqa: PTH112, PTH113, PTH114, PTH115, PTH118, PTH120
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os

@@ -5,9 +5,10 @@ Plain classes with slots: `dataclasses` costs 10 ms, and the server is not runni
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pipeguard.errors import LaunchError
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Final

@@ -19,15 +19,13 @@ the client has too. Such a variable is withheld, its name is in `Environment.wit
 `--env NAME` passes it.
 """
 
-# ruff: noqa: PTH119
-# pathlib costs 5 ms, and the server is not running yet
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from pipeguard.errors import LaunchError
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Final

@@ -6,27 +6,23 @@ pipes: the life pipe carries our requests, and its end means that we died; the s
 the warden's reports, and its end means that no process is left.
 """
 
-# ruff: noqa: PTH112, PTH118
-# pathlib costs 5 ms, and the server is not running yet
 from __future__ import annotations
 
 import errno
 import os
 import select
+import signal
 import sys
 from _thread import allocate_lock
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from pipeguard.errors import LaunchError
 from pipeguard.launch.command import NOT_FOUND, NOT_RUNNABLE, Command, Exit
 from pipeguard.transports.descriptors import shut_writing, take_standard, widen
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Callable
-else:
-    import _signal as signal  # its Python half makes enums, which costs 3 ms
 
 assert sys.platform != "win32"  # noqa: S101  tells mypy which system's names to look up
 

@@ -10,18 +10,16 @@ It runs in a fork of PipeGuard and never returns. It has none of PipeGuard's des
 a client would wait for the end of a pipe that PipeGuard has long closed.
 """
 
-# ruff: noqa: PTH112, PTH208
-# pathlib costs 5 ms, and the server is not running yet
 from __future__ import annotations
 
 import os
 import select
 import sys
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from pipeguard.launch.command import Command
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
     from pipeguard.launch.lifeline import Lifeline
 else:
-    import _signal as signal  # its Python half makes enums, which costs 3 ms
+    import signal
 
 assert sys.platform != "win32"  # noqa: S101  tells mypy which system's names to look up
 

@@ -6,8 +6,6 @@ however we die, and JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE then ends every process o
 winnt.h, JOBOBJECT_BASIC_LIMIT_INFORMATION).
 """
 
-# ruff: noqa: PTH112
-# pathlib costs 5 ms, and the server is not running yet
 from __future__ import annotations
 
 import ctypes

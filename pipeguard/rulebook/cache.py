@@ -6,8 +6,6 @@ could not, are in the cache. Where neither has any that can be trusted, the rule
 rulebook.cache_files knows the files.
 """
 
-# pathlib costs 5 ms, and a server is waiting
-# ruff: noqa: PTH100, PTH118, PTH120
 from __future__ import annotations
 
 import json

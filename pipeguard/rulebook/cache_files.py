@@ -15,8 +15,6 @@ What the package's build compiled has the same form. It is part of the package, 
 code and its packs: it may also be root's.
 """
 
-# pathlib costs 5 ms, and a server is waiting
-# ruff: noqa: PTH103, PTH105, PTH108, PTH118, PTH208
 from __future__ import annotations
 
 import json
@@ -101,7 +99,7 @@ class CacheFile:
     """
 
     def __init__(self, path: str, descriptor: int, *, is_shipped: bool = False) -> None:
-        self.name = os.path.basename(path)  # noqa: PTH119  as above
+        self.name = os.path.basename(path)
         self.is_shipped = is_shipped
         self._path = path
         self._descriptor = descriptor

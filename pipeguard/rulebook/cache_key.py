@@ -1,7 +1,5 @@
 """The key of compiled rules: a hash of everything that a compiled database depends on."""
 
-# pathlib costs 5 ms, and a server is waiting
-# ruff: noqa: PTH118, PTH120, PTH100
 from __future__ import annotations
 
 import os

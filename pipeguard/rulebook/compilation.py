@@ -4,8 +4,6 @@ The process that compiles inherits the lock and outlives the one that started it
 gives up on a server that takes long to start, the next start finds the rules compiled or nearly so.
 """
 
-# pathlib costs 5 ms, and a server is waiting
-# ruff: noqa: PTH108, PTH118
 from __future__ import annotations
 
 import os

@@ -3,7 +3,6 @@
 rulebook.compiler_process runs this as a program that outlives the process that started it.
 """
 
-# ruff: noqa: PTH118  pathlib is not needed here
 from __future__ import annotations
 
 import json

@@ -4,8 +4,6 @@ Shipped packs are in the installed package, or in the repository beside it. The 
 configuration folder, `rules/*.yaml`; they add rules, and cannot change a shipped one.
 """
 
-# pathlib costs 5 ms, and a server is waiting for its rules
-# ruff: noqa: PTH100, PTH112, PTH118, PTH120, PTH208
 from __future__ import annotations
 
 import os

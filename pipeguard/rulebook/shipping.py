@@ -55,7 +55,7 @@ def _is_compiled(folder: Path, key: bytes) -> bool:
 def main() -> int:
     """Compile into the folder in the arguments; return the exit code."""
     try:
-        compile_shipped(os.path.abspath(sys.argv[1]))  # noqa: PTH100  as the cache names it
+        compile_shipped(os.path.abspath(sys.argv[1]))
     except PipeGuardError as error:
         say(str(error), "error")
         return error.exit_code

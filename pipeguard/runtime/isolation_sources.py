@@ -3,8 +3,6 @@
 Reads no policy and starts nothing: runtime.isolated does.
 """
 
-# ruff: noqa: PTH111
-# pathlib costs 5 ms, and a server is waiting
 from __future__ import annotations
 
 import os

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from threading import Event
 from time import monotonic, time
+from typing import TYPE_CHECKING
 
 from pipeguard.config.effective_policy import (
     PROJECT_POLICY,
@@ -26,7 +27,6 @@ from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Finding, Severity
 from pipeguard.firewall.policy import Layer, Policy
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeguard.state.finding_log import FindingLog
 
@@ -76,7 +76,7 @@ class PolicyWatch:
                 severity=Severity.INFO,
                 action=Action.ALLOW,
                 note="this run goes by this policy file",
-                path=os.path.abspath(path),  # noqa: PTH100  pathlib costs 5 ms
+                path=os.path.abspath(path),
             )
             for rule, path in files
         ]
@@ -106,7 +106,7 @@ class PolicyWatch:
         stamps = []
         for path in wrap_policy_paths(self._options):
             try:
-                status = os.stat(path)  # noqa: PTH116  pathlib costs 5 ms
+                status = os.stat(path)
             except OSError:
                 stamps.append((path, 0, 0, 0, 0))
             else:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from pipeguard.log import say
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Iterator
-else:
-    import _signal as signal  # its Python half makes enums, which costs 3 ms
 
 PATIENCE_SECONDS = 1.0
 COMPILING = "compiling the rules, once after each change (a few seconds)"

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.rules.rule import tells_private
@@ -37,7 +38,6 @@ from pipeguard.state.store import NamedServer, Store
 MOST_CLIENTS = 4096  # whose names are remembered
 LAST_SECONDS = 2.0  # for a thread to end
 SETTLED_SECONDS = 5.0  # after which a start is over, and the audit is pruned
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeguard.state.finding_log import FindingLog
 

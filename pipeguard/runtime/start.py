@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import gc
 import os
+from typing import TYPE_CHECKING
 
 from pipeguard.config.user_policy import mentions_isolation
 from pipeguard.errors import LaunchError, PipeGuardError, PolicyError
 from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, parent_environment, refers
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
+from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError, Refusal, StateError
@@ -36,15 +38,10 @@ from pipeguard.transports.pump import pump_in_thread
 from pipeguard.transports.stderr import StderrCopy
 from pipeguard.transports.stdio import LineChannel
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
-    import signal
-    from queue import Empty, SimpleQueue
-
     from pipeguard.identity.server_name import Launched
     from pipeguard.runtime.isolated import ServerStarter
 else:
-    import _signal as signal  # its Python half makes enums, which costs 3 ms
     from _queue import Empty, SimpleQueue
 
 GRACE_SECONDS = 2.0  # for a server to end by itself, and again after SIGTERM

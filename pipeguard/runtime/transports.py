@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import pkgutil
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from pipeguard.errors import PolicyError
 from pipeguard.transports.http import bindings
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeguard.transports.http.server.backend import Backend, Endpoint, TransportBinding
 

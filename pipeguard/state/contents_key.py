@@ -26,7 +26,7 @@ def contents_key(store: str) -> bytes:
         StateError: it cannot be read or written, another user could have written it, or it is not
             a key.
     """
-    path = os.path.join(os.path.dirname(store), KEY_NAME)  # noqa: PTH118, PTH120  pathlib costs 5 ms
+    path = os.path.join(os.path.dirname(store), KEY_NAME)
     try:
         with suppress(FileNotFoundError):
             return _read(path)
@@ -66,7 +66,7 @@ def _write(path: str) -> None:
         with suppress(FileExistsError):
             _create(path)  # until it is written, whoever reads it sees an empty file, and waits
     finally:
-        os.unlink(draft)  # noqa: PTH108  pathlib costs 5 ms
+        os.unlink(draft)
 
 
 def _create(path: str) -> None:

@@ -4,8 +4,6 @@ Knows files, locks and errors, and no table. Nothing outside of this package use
 processes share: they call the functions of the package's other modules with an open store.
 """
 
-# pathlib costs 5 ms, and a server is waiting
-# ruff: noqa: PTH101, PTH116
 from __future__ import annotations
 
 import os
@@ -91,7 +89,7 @@ class StateDatabase:
             StateError: as `open`.
         """
         self.close()
-        os.makedirs(os.path.dirname(self.path) or ".", mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120  as above
+        os.makedirs(os.path.dirname(self.path) or ".", mode=0o700, exist_ok=True)
         return self.open(self.path)
 
     def __enter__(self) -> Self:

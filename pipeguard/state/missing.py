@@ -5,8 +5,6 @@ again. So the run leaves a small file that says how many verdicts are missing, a
 write to the store puts a row in its place. Knows files; not what the verdicts were.
 """
 
-# pathlib costs 5 ms, and a server is waiting
-# ruff: noqa: PTH108, PTH118, PTH208
 from __future__ import annotations
 
 import json

@@ -1,15 +1,13 @@
 """Where pins and audit are on this system; knows folders and permissions, not what is in them."""
 
-# pathlib costs 5 ms, and a server is waiting
-# ruff: noqa: PTH103, PTH111, PTH116, PTH118
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import closing_command, other_writer, usual_state_folder
 from pipeguard.errors import StateError
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -52,7 +50,7 @@ def store_path() -> Path:
 
 
 def state_folder_text() -> str:
-    """The same as text, for the start of a server: pathlib costs 5 ms.
+    """The same as text, for the start of a server.
 
     Raises:
         StateError: as `state_folder`.

@@ -63,7 +63,7 @@ def _settings(shell: str, environment: Mapping[str, str], user_folder: Path) -> 
 
 def _folder(environment: Mapping[str, str], variable: str, usual: Path) -> Path:
     value = environment.get(variable, "")
-    return Path(value) if os.path.isabs(value) else usual  # noqa: PTH117  a text, not yet a path
+    return Path(value) if os.path.isabs(value) else usual
 
 
 def _text(path: Path) -> str:

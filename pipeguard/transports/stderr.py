@@ -10,8 +10,8 @@ import select
 import sys
 from _thread import allocate_lock
 from time import monotonic
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -3,7 +3,7 @@
 Run inside a sandbox, by an interpreter without any package. What begins with "escaped" has failed.
 """
 
-# ruff: noqa: BLE001, PTH118, PTH208, PTH211, PTH108, S605
+# ruff: noqa: BLE001, S605
 # Everything is tried, and nothing may end it; pathlib would hide which call is made.
 import ctypes
 import errno
@@ -307,7 +307,7 @@ def inherited() -> str:
     found = {}
     for name in os.listdir("/proc/self/fd"):
         try:
-            found[name] = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115  likewise
+            found[name] = os.readlink(f"/proc/self/fd/{name}")
         except OSError:
             continue  # that of the listing
     others = {name: what for name, what in found.items() if int(name) > 2}

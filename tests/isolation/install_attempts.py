@@ -4,7 +4,7 @@ Shipped in hostile packages beside `escape_attempts.py`, and run by their instal
 begins with "escaped" has failed.
 """
 
-# ruff: noqa: BLE001, PTH100, PTH104, PTH118, PTH103, PTH120
+# ruff: noqa: BLE001
 # Everything is tried, and nothing may end it; pathlib would hide which call is made.
 import importlib
 import json

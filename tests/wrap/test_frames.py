@@ -313,5 +313,5 @@ def test_a_flood_on_stderr_holds_no_frames_and_no_memory(wrapped: Wrapped) -> No
         assert "result" in wrapped.ask("ping")
         wrapped.hang_up()
         assert wrapped.code() == 0
-        assert os.path.getsize(wrapped.stderr) == 8 * 14 * 70_000  # noqa: PTH202  the path is a text
+        assert os.path.getsize(wrapped.stderr) == 8 * 14 * 70_000
         assert before

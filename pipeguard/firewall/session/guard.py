@@ -165,8 +165,7 @@ class Guard:
         What one policy stops by its tools and another by its rules would else pass a message that
         is judged while the one replaces the other.
         """
-        twin = object.__new__(Guard)
-        twin.__dict__.update(self.__dict__)  # a tenth of the time of `copy`
+        twin = copy(self)
         twin._fixed = self._shared.policy
         return twin
 

@@ -7,6 +7,7 @@ Sources: MCP basic/lifecycle, basic/index and basic/utilities of the five revisi
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from itertools import count
 from threading import Lock
 
@@ -87,8 +88,7 @@ class ConversationState:
 
     def fork(self) -> ConversationState:
         """The same conversation within one exchange, whose requests have ids of their own."""
-        state = object.__new__(ConversationState)
-        state.__dict__.update(self.__dict__)  # a tenth of the time of `copy`
+        state = copy(self)
         with self._lock:
             exchange = self.pending[Direction.TO_SERVER].fork()
         state.pending = {**self.pending, Direction.TO_SERVER: exchange}

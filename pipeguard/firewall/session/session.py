@@ -26,6 +26,7 @@ tests/soak/test_threads.py does all of this at once.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 
 from pipeguard.detect.text.budgets import Budgets
 from pipeguard.errors import Refusal
@@ -94,8 +95,7 @@ class Session:
         return self._twin(self.guard, self.state.fork())
 
     def _twin(self, guard: Guard, state: ConversationState) -> Session:
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)  # a tenth of the time of `copy`
+        twin = copy(self)
         twin.guard, twin.state = guard, state
         return twin
 

@@ -14,8 +14,8 @@ import struct
 import sys
 from contextlib import suppress
 from itertools import islice
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING: a sandbox imports this at its start
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from ipaddress import IPv4Address, IPv6Address

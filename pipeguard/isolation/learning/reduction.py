@@ -7,7 +7,6 @@ become one: the home, a folder that several share, and one that holds what has t
 kept home has room for.
 """
 
-# ruff: noqa: PTH110, PTH112, PTH113, PTH118, PTH120
 # the functions that the other modules of this package use
 from __future__ import annotations
 

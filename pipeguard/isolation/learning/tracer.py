@@ -4,8 +4,6 @@ Looking at a file (stat(2), access(2), readlink(2)) is not traced: programs ask 
 they never open. Nor does a file that does not exist teach anything, unless it was to be written.
 """
 
-# ruff: noqa: PTH115, PTH116
-# pathlib costs 10 us, and a server makes many calls
 from __future__ import annotations
 
 import os
@@ -200,7 +198,7 @@ class Tracer:
                 continue  # the descriptor itself, which was opened before
             if not folder.startswith("/"):
                 folder = self._current_folder(thread)
-            path = os.path.normpath(os.path.join(folder, path))  # noqa: PTH118  see above
+            path = os.path.normpath(os.path.join(folder, path))
             if name == "chdir" and arguments.endswith("= 0"):
                 self._folders.clear()  # threads share theirs
                 self._folders[thread] = path

@@ -4,7 +4,6 @@ Looks at the machine as it is when the person decides. A server chose the path: 
 what is shown and given.
 """
 
-# ruff: noqa: PTH110, PTH112, PTH117, PTH118, PTH120
 # the functions that the other modules of this package use
 from __future__ import annotations
 
