@@ -2,9 +2,9 @@
 
 The library in one import; each name is loaded when it is first used::
 
-    from pipeguard import Direction, Guard, Policy, Session, load_engines
+    from pipeguard import Direction, Policy, Session, load_engines, make_guard
 
-    session = Session(Guard("files", load_engines(), Policy(), pins={}), run="EXAMPLE")
+    session = Session(make_guard("files", load_engines(), Policy(), pins={}), run="EXAMPLE")
     verdict = session.receive(Direction.TO_SERVER, frame, now=0.0)
 
 These names are stable; anything else in a module may move. docs/architecture.md is the map.
@@ -14,6 +14,8 @@ from pipeguard.version import __version__
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING: only frozen modules may be imported here
 if TYPE_CHECKING:
+    from pipeguard.detect.detector import Engines as Engines
+    from pipeguard.detect.detector import make_guard as make_guard
     from pipeguard.errors import PipeGuardError as PipeGuardError
     from pipeguard.firewall.finding import Action as Action
     from pipeguard.firewall.finding import Confidence as Confidence
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from pipeguard.firewall.finding import Severity as Severity
     from pipeguard.firewall.finding import Verdict as Verdict
     from pipeguard.firewall.policy import Policy as Policy
-    from pipeguard.firewall.session.guard import Engines as Engines
     from pipeguard.firewall.session.guard import Guard as Guard
     from pipeguard.firewall.session.session import Session as Session
     from pipeguard.rulebook.cache import load_engines as load_engines
@@ -31,7 +32,7 @@ _MODULES = {
     "Action": "firewall.finding",
     "Confidence": "firewall.finding",
     "Direction": "firewall.finding",
-    "Engines": "firewall.session.guard",
+    "Engines": "detect.detector",
     "Finding": "firewall.finding",
     "Guard": "firewall.session.guard",
     "PipeGuardError": "errors",
@@ -40,6 +41,7 @@ _MODULES = {
     "Severity": "firewall.finding",
     "Verdict": "firewall.finding",
     "load_engines": "rulebook.cache",
+    "make_guard": "detect.detector",
 }
 __all__ = ["__version__", *_MODULES]  # noqa: PLE0604  the names of a table are texts
 

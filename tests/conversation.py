@@ -41,6 +41,7 @@ import yaml
 
 from pipeguard.config.effective_policy import combine
 from pipeguard.config.policy_file import PolicyScope, parse_policy
+from pipeguard.detect.detector import Engines, make_guard
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
 from pipeguard.firewall.protocol import codes
@@ -48,7 +49,7 @@ from pipeguard.firewall.protocol.framing import LineFrames
 from pipeguard.firewall.protocol.ids import id_token_of
 from pipeguard.firewall.protocol.json_values import Number
 from pipeguard.firewall.protocol.message import parse
-from pipeguard.firewall.session.guard import Engines, Guard, PinKey
+from pipeguard.firewall.session.guard import Guard, PinKey
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.samples import expand
 from tests.fuzz.rulebook import engines
@@ -472,7 +473,9 @@ def _guard(members: Mapping[str, Json], compiled: Engines) -> Guard:
             (members.get("project"), PolicyScope.PROJECT),
         )
     ]
-    return Guard(SERVER, compiled, combine(*files), dict(_pins(_object(members.get("pins") or {}))))
+    return make_guard(
+        SERVER, compiled, combine(*files), dict(_pins(_object(members.get("pins") or {})))
+    )
 
 
 def _pins(pins: Object) -> Iterator[tuple[PinKey, Pin]]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard.detect.detector import Engines, make_guard
 from pipeguard.firewall.finding import Action, Direction
 from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.session.guard import Engines, Guard
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules, sources
@@ -57,7 +57,7 @@ def engines() -> Engines:
 
 def finds(engines: Engines, text: str, value: str) -> bool:
     """Whether a value in a result does not reach the model."""
-    session = Session(Guard("demo", engines, Policy(), pins={}), run="TEST")
+    session = Session(make_guard("demo", engines, Policy(), pins={}), run="TEST")
     session.receive(Direction.TO_SERVER, b'{"jsonrpc":"2.0","id":1,"method":"ping"}', now=0.0)
     frame = f'{{"jsonrpc":"2.0","id":1,"result":{{"note":"{text}"}}}}'
     verdict = session.receive(Direction.TO_CLIENT, frame.encode(), now=0.0)

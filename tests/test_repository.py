@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard.detect.detector import Engines, make_guard
 from pipeguard.detect.rules.rule import Leaving
 from pipeguard.detect.text.windowing import blocks
 from pipeguard.firewall.finding import Action, Direction
 from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.session.guard import Engines, Guard
 from pipeguard.firewall.session.session import Session
 from tests.fuzz.rulebook import engines
 from training import texts as training_texts
@@ -107,7 +107,7 @@ def rules() -> Engines:
 
 def secrets_in(text: str) -> list[str]:
     """What would be stopped in a text, some lines at a time: a scan tells of a few of each rule."""
-    session = Session(Guard("repository", rules(), Policy(), {}), "TEST")
+    session = Session(make_guard("repository", rules(), Policy(), {}), "TEST")
     lines = text.splitlines()
     found = []
     for first in range(0, len(lines), LINES_AT_A_TIME):

@@ -6,9 +6,9 @@ from enum import IntEnum
 from benchmarks.day.actions import Action, Expect, Step
 from benchmarks.detection.json_tree import Object
 from benchmarks.detection.play import Conversation, leaks, leaves_order, rules_of
+from pipeguard.detect.detector import Engines
 from pipeguard.firewall import finding
 from pipeguard.firewall.finding import Verdict
-from pipeguard.firewall.session.guard import Engines
 
 
 class Outcome(IntEnum):

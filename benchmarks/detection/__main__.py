@@ -18,7 +18,7 @@ from benchmarks.detection.play import Play, play_all
 from benchmarks.detection.report import SUMMARY_HEADS, Report, misses, report
 from benchmarks.detection.variants import variant
 from benchmarks.frames.figures import table
-from pipeguard.firewall.session.guard import Engines
+from pipeguard.detect.detector import Engines
 from pipeguard.rulebook.cache import load_engines
 
 HARVESTED = 600

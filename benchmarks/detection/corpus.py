@@ -11,7 +11,7 @@ from benchmarks.detection.play import Outcome, Play, play_all
 from benchmarks.detection.report import MEGABYTE
 from benchmarks.detection.variants import variant
 from benchmarks.frames.figures import table
-from pipeguard.firewall.session.guard import Engines
+from pipeguard.detect.detector import Engines
 
 SHOWN_RULES = 3  # for a stopped document
 

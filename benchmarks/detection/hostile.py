@@ -16,8 +16,8 @@ from time import process_time
 from benchmarks.detection.json_tree import Json, Object
 from benchmarks.detection.play import Conversation
 from benchmarks.frames.figures import table
+from pipeguard.detect.detector import Engines
 from pipeguard.firewall.finding import Verdict
-from pipeguard.firewall.session.guard import Engines
 from pipeguard.rulebook.cache import load_engines
 
 SIZE_BYTES = 120_000

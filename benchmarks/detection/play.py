@@ -15,9 +15,9 @@ from benchmarks.detection.cases import Expect, Way
 from benchmarks.detection.json_tree import Json, Object, strings
 from benchmarks.detection.variants import Variant
 from pipeguard.config.effective_policy import combine
+from pipeguard.detect.detector import Engines, detection_of, make_guard
 from pipeguard.detect.vault_placeholder import PLACEHOLDER
 from pipeguard.firewall.finding import Action, Direction, Verdict
-from pipeguard.firewall.session.guard import Engines, Guard
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.cache import load_engines
 
@@ -124,7 +124,7 @@ class Conversation:
 
     def __init__(self, rules: Engines, *, honest: bool = False) -> None:
         self.honest = honest
-        self._guard = Guard("detection", rules, combine(None, None), {}, KEY)
+        self._guard = make_guard("detection", rules, combine(None, None), {}, KEY)
         self._session = Session(self._guard, "BENCH")
         self._id = 0
         self._now = 0.0
@@ -169,9 +169,10 @@ class Conversation:
 
     def note_placeholders(self, verdict: Verdict) -> None:
         """Remember the placeholders in what goes to the model, with the secrets they replace."""
-        assert self._guard.vault is not None
+        vault = detection_of(self._guard).vault
+        assert vault is not None
         for match in PLACEHOLDER.finditer((verdict.forward or b"").decode()):
-            self._placeholders[self._guard.vault.restore(match[0]).text] = match[0]
+            self._placeholders[vault.restore(match[0]).text] = match[0]
 
     def with_placeholders(self, value: Json) -> Json:
         """A value as a model writes it that knows only the placeholders of redacted secrets."""

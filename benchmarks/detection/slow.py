@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from benchmarks.detection.hostile import FAMILIES, WAYS, judge
 from benchmarks.frames.corpus import prose
-from pipeguard.firewall.session.guard import Engines
+from pipeguard.detect.detector import Engines
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.samples import expand

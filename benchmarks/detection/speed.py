@@ -7,7 +7,7 @@ from statistics import median
 
 from benchmarks.detection.play import Conversation
 from benchmarks.frames.corpus import MEGABYTE, alphabet_text, cut, hostile, prose, text_result
-from pipeguard.firewall.session.guard import Engines
+from pipeguard.detect.detector import Engines
 
 SMALL_BYTES, SMALL = 10_000, 60  # of a page; pages
 LARGE = 5  # times that each megabyte is judged

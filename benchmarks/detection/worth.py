@@ -21,7 +21,7 @@ from benchmarks.detection.parts import Part, PartError, part_of, parts, watching
 from benchmarks.detection.play import Play, play
 from benchmarks.detection.variants import Variant, variant
 from benchmarks.frames.figures import table
-from pipeguard.firewall.session.guard import Engines
+from pipeguard.detect.detector import Engines
 from pipeguard.rulebook.cache import load_engines
 
 HARVESTED = 300

@@ -14,9 +14,9 @@ from time import thread_time
 from typing import Any
 
 from pipeguard.config.effective_policy import combine
+from pipeguard.detect.detector import Engines, make_guard
 from pipeguard.detect.model.classifier import Classifier
 from pipeguard.firewall.finding import Action, Direction, Verdict
-from pipeguard.firewall.session.guard import Engines, Guard
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.cache import load_engines
 
@@ -57,7 +57,7 @@ class Measured:
 
     def __init__(self, engines: Engines) -> None:
         """Open the conversation."""
-        guard = Guard("documents", engines, combine(None, None), {}, b"benchmark")
+        guard = make_guard("documents", engines, combine(None, None), {}, b"benchmark")
         self._session = Session(guard, "BENCH")
         self._id = 0
         client = {"name": "documents", "version": "1"}

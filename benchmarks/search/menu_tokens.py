@@ -9,8 +9,8 @@ from typing import NamedTuple, cast
 from benchmarks.search.contenders import catalog_of
 from benchmarks.search.queries import Query
 from benchmarks.search.servers import HERE, Definitions
+from pipeguard.detect.detector import Engines
 from pipeguard.firewall.protocol.message import Message, parse
-from pipeguard.firewall.session.guard import Engines
 from pipeguard.gateway.access import ScopedAccess
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.eras import Opening

@@ -27,10 +27,10 @@ from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import is_secret, masked_text
 from pipeguard.config.directories import cache_folder
 from pipeguard.config.options import WrapOptions
+from pipeguard.detect.detector import make_guard
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.policy import Mode, Policy, Trust
 from pipeguard.firewall.protocol.strict_json import STACK_BYTES
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
 from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, refers
@@ -167,7 +167,7 @@ def _session(target: AssessmentTarget, server: ServerEntry, policy: Policy) -> S
     policy = policy._replace(trust=Trust.FIRST_USE)
     pins = pins_of(target, server)
     key = os.urandom(KEY_BYTES)
-    return Session(Guard(name_in(target, server), target.engines, policy, pins, key), RUN)
+    return Session(make_guard(name_in(target, server), target.engines, policy, pins, key), RUN)
 
 
 @contextmanager

@@ -23,8 +23,8 @@ from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.config.tree import Lines
 from pipeguard.config.user_policy import user_policy_path
+from pipeguard.detect.detector import Engines
 from pipeguard.errors import PolicyError
-from pipeguard.firewall.session.guard import Engines
 from pipeguard.state.paths import STATE_DIR_VARIABLE, STORE_NAME
 
 ServerKey = tuple[Path, tuple[str | int, ...]]

@@ -22,9 +22,9 @@ from pipeguard.unicode.display import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pipeguard.detect.detector import Engines
     from pipeguard.firewall.finding import Finding
     from pipeguard.firewall.policy import Policy
-    from pipeguard.firewall.session.guard import Engines
     from pipeguard.state.review import HeldDefinition
 
 _KEY_BYTES = 32

@@ -38,8 +38,8 @@ from pipeguard.unicode.display import visible
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from pipeguard.detect.detector import Engines
     from pipeguard.detect.rules.rule import Rule
-    from pipeguard.firewall.session.guard import Engines
 
 
 @click.group("rules", cls=CommandGroup, short_help="List, show and test the rules.")

@@ -126,6 +126,11 @@ class Finding(NamedTuple):
     would: Action | None = None
 
 
+def tells_private(rule: str) -> bool:
+    """True for the id of a rule that finds credentials, or numbers of persons."""
+    return rule.startswith(("secrets.", "personal."))
+
+
 def observed(finding: Finding) -> Finding:
     """A finding that stops nothing, and says what it would do."""
     if finding.action <= Action.WARN:
@@ -218,3 +223,13 @@ def greatest(findings: Collection[Finding]) -> Action:
     if not findings:
         return Action.ALLOW
     return max(finding.action for finding in findings)
+
+
+def name_is_secret(findings: Collection[Finding]) -> bool:
+    """True if a tool's name contains a secret, so that no finding may repeat it."""
+    return any(f.place == "call.name" and tells_private(f.rule) for f in findings)
+
+
+def method_is_secret(findings: Collection[Finding]) -> bool:
+    """True if a method contains a secret, so that nothing may repeat it."""
+    return any(f.pointer == "/method" and tells_private(f.rule) for f in findings)

@@ -11,8 +11,7 @@ from enum import Enum
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from pipeguard.detect.rules.rule import tells_private
-from pipeguard.firewall.finding import Action, Confidence, Drift, Severity
+from pipeguard.firewall.finding import Action, Confidence, Drift, Severity, tells_private
 from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
 from pipeguard.firewall.protocol.places import Surface
 

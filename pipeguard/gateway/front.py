@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from pipeguard.detect.detector import Engines, make_guard
 from pipeguard.firewall.finding import Action, Direction, Finding, Verdict
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol import request_headers
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.firewall.session.guard import Engines, Guard
+from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
 from pipeguard.log import Log
 from pipeguard.transports.http.server.sessions import Mirrored, Sessions
@@ -27,7 +28,7 @@ MOST_IN_PASS = 8  # frames of clients, judged in one pass of the loop
 
 def front_guard(engines: Engines, policy: Policy) -> Guard:
     """A guard for conversations with clients, under the limits of a policy."""
-    guard = Guard(NAME, engines, policy, {})
+    guard = make_guard(NAME, engines, policy, {})
     guard.inspects = False
     return guard
 

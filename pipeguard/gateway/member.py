@@ -14,11 +14,11 @@ from secrets import token_bytes
 from weakref import WeakSet
 
 from pipeguard.config.options import WrapOptions
+from pipeguard.detect.detector import Engines, detection_of
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import MessageKind, Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.firewall.session.guard import Engines
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.hub import Hub
@@ -149,7 +149,7 @@ class GatewayServer:
         self._log = _ServerLog(settings.name, options)
         self._run = Run(settings.launched(), options, self._repinned, engines, self._log)
         self._run.adjust(settings.tightened)
-        self._run.guard.flows = Flows(hub.ledgers)  # of clients of its own endpoint
+        self._run.detection.flows = Flows(hub.ledgers)  # of clients of its own endpoint
         self._output = ServerOutput(self._run.guard.name, Mask(engines))
         self._judge = TakingTurns(self._record, hub.turns, settings.name)
         notices = StuffingNotices(self._run.notice, lambda: hub.server_names)
@@ -349,7 +349,7 @@ class GatewayServer:
     ) -> Leg:
         self._count += 1
         guard = self._run.guard.part(token_bytes(KEY_BYTES))
-        guard.flows = client.flows
+        detection_of(guard).flows = client.flows
         session = Session(guard, f"{self._run.name}.{self._count}")
         if client.token:
             self._run.name_token(session.run, client.token)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
+from pipeguard.detect.detector import detection_of
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.gateway.catalog import Catalog, Listing
@@ -101,7 +102,7 @@ class ToolOffer:
                 if pin.kind == "tool" and pin.held_definition is not None
             ),
         )
-        if self._catalog.put(listing, self._guard.tool):
+        if self._catalog.put(listing, partial(detection_of(self._guard).tool, self._guard)):
             self._notices.look(self._catalog, settings.name)
         self.count_waiting()
 

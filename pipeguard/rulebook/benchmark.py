@@ -23,16 +23,16 @@ from pipeguard.detect.model.sentences import best_of
 from pipeguard.detect.rules.rule import View
 from pipeguard.detect.scanning.match import MAX_MATCHES_PER_RULE
 from pipeguard.detect.scanning.rule_partition import engine_for
-from pipeguard.detect.text.budgets import Budgets
 from pipeguard.detect.text.windowing import BLOCK_BYTES
+from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.digest import sha256
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.proof import USUAL_PLACE, frame_value
 
 if TYPE_CHECKING:
+    from pipeguard.detect.detector import Engines
     from pipeguard.detect.rules.rule import Rule
     from pipeguard.detect.scanning.engine import Engine
-    from pipeguard.firewall.session.guard import Engines
 
 TEXT_BYTES = 128 * 1024  # of each kind
 RUNS = 3  # of each measurement; the shortest counts

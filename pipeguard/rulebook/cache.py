@@ -16,6 +16,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import cache_folder
+from pipeguard.detect.detector import Engines
 from pipeguard.detect.matching.pattern_set import Database, PatternSet, binding
 from pipeguard.detect.model.classifier import OpenerFile
 from pipeguard.detect.rules.rule import from_record
@@ -24,7 +25,6 @@ from pipeguard.detect.scanning.engine import Engine
 from pipeguard.detect.scanning.rule_partition import EngineRules
 from pipeguard.errors import EngineError
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.firewall.session.guard import Engines
 from pipeguard.log import say
 from pipeguard.rulebook.cache_files import (
     CachedRules,

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
+from pipeguard.detect.detector import Engines, make_guard
 from pipeguard.firewall.finding import Action, Direction, Finding, Verdict, greatest
 from pipeguard.firewall.pins.fingerprint import Pin, canonical
 from pipeguard.firewall.policy import Policy, Trust
 from pipeguard.firewall.protocol.places import LISTS, pointer_step
-from pipeguard.firewall.session.guard import Engines, Guard
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.spots import Range, Spot, spot, text_offset, value_ranges
 
@@ -116,7 +116,7 @@ def judge(
     pins = {("tool", tool): Pin("tool", tool, definition, "", None, None, "")}
     if trial_input.role is TextRole.DEFINITION:
         policy, pins = policy._replace(trust=Trust.FIRST_USE), {}
-    guard = Guard(trial_input.server or USUAL_NAME, engines, policy, pins, key)
+    guard = make_guard(trial_input.server or USUAL_NAME, engines, policy, pins, key)
     verdict = _verdict(Session(guard, RUN), framed, now)
     findings = [finding for finding in verdict.findings if not finding.rule.startswith("trust.")]
     findings.sort(key=lambda finding: (-finding.action, -finding.severity, -finding.confidence))

@@ -108,7 +108,7 @@ class _ListeningServer:
         self._sessions.name_token = run.name_token
         listening = bind(options.values["--listen"], admission.host, port)
         for surface in Surface:
-            run.guard.load(surface)
+            run.detection.load(surface)
         service = Service(self._sessions, Judge(self._record), admission.backlog)
         parts = await self._make_parts(service, admission.limit_bytes, most, idle_seconds)
         port = listening.getsockname()[1]

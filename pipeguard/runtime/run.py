@@ -14,14 +14,21 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from pipeguard.config.options import WrapOptions
-from pipeguard.detect.rules.rule import tells_private
+from pipeguard.detect.detector import Detection, Engines
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.errors import PolicyError, Refusal, StateError
-from pipeguard.firewall.finding import Action, Finding, MessageKind, Verdict, enforced_action
+from pipeguard.firewall.finding import (
+    Action,
+    Finding,
+    MessageKind,
+    Verdict,
+    enforced_action,
+    tells_private,
+)
 from pipeguard.firewall.policy import Mode, Policy, Trust
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.strict_json import STACK_BYTES
-from pipeguard.firewall.session.guard import Engines, Guard
+from pipeguard.firewall.session.guard import Guard
 from pipeguard.identity.server_name import Launched
 from pipeguard.log import Log, Trace, say_as
 from pipeguard.rulebook.cache import load_engines
@@ -127,9 +134,9 @@ class Run:
             self._warn_of_other_name(wanted, server, launched)
         self.log.server = server.server
         self.name = _run_id()
-        self.guard = Guard(server.server, self.engines, policy, pins, os.urandom(32))
+        self.detection = Detection(self.engines, os.urandom(32), IN_USE)
+        self.guard = Guard(server.server, self.detection, policy, pins)
         self.guard.is_remote = launched.is_elsewhere
-        self.guard.known_secrets = IN_USE
         self.guard.contents_key = contents_key(self._store)
         self._recorder = Recorder(
             self._store,

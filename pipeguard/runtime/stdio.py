@@ -222,7 +222,7 @@ class GuardedServer:
 
     def _prepare(self) -> None:
         with suppress(PipeGuardError):  # each frame raises it again, and is refused
-            self._run.guard.prepare()
+            self._run.detection.prepare()
 
     # --- the two directions -------------------------------------------------------------
 
@@ -266,8 +266,8 @@ class GuardedServer:
     def _load(self) -> None:
         """Load the rules in a thread of its own: they may have to be compiled first."""
         with suppress(PipeGuardError):  # each frame raises it again, and is refused
-            self._run.guard.load(Surface.TO_SERVER)
-            self._run.guard.load(Surface.TO_CLIENT)
+            self._run.detection.load(Surface.TO_SERVER)
+            self._run.detection.load(Surface.TO_CLIENT)
 
     def _answer_all(self) -> None:
         with suppress(ChannelClosed):

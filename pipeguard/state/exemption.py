@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from pipeguard.detect.rules.rule import tells_private
+from pipeguard.firewall.finding import tells_private
 from pipeguard.firewall.policy import Selector
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.unicode.display import visible

@@ -195,7 +195,7 @@ async def judge_frame(
     """
     if not session.guard.is_loaded:
         with suppress(PipeGuardError):  # the Session refuses each frame for it
-            await asyncio.to_thread(session.guard.load_all)
+            await asyncio.to_thread(session.guard.detector.load_all)
     before = _under_way.get((session.run, direction))
     if before and await _is_notification(frame):
         await asyncio.wait(set(before))

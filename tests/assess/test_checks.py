@@ -12,9 +12,9 @@ import pytest
 from pipeguard.assess.assessing import assess
 from pipeguard.assess.checking import checks, families
 from pipeguard.assess.target import of_machine
+from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Direction, Severity
 from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
 from pipeguard.log import Log
 from pipeguard.rulebook.samples import expand
@@ -504,7 +504,7 @@ def test_what_waits_and_what_nobody_reviewed(tmp_path: Path, store: Path) -> Non
 
 def test_an_audit_that_is_whole_and_one_that_is_not(tmp_path: Path, store: Path) -> None:
     recorder = Recorder(str(store), "a", "RUN", Log("off", None))
-    session = Session(Guard("a", engines(), Policy(), {}), "RUN")
+    session = Session(make_guard("a", engines(), Policy(), {}), "RUN")
     frame = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
     recorder.record(session.receive(Direction.TO_SERVER, frame, 0.0))
     recorder.close()

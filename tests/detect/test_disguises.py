@@ -20,10 +20,10 @@ from zlib import crc32
 import pytest
 
 from pipeguard.config.effective_policy import combine
+from pipeguard.detect.detector import make_guard
 from pipeguard.detect.rules.rule import Rule, View, load_pack
 from pipeguard.firewall.finding import Action, Direction, Severity, Verdict
 from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook import samples
 from tests.fuzz.rulebook import engines
@@ -36,7 +36,7 @@ LONGEST = 120  # characters: what is longer, as a key in PEM, is no word
 
 def judged(arguments: JsonValue, tool: str = "lookup") -> Verdict:
     """What becomes of a call with these arguments, by nobody's policy."""
-    session = Session(Guard("leaks", engines(), combine(None, None), {}, b"key"), "TEST")
+    session = Session(make_guard("leaks", engines(), combine(None, None), {}, b"key"), "TEST")
     asked = {
         "protocolVersion": "2025-11-25",
         "capabilities": {},

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Action, Direction
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
@@ -28,7 +29,7 @@ PIECE = 8000  # characters of the standard library's text that are sent at a tim
 
 @pytest.fixture(scope="module")
 def guard() -> Guard:
-    return Guard("demo", engines(), Policy(), {})
+    return make_guard("demo", engines(), Policy(), {})
 
 
 def action(guard: Guard, tool: str, arguments: JsonValue) -> Action:

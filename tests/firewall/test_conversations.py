@@ -14,18 +14,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeguard.detect.commands.call_names import NO_CALL
+from pipeguard.detect.detector import detection_of, make_guard
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.detect.scanning.scan_input import PlaceOf
 from pipeguard.detect.scanning.scan_result import NOTHING_FOUND, ScanResult
-from pipeguard.detect.text.budgets import Budgets
+from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.pending import Targets
+from pipeguard.firewall.protocol.pending import NO_CALL, Targets
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
 from tests.conversation import FOLDER, Conversation, load, paths, play
 from tests.fuzz.rulebook import engines
@@ -173,8 +172,8 @@ class BrokenEngine(Engine):
 @pytest.fixture
 def broken() -> Session:
     """A session whose rules break at the word `fault`."""
-    guard = Guard("demo", engines(), Policy(), {})
-    guard.scanners = {surface: (BrokenEngine(),) for surface in Surface}
+    guard = make_guard("demo", engines(), Policy(), {})
+    detection_of(guard).scanners = {surface: (BrokenEngine(),) for surface in Surface}
     return Session(guard, "RUN")
 
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.policy import Limits, Policy
 from pipeguard.firewall.protocol.framing import Lost
@@ -30,7 +31,7 @@ GONE, INVALID, SILENT = -37104, -32600, -37105
 @cache
 def guard(timeout_seconds: float | None = None) -> Guard:
     """Conversations may share one: nothing here is pinned."""
-    return Guard("demo", engines(), Policy(limits=Limits(timeout_seconds=timeout_seconds)), {})
+    return make_guard("demo", engines(), Policy(limits=Limits(timeout_seconds=timeout_seconds)), {})
 
 
 def session(timeout_seconds: float | None = None) -> Session:

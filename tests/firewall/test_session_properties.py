@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, target
 from hypothesis import strategies as st
 
+from pipeguard.detect.detector import make_guard
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Direction, Verdict, greatest
 from pipeguard.firewall.policy import ActionEntry, Layer, Limits, Policy, Selector, Trust
@@ -19,9 +20,7 @@ from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.protocol.message import Message, envelope, parse
 from pipeguard.firewall.protocol.places import PARTS, Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.session.findings import scan
-from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.scope import Scope
+from pipeguard.firewall.session.guard import Context
 from pipeguard.firewall.session.session import TO_CLIENT, TO_SERVER, Session
 from pipeguard.state.audit import findings_json
 from tests.fuzz.budget import tried
@@ -78,7 +77,7 @@ def secrets() -> tuple[Sample, ...]:
     """Samples that by default do not pass as an argument, and are their secret alone."""
     found = []
     for sample in decodable("secrets", Surface.TO_SERVER):
-        guard = Guard("demo", engines(), POLICIES["default"], {})
+        guard = make_guard("demo", engines(), POLICIES["default"], {})
         frame = call({"a": f"see {sample.text} there"})
         verdict = Session(guard, "RUN").receive(TO_SERVER, frame, 0.0)
         if verdict.action is Action.BLOCK and sample.secret == sample.text:
@@ -373,7 +372,7 @@ class Sides:
 
 
 def session_of(policy: str) -> Session:
-    return Session(Guard("demo", engines(), POLICIES[policy], {}), "RUN")
+    return Session(make_guard("demo", engines(), POLICIES[policy], {}), "RUN")
 
 
 def verdicts_of(policy: str, events: list[Event]) -> list[Verdict]:
@@ -415,11 +414,11 @@ def assert_clean(written: bytes, verdict: Verdict) -> None:
     """What PipeGuard wrote is a strict message in which no rule sees anything to stop."""
     surface = Surface.TO_SERVER if verdict.direction is TO_SERVER else Surface.TO_CLIENT
     found = parse(written)
-    guard = Guard("demo", engines(), POLICIES["default"], {})
+    guard = make_guard("demo", engines(), POLICIES["default"], {})
     for member in found if isinstance(found, list) else [found.value]:
         one = envelope(written, member)
-        scope = Scope(guard, PARTS[one.kind], verdict.method, 0.0)
-        assert greatest(scan(scope, surface, member)) is not Action.BLOCK
+        context = Context(guard, PARTS[one.kind], verdict.method, 0.0)
+        assert greatest(guard.detector.read(context, surface, member)) is not Action.BLOCK
 
 
 @tried(50)
@@ -525,7 +524,7 @@ def test_the_samples_are_many() -> None:
 
 
 def test_an_opening_that_takes_too_long_is_answered_once() -> None:
-    session = Session(Guard("demo", engines(), POLICIES["default"], {}), "RUN")
+    session = Session(make_guard("demo", engines(), POLICIES["default"], {}), "RUN")
     session.receive(TO_SERVER, b'{"jsonrpc":"2.0","id":0,"method":"initialize"}', 0.0)
     assert len(session.expire(60.0)) == 1
     assert session.expire(120.0) == []

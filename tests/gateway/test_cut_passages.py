@@ -12,7 +12,7 @@ from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.tool_calls import DEFAULT_RESULT_CHARS
-from tests.firewall.session.test_cuts import AFTER, BEFORE, ORDER
+from tests.detect.test_cuts import AFTER, BEFORE, ORDER
 from tests.gateway.rogues import Client, talk
 
 pytestmark = pytest.mark.real

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import pytest
 
 from pipeguard.rulebook.cache import load_engines
-from tests.firewall.session.test_cuts import TEXT as MINUTES
+from tests.detect.test_cuts import TEXT as MINUTES
 from tests.gateway.served import ServedAt, environment_of_state, write_servers
 from tests.gateway.test_serving import post
 from tests.wrap.wrapped import PIPEGUARD, Json, Object, Wrapped

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.config.options import WrapOptions
-from pipeguard.firewall.session.guard import Engines
+from pipeguard.detect.detector import Engines
 from pipeguard.gateway import serving
 from pipeguard.gateway.serving import ServeOptions
 from pipeguard.gateway.sources import Sources

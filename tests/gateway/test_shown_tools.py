@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Action, Direction
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.gateway.catalog import Override
 from pipeguard.gateway.shown_sessions import ShownSession
 from pipeguard.gateway.shown_tools import ShownTools
@@ -64,7 +64,7 @@ def test_what_is_blocked_or_not_allowed_is_not_shown() -> None:
 @pytest.fixture
 def session() -> ShownSession:
     shown = ShownTools(block=("hidden",), overrides={"p": Override("q")})
-    session = ShownSession(Guard("one", engines(), Policy(), {}), "run", shown)
+    session = ShownSession(make_guard("one", engines(), Policy(), {}), "run", shown)
     session.resume("2025-03-26")
     return session
 

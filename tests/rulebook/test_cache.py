@@ -10,10 +10,10 @@ from time import perf_counter
 
 import pytest
 
+from pipeguard.detect.detector import Engines
 from pipeguard.errors import EngineError, RuleError
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.firewall.session.guard import Engines
 from pipeguard.rulebook import cache, cache_files, cache_key
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.cache_files import UnusableFileError, open_index

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Action, Direction, Severity
 from pipeguard.firewall.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.samples import expand
 from pipeguard.rulebook.spots import Spot
@@ -158,7 +158,7 @@ def test_a_tool_that_is_named_must_be_callable() -> None:
 
 def test_what_is_said_is_what_a_session_does() -> None:
     text = f"{ORDER} {TOKEN} and so on: {TOKEN[::-1]}"
-    session = Session(Guard("text", engines(), Policy(), {}, KEY), "T")
+    session = Session(make_guard("text", engines(), Policy(), {}, KEY), "T")
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "text"}}
     result = {"content": [{"type": "text", "text": text}]}
     session.receive(Direction.TO_SERVER, json.dumps(call).encode(), 0.0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeguard.detect.detector import Engines
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.firewall.session.guard import Engines
 from pipeguard.rulebook.packs import PackFile
 
 RULE = """\

@@ -7,9 +7,8 @@ import re
 
 import pytest
 
-from pipeguard.firewall.policy import Policy
+from pipeguard.detect.detector import Detection
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.launch.environment import Environment
 from pipeguard.runtime import run
 from pipeguard.runtime.start import hint
@@ -39,7 +38,7 @@ def test_a_clients_name_is_what_it_says_in_its_opening(params: object, name: str
 
 
 def test_the_two_directions_share_no_engine() -> None:
-    guard = Guard("demo", engines(), Policy(), {})
+    guard = Detection(engines())
     to_server = set(map(id, guard.scanners[Surface.TO_SERVER]))
     for surface in (Surface.TO_CLIENT, Surface.DEFINITIONS):
         assert guard.scanners[surface]

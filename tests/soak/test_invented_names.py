@@ -9,9 +9,9 @@ from itertools import count
 
 import pytest
 
+from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
 from tests.fuzz.rulebook import engines
 
@@ -28,7 +28,7 @@ class Inventive:
     """Two peers that give all that can have a name a new one."""
 
     def __init__(self) -> None:
-        self.session = Session(Guard("demo", engines(), Policy(), {}, b"k" * 32), "RUN")
+        self.session = Session(make_guard("demo", engines(), Policy(), {}, b"k" * 32), "RUN")
         self.session.resume("2025-11-25")
         self.numbers = count()
 

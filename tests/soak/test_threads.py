@@ -20,6 +20,7 @@ from time import monotonic
 
 import pytest
 
+from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Action, Direction, PinChange, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
 from pipeguard.firewall.policy import Policy
@@ -184,7 +185,7 @@ def begun(path: Path, seconds: float) -> Round:
         change = PinChange("tool", name, fingerprint(PLAIN), text, False, "", True)
         store.remember("demo", [change])
         pins = store.pins("demo")
-    guard = Guard("demo", engines(), Policy(), pins, b"k" * 32)
+    guard = make_guard("demo", engines(), Policy(), pins, b"k" * 32)
     session = Session(guard, "RUN")
     session.resume("2025-06-18")
 

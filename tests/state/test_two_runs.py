@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.detect.text.budgets import Budgets
+from pipeguard.detect.detector import make_guard
+from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Drift, PinChange
 from pipeguard.firewall.policy import Policy, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.session.admission import obstacle
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.pinning import HIDDEN, DefinitionScope, review_definition
 from pipeguard.state.store import Store
 from tests.fuzz.rulebook import engines
@@ -26,7 +26,7 @@ class Run:
     def __init__(self, store: Store, text: str, policy: Policy = REVIEW) -> None:
         self.store = store
         self.text = text
-        self.guard = Guard("demo", engines(), policy, store.pins("demo"))
+        self.guard = make_guard("demo", engines(), policy, store.pins("demo"))
 
     def list(self) -> PinChange | None:
         """List the tool, and store what is to be remembered."""

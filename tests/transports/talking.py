@@ -13,6 +13,7 @@ from typing import NamedTuple
 import aiohttp
 from aiohttp import web
 
+from pipeguard.detect.detector import make_guard
 from pipeguard.errors import LoginNeededError
 from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.policy import Policy
@@ -85,7 +86,7 @@ def events(body: bytes) -> list[Json]:
 @cache
 def guard() -> Guard:
     """One for all: nothing of these tests is pinned, but for what a test pins itself."""
-    return Guard("demo", engines(), Policy(), {})
+    return make_guard("demo", engines(), Policy(), {})
 
 
 def make_sessions(most: int = 100, idle_seconds: float = 1000.0) -> Sessions:

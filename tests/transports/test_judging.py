@@ -10,9 +10,9 @@ from typing import ClassVar
 
 import pytest
 
+from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.judging import HUGE_BYTES, LARGE_BYTES, SMALL_BYTES, Judge, judge_frame
 from pipeguard.transports.pump import pump
@@ -98,7 +98,7 @@ class Watched(Session):
 
 
 def watched() -> Watched:
-    session = Watched(Guard("demo", engines(), Policy(), {}, b"k" * 32), "WATCHED")
+    session = Watched(make_guard("demo", engines(), Policy(), {}, b"k" * 32), "WATCHED")
     session.began.clear()
     session.resume("2025-06-18")
     session.threads.clear()

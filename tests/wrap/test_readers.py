@@ -19,10 +19,10 @@ from random import Random
 
 import pytest
 
+from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.framing import LineFrames
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
 from tests import tools
 from tests.fuzz.budget import FACTOR
@@ -90,7 +90,7 @@ class Judged:
     """What a Session says of frames."""
 
     def __init__(self) -> None:
-        self.session = Session(Guard("demo", engines(), Policy(), {}), "RUN")
+        self.session = Session(make_guard("demo", engines(), Policy(), {}), "RUN")
 
     def onward(self, direction: Direction, sent: bytes) -> list[Json]:
         """The messages that go on."""

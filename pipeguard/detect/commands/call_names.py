@@ -304,6 +304,3 @@ def _collect_path(text: str, paths: dict[str, None]) -> bool:
     kept = [step for step in steps.split("/") if step not in ("", ".")]
     paths["/" * steps.startswith("/") + "/".join(kept) or "."] = None
     return True
-
-
-NO_CALL = NamedCall(None, None, None, 0)

@@ -14,7 +14,7 @@ from pipeguard.detect.flows import overlap, text_values
 from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.detect.text import decoders
-from pipeguard.detect.text.budgets import DecodingBudget
+from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MOST_NEEDLES = 64  # looked up for one call

@@ -24,7 +24,7 @@ from pipeguard.detect.model.quotation import (
     unquoted,
 )
 from pipeguard.detect.model.sentences import Piece, best_of, reach_of, units
-from pipeguard.detect.text.budgets import Budgets
+from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode.folding import Range

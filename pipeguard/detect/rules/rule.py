@@ -17,7 +17,7 @@ from pipeguard.detect.checks.registry import is_check
 from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.rules.expressions import FIELDS, Expressions
 from pipeguard.errors import RuleError
-from pipeguard.firewall.finding import Confidence, Severity
+from pipeguard.firewall.finding import Confidence, Severity, tells_private
 from pipeguard.firewall.protocol.places import Surface
 
 MAX_PATTERN_BYTES = 12_000  # Hyperscan refuses about 16,000
@@ -144,11 +144,6 @@ class Rule(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def tells_private(rule: str) -> bool:
-    """True for the id of a rule that finds credentials, or numbers of persons."""
-    return rule.startswith(("secrets.", "personal."))
-
-
 def load_pack(text: str, source: str, *, proven: bool = False) -> tuple[Rule, ...]:
     """Read one pack.
 

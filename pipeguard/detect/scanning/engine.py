@@ -13,7 +13,6 @@ from functools import cache, partial
 
 from pipeguard.detect.commands.argument_roles import called_tool
 from pipeguard.detect.commands.argument_usage import Uses
-from pipeguard.detect.commands.call_names import NO_CALL
 from pipeguard.detect.model.opener import Opener
 from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.scanning.databases import Models, PatternSets, classifier
@@ -29,10 +28,10 @@ from pipeguard.detect.scanning.rule_partition import EngineRules
 from pipeguard.detect.scanning.scan import Scan
 from pipeguard.detect.scanning.scan_input import PlaceOf, ScanInput
 from pipeguard.detect.scanning.scan_result import NOTHING_FOUND, ScanResult
-from pipeguard.detect.text.budgets import Budgets
 from pipeguard.detect.text.document import MessageText
+from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.pending import Targets
+from pipeguard.firewall.protocol.pending import NO_CALL, Targets
 from pipeguard.firewall.protocol.places import Surface
 
 _SIGNS = (*SIGNS, *SIGNS_TO_SERVER), tuple(SQUEEZED_SIGNS)

@@ -21,11 +21,11 @@ from pipeguard.detect.scanning.origin import Origin
 from pipeguard.detect.scanning.rule_lookup import RuleLookup
 from pipeguard.detect.scanning.scan_input import ScanInput
 from pipeguard.detect.text import split_literals
-from pipeguard.detect.text.budgets import DecodingBudget
 from pipeguard.detect.text.decoders import ENCODINGS, DecodedParts, decode
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.split_values import reordered_rows, spelled_texts
 from pipeguard.detect.text.windowing import BLOCK_BYTES, OVERLAP_BYTES, TAIL_BYTES, blocks
+from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.unicode import folding
 

@@ -35,9 +35,9 @@ from pipeguard.detect.scanning.scan_budget import Tally
 from pipeguard.detect.scanning.scan_input import ScanInput
 from pipeguard.detect.scanning.scan_result import Match, ScanResult, with_support, without_repeats
 from pipeguard.detect.text import decoders
-from pipeguard.detect.text.budgets import Budgets
 from pipeguard.detect.text.decoders import DecodedParts
 from pipeguard.detect.text.windowing import TAIL_BYTES, blocks
+from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Confidence, lower
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.unicode import folding

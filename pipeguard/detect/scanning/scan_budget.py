@@ -16,7 +16,7 @@ from pipeguard.detect.matching.confirm import Occurrence
 from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.scanning.match import max_findings
 from pipeguard.detect.scanning.scan_result import Match
-from pipeguard.detect.text.budgets import Budgets
+from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.protocol.places import Path
 

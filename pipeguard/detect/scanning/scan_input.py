@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pipeguard.detect.commands.argument_usage import Uses
-from pipeguard.detect.commands.call_names import NO_CALL
 from pipeguard.detect.model.file_kind import FileKind
 from pipeguard.detect.text.document import MessageText
-from pipeguard.firewall.protocol.pending import Targets
+from pipeguard.firewall.protocol.pending import NO_CALL, Targets
 from pipeguard.firewall.protocol.places import Path, Surface
 
 PlaceOf = Callable[[Path], str]  # names the place of a path below the value

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from pipeguard.detect.text.budgets import DecodingBudget
 from pipeguard.detect.text.encoding import Decoded, Decoder, Encoding, is_readable, legible, runs
+from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MAX_RUN_BYTES = 2**20  # of one encoded run

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from binascii import unhexlify
 
-from pipeguard.detect.text.budgets import DecodingBudget
 from pipeguard.detect.text.encoding import Decoded, Encoding, in_windows, is_readable, legible
 from pipeguard.detect.text.escapes import OCTAL
 from pipeguard.detect.text.word_disguises import reverse
+from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 _CODE = "(?:3[2-9]|[4-9][0-9]|1[01][0-9]|12[0-6])"  # the number of a printable character

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from itertools import accumulate
 
 from pipeguard.detect.text import base_encodings, characters, escapes, word_disguises
-from pipeguard.detect.text.budgets import DecodingBudget
 from pipeguard.detect.text.encoding import Decoded, Encoding
+from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.unicode.folding import Range
 
 PIECE_BYTES = 2048  # of a stretch, decoded at a time to find the way back

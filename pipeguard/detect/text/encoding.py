@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from pipeguard.detect.text.budgets import DecodingBudget
+from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode.folding import Range
 

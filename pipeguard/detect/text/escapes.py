@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from binascii import a2b_qp, unhexlify
 
-from pipeguard.detect.text.budgets import DecodingBudget
 from pipeguard.detect.text.encoding import Decoded, Encoding, in_windows, windows
+from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 ENTITY_ROUNDS = 3  # `&amp;amp;#105;` is one letter

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import chain
 
-from pipeguard.detect.text.budgets import DecodingBudget
 from pipeguard.detect.text.encoding import AROUND_BYTES, Decoded, Decoder, Encoding, runs
+from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode.folding import Range, extend
 

@@ -10,17 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from threading import Lock
 
-from pipeguard.detect.flows.tool_labels import Tool, tool_of
 from pipeguard.firewall.memory import size_of
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.holds import Holds, PinKey, without_hold
 from pipeguard.firewall.pins.lookalikes import Names
-from pipeguard.firewall.protocol.strict_json import parse_json
 
 MAX_PINS_BYTES = 16 * 2**20  # in memory: 6,000 definitions of 2 KB, or 14,000 of a line each
 PIN_BYTES = 1024  # of a pin without its texts: the objects, and entries in three mappings
-MAX_TOOLS = 2048  # whose labels are remembered
-MAX_TOOL_CHARS = 256  # of the name of such a tool
 OTHERWISE = "differs from what another session pinned"
 # In place of a definition that there is no room for. Approving it approves nothing else.
 NOT_KEPT = (
@@ -34,14 +30,12 @@ class Pins:
 
     Args:
         pins: by kind and name.
-        server: the server's name.
 
     Attributes:
         names: the names of the pins, by how they look.
     """
 
-    def __init__(self, pins: Mapping[PinKey, Pin], server: str = "") -> None:
-        self._server = server
+    def __init__(self, pins: Mapping[PinKey, Pin]) -> None:
         self._lock = Lock()
         self._now = dict(pins)
         self.names = Names(pins.values())
@@ -50,7 +44,6 @@ class Pins:
         self._bytes = sum(map(_size, pins.values()))
         self._full: frozenset[str] = frozenset()
         self._shown: Mapping[PinKey, Pin] | None = None
-        self._tools: dict[str, tuple[Pin | None, Tool]] = {}
 
     def of(self, kind: str, name: str) -> Pin | None:
         """The pin of one definition, or None."""
@@ -141,30 +134,6 @@ class Pins:
         changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
         changed |= unstored
         return frozenset(kind for kind, _ in changed)
-
-    def tool(self, name: str) -> Tool:
-        """What a tool does, by its trusted definition."""
-        pin = self.of("tool", name)
-        labelled = self._tools.get(name)
-        if labelled is not None and labelled[0] is pin:
-            return labelled[1]
-        text = pin.approved_definition or pin.held_definition if pin is not None else None
-        definition = parse_json(text.encode()) if text else None
-        tool = tool_of(name, definition if isinstance(definition, dict) else None)
-        tool = tool._replace(server=self._server)
-        if len(name) <= MAX_TOOL_CHARS:
-            with self._lock:
-                while len(self._tools) >= MAX_TOOLS:
-                    del self._tools[next(iter(self._tools))]
-                self._tools[name] = (pin, tool)
-        return tool
-
-    def reach_out(self) -> bool:
-        """True where a tool says that something leaves, or there are none or too many to tell."""
-        names = [name for kind, name in self.all() if kind == "tool"]
-        if not 0 < len(names) <= MAX_TOOLS:
-            return True
-        return any(self.tool(name).reaches_out for name in names)
 
     def _has_room(self, pin: Pin, current: Pin | None) -> bool:
         """Whether there is room for a pin in place of the current one; always if it is smaller."""

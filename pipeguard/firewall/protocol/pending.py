@@ -44,6 +44,22 @@ class Targets(Protocol):
     def file_kind(self) -> int:
         """What the files are that it reads, by their names, as detect.model.file_kind has it."""
 
+    def forget(self) -> None:
+        """Name nothing from now on."""
+
+
+class _NoTargets:
+    """The targets of a request that names nothing."""
+
+    names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    size_bytes, fetches, file_kind = 0, False, 0
+
+    def forget(self) -> None:
+        """Name nothing, as before."""
+
+
+NO_CALL: Targets = _NoTargets()
+
 
 class PendingRequest:
     """A request that has no answer yet.

@@ -9,9 +9,7 @@ from pipeguard.firewall.finding import Action, Direction, Finding, Verdict, grea
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.envelope import blocked
-from pipeguard.firewall.session.findings import scan
-from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.scope import Scope
+from pipeguard.firewall.session.guard import Context, Guard
 
 
 def judge_headers(
@@ -53,8 +51,8 @@ def _stopped_names(guard: Guard, given: JsonObject, now: float) -> frozenset[str
 
 
 def _findings(guard: Guard, given: JsonObject, now: float) -> list[Finding]:
-    scope = Scope(guard, "headers", None, now)
-    return scan(scope, Surface.TO_SERVER, {"headers": given})
+    context = Context(guard, "headers", None, now)
+    return guard.detector.read(context, Surface.TO_SERVER, {"headers": given})
 
 
 def _stop(findings: list[Finding]) -> bool:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from operator import is_
 from typing import NamedTuple
 
-from pipeguard.detect.text.budgets import Budgets
 from pipeguard.errors import Refusal
+from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Action, Finding, PinChange, greatest
 from pipeguard.firewall.pins.lookalikes import as_seen, differ_in_case
 from pipeguard.firewall.protocol import codes

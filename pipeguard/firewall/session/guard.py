@@ -1,54 +1,195 @@
-"""What is known of one server and outlives a conversation: rules, policy, pins.
+"""One server as the firewall knows it: its policy and pins, what reads texts, and what is judged.
 
-All Sessions with the server share it. Pins are replaced as a whole when the store has new ones, so
-that a Session sees all of an approval or nothing of it.
+All Sessions with the server share a Guard. Pins are replaced as a whole when the store has new
+ones, so that a Session sees all of an approval or nothing of it. Detection is behind `Detector`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
-from threading import Lock
 from typing import NamedTuple, Protocol
 
-from pipeguard.detect.flows.known_secrets import KnownSecrets
-from pipeguard.detect.flows.ledger import Flows
-from pipeguard.detect.flows.tool_labels import Tool, tool_of
-from pipeguard.detect.flows.vault import Vault
-from pipeguard.detect.scanning.engine import Engine
-from pipeguard.firewall.finding import Finding
+from pipeguard.firewall.budgets import Budgets
+from pipeguard.firewall.finding import (
+    Action,
+    Confidence,
+    Direction,
+    Finding,
+    Severity,
+    Verdict,
+)
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.holds import PinKey, as_trusted
 from pipeguard.firewall.pins.lookalikes import Names
 from pipeguard.firewall.pins.store import Pins
-from pipeguard.firewall.policy import Policy, Trust
-from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.policy import Mode, Policy, PolicyTarget, Trust
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.message import Message
+from pipeguard.firewall.protocol.pending import NO_CALL, Targets
+from pipeguard.firewall.protocol.places import HTTP_HEADER, Path, Surface, place_of
 
-__all__ = ("Engines", "Guard", "PinKey")
+__all__ = ("Context", "Detector", "Guard", "PinKey")
+
+WOULD_CUT = "with `mode: enforce`, it would be cut out of the result"
+EXEMPT = "an exception of your policy lets it pass"
 
 
-class Engines(NamedTuple):
-    """The compiled rules. Each rule is in one engine, whatever surfaces it applies to.
+class Context(NamedTuple):
+    """What is being judged, and where it is.
 
     Attributes:
-        to_server: the rules for what goes to the server, some of which apply to more.
-        to_client: those of the rest that apply to what goes to the client.
-        definitions: those that apply to definitions only.
+        guard: whose policy and pins apply.
+        part: `params`, `result`, `error` or `headers`.
+        method: of the request, also for its answer.
+        now: seconds on the session's clock.
+        tool: the tool concerned, or None.
+        prefix: the path of the value in its message.
+        budgets: what judging the message may still cost; None if the value is all of it.
+        call: of which the value is a part or the result.
+        exempt: rules and places that an exception lets pass, in a message that is judged again
+            once something else was taken out of it.
     """
 
-    to_server: Engine
-    to_client: Engine
-    definitions: Engine
+    guard: Guard
+    part: str
+    method: str | None
+    now: float
+    tool: str | None = None
+    prefix: Path = ()
+    budgets: Budgets | None = None
+    call: Targets = NO_CALL
+    exempt: frozenset[tuple[str, str]] = frozenset()
 
-    def over(self, surface: Surface) -> list[Engine]:
-        """The engines that have rules for a surface."""
-        return [
-            engine
-            for engine in (self.to_server, self.to_client, self.definitions)
-            if surface in engine.surfaces
-        ]
+    def place(self, path: Path) -> str:
+        """The name of the place at a path below the value."""
+        return place_of(self.part, self.method, self.prefix + path)
+
+    @property
+    def whole(self) -> str:
+        """The name of the place of what is found in all of the value, and nowhere in it."""
+        return HTTP_HEADER if self.part == "headers" else f"{self.part}.other"
+
+    def finding(
+        self,
+        rule: str,
+        place: str,
+        level: tuple[Severity, Confidence],
+        content: str = "",
+        *,
+        is_cuttable: bool = False,
+    ) -> Finding:
+        """A finding of a rule that is in no pack, with the action of the policy."""
+        bare = Finding(rule, place, severity=level[0], confidence=level[1], tool=self.tool)
+        return self.decide(bare._replace(content=content), Surface.TO_SERVER, is_cuttable)
+
+    def exempts(self, rule: str, place: str) -> bool:
+        """True if a person's exception lets through what is otherwise always taken out."""
+        finding = Finding(rule, place, severity=Severity.HIGH, confidence=Confidence.HIGH)
+        target = self._target(finding, Surface.TO_CLIENT)
+        return self.guard.policy.exempts(target, self.now)
+
+    def decide(self, bare: Finding, surface: Surface, is_cuttable: bool) -> Finding:  # noqa: FBT001
+        """The finding with the action of the policy, and what an exception for it could name."""
+        policy, note = self.guard.policy, ""
+        target = self._target(bare, surface)._replace(is_cuttable=is_cuttable)
+        action = policy.action(target, self.now)
+        if (bare.rule, bare.pointer) in self.exempt or policy.exempts(target, self.now):
+            action, note = Action.ALLOW, EXEMPT
+        elif is_cuttable and policy.enforced(target, self.now) is Action.CUT > action:
+            note = WOULD_CUT
+        enforced = policy.enforced(target, self.now) if policy.mode is Mode.OBSERVE else action
+        paths, hosts = self.call.names
+        return bare._replace(
+            action=action,
+            note=note,
+            path=paths[0] if len(paths) == 1 and not hosts else "",
+            host=hosts[0] if len(hosts) == 1 and not paths else "",
+            would=enforced if enforced > action and note != EXEMPT else None,
+        )
+
+    def _target(self, finding: Finding, surface: Surface) -> PolicyTarget:
+        return PolicyTarget(
+            *(finding.rule, finding.severity, finding.confidence, finding.place),
+            *(self.guard.name, self.tool, surface),
+            content=finding.content,
+            paths=self.call.names[0],
+            hosts=self.call.names[1],
+        )
+
+
+class Detector(Protocol):
+    """What the firewall asks about texts. A detector reports; the policy decides.
+
+    It serves the two threads of one client's pump. Its answers depend on what it was given.
+    """
+
+    @property
+    def is_loaded(self) -> bool:
+        """True once no text waits for a file."""
+
+    def load_all(self) -> None:
+        """Load all that any text may need, in any thread.
+
+        Raises:
+            EngineError: something is damaged; the first text would be refused.
+        """
+
+    def spare(self) -> AbstractContextManager[Detector]:
+        """Lend the same detector to one other thread."""
+
+    def part(self, key: bytes) -> Detector:
+        """Make the detector of another client, which remembers calls and secrets of its own."""
+
+    def read(self, context: Context, surface: Surface, value: JsonValue) -> list[Finding]:
+        """Run the rules of a surface over a value.
+
+        Raises:
+            Refusal: it could not be judged.
+        """
+
+    def read_message(
+        self, context: Context, direction: Direction, message: Message
+    ) -> list[Finding]:
+        """Find what is in a message outside definitions.
+
+        Raises:
+            Refusal: it could not be judged.
+        """
+
+    def find_leaks(
+        self, context: Context, message: Message, values: frozenset[str]
+    ) -> list[Finding]:
+        """Find results of other tools and secrets that would leave with a request."""
+
+    def name_targets(
+        self, method: str, tool: str | None, params: JsonValue, frame_bytes: int
+    ) -> Targets:
+        """Name the files and hosts that a request is about."""
+
+    def extract_values(self, message: Message) -> frozenset[str]:
+        """Extract the short values among a call's arguments: ids, names, addresses."""
+
+    def record_request(self, frame: bytes) -> None:
+        """Remember a call that goes on."""
+
+    def record_result(
+        self, context: Context, frame: bytes, values: frozenset[str], tool: str
+    ) -> None:
+        """Remember what a tool returned, also if it was blocked."""
+
+    def mask_own(self, policy: Policy, message: Message) -> tuple[Message, Finding | None]:
+        """Mask PipeGuard's own secrets in a message of the server."""
+
+    def restore(self, verdict: Verdict) -> Verdict:
+        """Put secrets back into what goes to the server that they came from."""
+
+    def make_placeholder(self, rule: str, text: str) -> str:
+        """Make the placeholder of what is taken out of a message to the client."""
+
+    def sign(self, text: str) -> str:
+        """Sign a line that PipeGuard writes; empty without a key."""
 
 
 # PipeGuard's own words about an answer, for its reader, and findings for the audit.
@@ -84,65 +225,43 @@ class FailureNotes(Protocol):
 class _Shared:
     """What all guards of a server share: replacing it here replaces it for each of them."""
 
-    __slots__ = ("is_loaded", "loading", "notes", "pins", "policy")
+    __slots__ = ("notes", "pins", "policy")
 
     def __init__(self, policy: Policy, pins: Pins) -> None:
         self.policy = policy
         self.pins = pins
         self.notes: FailureNotes | None = None
-        self.is_loaded, self.loading = False, Lock()
 
 
 class Guard:
-    """The rules, the policy and the pins of one server.
+    """The policy and the pins of one server, with a detector.
 
     A guard is for the two threads of its scanners, one for each direction. `spare` gives one for
     any other thread, and `part` one for another client. All of them share policy and pins: what
     one learns or adopts, all know from then on.
 
-    Attributes:
+    Args:
         name: the server's, under which its pins are stored.
-        engines: the compiled rules.
-        vault: the secrets that were taken out of what it said, to be put back into what goes to
-            it; or None.
-        scanners: the engines that have rules for each surface.
-        flows: what went through it lately.
-        known_secrets: PipeGuard's own secrets, which are removed from what it says.
-        is_remote: True where the server is on another machine.
+        detector: reads its texts.
+        policy: what to do about findings.
+        pins: by kind and name.
+
+    Attributes:
+        is_remote: True if the server is on another machine.
         contents_key: the installation's, with which fingerprints of findings are made; without it
             no exception holds for a content.
-        inspects: False where others judge what the messages say, and only the protocol is checked.
+        inspects: False if others judge what the messages say, and only the protocol is checked.
     """
 
     def __init__(
-        self,
-        name: str,
-        engines: Engines,
-        policy: Policy,
-        pins: Mapping[PinKey, Pin],
-        key: bytes = b"",
+        self, name: str, detector: Detector, policy: Policy, pins: Mapping[PinKey, Pin]
     ) -> None:
-        """Know a server.
-
-        Args:
-            name: the server's, under which its pins are stored.
-            engines: the compiled rules.
-            policy: what to do about findings.
-            pins: by kind and name.
-            key: random bytes of this run, which sign its placeholders; without them, what is
-                taken out of what the server says is never put back.
-        """
         self.name = name
-        self.vault = Vault(key) if key else None
-        self.engines = engines
-        self.scanners = _scanners(engines)
-        self._spare_scanners: list[dict[Surface, tuple[Engine, ...]]] = []  # of no thread now
-        self.flows = Flows()
-        self.known_secrets = KnownSecrets()
+        self.detector = detector
         self.is_remote = False
         self.contents_key = b""
         self.inspects = True
-        self._shared = _Shared(policy, Pins(_trusted(pins, policy), name))
+        self._shared = _Shared(policy, Pins(_trusted(pins, policy)))
         self._fixed: Policy | None = None  # in place of the one that is shared
 
     @property
@@ -176,73 +295,32 @@ class Guard:
 
     @contextmanager
     def spare(self) -> Iterator[Guard]:
-        """The same guard with engines of its own, for one other thread; each gets another one."""
+        """Lend the same guard to one other thread; each gets another one."""
         if not self.inspects:
             yield self
             return
         twin = copy(self)
-        try:
-            twin.scanners = self._spare_scanners.pop()
-        except IndexError:
-            twin.scanners = _scanners(Engines(*(engine.clone() for engine in self.engines)))
-        try:
+        with self.detector.spare() as twin.detector:
             yield twin
-        finally:
-            self._spare_scanners.append(twin.scanners)
 
     def part(self, key: bytes) -> Guard:
-        """The same guard for one of several clients, with flows and a vault of its own.
+        """Make the guard of another client.
 
         Args:
             key: random bytes that sign its placeholders.
         """
         parted = copy(self)
-        parted.vault = Vault(key) if self.vault is not None else None
-        parted.flows = self.flows.part()
+        parted.detector = self.detector.part(key)
         return parted
 
     def adopt(self, policy: Policy) -> None:
         """Replace the policy."""
         self._shared.policy = policy
 
-    def load(self, surface: Surface) -> None:
-        """Load the engines of a surface before its first text comes.
-
-        Raises:
-            EngineError: compiled rules are damaged; the first text would be refused.
-        """
-        for engine in self.scanners[surface]:
-            engine.load()
-
-    def prepare(self) -> None:
-        """Read what the first list of definitions needs, while nobody waits; in any thread.
-
-        Raises:
-            EngineError: compiled rules are damaged; the first text would be refused.
-        """
-        for engine in self.scanners[Surface.DEFINITIONS]:
-            engine.prepare()
-        tool_of("list", {"description": "Lists."})  # compiles what reads the words of any tool
-
     @property
     def is_loaded(self) -> bool:
         """True once no text waits for a file."""
-        return self._shared.is_loaded or not self.inspects
-
-    def load_all(self) -> None:
-        """Load all that any text may need, in any thread, before the first text comes.
-
-        Raises:
-            EngineError: compiled rules or a model are damaged; the first text would be refused.
-        """
-        with self._shared.loading:
-            if not self.is_loaded:
-                for surface in self.scanners:
-                    self.load(surface)
-                self.prepare()
-                for engine in self.engines:
-                    engine.load_models()
-                self._shared.is_loaded = True
+        return not self.inspects or self.detector.is_loaded
 
     def repin(self, pins: Mapping[PinKey, Pin]) -> frozenset[str]:
         """Replace the pins by those of the store.
@@ -269,14 +347,6 @@ class Guard:
         """The names of the pins, by how they look."""
         return self._shared.pins.names
 
-    def tool(self, name: str) -> Tool:
-        """What a tool does, by its trusted definition."""
-        return self._shared.pins.tool(name)
-
-    def stays_here(self) -> bool:
-        """True where the server runs here, and none of its tools reaches beyond this machine."""
-        return not self.is_remote and not self._shared.pins.reach_out()
-
     def learn(self, pin: Pin) -> Pin | None:
         """Remember a definition for this run; the store learns it from the Verdict.
 
@@ -298,17 +368,3 @@ def _trusted(pins: Mapping[PinKey, Pin], policy: Policy) -> dict[PinKey, Pin]:
     """Pins of the store as they are trusted under a policy."""
     needs_review = policy.trust is Trust.REVIEW
     return {key: as_trusted(pin, needs_review=needs_review) for key, pin in pins.items()}
-
-
-def _scanners(engines: Engines) -> dict[Surface, tuple[Engine, ...]]:
-    """The engines by surface.
-
-    An engine is for one thread, and each rule is in one engine. The rules for both directions are
-    therefore in two engines over one database.
-    """
-    back = Engines(engines.to_server.clone(), engines.to_client, engines.definitions)
-    return {
-        Surface.TO_SERVER: tuple(engines.over(Surface.TO_SERVER)),
-        Surface.TO_CLIENT: tuple(back.over(Surface.TO_CLIENT)),
-        Surface.DEFINITIONS: tuple(back.over(Surface.DEFINITIONS)),
-    }

@@ -5,11 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
-from pipeguard.detect.commands.call_names import NAMING, NO_CALL, NamedCall
-from pipeguard.detect.flows.known_secrets import without_known_secrets
-from pipeguard.detect.rules.rule import tells_private
-from pipeguard.detect.text.budgets import Budgets
 from pipeguard.errors import Refusal
+from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import (
     Action,
     Direction,
@@ -17,6 +14,9 @@ from pipeguard.firewall.finding import (
     MessageKind,
     Verdict,
     greatest,
+    method_is_secret,
+    name_is_secret,
+    tells_private,
     worst,
 )
 from pipeguard.firewall.protocol import codes
@@ -25,32 +25,24 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import Message, rewritten
 from pipeguard.firewall.protocol.methods import check_method
 from pipeguard.firewall.protocol.notifications import ESSENTIAL, TASK_STATUS, without_free_text
-from pipeguard.firewall.protocol.pending import PendingRequest, Targets, pending_request
+from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, Targets, pending_request
 from pipeguard.firewall.protocol.places import LISTS, MASKED_STEP, OPENINGS, PARTS
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.admission import obstacles
-from pipeguard.firewall.session.cuts import (
+from pipeguard.firewall.session.definitions import ReviewedResult, review
+from pipeguard.firewall.session.envelope import blocked, oddities, warned
+from pipeguard.firewall.session.guard import EXEMPT, AnswerNote, Context, Guard
+from pipeguard.firewall.session.lifecycle import ConversationState
+from pipeguard.firewall.session.refusals import RefusedAnswer, Refuser
+from pipeguard.firewall.session.rewrite import (
+    NEVER_REDACTED,
     cut_line,
     has_orders,
     later_cuts,
     leaves_enough,
+    redact,
     withheld,
 )
-from pipeguard.firewall.session.definitions import ReviewedResult, review
-from pipeguard.firewall.session.envelope import blocked, oddities, warned
-from pipeguard.firewall.session.findings import (
-    call_values,
-    leak_findings,
-    message_findings,
-    method_is_secret,
-    name_is_secret,
-)
-from pipeguard.firewall.session.guard import AnswerNote, Guard
-from pipeguard.firewall.session.lifecycle import ConversationState
-from pipeguard.firewall.session.redact import NEVER_REDACTED, redact
-from pipeguard.firewall.session.refusals import RefusedAnswer, Refuser
-from pipeguard.firewall.session.scope import EXEMPT, Scope
-from pipeguard.firewall.session.secret_restore import put_back
 
 MAX_REDACTIONS = 3  # rounds; a message that still has something to redact is blocked
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -86,14 +78,8 @@ class MessageJudge(NamedTuple):
         if self.budgets is None:
             return self._replace(budgets=Budgets()).judge(message)
         if self.direction is TO_SERVER:
-            verdict = self._judge_kind(message)
-            return put_back(self.guard.vault, verdict) if self.guard.vault is not None else verdict
-        guard = self.guard
-        if not guard.known_secrets.may_be_in(message.frame):
-            return self._judge_kind(message)
-        clean, finding = without_known_secrets(
-            guard.known_secrets, guard.policy, self.direction, message
-        )
+            return self.guard.detector.restore(self._judge_kind(message))
+        clean, finding = self.guard.detector.mask_own(self.guard.policy, message)
         verdict = self._judge_kind(clean)
         return verdict if finding is None else verdict.with_findings(message.frame, [finding])
 
@@ -126,20 +112,21 @@ class MessageJudge(NamedTuple):
 
     def _record_request(self, message: Message, request: PendingRequest) -> None:
         if request.tool is not None:
-            self.guard.flows.record_request(message.frame)
+            self.guard.detector.record_request(message.frame)
             if self.guard.notes is not None and self.direction is TO_SERVER:
                 self.guard.notes.add_caller(self.event.partition(".c")[0])
 
     def _request_findings(self, message: Message, request: PendingRequest) -> list[Finding]:
         findings = obstacles(self.guard, message) if self.direction is TO_SERVER else []
-        call = NO_CALL
-        if self.direction is TO_SERVER and request.method in NAMING:
+        detector, call, values = self.guard.detector, NO_CALL, frozenset[str]()
+        if self.direction is TO_SERVER:
             params = message.value.get("params")
-            call = NamedCall(request.method, request.tool, params, len(message.frame))
-        scope = self._scope(message, request, call=call)
-        findings += self._findings(scope, message)
-        values = call_values(message) if request.tool is not None else frozenset[str]()
-        findings += leak_findings(scope, message, values)
+            call = detector.name_targets(request.method, request.tool, params, len(message.frame))
+        if request.tool is not None:
+            values = detector.extract_values(message)
+        context = self._context(message, request, call=call)
+        findings += self._findings(context, message)
+        findings += detector.find_leaks(context, message, values)
         if findings and any(tells_private(finding.rule) for finding in findings):
             call.forget()  # a name may hold the secret, which is written down nowhere
             findings = [finding._replace(path="", host="") for finding in findings]
@@ -153,10 +140,10 @@ class MessageJudge(NamedTuple):
         reasons = self.state.admit_notification(self.direction, message, self.now)
         if reasons is not None:
             return self._verdict(message, None, reasons, None)
-        verdict = self._settle(message, None, self._findings(self._scope(message), message))
+        verdict = self._settle(message, None, self._findings(self._context(message), message))
         if verdict.forward is None and message.method in ESSENTIAL:
             bare = rewritten(message, without_free_text(message.value))
-            is_clean = not self._findings(self._scope(bare), bare)
+            is_clean = not self._findings(self._context(bare), bare)
             return verdict._replace(forward=bare.frame) if is_clean else verdict
         params = message.value.get("params")
         if message.method == TASK_STATUS and isinstance(params, dict):
@@ -198,12 +185,12 @@ class MessageJudge(NamedTuple):
                 message = rewritten(message, {**message.value, "result": reviewed.result})
         said, note = message, self._note_on(message, request)
         message = rewritten(message, replies.noted(message.value, note[0])) if note else message
-        findings = self._findings(self._scope(message, request), message)
-        verdict = self._settle(message, request, findings)
+        context = self._context(message, request)
+        verdict = self._settle(message, request, self._findings(context, message))
         extra += _note_findings(note, verdict)
         if request.tool is not None:  # also if it was blocked: a later call that repeats it tells
-            tool = self.guard.tool(request.tool)
-            self.guard.flows.record_result(tool, said.frame, self.now, request.call_values)
+            values, tool = request.call_values, request.tool
+            self.guard.detector.record_result(context, said.frame, values, tool)
         if isinstance(result, dict):
             self._record_input_requests(result, verdict)
         pins = () if reviewed is None else reviewed.pins
@@ -243,24 +230,24 @@ class MessageJudge(NamedTuple):
 
     # --- from findings to a verdict -----------------------------------------------------
 
-    def _scope(
+    def _context(
         self,
         message: Message,
         request: PendingRequest | None = None,
         call: Targets | None = None,
-    ) -> Scope:
+    ) -> Context:
         method, tool = (request.method, request.tool) if request else (message.method, None)
         if call is None:
             call = NO_CALL if request is None or request.call is None else request.call
-        return Scope(
+        return Context(
             *(self.guard, PARTS[message.kind], method, self.now, tool, ()),
             budgets=self.budgets,
             call=call,
         )
 
-    def _findings(self, scope: Scope, message: Message) -> list[Finding]:
+    def _findings(self, context: Context, message: Message) -> list[Finding]:
         odd = oddities(self.direction, message, self.state.input_requests)
-        return [*odd, *message_findings(scope, self.direction, message)]
+        return [*odd, *self.guard.detector.read_message(context, self.direction, message)]
 
     def _settle(
         self, message: Message, request: PendingRequest | None, findings: list[Finding]
@@ -295,9 +282,9 @@ class MessageJudge(NamedTuple):
         self, original: Message, request: PendingRequest | None, findings: list[Finding]
     ) -> Verdict:
         """Rewrite the message without what was found, and judge it again."""
-        vault = self.guard.vault if self.direction is TO_CLIENT else None
-        make_placeholder = vault.placeholder if vault is not None else None
-        make_line = partial(cut_line, event=self.event, vault=self.guard.vault)
+        detector = self.guard.detector
+        make_placeholder = detector.make_placeholder if self.direction is TO_CLIENT else None
+        make_line = partial(cut_line, event=self.event, sign=detector.sign)
         message, remaining, is_cut = original, findings, False
         exempt = _exempt(findings)
         for _ in range(MAX_REDACTIONS):
@@ -307,8 +294,9 @@ class MessageJudge(NamedTuple):
             redacted = redact(message.value, remaining, make_placeholder, make_line)
             marked = replies.marked(redacted, self.direction, self.event, is_cut=is_cut)
             message = rewritten(message, marked)
-            scope = self._scope(message, request)._replace(exempt=frozenset() if is_cut else exempt)
-            remaining = self._findings(scope, message)
+            context = self._context(message, request)
+            context = context._replace(exempt=frozenset() if is_cut else exempt)
+            remaining = self._findings(context, message)
             if greatest(remaining) < Action.REDACT:
                 if has_orders(findings) and not leaves_enough(original.value, message.value):
                     findings = withheld(findings, "too little of the result would be left")

@@ -11,7 +11,7 @@ from collections import Counter
 from enum import Enum
 from typing import NamedTuple
 
-from pipeguard.detect.text.budgets import Budgets
+from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.digest import sha256
 from pipeguard.firewall.finding import (
     Action,
@@ -29,9 +29,7 @@ from pipeguard.firewall.policy import Mode, Trust
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, serialise
 from pipeguard.firewall.protocol.places import Path, Surface
 from pipeguard.firewall.session.admission import NO_ROOM, show_command
-from pipeguard.firewall.session.findings import scan
-from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.scope import Scope
+from pipeguard.firewall.session.guard import Context, Guard
 from pipeguard.unicode.display import NAME_CHARS, cut
 
 FULL = "trust.full"
@@ -86,8 +84,10 @@ class DefinitionScope(NamedTuple):
 
     def scan(self, value: JsonValue, name: str | None) -> Findings:
         """The findings of the rules for definitions; they block where others would redact."""
-        scope = Scope(self.guard, "result", self.method, self.now, name, self.path, self.budgets)
-        return tuple(map(_blocked_whole, scan(scope, Surface.DEFINITIONS, value)))
+        guard = self.guard
+        context = Context(guard, "result", self.method, self.now, name, self.path, self.budgets)
+        found = guard.detector.read(context, Surface.DEFINITIONS, value)
+        return tuple(map(_blocked_whole, found))
 
     def trust_change(self, name: str, fingerprint: str, text: str) -> PinChange:
         """The change that trusts a definition from now on."""

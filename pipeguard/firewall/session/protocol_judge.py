@@ -11,8 +11,8 @@ from pipeguard.firewall.finding import Finding, Verdict
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.session.envelope import oddities
+from pipeguard.firewall.session.guard import Context
 from pipeguard.firewall.session.judge import MessageJudge
-from pipeguard.firewall.session.scope import Scope
 
 
 class ProtocolJudge(MessageJudge):
@@ -34,14 +34,14 @@ class ProtocolJudge(MessageJudge):
     def _record_request(self, message: Message, request: PendingRequest) -> None:
         pass
 
-    def _findings(self, scope: Scope, message: Message) -> list[Finding]:
+    def _findings(self, context: Context, message: Message) -> list[Finding]:
         return self._oddities(message)
 
     def _judge_expected_answer(self, original: Message, request: PendingRequest) -> Verdict:
         result = original.value.get("result")
         if isinstance(result, dict):
             self._note_answer(request, result)
-        verdict = self._settle(original, request, self._findings(self._scope(original), original))
+        verdict = self._settle(original, request, self._findings(self._context(original), original))
         if isinstance(result, dict):
             self._record_input_requests(result, verdict)
         return verdict

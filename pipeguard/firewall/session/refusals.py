@@ -10,7 +10,14 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import Action, Direction, Finding, Verdict, worst
+from pipeguard.firewall.finding import (
+    Action,
+    Direction,
+    Finding,
+    Verdict,
+    method_is_secret,
+    worst,
+)
 from pipeguard.firewall.protocol import batch, codes
 from pipeguard.firewall.protocol.frame_outline import is_answer, is_request_shaped
 from pipeguard.firewall.protocol.framing import Lost
@@ -18,7 +25,6 @@ from pipeguard.firewall.protocol.message import parse
 from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.envelope import blocked
-from pipeguard.firewall.session.findings import method_is_secret
 from pipeguard.firewall.session.lifecycle import ConversationState
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT

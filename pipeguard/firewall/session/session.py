@@ -28,8 +28,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from copy import copy
 
-from pipeguard.detect.text.budgets import Budgets
 from pipeguard.errors import Refusal
+from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Direction, Finding, Verdict
 from pipeguard.firewall.protocol import batch, codes
 from pipeguard.firewall.protocol.framing import one_line

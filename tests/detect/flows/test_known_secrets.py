@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeguard.detect.detector import detection_of, make_guard
 from pipeguard.detect.flows.known_secrets import MASK, MIN_CHARS, KnownSecrets
 from pipeguard.firewall.finding import Action, Direction
 from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import engines
@@ -78,8 +78,8 @@ def test_short_values_and_other_texts_are_left_alone() -> None:
 
 
 def session() -> Session:
-    guard = Guard("demo", engines(), Policy(), {})
-    guard.known_secrets = KnownSecrets([SECRET])
+    guard = make_guard("demo", engines(), Policy(), {})
+    detection_of(guard).known_secrets = KnownSecrets([SECRET])
     return Session(guard, "RUN")
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeguard.detect.detector import make_guard
 from pipeguard.detect.flows.vault import (
     MAX_BYTES,
     MAX_SECRET_CHARACTERS,
@@ -19,10 +20,10 @@ from pipeguard.firewall.protocol.json_values import JsonObject, Number, serialis
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.redact import redact
+from pipeguard.firewall.session.rewrite import redact
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.samples import expand
-from tests.firewall.session.test_redact import found as finding
+from tests.firewall.session.test_rewrite import found as finding
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import engines
 from tests.fuzz.values import texts
@@ -33,7 +34,7 @@ PASSWORD = expand({"gen": "{b62:9}#{b62:9}"}, 7)
 
 
 def guard(key: bytes = b"k" * 32, policy: Policy | None = None) -> Guard:
-    return Guard("demo", engines(), policy or Policy(), {}, key)
+    return make_guard("demo", engines(), policy or Policy(), {}, key)
 
 
 def asked(session: Session, number: int, name: str, arguments: JsonObject) -> Verdict:
@@ -103,7 +104,7 @@ def test_two_runs_sign_differently_and_what_is_made_up_is_refused() -> None:
 
 
 def test_without_a_key_nothing_is_put_back() -> None:
-    session = Session(Guard("demo", engines(), Policy(), {}), "RUN")
+    session = Session(make_guard("demo", engines(), Policy(), {}), "RUN")
     asked(session, 1, "read", {})
     assert said(answered(session, 1, f"key: {TOKEN}")) == "key: [redacted:secrets.github-token]"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
+from pipeguard.detect.detector import Engines, make_guard
 from pipeguard.detect.model.classifier import Classifier, OpenerFile, Ranking, Rescoring, load
 from pipeguard.detect.model.features import MAX_FAMILIES, WEIGHTS
 from pipeguard.detect.model.opener import Opener
@@ -23,7 +24,6 @@ from pipeguard.errors import EngineError, RuleError
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.firewall.session.guard import Engines, Guard
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.packs import model
 from pipeguard.state.recorder import Recorder
@@ -260,7 +260,7 @@ def reading(rule: Rule, models: Callable[[str], bytes]) -> Engines:
 
 def answered(rules: Engines, text: str) -> Verdict:
     """What becomes of a tool's result that says a text."""
-    session = Session(Guard("demo", rules, Policy(), {}), "RUN")
+    session = Session(make_guard("demo", rules, Policy(), {}), "RUN")
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "read"}}
     assert session.receive(Direction.TO_SERVER, json.dumps(call).encode(), 0.0).forward
     result = {"jsonrpc": "2.0", "id": 1, "result": {"content": [{"type": "text", "text": text}]}}

@@ -348,7 +348,7 @@ def test_a_clone_finds_the_same() -> None:
 def test_too_much_that_is_encoded_is_told(
     surface: Surface, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeguard.detect.text.budgets.BYTE_NS", 0)
+    monkeypatch.setattr("pipeguard.firewall.budgets.BYTE_NS", 0)
     text = "%41 " * 100_000
     for engine in engines().over(surface):
         if engine.surface is surface:

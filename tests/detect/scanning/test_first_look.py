@@ -13,9 +13,9 @@ from pipeguard.detect.scanning.readings import READINGS
 from pipeguard.detect.scanning.scan import Scan
 from pipeguard.detect.scanning.scan_input import ScanInput
 from pipeguard.detect.scanning.scan_result import NOTHING_FOUND, ScanResult
-from pipeguard.detect.text.budgets import Budgets
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.windowing import BLOCK_BYTES
+from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.proof import frame_value, sample_place

@@ -7,10 +7,10 @@ from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.rules.rule import Written
 from pipeguard.detect.scanning.origin import IDLE_BYTES, Origin
 from pipeguard.detect.scanning.scan_input import ScanInput
-from pipeguard.detect.text.budgets import DecodingBudget
 from pipeguard.detect.text.decoders import DecodedParts, decode
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.split_literals import joined_literals
+from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.unicode import folding

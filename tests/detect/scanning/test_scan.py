@@ -7,8 +7,8 @@ from pipeguard.detect.rules.rule import View
 from pipeguard.detect.scanning.origin import Origin
 from pipeguard.detect.scanning.scan import Scan
 from pipeguard.detect.scanning.scan_input import ScanInput
-from pipeguard.detect.text.budgets import Budgets
 from pipeguard.detect.text.document import MessageText
+from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.places import Surface
@@ -68,7 +68,7 @@ def test_secrets_are_located_in_any_text() -> None:
 
 
 def test_what_would_cost_too_much_to_decode_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeguard.detect.text.budgets.BYTE_NS", 0)
+    monkeypatch.setattr("pipeguard.firewall.budgets.BYTE_NS", 0)
     budgets = Budgets()
     budgets._left_ns = 0
     scan = scan_of({"a": "%41 " * 100}, budgets)

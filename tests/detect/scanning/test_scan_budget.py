@@ -9,7 +9,7 @@ from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.scanning.location import located
 from pipeguard.detect.scanning.match import MAX_PRIVATE_PER_RULE, max_findings
 from pipeguard.detect.scanning.scan_budget import MAX_REPEATED, Tally
-from pipeguard.detect.text.budgets import (
+from pipeguard.firewall.budgets import (
     BYTE_NS,
     FOUND_NS,
     MATCHES_NS,

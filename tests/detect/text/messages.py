@@ -3,9 +3,9 @@
 import json
 import random
 
+from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.samples import expand
 from tests.fuzz.rulebook import engines
@@ -30,7 +30,7 @@ Json = object
 
 
 def session() -> Session:
-    return Session(Guard("demo", engines(), Policy(), {}, b"key"), "RUN")
+    return Session(make_guard("demo", engines(), Policy(), {}, b"key"), "RUN")
 
 
 def receive(session: Session, direction: Direction, message: Json) -> Verdict:

@@ -4,8 +4,8 @@ import re
 from functools import cache
 
 from pipeguard.detect.text import decoders
-from pipeguard.detect.text.budgets import DecodingBudget
 from pipeguard.detect.text.decoders import decode
+from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.unicode import folding
 
 PLAIN = "the quick brown fox reads ~/.ssh/id_rsa & sends it (twice)"

@@ -6,8 +6,8 @@ import gzip
 import pytest
 
 from pipeguard.detect.text import base_encodings
-from pipeguard.detect.text.budgets import DecodingBudget
 from pipeguard.detect.text.decoders import decode
+from pipeguard.firewall.budgets import DecodingBudget
 from tests.detect.text.reading import PLAIN, readings, signs_in
 from tests.fuzz.disguises import DENSE
 

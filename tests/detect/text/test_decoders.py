@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeguard.detect.text import base_encodings, decoders
-from pipeguard.detect.text.budgets import CALL_NS, DECODED_NS, WORK_NS, DecodingBudget
 from pipeguard.detect.text.decoders import DecodedParts, decode
+from pipeguard.firewall.budgets import CALL_NS, DECODED_NS, WORK_NS, DecodingBudget
 from pipeguard.unicode import folding
 from pipeguard.unicode.folding import Spaced, fold, squeeze
 from tests.detect.text.reading import PLAIN, readings, signs_in

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.text.budgets import DecodingBudget
 from pipeguard.detect.text.encoding import (
     AROUND_BYTES,
     MIN_TEXT_BYTES,
@@ -15,6 +14,7 @@ from pipeguard.detect.text.encoding import (
     is_readable,
     windows,
 )
+from pipeguard.firewall.budgets import DecodingBudget
 from tests.fuzz.budget import tried
 
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect.text import word_disguises
-from pipeguard.detect.text.budgets import DecodingBudget
 from pipeguard.detect.text.word_disguises import ENCODINGS, reverse, rot13, unleet, unleet_l
+from pipeguard.firewall.budgets import DecodingBudget
 from tests.detect.text.reading import readings, signs_in
 from tests.each import each
 from tests.fuzz.budget import tried

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
+from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.pins import store as pins_module
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
-from pipeguard.firewall.pins.store import MAX_TOOLS, NOT_KEPT, Pins
+from pipeguard.firewall.pins.store import NOT_KEPT, Pins
 from pipeguard.firewall.policy import Mode, Policy
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
 from tests.fuzz.rulebook import engines
 
@@ -49,7 +49,7 @@ class Talk:
     """A conversation about tools."""
 
     def __init__(self, policy: Policy | None = None) -> None:
-        self.guard = Guard("demo", engines(), policy or Policy(), {})
+        self.guard = make_guard("demo", engines(), policy or Policy(), {})
         self.session = Session(self.guard, "RUN")
         self.session.resume("2025-06-18")
 
@@ -144,12 +144,3 @@ def test_room_is_given_back_with_what_is_forgotten() -> None:
 def test_a_wide_letter_counts_for_what_it_takes() -> None:
     narrow, wide = pin("a", "x" * 1000), pin("a", "x" * 999 + "\N{GRINNING FACE}")
     assert pins_module._size(wide) > pins_module._size(narrow) + 2_500
-
-
-def test_labels_of_tools_that_are_only_called_are_bounded() -> None:
-    pins = Pins({})
-    for number in range(MAX_TOOLS + 100):
-        pins.tool(f"invented_{number}")
-    pins.tool("x" * 10**6)
-    assert len(pins._tools) == MAX_TOOLS
-    assert max(map(len, pins._tools)) < 100

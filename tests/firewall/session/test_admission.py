@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 
+from pipeguard.detect.detector import Engines, make_guard
 from pipeguard.detect.scanning.databases import build, loaded
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.errors import Refusal
@@ -17,7 +18,7 @@ from pipeguard.firewall.policy import Layer, Mode, Policy, Trust
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.admission import obstacle, obstacles
-from pipeguard.firewall.session.guard import Engines, Guard
+from pipeguard.firewall.session.guard import Guard
 from pipeguard.unicode.display import visible
 
 REVIEW = Policy(trust=Trust.REVIEW)
@@ -31,7 +32,7 @@ def engines() -> Engines:
 
 
 def guard(policy: Policy | None = None, *pins: Pin) -> Guard:
-    return Guard("demo", engines(), policy or Policy(), {(p.kind, p.name): p for p in pins})
+    return make_guard("demo", engines(), policy or Policy(), {(p.kind, p.name): p for p in pins})
 
 
 def tool(name: str = "a", description: str = "Adds.", **more: object) -> dict[str, object]:

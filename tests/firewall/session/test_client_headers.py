@@ -1,9 +1,9 @@
 """HTTP headers of a client are judged as arguments are, and only those that must stay."""
 
+from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Action, Verdict
 from pipeguard.firewall.policy import Mode, Policy
 from pipeguard.firewall.session.client_headers import judge_headers
-from pipeguard.firewall.session.guard import Guard
 from tests.fuzz.rulebook import engines
 
 KEY = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"
@@ -12,7 +12,7 @@ KEY = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"
 def judged(
     *headers: tuple[str, str], policy: Policy | None = None
 ) -> tuple[frozenset[str], Verdict]:
-    guard = Guard("demo", engines(), policy or Policy(), {})
+    guard = make_guard("demo", engines(), policy or Policy(), {})
     return judge_headers(guard, headers, 0.0, "RUN.h1")
 
 

@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 
+from pipeguard.detect.detector import Engines, detection_of, make_guard
 from pipeguard.detect.rules.rule import load_pack
 from pipeguard.detect.scanning.databases import build, loaded
 from pipeguard.detect.scanning.engine import Engine
@@ -19,7 +20,7 @@ from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.admission import obstacle
 from pipeguard.firewall.session.definitions import ReviewedResult, review
-from pipeguard.firewall.session.guard import Engines, Guard
+from pipeguard.firewall.session.guard import Guard
 
 PACK = """\
 pack: mine
@@ -55,7 +56,7 @@ def made_of(pack: str, surface: Surface) -> Engine:
 
 
 def guard(policy: Policy | None = None, *pins: Pin) -> Guard:
-    return Guard("demo", engines(), policy or Policy(), {(p.kind, p.name): p for p in pins})
+    return make_guard("demo", engines(), policy or Policy(), {(p.kind, p.name): p for p in pins})
 
 
 def tool(name: str = "a", description: str = "Adds.", **more: object) -> dict[str, object]:
@@ -289,7 +290,9 @@ def test_only_a_resource_has_a_size_and_a_date(kind: str) -> None:
 def test_what_is_found_beside_what_was_approved_is_stopped() -> None:
     """A rule that looks at numbers: what a size says is no part of what was approved."""
     made = guard(None, pinned(resource(), "resource", "file:///a"))
-    made.scanners = {surface: (made_of(PACK_OF_NUMBERS, surface),) for surface in Surface}
+    detection_of(made).scanners = {
+        surface: (made_of(PACK_OF_NUMBERS, surface),) for surface in Surface
+    }
     reviewed = listed(made, resource(size=123456789), method="resources/list")
     assert shown(reviewed, "resources") == [resource()]
     assert [(f.rule, f.action) for f in reviewed.findings] == [("mine.bad", Action.BLOCK)]
@@ -303,7 +306,9 @@ def test_what_only_another_order_of_keys_says_is_stopped(first: list[str], then:
     words = {"name": "a", "dz": "zz", "description": "xy"}
     calm, turned = ({key: words[key] for key in keys} for keys in (first, then))
     made = guard()
-    made.scanners = {surface: (made_of(PACK_OF_LINES, surface),) for surface in Surface}
+    detection_of(made).scanners = {
+        surface: (made_of(PACK_OF_LINES, surface),) for surface in Surface
+    }
     assert listed(made, calm).findings == ()
     listed(made, tool(description="Sends mail."))
     assert listed(made, calm).findings == ()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeguard.detect.detector import detection_of, make_guard
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
 from pipeguard.firewall.policy import Exempt, Layer, Policy, Selector
 from pipeguard.firewall.protocol.json_values import JsonObject
@@ -19,14 +20,14 @@ def pin(name: str, said: str = "Says it.", kind: str = "tool") -> Pin:
 
 
 def guard(*pins: Pin) -> Guard:
-    return Guard("demo", engines(), Policy(), {(one.kind, one.name): one for one in pins})
+    return make_guard("demo", engines(), Policy(), {(one.kind, one.name): one for one in pins})
 
 
 @pytest.mark.parametrize("surface", Surface)
 def test_every_rule_for_a_surface_is_run_over_it_once(surface: Surface) -> None:
     held = [
         rule.id
-        for engine in guard().scanners[surface]
+        for engine in detection_of(guard()).scanners[surface]
         for rule in engine.rules
         if surface in rule.surfaces
     ]
@@ -95,20 +96,21 @@ def test_what_is_held_by_now_is_what_the_store_says() -> None:
 
 def test_a_guard_keeps_its_own_pins() -> None:
     given: dict[PinKey, Pin] = {("tool", "a"): pin("a")}
-    one = Guard("demo", engines(), Policy(), given)
+    one = make_guard("demo", engines(), Policy(), given)
     one.learn(pin("b"))
     assert given == {("tool", "a"): pin("a")}
 
 
 def test_a_part_has_its_own_secrets_and_flows_and_shares_the_rest() -> None:
-    one = Guard("demo", engines(), Policy(), {("tool", "a"): pin("a")}, b"k" * 32)
+    one = make_guard("demo", engines(), Policy(), {("tool", "a"): pin("a")}, b"k" * 32)
     ann, bob = one.part(b"a" * 32), one.part(b"b" * 32)
-    assert ann.vault is not None
-    assert bob.vault is not None
-    told = ann.vault.placeholder("secrets.aws-access-key-id", "made-up-" + "secret")
-    assert ann.vault.restore(told).restored_count == 1
-    assert bob.vault.restore(told).restored_count == 0
-    assert ann.flows is not bob.flows
+    anns, bobs = detection_of(ann), detection_of(bob)
+    assert anns.vault is not None
+    assert bobs.vault is not None
+    told = anns.vault.placeholder("secrets.aws-access-key-id", "made-up-" + "secret")
+    assert anns.vault.restore(told).restored_count == 1
+    assert bobs.vault.restore(told).restored_count == 0
+    assert anns.flows is not bobs.flows
     bob.learn(pin("b"))
     assert set(ann.pins) == set(one.pins) == {("tool", "a"), ("tool", "b")}
     one.repin({("tool", "a"): pin("a", "As a person approved it.")})
@@ -119,7 +121,8 @@ def test_a_part_has_its_own_secrets_and_flows_and_shares_the_rest() -> None:
 
 
 def test_a_part_of_a_guard_without_a_vault_has_none() -> None:
-    assert Guard("demo", engines(), Policy(), {}).part(b"a" * 32).vault is None
+    part = make_guard("demo", engines(), Policy(), {}).part(b"a" * 32)
+    assert detection_of(part).vault is None
 
 
 def poisoned(name: str) -> Pin:
@@ -183,7 +186,7 @@ def test_a_message_is_judged_by_one_policy_while_another_replaces_it() -> None:
             one.adopt(after)
             return super().calls(tool)
 
-    one = Guard("demo", engines(), Before(), {}, b"k" * 32)
+    one = make_guard("demo", engines(), Before(), {}, b"k" * 32)
     session = Session(one, "RUN")
     session.resume("2025-06-18")
     first = session.receive(TO_SERVER, call(1, KEY), 0.0)
@@ -196,8 +199,8 @@ def test_a_message_is_judged_by_one_policy_while_another_replaces_it() -> None:
 
 def test_what_is_prepared_has_read_the_rules_for_definitions_and_judges_as_before() -> None:
     one = guard()
-    one.prepare()
-    for engine in one.scanners[Surface.DEFINITIONS]:
+    detection_of(one).prepare()
+    for engine in detection_of(one).scanners[Surface.DEFINITIONS]:
         assert "plain" in vars(engine.lookup.rules)
     frame = call(1, "ls")
     prepared, plain = (

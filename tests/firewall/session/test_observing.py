@@ -6,12 +6,12 @@ import json
 
 import pytest
 
+from pipeguard.detect.detector import detection_of, make_guard
 from pipeguard.detect.flows.known_secrets import KnownSecrets
 from pipeguard.firewall.finding import Action, Direction, Verdict, enforced_action
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import Layer, Mode, Policy, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
 from tests.fuzz.rulebook import engines
 
@@ -35,8 +35,8 @@ REVIEW, BLOCKS = Policy(trust=Trust.REVIEW), Policy(layers=(Layer(tools_block=("
 def verdict(mode: Mode, policy: Policy, pins: tuple[Pin, ...], step: JsonObject) -> Verdict:
     """On a call with these arguments, or on a call's or a list's answer."""
     known = {(pin.kind, pin.name): pin for pin in pins}
-    guard = Guard("docs", engines(), policy._replace(mode=mode), known, b"k" * 32)
-    guard.known_secrets = KnownSecrets([OURS])
+    guard = make_guard("docs", engines(), policy._replace(mode=mode), known, b"k" * 32)
+    detection_of(guard).known_secrets = KnownSecrets([OURS])
     session = Session(guard, "RUN")
     params = {"name": "show", "arguments": step.get("arguments", {})}
     method, asked = ("tools/list", {}) if "tools" in step else ("tools/call", params)
@@ -91,7 +91,7 @@ def test_what_enforcing_lets_pass_would_not_be_stopped(step: JsonObject) -> None
 
 
 def test_what_breaks_the_protocol_is_refused_all_the_same() -> None:
-    guard = Guard("docs", engines(), Policy(mode=Mode.OBSERVE), {})
+    guard = make_guard("docs", engines(), Policy(mode=Mode.OBSERVE), {})
     frame = b'{"jsonrpc":"2.0","id":1,"id":2,"method":"tools/list"}'
     assert Session(guard, "RUN").receive(Direction.TO_SERVER, frame, 0.0).forward is None
 
@@ -121,7 +121,7 @@ def test_what_was_approved_as_it_is_would_not_be_stopped() -> None:
 def test_a_name_with_a_secret_is_repeated_by_no_verdict_on_the_answer(
     method: str, tool: str, refused: bool
 ) -> None:
-    session = Session(Guard("docs", engines(), Policy(mode=Mode.OBSERVE), {}), "RUN")
+    session = Session(make_guard("docs", engines(), Policy(mode=Mode.OBSERVE), {}), "RUN")
     request: dict[str, object] = {
         "jsonrpc": "2.0",
         "id": 1,

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from pipeguard.detect.text.budgets import Budgets
+from pipeguard.detect.detector import make_guard
+from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
 from pipeguard.firewall.policy import Mode, Policy, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.pinning import HIDDEN, DefinitionScope, review_definition
 from tests.fuzz.rulebook import engines
 
@@ -31,7 +31,7 @@ def pinned(description: str = "Adds.") -> Pin:
 
 def scope(policy: Policy | None = None, *pins: Pin) -> DefinitionScope:
     known = {(pin.kind, pin.name): pin for pin in pins}
-    guard = Guard("demo", engines(), policy or Policy(), known)
+    guard = make_guard("demo", engines(), policy or Policy(), known)
     return DefinitionScope(
         guard, "tools/list", ("result", "tools", 0), "tool", "name", 0.0, Budgets()
     )

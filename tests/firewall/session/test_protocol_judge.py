@@ -2,9 +2,9 @@
 
 import pytest
 
+from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
 from tests.firewall.session.talk import (
     KEY,
@@ -21,7 +21,7 @@ from tests.fuzz.rulebook import engines
 
 @pytest.fixture
 def session() -> Session:
-    guard = Guard("gateway", engines(), Policy(), {}, b"k" * 32)
+    guard = make_guard("gateway", engines(), Policy(), {}, b"k" * 32)
     guard.inspects = False
     session = Session(guard.part(b"c" * 32), "RUN")
     session.resume("2025-06-18")

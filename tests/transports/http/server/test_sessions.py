@@ -6,12 +6,12 @@ import json
 
 import pytest
 
+from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.http.headers import is_session_id
 from pipeguard.transports.http.server import sessions as module
@@ -183,7 +183,7 @@ def test_headers_of_a_tool_are_those_of_its_pin() -> None:
             return Pin("tool", "find", None, None, text, print_, "new")
         return Pin("tool", "find", text, print_, None, None, "")
 
-    guard = Guard("demo", engines(), Policy(), {})
+    guard = make_guard("demo", engines(), Policy(), {})
     known = Sessions(guard, "RUN", 10, 10.0)
     assert known.mirrored("find") == {}
     guard.repin({("tool", "find"): pin("Region", held=False)})

@@ -2,14 +2,14 @@
 
 import pytest
 
+from pipeguard.detect.detector import make_guard
 from pipeguard.detect.flows.vault import Vault
+from pipeguard.detect.restoring import echoes, has_foreign_placeholder, put_back
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.policy import Exempt, Layer, Policy, Selector
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.scope import Scope
-from pipeguard.firewall.session.secret_restore import echoes, has_foreign_placeholder, put_back
+from pipeguard.firewall.session.guard import Context
 from tests.fuzz.rulebook import engines
 
 SECRET = "kX82mQz71" + "LpT04vB"
@@ -71,7 +71,9 @@ def test_a_placeholder_of_another_server_is_told(vault: Vault, placeholder: str)
 
 
 def test_what_a_server_repeats_of_it_is_told_with_its_place(vault: Vault, placeholder: str) -> None:
-    scope = Scope(Guard("demo", engines(), Policy(), {}), "result", "tools/call", 0.0, "echo")
+    scope = Context(
+        make_guard("demo", engines(), Policy(), {}), "result", "tools/call", 0.0, "echo"
+    )
     value: JsonValue = {"result": {"content": [{"text": f"key {SECRET}"}]}}
     frame = serialise(value)
     assert echoes(vault.sent(), frame, scope, value) == [], "it was never put back"
@@ -81,5 +83,5 @@ def test_what_a_server_repeats_of_it_is_told_with_its_place(vault: Vault, placeh
     assert (finding.pointer, finding.start, finding.end) == ("/result/content/0/text", 4, 20)
     assert echoes(vault.sent(), b"{}", scope, {}) == []
     allowed = Exempt(Selector(finding.rule, finding.place, "demo", "echo"), "a test")
-    guard = Guard("demo", engines(), Policy(layers=(Layer(exceptions=(allowed,)),)), {})
+    guard = make_guard("demo", engines(), Policy(layers=(Layer(exceptions=(allowed,)),)), {})
     assert echoes(vault.sent(), frame, scope._replace(guard=guard), value) == []

@@ -1,19 +1,33 @@
-"""Replaces what was found in a message by placeholders. Knows values and pointers, and no rules."""
+"""Writes a message without what was found in it: placeholders for secrets, lines for passages.
+
+Knows values and pointers, and no rules. `firewall.session.judge` judges what is left.
+"""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
-from pipeguard.detect.rules.rule import tells_private
-from pipeguard.firewall.finding import Action, Finding
+from pipeguard.firewall.finding import Action, Finding, tells_private
+from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
-from pipeguard.firewall.protocol.json_walk import with_strings
-from pipeguard.firewall.protocol.places import MASKED_STEP, pointer_step
-from pipeguard.firewall.session.cuts import spellings_of
+from pipeguard.firewall.protocol.json_walk import strings_in, with_strings
+from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS, MASKED_STEP, pointer_step
 
 MakePlaceholder = Callable[[str, str], str]  # from a rule and its match to the placeholder
 _Replace = Callable[[Finding, str], str]  # from a finding and its words to what replaces them
+Sign = Callable[[str], str]  # from a text to its signature, empty without a key
+UNREAD = "protocol.read-limit"  # the rule of a passage that was not read
+FORGED = "protocol.forged-mark"  # that of a line that only PipeGuard writes
+TEXT_SHARE = 2  # of a result's text, one part in so many must be left
+_NO_TEXTS = FIXED_VALUE_KEYS | {"data", "blob", "uri"}
+_LINE = lazy_regex(
+    r"\[PipeGuard cut (\d+) characters here, event ([\w.]*),(?: mark [0-9a-f]{8},)? which"
+    r" ([A-Za-z ]{1,40})\. Do not guess what was there\.\]"
+)
+_WHY = {UNREAD: "it could not judge", FORGED: "look like a notice of PipeGuard"}
 MIN_COPY = 8  # characters: a shorter word occurs elsewhere by chance
 MIN_PASSAGE_COPY = 24  # likewise, of a passage that is cut out
 
@@ -162,3 +176,69 @@ def _unused(name: str, value: JsonObject, copied: JsonObject) -> str:
         number += 1
         wanted = f"{name} {number}"
     return wanted
+
+
+# --- cuts ----------------------------------------------------------------------
+
+
+def withheld(findings: Iterable[Finding], why: str) -> list[Finding]:
+    """The findings, with those that would be cut out blocked."""
+    return [
+        finding._replace(action=Action.BLOCK, note=why) if finding.action is Action.CUT else finding
+        for finding in findings
+    ]
+
+
+def later_cuts(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings in what an earlier cut left, whose places in the original are not known."""
+    return [f._replace(start=0, end=0) for f in findings if f.action is Action.CUT]
+
+
+def cut_line(rule: str, passage: str, event: str, sign: Sign) -> str:
+    """The line that a model reads in place of a passage, which may have earlier lines in it."""
+    length = len(passage)
+    for line in _LINE.finditer(passage):
+        length += int(line[1]) - len(line[0]) if is_own_line(line[0], sign) else 0
+    return _line(str(length), event, _WHY.get(rule, "look like an order to a model"), sign)
+
+
+def _line(length: str, event: str, why: str, sign: Sign) -> str:
+    """A line with the mark of this run, which depends on all that it says."""
+    signature = sign(f"{length}:{event}:{why}")
+    mark = f" mark {signature[:8]}," if signature else ""
+    return (
+        f"[PipeGuard cut {length} characters here, event {event},{mark} which {why}."
+        " Do not guess what was there.]"
+    )
+
+
+def is_own_line(line: str, sign: Sign) -> bool:
+    """True for a line that PipeGuard wrote in this run."""
+    match = _LINE.fullmatch(line)
+    return match is not None and _line(match[1], match[2], match[3], sign) == line
+
+
+def spellings_of(passage: str) -> tuple[str, ...]:
+    """A passage as other strings of the same result have it: also as, or out of, a JSON string."""
+    spellings = [passage, *(json.dumps(passage, ensure_ascii=e)[1:-1] for e in (False, True))]
+    with suppress(ValueError):  # it is no part of a JSON string
+        spellings.append(str(json.loads(f'"{passage}"')))
+    return tuple(dict.fromkeys(spellings))
+
+
+def has_orders(findings: Iterable[Finding]) -> bool:
+    """True if some of what is cut out was read, and is an order."""
+    return any(f.action is Action.CUT and f.rule not in _WHY for f in findings)
+
+
+def leaves_enough(original: JsonObject, left: JsonObject) -> bool:
+    """True if most of the text of a result is left beside the lines."""
+    return TEXT_SHARE * _text_chars(left) >= _text_chars(original)
+
+
+def _text_chars(message: JsonObject) -> int:
+    return sum(
+        len(_LINE.sub("", text))
+        for path, text in strings_in(message.get("result"))
+        if path and path[0] != "_meta" and path[-1] not in _NO_TEXTS
+    )

@@ -17,7 +17,7 @@ from pipeguard.detect.model.network import Network
 from pipeguard.detect.scanning import first_look
 from pipeguard.detect.scanning.rule_lookup import RuleLookup
 from pipeguard.detect.text import decoders
-from pipeguard.detect.text.budgets import (
+from pipeguard.firewall.budgets import (
     BYTE_NS,
     DECODED_NS,
     KEPT_NS,
@@ -30,7 +30,7 @@ from pipeguard.detect.text.budgets import (
     Budgets,
 )
 from pipeguard.firewall.finding import Action, Direction, Verdict
-from pipeguard.firewall.session.cuts import UNREAD
+from pipeguard.firewall.session.rewrite import UNREAD
 from tests.detect.model.samples import samples
 from tests.detect.text.messages import (
     KEY,

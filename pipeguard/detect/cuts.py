@@ -9,25 +9,20 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 
-from pipeguard.detect.flows.vault import Vault
-from pipeguard.detect.rules.rule import tells_private
 from pipeguard.detect.scanning.context import EXCERPT_CHARS, shown_words
 from pipeguard.detect.scanning.scan_result import StringSpan
-from pipeguard.firewall.finding import Action, Finding, observed
+from pipeguard.firewall.finding import Action, Finding, observed, tells_private
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.policy import Mode
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.json_walk import strings_in, values_in
-from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS, Surface, pointer, value_at
-from pipeguard.firewall.session.scope import Scope
+from pipeguard.firewall.protocol.places import Surface, pointer, value_at
+from pipeguard.firewall.session.guard import Context
+from pipeguard.firewall.session.rewrite import FORGED, Sign, is_own_line, spellings_of, withheld
 
-UNREAD = "protocol.read-limit"  # the rule of a passage that was not read
-FORGED = "protocol.forged-mark"  # that of a line that only PipeGuard writes
 MAX_CUTS = 256  # of a message; one with more is blocked
 KEPT_CHARS = 400  # of a passage, for whoever decides whether it is a false alarm
-TEXT_SHARE = 2  # of a result's text, one part in so many must be left
 
 _STRUCTURED = "result.structured"  # its keys are the server's
 _PLACES = frozenset(
@@ -37,34 +32,28 @@ _STRICT = frozenset(
     {"const", "enum", "format", "maxLength", "minLength", "not", "pattern", "uniqueItems"}
 )
 _TEXTS = frozenset({"text", "description", "title"})  # keys of what a model reads there
-_NO_TEXTS = FIXED_VALUE_KEYS | {"data", "blob", "uri"}
-_LINE = lazy_regex(
-    r"\[PipeGuard cut (\d+) characters here, event ([\w.]*),(?: mark [0-9a-f]{8},)? which"
-    r" ([A-Za-z ]{1,40})\. Do not guess what was there\.\]"
-)
 _CLAIMED = lazy_regex(r"\[\s?(?i:pipeguard\s+cut)\s[^\[\]]{1,240}\]")  # a line, whoever wrote it
-_WHY = {UNREAD: "it could not judge", FORGED: "look like a notice of PipeGuard"}
 
 
-def can_cut(scope: Scope, surface: Surface, spans: Sequence[StringSpan]) -> bool:
+def can_cut(context: Context, surface: Surface, spans: Sequence[StringSpan]) -> bool:
     """True if all of the spans are in text that a model reads in a result."""
-    if surface is not Surface.TO_CLIENT or scope.part != "result" or not spans:
+    if surface is not Surface.TO_CLIENT or context.part != "result" or not spans:
         return False
     if len(spans) > MAX_CUTS:
         return False
-    places = [scope.place(span.path) for span in spans]
+    places = [context.place(span.path) for span in spans]
     if not all(map(_is_content, places, (span.path[-1] for span in spans))):
         return False
-    return _STRUCTURED not in places or not _has_strict_schema(scope)
+    return _STRUCTURED not in places or not _has_strict_schema(context)
 
 
 def _is_content(place: str, key: str | int) -> bool:
     return place == _STRUCTURED or (place in _PLACES and key in _TEXTS)
 
 
-def _has_strict_schema(scope: Scope) -> bool:
+def _has_strict_schema(context: Context) -> bool:
     """True if the tool promises more of its strings than that they are strings."""
-    pin = scope.guard.pin("tool", scope.tool) if scope.tool is not None else None
+    pin = context.guard.pin("tool", context.tool) if context.tool is not None else None
     text = pin.approved_definition if pin is not None else None
     if text is None or '"outputSchema"' not in text:
         return False
@@ -75,12 +64,12 @@ def _has_strict_schema(scope: Scope) -> bool:
     )
 
 
-def cut_findings(scope: Scope, finding: Finding, spans: Iterable[StringSpan]) -> list[Finding]:
+def cut_findings(context: Context, finding: Finding, spans: Iterable[StringSpan]) -> list[Finding]:
     """One finding for each part of a passage that is cut out."""
     return [
         finding._replace(
-            place=scope.place(span.path),
-            pointer=pointer(scope.prefix + span.path),
+            place=context.place(span.path),
+            pointer=pointer(context.prefix + span.path),
             start=span.start,
             end=span.end,
         )
@@ -187,87 +176,31 @@ def _string_of(value: JsonValue, finding: Finding) -> str | None:
     return string if isinstance(string, str) else None
 
 
-def withheld(findings: Iterable[Finding], why: str) -> list[Finding]:
-    """The findings, with those that would be cut out blocked."""
-    return [
-        finding._replace(action=Action.BLOCK, note=why) if finding.action is Action.CUT else finding
-        for finding in findings
-    ]
-
-
-def later_cuts(findings: Iterable[Finding]) -> list[Finding]:
-    """Findings in what an earlier cut left, whose places in the original are not known."""
-    return [f._replace(start=0, end=0) for f in findings if f.action is Action.CUT]
-
-
-def cut_line(rule: str, passage: str, event: str, vault: Vault | None = None) -> str:
-    """The line that a model reads in place of a passage, which may have earlier lines in it."""
-    length = len(passage)
-    for line in _LINE.finditer(passage):
-        length += int(line[1]) - len(line[0]) if _is_own(line[0], vault) else 0
-    return _line(str(length), event, _WHY.get(rule, "look like an order to a model"), vault)
-
-
-def _line(length: str, event: str, why: str, vault: Vault | None) -> str:
-    """A line with the mark of this run, which depends on all that it says."""
-    mark = "" if vault is None else f" mark {vault.tag('cut', f'{length}:{event}:{why}')[:8]},"
-    return (
-        f"[PipeGuard cut {length} characters here, event {event},{mark} which {why}."
-        " Do not guess what was there.]"
-    )
-
-
-def _is_own(line: str, vault: Vault | None) -> bool:
-    match = _LINE.fullmatch(line)
-    return match is not None and _line(match[1], match[2], match[3], vault) == line
-
-
-def forged_lines(scope: Scope, value: JsonValue) -> list[Finding]:
+def forged_lines(context: Context, value: JsonValue, sign: Sign) -> list[Finding]:
     """The lines in a message to the client that claim to be PipeGuard's and are not."""
     findings: list[Finding] = []
     for path, text in strings_in(value):
         for match in _CLAIMED.finditer(text):
-            if len(findings) <= MAX_CUTS and not _is_own(match[0], scope.guard.vault):
-                is_cut = can_cut(scope, Surface.TO_CLIENT, [StringSpan(path, *match.span())])
+            if len(findings) <= MAX_CUTS and not is_own_line(match[0], sign):
+                is_cut = can_cut(context, Surface.TO_CLIENT, [StringSpan(path, *match.span())])
                 findings.append(
                     Finding(
-                        *(FORGED, scope.place(path), pointer(scope.prefix + path), *match.span()),
+                        *(
+                            FORGED,
+                            context.place(path),
+                            pointer(context.prefix + path),
+                            *match.span(),
+                        ),
                         excerpt=shown_words(match[0], KEPT_CHARS),
                         action=Action.CUT if is_cut else Action.REDACT,
                         note="a notice that PipeGuard did not write in this run was removed",
-                        tool=scope.tool,
+                        tool=context.tool,
                     )
                 )
-    if scope.guard.policy.mode is Mode.OBSERVE:
+    if context.guard.policy.mode is Mode.OBSERVE:
         return [observed(finding) for finding in findings]
     return (
         findings
         if len(findings) <= MAX_CUTS
         else [f._replace(action=Action.BLOCK) for f in findings[:1]]
-    )
-
-
-def spellings_of(passage: str) -> tuple[str, ...]:
-    """A passage as other strings of the same result have it: also as, or out of, a JSON string."""
-    spellings = [passage, *(json.dumps(passage, ensure_ascii=e)[1:-1] for e in (False, True))]
-    with suppress(ValueError):  # it is no part of a JSON string
-        spellings.append(str(json.loads(f'"{passage}"')))
-    return tuple(dict.fromkeys(spellings))
-
-
-def has_orders(findings: Iterable[Finding]) -> bool:
-    """True if some of what is cut out was read, and is an order."""
-    return any(f.action is Action.CUT and f.rule not in _WHY for f in findings)
-
-
-def leaves_enough(original: JsonObject, left: JsonObject) -> bool:
-    """True if most of the text of a result is left beside the lines."""
-    return TEXT_SHARE * _text_chars(left) >= _text_chars(original)
-
-
-def _text_chars(message: JsonObject) -> int:
-    return sum(
-        len(_LINE.sub("", text))
-        for path, text in strings_in(message.get("result"))
-        if path and path[0] != "_meta" and path[-1] not in _NO_TEXTS
     )

@@ -4,32 +4,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeguard.detect.detector import detection_of, make_guard
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import Action, greatest
+from pipeguard.firewall.finding import Action, Finding, greatest
 from pipeguard.firewall.policy import ActionEntry, Layer, Policy, Selector
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.firewall.session.findings import scan
-from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.scope import Scope
+from pipeguard.firewall.session.guard import Context
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import Sample, decodable, drawn_from, engines
 
 sample: st.SearchStrategy[Sample] = drawn_from(lambda: decodable("secrets", Surface.TO_SERVER))
 
 
-def scope(policy: Policy | None = None, part: str = "params", method: str = "tools/call") -> Scope:
-    guard = Guard("demo", engines(), policy or Policy(), {})
-    return Scope(guard, part, method, 0.0, "echo")
+def scope(
+    policy: Policy | None = None, part: str = "params", method: str = "tools/call"
+) -> Context:
+    guard = make_guard("demo", engines(), policy or Policy(), {})
+    return Context(guard, part, method, 0.0, "echo")
 
 
-def called(tool: str) -> tuple[Scope, Vault]:
+def scan(context: Context, surface: Surface, value: JsonValue) -> list[Finding]:
+    return context.guard.detector.read(context, surface, value)
+
+
+def called(tool: str) -> tuple[Context, Vault]:
     """A call of a server whose secrets are taken out of what it says."""
-    guard = Guard("demo", engines(), Policy(), {}, b"k" * 32)
-    assert guard.vault is not None
-    return scope()._replace(guard=guard, tool=tool), guard.vault
+    guard = make_guard("demo", engines(), Policy(), {}, b"k" * 32)
+    vault = detection_of(guard).vault
+    assert vault is not None
+    return scope()._replace(guard=guard, tool=tool), vault
 
 
 @tried(80)
@@ -122,7 +128,7 @@ def test_a_path_begins_with_its_prefix() -> None:
 
 
 def test_more_encoded_than_is_decoded_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeguard.detect.text.budgets.BYTE_NS", 0)
+    monkeypatch.setattr("pipeguard.firewall.budgets.BYTE_NS", 0)
     text = "%41 " * 100_000
     found = scan(scope(), Surface.TO_SERVER, {"params": {"arguments": {"a": text}}})
     assert ("protocol.view-limit", "params.other", Action.BLOCK) in {

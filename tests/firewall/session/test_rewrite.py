@@ -8,7 +8,7 @@ from pipeguard.firewall.finding import Action, Finding
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.places import Path, pointer
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.session.redact import MIN_COPY, placeholder, redact
+from pipeguard.firewall.session.rewrite import MIN_COPY, placeholder, redact
 from tests.fuzz.budget import tried
 from tests.fuzz.values import equal, objects, texts, tokens
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.policy import ActionEntry, Layer, Policy, Selector
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
 from tests.firewall.session.talk import KEY, frame, rules
 from tests.fuzz.rulebook import engines
@@ -34,7 +34,7 @@ class Talk:
     def __init__(
         self, *tools: dict[str, object], is_remote: bool = False, policy: Policy | None = None
     ) -> None:
-        guard = Guard("files", engines(), policy or Policy(), {}, b"k" * 32)
+        guard = make_guard("files", engines(), policy or Policy(), {}, b"k" * 32)
         guard.is_remote = is_remote
         self.session = Session(guard, "RUN")
         self.session.resume("2025-06-18")

@@ -1,15 +1,15 @@
 """The policy's view of a value: the action of a finding, and the names of places."""
 
+from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Action, Confidence, Severity
 from pipeguard.firewall.policy import ActionEntry, Layer, Policy, Selector
-from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.scope import Scope
+from pipeguard.firewall.session.guard import Context
 from tests.fuzz.rulebook import engines
 
 
-def scope(policy: Policy | None = None) -> Scope:
-    guard = Guard("demo", engines(), policy or Policy(), {})
-    return Scope(guard, "params", "tools/call", 0.0, "echo")
+def scope(policy: Policy | None = None) -> Context:
+    guard = make_guard("demo", engines(), policy or Policy(), {})
+    return Context(guard, "params", "tools/call", 0.0, "echo")
 
 
 def test_a_finding_of_our_own_gets_its_action_from_the_policy() -> None:

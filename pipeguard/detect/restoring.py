@@ -15,7 +15,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, seria
 from pipeguard.firewall.protocol.json_walk import strings_in, texts_in, with_strings
 from pipeguard.firewall.protocol.places import Path, pointer
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
-from pipeguard.firewall.session.scope import Scope
+from pipeguard.firewall.session.guard import Context
 
 FOREIGN_NOTE = (
     "PipeGuard stopped this call: a placeholder in it stands for a secret that did not come from"
@@ -54,13 +54,15 @@ def put_back(vault: Vault, verdict: Verdict) -> Verdict:
     return verdict._replace(forward=ParsedFrame.write(whole), findings=(*verdict.findings, finding))
 
 
-def echoes(sent: Mapping[str, str], frame: bytes, scope: Scope, value: JsonValue) -> list[Finding]:
+def echoes(
+    sent: Mapping[str, str], frame: bytes, context: Context, value: JsonValue
+) -> list[Finding]:
     """The places where a server repeats a secret that was put back for it, without its name.
 
     Args:
         sent: the secrets that were put back lately, with their placeholders.
         frame: the message as bytes.
-        scope: where the value is.
+        context: where the value is.
         value: the message, or what is judged of it.
     """
     repeated = {
@@ -73,28 +75,30 @@ def echoes(sent: Mapping[str, str], frame: bytes, scope: Scope, value: JsonValue
     return [
         finding
         for path, text in strings_in(value)
-        for finding in _echoes_in(repeated, scope, path, text)
+        for finding in _echoes_in(repeated, context, path, text)
     ]
 
 
-def _echoes_in(repeated: dict[str, str], scope: Scope, path: Path, text: str) -> Iterator[Finding]:
+def _echoes_in(
+    repeated: dict[str, str], context: Context, path: Path, text: str
+) -> Iterator[Finding]:
     for secret, placeholder in repeated.items():
         start = text.find(secret)
         if start >= 0:
             kind, name, *_ = placeholder.strip("[]").split(":")
             rule, place = (
                 f"{'personal' if kind == 'personal' else 'secrets'}.{name}",
-                scope.place(path),
+                context.place(path),
             )
-            if scope.exempts(rule, place):
+            if context.exempts(rule, place):
                 continue
             yield Finding(
                 rule,
                 place,
-                pointer(scope.prefix + path),
+                pointer(context.prefix + path),
                 start,
                 start + len(secret),
                 action=Action.REDACT,
                 note="the server repeated a secret that was put back for it",
-                tool=scope.tool,
+                tool=context.tool,
             )

@@ -1,0 +1,276 @@
+"""Whether a match counts, and how much: one table, and the facts that its rows ask for.
+
+A server is believed to keep things here if it runs here and every one of its tools says what it
+does, and none that something leaves or comes from outside. Its own promise to reach nothing
+(`openWorldHint: false`) counts for nothing. A server that lies about all of this gains little: it
+gets passwords that only their name gives away, with a warning. Keys by their form, what another
+server returned and its own secrets in a wrong folder are judged as everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from functools import cached_property
+
+from pipeguard.detect.checks.credential_names import is_credential_name
+from pipeguard.detect.commands.argument_roles import ArgumentRole, role
+from pipeguard.detect.flows.key_files import (
+    is_key_file,
+    is_same_folder,
+    is_seen_by_others,
+    written_files,
+)
+from pipeguard.detect.flows.text_values import addresses_of
+from pipeguard.detect.flows.tool_labels import Label, Tool
+from pipeguard.detect.flows.way_out import WayOut, is_sent_by_line, way_out
+from pipeguard.detect.knowledge import Knowledge
+from pipeguard.detect.rules.rule import Leaving
+from pipeguard.detect.scanning.scan_result import Match
+from pipeguard.firewall.finding import Confidence
+from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.json_walk import with_strings
+from pipeguard.firewall.protocol.places import value_at
+from pipeguard.firewall.session.guard import Context
+
+# What a tool does by which a secret could leave. Running something counts too, but not in an
+# argument made for a credential: a command has to be told how to log in.
+_PASSES_ON = Label.SENDS | Label.OUTSIDE | Label.KEEPS | Label.TAKES_IN
+
+
+class Worth(Enum):
+    """What a match is worth where it is."""
+
+    NOTHING = "nothing"
+    AT_MOST_LIKELY = "at most likely"
+    AS_RATED = "as rated"
+    CERTAIN = "certain"
+
+
+class Case:
+    """One match in one message, and what the table asks about it.
+
+    Args:
+        knowledge: of the server.
+        context: where the value is.
+        value: the message, or what is judged of it.
+        match: in it.
+        returning: matches of secrets that go back to where they came from.
+    """
+
+    def __init__(
+        self,
+        knowledge: Knowledge,
+        context: Context,
+        value: JsonValue,
+        match: Match,
+        returning: Sequence[Match] = (),
+    ) -> None:
+        self.knowledge, self.context, self.value = knowledge, context, value
+        self.match, self.returning = match, returning
+
+    def leaves_by(self, *leaving: Leaving) -> bool:
+        """True if the rule asks where a match goes in one of these ways."""
+        return self.match.rule.leaving in leaving
+
+    @cached_property
+    def tool(self) -> Tool | None:
+        """The called tool; None for a message that calls none."""
+        name = self.context.tool
+        return None if name is None else self.knowledge.tool(self.context.guard, name)
+
+    @cached_property
+    def is_argument(self) -> bool:
+        """True if the match is in an argument of a call."""
+        return self.tool is not None and self.context.place(self.match.path) == "call.arguments"
+
+    @cached_property
+    def way(self) -> WayOut:
+        """Where the string with the match goes."""
+        if self.tool is None or not self.is_argument:
+            return WayOut.NOWHERE
+        return way_out(self.tool, self.value, self.match.path, (self.match.start, self.match.end))
+
+    @cached_property
+    def text(self) -> str:
+        """The string with the match."""
+        string = value_at(self.value, self.match.path)
+        return string if isinstance(string, str) else ""
+
+    @property
+    def is_published(self) -> bool:
+        """True for a secret that documentation prints, or that is evidently made up."""
+        return self.match.is_sample
+
+    @property
+    def stays_in_tool(self) -> bool:
+        """True if what an argument says is kept on this machine, and sent nowhere."""
+        if not self.is_argument or self.way is not WayOut.NOWHERE or not self.is_kept_here:
+            return False
+        return not is_sent_by_line(self.value, self.match.path, (self.match.start, self.match.end))
+
+    @cached_property
+    def is_kept_here(self) -> bool:
+        """True if an argument is only kept, and on this machine.
+
+        It is in a file or a record that the tool writes, or in a statement for a database, no tool
+        of the server says that something leaves, and no file that the call names is where others
+        see it.
+        """
+        if self.tool is None:
+            return False
+        is_statement = role(self.tool.name, self.match.path) is ArgumentRole.STATEMENT
+        is_kept = self.tool.stores or is_statement
+        if not is_kept or not self.knowledge.stays_here(self.context.guard):
+            return False
+        return not any(map(is_seen_by_others, written_files(self.value)))
+
+    @property
+    def is_key_in_its_file(self) -> bool:
+        """True if a key is written, as it is, to a file on this machine that is made for keys."""
+        is_plain = self.match.rule.id.startswith("secrets.") and self.match.view == "text"
+        if not is_plain or not self.is_argument:
+            return False
+        return self.is_kept_here and are_key_files(written_files(self.value))
+
+    @property
+    def is_servers_own(self) -> bool:
+        """True for a secret that goes back to where it came from, and for the host beside it."""
+        return any(map(self._is_part_of, self.returning)) or self._is_host_of_secret()
+
+    @property
+    def is_foreign_data(self) -> bool:
+        """True for a value in data that anybody may have written: there, an order is one."""
+        if not self.match.is_data or self.tool is None:
+            return False
+        return bool(self.tool.labels & Label.TAKES_IN) or self.context.call.fetches
+
+    def returns(self) -> bool:
+        """True if a secret goes to a tool that stores secrets, or back to its server.
+
+        A server knows already what it said. The secret may still not return if the called tool
+        could pass it on, if there is an address beside it, or if it is encoded, which has a
+        purpose. If nothing tells what the tool does, it returns only in an argument made for a
+        credential.
+        """
+        if not self.match.rule.is_private or self.tool is None or not self.is_argument:
+            return False
+        labels, vault = self.tool.labels, self.knowledge.vault
+        if labels & Label.HOLDS:
+            return True
+        logs_in = is_credential_name(str(self.match.path[-1]))
+        passes_on = _PASSES_ON if logs_in else _PASSES_ON | Label.RUNS
+        stays = (labels or logs_in) and not labels & passes_on
+        if vault is None or not stays or not self.match.exact or self.match.view != "text":
+            return False
+        secret = self.text[self.match.start : self.match.end]
+        if not vault.knows(secret) or addresses_of(self.value):
+            return False
+        return not labels & Label.WRITES or self._is_at_home(secret)
+
+    def _is_at_home(self, secret: str) -> bool:
+        """True if a secret is written to a folder that it was read from, or to a file for keys.
+
+        Also if the call does not say which file it writes, or the secret is from no file.
+        """
+        sources = self.knowledge.flows.sources_of(secret)
+        read = [each for each in sources if "/" in each or "\\" in each]
+        return not read or all(
+            is_key_file(file) or any(is_same_folder(file.lower(), each) for each in read)
+            for file in written_files(self.value)
+        )
+
+    def _is_part_of(self, secret: Match) -> bool:
+        """True if the match is within a secret, or is the host in one word with it."""
+        match = self.match
+        if match is secret or match.path != secret.path or not match.exact:
+            return match is secret
+        first, last = min(match.start, secret.start), max(match.end, secret.end)
+        if match.rule.is_private:
+            return last - first == secret.end - secret.start
+        return match.rule.id.startswith("ssrf.") and len(self.text[first:last].split()) == 1
+
+    def _is_host_of_secret(self) -> bool:
+        """True for the host in a data source name that the server gave with a secret of its own.
+
+        Not in a web address, where a placeholder would open what only the machine can reach.
+        """
+        vault, match = self.knowledge.vault, self.match
+        if vault is None or not match.rule.id.startswith("ssrf.") or not match.exact:
+            return False
+        text = self.text
+        first = max(text.rfind(" ", 0, match.start), text.rfind("\n", 0, match.start)) + 1
+        restored = vault.restore(text[first:].split(maxsplit=1)[0])
+        is_web = restored.text.lower().startswith("http")
+        flows = self.knowledge.flows
+        return restored.restored_count > 0 and not is_web and flows.has_returned(restored.text)
+
+
+_Row = tuple[Callable[[Case], bool], Worth]
+
+# The first row that fits says what a match is worth by where it goes.
+_BY_WAY: tuple[_Row, ...] = (
+    (
+        lambda case: not case.is_published and case.leaves_by(Leaving.KEEP),
+        Worth.AS_RATED,
+    ),
+    (
+        lambda case: not case.is_published and case.leaves_by(Leaving.LOWER) and case.stays_in_tool,
+        Worth.AT_MOST_LIKELY,
+    ),
+    (
+        lambda case: not case.is_published and case.leaves_by(Leaving.LOWER),
+        Worth.AS_RATED,
+    ),
+    (
+        lambda case: case.leaves_by(Leaving.RAISE, Leaving.ONLY) and case.way is WayOut.REQUESTED,
+        Worth.CERTAIN,
+    ),
+    (
+        lambda case: case.is_published and case.way is WayOut.NOWHERE,
+        Worth.NOTHING,
+    ),
+    (
+        lambda case: case.leaves_by(Leaving.ONLY) and case.way is WayOut.NOWHERE,
+        Worth.NOTHING,
+    ),
+)
+# Then each row that fits changes that, in this order.
+_BY_SOURCE: tuple[_Row, ...] = (
+    (lambda case: case.is_servers_own, Worth.AT_MOST_LIKELY),
+    (lambda case: case.is_key_in_its_file, Worth.AT_MOST_LIKELY),
+    (lambda case: case.is_foreign_data, Worth.CERTAIN),
+)
+
+
+def confidence_of_case(case: Case) -> Confidence | None:
+    """Rate a match where it is; None if it does not count."""
+    confidence = case.match.confidence
+    worth = next((worth for fits, worth in _BY_WAY if fits(case)), Worth.AS_RATED)
+    if worth is Worth.NOTHING:
+        return None
+    for change in (worth, *(worth for fits, worth in _BY_SOURCE if fits(case))):
+        if change is Worth.AT_MOST_LIKELY:
+            confidence = min(confidence, Confidence.MEDIUM)
+        elif change is Worth.CERTAIN:
+            confidence = Confidence.HIGH
+    return confidence
+
+
+def restored_file(knowledge: Knowledge, context: Context, value: JsonValue) -> JsonValue:
+    """A call that writes a file here, with its placeholders restored; None for any other call."""
+    vault = knowledge.vault
+    if vault is None or context.tool is None or not isinstance(value, dict):
+        return None
+    tool = knowledge.tool(context.guard, context.tool)
+    files = written_files(value)
+    if not (tool.stores and tool.labels & Label.WRITES and files):
+        return None
+    if are_key_files(files) or not knowledge.stays_here(context.guard):
+        return None
+    return with_strings(value, lambda text: vault.restore(text).text)
+
+
+def are_key_files(files: Sequence[str]) -> bool:
+    """True if there are files, and all of them are made for keys."""
+    return bool(files) and all(map(is_key_file, files))

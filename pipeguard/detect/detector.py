@@ -1,0 +1,225 @@
+"""The detector of one server: what the firewall asks of detection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import copy
+from threading import Lock
+from typing import NamedTuple
+
+from pipeguard.detect import findings
+from pipeguard.detect.commands.call_names import NAMING, NamedCall
+from pipeguard.detect.flows.known_secrets import KnownSecrets, without_known_secrets
+from pipeguard.detect.flows.tool_labels import tool_of
+from pipeguard.detect.flows.vault import Vault
+from pipeguard.detect.knowledge import Knowledge, Scanners
+from pipeguard.detect.restoring import put_back
+from pipeguard.detect.scanning.engine import Engine
+from pipeguard.firewall.finding import Direction, Finding, Verdict
+from pipeguard.firewall.pins.fingerprint import Pin
+from pipeguard.firewall.pins.holds import PinKey
+from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.message import Message
+from pipeguard.firewall.protocol.pending import NO_CALL, Targets
+from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.session.guard import Context, Guard
+from pipeguard.firewall.session.rewrite import placeholder
+
+
+class Engines(NamedTuple):
+    """The compiled rules. Each rule is in one engine, whatever surfaces it applies to.
+
+    Attributes:
+        to_server: the rules for what goes to the server, some of which apply to more.
+        to_client: those of the rest that apply to what goes to the client.
+        definitions: those that apply to definitions only.
+    """
+
+    to_server: Engine
+    to_client: Engine
+    definitions: Engine
+
+    def over(self, surface: Surface) -> list[Engine]:
+        """The engines that have rules for a surface."""
+        return [engine for engine in self if surface in engine.surfaces]
+
+
+class _Loading:
+    """What all detectors of a server share: the compiled rules, and whether they are loaded."""
+
+    def __init__(self, engines: Engines) -> None:
+        self.engines = engines
+        self.lock = Lock()
+        self.is_done = False
+        self.spare_scanners: list[Scanners] = []  # of no thread now
+
+
+class Detection(Knowledge):
+    """Detection for one server and client.
+
+    Args:
+        engines: the compiled rules.
+        key: random bytes of this run, which sign its placeholders; without them, what is taken
+            out of what the server says is never put back.
+        known_secrets: PipeGuard's own, which no server may repeat.
+    """
+
+    def __init__(
+        self, engines: Engines, key: bytes = b"", known_secrets: KnownSecrets | None = None
+    ) -> None:
+        if known_secrets is None:
+            known_secrets = KnownSecrets()
+        super().__init__(_scanners(engines), key, known_secrets)
+        self._shared = _Loading(engines)
+
+    @contextmanager
+    def spare(self) -> Iterator[Detection]:
+        """Lend the same detector, with engines of its own, to one other thread."""
+        twin = copy(self)
+        try:
+            twin.scanners = self._shared.spare_scanners.pop()
+        except IndexError:
+            clones = (engine.clone() for engine in self._shared.engines)
+            twin.scanners = _scanners(Engines(*clones))
+        try:
+            yield twin
+        finally:
+            self._shared.spare_scanners.append(twin.scanners)
+
+    def part(self, key: bytes) -> Detection:
+        """Make the detector of another client, with flows and a vault of its own."""
+        parted = copy(self)
+        parted.vault = Vault(key) if self.vault is not None else None
+        parted.flows = self.flows.part()
+        return parted
+
+    # --- loading ------------------------------------------------------------------------
+
+    @property
+    def is_loaded(self) -> bool:
+        """True once no text waits for a file."""
+        return self._shared.is_done
+
+    def load(self, surface: Surface) -> None:
+        """Load the engines of a surface before its first text comes.
+
+        Raises:
+            EngineError: compiled rules are damaged; the first text would be refused.
+        """
+        for engine in self.scanners[surface]:
+            engine.load()
+
+    def prepare(self) -> None:
+        """Read what the first list of definitions needs, while nobody waits; in any thread.
+
+        Raises:
+            EngineError: compiled rules are damaged; the first text would be refused.
+        """
+        for engine in self.scanners[Surface.DEFINITIONS]:
+            engine.prepare()
+        tool_of("list", {"description": "Lists."})  # compiles what reads the words of any tool
+
+    def load_all(self) -> None:
+        """Load all that any text may need, in any thread, before the first text comes.
+
+        Raises:
+            EngineError: compiled rules or a model are damaged; the first text would be refused.
+        """
+        with self._shared.lock:
+            if not self._shared.is_done:
+                for surface in self.scanners:
+                    self.load(surface)
+                self.prepare()
+                for engine in self._shared.engines:
+                    engine.load_models()
+                self._shared.is_done = True
+
+    # --- what the firewall asks ---------------------------------------------------------
+
+    def read(self, context: Context, surface: Surface, value: JsonValue) -> list[Finding]:
+        """Run the rules of a surface over a value."""
+        return findings.scan(self, context, surface, value)
+
+    def read_message(
+        self, context: Context, direction: Direction, message: Message
+    ) -> list[Finding]:
+        """Find what is in a message outside definitions."""
+        return findings.message_findings(self, context, direction, message)
+
+    def find_leaks(
+        self, context: Context, message: Message, values: frozenset[str]
+    ) -> list[Finding]:
+        """Find results of other tools and secrets that would leave with a request."""
+        return findings.leak_findings(self, context, message, values)
+
+    def name_targets(
+        self, method: str, tool: str | None, params: JsonValue, frame_bytes: int
+    ) -> Targets:
+        """Name the files and hosts that a request is about."""
+        if method not in NAMING:
+            return NO_CALL
+        return NamedCall(method, tool, params, frame_bytes)
+
+    def extract_values(self, message: Message) -> frozenset[str]:
+        """Extract the short values among a call's arguments: ids, names, addresses."""
+        return findings.call_values(message)
+
+    def record_request(self, frame: bytes) -> None:
+        """Remember a call that goes on."""
+        self.flows.record_request(frame)
+
+    def record_result(
+        self, context: Context, frame: bytes, values: frozenset[str], tool: str
+    ) -> None:
+        """Remember what a tool returned, also if it was blocked."""
+        self.flows.record_result(self.tool(context.guard, tool), frame, context.now, values)
+
+    def mask_own(self, policy: Policy, message: Message) -> tuple[Message, Finding | None]:
+        """Mask PipeGuard's own secrets in a message of the server."""
+        return without_known_secrets(self.known_secrets, policy, Direction.TO_CLIENT, message)
+
+    def restore(self, verdict: Verdict) -> Verdict:
+        """Put secrets back into what goes to the server that they came from."""
+        return verdict if self.vault is None else put_back(self.vault, verdict)
+
+    def make_placeholder(self, rule: str, text: str) -> str:
+        """Make the placeholder of what is taken out of a message to the client."""
+        return placeholder(rule) if self.vault is None else self.vault.placeholder(rule, text)
+
+
+def make_guard(
+    name: str, engines: Engines, policy: Policy, pins: Mapping[PinKey, Pin], key: bytes = b""
+) -> Guard:
+    """Make the guard of a server whose texts these rules judge.
+
+    Args:
+        name: the server's, under which its pins are stored.
+        engines: the compiled rules.
+        policy: what to do about findings.
+        pins: by kind and name.
+        key: random bytes of this run, as for `Detection`.
+    """
+    return Guard(name, Detection(engines, key), policy, pins)
+
+
+def detection_of(guard: Guard) -> Detection:
+    """The detection of a guard that `make_guard` made."""
+    detector = guard.detector
+    assert isinstance(detector, Detection)  # noqa: S101  there is no other
+    return detector
+
+
+def _scanners(engines: Engines) -> Scanners:
+    """The engines by surface.
+
+    An engine is for one thread, and each rule is in one engine. The rules for both directions are
+    therefore in two engines over one database.
+    """
+    back = Engines(engines.to_server.clone(), engines.to_client, engines.definitions)
+    return {
+        Surface.TO_SERVER: tuple(engines.over(Surface.TO_SERVER)),
+        Surface.TO_CLIENT: tuple(back.over(Surface.TO_CLIENT)),
+        Surface.DEFINITIONS: tuple(back.over(Surface.DEFINITIONS)),
+    }

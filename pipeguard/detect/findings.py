@@ -1,0 +1,346 @@
+"""What is found in a message: matches of rules, leaks between tools, and foreign placeholders.
+
+Each match becomes a finding with the action of the policy. Knows no conversation.
+
+A finding has a fingerprint of what was found, by which an exception holds for that content only.
+The key is the installation's, and is beside the store, not in the policy: without it, nobody finds
+out by trying which secret a policy or an exported audit names (BLAKE2b with a key, RFC 7693).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeguard.detect.counting import Case, confidence_of_case, restored_file
+from pipeguard.detect.cuts import can_cut, cut_findings, forged_lines, with_words
+from pipeguard.detect.flows.leak import SECRET_OUT
+from pipeguard.detect.flows.secret_egress import secret_egress
+from pipeguard.detect.flows.text_values import short_values
+from pipeguard.detect.flows.tool_labels import Label
+from pipeguard.detect.flows.vault import RESTORED
+from pipeguard.detect.knowledge import Knowledge
+from pipeguard.detect.restoring import FOREIGN_NOTE, echoes, has_foreign_placeholder
+from pipeguard.detect.scanning.scan_result import NOTHING_FOUND, Match, ScanResult
+from pipeguard.detect.vault_placeholder import may_hold_placeholder
+from pipeguard.errors import Refusal
+from pipeguard.firewall.digest import blake2b
+from pipeguard.firewall.finding import (
+    Action,
+    Confidence,
+    Direction,
+    Finding,
+    MessageKind,
+    Severity,
+    name_is_secret,
+)
+from pipeguard.firewall.policy import Mode
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.firewall.protocol.message import Message
+from pipeguard.firewall.protocol.places import (
+    LISTS,
+    OPENINGS,
+    Path,
+    Surface,
+    pointer,
+    value_at,
+)
+from pipeguard.firewall.session import replies
+from pipeguard.firewall.session.envelope import blocked
+from pipeguard.firewall.session.guard import Context
+from pipeguard.firewall.session.rewrite import UNREAD
+
+_SEVERE = Severity.HIGH, Confidence.HIGH
+DIGITS = 32  # hex digits of a fingerprint: 128 bits
+_UNREAD_NOTE = "more of the message could be an order to the model than is read of one message"
+_MISPLACED_NOTE = (
+    "a key that this server returned would be written into another folder, in clear; a file for"
+    " keys, such as .env, may have it"
+)
+
+
+def message_findings(
+    knowledge: Knowledge, context: Context, direction: Direction, message: Message
+) -> list[Finding]:
+    """The findings in a message, without those in definitions (firewall.session.definitions).
+
+    Args:
+        knowledge: of the server.
+        context: where the message is.
+        direction: which way it travels.
+        message: the message.
+
+    Raises:
+        Refusal: it could not be judged.
+    """
+    vault = knowledge.vault
+    value: JsonValue = message.value
+    if direction is Direction.TO_SERVER:
+        findings = scan(knowledge, context, Surface.TO_SERVER, value)
+        if may_hold_placeholder(message.frame):
+            if has_foreign_placeholder(vault, value):
+                findings.append(blocked(replies.FOREIGN_PLACEHOLDER, FOREIGN_NOTE))
+            findings += _misplaced_keys(knowledge, context, value)
+        return findings
+    if message.kind is MessageKind.RESULT and context.method in LISTS:
+        value = _without(message.value, LISTS[context.method][0], list)
+    elif message.kind is MessageKind.RESULT and context.method in OPENINGS:
+        value = _without(message.value, "instructions", str)
+    findings = scan(knowledge, context, Surface.TO_CLIENT, value)
+    if b"pipeguard" in message.frame.lower() or b"\\u00" in message.frame:
+        findings += forged_lines(context, value, knowledge.sign)
+    sent = vault.sent() if vault is not None else {}
+    if sent and context.guard.policy.mode is not Mode.OBSERVE:
+        findings += echoes(sent, message.frame, context, value)
+    return findings
+
+
+def scan(
+    knowledge: Knowledge, context: Context, surface: Surface, value: JsonValue
+) -> list[Finding]:
+    """Run the rules of one surface over a value.
+
+    Args:
+        knowledge: of the server.
+        context: where the value is.
+        surface: what it is judged for.
+        value: a whole message, or a part of one.
+
+    Raises:
+        Refusal: it could not be judged.
+    """
+    findings: list[Finding] = []
+    for engine in knowledge.scanners[surface]:
+        try:
+            result = engine.scan(value, context.place, surface, context.budgets, context.call)
+        except UnicodeEncodeError:
+            why = "a string contains a lone surrogate, which is half a character"
+            raise Refusal("protocol.lone-surrogate", why, codes.INVALID_REQUEST) from None
+        if result != NOTHING_FOUND:
+            findings += _findings_of(knowledge, context, value, result, surface)
+    if not findings:
+        return findings
+    if name_is_secret(findings):
+        findings = [finding._replace(tool=None) for finding in findings]
+    return with_words(value, findings)
+
+
+def leak_findings(
+    knowledge: Knowledge, context: Context, message: Message, values: frozenset[str]
+) -> list[Finding]:
+    """The leaks through a request: results of other tools, and secrets of the server's.
+
+    Args:
+        knowledge: of the server.
+        context: where the request is, with the tool that it calls.
+        message: the request.
+        values: of the call, from `call_values`.
+    """
+    findings = _secret_leaks(knowledge, context, message)
+    if context.tool is None:
+        return findings
+    flows, tool = knowledge.flows, knowledge.tool(context.guard, context.tool)
+    leaks = flows.leaks(tool, _arguments(message), context.now, values)
+    if not leaks:
+        return findings
+    contents = _ContentMarks(context.guard.contents_key, message.value)
+    for leak in leaks:
+        content = contents.of_part(leak.rule, ("params", "arguments"))
+        level = leak.severity, leak.confidence
+        finding = context.finding(leak.rule, "call.arguments", level, content)
+        findings.append(finding._replace(note=finding.note or leak.note))
+    return findings
+
+
+def call_values(message: Message) -> frozenset[str]:
+    """The short values among a call's arguments: ids, names, addresses."""
+    return short_values(_arguments(message))
+
+
+def _without(value: JsonObject, member: str, kind: type) -> JsonObject:
+    """An answer without the member that firewall.session.definitions judges."""
+    result = value.get("result")
+    if not isinstance(result, dict) or not isinstance(result.get(member), kind):
+        return value
+    return {**value, "result": {key: item for key, item in result.items() if key != member}}
+
+
+# --- leaks ----------------------------------------------------------------------------------
+
+
+def _secret_leaks(knowledge: Knowledge, context: Context, message: Message) -> list[Finding]:
+    """A secret of the server's that would leave with a request in which secrets are put back."""
+    vault, flows = knowledge.vault, knowledge.flows
+    if vault is None or vault.is_empty:
+        return []
+    part, params = RESTORED.get(message.method or ""), message.value.get("params")
+    if part is None or not isinstance(params, dict):
+        return []
+    labels = (
+        knowledge.tool(context.guard, context.tool).labels
+        if context.tool is not None
+        else Label.NONE
+    )
+    given: JsonValue = {part: params.get(part)}
+    confidence = secret_egress(vault, labels, given, flows.has_returned)
+    if confidence is None:
+        return []
+    place = context.place(("params", part))
+    content = _ContentMarks(context.guard.contents_key, given).of_part(SECRET_OUT, ())
+    finding = context.finding(SECRET_OUT, place, (Severity.CRITICAL, confidence), content)
+    note = "a secret that was taken out of what this server said would leave with this request"
+    return [finding._replace(note=finding.note or note)]
+
+
+def _misplaced_keys(knowledge: Knowledge, context: Context, value: JsonValue) -> list[Finding]:
+    """Keys of the server that a call would write to another folder than they were read from."""
+    restored = restored_file(knowledge, context, value)
+    if restored is None or restored == value:
+        return []
+    return [
+        finding._replace(start=0, end=0, note=_MISPLACED_NOTE)
+        for finding in scan(knowledge, context, Surface.TO_SERVER, restored)
+        if finding.rule.startswith("secrets.") and finding.action is Action.BLOCK
+    ]
+
+
+def _arguments(message: Message) -> JsonValue:
+    params = message.value.get("params")
+    return params.get("arguments") if isinstance(params, dict) else None
+
+
+# --- from matches to findings ---------------------------------------------------------------
+
+
+def _findings_of(
+    knowledge: Knowledge, context: Context, value: JsonValue, result: ScanResult, surface: Surface
+) -> list[Finding]:
+    cases = [Case(knowledge, context, value, match) for match in result.matches]
+    returning = [case.match for case in cases if case.returns()]
+    contents = _ContentMarks(context.guard.contents_key, value)
+    findings: list[Finding] = []
+    seen: set[tuple[object, ...]] = set()
+    for case in cases:
+        case.returning = returning
+        if (confidence := confidence_of_case(case)) is None:
+            continue
+        match = case.match._replace(confidence=confidence)
+        content = contents.of_match(match)
+        if match.cuts:
+            is_cuttable = can_cut(context, surface, match.cuts)
+            finding = _finding_of(context, match, surface, content, is_cuttable=is_cuttable)
+            is_cut = finding.action is Action.CUT
+            findings += cut_findings(context, finding, match.cuts) if is_cut else [finding]
+        else:
+            findings += (
+                _finding_of(context, piece, surface, content) for piece in _pieces(match, seen)
+            )
+    for rule, is_over in (
+        ("protocol.view-limit", result.has_undecoded),
+        ("protocol.scan-limit", result.is_unfinished),
+    ):
+        if is_over:
+            content = contents.of_part(rule, (context.part,))
+            findings.append(context.finding(rule, context.whole, _SEVERE, content))
+    if result.unread_passages:
+        findings += _unread(context, result.unread_passages, surface, contents)
+    return findings
+
+
+def _finding_of(
+    context: Context, match: Match, surface: Surface, content: str, *, is_cuttable: bool = False
+) -> Finding:
+    """The finding of a rule's match, with the action of the policy."""
+    bare = Finding(
+        rule=match.rule.id,
+        place=context.place(match.path),
+        pointer=pointer(context.prefix + match.path),
+        start=match.start,
+        end=match.end if match.exact else match.start,
+        view=match.view,
+        severity=match.rule.severity,
+        confidence=match.confidence,
+        excerpt=match.excerpt,
+        tool=context.tool,
+        content=content,
+    )
+    return context.decide(bare, surface, is_cuttable)
+
+
+def _unread(
+    context: Context, passages: list[Match], surface: Surface, contents: _ContentMarks
+) -> list[Finding]:
+    """Findings about passages that were not read: cut out of a result, or the whole blocked."""
+    spans = [span for passage in passages for span in passage.cuts]
+    is_cuttable = all(passage.cuts for passage in passages) and can_cut(context, surface, spans)
+    content = contents.of_part(UNREAD, (context.part,))
+    whole = context.finding(UNREAD, context.whole, _SEVERE, content, is_cuttable=is_cuttable)
+    whole = whole._replace(note=whole.note or _UNREAD_NOTE)
+    if whole.action is not Action.CUT:
+        return [whole]
+    return cut_findings(context, whole, spans)
+
+
+def _pieces(match: Match, seen: set[tuple[object, ...]]) -> Iterator[Match]:
+    """One match for each string that a secret is split over, so that each can be redacted.
+
+    Args:
+        match: a match, as sure as its finding.
+        seen: the pieces of earlier matches, which are not repeated; extended.
+    """
+    if len(match.paths) < 2 or not match.rule.is_private:
+        yield match
+        return
+    for path in match.paths:
+        piece = (match.rule.id, path, match.start, match.end, match.confidence)
+        if piece not in seen:
+            seen.add(piece)
+            yield match._replace(path=path, paths=())
+
+
+# --- fingerprints -----------------------------------------------------------------------------
+
+
+class _ContentMarks:
+    """The fingerprints in one value; a string is hashed once, however much is found in it.
+
+    Of a secret that is there as it is, its own characters count, whatever is around it. Of anything
+    else the whole string counts: words that are harmless in one text may be an order in another.
+
+    Args:
+        key: the installation's; without one there are no fingerprints.
+        value: that is judged.
+    """
+
+    def __init__(self, key: bytes, value: JsonValue) -> None:
+        self._key = key
+        self._value = value
+        self._digests: dict[Path, bytes] = {}
+
+    def of_match(self, match: Match) -> str:
+        """The fingerprint of what a rule matched; empty without a key, and of several strings."""
+        if not self._key or len(match.paths) > 1:
+            return ""
+        if match.rule.is_private and match.exact and match.view == "text":
+            text = value_at(self._value, match.path)
+            if isinstance(text, str) and match.start < match.end:
+                found = text[match.start : match.end].encode("utf-8", "surrogatepass")
+                return self._signed(match.rule.id, b"match", blake2b(found).digest())
+        return self._signed(match.rule.id, b"text", self._digest(match.path))
+
+    def of_part(self, rule: str, path: Path) -> str:
+        """The fingerprint of all at a path, for a rule that matches nowhere in it."""
+        return self._signed(rule, b"part", self._digest(path)) if self._key else ""
+
+    def _digest(self, path: Path) -> bytes:
+        digest = self._digests.get(path)
+        if digest is None:
+            found = value_at(self._value, path)
+            text = found.encode("utf-8", "surrogatepass") if isinstance(found, str) else None
+            digest = blake2b(serialise(found) if text is None else text).digest()
+            self._digests[path] = digest
+        return digest
+
+    def _signed(self, rule: str, kind: bytes, digest: bytes) -> str:
+        data = b"\0".join((rule.encode(), kind, digest))
+        return blake2b(data, digest_size=DIGITS // 2, key=self._key).hexdigest()

@@ -1,0 +1,80 @@
+"""What detection knows of one server for one client: its tools, results and secrets."""
+
+from __future__ import annotations
+
+from threading import Lock
+
+from pipeguard.detect.flows.known_secrets import KnownSecrets
+from pipeguard.detect.flows.ledger import Flows
+from pipeguard.detect.flows.tool_labels import Tool, tool_of
+from pipeguard.detect.flows.vault import Vault
+from pipeguard.detect.scanning.engine import Engine
+from pipeguard.firewall.pins.fingerprint import Pin
+from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.session.guard import Guard
+
+MAX_TOOLS = 2048  # whose labels are remembered
+MAX_TOOL_CHARS = 256  # of the name of such a tool
+
+Scanners = dict[Surface, tuple[Engine, ...]]
+
+
+class Knowledge:
+    """The memory of one server's texts.
+
+    Attributes:
+        scanners: the engines that have rules for each surface.
+        vault: the secrets that were taken out of what the server said, to be put back into what
+            goes to it; None without a key.
+        flows: what went through it lately.
+        known_secrets: PipeGuard's own secrets, which are masked in what it says.
+    """
+
+    def __init__(self, scanners: Scanners, key: bytes, known_secrets: KnownSecrets) -> None:
+        self.scanners = scanners
+        self.vault = Vault(key) if key else None
+        self.flows = Flows()
+        self.known_secrets = known_secrets
+        self._tools = _Tools()
+
+    def tool(self, guard: Guard, name: str) -> Tool:
+        """Tell what a tool does, by its trusted definition."""
+        return self._tools.describe(guard, name)
+
+    def stays_here(self, guard: Guard) -> bool:
+        """True if the server runs here and none of its tools reaches beyond this machine."""
+        if guard.is_remote:
+            return False
+        names = [name for kind, name in guard.pins if kind == "tool"]
+        if not 0 < len(names) <= MAX_TOOLS:
+            return False
+        return not any(self.tool(guard, name).reaches_out for name in names)
+
+    def sign(self, text: str) -> str:
+        """Sign a line that PipeGuard writes; empty without a key."""
+        return "" if self.vault is None else self.vault.tag("cut", text)
+
+
+class _Tools:
+    """The tools of one server, by name, as their pins describe them. For all threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._tools: dict[str, tuple[Pin | None, Tool]] = {}
+
+    def describe(self, guard: Guard, name: str) -> Tool:
+        pin = guard.pin("tool", name)
+        labelled = self._tools.get(name)
+        if labelled is not None and labelled[0] is pin:
+            return labelled[1]
+        text = pin.approved_definition or pin.held_definition if pin is not None else None
+        definition = parse_json(text.encode()) if text else None
+        tool = tool_of(name, definition if isinstance(definition, dict) else None)
+        tool = tool._replace(server=guard.name)
+        if len(name) <= MAX_TOOL_CHARS:
+            with self._lock:
+                while len(self._tools) >= MAX_TOOLS:
+                    del self._tools[next(iter(self._tools))]
+                self._tools[name] = (pin, tool)
+        return tool
