@@ -264,7 +264,7 @@ def _finding_of(
         tool=context.tool,
         content=content,
     )
-    return context.decide(bare, surface, is_cuttable)
+    return context.decide(bare, surface, is_cuttable=is_cuttable)
 
 
 def _unread(

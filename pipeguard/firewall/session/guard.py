@@ -82,7 +82,9 @@ class Context(NamedTuple):
     ) -> Finding:
         """A finding of a rule that is in no pack, with the action of the policy."""
         bare = Finding(rule, place, severity=level[0], confidence=level[1], tool=self.tool)
-        return self.decide(bare._replace(content=content), Surface.TO_SERVER, is_cuttable)
+        return self.decide(
+            bare._replace(content=content), Surface.TO_SERVER, is_cuttable=is_cuttable
+        )
 
     def exempts(self, rule: str, place: str) -> bool:
         """True if a person's exception lets through what is otherwise always taken out."""
@@ -90,7 +92,7 @@ class Context(NamedTuple):
         target = self._target(finding, Surface.TO_CLIENT)
         return self.guard.policy.exempts(target, self.now)
 
-    def decide(self, bare: Finding, surface: Surface, is_cuttable: bool) -> Finding:  # noqa: FBT001
+    def decide(self, bare: Finding, surface: Surface, *, is_cuttable: bool) -> Finding:
         """The finding with the action of the policy, and what an exception for it could name."""
         policy, note = self.guard.policy, ""
         target = self._target(bare, surface)._replace(is_cuttable=is_cuttable)
