@@ -118,9 +118,9 @@ EXCEPTIONS = {  # module of the core, what else it imports: with the reason
         "firewall.session.lifecycle",
         "threading",
     ): "Lock: the two threads of the pump share a conversation",
-    ("firewall.protocol.input_requests", "threading"): "Lock: they share what results asked",
+    ("firewall.protocol.answers", "threading"): "Lock: they share what results asked",
     ("firewall.pins.store", "threading"): "Lock: the recorder replaces what is trusted",
-    ("firewall.memory", "sys"): "getsizeof: how much memory a text takes",
+    ("firewall.budgets", "sys"): "getsizeof: how much memory a text takes",
     ("detect.detector", "threading"): "Lock: the rules of a server are loaded once",
     (
         "detect.knowledge",

@@ -28,8 +28,7 @@ from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.rules.rule import Leaving
 from pipeguard.detect.scanning.scan_result import Match
 from pipeguard.firewall.finding import Confidence
-from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.json_walk import with_strings
+from pipeguard.firewall.protocol.json_values import JsonValue, with_strings
 from pipeguard.firewall.protocol.places import value_at
 from pipeguard.firewall.session.guard import Context
 

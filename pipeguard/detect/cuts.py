@@ -15,8 +15,7 @@ from pipeguard.detect.scanning.scan_result import StringSpan
 from pipeguard.firewall.finding import Action, Finding, observed, tells_private
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.policy import Mode
-from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.json_walk import strings_in, values_in
+from pipeguard.firewall.protocol.json_values import JsonValue, strings_in, values_in
 from pipeguard.firewall.protocol.places import Surface, pointer, value_at
 from pipeguard.firewall.session.guard import Context
 from pipeguard.firewall.session.rewrite import FORGED, Sign, is_own_line, spellings_of, withheld

@@ -18,7 +18,7 @@ from pipeguard.detect.restoring import put_back
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.firewall.finding import Direction, Finding, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.firewall.pins.holds import PinKey
+from pipeguard.firewall.pins.store import PinKey
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.message import Message

@@ -31,22 +31,15 @@ from pipeguard.firewall.finding import (
     Finding,
     MessageKind,
     Severity,
+    blocked,
     name_is_secret,
 )
 from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path, serialise
 from pipeguard.firewall.protocol.message import Message
-from pipeguard.firewall.protocol.places import (
-    LISTS,
-    OPENINGS,
-    Path,
-    Surface,
-    pointer,
-    value_at,
-)
+from pipeguard.firewall.protocol.places import LISTS, OPENINGS, Surface, pointer, value_at
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.envelope import blocked
 from pipeguard.firewall.session.guard import Context
 from pipeguard.firewall.session.rewrite import UNREAD
 

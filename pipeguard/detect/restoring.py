@@ -11,9 +11,16 @@ from collections.abc import Iterator, Mapping
 from pipeguard.detect.flows.vault import RESTORED, Vault
 from pipeguard.detect.vault_placeholder import may_hold_placeholder
 from pipeguard.firewall.finding import Action, Finding, Severity, Verdict
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
-from pipeguard.firewall.protocol.json_walk import strings_in, texts_in, with_strings
-from pipeguard.firewall.protocol.places import Path, pointer
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    Path,
+    serialise,
+    strings_in,
+    texts_in,
+    with_strings,
+)
+from pipeguard.firewall.protocol.places import pointer
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
 from pipeguard.firewall.session.guard import Context
 

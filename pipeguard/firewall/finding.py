@@ -233,3 +233,18 @@ def name_is_secret(findings: Collection[Finding]) -> bool:
 def method_is_secret(findings: Collection[Finding]) -> bool:
     """True if a method contains a secret, so that nothing may repeat it."""
     return any(f.pointer == "/method" and tells_private(f.rule) for f in findings)
+
+
+def blocked(rule: str, why: str) -> Finding:
+    """A finding that stops the message."""
+    return Finding(rule, "envelope", action=Action.BLOCK, note=why)
+
+
+def warned(rule: str, why: str) -> Finding:
+    """A finding with which the message goes on."""
+    return Finding(rule, "envelope", severity=Severity.MEDIUM, action=Action.WARN, note=why)
+
+
+def dropped(rule: str, why: str) -> list[Finding]:
+    """The one finding about a notification that is dropped, which harms nobody."""
+    return [Finding(rule, "envelope", severity=Severity.LOW, action=Action.BLOCK, note=why)]

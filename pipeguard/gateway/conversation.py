@@ -18,8 +18,8 @@ from pipeguard.firewall.protocol.answers import creates_task
 from pipeguard.firewall.protocol.ids import id_of, id_token_of
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
-from pipeguard.firewall.protocol.subscriptions import LISTEN
 from pipeguard.gateway import eras, task_ids
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.eras import Declined, Opening

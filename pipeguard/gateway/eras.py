@@ -7,8 +7,9 @@ basic/index, basic/versioning, basic/patterns/mrtr, server/utilities/caching, se
 
 from __future__ import annotations
 
-from pipeguard.firewall.protocol import codes, peers, request_headers
+from pipeguard.firewall.protocol import codes, peers
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.transports.http import request_headers
 
 STATELESS = request_headers.STATELESS
 REVISIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")  # with a handshake

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pipeguard.detect.detector import Engines, make_guard
 from pipeguard.firewall.finding import Action, Direction, Finding, Verdict
 from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.protocol import request_headers
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
 from pipeguard.log import Log
+from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.server.sessions import Mirrored, Sessions
 from pipeguard.transports.judging import Judge, judge_frame
 

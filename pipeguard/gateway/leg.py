@@ -18,7 +18,7 @@ from pipeguard.firewall.finding import Direction, MessageKind
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.firewall.protocol.message import Message, parse
-from pipeguard.firewall.protocol.subscriptions import LISTEN
+from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE
 from pipeguard.firewall.session.replies import MARK
 from pipeguard.firewall.session.session import Session

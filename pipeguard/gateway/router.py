@@ -17,7 +17,6 @@ from contextlib import suppress
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.firewall.protocol.message import Message, parse
-from pipeguard.firewall.protocol.request_headers import mirrored_by
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.gateway import eras
 from pipeguard.gateway.client_request import ClientRequest
@@ -28,6 +27,7 @@ from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import Legs, Unavailable
 from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCRIBE
 from pipeguard.transports.http.client.upstream import backoff
+from pipeguard.transports.http.request_headers import mirrored_by
 from pipeguard.transports.tasks import Tasks
 
 MOST_ROUNDS = 8  # of questions in the course of one request

@@ -16,7 +16,7 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import id_of, id_token_of
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.firewall.protocol.message import Message
-from pipeguard.firewall.protocol.subscriptions import ACKNOWLEDGED, SUBSCRIPTION_META
+from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, SUBSCRIPTION_META
 from pipeguard.gateway import eras
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel

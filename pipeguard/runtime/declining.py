@@ -8,7 +8,7 @@ from contextlib import suppress
 from pipeguard.errors import LaunchError, PipeGuardError, Refusal
 from pipeguard.firewall.finding import MessageKind
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.frame_outline import legible_ids
+from pipeguard.firewall.protocol.framing import legible_ids
 from pipeguard.firewall.protocol.ids import request_ids
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.session import replies

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.firewall.pins.holds import REVIEW
+from pipeguard.firewall.pins.store import REVIEW
 from pipeguard.state.database import StateDatabase, translated_errors
 from pipeguard.state.timestamps import now_text
 

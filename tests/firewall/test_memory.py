@@ -1,6 +1,6 @@
 """What texts take in memory is counted, also where one character makes all of them wide."""
 
-from pipeguard.firewall.memory import SLOT_BYTES, size_of, size_of_all
+from pipeguard.firewall.budgets import SLOT_BYTES, size_of, size_of_all
 
 
 def test_a_wide_character_makes_its_text_four_times_as_large() -> None:

@@ -17,15 +17,15 @@ from pipeguard.detect.detector import make_guard
 from pipeguard.errors import LoginNeededError
 from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.protocol import request_headers
-from pipeguard.firewall.protocol.sse import EventStream
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.transports.bounded import Backlog
+from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.server.backend import Backend, Dial, Service
 from pipeguard.transports.http.server.conversations import Conversations
 from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge
+from pipeguard.transports.sse import EventStream
 from tests.fuzz.rulebook import engines
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]

@@ -17,7 +17,7 @@ from random import Random
 import pytest
 
 from pipeguard.firewall.finding import Direction
-from pipeguard.firewall.protocol.sse import EventStream
+from pipeguard.transports.sse import EventStream
 from tests.listening import Process
 from tests.wrap.listening import Browser, Listening
 from tests.wrap.test_readers import (

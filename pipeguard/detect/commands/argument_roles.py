@@ -12,8 +12,7 @@ from enum import Enum
 from functools import lru_cache
 
 from pipeguard.detect.words import arguments as lists
-from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.places import Path
+from pipeguard.firewall.protocol.json_values import JsonValue, Path
 from pipeguard.unicode.name_words import name_words
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role, writes_file
 from pipeguard.detect.commands.sql import is_statement
 from pipeguard.detect.text.document import MessageText
-from pipeguard.firewall.protocol.places import Path
+from pipeguard.firewall.protocol.json_values import Path
 
 Range = tuple[int, int]
 Idle = tuple[ArgumentRole, ...]

@@ -19,8 +19,7 @@ from pipeguard.detect.model.file_kind import FileKind, file_kind
 from pipeguard.detect.words.notation import word_set
 from pipeguard.detect.words.programs import PRINTERS
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue, Number
-from pipeguard.firewall.protocol.places import Path
+from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path
 from pipeguard.unicode.name_words import name_words
 
 NAMING = frozenset({"tools/call", "resources/read"})

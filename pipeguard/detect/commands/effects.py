@@ -35,7 +35,7 @@ from pipeguard.detect.commands.sql import is_statement, statements
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.words.notation import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.places import Path
+from pipeguard.firewall.protocol.json_values import Path
 
 MAX_CHARS = 4 * 2**20  # of all strings of one message that are read, at most 3 us each
 MAX_TOKEN = 300  # characters of a path or an option in an argument for text

@@ -13,9 +13,7 @@ from itertools import islice, pairwise
 from pipeguard.detect.words.arguments import SEEN_FOLDERS, SHARED_FOLDERS
 from pipeguard.detect.words.tools import PATHS
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.json_walk import strings_in
-from pipeguard.firewall.protocol.places import Path
+from pipeguard.firewall.protocol.json_values import JsonValue, Path, strings_in
 from pipeguard.unicode.name_words import name_words
 
 LONGEST_PATH = 1024  # characters; a longer one hides where it leads

@@ -26,9 +26,9 @@ from pipeguard.detect.flows.outgoing_call import Call
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
 from pipeguard.detect.flows.tool_results import ToolResult, text_of
 from pipeguard.detect.text.document import MessageText
+from pipeguard.firewall.budgets import size_of
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.memory import size_of
 from pipeguard.firewall.protocol.json_values import JsonValue
 
 # What is remembered.

@@ -9,8 +9,7 @@ from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.words.arguments import AMOUNTS
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.json_walk import texts_in
+from pipeguard.firewall.protocol.json_values import JsonValue, texts_in
 
 TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
 MIN_NAME_CHARS = 8  # of a name that a text gives to a model

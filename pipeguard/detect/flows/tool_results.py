@@ -13,8 +13,8 @@ from pipeguard.detect.flows.text_values import mailboxes, phone_numbers
 from pipeguard.detect.flows.tool_labels import PRIVATE, Label, Tool
 from pipeguard.detect.text.document import MessageText
 from pipeguard.errors import Refusal
+from pipeguard.firewall.budgets import size_of, size_of_all
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.memory import size_of, size_of_all
 from pipeguard.firewall.protocol.strict_json import parse_json
 
 OBJECT_BYTES = 512  # of a result in memory without its frame

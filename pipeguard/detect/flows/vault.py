@@ -12,8 +12,8 @@ from threading import Lock
 from typing import NamedTuple
 
 from pipeguard.detect.vault_placeholder import PLACEHOLDER
+from pipeguard.firewall.budgets import size_of
 from pipeguard.firewall.digest import sha256
-from pipeguard.firewall.memory import size_of
 
 MAX_SECRETS = 1000
 MAX_BYTES = 4 * 2**20  # of all secrets together, in memory

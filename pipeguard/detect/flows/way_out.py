@@ -18,8 +18,8 @@ from pipeguard.detect.commands.argument_roles import ArgumentRole, role, writes_
 from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.words.notation import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.places import Path, value_at
+from pipeguard.firewall.protocol.json_values import JsonValue, Path
+from pipeguard.firewall.protocol.places import value_at
 from pipeguard.unicode.name_words import name_words
 
 MOST_STRINGS = 256  # of a call that are looked through for an address

@@ -24,7 +24,7 @@ from pipeguard.detect.scanning.context import (
 from pipeguard.detect.scanning.match import outcome_of
 from pipeguard.detect.scanning.scan_input import ScanInput
 from pipeguard.firewall.finding import Confidence, Severity, lower
-from pipeguard.firewall.protocol.places import Path
+from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.unicode.folding import Range
 
 _WITH_SPACES = (View.TEXT, View.FOLDED, View.DECODED)  # views in which words end where they ended

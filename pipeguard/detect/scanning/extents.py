@@ -20,7 +20,8 @@ from pipeguard.detect.scanning.scan_result import Match, StringSpan
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.places import Path, value_at
+from pipeguard.firewall.protocol.json_values import Path
+from pipeguard.firewall.protocol.places import value_at
 from pipeguard.unicode.folding import Range, fold
 
 LATIN_END = 0x250  # letters with accents before it are those of languages

@@ -18,7 +18,8 @@ from pipeguard.detect.scanning.stated_purpose import serves, shows_attack
 from pipeguard.detect.text.decoders import ENCODINGS
 from pipeguard.firewall.finding import Confidence, lower, raised
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.places import MASKED_STEP, Path
+from pipeguard.firewall.protocol.json_values import Path
+from pipeguard.firewall.protocol.places import MASKED_STEP
 from pipeguard.unicode.folding import Range
 
 # Decoded bytes. Somebody who encodes a short text hides an order; a long one is a document, encoded

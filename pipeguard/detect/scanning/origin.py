@@ -25,7 +25,7 @@ from pipeguard.detect.scanning.scan_input import ScanInput
 from pipeguard.detect.text.decoders import DecodedParts
 from pipeguard.detect.text.split_literals import JoinedLiterals
 from pipeguard.firewall.finding import Confidence
-from pipeguard.firewall.protocol.places import Path
+from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.unicode import folding
 
 IDLE_BYTES = 4096  # of a decoded range: if its string is idle, none of it is searched

@@ -18,7 +18,7 @@ from pipeguard.detect.scanning.match import max_findings
 from pipeguard.detect.scanning.scan_result import Match
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Confidence, Severity
-from pipeguard.firewall.protocol.places import Path
+from pipeguard.firewall.protocol.json_values import Path
 
 MAX_REPEATED = 32  # matches in one block that repeat a sure finding
 MORE_THAN_CUT = 257  # sure matches of one rule: more passages than are cut out of a message

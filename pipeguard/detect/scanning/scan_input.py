@@ -8,8 +8,9 @@ from typing import NamedTuple
 from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.model.file_kind import FileKind
 from pipeguard.detect.text.document import MessageText
+from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.firewall.protocol.pending import NO_CALL, Targets
-from pipeguard.firewall.protocol.places import Path, Surface
+from pipeguard.firewall.protocol.places import Surface
 
 PlaceOf = Callable[[Path], str]  # names the place of a path below the value
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pipeguard.detect.rules.rule import Rule
 from pipeguard.firewall.finding import Confidence, raised
-from pipeguard.firewall.protocol.places import Path
+from pipeguard.firewall.protocol.json_values import Path
 
 
 class StringSpan(NamedTuple):

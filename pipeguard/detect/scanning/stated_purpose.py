@@ -13,8 +13,7 @@ from functools import lru_cache
 
 from pipeguard.detect.scanning.context import is_mostly_quoted, is_quoted
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.places import Path
+from pipeguard.firewall.protocol.json_values import JsonValue, Path
 from pipeguard.unicode.folding import Range
 from pipeguard.unicode.name_words import words_of_any_script
 

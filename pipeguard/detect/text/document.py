@@ -22,8 +22,8 @@ from pipeguard.detect.text.layouts import (
     unkeyed_strings_in,
 )
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS, Path
+from pipeguard.firewall.protocol.json_values import JsonValue, Path
+from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
 from pipeguard.unicode.folding import fold
 
 MAX_TOKEN_CHARS = 120  # of a value that could be one word or one expression

@@ -21,9 +21,8 @@ from typing import TypeGuard
 from pipeguard.detect.text.encoding import legible
 from pipeguard.detect.words.credentials import KEYS
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
-from pipeguard.firewall.protocol.json_walk import values_in
-from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS, Path
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, Path, values_in
+from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
 
 LONGEST_LISTED = 12  # characters, as `application/` has
 MIN_NUMBER_DIGITS = 9  # shorter numbers identify nobody and nothing

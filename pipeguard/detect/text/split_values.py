@@ -13,7 +13,8 @@ from string import ascii_lowercase, ascii_uppercase, digits
 
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.places import MASKED_STEP, Path
+from pipeguard.firewall.protocol.json_values import Path
+from pipeguard.firewall.protocol.places import MASKED_STEP
 
 MAX_PIECE_CHARS = 256  # of a value that could be a piece: a longer one is found by itself
 MIN_SECRET_CHARS = 16  # of all pieces: no secret is shorter

@@ -24,8 +24,7 @@ from pipeguard.firewall.pins.definition_diff import (
     required_anew,
     schema_place,
 )
-from pipeguard.firewall.protocol.json_values import JsonObject, Number, serialise
-from pipeguard.firewall.protocol.json_walk import texts_in
+from pipeguard.firewall.protocol.json_values import JsonObject, Number, serialise, texts_in
 from pipeguard.unicode.display import cut, is_hidden, shown, visible
 
 if TYPE_CHECKING:

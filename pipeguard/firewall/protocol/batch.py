@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeGuard
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, Verdict, greatest
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.frame_outline import answered_ids, legible_ids
+from pipeguard.firewall.protocol.framing import answered_ids, legible_ids
 from pipeguard.firewall.protocol.ids import id_token_of
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 

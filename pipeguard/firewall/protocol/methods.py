@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.protocol.message import Message
+from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.protocol.places import LISTS, OPENINGS, PLACES
 from pipeguard.firewall.protocol.spelling import folded_name
 
@@ -58,3 +62,72 @@ def check_method(message: Message) -> None:
             codes.INVALID_REQUEST,
             message.id_token,
         )
+
+
+# --- notifications ----------------------------------------------------------------------
+# Notifications by what depends on them: which may be dropped, and which must go on.
+
+INITIALIZED = "notifications/initialized"
+CANCELLED = "notifications/cancelled"
+PROGRESS = "notifications/progress"
+LOG_MESSAGE = "notifications/message"
+TASK_STATUS = "notifications/tasks"  # of the tasks extension
+ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
+# Without these the conversation stalls: from a poisoned one only the free text is removed.
+ESSENTIAL = frozenset({INITIALIZED, CANCELLED, ACKNOWLEDGED})
+# Servers send these in numbers, and the loss of one does no harm.
+EXPENDABLE = frozenset({PROGRESS, LOG_MESSAGE})
+
+
+def without_free_text(value: JsonObject) -> JsonObject:
+    """An essential notification, reduced to the members that have an effect."""
+    method, params = value["method"], value.get("params")
+    bare: JsonObject = {"jsonrpc": "2.0", "method": method}
+    if not isinstance(params, dict):
+        return bare
+    effective: JsonObject = {}
+    if method == CANCELLED and id_token_of(params.get("requestId")) is not None:
+        effective["requestId"] = params["requestId"]
+    if method == ACKNOWLEDGED:
+        meta = params.get("_meta")
+        effective["notifications"] = granted_flags(value)
+        if isinstance(meta, dict) and id_token_of(meta.get(SUBSCRIPTION_META)) is not None:
+            effective["_meta"] = {SUBSCRIPTION_META: meta[SUBSCRIPTION_META]}
+    return {**bare, "params": effective}
+
+
+# --- subscriptions ----------------------------------------------------------------------
+# Which list changes are announced on a subscription stream (MCP 2026-07-28, server/utilities).
+
+LISTEN = "subscriptions/listen"
+SUBSCRIPTION_META = "io.modelcontextprotocol/subscriptionId"  # 2026-07-28 basic/index
+_LISTS = {
+    "toolsListChanged": "tools",
+    "promptsListChanged": "prompts",
+    "resourcesListChanged": "resources",
+}
+
+
+def lists_in(value: JsonObject) -> frozenset[str]:
+    """The lists that a `subscriptions/listen` asks for, or that its acknowledgement grants."""
+    params = value.get("params")
+    flags = params.get("notifications") if isinstance(params, dict) else None
+    if not isinstance(flags, dict):
+        return frozenset()
+    return frozenset(kind for name, kind in _LISTS.items() if flags.get(name) is True)
+
+
+def granted_flags(value: JsonObject) -> JsonObject:
+    """The `notifications` of an acknowledgement, with only the flags that `lists_in` reads."""
+    granted = lists_in(value)
+    return {name: True for name, kind in _LISTS.items() if kind in granted}
+
+
+def acknowledge(open_requests: Iterable[PendingRequest], value: JsonObject) -> None:
+    """Record an acknowledgement: what was requested and granted is announced from now on."""
+    params = value.get("params")
+    meta = params.get("_meta") if isinstance(params, dict) else None
+    token = id_token_of(meta.get(SUBSCRIPTION_META)) if isinstance(meta, dict) else None
+    for request in open_requests:
+        if request.id_token == token and request.method == LISTEN and request.forwarded:
+            request.announced_lists = request.requested_lists & lists_in(value)

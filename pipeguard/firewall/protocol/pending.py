@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.memory import size_of, size_of_all
+from pipeguard.firewall.budgets import size_of, size_of_all
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import id_token_of
 from pipeguard.firewall.protocol.message import Message
@@ -74,7 +74,7 @@ class PendingRequest:
         forwarded: False while it is being judged: nothing may answer it yet.
         call: the files and hosts that it names, or None.
         call_values: the short values among a call's arguments: ids, names, addresses.
-        requested_lists: the lists whose changes it subscribes to (firewall.protocol.subscriptions).
+        requested_lists: the lists whose changes it subscribes to (firewall.protocol.methods).
         announced_lists: those of them that the server granted.
         frame_bytes: the length of its frame.
         size: bytes that it takes in memory, without what follows.

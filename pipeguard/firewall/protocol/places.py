@@ -14,9 +14,8 @@ from functools import cache
 
 from pipeguard.firewall.finding import MessageKind
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.json_values import JsonValue, Path
 
-Path = tuple[str | int, ...]
 Row = tuple[str, str]
 
 

@@ -14,8 +14,7 @@ from typing import NoReturn
 from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.frame_outline import legible_id
-from pipeguard.firewall.protocol.framing import Lost, Oversized
+from pipeguard.firewall.protocol.framing import Lost, Oversized, legible_id
 from pipeguard.firewall.protocol.ids import id_token_of
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 

@@ -21,14 +21,13 @@ from pipeguard.firewall.finding import (
     Verdict,
 )
 from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.firewall.pins.holds import PinKey, as_trusted
 from pipeguard.firewall.pins.lookalikes import Names
-from pipeguard.firewall.pins.store import Pins
+from pipeguard.firewall.pins.store import PinKey, Pins, as_trusted
 from pipeguard.firewall.policy import Mode, Policy, PolicyTarget, Trust
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.pending import NO_CALL, Targets
-from pipeguard.firewall.protocol.places import HTTP_HEADER, Path, Surface, place_of
+from pipeguard.firewall.protocol.places import HTTP_HEADER, Surface, place_of
 
 __all__ = ("Context", "Detector", "Guard", "PinKey")
 

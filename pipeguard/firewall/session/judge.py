@@ -12,25 +12,31 @@ from pipeguard.firewall.finding import (
     Direction,
     Finding,
     MessageKind,
+    Severity,
     Verdict,
+    blocked,
     greatest,
     method_is_secret,
     name_is_secret,
     tells_private,
+    warned,
     worst,
 )
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.answers import check_answer, creates_task
+from pipeguard.firewall.protocol.answers import InputRequests, check_answer, creates_task
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import Message, rewritten
-from pipeguard.firewall.protocol.methods import check_method
-from pipeguard.firewall.protocol.notifications import ESSENTIAL, TASK_STATUS, without_free_text
+from pipeguard.firewall.protocol.methods import (
+    ESSENTIAL,
+    TASK_STATUS,
+    check_method,
+    without_free_text,
+)
 from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, Targets, pending_request
 from pipeguard.firewall.protocol.places import LISTS, MASKED_STEP, OPENINGS, PARTS
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.admission import obstacles
 from pipeguard.firewall.session.definitions import ReviewedResult, review
-from pipeguard.firewall.session.envelope import blocked, oddities, warned
 from pipeguard.firewall.session.guard import EXEMPT, AnswerNote, Context, Guard
 from pipeguard.firewall.session.lifecycle import ConversationState
 from pipeguard.firewall.session.refusals import RefusedAnswer, Refuser
@@ -246,7 +252,7 @@ class MessageJudge(NamedTuple):
         )
 
     def _findings(self, context: Context, message: Message) -> list[Finding]:
-        odd = oddities(self.direction, message, self.state.input_requests)
+        odd = find_oddities(self.direction, message, self.state.input_requests)
         return [*odd, *self.guard.detector.read_message(context, self.direction, message)]
 
     def _settle(
@@ -363,3 +369,86 @@ def _exempt(findings: list[Finding]) -> frozenset[tuple[str, str]]:
         and not tells_private(finding.rule)
         and MASKED_STEP not in finding.pointer
     )
+
+
+# --- protocol judge ---------------------------------------------------------------------
+# Judges only how messages follow each other, where others judge what they say.
+
+
+class ProtocolJudge(MessageJudge):
+    """Judges one message by the protocol alone; finds nothing in texts and pins nothing."""
+
+    __slots__ = ()
+
+    def judge(self, message: Message) -> Verdict:
+        """The verdict on a message.
+
+        Raises:
+            Refusal: it breaks the protocol.
+        """
+        return self._judge_kind(message)
+
+    def _request_findings(self, message: Message, request: PendingRequest) -> list[Finding]:
+        return self._oddities(message)
+
+    def _record_request(self, message: Message, request: PendingRequest) -> None:
+        pass
+
+    def _findings(self, context: Context, message: Message) -> list[Finding]:
+        return self._oddities(message)
+
+    def _judge_expected_answer(self, original: Message, request: PendingRequest) -> Verdict:
+        result = original.value.get("result")
+        if isinstance(result, dict):
+            self._note_answer(request, result)
+        verdict = self._settle(original, request, self._findings(self._context(original), original))
+        if isinstance(result, dict):
+            self._record_input_requests(result, verdict)
+        return verdict
+
+    def _oddities(self, message: Message) -> list[Finding]:
+        return [*find_oddities(self.direction, message, self.state.input_requests)]
+
+
+# --- odd messages ----------------------------------------------------------------------
+
+
+def find_oddities(
+    direction: Direction, message: Message, requested: InputRequests
+) -> tuple[Finding, ...]:
+    """What is unusual about a message that may go on.
+
+    Args:
+        direction: which way the message travels.
+        message: the message. Most have no member that is looked at here, which costs two checks.
+        requested: the input that the server has asked for.
+    """
+    value = message.value
+    body = value.get("result") if message.method is None else value.get("params")
+    if type(body) is not dict or _NOTABLE.isdisjoint(body):
+        return () if _INHERITED.isdisjoint(value) else (_INHERITED_KEY,)
+    odd = []
+    if not _INHERITED.isdisjoint(body) or not _INHERITED.isdisjoint(value):
+        odd.append(_INHERITED_KEY)
+    asks = message.kind is MessageKind.REQUEST and direction is Direction.TO_SERVER
+    if asks and not requested.cover(body):
+        odd.append(_UNREQUESTED)
+    return tuple(odd)
+
+
+_INHERITED = frozenset({"__proto__", "constructor", "prototype"})
+_NOTABLE = _INHERITED | {"inputResponses", "requestState"}
+_INHERITED_KEY = Finding(
+    "protocol.inherited-key",
+    "envelope",
+    severity=Severity.MEDIUM,
+    action=Action.WARN,
+    note="a member has the name of one that JavaScript objects inherit, such as __proto__",
+)
+_UNREQUESTED = Finding(
+    "protocol.unasked-answer",
+    "params.other",
+    severity=Severity.LOW,
+    action=Action.WARN,
+    note="the request answers input requests that no result made, or has a state that none gave",
+)

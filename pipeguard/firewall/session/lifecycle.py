@@ -12,26 +12,25 @@ from itertools import count
 from threading import Lock
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import Action, Direction, Finding, Severity
+from pipeguard.firewall.finding import Action, Direction, Finding, Severity, dropped
 from pipeguard.firewall.policy import Limits
-from pipeguard.firewall.protocol import codes, subscriptions
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol import methods as subscriptions
+from pipeguard.firewall.protocol.answers import InputRequests
 from pipeguard.firewall.protocol.ids import id_token_of
-from pipeguard.firewall.protocol.input_requests import InputRequests
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.firewall.protocol.message import Message
-from pipeguard.firewall.protocol.methods import REQUESTS_ONLY
-from pipeguard.firewall.protocol.notifications import (
+from pipeguard.firewall.protocol.methods import (
     CANCELLED,
     EXPENDABLE,
     INITIALIZED,
     LOG_MESSAGE,
     PROGRESS,
+    REQUESTS_ONLY,
 )
 from pipeguard.firewall.protocol.peers import CAPABILITIES, LISTED, Peers
 from pipeguard.firewall.protocol.pending import Pending, PendingRequest
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.envelope import dropped
-from pipeguard.firewall.session.quotas import NotificationQuota
 
 # A peer may take any time to answer these: a listen stream ends when the peer ends it.
 NEVER_OVERDUE = frozenset({"subscriptions/listen", "tasks/result"})
@@ -344,3 +343,38 @@ class ConversationState:
         if not isinstance(value, Number) or not pending.progresses(token, float(value)):
             return dropped("protocol.unknown-progress", "progress of no open request was dropped")
         return None
+
+
+# --- quotas -----------------------------------------------------------------------------
+# How many notifications a peer may send.
+
+
+class NotificationQuota:
+    """The notifications of one direction within the current second."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._since = float("-inf")
+        self._count = self._dropped = 0
+        self._is_reported = False
+
+    def take(self, now: float, *, is_expendable: bool) -> list[Finding] | None:
+        """Count a notification.
+
+        Returns:
+            None if it may go on. If it is dropped, the reason, once a second.
+        """
+        if now - self._since >= 1.0:
+            self._since, self._count, self._is_reported = now, 0, False
+        self._count += 1
+        if self._count <= self._limit or not is_expendable:
+            return None
+        self._dropped += 1
+        if self._is_reported:
+            return []
+        self._is_reported = True
+        return dropped(
+            "protocol.flood",
+            f"more than {self._limit} notifications came in a second: progress and log messages"
+            f" beyond that are dropped ({self._dropped} so far)",
+        )

@@ -24,10 +24,10 @@ from pipeguard.firewall.finding import (
     worst,
 )
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, lasting_part
-from pipeguard.firewall.pins.holds import REVIEW
+from pipeguard.firewall.pins.store import REVIEW
 from pipeguard.firewall.policy import Mode, Trust
-from pipeguard.firewall.protocol.json_values import JsonValue, Number, serialise
-from pipeguard.firewall.protocol.places import Path, Surface
+from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path, serialise
+from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.admission import NO_ROOM, show_command
 from pipeguard.firewall.session.guard import Context, Guard
 from pipeguard.unicode.display import NAME_CHARS, cut

@@ -15,16 +15,15 @@ from pipeguard.firewall.finding import (
     Direction,
     Finding,
     Verdict,
+    blocked,
     method_is_secret,
     worst,
 )
 from pipeguard.firewall.protocol import batch, codes
-from pipeguard.firewall.protocol.frame_outline import is_answer, is_request_shaped
-from pipeguard.firewall.protocol.framing import Lost
+from pipeguard.firewall.protocol.framing import Lost, is_answer, is_request_shaped
 from pipeguard.firewall.protocol.message import parse
 from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.envelope import blocked
 from pipeguard.firewall.session.lifecycle import ConversationState
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT

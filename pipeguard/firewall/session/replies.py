@@ -9,11 +9,14 @@ change.
 from __future__ import annotations
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import Direction, Finding
+from pipeguard.firewall.finding import (
+    Direction,
+    Finding,
+)
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.protocol.methods import SUBSCRIPTION_META
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.protocol.subscriptions import SUBSCRIPTION_META
 from pipeguard.firewall.session.remedies import Way, remedy_of
 
 MARK = "pipeguard"  # in `data.source` and in `_meta`: only PipeGuard may use it

@@ -12,8 +12,13 @@ from contextlib import suppress
 
 from pipeguard.firewall.finding import Action, Finding, tells_private
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
-from pipeguard.firewall.protocol.json_walk import strings_in, with_strings
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    Number,
+    strings_in,
+    with_strings,
+)
 from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS, MASKED_STEP, pointer_step
 
 MakePlaceholder = Callable[[str, str], str]  # from a rule and its match to the placeholder

@@ -14,7 +14,7 @@ Threads, for this package and all its callers:
   conversation, which its exchanges and `receive_concurrently` share.
 - What is known of a server has one owner each, shared by all its Guards, with a lock of its own:
   `firewall.pins.store`, `detect.flows.ledger`, `detect.flows.vault`, and likewise
-  `firewall.protocol.input_requests`. The policy is a value that is replaced as a whole. Their
+  `firewall.protocol.answers`. The policy is a value that is replaced as a whole. Their
   answers never change afterwards.
 - No lock is held while a text is read, judged or searched, nor while another lock is acquired.
   Without a lock only a single attribute or a single entry of a mapping is read.
@@ -25,23 +25,30 @@ tests/soak/test_threads.py does all of this at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import copy
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import Budgets
-from pipeguard.firewall.finding import Direction, Finding, Verdict
+from pipeguard.firewall.finding import (
+    Action,
+    Direction,
+    Finding,
+    Verdict,
+    blocked,
+    greatest,
+    warned,
+)
 from pipeguard.firewall.protocol import batch, codes
 from pipeguard.firewall.protocol.framing import one_line
-from pipeguard.firewall.protocol.json_values import JsonValue, serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.message import envelope, parse
+from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.envelope import warned
-from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.judge import MessageJudge
+from pipeguard.firewall.session.guard import Context, Guard
+from pipeguard.firewall.session.judge import MessageJudge, ProtocolJudge
 from pipeguard.firewall.session.lifecycle import ConversationState
-from pipeguard.firewall.session.protocol_judge import ProtocolJudge
 from pipeguard.firewall.session.refusals import Refuser, refusal_of
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -186,3 +193,54 @@ class Session:
             for index, member in enumerate(members)
         ]
         return batch.together(judge.direction, frame, verdicts, judge.event)
+
+
+# --- client headers ---------------------------------------------------------------------
+# Judges the HTTP headers of a client by the rules for arguments.
+
+
+def judge_headers(
+    guard: Guard, headers: Sequence[tuple[str, str]], now: float, event: str
+) -> tuple[frozenset[str], Verdict]:
+    """Judge the headers of one request (RFC 9110, section 5).
+
+    Args:
+        guard: whose rules and policy apply.
+        headers: names and values, in UTF-8; a name may occur more than once.
+        now: seconds on the session's clock.
+        event: names the verdict.
+
+    Returns:
+        The names, in lower case, of the headers that must not go on, and the verdict on all.
+    """
+    given: JsonObject = {}
+    for name, value in headers:
+        values = given.setdefault(name.lower(), [])
+        if isinstance(values, list):
+            values.append(value)
+    try:
+        findings = _findings(guard, given, now)
+        stopped = _stopped_names(guard, given, now) if _stop(findings) else frozenset[str]()
+    except Refusal as refusal:  # what cannot be judged does not go on
+        findings, stopped = [blocked(refusal.rule, refusal.why)], frozenset(given)
+    action = greatest(findings)
+    frame = serialise(given)
+    verdict = Verdict(Direction.TO_SERVER, frame, action, None, None, tuple(findings), event)
+    return stopped, verdict
+
+
+def _stopped_names(guard: Guard, given: JsonObject, now: float) -> frozenset[str]:
+    names = {name for name in given if _stop(_findings(guard, {name: given[name]}, now))}
+    rest: dict[str, JsonValue] = {name: given[name] for name in given.keys() - names}
+    if names and not _stop(_findings(guard, rest, now)):
+        return frozenset(names)
+    return frozenset(given)  # what was found is split over several headers
+
+
+def _findings(guard: Guard, given: JsonObject, now: float) -> list[Finding]:
+    context = Context(guard, "headers", None, now)
+    return guard.detector.read(context, Surface.TO_SERVER, {"headers": given})
+
+
+def _stop(findings: list[Finding]) -> bool:
+    return greatest(findings) >= Action.REDACT

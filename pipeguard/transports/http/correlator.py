@@ -16,8 +16,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 from pipeguard.firewall.protocol.ids import id_of, id_token_of, request_ids
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.firewall.protocol.methods import LISTEN, SUBSCRIPTION_META
 from pipeguard.firewall.protocol.pending import MAX_REMEMBERED, REMEMBERED_SECONDS
-from pipeguard.firewall.protocol.subscriptions import LISTEN, SUBSCRIPTION_META
 
 CANCELLED = "notifications/cancelled"
 RELATED_TASK = "io.modelcontextprotocol/related-task"  # MCP 2025-11-25, basic/utilities/tasks

@@ -5,8 +5,8 @@ import pytest
 from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.scanning.scan_input import ScanInput
 from pipeguard.detect.text.document import MessageText
-from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.places import Path, Surface
+from pipeguard.firewall.protocol.json_values import JsonValue, Path
+from pipeguard.firewall.protocol.places import Surface
 
 QUESTION: JsonValue = {"mode": "form", "message": "Your name?"}
 

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect.scanning.stated_purpose import serves, shows_attack
-from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.places import Path
+from pipeguard.firewall.protocol.json_values import JsonValue, Path
 
 ELSEWHERE: Path = ("inputSchema", "properties", "notes", "description")
 

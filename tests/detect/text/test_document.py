@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from pipeguard.detect.text.document import BYTES_COUNTED, MessageText
 from pipeguard.detect.text.layouts import LONGEST_LISTED, MIN_NUMBER_DIGITS
-from pipeguard.firewall.protocol.json_values import JsonValue, Number
-from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS, Path
+from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path
+from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
 from tests.fuzz.budget import tried
 from tests.fuzz.values import texts, tokens
 

@@ -1,7 +1,7 @@
 """Two runs of one server share a store, and each goes by what its own server offers."""
 
 from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.firewall.pins.holds import Holds, without_hold
+from pipeguard.firewall.pins.store import Holds, without_hold
 
 KEY = ("tool", "echo")
 TRUSTED = Pin("tool", "echo", "A", "a", None, None, "")

@@ -6,14 +6,10 @@ from hypothesis import strategies as st
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.frame_outline import is_request_shaped
-from pipeguard.firewall.protocol.framing import Oversized
+from pipeguard.firewall.protocol.framing import Oversized, is_request_shaped
 from pipeguard.firewall.protocol.ids import id_token_of
 from pipeguard.firewall.protocol.json_values import serialise
-from pipeguard.firewall.protocol.strict_json import (
-    MAX_NODES,
-    parse_json,
-)
+from pipeguard.firewall.protocol.strict_json import MAX_NODES, parse_json
 from tests.fuzz.budget import tried
 from tests.fuzz.values import junk, mutated, objects, values
 

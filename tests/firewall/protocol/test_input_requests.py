@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeguard.firewall.protocol.input_requests import MAX_REMEMBERED, InputRequests
+from pipeguard.firewall.protocol.answers import MAX_REMEMBERED, InputRequests
 from pipeguard.firewall.protocol.json_values import JsonObject
 
 ASKED: JsonObject = {"inputRequests": {"city": {}, "day": {}}, "requestState": "s"}

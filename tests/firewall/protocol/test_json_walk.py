@@ -2,8 +2,15 @@
 
 from hypothesis import given
 
-from pipeguard.firewall.protocol.json_values import JsonValue, Number, serialise
-from pipeguard.firewall.protocol.json_walk import strings_in, texts_in, values_in, with_strings
+from pipeguard.firewall.protocol.json_values import (
+    JsonValue,
+    Number,
+    serialise,
+    strings_in,
+    texts_in,
+    values_in,
+    with_strings,
+)
 from pipeguard.firewall.protocol.places import value_at
 from pipeguard.firewall.protocol.strict_json import parse_json
 from tests.fuzz.budget import tried

@@ -13,9 +13,7 @@ from pipeguard.firewall.protocol.message import (
     Message,
     parse,
 )
-from pipeguard.firewall.protocol.strict_json import (
-    parse_json,
-)
+from pipeguard.firewall.protocol.strict_json import parse_json
 from tests.fuzz.budget import tried
 from tests.fuzz.values import ids, junk, mutated, objects, spaced
 

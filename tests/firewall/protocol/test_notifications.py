@@ -1,8 +1,7 @@
 """Notifications that must go on, whatever is found in them."""
 
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
-from pipeguard.firewall.protocol.notifications import without_free_text
-from pipeguard.firewall.protocol.subscriptions import SUBSCRIPTION_META
+from pipeguard.firewall.protocol.methods import SUBSCRIPTION_META, without_free_text
 
 
 def test_only_the_free_text_is_removed() -> None:

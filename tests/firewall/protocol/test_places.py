@@ -5,12 +5,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeguard.firewall.finding import MessageKind
+from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.firewall.protocol.places import (
     LISTS,
     OPENINGS,
     PARTS,
     PLACES,
-    Path,
     Surface,
     known_places,
     place_of,

@@ -4,7 +4,7 @@ import pytest
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.firewall.protocol.references import Reference, references
+from pipeguard.firewall.session.admission import Reference, references
 
 REF = "completion/complete"
 LISTEN = "subscriptions/listen"

@@ -3,14 +3,14 @@
 import pytest
 
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
-from pipeguard.firewall.protocol.pending import PendingRequest
-from pipeguard.firewall.protocol.subscriptions import (
+from pipeguard.firewall.protocol.methods import (
     LISTEN,
     SUBSCRIPTION_META,
     acknowledge,
     granted_flags,
     lists_in,
 )
+from pipeguard.firewall.protocol.pending import PendingRequest
 
 ALL: JsonObject = {
     "toolsListChanged": True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeguard.firewall.protocol.uri_templates import MOST_CHARS, covers
+from pipeguard.firewall.protocol.uris import MOST_CHARS, covers
 
 
 # From RFC 6570, sections 1.2 and 3.2, with its variables, and what servers take beside it.

@@ -3,7 +3,7 @@
 from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Action, Verdict
 from pipeguard.firewall.policy import Mode, Policy
-from pipeguard.firewall.session.client_headers import judge_headers
+from pipeguard.firewall.session.session import judge_headers
 from tests.fuzz.rulebook import engines
 
 KEY = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"

@@ -1,6 +1,6 @@
 """How much a peer may send that nobody asked for."""
 
-from pipeguard.firewall.session.quotas import NotificationQuota
+from pipeguard.firewall.session.lifecycle import NotificationQuota
 
 
 def test_what_may_be_dropped_is_dropped_beyond_the_limit_of_a_second() -> None:

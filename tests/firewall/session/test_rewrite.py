@@ -5,8 +5,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeguard.firewall.finding import Action, Finding
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
-from pipeguard.firewall.protocol.places import Path, pointer
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, Path, serialise
+from pipeguard.firewall.protocol.places import pointer
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.rewrite import MIN_COPY, placeholder, redact
 from tests.fuzz.budget import tried

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.methods import SUBSCRIPTION_META
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.protocol.subscriptions import SUBSCRIPTION_META
 from pipeguard.transports.http.correlator import (
     answered_id,
     cancelled_id,

@@ -18,7 +18,6 @@ from aiohttp import web
 from yarl import URL
 
 from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.protocol.sse import MESSAGE, EventStream, ServerSentEvent, written
 from pipeguard.transports.bounded import FrameQueue
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.client.bodies import Unreadable, body_pieces
@@ -42,6 +41,7 @@ from pipeguard.transports.http.server.responses import (
     as_event,
 )
 from pipeguard.transports.judging import read_frame
+from pipeguard.transports.sse import MESSAGE, EventStream, ServerSentEvent, written
 
 SSE, MESSAGES = "/sse", "/messages"
 ENDPOINT_SECONDS = 10.0  # for a server to name the address for POSTs

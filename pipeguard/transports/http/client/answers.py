@@ -8,15 +8,15 @@ from contextlib import suppress
 import aiohttp
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.protocol import request_headers
 from pipeguard.firewall.protocol.ids import id_token_of
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
-from pipeguard.firewall.protocol.sse import MESSAGE, EventStream, ServerSentEvent
 from pipeguard.firewall.session import replies
+from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.bodies import Unreadable, body_pieces, read_body
 from pipeguard.transports.http.client.upstream import MOST_PAUSE_SECONDS
 from pipeguard.transports.http.headers import EVENTS, JSON, is_text, media_type
 from pipeguard.transports.judging import offload, read_frame, value_of
+from pipeguard.transports.sse import MESSAGE, EventStream, ServerSentEvent
 
 Learn = Callable[[JsonObject, JsonObject], None]
 Deliver = Callable[[bytes], Awaitable[None]]

@@ -14,11 +14,10 @@ from contextlib import suppress
 from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.answers import creates_task
-from pipeguard.firewall.protocol.frame_outline import answered_ids, legible_ids
-from pipeguard.firewall.protocol.framing import Lost
+from pipeguard.firewall.protocol.framing import Lost, answered_ids, legible_ids
 from pipeguard.firewall.protocol.ids import id_of, id_token_of
 from pipeguard.firewall.protocol.json_values import JsonObject, serialise
-from pipeguard.firewall.protocol.notifications import INITIALIZED, PROGRESS
+from pipeguard.firewall.protocol.methods import INITIALIZED, PROGRESS
 from pipeguard.firewall.session import replies
 from pipeguard.transports.bounded import UNTAKEN_SECONDS, Outbox
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Dialler

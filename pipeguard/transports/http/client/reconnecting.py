@@ -13,7 +13,7 @@ from time import monotonic
 from typing import NamedTuple, Protocol
 
 from pipeguard.errors import LoginNeededError, PipeGuardError, Refusal
-from pipeguard.firewall.protocol.frame_outline import answered_ids
+from pipeguard.firewall.protocol.framing import answered_ids
 from pipeguard.firewall.protocol.ids import id_token_of, request_ids
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.strict_json import parse_json

@@ -17,11 +17,12 @@ from typing import NamedTuple
 import aiohttp
 
 from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.protocol import codes, request_headers
+from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import id_token_of, request_ids
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.transports.channel import RemoteChannel
 from pipeguard.transports.failure import CONNECTION_LOST, Failure
+from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.answers import AnswerReader
 from pipeguard.transports.http.client.bodies import Unreadable
 from pipeguard.transports.http.client.upstream import (

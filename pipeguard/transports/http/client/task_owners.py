@@ -20,7 +20,7 @@ from pipeguard.firewall.protocol.answers import creates_task
 from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.firewall.protocol.ids import MAX_ID_BYTES, id_token_of
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
-from pipeguard.firewall.protocol.subscriptions import LISTEN
+from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.transports.channel import AsyncChannel, Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
 from pipeguard.transports.http.correlator import related_task_of

@@ -25,12 +25,11 @@ from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.protocol import request_headers
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.client_headers import judge_headers
 from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.session import Session
+from pipeguard.firewall.session.session import Session, judge_headers
+from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.http.headers import LAST_EVENT_ID, SESSION_ID, headers_to_server
 from pipeguard.transports.http.server.admission import RequestRefused

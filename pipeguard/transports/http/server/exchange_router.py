@@ -14,8 +14,7 @@ from time import monotonic
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.frame_outline import answered_ids
-from pipeguard.firewall.protocol.framing import Lost
+from pipeguard.firewall.protocol.framing import Lost, answered_ids
 from pipeguard.firewall.protocol.ids import request_ids
 from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.protocol.strict_json import parse_json

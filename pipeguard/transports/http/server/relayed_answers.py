@@ -15,7 +15,6 @@ from aiohttp import web
 
 from pipeguard.firewall.finding import Direction, MessageKind, Verdict
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.sse import MESSAGE, EventStream, ServerSentEvent, written
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import Crowded
@@ -27,6 +26,7 @@ from pipeguard.transports.http.server.backend import Service
 from pipeguard.transports.http.server.client_headers import ClientHeaders
 from pipeguard.transports.http.server.responses import as_event, as_events
 from pipeguard.transports.judging import judge_frame, offload
+from pipeguard.transports.sse import MESSAGE, EventStream, ServerSentEvent, written
 from pipeguard.transports.tasks import Tasks
 
 TO_CLIENT = Direction.TO_CLIENT

@@ -8,11 +8,12 @@ from aiohttp import web
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Verdict
-from pipeguard.firewall.protocol import codes, request_headers
-from pipeguard.firewall.protocol.sse import ServerSentEvent, written
+from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session import replies
+from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.headers import EVENTS, JSON
+from pipeguard.transports.sse import ServerSentEvent, written
 
 AWAKE_SECONDS = 25.0  # between two comments on a silent stream: less than proxies wait
 KEEP_AWAKE = written(ServerSentEvent(None, comment=b""))

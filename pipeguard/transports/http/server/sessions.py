@@ -15,12 +15,12 @@ from secrets import token_bytes
 from time import monotonic
 from typing import Protocol
 
-from pipeguard.firewall.protocol import request_headers
+from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.protocol.subscriptions import LISTEN
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE
 from pipeguard.firewall.session.session import Session
+from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.headers import is_session_id
 
 KEY_BYTES = 32

@@ -19,12 +19,13 @@ from aiohttp import web
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, Verdict
-from pipeguard.firewall.protocol import codes, request_headers
+from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.session import replies
 from pipeguard.transports.bounded import Crowded
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.failure import Failure
+from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.correlator import with_request_ids
 from pipeguard.transports.http.headers import JSON, SESSION_ID
 from pipeguard.transports.http.server.admission import WHO, RequestRefused, overloaded

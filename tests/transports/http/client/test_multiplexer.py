@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from pipeguard.firewall.protocol.framing import Lost
-from pipeguard.firewall.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
+from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client import multiplexer as shared_module
 from pipeguard.transports.http.client.multiplexer import INBOX_BYTES, INBOX_FRAMES, Multiplexer

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from pipeguard.firewall.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
+from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.transports.http.client.bodies import body_pieces
 from pipeguard.transports.http.client.upstream import Remote, connect
 from pipeguard.transports.http.server.refusals import RefusalReason

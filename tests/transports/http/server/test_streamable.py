@@ -11,7 +11,7 @@ import pytest
 from pipeguard.detect.detector import detection_of
 from pipeguard.errors import StateError
 from pipeguard.firewall.protocol.framing import Lost
-from pipeguard.firewall.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
+from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.server import streamable
 from pipeguard.transports.http.server.exchange import present

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.firewall.protocol.request_headers import (
+from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.transports.http.request_headers import (
     MAX_MIRRORED,
     METHOD,
     NAME,
@@ -22,7 +23,6 @@ from pipeguard.firewall.protocol.request_headers import (
     mirrored_by,
     revision_of,
 )
-from pipeguard.firewall.protocol.strict_json import parse_json
 from tests.fuzz.budget import tried
 
 REVISION = "2026-07-28"

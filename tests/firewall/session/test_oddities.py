@@ -7,9 +7,9 @@ import json
 import pytest
 
 from pipeguard.firewall.finding import Action, Direction
-from pipeguard.firewall.protocol.input_requests import InputRequests
+from pipeguard.firewall.protocol.answers import InputRequests
 from pipeguard.firewall.protocol.message import Message, parse
-from pipeguard.firewall.session.envelope import oddities
+from pipeguard.firewall.session.judge import find_oddities
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
@@ -34,7 +34,7 @@ def message(**members: object) -> Message:
     ],
 )
 def test_what_is_odd_is_noted_and_passes(members: dict[str, object], rules: list[str]) -> None:
-    findings = oddities(TO_SERVER, message(**members), InputRequests())
+    findings = find_oddities(TO_SERVER, message(**members), InputRequests())
     assert [finding.rule for finding in findings] == rules
     assert {finding.action for finding in findings} <= {Action.WARN}
 
@@ -42,7 +42,9 @@ def test_what_is_odd_is_noted_and_passes(members: dict[str, object], rules: list
 def test_an_answer_to_input_that_nobody_asked_for_is_noted() -> None:
     requested = InputRequests()
     answer = message(id=1, method="tools/call", params={"inputResponses": {"city": {}}})
-    assert [f.rule for f in oddities(TO_SERVER, answer, requested)] == ["protocol.unasked-answer"]
-    assert oddities(TO_CLIENT, answer, requested) == ()
+    assert [f.rule for f in find_oddities(TO_SERVER, answer, requested)] == [
+        "protocol.unasked-answer"
+    ]
+    assert find_oddities(TO_CLIENT, answer, requested) == ()
     requested.record({"inputRequests": {"city": {}}})
-    assert oddities(TO_SERVER, answer, requested) == ()
+    assert find_oddities(TO_SERVER, answer, requested) == ()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.firewall.protocol.framing import Oversized
-from pipeguard.firewall.protocol.sse import MAX_RETRY_MS, EventStream, ServerSentEvent, written
+from pipeguard.transports.sse import MAX_RETRY_MS, EventStream, ServerSentEvent, written
 from tests.fuzz.budget import tried
 
 LIMIT = 4096
