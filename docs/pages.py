@@ -24,7 +24,7 @@ import click
 from pipeguard.assess.checking import checks, page
 from pipeguard.cli import cli
 from pipeguard.clients.catalog import FileSpec, clients
-from pipeguard.firewall.session.remedies import Way, advised_rules, remedy_of
+from pipeguard.firewall.session.remedies import Way, advised_rules, find_remedy
 from pipeguard.rulebook import reference
 from pipeguard.rulebook.packs import load_rules, sources
 
@@ -268,8 +268,8 @@ def _places(spec: FileSpec) -> str:
 
 def next_steps_page() -> str:
     """The page of what can be done, by rule."""
-    rows = {rule: remedy_of(rule) for rule in advised_rules()}
-    rows["all others"] = remedy_of("")
+    rows = {rule: find_remedy(rule) for rule in advised_rules()}
+    rows["all others"] = find_remedy("")
     lines = []
     for rule, remedy in rows.items():
         name = f"`{rule}*`" if rule.endswith(".") else f"`{rule}`" if "." in rule else rule

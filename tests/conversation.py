@@ -46,7 +46,7 @@ from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import LineFrames
-from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import Number
 from pipeguard.firewall.protocol.message import parse
 from pipeguard.firewall.session.guard import Guard, PinKey
@@ -188,9 +188,9 @@ class _Play:
         asking = self.session.state.pending[Direction.TO_CLIENT].all()
         frames = [json.loads(frame, parse_int=Number) for frame in self.session.abandon()]
         errors, cancellations = frames[: len(waiting)], frames[len(waiting) :]
-        assert [id_token_of(f["id"]) for f in errors] == [r.id_token for r in waiting]
+        assert [write_id(f["id"]) for f in errors] == [r.id_token for r in waiting]
         assert {f["error"]["code"] for f in errors} <= {str(codes.PEER_GONE)}
-        assert [id_token_of(f["params"]["requestId"]) for f in cancellations] == [
+        assert [write_id(f["params"]["requestId"]) for f in cancellations] == [
             r.id_token for r in asking
         ]
         assert self.session.abandon() == [], "answered twice at the end"
@@ -386,13 +386,13 @@ class _Ledger:
         asked = Counter(
             token
             for message in _messages(verdict.frame)
-            if "method" in message and (token := id_token_of(message.get("id"))) is not None  # type: ignore[arg-type]  # JSON all the same
+            if "method" in message and (token := write_id(message.get("id"))) is not None  # type: ignore[arg-type]  # JSON all the same
         )
         for token, times in asked.items():  # of a refused batch an id is answered once
             self.asked[there, token] += 1 if verdict.forward is None else times
         for message in _messages(verdict.forward):
             if message.get("method") == "notifications/cancelled":
-                cancelled = id_token_of(message["params"].get("requestId"))  # type: ignore[union-attr,arg-type]
+                cancelled = write_id(message["params"].get("requestId"))  # type: ignore[union-attr,arg-type]
                 if cancelled is not None:
                     self.given_up[there, cancelled] += 1
             self._answer(back, message)
@@ -407,7 +407,7 @@ class _Ledger:
         for frame in frames:
             for message in _messages(frame):
                 if message.get("method") == "notifications/cancelled":
-                    token = id_token_of(message["params"]["requestId"])  # type: ignore[call-overload,index,arg-type]
+                    token = write_id(message["params"]["requestId"])  # type: ignore[call-overload,index,arg-type]
                     self.given_up[other, str(token)] += 1
                 self._answer(asker, message)
 
@@ -423,7 +423,7 @@ class _Ledger:
             )
 
     def _answer(self, asker: Direction, message: Object) -> str | None:
-        token = id_token_of(message.get("id"))  # type: ignore[arg-type]
+        token = write_id(message.get("id"))  # type: ignore[arg-type]
         if token is not None and "method" not in message:
             self.answered[asker, token] += 1
         return token

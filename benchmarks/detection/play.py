@@ -15,7 +15,7 @@ from benchmarks.detection.cases import Expect, Way
 from benchmarks.detection.json_tree import Json, Object, strings
 from benchmarks.detection.variants import Variant
 from pipeguard.config.effective_policy import combine
-from pipeguard.detect.detector import Engines, detection_of, make_guard
+from pipeguard.detect.detector import Engines, get_detection, make_guard
 from pipeguard.detect.vault_placeholder import PLACEHOLDER
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.session.session import Session
@@ -169,7 +169,7 @@ class Conversation:
 
     def note_placeholders(self, verdict: Verdict) -> None:
         """Remember the placeholders in what goes to the model, with the secrets they replace."""
-        vault = detection_of(self._guard).vault
+        vault = get_detection(self._guard).vault
         assert vault is not None
         for match in PLACEHOLDER.finditer((verdict.forward or b"").decode()):
             self._placeholders[vault.restore(match[0]).text] = match[0]

@@ -21,7 +21,7 @@ from pipeguard.cli._walls import (
 from pipeguard.config.strict_yaml import suggestion
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action
-from pipeguard.firewall.session.remedies import Way, remedy_of
+from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.proof import sample_place, texts
 from pipeguard.rulebook.reference import usual_action
@@ -125,7 +125,7 @@ def command(what: str, *, as_json: bool) -> None:
         fields = rule_fields(rules[what])
         click.echo(json.dumps(fields, indent=2) if as_json else _rule_page(rules[what]))
     elif dot and name and (about := FAMILIES.get(what) or FAMILIES.get(family)):
-        fields = {"rule": what, "why": about, "fix": remedy_of(what).advice, **_way(what)}
+        fields = {"rule": what, "why": about, "fix": find_remedy(what).advice, **_way(what)}
         click.echo(json.dumps(fields, indent=2) if as_json else _family_page(what, about))
     elif family.islower():
         near = suggestion(what, [*rules])
@@ -162,7 +162,7 @@ def rule_fields(rule: Rule) -> dict[str, object]:
 
 def _way(rule: str) -> dict[str, object]:
     """How a person lets pass what a rule stops, for programs."""
-    remedy = remedy_of(rule)
+    remedy = find_remedy(rule)
     return {"way": remedy.way.value, "policy_key": remedy.key}
 
 
@@ -185,7 +185,7 @@ def _rule_page(rule: Rule) -> str:
             "",
             _labelled("Why", rule.why),
             _labelled("Do", rule.fix),
-            _labelled("Allow", remedy_of(rule.id).advice),
+            _labelled("Allow", find_remedy(rule.id).advice),
             "",
             _labelled("Finds", cut(visible(example(rule)), SAMPLE_CHARS)),
             _labelled("Passes", cut(visible(texts(rule.passes[0])[0]), SAMPLE_CHARS)),
@@ -197,7 +197,9 @@ def _rule_page(rule: Rule) -> str:
 
 def _family_page(name: str, about: str) -> str:
     head = click.style(name, bold=True)
-    return "\n".join([head, "", _labelled("What", about), _labelled("Do", remedy_of(name).advice)])
+    return "\n".join(
+        [head, "", _labelled("What", about), _labelled("Do", find_remedy(name).advice)]
+    )
 
 
 def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, object]:
@@ -222,7 +224,7 @@ def _words(rule: str, rules: dict[str, Rule]) -> dict[str, str]:
     about = FAMILIES.get(rule) or FAMILIES.get(rule.partition(".")[0])
     if about is None:
         return {"title": "", "why": "This rule is no longer installed.", "fix": ""}
-    return {"title": "", "why": about, "fix": remedy_of(rule).advice}
+    return {"title": "", "why": about, "fix": find_remedy(rule).advice}
 
 
 def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
@@ -297,7 +299,7 @@ def _decisions(event: AuditedEvent, now: GivenNow | None) -> list[tuple[str, str
     if not any(enforced(each) in STOPPED or is_file(each) for each in event.findings):
         return []
     steps = []
-    waiting = [f for f in event.findings if remedy_of(f["rule"]).way is Way.APPROVE]
+    waiting = [f for f in event.findings if find_remedy(f["rule"]).way is Way.APPROVE]
     if waiting:
         tool = next((finding["tool"] for finding in waiting if finding.get("tool")), "")
         is_whole = 0 < len(tool) < MAX_NAME_CHARS  # the audit cuts longer ones
@@ -306,7 +308,7 @@ def _decisions(event: AuditedEvent, now: GivenNow | None) -> list[tuple[str, str
             ("Look at it:", f"pipeguard diff {target}"),
             ("Accept it: ", f"pipeguard approve {target}"),
         ]
-    way = remedy_of(decisive(stopping(event))).way
+    way = find_remedy(decisive(stopping(event))).way
     if way is Way.EXCEPTION:
         steps.append(("If it is a false alarm:", f"pipeguard allow {event.name}"))
     elif way is Way.GRANT:

@@ -19,7 +19,7 @@ from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, 
 from pipeguard.config.strict_yaml import suggestion
 from pipeguard.config.user_policy import user_policy_path, usual_policy_path
 from pipeguard.errors import InputError
-from pipeguard.firewall.session.remedies import Way, remedy_of
+from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.state.exceptions import save
 
@@ -212,12 +212,12 @@ def _notes(file: PolicyFile) -> list[str]:
     useless = dict.fromkeys(
         exempt.where.rule
         for exempt in file.layer.exceptions
-        if remedy_of(exempt.where.rule).way is not Way.EXCEPTION
+        if find_remedy(exempt.where.rule).way is not Way.EXCEPTION
     )
     return [
         *file.notes,
         *_isolation_notes(file),
-        *(f"no exception helps `{rule}`: {remedy_of(rule).advice}" for rule in useless),
+        *(f"no exception helps `{rule}`: {find_remedy(rule).advice}" for rule in useless),
         *(f"no rule matches `{glob}`.{suggestion(glob, ids)}".rstrip() for glob in unfit),
     ]
 

@@ -1,4 +1,4 @@
-"""Whether a match counts, and how much: one table, and the facts that its rows ask for.
+"""The worth of a match: one table, and the facts that its rows ask for.
 
 A server is believed to keep things here if it runs here and every one of its tools says what it
 does, and none that something leaves or comes from outside. Its own promise to reach nothing
@@ -29,7 +29,7 @@ from pipeguard.detect.rules.rule import Leaving
 from pipeguard.detect.scanning.scan_result import Match
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue, with_strings
-from pipeguard.firewall.protocol.places import value_at
+from pipeguard.firewall.protocol.places import get_value
 from pipeguard.firewall.session.guard import Context
 
 # What a tool does by which a secret could leave. Running something counts too, but not in an
@@ -38,7 +38,7 @@ _PASSES_ON = Label.SENDS | Label.OUTSIDE | Label.KEEPS | Label.TAKES_IN
 
 
 class Worth(Enum):
-    """What a match is worth where it is."""
+    """The worth of a match where it is."""
 
     NOTHING = "nothing"
     AT_MOST_LIKELY = "at most likely"
@@ -46,7 +46,7 @@ class Worth(Enum):
     CERTAIN = "certain"
 
 
-class Case:
+class LocatedMatch:
     """One match in one message, and what the table asks about it.
 
     Args:
@@ -68,7 +68,7 @@ class Case:
         self.knowledge, self.context, self.value = knowledge, context, value
         self.match, self.returning = match, returning
 
-    def leaves_by(self, *leaving: Leaving) -> bool:
+    def asks_way(self, *leaving: Leaving) -> bool:
         """True if the rule asks where a match goes in one of these ways."""
         return self.match.rule.leaving in leaving
 
@@ -85,7 +85,7 @@ class Case:
 
     @cached_property
     def way(self) -> WayOut:
-        """Where the string with the match goes."""
+        """The way out of the string with the match."""
         if self.tool is None or not self.is_argument:
             return WayOut.NOWHERE
         return way_out(self.tool, self.value, self.match.path, (self.match.start, self.match.end))
@@ -93,7 +93,7 @@ class Case:
     @cached_property
     def text(self) -> str:
         """The string with the match."""
-        string = value_at(self.value, self.match.path)
+        string = get_value(self.value, self.match.path)
         return string if isinstance(string, str) else ""
 
     @property
@@ -135,7 +135,7 @@ class Case:
     @property
     def is_servers_own(self) -> bool:
         """True for a secret that goes back to where it came from, and for the host beside it."""
-        return any(map(self._is_part_of, self.returning)) or self._is_host_of_secret()
+        return any(map(self._belongs_to_secret, self.returning)) or self._is_host_of_secret()
 
     @property
     def is_foreign_data(self) -> bool:
@@ -179,7 +179,7 @@ class Case:
             for file in written_files(self.value)
         )
 
-    def _is_part_of(self, secret: Match) -> bool:
+    def _belongs_to_secret(self, secret: Match) -> bool:
         """True if the match is within a secret, or is the host in one word with it."""
         match = self.match
         if match is secret or match.path != secret.path or not match.exact:
@@ -205,24 +205,24 @@ class Case:
         return restored.restored_count > 0 and not is_web and flows.has_returned(restored.text)
 
 
-_Row = tuple[Callable[[Case], bool], Worth]
+_Row = tuple[Callable[[LocatedMatch], bool], Worth]
 
 # The first row that fits says what a match is worth by where it goes.
 _BY_WAY: tuple[_Row, ...] = (
     (
-        lambda case: not case.is_published and case.leaves_by(Leaving.KEEP),
+        lambda case: not case.is_published and case.asks_way(Leaving.KEEP),
         Worth.AS_RATED,
     ),
     (
-        lambda case: not case.is_published and case.leaves_by(Leaving.LOWER) and case.stays_in_tool,
+        lambda case: not case.is_published and case.asks_way(Leaving.LOWER) and case.stays_in_tool,
         Worth.AT_MOST_LIKELY,
     ),
     (
-        lambda case: not case.is_published and case.leaves_by(Leaving.LOWER),
+        lambda case: not case.is_published and case.asks_way(Leaving.LOWER),
         Worth.AS_RATED,
     ),
     (
-        lambda case: case.leaves_by(Leaving.RAISE, Leaving.ONLY) and case.way is WayOut.REQUESTED,
+        lambda case: case.asks_way(Leaving.RAISE, Leaving.ONLY) and case.way is WayOut.REQUESTED,
         Worth.CERTAIN,
     ),
     (
@@ -230,7 +230,7 @@ _BY_WAY: tuple[_Row, ...] = (
         Worth.NOTHING,
     ),
     (
-        lambda case: case.leaves_by(Leaving.ONLY) and case.way is WayOut.NOWHERE,
+        lambda case: case.asks_way(Leaving.ONLY) and case.way is WayOut.NOWHERE,
         Worth.NOTHING,
     ),
 )
@@ -242,7 +242,7 @@ _BY_SOURCE: tuple[_Row, ...] = (
 )
 
 
-def confidence_of_case(case: Case) -> Confidence | None:
+def rate_match(case: LocatedMatch) -> Confidence | None:
     """Rate a match where it is; None if it does not count."""
     confidence = case.match.confidence
     worth = next((worth for fits, worth in _BY_WAY if fits(case)), Worth.AS_RATED)

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 
 from pipeguard.detect.scanning.context import EXCERPT_CHARS, shown_words
 from pipeguard.detect.scanning.scan_result import StringSpan
-from pipeguard.firewall.finding import Action, Finding, observed, tells_private
+from pipeguard.firewall.finding import Action, Finding, observe_only, tells_private
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.policy import Mode
-from pipeguard.firewall.protocol.json_values import JsonValue, strings_in, values_in
-from pipeguard.firewall.protocol.places import Surface, pointer, value_at
+from pipeguard.firewall.protocol.json_values import JsonValue, walk_strings, walk_values
+from pipeguard.firewall.protocol.places import Surface, get_value, pointer
 from pipeguard.firewall.session.guard import Context
-from pipeguard.firewall.session.rewrite import FORGED, Sign, is_own_line, spellings_of, withheld
+from pipeguard.firewall.session.rewrite import FORGED, Sign, is_own_line, list_spellings, withheld
 
 MAX_CUTS = 256  # of a message; one with more is blocked
 KEPT_CHARS = 400  # of a passage, for whoever decides whether it is a false alarm
@@ -58,7 +58,7 @@ def _has_strict_schema(context: Context) -> bool:
         return False
     return any(
         path[-1] in _STRICT and path[-2:-1] != ("properties",)
-        for path, _ in values_in(json.loads(text))
+        for path, _ in walk_values(json.loads(text))
         if path and path[0] == "outputSchema"
     )
 
@@ -131,9 +131,9 @@ def _secrets(value: JsonValue, private: Iterable[Finding]) -> list[str]:
     words = dict.fromkeys(
         spelling
         for finding in private
-        if (string := _string_of(value, finding)) is not None
+        if (string := _find_string(value, finding)) is not None
         if (secret := string[finding.start : finding.end])
-        for spelling in spellings_of(secret)
+        for spelling in list_spellings(secret)
     )
     return sorted(words, key=len, reverse=True)
 
@@ -143,7 +143,7 @@ def _with_words(
 ) -> Finding:
     """A finding whose excerpt has no secret; of what is cut out, with its words and size."""
     is_cut = finding.action is Action.CUT
-    string = None if tells_private(finding.rule) else _string_of(value, finding)
+    string = None if tells_private(finding.rule) else _find_string(value, finding)
     if string is None:
         return finding._replace(excerpt="") if is_cut else finding
     words = string[finding.start : finding.end]
@@ -169,16 +169,16 @@ def _without_secrets(words: str, finding: Finding, private: Sequence[Finding]) -
     return words
 
 
-def _string_of(value: JsonValue, finding: Finding) -> str | None:
+def _find_string(value: JsonValue, finding: Finding) -> str | None:
     steps = [s.replace("~1", "/").replace("~0", "~") for s in finding.pointer.split("/")[1:]]
-    string = value_at(value, steps)
+    string = get_value(value, steps)
     return string if isinstance(string, str) else None
 
 
 def forged_lines(context: Context, value: JsonValue, sign: Sign) -> list[Finding]:
     """The lines in a message to the client that claim to be PipeGuard's and are not."""
     findings: list[Finding] = []
-    for path, text in strings_in(value):
+    for path, text in walk_strings(value):
         for match in _CLAIMED.finditer(text):
             if len(findings) <= MAX_CUTS and not is_own_line(match[0], sign):
                 is_cut = can_cut(context, Surface.TO_CLIENT, [StringSpan(path, *match.span())])
@@ -197,7 +197,7 @@ def forged_lines(context: Context, value: JsonValue, sign: Sign) -> list[Finding
                     )
                 )
     if context.guard.policy.mode is Mode.OBSERVE:
-        return [observed(finding) for finding in findings]
+        return [observe_only(finding) for finding in findings]
     return (
         findings
         if len(findings) <= MAX_CUTS

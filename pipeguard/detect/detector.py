@@ -47,7 +47,7 @@ class Engines(NamedTuple):
 
 
 class _Loading:
-    """What all detectors of a server share: the compiled rules, and whether they are loaded."""
+    """State that all detectors of a server share: the rules, and whether they are loaded."""
 
     def __init__(self, engines: Engines) -> None:
         self.engines = engines
@@ -204,7 +204,7 @@ def make_guard(
     return Guard(name, Detection(engines, key), policy, pins)
 
 
-def detection_of(guard: Guard) -> Detection:
+def get_detection(guard: Guard) -> Detection:
     """The detection of a guard that `make_guard` made."""
     detector = guard.detector
     assert isinstance(detector, Detection)  # noqa: S101  there is no other

@@ -1,4 +1,4 @@
-"""What is found in a message: matches of rules, leaks between tools, and foreign placeholders.
+"""Findings in a message: matches of rules, leaks between tools, and foreign placeholders.
 
 Each match becomes a finding with the action of the policy. Knows no conversation.
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeguard.detect.counting import Case, confidence_of_case, restored_file
+from pipeguard.detect.counting import LocatedMatch, rate_match, restored_file
 from pipeguard.detect.cuts import can_cut, cut_findings, forged_lines, with_words
 from pipeguard.detect.flows.leak import SECRET_OUT
 from pipeguard.detect.flows.secret_egress import secret_egress
@@ -31,14 +31,14 @@ from pipeguard.firewall.finding import (
     Finding,
     MessageKind,
     Severity,
-    blocked,
+    make_block,
     name_is_secret,
 )
 from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path, serialise
 from pipeguard.firewall.protocol.message import Message
-from pipeguard.firewall.protocol.places import LISTS, OPENINGS, Surface, pointer, value_at
+from pipeguard.firewall.protocol.places import LISTS, OPENINGS, Surface, get_value, pointer
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import Context
 from pipeguard.firewall.session.rewrite import UNREAD
@@ -72,7 +72,7 @@ def message_findings(
         findings = scan(knowledge, context, Surface.TO_SERVER, value)
         if may_hold_placeholder(message.frame):
             if has_foreign_placeholder(vault, value):
-                findings.append(blocked(replies.FOREIGN_PLACEHOLDER, FOREIGN_NOTE))
+                findings.append(make_block(replies.FOREIGN_PLACEHOLDER, FOREIGN_NOTE))
             findings += _misplaced_keys(knowledge, context, value)
         return findings
     if message.kind is MessageKind.RESULT and context.method in LISTS:
@@ -110,7 +110,7 @@ def scan(
             why = "a string contains a lone surrogate, which is half a character"
             raise Refusal("protocol.lone-surrogate", why, codes.INVALID_REQUEST) from None
         if result != NOTHING_FOUND:
-            findings += _findings_of(knowledge, context, value, result, surface)
+            findings += _to_findings(knowledge, context, value, result, surface)
     if not findings:
         return findings
     if name_is_secret(findings):
@@ -205,28 +205,28 @@ def _arguments(message: Message) -> JsonValue:
 # --- from matches to findings ---------------------------------------------------------------
 
 
-def _findings_of(
+def _to_findings(
     knowledge: Knowledge, context: Context, value: JsonValue, result: ScanResult, surface: Surface
 ) -> list[Finding]:
-    cases = [Case(knowledge, context, value, match) for match in result.matches]
+    cases = [LocatedMatch(knowledge, context, value, match) for match in result.matches]
     returning = [case.match for case in cases if case.returns()]
     contents = _ContentMarks(context.guard.contents_key, value)
     findings: list[Finding] = []
     seen: set[tuple[object, ...]] = set()
     for case in cases:
         case.returning = returning
-        if (confidence := confidence_of_case(case)) is None:
+        if (confidence := rate_match(case)) is None:
             continue
         match = case.match._replace(confidence=confidence)
         content = contents.of_match(match)
         if match.cuts:
             is_cuttable = can_cut(context, surface, match.cuts)
-            finding = _finding_of(context, match, surface, content, is_cuttable=is_cuttable)
+            finding = _to_finding(context, match, surface, content, is_cuttable=is_cuttable)
             is_cut = finding.action is Action.CUT
             findings += cut_findings(context, finding, match.cuts) if is_cut else [finding]
         else:
             findings += (
-                _finding_of(context, piece, surface, content) for piece in _pieces(match, seen)
+                _to_finding(context, piece, surface, content) for piece in _pieces(match, seen)
             )
     for rule, is_over in (
         ("protocol.view-limit", result.has_undecoded),
@@ -240,7 +240,7 @@ def _findings_of(
     return findings
 
 
-def _finding_of(
+def _to_finding(
     context: Context, match: Match, surface: Surface, content: str, *, is_cuttable: bool = False
 ) -> Finding:
     """The finding of a rule's match, with the action of the policy."""
@@ -315,7 +315,7 @@ class _ContentMarks:
         if not self._key or len(match.paths) > 1:
             return ""
         if match.rule.is_private and match.exact and match.view == "text":
-            text = value_at(self._value, match.path)
+            text = get_value(self._value, match.path)
             if isinstance(text, str) and match.start < match.end:
                 found = text[match.start : match.end].encode("utf-8", "surrogatepass")
                 return self._signed(match.rule.id, b"match", blake2b(found).digest())
@@ -328,7 +328,7 @@ class _ContentMarks:
     def _digest(self, path: Path) -> bytes:
         digest = self._digests.get(path)
         if digest is None:
-            found = value_at(self._value, path)
+            found = get_value(self._value, path)
             text = found.encode("utf-8", "surrogatepass") if isinstance(found, str) else None
             digest = blake2b(serialise(found) if text is None else text).digest()
             self._digests[path] = digest

@@ -1,4 +1,4 @@
-"""What detection knows of one server for one client: its tools, results and secrets."""
+"""The memory of one server for one client: its tools, results and secrets."""
 
 from __future__ import annotations
 

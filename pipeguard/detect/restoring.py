@@ -16,8 +16,8 @@ from pipeguard.firewall.protocol.json_values import (
     JsonValue,
     Path,
     serialise,
-    strings_in,
-    texts_in,
+    walk_strings,
+    walk_texts,
     with_strings,
 )
 from pipeguard.firewall.protocol.places import pointer
@@ -34,7 +34,7 @@ FOREIGN_NOTE = (
 def has_foreign_placeholder(vault: Vault | None, value: JsonValue) -> bool:
     """True if a value contains a placeholder that this server's vault did not make."""
     own = Vault(b"") if vault is None else vault
-    return any("[" in text and own.restore(text).unknown_count > 0 for text in texts_in(value))
+    return any("[" in text and own.restore(text).unknown_count > 0 for text in walk_texts(value))
 
 
 def put_back(vault: Vault, verdict: Verdict) -> Verdict:
@@ -81,12 +81,12 @@ def echoes(
         return []
     return [
         finding
-        for path, text in strings_in(value)
-        for finding in _echoes_in(repeated, context, path, text)
+        for path, text in walk_strings(value)
+        for finding in _find_echoes(repeated, context, path, text)
     ]
 
 
-def _echoes_in(
+def _find_echoes(
     repeated: dict[str, str], context: Context, path: Path, text: str
 ) -> Iterator[Finding]:
     for secret, placeholder in repeated.items():

@@ -1,4 +1,4 @@
-"""What judging one message may cost, for all its texts together. Knows numbers, and no texts.
+"""The cost of judging one message, for all its texts together. Knows numbers, and no texts.
 
 A message has one amount of work: a fixed one and a share for each byte. Every step that costs takes
 from it what it usually takes on a processor of 2024, in nanoseconds; no clock is read, so the same
@@ -32,7 +32,7 @@ KEPT_NS = 20 * SENTENCE_NS
 
 
 class DecodingBudget:
-    """What decoding a text may still cost.
+    """The work that decoding a text may still take.
 
     Attributes:
         is_exceeded: True once something was left undecoded.
@@ -66,7 +66,7 @@ class DecodingBudget:
 
     @property
     def decoded_bytes(self) -> int:
-        """How many more decoded bytes it admits."""
+        """Decoded bytes that it still admits."""
         return self._left_ns // DECODED_NS
 
     def admits(self, data: bytes) -> bool:
@@ -87,7 +87,7 @@ class DecodingBudget:
 
 
 class Budgets(DecodingBudget):
-    """What one message may still cost. One thread at a time may use it.
+    """The work that one message may still take. One thread at a time may use it.
 
     Attributes:
         network_scores: scores by network and sentence, so that a sentence that is judged again (in
@@ -150,7 +150,7 @@ class Budgets(DecodingBudget):
 SLOT_BYTES = 64  # of a set, in which up to two thirds are empty
 
 
-def size_of(*texts: str | None) -> int:
+def measure_text(*texts: str | None) -> int:
     """Bytes that some texts take: one wide character makes each of its text four bytes wide."""
     return sum([getsizeof(text) for text in texts if text is not None])  # noqa: C419  faster
 

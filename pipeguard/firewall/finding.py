@@ -1,4 +1,4 @@
-"""What was found in a frame and what is done with it: Finding, Action, Verdict. Values only."""
+"""Findings in a frame and the verdict on it: Finding, Action, Verdict. Values only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Direction(Enum):
-    """Which way a frame travels."""
+    """The direction in which a frame travels."""
 
     TO_SERVER = "to-server"
     TO_CLIENT = "to-client"
@@ -22,7 +22,7 @@ class Direction(Enum):
 
 
 class Action(IntEnum):
-    """What happens to a frame; the greatest of its findings' actions wins."""
+    """The fate of a frame; the greatest of its findings' actions wins."""
 
     ALLOW = 0
     WARN = 1
@@ -32,7 +32,7 @@ class Action(IntEnum):
 
 
 class Severity(IntEnum):
-    """How bad a finding is, if it is true."""
+    """The damage that a true finding means."""
 
     INFO = 0
     LOW = 1
@@ -42,14 +42,14 @@ class Severity(IntEnum):
 
 
 class Confidence(IntEnum):
-    """How sure the rule is that a finding is true."""
+    """The rule's certainty that a finding is true."""
 
     LOW = 0
     MEDIUM = 1
     HIGH = 2
 
 
-def raised(confidence: Confidence) -> Confidence:
+def raise_confidence(confidence: Confidence) -> Confidence:
     """One step more certain."""
     return Confidence(min(Confidence.HIGH, confidence + 1))
 
@@ -60,7 +60,7 @@ def lower(confidence: Confidence) -> Confidence:
 
 
 class MessageKind(Enum):
-    """What a JSON-RPC message is (JSON-RPC 2.0, sections 4 and 5)."""
+    """The kind of a JSON-RPC message (JSON-RPC 2.0, sections 4 and 5)."""
 
     REQUEST = "request"
     NOTIFICATION = "notification"
@@ -71,7 +71,7 @@ class MessageKind(Enum):
 
 
 class Drift(Enum):
-    """How a definition differs from the approved one, the gravest first."""
+    """Differences between a definition and the approved one, the gravest first."""
 
     INSTRUCTION_ADDED = "instruction-added"
     REQUIRED_PARAMETER_ADDED = "required-parameter-added"
@@ -87,7 +87,7 @@ class Drift(Enum):
 
 
 class Finding(NamedTuple):
-    """What one rule saw.
+    """A finding of one rule.
 
     Attributes:
         rule: the rule's id, as `secrets.aws-access-key-id`: pack, dot, name.
@@ -131,7 +131,7 @@ def tells_private(rule: str) -> bool:
     return rule.startswith(("secrets.", "personal."))
 
 
-def observed(finding: Finding) -> Finding:
+def observe_only(finding: Finding) -> Finding:
     """A finding that stops nothing, and says what it would do."""
     if finding.action <= Action.WARN:
         return finding
@@ -139,7 +139,7 @@ def observed(finding: Finding) -> Finding:
 
 
 def enforced_action(finding: Finding) -> Action:
-    """What is done about a finding with `mode: enforce`."""
+    """The action of a finding under `mode: enforce`."""
     return finding.action if finding.would is None else finding.would
 
 
@@ -235,16 +235,16 @@ def method_is_secret(findings: Collection[Finding]) -> bool:
     return any(f.pointer == "/method" and tells_private(f.rule) for f in findings)
 
 
-def blocked(rule: str, why: str) -> Finding:
+def make_block(rule: str, why: str) -> Finding:
     """A finding that stops the message."""
     return Finding(rule, "envelope", action=Action.BLOCK, note=why)
 
 
-def warned(rule: str, why: str) -> Finding:
+def make_warning(rule: str, why: str) -> Finding:
     """A finding with which the message goes on."""
     return Finding(rule, "envelope", severity=Severity.MEDIUM, action=Action.WARN, note=why)
 
 
-def dropped(rule: str, why: str) -> list[Finding]:
+def make_drop(rule: str, why: str) -> list[Finding]:
     """The one finding about a notification that is dropped, which harms nobody."""
     return [Finding(rule, "envelope", severity=Severity.LOW, action=Action.BLOCK, note=why)]

@@ -23,21 +23,21 @@ DEFAULT_NOTIFICATIONS = 10_000
 
 
 class Mode(Enum):
-    """Whether findings have consequences."""
+    """The consequences of findings."""
 
     ENFORCE = "enforce"
     OBSERVE = "observe"  # everything is judged and recorded; no rule stops anything
 
 
 class Trust(Enum):
-    """What happens to a definition that was not seen before."""
+    """The treatment of a definition that was not seen before."""
 
     FIRST_USE = "first-use"  # pinned where the scan finds nothing
     REVIEW = "review"  # held until a person approves it
 
 
 class PolicyTarget(NamedTuple):
-    """What the selectors of a policy are matched against.
+    """A finding as the selectors of a policy see it.
 
     Attributes:
         rule: the rule's id, as `secrets.github-token`.
@@ -128,7 +128,7 @@ class Exempt(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What a peer may ask of us.
+    """Limits on what a peer may ask of us.
 
     Attributes:
         frame_bytes: of one frame.
@@ -144,7 +144,7 @@ class Limits(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """What one policy file asks for.
+    """The contents of one policy file.
 
     Attributes:
         actions: the first entry that fits decides.
@@ -161,7 +161,7 @@ class Layer(NamedTuple):
     defaults: bool = True
 
     def action(self, target: PolicyTarget, now: float) -> Action:
-        """What this layer asks for."""
+        """The action that this layer asks for."""
         if self.exempts(target, now):
             return Action.ALLOW
         for entry in self.actions:
@@ -184,7 +184,7 @@ class Layer(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """What to do about findings, which tools may be called, and what peers may ask of us."""
+    """Actions for findings, tools that may be called, and limits on peers."""
 
     mode: Mode = Mode.ENFORCE
     trust: Trust = Trust.FIRST_USE
@@ -195,11 +195,11 @@ class Policy(NamedTuple):
     audit_keep_days: int = DEFAULT_KEEP_DAYS  # 0 for ever
 
     def action(self, target: PolicyTarget, now: float) -> Action:
-        """What is done about a finding; in `observe` at most WARN."""
-        action = self.enforced(target, now)
+        """The action for a finding; in `observe` at most WARN."""
+        action = self.enforced_action(target, now)
         return min(action, Action.WARN) if self.mode is Mode.OBSERVE else action
 
-    def enforced(self, target: PolicyTarget, now: float) -> Action:
+    def enforced_action(self, target: PolicyTarget, now: float) -> Action:
         """The greatest action that any layer asks for; what cannot be cut is blocked."""
         action = max(layer.action(target, now) for layer in self.layers)
         return Action.BLOCK if action is Action.CUT and not target.is_cuttable else action
@@ -207,7 +207,7 @@ class Policy(NamedTuple):
     def exempts(self, target: PolicyTarget, now: float) -> bool:
         """True where an exception lets a finding pass, and no layer asks for more all the same."""
         is_exempt = any(layer.exempts(target, now) for layer in self.layers)
-        return is_exempt and self.enforced(target, now) is Action.ALLOW
+        return is_exempt and self.enforced_action(target, now) is Action.ALLOW
 
     @property
     def ends(self) -> bool:
@@ -215,7 +215,7 @@ class Policy(NamedTuple):
         return any(exempt.until is not None for layer in self.layers for exempt in layer.exceptions)
 
     def sooner(self, seconds: float) -> Policy:
-        """The same policy, whose exceptions end so many seconds sooner."""
+        """A copy whose exceptions end `seconds` sooner."""
         layers = tuple(
             layer._replace(
                 exceptions=tuple(

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 from pipeguard.firewall.finding import MessageKind
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.answers import creates_task
-from pipeguard.firewall.protocol.ids import id_of, id_token_of
+from pipeguard.firewall.protocol.ids import read_id, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.methods import LISTEN
@@ -281,7 +281,11 @@ class GatewayChannel:
 
     async def _reply(self, request: ClientRequest, answer: JsonObject) -> None:
         outcome = "result" if "result" in answer else "error"
-        told: JsonObject = {"jsonrpc": "2.0", "id": id_of(request.token), outcome: answer[outcome]}
+        told: JsonObject = {
+            "jsonrpc": "2.0",
+            "id": read_id(request.token),
+            outcome: answer[outcome],
+        }
         frame = await frame_of(told)
         if not self._closed:
             self._inbox.put(frame)
@@ -290,13 +294,13 @@ class GatewayChannel:
         params = message.value.get("params")
         body = params if isinstance(params, dict) else {}
         if message.method == "notifications/cancelled":
-            token = id_token_of(body.get("requestId"))
+            token = write_id(body.get("requestId"))
             request, task = self._under_way.pop(token or "", (None, None))
             if request is not None and task is not None:
                 self.give_up(request, body.get("reason"))
                 task.cancel()
         elif message.method == "notifications/progress":
-            question = self._questions.get(id_token_of(body.get("progressToken")) or "")
+            question = self._questions.get(write_id(body.get("progressToken")) or "")
             if question is not None and question.progress is not None:
                 own: JsonObject = {**body, "progressToken": question.progress}
                 await question.leg.notify(message.method, own)
@@ -335,13 +339,13 @@ class GatewayChannel:
         params = message.value.get("params")
         body = params if isinstance(params, dict) else {}
         if message.method == "notifications/progress":
-            key = leg, id_token_of(body.get("progressToken")) or ""
+            key = leg, write_id(body.get("progressToken")) or ""
             token = self._progress.get(key, self._task_progress.get(key))
             if token is not None:
                 body = task_ids.with_shown(leg.server, {**body, "progressToken": token})
                 self.say({**message.value, "params": body})
         elif message.method == "notifications/cancelled":
-            self._withdraw(leg, id_token_of(body.get("requestId")), body.get("reason"))
+            self._withdraw(leg, write_id(body.get("requestId")), body.get("reason"))
         else:
             shown = self._answers.shown(leg, message)
             if shown is not None:

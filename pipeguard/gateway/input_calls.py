@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from secrets import token_urlsafe
 
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.peers import CAPABILITIES
@@ -81,7 +81,7 @@ class _Line(LegListener):
             self._heard(leg, message)
             return
         params = message.value.get("params")
-        token = id_token_of(params.get("requestId")) if isinstance(params, dict) else None
+        token = write_id(params.get("requestId")) if isinstance(params, dict) else None
         for key, question in list(self.questions.items()):
             if question.id_token == token:
                 del self.questions[key]

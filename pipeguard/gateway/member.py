@@ -14,7 +14,7 @@ from secrets import token_bytes
 from weakref import WeakSet
 
 from pipeguard.config.options import WrapOptions
-from pipeguard.detect.detector import Engines, detection_of
+from pipeguard.detect.detector import Engines, get_detection
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import MessageKind, Verdict
@@ -349,7 +349,7 @@ class GatewayServer:
     ) -> Leg:
         self._count += 1
         guard = self._run.guard.part(token_bytes(KEY_BYTES))
-        detection_of(guard).flows = client.flows
+        get_detection(guard).flows = client.flows
         session = Session(guard, f"{self._run.name}.{self._count}")
         if client.token:
             self._run.name_token(session.run, client.token)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, MessageKind, Verdict
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.protocol.strict_json import parse_json
@@ -106,7 +106,7 @@ class ShownSession(Session):
         if own == name:
             return message
         if own is None:
-            token = id_token_of(message.get("id"))
+            token = write_id(message.get("id"))
             why = "there is no tool of this name"
             raise Refusal("policy.tool", why, codes.BLOCKED, token)
         return {**message, "params": {**params, "name": own}}

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.ids import id_of, id_token_of
+from pipeguard.firewall.protocol.ids import read_id, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, SUBSCRIPTION_META
@@ -115,7 +115,7 @@ class Subscriptions:
             if self._open.get(request.token) is subscription:  # else its id is another one's
                 del self._open[request.token]
             await following.end()
-        meta: JsonObject = {SUBSCRIPTION_META: id_of(request.token)}
+        meta: JsonObject = {SUBSCRIPTION_META: read_id(request.token)}
         return {"result": {"resultType": "complete", "_meta": meta}}
 
     def finish(self) -> None:
@@ -147,7 +147,7 @@ class Subscriptions:
         self._say(subscription, ACKNOWLEDGED, {"notifications": granted})
 
     def _say(self, subscription: _Subscription, method: str, params: JsonObject) -> None:
-        meta = {**eras.meta_of(params), SUBSCRIPTION_META: id_of(subscription.request.token)}
+        meta = {**eras.meta_of(params), SUBSCRIPTION_META: read_id(subscription.request.token)}
         self._conversation.say(
             {"jsonrpc": "2.0", "method": method, "params": {**params, "_meta": meta}}
         )
@@ -262,7 +262,7 @@ class Subscriptions:
 
     def _announced(self, leg: Leg, method: str, body: JsonObject) -> None:
         """What a server without handshakes says to one subscription."""
-        token = id_token_of(eras.meta_of(body).get(SUBSCRIPTION_META))
+        token = write_id(eras.meta_of(body).get(SUBSCRIPTION_META))
         subscription, is_ready = self._upstream.get((leg, token or ""), (None, None))
         if subscription is None or is_ready is None:
             return

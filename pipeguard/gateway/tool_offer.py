@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-from pipeguard.detect.detector import detection_of
+from pipeguard.detect.detector import get_detection
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.gateway.catalog import Catalog, Listing
@@ -102,7 +102,7 @@ class ToolOffer:
                 if pin.kind == "tool" and pin.held_definition is not None
             ),
         )
-        if self._catalog.put(listing, partial(detection_of(self._guard).tool, self._guard)):
+        if self._catalog.put(listing, partial(get_detection(self._guard).tool, self._guard)):
             self._notices.look(self._catalog, settings.name)
         self.count_waiting()
 

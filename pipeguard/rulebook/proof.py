@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.rules.rule import View, Written
 from pipeguard.detect.scanning.rule_partition import engine_for, squeezed_pattern
-from pipeguard.firewall.finding import Confidence, raised
+from pipeguard.firewall.finding import Confidence, raise_confidence
 from pipeguard.firewall.protocol.places import Surface, known_places
 from pipeguard.rulebook.samples import expand
 
@@ -130,7 +130,7 @@ def confidences(rule: Rule, engine: Engine, surface: Surface, text: str) -> list
         key = "text"
     seen = engine.scan(frame_value(surface, text, key), lambda _: place, surface)
     return [
-        raised(match.confidence) if match.is_doubted else match.confidence
+        raise_confidence(match.confidence) if match.is_doubted else match.confidence
         for match in seen.matches
         if match.rule.id == rule.id and not match.is_sample
     ]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pipeguard.config.atomic_write import OWNER_ONLY, replace_file
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.errors import PipeGuardError, PolicyError
-from pipeguard.firewall.session.remedies import Way, decisive_rule, remedy_of
+from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
 from pipeguard.state.audit import AuditFilter, findings_of, rows
 from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
 from pipeguard.state.store import Store
@@ -131,7 +131,7 @@ def narrowest(
     if not stopped:
         raise PipeGuardError(f"event {event.name} passed as it was: there is nothing to allow.")
     rule = decisive(stopped)
-    remedy = remedy_of(rule)
+    remedy = find_remedy(rule)
     if remedy.way is Way.GRANT:
         raise PipeGuardError(
             f"{rule}: nothing is offered for this event, as for what gives out credentials. Who"
@@ -189,7 +189,7 @@ def decisive(stopped: Sequence[dict[str, str]]) -> str:
 
 def next_steps(event: AuditedEvent, rule: str) -> str:
     """What to do about an event, with the server's name in the commands."""
-    return remedy_of(rule).advice.replace("SERVER", quoted(event.server))
+    return find_remedy(rule).advice.replace("SERVER", quoted(event.server))
 
 
 def allow(path: str, exemptions: Sequence[Exemption], today: datetime.date) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pipeguard.firewall.finding import Action, Severity
-from pipeguard.firewall.session.remedies import Way, decisive_rule, remedy_of
+from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
 from pipeguard.firewall.session.replies import how_to_allow
 from pipeguard.state.connections import KIND
 
@@ -46,7 +46,7 @@ def log_findings(log: FindingLog, verdict: PendingVerdict, *, is_audited: bool =
             finding._replace(rule=rule),
         )
         # A failed answer passes, and its pointer is to the file that the server was not given.
-        is_file = bool(finding.pointer) and remedy_of(rule).way is Way.GRANT
+        is_file = bool(finding.pointer) and find_remedy(rule).way is Way.GRANT
         is_stopped = finding.action >= Action.CUT or is_file
         log(
             _level(finding),

@@ -14,7 +14,7 @@ from pipeguard.config.effective_policy import combine
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.errors import PipeGuardError, PolicyError
-from pipeguard.firewall.finding import Action, Confidence, Finding, Severity, observed
+from pipeguard.firewall.finding import Action, Confidence, Finding, Severity, observe_only
 from pipeguard.firewall.policy import Policy, PolicyTarget
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.exceptions import allow
@@ -42,7 +42,7 @@ EVENTS: dict[str, tuple[str, tuple[Finding, ...]]] = {
     "fine": ("allow", ()),
     "narrow": ("block", (ORDER._replace(content="0f" * 16, path="/srv/[a].md"),)),
     "host": ("block", (ORDER._replace(host="docs.example.com"),)),
-    "would": ("warn", (observed(ORDER), TOKEN._replace(action=Action.WARN))),
+    "would": ("warn", (observe_only(ORDER), TOKEN._replace(action=Action.WARN))),
     "secret": ("cut", (CUT, TOKEN._replace(action=Action.REDACT))),
     "cut": ("cut", (CUT, CUT._replace(pointer="/b"), CUT._replace(rule="x.y", action=Action.WARN))),
 }

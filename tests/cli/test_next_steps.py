@@ -21,7 +21,7 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
 from pipeguard.firewall.policy import PolicyTarget
 from pipeguard.firewall.protocol.places import known_places
-from pipeguard.firewall.session.remedies import Way, advised_rules, remedy_of
+from pipeguard.firewall.session.remedies import Way, advised_rules, find_remedy
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.schema import MAX_NAME_CHARS
@@ -100,7 +100,7 @@ def passes(finding: Finding, path: str = "") -> bool:
 
 @each("rule", [*rules_in_code(), *ALL])
 def test_every_rule_is_allowed_or_says_what_else_helps(rule: str, tmp_path: Path) -> None:
-    remedy, path = remedy_of(rule), tmp_path / f"{rule}.yaml"
+    remedy, path = find_remedy(rule), tmp_path / f"{rule}.yaml"
     finding = Finding(
         rule, "result.text" if remedy.way is Way.EXCEPTION else "envelope", tool="search"
     )
@@ -121,12 +121,12 @@ def test_every_rule_of_the_code_is_explained(rule: str, monkeypatch: pytest.Monk
     monkeypatch.setattr("pipeguard.cli.explain.load_rules", ALL.values)  # once for all
     result = run("explain", rule)
     assert result.exit_code == 0
-    assert remedy_of(rule).advice in " ".join(result.output.split())
+    assert find_remedy(rule).advice in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize("rule", advised_rules())
 def test_what_is_advised_are_commands(rule: str) -> None:
-    for verb, rest in COMMAND.findall(remedy_of(rule).advice):
+    for verb, rest in COMMAND.findall(find_remedy(rule).advice):
         command = cli.get_command(click.Context(cli), verb)
         assert command is not None, verb
         if isinstance(command, click.Group):
@@ -186,7 +186,7 @@ def test_the_policy_says_where_no_exception_helps() -> None:
     path.write_text("exceptions:\n- {rule: policy.tool, server: docs, why: w}\n")
     path.chmod(0o600)
     output = run("policy", "check").output
-    assert f"no exception helps `policy.tool`: {remedy_of('policy.tool').advice}" in output
+    assert f"no exception helps `policy.tool`: {find_remedy('policy.tool').advice}" in output
 
 
 # A command in what a module, a client's file or a rule says, up to what no word of it contains.

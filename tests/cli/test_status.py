@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeguard.cli.status import command
-from pipeguard.firewall.finding import Action, Finding, observed
+from pipeguard.firewall.finding import Action, Finding, observe_only
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
@@ -54,7 +54,7 @@ def test_it_counts_by_server_today_and_in_seven_days() -> None:
     days, moment = timedelta(days=1), timedelta(seconds=0)
     record(
         "docs",
-        *((moment, finding) for finding in (BLOCK, warn, redact, observed(BLOCK))),
+        *((moment, finding) for finding in (BLOCK, warn, redact, observe_only(BLOCK))),
         (2 * days, BLOCK),
         (8 * days, BLOCK),
     )

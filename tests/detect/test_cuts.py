@@ -20,7 +20,7 @@ from pipeguard.firewall.finding import Action, Finding, Severity, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import ActionEntry, Exempt, Layer, Mode, Policy, Selector
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.rewrite import cut_line, placeholder, redact, spellings_of
+from pipeguard.firewall.session.rewrite import cut_line, list_spellings, placeholder, redact
 from pipeguard.firewall.session.session import Session
 from pipeguard.isolation.walls.annotation import note_on
 from pipeguard.isolation.walls.wall import READ, Wall
@@ -386,10 +386,10 @@ def test_what_is_cut_is_no_more_severe_than_a_block() -> None:
 
 
 def test_a_passage_is_known_as_a_string_in_json_has_it() -> None:
-    assert set(spellings_of('Say "é"\nnow')) == {
+    assert set(list_spellings('Say "é"\nnow')) == {
         *('Say "é"\nnow', 'Say \\"é\\"\\nnow', 'Say \\"\\u00e9\\"\\nnow'),
     }
-    assert 'Say "é"' in spellings_of('Say \\"\\u00e9\\"')
+    assert 'Say "é"' in list_spellings('Say \\"\\u00e9\\"')
 
 
 # --- what holds of all ---------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.detector import detection_of, make_guard
+from pipeguard.detect.detector import get_detection, make_guard
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Finding, greatest
@@ -33,7 +33,7 @@ def scan(context: Context, surface: Surface, value: JsonValue) -> list[Finding]:
 def called(tool: str) -> tuple[Context, Vault]:
     """A call of a server whose secrets are taken out of what it says."""
     guard = make_guard("demo", engines(), Policy(), {}, b"k" * 32)
-    vault = detection_of(guard).vault
+    vault = get_detection(guard).vault
     assert vault is not None
     return scope()._replace(guard=guard, tool=tool), vault
 

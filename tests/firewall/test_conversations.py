@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeguard.detect.detector import detection_of, make_guard
+from pipeguard.detect.detector import get_detection, make_guard
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.detect.scanning.scan_input import PlaceOf
 from pipeguard.detect.scanning.scan_result import NOTHING_FOUND, ScanResult
@@ -173,7 +173,7 @@ class BrokenEngine(Engine):
 def broken() -> Session:
     """A session whose rules break at the word `fault`."""
     guard = make_guard("demo", engines(), Policy(), {})
-    detection_of(guard).scanners = {surface: (BrokenEngine(),) for surface in Surface}
+    get_detection(guard).scanners = {surface: (BrokenEngine(),) for surface in Surface}
     return Session(guard, "RUN")
 
 

@@ -15,7 +15,7 @@ from pipeguard.detect.detector import make_guard
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Direction, Verdict, greatest
 from pipeguard.firewall.policy import ActionEntry, Layer, Limits, Policy, Selector, Trust
-from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.protocol.message import Message, envelope, parse
 from pipeguard.firewall.protocol.places import PARTS, Surface
@@ -340,7 +340,7 @@ class Sides:
         for member in found if isinstance(found, list) else [found.value]:
             if isinstance(member, dict) and member.get("method") == "notifications/cancelled":
                 params = member.get("params")
-                token = id_token_of(params.get("requestId")) if isinstance(params, dict) else None
+                token = write_id(params.get("requestId")) if isinstance(params, dict) else None
                 tokens += [token] if token is not None and "id" not in member else []
         return tokens
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeguard.firewall.finding import Action, Direction, Finding, Verdict, observed
+from pipeguard.firewall.finding import Action, Direction, Finding, Verdict, observe_only
 from pipeguard.runtime.run import RunTally
 
 
@@ -38,9 +38,9 @@ def test_each_message_is_counted_once_by_what_was_done() -> None:
 
 
 def test_what_would_have_been_stopped_is_counted_as_such() -> None:
-    assert told(verdict(observed(BLOCK))) == [("warning", {"would_be_stopped": 1})]
-    assert observed(BLOCK).action is Action.WARN
-    assert observed(BLOCK).would is Action.BLOCK
+    assert told(verdict(observe_only(BLOCK))) == [("warning", {"would_be_stopped": 1})]
+    assert observe_only(BLOCK).action is Action.WARN
+    assert observe_only(BLOCK).would is Action.BLOCK
 
 
 def test_a_run_without_findings_says_nothing() -> None:

@@ -13,7 +13,7 @@ from itertools import islice, pairwise
 from pipeguard.detect.words.arguments import SEEN_FOLDERS, SHARED_FOLDERS
 from pipeguard.detect.words.tools import PATHS
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue, Path, strings_in
+from pipeguard.firewall.protocol.json_values import JsonValue, Path, walk_strings
 from pipeguard.unicode.name_words import name_words
 
 LONGEST_PATH = 1024  # characters; a longer one hides where it leads
@@ -41,7 +41,7 @@ def written_files(value: JsonValue) -> tuple[str, ...]:
     """
     params = value.get("params") if isinstance(value, dict) else None
     arguments = params.get("arguments") if isinstance(params, dict) else None
-    strings = strings_in(arguments)
+    strings = walk_strings(arguments)
     paths = [text for path, text in islice(strings, MOST_STRINGS) if _is_path(path)]
     return (*paths, *(UNREAD for _ in islice(strings, 1)))
 

@@ -9,7 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from pipeguard.firewall.finding import Action, Confidence, Direction, Finding, Severity, observed
+from pipeguard.firewall.finding import (
+    Action,
+    Confidence,
+    Direction,
+    Finding,
+    Severity,
+    observe_only,
+)
 from pipeguard.firewall.policy import Mode, Policy
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import Message, rewritten
@@ -111,7 +118,7 @@ def without_known_secrets(
         note="a secret that PipeGuard sent to the server, or read for it, was taken out",
     )
     if policy.mode is Mode.OBSERVE:
-        return message, observed(finding)
+        return message, observe_only(finding)
     return rewritten(message, value), finding
 
 

@@ -26,7 +26,7 @@ from pipeguard.detect.flows.outgoing_call import Call
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
 from pipeguard.detect.flows.tool_results import ToolResult, text_of
 from pipeguard.detect.text.document import MessageText
-from pipeguard.firewall.budgets import size_of
+from pipeguard.firewall.budgets import measure_text
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue
@@ -197,7 +197,7 @@ class Flows:
         """Under the lock."""
         before = (text for texts in self._texts_before for text in texts)
         pieces = (piece for recent in self._pieces.values() for piece in recent)
-        self._worked_out_bytes = size_of(*before, *pieces, *self._sent_texts)
+        self._worked_out_bytes = measure_text(*before, *pieces, *self._sent_texts)
         self._worked_out_bytes += sum(result.derived for result in self._results)
 
     def record_result(

@@ -9,7 +9,7 @@ from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.words.arguments import AMOUNTS
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue, texts_in
+from pipeguard.firewall.protocol.json_values import JsonValue, walk_texts
 
 TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
 MIN_NAME_CHARS = 8  # of a name that a text gives to a model
@@ -90,7 +90,7 @@ def addresses(text: str) -> list[str]:
 
 def addresses_of(value: JsonValue) -> list[str]:
     """The web addresses in all strings of a JSON value."""
-    if not any("//" in text for text in texts_in(value)):
+    if not any("//" in text for text in walk_texts(value)):
         return []
     return addresses(MessageText(value, keyed=False).data.decode("utf-8", "ignore"))
 

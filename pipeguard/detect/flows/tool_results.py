@@ -13,7 +13,7 @@ from pipeguard.detect.flows.text_values import mailboxes, phone_numbers
 from pipeguard.detect.flows.tool_labels import PRIVATE, Label, Tool
 from pipeguard.detect.text.document import MessageText
 from pipeguard.errors import Refusal
-from pipeguard.firewall.budgets import size_of, size_of_all
+from pipeguard.firewall.budgets import measure_text, size_of_all
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.strict_json import parse_json
 
@@ -113,7 +113,7 @@ class ToolResult:
         self.frame = frame
         self.since = since
         self.about = about
-        self.size = OBJECT_BYTES + len(frame) + size_of(tool.name)
+        self.size = OBJECT_BYTES + len(frame) + measure_text(tool.name)
         self.size += size_of_all(about) if about else 0
         self.derived = 0
         self.takes_in = tool.labels.meets(Label.TAKES_IN)  # asked for each call, of each result
@@ -199,7 +199,7 @@ class ToolResult:
             from pipeguard.detect.flows import secret_values
 
             self._secrets = secrets = secret_values.secrets(self.text(), self.looks_secret())
-            self.derived += size_of(*secrets, *secrets.values())
+            self.derived += measure_text(*secrets, *secrets.values())
         return secrets
 
     def named(self) -> tuple[str, ...]:
@@ -209,7 +209,7 @@ class ToolResult:
             from pipeguard.detect.flows.secret_values import named_secrets
 
             self._named = named = tuple(named_secrets(self.text()))
-            self.derived += size_of(*named)
+            self.derived += measure_text(*named)
         return named
 
     def forget(self) -> None:
@@ -219,7 +219,7 @@ class ToolResult:
         self.derived = 0
 
     def _counted(self, text: str) -> str:
-        self.derived += size_of(text)
+        self.derived += measure_text(text)
         return text
 
 

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from pipeguard.detect.vault_placeholder import PLACEHOLDER
-from pipeguard.firewall.budgets import size_of
+from pipeguard.firewall.budgets import measure_text
 from pipeguard.firewall.digest import sha256
 
 MAX_SECRETS = 1000
@@ -68,7 +68,7 @@ class Vault:
             placeholder = f"[{head}:{self.tag(head, secret)}]"
             self._secrets[placeholder] = (rule, secret)
             self._names[(rule, secret)] = placeholder
-            self._bytes += size_of(secret)
+            self._bytes += measure_text(secret)
             self._forget()
         return placeholder
 
@@ -105,7 +105,7 @@ class Vault:
     def _forget(self) -> None:
         while len(self._secrets) > MAX_SECRETS or self._bytes > MAX_BYTES:
             _, oldest = self._secrets.popitem(last=False)
-            self._bytes -= size_of(oldest[1])
+            self._bytes -= measure_text(oldest[1])
             del self._names[oldest]
 
     def restore(self, text: str, *, is_sent: bool = False) -> RestoredText:
@@ -134,12 +134,12 @@ class Vault:
             _, secret = self._secrets.get(placeholder, (None, None))
             if secret is not None and is_sent and len(secret) >= MIN_ECHO:
                 if secret not in self._sent_secrets:
-                    self._sent_bytes += size_of(secret)
+                    self._sent_bytes += measure_text(secret)
                 self._sent_secrets[secret] = placeholder
                 self._sent_secrets.move_to_end(secret)
                 while len(self._sent_secrets) > MAX_SENT or self._sent_bytes > MAX_SENT_BYTES:
                     gone, _ = self._sent_secrets.popitem(last=False)
-                    self._sent_bytes -= size_of(gone)
+                    self._sent_bytes -= measure_text(gone)
             return secret
 
     def sent(self) -> dict[str, str]:

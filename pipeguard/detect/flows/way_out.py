@@ -19,7 +19,7 @@ from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.words.notation import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
-from pipeguard.firewall.protocol.places import value_at
+from pipeguard.firewall.protocol.places import get_value
 from pipeguard.unicode.name_words import name_words
 
 MOST_STRINGS = 256  # of a call that are looked through for an address
@@ -71,7 +71,7 @@ def way_out(tool: Tool, value: JsonValue, path: Path, span: tuple[int, int]) -> 
         path: of the string in it.
         span: of the part, in characters.
     """
-    text = value_at(value, path)
+    text = get_value(value, path)
     if isinstance(text, str) and _is_requested(tool, value, path, text, span):
         return WayOut.REQUESTED
     keeps = tool.labels & (Label.WRITES | Label.KEEPS) and not tool.labels & Label.OUTSIDE
@@ -111,7 +111,7 @@ def is_sent_by_line(value: JsonValue, path: Path, span: tuple[int, int]) -> bool
         path: of the string in it.
         span: of the part, in characters.
     """
-    text = value_at(value, path)
+    text = get_value(value, path)
     if not isinstance(text, str):
         return False
     first = max(0, span[0] - LONGEST_ADDRESS)

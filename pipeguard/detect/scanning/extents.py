@@ -21,7 +21,7 @@ from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import Path
-from pipeguard.firewall.protocol.places import value_at
+from pipeguard.firewall.protocol.places import get_value
 from pipeguard.unicode.folding import Range, fold
 
 LATIN_END = 0x250  # letters with accents before it are those of languages
@@ -169,7 +169,7 @@ class _Passages:
 
 def _is_disguised(text: MessageText, cut: StringSpan) -> bool:
     """True if letters are replaced by others, or separated by what nobody sees; not for signs."""
-    string = value_at(text.value, cut.path)
+    string = get_value(text.value, cut.path)
     words = string[cut.start : cut.end] if isinstance(string, str) else ""
     others = "".join(
         c

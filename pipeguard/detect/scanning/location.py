@@ -16,7 +16,7 @@ from pipeguard.detect.scanning.scan_input import ScanInput
 from pipeguard.detect.scanning.scan_result import Match
 from pipeguard.detect.scanning.stated_purpose import serves, shows_attack
 from pipeguard.detect.text.decoders import ENCODINGS
-from pipeguard.firewall.finding import Confidence, lower, raised
+from pipeguard.firewall.finding import Confidence, lower, raise_confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.firewall.protocol.places import MASKED_STEP
@@ -127,7 +127,7 @@ def _confidence_if_hidden(rule: Rule, confidence: Confidence, view: str, size: i
     if is_invisible(view):
         return Confidence.HIGH  # nobody hides harmless words
     if not rule.is_private and size <= SHORT_BYTES and _OPAQUE.search(view):
-        return raised(confidence)
+        return raise_confidence(confidence)
     return confidence
 
 

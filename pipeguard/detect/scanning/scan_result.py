@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pipeguard.detect.rules.rule import Rule
-from pipeguard.firewall.finding import Confidence, raised
+from pipeguard.firewall.finding import Confidence, raise_confidence
 from pipeguard.firewall.protocol.json_values import Path
 
 
@@ -93,7 +93,7 @@ def with_support(
     """
     for index, match in enumerate(matches):
         if match.rule.id in rules_with_several_values:
-            matches[index] = match._replace(confidence=raised(match.confidence))
+            matches[index] = match._replace(confidence=raise_confidence(match.confidence))
         elif (
             match.rule.model
             and match.confidence is Confidence.MEDIUM

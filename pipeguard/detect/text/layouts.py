@@ -21,7 +21,7 @@ from typing import TypeGuard
 from pipeguard.detect.text.encoding import legible
 from pipeguard.detect.words.credentials import KEYS
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, Path, values_in
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, Path, walk_values
 from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
 
 LONGEST_LISTED = 12  # characters, as `application/` has
@@ -120,7 +120,7 @@ def collect_members(
 
 def members_in(value: JsonValue) -> Iterator[LocatedString]:
     """The strings of `collect_members` with their paths."""
-    for path, item in values_in(value):
+    for path, item in walk_values(value):
         if path and type(path[-1]) is str:
             yield path, len(path[-1]) + 2, item if _is_string(item) else ""
         elif _is_string(item):
@@ -207,7 +207,7 @@ def _collect_values_of_object(
 
 def unkeyed_strings_in(value: JsonValue) -> Iterator[LocatedString]:
     """The strings of `collect_values` with their paths: `values`, then `named`."""
-    for path, item in values_in(value):
+    for path, item in walk_values(value):
         if _is_string(item) and not (type(item) is str and path and path[-1] in FIXED_VALUE_KEYS):
             yield path, 0, item
     yield from _named_values_in(value, ())
@@ -236,7 +236,7 @@ def _is_named(item: JsonValue, key: str) -> TypeGuard[str]:
 
 def paths_of_key(value: JsonValue, key: str) -> Iterator[Path]:
     """The paths of a key, or of a value from a fixed list."""
-    for path, item in values_in(value):
+    for path, item in walk_values(value):
         if path and (path[-1] == key or (path[-1] in FIXED_VALUE_KEYS and item == key)):
             yield path
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pipeguard.firewall.pins.fingerprint import canonical
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
-from pipeguard.firewall.protocol.places import value_at
+from pipeguard.firewall.protocol.places import get_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 class Absent(Enum):
-    """In place of a value that one of the two definitions does not have."""
+    """A stand-in for a value that one of the two definitions lacks."""
 
     ABSENT = "absent"
 
@@ -42,7 +42,7 @@ class Difference:
 
 
 class SchemaRole(Enum):
-    """What a path within a JSON Schema leads to."""
+    """The role of a place in a JSON Schema."""
 
     PARAMETER = "parameter"
     SUBSCHEMA = "subschema"
@@ -51,7 +51,7 @@ class SchemaRole(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SchemaPlace:
-    """What a path within a schema leads to.
+    """A place in a schema.
 
     Attributes:
         role: what it is.
@@ -112,7 +112,7 @@ def differences(old: Side, new: Side, path: Path = ()) -> Iterator[Difference]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in (*old, *(key for key in new if key not in old)):
             yield from differences(old.get(key, ABSENT), new.get(key, ABSENT), (*path, key))
-    elif isinstance(old, list) and isinstance(new, list) and (_nested(old) or _nested(new)):
+    elif isinstance(old, list) and isinstance(new, list) and (_has_nested(old) or _has_nested(new)):
         for i in range(max(len(old), len(new))):
             before: Side = old[i] if i < len(old) else ABSENT
             after: Side = new[i] if i < len(new) else ABSENT
@@ -122,7 +122,7 @@ def differences(old: Side, new: Side, path: Path = ()) -> Iterator[Difference]:
 
 
 def schema_place(path: Path) -> SchemaPlace:
-    """What a path within a schema leads to; a parameter may itself be named `properties`.
+    """Find the role of a place in a schema; a parameter may itself be named `properties`.
 
     Args:
         path: the keys below the schema's own.
@@ -154,11 +154,11 @@ class Parameters:
         self._definition = definition
         self._required: dict[Path, frozenset[str]] = {}
 
-    def required(self, schema: Path) -> frozenset[str]:
+    def required_names(self, schema: Path) -> frozenset[str]:
         """The names that the schema at a path lists as required."""
         required = self._required.get(schema)
         if required is None:
-            names = value_at(self._definition, (*schema, "required"))
+            names = get_value(self._definition, (*schema, "required"))
             listed = names if isinstance(names, list) else []
             required = frozenset(name for name in listed if isinstance(name, str))
             self._required[schema] = required
@@ -166,7 +166,7 @@ class Parameters:
 
     def names(self, schema: Path) -> frozenset[str]:
         """The names of all parameters in the schema at a path."""
-        properties = value_at(self._definition, (*schema, "properties"))
+        properties = get_value(self._definition, (*schema, "properties"))
         return frozenset(properties if isinstance(properties, dict) else ())
 
 
@@ -174,7 +174,7 @@ def required_anew(
     old: Parameters, new: Parameters, schema: Path
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The parameters of both sides that became required, and those that became optional."""
-    before, after = old.required(schema), new.required(schema)
+    before, after = old.required_names(schema), new.required_names(schema)
     both = old.names(schema) & new.names(schema)
     return tuple(sorted((after - before) & both)), tuple(sorted((before - after) & both))
 
@@ -185,7 +185,7 @@ def _is_by_member(path: Path) -> bool:
     return schema_place(path[1:]).role is SchemaRole.KEYWORD
 
 
-def _nested(values: list[JsonValue]) -> bool:
+def _has_nested(values: list[JsonValue]) -> bool:
     return any(isinstance(value, dict | list) for value in values)
 
 

@@ -24,7 +24,7 @@ from pipeguard.firewall.pins.definition_diff import (
     required_anew,
     schema_place,
 )
-from pipeguard.firewall.protocol.json_values import JsonObject, Number, serialise, texts_in
+from pipeguard.firewall.protocol.json_values import JsonObject, Number, serialise, walk_texts
 from pipeguard.unicode.display import cut, is_hidden, shown, visible
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _present(change: Difference) -> Side:
 def _input_classes(change: Difference, old: Parameters, new: Parameters) -> Iterator[Drift]:
     place = schema_place(change.path[1:])
     if place.role is SchemaRole.PARAMETER and change.old is ABSENT:
-        needed = change.path[-1] in new.required(change.path[:-2])
+        needed = change.path[-1] in new.required_names(change.path[:-2])
         yield Drift.REQUIRED_PARAMETER_ADDED if needed else Drift.PARAMETER_ADDED
     elif place.role is SchemaRole.PARAMETER and change.new is ABSENT:
         yield Drift.PARAMETER_REMOVED
@@ -163,7 +163,7 @@ def _input_classes(change: Difference, old: Parameters, new: Parameters) -> Iter
 def _widens(keyword: str, old: Side, new: Side) -> bool:
     """True if the schema accepts more with the new value than with the old one."""
     if keyword in {"enum", "type"}:
-        before, after = _set_of(old), _set_of(new)
+        before, after = _to_set(old), _to_set(new)
         numbers = b'"integer"' in before and b'"number"' in after
         return numbers or (bool(before) and (not after or bool(after - before)))
     if keyword in _CEILINGS | _FLOORS:
@@ -177,7 +177,7 @@ def _widens(keyword: str, old: Side, new: Side) -> bool:
     return keyword in _RESTRAINTS and (new is ABSENT or new is False)
 
 
-def _set_of(side: Side) -> set[bytes]:
+def _to_set(side: Side) -> set[bytes]:
     if side is ABSENT:
         return set()
     return {serialise(value) for value in (side if isinstance(side, list) else [side])}
@@ -213,7 +213,7 @@ def _instructs(old: JsonObject, new: JsonObject) -> bool:
     Cues are counted, so that an approved order that stays is not new. Over the limit nothing is
     searched and the answer is True: nobody needs so long a definition.
     """
-    before, after = "\n".join(texts_in(old)), "\n".join(texts_in(new))
+    before, after = "\n".join(walk_texts(old)), "\n".join(walk_texts(new))
     if len(before) + len(after) > CUE_CHARS:
         return True
     if sum(map(is_hidden, after)) > sum(map(is_hidden, before)):
@@ -241,7 +241,7 @@ def _describe_change(change: Difference, old: Parameters, new: Parameters) -> It
     noun = "parameter" if top in INPUTS else "output"
     label = shown(place.label, VALUE_CHARS)
     if place.role is SchemaRole.PARAMETER and change.old is ABSENT:
-        needed = " (required)" if last in new.required(change.path[:-2]) else ""
+        needed = " (required)" if last in new.required_names(change.path[:-2]) else ""
         yield f"{noun} added: {label}{needed}"
         yield from _describe_new_texts(f"{noun} {label}", change.new)
     elif place.role is SchemaRole.PARAMETER and change.new is ABSENT:
@@ -269,7 +269,7 @@ def _describe_new_texts(where: str, schema: Side) -> Iterator[str]:
     if isinstance(schema, dict):
         for key in ("title", "description"):
             if isinstance(schema.get(key), str):
-                yield f"{where}: {key} gained: {_quoted(schema[key])}"
+                yield f"{where}: {key} gained: {_show_value(schema[key])}"
 
 
 def _describe_value(name: str, change: Difference) -> Iterator[str]:
@@ -277,13 +277,13 @@ def _describe_value(name: str, change: Difference) -> Iterator[str]:
     if _is_text(old) and _is_text(new):
         yield from _describe_text(name, str(old), str(new))
     elif old is ABSENT:
-        yield f"{name} gained: {_quoted(new)}"
+        yield f"{name} gained: {_show_value(new)}"
     elif new is ABSENT:
-        yield f"{name} lost: {_quoted(old)}"
+        yield f"{name} lost: {_show_value(old)}"
     elif isinstance(old, list) and isinstance(new, list):
-        before, after = _set_of(old), _set_of(new)
-        gained = [_quoted(value) for value in new if serialise(value) not in before]
-        lost = [_quoted(value) for value in old if serialise(value) not in after]
+        before, after = _to_set(old), _to_set(new)
+        gained = [_show_value(value) for value in new if serialise(value) not in before]
+        lost = [_show_value(value) for value in old if serialise(value) not in after]
         changes = " and ".join(
             f"{verb} {', '.join(values)}"
             for verb, values in (("gained", gained), ("lost", lost))
@@ -291,7 +291,7 @@ def _describe_value(name: str, change: Difference) -> Iterator[str]:
         )
         yield f"{name} {changes or 'has another order'}"
     else:
-        yield f"{name}: {_quoted(old)} → {_quoted(new)}"
+        yield f"{name}: {_show_value(old)} → {_show_value(new)}"
 
 
 def _describe_text(name: str, old: str, new: str) -> Iterator[str]:
@@ -342,7 +342,7 @@ def _is_text(side: Side) -> bool:
     return isinstance(side, str) and not isinstance(side, Number)
 
 
-def _quoted(side: Side) -> str:
+def _show_value(side: Side) -> str:
     value = None if side is ABSENT else side
     if isinstance(value, str) and not isinstance(value, Number):
         return _quote(value, 2 * VALUE_CHARS)

@@ -1,4 +1,4 @@
-"""Which names of definitions a person, a model or a lenient server could take for the same.
+"""Names of definitions that a person, a model or a lenient server could confuse.
 
 The names of tools and prompts are read: case, look-alike letters, blanks and invisible characters
 do not tell two of them apart. Resources and templates have addresses: there each letter counts, and
@@ -26,11 +26,11 @@ def as_seen(kind: str, name: str) -> str:
         return normal(name)
     if name.isascii() and name.isprintable() and " " not in name:
         return name.casefold()
-    folded = _folded(_folded(name))  # of some letters only the lower case has a look-alike
+    folded = _fold(_fold(name))  # of some letters only the lower case has a look-alike
     return "".join([c for c in folded if not c.isspace() and not is_hidden(c)])
 
 
-def _folded(name: str) -> str:
+def _fold(name: str) -> str:
     return fold(name.encode("utf-8"))[0].decode("utf-8", "replace").casefold()
 
 

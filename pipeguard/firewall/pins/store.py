@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import Enum
 from threading import Lock
 
-from pipeguard.firewall.budgets import size_of
+from pipeguard.firewall.budgets import measure_text
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.lookalikes import Names
 
@@ -72,7 +72,7 @@ class Pins:
         key = (pin.kind, pin.name)
         with self._lock:
             current = self._now.get(key)
-            pin = _merged(pin, current)
+            pin = _merge(pin, current)
             if not self._has_room(pin, current):
                 self._full |= {pin.kind}
                 if current is None or pin.approved_definition is None:
@@ -136,13 +136,13 @@ class Pins:
         return frozenset(kind for kind, _ in changed)
 
     def _has_room(self, pin: Pin, current: Pin | None) -> bool:
-        """Whether there is room for a pin in place of the current one; always if it is smaller."""
+        """True if there is room for a pin in place of the current one; always if it is smaller."""
         growth = _size(pin) - _size(current)
         return growth <= 0 or self._bytes + growth <= MAX_PINS_BYTES
 
 
-def _merged(pin: Pin, current: Pin | None) -> Pin:
-    """What was learned, without replacing what was approved meanwhile."""
+def _merge(pin: Pin, current: Pin | None) -> Pin:
+    """Merge a learned pin without replacing what was approved meanwhile."""
     if current is None or current.approved_fingerprint in {None, pin.approved_fingerprint}:
         return pin
     seen = pin.held_fingerprint or pin.approved_fingerprint
@@ -159,7 +159,7 @@ def _size(pin: Pin | None) -> int:
     """The bytes that a pin takes in memory."""
     if pin is None:
         return 0
-    return PIN_BYTES + size_of(pin.name, pin.approved_definition, pin.held_definition)
+    return PIN_BYTES + measure_text(pin.name, pin.approved_definition, pin.held_definition)
 
 
 # --- holds ------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ REVIEW = "review"  # why a definition waits that nothing else is wrong with
 
 
 class HoldState(Enum):
-    """Where a definition is that this run holds."""
+    """The state of a definition that this run holds."""
 
     STORED = "stored"
     DISPLACED = "displaced"  # the store has the hold of another run
@@ -178,7 +178,7 @@ class HoldState(Enum):
 
 
 class Holds:
-    """What was last listed in this run: held, or as it is approved. For the owner of its lock."""
+    """Definitions last listed in this run: held, or as approved. For the owner of its lock."""
 
     def __init__(self) -> None:
         self._states: dict[PinKey, HoldState] = {}
@@ -207,7 +207,7 @@ class Holds:
         return key in self._unstored
 
     def settle(self, key: PinKey, pin: Pin, stored: Pin | None) -> Pin | None:
-        """What becomes of a pin of this run once the store has changed.
+        """Settle a pin of this run once the store has changed.
 
         Args:
             key: of the pin.

@@ -11,7 +11,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, Verdict, greatest
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import answered_ids, legible_ids
-from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 
 REVISION = "2025-03-26"  # the only one with batches
@@ -44,14 +44,14 @@ class RefusedBatch(Refusal):
 
 def _ids(members: list[JsonValue], *, of_requests: bool) -> list[str]:
     tokens = (
-        id_token_of(member.get("id"))
+        write_id(member.get("id"))
         for member in members
         if isinstance(member, dict) and ("method" in member) is of_requests
     )
     return [token for token in dict.fromkeys(tokens) if token is not None]
 
 
-def ids_of(refusal: Refusal, frame: bytes) -> Ids | None:
+def collect_ids(refusal: Refusal, frame: bytes) -> Ids | None:
     """The ids in a refused batch, even if it could not be read; None if it has none or is none."""
     if isinstance(refusal, RefusedBatch):
         ids = refusal.ids
@@ -82,7 +82,7 @@ def check(members: list[JsonValue], revision: str | None) -> None:
     if any(asks) and not all(asks):
         why = "a batch has requests or answers, not both"
         raise RefusedBatch("protocol.batch-mixed", why, members)
-    ids = [id_token_of(member.get("id")) for member in members if _asks(member)]
+    ids = [write_id(member.get("id")) for member in members if _asks(member)]
     if len(set(ids)) < len(ids):
         raise RefusedBatch("protocol.batch-ids", "two requests in a batch have one id", members)
 

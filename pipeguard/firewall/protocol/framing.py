@@ -16,7 +16,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.codes import PEER_GONE
-from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import Number, without_line_ends
 from pipeguard.firewall.protocol.spelling import folded_name
 
@@ -76,7 +76,7 @@ class Oversized(bytes):
 
 
 class Lost(bytes):
-    """In place of an answer that will not come.
+    """A stand-in for an answer that will not come.
 
     Attributes:
         id_token: of the request that waits, as it is written in its frame.
@@ -92,7 +92,7 @@ class Lost(bytes):
 
     @classmethod
     def of(cls, id_token: str, why: str, code: int = PEER_GONE, *, sent: bool = True) -> Lost:
-        """In place of the answer to a request."""
+        """A stand-in for the answer to a request."""
         lost = cls(b'{"id":' + id_token.encode() + b"}")
         lost.id_token, lost.why, lost.code, lost.sent = id_token, why, code, sent
         return lost
@@ -181,7 +181,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Outline(NamedTuple):
-    """What can be read of one message.
+    """The legible parts of one message.
 
     Attributes:
         id: its id as it is written in the frame, or None.
@@ -342,5 +342,5 @@ def _id_token(written: bytes) -> str | None:
     """The token of an id as it is written in a frame; None if it is not well formed."""
     with suppress(ValueError):
         text = written.decode("utf-8")
-        return id_token_of(json.loads(text) if text.startswith('"') else Number(text))
+        return write_id(json.loads(text) if text.startswith('"') else Number(text))
     return None

@@ -14,7 +14,7 @@ MAX_ID_DIGITS = 40  # an id is compared by its digits, never as a number
 INTEGER = lazy_regex(r"(?:0|-?[1-9][0-9]*)\Z", re.ASCII)  # not `-0`: peers echo it as `0`
 
 
-def id_token_of(value: JsonValue) -> str | None:
+def write_id(value: JsonValue) -> str | None:
     """The token of an id or a progress token (`7`, `"a"`); None if it is not well formed."""
     if isinstance(value, Number):
         is_integer = len(value) <= MAX_ID_DIGITS and INTEGER.match(value)
@@ -28,7 +28,7 @@ def id_token_of(value: JsonValue) -> str | None:
     return None
 
 
-def id_of(token: str) -> JsonValue:
+def read_id(token: str) -> JsonValue:
     """The id or progress token whose token `id_token_of` returned."""
     if not token.startswith('"'):
         return Number(token)
@@ -41,7 +41,7 @@ def request_ids(value: JsonValue) -> list[str]:
     tokens = []
     for member in value if isinstance(value, list) else [value]:
         if isinstance(member, dict) and "method" in member and "id" in member:
-            token = id_token_of(member["id"])
+            token = write_id(member["id"])
             if token is not None:
                 tokens.append(token)
     return tokens

@@ -67,31 +67,31 @@ def _write(value: JsonValue, parts: list[str]) -> None:
 # The values and the strings in a JSON value, with their paths.
 
 
-def values_in(value: JsonValue, path: Path = ()) -> Iterator[tuple[Path, JsonValue]]:
+def walk_values(value: JsonValue, path: Path = ()) -> Iterator[tuple[Path, JsonValue]]:
     """Each value with its path: the value itself first, a container before its members."""
     yield path, value
     if type(value) is dict:
         for key, item in value.items():
             if type(item) is dict or type(item) is list:
-                yield from values_in(item, (*path, key))
+                yield from walk_values(item, (*path, key))
             else:
                 yield (*path, key), item
     elif type(value) is list:
         for index, item in enumerate(value):
             if type(item) is dict or type(item) is list:
-                yield from values_in(item, (*path, index))
+                yield from walk_values(item, (*path, index))
             else:
                 yield (*path, index), item
 
 
-def strings_in(value: JsonValue) -> Iterator[tuple[Path, str]]:
+def walk_strings(value: JsonValue) -> Iterator[tuple[Path, str]]:
     """Each string with its path. Numbers and keys are not strings."""
-    return ((path, item) for path, item in values_in(value) if type(item) is str)
+    return ((path, item) for path, item in walk_values(value) if type(item) is str)
 
 
-def texts_in(value: JsonValue) -> Iterator[str]:
+def walk_texts(value: JsonValue) -> Iterator[str]:
     """Each string and each key, a key before what it names."""
-    for path, item in values_in(value):
+    for path, item in walk_values(value):
         if path and type(path[-1]) is str:
             yield path[-1]
         if type(item) is str:

@@ -8,7 +8,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import MessageKind
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import one_line
-from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.spelling import folded_name, has_look_alike, look_alike, spellings
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, read_json
@@ -105,7 +105,7 @@ def _check_members(value: JsonObject, id_token: str | None) -> None:
 def _id_token(value: JsonObject) -> str | None:
     if "id" not in value:
         return None
-    token = id_token_of(value["id"])
+    token = write_id(value["id"])
     if token is None and not (value["id"] is None and "error" in value and "method" not in value):
         raise _invalid("protocol.invalid-id", "an id is a string or an integer", None)
     return token

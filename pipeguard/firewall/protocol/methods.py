@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.pending import PendingRequest
@@ -86,12 +86,12 @@ def without_free_text(value: JsonObject) -> JsonObject:
     if not isinstance(params, dict):
         return bare
     effective: JsonObject = {}
-    if method == CANCELLED and id_token_of(params.get("requestId")) is not None:
+    if method == CANCELLED and write_id(params.get("requestId")) is not None:
         effective["requestId"] = params["requestId"]
     if method == ACKNOWLEDGED:
         meta = params.get("_meta")
         effective["notifications"] = granted_flags(value)
-        if isinstance(meta, dict) and id_token_of(meta.get(SUBSCRIPTION_META)) is not None:
+        if isinstance(meta, dict) and write_id(meta.get(SUBSCRIPTION_META)) is not None:
             effective["_meta"] = {SUBSCRIPTION_META: meta[SUBSCRIPTION_META]}
     return {**bare, "params": effective}
 
@@ -108,7 +108,7 @@ _LISTS = {
 }
 
 
-def lists_in(value: JsonObject) -> frozenset[str]:
+def read_lists(value: JsonObject) -> frozenset[str]:
     """The lists that a `subscriptions/listen` asks for, or that its acknowledgement grants."""
     params = value.get("params")
     flags = params.get("notifications") if isinstance(params, dict) else None
@@ -119,7 +119,7 @@ def lists_in(value: JsonObject) -> frozenset[str]:
 
 def granted_flags(value: JsonObject) -> JsonObject:
     """The `notifications` of an acknowledgement, with only the flags that `lists_in` reads."""
-    granted = lists_in(value)
+    granted = read_lists(value)
     return {name: True for name, kind in _LISTS.items() if kind in granted}
 
 
@@ -127,7 +127,7 @@ def acknowledge(open_requests: Iterable[PendingRequest], value: JsonObject) -> N
     """Record an acknowledgement: what was requested and granted is announced from now on."""
     params = value.get("params")
     meta = params.get("_meta") if isinstance(params, dict) else None
-    token = id_token_of(meta.get(SUBSCRIPTION_META)) if isinstance(meta, dict) else None
+    token = write_id(meta.get(SUBSCRIPTION_META)) if isinstance(meta, dict) else None
     for request in open_requests:
         if request.id_token == token and request.method == LISTEN and request.forwarded:
-            request.announced_lists = request.requested_lists & lists_in(value)
+            request.announced_lists = request.requested_lists & read_lists(value)

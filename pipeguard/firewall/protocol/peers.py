@@ -1,4 +1,4 @@
-"""What client and server declared about themselves. Checks nothing.
+"""Declarations of client and server about themselves. Checks nothing.
 
 Only what a later check needs is kept: declarations may be of any length.
 """
@@ -18,7 +18,7 @@ MAX_REVISION_CHARS = 32  # a date has ten
 
 
 class Peers:
-    """What client and server declared about themselves.
+    """Declarations of client and server about themselves.
 
     Attributes:
         revision: the one agreed in a handshake, or None.

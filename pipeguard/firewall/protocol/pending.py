@@ -1,4 +1,4 @@
-"""Which requests wait for an answer, in one direction. Knows ids, methods and times only.
+"""Requests that wait for an answer, in one direction. Knows ids, methods and times only.
 
 Has no lock of its own: its callers hold the lock of the conversation.
 """
@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.budgets import size_of, size_of_all
+from pipeguard.firewall.budgets import measure_text, size_of_all
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.message import Message
 
 REMEMBERED_SECONDS = 60.0  # for so long a late answer to a cancelled request is no violation
@@ -26,7 +26,7 @@ _NONE: frozenset[str] = frozenset()
 
 
 class Targets(Protocol):
-    """What a request is about."""
+    """The files and hosts that a request is about."""
 
     @property
     def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -34,7 +34,7 @@ class Targets(Protocol):
 
     @property
     def size_bytes(self) -> int:
-        """What it takes in memory."""
+        """Bytes that it takes in memory."""
 
     @property
     def fetches(self) -> bool:
@@ -42,7 +42,7 @@ class Targets(Protocol):
 
     @property
     def file_kind(self) -> int:
-        """What the files are that it reads, by their names, as detect.model.file_kind has it."""
+        """The kind of the files that it reads, by their names (detect.model.file_kind)."""
 
     def forget(self) -> None:
         """Name nothing from now on."""
@@ -118,10 +118,10 @@ class PendingRequest:
         self.call: Targets | None = None
         self.frame_bytes = self.call_bytes = 0
         self.is_method_secret = self.is_tool_secret = False
-        self.size = REQUEST_BYTES + size_of(id_token, method, tool, progress_token)
+        self.size = REQUEST_BYTES + measure_text(id_token, method, tool, progress_token)
 
     @property
-    def shown(self) -> tuple[str | None, str | None]:
+    def record_names(self) -> tuple[str | None, str | None]:
         """Its method and tool as a record may have them: None for one with a secret in it."""
         method = None if self.is_method_secret else self.method
         return method, None if self.is_tool_secret else self.tool
@@ -142,7 +142,7 @@ def pending_request(message: Message, now: float) -> PendingRequest:
         if message.method == "tools/call" and type(name) is str:
             tool = name
         if isinstance(meta, dict) and meta.get("progressToken") is not None:
-            progress_token = id_token_of(meta["progressToken"])
+            progress_token = write_id(meta["progressToken"])
             if progress_token is None:
                 raise Refusal(
                     "protocol.invalid-progress-token",
@@ -204,13 +204,13 @@ class Pending:
     def _expect_late(self, id_token: str, since: float) -> None:
         self._expect_none(id_token)
         self._cancelled[id_token] = since
-        self._cancelled_bytes += size_of(id_token)
+        self._cancelled_bytes += measure_text(id_token)
         while len(self._cancelled) > MAX_REMEMBERED or self._cancelled_bytes > MAX_CANCELLED_BYTES:
             self._expect_none(next(iter(self._cancelled)))
 
     def _expect_none(self, id_token: str) -> None:
         if self._cancelled.pop(id_token, None) is not None:
-            self._cancelled_bytes -= size_of(id_token)
+            self._cancelled_bytes -= measure_text(id_token)
 
     def __len__(self) -> int:
         return self._count if self._whole is self else len(self._open)
@@ -343,7 +343,7 @@ class Pending:
         waiting = [request for pending in self._all() for request in pending._open.values()]
         return sorted(waiting, key=lambda request: request.since) if self._exchanges else waiting
 
-    def forwarded(self) -> list[PendingRequest]:
+    def list_forwarded(self) -> list[PendingRequest]:
         """All open requests that were forwarded, in the order in which they came."""
         return [request for request in self.all() if request.forwarded]
 

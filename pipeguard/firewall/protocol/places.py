@@ -20,7 +20,7 @@ Row = tuple[str, str]
 
 
 class Surface(Enum):
-    """What a text is judged as: each rule names the surfaces that it applies to."""
+    """The use of a text: each rule names the surfaces that it applies to."""
 
     TO_SERVER = "to-server"
     TO_CLIENT = "to-client"
@@ -167,7 +167,7 @@ FIXED_VALUE_KEYS = frozenset(
 )
 
 
-def place_of(part: str, method: str | None, path: Path) -> str:
+def name_place(part: str, method: str | None, path: Path) -> str:
     """Name the place of a text.
 
     Args:
@@ -193,7 +193,7 @@ def place_of(part: str, method: str | None, path: Path) -> str:
     return f"{part}.other"
 
 
-def value_at(value: JsonValue, path: Sequence[str | int]) -> JsonValue:
+def get_value(value: JsonValue, path: Sequence[str | int]) -> JsonValue:
     """The value at a path, whose steps may be strings as in a JSON pointer; else None."""
     for step in path:
         if isinstance(value, dict):
@@ -223,7 +223,7 @@ _COULD_BE_SECRET = lazy_regex(r"(?=\S{0,64}[0-9])(?=\S{0,64}[A-Za-z])\S{12,64}")
 
 
 def _fits(pattern: str, steps: Path) -> bool:
-    wanted = _steps_of(pattern)
+    wanted = _split(pattern)
     for index, want in enumerate(wanted):
         if want == "**":
             return True
@@ -233,7 +233,7 @@ def _fits(pattern: str, steps: Path) -> bool:
 
 
 @cache
-def _steps_of(pattern: str) -> list[str]:
+def _split(pattern: str) -> list[str]:
     return pattern.split("/")
 
 

@@ -15,7 +15,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import Lost, Oversized, legible_id
-from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 
 MAX_DEPTH = 64  # nested arrays and objects; MCP's own messages need about 12
@@ -112,7 +112,7 @@ def read_json(frame: bytes) -> tuple[JsonValue, str]:
             "protocol.lone-surrogate",
             "a string contains a lone surrogate, which is half a character",
             codes.INVALID_REQUEST,
-            id_token_of(value.get("id")) if isinstance(value, dict) else None,
+            write_id(value.get("id")) if isinstance(value, dict) else None,
         )
     return value, text
 
@@ -173,7 +173,7 @@ class _BadKeys(Exception):  # noqa: N818  becomes a Refusal where the frame is k
         self.code = code
 
 
-def _object_of(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
+def _make_object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
     value = dict(pairs)
     if len(pairs) != len(value):
         why = "an object has the same key twice"
@@ -189,7 +189,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 _DECODER = JSONDecoder(
-    object_pairs_hook=_object_of,
+    object_pairs_hook=_make_object,
     parse_float=Number,
     parse_int=Number,
     parse_constant=_refuse_constant,

@@ -1,4 +1,4 @@
-"""Which URIs name the same resource. Opens none of them.
+"""Resources by their URIs: equal ones, and those that a template expands to. Opens none.
 
 Knows RFC 3986 (equivalence, section 6.2.2) and what the URL parsers of clients change in a URI
 before they send it (WHATWG URL, sections 4.4 and 4.5).
@@ -32,11 +32,11 @@ def normal(uri: str) -> str:
     """
     scheme, authority, path, rest = _split(uri)
     if _ODD.search(uri):
-        text = _decoded(uri)
+        text = _decode(uri)
         if text.partition(":")[0].lower() in _PORTS:
             text = text.replace("\\", "/")
         scheme, authority, path, rest = _split(text)
-        path = _resolved(path)
+        path = _resolve(path)
     scheme = scheme.lower()
     if scheme in _PORTS and "{" not in authority:
         authority = authority.lower().removesuffix(_PORTS[scheme])
@@ -58,7 +58,7 @@ def _split(uri: str) -> tuple[str, ...]:
     return match.groups("")
 
 
-def _decoded(uri: str) -> str:
+def _decode(uri: str) -> str:
     text = ENCODED.sub(_decode_run, uri)
     text = "".join(" " if c.isspace() and c not in "\t\r\n" else c for c in text)
     return "".join(c for c in text if c not in "\t\r\n" and not is_hidden(c)).strip()
@@ -75,7 +75,7 @@ def _decode_run(run: re.Match[str]) -> str:
     )
 
 
-def _resolved(path: str) -> str:
+def _resolve(path: str) -> str:
     """A path without `.` and `..` (RFC 3986, 5.2.4)."""
     resolved: list[str] = []
     segments = path.split("/")
@@ -134,7 +134,7 @@ def _leads_up(text: str) -> bool:
 
 
 class _Expression(NamedTuple):
-    """What one expression can write: its first character, and the characters that may follow."""
+    """The output of one expression: its first character, and those that may follow."""
 
     prefix: str
     run: re.Pattern[str]
@@ -166,7 +166,7 @@ class _Template(NamedTuple):
 
 
 def _after(part: _Expression, uri: str, starts: list[int]) -> list[int]:
-    """Where the next part may begin, sorted. A variable without a value writes nothing."""
+    """Positions at which the next part may begin, sorted; a variable may write nothing."""
     ends = set(starts)
     reached = -1
     for start in starts:

@@ -1,4 +1,4 @@
-"""Whether a client's request may use the tool, prompt or resource that it names.
+"""Admission of a client's request to the tool, prompt or resource that it names.
 
 Policy and pins decide. Judges no text and no definition.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import Finding, observed
+from pipeguard.firewall.finding import Finding, observe_only
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.lookalikes import is_same
 from pipeguard.firewall.policy import Mode, Trust
@@ -93,7 +93,7 @@ def _obstacle_to_reference(guard: Guard, kind: str, name: JsonValue) -> Finding 
     if kind == "tool" and not guard.policy.calls(name):
         note = f"the policy does not allow the tool {cut(name, NAME_CHARS)!r} to be called"
         finding = Finding("policy.tool", "call.name", "/params/name", note=note, tool=name)
-        return observed(finding) if guard.policy.mode is Mode.OBSERVE else finding
+        return observe_only(finding) if guard.policy.mode is Mode.OBSERVE else finding
     return obstacle(guard, kind, name)
 
 
@@ -161,7 +161,7 @@ def _held_finding(guard: Guard, kind: str, name: str, why: str, rule: str) -> Fi
         excerpt=show_command(guard.name, name),
         tool=name,
     )
-    return observed(finding) if guard.policy.mode is Mode.OBSERVE else finding
+    return observe_only(finding) if guard.policy.mode is Mode.OBSERVE else finding
 
 
 # --- references -------------------------------------------------------------------------

@@ -32,7 +32,7 @@ _SPELLINGS = {name: spellings((name,)) for name in _MEMBERS}
 
 
 class ReviewedResult(NamedTuple):
-    """What became of the definitions in one result.
+    """The definitions in one result after review.
 
     Attributes:
         result: the result that goes on; the very object that came if nothing changed.

@@ -27,7 +27,7 @@ from pipeguard.firewall.policy import Mode, Policy, PolicyTarget, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.pending import NO_CALL, Targets
-from pipeguard.firewall.protocol.places import HTTP_HEADER, Surface, place_of
+from pipeguard.firewall.protocol.places import HTTP_HEADER, Surface, name_place
 
 __all__ = ("Context", "Detector", "Guard", "PinKey")
 
@@ -36,7 +36,7 @@ EXEMPT = "an exception of your policy lets it pass"
 
 
 class Context(NamedTuple):
-    """What is being judged, and where it is.
+    """The message being judged, and the place in it.
 
     Attributes:
         guard: whose policy and pins apply.
@@ -63,7 +63,7 @@ class Context(NamedTuple):
 
     def place(self, path: Path) -> str:
         """The name of the place at a path below the value."""
-        return place_of(self.part, self.method, self.prefix + path)
+        return name_place(self.part, self.method, self.prefix + path)
 
     @property
     def whole(self) -> str:
@@ -98,9 +98,11 @@ class Context(NamedTuple):
         action = policy.action(target, self.now)
         if (bare.rule, bare.pointer) in self.exempt or policy.exempts(target, self.now):
             action, note = Action.ALLOW, EXEMPT
-        elif is_cuttable and policy.enforced(target, self.now) is Action.CUT > action:
+        elif is_cuttable and policy.enforced_action(target, self.now) is Action.CUT > action:
             note = WOULD_CUT
-        enforced = policy.enforced(target, self.now) if policy.mode is Mode.OBSERVE else action
+        enforced = (
+            policy.enforced_action(target, self.now) if policy.mode is Mode.OBSERVE else action
+        )
         paths, hosts = self.call.names
         return bare._replace(
             action=action,
@@ -121,7 +123,7 @@ class Context(NamedTuple):
 
 
 class Detector(Protocol):
-    """What the firewall asks about texts. A detector reports; the policy decides.
+    """Detection as the firewall sees it. A detector reports; the policy decides.
 
     It serves the two threads of one client's pump. Its answers depend on what it was given.
     """
@@ -224,7 +226,7 @@ class FailureNotes(Protocol):
 
 
 class _Shared:
-    """What all guards of a server share: replacing it here replaces it for each of them."""
+    """State that all guards of a server share."""
 
     __slots__ = ("notes", "pins", "policy")
 
@@ -262,7 +264,7 @@ class Guard:
         self.is_remote = False
         self.contents_key = b""
         self.inspects = True
-        self._shared = _Shared(policy, Pins(_trusted(pins, policy)))
+        self._shared = _Shared(policy, Pins(_trust(pins, policy)))
         self._fixed: Policy | None = None  # in place of the one that is shared
 
     @property
@@ -276,11 +278,11 @@ class Guard:
 
     @property
     def policy(self) -> Policy:
-        """What to do about findings."""
+        """Actions for findings, and limits."""
         return self._fixed or self._shared.policy
 
-    def fixed(self) -> Guard:
-        """The same guard, whose policy no longer changes: each message is judged by one.
+    def snapshot(self) -> Guard:
+        """A snapshot of the guard: one policy per message.
 
         What one policy stops by its tools and another by its rules would else pass a message that
         is judged while the one replaces the other.
@@ -333,7 +335,7 @@ class Guard:
         Returns:
             The kinds that changed, which a client should list again.
         """
-        return self._shared.pins.replace(_trusted(pins, self.policy))
+        return self._shared.pins.replace(_trust(pins, self.policy))
 
     def pin(self, kind: str, name: str) -> Pin | None:
         """The pin of one definition, or None."""
@@ -365,7 +367,7 @@ class Guard:
         return self._shared.pins.is_unstored(kind, name)
 
 
-def _trusted(pins: Mapping[PinKey, Pin], policy: Policy) -> dict[PinKey, Pin]:
+def _trust(pins: Mapping[PinKey, Pin], policy: Policy) -> dict[PinKey, Pin]:
     """Pins of the store as they are trusted under a policy."""
     needs_review = policy.trust is Trust.REVIEW
     return {key: as_trusted(pin, needs_review=needs_review) for key, pin in pins.items()}

@@ -14,12 +14,12 @@ from pipeguard.firewall.finding import (
     MessageKind,
     Severity,
     Verdict,
-    blocked,
     greatest,
+    make_block,
+    make_warning,
     method_is_secret,
     name_is_secret,
     tells_private,
-    warned,
     worst,
 )
 from pipeguard.firewall.protocol import codes
@@ -162,7 +162,7 @@ class MessageJudge(NamedTuple):
         request, is_late = self.state.close(self.direction, message.id_token, self.now)
         if request is None:
             why = "an answer to no open request was dropped"
-            findings = [] if is_late else [blocked("protocol.unknown-answer", why)]
+            findings = [] if is_late else [make_block("protocol.unknown-answer", why)]
             return self._verdict(message, None, findings, None)
         try:
             check_answer(message.value, message.id_token)
@@ -178,7 +178,7 @@ class MessageJudge(NamedTuple):
         if replies.is_forged(original.value):
             message = rewritten(original, replies.without_forgery(original.value))
             why = "a mark that only PipeGuard sets was removed"
-            extra.append(warned("protocol.forged-mark", why))
+            extra.append(make_warning("protocol.forged-mark", why))
         result = message.value.get("result")
         if isinstance(result, dict):
             self._note_answer(request, result)
@@ -189,8 +189,8 @@ class MessageJudge(NamedTuple):
                 return self._settle(original, request, extra)
             if reviewed.result is not result:
                 message = rewritten(message, {**message.value, "result": reviewed.result})
-        said, note = message, self._note_on(message, request)
-        message = rewritten(message, replies.noted(message.value, note[0])) if note else message
+        said, note = message, self._explain(message, request)
+        message = rewritten(message, replies.add_note(message.value, note[0])) if note else message
         context = self._context(message, request)
         verdict = self._settle(message, request, self._findings(context, message))
         extra += _note_findings(note, verdict)
@@ -204,7 +204,7 @@ class MessageJudge(NamedTuple):
             return verdict.with_findings(original.frame, extra, pins)
         return verdict
 
-    def _note_on(self, message: Message, request: PendingRequest) -> AnswerNote | None:
+    def _explain(self, message: Message, request: PendingRequest) -> AnswerNote | None:
         """Explain an answer of the server that failed, before it is judged."""
         notes = self.guard.notes if self.direction is TO_CLIENT else None
         if notes is None or (request.tool is None and message.kind is not MessageKind.ERROR):
@@ -298,7 +298,7 @@ class MessageJudge(NamedTuple):
                 break
             is_cut = is_cut or greatest(remaining) is Action.CUT
             redacted = redact(message.value, remaining, make_placeholder, make_line)
-            marked = replies.marked(redacted, self.direction, self.event, is_cut=is_cut)
+            marked = replies.mark_changed(redacted, self.direction, self.event, is_cut=is_cut)
             message = rewritten(message, marked)
             context = self._context(message, request)
             context = context._replace(exempt=frozenset() if is_cut else exempt)
@@ -314,7 +314,7 @@ class MessageJudge(NamedTuple):
         if is_cut:
             findings = withheld(findings, "what a cut left could not pass either")
             return self._block(original, request, findings, codes.BLOCKED)
-        failed = blocked("protocol.not-redacted", "it could not be redacted")
+        failed = make_block("protocol.not-redacted", "it could not be redacted")
         return self._block(original, request, [*findings, failed], codes.BLOCKED)
 
     def _verdict(
@@ -325,7 +325,7 @@ class MessageJudge(NamedTuple):
         forward: bytes | None,
     ) -> Verdict:
         """The verdict on a message, its most serious finding first."""
-        method, tool = request.shown if request else (message.method, None)
+        method, tool = request.record_names if request else (message.method, None)
         action = Action.ALLOW
         if findings:
             if request is not None and request.is_tool_secret:
@@ -416,7 +416,7 @@ class ProtocolJudge(MessageJudge):
 def find_oddities(
     direction: Direction, message: Message, requested: InputRequests
 ) -> tuple[Finding, ...]:
-    """What is unusual about a message that may go on.
+    """Find what is unusual about a message that may go on.
 
     Args:
         direction: which way the message travels.

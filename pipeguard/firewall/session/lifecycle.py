@@ -12,12 +12,12 @@ from itertools import count
 from threading import Lock
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import Action, Direction, Finding, Severity, dropped
+from pipeguard.firewall.finding import Action, Direction, Finding, Severity, make_drop
 from pipeguard.firewall.policy import Limits
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol import methods as subscriptions
 from pipeguard.firewall.protocol.answers import InputRequests
-from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.methods import (
@@ -55,7 +55,7 @@ _EARLY = Finding(
 
 
 class ConversationState:
-    """What is remembered of one conversation. Each method takes its lock, but for single reads.
+    """The memory of one conversation. Each method takes its lock, but for single reads.
 
     Attributes:
         pending: open requests, by the direction in which they went.
@@ -86,7 +86,7 @@ class ConversationState:
     # --- exchanges ----------------------------------------------------------------------
 
     def fork(self) -> ConversationState:
-        """The same conversation within one exchange, whose requests have ids of their own."""
+        """Fork the conversation for one exchange, whose requests have ids of their own."""
         state = copy(self)
         with self._lock:
             exchange = self.pending[Direction.TO_SERVER].fork()
@@ -129,7 +129,7 @@ class ConversationState:
                 finding = self._check_server_request(message, request)
             self._open(direction, request)
             if request.method == subscriptions.LISTEN:
-                request.requested_lists = subscriptions.lists_in(message.value)
+                request.requested_lists = subscriptions.read_lists(message.value)
         return finding
 
     def _open(self, direction: Direction, request: PendingRequest) -> None:
@@ -170,7 +170,7 @@ class ConversationState:
     def waiting_ids(self, direction: Direction) -> list[str]:
         """The ids of the forwarded requests that wait for an answer."""
         with self._lock:
-            return [request.id_token for request in self.pending[direction].forwarded()]
+            return [request.id_token for request in self.pending[direction].list_forwarded()]
 
     def abandon(self, direction: Direction) -> tuple[list[PendingRequest], list[PendingRequest]]:
         """Remove and return all forwarded requests, since one side is gone.
@@ -180,7 +180,7 @@ class ConversationState:
             at this moment stays: its judge answers it.
         """
         with self._lock:
-            lists = tuple(self.pending[way].forwarded() for way in (direction, direction.back))
+            lists = tuple(self.pending[way].list_forwarded() for way in (direction, direction.back))
             for way, requests in zip((direction, direction.back), lists, strict=True):
                 for request in requests:
                     self.pending[way].drop(request)
@@ -287,12 +287,12 @@ class ConversationState:
     ) -> list[Finding] | None:
         method = message.method or ""
         if method in REQUESTS_ONLY:
-            return dropped("protocol.request-without-id", "a request without an id was dropped")
+            return make_drop("protocol.request-without-id", "a request without an id was dropped")
         if direction is Direction.TO_SERVER:
             self.peers.begun = True
             self.peers.initialized = self.peers.initialized or method == INITIALIZED
         elif not self.peers.begun and method != LOG_MESSAGE:
-            return dropped("protocol.too-early", "the server spoke before the client did")
+            return make_drop("protocol.too-early", "the server spoke before the client did")
         excess = self._quotas[direction].take(now, is_expendable=method in EXPENDABLE)
         if excess is not None:
             return excess
@@ -329,19 +329,19 @@ class ConversationState:
     def _cancel(self, direction: Direction, params: JsonValue, now: float) -> list[Finding] | None:
         if not isinstance(params, dict) or "requestId" not in params:
             return None  # of a task (2025-11-25): its id is optional
-        token = id_token_of(params["requestId"])
+        token = write_id(params["requestId"])
         if token is None or not self.pending[direction].cancel(token, now):
             why = "a cancellation of no open request was dropped"
-            return dropped("protocol.unknown-request", why)
+            return make_drop("protocol.unknown-request", why)
         return None
 
     def _progress(self, direction: Direction, params: JsonValue) -> list[Finding] | None:
         pending = self.pending[direction.back]
-        token = id_token_of(params.get("progressToken")) if isinstance(params, dict) else None
+        token = write_id(params.get("progressToken")) if isinstance(params, dict) else None
         value = params.get("progress") if isinstance(params, dict) else None
         # A number beyond a float's range becomes infinite, which is exact enough here.
         if not isinstance(value, Number) or not pending.progresses(token, float(value)):
-            return dropped("protocol.unknown-progress", "progress of no open request was dropped")
+            return make_drop("protocol.unknown-progress", "progress of no open request was dropped")
         return None
 
 
@@ -373,7 +373,7 @@ class NotificationQuota:
         if self._is_reported:
             return []
         self._is_reported = True
-        return dropped(
+        return make_drop(
             "protocol.flood",
             f"more than {self._limit} notifications came in a second: progress and log messages"
             f" beyond that are dropped ({self._dropped} so far)",

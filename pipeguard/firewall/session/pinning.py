@@ -20,7 +20,7 @@ from pipeguard.firewall.finding import (
     PinChange,
     Severity,
     enforced_action,
-    observed,
+    observe_only,
     worst,
 )
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, lasting_part
@@ -39,7 +39,7 @@ Findings = tuple[Finding, ...]
 
 
 class Hidden(Enum):
-    """In place of a definition that the client does not get to see."""
+    """A stand-in for a definition that is hidden from the client."""
 
     HIDDEN = "hidden"
 
@@ -48,7 +48,7 @@ HIDDEN = Hidden.HIDDEN
 
 
 class ReviewedDefinition(NamedTuple):
-    """What became of one definition.
+    """One definition after review.
 
     Attributes:
         shown: what the client sees of it.
@@ -62,7 +62,7 @@ class ReviewedDefinition(NamedTuple):
 
 
 class DefinitionScope(NamedTuple):
-    """Where a definition is.
+    """The place of a definition, and its review.
 
     Attributes:
         guard: whose rules, policy and pins apply.
@@ -114,7 +114,7 @@ class DefinitionScope(NamedTuple):
             excerpt=show_command(self.guard.name, name) if name else "",
             tool=name,
         )
-        return observed(finding) if self.guard.policy.mode is Mode.OBSERVE else finding
+        return observe_only(finding) if self.guard.policy.mode is Mode.OBSERVE else finding
 
 
 def review_definition(
@@ -144,12 +144,12 @@ def review_definition(
         and pin.approved_definition is not None
         and pin.approved_fingerprint == fingerprint
     ):
-        return _unchanged(scope, pin, pin.approved_definition, definition, findings)
+        return _review_unchanged(scope, pin, pin.approved_definition, definition, findings)
     seen = _Seen(name, definition, serialise(lasting).decode(), fingerprint, findings)
     if pin is not None and pin.approved_definition is not None:
-        return _drifted(scope, pin, pin.approved_definition, seen)
+        return _review_drifted(scope, pin, pin.approved_definition, seen)
     if seen.is_poisoned or look_alike is not None or scope.guard.policy.trust is Trust.REVIEW:
-        return _unapproved(scope, pin, seen, look_alike)
+        return _review_unapproved(scope, pin, seen, look_alike)
     return _first_use(scope, pin, seen)
 
 
@@ -175,7 +175,7 @@ class _Seen(NamedTuple):
         return any(enforced_action(finding) is Action.BLOCK for finding in self.findings)
 
 
-def _unchanged(
+def _review_unchanged(
     scope: DefinitionScope, pin: Pin, approved_text: str, definition: JsonValue, findings: Findings
 ) -> ReviewedDefinition:
     """The definition is the approved one: what newer rules find in it is reported, not stopped.
@@ -202,7 +202,7 @@ def _unchanged(
 
 
 def _end_of_hold(scope: DefinitionScope, pin: Pin) -> PinChange | None:
-    """What takes back the hold of this run on a definition that passes now, if there is one."""
+    """The change that ends the hold of this run on a definition that passes now, if any."""
     if not scope.guard.confirm(pin) or not pin.approved_fingerprint or not pin.approved_definition:
         return None
     return scope.trust_change(pin.name, pin.approved_fingerprint, pin.approved_definition)
@@ -222,7 +222,7 @@ def _first_use(scope: DefinitionScope, pin: Pin | None, seen: _Seen) -> Reviewed
     return ReviewedDefinition(seen.definition, seen.findings, change)
 
 
-def _unapproved(
+def _review_unapproved(
     scope: DefinitionScope, pin: Pin | None, seen: _Seen, look_alike: str | None
 ) -> ReviewedDefinition:
     """Hold a definition that was never approved, until a person decides."""
@@ -232,13 +232,13 @@ def _unapproved(
         reason = f"look-alike: {cut(look_alike, NAME_CHARS)}"
     else:
         reason = REVIEW
-    hidden = _hidden(scope, seen, reason)
+    hidden = _hide(scope, seen, reason)
     if scope.guard.policy.mode is Mode.OBSERVE:
         return ReviewedDefinition(seen.definition, hidden.findings)
     return _held_again(scope, pin, seen, reason)
 
 
-def _drifted(
+def _review_drifted(
     scope: DefinitionScope, pin: Pin, approved_text: str, seen: _Seen
 ) -> ReviewedDefinition:
     """Show the approved definition, unless the policy allows all of the drift."""
@@ -285,11 +285,11 @@ def _held_again(
     change = scope.hold_change(seen.name, seen.fingerprint, seen.text, reason)
     if _learn(scope.guard, change, pin) is None:
         return _beyond_room(scope, seen)
-    hidden = _hidden(scope, seen, reason)
+    hidden = _hide(scope, seen, reason)
     return hidden if is_remembered else hidden._replace(pin=change)
 
 
-def _hidden(scope: DefinitionScope, seen: _Seen, reason: str) -> ReviewedDefinition:
+def _hide(scope: DefinitionScope, seen: _Seen, reason: str) -> ReviewedDefinition:
     name = cut(seen.name, NAME_CHARS)
     note = f"the {scope.kind} {name!r} was never approved and is held ({reason})"
     finding = scope.finding("trust.held", note, seen.name, Action.BLOCK)

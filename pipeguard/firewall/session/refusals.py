@@ -15,7 +15,7 @@ from pipeguard.firewall.finding import (
     Direction,
     Finding,
     Verdict,
-    blocked,
+    make_block,
     method_is_secret,
     worst,
 )
@@ -37,7 +37,7 @@ class RefusedAnswer(Refusal):
         self.request = request
 
 
-def refusal_of(frame: bytes, error: Exception) -> Refusal:
+def to_refusal(frame: bytes, error: Exception) -> Refusal:
     """The refusal of a frame on which a check failed; only its id is known, if that."""
     id_token = None
     with suppress(Refusal):
@@ -64,10 +64,10 @@ class Refuser(NamedTuple):
 
     def refuse(self, frame: bytes, refusal: Refusal) -> Verdict:
         """The verdict on a frame that does not go on; each request in it is answered once."""
-        findings = [blocked(refusal.rule, refusal.why)]
+        findings = [make_block(refusal.rule, refusal.why)]
         if isinstance(refusal, RefusedAnswer):
             return self._withhold(frame, refusal.request, refusal.code, findings)
-        ids = batch.ids_of(refusal, frame)
+        ids = batch.collect_ids(refusal, frame)
         if ids is not None:
             return self._refuse_batch(frame, ids, refusal.code, findings)
         if refusal.id_token is not None:
@@ -86,7 +86,7 @@ class Refuser(NamedTuple):
         replaces_answer: bool,
         executed: bool = True,
     ) -> bytes:
-        """What the sender of a request gets in place of an answer.
+        """Answer the sender of a refused request.
 
         Args:
             request: the request.
@@ -141,7 +141,7 @@ class Refuser(NamedTuple):
         executed = not isinstance(frame, Lost) or frame.sent
         forward = self.answer(request, code, findings, replaces_answer=True, executed=executed)
         verdict = self._blocking(frame, findings, forward, None)
-        method, tool = request.shown
+        method, tool = request.record_names
         return verdict._replace(
             method=method,
             tool=tool,

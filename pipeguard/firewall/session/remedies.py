@@ -1,4 +1,4 @@
-"""What a person can do about a finding: the one table, for messages, log, commands and pages.
+"""Remedies: the one table, for messages, log, commands and pages.
 
 Nothing else may say how something passes. A rule of a pack is left to the policy, so an exception
 helps; what the policy does not decide is listed here. A rule that is in no row gets an exception.
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Way(Enum):
-    """How a person lets something pass; the later, the less one command can do."""
+    """The way to let something pass; the later, the less one command can do."""
 
     EXCEPTION = "exception"  # `pipeguard allow EVENT`
     GRANT = "grant"  # the same, which gives an isolated server what it wanted
@@ -25,7 +25,7 @@ class Way(Enum):
 
 
 class Remedy(NamedTuple):
-    """What can be done about what one rule stops.
+    """The remedy for what one rule stops.
 
     Attributes:
         way: how.
@@ -205,8 +205,8 @@ _ROWS: dict[str, Remedy] = {
 _WAYS = tuple(Way)
 
 
-def remedy_of(rule: str) -> Remedy:
-    """What can be done about what a rule stops."""
+def find_remedy(rule: str) -> Remedy:
+    """Find the remedy for what a rule stops."""
     family = rule.partition(".")[0]
     return _ROWS.get(rule) or _ROWS.get(f"{family}.", _EXCEPTION)
 
@@ -224,7 +224,7 @@ def decisive_rule(rule: str, tool: str, stopped: Iterable[tuple[str, str]]) -> s
     """
     rules = [rule]
     rules += [other for other, of in stopped if not other.startswith("trust.") or of == tool]
-    return max(rules, key=lambda name: _WAYS.index(remedy_of(name).way))
+    return max(rules, key=lambda name: _WAYS.index(find_remedy(name).way))
 
 
 def advised_rules() -> tuple[str, ...]:

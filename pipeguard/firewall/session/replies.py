@@ -1,4 +1,4 @@
-"""What each side is told when a message does not go on. The only module that knows.
+"""Texts for each side when a message does not go on. Only this module writes them.
 
 The client is told rule, place and event, never the text itself, and that the user decides. What a
 model reads contains no command, since a model has a shell: commands are in the log and in
@@ -17,7 +17,7 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.methods import SUBSCRIPTION_META
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.session.remedies import Way, remedy_of
+from pipeguard.firewall.session.remedies import Way, find_remedy
 
 MARK = "pipeguard"  # in `data.source` and in `_meta`: only PipeGuard may use it
 FOREIGN_PLACEHOLDER = "secrets.foreign-placeholder"  # firewall.session.findings reports it
@@ -74,7 +74,7 @@ def refusal_to_client(  # noqa: PLR0913  a refusal has as many parts
     return error(id_token, code, sentence(method, finding, executed=executed), data)
 
 
-def noted(value: JsonObject, text: str) -> JsonObject:
+def add_note(value: JsonObject, text: str) -> JsonObject:
     """Add a note to an answer: a block of a result's content, or a sentence of an error."""
     error, result = value.get("error"), value.get("result")
     if isinstance(error, dict) and isinstance(message := error.get("message"), str):
@@ -108,7 +108,7 @@ def own_error(id_token: str, code: int, message: str) -> bytes:
     return error(id_token, code, message, {"source": MARK})
 
 
-def cancelled(id_token: str, why: str = "the server is gone") -> bytes:
+def make_cancellation(id_token: str, why: str = "the server is gone") -> bytes:
     """A notification that a request needs no answer any more (basic/utilities/cancellation)."""
     return (
         b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":'
@@ -133,7 +133,7 @@ def list_changed(kind: str, subscription: str | None = None) -> bytes:
     return frame + b"}"
 
 
-def addressed(body: bytes, waiting: list[str]) -> bytes | None:
+def set_id(body: bytes, waiting: list[str]) -> bytes | None:
     """An answer as a frame; one without an id gets that of the only request that waits.
 
     A server that cannot know the id, as for an unknown session, sends none.
@@ -159,7 +159,7 @@ def addressed(body: bytes, waiting: list[str]) -> bytes | None:
 
 
 def words(finding: Finding, event: str, *, executed: bool) -> str:
-    """What a model reads in place of a result: what was stopped, why, and what to do."""
+    """The text for a model instead of a result: what was stopped, why, and what to do."""
     if finding.rule in _SELF_EXPLAINING:
         who = "" if finding.note.startswith("PipeGuard") else "PipeGuard: "
         return f"{who}{finding.note} (event {event})"
@@ -170,7 +170,7 @@ def words(finding: Finding, event: str, *, executed: bool) -> str:
     return (
         f"{what} ({finding.place}). Do not try to get the same through in another form;"
         f" go on without it, and tell the user of event {event}."
-        f" {_WHO_DECIDES[remedy_of(finding.rule).way]}"
+        f" {_WHO_DECIDES[find_remedy(finding.rule).way]}"
     )
 
 
@@ -190,7 +190,7 @@ def what_happened(message: str) -> str:
     return f"{happened.rstrip(':.')}. PipeGuard's log tells the user what to do."
 
 
-def marked(
+def mark_changed(
     value: JsonObject, direction: Direction, event: str, *, is_cut: bool = False
 ) -> JsonObject:
     """A redacted message, marked as such in its `_meta`; unchanged if it cannot have one."""
@@ -254,7 +254,7 @@ def _data(finding: Finding, event: str, *, executed: bool) -> JsonObject:
         "executed": executed,
         "how_to_allow": (
             f"Nobody can allow it; event {event} tells why."
-            if remedy_of(finding.rule).way is Way.NOTHING
+            if find_remedy(finding.rule).way is Way.NOTHING
             else f"The user decides; event {event} tells what to do."
         ),
     }
@@ -271,7 +271,7 @@ def how_to_allow(finding: Finding, event: str) -> str:
         finding: what was stopped.
         event: names the verdict; empty where no audit has it.
     """
-    way = remedy_of(finding.rule).way
+    way = find_remedy(finding.rule).way
     if way is Way.APPROVE:
         return finding.excerpt or "pipeguard diff"
     if way in {Way.EXCEPTION, Way.GRANT} and event:

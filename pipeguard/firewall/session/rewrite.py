@@ -16,7 +16,7 @@ from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
     Number,
-    strings_in,
+    walk_strings,
     with_strings,
 )
 from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS, MASKED_STEP, pointer_step
@@ -80,7 +80,7 @@ def redact(
     copied = redaction.copy(value, "")
     words = redaction.words
     if words:
-        copied = with_strings(copied, lambda text: _replaced(text, words))
+        copied = with_strings(copied, lambda text: _replace_words(text, words))
     assert isinstance(copied, dict)  # noqa: S101  a copy of an object
     return copied
 
@@ -124,7 +124,7 @@ class _Redaction:
         """The key in the copy: where it may be what was found, a placeholder."""
         findings = [f for f in self._spans.get(pointer, ()) if f.action is Action.REDACT]
         if findings and (MASKED_STEP in pointer or not isinstance(value[key], str)):
-            return _unused(placeholder(findings[0].rule), value, copied)
+            return _unused_name(placeholder(findings[0].rule), value, copied)
         return key
 
     def _string(self, text: str, pointer: str) -> str:
@@ -137,12 +137,12 @@ class _Redaction:
             word = text[finding.start : finding.end]
             is_passage = finding.action is Action.CUT
             if len(word) >= (MIN_PASSAGE_COPY if is_passage else MIN_COPY):
-                for spelling in spellings_of(word) if is_passage else (word,):
+                for spelling in list_spellings(word) if is_passage else (word,):
                     self.words[spelling] = self._replacement(finding, word)
         return _cut(text, findings, self._replacement)
 
 
-def _replaced(text: str, words: dict[str, str]) -> str:
+def _replace_words(text: str, words: dict[str, str]) -> str:
     """The text with each word replaced by its placeholder."""
     for word, replacement in words.items():
         if word in text:
@@ -174,7 +174,7 @@ def _gravity(finding: Finding) -> Action:
     return finding.action
 
 
-def _unused(name: str, value: JsonObject, copied: JsonObject) -> str:
+def _unused_name(name: str, value: JsonObject, copied: JsonObject) -> str:
     """The name, or with a number appended a key that no member has, so that none is lost."""
     wanted, number = name, 1
     while wanted in value or wanted in copied:
@@ -223,7 +223,7 @@ def is_own_line(line: str, sign: Sign) -> bool:
     return match is not None and _line(match[1], match[2], match[3], sign) == line
 
 
-def spellings_of(passage: str) -> tuple[str, ...]:
+def list_spellings(passage: str) -> tuple[str, ...]:
     """A passage as other strings of the same result have it: also as, or out of, a JSON string."""
     spellings = [passage, *(json.dumps(passage, ensure_ascii=e)[1:-1] for e in (False, True))]
     with suppress(ValueError):  # it is no part of a JSON string
@@ -244,6 +244,6 @@ def leaves_enough(original: JsonObject, left: JsonObject) -> bool:
 def _text_chars(message: JsonObject) -> int:
     return sum(
         len(_LINE.sub("", text))
-        for path, text in strings_in(message.get("result"))
+        for path, text in walk_strings(message.get("result"))
         if path and path[0] != "_meta" and path[-1] not in _NO_TEXTS
     )

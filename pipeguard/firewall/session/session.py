@@ -35,9 +35,9 @@ from pipeguard.firewall.finding import (
     Direction,
     Finding,
     Verdict,
-    blocked,
     greatest,
-    warned,
+    make_block,
+    make_warning,
 )
 from pipeguard.firewall.protocol import batch, codes
 from pipeguard.firewall.protocol.framing import one_line
@@ -49,7 +49,7 @@ from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import Context, Guard
 from pipeguard.firewall.session.judge import MessageJudge, ProtocolJudge
 from pipeguard.firewall.session.lifecycle import ConversationState
-from pipeguard.firewall.session.refusals import Refuser, refusal_of
+from pipeguard.firewall.session.refusals import Refuser, to_refusal
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -83,18 +83,18 @@ class Session:
         number = self.state.count_frame(direction)
         event = f"{self.run}.{'c' if direction is TO_SERVER else 's'}{number}"
         judge = MessageJudge if self.guard.inspects else ProtocolJudge
-        guard = self.guard.fixed()
+        guard = self.guard.snapshot()
         return self._judge_or_refuse(judge(guard, self.state, direction, now, event), frame)
 
     def receive_concurrently(self, direction: Direction, frame: bytes, now: float) -> Verdict:
-        """As `receive`, in a thread that is not one of the two: for frames that may take long."""
+        """Judge as `receive` does, in another thread: for frames that may take long."""
         with self.guard.spare() as guard:
             return self._twin(guard, self.state).receive(direction, frame, now)
 
     # --- the conversation ---------------------------------------------------------------
 
     def fork(self) -> Session:
-        """The same conversation within one exchange, that is a POST and what answers it.
+        """Fork the conversation for one exchange: a POST and what answers it.
 
         Its ids need to differ only from those of the same exchange. A frame that the whole
         receives may answer a request of any exchange. Call `leave` when the exchange is over.
@@ -139,7 +139,7 @@ class Session:
         waiting, open_requests = self.state.abandon(direction.back)
         why = f"PipeGuard: the {'server' if direction is TO_CLIENT else 'client'} is gone"
         frames = [replies.own_error(request.id_token, codes.PEER_GONE, why) for request in waiting]
-        return frames + [replies.cancelled(request.id_token) for request in open_requests]
+        return frames + [replies.make_cancellation(request.id_token) for request in open_requests]
 
     def expire(self, now: float) -> list[bytes]:
         """Answer the client's requests that have waited for longer than the policy allows."""
@@ -162,7 +162,7 @@ class Session:
         except Refusal as refusal:
             why = refusal
         except Exception as error:  # noqa: BLE001  the only one: a check that breaks must refuse
-            why = refusal_of(frame, error)
+            why = to_refusal(frame, error)
         return Refuser(self.state, judge.direction, judge.event, judge.now).refuse(frame, why)
 
     def _judge(self, judge: MessageJudge, frame: bytes) -> Verdict:
@@ -173,7 +173,7 @@ class Session:
         if frame.startswith(BYTE_ORDER_MARK) and judge.event == f"{self.run}.s1":
             text = frame[len(BYTE_ORDER_MARK) :]
             why = "a byte order mark was removed"
-            findings = (warned("protocol.byte-order-mark", why),)
+            findings = (make_warning("protocol.byte-order-mark", why),)
         parsed = parse(text)
         if isinstance(parsed, list):
             line = one_line(text, text.decode("utf-8"))
@@ -222,7 +222,7 @@ def judge_headers(
         findings = _findings(guard, given, now)
         stopped = _stopped_names(guard, given, now) if _stop(findings) else frozenset[str]()
     except Refusal as refusal:  # what cannot be judged does not go on
-        findings, stopped = [blocked(refusal.rule, refusal.why)], frozenset(given)
+        findings, stopped = [make_block(refusal.rule, refusal.why)], frozenset(given)
     action = greatest(findings)
     frame = serialise(given)
     verdict = Verdict(Direction.TO_SERVER, frame, action, None, None, tuple(findings), event)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable
 from time import monotonic
 from typing import Generic, NamedTuple, TypeVar
 
-from pipeguard.firewall.protocol.ids import id_of, id_token_of, request_ids
+from pipeguard.firewall.protocol.ids import read_id, request_ids, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.methods import LISTEN, SUBSCRIPTION_META
 from pipeguard.firewall.protocol.pending import MAX_REMEMBERED, REMEMBERED_SECONDS
@@ -215,11 +215,11 @@ def with_request_ids(
             return member
         copied = dict(member)
         if request_ids(member):
-            copied["id"] = id_of(next(next_ids))
+            copied["id"] = read_id(next(next_ids))
         params = member.get("params")
         meta = _meta(params)
         if progress_tokens_in(member) and isinstance(params, dict) and meta is not None:
-            own: JsonObject = {**meta, "progressToken": id_of(next(next_tokens))}
+            own: JsonObject = {**meta, "progressToken": read_id(next(next_tokens))}
             copied["params"] = {**params, "_meta": own}
         return copied
 
@@ -233,7 +233,7 @@ def progress_tokens_in(value: JsonValue) -> list[str]:
     tokens = []
     for member in value if isinstance(value, list) else [value]:
         params = member.get("params") if isinstance(member, dict) and "id" in member else None
-        token = id_token_of((_meta(params) or {}).get("progressToken"))
+        token = write_id((_meta(params) or {}).get("progressToken"))
         if token is not None:
             tokens.append(token)
     return tokens
@@ -249,12 +249,12 @@ def cancelled_id(value: JsonValue) -> str | None:
     params = value.get("params") if isinstance(value, dict) else None
     if not is_cancellation(value) or not isinstance(params, dict):
         return None
-    return id_token_of(params.get("requestId"))
+    return write_id(params.get("requestId"))
 
 
 def with_cancelled_id(value: JsonObject, id_token: str) -> JsonObject:
     """A cancellation with another request id."""
-    return _with_param(value, "requestId", id_of(id_token))
+    return _with_param(value, "requestId", read_id(id_token))
 
 
 # --- what a server sends --------------------------------------------------------------------
@@ -263,7 +263,7 @@ def with_cancelled_id(value: JsonObject, id_token: str) -> JsonObject:
 def answered_id(value: JsonValue) -> str | None:
     """The id of the request that a message answers; None where it is no answer."""
     if isinstance(value, dict) and "method" not in value:
-        return id_token_of(value.get("id"))
+        return write_id(value.get("id"))
     return None
 
 
@@ -271,23 +271,23 @@ def with_answered_id(value: JsonValue, sent_id: str, client_id: str) -> JsonValu
     """An answer with the client's id, which may stand as a subscription id in it as well."""
     if sent_id == client_id or not isinstance(value, dict):
         return value
-    changed: JsonObject = {**value, "id": id_of(client_id)}
+    changed: JsonObject = {**value, "id": read_id(client_id)}
     result = value.get("result")
     meta = _meta(result)
     if isinstance(result, dict) and meta is not None and _subscription(meta) == sent_id:
-        changed["result"] = {**result, "_meta": {**meta, SUBSCRIPTION_META: id_of(client_id)}}
+        changed["result"] = {**result, "_meta": {**meta, SUBSCRIPTION_META: read_id(client_id)}}
     return changed
 
 
 def progress_token_of(value: JsonObject) -> str | None:
     """The token by which a server reports progress, or None."""
     params = value.get("params")
-    return id_token_of(params.get("progressToken")) if isinstance(params, dict) else None
+    return write_id(params.get("progressToken")) if isinstance(params, dict) else None
 
 
 def with_progress_token(value: JsonObject, token: str) -> JsonObject:
     """A report of progress with another token."""
-    return _with_param(value, "progressToken", id_of(token))
+    return _with_param(value, "progressToken", read_id(token))
 
 
 def subscription_id_of(value: JsonObject) -> str | None:
@@ -299,7 +299,7 @@ def subscription_id_of(value: JsonObject) -> str | None:
 def with_subscription_id(value: JsonObject, id_token: str) -> JsonObject:
     """A notification with another subscription id."""
     meta = _meta(value.get("params")) or {}
-    return _with_param(value, "_meta", {**meta, SUBSCRIPTION_META: id_of(id_token)})
+    return _with_param(value, "_meta", {**meta, SUBSCRIPTION_META: read_id(id_token)})
 
 
 def related_task_of(value: JsonObject) -> JsonValue:
@@ -309,7 +309,7 @@ def related_task_of(value: JsonObject) -> JsonValue:
 
 
 def _subscription(meta: JsonObject) -> str | None:
-    return id_token_of(meta.get(SUBSCRIPTION_META))
+    return write_id(meta.get(SUBSCRIPTION_META))
 
 
 def _meta(body: JsonValue) -> JsonObject | None:

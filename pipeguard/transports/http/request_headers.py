@@ -14,7 +14,7 @@ from itertools import islice
 
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
-from pipeguard.firewall.protocol.places import value_at
+from pipeguard.firewall.protocol.places import get_value
 
 VERSION = "MCP-Protocol-Version"
 METHOD = "Mcp-Method"
@@ -199,7 +199,7 @@ def _repeated(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> dic
     if type(name) is str:
         repeated[NAME] = name
     for header, path in mirrored.items():
-        text = _text(value_at(params.get("arguments"), path))
+        text = _text(get_value(params.get("arguments"), path))
         if text is not None:
             repeated[PARAM + header] = text
     return repeated

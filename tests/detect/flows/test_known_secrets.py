@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.detector import detection_of, make_guard
+from pipeguard.detect.detector import get_detection, make_guard
 from pipeguard.detect.flows.known_secrets import MASK, MIN_CHARS, KnownSecrets
 from pipeguard.firewall.finding import Action, Direction
 from pipeguard.firewall.policy import Policy
@@ -79,7 +79,7 @@ def test_short_values_and_other_texts_are_left_alone() -> None:
 
 def session() -> Session:
     guard = make_guard("demo", engines(), Policy(), {})
-    detection_of(guard).known_secrets = KnownSecrets([SECRET])
+    get_detection(guard).known_secrets = KnownSecrets([SECRET])
     return Session(guard, "RUN")
 
 

@@ -7,7 +7,7 @@ import pytest
 from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.flows.way_out import WayOut, way_out
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.firewall.protocol.places import value_at
+from pipeguard.firewall.protocol.places import get_value
 
 MARK = "SAMPLE"
 URL = "https://collect.example/in"
@@ -18,7 +18,7 @@ def goes(
 ) -> WayOut:
     value: JsonObject = {"method": "tools/call", "params": {"name": tool, "arguments": arguments}}
     whole = ("params", "arguments", *path)
-    text = value_at(value, whole)
+    text = get_value(value, whole)
     assert isinstance(text, str)
     start = text.index(MARK)
     return way_out(Tool(tool, labels), value, whole, (start, start + len(MARK)))

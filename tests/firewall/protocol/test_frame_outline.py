@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import Oversized, is_request_shaped
-from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import serialise
 from pipeguard.firewall.protocol.strict_json import MAX_NODES, parse_json
 from tests.fuzz.budget import tried
@@ -60,7 +60,7 @@ def test_the_id_of_an_oversized_frame_is_told_where_it_is_certain(
 def test_a_stray_id_is_an_id(kept: bytes) -> None:
     token = refused(oversized(b'{"id":' + kept)).id_token
     if token is not None:
-        assert id_token_of(parse_json(token.encode())) is not None
+        assert write_id(parse_json(token.encode())) is not None
 
 
 @pytest.mark.parametrize(

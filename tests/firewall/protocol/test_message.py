@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import MessageKind
-from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, serialise
 from pipeguard.firewall.protocol.message import (
     MAX_METHOD_BYTES,
@@ -45,7 +45,7 @@ def test_any_frame_is_a_message_a_batch_or_refused(frame: bytes) -> None:
     if isinstance(parsed, Message):
         assert parsed.frame is frame
     if isinstance(parsed, Refusal) and parsed.id_token is not None:
-        assert id_token_of(parse_json(parsed.id_token.encode())) is not None
+        assert write_id(parse_json(parsed.id_token.encode())) is not None
 
 
 @tried(150)

@@ -13,7 +13,7 @@ from pipeguard.firewall.protocol.places import (
     PLACES,
     Surface,
     known_places,
-    place_of,
+    name_place,
     pointer,
 )
 from tests.fuzz.budget import tried
@@ -41,8 +41,8 @@ paths = st.lists(steps, max_size=6).map(tuple)
     paths,
 )
 def test_every_text_has_a_place_that_is_known(part: str, method: str | None, path: Path) -> None:
-    assert place_of(part, method, path) in known_places()
-    assert place_of(part, method, (part, *path)) in known_places()
+    assert name_place(part, method, path) in known_places()
+    assert name_place(part, method, (part, *path)) in known_places()
 
 
 @tried(150)
@@ -109,13 +109,13 @@ EXAMPLES: list[tuple[str, str | None, Path, str]] = [
 def test_a_text_stands_where_the_schema_says(
     part: str, method: str | None, steps: Path, place: str
 ) -> None:
-    assert place_of(part, method, (part, *steps)) == place
+    assert name_place(part, method, (part, *steps)) == place
 
 
 def test_what_stands_outside_of_its_part_is_of_the_envelope() -> None:
-    assert place_of("params", "tools/call", ("id",)) == "envelope.other"
-    assert place_of("params", "tools/call", ()) == "envelope.other"
-    assert place_of("result", "tools/call", ("error", "message")) == "envelope.other"
+    assert name_place("params", "tools/call", ("id",)) == "envelope.other"
+    assert name_place("params", "tools/call", ()) == "envelope.other"
+    assert name_place("result", "tools/call", ("error", "message")) == "envelope.other"
 
 
 def test_every_kind_of_message_has_a_part() -> None:
@@ -135,4 +135,4 @@ def test_no_row_is_hidden_by_one_above_it(part: str, method: str) -> None:
         pattern: tuple("x" if word in ("*", "**") else word for word in pattern.split("/"))
         for pattern in rows
     }
-    assert {row: place_of(part, method, (part, *path)) for row, path in paths.items()} == rows
+    assert {row: name_place(part, method, (part, *path)) for row, path in paths.items()} == rows

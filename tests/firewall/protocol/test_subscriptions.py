@@ -8,7 +8,7 @@ from pipeguard.firewall.protocol.methods import (
     SUBSCRIPTION_META,
     acknowledge,
     granted_flags,
-    lists_in,
+    read_lists,
 )
 from pipeguard.firewall.protocol.pending import PendingRequest
 
@@ -35,7 +35,7 @@ def message(flags: JsonValue, meta: JsonValue = None) -> JsonObject:
     ],
 )
 def test_a_list_is_named_by_a_flag_that_is_true(value: JsonObject, lists: set[str]) -> None:
-    assert lists_in(value) == lists
+    assert read_lists(value) == lists
 
 
 def test_flags_that_nobody_reads_are_left_out() -> None:

@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 
-from pipeguard.detect.detector import Engines, detection_of, make_guard
+from pipeguard.detect.detector import Engines, get_detection, make_guard
 from pipeguard.detect.rules.rule import load_pack
 from pipeguard.detect.scanning.databases import build, loaded
 from pipeguard.detect.scanning.engine import Engine
@@ -290,7 +290,7 @@ def test_only_a_resource_has_a_size_and_a_date(kind: str) -> None:
 def test_what_is_found_beside_what_was_approved_is_stopped() -> None:
     """A rule that looks at numbers: what a size says is no part of what was approved."""
     made = guard(None, pinned(resource(), "resource", "file:///a"))
-    detection_of(made).scanners = {
+    get_detection(made).scanners = {
         surface: (made_of(PACK_OF_NUMBERS, surface),) for surface in Surface
     }
     reviewed = listed(made, resource(size=123456789), method="resources/list")
@@ -306,7 +306,7 @@ def test_what_only_another_order_of_keys_says_is_stopped(first: list[str], then:
     words = {"name": "a", "dz": "zz", "description": "xy"}
     calm, turned = ({key: words[key] for key in keys} for keys in (first, then))
     made = guard()
-    detection_of(made).scanners = {
+    get_detection(made).scanners = {
         surface: (made_of(PACK_OF_LINES, surface),) for surface in Surface
     }
     assert listed(made, calm).findings == ()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.detect.detector import detection_of, make_guard
+from pipeguard.detect.detector import get_detection, make_guard
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
 from pipeguard.firewall.policy import Exempt, Layer, Policy, Selector
 from pipeguard.firewall.protocol.json_values import JsonObject
@@ -27,7 +27,7 @@ def guard(*pins: Pin) -> Guard:
 def test_every_rule_for_a_surface_is_run_over_it_once(surface: Surface) -> None:
     held = [
         rule.id
-        for engine in detection_of(guard()).scanners[surface]
+        for engine in get_detection(guard()).scanners[surface]
         for rule in engine.rules
         if surface in rule.surfaces
     ]
@@ -104,7 +104,7 @@ def test_a_guard_keeps_its_own_pins() -> None:
 def test_a_part_has_its_own_secrets_and_flows_and_shares_the_rest() -> None:
     one = make_guard("demo", engines(), Policy(), {("tool", "a"): pin("a")}, b"k" * 32)
     ann, bob = one.part(b"a" * 32), one.part(b"b" * 32)
-    anns, bobs = detection_of(ann), detection_of(bob)
+    anns, bobs = get_detection(ann), get_detection(bob)
     assert anns.vault is not None
     assert bobs.vault is not None
     told = anns.vault.placeholder("secrets.aws-access-key-id", "made-up-" + "secret")
@@ -122,7 +122,7 @@ def test_a_part_has_its_own_secrets_and_flows_and_shares_the_rest() -> None:
 
 def test_a_part_of_a_guard_without_a_vault_has_none() -> None:
     part = make_guard("demo", engines(), Policy(), {}).part(b"a" * 32)
-    assert detection_of(part).vault is None
+    assert get_detection(part).vault is None
 
 
 def poisoned(name: str) -> Pin:
@@ -199,8 +199,8 @@ def test_a_message_is_judged_by_one_policy_while_another_replaces_it() -> None:
 
 def test_what_is_prepared_has_read_the_rules_for_definitions_and_judges_as_before() -> None:
     one = guard()
-    detection_of(one).prepare()
-    for engine in detection_of(one).scanners[Surface.DEFINITIONS]:
+    get_detection(one).prepare()
+    for engine in get_detection(one).scanners[Surface.DEFINITIONS]:
         assert "plain" in vars(engine.lookup.rules)
     frame = call(1, "ls")
     prepared, plain = (

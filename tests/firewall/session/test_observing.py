@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pipeguard.detect.detector import detection_of, make_guard
+from pipeguard.detect.detector import get_detection, make_guard
 from pipeguard.detect.flows.known_secrets import KnownSecrets
 from pipeguard.firewall.finding import Action, Direction, Verdict, enforced_action
 from pipeguard.firewall.pins.fingerprint import Pin
@@ -36,7 +36,7 @@ def verdict(mode: Mode, policy: Policy, pins: tuple[Pin, ...], step: JsonObject)
     """On a call with these arguments, or on a call's or a list's answer."""
     known = {(pin.kind, pin.name): pin for pin in pins}
     guard = make_guard("docs", engines(), policy._replace(mode=mode), known, b"k" * 32)
-    detection_of(guard).known_secrets = KnownSecrets([OURS])
+    get_detection(guard).known_secrets = KnownSecrets([OURS])
     session = Session(guard, "RUN")
     params = {"name": "show", "arguments": step.get("arguments", {})}
     method, asked = ("tools/list", {}) if "tools" in step else ("tools/call", params)

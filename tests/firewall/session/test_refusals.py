@@ -7,7 +7,7 @@ import pytest
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import Lost, Oversized
-from pipeguard.firewall.session.refusals import refusal_of
+from pipeguard.firewall.session.refusals import to_refusal
 from tests.firewall.session.talk import (
     TO_CLIENT,
     TO_SERVER,
@@ -123,12 +123,12 @@ def test_an_answer_that_was_lost_says_whether_the_server_may_have_acted() -> Non
 
 
 def test_a_check_that_fails_refuses_and_names_the_error_alone() -> None:
-    refusal = refusal_of(call(1, "hello"), RuntimeError("secret detail"))
+    refusal = to_refusal(call(1, "hello"), RuntimeError("secret detail"))
     assert (refusal.rule, refusal.code, refusal.id_token) == (
         "protocol.internal",
         codes.INTERNAL,
         "1",
     )
     assert "secret detail" not in refusal.why
-    assert refusal_of(b"{", RuntimeError()).id_token is None
+    assert to_refusal(b"{", RuntimeError()).id_token is None
     assert rules(new_session().receive(TO_SERVER, b"{", 0.0)) == ["protocol.invalid-json"]

@@ -2,20 +2,20 @@
 
 import pytest
 
-from pipeguard.firewall.session.remedies import Way, advised_rules, decisive_rule, remedy_of
+from pipeguard.firewall.session.remedies import Way, advised_rules, decisive_rule, find_remedy
 
 
 def test_a_row_for_one_rule_counts_before_its_familys() -> None:
-    assert remedy_of("protocol.batch").way is Way.NOTHING
-    assert remedy_of("protocol.view-limit").way is Way.EXCEPTION
-    assert remedy_of("protocol.flood").key == "limits.notifications"
-    assert remedy_of("secrets.jwt").way is Way.EXCEPTION
-    assert remedy_of("acme.own-rule").way is Way.EXCEPTION
+    assert find_remedy("protocol.batch").way is Way.NOTHING
+    assert find_remedy("protocol.view-limit").way is Way.EXCEPTION
+    assert find_remedy("protocol.flood").key == "limits.notifications"
+    assert find_remedy("secrets.jwt").way is Way.EXCEPTION
+    assert find_remedy("acme.own-rule").way is Way.EXCEPTION
 
 
 @pytest.mark.parametrize("rule", advised_rules())
 def test_every_row_gives_advice(rule: str) -> None:
-    remedy = remedy_of(rule)
+    remedy = find_remedy(rule)
     assert remedy.advice.endswith(".")
     assert bool(remedy.key) is (remedy.way is Way.POLICY)
 

@@ -172,7 +172,7 @@ def test_frames_of_our_own_are_messages() -> None:
         "jsonrpc": "2.0",
         "error": {"code": codes.PARSE_ERROR, "message": "m"},
     }
-    assert json.loads(replies.cancelled('"a"'))["params"]["requestId"] == "a"
+    assert json.loads(replies.make_cancellation('"a"'))["params"]["requestId"] == "a"
     assert json.loads(replies.list_changed("tools"))["method"] == "notifications/tools/list_changed"
 
 
@@ -248,7 +248,7 @@ def test_a_message_is_marked_where_it_has_a_meta(before: JsonObject, after: Json
         (Direction.TO_CLIENT, source + ',"verdict":"redact"}'),
     ):
         kept = serialise(before)
-        marked = serialise(replies.marked(before, direction, "RUN.c1")).decode()
+        marked = serialise(replies.mark_changed(before, direction, "RUN.c1")).decode()
         assert marked == serialise(after).decode().replace('"pipeguard":{}', f'"pipeguard":{mark}')
         assert serialise(before) == kept
 

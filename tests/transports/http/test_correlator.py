@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.firewall.protocol.ids import id_of
+from pipeguard.firewall.protocol.ids import read_id
 from pipeguard.firewall.protocol.json_values import JsonObject, Number
 from pipeguard.firewall.protocol.pending import MAX_REMEMBERED, REMEMBERED_SECONDS
 from pipeguard.transports.http.correlator import MOST_AHEAD, Correlator
@@ -19,8 +19,8 @@ class Clock:
 
 
 def request(id_token: str, progress: str | None = None) -> JsonObject:
-    meta: JsonObject = {} if progress is None else {"progressToken": id_of(progress)}
-    return {"id": id_of(id_token), "method": "x/y", "params": {"_meta": meta}}
+    meta: JsonObject = {} if progress is None else {"progressToken": read_id(progress)}
+    return {"id": read_id(id_token), "method": "x/y", "params": {"_meta": meta}}
 
 
 @pytest.mark.parametrize(

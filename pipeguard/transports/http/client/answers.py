@@ -8,7 +8,7 @@ from contextlib import suppress
 import aiohttp
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.protocol.ids import id_token_of
+from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.session import replies
 from pipeguard.transports.http import request_headers
@@ -66,7 +66,7 @@ class AnswerReader:
         elif media_type(answer) == JSON:
             body = await read_frame(await read_body(answer, self._limit))
             waiting = sorted(self.unanswered)
-            frame = await offload(body, replies.addressed, body, waiting) if body else None
+            frame = await offload(body, replies.set_id, body, waiting) if body else None
             if frame is not None:
                 await self._take(frame)
 
@@ -116,7 +116,7 @@ class AnswerReader:
         for member in value if isinstance(value, list) else [value]:
             if not isinstance(member, dict) or "method" in member:
                 continue
-            token = id_token_of(member.get("id"))
+            token = write_id(member.get("id"))
             if token not in self.unanswered:
                 continue
             self.unanswered.discard(token)

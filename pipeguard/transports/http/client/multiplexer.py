@@ -15,7 +15,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.answers import creates_task
 from pipeguard.firewall.protocol.framing import Lost, answered_ids, legible_ids
-from pipeguard.firewall.protocol.ids import id_of, id_token_of
+from pipeguard.firewall.protocol.ids import read_id, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, serialise
 from pipeguard.firewall.protocol.methods import INITIALIZED, PROGRESS
 from pipeguard.firewall.session import replies
@@ -87,14 +87,14 @@ class _SharedOpening:
 
     async def describe(self, opening: JsonObject) -> bytes:
         """Answer an opening as the server answered the first, in the revision that it asks for."""
-        token = id_token_of(opening.get("id")) or ""
+        token = write_id(opening.get("id")) or ""
         description = self._description
         if description is not None:
             await asyncio.wait([description])
         answer = None if description is None else description.result()
         if answer is None:
             return Failure("the server did not take its opening").lost(token)
-        return serialise({**_in_revision_of(opening, answer), "id": id_of(token)})
+        return serialise({**_in_revision_of(opening, answer), "id": read_id(token)})
 
     def end(self) -> None:
         """The server is gone: whoever waits is answered, and the next opening is the first."""
@@ -194,7 +194,7 @@ class Multiplexer:
         if self._channel is None:
             raise ChannelClosed("the server is gone")
         method = value.get("method")
-        token = id_token_of(value.get("id"))
+        token = write_id(value.get("id"))
         if method == "initialize" and token is not None and self._opened.was_sent:
             port.put(await self._opened.describe(value))
             return
@@ -203,7 +203,7 @@ class Multiplexer:
         if token is not None and method in _SETTINGS:
             relayed = self._settings.relay(port, value)
             if relayed.request is None:
-                port.put(serialise({"jsonrpc": "2.0", "id": id_of(token), **relayed.answer}))
+                port.put(serialise({"jsonrpc": "2.0", "id": read_id(token), **relayed.answer}))
                 return
             if relayed.request is not value:
                 value, frame = relayed.request, serialise(relayed.request)
@@ -215,7 +215,7 @@ class Multiplexer:
         """Send requests of our own; nobody waits for the answers."""
         for request in requests:
             if self._channel is not None:
-                asked = {**request, "id": id_of(self._ids.make_id())}
+                asked = {**request, "id": read_id(self._ids.make_id())}
                 with suppress(ChannelClosed):
                     await self._channel.write(serialise(asked))
 
@@ -276,7 +276,7 @@ class Multiplexer:
             self._receive_unreadable(frame, [own for own, asks in found if not asks])
         elif "method" not in value:
             await self._receive_answer(frame, value)
-        elif (token := id_token_of(value.get("id"))) is not None:
+        elif (token := write_id(value.get("id"))) is not None:
             await self._receive_request(frame, value, token)
         else:
             await self._receive_notification(frame, value)
@@ -299,7 +299,7 @@ class Multiplexer:
                 port.put(frame)
 
     async def _receive_answer(self, frame: bytes, value: JsonObject) -> None:
-        own = id_token_of(value.get("id")) or ""
+        own = write_id(value.get("id")) or ""
         sent = self._ids.pop(own)
         result = value.get("result")
         self._ids.end_progress(own, is_task=isinstance(result, dict) and creates_task(result))
@@ -356,7 +356,7 @@ class Multiplexer:
         with suppress(ChannelClosed):
             for own in ids:
                 if self._channel is not None:
-                    await self._channel.write(replies.cancelled(own, "the client is gone"))
+                    await self._channel.write(replies.make_cancellation(own, "the client is gone"))
         await self._tell(self._settings.leave(port))
 
 

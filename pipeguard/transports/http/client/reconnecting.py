@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 from pipeguard.errors import LoginNeededError, PipeGuardError, Refusal
 from pipeguard.firewall.protocol.framing import answered_ids
-from pipeguard.firewall.protocol.ids import id_token_of, request_ids
+from pipeguard.firewall.protocol.ids import request_ids, write_id
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.transports.failure import CONNECTION_LOST, Failure
@@ -263,4 +263,4 @@ def _answered_ids(frame: bytes) -> list[str]:
         return answered_ids(frame, refusal)
     members = value if isinstance(value, list) else [value]
     answers = [member for member in members if isinstance(member, dict) and "method" not in member]
-    return [token for answer in answers if (token := id_token_of(answer.get("id"))) is not None]
+    return [token for answer in answers if (token := write_id(answer.get("id"))) is not None]

@@ -18,7 +18,7 @@ import aiohttp
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.ids import id_token_of, request_ids
+from pipeguard.firewall.protocol.ids import request_ids, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.transports.channel import RemoteChannel
 from pipeguard.transports.failure import CONNECTION_LOST, Failure
@@ -230,7 +230,7 @@ class StreamableChannel(InboxChannel):
         params = frame.value.get("params")
         if frame.method != _CANCELLED or not isinstance(params, dict):
             return False
-        task = self._requests.get(id_token_of(params.get("requestId")) or "")
+        task = self._requests.get(write_id(params.get("requestId")) or "")
         if task is None:
             return False
         task.cancel()

@@ -18,7 +18,7 @@ from weakref import WeakSet
 from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol.answers import creates_task
 from pipeguard.firewall.protocol.framing import Lost
-from pipeguard.firewall.protocol.ids import MAX_ID_BYTES, id_token_of
+from pipeguard.firewall.protocol.ids import MAX_ID_BYTES, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.transports.channel import AsyncChannel, Dialler
@@ -244,7 +244,7 @@ class _OwnTasks:
             return {**value, "params": self._with_own_id(body)}
         if method == LISTEN:
             return self._listening(value, body)
-        token = id_token_of(value.get("id"))
+        token = write_id(value.get("id"))
         name = body.get("name")
         if method == "tools/call" and token is not None:
             while len(self._tools) >= MOST_ASKED:
@@ -288,7 +288,7 @@ class _OwnTasks:
         return value if self._owns(task_id) else None
 
     def _answered(self, value: JsonObject) -> JsonObject:
-        tool = self._tools.pop(id_token_of(value.get("id")) or "", "")
+        tool = self._tools.pop(write_id(value.get("id")) or "", "")
         result = value.get("result")
         if not isinstance(result, dict):
             return value

@@ -148,7 +148,7 @@ class ExchangeRouter:
             return
         for sent_id in self._ids.ids_for(exchange):
             self._ids.give_up(sent_id)
-            self._send_soon(replies.cancelled(sent_id, "the client is gone"))
+            self._send_soon(replies.make_cancellation(sent_id, "the client is gone"))
 
     async def lose(self, exchange: Exchange, failure: Failure = GONE) -> None:
         """Tell an exchange that its answers will not come."""

@@ -161,13 +161,13 @@ class RelayedAnswers:
         session = relayed.session
         frame: bytes | None = body
         if status >= _BAD_REQUEST:
-            frame = await offload(body, replies.addressed, body, session.waiting())
+            frame = await offload(body, replies.set_id, body, session.waiting())
         if frame is None:
             return None
         record = self._service.judge.record
         verdict = await judge_frame(session, TO_CLIENT, frame, record)
         if verdict.forward is None and verdict.kind is MessageKind.ERROR:  # it may lack its id
-            frame = await offload(body, replies.addressed, body, session.waiting()) or frame
+            frame = await offload(body, replies.set_id, body, session.waiting()) or frame
             verdict = await judge_frame(session, TO_CLIENT, frame, record)
         record(verdict)
         if verdict.forward is None:

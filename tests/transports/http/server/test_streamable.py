@@ -8,7 +8,7 @@ import json
 import aiohttp
 import pytest
 
-from pipeguard.detect.detector import detection_of
+from pipeguard.detect.detector import get_detection
 from pipeguard.errors import StateError
 from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
@@ -380,7 +380,7 @@ def test_stateless_messages_of_each_name_have_a_server_and_a_guard_of_their_own(
                 assert told == text_result(1, "fine")
             assert [len(child.heard) for child in host.children] == [2, 1, 1]
             guards = [host.known.new(R5, who).guard for who in ("ann", "bob", "")]
-            assert len({id(detection_of(one).flows) for one in guards}) == 3
+            assert len({id(get_detection(one).flows) for one in guards}) == 3
             assert guards[0] is host.known.new(R5, "ann").guard
             never = request(2, "never", _meta=STATELESS)
             waits = asyncio.create_task(host.post(never, Who="ann", **R5_HEADERS))
