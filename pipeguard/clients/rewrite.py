@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pipeguard._isolate import IMPORT_VARIABLES
 from pipeguard.clients.catalog import ConfigScope, Shape, Transport
@@ -24,8 +25,7 @@ from pipeguard.clients.guarding import (
 )
 from pipeguard.clients.isolating import CANNOT_ISOLATE, HOW, instead, is_isolated, obstacle
 from pipeguard.clients.launcher import isolated
-from pipeguard.clients.masking import masked_url
-from pipeguard.clients.remote_address import has_secret, parts_of
+from pipeguard.clients.masking import is_secret, masked_url
 from pipeguard.config.tree import Value
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
@@ -398,3 +398,30 @@ def _set(new: dict[str, Value], path: Sequence[str], value: Value) -> None:
     for key in reversed(path[1:]):
         value = {key: value}
     new[path[0]] = value
+
+
+# --- remote address ---------------------------------------------------------------------
+# The address of a remote server: its parts, and whether it has a secret in it.
+
+
+def parts_of(url: str) -> SplitResult | None:
+    """The parts of an address; None where it is none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
+
+
+def has_secret(url: str, shape: Shape) -> bool:
+    """Whether an address has a secret in it, apart from variables that its client replaces."""
+    parts = parts_of(re.sub(shape.variable, "", url))  # a variable's value is not in the file
+    if parts is None:
+        return False
+    if parts.password or (parts.username and is_secret("", parts.username)):
+        return True
+    pairs = parse_qsl(parts.query, keep_blank_values=False)
+    return any(is_secret(name, value) for name, value in pairs) or any(
+        is_secret("", part) for part in parts.path.split("/")
+    )

@@ -10,9 +10,9 @@ import pytest
 
 from pipeguard.assess.assessing import assess
 from pipeguard.assess.cures import shared_cure
-from pipeguard.assess.drawing import draw
 from pipeguard.assess.isolation import EntryIsolation, entry_isolation
 from pipeguard.assess.reporting import report
+from pipeguard.assess.reports.html import draw
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.firewall.finding import Severity
 from tests.assess.places import Entry, machine, of, repository

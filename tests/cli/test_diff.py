@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeguard.cli._definition_findings import definition_findings
-from pipeguard.cli.diff import command, pretty, unified
+from pipeguard.cli.diff import command, definition_findings, pretty, unified
 from pipeguard.firewall.pins.fingerprint import Pin, canonical
 from pipeguard.firewall.protocol.json_values import JsonObject, Number
 from pipeguard.state.paths import store_path

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeguard.cli._walls import WALLS
-from pipeguard.cli.explain import FAMILIES, command
+from pipeguard.cli.explain import FAMILIES, WALLS, command
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
 from pipeguard.state.audit import Audit, AuditEntry, findings_json

@@ -3,8 +3,8 @@
 import pytest
 
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.gateway.call_arguments import UnclearCallError, arguments_in, name_in
 from pipeguard.gateway.catalog import CatalogTool, Effect
+from pipeguard.gateway.tool_calls import UnclearCallError, arguments_in, name_in
 
 SCHEMA: JsonObject = {
     "type": "object",

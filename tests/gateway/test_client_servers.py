@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import InputError, PolicyError
-from pipeguard.gateway.client_servers import imported_servers
 from pipeguard.gateway.server_settings import runs_gateway
-from pipeguard.gateway.sources import Sources
+from pipeguard.gateway.sources import Sources, imported_servers
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pipeguard.firewall.finding import Action, Direction
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.catalog import Override
-from pipeguard.gateway.shown_sessions import ShownSession
+from pipeguard.gateway.listening import ShownSession
 from pipeguard.gateway.shown_tools import ShownTools
 from tests.fuzz.rulebook import engines
 

@@ -12,13 +12,21 @@ from typing import TYPE_CHECKING
 from pipeguard.assess.assessing import Assessment
 from pipeguard.assess.checking import checks
 from pipeguard.assess.cures import shared_cure
-from pipeguard.assess.drawing import draw
 from pipeguard.clients.catalog import clients
 from pipeguard.unicode.display import shown, visible
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
     from markupsafe import Markup
+
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeguard.assess.reach import NOTHING, Reached
+from pipeguard.clients.entries import GuardState
+from pipeguard.unicode.display import cut
 
 TEMPLATE = "report.html"
 NAMED_CHARS = 120  # shown of a name or a command in a table or a heading
@@ -85,3 +93,154 @@ def _marked(text: str) -> Markup:
         for index, part in enumerate(parts)
     )
     return Markup("").join(marked)
+
+
+# --- drawing ----------------------------------------------------------------------------
+# The positions of clients, servers and what they touch in a drawing; knows no HTML.
+
+WIDTH = 960
+ROW = 44
+BOX_HEIGHT = 32
+TOP = 36
+COLUMNS = ((20, 220), (350, 260), (720, 220))  # left edge and width of each
+TITLES = ("clients", "servers", "what they can touch")
+TEXT_CELLS = 28  # fit into a server's box; Chinese characters and the like take two
+GIVEN_CELLS = 23  # into one of the last column
+MOST_GIVEN = 4  # of one server; the table has all
+HELD = "held"  # the kind of what an isolated server is given
+MOST_SERVERS = 60  # a larger drawing is unreadable; the table has all servers
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A client, a server or what it touches; all numbers are units of the drawing."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    text: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line between two boxes.
+
+    Attributes:
+        x1: where it begins.
+        y1: the same.
+        x2: where it ends.
+        y2: the same.
+        guarded: whether the server at one of its ends is.
+        kind: of a line to what a server can touch: `held` if that is enforced, or `word`.
+    """
+
+    x1: int
+    y1: int
+    x2: int
+    y2: int
+    guarded: bool
+    kind: str = ""
+
+    @property
+    def middle(self) -> int:
+        """The x coordinate half way."""
+        return (self.x1 + self.x2) // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """The whole drawing.
+
+    Attributes:
+        width: of the drawing.
+        height: of the drawing.
+        boxes: clients, servers and what they touch.
+        lines: between the boxes.
+        heads: left edge and title of each column.
+        servers: the number of all servers, drawn or not.
+        guessed: whether what a server touches is guessed from its name anywhere.
+        held: whether any server is isolated.
+    """
+
+    width: int
+    height: int
+    boxes: tuple[Box, ...]
+    lines: tuple[Line, ...]
+    heads: tuple[tuple[int, str], ...]
+    servers: int
+    guessed: bool
+    held: bool
+
+
+def draw(reached: Sequence[Reached], names: Mapping[str, str]) -> Drawing:
+    """Draw three columns, and lines from clients to their servers and on to what these touch.
+
+    Args:
+        reached: the servers.
+        names: of clients, by id.
+    """
+    drawn = reached[:MOST_SERVERS]
+    clients = list(dict.fromkeys(client for row in drawn for client in row.clients))
+    touched = list(dict.fromkeys(what for row in drawn for what in _touched(row)))
+    rows = max(len(clients), len(drawn), len(touched), 1)
+    columns = (
+        [(names.get(name, name), "") for name in clients],
+        [(_fitting(row.server), "guarded" if _is_guarded(row) else "open") for row in drawn],
+        touched,
+    )
+    placed = [_column(index, column, rows) for index, column in enumerate(columns)]
+    lines = []
+    for index, row in enumerate(drawn):
+        middle = placed[1][index]
+        pairs = [(placed[0][clients.index(name)], middle) for name in row.clients]
+        lines += [_line(a, b, guarded=_is_guarded(row)) for a, b in pairs]
+        ends = [placed[2][touched.index(what)] for what in _touched(row)]
+        kind = HELD if row.isolated else "word"
+        lines += [_line(middle, end, guarded=_is_guarded(row), kind=kind) for end in ends]
+    heads = tuple((left, title) for (left, _), title in zip(COLUMNS, TITLES, strict=True))
+    boxes = tuple(box for column in placed for box in column)
+    guessed = any(not row.from_tools and not row.isolated for row in drawn)
+    held = any(row.isolated for row in drawn)
+    height = TOP + rows * ROW
+    return Drawing(WIDTH, height, boxes, tuple(lines), heads, len(reached), guessed, held)
+
+
+def _touched(row: Reached) -> list[tuple[str, str]]:
+    """What a server can touch, as texts and kinds of boxes."""
+    if not row.isolated:
+        return [(what, "") for what in row.touches]
+    count = len(row.given) - MOST_GIVEN
+    more = [f"{count} more of {row.server}"] if count > 0 else []
+    given = [*row.given[:MOST_GIVEN], *more] or [NOTHING]
+    return [(_fitting(what, GIVEN_CELLS), HELD) for what in given]
+
+
+def _fitting(name: str, most_cells: int = TEXT_CELLS) -> str:
+    text = shown(name, most_cells)
+    cells = 0
+    for index, character in enumerate(text):
+        cells += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if cells > most_cells:
+            return cut(text, index)
+    return text
+
+
+def _is_guarded(row: Reached) -> bool:
+    return row.state is GuardState.GUARDED
+
+
+def _column(index: int, texts: Iterable[tuple[str, str]], rows: int) -> list[Box]:
+    left, width = COLUMNS[index]
+    listed = list(texts)
+    step = rows * ROW / max(len(listed), 1)
+    return [
+        Box(left, round(TOP + step * (i + 0.5) - BOX_HEIGHT / 2), width, BOX_HEIGHT, text, kind)
+        for i, (text, kind) in enumerate(listed)
+    ]
+
+
+def _line(first: Box, second: Box, *, guarded: bool, kind: str = "") -> Line:
+    half = BOX_HEIGHT // 2
+    return Line(first.x + first.width, first.y + half, second.x, second.y + half, guarded, kind)

@@ -3,7 +3,7 @@
 The stretches of all readings of the text are ranked before any is read: by the opener's score for
 the classifier, by the classifier's score for the network. What the budget of the message
 does not cover is reported as unread, never passed over. Knows stretches and a classifier;
-detect.scanning.orders makes findings of the orders.
+detect.scanning.readings makes findings of the orders.
 """
 
 from __future__ import annotations

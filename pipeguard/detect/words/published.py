@@ -1,6 +1,6 @@
 """Secrets and numbers that documentation prints, and that are nobody's.
 
-Used by detect.checks.placeholders and detect.checks.national_ids.
+Used by detect.checks.placeholders and detect.checks.personal_numbers.
 """
 
 from __future__ import annotations

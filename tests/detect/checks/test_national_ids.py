@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.detect.checks.national_ids import NATIONAL_IDS
+from pipeguard.detect.checks.personal_numbers import NATIONAL_IDS
 
 # Printed by the issuers, or in the articles that explain their check digits.
 PUBLISHED = {

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.checks.national_ids import NATIONAL_IDS
 from pipeguard.detect.checks.personal_numbers import (
+    NATIONAL_IDS,
     NUMBERS,
     could_be,
     is_number,

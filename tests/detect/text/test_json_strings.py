@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pipeguard.detect.scanning.json_values import JsonStrings, may_continue
 from pipeguard.detect.text.document import MessageText
-from pipeguard.detect.text.json_strings import JsonStrings, may_continue
 from tests.fuzz.budget import tried
 
 SAID = "the boats are moored today"

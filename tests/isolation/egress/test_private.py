@@ -22,7 +22,7 @@ from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import this_host
 from pipeguard.isolation.walls.annotation import note_on
 from pipeguard.isolation.walls.wall import Wall
-from pipeguard.runtime.isolated_connections import IsolatedConnections
+from pipeguard.runtime.isolated import IsolatedConnections
 from pipeguard.state.connections import EndedConnection
 from tests.each import each
 from tests.isolation.egress.sandbox import running
