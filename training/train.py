@@ -28,8 +28,7 @@ import yaml
 from sklearn.linear_model import LogisticRegression
 
 from pipeguard.detect.model.classifier import Classifier, Ranking, Rescoring
-from pipeguard.detect.model.features import LEAST_FEATURES, WEIGHTS, Features, features
-from pipeguard.detect.model.lexicon import Lexicon
+from pipeguard.detect.model.features import LEAST_FEATURES, WEIGHTS, Features, Lexicon, features
 from pipeguard.detect.model.normal_form import plain
 from pipeguard.detect.model.sentences import units
 from training.corpus import (

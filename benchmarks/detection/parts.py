@@ -23,7 +23,7 @@ from pipeguard.detect.commands import (
     word_expansion,
 )
 from pipeguard.detect.commands.file_access import FileAccess
-from pipeguard.detect.commands.pipeline_lines import MAX_LINE
+from pipeguard.detect.commands.nested_commands import MAX_LINE
 from pipeguard.detect.commands.posix_shell import WordReader, _Script
 from pipeguard.detect.commands.powershell import DISGUISES
 from pipeguard.detect.commands.shell_output import PRINTING_PROGRAMS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
@@ -176,3 +177,14 @@ def _row_without_secrets(row: Reached, clean: Callable[[str], str]) -> Reached:
         tools=tuple(map(clean, row.tools)),
         given=tuple(map(clean, row.given)),
     )
+
+
+# --- reporting --------------------------------------------------------------------------
+# The forms of a report: each module in `reports` has `render(assessment)`.
+
+
+def report(form: str, assessment: Assessment) -> str:
+    """A report in the form of this name, which is a module in `reports`."""
+    text = importlib.import_module(f"pipeguard.assess.reports.{form}").render(assessment)
+    assert isinstance(text, str)  # noqa: S101  a test calls each
+    return text

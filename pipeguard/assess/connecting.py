@@ -17,10 +17,9 @@ from pathlib import Path
 from threading import Event, Lock, Timer
 from time import monotonic
 
-from pipeguard.assess.contents import Contents
 from pipeguard.assess.conversation import RUN, Conversation
-from pipeguard.assess.pins import name_in, pins_of
-from pipeguard.assess.target import AssessmentTarget, ServerKey, key_of
+from pipeguard.assess.gateway_file import is_of_gateway
+from pipeguard.assess.target import AssessmentTarget, Contents, ServerKey, key_of
 from pipeguard.auth.secrets import all_resolved, resolved
 from pipeguard.clients.catalog import ConfigScope, Transport
 from pipeguard.clients.entries import ServerEntry
@@ -29,12 +28,15 @@ from pipeguard.config.directories import cache_folder
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.detector import make_guard
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import Mode, Policy, Trust
 from pipeguard.firewall.protocol.strict_json import STACK_BYTES
 from pipeguard.firewall.session.session import Session
+from pipeguard.identity.server_name import Launched, launched, launched_at
 from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, refers
 from pipeguard.runtime.run import start_thread
+from pipeguard.state.store import Store
 from pipeguard.transports.channel import Channel
 from pipeguard.transports.stdio import LineChannel
 
@@ -291,3 +293,55 @@ def _headers(server: ServerEntry) -> Sequence[str]:
     if refers(usable):
         usable = {n: resolved(v, f"the header {n}") for n, v in usable.items()}
     return [f"{n}: {v}" for n, v in usable.items()]
+
+
+# --- pins -------------------------------------------------------------------------------
+# The name under which a server's pins are stored, and the pins.
+
+
+def pins_name(store: Store | None, server: ServerEntry) -> str:
+    """The name that `wrap` uses: that of `--name`, or one made from the command or address.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    who = _launched(server)
+    name = (server.guard.name if server.guard else None) or who.name
+    if is_of_gateway(server):
+        name = server.name
+    return name if store is None else store.name_server(name, who, register=False).server
+
+
+def name_in(target: AssessmentTarget, server: ServerEntry) -> str:
+    """The same, looked up in the target's store, if there is one.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    if target.store is None:
+        return pins_name(None, server)
+    with Store.open(target.store) as store:
+        return pins_name(store, server)
+
+
+def pins_of(target: AssessmentTarget, server: ServerEntry) -> dict[tuple[str, str], Pin]:
+    """The pins of a server; none if there is no store.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    if target.store is None:
+        return {}
+    with Store.open(target.store) as store:
+        return store.pins(pins_name(store, server))
+
+
+def _launched(server: ServerEntry) -> Launched:
+    if server.own_url:
+        from pipeguard.runtime.endpoints import name_of, url_of
+
+        with suppress(PipeGuardError):  # an address with variables that only its client knows
+            url = url_of(server.own_url)
+            return launched_at(str(url), name_of(url))
+        return launched_at(server.own_url, server.name)
+    return launched(server.own_words, server.guard.folder if server.guard else None)

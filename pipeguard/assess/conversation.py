@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
 
-from pipeguard.assess.contents import Contents, Flagged, Offer
+from pipeguard.assess.target import Contents, Flagged, Offer
 from pipeguard.detect.flows.tool_labels import labels_of
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, Verdict

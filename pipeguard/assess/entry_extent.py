@@ -87,7 +87,7 @@ def _extent(
     if sys.platform != "linux":
         return EntryExtent(problem="servers can be isolated on Linux alone yet.")
     from pipeguard.isolation.sandbox import this_host  # Linux alone has what it imports
-    from pipeguard.runtime.isolation_preview import preview
+    from pipeguard.runtime.isolation_sources import preview
 
     folder = (server.guard.folder if server.guard else None) or server.cwd or str(machine.home)
     folder = os.path.expanduser(folder)

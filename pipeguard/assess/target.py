@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from pipeguard.assess.contents import Contents
 from pipeguard.assess.gateway_file import gateway_configs, is_of_gateway
 from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
 from pipeguard.clients.machine import ConfigFile, Machine, find, find_in_repository
@@ -24,7 +23,9 @@ from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.config.tree import Lines
 from pipeguard.config.user_policy import user_policy_path
 from pipeguard.detect.detector import Engines
+from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.errors import PolicyError
+from pipeguard.firewall import finding
 from pipeguard.state.paths import STATE_DIR_VARIABLE, STORE_NAME
 
 ServerKey = tuple[Path, tuple[str | int, ...]]
@@ -192,3 +193,64 @@ def _store(environment: Mapping[str, str]) -> Path | None:
     folder = os.path.expanduser(override) if override else usual_state_folder()
     path = Path(folder) / STORE_NAME
     return path if path.is_file() else None
+
+
+# --- contents ---------------------------------------------------------------------------
+# What a server offers, and what the rules say of it: values only.
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One definition that a server listed.
+
+    Attributes:
+        kind: `tool`, `prompt`, `resource` or `template`.
+        name: its name, URI or URI template.
+        labels: what a tool does.
+    """
+
+    kind: str
+    name: str
+    labels: Label = Label.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Flagged:
+    """A rule's finding in what a server says of itself.
+
+    Attributes:
+        finding: the finding, masked.
+        what: the definition that it is in, as `tool read_file`; else the kind of message.
+    """
+
+    finding: finding.Finding
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What came of connecting to one server.
+
+    Attributes:
+        problem: why nothing is known, or not everything; else empty.
+        offers: what it listed.
+        flagged: what the rules found.
+        drifted: definitions that differ from their pins, as `tool read_file`.
+        info: its name and version, as it gives them.
+        seconds: how long it took.
+    """
+
+    problem: str = ""
+    offers: tuple[Offer, ...] = ()
+    flagged: tuple[Flagged, ...] = ()
+    drifted: tuple[str, ...] = ()
+    info: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def labels(self) -> Label:
+        """What all of its tools do together."""
+        union = Label.NONE
+        for offer in self.offers:
+            union |= offer.labels
+        return union

@@ -25,7 +25,7 @@ from pipeguard.clients.rewrite import GuardOptions, judge
 from pipeguard.config.isolate_key import IsolateEntry, entries_for
 from pipeguard.config.user_policy import user_policy_path
 from pipeguard.errors import LaunchError, PipeGuardError, PolicyError
-from pipeguard.gateway.own_files import read_own_text
+from pipeguard.gateway.discovery import read_own_text
 from pipeguard.gateway.servers_file import parse_servers
 from pipeguard.identity.server_name import launched
 from pipeguard.isolation.docker_servers import Hardened

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.rulebook.benchmark import KINDS
-from pipeguard.rulebook.mutations import Mutation
+from pipeguard.rulebook.nearness import Mutation
 from pipeguard.unicode.display import cut, visible
 
 if TYPE_CHECKING:

@@ -17,13 +17,13 @@ from pipeguard.cli._isolated_servers import essence_of
 from pipeguard.cli._isolation import otherwise_named
 from pipeguard.clients.catalog import Client, clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
+from pipeguard.clients.gateway_entry import Snippet
 from pipeguard.clients.isolating import CANNOT_ISOLATE, is_isolated, needs
 from pipeguard.clients.machine import Machine, is_present
+from pipeguard.clients.masking import command_line, diff, exchange_diff
 from pipeguard.clients.private import own_copy
 from pipeguard.clients.rewrite import NOT_ISOLATED
 from pipeguard.clients.setting import OWN_GUARD, SHARED_FILE, ChangePlan, JudgedServer
-from pipeguard.clients.showing import command_line, diff, exchange_diff
-from pipeguard.clients.snippets import Snippet
 from pipeguard.unicode.display import printable_json, shown, visible
 
 _COLOURS = {

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli._modes import must_have_effect
-
 if TYPE_CHECKING:
     from pipeguard.clients.catalog import Client, ConfigScope
     from pipeguard.clients.entries import Config
     from pipeguard.clients.machine import Machine
     from pipeguard.clients.rewrite import GuardOptions
 
+
+from click.core import ParameterSource
 
 # Options that say what may be guarded, and those that say what may be changed.
 _OF_GUARDING = ("no_login", "disabled", "expose_urls", "shared", "isolate")
@@ -213,3 +213,25 @@ def _is_logged_in(server: str) -> bool:
 
     folder = existing_state_folder()
     return folder is not None and LoginStore(folder / "auth").holds(server)
+
+
+# ---  modes -----------------------------------------------------------------------------
+# Options that have no effect in the mode that was asked for are errors: they promise something.
+
+
+def must_have_effect(*names: str, need: str) -> None:
+    """Refuse options that were given and would do nothing.
+
+    Args:
+        names: of the parameters, as the current command gets them.
+        need: what they need or what speaks against them, in words.
+
+    Raises:
+        click.UsageError: one was given.
+    """
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name in names and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = max(parameter.opts, key=len)
+            raise click.UsageError(f"{option} would have no effect: {need}. Leave it out.")

@@ -16,7 +16,7 @@ from pipeguard.cli._setup_report import (
     show_diff,
 )
 from pipeguard.clients.machine import Machine
-from pipeguard.clients.showing import diff, exchange_diff
+from pipeguard.clients.masking import diff, exchange_diff
 from pipeguard.clients.undoing import UndoMethod, UndoPlan
 from pipeguard.unicode.display import printable_json, shown, visible
 

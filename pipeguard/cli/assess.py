@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli._modes import must_have_effect
+from pipeguard.cli._setup_request import must_have_effect
 from pipeguard.firewall.finding import Severity
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.unicode.display import counted
@@ -125,8 +125,7 @@ def command(folder: str | None, **options: object) -> None:
 
 def _assess(folder: str | None, options: dict[str, object]) -> int:
     from pipeguard.assess import baseline
-    from pipeguard.assess.assessing import assess
-    from pipeguard.assess.reporting import report
+    from pipeguard.assess.assessing import assess, report
 
     baselined = (
         baseline.read(Path(str(options["baseline"]))) if options["baseline"] else frozenset()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
-from pipeguard.cli._modes import must_have_effect
+from pipeguard.cli._setup_request import must_have_effect
 from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError
@@ -25,8 +25,7 @@ from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.unicode.display import counted, visible
 
 if TYPE_CHECKING:
-    from pipeguard.rulebook.spots import Spot
-    from pipeguard.rulebook.trial import LocatedFinding
+    from pipeguard.rulebook.trial import LocatedFinding, Spot
 
 # Path neither expands an absolute pattern nor walks a folder without its links on Python 3.11.
 

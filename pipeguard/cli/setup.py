@@ -370,8 +370,8 @@ def _undo_code(plans: Iterable[UndoPlan], failed: dict[Path, str], *, may: bool)
 
 def _show_snippets(request: SetupRequest) -> int:
     from pipeguard.cli import _setup_report as report
+    from pipeguard.clients.gateway_entry import snippet
     from pipeguard.clients.launcher import launcher
-    from pipeguard.clients.snippets import snippet
     from pipeguard.identity.server_name import server_name
 
     url = request.snippet if request.snippet.startswith(("http://", "https://", "ws")) else ""

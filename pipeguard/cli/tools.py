@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from pipeguard.firewall.protocol.json_values import JsonObject
     from pipeguard.gateway.catalog import CatalogTool
     from pipeguard.gateway.gateway import Gateway
-    from pipeguard.gateway.inspection import Inspector
-    from pipeguard.gateway.sources import Sources
+    from pipeguard.gateway.sources import Inspector, Sources
 
 MOST_FOUND = 50
 
@@ -139,7 +138,7 @@ def describe(sources: Sources, name: str, *, as_json: bool) -> None:
       pipeguard tools describe memory/read_graph
     """  # noqa: D301  click reads the mark
     from pipeguard.gateway import menu
-    from pipeguard.gateway.inspection import as_json as written
+    from pipeguard.gateway.sources import as_json as written
 
     async def work(inspector: Inspector) -> int:
         tool = await _known_tool(inspector, name)
@@ -165,7 +164,7 @@ def call(sources: Sources, name: str, arguments: str, *, as_json: bool) -> None:
 
     The exit code is 1 if the tool says that it failed, or the call was blocked.
     """  # noqa: D301  click reads the mark
-    from pipeguard.gateway.inspection import as_json as written
+    from pipeguard.gateway.sources import as_json as written
 
     try:
         given = json.loads(arguments)
@@ -204,8 +203,8 @@ def _run(
     work: Callable[[Inspector], Awaitable[int]],
     only: Callable[[str], bool],
 ) -> None:
-    from pipeguard.gateway.inspection import inspected
-    from pipeguard.runtime.listening import new_loop, prepare_threads
+    from pipeguard.gateway.sources import inspected
+    from pipeguard.runtime.http import new_loop, prepare_threads
 
     async def inspecting() -> int:
         prepare_threads(asyncio.get_running_loop())

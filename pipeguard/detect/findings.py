@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from pipeguard.detect.counting import LocatedMatch, rate_match, restored_file
 from pipeguard.detect.cuts import can_cut, cut_findings, forged_lines, with_words
 from pipeguard.detect.flows.leak import SECRET_OUT
-from pipeguard.detect.flows.secret_egress import secret_egress
-from pipeguard.detect.flows.text_values import short_values
+from pipeguard.detect.flows.text_values import secret_egress, short_values
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import RESTORED
 from pipeguard.detect.knowledge import Knowledge

@@ -38,6 +38,7 @@ from pipeguard.config.tree import (
 )
 from pipeguard.config.yaml_text import Yaml
 from pipeguard.errors import InputError, PipeGuardError, PolicyError
+from pipeguard.gateway.discovery import read_own_text
 from pipeguard.gateway.moving import (
     NAME_CHARS,
     gateway_name,
@@ -45,7 +46,6 @@ from pipeguard.gateway.moving import (
     judge_move,
     server_fields,
 )
-from pipeguard.gateway.own_files import read_own_text
 from pipeguard.gateway.servers_file import parse_servers
 from pipeguard.gateway.sources import usual_file
 

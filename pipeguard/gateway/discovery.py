@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from pipeguard.config.directories import closing_command, other_writer, read_own
 from pipeguard.errors import InputError, PolicyError
-from pipeguard.gateway.own_files import check_own, read_own_text
 from pipeguard.gateway.server_settings import ServerSettings, stamp_of
 from pipeguard.gateway.servers_file import parse_server
 
@@ -231,3 +231,42 @@ def _json(path: Path, text: str) -> Mapping[str, object]:
 
 def _objects(value: object) -> list[dict[str, object]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+# --- own files --------------------------------------------------------------------------
+# Reads files that say what to start: only those that nobody else could have written.
+
+MOST_BYTES = 1024 * 1024
+
+
+def read_own_text(path: str) -> str:
+    """The text of a file that says what to start.
+
+    Raises:
+        InputError: there is no such file.
+        PolicyError: others could have written it, it is too large, no regular file, or no text.
+    """
+    if not Path(path).exists():
+        raise InputError(f"{path}: there is no such file.")
+    try:
+        return read_own(path, MOST_BYTES, PolicyError).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise PolicyError(f"{path}: it is not in UTF-8.") from None
+
+
+def check_own(path: Path) -> None:
+    """Refuse a file or folder that others could have written, and that says what to start.
+
+    Raises:
+        InputError: there is no such file or folder.
+        PolicyError: others could have written it.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}.") from None
+    if who := other_writer(status):
+        raise PolicyError(
+            f"{who} may write to {path}, which says what to start.\n"
+            f"  Close it:  {closing_command(str(path), status)}"
+        )

@@ -299,7 +299,7 @@ class Gateway(Hub):
 
     def count(self) -> None:
         """Count what goes through from now on."""
-        from pipeguard.gateway.metrics import GatewayMetrics
+        from pipeguard.gateway.telemetry import GatewayMetrics
 
         self.metrics = GatewayMetrics(self.figures)
 

@@ -28,11 +28,11 @@ from pipeguard.gateway.answers import dial
 from pipeguard.gateway.front import IDLE_SECONDS, MAX_SESSIONS, FrontRecord
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.member import GatewayServer
-from pipeguard.gateway.shown_tools import ShownTools
+from pipeguard.gateway.server_settings import ShownTools
 from pipeguard.gateway.tool_offer import has_tool
 from pipeguard.log import say
 from pipeguard.runtime.endpoints import admission_of, server_context
-from pipeguard.runtime.listening import bind, tune_process, url_at
+from pipeguard.runtime.http import bind, tune_process, url_at
 from pipeguard.runtime.numbers import number_of
 from pipeguard.runtime.transports import endpoints_of
 from pipeguard.transports.channel import AsyncChannel

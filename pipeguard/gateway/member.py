@@ -21,7 +21,7 @@ from pipeguard.firewall.finding import MessageKind, Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.eras import Opening
-from pipeguard.gateway.hub import Hub
+from pipeguard.gateway.hub import Hub, TakingTurns
 from pipeguard.gateway.leg import Leg, LegListener, ListedTools
 from pipeguard.gateway.legs import Refused, ServedClient, Unavailable
 from pipeguard.gateway.life import ServerLife, Steps, watch_health
@@ -41,7 +41,6 @@ from pipeguard.gateway.stateless_server import (
 )
 from pipeguard.gateway.stuffing import StuffingNotices
 from pipeguard.gateway.tool_offer import ToolOffer, list_at_start
-from pipeguard.gateway.turns import TakingTurns
 from pipeguard.log import Log
 from pipeguard.runtime.connect import in_own_thread, local_dialler, remote_dialler
 from pipeguard.runtime.run import Mask, Run

@@ -33,11 +33,13 @@ from typing import NamedTuple
 import tantivy
 from tantivy import Occur, Query
 
-from pipeguard.gateway.concepts import Concept, Concepts, Term
-from pipeguard.gateway.stems import (
+from pipeguard.gateway.concepts import (
     MOST_STEMS,
+    Concept,
+    Concepts,
     Scored,
     Stems,
+    Term,
     ToolStems,
     blend,
     coverage,

@@ -42,7 +42,7 @@ from pipeguard.isolation.entry_check import missing_paths
 from pipeguard.log import Log, say
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.endpoints import admission_of, server_context
-from pipeguard.runtime.listening import (
+from pipeguard.runtime.http import (
     ending_on_signals,
     new_loop,
     prepare_threads,

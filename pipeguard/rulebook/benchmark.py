@@ -21,8 +21,8 @@ from pipeguard.detect.matching.pattern_set import PatternGroup, PatternSet, comp
 from pipeguard.detect.model.cascade import Reader, Selection
 from pipeguard.detect.model.sentences import best_of
 from pipeguard.detect.rules.rule import View
-from pipeguard.detect.scanning.match import MAX_MATCHES_PER_RULE
 from pipeguard.detect.scanning.rule_partition import engine_for
+from pipeguard.detect.scanning.scan_budget import MAX_MATCHES_PER_RULE
 from pipeguard.detect.text.windowing import BLOCK_BYTES
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.digest import sha256

@@ -34,9 +34,8 @@ from math import log2
 from random import Random
 
 from pipeguard.detect.checks import bip39, checksums
-from pipeguard.detect.checks.entropy import entropy
 from pipeguard.detect.checks.personal_numbers import could_be, is_published_number
-from pipeguard.detect.checks.placeholders import is_placeholder
+from pipeguard.detect.checks.placeholders import entropy, is_placeholder
 from pipeguard.errors import RuleError
 
 _UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -7,7 +7,8 @@ rules, views, policy, and whether a secret can be redacted. Pins and flows play 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -17,7 +18,6 @@ from pipeguard.firewall.pins.fingerprint import Pin, canonical
 from pipeguard.firewall.policy import Policy, Trust
 from pipeguard.firewall.protocol.places import LISTS, pointer_step
 from pipeguard.firewall.session.session import Session
-from pipeguard.rulebook.spots import Range, Spot, spot, text_offset, value_ranges
 
 USUAL_NAME = "text"  # of the tool and the server if none is given
 USUAL_KEY = "input"  # of the argument that is a plain text
@@ -291,3 +291,80 @@ def _in_json(text: str, finding: Finding, value: Range) -> LocatedFinding:
         return LocatedFinding(finding, spot(text, start), None)
     start, end = (text_offset(text, value, offset) for offset in (finding.start, finding.end))
     return LocatedFinding(finding, spot(text, start), spot(text, end))
+
+
+# --- spots ------------------------------------------------------------------------------
+# Lines and columns of findings: from JSON pointers and offsets to where an editor shows them.
+
+Range = tuple[int, int]
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+_LETTER = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|[^\\]",
+    re.DOTALL,
+)
+
+
+class Spot(NamedTuple):
+    """A position in a text as editors count it: from 1, in characters."""
+
+    line: int
+    column: int
+
+
+def spot(text: str, offset: int) -> Spot:
+    """The line and column of an offset."""
+    return Spot(text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset))
+
+
+def value_ranges(text: str, wanted: Collection[str]) -> dict[str, Range]:
+    """The ranges of the values at some JSON pointers, quotes included.
+
+    Of two members of the same name, the first counts.
+
+    Args:
+        text: JSON.
+        wanted: pointers as findings have them (firewall.protocol.places).
+    """
+    ranges: dict[str, Range] = {}
+    around: list[tuple[str, int]] = []  # the open objects and arrays: pointer and start of each
+    # The step in each: the index of an item or the name of a member, None before a name is read.
+    steps: list[str | int | None] = []
+    for token in _TOKEN.finditer(text):
+        sign = token[0]
+        if sign == ":":
+            continue
+        if sign == ",":
+            last = steps[-1]
+            steps[-1] = last + 1 if isinstance(last, int) else None
+        elif sign in ("}", "]"):
+            steps.pop()
+            at, start = around.pop()
+            if at in wanted:
+                ranges.setdefault(at, (start, token.end()))
+        elif steps and steps[-1] is None:
+            steps[-1] = _text_of(sign)
+        else:
+            step = steps[-1] if steps else None
+            at = "" if step is None else around[-1][0] + pointer_step(step)
+            if sign in ("{", "["):
+                around.append((at, token.start()))
+                steps.append(None if sign == "{" else 0)
+            elif at in wanted:
+                ranges.setdefault(at, token.span())
+    return ranges
+
+
+def text_offset(text: str, string: Range, offset: int) -> int:
+    """The offset in a JSON text of a character of one of its strings, which may have escapes."""
+    at, end = string[0] + 1, string[1] - 1
+    for _ in range(offset):
+        letter = _LETTER.match(text, at, end)
+        if letter is None:
+            break
+        at = letter.end()
+    return at
+
+
+def _text_of(token: str) -> str:
+    return str(json.loads(token, strict=False))

@@ -34,7 +34,7 @@ SMALL_BYTES = 2 * 1024  # of any text, judged in 5 ms at most
 LARGE_BYTES = 64 * 1024  # its value, ten times that size, is not kept
 HUGE_BYTES = 2**20  # judged one at a time: judging takes ten times the frame's size in memory
 # How many threads judge frames below each size. All of them want the interpreter's lock, and the
-# loop may have to wait for each of them in turn (runtime.listening.SWITCH_SECONDS).
+# loop may have to wait for each of them in turn (runtime.http.SWITCH_SECONDS).
 _LANES = (
     (LARGE_BYTES, Allowance(2)),
     (HUGE_BYTES, Allowance(2, 2 * HUGE_BYTES)),

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.assess.assessing import assess
-from pipeguard.assess.reporting import report
+from pipeguard.assess.assessing import assess, report
 from pipeguard.assess.target import of_machine, of_repository
 from pipeguard.clients.machine import Machine
 from tests.assess.test_reports import FORMS

@@ -13,8 +13,7 @@ import pytest
 
 from pipeguard.assess.assessing import assess
 from pipeguard.assess.connecting import ConnectOptions, connect
-from pipeguard.assess.contents import Contents
-from pipeguard.assess.target import AssessmentTarget
+from pipeguard.assess.target import AssessmentTarget, Contents
 from pipeguard.auth import ring, secrets
 from pipeguard.config.directories import cache_folder
 from pipeguard.firewall.finding import PinChange, Severity
@@ -161,7 +160,7 @@ def test_a_project_s_server_is_started_in_its_project(tmp_path: Path) -> None:
 def test_what_tools_do_together_is_sure_once_they_were_asked(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from pipeguard.assess.contents import Offer
+    from pipeguard.assess.target import Offer
     from pipeguard.detect.flows.tool_labels import Label
 
     servers = {"a": {"command": "a"}, "b": {"command": "b"}}

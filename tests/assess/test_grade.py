@@ -90,7 +90,7 @@ def test_what_is_no_baseline_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_a_report_in_json_is_a_baseline(tmp_path: Path) -> None:
-    from pipeguard.assess.reporting import report
+    from pipeguard.assess.assessing import report
 
     found = assess(machine(tmp_path, {"one": {"command": "b"}}))
     path = tmp_path / "b.json"

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.assess.assessing import assess
+from pipeguard.assess.assessing import assess, report
 from pipeguard.assess.cures import shared_cure
 from pipeguard.assess.isolation import EntryIsolation, entry_isolation
-from pipeguard.assess.reporting import report
 from pipeguard.assess.reports.html import draw
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.firewall.finding import Severity

@@ -12,8 +12,7 @@ from typing import Literal, NamedTuple
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
-from pipeguard.assess.assessing import Assessment, assess
-from pipeguard.assess.reporting import report
+from pipeguard.assess.assessing import Assessment, assess, report
 from pipeguard.version import VERSION
 from tests.assess.places import SECRET, Entry, machine, write_config
 from tests.tools import npm_modules

@@ -15,10 +15,9 @@ from jsonschema import (  # type: ignore[import-untyped]  # it ships no types
     FormatChecker,
 )
 
-from pipeguard.assess.assessing import Assessment, assess
-from pipeguard.assess.contents import Contents, Offer
-from pipeguard.assess.reporting import report
+from pipeguard.assess.assessing import Assessment, assess, report
 from pipeguard.assess.reports import html, sarif
+from pipeguard.assess.target import Contents, Offer
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.rulebook.samples import expand
 from tests.assess.places import SECRET, Entry, machine

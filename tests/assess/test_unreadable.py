@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.assess.assessing import Assessment, assess
-from pipeguard.assess.reporting import report
+from pipeguard.assess.assessing import Assessment, assess, report
 from pipeguard.assess.target import of_machine, of_repository
 from pipeguard.clients import entries
 from pipeguard.clients.entries import MAX_FILE_BYTES

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.gateway import gateway as gateways
-from pipeguard.gateway.inspection import inspected
-from pipeguard.gateway.sources import Sources
+from pipeguard.gateway.sources import Sources, inspected
 from pipeguard.rulebook.cache import load_engines
 from tests.gateway.served import actor, environment_of_state, write_servers
 from tests.wrap.wrapped import PIPEGUARD, Object

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pipeguard.detect.model.cascade import Reader
 from pipeguard.detect.model.network import Network
 from pipeguard.detect.scanning import first_look
-from pipeguard.detect.scanning.rule_lookup import RuleLookup
+from pipeguard.detect.scanning.first_look import RuleLookup
 from pipeguard.detect.text import decoders
 from pipeguard.firewall.budgets import (
     BYTE_NS,

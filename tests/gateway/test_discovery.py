@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import InputError, PolicyError
-from pipeguard.gateway.discovery import discovered_servers
-from pipeguard.gateway.own_files import MOST_BYTES, read_own_text
+from pipeguard.gateway.discovery import MOST_BYTES, discovered_servers, read_own_text
 
 
 def write(path: Path, text: str, mode: int = 0o600) -> Path:

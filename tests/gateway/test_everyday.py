@@ -6,8 +6,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.gateway.concepts import GAP, MOST_BETWEEN, Everyday, source, table
-from pipeguard.gateway.stems import Stems
+from pipeguard.gateway.concepts import GAP, MOST_BETWEEN, Everyday, Stems, source, table
 from pipeguard.gateway.words import STOP_WORDS, words_of
 from tests.fuzz.budget import tried
 

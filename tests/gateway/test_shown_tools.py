@@ -10,7 +10,7 @@ from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.catalog import Override
 from pipeguard.gateway.listening import ShownSession
-from pipeguard.gateway.shown_tools import ShownTools
+from pipeguard.gateway.server_settings import ShownTools
 from tests.fuzz.rulebook import engines
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT

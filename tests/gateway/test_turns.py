@@ -2,7 +2,7 @@
 
 import asyncio
 
-from pipeguard.gateway.turns import Turns
+from pipeguard.gateway.hub import Turns
 
 
 def order_of(*waiting: str, cancelled: int | None = None) -> list[str]:

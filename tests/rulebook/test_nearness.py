@@ -4,8 +4,7 @@ from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.scanning.rule_partition import engine_for
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.rulebook.mutations import Mutation
-from pipeguard.rulebook.nearness import MOST_CLOSE, NearMisses, near, near_all
+from pipeguard.rulebook.nearness import MOST_CLOSE, Mutation, NearMisses, near, near_all
 from tests.fuzz.rulebook import ALL as RULES
 from tests.fuzz.rulebook import engines
 

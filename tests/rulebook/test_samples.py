@@ -4,9 +4,8 @@ import re
 
 import pytest
 
-from pipeguard.detect.checks.entropy import entropy
 from pipeguard.detect.checks.outcome import Outcome
-from pipeguard.detect.checks.placeholders import is_placeholder
+from pipeguard.detect.checks.placeholders import entropy, is_placeholder
 from pipeguard.detect.checks.registry import run
 from pipeguard.errors import RuleError
 from pipeguard.rulebook.samples import expand

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.firewall.protocol.places import pointer
-from pipeguard.rulebook.spots import Spot, spot, text_offset, value_ranges
+from pipeguard.rulebook.trial import Spot, spot, text_offset, value_ranges
 
 keys = st.text(alphabet='ab /~"\\é', max_size=4)
 documents = st.recursive(

@@ -10,8 +10,7 @@ from pipeguard.firewall.finding import Action, Direction, Severity
 from pipeguard.firewall.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.samples import expand
-from pipeguard.rulebook.spots import Spot
-from pipeguard.rulebook.trial import TextRole, Trial, TrialInput, judge
+from pipeguard.rulebook.trial import Spot, TextRole, Trial, TrialInput, judge
 from tests.fuzz.rulebook import engines
 
 KEY = bytes(32)

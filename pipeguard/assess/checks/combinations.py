@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from pipeguard.assess.enforcement import Enforcement, enforcement
 from pipeguard.assess.gateway_file import GATEWAY
-from pipeguard.assess.reach import labels
+from pipeguard.assess.reach import Enforcement, enforcement, labels
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.catalog import clients

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from pipeguard.assess.contents import Contents, Flagged
-from pipeguard.assess.pins import name_in
-from pipeguard.assess.target import AssessmentTarget
+from pipeguard.assess.connecting import name_in
+from pipeguard.assess.target import AssessmentTarget, Contents, Flagged
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.firewall.finding import Action, Confidence, Severity

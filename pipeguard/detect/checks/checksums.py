@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from zlib import crc32
 
-from pipeguard.detect.checks.entropy import MEASURED_BYTES
 from pipeguard.detect.checks.outcome import Check, Outcome, outcome_of
+from pipeguard.detect.checks.placeholders import MEASURED_BYTES
 
 BASE62 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 BASE36 = b"0123456789abcdefghijklmnopqrstuvwxyz"

@@ -8,11 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from pipeguard.detect.checks.base64_text import base64_decoded
-from pipeguard.detect.checks.entropy import MEASURED_BYTES, entropy
 from pipeguard.detect.checks.outcome import Check, Outcome, outcome_of
-from pipeguard.detect.checks.placeholders import LEAST_LEFT, is_placeholder, is_weak_password
+from pipeguard.detect.checks.placeholders import (
+    LEAST_LEFT,
+    MEASURED_BYTES,
+    entropy,
+    is_placeholder,
+    is_weak_password,
+)
 from pipeguard.detect.checks.randomness import (
+    base64_decoded,
     character_classes,
     encodes_words,
     is_public,

@@ -10,10 +10,10 @@ import json
 import re
 from collections.abc import Callable, Mapping
 
-from pipeguard.detect.checks.base64_text import base64_decoded
 from pipeguard.detect.checks.checksums import BASE32
-from pipeguard.detect.checks.entropy import MEASURED_BYTES, entropy
 from pipeguard.detect.checks.outcome import Check, Outcome, outcome_of
+from pipeguard.detect.checks.placeholders import MEASURED_BYTES, entropy
+from pipeguard.detect.checks.randomness import base64_decoded
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 JSON_BYTES = 24 * 1024  # a token's parts: 8 KiB of header and 16 KiB of claims

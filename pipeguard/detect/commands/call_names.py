@@ -15,7 +15,7 @@ from typing import NamedTuple
 from pipeguard.detect.checks.addresses import Reach
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
 from pipeguard.detect.commands.interpret import command_lines
-from pipeguard.detect.model.file_kind import FileKind, file_kind
+from pipeguard.detect.model.data_literals import FileKind, file_kind
 from pipeguard.detect.words.notation import word_set
 from pipeguard.detect.words.programs import PRINTERS
 from pipeguard.firewall.lazy_regex import lazy_regex

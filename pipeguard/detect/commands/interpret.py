@@ -21,8 +21,13 @@ import re
 from collections.abc import Iterator, Sequence
 
 from pipeguard.detect.commands.file_access import FileAccess
-from pipeguard.detect.commands.nested_commands import Nested, NestedKind, nested_in
-from pipeguard.detect.commands.pipeline_lines import pipeline_lines, text_lines
+from pipeguard.detect.commands.nested_commands import (
+    Nested,
+    NestedKind,
+    nested_in,
+    pipeline_lines,
+    text_lines,
+)
 from pipeguard.detect.commands.posix_shell import Shell
 from pipeguard.detect.commands.powershell import is_windows, windows_lines
 from pipeguard.detect.commands.programs import (

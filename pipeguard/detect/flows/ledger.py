@@ -19,12 +19,11 @@ from collections.abc import Collection, Iterator
 from threading import Lock
 
 from pipeguard.detect.flows import overlap, text_values
-from pipeguard.detect.flows.forgotten_results import ForgottenResults
 from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.ledger_memory import LedgerMemory
 from pipeguard.detect.flows.outgoing_call import Call
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
-from pipeguard.detect.flows.tool_results import ToolResult, text_of
+from pipeguard.detect.flows.tool_results import ForgottenResults, ToolResult, text_of
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.budgets import measure_text
 from pipeguard.firewall.finding import Confidence, Severity

@@ -2,7 +2,7 @@
 
 Of those whose owner has the most, so that nobody loses what it remembers to another one's many
 clients. One `LedgerMemory` is for all of a process. A ledger first gives up what can be worked out
-again, and then all that it remembers; what was lost is for `detect.flows.forgotten_results`.
+again, and then all that it remembers; what was lost is for `detect.flows.tool_results`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from pipeguard.detect.checks.entropy import entropy
+from pipeguard.detect.checks.placeholders import entropy
 from pipeguard.detect.flows.overlap import squeezed
 from pipeguard.detect.flows.text_values import TOKEN_CHARS, tokens
 from pipeguard.detect.words.credentials import NAMED

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pipeguard.detect.checks.credential_names import is_credential_name
+from pipeguard.detect.flows.tool_labels import Label
+from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.text.document import MessageText
+from pipeguard.detect.vault_placeholder import PLACEHOLDER
 from pipeguard.detect.words.arguments import AMOUNTS
+from pipeguard.detect.words.credentials import BEFORE_VALUE, SCHEMES
+from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue, walk_texts
+from pipeguard.firewall.protocol.json_values import JsonValue, Number, walk_texts
 
 TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
 MIN_NAME_CHARS = 8  # of a name that a text gives to a model
@@ -128,3 +133,115 @@ def without_credentials(value: JsonValue) -> JsonValue:
 def is_outside(value: str) -> bool:
     """True for a value of a call that names an address, or says that everybody may see it."""
     return "public" in value or value.startswith(("http://", "https://"))
+
+
+# --- secret egress ----------------------------------------------------------------------
+# Whether a call would take away one of a server's secrets, or the placeholder of one.
+
+READ_CHARS = 2**16  # of one string that are read for secrets
+LOGIN_CHARS = 64  # before a secret that are read for how it is used
+# Before a secret in a line that is run: an option, a header or a variable that logs in with it.
+_LOGS_IN = lazy_regex(
+    rf"(?:(?:authori[sz]ation|bearer|basic|[\w-]*(?:{'|'.join(BEFORE_VALUE)}))"
+    rf"[\s\"']{{0,2}}[:= ]\s?[\"']?(?:(?:{'|'.join(SCHEMES)}) )?"
+    r"|(?:-u|--user) ?[\"']?[^\s:]{0,64}:"
+    r"|://[^\s/?#@]{0,64})\Z",
+    re.IGNORECASE,
+)
+_NAMES = ("name", "key", "type", "field", "label", "header")  # members beside a `value`
+# A placeholder has brackets, which end an address elsewhere.
+_URL_SCHEMES = "https?|ftps?|sftp|scp|tftp|wss?|smb|gopher|mqtts?|smtps?"
+_ADDRESS = lazy_regex(
+    rf"(?:{_URL_SCHEMES})://(?:{PLACEHOLDER.pattern}|[^\s\"'<>)\]]){{1,8192}}",
+    re.IGNORECASE,
+)
+_USERINFO = lazy_regex(r"[^\s/?#@]*@")  # RFC 3986, section 3.2.1
+
+
+def secret_egress(
+    vault: Vault, labels: Label, arguments: JsonValue, has_returned: Callable[[str], bool]
+) -> Confidence | None:
+    """How sure it is that a call takes one of the server's secrets away; None where none leaves.
+
+    It is sure in what is sent, in or beside an address, and in a command that talks to a network;
+    less so where a credential belongs, as in a header: the address may be the one that it is for.
+    An address that the server gave as it is, secret included, is the server's.
+
+    Args:
+        vault: the server's.
+        labels: what the tool does.
+        arguments: of the call, with placeholders or with secrets.
+        has_returned: says of a text whether it came from the server.
+    """
+    if labels & Label.HOLDS:
+        return None
+    surest: Confidence | None = None
+    has_address: bool | None = None
+    for key, text in _strings("", arguments):
+        for start in _secrets(vault, text):
+            if has_address is None:
+                has_address = bool(addresses_of(arguments) or _ADDRESS.search(text))
+            if not (has_address or labels & (Label.SENDS | Label.OUTSIDE)):
+                return _sent_by_command(vault, arguments) if labels & Label.RUNS else None
+            address = _address_around(text, start)
+            if address and has_returned(vault.restore(address).text):
+                continue
+            if address:
+                return Confidence.HIGH
+            before = text[max(0, start - LOGIN_CHARS) : start]
+            logs_in = is_credential_name(key) or (labels & Label.RUNS and _LOGS_IN.search(before))
+            confidence = Confidence.MEDIUM if logs_in else Confidence.HIGH
+            surest = confidence if surest is None else max(confidence, surest)
+    return surest
+
+
+def _sent_by_command(vault: Vault, arguments: JsonValue) -> Confidence | None:
+    """How sure it is that a command without a web address sends a secret."""
+    # Imported here: few calls are scripts.
+    from pipeguard.detect.commands.network_commands import MARK, sends
+
+    scripts = [_marked(vault, text, MARK) for _, text in _strings("", arguments)]
+    whole = " ".join(scripts) if len(scripts) > 1 else ""  # a program, and a list of its arguments
+    confidences = [sends(script, _LOGS_IN.search) for script in (*scripts, whole)]
+    return max((sure for sure in confidences if sure is not None), default=None)
+
+
+def _marked(vault: Vault, text: str, mark: str) -> str:
+    """A text with a word in place of each secret of the server."""
+    for start in sorted(set(_secrets(vault, text)), reverse=True):
+        if placeholder := PLACEHOLDER.match(text, start):
+            text = text[:start] + mark + text[placeholder.end() :]
+    for secret in sorted(vault.secrets_in(text[:READ_CHARS]), key=len, reverse=True):
+        text = text.replace(secret, mark)
+    return text
+
+
+def _secrets(vault: Vault, text: str) -> Iterator[int]:
+    """Where secrets of the server begin, or placeholders for them."""
+    for placeholder in PLACEHOLDER.finditer(text):
+        if placeholder[0].startswith("[secret:") and vault.restore(placeholder[0]).restored_count:
+            yield placeholder.start()
+    for secret in vault.secrets_in(text[:READ_CHARS]):
+        yield from (match.start() for match in re.finditer(re.escape(secret), text))
+
+
+def _address_around(text: str, start: int) -> str:
+    """The web address around a secret, unless the secret logs in before its host; or empty."""
+    for address in _ADDRESS.finditer(text):
+        if address.start() < start < address.end() and not _USERINFO.match(text, start):
+            return address[0]
+    return ""
+
+
+def _strings(key: str, value: JsonValue) -> Iterator[tuple[str, str]]:
+    """Each string, with the nearest name above it, or beside it where that is a credential's."""
+    if isinstance(value, dict):
+        beside = [text for name in _NAMES if isinstance(text := value.get(name), str)]
+        name_of_value = next(filter(is_credential_name, beside), "")
+        for name, item in value.items():
+            yield from _strings(name_of_value if name_of_value and name == "value" else name, item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(key, item)
+    elif type(value) is str and not isinstance(value, Number):
+        yield key, value

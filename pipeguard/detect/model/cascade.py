@@ -13,8 +13,7 @@ from math import inf, log2
 from typing import NamedTuple
 
 from pipeguard.detect.model.classifier import Classifier
-from pipeguard.detect.model.data_literals import is_data_literal
-from pipeguard.detect.model.file_kind import FileKind
+from pipeguard.detect.model.data_literals import FileKind, is_data_literal
 from pipeguard.detect.model.opener import Stretch, in_whole_characters, widened
 from pipeguard.detect.model.quotation import (
     FEW_TOPICS,

@@ -13,8 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from heapq import nlargest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeguard.detect.model.features import MAX_FAMILIES, WEIGHTS, native, portable, read
-from pipeguard.detect.model.lexicon import all_families, shared_lexicon
+from pipeguard.detect.model.features import (
+    MAX_FAMILIES,
+    WEIGHTS,
+    all_families,
+    native,
+    portable,
+    read,
+    shared_lexicon,
+)
 from pipeguard.detect.model.sentences import Piece, best_of, read_together, units
 from pipeguard.firewall.lazy_regex import lazy_regex
 

@@ -21,7 +21,7 @@ from pipeguard.detect.scanning.context import (
     is_part_of_word,
     is_quoted,
 )
-from pipeguard.detect.scanning.match import outcome_of
+from pipeguard.detect.scanning.scan_budget import outcome_of
 from pipeguard.detect.scanning.scan_input import ScanInput
 from pipeguard.firewall.finding import Confidence, Severity, lower
 from pipeguard.firewall.protocol.json_values import Path

@@ -83,7 +83,7 @@ class PatternSets(NamedTuple):
 
 
 def patterns_of(rules: Iterable[Rule], surface: Surface, models: Models | None = None) -> Patterns:
-    """The patterns of one engine, in the order that detect.scanning.rule_lookup expects.
+    """The patterns of one engine, in the order that detect.scanning.first_look expects.
 
     Args:
         rules: of all engines.

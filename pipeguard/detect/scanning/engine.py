@@ -16,14 +16,13 @@ from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.model.opener import Opener
 from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.scanning.databases import Models, PatternSets, classifier
-from pipeguard.detect.scanning.first_look import first_look, is_plainly_clean
+from pipeguard.detect.scanning.first_look import RuleLookup, first_look, is_plainly_clean
 from pipeguard.detect.scanning.readings import (
     READINGS,
     SIGNS,
     SIGNS_TO_SERVER,
     SQUEEZED_SIGNS,
 )
-from pipeguard.detect.scanning.rule_lookup import RuleLookup
 from pipeguard.detect.scanning.rule_partition import EngineRules
 from pipeguard.detect.scanning.scan import Scan
 from pipeguard.detect.scanning.scan_input import PlaceOf, ScanInput

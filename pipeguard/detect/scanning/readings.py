@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from pipeguard.detect.commands.signs import ACTS_SIGN, WINDOWS_SIGN
+from pipeguard.detect.commands.powershell import ACTS_SIGN, WINDOWS_SIGN
 from pipeguard.detect.matching.confirm import Occurrence
 from pipeguard.detect.model.cascade import BRIEF_BYTES, Order
 from pipeguard.detect.rules.rule import Rule, View
-from pipeguard.detect.scanning.first_look import LITERALS, SPACED_OUT, seam_ranges
+from pipeguard.detect.scanning.first_look import LITERALS, SPACED_OUT, RuleLookup, seam_ranges
 from pipeguard.detect.scanning.location import located
 from pipeguard.detect.scanning.origin import Origin
-from pipeguard.detect.scanning.rule_lookup import RuleLookup
 from pipeguard.detect.scanning.scan import Scan, Signs
 from pipeguard.detect.scanning.scan_result import StringSpan
 from pipeguard.detect.text import split_literals

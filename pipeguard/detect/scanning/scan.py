@@ -19,7 +19,7 @@ from pipeguard.detect.scanning.confidence import (
     may_be_doubted,
 )
 from pipeguard.detect.scanning.extents import Extents, settled_cuts
-from pipeguard.detect.scanning.first_look import FirstLook
+from pipeguard.detect.scanning.first_look import FirstLook, RuleLookup
 from pipeguard.detect.scanning.json_values import JsonValues
 from pipeguard.detect.scanning.location import (
     is_invisible,
@@ -28,10 +28,8 @@ from pipeguard.detect.scanning.location import (
     places_in,
     without_secret,
 )
-from pipeguard.detect.scanning.match import without_separators
 from pipeguard.detect.scanning.origin import Origin
-from pipeguard.detect.scanning.rule_lookup import RuleLookup
-from pipeguard.detect.scanning.scan_budget import Tally
+from pipeguard.detect.scanning.scan_budget import Tally, without_separators
 from pipeguard.detect.scanning.scan_input import ScanInput
 from pipeguard.detect.scanning.scan_result import Match, ScanResult, with_support, without_repeats
 from pipeguard.detect.text import decoders

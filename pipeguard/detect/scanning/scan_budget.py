@@ -7,14 +7,17 @@ doubtful ones never use up what a sure one elsewhere needs. Knows rules, and no 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from hashlib import sha256
 
+from pipeguard.detect.checks.outcome import AROUND, Outcome
+from pipeguard.detect.checks.registry import AROUND_BYTES, AROUND_CHECK, NAME_CHECK, run
 from pipeguard.detect.matching.confirm import Occurrence
 from pipeguard.detect.rules.rule import Rule
-from pipeguard.detect.scanning.match import max_findings
+from pipeguard.detect.scanning.context import name_before
 from pipeguard.detect.scanning.scan_result import Match
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Confidence, Severity
@@ -149,3 +152,31 @@ class Tally:
 @lru_cache(maxsize=16)  # many matches have the same path, whose names may be long
 def _key_of(path: Path) -> bytes:
     return sha256(repr(path).encode("utf-8", "surrogatepass")).digest()
+
+
+# --- match ------------------------------------------------------------------------------
+# What an expression matched: where the secret in it is, and what checks say of it.
+
+# Findings of a rule in places of one kind, for each confidence.
+MAX_MATCHES_PER_RULE = 8  # more would say nothing new
+MAX_PRIVATE_PER_RULE = 256  # of secrets, each of which is redacted
+
+
+def max_findings(rule: Rule) -> int:
+    """How many findings a rule may have in one text, in places of one kind, of one confidence."""
+    return MAX_PRIVATE_PER_RULE if rule.is_private else MAX_MATCHES_PER_RULE
+
+
+def outcome_of(check: str, data: bytes, match: Occurrence, secret: bytes) -> Outcome:
+    """Run a check on a secret, or on its name or its surroundings if the check asks for these."""
+    if check.startswith(NAME_CHECK):
+        return run(check, name_before(data, match))
+    if check.startswith(AROUND_CHECK):
+        low, high = max(0, match.span[0] - AROUND_BYTES), match.span[1] + AROUND_BYTES
+        return run(check, match.words + AROUND + data[low:high])
+    return run(check, secret)
+
+
+def without_separators(number: bytes) -> bytes:
+    """A number without the separators of its groups."""
+    return re.sub(rb"[ .\-/]", b"", number).upper()

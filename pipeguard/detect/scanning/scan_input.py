@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pipeguard.detect.commands.argument_usage import Uses
-from pipeguard.detect.model.file_kind import FileKind
+from pipeguard.detect.model.data_literals import FileKind
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.firewall.protocol.pending import NO_CALL, Targets

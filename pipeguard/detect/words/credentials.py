@@ -8,7 +8,7 @@ everywhere belongs in COMMON; one that does so in some places only, in the table
 | KEYS | detect.text.sensitive_keys | keys that are read with their values | short forms, German |
 | NAMED | detect.flows.secret_values | values that a text calls a secret | short forms |
 | ARGUMENTS | detect.checks.credential_names | arguments for a credential | ten languages |
-| BEFORE_VALUE | detect.flows.secret_egress | what a command logs in with | `_key`, `auth` |
+| BEFORE_VALUE | detect.flows.text_values | what a command logs in with | `_key`, `auth` |
 | OPTIONS | detect.checks.benign_commands | the same; without COMMON, as it lets commands pass | |
 | SHOWN | clients.masking | settings whose values are masked | sessions, ids |
 | SETTINGS | detect.checks.credential_names | secrets in clients' files | `jwt`, `pat`, `cookie` |

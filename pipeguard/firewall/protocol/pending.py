@@ -42,7 +42,7 @@ class Targets(Protocol):
 
     @property
     def file_kind(self) -> int:
-        """The kind of the files that it reads, by their names (detect.model.file_kind)."""
+        """The kind of the files that it reads, by their names (detect.model.data_literals)."""
 
     def forget(self) -> None:
         """Name nothing from now on."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.detect.checks.entropy import MEASURED_BYTES, entropy
+from pipeguard.detect.checks.placeholders import MEASURED_BYTES, entropy
 
 
 @pytest.mark.parametrize(

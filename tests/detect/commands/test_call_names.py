@@ -12,7 +12,7 @@ from pipeguard.detect.commands.call_names import (
     fetches,
     names_in_call,
 )
-from pipeguard.detect.model.file_kind import FileKind
+from pipeguard.detect.model.data_literals import FileKind
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 
 

@@ -7,7 +7,7 @@ from pipeguard.detect.commands.interpret import (
     code_lines,
     command_lines,
 )
-from pipeguard.detect.commands.pipeline_lines import MAX_LINE
+from pipeguard.detect.commands.nested_commands import MAX_LINE
 from pipeguard.detect.commands.script_budget import ScriptBudget
 
 

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from pipeguard.detect.commands.pipeline_lines import MAX_LINE, OVERLAP, pipeline_lines, text_lines
+from pipeguard.detect.commands.nested_commands import MAX_LINE, OVERLAP, pipeline_lines, text_lines
 
 
 def test_a_pipeline_is_one_line() -> None:

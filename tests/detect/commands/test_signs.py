@@ -4,7 +4,12 @@ import re
 
 import pytest
 
-from pipeguard.detect.commands.signs import ACTS_SIGN, WINDOWS_SIGN, WINDOWS_SIGNS, WINDOWS_WORDS
+from pipeguard.detect.commands.powershell import (
+    ACTS_SIGN,
+    WINDOWS_SIGN,
+    WINDOWS_SIGNS,
+    WINDOWS_WORDS,
+)
 
 ACTS, WINDOWS = re.compile(ACTS_SIGN), re.compile(WINDOWS_SIGN)
 

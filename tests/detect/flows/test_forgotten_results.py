@@ -2,17 +2,17 @@
 
 import pytest
 
-from pipeguard.detect.flows.forgotten_results import (
+from pipeguard.detect.flows.leak import PRIVATE_OUT, UNTRUSTED_ACTS, Leak
+from pipeguard.detect.flows.ledger import RESULT_SECONDS, Flows
+from pipeguard.detect.flows.tool_labels import Label, Tool, tool_of
+from pipeguard.detect.flows.tool_results import (
     LEAST_CHARS,
     MOST_TOOLS,
     OTHER_TOOLS,
     ForgottenResults,
     ForgottenSource,
+    ToolResult,
 )
-from pipeguard.detect.flows.leak import PRIVATE_OUT, UNTRUSTED_ACTS, Leak
-from pipeguard.detect.flows.ledger import RESULT_SECONDS, Flows
-from pipeguard.detect.flows.tool_labels import Label, Tool, tool_of
-from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given
 
-from pipeguard.detect.flows.secret_egress import secret_egress
+from pipeguard.detect.flows.text_values import secret_egress
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.firewall.finding import Action, Confidence, Direction

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import strategies as st
 
 from pipeguard.detect.model.classifier import Classifier, load
-from pipeguard.detect.model.lexicon import Lexicon
+from pipeguard.detect.model.features import Lexicon
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.detect.scanning.scan_result import Match
 from pipeguard.firewall.protocol.places import Surface

@@ -19,7 +19,7 @@ from pipeguard.detect.model.cascade import (
 from pipeguard.detect.model.classifier import Classifier, load
 from pipeguard.detect.model.opener import Stretch
 from pipeguard.detect.model.sentences import Piece
-from pipeguard.detect.scanning.match import MAX_MATCHES_PER_RULE
+from pipeguard.detect.scanning.scan_budget import MAX_MATCHES_PER_RULE
 from pipeguard.firewall.budgets import BYTE_NS, READ_NS, WORK_NS, Budgets
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue

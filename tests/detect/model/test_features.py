@@ -19,6 +19,7 @@ from pipeguard.detect.model.features import (
     TOGETHER,
     WEIGHTS,
     WORD_BUCKETS,
+    Lexicon,
     Means,
     Scoring,
     features,
@@ -27,7 +28,6 @@ from pipeguard.detect.model.features import (
     read,
     tokens,
 )
-from pipeguard.detect.model.lexicon import Lexicon
 from tests.detect.model.samples import any_texts, shared_lexicon, stems_of
 from tests.fuzz.budget import tried
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.detect.model.file_kind import FileKind, file_kind
+from pipeguard.detect.model.data_literals import FileKind, file_kind
 
 
 @pytest.mark.parametrize(

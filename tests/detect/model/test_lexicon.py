@@ -3,8 +3,7 @@
 import pytest
 
 from pipeguard.detect.model import lexicon as module
-from pipeguard.detect.model.features import features
-from pipeguard.detect.model.lexicon import Lexicon, all_families, shared_lexicon
+from pipeguard.detect.model.features import Lexicon, all_families, features, shared_lexicon
 from pipeguard.detect.model.normal_form import plain
 from tests.detect.model.samples import NAMES, samples, stems_of
 

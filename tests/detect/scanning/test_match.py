@@ -4,7 +4,7 @@ import pytest
 
 from pipeguard.detect.checks.outcome import Outcome
 from pipeguard.detect.matching.confirm import Finder, Occurrence
-from pipeguard.detect.scanning.match import (
+from pipeguard.detect.scanning.scan_budget import (
     MAX_MATCHES_PER_RULE,
     MAX_PRIVATE_PER_RULE,
     max_findings,

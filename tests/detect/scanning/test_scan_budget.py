@@ -7,8 +7,12 @@ import pytest
 from pipeguard.detect.matching.confirm import Finder, Occurrence
 from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.scanning.location import located
-from pipeguard.detect.scanning.match import MAX_PRIVATE_PER_RULE, max_findings
-from pipeguard.detect.scanning.scan_budget import MAX_REPEATED, Tally
+from pipeguard.detect.scanning.scan_budget import (
+    MAX_PRIVATE_PER_RULE,
+    MAX_REPEATED,
+    Tally,
+    max_findings,
+)
 from pipeguard.firewall.budgets import (
     BYTE_NS,
     FOUND_NS,

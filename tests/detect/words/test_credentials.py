@@ -15,8 +15,8 @@ from pipeguard.detect.checks.credential_names import (
 )
 from pipeguard.detect.checks.outcome import Outcome
 from pipeguard.detect.checks.registry import run
-from pipeguard.detect.flows.secret_egress import secret_egress
 from pipeguard.detect.flows.secret_values import named_secrets
+from pipeguard.detect.flows.text_values import secret_egress
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.text.document import MessageText

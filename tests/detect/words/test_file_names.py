@@ -1,6 +1,6 @@
 """Each word says of a file's name what its table is for."""
 
-from pipeguard.detect.model.file_kind import FileKind, file_kind
+from pipeguard.detect.model.data_literals import FileKind, file_kind
 from pipeguard.detect.words import file_names
 from tests.detect.words.proof import tables, unproved
 

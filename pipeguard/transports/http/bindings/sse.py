@@ -34,7 +34,7 @@ from pipeguard.transports.http.server.backend import (
 )
 from pipeguard.transports.http.server.conversations import Conversations
 from pipeguard.transports.http.server.refusals import RefusalReason
-from pipeguard.transports.http.server.responses import (
+from pipeguard.transports.http.server.relayed_answers import (
     AWAKE_SECONDS,
     KEEP_AWAKE,
     STREAM_HEADERS,

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from contextlib import suppress
 
 import aiohttp
+
+from pipeguard.errors import Refusal
+from pipeguard.firewall.protocol.ids import write_id
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.session import replies
+from pipeguard.transports.http import request_headers
+from pipeguard.transports.http.client.upstream import MOST_PAUSE_SECONDS
+from pipeguard.transports.http.headers import EVENTS, JSON, is_text, media_type
+from pipeguard.transports.judging import offload, read_frame, value_of
+from pipeguard.transports.sse import MESSAGE, EventStream, ServerSentEvent
 
 _PIECE_BYTES = 2**16
 
@@ -92,3 +103,113 @@ async def read_body(
         take(size)
         pieces.append(piece)
     return b"".join(pieces)
+
+
+# --- answers ----------------------------------------------------------------------------
+# Reads a server's answers out of HTTP bodies: one JSON text, or a stream of events.
+
+Learn = Callable[[JsonObject, JsonObject], None]
+Deliver = Callable[[bytes], Awaitable[None]]
+
+
+class AnswerReader:
+    """Reads the answers to one request, from as many bodies as it takes.
+
+    Args:
+        request: the message; None for a stream of messages that were not asked for.
+        ids: of what it asks, as tokens.
+        learn: takes the request and each result that answers it.
+        deliver: takes each frame.
+        limit_bytes: of one frame.
+
+    Attributes:
+        unanswered: the ids whose answers have not come.
+        cursor: the id of the last event; None where a stream cannot be resumed.
+        retry_seconds: how long the server wants us to wait before we resume.
+    """
+
+    def __init__(
+        self,
+        request: JsonValue,
+        ids: Collection[str],
+        learn: Learn,
+        deliver: Deliver,
+        limit_bytes: int,
+    ) -> None:
+        self._request = request
+        self._learn = learn
+        self._deliver = deliver
+        self._limit = limit_bytes
+        self.unanswered = set(ids)
+        self.cursor: str | None = None
+        self.retry_seconds = 0.0
+
+    async def read(self, answer: aiohttp.ClientResponse) -> None:
+        """Read a body of either media type; any other holds no answer.
+
+        Raises:
+            Unreadable: it cannot be judged; a part of it is delivered.
+            aiohttp.ClientError: the connection was lost before the end of a JSON body.
+        """
+        if media_type(answer) == EVENTS:
+            await self.read_events(answer)
+        elif media_type(answer) == JSON:
+            body = await read_frame(await read_body(answer, self._limit))
+            waiting = sorted(self.unanswered)
+            frame = await offload(body, replies.set_id, body, waiting) if body else None
+            if frame is not None:
+                await self._take(frame)
+
+    async def read_events(self, answer: aiohttp.ClientResponse) -> None:
+        """Read a stream to its end, or until everything is answered.
+
+        Raises:
+            Unreadable: an event exceeds the limit, and would again.
+        """
+        stream = EventStream(self._limit)
+        self.retry_seconds = 0.0
+        with suppress(aiohttp.ClientError, OSError):  # the stream ends here
+            async for piece in body_pieces(answer):
+                if await self._take_events(stream.feed(piece)):
+                    return
+                if stream.overrun:
+                    break
+        if stream.is_too_large:
+            raise Unreadable("the answer is larger than the limit")
+
+    async def _take_events(self, events: Iterable[ServerSentEvent]) -> bool:
+        """Deliver the messages; True once the last awaited answer is among them."""
+        for event in events:
+            if event.id is not None and is_text(event.id):
+                self.cursor = event.id or None  # an empty one resets it
+            if event.retry_ms is not None:
+                self.retry_seconds = min(event.retry_ms / 1000, MOST_PAUSE_SECONDS)
+            if not event.data or event.name != MESSAGE:
+                continue
+            was_waiting = bool(self.unanswered)
+            await self._take(event.data)
+            if was_waiting and not self.unanswered:
+                return True
+        return False
+
+    async def _take(self, frame: bytes) -> None:
+        if self.unanswered:
+            frame = await read_frame(frame)
+            with suppress(Refusal):  # the Session says why
+                value = await value_of(frame)
+                self._note_answers(value)
+                without = request_headers.without_bad_tools
+                frame = await offload(frame, without, frame, value, self._request)
+        await self._deliver(frame)
+
+    def _note_answers(self, value: JsonValue) -> None:
+        for member in value if isinstance(value, list) else [value]:
+            if not isinstance(member, dict) or "method" in member:
+                continue
+            token = write_id(member.get("id"))
+            if token not in self.unanswered:
+                continue
+            self.unanswered.discard(token)
+            result = member.get("result")
+            if isinstance(result, dict) and isinstance(self._request, dict):
+                self._learn(self._request, result)

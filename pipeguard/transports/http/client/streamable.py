@@ -23,8 +23,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.transports.channel import RemoteChannel
 from pipeguard.transports.failure import CONNECTION_LOST, Failure
 from pipeguard.transports.http import request_headers
-from pipeguard.transports.http.client.answers import AnswerReader
-from pipeguard.transports.http.client.bodies import Unreadable
+from pipeguard.transports.http.client.bodies import AnswerReader, Unreadable
 from pipeguard.transports.http.client.upstream import (
     InboxChannel,
     Remote,

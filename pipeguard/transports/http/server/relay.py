@@ -52,8 +52,9 @@ from pipeguard.transports.http.server.relayed_answers import (
     OVERLOADED,
     RelayedAnswers,
     RelayedRequest,
+    is_stateless,
+    refusal_response,
 )
-from pipeguard.transports.http.server.responses import is_stateless, refusal_response
 from pipeguard.transports.judging import judge_frame, offload, read_frame
 from pipeguard.transports.tasks import Tasks
 

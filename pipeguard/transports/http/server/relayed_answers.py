@@ -13,18 +13,20 @@ from time import monotonic
 import aiohttp
 from aiohttp import web
 
+from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, MessageKind, Verdict
 from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import Crowded
 from pipeguard.transports.failure import CONNECTION_LOST, Failure
+from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.bodies import Unreadable, body_pieces, read_body
 from pipeguard.transports.http.client.upstream import LOGIN, Remote
 from pipeguard.transports.http.headers import EVENTS, JSON, headers_to_client, media_type
 from pipeguard.transports.http.server.backend import Service
 from pipeguard.transports.http.server.client_headers import ClientHeaders
-from pipeguard.transports.http.server.responses import as_event, as_events
 from pipeguard.transports.judging import judge_frame, offload
 from pipeguard.transports.sse import MESSAGE, EventStream, ServerSentEvent, written
 from pipeguard.transports.tasks import Tasks
@@ -307,3 +309,65 @@ def _array(*frames: bytes | None) -> bytes:
     texts = [frame.strip() for frame in frames if frame is not None]
     members = [text[1:-1] if text.startswith(b"[") else text for text in texts]
     return b"[" + b",".join(members) + b"]"
+
+
+# --- responses --------------------------------------------------------------------------
+# HTTP responses that several endpoints give.
+
+AWAKE_SECONDS = 25.0  # between two comments on a silent stream: less than proxies wait
+KEEP_AWAKE = written(ServerSentEvent(None, comment=b""))
+STREAM_HEADERS = {
+    "Content-Type": EVENTS,
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",
+}
+_VERSION_BYTES = request_headers.VERSION_META.encode()
+_STATUSES = {"-32601": 404, **dict.fromkeys(("-32602", "-32020", "-32021", "-32022"), 400)}
+_UNPARSED = frozenset({"protocol.invalid-json", "protocol.invalid-utf8"})
+
+
+def as_event(frame: bytes) -> bytes:
+    """A frame as a server-sent event; empty, a comment that keeps the connection awake."""
+    return written(ServerSentEvent(frame)) if frame else KEEP_AWAKE
+
+
+def as_events(frames: list[bytes]) -> bytes:
+    """Frames as server-sent events."""
+    return b"".join([written(ServerSentEvent(frame)) for frame in frames])
+
+
+def refusal_response(verdict: Verdict) -> web.Response:
+    """The response to a message that does not go on."""
+    is_readable = verdict.kind is not None or verdict.method is not None
+    if verdict.reply is not None:
+        # A blocked message is answered as the server would answer it.
+        status = 200 if is_readable else 400
+        return web.Response(status=status, body=verdict.reply, content_type=JSON)
+    if is_readable:
+        return web.Response(status=202)
+    finding = verdict.findings[0]
+    code = codes.PARSE_ERROR if finding.rule in _UNPARSED else codes.INVALID_REQUEST
+    body = replies.error(None, code, f"PipeGuard: {finding.note}")
+    return web.Response(status=400, body=body, content_type=JSON)
+
+
+def status_of(frame: bytes) -> int:
+    """The status that goes with an answer (2026-07-28, basic/transports/streamable-http)."""
+    with suppress(Refusal):
+        value = parse_json(frame)
+        error = value.get("error") if isinstance(value, dict) else None
+        if isinstance(error, dict):
+            return _STATUSES.get(str(error.get("code")), 200)
+    return 200
+
+
+def is_stateless(request: web.BaseRequest, body: bytes) -> bool:
+    """True for a message of a revision that has no sessions."""
+    if request.headers.get(request_headers.VERSION, "") >= request_headers.STATELESS:
+        return True
+    if _VERSION_BYTES not in body:
+        return False
+    with suppress(Refusal):
+        value = parse_json(body)  # the words may stand anywhere in it
+        return isinstance(value, dict) and request_headers.revision_of(value) is not None
+    return False

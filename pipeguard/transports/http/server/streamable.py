@@ -34,7 +34,7 @@ from pipeguard.transports.http.server.client_headers import check_headers, messa
 from pipeguard.transports.http.server.exchange import Exchange
 from pipeguard.transports.http.server.exchange_router import ExchangeRouter
 from pipeguard.transports.http.server.refusals import RefusalReason
-from pipeguard.transports.http.server.responses import (
+from pipeguard.transports.http.server.relayed_answers import (
     AWAKE_SECONDS,
     STREAM_HEADERS,
     as_event,
