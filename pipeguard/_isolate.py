@@ -57,7 +57,7 @@ def command(module: str) -> list[str]:
 
 
 def _is_exposed() -> bool:
-    """Whether a setting meant for the server decides what we import."""
+    """True if a setting meant for the server decides what we import."""
     if not sys.flags.ignore_environment and any(map(os.environ.get, IMPORT_VARIABLES)):
         return True
     return not sys.flags.safe_path and sys.path[:1] in ([""], [_directory()])

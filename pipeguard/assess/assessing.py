@@ -85,11 +85,11 @@ class Assessment:
         return finding.fingerprint(self.target.base)
 
     def is_known(self, finding: PostureFinding) -> bool:
-        """Whether the baseline has this finding."""
+        """True if the baseline has this finding."""
         return self.fingerprint(finding) in self.baseline
 
     def fails(self, least: Severity | None) -> bool:
-        """Whether a new finding is at least this severe."""
+        """True if a new finding is at least this severe."""
         return least is not None and any(
             finding.severity >= least and not self.is_known(finding) for finding in self.findings
         )

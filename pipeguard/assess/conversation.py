@@ -182,7 +182,7 @@ _OPENING: JsonObject = {
 
 
 def _is(message: JsonObject, number: int) -> bool:
-    """Whether a message is the answer to our request."""
+    """True if a message is the answer to our request."""
     return "method" not in message and str(message.get("id")) == str(number)
 
 

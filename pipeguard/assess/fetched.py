@@ -59,7 +59,7 @@ _PIPED = re.compile(
 
 
 def piped(words: Sequence[str]) -> bool:
-    """Whether a command pipes a download into an interpreter."""
+    """True if a command pipes a download into an interpreter."""
     return any(_PIPED.search(word) for word in (*words, " ".join(words)))
 
 

@@ -46,7 +46,7 @@ class IsolationSource(Protocol):
 
     @property
     def is_repository(self) -> bool:
-        """Whether it is one."""
+        """True if it is one."""
 
     @property
     def isolate_entries(self) -> tuple[IsolateEntry, ...]:
@@ -71,7 +71,7 @@ class EntryIsolation:
 
     @property
     def is_held(self) -> bool:
-        """Whether anything is kept from it."""
+        """True if anything is kept from it."""
         return self.engine not in (NONE, LEARN)
 
 
@@ -199,7 +199,7 @@ def short_path(path: str, home_folder: str) -> str:
 
 
 def holds_home(text: str, home_folder: str) -> bool:
-    """Whether a path is the home folder, by any spelling, or one that it is in."""
+    """True if a path is the home folder, by any spelling, or one that it is in."""
     home = Path(os.path.normpath(home_folder))
     if text == "~" or text.startswith("~/"):
         text = str(home) + text[1:]

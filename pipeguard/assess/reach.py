@@ -89,7 +89,7 @@ class Reached:
 
     @property
     def condition(self) -> str:
-        """Whether it is guarded and isolated, in words."""
+        """True if it is guarded and isolated, in words."""
         return f"{self.state.value}{', isolated' * self.isolated}"
 
     @property
@@ -230,7 +230,7 @@ def _in_words(extent: Extent, home_folder: Path) -> Iterator[str]:
 
 
 def _sees_files(touches: EntryExtent) -> bool:
-    """Whether a server sees anything of the user's beside its program's installation."""
+    """True if a server sees anything of the user's beside its program's installation."""
     extent = touches.extent
     if extent is None:
         return True

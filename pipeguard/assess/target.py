@@ -62,7 +62,7 @@ class AssessmentTarget:
 
     @property
     def is_repository(self) -> bool:
-        """Whether it is a repository, which others have as well."""
+        """True if it is a repository, which others have as well."""
         return self.root is not None
 
     @cached_property
@@ -79,7 +79,7 @@ class AssessmentTarget:
         )
 
     def judged(self, server: ServerEntry) -> Judgement:
-        """Whether it is guarded."""
+        """True if it is guarded."""
         if is_of_gateway(server):
             return Judgement(GuardState.LEFT if server.off else GuardState.GUARDED)
         return judge(server, self.options)

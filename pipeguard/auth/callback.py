@@ -53,7 +53,7 @@ _LOCAL, _REMOTE, _UID, _INODE = 1, 2, 7, 9  # columns
 
 
 def is_own_peer(peer: tuple[str, int], ours: tuple[str, int]) -> bool | None:
-    """Whether a connection comes from a program of this user or of root.
+    """True if a connection comes from a program of this user or of root.
 
     Args:
         peer: IPv4 address and port of the other end.

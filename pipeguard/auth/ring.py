@@ -40,7 +40,7 @@ def must_work() -> None:
 
 
 def is_there() -> bool:
-    """Whether there is a keyring; it may be locked.
+    """True if there is a keyring; it may be locked.
 
     Raises:
         AuthError: the library cannot say.

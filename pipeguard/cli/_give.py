@@ -126,7 +126,7 @@ def _entries(path: str, today: datetime.date) -> tuple[IsolateEntry, ...]:
 
 
 def _has(entries: Sequence[IsolateEntry], server: str, grant: WallGrant, host: SandboxUser) -> bool:
-    """Whether a policy gives a server this."""
+    """True if a policy gives a server this."""
     from pipeguard.config.isolate_key import entries_for
     from pipeguard.isolation.walls.grants import is_given_by
 

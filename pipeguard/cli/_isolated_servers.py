@@ -54,7 +54,7 @@ class ServerHere:
 
     @property
     def is_bare(self) -> bool:
-        """Whether a client starts it without PipeGuard."""
+        """True if a client starts it without PipeGuard."""
         return self.server.guard is None and not is_of_gateway(self.server)
 
     @property
@@ -260,7 +260,7 @@ def _configs(machine: Machine) -> list[Config]:
 
 
 def _is_started_bare(server: ServerEntry) -> bool:
-    """Whether a client starts a server by this entry, without PipeGuard."""
+    """True if a client starts a server by this entry, without PipeGuard."""
     state = judge(server, GuardOptions()).state
     return not gateway_launcher(server.words) and state in (GuardState.OPEN, GuardState.CANNOT)
 

@@ -74,12 +74,12 @@ class ServerIsolation:
 
     @property
     def is_isolated(self) -> bool:
-        """Whether the policy isolates it."""
+        """True if the policy isolates it."""
         return bool(self.entries) and self.entries[0].engine != "none"
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is known of it."""
+        """True if nothing is known of it."""
         is_used = bool(self.entries or self.servers or self.has_run)
         return not is_used and self.observed is None and self.shipped is None
 
@@ -129,7 +129,7 @@ class ServerIsolation:
 
     @property
     def _is_held(self) -> bool:
-        """Whether anything is kept from it, as it is started by an entry."""
+        """True if anything is kept from it, as it is started by an entry."""
         return any(each.isolation.is_held for each in self.servers)
 
     @property
@@ -163,7 +163,7 @@ class ServerIsolation:
 
     @property
     def _is_served(self) -> bool:
-        """Whether the gateway starts it."""
+        """True if the gateway starts it."""
         return bool(self.servers) and all(is_of_gateway(each.server) for each in self.servers)
 
     def _to_give_more(self) -> str:

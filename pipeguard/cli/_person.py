@@ -170,7 +170,7 @@ def _check(token: str) -> None:
 
 
 def _has_terminal() -> bool:
-    """Whether a person can be asked: at the terminal that the command was typed on."""
+    """True if a person can be asked: at the terminal that the command was typed on."""
     if not sys.stdin.isatty():
         return False
     with suppress(OSError):

@@ -76,12 +76,12 @@ class SetupRequest:
 
     @property
     def is_only_shown(self) -> bool:
-        """Whether nothing is to be changed."""
+        """True if nothing is to be changed."""
         return self.check or self.dry_run or (self.as_json and not self.yes)
 
     @property
     def is_to_write(self) -> bool:
-        """Whether the text to write matters: it is written, or shown."""
+        """True if the text to write matters: it is written, or shown."""
         return self.dry_run or self.yes or (not self.is_only_shown and sys.stdin.isatty())
 
     def guard_options(self) -> GuardOptions:
@@ -197,7 +197,7 @@ class SetupRequest:
         return words
 
     def _is_meant(self, config: Config) -> bool:
-        """Whether a file is shown: one in which something is, of the scope that was asked for."""
+        """True if a file is shown: one in which something is, of the scope that was asked for."""
         if not (self.scope == "project" or (self.scope == "user" and self.undo)):
             return bool(config.servers or config.problem)
         listed = [server.scope for server in config.servers] or [
@@ -207,7 +207,7 @@ class SetupRequest:
 
 
 def _is_logged_in(server: str) -> bool:
-    """Whether PipeGuard has a login for an address; makes no folder to look it up."""
+    """True if PipeGuard has a login for an address; makes no folder to look it up."""
     from pipeguard.auth.store import LoginStore
     from pipeguard.state.paths import existing_state_folder
 

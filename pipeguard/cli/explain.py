@@ -103,7 +103,7 @@ _REFUSED = "The server is isolated, and did not get what it wanted."
 
 
 def is_wall(rule: str) -> bool:
-    """Whether a rule tells of something that an isolated server wanted."""
+    """True if a rule tells of something that an isolated server wanted."""
     return rule.startswith(("egress.", "isolation."))
 
 

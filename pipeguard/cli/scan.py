@@ -400,5 +400,5 @@ def _names(folder: str) -> list[str]:
 
 
 def _is_own_file(path: str) -> bool:
-    """Whether it is a file, and neither a link nor a pipe, which would be waited for."""
+    """True if it is a file, and neither a link nor a pipe, which would be waited for."""
     return os.path.isfile(path) and not os.path.islink(path)

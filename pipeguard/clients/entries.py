@@ -28,7 +28,7 @@ Keys = tuple[str | int, ...]
 
 
 class GuardState(Enum):
-    """Whether a server is guarded."""
+    """True if a server is guarded."""
 
     GUARDED = "guarded"
     STALE = "stale"  # guarded, but its launcher does not exist any more
@@ -258,7 +258,7 @@ class _EntryReader:
                     yield from self._in(node, prefix)
 
     def _has_servers(self, node: Node, keys: Sequence[str]) -> bool:
-        """Whether a node is a map, or a list, of servers; an empty one is ignored."""
+        """True if a node is a map, or a list, of servers; an empty one is ignored."""
         if not (node.value or node.members or node.items):
             return False
         is_list = bool(self._spec.named)

@@ -154,7 +154,7 @@ def gateway_launcher(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def is_stale(launcher: Sequence[str]) -> bool:
-    """Whether a launcher is a path that does not exist any more."""
+    """True if a launcher is a path that does not exist any more."""
     program = Path(launcher[0])
     return program.is_absolute() and not program.exists()
 
@@ -188,7 +188,7 @@ def _name_option(name: str) -> tuple[str, ...]:
 
 
 def is_passed_on(name: str) -> bool:
-    """Whether `--env` accepts a name: a valid one that is not PipeGuard's own."""
+    """True if `--env` accepts a name: a valid one that is not PipeGuard's own."""
     return bool(_VARIABLE.fullmatch(name)) and not name.upper().startswith("PIPEGUARD_")
 
 
@@ -238,7 +238,7 @@ def _runner_length(words: Sequence[str], begin: int, option: str) -> int:
 
 
 def _is_our_source(source: str) -> bool:
-    """Whether a runner takes PipeGuard from it: its package, a folder that is named, or its clone.
+    """True if a runner takes PipeGuard from it: its package, a folder that is named, or its clone.
 
     A name is a requirement (PEP 508); on the public index, `pipeguard` is another project.
     """
@@ -252,7 +252,7 @@ def _is_our_source(source: str) -> bool:
 
 
 def _is_relative(path: str) -> bool:
-    """Whether a path begins in the current folder, which a project's file may be in."""
+    """True if a path begins in the current folder, which a project's file may be in."""
     return not path.startswith(("/", "~", "$", "%")) and bool(re.match(r"[^/\\:]*[/\\]", path))
 
 

@@ -1,4 +1,4 @@
-"""Whether the server of an entry is isolated, or could be, by what the entry says."""
+"""True if the server of an entry is isolated, or could be, by what the entry says."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOW = AUTO  # what `setup` writes
 
 
 def is_isolated(guard: GuardedCommand | None) -> bool:
-    """Whether a server's own entry isolates it."""
+    """True if a server's own entry isolates it."""
     return guard is not None and guard.isolate not in (None, NONE, LEARN)
 
 

@@ -150,7 +150,7 @@ def specs_of(client: Client, path: Path) -> tuple[FileSpec, ...]:
 
 
 def is_present(machine: Machine, client: Client) -> bool:
-    """Whether the client seems to be installed: a file or a folder of its own exists."""
+    """True if the client seems to be installed: a file or a folder of its own exists."""
     places = client.present.get(machine.system, ())
     return any(
         next(_expanded(machine, client, place, None), None) is not None for place in places
@@ -215,7 +215,7 @@ def _expanded(machine: Machine, client: Client, place: str, project: Path | None
 
 
 def _is_hidden(path: str) -> bool:
-    """Whether the folder of a path exists and may not be entered, so that the path may exist."""
+    """True if the folder of a path exists and may not be entered, so that the path may exist."""
     try:
         os.lstat(path)
     except PermissionError:

@@ -31,7 +31,7 @@ _OPTION = re.compile(r"--?[\w-]+")
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether a value looks like a secret, by its name or by itself.
+    """True if a value looks like a secret, by its name or by itself.
 
     Args:
         name: the value's name; empty where it has none.
@@ -96,7 +96,7 @@ def masked_url(url: str) -> str:
 
 
 def _is_random(text: str) -> bool:
-    """Whether a text is long and mixes letters and digits as no path or package name does."""
+    """True if a text is long and mixes letters and digits as no path or package name does."""
     pieces = [piece for piece in re.split(r"[/=.~]", text) if len(piece) >= LEAST_CHARS]
     return any(_has_random(piece) for piece in pieces)
 

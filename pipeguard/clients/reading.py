@@ -56,7 +56,7 @@ def read_text(content: bytes, spec: FileSpec) -> Reading:
 
 
 def may_name(content: bytes, specs: Iterable[FileSpec]) -> bool:
-    """Whether an unreadable file may name servers: it has one of the keys, or escapes."""
+    """True if an unreadable file may name servers: it has one of the keys, or escapes."""
     text = decoded(content)
     keys = {path[-1] if path else "" for spec in specs for path in spec.servers}
     return "\\" in text or any(key.strip("*") in text for key in keys)

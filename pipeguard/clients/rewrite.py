@@ -62,7 +62,7 @@ class GuardOptions:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Whether an entry is guarded, and if not whether it can be.
+    """True if an entry is guarded, and if not whether it can be.
 
     Attributes:
         state: the entry's state.
@@ -201,7 +201,7 @@ def _of_guard(
 
 
 def is_to_isolate(server: ServerEntry, options: GuardOptions) -> bool:
-    """Whether a person asks for an entry to be isolated, and it is not."""
+    """True if a person asks for an entry to be isolated, and it is not."""
     is_asked = options.isolate and (options.off or not server.off)
     return is_asked and bool(server.own_words) and not is_isolated(server.guard)
 
@@ -296,7 +296,7 @@ def _log_in(url: str) -> str:
 
 
 def _keeps_meaning(shape: Shape, value: str, field_now: str, field_then: str) -> bool:
-    """Whether a value means the same in another field, where variables may be treated otherwise."""
+    """True if a value means the same in another field, where variables may be treated otherwise."""
     if (field_now in shape.expands) == (field_then in shape.expands):
         return True
     return re.search(shape.variable, value) is None and "$" not in value
@@ -415,7 +415,7 @@ def parts_of(url: str) -> SplitResult | None:
 
 
 def has_secret(url: str, shape: Shape) -> bool:
-    """Whether an address has a secret in it, apart from variables that its client replaces."""
+    """True if an address has a secret in it, apart from variables that its client replaces."""
     parts = parts_of(re.sub(shape.variable, "", url))  # a variable's value is not in the file
     if parts is None:
         return False

@@ -51,12 +51,12 @@ class JudgedServer:
 
     @property
     def is_to_do(self) -> bool:
-        """Whether it would be guarded now."""
+        """True if it would be guarded now."""
         return self.chosen and self.judgement.state in _TO_DO
 
     @property
     def is_to_isolate(self) -> bool:
-        """Whether it would be isolated now."""
+        """True if it would be isolated now."""
         return self.is_to_do and self.isolates
 
 

@@ -1,4 +1,4 @@
-"""Whether others get a file with its git repository, without running git.
+"""True if others get a file with its git repository, without running git.
 
 A cloned or unpacked repository may have a configuration that makes git start programs. So only two
 kinds of its files are read, each up to a limit: the index and the lists of ignored files (git's
@@ -93,7 +93,7 @@ def _below(base: Path, place: str) -> Path:
 
 
 def _is_tracked(folder: Path, parts: Sequence[str]) -> bool:
-    """Whether the index has a file.
+    """True if the index has a file.
 
     Each name in it ends with a zero byte, whatever hash precedes it. A file whose name only ends
     alike counts as this one, and so does a folder that a sparse index has as a whole.
@@ -112,7 +112,7 @@ def _is_tracked(folder: Path, parts: Sequence[str]) -> bool:
 
 
 def _is_ignored(top: Path, common: Path, parts: Sequence[str], machine: Machine) -> bool:
-    """Whether a file, or a folder that it is in, is ignored; the last matching pattern decides."""
+    """True if a file, or a folder that it is in, is ignored; the last matching pattern decides."""
     everywhere = [*_patterns(_users_list(machine)), *_patterns(common / "info" / "exclude")]
     lists: list[tuple[int, Sequence[_Pattern]]] = [(0, everywhere)]
     lists += (

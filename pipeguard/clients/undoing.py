@@ -187,7 +187,7 @@ class _Steps:
                 self.used.append(record)
 
     def is_guarded(self) -> bool:
-        """Whether a file that cannot be read seems to have guarded entries."""
+        """True if a file that cannot be read seems to have guarded entries."""
         return bool(self.config.problem) and b"pipeguard" in self.config.content
 
     def _put_back(self, config: Config, record: Record, move: GatewayMove) -> None:

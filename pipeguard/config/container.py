@@ -89,7 +89,7 @@ class Container:
 
     @property
     def is_in_brackets(self) -> bool:
-        """Whether it is written in brackets; otherwise by lines."""
+        """True if it is written in brackets; otherwise by lines."""
         return self.node.style is Style.BRACKETS
 
     @cached_property

@@ -38,7 +38,7 @@ def mentions_isolation(path: str | None) -> bool:
 
 
 def mentions(path: str | None, key: str) -> bool:
-    """Whether a policy file may have a key, so that it has to be read before a server is started.
+    """True if a policy file may have a key, so that it has to be read before a server is started.
 
     A file that cannot be read may have it, since nobody knows what it says.
 
@@ -59,7 +59,7 @@ def mentions(path: str | None, key: str) -> bool:
 
 
 def may_have(text: bytes, key: str) -> bool:
-    """Whether a policy may have a key: where it has the word, or a backslash.
+    """True if a policy may have a key: where it has the word, or a backslash.
 
     With that, YAML can write any word otherwise (YAML 1.2.2, 5.7, escaped characters).
     """

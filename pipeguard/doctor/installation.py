@@ -40,7 +40,7 @@ def python(_case: Case) -> Iterable[Diagnosis]:
 
 
 def packages(_case: Case) -> Iterable[Diagnosis]:
-    """Whether the installation is complete, and all of one version."""
+    """True if the installation is complete, and all of one version."""
     try:
         installed = metadata.distribution(PACKAGE)
     except metadata.PackageNotFoundError:
@@ -64,7 +64,7 @@ def packages(_case: Case) -> Iterable[Diagnosis]:
 
 
 def launcher(case: Case) -> Iterable[Diagnosis]:
-    """Whether a client's file can have a lasting path to this program, and PATH has its name."""
+    """True if a client's file can have a lasting path to this program, and PATH has its name."""
     from pipeguard.clients.launcher import LauncherError
     from pipeguard.clients.launcher import launcher as words_for
 

@@ -72,7 +72,7 @@ def _unstartable(engine: str, users: list[str], states: list[EngineState]) -> It
 
 
 def _second_wall() -> Iterable[Diagnosis]:
-    """Whether Landlock's rules hold in a sandbox, too."""
+    """True if Landlock's rules hold in a sandbox, too."""
     from pipeguard.isolation.landlock import PROGRAM, obstacle, version
 
     why = obstacle()
@@ -85,7 +85,7 @@ def _second_wall() -> Iterable[Diagnosis]:
 
 
 def learning(_case: Case) -> Iterable[Diagnosis]:
-    """Whether it can be learned what a server needs."""
+    """True if it can be learned what a server needs."""
     if sys.platform == "linux":
         from pipeguard.isolation.learning.tracer import obstacle
 

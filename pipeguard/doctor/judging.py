@@ -43,7 +43,7 @@ ENGINE_MISSING = 3  # EngineError.exit_code: nothing can be judged, so nothing p
 
 
 def engine(_case: Case) -> Iterable[Diagnosis]:
-    """Whether the scan engine is installed, and finds a pattern."""
+    """True if the scan engine is installed, and finds a pattern."""
     try:
         import hyperscan
     except ImportError:
@@ -73,7 +73,7 @@ def engine(_case: Case) -> Iterable[Diagnosis]:
 
 
 def rules(_case: Case) -> Iterable[Diagnosis]:
-    """Whether the rules are valid, load, and find their own samples."""
+    """True if the rules are valid, load, and find their own samples."""
     from pipeguard.detect.scanning.rule_partition import engine_for
     from pipeguard.rulebook.cache import is_cached, is_shipped, load_engines
     from pipeguard.rulebook.proof import confidences, texts
@@ -103,7 +103,7 @@ def rules(_case: Case) -> Iterable[Diagnosis]:
 
 
 def cache(case: Case) -> Iterable[Diagnosis]:
-    """Whether compiled rules can be stored, so that a server starts at once."""
+    """True if compiled rules can be stored, so that a server starts at once."""
     from pipeguard.rulebook.cache import is_shipped
 
     folder = Path(cache_folder())
@@ -140,7 +140,7 @@ def cache(case: Case) -> Iterable[Diagnosis]:
 
 
 def policy(case: Case) -> Iterable[Diagnosis]:
-    """Whether the policy files are valid; an invalid one keeps every server from starting."""
+    """True if the policy files are valid; an invalid one keeps every server from starting."""
     files = {
         PolicyScope.USER: user_policy_path(),
         PolicyScope.PROJECT: project_policy_path(str(case.folder)),

@@ -24,7 +24,7 @@ _SERVICE = "pipeguard doctor"
 
 
 def state(case: Case) -> Iterable[Diagnosis]:
-    """Whether pins and audit have a folder that only we can access."""
+    """True if pins and audit have a folder that only we can access."""
     folder = state_folder()  # StateError says what to do
     fix = _owning_command(folder)
     if fix and fix.startswith("sudo"):
@@ -45,7 +45,7 @@ def state(case: Case) -> Iterable[Diagnosis]:
 
 
 def store(_case: Case) -> Iterable[Diagnosis]:
-    """Whether the store can be read and written, and is not damaged."""
+    """True if the store can be read and written, and is not damaged."""
     from pipeguard.state.store import Store
 
     path = _store_path()
@@ -67,7 +67,7 @@ def store(_case: Case) -> Iterable[Diagnosis]:
 
 
 def audit(_case: Case) -> Iterable[Diagnosis]:
-    """Whether no row of the audit was changed, moved or removed."""
+    """True if no row of the audit was changed, moved or removed."""
     from pipeguard.state.audit import chains
     from pipeguard.state.store import Store
     from pipeguard.state.verification import verify
@@ -92,7 +92,7 @@ def audit(_case: Case) -> Iterable[Diagnosis]:
 
 
 def pins(_case: Case) -> Iterable[Diagnosis]:
-    """Whether a definition waits for a person."""
+    """True if a definition waits for a person."""
     from pipeguard.state.review import held_definitions
     from pipeguard.state.store import Store
 
@@ -112,7 +112,7 @@ def pins(_case: Case) -> Iterable[Diagnosis]:
 
 
 def keyring(_case: Case) -> Iterable[Diagnosis]:
-    """Whether the system's keyring returns what is stored in it, for logins and secrets."""
+    """True if the system's keyring returns what is stored in it, for logins and secrets."""
     from pipeguard.auth.place import Place
     from pipeguard.auth.store import LoginStore
 
@@ -129,7 +129,7 @@ def keyring(_case: Case) -> Iterable[Diagnosis]:
 
 
 def logins(case: Case) -> Iterable[Diagnosis]:
-    """Whether a login has ended, cannot be renewed, or lacks what its server asks for."""
+    """True if a login has ended, cannot be renewed, or lacks what its server asks for."""
     from pipeguard.auth import extra
     from pipeguard.auth.server import login_command
     from pipeguard.auth.store import LoginStore

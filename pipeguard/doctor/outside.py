@@ -33,7 +33,7 @@ _CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_
 
 
 def clients(case: Case) -> Iterable[Diagnosis]:
-    """Whether the guards in clients' files start, and which servers have none."""
+    """True if the guards in clients' files start, and which servers have none."""
     environment = case.environment
     machine = replace(Machine.here(case.project), home=case.user_folder, environment=environment)
     configs = [read_config(file) for file in find(machine)]
@@ -58,7 +58,7 @@ def clients(case: Case) -> Iterable[Diagnosis]:
 
 
 def proxies(case: Case) -> Iterable[Diagnosis]:
-    """Whether the proxies in the environment can be used and reached."""
+    """True if the proxies in the environment can be used and reached."""
     named = getproxies()
     if not named:
         yield good("none")
@@ -85,7 +85,7 @@ def proxies(case: Case) -> Iterable[Diagnosis]:
 
 
 def trust(case: Case) -> Iterable[Diagnosis]:
-    """Whether there are certificate authorities to trust."""
+    """True if there are certificate authorities to trust."""
     fine = True
     for name in _CERTIFICATES:
         path = case.environment.get(name)
@@ -114,7 +114,7 @@ def trust(case: Case) -> Iterable[Diagnosis]:
 
 
 def loopback(_case: Case) -> Iterable[Diagnosis]:
-    """Whether we can listen on loopback and call it, as logins and --listen do."""
+    """True if we can listen on loopback and call it, as logins and --listen do."""
     try:
         _connect("127.0.0.1", socket.AF_INET)
     except OSError as error:
@@ -142,7 +142,7 @@ CHECKS = (
 
 
 def _logins() -> Callable[[str], bool]:
-    """Whether there is a login for an address; none if the logins cannot be read (see `logins`)."""
+    """True if there is a login for an address; none if the logins cannot be read (see `logins`)."""
     from pipeguard.auth.store import LoginStore
 
     try:

@@ -13,7 +13,7 @@ _LETTERS = "⟨…⟩°é"  # some that we write: marks for invisible characters
 
 
 def screen(case: Case) -> Iterable[Diagnosis]:
-    """Whether the terminal shows what we write: letters beyond ASCII, and colours."""
+    """True if the terminal shows what we write: letters beyond ASCII, and colours."""
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     try:
         _LETTERS.encode(encoding)
@@ -33,7 +33,7 @@ def screen(case: Case) -> Iterable[Diagnosis]:
 
 
 def completion(case: Case) -> Iterable[Diagnosis]:
-    """Whether the user's shell completes commands, servers, rules and events."""
+    """True if the user's shell completes commands, servers, rules and events."""
     shell = shell_of(case.environment)
     if shell is None:
         yield good("for bash, zsh, fish and PowerShell; your shell is another one")

@@ -197,7 +197,7 @@ def _why_not(variable: str) -> str:
 
 
 def is_described_by(fields: Mapping[str, Value], described: Mapping[str, object]) -> bool:
-    """Whether an entry of the gateway's file describes the same server, whatever else it says.
+    """True if an entry of the gateway's file describes the same server, whatever else it says.
 
     Args:
         fields: what `server_fields` returned.

@@ -172,7 +172,7 @@ def keep_stdout_for_frames() -> int:
 
 
 def may_be_isolated(options: WrapOptions) -> bool:
-    """Whether an option or the policy says something about isolation."""
+    """True if an option or the policy says something about isolation."""
     if options.values.get("--isolate", "none") != "none" or options.isolation():
         return True
     return mentions_isolation(options.values.get("--policy"))

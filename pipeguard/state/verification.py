@@ -1,4 +1,4 @@
-"""Whether the audit is as it was written: each row, each chain, and the table of chains.
+"""True if the audit is as it was written: each row, each chain, and the table of chains.
 
 Reads; fixes nothing. `audit` says what the hashes cover and what they cannot prove.
 """

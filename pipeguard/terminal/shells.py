@@ -37,7 +37,7 @@ def install_command(shell: str) -> str:
 
 
 def is_installed(shell: str, environment: Mapping[str, str], user_folder: Path) -> bool:
-    """Whether a new shell would complete `pipeguard`, according to its settings and scripts."""
+    """True if a new shell would complete `pipeguard`, according to its settings and scripts."""
     return any(path.exists() for path in _scripts(shell, environment, user_folder)) or any(
         mark in _text(path)
         for path in _settings(shell, environment, user_folder)

@@ -68,7 +68,7 @@ def _of(config: Config, *, shared: bool) -> Iterator[PostureFinding]:
 
 
 def _is_reached(path: Path) -> bool:
-    """Whether others may enter all folders above the file."""
+    """True if others may enter all folders above the file."""
     try:
         return all(folder.stat().st_mode & (stat.S_IXOTH | stat.S_IXGRP) for folder in path.parents)
     except OSError:

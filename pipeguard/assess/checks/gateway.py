@@ -65,7 +65,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
 
 
 def _proposing(config: Config) -> Iterator[PostureFinding]:
-    """Whether agents may propose servers."""
+    """True if agents may propose servers."""
     tree = None if config.problem else config.tree()
     member = tree.member("management") if tree is not None else None
     data = member.value.data() if member is not None else None

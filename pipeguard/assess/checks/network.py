@@ -133,7 +133,7 @@ def _is_here(host: str) -> bool:
 
 
 def _is_near(host: str) -> bool:
-    """Whether a host is in a private network."""
+    """True if a host is in a private network."""
     try:
         return ipaddress.ip_address(host).is_private
     except ValueError:

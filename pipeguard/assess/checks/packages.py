@@ -52,7 +52,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
 
 
 def _is_fetched_once(target: AssessmentTarget, server: ServerEntry) -> bool:
-    """Whether PipeGuard fetches its package, and keeps it: that of an isolated server."""
+    """True if PipeGuard fetches its package, and keeps it: that of an isolated server."""
     held = entry_isolation(target, server)
     try:
         return held is not None and held.is_held and package_of(server.own_words) is not None

@@ -1,4 +1,4 @@
-"""Whether a name is that of a credential, to those who ask: a call, a setting, a header."""
+"""True if a name is that of a credential, to those who ask: a call, a setting, a header."""
 
 from __future__ import annotations
 

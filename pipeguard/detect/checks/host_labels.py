@@ -1,4 +1,4 @@
-"""Whether the labels of a host name carry data: that is how a DNS query takes a text out.
+"""True if the labels of a host name carry data: that is how a DNS query takes a text out.
 
 Whoever answers for a domain sees every name below it that anybody asks for. A label has at most 63
 letters, digits and hyphens (RFC 1035, 2.3.4), so a text goes out in hex, base32 or base64url, over

@@ -1,4 +1,4 @@
-"""Whether a script or a picture needs a character that shows nothing.
+"""True if a script or a picture needs a character that shows nothing.
 
 Joiners connect letters of Arabic and Indic scripts and parts of emoji, variation selectors follow
 symbols and ideographs, a zero-width space ends a word where a script has no spaces, marks of

@@ -181,7 +181,7 @@ def names_in_call(method: str | None, tool: str | None, params: JsonValue) -> Ca
 
 
 def fetches(method: str | None, tool: str | None, params: JsonValue) -> bool:
-    """Whether a call asks another machine for what comes back, by a command or an address.
+    """True if a call asks another machine for what comes back, by a command or an address.
 
     Also where it has so many strings that it is not looked through.
     """

@@ -1,4 +1,4 @@
-"""Whether a command that is run sends a secret over a network, and whether it logs in with it.
+"""True if a command that is run sends a secret over a network, and whether it logs in with it.
 
 Knows the programs that talk to another machine. Which words are a secret, the caller knows: it has
 put `MARK` in their place.

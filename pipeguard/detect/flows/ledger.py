@@ -218,7 +218,7 @@ class Flows:
         self._memory.note(self)
 
     def has_returned(self, text: str) -> bool:
-        """Whether a text came back from any tool, as it is."""
+        """True if a text came back from any tool, as it is."""
         with self._lock:
             results = list(self._results)
         return any(text in result.text() for result in results)
@@ -396,7 +396,7 @@ def _leaks(call: Call, results: list[ToolResult]) -> Iterator[Leak]:
 
 
 def _repeats(call: Call, result: ToolResult) -> bool:
-    """Whether enough of a call is in a result to come from it."""
+    """True if enough of a call is in a result to come from it."""
     return call.shares(result, call.digests).chars >= ACTED_CHARS
 
 
@@ -452,7 +452,7 @@ def _private_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confid
 
 
 def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:
-    """Whether a value leaves that looks like a secret, and one that its result calls one."""
+    """True if a value leaves that looks like a secret, and one that its result calls one."""
     text, tokens = result.text(), call.tokens_that(result.looks_secret())
     looks_secret = any(token in text and call.is_new(token) for token in tokens)
     for bare in result.secrets():

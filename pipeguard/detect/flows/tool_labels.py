@@ -273,7 +273,7 @@ def _writes_remotely(words: DefinitionWords) -> bool:
 
 
 def _outgoing(words: DefinitionWords, reads: Label, *, sends: bool) -> Label:
-    """Whether a tool sends, and whether to anybody.
+    """True if a tool sends, and whether to anybody.
 
     Args:
         words: of its definition.

@@ -132,7 +132,7 @@ class ToolResult:
         self._named: tuple[str, ...] | None = None
 
     def is_marked(self) -> bool:
-        """Whether it says that it is not for everybody, and does not come from outside."""
+        """True if it says that it is not for everybody, and does not come from outside."""
         marked = self._is_marked
         if marked is None:
             is_public = self.tool.labels & Label.OUTSIDE
@@ -154,7 +154,7 @@ class ToolResult:
         return labels
 
     def is_private(self) -> bool:
-        """Whether its tool, or its text, tells what is not for everybody."""
+        """True if its tool, or its text, tells what is not for everybody."""
         private = self._is_private
         if private is None:
             self._is_private = private = bool(self.labels() & PRIVATE)

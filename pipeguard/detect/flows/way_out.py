@@ -102,7 +102,7 @@ def _destinations(tool: str, strings: tuple[tuple[Path, str], ...]) -> tuple[boo
 
 
 def is_sent_by_line(value: JsonValue, path: Path, span: tuple[int, int]) -> bool:
-    """Whether a part of a string leaves with its line, once somebody runs or opens that.
+    """True if a part of a string leaves with its line, once somebody runs or opens that.
 
     A command of a hook, of a job or in a startup file sends it, or the address of a picture.
 

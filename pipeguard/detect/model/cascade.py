@@ -243,7 +243,7 @@ class Reader:
         return not is_sure or self._doubt_score(matched, classifier) < least
 
     def _has_enough_words(self, text: str) -> bool:
-        """Whether a match in these sentences may be doubted; remembered, as the scores are."""
+        """True if a match in these sentences may be doubted; remembered, as the scores are."""
         enough = self._enough_words.get(text)
         if enough is None:
             enough = sum(words for *_, words in units(text)) > FEW_WORDS

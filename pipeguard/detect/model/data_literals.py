@@ -1,4 +1,4 @@
-"""Whether a passage is a value in source code or data: a case of a test, a sample in a data set.
+"""True if a passage is a value in source code or data: a case of a test, a sample in a data set.
 
 A value is in a literal, on lines that have nothing but code beside their literals or over several
 lines, where names outside of it say that it is about tests or attacks. Whoever controls a value
@@ -251,7 +251,7 @@ def _is_code(line: str) -> bool:
 
 @lru_cache(maxsize=MANY_TEXTS)
 def _tells_of_tests(around: str, kind: FileKind) -> bool:
-    """Whether names outside of literals and blocks say that values are of tests or attacks."""
+    """True if names outside of literals and blocks say that values are of tests or attacks."""
     bare = _LITERAL.sub(_without_value, _HEADER.sub("", _BLOCK.sub("", around)))
     names = {name.lower() for name in _NAMES.findall(bare)}
     is_of_attacks = any(map(_OF_ATTACKS.search, names))
@@ -266,7 +266,7 @@ def _tells_of_tests(around: str, kind: FileKind) -> bool:
 
 @lru_cache(maxsize=MANY_TEXTS)
 def _has_label(around: str, labels: re.Pattern[str]) -> bool:
-    """Whether a literal is one word, and a label."""
+    """True if a literal is one word, and a label."""
     literals = _LITERAL.findall(around)
     return any(_WORD.fullmatch(each) and labels.search(each) for each in literals)
 

@@ -1,4 +1,4 @@
-"""Whether a text discusses attacks rather than making one: how it shows them, and its other words.
+"""True if a text discusses attacks rather than making one: how it shows them, and its other words.
 
 A text that discusses an attack shows it as an example, in quotes, a fenced code block, a table or a
 literal of a program, and has other words for its topic. Both together make a finding less sure,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.detect.model import lexicon as module
+from pipeguard.detect.model import features as module
 from pipeguard.detect.model.features import Lexicon, all_families, features, shared_lexicon
 from pipeguard.detect.model.normal_form import plain
 from tests.detect.model.samples import NAMES, samples, stems_of

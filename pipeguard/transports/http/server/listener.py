@@ -54,7 +54,7 @@ class LoginEndpoint(Protocol):
 
 
 class Readiness(NamedTuple):
-    """Whether a new conversation could begin.
+    """True if a new conversation could begin.
 
     Attributes:
         is_ready: True where it could.
