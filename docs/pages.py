@@ -1,13 +1,14 @@
-"""Writes the pages of the site: those of this folder, and those that have a source elsewhere.
+"""Write the site's pages: those in this folder, and those whose source is elsewhere.
 
-The page of commands comes from their help, the pages of rules from the packs, those of checks from
-the checks, that of clients from their files, that of credentials from `credentials.tsv`. `make
-docs` builds the site; git does not have these pages. What `pipeguard demo` prints is renewed in
-`demo.md` and in the README.
+Commands come from their help, rules from the packs, checks from their modules, clients from their
+files, credentials from `credentials.tsv`, and lists from the tables that the code goes by. `make
+docs` builds the site; git does not have these pages. A scene of `pipeguard demo` is renewed in the
+README.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -17,27 +18,30 @@ from collections import Counter
 from collections.abc import Iterator
 from copy import copy
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
+from click.testing import CliRunner
 
 from pipeguard.assess.checking import checks, page
 from pipeguard.cli import cli
 from pipeguard.clients.catalog import FileSpec, clients
+from pipeguard.firewall.protocol.places import known_places
 from pipeguard.firewall.session.remedies import Way, advised_rules, find_remedy
 from pipeguard.rulebook import reference
 from pipeguard.rulebook.packs import load_rules, sources
+from pipeguard.transports.http.server.refusals import RefusalReason
 
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parent
 FAMILIES = HERE / "credentials.tsv"
 README = TOP / "README.md"
-DEMONSTRATION = HERE / "demo.md"
+WORTH = TOP / "benchmarks" / "detection" / "worth.md"
 COLUMNS = 100
 HEAD = """\
 # Commands
 
-Made from `--help` by `make docs`. See also [wrap](wrap.md) and [exit codes](exit-codes.md).
+Made from `--help` by `make docs`. See also [exit codes](reference.md#exit-codes).
 """
 CLIENTS_HEAD = """\
 # Clients
@@ -62,11 +66,11 @@ severity is that of the worst case; a finding may have a lower one.
 NEXT_STEPS_HEAD = """\
 # What can be done about what was stopped
 
-Made from `pipeguard/firewall/session/remedies.py` by `make docs`: the same table that the log, the
-messages, `pipeguard explain` and `pipeguard allow` go by. See also [review](review.md).
+Made by `make docs` from the table that the log, the messages, `pipeguard explain` and `pipeguard
+allow` go by. See also [policy](policy.md).
 
-A row of a family, such as `protocol.*`, is for all of its rules that have no row of their own.
-Where several rules stopped one message, the one that least can be done about decides.
+A row of a family, such as `protocol.*`, is for all of its rules that have no row of their own. If
+several rules stopped one message, the strictest row decides.
 
 | rule | passes by | what to do |
 |---|---|---|
@@ -84,23 +88,23 @@ CREDENTIALS_HEAD = """\
 
 Made from `docs/credentials.tsv` by `make docs`. See also [rules](rules/secrets.md).
 
-The families of credentials that gitleaks, TruffleHog and detect-secrets know, with what finds them
-here. The rules are made from what vendors document, not from those tools' patterns.
+The credentials that gitleaks, TruffleHog and detect-secrets know, and the rules that find them
+here. The rules come from what vendors document, not from those tools' patterns.
 
 | found by | families |
 |---|---|
 """
 STATES = {
     "own": "rules for the form, or for the vendor's name beside the value",
-    "named": "the general rules: the value has no form of its own, and stands beside a name",
+    "named": "the general rules: the value has no form of its own, and is beside a name",
     "public": "nothing that stops it: it opens nothing by itself, or is made for browsers",
     "retired": "no rule of its own: the service has ended; a key is still found by its name",
     "none": "nothing: it is no credential as such",
 }
 NAMED = """
-*By its name* is what the general rules find, whatever the vendor: a value that chance wrote, after
-the name of a variable, a setting or a header (`VENDOR_API_KEY=…`, `X-Vendor-Key: …`), in an address
-of an API, in a command, or in a sentence: {rules}.
+*By its name* means that the general rules find it, whatever the vendor. They look for a random
+value after the name of a variable, a setting or a header (`VENDOR_API_KEY=…`,
+`X-Vendor-Key: …`), in an API's address, in a command, or in a sentence: {rules}.
 
 | vendor | kind | found by | its documentation |
 |---|---|---|---|
@@ -115,11 +119,41 @@ SOURCES = {
     "agreed": "several independent tools agree",
     "reported": "from one secondary source: check what `--dry-run` shows",
 }
+LISTS_HEAD = """\
+# Lists
+
+Made by `make docs` from the tables that the code goes by.
+"""
+PLACES_HEAD = """
+## Places
+
+Where in a message a text is. A glob such as `result.*` names several. See [policy](policy.md).
+
+| of | places |
+|---|---|
+"""
+REFUSALS_HEAD = """
+## Refused requests
+
+Why PipeGuard refuses an HTTP request. See [wrap over HTTP](http.md).
+
+| rule | why |
+|---|---|
+"""
+SERVERS_HEAD = """
+## Servers that isolation knows
+
+With `--isolate auto` these packages get what the table says, and you add the rest
+([isolation](isolation.md)). `pipeguard isolate list --known` prints the same. A kept home begins
+empty; `setup --isolate` and the first start name the file that held the server's state before.
+
+| package | gets | you add |
+|---|---|---|
+"""
 DEMO = re.compile(r"(?<=^\$ make demo\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
-# What differs from run to run: the name of the run in its events, and the time.
-EVENT = (re.compile(r"\b[0-9A-HJKMNP-TV-Z]{8}(?=\.[cs]\d)"), "K7Q2M9D4")
+# The name of the run in its events, which differs from run to run.
+EVENT = re.compile(r"\b[0-9A-HJKMNP-TV-Z]{8}(?=\.[cs]\d)")
 SCENE = "2. "  # the scene that the README shows
-TIME = (re.compile(r"in \d+\.\d s"), "in 0.4 s")
 
 
 def commands(group: click.Group, words: str) -> Iterator[tuple[str, click.Command]]:
@@ -231,14 +265,14 @@ def credentials_page() -> str:
     rows += [f"| {meaning} | {counts[state]} |\n" for state, meaning in STATES.items()]
     rows.append(NAMED.format(rules=", ".join(map(_rule_link, GENERAL))))
     rows += [
-        f"| {family.vendor} | {family.kind} | {_found_by(family)} "
+        f"| {family.vendor} | {family.kind} | {_finders(family)} "
         f"| [{family.source}](https://{family.source}) |\n"
         for family in known
     ]
     return "".join(rows)
 
 
-def _found_by(family: Family) -> str:
+def _finders(family: Family) -> str:
     links = ", ".join(map(_rule_link, family.rules))
     return {
         "own": links,
@@ -279,7 +313,7 @@ def next_steps_page() -> str:
 
 
 def demo_pages() -> dict[Path, str]:
-    """The page of the demonstration with all that it prints today, and the README with a scene."""
+    """The README with a scene as the demonstration prints it today."""
     done = subprocess.run(
         [sys.executable, "-E", "-P", "-m", "pipeguard", "demo"],
         env={**os.environ, "COLUMNS": str(COLUMNS)},
@@ -288,19 +322,41 @@ def demo_pages() -> dict[Path, str]:
         encoding="utf-8",
         check=True,
     )
-    shown = done.stdout
-    for pattern, fixed in (EVENT, TIME):
-        shown = pattern.sub(fixed, shown)
+    shown = EVENT.sub("K7Q2M9D4", done.stdout)
     scene = "\n\n".join(part for part in shown.split("\n\n") if part.startswith(SCENE))
-    excerpt = f"…\n{scene}\n…\n"
-    return {
-        page: DEMO.sub(lambda _, printed=printed: printed, page.read_text("utf-8"))  # type: ignore[misc]
-        for page, printed in ((DEMONSTRATION, shown), (README, excerpt))
-    }
+    return {README: DEMO.sub(lambda _: f"…\n{scene}\n…\n", README.read_text("utf-8"))}
+
+
+def lists_page() -> str:
+    """The page of places, refused requests and known servers."""
+    places: dict[str, list[str]] = {}
+    for name in known_places():
+        places.setdefault(name.partition(".")[0], []).append(f"`{name}`")
+    listed = CliRunner().invoke(cli, ["isolate", "list", "--known", "--json"]).stdout
+    return "".join(
+        [
+            LISTS_HEAD,
+            PLACES_HEAD,
+            *(f"| {part} | {', '.join(names)} |\n" for part, names in places.items()),
+            REFUSALS_HEAD,
+            *(f"| `{reason.rule}` | {reason.words} |\n" for reason in RefusalReason),
+            SERVERS_HEAD,
+            *map(_server_row, json.loads(listed)),
+        ]
+    )
+
+
+def _server_row(server: dict[str, Any]) -> str:
+    gets = [f"`{host}`" for host in server["hosts"]]
+    gets += ["a kept home"] if server["keeps_home"] else []
+    gets += ["changes to `.git` in its folders"] if server["changes_git"] else []
+    gets += ["your git identity and settings"] if server["has_git_settings"] else []
+    gets += [f"`{name}={value}`" for name, value in server["variables"].items()]
+    return f"| `{server['package']}` | {', '.join(gets) or 'nothing'} | {server['needs']} |\n"
 
 
 def site_pages() -> dict[str, str]:
-    """Every page of the site, by its path in it."""
+    """Return every page of the site, by its path in it."""
     written = {path.name: path.read_text("utf-8") for path in sorted(HERE.glob("*.md"))}
     to_security = "](../SECURITY.md", "](security.md"
     security = (TOP / "SECURITY.md").read_text("utf-8")
@@ -311,6 +367,8 @@ def site_pages() -> dict[str, str]:
         "clients.md": clients_page(),
         "credentials.md": credentials_page(),
         "next-steps.md": next_steps_page(),
+        "lists.md": lists_page(),
+        "worth.md": WORTH.read_text("utf-8"),
         **rules_pages(),
         **checks_pages(),
     }

@@ -9,7 +9,7 @@ import pytest
 
 import pipeguard
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "library.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference.md"
 NAMES = {
     *("Action", "Confidence", "Direction", "Engines", "Finding", "Guard", "PipeGuardError"),
     *("Policy", "Session", "Severity", "Verdict", "load_engines", "__version__"),

@@ -238,7 +238,7 @@ def _title(plays: Iterable[Play]) -> str:
 
 def page(options: argparse.Namespace, plays: Iterable[Play], rows: Iterable[Sequence[str]]) -> str:
     """The table as a page for docs/."""
-    command = "python -m benchmarks.detection.worth --page docs/worth.md"
+    command = "python -m benchmarks.detection.worth --page benchmarks/detection/worth.md"
     command += f" --every {options.every}" if options.every > 1 else ""
     harvested = options.harvest
     lines = "\n".join(f"| `{row[0]}` | {' | '.join(row[1:])} |" for row in rows)

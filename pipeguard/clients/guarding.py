@@ -166,7 +166,7 @@ def words_of(guard: GuardedCommand, variables: Sequence[str] = ()) -> list[str]:
         guard: its parts.
         variables: names that the entry sets for a started server. Repeated as options, they reach
             it even where the client's own variables cannot be told from them
-            (docs/environment.md).
+            (docs/reference.md).
     """
     words = [*guard.launcher, "wrap", *_name_option(guard.name or "")]
     if guard.url is None:

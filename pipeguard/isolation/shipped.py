@@ -1,8 +1,7 @@
 """What known servers need when they are isolated: `profiles.json`, by the package that is run.
 
 JSON, since a server waits while it is read, and to import a reader of YAML takes 12 ms. Each was
-tried with the package itself (docs/isolation.md, "Servers that are known"); none gives a file of
-the user's.
+tried with the package itself; none gives a file of the user's.
 """
 
 from __future__ import annotations

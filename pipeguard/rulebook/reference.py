@@ -21,7 +21,7 @@ SHOWN_CHARS = 300  # of a sample: a few are whole pages
 _MADE = "<!-- Made from rules/{pack}.yaml by `make docs`. -->"
 
 _TOLD_BY = (
-    "- Told by: a [classifier](../classifiers.md) whose weights are in `rules/{model}`,"
+    "- Told by: a [classifier](../detection.md#classifiers) whose weights are in `rules/{model}`,"
     " not by a pattern. How sure it is goes with the passage; the confidence above is that of a"
     " sure one."
 )

@@ -56,25 +56,6 @@ def test_each_profile_says_what_can_be_given() -> None:
         assert not of_home or profile.keeps_home
 
 
-def test_the_page_has_each_profile_with_what_it_gives() -> None:
-    page = Path("docs/isolation.md").read_text()
-    section = page.partition("## Servers that are known")[2].partition("\n\n## ")[0]
-    rows: dict[str, str] = {}
-    for line in filter(lambda line: line.startswith("| `"), section.splitlines()):
-        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
-        rows |= {name.strip("` "): cells[1] for name in cells[0].split(", ")}
-    wanted = {}
-    for profile in all_shipped():
-        hosts = [f"`{host}`" for host in profile.hosts]
-        home = ["a kept home"] if profile.keeps_home else []
-        git = ["changes to `.git` in its folders"] if profile.changes_git else []
-        git += ["your name and settings of git"] if profile.has_git_settings else []
-        given = [*hosts, *home, *git, *(f"`{name}={value}`" for name, value in profile.variables)]
-        for key in profile.packages:
-            wanted[key.partition(":")[2]] = ", ".join(given) or "nothing"
-    assert rows == wanted
-
-
 def test_known_packages_are_listed() -> None:
     lines = CliRunner().invoke(command, ["list", "--known"]).output.splitlines()
     assert len(lines) == 2 + sum(len(each.packages) for each in all_shipped())
