@@ -7,6 +7,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -23,7 +24,11 @@ PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted(TOP.glob
 PAGES["README.md"] = README
 PAGES["SECURITY.md"] = (TOP / "SECURITY.md").read_text(encoding="utf-8")
 EVERYTHING = "\n".join(PAGES.values())
+OTHER_PAGES = ["CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "training/README.md"]
 MOST_README_LINES = 110
+MOST_PAGES = 15
+MOST_BYTES = 110 * 1024  # of the pages in docs/, and of those for people at the top
+MOST_WORDS = 40
 HELP = {"-h", "--help"}
 COMMAND = re.compile(r"(?<![\w./-])pipeguard ([^|;`$\n]+)")
 OPTION = re.compile(r"--[a-z][a-z-]*(=.*)?")
@@ -209,3 +214,24 @@ def test_what_the_map_names_is_there() -> None:
     ]
     wrong += [name for name in files if not ((package / name).is_file() or (TOP / name).is_file())]
     assert wrong == []
+
+
+def sentences(text: str) -> Iterator[str]:
+    """The sentences of a page, without its tables, code and headings."""
+    text = re.sub(r"^```.*?^```", "\n", text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^(?:[|#!]|    ).*$", "", text, flags=re.MULTILINE)
+    for part in re.split(r"\n\s*\n|^\s*(?:[-*]|\d+\.) ", text, flags=re.MULTILINE):
+        yield from re.split(r"(?<=[.!?])[\"')*]*\s", re.sub(r"`[^`]+`", "code", part))
+
+
+@each("page", [*PAGES, *OTHER_PAGES])
+def test_a_sentence_is_short(page: str) -> None:
+    text = PAGES.get(page) or (TOP / page).read_text(encoding="utf-8")
+    long = [line for line in sentences(text) if len(line.split()) > MOST_WORDS]
+    assert long == []
+
+
+def test_the_pages_are_few_and_short() -> None:
+    own = [*PAGES.values(), *((TOP / page).read_text("utf-8") for page in OTHER_PAGES[:2])]
+    assert len(list(TOP.glob("docs/*.md"))) <= MOST_PAGES
+    assert sum(len(text.encode()) for text in own) <= MOST_BYTES
