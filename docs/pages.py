@@ -51,8 +51,8 @@ Made from `pipeguard/clients/*.yaml` by `make docs`. See also [setup](setup.md).
 `{home}` is your home directory; `{config}` is `~/.config`, on macOS
 `~/Library/Application Support`, on Windows `%APPDATA%`; `{xdg}` is `$XDG_CONFIG_HOME` or
 `~/.config`; `{unix}` the same, on Windows `%APPDATA%`; `{project}` is the current folder, and each
-above it up to the top of its repository. A file is looked for only if the variables in its path are
-set.
+above it up to the top of its repository. PipeGuard looks for a file only if the variables in its
+path are set.
 """
 CHECKS_HEAD = """\
 # Checks
@@ -64,20 +64,20 @@ severity is that of the worst case; a finding may have a lower one.
 |---|---|---|
 """
 NEXT_STEPS_HEAD = """\
-# What can be done about what was stopped
+# What you can do about a block
 
-Made by `make docs` from the table that the log, the messages, `pipeguard explain` and `pipeguard
-allow` go by. See also [policy](policy.md).
+Made by `make docs` from the table that the log, the messages, `pipeguard explain` and
+`pipeguard allow` use. See also [policy](policy.md).
 
 A row of a family, such as `protocol.*`, is for all of its rules that have no row of their own. If
 several rules stopped one message, the strictest row decides.
 
-| rule | passes by | what to do |
+| rule | what lets it pass | what to do |
 |---|---|---|
 """
 WAYS = {
     Way.EXCEPTION: "an exception: `pipeguard allow EVENT`",
-    Way.GRANT: "giving it: `pipeguard allow EVENT`",
+    Way.GRANT: "a grant: `pipeguard allow EVENT`",
     Way.APPROVE: "your approval: `pipeguard approve SERVER`",
     Way.POLICY: "a key of your policy",
     Way.OPTION: "an option of the command",
@@ -99,7 +99,7 @@ STATES = {
     "named": "the general rules: the value has no form of its own, and is beside a name",
     "public": "nothing that stops it: it opens nothing by itself, or is made for browsers",
     "retired": "no rule of its own: the service has ended; a key is still found by its name",
-    "none": "nothing: it is no credential as such",
+    "none": "nothing: it is not a credential",
 }
 NAMED = """
 *By its name* means that the general rules find it, whatever the vendor. They look for a random
@@ -122,7 +122,7 @@ SOURCES = {
 LISTS_HEAD = """\
 # Lists
 
-Made by `make docs` from the tables that the code goes by.
+Made by `make docs` from the tables that the code uses.
 """
 PLACES_HEAD = """
 ## Places
@@ -156,19 +156,19 @@ EVENT = re.compile(r"\b[0-9A-HJKMNP-TV-Z]{8}(?=\.[cs]\d)")
 SCENE = "2. "  # the scene that the README shows
 
 
-def commands(group: click.Group, words: str) -> Iterator[tuple[str, click.Command]]:
-    """Every command below a group, with its full name."""
+def walk_commands(group: click.Group, words: str) -> Iterator[tuple[str, click.Command]]:
+    """Yield every command below a group, with its full name."""
     context = click.Context(group, info_name=words)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         if isinstance(command, click.Group):
-            yield from commands(command, f"{words} {name}")
+            yield from walk_commands(command, f"{words} {name}")
         elif command is not None and not command.hidden:
             yield f"{words} {name}", command
 
 
-def section(words: str, command: click.Command) -> str:
-    """The help of a command, as users see it."""
+def render_help(words: str, command: click.Command) -> str:
+    """Render the help of a command, as users see it."""
     command = copy(command)
     command._help_option = None  # click caches it under the names of the first context
     context = click.Context(
@@ -182,20 +182,20 @@ def section(words: str, command: click.Command) -> str:
     return f"\n## {words}\n\n```text\n{chr(10).join(lines)}\n```\n"
 
 
-def commands_page() -> str:
-    """The page of commands."""
-    return HEAD + "".join(section(*named) for named in commands(cli, "pipeguard"))
+def render_commands() -> str:
+    """Render the page of commands."""
+    return HEAD + "".join(render_help(*named) for named in walk_commands(cli, "pipeguard"))
 
 
-def rules_pages() -> dict[str, str]:
-    """A page for each shipped pack, and their index."""
+def render_rules() -> dict[str, str]:
+    """Render a page for each shipped pack, and their index."""
     shipped = [pack for pack in sources() if pack.shipped]
     pages = reference.pages(load_rules(shipped))
     return {f"rules/{name}.md": text for name, text in pages.items()}
 
 
-def clients_page() -> str:
-    """The page of clients: the known clients, and where their servers are."""
+def render_clients() -> str:
+    """Render the page of clients: the known clients, and where their servers are."""
     rows = [CLIENTS_HEAD]
     for client in clients().values():
         rows.append(f"\n## {client.name}\n\n`pipeguard setup {client.id}`")
@@ -214,12 +214,14 @@ def clients_page() -> str:
         rows.append("\n| whose | file | format, key |\n|---|---|---|\n")
         for spec in client.files:
             keys = ", ".join(f"`{'.'.join(path) or 'the whole file'}`" for path in spec.servers)
-            rows.append(f"| {spec.scope.value} | {_places(spec)} | {spec.format}, {keys} |\n")
+            rows.append(
+                f"| {spec.scope.value} | {_render_places(spec)} | {spec.format}, {keys} |\n"
+            )
     return "".join(rows)
 
 
-def checks_pages() -> dict[str, str]:
-    """A page for each check of `assess`, and their index."""
+def render_checks() -> dict[str, str]:
+    """Render a page for each check of `assess`, and their index."""
     pages = {f"checks/{check.id}.md": page(check) for check in checks().values()}
     ordered = sorted(checks().values(), key=lambda check: (-check.severity, check.id))
     rows = "".join(
@@ -251,29 +253,29 @@ class Family(NamedTuple):
         return re.findall(r"[a-z0-9-]+", named) if self.status == "own" or is_public else []
 
 
-def families() -> list[Family]:
-    """The families of credentials."""
+def read_families() -> list[Family]:
+    """Read the families of credentials."""
     lines = FAMILIES.read_text(encoding="utf-8").splitlines()
     return [Family(*line.split("\t")) for line in lines if not line.startswith("#")]
 
 
-def credentials_page() -> str:
-    """The page of credentials: each family with what finds it."""
-    known = families()
+def render_credentials() -> str:
+    """Render the page of credentials: each family with what finds it."""
+    known = read_families()
     counts = Counter(family.status for family in known)
     rows = [CREDENTIALS_HEAD]
     rows += [f"| {meaning} | {counts[state]} |\n" for state, meaning in STATES.items()]
-    rows.append(NAMED.format(rules=", ".join(map(_rule_link, GENERAL))))
+    rows.append(NAMED.format(rules=", ".join(map(_link_rule, GENERAL))))
     rows += [
-        f"| {family.vendor} | {family.kind} | {_finders(family)} "
+        f"| {family.vendor} | {family.kind} | {_render_finders(family)} "
         f"| [{family.source}](https://{family.source}) |\n"
         for family in known
     ]
     return "".join(rows)
 
 
-def _finders(family: Family) -> str:
-    links = ", ".join(map(_rule_link, family.rules))
+def _render_finders(family: Family) -> str:
+    links = ", ".join(map(_link_rule, family.rules))
     return {
         "own": links,
         "named": "by its name",
@@ -283,12 +285,12 @@ def _finders(family: Family) -> str:
     }[family.status]
 
 
-def _rule_link(rule: str) -> str:
+def _link_rule(rule: str) -> str:
     return f"[{rule}](rules/secrets.md#secrets{rule})"
 
 
-def _places(spec: FileSpec) -> str:
-    """The places of a file, by system if they differ."""
+def _render_places(spec: FileSpec) -> str:
+    """Render the places of a file, by system if they differ."""
     by_places: dict[tuple[str, ...], list[str]] = {}
     for system, places in spec.places.items():
         by_places.setdefault(places, []).append(system)
@@ -300,8 +302,8 @@ def _places(spec: FileSpec) -> str:
     return "<br>".join(lines) + (" (the first)" if spec.first else "")
 
 
-def next_steps_page() -> str:
-    """The page of what can be done, by rule."""
+def render_next_steps() -> str:
+    """Render the page of what lets each rule pass."""
     rows = {rule: find_remedy(rule) for rule in advised_rules()}
     rows["all others"] = find_remedy("")
     lines = []
@@ -312,8 +314,8 @@ def next_steps_page() -> str:
     return NEXT_STEPS_HEAD + "".join(lines)
 
 
-def demo_pages() -> dict[Path, str]:
-    """The README with a scene as the demonstration prints it today."""
+def render_demo() -> dict[Path, str]:
+    """Render the README with a scene as the demonstration prints it today."""
     done = subprocess.run(
         [sys.executable, "-E", "-P", "-m", "pipeguard", "demo"],
         env={**os.environ, "COLUMNS": str(COLUMNS)},
@@ -327,8 +329,8 @@ def demo_pages() -> dict[Path, str]:
     return {README: DEMO.sub(lambda _: f"…\n{scene}\n…\n", README.read_text("utf-8"))}
 
 
-def lists_page() -> str:
-    """The page of places, refused requests and known servers."""
+def render_lists() -> str:
+    """Render the page of places, refused requests and known servers."""
     places: dict[str, list[str]] = {}
     for name in known_places():
         places.setdefault(name.partition(".")[0], []).append(f"`{name}`")
@@ -341,12 +343,12 @@ def lists_page() -> str:
             REFUSALS_HEAD,
             *(f"| `{reason.rule}` | {reason.words} |\n" for reason in RefusalReason),
             SERVERS_HEAD,
-            *map(_server_row, json.loads(listed)),
+            *map(_render_server, json.loads(listed)),
         ]
     )
 
 
-def _server_row(server: dict[str, Any]) -> str:
+def _render_server(server: dict[str, Any]) -> str:
     gets = [f"`{host}`" for host in server["hosts"]]
     gets += ["a kept home"] if server["keeps_home"] else []
     gets += ["changes to `.git` in its folders"] if server["changes_git"] else []
@@ -355,7 +357,7 @@ def _server_row(server: dict[str, Any]) -> str:
     return f"| `{server['package']}` | {', '.join(gets) or 'nothing'} | {server['needs']} |\n"
 
 
-def site_pages() -> dict[str, str]:
+def render_site() -> dict[str, str]:
     """Return every page of the site, by its path in it."""
     written = {path.name: path.read_text("utf-8") for path in sorted(HERE.glob("*.md"))}
     to_security = "](../SECURITY.md", "](security.md"
@@ -363,23 +365,23 @@ def site_pages() -> dict[str, str]:
     return {
         **{name: text.replace(*to_security) for name, text in written.items()},
         "security.md": security.replace("](docs/", "]("),
-        "commands.md": commands_page(),
-        "clients.md": clients_page(),
-        "credentials.md": credentials_page(),
-        "next-steps.md": next_steps_page(),
-        "lists.md": lists_page(),
+        "commands.md": render_commands(),
+        "clients.md": render_clients(),
+        "credentials.md": render_credentials(),
+        "next-steps.md": render_next_steps(),
+        "lists.md": render_lists(),
         "worth.md": WORTH.read_text("utf-8"),
-        **rules_pages(),
-        **checks_pages(),
+        **render_rules(),
+        **render_checks(),
     }
 
 
 def main(folder: Path) -> None:
     """Write the site's pages and pictures into a folder, and renew what the demo prints."""
-    for path, text in demo_pages().items():
+    for path, text in render_demo().items():
         path.write_text(text, encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
-    for name, text in site_pages().items():
+    for name, text in render_site().items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     for picture in HERE.glob("*.svg"):

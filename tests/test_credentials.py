@@ -16,7 +16,7 @@ from pipeguard.rulebook.packs import load_rules, sources
 from tests.each import each
 
 PAGE_MAKER = runpy.run_path(str(Path(__file__).parent.parent / "docs" / "pages.py"))
-FAMILIES = PAGE_MAKER["families"]()
+FAMILIES = PAGE_MAKER["read_families"]()
 STATES, GENERAL = PAGE_MAKER["STATES"], PAGE_MAKER["GENERAL"]
 LEAST = 1000  # families; fewer means that some were lost
 HEX, MOST = "0123456789abcdef", "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"

@@ -19,7 +19,7 @@ from tests.each import each
 TOP = Path(__file__).resolve().parent.parent
 README = (TOP / "README.md").read_text(encoding="utf-8")
 PAGE_MAKER = runpy.run_path(str(TOP / "docs" / "pages.py"))
-SITE: dict[str, str] = PAGE_MAKER["site_pages"]()
+SITE: dict[str, str] = PAGE_MAKER["render_site"]()
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted(TOP.glob("docs/*.md"))}
 PAGES["README.md"] = README
 PAGES["SECURITY.md"] = (TOP / "SECURITY.md").read_text(encoding="utf-8")
@@ -74,7 +74,7 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
 
 
 def test_what_the_demo_prints_is_shown() -> None:
-    for path, text in PAGE_MAKER["demo_pages"]().items():
+    for path, text in PAGE_MAKER["render_demo"]().items():
         assert path.read_text("utf-8") == text, "run: make docs"
         assert "A key in an argument is stopped" in text
 
