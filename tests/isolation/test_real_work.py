@@ -1,7 +1,7 @@
 """Servers that do real work on this machine say the same isolated as they do without.
 
 A browser opens a page, a database keeps a value, a page is extracted. Each is fetched once from its
-registry, at one version; docs/isolation.md lists more that were tried by hand.
+registry, at one version; `pipeguard isolate list --known` lists more.
 """
 
 from __future__ import annotations
