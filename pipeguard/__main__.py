@@ -121,7 +121,7 @@ def _leave_out_current_folder() -> None:
 
 
 def _describe_fault(error: Exception) -> str:
-    """Where an error of our own was raised. Its text is left out: it may contain a secret."""
+    """The place of an error of our own, without its text, which may contain a secret."""
     from traceback import extract_tb
 
     frames = extract_tb(error.__traceback__)

@@ -1,4 +1,4 @@
-"""How PipeGuard is installed, and the commands that install it: nothing else knows them.
+"""The installation of PipeGuard, and the commands that install it.
 
 It is published nowhere yet: all commands name a clone. To publish it, make `PUBLISHED` True, and
 change the README and the workflow in docs/assess.md, which tests/test_installation.py compares.
@@ -28,7 +28,7 @@ _FOLDER = ("share", "pipeguard")  # where `make install` puts it, below its PREF
 
 
 def installed_by() -> str:
-    """What installed it: `pipx`, `uv tool`, `uvx`, `make`, `venv` or `pip`."""
+    """The installer: `pipx`, `uv tool`, `uvx`, `make`, `venv` or `pip`."""
     parts = Path(sys.prefix).parts
     if "pipx" in parts and "venvs" in parts:
         return "pipx"

@@ -142,7 +142,7 @@ _said_as_json = threading.Event()
 
 
 def say_as(style: str | None) -> None:
-    """Have `say` write JSON, too, where that is the format of the log."""
+    """Let `say` write JSON, too, if that is the format of the log."""
     if style == "json":
         _said_as_json.set()
     else:
@@ -217,7 +217,7 @@ def _write_line(
 
 @cache
 def _processors(*, is_json: bool, is_coloured: bool) -> tuple[structlog.typing.Processor, ...]:
-    """What formats a line, as a program reads it or a person."""
+    """The formatter of a line, for a program or a person."""
     from structlog import dev, processors
 
     stamp = processors.TimeStamper(fmt="iso", utc=True)

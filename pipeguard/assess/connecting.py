@@ -66,7 +66,7 @@ _HOMES = {
 
 @dataclass(frozen=True, slots=True)
 class ConnectOptions:
-    """How servers are connected to.
+    """Options for connecting to servers.
 
     Attributes:
         limit_seconds: for each server.
@@ -313,7 +313,7 @@ def pins_name(store: Store | None, server: ServerEntry) -> str:
 
 
 def name_in(target: AssessmentTarget, server: ServerEntry) -> str:
-    """The same, looked up in the target's store, if there is one.
+    """Look the name up in the target's store, if there is one.
 
     Raises:
         StateError: the store cannot be read.

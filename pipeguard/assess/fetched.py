@@ -1,4 +1,4 @@
-"""What a command fetches from a network and runs, and whether it names an exact version.
+"""Code that a command fetches from a network and runs, and whether it pins a version.
 
 Knows the command lines of package runners; runs nothing and contacts no registry.
 """
@@ -17,7 +17,7 @@ from pipeguard.identity.launchers import CONTAINERS, PACKAGES
 
 
 class VersionPin(Enum):
-    """How exactly a command names what it fetches."""
+    """The precision with which a command names what it fetches."""
 
     EXACT = "exact"
     MOVABLE = "movable"  # a tag that can be moved to something else
@@ -64,7 +64,7 @@ def piped(words: Sequence[str]) -> bool:
 
 
 def fetched(words: Sequence[str]) -> list[Fetch]:
-    """What a command fetches; looks into `sh -c`, and behind `env`, `cmd /c` and the like."""
+    """Find what a command fetches; looks into `sh -c`, and behind `env`, `cmd /c` and the like."""
     launch = parse(list(dropwhile(_BEFORE_PROGRAM.match, words)))
     found = [fetch for starter in launch.starters for fetch in _fetches(starter)]
     for part in re.split(r"&&|\|\||[;|\n]", launch.word) if launch.form is Form.SCRIPT else ():

@@ -1,4 +1,4 @@
-"""What a server can touch by enforcement: whether it is isolated, and what it is given then."""
+"""The reach of a server that enforcement leaves: its isolation and its grants."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _Said = Mapping[str, Sequence[str]]  # what an entry or the policy gives, by the
 
 
 class IsolationSource(Protocol):
-    """What says how servers are isolated: what is assessed, or this machine."""
+    """The source of isolation settings: the assessed target, or this machine."""
 
     @property
     def machine(self) -> Machine:
-        """Whose servers."""
+        """The owner of the servers."""
 
     @property
     def root(self) -> Path | None:
@@ -50,12 +50,12 @@ class IsolationSource(Protocol):
 
     @property
     def isolate_entries(self) -> tuple[IsolateEntry, ...]:
-        """What the user's policy says about isolation."""
+        """Isolation settings of the user's policy."""
 
 
 @dataclass(frozen=True, slots=True)
 class EntryIsolation:
-    """How a server that is started here is isolated.
+    """The isolation of a server that is started here.
 
     Attributes:
         engine: as its entry, or else the policy, says; `none` where neither does.
@@ -76,7 +76,7 @@ class EntryIsolation:
 
 
 def entry_isolation(target: IsolationSource, server: ServerEntry) -> EntryIsolation | None:
-    """How a server is isolated; None for one that is not started here.
+    """Find how a server is isolated; None for one that is not started here.
 
     Args:
         target: whose policy counts.
@@ -165,7 +165,7 @@ def _folders(target: IsolationSource, server: ServerEntry) -> tuple[str, ...]:
 def _given(
     target: IsolationSource, server: ServerEntry, engine: str, sources: Sequence[_Said]
 ) -> Iterator[str]:
-    """What a server is given, in words, the folders first."""
+    """Describe the grants of a server, folders first."""
     words, home_folder = server.own_words, str(target.machine.home)
     if is_of_containers(words):
         yield "its own container"

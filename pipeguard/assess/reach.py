@@ -1,4 +1,4 @@
-"""What a server can touch, according to its tools or, if it was not connected to, its name."""
+"""The reach of a server by its tools or, if it was not connected to, by its name."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Reached:
 
     @property
     def extent(self) -> str:
-        """What it can touch, in words, and who says so."""
+        """Describe what it can touch, and who says so."""
         if self.isolated:
             given = f"only {', '.join(self.given)}" if self.given else NOTHING
             return f"{given} (enforced)"
@@ -103,7 +103,7 @@ class Reached:
 
 
 def labels(target: AssessmentTarget, server: ServerEntry) -> tuple[Label, bool]:
-    """What a server's tools do, and whether the tools say so; otherwise its name suggests it."""
+    """Capabilities of a server's tools, declared or suggested by the server's name."""
     offered = target.offered(server)
     if offered is not None and not offered.problem:
         return offered.labels, True
@@ -155,7 +155,7 @@ _IN = Label.READS_PRIVATE | Label.READS_PERSONAL | Label.READS_SECRET | Label.TA
 
 
 class Enforcement(NamedTuple):
-    """What isolation takes from one server.
+    """Capabilities that isolation takes from one server.
 
     Attributes:
         taken: what it cannot do, whatever its tools say.
@@ -167,7 +167,7 @@ class Enforcement(NamedTuple):
 
 
 def enforcement(target: AssessmentTarget, server: ServerEntry) -> Enforcement:
-    """What isolation takes from a server; of a repository's nothing, where others decide."""
+    """Find what isolation takes from a server; of a repository's nothing, where others decide."""
     touches = _enforced(target, server)
     if touches is None:
         return Enforcement()
@@ -181,7 +181,7 @@ def enforcement(target: AssessmentTarget, server: ServerEntry) -> Enforcement:
 
 
 def _enforced(target: AssessmentTarget, server: ServerEntry) -> EntryExtent | None:
-    """What a server can touch where that is enforced; None where it is not, or may not be."""
+    """Find the reach of a server if that is enforced; None where it is not, or may not be."""
     is_here = target.machine.home.resolve() == Path.home().resolve()
     if target.is_repository or not is_here:
         return None
@@ -215,7 +215,7 @@ def given_in_words(target: AssessmentTarget, server: ServerEntry) -> tuple[str, 
 
 
 def _in_words(extent: Extent, home_folder: Path) -> Iterator[str]:
-    """What is given, the files first; without the installations of runtimes."""
+    """List the grants, files first; without the installations of runtimes."""
     for each in extent.write:
         yield short_path(each.what, str(home_folder))
     for each in extent.read:

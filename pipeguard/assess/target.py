@@ -1,4 +1,4 @@
-"""What is assessed: clients' files of a machine or a repository, policy, pins and audit.
+"""The target of an assessment: clients' files of a machine or a repository, policy, pins and audit.
 
 Only reads: it does not create a store on a machine that has none.
 """
@@ -33,7 +33,7 @@ ServerKey = tuple[Path, tuple[str | int, ...]]
 
 @dataclass(frozen=True)
 class AssessmentTarget:
-    """What is assessed.
+    """The target of an assessment.
 
     Attributes:
         machine: the machine.
@@ -101,12 +101,12 @@ class AssessmentTarget:
         return tuple(dict.fromkeys((server.client, *(spec.client for spec in specs))))
 
     def offered(self, server: ServerEntry) -> Contents | None:
-        """What a server offers; None if it was not connected to."""
+        """The definitions that a server offers; None if it was not connected to."""
         return self.contents.get(key_of(server))
 
     @cached_property
     def isolate_entries(self) -> tuple[IsolateEntry, ...]:
-        """What the user's policy says about isolation."""
+        """Isolation settings of the user's policy."""
         return isolate_entries(self.policies[0])
 
     def problem_with_engine(self, engine: str) -> str:
@@ -122,7 +122,7 @@ class AssessmentTarget:
         return self._engine_problems[engine]
 
     def with_contents(self, contents: Mapping[ServerKey, Contents]) -> AssessmentTarget:
-        """The same target, with what servers offer."""
+        """Copy the target with what servers offer."""
         return replace(self, contents=contents)
 
     @cached_property
@@ -144,7 +144,7 @@ def key_of(server: ServerEntry) -> ServerKey:
 
 
 def isolate_entries(policy: Path | None) -> tuple[IsolateEntry, ...]:
-    """What a user's policy file says about isolation; nothing where it is wrong."""
+    """Read the isolation settings of a user's policy file; nothing where it is wrong."""
     if policy is None:
         return ()
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
@@ -173,7 +173,7 @@ def of_machine(
 
 
 def of_repository(root: Path, machine: Machine, engines: Engines) -> AssessmentTarget:
-    """What comes with a repository, and nothing of this machine's user."""
+    """Target only what comes with a repository, and nothing of this machine's user."""
     project = root / ".pipeguard.yaml"
     policies = (None, project if project.is_file() else None)
     configs = (*_read(find_in_repository(root)), *_with_content(gateway_configs(root)))
@@ -229,7 +229,7 @@ class Flagged:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What came of connecting to one server.
+    """The outcome of connecting to one server.
 
     Attributes:
         problem: why nothing is known, or not everything; else empty.
@@ -249,7 +249,7 @@ class Contents:
 
     @property
     def labels(self) -> Label:
-        """What all of its tools do together."""
+        """Capabilities of all of its tools together."""
         union = Label.NONE
         for offer in self.offers:
             union |= offer.labels

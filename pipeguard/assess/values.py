@@ -18,7 +18,7 @@ _FINGERPRINT_DIGITS = 32  # 128 bits of a SHA-256
 
 @dataclass(frozen=True, slots=True)
 class PostureFinding:
-    """What one check found.
+    """A finding of one check.
 
     Attributes:
         check: the check's id.
@@ -84,7 +84,7 @@ class PostureCheck:
         return f"checks/{self.id}.html"
 
     def rated(self, severity: Severity) -> PostureCheck:
-        """The same check, for a case of this severity."""
+        """Copy the check for a case of this severity."""
         return replace(self, severity=severity)
 
     def of_server(

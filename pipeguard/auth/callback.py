@@ -1,4 +1,4 @@
-"""Where the browser returns to after a login: a loopback port, or a line that a person pastes.
+"""The browser's return after a login: a loopback port, or a line that a person pastes.
 
 Accepts the answer with this login's `state` and ignores all others. Knows no token.
 

@@ -1,4 +1,4 @@
-"""What a server asks for with 401 or 403, parsed from `WWW-Authenticate`; knows no flow."""
+"""The challenge of a server with 401 or 403, parsed from `WWW-Authenticate`; knows no flow."""
 
 from __future__ import annotations
 

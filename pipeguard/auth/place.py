@@ -1,4 +1,4 @@
-"""Where secrets are stored, as a person chooses."""
+"""The place where secrets are stored, as a person chooses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Place(StrEnum):
-    """Where the secrets of a login, or a secret by its name, are stored."""
+    """The place of a login's secrets, or of a secret by its name."""
 
     KEYRING = "keyring"
     FILE = "file"

@@ -358,7 +358,7 @@ def metadata_fields(metadata: OAuthMetadata | ProtectedResourceMetadata | None) 
 
 
 def ends_at(tokens: OAuthToken) -> float | None:
-    """When an access token expires, in seconds since the epoch; None if the server did not say."""
+    """The expiry of an access token, in seconds since the epoch; None if the server did not say."""
     if tokens.expires_in is None:
         return None
     return time.time() + min(max(tokens.expires_in, 0), LONGEST_SECONDS)

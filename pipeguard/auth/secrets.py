@@ -143,7 +143,7 @@ def stored_secrets() -> list[StoredSecret]:
 
 
 def place_of(name: str) -> Place | None:
-    """Where a secret is that was stored with this state folder; None if there is none."""
+    """Find a secret that was stored with this state folder; None if there is none."""
     if _file(name).exists():
         return Place.FILE
     return Place.KEYRING if _note(name).exists() else None

@@ -35,7 +35,7 @@ _TRIES = 3  # to read a login that another process is replacing
 
 
 class Registration(StrEnum):
-    """How an authorization server knows us (MCP basic/authorization, "Client Registration")."""
+    """Our registration with a server (MCP basic/authorization, "Client Registration")."""
 
     GIVEN = "given"  # registered by hand, its id given on the command line
     DOCUMENT = "document"  # a client id metadata document

@@ -1,4 +1,4 @@
-"""What a shell completes: servers, tools, rules, events, logins. Not a command itself.
+"""Completions for shells: servers, tools, rules, events, logins. Not a command itself.
 
 A server chooses its tools' names, and a shell runs the completed line once Enter is pressed. A name
 that a shell could read as anything but a word is therefore never offered. Completion must not
@@ -34,7 +34,7 @@ _GRANT = re.compile(r"(?:~?/)?[A-Za-z0-9_][A-Za-z0-9_.+/:=-]{0,199}")  # a path,
 
 
 def _undisturbed(complete: Complete) -> Complete:
-    """The same, which offers nothing where the store breaks while it is read."""
+    """Wrap a completion so that it offers nothing if the store breaks while it is read."""
 
     @functools.wraps(complete)
     def run(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
@@ -121,7 +121,7 @@ def packs(_context: click.Context, _parameter: click.Parameter, incomplete: str)
 
 @_undisturbed
 def rules_and_events(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """What `explain` explains: events are in upper case, rules in lower case."""
+    """Complete what `explain` explains: events are in upper case, rules in lower case."""
     items = rules(context, parameter, incomplete) if incomplete.islower() or not incomplete else []
     return items if incomplete.islower() else [*events(context, parameter, incomplete), *items]
 
@@ -309,7 +309,7 @@ def granted(_context: click.Context, _parameter: click.Parameter, incomplete: st
 
 
 def grants(context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
-    """What the policy gives the server that was named."""
+    """Complete the grants of the named server."""
     pairs = _granted().get(context.params.get("name") or "", [])
     return _items(((value, key) for key, value in pairs), incomplete, _GRANT)
 

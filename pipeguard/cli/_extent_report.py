@@ -38,7 +38,7 @@ def extent_lines(extent: Extent) -> Iterator[str]:
 
 
 def essence(extent: Extent) -> str:
-    """What matters most of it, on one line."""
+    """Summarise it on one line."""
     changed = [_path(each.what) for each in extent.write]
     named = sorted(extent.read, key=lambda each: each.why == ITS_PROGRAM)
     read = [_path(each.what) for each in named]
@@ -57,7 +57,7 @@ def essence(extent: Extent) -> str:
 
 
 def limits_in_words(limits: ResourceLimits) -> str:
-    """What it may use up."""
+    """Describe its resource limits."""
     parts = [
         f"{_size(limits.memory)} of memory a process" if limits.memory else "memory unlimited",
         f"{limits.processes:,} processes" if limits.processes else "processes unlimited",

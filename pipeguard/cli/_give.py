@@ -28,7 +28,7 @@ PATHS = ("read", "write")
 
 
 def grant_for(event: AuditedEvent, port: int | None, *, is_wide: bool) -> WallGrant | None:
-    """What would let through a server that hit a wall; None for any other event.
+    """Find what would let a server through that hit a wall; None for any other event.
 
     Args:
         event: that was stopped.

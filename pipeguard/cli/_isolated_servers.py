@@ -65,7 +65,7 @@ class ServerHere:
 
     @property
     def names(self) -> frozenset[str]:
-        """What it is called: by its entry, by an option, and where nobody names it."""
+        """Names of a server: by its entry, by an option, and by default."""
         guard = self.server.guard
         own = launched(self.server.own_words, guard.folder if guard else None).name
         given = guard.name if guard is not None and guard.name else own
@@ -87,7 +87,7 @@ class ServerHere:
 
     @property
     def isolated_by(self) -> str:
-        """What isolates it, in a word or two."""
+        """Name what isolates it."""
         held = self.isolation
         if self.is_bare:
             return "not guarded"
@@ -97,7 +97,7 @@ class ServerHere:
 
     @property
     def isolated_how(self) -> str:
-        """How it is isolated, in words."""
+        """Describe its isolation."""
         held = self.isolation
         if self.is_bare:
             return f"NOT isolated: {self.client_name} starts it without PipeGuard"
@@ -109,7 +109,7 @@ class ServerHere:
 
     @property
     def essence(self) -> str:
-        """What it can touch, on one line."""
+        """Summarise what it can touch."""
         if not self.isolation.is_held:
             is_container = is_of_containers(self.server.own_words)
             return "all that its container's words give" if is_container else "all that you may do"
@@ -164,7 +164,7 @@ class ServerHere:
 
 @dataclass(frozen=True, slots=True)
 class _Here:
-    """What says how servers of this machine are isolated (assess.isolation)."""
+    """Read how servers of this machine are isolated (assess.isolation)."""
 
     machine: Machine
     isolate_entries: tuple[IsolateEntry, ...]
@@ -216,7 +216,7 @@ def _changed(path: str) -> float:
 
 
 def _running_since(server: ServerEntry) -> float | None:
-    """When the oldest process that an entry started began, in seconds since 1970."""
+    """The start of the oldest process of an entry, in seconds since 1970."""
     words = [] if server.guard is None else server.words[len(server.guard.launcher) :]
     ends = b"\0".join([b"", *map(os.fsencode, words), b""])
     started = []
@@ -266,7 +266,7 @@ def _is_started_bare(server: ServerEntry) -> bool:
 
 
 def essence_of(touches: EntryExtent) -> str:
-    """What an isolated server can touch, on one line."""
+    """Summarise what an isolated server can touch."""
     if touches.problem:
         return f"does not start: {visible(touches.problem)}"
     if touches.container is not None:
@@ -276,7 +276,7 @@ def essence_of(touches: EntryExtent) -> str:
 
 
 def _mounts(words: tuple[str, ...]) -> str:
-    """What a container's own words give it of this machine's files."""
+    """List the files that a container's own options give it."""
     try:
         options = run_of(words).options
     except PipeGuardError as error:
@@ -287,7 +287,7 @@ def _mounts(words: tuple[str, ...]) -> str:
 
 
 def hardening(container: Hardened) -> str:
-    """What is added to a container's words, for people."""
+    """Describe what is added to a container's options."""
     said = " ".join(map(visible, container.added))
     text = f"Isolated, it is started with: {said}" if said else "Its words leave nothing open."
     opened = "\nIt has a network by its own words: its connections are not judged."

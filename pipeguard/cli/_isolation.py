@@ -1,4 +1,4 @@
-"""What is known of one server's isolation, as text and as fields. Not a command itself."""
+"""The isolation of one server, as text and as fields. Not a command itself."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ WIDTH = 10  # of a kind: keep_home is the longest
 
 @dataclass(frozen=True, slots=True)
 class ServerIsolation:
-    """What is known of one server.
+    """The known facts about one server.
 
     Attributes:
         name: of the server.
@@ -139,7 +139,7 @@ class ServerIsolation:
 
     @property
     def _isolated_by(self) -> str:
-        """What isolates it; empty where nothing is known to."""
+        """Name what isolates it; empty where nothing is known to."""
         if self._bare:
             return ""
         if self._is_held:
@@ -185,7 +185,7 @@ class ServerIsolation:
                 yield from wrapped(older_run(server.server))
 
     def _name_lines(self) -> Iterator[str]:
-        """Where a name comes from that nobody gave."""
+        """Explain a name that nobody gave."""
         if self.namesake is not None:
             name, other, since = self.namesake
             yield from wrapped(
@@ -283,7 +283,7 @@ def written(entry: IsolateEntry) -> str:
 
 
 def otherwise_named(server: ServerEntry) -> str:
-    """That the policy gives something to this server by the name that it has without an entry."""
+    """Warn that the policy grants something to the name that this server has without an entry."""
     own = launched(server.own_words, server.cwd or None).name
     try:
         entries = entries_now()
@@ -303,7 +303,7 @@ def day_of(seconds: int) -> str:
 
 
 def runs_of(observed: Observed) -> str:
-    """In how many runs it was learned."""
+    """Say in how many runs it was learned."""
     return f"{observed.runs} {'run' if observed.runs == 1 else 'runs'}"
 
 

@@ -25,7 +25,7 @@ NOTHING = "no host and no home"
 
 
 def entries_now(path: str | None = None) -> tuple[IsolateEntry, ...]:
-    """What the user's policy says about isolation.
+    """Isolation settings of the user's policy.
 
     Raises:
         PolicyError: the file is invalid.
@@ -34,7 +34,7 @@ def entries_now(path: str | None = None) -> tuple[IsolateEntry, ...]:
 
 
 def unknown_lines(name: str) -> Iterator[str]:
-    """That nothing is known of a name, with the names that are near it."""
+    """Say that a name is unknown, with names that are near it."""
     known = known_names()
     near = [each for each in known if each.startswith(f"{name}-")][:NEAR]  # kept apart from it
     near = near or get_close_matches(name, known, n=NEAR, cutoff=0.5)
@@ -91,7 +91,7 @@ def stored_names() -> tuple[str, ...]:
 
 
 def namesake_of(name: str) -> Namesake | None:
-    """What has the name that a server asked for, where it is kept apart from that."""
+    """Name the server that holds the requested name, if another one does."""
     from pipeguard.state.paths import existing_store
     from pipeguard.state.store import Store
 

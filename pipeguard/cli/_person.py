@@ -1,4 +1,4 @@
-"""Who decides: a person at a terminal, or a CI job with a token that a person made; never an agent.
+"""The decider: a person at a terminal, or a CI job with a token that a person made; never an agent.
 
 An agent has a shell of the same account, so this is a hurdle, not a wall: SECURITY.md says how high
 it is. A command is refused without a terminal, in a shell that an agent marks as its own, below a
@@ -98,7 +98,7 @@ class Person:
         return cls(has_token=False)
 
     def confirms(self, what: str) -> bool:
-        """Have the person type a number that is shown only on the terminal.
+        """Ask the person to type a number that is shown only on the terminal.
 
         Args:
             what: what will be done, as `approve 2 definitions`.
@@ -277,7 +277,7 @@ def _socket(row: list[str]) -> str:
 
 
 def _links(process: int) -> set[str]:
-    """What the descriptors of a process lead to; nothing if we may not look."""
+    """List what the descriptors of a process lead to; nothing if we may not look."""
     with suppress(OSError):
         return {_link(path) for path in Path(f"/proc/{process}/fd").iterdir()}
     return set()
@@ -295,7 +295,7 @@ def _is_pipe(process: int) -> bool:
 
 
 def _link(path: Path) -> str:
-    """What a link leads to; empty if it is closed by now, or we may not look."""
+    """Read what a link leads to; empty if it is closed by now, or we may not look."""
     with suppress(OSError):
         return str(path.readlink())
     return ""

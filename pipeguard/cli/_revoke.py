@@ -118,7 +118,7 @@ def _entries(path: str) -> tuple[IsolateEntry, ...]:
 def _revocation(
     name: str, what: str, path: str, entries: tuple[IsolateEntry, ...], places: list[int]
 ) -> GrantRevocation:
-    """What goes, or an end with what could be taken back."""
+    """Find what to revoke, or exit with what could be revoked."""
     from pipeguard.cli._isolation import isolation_of
     from pipeguard.cli._isolation_names import known_names, unknown_lines
     from pipeguard.config.isolate_key import entries_for

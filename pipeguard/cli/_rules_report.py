@@ -44,7 +44,7 @@ def failures_page(failures: Iterable[SampleFailure]) -> str:
 
 
 def near_fields(nearness: Iterable[Nearness]) -> list[dict[str, object]]:
-    """What still matches after a small change, for programs."""
+    """Report what still matches after a small change, as JSON."""
     return [
         {
             "rule": row.rule,
@@ -66,7 +66,7 @@ def near_fields(nearness: Iterable[Nearness]) -> list[dict[str, object]]:
 
 
 def near_page(nearness: Sequence[Nearness]) -> str:
-    """What still matches after a small change, a line for each rule."""
+    """Report what still matches after a small change, a line for each rule."""
     if not nearness:
         return ""
     width = max(len(row.rule) for row in nearness)
@@ -87,7 +87,7 @@ def near_page(nearness: Sequence[Nearness]) -> str:
 
 
 def speed_fields(costs: Iterable[Cost]) -> list[dict[str, object]]:
-    """What rules cost, for programs; slowest first."""
+    """Report what rules cost, as JSON; slowest first."""
     return [
         {
             "rule": cost.rule,
@@ -99,7 +99,7 @@ def speed_fields(costs: Iterable[Cost]) -> list[dict[str, object]]:
 
 
 def speed_page(costs: Sequence[Cost]) -> str:
-    """What the slowest rules cost, and which rules cost too much."""
+    """Report what the slowest rules cost, and which cost too much."""
     if not costs:
         return ""
     slowest = sorted(costs, key=lambda cost: -cost.worst)[:SLOWEST]

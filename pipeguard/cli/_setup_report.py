@@ -74,7 +74,7 @@ def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
 
 
 def _isolation_notes(servers: Iterable[JudgedServer], home_folder: str) -> None:
-    """What isolation means for all servers that would be isolated, and what each still needs."""
+    """Explain isolation for all servers that would be isolated, and what each still needs."""
     chosen = [judged.server for judged in servers if judged.chosen and judged.is_to_isolate]
     if not chosen:
         return
@@ -99,7 +99,7 @@ def without_servers(machine: Machine, configs: Iterable[Config]) -> None:
 
 
 def without_file(client: Client, plans: Sequence[ChangePlan], launcher: Sequence[str]) -> None:
-    """What to do by hand, for a client whose file does not exist."""
+    """Explain what to do by hand for a client whose file does not exist."""
     if client.paste:
         steps = client.paste.replace("LAUNCHER", launcher[0])
         click.echo(f"\n{client.name} stores its servers in no file that can be edited.\n  {steps}")
@@ -108,7 +108,7 @@ def without_file(client: Client, plans: Sequence[ChangePlan], launcher: Sequence
 
 
 def diffs(plans: Iterable[ChangePlan]) -> None:
-    """What would change, with secrets hidden."""
+    """Show what would change, with secrets hidden."""
     for plan in plans:
         if plan.content is not None:
             show_diff(_diff(plan))
@@ -128,7 +128,7 @@ def _diff(plan: ChangePlan) -> list[str]:
 def outcome(
     done: Sequence[ChangePlan], failed: Mapping[Path, str], machine: Machine, undo_command: str
 ) -> None:
-    """What was done, what was not, and what the user must do now."""
+    """Report what was done, what was not, and what the user must do now."""
     for plan in done:
         names = ", ".join(name for name, _ in plan.changes)
         where = short_file(plan.config.path, machine)
@@ -195,7 +195,7 @@ def other_scopes(plans: Iterable[ChangePlan]) -> None:
 
 
 def own_copies(plans: Iterable[ChangePlan], launcher: Sequence[str], *, isolate: bool) -> None:
-    """How to guard a private copy of servers whose file is in git."""
+    """Explain how to guard a private copy of servers whose file is in git."""
     lines = []
     for plan in plans:
         private = [
@@ -274,7 +274,7 @@ def file_heading(config: Config, machine: Machine) -> str:
 
 
 def _word(plan: ChangePlan, judged: JudgedServer) -> str:
-    """What is to be done to a server, where that is not to guard it; else its state."""
+    """Say what happens to a server other than guarding it; else its state."""
     if judged.is_to_do and plan.move is not None:
         return _TO_MOVE
     if judged.judgement.code == NOT_ISOLATED:

@@ -24,7 +24,7 @@ _OF_CHANGING = ("undo", "check", "dry_run", "yes", "names", "scope", "project", 
 
 
 class SetupRequest:
-    """What the user wants, read from the command line."""
+    """The request of the user, read from the command line."""
 
     def __init__(self, clients: tuple[str, ...], options: dict[str, object]) -> None:
         from pipeguard.clients.catalog import client
@@ -85,7 +85,7 @@ class SetupRequest:
         return self.dry_run or self.yes or (not self.is_only_shown and sys.stdin.isatty())
 
     def guard_options(self) -> GuardOptions:
-        """Which servers to guard, and what is allowed beyond the default."""
+        """The servers to guard, and what is allowed beyond the default."""
         from pipeguard.clients.rewrite import GuardOptions
 
         return GuardOptions(
@@ -188,7 +188,7 @@ class SetupRequest:
         return shlex.join(["pipeguard", "setup", "--undo", *self._chosen()])
 
     def _chosen(self) -> list[str]:
-        """Whose files and which servers, in words of the command line."""
+        """The files and servers, as options of the command line."""
         words = [client.id for client in self.clients]
         words += [f"--server={name}" for name in self.names]
         words += ["--scope", self.scope] if self.scope else []

@@ -22,7 +22,7 @@ from pipeguard.unicode.display import printable_json, shown, visible
 
 
 def undo_diffs(plans: Iterable[UndoPlan]) -> None:
-    """What undoing would change, with secrets hidden."""
+    """Show what undoing would change, with secrets hidden."""
     for plan in plans:
         if plan.content is not None:
             paths = [server.path for server in plan.config.servers if server.guard is not None]
@@ -33,7 +33,7 @@ def undo_diffs(plans: Iterable[UndoPlan]) -> None:
 
 
 def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
-    """What would be undone, and how."""
+    """Show what would be undone, and how."""
     words = {
         UndoMethod.EXACT: "the whole file as it was, byte for byte",
         UndoMethod.SPLICED: "the entry's text as it was; the rest of the file stays",
@@ -55,7 +55,7 @@ def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
 def undo_outcome(
     plans: Iterable[UndoPlan], failed: Mapping[Path, str], machine: Machine, *, again: str
 ) -> None:
-    """What was undone; or with which options it would be, where nothing was."""
+    """Report what was undone, or the options that would undo something."""
     if again:
         click.echo(f"Nothing was changed.  To undo:  pipeguard setup --undo {again} --yes")
     for plan in plans:
@@ -72,7 +72,7 @@ def undo_outcome(
 
 
 def undo_as_json(plans: Iterable[UndoPlan], failed: Mapping[Path, str], code: int) -> None:
-    """The same, for programs."""
+    """Report it as JSON."""
     files = [
         {
             **file_fields(plan.config),

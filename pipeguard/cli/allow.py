@@ -156,7 +156,7 @@ def _page(
     is_new: bool,
     dry_run: bool,
 ) -> list[str]:
-    """What is to be written and what passes with it, before a person confirms it."""
+    """Preview the exception and what passes with it, before a person confirms it."""
     if not is_new:
         return [f"{path} allows this already."]
     heading = f"{'Would' if dry_run else 'To'} be written to {path}:"
@@ -178,7 +178,7 @@ def _policy_of(event: AuditedEvent) -> str:
 
 
 def _what_opens(event: AuditedEvent, exemptions: Sequence[Exemption]) -> list[str]:
-    """What passes with the exceptions, and how to choose others."""
+    """Say what passes with the exceptions, and how to choose others."""
     lines = ["What passes with it:", *dict.fromkeys(f"  {each.opens()}" for each in exemptions)]
     chosen = {each.breadth for each in exemptions}
     others = [scope for scope in scopes(event) if scope not in chosen]

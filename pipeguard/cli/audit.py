@@ -270,7 +270,7 @@ def _cells(row: AuditRow) -> tuple[str, ...]:
 
 
 def _cost(entry: AuditEntry) -> str:
-    """What a call cost, at its answer; empty for other rows."""
+    """The cost of a call, at its answer; empty for other rows."""
     if entry.duration_ms is None:
         return ""
     return f"{entry.duration_ms:.1f} ms, {entry.request_bytes} + {entry.frame_bytes} bytes"

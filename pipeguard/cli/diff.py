@@ -99,7 +99,7 @@ def _next_steps(entry: HeldDefinition) -> str:
 
 
 def _stuffing(entry: HeldDefinition, servers: Iterable[str]) -> list[str]:
-    """What in a held tool is written for the gateway's search."""
+    """Text in a held tool that is written for the gateway's search."""
     from pipeguard.gateway.stuffing import stuffing
 
     definition = parse_json((entry.pin.held_definition or "null").encode())
@@ -246,7 +246,7 @@ _MEMBERS = {kind: member for member, kind, _ in LISTS.values()}
 
 @lru_cache(maxsize=64)  # a page and its next steps ask for the same
 def definition_findings(entry: HeldDefinition) -> tuple[Finding, ...]:
-    """What the rules find in the definition as it is now, the most serious first.
+    """Findings in the definition as it is now, the most serious first.
 
     Nothing where the scan engine is missing: a definition can be compared without it.
     """
@@ -265,7 +265,7 @@ def definition_findings(entry: HeldDefinition) -> tuple[Finding, ...]:
 
 
 def finding_lines(findings: Sequence[Finding]) -> list[str]:
-    """The same for people, one line each."""
+    """Format them for people, one line each."""
     lines = []
     for finding in dict.fromkeys(findings):
         words = visible(finding.excerpt or finding.note)[:_EXCERPT_CHARS]
@@ -275,7 +275,7 @@ def finding_lines(findings: Sequence[Finding]) -> list[str]:
 
 
 def finding_fields(findings: Sequence[Finding]) -> list[dict[str, object]]:
-    """The same for programs."""
+    """Format it as JSON."""
     return [
         {
             "rule": finding.rule,

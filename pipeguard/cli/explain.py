@@ -113,7 +113,7 @@ def is_file(finding: dict[str, str]) -> bool:
 
 
 def outcome_of(event: AuditedEvent) -> str:
-    """What became of what a server wanted; empty for an event that is no wall."""
+    """Say what became of a server's request; empty for an event that is no wall."""
     if not event.findings or not all(is_wall(each["rule"]) for each in event.findings):
         return ""
     if all(map(is_file, event.findings)):
@@ -124,7 +124,7 @@ def outcome_of(event: AuditedEvent) -> str:
 
 
 def wanted(finding: dict[str, str]) -> str:
-    """What a server wanted, as the end of a sentence."""
+    """Describe what a server wanted, as the end of a sentence."""
     subject = finding.get("path") or finding.get("excerpt", "")
     host = finding.get("host", "")
     text = _KINDS.get(finding["rule"], "{}").format(subject)
@@ -260,7 +260,7 @@ def rule_fields(rule: Rule) -> dict[str, object]:
 
 
 def _way(rule: str) -> dict[str, object]:
-    """How a person lets pass what a rule stops, for programs."""
+    """Describe the remedy for a rule, as JSON."""
     remedy = find_remedy(rule)
     return {"way": remedy.way.value, "policy_key": remedy.key}
 
@@ -357,13 +357,13 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
 
 
 def _passage(finding: dict[str, str]) -> tuple[str, ...]:
-    """What a person takes for one passage: two readings of a text may begin at another blank."""
+    """Merge what a person takes for one passage: readings may begin at another blank."""
     place, pointer = finding.get("place", ""), finding.get("pointer", "")
     return place, pointer, finding.get("action", ""), finding.get("excerpt", "").strip(" .,;:\n")
 
 
 def _passage_lines(finding: dict[str, str], event: AuditedEvent, *, is_past: bool) -> list[str]:
-    """Where a finding was, and what it was; without what held then of a wall that is past."""
+    """Describe the place of a finding, and the finding."""
     if is_wall(finding["rule"]):
         note = "" if is_past else finding.get("note", "")
         about = (("Wanted", wanted(finding)), ("Note", note))

@@ -198,7 +198,7 @@ def _read(file: str, scope: PolicyScope) -> PolicyFile:
 
 
 def _notes(file: PolicyFile) -> list[str]:
-    """What is valid but may not be what was meant."""
+    """Warn of what is valid but may not be what was meant."""
     ids = [rule.id for rule in load_rules()]
     globs = [entry.where.rule for entry in file.layer.actions]
     globs += [exempt.where.rule for exempt in file.layer.exceptions]
@@ -223,7 +223,7 @@ def _notes(file: PolicyFile) -> list[str]:
 
 
 def _isolation_notes(file: PolicyFile) -> list[str]:
-    """What is given and is not there now, so that no server starts; and hosts that give more."""
+    """Warn of grants that are missing now, and of hosts that grant more."""
     if not file.isolate:
         return []
     from pipeguard.isolation.egress.addresses import excess_of

@@ -130,7 +130,7 @@ def _not_in_a_pack(name: str, rules: Collection[str]) -> str:
 
 
 def _matched(rule: Rule) -> dict[str, object]:
-    """What a pattern matches and how a match is weighed; meaningless for a rule with a model."""
+    """Describe a pattern and how a match is weighed; meaningless for a rule with a model."""
     return {
         "pattern": rule.pattern,
         "sign": rule.sign,

@@ -165,7 +165,7 @@ class _NotTextError(InputError):
 
 
 def _pages(trials: Mapping[str, Trial], skipped: Mapping[str, str]) -> str:
-    """What was found, file by file, and a count of all."""
+    """Report findings file by file, with a total."""
     pages = [_page(path, trial) for path, trial in trials.items() if trial.findings]
     counts = Counter(trial.action for trial in trials.values())
     lines = [f"{counted(len(trials), 'file')}:"]
@@ -281,7 +281,7 @@ def _row(located: LocatedFinding) -> tuple[str, ...]:
 
 
 def _where(start: Spot | None, end: Spot | None) -> str:
-    """As editors show it: line and column, from 1."""
+    """The position as editors show it: line and column, from 1."""
     if start is None:
         return ""
     return f"{start.line}:{start.column}" + ("" if end is None else f"-{end.line}:{end.column}")
@@ -301,7 +301,7 @@ _SEPARATORS = os.sep + (os.altsep or "")
 
 @dataclass(frozen=True, slots=True)
 class ScanFiles:
-    """What is to be judged.
+    """The texts to judge.
 
     Attributes:
         paths: of files, each once, in the order of the words that name them.

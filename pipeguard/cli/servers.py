@@ -157,7 +157,7 @@ def _decide(
 
 
 def _describe_decision(verb: str, proposal: Proposal) -> str:
-    """What a decision does, and what comes next."""
+    """Explain what a decision does, and what comes next."""
     from pipeguard.state.proposals import ProposalState
 
     name, is_leaving = proposal.name, proposal.state is ProposalState.LEAVING

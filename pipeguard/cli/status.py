@@ -212,7 +212,7 @@ def _table(rows: Iterable[tuple[object, ...]]) -> list[str]:
 
 
 def _next_steps(status: Status) -> list[str]:
-    """What waits for a decision, and what shows it."""
+    """List what waits for a decision, and what shows it."""
     steps = []
     waiting = sum(server.waiting for server in status.servers)
     if waiting:

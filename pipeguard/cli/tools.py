@@ -187,12 +187,12 @@ def call(sources: Sources, name: str, arguments: str, *, as_json: bool) -> None:
 
 
 def _only(server: str | None) -> Callable[[str], bool]:
-    """Which servers are needed for the tools of one, or of all."""
+    """Find the servers that are needed for the tools of one, or of all."""
     return lambda name: server in (None, name)
 
 
 def _of_tool(tool: str) -> Callable[[str], bool]:
-    """Which servers a tool may be of, by its name."""
+    """Find the servers that may have a tool, by its name."""
     from pipeguard.gateway.catalog import may_be_of
 
     return lambda server: may_be_of(tool, server)

@@ -30,7 +30,7 @@ QUIT = b"qQ\x03\x04"  # and Ctrl-C and Ctrl-D
 
 
 class Screen:
-    """Where the view is drawn; to be had from `opened_screen`."""
+    """The screen on which the view is drawn; `opened_screen` makes it."""
 
     def __init__(self, *, is_terminal: bool) -> None:
         self._is_terminal = is_terminal
@@ -115,7 +115,7 @@ def _ended_as_by_key() -> Iterator[None]:
 
 
 class ActivityView(NamedTuple):
-    """What is shown at one moment.
+    """The view at one moment.
 
     Attributes:
         source: where it is from, for people.

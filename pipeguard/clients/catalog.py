@@ -64,7 +64,7 @@ class Transport(Enum):
 
 
 class ConfigScope(Enum):
-    """Whose servers a file has."""
+    """The scope of the servers in a file."""
 
     USER = "user"  # this user's, everywhere
     LOCAL = "local"  # this user's, in one folder
@@ -81,7 +81,7 @@ _WORDS: Mapping[Transport, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How a client writes the entry of one server.
+    """The form in which a client writes the entry of one server.
 
     Attributes:
         command: the key of the program.

@@ -97,7 +97,7 @@ class ServerEntry:
 
     @property
     def own_words(self) -> tuple[str, ...]:
-        """The same without the guard."""
+        """Remove the guard."""
         return self.guard.command if self.guard else self.words
 
     @property

@@ -209,7 +209,7 @@ _PLACEHOLDER = "LAUNCHER"
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """What a person needs to add the server by hand.
+    """Instructions to add the server by hand.
 
     Attributes:
         text: the text for the client's file, in its format; empty for a client without one.

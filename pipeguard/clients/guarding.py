@@ -193,7 +193,7 @@ def is_passed_on(name: str) -> bool:
 
 
 def _launcher_length(words: Sequence[str]) -> int:
-    """How many words start PipeGuard; 0 for none.
+    """Count the words that start PipeGuard; 0 for none.
 
     One, those of `python -m pipeguard`, or those of a runner that is told what to take it from.
     What is in a folder of the project's is the project's, whatever its name.
@@ -216,7 +216,7 @@ def _launcher_length(words: Sequence[str]) -> int:
 
 
 def _runner_length(words: Sequence[str], begin: int, option: str) -> int:
-    """The same for a runner: `uvx --from SOURCE pipeguard`.
+    """Count them for a runner: `uvx --from SOURCE pipeguard`.
 
     Without a source, or from another package, it would run another project's program; with
     options that bring further packages, theirs beside it.

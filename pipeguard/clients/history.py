@@ -59,7 +59,7 @@ class MovedServer:
 
 @dataclass(frozen=True, slots=True)
 class GatewayMove:
-    """What a change moved behind the gateway.
+    """Servers that a change moved behind the gateway.
 
     Attributes:
         entry: the path of the gateway's own entry; None where the client had one before.

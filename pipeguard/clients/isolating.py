@@ -40,7 +40,7 @@ def obstacle(server: ServerEntry) -> str:
 
 
 def instead(server: ServerEntry) -> str:
-    """How to guard a server that cannot be isolated, as a clause; empty where it is guarded."""
+    """Explain how to guard a server that cannot be isolated; empty if it is guarded."""
     if server.guard is not None:
         return ""
     words = ["pipeguard", "setup", server.client, f"--server={server.name}"]
@@ -49,7 +49,7 @@ def instead(server: ServerEntry) -> str:
 
 
 def needs(server: ServerEntry, home_folder: str) -> str:
-    """What is left for a person to know or name of a known server; empty for none.
+    """List what a person must still know or name of a known server; empty for none.
 
     Args:
         server: that is to be isolated.

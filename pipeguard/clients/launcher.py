@@ -78,7 +78,7 @@ def launcher(given: str | None, environment: Mapping[str, str]) -> tuple[str, ..
 
 
 def isolated(words: Sequence[str]) -> tuple[str, ...]:
-    """The same launcher, started so that no Python setting of an entry runs anything in it.
+    """A copy that is started so that no Python setting of an entry runs anything in it.
 
     A command starts its interpreter with the entry's environment, of which a `sitecustomize` in
     PYTHONPATH would run before the first line of ours. -E has the interpreter ignore it; the server

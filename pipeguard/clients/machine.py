@@ -1,4 +1,4 @@
-"""Where clients' files are on a machine or in a repository; reads none of them.
+"""Paths of clients' files on a machine or in a repository; reads none of them.
 
 A Machine is a system, a home folder and an environment, so that all of it can be tested for any
 system on any other.
@@ -138,7 +138,7 @@ def _project_places(spec: FileSpec) -> Iterator[str]:
 
 
 def specs_of(client: Client, path: Path) -> tuple[FileSpec, ...]:
-    """How a client would read a file with that name, in any folder."""
+    """Find how a client would read a file with that name, in any folder."""
     named = [
         spec
         for spec in client.files

@@ -142,7 +142,7 @@ def diff(config: Config, content: bytes, paths: Iterable[Keys]) -> list[str]:
 
 
 def exchange_diff(config: Config, content: bytes) -> list[str]:
-    """The same for a change that removes entries and adds others."""
+    """Show a change that removes entries and adds others."""
     changed = parse_config(config.path, config.specs, content)
     lines = [f"--- {config.path}", f"+++ {config.path}"]
     for mark, one, other in (("-", config, changed), ("+", changed, config)):

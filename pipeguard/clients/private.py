@@ -25,7 +25,7 @@ _NAME_CHARS = 48  # of each half of a secret's name, which has a hundred
 
 @dataclass(frozen=True, slots=True)
 class OwnCopy:
-    """How a person makes the copy.
+    """Instructions for making the copy.
 
     Attributes:
         secrets: names of secrets to store first, so that they are not in the command line.
@@ -41,7 +41,7 @@ class OwnCopy:
 def own_copy(
     server: ServerEntry, client: Client, launcher: Sequence[str], *, isolate: bool = False
 ) -> OwnCopy | None:
-    """How a user adds a guarded entry of their own; None where the client has no way for that.
+    """Explain how a user adds a guarded entry; None if the client has no way for that.
 
     Args:
         server: the project's entry, which is open.

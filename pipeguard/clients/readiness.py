@@ -1,4 +1,4 @@
-"""What a client's first start of a guarded server needs: a valid policy, and compiled rules.
+"""Needs of a client's first start of a guarded server: a valid policy, and compiled rules.
 
 Clients give a server ten to thirty seconds to answer. On a busy machine the rules take as long to
 compile, once. Compiling goes on when a client gives up, but the client then lacks the server until

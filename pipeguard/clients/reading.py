@@ -36,7 +36,7 @@ class Reading:
 
     @cached_property
     def lines(self) -> Lines:
-        """Where its lines are."""
+        """The span of its lines."""
         return Lines(self.text)
 
 

@@ -36,7 +36,7 @@ _SCHEMES = ("http", "https", "ws", "wss")
 
 @dataclass(frozen=True, slots=True)
 class GuardOptions:
-    """What a person asks for.
+    """The request of a person.
 
     Attributes:
         names: only these servers; empty for all.

@@ -62,7 +62,7 @@ class JudgedServer:
 
 @dataclass(frozen=True, slots=True)
 class ChangePlan:
-    """What would be done to one file.
+    """The planned change of one file.
 
     Attributes:
         config: the file as it was read.
@@ -82,7 +82,7 @@ class ChangePlan:
 
     @property
     def open_count(self) -> int:
-        """How many servers it would guard or move."""
+        """The number of servers that it would guard or move."""
         return sum(server.is_to_do for server in self.servers)
 
 
@@ -206,7 +206,7 @@ def _judged(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedSe
 
 
 def _in_git(config: Config, machine: Machine) -> str:
-    """What git does with a project's file that others get; empty for any other file."""
+    """Find what git does with a project's file that others get; empty for any other file."""
     is_project = any(spec.scope is ConfigScope.PROJECT for spec in config.specs)
     return shared_by(config.path, machine) if is_project else ""
 

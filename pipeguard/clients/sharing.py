@@ -46,7 +46,7 @@ class _Pattern:
 
 
 def shared_by(path: Path, machine: Machine) -> str:
-    """What git does with a file so that others get it with the repository.
+    """Ways in which git gives a file to others with the repository.
 
     Args:
         path: the file's path in its client.

@@ -25,7 +25,7 @@ from pipeguard.config.tree import Edit, UneditableError, UnreadableError, applie
 
 
 class UndoMethod(Enum):
-    """How an entry was restored."""
+    """The way in which an entry was restored."""
 
     EXACT = "exact"  # the whole file, byte for byte
     SPLICED = "spliced"  # its own text, character for character
@@ -50,7 +50,7 @@ class UndoneEntry:
 
 @dataclass(frozen=True, slots=True)
 class UndoPlan:
-    """What undoing would do to one file.
+    """The planned undoing of one file.
 
     Attributes:
         config: the file as it was read.

@@ -1,4 +1,4 @@
-"""What a user writes: the policy file and the options, read strictly, and where files are.
+"""User input: the policy file and the options, read strictly, and the paths of files.
 
 Every error names its file, line and column, and what would be right. Refuses to know what a setting
 does. Begin with `policy_file`, then `effective_policy`, then `options`.

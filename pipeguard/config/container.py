@@ -164,7 +164,7 @@ class Container:
         return newline(self.text).join((f"[[{header}]]" if is_list else f"[{header}]", *lines))
 
     def _start_of_line(self) -> str:
-        """What precedes each entry on its line: the indentation, and in a list the dash."""
+        """The text before each entry on its line: the indentation, and in a list the dash."""
         first = next(iter(self._members.values()), None)
         if first is None:
             raise UneditableError("there is no entry whose form a new one could take.")

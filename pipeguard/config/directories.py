@@ -61,7 +61,7 @@ def usual_cache_folder() -> str:
 
 
 class Trusted(Enum):
-    """Who may write a file without being called another writer."""
+    """Users who may write a file without a warning."""
 
     ONLY_US = "only us"  # not root, no group: the file is as good as code
     OWN_GROUP = "own group"  # we, root, and a group to which only the owner belongs
@@ -69,7 +69,7 @@ class Trusted(Enum):
 
 
 def other_writer(status: os.stat_result, trusted: Trusted = Trusted.OWN_GROUP) -> str:
-    """Who else could have written a file or folder, in words for a message; empty if nobody.
+    """Name who else could have written a file or folder, in words for a message; empty if nobody.
 
     A group to which only the owner belongs is nobody else: with user private groups, whatever a
     user writes is open to the group (pam_umask(8), `usergroups`).

@@ -107,7 +107,7 @@ def load_wrap_policy(options: WrapOptions, *, with_project: bool = True) -> Poli
 
 
 def wrap_isolation(options: WrapOptions) -> tuple[IsolateEntry, ...]:
-    """What the user's policy file says about isolation, for all servers.
+    """Isolation settings of the user's policy file, for all servers.
 
     Raises:
         PolicyError: the file is invalid.

@@ -63,7 +63,7 @@ def with_entry(
 
 
 def own_entries(server: str, entries: Sequence[IsolateEntry]) -> list[int]:
-    """Where the entries are that are for a server alone, by its escaped name."""
+    """Paths of the entries that are for one server only, by its escaped name."""
     return [at for at, each in enumerate(entries) if each.server == server and not each.tag]
 
 

@@ -39,7 +39,7 @@ MAX_ITEMS = 1000
 
 
 class IsolateEntry(NamedTuple):
-    """What one entry gives the servers that it is for; all as written.
+    """The grants of one entry to its servers; all as written.
 
     Attributes:
         server: a glob of servers' names.
@@ -123,7 +123,7 @@ def entries_for(
 
 
 def isolate_entry_of(name: str, entry: YamlEntry) -> IsolateEntry:
-    """The same for one server, whose name is said elsewhere."""
+    """Read the entry of one server, which is named elsewhere."""
     known = tuple(key for key in _ENTRY if key not in ("server", "tag"))
     keys = entry.fields(known)
     if "roots" in keys:

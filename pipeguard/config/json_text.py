@@ -53,7 +53,7 @@ class Json:
         self._trailing_commas = trailing_commas
 
     def read(self, text: str) -> Node:
-        """As in Syntax."""
+        """Implement `Syntax`."""
         return self._document(text)[0]
 
     def read_leniently(self, text: str) -> Node:
@@ -68,7 +68,7 @@ class Json:
         return _JsonReader(text, comments=True, trailing_commas=True, cuts=True).document()
 
     def independent_data(self, text: str) -> Value:
-        """As in Syntax: by the standard library, on the text without what JSONC adds."""
+        """Parse as `Syntax` does: by the standard library, on the text without what JSONC adds."""
         _, extras = self._document(text)
         parts: list[str] = []
         position = 0
@@ -83,7 +83,7 @@ class Json:
         return data
 
     def literal(self, value: Value) -> str:
-        """As in Syntax."""
+        """Implement `Syntax`."""
         if isinstance(value, str):
             return quoted(value)
         if isinstance(value, Mapping):
@@ -94,13 +94,13 @@ class Json:
         return json.dumps(value)
 
     def pairs(self, node: Node, member: Member, text: str, new: Mapping[str, Value]) -> str:
-        """As in Syntax."""
+        """Implement `Syntax`."""
         return f",{gap_before(text, member)}".join(self._pairs(new, text, member))
 
     def insert(
         self, node: Node, after: Member | None, text: str, new: Mapping[str, Value]
     ) -> list[Edit]:
-        """As in Syntax."""
+        """Implement `Syntax`."""
         if after is None:
             pairs = ", ".join(self._pairs(new, text, None))
             comma = ", " if node.members else ""
@@ -110,7 +110,7 @@ class Json:
         return [Edit(after.end, after.end, pairs)]
 
     def remove(self, node: Node, gone: Sequence[Member], text: str) -> list[Edit]:
-        """As in Syntax: each member with one comma, and its line if nothing else is on it."""
+        """Implement `Syntax`: each member with one comma, and its line if nothing else is on it."""
         edits = []
         stays = [member not in gone for member in node.members]
         for index, member in enumerate(node.members):
@@ -124,7 +124,7 @@ class Json:
         return edits
 
     def prepend(self, node: Node, text: str, new: Sequence[Value]) -> list[Edit]:
-        """As in Syntax: in the list's layout, on one line or with a line for each item."""
+        """Implement `Syntax`: in the list's layout, on one line or with a line for each item."""
         return [in_brackets(node, text, [self.literal(item) for item in new])]
 
     def _pairs(self, new: Mapping[str, Value], text: str, like: Member | None) -> list[str]:

@@ -65,7 +65,7 @@ HARMFUL: Mapping[Drift, str] = {
 
 
 class PolicyScope(Enum):
-    """Whose file it is, which decides what it may do."""
+    """The owner of the file, who decides what it may do."""
 
     USER = "user"
     PROJECT = "project"  # it comes with a repository, so it may only tighten
@@ -312,7 +312,7 @@ class _PolicyReader:
 
 
 def beginning_of(day: datetime.date) -> float:
-    """When a day begins in the user's time zone, where some days do not have 24 hours."""
+    """The beginning of a day in the user's time zone, where some days do not have 24 hours."""
     import datetime
 
     return datetime.datetime.combine(day, datetime.time()).timestamp()

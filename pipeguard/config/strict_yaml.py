@@ -98,7 +98,7 @@ class YamlEntry:
 
     @property
     def line(self) -> int:
-        """Where it starts, from 1."""
+        """The line and column of its start, from 1."""
         return int(self._node.start_mark.line) + 1
 
     def wrong(self, what: str) -> None:
@@ -185,7 +185,7 @@ class YamlEntry:
 
 
 def suggestion(word: str, valid: Iterable[str], *, listed: bool = False) -> str:
-    """What the writer of a wrong word probably meant, as a sentence after a space.
+    """Suggest what the writer of a wrong word probably meant, as a sentence after a space.
 
     Args:
         word: the wrong word.

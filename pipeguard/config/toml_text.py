@@ -57,12 +57,12 @@ class Toml(Json):
     """TOML, whose inline values are edited as JSON's are."""
 
     def read(self, text: str) -> Node:
-        """As in Syntax."""
+        """Implement `Syntax`."""
         self.independent_data(text)  # its errors say more, and the scan relies on a valid text
         return _Scan(text).document()
 
     def independent_data(self, text: str) -> Value:
-        """As in Syntax; numbers with a fraction and dates as texts."""
+        """Implement `Syntax`; numbers with a fraction and dates as texts."""
         if long := _LONG_KEY.search(text):
             line = line_of(text, long.start())
             raise UnreadableError(f"line {line}: a key has {MOST_DEPTH} parts or more.")
@@ -73,7 +73,7 @@ class Toml(Json):
         return data
 
     def literal(self, value: Value) -> str:
-        """As in Syntax."""
+        """Implement `Syntax`."""
         if isinstance(value, Mapping):
             inner = (f"{_key(key)} = {self.literal(item)}" for key, item in value.items())
             return "{ " + ", ".join(inner) + " }" if value else "{}"
@@ -86,7 +86,7 @@ class Toml(Json):
         return _key(key)
 
     def pairs(self, node: Node, member: Member, text: str, new: Mapping[str, Value]) -> str:
-        """As in Syntax."""
+        """Implement `Syntax`."""
         pairs = [f"{_key(key)} = {self.literal(value)}" for key, value in new.items()]
         if node.style is Style.BRACKETS:
             return ", ".join(pairs)
@@ -98,7 +98,7 @@ class Toml(Json):
     def insert(
         self, node: Node, after: Member | None, text: str, new: Mapping[str, Value]
     ) -> list[Edit]:
-        """As in Syntax."""
+        """Implement `Syntax`."""
         pairs = [f"{_key(key)} = {self.literal(value)}" for key, value in new.items()]
         if node.style is Style.BRACKETS:
             if after is not None:
@@ -116,7 +116,7 @@ class Toml(Json):
         return [Edit(end, end, added)]
 
     def remove(self, node: Node, gone: Sequence[Member], text: str) -> list[Edit]:
-        """As in Syntax: whole lines, and whole tables with their headers."""
+        """Implement `Syntax`: whole lines, and whole tables with their headers."""
         if node.style is Style.BRACKETS:
             return super().remove(node, gone, text)
         tables = [span for member in gone for span in member.value.regions]

@@ -40,7 +40,7 @@ class NodeKind(Enum):
 
 
 class Style(Enum):
-    """How a map or a list is written, which decides how it is edited."""
+    """The notation of a map or a list, which decides how it is edited."""
 
     BRACKETS = "brackets"  # JSON, inline in TOML, flow in YAML
     LINES = "lines"  # one line per item: TOML's tables and dotted keys, YAML's blocks
@@ -236,12 +236,12 @@ def line_of(text: str, position: int) -> int:
 
 
 def line_start(text: str, position: int) -> int:
-    """Where the line of a position begins."""
+    """The beginning of the line of a position."""
     return text.rfind("\n", 0, position) + 1
 
 
 def line_end(text: str, position: int) -> int:
-    """Where the line of a position ends, before its line break."""
+    """The end of the line of a position, before its line break."""
     end = text.find("\n", position)
     if end < 0:
         return len(text)
@@ -249,7 +249,7 @@ def line_end(text: str, position: int) -> int:
 
 
 def next_line(text: str, position: int) -> int:
-    """Where the next line after a position begins, or the text's end."""
+    """The beginning of the line after a position, or the text's end."""
     end = text.find("\n", position)
     return len(text) if end < 0 else end + 1
 

@@ -1,4 +1,4 @@
-"""Where the user's policy file is, and whether it says anything about a subject."""
+"""The user's policy file: its path, and a quick look for a subject in it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def usual_policy_path() -> str:
 
 
 def mentions_isolation(path: str | None) -> bool:
-    """The same as `mentions`, of the key `isolate`."""
+    """True if the policy mentions the key `isolate`."""
     return mentions(path, "isolate")
 
 

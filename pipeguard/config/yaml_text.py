@@ -48,7 +48,7 @@ class Yaml(Json):
         self._literal = literal or super().literal
 
     def read(self, text: str) -> Node:
-        """As in Syntax."""
+        """Implement `Syntax`."""
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         try:
             if text.startswith("\ufeff"):  # which PyYAML's marks do not count
@@ -66,7 +66,7 @@ class Yaml(Json):
         return _TreeBuilder(text).tree(node)
 
     def independent_data(self, text: str) -> Value:
-        """As in Syntax: every scalar as a text, so that no interpretation of tags matters."""
+        """Implement `Syntax`: every scalar as a text, so that no interpretation of tags matters."""
         try:
             data: Value = yaml.load(text, yaml.BaseLoader) or {}
         except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -74,11 +74,11 @@ class Yaml(Json):
         return data
 
     def literal(self, value: Value) -> str:
-        """As in Syntax."""
+        """Implement `Syntax`."""
         return self._literal(value)
 
     def pairs(self, node: Node, member: Member, text: str, new: Mapping[str, Value]) -> str:
-        """As in Syntax."""
+        """Implement `Syntax`."""
         pairs = [f"{_key(key)}: {self.literal(value)}" for key, value in new.items()]
         if node.style is Style.BRACKETS:
             return ", ".join(pairs)
@@ -88,7 +88,7 @@ class Yaml(Json):
     def insert(
         self, node: Node, after: Member | None, text: str, new: Mapping[str, Value]
     ) -> list[Edit]:
-        """As in Syntax: in a block on the lines after those of the member before."""
+        """Implement `Syntax`: in a block on the lines after those of the member before."""
         if node.style is Style.BRACKETS or not node.members:
             return super().insert(node, after, text, new)
         like = after or node.members[0]
@@ -100,7 +100,7 @@ class Yaml(Json):
         return [Edit(end, end, f"{newline(text)}{indent}{pairs}")]
 
     def remove(self, node: Node, gone: Sequence[Member], text: str) -> list[Edit]:
-        """As in Syntax: whole lines; the next remaining member moves to the place of the first."""
+        """Implement `Syntax`: whole lines; the next member moves to the place of the first."""
         if node.style is Style.BRACKETS:
             return super().remove(node, gone, text)
         edits = []
@@ -115,7 +115,7 @@ class Yaml(Json):
         return edits + without_lines(text, node, later) if later else edits
 
     def prepend(self, node: Node, text: str, new: Sequence[Value]) -> list[Edit]:
-        """As in Syntax."""
+        """Implement `Syntax`."""
         if node.style is Style.BRACKETS:
             return super().prepend(node, text, new)
         items = map(self.literal, new)

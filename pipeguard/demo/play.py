@@ -29,7 +29,7 @@ WRAP = (sys.executable, "-E", "-P", "-m", "pipeguard", "wrap", "--name", "demo",
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What one scene showed.
+    """The outcome of one scene.
 
     Attributes:
         name: in one word, or two with a hyphen.
@@ -72,7 +72,7 @@ class Act:
 
     @property
     def refusal(self) -> Json:
-        """What PipeGuard says in the answer; empty if it let the request pass."""
+        """PipeGuard's words in the answer; empty if it let the request pass."""
         error = mapping(self.exchange.answer.get("error"))
         return mapping(mapping(self.exchange.result.get("_meta")).get("pipeguard")) or (
             mapping(error.get("data"))

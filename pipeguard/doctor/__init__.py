@@ -1,4 +1,4 @@
-"""What is wrong with this installation, and the command that fixes it.
+"""Problems of this installation, and the commands that fix them.
 
 Each check looks at one thing and returns diagnoses. No check knows the command line or shows a
 secret, and none changes more than any start of PipeGuard does: it creates our folders, and

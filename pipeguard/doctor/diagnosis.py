@@ -23,7 +23,7 @@ class DiagnosisState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What a check found.
+    """A finding of a check.
 
     Attributes:
         state: how it is.
@@ -53,7 +53,7 @@ def wrong(what: str, fix: str) -> Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Whose installation is examined.
+    """The installation to examine.
 
     Attributes:
         environment: the variables.

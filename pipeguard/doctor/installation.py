@@ -29,7 +29,7 @@ _BOUND = re.compile(r"(>=|<)\s*(\d+(?:\.\d+)*)")
 
 
 def python(_case: Case) -> Iterable[Diagnosis]:
-    """Which Python runs this, and how PipeGuard was installed."""
+    """The Python that runs this, and the way PipeGuard was installed."""
     what = (
         f"{platform.python_implementation()} {platform.python_version()} ({_program()}), {_way()}"
     )
@@ -131,7 +131,7 @@ def version_of(words: Sequence[str]) -> str:
 
 
 def _way() -> str:
-    """How PipeGuard was installed, in words."""
+    """Describe how PipeGuard was installed."""
     way = installed_by()
     if way == "uvx":
         return "run by uvx from a cache"

@@ -31,7 +31,7 @@ _OTHER_FIX = "use the other engine: --isolate bubblewrap, or --isolate container
 
 
 def isolation(case: Case) -> Iterable[Diagnosis]:
-    """Which engines can isolate servers here."""
+    """The engines that can isolate servers here."""
     if sys.platform == "linux":
         from pipeguard.isolation.engine_trial import try_bubblewrap, try_container
 
@@ -99,7 +99,7 @@ def learning(_case: Case) -> Iterable[Diagnosis]:
 
 
 def _users(case: Case) -> dict[str, str]:
-    """Who is isolated, by the policy or by an entry of a client, with the engine that it names."""
+    """Isolated servers, by the policy or by a client's entry, with the engine that it names."""
     users: dict[str, str] = {}
     with suppress(PolicyError):  # the check of the policy says so
         entries = wrap_isolation(WrapOptions((), {}, {}, ()))

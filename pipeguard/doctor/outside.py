@@ -261,7 +261,7 @@ def _unfit_certificates(path: str) -> str:
 
 
 def _authorities() -> str:
-    """Where the system's authorities are, as OpenSSL and truststore look for them."""
+    """Paths of the system's authorities, as OpenSSL and truststore look for them."""
     usual = ssl.get_default_verify_paths()
     files = (usual.cafile, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/cert.pem")
     for file in (*files, "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"):

@@ -68,7 +68,7 @@ class ScopedAccess:
         self._with_tools: tuple[object, frozenset[str]] = (None, frozenset())
 
     def finds(self) -> Filter | None:
-        """What it may find; None for everything."""
+        """The names that it may find; None for everything."""
         scope = self._scope()
         if scope is None:
             return Filter(servers=[])
@@ -114,7 +114,7 @@ class ScopedAccess:
         return [] if scope is None else self._servers_for(scope, method)
 
     def effects(self) -> Collection[str]:
-        """What the tools that it may call may do."""
+        """The effects of the tools that it may call."""
         scope = self._scope()
         return () if scope is None else effects_up_to(scope.effect)
 

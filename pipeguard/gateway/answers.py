@@ -1,4 +1,4 @@
-"""What one client of the gateway is answered: which part of it answers which method.
+"""Answers for one client of the gateway: the part that answers each method.
 
 The gateway describes itself as what its servers are together: it declares a capability where one
 of them does. Sources: MCP 2025-11-25, basic/lifecycle; 2026-07-28, server/discover.
@@ -262,7 +262,7 @@ class ClientAnswers:
         return {"result": result}
 
     def _capabilities(self) -> JsonObject:
-        """What the servers can do together (MCP 2025-11-25, basic/lifecycle)."""
+        """Capabilities of all servers together (MCP 2025-11-25, basic/lifecycle)."""
         together: JsonObject = {"tools": {"listChanged": True}}
         for server, described in self._gateway.described().items():
             declared = described.get("capabilities")
@@ -302,7 +302,7 @@ def _unknown(method: str) -> Declined:
 
 
 def _true(detail: JsonObject) -> JsonObject:
-    """Of a capability's details, those that are declared."""
+    """The declared details of a capability."""
     return {name: value for name, value in detail.items() if value not in (None, False)}
 
 

@@ -31,7 +31,7 @@ MOST_SCHEMA_DEPTH = 6
 
 
 class Effect(StrEnum):
-    """What calling a tool may do: what a client asks its user about."""
+    """The effect of calling a tool, about which a client asks its user."""
 
     READ = "read"
     WRITE = "write"
@@ -70,12 +70,12 @@ class CatalogTool(NamedTuple):
 
     @property
     def description(self) -> str:
-        """What the server says of it."""
+        """The server's description."""
         return text_of(self.definition.get("description"))
 
 
 class Override(NamedTuple):
-    """What the user calls a tool instead.
+    """The user's own name for a tool.
 
     Attributes:
         name: in place of the server's; empty for the same.
@@ -87,7 +87,7 @@ class Override(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """What one server offers, and what of it agents may see.
+    """The offer of one server, and the part that agents may see.
 
     Attributes:
         server: its name.
@@ -182,7 +182,7 @@ class Catalog:
         return [(self._by_key[hit.tool.key], hit) for hit in found]
 
     def _indexed(self) -> list[ToolText]:
-        """What is to be indexed; worked out anew for tools that have changed only."""
+        """The entries to index; computed anew only for tools that changed."""
         texts = {}
         for tool in (each for each in self if not each.is_held):
             known = self._texts.get(tool.key)
@@ -310,7 +310,7 @@ def short_hash(server: str, name: str) -> str:
 
 
 def effect_of(tool: Tool, definition: JsonObject) -> Effect:
-    """What calling a tool may do.
+    """The effect of calling a tool.
 
     Its words decide; annotations can only make it more (MCP 2025-06-18, server/tools: clients
     MUST consider them untrusted), but where words say nothing.

@@ -216,7 +216,7 @@ def _moves_to(path: Path) -> list[history.GatewayMove]:
 
 
 def _text_of(server: history.MovedServer, moves: Iterable[history.GatewayMove]) -> str:
-    """What an earlier change wrote for a server that is shared; empty if none wrote it."""
+    """The text that an earlier change wrote for a shared server; empty if none did."""
     texts = (item.text for move in moves for item in move.servers if item.name == server.name)
     return next((text for text in texts if text), "")
 
@@ -329,7 +329,7 @@ def _key(root: Node) -> str:
 
 
 def _frame(text: str) -> str:
-    """What must follow a text before servers can be added to it."""
+    """The text to append before servers can be added."""
     root = _root(text)
     if _key(root):
         return ""

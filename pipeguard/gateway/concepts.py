@@ -1,4 +1,4 @@
-"""What a query asks for: its phrases and words, each with the terms that may stand for it.
+"""A parsed query: its phrases and words, each with its synonyms.
 
 What people say for what tools do are the phrases of `everyday.yaml`.
 """
@@ -121,7 +121,7 @@ def _listed(text: str) -> Iterator[str]:
 def _places(
     parts: Sequence[Sequence[str]], words: Sequence[str], stems: Sequence[str], start: int
 ) -> tuple[int, ...]:
-    """Where a phrase is that begins at `start`; empty where it is not."""
+    """Positions of a phrase that begins at `start`; empty if it does not."""
     places: list[int] = []
     for part in parts:
         if not places:
@@ -142,7 +142,7 @@ def _places(
 def _run(
     part: Sequence[str], words: Sequence[str], stems: Sequence[str], start: int
 ) -> tuple[int, ...]:
-    """Where the words of a part are, one after the other but for determiners."""
+    """Positions of the words of a part, in order but for determiners."""
     places: list[int] = []
     at = start
     for stem in part:
@@ -325,7 +325,7 @@ def without_clones(rows: Iterable[Scored], limit: int) -> list[Scored]:
 
 
 def coverage(stems: Set[str], concepts: Iterable[Concept]) -> float:
-    """How many concepts a tool matches at all; by less than one where a synonym does."""
+    """The number of concepts that a tool matches; a synonym counts less than one."""
     covered = 0.0
     for concept in concepts:
         for weight, of_weight in concept.meaning:
@@ -336,7 +336,7 @@ def coverage(stems: Set[str], concepts: Iterable[Concept]) -> float:
 
 
 def explained_by(concepts: Iterable[Concept]) -> dict[str, float]:
-    """How well each stem of a query explains the same stem in a name."""
+    """The weight of each stem of a query in a name."""
     best: dict[str, float] = {}
     for concept in concepts:
         for weight, of_weight in concept.meaning:

@@ -36,7 +36,7 @@ FINISHING_SECONDS = 1.0  # for subscriptions to be answered when the gateway end
 
 
 class Answers(Protocol):
-    """What answers the requests of one client."""
+    """The answering side of one client's conversation."""
 
     async def answer(self, request: ClientRequest) -> JsonObject:
         """The answer: an object with `result`, or with `error`.
@@ -65,7 +65,7 @@ class Answers(Protocol):
 
 
 class _Question(NamedTuple):
-    """What a server asks the client.
+    """A server's request to the client.
 
     Attributes:
         leg: to the server.

@@ -35,7 +35,7 @@ _OF_RETRIES = ("inputResponses", "requestState")
 
 
 class Opening:
-    """What a client says of itself when a server is opened for it.
+    """A client's description of itself when a server is opened for it.
 
     Args:
         capabilities: that it declares.
@@ -115,7 +115,7 @@ def meta_of(params: JsonObject) -> JsonObject:
 
 
 def opening_in(method: str, params: JsonObject) -> Opening | None:
-    """What a request says of its client; None where a handshake has said it."""
+    """A client's description in its request; None if a handshake gave it."""
     meta = meta_of(params)
     if VERSION not in meta and method not in _WITHOUT_HANDSHAKE:
         return None

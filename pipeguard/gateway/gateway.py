@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Changes(NamedTuple):
-    """What became of the servers.
+    """The states of the servers.
 
     Attributes:
         added: the names of new ones.
@@ -89,7 +89,7 @@ class Gateway(Hub):
         self._stopping = Tasks()
 
     async def apply(self, servers: Iterable[ServerSettings]) -> Changes:
-        """Have exactly these servers: start new ones, end others, leave unchanged ones alone."""
+        """Run exactly these servers: start new ones, end others, leave unchanged ones alone."""
         wanted = {server.name: server for server in servers}
         changes = Changes([], [], [], {})
         leaving: dict[str, asyncio.Task[None]] = {}
@@ -127,7 +127,7 @@ class Gateway(Hub):
             changes.added.append(settings.name)
 
     def settings(self) -> list[ServerSettings]:
-        """What the user says of each server."""
+        """The user's settings of each server."""
         return [member.settings for member in self.members.values()]
 
     def access(self, who: str) -> ScopedAccess:
@@ -145,7 +145,7 @@ class Gateway(Hub):
         return not self.is_read_only and may_use_alone(self._scope_of(who), server)
 
     def _client_scope(self, who: str) -> TokenScope | None:
-        """What the client of a token may do in this gateway."""
+        """The access of a token's client in this gateway."""
         scope = self._scope_of(who)
         return scope and (scope.only_reading() if self.is_read_only else scope)
 
@@ -281,7 +281,7 @@ class Gateway(Hub):
         return down | self.left_out
 
     def describe_absent(self) -> str:
-        """How many servers cannot be used now, for people; empty where all can."""
+        """Say how many servers cannot be used now; empty if all can."""
         absent = len(self.absent())
         failing = sum(member.state is State.FAILING for member in self.members.values())
         words = f"{absent} of {len(self.members) + len(self.left_out)} servers not available"

@@ -1,4 +1,4 @@
-"""What the servers and the clients of a gateway share: the catalogue, figures, who is there."""
+"""State that the servers and clients of a gateway share: the catalogue, figures, who is there."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SILENT_SECONDS = 60.0  # for which a server is not asked again for a list that i
 
 
 class Hub:
-    """What the servers and the clients of a gateway share.
+    """State that the servers and clients of a gateway share.
 
     Args:
         mode: how agents get to the tools.

@@ -286,7 +286,7 @@ class InputCalls:
 
 
 def _essence(server: str, request: ClientRequest, params: JsonObject) -> JsonObject:
-    """What each request of one call says alike."""
+    """The common part of all requests of one call."""
     plain = without_envelope(params)
     plain.pop("_meta", None)
     return {"server": server, "method": request.method, "params": plain}

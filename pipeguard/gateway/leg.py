@@ -36,7 +36,7 @@ TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
 
 class LegListener(Protocol):
-    """Who hears what a server says without being asked."""
+    """The listener for what a server sends on its own."""
 
     def requested(self, leg: Leg, message: Message) -> None:
         """The server asks the client something; answer with `Leg.answer`."""

@@ -68,7 +68,7 @@ class Circuit:
 
 
 class Steps(NamedTuple):
-    """How a server is started, watched and ended.
+    """The life of a server: start, watch and end.
 
     Attributes:
         begin: starts it; raises Unavailable, PipeGuardError or OSError.
@@ -153,7 +153,7 @@ class ServerLife:
         await self._settled.wait()
 
     async def wake(self) -> None:
-        """Have it started where it is asleep; wait for a start under way.
+        """Start it if it is asleep; wait for a start under way.
 
         Raises:
             Unavailable: it cannot be used.
@@ -211,7 +211,7 @@ class ServerLife:
         return outcome if isinstance(outcome, str) else str(outcome) or type(outcome).__name__
 
     async def _outcome_of(self, step: Awaitable[T]) -> T | BaseException:
-        """What a step returns, or what it failed of: the server is started again in any case."""
+        """Run a step and return its outcome or failure: the server is started again in any case."""
         running = asyncio.ensure_future(step)
         try:
             await asyncio.wait({running})

@@ -62,7 +62,7 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Front(NamedTuple):
-    """What all clients of the gateway share.
+    """State that all clients of the gateway share.
 
     Attributes:
         sessions: of clients.
@@ -76,7 +76,7 @@ class Front(NamedTuple):
 
 
 class _Mounted(NamedTuple):
-    """What answers at one place: endpoints, and the conversations behind them."""
+    """The listener of one place: endpoints, and the conversations behind them."""
 
     endpoints: tuple[Endpoint, ...]
     conversations: Conversations
@@ -163,7 +163,7 @@ class GatewayListener:
         return web.Response(body=body, headers={"Content-Type": METRICS_TYPE})
 
     def follow(self) -> None:
-        """Have an endpoint for each server that is there now."""
+        """Keep an endpoint for each current server."""
         members = self._gateway.members
         for name, mounted in list(self._mounted.items()):
             if name and members.get(name) is not mounted.server:

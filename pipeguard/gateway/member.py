@@ -178,7 +178,7 @@ class GatewayServer:
 
     @property
     def state(self) -> State:
-        """How it is."""
+        """The server's state."""
         return self._life.state
 
     @property
@@ -188,12 +188,12 @@ class GatewayServer:
 
     @property
     def waiting(self) -> int:
-        """How many of its definitions wait for approval."""
+        """The number of its definitions that wait for approval."""
         return self._offer.waiting
 
     @property
     def began(self) -> float:
-        """When it was first started, on the loop's clock."""
+        """The time of its first start, on the loop's clock."""
         return self._life.began
 
     @property
@@ -269,7 +269,7 @@ class GatewayServer:
         self._own_channels -= 1
 
     async def _ready(self) -> OwnedDialler:
-        """What opens channels to it, once it is there; raises Unavailable."""
+        """Wait for the dialler of its channels; raises Unavailable."""
         await self._life.wake()
         assert self._dialler is not None  # noqa: S101  it is ready
         return self._dialler
@@ -378,7 +378,7 @@ class GatewayServer:
         return result
 
     async def _made(self) -> OwnedDialler:
-        """What opens channels to it.
+        """The dialler of its channels.
 
         Raises:
             PipeGuardError: an option is wrong, or a secret is missing.
@@ -405,17 +405,17 @@ class GatewayServer:
             self._offer.take(listed)
 
     async def _list_tools_again(self, leg: Leg) -> None:
-        """The same, and have clients list them again; what it does not list now stays as it was."""
+        """Refresh them and have clients list again; what it does not list stays as it was."""
         with suppress(Unavailable):  # the offer says so
             await self._list_tools(leg)
         self._hub.relisted(frozenset({"tools"}), self.name)
 
     def on_relist(self, relist: Callable[[frozenset[str]], None]) -> None:
-        """Have clients of its own endpoint told what they should list again."""
+        """Tell clients of its own endpoint what to list again."""
         self._relist_own = relist
 
     def _repinned(self, kinds: frozenset[str]) -> None:
-        """In the recorder's thread: somebody approved or revoked something."""
+        """Note an approval or a revocation, in the recorder's thread."""
         with suppress(RuntimeError):  # the loop is closed: we end
             self._loop.call_soon_threadsafe(self._relist_all, kinds)
 
@@ -447,7 +447,7 @@ class GatewayServer:
 
     @property
     def run(self) -> Run:
-        """What judges and records its frames."""
+        """The judge and recorder of its frames."""
         return self._run
 
     @property

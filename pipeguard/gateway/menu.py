@@ -30,7 +30,7 @@ _TEXT: JsonObject = {"type": "string"}
 
 
 class ToolMode(StrEnum):
-    """How an agent gets to the tools."""
+    """The way in which an agent gets to the tools."""
 
     SEARCH = "search"
     DIRECT = "direct"
@@ -126,7 +126,7 @@ def _tool(
 
 
 def results(hits: Iterable[tuple[CatalogTool, SearchHit]]) -> str:
-    """What a search found, as a model reads it."""
+    """Search results, as a model reads them."""
     return "\n".join(_result(tool, hit) for tool, hit in hits)
 
 
@@ -216,7 +216,7 @@ def content(text: str, *, is_error: bool = False) -> JsonObject:
 
 
 def wrong_variant(tool: CatalogTool) -> str:
-    """What to say to a call by a variant that is not enough."""
+    """The answer to a call by a variant that is not enough."""
     return (
         f"{tool.public} needs {CALL_OF[tool.effect]}: {_CALL_WORDS[tool.effect]}"
         " Call it with that, and the same arguments."
@@ -224,7 +224,7 @@ def wrong_variant(tool: CatalogTool) -> str:
 
 
 def unknown_tool(name: str, near: Iterable[CatalogTool], *, has_search: bool) -> str:
-    """What to say where no such tool is to be called, with what may have been meant."""
+    """The answer to a call of an unknown tool, with what may have been meant."""
     shown = [f"{tool.public}({signature(tool.definition)})" for tool in near]
     hint = f" Search with {RETRIEVE}." if has_search else ""
     if not shown:
@@ -233,7 +233,7 @@ def unknown_tool(name: str, near: Iterable[CatalogTool], *, has_search: bool) ->
 
 
 def unclear_call(tool: CatalogTool, variant: str, why: str) -> str:
-    """What to say to a call whose arguments cannot be told, with all that fixes it."""
+    """The answer to a call whose arguments are unclear, with all that fixes it."""
     return "\n".join(
         [
             f"The call is not clear: {why}. Nothing was called.",
@@ -245,7 +245,7 @@ def unclear_call(tool: CatalogTool, variant: str, why: str) -> str:
 
 
 def own_usage(name: str) -> str:
-    """How a tool of the menu is called; empty where it is none."""
+    """The way to call a tool of the menu; empty for any other."""
     own = (
         tool for tool in definitions((), ORDER) if isinstance(tool, dict) and tool["name"] == name
     )
@@ -253,7 +253,7 @@ def own_usage(name: str) -> str:
 
 
 def several_tools(name: str, tools: Iterable[CatalogTool]) -> str:
-    """What to say where a name means several tools."""
+    """The answer to a call whose name means several tools."""
     shown = [f"{tool.public}({signature(tool.definition)})" for tool in tools]
     return "\n".join([f"{name!r} is the name of several tools. Take one of these:", *shown])
 

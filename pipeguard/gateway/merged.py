@@ -71,7 +71,7 @@ class Merged:
         self._level: JsonValue = None
 
     def methods(self) -> dict[str, Callable[[ClientRequest], Awaitable[JsonObject]]]:
-        """What answers which request."""
+        """The answering part for each request."""
         return {
             **dict.fromkeys(LISTS, self.listed),
             "prompts/get": self.prompt,

@@ -177,7 +177,7 @@ class OpenTelemetry:
             gauges.create_observable_gauge(f"{NAME}.{name}", [observe], description=description)
 
     def _on_loop(self, function: Callable[[], Value]) -> Value:
-        """What a function returns on the loop, asked from the exporter's thread."""
+        """Call a function on the loop, from the exporter's thread."""
         asked: Future[Value] = Future()
         self._loop.call_soon_threadsafe(lambda: asked.set_result(function()))
         return asked.result(SNAPSHOT_SECONDS)
@@ -268,7 +268,7 @@ def _call_attributes(method: str, tool: str) -> Attributes:
 
 
 def _resource(environ: Mapping[str, str]) -> Resource:
-    """Who exports: `pipeguard`, unless the environment has a name for it."""
+    """The name of the exporting service: `pipeguard`, unless the environment has a name for it."""
     attributes = {SERVICE_VERSION: VERSION}
     named = f"{SERVICE_NAME}=" in environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     if not named and not environ.get("OTEL_SERVICE_NAME"):
@@ -302,7 +302,7 @@ def _otlp(signal: str, environ: Mapping[str, str]) -> str:
 
 
 def _report_to(log: Log) -> None:
-    """Have what the SDK complains of in our log, a line in a minute at most."""
+    """Log what the SDK complains of, at most a line a minute."""
     logger = logging.getLogger("opentelemetry")
     logger.handlers = [_LogLines(log)]
     logger.propagate = False

@@ -278,7 +278,7 @@ async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 
 def _place_of(cursor: JsonValue, servers: Sequence[str]) -> tuple[int, str | None]:
-    """Where a page begins: the position of a server, and its own cursor."""
+    """The beginning of a page: the position of a server, and its own cursor."""
     if cursor is None:
         return 0, None
     server, separator, inner = cursor.partition("\n") if type(cursor) is str else ("", "", "")

@@ -102,7 +102,7 @@ def approved_servers(path: Path | None) -> ApprovedServers:
 
 
 def approved_fingerprints(path: Path | None) -> tuple[str, ...]:
-    """What changes when a person approves or removes one.
+    """The version of the proposals: it changes when a person approves or removes one.
 
     Raises:
         StateError: the store cannot be read.
@@ -138,7 +138,7 @@ def _texts(value: JsonValue) -> Iterator[str]:
 
 
 class ServerManagement:
-    """What agents may change about the servers of a gateway.
+    """Changes that agents may make to the servers of a gateway.
 
     Args:
         store: where proposals are.

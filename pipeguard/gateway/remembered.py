@@ -107,7 +107,7 @@ class RememberedServer:
 
 
 def _first_of(definitions: Iterable[JsonValue]) -> Iterator[JsonValue]:
-    """As many as fit into a page, and at least one."""
+    """Take as many as fit into a page, and at least one."""
     size = 0
     for definition in definitions:
         yield definition

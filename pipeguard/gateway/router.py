@@ -221,7 +221,7 @@ class Router:
         return _refusal("the server asks for more and more")
 
     async def _response(self, leg: Leg, question: JsonValue) -> JsonObject | None:
-        """What the client answers; None where it does not."""
+        """The client's answer; None if it gives none."""
         method = question.get("method") if isinstance(question, dict) else None
         if not isinstance(question, dict) or type(method) is not str:
             return None

@@ -1,4 +1,4 @@
-"""What the servers of a running gateway did lately, by two looks at its `/metrics`."""
+"""Recent activity of a running gateway's servers, by two looks at its `/metrics`."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _read(text: str, now: float) -> Scrape:
 
 
 def activity_between(before: Scrape, after: Scrape) -> list[ServerActivity]:
-    """What each server did between two looks."""
+    """Activity of each server between two looks."""
     seconds = max(after.time - before.time, 1e-9)
     activities = []
     for server, is_up in sorted(after.up.items()):

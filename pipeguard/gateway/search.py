@@ -72,7 +72,7 @@ _TOKENIZER = "stems"
 
 
 class ToolText(NamedTuple):
-    """What is indexed of one tool.
+    """The indexed text of one tool.
 
     Attributes:
         key: its number in the index; the same tool keeps it.
@@ -115,7 +115,7 @@ class SearchHit(NamedTuple):
 
 
 class Filter(NamedTuple):
-    """What may be found at all.
+    """The tools that may be found.
 
     Attributes:
         servers: names of servers; None for all.
@@ -249,7 +249,7 @@ class ToolIndex:
         self._queries[source] = query
 
     def _rarity(self, stem: str) -> float:
-        """How much a stem tells: its inverse document frequency, 0 where no tool has it."""
+        """The weight of a stem: its inverse document frequency, 0 where no tool has it."""
         rarity = self._rarities.get(stem)
         if rarity is None:
             count = max(self._counts(stem).values(), default=0)
@@ -261,7 +261,7 @@ class ToolIndex:
         return rarity
 
     def _counts(self, stem: str) -> dict[str, int]:
-        """In how many tools a stem is, by field: where there is one."""
+        """The number of tools with a stem, by field."""
         searcher = self._index.searcher()
         counts = {field: searcher.doc_freq(field, stem) for field in FIELDS}
         return {field: count for field, count in counts.items() if count}
@@ -307,7 +307,7 @@ class ToolIndex:
             yield -best, best_key, best_profile
 
     def _share_of_name(self, name: Set[str], explained: Mapping[str, float]) -> float:
-        """How much of a tool's name a query explains, rare words counting more."""
+        """The share of a tool's name that a query explains, rare words counting more."""
         total = share = 0.0
         for stem in name:
             weight = self._name_weights.get(stem)

@@ -1,4 +1,4 @@
-"""What each server writes on its standard error: in a file of its own, masked and bounded.
+"""Standard error of each server: in a file of its own, masked and bounded.
 
 Free text, which is never an error signal (MCP 2025-11-25, basic/transports, stdio).
 """

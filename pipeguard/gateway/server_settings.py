@@ -1,4 +1,4 @@
-"""What a user says of one server of the gateway, as a value. Starts nothing."""
+"""A user's settings of one server of the gateway, as a value. Starts nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Stamp = tuple[tuple[str, int, int, int], ...]
 
 
 def stamp_of(files: Iterable[str]) -> Stamp:
-    """What changes when one of the files does, or its mode: path, time, size, number of each."""
+    """A fingerprint of the files and their modes: path, time, size, number of each."""
     return tuple(_stamps(files))
 
 
@@ -39,7 +39,7 @@ def _stamps(files: Iterable[str]) -> Iterator[tuple[str, int, int, int]]:
 
 
 class Start(StrEnum):
-    """When a server is started."""
+    """The moment at which a server is started."""
 
     EAGER = "eager"  # with the gateway
     LAZY = "lazy"  # when it is first needed
@@ -106,7 +106,7 @@ class ServerSettings:
         return (self.idle_seconds or IDLE_SECONDS) if self.command else inf
 
     def launched(self) -> Launched:
-        """What its command or its address launches.
+        """The server that its command or its address launches.
 
         Raises:
             PolicyError: its address is not one that we support.
@@ -134,7 +134,7 @@ class ServerSettings:
         return policy._replace(limits=limits)
 
     def options(self, common: Mapping[str, str]) -> WrapOptions:
-        """The same as options of `wrap`, which starts and reaches servers.
+        """The settings as options of `wrap`, which starts and reaches servers.
 
         Args:
             common: options for all servers, such as `--policy`.

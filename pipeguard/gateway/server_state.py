@@ -1,4 +1,4 @@
-"""How a server of the gateway is, as a value."""
+"""The state of a server of the gateway, as a value."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class State(StrEnum):
-    """How a server is."""
+    """The state of a server."""
 
     STARTING = "starting"
     READY = "ready"
@@ -18,7 +18,7 @@ class State(StrEnum):
 
 
 class ServerState(NamedTuple):
-    """How a server is when it is asked.
+    """The state of a server when it is asked.
 
     Attributes:
         is_up: it can be called, once it is started where it is asleep.
@@ -32,5 +32,5 @@ class ServerState(NamedTuple):
 
 
 def definitions_wait(count: int) -> str:
-    """How many definitions wait, for people."""
+    """Say how many definitions wait."""
     return "1 definition waits" if count == 1 else f"{count} definitions wait"

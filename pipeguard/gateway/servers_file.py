@@ -47,7 +47,7 @@ _VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 @dataclass(frozen=True, slots=True)
 class ManagementSettings:
-    """What agents may propose to the user.
+    """Proposals that agents may make to the user.
 
     Attributes:
         add: new servers.
@@ -60,7 +60,7 @@ class ManagementSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServersFile:
-    """What a file says.
+    """The contents of a file.
 
     Attributes:
         servers: those that are enabled, in the file's order.
@@ -137,7 +137,7 @@ def parse_server(
 
 
 class _Reader:
-    """What the keys mean; what is wrong is noted at the entry, and left out."""
+    """Read the keys; what is wrong is noted at the entry, and left out."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables

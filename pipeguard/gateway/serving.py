@@ -67,7 +67,7 @@ WATCH_SECONDS = 1.0  # between two looks at the sources
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What `pipeguard serve` was asked for.
+    """The options of `pipeguard serve`.
 
     Attributes:
         sources: where the servers come from.
@@ -169,7 +169,7 @@ class _Serving:
         return 0
 
     def _scope_of(self, who: str) -> TokenScope | None:
-        """What the client of a token may do: all, where the token is one of the options."""
+        """The access of a token's client: all, if the token is one of the options."""
         if self._tokens is None:
             return TokenScope(manages=True)
         if not who:  # it came in before a token was needed
@@ -326,7 +326,7 @@ def _check_listening(options: WrapOptions, limit_bytes: int) -> None:
 
 
 def requested_signals(environ: Mapping[str, str]) -> Signals:
-    """What the environment asks for.
+    """Telemetry as the environment asks for it.
 
     A signal is asked for by its own exporter (`OTEL_TRACES_EXPORTER`), or by an endpoint of OTLP.
     The specification would export to localhost with nothing set; a guard does not call anybody
@@ -346,7 +346,7 @@ def _exporter(environ: Mapping[str, str], signal: str) -> str:
 def open_telemetry(
     environ: Mapping[str, str], log: Log, transport: str, tell: Callable[[str], None] = say
 ) -> Telemetry | None:
-    """What the environment asks for; None where that is nothing, or cannot be had.
+    """Telemetry as the environment asks for it; None if it asks for none, or cannot have it.
 
     Args:
         environ: of the process.

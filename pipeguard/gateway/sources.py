@@ -1,4 +1,4 @@
-"""Where the servers of a gateway come from: a file, a folder, the configuration of a client.
+"""Sources of a gateway's servers: a file, a folder, the configuration of a client.
 
 Reads all of them again when one has changed. Starts nothing.
 """
@@ -44,7 +44,7 @@ FILE_NAME = "pipeguard.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where to look for servers.
+    """Places to look for servers.
 
     Attributes:
         file: a file with `servers:` or `mcpServers:`; empty for none.
@@ -101,7 +101,7 @@ class Sources:
         return replace(read, servers=tuple(others), notes=tuple(notes))
 
     def stamp(self, servers: Iterable[ServerSettings] = ()) -> Stamp:
-        """What changes when a file does, or a program, or a person decides about a proposal.
+        """A fingerprint of files, programs and decisions about proposals.
 
         Args:
             servers: whose programs are looked at, too.

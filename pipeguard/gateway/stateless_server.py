@@ -68,7 +68,7 @@ class OwnListener:
 
 
 async def listen_for_tools(leg: Leg) -> None:
-    """Have a server without handshakes say when its tools have changed, while it answers."""
+    """Ask a server without handshakes to say when its tools change, while it answers."""
     await leg.listen({"toolsListChanged": True})
 
 
@@ -145,7 +145,7 @@ class StatelessServer:
         self._asked_at, self._is_certain, self.may_exist = None, False, False
 
     async def _find_dialler(self) -> OwnedDialler | None:
-        """What opens channels, once it is known whether the server speaks this revision."""
+        """The dialler, once it is known whether the server speaks this revision."""
         if self._dialler is None and self.may_exist and self._may_ask():
             if self._finding is None or self._finding.done():
                 self._finding = self._tasks.begin(self._find_out())

@@ -56,7 +56,7 @@ class StuffingNotices:
 
 
 def stuffing(definition: JsonObject, server: str, others: Iterable[str]) -> list[Finding]:
-    """What in a tool's definition is written for the search.
+    """Find text in a tool's definition that is written for the search.
 
     Args:
         definition: of the tool.
@@ -88,7 +88,7 @@ def stuffing(definition: JsonObject, server: str, others: Iterable[str]) -> list
 
 
 def _longest_list(text: str) -> int:
-    """How many short items follow each other at most."""
+    """The longest run of short items."""
     longest = count = 0
     for item in _SEPARATOR.split(text):
         is_short = 0 < len(item.strip()) <= MOST_ITEM_CHARS and ". " not in item

@@ -44,7 +44,7 @@ _METHODS = {
 
 
 class _Subscription(NamedTuple):
-    """What one request listens to.
+    """The subjects that one request listens to.
 
     Attributes:
         request: the client's.
@@ -254,14 +254,14 @@ class Subscriptions:
             lost.set()
 
     def relisted(self, kinds: frozenset[str]) -> None:
-        """What the gateway offers has changed."""
+        """Announce that the gateway's offer has changed."""
         for name, kind in _KINDS.items():
             for subscription in list(self._open.values()):
                 if kind in kinds and name in subscription.flags:
                     self._say(subscription, f"notifications/{kind}/list_changed", {})
 
     def _announced(self, leg: Leg, method: str, body: JsonObject) -> None:
-        """What a server without handshakes says to one subscription."""
+        """Pass on what a server without handshakes says to one subscription."""
         token = write_id(eras.meta_of(body).get(SUBSCRIPTION_META))
         subscription, is_ready = self._upstream.get((leg, token or ""), (None, None))
         if subscription is None or is_ready is None:
@@ -286,7 +286,7 @@ class Subscriptions:
 
 
 class _Follower(NamedTuple):
-    """What is listened to at one server for one subscription.
+    """The subjects at one server for one subscription.
 
     Attributes:
         subscription: the client's.

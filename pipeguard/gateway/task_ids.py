@@ -19,12 +19,12 @@ def shown_id(server: str, task_id: str) -> str:
 
 
 def with_shown(server: str, body: JsonObject) -> JsonObject:
-    """What a server says, where `_meta` names the task that it is about."""
+    """Rename the tasks in a server's message, also where `_meta` names one."""
     return _renamed(body, lambda task_id: shown_id(server, task_id))
 
 
 def with_own(server: str, body: JsonObject) -> JsonObject:
-    """What a client says, likewise."""
+    """Rename the tasks in a client's message, likewise."""
     return _renamed(body, lambda task_id: task_id.removeprefix(shown_id(server, "")))
 
 

@@ -82,7 +82,7 @@ class Figures(NamedTuple):
 
 
 class Telemetry(Protocol):
-    """Where traces and metrics go."""
+    """The destination of traces and metrics."""
 
     def receiving(self, call: ReceivedCall) -> AbstractContextManager[CallSpan]:
         """The span of a client's call: entered when it is taken, left when it is answered."""
@@ -123,7 +123,7 @@ NO_SPAN = _NoSpan()
 
 
 class Signals(NamedTuple):
-    """What is exported, and how: the names of exporters, `none` for nothing."""
+    """The exporters: the names of exporters, `none` for nothing."""
 
     traces: str
     metrics: str
@@ -188,7 +188,7 @@ class GatewayMetrics:
 
 
 class _Gauges(Collector):
-    """What is looked up when it is asked for."""
+    """A value that is computed when it is read."""
 
     def __init__(self, figures: Callable[[], Figures]) -> None:
         self._figures = figures

@@ -36,7 +36,7 @@ AUTO_TOKENS = 8_000  # of definitions, up to which an agent is given them all
 
 
 class _Rest:
-    """What is left of results that were too long, for `read_more`."""
+    """The rest of results that were too long, for `read_more`."""
 
     def __init__(self, most_chars: int = MOST_REST_CHARS) -> None:
         self._most = most_chars
@@ -88,7 +88,7 @@ class ToolCalls:
     # --- lists ---------------------------------------------------------------------------
 
     def listed(self) -> list[JsonValue]:
-        """What `tools/list` gives."""
+        """The answer to `tools/list`."""
         own = self._management.definitions()
         if self._is_direct():
             tools = (tool for tool in self._allowed() if not self._management.has(tool.public))
@@ -263,7 +263,7 @@ class ToolCalls:
         return menu.content(menu.results(found))
 
     def _missing(self, concerns: Callable[[str], bool] = lambda _: True) -> list[str]:
-        """What cannot be found now and why, so that the model can tell the user."""
+        """Say what cannot be found now and why, so that the model can tell the user."""
         allowed = [server for server in self._servers() if concerns(server)]
         absent = {name: why for name, why in self._gateway.absent().items() if name in allowed}
         waiting = [name for name in self._gateway.waiting() if name in allowed]
@@ -339,7 +339,7 @@ OTHER_ARGUMENTS_KEYS = ("args", "parameters", "params", "input", "tool_arguments
 
 
 class UnclearCallError(Exception):
-    """What a call means cannot be told; its text says why, for the model."""
+    """A call whose meaning is unclear; its text tells the model why."""
 
 
 def name_in(call: JsonObject) -> str:

@@ -1,4 +1,4 @@
-"""What one server offers: its tools, as its Session let them pass, in the catalogue of all.
+"""The offer of one server: its tools, as its Session let them pass, in the catalogue of all.
 
 Prompts and resources are listed when a server starts, so that a person can decide on all at once:
 what a Session sees listed is pinned, or waits for approval. Clients list them for themselves.
@@ -36,7 +36,7 @@ START_SECONDS = 1.0  # for which a server's start waits
 
 
 class ToolOffer:
-    """What one server offers.
+    """The offer of one server.
 
     Args:
         settings: what the user says of it.
@@ -67,7 +67,7 @@ class ToolOffer:
         self._taken: dict[str, str] = {}
 
     def take(self, listed: ListedTools) -> None:
-        """Have agents find the tools that the server listed.
+        """Let agents find the tools that the server listed.
 
         Raises:
             Unavailable: it listed none in time; those that it had stay as they were.
@@ -80,7 +80,7 @@ class ToolOffer:
         self.put(listed.definitions)
 
     def put(self, definitions: Sequence[JsonValue]) -> None:
-        """Have agents find these tools, and no others of this server."""
+        """Let agents find these tools, and no others of this server."""
         settings = self._settings
         given = given_names(settings.overrides, partial(has_tool, self._guard))
         self._tell_taken(given)

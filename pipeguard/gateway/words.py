@@ -253,5 +253,5 @@ def spelled_out(text: str) -> Iterator[str]:
 
 
 def synonyms(word: str) -> tuple[str, ...]:
-    """What else a thing or an action is called; empty where nothing else is known."""
+    """Synonyms of a thing or an action; empty if none are known."""
     return SYNONYMS.get(word, ())

@@ -82,7 +82,7 @@ class Cost(NamedTuple):
 
 
 class _RunResult(NamedTuple):
-    """What one run over a text counted.
+    """The counts of one run over a text.
 
     Attributes:
         candidates: blocks in which the rule could match.

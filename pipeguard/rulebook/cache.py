@@ -115,7 +115,7 @@ def shipped_folder() -> str:
 
 
 def _stored(folder: str, key: bytes) -> CachedRules | None:
-    """What is compiled already, shipped or in a cache's folder; None if that is not all."""
+    """The compiled rules, shipped or in a cache's folder; None if some are missing."""
     for place, is_shipped in ((shipped_folder(), True), (folder, False)):
         with suppress(OSError):
             opened = open_index(place, key, is_shipped=is_shipped)
@@ -133,7 +133,7 @@ def _is_begun(_opened: CachedRules) -> bool:
 
 
 class _Place:
-    """Where the compiled rules of some packs are."""
+    """The place of the compiled rules of some packs."""
 
     def __init__(self, packs: Sequence[PackFile] | None, folder: str) -> None:
         self._packs = packs
@@ -300,7 +300,7 @@ def _import_numpy() -> None:
 
 
 def _return_large_blocks() -> None:
-    """Have glibc return large blocks to the system when they are freed.
+    """Let glibc return large blocks to the system when they are freed.
 
     By default each such block that is freed raises the size from which on it does so (mallopt(3),
     M_MMAP_THRESHOLD): the memory of these files, and of each large frame, would stay ours.

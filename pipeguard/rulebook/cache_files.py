@@ -190,7 +190,7 @@ def store(folder: str, content: bytes) -> str:
 
 
 class Index(NamedTuple):
-    """What an index names: files that are there.
+    """The files that an index names, if they are there.
 
     Attributes:
         rules: the name of the file with the rules' records.

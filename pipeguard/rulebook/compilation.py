@@ -1,4 +1,4 @@
-"""Has rules compiled: by one process at a time, in which the caller has no part but to wait.
+"""Compile rules in one process at a time, for which the caller waits.
 
 The process that compiles inherits the lock and outlives the one that started it. So when a client
 gives up on a server that takes long to start, the next start finds the rules compiled or nearly so.
@@ -77,7 +77,7 @@ def compiled(
 
 
 def _opened(folder: str, key: bytes) -> CachedRules | None:
-    """What is compiled by now; None before there is an index."""
+    """The rules compiled by now; None before there is an index."""
     with suppress(OSError):
         return open_index(folder, key)
     return None

@@ -38,7 +38,7 @@ _UNREAD: dict[str, object] = {"matches": [], "passes": [], "title": "", "why": "
 
 
 class _Plan(NamedTuple):
-    """What is compiled.
+    """The parts to compile.
 
     Attributes:
         groups: of patterns, each a database, by its number.
@@ -93,7 +93,7 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> None:
 
 
 def _plan(rules: Sequence[Rule]) -> _Plan:
-    """What is compiled: first what every session needs, in it the largest first."""
+    """The parts to compile: first what every session needs, the largest first."""
     patterns = [patterns_of(rules, surface, model) for surface in Surface]
     numbers: dict[PatternGroup, int] = {}
     engines = []

@@ -1,4 +1,4 @@
-"""How near a rule's samples are to its border: which of them match after a mutation.
+"""The distance of a rule's samples from its border: those that match after a mutation.
 
 For authors of rules, and not a test: whether a mutated sample should match, only they know.
 """
@@ -54,7 +54,7 @@ class CloseMiss(NamedTuple):
 
 
 class Nearness(NamedTuple):
-    """How near one rule's samples are to its border.
+    """The distance of one rule's samples from its border.
 
     Attributes:
         rule: the rule's id.
@@ -108,7 +108,7 @@ def _close(rule: Rule, engine: Engine, surface: Surface) -> Iterator[CloseMiss]:
 
 
 def _span(rule: Rule, engine: Engine, text: str) -> tuple[int, int]:
-    """Where a rule's pattern matches in a sample; all of it if it matches in another view."""
+    """Find where a rule's pattern matches in a sample; all of it if it matches in another view."""
     data = text.encode("utf-8")
     finder = engine.lookup.finder(rule, squeezed=False) if rule.pattern else None
     match = next(finder.finditer(data, 0, len(data)), None) if finder else None
@@ -130,7 +130,7 @@ _DIGIT = re.compile(r"[0-9]")
 
 
 class Mutation(Enum):
-    """What is changed."""
+    """The kind of change."""
 
     DIGIT = "digit"  # replaces the last digit, so that a checksum fails
     LETTER = "letter"  # replaces the first letter

@@ -238,7 +238,7 @@ def admission_of(
     limit_bytes: int,
     stored: StoredTokens | None = None,
 ) -> tuple[Admission, int]:
-    """Which requests may come in, and the port to listen on.
+    """Admission of requests, and the port to listen on.
 
     Args:
         options: of the command line.

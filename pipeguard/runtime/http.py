@@ -68,7 +68,7 @@ def serve(options: WrapOptions) -> int:
 
 
 class _Parts(NamedTuple):
-    """What answers clients, in the order in which it ends."""
+    """The parts that answer clients, in the order in which they end."""
 
     endpoints: tuple[Endpoint, ...]
     conversations: Conversations
@@ -193,12 +193,12 @@ class _ListeningServer:
             raise self._failure
 
     def _note_changes(self, kinds: frozenset[str]) -> None:
-        """Have clients list again; called in the recorder's thread."""
+        """Tell clients to list again; called in the recorder's thread."""
         self._loop.call_soon_threadsafe(self._sessions.relist, kinds)
 
 
 def _login_metadata(dialler: RemoteDialler) -> LoginMetadata | None:
-    """What clients need for their own login to the server; None where they do not log in."""
+    """The login of clients to the server; None where they do not log in."""
     remote = dialler.remote
     return LoginMetadata(remote, dialler.http, MCP) if remote.passes_credentials else None
 

@@ -275,7 +275,7 @@ class ServerStarter:
         return engine
 
     def _entries(self, name: str = "") -> tuple[IsolateEntry, ...]:
-        """What the policy gives the server; one without the word is not read before it starts."""
+        """The policy's grants for the server; one without the word is not read before it starts."""
         if not mentions_isolation(self._options.values.get("--policy")):
             return ()
         from pipeguard.config.effective_policy import wrap_isolation
@@ -298,7 +298,7 @@ class ServerStarter:
             _say(f"{self._name} has a network by its own words: its connections are not judged.")
 
     def _made_learner(self) -> Learner:
-        """What runs the server with nothing kept from it, and learns.
+        """The starter that confines nothing, and learns.
 
         Raises:
             PipeGuardError: nothing can be learned here, or options would have no effect.

@@ -1,4 +1,4 @@
-"""What an isolated server is given, by the options of `wrap`, the policy and what is known of it.
+"""Grants of an isolated server: by options, the policy and its profile.
 
 Reads no policy and starts nothing: runtime.isolated does.
 """
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 
 def granted(entries: Iterable[IsolateEntry]) -> Profile:
-    """What entries of the policy give together.
+    """Combine the grants of entries of the policy.
 
     Raises:
         PolicyError: one gives what cannot be given.
@@ -83,7 +83,7 @@ def granted(entries: Iterable[IsolateEntry]) -> Profile:
 
 
 def named_profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str) -> Profile:
-    """What policy and options give together.
+    """Combine the grants of policy and options.
 
     Args:
         options: of `wrap`.
@@ -98,7 +98,7 @@ def named_profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder:
 
 
 def given_by(options: WrapOptions, limits: ResourceLimits, folder: str) -> Profile:
-    """What options give.
+    """The grants of options.
 
     Args:
         options: of `wrap`.
@@ -125,7 +125,7 @@ def given_by(options: WrapOptions, limits: ResourceLimits, folder: str) -> Profi
 def sources_of(
     options: WrapOptions, entries: Iterable[IsolateEntry], engine: str, folder: str
 ) -> tuple[GivenFrom, ...]:
-    """What gives a server what, the source whose limits count first.
+    """The sources of grants, the one whose limits count first.
 
     Args:
         options: of `wrap`.
@@ -144,7 +144,7 @@ def sources_of(
 
 
 def whole_profile(sources: Sequence[GivenFrom]) -> Profile:
-    """What all sources give together; the limits of the first count."""
+    """Combine the grants of all sources; the limits of the first count."""
     profile = Profile()
     for each in reversed(sources):
         profile = profile.with_more(each.profile)
@@ -190,7 +190,7 @@ def check_roots(name: str, engine: str, *, is_shared: bool, is_container: bool) 
 def what_is_left(
     identity: str, shipped: ShippedProfile, variables: Mapping[str, str], profile: Profile
 ) -> str:
-    """What a known server does not find that has no kept home yet; empty where it has one."""
+    """Warn of what a known server without a kept home does not find; empty if it has one."""
     from pipeguard.isolation.kept_homes import home_of, left_behind
     from pipeguard.isolation.sandbox import home_folder, homes_folder
 
@@ -204,7 +204,7 @@ def _paths(texts: Iterable[str], folder: str, home_folder: str) -> tuple[str, ..
 
 
 def _links(texts: Iterable[str], folder: str, home_folder: str) -> tuple[tuple[str, str], ...]:
-    """Of paths to which links lead, as written and theirs."""
+    """List paths to which links lead, as written and resolved."""
     written = (written_path(text, folder, home_folder) for text in texts)
     pairs = ((path, os.path.realpath(path)) for path in written)
     return tuple((path, real) for path, real in pairs if path != real)

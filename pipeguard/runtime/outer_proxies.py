@@ -18,7 +18,7 @@ SETTING = "egress.proxy"
 
 
 def outer_proxies(options: WrapOptions) -> ProxiesSource | None:
-    """What gives the proxies that the policy names, or else PipeGuard's own environment.
+    """The source of proxies: the policy, or else PipeGuard's own environment.
 
     None is looked for before a server's first connection: it is waiting to start.
 

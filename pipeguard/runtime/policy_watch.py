@@ -60,7 +60,7 @@ class PolicyWatch:
         self._offset = time() - monotonic()  # of the clock by which exceptions end
 
     def adjust(self, adjusted: Callable[[Policy], Policy]) -> None:
-        """Have what is read become something else for this server, now and later."""
+        """Adjust the policy for this server, now and after each change."""
         self._adjusted = adjusted
         self.policy = adjusted(self.policy)
 
@@ -102,7 +102,7 @@ class PolicyWatch:
             restless %= PATIENCE_LOOKS
 
     def _look(self) -> Stamp:
-        """What tells one version of the files from another."""
+        """A fingerprint of the files."""
         stamps = []
         for path in wrap_policy_paths(self._options):
             try:
@@ -155,7 +155,7 @@ class PolicyWatch:
 
 
 def _difference(before: tuple[Layer, ...], now: tuple[Layer, ...]) -> tuple[int, int]:
-    """How many exceptions were added and removed."""
+    """Say how many exceptions were added and removed."""
     old = {exempt.where for layer in before for exempt in layer.exceptions}
     new = {exempt.where for layer in now for exempt in layer.exceptions}
     return len(new - old), len(old - new)

@@ -84,7 +84,7 @@ class RunTally:
 
 
 class Run:
-    """What one run knows of its server, and what it records.
+    """One run of a server: its guard, and the record of its verdicts.
 
     Attributes:
         log: for people.
@@ -191,7 +191,7 @@ class Run:
             changed()
 
     def adjust(self, adjusted: Callable[[Policy], Policy]) -> None:
-        """Have the policy become something else for this server, also where it changes."""
+        """Adjust the policy for this server, also after it changes."""
         self._policy_watch.adjust(adjusted)
         self.guard.adopt(self._policy_watch.policy)
 
@@ -229,7 +229,7 @@ class Run:
         return is_whole or not self.guard.policy.stop_without_audit
 
     def name_token(self, conversation: str, token: str) -> None:
-        """Have the audit name a conversation's client by its token, too."""
+        """Name a conversation's client by its token in the audit, too."""
         while len(self._tokens) >= MOST_CLIENTS:
             del self._tokens[next(iter(self._tokens))]
         self._tokens[conversation] = token

@@ -56,7 +56,7 @@ TICK_SECONDS = 0.5  # between two checks for overdue requests
 
 
 class _Event(Enum):
-    """What the main thread waits for."""
+    """Events that the main thread waits for."""
 
     CLIENT = "the client hung up"
     SERVER = "the server closed a pipe"
@@ -76,10 +76,10 @@ class _TargetServer(Protocol):
         """A copy of its standard error to ours; None where it has none."""
 
     def attach(self, run: Run) -> None:
-        """Have what it does beside the frames recorded by this run."""
+        """Record what it does beside the frames in this run."""
 
     def hang_up(self) -> None:
-        """Have all of that recorded, once the server has ended."""
+        """Record all of that, once the server has ended."""
 
     def end(self, grace_seconds: float) -> Exit:
         """End it within a grace, which a second call can only shorten."""
@@ -104,7 +104,7 @@ class LocalServer:
         self.close = child.close
 
     def attach(self, run: Run) -> None:
-        """Have the connections of an isolated server recorded."""
+        """Record the connections of an isolated server."""
         if self._starter is not None:
             self._starter.attach(run)
 
@@ -297,7 +297,7 @@ class GuardedServer:
     # --- beside them --------------------------------------------------------------------
 
     def _relist(self, kinds: frozenset[str]) -> None:
-        """Have the client list again; the recorder's thread must not wait for it."""
+        """Tell the client to list again; the recorder's thread must not wait for it."""
         frames = self._session.relist(kinds)
         if frames:
             start_thread("relist", lambda: self._send(frames))

@@ -33,7 +33,7 @@ def transport(name: str) -> TransportBinding:
 
 
 def endpoints_of(backend: Backend) -> tuple[Endpoint, ...]:
-    """What answers clients of a backend, for each transport that has clients."""
+    """Endpoints of a backend, for each transport that has clients."""
     makers = [transport(name).make_endpoint for name in transport_names()]
     return tuple(make(backend) for make in makers if make is not None)
 

@@ -1,4 +1,4 @@
-"""What each server did lately, by the audit: calls, their times, what was blocked, what waits.
+"""Recent activity of each server, by the audit: calls, times, blocks, waiting definitions.
 
 Reads the newest rows alone, so that a look costs the same whatever the audit's length.
 """
@@ -19,7 +19,7 @@ MOST_ROWS = 200_000  # of one look: a second, and more than an hour of a busy ga
 
 
 class ServerActivity(NamedTuple):
-    """What one server did in a while.
+    """The activity of one server in a period.
 
     Attributes:
         server: its name.
@@ -41,7 +41,7 @@ class ServerActivity(NamedTuple):
 
 
 class _Seen:
-    """What is counted of one server."""
+    """The counts of one server."""
 
     def __init__(self) -> None:
         self.times_ms: list[float] = []
@@ -50,7 +50,7 @@ class _Seen:
 
 
 def recent_activity(store: Store, now: float, window_seconds: float) -> list[ServerActivity]:
-    """What each server did in the seconds before now; those that did nothing, or never ran, too.
+    """The activity of each server in the seconds before now, including none.
 
     Raises:
         StateError: the store cannot be read.
@@ -110,7 +110,7 @@ def named_servers(store: Store) -> list[str]:
 
 
 def waiting_definitions(store: Store) -> dict[str, int]:
-    """How many definitions of each server wait for a decision."""
+    """The number of each server's definitions that wait for a decision."""
     with translated_errors(store.path):
         return dict(
             store.connection.execute(

@@ -34,7 +34,7 @@ PRUNED = "retention"  # the kind of a row that says which chains were removed
 
 
 class AuditEntry(NamedTuple):
-    """What the audit has of one verdict, or of one approval.
+    """The audit row of one verdict, or of one approval.
 
     Attributes:
         time: when it was given (ISO 8601, UTC, to the millisecond).
@@ -121,7 +121,7 @@ class Chain(NamedTuple):
 
 
 class AuditFilter(NamedTuple):
-    """Which rows to read; an empty field does not restrict them.
+    """A selection of rows; an empty field does not restrict them.
 
     Attributes:
         server: only this server's.

@@ -117,7 +117,7 @@ class StateDatabase:
                 rollback(self.connection)
 
     def damage(self) -> str:
-        """What is wrong with the file's structure; empty where nothing is."""
+        """Check the file's structure; empty if nothing is wrong."""
         with translated_errors(self.path):
             (verdict,) = self.connection.execute("PRAGMA quick_check(1)").fetchone()
         return "" if verdict == "ok" else str(verdict)

@@ -81,7 +81,7 @@ def find_event(store: Path, name: str) -> AuditedEvent:
 
 
 def _likeness(name: str) -> str:
-    """What was given in place of an event's name, where that can be told."""
+    """Say what was given instead of an event's name, if that is clear."""
     family, dot, _ = name.partition(".")
     if dot and family.islower():
         return " That is a rule; an event has a name as K7Q2M9D4.c12."
@@ -109,7 +109,7 @@ def stopping(event: AuditedEvent) -> list[dict[str, str]]:
 
 
 def enforced(finding: dict[str, str]) -> str:
-    """What was done about a finding, or would have been with `mode: enforce`."""
+    """The action for a finding, or the one that `mode: enforce` would take."""
     return finding.get("would") or finding.get("action", "")
 
 
@@ -153,7 +153,7 @@ def narrowest(
 
 
 def scopes(event: AuditedEvent) -> tuple[Breadth, ...]:
-    """How narrow an exception for an event can be, the narrowest first."""
+    """Widths that an exception for an event can have, the narrowest first."""
     stopped = stopping(event)
     return tuple(
         scope
@@ -165,7 +165,7 @@ def scopes(event: AuditedEvent) -> tuple[Breadth, ...]:
 def _narrowed(
     event: AuditedEvent, item: dict[str, str], by: Breadth | None
 ) -> tuple[str, str, str]:
-    """What makes an exception narrow: its content, its path or its host."""
+    """The part that makes an exception narrow: its content, its path or its host."""
     if by is None:
         by = next(scope for scope in Breadth if scope is Breadth.TOOL or item.get(scope.value))
     if by is not Breadth.TOOL and not item.get(by.value):
@@ -188,7 +188,7 @@ def decisive(stopped: Sequence[dict[str, str]]) -> str:
 
 
 def next_steps(event: AuditedEvent, rule: str) -> str:
-    """What to do about an event, with the server's name in the commands."""
+    """The remedy for an event, with the server's name in the commands."""
     return find_remedy(rule).advice.replace("SERVER", quoted(event.server))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Breadth(Enum):
-    """How narrow an exception is, the narrowest first."""
+    """The width of an exception, the narrowest first."""
 
     CONTENT = "content"  # what was found, and nothing else
     PATH = "path"  # calls that name this file
@@ -81,13 +81,13 @@ class Exemption:
 
     @property
     def breadth(self) -> Breadth:
-        """How narrow it is."""
+        """The width of the exception."""
         if self.content:
             return Breadth.CONTENT
         return Breadth.PATH if self.path else Breadth.HOST if self.host else Breadth.TOOL
 
     def opens(self) -> str:
-        """What else passes with it, in one sentence."""
+        """Say what else passes with it, in one sentence."""
         of = f"calls of {visible(self.tool)}" if self.tool else "messages"
         what = f"what {self.rule} finds in {self.place}"
         match self.breadth:

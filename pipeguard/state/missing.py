@@ -34,7 +34,7 @@ REPLACED = (
 
 
 class MissingVerdicts(NamedTuple):
-    """How many verdicts of a run are not in the audit.
+    """The number of a run's verdicts that are not in the audit.
 
     Attributes:
         run: the name of its chain.
@@ -53,7 +53,7 @@ class MissingVerdicts(NamedTuple):
     is_over: bool
 
     def sentence(self) -> str:
-        """The same for people."""
+        """Say it for people."""
         return (
             f"verdicts missing of the run {self.run} of {self.server}: {self.verdicts}; the store"
             f" could not be written from {self.since} to {self.until}"

@@ -1,4 +1,4 @@
-"""Which policy files a run went by, as its audit notes where they are not the usual ones.
+"""Policy files of a run, as its audit notes them if they are not the usual ones.
 
 So an exception is written where it has an effect, and one that a project's file overrules is not.
 """

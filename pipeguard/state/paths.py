@@ -1,4 +1,4 @@
-"""Where pins and audit are on this system; knows folders and permissions, not what is in them."""
+"""Paths of pins and audit on this system; knows folders and permissions, not contents."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def store_path() -> Path:
 
 
 def state_folder_text() -> str:
-    """The same as text, for the start of a server.
+    """The path as text, for the start of a server.
 
     Raises:
         StateError: as `state_folder`.

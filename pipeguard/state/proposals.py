@@ -26,7 +26,7 @@ _COLUMNS = "name, definition, fingerprint, state, proposed_by, reason, proposed,
 
 
 class ProposalState(StrEnum):
-    """What a person has decided so far."""
+    """The decision of a person so far."""
 
     WAITING = "waiting"
     APPROVED = "approved"

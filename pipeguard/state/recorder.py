@@ -40,7 +40,7 @@ CLOSE_SECONDS = 10.0  # for the last write; a locked store answers after 5
 
 
 class PinsListener(NamedTuple):
-    """Where changes of the server's pins go.
+    """The receiver of changes of the server's pins.
 
     Attributes:
         pins: the pins that the listener starts with.

@@ -67,7 +67,7 @@ class NamedServer(NamedTuple):
 
 
 class Namesake(NamedTuple):
-    """What has the name that another server asked for, which is kept apart from it.
+    """The server that has the name which another one asked for.
 
     Attributes:
         name: that both asked for.
@@ -99,7 +99,7 @@ class Store(StateDatabase):
             return tuple(server for (server,) in rows)
 
     def count_pins(self) -> int:
-        """How many pins all servers have."""
+        """The number of all servers' pins."""
         with translated_errors(self.path):
             (count,) = self.connection.execute("SELECT count(*) FROM pins").fetchone()
         return int(count)
@@ -148,7 +148,7 @@ class Store(StateDatabase):
         return NamedServer(*row) if row else None
 
     def namesake_of(self, server: str) -> Namesake | None:
-        """What has the name that a server asked for; None where the server has it itself."""
+        """Find the server that has the name which another asked for; None if there is none."""
         with translated_errors(self.path):
             row = self.connection.execute(
                 "SELECT other.server, other.launched, other.since FROM servers own"
@@ -196,7 +196,7 @@ class Store(StateDatabase):
                     self._hold(server, change, change.reason, now)
 
     def hold_unreviewed(self, server: str) -> None:
-        """Have what was pinned at first sight wait for a person, for a run under review."""
+        """Hold what was pinned at first sight, for a run under review."""
         with translated_errors(self.path):
             found = self.connection.execute(_HAS_UNREVIEWED, (server,)).fetchone()
         if found is not None:  # else nobody waits for the lock
@@ -282,7 +282,7 @@ class Store(StateDatabase):
         return [Pin(*row) for row in rows]
 
     def _fingerprints(self, server: str, change: PinChange) -> tuple[str | None, str | None, bool]:
-        """What is approved, what is held, and if a person approved the former."""
+        """The approved and the held definition, and whether a person approved the former."""
         row = self.connection.execute(
             "SELECT approved_fingerprint, held_fingerprint, is_reviewed FROM pins"
             " WHERE server = ? AND kind = ? AND name = ?",

@@ -17,7 +17,7 @@ def utc_text(moment: datetime, timespec: str = "milliseconds") -> str:
 
 
 def utc_text_at(seconds: float) -> str:
-    """The same for seconds since the epoch, in a third of the time: each verdict has one."""
+    """Write seconds since the epoch, in a third of the time: each verdict has one."""
     whole = int(seconds)
     return f"{_to_the_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
 

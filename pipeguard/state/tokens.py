@@ -27,7 +27,7 @@ _ONCE_MADE = ""  # the name of a row that says that there was a token; it lets n
 
 
 class TokenScope(NamedTuple):
-    """What the client of a token may do.
+    """The access of a token's client.
 
     Attributes:
         servers: globs of servers' names.
@@ -44,7 +44,7 @@ class TokenScope(NamedTuple):
     manages: bool = False
 
     def only_reading(self) -> TokenScope:
-        """The same without all that changes something."""
+        """A copy without all that changes something."""
         effect = EFFECTS[0] if self.effect in EFFECTS else self.effect
         return self._replace(effect=effect, manages=False)
 

@@ -1,4 +1,4 @@
-"""What was stopped, warned of, and would have been stopped, of each server: today and lately.
+"""Totals of each server: stopped, warned of, and would have been stopped; today and lately.
 
 Reads what something was found in, newest first, and stops where the time is long over.
 """
@@ -37,7 +37,7 @@ class Totals(NamedTuple):
 
 
 class ServerTotals(NamedTuple):
-    """What happened at one server.
+    """The totals of one server.
 
     Attributes:
         server: its name.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class PendingVerdict(NamedTuple):
-    """What is kept of a verdict until it is written; its frame is not."""
+    """A verdict until it is written, without its frame."""
 
     time: float
     client: str

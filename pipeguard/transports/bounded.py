@@ -27,7 +27,7 @@ UNTAKEN_SECONDS = 10.0  # after which a reader that takes nothing is given up
 
 
 class _Usage:
-    """How many frames and bytes are let in, and how many may be.
+    """The frames and bytes let in, and their limits.
 
     Args:
         most_frames: at once.

@@ -131,7 +131,7 @@ def with_value(frame: bytes) -> bytes:
 
 
 async def read_frame(frame: bytes) -> bytes:
-    """As `with_value`, on an event loop."""
+    """Parse as `with_value` does, on an event loop."""
     return frame if len(frame) >= LARGE_BYTES else await offload(frame, with_value, frame)
 
 

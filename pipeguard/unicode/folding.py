@@ -41,7 +41,7 @@ _LOOK_ALIKES = (
 
 
 class _Folds(dict[int, int | str]):
-    """What each character is folded to, which may be itself; computed when first needed."""
+    """The folded form of each character, which may be itself; computed when first needed."""
 
     def __missing__(self, code: int) -> int | str:
         if len(self) > MAX_FOLDS:
@@ -115,7 +115,7 @@ def fold_and_back(data: bytes) -> tuple[bytes, list[Range], Unfolding]:
 
 
 class _Sizes(dict[str, int]):
-    """How many bytes each character is folded to; computed when first needed."""
+    """The bytes of each character's folded form; computed when first needed."""
 
     def __missing__(self, character: str) -> int:
         if len(self) > MAX_FOLDS:
@@ -144,11 +144,11 @@ class Unfolding:
         self._blocks: dict[int, tuple[str, list[int]]] = {}
 
     def span(self, start: int, end: int) -> Range:
-        """Where a folded stretch of at least a byte is in the original, in whole characters."""
+        """The place of a folded stretch in the original, in whole characters."""
         return self._at(start)[0], self._at(max(start, end - 1))[1]
 
     def place(self, at: int) -> int:
-        """Where in the folded text a byte of the original is, between two of its characters."""
+        """The place in the folded text of a byte of the original, between two characters."""
         number = bisect_right(self._table, at, key=itemgetter(1)) - 1
         folded_at, start, changed = self._table[number]
         if not changed:
@@ -274,7 +274,7 @@ class Spaced:
         self._counts: dict[bytes, list[int]] = {}  # squeezed bytes up to the end of each block
 
     def span(self, start: int, end: int, *, words: bool) -> Range:
-        """Where a stretch of the squeezed text is in the text itself."""
+        """The place of a stretch of the squeezed text in the text itself."""
         asked, last = (start, end, words), self._last
         if last is None or last[0] != asked:
             between = _BETWEEN_WORDS if words else _BETWEEN_SECRETS

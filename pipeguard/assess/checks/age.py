@@ -1,4 +1,4 @@
-"""How old PipeGuard itself is: by its date of installation, since no registry is asked."""
+"""The age of PipeGuard itself, by its date of installation; no registry is asked."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
 
 
 def _installed() -> float:
-    """When the package was installed: pip writes its metadata then."""
+    """The time at which the package was installed: pip writes its metadata then."""
     try:
         files = distribution(PACKAGE).files or ()
     except PackageNotFoundError:

@@ -57,7 +57,7 @@ class _LabelledServer(NamedTuple):
     enforced: Enforcement
 
     def labels(self, *, is_enforced: bool) -> Label:
-        """What it does; or what is left of that."""
+        """The server's capabilities, or what isolation leaves of them."""
         return self.said & ~self.enforced.taken if is_enforced else self.said
 
 
@@ -95,7 +95,7 @@ def _combined(
     servers: list[_LabelledServer],
     together: Callable[[list[tuple[_LabelledServer, Label]]], _Parts],
 ) -> PostureFinding | None:
-    """What servers can do together, after isolation; what it keeps them from is no more than told.
+    """Combinations of servers, after isolation; it only reports what isolation prevents.
 
     Args:
         check: of that.

@@ -1,4 +1,4 @@
-"""Who may read and write clients' files."""
+"""Permissions of clients' files."""
 
 from __future__ import annotations
 

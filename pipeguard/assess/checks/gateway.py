@@ -1,4 +1,4 @@
-"""How `pipeguard serve` is set up: what it trusts, what agents may ask for, who can listen."""
+"""The setup of `pipeguard serve`: what it trusts, what agents may ask for, who can listen."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _running() -> Iterator[PostureFinding]:
 
 
 def in_clear(words: list[str]) -> PostureFinding | None:
-    """What is wrong with a command that runs the gateway at an address; None for any other."""
+    """Find what is wrong with a command that runs the gateway at an address; None for any other."""
     if "serve" not in words[:6] or not any("pipeguard" in word for word in words[:5]):
         return None
     address = next((after for word, after in pairwise(words) if word == "--listen"), "")

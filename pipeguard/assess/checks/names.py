@@ -88,7 +88,7 @@ def _alike(by_name: dict[str, list[ServerEntry]]) -> Iterator[PostureFinding]:
 
 
 def _looks(name: str) -> str:
-    """What a name looks like: look-alikes folded, separators and case removed."""
+    """The look of a name: look-alikes folded, separators and case removed."""
     folded, _ = fold(name.encode("utf-8", "replace"))
     plain = folded.decode("utf-8", "replace").lower().translate(_DIGITS)
     return "".join(c for c in plain if c.isalnum()).replace("i", "l").replace("rn", "m")

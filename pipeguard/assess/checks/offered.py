@@ -1,4 +1,4 @@
-"""What servers say of themselves, for servers that were connected to."""
+"""Statements of servers that were connected to."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _of(
 
 
 def _flagged(server: ServerEntry, flagged: Flagged) -> PostureFinding:
-    """As severe as the rule if the guard would stop it; low if the guard would only note it."""
+    """The severity of the rule if the guard would stop it; low if the guard would only note it."""
     finding = flagged.finding
     stops = finding.action >= Action.REDACT
     sure = stops and finding.confidence is Confidence.HIGH

@@ -100,7 +100,7 @@ def _loosened(path: Path, file: PolicyFile) -> Iterator[PostureFinding]:
 
 
 def _given(path: Path, file: PolicyFile, home_folder: str) -> Iterator[PostureFinding]:
-    """What entries of `isolate` give that leaves little kept."""
+    """Grants under `isolate` that leave little confined."""
     for entry in file.isolate:
         home = "nearly all your home"
         wide = {f"read: [{text}]": home for text in entry.read if holds_home(text, home_folder)}

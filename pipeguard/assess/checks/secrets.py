@@ -158,7 +158,7 @@ def _certain(target: AssessmentTarget, values: list[_Value]) -> set[int]:
 
 
 def _suspected(candidate: _Value) -> Severity | None:
-    """How bad a value is that no rule finds, by its name and its looks; None if it is harmless."""
+    """Rate a value that no rule finds, by its name and its looks; None if it is harmless."""
     name, value = candidate.name, _bare(candidate.value)
     if len(value) < _LEAST_CHARS or _PLACEHOLDER.match(value) or _REFERENCE.search(candidate.value):
         return None

@@ -1,4 +1,4 @@
-"""What is trusted, what waits for a person, and whether the audit is intact."""
+"""Trusted and waiting definitions, and the state of the audit."""
 
 from __future__ import annotations
 

@@ -208,7 +208,7 @@ def draw(reached: Sequence[Reached], names: Mapping[str, str]) -> Drawing:
 
 
 def _touched(row: Reached) -> list[tuple[str, str]]:
-    """What a server can touch, as texts and kinds of boxes."""
+    """List what a server can touch, as texts and kinds of boxes."""
     if not row.isolated:
         return [(what, "") for what in row.touches]
     count = len(row.given) - MOST_GIVEN

@@ -1,4 +1,4 @@
-"""Whose request, or progress token, an id on a channel is that several clients or exchanges share.
+"""Owners of ids and progress tokens on a channel that clients or exchanges share.
 
 A request keeps its id if no other has it, and travels under one of ours otherwise. A server owes no
 answer to a request that was cancelled (MCP, basic/utilities/cancellation): for a while, what the
@@ -27,7 +27,7 @@ P = TypeVar("P", bound=Hashable)
 
 
 class Sent(NamedTuple, Generic[P]):
-    """Whose request, or progress token, went to the server.
+    """The owner of a request or progress token that went to the server.
 
     Attributes:
         owner: the conversation, or the exchange.
@@ -107,7 +107,7 @@ class Correlator(Generic[P]):
         return own in self._late and self.pop(own) is None
 
     def progressing(self, token: str) -> Sent[P] | None:
-        """Whose progress the server reports under a token; None for nobody's."""
+        """The owner of the progress under a token; None for nobody's."""
         return self._progress.get(token) or self._task_progress.get(token)
 
     def end_progress(self, token: str, *, is_task: bool = False) -> None:

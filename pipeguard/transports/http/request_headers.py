@@ -62,7 +62,7 @@ def disagreement(
     *,
     all_required: bool = False,
 ) -> str | None:
-    """Which header differs from the body, in a few words; None if they agree.
+    """Say which header differs from the body; None if they agree.
 
     Names are compared without case, values as they are, numbers by value.
 

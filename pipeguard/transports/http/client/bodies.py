@@ -59,7 +59,7 @@ async def _decompressed(decompressor: zlib._Decompress, piece: bytes) -> AsyncIt
 
 
 def _decompressor(header: Iterable[str]) -> zlib._Decompress | None:
-    """What decompresses a body; None where it is plain (RFC 9110, section 8.4.1)."""
+    """The decompressor of a body; None if it is plain (RFC 9110, section 8.4.1)."""
     codings = [coding.strip().lower() for line in header for coding in line.split(",")]
     codings = [coding for coding in codings if coding not in ("", "identity")]
     if not codings:

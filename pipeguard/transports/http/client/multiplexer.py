@@ -50,7 +50,7 @@ _REVISION = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}\Z")  # of MCP: the day whe
 
 
 class _SharedOpening:
-    """What became of the first `initialize`, and whether the server knows that it succeeded."""
+    """The outcome of the first `initialize`, and whether the server knows that it succeeded."""
 
     def __init__(self) -> None:
         self._description: asyncio.Future[JsonObject | None] | None = None
@@ -141,7 +141,7 @@ class Multiplexer:
 
     @property
     def open_requests(self) -> int:
-        """How many requests the server has not answered yet, without subscriptions."""
+        """The number of requests that the server has not answered, without subscriptions."""
         return sum(not sent.lasts for sent in self._ids.working())
 
     async def dial(self, *, is_listening: bool = True) -> AsyncChannel:

@@ -40,7 +40,7 @@ class LinkLost(Exception):  # noqa: N818  a peer that hangs up is no error
 
     @classmethod
     def of(cls, error: Exception) -> LinkLost:
-        """What an error of the network, or of a login, means for the connection."""
+        """The meaning of a network or login error for the connection."""
         if isinstance(error, PipeGuardError):
             return cls(str(error), is_final=isinstance(error, LoginNeededError))
         return cls(describe_unreachable(error))

@@ -1,4 +1,4 @@
-"""What clients of one server set there, which it keeps once for all: a log level, subscriptions.
+"""Settings that a server keeps once for all its clients: a log level, subscriptions.
 
 The server is told the most verbose level that any client wants, and subscribed to a resource while
 any client is; what it announces goes to the clients that want it (MCP 2025-11-25,
@@ -25,7 +25,7 @@ C = TypeVar("C", bound=Hashable)
 
 
 class Relayed(NamedTuple):
-    """What becomes of a client's request.
+    """The fate of a client's request.
 
     Attributes:
         request: as the server is to read it; None where it need not.
@@ -63,7 +63,7 @@ class SharedSettings:
         self._level = ""
 
     def relay(self, client: Hashable, request: JsonObject) -> Relayed:
-        """What becomes of a client's request."""
+        """The fate of a client's request."""
         params = request.get("params")
         body = params if isinstance(params, dict) else {}
         method, uri, level = request.get("method"), body.get("uri"), body.get("level")
@@ -114,7 +114,7 @@ class SharedSettings:
         return min([*wanted, *self._levels.values()], key=LEVELS.index)
 
     def _level_changed(self) -> list[JsonObject]:
-        """What tells the server of another level than it has."""
+        """The request that tells the server of another level than it has."""
         if not self._level or not self._clients:
             return []
         before, self._level = self._level, self._most_verbose()

@@ -57,7 +57,7 @@ PLAIN_HEADERS = {"Content-Type": JSON, "Accept": BOTH}
 
 
 class _StreamableSession:
-    """What is known of one session.
+    """The known facts about one session.
 
     Attributes:
         id: given by the server, or None.
@@ -130,7 +130,7 @@ class _Frame(NamedTuple):
 
 
 class _Stream(NamedTuple):
-    """How the reading of a stream went.
+    """The outcome of reading a stream.
 
     Attributes:
         lasted_seconds: until it ended; None if there was none.

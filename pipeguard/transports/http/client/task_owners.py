@@ -69,7 +69,7 @@ class _Task(NamedTuple):
 
 
 class TaskOwners:
-    """Who created which task of one server.
+    """The creator of each task of one server.
 
     Args:
         now: a clock, in seconds.

@@ -160,7 +160,7 @@ class RemoteEndpoint:
         raise PipeGuardError("the server redirects from one address to the next")
 
     def _redirect_target(self, answer: aiohttp.ClientResponse) -> URL | None:
-        """Where to send the request instead, on the same origin; None for nowhere."""
+        """The address to send the request to instead, on the same origin; or None."""
         if answer.status not in REDIRECTS:
             return None
         try:

@@ -89,7 +89,7 @@ class RequestRefused(Exception):  # noqa: N818  whoever sent the request is at f
 
 
 class Caller(NamedTuple):
-    """Who sent an admitted request.
+    """The sender of an admitted request.
 
     Attributes:
         name: of the token; empty where none is required.
@@ -133,7 +133,7 @@ class Tokens:
         return self._read is not None or self._stored is None or self._stored.are_required()
 
     def caller_of(self, authorization: str | None) -> Caller | None:
-        """Whose token a request has, or None; a wrong one takes as long as a right one."""
+        """The owner of a request's token, or None; a wrong one takes as long as a right one."""
         scheme, _, token = (authorization or "").partition(" ")
         given = sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
         caller = None
@@ -165,7 +165,7 @@ class Tokens:
 
 
 class Admission(NamedTuple):
-    """What each request must fulfil.
+    """Conditions for each request.
 
     Attributes:
         host: where we listen, as an address or a name.

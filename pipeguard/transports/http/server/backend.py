@@ -1,4 +1,4 @@
-"""What endpoints answer from: the guarded server, and what the transports of a listener share.
+"""The backend of endpoints: the guarded server, and what a listener's transports share.
 
 A transport of MCP over a network is a `Binding`: how it opens channels to servers, and answers
 clients.
@@ -25,7 +25,7 @@ Answer = Callable[[web.BaseRequest, bytes], Awaitable[web.StreamResponse]]
 
 
 class Route(NamedTuple):
-    """What answers one method at one path.
+    """The handler of one method at one path.
 
     Attributes:
         method: of HTTP.
@@ -90,7 +90,7 @@ async def _close_nothing() -> None:
 
 
 class Endpoint(NamedTuple):
-    """What answers the clients of one transport.
+    """The endpoint of one transport.
 
     Attributes:
         routes: where they come to.
@@ -104,7 +104,7 @@ class Endpoint(NamedTuple):
 
 
 class Service(NamedTuple):
-    """What every endpoint of a listener uses.
+    """The services that every endpoint of a listener uses.
 
     Attributes:
         sessions: of the guarded server.

@@ -323,7 +323,7 @@ def _address(peer: object) -> str:
 
 
 def _descriptors() -> int:
-    """How many files this process may have open."""
+    """The number of files that this process may have open."""
     if sys.platform == "win32":
         return 2 * MAX_CONNECTIONS
     import resource

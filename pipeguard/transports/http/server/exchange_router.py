@@ -333,7 +333,7 @@ class ExchangeRouter:
         return verdict.forward
 
     def _origin(self, value: JsonValue) -> Sent[Exchange] | None:
-        """Whose request a message belongs to, by its progress token or subscription id."""
+        """The owner of a message, by its progress token or subscription id."""
         if not isinstance(value, dict):
             return None
         if (token := progress_token_of(value)) is not None:

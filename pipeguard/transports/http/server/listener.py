@@ -217,7 +217,7 @@ class Listener:
         return await route.answer(request, b"")
 
     def _route_for(self, request: web.BaseRequest, path: str, *, wants_upgrade: bool) -> Route:
-        """What answers a request.
+        """The handler of a request.
 
         Raises:
             RequestRefused: there is no such path, method or upgrade.

@@ -47,7 +47,7 @@ class _Entry:
 
 
 class SessionOwners:
-    """Which token opened which session: no other token may use it.
+    """The token that opened each session: no other token may use it.
 
     An entry stays until the session ends, which may be long after its Session here is forgotten:
     the server's own lives on. Of too many entries, the oldest are dropped.

@@ -188,7 +188,7 @@ class StreamableEndpoint:
     async def _router_for(
         self, request: web.BaseRequest, body: bytes, *, stateless: bool
     ) -> tuple[str | None, ExchangeRouter]:
-        """Where a message goes, and the id of the session that it begins.
+        """The destination of a message, and the id of the session that it begins.
 
         Raises:
             RequestRefused: there is no such session, or none can begin.
