@@ -12,6 +12,7 @@ import pipeguard
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference.md"
 NAMES = {
     *("Action", "Confidence", "Direction", "Engines", "Finding", "Guard", "PipeGuardError"),
+    "make_guard",
     *("Policy", "Session", "Severity", "Verdict", "load_engines", "__version__"),
 }
 

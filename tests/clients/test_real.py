@@ -128,19 +128,19 @@ REAL = {
         ".claude.json",
         _json("mcpServers", type="stdio"),
         lambda: [program(f"@anthropic-ai/claude-code-{SYSTEM}-{CPU}/claude"), "mcp", "list"],
-        r"it: .* wrap --env K -- .*Connected",
+        r"it: .* wrap (?:--name it )?--env K -- .*Connected",
     ),
     "gemini-cli": Real(
         ".gemini/settings.json",
         _json("mcpServers"),
         lambda: [program(".bin/gemini"), "mcp", "list"],
-        r"it: .* wrap --env K -- .*Connected",
+        r"it: .* wrap (?:--name it )?--env K -- .*Connected",
     ),
     "qwen-code": Real(
         ".qwen/settings.json",
         _json("mcpServers"),
         lambda: [program(".bin/qwen"), "mcp", "list"],
-        r"it: .* wrap --env K -- .*Connected",
+        r"it: .* wrap (?:--name it )?--env K -- .*Connected",
     ),
     "opencode": Real(
         ".config/opencode/opencode.jsonc",

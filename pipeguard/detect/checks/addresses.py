@@ -1,4 +1,4 @@
-"""What an IP address reaches: the public network, a private one, this machine, its credentials.
+"""The reach of an IP address: the public network, a private one, this machine, its credentials.
 
 Knows addresses and no names but `localhost`. Sources: RFC 6052 (IPv4 in IPv6), RFC 6890 (special
 addresses), inet_aton(3).
@@ -16,7 +16,7 @@ from pipeguard.detect.words.hosts import METADATA_ADDRESSES, METADATA_ADDRESSES_
 
 
 class Reach(Enum):
-    """What an address leads to."""
+    """The reach of an address."""
 
     PUBLIC = "public"
     LOOPBACK = "loopback"
@@ -29,7 +29,7 @@ class Reach(Enum):
 
 
 def reach_of(address: str) -> Reach:
-    """What an address that a name was resolved to leads to, as `192.0.2.1` or `fe80::1%eth0`.
+    """Find the reach of an address that a name was resolved to, as `192.0.2.1` or `fe80::1%eth0`.
 
     Raises:
         ValueError: it is no address.
@@ -139,10 +139,10 @@ _REACH_V6: tuple[tuple[Callable[[IPv6Address], bool], Reach], ...] = (
 
 
 def reach_v4(address: IPv4Address) -> Reach:
-    """What an IPv4 address leads to."""
+    """Find the reach of an IPv4 address."""
     return next((reach for fits, reach in _REACH_V4 if fits(address)), Reach.PUBLIC)
 
 
 def reach_v6(address: IPv6Address) -> Reach:
-    """What an IPv6 address leads to that has no IPv4 address inside it."""
+    """Find the reach of an IPv6 address that has no IPv4 address inside it."""
     return next((reach for fits, reach in _REACH_V6 if fits(address)), Reach.PUBLIC)

@@ -44,7 +44,7 @@ def _phrases(words: list[bytes]) -> Iterator[bytes]:
 
 
 def _entropy(numbers: list[int]) -> bytes | None:
-    """What the words of a phrase stand for; None where they are none."""
+    """The bytes that the words of a phrase stand for; None if they are no phrase."""
     if min(numbers) < 0 or numbers == sorted(numbers):
         return None
     bits = 0

@@ -109,7 +109,7 @@ def bech32_checksum(prefix: bytes, body: bytes) -> bytes:
 
 
 def bech32m_checksum(prefix: bytes, body: bytes) -> bytes:
-    """The same for bech32m (BIP-350)."""
+    """Check bech32m (BIP-350)."""
     return _bech32_end(prefix, body, 0x2BC830A3)
 
 

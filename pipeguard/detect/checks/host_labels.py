@@ -58,7 +58,7 @@ def carries_data(host: str) -> bool:
 
 
 def _decoded_together(pieces: list[str]) -> Iterator[bytes]:
-    """What labels decode to as one, with and without the last, and without a number before them."""
+    """Decode labels as one, with and without the last, and without a number before them."""
     for last in (len(pieces), len(pieces) - 1):
         for first in (0, 1):
             if last - first > 1:
@@ -66,7 +66,7 @@ def _decoded_together(pieces: list[str]) -> Iterator[bytes]:
 
 
 def _decoded(label: str) -> Iterator[bytes]:
-    """What a label decodes to, in each alphabet that it is of."""
+    """Decode a label in each alphabet that it is of."""
     small = label.lower()
     for alphabet, text, decode in (
         (_HEX, small, unhexlify),

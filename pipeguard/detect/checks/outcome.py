@@ -1,4 +1,4 @@
-"""What a check answers."""
+"""The answer of a check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ AROUND = b"\0"  # between a match and its surroundings, where a check is run on 
 
 
 class Outcome(Enum):
-    """What a check says of a secret."""
+    """A check's opinion of a secret."""
 
     HOLDS = "holds"
     FAILS = "fails"

@@ -1,4 +1,4 @@
-"""How much of what is supposed to be a secret reads as words. Pure functions; knows no rule."""
+"""The share of a supposed secret that reads as words. Pure functions; knows no rule."""
 
 from __future__ import annotations
 

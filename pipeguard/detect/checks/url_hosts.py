@@ -1,4 +1,4 @@
-"""Which host a URL names, however it is spelt: each host that some program would take it to name.
+"""The host that a URL names, however it is spelt: each host that some program would read.
 
 A check of what follows `//`. Where programs would read it in several ways, all of them count: a
 disguise works where the program that checks and the one that fetches differ. Knows no names that

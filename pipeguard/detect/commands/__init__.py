@@ -1,4 +1,4 @@
-"""What the arguments of a call would do: its commands, statements and paths, undisguised.
+"""The effects of a call's arguments: its commands, statements and paths, undisguised.
 
 Turns arguments into plain lines (`$ rm -r /`, `< ~/.ssh/id_rsa`) that rules are run over. Runs
 nothing, opens nothing, and knows no rule. Begin with `effects`, which reads each argument by its

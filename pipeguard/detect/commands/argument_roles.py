@@ -1,4 +1,4 @@
-"""What an argument is for: the tool acts on it, or it is only written, stored or searched for.
+"""The purpose of an argument: the tool acts on it, or it is only written, stored or searched for.
 
 A command inside a file's content, a message or a question is no command. The server chooses the
 names, so only a name that leaves no doubt makes a text idle, and none does where the tool executes
@@ -17,7 +17,7 @@ from pipeguard.unicode.name_words import name_words
 
 
 class ArgumentRole(Enum):
-    """What an argument is for."""
+    """The purpose of an argument."""
 
     COMMAND = "command"  # a command line or a script
     CODE = "code"  # a program in some language
@@ -37,7 +37,7 @@ NEAREST_NAMES = 4  # around an argument, by which its role is decided
 
 
 def role(tool: str | None, path: Path, *, among: int = 0) -> ArgumentRole:
-    """What the argument at a path is for.
+    """Find the purpose of the argument at a path.
 
     Args:
         tool: whose argument it is; None for a prompt's, and where it is not known.
@@ -95,7 +95,7 @@ def _role(tool: str, names: tuple[str, ...]) -> ArgumentRole:
 def _role_by_name(  # noqa: PLR0911  a table of names, each with its own exception
     name: str, tool: frozenset[str], *, executes: bool
 ) -> ArgumentRole | None:
-    """What an argument is for by its own name; None where the name decides nothing."""
+    """Find the purpose of an argument by its own name; None if the name decides nothing."""
     last = next(reversed(name_words(name[:64])), "")
     either = {last, name.lower()}
     if either & lists.STATEMENT:

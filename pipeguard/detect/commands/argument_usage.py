@@ -1,4 +1,4 @@
-"""What each string of one message is for, and which parts of its text are not idle.
+"""The purpose of each string of one message, and the parts of its text that are not idle.
 
 An idle string is only written, searched for or parsed: many rules skip those. Each answer is
 computed once for a message. Knows places and roles, and no rule.
@@ -23,7 +23,7 @@ PROGRAMS = (ArgumentRole.COMMAND, ArgumentRole.CODE)
 
 
 class ArgumentEffect(NamedTuple):
-    """What one argument, or a list of them, would do.
+    """Find what one argument, or a list of them, would do.
 
     Attributes:
         data: the lines, in UTF-8.
@@ -57,7 +57,7 @@ class Uses:
         self.effects: dict[bool, tuple[list[ArgumentEffect], bool]] = {}
 
     def role(self, path: Path) -> ArgumentRole:
-        """What the string at a path is for, by names alone."""
+        """Find the purpose of the string at a path, by names only."""
         names = tuple([step for step in path if type(step) is str])
         role_by_names = self._roles.get(names)
         if role_by_names is None:
@@ -77,7 +77,7 @@ class Uses:
         return self._is_of_file
 
     def role_of_value(self, path: Path, value: str) -> ArgumentRole:
-        """What a string is for, by its value too: a query may be a statement or a search term."""
+        """Find the purpose of a string, by its value too: a query may be a statement."""
         role_by_names = self.role(path)
         if role_by_names is ArgumentRole.STATEMENT and not is_statement(value):
             return ArgumentRole.VALUE

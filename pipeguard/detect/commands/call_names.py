@@ -86,7 +86,7 @@ def printed_files(command: str) -> tuple[str, ...]:
 
 
 class CallNames(NamedTuple):
-    """What a call names.
+    """The files and hosts that a call names.
 
     Attributes:
         paths: of files and folders, without repeated slashes and `.`.
@@ -125,7 +125,7 @@ class NamedCall:
 
     @property
     def names(self) -> CallNames:
-        """What it names."""
+        """The files and hosts that it names."""
         self._read()
         return self._names or UNNAMED
 
@@ -137,12 +137,12 @@ class NamedCall:
 
     @property
     def file_kind(self) -> FileKind:
-        """What the files are that it reads, by their names."""
+        """The kind of the files that it reads, by their names."""
         self._read()
         return self._file_kind
 
     def forget(self) -> None:
-        """Have it name nothing from now on."""
+        """Name nothing from now on."""
         self._names, self._source, self._fetches = UNNAMED, None, False
         self._file_kind = FileKind.OTHER
 

@@ -1,4 +1,4 @@
-"""What the arguments of one message would do, in the lines that rules are run over.
+"""The effects of one message's arguments, as the lines that rules are run over.
 
 Has each argument read as what it is for (detect.commands.argument_roles): commands, programs and
 statements by detect.commands.interpret and detect.commands.sql, other values by
@@ -86,7 +86,7 @@ class _String(NamedTuple):
 
 
 def effects_of(uses: Uses, *, windows: bool = True) -> tuple[list[ArgumentEffect], bool]:
-    """What the arguments of a message would do; worked out once.
+    """The effects of a message's arguments, computed once.
 
     Args:
         uses: its strings, as `key: value`, and what each is for.

@@ -118,7 +118,7 @@ class FileAccess:
                 self.lines.append(f"RUN {path}")
 
     def _targets(self, files: list[str]) -> Iterator[str]:
-        """What `cp` and the like write: a file, or others of the same names in a folder."""
+        """Find what `cp` and the like write: a file, or others of the same names in a folder."""
         target = files[-1]
         yield self.resolved(target)
         if target.endswith("/"):

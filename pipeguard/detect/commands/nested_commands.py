@@ -33,7 +33,7 @@ _PROGRAM_OPTION = lazy_regex(r"-[a-zA-Z]*[cerE]|--eval|eval|--print|-p|-pe|-ne")
 
 
 class NestedKind(Enum):
-    """What a command is given."""
+    """The input of a command."""
 
     SCRIPT = "script"  # of a shell
     CODE = "code"  # a program in another language
@@ -43,7 +43,7 @@ class NestedKind(Enum):
 
 
 class Nested(NamedTuple):
-    """What is given to a command.
+    """The input of a command.
 
     Attributes:
         kind: what it is.
@@ -57,7 +57,7 @@ class Nested(NamedTuple):
 
 
 def nested_in(name: str, words: list[str], budget: ScriptBudget) -> Iterator[Nested]:
-    """What a command is given to run.
+    """Find the script that a command is given.
 
     Args:
         name: its program's.
@@ -81,7 +81,7 @@ def nested_in(name: str, words: list[str], budget: ScriptBudget) -> Iterator[Nes
 
 
 def _inner_program(words: list[str]) -> Iterator[Nested]:
-    """What the first shell or interpreter among the words is given."""
+    """Find the script of the first shell or interpreter among the words."""
     for at, word in enumerate(words[:-1]):
         inner = name_of(word)
         if inner in SHELLS:
@@ -119,7 +119,7 @@ def _client_lines(name: str, words: list[str]) -> Iterator[str]:
 
 
 def _actions_of_find(words: list[str], budget: ScriptBudget) -> Iterator[Nested]:
-    """What `find` does with what it finds: with each whole folder, where no test narrows it."""
+    """Find what `find` does with its results: with each whole folder, where no test narrows it."""
     if sum(word.startswith(("-exec", "-ok", "-delete")) for word in words) > MAX_ACTIONS:
         budget.is_exceeded = True
         return

@@ -77,7 +77,7 @@ _LOGGING_IN = ("sshpass", "lftp", "mosquitto_pub", "smbclient", "ldapsearch", *C
 
 
 def sends(script: str, logs_in: Callable[[str], object]) -> Confidence | None:
-    """How sure it is that a script sends what `MARK` stands for in it; None where it stays.
+    """Rate how surely a script sends what `MARK` stands for; None if it stays.
 
     Args:
         script: a line or a program, in the language of a shell or another one.

@@ -269,7 +269,7 @@ class Shell:
             self._depth -= 1
 
     def substitute(self, script: str) -> str:
-        """What replaces a substitution: its output where that is known, else its words."""
+        """Replace a substitution by its output if that is known, else by its words."""
         pipelines = self.pipelines(script)
         self._on_substitution(pipelines)
         printed = output(pipelines[-1]) if pipelines else ""
@@ -340,7 +340,7 @@ class _Script:
                 self._skip_heredoc(self._heredoc_tags.pop(0))
 
     def _end_group(self) -> None:
-        """Have the output of all commands in a group go into the pipe behind it."""
+        """Send the output of all commands in a group into the pipe behind it."""
         self._words = []
         if not self._pipeline and not self._redirects and self._pipelines:
             group = self._pipelines[self._group :]

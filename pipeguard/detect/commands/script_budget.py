@@ -1,4 +1,4 @@
-"""How many steps reading the scripts of one message may take, so that none holds up the others."""
+"""A limit on the steps of reading the scripts of one message."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ MAX_STEPS = 30_000  # pieces of words in all scripts of one message, 3 us each, 
 
 
 class ScriptBudget:
-    """What reading the scripts of one message may still cost.
+    """The steps left for reading the scripts of one message.
 
     Attributes:
         steps: how many may still be taken.

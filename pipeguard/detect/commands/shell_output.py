@@ -1,4 +1,4 @@
-"""What a shell's pipeline prints, where the script alone says it. Runs nothing.
+"""The output of a shell's pipeline, if the script alone tells it. Runs nothing.
 
 `PRINTING_PROGRAMS` has the few programs that only print, pass on or decode. The output of any other
 program is known to nobody but the machine that runs it.
@@ -16,7 +16,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 
 
 def output(pipeline: Pipeline) -> str | None:
-    """What a pipeline prints, where the script says it; None where only the machine knows."""
+    """Find what a pipeline prints; None if only the machine knows."""
     printed: str | None = None
     for at, command in enumerate(pipeline):
         if not command.words:
@@ -30,7 +30,7 @@ def output(pipeline: Pipeline) -> str | None:
 
 
 def _printed(words: list[str], stdin: str | None) -> str | None:
-    """What one command prints."""
+    """Find what one command prints."""
     program = PRINTING_PROGRAMS.get(words[0].rpartition("/")[2])
     return program(words[1:], stdin) if program else None
 
@@ -94,7 +94,7 @@ _CONTROLS = {
 
 
 def escapes(text: str) -> str:
-    r"""What `$'...'`, `printf` and `echo -e` make of `\x72`, `\162` and the like."""
+    r"""Expand what `$'...'`, `printf` and `echo -e` make of `\x72`, `\162` and the like."""
     return _ESCAPE.sub(_unescape, text) if "\\" in text else text
 
 

@@ -86,7 +86,7 @@ def _later_parts(words: str) -> Iterator[str]:
 
 
 def _replacement(match: re.Match[str]) -> str:
-    """What a token becomes: a string `'_'`, a name in quotes one word, a comment a space."""
+    """Rewrite a token: a string `'_'`, a name in quotes one word, a comment a space."""
     if match["string"] is not None:
         return "'_'"
     if match["name"] is not None:

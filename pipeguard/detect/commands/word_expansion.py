@@ -1,4 +1,4 @@
-"""What a shell makes of variables and braces in a word. Source: POSIX.1-2017, XCU, section 2.6.
+"""Expansion of variables and braces in a word. Source: POSIX.1-2017, XCU, section 2.6.
 
 A variable that the script does not set keeps its name, between two marks, until its word is whole.
 Between letters such a name only tears a word apart, and `without_unset` removes it.

@@ -1,4 +1,4 @@
-"""What came back from one tool and leaves through another: taint, secrets, and their placeholders.
+"""Results of one tool that leave through another: taint, secrets, and their placeholders.
 
 Remembers the results of a session for a while. Refuses to know rules: those who call it say what
 is a secret or an order. Begin with `ledger.Flows`, then `vault.Vault`, which replaces secrets.

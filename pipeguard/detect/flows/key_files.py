@@ -1,4 +1,4 @@
-"""Where a live key belongs: in the file that it came from, and in one that is made for keys.
+"""The place of a live key: in the file that it came from, and in one that is made for keys.
 
 A person has an agent put a key into `.env`, and read it from there. In a source file, a page or a
 folder that others see, the same key is given away. Knows paths, and no rules.

@@ -1,4 +1,4 @@
-"""What was seen to leave, and the rules that say so: values only."""
+"""Leaks, and the rules that report them: values only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UNTRUSTED_ACTS = "flows.untrusted-acts"
 
 
 class Leak(NamedTuple):
-    """What was seen to leave; the policy decides what is done about it.
+    """A leak; the policy decides what is done about it.
 
     Attributes:
         rule: the id of the rule, as `flows.secret-out`.

@@ -1,4 +1,4 @@
-"""What came back from one tool and leaves through another: labels of tools, and taint by value.
+"""Results of one tool that leave through another: labels of tools, and taint by value.
 
 A tool is labelled by what its definition says that it does. What comes back from a tool that
 reads what is private, or takes in what anybody may have written, is remembered for a while, in
@@ -136,7 +136,7 @@ class RememberedResults(Collection[ToolResult]):
 
 
 class Flows:
-    """What went through one server lately. Any thread may call anything.
+    """The recent calls and results of one server. Any thread may call anything.
 
     One lock guards what is remembered; it is looked up in a copy of the list.
 
@@ -305,7 +305,7 @@ class Flows:
         return leaks
 
     def _lost_leaks(self, tool: Tool, text: bytes, now: float) -> list[Leak]:
-        """What a call may take of results that were forgotten, as there was no memory for them."""
+        """Find what a call may take of results that were forgotten for want of memory."""
         chars = len(overlap.letters(text.decode("utf-8", "ignore")))
         with self._lock:
             source = self._forgotten.source_of(tool, chars, now)
@@ -353,7 +353,7 @@ class Flows:
 
 
 def _forget_derived(results: list[ToolResult]) -> None:
-    """Where too much was worked out, drop that of the oldest results: it can be made again."""
+    """Drop what was derived from the oldest results, if it is too much: it can be made again."""
     total = 0
     for result in reversed(results):
         total += result.derived
@@ -401,7 +401,7 @@ def _repeats(call: Call, result: ToolResult) -> bool:
 
 
 def _private_leaks(call: Call, result: ToolResult, *, has_orders: bool) -> Iterator[Leak]:
-    """What was read for the user alone, and leaves.
+    """Find private results that leave.
 
     Args:
         call: that takes it away.
@@ -425,7 +425,7 @@ def _private_leaks(call: Call, result: ToolResult, *, has_orders: bool) -> Itera
 
 
 def _private_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confidence | None:
-    """How sure it is that private text leaves; None where too little of it does."""
+    """Rate how surely private text leaves; None if too little of it does."""
     source, labels = result.labels(), call.tool.labels
     hidden, clear = call.hides(result), call.shares(result, call.digests + call.addresses)
     is_passage = clear.longest >= PASSAGE_CHARS or clear.chars >= PASSAGES_SHARE * call.size

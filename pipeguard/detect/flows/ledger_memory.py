@@ -1,4 +1,4 @@
-"""How much the ledgers of all clients take together: who was heard of least lately gives way.
+"""The memory of all clients' ledgers: the least recently active one gives way.
 
 Of those whose owner has the most, so that nobody loses what it remembers to another one's many
 clients. One `LedgerMemory` is for all of a process. A ledger first gives up what can be worked out
@@ -21,7 +21,7 @@ class Remembering(Protocol):
 
     @property
     def owner(self) -> str:
-        """Whose client it is for: the name of a token; empty for all that have none."""
+        """The owner of its client: the name of a token; empty for all that have none."""
 
     def size(self) -> int:
         """Bytes that it takes in memory, about."""
@@ -52,7 +52,7 @@ class LedgerMemory:
 
     @property
     def total_bytes(self) -> int:
-        """What all ledgers take, about."""
+        """The approximate size of all ledgers."""
         with self._lock:
             self._drop_gone()
             return self._total
@@ -73,7 +73,7 @@ class LedgerMemory:
         self._sizes[key] = size
 
     def _make_room(self) -> None:
-        """Have ledgers give up what costs nothing, and only then what is lost by it."""
+        """Free what costs nothing, and only then what is lost by it."""
         for key in list(self._sizes):
             if self._has_room():
                 return

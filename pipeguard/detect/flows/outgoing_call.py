@@ -1,4 +1,4 @@
-"""What a call would have a tool take away, in all its readings, and what of a result is in it.
+"""An outgoing call in all its readings, and the parts of results in it.
 
 Knows no rules: how much of a result may leave, and of which, is for detect.flows.ledger.
 """
@@ -78,7 +78,7 @@ def _from_codes(text: bytes) -> bytes:
 
 
 class Call:
-    """What goes to a tool, in all its readings.
+    """The text that goes to a tool, in all its readings.
 
     Attributes:
         tool: that is called.
@@ -146,16 +146,16 @@ class Call:
 
     @property
     def size(self) -> int:
-        """How many letters and digits it has."""
+        """The number of its letters and digits."""
         return len(self._letters[0])
 
     def needles(self) -> int:
-        """How many texts a result is searched for."""
+        """The number of texts that a result is searched for."""
         values = len(self.tokens) + len(self.few) + len(self.names)
         return 1 + values + sum(map(overlap.places, self._letters + self._letters_of_pieces))
 
     def shares(self, result: ToolResult, but_for: Iterable[str]) -> overlap.Overlap:
-        """What it says in clear that is in a result, except for some words of that."""
+        """Find its plain text that is in a result, except for some words."""
         sent = self._letters[0]
         for word in but_for:
             if word in result.text():
@@ -172,7 +172,7 @@ class Call:
         return self.mailboxes <= mailboxes and len(mailboxes) <= FEW_MAILBOXES
 
     def hides(self, result: ToolResult) -> int:
-        """How many letters of a result are in what is encoded here."""
+        """Count the letters of a result that are encoded here."""
         hidden = self._letters[1:]
         if not any(piece in result.text() for piece in self.pieces):
             hidden += self._letters_of_pieces
@@ -194,7 +194,7 @@ class Call:
 
     @cached_property
     def squeezed_before(self) -> str:
-        """What the client said before, squeezed."""
+        """The client's earlier words, squeezed."""
         return overlap.squeezed(self.earlier_text)
 
 

@@ -1,4 +1,4 @@
-"""What two texts share: passages, in any spelling. Knows texts, and no tool.
+"""The overlap of two texts: passages, in any spelling. Knows texts, and no tool.
 
 One text came from a tool, the other goes to one. Passages are compared by their letters and digits
 alone.
@@ -24,7 +24,7 @@ _NO_LETTER = lazy_regex(r"[\W_]+")
 
 
 class Overlap(NamedTuple):
-    """What two texts have in common.
+    """The overlap of two texts.
 
     Attributes:
         chars: letters and digits in passages that both have, up to ENOUGH_CHARS or a passage more.
@@ -47,7 +47,7 @@ def letters(text: str) -> str:
 
 
 def shared(sent: str, source: str, excluded: str) -> Overlap:
-    """What of a text is in another one, in passages.
+    """Find the passages of a text that are in another one.
 
     Args:
         sent: the text, by its letters alone, as both others.
@@ -72,7 +72,7 @@ def shared(sent: str, source: str, excluded: str) -> Overlap:
 
 
 def places(sent: str) -> int:
-    """How many places of a text `shared` looks up at most."""
+    """Count the places of a text that `shared` looks up."""
     return max(0, len(sent) - PASSAGE_CHARS + 1) // _step(sent) + 1
 
 
@@ -81,7 +81,7 @@ def _step(sent: str) -> int:
 
 
 def common_prefix(first: str, second: str) -> int:
-    """How many letters two texts begin with alike."""
+    """Count the letters that two texts begin with alike."""
     pairs = enumerate(zip(first, second, strict=False))
     differing = (index for index, (left, right) in pairs if left != right)
     return next(differing, min(len(first), len(second)))

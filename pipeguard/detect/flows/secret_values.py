@@ -1,4 +1,4 @@
-"""Which values of a text are secrets, by their looks or by what the text calls them."""
+"""Values of a text that are secrets, by their looks or by what the text calls them."""
 
 from __future__ import annotations
 

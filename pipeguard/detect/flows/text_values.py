@@ -56,7 +56,7 @@ def is_telling(token: str) -> bool:
 
 
 def names(text: str) -> Iterator[str]:
-    """What a call names: an account, an address, a branch; no plain words."""
+    """Values that a call names: an account, an address, a branch; no plain words."""
     for name in _NAME.findall(text):
         bare = name.strip(".-/=")
         if len(bare) >= MIN_NAME_CHARS and not bare.isalpha():
@@ -69,7 +69,7 @@ def long_words(text: str) -> list[str]:
 
 
 def people(text: str) -> set[str]:
-    """What looks like a person's name: words that begin with capitals, in small letters."""
+    """Text that looks like a person's name: words that begin with capitals, in small letters."""
     return {name.lower() for name in _PERSON.findall(text)}
 
 
@@ -161,7 +161,7 @@ _USERINFO = lazy_regex(r"[^\s/?#@]*@")  # RFC 3986, section 3.2.1
 def secret_egress(
     vault: Vault, labels: Label, arguments: JsonValue, has_returned: Callable[[str], bool]
 ) -> Confidence | None:
-    """How sure it is that a call takes one of the server's secrets away; None where none leaves.
+    """Rate how surely a call takes a secret of the server away; None if none leaves.
 
     It is sure in what is sent, in or beside an address, and in a command that talks to a network;
     less so where a credential belongs, as in a header: the address may be the one that it is for.
@@ -196,7 +196,7 @@ def secret_egress(
 
 
 def _sent_by_command(vault: Vault, arguments: JsonValue) -> Confidence | None:
-    """How sure it is that a command without a web address sends a secret."""
+    """Rate how surely a command without a web address sends a secret."""
     # Imported here: few calls are scripts.
     from pipeguard.detect.commands.network_commands import MARK, sends
 
@@ -217,7 +217,7 @@ def _marked(vault: Vault, text: str, mark: str) -> str:
 
 
 def _secrets(vault: Vault, text: str) -> Iterator[int]:
-    """Where secrets of the server begin, or placeholders for them."""
+    """Find where secrets of the server begin, or placeholders for them."""
     for placeholder in PLACEHOLDER.finditer(text):
         if placeholder[0].startswith("[secret:") and vault.restore(placeholder[0]).restored_count:
             yield placeholder.start()

@@ -1,4 +1,4 @@
-"""What a tool does, as far as its definition says: it reads, takes in, sends, runs, keeps, undoes.
+"""The abilities of a tool by its definition: it reads, takes in, sends, runs, keeps, undoes.
 
 Decides by words alone; detect.flows.tool_words reads them, and detect.words.tools lists them.
 """
@@ -99,7 +99,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 def meanings(text: str) -> frozenset[str]:
-    """What words of other languages in a text mean, in English.
+    """Translate words of other languages in a text to English.
 
     Args:
         text: a name, or a sentence.
@@ -133,7 +133,7 @@ def _stems() -> tuple[dict[str, list[tuple[str, str]]], list[tuple[str, str]]]:
 
 
 class Label(Flag):
-    """What a tool does, as far as its definition says."""
+    """The abilities of a tool, as far as its definition says."""
 
     NONE = 0
     READS_PRIVATE = auto()
@@ -216,7 +216,7 @@ def tool_of(name: str, definition: JsonObject | None) -> Tool:
 
 
 def labels_of(name: str, definition: JsonObject | None) -> Label:
-    """What a tool does, by its name, the first sentence about it and its parameters.
+    """Find what a tool does, by its name, the first sentence about it and its parameters.
 
     Args:
         name: the tool's.
@@ -300,7 +300,7 @@ def _outgoing(words: DefinitionWords, reads: Label, *, sends: bool) -> Label:
 
 
 def _reads(words: DefinitionWords, *, is_quiet: bool) -> Label:
-    """What comes back from a tool.
+    """The output of a tool.
 
     Args:
         words: of its definition.
@@ -341,7 +341,7 @@ def _takes_in(words: DefinitionWords, *, reads: bool) -> bool:
 
 
 def _changes(words: DefinitionWords) -> Label:
-    """What a tool does other than reading and sending."""
+    """Abilities of a tool other than reading and sending."""
     labels = Label.NONE
     if words.name & lists.RUN or words.verbs & lists.RUN or words.parameters & lists.CODE:
         labels |= Label.RUNS

@@ -140,7 +140,7 @@ class ToolResult:
         return marked
 
     def labels(self) -> Label:
-        """What its tool does; and that it is private, where its text says so.
+        """The abilities of its tool, and `private` if its text says so.
 
         A text does by a mark, or by saying how people are reached or paid.
         """
@@ -182,7 +182,7 @@ class ToolResult:
         return letters
 
     def addressed(self) -> str:
-        """What in it is written for a model, in small letters; empty where nothing is."""
+        """The part that is written for a model, in small letters; may be empty."""
         part = self._addressed
         if part is None:
             takes_in = self.tool.labels & Label.TAKES_IN
@@ -191,13 +191,13 @@ class ToolResult:
         return part
 
     def looks_secret(self) -> Callable[[str], bool]:
-        """What says of a token in it whether that is a secret."""
+        """The test of whether a token in it is a secret."""
         from pipeguard.detect.flows.secret_values import is_random, is_secret
 
         return is_secret if self.tool.labels & Label.READS_SECRET else is_random
 
     def secrets(self) -> dict[str, str]:
-        """What looks like a secret in it, by its letters and digits alone."""
+        """Tokens that look like secrets by their letters and digits only."""
         secrets = self._secrets
         if secrets is None:
             from pipeguard.detect.flows import secret_values
@@ -207,7 +207,7 @@ class ToolResult:
         return secrets
 
     def named(self) -> tuple[str, ...]:
-        """What it calls a secret by name."""
+        """Values that it calls a secret by name."""
         named = self._named
         if named is None:
             from pipeguard.detect.flows.secret_values import named_secrets
@@ -245,7 +245,7 @@ LEAST_CHARS = 16  # letters and digits that leave in all, or act, before that ma
 
 
 class ForgottenSource(NamedTuple):
-    """What a call may repeat of what was forgotten.
+    """The part of what was forgotten that a call may repeat.
 
     Attributes:
         tool: the name of the tool that gave it.
@@ -256,7 +256,7 @@ class ForgottenSource(NamedTuple):
     is_private: bool
 
     def leak_through(self, tool: Tool) -> Leak:
-        """What is said of a call of a tool: sure, where it is known what the tool does."""
+        """Rate a call of a tool: sure, if the tool's abilities are known."""
         rule = PRIVATE_OUT if self.is_private else UNTRUSTED_ACTS
         confidence = Confidence.HIGH if tool.labels else Confidence.MEDIUM
         note = f"what {self.tool!r} gave is forgotten for want of memory, and this may be of it"
@@ -287,7 +287,7 @@ class ForgottenResults:
             self._until = max(self._until, result.since + seconds)
 
     def source_of(self, tool: Tool, chars: int, now: float) -> ForgottenSource | None:
-        """What a call may repeat; None for nothing that matters, or too little of it.
+        """Find what a call may repeat; None if it is nothing that matters, or too little.
 
         Args:
             tool: that is called.
@@ -320,7 +320,7 @@ class ForgottenResults:
 
 
 def _as_source(labels: Label) -> Label:
-    """What is known of a text that cannot be read any more.
+    """The known facts about a text that cannot be read any more.
 
     Where anybody can have it, it is public; any other may have said that it is private.
     """

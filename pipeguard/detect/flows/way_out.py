@@ -1,4 +1,4 @@
-"""Where a string of a call goes: to another host, to somebody by a tool that sends, or nowhere.
+"""The destination of a string of a call: another host, somebody by a tool that sends, none.
 
 A sample key in a file that is written is a sample; in a request to somebody's host it is what
 whoever tries a firewall tries first, and nobody needs it there. An address of this machine or of a
@@ -55,7 +55,7 @@ _COMMAND_END = lazy_regex(r"&&|\|\||;|\n")
 
 
 class WayOut(IntEnum):
-    """How surely a string of a call leaves."""
+    """The certainty that a string of a call leaves."""
 
     NOWHERE = 0
     SENT = 1  # by a tool that sends
@@ -63,7 +63,7 @@ class WayOut(IntEnum):
 
 
 def way_out(tool: Tool, value: JsonValue, path: Path, span: tuple[int, int]) -> WayOut:
-    """Where a part of a string of a call goes.
+    """Find where a part of a string of a call goes.
 
     Args:
         tool: that is called.
@@ -160,7 +160,7 @@ def _is_in_request(text: str, span: tuple[int, int], *, by_line: bool) -> bool:
 
 @lru_cache(maxsize=2)
 def _commands(text: str) -> tuple[list[int], list[int]]:
-    """Where the commands of a script begin, and where they end."""
+    """Find where the commands of a script begin and end."""
     between = [end.span() for end in _COMMAND_END.finditer(text)]
     return [0, *(end for _, end in between)], [*(start for start, _ in between), len(text)]
 

@@ -1,4 +1,4 @@
-"""Which of many patterns could match in a block of text: one pass of Hyperscan over the block.
+"""The patterns that could match in a block of text: one pass of Hyperscan over the block.
 
 A pass takes time linear in the block, whatever it contains, and reports each pattern once.
 Knows patterns; what a match means is decided in detect.scanning.engine.
@@ -157,7 +157,7 @@ class PatternSet:
             database.loaded()
 
     def share(self) -> PatternSet:
-        """The same patterns for another thread: the same databases, scratch memory of its own."""
+        """Clone the patterns for another thread: shared databases, scratch memory of its own."""
         other = copy(self)
         other._scratches = []
         other._hits = []

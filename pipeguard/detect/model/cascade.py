@@ -268,7 +268,7 @@ class Reader:
         return passages
 
     def _passages(self, selections: Sequence[Selection], classifier: Classifier) -> list[Passage]:
-        """Have the classifier read as many stretches as the budget covers, the likeliest first."""
+        """Let the classifier read as many stretches as the budget covers, the likeliest first."""
         passages: list[Passage] = []
         covered: dict[bytes, bool] = {}  # by text; to a classifier, all numbers are one word
         for _, _, number, first, last in _ranked(selections, classifier):

@@ -46,7 +46,7 @@ class OpenerFile(NamedTuple):
 
 
 class Ranking(NamedTuple):
-    """How a ranker, of an opener's form, scores what opened: the member `ranker` of the file.
+    """The weights of a ranker for what opened: the member `ranker` of the file.
 
     Attributes:
         file: its name.
@@ -64,7 +64,7 @@ class Ranking(NamedTuple):
 
 
 class Rescoring(NamedTuple):
-    """How a network re-scores borderline pieces: the member `second` of a classifier's file.
+    """The weights of a network that re-scores borderline pieces: the file's member `second`.
 
     Attributes:
         network: the name of its file.
@@ -162,7 +162,7 @@ class Classifier:
         return not SPEAKERS.isdisjoint(names[family] for family in found)
 
     def rank(self, data: bytes) -> float | None:
-        """How likely a stretch is to contain an order; None if it is too unlikely to be read.
+        """Rate how likely a stretch is to contain an order; None if it is too unlikely.
 
         Without a ranker, all stretches are as likely.
 
@@ -196,7 +196,7 @@ class Classifier:
         return chosen
 
     def network_scores(self, texts: Sequence[str]) -> list[float]:
-        """What the network adds to the score of each text.
+        """The network's contribution to the score of each text.
 
         Raises:
             EngineError: its file is not the one that is named, or is no network.
@@ -209,7 +209,7 @@ class Classifier:
         return [self._rescoring.share * score for score in scores]
 
     def rescored(self, texts: Sequence[str]) -> list[float]:
-        """What the network adds to the score of each text, less what the ranker takes from it.
+        """The network's contribution to each score, less the ranker's.
 
         Raises:
             EngineError: the file of one is not the one that is named, or has another form.
@@ -223,7 +223,7 @@ class Classifier:
 
     @property
     def network_id(self) -> str:
-        """The same for classifiers that use the same output of the same network."""
+        """Score for classifiers that use the same output of the same network."""
         return f"{self._rescoring.sha256} {self._rescoring.output}" if self._rescoring else ""
 
     def pieces(self, text: str, leniency: float = 0.0) -> Iterator[Piece]:

@@ -32,7 +32,7 @@ _HOME = lazy_regex(
 
 
 class FileKind(IntEnum):
-    """What a file is, by its name."""
+    """The kind of a file, by its name."""
 
     OTHER = 0
     TESTS = 1
@@ -40,7 +40,7 @@ class FileKind(IntEnum):
 
 
 def file_kind(paths: Iterable[str]) -> FileKind:
-    """What some files are: the least of all that are named. Folders count if no file is named."""
+    """Find the kind of some files: the least of all named. Folders count if no file is named."""
     kinds = {path: _kind(path) for path in paths}
     files = [kind for path, kind in kinds.items() if "." in path.rpartition("/")[2]]
     return min(files or kinds.values(), default=FileKind.OTHER)
@@ -197,7 +197,7 @@ def _text(part: bytes) -> str:
 
 
 def _values(lines: str, data: bytes, first: int, last: int) -> str:
-    """What literals in some lines say, without those of one word; the lines, if there are none."""
+    """The text of literals in some lines, without those of one word; else the lines."""
     literals = [each[1:-1] for each in _LITERAL.findall(lines) if not _WORD.fullmatch(each)]
     spans = [span for span in long_literals(data) if span[0] < last and first < span[1]]
     literals += [_text(data[start:end]) for start, end in spans]
@@ -214,7 +214,7 @@ def _lines(data: bytes, start: int, end: int, *, is_whole: bool) -> tuple[int, i
 
 
 def _around(data: bytes, first: int, last: int) -> tuple[int, str]:
-    """Where the lines around some lines begin, and these; the same for lines near each other."""
+    """Find where the lines around some lines begin; equal for lines near each other."""
     low = max(0, first - BEFORE_BYTES) // STEP_BYTES * STEP_BYTES
     low = data.rfind(b"\n", 0, low) + 1
     low = low if first - low <= LINE_BYTES else first

@@ -89,11 +89,11 @@ class Lexicon:
         return families
 
     def places(self, text: str) -> list[Place]:
-        """Where in a text its families are."""
+        """Places of a text's families."""
         return self.places_of(words(text))
 
     def places_of(self, read: Sequence[str]) -> list[Place]:
-        """Where among the words of a text its families are."""
+        """Find the families among the words of a text."""
         places: list[Place] = []
         at = 0.0
         several = self._several
@@ -112,7 +112,7 @@ class Lexicon:
         return places
 
     def _in_ideographs(self, word: str, following: str, at: float) -> Iterator[Place]:
-        """Where families are in a row of ideographs; a stem may reach into the following row."""
+        """Find families in a row of ideographs; a stem may reach into the following row."""
         for place, letter in enumerate(word):
             if letter in self._anywhere:
                 families = _starting(self._anywhere[letter], word[place:] + following)
@@ -305,7 +305,7 @@ def _squared_bound(kind: frozenset[int], weight: int) -> float:
 
 
 def _word_features(read: Iterable[str]) -> Iterator[int]:
-    """Of each word, its stem, pairs that are adjacent or one apart, and the first words."""
+    """Features: each word's stem, pairs that are adjacent or one apart, and the first words."""
     before = further = 0
     for place, token in enumerate(read):
         letters, stem, word = _hashes(token)

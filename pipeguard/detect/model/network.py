@@ -53,7 +53,7 @@ class Network:
         self._logits = (native() or portable())(weights)
 
     def scores(self, texts: Sequence[str], output: str) -> list[float]:
-        """How sure it is that each text is an order to the model, in logits.
+        """Score each text as an order to the model, in logits.
 
         Raises:
             ValueError: there is no such output.

@@ -95,7 +95,7 @@ class NetworkSums:
         return found
 
     def _logits(self, batch: Sequence[Sequence[int]]) -> Floats:
-        """Of each text of a batch, a number for each output.
+        """Compute a number for each output, for each text of a batch.
 
         The texts are one row, with a gap between them as wide as the farthest part that is seen.
         """

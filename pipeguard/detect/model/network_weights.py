@@ -60,7 +60,7 @@ class Sizes(NamedTuple):
 
 
 class NetworkWeights(NamedTuple):
-    """What a network's file contains; parts of it, not copies.
+    """The contents of a network's file; parts of it, not copies.
 
     Attributes:
         slots: find a part by its hash.

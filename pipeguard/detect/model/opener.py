@@ -111,7 +111,7 @@ class Opener:
 
 
 def _before(data: bytes, start: int) -> int:
-    """Where the sentences begin that are read together with the one that begins at `start`."""
+    """Find the beginning of the sentences that are read with the one at `start`."""
     low = max(0, start - AROUND_BYTES)
     ends = [match.end() for match in _SENTENCE_END.finditer(data, low, start)]
     if low == 0:
@@ -136,7 +136,7 @@ def in_whole_characters(data: bytes, start: int, end: int) -> tuple[int, int]:
 
 
 def _character(data: bytes, at: int) -> int:
-    """The same place, or the next one where a character begins."""
+    """Round a place up to where a character begins."""
     while at < len(data) and data[at] & 0xC0 == 0x80:
         at += 1
     return at

@@ -55,7 +55,7 @@ class TextFeatures(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Of each segment: sums of weights, and how many there are.
+    """Sum the weights of each segment, and count them.
 
     Attributes:
         words: of stems and pairs.
@@ -128,7 +128,7 @@ def sums(text: TextFeatures, words: Steps, grams: Steps) -> Sums:
 
 
 def best_windows(segments: Sums, scale: float, bias: float) -> tuple[Any, Integers]:
-    """Of the windows that end with each segment, the best: its score, and its first segment.
+    """Find the best window that ends with each segment: its score, and its first segment.
 
     What only repeats what came just before it ends none.
     """
@@ -162,7 +162,7 @@ def _is_new(pairs: Integers) -> Any:
 
 
 def _tokens(letters: Bytes, classes: Bytes) -> tuple[Integers, Integers]:
-    """Where each token begins, and its length."""
+    """The beginning and length of each token."""
     begins = np.ones(len(letters), bool)
     np.not_equal(classes[1:], classes[:-1], out=begins[1:])
     begins[1:] |= (classes[1:] == MARK) & (letters[1:] != letters[:-1])

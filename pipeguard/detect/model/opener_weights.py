@@ -18,7 +18,7 @@ MAGIC = b"pipeguard opener 1\n"
 
 
 class Weights(NamedTuple):
-    """What an opener's file contains.
+    """The contents of an opener's file.
 
     Attributes:
         words: a signed byte for each stem and pair, by hash.

@@ -28,7 +28,7 @@ _OPTIONAL = lazy_regex(r"\)(?:[?*]|\{0?,)")
 
 
 class _Group(NamedTuple):
-    """What stands in a group.
+    """The contents of a group.
 
     Attributes:
         pattern: all of it, without marks.

@@ -35,7 +35,7 @@ class View(Enum):
 
 
 class Written(Enum):
-    """What happens to a match in an argument that is only written, said or looked for."""
+    """The fate of a match in an argument that is only written, said or looked for."""
 
     KEEP = "keep"
     LOWER = "lower"  # one step less sure
@@ -46,7 +46,7 @@ class Written(Enum):
 
 
 class Leaving(Enum):
-    """What a match in a call is worth by where its string goes (detect.flows.way_out)."""
+    """The worth of a match in a call by where its string goes (detect.flows.way_out)."""
 
     KEEP = "keep"  # the same everywhere
     LOWER = "lower"  # one step less sure in what the tool keeps on this machine
@@ -55,7 +55,7 @@ class Leaving(Enum):
 
 
 class Boundary(Enum):
-    """Which characters must not touch a match."""
+    """The characters that must not touch a match."""
 
     TOKEN = "token"  # noqa: S105  no letter, digit, underscore or dash
     WORD = "word"  # no letter, digit or underscore

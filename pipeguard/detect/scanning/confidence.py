@@ -1,4 +1,4 @@
-"""How sure a match is: by its checks, by the text around it, and by what its string is for.
+"""The confidence of a match: by its checks, the text around it, and its string's purpose.
 
 Knows rules and their checks; detect.scanning.scan and detect.scanning.location say what follows.
 """
@@ -34,7 +34,7 @@ _PROGRAMS = (*PROGRAMS, ArgumentRole.STATEMENT)
 def confidence_by_checks(
     rule: Rule, data: bytes, match: Occurrence, view: View, *, samples: bool = False
 ) -> Confidence | None:
-    """How sure a match is, by its checks and its sentence; None if it is to be ignored.
+    """Rate a match by its checks and its sentence; None if it is to be ignored.
 
     Args:
         rule: whose expression matched.
@@ -94,7 +94,7 @@ def _is_published(rule: Rule, secret: bytes) -> bool:
 def confidence_as_shown(
     rule: Rule, confidence: Confidence, data: bytes, span: Range, within: Range | None = None
 ) -> Confidence:
-    """How sure a match is: one step less in quotes, or as an example of attacks; two for both.
+    """Rate a match: one step less in quotes, or as an example of attacks; two for both.
 
     Args:
         rule: whose expression matched.
@@ -114,7 +114,7 @@ def confidence_as_shown(
 def confidence_in_text(
     source: ScanInput, confidence: Confidence, path: Path, data: bytes, span: Range
 ) -> Confidence | None:
-    """How sure a match is in a text: less in one about attacks; None in a file or in quoted code.
+    """Rate a match in a text: less in one about attacks; None in a file or in quoted code.
 
     Args:
         source: the value that is scanned.
@@ -132,7 +132,7 @@ def confidence_in_text(
 def confidence_in_use(
     source: ScanInput, rule: Rule, confidence: Confidence, path: Path, match: tuple[int, int]
 ) -> Confidence | None:
-    """How sure a match is, given what its string is used for; None if it is to be ignored.
+    """Rate a match by its string's purpose; None if it is to be ignored.
 
     Args:
         source: the value that is scanned.

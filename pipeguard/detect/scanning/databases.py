@@ -35,7 +35,7 @@ Models = Callable[[str], bytes | memoryview]
 
 
 class Patterns(NamedTuple):
-    """What the databases of one engine are compiled from.
+    """The sources of one engine's databases.
 
     Attributes:
         plain: for texts with their spaces.

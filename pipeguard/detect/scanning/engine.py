@@ -76,7 +76,7 @@ class Engine:
 
     @property
     def opener(self) -> Opener | None:
-        """What opens the stretches that a classifier reads; None if there is no classifier."""
+        """The opener of the stretches that a classifier reads; None without a classifier."""
         return self.lookup.opener
 
     def load(self) -> None:
@@ -110,7 +110,7 @@ class Engine:
             self.lookup.classifier(rule).load()
 
     def clone(self) -> Engine:
-        """The same rules for another thread."""
+        """Clone the rules for another thread."""
         other = copy(self)
         other.lookup = self.lookup.clone()
         return other

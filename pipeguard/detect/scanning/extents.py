@@ -48,7 +48,7 @@ _LETTER = lazy_regex(r"[^\W_]")
 
 
 class Extents:
-    """What of the strings of one text goes with the orders in it."""
+    """The parts of a text's strings that go with the orders in it."""
 
     def __init__(self, text: MessageText) -> None:
         self._text = text
@@ -180,7 +180,7 @@ def _is_disguised(text: MessageText, cut: StringSpan) -> bool:
 
 
 def json_values(string: str) -> list[Range] | None:
-    """Where the strings of JSON text are, without their quotes and without keys; else None."""
+    """Find the strings of JSON text, without quotes and keys; None for other text."""
     if string[:64].lstrip()[:1] not in ("{", "[") or len(string) > MAX_JSON_CHARS:
         return None
     try:

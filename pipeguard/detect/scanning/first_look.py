@@ -44,7 +44,7 @@ LOOK_NS = 500_000  # of decoding, beside the share of each byte; if more remains
 
 
 class FirstLook(NamedTuple):
-    """What one pass over a short text found, so that no reading of the same bytes needs another.
+    """The result of one pass over a short text, shared by all readings of the same bytes.
 
     Attributes:
         texts: the text as it is read first (`Scan.data`), and its strings joined.
@@ -60,7 +60,7 @@ class FirstLook(NamedTuple):
 
 
 def first_look(lookup: RuleLookup, text: MessageText) -> FirstLook | None:
-    """What could match in a short text and in its strings joined; None for a long text."""
+    """Find what could match in a short text and its joined strings; None for a long text."""
     if len(text.data) > BLOCK_BYTES:
         return None
     data = text.data if text.is_keyed else folding.soften(text.data)
@@ -288,7 +288,7 @@ class RuleLookup:
         self._finders: dict[tuple[str, bool], Finder] = {}
 
     def clone(self) -> RuleLookup:
-        """The same rules for another thread."""
+        """Clone the rules for another thread."""
         other = copy(self)
         other.plain = self.plain.share()
         other.squeezed = self.squeezed.share()
@@ -322,7 +322,7 @@ class RuleLookup:
         return [self.rules.over_acts[index] for index in self.acts.look(data)]
 
     def finder(self, rule: Rule, *, squeezed: bool) -> Finder:
-        """What finds the matches of the rule's own expression."""
+        """The finder of the rule's own expression."""
         key = (rule.id, squeezed)
         if key not in self._finders:
             pattern = squeezed_pattern(rule)[0] if squeezed else rule.pattern

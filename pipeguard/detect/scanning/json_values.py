@@ -63,7 +63,7 @@ def _is_plain(origin: Origin) -> bool:
 
 
 def _in_reading(span: Range, origin: Origin) -> Range:
-    """Where a range of the text is in a reading of it."""
+    """The place of a range of the text in a reading of it."""
     unfolding = origin.unfolding
     return span if unfolding is None else (unfolding.place(span[0]), unfolding.place(span[1]))
 
@@ -111,7 +111,7 @@ class JsonStrings:
         ]
 
     def names(self, low: int, high: int) -> list[bytes]:
-        """What is around and between the strings in a range: names, short values and marks."""
+        """The surroundings of the strings in a range: names, short values and marks."""
         bounds = [low, *(at for part in self.within(low, high) for at in part), high]
         return [self._text.data[start:end] for start, end in [*pairwise(bounds)][::2]]
 
@@ -140,13 +140,13 @@ def may_continue(strings: Sequence[Range], names: Sequence[bytes]) -> bool:
 
 
 def _spans(text: MessageText) -> tuple[list[int], list[int]]:
-    """Where the strings begin, and where they end."""
+    """The beginnings and ends of the strings."""
     found = [string for low, high in _json(text) for string in _strings(text.data, low, high)]
     return [start for start, _ in found], [end for _, end in found]
 
 
 def _json(text: MessageText) -> Iterator[Range]:
-    """Where the values are that are JSON."""
+    """The places of values that are JSON."""
     if text.is_keyed or len(text.data) > MOST_BYTES:
         return
     for number, value in enumerate(text.values):

@@ -40,7 +40,7 @@ ADDRESS_BYTES = 80  # percent-encoded: no order is so short
 
 
 def read_orders(scan: Scan) -> None:
-    """Have each rule with a classifier read what could be an order to the model."""
+    """Let each rule with a classifier read what could be an order to the model."""
     if not scan.to_classify or scan.tally.is_exhausted:
         return  # before a rule or a model is loaded
     if len(scan.source.text.data) < BRIEF_BYTES and scan.source.asks_the_user(scan.surface):

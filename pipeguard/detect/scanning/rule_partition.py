@@ -1,4 +1,4 @@
-"""Which engine runs which rules, and which rules are compiled together. Knows no engine itself.
+"""The division of rules among engines and databases. Knows no engine itself.
 
 There is an engine for each surface. A rule for several surfaces is run over all of them by one
 engine, so that it is compiled once. Only credentials are in two: texts to a client are read by

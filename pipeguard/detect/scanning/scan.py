@@ -261,7 +261,7 @@ class Scan:
     def _confidence(
         self, rule: Rule, data: bytes, match: Occurrence, view: View, origin: Origin
     ) -> tuple[Confidence | None, bool]:
-        """How sure a match is, or None if it is no match; and whether a classifier doubts it."""
+        """Rate a match, or None if it is no match; and whether a classifier doubts it."""
         span = match.secret
         confidence = confidence_by_checks(rule, data, match, view)
         if confidence is None or origin.is_chance(rule, confidence, data, span):
@@ -327,7 +327,7 @@ class Scan:
     def _confidence_as_sample(
         self, rule: Rule, data: bytes, match: Occurrence, view: View, origin: Origin
     ) -> Confidence | None:
-        """How sure a match is that may be a published sample or a dummy; None if it is none."""
+        """Rate a match that may be a published sample or a dummy; None if it is none."""
         confidence = confidence_by_checks(rule, data, match, view, samples=True)
         if confidence is None or origin.is_chance(rule, confidence, data, match.secret):
             return None

@@ -1,4 +1,4 @@
-"""How much of one text may still be searched, and which matches of it are worth a finding.
+"""The work left for one text, and the matches of it that are worth a finding.
 
 A text that is made to be slow is not searched to its end, and is refused. A rule reports the same
 words once, and only so many findings; these are counted by confidence and by place, so that
@@ -113,7 +113,7 @@ class Tally:
         return self.confidence_so_far(rule, words + _key_of(path))
 
     def key_of(self, match: Match, words: bytes) -> bytes | None:
-        """What `admits` takes as the words of a located match; None if it adds nothing.
+        """The key of a located match for `admits`; None if it adds nothing.
 
         A secret that one string contains whole is not reported again for a row of several strings.
         """
@@ -163,7 +163,7 @@ MAX_PRIVATE_PER_RULE = 256  # of secrets, each of which is redacted
 
 
 def max_findings(rule: Rule) -> int:
-    """How many findings a rule may have in one text, in places of one kind, of one confidence."""
+    """The number of findings that a rule may have in one text, by kind of place and confidence."""
     return MAX_PRIVATE_PER_RULE if rule.is_private else MAX_MATCHES_PER_RULE
 
 

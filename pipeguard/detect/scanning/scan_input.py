@@ -1,4 +1,4 @@
-"""What an engine scans: the text of one value, the places in it, and what its strings are for."""
+"""The input of an engine: the text of one value, the places in it, and what its strings are for."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ScanInput(NamedTuple):
     call: Targets = NO_CALL
 
     def file_kind(self) -> FileKind:
-        """What the files are that it was read from, by their names."""
+        """The kind of the files that it was read from, by their names."""
         return FileKind(self.call.file_kind)
 
     def asks_the_user(self, surface: Surface) -> bool:

@@ -141,7 +141,7 @@ def _base64(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[D
 
 
 def _end_of_run(data: bytes, at: int, max_bytes: int) -> int:
-    """Where a run of base64 ends that continues at a byte, also over line ends."""
+    """Find where a run of base64 ends that continues at a byte, also over line ends."""
     rest = _REST_OF_RUN.match(data, at, at + max_bytes)
     return rest.end() if rest else at
 
@@ -199,11 +199,19 @@ def _long_run(data: bytes, start: int, end: int, budget: DecodingBudget) -> list
         else:
             if match[0].islower() or _BASE64.match(match[0]):
                 continue  # base64 has both cases; ASCII in base64 is found by its own sign
-            position = _end_of_run(data, position, MAX_RUN_BYTES)
-            plain = _from_base64(data[match.start() : position])
-            if is_readable(plain):
-                decoded.append(Decoded(plain, "base64", match.start(), position))
+            whole, position = _run_from(data, match)
+            decoded += whole
     return decoded
+
+
+def _run_from(data: bytes, match: re.Match[bytes]) -> tuple[list[Decoded], int]:
+    """Decode a run of base64 over line ends, or its first line if the next is another run."""
+    stop = _end_of_run(data, match.end(), MAX_RUN_BYTES)
+    for end in dict.fromkeys((stop, match.end())):
+        plain = _from_base64(data[match.start() : end])
+        if is_readable(plain):
+            return [Decoded(plain, "base64", match.start(), end)], end
+    return [], stop
 
 
 def _on_one_line(run: bytes) -> Iterator[tuple[str, bytes]]:

@@ -1,4 +1,4 @@
-"""Which file a line of a diff is of, and what is written in that file. Knows the form of Git."""
+"""The file of each line of a diff, and the text written in it. Knows the form of Git."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def changed_file(data: bytes, at: int) -> ChangedFile | None:
 
 @lru_cache(maxsize=2)  # a text is asked about for each match in it
 def _starts(data: bytes) -> list[int]:
-    """Where the text and the headers in it begin."""
+    """Find where the text and the headers in it begin."""
     return [0, *(mark.start() for mark in _MARK.finditer(data))]
 
 

@@ -106,7 +106,7 @@ class MessageText:
             yield path, (len(segment) if plain else len(segment.encode("utf-8"))) + 1
 
     def stretch(self, index: int) -> tuple[int, int]:
-        """Where the value of a segment begins and ends in `data`."""
+        """The span of a segment's value in `data`."""
         _, skipped, _ = self._locate(index)
         key = len(self._segments[index][:skipped].encode("utf-8"))
         return self._start(index) + key, self._start(index + 1) - 1
@@ -116,7 +116,7 @@ class MessageText:
         return "".join(self.values).encode("utf-8")
 
     def seams(self) -> Iterator[int]:
-        """Where in `joined` a value ends and the next begins."""
+        """The places in `joined` where a value ends and the next begins."""
         lengths = (
             len(value if value.isascii() else value.encode("utf-8")) for value in self.values
         )
@@ -233,7 +233,7 @@ class MessageText:
         return self._positions
 
     def _start(self, index: int) -> int:
-        """Where a segment starts in `data`."""
+        """The start of a segment in `data`."""
         starts = self._computed().starts
         for segment in self._segments[len(starts) - 1 : index]:
             starts.append(starts[-1] + len(segment.encode("utf-8")) + 1)
@@ -274,7 +274,7 @@ def _is_document(value: str) -> bool:
 
 
 class _Positions:
-    """Where strings are, computed only after a match, and only as far as needed.
+    """Places of strings, computed only after a match, and only as far as needed.
 
     Attributes:
         unread: yields the strings that follow `located`.

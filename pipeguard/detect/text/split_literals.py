@@ -78,7 +78,7 @@ class JoinedLiterals:
         return Decoded(self.data, "literals", low, low + len(self._source))
 
     def origin(self, start: int, end: int) -> Range:
-        """Where a range of `data` begins and ends in the text."""
+        """The span in the text of a range of `data`."""
         if not self._ranges:
             self._ranges = [*self._remaining(self._source)]
             self._ends = [*accumulate(high - low for low, high in self._ranges)]

@@ -93,7 +93,7 @@ def _without_separators(run: bytes) -> bytes:
 
 
 def _beside(separator: bytes, text: bytes) -> bytes:
-    """What is written between two letters beside their separator, which is on either side."""
+    """The text between two letters beside their separator, which is on either side."""
     rest = text.removeprefix(separator)
     if len(rest) > len(separator):
         rest = rest.removesuffix(separator)

@@ -1,4 +1,4 @@
-"""How a table is written: as one text with blanks between the words."""
+"""The notation of a table: as one text with blanks between the words."""
 
 from __future__ import annotations
 
