@@ -12,9 +12,9 @@ from benchmarks.search.servers import HERE, Definitions
 from pipeguard.detect.detector import Engines
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.gateway.access import ScopedAccess
-from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.legs import ClientRequest
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.tool_calls import ToolCalls
 from pipeguard.state.tokens import TokenScope

@@ -236,7 +236,7 @@ def _print_table(tools: list[CatalogTool]) -> None:
 
 def _absent(gateway: Gateway) -> dict[str, str]:
     """Why servers have no tools here, or not all, by name."""
-    from pipeguard.gateway.server_state import definitions_wait
+    from pipeguard.gateway.life import definitions_wait
 
     absent = gateway.absent()
     for name in gateway.waiting():

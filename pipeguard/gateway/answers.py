@@ -13,14 +13,13 @@ from functools import partial
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import Message
-from pipeguard.gateway import eras, task_ids
-from pipeguard.gateway.client_request import ClientRequest
-from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway import eras
+from pipeguard.gateway.conversation import GatewayChannel, show_task_ids
 from pipeguard.gateway.eras import REVISIONS, Declined, Opening
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.input_calls import InputCalls
 from pipeguard.gateway.leg import Leg, LegListener
-from pipeguard.gateway.legs import Legs, Unavailable
+from pipeguard.gateway.legs import ClientRequest, Legs, Unavailable
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.merged import Merged, with_task
 from pipeguard.gateway.router import LegSubscriptions, Router
@@ -163,7 +162,7 @@ class ClientAnswers:
         if leg.is_stateless:
             body = eras.without_envelope(body)  # the subscription is ours
         if message.method in _UNASKED:
-            body = task_ids.with_shown(leg.server, body)
+            body = show_task_ids(leg.server, body)
             return {**message.value, "params": body} if body else message.value
         if message.method == "notifications/resources/updated":
             uri = self._merged.uri_shown(leg.server, body.get("uri"))

@@ -20,15 +20,18 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Numbe
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
-from pipeguard.gateway import eras, task_ids
-from pipeguard.gateway.client_request import ClientRequest
+from pipeguard.gateway import eras
 from pipeguard.gateway.eras import Declined, Opening
 from pipeguard.gateway.leg import Leg
+from pipeguard.gateway.legs import ClientRequest
 from pipeguard.transports.bounded import Outbox
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.client.shared_settings import is_logged
+from pipeguard.transports.http.correlator import RELATED_TASK
 from pipeguard.transports.judging import frame_of, read_message
 from pipeguard.transports.tasks import Tasks
+
+TASK_SEPARATOR = "/"
 
 INBOX_BYTES = 4 * 2**20  # unread by the client; above that it is not read either
 MOST_TASKS = 1_024  # of which progress is passed on
@@ -193,7 +196,7 @@ class GatewayChannel:
         try:
             answer = await leg.request(
                 method or request.method,
-                task_ids.with_own(leg.server, params),
+                restore_task_ids(leg.server, params),
                 began,
                 with_progress=request.progress is not None,
             )
@@ -258,7 +261,7 @@ class GatewayChannel:
                 asked, server = question.message.value, question.leg.server
                 answer: JsonObject = {**message.value, "id": asked["id"]}
                 if isinstance(result := answer.get("result"), dict):
-                    answer["result"] = task_ids.with_own(server, result)
+                    answer["result"] = restore_task_ids(server, result)
                 # A server that reads nothing keeps no other waiting.
                 self._tasks.begin(question.leg.answer(answer))
             elif question is not None and question.answer is not None and not question.is_over():
@@ -326,7 +329,7 @@ class GatewayChannel:
         self._questions[token] = question
         value: JsonObject = {**question.message.value, "id": Number(token)}
         if isinstance(params := value.get("params"), dict):
-            params = task_ids.with_shown(question.leg.server, params)
+            params = show_task_ids(question.leg.server, params)
             if question.progress is not None:
                 meta = {**eras.meta_of(params), "progressToken": Number(token)}
                 params = {**params, "_meta": meta}
@@ -342,7 +345,7 @@ class GatewayChannel:
             key = leg, write_id(body.get("progressToken")) or ""
             token = self._progress.get(key, self._task_progress.get(key))
             if token is not None:
-                body = task_ids.with_shown(leg.server, {**body, "progressToken": token})
+                body = show_task_ids(leg.server, {**body, "progressToken": token})
                 self.say({**message.value, "params": body})
         elif message.method == "notifications/cancelled":
             self._withdraw(leg, write_id(body.get("requestId")), body.get("reason"))
@@ -373,3 +376,31 @@ class GatewayChannel:
 
 def _error(code: int, why: str) -> JsonObject:
     return {"error": {"code": Number(str(code)), "message": f"PipeGuard: {why}"}}
+
+
+# --- ids of tasks: `server/id` for clients, the server's own id for the server ----------------
+# Source: MCP 2025-11-25, basic/utilities/tasks, "Associating Task-Related Messages".
+
+
+def show_task_id(server: str, task_id: str) -> str:
+    """The id under which clients know a task."""
+    return f"{server}{TASK_SEPARATOR}{task_id}"
+
+
+def show_task_ids(server: str, body: JsonObject) -> JsonObject:
+    """Rename the tasks in a server's message, also where `_meta` names one."""
+    return _rename_task(body, lambda task_id: show_task_id(server, task_id))
+
+
+def restore_task_ids(server: str, body: JsonObject) -> JsonObject:
+    """Rename the tasks in a client's message, likewise."""
+    return _rename_task(body, lambda task_id: task_id.removeprefix(show_task_id(server, "")))
+
+
+def _rename_task(body: JsonObject, rename: Callable[[str], str]) -> JsonObject:
+    meta = body.get("_meta")
+    related = meta.get(RELATED_TASK) if isinstance(meta, dict) else None
+    task_id: JsonValue = related.get("taskId") if isinstance(related, dict) else None
+    if not isinstance(meta, dict) or not isinstance(related, dict) or type(task_id) is not str:
+        return body
+    return {**body, "_meta": {**meta, RELATED_TASK: {**related, "taskId": rename(task_id)}}}

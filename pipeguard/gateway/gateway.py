@@ -5,24 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.detect.detector import Engines
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.access import ScopedAccess, may_use_alone
-from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import Opening, meta_of
 from pipeguard.gateway.hub import SILENT, STARTING, Hub
 from pipeguard.gateway.leg import Leg, LegListener
-from pipeguard.gateway.legs import ServedClient, Unavailable
-from pipeguard.gateway.life import MOST_FAILURES, MOST_REASON_CHARS
+from pipeguard.gateway.legs import ClientRequest, ServedClient, Unavailable
+from pipeguard.gateway.life import MOST_FAILURES, MOST_REASON_CHARS, ServerState, State
 from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.server_state import ServerState, State
 from pipeguard.gateway.telemetry import NO_SPAN, CallSpan, Figures, ReceivedCall, SentCall
 from pipeguard.state.tokens import TokenScope
 from pipeguard.transports.http.client.task_owners import SharingClient
@@ -30,10 +28,6 @@ from pipeguard.transports.tasks import Tasks
 from pipeguard.unicode.display import shown
 
 SETTLING_SECONDS = 8.0  # after a server's start, for which clients wait for it
-
-
-if TYPE_CHECKING:
-    pass
 
 
 class Changes(NamedTuple):

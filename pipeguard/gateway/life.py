@@ -11,15 +11,46 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from enum import StrEnum
 from math import ceil, inf
 from typing import NamedTuple, TypeVar
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import Unavailable
-from pipeguard.gateway.server_state import State
 from pipeguard.log import Log
 from pipeguard.unicode.display import shown
+
+
+class State(StrEnum):
+    """The state of a server."""
+
+    STARTING = "starting"
+    READY = "ready"
+    ASLEEP = "asleep"  # it is started when it is needed
+    DOWN = "down"  # it is started again after a while
+    FAILING = "failing"  # down, several times in a row: its circuit is open
+    STOPPED = "stopped"
+
+
+class ServerState(NamedTuple):
+    """The state of a server when it is asked.
+
+    Attributes:
+        is_up: it can be called, once it is started where it is asleep.
+        tools: that agents may find.
+        waiting: definitions that wait for approval.
+    """
+
+    is_up: bool
+    tools: int
+    waiting: int
+
+
+def definitions_wait(count: int) -> str:
+    """Say how many definitions wait."""
+    return "1 definition waits" if count == 1 else f"{count} definitions wait"
+
 
 T = TypeVar("T")
 MOST_REASON_CHARS = 300  # of why a server is down, which it may have said itself

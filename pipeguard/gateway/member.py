@@ -24,11 +24,10 @@ from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.hub import Hub, TakingTurns
 from pipeguard.gateway.leg import Leg, LegListener, ListedTools
 from pipeguard.gateway.legs import Refused, ServedClient, Unavailable
-from pipeguard.gateway.life import ServerLife, Steps, watch_health
+from pipeguard.gateway.life import ServerLife, State, Steps, watch_health
 from pipeguard.gateway.remembered import RememberedServer, remembers
 from pipeguard.gateway.server_output import ServerOutput
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.server_state import State
 from pipeguard.gateway.stateless_server import (
     OUR_OPENING,
     OwnListener,

@@ -16,15 +16,18 @@ from contextlib import suppress
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
-from pipeguard.gateway import task_ids
 from pipeguard.gateway.access import ScopedAccess
 from pipeguard.gateway.catalog import hashed_name, public_name, short_hash
-from pipeguard.gateway.client_request import ClientRequest
-from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.conversation import (
+    TASK_SEPARATOR,
+    GatewayChannel,
+    show_task_id,
+    show_task_ids,
+)
 from pipeguard.gateway.eras import INVALID_PARAMS, RESOURCE_NOT_FOUND, Declined
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.leg import Leg
-from pipeguard.gateway.legs import Legs, Unavailable
+from pipeguard.gateway.legs import ClientRequest, Legs, Unavailable
 from pipeguard.gateway.pages import PROMPTS, RESOURCES, TASKS, TEMPLATES, Kind, Pages
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.telemetry import TRACED
@@ -176,9 +179,7 @@ class Merged:
     async def task(self, request: ClientRequest) -> JsonObject:
         """`tasks/get`, `result` and `cancel`, by the id that was shown."""
         shown = request.params.get("taskId")
-        server, found, own = (
-            shown.partition(task_ids.SEPARATOR) if type(shown) is str else ("", "", "")
-        )
+        server, found, own = shown.partition(TASK_SEPARATOR) if type(shown) is str else ("", "", "")
         if not found or server not in self._access.servers(request.method):
             raise Declined(INVALID_PARAMS, "there is no such task")
         answer = await self._send(server, request, {**request.params, "taskId": own})
@@ -257,12 +258,12 @@ def with_task(server: str, answer: JsonObject) -> JsonObject:
     task = result.get("task")
     if isinstance(task, dict) and type(task.get("taskId")) is str:
         return {"result": {**result, "task": _task_shown(server, task)}}
-    return {"result": task_ids.with_shown(server, _task_shown(server, result))}
+    return {"result": show_task_ids(server, _task_shown(server, result))}
 
 
 def _task_shown(server: str, task: JsonObject) -> JsonObject:
     own = task.get("taskId")
-    return {**task, "taskId": task_ids.shown_id(server, own)} if type(own) is str else task
+    return {**task, "taskId": show_task_id(server, own)} if type(own) is str else task
 
 
 def _scheme(server: str) -> str:

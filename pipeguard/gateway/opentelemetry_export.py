@@ -32,7 +32,7 @@ from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.eras import meta_of
 from pipeguard.gateway.legs import Unavailable
-from pipeguard.gateway.server_state import ServerState
+from pipeguard.gateway.life import ServerState
 from pipeguard.gateway.telemetry import (
     CALL_SECONDS,
     NO_SPAN,

@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
-from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.hub import SILENT, STARTING
 from pipeguard.gateway.leg import Leg
-from pipeguard.gateway.legs import Legs, Unavailable
+from pipeguard.gateway.legs import ClientRequest, Legs, Unavailable
 
 MOST_ITEMS = 1000  # of one page: many clients never ask for a second one
 MOST_PAGE_BYTES = 2**20

@@ -20,17 +20,18 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.firewall.finding import Direction
 from pipeguard.gateway.answers import dial
-from pipeguard.gateway.front import (
+from pipeguard.gateway.gateway import Changes, Gateway
+from pipeguard.gateway.life import Circuit
+from pipeguard.gateway.listening import (
     IDLE_SECONDS,
     MAX_SESSIONS,
+    Front,
     FrontJudge,
     FrontRecord,
     FrontSessions,
+    GatewayListener,
     front_guard,
 )
-from pipeguard.gateway.gateway import Changes, Gateway
-from pipeguard.gateway.life import Circuit
-from pipeguard.gateway.listening import Front, GatewayListener
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement
 from pipeguard.gateway.server_settings import Stamp
@@ -56,7 +57,7 @@ from pipeguard.state.store import Store
 from pipeguard.state.tokens import TokenReader, TokenScope
 from pipeguard.transports.bridge import AsyncAdapter
 from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.http.server.conversations import answer_overdue
+from pipeguard.transports.http.server.backend import answer_overdue
 from pipeguard.transports.pump import pump
 from pipeguard.transports.stdio import LineChannel
 

@@ -18,11 +18,10 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Numbe
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, SUBSCRIPTION_META
 from pipeguard.gateway import eras
-from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.leg import Leg
-from pipeguard.gateway.legs import Legs, Unavailable
+from pipeguard.gateway.legs import ClientRequest, Legs, Unavailable
 from pipeguard.gateway.merged import Merged
 from pipeguard.transports.http.client.upstream import backoff
 from pipeguard.transports.tasks import Tasks

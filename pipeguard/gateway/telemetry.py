@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.gateway.server_state import ServerState
+from pipeguard.gateway.life import ServerState
 
 # What a client waits for while a server works. Lists are ours, and a subscription has no end.
 TRACED = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})

@@ -18,10 +18,9 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.gateway import menu
 from pipeguard.gateway.access import ScopedAccess
 from pipeguard.gateway.catalog import CatalogTool, may_be_of, tools_of_server
-from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.gateway import Gateway
-from pipeguard.gateway.legs import Unavailable
+from pipeguard.gateway.legs import ClientRequest, Unavailable
 from pipeguard.gateway.management import ClientManagement
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.merged import with_task

@@ -17,8 +17,8 @@ from pipeguard.firewall.session.guard import Guard
 from pipeguard.gateway.catalog import Catalog, Listing
 from pipeguard.gateway.leg import Leg, ListedTools
 from pipeguard.gateway.legs import Unavailable
+from pipeguard.gateway.life import definitions_wait
 from pipeguard.gateway.server_settings import ServerSettings, given_names
-from pipeguard.gateway.server_state import definitions_wait
 from pipeguard.gateway.stuffing import StuffingNotices
 from pipeguard.log import Log
 from pipeguard.transports.judging import frame_of

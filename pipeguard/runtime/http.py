@@ -38,12 +38,12 @@ from pipeguard.transports.http.server.admission import Admission
 from pipeguard.transports.http.server.backend import (
     MCP,
     Backend,
+    Conversations,
     Endpoint,
     RouteTable,
     Service,
     Upstream,
 )
-from pipeguard.transports.http.server.conversations import Conversations
 from pipeguard.transports.http.server.listener import Listener, Readiness, listen
 from pipeguard.transports.http.server.login_metadata import LoginMetadata
 from pipeguard.transports.http.server.refusals import Refusals

@@ -18,9 +18,9 @@ from pipeguard.gateway.answers import dial
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.life import State
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings, Start
-from pipeguard.gateway.server_state import State
 from tests import tools
 from tests.fuzz.rulebook import engines
 from tests.gateway.served import ServedAt, write_servers

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.life import State
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.server_state import State
 from tests import tools
 from tests.gateway.rogues import Client
 from tests.gateway.rogues import talk as talk_to

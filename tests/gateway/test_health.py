@@ -8,9 +8,9 @@ import pytest
 
 from pipeguard.gateway import life
 from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.life import State
 from pipeguard.gateway.server_output import last_lines, output_path
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.server_state import State
 from tests.gateway.rogues import Client, talk
 from tests.transports.wire import eventually
 from tests.wrap.wrapped import PYTHON, SERVER

@@ -11,12 +11,11 @@ import pytest
 from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.gateway import life
 from pipeguard.gateway.gateway import Gateway
-from pipeguard.gateway.life import MOST_REASON_CHARS, Circuit
+from pipeguard.gateway.life import MOST_REASON_CHARS, Circuit, State
 from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_output import last_lines
 from pipeguard.gateway.server_settings import ServerSettings, Start
-from pipeguard.gateway.server_state import State
 from tests.gateway.rogues import Client, rogue, talk, until
 from tests.gateway.served import environment_of_state
 from tests.wrap.wrapped import PIPEGUARD

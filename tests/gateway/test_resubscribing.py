@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pipeguard.gateway import life
+from pipeguard.gateway.life import State
 from pipeguard.gateway.server_settings import ServerSettings, Start
-from pipeguard.gateway.server_state import State
 from tests.gateway.rogues import until
 from tests.gateway.several import Agent, Room, gather, stateful
 

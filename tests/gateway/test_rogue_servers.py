@@ -9,7 +9,7 @@ from pipeguard.gateway import gateway as gateways
 from pipeguard.gateway import hub, leg, pages
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.gateway import Gateway
-from pipeguard.gateway.server_state import State
+from pipeguard.gateway.life import State
 from pipeguard.state.tokens import TokenScope
 from tests.gateway.rogues import INITIALIZE, Client, rogue, talk, until
 

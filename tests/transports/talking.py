@@ -21,8 +21,7 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.http import request_headers
-from pipeguard.transports.http.server.backend import Backend, Dial, Service
-from pipeguard.transports.http.server.conversations import Conversations
+from pipeguard.transports.http.server.backend import Backend, Conversations, Dial, Service
 from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge
 from pipeguard.transports.sse import EventStream

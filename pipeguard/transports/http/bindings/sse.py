@@ -27,12 +27,12 @@ from pipeguard.transports.http.headers import EVENTS, JSON, media_type
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
 from pipeguard.transports.http.server.backend import (
     Backend,
+    Conversations,
     Endpoint,
     Route,
     TransportBinding,
     without_body,
 )
-from pipeguard.transports.http.server.conversations import Conversations
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.relayed_answers import (
     AWAKE_SECONDS,

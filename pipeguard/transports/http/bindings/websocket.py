@@ -20,12 +20,12 @@ from pipeguard.transports.http.server.admission import WHO, RequestRefused
 from pipeguard.transports.http.server.backend import (
     MCP,
     Backend,
+    Conversations,
     Endpoint,
     Route,
     TransportBinding,
     without_body,
 )
-from pipeguard.transports.http.server.conversations import Conversations
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.judging import read_frame
 

@@ -20,8 +20,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject, serialise
 from pipeguard.firewall.protocol.methods import INITIALIZED, PROGRESS
 from pipeguard.firewall.session import replies
 from pipeguard.transports.bounded import UNTAKEN_SECONDS, Outbox
-from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Dialler
-from pipeguard.transports.failure import Failure
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Dialler, Failure
 from pipeguard.transports.http.client.shared_settings import (
     SET_LEVEL,
     SUBSCRIBE,

@@ -17,7 +17,7 @@ from pipeguard.firewall.protocol.framing import answered_ids
 from pipeguard.firewall.protocol.ids import request_ids, write_id
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.transports.failure import CONNECTION_LOST, Failure
+from pipeguard.transports.channel import CONNECTION_LOST, Failure
 from pipeguard.transports.http.client.upstream import InboxChannel, backoff, describe_unreachable
 from pipeguard.transports.judging import offload, read_frame, value_of
 

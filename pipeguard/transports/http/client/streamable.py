@@ -20,8 +20,7 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import request_ids, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
-from pipeguard.transports.channel import RemoteChannel
-from pipeguard.transports.failure import CONNECTION_LOST, Failure
+from pipeguard.transports.channel import CONNECTION_LOST, Failure, RemoteChannel
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.bodies import AnswerReader, Unreadable
 from pipeguard.transports.http.client.upstream import (

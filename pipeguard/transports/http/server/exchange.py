@@ -19,7 +19,7 @@ from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.strict_json import parse_json, without_value
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import UNTAKEN_SECONDS, Backlog, Outbox
-from pipeguard.transports.failure import Failure
+from pipeguard.transports.channel import Failure
 from pipeguard.transports.http.correlator import Correlator
 
 UNHEARD_FRAMES = 256

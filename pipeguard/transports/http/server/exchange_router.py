@@ -21,8 +21,7 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import Backlog
-from pipeguard.transports.channel import AsyncChannel, ChannelClosed
-from pipeguard.transports.failure import Failure
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Failure
 from pipeguard.transports.http.correlator import (
     Correlator,
     Sent,

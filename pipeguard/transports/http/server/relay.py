@@ -22,7 +22,7 @@ from pipeguard.firewall.protocol.strict_json import without_value
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import Crowded
-from pipeguard.transports.failure import CONNECTION_LOST, Failure
+from pipeguard.transports.channel import CONNECTION_LOST, Failure
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.upstream import (
     Remote,

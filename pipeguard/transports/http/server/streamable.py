@@ -23,8 +23,7 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.session import replies
 from pipeguard.transports.bounded import Crowded
-from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.failure import Failure
+from pipeguard.transports.channel import ChannelClosed, Failure
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.correlator import with_request_ids
 from pipeguard.transports.http.headers import JSON, SESSION_ID

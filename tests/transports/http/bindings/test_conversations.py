@@ -17,7 +17,7 @@ from pipeguard.transports.http.bindings import sse
 from pipeguard.transports.http.bindings.sse import SseEndpoint
 from pipeguard.transports.http.bindings.websocket import WebSocketEndpoint
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
-from pipeguard.transports.http.server.conversations import Conversations
+from pipeguard.transports.http.server.backend import Conversations
 from pipeguard.transports.http.server.sessions import Sessions
 from tests.transports.http.server.hosting import Answering, Child, code, echo
 from tests.transports.talking import (
