@@ -60,10 +60,10 @@ async def dial(gateway: Gateway, who: str = "") -> GatewayChannel:
         gateway: all servers.
         who: the name of the client's token, or empty.
     """
-    return GatewayChannel(partial(ClientAnswers, gateway), who)
+    return GatewayChannel(partial(_ClientAnswers, gateway), who)
 
 
-class ClientAnswers:
+class _ClientAnswers:
     """Answers the requests of one client.
 
     Args:

@@ -148,7 +148,7 @@ def carry_out_move(planned: ChangePlan, machine: Machine, gateway: GatewayFile) 
         return
     before = gateway.text()
     servers = [
-        Described(
+        _Described(
             item.server.name,
             gateway_name(item.server),
             server_fields(item.server),
@@ -230,7 +230,7 @@ _YAML = Yaml()
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class _Described:
     """A server to add.
 
     Attributes:
@@ -245,7 +245,7 @@ class Described:
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
+class _Added:
     """A text with added servers.
 
     Attributes:
@@ -259,7 +259,7 @@ class Added:
     servers: tuple[MovedServer, ...]
 
 
-def with_servers(text: str, servers: Iterable[Described]) -> Added:
+def with_servers(text: str, servers: Iterable[_Described]) -> _Added:
     """Add servers to a text; one that describes the same server under the same name is shared.
 
     Raises:
@@ -279,7 +279,7 @@ def with_servers(text: str, servers: Iterable[Described]) -> Added:
             if is_described_by(server.fields, present[name]):
                 moved.append(MovedServer(server.entry, name, ""))
                 break
-    return Added(text, frame, tuple(moved))
+    return _Added(text, frame, tuple(moved))
 
 
 def without_servers(text: str, servers: Sequence[MovedServer], frame: str) -> str:

@@ -277,7 +277,7 @@ class GatewayListener:
 
     def _mount_server(self, name: str, member: GatewayServer) -> None:
         run = member.run
-        sessions = ShownSessions(
+        sessions = _ShownSessions(
             run.guard,
             f"{run.name}.{ALONE}",  # no event of theirs has the name of one of a gateway's client
             self._most,
@@ -352,7 +352,7 @@ def _nothing_here() -> RequestRefused:
 # Conversations at a server's own endpoint, where its tools are shown as the user says.
 
 
-class ShownSessions(Sessions):
+class _ShownSessions(Sessions):
     """The Sessions of clients at a server's own endpoint.
 
     Attributes:

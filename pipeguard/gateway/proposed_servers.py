@@ -34,7 +34,7 @@ ENTRY_KEYS = ("command", "args", "env", "cwd", "url", "headers", "transport")
 _SOURCE = "the proposed server"
 
 
-class ApprovedServers(NamedTuple):
+class _ApprovedServers(NamedTuple):
     """Servers that an agent proposed and a person approved.
 
     Attributes:
@@ -82,7 +82,7 @@ def checked_entry(name: str, fields: Mapping[str, JsonValue]) -> str:
     return text
 
 
-def approved_servers(path: Path | None) -> ApprovedServers:
+def approved_servers(path: Path | None) -> _ApprovedServers:
     """The servers that a person approved.
 
     Args:
@@ -98,7 +98,7 @@ def approved_servers(path: Path | None) -> ApprovedServers:
             servers.append(_settings_of(proposal.name, proposal.definition))
         except PolicyError as error:
             notes.append(f"the proposed server {proposal.name} is left out: {error}")
-    return ApprovedServers(tuple(servers), tuple(notes))
+    return _ApprovedServers(tuple(servers), tuple(notes))
 
 
 def approved_fingerprints(path: Path | None) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ _UPDATED, _LOG = "notifications/resources/updated", "notifications/message"
 C = TypeVar("C", bound=Hashable)
 
 
-class Relayed(NamedTuple):
+class _Relayed(NamedTuple):
     """The fate of a client's request.
 
     Attributes:
@@ -62,7 +62,7 @@ class SharedSettings:
         self._levels.clear()
         self._level = ""
 
-    def relay(self, client: Hashable, request: JsonObject) -> Relayed:
+    def relay(self, client: Hashable, request: JsonObject) -> _Relayed:
         """The fate of a client's request."""
         params = request.get("params")
         body = params if isinstance(params, dict) else {}
@@ -76,12 +76,12 @@ class SharedSettings:
             return _relayed(request)
         if method == SUBSCRIBE:
             if len(own) >= MOST_SUBSCRIPTIONS and uri not in own:
-                return Relayed(None, _TOO_MANY)
+                return _Relayed(None, _TOO_MANY)
             own[uri] = None
         elif method == UNSUBSCRIBE:
             own.pop(uri, None)
             if self._is_wanted(uri):
-                return Relayed(None, {"result": {}})
+                return _Relayed(None, {"result": {}})
         return _relayed(request)
 
     def listeners(self, notification: JsonObject, clients: Iterable[C]) -> list[C]:
@@ -142,8 +142,8 @@ def _with_parents(uri: JsonValue) -> list[str]:
     return addresses
 
 
-def _relayed(request: JsonObject) -> Relayed:
-    return Relayed(request, {})
+def _relayed(request: JsonObject) -> _Relayed:
+    return _Relayed(request, {})
 
 
 def _request(method: str, params: dict[str, JsonValue]) -> JsonObject:

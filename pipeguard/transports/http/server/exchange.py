@@ -174,7 +174,7 @@ class Exchange(Stream):
             self.end()
 
 
-class Unheard(NamedTuple):
+class _Unheard(NamedTuple):
     """A frame that nobody has heard yet.
 
     Attributes:
@@ -204,7 +204,7 @@ class UnrequestedMessages:
         self._is_shared = is_shared
         self._waits = waits
         self.streams: list[Stream] = []
-        self._unheard: deque[Unheard] = deque()
+        self._unheard: deque[_Unheard] = deque()
         self.unheard_bytes = 0
 
     def deliver(self, frame: bytes, exchange: Exchange | None) -> list[bytes]:
@@ -233,18 +233,18 @@ class UnrequestedMessages:
         A notification is judged when somebody hears it: a server may have many clients, and what
         it sends to all of them costs nothing while nobody listens.
         """
-        self._unheard.append(Unheard(without_value(frame), is_judged))
+        self._unheard.append(_Unheard(without_value(frame), is_judged))
         self.unheard_bytes += len(frame)
         dropped = []
         while len(self._unheard) > UNHEARD_FRAMES or self.unheard_bytes > UNHEARD_BYTES:
             dropped.append(self._take_oldest().frame)
         return dropped
 
-    def take_unheard(self) -> Unheard | None:
+    def take_unheard(self) -> _Unheard | None:
         """Take the oldest stored frame, None where there is none."""
         return self._take_oldest() if self._unheard else None
 
-    def _take_oldest(self) -> Unheard:
+    def _take_oldest(self) -> _Unheard:
         oldest = self._unheard.popleft()
         self.unheard_bytes -= len(oldest.frame)
         return oldest

@@ -43,7 +43,7 @@ _UNSUPPORTED_VERSION = b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Leng
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class LoginEndpoint(Protocol):
+class _LoginEndpoint(Protocol):
     """Answers clients that log in to the server through us."""
 
     def answers(self, path: str) -> bool:
@@ -82,7 +82,7 @@ class Listener:
         routes: RouteTable,
         readiness: Callable[[], Readiness],
         refusals: Refusals,
-        login: LoginEndpoint | None = None,
+        login: _LoginEndpoint | None = None,
     ) -> None:
         self._admission = admission
         self._routes = routes

@@ -30,7 +30,7 @@ DEFAULT_REVISION = "2025-03-26"  # without a header (MCP 2025-06-18, basic/trans
 Mirrored = dict[str, tuple[str, ...]]  # headers that repeat parameters, with their paths
 
 
-class Subscriber(Protocol):
+class _Subscriber(Protocol):
     """A stream on which a client gets messages that it did not ask for."""
 
     def send(self, frames: list[bytes]) -> None:
@@ -43,7 +43,7 @@ class _Entry:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.used_at = monotonic()
-        self.subscribers: list[Subscriber] = []
+        self.subscribers: list[_Subscriber] = []
 
 
 class SessionOwners:
@@ -198,7 +198,7 @@ class Sessions:
             timer.cancel()
 
     @contextmanager
-    def subscribing(self, session: Session, subscriber: Subscriber) -> Iterator[None]:
+    def subscribing(self, session: Session, subscriber: _Subscriber) -> Iterator[None]:
         """Send to a subscriber what concerns its conversation."""
         entry = self._with_subscribers.get(session)
         if entry is None:
@@ -213,7 +213,7 @@ class Sessions:
                 self._with_subscribers.pop(session, None)
 
     def answering(
-        self, method: str | None, session: Session, subscriber: Subscriber
+        self, method: str | None, session: Session, subscriber: _Subscriber
     ) -> AbstractContextManager[None]:
         """Subscribe while a request is answered, if it is `subscriptions/listen` (2026-07-28)."""
         return self.subscribing(session, subscriber) if method == LISTEN else nullcontext()
