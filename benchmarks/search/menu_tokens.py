@@ -65,7 +65,7 @@ def texts_read(definitions: Definitions, asks: list[str]) -> tuple[str, list[str
     gateway = Gateway(cast(Engines, None))  # nothing is judged
     gateway.catalog = catalog
     calls = ToolCalls(gateway, no_router, access, "")
-    return _json(calls.listed()), [asyncio.run(_answer(calls, ask)) for ask in asks]
+    return _json(calls.list_tools()), [asyncio.run(_answer(calls, ask)) for ask in asks]
 
 
 def counted(texts: list[str]) -> list[int]:

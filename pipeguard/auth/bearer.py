@@ -93,7 +93,9 @@ class Bearer:
                 self._not_before = now + PAUSE_SECONDS  # it is valid for a moment yet
         return f"Bearer {self._token}" if self._token else None
 
-    async def challenged(self, status: int, www_authenticate: str, sent: str | None = None) -> bool:
+    async def answer_challenge(
+        self, status: int, www_authenticate: str, sent: str | None = None
+    ) -> bool:
         """React to an answer with 401 or 403, as far as that is possible without a person.
 
         Args:

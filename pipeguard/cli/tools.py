@@ -193,9 +193,9 @@ def _only(server: str | None) -> Callable[[str], bool]:
 
 def _of_tool(tool: str) -> Callable[[str], bool]:
     """Find the servers that may have a tool, by its name."""
-    from pipeguard.gateway.catalog import may_be_of
+    from pipeguard.gateway.catalog import may_be_tool
 
-    return lambda server: may_be_of(tool, server)
+    return lambda server: may_be_tool(tool, server)
 
 
 def _run(
@@ -203,12 +203,12 @@ def _run(
     work: Callable[[Inspector], Awaitable[int]],
     only: Callable[[str], bool],
 ) -> None:
-    from pipeguard.gateway.sources import inspected
+    from pipeguard.gateway.sources import inspect_tools
     from pipeguard.runtime.http import new_loop, prepare_threads
 
     async def inspecting() -> int:
         prepare_threads(asyncio.get_running_loop())
-        async with inspected(sources, "error", only) as inspector:
+        async with inspect_tools(sources, "error", only) as inspector:
             return await work(inspector)
 
     with asyncio.Runner(loop_factory=new_loop) as runner:

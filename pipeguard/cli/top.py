@@ -203,7 +203,7 @@ def _by_audit(window: float) -> Callable[[], ActivityView]:
 
 
 def _by_figures(url: str, token: str, window: float) -> Callable[[], ActivityView]:
-    from pipeguard.gateway.scraped_activity import Scrape, activity_between, scrape
+    from pipeguard.gateway.scraped_activity import Scrape, measure_activity, scrape
 
     looks: deque[Scrape] = deque(maxlen=MOST_LOOKS)
 
@@ -214,7 +214,7 @@ def _by_figures(url: str, token: str, window: float) -> Callable[[], ActivityVie
             return ActivityView(url, None, str(error))
         while len(looks) > 2 and looks[1].time <= looks[-1].time - window:
             looks.popleft()
-        return ActivityView(url, activity_between(looks[0], looks[-1]))
+        return ActivityView(url, measure_activity(looks[0], looks[-1]))
 
     return look
 

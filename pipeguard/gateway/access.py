@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from time import monotonic
 
 from pipeguard.firewall.protocol.peers import CAPABILITIES
-from pipeguard.gateway.catalog import Catalog, CatalogTool, may_be_of, tool_globs
+from pipeguard.gateway.catalog import Catalog, CatalogTool, may_be_tool, tool_globs
 from pipeguard.gateway.search import Filter
 from pipeguard.state.tokens import EFFECTS, TokenScope
 
@@ -75,21 +75,21 @@ class ScopedAccess:
         if scope.is_unlimited:
             return None
         keys = None if "*" in scope.tools else tool_globs(self._catalog, scope.tools)
-        return Filter(self._servers_for(scope, "tools/call"), effects_up_to(scope.effect), keys)
+        return Filter(self._filter_servers(scope, "tools/call"), list_effects(scope.effect), keys)
 
     def may_call(self, tool: CatalogTool) -> bool:
         """True where it may call a tool."""
-        return bool(self.allowed([tool]))
+        return bool(self.filter_tools([tool]))
 
-    def allowed(self, tools: Iterable[CatalogTool]) -> list[CatalogTool]:
+    def filter_tools(self, tools: Iterable[CatalogTool]) -> list[CatalogTool]:
         """Those of some tools that it may call."""
         scope = self._scope()
-        return [] if scope is None else self._allowed(scope, tools)
+        return [] if scope is None else self._filter_tools(scope, tools)
 
-    def _allowed(self, scope: TokenScope, tools: Iterable[CatalogTool]) -> list[CatalogTool]:
+    def _filter_tools(self, scope: TokenScope, tools: Iterable[CatalogTool]) -> list[CatalogTool]:
         if scope.is_unlimited:
             return list(tools)
-        effects = effects_up_to(scope.effect)
+        effects = list_effects(scope.effect)
         return [
             tool
             for tool in tools
@@ -111,19 +111,19 @@ class ScopedAccess:
     def servers(self, method: str) -> list[str]:
         """Names of the servers to which it may send messages of a method."""
         scope = self._scope()
-        return [] if scope is None else self._servers_for(scope, method)
+        return [] if scope is None else self._filter_servers(scope, method)
 
     def effects(self) -> Collection[str]:
         """The effects of the tools that it may call."""
         scope = self._scope()
-        return () if scope is None else effects_up_to(scope.effect)
+        return () if scope is None else list_effects(scope.effect)
 
-    def _servers_for(self, scope: TokenScope, method: str) -> list[str]:
+    def _filter_servers(self, scope: TokenScope, method: str) -> list[str]:
         return sorted(name for name in self._servers() if self._includes(scope, name, method))
 
     def _includes(self, scope: TokenScope, server: str, method: str) -> bool:
         """True if a scope includes messages of a method to and from a server."""
-        if not _matches(server, scope.servers) or not effects_up_to(scope.effect):
+        if not _matches(server, scope.servers) or not list_effects(scope.effect):
             return False
         return "*" in scope.tools or (method in OF_TOOLS and self._names_tools(scope, server))
 
@@ -131,9 +131,11 @@ class ScopedAccess:
         """True if a scope names tools of a server: by the server's name, or tools that it has."""
         version = self._catalog.version, scope
         if self._with_tools[0] != version:
-            names = frozenset(tool.server for tool in self._allowed(scope, self._catalog))
+            names = frozenset(tool.server for tool in self._filter_tools(scope, self._catalog))
             self._with_tools = version, names
-        return server in self._with_tools[1] or any(may_be_of(glob, server) for glob in scope.tools)
+        return server in self._with_tools[1] or any(
+            may_be_tool(glob, server) for glob in scope.tools
+        )
 
     def seconds_to_wait(self) -> float:
         """Count a call; how long to wait instead where there were too many in a minute."""
@@ -148,7 +150,7 @@ def may_use_alone(scope: TokenScope | None, server: str) -> bool:
     return "*" in scope.tools and scope.effect == EFFECTS[-1] and not scope.per_minute
 
 
-def effects_up_to(effect: str) -> Collection[str]:
+def list_effects(effect: str) -> Collection[str]:
     """The effects that are allowed where at most this one is."""
     return EFFECTS[: EFFECTS.index(effect) + 1] if effect in EFFECTS else ()
 

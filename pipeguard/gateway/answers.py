@@ -76,9 +76,9 @@ class _ClientAnswers:
         self._conversation = conversation
         self._access = access = gateway.access(conversation.token)
         self._legs = legs = Legs(self._open, gateway.use)
-        self._input_calls = InputCalls(conversation, self._open_for, self._heard)
+        self._input_calls = InputCalls(conversation, self._open_leg, self._hear)
         self._leg_subscriptions = LegSubscriptions(
-            lambda server: legs.to(server, conversation.opening), self._updated
+            lambda server: legs.to(server, conversation.opening), self._pass_update
         )
         router = Router(conversation, legs, self._input_calls, self._leg_subscriptions)
         self._calls = ToolCalls(gateway, router, access, conversation.token)
@@ -109,13 +109,13 @@ class _ClientAnswers:
                 await self._gateway.settle()
                 self._has_settled = True
             try:
-                answer = await self._answered(request)
+                answer = await self._answer(request)
             except Declined as declined:
                 answer = declined.error()
             return eras.without_handshake(request.method, request.params, answer)
-        return await self._answered(request)
+        return await self._answer(request)
 
-    async def _answered(self, request: ClientRequest) -> JsonObject:
+    async def _answer(self, request: ClientRequest) -> JsonObject:
         method = self._methods.get(request.method)
         if method is None:
             raise _unknown(request.method)
@@ -123,13 +123,13 @@ class _ClientAnswers:
             return await method(request)
         with self._gateway.receiving(request, lambda _: "", self._calls.traced_as) as span:
             answer = await method(request)
-            span.answered(answer)
+            span.record_answer(answer)
             return answer
 
-    def relisted(self, kinds: frozenset[str], *servers: str) -> None:
+    def announce_lists(self, kinds: frozenset[str], *servers: str) -> None:
         """Tell the client what servers offer anew: tools, prompts or resources."""
         kinds = frozenset(kind for kind in kinds if self._concerns(kind, servers))
-        self._subscriptions.relisted(kinds)
+        self._subscriptions.announce_lists(kinds)
         if self._knows_of_handshake:
             for kind in sorted(kinds):
                 method = f"notifications/{kind}/list_changed"
@@ -153,7 +153,7 @@ class _ClientAnswers:
         """True if what a server says or asks is of a part of it that the client may use."""
         return self._access.may_use(leg.server, message.method or "")
 
-    def shown(self, leg: Leg, message: Message) -> JsonObject | None:
+    def show_message(self, leg: Leg, message: Message) -> JsonObject | None:
         """A server's notification as the client may read it; None where it is not for it."""
         if not self.may_hear(leg, message):
             return None
@@ -189,23 +189,23 @@ class _ClientAnswers:
         if opening.is_stateless:
             # Of nobody's call alone, so that nothing can be asked on it.
             unasked = Opening({}, opening.client_info, opening.revision)
-            return await self._open_for(server, unasked, self._subscriptions)
-        leg = await self._open_for(server, opening, self._conversation)
+            return await self._open_leg(server, unasked, self._subscriptions)
+        leg = await self._open_leg(server, opening, self._conversation)
         if leg.is_stateless:
             self._leg_subscriptions.follow(leg)
         try:
-            await self._merged.opened(leg)
+            await self._merged.collect_openings(leg)
         except asyncio.CancelledError:  # the client is gone meanwhile
             await leg.close()
             raise
         return leg
 
-    async def _open_for(self, server: str, opening: Opening, listener: LegListener) -> Leg:
+    async def _open_leg(self, server: str, opening: Opening, listener: LegListener) -> Leg:
         if server not in self._access.servers("tools/call"):
             raise Unavailable("there is no such server")
         return await self._gateway.open(server, self._conversation, opening, listener, self._access)
 
-    def _updated(self, leg: Leg, uri: str) -> None:
+    def _pass_update(self, leg: Leg, uri: str) -> None:
         """A resource may have changed."""
         if not self._access.may_use(leg.server, "notifications/resources/updated"):
             return
@@ -213,14 +213,14 @@ class _ClientAnswers:
         method = "notifications/resources/updated"
         self._conversation.say({"jsonrpc": "2.0", "method": method, "params": {"uri": shown}})
 
-    def _heard(self, leg: Leg, message: Message) -> None:
-        self._subscriptions.notified(leg, message)
+    def _hear(self, leg: Leg, message: Message) -> None:
+        self._subscriptions.receive_notification(leg, message)
 
     def _servers(self) -> dict[str, JsonObject]:
         """Those whose announcements the client may hear, with what they offer awake."""
-        described = self._gateway.described()
+        described = self._gateway.describe_servers()
         return {
-            name: described[name] if self._gateway.remembered(name) is None else {}
+            name: described[name] if self._gateway.find_remembered(name) is None else {}
             for name in self._access.servers("subscriptions/listen")
             if name in described
         }
@@ -263,7 +263,7 @@ class _ClientAnswers:
     def _capabilities(self) -> JsonObject:
         """Capabilities of all servers together (MCP 2025-11-25, basic/lifecycle)."""
         together: JsonObject = {"tools": {"listChanged": True}}
-        for server, described in self._gateway.described().items():
+        for server, described in self._gateway.describe_servers().items():
             declared = described.get("capabilities")
             for name, method in _CAPABILITIES.items():
                 detail = declared.get(name) if isinstance(declared, dict) else None
@@ -282,7 +282,7 @@ class _ClientAnswers:
 
     async def _list_tools(self, _: ClientRequest) -> JsonObject:
         await self._gateway.settle()
-        return {"result": {"tools": self._calls.listed()}}
+        return {"result": {"tools": self._calls.list_tools()}}
 
 
 def _announcing(capabilities: JsonObject) -> JsonObject:

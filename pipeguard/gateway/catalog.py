@@ -66,12 +66,12 @@ class CatalogTool(NamedTuple):
         """For people; empty where it has none."""
         annotations = self.definition.get("annotations")
         inner = annotations.get("title") if isinstance(annotations, dict) else None
-        return text_of(self.definition.get("title")) or text_of(inner)
+        return to_text(self.definition.get("title")) or to_text(inner)
 
     @property
     def description(self) -> str:
         """The server's description."""
-        return text_of(self.definition.get("description"))
+        return to_text(self.definition.get("description"))
 
 
 class Override(NamedTuple):
@@ -130,10 +130,10 @@ class Catalog:
         self._is_published = self._is_indexed = True
 
     def __len__(self) -> int:
-        return len(self._published())
+        return len(self._find_published())
 
     def __iter__(self) -> Iterator[CatalogTool]:
-        return iter(self._published().values())
+        return iter(self._find_published().values())
 
     def put(self, listing: Listing, known_as: Callable[[str], Tool]) -> bool:
         """Take over what a server offers now; True where that differs from before.
@@ -146,12 +146,12 @@ class Catalog:
             self._unprefixed.discard(listing.server)
         else:
             self._unprefixed.add(listing.server)
-        tools = tuple(self._chosen(listing, known_as))
+        tools = tuple(self._choose(listing, known_as))
         self._keys[listing.server] = {tool.name: tool.key for tool in tools}
         if self._tools.get(listing.server, ()) == tools:
             return False
         self._tools[listing.server] = tools
-        self._changed()
+        self._notify()
         return True
 
     def drop(self, server: str) -> bool:
@@ -160,39 +160,39 @@ class Catalog:
         self._unprefixed.discard(server)
         if not self._tools.pop(server, ()):
             return False
-        self._changed()
+        self._notify()
         return True
 
     def of(self, server: str) -> tuple[CatalogTool, ...]:
         """The tools of one server."""
         return self._tools.get(server, ())
 
-    def named(self, public: str) -> CatalogTool | None:
+    def find(self, public: str) -> CatalogTool | None:
         """The tool of a public name; None where there is none."""
-        return self._published().get(public)
+        return self._find_published().get(public)
 
     def search(
         self, query: str, limit: int, only: Filter | None = None
     ) -> list[tuple[CatalogTool, SearchHit]]:
         """The tools that a query is about, the best first (`ToolIndex.search`)."""
         if not self._is_indexed:
-            self._index.replace(self._indexed())
+            self._index.replace(self._index_tools())
             self._is_indexed = True
         found = self._index.search(query, limit, only)
         return [(self._by_key[hit.tool.key], hit) for hit in found]
 
-    def _indexed(self) -> list[ToolText]:
+    def _index_tools(self) -> list[ToolText]:
         """The entries to index; computed anew only for tools that changed."""
         texts = {}
         for tool in (each for each in self if not each.is_held):
             known = self._texts.get(tool.key)
             if known is None or known[0][2:] != tool[2:]:  # the public name is not indexed
-                known = tool, _indexed(tool)
+                known = tool, _index_tool(tool)
             texts[tool.key] = known
         self._texts = texts
         return [text for _, text in texts.values()]
 
-    def _chosen(self, listing: Listing, known_as: Callable[[str], Tool]) -> Iterator[CatalogTool]:
+    def _choose(self, listing: Listing, known_as: Callable[[str], Tool]) -> Iterator[CatalogTool]:
         seen: set[str] = set()
         for definition in listing.definitions:
             name = definition.get("name") if isinstance(definition, dict) else None
@@ -209,7 +209,7 @@ class Catalog:
             if listing.is_prefixed:
                 public = public_name(listing.server, public)
             key = self._key(listing.server, name)
-            effect = effect_of(known_as(name), definition)
+            effect = read_effect(known_as(name), definition)
             is_held = name in listing.held
             yield CatalogTool(
                 key, public, listing.server, name, shown, effect, listing.tags, is_held
@@ -229,11 +229,11 @@ class Catalog:
         """
         return name if self._unprefixed == {server} else public_name(server, name)
 
-    def _changed(self) -> None:
+    def _notify(self) -> None:
         self.version += 1
         self._is_published = self._is_indexed = False
 
-    def _published(self) -> dict[str, CatalogTool]:
+    def _find_published(self) -> dict[str, CatalogTool]:
         """The tools by their public names; worked out when first needed after a change."""
         if not self._is_published:
             self._publish()
@@ -309,7 +309,7 @@ def short_hash(server: str, name: str) -> str:
     return digest[:HASH_CHARS]
 
 
-def effect_of(tool: Tool, definition: JsonObject) -> Effect:
+def read_effect(tool: Tool, definition: JsonObject) -> Effect:
     """The effect of calling a tool.
 
     Its words decide; annotations can only make it more (MCP 2025-06-18, server/tools: clients
@@ -352,7 +352,7 @@ def schema_words(definition: JsonObject) -> Iterator[str]:
         stack.append((value.get("items"), depth + 1))
 
 
-def text_of(value: JsonValue) -> str:
+def to_text(value: JsonValue) -> str:
     """A text; empty where it is none."""
     return value if type(value) is str else ""
 
@@ -370,7 +370,7 @@ def is_shown(name: str, allow: Sequence[str], block: Sequence[str]) -> bool:
     return not allow or any(fnmatchcase(name, pattern) for pattern in allow)
 
 
-def _indexed(tool: CatalogTool) -> ToolText:
+def _index_tool(tool: CatalogTool) -> ToolText:
     return ToolText(
         tool.key,
         tool.server,
@@ -405,7 +405,7 @@ def tools_of_server(
         name: public, `server/tool` or `server__tool`.
         is_allowed: what may be found at all.
     """
-    tool = catalog.named(name)
+    tool = catalog.find(name)
     if tool is not None:
         return [tool] if is_allowed(tool) else []
     return [
@@ -423,6 +423,6 @@ def tools_named(catalog: Catalog, name: str) -> list[CatalogTool]:
     return [tool for tool in catalog if tool.name == name]
 
 
-def may_be_of(name: str, server: str) -> bool:
+def may_be_tool(name: str, server: str) -> bool:
     """True where a name begins as those of a server's tools do."""
     return name.startswith(tuple(f"{server}{mark}" for mark in MARKS))

@@ -42,7 +42,7 @@ from pipeguard.gateway.discovery import read_own_text
 from pipeguard.gateway.moving import (
     NAME_CHARS,
     gateway_name,
-    is_described_by,
+    is_described,
     judge_move,
     server_fields,
 )
@@ -161,12 +161,12 @@ def carry_out_move(planned: ChangePlan, machine: Machine, gateway: GatewayFile) 
         parse_servers(added.text, str(gateway.path), gateway.variables)
     except (UneditableError, UnreadableError, PolicyError) as error:
         raise files.FileError(f"{gateway.path}: {error}") from None
-    earlier = _moves_to(gateway.path)
+    earlier = _find_move(gateway.path)
     move = replace(
         planned.move,
         frame=added.frame or next((move.frame for move in earlier if move.frame), ""),
         servers=tuple(
-            replace(server, text=server.text or _text_of(server, earlier))
+            replace(server, text=server.text or _read_text(server, earlier))
             for server in added.servers
         ),
     )
@@ -192,7 +192,7 @@ def release(records: Iterable[history.Record]) -> dict[Path, str]:
     problems = {}
     for move in (record.move for record in records if record.move is not None):
         gateway = GatewayFile(move.file, os.environ)
-        needed = {item.name for other in _moves_to(move.file) for item in other.servers}
+        needed = {item.name for other in _find_move(move.file) for item in other.servers}
         gone = [item for item in move.servers if item.text and item.name not in needed]
         try:
             before = read_own_text(str(move.file)) if move.file.exists() else ""
@@ -207,7 +207,7 @@ def release(records: Iterable[history.Record]) -> dict[Path, str]:
     return problems
 
 
-def _moves_to(path: Path) -> list[history.GatewayMove]:
+def _find_move(path: Path) -> list[history.GatewayMove]:
     return [
         record.move
         for record in history.records()
@@ -215,7 +215,7 @@ def _moves_to(path: Path) -> list[history.GatewayMove]:
     ]
 
 
-def _text_of(server: history.MovedServer, moves: Iterable[history.GatewayMove]) -> str:
+def _read_text(server: history.MovedServer, moves: Iterable[history.GatewayMove]) -> str:
     """The text that an earlier change wrote for a shared server; empty if none did."""
     texts = (item.text for move in moves for item in move.servers if item.name == server.name)
     return next((text for text in texts if text), "")
@@ -270,13 +270,13 @@ def with_servers(text: str, servers: Iterable[_Described]) -> _Added:
     text += frame
     moved = []
     for server in servers:
-        present = _servers_in(text)
+        present = _find_servers(text)
         for name in _candidates(server.name):
             if name not in present:
                 text, piece = _with_server(text, name, server.fields)
                 moved.append(MovedServer(server.entry, name, piece))
                 break
-            if is_described_by(server.fields, present[name]):
+            if is_described(server.fields, present[name]):
                 moved.append(MovedServer(server.entry, name, ""))
                 break
     return _Added(text, frame, tuple(moved))
@@ -289,15 +289,15 @@ def without_servers(text: str, servers: Sequence[MovedServer], frame: str) -> st
         UneditableError: that is not possible without touching something else.
         UnreadableError: the text is not valid YAML.
     """
-    present = _servers_in(text)
+    present = _find_servers(text)
     gone = [server for server in servers if server.name in present]
     expected = {name: data for name, data in present.items() if name not in {s.name for s in gone}}
     exact = text
     for server in gone:
         if server.text and exact.count(server.text) == 1:
             exact = exact.replace(server.text, "")
-    result = exact if _reads_as(exact, expected) else _without_entries(text, gone)
-    if not _reads_as(result, expected):
+    result = exact if _reads_entry(exact, expected) else _without_entries(text, gone)
+    if not _reads_entry(result, expected):
         raise UneditableError("a server cannot be removed without touching something else.")
     if frame and not expected and result.endswith(frame):
         result = result.removesuffix(frame)
@@ -340,7 +340,7 @@ def _frame(text: str) -> str:
     return f"{start}{HEADER}{line_break}{_KEYS[0]}:{line_break}"
 
 
-def _servers_in(text: str) -> dict[str, Mapping[str, object]]:
+def _find_servers(text: str) -> dict[str, Mapping[str, object]]:
     root = _root(text)
     data = plain(root.data())
     servers: dict[str, Mapping[str, object]] = {}
@@ -367,9 +367,9 @@ def _with_server(text: str, name: str, fields: Mapping[str, Value]) -> tuple[str
             indent = node.members[0].start - line_start(text, node.members[0].start)
             entry = _block(name, fields, indent, text)
         position, piece = container.addition(entry)
-    before = _servers_in(text)
+    before = _find_servers(text)
     result = text[:position] + piece + text[position:]
-    if _servers_in(result) != {**before, name: _as_read(fields)}:
+    if _find_servers(result) != {**before, name: _as_read(fields)}:
         raise UneditableError("the change would touch something else.")
     return result, piece
 
@@ -399,8 +399,8 @@ def _without_entries(text: str, servers: Sequence[MovedServer]) -> str:
     return text
 
 
-def _reads_as(text: str, expected: Mapping[str, object]) -> bool:
+def _reads_entry(text: str, expected: Mapping[str, object]) -> bool:
     try:
-        return _servers_in(text) == expected
+        return _find_servers(text) == expected
     except (UneditableError, UnreadableError):
         return False

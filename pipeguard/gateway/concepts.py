@@ -106,7 +106,9 @@ def table() -> dict[tuple[str, ...], tuple[str, ...]]:
     """The table as it is written: phrases by the terms for which they may stand."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     rows: dict[str, str] = yaml.load(source(), loader)  # noqa: S506  both loaders are safe
-    return {tuple(_listed(terms)): tuple(_listed(phrases)) for terms, phrases in rows.items()}
+    return {
+        tuple(_split_list(terms)): tuple(_split_list(phrases)) for terms, phrases in rows.items()
+    }
 
 
 def source() -> str:
@@ -114,7 +116,7 @@ def source() -> str:
     return resources.files("pipeguard.gateway").joinpath("everyday.yaml").read_text("utf-8")
 
 
-def _listed(text: str) -> Iterator[str]:
+def _split_list(text: str) -> Iterator[str]:
     return (part.strip() for part in text.split(","))
 
 
@@ -283,7 +285,7 @@ class ToolStems:
         words = self.fields["name"] | self.fields["title"] | self.fields["description"]
         return frozenset(word for word in words if not word.isdigit())
 
-    def field_of(self, concept: Concept) -> str:
+    def find_field(self, concept: Concept) -> str:
         """The field that matches a concept best, the word before its synonyms; or empty."""
         for term in concept.terms:
             if self.everything.issuperset(term):
@@ -295,17 +297,17 @@ class ToolStems:
         """The stems of all fields."""
         return frozenset().union(*self.fields.values())
 
-    def is_named_by(self, stems: Set[str]) -> bool:
+    def names_tool(self, stems: Set[str]) -> bool:
         """True where a query is the name of this tool, of its server, or of both."""
         server, name = self.fields["server"], self.fields["name"]
         return (server <= stems or name <= stems) and server | name >= stems
 
-    def is_server_named_by(self, stems: Set[str]) -> bool:
+    def names_server(self, stems: Set[str]) -> bool:
         """True where a query is the name of its server, which no tool chooses, or of both."""
         server, name = self.fields["server"], self.fields["name"]
         return server <= stems and server | name >= stems
 
-    def is_clone_of(self, other: ToolStems) -> bool:
+    def is_clone(self, other: ToolStems) -> bool:
         """True where both say nearly the same of themselves."""
         return len(self.all & other.all) >= CLONE_SHARE * len(self.all | other.all)
 
@@ -317,7 +319,7 @@ def without_clones(rows: Iterable[Scored], limit: int) -> list[Scored]:
     """The first of them, those last of which there are enough already."""
     first, last = list[Scored](), list[Scored]()
     for row in rows:
-        alike = sum(row[2].is_clone_of(other) for _, _, other in first)
+        alike = sum(row[2].is_clone(other) for _, _, other in first)
         (last if alike >= MOST_CLONES else first).append(row)
         if len(first) == limit:
             break
@@ -335,7 +337,7 @@ def coverage(stems: Set[str], concepts: Iterable[Concept]) -> float:
     return covered
 
 
-def explained_by(concepts: Iterable[Concept]) -> dict[str, float]:
+def explain(concepts: Iterable[Concept]) -> dict[str, float]:
     """The weight of each stem of a query in a name."""
     best: dict[str, float] = {}
     for concept in concepts:

@@ -28,7 +28,7 @@ from pipeguard.transports.bounded import Outbox
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.client.shared_settings import is_logged
 from pipeguard.transports.http.correlator import RELATED_TASK
-from pipeguard.transports.judging import frame_of, read_message
+from pipeguard.transports.judging import read_message, to_frame
 from pipeguard.transports.tasks import Tasks
 
 TASK_SEPARATOR = "/"
@@ -51,10 +51,10 @@ class Answers(Protocol):
     async def broadcast(self, method: str, params: JsonObject) -> None:
         """Tell all servers that are open for this client."""
 
-    def shown(self, leg: Leg, message: Message) -> JsonObject | None:
+    def show_message(self, leg: Leg, message: Message) -> JsonObject | None:
         """A server's notification as the client may read it; None where it is not for it."""
 
-    def relisted(self, kinds: frozenset[str], *servers: str) -> None:
+    def announce_lists(self, kinds: frozenset[str], *servers: str) -> None:
         """Tell the client what servers offer anew: tools, prompts or resources."""
 
     def may_hear(self, leg: Leg, message: Message) -> bool:
@@ -84,9 +84,9 @@ class _Question(NamedTuple):
     def progress(self) -> JsonValue:
         """The token under which the server wants to hear of progress; None where it does not."""
         params = self.message.value.get("params")
-        return eras.meta_of(params).get("progressToken") if isinstance(params, dict) else None
+        return eras.find_meta(params).get("progressToken") if isinstance(params, dict) else None
 
-    def is_over(self) -> bool:
+    def has_ended(self) -> bool:
         """True where nobody waits for the answer any more: the request was cancelled."""
         return self.answer is not None and self.answer.done()
 
@@ -133,7 +133,7 @@ class GatewayChannel:
             ChannelClosed: this side was closed.
         """
         while self._inbox.is_full and not self._is_closing:
-            await self._inbox.taken()
+            await self._inbox.wait_taken()
         if self._is_closing:
             raise ChannelClosed("closed")
         parsed = await read_message(frame)  # the Session before us has refused what is none
@@ -186,7 +186,7 @@ class GatewayChannel:
 
         def began(number: Number) -> None:
             numbers.append(number)
-            self.sent(request, leg, number)
+            self.begin_call(request, leg, number)
 
         if leg.is_stateless:
             params = eras.with_envelope(params, request.opening)
@@ -202,16 +202,16 @@ class GatewayChannel:
             )
         finally:
             for number in numbers:
-                self.ended(leg, number, answer)
+                self.end_call(leg, number, answer)
         return answer
 
-    def sent(self, request: ClientRequest, leg: Leg, number: Number) -> None:
+    def begin_call(self, request: ClientRequest, leg: Leg, number: Number) -> None:
         """A server works on a client's request from now on: progress and cancellation are its."""
         request.went(leg, number)
         if request.progress is not None:
             self._progress[leg, number] = request.progress
 
-    def ended(self, leg: Leg, number: Number, answer: JsonObject) -> None:
+    def end_call(self, leg: Leg, number: Number, answer: JsonObject) -> None:
         """A server has answered a request; it may go on working on a task."""
         progress, result = self._progress.pop((leg, number), None), answer.get("result")
         if progress is not None and isinstance(result, dict) and creates_task(result):
@@ -242,9 +242,9 @@ class GatewayChannel:
         finally:
             self._questions.pop(token, None)
 
-    def relisted(self, kinds: frozenset[str], *servers: str) -> None:
+    def announce_lists(self, kinds: frozenset[str], *servers: str) -> None:
         """Tell the client what servers offer anew; of no servers, what the gateway itself does."""
-        self._answers.relisted(kinds, *servers)
+        self._answers.announce_lists(kinds, *servers)
 
     # --- from the client ----------------------------------------------------------------
 
@@ -264,7 +264,7 @@ class GatewayChannel:
                     answer["result"] = restore_task_ids(server, result)
                 # A server that reads nothing keeps no other waiting.
                 self._tasks.begin(question.leg.answer(answer))
-            elif question is not None and question.answer is not None and not question.is_over():
+            elif question is not None and question.answer is not None and not question.has_ended():
                 question.answer.set_result(message.value)
 
     async def _serve(self, request: ClientRequest) -> None:
@@ -289,7 +289,7 @@ class GatewayChannel:
             "id": read_id(request.token),
             outcome: answer[outcome],
         }
-        frame = await frame_of(told)
+        frame = await to_frame(told)
         if not self._closed:
             self._inbox.put(frame)
 
@@ -312,7 +312,7 @@ class GatewayChannel:
 
     # --- from the servers: LegListener ------------------------------------------------------
 
-    def requested(self, leg: Leg, message: Message) -> None:
+    def receive_request(self, leg: Leg, message: Message) -> None:
         """A server asks the client something, if the client said that it answers that."""
         self._tasks.begin(self._request(leg, message))
 
@@ -331,13 +331,13 @@ class GatewayChannel:
         if isinstance(params := value.get("params"), dict):
             params = show_task_ids(question.leg.server, params)
             if question.progress is not None:
-                meta = {**eras.meta_of(params), "progressToken": Number(token)}
+                meta = {**eras.find_meta(params), "progressToken": Number(token)}
                 params = {**params, "_meta": meta}
             value["params"] = params
         self.say(value)
         return token
 
-    def notified(self, leg: Leg, message: Message) -> None:
+    def receive_notification(self, leg: Leg, message: Message) -> None:
         """A server says something: to the client under the tokens that it knows."""
         params = message.value.get("params")
         body = params if isinstance(params, dict) else {}
@@ -350,11 +350,11 @@ class GatewayChannel:
         elif message.method == "notifications/cancelled":
             self._withdraw(leg, write_id(body.get("requestId")), body.get("reason"))
         else:
-            shown = self._answers.shown(leg, message)
+            shown = self._answers.show_message(leg, message)
             if shown is not None:
                 self.say(shown)
 
-    def lost(self, leg: Leg) -> None:
+    def lose_server(self, leg: Leg) -> None:
         """A server is gone: what it asked needs no answer any more."""
         for key in [key for key in self._task_progress if key[0] is leg]:
             del self._task_progress[key]

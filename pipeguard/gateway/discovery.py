@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pipeguard.config.directories import closing_command, other_writer, read_own
 from pipeguard.errors import InputError, PolicyError
-from pipeguard.gateway.server_settings import ServerSettings, stamp_of
+from pipeguard.gateway.server_settings import ServerSettings, stamp_files
 from pipeguard.gateway.servers_file import parse_server
 
 MANIFESTS = ("server.json", "server.yaml", "package.json", "pyproject.toml")
@@ -57,7 +57,7 @@ def discovered_servers(folder: Path, variables: Mapping[str, str]) -> list[Serve
     check_own(folder)
     servers: dict[str, ServerSettings] = {}
     for path in _members(folder):
-        server = _server_at(path, variables)
+        server = _read_server(path, variables)
         if server is None:
             continue
         if server.name in servers:
@@ -90,7 +90,7 @@ def _with_version(server: ServerSettings, path: Path) -> ServerSettings:
         for file in dict.fromkeys((*described, *programs))
         if file.is_file() and file.is_relative_to(beside)
     )
-    return replace(server, files=files, version=stamp_of(files))
+    return replace(server, files=files, version=stamp_files(files))
 
 
 def _members(folder: Path) -> list[Path]:
@@ -103,7 +103,7 @@ def _members(folder: Path) -> list[Path]:
     return members
 
 
-def _server_at(path: Path, variables: Mapping[str, str]) -> ServerSettings | None:
+def _read_server(path: Path, variables: Mapping[str, str]) -> ServerSettings | None:
     """The server of a file or folder; None for a file that is none, as a README."""
     name = (
         _UNNAMED.sub("-", path.stem if path.is_file() else path.name).strip("-.")[:50] or "server"

@@ -108,15 +108,15 @@ class Declined(Exception):  # noqa: N818  becomes the answer to one request
 # --- requests -------------------------------------------------------------------------------
 
 
-def meta_of(params: JsonObject) -> JsonObject:
+def find_meta(params: JsonObject) -> JsonObject:
     """The `_meta` of params; empty where there is none."""
     meta = params.get("_meta")
     return meta if isinstance(meta, dict) else {}
 
 
-def opening_in(method: str, params: JsonObject) -> Opening | None:
+def find_opening(method: str, params: JsonObject) -> Opening | None:
     """A client's description in its request; None if a handshake gave it."""
-    meta = meta_of(params)
+    meta = find_meta(params)
     if VERSION not in meta and method not in _WITHOUT_HANDSHAKE:
         return None
     declared, info = meta.get(CAPABILITIES), meta.get(CLIENT)
@@ -133,7 +133,7 @@ def check_envelope(params: JsonObject) -> None:
     Raises:
         Declined: it lacks what it needs, or is of another revision.
     """
-    meta = meta_of(params)
+    meta = find_meta(params)
     for key in (VERSION, CAPABILITIES):
         if key not in meta:
             raise Declined(INVALID_PARAMS, f"_meta lacks {key}")
@@ -162,7 +162,7 @@ def envelope(opening: Opening) -> JsonObject:
 
 def with_envelope(params: JsonObject, opening: Opening) -> JsonObject:
     """Params for a server without handshakes; unchanged where they have an envelope."""
-    meta = meta_of(params)
+    meta = find_meta(params)
     if VERSION in meta:
         return params
     return {**params, "_meta": {**meta, **envelope(opening)}}
@@ -171,7 +171,7 @@ def with_envelope(params: JsonObject, opening: Opening) -> JsonObject:
 def without_envelope(params: JsonObject) -> JsonObject:
     """Params for a server with which a handshake was made."""
     kept = {name: value for name, value in params.items() if name not in _OF_RETRIES}
-    meta = {name: value for name, value in meta_of(params).items() if not name.startswith(PREFIX)}
+    meta = {name: value for name, value in find_meta(params).items() if not name.startswith(PREFIX)}
     if meta:
         kept["_meta"] = meta
     elif "_meta" in kept:
@@ -186,7 +186,7 @@ def without_handshake(method: str, params: JsonObject, answer: JsonObject) -> Js
     """An answer as a client reads it that made no handshake."""
     result, error = answer.get("result"), answer.get("error")
     if isinstance(result, dict):
-        return {"result": _typed(method, result)}
+        return {"result": _add_type(method, result)}
     if isinstance(error, dict) and str(error.get("code")) == str(RESOURCE_NOT_FOUND):
         uri: JsonObject = {"uri": params.get("uri")}
         return {"error": {**error, "code": Number(str(INVALID_PARAMS)), "data": uri}}
@@ -209,7 +209,7 @@ def with_handshake(method: str, answer: JsonObject) -> JsonObject:
     return answer
 
 
-def _typed(method: str, result: JsonObject) -> JsonObject:
+def _add_type(method: str, result: JsonObject) -> JsonObject:
     """A result that says what it is, and how long it may be kept: not at all, if nobody knows."""
     if "resultType" not in result:
         result = {"resultType": "complete", **result}

@@ -12,7 +12,7 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.access import ScopedAccess, may_use_alone
 from pipeguard.gateway.conversation import GatewayChannel
-from pipeguard.gateway.eras import Opening, meta_of
+from pipeguard.gateway.eras import Opening, find_meta
 from pipeguard.gateway.hub import SILENT, STARTING, Hub
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import ClientRequest, ServedClient, Unavailable
@@ -96,7 +96,7 @@ class Gateway(Hub):
             self.forget_silences(name)
         dropped = (*changes.removed, *changes.changed)
         if [self.catalog.drop(name) for name in dropped]:
-            self.relisted(frozenset({"tools", "prompts", "resources"}), *dropped)
+            self.announce_lists(frozenset({"tools", "prompts", "resources"}), *dropped)
         starting = (self._start(each, leaving.get(each.name), changes) for each in wanted.values())
         await asyncio.gather(*starting)
         if leaving:
@@ -152,7 +152,7 @@ class Gateway(Hub):
 
     # --- what clients ask of it -----------------------------------------------------------
 
-    def described(self) -> Mapping[str, JsonObject]:
+    def describe_servers(self) -> Mapping[str, JsonObject]:
         """By server, its answer to `initialize`: of those that have answered."""
         return {name: member.described for name, member in self.members.items() if member.described}
 
@@ -189,9 +189,9 @@ class Gateway(Hub):
         client = ServedClient(self.conversations[conversation], conversation.token, sharing)
         return await member.open(listener, opening, client)
 
-    def definition_of(self, public: str, who: str) -> JsonObject | None:
+    def find_definition(self, public: str, who: str) -> JsonObject | None:
         """The definition of a tool that a token's client calls by its own name; None otherwise."""
-        tool = None if self.mode is ToolMode.SEARCH else self.catalog.named(public)
+        tool = None if self.mode is ToolMode.SEARCH else self.catalog.find(public)
         return tool.definition if tool is not None and self.access(who).may_call(tool) else None
 
     def is_ready(self) -> bool:
@@ -222,7 +222,7 @@ class Gateway(Hub):
         member = self.members.get(server)
         return member is not None and member.use()
 
-    def remembered(self, server: str) -> Leg | None:
+    def find_remembered(self, server: str) -> Leg | None:
         """A conversation with what is known of a server that is asleep; None for all others."""
         member = self.members.get(server)
         is_asleep = member is not None and member.state is State.ASLEEP
@@ -232,14 +232,14 @@ class Gateway(Hub):
         """Let agents propose what a user allows from now on."""
         self.management = management
         for conversation in self.conversations:
-            conversation.relisted(frozenset({"tools"}))
+            conversation.announce_lists(frozenset({"tools"}))
 
-    def switch_to(self, mode: ToolMode) -> None:
+    def set_mode(self, mode: ToolMode) -> None:
         """Let agents get to the tools in a mode from now on."""
         if mode is not self.mode:
             self.mode = mode
             for conversation in self.conversations:
-                conversation.relisted(frozenset({"tools"}))
+                conversation.announce_lists(frozenset({"tools"}))
 
     def receiving(
         self, request: ClientRequest, tool: Callable[[ClientRequest], str], conversation: str
@@ -255,7 +255,7 @@ class Gateway(Hub):
             return NO_SPAN
         opening = request.opening
         session = "" if opening.is_stateless else conversation
-        meta = meta_of(request.params)
+        meta = find_meta(request.params)
         call = ReceivedCall(
             request.method, meta, tool(request), request.token, session, opening.revision
         )

@@ -80,31 +80,31 @@ class Hub:
         for key in [key for key in self._silences if key[0] == server]:
             del self._silences[key]
 
-    def restarted(self, server: str) -> None:
+    def note_restart(self, server: str) -> None:
         """A server is ready, after it was not: clients list again what it offers."""
         self.forget_silences(server)
-        self.relisted(frozenset({"tools", "prompts", "resources"}), server)
+        self.announce_lists(frozenset({"tools", "prompts", "resources"}), server)
 
-    def relisted(self, kinds: frozenset[str], *servers: str) -> None:
+    def announce_lists(self, kinds: frozenset[str], *servers: str) -> None:
         """Tell clients what these servers offer anew: tools, prompts or resources."""
         if self.mode is ToolMode.SEARCH:
             kinds -= {"tools"}  # the menu stays the same, whatever is found by it
         for conversation in self.conversations:
-            conversation.relisted(kinds, *servers)
+            conversation.announce_lists(kinds, *servers)
 
-    def called(self, server: str, outcome: str, seconds: float) -> None:
+    def count_call(self, server: str, outcome: str, seconds: float) -> None:
         """Count a call of a server's tool: `ok`, `error` or `unavailable`."""
         if self.metrics is not None:
-            self.metrics.called(server, outcome, seconds)
+            self.metrics.count_call(server, outcome, seconds)
         if self.telemetry is not None:
-            self.telemetry.called(server, outcome, seconds)
+            self.telemetry.count_call(server, outcome, seconds)
 
-    def judged(self, server: str, verdict: Verdict) -> None:
+    def count_verdict(self, server: str, verdict: Verdict) -> None:
         """Count a message to or from a server."""
         if self.metrics is not None:
-            self.metrics.judged(server, verdict)
+            self.metrics.count_verdict(server, verdict)
         if self.telemetry is not None:
-            self.telemetry.judged(server, verdict)
+            self.telemetry.count_verdict(server, verdict)
 
 
 # --- turns ------------------------------------------------------------------------------

@@ -36,10 +36,10 @@ Opens = Callable[[str, Opening, LegListener], Awaitable[Leg]]
 
 def may_ask(request: ClientRequest) -> bool:
     """True for a request in the course of which its client can be asked."""
-    return request.method in METHODS and bool(_declared(request.opening))
+    return request.method in METHODS and bool(_find_declared(request.opening))
 
 
-def _declared(opening: Opening) -> JsonObject:
+def _find_declared(opening: Opening) -> JsonObject:
     """The capabilities of a client without which nothing may be asked, and nothing else of them."""
     declared: JsonObject = {}
     for name, modes in _MODES.items():
@@ -66,7 +66,7 @@ class _Line(LegListener):
         self.tasks = Tasks()
         self.is_busy = False
 
-    def requested(self, leg: Leg, message: Message) -> None:
+    def receive_request(self, leg: Leg, message: Message) -> None:
         """The server asks the client something."""
         if self.is_busy and CAPABILITIES.get(message.method or "") in self._declared:
             self._count += 1
@@ -75,7 +75,7 @@ class _Line(LegListener):
         else:
             self.tasks.begin(leg.decline(message, "the client does not answer this"))
 
-    def notified(self, leg: Leg, message: Message) -> None:
+    def receive_notification(self, leg: Leg, message: Message) -> None:
         """The server says something: that it does not ask any more, or what others hear."""
         if message.method != "notifications/cancelled":
             self._heard(leg, message)
@@ -86,7 +86,7 @@ class _Line(LegListener):
             if question.id_token == token:
                 del self.questions[key]
 
-    def lost(self, leg: Leg) -> None:
+    def lose_server(self, leg: Leg) -> None:
         """The server is gone, and its call is answered."""
         self.questions.clear()
 
@@ -151,7 +151,7 @@ class InputCalls:
         if state is None:
             call = await self._begin(server, request, params)
         else:
-            call = await self._go_on(state, _essence(server, request, params), request)
+            call = await self._continue_call(state, _essence(server, request, params), request)
         return await self._next(call)
 
     async def close(self) -> None:
@@ -166,7 +166,7 @@ class InputCalls:
     async def _begin(self, server: str, request: ClientRequest, params: JsonObject) -> _Call:
         if len(self._calls) + self._beginning >= MOST_CALLS:
             raise Declined(codes.OVERLOADED, "PipeGuard: too many calls wait for a server")
-        declared = _declared(request.opening)
+        declared = _find_declared(request.opening)
         key = server, serialise(declared).decode()
         self._beginning += 1
         try:
@@ -179,7 +179,7 @@ class InputCalls:
 
         def began(number: Number) -> None:
             call.number = number
-            self._conversation.sent(request, leg, number)
+            self._conversation.begin_call(request, leg, number)
 
         asking = leg.request(
             request.method,
@@ -241,7 +241,9 @@ class InputCalls:
             "requestState": state,
         }
 
-    async def _go_on(self, state: JsonValue, essence: JsonObject, request: ClientRequest) -> _Call:
+    async def _continue_call(
+        self, state: JsonValue, essence: JsonObject, request: ClientRequest
+    ) -> _Call:
         """Give a server what its client answers."""
         call = self._waiting.get(state) if type(state) is str else None
         if call is None or call.essence != essence:
@@ -250,7 +252,7 @@ class InputCalls:
         if call.timer is not None:
             call.timer.cancel()
         if call.number is not None:
-            self._conversation.sent(request, call.leg, call.number)
+            self._conversation.begin_call(request, call.leg, call.number)
         responses = request.params.get("inputResponses")
         for key, response in responses.items() if isinstance(responses, dict) else ():
             question = call.line.questions.get(key)
@@ -282,7 +284,7 @@ class InputCalls:
         if call.timer is not None:
             call.timer.cancel()
         if call.number is not None:
-            self._conversation.ended(call.leg, call.number, {})
+            self._conversation.end_call(call.leg, call.number, {})
 
 
 def _essence(server: str, request: ClientRequest, params: JsonObject) -> JsonObject:

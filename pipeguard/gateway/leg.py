@@ -26,7 +26,7 @@ from pipeguard.gateway import eras
 from pipeguard.gateway.eras import Opening
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCRIBE
-from pipeguard.transports.judging import Judge, frame_of, read_frame, read_message
+from pipeguard.transports.judging import Judge, read_frame, read_message, to_frame
 
 MOST_PAGES = 100  # of a list of tools; the largest servers give one
 MOST_LISTED_BYTES = 16 * 2**20  # of all of its pages, as much as is pinned of a server
@@ -38,13 +38,13 @@ TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 class LegListener(Protocol):
     """The listener for what a server sends on its own."""
 
-    def requested(self, leg: Leg, message: Message) -> None:
+    def receive_request(self, leg: Leg, message: Message) -> None:
         """The server asks the client something; answer with `Leg.answer`."""
 
-    def notified(self, leg: Leg, message: Message) -> None:
+    def receive_notification(self, leg: Leg, message: Message) -> None:
         """The server says something."""
 
-    def lost(self, leg: Leg) -> None:
+    def lose_server(self, leg: Leg) -> None:
         """The server is gone; all that waited is answered."""
 
 
@@ -177,7 +177,7 @@ class Leg:
         if self.is_stateless:
             params = eras.with_envelope(params or {}, self._opening)
         if with_progress:
-            meta = eras.meta_of(params or {})
+            meta = eras.find_meta(params or {})
             params = {**(params or {}), "_meta": {**meta, "progressToken": Number(token)}}
         if params is not None:
             value["params"] = params
@@ -189,12 +189,12 @@ class Leg:
         most = self._session.guard.policy.limits.timeout_seconds
         seconds = None if method in NEVER_OVERDUE else most
         try:
-            await self._send(await frame_of(value), token)
+            await self._send(await to_frame(value), token)
             async with asyncio.timeout(seconds):
                 await waiting
         except TimeoutError:
             await self.notify("notifications/cancelled", {"requestId": Number(token)})
-            return self._lost(token, codes.PEER_SILENT, f"no answer within {seconds:g} s")
+            return self._lose(token, codes.PEER_SILENT, f"no answer within {seconds:g} s")
         else:
             answer: JsonObject = waiting.result()
             self._note_subscription(method, params, answer)
@@ -261,7 +261,7 @@ class Leg:
             if not isinstance(result, dict):
                 return "it answered tools/list with an error"
             tools = result.get("tools")
-            size += len(await frame_of(tools))
+            size += len(await to_frame(tools))
             if size > MOST_LISTED_BYTES:
                 return f"its list of tools is longer than {MOST_LISTED_BYTES // 2**20} MiB"
             definitions += tools if isinstance(tools, list) else []
@@ -277,11 +277,11 @@ class Leg:
         value: JsonObject = {"jsonrpc": "2.0", "method": method}
         if params is not None:
             value["params"] = params
-        await self._send(await frame_of(value))
+        await self._send(await to_frame(value))
 
     async def answer(self, value: JsonObject) -> None:
         """Answer what the server asked; `value` has its id."""
-        await self._send(await frame_of(value))
+        await self._send(await to_frame(value))
 
     async def decline(self, message: Message, why: str) -> None:
         """Answer what the server asked of a client that is not asked; a ping with its echo."""
@@ -300,7 +300,7 @@ class Leg:
 
     async def close(self) -> None:
         """Hang up."""
-        self._gone()
+        self._end_waiting()
         await self._channel.close()
         self._reading.cancel()
         with suppress(asyncio.CancelledError):
@@ -327,9 +327,9 @@ class Leg:
                 await asyncio.sleep(0)  # others have their turn
         finally:
             if self.is_open:
-                self._gone()
+                self._end_waiting()
                 self._end()
-                self._listener.lost(self)
+                self._listener.lose_server(self)
 
     async def _take(self, frame: bytes) -> None:
         """Judge a frame of the server's, and hear what passes of it."""
@@ -351,15 +351,15 @@ class Leg:
 
     def _dispatch(self, message: Message) -> None:
         if message.kind is MessageKind.REQUEST:
-            self._listener.requested(self, message)
+            self._listener.receive_request(self, message)
         elif message.kind is MessageKind.NOTIFICATION:
-            self._listener.notified(self, message)
+            self._listener.receive_notification(self, message)
         else:
             waiting = self._waiting.get(message.id_token or "")
             if waiting is not None and not waiting.done():
                 waiting.set_result(message.value)
 
-    def _gone(self) -> None:
+    def _end_waiting(self) -> None:
         self.is_open = False
         self.ended.set()
         self._subscribed.clear()
@@ -368,12 +368,12 @@ class Leg:
         """Answer all that waits: nothing comes any more."""
         for token, waiting in list(self._waiting.items()):
             if not waiting.done():
-                waiting.set_result(self._lost(token, codes.PEER_GONE, "the server is gone"))
+                waiting.set_result(self._lose(token, codes.PEER_GONE, "the server is gone"))
         for frame in self._session.abandon():
             with suppress(Refusal):
                 self._hear(frame)
 
-    def _lost(self, token: str, code: int, why: str) -> JsonObject:
+    def _lose(self, token: str, code: int, why: str) -> JsonObject:
         """The answer to a request that gets none, with the event under which the audit has it."""
         data: JsonObject = {"source": MARK}
         event = self._events.get(token, "")

@@ -42,26 +42,26 @@ class ClientRequest:
         self.method = message.method or ""
         self.params: JsonObject = params if isinstance(params, dict) else {}
         self.token = message.id_token or ""
-        self.opening = eras.opening_in(self.method, self.params) or agreed
+        self.opening = eras.find_opening(self.method, self.params) or agreed
         self.leg: Leg | None = None
         self._number: JsonValue = None
 
     @property
     def progress(self) -> JsonValue:
         """The token under which the client wants to hear of progress; None where it does not."""
-        return eras.meta_of(self.params).get("progressToken")
+        return eras.find_meta(self.params).get("progressToken")
 
     @property
     def log_level(self) -> str | None:
         """From which level on the client wants to read the server's log; None for nothing."""
-        level = eras.meta_of(self.params).get(eras.LOG_LEVEL)
+        level = eras.find_meta(self.params).get(eras.LOG_LEVEL)
         return level if type(level) is str else None
 
     @classmethod
     def like(cls, other: ClientRequest) -> ClientRequest:
         """A request of ours in the course of a client's: with its `_meta`, but for its progress."""
         request = cls.__new__(cls)
-        meta = eras.meta_of(other.params)
+        meta = eras.find_meta(other.params)
         kept: JsonObject = {key: meta[key] for key in meta if key != "progressToken"}
         params: JsonObject = {"_meta": kept} if kept else {}
         request.method, request.params, request.token = other.method, params, other.token

@@ -83,7 +83,7 @@ class Circuit:
         """True where it failed too often in a row."""
         return self.failures >= MOST_FAILURES
 
-    def failed(self, ran_seconds: float) -> float:
+    def fail(self, ran_seconds: float) -> float:
         """Count a failure; how long to wait before the next start.
 
         Args:
@@ -222,14 +222,14 @@ class ServerLife:
             if why:  # one that is asleep may have been woken already, and its start is to come
                 self._after(why, self._loop.time() - began)
                 self._tell()
-            await self._outcome_of(self._steps.end())
+            await self._settle_step(self._steps.end())
             if self._next_start is not None:
                 await asyncio.sleep(self._next_start - self._loop.time())
             else:
                 await self._recall()
 
     async def _recall(self) -> bool:
-        return await self._outcome_of(self._steps.recall()) is True
+        return await self._settle_step(self._steps.recall()) is True
 
     def _tell(self) -> None:
         """The start under way is over."""
@@ -238,10 +238,10 @@ class ServerLife:
 
     async def _run(self) -> str:
         """Start it, and wait until it is down; return why."""
-        outcome = await self._outcome_of(self._start_and_watch())
+        outcome = await self._settle_step(self._start_and_watch())
         return outcome if isinstance(outcome, str) else str(outcome) or type(outcome).__name__
 
-    async def _outcome_of(self, step: Awaitable[T]) -> T | BaseException:
+    async def _settle_step(self, step: Awaitable[T]) -> T | BaseException:
         """Run a step and return its outcome or failure: the server is started again in any case."""
         running = asyncio.ensure_future(step)
         try:
@@ -272,7 +272,7 @@ class ServerLife:
 
     def _after(self, why: str, ran_seconds: float) -> None:
         """It is down."""
-        delay = self._circuit.failed(ran_seconds)
+        delay = self._circuit.fail(ran_seconds)
         self._next_start = self._loop.time() + delay
         reason = shown(why, MOST_REASON_CHARS)
         self._turn(State.FAILING if self._circuit.is_open else State.DOWN, reason)

@@ -81,13 +81,13 @@ class FrontSessions(Sessions):
     """
 
     def __init__(
-        self, guard: Guard, definition_of: Callable[[str, str], JsonObject | None]
+        self, guard: Guard, find_definition: Callable[[str, str], JsonObject | None]
     ) -> None:
         super().__init__(guard, guard.name, MAX_SESSIONS, IDLE_SECONDS)
-        self._definition_of = definition_of
+        self._definition_of = find_definition
         self._read: dict[str, tuple[JsonObject, Mirrored]] = {}
 
-    def mirrored(self, tool: str, who: str = "") -> Mirrored:
+    def mirrored_headers(self, tool: str, who: str = "") -> Mirrored:
         """The headers that repeat a tool's parameters (2026-07-28), with their paths."""
         definition = self._definition_of(tool, who)
         if definition is None:
@@ -95,7 +95,7 @@ class FrontSessions(Sessions):
             return {}
         known = self._read.get(tool)
         if known is None or known[0] is not definition:
-            known = self._read[tool] = definition, request_headers.mirrored_by(definition)
+            known = self._read[tool] = definition, request_headers.find_mirrored(definition)
         return known[1]
 
 
@@ -338,10 +338,10 @@ class GatewayListener:
                 raise RequestRefused(RefusalReason.NOWHERE, 403, why)
             return await route.answer(request, body)
 
-        def is_for(who: str) -> bool:
+        def may_know(who: str) -> bool:
             return self._gateway.access(who).may_use(name, "tools/call")
 
-        return route._replace(answer=answer, is_for=is_for)
+        return route._replace(answer=answer, is_for=may_know)
 
 
 def _nothing_here() -> RequestRefused:
@@ -369,9 +369,9 @@ class _ShownSessions(Sessions):
             else ShownSession(guard, run, self.shown)
         )
 
-    def mirrored(self, tool: str, who: str = "") -> Mirrored:
+    def mirrored_headers(self, tool: str, who: str = "") -> Mirrored:
         """The headers that repeat a trusted tool's parameters (2026-07-28), with their paths."""
-        return super().mirrored(self.shown.own_name(tool) or "", who)
+        return super().mirrored_headers(self.shown.own_name(tool) or "", who)
 
 
 class ShownSession(Session):
@@ -451,10 +451,10 @@ class ShownSession(Session):
             return verdict
         value = parse_json(verdict.forward)
         members = value if isinstance(value, list) else [value]
-        shown = [self._listed(member) for member in members]
+        shown = [self._show_member(member) for member in members]
         return verdict._replace(forward=serialise(shown if isinstance(value, list) else shown[0]))
 
-    def _listed(self, message: JsonValue) -> JsonValue:
+    def _show_member(self, message: JsonValue) -> JsonValue:
         result = message.get("result") if isinstance(message, dict) else None
         tools = result.get("tools") if isinstance(result, dict) else None
         if not isinstance(message, dict) or not isinstance(result, dict):

@@ -59,7 +59,7 @@ class ClientManagement:
         assert management is not None  # noqa: S101  else it has no such tool
         try:
             if name == LIST:
-                return menu.content(await self._listed(management))
+                return menu.content(await self._list_servers(management))
             wait_seconds = management.seconds_to_wait(self._who)
             if wait_seconds:
                 text = f"Too many proposals. Try again in {ceil(wait_seconds)} seconds."
@@ -69,15 +69,18 @@ class ClientManagement:
         except PipeGuardError as error:
             return menu.content(f"Not done: {error}", is_error=True)
 
-    async def _listed(self, management: ServerManagement) -> str:
+    async def _list_servers(self, management: ServerManagement) -> str:
         absent, waiting = self._gateway.absent(), set(self._gateway.waiting())
         lines = []
         for name in self._access.servers("tools/call"):
-            count = len(self._access.allowed(self._gateway.catalog.of(name)))
+            count = len(self._access.filter_tools(self._gateway.catalog.of(name)))
             state = absent.get(name, f"ready, {count} tools")
             held = "; some of its tools wait for the user" if name in waiting else ""
             lines.append(f"{name}: {state}{held}")
-        return "\n".join([*lines, *await management.proposed(self._who)]) or "There is no server."
+        return (
+            "\n".join([*lines, *await management.list_proposals(self._who)])
+            or "There is no server."
+        )
 
 
 def _tool(

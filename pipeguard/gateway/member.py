@@ -33,7 +33,7 @@ from pipeguard.gateway.stateless_server import (
     OwnListener,
     StatelessServer,
     dial_by_era,
-    discovered,
+    discover,
     is_refusal,
     listen_for_tools,
     speaks_newest,
@@ -145,8 +145,8 @@ class GatewayServer:
         self._options = options = settings.options(common)
         self._loop = asyncio.get_running_loop()
         self._log = _ServerLog(settings.name, options)
-        self._run = Run(settings.launched(), options, self._repinned, engines, self._log)
-        self._run.adjust(settings.tightened)
+        self._run = Run(settings.parse_launch(), options, self._follow_pins, engines, self._log)
+        self._run.adjust(settings.tighten)
         self._run.detection.flows = Flows(hub.ledgers)  # of clients of its own endpoint
         self._output = ServerOutput(self._run.guard.name, Mask(engines))
         self._judge = TakingTurns(self._record, hub.turns, settings.name)
@@ -158,7 +158,7 @@ class GatewayServer:
         self._relisting = _Relisting(lambda: self._leg, self._list_tools_again, self._tasks)
         self._dialler: OwnedDialler | None = None
         self._leg: Leg | None = None
-        self._stateless = StatelessServer(OUR_OPENING, self._made, self._dial, self.relist)
+        self._stateless = StatelessServer(OUR_OPENING, self._make_dialler, self._dial, self.relist)
         self.remembered: Leg | None = None
         self._gone = asyncio.Event()
         self._own_channels = self._opening = 0
@@ -250,7 +250,7 @@ class GatewayServer:
         if self._leg is not None and self._leg.is_stateless:
             leg.go_without_handshake(opening, self.described)
         else:
-            await self._opened(leg, opening)
+            await self._open_leg(leg, opening)
         return leg
 
     async def dial(self, client: SharingClient) -> AsyncChannel:
@@ -260,11 +260,11 @@ class GatewayServer:
             ChannelClosed: it does not answer.
         """
         reach = self._ready, self._stateless.dial, client
-        channel = await dial_by_era(self.name, *reach, self._closed)
+        channel = await dial_by_era(self.name, *reach, self._close_own)
         self._own_channels += 1
         return channel
 
-    def _closed(self) -> None:
+    def _close_own(self) -> None:
         self._own_channels -= 1
 
     async def _ready(self) -> OwnedDialler:
@@ -297,7 +297,7 @@ class GatewayServer:
         session = Session(self._run.guard.part(token_bytes(KEY_BYTES)), f"{self._run.name}.pins")
         channel, listener = RememberedServer(self.name, pins), OwnListener(self.relist, self._tasks)
         leg = Leg(self.name, session, channel, Judge(lambda _: None), listener)
-        opened = await self._opened(leg, OUR_OPENING)
+        opened = await self._open_leg(leg, OUR_OPENING)
         self.described = self.described or opened
         self._offer.put((await leg.list_tools()).definitions)
         await self._remember(leg)
@@ -316,21 +316,21 @@ class GatewayServer:
             PipeGuardError: it cannot be started.
         """
         self._gone = asyncio.Event()
-        self._dialler = await self._made()
+        self._dialler = await self._make_dialler()
         listener = OwnListener(self.relist, self._tasks, self._gone.set)
         leg = self._leg = await self._dial(self._dialler, listener, ServedClient(Flows()))
         try:
-            self.described = await self._opened(leg, OUR_OPENING)
+            self.described = await self._open_leg(leg, OUR_OPENING)
             self._stateless.may_exist = speaks_newest(self.described)
         except Refused:  # it may make no handshakes
             leg = self._leg = await self._dial(self._dialler, listener, ServedClient(Flows()))
-            if not await discovered(leg, OUR_OPENING):
+            if not await discover(leg, OUR_OPENING):
                 raise
             self.described = leg.described
             self._tasks.begin(listen_for_tools(leg))
         await self._list_tools(leg)
         await list_at_start(leg, self._tasks, self._offer.count_waiting)
-        self._hub.restarted(self.name)
+        self._hub.note_restart(self.name)
 
     async def _hang_up(self) -> None:
         if self._dialler is not None and isinstance(self._dialler.inner, Multiplexer):
@@ -352,14 +352,14 @@ class GatewayServer:
         if client.token:
             self._run.name_token(session.run, client.token)
         try:
-            channel = await dialler.dial_for(client.sharing)
+            channel = await dialler.dial_client(client.sharing)
         except ChannelClosed as error:
             raise Unavailable(str(error)) from None
         leg = Leg(self.name, session, channel, self._judge, listener)
         self._legs.add(leg)
         return leg
 
-    async def _opened(self, leg: Leg, opening: Opening) -> JsonObject:
+    async def _open_leg(self, leg: Leg, opening: Opening) -> JsonObject:
         try:
             async with asyncio.timeout(OPENING_SECONDS):
                 answer = await leg.open(opening)
@@ -376,7 +376,7 @@ class GatewayServer:
             raise Refused(str(message)) if is_refusal(answer) else Unavailable(str(message))
         return result
 
-    async def _made(self) -> OwnedDialler:
+    async def _make_dialler(self) -> OwnedDialler:
         """The dialler of its channels.
 
         Raises:
@@ -407,13 +407,13 @@ class GatewayServer:
         """Refresh them and have clients list again; what it does not list stays as it was."""
         with suppress(Unavailable):  # the offer says so
             await self._list_tools(leg)
-        self._hub.relisted(frozenset({"tools"}), self.name)
+        self._hub.announce_lists(frozenset({"tools"}), self.name)
 
     def on_relist(self, relist: Callable[[frozenset[str]], None]) -> None:
         """Tell clients of its own endpoint what to list again."""
         self._relist_own = relist
 
-    def _repinned(self, kinds: frozenset[str]) -> None:
+    def _follow_pins(self, kinds: frozenset[str]) -> None:
         """Note an approval or a revocation, in the recorder's thread."""
         with suppress(RuntimeError):  # the loop is closed: we end
             self._loop.call_soon_threadsafe(self._relist_all, kinds)
@@ -430,7 +430,7 @@ class GatewayServer:
         """Somebody approved or revoked something while it does not run."""
         with suppress(Unavailable):
             await self._recall()
-        self._hub.relisted(frozenset({"tools", "prompts", "resources"}), self.name)
+        self._hub.announce_lists(frozenset({"tools", "prompts", "resources"}), self.name)
 
     def _record(self, verdict: Verdict) -> None:
         """Record a verdict.
@@ -440,7 +440,7 @@ class GatewayServer:
         """
         if verdict.kind is MessageKind.REQUEST and verdict.method != "ping":
             self._life.use()
-        self._hub.judged(self.name, verdict)
+        self._hub.count_verdict(self.name, verdict)
         if not self._run.record(verdict):
             raise StateError("the audit cannot be written, and the policy says to stop.")
 

@@ -65,7 +65,7 @@ class Merged:
         self._access = access
         self._gateway = gateway
         self._public_name = gateway.catalog.public_name
-        self._pages = Pages(legs, conversation, access.servers, gateway, self._shown)
+        self._pages = Pages(legs, conversation, access.servers, gateway, self._show_all)
         self._prompts: dict[str, tuple[str, str]] = {}  # server and name, by the public name
         self._homes: dict[str, tuple[str, str]] = {}  # server and address, by the address shown
         self._addresses: dict[tuple[str, str], str] = {}  # shown, by server and address there
@@ -76,7 +76,7 @@ class Merged:
     def methods(self) -> dict[str, Callable[[ClientRequest], Awaitable[JsonObject]]]:
         """The answering part for each request."""
         return {
-            **dict.fromkeys(LISTS, self.listed),
+            **dict.fromkeys(LISTS, self.list_merged),
             "prompts/get": self.prompt,
             "resources/read": self.resource,
             "resources/subscribe": self.resource,
@@ -87,7 +87,7 @@ class Merged:
             "tasks/list": self.tasks,
         }
 
-    async def opened(self, leg: Leg) -> None:
+    async def collect_openings(self, leg: Leg) -> None:
         """Tell a server that is new what all others know."""
         is_logging = leg.offers("logging") and self._access.may_use(leg.server, "logging/setLevel")
         if self._level is not None and is_logging and not leg.is_stateless:
@@ -97,11 +97,11 @@ class Merged:
 
     # --- lists ----------------------------------------------------------------------------
 
-    async def listed(self, request: ClientRequest) -> JsonObject:
+    async def list_merged(self, request: ClientRequest) -> JsonObject:
         """A page of all servers' items, in the order of the servers."""
         return {"result": await self._pages.result(request, LISTS[request.method])}
 
-    def _shown(self, kind: Kind, server: str, item: JsonObject) -> JsonObject:
+    def _show_all(self, kind: Kind, server: str, item: JsonObject) -> JsonObject:
         """An item under the name by which it is asked for through us."""
         if kind is TASKS:
             return _task_shown(server, item)
@@ -129,13 +129,13 @@ class Merged:
     async def prompt(self, request: ClientRequest) -> JsonObject:
         """`prompts/get`, by the public name."""
         name = request.params.get("name")
-        server, own = await self._prompt_of(request, name)
+        server, own = await self._find_prompt(request, name)
         return await self._send(server, request, {**request.params, "name": own})
 
     async def resource(self, request: ClientRequest) -> JsonObject:
         """`resources/read`, `subscribe` and `unsubscribe`, by the address that was shown."""
         shown = request.params.get("uri")
-        server, own = await self.home_of(request, shown)
+        server, own = await self.find_home(request, shown)
         answer = await self._send(server, request, {**request.params, "uri": own})
         result = answer.get("result")
         contents = result.get("contents") if isinstance(result, dict) else None
@@ -152,10 +152,10 @@ class Merged:
         ref = request.params.get("ref")
         ref = ref if isinstance(ref, dict) else {}
         if ref.get("type") == "ref/prompt":
-            server, own = await self._prompt_of(request, ref.get("name"))
+            server, own = await self._find_prompt(request, ref.get("name"))
             ref = {**ref, "name": own}
         else:
-            server, own = await self.home_of(request, ref.get("uri"))
+            server, own = await self.find_home(request, ref.get("uri"))
             ref = {**ref, "uri": own}
         return await self._send(server, request, {**request.params, "ref": ref})
 
@@ -193,15 +193,15 @@ class Merged:
         """The address under which a client knows a resource of a server."""
         return self._addresses.get((server, uri), uri) if type(uri) is str else uri
 
-    async def _prompt_of(self, request: ClientRequest, public: JsonValue) -> tuple[str, str]:
+    async def _find_prompt(self, request: ClientRequest, public: JsonValue) -> tuple[str, str]:
         if type(public) is str:
             if public not in self._prompts:
-                await self._pages.look_for(request, [PROMPTS], lambda: public in self._prompts)
+                await self._pages.search(request, [PROMPTS], lambda: public in self._prompts)
             if public in self._prompts:
                 return self._prompts[public]
         raise Declined(INVALID_PARAMS, "there is no such prompt")
 
-    async def home_of(self, request: ClientRequest, shown: JsonValue) -> tuple[str, str]:
+    async def find_home(self, request: ClientRequest, shown: JsonValue) -> tuple[str, str]:
         """The server of a resource, and its address there: by who listed it, or a template.
 
         Raises:
@@ -210,7 +210,7 @@ class Merged:
         if type(shown) is str:
             found = self._home_by_table(shown)
             if found is None:
-                await self._pages.look_for(
+                await self._pages.search(
                     request, [RESOURCES, TEMPLATES], lambda: shown in self._homes
                 )
                 found = self._home_by_table(shown)
@@ -241,8 +241,8 @@ class Merged:
             if request.method not in TRACED:
                 return await self._router.send(server, request, params)
             with self._gateway.sending(server, request.method) as span:
-                answer = await self._router.send(server, request, span.carried(params))
-                span.answered(answer)
+                answer = await self._router.send(server, request, span.carry(params))
+                span.record_answer(answer)
                 return answer
         except Unavailable as why:
             raise Declined(

@@ -196,7 +196,7 @@ def _why_not(variable: str) -> str:
     )
 
 
-def is_described_by(fields: Mapping[str, Value], described: Mapping[str, object]) -> bool:
+def is_described(fields: Mapping[str, Value], described: Mapping[str, object]) -> bool:
     """True if an entry of the gateway's file describes the same server, whatever else it says.
 
     Args:

@@ -30,7 +30,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.gateway.eras import meta_of
+from pipeguard.gateway.eras import find_meta
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.life import ServerState
 from pipeguard.gateway.telemetry import (
@@ -75,7 +75,7 @@ class OpenTelemetry:
     def __init__(
         self, signals: Signals, environ: Mapping[str, str], log: Log, transport: str
     ) -> None:
-        _report_to(log)
+        _make_exporter(log)
         resource = _resource(environ)
         self._transport = transport
         self._loop = asyncio.get_running_loop()
@@ -140,11 +140,11 @@ class OpenTelemetry:
 
     # --- figures ----------------------------------------------------------------------------
 
-    def called(self, server: str, outcome: str, seconds: float) -> None:
+    def count_call(self, server: str, outcome: str, seconds: float) -> None:
         """Count a call, as `GatewayMetrics.called`."""
         self._calls.record(seconds, {"server": server, "outcome": outcome})
 
-    def judged(self, server: str, verdict: Verdict) -> None:
+    def count_verdict(self, server: str, verdict: Verdict) -> None:
         """Count a message, as `GatewayMetrics.judged`."""
         place = {"server": server, "direction": verdict.direction.value}
         self._verdicts.add(1, {**place, "action": verdict.action.name.lower()})
@@ -225,15 +225,15 @@ class _Span:
         self._span.end()
         context.detach(self._token)
 
-    def carried(self, params: JsonObject) -> JsonObject:
+    def carry(self, params: JsonObject) -> JsonObject:
         """Params whose `_meta` names this span, in place of the client's."""
         fields = propagate.get_global_textmap().fields
         carrier: dict[str, str] = {}
         propagate.inject(carrier, self._context)
-        meta = {key: value for key, value in meta_of(params).items() if key not in fields}
+        meta = {key: value for key, value in find_meta(params).items() if key not in fields}
         return {**params, "_meta": {**meta, **carrier}} if meta or carrier else params
 
-    def answered(self, answer: JsonObject) -> None:
+    def record_answer(self, answer: JsonObject) -> None:
         """Note how the call ended."""
         error, result = answer.get("error"), answer.get("result")
         if isinstance(error, dict):
@@ -301,7 +301,7 @@ def _otlp(signal: str, environ: Mapping[str, str]) -> str:
     return _EXPORTERS.get(protocol.strip(), protocol)
 
 
-def _report_to(log: Log) -> None:
+def _make_exporter(log: Log) -> None:
     """Log what the SDK complains of, at most a line a minute."""
     logger = logging.getLogger("opentelemetry")
     logger.handlers = [_LogLines(log)]

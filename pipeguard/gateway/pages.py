@@ -95,7 +95,7 @@ class Pages:
             Declined: the cursor is not ours.
         """
         servers = self._servers(kind.method)
-        start, cursor = _place_of(request.params.get("cursor"), servers)
+        start, cursor = _find_place(request.params.get("cursor"), servers)
         deadline = _deadline()
         # Of the first pages, all but those of servers behind the last one of this page are used.
         first = {
@@ -134,7 +134,7 @@ class Pages:
                 merged.add(server, page, self._under_public_names(kind, server, page.items))
         return None
 
-    async def look_for(
+    async def search(
         self, request: ClientRequest, kinds: Iterable[Kind], is_found: Callable[[], bool]
     ) -> None:
         """Learn the names of all servers' items, as far as they are bounded, until one is found."""
@@ -184,10 +184,10 @@ class Pages:
         leg: Leg | None = None
         try:
             async with asyncio.timeout_at(deadline):
-                leg = self._gateway.remembered(server) or await self._legs.to(
+                leg = self._gateway.find_remembered(server) or await self._legs.to(
                     server, request.opening
                 )
-                return await self._page_of(leg, part, kind, cursor)
+                return await self._read_page(leg, part, kind, cursor)
         except Unavailable as error:
             return _Page([], why=str(error))
         except TimeoutError:
@@ -201,14 +201,14 @@ class Pages:
             self._conversation.give_up(part, "nobody waits for this list any more")
             raise
 
-    async def _page_of(
+    async def _read_page(
         self, leg: Leg, request: ClientRequest, kind: Kind, cursor: str | None
     ) -> _Page:
         if not leg.offers(kind.capability):
             return _Page([])
         params = request.params if cursor is None else {**request.params, "cursor": cursor}
         answer = await self._conversation.ask(leg, request, params, kind.method)
-        if why := _failure_in(answer):
+        if why := _find_failure(answer):
             return _Page([], why=why)
         result = answer.get("result")
         items = result.get(kind.member) if isinstance(result, dict) else None
@@ -258,7 +258,7 @@ class _MergedPage:
         return result
 
 
-def _failure_in(answer: JsonObject) -> str:
+def _find_failure(answer: JsonObject) -> str:
     """Why a server's answer did not come; empty where it is its own."""
     error = answer.get("error")
     is_ours = isinstance(error, dict) and str(error.get("code")) in map(str, codes.OURS)
@@ -276,7 +276,7 @@ async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _place_of(cursor: JsonValue, servers: Sequence[str]) -> tuple[int, str | None]:
+def _find_place(cursor: JsonValue, servers: Sequence[str]) -> tuple[int, str | None]:
     """The beginning of a page: the position of a server, and its own cursor."""
     if cursor is None:
         return 0, None

@@ -71,11 +71,11 @@ def checked_entry(name: str, fields: Mapping[str, JsonValue]) -> str:
                 f"{_SOURCE} may use neither variables nor stored secrets (`${{…}}`, `keyring:`)."
                 " Propose it without them; the user adds what it needs."
             )
-    settings = _settings_of(name, text)
+    settings = _read_settings(name, text)
     if runs_gateway(settings.command):
         raise PolicyError(f"{_SOURCE} would start the gateway itself.")
     try:
-        settings.launched()
+        settings.parse_launch()
     except PolicyError as error:
         why = str(error).removeprefix("--upstream: ")
         raise PolicyError(f"{_SOURCE}: `url`: {why}") from None
@@ -93,9 +93,9 @@ def approved_servers(path: Path | None) -> _ApprovedServers:
     """
     servers: list[ServerSettings] = []
     notes: list[str] = []
-    for proposal in _approved(path):
+    for proposal in _approved_proposals(path):
         try:
-            servers.append(_settings_of(proposal.name, proposal.definition))
+            servers.append(_read_settings(proposal.name, proposal.definition))
         except PolicyError as error:
             notes.append(f"the proposed server {proposal.name} is left out: {error}")
     return _ApprovedServers(tuple(servers), tuple(notes))
@@ -107,17 +107,17 @@ def approved_fingerprints(path: Path | None) -> tuple[str, ...]:
     Raises:
         StateError: the store cannot be read.
     """
-    return tuple(proposal.fingerprint for proposal in _approved(path))
+    return tuple(proposal.fingerprint for proposal in _approved_proposals(path))
 
 
-def _approved(path: Path | None) -> list[Proposal]:
+def _approved_proposals(path: Path | None) -> list[Proposal]:
     if path is None:
         return []
     with Store.open(path) as store:
         return [each for each in proposals(store) if each.state is not ProposalState.WAITING]
 
 
-def _settings_of(name: str, definition: str) -> ServerSettings:
+def _read_settings(name: str, definition: str) -> ServerSettings:
     settings = parse_server(definition, _SOURCE, name, {})
     if settings is None:
         raise PolicyError(f"{_SOURCE} is switched off.")
@@ -205,7 +205,7 @@ class ServerManagement:
         say(f"an agent asks to remove the server {name}: pipeguard servers show {name}")
         return f"The server {name} is removed once the user approves that: tell the user."
 
-    async def proposed(self, who: str) -> list[str]:
+    async def list_proposals(self, who: str) -> list[str]:
         """A line for each proposal of a token that a person has not approved."""
 
         def lines() -> list[str]:

@@ -75,7 +75,7 @@ class RememberedServer:
 
     def _answer(self, method: str, params: JsonObject) -> JsonObject:
         if method == "initialize":
-            return {"result": self._described(params)}
+            return {"result": self._describe(params)}
         if method in LISTS:
             return {"result": self._page(method, params.get("cursor"))}
         if method == "ping":
@@ -83,7 +83,7 @@ class RememberedServer:
         code = Number(str(codes.METHOD_NOT_FOUND))
         return {"error": {"code": code, "message": "the server is not running"}}
 
-    def _described(self, params: JsonObject) -> JsonObject:
+    def _describe(self, params: JsonObject) -> JsonObject:
         capabilities: JsonObject = {
             capability: {}
             for kind, capability in _CAPABILITIES.items()
@@ -99,14 +99,14 @@ class RememberedServer:
         member, kind, _ = LISTS[method]
         definitions = self._definitions.get(kind, [])
         start = int(cursor) if type(cursor) is str and cursor.isdecimal() else 0
-        items = list(_first_of(definitions[start:]))
+        items = list(_fill_page(definitions[start:]))
         result: JsonObject = {member: items}
         if start + len(items) < len(definitions):
             result["nextCursor"] = str(start + len(items))
         return result
 
 
-def _first_of(definitions: Iterable[JsonValue]) -> Iterator[JsonValue]:
+def _fill_page(definitions: Iterable[JsonValue]) -> Iterator[JsonValue]:
     """Take as many as fit into a page, and at least one."""
     size = 0
     for definition in definitions:

@@ -26,7 +26,7 @@ from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import ClientRequest, Legs, Unavailable
 from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCRIBE
 from pipeguard.transports.http.client.upstream import backoff
-from pipeguard.transports.http.request_headers import mirrored_by
+from pipeguard.transports.http.request_headers import find_mirrored
 from pipeguard.transports.tasks import Tasks
 
 MOST_ROUNDS = 8  # of questions in the course of one request
@@ -66,10 +66,10 @@ class LegSubscriptions:
         """
         if type(uri) is not str:
             raise Declined(INVALID_PARAMS, f"{method} names no resource")
-        self.answered(leg, method, uri, {"result": {}})
+        self.note_answer(leg, method, uri, {"result": {}})
         return {"result": {}}
 
-    def answered(self, leg: Leg, method: str, uri: JsonValue, answer: JsonObject) -> None:
+    def note_answer(self, leg: Leg, method: str, uri: JsonValue, answer: JsonObject) -> None:
         """A server has answered `resources/subscribe` or `resources/unsubscribe`."""
         if type(uri) is not str or "error" in answer:
             return
@@ -80,13 +80,13 @@ class LegSubscriptions:
                 self._drop(next(iter(self._resources)))
             task = self._tasks.begin(self._hold(leg, uri))
             self._resources[key] = task
-            task.add_done_callback(lambda done: self._ended(key, done))
+            task.add_done_callback(lambda done: self._finish(key, done))
 
     async def close(self) -> None:
         """End all of them."""
         await self._tasks.end()
 
-    def _ended(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
+    def _finish(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
         if self._resources.get(key) is task:
             del self._resources[key]
 
@@ -172,7 +172,7 @@ class Router:
             return self._subscriptions.answer(leg, request.method, params.get("uri"))
         answer = await self._conversation.ask(leg, request, params)
         if request.method in (SUBSCRIBE, UNSUBSCRIBE):
-            self._subscriptions.answered(leg, request.method, params.get("uri"), answer)
+            self._subscriptions.note_answer(leg, request.method, params.get("uri"), answer)
         if translates:
             answer = await self._with_answers(leg, request, params, answer)
             return eras.with_handshake(request.method, answer)
@@ -194,7 +194,7 @@ class Router:
             Declined: the request goes on with what there is not.
         """
         leg = await self._legs.to(server, request.opening)
-        if leg.is_stateless and not leg.has_listed_tools and mirrored_by(definition):
+        if leg.is_stateless and not leg.has_listed_tools and find_mirrored(definition):
             await leg.list_tools()  # so that the channel learns what goes into headers, too
         return await self.send(server, request, params)
 

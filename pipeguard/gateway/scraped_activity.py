@@ -102,7 +102,7 @@ def _read(text: str, now: float) -> Scrape:
     return Scrape(now, up, waiting, blocked, calls)
 
 
-def activity_between(before: Scrape, after: Scrape) -> list[ServerActivity]:
+def measure_activity(before: Scrape, after: Scrape) -> list[ServerActivity]:
     """Activity of each server between two looks."""
     seconds = max(after.time - before.time, 1e-9)
     activities = []

@@ -43,11 +43,11 @@ from pipeguard.gateway.concepts import (
     ToolStems,
     blend,
     coverage,
-    explained_by,
+    explain,
     stemmer,
     without_clones,
 )
-from pipeguard.gateway.words import STOP_WORDS, words_of
+from pipeguard.gateway.words import STOP_WORDS, split_words
 
 # Of each field: what a match in it is worth.
 FIELDS: dict[str, float] = {
@@ -161,7 +161,7 @@ class ToolIndex:
             writer.delete_documents_by_query(Query.term_query(self._schema, "key", key))
             self._profiles.pop(key, None)
         for tool in new:
-            words = {field: list(words_of(tool.field(field))) for field in FIELDS}
+            words = {field: list(split_words(tool.field(field))) for field in FIELDS}
             writer.add_document(_document(tool, words))
             if len(self._profiles) < EARLY_PROFILES:
                 self._profiles[tool.key] = ToolStems(words, self._stems)
@@ -185,7 +185,7 @@ class ToolIndex:
         if not concepts or not self._tools or limit < 1:
             return []
         wanted = Query.boolean_query(
-            [(Occur.Should, self._query_of(concept)) for concept in concepts]
+            [(Occur.Should, self._make_query(concept)) for concept in concepts]
         )
         filters = list(_filters(self._schema, only or Filter()))
         if filters:
@@ -193,11 +193,11 @@ class ToolIndex:
         searcher = self._index.searcher()
         hits = searcher.search(wanted, max(WINDOW, limit)).hits
         scored = [(score, searcher.doc(address)["key"][0]) for score, address in hits]
-        return self._ranked(concepts, scored, limit)
+        return self._rank(concepts, scored, limit)
 
     # --- first: what is looked up ---------------------------------------------------------
 
-    def _query_of(self, concept: Concept) -> Query:
+    def _make_query(self, concept: Concept) -> Query:
         """The best of a concept's terms."""
         query = self._queries.get(concept)
         if query is None:
@@ -268,7 +268,7 @@ class ToolIndex:
 
     # --- then: how it is ranked -----------------------------------------------------------
 
-    def _ranked(
+    def _rank(
         self, concepts: list[Concept], scored: list[tuple[float, int]], limit: int
     ) -> list[SearchHit]:
         telling = (word for concept in concepts for word in concept.words.split())
@@ -276,9 +276,7 @@ class ToolIndex:
         groups = list[Scored](), list[Scored](), list[Scored]()  # server, tool, and none is named
         for score, key in scored:
             profile = self._profile(key)
-            group = (
-                0 if profile.is_server_named_by(asked) else 1 if profile.is_named_by(asked) else 2
-            )
+            group = 0 if profile.names_server(asked) else 1 if profile.names_tool(asked) else 2
             groups[group].append((score, key, profile))
         best_first = chain.from_iterable(self._best_first(concepts, group) for group in groups)
         return [
@@ -292,7 +290,7 @@ class ToolIndex:
         What a hit is weighed by is at most 1. So once a final score is above the next hit's first
         one, no later hit comes before it.
         """
-        explained = explained_by(concepts)
+        explained = explain(concepts)
         heap: list[tuple[float, int, ToolStems]] = []
         for score, key, profile in scored:
             while heap and -heap[0][0] > score:
@@ -320,14 +318,14 @@ class ToolIndex:
 
     def _why(self, concepts: list[Concept], key: int) -> tuple[tuple[str, str], ...]:
         profile = self._profile(key)
-        pairs = ((concept.words, profile.field_of(concept)) for concept in concepts)
+        pairs = ((concept.words, profile.find_field(concept)) for concept in concepts)
         return tuple((word, field) for word, field in pairs if field)
 
     def _profile(self, key: int) -> ToolStems:
         profile = self._profiles.get(key)
         if profile is None:
             tool = self._tools[key]
-            words = {field: words_of(tool.field(field)) for field in FIELDS}
+            words = {field: split_words(tool.field(field)) for field in FIELDS}
             profile = self._profiles[key] = ToolStems(words, self._stems)
         return profile
 
@@ -348,11 +346,11 @@ def _document(tool: ToolText, words: Mapping[str, Iterable[str]]) -> tantivy.Doc
     document.add_text("home", tool.server)
     document.add_text("effect", tool.effect)
     for field, of_field in words.items():
-        document.add_text(field, " ".join(_limited(of_field)))
+        document.add_text(field, " ".join(_limit_words(of_field)))
     return document
 
 
-def _limited(words: Iterable[str]) -> Iterator[str]:
+def _limit_words(words: Iterable[str]) -> Iterator[str]:
     """Words without what is only repeated."""
     seen: dict[str, int] = {}
     for word in words:

@@ -23,7 +23,7 @@ IDLE_SECONDS = 300.0
 Stamp = tuple[tuple[str, int, int, int], ...]
 
 
-def stamp_of(files: Iterable[str]) -> Stamp:
+def stamp_files(files: Iterable[str]) -> Stamp:
     """A fingerprint of the files and their modes: path, time, size, number of each."""
     return tuple(_stamps(files))
 
@@ -105,7 +105,7 @@ class ServerSettings:
             return None
         return (self.idle_seconds or IDLE_SECONDS) if self.command else inf
 
-    def launched(self) -> Launched:
+    def parse_launch(self) -> Launched:
         """The server that its command or its address launches.
 
         Raises:
@@ -123,7 +123,7 @@ class ServerSettings:
         """
         return ShownTools(self.allow, self.block, self.overrides, has_tool)
 
-    def tightened(self, policy: Policy) -> Policy:
+    def tighten(self, policy: Policy) -> Policy:
         """A policy with the limits of this server, and the tools that agents may call."""
         if self.allow or self.block:
             layer = Layer(tools_allow=self.allow, tools_block=self.block, defaults=False)
@@ -217,13 +217,13 @@ class ShownTools:
 
     def own_name(self, shown: str) -> str | None:
         """The server's name of a tool; None where no tool is called so here."""
-        given = self._given()
+        given = self._given_names()
         renamed = [own for own, name in given.items() if name == shown]
         if renamed:
             return renamed[0]
         return None if shown in given else shown
 
-    def _given(self) -> dict[str, str]:
+    def _given_names(self) -> dict[str, str]:
         """The names of tools that have others than the server's."""
         given = given_names(self._overrides, self._has_tool)
         names = set(given.values())
@@ -238,7 +238,7 @@ class ShownTools:
         if not self.shows(own):
             return None
         override = self._overrides.get(own, Override())
-        shown: JsonObject = {**definition, "name": self._given().get(own, own)}
+        shown: JsonObject = {**definition, "name": self._given_names().get(own, own)}
         if override.description:
             shown["description"] = override.description
         return shown

@@ -147,24 +147,24 @@ class _Reader:
         mode = (
             keys["mode"].choice({mode.value: mode for mode in ToolMode}) if "mode" in keys else None
         )
-        enabled = self._enabled(keys)
+        enabled = self._enabled_servers(keys)
         allowed = keys["management"].fields(_MANAGEMENT) if "management" in keys else {}
         management = ManagementSettings(
-            *(_chosen(allowed.get(key), _BOOLEANS) is True for key in _MANAGEMENT)
+            *(_choose(allowed.get(key), _BOOLEANS) is True for key in _MANAGEMENT)
         )
         return ServersFile(
             enabled,
             mode or ToolMode.SEARCH,
-            _chosen(keys.get("start"), _STARTS) or Start.EAGER,
+            _choose(keys.get("start"), _STARTS) or Start.EAGER,
             _seconds(keys.get("idle")) or IDLE_SECONDS,
             management=management,
         )
 
     def client_file(self, root: YamlEntry) -> tuple[ServerSettings, ...]:
         """The servers that are switched on in a client's file."""
-        return self._enabled(root.known_fields(_SERVER_KEYS))
+        return self._enabled_servers(root.known_fields(_SERVER_KEYS))
 
-    def _enabled(self, keys: Mapping[str, YamlEntry]) -> tuple[ServerSettings, ...]:
+    def _enabled_servers(self, keys: Mapping[str, YamlEntry]) -> tuple[ServerSettings, ...]:
         servers: dict[str, ServerSettings | None] = {}
         for key in _SERVER_KEYS:
             for name, entry in keys[key].members().items() if key in keys else ():
@@ -187,37 +187,37 @@ class _Reader:
             keys["headers"].wrong("a server with a `command` is not reached over HTTP")
         tools = keys["tools"].fields(_TOOLS) if "tools" in keys else {}
         transport = keys.get("transport", keys.get("type"))
-        program = self._expanded(keys.get("command"))
+        program = self._expand(keys.get("command"))
         server = ServerSettings(
             name,
             command=(program, *self._texts(keys.get("args"))) if program else (),
             env=self._pairs(keys.get("env")),
-            cwd=self._expanded(keys.get("cwd")),
-            url=self._expanded(keys.get("url")),
+            cwd=self._expand(keys.get("cwd")),
+            url=self._expand(keys.get("url")),
             headers=self._pairs(keys.get("headers")),
-            transport=(_chosen(transport, _TRANSPORTS) or "auto"),
-            trust=_chosen(keys.get("trust"), _TRUST) or "review",
+            transport=(_choose(transport, _TRANSPORTS) or "auto"),
+            trust=_choose(keys.get("trust"), _TRUST) or "review",
             allow=self._texts(tools.get("allow")),
             block=self._texts(tools.get("block")),
             overrides=_overrides(tools.get("overrides")),
             tags=self._texts(keys.get("tags")),
-            is_prefixed=_chosen(keys.get("prefix"), _BOOLEANS) is not False,
+            is_prefixed=_choose(keys.get("prefix"), _BOOLEANS) is not False,
             timeout_seconds=_seconds(keys.get("timeout")),
-            start=_chosen(keys.get("start"), _STARTS),
+            start=_choose(keys.get("start"), _STARTS),
             idle_seconds=_seconds(keys.get("idle")),
             isolate=_isolate_entry(name, keys.get("isolate")),
         )
-        is_on = _chosen(keys.get("enabled"), _BOOLEANS) is not False
-        return server if is_on and _chosen(keys.get("disabled"), _BOOLEANS) is not True else None
+        is_on = _choose(keys.get("enabled"), _BOOLEANS) is not False
+        return server if is_on and _choose(keys.get("disabled"), _BOOLEANS) is not True else None
 
     def _texts(self, entry: YamlEntry | None) -> tuple[str, ...]:
-        return tuple(self._expanded(item) for item in entry.items()) if entry is not None else ()
+        return tuple(self._expand(item) for item in entry.items()) if entry is not None else ()
 
     def _pairs(self, entry: YamlEntry | None) -> dict[str, str]:
         members = entry.members() if entry is not None else {}
-        return {name: self._expanded(value) for name, value in members.items()}
+        return {name: self._expand(value) for name, value in members.items()}
 
-    def _expanded(self, entry: YamlEntry | None) -> str:
+    def _expand(self, entry: YamlEntry | None) -> str:
         """A text with what its variables hold; one that is not set is wrong."""
         text = entry.text() if entry is not None else None
         if entry is None or text is None:
@@ -239,7 +239,7 @@ def _isolate_entry(name: str, entry: YamlEntry | None) -> IsolateEntry | None:
     return read
 
 
-def _chosen(entry: YamlEntry | None, words: Mapping[str, _T]) -> _T | None:
+def _choose(entry: YamlEntry | None, words: Mapping[str, _T]) -> _T | None:
     return entry.choice(words) if entry is not None else None
 
 

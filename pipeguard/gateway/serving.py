@@ -139,14 +139,14 @@ class _Serving:
         if client_fd is None:
             self._tokens = TokenReader(Store.open(store_file()), say)
         mode = options.mode or file.mode
-        self._gateway = Gateway(engines, mode, options.common(), self._scope_of)
+        self._gateway = Gateway(engines, mode, options.common(), self._find_scope)
         self._gateway.is_read_only = options.is_read_only
         self._gateway.telemetry = telemetry = open_telemetry(
             os.environ, self._log, "tcp" if client_fd is None else "pipe"
         )
         if telemetry is not None:
             telemetry.watch(self._gateway.figures)
-        sessions = FrontSessions(guard, self._gateway.definition_of)
+        sessions = FrontSessions(guard, self._gateway.find_definition)
         self._front = Front(sessions, FrontJudge(record.verdict), record)
         if self._tokens is not None:
             if self._tokens.are_required() and not self._tokens.valid():
@@ -169,7 +169,7 @@ class _Serving:
                     self._tokens.close()
         return 0
 
-    def _scope_of(self, who: str) -> TokenScope | None:
+    def _find_scope(self, who: str) -> TokenScope | None:
         """The access of a token's client: all, if the token is one of the options."""
         if self._tokens is None:
             return TokenScope(manages=True)
@@ -241,7 +241,7 @@ class _Serving:
         self._reported = ""
         await self._apply(file)
         if self._options.mode is None:
-            self._gateway.switch_to(file.mode)
+            self._gateway.set_mode(file.mode)
 
     async def _apply(self, file: ServersFile) -> None:
         if file.notes != self._notes:
@@ -253,7 +253,7 @@ class _Serving:
         changes = await self._gateway.apply(file.servers)
         self._tell(changes, left_out)
         if changes.failed:
-            self._retry_at = monotonic() + self._retries.failed(0)
+            self._retry_at = monotonic() + self._retries.fail(0)
         else:
             self._retries = Circuit()
         if self._listener is not None:
@@ -300,7 +300,7 @@ def check(options: ServeOptions) -> ServersFile:
     file = options.sources.read(os.environ)
     for server in file.servers:
         try:
-            server.launched()
+            server.parse_launch()
         except PipeGuardError as error:
             raise PolicyError(f"the server {server.name}: {error}") from None
     if "--listen" in options.wrap.values:

@@ -30,7 +30,7 @@ from pipeguard.gateway.eras import REVISIONS
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.proposed_servers import approved_fingerprints, approved_servers
-from pipeguard.gateway.server_settings import ServerSettings, Stamp, runs_gateway, stamp_of
+from pipeguard.gateway.server_settings import ServerSettings, Stamp, runs_gateway, stamp_files
 from pipeguard.gateway.servers_file import NAME, ServersFile, parse_client_file, parse_servers
 from pipeguard.log import say
 from pipeguard.rulebook.cache import load_engines
@@ -112,7 +112,7 @@ class Sources:
             approved = ()
         programs = (path for server in servers for path in server.files)
         return (
-            *stamp_of((*self._files(), *programs)),
+            *stamp_files((*self._files(), *programs)),
             *((each, 0, 0, 0) for each in approved),
         )
 
@@ -238,12 +238,12 @@ class _Reader:
         elif name not in self.servers:
             if name != entry.name:
                 self.notes.append(f"{_where(entry)} is called {name} here")
-            self.servers[name] = self._settings_of(name, entry)
+            self.servers[name] = self._read_settings(name, entry)
 
-    def _settings_of(self, name: str, entry: ServerEntry) -> ServerSettings:
+    def _read_settings(self, name: str, entry: ServerEntry) -> ServerSettings:
         known = {**self._variables, **entry.env}
 
-        def filled(text: str) -> str:
+        def fill(text: str) -> str:
             return _VARIABLE.sub(value, text)
 
         def value(match: re.Match[str]) -> str:
@@ -255,15 +255,15 @@ class _Reader:
                 raise PolicyError(f"{_where(entry)}: the variable {match['name']} is not set.")
             return match[0]  # of the client's own, as ${workspaceFolder}
 
-        env = {key: filled(text) for key, text in entry.env.items()}
+        env = {key: fill(text) for key, text in entry.env.items()}
         named = entry.env_names
         env |= {key: self._variables[key] for key in named if key in self._variables}
         if entry.own_words:
-            command = tuple(filled(word) for word in entry.own_words)
-            return ServerSettings(name, command, env=env, cwd=filled(entry.cwd))
-        headers = {key: filled(text) for key, text in _headers(entry).items()}
+            command = tuple(fill(word) for word in entry.own_words)
+            return ServerSettings(name, command, env=env, cwd=fill(entry.cwd))
+        headers = {key: fill(text) for key, text in _headers(entry).items()}
         transport = entry.transport.value if entry.transport else AUTO
-        url = filled(entry.own_url or "")
+        url = fill(entry.own_url or "")
         return ServerSettings(name, url=url, headers=headers, transport=transport)
 
 
@@ -333,7 +333,7 @@ class Inspector:
 
 
 @asynccontextmanager
-async def inspected(
+async def inspect_tools(
     sources: Sources, log_level: str, only: Callable[[str], bool] = lambda _: True
 ) -> AsyncIterator[Inspector]:
     """Start the servers for a while, and talk to them.

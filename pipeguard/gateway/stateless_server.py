@@ -18,12 +18,12 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.gateway import eras
-from pipeguard.gateway.eras import Opening, opening_in
+from pipeguard.gateway.eras import Opening, find_opening
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import ServedClient, Unavailable
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingClient
-from pipeguard.transports.judging import value_of
+from pipeguard.transports.judging import parse_value
 from pipeguard.transports.tasks import Tasks
 from pipeguard.version import VERSION
 
@@ -52,16 +52,16 @@ class OwnListener:
         self._tasks = tasks
         self._fallen = fallen
 
-    def requested(self, leg: Leg, message: Message) -> None:
+    def receive_request(self, leg: Leg, message: Message) -> None:
         """Nobody is there who could be asked."""
         self._tasks.begin(leg.decline(message, "no client is there to be asked"))
 
-    def notified(self, leg: Leg, message: Message) -> None:
+    def receive_notification(self, leg: Leg, message: Message) -> None:
         """Its tools have changed, or something that clients hear for themselves."""
         if message.method == "notifications/tools/list_changed":
             self._relist()
 
-    def lost(self, leg: Leg) -> None:
+    def lose_server(self, leg: Leg) -> None:
         """It is gone."""
         if self._fallen is not None:
             self._fallen()
@@ -132,7 +132,7 @@ class StatelessServer:
             ChannelClosed: it does not answer.
         """
         dialler = await self._find_dialler()
-        return None if dialler is None else await dialler.dial_for(client)
+        return None if dialler is None else await dialler.dial_client(client)
 
     async def close(self) -> None:
         """Hang up, and find out anew when it is needed again."""
@@ -165,7 +165,7 @@ class StatelessServer:
             dialler = await self._make()
             listener = OwnListener(self._relist, self._tasks)
             leg = await self._dials(dialler, listener, ServedClient(Flows()))
-            if await discovered(leg, self._opening):
+            if await discover(leg, self._opening):
                 self._dialler, self._leg, self._described = dialler, leg, leg.described
                 if leg.offers("tools", "listChanged"):
                     self._tasks.begin(listen_for_tools(leg))
@@ -188,7 +188,7 @@ def speaks_newest(described: JsonObject) -> bool:
     return described.get("protocolVersion") == eras.REVISIONS[0]
 
 
-async def discovered(leg: Leg, opening: Opening) -> bool:
+async def discover(leg: Leg, opening: Opening) -> bool:
     """Ask a server what it is; True where it speaks the revision without handshakes.
 
     Raises:
@@ -280,23 +280,23 @@ async def dial_by_era(
         ChannelClosed: it does not answer.
     """
 
-    async def reached() -> OwnedDialler:
+    async def reach() -> OwnedDialler:
         try:
             return await ready()
         except Unavailable as why:
             raise ChannelClosed(f"the server {name} is not available: {why}") from None
 
     async def dial(is_stateless: bool) -> AsyncChannel:  # noqa: FBT001  a callback of one argument
-        dialler = await reached()
+        dialler = await reach()
         channel = await dial_stateless(client) if is_stateless else None
-        return channel or await dialler.dial_for(client)
+        return channel or await dialler.dial_client(client)
 
-    await reached()
+    await reach()
     return _EraChannel(dial, closed)
 
 
 async def _is_stateless(frame: bytes) -> bool:
-    value = await value_of(frame)  # it was judged, so it is JSON
+    value = await parse_value(frame)  # it was judged, so it is JSON
     method = value.get("method") if isinstance(value, dict) else None
     params = value.get("params") if isinstance(value, dict) else None
-    return opening_in(str(method), params if isinstance(params, dict) else {}) is not None
+    return find_opening(str(method), params if isinstance(params, dict) else {}) is not None

@@ -14,8 +14,8 @@ from functools import lru_cache
 
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.gateway.catalog import Catalog, schema_words, text_of
-from pipeguard.gateway.words import STOP_WORDS, words_of
+from pipeguard.gateway.catalog import Catalog, schema_words, to_text
+from pipeguard.gateway.words import STOP_WORDS, split_words
 from pipeguard.unicode.display import shown
 
 STUFFED, NAMED = "search.keyword-stuffing", "search.server-name-stuffing"
@@ -63,20 +63,20 @@ def stuffing(definition: JsonObject, server: str, others: Iterable[str]) -> list
         server: the name of its server.
         others: the names of other servers.
     """
-    name = text_of(definition.get("name"))
-    description = " ".join(text_of(definition.get(key)) for key in ("title", "description"))
+    name = to_text(definition.get("name"))
+    description = " ".join(to_text(definition.get(key)) for key in ("title", "description"))
     parameters = " ".join(schema_words(definition))
     findings: list[Finding] = []
     distinct: tuple[int, int] | None = None  # words of the description
     for place, text in (("tool.description", description), ("tool.parameters", parameters)):
-        words = list(words_of(text[:MOST_CHARS]))
+        words = list(split_words(text[:MOST_CHARS]))
         distinct = distinct or (len(words), len({*words}))
-        named = _name_in(words, server, others)
+        named = _find_name(words, server, others)
         if named is not None:
             note = f"the name of the server {named} is repeated"
             findings.append(_finding(NAMED, place, name, note))
         else:
-            findings += (_finding(STUFFED, place, name, note) for note in _repeated(words))
+            findings += (_finding(STUFFED, place, name, note) for note in _find_repeated(words))
     if _longest_list(description[:MOST_CHARS]) >= LEAST_ITEMS:
         note = f"more than {LEAST_ITEMS} keywords are listed"
         findings.append(_finding(STUFFED, "tool.description", name, note))
@@ -97,7 +97,7 @@ def _longest_list(text: str) -> int:
     return longest
 
 
-def _repeated(words: list[str]) -> Iterator[str]:
+def _find_repeated(words: list[str]) -> Iterator[str]:
     """The word that makes up far too much of a text, in a sentence."""
     counts = Counter(
         word for word in words if len(word) >= LEAST_WORD_CHARS and word not in STOP_WORDS
@@ -107,11 +107,11 @@ def _repeated(words: list[str]) -> Iterator[str]:
             yield f"{shown(word, 40)} is {count} of {len(words)} words"
 
 
-def _name_in(words: list[str], server: str, others: Iterable[str]) -> str | None:
+def _find_name(words: list[str], server: str, others: Iterable[str]) -> str | None:
     """The other server whose name makes up far too much of a text."""
     if len(words) < LEAST_NAME_COUNT:
         return None
-    text, own = _spaced(words), _phrase(server)
+    text, own = _space_words(words), _phrase(server)
     for other in others:
         phrase = _phrase(other)
         if not phrase or phrase in own or own in phrase:
@@ -125,10 +125,10 @@ def _name_in(words: list[str], server: str, others: Iterable[str]) -> str | None
 
 @lru_cache(maxsize=1024)
 def _phrase(name: str) -> str:
-    return _spaced(words_of(name))
+    return _space_words(split_words(name))
 
 
-def _spaced(words: Iterable[str]) -> str:
+def _space_words(words: Iterable[str]) -> str:
     """Words in a row, so that no part of one is found; neighbours share no blank."""
     return "".join(f" {word} " for word in words)
 

@@ -136,7 +136,7 @@ class Subscriptions:
         for uri in listed[:MOST_URIS] if isinstance(listed, list) else ():
             if type(uri) is str:
                 with suppress(Declined):
-                    addresses[uri] = await self._addresses.home_of(request, uri)
+                    addresses[uri] = await self._addresses.find_home(request, uri)
         return _Subscription(request, flags, addresses, asyncio.Event())
 
     def _acknowledge(self, subscription: _Subscription) -> None:
@@ -146,7 +146,7 @@ class Subscriptions:
         self._say(subscription, ACKNOWLEDGED, {"notifications": granted})
 
     def _say(self, subscription: _Subscription, method: str, params: JsonObject) -> None:
-        meta = {**eras.meta_of(params), SUBSCRIPTION_META: read_id(subscription.request.token)}
+        meta = {**eras.find_meta(params), SUBSCRIPTION_META: read_id(subscription.request.token)}
         self._conversation.say(
             {"jsonrpc": "2.0", "method": method, "params": {**params, "_meta": meta}}
         )
@@ -227,41 +227,41 @@ class Subscriptions:
 
     # --- what servers say: LegListener ----------------------------------------------------------
 
-    def requested(self, leg: Leg, message: Message) -> None:
+    def receive_request(self, leg: Leg, message: Message) -> None:
         """A server asks on a leg that is not of one call, so nobody can be asked."""
         self._begin(leg.decline(message, "the client does not answer this"))
 
-    def notified(self, leg: Leg, message: Message) -> None:
+    def receive_notification(self, leg: Leg, message: Message) -> None:
         """A server says something: to those whose requests it is about."""
         params = message.value.get("params")
         body = params if isinstance(params, dict) else {}
         method = message.method or ""
         if method == "notifications/progress":
-            self._conversation.notified(leg, message)
+            self._conversation.receive_notification(leg, message)
         elif method == "notifications/message":
             is_wanted = self._conversation.wants_log(leg, str(body.get("level")))
             if is_wanted and leg.server in self._servers():
                 self._conversation.say(message.value)
         elif leg.is_stateless:
-            self._announced(leg, method, body)
+            self._announce(leg, method, body)
         elif method == _UPDATED or method in _METHODS:
             self._spread(leg.server, method, body, list(self._open.values()))
 
-    def lost(self, leg: Leg) -> None:
+    def lose_server(self, leg: Leg) -> None:
         """A server is gone: whoever listens to it finds out when it is there again."""
         if (lost := self._lost.pop(leg, None)) is not None:
             lost.set()
 
-    def relisted(self, kinds: frozenset[str]) -> None:
+    def announce_lists(self, kinds: frozenset[str]) -> None:
         """Announce that the gateway's offer has changed."""
         for name, kind in _KINDS.items():
             for subscription in list(self._open.values()):
                 if kind in kinds and name in subscription.flags:
                     self._say(subscription, f"notifications/{kind}/list_changed", {})
 
-    def _announced(self, leg: Leg, method: str, body: JsonObject) -> None:
+    def _announce(self, leg: Leg, method: str, body: JsonObject) -> None:
         """Pass on what a server without handshakes says to one subscription."""
-        token = write_id(eras.meta_of(body).get(SUBSCRIPTION_META))
+        token = write_id(eras.find_meta(body).get(SUBSCRIPTION_META))
         subscription, is_ready = self._upstream.get((leg, token or ""), (None, None))
         if subscription is None or is_ready is None:
             return

@@ -60,10 +60,10 @@ class SentCall(NamedTuple):
 class CallSpan(Protocol):
     """The span of one call, as long as the call takes."""
 
-    def carried(self, params: JsonObject) -> JsonObject:
+    def carry(self, params: JsonObject) -> JsonObject:
         """Params that tell the server that its work is part of this span."""
 
-    def answered(self, answer: JsonObject) -> None:
+    def record_answer(self, answer: JsonObject) -> None:
         """Note how the call ended; `answer` has `result` or `error`."""
 
 
@@ -90,10 +90,10 @@ class Telemetry(Protocol):
     def sending(self, call: SentCall) -> AbstractContextManager[CallSpan]:
         """The span of the call to a server, within the span of the client's."""
 
-    def called(self, server: str, outcome: str, seconds: float) -> None:
+    def count_call(self, server: str, outcome: str, seconds: float) -> None:
         """Count a call, as `GatewayMetrics.called`."""
 
-    def judged(self, server: str, verdict: Verdict) -> None:
+    def count_verdict(self, server: str, verdict: Verdict) -> None:
         """Count a message, as `GatewayMetrics.judged`."""
 
     def watch(self, figures: Callable[[], Figures]) -> None:
@@ -112,10 +112,10 @@ class _NoSpan(AbstractContextManager[CallSpan]):
     def __exit__(self, *exc: object) -> None:
         pass
 
-    def carried(self, params: JsonObject) -> JsonObject:
+    def carry(self, params: JsonObject) -> JsonObject:
         return params
 
-    def answered(self, answer: JsonObject) -> None:
+    def record_answer(self, answer: JsonObject) -> None:
         pass
 
 
@@ -166,7 +166,7 @@ class GatewayMetrics:
         )
         registry.register(_Gauges(figures))
 
-    def called(self, server: str, outcome: str, seconds: float) -> None:
+    def count_call(self, server: str, outcome: str, seconds: float) -> None:
         """Count a call of a tool.
 
         Args:
@@ -176,7 +176,7 @@ class GatewayMetrics:
         """
         self._calls.labels(server, outcome).observe(seconds)
 
-    def judged(self, server: str, verdict: Verdict) -> None:
+    def count_verdict(self, server: str, verdict: Verdict) -> None:
         """Count a message."""
         direction = "to-server" if verdict.direction is Direction.TO_SERVER else "to-client"
         self._verdicts.labels(server, direction, verdict.action.name.lower()).inc()

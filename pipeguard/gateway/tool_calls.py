@@ -17,7 +17,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, seria
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.gateway import menu
 from pipeguard.gateway.access import ScopedAccess
-from pipeguard.gateway.catalog import CatalogTool, may_be_of, tools_of_server
+from pipeguard.gateway.catalog import CatalogTool, may_be_tool, tools_of_server
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.legs import ClientRequest, Unavailable
@@ -86,11 +86,13 @@ class ToolCalls:
 
     # --- lists ---------------------------------------------------------------------------
 
-    def listed(self) -> list[JsonValue]:
+    def list_tools(self) -> list[JsonValue]:
         """The answer to `tools/list`."""
         own = self._management.definitions()
         if self._is_direct():
-            tools = (tool for tool in self._allowed() if not self._management.has(tool.public))
+            tools = (
+                tool for tool in self._allowed_tools() if not self._management.has(tool.public)
+            )
             self._listed = [*({**tool.definition, "name": tool.public} for tool in tools), *own]
         else:
             self._listed = [*menu.definitions(self._servers(), self._access.effects()), *own]
@@ -102,7 +104,7 @@ class ToolCalls:
         Of a limited client's, it is looked up: the change may be of what the client may not find.
         """
         before = self._listed
-        return self._access.finds() is None or (before is not None and self.listed() != before)
+        return self._access.finds() is None or (before is not None and self.list_tools() != before)
 
     def _servers(self) -> list[str]:
         return self._access.servers("tools/call")
@@ -111,13 +113,13 @@ class ToolCalls:
         if self._gateway.mode is not ToolMode.AUTO:
             return self._gateway.mode is ToolMode.DIRECT
         if self._catalog.version != self._measured_version:
-            size = sum(len(serialise(tool.definition)) for tool in self._allowed())
+            size = sum(len(serialise(tool.definition)) for tool in self._allowed_tools())
             self._is_small = size <= AUTO_TOKENS * BYTES_PER_TOKEN
             self._measured_version = self._catalog.version
         return self._is_small
 
-    def _allowed(self) -> list[CatalogTool]:
-        return self._access.allowed(self._catalog)
+    def _allowed_tools(self) -> list[CatalogTool]:
+        return self._access.filter_tools(self._catalog)
 
     # --- calls ---------------------------------------------------------------------------
 
@@ -127,18 +129,18 @@ class ToolCalls:
         Raises:
             Declined: the request names no tool.
         """
-        with self._gateway.receiving(request, self._tool_of, self.traced_as) as span:
-            answer = await self._answered(request)
-            span.answered(answer)
+        with self._gateway.receiving(request, self._find_tool_name, self.traced_as) as span:
+            answer = await self._answer(request)
+            span.record_answer(answer)
             return answer
 
-    def _tool_of(self, request: ClientRequest) -> str:
+    def _find_tool_name(self, request: ClientRequest) -> str:
         """The name of the tool that a request names; empty where there is none of that name."""
         name = request.params.get("name")
         is_there = type(name) is str and (name in _OWN or self._tool(name) is not None)
         return str(name) if is_there else ""
 
-    async def _answered(self, request: ClientRequest) -> JsonObject:
+    async def _answer(self, request: ClientRequest) -> JsonObject:
         name, arguments = request.params.get("name"), request.params.get("arguments")
         if type(name) is not str:
             raise Declined(INVALID_PARAMS, "tools/call names no tool")
@@ -149,17 +151,17 @@ class ToolCalls:
             tool = self._tool(name)
             if tool is None:
                 return {"result": self._unknown(name)}
-            return await self._called(request, tool, arguments)
+            return await self._call_tool(request, tool, arguments)
         try:
-            written = object_in(arguments, ARGUMENTS)
+            written = find_object(arguments, ARGUMENTS)
         except UnclearCallError as why:
             text = f"The call is not clear: {why}.\n{menu.own_usage(name)}"
             return {"result": menu.content(text, is_error=True)}
         if name in menu.CALLS:
             return await self._called_by_menu(request, name, written)
         own = {
-            menu.RETRIEVE: self._retrieved,
-            menu.DESCRIBE: self._described,
+            menu.RETRIEVE: self._retrieve,
+            menu.DESCRIBE: self._describe,
             menu.MORE: self._more,
         }.get(name)
         return {"result": self._unknown(name) if own is None else own(written)}
@@ -167,19 +169,19 @@ class ToolCalls:
     async def _called_by_menu(
         self, request: ClientRequest, variant: str, call: JsonObject
     ) -> JsonObject:
-        found = self._meant(call)
+        found = self._resolve(call)
         if isinstance(found, str):
             return {"result": menu.content(found, is_error=True)}
         if menu.ORDER.index(menu.CALLS[variant]) < menu.ORDER.index(found.effect):
             return {"result": menu.content(menu.wrong_variant(found), is_error=True)}
         try:
-            arguments = arguments_in(call, found)
+            arguments = find_arguments(call, found)
         except UnclearCallError as why:
             text = menu.unclear_call(found, variant, str(why))
             return {"result": menu.content(text, is_error=True)}
-        return self._helped(found, await self._called(request, found, arguments))
+        return self._add_help(found, await self._call_tool(request, found, arguments))
 
-    async def _called(
+    async def _call_tool(
         self, request: ClientRequest, tool: CatalogTool, arguments: JsonValue
     ) -> JsonObject:
         params: JsonObject = {**request.params, "name": tool.name}
@@ -195,9 +197,9 @@ class ToolCalls:
         outcome = "unavailable"
         try:
             with self._gateway.sending(tool.server, request.method, tool.name) as span:
-                params = span.carried(params)
+                params = span.carry(params)
                 answer = await self._router.call(tool.server, request, params, tool.definition)
-                span.answered(answer)
+                span.record_answer(answer)
             result = answer.get("result")
             is_ok = isinstance(result, dict) and result.get("isError") is not True
             outcome = "ok" if is_ok else "error"
@@ -205,19 +207,19 @@ class ToolCalls:
             text = f"The server {tool.server} of {tool.public} is not available: {why}"
             return {"result": menu.content(text, is_error=True)}
         finally:
-            self._gateway.called(tool.server, outcome, monotonic() - began)
+            self._gateway.count_call(tool.server, outcome, monotonic() - began)
         if not isinstance(result, dict):
             return answer
         return with_task(tool.server, {"result": self._cut(result)})
 
     def _tool(self, name: str) -> CatalogTool | None:
-        tool = self._catalog.named(name)
+        tool = self._catalog.find(name)
         return tool if tool is not None and self._access.may_call(tool) else None
 
-    def _meant(self, call: JsonObject) -> CatalogTool | str:
+    def _resolve(self, call: JsonObject) -> CatalogTool | str:
         """The tool that a model names; what to say instead where that is not one."""
         try:
-            name = name_in(call)
+            name = find_name(call)
         except UnclearCallError as why:
             return f"The call is not clear: {why}. Nothing was called."
         tools = tools_of_server(self._catalog, name, self._access.may_call)
@@ -232,11 +234,11 @@ class ToolCalls:
         near = self._catalog.search(name, 3, self._access.finds())
         tools, has_search = (tool for tool, _ in near), not self._is_direct()
         text = menu.unknown_tool(name, tools, has_search=has_search)
-        return "\n".join([text, *self._missing(lambda server: may_be_of(name, server))])
+        return "\n".join([text, *self._missing(lambda server: may_be_tool(name, server))])
 
     # --- the menu's own --------------------------------------------------------------------
 
-    def _retrieved(self, arguments: JsonObject) -> JsonObject:
+    def _retrieve(self, arguments: JsonObject) -> JsonObject:
         query, limit = arguments.get("query"), arguments.get("limit")
         if type(query) is not str or not query.strip():
             text = f"There is no query: what should be done?\n{menu.own_usage(menu.RETRIEVE)}"
@@ -272,8 +274,8 @@ class ToolCalls:
             lines.append(f"Tools of {names} wait until the user approves them: tell the user.")
         return lines
 
-    def _described(self, arguments: JsonObject) -> JsonObject:
-        found = self._meant(arguments)
+    def _describe(self, arguments: JsonObject) -> JsonObject:
+        found = self._resolve(arguments)
         if isinstance(found, str):
             return menu.content(found, is_error=True)
         return menu.content(menu.description(found))
@@ -314,7 +316,7 @@ class ToolCalls:
         cut.pop("structuredContent", None)  # it says all of it a second time
         return cut
 
-    def _helped(self, tool: CatalogTool, answer: JsonObject) -> JsonObject:
+    def _add_help(self, tool: CatalogTool, answer: JsonObject) -> JsonObject:
         """An answer with what a model needs to fix its call, where it failed."""
         result, error = answer.get("result"), answer.get("error")
         is_wrong = isinstance(result, dict) and result.get("isError") is True
@@ -341,7 +343,7 @@ class UnclearCallError(Exception):
     """A call whose meaning is unclear; its text tells the model why."""
 
 
-def name_in(call: JsonObject) -> str:
+def find_name(call: JsonObject) -> str:
     """The name of the tool; empty where there is none.
 
     Raises:
@@ -353,7 +355,7 @@ def name_in(call: JsonObject) -> str:
     return next(iter(names), "")
 
 
-def arguments_in(call: JsonObject, tool: CatalogTool) -> JsonObject:
+def find_arguments(call: JsonObject, tool: CatalogTool) -> JsonObject:
     """The arguments for a tool.
 
     Args:
@@ -368,20 +370,20 @@ def arguments_in(call: JsonObject, tool: CatalogTool) -> JsonObject:
     if ARGUMENTS in call:
         if others:
             raise UnclearCallError(
-                f"it has {_listed(others)} beside {ARGUMENTS!r}, in which they may belong"
+                f"it has {_quote_list(others)} beside {ARGUMENTS!r}, in which they may belong"
             )
-        return object_in(call[ARGUMENTS], ARGUMENTS)
+        return find_object(call[ARGUMENTS], ARGUMENTS)
     if len(others) == 1 and others[0] in OTHER_ARGUMENTS_KEYS and others[0] not in parameters:
-        return object_in(call[others[0]], others[0])
+        return find_object(call[others[0]], others[0])
     unknown = [key for key in others if key not in parameters]
     if unknown:
-        raise UnclearCallError(f"it has {_listed(unknown)} in place of {ARGUMENTS!r}")
+        raise UnclearCallError(f"it has {_quote_list(unknown)} in place of {ARGUMENTS!r}")
     if any(key in parameters for key in NAME_KEYS if key in call) and others:
-        raise UnclearCallError(f"{_listed(others)} must be in {ARGUMENTS!r}")
+        raise UnclearCallError(f"{_quote_list(others)} must be in {ARGUMENTS!r}")
     return {key: call[key] for key in others}
 
 
-def object_in(value: JsonValue, key: str) -> JsonObject:
+def find_object(value: JsonValue, key: str) -> JsonObject:
     """An object that may be written as a JSON text, or left out.
 
     Raises:
@@ -407,5 +409,5 @@ def _parameters(tool: CatalogTool) -> JsonObject:
     return properties if isinstance(properties, dict) else {}
 
 
-def _listed(keys: Iterable[str]) -> str:
+def _quote_list(keys: Iterable[str]) -> str:
     return ", ".join(map(repr, keys))

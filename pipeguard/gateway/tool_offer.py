@@ -21,7 +21,7 @@ from pipeguard.gateway.life import definitions_wait
 from pipeguard.gateway.server_settings import ServerSettings, given_names
 from pipeguard.gateway.stuffing import StuffingNotices
 from pipeguard.log import Log
-from pipeguard.transports.judging import frame_of
+from pipeguard.transports.judging import to_frame
 from pipeguard.transports.tasks import Tasks
 
 LISTS = (  # the capability, and the method
@@ -167,7 +167,7 @@ async def _list(leg: Leg, method: str, left: int) -> int:
         result = (await leg.request(method, params)).get("result")
         if not isinstance(result, dict):
             break
-        left -= len(await frame_of(result))
+        left -= len(await to_frame(result))
         after = result.get("nextCursor")
         if type(after) is not str or after == cursor:
             break

@@ -238,7 +238,7 @@ def _by_word() -> dict[str, tuple[str, ...]]:
 SYNONYMS: dict[str, tuple[str, ...]] = _by_word()
 
 
-def words_of(text: str) -> Iterator[str]:
+def split_words(text: str) -> Iterator[str]:
     """Each word of a text in lower case, names in their parts: `listPullRequests2` has four."""
     for match in _WORD.finditer(unicodedata.normalize("NFKC", text)):
         for part in _PARTS.split(match[0]):
@@ -248,7 +248,7 @@ def words_of(text: str) -> Iterator[str]:
 
 def spelled_out(text: str) -> Iterator[str]:
     """Each word of a request, abbreviations in full: `PR` has two."""
-    for word in words_of(text):
+    for word in split_words(text):
         yield from ABBREVIATIONS.get(word, word).split()
 
 

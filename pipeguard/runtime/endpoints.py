@@ -24,7 +24,7 @@ from pipeguard.transports.http.server.admission import (
     Admission,
     StoredTokens,
     Tokens,
-    host_of,
+    parse_host,
     tokens_of_variables,
 )
 
@@ -268,7 +268,7 @@ def admission_of(
 
 
 def _listening(text: str) -> tuple[str, int]:
-    host, (_, colon, port) = host_of(text), text.rpartition(":")
+    host, (_, colon, port) = parse_host(text), text.rpartition(":")
     if host is None or not colon or not port.isdigit():
         raise PolicyError(f"--listen {text}: give HOST:PORT, as 127.0.0.1:8080; port 0 is any.")
     return host, int(port)

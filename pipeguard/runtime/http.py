@@ -168,7 +168,9 @@ class _ListeningServer:
         owned = OwnedDialler(dialler)
 
         def dial(who: str) -> Awaitable[AsyncChannel]:
-            return owned.dial_for(SharingClient(who or object())) if is_shared else dialler.dial()
+            return (
+                owned.dial_client(SharingClient(who or object())) if is_shared else dialler.dial()
+            )
 
         conversations = Conversations(service.sessions, dial, service.judge, limit_bytes, most)
         backend = Backend(service, dial, conversations, most, idle_seconds, not is_shared, upstream)

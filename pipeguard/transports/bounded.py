@@ -222,7 +222,7 @@ class Outbox:
         self._taken.set()
         return frames
 
-    async def taken(self) -> None:
+    async def wait_taken(self) -> None:
         """Wait until the reader takes something."""
         self._taken.clear()
         await self._taken.wait()

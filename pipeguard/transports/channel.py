@@ -88,6 +88,6 @@ class Failure(NamedTuple):
     code: int = codes.PEER_GONE
     sent: bool = True
 
-    def lost(self, id_token: str) -> Lost:
+    def to_frame(self, id_token: str) -> Lost:
         """A frame in place of the answer to one request."""
         return Lost.of(id_token, self.why, self.code, sent=self.sent)

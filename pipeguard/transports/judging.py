@@ -77,12 +77,12 @@ async def offload(frame: bytes, work: Callable[P, T], *args: P.args, **kwargs: P
 
 async def in_thread(size: int, work: Callable[[], T]) -> T:
     """Do what reads so many bytes in a thread."""
-    lane = _lane_of(size)
+    lane = _choose_lane(size)
     await lane.enter(size)
     return await _begin(lane, size, work)
 
 
-def _lane_of(size: int) -> Allowance:
+def _choose_lane(size: int) -> Allowance:
     return next(lane for most, lane in _LANES if most is None or size < most)
 
 
@@ -135,7 +135,7 @@ async def read_frame(frame: bytes) -> bytes:
     return frame if len(frame) >= LARGE_BYTES else await offload(frame, with_value, frame)
 
 
-async def value_of(frame: bytes) -> JsonValue:
+async def parse_value(frame: bytes) -> JsonValue:
     """The value of a frame.
 
     Raises:
@@ -153,7 +153,7 @@ async def read_message(frame: bytes) -> Message | list[JsonValue]:
     return await offload(frame, parse, frame)
 
 
-async def frame_of(value: JsonValue) -> bytes:
+async def to_frame(value: JsonValue) -> bytes:
     """The frame of a value; a short one has its value, so that nobody parses it."""
     if is_short(value):
         return ParsedFrame.write(value)
@@ -220,7 +220,7 @@ async def _judge_in_thread(
             with suppress(PipeGuardError):
                 unheard(judging.result())
 
-    lane, size = _lane_of(len(frame)), len(frame)
+    lane, size = _choose_lane(len(frame)), len(frame)
     try:
         await lane.enter(size)
     except asyncio.CancelledError:
@@ -258,7 +258,7 @@ def _leave(key: tuple[str, Direction], over: asyncio.Future[None]) -> None:
 async def _is_notification(frame: bytes) -> bool:
     """True for a notification, or a batch with one; False for what cannot be read."""
     with suppress(Refusal):
-        value = await value_of(frame)
+        value = await parse_value(frame)
         members = value if isinstance(value, list) else [value]
         return any(isinstance(m, dict) and "method" in m and "id" not in m for m in members)
     return False

@@ -156,7 +156,7 @@ class EventStream:
         return event if has_content else None
 
 
-def written(event: ServerSentEvent) -> bytes:
+def to_bytes(event: ServerSentEvent) -> bytes:
     """An event as bytes, with LF at the end of each line.
 
     Some clients split lines where `str.splitlines` does, so no name, cursor or comment that

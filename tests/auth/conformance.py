@@ -71,7 +71,7 @@ class Sent(httpx2.Auth):
             response = yield request
             asked = ", ".join(response.headers.get_list("www-authenticate"))
             try:
-                if not await self._bearer.challenged(response.status_code, asked, header):
+                if not await self._bearer.answer_challenge(response.status_code, asked, header):
                     return
             except LoginNeededError as needed:
                 sys.stderr.write(f"{needed}\n")

@@ -179,13 +179,15 @@ def test_a_refused_token_is_renewed_and_the_request_sent_again(logged_in: Logged
         refused = call(url, "look", token_of(header))
         assert refused.status_code == 401
         challenge = refused.headers["www-authenticate"]
-        again = await asyncio.gather(*(bearer.challenged(401, challenge, header) for _ in range(5)))
+        again = await asyncio.gather(
+            *(bearer.answer_challenge(401, challenge, header) for _ in range(5))
+        )
         assert again == [True] * 5
         assert call(url, "look", token_of(await bearer.header())).status_code == 200
         late.seconds = 0
-        assert await bearer.challenged(401, challenge)  # which one was refused is not known
+        assert await bearer.answer_challenge(401, challenge)  # which one was refused is not known
         with pytest.raises(LoginNeededError):  # the new one at once: another will not do better
-            await bearer.challenged(401, challenge, await bearer.header())
+            await bearer.answer_challenge(401, challenge, await bearer.header())
 
     asyncio.run(run())
 
@@ -200,7 +202,7 @@ def test_a_revoked_login_needs_a_person(logged_in: LoggedIn) -> None:
         assert token_of(await bearer.header()) == secrets.access_token  # good for 30 seconds yet
         assert not read(place, url)[0].has_refresh
         with pytest.raises(LoginNeededError) as needed:
-            await bearer.challenged(401, EXPIRED)
+            await bearer.answer_challenge(401, EXPIRED)
         assert f"pipeguard auth login {url}" in str(needed.value)
         assert needed.value.exit_code == 5
 
@@ -231,12 +233,12 @@ def test_more_scope_is_asked_for_by_the_next_login(logged_in: LoggedIn) -> None:
         assert refused.status_code == 403
         challenge = refused.headers["www-authenticate"]
         with pytest.raises(LoginNeededError, match=r"mcp:write\.\n.*pipeguard auth login"):
-            await bearer.challenged(403, challenge, header)
+            await bearer.answer_challenge(403, challenge, header)
         assert "asks for more: mcp:write" in place.auth("status").stdout
         assert call(url, "look", token_of(await bearer.header())).status_code == 200
 
         await asyncio.to_thread(place.login, url)  # a person, in another terminal
-        assert await bearer.challenged(403, challenge, header)
+        assert await bearer.answer_challenge(403, challenge, header)
         done = call(url, "wipe", token_of(await bearer.header()))
         assert done.json()["result"]["content"][0]["text"] == "wiped"
         login = read(place, url)[0]
@@ -337,13 +339,13 @@ def test_without_a_login_nothing_is_sent_until_there_is_one(site: Sites, tmp_pat
         assert bearer.server == url
         assert await bearer.header() is None
         with pytest.raises(LoginNeededError, match="asks for a login"):
-            await bearer.challenged(401, "Bearer")
+            await bearer.answer_challenge(401, "Bearer")
         kept.save(sample(url, "https://auth.example.com/token", ""), Secrets("first", "", ""))
         assert await bearer.header() is None
         late.seconds = 2
         assert await bearer.header() == "Bearer first"
-        assert not await bearer.challenged(403, 'Bearer error="access_denied"')
-        assert not await bearer.challenged(404, "")
+        assert not await bearer.answer_challenge(403, 'Bearer error="access_denied"')
+        assert not await bearer.answer_challenge(404, "")
         kept.forget(url)
         late.seconds = 4
         assert await bearer.header() is None

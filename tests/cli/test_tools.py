@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.gateway import gateway as gateways
-from pipeguard.gateway.sources import Sources, inspected
+from pipeguard.gateway.sources import Sources, inspect_tools
 from pipeguard.rulebook.cache import load_engines
 from tests.gateway.served import actor, environment_of_state, write_servers
 from tests.wrap.wrapped import PIPEGUARD, Object
@@ -87,7 +87,7 @@ def test_a_person_waits_longer_than_a_client_for_a_server_to_start(
     path = write_servers(tmp_path, {"one": actor()})
 
     async def tools() -> list[str]:
-        async with inspected(Sources(str(path)), "warning") as inspector:
+        async with inspect_tools(Sources(str(path)), "warning") as inspector:
             return [tool.public for tool in inspector.gateway.catalog]
 
     assert "one__echo" in asyncio.run(tools())

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from pipeguard.cli.top import command
 from pipeguard.errors import PipeGuardError
-from pipeguard.gateway.scraped_activity import Scrape, activity_between
+from pipeguard.gateway.scraped_activity import Scrape, measure_activity
 from pipeguard.state.activity import ServerActivity, recent_activity
 from pipeguard.state.audit import Audit, AuditEntry
 from pipeguard.state.store import Store
@@ -111,12 +111,12 @@ def test_two_looks_make_rates_and_quantiles() -> None:
     after = Scrape(
         12.0, {"a": True, "b": False}, {"b": 3}, {"a": 5}, {"a": {0.1: 7.0, 1.0: 9.0, inf: 9.0}}
     )
-    one, other = activity_between(before, after)
+    one, other = measure_activity(before, after)
     assert one[:4] == ("a", "up", 2.0, 100.0)
     assert one.p99_ms == pytest.approx(982.0)
     assert one.blocked == 3
     assert other == ServerActivity("b", "down", 0.0, None, None, 0, 3)
-    assert activity_between(after, before)[0].blocked == 2, "the gateway began anew"
+    assert measure_activity(after, before)[0].blocked == 2, "the gateway began anew"
 
 
 @pytest.mark.real

@@ -74,7 +74,7 @@ def test_the_scope_of_many_tools_is_asked_for_once() -> None:
     scopes = iter([TokenScope(effect="read")])
     tools = catalog()
     allowed = ScopedAccess(tools, lambda: ["github", "jira"], lambda: next(scopes))
-    assert [tool.name for tool in allowed.allowed(tools)] == ["get_issue", "get_issue"]
+    assert [tool.name for tool in allowed.filter_tools(tools)] == ["get_issue", "get_issue"]
 
 
 def test_servers_are_those_of_the_scope() -> None:

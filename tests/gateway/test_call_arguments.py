@@ -4,7 +4,7 @@ import pytest
 
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.catalog import CatalogTool, Effect
-from pipeguard.gateway.tool_calls import UnclearCallError, arguments_in, name_in
+from pipeguard.gateway.tool_calls import UnclearCallError, find_arguments, find_name
 
 SCHEMA: JsonObject = {
     "type": "object",
@@ -23,14 +23,14 @@ PATH: JsonObject = {"path": "a"}
 
 @pytest.mark.parametrize("key", ["name", "tool", "tool_name"])
 def test_a_tool_is_named_under_several_keys(key: str) -> None:
-    assert name_in({key: "files__read"}) == "files__read"
+    assert find_name({key: "files__read"}) == "files__read"
 
 
 def test_one_name_twice_is_one_and_two_names_are_unclear() -> None:
-    assert name_in({"name": "a", "tool": "a"}) == "a"
-    assert name_in({"name": True, "arguments": {}}) == ""
+    assert find_name({"name": "a", "tool": "a"}) == "a"
+    assert find_name({"name": True, "arguments": {}}) == ""
     with pytest.raises(UnclearCallError, match="several tools: a, b"):
-        name_in({"name": "b", "tool": "a"})
+        find_name({"name": "b", "tool": "a"})
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,12 @@ def test_one_name_twice_is_one_and_two_names_are_unclear() -> None:
     ],
 )
 def test_what_can_be_meant_in_one_way_is_accepted(call: JsonObject) -> None:
-    assert arguments_in({**NAME, **call}, READ) == {"path": "a"}
+    assert find_arguments({**NAME, **call}, READ) == {"path": "a"}
 
 
 @pytest.mark.parametrize("call", [{}, {"arguments": None}, {"arguments": ""}, {"arguments": "{}"}])
 def test_no_arguments_are_none(call: JsonObject) -> None:
-    assert arguments_in({**NAME, **call}, READ) == {}
+    assert find_arguments({**NAME, **call}, READ) == {}
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,10 @@ def test_no_arguments_are_none(call: JsonObject) -> None:
 )
 def test_what_cannot_be_told_is_refused(call: JsonObject, why: str) -> None:
     with pytest.raises(UnclearCallError, match=why):
-        arguments_in({**NAME, **call}, READ)
+        find_arguments({**NAME, **call}, READ)
 
 
 def test_a_parameter_is_taken_for_the_parameter() -> None:
-    assert arguments_in({"tool": "files__read", "input": "x"}, NAMED) == {"input": "x"}
+    assert find_arguments({"tool": "files__read", "input": "x"}, NAMED) == {"input": "x"}
     with pytest.raises(UnclearCallError, match="'input' must be in 'arguments'"):
-        arguments_in({"name": "files__read", "input": "x"}, NAMED)
+        find_arguments({"name": "files__read", "input": "x"}, NAMED)

@@ -11,8 +11,8 @@ from pipeguard.gateway.catalog import (
     Effect,
     Listing,
     Override,
-    effect_of,
     public_name,
+    read_effect,
     tool_globs,
 )
 from tests.fuzz.budget import tried
@@ -31,7 +31,7 @@ def test_two_tools_of_one_name_are_told_apart() -> None:
     for server in ("one", "two"):
         catalog.put(Listing(server, [tool("search")]), nothing_known)
     assert [entry.public for entry in catalog] == ["one__search", "two__search"]
-    found = catalog.named("two__search")
+    found = catalog.find("two__search")
     assert found is not None
     assert (found.server, found.name) == ("two", "search")
 
@@ -83,13 +83,13 @@ def test_globs_name_tools_by_their_public_name_or_by_server_and_tool() -> None:
 
 def test_annotations_only_ever_add_to_what_a_tool_may_do() -> None:
     lies: JsonObject = {"annotations": {"readOnlyHint": True, "destructiveHint": False}}
-    assert effect_of(Tool("rm", Label.UNDOES), lies) is Effect.DESTRUCTIVE
-    assert effect_of(Tool("send", Label.SENDS), lies) is Effect.WRITE
+    assert read_effect(Tool("rm", Label.UNDOES), lies) is Effect.DESTRUCTIVE
+    assert read_effect(Tool("send", Label.SENDS), lies) is Effect.WRITE
     warns: JsonObject = {"annotations": {"destructiveHint": True}}
-    assert effect_of(Tool("get", Label.READS_PRIVATE), warns) is Effect.DESTRUCTIVE
-    assert effect_of(Tool("get", Label.READS_PRIVATE), {}) is Effect.READ
-    assert effect_of(Tool("x", Label.NONE), lies) is Effect.READ
-    assert effect_of(Tool("x", Label.NONE), {}) is Effect.WRITE
+    assert read_effect(Tool("get", Label.READS_PRIVATE), warns) is Effect.DESTRUCTIVE
+    assert read_effect(Tool("get", Label.READS_PRIVATE), {}) is Effect.READ
+    assert read_effect(Tool("x", Label.NONE), lies) is Effect.READ
+    assert read_effect(Tool("x", Label.NONE), {}) is Effect.WRITE
 
 
 PARTS = st.text(alphabet="aB_-9é/ ", min_size=1, max_size=80)

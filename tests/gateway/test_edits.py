@@ -34,7 +34,7 @@ def test_a_client_goes_on_with_a_server_at_an_address_whose_settings_changed(
             assert await client.text("b__echo", text="before") == "before"
             for tag in ("one", "two", "three"):
                 await gateway.apply([replace(far, tags=(tag,))])
-                await until(lambda: gateway.catalog.named("b__echo") is not None)
+                await until(lambda: gateway.catalog.find("b__echo") is not None)
                 assert await client.text("b__echo", text=tag) == tag
 
         talk(scenario, far)
@@ -55,7 +55,7 @@ def test_a_changed_server_waits_for_no_other_one_to_end() -> None:
         applying = asyncio.create_task(gateway.apply([replace(before, tags=("new",))]))
         try:
             await until(lambda: "slow" not in gateway.members)
-            await until(lambda: gateway.catalog.named("b__run") is not None)
+            await until(lambda: gateway.catalog.find("b__run") is not None)
             assert await client.text("b__run") == "run ran at b"
             assert not applying.done()
         finally:

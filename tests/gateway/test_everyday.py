@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.gateway.concepts import GAP, MOST_BETWEEN, Everyday, Stems, source, table
-from pipeguard.gateway.words import STOP_WORDS, words_of
+from pipeguard.gateway.words import STOP_WORDS, split_words
 from tests.fuzz.budget import tried
 
 STEMS = Stems()
 EVERYDAY = Everyday(STEMS)
-WORDS = sorted({word for terms in table() for term in terms for word in words_of(term)})
+WORDS = sorted({word for terms in table() for term in terms for word in split_words(term)})
 
 
 def found(request: str) -> list[str]:
@@ -27,7 +27,7 @@ def test_each_row_has_terms_and_phrases_of_plain_words() -> None:
         for text in (*terms, *phrases):
             assert text == text.casefold() or re.search(r"\bI\b|[A-Z][a-z]+", text), text
             assert re.fullmatch(rf"[\w' /{GAP}-]+", text), text
-            assert list(words_of(text)), text
+            assert list(split_words(text)), text
         assert len(set(phrases)) == len(phrases), terms
 
 

@@ -86,7 +86,7 @@ def test_a_lazy_server_without_work_is_stopped_and_started_again(tmp_path: Path)
 
 def test_a_list_is_read_to_its_end_though_its_server_falls_asleep_again(tmp_path: Path) -> None:
     async def scenario(_: Client, gateway: Gateway) -> None:
-        leg = gateway.remembered("b")
+        leg = gateway.find_remembered("b")
         assert leg is not None
         reading = asyncio.create_task(leg.request("prompts/list"))
         await asyncio.sleep(0)
@@ -157,7 +157,7 @@ def test_a_circuit_opens_after_failures_in_a_row_and_closes_by_itself() -> None:
     failing, longest = Circuit(), life.MOST_DELAY_SECONDS / 2
 
     def after(ran_seconds: float) -> tuple[bool, bool]:
-        is_rare = failing.failed(ran_seconds) > longest
+        is_rare = failing.fail(ran_seconds) > longest
         return is_rare, failing.is_open
 
     assert [after(0) for _ in range(life.MOST_FAILURES)] == [(False, False)] * 4 + [(True, True)]

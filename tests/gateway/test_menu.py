@@ -2,7 +2,7 @@
 
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.gateway import menu
-from pipeguard.gateway.access import effects_up_to
+from pipeguard.gateway.access import list_effects
 from pipeguard.gateway.catalog import CatalogTool, Effect
 
 SCHEMA: JsonObject = {
@@ -56,7 +56,7 @@ def test_the_menu_is_small() -> None:
 
 
 def test_the_menu_has_no_variant_that_may_not_be_used() -> None:
-    listed = menu.definitions(["files"], effects_up_to("read"))
+    listed = menu.definitions(["files"], list_effects("read"))
     names = [str(tool["name"]) for tool in listed if isinstance(tool, dict)]
     assert [name for name in names if name in menu.CALLS] == ["call_tool_read"]
 

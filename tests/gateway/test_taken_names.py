@@ -49,7 +49,7 @@ def test_a_new_server_takes_no_name_without_a_prefix_that_is_in_use() -> None:
     catalog.put(Listing("a", [tool("x")], is_prefixed=False), nothing_known)
     expected = {("old", "x"): "old__x", ("old", "y"): "y", ("a", "x"): "a__x"}
     assert names(catalog) == expected
-    assert catalog.named("x") is None
+    assert catalog.find("x") is None
     catalog.drop("a")
     assert names(catalog)["old", "x"] == "x"
 

@@ -9,8 +9,8 @@ from pipeguard.gateway.words import (
     STOP_WORDS,
     SYNONYMS,
     spelled_out,
+    split_words,
     synonyms,
-    words_of,
 )
 from tests.fuzz.budget import tried
 
@@ -29,7 +29,7 @@ from tests.fuzz.budget import tried
     ],
 )
 def test_names_are_split_into_words(text: str, words: str) -> None:
-    assert " ".join(words_of(text)) == words
+    assert " ".join(split_words(text)) == words
 
 
 def test_abbreviations_are_spelled_out() -> None:
@@ -48,6 +48,6 @@ def test_no_stop_word_is_in_the_thesaurus_as_an_abbreviation() -> None:
 @tried(50)
 @given(st.text(max_size=200))
 def test_any_text_has_words_in_lower_case(text: str) -> None:
-    for word in words_of(text):
+    for word in split_words(text):
         assert word == word.casefold()
         assert not any(character.isspace() for character in word)

@@ -335,7 +335,7 @@ def test_a_token_that_is_not_there_is_told(pairs: list[str]) -> None:
 
 def who(tokens: Tokens | None, token: str) -> str | None:
     assert tokens is not None
-    caller = tokens.caller_of(f"Bearer {token}")
+    caller = tokens.find_caller(f"Bearer {token}")
     return caller.name if caller is not None else None
 
 

@@ -174,8 +174,8 @@ async def posted(
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     told = {"Content-Type": "application/json", "Accept": BOTH, **named}
     value = parse_json(body) if isinstance(message, dict) else None
-    if isinstance(value, dict) and request_headers.revision_of(value) is not None:
-        told = request_headers.headers_of(value, {}) | told
+    if isinstance(value, dict) and request_headers.find_revision(value) is not None:
+        told = request_headers.make_headers(value, {}) | told
     async with http.post(url, data=body, headers=told) as answer:
         found = {name.lower(): value for name, value in answer.headers.items()}
         return answer.status, await answer.read(), found
@@ -208,7 +208,9 @@ class Login:
     async def header(self) -> str | None:
         return self._now
 
-    async def challenged(self, status: int, www_authenticate: str, sent: str | None = None) -> bool:
+    async def answer_challenge(
+        self, status: int, www_authenticate: str, sent: str | None = None
+    ) -> bool:
         self.challenges.append((status, www_authenticate))
         if self.new is None:
             raise LoginNeededError("demo asks for a login.\n  Log in:  pipeguard auth login demo")

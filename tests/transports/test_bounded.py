@@ -100,7 +100,7 @@ def test_an_outbox_takes_more_than_it_should_and_says_so() -> None:
         assert not outbox.fits(b"e")
         outbox.put(b"e")
         assert (outbox.is_full, outbox.size_bytes, len(outbox)) == (True, 5, 2)
-        waiting = asyncio.create_task(outbox.taken())
+        waiting = asyncio.create_task(outbox.wait_taken())
         assert await is_waiting(waiting)
         assert await outbox.get() == b"abcd"
         await waiting
@@ -130,7 +130,7 @@ def test_all_frames_of_an_outbox_are_taken_back_at_once() -> None:
         outbox.put(b"a")
         outbox.put(b"b")
         outbox.end()
-        waiting = asyncio.create_task(outbox.taken())
+        waiting = asyncio.create_task(outbox.wait_taken())
         assert await is_waiting(waiting)
         assert outbox.clear() == [b"a", b"b"]
         assert (outbox.size_bytes, len(outbox)) == (0, 0)

@@ -31,7 +31,7 @@ class Blocked:
     def __init__(self) -> None:
         self.said: SimpleQueue[bytes | None] = SimpleQueue()
         self.let = threading.Event()
-        self.taken: list[bytes] = []
+        self.wait_taken: list[bytes] = []
         self.asked = 0
         self._closed = threading.Event()
 
@@ -43,7 +43,7 @@ class Blocked:
         self.let.wait(PATIENCE_SECONDS)
         if self._closed.is_set():
             raise ChannelClosed("closed")
-        self.taken.append(frame)
+        self.wait_taken.append(frame)
 
     def close(self) -> None:
         self._closed.set()
@@ -119,8 +119,8 @@ def test_a_peer_that_does_not_read_holds_writers_up_and_then_lets_all_go() -> No
         assert sum(one.done() for one in writers) <= INBOX_FRAMES + 1, "back-pressure"
         peer.let.set()
         await asyncio.gather(*writers)
-        await eventually(lambda: len(peer.taken) == len(writers), "all of it is taken")
-        assert peer.taken == [b"%d" % number for number in range(2 * INBOX_FRAMES)]
+        await eventually(lambda: len(peer.wait_taken) == len(writers), "all of it is taken")
+        assert peer.wait_taken == [b"%d" % number for number in range(2 * INBOX_FRAMES)]
         await looped.close()
 
     run(work)
@@ -137,7 +137,7 @@ def test_what_waits_to_be_written_is_written_before_the_end() -> None:
         await asyncio.sleep(0)
         peer.let.set()
         await finishing
-        assert peer.taken == frames
+        assert peer.wait_taken == frames
         with pytest.raises(ChannelClosed):
             await channel.write(b"late")
 
@@ -242,7 +242,7 @@ def test_few_large_frames_wait_and_the_next_is_not_read() -> None:
         writers[5].cancel()
         peer.let.set()
         await asyncio.gather(*writers, return_exceptions=True)
-        await eventually(lambda: len(peer.taken) == 8, "all but the one that was given up")
+        await eventually(lambda: len(peer.wait_taken) == 8, "all but the one that was given up")
         await looped.close()
 
     run(work)
@@ -272,7 +272,7 @@ class Queued:
 
     def __init__(self) -> None:
         self.frames: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self.taken: list[bytes] = []
+        self.wait_taken: list[bytes] = []
         self.is_closed = False
 
     async def read(self) -> bytes | None:
@@ -281,7 +281,7 @@ class Queued:
     async def write(self, frame: bytes) -> None:
         if self.is_closed:
             raise ChannelClosed("closed")
-        self.taken.append(frame)
+        self.wait_taken.append(frame)
 
     async def close(self) -> None:
         self.is_closed = True
@@ -294,7 +294,7 @@ def test_threads_use_a_loops_channel() -> None:
     inner = Queued()
     threaded = BlockingAdapter(loop, inner)
     threaded.write(b"up")
-    assert inner.taken == [b"up"]
+    assert inner.wait_taken == [b"up"]
     loop.call_soon_threadsafe(inner.frames.put_nowait, b"down")
     assert threaded.read() == b"down"
     heard: SimpleQueue[bytes | None] = SimpleQueue()

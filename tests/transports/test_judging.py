@@ -31,13 +31,13 @@ class Ready:
 
     def __init__(self, count: int = 0) -> None:
         self.left = [NOTIFICATION] * count
-        self.written: list[bytes] = []
+        self.to_bytes: list[bytes] = []
 
     async def read(self) -> bytes | None:
         return self.left.pop() if self.left else None
 
     async def write(self, frame: bytes) -> None:
-        self.written.append(frame)
+        self.to_bytes.append(frame)
 
     async def close(self) -> None:
         pass
@@ -52,7 +52,7 @@ def test_others_have_their_turn_while_a_source_has_its_next_frame_ready() -> Non
             await asyncio.sleep(0)
             turns += 1
         assert turns >= 100
-        assert sink.written == [NOTIFICATION] * 100
+        assert sink.to_bytes == [NOTIFICATION] * 100
         assert len(records) == 100
 
     run(work)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.firewall.protocol.framing import Oversized
-from pipeguard.transports.sse import MAX_RETRY_MS, EventStream, ServerSentEvent, written
+from pipeguard.transports.sse import MAX_RETRY_MS, EventStream, ServerSentEvent, to_bytes
 from tests.fuzz.budget import tried
 
 LIMIT = 4096
@@ -98,7 +98,7 @@ def test_any_cutting_gives_the_events_of_the_standard(
 @given(streams, st.lists(st.integers(0), max_size=6))
 def test_what_was_read_and_written_again_reads_the_same(stream: bytes, places: list[int]) -> None:
     found = events_of(stream)
-    again = b"".join(map(written, found))
+    again = b"".join(map(to_bytes, found))
     assert events_of(*cut(again, places)) == found
     assert as_the_standard_says(again) == found
 
@@ -107,13 +107,13 @@ def test_what_was_read_and_written_again_reads_the_same(stream: bytes, places: l
 @given(st.binary(max_size=40), st.none() | st.text("09az\xe9", max_size=5))
 def test_no_frame_can_write_another_field(data: bytes, id_: str | None) -> None:
     """Whatever a server says stays data, up to the line ends, which are white space in JSON."""
-    (found,) = events_of(written(ServerSentEvent(data, id=id_)))
+    (found,) = events_of(to_bytes(ServerSentEvent(data, id=id_)))
     assert found == ServerSentEvent(re.sub(b"\r\n|\r", b"\n", data), id=id_)
 
 
 def test_a_frame_with_carriage_returns_between_its_values_arrives_whole() -> None:
     frame = b'{"jsonrpc":"2.0",\r"id":1,\r\n"result":{}\r}\r'
-    (found,) = events_of(written(ServerSentEvent(frame)))
+    (found,) = events_of(to_bytes(ServerSentEvent(frame)))
     assert found.data is not None
     assert json.loads(found.data) == json.loads(frame)
 
@@ -244,7 +244,7 @@ def pieces(stream: bytes, size: int) -> list[bytes]:
 )
 def test_no_field_holds_lines_to_readers_that_know_more_line_ends(field: str, end: str) -> None:
     hidden = f"{end}data: 2{end}{end}"
-    told = b"".join(map(written, EventStream().feed(field.format(hidden).encode())))
+    told = b"".join(map(to_bytes, EventStream().feed(field.format(hidden).encode())))
     assert "data: 2" not in told.decode().splitlines()
-    honest = b"".join(map(written, EventStream().feed(field.format(" caf\u00e9").encode())))
+    honest = b"".join(map(to_bytes, EventStream().feed(field.format(" caf\u00e9").encode())))
     assert "caf\u00e9" in honest.decode()

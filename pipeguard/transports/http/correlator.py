@@ -68,8 +68,8 @@ class Correlator(Generic[P]):
         for member in value if isinstance(value, list) else [value]:
             for token in request_ids(member):
                 ids.append(own := self._choose(token, self._sent))
-                self._sent[own] = _sent_by(owner, token, member)
-            for token in progress_tokens_in(member):
+                self._sent[own] = _make_sent(owner, token, member)
+            for token in find_progress_tokens(member):
                 own = ids[-1] if self._is_unique else self._choose(token, self._progress)
                 tokens.append(own)
                 self._progress[own] = Sent(owner, token)
@@ -137,7 +137,7 @@ class Correlator(Generic[P]):
         waiting = (sent.owner for own, sent in self._sent.items() if own not in self._late)
         return list(dict.fromkeys(waiting))
 
-    def ids_for(self, owner: P) -> list[str]:
+    def owned_ids(self, owner: P) -> list[str]:
         """The ids under which requests of an owner wait."""
         waiting = (own for own, sent in self._sent.items() if sent.owner == owner)
         return [own for own in waiting if own not in self._late]
@@ -160,7 +160,7 @@ class Correlator(Generic[P]):
 
     def leave(self, owner: P) -> list[str]:
         """An owner is gone; the ids of its requests that are not over."""
-        left = self.ids_for(owner)
+        left = self.owned_ids(owner)
         for own in [own for own, sent in self._sent.items() if sent.owner == owner]:
             self.pop(own)
         self.forget_progress(owner)
@@ -183,7 +183,7 @@ class Correlator(Generic[P]):
             self._sent.pop(self._late.popitem(last=False)[0], None)
 
 
-def _sent_by(owner: P, token: str, request: JsonValue) -> Sent[P]:
+def _make_sent(owner: P, token: str, request: JsonValue) -> Sent[P]:
     """A request, with what it says of itself."""
     body: JsonObject = request if isinstance(request, dict) else {}
     method, params = body.get("method"), body.get("params")
@@ -206,11 +206,11 @@ def with_request_ids(
         ids: as many as `request_ids` finds.
         progress_tokens: as many as `progress_tokens_in` finds.
     """
-    if ids == request_ids(value) and progress_tokens == progress_tokens_in(value):
+    if ids == request_ids(value) and progress_tokens == find_progress_tokens(value):
         return frame
     next_ids, next_tokens = iter(ids), iter(progress_tokens)
 
-    def changed(member: JsonValue) -> JsonValue:
+    def change(member: JsonValue) -> JsonValue:
         if not isinstance(member, dict):
             return member
         copied = dict(member)
@@ -218,17 +218,17 @@ def with_request_ids(
             copied["id"] = read_id(next(next_ids))
         params = member.get("params")
         meta = _meta(params)
-        if progress_tokens_in(member) and isinstance(params, dict) and meta is not None:
+        if find_progress_tokens(member) and isinstance(params, dict) and meta is not None:
             own: JsonObject = {**meta, "progressToken": read_id(next(next_tokens))}
             copied["params"] = {**params, "_meta": own}
         return copied
 
     members = value if isinstance(value, list) else [value]
-    copies = [changed(member) for member in members]
+    copies = [change(member) for member in members]
     return serialise(copies if isinstance(value, list) else copies[0])
 
 
-def progress_tokens_in(value: JsonValue) -> list[str]:
+def find_progress_tokens(value: JsonValue) -> list[str]:
     """The progress tokens of the requests in a message or a batch."""
     tokens = []
     for member in value if isinstance(value, list) else [value]:
@@ -271,15 +271,15 @@ def with_answered_id(value: JsonValue, sent_id: str, client_id: str) -> JsonValu
     """An answer with the client's id, which may stand as a subscription id in it as well."""
     if sent_id == client_id or not isinstance(value, dict):
         return value
-    changed: JsonObject = {**value, "id": read_id(client_id)}
+    change: JsonObject = {**value, "id": read_id(client_id)}
     result = value.get("result")
     meta = _meta(result)
     if isinstance(result, dict) and meta is not None and _subscription(meta) == sent_id:
-        changed["result"] = {**result, "_meta": {**meta, SUBSCRIPTION_META: read_id(client_id)}}
-    return changed
+        change["result"] = {**result, "_meta": {**meta, SUBSCRIPTION_META: read_id(client_id)}}
+    return change
 
 
-def progress_token_of(value: JsonObject) -> str | None:
+def find_progress_token(value: JsonObject) -> str | None:
     """The token by which a server reports progress, or None."""
     params = value.get("params")
     return write_id(params.get("progressToken")) if isinstance(params, dict) else None
@@ -290,7 +290,7 @@ def with_progress_token(value: JsonObject, token: str) -> JsonObject:
     return _with_param(value, "progressToken", read_id(token))
 
 
-def subscription_id_of(value: JsonObject) -> str | None:
+def find_subscription_id(value: JsonObject) -> str | None:
     """The id of the request that subscribed to a notification (MCP 2026-07-28), or None."""
     meta = _meta(value.get("params"))
     return None if meta is None else _subscription(meta)
@@ -302,7 +302,7 @@ def with_subscription_id(value: JsonObject, id_token: str) -> JsonObject:
     return _with_param(value, "_meta", {**meta, SUBSCRIPTION_META: read_id(id_token)})
 
 
-def related_task_of(value: JsonObject) -> JsonValue:
+def find_related_task(value: JsonObject) -> JsonValue:
     """The id of the task that a message is about; None where it is about none."""
     related = (_meta(value.get("params")) or {}).get(RELATED_TASK)
     return related.get("taskId") if isinstance(related, dict) else None

@@ -37,7 +37,7 @@ _TOKEN = lazy_regex(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}\Z")  # RFC 9110, section
 _NUMBER = lazy_regex(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")  # RFC 8259, section 6
 
 
-def revision_of(value: JsonObject) -> str | None:
+def find_revision(value: JsonObject) -> str | None:
     """The revision that a message states; None if a handshake agreed on it."""
     params = value.get("params")
     meta = params.get("_meta") if isinstance(params, dict) else None
@@ -45,14 +45,14 @@ def revision_of(value: JsonObject) -> str | None:
     return version if type(version) is str else None
 
 
-def headers_of(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+def make_headers(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """The headers with which a message of this revision is sent.
 
     Args:
         value: a request or a notification.
         mirrored: of the tool that it calls, from `mirrored_by`.
     """
-    return {name: encode_header(text) for name, text in _repeated(value, mirrored).items()}
+    return {name: encode_header(text) for name, text in _repeat_values(value, mirrored).items()}
 
 
 def disagreement(
@@ -73,7 +73,7 @@ def disagreement(
         all_required: True if a missing header is a difference; otherwise the server notices it.
             A header that repeats nothing is always one.
     """
-    repeated = _repeated(value, mirrored)
+    repeated = _repeat_values(value, mirrored)
     mirrors = [PARAM + name for name in mirrored]
     if value.get("method") in _NAMED:
         mirrors.append(NAME)
@@ -95,14 +95,14 @@ def disagreement(
 
 def missing(value: JsonObject, headers: Mapping[str, str]) -> str | None:
     """The first header that every such message needs and that is missing, or None."""
-    repeated = _repeated(value, {})
+    repeated = _repeat_values(value, {})
     return next(
         (name for name in (VERSION, METHOD, NAME) if name in repeated and name not in headers),
         None,
     )
 
 
-def mirrored_by(definition: JsonValue) -> dict[str, tuple[str, ...]]:
+def find_mirrored(definition: JsonValue) -> dict[str, tuple[str, ...]]:
     """The headers that repeat a tool's parameters, each with the parameter's path."""
     schema = definition.get("inputSchema") if isinstance(definition, dict) else None
     named = (
@@ -130,7 +130,7 @@ def without_bad_tools(frame: bytes, value: JsonValue, request: JsonValue) -> byt
     if not isinstance(request, dict) or not isinstance(value, dict):
         return frame
     result = value.get("result")
-    if request.get("method") != "tools/list" or revision_of(request) is None:
+    if request.get("method") != "tools/list" or find_revision(request) is None:
         return frame
     tools = result.get("tools") if isinstance(result, dict) else None
     if not isinstance(result, dict) or not isinstance(tools, list):
@@ -187,10 +187,10 @@ def decode_header(value: str) -> str | None:
         return None
 
 
-def _repeated(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+def _repeat_values(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """The values that the headers repeat, not encoded, by header name."""
     repeated = {METHOD: str(value.get("method", ""))}
-    version, params = revision_of(value), value.get("params")
+    version, params = find_revision(value), value.get("params")
     if version is not None:
         repeated[VERSION] = version
     if not isinstance(params, dict):

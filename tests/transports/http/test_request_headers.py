@@ -19,9 +19,9 @@ from pipeguard.transports.http.request_headers import (
     decode_header,
     disagreement,
     encode_header,
-    headers_of,
-    mirrored_by,
-    revision_of,
+    find_mirrored,
+    find_revision,
+    make_headers,
 )
 from tests.fuzz.budget import tried
 
@@ -77,7 +77,7 @@ def test_what_is_not_well_formed_stands_for_nothing(header: str) -> None:
 
 def test_a_call_is_sent_with_all_that_it_repeats() -> None:
     arguments = '{"region":"caf\u00e9","a":{"b":12.50},"other":"x"}'
-    assert headers_of(call(arguments), MIRRORED) == {
+    assert make_headers(call(arguments), MIRRORED) == {
         METHOD: "tools/call",
         VERSION: REVISION,
         NAME: "find",
@@ -101,16 +101,16 @@ def test_a_call_is_sent_with_all_that_it_repeats() -> None:
 )
 def test_what_a_request_is_about_is_its_name(method: str, params: str, name: str | None) -> None:
     value = body(f'{{"method":"{method}","params":{params}}}')
-    assert headers_of(value, {}).get(NAME) == name
-    assert revision_of(value) is None
+    assert make_headers(value, {}).get(NAME) == name
+    assert find_revision(value) is None
 
 
 @pytest.mark.parametrize(
     "text", ["{}", '{"params":[]}', '{"params":{"_meta":[]}}', '{"result":{}}']
 )
 def test_what_has_no_such_member_has_no_such_header(text: str) -> None:
-    assert headers_of(body(text), MIRRORED) == {METHOD: ""}
-    assert revision_of(body(text)) is None
+    assert make_headers(body(text), MIRRORED) == {METHOD: ""}
+    assert find_revision(body(text)) is None
 
 
 @pytest.mark.parametrize(
@@ -118,13 +118,13 @@ def test_what_has_no_such_member_has_no_such_header(text: str) -> None:
     [('"x"', "x"), ("true", "true"), ("false", "false"), ("-0.50", "-0.50"), ("1e400", "1e400")],
 )
 def test_a_parameter_is_repeated_as_it_stands(argument: str, text: str) -> None:
-    headers = headers_of(call(f'{{"region":{argument}}}'), MIRRORED)
+    headers = make_headers(call(f'{{"region":{argument}}}'), MIRRORED)
     assert headers[PARAM + "Region"] == text
 
 
 @pytest.mark.parametrize("arguments", ['{"region":null}', '{"region":[1]}', '{"a":{}}', "[]", "1"])
 def test_what_is_no_plain_value_is_not_repeated(arguments: str) -> None:
-    assert not [name for name in headers_of(call(arguments), MIRRORED) if name.startswith(PARAM)]
+    assert not [name for name in make_headers(call(arguments), MIRRORED) if name.startswith(PARAM)]
 
 
 # --- what is compared -------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_what_is_no_plain_value_is_not_repeated(arguments: str) -> None:
 
 def test_headers_that_say_the_same_pass_and_so_do_missing_ones() -> None:
     value = call('{"region":"eu","a":{"b":12.50}}')
-    assert disagreement(value, headers_of(value, MIRRORED), MIRRORED) is None
+    assert disagreement(value, make_headers(value, MIRRORED), MIRRORED) is None
     assert differs(value) is None
     assert differs(value, mcp_method="tools/call", MCP_PARAM_REGION="eu") is None
 
@@ -196,30 +196,30 @@ def test_a_schema_names_headers_at_any_depth_of_properties() -> None:
         '{"region":{"type":"string","x-mcp-header":"Region"},'
         '"a":{"properties":{"b":{"x-mcp-header":"Deep"}}},"plain":{"type":"string"}}'
     )
-    assert mirrored_by(tool(properties)) == MIRRORED
+    assert find_mirrored(tool(properties)) == MIRRORED
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "a\\r\\nEvil: x", "\u00e9", "a" * 129, "a\\n"])
 def test_a_name_that_no_header_can_have_is_none(name: str) -> None:
-    assert mirrored_by(tool(f'{{"region":{{"x-mcp-header":"{name}"}}}}')) == {}
+    assert find_mirrored(tool(f'{{"region":{{"x-mcp-header":"{name}"}}}}')) == {}
 
 
 def test_of_names_that_differ_in_case_only_one_header_is_sent() -> None:
     properties = '{"a":{"x-mcp-header":"Region"},"b":{"x-mcp-header":"region"}}'
-    assert mirrored_by(tool(properties)) == {"Region": ("a",)}
+    assert find_mirrored(tool(properties)) == {"Region": ("a",)}
 
 
 @pytest.mark.parametrize(
     "definition", [None, [], {}, {"inputSchema": []}, {"inputSchema": {"properties": []}}]
 )
 def test_what_is_no_schema_names_nothing(definition: JsonObject) -> None:
-    assert mirrored_by(definition) == {}
+    assert find_mirrored(definition) == {}
 
 
 def test_a_schema_names_only_so_many_and_so_deep() -> None:
     wide = ",".join(f'"p{n}":{{"x-mcp-header":"H{n}"}}' for n in range(2 * MAX_MIRRORED))
-    assert len(mirrored_by(tool("{" + wide + "}"))) == MAX_MIRRORED
+    assert len(find_mirrored(tool("{" + wide + "}"))) == MAX_MIRRORED
     deep = '{"x-mcp-header":"H"}'
     for _ in range(30):
         deep = f'{{"properties":{{"a":{deep}}}}}'
-    assert mirrored_by(body(f'{{"inputSchema":{deep}}}')) == {}
+    assert find_mirrored(body(f'{{"inputSchema":{deep}}}')) == {}

@@ -12,10 +12,10 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.transports.http.correlator import (
     answered_id,
     cancelled_id,
+    find_progress_token,
+    find_progress_tokens,
+    find_subscription_id,
     is_cancellation,
-    progress_token_of,
-    progress_tokens_in,
-    subscription_id_of,
     with_answered_id,
     with_cancelled_id,
     with_progress_token,
@@ -40,7 +40,7 @@ def test_requests_of_a_batch_get_their_ids_and_tokens_in_order() -> None:
     ]
     frame = json.dumps(batch).encode()
     value = parse_json(frame)
-    assert progress_tokens_in(value) == ["1", '"t"']
+    assert find_progress_tokens(value) == ["1", '"t"']
     sent = json.loads(with_request_ids(frame, value, ["7", '"y"', "9"], ["7", '"z"']))
     assert [member.get("id") for member in sent] == [7, None, "y", 9]
     assert sent[0]["params"]["_meta"] == {"progressToken": 7, "other": "x"}
@@ -89,15 +89,15 @@ def test_what_is_no_answer_answers_nothing(value: JsonValue) -> None:
 
 def test_progress_and_subscriptions_are_told_under_the_clients_names() -> None:
     progress = read(notification("notifications/progress", progressToken=3, progress=1))
-    assert progress_token_of(progress) == "3"
+    assert find_progress_token(progress) == "3"
     assert with_progress_token(progress, '"p"')["params"] == {
         "progressToken": "p",
         "progress": read({"n": 1})["n"],
     }
     told = read(notification("notifications/x", _meta={SUBSCRIPTION_META: "s", "other": "x"}))
-    assert subscription_id_of(told) == '"s"'
+    assert find_subscription_id(told) == '"s"'
     meta = {SUBSCRIPTION_META: "c", "other": "x"}
     assert with_subscription_id(told, '"c"')["params"] == {"_meta": meta}
     for message in (notification("notifications/x"), notification("x", _meta="x")):
-        assert progress_token_of(read(message)) is None
-        assert subscription_id_of(read(message)) is None
+        assert find_progress_token(read(message)) is None
+        assert find_subscription_id(read(message)) is None

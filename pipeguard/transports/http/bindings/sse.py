@@ -41,7 +41,7 @@ from pipeguard.transports.http.server.relayed_answers import (
     as_event,
 )
 from pipeguard.transports.judging import read_frame
-from pipeguard.transports.sse import MESSAGE, EventStream, ServerSentEvent, written
+from pipeguard.transports.sse import MESSAGE, EventStream, ServerSentEvent, to_bytes
 
 SSE, MESSAGES = "/sse", "/messages"
 ENDPOINT_SECONDS = 10.0  # for a server to name the address for POSTs
@@ -240,7 +240,7 @@ class SseEndpoint:
                 await response.prepare(request)
                 prefix = request.path.rstrip("/").removesuffix(SSE)
                 address = f"{prefix}{MESSAGES}?session={session_id}".encode()
-                await response.write(written(ServerSentEvent(address, "endpoint")))
+                await response.write(to_bytes(ServerSentEvent(address, "endpoint")))
                 await self._conversations.hold(channel, channel.who)
             finally:
                 del self._channels[session_id]

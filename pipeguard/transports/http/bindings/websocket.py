@@ -62,7 +62,7 @@ class WebSocketLink:
         socket = await http.ws_connect(
             remote.url,
             protocols=(SUBPROTOCOL,),
-            headers=await remote.headers_with({}),
+            headers=await remote.add_headers({}),
             max_msg_size=remote.limit_bytes + 1,  # the smallest size that is too large
             heartbeat=PING_SECONDS,
             compress=0,

@@ -16,7 +16,7 @@ from pipeguard.firewall.session import replies
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.upstream import MOST_PAUSE_SECONDS
 from pipeguard.transports.http.headers import EVENTS, JSON, is_text, media_type
-from pipeguard.transports.judging import offload, read_frame, value_of
+from pipeguard.transports.judging import offload, parse_value, read_frame
 from pipeguard.transports.sse import MESSAGE, EventStream, ServerSentEvent
 
 _PIECE_BYTES = 2**16
@@ -38,13 +38,13 @@ async def body_pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         if decompressor is None:
             yield piece
             continue
-        async for plain in _decompressed(decompressor, piece):
+        async for plain in _decompress(decompressor, piece):
             yield plain
     if decompressor is not None and not decompressor.eof:
         raise Unreadable("the answer is compressed, and cut short")
 
 
-async def _decompressed(decompressor: zlib._Decompress, piece: bytes) -> AsyncIterator[bytes]:
+async def _decompress(decompressor: zlib._Decompress, piece: bytes) -> AsyncIterator[bytes]:
     while piece:
         try:
             plain = decompressor.decompress(piece, _PIECE_BYTES)
@@ -196,7 +196,7 @@ class AnswerReader:
         if self.unanswered:
             frame = await read_frame(frame)
             with suppress(Refusal):  # the Session says why
-                value = await value_of(frame)
+                value = await parse_value(frame)
                 self._note_answers(value)
                 without = request_headers.without_bad_tools
                 frame = await offload(frame, without, frame, value, self._request)

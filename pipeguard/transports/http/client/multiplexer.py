@@ -30,17 +30,17 @@ from pipeguard.transports.http.client.shared_settings import (
 from pipeguard.transports.http.correlator import (
     Correlator,
     cancelled_id,
+    find_progress_token,
+    find_related_task,
+    find_subscription_id,
     is_cancellation,
-    progress_token_of,
-    related_task_of,
-    subscription_id_of,
     with_answered_id,
     with_cancelled_id,
     with_progress_token,
     with_request_ids,
     with_subscription_id,
 )
-from pipeguard.transports.judging import frame_of, offload, read_frame, value_of
+from pipeguard.transports.judging import offload, parse_value, read_frame, to_frame
 
 INBOX_FRAMES = 256
 INBOX_BYTES = 4 * 2**20  # unread by one client; above that the server is not read
@@ -76,7 +76,7 @@ class _SharedOpening:
         is_open = self._description is not None and not self._description.done()
         return is_open and own_id == self._id
 
-    def answered(self, own_id: str, answer: JsonObject) -> None:
+    def note_answer(self, own_id: str, answer: JsonObject) -> None:
         """The server has answered a request; an answer that is lost is empty."""
         if self._description is None or not self.is_awaiting(own_id):
             return
@@ -92,8 +92,8 @@ class _SharedOpening:
             await asyncio.wait([description])
         answer = None if description is None else description.result()
         if answer is None:
-            return Failure("the server did not take its opening").lost(token)
-        return serialise({**_in_revision_of(opening, answer), "id": read_id(token)})
+            return Failure("the server did not take its opening").to_frame(token)
+        return serialise({**_match_revision(opening, answer), "id": read_id(token)})
 
     def end(self) -> None:
         """The server is gone: whoever waits is answered, and the next opening is the first."""
@@ -102,7 +102,7 @@ class _SharedOpening:
         self._description, self._is_confirmed = None, False
 
 
-def _in_revision_of(opening: JsonObject, answer: JsonObject) -> JsonObject:
+def _match_revision(opening: JsonObject, answer: JsonObject) -> JsonObject:
     """A server's answer to another client's opening, in an older revision if this one asks for it.
 
     A client that does not know the newer one would hang up (MCP 2025-06-18, basic/lifecycle).
@@ -181,7 +181,7 @@ class Multiplexer:
         Raises:
             ChannelClosed: the server is gone.
         """
-        value = await value_of(frame)
+        value = await parse_value(frame)
         if isinstance(value, list):
             for member in value:
                 if isinstance(member, dict):
@@ -258,12 +258,12 @@ class Multiplexer:
     async def _receive(self, frame: bytes) -> None:
         if isinstance(frame, Lost):
             sent = self._ids.pop(frame.id_token)
-            self._opened.answered(frame.id_token, {})
+            self._opened.note_answer(frame.id_token, {})
             if sent is not None:
-                sent.owner.put(Failure(frame.why, frame.code).lost(sent.token))
+                sent.owner.put(Failure(frame.why, frame.code).to_frame(sent.token))
             return
         try:
-            value = await value_of(frame)
+            value = await parse_value(frame)
         except Refusal as refusal:
             self._receive_unreadable(frame, await offload(frame, answered_ids, frame, refusal))
             return
@@ -289,10 +289,10 @@ class Multiplexer:
         for own in answered:
             sent = self._ids.pop(own)
             self._ids.end_progress(own)
-            self._opened.answered(own, {})
+            self._opened.note_answer(own, {})
             if sent is not None:
                 failure = Failure("the answer cannot be read", codes.UNSCANNABLE)
-                sent.owner.put(failure.lost(sent.token))
+                sent.owner.put(failure.to_frame(sent.token))
         if not answered:
             for port in self._ports[:1]:
                 port.put(frame)
@@ -302,15 +302,15 @@ class Multiplexer:
         sent = self._ids.pop(own)
         result = value.get("result")
         self._ids.end_progress(own, is_task=isinstance(result, dict) and creates_task(result))
-        self._opened.answered(own, value)  # also if who began it is gone: others wait for it
+        self._opened.note_answer(own, value)  # also if who began it is gone: others wait for it
         if sent is None:
             return  # its conversation is over, or the request was ours
         if own != sent.token:
-            frame = await frame_of(with_answered_id(value, own, sent.token))
+            frame = await to_frame(with_answered_id(value, own, sent.token))
         sent.owner.put(frame)
 
     async def _receive_request(self, frame: bytes, value: JsonObject, token: str) -> None:
-        task = related_task_of(value)
+        task = find_related_task(value)
         working = self._ids.working()
         busy = {sent.owner for sent in working}
         waiting = {sent.owner for sent in working if sent.task == task}
@@ -326,17 +326,17 @@ class Multiplexer:
 
     async def _receive_notification(self, frame: bytes, value: JsonObject) -> None:
         if value["method"] == PROGRESS:
-            token = progress_token_of(value) or ""
+            token = find_progress_token(value) or ""
             progressing = self._ids.progressing(token)
             if progressing is not None:  # else nobody waits for it
                 if progressing.token != token:
-                    frame = await frame_of(with_progress_token(value, progressing.token))
+                    frame = await to_frame(with_progress_token(value, progressing.token))
                 progressing.owner.put(frame)
             return
-        subscribed = self._ids.get(subscription_id_of(value) or "")
+        subscribed = self._ids.get(find_subscription_id(value) or "")
         if subscribed is not None:
             told = with_subscription_id(value, subscribed.token)
-            subscribed.owner.put(await frame_of(told))
+            subscribed.owner.put(await to_frame(told))
             return
         for port in self._settings.listeners(value, self._ports):
             port.offer(frame)
@@ -394,7 +394,7 @@ class _Port:
         try:
             async with asyncio.timeout(UNTAKEN_SECONDS):
                 while self._inbox.is_full and not self._closed:
-                    await self._inbox.taken()
+                    await self._inbox.wait_taken()
         except TimeoutError:
             self._inbox.clear()
             await self.close()

@@ -19,7 +19,7 @@ from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.transports.channel import CONNECTION_LOST, Failure
 from pipeguard.transports.http.client.upstream import InboxChannel, backoff, describe_unreachable
-from pipeguard.transports.judging import offload, read_frame, value_of
+from pipeguard.transports.judging import offload, parse_value, read_frame
 
 ATTEMPTS = 5
 STEADY_SECONDS = 1.0  # a connection that lasted longer is taken for healthy
@@ -108,7 +108,7 @@ class ReconnectingChannel(InboxChannel):
             ChannelClosed: this side was closed.
         """
         self._check_open()
-        value = await value_of(frame)
+        value = await parse_value(frame)
         ids = request_ids(value)
         if ids:
             self._unanswered.update(ids)
@@ -163,7 +163,7 @@ class ReconnectingChannel(InboxChannel):
         for token in ids:
             if token in self._sent:
                 self._sent.discard(token)
-                await self._inbox.put(failure.lost(token))
+                await self._inbox.put(failure.to_frame(token))
                 self._note_answered([token])
 
     def _note_answered(self, ids: list[str]) -> None:

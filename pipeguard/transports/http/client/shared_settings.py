@@ -70,10 +70,10 @@ class SharedSettings:
         if method == SET_LEVEL and type(level) is str and level in LEVELS:
             self._levels[client] = level
             self._level = self._most_verbose()
-            return _relayed({**request, "params": {**body, "level": self._level}})
+            return _relay_once({**request, "params": {**body, "level": self._level}})
         own = self._clients.get(client)
         if own is None or type(uri) is not str:
-            return _relayed(request)
+            return _relay_once(request)
         if method == SUBSCRIBE:
             if len(own) >= MOST_SUBSCRIPTIONS and uri not in own:
                 return _Relayed(None, _TOO_MANY)
@@ -82,7 +82,7 @@ class SharedSettings:
             own.pop(uri, None)
             if self._is_wanted(uri):
                 return _Relayed(None, {"result": {}})
-        return _relayed(request)
+        return _relay_once(request)
 
     def listeners(self, notification: JsonObject, clients: Iterable[C]) -> list[C]:
         """Those of the clients that want what the server announces to nobody in particular."""
@@ -142,7 +142,7 @@ def _with_parents(uri: JsonValue) -> list[str]:
     return addresses
 
 
-def _relayed(request: JsonObject) -> _Relayed:
+def _relay_once(request: JsonObject) -> _Relayed:
     return _Relayed(request, {})
 
 

@@ -39,7 +39,7 @@ from pipeguard.transports.http.headers import (
     is_session_id,
     media_type,
 )
-from pipeguard.transports.judging import value_of
+from pipeguard.transports.judging import parse_value
 
 CONNECT_ATTEMPTS = 5
 STEADY_SECONDS = 1.0  # a stream that lasted longer is taken for healthy
@@ -81,11 +81,11 @@ class _StreamableSession:
             value: the message in its body; None without one.
         """
         headers = dict(PLAIN_HEADERS)
-        if isinstance(value, dict) and request_headers.revision_of(value) is not None:
+        if isinstance(value, dict) and request_headers.find_revision(value) is not None:
             params = value.get("params")
             name = params.get("name") if isinstance(params, dict) else None
             mirrored = self._mirrored.get(name, {}) if type(name) is str else {}
-            return headers | request_headers.headers_of(value, mirrored)
+            return headers | request_headers.make_headers(value, mirrored)
         if self.id is not None:
             headers[SESSION_ID] = self.id
         if self.revision is not None:
@@ -104,7 +104,7 @@ class _StreamableSession:
         for tool in tools:
             name = tool.get("name") if isinstance(tool, dict) else None
             if type(name) is str:
-                self._mirror(name, request_headers.mirrored_by(tool))
+                self._mirror(name, request_headers.find_mirrored(tool))
 
     def _mirror(self, tool: str, mirrored: dict[str, tuple[str, ...]]) -> None:
         """Remember the headers of one tool; of too many tools, the oldest are dropped."""
@@ -182,7 +182,7 @@ class StreamableChannel(InboxChannel):
         if self._older is not None:
             await self._older.write(frame)
             return
-        value = await value_of(frame)  # it was judged, so it is JSON
+        value = await parse_value(frame)  # it was judged, so it is JSON
         sent = _Frame(frame, value, request_ids(value))
         if not sent.ids:
             if not self._cancels(sent):
@@ -236,7 +236,7 @@ class StreamableChannel(InboxChannel):
 
     async def _notify(self, frame: _Frame, before: asyncio.Task[None] | None) -> None:
         """Send what needs no answer, after the one before it."""
-        await _done(before)
+        await _wait_done(before)
         with suppress(PipeGuardError, Unreadable, aiohttp.ClientError, OSError):
             async with await self._post(frame) as answer:
                 is_accepted = answer.status < HTTPStatus.BAD_REQUEST
@@ -250,7 +250,7 @@ class StreamableChannel(InboxChannel):
         reader = self._reader(frame)
         failure = Failure("the server cannot be reached")
         try:
-            await _done(before)
+            await _wait_done(before)
             failure = await self._exchange(frame, reader)
         except asyncio.CancelledError:
             reader.unanswered.clear()  # the client cancelled it, or is gone
@@ -259,7 +259,7 @@ class StreamableChannel(InboxChannel):
             for token in frame.ids:
                 self._requests.pop(token, None)
             for token in sorted(reader.unanswered):
-                await self._inbox.put(failure.lost(token))
+                await self._inbox.put(failure.to_frame(token))
 
     def _reader(self, frame: _Frame) -> AnswerReader:
         return AnswerReader(
@@ -271,7 +271,7 @@ class StreamableChannel(InboxChannel):
         failure = Failure("the server cannot be reached")
         try:
             async with await self._post(frame) as answer:
-                failure = _failure_after(answer)
+                failure = _find_failure(answer)
                 if answer.status in _OLDER and await self._falls_back(frame):
                     reader.unanswered.clear()
                     return failure
@@ -411,14 +411,14 @@ class StreamableChannel(InboxChannel):
             return _Stream(None, is_offered=answer.status in _TRANSIENT)
 
 
-def _failure_after(answer: aiohttp.ClientResponse) -> Failure:
+def _find_failure(answer: aiohttp.ClientResponse) -> Failure:
     """Why an answer would be lost now that the server has sent a status."""
     if media_type(answer) == EVENTS:
         return Failure(CONNECTION_LOST)
     return Failure(f"the server answered with HTTP {answer.status}, not with MCP")
 
 
-async def _done(task: asyncio.Task[None] | None) -> None:
+async def _wait_done(task: asyncio.Task[None] | None) -> None:
     if task is not None:
         await asyncio.wait([task])
 

@@ -23,8 +23,8 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Numbe
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.transports.channel import AsyncChannel, Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
-from pipeguard.transports.http.correlator import related_task_of
-from pipeguard.transports.judging import frame_of, value_of
+from pipeguard.transports.http.correlator import find_related_task
+from pipeguard.transports.judging import parse_value, to_frame
 
 MOST_TASKS = 10_000  # of one server; the oldest are dropped
 MOST_TASKS_OF_ONE = 1_000  # clients' tasks of one server; likewise
@@ -63,7 +63,7 @@ class _Task(NamedTuple):
     began: float
     ttl_seconds: float | None
 
-    def is_over(self, now: float) -> bool:
+    def has_expired(self, now: float) -> bool:
         """True once the server may have forgotten it."""
         return self.ttl_seconds is not None and now > self.began + self.ttl_seconds
 
@@ -83,7 +83,7 @@ class TaskOwners:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def created(self, task: JsonObject, owner: Hashable, tool: str) -> None:
+    def add(self, task: JsonObject, owner: Hashable, tool: str) -> None:
         """A client's call created a task."""
         task_id = task.get("taskId")
         if type(task_id) is not str or len(task_id) > MAX_ID_BYTES:
@@ -93,7 +93,7 @@ class TaskOwners:
         self._tasks[task_id] = _Task(owner, tool, self._now(), _ttl_seconds(task))
         self._of.setdefault(owner, {})[task_id] = None
 
-    def described(self, task: JsonObject) -> None:
+    def update(self, task: JsonObject) -> None:
         """A server describes a task: it may say for how long it remembers it."""
         task_id = task.get("taskId")
         if type(task_id) is str and task_id in self._tasks and ("ttl" in task or "ttlMs" in task):
@@ -104,7 +104,7 @@ class TaskOwners:
         task = self._task(task_id)
         return task is not None and task.owner == owner
 
-    def tool_of(self, task_id: JsonValue) -> str | None:
+    def find_tool(self, task_id: JsonValue) -> str | None:
         """The tool whose call created a task; None if there is no such task."""
         task = self._task(task_id)
         return None if task is None else task.tool
@@ -122,7 +122,7 @@ class TaskOwners:
         if type(task_id) is not str:
             return None
         task = self._tasks.get(task_id)
-        if task is not None and task.is_over(self._now()):
+        if task is not None and task.has_expired(self._now()):
             self._drop(task_id)
             return None
         return task
@@ -132,7 +132,7 @@ class TaskOwners:
         now = self._now()
         while self._tasks:
             oldest = next(iter(self._tasks))
-            if len(self._tasks) < MOST_TASKS and not self._tasks[oldest].is_over(now):
+            if len(self._tasks) < MOST_TASKS and not self._tasks[oldest].has_expired(now):
                 break
             self._drop(oldest)
         own = self._of.get(owner, {})
@@ -175,9 +175,9 @@ class OwnedDialler:
         Raises:
             ChannelClosed: the server cannot be started.
         """
-        return await self.dial_for(SharingClient(object()))
+        return await self.dial_client(SharingClient(object()))
 
-    async def dial_for(self, client: SharingClient) -> AsyncChannel:
+    async def dial_client(self, client: SharingClient) -> AsyncChannel:
         """Open a channel for a client.
 
         Raises:
@@ -209,7 +209,7 @@ class _OwnTasks:
     async def read(self) -> bytes | None:
         """Wait for the next whole frame; None once the channel has ended."""
         while (frame := await self._inner.read()) is not None:
-            shown = await _changed(frame, self._received)
+            shown = await _change_frame(frame, self._receive)
             if shown is not None:
                 return shown
         return None
@@ -220,7 +220,7 @@ class _OwnTasks:
         Raises:
             ChannelClosed: the peer is gone, or this side was closed.
         """
-        sent = await _changed(frame, self._sent)
+        sent = await _change_frame(frame, self._send_request)
         if sent is not None:
             await self._inner.write(sent)
 
@@ -230,13 +230,13 @@ class _OwnTasks:
 
     def _owns(self, task_id: JsonValue) -> bool:
         """True for a task of this client's that it may use now."""
-        tool = self._tasks.tool_of(task_id)
+        tool = self._tasks.find_tool(task_id)
         is_own = self._tasks.owns(self._client.owner, task_id)
         return is_own and tool is not None and self._client.may_use(tool)
 
     # --- to the server ------------------------------------------------------------------
 
-    def _sent(self, value: JsonObject) -> JsonObject:
+    def _send_request(self, value: JsonObject) -> JsonObject:
         """A client's message; a task that is not its own has an id that no task has."""
         method, params = value.get("method"), value.get("params")
         body = params if isinstance(params, dict) else {}
@@ -274,20 +274,20 @@ class _OwnTasks:
 
     # --- from the server ----------------------------------------------------------------
 
-    def _received(self, value: JsonObject) -> JsonObject | None:
+    def _receive(self, value: JsonObject) -> JsonObject | None:
         """A server's message as this client may read it; None where it is not for this one."""
         if "method" not in value:
-            return self._answered(value)
+            return self._receive_answer(value)
         params = value.get("params")
         if "id" in value or not isinstance(params, dict):
             return value
         is_status = any(value["method"] == method for method in _STATUS)
-        task_id = params.get("taskId") if is_status else related_task_of(value)
+        task_id = params.get("taskId") if is_status else find_related_task(value)
         if task_id is None:
             return value
         return value if self._owns(task_id) else None
 
-    def _answered(self, value: JsonObject) -> JsonObject:
+    def _receive_answer(self, value: JsonObject) -> JsonObject:
         tool = self._tools.pop(write_id(value.get("id")) or "", "")
         result = value.get("result")
         if not isinstance(result, dict):
@@ -295,9 +295,9 @@ class _OwnTasks:
         if creates_task(result):
             task = result.get("task")
             created = task if isinstance(task, dict) else result
-            self._tasks.created(created, self._client.owner, tool)
+            self._tasks.add(created, self._client.owner, tool)
         elif self._owns(result.get("taskId")):
-            self._tasks.described(result)
+            self._tasks.update(result)
         listed = result.get("tasks")
         if not isinstance(listed, list):
             return value
@@ -309,7 +309,9 @@ class _OwnTasks:
         return self._owns(task_id)
 
 
-async def _changed(frame: bytes, change: Callable[[JsonObject], JsonObject | None]) -> bytes | None:
+async def _change_frame(
+    frame: bytes, change: Callable[[JsonObject], JsonObject | None]
+) -> bytes | None:
     """A frame whose messages were changed; the same one if none was, None if none is left.
 
     Every name of a task's method or member has `task` in it, unless a letter is escaped.
@@ -317,7 +319,7 @@ async def _changed(frame: bytes, change: Callable[[JsonObject], JsonObject | Non
     if isinstance(frame, Lost) or not (b"task" in frame or b"\\u00" in frame):
         return frame
     try:
-        value = await value_of(frame)
+        value = await parse_value(frame)
     except Refusal:
         return frame  # the Session refuses it as well
     members = value if isinstance(value, list) else [value]
@@ -327,7 +329,7 @@ async def _changed(frame: bytes, change: Callable[[JsonObject], JsonObject | Non
     left: list[JsonValue] = [member for member in changed if member is not None]
     if not left:
         return None
-    return await frame_of(left if isinstance(value, list) else left[0])
+    return await to_frame(left if isinstance(value, list) else left[0])
 
 
 def _is_task_ids(name: str) -> bool:

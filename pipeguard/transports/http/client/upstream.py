@@ -39,7 +39,9 @@ class Authorization(Protocol):
     async def header(self) -> str | None:
         """The current value of `Authorization`; None where there is no credential yet."""
 
-    async def challenged(self, status: int, www_authenticate: str, sent: str | None = None) -> bool:
+    async def answer_challenge(
+        self, status: int, www_authenticate: str, sent: str | None = None
+    ) -> bool:
         """Handle a 401 or 403; True if the request may be sent again.
 
         Args:
@@ -71,7 +73,7 @@ class Remote(NamedTuple):
     limit_bytes: int = DEFAULT_LIMIT_BYTES
     passes_credentials: bool = False
 
-    async def headers_with(self, more: Mapping[str, str]) -> CIMultiDict[str]:
+    async def add_headers(self, more: Mapping[str, str]) -> CIMultiDict[str]:
         """The headers of one request: those given, the server's own, and the login."""
         headers = CIMultiDict(more)
         headers.update(self.headers)
@@ -105,7 +107,7 @@ async def send_once(
         request.method,
         request.url,
         data=request.body,
-        headers=await remote.headers_with(request.headers),
+        headers=await remote.add_headers(request.headers),
         allow_redirects=False,
     )
 
@@ -184,7 +186,7 @@ async def login_renewed(
     challenges = answer.headers.getall("WWW-Authenticate", []) if answer.headers is not None else []
     sent = answer.request_info.headers.get("Authorization")
     try:
-        return await login.challenged(answer.status, ", ".join(challenges), sent)
+        return await login.answer_challenge(answer.status, ", ".join(challenges), sent)
     except PipeGuardError:
         if isinstance(answer, aiohttp.ClientResponse):
             answer.close()

@@ -132,7 +132,7 @@ class Tokens:
         """True where a request must have a token: always, but before the first stored one."""
         return self._read is not None or self._stored is None or self._stored.are_required()
 
-    def caller_of(self, authorization: str | None) -> Caller | None:
+    def find_caller(self, authorization: str | None) -> Caller | None:
         """The owner of a request's token, or None; a wrong one takes as long as a right one."""
         scheme, _, token = (authorization or "").partition(" ")
         given = sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
@@ -142,7 +142,7 @@ class Tokens:
                 caller = Caller(name, given)
         return caller if scheme.lower() == "bearer" and token.strip() else None
 
-    def changed(self) -> bool:
+    def reload_changed(self) -> bool:
         """True if the tokens are others than at the last call."""
         before = self._were_needed, self._last
         self._were_needed, self._last = self.are_needed(), self._digests()
@@ -213,7 +213,7 @@ class Admission(NamedTuple):
             why = "this server has another name (Host); see --allow-host"
             raise RequestRefused(RefusalReason.HOST, 403, why)
         origin = request.headers.get("Origin")
-        if origin is not None and not self._may_come_from(origin):
+        if origin is not None and not self._allows_origin(origin):
             why = "this origin may not speak to this server; see --allow-origin"
             raise RequestRefused(RefusalReason.ORIGIN, 403, why)
 
@@ -221,7 +221,7 @@ class Admission(NamedTuple):
         if self.tokens is None or not self.tokens.are_needed():
             return Caller("")
         given = request.headers.get("Authorization")
-        caller = self.tokens.caller_of(given)
+        caller = self.tokens.find_caller(given)
         if caller is None:
             reason = RefusalReason.WRONG_TOKEN if given else RefusalReason.NO_TOKEN
             challenge = {"WWW-Authenticate": "Bearer"}
@@ -251,7 +251,7 @@ class Admission(NamedTuple):
                 async with asyncio.timeout(BODY_SECONDS):
                     return await self._read_pieces(request, hold)
         except Crowded:
-            raise overloaded() from None
+            raise refuse_overload() from None
         except TimeoutError:
             why = f"the body took more than {BODY_SECONDS:g} s"
             raise RequestRefused(RefusalReason.SLOW_BODY, 408, why) from None
@@ -272,7 +272,7 @@ class Admission(NamedTuple):
         return RequestRefused(RefusalReason.LARGE_BODY, 413, why)
 
     def _is_our_name(self, given: str) -> bool:
-        name, port = host_of(given), port_of(given)
+        name, port = parse_host(given), parse_port(given)
         if name is None:
             return False
         if name in self.hosts:
@@ -284,7 +284,7 @@ class Admission(NamedTuple):
         # Bound to 0.0.0.0 we do not know our host names. A literal IP cannot be DNS-rebound.
         return name == self.host or _is_address(name)
 
-    def _may_come_from(self, origin: str) -> bool:
+    def _allows_origin(self, origin: str) -> bool:
         if origin in self.origins:
             return True
         try:
@@ -327,14 +327,14 @@ def _check_repeated(names: list[str]) -> None:
             raise RequestRefused(RefusalReason.HEADERS, 400, f"there is more than one {name}")
 
 
-def overloaded() -> RequestRefused:
+def refuse_overload() -> RequestRefused:
     """The refusal of a body that was given up to make room for others."""
     reason = RefusalReason.CROWDED
     return RequestRefused(reason, 503, reason.words, {"Retry-After": "1"})
 
 
 @lru_cache(256)
-def host_of(given: str) -> str | None:
+def parse_host(given: str) -> str | None:
     """The name in a Host header, in lower case and without its port; None if it is not valid."""
     match = _HOST.match(given)
     if match is None or int(match["port"] or 0) > MOST_PORT:
@@ -345,7 +345,7 @@ def host_of(given: str) -> str | None:
 
 
 @lru_cache(256)
-def port_of(given: str) -> int | None:
+def parse_port(given: str) -> int | None:
     """The port in a Host header; None without one."""
     match = _HOST.match(given)
     return int(match["port"]) if match is not None and match["port"] else None

@@ -79,7 +79,7 @@ class ClientHeaders:
             for name, value in headers.items()
             if (text := self._text_to_judge(name, value, mirrors_body=mirrors_body))
         )
-        for name in await self._dropped(pairs, session) if pairs else ():
+        for name in await self._drop_headers(pairs, session) if pairs else ():
             cookies = self._given_cookies(headers.getall(name)) if name == "cookie" else ""
             headers.popall(name)
             if cookies:
@@ -114,7 +114,7 @@ class ClientHeaders:
         parts = [part.strip() for value in values for part in value.split(";")]
         return "; ".join(part for part in parts if part in self._given)
 
-    async def _dropped(self, pairs: _Pairs, session: Session) -> frozenset[str]:
+    async def _drop_headers(self, pairs: _Pairs, session: Session) -> frozenset[str]:
         """The names of the headers that do not go on, in lower case."""
         policy = session.guard.policy
         judged = self._judged.get(pairs)
@@ -168,7 +168,7 @@ def _digest(value: str) -> bytes:
     return sha256(value.strip().encode("utf-8", "surrogateescape")).digest()
 
 
-def message_of(body: bytes) -> Message | None:
+def read_one_message(body: bytes) -> Message | None:
     """The message in a body; None where it is none, which the Session refuses."""
     with suppress(Refusal):
         message = parse(body)
@@ -207,10 +207,10 @@ def check_headers(
 
 def headers_repeating(sessions: Sessions, frame: bytes) -> dict[str, str]:
     """The headers that repeat a message which was changed."""
-    message = message_of(frame)
+    message = read_one_message(frame)
     if message is None:
         return {}
-    return request_headers.headers_of(message.value, _mirrored_parameters(sessions, message))
+    return request_headers.make_headers(message.value, _mirrored_parameters(sessions, message))
 
 
 def _mirrored_parameters(
@@ -220,7 +220,7 @@ def _mirrored_parameters(
     params = message.value.get("params")
     name = params.get("name") if isinstance(params, dict) else None
     is_call = message.method == "tools/call" and type(name) is str
-    return sessions.mirrored(str(name), who) if is_call else {}
+    return sessions.mirrored_headers(str(name), who) if is_call else {}
 
 
 def _mismatch(message: Message, what: str) -> RequestRefused:

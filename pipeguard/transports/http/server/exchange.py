@@ -92,7 +92,7 @@ class Stream:
         try:
             while self.is_full:
                 async with asyncio.timeout(UNTAKEN_SECONDS):
-                    await self._frames.taken()
+                    await self._frames.wait_taken()
         except TimeoutError:
             self.cut()
 
@@ -145,7 +145,7 @@ class Exchange(Stream):
         # The frame may not answer them after all; another answer will not come.
         for token in sorted(set(ids) & set(self.session.waiting())):
             failure = Failure("the server broke the protocol", codes.PEER_BROKE_PROTOCOL)
-            frames.append(await judge(self.session, failure.lost(token)))
+            frames.append(await judge(self.session, failure.to_frame(token)))
         self._unanswered.difference_update(ids)
         self.send([frame for frame in frames if frame is not None])
         if not self._unanswered and self.is_taken:
@@ -159,7 +159,7 @@ class Exchange(Stream):
     async def lose(self, failure: Failure, judge: JudgeAnswer) -> None:
         """Tell the client that no further answer will come."""
         for token in sorted(self._unanswered):
-            await self.take(failure.lost(token), [token], judge)
+            await self.take(failure.to_frame(token), [token], judge)
 
     def cancel(self, token: str) -> None:
         """Stop waiting for an answer that the client does not want any more."""
@@ -214,7 +214,7 @@ class UnrequestedMessages:
             frame: was judged.
             exchange: that it certainly belongs to, or None.
         """
-        stream = self._stream_for(frame, exchange)
+        stream = self._choose_stream(frame, exchange)
         if stream is not None:
             self._send(stream, frame)
         elif not self._is_shared:
@@ -249,7 +249,7 @@ class UnrequestedMessages:
         self.unheard_bytes -= len(oldest.frame)
         return oldest
 
-    def _stream_for(self, frame: bytes, exchange: Exchange | None) -> Stream | None:
+    def _choose_stream(self, frame: bytes, exchange: Exchange | None) -> Stream | None:
         if exchange is not None:
             return exchange
         waiting = present(self._ids)

@@ -27,8 +27,8 @@ from pipeguard.transports.http.correlator import (
     Sent,
     answered_id,
     cancelled_id,
-    progress_token_of,
-    subscription_id_of,
+    find_progress_token,
+    find_subscription_id,
     with_answered_id,
     with_cancelled_id,
     with_progress_token,
@@ -41,7 +41,7 @@ from pipeguard.transports.http.server.exchange import (
     is_notification,
     present,
 )
-from pipeguard.transports.judging import Judge, frame_of, offload, read_frame, value_of
+from pipeguard.transports.judging import Judge, offload, parse_value, read_frame, to_frame
 from pipeguard.transports.tasks import Tasks
 
 STUCK_SECONDS = 10.0  # after which a server that reads nothing is not healthy
@@ -145,13 +145,13 @@ class ExchangeRouter:
         self._ids.forget_progress(exchange)
         if exchange.lasting and not exchange.is_cut:
             return
-        for sent_id in self._ids.ids_for(exchange):
+        for sent_id in self._ids.owned_ids(exchange):
             self._ids.give_up(sent_id)
             self._send_soon(replies.make_cancellation(sent_id, "the client is gone"))
 
     async def lose(self, exchange: Exchange, failure: Failure = GONE) -> None:
         """Tell an exchange that its answers will not come."""
-        for sent_id in self._ids.ids_for(exchange):
+        for sent_id in self._ids.owned_ids(exchange):
             self._ids.give_up(sent_id)
         await exchange.lose(failure, self._judge_answer)
 
@@ -196,12 +196,12 @@ class ExchangeRouter:
             ChannelClosed: the server is gone.
         """
         self._used_at = monotonic()
-        value = await value_of(frame)
+        value = await parse_value(frame)
         if isinstance(value, list):
             changed: JsonValue = [self._cancelling(member) for member in value]
         else:
             changed = self._cancelling(value)
-        await self._write(frame if changed == value else await frame_of(changed))
+        await self._write(frame if changed == value else await to_frame(changed))
 
     def _cancelling(self, value: JsonValue) -> JsonValue:
         """A cancellation with the id that was sent; nobody waits for that answer any more."""
@@ -269,7 +269,7 @@ class ExchangeRouter:
         await self._channel.close()
 
     async def _take(self, frame: bytes) -> None:
-        value, answered = await offload(frame, _answers_in, frame)
+        value, answered = await offload(frame, _find_answers, frame)
         sent_ids = [token for token in answered if self._ids.get(token) is not None]
         if isinstance(value, list):
             await self._take_batch(frame, value)
@@ -300,7 +300,7 @@ class ExchangeRouter:
     async def _lose_answer(self, sent_id: str) -> None:
         """Tell a client that its answer cannot be read."""
         origin = self._ids.give_up(sent_id)
-        failed = _UNREADABLE.lost(origin.token)
+        failed = _UNREADABLE.to_frame(origin.token)
         await origin.owner.take(failed, [origin.token], self._judge_answer)
 
     async def _take_batch(self, frame: bytes, members: list[JsonValue]) -> None:
@@ -316,7 +316,7 @@ class ExchangeRouter:
             own.append(with_answered_id(member, sent_id, origin.token))
             tokens[sent_id] = origin.token
         for exchange, (own, tokens) in parts.items():
-            part = frame if own == members else await frame_of([*own])
+            part = frame if own == members else await to_frame([*own])
             if exchange is not None:
                 await exchange.take(part, list(tokens.values()), self._judge_answer)
                 for sent_id in tokens:
@@ -335,21 +335,21 @@ class ExchangeRouter:
         """The owner of a message, by its progress token or subscription id."""
         if not isinstance(value, dict):
             return None
-        if (token := progress_token_of(value)) is not None:
+        if (token := find_progress_token(value)) is not None:
             return self._ids.progressing(token)
-        return self._ids.get(subscription_id_of(value) or "")
+        return self._ids.get(find_subscription_id(value) or "")
 
     async def _refuse(self, frames: list[bytes]) -> None:
         """Answer the server's requests in frames that are dropped since no client listens."""
         for frame in frames:
-            for token in request_ids(await value_of(frame)):
+            for token in request_ids(await parse_value(frame)):
                 answer = replies.error(token, codes.METHOD_NOT_FOUND, _NOT_LISTENING)
                 verdict = await self._judge(self.session, Direction.TO_SERVER, answer)
                 if verdict.forward is not None:
                     self._send_soon(verdict.forward)
 
 
-def _answers_in(frame: bytes) -> tuple[JsonValue, list[str]]:
+def _find_answers(frame: bytes) -> tuple[JsonValue, list[str]]:
     """The value of a frame, None if it cannot be read; and the ids of the requests it answers."""
     if isinstance(frame, Lost):
         return None, [frame.id_token]
@@ -368,14 +368,14 @@ def _with_client_id(frame: bytes, value: JsonValue, sent_id: str, token: str) ->
     if isinstance(value, dict):
         return serialise(with_answered_id(value, sent_id, token))
     if isinstance(frame, Lost):
-        return Failure(frame.why, frame.code).lost(token)
-    return _UNREADABLE.lost(token)  # an unreadable answer has no id that could be changed
+        return Failure(frame.why, frame.code).to_frame(token)
+    return _UNREADABLE.to_frame(token)  # an unreadable answer has no id that could be changed
 
 
 def _for_client(frame: bytes, value: JsonValue, token: str) -> bytes:
     """A message under the client's progress token or subscription id."""
     if not isinstance(value, dict):
         return frame
-    is_progress = progress_token_of(value) is not None
+    is_progress = find_progress_token(value) is not None
     changed = (with_progress_token if is_progress else with_subscription_id)(value, token)
     return frame if changed == value else serialise(changed)

@@ -164,7 +164,7 @@ class Listener:
         """Close the connections of removed tokens, with their streams and sockets."""
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
-            if tokens.changed():
+            if tokens.reload_changed():
                 self._connections.recheck(tokens.still_admit)
 
     def _count_malformed(self, peer: str) -> None:
@@ -209,14 +209,14 @@ class Listener:
         wants_upgrade = _wants_upgrade(request)
         if self._login is not None and self._login.answers(path):
             return await self._login.answer(request)
-        route = self._route_for(request, path, wants_upgrade=wants_upgrade)
+        route = self._find_route(request, path, wants_upgrade=wants_upgrade)
         if route.upgrades and connection is not None:
             connection.upgrade()
         if route.has_body:
             return await route.answer(request, await self._admission.read_body(request))
         return await route.answer(request, b"")
 
-    def _route_for(self, request: web.BaseRequest, path: str, *, wants_upgrade: bool) -> Route:
+    def _find_route(self, request: web.BaseRequest, path: str, *, wants_upgrade: bool) -> Route:
         """The handler of a request.
 
         Raises:

@@ -39,13 +39,13 @@ from pipeguard.transports.http.headers import (
     is_session_id,
     media_type,
 )
-from pipeguard.transports.http.server.admission import WHO, RequestRefused, overloaded
+from pipeguard.transports.http.server.admission import WHO, RequestRefused, refuse_overload
 from pipeguard.transports.http.server.backend import Service
 from pipeguard.transports.http.server.client_headers import (
     ClientHeaders,
     check_headers,
     headers_repeating,
-    message_of,
+    read_one_message,
 )
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.relayed_answers import (
@@ -130,7 +130,7 @@ class Relay:
                 repeated = await offload(frames[0], headers_repeating, sessions, frames[0])
             return await self._relay(relayed, _Outgoing(session_id, frames, headers, repeated))
         except Crowded:
-            raise overloaded() from None
+            raise refuse_overload() from None
         finally:
             session.leave()
 
@@ -188,7 +188,7 @@ class Relay:
         return self._service.sessions.of(session_id, version, request.get(WHO, ""))
 
     async def _check_headers(self, request: web.BaseRequest, body: bytes) -> None:
-        message = await offload(body, message_of, body)
+        message = await offload(body, read_one_message, body)
         if message is not None:
             sessions = self._service.sessions
             check_headers(sessions, request.headers, message, all_of_them=False)
@@ -214,9 +214,9 @@ class Relay:
                     return self._answers.lose(relayed, _BAD_SESSION_ID)
                 if media_type(answer) == EVENTS and answer.ok:
                     return await self._answers.stream(relayed, answer)
-                return await self._answers.pass_on(relayed, answer)
+                return await self._answers.forward(relayed, answer)
         except (PipeGuardError, aiohttp.ClientError, OSError) as error:
-            return self._answers.lose(relayed, _failure_of(error))
+            return self._answers.lose(relayed, _to_failure(error))
         except Crowded:
             return self._answers.lose(relayed, OVERLOADED._replace(sent=False))
         except asyncio.CancelledError:
@@ -268,7 +268,7 @@ def _unknown_session() -> web.Response:
     return web.Response(status=_NOT_FOUND, text=f"PipeGuard: {_UNKNOWN_SESSION}\n")
 
 
-def _failure_of(error: Exception) -> Failure:
+def _to_failure(error: Exception) -> Failure:
     """Why a request was not answered."""
     sent = not isinstance(error, aiohttp.ClientConnectorError)
     if isinstance(error, PipeGuardError):

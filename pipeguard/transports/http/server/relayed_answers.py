@@ -28,7 +28,7 @@ from pipeguard.transports.http.headers import EVENTS, JSON, headers_to_client, m
 from pipeguard.transports.http.server.backend import Service
 from pipeguard.transports.http.server.client_headers import ClientHeaders
 from pipeguard.transports.judging import judge_frame, offload
-from pipeguard.transports.sse import MESSAGE, EventStream, ServerSentEvent, written
+from pipeguard.transports.sse import MESSAGE, EventStream, ServerSentEvent, to_bytes
 from pipeguard.transports.tasks import Tasks
 
 TO_CLIENT = Direction.TO_CLIENT
@@ -117,7 +117,7 @@ class RelayedAnswers:
 
     # --- an answer in one piece -----------------------------------------------------------
 
-    async def pass_on(
+    async def forward(
         self, relayed: RelayedRequest, answer: aiohttp.ClientResponse
     ) -> web.StreamResponse:
         """Pass on an answer to a POST that is not a stream."""
@@ -244,16 +244,16 @@ class RelayedAnswers:
         if event.id:
             self._headers.learn_event(event.id)
         if not event.data or event.comment is not None:
-            return written(event)
+            return to_bytes(event)
         if event.name == MESSAGE:
             verdict = await self._service.judge(relayed.session, TO_CLIENT, event.data)
             if verdict.reply is not None:
                 self._reply(relayed, verdict.reply)
             if verdict.forward is not None:
-                return written(event._replace(data=verdict.forward))
+                return to_bytes(event._replace(data=verdict.forward))
         if event.id is None and event.retry_ms is None:
             return b""
-        return written(ServerSentEvent(b"", id=event.id, retry_ms=event.retry_ms))  # its cursor
+        return to_bytes(ServerSentEvent(b"", id=event.id, retry_ms=event.retry_ms))  # its cursor
 
     # --- without an answer ----------------------------------------------------------------
 
@@ -277,7 +277,7 @@ class RelayedAnswers:
         """Answer what waits in an exchange that is over."""
         frames = session.expire(monotonic())
         for token in session.waiting():
-            verdict = session.receive(TO_CLIENT, failure.lost(token), monotonic())
+            verdict = session.receive(TO_CLIENT, failure.to_frame(token), monotonic())
             self._service.judge.record(verdict)
             if verdict.forward is not None:
                 frames.append(verdict.forward)
@@ -315,7 +315,7 @@ def _array(*frames: bytes | None) -> bytes:
 # HTTP responses that several endpoints give.
 
 AWAKE_SECONDS = 25.0  # between two comments on a silent stream: less than proxies wait
-KEEP_AWAKE = written(ServerSentEvent(None, comment=b""))
+KEEP_AWAKE = to_bytes(ServerSentEvent(None, comment=b""))
 STREAM_HEADERS = {
     "Content-Type": EVENTS,
     "Cache-Control": "no-cache",
@@ -328,12 +328,12 @@ _UNPARSED = frozenset({"protocol.invalid-json", "protocol.invalid-utf8"})
 
 def as_event(frame: bytes) -> bytes:
     """A frame as a server-sent event; empty, a comment that keeps the connection awake."""
-    return written(ServerSentEvent(frame)) if frame else KEEP_AWAKE
+    return to_bytes(ServerSentEvent(frame)) if frame else KEEP_AWAKE
 
 
 def as_events(frames: list[bytes]) -> bytes:
     """Frames as server-sent events."""
-    return b"".join([written(ServerSentEvent(frame)) for frame in frames])
+    return b"".join([to_bytes(ServerSentEvent(frame)) for frame in frames])
 
 
 def refusal_response(verdict: Verdict) -> web.Response:
@@ -351,7 +351,7 @@ def refusal_response(verdict: Verdict) -> web.Response:
     return web.Response(status=400, body=body, content_type=JSON)
 
 
-def status_of(frame: bytes) -> int:
+def choose_status(frame: bytes) -> int:
     """The status that goes with an answer (2026-07-28, basic/transports/streamable-http)."""
     with suppress(Refusal):
         value = parse_json(frame)
@@ -369,5 +369,5 @@ def is_stateless(request: web.BaseRequest, body: bytes) -> bool:
         return False
     with suppress(Refusal):
         value = parse_json(body)  # the words may stand anywhere in it
-        return isinstance(value, dict) and request_headers.revision_of(value) is not None
+        return isinstance(value, dict) and request_headers.find_revision(value) is not None
     return False

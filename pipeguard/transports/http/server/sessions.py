@@ -164,7 +164,9 @@ class Sessions:
         if entry is not None:
             self._with_subscribers.pop(entry.session, None)
 
-    def mirrored(self, tool: str, who: str = "") -> Mirrored:  # by whom matters to a gateway
+    def mirrored_headers(
+        self, tool: str, who: str = ""
+    ) -> Mirrored:  # by whom matters to a gateway
         """The headers that repeat a trusted tool's parameters (2026-07-28), with their paths."""
         pin = self.guard.pin("tool", tool)
         if pin is None:
@@ -175,7 +177,7 @@ class Sessions:
             return known[1]
         definition = pin.approved_definition or pin.held_definition
         parsed = parse_json(definition.encode()) if definition else None
-        mirrored = request_headers.mirrored_by(parsed)
+        mirrored = request_headers.find_mirrored(parsed)
         self._mirrored[tool] = (pin, mirrored)
         return mirrored
 

@@ -27,9 +27,9 @@ from pipeguard.transports.channel import ChannelClosed, Failure
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.correlator import with_request_ids
 from pipeguard.transports.http.headers import JSON, SESSION_ID
-from pipeguard.transports.http.server.admission import WHO, RequestRefused, overloaded
+from pipeguard.transports.http.server.admission import WHO, RequestRefused, refuse_overload
 from pipeguard.transports.http.server.backend import Backend
-from pipeguard.transports.http.server.client_headers import check_headers, message_of
+from pipeguard.transports.http.server.client_headers import check_headers, read_one_message
 from pipeguard.transports.http.server.exchange import Exchange
 from pipeguard.transports.http.server.exchange_router import ExchangeRouter
 from pipeguard.transports.http.server.refusals import RefusalReason
@@ -37,11 +37,11 @@ from pipeguard.transports.http.server.relayed_answers import (
     AWAKE_SECONDS,
     STREAM_HEADERS,
     as_event,
+    choose_status,
     is_stateless,
     refusal_response,
-    status_of,
 )
-from pipeguard.transports.judging import offload, read_frame, value_of
+from pipeguard.transports.judging import offload, parse_value, read_frame
 
 SESSION_BYTES = 24
 INVALID_PARAMS = -32602
@@ -102,7 +102,7 @@ class StreamableEndpoint:
         stateless = await offload(body, is_stateless, request, body)
         if stateless:
             await self._check_stateless(request, body)
-        opened, router = await self._router_for(request, body, stateless=stateless)
+        opened, router = await self._find_router(request, body, stateless=stateless)
         exchange = self._exchange(request, router, stateless=stateless)
         try:
             with self._backlog.holding() as hold:
@@ -119,13 +119,13 @@ class StreamableEndpoint:
             return await answering
         except Crowded:
             await self._end(opened)
-            raise overloaded() from None
+            raise refuse_overload() from None
         finally:
             exchange.session.leave()
 
     async def get(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer with the stream of unrequested messages."""
-        router = self._router_of(request)
+        router = self._get_router(request)
         response = web.StreamResponse(headers=STREAM_HEADERS)
         await response.prepare(request)
         async with router.listening() as stream:
@@ -137,7 +137,7 @@ class StreamableEndpoint:
 
     async def delete(self, request: web.BaseRequest) -> web.StreamResponse:
         """End a session."""
-        self._router_of(request)
+        self._get_router(request)
         await self._end(request.headers[SESSION_ID])
         return web.Response(status=204)
 
@@ -150,7 +150,7 @@ class StreamableEndpoint:
 
     async def _check_stateless(self, request: web.BaseRequest, body: bytes) -> None:
         """Check that a message without a session has the revision and headers that it needs."""
-        message = await offload(body, message_of, body)
+        message = await offload(body, read_one_message, body)
         if message is not None:
             await _check_revision(message, body)
             who = request.get(WHO, "")
@@ -167,7 +167,7 @@ class StreamableEndpoint:
 
     # --- sessions -----------------------------------------------------------------------
 
-    def _router_of(self, request: web.BaseRequest) -> ExchangeRouter:
+    def _get_router(self, request: web.BaseRequest) -> ExchangeRouter:
         """The router of a request's session.
 
         Raises:
@@ -184,7 +184,7 @@ class StreamableEndpoint:
             raise RequestRefused(RefusalReason.NO_SESSION, 404, "there is no such session")
         return router
 
-    async def _router_for(
+    async def _find_router(
         self, request: web.BaseRequest, body: bytes, *, stateless: bool
     ) -> tuple[str | None, ExchangeRouter]:
         """The destination of a message, and the id of the session that it begins.
@@ -204,7 +204,7 @@ class StreamableEndpoint:
         return None, router
 
     async def _begin_session(self, who: str, body: bytes) -> tuple[str, ExchangeRouter]:
-        if await offload(body, _method_of, body) != "initialize":
+        if await offload(body, _read_method, body) != "initialize":
             why = f"{SESSION_ID} is missing"
             raise await _refusal(RefusalReason.NO_SESSION, 400, body, codes.INVALID_REQUEST, why)
         if self._is_full():
@@ -254,12 +254,12 @@ class StreamableEndpoint:
         )
 
     def _begin(self, router: ExchangeRouter, forget: Callable[[], object]) -> None:
-        def ended() -> None:
+        def end_session() -> None:
             forget()
             if router.was_stillborn:
                 self._failed_at = monotonic()
 
-        router.begin(ended)
+        router.begin(end_session)
 
     def _forget_shared(self, who: str, router: ExchangeRouter) -> None:
         if self._shared.get(who) is router:
@@ -299,7 +299,7 @@ class StreamableEndpoint:
         frame = verdict.forward or b""
         del answering, verdict
         try:
-            value = await value_of(frame)
+            value = await parse_value(frame)
         except asyncio.CancelledError:
             exchange.session.withdraw()
             raise
@@ -315,7 +315,7 @@ class StreamableEndpoint:
             headers = {} if opened is None else {SESSION_ID: opened}
             first = await exchange.next(AWAKE_SECONDS)
             if first and exchange.is_answered and method != "batch":
-                status = 200 if exchange.lasting else await offload(first, status_of, first)
+                status = 200 if exchange.lasting else await offload(first, choose_status, first)
                 return web.Response(body=first, status=status, content_type=JSON, headers=headers)
             response = web.StreamResponse(headers=STREAM_HEADERS | headers)
             await response.prepare(request)
@@ -370,12 +370,12 @@ async def _check_revision(message: Message, body: bytes) -> None:
     if message.method == "initialize":
         why = "this revision has no initialize"
         raise await _refusal(RefusalReason.BODY, 404, body, codes.METHOD_NOT_FOUND, why)
-    if request_headers.revision_of(message.value) is None:
+    if request_headers.find_revision(message.value) is None:
         why = f"_meta lacks {request_headers.VERSION_META}"
         raise await _refusal(RefusalReason.BODY, 400, body, INVALID_PARAMS, why)
 
 
-def _method_of(body: bytes) -> str | None:
+def _read_method(body: bytes) -> str | None:
     """The method of a message.
 
     Raises:
@@ -394,6 +394,6 @@ async def _refusal(
     reason: RefusalReason | None, status: int, body: bytes, code: int, why: str
 ) -> RequestRefused:
     """A refusal whose body is a JSON-RPC error, under the id of the message in the request."""
-    message = await offload(body, message_of, body)
+    message = await offload(body, read_one_message, body)
     frame = replies.error(None if message is None else message.id_token, code, why)
     return RequestRefused(reason, status, why, frame=frame)

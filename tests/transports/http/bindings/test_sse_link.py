@@ -43,7 +43,7 @@ class Older:
 
     def __init__(self, first: bytes = ENDPOINT, taken: int = 202) -> None:
         self.first = first
-        self.taken = taken
+        self.wait_taken = taken
         self.says: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.ended = asyncio.Event()
         self.asked: list[Asked] = []
@@ -51,7 +51,9 @@ class Older:
     async def __call__(self, asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
         self.asked.append(told)
         if told.method == "POST":
-            return web.Response(status=self.taken, headers={"Location": "/elsewhere"}, text="ok")
+            return web.Response(
+                status=self.wait_taken, headers={"Location": "/elsewhere"}, text="ok"
+            )
         response = await as_events(asked, self.first)
         try:
             while (piece := await self.says.get()) is not None:

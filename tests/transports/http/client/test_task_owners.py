@@ -23,22 +23,22 @@ def a_task(name: str, ttl: str | None = None) -> JsonObject:
 def test_a_task_is_forgotten_once_the_server_may_have() -> None:
     now = [0.0]
     tasks = TaskOwners(lambda: now[0])
-    tasks.created(a_task("a", "1000"), "one", "run")
-    tasks.created(a_task("b"), "one", "run")
+    tasks.add(a_task("a", "1000"), "one", "run")
+    tasks.add(a_task("b"), "one", "run")
     now[0] = 1.5
     assert not tasks.owns("one", "a")
     assert tasks.owns("one", "b")
-    assert tasks.tool_of("b") == "run"
-    tasks.described(a_task("b", "1000"))
-    assert tasks.tool_of("b") is None
+    assert tasks.find_tool("b") == "run"
+    tasks.update(a_task("b", "1000"))
+    assert tasks.find_tool("b") is None
     assert len(tasks) == 0
 
 
 def test_one_client_with_many_tasks_takes_the_room_of_no_other() -> None:
     tasks = TaskOwners()
-    tasks.created(a_task("mine"), "one", "run")
+    tasks.add(a_task("mine"), "one", "run")
     for number in range(2 * task_owners.MOST_TASKS_OF_ONE):
-        tasks.created(a_task(f"t{number}"), "two", "run")
+        tasks.add(a_task(f"t{number}"), "two", "run")
     assert tasks.owns("one", "mine")
     assert len(tasks) == 1 + task_owners.MOST_TASKS_OF_ONE
 
@@ -46,15 +46,15 @@ def test_one_client_with_many_tasks_takes_the_room_of_no_other() -> None:
 def test_many_clients_with_tasks_fill_no_memory() -> None:
     tasks = TaskOwners()
     for number in range(task_owners.MOST_TASKS + 10):
-        tasks.created(a_task(f"t{number}"), number, "run")
+        tasks.add(a_task(f"t{number}"), number, "run")
     assert len(tasks) == task_owners.MOST_TASKS
     assert not tasks.owns(0, "t0")
 
 
 def test_an_id_that_is_used_again_is_of_the_last_who_got_it() -> None:
     tasks = TaskOwners()
-    tasks.created(a_task("a"), "one", "run")
-    tasks.created(a_task("a"), "two", "run")
+    tasks.add(a_task("a"), "one", "run")
+    tasks.add(a_task("a"), "two", "run")
     assert not tasks.owns("one", "a")
     assert tasks.owns("two", "a")
 
@@ -97,7 +97,7 @@ def test_what_a_client_escapes_is_read_as_the_server_reads_it() -> None:
 
 def test_tasks_of_the_later_revision_have_owners_too() -> None:
     async def work(dialler: OwnedDialler, source: Source) -> None:
-        one, two = [await dialler.dial_for(SharingClient(name)) for name in ("one", "two")]
+        one, two = [await dialler.dial_client(SharingClient(name)) for name in ("one", "two")]
         first, second = source.servers
         made: Object = {"resultType": "task", "taskId": "t1", "ttlMs": 60000}
         first.say({"jsonrpc": "2.0", "id": 1, "result": made})

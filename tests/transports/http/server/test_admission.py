@@ -22,7 +22,7 @@ from pipeguard.transports.http.server.admission import (
     Admission,
     RequestRefused,
     Tokens,
-    host_of,
+    parse_host,
     tokens_of_variables,
 )
 from tests.fuzz.budget import tried
@@ -132,7 +132,7 @@ def test_a_listener_on_all_addresses_takes_addresses_and_no_names() -> None:
 @tried(200)
 @given(st.text(max_size=30) | st.from_regex(r"[a-z0-9.\[\]:@/?#%-]{0,20}", fullmatch=True))
 def test_no_host_header_breaks_the_reader(given: str) -> None:
-    name = host_of(given)
+    name = parse_host(given)
     assert name is None or name == name.lower()
 
 
@@ -227,13 +227,13 @@ def test_tokens_are_read_anew_for_each_request() -> None:
 def test_the_last_token_taken_away_before_the_first_look_is_seen() -> None:
     held = {"ci": "t"}
     tokens = Tokens(lambda: dict(held))
-    caller = tokens.caller_of("Bearer t")
+    caller = tokens.find_caller("Bearer t")
     assert caller is not None
     assert tokens.still_admit(caller)
     held.clear()
-    assert tokens.changed()
+    assert tokens.reload_changed()
     assert not tokens.still_admit(caller)
-    assert not tokens.changed()
+    assert not tokens.reload_changed()
 
 
 def test_a_host_is_asked_for_before_a_token() -> None:

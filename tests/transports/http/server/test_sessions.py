@@ -185,11 +185,11 @@ def test_headers_of_a_tool_are_those_of_its_pin() -> None:
 
     guard = make_guard("demo", engines(), Policy(), {})
     known = Sessions(guard, "RUN", 10, 10.0)
-    assert known.mirrored("find") == {}
+    assert known.mirrored_headers("find") == {}
     guard.repin({("tool", "find"): pin("Region", held=False)})
-    assert known.mirrored("find") == {"Region": ("region",)}
-    assert known.mirrored("find") is known.mirrored("find"), "it is read once"
+    assert known.mirrored_headers("find") == {"Region": ("region",)}
+    assert known.mirrored_headers("find") is known.mirrored_headers("find"), "it is read once"
     guard.repin({("tool", "find"): pin("Area", held=True)})
-    assert known.mirrored("find") == {"Area": ("region",)}
-    assert known.mirrored("other") == {}
+    assert known.mirrored_headers("find") == {"Area": ("region",)}
+    assert known.mirrored_headers("other") == {}
     assert parse_json(b"{}") == {}
