@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 from itertools import islice
 from math import sqrt
 from typing import NamedTuple
 
 import tantivy
-import yaml
 
-from pipeguard.gateway.words import MAX_QUERY_WORDS, STOP_WORDS, spelled_out, synonyms
+from pipeguard.gateway.words import MAX_QUERY_WORDS, STOP_WORDS, read_data, spelled_out, synonyms
 
 SYNONYM_WEIGHT = 0.6
 EVERYDAY_WEIGHT = 0.75  # of what a phrase of everyday language stands for
@@ -104,16 +102,10 @@ class Everyday:
 
 def table() -> dict[tuple[str, ...], tuple[str, ...]]:
     """The table as it is written: phrases by the terms for which they may stand."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    rows: dict[str, str] = yaml.load(source(), loader)  # noqa: S506  both loaders are safe
+    rows: dict[str, str] = read_data("everyday.yaml")
     return {
         tuple(_split_list(terms)): tuple(_split_list(phrases)) for terms, phrases in rows.items()
     }
-
-
-def source() -> str:
-    """The text of the table."""
-    return resources.files("pipeguard.gateway").joinpath("everyday.yaml").read_text("utf-8")
 
 
 def _split_list(text: str) -> Iterator[str]:
