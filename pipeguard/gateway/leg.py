@@ -300,7 +300,7 @@ class Leg:
 
     async def close(self) -> None:
         """Hang up."""
-        self._end_waiting()
+        self._mark_closed()
         await self._channel.close()
         self._reading.cancel()
         with suppress(asyncio.CancelledError):
@@ -313,7 +313,7 @@ class Leg:
         if token in self._waiting:
             self._events[token] = verdict.event
         if verdict.reply is not None:
-            self._hear(verdict.reply)
+            self._dispatch(parse(verdict.reply))
         if verdict.forward is not None:
             try:
                 await self._channel.write(verdict.forward)
@@ -327,7 +327,7 @@ class Leg:
                 await asyncio.sleep(0)  # others have their turn
         finally:
             if self.is_open:
-                self._end_waiting()
+                self._mark_closed()
                 self._end()
                 self._listener.lose_server(self)
 
@@ -338,28 +338,23 @@ class Leg:
             with suppress(ChannelClosed):
                 await self._channel.write(verdict.reply)
         if verdict.forward is not None:
-            self._dispatch_all(await read_message(verdict.forward))
+            self._dispatch(await read_message(verdict.forward))
 
-    def _hear(self, frame: bytes) -> None:
-        """Hand a short frame of ours to whom it is for."""
-        self._dispatch_all(parse(frame))
-
-    def _dispatch_all(self, parsed: Message | list[JsonValue]) -> None:
+    def _dispatch(self, parsed: Message | list[JsonValue]) -> None:
+        """Hand messages to whom they are for."""
         for message in parsed if isinstance(parsed, list) else [parsed]:
-            if isinstance(message, Message):
-                self._dispatch(message)
+            if not isinstance(message, Message):
+                continue
+            if message.kind is MessageKind.REQUEST:
+                self._listener.receive_request(self, message)
+            elif message.kind is MessageKind.NOTIFICATION:
+                self._listener.receive_notification(self, message)
+            else:
+                waiting = self._waiting.get(message.id_token or "")
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(message.value)
 
-    def _dispatch(self, message: Message) -> None:
-        if message.kind is MessageKind.REQUEST:
-            self._listener.receive_request(self, message)
-        elif message.kind is MessageKind.NOTIFICATION:
-            self._listener.receive_notification(self, message)
-        else:
-            waiting = self._waiting.get(message.id_token or "")
-            if waiting is not None and not waiting.done():
-                waiting.set_result(message.value)
-
-    def _end_waiting(self) -> None:
+    def _mark_closed(self) -> None:
         self.is_open = False
         self.ended.set()
         self._subscribed.clear()
@@ -371,7 +366,7 @@ class Leg:
                 waiting.set_result(self._lose(token, codes.PEER_GONE, "the server is gone"))
         for frame in self._session.abandon():
             with suppress(Refusal):
-                self._hear(frame)
+                self._dispatch(parse(frame))
 
     def _lose(self, token: str, code: int, why: str) -> JsonObject:
         """The answer to a request that gets none, with the event under which the audit has it."""

@@ -70,19 +70,6 @@ def test_what_may_not_be_called_is_not_found_either(
     assert found == expected
 
 
-def test_the_scope_of_many_tools_is_asked_for_once() -> None:
-    scopes = iter([TokenScope(effect="read")])
-    tools = catalog()
-    allowed = ScopedAccess(tools, lambda: ["github", "jira"], lambda: next(scopes))
-    assert [tool.name for tool in allowed.filter_tools(tools)] == ["get_issue", "get_issue"]
-
-
-def test_servers_are_those_of_the_scope() -> None:
-    tools = catalog()
-    assert access(TokenScope(servers=("j*",)), tools).servers("any/method") == ["jira"]
-    assert access(None, tools).servers("tools/call") == []
-
-
 @pytest.mark.parametrize(
     ("scope", "method", "expected"),
     [

@@ -227,21 +227,3 @@ def test_roots_are_asked_of_the_client_whose_call_it_is(mode: ToolMode) -> None:
                 assert answer["roots"] == [{"uri": f"file:///{expected}", "name": expected}]
 
     gather(scenario, *map(stateful, SERVERS), mode=mode)
-
-
-@MODES
-def test_sampling_is_asked_of_the_client_whose_call_it_is(mode: ToolMode) -> None:
-    async def scenario(room: Room) -> None:
-        async def reply(question: Object) -> Object:
-            content = {"type": "text", "text": "sampled"}
-            result = {"role": "assistant", "content": content, "model": "m"}
-            return {"id": question["id"], "result": result}
-
-        one = Both(await room.agent(reply=reply, sampling={}), mode)
-        two = Both(await room.agent(), mode)
-        for name in SERVERS:
-            assert json.loads(await one.call(f"{name}__sample"))["model"] == "m"
-            assert "was refused" in await two.call(f"{name}__sample")
-        assert two.agent.asked == []
-
-    gather(scenario, *map(stateful, SERVERS), mode=mode)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.errors import InputError, PolicyError
+from pipeguard.errors import PolicyError
 from pipeguard.gateway.server_settings import runs_gateway
 from pipeguard.gateway.sources import Sources, imported_servers
 
@@ -67,18 +67,6 @@ def test_a_variable_that_is_not_set_is_told_by_its_line(file: Path, text: str) -
         imported_servers("cursor", {})
 
 
-def test_what_only_the_client_knows_stays_and_defaults_are_taken(file: Path) -> None:
-    write(file, one={"command": "node", "args": ["${workspaceFolder}", "${PORT:-80}", "${A:-b}"]})
-    (server,) = imported_servers("cursor", {"A": "a"}).servers
-    assert server.command == ("node", "${workspaceFolder}", "80", "a")
-
-
-def test_a_client_without_a_file_is_told(file: Path) -> None:
-    assert not file.exists()
-    with pytest.raises(InputError, match="--import cursor"):
-        imported_servers("cursor", {})
-
-
 def test_a_file_that_others_may_write_is_not_read(file: Path) -> None:
     write(file, good={"command": "node"})
     file.chmod(0o666)
@@ -86,16 +74,6 @@ def test_a_file_that_others_may_write_is_not_read(file: Path) -> None:
         imported_servers(str(file), {})
     with pytest.raises(PolicyError, match="may write to"):
         imported_servers("cursor", {})
-
-
-def test_other_keys_of_a_clients_file_are_its_own(file: Path) -> None:
-    guarded = {"command": "pipeguard", "args": ["wrap", "--name", "g", "--", "node", "b.js"]}
-    file.write_text(json.dumps({"theme": "dark", "mcpServers": {"g": guarded}}))
-    (server,) = imported_servers(str(file), {}).servers
-    assert server.command == ("node", "b.js")
-    file.write_text(json.dumps({"theme": "dark", "mcpServers": {"g": {"comand": "node"}}}))
-    with pytest.raises(PolicyError, match="comand: unknown key"):
-        imported_servers(str(file), {})
 
 
 def test_the_gateway_is_no_server_of_itself_wherever_it_stands(file: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.errors import InputError, PolicyError
+from pipeguard.errors import PolicyError
 from pipeguard.gateway.discovery import MOST_BYTES, discovered_servers, read_own_text
 
 
@@ -50,12 +50,6 @@ def test_what_others_could_have_written_is_not_started(tmp_path: Path, place: st
     open_path.chmod(0o777)
     with pytest.raises(PolicyError, match="chmod go-w"):
         discovered_servers(tmp_path, {})
-
-
-def test_a_missing_folder_or_file_is_no_matter_of_policy(tmp_path: Path) -> None:
-    for read in (lambda: discovered_servers(tmp_path / "none", {}), lambda: read_own_text("none")):
-        with pytest.raises(InputError, match="none"):
-            read()
 
 
 def test_a_file_that_cannot_be_read_whole_is_refused(tmp_path: Path) -> None:

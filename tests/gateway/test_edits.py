@@ -8,12 +8,8 @@ import pytest
 
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.state.audit import AuditFilter, rows
-from pipeguard.state.paths import store_file
-from pipeguard.state.store import Store
 from tests.gateway.rogues import Client, rogue, talk, until
 from tests.gateway.served import Served, ServedAt, actor, write_servers
-from tests.gateway.several import Room, gather
 
 pytestmark = pytest.mark.real
 
@@ -64,28 +60,6 @@ def test_a_changed_server_waits_for_no_other_one_to_end() -> None:
         assert (changes.changed, changes.removed, changes.added) == (["b"], ["slow"], [])
 
     talk(scenario, before, rogue("slow"))
-
-
-def test_a_call_that_an_edit_costs_names_its_event_in_the_audit(tmp_path: Path) -> None:
-    log, errors = tmp_path / "requests", list[dict[str, str]]()
-    before = rogue("b", tools=["run"], mute=["tools/call"], log=str(log))
-
-    async def scenario(room: Room) -> None:
-        agent = await room.agent()
-        _, answer = await agent.begin("tools/call", name="b__run", arguments={})
-        await until(lambda: "tools/call" in log.read_text())
-        await room.gateway.apply([replace(before, tags=("new",))])
-        error = (await answer)["error"]
-        assert isinstance(error, dict)
-        errors.append({"message": error["message"], **error["data"]})
-
-    gather(scenario, before)
-    (error,) = errors
-    assert error["source"] == "pipeguard"
-    assert error["message"] == f"PipeGuard: the server is gone (event {error['event']})"
-    with Store.open(store_file()) as store:
-        (row,) = rows(store, AuditFilter(event=error["event"]))
-    assert (row.server, row.entry.method, row.entry.tool) == ("b", "tools/call", "run")
 
 
 def test_clients_are_told_of_other_tools_where_the_mode_has_changed(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setattr(life, "FIRST_DELAY_SECONDS", 0.01)
     monkeypatch.setattr(life, "PING_SECONDS", 0.05)
-    monkeypatch.setattr(life, "ANSWER_SECONDS", 2.0)  # a server that runs answers in it
+    monkeypatch.setattr(life, "ANSWER_SECONDS", 1.0)  # a server that runs answers in it
 
 
 def actor(name: str, script: str = "pass") -> ServerSettings:

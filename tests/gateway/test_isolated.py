@@ -65,22 +65,6 @@ def test_an_entry_that_cannot_be_given_is_told(tmp_path: Path) -> None:
         assert "/nowhere" in run.said()
 
 
-@pytest.mark.needs("strace")
-def test_what_a_server_needs_is_learned_behind_a_gateway_too(tmp_path: Path) -> None:
-    note = tmp_path / "given" / "note"
-    note.parent.mkdir()
-    note.write_text("a note")
-    config = str(write_servers(tmp_path, {"one": entry(engine="learn")}))
-    with Served(tmp_path, "--config", config, "--mode", "direct") as run:
-        run.initialize()
-        assert run.call("one__read", what=str(note)) == "a note"
-        run.hang_up()
-        run.code()
-        assert "pipeguard isolate show one" in run.said()
-    (learned,) = (tmp_path / "state" / "learned").glob("one*")
-    assert str(note) in learned.read_text()
-
-
 def test_a_package_is_fetched_while_other_servers_are_served(tmp_path: Path) -> None:
     """Its installer stands for a slow registry: it waits until another server was called."""
     called = tmp_path / "called"

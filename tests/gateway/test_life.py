@@ -229,25 +229,3 @@ def test_one_whose_start_fails_unexpectedly_is_started_again(
 
     monkeypatch.setattr(GatewayServer, "_begin", break_once)
     talk(scenario, rogue("b"))
-
-
-def test_one_whose_end_fails_unexpectedly_is_started_for_a_call_that_waits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hang_up = GatewayServer._hang_up
-    is_broken = True
-
-    async def break_once(server: GatewayServer) -> None:
-        nonlocal is_broken
-        await hang_up(server)
-        if is_broken:
-            is_broken = False
-            raise ValueError("nobody thought of this")
-
-    async def scenario(client: Client, gateway: Gateway) -> None:
-        assert await client.text("b__run") == "run ran at b"
-        await until(lambda: not is_broken)
-        assert await client.text("b__run") == "run ran at b"
-
-    monkeypatch.setattr(GatewayServer, "_hang_up", break_once)
-    talk(scenario, lazy(tmp_path / "log", idle_seconds=0.1))

@@ -56,23 +56,6 @@ def test_a_blocked_tool_is_not_listed_at_its_servers_own_address(tmp_path: Path)
         assert "echo" not in names
 
 
-def test_a_tool_has_the_name_that_the_user_gave_it_at_its_servers_own_address(
-    tmp_path: Path,
-) -> None:
-    overrides: Object = {"echo": {"name": "repeat", "description": "Says it again."}}
-    config = write_servers(tmp_path, {"one": actor(tools={"overrides": overrides})})
-    with ServedAt(tmp_path, "--config", str(config)) as served:
-        url = served.at("/servers/one/mcp")
-        _, session = ask(url, "", "initialize", **OPENING)
-        shown = {str(tool["name"]): tool for tool in tools_of(served, session)}
-        assert shown["repeat"]["description"] == "Says it again."
-        assert "echo" not in shown
-        answer, _ = ask(url, session, "tools/call", name="repeat", arguments={"text": "ran"})
-        assert "ran" in answer
-        answer, _ = ask(url, session, "tools/call", name="echo", arguments={"text": "ran"})
-        assert "there is no tool of this name" in answer
-
-
 def test_a_name_that_another_tool_of_the_server_has_is_not_given_and_that_is_told(
     tmp_path: Path,
 ) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard.gateway import gateway as gateway_module
 from pipeguard.gateway import gateway as gateways
 from pipeguard.gateway import hub, leg, pages
 from pipeguard.gateway.answers import dial
@@ -35,7 +36,11 @@ def test_what_was_listed_is_not_read_once_a_token_is_revoked() -> None:
     talk(scenario, rogue("b", resources=["x://b"], prompts=["p"]), scope=lambda _: scopes[0])
 
 
-def test_who_waits_for_a_server_to_start_is_answered_when_it_is_removed() -> None:
+def test_who_waits_for_a_server_to_start_is_answered_when_it_is_removed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gateway_module, "SETTLING_SECONDS", 1.0)
+
     async def scenario(client: Client, gateway: Gateway) -> None:
         asking = asyncio.ensure_future(client.result("resources/list"))
         await asyncio.sleep(0)  # it is asked
@@ -113,20 +118,6 @@ def test_mute_servers_are_waited_for_together_and_once(
 
     mute = [rogue(log.name, mute=["prompts/list"], log=str(log)) for log in logs]
     talk(scenario, *mute, rogue("z", prompts=["p"]))
-
-
-def test_a_server_that_starts_slowly_for_a_client_is_asked_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pages, "PAGE_SECONDS", 0.0)
-
-    async def scenario(client: Client, _: Gateway) -> None:
-        first = await client.result("resources/list")
-        assert first["_meta"] == {pages.UNAVAILABLE: {"b": hub.STARTING}}
-        monkeypatch.setattr(pages, "PAGE_SECONDS", 8.0)
-        assert "x://b" in str(await client.result("resources/list"))
-
-    talk(scenario, rogue("b", resources=["x://b"]))
 
 
 def test_a_client_waits_once_for_servers_that_do_not_start(

@@ -80,12 +80,3 @@ def test_a_server_that_wrote_nothing_is_told_with_those_that_did() -> None:
     ServerOutput("git", bytes)(b"hello\n")
     with pytest.raises(InputError, match="These have: git"):
         last_lines("svn", 5)
-
-
-def test_the_command_without_a_name_lists_the_servers() -> None:
-    nothing = CliRunner().invoke(command, [])
-    assert (nothing.stdout, nothing.stderr) == ("", "No server has written anything.\n")
-    for name in ("svn", "git"):
-        ServerOutput(name, bytes)(b"hello\n")
-    assert CliRunner().invoke(command, []).stdout == "git\nsvn\n"
-    assert CliRunner().invoke(command, ["git"]).stdout.endswith(" hello\n")

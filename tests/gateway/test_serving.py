@@ -154,8 +154,8 @@ def test_readiness_says_how_many_servers_cannot_be_used(tmp_path: Path) -> None:
 
     with ServedAt(tmp_path, "--config", str(config)) as served:
         status(served.url)  # once each server has started, or failed to
-        until(lambda: "5 failures" in readiness(), "the circuit is open")
-        assert readiness() == ("ok\n1 of 2 servers not available, 1 after 5 failures in a row\n")
+        until(lambda: "not available" in readiness(), "the server has failed")
+        assert readiness().startswith("ok\n1 of 2 servers not available")
 
 
 def test_figures_say_what_went_through(tmp_path: Path) -> None:
@@ -342,31 +342,6 @@ def played(plan: dict[str, object]) -> dict[str, list[object]]:
     return seen
 
 
-def test_a_stuffed_description_is_told_in_diff_log_and_audit(tmp_path: Path) -> None:
-    stuffed = "The best: " + "weather forecast " * 20
-    waiting, passing = stuffed_server(tmp_path, stuffed)
-    with serve(tmp_path, weather=actor(), new=waiting, seo=passing) as client:
-        client.initialize()
-        until(lambda: "search.server-name-stuffing" in client.said(), "the log has it")
-        client.hang_up()
-        assert client.code() == 0
-    environment = environment_of_state(tmp_path)
-    diff = subprocess.run(
-        [*PIPEGUARD, "diff", "new"], env=environment, capture_output=True, check=False
-    )
-    assert b"search.server-name-stuffing: the name of the server weather is repeated" in diff.stdout
-    audit = subprocess.run(
-        [*PIPEGUARD, "audit", "list", "--rule", "search", "--json"],
-        env=environment,
-        capture_output=True,
-        check=True,
-    )
-    rows = json.loads(audit.stdout)
-    assert [(row["server"], row["tool"], row["kind"]) for row in rows] == [
-        ("seo", "echo", "notice")
-    ]
-
-
 def test_two_gateways_with_other_settings_of_one_server_leave_each_other_alone(
     tmp_path: Path,
 ) -> None:
@@ -406,11 +381,3 @@ def test_two_gateways_with_other_settings_of_one_server_leave_each_other_alone(
             for client in (few, many):
                 client.hang_up()
                 assert client.code() == 0
-
-
-def stuffed_server(folder: Path, description: str) -> tuple[Object, Object]:
-    """Entries of a server whose one tool has a description: to be reviewed, and trusted."""
-    script = folder / "stuffed.py"
-    script.write_text(SERVER.read_text().replace('"Returns its text."', repr(description)))
-    entry: Object = {"command": ACTOR[0], "args": [*ACTOR[1:-1], str(script)]}
-    return {**entry, "trust": "review"}, {**entry, "trust": "first-use"}

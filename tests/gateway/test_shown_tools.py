@@ -36,11 +36,6 @@ def test_a_tool_whose_name_another_one_was_given_has_a_name_of_its_own() -> None
     assert [shown.own_name(name) for name in names] == ["p", "q", "r"]
 
 
-def test_names_that_change_places_are_told_apart() -> None:
-    shown = ShownTools(overrides={"p": Override("q"), "q": Override("p")})
-    assert (shown.own_name("q"), shown.own_name("p")) == ("p", "q")
-
-
 def test_a_name_that_another_tool_has_is_not_given() -> None:
     real = {"p", "q", "r"}.__contains__
     shown = ShownTools(overrides={"p": Override("q"), "r": Override("s")}, has_tool=real)

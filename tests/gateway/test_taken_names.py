@@ -63,16 +63,3 @@ def test_a_new_server_takes_no_prompt_of_another() -> None:
     assert catalog.public_name("a", "p") == "a__p"
     catalog.drop("a")
     assert catalog.public_name("old", "p") == "p"
-
-
-def test_a_tool_keeps_its_number_and_one_that_is_gone_leaves_nothing() -> None:
-    catalog = Catalog()
-    catalog.put(Listing("a", [tool("x"), tool("y")]), nothing_known)
-    [before] = [entry.key for entry in catalog if entry.name == "y"]
-    for number in range(100):
-        catalog.put(Listing("a", [tool(f"x{number}"), tool("y")]), nothing_known)
-    keys = {entry.name: entry.key for entry in catalog}
-    assert keys["y"] == before
-    assert len(catalog._keys["a"]) == 2
-    catalog.drop("a")
-    assert not catalog._keys

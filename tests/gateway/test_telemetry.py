@@ -1,6 +1,5 @@
 """Traces and metrics of `serve`, as a collector of OpenTelemetry receives them."""
 
-import asyncio
 import json
 import subprocess
 from pathlib import Path
@@ -8,9 +7,8 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from pipeguard.gateway.serving import open_telemetry, requested_signals
+from pipeguard.gateway.serving import requested_signals
 from pipeguard.gateway.telemetry import Signals
-from pipeguard.log import Log
 from pipeguard.rulebook.cache import load_engines
 from tests.gateway.collector import Collector, attributes
 from tests.gateway.served import Served, ServedAt, actor, write_servers
@@ -236,40 +234,6 @@ NOTHING, BOTH = Signals("none", "none"), Signals("otlp", "otlp")
 def test_the_variables_say_what_is_exported(environ: dict[str, str], signals: Signals) -> None:
     assert requested_signals(environ) == signals
     assert bool(signals) is (signals != NOTHING)
-
-
-@pytest.mark.parametrize(
-    ("environ", "why"),
-    [
-        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "no exporter 'zipkin' for traces is installed"),
-        (
-            {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
-            "no exporter 'otlp_proto_grpc' for traces is installed",
-        ),
-    ],
-)
-def test_an_exporter_that_is_not_installed_is_named(environ: dict[str, str], why: str) -> None:
-    lines: list[str] = []
-
-    async def opened() -> object:
-        return open_telemetry(environ, Log(None, None), "pipe", lines.append)
-
-    assert asyncio.run(opened()) is None
-    (line,) = lines
-    assert why in line
-
-
-def test_the_extra_is_named_where_it_is_missing() -> None:
-    program = """
-import sys
-sys.modules["opentelemetry.sdk"] = None
-from pipeguard.gateway.serving import open_telemetry
-from pipeguard.log import Log
-assert open_telemetry({"OTEL_TRACES_EXPORTER": "otlp"}, Log(None, None), "pipe") is None
-"""
-    done = subprocess.run([*PYTHON, "-c", program], capture_output=True, text=True, check=True)
-    (line,) = done.stderr.splitlines()
-    assert line.endswith(("[otel]'", "EXTRA=otel", "[all]'", "EXTRA=all"))
 
 
 def test_nothing_of_it_is_imported_where_nobody_asks_for_it() -> None:

@@ -7,10 +7,8 @@ from hypothesis import strategies as st
 from pipeguard.gateway.words import (
     ABBREVIATIONS,
     STOP_WORDS,
-    SYNONYMS,
     spelled_out,
     split_words,
-    synonyms,
 )
 from tests.fuzz.budget import tried
 
@@ -34,11 +32,6 @@ def test_names_are_split_into_words(text: str, words: str) -> None:
 
 def test_abbreviations_are_spelled_out() -> None:
     assert " ".join(spelled_out("Open a PR for my repo")) == "open a pull request for my repository"
-
-
-def test_synonyms_are_mutual() -> None:
-    assert all(word in synonyms(other) for word, others in SYNONYMS.items() for other in others)
-    assert synonyms("xyzzy") == ()
 
 
 def test_no_stop_word_is_in_the_thesaurus_as_an_abbreviation() -> None:

@@ -40,16 +40,6 @@ def test_never_more_waits_than_the_limit_and_the_longest_goes_first(
     assert backlog._total == sum(waiting.values())
 
 
-def test_what_waits_no_more_makes_room() -> None:
-    backlog, gone = Backlog(LIMIT), list[str]()
-    backlog.note("first", LIMIT, lambda: gone.append("first"))
-    backlog.note("first", 0, lambda: gone.append("first"))
-    backlog.note("second", LIMIT, lambda: gone.append("second"))
-    assert gone == []
-    backlog.note("third", 1, lambda: gone.append("third"))
-    assert gone == ["second"]
-
-
 async def held(backlog: Backlog, size: int, ready: asyncio.Event, until: asyncio.Event) -> str:
     """What becomes of a body of some size that is held until something happens."""
     try:

@@ -118,19 +118,6 @@ def test_a_frame_with_carriage_returns_between_its_values_arrives_whole() -> Non
     assert json.loads(found.data) == json.loads(frame)
 
 
-@pytest.mark.parametrize("end", ENDS)
-def test_each_line_end_ends_a_line_also_where_a_piece_ends(end: bytes) -> None:
-    stream = end.join([b"data: a", b"data: b", b"", b"data: c", b"", b""])
-    expected = [ServerSentEvent(b"a\nb"), ServerSentEvent(b"c")]
-    for place in range(len(stream) + 1):
-        assert events_of(stream[:place], stream[place:]) == expected
-        assert events_of(stream[:place], b"", stream[place:]) == expected
-
-
-def test_an_empty_piece_between_cr_and_lf_makes_no_line() -> None:
-    assert events_of(b"data: a\r", b"", b"\ndata: b\r\n\r\n") == [ServerSentEvent(b"a\nb")]
-
-
 @pytest.mark.parametrize(
     ("stream", "expected"),
     [

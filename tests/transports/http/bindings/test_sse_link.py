@@ -114,32 +114,6 @@ def test_messages_go_where_the_server_says_and_answers_come_on_the_stream() -> N
 
 
 @pytest.mark.parametrize(
-    ("address", "path"),
-    [
-        (b"/m", "/m"),
-        (b"m?x=y", "/m?x=y"),
-        (b"?session=a", "/sse?session=a"),
-        (b"/a/../m", "/m"),
-        (b"{origin}/m", "/m"),
-    ],
-)
-def test_an_address_may_be_relative_or_whole(address: bytes, path: str) -> None:
-    async def work() -> None:
-        server = Older()
-
-        async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
-            here = address.replace(b"{origin}", f"http://{asked.host}".encode())
-            server.first = b"event: endpoint\ndata: " + here + b"\n\n"
-            return await server(asked, told)
-
-        async with linked(answering) as link:
-            await link.send(b"{}")
-        assert server.asked[1].path == path
-
-    run(work)
-
-
-@pytest.mark.parametrize(
     "address",
     [
         *(b"http://evil.example/m", b"//evil.example/m", b"https://127.0.0.1/m", b"http://[", b""),
@@ -272,16 +246,6 @@ def test_a_stream_that_names_no_address_is_told() -> None:
 def test_a_server_that_never_names_one_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "ENDPOINT_SECONDS", 0.05)
     assert refused(Older(b": hello\n\n")) == "the server cannot be reached"
-
-
-def test_nobody_there_is_told() -> None:
-    async def work() -> None:
-        remote = Remote(URL("http://127.0.0.1:9/sse"), {})
-        async with connect(remote) as http:
-            with pytest.raises(LinkLost, match="cannot be reached"):
-                await SseLink.open(remote, http)
-
-    run(work)
 
 
 @pytest.mark.parametrize("status", [301, 307, 400, 401, 404, 500])

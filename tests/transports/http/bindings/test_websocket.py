@@ -186,16 +186,6 @@ def test_a_login_that_cannot_be_renewed_is_told(new: str | None, why: str) -> No
     assert len(locked.asked) == (1 if new is None else 2)
 
 
-def test_nobody_there_is_told() -> None:
-    async def work() -> None:
-        at = remote("http://127.0.0.1:9")
-        async with connect(at) as http:
-            with pytest.raises(LinkLost, match="cannot be reached"):
-                await WebSocketLink.open(at, http)
-
-    run(work)
-
-
 @pytest.mark.parametrize("kind", ["binary", "large", "close", "abort", "fragment"])
 def test_what_is_no_message_ends_the_connection(kind: str) -> None:
     codes: list[int | None] = []

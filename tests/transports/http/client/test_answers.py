@@ -18,7 +18,6 @@ from tests.transports.http.client.talking import (
 from tests.transports.talking import (
     INITIALIZED,
     Asked,
-    Object,
     Odd,
     as_events,
     as_json,
@@ -114,19 +113,6 @@ def test_an_answer_to_another_request_does_not_stand_for_this_one() -> None:
             told = await client.hear()
             assert isinstance(told, dict)
             assert told["lost"] == 2
-
-    run(work)
-
-
-def test_an_error_without_an_id_is_the_answer() -> None:
-    error: Object = {"jsonrpc": "2.0", "error": {"code": -32600, "message": "no"}}
-
-    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-        return as_json(error, status=400)
-
-    async def work() -> None:
-        async with talking(Odd(answering)) as client:
-            assert await client.ask(request("a")) == {**error, "id": "a"}
 
     run(work)
 

@@ -98,22 +98,6 @@ async def open_(channel: ReconnectingChannel) -> None:
     await send(channel, INITIALIZED)
 
 
-def test_a_request_goes_up_and_its_answer_comes_down() -> None:
-    async def work() -> None:
-        exchange = Exchange()
-        channel = ReconnectingChannel(exchange)
-        await open_(channel)
-        await send(channel, request(1))
-        await eventually(lambda: len(exchange.wires[0].sent) == 3, "all went up")
-        assert exchange.wires[0].sent == [initialize(), INITIALIZED, request(1)]
-        exchange.wires[0].say(result(1))
-        assert await hear(channel) == result(1)
-        await channel.close()
-        assert exchange.wires[0].closed
-
-    run(work)
-
-
 def test_a_connection_that_breaks_loses_what_waits_once_and_is_opened_as_before() -> None:
     async def work() -> None:
         exchange = Exchange()
@@ -196,18 +180,6 @@ def test_a_request_is_lost_where_nobody_can_be_reached() -> None:
         assert exchange.tries == ATTEMPTS
         await send(channel, request(2))
         await eventually(lambda: exchange.wires, "the next request tries again")
-        await channel.close()
-
-    run(work)
-
-
-def test_a_request_that_is_not_taken_is_lost() -> None:
-    async def work() -> None:
-        wire = Wire()
-        wire.refuses = True
-        channel = ReconnectingChannel(Exchange(wire))
-        await send(channel, [request(1), request(2)])
-        assert [await hear(channel) for _ in range(2)] == [{"lost": 1}, {"lost": 2}]
         await channel.close()
 
     run(work)

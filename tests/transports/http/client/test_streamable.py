@@ -8,7 +8,6 @@ import pytest
 from aiohttp import web
 
 from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.http.client import streamable
 from tests.transports.http.client.talking import (
     NOTE,
     echo,
@@ -39,29 +38,6 @@ from tests.transports.talking import (
 from tests.transports.wire import eventually, run
 
 # --- a conversation -----------------------------------------------------------------------------
-
-
-def test_a_session_goes_through_its_life_in_order() -> None:
-    odd = in_sessions(echo)
-
-    async def work() -> None:
-        async with talking(odd) as client:
-            await client.open()
-            assert await client.ask(call(1)) == text_result(1, "fine")
-
-    run(work)
-    assert [one for one in said(odd) if one != "GET"] == [
-        *("initialize", "notifications/initialized", "tools/call", "DELETE"),
-    ]
-    first, *rest = odd.asked
-    assert SESSION.lower() not in first.headers
-    assert VERSION.lower() not in first.headers
-    for asked in rest:
-        assert asked.headers[SESSION.lower()] == "s"
-        assert asked.headers[VERSION.lower()] == "2025-06-18"
-    assert all(asked.headers["x-own"] == "y" for asked in odd.asked)
-    assert all(asked.headers["accept-encoding"] == "identity" for asked in odd.asked)
-    assert odd.asked[0].headers["accept"] == "application/json, text/event-stream"
 
 
 def test_a_request_waits_for_the_notification_before_it_and_for_nothing_else() -> None:
@@ -390,19 +366,3 @@ def test_closing_ends_the_session_and_what_is_under_way() -> None:
     run(work)
     assert said(odd)[-1] == "DELETE"
     assert odd.asked[-1].headers[SESSION.lower()] == "s"
-
-
-def test_a_server_that_does_not_say_goodbye_keeps_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamable, "GOODBYE_SECONDS", 0.05)
-
-    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-        if asked.says == "initialize":
-            return as_json(opened(), headers={SESSION: "s"})
-        await asyncio.Event().wait()
-        return web.Response()
-
-    async def work() -> None:
-        async with talking(Odd(answering)) as client:
-            assert await client.ask(initialize()) == opened()
-
-    run(work)

@@ -74,7 +74,6 @@ def _none_open() -> Iterator[None]:
     OPEN.clear()
 
 
-PLAIN = "POST /mcp HTTP/1.1\r\nHost: localhost\r\n"
 BEARER = "Authorization: Bearer t\r\n"
 WITH_TOKEN = f"POST /mcp HTTP/1.1\r\nHost: localhost\r\n{BEARER}{JSON}Content-Length: 2\r\n\r\n{{}}"
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"

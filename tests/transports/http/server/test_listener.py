@@ -279,11 +279,6 @@ def test_at_the_end_nothing_more_comes_in_and_what_is_under_way_is_answered() ->
     run(work)
 
 
-def test_an_address_that_is_taken_cannot_be_listened_on() -> None:
-    with listen("127.0.0.1", 0) as first, pytest.raises(OSError, match="in use"):
-        listen("127.0.0.1", first.getsockname()[1])
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_a_listener_takes_names_and_addresses_of_both_families(host: str) -> None:
     with listen(host, 0) as listening:

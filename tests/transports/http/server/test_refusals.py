@@ -6,7 +6,6 @@ import asyncio
 import re
 
 from pipeguard.firewall.finding import Action, Finding
-from pipeguard.transports.http.server import refusals as refusals_module
 from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
 from tests.transports.wire import eventually, run
 
@@ -74,17 +73,3 @@ def test_who_goes_on_knocking_has_a_row_for_each_interval_and_no_more() -> None:
     count = run(work)
     counted = [int(re.match(r"\d+", note)[0]) for _, note, _ in told]  # type: ignore[index]
     assert sum(counted) == count
-
-
-def test_of_addresses_as_many_are_kept_as_is_allowed() -> None:
-    told = Told()
-
-    async def work() -> None:
-        refusals = Refusals(told, NEVER)
-        for number in range(3 * refusals_module.MAX_PEERS):
-            refusals.add(RefusalReason.HOST, "GET /mcp", f"peer-{number}")
-        assert len(refusals._counts[RefusalReason.HOST].peers) == refusals_module.MAX_PEERS
-        refusals.close()
-
-    run(work)
-    assert "from 1000 or more addresses" in told[-1][1]

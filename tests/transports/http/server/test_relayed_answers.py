@@ -298,12 +298,6 @@ def test_of_a_batch_what_is_stopped_is_answered_beside_the_rest() -> None:
     assert [m["id"] for m in json.loads(odd.asked[0].body)] == [1, 3]
 
 
-def test_a_batch_of_which_all_is_stopped_is_answered_with_200() -> None:
-    status, told, _, odd, _ = through(each, [call(1, SECRET), call(2, SECRET)], headers=OLD)
-    assert (status, ids(told)) == (200, [1, 2])
-    assert odd.asked == []
-
-
 @pytest.mark.parametrize("answer", [[result(1)], result(1), [result(1), result(9)], []])
 def test_a_batch_that_is_answered_in_part_is_completed(answer: Json) -> None:
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
@@ -319,11 +313,6 @@ def test_a_batch_that_is_not_answered_is_told_for_each() -> None:
 
     _, told, _, _, _ = through(answering, [request(1), request(2), call(3, SECRET)], headers=OLD)
     assert sorted(map(str, ids(told))) == ["1", "2", "3"]
-
-
-def test_a_batch_without_requests_has_the_status_of_the_server() -> None:
-    status, told, _, odd, _ = through(each, [INITIALIZED, INITIALIZED], headers=OLD)
-    assert (status, told, len(odd.asked)) == (202, None, 1)
 
 
 def test_a_batch_of_a_stopped_call_and_a_notification_answers_the_call() -> None:

@@ -98,21 +98,6 @@ def test_a_session_is_found_until_it_is_forgotten() -> None:
     assert len(known) == 0
 
 
-def test_an_unknown_session_is_judged_by_the_revision_that_is_told() -> None:
-    batch = b'[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":2,"method":"ping"}]'
-    known = make_sessions()
-    for version, passes in ((None, True), ("2025-03-26", True), ("2025-11-25", False)):
-        verdict = known.of("gone", version).receive(Direction.TO_SERVER, batch, 1.0)
-        assert (verdict.forward is not None) is passes
-
-
-def test_events_of_all_sessions_have_different_names() -> None:
-    known = make_sessions()
-    sessions = [known.new(None) for _ in range(3)]
-    names = {s.receive(Direction.TO_SERVER, frame(initialize()), 1.0).event for s in sessions}
-    assert len(names) == 3
-
-
 def test_of_too_many_the_one_that_was_idle_for_longest_is_forgotten(clock: Clock) -> None:
     known = make_sessions(most=3)
     sessions = {}

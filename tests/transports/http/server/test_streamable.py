@@ -41,7 +41,6 @@ from tests.transports.talking import (
     events,
     initialize,
     notification,
-    posted,
     request,
     result,
     text_result,
@@ -70,19 +69,6 @@ def test_a_session_is_a_server_of_its_own_from_its_opening_to_its_end() -> None:
             assert (status, code(told)) == (404, -32001)
             assert isinstance(told, dict)
             assert told["id"] == 2
-
-    run(work)
-
-
-def test_bytes_of_both_sides_are_kept() -> None:
-    sent = b'{"jsonrpc":"2.0" ,"id":7,"method":"x/y","params":{"n":1.50}}'
-    back = b'{"id":7 ,"jsonrpc":"2.0","result":{"n":1e2}}'
-
-    async def work() -> None:
-        async with hosting(lambda child, _: child.say(back)) as host:
-            named = await host.open()
-            _, body, _ = await posted(host.http, host.url, sent, **named)
-            assert body == back
 
     run(work)
 

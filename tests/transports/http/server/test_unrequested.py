@@ -202,20 +202,6 @@ def test_a_notification_is_judged_once_somebody_hears_it() -> None:
     run(work)
 
 
-def test_without_a_stream_it_comes_before_an_answer() -> None:
-    def noting(child: Child, message: Object) -> None:
-        if message.get("method") == "x/y":
-            child.say(NOTE)
-            child.say(result(message["id"]))
-
-    async def work() -> None:
-        async with hosting(noting) as host:
-            named = await host.open()
-            assert await host.ask(request(1), **named) == [NOTE, result(1)]
-
-    run(work)
-
-
 def test_a_server_asks_and_a_client_answers_with_another_post() -> None:
     def asking(child: Child, message: Object) -> None:
         if message.get("method") == "x/y":
@@ -246,17 +232,5 @@ def test_a_servers_request_that_is_stopped_is_answered_to_it() -> None:
         async with hosting(asking) as host:
             named = await host.open()
             assert await host.ask(request(1), **named) == result(1)
-
-    run(work)
-
-
-def test_what_changed_is_told_on_the_stream_of_the_session() -> None:
-    async def work() -> None:
-        async with hosting() as host:
-            named = await host.open()
-            async with host.http.get(host.url, headers=dashed(named)) as stream:
-                host.known.relist({"tool"})
-                told = await next_event(stream)
-                assert told == {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
 
     run(work)
