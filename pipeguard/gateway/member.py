@@ -25,7 +25,6 @@ from pipeguard.gateway.hub import Hub, TakingTurns
 from pipeguard.gateway.leg import Leg, LegListener, ListedTools
 from pipeguard.gateway.legs import Refused, ServedClient, Unavailable
 from pipeguard.gateway.life import ServerLife, State, Steps, watch_health
-from pipeguard.gateway.remembered import RememberedServer, remembers
 from pipeguard.gateway.server_output import ServerOutput
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.stateless_server import (
@@ -39,7 +38,7 @@ from pipeguard.gateway.stateless_server import (
     speaks_newest,
 )
 from pipeguard.gateway.stuffing import StuffingNotices
-from pipeguard.gateway.tool_offer import ToolOffer, list_at_start
+from pipeguard.gateway.tool_offer import RememberedServer, ToolOffer, list_at_start, remembers
 from pipeguard.log import Log
 from pipeguard.runtime.connect import in_own_thread, local_dialler, remote_dialler
 from pipeguard.runtime.run import Mask, Run
