@@ -1,4 +1,4 @@
-"""The offer of one server: its tools, as its Session let them pass, in the catalogue of all.
+"""The offer of one server, as its Session lets it pass, and as its pins remember it.
 
 Prompts and resources are listed when a server starts, so that a person can decide on all at once:
 what a Session sees listed is pinned, or waits for approval. Clients list them for themselves.
