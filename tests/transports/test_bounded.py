@@ -24,6 +24,21 @@ async def is_waiting(task: asyncio.Task[None]) -> bool:
     return not task.done()
 
 
+def test_a_queue_is_full_by_the_number_of_its_frames() -> None:
+    async def work() -> None:
+        queue = FrameQueue(most_frames=2, most_bytes=100)
+        await queue.put(b"a")
+        await queue.put(b"b")
+        waiting = asyncio.create_task(queue.put(b"c"))
+        assert await is_waiting(waiting)
+        assert await queue.get() == b"a"
+        await waiting
+        assert [await queue.get(), await queue.get()] == [b"b", b"c"]
+        assert queue.empty()
+
+    run(work)
+
+
 def test_a_queue_is_full_by_its_bytes_and_a_single_frame_always_fits() -> None:
     async def work() -> None:
         queue = FrameQueue(most_frames=10, most_bytes=4)
@@ -77,6 +92,24 @@ def test_a_thread_waits_for_room_until_a_frame_leaves_or_all_may_enter() -> None
         assert not thread.is_alive()
 
 
+def test_an_outbox_takes_more_than_it_should_and_says_so() -> None:
+    async def work() -> None:
+        outbox = Outbox(most_bytes=4)
+        outbox.put(b"abcd")
+        assert not outbox.is_full
+        assert not outbox.fits(b"e")
+        outbox.put(b"e")
+        assert (outbox.is_full, outbox.size_bytes, len(outbox)) == (True, 5, 2)
+        waiting = asyncio.create_task(outbox.wait_taken())
+        assert await is_waiting(waiting)
+        assert await outbox.get() == b"abcd"
+        await waiting
+        outbox.end()
+        assert [await outbox.get(), await outbox.get()] == [b"e", None]
+
+    run(work)
+
+
 def test_of_the_frames_of_an_outbox_one_short_one_keeps_its_value() -> None:
     async def work() -> None:
         outbox = Outbox(most_bytes=2**20)
@@ -87,5 +120,20 @@ def test_of_the_frames_of_an_outbox_one_short_one_keeps_its_value() -> None:
         assert type(await outbox.get()) is bytes
         outbox.put(await outbox.get() or b"")
         assert type(await outbox.get()) is bytes
+
+    run(work)
+
+
+def test_all_frames_of_an_outbox_are_taken_back_at_once() -> None:
+    async def work() -> None:
+        outbox = Outbox(most_bytes=1)
+        outbox.put(b"a")
+        outbox.put(b"b")
+        outbox.end()
+        waiting = asyncio.create_task(outbox.wait_taken())
+        assert await is_waiting(waiting)
+        assert outbox.clear() == [b"a", b"b"]
+        assert (outbox.size_bytes, len(outbox)) == (0, 0)
+        await waiting
 
     run(work)

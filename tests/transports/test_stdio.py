@@ -64,6 +64,31 @@ def test_frames_split_anywhere_come_whole(position: int) -> None:
         assert [channel.read() for _ in FRAMES[complete:]] == FRAMES[complete:]
 
 
+def test_frames_that_come_byte_by_byte_come_whole() -> None:
+    with wire() as (channel, to_channel, _), ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(drain, channel)
+        for byte in STREAM:
+            os.write(to_channel, bytes([byte]))
+        shut_writing(to_channel)
+        assert reading.result(PATIENCE_SECONDS) == FRAMES
+
+
+def test_many_frames_in_one_read_keep_their_order() -> None:
+    frames = [b"%d" % number for number in range(5000)]
+    with wire() as (channel, to_channel, _):
+        os.write(to_channel, b"\n".join(frames) + b"\n")
+        shut_writing(to_channel)
+        assert drain(channel) == frames
+
+
+def test_an_unfinished_line_at_the_end_counts() -> None:
+    with wire() as (channel, to_channel, _):
+        os.write(to_channel, b"{}\n[]")
+        shut_writing(to_channel)
+        assert drain(channel) == [b"{}", b"[]"]
+        assert channel.read() is None
+
+
 def test_a_frame_of_16_mib_passes_a_server_both_ways() -> None:
     child = launch(["cat"])
     try:
@@ -215,6 +240,14 @@ def test_a_signal_handler_may_close_the_reading_that_it_interrupts() -> None:
             signal.signal(signal.SIGALRM, before)
 
 
+def test_what_was_read_but_not_asked_for_is_dropped_by_close() -> None:
+    with wire() as (channel, to_channel, _):
+        os.write(to_channel, b"1\n2\n")
+        assert channel.read() == b"1"
+        channel.close()
+        assert channel.read() is None
+
+
 def test_writing_to_a_peer_that_is_gone_is_told() -> None:
     with wire() as (channel, _, from_channel):
         shut_reading(from_channel)
@@ -295,6 +328,12 @@ def test_a_channel_frees_what_only_it_knows() -> None:
                 os.fstat(descriptor)
 
 
+def test_widening_what_is_no_pipe_changes_nothing() -> None:
+    with open(os.devnull, "rb") as file:
+        widen(file.fileno())
+        assert file.read() == b""
+
+
 # --- the server's standard error ---
 
 
@@ -350,6 +389,14 @@ def test_a_long_line_passes_in_pieces_and_whole(size: int) -> None:
         reading = pool.submit(read_size, out, size + 1)
         os.write(server, line + b"\n")
         assert reading.result(PATIENCE_SECONDS) == line + b"\n"
+
+
+def test_a_long_line_is_cut_between_words() -> None:
+    line = b"secret " * 30_000 + b"\n"
+    with copying() as (_, server, out), ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read_size, out, len(line))
+        os.write(server, line)
+        assert reading.result(PATIENCE_SECONDS) == masked(line)
 
 
 def test_the_last_words_of_a_crash_are_not_lost() -> None:

@@ -227,6 +227,18 @@ def test_a_batch_is_answered_whole_whether_in_one_or_in_many(answering: Answerin
     run(work)
 
 
+@pytest.mark.parametrize("answering", [batching, echo])
+def test_batches_with_the_same_ids_at_once_are_answered_apart(answering: Answering) -> None:
+    async def work() -> None:
+        async with hosting(answering) as host:
+            named = await host.open("2025-03-26")
+            batch: Json = [call(1), call(2)]
+            for told in await asyncio.gather(*(host.ask(batch, **named) for _ in range(3))):
+                assert sorted(one["id"] for one in in_one(told)) == [1, 2]  # type: ignore[type-var]
+
+    run(work)
+
+
 def test_a_batch_that_asks_nothing_is_taken() -> None:
     async def work() -> None:
         async with hosting() as host:

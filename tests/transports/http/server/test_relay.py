@@ -7,6 +7,7 @@ import json
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from pipeguard.errors import StateError
 from pipeguard.transports.http.server.refusals import RefusalReason
@@ -33,7 +34,7 @@ from tests.transports.talking import (
     result,
     text_result,
 )
-from tests.transports.wire import run, serving
+from tests.transports.wire import eventually, exchange, run, serving
 
 pytestmark = pytest.mark.usefixtures("_compiled_rules")
 
@@ -486,3 +487,17 @@ def test_what_cannot_be_recorded_does_not_pass() -> None:
 
     run(work)
     assert odd.asked == []
+
+
+def test_a_broken_request_is_not_sent_on() -> None:
+    async def work() -> None:
+        odd = Odd(echo)
+        async with between(odd) as client:
+            port = URL(client.url).port or 0
+            bad = b"POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{}"
+            task = asyncio.create_task(exchange(port, bad))
+            await eventually(lambda: not client.records, "nothing is judged")
+            task.cancel()
+            assert odd.asked == []
+
+    run(work)
