@@ -141,7 +141,7 @@ class Trace:
 _said_as_json = threading.Event()
 
 
-def say_as(style: str | None) -> None:
+def make_say(style: str | None) -> None:
     """Let `say` write JSON, too, if that is the format of the log."""
     if style == "json":
         _said_as_json.set()

@@ -11,7 +11,7 @@ import pytest
 from pipeguard import log as module
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Direction, Verdict
-from pipeguard.log import LEVELS, TRACED_BYTES, TRACED_FRAMES, Log, Trace, say, say_as
+from pipeguard.log import LEVELS, TRACED_BYTES, TRACED_FRAMES, Log, Trace, make_say, say
 
 
 @pytest.fixture
@@ -152,12 +152,12 @@ def test_what_is_said_begins_with_our_name(pipe: tuple[int, int]) -> None:
 
 
 def test_what_is_said_is_a_line_of_json_where_the_log_is(pipe: tuple[int, int]) -> None:
-    say_as("json")
+    make_say("json")
     try:
         say("listening on\nhttp://127.0.0.1:1")
         say("no policy", "error")
     finally:
-        say_as(None)
+        make_say(None)
     first, second = (json.loads(line) for line in told(pipe[0]).splitlines())
     assert (first["event"], first["level"]) == ("listening on\nhttp://127.0.0.1:1", "info")
     assert (second["event"], second["level"]) == ("no policy", "error")

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 from pipeguard.assess.checking import families
-from pipeguard.assess.reach import Reached, reached
+from pipeguard.assess.reach import Reached, find_reach
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureFinding, shortened
+from pipeguard.assess.values import PostureFinding, shorten
 from pipeguard.firewall.finding import Severity
 from pipeguard.runtime.run import Mask
 from pipeguard.unicode.display import visible
@@ -96,7 +96,7 @@ class Assessment:
 
     def file(self, finding: PostureFinding) -> str:
         """The path from the repository's top, or with ~; empty if the finding is in no file."""
-        path = shortened(finding.file, self.target.base)
+        path = shorten(finding.file, self.target.base)
         is_short = path and finding.file is not None and path != finding.file.as_posix()
         return visible(f"~/{path}" if is_short and not self.target.is_repository else path)
 
@@ -135,7 +135,7 @@ def assess(target: AssessmentTarget, baseline: Collection[str] = ()) -> Assessme
     )
     clean = _cleaner(target)
     masked = tuple(_once((_without_secrets(finding, clean) for finding in findings), target))
-    rows = tuple(_row_without_secrets(row, clean) for row in reached(target))
+    rows = tuple(_row_without_secrets(row, clean) for row in find_reach(target))
     return Assessment(target, masked, frozenset(baseline), grade(masked), rows)
 
 

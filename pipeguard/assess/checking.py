@@ -36,7 +36,7 @@ def checks() -> dict[str, PostureCheck]:
     return {check.id: check for family in families() for check in family.CHECKS}
 
 
-def check_of(name: str) -> PostureCheck:
+def to_check(name: str) -> PostureCheck:
     """The check with this id.
 
     Raises:

@@ -19,8 +19,8 @@ from time import monotonic
 
 from pipeguard.assess.conversation import RUN, Conversation
 from pipeguard.assess.gateway_file import is_of_gateway
-from pipeguard.assess.target import AssessmentTarget, Contents, ServerKey, key_of
-from pipeguard.auth.secrets import all_resolved, resolved
+from pipeguard.assess.target import AssessmentTarget, Contents, ServerKey, make_key
+from pipeguard.auth.secrets import all_resolved, resolve
 from pipeguard.clients.catalog import ConfigScope, Transport
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import is_secret, masked_text
@@ -107,7 +107,7 @@ def connect(
         try:
             for done, future in enumerate(as_completed(futures), 1):
                 servers = futures[future]
-                contents |= {key_of(server): future.result() for server in servers}
+                contents |= {make_key(server): future.result() for server in servers}
                 tell(done, len(futures), servers[0].name)
         finally:
             pool.shutdown(cancel_futures=True)  # after an error: those that have not begun
@@ -167,9 +167,9 @@ def _contents(
 def _session(target: AssessmentTarget, server: ServerEntry, policy: Policy) -> Session:
     """A session that knows the server's pins, to see changes; new definitions are only scanned."""
     policy = policy._replace(trust=Trust.FIRST_USE)
-    pins = pins_of(target, server)
+    pins = read_pins(target, server)
     key = os.urandom(KEY_BYTES)
-    return Session(make_guard(name_in(target, server), target.engines, policy, pins, key), RUN)
+    return Session(make_guard(find_name(target, server), target.engines, policy, pins, key), RUN)
 
 
 @contextmanager
@@ -291,7 +291,7 @@ def _headers(server: ServerEntry) -> Sequence[str]:
     expanded = {name: os.path.expandvars(value) for name, value in headers.items()}
     usable = {n: v for n, v in expanded.items() if v and not _REFERENCE.search(v)}
     if refers(usable):
-        usable = {n: resolved(v, f"the header {n}") for n, v in usable.items()}
+        usable = {n: resolve(v, f"the header {n}") for n, v in usable.items()}
     return [f"{n}: {v}" for n, v in usable.items()]
 
 
@@ -305,14 +305,14 @@ def pins_name(store: Store | None, server: ServerEntry) -> str:
     Raises:
         StateError: the store cannot be read.
     """
-    who = _launched(server)
+    who = _to_launched(server)
     name = (server.guard.name if server.guard else None) or who.name
     if is_of_gateway(server):
         name = server.name
     return name if store is None else store.name_server(name, who, register=False).server
 
 
-def name_in(target: AssessmentTarget, server: ServerEntry) -> str:
+def find_name(target: AssessmentTarget, server: ServerEntry) -> str:
     """Look the name up in the target's store, if there is one.
 
     Raises:
@@ -324,7 +324,7 @@ def name_in(target: AssessmentTarget, server: ServerEntry) -> str:
         return pins_name(store, server)
 
 
-def pins_of(target: AssessmentTarget, server: ServerEntry) -> dict[tuple[str, str], Pin]:
+def read_pins(target: AssessmentTarget, server: ServerEntry) -> dict[tuple[str, str], Pin]:
     """The pins of a server; none if there is no store.
 
     Raises:
@@ -336,12 +336,12 @@ def pins_of(target: AssessmentTarget, server: ServerEntry) -> dict[tuple[str, st
         return store.pins(pins_name(store, server))
 
 
-def _launched(server: ServerEntry) -> Launched:
+def _to_launched(server: ServerEntry) -> Launched:
     if server.own_url:
-        from pipeguard.runtime.endpoints import name_of, url_of
+        from pipeguard.runtime.endpoints import name_remote, read_url
 
         with suppress(PipeGuardError):  # an address with variables that only its client knows
-            url = url_of(server.own_url)
-            return launched_at(str(url), name_of(url))
+            url = read_url(server.own_url)
+            return launched_at(str(url), name_remote(url))
         return launched_at(server.own_url, server.name)
     return launched(server.own_words, server.guard.folder if server.guard else None)

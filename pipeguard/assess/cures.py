@@ -9,14 +9,14 @@ from pipeguard.assess.values import PostureFinding
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.machine import Machine
-from pipeguard.clients.sharing import shared_by
+from pipeguard.clients.sharing import find_sharing
 
 _SETUP = ("pipeguard", "setup")
 _SERVER = "--server="
 _TAKES_FILES = ("chmod", "chown")  # their last word is a file, and they take several
 
 
-def setup_of(target: AssessmentTarget, server: ServerEntry) -> tuple[str, ...]:
+def setup_command(target: AssessmentTarget, server: ServerEntry) -> tuple[str, ...]:
     """The words of `pipeguard setup` for one server."""
     return setup_words(server, target.machine, is_repository=target.is_repository)
 
@@ -28,7 +28,7 @@ def setup_words(
     words = [*_SETUP, server.client, f"{_SERVER}{server.name}"]
     if server.scope is ConfigScope.PROJECT:
         words += ["--scope", "project"]
-        if is_repository or shared_by(server.file, machine):
+        if is_repository or find_sharing(server.file, machine):
             words += ["--shared"]  # else `setup` refuses
     return tuple(words)
 

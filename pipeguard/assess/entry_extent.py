@@ -14,7 +14,7 @@ from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.isolating import HOW
 from pipeguard.clients.machine import Machine
 from pipeguard.config.effective_policy import wrap_isolation
-from pipeguard.config.isolate_key import entries_for
+from pipeguard.config.isolate_key import find_entries
 from pipeguard.config.options import WrapOptions, read
 from pipeguard.errors import PipeGuardError
 from pipeguard.identity.server_name import launched
@@ -22,7 +22,7 @@ from pipeguard.isolation.docker_servers import Hardened, hardened
 from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import NONE, engine_for
 from pipeguard.isolation.extent import Extent
-from pipeguard.runtime.isolation_sources import sources_of, whole_profile
+from pipeguard.runtime.isolation_sources import list_sources, whole_profile
 from pipeguard.state.paths import existing_store
 from pipeguard.state.store import Store
 
@@ -94,8 +94,8 @@ def _extent(
     name = server.name if is_of_gateway(server) else _stored_name(server, folder)
     try:
         if is_of_containers(options.command):
-            entries = entries_for(name, wrap_isolation(options), options.lists.get("--tag", ()))
-            profile = whole_profile(sources_of(options, entries, NONE, folder))
+            entries = find_entries(name, wrap_isolation(options), options.lists.get("--tag", ()))
+            profile = whole_profile(list_sources(options, entries, NONE, folder))
             closed = hardened(options.command, folder, profile, this_host(), server.env)
             return EntryExtent(container=closed)
         engine = engine_for(requested)

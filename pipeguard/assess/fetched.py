@@ -58,18 +58,18 @@ _PIPED = re.compile(
 )
 
 
-def piped(words: Sequence[str]) -> bool:
+def find_piped(words: Sequence[str]) -> bool:
     """True if a command pipes a download into an interpreter."""
     return any(_PIPED.search(word) for word in (*words, " ".join(words)))
 
 
-def fetched(words: Sequence[str]) -> list[Fetch]:
+def find_fetched(words: Sequence[str]) -> list[Fetch]:
     """Find what a command fetches; looks into `sh -c`, and behind `env`, `cmd /c` and the like."""
     launch = parse(list(dropwhile(_BEFORE_PROGRAM.match, words)))
     found = [fetch for starter in launch.starters for fetch in _fetches(starter)]
     for part in re.split(r"&&|\|\||[;|\n]", launch.word) if launch.form is Form.SCRIPT else ():
         try:
-            found += fetched(shlex.split(part))
+            found += find_fetched(shlex.split(part))
         except ValueError:  # unbalanced quotes
             continue
     return found

@@ -14,7 +14,7 @@ from pipeguard.assess.target import isolate_entries
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.guarding import ISOLATE, wrap_options
 from pipeguard.clients.machine import Machine
-from pipeguard.config.isolate_key import IsolateEntry, entries_for
+from pipeguard.config.isolate_key import IsolateEntry, find_entries
 from pipeguard.config.tree import Value
 from pipeguard.errors import PipeGuardError
 from pipeguard.identity.server_name import launched
@@ -89,7 +89,9 @@ def entry_isolation(target: IsolationSource, server: ServerEntry) -> EntryIsolat
     by_entry = next(iter(said.get("engine", ())), "")
     by_policy = policy[0].engine if policy else ""
     engine = by_entry or by_policy or NONE
-    given = dict.fromkeys(_given(target, server, engine, [*map(_of_policy, policy), said]))
+    given = dict.fromkeys(
+        _describe_grants(target, server, engine, [*map(_of_policy, policy), said])
+    )
     return EntryIsolation(engine, by_entry, by_policy, tuple(given))
 
 
@@ -128,24 +130,24 @@ def _policy(
 ) -> tuple[IsolateEntry, ...]:
     """The entries of the policy for a server that PipeGuard starts, by the name it has there."""
     if is_of_gateway(server):
-        return entries_for(server.name, target.isolate_entries, _texts(server.fields.get("tags")))
+        return find_entries(server.name, target.isolate_entries, _texts(server.fields.get("tags")))
     if server.guard is None:
         return ()
     name = server.guard.name or launched(server.own_words, _folder(target, server)).name
     chosen = [] if target.is_repository else by_entry.get("policy", ())
-    policy = [Path(_home_in(path, str(target.machine.home))) for path in chosen]
+    policy = [Path(_find_home(path, str(target.machine.home))) for path in chosen]
     entries = isolate_entries(policy[0]) if policy else target.isolate_entries
-    return entries_for(name, entries, by_entry.get("tag", ()))
+    return find_entries(name, entries, by_entry.get("tag", ()))
 
 
 def _folder(target: IsolationSource, server: ServerEntry) -> str:
     """The folder that a server starts in, as far as it is said."""
     folder = (server.guard.folder if server.guard else None) or server.cwd
     home_folder = str(target.machine.home)
-    return _home_in(folder, home_folder) if folder else str(target.root or home_folder)
+    return _find_home(folder, home_folder) if folder else str(target.root or home_folder)
 
 
-def _home_in(path: str, home_folder: str) -> str:
+def _find_home(path: str, home_folder: str) -> str:
     return home_folder + path[1:] if path == "~" or path.startswith("~/") else path
 
 
@@ -162,7 +164,7 @@ def _folders(target: IsolationSource, server: ServerEntry) -> tuple[str, ...]:
     return folders_among(with_paths(server.own_words[0], words, folder), folder, host)
 
 
-def _given(
+def _describe_grants(
     target: IsolationSource, server: ServerEntry, engine: str, sources: Sequence[_Said]
 ) -> Iterator[str]:
     """Describe the grants of a server, folders first."""
@@ -170,7 +172,7 @@ def _given(
     if is_of_containers(words):
         yield "its own container"
         return
-    read = [_home_in(text, home_folder) for each in sources for text in each.get("read", ())]
+    read = [_find_home(text, home_folder) for each in sources for text in each.get("read", ())]
     among = (path for path in _folders(target, server) if not any(is_within(path, r) for r in read))
     yield from (short_path(path, home_folder) for path in among)
     for name, form in (("write", "{}"), ("read", "{}, to read"), ("hosts", "{}")):

@@ -122,7 +122,7 @@ def touches(union: Label) -> tuple[str, ...]:
     return tuple(words for label, words in WORDS if union & label)
 
 
-def reached(target: AssessmentTarget) -> tuple[Reached, ...]:
+def find_reach(target: AssessmentTarget) -> tuple[Reached, ...]:
     """Every server that a client would start or call."""
     rows = []
     for server in target.servers:
@@ -168,7 +168,7 @@ class Enforcement(NamedTuple):
 
 def enforcement(target: AssessmentTarget, server: ServerEntry) -> Enforcement:
     """Find what isolation takes from a server; of a repository's nothing, where others decide."""
-    touches = _enforced(target, server)
+    touches = _enforce(target, server)
     if touches is None:
         return Enforcement()
     if touches.container is not None:  # what is mounted in it by its own words is not looked at
@@ -180,7 +180,7 @@ def enforcement(target: AssessmentTarget, server: ServerEntry) -> Enforcement:
     return Enforcement(_OUT | _IN, "no network and no file of yours")
 
 
-def _enforced(target: AssessmentTarget, server: ServerEntry) -> EntryExtent | None:
+def _enforce(target: AssessmentTarget, server: ServerEntry) -> EntryExtent | None:
     """Find the reach of a server if that is enforced; None where it is not, or may not be."""
     is_here = target.machine.home.resolve() == Path.home().resolve()
     if target.is_repository or not is_here:
@@ -209,7 +209,7 @@ def given_in_words(target: AssessmentTarget, server: ServerEntry) -> tuple[str, 
         return None
     if not target.is_repository and target.problem_with_engine(isolation.engine):
         return None
-    touches = _enforced(target, server)
+    touches = _enforce(target, server)
     extent = touches.extent if touches is not None else None
     return isolation.given if extent is None else tuple(_in_words(extent, target.machine.home))
 

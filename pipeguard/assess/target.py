@@ -102,7 +102,7 @@ class AssessmentTarget:
 
     def offered(self, server: ServerEntry) -> Contents | None:
         """The definitions that a server offers; None if it was not connected to."""
-        return self.contents.get(key_of(server))
+        return self.contents.get(make_key(server))
 
     @cached_property
     def isolate_entries(self) -> tuple[IsolateEntry, ...]:
@@ -138,7 +138,7 @@ class AssessmentTarget:
         return {config.path: config for config in self.configs}
 
 
-def key_of(server: ServerEntry) -> ServerKey:
+def make_key(server: ServerEntry) -> ServerKey:
     """The key of an entry in `contents`."""
     return server.file, server.path
 

@@ -49,7 +49,7 @@ class PostureFinding:
             base: a file in this folder is identified by its path from there, so that the
                 fingerprint is the same on another machine.
         """
-        parts = (self.check, shortened(self.file, base), self.client, self.server, self.key)
+        parts = (self.check, shorten(self.file, base), self.client, self.server, self.key)
         text = "\0".join(parts).encode("utf-8", "surrogatepass")
         return hashlib.sha256(text).hexdigest()[:_FINGERPRINT_DIGITS]
 
@@ -113,7 +113,7 @@ class PostureCheck:
         return PostureFinding(self.id, self.severity, message, tuple(fix), file, line, key=key)
 
 
-def shortened(path: Path | None, base: Path | None) -> str:
+def shorten(path: Path | None, base: Path | None) -> str:
     """A path relative to a folder, with slashes; whole if it is elsewhere; empty for none."""
     if path is None:
         return ""

@@ -203,7 +203,7 @@ class Bearer:
         async with self._locked():
             stored = await asyncio.to_thread(self._store.read, self.server)
             if stored is not None and not set(scope.split()) <= set(stored[0].wanted.split()):
-                login = replace(stored[0], wanted=challenge.joined(stored[0].wanted, scope))
+                login = replace(stored[0], wanted=challenge.join(stored[0].wanted, scope))
                 await asyncio.to_thread(self._store.save, login, stored[1])
         wants = f": {shown(scope, SHOWN_CHARS)}" if scope else ""
         raise self._needed(f"asks for more than the last login granted{wants}")

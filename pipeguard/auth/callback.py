@@ -97,7 +97,7 @@ class Answer(NamedTuple):
         return f"Answer(error={self.error!r})"
 
 
-def answer_in(query: str, state: str) -> Answer | None:
+def parse_answer(query: str, state: str) -> Answer | None:
     """The answer in a URL's query; None where it does not answer the request with this state."""
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=50)
@@ -213,7 +213,7 @@ class Callback:
                 *whole, rest = (rest + chunk)[-LINE_BYTES:].split(b"\n")
                 for line in whole:
                     text = line.decode("utf-8", "replace").strip()
-                    if text and not self._take(query_of(text)):
+                    if text and not self._take(parse_query(text)):
                         tell("That URL does not answer this login. Paste the whole URL.")
 
         threading.Thread(target=read_lines, name="pasted", daemon=True).start()
@@ -239,7 +239,7 @@ class Callback:
 
     def _take(self, query: str) -> bool:
         """Pass an answer to the event loop, from any thread; False where it is not this login's."""
-        if self._state is None or (answer := answer_in(query, self._state)) is None:
+        if self._state is None or (answer := parse_answer(query, self._state)) is None:
             return False
         loop, waiting = self._loop, self._answer
         assert loop is not None  # noqa: S101  set with the state
@@ -275,7 +275,7 @@ def open_browser(url: str) -> bool:
         return False
 
 
-def query_of(text: str) -> str:
+def parse_query(text: str) -> str:
     """The query of a pasted URL, or the text itself where only the query was pasted."""
     try:
         parts = urlsplit(text)

@@ -66,7 +66,7 @@ def read(www_authenticate: str) -> Challenge:
     )
 
 
-def joined(*scopes: str) -> str:
+def join(*scopes: str) -> str:
     """All scopes, each once, in their order."""
     return " ".join(dict.fromkeys(scope for text in scopes for scope in text.split()))
 

@@ -29,7 +29,7 @@ from pipeguard.auth.place import Place
 from pipeguard.auth.server import SHOWN_CHARS, origin, usual_name
 from pipeguard.auth.store import LoginStore, Registration, Secrets, StoredLogin
 from pipeguard.auth.tokens import revoke
-from pipeguard.auth.wire import Wire, masked
+from pipeguard.auth.wire import Wire, mask
 from pipeguard.errors import AuthError, LoginNeededError
 from pipeguard.unicode.display import shown
 
@@ -162,7 +162,7 @@ class _Attempt:
             )
         scope = self._request.scope or demand.scope
         if self._last and self._last.wanted and not self._request.scope:
-            scope = challenge.joined(self._last.scope, self._last.wanted, demand.scope)
+            scope = challenge.join(self._last.scope, self._last.wanted, demand.scope)
         header = demand._replace(scope=scope, error="").header
         return httpx2.Response(UNAUTHORIZED, headers={"WWW-Authenticate": header}, request=request)
 
@@ -204,7 +204,7 @@ class _Attempt:
         # RFC 9207, 2.4: before any other use of the answer, even of an error.
         validate_authorization_response_iss(iss, metadata)
         if answer.code is None:
-            why = masked(": ".join(filter(None, (answer.error, answer.description))), ())
+            why = mask(": ".join(filter(None, (answer.error, answer.description))), ())
             raise AuthError(f"the login to {self._request.server} was refused: {why}.")
         return AuthorizationCodeResult(code=answer.code, state=answer.state, iss=iss)
 
@@ -236,7 +236,7 @@ class _Attempt:
             scope=tokens.scope or "",
             wanted=_not_granted(last.wanted if last else "", tokens.scope or ""),
             obtained_at=time.time(),
-            expires_at=sdk.ends_at(tokens),
+            expires_at=sdk.find_expiry(tokens),
             ca=request.ca,
             has_access=True,
             has_refresh=bool(tokens.refresh_token),

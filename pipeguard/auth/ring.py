@@ -77,7 +77,7 @@ def replace(service: str, account: str, text: str) -> None:
         _keyring().set_password(service, account, text)
 
 
-def text_of(service: str, accounts: Sequence[str]) -> str | None:
+def read_text(service: str, accounts: Sequence[str]) -> str | None:
     """The text in these entries; None where one of them is missing.
 
     Raises:

@@ -28,7 +28,7 @@ from pydantic import AnyUrl, ValidationError
 
 from pipeguard.auth.server import SHOWN_CHARS, login_command, must_be_safe
 from pipeguard.auth.store import Secrets, StoredLogin
-from pipeguard.auth.wire import Wire, masked, refusal
+from pipeguard.auth.wire import Wire, mask, refusal
 from pipeguard.errors import AuthError
 from pipeguard.unicode.display import shown
 
@@ -198,7 +198,7 @@ async def drive(
         return
     except OAuthFlowError as error:
         raise AuthError(
-            f"the login to {flow.context.server_url} failed: {masked(str(error), secrets_of(flow))}"
+            f"the login to {flow.context.server_url} failed: {mask(str(error), list_secrets(flow))}"
         ) from None
     except ValidationError:  # its text quotes the peer's answer
         raise _invalid_answer(flow) from None
@@ -235,7 +235,7 @@ async def send_step(
     if request.method == "POST" and answer.status_code >= BAD_REQUEST:
         what = "registration" if registers else "token"
         sent = dict(parse_qsl(request.content.decode("utf-8", "replace")))
-        hidden = (*secrets_of(flow), sent.get("code", ""), sent.get("code_verifier", ""))
+        hidden = (*list_secrets(flow), sent.get("code", ""), sent.get("code_verifier", ""))
         _, why = refusal(answer, hidden)
         raise AuthError(f"no {what}: {why}")
     return answer
@@ -332,7 +332,7 @@ def browser_url(flow: OAuthClientProvider, url: str) -> str:
     return url
 
 
-def secrets_of(flow: OAuthClientProvider) -> tuple[str, ...]:
+def list_secrets(flow: OAuthClientProvider) -> tuple[str, ...]:
     """Secrets that a peer could quote in an answer, and that must not be shown."""
     client, tokens = flow.context.client_info, flow.context.current_tokens
     return tuple(
@@ -357,7 +357,7 @@ def metadata_fields(metadata: OAuthMetadata | ProtectedResourceMetadata | None) 
     return None if metadata is None else _dump(metadata)
 
 
-def ends_at(tokens: OAuthToken) -> float | None:
+def find_expiry(tokens: OAuthToken) -> float | None:
     """The expiry of an access token, in seconds since the epoch; None if the server did not say."""
     if tokens.expires_in is None:
         return None

@@ -73,7 +73,7 @@ def store(name: str, value: str, place: Place = Place.KEYRING) -> bool:
         raise InputError(f"{name}: a secret must not be empty or contain a NUL.")
     if len(value) > LIMIT_CHARS:
         raise InputError(f"{name}: longer than the {LIMIT_CHARS} characters that can be stored.")
-    before, is_alone = place_of(name), True
+    before, is_alone = find_place(name), True
     if place is Place.KEYRING:
         ring.must_work()
         ring.replace(SERVICE, name, value)
@@ -86,7 +86,7 @@ def store(name: str, value: str, place: Place = Place.KEYRING) -> bool:
     return is_alone
 
 
-def value_of(name: str) -> str:
+def read_value(name: str) -> str:
     """Read a secret; the keyring may ask a person to unlock it.
 
     Raises:
@@ -98,7 +98,7 @@ def value_of(name: str) -> str:
     if _file(name).exists():
         return in_use(_text(_file(name)))
     has_keyring = ring.is_there()
-    value = ring.text_of(SERVICE, [name]) if has_keyring else None
+    value = ring.read_text(SERVICE, [name]) if has_keyring else None
     if value is None:
         where, how = ("the keyring has", "") if has_keyring else ("there is", " --store file")
         raise InputError(
@@ -116,9 +116,9 @@ def drop(name: str) -> None:
         AuthError: the keyring did not delete it.
         StateError: its name or its file cannot be removed.
     """
-    place = place_of(name)
+    place = find_place(name)
     if place is None:
-        value_of(name)  # it may be stored by another program, or with another state folder
+        read_value(name)  # it may be stored by another program, or with another state folder
     if place is Place.FILE:
         ring.drop_if_it_answers(SERVICE, [name])  # it may have one from before
     else:
@@ -137,19 +137,19 @@ def stored_secrets() -> list[StoredSecret]:
     for path in _folder().glob("*.name"):
         name = read_own(str(path), LIMIT_CHARS, StateError).decode("utf-8", "replace").strip()
         if NAME.fullmatch(name):
-            place = place_of(name) or Place.KEYRING
+            place = find_place(name) or Place.KEYRING
             stored.append(StoredSecret(name, path.stat().st_mtime, place))
     return sorted(stored, key=lambda secret: secret.name)
 
 
-def place_of(name: str) -> Place | None:
+def find_place(name: str) -> Place | None:
     """Find a secret that was stored with this state folder; None if there is none."""
     if _file(name).exists():
         return Place.FILE
     return Place.KEYRING if _note(name).exists() else None
 
 
-def resolved(value: str, what: str) -> str:
+def resolve(value: str, what: str) -> str:
     """A value, with the secret that it refers to in place of the reference; a scheme stays.
 
     Args:
@@ -164,7 +164,7 @@ def resolved(value: str, what: str) -> str:
     if reference is None:
         return value
     try:
-        return (reference["scheme"] or "") + value_of(reference["name"].strip())
+        return (reference["scheme"] or "") + read_value(reference["name"].strip())
     except InputError as error:
         raise InputError(
             f"{what} refers to {shown(value.strip(), _SHOWN_CHARS)}: {error}"
@@ -179,7 +179,7 @@ def all_resolved(variables: Mapping[str, str]) -> dict[str, str]:
         AuthError: the keyring did not answer.
     """
     return {
-        name: resolved(value, f"the variable {shown(name, _SHOWN_CHARS)}")
+        name: resolve(value, f"the variable {shown(name, _SHOWN_CHARS)}")
         for name, value in variables.items()
     }
 

@@ -160,7 +160,7 @@ class LoginStore:
             login, secrets = self._loaded(path)
             if login.place is Place.FILE:
                 return login, _secrets(secrets, path)
-            text = ring.text_of(_service(server), _accounts(secrets, path))
+            text = ring.read_text(_service(server), _accounts(secrets, path))
             if text is not None:
                 return login, _secrets(text, path)
         raise LoginNeededError(

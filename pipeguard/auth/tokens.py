@@ -74,7 +74,7 @@ async def renew(login: StoredLogin, secrets: Secrets) -> tuple[StoredLogin, Secr
         login,
         scope=tokens.scope or login.scope,
         obtained_at=now,
-        expires_at=sdk.ends_at(tokens),
+        expires_at=sdk.find_expiry(tokens),
     )
     return fresh, replace(
         secrets,

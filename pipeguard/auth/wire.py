@@ -58,10 +58,10 @@ class AllowedAddresses:
             AuthError: it leads to a network that this server must not send us to.
             OSError: the name cannot be resolved.
         """
-        proxy = proxy_of(url)
+        proxy = find_proxy(url)
         if proxy and not _is_plain(url):
             return []  # the proxy resolves its name
-        addresses = await _resolved(url)
+        addresses = await _resolve(url)
         if self._allowed is None and _host_and_port(url) == _host_and_port(self._server):
             # The address in use counts: its name may resolve to another one in a moment.
             self._allowed = _as_near_as(map(reach_of, addresses))
@@ -79,8 +79,8 @@ class AllowedAddresses:
     async def _allowed_reaches(self) -> frozenset[Reach]:
         if self._allowed is None:
             try:
-                is_unknown = proxy_of(self._server) and not _is_plain(self._server)
-                own = [] if is_unknown else await _resolved(self._server)
+                is_unknown = find_proxy(self._server) and not _is_plain(self._server)
+                own = [] if is_unknown else await _resolve(self._server)
             except OSError:
                 own = []
             self._allowed = _as_near_as({reach_of(address) for address in own})
@@ -96,7 +96,7 @@ def _as_near_as(own: Iterable[Reach]) -> frozenset[Reach]:
     return (frozenset({Reach.PUBLIC}) | near | reaches) - _NEVER
 
 
-async def _resolved(url: str) -> list[str]:
+async def _resolve(url: str) -> list[str]:
     parts = urlsplit(url)
     port = parts.port or _PORTS.get(parts.scheme, 0)
     loop = asyncio.get_running_loop()
@@ -107,7 +107,7 @@ async def _resolved(url: str) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in answers))
 
 
-def proxy_of(url: str) -> str:
+def find_proxy(url: str) -> str:
     """The proxy that the user's environment names for a URL, or ""."""
     parts = urlsplit(url)
     proxies = getproxies()
@@ -207,7 +207,7 @@ class Wire:
             content=content,
             request=request,
         )
-        whole.next_request = _redirected(answer, address, url)
+        whole.next_request = _redirect(answer, address, url)
         return whole
 
     async def must_reach(self, url: str) -> None:
@@ -229,7 +229,7 @@ class Wire:
         name = request.url
         addresses = await self._allowed.resolve(str(name))
         if not addresses:
-            return await self._through(proxy_of(str(name))).send(request, stream=True)
+            return await self._through(find_proxy(str(name))).send(request, stream=True)
         client = self._clients[""]
         if name.scheme == "https":
             request.extensions = {**request.extensions, "sni_hostname": name.host}
@@ -251,7 +251,7 @@ def _client(**options: Any) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False, **options)
 
 
-def _redirected(answer: httpx2.Response, address: str, url: httpx2.URL) -> httpx2.Request | None:
+def _redirect(answer: httpx2.Response, address: str, url: httpx2.URL) -> httpx2.Request | None:
     """The request that a redirect asks for, with the host's name instead of its address."""
     following = answer.next_request
     if following is None:
@@ -288,10 +288,10 @@ def refusal(answer: httpx2.Response, hidden: Iterable[str]) -> tuple[str, str]:
         code, text = str(fields.get("error", "")), str(fields.get("error_description", ""))
     words = " ".join(filter(None, (code, text)))
     status = f"{answer.request.url.host} answers {answer.status_code}"
-    return code, f"{status}: {masked(words, hidden)}" if words else status
+    return code, f"{status}: {mask(words, hidden)}" if words else status
 
 
-def masked(text: str, hidden: Iterable[str]) -> str:
+def mask(text: str, hidden: Iterable[str]) -> str:
     """A peer's text, safe to show."""
     hidden = tuple(hidden)
     for secret in hidden:

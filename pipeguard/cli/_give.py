@@ -127,10 +127,10 @@ def _entries(path: str, today: datetime.date) -> tuple[IsolateEntry, ...]:
 
 def _has(entries: Sequence[IsolateEntry], server: str, grant: WallGrant, host: SandboxUser) -> bool:
     """True if a policy gives a server this."""
-    from pipeguard.config.isolate_key import entries_for
+    from pipeguard.config.isolate_key import find_entries
     from pipeguard.isolation.walls.grants import is_given_by
 
-    return any(is_given_by(entry, grant, host) for entry in entries_for(server, entries))
+    return any(is_given_by(entry, grant, host) for entry in find_entries(server, entries))
 
 
 class GivenNow(NamedTuple):

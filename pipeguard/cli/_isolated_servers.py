@@ -22,7 +22,7 @@ from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.isolating import obstacle
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions, judge
-from pipeguard.config.isolate_key import IsolateEntry, entries_for
+from pipeguard.config.isolate_key import IsolateEntry, find_entries
 from pipeguard.config.user_policy import user_policy_path
 from pipeguard.errors import LaunchError, PipeGuardError, PolicyError
 from pipeguard.gateway.discovery import read_own_text
@@ -306,12 +306,12 @@ def hardened_words(words: tuple[str, ...], entries: tuple[IsolateEntry, ...]) ->
     """
     from pipeguard.isolation.docker_servers import hardened  # what `show -- COMMAND` alone needs
     from pipeguard.isolation.sandbox import this_host
-    from pipeguard.runtime.isolation_sources import granted
+    from pipeguard.runtime.isolation_sources import combine_grants
 
     if not is_of_containers(words):
         raise PolicyError(
             f"{visible(words[0])} starts no container. Name the server alone, or a command as"
             " docker run IMAGE after `--`."
         )
-    own = entries_for(launched(words, None).name, entries)
-    return hardened(words, str(Path.cwd()), granted(own), this_host())
+    own = find_entries(launched(words, None).name, entries)
+    return hardened(words, str(Path.cwd()), combine_grants(own), this_host())

@@ -19,7 +19,7 @@ from pipeguard.cli._isolation_names import (
     stored_names,
     unknown_lines,
 )
-from pipeguard.config.isolate_key import entries_for
+from pipeguard.config.isolate_key import find_entries
 from pipeguard.errors import PolicyError
 from pipeguard.identity.server_name import launched
 from pipeguard.unicode.display import visible
@@ -241,11 +241,11 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
     from pipeguard.isolation.profile import Profile
     from pipeguard.isolation.sandbox import this_host
     from pipeguard.isolation.shipped import shipped_for
-    from pipeguard.runtime.isolation_sources import granted
+    from pipeguard.runtime.isolation_sources import combine_grants
 
     readable = path if path is None or Path(path).exists() else None
     policy = entries_now(readable) if path is None or readable else ()
-    entries = entries_for(name, policy)
+    entries = find_entries(name, policy)
     servers = tuple(each for each in servers_here(policy) if name in each.names)
     observed = load(name)
     keys = [observed.package] if observed is not None else [f"npm:{name}", f"pypi:{name}"]
@@ -254,7 +254,7 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
     proposal = None
     if observed is not None:
         given = shipped.profile if shipped is not None else Profile()
-        proposal = proposed(observed, given.with_more(granted(entries)), this_host())
+        proposal = proposed(observed, given.with_more(combine_grants(entries)), this_host())
     has_run = name in stored_names()
     return ServerIsolation(
         name,
@@ -289,7 +289,7 @@ def otherwise_named(server: ServerEntry) -> str:
         entries = entries_now()
     except PolicyError:
         return ""  # it is reported when a server starts
-    if own == server.name or entries_for(server.name, entries) or not entries_for(own, entries):
+    if own == server.name or find_entries(server.name, entries) or not find_entries(own, entries):
         return ""
     return (
         f"in your policy, `isolate` is for {own}, as this command is called without an entry; here"

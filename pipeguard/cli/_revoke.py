@@ -121,12 +121,12 @@ def _revocation(
     """Find what to revoke, or exit with what could be revoked."""
     from pipeguard.cli._isolation import isolation_of
     from pipeguard.cli._isolation_names import known_names, unknown_lines
-    from pipeguard.config.isolate_key import entries_for
+    from pipeguard.config.isolate_key import find_entries
     from pipeguard.isolation.sandbox import this_host
     from pipeguard.isolation.walls.revocation import grants_in, revocation_of
 
     own = [entries[at] for at in places]
-    others = [each for each in entries_for(name, entries) if each not in own]
+    others = [each for each in find_entries(name, entries) if each not in own]
     others += [each for each in entries if each.tag and each not in others]
     meant = _absolute(what)
     found = revocation_of(name, meant, own, others, this_host())

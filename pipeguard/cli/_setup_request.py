@@ -140,11 +140,11 @@ class SetupRequest:
     def configs(self, machine: Machine) -> list[Config]:
         """The files that are meant and have servers, or cannot be read."""
         from pipeguard.clients.entries import read_config
-        from pipeguard.clients.machine import ConfigFile, find, specs_of
+        from pipeguard.clients.machine import ConfigFile, find, find_specs
 
         if self.file:
             path = Path(self.file).absolute()
-            files = [ConfigFile(path, specs_of(self.clients[0], path))]
+            files = [ConfigFile(path, find_specs(self.clients[0], path))]
         else:
             files = find(machine, self.clients or None)
         configs = (read_config(file) for file in files)
@@ -159,7 +159,7 @@ class SetupRequest:
         from pipeguard.clients.catalog import clients
         from pipeguard.clients.entries import read_config
         from pipeguard.clients.history import records
-        from pipeguard.clients.machine import ConfigFile, specs_of
+        from pipeguard.clients.machine import ConfigFile, find_specs
 
         configs = self.configs(machine)
         if self.file or self.scope in ("user", "project"):
@@ -170,7 +170,7 @@ class SetupRequest:
             if record.client in wanted and record.client in clients() and record.file not in paths:
                 paths.add(record.file)
                 if record.file.exists():
-                    specs = specs_of(clients()[record.client], record.file)
+                    specs = find_specs(clients()[record.client], record.file)
                     configs.append(read_config(ConfigFile(record.file, specs)))
         return configs
 

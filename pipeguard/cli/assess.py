@@ -112,9 +112,9 @@ def command(folder: str | None, **options: object) -> None:
       3  the scan engine is missing
     """  # noqa: D301  click reads the mark
     if options["explain"]:
-        from pipeguard.assess.checking import check_of, page
+        from pipeguard.assess.checking import page, to_check
 
-        click.echo(page(check_of(str(options["explain"]))), nl=False)
+        click.echo(page(to_check(str(options["explain"]))), nl=False)
         return
     if not options["connects"]:
         must_have_effect("credentials", "limit_seconds", need="it needs --connect")

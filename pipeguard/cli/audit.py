@@ -22,7 +22,7 @@ from pipeguard.state.audit import (
     AuditRow,
     as_fields,
     chains,
-    findings_of,
+    parse_findings,
     rows,
 )
 from pipeguard.state.missing import read_notes
@@ -250,7 +250,7 @@ _TITLES = ("time", "event", "server", "action", "what", "why, and what it took")
 
 def _cells(row: AuditRow) -> tuple[str, ...]:
     entry = row.entry
-    findings = findings_of(entry)
+    findings = parse_findings(entry)
     rules = ", ".join(dict.fromkeys(finding["rule"] for finding in findings))
     would = {finding["would"] for finding in findings if finding.get("would")}
     most = next((action for action in ("block", "cut", "redact") if action in would), "")
@@ -278,7 +278,7 @@ def _cost(entry: AuditEntry) -> str:
 
 def _note(row: AuditRow) -> str:
     """The text of a row about missing rows, with its time."""
-    notes = [str(finding.get("note", "")) for finding in findings_of(row.entry)]
+    notes = [str(finding.get("note", "")) for finding in parse_findings(row.entry)]
     return f"{'; '.join(notes)} ({' '.join(filter(None, (row.entry.time, row.entry.event)))})"
 
 

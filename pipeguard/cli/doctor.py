@@ -50,10 +50,10 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
       4  the state folder or the store cannot be used: no guarded server starts
     """  # noqa: D301  click reads the mark
     from pipeguard.doctor.diagnosis import Case
-    from pipeguard.doctor.examination import chosen, examine, exit_code
+    from pipeguard.doctor.examination import choose, examine, exit_code
 
     results = []
-    for result in examine(Case.here(), chosen(names)):
+    for result in examine(Case.here(), choose(names)):
         results.append(result)
         if not as_json:
             _show(result)

@@ -16,7 +16,7 @@ from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.proof import sample_place, texts
 from pipeguard.rulebook.reference import usual_action
-from pipeguard.state.exceptions import STOPPED, decisive, enforced, find_event, stopping
+from pipeguard.state.exceptions import STOPPED, decisive, enforced_action, find_event, stopping
 from pipeguard.state.paths import store_path
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.unicode.display import cut, quoted, visible
@@ -395,7 +395,7 @@ def _decisions(event: AuditedEvent, now: GivenNow | None) -> list[tuple[str, str
     """The commands with which a person can decide about an event; models never see them."""
     if now is not None:
         return [("Take it back:", now.command)]
-    if not any(enforced(each) in STOPPED or is_file(each) for each in event.findings):
+    if not any(enforced_action(each) in STOPPED or is_file(each) for each in event.findings):
         return []
     steps = []
     waiting = [f for f in event.findings if find_remedy(f["rule"]).way is Way.APPROVE]

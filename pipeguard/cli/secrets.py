@@ -62,8 +62,8 @@ def set_(name: str, place: str | None) -> None:
     from pipeguard.auth import ring, secrets
 
     if not secrets.NAME.fullmatch(name):  # raises before a person types the value
-        secrets.value_of(name)
-    before = secrets.place_of(name)
+        secrets.read_value(name)
+    before = secrets.find_place(name)
     to = Place(place) if place else before or Place.KEYRING
     if to is Place.KEYRING:
         ring.must_work()  # the same
@@ -89,7 +89,7 @@ def get(name: str) -> None:
             "a secret is shown only on a terminal.\n"
             f"  Where a server needs it, write:  keyring:{name}"
         )
-    click.echo(secrets.value_of(name))
+    click.echo(secrets.read_value(name))
 
 
 @command.command("list")

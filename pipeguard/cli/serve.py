@@ -11,7 +11,7 @@ from pipeguard.cli import _completions as completions
 from pipeguard.cli._sources import source_options
 from pipeguard.config.options import TABLE, WrapOptions
 from pipeguard.errors import PipeGuardError
-from pipeguard.log import say, say_as
+from pipeguard.log import make_say, say
 
 if TYPE_CHECKING:
     from pipeguard.gateway.serving import ServeOptions
@@ -148,7 +148,7 @@ def _serve(options: ServeOptions) -> int:
     from pipeguard.runtime.start import keep_stdout_for_frames, mark_guard
 
     mark_guard(listens="--listen" in options.wrap.values)
-    say_as(options.wrap.values.get("--log-format"))
+    make_say(options.wrap.values.get("--log-format"))
     if "--listen" in options.wrap.values:
         return serve(options, None)
     if sys.stdin.isatty():

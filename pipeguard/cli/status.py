@@ -92,7 +92,7 @@ def _status() -> Status:
 def _stored() -> tuple[list[ServerTotals], list[str]]:
     from datetime import date
 
-    from pipeguard.config.policy_file import beginning_of
+    from pipeguard.config.policy_file import find_beginning
     from pipeguard.state.paths import store_path
     from pipeguard.state.proposals import ProposalState, proposals
     from pipeguard.state.store import Store
@@ -100,7 +100,7 @@ def _stored() -> tuple[list[ServerTotals], list[str]]:
 
     today = date.today()  # noqa: DTZ011  the user's own calendar
     with Store.open(store_path()) as store:
-        servers = totals(store, time.time(), beginning_of(today))
+        servers = totals(store, time.time(), find_beginning(today))
         undecided = [p.name for p in proposals(store) if p.state is not ProposalState.APPROVED]
     return servers, undecided
 

@@ -22,7 +22,7 @@ from pipeguard.config.tree import (
     UneditableError,
     UnreadableError,
     Value,
-    applied,
+    apply_edits,
     plain,
     regions,
 )
@@ -70,7 +70,7 @@ def edited(
     for server, new in wanted:
         node = _fields_node(tree, server)
         edits += _EntryEditor(syntax, text).of_map(node, new)
-    result = applied(text, edits)
+    result = apply_edits(text, edits)
     _prove_data(syntax, tree, result, wanted)
     changed = syntax.read(result)
     paths = [server.path for server, _ in wanted]

@@ -15,7 +15,14 @@ from pathlib import Path
 from pipeguard.clients import machine
 from pipeguard.clients.catalog import ConfigScope, FileSpec, Shape, Transport
 from pipeguard.clients.guarding import GuardedCommand, guarded
-from pipeguard.clients.reading import Reading, is_bare, may_name, nodes_at, read_text, repeated_keys
+from pipeguard.clients.reading import (
+    Reading,
+    find_nodes,
+    is_bare,
+    may_name,
+    read_text,
+    repeated_keys,
+)
 from pipeguard.config.directories import read
 from pipeguard.config.tree import Lines, Node, NodeKind, Span, Value, is_value
 from pipeguard.errors import InputError
@@ -252,7 +259,7 @@ class _EntryReader:
         for keys in spec.servers:
             if not keys and (has_servers or not is_bare(tree, spec)):
                 continue
-            for node, prefix in nodes_at(tree, keys):
+            for node, prefix in find_nodes(tree, keys):
                 if self._has_servers(node, keys):
                     has_servers = True
                     yield from self._in(node, prefix)
@@ -310,12 +317,12 @@ class _EntryReader:
             command=words[0] if words else None,
             args=tuple(words[1:]),
             env=_texts(data.get(shape.env)),
-            env_names=tuple(_listed(data.get(shape.env_names))) if shape.env_names else (),
+            env_names=tuple(_list_values(data.get(shape.env_names))) if shape.env_names else (),
             cwd=str(data.get("cwd") or ""),
             url=str(data[url_key]) if url_key else None,
             url_key=url_key,
             transport=_transport(data, url_key, shape),
-            headers=_texts(_value_at(data, shape.headers)),
+            headers=_texts(_get_value(data, shape.headers)),
             off=_is_off(entry.data(), data, shape),
             guard=guarded(words),
             spans=dict(_spans(inner, shape)),
@@ -343,8 +350,8 @@ def _words(inner: Node, shape: Shape) -> list[str]:
         return []
     if command.value.kind is NodeKind.TEXT:
         args = inner.member(shape.args) if shape.args else None
-        return [str(command.value.value), *(_listed(args.value.data()) if args else ())]
-    return [] if shape.args else _listed(command.value.data())
+        return [str(command.value.value), *(_list_values(args.value.data()) if args else ())]
+    return [] if shape.args else _list_values(command.value.data())
 
 
 def _spans(inner: Node, shape: Shape) -> Iterator[tuple[str, Span]]:
@@ -375,7 +382,7 @@ def _transport(data: Mapping[str, Value], url_key: str, shape: Shape) -> Transpo
     return shape.urls[url_key] or shape.untold
 
 
-def _value_at(data: Value, path: Sequence[str]) -> Value:
+def _get_value(data: Value, path: Sequence[str]) -> Value:
     for key in path:
         data = data.get(key) if isinstance(data, Mapping) else None
     return data
@@ -387,7 +394,7 @@ def _texts(value: Value) -> dict[str, str]:
     return {key: "" if item is None else _as_text(item) for key, item in value.items()}
 
 
-def _listed(value: Value) -> list[str]:
+def _list_values(value: Value) -> list[str]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         return []
     return [_as_text(item) for item in value]

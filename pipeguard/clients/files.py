@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeguard.clients.machine import Machine, repository
-from pipeguard.config.atomic_write import drafted
+from pipeguard.config.atomic_write import write_draft
 from pipeguard.errors import PipeGuardError
 
 _OWNER_MAY_WRITE = stat.S_IWUSR
@@ -71,7 +71,7 @@ def replace(real: Path, content: bytes, expected_sha256: str) -> None:
     """
     try:
         status = real.stat()
-        with drafted(real, content) as draft:
+        with write_draft(real, content) as draft:
             _like(draft, status)
             if sha256(real) != expected_sha256:
                 raise FileError("it changed in the meantime; nothing was written. Run it again.")

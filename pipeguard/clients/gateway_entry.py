@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 from pipeguard.clients.catalog import Client, FileSpec, Shape
 from pipeguard.clients.edit import EntryChange
 from pipeguard.clients.entries import Config, Keys, ServerEntry
-from pipeguard.clients.guarding import GuardedCommand, gateway_launcher, words_of
+from pipeguard.clients.guarding import GuardedCommand, gateway_launcher, list_words
 from pipeguard.config.container import Container
 from pipeguard.config.toml_text import Toml
 from pipeguard.config.tree import Syntax, UneditableError, UnreadableError, Value, plain
@@ -68,7 +68,7 @@ def with_gateway(
         keys = [server.path[-1] for server in group]
         changes += [EntryChange((*path, key), container.pieces(key), ()) for key in keys]
         new, fields = [], {}
-        name, named = _unused_name(config, servers), _spec_of(config, group[0]).named
+        name, named = _unused_name(config, servers), _find_spec(config, group[0]).named
         if needs_entry:
             needs_entry = False
             entry = (*path, min(key for key in keys if isinstance(key, int)) if named else name)
@@ -115,7 +115,7 @@ def put_back(
     present = {(server.path[:-1], server.name) for server in config.servers}
     gone = [server for server in before.servers if server.path in changes]
     for path, group in _by_container(gone).items():
-        gateway = _gateway_in(config, path) if entry and entry[:-1] == path else None
+        gateway = _find_gateway(config, path) if entry and entry[:-1] == path else None
         replaced = {(path, gateway.name)} if gateway else set()
         missing = [s for s in group if (path, s.name) not in present - replaced]
         taken += [server.name for server in group if server not in missing]
@@ -153,11 +153,11 @@ def _unused_name(config: Config, servers: Sequence[ServerEntry]) -> str:
     return next(name for name in candidates if name not in names)
 
 
-def _spec_of(config: Config, server: ServerEntry) -> FileSpec:
+def _find_spec(config: Config, server: ServerEntry) -> FileSpec:
     return next(spec for spec in config.specs if spec.client == server.client)
 
 
-def _gateway_in(config: Config, path: Keys) -> ServerEntry | None:
+def _find_gateway(config: Config, path: Keys) -> ServerEntry | None:
     servers = (server for server in config.servers if server.path[:-1] == path)
     return next((server for server in servers if gateway_launcher(server.words)), None)
 
@@ -241,7 +241,7 @@ def snippet(
         command: the server's own words; empty for a remote one.
         url: a remote server's address.
     """
-    words = words_of(GuardedCommand(tuple(launcher), tuple(command), url or None, name=name))
+    words = list_words(GuardedCommand(tuple(launcher), tuple(command), url or None, name=name))
     paste = client.paste.replace(_PLACEHOLDER, launcher[0])
     if not client.files:
         return Snippet("", "", paste, tuple(words))

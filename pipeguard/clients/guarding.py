@@ -159,7 +159,7 @@ def is_stale(launcher: Sequence[str]) -> bool:
     return program.is_absolute() and not program.exists()
 
 
-def words_of(guard: GuardedCommand, variables: Sequence[str] = ()) -> list[str]:
+def list_words(guard: GuardedCommand, variables: Sequence[str] = ()) -> list[str]:
     """The words of a guarded command, which `guarded` takes apart again.
 
     Args:

@@ -77,7 +77,7 @@ def launcher(given: str | None, environment: Mapping[str, str]) -> tuple[str, ..
     raise error
 
 
-def isolated(words: Sequence[str]) -> tuple[str, ...]:
+def isolate_launcher(words: Sequence[str]) -> tuple[str, ...]:
     """A copy that is started so that no Python setting of an entry runs anything in it.
 
     A command starts its interpreter with the entry's environment, of which a `sitecustomize` in

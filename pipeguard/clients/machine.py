@@ -115,7 +115,7 @@ def find_in_repository(root: Path, chosen: Iterable[Client] | None = None) -> li
     specs_by_path: dict[Path, list[FileSpec]] = {}
     for folder, names in _folders(root):
         for parts, specs in places.items():
-            for path in _named(folder, names, parts):
+            for path in _find_named(folder, names, parts):
                 present = specs_by_path.setdefault(path, [])
                 present += (spec for spec in specs if spec not in present)
     return [ConfigFile(path, tuple(specs)) for path, specs in specs_by_path.items()]
@@ -137,7 +137,7 @@ def _project_places(spec: FileSpec) -> Iterator[str]:
         )
 
 
-def specs_of(client: Client, path: Path) -> tuple[FileSpec, ...]:
+def find_specs(client: Client, path: Path) -> tuple[FileSpec, ...]:
     """Find how a client would read a file with that name, in any folder."""
     named = [
         spec
@@ -153,14 +153,14 @@ def is_present(machine: Machine, client: Client) -> bool:
     """True if the client seems to be installed: a file or a folder of its own exists."""
     places = client.present.get(machine.system, ())
     return any(
-        next(_expanded(machine, client, place, None), None) is not None for place in places
+        next(_expand(machine, client, place, None), None) is not None for place in places
     ) or any(True for spec in client.files for _ in paths(machine, client, spec))
 
 
 def managed_by(machine: Machine, client: Client) -> Path | None:
     """The administrator's file that replaces the client's servers, if there is one."""
     for place in client.managed.get(machine.system, ()):
-        for path in _expanded(machine, client, place, None):
+        for path in _expand(machine, client, place, None):
             return path
     return None
 
@@ -194,12 +194,12 @@ def _places(
     machine: Machine, client: Client, spec: FileSpec, project: Path | None
 ) -> Iterator[Path]:
     for place in spec.places.get(machine.system, ()):
-        yield from _expanded(machine, client, place, project)
+        yield from _expand(machine, client, place, project)
 
 
-def _expanded(machine: Machine, client: Client, place: str, project: Path | None) -> Iterator[Path]:
+def _expand(machine: Machine, client: Client, place: str, project: Path | None) -> Iterator[Path]:
     """The existing paths of a place."""
-    path = _resolved(machine, client, place, project)
+    path = _resolve(machine, client, place, project)
     if path is None:
         return
     if "*" not in path:
@@ -225,7 +225,7 @@ def _is_hidden(path: str) -> bool:
     return False
 
 
-def _resolved(machine: Machine, client: Client, place: str, project: Path | None) -> str | None:
+def _resolve(machine: Machine, client: Client, place: str, project: Path | None) -> str | None:
     missing = False
 
     def variable(match: re.Match[str]) -> str:
@@ -251,7 +251,7 @@ def _folder(machine: Machine, client: Client, name: str, project: Path | None) -
     if name == "project":
         return str(project) if project else None
     for place in client.folders.get(name, {}).get(machine.system, ()):
-        path = _resolved(machine, client, place, project)
+        path = _resolve(machine, client, place, project)
         if path is not None:
             return path
     return machine.folder(name)
@@ -281,7 +281,7 @@ def _folders(root: Path) -> Iterator[tuple[Path, Sequence[str]]]:
         inner[:] = sorted(name for name in inner if name not in _NOT_SEARCHED)
 
 
-def _named(folder: Path, names: Sequence[str], parts: Sequence[str]) -> Iterator[Path]:
+def _find_named(folder: Path, names: Sequence[str], parts: Sequence[str]) -> Iterator[Path]:
     """The paths in a folder that match a name and the names of the folders below; `*` is any."""
     first, *rest = parts
     for name in names:
@@ -294,4 +294,4 @@ def _named(folder: Path, names: Sequence[str], parts: Sequence[str]) -> Iterator
             inner = sorted(os.listdir(folder / name))
         except OSError:  # it is not a folder
             continue
-        yield from _named(folder / name, inner, rest)
+        yield from _find_named(folder / name, inner, rest)

@@ -12,7 +12,7 @@ from itertools import pairwise
 from urllib.parse import urlsplit
 
 from pipeguard.clients.entries import Config, Keys, ServerEntry, parse_config
-from pipeguard.config.tree import Node, NodeKind, line_of, quoted, regions
+from pipeguard.config.tree import Node, NodeKind, find_line, quote, regions
 from pipeguard.detect.words.credentials import SCHEMES, SHOWN, SHOWN_BEFORE_VALUE
 
 MASK = "****"
@@ -131,8 +131,8 @@ def diff(config: Config, content: bytes, paths: Iterable[Keys]) -> list[str]:
     changed = parse_config(config.path, config.specs, content)
     lines = [f"--- {config.path}", f"+++ {config.path}"]
     for path in paths:
-        old, _ = _shown(config, path)
-        new, line = _shown(changed, path)
+        old, _ = _show(config, path)
+        new, line = _show(changed, path)
         unified = difflib.unified_diff(
             old.splitlines(), new.splitlines(), lineterm="", n=CONTEXT_LINES
         )
@@ -149,7 +149,7 @@ def exchange_diff(config: Config, content: bytes) -> list[str]:
         others = {(server.path[:-1], server.name) for server in other.servers}
         for server in one.servers:
             if (server.path[:-1], server.name) not in others:
-                text, line = _shown(one, server.path)
+                text, line = _show(one, server.path)
                 lines.append(f"@@ line {line} @@ {server.name}")
                 lines += [mark + shown for shown in text.splitlines()]
     return lines
@@ -162,7 +162,7 @@ def command_line(server: ServerEntry) -> str:
     return " ".join(masked_words(server.own_words))
 
 
-def _shown(config: Config, path: Keys) -> tuple[str, int]:
+def _show(config: Config, path: Keys) -> tuple[str, int]:
     """An entry's text with possible secrets masked, and its first line."""
     tree = config.tree()
     server = next((item for item in config.servers if item.path == path), None)
@@ -179,7 +179,7 @@ def _shown(config: Config, path: Keys) -> tuple[str, int]:
                 parts += [masked_text(config.text[position:start]), text]
                 position = end
         parts.append(masked_text(config.text[position : span.end]))
-    return "".join(parts), line_of(config.text, spans[0].start)
+    return "".join(parts), find_line(config.text, spans[0].start)
 
 
 def _leaves(entry: Node, server: ServerEntry, text: str) -> Iterator[tuple[int, int, str]]:
@@ -205,7 +205,7 @@ def _leaves(entry: Node, server: ServerEntry, text: str) -> Iterator[tuple[int, 
         else:
             shown = masked_text(value)
         is_masked = shown != value
-        yield node.start, node.end, quoted(shown) if is_masked else text[node.start : node.end]
+        yield node.start, node.end, quote(shown) if is_masked else text[node.start : node.end]
 
 
 def _scalars(node: Node, keys: Keys) -> Iterator[tuple[Keys, Node]]:

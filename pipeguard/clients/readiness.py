@@ -14,7 +14,7 @@ from time import monotonic
 from pipeguard.config.directories import cache_folder, usual_cache_folder
 from pipeguard.config.effective_policy import load_policy
 from pipeguard.config.user_policy import user_policy_path
-from pipeguard.rulebook.cache import cache_in, load_engines
+from pipeguard.rulebook.cache import load_engines, write_cache
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 
 FIRST = f"first, before any file is changed: {COMPILING}"
@@ -32,4 +32,4 @@ def make_ready() -> None:
     with say_if_slow(FIRST):
         load_engines()
         if cache_folder() != usual_cache_folder():
-            cache_in(usual_cache_folder())
+            write_cache(usual_cache_folder())

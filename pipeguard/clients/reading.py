@@ -42,9 +42,9 @@ class Reading:
 
 def read_text(content: bytes, spec: FileSpec) -> Reading:
     """The text and the tree of a file, as one client reads it."""
-    text, problem = _decoded(content, spec)
+    text, problem = _decode(content, spec)
     try:
-        return Reading(text, _checked(spec, text), problem)
+        return Reading(text, _check(spec, text), problem)
     except UnreadableError as error:
         problem = problem or str(error)
     if spec.format == "json":
@@ -57,18 +57,18 @@ def read_text(content: bytes, spec: FileSpec) -> Reading:
 
 def may_name(content: bytes, specs: Iterable[FileSpec]) -> bool:
     """True if an unreadable file may name servers: it has one of the keys, or escapes."""
-    text = decoded(content)
+    text = decode(content)
     keys = {path[-1] if path else "" for spec in specs for path in spec.servers}
     return "\\" in text or any(key.strip("*") in text for key in keys)
 
 
-def decoded(content: bytes) -> str:
+def decode(content: bytes) -> str:
     """The text of a file as the most lenient client reads it, to look for keys in it."""
     text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8", "replace")
     return text.replace("\0", "")  # of UTF-16 and UTF-32 without a mark, which some readers guess
 
 
-def nodes_at(tree: Node, path: Sequence[str]) -> Iterator[tuple[Node, tuple[str | int, ...]]]:
+def find_nodes(tree: Node, path: Sequence[str]) -> Iterator[tuple[Node, tuple[str | int, ...]]]:
     """The nodes at a path of keys, where `*` is every key."""
     nodes: list[tuple[Node, tuple[str | int, ...]]] = [(tree, ())]
     for step in path:
@@ -97,22 +97,22 @@ def repeated_keys(tree: Node, spec: FileSpec, lines: Lines) -> Iterator[str]:
     """A sentence for each repeated key, from the top of a file to the fields of its servers."""
     for path in spec.servers:
         on_the_way = (
-            node for depth in range(len(path)) for node, _ in nodes_at(tree, path[:depth])
+            node for depth in range(len(path)) for node, _ in find_nodes(tree, path[:depth])
         )
-        for node in (*on_the_way, *(node for node, _ in nodes_at(tree, path))):
-            yield from _repeated_in(node, lines)
-        for entry in _entries_at(tree, path):
+        for node in (*on_the_way, *(node for node, _ in find_nodes(tree, path))):
+            yield from _find_repeated(node, lines)
+        for entry in _find_entries(tree, path):
             for inner in entry.walk():
-                yield from _repeated_in(inner, lines)
+                yield from _find_repeated(inner, lines)
 
 
-def _entries_at(tree: Node, path: Sequence[str]) -> Iterator[Node]:
-    for node, _ in nodes_at(tree, path):
+def _find_entries(tree: Node, path: Sequence[str]) -> Iterator[Node]:
+    for node, _ in find_nodes(tree, path):
         yield from (member.value for member in node.members)
         yield from node.items
 
 
-def _repeated_in(node: Node, lines: Lines) -> Iterator[str]:
+def _find_repeated(node: Node, lines: Lines) -> Iterator[str]:
     seen: set[str] = set()
     for member in node.members:
         if member.key in seen:
@@ -123,7 +123,7 @@ def _repeated_in(node: Node, lines: Lines) -> Iterator[str]:
         seen.add(member.key)
 
 
-def _decoded(content: bytes, spec: FileSpec) -> tuple[str, str]:
+def _decode(content: bytes, spec: FileSpec) -> tuple[str, str]:
     """The text, and what is wrong with its encoding."""
     if content.startswith(_UTF_16):
         return content.decode("utf-16", "replace"), "it is UTF-16, not UTF-8: save it as UTF-8."
@@ -139,7 +139,7 @@ def _decoded(content: bytes, spec: FileSpec) -> tuple[str, str]:
     return text[1:], problem
 
 
-def _checked(spec: FileSpec, text: str) -> Node:
+def _check(spec: FileSpec, text: str) -> Node:
     """The tree of a text that two parsers read alike.
 
     Raises:

@@ -20,11 +20,11 @@ from pipeguard.clients.guarding import (
     GuardedCommand,
     gateway_launcher,
     is_stale,
+    list_words,
     with_isolation,
-    words_of,
 )
 from pipeguard.clients.isolating import CANNOT_ISOLATE, HOW, instead, is_isolated, obstacle
-from pipeguard.clients.launcher import isolated
+from pipeguard.clients.launcher import isolate_launcher
 from pipeguard.clients.masking import is_secret, masked_url
 from pipeguard.config.tree import Value
 
@@ -110,7 +110,7 @@ def guarded_fields(
         isolate: whether its server is isolated.
     """
     if {*server.env, *server.env_names}.intersection(IMPORT_VARIABLES):
-        launcher = isolated(launcher)
+        launcher = isolate_launcher(launcher)
     if server.guard is not None:
         words = with_isolation(_listed_words(server), HOW) if isolate else _listed_words(server)
         if server.guard.is_stale:
@@ -119,7 +119,7 @@ def guarded_fields(
     if server.command is not None:
         guard = GuardedCommand(tuple(launcher), name=server.name, isolate=HOW if isolate else None)
         names = [*server.env, *server.env_names]
-        return _with_words(server, [*words_of(guard, names), *_listed_words(server)])
+        return _with_words(server, [*list_words(guard, names), *_listed_words(server)])
     return _from_remote(server, launcher)
 
 
@@ -251,7 +251,7 @@ def _of_address(server: ServerEntry, url: str, options: GuardOptions) -> Iterato
         yield Judgement(GuardState.CANNOT, "variable", why)
     variable = re.match(shape.variable, url)
     scheme = url.partition(":")[0].lower()
-    if parts_of(url) is None or (scheme not in _SCHEMES and not variable):
+    if split_parts(url) is None or (scheme not in _SCHEMES and not variable):
         yield Judgement(GuardState.CANNOT, "address", "its address is neither http nor ws")
     elif not options.expose_urls and has_secret(url, shape):
         why = (
@@ -282,7 +282,7 @@ def _of_login(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[
         yield Judgement(GuardState.CANNOT, "login", why)
     named = filter(None, (shape.headers_env, shape.bearer_env))
     has_credentials = server.headers or any(server.fields.get(key) for key in named)
-    parts = parts_of(url)
+    parts = split_parts(url)
     if not has_credentials and (parts is None or parts.hostname not in _LOOPBACK):
         why = (
             "without credentials here, its client may log in to it (OAuth), which it cannot do "
@@ -329,7 +329,7 @@ def _from_remote(server: ServerEntry, launcher: Sequence[str]) -> NewFields:
         bearer=str(bearer) if bearer else None,
         name=server.name,
     )
-    words = words_of(guard)
+    words = list_words(guard)
     heirs: dict[str, tuple[str, ...]] = {server.url_key: (shape.command, shape.args)}
     for key in (*shape.urls, *shape.login, *shape.gone, shape.headers[0]):
         new.pop(key, None)
@@ -404,7 +404,7 @@ def _set(new: dict[str, Value], path: Sequence[str], value: Value) -> None:
 # The address of a remote server: its parts, and whether it has a secret in it.
 
 
-def parts_of(url: str) -> SplitResult | None:
+def split_parts(url: str) -> SplitResult | None:
     """The parts of an address; None where it is none."""
     try:
         parts = urlsplit(url)
@@ -416,7 +416,7 @@ def parts_of(url: str) -> SplitResult | None:
 
 def has_secret(url: str, shape: Shape) -> bool:
     """True if an address has a secret in it, apart from variables that its client replaces."""
-    parts = parts_of(re.sub(shape.variable, "", url))  # a variable's value is not in the file
+    parts = split_parts(re.sub(shape.variable, "", url))  # a variable's value is not in the file
     if parts is None:
         return False
     if parts.password or (parts.username and is_secret("", parts.username)):

@@ -25,7 +25,7 @@ from pipeguard.clients.rewrite import (
     is_to_isolate,
     judge,
 )
-from pipeguard.clients.sharing import shared_by
+from pipeguard.clients.sharing import find_sharing
 from pipeguard.config.tree import UneditableError
 
 _TO_DO = (GuardState.OPEN, GuardState.STALE)
@@ -101,11 +101,11 @@ def plan(
     options = replace(options, off=options.off or bool(options.names))
     in_git = _in_git(config, machine)
     held = "" if options.shared else in_git
-    servers = tuple(_judged(server, options, held) for server in config.servers)
+    servers = tuple(_judge(server, options, held) for server in config.servers)
     if problem or not any(server.is_to_do for server in servers):
         return ChangePlan(config, servers, problem=problem)
     words = SHARED_LAUNCHER if in_git else tuple(launcher)
-    return _planned(config, servers, words)
+    return _plan(config, servers, words)
 
 
 def refusal(config: Config, machine: Machine) -> str:
@@ -155,7 +155,7 @@ def with_bom(text: str, like: bytes) -> bytes:
     return ((BOM if like.startswith(BOM.encode()) else "") + text).encode()
 
 
-def _planned(config: Config, servers: Sequence[JudgedServer], words: Sequence[str]) -> ChangePlan:
+def _plan(config: Config, servers: Sequence[JudgedServer], words: Sequence[str]) -> ChangePlan:
     """The plan with all servers guarded that can be: together, or else each that can be alone."""
     syntax = config.specs[0].syntax
     wanted = [
@@ -189,7 +189,7 @@ def _planned(config: Config, servers: Sequence[JudgedServer], words: Sequence[st
     return ChangePlan(config, judged, with_bom(result.text, config.content), changes)
 
 
-def _judged(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedServer:
+def _judge(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedServer:
     judgement = judge(server, options)
     if in_git and judgement.state in _TO_DO and server.scope is ConfigScope.PROJECT:
         why = (
@@ -208,7 +208,7 @@ def _judged(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedSe
 def _in_git(config: Config, machine: Machine) -> str:
     """Find what git does with a project's file that others get; empty for any other file."""
     is_project = any(spec.scope is ConfigScope.PROJECT for spec in config.specs)
-    return shared_by(config.path, machine) if is_project else ""
+    return find_sharing(config.path, machine) if is_project else ""
 
 
 def _forbidden(config: Config, machine: Machine) -> str:

@@ -45,7 +45,7 @@ class _Pattern:
     folders_only: bool
 
 
-def shared_by(path: Path, machine: Machine) -> str:
+def find_sharing(path: Path, machine: Machine) -> str:
     """Ways in which git gives a file to others with the repository.
 
     Args:

@@ -21,7 +21,7 @@ from pipeguard.clients.history import ChangedEntry, GatewayMove, Record, records
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.rewrite import open_fields
 from pipeguard.clients.setting import with_bom
-from pipeguard.config.tree import Edit, UneditableError, UnreadableError, applied, regions
+from pipeguard.config.tree import Edit, UneditableError, UnreadableError, apply_edits, regions
 
 
 class UndoMethod(Enum):
@@ -158,7 +158,7 @@ class _Steps:
                         for span, text in zip(spans, texts, strict=True)
                     ]
                     self.undone[server.path] = UndoneEntry(server.name, UndoMethod.SPLICED)
-            self.content = with_bom(applied(config.text, edits), self.content)
+            self.content = with_bom(apply_edits(config.text, edits), self.content)
 
     def rewrite(self, newest_first: Sequence[Record]) -> None:
         """Open the entries that are still guarded: setup's own, or all if there is no record."""

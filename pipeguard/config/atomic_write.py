@@ -25,12 +25,12 @@ def replace_file(path: Path | str, content: bytes, mode: int = OWNER_ONLY) -> No
     Raises:
         OSError: it could not be written; a file that was there is unchanged.
     """
-    with drafted(path, content) as draft:
+    with write_draft(path, content) as draft:
         os.chmod(draft, mode)
 
 
 @contextmanager
-def drafted(path: Path | str, content: bytes) -> Iterator[str]:
+def write_draft(path: Path | str, content: bytes) -> Iterator[str]:
     """Write a draft beside a file, readable by its owner alone, and move it there at the end.
 
     Yields:

@@ -21,7 +21,7 @@ from pipeguard.config.tree import (
     Syntax,
     UneditableError,
     Value,
-    applied,
+    apply_edits,
     line_end,
     line_start,
     newline,
@@ -117,9 +117,9 @@ class Container:
             UneditableError: that is not possible.
         """
         if not gone:
-            return applied(self.text, [self._added(new)])
+            return apply_edits(self.text, [self._added(new)])
         ordered = sorted(gone, key=lambda key: self._spans(key)[0].start)
-        return applied(
+        return apply_edits(
             self.text,
             self._exchanged_in_brackets(ordered, new)
             if self.is_in_brackets

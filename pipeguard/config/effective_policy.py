@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipeguard.config.policy_file import (
     PolicyFile,
     PolicyScope,
-    beginning_of,
+    find_beginning,
     parse_policy,
     policy_text,
 )
@@ -95,7 +95,7 @@ def load_wrap_policy(options: WrapOptions, *, with_project: bool = True) -> Poli
 
         moment = datetime.datetime.now()  # noqa: DTZ005  the user's own calendar
         today = moment.date()
-        now = monotonic() - (moment.timestamp() - beginning_of(today))
+        now = monotonic() - (moment.timestamp() - find_beginning(today))
         user = _read_file(user_file, PolicyScope.USER, now, today)
         project = _read_file(project_file, PolicyScope.PROJECT, now, today)
     user = user or PolicyFile()
@@ -112,7 +112,7 @@ def wrap_isolation(options: WrapOptions) -> tuple[IsolateEntry, ...]:
     Raises:
         PolicyError: the file is invalid.
     """
-    return _read_for(options, "isolate").isolate
+    return _read(options, "isolate").isolate
 
 
 def wrap_egress_proxy(options: WrapOptions) -> str | None:
@@ -121,10 +121,10 @@ def wrap_egress_proxy(options: WrapOptions) -> str | None:
     Raises:
         PolicyError: the file is invalid.
     """
-    return _read_for(options, "egress").egress_proxy
+    return _read(options, "egress").egress_proxy
 
 
-def _read_for(options: WrapOptions, key: str) -> PolicyFile:
+def _read(options: WrapOptions, key: str) -> PolicyFile:
     """The user's file for a key; one without the word is not read further: a server is waiting."""
     path = options.values.get("--policy") or user_policy_path()
     text = "" if path is None else policy_text(path, PolicyScope.USER)

@@ -12,7 +12,7 @@ import yaml
 
 from pipeguard.config.container import Container, with_items
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
-from pipeguard.config.tree import Edit, UneditableError, UnreadableError, Value, applied
+from pipeguard.config.tree import Edit, UneditableError, UnreadableError, Value, apply_edits
 from pipeguard.config.yaml_text import Yaml
 from pipeguard.errors import PolicyError
 
@@ -55,7 +55,7 @@ def with_entry(
     own = own_entries(str(entry["server"]), before.isolate)
     for index in own[-1:]:
         changes = {kind: value for kind, value in entry.items() if kind != "server"}
-        merged = _merged(before.isolate[index], changes)
+        merged = _merge(before.isolate[index], changes)
         changed = changed_entries(path, text, {index: merged}, today)
         if changed is not None:
             return without_values(path, changed, dropped, own, today) or changed
@@ -105,14 +105,14 @@ def changed_entries(
         for at, kind in product(wanted, (*LISTS, *FLAGS)):
             new = getattr(wanted[at], kind)
             if new != getattr(entries[at], kind):
-                text = _changed(text, at, kind, [*new] if kind in LISTS else new)
+                text = _change(text, at, kind, [*new] if kind in LISTS else new)
     except (UneditableError, UnreadableError):
         return None
     after = tuple(wanted.get(at, entry) for at, entry in enumerate(entries))
     return text if _says(text, path, before._replace(isolate=after), today) else None
 
 
-def _changed(text: str, at: int, kind: str, value: Value) -> str:
+def _change(text: str, at: int, kind: str, value: Value) -> str:
     """The text with another value of a key in an entry, or without the key."""
     entry = _YAML.read(text).at((_KEY, at))
     if entry is None or entry.shared or not entry.members:
@@ -122,11 +122,11 @@ def _changed(text: str, at: int, kind: str, value: Value) -> str:
         is_port = kind == "loopback"
         value = [int(each) if is_port and each.isdecimal() else each for each in value]
     if member is None:
-        return applied(text, _YAML.insert(entry, entry.members[-1], text, {kind: value}))
+        return apply_edits(text, _YAML.insert(entry, entry.members[-1], text, {kind: value}))
     if not value:
-        return applied(text, _YAML.remove(entry, [member], text))
+        return apply_edits(text, _YAML.remove(entry, [member], text))
     if not isinstance(value, list):
-        return applied(text, [Edit(member.value.start, member.value.end, _flow(value))])
+        return apply_edits(text, [Edit(member.value.start, member.value.end, _flow(value))])
     present = [str(item.value) for item in member.value.items]
     new = [_flow(each) for each in value if str(each) not in present]
     gone = [index for index, each in enumerate(present) if each not in map(str, value)]
@@ -140,7 +140,7 @@ def _lines(items: Iterable[str], indent: str) -> str:
     return "".join(f"{indent}- {item}\n" for item in items)
 
 
-def _merged(entry: IsolateEntry, more: Mapping[str, object]) -> IsolateEntry:
+def _merge(entry: IsolateEntry, more: Mapping[str, object]) -> IsolateEntry:
     changes: dict[str, Any] = {}
     for kind, value in more.items():
         if isinstance(value, (list, tuple)):

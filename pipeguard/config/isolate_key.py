@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from glob import escape
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.config.policy_globs import glob_of
+from pipeguard.config.policy_globs import parse_glob
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -103,7 +103,7 @@ def egress_proxy(entry: YamlEntry | None, *, is_own: bool) -> str | None:
     return keys["proxy"].text() if "proxy" in keys else None
 
 
-def entries_for(
+def find_entries(
     name: str, entries: Iterable[IsolateEntry], tags: Iterable[str] = ()
 ) -> tuple[IsolateEntry, ...]:
     """The entries for a server, in order.
@@ -122,7 +122,7 @@ def entries_for(
     )
 
 
-def isolate_entry_of(name: str, entry: YamlEntry) -> IsolateEntry:
+def read_isolate_entry(name: str, entry: YamlEntry) -> IsolateEntry:
     """Read the entry of one server, which is named elsewhere."""
     known = tuple(key for key in _ENTRY if key not in ("server", "tag"))
     keys = entry.fields(known)
@@ -152,7 +152,7 @@ def _read(keys: Mapping[str, YamlEntry], engines: tuple[str, ...] = ENGINES) -> 
     roots = keys["roots"].choice({name: name for name in ROOTS}) if "roots" in keys else None
     limits = keys["limits"].fields(LIMITS) if "limits" in keys else {}
     return IsolateEntry(
-        glob_of(keys.get("server")),
+        parse_glob(keys.get("server")),
         engine or "auto",
         _texts(keys.get("read")),
         _texts(keys.get("write")),
@@ -161,7 +161,7 @@ def _read(keys: Mapping[str, YamlEntry], engines: tuple[str, ...] = ENGINES) -> 
         bool(keep),
         tuple(f"{name}={value.text() or ''}" for name, value in limits.items()),
         roots or "",
-        glob_of(keys["tag"]) if "tag" in keys else "",
+        parse_glob(keys["tag"]) if "tag" in keys else "",
     )
 
 

@@ -20,10 +20,10 @@ from pipeguard.config.tree import (
     NodeKind,
     UnreadableError,
     Value,
-    line_of,
+    find_line,
     line_start,
     next_line,
-    quoted,
+    quote,
 )
 
 _BLANK = re.compile(r"[ \t\r\n]*")
@@ -85,9 +85,9 @@ class Json:
     def literal(self, value: Value) -> str:
         """Implement `Syntax`."""
         if isinstance(value, str):
-            return quoted(value)
+            return quote(value)
         if isinstance(value, Mapping):
-            inner = (f"{quoted(key)}: {self.literal(item)}" for key, item in value.items())
+            inner = (f"{quote(key)}: {self.literal(item)}" for key, item in value.items())
             return "{" + ", ".join(inner) + "}"
         if isinstance(value, Sequence):
             return "[" + ", ".join(map(self.literal, value)) + "]"
@@ -368,4 +368,4 @@ class _JsonReader:
     def _wrong(self, what: str, position: int | None = None) -> NoReturn:
         at = self._position if position is None else position
         column = at - line_start(self._text, at) + 1
-        raise UnreadableError(f"line {line_of(self._text, at)}, column {column}: {what}.")
+        raise UnreadableError(f"line {find_line(self._text, at)}, column {column}: {what}.")

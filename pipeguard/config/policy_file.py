@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from pipeguard.config.directories import read, read_own
 from pipeguard.config.isolate_key import IsolateEntry, egress_proxy, isolate_entries
 from pipeguard.config.policy_globs import (
-    content_of,
-    glob_of,
-    host_of,
-    path_of,
-    place_of,
-    rule_of,
+    parse_content,
+    parse_glob,
+    parse_host,
+    parse_path,
+    parse_place,
+    parse_rule,
 )
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Confidence, Drift, Severity
@@ -230,14 +230,14 @@ class _PolicyReader:
             )
         if "rule" in keys and "pack" in keys:
             keys["pack"].wrong("name a rule or a pack, not both")
-        rule = rule_of(keys.get("rule"))
+        rule = parse_rule(keys.get("rule"))
         if "pack" in keys:
-            rule = f"{rule_of(keys['pack'])}.*"
+            rule = f"{parse_rule(keys['pack'])}.*"
         where = Selector(
             rule=rule,
-            place=place_of(keys.get("place")),
-            server=glob_of(keys.get("server")),
-            tool=glob_of(keys.get("tool")),
+            place=parse_place(keys.get("place")),
+            server=parse_glob(keys.get("server")),
+            tool=parse_glob(keys.get("tool")),
             severity=keys["severity"].choice(_SEVERITIES) if "severity" in keys else None,
             confidence=keys["confidence"].choice(_CONFIDENCES) if "confidence" in keys else None,
         )
@@ -255,13 +255,13 @@ class _PolicyReader:
     def _exception(self, entry: YamlEntry) -> Exempt | None:
         keys = entry.fields(_EXCEPTION, required=("rule", "why"))
         where = Selector(
-            rule=rule_of(keys.get("rule")),
-            place=place_of(keys.get("place")),
-            server=glob_of(keys.get("server")),
-            tool=glob_of(keys.get("tool")),
-            content=content_of(keys.get("content")),
-            path=path_of(keys.get("path")),
-            host=host_of(keys.get("host")),
+            rule=parse_rule(keys.get("rule")),
+            place=parse_place(keys.get("place")),
+            server=parse_glob(keys.get("server")),
+            tool=parse_glob(keys.get("tool")),
+            content=parse_content(keys.get("content")),
+            path=parse_path(keys.get("path")),
+            host=parse_host(keys.get("host")),
         )
         if "rule" in keys and not where.rule.strip(".*?"):
             keys["rule"].wrong("an exception is for one rule or a few, not for all rules")
@@ -290,7 +290,11 @@ class _PolicyReader:
             )
             return self.now
         last = min(last, datetime.date(9000, 1, 1))  # the very last date has no day after it
-        return self.now + beginning_of(last + datetime.timedelta(days=1)) - beginning_of(self.today)
+        return (
+            self.now
+            + find_beginning(last + datetime.timedelta(days=1))
+            - find_beginning(self.today)
+        )
 
     def _keep_days(self, entry: YamlEntry | None) -> int | None:
         if entry is not None and self.scope is PolicyScope.PROJECT:
@@ -305,13 +309,13 @@ class _PolicyReader:
         return None if entry is None or number is None else int(_within(entry, number, KEEP_DAYS))
 
     def _tools(self, entry: YamlEntry | None) -> tuple[str, ...]:
-        globs = _each(entry, glob_of)
+        globs = _each(entry, parse_glob)
         if entry is not None and entry.key == "tools.allow" and not globs:
             entry.wrong("an empty list would allow all tools. To block all: `block: ['*']`.")
         return globs
 
 
-def beginning_of(day: datetime.date) -> float:
+def find_beginning(day: datetime.date) -> float:
     """The beginning of a day in the user's time zone, where some days do not have 24 hours."""
     import datetime
 

@@ -16,7 +16,7 @@ _CONTENT = lazy_regex(r"[0-9a-f]{32}")
 _HOST_GLOB = lazy_regex(r"[^\sA-Z/@#%]{1,253}")
 
 
-def glob_of(entry: YamlEntry | None) -> str:
+def parse_glob(entry: YamlEntry | None) -> str:
     """A glob, `*` where there is no entry; a glob that can match nothing is wrong."""
     if entry is None:
         return "*"
@@ -30,9 +30,9 @@ def glob_of(entry: YamlEntry | None) -> str:
     return text
 
 
-def rule_of(entry: YamlEntry | None) -> str:
+def parse_rule(entry: YamlEntry | None) -> str:
     """A glob of rules; a rule is a pack, a dot and a name."""
-    text = glob_of(entry)
+    text = parse_glob(entry)
     if entry is not None and not _RULE_GLOB.fullmatch(text):
         entry.wrong(
             "a rule is a pack, a dot and a name, as `secrets.github-token`; globs are allowed"
@@ -40,9 +40,9 @@ def rule_of(entry: YamlEntry | None) -> str:
     return text
 
 
-def place_of(entry: YamlEntry | None) -> str:
+def parse_place(entry: YamlEntry | None) -> str:
     """A glob of places; one that no place fits is wrong."""
-    text = glob_of(entry)
+    text = parse_glob(entry)
     if entry is None:
         return text
     from pipeguard.firewall.protocol.places import known_places
@@ -55,7 +55,7 @@ def place_of(entry: YamlEntry | None) -> str:
     return text
 
 
-def content_of(entry: YamlEntry | None) -> str:
+def parse_content(entry: YamlEntry | None) -> str:
     """A fingerprint, empty where there is no entry."""
     text = entry.text() if entry is not None else None
     if entry is not None and text is not None and not _CONTENT.fullmatch(text):
@@ -63,11 +63,11 @@ def content_of(entry: YamlEntry | None) -> str:
     return text or ""
 
 
-def path_of(entry: YamlEntry | None) -> str:
+def parse_path(entry: YamlEntry | None) -> str:
     """A glob of paths, empty where there is no entry."""
     if entry is None:
         return ""
-    text = glob_of(entry)
+    text = parse_glob(entry)
     if not text.strip("*?/") and text != "/":
         entry.wrong("it would fit every file: name a folder or a file, as `/srv/docs/*`")
     elif ".." in text.split("/") or "//" in text or "\\" in text:
@@ -75,11 +75,11 @@ def path_of(entry: YamlEntry | None) -> str:
     return text
 
 
-def host_of(entry: YamlEntry | None) -> str:
+def parse_host(entry: YamlEntry | None) -> str:
     """A glob of hosts, empty where there is no entry."""
     if entry is None:
         return ""
-    text = glob_of(entry)
+    text = parse_glob(entry)
     if not _HOST_GLOB.fullmatch(text) or not text.strip("*?."):
         entry.wrong("expected a host in small letters, as `docs.example.com` or `*.example.com`")
     return text

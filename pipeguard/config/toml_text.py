@@ -24,11 +24,11 @@ from pipeguard.config.tree import (
     UneditableError,
     UnreadableError,
     Value,
+    find_line,
     line_end,
-    line_of,
     line_start,
     newline,
-    quoted,
+    quote,
     whole_lines,
     without_lines,
 )
@@ -64,7 +64,7 @@ class Toml(Json):
     def independent_data(self, text: str) -> Value:
         """Implement `Syntax`; numbers with a fraction and dates as texts."""
         if long := _LONG_KEY.search(text):
-            line = line_of(text, long.start())
+            line = find_line(text, long.start())
             raise UnreadableError(f"line {line}: a key has {MOST_DEPTH} parts or more.")
         try:
             data: Value = _without_dates(tomllib.loads(text, parse_float=str))
@@ -143,7 +143,7 @@ def _without_table(node: Node, span: Span, text: str) -> Edit:
 
 
 def _key(key: str) -> str:
-    return key if _PLAIN_KEY.match(key) else quoted(key).replace("\x7f", "\\u007f")
+    return key if _PLAIN_KEY.match(key) else quote(key).replace("\x7f", "\\u007f")
 
 
 def _without_dates(value: object) -> Value:
@@ -310,7 +310,7 @@ class _Scan:
         self._position = match.end() if match else self._position
 
     def _wrong(self) -> NoReturn:
-        line = line_of(self._text, self._position)
+        line = find_line(self._text, self._position)
         raise UnreadableError(f"line {line}: it is written in a way that is not understood.")
 
 

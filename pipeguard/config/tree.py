@@ -203,7 +203,7 @@ def is_value(value: Value, expected: object) -> bool:
     return value == expected
 
 
-def applied(text: str, edits: Iterable[Edit]) -> str:
+def apply_edits(text: str, edits: Iterable[Edit]) -> str:
     """A text with all edits applied; edits at one position in their order.
 
     Raises:
@@ -230,7 +230,7 @@ class Lines:
         return bisect_left(self._ends, position) + 1
 
 
-def line_of(text: str, position: int) -> int:
+def find_line(text: str, position: int) -> int:
     """The line of a position, from 1."""
     return text.count("\n", 0, position) + 1
 
@@ -320,7 +320,7 @@ def newline(text: str) -> str:
     return "\r\n" if first > 0 and text[first - 1] == "\r" else "\n"
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     r"""A text in double quotes, as JSON, TOML and YAML all read it.
 
     Printable characters stay as they are. A lone surrogate, which only JSON has, becomes an escape.

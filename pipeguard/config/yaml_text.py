@@ -25,7 +25,7 @@ from pipeguard.config.tree import (
     line_end,
     line_start,
     newline,
-    quoted,
+    quote,
     without_lines,
 )
 
@@ -141,7 +141,7 @@ def _refuse_depth(text: str, loader: type[yaml.SafeLoader]) -> None:
 
 
 def _key(key: str) -> str:
-    return key if key.isidentifier() and key.isascii() else quoted(key)
+    return key if key.isidentifier() and key.isascii() else quote(key)
 
 
 class _TreeBuilder:

@@ -82,7 +82,7 @@ class Act:
     def model_got(self) -> str:
         """The text that a client passes to the model."""
         error = self.exchange.answer.get("error")
-        return str(mapping(error).get("message")) if error else text_of(self.exchange.result)
+        return str(mapping(error).get("message")) if error else read_text(self.exchange.result)
 
 
 class Stage:
@@ -150,7 +150,7 @@ def _clean_call(stage: Stage, _: Act) -> Scene:
     return Scene(
         "clean-call",
         "A clean call passes, byte for byte.",
-        shown(act.exchange.sent),
+        show(act.exchange.sent),
         _same(act.got, act.exchange.sent),
         shown_text(act.sent),
         f"{act.model_got}  ({_same(act.sent, act.exchange.got)})",
@@ -164,7 +164,7 @@ def _clean_call(stage: Stage, _: Act) -> Scene:
 def _leaked_key(stage: Stage, _: Act) -> Scene:
     note = f"Staging works again with {leaked_key()}, please keep it to yourself."
     act = stage.call("send_note", to="kim", text=note)
-    return _refused(
+    return _refuse(
         "leaked-key",
         "A key in an argument is stopped before the server.",
         act,
@@ -176,7 +176,7 @@ def _leaked_key(stage: Stage, _: Act) -> Scene:
 
 def _split_injection(stage: Stage, _: Act) -> Scene:
     act = stage.call("read_page", url="https://example.com/opening-hours")
-    return _refused(
+    return _refuse(
         "split-injection",
         "An order to the model, cut in two, is stopped before the model.",
         act,
@@ -188,7 +188,7 @@ def _split_injection(stage: Stage, _: Act) -> Scene:
 def _poisoned_description(stage: Stage, listed: Act) -> Scene:
     offered, left = tool_names(listed.sent[-1]), tool_names(listed.exchange.got)
     act = stage.call("convert", amount="10", note="")
-    return _refused(
+    return _refuse(
         "poisoned-description",
         "A tool whose description gives orders is left out of the list, and cannot be called.",
         act,
@@ -209,7 +209,7 @@ def _rug_pull(stage: Stage, listed: Act) -> Scene:
     before, now = (description(act.exchange.got, "get_forecast") for act in (listed, again))
     offered = description(again.sent[-1], "get_forecast")
     act = stage.call("get_forecast", city="Oslo", context="all that was said so far")
-    return _refused(
+    return _refuse(
         "rug-pull",
         "A tool that changes after it was trusted keeps its approved words, and is held.",
         act,
@@ -231,7 +231,7 @@ SCENES: tuple[Callable[[Stage, Act], Scene], ...] = (
 )
 
 
-def _refused(
+def _refuse(
     name: str,
     title: str,
     act: Act,
@@ -245,7 +245,7 @@ def _refused(
     return Scene(
         name,
         title,
-        shown(act.exchange.sent),
+        show(act.exchange.sent),
         _same(act.got, act.exchange.sent),
         server_sent or shown_text(act.sent),
         model_got or act.model_got,
@@ -276,7 +276,7 @@ def _is_of(frame: str, exchange: DemoExchange) -> bool:
     return frame in (exchange.sent, exchange.got)
 
 
-def shown(frame: str) -> str:
+def show(frame: str) -> str:
     """A request in one line for people: method, tool and arguments, with the key masked."""
     message = mapping(json.loads(frame))
     params = mapping(message.get("params"))
@@ -298,7 +298,7 @@ def mask(text: str) -> str:
     return text.replace(key, key[:4] + "*" * (len(key) - 4))
 
 
-def text_of(result: Json) -> str:
+def read_text(result: Json) -> str:
     """All text of a tool's result."""
     return " ".join(text_blocks(result))
 

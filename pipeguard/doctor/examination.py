@@ -36,7 +36,7 @@ ENGINE, STORE, ANY = 3, 4, 1  # exit codes; the one that breaks most comes first
 _ADVICE = re.compile(r":  (\S.*)$")  # the command in an error's last line
 
 
-def chosen(names: Iterable[str]) -> tuple[InstallationCheck, ...]:
+def choose(names: Iterable[str]) -> tuple[InstallationCheck, ...]:
     """The checks of these names, and those that they need; without names, all checks.
 
     Raises:

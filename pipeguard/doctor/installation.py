@@ -74,7 +74,7 @@ def launcher(case: Case) -> Iterable[Diagnosis]:
         paths = "; ".join(line.strip() for line in str(error).splitlines()[1:-2])
         yield wrong(f"this program has no lasting path: {paths}", install_command())
         return
-    version = version_of(words)
+    version = read_version(words)
     shown = shlex.join(words)
     if version == VERSION:
         yield good(f"clients get {shown}")
@@ -102,7 +102,7 @@ CHECKS = (
 )
 
 
-def version_of(words: Sequence[str]) -> str:
+def read_version(words: Sequence[str]) -> str:
     """The version that a launcher prints; empty if it does not start or prints none.
 
     It is started in the user's home directory. In the current one, an interpreter, a package

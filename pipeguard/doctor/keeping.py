@@ -206,7 +206,7 @@ def _keyring_problem() -> str:
     try:
         ring.must_work()
         accounts = ring.put(_SERVICE, text)
-        returned = ring.text_of(_SERVICE, accounts)
+        returned = ring.read_text(_SERVICE, accounts)
         ring.drop(_SERVICE, accounts)
     except AuthError as error:
         return str(error).splitlines()[0].rstrip(".")

@@ -19,7 +19,7 @@ from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions, judge
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
-from pipeguard.doctor.installation import version_of
+from pipeguard.doctor.installation import read_version
 from pipeguard.errors import InputError, StateError
 from pipeguard.unicode.display import counted
 from pipeguard.version import VERSION
@@ -80,7 +80,7 @@ def proxies(case: Case) -> Iterable[Diagnosis]:
             f"export NO_PROXY={shlex.quote(','.join(filter(None, (existing, _LOCAL))))}",
         )
     if fine:
-        hosts = sorted({_shown(url) for scheme, url in named.items() if scheme in _PROXIED})
+        hosts = sorted({_show(url) for scheme, url in named.items() if scheme in _PROXIED})
         yield good(f"reached: {', '.join(hosts)}" if hosts else "none for HTTP")
 
 
@@ -201,7 +201,7 @@ def _starting(servers: Iterable[ServerEntry]) -> Iterator[Diagnosis]:
         if launcher and server.scope is not ConfigScope.PROJECT:
             by_launcher.setdefault(launcher, []).append(server)
     for launcher, guarded in by_launcher.items():
-        version = version_of(launcher)
+        version = read_version(launcher)
         names = ", ".join(sorted({server.name for server in guarded}))
         what = f"{shlex.join(launcher)}, which guards {names},"
         if not version:
@@ -227,7 +227,7 @@ def _proxy(scheme: str, url: str) -> Iterator[Diagnosis]:
     except OSError as error:
         why = "it did not answer" if isinstance(error, TimeoutError) else error.strerror or ""
         yield wrong(
-            f"{variable}: {_shown(url)} cannot be reached: {why.lower()}",
+            f"{variable}: {_show(url)} cannot be reached: {why.lower()}",
             f"unset {variable}, or start the proxy",
         )
 
@@ -242,7 +242,7 @@ def _parts(url: str) -> SplitResult | None:
     return parts if is_whole else None
 
 
-def _shown(url: str) -> str:
+def _show(url: str) -> str:
     """A proxy's address without its user and password."""
     parts = _parts(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts else "no address"

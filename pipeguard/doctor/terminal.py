@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note
 from pipeguard.terminal.colour import NO_COLOUR_VARIABLE, colour_is_unwanted
-from pipeguard.terminal.shells import install_command, is_installed, shell_of
+from pipeguard.terminal.shells import detect_shell, install_command, is_installed
 
 _LETTERS = "⟨…⟩°é"  # some that we write: marks for invisible characters and for cut text
 
@@ -34,7 +34,7 @@ def screen(case: Case) -> Iterable[Diagnosis]:
 
 def completion(case: Case) -> Iterable[Diagnosis]:
     """True if the user's shell completes commands, servers, rules and events."""
-    shell = shell_of(case.environment)
+    shell = detect_shell(case.environment)
     if shell is None:
         yield good("for bash, zsh, fish and PowerShell; your shell is another one")
     elif is_installed(shell, case.environment, case.user_folder):

@@ -34,7 +34,7 @@ from pipeguard.config.tree import (
     line_start,
     newline,
     plain,
-    quoted,
+    quote,
 )
 from pipeguard.config.yaml_text import Yaml
 from pipeguard.errors import InputError, PipeGuardError, PolicyError
@@ -362,7 +362,7 @@ def _with_server(text: str, name: str, fields: Mapping[str, Value]) -> tuple[str
     else:
         container = Container(text, _YAML, (member.key,))
         if container.is_in_brackets:
-            entry = f"{quoted(name)}: {_YAML.literal(fields)}"
+            entry = f"{quote(name)}: {_YAML.literal(fields)}"
         else:
             indent = node.members[0].start - line_start(text, node.members[0].start)
             entry = _block(name, fields, indent, text)
@@ -375,7 +375,7 @@ def _with_server(text: str, name: str, fields: Mapping[str, Value]) -> tuple[str
 
 
 def _block(name: str, fields: Mapping[str, Value], indent: int, text: str) -> str:
-    lines = [f"{' ' * indent}{name if name.isidentifier() else quoted(name)}:"]
+    lines = [f"{' ' * indent}{name if name.isidentifier() else quote(name)}:"]
     lines += [f"{' ' * (indent + 2)}{key}: {_YAML.literal(v)}" for key, v in fields.items()]
     return newline(text).join(lines)
 

@@ -33,10 +33,10 @@ from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.server_settings import ShownTools
 from pipeguard.gateway.tool_offer import has_tool
 from pipeguard.log import Log, say
-from pipeguard.runtime.endpoints import admission_of, server_context
-from pipeguard.runtime.http import bind, tune_process, url_at
-from pipeguard.runtime.numbers import number_of
-from pipeguard.runtime.transports import endpoints_of
+from pipeguard.runtime.endpoints import read_admission, server_context
+from pipeguard.runtime.http import bind, make_url, tune_process
+from pipeguard.runtime.numbers import read_number
+from pipeguard.runtime.transports import make_endpoints
 from pipeguard.transports.channel import AsyncChannel
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.task_owners import SharingClient
@@ -214,10 +214,10 @@ class GatewayListener:
         self._gateway = gateway
         self._front = front
         limit = front.sessions.guard.policy.limits.frame_bytes
-        admission, port = admission_of(options, os.environ, limit, stored)
+        admission, port = read_admission(options, os.environ, limit, stored)
         self._context = server_context(options)
-        self._most = int(number_of(options, "--max-sessions", MAX_SESSIONS))
-        self._idle_seconds = number_of(options, "--idle-timeout", IDLE_SECONDS)
+        self._most = int(read_number(options, "--max-sessions", MAX_SESSIONS))
+        self._idle_seconds = read_number(options, "--idle-timeout", IDLE_SECONDS)
         self._socket = bind(options.values["--listen"], admission.host, port)
         self._admission = admission._replace(
             port=self._socket.getsockname()[1], owners=front.sessions.owners
@@ -248,7 +248,7 @@ class GatewayListener:
         )
         await listener.open(self._socket, self._context)
         tune_process()
-        say(f"listening on {url_at(self._socket, tls=self._context is not None)}")
+        say(f"listening on {make_url(self._socket, tls=self._context is not None)}")
         await ended
         listener.refuse()
         await asyncio.gather(*(mounted.close() for mounted in self._mounted.values()))
@@ -308,7 +308,7 @@ class GatewayListener:
         backend = Backend(
             service, dials, conversations, self._most, self._idle_seconds, waits=False
         )
-        endpoints = endpoints_of(backend)
+        endpoints = make_endpoints(backend)
         for endpoint in endpoints:
             if server is None:
                 self._routes.add(map(self._once_settled, endpoint.routes))

@@ -16,7 +16,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.gateway.catalog import HASH_CHARS, Override, is_shown
 from pipeguard.identity.server_name import Launched, launched, launched_at
 from pipeguard.launch.environment import refers
-from pipeguard.runtime.endpoints import name_of, url_of
+from pipeguard.runtime.endpoints import name_remote, read_url
 
 IDLE_SECONDS = 300.0
 
@@ -113,7 +113,7 @@ class ServerSettings:
         """
         if self.command:
             return launched(self.command, self.cwd or None)
-        return launched_at(self.url, name_of(url_of(self.url)))
+        return launched_at(self.url, name_remote(read_url(self.url)))
 
     def shown_tools(self, has_tool: Callable[[str], bool]) -> ShownTools:
         """Its tools as agents see them.

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pipeguard.config.isolate_key import IsolateEntry, isolate_entry_of
+from pipeguard.config.isolate_key import IsolateEntry, read_isolate_entry
 from pipeguard.config.strict_yaml import Document, YamlEntry
 from pipeguard.errors import PolicyError
 from pipeguard.gateway.catalog import Override
@@ -234,7 +234,7 @@ class _Reader:
 def _isolate_entry(name: str, entry: YamlEntry | None) -> IsolateEntry | None:
     if entry is None:
         return None
-    read = isolate_entry_of(name, entry)
+    read = read_isolate_entry(name, entry)
     check_entry(entry)
     return read
 

@@ -42,14 +42,14 @@ from pipeguard.installation import reinstall_command
 from pipeguard.isolation.entry_check import missing_paths
 from pipeguard.log import Log, say
 from pipeguard.rulebook.cache import load_engines
-from pipeguard.runtime.endpoints import admission_of, server_context
+from pipeguard.runtime.endpoints import read_admission, server_context
 from pipeguard.runtime.http import (
     ending_on_signals,
     new_loop,
     prepare_threads,
     tune_process,
 )
-from pipeguard.runtime.numbers import number_of
+from pipeguard.runtime.numbers import read_number
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.runtime.run import start_thread
 from pipeguard.state.paths import existing_store, store_file
@@ -320,10 +320,10 @@ def _check_listening(options: WrapOptions, limit_bytes: int) -> None:
         stored = None
         if path is not None:
             stored = stack.enter_context(closing(TokenReader(Store.open(path), say)))
-        admission_of(options, os.environ, limit_bytes, stored)
+        read_admission(options, os.environ, limit_bytes, stored)
     server_context(options)
-    number_of(options, "--max-sessions", MAX_SESSIONS)
-    number_of(options, "--idle-timeout", IDLE_SECONDS)
+    read_number(options, "--max-sessions", MAX_SESSIONS)
+    read_number(options, "--idle-timeout", IDLE_SECONDS)
 
 
 def requested_signals(environ: Mapping[str, str]) -> Signals:

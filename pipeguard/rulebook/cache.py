@@ -76,7 +76,7 @@ def load_engines(
 
 def is_cached(packs: Sequence[PackFile]) -> bool:
     """True if these packs are compiled, in files that can be trusted."""
-    return _stored(cache_folder(), cache_key(packs)) is not None
+    return _find_stored(cache_folder(), cache_key(packs)) is not None
 
 
 def is_shipped(packs: Sequence[PackFile]) -> bool:
@@ -86,7 +86,7 @@ def is_shipped(packs: Sequence[PackFile]) -> bool:
     return False
 
 
-def cache_in(folder: str) -> None:
+def write_cache(folder: str) -> None:
     """Put the compiled rules of every pack into another cache's folder too, if they are not there.
 
     Raises:
@@ -95,9 +95,9 @@ def cache_in(folder: str) -> None:
     """
     packs = sources()
     key = cache_key(packs)
-    if _stored(folder, key) is not None:
+    if _find_stored(folder, key) is not None:
         return
-    cached = _stored(cache_folder(), key)  # only what can be trusted: a copy would be trusted
+    cached = _find_stored(cache_folder(), key)  # only what can be trusted: a copy would be trusted
     if cached is None:
         load_engines(packs, folder)
         return
@@ -114,7 +114,7 @@ def shipped_folder() -> str:
     return os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "databases")
 
 
-def _stored(folder: str, key: bytes) -> CachedRules | None:
+def _find_stored(folder: str, key: bytes) -> CachedRules | None:
     """The compiled rules, shipped or in a cache's folder; None if some are missing."""
     for place, is_shipped in ((shipped_folder(), True), (folder, False)):
         with suppress(OSError):
@@ -165,15 +165,15 @@ class _Place:
             raise EngineError("the rules were changed, or are damaged. Start again.")
         self._key = key
         if not anew:
-            stored = _stored(self._folder, key)
+            stored = _find_stored(self._folder, key)
             if stored is not None:
                 return stored
         if on_compiling is not None:
             on_compiling()
-        from pipeguard.rulebook.compilation import compiled, compiled_privately
+        from pipeguard.rulebook.compilation import compile_packs, compiled_privately
 
         try:
-            return compiled(packs, os.path.abspath(self._folder), key, is_enough)
+            return compile_packs(packs, os.path.abspath(self._folder), key, is_enough)
         except OSError:
             return compiled_privately(packs, key)
 

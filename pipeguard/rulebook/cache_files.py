@@ -275,10 +275,10 @@ def _trusted_folder(
     trusted = Trusted.ANY_GROUP if is_shipped else Trusted.ONLY_US
     flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     parent = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    parent = _checked(parent, stat.S_IFDIR, trusted)
+    parent = _check(parent, stat.S_IFDIR, trusted)
 
     def open_file(name: str) -> CacheFile:
-        descriptor = _checked(os.open(name, flags, dir_fd=parent), stat.S_IFREG, trusted)
+        descriptor = _check(os.open(name, flags, dir_fd=parent), stat.S_IFREG, trusted)
         return CacheFile(os.path.join(folder, name), descriptor, is_shipped=is_shipped)
 
     try:
@@ -287,7 +287,7 @@ def _trusted_folder(
         os.close(parent)
 
 
-def _checked(descriptor: int, kind: int, trusted: Trusted) -> int:
+def _check(descriptor: int, kind: int, trusted: Trusted) -> int:
     """A descriptor, closed with an error if others could have written what it refers to."""
     status = os.fstat(descriptor)
     if stat.S_IFMT(status.st_mode) == kind and not other_writer(status, trusted):

@@ -24,7 +24,7 @@ from pipeguard.rulebook.cache_files import (
     make_folder,
     open_index,
 )
-from pipeguard.rulebook.compiler import compile_rules, encoded
+from pipeguard.rulebook.compiler import compile_rules, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ POLL_SECONDS = 0.05
 STUCK_SECONDS = 120.0  # without another database; the longest takes 3 s of a core
 
 
-def compiled(
+def compile_packs(
     packs: Sequence[PackFile],
     folder: str,
     key: bytes,
@@ -61,7 +61,7 @@ def compiled(
     while True:
         lock = _lock(folder)
         try:
-            opened = _opened(folder, key)
+            opened = _open(folder, key)
             if opened and (opened.is_complete or (lock is None and is_enough(opened))):
                 return opened
             if lock is not None and has_started:  # it failed: here, the same error can be raised
@@ -76,7 +76,7 @@ def compiled(
         sleep(POLL_SECONDS)
 
 
-def _opened(folder: str, key: bytes) -> CachedRules | None:
+def _open(folder: str, key: bytes) -> CachedRules | None:
     """The rules compiled by now; None before there is an index."""
     with suppress(OSError):
         return open_index(folder, key)
@@ -92,7 +92,7 @@ def compiled_privately(packs: Sequence[PackFile], key: bytes) -> CachedRules:
     """
     try:
         with tempfile.TemporaryDirectory(prefix="pipeguard-", ignore_cleanup_errors=True) as folder:
-            return compiled(packs, folder, key, lambda _: False, os.getpid())
+            return compile_packs(packs, folder, key, lambda _: False, os.getpid())
     except OSError as error:
         raise EngineError(
             "compiled rules can be written neither to the cache nor to a temporary folder:"
@@ -107,7 +107,7 @@ def _start(packs: Sequence[PackFile], folder: str, arguments: Sequence[str], loc
         OSError: the folder cannot be written.
     """
     with tempfile.TemporaryFile(dir=folder) as text:  # a pipe could keep us waiting
-        text.write(encoded(packs))
+        text.write(encode(packs))
         text.seek(0)
         # Where no process can be started, the lock is free at once, and the caller compiles.
         with suppress(OSError, subprocess.TimeoutExpired):

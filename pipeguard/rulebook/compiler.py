@@ -121,14 +121,14 @@ def _weight(group: PatternGroup) -> int:
     return sum(len(pattern) for pattern, _ in group.patterns)
 
 
-def encoded(packs: Iterable[PackFile]) -> bytes:
+def encode(packs: Iterable[PackFile]) -> bytes:
     """Packs in the form that `decoded` reads."""
     return json.dumps(
         [(pack.path, pack.content.decode("latin-1"), pack.shipped) for pack in packs]
     ).encode()
 
 
-def decoded(text: bytes) -> list[PackFile]:
+def decode(text: bytes) -> list[PackFile]:
     """Packs that `encoded` wrote."""
     return [
         PackFile(path, content.encode("latin-1"), shipped)

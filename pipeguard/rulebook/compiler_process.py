@@ -23,7 +23,7 @@ def main() -> None:
 
     folder, key, reader = sys.argv[1], bytes.fromhex(sys.argv[2]), int(sys.argv[3])
     try:
-        compiler.compile_rules(compiler.decoded(sys.stdin.buffer.read()), folder, key)
+        compiler.compile_rules(compiler.decode(sys.stdin.buffer.read()), folder, key)
     finally:
         if reader and os.name == "posix" and not _is_running(reader):
             from shutil import rmtree

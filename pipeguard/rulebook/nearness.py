@@ -150,7 +150,7 @@ def mutate_span(text: str, start: int, end: int) -> Iterator[Mutant]:
     """Apply to a span of a text each mutation that changes it, once."""
     before, stretch, after = text[:start], text[start:end], text[end:]
     for mutation in Mutation:
-        changed = _changed(mutation, stretch)
+        changed = _change(mutation, stretch)
         if changed != stretch:
             yield Mutant(mutation, before + changed + after)
 
@@ -174,7 +174,7 @@ def _mutate_words(text: str) -> Iterator[Mutant]:
             yield Mutant(Mutation.SPACE, text[:end] + text[end:].lstrip())
 
 
-def _changed(mutation: Mutation, stretch: str) -> str:
+def _change(mutation: Mutation, stretch: str) -> str:
     if mutation is Mutation.CASE:
         return stretch.swapcase()
     if mutation is Mutation.CUT:

@@ -193,25 +193,25 @@ def _group(pieces: Iterator[re.Match[bytes]]) -> tuple[_Runs, re.Match[bytes] | 
             end = piece
             break
         if piece["bar"]:
-            alternatives.append(_combined(row, and_))
+            alternatives.append(_combine(row, and_))
             row = [_Runs()]
         elif piece["open"]:
             inner, closing = _group(pieces)
-            row.append(_repeated(inner, closing) if closing else inner)
+            row.append(_repeat(inner, closing) if closing else inner)
         elif piece["atom"]:
-            matched = _bytes_of(piece["atom"])
-            row.append(_repeated(_Runs(matched, matched), piece))
-    return _combined([*alternatives, _combined(row, and_)], or_), end
+            matched = _to_bytes(piece["atom"])
+            row.append(_repeat(_Runs(matched, matched), piece))
+    return _combine([*alternatives, _combine(row, and_)], or_), end
 
 
-def _combined(parts: list[_Runs], join: Callable[[int, int], int]) -> _Runs:
+def _combine(parts: list[_Runs], join: Callable[[int, int], int]) -> _Runs:
     """The runs of parts that follow each other (`and_`), or of alternatives (`or_`)."""
     every, some, several, split = zip(*parts, strict=True)
     matched = reduce(join, every)
     return _Runs(matched, matched & reduce(or_, some), matched & reduce(or_, several), any(split))
 
 
-def _repeated(part: _Runs, piece: re.Match[bytes]) -> _Runs:
+def _repeat(part: _Runs, piece: re.Match[bytes]) -> _Runs:
     least, most = _MARKS[piece["mark"]]
     if piece["least"]:
         least = int(piece["least"])
@@ -225,6 +225,6 @@ def _repeated(part: _Runs, piece: re.Match[bytes]) -> _Runs:
 
 
 @lru_cache(maxsize=1024)
-def _bytes_of(atom: bytes) -> int:
+def _to_bytes(atom: bytes) -> int:
     expression = re.compile(atom, re.ASCII)
     return sum(1 << code for code in range(256) if expression.match(bytes([code])))

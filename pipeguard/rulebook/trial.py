@@ -106,7 +106,7 @@ def judge(
         now: seconds on the session's clock.
     """
     shape = _shape(trial_input.text)
-    named = trial_input.tool or _called(shape)
+    named = trial_input.tool or _call_message(shape)
     tool = named or USUAL_NAME
     framed = _FRAMERS[trial_input.role](trial_input, shape, tool)
     if named is None:
@@ -120,7 +120,7 @@ def judge(
     verdict = _verdict(Session(guard, RUN), framed, now)
     findings = [finding for finding in verdict.findings if not finding.rule.startswith("trust.")]
     findings.sort(key=lambda finding: (-finding.action, -finding.severity, -finding.confidence))
-    located = tuple(_located(trial_input.text, framed, findings))
+    located = tuple(_locate(trial_input.text, framed, findings))
     return Trial(greatest(findings), located, framed.read_as)
 
 
@@ -147,7 +147,7 @@ def _as_result(trial_input: TrialInput, shape: object, tool: str) -> _Framed:
     ):
         answer = _answer(trial_input.text)
         return _Framed(request, answer, "/result", plain=False, read_as="a tool's result")
-    answer = _answer(f'{{"content": [{{"type": "text", "text": {_quoted(trial_input.text)}}}]}}')
+    answer = _answer(f'{{"content": [{{"type": "text", "text": {_quote(trial_input.text)}}}]}}')
     return _Framed(
         request, answer, "/result/content/0/text", plain=True, read_as="text of a result"
     )
@@ -159,7 +159,7 @@ def _as_arguments(trial_input: TrialInput, shape: object, tool: str) -> _Framed:
     plain = not isinstance(shape, dict)
     arguments, prefix = trial_input.text, "/params/arguments"
     if plain:
-        arguments = f"{{{json.dumps(trial_input.key)}: {_quoted(trial_input.text)}}}"
+        arguments = f"{{{json.dumps(trial_input.key)}: {_quote(trial_input.text)}}}"
         prefix += pointer_step(trial_input.key)
     request = _request("tools/call", f'{{"name": {json.dumps(tool)}, "arguments": {arguments}}}')
     read_as = f"the argument {trial_input.key!r}" if plain else "a tool's arguments"
@@ -175,9 +175,7 @@ def _as_definition(trial_input: TrialInput, shape: object, tool: str) -> _Framed
             _request("tools/list"), answer, "/result/tools", plain=False, read_as=read_as
         )
     if not isinstance(shape, dict):
-        made = (
-            f'{{"name": {json.dumps(tool)}, "description": {_quoted(text)}, "inputSchema": {{}}}}'
-        )
+        made = f'{{"name": {json.dumps(tool)}, "description": {_quote(text)}, "inputSchema": {{}}}}'
         answer, prefix = _answer(f'{{"tools": [{made}]}}'), "/result/tools/0/description"
         read_as = "a tool's description"
         return _Framed(_request("tools/list"), answer, prefix, plain=True, read_as=read_as)
@@ -185,7 +183,7 @@ def _as_definition(trial_input: TrialInput, shape: object, tool: str) -> _Framed
     id_token, answer, prefix = "1", _answer(text), "/result"
     if result is not shape:
         id_token, answer, prefix = _id(text), text, ""
-    method_and_kind = _listed(result)
+    method_and_kind = _list_message(result)
     if method_and_kind is None:
         answer, prefix = _answer(f'{{"tools": [{text}]}}'), "/result/tools/0"
         return _Framed(_request("tools/list"), answer, prefix, plain=False, read_as="one tool")
@@ -197,7 +195,7 @@ def _as_definition(trial_input: TrialInput, shape: object, tool: str) -> _Framed
 _OPENING = '{"protocolVersion": "2025-11-25", "capabilities": {}}'
 
 
-def _listed(result: object) -> tuple[str, str] | None:
+def _list_message(result: object) -> tuple[str, str] | None:
     """The method that has such a result, and what the result is in words; None if none has."""
     if not isinstance(result, dict):
         return None
@@ -215,7 +213,7 @@ def _is_answer(shape: object) -> bool:
     )
 
 
-def _called(shape: object) -> str | None:
+def _call_message(shape: object) -> str | None:
     """The tool that a message calls."""
     params = shape.get("params") if isinstance(shape, dict) and "jsonrpc" in shape else None
     name = params.get("name") if isinstance(params, dict) else None
@@ -238,7 +236,7 @@ def _answer(result: str) -> str:
     return f'{{"jsonrpc": "2.0", "id": 1, "result": {result}}}'
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -259,7 +257,7 @@ def _id(text: str) -> str:
 # --- locations --------------------------------------------------------------------------
 
 
-def _located(text: str, framed: _Framed, findings: Sequence[Finding]) -> Iterator[LocatedFinding]:
+def _locate(text: str, framed: _Framed, findings: Sequence[Finding]) -> Iterator[LocatedFinding]:
     pointers = [_pointer(framed, finding) for finding in findings]
     ranges: dict[str, Range] = {}
     if findings and not framed.plain:
@@ -343,7 +341,7 @@ def value_ranges(text: str, wanted: Collection[str]) -> dict[str, Range]:
             if at in wanted:
                 ranges.setdefault(at, (start, token.end()))
         elif steps and steps[-1] is None:
-            steps[-1] = _text_of(sign)
+            steps[-1] = _find_text(sign)
         else:
             step = steps[-1] if steps else None
             at = "" if step is None else around[-1][0] + pointer_step(step)
@@ -366,5 +364,5 @@ def text_offset(text: str, string: Range, offset: int) -> int:
     return at
 
 
-def _text_of(token: str) -> str:
+def _find_text(token: str) -> str:
     return str(json.loads(token, strict=False))

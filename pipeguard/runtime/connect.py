@@ -15,9 +15,15 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.launch.child import Child
 from pipeguard.launch.environment import child_environment, parent_environment, refers
 from pipeguard.log import say
-from pipeguard.runtime.endpoints import login_of, named_variables, remote_of, transport_of, url_of
+from pipeguard.runtime.endpoints import (
+    named_variables,
+    read_login,
+    read_remote,
+    read_transport,
+    read_url,
+)
 from pipeguard.runtime.isolated import ServerStarter
-from pipeguard.runtime.numbers import number_of
+from pipeguard.runtime.numbers import read_number
 from pipeguard.runtime.run import Run, start_thread
 from pipeguard.runtime.stdio import GRACE_SECONDS, MOST_GRACE_SECONDS, STDERR, STDERR_SECONDS
 from pipeguard.runtime.transports import transport as transport_named
@@ -58,7 +64,7 @@ class RemoteDialler:
 
     Args:
         remote: the server.
-        transport: its name, as `runtime.endpoints.transport_of` returns it.
+        transport: its name, as `runtime.endpoints.read_transport` returns it.
         http: connections to the server.
 
     Attributes:
@@ -88,10 +94,10 @@ async def remote_dialler(options: WrapOptions, limit_bytes: int) -> RemoteDialle
     Raises:
         PolicyError: an option is wrong.
     """
-    login = login_of(options)
+    login = read_login(options)
     own = login if login is not None and await login.header() is not None else None
-    remote = remote_of(options, os.environ, limit_bytes, own)
-    transport = transport_of(options, url_of(options.values["--upstream"]))
+    remote = read_remote(options, os.environ, limit_bytes, own)
+    transport = read_transport(options, read_url(options.values["--upstream"]))
     return RemoteDialler(remote, transport, connect(remote))
 
 
@@ -207,7 +213,7 @@ def local_dialler(
     restart = RESTART_WRAP if "--listen" in options.values else RESTART_SERVER
     starter = ServerStarter(options, variables, restart, is_shared=is_shared)
     starter.attach(run)
-    grace = number_of(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
+    grace = read_number(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
     return _LocalDialler(starter, limit_bytes, grace, mask)
 
 

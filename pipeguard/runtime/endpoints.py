@@ -16,7 +16,7 @@ from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.detect.checks.credential_names import is_secret_header
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.launch.environment import REFERENCE, refers
-from pipeguard.runtime.transports import AUTO, transport_for
+from pipeguard.runtime.transports import AUTO, choose_transport
 from pipeguard.secrets_in_use import IN_USE, in_use
 from pipeguard.transports.bounded import SPARE_BYTES, Backlog
 from pipeguard.transports.http.client.upstream import Authorization, Remote
@@ -86,7 +86,7 @@ if TYPE_CHECKING:
 # --- the server -----------------------------------------------------------------------------
 
 
-def url_of(text: str) -> URL:
+def read_url(text: str) -> URL:
     """The URL of a server.
 
     Raises:
@@ -106,16 +106,16 @@ def url_of(text: str) -> URL:
     return url.with_fragment(None)
 
 
-def transport_of(options: WrapOptions, url: URL) -> str:
+def read_transport(options: WrapOptions, url: URL) -> str:
     """The name of the transport that a server speaks; `auto` if it is to be asked.
 
     Raises:
         PolicyError: there is no such transport, or not at such an address.
     """
-    return transport_for(options.values.get("--transport", AUTO), url.scheme)
+    return choose_transport(options.values.get("--transport", AUTO), url.scheme)
 
 
-def remote_of(
+def read_remote(
     options: WrapOptions,
     environment: Mapping[str, str],
     limit_bytes: int,
@@ -126,7 +126,7 @@ def remote_of(
     Raises:
         PolicyError: an option is wrong, or names a variable that is not set.
     """
-    url = url_of(options.values["--upstream"])
+    url = read_url(options.values["--upstream"])
     headers = _headers(options, environment)
     has_own_login = "Authorization" in headers or authorization is not None
     return Remote(
@@ -139,7 +139,7 @@ def remote_of(
     )
 
 
-def login_of(options: WrapOptions) -> Bearer | None:
+def read_login(options: WrapOptions) -> Bearer | None:
     """Our login to the server, made with `pipeguard auth login`; it may not exist yet.
 
     None if the options give a credential, or if tokens would be sent unencrypted.
@@ -151,7 +151,7 @@ def login_of(options: WrapOptions) -> Bearer | None:
     from pipeguard.auth.bearer import Bearer
     from pipeguard.auth.store import LoginStore
 
-    url = url_of(options.values["--upstream"])
+    url = read_url(options.values["--upstream"])
     scheme = {"ws": "http", "wss": "https"}.get(url.scheme, url.scheme)
     try:
         return Bearer(str(url.with_scheme(scheme)), LoginStore())
@@ -159,7 +159,7 @@ def login_of(options: WrapOptions) -> Bearer | None:
         return None
 
 
-def name_of(url: URL) -> str:
+def name_remote(url: URL) -> str:
     """A name for a server at an address, as `mcp.example.com` or `localhost-8080-mcp`."""
     parts = [url.host or ""]
     if not url.is_default_port() and url.port is not None:
@@ -216,9 +216,9 @@ def _variable(name: str, environment: Mapping[str, str], option: str) -> str:
     if not value.strip():
         raise PolicyError(f"{option} {name}: this variable is not set, or empty.")
     if refers({name: value}):
-        from pipeguard.auth.secrets import resolved
+        from pipeguard.auth.secrets import resolve
 
-        value = resolved(value, f"{option} {name}")
+        value = resolve(value, f"{option} {name}")
     return _value(value, f"{option} {name}")
 
 
@@ -232,7 +232,7 @@ def _value(value: str, what: str) -> str:
 # --- clients ----------------------------------------------------------------------------------
 
 
-def admission_of(
+def read_admission(
     options: WrapOptions,
     environment: Mapping[str, str],
     limit_bytes: int,

@@ -27,10 +27,10 @@ from pipeguard.firewall.protocol.strict_json import STACK_BYTES
 from pipeguard.identity.server_name import Launched, launched, launched_at
 from pipeguard.log import say
 from pipeguard.runtime.connect import RemoteDialler, local_dialler, remote_dialler
-from pipeguard.runtime.endpoints import admission_of, name_of, server_context, url_of
-from pipeguard.runtime.numbers import number_of
+from pipeguard.runtime.endpoints import name_remote, read_admission, read_url, server_context
+from pipeguard.runtime.numbers import read_number
 from pipeguard.runtime.run import Mask, Run
-from pipeguard.runtime.transports import endpoints_of
+from pipeguard.runtime.transports import make_endpoints
 from pipeguard.transports.channel import AsyncChannel, Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
 from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingClient
@@ -100,10 +100,10 @@ class _ListeningServer:
         prepare_threads(loop)
         self._ended = loop.create_future()
         self._run = run = Run(self._launched(), options, self._note_changes)
-        admission, port = admission_of(options, os.environ, run.guard.policy.limits.frame_bytes)
+        admission, port = read_admission(options, os.environ, run.guard.policy.limits.frame_bytes)
         context = server_context(options)
-        most = int(number_of(options, "--max-sessions", MAX_SESSIONS))
-        idle_seconds = number_of(options, "--idle-timeout", IDLE_SECONDS)
+        most = int(read_number(options, "--max-sessions", MAX_SESSIONS))
+        idle_seconds = read_number(options, "--idle-timeout", IDLE_SECONDS)
         self._sessions = Sessions(run.guard, run.name, most, idle_seconds)
         self._sessions.name_token = run.name_token
         listening = bind(options.values["--listen"], admission.host, port)
@@ -139,7 +139,7 @@ class _ListeningServer:
             await listener.open(listening, context)
             self._run.begin()
             tune_process()
-            say(f"listening on {url_at(listening, tls=context is not None)}")
+            say(f"listening on {make_url(listening, tls=context is not None)}")
             await self._ended
             listener.refuse()
             await parts.close()  # first, so that clients get their answers before the end
@@ -149,8 +149,8 @@ class _ListeningServer:
     def _launched(self) -> Launched:
         if self._options.command:
             return launched(self._options.command, self._options.values.get("--cwd"))
-        url = url_of(self._options.values["--upstream"])
-        return launched_at(str(url), name_of(url))
+        url = read_url(self._options.values["--upstream"])
+        return launched_at(str(url), name_remote(url))
 
     async def _make_parts(
         self, service: Service, limit_bytes: int, most: int, idle_seconds: float
@@ -174,7 +174,7 @@ class _ListeningServer:
 
         conversations = Conversations(service.sessions, dial, service.judge, limit_bytes, most)
         backend = Backend(service, dial, conversations, most, idle_seconds, not is_shared, upstream)
-        return _Parts(endpoints_of(backend), conversations, dialler, login)
+        return _Parts(make_endpoints(backend), conversations, dialler, login)
 
     def _local_dialler(self, limit_bytes: int) -> Dialler:
         is_shared = "--shared" in self._options.flags
@@ -259,7 +259,7 @@ def tune_process() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
 
 
-def url_at(listening: socket.socket, *, tls: bool) -> str:
+def make_url(listening: socket.socket, *, tls: bool) -> str:
     """The URL at which clients reach us."""
     host, port = listening.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host

@@ -224,9 +224,9 @@ class ServerStarter:
         from pipeguard.isolation.sandbox import Sandbox, home_folder
         from pipeguard.runtime.isolation_sources import (
             check_roots,
+            find_shipped,
+            list_sources,
             named_profile,
-            shipped_of,
-            sources_of,
             what_is_left,
             whole_profile,
         )
@@ -238,8 +238,8 @@ class ServerStarter:
         if is_container:
             self._harden(named)
             return None
-        profile = whole_profile(sources_of(options, entries, asked, folder))
-        if (shipped := shipped_of(asked, options.command)) is not None:
+        profile = whole_profile(list_sources(options, entries, asked, folder))
+        if (shipped := find_shipped(asked, options.command)) is not None:
             self._below = shipped.profile
             variables = shipped.variables_in(home_folder()) | command.env
             command = Command(command.argv, variables, command.cwd)
@@ -279,10 +279,10 @@ class ServerStarter:
         if not mentions_isolation(self._options.values.get("--policy")):
             return ()
         from pipeguard.config.effective_policy import wrap_isolation
-        from pipeguard.config.isolate_key import entries_for
+        from pipeguard.config.isolate_key import find_entries
 
         tags = self._options.lists.get("--tag", ())
-        return entries_for(name or self._name, wrap_isolation(self._options), tags)
+        return find_entries(name or self._name, wrap_isolation(self._options), tags)
 
     def _harden(self, profile: Profile) -> None:
         """Close what the words of a server leave open that is a container already."""

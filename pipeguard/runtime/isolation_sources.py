@@ -34,7 +34,7 @@ import json
 from typing import TYPE_CHECKING
 
 from pipeguard.config.effective_policy import wrap_isolation
-from pipeguard.config.isolate_key import entries_for
+from pipeguard.config.isolate_key import find_entries
 from pipeguard.errors import LaunchError
 from pipeguard.identity.server_name import launched
 from pipeguard.isolation.extent import extent_of
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.view import SandboxUser
 
 
-def granted(entries: Iterable[IsolateEntry]) -> Profile:
+def combine_grants(entries: Iterable[IsolateEntry]) -> Profile:
     """Combine the grants of entries of the policy.
 
     Raises:
@@ -93,11 +93,11 @@ def named_profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder:
     Raises:
         PolicyError: one gives what cannot be given.
     """
-    profile = granted(entries)
-    return profile.with_more(given_by(options, profile.limits, folder))
+    profile = combine_grants(entries)
+    return profile.with_more(read_grants(options, profile.limits, folder))
 
 
-def given_by(options: WrapOptions, limits: ResourceLimits, folder: str) -> Profile:
+def read_grants(options: WrapOptions, limits: ResourceLimits, folder: str) -> Profile:
     """The grants of options.
 
     Args:
@@ -122,7 +122,7 @@ def given_by(options: WrapOptions, limits: ResourceLimits, folder: str) -> Profi
     )
 
 
-def sources_of(
+def list_sources(
     options: WrapOptions, entries: Iterable[IsolateEntry], engine: str, folder: str
 ) -> tuple[GivenFrom, ...]:
     """The sources of grants, the one whose limits count first.
@@ -136,9 +136,9 @@ def sources_of(
     Raises:
         PipeGuardError: one gives what cannot be given.
     """
-    policy = granted(entries)
-    by_options = given_by(options, policy.limits, folder)
-    shipped = shipped_of(engine, options.command)
+    policy = combine_grants(entries)
+    by_options = read_grants(options, policy.limits, folder)
+    shipped = find_shipped(engine, options.command)
     below = (GivenFrom(KNOWN, shipped.profile),) if shipped is not None else ()
     return GivenFrom(ITS_OPTIONS, by_options), GivenFrom(POLICY, policy), *below
 
@@ -151,7 +151,7 @@ def whole_profile(sources: Sequence[GivenFrom]) -> Profile:
     return profile
 
 
-def shipped_of(engine: str, command: Sequence[str]) -> ShippedProfile | None:
+def find_shipped(engine: str, command: Sequence[str]) -> ShippedProfile | None:
     """The profile of a known server; an engine that is named by itself gives none."""
     package = package_of(command) if engine == AUTO else None
     if package is None:
@@ -231,8 +231,8 @@ def preview(
     """
     command = Command(options.command, variables, options.values.get("--cwd") or folder)
     start, host = starting_folder(command), this_host()
-    entries = entries_for(name, wrap_isolation(options), options.lists.get("--tag", ()))
-    sources = sources_of(options, entries, engine, start)
+    entries = find_entries(name, wrap_isolation(options), options.lists.get("--tag", ()))
+    sources = list_sources(options, entries, engine, start)
     profile = whole_profile(sources)
     package = package_of(command.argv)
     unknown = package_folder = ""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 MOST = 1e9  # about 32 years
 
 
-def number_of(options: WrapOptions, name: str, default: float, most: float = MOST) -> float:
+def read_number(options: WrapOptions, name: str, default: float, most: float = MOST) -> float:
     """The number that an option gives, or its default.
 
     Args:

@@ -25,7 +25,7 @@ def outer_proxies(options: WrapOptions) -> ProxiesSource | None:
     Raises:
         PipeGuardError: the policy is invalid, or a secret that is referred to is missing.
     """
-    setting = _setting_of(options)
+    setting = _read_setting(options)
     values = {name: text for name, text in os.environ.items() if name.upper() in PROXIES and text}
     if setting is None and not values:
         return None
@@ -42,7 +42,7 @@ def outer_proxies(options: WrapOptions) -> ProxiesSource | None:
     return partial(proxies_from, setting, values)
 
 
-def _setting_of(options: WrapOptions) -> str | None:
+def _read_setting(options: WrapOptions) -> str | None:
     if not mentions(options.values.get("--policy"), "egress"):
         return None
     from pipeguard.config.effective_policy import wrap_egress_proxy

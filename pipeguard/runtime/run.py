@@ -30,7 +30,7 @@ from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.strict_json import STACK_BYTES
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.identity.server_name import Launched
-from pipeguard.log import Log, Trace, say_as
+from pipeguard.log import Log, Trace, make_say
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.policy_watch import PolicyWatch
 from pipeguard.runtime.progress import COMPILING, say_if_slow
@@ -114,7 +114,7 @@ class Run:
         Raises:
             PipeGuardError: rules, policy or store do not load.
         """
-        say_as(options.values.get("--log-format"))
+        make_say(options.values.get("--log-format"))
         self.log = log or Log(options.values.get("--log-level"), options.values.get("--log-format"))
         self._policy_watch = PolicyWatch(options)
         policy = self._policy_watch.policy
@@ -213,7 +213,7 @@ class Run:
             while len(self._clients) >= MOST_CLIENTS:
                 del self._clients[next(iter(self._clients))]
             holds_secret = any(tells_private(finding.rule) for finding in verdict.findings)
-            self._clients[conversation] = "" if holds_secret else _client_of(verdict.frame)
+            self._clients[conversation] = "" if holds_secret else _read_client(verdict.frame)
         self._recorder.client = self._clients.get(conversation, "")
         token = self._recorder.token = self._tokens.pop(conversation, "")
         if token:
@@ -224,7 +224,7 @@ class Run:
             and not verdict.findings
         ):
             return True  # one of a flood, which has a row already
-        self._recorder.record(_masked(verdict) if IN_USE and verdict.findings else verdict)
+        self._recorder.record(_mask(verdict) if IN_USE and verdict.findings else verdict)
         is_whole = self._recorder.healthy and not self._recorder.missing
         return is_whole or not self.guard.policy.stop_without_audit
 
@@ -305,7 +305,7 @@ class Mask:
         return self._engine.mask(IN_USE.masked_bytes(text))
 
 
-def _masked(verdict: Verdict) -> Verdict:
+def _mask(verdict: Verdict) -> Verdict:
     """A verdict whose texts contain no secret of ours."""
     findings = tuple(
         finding._replace(
@@ -339,7 +339,7 @@ def _run_id() -> str:
     return "".join(alphabet[number >> shift & 31] for shift in range(35, -1, -5))
 
 
-def _client_of(frame: bytes) -> str:
+def _read_client(frame: bytes) -> str:
     """The client's name and version in its `initialize`."""
     with suppress(Refusal):
         message = parse(frame)

@@ -58,7 +58,7 @@ def run(options: WrapOptions) -> int:
     # What collecting garbage would take while we load, 5 to 10 ms, is better spent after the first
     # answer (runtime.stdio).
     gc.disable()
-    starter, child = _started(options, variables)
+    starter, child = _start(options, variables)
     # From here on the server boots, and we load.
     client_fd = keep_stdout_for_frames()
     from pipeguard.identity.server_name import launched
@@ -178,7 +178,7 @@ def may_be_isolated(options: WrapOptions) -> bool:
     return mentions_isolation(options.values.get("--policy"))
 
 
-def _started(options: WrapOptions, variables: dict[str, str]) -> tuple[ServerStarter | None, Child]:
+def _start(options: WrapOptions, variables: dict[str, str]) -> tuple[ServerStarter | None, Child]:
     """Start the server, isolated if that is asked for; what started it then is there too.
 
     Raises:

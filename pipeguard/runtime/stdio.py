@@ -30,7 +30,7 @@ from pipeguard.launch.child import Child, Exit
 from pipeguard.log import say
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.declining import DECLINE_SECONDS
-from pipeguard.runtime.numbers import number_of
+from pipeguard.runtime.numbers import read_number
 from pipeguard.runtime.progress import COMPILING
 from pipeguard.runtime.run import LAST_SECONDS, Mask, Run, start_thread
 from pipeguard.transports.channel import Channel, ChannelClosed
@@ -151,7 +151,7 @@ class GuardedServer:
         """
         self._began = monotonic()
         self._target = server
-        self._grace_seconds = number_of(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
+        self._grace_seconds = read_number(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
         self._last_seconds = LAST_SECONDS
         engines = load_engines(on_compiling=lambda: say(COMPILING))
         self._run = Run(launched, options, self._relist, engines)

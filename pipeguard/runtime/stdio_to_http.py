@@ -14,7 +14,13 @@ from pipeguard.identity.server_name import launched_at
 from pipeguard.launch.command import Exit
 from pipeguard.runtime.connect import RemoteDialler
 from pipeguard.runtime.declining import decline
-from pipeguard.runtime.endpoints import login_of, name_of, remote_of, transport_of, url_of
+from pipeguard.runtime.endpoints import (
+    name_remote,
+    read_login,
+    read_remote,
+    read_transport,
+    read_url,
+)
 from pipeguard.runtime.run import Run, start_thread
 from pipeguard.runtime.stdio import GuardedServer
 from pipeguard.transports.bridge import BlockingAdapter
@@ -35,8 +41,8 @@ def run(options: WrapOptions, client_fd: int) -> int:
     """
     try:
         server = RemoteServer(options)
-        url = url_of(options.values["--upstream"])
-        launched = launched_at(str(url), name_of(url))
+        url = read_url(options.values["--upstream"])
+        launched = launched_at(str(url), name_remote(url))
         guarded = GuardedServer(
             server, launched, options, lambda limit: _ParsedLines(0, client_fd, limit)
         )
@@ -69,16 +75,16 @@ class RemoteServer:
         """
         self._options = options
         self._logs_in = logs_in
-        self._transport = transport_of(options, url_of(options.values["--upstream"]))
-        remote_of(options, os.environ, 1)  # report what is wrong before anything is loaded
+        self._transport = read_transport(options, read_url(options.values["--upstream"]))
+        read_remote(options, os.environ, 1)  # report what is wrong before anything is loaded
         self._loop = asyncio.new_event_loop()
         self._channel: BlockingAdapter | None = None
         self._running: Thread | None = None
 
     def channel(self, limit_bytes: int) -> Channel:
         """Open a channel, on a loop in a thread of its own."""
-        login = login_of(self._options) if self._logs_in else None
-        remote = remote_of(self._options, os.environ, limit_bytes, login)
+        login = read_login(self._options) if self._logs_in else None
+        remote = read_remote(self._options, os.environ, limit_bytes, login)
         self._running = start_thread("network", self._run)
         opening = asyncio.run_coroutine_threadsafe(self._open(remote), self._loop)
         self._dialler, self._opened = opening.result()

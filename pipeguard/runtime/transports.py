@@ -32,13 +32,13 @@ def transport(name: str) -> TransportBinding:
     return binding
 
 
-def endpoints_of(backend: Backend) -> tuple[Endpoint, ...]:
+def make_endpoints(backend: Backend) -> tuple[Endpoint, ...]:
     """Endpoints of a backend, for each transport that has clients."""
     makers = [transport(name).make_endpoint for name in transport_names()]
     return tuple(make(backend) for make in makers if make is not None)
 
 
-def transport_for(given: str, scheme: str) -> str:
+def choose_transport(given: str, scheme: str) -> str:
     """The name of the transport for an address.
 
     Args:

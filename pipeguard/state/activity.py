@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pipeguard.state.database import translated_errors
 from pipeguard.state.store import Store
-from pipeguard.state.timestamps import utc_text_at
+from pipeguard.state.timestamps import to_utc_text
 
 LATE_SECONDS = 10.0  # by which rows of one process may be written before older ones of another
 MOST_ROWS = 200_000  # of one look: a second, and more than an hour of a busy gateway
@@ -56,7 +56,7 @@ def recent_activity(store: Store, now: float, window_seconds: float) -> list[Ser
         StateError: the store cannot be read.
     """
     seen: defaultdict[str, _Seen] = defaultdict(_Seen)
-    since = utc_text_at(now - window_seconds)
+    since = to_utc_text(now - window_seconds)
     for time, server, method, action, duration_ms in _rows(store, now - window_seconds):
         if time < since:
             continue
@@ -91,7 +91,7 @@ def quantile(ordered: Sequence[float], share: float) -> float | None:
 
 
 def _rows(store: Store, since: float) -> Iterable[tuple[str, str, str, str, float | None]]:
-    enough = utc_text_at(since - LATE_SECONDS)
+    enough = to_utc_text(since - LATE_SECONDS)
     with translated_errors(store.path):
         for row in store.connection.execute(
             "SELECT time, server, method, action, duration_ms FROM audit"

@@ -238,7 +238,7 @@ class Audit:
             " VALUES (?, ?, ?, ?, '', '', 0)",
             (self._chain, self._server, self._started, previous),
         ).lastrowid
-        first = hash_of(number, self._chain, self._server, self._started, previous)
+        first = hash_row(number, self._chain, self._server, self._started, previous)
         connection.execute(
             "UPDATE chains SET first = ?, head = ? WHERE number = ?", (first, first, number)
         )
@@ -281,17 +281,17 @@ def rows(store: Store, where: AuditFilter) -> Iterator[AuditRow]:
             values,
         )
         for columns in selected:
-            yield row_of(columns)
+            yield make_row(columns)
 
 
 def as_fields(row: AuditRow) -> dict[str, object]:
     """A row as one flat object, its findings parsed."""
     values = (*_fields(row.chain, row.seq, row.server, row.entry), row.prev_hash, row.hash)
     fields: dict[str, object] = dict(zip(COLUMNS.split(", "), values, strict=True))
-    return {**fields, "findings": findings_of(row.entry)}
+    return {**fields, "findings": parse_findings(row.entry)}
 
 
-def findings_of(entry: AuditEntry) -> list[dict[str, str]]:
+def parse_findings(entry: AuditEntry) -> list[dict[str, str]]:
     """The findings of a row, as `findings_json` wrote them.
 
     Raises:
@@ -341,7 +341,7 @@ def _fields(chain: str, seq: int, server: str, entry: AuditEntry) -> tuple[objec
     return (chain, seq, entry[0], server, *entry[1:])
 
 
-def row_of(columns: Sequence[Any]) -> AuditRow:
+def make_row(columns: Sequence[Any]) -> AuditRow:
     """The row with these values, in the order of `COLUMNS`."""
     chain, seq, time, server, *entry, prev_hash, digest = columns
     return AuditRow(chain, seq, server, AuditEntry(time, *entry), prev_hash, digest)
@@ -351,11 +351,11 @@ def hash_of_row(columns: Sequence[object]) -> str:
     """The hash of a row, by its values in the order of `COLUMNS` without the hash itself."""
     *fields, token, request_bytes, duration_ms, prev_hash = columns
     if token is None and request_bytes is None and duration_ms is None:
-        return hash_of(*fields, prev_hash)
-    return hash_of(*fields, token, request_bytes, duration_ms, prev_hash)
+        return hash_row(*fields, prev_hash)
+    return hash_row(*fields, token, request_bytes, duration_ms, prev_hash)
 
 
-def hash_of(*fields: object) -> str:
+def hash_row(*fields: object) -> str:
     """SHA-256 over fields as `AuditRow.hash` describes, in hexadecimal."""
     return sha256(_encode(fields).encode("ascii")).hexdigest()
 

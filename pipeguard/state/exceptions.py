@@ -16,7 +16,7 @@ from pipeguard.config.atomic_write import OWNER_ONLY, replace_file
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
-from pipeguard.state.audit import AuditFilter, findings_of, rows
+from pipeguard.state.audit import AuditFilter, parse_findings, rows
 from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
 from pipeguard.state.store import Store
 from pipeguard.unicode.display import quoted
@@ -72,7 +72,7 @@ def find_event(store: Path, name: str) -> AuditedEvent:
                 entry.tool,
                 entry.method,
                 entry.action,
-                tuple(findings_of(entry)),
+                tuple(parse_findings(entry)),
             )
     raise PipeGuardError(
         f"no event {name!r} is in the audit.{_likeness(name)}"
@@ -96,19 +96,19 @@ def stopping(event: AuditedEvent) -> list[dict[str, str]]:
     What could not be redacted is stopped for what should have been.
     """
     of_actions = (
-        [item for item in event.findings if enforced(item) in actions]
+        [item for item in event.findings if enforced_action(item) in actions]
         for actions in (WITHHELD, ("redact",), ("warn",))
     )
     stopped: list[dict[str, str]] = next(filter(None, of_actions), [])
     if any(item["rule"] == NOT_REDACTED for item in stopped):
-        redacted = [item for item in event.findings if enforced(item) == "redact"]
+        redacted = [item for item in event.findings if enforced_action(item) == "redact"]
         stopped = [item for item in stopped if item["rule"] != NOT_REDACTED] + redacted
     waiting = {item.get("tool", "") for item in stopped if item["rule"].startswith("trust.")}
     others = [item for item in stopped if item.get("tool", "") not in waiting]
     return others or stopped  # a definition that waits is left out of its list alone
 
 
-def enforced(finding: dict[str, str]) -> str:
+def enforced_action(finding: dict[str, str]) -> str:
     """The action for a finding, or the one that `mode: enforce` would take."""
     return finding.get("would") or finding.get("action", "")
 
@@ -144,7 +144,7 @@ def narrowest(
     exemptions = [
         Exemption(
             *(item["rule"], event.server, item.get("tool", ""), item["place"], until, why),
-            *_narrowed(event, item, by),
+            *_narrow(event, item, by),
         )
         for item in stopped
         if item.get("place")
@@ -162,9 +162,7 @@ def scopes(event: AuditedEvent) -> tuple[Breadth, ...]:
     )
 
 
-def _narrowed(
-    event: AuditedEvent, item: dict[str, str], by: Breadth | None
-) -> tuple[str, str, str]:
+def _narrow(event: AuditedEvent, item: dict[str, str], by: Breadth | None) -> tuple[str, str, str]:
     """The part that makes an exception narrow: its content, its path or its host."""
     if by is None:
         by = next(scope for scope in Breadth if scope is Breadth.TOOL or item.get(scope.value))
@@ -219,7 +217,7 @@ def allow(path: str, exemptions: Sequence[Exemption], today: datetime.date) -> s
     with suppress(PipeGuardError):  # its layout, or the new text, is not safe
         changed = with_items(text, Yaml(), ("exceptions",), flow, lines)
         after = parse_policy(changed, path, PolicyScope.USER, now=0.0, today=today)
-        if _differs_only_by(added, before, after):
+        if _has_one_difference(added, before, after):
             return changed
     raise PolicyError(
         f"{path} is written so that nothing can be inserted safely. Add this to its `exceptions`:\n"
@@ -242,7 +240,7 @@ def save(path: str, text: str) -> None:
         raise PolicyError(f"{path} cannot be written: {error.strerror}.") from None
 
 
-def _differs_only_by(added: Sequence[Exemption], before: PolicyFile, after: PolicyFile) -> bool:
+def _has_one_difference(added: Sequence[Exemption], before: PolicyFile, after: PolicyFile) -> bool:
     """True where the new file is the old one with the added exceptions at its end."""
     old = before.layer.exceptions
     new = after.layer.exceptions[len(old) :]

@@ -57,14 +57,14 @@ class Exemption:
         """Keys and values as YAML; a name that looks like a glob is escaped."""
         pairs = [
             ("rule", self.rule),
-            ("server", _quoted(_as_glob(self.server, MAX_NAME_CHARS))),
-            ("tool", _quoted(_as_glob(self.tool, MAX_NAME_CHARS)) if self.tool else ""),
+            ("server", _quote(_as_glob(self.server, MAX_NAME_CHARS))),
+            ("tool", _quote(_as_glob(self.tool, MAX_NAME_CHARS)) if self.tool else ""),
             ("place", self.place),
-            ("content", _quoted(self.content) if self.content else ""),
-            ("path", _quoted(_as_glob(self.path)) if self.path else ""),
-            ("host", _quoted(_as_glob(self.host)) if self.host else ""),
+            ("content", _quote(self.content) if self.content else ""),
+            ("path", _quote(_as_glob(self.path)) if self.path else ""),
+            ("host", _quote(_as_glob(self.host)) if self.host else ""),
             ("until", str(self.until or "")),
-            ("why", _quoted(_one_line(self.why))),
+            ("why", _quote(_one_line(self.why))),
         ]
         return [(key, value) for key, value in pairs if value]
 
@@ -138,6 +138,6 @@ def _as_glob(name: str, cut_chars: int = 0) -> str:
     return f"{escaped}*" if cut_chars and len(name) >= cut_chars else escaped
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """A YAML double-quoted scalar, as a JSON string is one (YAML 1.2, section 1.3)."""
     return json.dumps(text, ensure_ascii=False)

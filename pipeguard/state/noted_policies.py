@@ -40,7 +40,7 @@ def noted_policy(store: Store, event: str, rule: str) -> str:
     return next((path for path in paths if path and Path(path).exists()), "")
 
 
-def overruled(
+def find_overruled(
     path: str, server: str, findings: Iterable[dict[str, str]], today: datetime.date
 ) -> str:
     """The rule of the first finding that a project's file stops, whatever the user's allows.
@@ -81,7 +81,7 @@ def check_not_overruled(
     Raises:
         PolicyError: a project's file stops the same; the message says what to change.
     """
-    if rule := overruled(path, server, findings, today):
+    if rule := find_overruled(path, server, findings, today):
         raise PolicyError(
             f"the project's policy {path} stops {rule} here, whatever your own allows.\n"
             "  Change its `actions` and restart the server; a project's file can only tighten, so"

@@ -17,7 +17,7 @@ from pipeguard.state.connections import pending_connection
 from pipeguard.state.database import is_about_a_row
 from pipeguard.state.missing import MissingVerdicts, remove_note, write_note
 from pipeguard.state.schema import MAX_NAME_CHARS
-from pipeguard.state.timestamps import utc_text_at
+from pipeguard.state.timestamps import to_utc_text
 from pipeguard.state.verdict_writer import PendingVerdict, VerdictWriter
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ class Recorder:
         if not self._note.run:
             return
         waiting = sum(isinstance(item, PendingVerdict) for item in list(self._queue))
-        now = utc_text_at(time.time())
+        now = to_utc_text(time.time())
         self._note = self._note._replace(
             verdicts=self._lost + len(self._batch) + waiting,
             since=self._note.since if self._note.verdicts else now,
@@ -298,13 +298,13 @@ class Recorder:
                 continue
             self._batch.append(item)
             if item.findings:
-                _failure_of(partial(self._log_findings, item))
+                _describe_failure(partial(self._log_findings, item))
         return markers
 
     def _write(self) -> None:
         with self._room:
             lost = self._lost
-        error = _failure_of(lambda: self._keep_pins(self._writer.write(self._batch, lost)))
+        error = _describe_failure(lambda: self._keep_pins(self._writer.write(self._batch, lost)))
         if error is None:
             self._subtract(self._batch, lost)
             self._batch.clear()
@@ -323,7 +323,9 @@ class Recorder:
         self._subtract([], lost)
         while self._batch:
             verdict = self._batch[0]
-            error = _failure_of(lambda: self._keep_pins(self._writer.write(self._batch[:1], 0)))
+            error = _describe_failure(
+                lambda: self._keep_pins(self._writer.write(self._batch[:1], 0))
+            )
             if error is not None:
                 why = type(error.__cause__ or error).__name__
                 self._writer.write_gap(verdict, why)
@@ -351,7 +353,7 @@ class Recorder:
         changed, listener = self._changed_pins, self._listener
         if changed is None or listener is None:
             return
-        error = _failure_of(lambda: listener.on_change(changed))
+        error = _describe_failure(lambda: listener.on_change(changed))
         if error is None:
             self._changed_pins = None
             return
@@ -359,7 +361,7 @@ class Recorder:
         self._log_line("error", "approvals of another process could not be applied", why=why)
 
     def _attempt(self, step: Callable[[], None]) -> bool:
-        error = _failure_of(step)
+        error = _describe_failure(step)
         if error is not None:
             if self.healthy:
                 why = str(error) if isinstance(error, StateError) else type(error).__name__
@@ -377,10 +379,12 @@ class Recorder:
         log_findings(self._log_line, verdict, is_audited=bool(self._note.run))
 
     def _log_line(self, level: str, event: str, **fields: object) -> None:
-        _failure_of(partial(self._log, level, event, **fields))  # standard error may be closed
+        _describe_failure(
+            partial(self._log, level, event, **fields)
+        )  # standard error may be closed
 
 
-def _failure_of(step: Callable[[], object]) -> Exception | None:
+def _describe_failure(step: Callable[[], object]) -> Exception | None:
     """The exception that a step raises, or None: nothing may end the only thread that writes."""
     try:
         step()

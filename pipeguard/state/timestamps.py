@@ -16,7 +16,7 @@ def utc_text(moment: datetime, timespec: str = "milliseconds") -> str:
     return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
-def utc_text_at(seconds: float) -> str:
+def to_utc_text(seconds: float) -> str:
     """Write seconds since the epoch, in a third of the time: each verdict has one."""
     whole = int(seconds)
     return f"{_to_the_second(whole)}.{int((seconds - whole) * 1000):03d}Z"

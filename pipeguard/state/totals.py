@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pipeguard.state.activity import LATE_SECONDS, named_servers, waiting_definitions
 from pipeguard.state.database import translated_errors
 from pipeguard.state.store import Store
-from pipeguard.state.timestamps import utc_text_at
+from pipeguard.state.timestamps import to_utc_text
 
 DAYS = 7  # of the longer while
 # Rows in a row that are too old, after which all are: a clock that was wrong for one run wrote some
@@ -66,7 +66,7 @@ def totals(store: Store, now: float, day_began: float) -> list[ServerTotals]:
     today: defaultdict[str, Totals] = defaultdict(Totals)
     week: defaultdict[str, Totals] = defaultdict(Totals)
     since = now - DAYS * 86_400
-    first, first_today = utc_text_at(since), utc_text_at(day_began)
+    first, first_today = to_utc_text(since), to_utc_text(day_began)
     for time, server, action, would in _rows(store, since):
         if time >= first:
             week[server] = _with(week[server], action, would=would)
@@ -91,7 +91,7 @@ def _with(count: Totals, action: str, *, would: bool) -> Totals:
 
 def _rows(store: Store, since: float) -> Iterator[tuple[str, str, str, bool]]:
     """Time, server, action, and whether more would have been done, the newest first."""
-    enough = utc_text_at(since - LATE_SECONDS)
+    enough = to_utc_text(since - LATE_SECONDS)
     old = 0
     with translated_errors(store.path):
         # A text in a finding has its quotes escaped, so that none looks like a member.

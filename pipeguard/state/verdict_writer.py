@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.state import missing
 from pipeguard.state.store import Store
-from pipeguard.state.timestamps import utc_text_at
+from pipeguard.state.timestamps import to_utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,13 +112,13 @@ class VerdictWriter:
         reasons += [note.sentence() for note in notes]
         if lost:
             reasons.append(f"{lost} verdicts were lost while the store could not be written")
-        return [missing.gap_entry(reason, utc_text_at(time.time())) for reason in reasons]
+        return [missing.gap_entry(reason, to_utc_text(time.time())) for reason in reasons]
 
     def write_gap(self, verdict: PendingVerdict, why: str) -> None:
         """Write an entry in place of a verdict that cannot be written, in plain ASCII."""
         event = verdict.event.encode("ascii", "replace").decode()
         note = f"this verdict could not be written down ({why})"
-        self._append([missing.gap_entry(note, utc_text_at(time.time()), event)])
+        self._append([missing.gap_entry(note, to_utc_text(time.time()), event)])
 
     def _append(self, entries: list[AuditEntry]) -> None:
         from pipeguard.state.audit import Audit  # not at the top: a server waits for that
@@ -166,7 +166,7 @@ def _entries(batch: list[PendingVerdict]) -> list[AuditEntry]:
 
     return [
         AuditEntry(
-            utc_text_at(verdict.time),
+            to_utc_text(verdict.time),
             _utf8(verdict.client),
             verdict.direction._value_,
             verdict.kind,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.state.audit import COLUMNS, PRUNED, Chain, chains, hash_of, hash_of_row, row_of
+from pipeguard.state.audit import COLUMNS, PRUNED, Chain, chains, hash_of_row, hash_row, make_row
 from pipeguard.state.database import translated_errors
 from pipeguard.state.store import Store
 
@@ -64,7 +64,7 @@ def _without_pruned(store: Store, stored: list[Chain]) -> tuple[list[Chain], Cha
         f"SELECT {COLUMNS} FROM audit WHERE kind = ?",  # noqa: S608  a constant
         (PRUNED,),
     ):
-        row = row_of(columns)
+        row = make_row(columns)
         if row.hash == hash_of_row(columns[:-1]):  # else it proves nothing; _verify_rows reports it
             pruned.add(row.entry.frame_sha256)
     while any(chain.first in pruned for chain in stored):
@@ -79,7 +79,7 @@ def _verify_chains(store: Store, expected: list[Chain], before: Chain) -> Iterat
     for chain in expected:
         for number in range(before.number + 1, chain.number):
             yield Problem("", number, f"chain number {number} was removed")
-        first = hash_of(chain.number, chain.chain, chain.server, chain.started, chain.previous)
+        first = hash_row(chain.number, chain.chain, chain.server, chain.started, chain.previous)
         if chain.first != first:
             yield Problem(chain.chain, 0, "the chain's own entry was changed")
         elif chain.number == before.number + 1 and chain.previous != before.first:
@@ -96,7 +96,7 @@ def _verify_rows(store: Store, chain: Chain) -> Iterator[Problem]:
         f"SELECT {COLUMNS} FROM audit WHERE chain = ? ORDER BY seq",  # noqa: S608  a constant
         (chain.chain,),
     ):
-        row = row_of(columns)
+        row = make_row(columns)
         if row.seq != seq + 1:
             yield Problem(chain.chain, seq + 1, _missing(seq + 1, row.seq - 1))
             follows = False

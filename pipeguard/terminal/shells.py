@@ -19,7 +19,7 @@ _MARKS = ("pipeguard completion", "_PIPEGUARD_COMPLETE")
 MOST_BYTES = 2**20  # read of a shell's settings file
 
 
-def shell_of(environment: Mapping[str, str]) -> str | None:
+def detect_shell(environment: Mapping[str, str]) -> str | None:
     """The user's shell, or None if completion does not exist for it."""
     name = environment.get("SHELL", "").replace("\\", "/").rpartition("/")[2].removesuffix(".exe")
     name = "powershell" if name == "pwsh" else name

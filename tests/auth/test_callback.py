@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from pipeguard.auth import callback
-from pipeguard.auth.callback import Callback, answer_in, open_browser, query_of
+from pipeguard.auth.callback import Callback, open_browser, parse_answer, parse_query
 from pipeguard.errors import InputError
 
 
@@ -25,7 +25,7 @@ from pipeguard.errors import InputError
     ],
 )
 def test_an_answer_to_this_login_is_taken(query: str, code: str | None, error: str | None) -> None:
-    answer = answer_in(query, "s")
+    answer = parse_answer(query, "s")
     assert answer is not None
     assert (answer.code, answer.error) == (code, error)
     assert repr(answer) == f"Answer(error={error!r})"
@@ -46,12 +46,12 @@ def test_an_answer_to_this_login_is_taken(query: str, code: str | None, error: s
     ],
 )
 def test_any_other_is_not(query: str) -> None:
-    assert answer_in(query, "s") is None
+    assert parse_answer(query, "s") is None
 
 
 @pytest.mark.parametrize("pasted", ["http://127.0.0.1:1/callback?a=b#c", "?a=b", "a=b"])
 def test_a_pasted_address_may_be_cut(pasted: str) -> None:
-    assert query_of(pasted) == "a=b"
+    assert parse_query(pasted) == "a=b"
 
 
 @pytest.mark.parametrize(

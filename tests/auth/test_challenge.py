@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pipeguard.auth.challenge import LIMIT_CHARS, Challenge, joined, read
+from pipeguard.auth.challenge import LIMIT_CHARS, Challenge, join, read
 
 URL = "https://mcp.example.com/.well-known/oauth-protected-resource"
 
@@ -47,4 +47,4 @@ def test_a_hostile_one_is_read_in_no_time(piece: str) -> None:
 
 
 def test_scopes_are_joined_once_each() -> None:
-    assert joined("a b", "", "b c") == "a b c"
+    assert join("a b", "", "b c") == "a b c"

@@ -10,7 +10,7 @@ import pytest
 from mcp.shared.auth import OAuthMetadata, OAuthToken
 
 from pipeguard.auth import sdk
-from pipeguard.auth.wire import masked, refusal
+from pipeguard.auth.wire import mask, refusal
 from pipeguard.errors import AuthError
 from tests.auth.parties import metadata
 
@@ -47,7 +47,7 @@ def test_a_peer_s_words_are_masked_cut_and_shown_as_they_are() -> None:
     assert code == "invalid_grant"
     assert words.startswith("auth.example.com answers 400: invalid_grant no ****⟨U+202E⟩xx")
     assert len(words) < 300
-    assert masked("nothing", [""]) == "nothing"
+    assert mask("nothing", [""]) == "nothing"
     for content in (b"", b"\xff", b"[]", b"{"):
         answer = httpx2.Response(500, content=content, request=request)
         assert refusal(answer, []) == ("", "auth.example.com answers 500")
@@ -68,7 +68,7 @@ def test_a_token_that_no_header_can_hold_is_refused_before_it_is_used(token: str
 
 @pytest.mark.parametrize("seconds", [10**20, 10**300, -5, 0, 3600])
 def test_a_life_of_any_length_can_be_shown(seconds: int) -> None:
-    end = sdk.ends_at(OAuthToken(access_token="a", expires_in=seconds))
+    end = sdk.find_expiry(OAuthToken(access_token="a", expires_in=seconds))
     assert end is not None
     assert datetime.fromtimestamp(end, UTC).year < 2100
 

@@ -23,7 +23,7 @@ from pipeguard.gateway.scraped_activity import Scrape, measure_activity
 from pipeguard.state.activity import ServerActivity, recent_activity
 from pipeguard.state.audit import Audit, AuditEntry
 from pipeguard.state.store import Store
-from pipeguard.state.timestamps import utc_text_at
+from pipeguard.state.timestamps import to_utc_text
 from tests.gateway.served import ServedAt, actor, write_servers
 from tests.gateway.test_serving import call_by
 from tests.launch.processes import PATIENCE_SECONDS
@@ -37,7 +37,7 @@ def entry(
     seconds_ago: float, action: str = "allow", duration_ms: float | None = None
 ) -> AuditEntry:
     return AuditEntry(
-        utc_text_at(time.time() - seconds_ago), "", "to-client", "result", "tools/call", "echo",
+        to_utc_text(time.time() - seconds_ago), "", "to-client", "result", "tools/call", "echo",
         action, "", "0" * 64, 10, "[]", None, 10, duration_ms,
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.clients import launcher as module
-from pipeguard.clients.launcher import LauncherError, isolated, launcher, unstable
+from pipeguard.clients.launcher import LauncherError, isolate_launcher, launcher, unstable
 from pipeguard.installation import install_command
 
 
@@ -99,16 +99,16 @@ def test_a_console_script_is_started_by_its_own_interpreter(head: str, tmp_path:
     script = program(tmp_path / "pipeguard")
     script.write_text(head.format(python=python))
     words = (str(python), "-E", "-P", "-m", "pipeguard")
-    assert isolated([str(script)]) == words
-    assert isolated(words) == words
+    assert isolate_launcher([str(script)]) == words
+    assert isolate_launcher(words) == words
 
 
 @pytest.mark.parametrize("content", [b"#!/bin/sh\nexec true\n", b"\x7fELF", b"", b"#!python\n"])
 def test_what_is_no_console_script_is_started_as_it_is(content: bytes, tmp_path: Path) -> None:
     script = program(tmp_path / "pipeguard")
     script.write_bytes(content)
-    assert isolated([str(script)]) == (str(script),)
-    assert isolated(["pipeguard"]) == ("pipeguard",)
+    assert isolate_launcher([str(script)]) == (str(script),)
+    assert isolate_launcher(["pipeguard"]) == ("pipeguard",)
 
 
 def test_a_file_in_the_folder_says_nothing_about_a_name_on_path(
@@ -117,4 +117,4 @@ def test_a_file_in_the_folder_says_nothing_about_a_name_on_path(
     script = program(tmp_path / "project" / "pipeguard")
     script.write_text(f"#!{program(tmp_path / 'project' / 'python3')}\n")
     monkeypatch.chdir(script.parent)
-    assert isolated(["pipeguard"]) == ("pipeguard",)
+    assert isolate_launcher(["pipeguard"]) == ("pipeguard",)

@@ -10,7 +10,7 @@ import pytest
 
 from pipeguard.clients.catalog import Transport, client
 from pipeguard.clients.entries import GuardState, ServerEntry
-from pipeguard.clients.guarding import GuardedCommand, guarded, words_of
+from pipeguard.clients.guarding import GuardedCommand, guarded, list_words
 from pipeguard.clients.masking import MASK, masked_text, masked_url, masked_words
 from pipeguard.clients.rewrite import GuardOptions, guarded_fields, judge, open_fields
 from tests.clients.samples import LAUNCHER, guard, read
@@ -199,12 +199,12 @@ def test_a_guard_of_others_is_nested_and_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "-x", "a\nb", "${env:A}", "%A%", "a;b", "a" * 101, "$(x)"])
 def test_a_name_that_would_not_arrive_as_it_is_is_not_written(name: str) -> None:
     guard = GuardedCommand(tuple(LAUNCHER), ("srv",), name=name)
-    assert words_of(guard) == ["pipeguard", "wrap", "--", "srv"]
+    assert list_words(guard) == ["pipeguard", "wrap", "--", "srv"]
 
 
 @pytest.mark.parametrize("name", ["github", "io.github.org/server", "My server (work)", "été"])
 def test_an_entry_s_own_name_is_written_and_read(name: str) -> None:
-    words = words_of(GuardedCommand(tuple(LAUNCHER), ("srv",), name=name))
+    words = list_words(GuardedCommand(tuple(LAUNCHER), ("srv",), name=name))
     assert words == ["pipeguard", "wrap", "--name", name, "--", "srv"]
     found = guarded(words)
     assert found is not None

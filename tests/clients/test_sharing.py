@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.clients.machine import Machine
-from pipeguard.clients.sharing import MAX_TEXT_BYTES, shared_by
+from pipeguard.clients.sharing import MAX_TEXT_BYTES, find_sharing
 
 SERVERS = json.dumps({"servers": {"one": {"command": "srv"}}, "mcpServers": {}})
 COMMANDS = (
@@ -134,7 +134,7 @@ def test_ignored_files_are_those_that_git_ignores(
     command = ["git", "check-ignore", "--stdin", "-z"]
     names = "\0".join(FILES).encode()
     known = subprocess.run(command, cwd=root, input=names, capture_output=True, check=False)
-    shared = {name for name in FILES if shared_by(root / name, user)}
+    shared = {name for name in FILES if find_sharing(root / name, user)}
     assert shared == set(FILES) - set(known.stdout.decode().split("\0"))
 
 
@@ -144,10 +144,10 @@ def test_what_git_has_is_shared_though_it_be_ignored(root: Path, user: Machine) 
     touch(root / ".gitignore", "*\n")
     for name in FILES:
         touch(root / name)
-    assert not any(shared_by(root / name, user) for name in FILES)
+    assert not any(find_sharing(root / name, user) for name in FILES)
     git(root, "add", "--force", *FILES)
-    assert all(shared_by(root / name, user) for name in FILES)
-    assert not shared_by(touch(root / "other.json"), user)
+    assert all(find_sharing(root / name, user) for name in FILES)
+    assert not find_sharing(touch(root / "other.json"), user)
 
 
 @needs_git
@@ -164,7 +164,7 @@ def test_an_index_of_another_kind_has_everything(
         "-f",
         str(touch(root / "a")),
     )
-    assert shared_by(root / "a", user)
+    assert find_sharing(root / "a", user)
 
 
 @needs_git
@@ -183,27 +183,27 @@ def test_a_worktree_and_a_submodule_have_an_index_of_their_own(
     touch(outer / ".gitignore", "*\n")
     for top in (tmp_path / "tree", outer / "inner"):
         assert (top / ".git").is_file()
-        assert shared_by(top / ".mcp.json", user)
-        assert shared_by(touch(top / "new.json"), user)
-        assert not shared_by(touch(top / ".cursor/mcp.json"), user)
-    assert not shared_by(touch(tmp_path / "tree/.windsurf/mcp.json"), user)
+        assert find_sharing(top / ".mcp.json", user)
+        assert find_sharing(touch(top / "new.json"), user)
+        assert not find_sharing(touch(top / ".cursor/mcp.json"), user)
+    assert not find_sharing(touch(tmp_path / "tree/.windsurf/mcp.json"), user)
 
 
 @needs_git
 def test_a_user_s_own_list_counts(root: Path, user: Machine) -> None:
     git(root, "init", "--quiet")
     file = touch(root / ".claude/settings.local.json")
-    assert shared_by(file, user)
+    assert find_sharing(file, user)
     usual = touch(user.home / ".config/git/ignore", "**/.claude/settings.local.json\n")
-    assert not shared_by(file, user)
+    assert not find_sharing(file, user)
     usual.unlink()
     touch(user.home / "mine", ".claude\n")
     touch(user.home / ".gitconfig", "[core]\n\texcludesFile = ~/mine\n")
-    assert not shared_by(file, user)
+    assert not find_sharing(file, user)
 
 
 def test_a_file_in_no_repository_is_not_shared(root: Path, user: Machine) -> None:
-    assert not shared_by(touch(root / ".mcp.json"), user)
+    assert not find_sharing(touch(root / ".mcp.json"), user)
 
 
 # --- what cannot be read counts as shared -----------------------------------------------
@@ -241,13 +241,13 @@ def test_what_is_not_understood_is_shared(
 ) -> None:
     file = touch(root / ".mcp.json")
     make(root)
-    assert shared_by(file, user)
+    assert find_sharing(file, user)
 
 
 @on_posix
 def test_the_same_folder_in_order_is_read(root: Path, user: Machine) -> None:
     _folder(root)
-    assert not shared_by(touch(root / ".mcp.json"), user)
+    assert not find_sharing(touch(root / ".mcp.json"), user)
 
 
 # --- hostile repositories ---------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.config.atomic_write import drafted, replace_file
+from pipeguard.config.atomic_write import replace_file, write_draft
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_a_file_is_replaced_with_the_mode_that_is_given(path: Path) -> None:
 
 def test_who_reads_meanwhile_sees_the_old_file_whole(path: Path) -> None:
     path.write_bytes(b"old")
-    with drafted(path, b"new") as draft:
+    with write_draft(path, b"new") as draft:
         assert path.read_bytes() == b"old"
         assert Path(draft).read_bytes() == b"new"
         assert Path(draft).parent == path.parent
@@ -41,7 +41,7 @@ def test_who_reads_meanwhile_sees_the_old_file_whole(path: Path) -> None:
 
 def test_a_failure_before_the_move_leaves_the_old_file_and_no_draft(path: Path) -> None:
     path.write_bytes(b"old")
-    with pytest.raises(ValueError, match="changed"), drafted(path, b"new"):
+    with pytest.raises(ValueError, match="changed"), write_draft(path, b"new"):
         raise ValueError("changed")
     assert path.read_bytes() == b"old"
     assert list(path.parent.iterdir()) == [path]

@@ -6,7 +6,7 @@ import datetime
 
 import pytest
 
-from pipeguard.config.isolate_key import ENGINES, LIMITS, IsolateEntry, entries_for
+from pipeguard.config.isolate_key import ENGINES, LIMITS, IsolateEntry, find_entries
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.engines import AUTO, NONE
@@ -51,9 +51,9 @@ def test_an_entry_has_all_that_is_given() -> None:
 
 def test_entries_apply_by_the_servers_name() -> None:
     entries = parse(WHOLE)
-    assert entries_for("files-home", entries) == entries
-    assert entries_for("github", entries) == entries[1:]
-    assert entries_for("github", entries[:1]) == ()
+    assert find_entries("files-home", entries) == entries
+    assert find_entries("github", entries) == entries[1:]
+    assert find_entries("github", entries[:1]) == ()
 
 
 @each(
@@ -77,10 +77,10 @@ def test_what_is_wrong_is_told_at_its_place(text: str, words: str) -> None:
 
 def test_entries_apply_by_the_servers_tags() -> None:
     entries = parse("isolate: [{tag: 'web*', hosts: [a.test]}, {server: x, tag: files}]")
-    assert entries_for("x", entries) == ()
-    assert entries_for("x", entries, ["other", "web-eu"]) == entries[:1]
-    assert entries_for("x", entries, ["files", "web"]) == entries
-    assert entries_for("y", entries, ["files"]) == ()
+    assert find_entries("x", entries) == ()
+    assert find_entries("x", entries, ["other", "web-eu"]) == entries[:1]
+    assert find_entries("x", entries, ["files", "web"]) == entries
+    assert find_entries("y", entries, ["files"]) == ()
 
 
 def test_a_project_grants_nothing() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.clients.launcher import launcher, programs
-from pipeguard.doctor.installation import version_of
+from pipeguard.doctor.installation import read_version
 from pipeguard.version import VERSION
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="scripts with a shebang")
@@ -116,7 +116,7 @@ def test_a_launcher_is_not_taken_from_the_current_folder(
     monkeypatch.chdir(clone)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PATH", os.pathsep.join((".", "", "node_modules/.bin", "/usr/bin", "/bin")))
-    assert version_of(words) == ""
+    assert read_version(words) == ""
     assert not (tmp_path / "canary").exists()
 
 
@@ -129,9 +129,9 @@ def test_an_installed_launcher_says_its_version(
     there.chmod(0o755)
     monkeypatch.chdir(clone)
     monkeypatch.setenv("PATH", os.pathsep.join((".", str(there.parent), "/usr/bin", "/bin")))
-    assert version_of(("pipeguard",)) == VERSION
-    assert version_of((str(there),)) == VERSION
-    assert version_of((sys.executable, "-I", "-m", "pipeguard")) == VERSION
+    assert read_version(("pipeguard",)) == VERSION
+    assert read_version((str(there),)) == VERSION
+    assert read_version((sys.executable, "-I", "-m", "pipeguard")) == VERSION
     assert not (tmp_path / "canary").exists()
 
 

@@ -22,7 +22,7 @@ from pipeguard.doctor.diagnosis import (
     good,
     wrong,
 )
-from pipeguard.doctor.examination import CHECKS, chosen, examine, exit_code
+from pipeguard.doctor.examination import CHECKS, choose, examine, exit_code
 from pipeguard.errors import InputError, StateError
 from pipeguard.terminal.shells import SHELLS, install_command, is_installed
 from tests.doctor.examined import Person
@@ -90,10 +90,10 @@ def test_a_check_that_is_none_is_wrong_usage(person: Person) -> None:
 
 
 def test_what_a_check_needs_is_looked_at_first() -> None:
-    assert [check.id for check in chosen(["audit"])] == ["state", "store", "audit"]
-    assert chosen([]) == CHECKS
+    assert [check.id for check in choose(["audit"])] == ["state", "store", "audit"]
+    assert choose([]) == CHECKS
     with pytest.raises(InputError):
-        chosen(["rules", "x"])
+        choose(["rules", "x"])
 
 
 def test_the_exit_code_is_that_which_matters_most() -> None:

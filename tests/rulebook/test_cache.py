@@ -234,10 +234,10 @@ def test_what_is_not_used_in_one_folder_is_not_copied_to_another(
     for file in folder.glob(part):
         file.chmod(mode)
     other = tmp_path / "other"
-    cache.cache_in(str(other))
+    cache.write_cache(str(other))
     assert len(compiles) == count
     before = {file: file.stat().st_ino for file in other.iterdir()}
-    cache.cache_in(str(other))
+    cache.write_cache(str(other))
     assert finds(load_engines(packs(), str(other)))
     assert len(compiles) == count
     assert {file: file.stat().st_ino for file in other.iterdir()} == before, "left as it is"
@@ -252,7 +252,7 @@ def test_what_is_damaged_in_one_folder_is_not_copied_to_another(
     load_engines(packs(), str(folder))
     flip(-1)(contents_of(folder)[-1])
     other = tmp_path / "other"
-    cache.cache_in(str(other))
+    cache.write_cache(str(other))
     assert len(compiles) == 1
     assert not list(other.glob("*.index"))
 

@@ -48,7 +48,7 @@ def test_what_is_shipped_is_used_and_nothing_is_written(
     assert finds(load_engines(own_packs(), str(folder)))
     assert (compiles, folder.exists()) == ([], False)
     assert cache.is_cached(own_packs())
-    cache.cache_in(str(folder))
+    cache.write_cache(str(folder))
     assert not list(shipped.glob("lock"))
     assert not folder.exists()
     assert {file.stat().st_mode & 0o777 for file in shipped.iterdir()} == {0o644}

@@ -18,12 +18,12 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.detect.flows.known_secrets import MASK, KnownSecrets
 from pipeguard.errors import PolicyError
 from pipeguard.runtime.endpoints import (
-    admission_of,
-    name_of,
-    remote_of,
+    name_remote,
+    read_admission,
+    read_remote,
+    read_transport,
+    read_url,
     server_context,
-    transport_of,
-    url_of,
 )
 from pipeguard.runtime.transports import transport_names
 from pipeguard.transports.http.server.admission import Tokens
@@ -46,13 +46,13 @@ def options(*flags: str, **given: str | list[str]) -> WrapOptions:
 
 def remote_headers(*flags: str, **given: str | list[str]) -> dict[str, str]:
     told = options(*flags, upstream=URL_TEXT, **given)
-    return dict(remote_of(told, ENVIRONMENT, LIMIT).headers)
+    return dict(read_remote(told, ENVIRONMENT, LIMIT).headers)
 
 
 def refusal(*flags: str, **given: str | list[str]) -> str:
     """What is said of options that are wrong; never a secret."""
     told = options(*flags, **{"upstream": URL_TEXT, **given})
-    read: Callable[..., object] = admission_of if "listen" in given else remote_of
+    read: Callable[..., object] = read_admission if "listen" in given else read_remote
     with pytest.raises(PolicyError) as caught:
         read(told, ENVIRONMENT, LIMIT)
     said = str(caught.value)
@@ -69,11 +69,11 @@ def refusal(*flags: str, **given: str | list[str]) -> str:
     ["http://a", "https://a:8443/mcp?x=y", "ws://[::1]:9/ws", "wss://a.example/", "HTTP://A/"],
 )
 def test_an_address_is_taken(text: str) -> None:
-    assert url_of(text) == URL(text)
+    assert read_url(text) == URL(text)
 
 
 def test_a_fragment_is_for_nobody() -> None:
-    assert str(url_of(f"https://a/mcp#{SECRET}")) == "https://a/mcp"
+    assert str(read_url(f"https://a/mcp#{SECRET}")) == "https://a/mcp"
 
 
 @pytest.mark.parametrize(
@@ -99,10 +99,10 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(text: str) -> None
 @given(st.text(max_size=30) | st.from_regex(r"(https?|wss?)://[^\s]{0,20}", fullmatch=True))
 def test_no_address_breaks_the_reader(text: str) -> None:
     try:
-        url = url_of(text)
+        url = read_url(text)
     except PolicyError:
         return
-    assert name_of(url)
+    assert name_remote(url)
     assert url.host
 
 
@@ -118,7 +118,7 @@ def test_no_address_breaks_the_reader(text: str) -> None:
 )
 def test_an_address_tells_the_transport(url: str, given: str | None, transport: str) -> None:
     told = options() if given is None else options(transport=given)
-    assert transport_of(told, URL(url)) == transport
+    assert read_transport(told, URL(url)) == transport
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_an_address_tells_the_transport(url: str, given: str | None, transport: 
 )
 def test_a_transport_that_is_not_spoken_there_is_refused(url: str, given: str) -> None:
     with pytest.raises(PolicyError, match=f"--transport {given}"):
-        transport_of(options(transport=given), URL(url))
+        read_transport(options(transport=given), URL(url))
     assert given in transport_names() or given == "stdio"
 
 
@@ -142,7 +142,7 @@ def test_a_transport_that_is_not_spoken_there_is_refused(url: str, given: str) -
     ],
 )
 def test_a_server_has_a_name_without_its_query(url: str, name: str) -> None:
-    assert name_of(URL(url)) == name
+    assert name_remote(URL(url)) == name
 
 
 # --- headers ----------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def test_a_name_in_a_header_is_no_secret_and_a_key_is(monkeypatch: pytest.Monkey
     monkeypatch.setattr(secrets_in_use, "IN_USE", known)
     values = {"T": "production", "K": "wonderful", "O": "hny-4711-key"}
     given = ["X-Tenant=T", "X-Api-Key=K", "X-Honeycomb-Team=O"]
-    remote_of(options(upstream="https://a.example", header_env=given), values, LIMIT)
+    read_remote(options(upstream="https://a.example", header_env=given), values, LIMIT)
     masked = known.masked("production, wonderful, hny-4711-key")
     assert masked == f"production, {MASK}, {MASK}"
 
@@ -194,7 +194,7 @@ def test_a_name_in_a_header_is_no_secret_and_a_key_is(monkeypatch: pytest.Monkey
 def test_a_clients_credentials_go_on_only_where_nobody_else_is_meant() -> None:
     def passes(*flags: str, **given: str | list[str]) -> bool:
         told = options(*flags, upstream=URL_TEXT, **given)
-        return remote_of(told, ENVIRONMENT, LIMIT).passes_credentials
+        return read_remote(told, ENVIRONMENT, LIMIT).passes_credentials
 
     assert passes()
     assert passes(header=["X-Team: x"])
@@ -268,11 +268,11 @@ def test_a_certificate_that_cannot_be_used_is_told(
 def test_an_upstream_is_trusted_by_the_system_or_by_one_authority(certificates: Path) -> None:
     cert, key = str(certificates / "cert.pem"), str(certificates / "key.pem")
     for told in ({}, {"ca": cert}, {"ca": cert, "client_cert": cert, "client_key": key}):
-        context = remote_of(options(upstream=URL_TEXT, **told), {}, LIMIT).context
+        context = read_remote(options(upstream=URL_TEXT, **told), {}, LIMIT).context
         assert context is not None
         assert context.verify_mode is ssl.CERT_REQUIRED
         assert context.check_hostname
-    assert remote_of(options(upstream="http://a/"), {}, LIMIT).context is None
+    assert read_remote(options(upstream="http://a/"), {}, LIMIT).context is None
 
 
 def test_an_authority_or_a_certificate_that_cannot_be_used_is_told(certificates: Path) -> None:
@@ -295,7 +295,7 @@ def test_an_authority_or_a_certificate_that_cannot_be_used_is_told(certificates:
     ],
 )
 def test_a_listener_has_a_host_and_a_port(listen: str, host: str, port: int) -> None:
-    at, found = admission_of(options(listen=listen), {}, LIMIT)
+    at, found = read_admission(options(listen=listen), {}, LIMIT)
     assert (at.host, found) == (host, port)
     assert at.tokens is None
     assert at.limit_bytes == LIMIT
@@ -316,13 +316,13 @@ def test_what_is_no_place_to_listen_is_told_so(listen: str) -> None:
 @pytest.mark.parametrize("listen", ["0.0.0.0:80", "[::]:80", "10.0.0.7:80", "box.lan:80"])
 def test_others_may_come_in_with_a_token_only(listen: str) -> None:
     assert "clients need a token, and there is none" in refusal(listen=listen)
-    at, _ = admission_of(options(listen=listen, token_env=["TOKEN"]), ENVIRONMENT, LIMIT)
+    at, _ = read_admission(options(listen=listen, token_env=["TOKEN"]), ENVIRONMENT, LIMIT)
     assert who(at.tokens, SECRET) == "TOKEN"
 
 
 def test_names_and_origins_are_passed_on() -> None:
     told = options(listen="localhost:0", allow_host=["A.Example"], allow_origin=["https://b"])
-    at, _ = admission_of(told, {}, LIMIT)
+    at, _ = read_admission(told, {}, LIMIT)
     assert (set(at.hosts), set(at.origins)) == ({"a.example"}, {"https://b"})
 
 
@@ -343,7 +343,7 @@ def test_a_token_file_is_read_anew_when_it_changes(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     file.write_text(f"# ours\n\nci {SECRET}\nhalf\n  dev   b b \n")
     told = options(listen="localhost:0", token_file=str(file), token_env=["env=OTHER"])
-    tokens = admission_of(told, ENVIRONMENT, LIMIT)[0].tokens
+    tokens = read_admission(told, ENVIRONMENT, LIMIT)[0].tokens
     assert (who(tokens, SECRET), who(tokens, "b b"), who(tokens, "another")) == ("ci", "dev", "env")
     assert who(tokens, "half") is who(tokens, "#") is who(tokens, "") is None
 
@@ -370,7 +370,7 @@ def test_of_a_token_file_that_is_gone_no_token_lets_in(
     file = tmp_path / "tokens"
     file.write_text(f"ci {SECRET}\n")
     told = options(listen="localhost:0", token_file=str(file), token_env=["env=OTHER"])
-    tokens = admission_of(told, ENVIRONMENT, LIMIT)[0].tokens
+    tokens = read_admission(told, ENVIRONMENT, LIMIT)[0].tokens
     assert who(tokens, SECRET) == "ci"
     file.unlink()
     if content is not None:
@@ -405,7 +405,7 @@ def test_a_token_file_that_others_may_write_is_not_believed(tmp_path: Path, mode
 
     file.chmod(0o640)  # read by a group, as a mounted secret is
     told = options(listen="localhost:0", token_file=str(file), token_env=["env=OTHER"])
-    tokens = admission_of(told, ENVIRONMENT, LIMIT)[0].tokens
+    tokens = read_admission(told, ENVIRONMENT, LIMIT)[0].tokens
     assert who(tokens, SECRET) == "ci"
     file.chmod(mode)
     assert who(tokens, SECRET) is None, "nor when that comes later"

@@ -34,7 +34,7 @@ def test_a_runs_name_is_eight_letters_and_digits_and_another_each_time() -> None
 )
 def test_a_clients_name_is_what_it_says_in_its_opening(params: object, name: str) -> None:
     frame = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
-    assert run._client_of(json.dumps(frame).encode()) == name
+    assert run._read_client(json.dumps(frame).encode()) == name
 
 
 def test_the_two_directions_share_no_engine() -> None:

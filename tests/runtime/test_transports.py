@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import PolicyError
-from pipeguard.runtime.transports import transport, transport_for, transport_names
+from pipeguard.runtime.transports import choose_transport, transport, transport_names
 from pipeguard.transports.http import bindings
 
 NEW = """
@@ -44,17 +44,17 @@ def test_a_file_beside_the_others_is_a_transport(
     (tmp_path / "over_gopher.py").write_text(NEW)
     monkeypatch.setattr(bindings, "__path__", [*bindings.__path__, str(tmp_path)])
     assert "over-gopher" in transport_names()
-    assert transport_for("over-gopher", "gopher") == "over-gopher"
-    assert transport_for("auto", "gopher") == "over-gopher"
+    assert choose_transport("over-gopher", "gopher") == "over-gopher"
+    assert choose_transport("auto", "gopher") == "over-gopher"
     monkeypatch.delitem(sys.modules, f"{bindings.__name__}.over_gopher")
 
 
 def test_a_transport_that_does_not_exist_is_told_with_those_that_do() -> None:
     with pytest.raises(PolicyError, match="--transport stdio: there is no such transport") as error:
-        transport_for("stdio", "https")
+        choose_transport("stdio", "https")
     assert "  sse: HTTP+SSE, the transport of MCP 2024-11-05" in str(error.value)
 
 
 def test_a_transport_may_not_be_spoken_at_such_an_address() -> None:
     with pytest.raises(PolicyError, match="--transport sse: not at an address"):
-        transport_for("sse", "wss")
+        choose_transport("sse", "wss")

@@ -9,7 +9,7 @@ import pytest
 
 from pipeguard.errors import StateError
 from pipeguard.state import review
-from pipeguard.state.audit import Audit, AuditFilter, hash_of, rows
+from pipeguard.state.audit import Audit, AuditFilter, hash_row, rows
 from pipeguard.state.schema import MIGRATIONS, migrate
 from pipeguard.state.store import Store
 from pipeguard.state.verification import verify
@@ -38,8 +38,8 @@ def test_rows_of_an_older_version_keep_their_hashes_and_new_ones_follow_them(
     # As that version wrote them.
     fields = ("OLD", 1, "2026-03-02T10:00:00.000Z", "weather", "editor 1", "to-server", "request")
     more = ("tools/call", "get_forecast", "allow", "OLD.c1", "0" * 64, 2, "[]")
-    first = hash_of(1, "OLD", "weather", "2026-03-02T10:00:00.000Z", "")
-    head = hash_of(*fields, *more, first)
+    first = hash_row(1, "OLD", "weather", "2026-03-02T10:00:00.000Z", "")
+    head = hash_row(*fields, *more, first)
     connection.execute(
         "INSERT INTO chains VALUES (1, 'OLD', 'weather', '2026-03-02T10:00:00.000Z', '', ?, ?, 1)",
         (first, head),

@@ -43,7 +43,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     """Check this installation, and the clients that were found."""
     if target.is_repository:
         return
-    days = (time.time() - _installed()) / _DAY_SECONDS
+    days = (time.time() - _find_install_time()) / _DAY_SECONDS
     if days > MOST_DAYS:
         version = pipeguard.version.VERSION
         message = f"PipeGuard {version} was installed {days:.0f} days ago."
@@ -59,7 +59,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
             yield FACTS.at(None, f"{clients()[name].name}: looked up in {checked}.", key=name)
 
 
-def _installed() -> float:
+def _find_install_time() -> float:
     """The time at which the package was installed: pip writes its metadata then."""
     try:
         files = distribution(PACKAGE).files or ()

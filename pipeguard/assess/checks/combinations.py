@@ -76,7 +76,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
                 _LabelledServer(server, union, from_tools, guarded, enforced)
             )
     found = (
-        _combined(check, client, servers, together)
+        _combine(check, client, servers, together)
         for client, servers in by_client.items()
         for check, together in ((WAY_OUT, _way_out), (RUNS, _runs))
     )
@@ -89,7 +89,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
             yield finding
 
 
-def _combined(
+def _combine(
     check: PostureCheck,
     client: str,
     servers: list[_LabelledServer],
@@ -135,13 +135,13 @@ def _kept_apart(check: PostureCheck, client: str, parts: _Parts) -> PostureFindi
     listed = "; ".join(f"{each.server.name} has {each.enforced.why}" for each in kept)
     return check.rated(Severity.INFO).of_server(
         next(iter(every.values())).server,
-        f"{_name_of(client)} has them together ({_listed(parts)}), but isolation keeps them from"
+        f"{_name(client)} has them together ({_list_names(parts)}), but isolation keeps them from"
         f" it, enforced: {listed}.",
         key=",".join(sorted(every)),
     )
 
 
-def _listed(parts: _Parts) -> str:
+def _list_names(parts: _Parts) -> str:
     return "; ".join(
         f"{what}: {', '.join(sorted({each.server.name for each in servers}))}"
         for what, servers in parts.items()
@@ -158,12 +158,12 @@ def _finding(check: PostureCheck, client: str, parts: _Parts) -> PostureFinding:
     rated = check.rated(check.severity if sure and not guarded else Severity.LOW)
     return rated.of_server(
         every[0].server,
-        f"{_name_of(client)} has them together ({_listed(parts)}).{guess}",
+        f"{_name(client)} has them together ({_list_names(parts)}).{guess}",
         key=",".join(names),
         fix=() if guarded else ("pipeguard", "setup", client),
     )
 
 
-def _name_of(client: str) -> str:
+def _name(client: str) -> str:
     """A client's name for people."""
     return "pipeguard serve" if client == GATEWAY else clients()[client].name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeguard.assess.cures import setup_of
+from pipeguard.assess.cures import setup_command
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.catalog import ConfigScope
@@ -86,13 +86,13 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     """Check all servers, and all files."""
     for config in target.configs:
         if config.problem:
-            yield _broken(config)
+            yield _find_broken(config)
     for server in target.servers:
         yield from _of(target, server)
         yield from _flags(target, server)
 
 
-def _broken(config: Config) -> PostureFinding:
+def _find_broken(config: Config) -> PostureFinding:
     if config.is_unread:
         # A baseline excuses only these very bytes.
         key = config.digest if config.content else ""
@@ -105,7 +105,7 @@ def _broken(config: Config) -> PostureFinding:
 
 def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
     judged = target.judged(server)
-    setup = setup_of(target, server)
+    setup = setup_command(target, server)
     if judged.state is GuardState.OPEN:
         yield UNGUARDED.of_server(server, "Nothing is between it and the model.", fix=setup)
     elif judged.state is GuardState.STALE:

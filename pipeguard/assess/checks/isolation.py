@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeguard.assess.checks.guarded import FLAGS
-from pipeguard.assess.cures import setup_of
+from pipeguard.assess.cures import setup_command
 from pipeguard.assess.gateway_file import is_of_gateway
 from pipeguard.assess.isolation import EntryIsolation, entry_isolation, holds_home
 from pipeguard.assess.target import AssessmentTarget
@@ -65,7 +65,7 @@ def _open(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFind
     if is_told or target.judged(server).state not in _STARTED:
         return
     why = obstacle(server)
-    fix = () if why or is_of_gateway(server) else (*setup_of(target, server), ISOLATE)
+    fix = () if why or is_of_gateway(server) else (*setup_command(target, server), ISOLATE)
     touches = _CONTAINED if is_of_containers(server.own_words) else _TOUCHES
     message = f"{touches}{_because(held)}." + (f" But {why}." if why else "")
     yield NOT_ISOLATED.of_server(server, message, fix=fix)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from pipeguard.assess.connecting import name_in
+from pipeguard.assess.connecting import find_name
 from pipeguard.assess.target import AssessmentTarget, Contents, Flagged
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import ServerEntry
@@ -62,7 +62,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
         tools = [offer.name for offer in offered.offers if offer.kind == "tool"]
         for pair in product(target.clients_of(server), tools):
             by_tool.setdefault(pair, []).append(server)
-    yield from _shared(by_tool)
+    yield from _find_shared(by_tool)
 
 
 def _of(
@@ -70,15 +70,15 @@ def _of(
 ) -> Iterator[PostureFinding]:
     if offered.problem:
         yield SILENT.of_server(server, offered.problem)
-    stored_as = name_in(target, server) if offered.drifted else ""
+    stored_as = find_name(target, server) if offered.drifted else ""
     for name in offered.drifted:
         fix = ("pipeguard", "diff", f"{stored_as}/{name}")
         yield DRIFTED.of_server(server, f"{name} is not what was approved.", key=name, fix=fix)
     for flagged in offered.flagged:
-        yield _flagged(server, flagged)
+        yield _flag(server, flagged)
 
 
-def _flagged(server: ServerEntry, flagged: Flagged) -> PostureFinding:
+def _flag(server: ServerEntry, flagged: Flagged) -> PostureFinding:
     """The severity of the rule if the guard would stop it; low if the guard would only note it."""
     finding = flagged.finding
     stops = finding.action >= Action.REDACT
@@ -96,7 +96,7 @@ def _flagged(server: ServerEntry, flagged: Flagged) -> PostureFinding:
     )
 
 
-def _shared(by_tool: dict[tuple[str, str], list[ServerEntry]]) -> Iterator[PostureFinding]:
+def _find_shared(by_tool: dict[tuple[str, str], list[ServerEntry]]) -> Iterator[PostureFinding]:
     pairs: dict[tuple[str, str, str], list[str]] = {}
     where: dict[tuple[str, str, str], ServerEntry] = {}
     for (client, tool), servers in by_tool.items():

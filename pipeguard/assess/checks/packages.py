@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeguard.assess.fetched import Fetch, VersionPin, fetched, piped
+from pipeguard.assess.fetched import Fetch, VersionPin, find_fetched, find_piped
 from pipeguard.assess.isolation import entry_isolation
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
@@ -44,11 +44,11 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     """Check every command."""
     for server in target.servers:
         words = server.own_words
-        if piped(words):
+        if find_piped(words):
             yield PIPED.of_server(server, "Its command runs what it downloads, unseen.")
-        for fetch in fetched(words):
+        for fetch in find_fetched(words):
             if fetch.pin is not VersionPin.EXACT and not _is_fetched_once(target, server):
-                yield _unpinned(target, server, fetch)
+                yield _find_unpinned(target, server, fetch)
 
 
 def _is_fetched_once(target: AssessmentTarget, server: ServerEntry) -> bool:
@@ -60,7 +60,7 @@ def _is_fetched_once(target: AssessmentTarget, server: ServerEntry) -> bool:
         return False  # nor does it start
 
 
-def _unpinned(target: AssessmentTarget, server: ServerEntry, fetch: Fetch) -> PostureFinding:
+def _find_unpinned(target: AssessmentTarget, server: ServerEntry, fetch: Fetch) -> PostureFinding:
     index = next((i for i, word in enumerate(server.args) if fetch.what in word), None)
     line = server.line if index is None else target.line(server, f"args.{index}")
     what, example = masked_text(fetch.what), masked_text(fetch.example)

@@ -68,11 +68,11 @@ def _of(target: AssessmentTarget, path: Path, scope: PolicyScope) -> Iterator[Po
     if file.mode is Mode.OBSERVE:
         yield OBSERVES.at(path, "`mode: observe` lets everything through.", key="mode")
     if scope is PolicyScope.USER:  # a project's can only tighten
-        yield from _loosened(path, file)
-        yield from _given(path, file, str(target.machine.home))
+        yield from _find_loosened(path, file)
+        yield from _describe_grants(path, file, str(target.machine.home))
 
 
-def _loosened(path: Path, file: PolicyFile) -> Iterator[PostureFinding]:
+def _find_loosened(path: Path, file: PolicyFile) -> Iterator[PostureFinding]:
     if not file.layer.defaults:
         yield LOOSER.at(path, "What no entry names is let through.", key="defaults")
     yield from _actions(path, file.layer)
@@ -99,7 +99,7 @@ def _loosened(path: Path, file: PolicyFile) -> Iterator[PostureFinding]:
         yield LOOSER.rated(Severity.LOW).at(path, message, key="drift")
 
 
-def _given(path: Path, file: PolicyFile, home_folder: str) -> Iterator[PostureFinding]:
+def _describe_grants(path: Path, file: PolicyFile, home_folder: str) -> Iterator[PostureFinding]:
     """Grants under `isolate` that leave little confined."""
     for entry in file.isolate:
         home = "nearly all your home"

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeguard.assess.fetched import fetched
+from pipeguard.assess.fetched import find_fetched
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import MAX_FILE_BYTES, ServerEntry
-from pipeguard.clients.reading import decoded
+from pipeguard.clients.reading import decode
 from pipeguard.config.directories import read
 from pipeguard.errors import InputError
 from pipeguard.firewall.finding import Severity
@@ -76,7 +76,9 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
         if server.scope is ConfigScope.PROJECT:
             yield from _of(target, server)
     roots = {target.root or target.machine.project} - {None}
-    roots |= {_root_of(server) for server in target.servers if server.scope is ConfigScope.PROJECT}
+    roots |= {
+        _find_root(server) for server in target.servers if server.scope is ConfigScope.PROJECT
+    }
     for root in sorted(filter(None, roots)):
         yield from _settings(root)
 
@@ -100,7 +102,7 @@ def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFindin
 def _own_code(server: ServerEntry) -> str:
     """The file of the repository that is run, or empty."""
     words = server.own_words
-    if not words or fetched(words):
+    if not words or find_fetched(words):
         return ""
     if words[0].startswith(("./", "../", "${workspaceFolder", "${CLAUDE_PROJECT_DIR")):
         return words[0]
@@ -124,7 +126,7 @@ def _texts(server: ServerEntry) -> Iterator[tuple[str, str]]:
         yield "url", server.url
 
 
-def _root_of(server: ServerEntry) -> Path:
+def _find_root(server: ServerEntry) -> Path:
     """The folder that a project's file belongs to."""
     folder = server.file.parent
     return folder.parent if folder.name.startswith(".") else folder
@@ -142,7 +144,7 @@ def _settings(root: Path) -> Iterator[PostureFinding]:
                 path, f"Whether it makes the client not ask is unknown: {error}", key=name
             )
             continue
-        text = _plain(decoded(content))
+        text = _plain(decode(content))
         for match in pattern.finditer(text):
             what = json.dumps(match[0].split(":")[0].strip().strip('"')).strip('"')
             line = text.count("\n", 0, match.start()) + 1

@@ -81,7 +81,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
         values = [value for value in _values(server) if _REFERENCE.sub("", value.value).strip()]
         certain = _certain(target, values)
         for index, value in enumerate(values):
-            severity = Severity.HIGH if index in certain else _suspected(value)
+            severity = Severity.HIGH if index in certain else _find_suspects(value)
             if severity is not None:
                 what = "a secret" if index in certain else "what looks like a secret"
                 yield CLEAR.rated(severity).of_server(
@@ -157,7 +157,7 @@ def _certain(target: AssessmentTarget, values: list[_Value]) -> set[int]:
     return {i for i in indexes if not _PLACEHOLDER.match(_bare(values[i].value))}
 
 
-def _suspected(candidate: _Value) -> Severity | None:
+def _find_suspects(candidate: _Value) -> Severity | None:
     """Rate a value that no rule finds, by its name and its looks; None if it is harmless."""
     name, value = candidate.name, _bare(candidate.value)
     if len(value) < _LEAST_CHARS or _PLACEHOLDER.match(value) or _REFERENCE.search(candidate.value):

@@ -52,7 +52,7 @@ def render(assessment: Assessment) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"visible": visible, "named": _named, "marked": _marked}
+    environment.filters |= {"visible": visible, "named": _name, "marked": _mark}
     groups = []
     for name in dict.fromkeys(finding.check for finding in assessment.findings):
         findings = [finding for finding in assessment.findings if finding.check == name]
@@ -79,11 +79,11 @@ def _plural(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _named(text: str) -> str:
+def _name(text: str) -> str:
     return shown(text, NAMED_CHARS)
 
 
-def _marked(text: str) -> Markup:
+def _mark(text: str) -> Markup:
     """A sentence, escaped; text between backticks as code."""
     from markupsafe import Markup, escape
 
@@ -183,7 +183,7 @@ def draw(reached: Sequence[Reached], names: Mapping[str, str]) -> Drawing:
     """
     drawn = reached[:MOST_SERVERS]
     clients = list(dict.fromkeys(client for row in drawn for client in row.clients))
-    touched = list(dict.fromkeys(what for row in drawn for what in _touched(row)))
+    touched = list(dict.fromkeys(what for row in drawn for what in _list_reach(row)))
     rows = max(len(clients), len(drawn), len(touched), 1)
     columns = (
         [(names.get(name, name), "") for name in clients],
@@ -196,7 +196,7 @@ def draw(reached: Sequence[Reached], names: Mapping[str, str]) -> Drawing:
         middle = placed[1][index]
         pairs = [(placed[0][clients.index(name)], middle) for name in row.clients]
         lines += [_line(a, b, guarded=_is_guarded(row)) for a, b in pairs]
-        ends = [placed[2][touched.index(what)] for what in _touched(row)]
+        ends = [placed[2][touched.index(what)] for what in _list_reach(row)]
         kind = HELD if row.isolated else "word"
         lines += [_line(middle, end, guarded=_is_guarded(row), kind=kind) for end in ends]
     heads = tuple((left, title) for (left, _), title in zip(COLUMNS, TITLES, strict=True))
@@ -207,7 +207,7 @@ def draw(reached: Sequence[Reached], names: Mapping[str, str]) -> Drawing:
     return Drawing(WIDTH, height, boxes, tuple(lines), heads, len(reached), guessed, held)
 
 
-def _touched(row: Reached) -> list[tuple[str, str]]:
+def _list_reach(row: Reached) -> list[tuple[str, str]]:
     """List what a server can touch, as texts and kinds of boxes."""
     if not row.isolated:
         return [(what, "") for what in row.touches]
