@@ -181,7 +181,7 @@ def _text_from(
 def _long_run(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
     """Decode whole runs: text that is not ASCII has no letters that can only be text."""
     decoded: list[Decoded] = []
-    position = start
+    position = joined = start  # lines up to `joined` were tried as one run
     letters = data[start:end].translate(_IN_RUN)  # then forty times one letter is a long run
     while (at := letters.find(_FORTY, position - start)) >= 0 and budget.call():
         stop = letters.find(b" ", at + len(_FORTY))
@@ -199,19 +199,23 @@ def _long_run(data: bytes, start: int, end: int, budget: DecodingBudget) -> list
         else:
             if match[0].islower() or _BASE64.match(match[0]):
                 continue  # base64 has both cases; ASCII in base64 is found by its own sign
-            whole, position = _run_from(data, match)
-            decoded += whole
+            stops = [position]  # the next line may be another run, or a word
+            if position > joined:
+                joined = _end_of_run(data, position, MAX_RUN_BYTES)
+                stops = [joined, position]
+            if run := _decode_to(data, match.start(), stops):
+                decoded.append(run)
+                position = run.end
     return decoded
 
 
-def _run_from(data: bytes, match: re.Match[bytes]) -> tuple[list[Decoded], int]:
-    """Decode a run of base64 over line ends, or its first line if the next is another run."""
-    stop = _end_of_run(data, match.end(), MAX_RUN_BYTES)
-    for end in dict.fromkeys((stop, match.end())):
-        plain = _from_base64(data[match.start() : end])
+def _decode_to(data: bytes, start: int, stops: Iterable[int]) -> Decoded | None:
+    """Decode base64 from `start` to the first stop up to which it is text; None if none is."""
+    for stop in stops:
+        plain = _from_base64(data[start:stop])
         if is_readable(plain):
-            return [Decoded(plain, "base64", match.start(), end)], end
-    return [], stop
+            return Decoded(plain, "base64", start, stop)
+    return None
 
 
 def _on_one_line(run: bytes) -> Iterator[tuple[str, bytes]]:
