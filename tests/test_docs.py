@@ -188,6 +188,7 @@ def test_the_library_s_example_runs() -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", PAGES["reference.md"], re.DOTALL | re.MULTILINE)
     assert blocks
     for block in blocks:
+        assert len(re.findall(r"^(?:from|import) ", block, re.MULTILINE)) == 1
         subprocess.run([sys.executable, "-P", "-c", block], check=True)
 
 

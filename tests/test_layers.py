@@ -5,7 +5,8 @@ import os
 import re
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from pipeguard.demo.client import DemoClient
@@ -77,31 +78,11 @@ RANK = {name: rank for rank, name in enumerate(LAYERS)}
 # What can neither wait, nor look at a clock, a file or a die.
 PURE = {
     *("__future__", "typing", "types", "dataclasses", "enum", "abc", "functools", "itertools"),
-    *(
-        "collections",
-        "collections.abc",
-        "operator",
-        "array",
-        "bisect",
-        "heapq",
-        "string",
-        "re",
-        "fnmatch",
-    ),
-    *("json", "json.encoder", "json.scanner", "math", "decimal", "unicodedata", "textwrap"),
-    *(
-        "contextlib",
-        "copy",
-        "base64",
-        "binascii",
-        "hashlib",
-        "hmac",
-        "struct",
-        "zlib",
-        "difflib",
-        "ipaddress",
-    ),
-    *("hyperscan", "rfc8785", "yaml"),  # yaml reads a pack's text, which is handed in
+    *("collections", "collections.abc", "operator", "array", "bisect", "heapq", "string", "re"),
+    *("fnmatch", "json", "json.encoder", "json.scanner", "math", "decimal", "unicodedata"),
+    *("textwrap", "contextlib", "copy", "base64", "binascii", "hashlib", "hmac", "struct", "zlib"),
+    *("difflib", "ipaddress", "hyperscan", "rfc8785"),
+    "yaml",  # reads a pack's text, which is handed in
 }
 EXCEPTIONS = {  # module of the core, what else it imports: with the reason
     ("firewall.pins.fingerprint", "io"): "BytesIO, in memory",
@@ -114,18 +95,12 @@ EXCEPTIONS = {  # module of the core, what else it imports: with the reason
     ("detect.model.network_weights", "array"): "numbers of four bytes",
     ("detect.matching.confirm", "re2"): "regular expressions in linear time",
     ("detect.matching.pattern_set", "threading"): "Lock: threads share databases, loaded once",
-    (
-        "firewall.session.lifecycle",
-        "threading",
-    ): "Lock: the two threads of the pump share a conversation",
+    ("firewall.session.lifecycle", "threading"): "Lock: the pump's threads share a conversation",
     ("firewall.protocol.answers", "threading"): "Lock: they share what results asked",
     ("firewall.pins.store", "threading"): "Lock: the recorder replaces what is trusted",
     ("firewall.budgets", "sys"): "getsizeof: how much memory a text takes",
     ("detect.detector", "threading"): "Lock: the rules of a server are loaded once",
-    (
-        "detect.knowledge",
-        "threading",
-    ): "Lock: the threads of a server share what is known of its tools",
+    ("detect.knowledge", "threading"): "Lock: threads share what is known of tools",
     ("detect.flows.vault", "threading"): "Lock: one takes secrets out, the other puts them back",
     ("detect.flows.ledger", "threading"): "Lock: they share what came back, too",
     ("detect.flows.ledger_memory", "threading"): "Lock: all clients share what may be remembered",
@@ -141,32 +116,36 @@ NOT_IN_A_SESSION = re.compile(
 )
 
 
-def modules() -> dict[str, ast.Module]:
-    found = {}
-    for file in sorted(PACKAGE.rglob("*.py")):
-        name = ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
-        found[name.removesuffix(".__init__")] = ast.parse(file.read_text(encoding="utf-8"))
+FILES = {
+    ".".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): file
+    for file in sorted(PACKAGE.rglob("*.py"))
+}
+PURE_ROOMS = ("unicode", "firewall", "detect")
+CORE = [name for name in FILES if name.split(".")[0] in PURE_ROOMS]
+
+
+@cache
+def nodes_of(name: str) -> list[ast.AST]:
+    """All nodes of a module's tree."""
+    return [*ast.walk(ast.parse(FILES[name].read_text("utf-8")))]
+
+
+@cache
+def imports(name: str) -> set[str]:
+    """Every module that is imported anywhere in a module, by its whole name."""
+    found = set()
+    for node in nodes_of(name):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names}
+            inside = {name for name in submodules if name.removeprefix("pipeguard.") in FILES}
+            found |= inside or {node.module}
     return found
 
 
-MODULES = modules()
-PURE_ROOMS = ("unicode", "firewall", "detect")
-CORE = [name for name in MODULES if name.split(".")[0] in PURE_ROOMS]
-
-
-def imports(tree: ast.AST) -> Iterator[str]:
-    """Every module that is imported anywhere in a tree, by its whole name."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            submodules = [f"{node.module}.{alias.name}" for alias in node.names]
-            inside = [name for name in submodules if name.removeprefix("pipeguard.") in MODULES]
-            yield from inside or [node.module]
-
-
 def own_imports(name: str) -> set[str]:
-    found = {item for item in imports(MODULES[name]) if item.split(".")[0] == "pipeguard"}
+    found = {item for item in imports(name) if item.split(".")[0] == "pipeguard"}
     return {item.removeprefix("pipeguard").removeprefix(".") or "__init__" for item in found}
 
 
@@ -195,6 +174,7 @@ def shortest_path(graph: Mapping[str, set[str]], start: str, end: str) -> list[s
     return []
 
 
+@cache
 def rank_of(name: str) -> int:
     """How far down a module's package stands."""
     while name not in RANK:
@@ -204,23 +184,23 @@ def rank_of(name: str) -> int:
 
 
 def test_every_package_and_module_has_a_layer() -> None:
-    assert [name for name in MODULES if name.split(".")[0] not in RANK] == []
+    assert [name for name in FILES if name.split(".")[0] not in RANK] == []
     packages = {
         name.rpartition(".")[0]
-        for name in MODULES
+        for name in FILES
         if name.split(".")[0] in PURE_ROOMS and "." in name
     }
     assert packages - RANK.keys() == set()
 
 
-@each("name", list(MODULES))
+@each("name", list(FILES))
 def test_a_module_imports_nothing_that_stands_below_it(name: str) -> None:
     rank = rank_of(name)
     assert [item for item in own_imports(name) if rank_of(item) > rank] == []
 
 
 def test_no_import_goes_in_a_circle() -> None:
-    graph = {name: own_imports(name) & MODULES.keys() for name in MODULES}
+    graph = {name: own_imports(name) & FILES.keys() for name in FILES}
     assert circles(graph) == set()
 
 
@@ -232,7 +212,7 @@ def test_each_circle_is_named_once_and_in_full() -> None:
 
 @each("name", CORE)
 def test_the_core_imports_nothing_that_waits(name: str) -> None:
-    foreign = {item for item in imports(MODULES[name]) if item.split(".")[0] != "pipeguard"}
+    foreign = {item for item in imports(name) if item.split(".")[0] != "pipeguard"}
     allowed = PURE | {item for module, item in EXCEPTIONS if module == name}
     assert foreign - allowed == set()
 
@@ -241,7 +221,7 @@ def test_the_core_imports_nothing_that_waits(name: str) -> None:
 def test_the_core_calls_nothing_that_waits_and_is_not_async(name: str) -> None:
     waiting = [
         ast.unparse(node)
-        for node in ast.walk(MODULES[name])
+        for node in nodes_of(name)
         if isinstance(node, ast.AsyncFunctionDef | ast.Await)
         or (isinstance(node, ast.Call) and ast.unparse(node.func) in IMPURE_CALLS)
     ]
@@ -249,13 +229,13 @@ def test_the_core_calls_nothing_that_waits_and_is_not_async(name: str) -> None:
 
 
 def test_only_the_store_speaks_sql() -> None:
-    importing = {name for name in MODULES if "sqlite3" in imports(MODULES[name])}
+    importing = {name for name in FILES if "sqlite3" in imports(name)}
     # A login's lock is a lock alone: SQLite's is portable, and ends with its process.
     assert {name for name in importing if not name.startswith("state.")} == {"auth.store"}
     executing = {
         name
-        for name, tree in MODULES.items()
-        for node in ast.walk(tree)
+        for name in FILES
+        for node in nodes_of(name)
         if isinstance(node, ast.Attribute) and node.attr == "connection"
         if not name.startswith("state.") and ast.unparse(node.value) != "self"
     }
@@ -263,11 +243,11 @@ def test_only_the_store_speaks_sql() -> None:
 
 
 def test_no_exception_outlives_its_reason() -> None:
-    assert [(name, item) for name, item in EXCEPTIONS if item not in imports(MODULES[name])] == []
+    assert [(name, item) for name, item in EXCEPTIONS if item not in imports(name)] == []
 
 
 def test_the_public_names_are_imported_by_nobody_inside() -> None:
-    assert [name for name in MODULES if "__init__" in own_imports(name)] == []
+    assert [name for name in FILES if "__init__" in own_imports(name)] == []
 
 
 def test_a_daily_session_loads_neither_an_event_loop_nor_http_nor_the_log(tmp_path: Path) -> None:

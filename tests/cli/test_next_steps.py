@@ -3,7 +3,6 @@
 tests/wrap/test_next_steps.py does what is advised in front of a real server.
 """
 
-import ast
 import datetime
 import re
 import shlex
@@ -44,7 +43,7 @@ FAMILIES = (
     "flows",
     "secrets",
 )
-RULE = re.compile(rf"(?:{'|'.join(FAMILIES)})\.[a-z][a-z-]+")
+RULE = re.compile(rf"(?<=[\"'])(?:{'|'.join(FAMILIES)})\.[a-z][a-z-]+(?=[\"'])")
 NO_RULES = {"policy.yaml", "audit.more"}
 # A command in the advice, as `pipeguard approve SERVER`.
 JWT = Finding("secrets.jwt", "call.arguments", tool="search")
@@ -55,11 +54,7 @@ FIXED = Severity.HIGH, Confidence.HIGH
 def rules_in_code() -> list[str]:
     """The rules that modules name, and that no pack has."""
     named = {
-        node.value
-        for path in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        if RULE.fullmatch(node.value)
+        rule for path in PACKAGE.rglob("*.py") for rule in RULE.findall(path.read_text("utf-8"))
     }
     return sorted(named - NO_RULES - ALL.keys())
 
