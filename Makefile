@@ -13,6 +13,9 @@ SPREAD := --numprocesses auto --dist loadfile --no-loadscope-reorder
 # Without the slow ones, and with a fifth of the examples of each property: `test` has half of them,
 # `exhaustive` all.
 CORE := --numprocesses auto --dist worksteal -m 'not slow and not clients and not exhaustive'
+# Tests of files rather than of what PipeGuard does: beside types, and not once more behind them.
+REPOSITORY := tests/benchmarks tests/packaging/test_files.py $(addsuffix .py,$(addprefix tests/test_,\
+	bars credentials docs each layers public_names repository training training_apis words))
 # What classifiers read as no order to a model, of what is installed (training/README.md).
 NATURAL ?= $(TRAIN)/lib $(wildcard /usr/share/doc /usr/share/man /usr/share/gimp/2.0/help \
 	/usr/lib/libreoffice/help /usr/share/libreoffice/help tests/node_modules)
@@ -23,8 +26,8 @@ COMPILE := PIPEGUARD_NATIVE=1 $(LOCK)/bin/uv pip compile --quiet --universal --p
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install uninstall check test exhaustive coverage clients image lint types bench docs opener ranker
-.PHONY: model network lock clean
+.PHONY: help demo install uninstall check test exhaustive coverage clients image lint types repository bench docs
+.PHONY: opener ranker model network lock clean
 .PHONY: tools compiled demo-environment test-environment train-environment
 
 help: ## Show this
@@ -52,8 +55,8 @@ check: test-environment ## Run lint, types, and the tests of what judges: a minu
 test: ## Run everything that must hold: lint, types, and all tests
 	@sh requirements/system
 	@$(MAKE) --no-print-directory test-environment
-	@$(MAKE) --no-print-directory --jobs=2 lint types tools compiled
-	PIPEGUARD_FUZZ_FACTOR=0.5 $(TEST)/bin/python -m pytest $(SPREAD) $(ARGS)
+	@$(MAKE) --no-print-directory --jobs=2 lint types repository tools compiled
+	PIPEGUARD_FUZZ_FACTOR=0.5 $(TEST)/bin/python -m pytest $(SPREAD) $(REPOSITORY:%=--ignore=%) $(ARGS)
 
 exhaustive: test-environment ## Run all tests, in every variant of which `test` runs one: twice as long
 	$(TEST)/bin/python -m pytest $(SPREAD) -m 'not clients and not engine' $(ARGS)
@@ -73,6 +76,9 @@ lint: test-environment ## Check rules of style and format
 
 types: test-environment ## Check types
 	$(TEST)/bin/mypy
+
+repository: test-environment ## Check names, layers, sizes, pages, locks, benchmarks and training
+	$(TEST)/bin/python -m pytest --quiet $(REPOSITORY)
 
 tools: test-environment
 	@$(TEST)/bin/python -m tests.tools

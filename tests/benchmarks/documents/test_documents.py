@@ -62,6 +62,7 @@ def test_the_project_of_an_installed_file_is_its_package(path: str, project: str
     assert project_of(path, path.partition("/doc/")[2] or path) == project
 
 
+@pytest.mark.exhaustive  # looks through all that is installed
 def test_projects_are_learned_or_measured_and_never_both(tmp_path: Path) -> None:
     for number in range(40):
         folder = tmp_path / f"project{number}"
@@ -73,6 +74,7 @@ def test_projects_are_learned_or_measured_and_never_both(tmp_path: Path) -> None
     assert 5 < len(learned) < 35
 
 
+@pytest.mark.exhaustive  # looks through all that is installed
 def test_no_project_fills_a_kind(tmp_path: Path) -> None:
     folder = tmp_path / "large"
     folder.mkdir()
@@ -89,6 +91,7 @@ def test_what_is_no_text_is_left_out(tmp_path: Path, content: bytes) -> None:
     assert Document("p", Kind.GUIDE, "a.md", path).text() is None
 
 
+@pytest.mark.exhaustive  # looks through all that is installed
 def test_documents_are_judged_by_both_checkouts_and_in_both_forms(tmp_path: Path) -> None:
     target = tmp_path / "out.json"
     command = [sys.executable, "-m", "benchmarks.documents", "--count", "6", "--json", str(target)]
