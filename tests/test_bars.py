@@ -6,9 +6,10 @@ import subprocess
 import tokenize
 import tomllib
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from operator import gt
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -26,7 +27,7 @@ BROAD = {"Exception", "BaseException"}
 CATCHES_ALL = {
     "pipeguard/__main__.py _run": "the process ends here, and says what failed",
     "pipeguard/firewall/session/session.py _judge_or_refuse": "a check that breaks must refuse",
-    "pipeguard/state/recorder.py _failure_of": "the thread that writes has no caller to raise to",
+    "pipeguard/state/recorder.py _describe_failure": "the thread that writes has no caller to raise to",
 }
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 REASON = re.compile(r"#\s*(ruff: )?noqa: ?[A-Z]+[0-9]+(, ?[A-Z]+[0-9]+)*(  \S)?")
@@ -45,42 +46,71 @@ def sources() -> dict[str, str]:
     return {name: (TOP / name).read_text("utf-8") for name in names if (TOP / name).is_file()}
 
 
-def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    return (
-        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    )
+class _Report(NamedTuple):
+    """A file's size, and the places in it that a bar concerns."""
+
+    code_lines: int
+    public_classes: int
+    too_long: list[str]
+    catching_all: list[str]
+    blocking_threads: list[int]
+
+
+@cache
+def reports() -> dict[str, _Report]:
+    return {name: examine(name, text) for name, text in sources().items()}
+
+
+@lru_cache(maxsize=1)
+def nodes_of(text: str) -> list[ast.AST]:
+    """All nodes of the tree that a file's text makes."""
+    return [*ast.walk(ast.parse(text))]
+
+
+def examine(name: str, text: str) -> _Report:
+    is_test = name.startswith("tests/")
+    nodes = nodes_of(text)
+    lines = len(text.splitlines())
+    too_long = [f"{lines} lines"] * (lines > BARS["test-file-lines" if is_test else "file-lines"])
+    catching: list[str] = []
+    for node in nodes if not is_test else ():  # a table of cases is long
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if (length := lines_of(node)) > BARS["function-lines"]:
+                too_long.append(f"{node.name}: {length} lines")
+            catching += [node.name] * sum(map(catches_all, ast.walk(node)))
+    threads = [
+        node.lineno
+        for node in nodes
+        if is_test and isinstance(node, ast.Call)
+        if ast.unparse(node.func) in {"Thread", "threading.Thread"}
+        if not any(keyword.arg == "daemon" for keyword in node.keywords)
+    ]
+    return _Report(code_lines(text), public_classes(text), too_long, catching, threads)
 
 
 def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Lines of a function without its docstring."""
-    last = function.end_lineno or function.lineno
-    docstring = function.body[0] if ast.get_docstring(function) is not None else None
-    docstring_lines = (
-        (docstring.end_lineno or docstring.lineno) - docstring.lineno + 1 if docstring else 0
+    """Count a function's lines without its docstring."""
+    return len(
+        {*range(function.lineno, (function.end_lineno or 0) + 1)} - docstring_lines(function)
     )
-    return last - function.lineno + 1 - docstring_lines
 
 
-def too_long() -> dict[str, list[str]]:
-    """What is longer than its bar, by file."""
-    long = {}
-    for name, text in sources().items():
-        is_test = name.startswith("tests/")
-        lines = len(text.splitlines())
-        over = [f"{lines} lines"] * (lines > BARS["test-file-lines" if is_test else "file-lines"])
-        if not is_test:  # a table of cases is long
-            over += [
-                f"{function.name}: {lines_of(function)} lines"
-                for function in functions(ast.parse(text))
-                if lines_of(function) > BARS["function-lines"]
-            ]
-        if over:
-            long[name] = over
-    return long
+def docstring_lines(node: ast.AST) -> set[int]:
+    if not isinstance(node, DOCUMENTED) or ast.get_docstring(node) is None:
+        return set()
+    return {*range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1)}
+
+
+def catches_all(node: ast.AST) -> bool:
+    """True if a handler catches every exception and does not raise it again."""
+    if not isinstance(node, ast.ExceptHandler) or isinstance(node.body[-1], ast.Raise):
+        return False
+    caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+    return any(one is None or ast.unparse(one) in BROAD for one in caught)
 
 
 def test_files_and_functions_are_short() -> None:
-    assert too_long() == {}
+    assert {name: one.too_long for name, one in reports().items() if one.too_long} == {}
 
 
 def room_of(name: str) -> str | None:
@@ -92,33 +122,27 @@ def room_of(name: str) -> str | None:
 
 
 def code_lines(text: str) -> int:
-    """Lines with code: without comments, docstrings and blank lines."""
+    """Count the lines with code: without comments, docstrings and blank lines."""
     code = {
         number
         for number, line in enumerate(text.splitlines(), 1)
         if (stripped := line.strip()) and not stripped.startswith("#")
     }
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
-            docstring = node.body[0]
-            code -= {*range(docstring.lineno, (docstring.end_lineno or 0) + 1)}
-    return len(code)
+    return len(code.difference(*map(docstring_lines, nodes_of(text))))
 
 
 def public_classes(text: str) -> int:
-    return sum(
-        isinstance(node, ast.ClassDef) and not node.name.startswith("_")
-        for node in ast.walk(ast.parse(text))
-    )
+    classes = (node for node in nodes_of(text) if isinstance(node, ast.ClassDef))
+    return sum(not node.name.startswith("_") for node in classes)
 
 
 def test_no_room_exceeds_its_budget() -> None:
     """A budget may exceed what its room holds by little, so that it goes down with the code."""
     sizes = {room: [0, 0, 0] for room in ROOMS}
-    for name, text in sources().items():
+    for name, one in reports().items():
         if (room := room_of(name)) is not None:
             size = sizes[room]
-            size[:] = size[0] + code_lines(text), size[1] + 1, size[2] + public_classes(text)
+            size[:] = size[0] + one.code_lines, size[1] + 1, size[2] + one.public_classes
     over = {room: size for room, size in sizes.items() if any(map(gt, size, ROOMS[room]))}
     slack = {
         room: size
@@ -150,29 +174,8 @@ def test_the_bars_are_what_contributors_are_told() -> None:
     ) in text
 
 
-def catching_all(tree: ast.AST) -> Iterator[str]:
-    """The functions that catch every exception and do not raise it again."""
-    for function in functions(tree):
-        for node in ast.walk(function):
-            if not isinstance(node, ast.ExceptHandler) or isinstance(node.body[-1], ast.Raise):
-                continue
-            if is_broad(node.type):
-                yield function.name
-
-
-def is_broad(caught: ast.expr | None) -> bool:
-    if isinstance(caught, ast.Tuple):
-        return any(map(is_broad, caught.elts))
-    return caught is None or ast.unparse(caught) in BROAD
-
-
 def test_only_the_end_of_a_process_or_thread_or_the_session_catches_everything() -> None:
-    catching = [
-        f"{name} {function}"
-        for name, text in sources().items()
-        if not name.startswith("tests/")
-        for function in catching_all(ast.parse(text))
-    ]
+    catching = [f"{name} {where}" for name, one in reports().items() for where in one.catching_all]
     assert sorted(catching) == sorted(CATCHES_ALL)
 
 
@@ -194,7 +197,7 @@ def without_reason(text: str) -> Iterator[int]:
 
 
 def test_each_noqa_has_its_reason() -> None:
-    bare = {name: [*without_reason(text)] for name, text in sources().items()}
+    bare = {name: [*without_reason(text)] for name, text in sources().items() if "noqa" in text}
     assert {name: lines for name, lines in bare.items() if lines} == {}
 
 
@@ -207,13 +210,5 @@ def test_a_noqa_without_its_reason_is_seen() -> None:
 
 def test_no_thread_of_a_test_keeps_its_process_alive() -> None:
     """A test that hangs fails by its time limit; its threads must then not block the exit."""
-    blocking = [
-        f"{name}:{call.lineno}"
-        for name, text in sources().items()
-        if name.startswith("tests/")
-        for call in ast.walk(ast.parse(text))
-        if isinstance(call, ast.Call)
-        and ast.unparse(call.func) in {"Thread", "threading.Thread"}
-        and not any(keyword.arg == "daemon" for keyword in call.keywords)
-    ]
-    assert blocking == []
+    blocking = {name: one.blocking_threads for name, one in reports().items()}
+    assert {name: lines for name, lines in blocking.items() if lines} == {}
