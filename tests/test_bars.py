@@ -27,7 +27,7 @@ BROAD = {"Exception", "BaseException"}
 CATCHES_ALL = {
     "pipeguard/__main__.py _run": "the process ends here, and says what failed",
     "pipeguard/firewall/session/session.py _judge_or_refuse": "a check that breaks must refuse",
-    "pipeguard/state/recorder.py _describe_failure": "the thread that writes has no caller to raise to",
+    "pipeguard/state/recorder.py _describe_failure": "a thread that writes has no caller to tell",
 }
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 REASON = re.compile(r"#\s*(ruff: )?noqa: ?[A-Z]+[0-9]+(, ?[A-Z]+[0-9]+)*(  \S)?")
