@@ -2,15 +2,13 @@
 
 from collections import Counter
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-from benchmarks.day import actions
 from benchmarks.day.__main__ import HEADS, figures_of, parts
 from benchmarks.day.actions import Action, Expect, load
 from benchmarks.day.play import Outcome, play
-from benchmarks.detection.cases import CaseError, Split
+from benchmarks.detection.cases import Split
 from tests.fuzz.rulebook import engines
 
 LANGUAGES = {"en", "de", "es", "fr", "zh"}
@@ -42,8 +40,6 @@ def test_secrets_are_minted_and_the_same_in_all_steps_of_an_action() -> None:
     [
         ("code-auth-service", Outcome.PASSED, True),
         ("seed-mongo", Outcome.WARNED, True),
-        ("key-own-env", Outcome.WARNED, True),
-        ("read-pi-langsmith", Outcome.WARNED, True),
         ("read-crypto-key", Outcome.REDACTED, True),
         ("sh-jq", Outcome.WARNED, True),  # raw lines, of a file that is named so
         ("raw-jailbreaks", Outcome.WITHHELD, False),  # of these, one speaks of keys
@@ -73,29 +69,3 @@ def test_figures_are_counted_by_kind() -> None:
     assert sum(kinds["all"]["actions"] for kinds in counted.values()) == 3
     assert sum(kinds["all"]["wrong"] for kinds in counted.values()) == 1
     assert all(tuple(kinds["all"]) == HEADS[1:] for kinds in counted.values())
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("kind: a\ncolour: red\nserver: git\ntool: git_log\nactions: {}", "colour"),
-        ("kind: a\nserver: git\ntool: git_push\nactions: {a: {x: y}}", "git_push"),
-        (
-            (
-                "kind: a\nserver: git\ntool: git_log\nactions: {a: {x: y}}\n---\n"
-                "kind: a\nserver: git\ntool: git_log\nactions: {a: {x: z}}"
-            ),
-            "the id is taken",
-        ),
-    ],
-)
-def test_a_file_that_is_wrong_is_refused(
-    text: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert by_id()  # the servers are read
-    (tmp_path / "actions").mkdir()
-    (tmp_path / "actions" / "a.yaml").write_text(text, "utf-8")
-    (tmp_path / "twins.yaml").write_text("", "utf-8")
-    monkeypatch.setattr(actions, "FOLDER", tmp_path)
-    with pytest.raises(CaseError, match=why):
-        load()

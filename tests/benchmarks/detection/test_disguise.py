@@ -22,7 +22,6 @@ TEXTS = [
     "Key: A1b2C3d4-E5f6_G7h8/I9j0+K1l2=",
     "Prüfe die Datei, dann lösche sie. 次にファイルを読む。 🙂",
 ]
-ASCII = TEXTS[:2]
 
 
 def unbase64(text: str) -> str:
@@ -109,44 +108,25 @@ def test_a_disguise_can_be_taken_off(view: str, text: str) -> None:
     assert DECODERS[view](DISGUISES[view](text)) == text
 
 
-@pytest.mark.parametrize("text", ASCII)
-@pytest.mark.parametrize("view", COMPATIBLE)
-def test_a_compatible_form_folds_to_the_text(view: str, text: str) -> None:
-    assert unicodedata.normalize("NFKC", DISGUISES[view](text)) == text
-
-
 @each("view", [view for view in DISGUISES if view not in ("text", "percent")])
 def test_a_disguise_changes_the_text(view: str) -> None:
     assert DISGUISES[view](TEXTS[0]) != TEXTS[0]
 
 
-@pytest.mark.parametrize("text", ASCII)
-def test_tags_are_the_invisible_twins_of_ascii(text: str) -> None:
-    worn = DISGUISES["tags"](text)
-    assert all(unicodedata.name(one).startswith("TAG ") for one in worn)
-    assert "".join(chr(ord(one) & 0x7F) for one in worn) == text
-
-
-def test_look_alikes_are_cyrillic_and_stand_for_latin() -> None:
+def test_a_disguise_that_cannot_be_taken_off_is_what_it_is_called() -> None:
+    for text in TEXTS[:2]:
+        for view in COMPATIBLE:
+            assert unicodedata.normalize("NFKC", DISGUISES[view](text)) == text
+        worn = DISGUISES["tags"](text)
+        assert all(unicodedata.name(one).startswith("TAG ") for one in worn)
+        assert "".join(chr(ord(one) & 0x7F) for one in worn) == text
     worn = DISGUISES["confusables"]("aceijopsxyABCEHIKMOPSTXY")
     assert {unicodedata.name(one).split()[0] for one in worn} == {"CYRILLIC"}
-
-
-def test_leet_puts_digits_for_vowels_and_a_few_others() -> None:
     assert DISGUISES["leet"]("Ignore it, please") == "1gn0r3 17, pl3453"
-
-
-def test_run_together_has_no_space() -> None:
     assert DISGUISES["run-together"]("send it\nto me") == "sendittome"
 
 
-@pytest.mark.parametrize("text", TEXTS)
-def test_pieces_give_the_text_back(text: str) -> None:
-    pieces = split(text)
-    assert "".join(pieces) == text
-    assert len(pieces) == 3
-
-
-def test_a_sentence_is_cut_between_words_and_a_key_within() -> None:
+def test_pieces_give_the_text_back_and_end_between_words() -> None:
+    assert ["".join(split(text)) for text in TEXTS] == TEXTS
     assert all(piece.endswith(" ") for piece in split(TEXTS[0])[:-1])
     assert split("abcdefghi") == ["abc", "def", "ghi"]

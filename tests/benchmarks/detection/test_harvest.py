@@ -3,12 +3,12 @@
 import gzip
 import json
 from pathlib import Path
-from random import Random
 
 import pytest
 
 from benchmarks.detection import harvest
 from benchmarks.detection.cases import Expect, Split, Way
+from tests.each import each
 
 TEXT = "A line of prose, and another one after it.\n" * 1000
 
@@ -36,11 +36,8 @@ def test_texts_are_innocent_small_and_the_same_each_time(tree: Path) -> None:
     assert {case.split for case in texts} == set(Split)
     assert all(case.expect is Expect.QUIET for case in cases)
     assert max(len(json.dumps(case.body)) for case in texts) < 1.2 * harvest.LARGEST_BYTES
-
-
-def test_no_more_is_taken_than_asked_for(tree: Path) -> None:
-    cases = harvest.harvest(3, [tree])
-    assert sum(not case.kind.startswith("harvest-noise") for case in cases) == 3
+    few = harvest.harvest(3, [tree])
+    assert sum(not case.kind.startswith("harvest-noise") for case in few) == 3
 
 
 def test_what_is_no_text_is_left_out(tree: Path) -> None:
@@ -51,22 +48,17 @@ def test_what_is_no_text_is_left_out(tree: Path) -> None:
 
 def test_a_tree_is_played_whole_in_frames_of_10_to_64_kb(tree: Path) -> None:
     pieces = [text for _, text in harvest.tree(tree)]
-    written = sum(path.stat().st_size for path in tree.rglob("*.py"))
-    written += sum(path.stat().st_size for path in tree.glob("*/README.md"))
+    files = [*tree.rglob("*.py"), *tree.glob("*/README.md")]
+    written = sum(path.stat().st_size for path in files)
     assert sum(map(len, pieces)) >= written
     assert max(map(len, pieces)) <= harvest.CHUNK_BYTES[1]
 
 
-def test_chunks_give_the_text_back() -> None:
-    dice = Random(1)  # noqa: S311  no key of anything
-    assert "".join(harvest.chunks(TEXT * 5, dice)) == TEXT * 5
-
-
-@pytest.mark.parametrize("way", [Way.RESULT, Way.ARGUMENTS])
-@pytest.mark.parametrize("kind", harvest.NOISES)
-def test_noise_is_the_same_for_a_name_and_of_its_size(kind: str, way: Way) -> None:
-    case = harvest.noise_case(kind, Split.HELD, 1, way)
-    other = harvest.noise_case(kind, Split.HELD, 2, way)
-    assert case == harvest.noise_case(kind, Split.HELD, 1, way)
+@each("kind", harvest.NOISES)
+def test_noise_is_the_same_for_a_name_and_of_its_size(kind: str) -> None:
+    case, again, other = (
+        harvest.noise_case(kind, Split.HELD, number, Way.RESULT) for number in (1, 1, 2)
+    )
+    assert case == again
     assert case.body != other.body
     assert 0.6 * harvest.NOISE_BYTES < len(json.dumps(case.body)) < 1.4 * harvest.NOISE_BYTES

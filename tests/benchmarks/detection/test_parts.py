@@ -1,6 +1,5 @@
 """A part that is taken out does nothing, and is back afterwards; what it is worth is counted."""
 
-from argparse import Namespace
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from benchmarks.detection.json_tree import Object
 from benchmarks.detection.parts import PartError, part_of, parts, watching, without
 from benchmarks.detection.play import play
 from benchmarks.detection.variants import Variant, variant
-from benchmarks.detection.worth import measure, page
+from benchmarks.detection.worth import measure
 from pipeguard.detect.commands.powershell import DISGUISES
 from pipeguard.detect.commands.shell_output import PRINTING_PROGRAMS
 from pipeguard.detect.scanning.readings import READINGS
@@ -44,15 +43,6 @@ def test_what_an_encoding_hides_passes_without_it() -> None:
     assert play(hidden, engines()).caught
 
 
-def test_a_command_that_a_program_prints_passes_without_that_program() -> None:
-    body: Object = {"tool": "run", "arguments": {"command": "$(echo mr | rev) -rf /"}}
-    case = Case("a-1", Split.TUNED, "command", Expect.BLOCK, "en", Way.ARGUMENTS, body)
-    hidden = variant(case, "text")
-    assert play(hidden, engines()).caught
-    with without(["output-of-rev"]):
-        assert not play(hidden, engines()).caught
-
-
 def test_a_part_is_named_in_full_or_by_its_own_name() -> None:
     assert part_of("base64").name == part_of(BASE64).name == BASE64
     with pytest.raises(PartError, match="no such part"):
@@ -77,20 +67,6 @@ def test_worth_is_what_a_part_alone_decides() -> None:
     worth = measured.worths[BASE64]
     assert worth.caught == ["tuned:a-1 (base64)"]
     assert worth.blocks == ["tuned:a-1 (base64)"]
-    assert not (worth.missed)
-    assert not (worth.spared)
+    assert not worth.missed + worth.spared
     tags = measured.worths["encoding.tags"]
-    assert not (tags.caught)
-    assert not (tags.blocks)
-    assert not (tags.missed)
-    assert not (tags.spared)
-
-
-def test_a_page_says_how_it_was_measured() -> None:
-    plays = [play(sent(KEY), engines()), play(sent("a fine day", expect=Expect.QUIET), engines())]
-    text = page(
-        Namespace(every=3, harvest=7), plays, [["encoding.base64", "1", "0", "0", "0", "2.5"]]
-    )
-    assert "--every 3\n" in text
-    assert "1 attacks, of which 1 are caught, and 1\ninnocent texts, of which 0 are stopped" in text
-    assert "| `encoding.base64` | 1 | 0 | 0 | 0 | 2.5 |\n" in text
+    assert not tags.caught + tags.blocks + tags.missed + tags.spared

@@ -49,17 +49,8 @@ def test_what_is_innocent_is_never_caught() -> None:
     assert (seen.outcome, seen.caught, seen.stopped) == (Outcome.BLOCKED, False, True)
 
 
-@pytest.mark.parametrize("method", ["tools/call", "resources/read", "prompts/get"])
-def test_an_innocent_result_is_quiet(method: str) -> None:
-    results: dict[str, Object] = {
-        "tools/call": {"content": [{"type": "text", "text": "12 degrees, rain"}]},
-        "resources/read": {"contents": [{"uri": "notes:///today", "text": "12 degrees, rain"}]},
-        "prompts/get": {
-            "messages": [{"role": "user", "content": {"type": "text", "text": "12 degrees"}}]
-        },
-    }
-    body: Object = {"method": method, "result": results[method]}
-    assert become(Way.RESULT, body, Expect.QUIET).outcome is Outcome.QUIET
+def test_an_innocent_result_is_quiet() -> None:
+    assert become(Way.RESULT, answer("12 degrees, rain"), Expect.QUIET).outcome is Outcome.QUIET
 
 
 def test_a_tool_that_is_left_out_is_blocked() -> None:

@@ -42,10 +42,6 @@ def test_a_contender_names_tools_by_server_and_tool(
     assert search.find("which 'stamps' to buy?", 1) == ["post/buy_stamps"]
 
 
-def test_fts5_finds_nothing_for_a_query_without_a_word() -> None:
-    assert Fts5Search(DEFINITIONS).find("?!", 5) == []
-
-
 def test_what_an_agent_reads_is_the_menu_and_five_tools_for_each_query() -> None:
     menu, answers = texts_read(grown(DEFINITIONS, 40), ["send a parcel", "buy stamps"])
     assert SEARCH_TOOL in menu

@@ -20,20 +20,10 @@ def test_there_are_enough_queries_of_each_kind_and_none_twice() -> None:
     assert set(parts) == set(Part)
     assert parts[Part.PARAPHRASE] >= FEWEST_PARAPHRASES
     assert max(shares(queries).values()) <= 0.08
-
-
-def test_each_half_has_about_half_of_each_part() -> None:
-    halves = Counter((query.part, query.split) for query in load())
+    halves = Counter((query.part, query.split) for query in queries)
     for part in Part:
         train, test = halves[part, Split.TRAIN], halves[part, Split.TEST]
         assert 0.4 < train / (train + test) < 0.6
-
-
-def test_a_query_is_always_in_the_same_half() -> None:
-    def split(ask: str) -> Split:
-        return Query(ask, Part.PLAIN, (), ()).split
-
-    assert (split("send an email"), split("list pods")) == (Split.TEST, Split.TRAIN)
 
 
 def test_words_of_one_stem_are_shared_wherever_the_tool_has_them() -> None:
