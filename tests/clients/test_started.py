@@ -125,6 +125,10 @@ def test_what_python_runs_for_the_server_runs_nowhere_else(
     }
     text = json.dumps({"mcpServers": {"it": entry}})
     server = guarded(machine, ".cursor/mcp.json", text, [str(script)])
-    told = environment_of(server, tmp_path, {key: os.environ[key] for key in BARE[:2]})
+    variables = {
+        **{key: os.environ[key] for key in BARE[:2]},
+        "PIPEGUARD_CACHE_DIR": cache_folder(),
+    }
+    told = environment_of(server, tmp_path, variables)
     assert told["PYTHONPATH"] == str(folder)
     assert ran.read_text().splitlines() == [str([sys.executable, "-u", str(SERVER)])]
