@@ -195,14 +195,6 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     ),
 }
 PLACED: dict[str, Disguise] = {
-    "a key and its value": lambda s: {cut(s, 2)[0]: cut(s, 2)[1]},
-    "a key and its value, within": lambda s: {"q": "all of it", "a": {cut(s, 2)[0]: cut(s, 2)[1]}},
-    "two arguments, the last first": lambda s: dict(zip("ab", reversed(cut(s, 2)), strict=True)),
-    "three arguments": lambda s: {"b": cut(s, 3)[1], "c": cut(s, 3)[2], "a": cut(s, 3)[0]},
-    "three among others": lambda s: {
-        "path": "notes.txt", "c": cut(s, 3)[2], "a": cut(s, 3)[0], "mode": "add", "b": cut(s, 3)[1],
-    },
-    "a list from the last": lambda s: {"parts": listed(cut(s, 6)[::-1])},
     "base64 in a list": lambda s: {"parts": listed(groups(b64(s), 8))},
     "numbers": lambda s: {"data": numbers(s.encode())},
     "numbers, nested": lambda s: {"a": [{"b": {"type": "Buffer", "data": numbers(s.encode())}}]},
@@ -231,13 +223,12 @@ def test_a_secret_over_keys_and_arguments_is_stopped(name: str) -> None:
     assert are_hardly_any(missed), missed
 
 
-@pytest.mark.parametrize("small", [False, True])
-def test_letters_as_halves_of_flags_are_read(small: bool) -> None:
+def test_letters_as_halves_of_flags_are_read() -> None:
     """They have one case, and carry no secret that needs two."""
-    one_case = [one for one in secrets() if one == (one.lower() if small else one.upper())]
+    one_case = [one for one in secrets() if one == one.upper()]
     assert one_case
     for one in one_case:
-        flags = re.sub("[A-Z]", lambda m: chr(0x1F1E6 + ord(m[0]) - ord("A")), one.upper())
+        flags = re.sub("[A-Z]", lambda m: chr(0x1F1E6 + ord(m[0]) - ord("A")), one)
         assert is_stopped(judged({"text": flags})), one[:6]
         assert is_stopped(judged({"text": " ".join(flags)})), one[:6]
 

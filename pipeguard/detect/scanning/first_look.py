@@ -26,7 +26,6 @@ from pipeguard.detect.scanning.scan_input import ScanInput
 from pipeguard.detect.text import split_literals
 from pipeguard.detect.text.decoders import ENCODINGS, DecodedParts, decode
 from pipeguard.detect.text.document import MessageText
-from pipeguard.detect.text.split_values import reordered_rows, spelled_texts
 from pipeguard.detect.text.windowing import BLOCK_BYTES, OVERLAP_BYTES, TAIL_BYTES, blocks
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.protocol.places import Surface
@@ -48,13 +47,13 @@ class FirstLook(NamedTuple):
 
     Attributes:
         texts: the text as it is read first (`Scan.data`), and its strings joined.
-        others: what else is read as joined: its keys, and its strings in other orders.
+        keys: its keys, joined.
         hits: indices of the patterns that could match in one of these.
         opened: the stretches of the text that a classifier should read.
     """
 
     texts: tuple[bytes, bytes]
-    others: list[bytes]
+    keys: bytes
     hits: list[int]
     opened: list[Stretch]
 
@@ -72,14 +71,12 @@ def first_look(lookup: RuleLookup, text: MessageText) -> FirstLook | None:
         else:
             parts += [joined[slice(*around)] for around in blocks(len(joined), seam_ranges(text))]
     keys = text.joined_keys()
-    others = [keys] if keys else []
-    if text.is_keyed:
-        others += [row.data for row in reordered_rows(text)]
-    parts += others
+    if keys:
+        parts.append(keys)
     # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
     hits = lookup.plain.look(b"\n\n".join(parts) if len(parts) > 1 else data)
     opened = lookup.opener.stretches(data) if lookup.opener is not None else []
-    return FirstLook((data, joined), others, hits, opened)
+    return FirstLook((data, joined), keys, hits, opened)
 
 
 def seam_ranges(text: MessageText) -> list[folding.Range]:
@@ -115,10 +112,7 @@ def is_plainly_clean(
         folded, changed = folding.fold(folded)
         if changed and not _has_nothing(lookup, folded):
             return False
-    if not text.is_keyed:
-        if text.is_several and any(signs or _says(lookup, row) for row in spelled_texts(text)):
-            return False
-    elif not _is_clean_without_spaces(lookup, text, seen.texts[1]):
+    if text.is_keyed and not _is_clean_without_spaces(lookup, text, seen.texts[1]):
         return False
     return not signs or _means_nothing(lookup, seen.texts[0], folded, signs, keyed=text.is_keyed)
 
@@ -161,7 +155,7 @@ def _matches(lookup: RuleLookup, source: ScanInput, seen: FirstLook, rules: Sequ
     if not rules:
         return False
     data, joined = seen.texts
-    parts = [part for part in (joined, *seen.others) if part]
+    parts = [part for part in (joined, seen.keys) if part]
     cost_bytes = len(rules) * sum(map(len, (data, *parts)))
     if len(rules) > FEW_RULES or cost_bytes > FEW_SEARCHES * len(data):
         return True
@@ -201,16 +195,6 @@ def _does_something(source: ScanInput, *, windows: bool) -> bool:
 
     effects, is_over = effects_of(source.uses, windows=windows)
     return bool(effects) or is_over
-
-
-def _says(lookup: RuleLookup, spelled: bytes) -> bool:
-    """True if what is spelled out over values could match, or is opened.
-
-    Its words begin and end elsewhere than in the strings joined, where it is a part of a word.
-    """
-    hits = lookup.plain.look(spelled)
-    signs, rules = lookup.named(hits) if hits else ([], [])
-    return bool(rules) or not SPACED_OUT.isdisjoint(signs) or _is_opened(lookup, spelled)
 
 
 def _is_clean_without_spaces(lookup: RuleLookup, text: MessageText, joined: bytes) -> bool:

@@ -6,14 +6,16 @@ readings `text`, `folded` and `squeezed` use.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable
+from itertools import accumulate
 from typing import NamedTuple
 
 from pipeguard.detect.commands.powershell import ACTS_SIGN, WINDOWS_SIGN
 from pipeguard.detect.matching.confirm import Occurrence
 from pipeguard.detect.model.cascade import BRIEF_BYTES, Order
 from pipeguard.detect.rules.rule import Rule, View
-from pipeguard.detect.scanning.first_look import LITERALS, SPACED_OUT, RuleLookup, seam_ranges
+from pipeguard.detect.scanning.first_look import LITERALS, SPACED_OUT, seam_ranges
 from pipeguard.detect.scanning.location import located
 from pipeguard.detect.scanning.origin import Origin
 from pipeguard.detect.scanning.scan import Scan, Signs
@@ -22,15 +24,10 @@ from pipeguard.detect.text import split_literals
 from pipeguard.detect.text.decoders import ENCODINGS, DecodedParts
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.encoding import Decoded
-from pipeguard.detect.text.split_values import (
-    ValueRow,
-    reordered_rows,
-    row_of_edges,
-    spelled_rows,
-)
 from pipeguard.detect.text.windowing import BLOCK_BYTES
 from pipeguard.detect.vault_placeholder import MAX_NOTICE_BYTES, NOTICE, NOTICE_SIGN
 from pipeguard.firewall.finding import lower
+from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.unicode import folding
 
 # --- orders -----------------------------------------------------------------------------
@@ -86,6 +83,50 @@ def _report(
                 scan.reported_orders.add(len(scan.matches))
             scan.matches.append(match._replace(cuts=cuts))
             scan.tally.report(len(cuts))
+
+
+# --- edges ------------------------------------------------------------------------------
+
+EDGE_CHARS = 512  # at the start and at the end of a long value, which are read joined to others
+
+
+class _EdgeRow:
+    """The values of a result, joined; of long values only the edges.
+
+    Something that is cut in two by the end of a value is whole in this row.
+
+    Attributes:
+        data: the row in UTF-8.
+    """
+
+    __slots__ = ("_ends", "_numbers", "_text", "data")
+
+    def __init__(self, text: MessageText) -> None:
+        """Join the values of a text."""
+        pieces: list[str] = []
+        self._text = text
+        self._numbers: list[int] = []  # by piece, the index of its value
+        for number, value in enumerate(text.values):
+            is_short = len(value) <= 2 * EDGE_CHARS
+            parts = [value] if is_short else [value[:EDGE_CHARS], "\n" + value[-EDGE_CHARS:]]
+            pieces += parts
+            self._numbers += [number] * len(parts)
+        encoded = [piece.encode("utf-8") for piece in pieces]
+        self._ends = list(accumulate(map(len, encoded)))
+        self.data = b"".join(encoded)
+
+    def locate(self, start: int, end: int) -> tuple[list[Path], bool]:
+        """The paths of the values in a range of `data`; True if there are several.
+
+        A match in one value alone was already found in that value.
+        """
+        first, last = (
+            min(bisect_right(self._ends, at), len(self._ends) - 1) for at in (start, end - 1)
+        )
+        crossed = dict.fromkeys(self._numbers[first : last + 1])
+        values = self._text.values
+        paths = [self._text.path_of_value(n) for n in crossed if values[n].strip()]
+        return paths or [()], len(paths) > 1
 
 
 # --- readings ---------------------------------------------------------------------------
@@ -159,13 +200,6 @@ def _run_over_seams(scan: Scan, joined: bytes, origin: Origin) -> None:
     """Run the rules where strings meet: what is in one of them is found there."""
     whole = len(joined) <= BLOCK_BYTES  # in one block, which may have been looked at before
     scan.run_rules(joined, View.JOINED, origin, None if whole else seam_ranges(scan.source.text))
-
-
-def _read_reordered(scan: Scan) -> None:
-    """Read keys joined with their values, and a few strings in every order."""
-    for row in rows_to_read(scan.lookup, scan.source.text):
-        origin = Origin(scan.source, "joined", locate=row.locate)
-        scan.run_rules(row.data, View.JOINED, origin)
 
 
 def _read_squeezed(scan: Scan) -> None:
@@ -264,29 +298,9 @@ def _read_joined_values(scan: Scan) -> None:
         origin = Origin(scan.source, "joined", locate=text.locate_joined)
         _run_over_seams(scan, text.joined(), origin)
     else:  # of many or long values only their edges
-        row = row_of_edges(text)
+        row = _EdgeRow(text)
         origin = Origin(scan.source, "joined", locate=row.locate, may_fit_by_chance=True)
         scan.run_rules(row.data, View.JOINED, origin)
-
-
-def _read_spelled_values(scan: Scan) -> None:
-    """Read what is spelled out over many values, a letter or a word in each."""
-    if not scan.source.text.is_several:
-        return
-    for row in spelled_rows(scan.source.text):
-        origin = Origin(scan.source, "joined", locate=row.locate)
-        signs = scan.run_rules(row.data, View.DECODED, origin)
-        if any(name in signs for name in SPACED_OUT):
-            squeezed = folding.squeeze(row.data, words=True)
-            spaced = folding.Spaced(row.data)
-            scan.run_rules(squeezed, View.SQUEEZED, origin._replace(squeezed_from=spaced))
-
-
-def rows_to_read(lookup: RuleLookup, text: MessageText) -> Sequence[ValueRow]:
-    """The strings of a text in other orders, if a rule could match in any of these; else none."""
-    rows = [*reordered_rows(text)]
-    together = b"\n\n".join([row.data for row in rows])
-    return rows if together and lookup.look(together, squeezed=False)[1] else ()
 
 
 # In the order in which they are read. A new reading is an entry here.
@@ -300,7 +314,6 @@ READINGS: dict[str, TextReading] = {
         signs={"acts": ACTS_SIGN, "windows": WINDOWS_SIGN},
     ),
     "joined": TextReading(_read_joined, to_client=False),
-    "reordered": TextReading(_read_reordered, to_client=False),
     "squeezed": TextReading(_read_squeezed, to_client=False),
     "literals": TextReading(_read_literals, to_client=False, signs={LITERALS: split_literals.SIGN}),
     "spaced-out": TextReading(
@@ -308,7 +321,6 @@ READINGS: dict[str, TextReading] = {
     ),
     "notices": TextReading(_read_without_notices, to_server=False, signs={"notice": NOTICE_SIGN}),
     "joined-values": TextReading(_read_joined_values, to_server=False),
-    "spelled-values": TextReading(_read_spelled_values, to_server=False),
     "orders": TextReading(read_orders),
 }
 

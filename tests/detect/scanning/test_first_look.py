@@ -141,24 +141,6 @@ def test_it_settles_a_call_only_if_that_does_nothing(command: str) -> None:
         assert found == read_in_all_ways(engine, source, Surface.TO_SERVER)
 
 
-@pytest.mark.parametrize(
-    ("before", "pieces"),
-    [
-        ("if x: raise InvalidRequire", [*"TFN:830388368.."]),
-        ("", [each for n, word in enumerate(SEED, 1) for each in (f"{n}.", word)]),
-    ],
-)
-def test_what_is_spelled_over_values_begins_and_ends_at_them(
-    before: str, pieces: list[str]
-) -> None:
-    engine = engines().to_client
-    texts = (before, *pieces, "in the end, all of it is a text of some length")
-    value: JsonValue = [frame_value(Surface.TO_CLIENT, text) for text in texts]
-    found = engine.scan(value, lambda _: "result.text", Surface.TO_CLIENT)
-    source = source_of(engine, value, "result.text")
-    assert found == read_in_all_ways(engine, source, Surface.TO_CLIENT) != NOTHING_FOUND
-
-
 def test_a_long_text_is_read_in_blocks_instead() -> None:
     assert (
         first_look(engines().to_client.lookup, MessageText("a" * 2 * BLOCK_BYTES, keyed=False))

@@ -4,7 +4,13 @@ import base64
 
 import pytest
 
-from pipeguard.detect.scanning.readings import READINGS, SIGNS, SIGNS_TO_SERVER, rows_to_read
+from pipeguard.detect.scanning.readings import (
+    EDGE_CHARS,
+    READINGS,
+    SIGNS,
+    SIGNS_TO_SERVER,
+    _EdgeRow,
+)
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.places import Surface
@@ -20,7 +26,6 @@ TO_SERVER: dict[str, JsonValue] = {
     "keys": {KEY[:8]: True, KEY[8:]: None},
     "acts": {"command": "r''m -rf /"},
     "joined": {"parts": [KEY[:20], KEY[20:]]},
-    "reordered": {"b": KEY[20:], "a": KEY[:20]},
     "squeezed": {"text": " ".join(KEY)},
     "literals": {"code": f"k = '{KEY[:20]}' + '{KEY[20:]}'"},
     "decoded": {"text": base64.b64encode(f"the key is {KEY}!".encode()).decode()},
@@ -30,7 +35,6 @@ TO_CLIENT: dict[str, JsonValue] = {
     "folded": {"text": ORDER.replace("a", "\u0430")},
     "spaced-out": {"text": "  ".join(" ".join(word) for word in ORDER.split())},
     "joined-values": {"content": [{"text": ORDER[:20]}, {"text": ORDER[20:]}]},
-    "spelled-values": {"content": [{"text": letter} for letter in ORDER]},
     "decoded": {"text": base64.b64encode(f"Now {ORDER}!".encode()).decode()},
 }
 
@@ -63,12 +67,11 @@ def test_each_reading_is_for_some_text_and_has_signs_of_its_own() -> None:
     assert sorted(signs) == sorted({*SIGNS, *SIGNS_TO_SERVER} & set(signs))
 
 
-def test_rows_are_read_only_where_a_rule_could_match_in_one() -> None:
-    look = engines().to_server.lookup
-    key: JsonValue = {"b": KEY[20:], "a": KEY[:20]}
-    assert rows_to_read(look, MessageText(key, keyed=True))
-    plain: JsonValue = {"b": "Z7QX4M2N", "a": "5P6R3STV"}
-    assert not rows_to_read(look, MessageText(plain, keyed=True))
+def test_of_long_values_only_the_edges_are_read() -> None:
+    row = _EdgeRow(MessageText(["x" * 5 * EDGE_CHARS, "y"], keyed=False))
+    assert len(row.data) == 2 * EDGE_CHARS + 2
+    assert row.locate(len(row.data) - 2, len(row.data)) == ([(0,), (1,)], True)
+    assert row.locate(0, 10) == ([(0,)], False)
 
 
 @each("place", [0, 1, 2])
