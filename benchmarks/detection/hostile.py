@@ -111,7 +111,6 @@ FAMILIES: dict[str, Callable[[], str]] = {
     "shells in shells": _repeated("sh -c 'sh -c "),
     "removals": lambda: _numbered("rm -rf /a{0}/../b;"),
     "here-documents": _repeated("cat <<A\n"),
-    "torn names": _repeated("c''u\"\"r\\l "),
     "PowerShell": _repeated("$a='i'+'ex';&($a) "),
     "PowerShell's encoded": _repeated("powershell -enc aQBlAHgA "),
     "cmd": _repeated("c^u^rl %COMSPEC:~0,1% & "),

@@ -232,7 +232,6 @@ def _command_readers() -> Iterator[Part]:
 def _command_interpreters() -> Iterator[Part]:
     """What the programs of a command line do with their arguments."""
     yield _function("command.powershell-lines", interpret, "is_windows", lambda _text: False)
-    yield _function("command.torn-names", interpret, "torn_name_lines", lambda _text: [])
     yield _function("command.globs", interpret, "matched", lambda word: word)
     yield _function("command.wrappers", interpret, "unwrapped", lambda words: (words, False))
     yield _function("command.long-pipelines", interpret, "pipeline_lines", _first_line)

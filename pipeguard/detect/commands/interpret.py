@@ -48,7 +48,7 @@ from pipeguard.detect.commands.shell_command import GAP, Pipeline, ShellCommand
 from pipeguard.detect.commands.shell_output import output
 from pipeguard.detect.commands.sql import statements
 from pipeguard.detect.commands.word_expansion import MAX_WORDS
-from pipeguard.detect.words.programs import CLIENTS, DECODERS, OPERANDS_LAST, SHELLS, TEARABLE
+from pipeguard.detect.words.programs import CLIENTS, DECODERS, OPERANDS_LAST, SHELLS
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MAX_TEXT = 2**20  # characters of one argument that are read
@@ -66,16 +66,6 @@ _PRELOADS = lazy_regex(r"\bLD_(?:PRELOAD|AUDIT)=[^\s;&|]|\bDYLD_INSERT_LIBRARIES
 _RECURSIVE = lazy_regex(r"-[a-zA-Z]*[rR][a-zA-Z]*|--recursive")
 _CLOUDS = ("aws", "gcloud", "az", "git", "gh", "docker", "kubectl")  # that send with some verbs
 _TAKE_MANIFEST = ("kubectl", "oc", "docker", "podman", "aws", "gcloud", "az")  # as their input
-
-
-MAX_NAMES = 5  # of one text
-
-_TORN = lazy_regex(
-    r"(?:^|[;|&(`\n]|\$\()\s{0,8}(?:sudo\s{1,4})?((?:[A-Za-z0-9_./-]{0,20}(?:''|\"\"|\\[A-Za-z]|'[A-Za-z]{1,6}'"
-    r"|\"[A-Za-z]{1,6}\"|\$[@*]|\$\{[A-Za-z@*]{1,8}\}|\$\{[@*]\})){1,20}[A-Za-z0-9_.-]{0,20})(?=[\s;|&)<>`]|\Z)"
-)
-_TEARS = lazy_regex(r"''|\"\"|['\"\\]|\$\{?[@*]\}?|\$\{[A-Za-z]{1,8}\}")
-
 
 # A function that opens a file, the home folder before it, the path, and a mode that writes.
 _OPENS_FILE = lazy_regex(
@@ -117,21 +107,6 @@ def opened_file_lines(text: str) -> Iterator[str]:
         yield f"{'>' if is_writing else '<'} {tidy(('~' if home else '') + name)}"
 
 
-def torn_name_lines(text: str) -> list[str]:
-    """A line `ODD torn NAME` for each name of a program that is written in pieces."""
-    if not any(sign in text for sign in "'\"\\$"):
-        return []
-    lines: list[str] = []
-    for match in _TORN.finditer(text):
-        word = match[1]
-        whole = _TEARS.sub("", word)
-        name = name_of(whole)
-        is_quoted = word[:1] in "'\"" and word[1:-1] == whole
-        if not is_quoted and (name in TEARABLE or INTERPRETERS.match(name)):
-            lines.append(f"ODD torn {name}")
-    return lines[:MAX_NAMES]
-
-
 def command_lines(
     text: str, *, windows: bool = True, budget: ScriptBudget | None = None
 ) -> list[str]:
@@ -144,7 +119,6 @@ def command_lines(
     """
     interpreter = _Interpreter(text, budget)
     interpreter.run_script(text[:MAX_TEXT])
-    interpreter.lines += torn_name_lines(text[:MAX_TEXT])
     if "LD_" in text and _PRELOADS.search(text):
         interpreter.lines.append("ENV LD_PRELOAD=")
     if windows and is_windows(text):

@@ -1,6 +1,6 @@
 """The commands of a text for PowerShell or cmd, with the usual disguises of their names undone.
 
-`DISGUISES` undoes letters picked out of variables, carets and backticks inside words, variables
+`DISGUISES` undoes carets and backticks inside words, variables
 of the environment, letters by number, formats, sums of strings, and variables that the text itself
 sets. Base64 after `-EncodedCommand` is not decoded: a rule stops it whatever it contains. Knows no
 rules.
@@ -25,13 +25,6 @@ _PLUS = lazy_regex(r"(['\"])\s{0,4}\)?\s{0,4}\+\s{0,4}\(?\s{0,4}\1")
 _FORMAT = lazy_regex(
     r"['\"]((?:\{\d{1,2}\}[^'\"{}]{0,40}){1,40})['\"]\s{0,4}-f\s{0,4}"
     r"((?:['\"][^'\"]{0,200}['\"]\s{0,4}+,?+\s{0,4}+){1,40}+)",
-    re.I,
-)
-# Letters picked out of variables whose values all machines share: in the wild always `iex`.
-_PICKED = r"\$(?:env:comspec|pshome|shellid)\s{0,4}\[[^\]\n]{1,40}\]"
-_PICKED_LETTERS = lazy_regex(
-    rf"{_PICKED}(?:\s{{0,4}}\+\s{{0,4}}(?:{_PICKED}|['\"]x['\"])){{0,3}}"
-    r"(?:\s{0,4}-join\s{0,4}['\"]{2})?",
     re.I,
 )
 _STRING = lazy_regex(r"'([^']*)'|\"([^\"]*)\"")
@@ -128,7 +121,6 @@ def _quoted_value(match: re.Match[str], values: dict[str, str]) -> str:
 
 # Each makes a text without one disguise; all are tried again while any changes something.
 DISGUISES: dict[str, Callable[[str], str]] = {
-    "picked-letters": partial(_PICKED_LETTERS.sub, "'iex'"),
     "carets": _without_carets,
     "backticks": partial(lazy_regex(r"(?<=[\w-])`(?=\w)|`\n").sub, ""),
     "environment": _with_environment,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from binascii import unhexlify
 
-from pipeguard.detect.text.encoding import Decoded, Encoding, in_windows, is_readable, legible
+from pipeguard.detect.text.encoding import Decoded, Encoding, is_readable, legible
 from pipeguard.detect.text.escapes import OCTAL
 from pipeguard.detect.text.word_disguises import reverse
 from pipeguard.firewall.budgets import DecodingBudget
@@ -129,14 +129,6 @@ def _overridden(data: bytes, start: int, end: int, budget: DecodingBudget) -> li
     return decoded
 
 
-def _small_indicators(text: bytes) -> bytes:
-    """Regional indicators as small letters; folding reads them as capitals."""
-    return text.decode("utf-8", "replace").translate(_INDICATORS).encode()
-
-
-_INDICATORS = {code: chr(code - 0x1F1E6 + ord("a")) for code in range(0x1F1E6, 0x1F200)}
-
-_INDICATOR_SIGN = "\\xf0\\x9f\\x87[\\xa6-\\xbf]"
 ENCODINGS: dict[str, Encoding] = {
     "codes": Encoding(
         f"(?:{_CODE}(?:\\.00?)?[^0-9A-Za-z]{{1,3}}){{5}}|(?i:chr?|char)[(]{_CODE}[)]|"
@@ -158,7 +150,4 @@ ENCODINGS: dict[str, Encoding] = {
         "(?:\\xe2\\x81[\\xa2\\xa4]){8}|(?:\\xe2\\x80[\\x8b-\\x8d]){8}", _bits, is_invisible=True
     ),
     "overridden": Encoding("\\xe2\\x80\\xae", _overridden),
-    "indicators": Encoding(
-        _INDICATOR_SIGN, in_windows("indicators", _INDICATOR_SIGN, _small_indicators)
-    ),
 }

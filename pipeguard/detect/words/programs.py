@@ -92,17 +92,6 @@ UPLOADS = (
 
 # -- disguises -----------------------------------------------------------------------------------
 
-# Names that are torn by quotes and backslashes where a command hides: `c'a't`.
-TEARABLE = (
-    SHELLS
-    | READERS
-    | OPERANDS_LAST
-    | PATTERN_FIRST
-    | word_set(
-        "curl wget http nc ncat netcat socat whoami id uname powershell pwsh cmd ping env eval "
-        "exec printenv kill dd mkfs find ls python python3 perl passwd iex xargs"
-    )
-)
 # Files that a pattern of the shell, as `/???/p?ss*d`, is written for; the first that fits counts.
 FILES = word_list(
     "/bin/base64 /bin/bash /bin/cat /bin/chmod /bin/cp /bin/curl /bin/dash /bin/dd /bin/env "

@@ -88,7 +88,6 @@ def test_words_of_a_list_are_one_command() -> None:
         ("wget https://h/a.sh; bash a.sh", "RUN a.sh"),
         ("git clone https://h/x /tmp/x && cd /tmp/x && sh ./i", "RUN /tmp/x/i"),
         ("psql -c 'drop table x'", "SQL drop table x"),
-        ("w'h'oami", "ODD torn whoami"),
         ("cat /e?c/sh?dow", "ODD glob /etc/shadow"),
         ("p^ower^shell x", "PS powershell x"),
         ("& ('i'+'ex') x", "PS iex x"),

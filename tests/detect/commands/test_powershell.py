@@ -21,18 +21,6 @@ def test_a_name_that_is_put_together_is_one_word(text: str) -> None:
     assert "PS powershell x" in windows_lines(text)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "& ($pshome[4]+$pshome[30]+'x') (irm h/a)",
-        "&( $ShellId[1] + $ShellId[13]+'x')(irm h/a)",
-        "& ($env:ComSpec[4,15,25] -join '') (irm h/a)",
-    ],
-)
-def test_letters_picked_out_of_variables_are_the_command_that_they_always_are(text: str) -> None:
-    assert "iex irm h/a" in windows_lines(text)[0]
-
-
 def test_a_part_of_a_variable_of_cmd_is_read() -> None:
     assert windows_lines("%comspec:~0,1%md")[0].endswith("Cmd")
     assert windows_lines("del %windir%\\x") == ["PS del C:\\Windows\\x"]

@@ -63,7 +63,6 @@ PROOFS: Mapping[str, Proof] = {
     "NARROWS": lambda word: "$ rm -r /" not in command_lines(f"find / {word} x -delete"),
     "COPIES": skips_key,
     "FETCHERS": lambda word: "> file" in command_lines(f"{word} -o file https://x.example"),
-    "TEARABLE": lambda word: f"ODD torn {word}" in command_lines(f"{word[:1]}''{word[1:]} x"),
     "FILES": lambda path: matched(f"{path[:-1]}?") == path,
     "ALSO_INTERPRETED": lambda word: not is_ordinary(word),
 }
