@@ -22,7 +22,7 @@ MOST_STARTERS = 20  # of one line; each keeps the words after it
 
 
 class Form(Enum):
-    """How a command line says what it launches."""
+    """The form in which a command line names what it launches."""
 
     WORD = "word"  # a package, an image, a task, a path, an address, a program
     MODULE = "module"
@@ -56,7 +56,7 @@ class Starter:
 
 
 class Launch:
-    """What a command line launches.
+    """The program or package that a command line launches.
 
     Attributes:
         starters: the programs that start one another, the first of the line first.

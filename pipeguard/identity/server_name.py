@@ -128,7 +128,7 @@ def _clean(name: str) -> str:
 
 
 class _Target:
-    """What a command launches.
+    """The program or package that a command launches.
 
     Attributes:
         stem: the server's short name.
@@ -158,7 +158,7 @@ def _target_at(url: str) -> _Target:
 
 
 def _is_server(target: _Target) -> bool:
-    """Whether a package or a program is a server, judging by its name."""
+    """True if a package or program is a server, judging by its name."""
     if target.kind in _LOCAL_KINDS and not (target.kind == "path" and target.is_unique):
         return False
     name = (target.parts[0] if target.kind in _REGISTRY_KINDS else target.stem).lower()
@@ -166,7 +166,7 @@ def _is_server(target: _Target) -> bool:
 
 
 def _leads_elsewhere(stem: str) -> bool:
-    """Whether a name is that of a proxy, launcher or the like, which leads to another server."""
+    """True for the name of a proxy, launcher or the like, which leads to another server."""
     return not launchers.LEADING.isdisjoint(stem.lower().replace("_", "-").split("-"))
 
 
@@ -386,7 +386,7 @@ class _Reader:
 
 
 def _is_alone(words: list[str], place: int) -> bool:
-    """Whether a word is neither an option nor possibly the value of one."""
+    """True if a word is neither an option nor possibly the value of one."""
     before = words[place - 1] if place else ""
     return not words[place].startswith("-") and (not before.startswith("-") or "=" in before)
 

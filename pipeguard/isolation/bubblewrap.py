@@ -36,7 +36,7 @@ _NAMESPACES = ("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-ut
 
 
 class Surroundings(NamedTuple):
-    """What a sandbox is started with.
+    """The inputs that start a sandbox.
 
     Attributes:
         ports: TCP ports that it may connect to.
@@ -71,7 +71,7 @@ def find() -> str | None:
 
 
 def where_it_was_looked_for() -> str:
-    """Where `find` looked, in words, and why not elsewhere."""
+    """Describe where `find` looked, and why not elsewhere."""
     return (
         f"there is no `{PROGRAM}` in {', '.join(FOLDERS)}, and on the PATH none that root alone may"
         " change, as the program has to be that isolates"
@@ -79,7 +79,7 @@ def where_it_was_looked_for() -> str:
 
 
 def _is_of_root(path: str) -> bool:
-    """Whether nobody but root can change a file, or put another one in its place."""
+    """True if only root can change a file, or put another one in its place."""
     while True:
         found = os.stat(path)
         others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
@@ -97,7 +97,7 @@ def confine(
     limits: ResourceLimits,
     around: Surroundings,
 ) -> Confinement:
-    """Have a command run isolated.
+    """Wrap a command so that it runs isolated.
 
     Args:
         command: of the server. Its environment is set inside: bwrap itself runs outside, where

@@ -132,7 +132,7 @@ def _removed(folder: str) -> bool:
 
 
 def _counted(path: str, event: str) -> bool:
-    """Whether a file of events counts one at least once."""
+    """True if a file of events counts one at least once."""
     try:
         words = _content(path).split()
         return words[words.index(event) + 1] != "0"

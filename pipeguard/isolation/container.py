@@ -53,7 +53,7 @@ HIDDEN_SYSTEM = ("--tmpfs", "/sys:ro,size=4k,mode=0")  # no engine leaves it out
 
 
 class Contained(NamedTuple):
-    """What is run in a container.
+    """The command and files that run in a container.
 
     Attributes:
         argv: the server's command.
@@ -137,7 +137,7 @@ def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> 
 
 
 def _with_rules(files: Files, view: FileView, folder: str) -> Files:
-    """The same, with Landlock's program and the view's rules beside them, where those hold."""
+    """Add Landlock's program and the view's rules, where they apply."""
     if landlock.obstacle() is not None:
         return files
     sources = (landlock.PROGRAM, stored(folder, landlock.rules_of(view, landlock.version())))

@@ -82,7 +82,7 @@ class ContainerRecord:
         return found if _IDENTITY.fullmatch(found) else ""
 
     def is_stale(self) -> bool:
-        """Whether all processes that own the container are gone."""
+        """True if all processes that own the container are gone."""
         lines = _content(os.path.join(self._folder, OWNERS)).splitlines()
         owners = (line.partition(" ") for line in lines)
         return not any(
@@ -90,7 +90,7 @@ class ContainerRecord:
         )
 
     def exists(self) -> bool:
-        """Whether the container is not known to be gone."""
+        """True unless the container is known to be gone."""
         return os.path.isdir(self._folder)
 
     def remove(self) -> None:
@@ -115,12 +115,12 @@ def remove_stale(folder: str, remove: Callable[[ContainerRecord], bool]) -> None
 
 
 def is_process(number: int) -> bool:
-    """Whether there is a process with this number."""
+    """True if a process with this number exists."""
     return bool(_stat(number))
 
 
 def _started(process: int) -> str:
-    """When a process started, in ticks since the system did (proc(5), field 22 of stat)."""
+    """The start of a process, in ticks since the system's (proc(5), field 22 of stat)."""
     fields = _stat(process)
     return fields[19] if fields else ""
 
@@ -238,7 +238,7 @@ def _awaited(find: Callable[[], int | None], watched: Sequence[int]) -> int | No
 
 
 def _ended(descriptors: Sequence[int], timeout_seconds: float | None) -> list[int]:
-    """Which of these processes have ended, once one has, or after the timeout."""
+    """Return the processes that have ended, once one has, or after the timeout."""
     poll = select.poll()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
@@ -247,7 +247,7 @@ def _ended(descriptors: Sequence[int], timeout_seconds: float | None) -> list[in
 
 
 def _make_network(process: int, ports: Sequence[int], channel: int) -> None:
-    """Have a child enter the container's network and make its way out."""
+    """Make a child enter the container's network and open its way out."""
     maker = os.fork()
     if maker:
         os.waitpid(maker, 0)

@@ -187,7 +187,7 @@ def installed(kind: str) -> str | None:
 
 
 def sockets() -> Iterator[str]:
-    """Where docker's daemon may listen: what the user chose, then the user's own, then root's."""
+    """Addresses of docker's daemon, in this order: the user's choice, the user's own, root's."""
     chosen = os.environ.get("DOCKER_HOST", "")
     if chosen:  # of another machine, or through a network: its files are not this machine's
         path = chosen.removeprefix("unix://")
@@ -204,7 +204,7 @@ def runtime_folder() -> str:
 
 
 def environment() -> dict[str, str]:
-    """Of the client: nothing of a server's."""
+    """The client's environment: nothing of a server's."""
     import pwd
 
     found = {name: os.environ[name] for name in _KEPT if name in os.environ}
@@ -219,7 +219,7 @@ def environment() -> dict[str, str]:
 
 
 def output_of(ended: subprocess.CompletedProcess[bytes]) -> str:
-    """What a client said, as one line."""
+    """The client's output, as one line."""
     return " ".join((ended.stderr or ended.stdout).decode("utf-8", "replace").split())
 
 

@@ -43,7 +43,7 @@ _OF_SHELL = {"PPID", "UID", "EUID", "BASHOPTS", "SHELLOPTS"}  # that a shell let
 
 
 class Instructions(NamedTuple):
-    """What the shell is to do.
+    """The shell's instructions.
 
     Attributes:
         argv: the server's command.
@@ -63,7 +63,7 @@ class Instructions(NamedTuple):
 
 
 def preamble(instructions: Instructions) -> bytes:
-    """What is written to the container's input before anything else."""
+    """The bytes that are written to the container's input before anything else."""
     end = secrets.token_hex(16)
     lines = [end, *_lines(instructions), end, ""]
     return b"\n".join(os.fsencode(line) for line in lines)
@@ -203,7 +203,7 @@ def stored(folder: str, content: bytes) -> str:
 
 
 def _is_made_anyway(path: str, others: Iterable[Mount]) -> bool:
-    """Whether a folder needs no mount: it is one, the engine's, or made for what is in it.
+    """True if a folder needs no mount: it is one, the engine's, or made for what is in it.
 
     In one that may be written the shell makes it.
     """
@@ -229,7 +229,7 @@ def _source(mount: Mount, folder: str) -> str:
 
 
 def _below(mounted: Sequence[Mount], submounts: Sequence[str]) -> Iterator[Mount]:
-    """What is mounted on this machine in what the server may read, to be read-only too."""
+    """Mount points of this machine in what the server may read, to be read-only too."""
     hidden = [mount.path for mount in mounted if mount.kind is MountKind.HIDDEN]
     for mount in mounted:
         if mount.kind is not MountKind.READ:
@@ -244,7 +244,7 @@ def _below(mounted: Sequence[Mount], submounts: Sequence[str]) -> Iterator[Mount
 
 
 def _archive(links: Sequence[Mount]) -> bytes:
-    """The same bytes for the same links."""
+    """Return the same bytes for the same links."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for link in sorted(links):

@@ -1,4 +1,4 @@
-"""Which engine for containers works on this machine, found by running `true` in each.
+"""The trial of container engines on this machine: running `true` in each.
 
 What was found is kept until the system starts again or the program changes, since trying takes
 longer than starting a server.
@@ -140,7 +140,7 @@ def _trial(engine: ContainerEngine, host: SandboxUser, folder: str) -> str | Non
 
 
 def _ending(child: Child, engine: ContainerEngine) -> str | None:
-    """What is wrong with how a trial ended."""
+    """Explain how a trial failed."""
     child.wait_started()
     ended = child.wait(TRIAL_SECONDS)
     child.end(0)
@@ -165,7 +165,7 @@ def _inside() -> str:
 
 
 def _key(engine: ContainerEngine) -> dict[str, object]:
-    """What has to be the same for what was found to count."""
+    """The conditions under which an earlier trial still counts."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     changed = os.stat(engine.program).st_mtime_ns
     return {

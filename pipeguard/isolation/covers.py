@@ -53,17 +53,17 @@ class Cover(NamedTuple):
 
 
 def covers_of(staged: Iterable[Staged]) -> tuple[Cover, ...]:
-    """What has to stay covered in the folders that are given, outer ones first."""
+    """Paths to keep covered in the folders that are given, outer ones first."""
     return tuple(cover for each in staged for cover in covers_in(each))
 
 
 def covers_in_view(view: FileView) -> tuple[Cover, ...]:
-    """What has to stay covered in what a view gives."""
+    """Paths to keep covered in what a view gives."""
     return covers_of(staged_of(view)[1])
 
 
 def covers_in(staged: Staged) -> Iterator[Cover]:
-    """What has to stay covered in one folder that is given."""
+    """Paths to keep covered in one folder that is given."""
     outer = staged.outer
     if outer.source != outer.path:
         return  # a kept home, which nobody else writes
@@ -77,7 +77,7 @@ def covers_in(staged: Staged) -> Iterator[Cover]:
 
 
 def unwatched(number: int) -> str:
-    """What the user is told where covered names cannot be watched.
+    """The message for covered names that cannot be watched.
 
     Args:
         number: of the error.
@@ -146,7 +146,7 @@ class CoverWatch:
         _LIBRARY.inotify_rm_watch(self.descriptor, number)  # none any more where its folder is gone
 
     def is_concerned(self) -> bool:
-        """Whether what happened since the last call is about a covered name."""
+        """True if the events since the last call are about a covered name."""
         data = b""
         with suppress(BlockingIOError):
             data = os.read(self.descriptor, MOST_BYTES)

@@ -202,7 +202,7 @@ def _judge_source(
 
 
 def _added(run: ContainerRun, profile: Profile) -> Iterator[str]:
-    """What is not said in the words of a server, and is not open to be left out."""
+    """Words that no server uses, and that are not optional."""
     values: dict[str, list[str]] = {}
     for option in run.options:
         values.setdefault(option.name, []).append(option.value)

@@ -85,7 +85,7 @@ class ContainerRun(NamedTuple):
 
 
 def is_of_containers(argv: Sequence[str]) -> bool:
-    """Whether a command starts docker or podman."""
+    """True if a command starts docker or podman."""
     return _name_of(argv[0]).removesuffix(".exe") in PROGRAMS
 
 
@@ -179,7 +179,7 @@ def _options(argv: Sequence[str], start: int) -> tuple[tuple[Option, ...], int]:
 
 
 def _long(word: str) -> Iterable[tuple[str, str | None]]:
-    """Of one word; None for a value in the next."""
+    """The value in the same word; None for a value in the next one."""
     written, equals, value = word.partition("=")
     name = OTHER_NAMES.get(written, written)
     if name in FLAGS:
@@ -207,7 +207,7 @@ def _short(word: str) -> Iterator[tuple[str, str | None]]:
 
 
 def _truth(word: str, value: str) -> str:
-    """What Go reads a flag's value as (strconv.ParseBool)."""
+    """A flag's value as Go reads it (strconv.ParseBool)."""
     if value in ("1", "t", "T", "TRUE", "true", "True"):
         return "true"
     if value in ("0", "f", "F", "FALSE", "false", "False"):

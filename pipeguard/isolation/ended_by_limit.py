@@ -29,7 +29,7 @@ def limits_told(
     exceeded: tuple[str, ...],
     lost: int = 0,
 ) -> Iterator[str]:
-    """What to tell the user of a server that has ended.
+    """Explain which resource limit likely ended a server, and how to raise it.
 
     Args:
         name: of the server.
@@ -64,7 +64,7 @@ def _written(limits: ResourceLimits, limit: str) -> str:
 
 
 def _raising(limits: ResourceLimits, limit: str) -> str:
-    """What gives it twice as much."""
+    """The option that doubles a limit."""
     value = _value(limits, limit) or 1
     usual = _value(ResourceLimits(), limit)
     hint = f" (unless it is said: {setting_of(limit, usual)})" if usual and value < usual else ""

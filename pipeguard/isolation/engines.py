@@ -1,4 +1,4 @@
-"""Which engines work on this machine, found by trying them, and why the others do not."""
+"""The engines that work on this machine, found by trying them, and why the others do not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHOICES = (AUTO, BUBBLEWRAP, CONTAINER, NONE, LEARN)  # of `--isolate`
 
 
 class EngineState(NamedTuple):
-    """Whether an engine works here.
+    """The state of an engine on this machine.
 
     Attributes:
         name: of the engine.
@@ -36,7 +36,7 @@ class EngineState(NamedTuple):
 
 
 def bubblewrap_state(trial: Callable[[], str | None]) -> EngineState:
-    """Whether bubblewrap works here.
+    """Test bubblewrap on this machine.
 
     Args:
         trial: runs a program with it, and returns what was wrong (isolation.engine_trial).
@@ -64,7 +64,7 @@ def _with_reason(problem: str) -> str:
 
 
 def container_state(find: Callable[[], str]) -> EngineState:
-    """Whether containers work here.
+    """Test containers on this machine.
 
     Args:
         find: tries podman and docker and returns what works (isolation.engine_trial).
@@ -108,7 +108,7 @@ def engine_for(requested: str) -> str:
 
 
 def no_bubblewrap() -> str:
-    """What could be installed where containers do not work; empty where it is there."""
+    """The program to install where containers do not work; empty where it is there."""
     from pipeguard.isolation.bubblewrap import find
 
     if find() is not None:

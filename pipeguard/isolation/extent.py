@@ -38,7 +38,7 @@ class Given(NamedTuple):
 
 
 class GivenFrom(NamedTuple):
-    """What one source gives.
+    """The grants of one source.
 
     Attributes:
         why: the source.
@@ -94,7 +94,7 @@ class Extent(NamedTuple):
 
     @property
     def is_offline(self) -> bool:
-        """Whether it may connect to nothing at all."""
+        """True if it may connect to nothing at all."""
         return not self.hosts and not self.loopback
 
     def fields(self) -> dict[str, object]:

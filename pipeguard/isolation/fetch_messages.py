@@ -1,4 +1,4 @@
-"""What is told of an installer: the line that says why it failed, and where it was not let."""
+"""Messages about an installer: the line that says why it failed, and the hosts it was refused."""
 
 from __future__ import annotations
 

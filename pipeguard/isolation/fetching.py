@@ -106,7 +106,7 @@ class _DiskBudget:
         self._free, self._files = self._left()
 
     def excess(self) -> str | None:
-        """What is too much by now; None where nothing is."""
+        """Name the limit that is exceeded; None where none is."""
         free, files = self._left()
         if self._free - free > MOST_BYTES:
             return f"more than {MOST_BYTES / GIBIBYTE:g} GiB were written"
@@ -192,7 +192,7 @@ def newest(root: Path, identity: str) -> Path | None:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a package was fetched to the end."""
+    """True if a package was fetched to the end."""
     return (folder / DONE).is_file() and (folder / DONE).stat().st_size > 0
 
 
@@ -247,7 +247,7 @@ def install(
 
 
 def _needs_of_interpreter(folder: Path) -> tuple[str, ...]:
-    """What a Python environment needs that is new, so that nothing but `venv` has written it."""
+    """The files of a new Python environment, which only `venv` has written."""
     from pipeguard.isolation.runtimes import runtime_of
     from pipeguard.isolation.sensitive import sensitive_paths
     from pipeguard.isolation.view import SandboxUser
@@ -335,7 +335,7 @@ def _run(
 
 
 def _output(child: Child, budget: _DiskBudget) -> tuple[str, str | None]:
-    """What a child prints until it ends, of much the end; and what it filled the disk with."""
+    """Collect a child's output until it ends, of much the end; and what it filled the disk with."""
     import select
 
     os.set_blocking(child.stderr_fd, False)

@@ -41,7 +41,7 @@ _LISTS = {"core.excludesfile": "ignore", "core.attributesfile": "attributes"}
 
 
 class _GitSettings(NamedTuple):
-    """What a server is given.
+    """The settings that a server is given.
 
     Attributes:
         texts: the files of ours, by where it sees them.

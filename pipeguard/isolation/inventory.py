@@ -1,4 +1,4 @@
-"""What isolation keeps in the state folder: fetched packages and kept homes."""
+"""The state folder's part of isolation: fetched packages and kept homes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Installed(NamedTuple):
         return self.versions.get(self.name, "")
 
     def size_bytes(self) -> int:
-        """What its files take up."""
+        """The size of its files."""
         return tree_bytes(self.folder)
 
 
@@ -130,14 +130,14 @@ def _homes() -> Iterator[tuple[Path, str]]:
 
 
 def _is_after(later: Installed, earlier: Installed) -> bool:
-    """Whether a package was fetched after itself in the same second."""
+    """True if a package was fetched after itself in the same second."""
     order = folders_of(packages_folder(), later.package.identity)
     is_same = later.fetched == earlier.fetched
     return is_same and order.index(later.folder) > order.index(earlier.folder)
 
 
 def _read(folder: Path) -> Installed | None:
-    """What a folder's own file says; None where it says nothing that we wrote."""
+    """Read a folder's own file; None where we did not write it."""
     try:
         with (folder / DONE).open("rb") as file:
             fields = json.loads(file.read(MAX_FACTS_BYTES))

@@ -25,7 +25,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def make_places(kept_home: str, seen_at: str, mounts: Iterable[Mount]) -> None:
-    """Have no link lie on the way to what is mounted in a home.
+    """Remove links on the way to what is mounted in a home.
 
     Args:
         kept_home: the folder that is the home.
@@ -96,7 +96,7 @@ def left_behind(
     home_folder: str,
     given: Sequence[str] = (),
 ) -> str:
-    """What a person is told before the first isolated start; empty where nothing is left behind.
+    """The warning before the first isolated start; empty where nothing is left behind.
 
     Args:
         shipped: the server's profile.

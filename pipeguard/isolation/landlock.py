@@ -34,7 +34,7 @@ LEAST_VERSION = 2  # before it (Linux 5.19), nothing could be renamed from folde
 
 
 class LandlockAccess:
-    """What can be done with a file, as bits (linux/landlock.h, LANDLOCK_ACCESS_FS_*).
+    """Access rights to a file, as bits (linux/landlock.h, LANDLOCK_ACCESS_FS_*).
 
     Numbers: to make an enum of flags takes 2 ms, and a server is waiting.
     """
@@ -77,7 +77,7 @@ _ALWAYS = (
 
 
 def version() -> int:
-    """Of Landlock in this kernel; 0 where it has none, or was started without."""
+    """The version of Landlock in this kernel; 0 where it has none, or was started without."""
     if sys.platform != "linux":
         return 0
     none, asked = ctypes.c_size_t(0), ctypes.c_uint32(ONLY_VERSION)

@@ -40,7 +40,7 @@ UNWATCHED = ""  # in an answer: the number of the error for which covers are not
 
 
 class Doorway(NamedTuple):
-    """What the process that mounts hears of, and by what.
+    """The descriptors by which the process that mounts is told things.
 
     Attributes:
         covers: what it covers again where that is replaced.
@@ -81,7 +81,7 @@ class Doorway(NamedTuple):
 
 
 def encoded(staged: Staged) -> object:
-    """What is to be mounted, to be sent."""
+    """Encode a mount for sending."""
     return [_fields(staged.outer), [_fields(each) for each in staged.inside], list(staged.absent)]
 
 

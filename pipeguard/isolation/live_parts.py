@@ -1,4 +1,4 @@
-"""What of a sandbox changes while it runs: the client's roots, and what is covered again."""
+"""The parts of a sandbox that change while it runs: client roots, and restored covers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def live_parts(  # noqa: PLR0913, PLR0917  what one server is
     say: Callable[[str], None],
     said_before: set[str],
 ) -> tuple[SandboxRoots | None, Doorway | None]:
-    """What gives a server its roots, and what mounts them; None of each without need.
+    """Create what gives a server its roots, and what mounts them; None of each without need.
 
     Covers are watched from here on, before anything is mounted: what is replaced later is seen.
 

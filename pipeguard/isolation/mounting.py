@@ -54,7 +54,7 @@ def opened(path: str) -> int:
 
 
 def opened_in(folder: int, path: str) -> int:
-    """The same for a path that is in a folder; a descriptor of the folder itself for an empty one.
+    """Open a path that is in a folder; the folder itself for an empty path.
 
     Raises:
         OSError: a part of it is a link now, or is not there; with ESTALE.
@@ -90,7 +90,7 @@ def mount_in_memory(place: int, options: str, *, read_only: bool = False) -> Non
 
 
 def bind(source: int, place: int) -> None:
-    """Have what one descriptor is of stand at another's, with all that is mounted in it.
+    """Mount what one descriptor is of at another's, with all that is mounted in it.
 
     Raises:
         OSError: the kernel refuses.
@@ -99,7 +99,7 @@ def bind(source: int, place: int) -> None:
 
 
 def make_read_only(place: int) -> None:
-    """Have nobody change what is at a mount, also in what is mounted in it.
+    """Make a mount read-only, and all that is mounted in it.
 
     Args:
         place: a descriptor that was opened after it was mounted.
@@ -154,7 +154,7 @@ def _change(place: int, wanted: _Attributes, flags: int) -> None:
 
 
 def _holds_mounts(place: int) -> bool:
-    """Whether something is mounted in a mount (proc(5), fdinfo and mountinfo)."""
+    """True if something is mounted in a mount (proc(5), fdinfo and mountinfo)."""
     with open(f"/proc/self/fdinfo/{place}", "rb") as file:
         number = next(line.split()[1] for line in file if line.startswith(b"mnt_id:"))
     with open("/proc/self/mountinfo", "rb") as file:
@@ -170,7 +170,7 @@ def _mount(
 
 
 def own_mounts() -> int:
-    """Have mounts of this process's own from now on; a descriptor of them.
+    """Give this process mounts of its own; return a descriptor of them.
 
     Raises:
         OSError: the kernel refuses.
@@ -207,7 +207,7 @@ def detached(place: int) -> int:
 
 
 def attach(tree: int, place: int) -> None:
-    """Have a detached mount stand at a place.
+    """Attach a detached mount at a place.
 
     Raises:
         OSError: the kernel refuses.

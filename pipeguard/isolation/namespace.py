@@ -55,7 +55,7 @@ def enter(uid: int, gid: int) -> None:
 
 
 def open_network() -> None:
-    """Have all addresses of this process's network, which has a loopback alone, lead to PipeGuard.
+    """Route all addresses of this process's network, which has only a loopback, to PipeGuard.
 
     Raises:
         OSError: this process is not the network's root.

@@ -58,7 +58,7 @@ _PROGRAM = re.compile(r"\w[\w.+@-]{0,99}", re.ASCII)  # of a package's own choic
 
 
 class Package(NamedTuple):
-    """What a command fetches and then runs.
+    """The package that a command fetches and then runs.
 
     Attributes:
         registry: NPM or PYPI.
@@ -86,7 +86,7 @@ class Package(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """The same for the same packages."""
+        """Return the same key for the same packages."""
         from hashlib import sha256
 
         text = "\n".join((self.registry, self.python, *self.specs))
@@ -148,7 +148,7 @@ def package_name(registry: str, spec: str) -> str:
 
 
 def _npm_program(folder: str, name: str) -> str:
-    """Which of a package's programs npx runs: the only one, or that of its name."""
+    """The program of a package that npx runs: the only one, or that of its name."""
     short = name.rpartition("/")[2]
     file = os.path.join(folder, "node_modules", name, "package.json")
     programs = facts_in(folder, file).get("bin")
@@ -159,7 +159,7 @@ def _npm_program(folder: str, name: str) -> str:
 
 
 def facts_in(folder: str, path: str) -> dict[str, object]:
-    """What a JSON file of a package says; nothing where it is none, or leads out of the package."""
+    """Read a JSON file of a package; empty where there is none, or it leads out of the package."""
     real = os.path.realpath(path)
     if not is_within(real, os.path.realpath(folder)) or not os.path.isfile(real):
         return {}

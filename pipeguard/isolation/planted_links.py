@@ -20,7 +20,7 @@ MOST_LINKS = 40  # as the kernel follows (path_resolution(7))
 
 
 def target_of(path: str, host: SandboxUser) -> str | None:
-    """Where a path leads; None where a link does that a server may have made.
+    """Resolve a path; None where it passes a link that a server may have made.
 
     Followed are links that stand in the home itself, or in a folder that we cannot change: none of
     these is given to a server unasked.

@@ -1,4 +1,4 @@
-"""What an isolated server is given: files, hosts, ports and limits. Grants nothing by itself."""
+"""The grants of an isolated server: files, hosts, ports and limits. Grants nothing by itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROOTS = ("", READ_ROOTS, WRITE_ROOTS)  # the later gives more
 
 
 class ResourceLimits(NamedTuple):
-    """What a server may use up; None where nothing limits it.
+    """The resources that a server may use up; None where nothing limits it.
 
     Attributes:
         memory: data bytes of one process (RLIMIT_DATA, setrlimit(2)).
@@ -44,7 +44,7 @@ class ResourceLimits(NamedTuple):
 
 
 class Profile(NamedTuple):
-    """What one server is given.
+    """The grants of one server.
 
     Attributes:
         read: absolute paths of files and folders that it may read.
@@ -86,7 +86,7 @@ class Profile(NamedTuple):
         )
 
     def differences_from(self, other: Profile) -> tuple[str, ...]:
-        """What it has and another has not, of what a server gets when it starts, as text.
+        """The grants of this profile that another lacks, as text.
 
         Hosts and ports are not among it: they hold for a server that runs.
         """
@@ -104,7 +104,7 @@ class Profile(NamedTuple):
 
     @property
     def is_offline(self) -> bool:
-        """Whether it may connect to nothing at all."""
+        """True if it may connect to nothing at all."""
         return not self.hosts and not self.loopback
 
 
@@ -151,7 +151,7 @@ def written_path(text: str, folder: str, home_folder: str) -> str:
 
 
 def roots_mode(text: str) -> str:
-    """How roots are given.
+    """The way in which roots are given.
 
     Raises:
         PolicyError: it is no such way.

@@ -47,13 +47,13 @@ def remove_tree(folder: Path) -> None:
 
 
 def remove_what_can_be(folder: Path) -> None:
-    """The same, where what cannot be removed stays."""
+    """Remove a folder; keep what cannot be removed."""
     with suppress(OSError):
         remove_tree(folder)
 
 
 def tree_bytes(folder: Path) -> int:
-    """What the files in a folder take up, as far as paths lead to them."""
+    """The size of the files in a folder, as far as paths lead to them."""
     found, waiting = 0, [str(folder)]
     while waiting:
         with suppress(OSError), os.scandir(waiting.pop()) as entries:

@@ -98,7 +98,7 @@ class SandboxRoots:
                 self._refuse(path, why)
 
     def _mount(self, staged: Staged) -> str | None:
-        """Have a root mounted; the reason if it could not be."""
+        """Mount a root; return the reason if that failed."""
         request = json.dumps(encoded(staged)).encode()
         if len(request) > MAX_REQUEST_BYTES:
             return "too much stands in it"

@@ -1,4 +1,4 @@
-"""What your programs run later, outside, in folders that a server may write: only read there.
+"""Files that your programs run later, outside, in folders that a server may write: read-only there.
 
 Git runs what its settings, hooks and index lead to, whoever wrote them (git-config(1),
 `core.fsmonitor`); editors, clients and shells run what stands in theirs.
@@ -77,7 +77,7 @@ def submodules_of(git: str) -> Iterator[str]:
 
 
 def _look_into(folder: str, names: Collection[str], most: int) -> tuple[list[str], list[str], int]:
-    """What of these names is in a folder, the folders to look into next, how many names it has."""
+    """The members of a folder with these names, the folders to look into next, and their count."""
     limit, entries = max(most, FEW_ENTRIES), None
     with suppress(OSError), os.scandir(folder) as listed:  # a file, or not ours to read
         entries = [*islice(listed, limit)]
@@ -193,7 +193,7 @@ RUN_LATER_OF_HOME = (
 def run_later_in(
     folder: str, home_folder: str, sensitive: Sequence[str], *, changes_git: bool
 ) -> Iterator[str]:
-    """What there is in a folder, and in those below, that is run later.
+    """Find what is run later in a folder, and in those below.
 
     Args:
         folder: that a server may change.
@@ -246,7 +246,7 @@ def _is_new(path: str, since: float) -> bool:
 
 
 def is_held_back(path: str, folder: str, home_folder: str, sensitive: Sequence[str]) -> bool:
-    """Whether a path in a folder has to be named for itself, though the folder may be changed.
+    """True if a path must be named for itself, though its folder may be changed.
 
     Something that stays covered there, or that is run later and only read.
     """
@@ -257,23 +257,23 @@ def is_held_back(path: str, folder: str, home_folder: str, sensitive: Sequence[s
 
 
 def _of_home_in(folder: str, home_folder: str) -> list[str]:
-    """Where what is run later of a home would be, in a folder that is one."""
+    """Paths in a folder that would be a home's files to run later."""
     names = RUN_LATER_OF_HOME if folder == home_folder else ()
     return [os.path.join(folder, name) for name in names]
 
 
 def _covered_in(folder: str, sensitive: Sequence[str]) -> list[str]:
-    """What stays covered in a folder."""
+    """Paths that stay covered in a folder."""
     return [each for each in sensitive if each != folder and is_within(each, folder)]
 
 
 def is_of_git(path: str) -> bool:
-    """Whether a path is a repository's own folder or file, or in one."""
+    """True if a path is a repository's own folder or file, or in one."""
     return GIT in path.split("/")
 
 
 def holder_of_later(path: str, home_folder: str) -> str | None:
-    """What is run later that a path is, or is in, whatever folder is given."""
+    """The file to run later that a path is, or is in, whatever folder is given."""
     parts = path.split("/")
     for count, name in enumerate(parts, 1):
         if name in RUN_LATER:

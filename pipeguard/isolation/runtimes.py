@@ -1,4 +1,4 @@
-"""What a server's program needs to run at all: its interpreter, its libraries, its own code.
+"""The files that a server's program needs to run: its interpreter, its libraries, its own code.
 
 Found by looking, and nothing is run: the program on the PATH, the interpreter in its first line,
 the project that a script is in, the environment that a Python belongs to.
@@ -58,7 +58,7 @@ class Runtime(NamedTuple):
 def runtime_of(
     argv: Sequence[str], env: Mapping[str, str], folder: str, host: SandboxUser
 ) -> Runtime:
-    """What a command needs.
+    """The files that a command needs.
 
     Args:
         argv: the command.
@@ -84,7 +84,7 @@ def runtime_of_package(  # noqa: PLR0913, PLR0917  what is known of a package
     folder: str,
     host: SandboxUser,
 ) -> Runtime:
-    """What the program of a fetched package needs.
+    """The files that the program of a fetched package needs.
 
     Whoever wrote the package wrote its programs' names, first lines, links and `.pth` files, and
     would choose with them what else it is given. Only the name of an interpreter counts, to be
@@ -181,7 +181,7 @@ def read_alone(among: Sequence[str], profile: Profile) -> tuple[tuple[str, ...],
 
 
 def leaves(folder: str, written: str, path: str) -> bool:
-    """Whether a path goes through a folder and, by a link in it, out of that."""
+    """True if a path goes through a folder and, by a link in it, out of that."""
     if is_within(path, folder):
         return False
     above = written
@@ -192,7 +192,7 @@ def leaves(folder: str, written: str, path: str) -> bool:
 
 
 def may_be_meant(path: str, host: SandboxUser) -> bool:
-    """Whether an argument gives this folder."""
+    """True if an argument gives this folder."""
     if path in _OF_OTHERS or is_within(host.home, path) or _is_of_system(path):
         return False
     if any(is_within(path, each) for each in (*_OF_MACHINE, *host.sensitive)):
@@ -225,7 +225,7 @@ def _on_path(program: str, env: Mapping[str, str]) -> str | None:
 def _of_program(
     path: str, env: Mapping[str, str], folder: str, host: SandboxUser, links: int
 ) -> Iterator[str]:
-    """What an executable file needs: its own folder, its interpreter, its environment."""
+    """The files that an executable needs: its own folder, its interpreter, its environment."""
     real = os.path.realpath(path)
     yield path
     yield from _prefix(real, host)
@@ -296,7 +296,7 @@ def _linked(environment: str, host: SandboxUser) -> Iterator[str]:
 
 
 def is_of_interpreter(name: str) -> bool:
-    """Whether a program's first words say what it runs."""
+    """True if a program's first words say what it runs."""
     return bool(_PYTHON.fullmatch(name)) or name in _INTERPRETERS or name == "uv"
 
 
@@ -362,7 +362,7 @@ def _project(path: str, host: SandboxUser) -> str:
 
 
 def _may_be_given(folder: str, host: SandboxUser) -> bool:
-    """Whether a whole folder may be given because a program is in it."""
+    """True if a whole folder may be given because a program is in it."""
     real = os.path.realpath(folder)
     if real in (*_OF_OTHERS, "/tmp", "/etc"):  # noqa: S108  refused
         return False

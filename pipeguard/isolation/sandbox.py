@@ -196,7 +196,7 @@ class Sandbox:
         return child
 
     def give_roots(self, child: Child, addresses: tuple[str, ...]) -> None:
-        """Have one server see the roots of its client, where it is given them.
+        """Show one server the roots of its client, where they are granted.
 
         Args:
             child: the server, as `start` returned it.
@@ -297,7 +297,7 @@ class Sandbox:
         return view
 
     def report_refused(self) -> None:
-        """Have reported which connections of its servers were refused until now."""
+        """Report which connections of its servers were refused until now."""
         with self._lock:
             ways_out = tuple(self._ways_out)
         for way_out in ways_out:
@@ -324,19 +324,19 @@ def _rules_of(profile: Profile) -> HostRules:
 
 
 def homes_folder() -> Path:
-    """Where kept homes are, and fetched packages."""
+    """The folder for kept homes and fetched packages."""
     from pathlib import Path
 
     return Path(isolation_folder())
 
 
 def packages_folder() -> Path:
-    """Where fetched packages are."""
+    """The folder for fetched packages."""
     return homes_folder() / PACKAGES
 
 
 def isolation_folder() -> str:
-    """The same as text: what containers are made from is there too."""
+    """The state folder as text: what containers are made from is there too."""
     return os.path.join(state_folder_text(), HOMES)
 
 

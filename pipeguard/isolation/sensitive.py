@@ -69,7 +69,7 @@ def sensitive_paths(home_folder: str, own_folders: Sequence[str]) -> tuple[str, 
 
 
 def _linked(home_folder: str) -> Iterator[str]:
-    """Where the paths are that links lead to, as of a folder of "dotfiles"."""
+    """The targets of links, as of a folder of "dotfiles"."""
     above = {path[:end] for path in IN_HOME for end in range(len(path)) if path[end] == "/"}
     moved = tuple(each for each in above if os.path.islink(os.path.join(home_folder, each)))
     for name in IN_HOME:
@@ -79,7 +79,7 @@ def _linked(home_folder: str) -> Iterator[str]:
 
 
 def hidden_in(granted: str, sensitive: Sequence[str], named: Sequence[str]) -> Iterator[str]:
-    """What of a granted folder stays hidden: existing sensitive paths that nobody named.
+    """The hidden part of a granted folder: existing sensitive paths that nobody named.
 
     Of one in which something is named, all the rest.
     """
@@ -109,7 +109,7 @@ def holder_of(path: str, sensitive: Sequence[str]) -> str | None:
 
 
 def is_within(path: str, folder: str) -> bool:
-    """Whether a path is a folder or in it; both absolute and without `..`."""
+    """True if a path is a folder or in it; both absolute and without `..`."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 

@@ -1,4 +1,4 @@
-"""What an isolated server sees, from its command and its profile; starts nothing, makes nothing."""
+"""The view of an isolated server, from its command and profile; starts nothing, makes nothing."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def without_nested(
 
 
 class ServerView(NamedTuple):
-    """What one server sees.
+    """The view of one server.
 
     Attributes:
         profile: what it is given, with what its arguments name.
@@ -132,7 +132,7 @@ def server_view(  # noqa: PLR0913, PLR0917  what one server is
 
 
 def _may_change_git(path: str, profile: Profile) -> bool:
-    """Whether an argument gives a repository's own folder to be changed: `--exclude .git` not."""
+    """True if an argument names a repository's own folder to change it: not `--exclude .git`."""
     named = (each for each in profile.write if is_of_git(each))
     return profile.changes_git or any(is_within(path, each) for each in named)
 

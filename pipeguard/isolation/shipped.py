@@ -1,4 +1,4 @@
-"""What known servers need when they are isolated: `profiles.json`, by the package that is run.
+"""Profiles of known servers: `profiles.json`, by the package that is run.
 
 JSON, since a server waits while it is read, and to import a reader of YAML takes 12 ms. Each was
 tried with the package itself; none gives a file of the user's.
@@ -21,7 +21,7 @@ FILE = Path(__file__).with_name("profiles.json")
 
 
 class ShippedProfile(NamedTuple):
-    """What one known server needs.
+    """The profile of one known server.
 
     Attributes:
         packages: `REGISTRY:NAME`.
@@ -49,7 +49,7 @@ class ShippedProfile(NamedTuple):
 
     @property
     def profile(self) -> Profile:
-        """What it is given."""
+        """The grants of the profile."""
         return Profile(
             hosts=self.hosts,
             keeps_home=self.keeps_home,
@@ -59,7 +59,7 @@ class ShippedProfile(NamedTuple):
 
     @property
     def given(self) -> tuple[str, ...]:
-        """The same, in words."""
+        """The profile, in words."""
         hosts = (f"hosts {', '.join(self.hosts)}",) if self.hosts else ()
         home = ("a kept home",) if self.keeps_home else ()
         changes = ("changes to .git in its folders",) if self.changes_git else ()

@@ -1,4 +1,4 @@
-"""What is given to a server, mounted where nobody else can change it, before the engine starts.
+"""Mounts for a server, staged before the engine starts where nobody else can change them.
 
 A view names paths; whoever may write the folders above one could put a link there after it was
 checked. So what a path is gets opened without following links, and mounted with all that stands in

@@ -1,4 +1,4 @@
-"""What of this system forbids user namespaces, which bubblewrap needs, to this user."""
+"""The system's restrictions on user namespaces, which bubblewrap needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SYSCTLS_OF_USERS = {  # that do not hold for root
 
 
 def forbidden() -> str | None:
-    """What of this system forbids user namespaces to us; None where nothing does that is known."""
+    """Name what forbids user namespaces to us; None where nothing is known to."""
     if (setting := forbidding_setting()) is not None:
         return setting
     if any(map(os.path.exists, ("/.dockerenv", "/run/.containerenv"))):

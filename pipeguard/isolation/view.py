@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class MountKind(Enum):
-    """What stands at a path."""
+    """The kind of thing at a path."""
 
     READ = "read"  # a file or folder of this machine
     WRITE = "write"  # the same, that may be changed
@@ -51,7 +51,7 @@ class Mount(NamedTuple):
 
     @property
     def is_changed(self) -> bool:
-        """Whether the server may change this machine's file or folder at the path itself."""
+        """True if the server may change this machine's file or folder at the path itself."""
         return self.kind is MountKind.WRITE and self.source == self.path
 
 
@@ -86,7 +86,7 @@ _RESOLV = f"nameserver {NAMESERVER}\noptions timeout:2 attempts:1\n"
 
 
 class FileView(NamedTuple):
-    """What a server sees.
+    """The files that a server sees.
 
     Attributes:
         mounts: in the order in which they are made.
@@ -105,7 +105,7 @@ class FileView(NamedTuple):
 
 
 class SandboxUser(NamedTuple):
-    """What is known of this machine and its user.
+    """The relevant facts about this machine and its user.
 
     Attributes:
         home: the user's home.
@@ -179,7 +179,7 @@ def innermost(path: str, mounts: Iterable[Mount]) -> Mount | None:
 
 
 def is_seen(path: str, mounts: Iterable[Mount]) -> bool:
-    """Whether this machine's file at a path is there for a server."""
+    """True if a server sees this machine's file at a path."""
     holder = innermost(path, mounts)
     if holder is not None and holder.kind is MountKind.LINK:
         return True  # to what is
@@ -240,7 +240,7 @@ def _etc(host: SandboxUser) -> Iterator[Mount]:
 
 
 def _kind_of_start(folder: str, mounts: Sequence[Mount]) -> MountKind:
-    """What stands where a server starts that was not given that folder.
+    """The contents of a starting folder that the server was not given.
 
     In a folder of its own, what it writes there would go to memory, and be lost silently.
     """
@@ -263,7 +263,7 @@ def _own(home_folder: str, kept_home: str | None) -> Iterator[Mount]:
 
 
 def _grants(granted: Mapping[str, MountKind], fixed: Sequence[str]) -> Iterator[Mount]:
-    """What is given. In a folder that may be written, what is fixed may only be read."""
+    """Mounts for the grants. Fixed paths in a writable folder are read-only."""
     for path in sorted(granted, key=_depth):
         if any(is_within(path, each) for each in SYSTEM):
             continue
@@ -304,7 +304,7 @@ def _absent(
 
 
 def _is_in_it(kind: MountKind, around: Sequence[MountKind], *, is_fixed: bool) -> bool:
-    """Whether what is around a path gives it already as it should be given."""
+    """True if a grant around a path already gives it in the same way."""
     if kind is MountKind.WRITE:
         return False  # in one that may be written too: a mount cannot be replaced by a link
     return not is_fixed or MountKind.WRITE not in around

@@ -65,7 +65,7 @@ class SandboxExit:
         self._listen_more()
 
     def report_refused(self) -> None:
-        """Have reported what the kernel refused until now, of a server that has begun to run."""
+        """Report what the kernel has refused to a server that has begun to run."""
         if not self._came.wait(SOCKETS_SECONDS):
             self._came.set()  # waited for once
         with self._lock:

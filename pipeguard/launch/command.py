@@ -24,7 +24,7 @@ ENGINE, PATIENT_ENGINE, SERVER = "engine", "patient engine", "server"
 
 
 class Confinement:
-    """How a server is started where it is isolated (pipeguard/isolation).
+    """The start of an isolated server (pipeguard/isolation).
 
     Attributes:
         argv: the engine's program, which starts the server's.
@@ -60,12 +60,12 @@ class Confinement:
 
     @property
     def is_engine(self) -> bool:
-        """Whether the program is the engine's, which ends with the server."""
+        """True if the program is the engine's, which ends with the server."""
         return self.kind != SERVER
 
     @property
     def is_patient(self) -> bool:
-        """Whether the engine is asked to end, and not killed, when the warden dies."""
+        """True if the engine is asked to end, and not killed, when the warden dies."""
         return self.kind == PATIENT_ENGINE
 
 
@@ -104,7 +104,7 @@ class Command:
 
 
 class Exit:
-    """How a server ended.
+    """The end of a server.
 
     Attributes:
         code: its exit code; 128+n if signal n ended it.

@@ -1,4 +1,4 @@
-"""Which environment variables a server gets. Starts nothing, and shows no value to anybody.
+"""The environment variables that a server gets. Starts nothing; shows no value to anybody.
 
 The server gets these, the later overriding the earlier:
 
@@ -171,7 +171,7 @@ def parent_environment() -> dict[str, str] | None:
 
 
 def _is_chosen(ours: Mapping[str, str], parent: Mapping[str, str] | None) -> bool:
-    """Whether the client selected the variables that it passed."""
+    """True if the client selected the variables that it passed."""
     if any(name in SESSION for name in ours):
         return False
     return parent is None or any(name in SESSION for name in parent)

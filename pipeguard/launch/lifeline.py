@@ -35,5 +35,5 @@ class Lifeline:
 
     @property
     def reason(self) -> int:
-        """What was noted; 0 where the server was not ended so."""
+        """The number that was noted; 0 where the server was not ended so."""
         return self._noted[0]

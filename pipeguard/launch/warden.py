@@ -359,7 +359,7 @@ def _descendants() -> list[int]:
 
 
 def _group_lives(group: int) -> bool:
-    """Whether a process of the group is alive; zombies do not count (macOS says EPERM)."""
+    """True if a process of the group is alive; zombies do not count (macOS says EPERM)."""
     if not group:
         return False
     try:

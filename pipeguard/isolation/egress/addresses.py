@@ -1,4 +1,4 @@
-"""Which of a name's addresses may be connected to, judged after the name was resolved.
+"""The check of a name's addresses after it was resolved: which of them may be connected to.
 
 Only public ones, unless a rule names the very address and port, or says of the name that it may
 lead into a private network. Sources: the IANA registries of special addresses (RFC 6890), RFC 6052
@@ -51,7 +51,7 @@ _RELAYS = IPv4Address("192.88.99.0")  # of 6to4, a /24 (RFC 7526)
 def usable_addresses(
     texts: Iterable[str], port: int, rules: HostRules, host: Host = ""
 ) -> list[Address]:
-    """Of a resolver's answers those that may be connected to, in their order.
+    """The addresses of a resolver's answers that may be connected to, in their order.
 
     Args:
         texts: addresses as text; what is none is left out.
@@ -64,12 +64,12 @@ def usable_addresses(
 
 
 def all_addresses(texts: Iterable[str]) -> list[Address]:
-    """Of a resolver's answers all that are addresses, in their order, whatever they lead to."""
+    """All addresses of a resolver's answers, in their order, wherever they lead."""
     return list(filter(None, map(_parse, texts)))
 
 
 def is_usable(address: Address, port: int, rules: HostRules, host: Host = "") -> bool:
-    """Whether an address is public and not this machine's own, or named with this port.
+    """True if an address is public and not this machine's own, or named with this port.
 
     One of a private network is used for a name that may lead there, and not this machine's own.
     """
@@ -87,7 +87,7 @@ def is_metadata(host: Host) -> bool:
 
 
 def excess_of(entry: str) -> str:
-    """What a host that is given leads to beside a service, in words; empty for any other, or none.
+    """Describe what else a granted host leads to; empty for most hosts.
 
     Args:
         entry: as an option or the policy has it.
@@ -106,7 +106,7 @@ def excess_of(entry: str) -> str:
 
 
 def is_private(address: Address) -> bool:
-    """Whether an address may be of a company's or home's own network.
+    """True if an address may be of a company's or home's own network.
 
     None of this machine or link, of all or none, and none that gives out credentials; of IPv6 none
     with an IPv4 address inside. Documentation's are: networks use them, too.
@@ -122,7 +122,7 @@ def is_private(address: Address) -> bool:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is of the public network: not private, local, reserved or metadata."""
+    """True for an address of the public network: not private, local, reserved or metadata."""
     if isinstance(address, IPv4Address):
         return _is_public_v4(address)
     if address in _NAT64:
@@ -139,7 +139,7 @@ def _is_public_v4(address: IPv4Address) -> bool:
 
 
 def is_own(address: Address) -> bool:
-    """Whether an address is one of this machine's, by the route to it: nothing is sent."""
+    """True for an address of this machine, by the route to it: nothing is sent."""
     family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:

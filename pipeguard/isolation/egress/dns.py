@@ -72,7 +72,7 @@ _NAME_OF_QUESTION = 0xC00C  # a pointer to the byte behind the header
 
 
 class _ResponseCode(IntEnum):
-    """What an answer says of its question (RFC 1035, 4.1.1)."""
+    """The status of an answer (RFC 1035, 4.1.1)."""
 
     NO_ERROR = 0
     FORMAT_ERROR = 1

@@ -43,7 +43,7 @@ class DnsResponder:
 
     @property
     def is_open(self) -> bool:
-        """Whether anybody can ask."""
+        """True if anybody can ask."""
         return bool(self._datagrams or self._streams)
 
     def admit(self, stream: DnsStream) -> bool:
@@ -110,7 +110,7 @@ class DnsDatagrams(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Have a way to answer."""
+        """Provide a way to answer."""
         self._transport = cast("asyncio.DatagramTransport", transport)
         self._responder.attach(self)
 

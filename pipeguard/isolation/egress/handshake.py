@@ -1,4 +1,4 @@
-"""What a client of the proxy asks for: bytes in, a target out; HTTP or SOCKS5 by the first byte.
+"""The request of a proxy's client: bytes in, a target out; HTTP or SOCKS5 by the first byte.
 
 No I/O: bytes may come in any pieces. One connection asks for one thing.
 """
@@ -31,7 +31,7 @@ _ADDRESS_BYTES = {_IPV4: 4, _IPV6: 16}
 
 
 class _SocksCode(IntEnum):
-    """What a reply says (RFC 1928, 6)."""
+    """The status of a reply (RFC 1928, 6)."""
 
     SUCCEEDED = 0
     FAILED = 1
@@ -149,7 +149,7 @@ def bad_request(why: str) -> bytes:
 
 
 def refused(way: EgressWay, target: HostAndPort, reason: EgressReason) -> bytes:
-    """What a client is told whose host is refused."""
+    """The answer to a client whose host is refused."""
     if way is EgressWay.SOCKS5:
         return reply(_SocksCode.NOT_ALLOWED)
     if way is EgressWay.DIRECT:
@@ -161,7 +161,7 @@ def refused(way: EgressWay, target: HostAndPort, reason: EgressReason) -> bytes:
 
 
 def failed(way: EgressWay, target: HostAndPort, error: str, advice: str = "") -> bytes:
-    """What a client is told whose host is allowed and could not be reached."""
+    """The answer to a client whose host is allowed and could not be reached."""
     if way is EgressWay.SOCKS5:
         code = _SocksCode.HOST_UNREACHABLE if error.startswith("EAI_") else _SocksCode.FAILED
         return reply(_SOCKS_FAILURES.get(error, code))
@@ -190,7 +190,7 @@ class HandshakeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EgressRequest:
-    """What one connection asks for.
+    """The target that one connection asks for.
 
     Attributes:
         way: how.
@@ -218,7 +218,7 @@ class ProxyHandshake:
 
     @property
     def has_begun(self) -> bool:
-        """Whether the client sent anything."""
+        """True if the client sent anything."""
         return bool(self._data) or self._is_greeted
 
     @property

@@ -41,7 +41,7 @@ class HostError(ValueError):
 
 
 class HostAndPort(NamedTuple):
-    """Where a connection is to go, as it was asked for."""
+    """The target of a connection, as it was asked for."""
 
     host: Host
     port: int
@@ -108,7 +108,7 @@ def parse_port(text: str) -> int:
 
 
 def reaches(entry: str, what: str, *, also_below: bool = True) -> bool:
-    """Whether what an entry gives is a host, or of it some port that is named; False for no host.
+    """True if an entry gives a host, or a named port of it; False for no host.
 
     Args:
         entry: as the policy has it.
@@ -235,11 +235,11 @@ class HostRules(NamedTuple):
         return ports
 
     def names_address(self, address: Address, port: int) -> bool:
-        """Whether this very address and port is named, so that it may be a private one."""
+        """True if this very address and port is named, so that it may be a private one."""
         return port in self.ports_of(address)
 
     def may_be_private(self, host: Host, port: int) -> bool:
-        """Whether a name may lead to an address of a private network at this port."""
+        """True if a name may lead to an address of a private network at this port."""
         if not self.private or not isinstance(host, str):
             return False
         if port in self.private.get(host, ()):

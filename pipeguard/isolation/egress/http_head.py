@@ -39,7 +39,7 @@ class RequestBody:
         self.is_whole = length == 0
 
     def take(self, data: bytes) -> int:
-        """How many bytes of data, from its first, are of the body.
+        """Count the leading bytes of data that belong to the body.
 
         Raises:
             BodyError: the chunks are malformed.
@@ -133,7 +133,7 @@ class HeadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _ProxyRequest:
-    """What a client asks of a proxy.
+    """The request that a client sends to a proxy.
 
     Attributes:
         target: the host and port.

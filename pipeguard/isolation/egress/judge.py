@@ -1,4 +1,4 @@
-"""What may be connected to, and what is reported of each connection. Values; no I/O."""
+"""The permitted targets, and the report of each connection. Values; no I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class EgressWay(Enum):
-    """How a connection was asked for."""
+    """The way in which a connection was asked for."""
 
     CONNECT = "connect"
     HTTP = "http"
@@ -21,7 +21,7 @@ class EgressWay(Enum):
 
 
 class EgressOutcome(Enum):
-    """What became of it."""
+    """The outcome of a connection."""
 
     ALLOWED = "allowed"
     REFUSED = "refused"

@@ -122,7 +122,7 @@ class ProxyExceptions:
             self._networks.append(ip_network(host))
 
     def has(self, target: HostAndPort) -> bool:
-        """Whether a host is to be reached without a proxy."""
+        """True if a host is to be reached without a proxy."""
         host = target.host
         if self._is_all:
             return True
@@ -136,7 +136,7 @@ class ProxyExceptions:
 
 
 class OuterProxies(NamedTuple):
-    """Which proxy is used for what; none at all by default.
+    """The outer proxy for each kind of target; none at all by default.
 
     Attributes:
         web: for port 80.
@@ -152,7 +152,7 @@ class OuterProxies(NamedTuple):
 
     @property
     def is_set(self) -> bool:
-        """Whether there is any."""
+        """True if there is any."""
         return bool(self.web or self.tunnel or self.wrong)
 
     def of(self, target: HostAndPort) -> OuterProxy | None:
@@ -169,7 +169,7 @@ class OuterProxies(NamedTuple):
 
 
 def is_own(target: HostAndPort) -> bool:
-    """Whether a target is written as an address or name of this machine or link, or metadata's."""
+    """True for a literal address or name of this machine, its link, or the metadata service."""
     host = target.host
     if isinstance(host, str):
         return is_localhost(host)
@@ -177,7 +177,7 @@ def is_own(target: HostAndPort) -> bool:
 
 
 def proxies_from(setting: str | None, variables: Mapping[str, str]) -> OuterProxies:
-    """What a policy and an environment say together.
+    """Merge a policy with an environment.
 
     Args:
         setting: of the policy, in place of the environment's: a URL, or `none`.

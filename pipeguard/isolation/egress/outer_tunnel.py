@@ -32,7 +32,7 @@ class OuterTunnelError(OSError):
 
 
 def connect_request(target: HostAndPort, proxy: OuterProxy) -> bytes:
-    """What a proxy is sent; the host is in the form in which it was judged."""
+    """The request to a proxy; the host is in the form in which it was judged."""
     lines = [f"CONNECT {target} HTTP/1.1".encode(), f"Host: {target}".encode()]
     if proxy.authorization:
         lines.append(b"Proxy-Authorization: " + proxy.authorization)
@@ -47,7 +47,7 @@ class ConnectResponse:
         self._length = 0
 
     def feed(self, data: bytes) -> bytes | None:
-        """What came behind the answer, once that is whole and opens the tunnel; else None.
+        """The bytes after a whole answer that opens the tunnel; else None.
 
         Raises:
             OuterTunnelError: it does not open it, or cannot be read.
@@ -123,7 +123,7 @@ class OuterTunnelEnd(TunnelEnd):
         return super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The same."""
+        """Open the tunnel."""
         self._fail(OuterTunnelError("PROXY_ECONNRESET"))
         super().connection_lost(exc)
 

@@ -76,7 +76,7 @@ class Egress:
         self._notify()
 
     def report_refused(self) -> None:
-        """Have reported what the kernel refused until now, which whoever connected knows."""
+        """Report what the kernel has refused, which whoever connected knows."""
         self._refused.report()
 
     def close(self) -> None:

@@ -62,7 +62,7 @@ class _Key(NamedTuple):
 
 
 class RefusedTarget(NamedTuple):
-    """What a sandbox was refused.
+    """A target that a sandbox was refused.
 
     Attributes:
         rule: of the event.
@@ -162,13 +162,13 @@ class ConnectionRecorder:
                 self._write(count.last, self._more(count, count.last))
 
     def _more(self, count: _Count, last: EgressRecord) -> str:
-        """What a row says that counts refusals which were told already."""
+        """The text of a row that counts refusals which were reported already."""
         whose = f" after event {count.event}" if count.event else ""
         at = "" if last.at is None else _shown_time(time.time() - (self._now() - last.at))
         return f"{count.more} more within {INTERVAL_SECONDS:g} s{whose}{at}"
 
     def _target(self, record: EgressRecord, event: str) -> RefusedTarget | None:
-        """What is told at once; None for what could lead nowhere."""
+        """The message that is sent at once; None for what could lead nowhere."""
         finding = _finding(record, shown_target(record, always=True))
         if finding is None:
             return None
@@ -194,7 +194,7 @@ class ConnectionRecorder:
         return self._record(EndedConnection(target, finding, *sizes, record.seconds))
 
     def _is_first(self, host: str, advice: str) -> bool:
-        """Whether a host fails so for the first time, which is a line of the log."""
+        """True for the first such failure of a host, which is a line of the log."""
         key = host, advice
         if key in self._failed or len(self._failed) >= MAX_KEYS:
             return False
@@ -203,7 +203,7 @@ class ConnectionRecorder:
 
 
 def _key_of(record: EgressRecord, reason: EgressReason) -> _Key:
-    """What a refusal is counted by; a port of this machine is one, by whatever name."""
+    """The key that refusals are counted by; a port of this machine is one, by whatever name."""
     if _is_own_port(record):
         return _Key(None, EgressReason.HOST, LOCALHOST, record.port)
     return _Key(record.way, reason, record.host, record.port)
@@ -234,7 +234,7 @@ def shown_target(record: EgressRecord, *, always: bool = False) -> str:
 
 
 def _finding(record: EgressRecord, target: str, more: str = "") -> Finding | None:
-    """What is to be said of a connection; None for one that was made.
+    """The message about a connection; None for one that was made.
 
     Args:
         record: the connection.

@@ -110,7 +110,7 @@ class RefusedConnections:
 
 
 class RefusedReader:
-    """Has an event loop report what the kernel refused, soon after.
+    """Make an event loop report what the kernel refused, soon after.
 
     Args:
         loop: runs it.

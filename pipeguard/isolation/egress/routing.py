@@ -128,7 +128,7 @@ _ADVICE = {
 
 
 class RouteOwner(Protocol):
-    """What a route is found with."""
+    """The inputs for finding a route."""
 
     loop: asyncio.AbstractEventLoop
     buffer: ReadBuffer
@@ -142,7 +142,7 @@ class RouteOwner(Protocol):
         """All addresses of a target; raises OSError."""
 
     async def resolve_if_known(self, target: HostAndPort) -> list[str]:
-        """The same, and none where its name is not known here."""
+        """The route as before, or None where its name is not known here."""
 
 
 class RouteRefusedError(Exception):
@@ -177,13 +177,13 @@ class HostRoute(NamedTuple):
         return "" if self.proxy else str(self.addresses[0])
 
     def is_usable(self, target: HostAndPort, rules: HostRules) -> bool:
-        """Whether all that was checked is allowed still."""
+        """True if all that was checked is still allowed."""
         host, port = target
         return all(is_usable(address, port, rules, host) for address in self.addresses)
 
 
 def advice_on(error: str, target: HostAndPort, proxies: OuterProxies) -> str:
-    """What to do about a failure to reach a target; may be empty."""
+    """Advice about a failure to reach a target; may be empty."""
     if is_own_port(str(target.host)):  # no proxy is ever asked for it
         return _NOBODY if error == "ECONNREFUSED" else ""
     if error == "PROXY_UNSUPPORTED":

@@ -128,7 +128,7 @@ class _EgressServer:
             session.judge_again(self.rules)
 
     def request_by_address(self, sockname: tuple[str, int]) -> EgressRequest:
-        """What a direct connection is for: the name that its address was given out for."""
+        """The target of a direct connection: the name that its address was given out for."""
         address = ip_address(sockname[0])
         if isinstance(address, IPv6Address):  # of a socket of both families
             address = address.ipv4_mapped or address
@@ -145,7 +145,7 @@ class _EgressServer:
         return _literal(host) or await self._lookups.addresses_of(str(host))
 
     async def resolve_if_known(self, target: HostAndPort) -> list[str]:
-        """The same, and none where its name is not known here, or not soon.
+        """The target, or None where its name is not known here, or not soon.
 
         Raises:
             OSError: too many names are being resolved.
@@ -181,7 +181,7 @@ def _literal(host: Host) -> list[str]:
 
 
 def _most_connections(wanted: int) -> int:
-    """As many as were wanted, or as half the descriptors of this process suffice for."""
+    """The number that was wanted, or that half the descriptors of this process suffice for."""
     if sys.platform == "win32":
         return wanted
     import resource

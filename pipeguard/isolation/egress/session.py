@@ -44,20 +44,20 @@ class _State(Enum):
 
 
 class _SessionOwner(RouteOwner, Protocol):
-    """What a session knows of the sandbox that it belongs to."""
+    """The part of a sandbox that a session knows."""
 
     limits: EgressLimits
     now: Callable[[], float]
     report: Report
 
     def admit(self, session: EgressSession) -> bool:
-        """Whether there is room for a session."""
+        """True if there is room for a session."""
 
     def forget(self, session: EgressSession) -> None:
         """Know that a session has ended."""
 
     def request_by_address(self, sockname: tuple[str, int]) -> EgressRequest:
-        """What a direct connection is for, by the address that it was made to."""
+        """The target of a direct connection, by the address that it was made to."""
 
 
 class EgressSession(asyncio.BufferedProtocol):
@@ -87,7 +87,7 @@ class EgressSession(asyncio.BufferedProtocol):
 
     @property
     def way(self) -> EgressWay:
-        """How it asks, as far as that is known."""
+        """The protocol of the client, as far as that is known."""
         return EgressWay.DIRECT if self._handshake is None else self._handshake.way
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -101,7 +101,7 @@ class EgressSession(asyncio.BufferedProtocol):
             self._begin(request)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where to read to."""
+        """The buffer to read into."""
         del sizehint
         return self._server.buffer.part
 

@@ -241,7 +241,7 @@ def received(sock: socket.socket) -> tuple[bytes, float | None]:
 
 
 def refused_target(packet: bytes) -> tuple[Address, int] | None:
-    """Where the connection was to go that a packet refuses; None for anything else."""
+    """The target of the connection that a packet refuses; None for anything else."""
     from ipaddress import IPv4Address, IPv6Address
 
     version = packet[0] >> 4 if packet else 0

@@ -1,4 +1,4 @@
-"""What one sandbox may use, and what the thread of its connections shares with other threads."""
+"""The rights of one sandbox, and what the thread of its connections shares with other threads."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class ReadBuffer:
         self.part = self._whole
 
     def share(self, connections: int) -> None:
-        """Have so many connections share the budget: two directions, a reading and a rest each."""
+        """Divide the budget among `count` connections: two directions, a read and a rest each."""
         size = BUDGET_BYTES // (4 * max(1, connections))
         self.part = self._whole[: max(MIN_BYTES, min(MAX_BYTES, size))]
 
     def contents(self, length: int) -> bytes:
-        """What was read."""
+        """The bytes that were read."""
         return bytes(self._whole[:length])
 
 
@@ -46,13 +46,13 @@ MAX_KEYS = 1024  # different ones in a minute; beyond them nothing is told
 
 
 class OncePerMinute:
-    """Whether something is to be told of: once a minute for each key."""
+    """A limit on reports: one a minute for each key."""
 
     def __init__(self) -> None:
         self._told_at: dict[str, float] = {}  # in order of time
 
     def is_due(self, key: str, now: float) -> bool:
-        """Whether a key is to be told of now; if so, it counts as told."""
+        """True if a key is to be reported now; if so, it counts as reported."""
         while self._told_at:
             oldest = next(iter(self._told_at))
             if now - self._told_at[oldest] < SECONDS:
@@ -65,7 +65,7 @@ class OncePerMinute:
 
 
 class EgressLimits(NamedTuple):
-    """What one sandbox may use.
+    """The rights of one sandbox.
 
     Attributes:
         connections: open at once; fewer where this process has fewer descriptors.
@@ -81,7 +81,7 @@ class EgressLimits(NamedTuple):
 
 
 class EgressState:
-    """What the thread of the connections shares with those that change it; each field is swapped.
+    """The state that the connections' thread shares with its writers; each field is swapped.
 
     Attributes:
         rules: the hosts that may be reached, as they are now.

@@ -87,7 +87,7 @@ class TunnelEnd(asyncio.BufferedProtocol):
             self.transport.resume_reading()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where to read to."""
+        """The buffer to read into."""
         del sizehint
         return self._buffer.part
 

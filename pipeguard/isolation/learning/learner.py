@@ -124,7 +124,7 @@ class Learner:
 
 
 def _of_system(host: SandboxUser, folder: str) -> tuple[str, ...]:
-    """What every isolated server has."""
+    """The grants of every isolated server."""
     etc = (f"/etc/{name}" for name in (*ETC_FILES, *ETC_FOLDERS, *_SYSTEM_FILES))
     scratch = (
         each for each in SCRATCH if not is_within(host.home, each) and not is_within(folder, each)

@@ -1,4 +1,4 @@
-"""Which name stands behind an address that a server connected to.
+"""The name behind an address that a server connected to.
 
 The names are those that it asked for; their addresses are looked up again, beside it. What it asked
 for otherwise (through a socket of the system's resolver, or in `/etc/hosts`) is found in

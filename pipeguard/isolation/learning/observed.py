@@ -1,4 +1,4 @@
-"""What was seen of a server in all runs that learned, and the file that has it.
+"""Observations of a server from all runs that learned, and the file that stores them.
 
 Bounded: a server that opens a million files fills no disk; that more was seen is noted.
 """
@@ -33,7 +33,7 @@ _RANKS = {READ: 0, LISTED: 1, WRITTEN: 2}
 
 @dataclass(slots=True)
 class Observed:
-    """What a server used, besides what every isolated server has.
+    """The resources that a server used, beyond those of every isolated server.
 
     Attributes:
         runs: how many added to it.
@@ -105,7 +105,7 @@ class Observed:
 
 
 def _is_long(path: str) -> bool:
-    """Whether a path is longer in the file than we write down."""
+    """True if a path is longer in the file than we write down."""
     return len(path) > MAX_PATH_CHARS or len(json.dumps(path)) > MAX_PATH_CHARS
 
 
@@ -119,7 +119,7 @@ def learned_names() -> Iterator[str]:
 
 
 def load(name: str) -> Observed | None:
-    """What was learned of a server; None where nothing was.
+    """The observations of a server; None where there are none.
 
     Raises:
         StateError: the file cannot be read, or is none of ours.

@@ -1,4 +1,4 @@
-"""What was learned of a server beside what it is given: the difference that a person accepts."""
+"""The difference between what was learned of a server and its grants, which a person accepts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS = ("read", "write", "hosts", "loopback")  # of which the policy has lists
 
 
 class ProfileProposal(NamedTuple):
-    """What would change for a server.
+    """The change that is proposed for a server.
 
     Attributes:
         added: what it used and is not given.
@@ -89,7 +89,7 @@ def _is_given(grant: Grant, profile: Profile, host: SandboxUser) -> bool:
 
 
 def _is_named(withheld: Withheld, profile: Profile) -> bool:
-    """Whether the user gave it all the same."""
+    """True if the user granted it all the same."""
     subject = withheld.subject
     if not subject.startswith("/"):
         return bool(subject and HostRules.parse(profile.hosts).ports_of(parse_host(subject)))

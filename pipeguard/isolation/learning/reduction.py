@@ -70,14 +70,14 @@ class Withheld(NamedTuple):
 
 
 class Reduction(NamedTuple):
-    """What would be granted and what not."""
+    """The grants and refusals that would follow."""
 
     grants: tuple[Grant, ...]
     withheld: tuple[Withheld, ...]
 
 
 def reduced(observed: Observed, host: SandboxUser) -> Reduction:
-    """What a server would be given.
+    """A grant to a server.
 
     Args:
         observed: what was seen of it.
@@ -141,7 +141,7 @@ class _Files:
             self._read[path] = 1
 
     def grants(self) -> Iterable[Grant]:
-        """What is granted of files, folders that are written first."""
+        """The grants of files, folders that are written first."""
         home = self._host.home
         if self._own:
             names = ", ".join(shown(path, home) for path in sorted(self._own)[:ENOUGH])
@@ -255,7 +255,7 @@ def _hosts(observed: Observed) -> Iterable[Grant]:
 
 
 def _search_domains() -> tuple[str, ...]:
-    """What the C library puts behind names by itself (resolv.conf(5))."""
+    """The domains that the C library appends to names by itself (resolv.conf(5))."""
     try:
         lines = RESOLVER_FILE.read_text("utf-8", "replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What a person would give a server for an event at a wall: exactly that, or why it is not offered.
+"""The grant that answers an event at a wall: exactly that, or why it is not offered.
 
 Looks at the machine as it is when the person decides. A server chose the path: what it leads to is
 what is shown and given.
@@ -66,7 +66,7 @@ def grant_of(
     *,
     is_wide: bool = False,
 ) -> WallGrant | None:
-    """What would have let a server through a wall; None for an event of another kind.
+    """The grant that would have let a server through a wall; None for other events.
 
     Args:
         findings: the event's, as the audit has them.
@@ -134,7 +134,7 @@ def needless(grant: WallGrant, entries: Iterable[IsolateEntry], host: SandboxUse
 
 
 def is_given_by(entry: IsolateEntry, grant: WallGrant, host: SandboxUser) -> bool:
-    """Whether an entry of a policy gives this, by itself or with the folder that it is in."""
+    """True if an entry of a policy gives this, by itself or with the folder that it is in."""
     if grant.kind not in PATHS:
         return str(grant.value) in getattr(entry, grant.kind)
     path = absolute(str(grant.value), host)
@@ -143,7 +143,7 @@ def is_given_by(entry: IsolateEntry, grant: WallGrant, host: SandboxUser) -> boo
 
 
 def is_given_with(path: str, folder: str, host: SandboxUser) -> bool:
-    """Whether who is given a folder is given a path in it, or that folder."""
+    """True if a grant of a folder covers a path in it, or that folder."""
     is_held = is_held_back(path, folder, host.home, host.sensitive)
     return is_within(path, folder) and not is_held
 
@@ -202,7 +202,7 @@ def _hint(rule: str, real: str, host: SandboxUser) -> str:
 
 
 def _sensitive_in(folder: str, host: SandboxUser) -> Iterator[str]:
-    """What is in a folder that has to be named by itself, outermost alone."""
+    """Paths in a folder that must be named by themselves, outermost only."""
     inside = sorted(each for each in host.sensitive if is_within(each, folder))
     there = [each for each in inside if os.path.lexists(each)]
     for each in there:

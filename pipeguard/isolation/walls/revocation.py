@@ -1,4 +1,4 @@
-"""What taking one grant back from a server removes from the policy, or why that is not enough."""
+"""The policy change that takes one grant back from a server, or why that is not enough."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def revocation_of(
     others: Sequence[IsolateEntry],
     host: SandboxUser,
 ) -> GrantRevocation | None:
-    """What goes; None where nothing gives that.
+    """The change; None where nothing gives that.
 
     Args:
         name: of the server.
@@ -144,13 +144,13 @@ def _folder_around(what: str, own: Sequence[IsolateEntry], host: SandboxUser) ->
 
 
 def _host_around(what: str, own: Sequence[IsolateEntry]) -> str:
-    """What gives a host that has no entry: a domain that it is below, or another port of it."""
+    """The grants of a host without an entry: a domain that it is below, or another port of it."""
     given = (text for entry in own for text in entry.hosts)
     return next((text for text in given if reaches(text, what)), "")
 
 
 def _is_same_host(what: str, value: str) -> bool:
-    """Whether a host is meant; one without `=private` in both forms."""
+    """True if a host is meant; one without `=private` in both forms."""
     if what.endswith(PRIVATE):
         return what.lower() == value.lower()
     try:
