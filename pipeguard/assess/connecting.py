@@ -32,7 +32,7 @@ from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import Mode, Policy, Trust
 from pipeguard.firewall.protocol.strict_json import STACK_BYTES
 from pipeguard.firewall.session.session import Session
-from pipeguard.identity.server_name import Launched, launched, launched_at
+from pipeguard.identity.server_name import Launched, identify_remote, identify_server
 from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, refers
 from pipeguard.runtime.run import start_thread
@@ -342,6 +342,6 @@ def _to_launched(server: ServerEntry) -> Launched:
 
         with suppress(PipeGuardError):  # an address with variables that only its client knows
             url = read_url(server.own_url)
-            return launched_at(str(url), name_remote(url))
-        return launched_at(server.own_url, server.name)
-    return launched(server.own_words, server.guard.folder if server.guard else None)
+            return identify_remote(str(url), name_remote(url))
+        return identify_remote(server.own_url, server.name)
+    return identify_server(server.own_words, server.guard.folder if server.guard else None)

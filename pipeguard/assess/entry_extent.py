@@ -17,10 +17,10 @@ from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import find_entries
 from pipeguard.config.options import WrapOptions, read
 from pipeguard.errors import PipeGuardError
-from pipeguard.identity.server_name import launched
-from pipeguard.isolation.docker_servers import Hardened, hardened
+from pipeguard.identity.server_name import identify_server
+from pipeguard.isolation.docker_servers import Hardened, harden
 from pipeguard.isolation.docker_words import is_of_containers
-from pipeguard.isolation.engines import NONE, engine_for
+from pipeguard.isolation.engines import NONE, choose_engine
 from pipeguard.isolation.extent import Extent
 from pipeguard.runtime.isolation_sources import list_sources, whole_profile
 from pipeguard.state.paths import existing_store
@@ -96,9 +96,9 @@ def _extent(
         if is_of_containers(options.command):
             entries = find_entries(name, wrap_isolation(options), options.lists.get("--tag", ()))
             profile = whole_profile(list_sources(options, entries, NONE, folder))
-            closed = hardened(options.command, folder, profile, this_host(), server.env)
+            closed = harden(options.command, folder, profile, this_host(), server.env)
             return EntryExtent(container=closed)
-        engine = engine_for(requested)
+        engine = choose_engine(requested)
         variables = {**os.environ, **server.env}
         extent = preview(options, name, requested, variables, folder=folder)
     except PipeGuardError as error:
@@ -109,7 +109,7 @@ def _extent(
 def _stored_name(server: ServerEntry, folder: str) -> str:
     """The name under which audit, pins and policy know it."""
     guard = server.guard
-    who = launched(server.own_words, (guard.folder if guard else None) or folder)
+    who = identify_server(server.own_words, (guard.folder if guard else None) or folder)
     wanted = guard.name or who.name if guard else server.name  # which `setup` writes
     path = existing_store()
     with suppress(PipeGuardError):

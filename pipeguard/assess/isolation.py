@@ -17,14 +17,14 @@ from pipeguard.clients.machine import Machine
 from pipeguard.config.isolate_key import IsolateEntry, find_entries
 from pipeguard.config.tree import Value
 from pipeguard.errors import PipeGuardError
-from pipeguard.identity.server_name import launched
+from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import AUTO, LEARN, NONE
 from pipeguard.isolation.own_arguments import with_paths
-from pipeguard.isolation.packages import package_of
+from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.runtimes import folders_among
-from pipeguard.isolation.sensitive import is_within
-from pipeguard.isolation.shipped import key_of, shipped_for
+from pipeguard.isolation.sensitive import contains_path
+from pipeguard.isolation.shipped import find_profile, package_key
 from pipeguard.isolation.view import SandboxUser
 
 _GIVES = {"--read": "read", "--write": "write", "--connect": "hosts", "--loopback": "loopback"}
@@ -133,7 +133,7 @@ def _policy(
         return find_entries(server.name, target.isolate_entries, _texts(server.fields.get("tags")))
     if server.guard is None:
         return ()
-    name = server.guard.name or launched(server.own_words, _folder(target, server)).name
+    name = server.guard.name or identify_server(server.own_words, _folder(target, server)).name
     chosen = [] if target.is_repository else by_entry.get("policy", ())
     policy = [Path(_find_home(path, str(target.machine.home))) for path in chosen]
     entries = isolate_entries(policy[0]) if policy else target.isolate_entries
@@ -173,7 +173,9 @@ def _describe_grants(
         yield "its own container"
         return
     read = [_find_home(text, home_folder) for each in sources for text in each.get("read", ())]
-    among = (path for path in _folders(target, server) if not any(is_within(path, r) for r in read))
+    among = (
+        path for path in _folders(target, server) if not any(contains_path(path, r) for r in read)
+    )
     yield from (short_path(path, home_folder) for path in among)
     for name, form in (("write", "{}"), ("read", "{}, to read"), ("hosts", "{}")):
         for each in sources:
@@ -187,10 +189,10 @@ def _describe_grants(
 def _shipped_hosts(words: Sequence[str]) -> tuple[str, ...]:
     """The hosts of a known server."""
     try:
-        package = package_of(words)
+        package = find_package(words)
     except PipeGuardError:
         return ()
-    shipped = shipped_for(key_of(package)) if package is not None else None
+    shipped = find_profile(package_key(package)) if package is not None else None
     return shipped.hosts if shipped is not None else ()
 
 

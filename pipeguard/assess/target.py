@@ -116,9 +116,9 @@ class AssessmentTarget:
             engine: as `--isolate` or the policy says.
         """
         if engine not in self._engine_problems:
-            from pipeguard.isolation.engine_trial import problem_with
+            from pipeguard.isolation.engine_trial import find_engine_problem
 
-            self._engine_problems[engine] = problem_with(engine)
+            self._engine_problems[engine] = find_engine_problem(engine)
         return self._engine_problems[engine]
 
     def with_contents(self, contents: Mapping[ServerKey, Contents]) -> AssessmentTarget:

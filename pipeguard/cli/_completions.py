@@ -317,14 +317,14 @@ def grants(context: click.Context, _parameter: click.Parameter, incomplete: str)
 def _granted() -> dict[str, list[tuple[str, str]]]:
     """By the name of a server: what the policy gives it alone."""
     from pipeguard.cli._isolation_names import entries_now
-    from pipeguard.isolation.walls.revocation import grants_in
+    from pipeguard.isolation.walls.revocation import list_grants
 
     found: dict[str, list[tuple[str, str]]] = {}
     with suppress(PipeGuardError, OSError):
         for entry in entries_now():
             name = re.sub(r"\[([*?[])\]", r"\1", entry.server)  # as glob.escape writes it
             if escape(name) == entry.server and not entry.tag:
-                found.setdefault(name, []).extend(grants_in([entry]))
+                found.setdefault(name, []).extend(list_grants([entry]))
     return found
 
 

@@ -42,9 +42,9 @@ def grant_for(event: AuditedEvent, port: int | None, *, is_wide: bool) -> WallGr
     grant = None
     if any(finding.get("rule", "").startswith(WALLS) for finding in event.findings):
         from pipeguard.isolation.sandbox import this_host
-        from pipeguard.isolation.walls.grants import grant_of
+        from pipeguard.isolation.walls.grants import find_grant
 
-        grant = grant_of(event.findings, this_host(), port, is_wide=is_wide)
+        grant = find_grant(event.findings, this_host(), port, is_wide=is_wide)
     if port is not None and (grant is None or grant.kind != "hosts"):
         raise click.UsageError("--port is for a host that a server was refused.")
     if is_wide and (grant is None or grant.kind not in PATHS):
@@ -128,9 +128,9 @@ def _entries(path: str, today: datetime.date) -> tuple[IsolateEntry, ...]:
 def _has(entries: Sequence[IsolateEntry], server: str, grant: WallGrant, host: SandboxUser) -> bool:
     """True if a policy gives a server this."""
     from pipeguard.config.isolate_key import find_entries
-    from pipeguard.isolation.walls.grants import is_given_by
+    from pipeguard.isolation.walls.grants import is_covered
 
-    return any(is_given_by(entry, grant, host) for entry in find_entries(server, entries))
+    return any(is_covered(entry, grant, host) for entry in find_entries(server, entries))
 
 
 class GivenNow(NamedTuple):
@@ -148,19 +148,19 @@ class GivenNow(NamedTuple):
 def given_now(event: AuditedEvent) -> GivenNow | None:
     """Find the grant that the policy of an event's run holds now; None if there is none."""
     from pipeguard.isolation.sandbox import this_host
-    from pipeguard.isolation.walls.grants import grant_of
-    from pipeguard.isolation.walls.revocation import command_for
+    from pipeguard.isolation.walls.grants import find_grant
+    from pipeguard.isolation.walls.revocation import revocation_command
 
     host, today = this_host(), datetime.date.today()  # noqa: DTZ011  the user's own calendar
     try:
-        grant = grant_of(event.findings, host, is_wide=True)
+        grant = find_grant(event.findings, host, is_wide=True)
         if grant is None or not _has(_entries(_policy_of(event), today), event.server, grant, host):
             return None
     except PolicyError:
         return None  # it is not offered, or whoever judges by the policy says what is wrong there
     holds = ", also while it runs." if grant.is_live else f". {when_it_holds(event, grant)}"
     given = f"Your policy gives it that by now{holds}"
-    return GivenNow(given, command_for(event.server, str(grant.value)))
+    return GivenNow(given, revocation_command(event.server, str(grant.value)))
 
 
 def _policy_of(event: AuditedEvent) -> str:

@@ -27,12 +27,12 @@ from pipeguard.config.user_policy import user_policy_path
 from pipeguard.errors import LaunchError, PipeGuardError, PolicyError
 from pipeguard.gateway.discovery import read_own_text
 from pipeguard.gateway.servers_file import parse_servers
-from pipeguard.identity.server_name import launched
+from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation.docker_servers import Hardened
-from pipeguard.isolation.docker_words import is_of_containers, run_of
+from pipeguard.isolation.docker_words import is_of_containers, parse_run
 from pipeguard.isolation.engines import LEARN
-from pipeguard.isolation.packages import package_of
-from pipeguard.isolation.shipped import key_of
+from pipeguard.isolation.packages import find_package
+from pipeguard.isolation.shipped import package_key
 from pipeguard.unicode.display import visible
 
 START_FIELD = 19  # of /proc/PID/stat, behind the name: the time after boot (proc(5))
@@ -67,7 +67,7 @@ class ServerHere:
     def names(self) -> frozenset[str]:
         """Names of a server: by its entry, by an option, and by default."""
         guard = self.server.guard
-        own = launched(self.server.own_words, guard.folder if guard else None).name
+        own = identify_server(self.server.own_words, guard.folder if guard else None).name
         given = guard.name if guard is not None and guard.name else own
         return frozenset({self.server.name, given, own})
 
@@ -75,10 +75,10 @@ class ServerHere:
     def package(self) -> str:
         """The key of the package that it fetches (isolation.shipped); empty where it is none."""
         try:
-            package = package_of(self.server.own_words)
+            package = find_package(self.server.own_words)
         except LaunchError:
             return ""
-        return key_of(package) if package is not None else ""
+        return package_key(package) if package is not None else ""
 
     @property
     def variables(self) -> list[str]:
@@ -278,7 +278,7 @@ def essence_of(touches: EntryExtent) -> str:
 def _mounts(words: tuple[str, ...]) -> str:
     """List the files that a container's own options give it."""
     try:
-        options = run_of(words).options
+        options = parse_run(words).options
     except PipeGuardError as error:
         return f"What it mounts is not known: {error}"
     mounted = [each.value for each in options if each.name in ("--volume", "--mount")]
@@ -304,7 +304,7 @@ def hardened_words(words: tuple[str, ...], entries: tuple[IsolateEntry, ...]) ->
     Raises:
         PolicyError: it starts no container, or gives away what no isolated server is given.
     """
-    from pipeguard.isolation.docker_servers import hardened  # what `show -- COMMAND` alone needs
+    from pipeguard.isolation.docker_servers import harden  # what `show -- COMMAND` alone needs
     from pipeguard.isolation.sandbox import this_host
     from pipeguard.runtime.isolation_sources import combine_grants
 
@@ -313,5 +313,5 @@ def hardened_words(words: tuple[str, ...], entries: tuple[IsolateEntry, ...]) ->
             f"{visible(words[0])} starts no container. Name the server alone, or a command as"
             " docker run IMAGE after `--`."
         )
-    own = find_entries(launched(words, None).name, entries)
-    return hardened(words, str(Path.cwd()), combine_grants(own), this_host())
+    own = find_entries(identify_server(words, None).name, entries)
+    return harden(words, str(Path.cwd()), combine_grants(own), this_host())

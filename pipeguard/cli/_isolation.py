@@ -21,7 +21,7 @@ from pipeguard.cli._isolation_names import (
 )
 from pipeguard.config.isolate_key import find_entries
 from pipeguard.errors import PolicyError
-from pipeguard.identity.server_name import launched
+from pipeguard.identity.server_name import identify_server
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
@@ -215,8 +215,8 @@ class ServerIsolation:
         known = self.shipped
         if known is None:
             return
-        what = "; ".join(known.given) or NOTHING
-        if known.given or not self.servers:
+        what = "; ".join(known.grants) or NOTHING
+        if known.grants or not self.servers:
             is_told = self._heading().endswith(IS_KNOWN)
             its = "" if is_told else "Its package is known: "
             yield from wrapped(f"{its}--isolate auto gives it {what}.", "  ")
@@ -237,10 +237,10 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
     from pathlib import Path
 
     from pipeguard.isolation.learning.observed import load
-    from pipeguard.isolation.learning.proposal import proposed
+    from pipeguard.isolation.learning.proposal import propose
     from pipeguard.isolation.profile import Profile
     from pipeguard.isolation.sandbox import this_host
-    from pipeguard.isolation.shipped import shipped_for
+    from pipeguard.isolation.shipped import find_profile
     from pipeguard.runtime.isolation_sources import combine_grants
 
     readable = path if path is None or Path(path).exists() else None
@@ -250,11 +250,11 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
     observed = load(name)
     keys = [observed.package] if observed is not None else [f"npm:{name}", f"pypi:{name}"]
     keys += [each.package for each in servers]
-    shipped = next(filter(None, map(shipped_for, keys)), None)
+    shipped = next(filter(None, map(find_profile, keys)), None)
     proposal = None
     if observed is not None:
         given = shipped.profile if shipped is not None else Profile()
-        proposal = proposed(observed, given.with_more(combine_grants(entries)), this_host())
+        proposal = propose(observed, given.with_more(combine_grants(entries)), this_host())
     has_run = name in stored_names()
     return ServerIsolation(
         name,
@@ -284,7 +284,7 @@ def written(entry: IsolateEntry) -> str:
 
 def otherwise_named(server: ServerEntry) -> str:
     """Warn that the policy grants something to the name that this server has without an entry."""
-    own = launched(server.own_words, server.cwd or None).name
+    own = identify_server(server.own_words, server.cwd or None).name
     try:
         entries = entries_now()
     except PolicyError:

@@ -117,5 +117,5 @@ def known_packages(*, as_json: bool) -> Iterator[str]:
     width = max(len(name) for name, _ in known)
     yield f"{'package':<{width}}  --isolate auto gives it"
     for name, each in known:
-        yield f"{name:<{width}}  {'; '.join(each.given) or NOTHING}"
+        yield f"{name:<{width}}  {'; '.join(each.grants) or NOTHING}"
     yield "What one needs besides:  pipeguard isolate show PACKAGE"

@@ -15,7 +15,7 @@ from pipeguard.cli._extent_report import short_path
 from pipeguard.cli._person import Person
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.extent import GIVEN, ITS_ARGUMENTS, ITS_OPTIONS, KNOWN
-from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.sensitive import contains_path
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
@@ -123,13 +123,13 @@ def _revocation(
     from pipeguard.cli._isolation_names import known_names, unknown_lines
     from pipeguard.config.isolate_key import find_entries
     from pipeguard.isolation.sandbox import this_host
-    from pipeguard.isolation.walls.revocation import grants_in, revocation_of
+    from pipeguard.isolation.walls.revocation import list_grants, plan_revocation
 
     own = [entries[at] for at in places]
     others = [each for each in find_entries(name, entries) if each not in own]
     others += [each for each in entries if each.tag and each not in others]
     meant = _absolute(what)
-    found = revocation_of(name, meant, own, others, this_host())
+    found = plan_revocation(name, meant, own, others, this_host())
     state = isolation_of(name, path)
     otherwise = list(_other_grants(state, meant))
     if found is not None:
@@ -138,7 +138,7 @@ def _revocation(
         click.echo("\n".join(unknown_lines(name)), err=True)
         raise SystemExit(NOTHING_THERE)
     click.echo(f"{path} does not give {visible(name)} {visible(what)}.", err=True)
-    given = ", ".join(visible(value) for _, value in grants_in(own))
+    given = ", ".join(visible(value) for _, value in list_grants(own))
     click.echo(f"It gives {given}." if given else "It gives it nothing of its own.", err=True)
     click.echo("\n".join(otherwise), err=True, nl=bool(otherwise))
     raise SystemExit(NOTHING_THERE)
@@ -201,6 +201,8 @@ def _holders(extent: Extent, what: str) -> Iterator[tuple[str, str]]:
     path = absolute(what, this_host()) if is_path else ""
     for kind in GIVEN:
         for value, why in getattr(extent, kind):
-            is_it = is_path and is_within(path, value) if kind in PATHS else what.lower() == value
+            is_it = (
+                is_path and contains_path(path, value) if kind in PATHS else what.lower() == value
+            )
             if why in _WAYS and is_it:
                 yield value, why

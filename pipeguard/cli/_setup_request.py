@@ -109,9 +109,9 @@ class SetupRequest:
             return
         from pipeguard.clients.isolating import HOW
         from pipeguard.errors import InputError
-        from pipeguard.isolation.engine_trial import problem_with
+        from pipeguard.isolation.engine_trial import find_engine_problem
 
-        if problem := problem_with(HOW).rstrip("."):
+        if problem := find_engine_problem(HOW).rstrip("."):
             raise InputError(
                 f"--isolate: servers cannot be isolated here, and would not start: {problem}."
                 " Nothing was changed. `pipeguard doctor isolation` says more. Or leave out"

@@ -60,11 +60,11 @@ def forget(name: str, *, yes: bool) -> None:
       1  you declined, or no terminal is there to ask on, or a server runs from it
       3  there is nothing of that name
     """  # noqa: D301  click reads the mark
-    from pipeguard.isolation.inventory import homes_of, packages, remove, remove_home
+    from pipeguard.isolation.inventory import packages, remove, remove_home, server_homes
     from pipeguard.isolation.learning import observed
 
     learned = name in observed.learned_names()
-    homes = homes_of(name)
+    homes = server_homes(name)
     installed = [each for each in packages() if name in (each.name, each.package.specs[0])]
     what = [
         *(["what was learned"] if learned else []),

@@ -226,12 +226,12 @@ def _isolation_notes(file: PolicyFile) -> list[str]:
     """Warn of grants that are missing now, and of hosts that grant more."""
     if not file.isolate:
         return []
-    from pipeguard.isolation.egress.addresses import excess_of
+    from pipeguard.isolation.egress.addresses import describe_excess
     from pipeguard.isolation.entry_check import missing_paths
 
     missing = [why for entry in file.isolate for why in missing_paths(entry)]
     hosts = dict.fromkeys(text for entry in file.isolate for text in entry.hosts)
-    excesses = {text: what for text in hosts if (what := excess_of(text))}
+    excesses = {text: what for text in hosts if (what := describe_excess(text))}
     return [*missing, *(f"isolate, hosts: {text} gives {what}" for text, what in excesses.items())]
 
 

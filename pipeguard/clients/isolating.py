@@ -9,11 +9,11 @@ from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.guarding import GuardedCommand
 from pipeguard.errors import PipeGuardError
-from pipeguard.isolation.docker_words import is_of_containers, run_of
+from pipeguard.isolation.docker_words import is_of_containers, parse_run
 from pipeguard.isolation.engines import AUTO, LEARN, NONE
-from pipeguard.isolation.kept_homes import left_behind
-from pipeguard.isolation.packages import package_of
-from pipeguard.isolation.shipped import key_of, shipped_for
+from pipeguard.isolation.kept_homes import old_home_warning
+from pipeguard.isolation.packages import find_package
+from pipeguard.isolation.shipped import find_profile, package_key
 
 # What helps whoever starts a server by hand, and is no option of `setup`.
 _TO_START_IT = re.compile(r"(?:, or| To) run (?:it|the server) without isolation: --isolate none\.")
@@ -30,9 +30,9 @@ def obstacle(server: ServerEntry) -> str:
     """Why a server that is started here would not start isolated; empty where nothing is known."""
     try:
         if is_of_containers(server.own_words):
-            run_of(server.own_words)
+            parse_run(server.own_words)
         else:
-            package_of(server.own_words)
+            find_package(server.own_words)
     except PipeGuardError as error:
         why = _TO_START_IT.sub("", str(error)).rstrip(".")
         return f"it cannot be isolated: {why}"
@@ -56,10 +56,12 @@ def needs(server: ServerEntry, home_folder: str) -> str:
         home_folder: of the user.
     """
     try:
-        package = package_of(server.own_words)
+        package = find_package(server.own_words)
     except PipeGuardError:
         return ""
-    shipped = shipped_for(key_of(package)) if package is not None else None
+    shipped = find_profile(package_key(package)) if package is not None else None
     if shipped is None:
         return ""
-    return " ".join(filter(None, (shipped.needs, left_behind(shipped, server.env, home_folder))))
+    return " ".join(
+        filter(None, (shipped.needs, old_home_warning(shipped, server.env, home_folder)))
+    )

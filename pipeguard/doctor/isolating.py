@@ -16,7 +16,7 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.installation import reinstall_command
-from pipeguard.isolation.engines import AUTO, BUBBLEWRAP, NONE, EngineState, engine_for
+from pipeguard.isolation.engines import AUTO, BUBBLEWRAP, NONE, EngineState, choose_engine
 
 LANDLOCK_FIX = "nothing: the sandbox holds without it; Linux 5.19 or newer has it"
 LEARN_FIX = "name it yourself: --read, --write, --connect"
@@ -62,7 +62,7 @@ def isolation(case: Case) -> Iterable[Diagnosis]:
 def _unstartable(engine: str, users: list[str], states: list[EngineState]) -> Iterable[Diagnosis]:
     """The servers that are isolated by an engine that does not work."""
     try:
-        chosen = engine_for(engine)
+        chosen = choose_engine(engine)
     except LaunchError:
         chosen = engine
     if not any(state.works and state.name == chosen for state in states):

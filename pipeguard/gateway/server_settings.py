@@ -14,7 +14,7 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.firewall.policy import Layer, Policy
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.gateway.catalog import HASH_CHARS, Override, is_shown
-from pipeguard.identity.server_name import Launched, launched, launched_at
+from pipeguard.identity.server_name import Launched, identify_remote, identify_server
 from pipeguard.launch.environment import refers
 from pipeguard.runtime.endpoints import name_remote, read_url
 
@@ -112,8 +112,8 @@ class ServerSettings:
             PolicyError: its address is not one that we support.
         """
         if self.command:
-            return launched(self.command, self.cwd or None)
-        return launched_at(self.url, name_remote(read_url(self.url)))
+            return identify_server(self.command, self.cwd or None)
+        return identify_remote(self.url, name_remote(read_url(self.url)))
 
     def shown_tools(self, has_tool: Callable[[str], bool]) -> ShownTools:
         """Its tools as agents see them.

@@ -15,6 +15,7 @@ from pipeguard.identity.words import (
     base,
     distinguishing_words,
     ending,
+    find_stem,
     identity_of_url,
     image_name,
     is_installed,
@@ -22,8 +23,7 @@ from pipeguard.identity.words import (
     program_name,
     short_name,
     source_name,
-    stem_of,
-    unversioned,
+    strip_versions,
 )
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Launched:
         return kind in launchers.ELSEWHERE or (kind == "url" and _LOOPBACK.fullmatch(host) is None)
 
 
-def launched(command: Sequence[str], folder: str | None = None) -> Launched:
+def identify_server(command: Sequence[str], folder: str | None = None) -> Launched:
     """The server that a command launches.
 
     Args:
@@ -87,14 +87,14 @@ def launched(command: Sequence[str], folder: str | None = None) -> Launched:
     return Launched(name, "\n".join((target.kind, *parts)), _description(target))
 
 
-def launched_at(url: str, name: str = "") -> Launched:
+def identify_remote(url: str, name: str = "") -> Launched:
     """The server at an address, whose scheme, keys and transport do not matter.
 
     Args:
         url: the address.
         name: the server's name; empty for its host and path.
     """
-    target = _target_at(url)
+    target = _remote_target(url)
     identity = "\n".join((target.kind, *target.parts))
     return Launched(name or _clean(target.stem), identity, _description(target))
 
@@ -105,7 +105,7 @@ def server_name(command: Sequence[str]) -> str:
     A short name that other servers could have too gets a few hex digits: `index.js`, `server.py`
     and `make mcp` exist in many folders.
     """
-    return launched(command).name
+    return identify_server(command).name
 
 
 def _description(target: _Target) -> str:
@@ -146,7 +146,7 @@ class _Target:
         self.is_unique = is_unique
 
 
-def _target_at(url: str) -> _Target:
+def _remote_target(url: str) -> _Target:
     """The server at an address, named by its host and path."""
     matched = re.match(URL, url)
     if matched is None:
@@ -189,7 +189,7 @@ class _Reader:
         """Find what the command launches."""
         word, rest = self._launch.word, self._launch.rest
         if self._launch.form is Form.WORD:
-            return self._named(word, rest)
+            return self._read_named(word, rest)
         if self._launch.form is Form.MODULE:
             return self._module(word, rest)
         if self._launch.form is Form.SCRIPT:
@@ -198,13 +198,13 @@ class _Reader:
             return _Target(self._starter, "code", self._starter, word)
         if self._launch.form is Form.ELSEWHERE:
             return _elsewhere(word, rest)
-        return self._unnamed()
+        return self._read_unnamed()
 
-    def _named(self, word: str, rest: list[str]) -> _Target:
+    def _read_named(self, word: str, rest: list[str]) -> _Target:
         if self._starter in launchers.CONTAINERS:
             return self._container(word, rest)
         if is_url(word) and self._starter:
-            return _target_at(word)
+            return _remote_target(word)
         file = base(word)
         if file in launchers.STARTED_BY_PATH:
             return self._inside([launchers.STARTED_BY_PATH[file], *rest])
@@ -218,7 +218,7 @@ class _Reader:
         elif not self._starter:
             return self._program(word, rest)
         elif self._launch.in_project:
-            where = unversioned(self._folder)
+            where = strip_versions(self._folder)
             target = _Target(short_name(word), f"{self._starter} project", where, word)
         else:
             target = _Target(
@@ -238,18 +238,18 @@ class _Reader:
 
     def _program(self, word: str, rest: list[str]) -> _Target:
         """A program that is in no table, by its name: it may be the server, or start one."""
-        stem = stem_of(word)
+        stem = find_stem(word)
         if stem in launchers.TRANSPARENT and "--" in rest[:-1]:
             return self._inside(rest[rest.index("--") + 1 :])
         target = _Target(stem, "program", stem, is_unique=True)
         if stem in launchers.TOOLS_OF_A_PROJECT:
-            target = _Target(stem, "program", stem, unversioned(self._folder))
+            target = _Target(stem, "program", stem, strip_versions(self._folder))
         return self._with_rest(target, rest)
 
     def _path(self, word: str, rest: list[str]) -> _Target:
         path = os.path.normpath(word).replace("\\", "/")
         package = path.rpartition("node_modules/")[2]
-        stem = stem_of(word)
+        stem = find_stem(word)
         if package != path and not package.startswith("."):
             scope = 2 if package.startswith("@") else 1
             name = "/".join(package.split("/")[:scope])
@@ -259,7 +259,7 @@ class _Reader:
             return self._with_rest(target, rest)
         if not self._starter and is_installed(path):
             return self._program(stem, rest)
-        whole = unversioned(absolute(word, self._folder))
+        whole = strip_versions(absolute(word, self._folder))
         in_bin = path.split("/")[-2:-1] in (["bin"], ["Scripts"], [".bin"])
         return self._with_rest(_Target(stem, "path", whole, is_unique=in_bin), rest)
 
@@ -269,12 +269,12 @@ class _Reader:
             return self._inside([module, *rest])
         own = os.path.join(self._folder, *module.split("."))
         if self._launch.in_project or os.path.exists(own) or os.path.exists(f"{own}.py"):
-            target = _Target(module, "python", module, unversioned(self._folder))
+            target = _Target(module, "python", module, strip_versions(self._folder))
             return self._with_rest(target, rest)
         interpreter = self._interpreter.replace("\\", "/")
         where = ""
         if "/" in interpreter and not is_installed(interpreter):
-            where = unversioned(absolute(os.path.dirname(interpreter), self._folder))
+            where = strip_versions(absolute(os.path.dirname(interpreter), self._folder))
         return self._with_rest(_Target(module, "python", module, where, is_unique=True), rest)
 
     def _script(self, script: str) -> _Target:
@@ -288,9 +288,9 @@ class _Reader:
             else:
                 is_unique = is_unique and words[:1] in (["export"], ["set"])
         words = [word.strip("'\"") for word in last.split() if word != "exec"]
-        target = self._inside(words) if words else self._unnamed()
+        target = self._inside(words) if words else self._read_unnamed()
         if not is_unique:  # only a shell knows what it runs
-            target.parts += (unversioned(script),)
+            target.parts += (strip_versions(script),)
             target.is_unique = False
         return target
 
@@ -298,7 +298,7 @@ class _Reader:
         verb = self._verbs[-1]
         more = distinguishing_words(rest, self._folder)
         if self._verbs[0] == "compose":
-            where = (unversioned(self._folder), *self._launch.sources)
+            where = (strip_versions(self._folder), *self._launch.sources)
             return _Target(word, "compose", word, *where, *more)
         if verb in ("exec", "start"):
             parts = (*self._launch.sources, *more)
@@ -323,15 +323,15 @@ class _Reader:
         )
         return self._with_rest(target, rest)
 
-    def _unnamed(self) -> _Target:
+    def _read_unnamed(self) -> _Target:
         if self._launch.in_project or "compose" in self._verbs:
-            where = (unversioned(self._folder), *self._verbs, *sorted(self._launch.sources))
+            where = (strip_versions(self._folder), *self._verbs, *sorted(self._launch.sources))
             return _Target(self._starter, f"{self._starter} project", *where)
         return _Target(self._starter or "server", "program", self._starter, is_unique=True)
 
     def _inside(self, words: list[str], folder: str | None = None) -> _Target:
         if self._layer >= MOST_LAYERS or not words:
-            return self._unnamed()
+            return self._read_unnamed()
         folder = self._folder if folder is None else folder
         is_inside = self._launch.in_project
         return _Reader(words, folder, self._layer + 1, in_project=is_inside).target()
@@ -347,7 +347,7 @@ class _Reader:
         names_server = _is_server(target)
         urls = [word for word in rest if is_url(word)]
         if leads and len(urls) == 1:
-            return _target_at(urls[0])
+            return _remote_target(urls[0])
         for place, word in enumerate(rest):
             if word == "--stdio" and leads and rest[place + 1 : place + 2]:
                 return self._inside(rest[place + 1].split())
@@ -365,7 +365,7 @@ class _Reader:
             more = [identity_of_url(word) for word in words if is_url(word)]
         else:
             more = distinguishing_words(rest, self._folder, with_folders=target.kind != "path")
-        target.parts += tuple(unversioned(word) for word in more)
+        target.parts += tuple(strip_versions(word) for word in more)
         target.is_unique = target.is_unique and not more
         return target
 

@@ -55,14 +55,14 @@ def distinguishing_words(
         elif option in launchers.SETTINGS or (option == "p" and behind.isdigit()):
             is_skipped = True
         elif launchers.SAY_LITTLE.isdisjoint((word, option)):
-            text = _normalized(value if equals else word, folder)
+            text = _normalize(value if equals else word, folder)
             distinguishing.append(f"{name}={text}" if equals else text)
             if not with_folders and _is_folder(value if equals else word):
                 distinguishing[-1] = name if equals else ""
     return [word for word in distinguishing if word]
 
 
-def _normalized(word: str, folder: str) -> str:
+def _normalize(word: str, folder: str) -> str:
     """A word without keys and versions, with `#` for a number at its end, and paths absolute."""
     if is_url(word):
         return identity_of_url(word)
@@ -70,7 +70,7 @@ def _normalized(word: str, folder: str) -> str:
         return ""
     if word.startswith((".", "~")) or is_file(word) or ending(word) in launchers.SCRIPT_ENDINGS:
         word = absolute(word, folder)
-    return unversioned(re.sub(r"(?<![^:])\d+\Z", "#", word))
+    return strip_versions(re.sub(r"(?<![^:])\d+\Z", "#", word))
 
 
 def _is_folder(word: str) -> bool:
@@ -93,7 +93,7 @@ def absolute(word: str, folder: str) -> str:
     return os.path.abspath(os.path.join(folder, os.path.expanduser(word)))
 
 
-def unversioned(path: str) -> str:
+def strip_versions(path: str) -> str:
     """A path without the versions in it: `ext-1.2.3` is the same as `ext-1.3.0`."""
     return re.sub(_VERSION, "*", path)
 
@@ -116,7 +116,7 @@ def program_name(word: str) -> str:
     return "python" if name.rstrip("0123456789.") == "python" else name
 
 
-def stem_of(word: str) -> str:
+def find_stem(word: str) -> str:
     """The last part of a path, without the ending of a script or program."""
     is_known = ending(word) in launchers.SCRIPT_ENDINGS | launchers.PROGRAM_ENDINGS
     return base(word).rpartition(".")[0] if is_known else base(word)
@@ -152,9 +152,9 @@ def source_name(word: str, folder: str) -> str:
         path = path.partition("@")[0].removesuffix(".git")
         within = f"#{fragment}" if "subdirectory" in fragment else ""
         host = host.rpartition("@")[2].lower()
-        return unversioned(f"{scheme.lower()}://{host}{slash}{path}{within}")
+        return strip_versions(f"{scheme.lower()}://{host}{slash}{path}{within}")
     if word.startswith((".", "/", "~")) or word[1:2] == ":":
-        return unversioned(absolute(word, folder))
+        return strip_versions(absolute(word, folder))
     for registry in ("npm:", "jsr:"):
         word = word.removeprefix(registry)
     if re.search(r".@(?:npm|file|link|git[\w+]*|github|https?):", word):

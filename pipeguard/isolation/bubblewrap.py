@@ -13,9 +13,9 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation import cgroups, landlock
-from pipeguard.isolation.namespace import enter, hand_over
+from pipeguard.isolation.namespace import enter, pass_sockets
 from pipeguard.isolation.seccomp import filter_program
-from pipeguard.isolation.staging import stage, staged_of
+from pipeguard.isolation.staging import stage, stage_view
 from pipeguard.isolation.user_namespaces import forbidden
 from pipeguard.isolation.view import MAX_FILE_BYTES, MountKind
 from pipeguard.launch.command import ENGINE, Confinement
@@ -70,7 +70,7 @@ def find() -> str | None:
     return None
 
 
-def where_it_was_looked_for() -> str:
+def describe_search() -> str:
     """Describe where `find` looked, and why not elsewhere."""
     return (
         f"there is no `{PROGRAM}` in {', '.join(FOLDERS)}, and on the PATH none that root alone may"
@@ -110,7 +110,7 @@ def confine(
     Raises:
         LaunchError: no filter of system calls is known for this machine.
     """
-    inherited = [_sealed(filter_program(os.uname().machine))]
+    inherited = [_seal_content(filter_program(os.uname().machine))]
     arguments = [
         *_NAMESPACES,
         *("--unshare-cgroup-try", "--die-with-parent", "--cap-drop", "ALL"),
@@ -119,20 +119,25 @@ def confine(
         *("--proc", "/proc", "--dev", "/dev"),
         *(_guarded_proc() if host.uid == 0 else ()),
     ]
-    mounts, staged = staged_of(view)
+    mounts, staged = stage_view(view)
     for mount in mounts:
-        arguments += _mounted(mount, inherited, view.scratch)
+        arguments += _mount_arguments(mount, inherited, view.scratch)
     # What bwrap makes for /dev is in memory without a limit.
     arguments += ["--perms", "1777", "--size", str(view.scratch), "--tmpfs", "/dev/shm"]  # noqa: S108  its own
     # What is not given and no scratch is refused, not lost: the folders between are in the root.
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", view.folder]
     for name, value in command.env.items():
         arguments += ["--setenv", name, value]
-    read_from = _sealed(os.fsencode("".join(f"{argument}\0" for argument in arguments)))
+    read_from = _seal_content(os.fsencode("".join(f"{argument}\0" for argument in arguments)))
 
     started = [find() or PROGRAM, "--args", str(read_from)]
     if (doorway := around.doorway) is not None:
-        inherited += (*doorway.heard, doorway.info, doorway.said, *doorway.lifeline.ends)
+        inherited += (
+            *doorway.watched_descriptors,
+            doorway.info,
+            doorway.said,
+            *doorway.lifeline.ends,
+        )
         started += ["--info-fd", str(doorway.said)]
     started += ["--", *_through_landlock(view, around.roots, inherited), *command.argv]
 
@@ -140,7 +145,7 @@ def confine(
         entrances = around.group.entrances() if around.group is not None else ()
         enter(host.uid, host.gid)
         stage(staged)
-        hand_over(around.ports, around.channel)
+        pass_sockets(around.ports, around.channel)
         os.close(around.channel)  # whoever has it could send other sockets
         if doorway is not None:
             doorway.open()  # late: each page that is written after a fork is copied
@@ -159,7 +164,10 @@ def _through_landlock(view: FileView, roots: str, inherited: list[int]) -> list[
     """The words before a command that have it take on Landlock's rules, where that works."""
     if landlock.obstacle() is not None:
         return []
-    rules, program = _sealed(landlock.rules_of(view, landlock.version(), roots)), landlock.opened()
+    rules, program = (
+        _seal_content(landlock.write_rules(view, landlock.version(), roots)),
+        landlock.open_program(),
+    )
     inherited += [rules, program]
     return [f"/proc/self/fd/{program}", f"{rules:x}", f"{program:x}"]
 
@@ -174,12 +182,12 @@ def _guarded_proc() -> Iterator[str]:
     for name in ("bus", "fs", "irq", "sys", "sysrq-trigger"):
         yield from ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")
     for name in ("acpi", "asound", "kcore", "keys", "latency_stats", "timer_list", "timer_stats"):
-        yield from _covered(f"/proc/{name}")
+        yield from _cover_arguments(f"/proc/{name}")
     for name in ("sched_debug", "scsi", "kallsyms", "kpagecgroup", "kpagecount", "kpageflags"):
-        yield from _covered(f"/proc/{name}")
+        yield from _cover_arguments(f"/proc/{name}")
 
 
-def _covered(path: str) -> list[str]:
+def _cover_arguments(path: str) -> list[str]:
     """Nothing stands at this path, where something does."""
     if os.path.isdir(path):
         return _fixed_folder(path, "0000")
@@ -191,7 +199,7 @@ def _fixed_folder(path: str, mode: str) -> list[str]:
     return ["--perms", mode, "--tmpfs", path, "--remount-ro", path]
 
 
-def _mounted(mount: Mount, inherited: list[int], scratch: int) -> list[str]:
+def _mount_arguments(mount: Mount, inherited: list[int], scratch: int) -> list[str]:
     path, source = mount.path, mount.source
     if mount.kind in _BINDS:
         return [_BINDS[mount.kind], source, path]
@@ -203,9 +211,9 @@ def _mounted(mount: Mount, inherited: list[int], scratch: int) -> list[str]:
         mode = "1777" if path.endswith("tmp") else "0700"
         return ["--perms", mode, "--size", str(scratch), "--tmpfs", path]
     if mount.kind is MountKind.HIDDEN:
-        return _covered(path)
+        return _cover_arguments(path)
     content = os.fsencode(source) if mount.kind is MountKind.TEXT else _content(source)
-    inherited.append(_sealed(content))
+    inherited.append(_seal_content(content))
     return ["--perms", "0444", "--file", str(inherited[-1]), path]
 
 
@@ -238,7 +246,7 @@ def _limit(number: int, value: int | None) -> None:
     resource.setrlimit(number, (soft, value))
 
 
-def _sealed(content: bytes) -> int:
+def _seal_content(content: bytes) -> int:
     """A descriptor to read this content from."""
     descriptor = os.memfd_create("pipeguard", 0)
     os.write(descriptor, content)

@@ -57,7 +57,7 @@ class ControlGroup:
     def leave(self) -> bool:
         """Note what its processes wanted too much of, and remove it; False as for `remove`."""
         for place, (_, file, event) in enumerate(_EVENTS):
-            if any(_counted(os.path.join(folder, file), event) for folder in self._folders):
+            if any(_has_event(os.path.join(folder, file), event) for folder in self._folders):
                 self._noted[place] = 1
         return self.remove()
 
@@ -67,14 +67,14 @@ class ControlGroup:
         while not self.leave() and monotonic() < give_up:
             sleep(PAUSE_SECONDS)
 
-    def exceeded(self) -> tuple[str, ...]:
+    def exceeded_limits(self) -> tuple[str, ...]:
         """The limits that its processes ran into, as options name them; after its end."""
         noted = self._noted[:]
         return tuple(event[0] for event, count in zip(_EVENTS, noted, strict=True) if count)
 
     def remove(self) -> bool:
         """Remove the group; False where a process is still ending: the next sandbox removes it."""
-        left = [folder for folder in self._folders if not _removed(folder)]
+        left = [folder for folder in self._folders if not _remove_group(folder)]
         return not left
 
 
@@ -97,7 +97,7 @@ def make_group(limits: ResourceLimits, number: int) -> ControlGroup | None:
         number: tells it from this process's other groups.
     """
     try:
-        folders = tuple(_made(limits, f"{PREFIX}{os.getpid()}-{number}"))
+        folders = tuple(_make_folder(limits, f"{PREFIX}{os.getpid()}-{number}"))
     except OSError:
         return None
     return ControlGroup(folders) if folders else None
@@ -110,19 +110,19 @@ def remove_stale() -> None:
             owner = name.removeprefix(PREFIX).partition("-")[0]
             is_ours = name.startswith(PREFIX) and owner.isdigit()
             if is_ours and not os.path.exists(f"/proc/{owner}"):
-                _removed(os.path.join(parent, name))
+                _remove_group(os.path.join(parent, name))
 
 
-def remove_group_of(identity: str) -> None:
+def remove_container_group(identity: str) -> None:
     """Remove the empty group of a container of podman's, whose runtime was killed."""
     from glob import glob
 
     for above in ("", "*/"):
         for folder in glob(f"{ROOT}/{above}libpod_parent/libpod-{identity}"):
-            _removed(folder)
+            _remove_group(folder)
 
 
-def _removed(folder: str) -> bool:
+def _remove_group(folder: str) -> bool:
     """Remove the folder of a group; False where a process is in it."""
     try:
         os.rmdir(folder)
@@ -131,7 +131,7 @@ def _removed(folder: str) -> bool:
     return True
 
 
-def _counted(path: str, event: str) -> bool:
+def _has_event(path: str, event: str) -> bool:
     """True if a file of events counts one at least once."""
     try:
         words = _content(path).split()
@@ -140,7 +140,7 @@ def _counted(path: str, event: str) -> bool:
         return False
 
 
-def _made(limits: ResourceLimits, name: str) -> Iterator[str]:
+def _make_folder(limits: ResourceLimits, name: str) -> Iterator[str]:
     memory = None if limits.memory is None else MEMORY_FACTOR * limits.memory
     for controller, parent in _parents().items():
         folder = os.path.join(parent, name)

@@ -27,10 +27,10 @@ from pipeguard.isolation.container_engines import LABEL, PODMAN, environment
 from pipeguard.isolation.container_files import (
     COMMAND,
     Instructions,
-    arguments_of,
-    files_of,
+    mount_arguments,
     preamble,
-    stored,
+    sort_files,
+    store_content,
     submounts_here,
 )
 from pipeguard.isolation.seccomp import profile_text
@@ -106,7 +106,7 @@ def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> 
             " rootless podman, or --isolate bubblewrap."
         )
     remove_stale(folder, partial(_is_removed, engine))
-    files = _with_rules(files_of(server.view, submounts_here()), server.view, folder)
+    files = _with_rules(sort_files(server.view, submounts_here()), server.view, folder)
     image = engine.image(files.image)
     record = ContainerRecord.make(folder)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -140,7 +140,10 @@ def _with_rules(files: Files, view: FileView, folder: str) -> Files:
     """Add Landlock's program and the view's rules, where they apply."""
     if landlock.obstacle() is not None:
         return files
-    sources = (landlock.PROGRAM, stored(folder, landlock.rules_of(view, landlock.version())))
+    sources = (
+        landlock.PROGRAM,
+        store_content(folder, landlock.write_rules(view, landlock.version())),
+    )
     mounts = (Mount(MountKind.READ, *each) for each in zip(RULES, sources, strict=True))
     return files._replace(mounts=(*mounts, *files.mounts))
 
@@ -153,7 +156,7 @@ def _run(
     engine: ContainerEngine, server: Contained, files: Files, folder: str, record: ContainerRecord
 ) -> Iterator[str]:
     """The words of `podman run` or `docker run` up to the image."""
-    filtered = stored(folder, profile_text(os.uname().machine).encode())
+    filtered = store_content(folder, profile_text(os.uname().machine).encode())
     yield from ("run", "--rm", "--interactive", "--pull", "never", "--name", record.name)
     yield from ("--label", f"{LABEL}=container", "--label", f"{LABEL}.folder={folder}")
     yield from ("--network", "none", "--ipc", "private")
@@ -167,7 +170,7 @@ def _run(
     if engine.kind == PODMAN:
         yield from ("--pidfile", record.process_file)
     copied = ",notmpcopyup" if engine.kind == PODMAN else ""
-    yield from arguments_of(files.mounts, folder, server.view.scratch, copied)
+    yield from mount_arguments(files.mounts, folder, server.view.scratch, copied)
 
 
 def _confinement(

@@ -22,7 +22,7 @@ from contextlib import suppress
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.namespace import CLONE_NEWNET, CLONE_NEWUSER, hand_over, open_network
+from pipeguard.isolation.namespace import CLONE_NEWNET, CLONE_NEWUSER, open_network, pass_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -59,7 +59,7 @@ class ContainerRecord:
         """Own the container too: it is nobody's once all of its owners are gone."""
         path = os.path.join(self._folder, OWNERS)
         with suppress(FileNotFoundError), open(path, "a", encoding="ascii") as file:
-            file.write(f"{os.getpid()} {_started(os.getpid())}\n")
+            file.write(f"{os.getpid()} {_start_ticks(os.getpid())}\n")
 
     def process(self) -> int | None:
         """The number of the container's process, once podman has written it."""
@@ -86,7 +86,8 @@ class ContainerRecord:
         lines = _content(os.path.join(self._folder, OWNERS)).splitlines()
         owners = (line.partition(" ") for line in lines)
         return not any(
-            number.isdigit() and _started(int(number)) == started for number, _, started in owners
+            number.isdigit() and _start_ticks(int(number)) == started
+            for number, _, started in owners
         )
 
     def exists(self) -> bool:
@@ -119,7 +120,7 @@ def is_process(number: int) -> bool:
     return bool(_stat(number))
 
 
-def _started(process: int) -> str:
+def _start_ticks(process: int) -> str:
     """The start of a process, in ticks since the system's (proc(5), field 22 of stat)."""
     fields = _stat(process)
     return fields[19] if fields else ""
@@ -192,12 +193,12 @@ def _attend(
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _close_all_but((*watched, *([] if channel is None else [channel])))
-        process = _awaited(find, watched)
+        process = _await_process(find, watched)
         if process is not None:
             _watch(process, ports, channel, watched)
         engine, warden = watched
-        if _ended((warden,), 0):
-            _ended((engine,), ORPHAN_SECONDS)  # it may be removing what it made
+        if _wait_for_end((warden,), 0):
+            _wait_for_end((engine,), ORPHAN_SECONDS)  # it may be removing what it made
             remove()
     finally:
         os._exit(0)
@@ -212,22 +213,22 @@ def _watch(process: int, ports: Sequence[int], channel: int | None, watched: Seq
     if channel is not None:
         _make_network(process, ports, channel)
         os.close(channel)
-    if container in _ended((container, *watched), None):
+    if container in _wait_for_end((container, *watched), None):
         return
     try:
         signal.pidfd_send_signal(container, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return  # it has ended, or is another user's: it is removed at the next start
-    _ended((container,), ORPHAN_SECONDS)
+    _wait_for_end((container,), ORPHAN_SECONDS)
 
 
-def _awaited(find: Callable[[], int | None], watched: Sequence[int]) -> int | None:
+def _await_process(find: Callable[[], int | None], watched: Sequence[int]) -> int | None:
     """The container's process; None where the engine ended without it."""
     engine, warden = watched
     give_up = None
     while (process := find()) is None:
-        if give_up is None and engine in _ended((engine,), PAUSE_SECONDS):
-            if not _ended((warden,), 0):
+        if give_up is None and engine in _wait_for_end((engine,), PAUSE_SECONDS):
+            if not _wait_for_end((warden,), 0):
                 return find()  # what the engine left is the warden's child, and ended by it
             give_up = monotonic() + ORPHAN_SECONDS
         elif give_up is not None:
@@ -237,7 +238,7 @@ def _awaited(find: Callable[[], int | None], watched: Sequence[int]) -> int | No
     return process
 
 
-def _ended(descriptors: Sequence[int], timeout_seconds: float | None) -> list[int]:
+def _wait_for_end(descriptors: Sequence[int], timeout_seconds: float | None) -> list[int]:
     """Return the processes that have ended, once one has, or after the timeout."""
     poll = select.poll()
     for descriptor in descriptors:
@@ -255,7 +256,7 @@ def _make_network(process: int, ports: Sequence[int], channel: int) -> None:
     try:
         _enter(process)
         open_network()
-        hand_over(ports, channel)
+        pass_sockets(ports, channel)
     finally:
         os._exit(0)
 

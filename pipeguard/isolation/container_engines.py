@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.bubblewrap import FOLDERS
-from pipeguard.isolation.cgroups import MEMORY_FACTOR, remove_group_of
+from pipeguard.isolation.cgroups import MEMORY_FACTOR, remove_container_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +101,7 @@ class ContainerEngine(NamedTuple):
             change = f"LABEL {LABEL}=image"
             made = self.call("import", "--change", change, "-", name, content=archive)
             if made.returncode:
-                raise LaunchError(f"{self.program} import: {output_of(made)}")
+                raise LaunchError(f"{self.program} import: {read_output(made)}")
         return name
 
     def remove(self, name: str, identity: str = "") -> bool:
@@ -128,7 +128,7 @@ class ContainerEngine(NamedTuple):
                         check=False,
                     )
         if identity:
-            remove_group_of(identity)
+            remove_container_group(identity)
         return removed.returncode == 0 or b"o such container" in removed.stderr
 
     def process(self, name: str) -> int | None:
@@ -162,7 +162,7 @@ class ContainerEngine(NamedTuple):
             # podman raises these two unless they are said, which not every root may.
             is_needed = self.kind == PODMAN and name in ("nofile", "nproc")
             if value is not None or is_needed:
-                most = _bounded(number, value)
+                most = _bound_limit(number, value)
                 hard = most + 1 if name == "cpu" else most  # as under bubblewrap
                 yield from ("--ulimit", f"{name}={most}:{hard}")
 
@@ -177,7 +177,7 @@ class ContainerEngine(NamedTuple):
         yield from ("--sdnotify", "ignore", "--passwd=false")
 
 
-def installed(kind: str) -> str | None:
+def find_client(kind: str) -> str | None:
     """The path of a client, where it is installed; never one that a server's environment names."""
     for folder in FOLDERS:
         path = os.path.join(folder, kind)
@@ -218,12 +218,12 @@ def environment() -> dict[str, str]:
     return found | {"PATH": ":".join((*FOLDERS, *_SBIN)), "CONTAINERS_CONF": os.devnull}
 
 
-def output_of(ended: subprocess.CompletedProcess[bytes]) -> str:
+def read_output(ended: subprocess.CompletedProcess[bytes]) -> str:
     """The client's output, as one line."""
     return " ".join((ended.stderr or ended.stdout).decode("utf-8", "replace").split())
 
 
-def _bounded(number: int, value: int | None) -> int:
+def _bound_limit(number: int, value: int | None) -> int:
     """A limit that is not above our own."""
     _, most = resource.getrlimit(number)
     known = (each for each in (value, most) if each is not None)

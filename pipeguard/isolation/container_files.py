@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.egress.sockets import DNS_ADDRESS
-from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.sensitive import contains_path
 from pipeguard.isolation.view import Mount, MountKind, innermost
 
 if TYPE_CHECKING:
@@ -80,20 +80,20 @@ def _lines(instructions: Instructions) -> Iterator[str]:
     if instructions.waits:
         yield from _waiting()
     for path, target in instructions.links:
-        yield f"mkdir -p -- {_quoted(os.path.dirname(path))}"
-        yield f"ln -s -- {_quoted(target)} {_quoted(path)}"
-    yield f"mkdir -p -- {_quoted(instructions.folder)}"  # in its own home or /tmp
-    yield f"cd -- {_quoted(instructions.folder)} || exit {NOT_STARTED}"
+        yield f"mkdir -p -- {_quote_word(os.path.dirname(path))}"
+        yield f"ln -s -- {_quote_word(target)} {_quote_word(path)}"
+    yield f"mkdir -p -- {_quote_word(instructions.folder)}"  # in its own home or /tmp
+    yield f"cd -- {_quote_word(instructions.folder)} || exit {NOT_STARTED}"
     yield "unset PATH PWD OLDPWD n"
     left_out = unsettable(instructions.variables)
     for name, value in instructions.variables.items():
         if name not in left_out:
-            yield f"export {name}={_quoted(value)}"
-    command = " ".join(_quoted(word) for word in instructions.argv)
+            yield f"export {name}={_quote_word(value)}"
+    command = " ".join(_quote_word(word) for word in instructions.argv)
     if instructions.rules:
         # Opened for it by their numbers, which it closes (isolation/_landlock.c). The shell itself
         # has no rules: a server cannot reach what is outside its own.
-        program, rules = map(_quoted, instructions.rules)
+        program, rules = map(_quote_word, instructions.rules)
         command = f"{program} 3 4 {command} 3<{rules} 4</dev/null"
     yield command
     yield "exit $?"
@@ -111,7 +111,7 @@ def _waiting() -> Iterator[str]:
     yield f"fi; sleep {STEP_SECONDS}; done"
 
 
-def _quoted(text: str) -> str:
+def _quote_word(text: str) -> str:
     """A word of a shell (POSIX, XCU 2.2.2)."""
     return "'" + text.replace("'", "'\\''") + "'"
 
@@ -135,7 +135,7 @@ class Files(NamedTuple):
     links: tuple[tuple[str, str], ...]
 
 
-def files_of(view: FileView, submounts: Sequence[str]) -> Files:
+def sort_files(view: FileView, submounts: Sequence[str]) -> Files:
     """Sort a view into what an image holds, what is mounted, and what is made inside.
 
     Args:
@@ -163,7 +163,9 @@ def submounts_here() -> tuple[str, ...]:
     return tuple(os.fsdecode(field.decode("unicode_escape").encode("latin-1")) for field in fields)
 
 
-def arguments_of(mounts: Sequence[Mount], folder: str, scratch: int, tmpfs: str) -> Iterator[str]:
+def mount_arguments(
+    mounts: Sequence[Mount], folder: str, scratch: int, tmpfs: str
+) -> Iterator[str]:
     """The mounts, as words of a command line.
 
     Args:
@@ -183,7 +185,7 @@ def arguments_of(mounts: Sequence[Mount], folder: str, scratch: int, tmpfs: str)
         yield from ("--mount", ",".join(_quoted_field(word) for word in words))
 
 
-def stored(folder: str, content: bytes) -> str:
+def store_content(folder: str, content: bytes) -> str:
     """The path of a file with this content, which is made where it is not there.
 
     Args:
@@ -208,16 +210,16 @@ def _is_made_anyway(path: str, others: Iterable[Mount]) -> bool:
     In one that may be written the shell makes it.
     """
     mounted = [mount for mount in others if mount.kind is not MountKind.LINK]
-    if path == "/" or any(is_within(path, each) for each in _OF_ENGINE):
+    if path == "/" or any(contains_path(path, each) for each in _OF_ENGINE):
         return True
     holder = innermost(path, mounted)
     in_own = holder is not None and holder.kind in (MountKind.EMPTY, MountKind.WRITE)
-    return in_own or any(is_within(mount.path, path) for mount in mounted)
+    return in_own or any(contains_path(mount.path, path) for mount in mounted)
 
 
 def _source(mount: Mount, folder: str) -> str:
     if mount.kind is MountKind.TEXT:
-        return stored(folder, mount.source.encode())
+        return store_content(folder, mount.source.encode())
     if mount.kind in (MountKind.FOLDER, MountKind.BARE) or (
         mount.kind is MountKind.HIDDEN and os.path.isdir(mount.path)
     ):
@@ -235,10 +237,10 @@ def _below(mounted: Sequence[Mount], submounts: Sequence[str]) -> Iterator[Mount
         if mount.kind is not MountKind.READ:
             continue
         for point in submounts:
-            if point == mount.source or not is_within(point, mount.source):
+            if point == mount.source or not contains_path(point, mount.source):
                 continue
             path = mount.path + point[len(mount.source.rstrip("/")) :]
-            is_covered = any(is_within(path, each) for each in hidden)
+            is_covered = any(contains_path(path, each) for each in hidden)
             if not is_covered and innermost(path, mounted) is mount and os.access(point, os.R_OK):
                 yield Mount(MountKind.READ, path, point)
 

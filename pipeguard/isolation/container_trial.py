@@ -19,11 +19,11 @@ from pipeguard.isolation.container_engines import (
     DOCKER,
     PODMAN,
     ContainerEngine,
-    installed,
+    find_client,
     sockets,
 )
 from pipeguard.isolation.profile import Profile, ResourceLimits
-from pipeguard.isolation.view import view_of
+from pipeguard.isolation.view import build_view
 from pipeguard.launch.command import NOT_RUNNABLE
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def find_engine(host: SandboxUser, folder: str, *, is_new_trial: bool = False) -
         LaunchError: none does; the message says for each why not.
     """
     path = Path(folder, FOUND)
-    if not is_new_trial and (kept := _cached(path)) is not None:
+    if not is_new_trial and (kept := _read_cached(path)) is not None:
         return kept
     problems: list[str] = []
     for candidates in _candidates(problems):
@@ -79,7 +79,7 @@ def find_engine(host: SandboxUser, folder: str, *, is_new_trial: bool = False) -
             if said is None:
                 _cache(path, engine)
                 return engine
-            said_of.setdefault(_explained(said), " ".join((engine.kind, *engine.options)))
+            said_of.setdefault(_explain_failure(said), " ".join((engine.kind, *engine.options)))
         problems += [f"{name}: {said}" for said, name in said_of.items()]
     with suppress(FileNotFoundError):
         path.unlink()
@@ -92,11 +92,11 @@ def _candidates(problems: list[str]) -> Iterator[Iterator[ContainerEngine]]:
     if sys.platform != "linux":
         problems.append("servers run from this machine's files, which needs Linux")
         return
-    if (program := installed(PODMAN)) is not None:
+    if (program := find_client(PODMAN)) is not None:
         yield _podman(program)
     else:
         problems.append("podman is not installed")
-    if (program := installed(DOCKER)) is None:
+    if (program := find_client(DOCKER)) is None:
         problems.append("docker is not installed")
         return
     found = list(sockets())
@@ -123,7 +123,7 @@ def _docker(program: str, socket: str) -> Iterator[ContainerEngine]:
 
 def _trial(engine: ContainerEngine, host: SandboxUser, folder: str) -> str | None:
     """Run `true` in a container; returns what was wrong."""
-    view = view_of(Profile(), host, (), "/", None)
+    view = build_view(Profile(), host, (), "/", None)
     server = Contained(_TRUE, {}, view, host, ResourceLimits(), (), is_offline=True)
     try:
         running = start_contained(engine, server, folder)
@@ -151,7 +151,7 @@ def _ending(child: Child, engine: ContainerEngine) -> str | None:
     return printed or f"the program {ended or 'did not end'}"
 
 
-def _explained(message: str) -> str:
+def _explain_failure(message: str) -> str:
     for marks, meaning in _MEANINGS:
         if any(mark.lower() in message.lower() for mark in marks):
             return f"{meaning} ({message[:MOST_SAID]})"
@@ -181,7 +181,7 @@ def _cache(path: Path, engine: ContainerEngine) -> None:
     path.write_text(json.dumps(_key(engine)) + "\n", "utf-8")
 
 
-def _cached(path: Path) -> ContainerEngine | None:
+def _read_cached(path: Path) -> ContainerEngine | None:
     try:
         kept = json.loads(path.read_text("utf-8"))
         kind, program, options, *rest = kept["engine"]

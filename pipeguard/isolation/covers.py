@@ -16,9 +16,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation import mounting
-from pipeguard.isolation.mounting import opened
-from pipeguard.isolation.sensitive import is_within
-from pipeguard.isolation.staging import STAGE, staged_of
+from pipeguard.isolation.mounting import open_folder
+from pipeguard.isolation.sensitive import contains_path
+from pipeguard.isolation.staging import STAGE, stage_view
 from pipeguard.isolation.view import MountKind
 
 if TYPE_CHECKING:
@@ -52,17 +52,17 @@ class Cover(NamedTuple):
     pins: tuple[str, ...]
 
 
-def covers_of(staged: Iterable[Staged]) -> tuple[Cover, ...]:
+def find_covers(staged: Iterable[Staged]) -> tuple[Cover, ...]:
     """Paths to keep covered in the folders that are given, outer ones first."""
-    return tuple(cover for each in staged for cover in covers_in(each))
+    return tuple(cover for each in staged for cover in folder_covers(each))
 
 
 def covers_in_view(view: FileView) -> tuple[Cover, ...]:
     """Paths to keep covered in what a view gives."""
-    return covers_of(staged_of(view)[1])
+    return find_covers(stage_view(view)[1])
 
 
-def covers_in(staged: Staged) -> Iterator[Cover]:
+def folder_covers(staged: Staged) -> Iterator[Cover]:
     """Paths to keep covered in one folder that is given."""
     outer = staged.outer
     if outer.source != outer.path:
@@ -72,11 +72,11 @@ def covers_in(staged: Staged) -> Iterator[Cover]:
         is_hidden = mount.kind is MountKind.HIDDEN
         is_fixed = mount.kind is MountKind.READ and outer.kind is MountKind.WRITE
         if is_hidden or (is_fixed and mount.source == mount.path):
-            pins = tuple(path for path in written if is_within(mount.path, path))
+            pins = tuple(path for path in written if contains_path(mount.path, path))
             yield Cover(mount.path, is_hidden, outer.path, pins)
 
 
-def unwatched(number: int) -> str:
+def unwatched_message(number: int) -> str:
     """The message for covered names that cannot be watched.
 
     Args:
@@ -174,17 +174,17 @@ def hidden_trees() -> tuple[int, int]:
     Raises:
         OSError: the kernel refuses.
     """
-    place = opened(STAGE)
+    place = open_folder(STAGE)
     mounting.mount_in_memory(place, "mode=0000,size=4k", read_only=True)
     os.close(place)
     try:
-        place = opened(STAGE)
-        folder = mounting.detached(place)
+        place = open_folder(STAGE)
+        folder = mounting.copy_detached(place)
         os.close(place)
     finally:
         mounting.detach(STAGE)
-    nothing = opened(os.devnull)
-    file = mounting.detached(nothing)
+    nothing = open_folder(os.devnull)
+    file = mounting.copy_detached(nothing)
     os.close(nothing)
     return folder, file
 
@@ -209,7 +209,7 @@ def cover_again(cover: Cover, trees: tuple[int, int]) -> None:
 
 
 def _cover_unless_it_is(cover: Cover, trees: tuple[int, int]) -> None:
-    place = opened(cover.path)
+    place = open_folder(cover.path)
     status = os.fstat(place)
     is_there = _is_covered(place, status, is_hidden=cover.is_hidden)
     os.close(place)
@@ -220,7 +220,7 @@ def _cover_unless_it_is(cover: Cover, trees: tuple[int, int]) -> None:
     if not cover.is_hidden:
         _attach_itself(cover.path, read_only=True)
         return
-    place = opened(cover.path)
+    place = open_folder(cover.path)
     mounting.attach(trees[not stat.S_ISDIR(status.st_mode)], place)
     os.close(place)
 
@@ -235,8 +235,8 @@ def _is_covered(place: int, status: os.stat_result, *, is_hidden: bool) -> bool:
 
 
 def _attach_itself(path: str, *, read_only: bool) -> None:
-    place = opened(path)
-    tree = mounting.detached(place)
+    place = open_folder(path)
+    tree = mounting.copy_detached(place)
     if read_only:
         mounting.make_read_only(tree)
     mounting.attach(tree, place)

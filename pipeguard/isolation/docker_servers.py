@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.cgroups import MEMORY_FACTOR
-from pipeguard.isolation.docker_words import mount_fields, refuse_elsewhere, run_of, words_of
-from pipeguard.isolation.sensitive import hidden_in, holder_of, is_within
+from pipeguard.isolation.docker_words import mount_fields, parse_run, refuse_elsewhere, split_words
+from pipeguard.isolation.sensitive import contains_path, find_hidden, find_holder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,8 +30,8 @@ _NAMESPACES = {  # whose values share nothing with this machine or another conta
     "--cgroupns": ("private",),
     "--userns": ("auto", "nomap", "keep-id", "private"),
 }
-_VOLUME_OPTIONS = words_of("ro rw z Z cached delegated consistent nocopy copy private")
-_MOUNT_FIELDS = words_of(
+_VOLUME_OPTIONS = split_words("ro rw z Z cached delegated consistent nocopy copy private")
+_MOUNT_FIELDS = split_words(
     "type source src target destination dst readonly ro rw consistency tmpfs-size tmpfs-mode"
     " volume-nocopy volume-subpath bind-nonrecursive bind-recursive relabel"
 )
@@ -56,7 +56,7 @@ class Hardened(NamedTuple):
     is_open: bool
 
 
-def hardened(
+def harden(
     argv: Sequence[str],
     folder: str,
     profile: Profile,
@@ -75,7 +75,7 @@ def hardened(
     Raises:
         PolicyError: it gives what isolation does not, or a list of hosts is asked for.
     """
-    run = run_of(argv)
+    run = parse_run(argv)
     refuse_elsewhere(variables)
     if not profile.is_offline:
         raise PolicyError(
@@ -92,7 +92,7 @@ def hardened(
     for option in run.options:
         _judge(option, folder, profile, host)
     _check_paths(run, folder, profile)
-    added = tuple(_added(run, profile))
+    added = tuple(_added_words(run, profile))
     networks = [option.value for option in run.options if option.name == "--network"]
     words = (*run.start, *added, *argv[len(run.start) :])
     return Hardened(words, added, any(network != "none" for network in networks))
@@ -107,7 +107,7 @@ def _check_paths(run: ContainerRun, folder: str, profile: Profile) -> None:
         for source in _SOURCES[option.name](option)
     ]
     for path in (*profile.read, *profile.write):
-        if not any(is_within(path, each) or is_within(each, path) for each in sources):
+        if not any(contains_path(path, each) or contains_path(each, path) for each in sources):
             access = "" if path in profile.write else ":ro"
             raise PolicyError(
                 f"{path}: naming it (--read, --write, or the policy) gives nothing to a container"
@@ -184,13 +184,13 @@ def _judge_source(
     option: Option, source: str, folder: str, profile: Profile, host: SandboxUser
 ) -> None:
     path = os.path.realpath(os.path.join(folder, source))
-    if is_within(host.home, path):
+    if contains_path(host.home, path):
         raise _fault(option, f"gives all of {path}. Name folders in it")
     named = (*profile.read, *profile.write)
-    holder = holder_of(path, host.sensitive)
-    if holder is not None and not any(is_within(path, each) for each in named):
+    holder = find_holder(path, host.sensitive)
+    if holder is not None and not any(contains_path(path, each) for each in named):
         raise _fault(option, f"gives {holder}, which no server is given unasked")
-    inside = next(hidden_in(path, host.sensitive, named), None)
+    inside = next(find_hidden(path, host.sensitive, named), None)
     if inside is not None:
         raise _fault(option, f"gives {inside}, which no server is given unasked")
     try:
@@ -201,7 +201,7 @@ def _judge_source(
         raise _fault(option, "gives a socket")
 
 
-def _added(run: ContainerRun, profile: Profile) -> Iterator[str]:
+def _added_words(run: ContainerRun, profile: Profile) -> Iterator[str]:
     """Words that no server uses, and that are not optional."""
     values: dict[str, list[str]] = {}
     for option in run.options:

@@ -40,18 +40,18 @@ _VALUES = (
 )
 
 
-def words_of(text: str) -> frozenset[str]:
+def split_words(text: str) -> frozenset[str]:
     """The words of a table."""
     return frozenset(text.split())
 
 
 SHORT = dict(zip(_SHORT.split()[::2], _SHORT.split()[1::2], strict=True))
-FLAGS, VALUES = words_of(_FLAGS), words_of(_VALUES)
+FLAGS, VALUES = split_words(_FLAGS), split_words(_VALUES)
 # Before `run`: nothing there changes what a container may reach.
-GLOBAL_VALUES = words_of("--config --log-level -l")
-GLOBAL_FLAGS = words_of("--debug -D --tls --tlsverify")
+GLOBAL_VALUES = split_words("--config --log-level -l")
+GLOBAL_FLAGS = split_words("--debug -D --tls --tlsverify")
 # These choose who runs it: `-c` is docker's --context and podman's --connection, `-r` --remote.
-_ELSEWHERE = words_of("--host -H --context -c --remote -r --url --connection")
+_ELSEWHERE = split_words("--host -H --context -c --remote -r --url --connection")
 _CHOOSERS = ("DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST", "CONTAINER_CONNECTION")
 _HERE = ("", "default")  # contexts of this machine
 
@@ -86,14 +86,14 @@ class ContainerRun(NamedTuple):
 
 def is_of_containers(argv: Sequence[str]) -> bool:
     """True if a command starts docker or podman."""
-    return _name_of(argv[0]).removesuffix(".exe") in PROGRAMS
+    return _program_name(argv[0]).removesuffix(".exe") in PROGRAMS
 
 
-def _name_of(program: str) -> str:
+def _program_name(program: str) -> str:
     return os.path.basename(program)
 
 
-def run_of(argv: Sequence[str]) -> ContainerRun:
+def parse_run(argv: Sequence[str]) -> ContainerRun:
     """Read a command of docker or podman.
 
     Raises:
@@ -102,7 +102,7 @@ def run_of(argv: Sequence[str]) -> ContainerRun:
     place = _after_global(argv)
     length = 2 if tuple(argv[place : place + 2]) == ("container", "run") else 1
     if tuple(argv[place + length - 1 : place + length]) != ("run",):
-        what = " ".join((_name_of(argv[0]), *argv[place : place + 1]))
+        what = " ".join((_program_name(argv[0]), *argv[place : place + 1]))
         raise PolicyError(
             f"{what}: only a server of `docker run` or `podman run` can be isolated: its own words"
             " say what it may reach. To run it without isolation: --isolate none."

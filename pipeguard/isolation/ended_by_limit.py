@@ -10,7 +10,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.lost_covers import WHY_ENDED
-from pipeguard.isolation.profile import ResourceLimits, setting_of
+from pipeguard.isolation.profile import ResourceLimits, format_limit
 from pipeguard.launch.command import SIGNAL_BASE
 
 if TYPE_CHECKING:
@@ -43,13 +43,14 @@ def limits_told(
     by = _signal(ended)
     known = dict.fromkeys((*exceeded, *([_SIGNALS[by]] if by in _SIGNALS else [])))
     for limit in known:
-        yield f"{name} ran into its limit {_written(limits, limit)}. {_raising(limits, limit)}"
+        reached = _written_limit(limits, limit)
+        yield f"{name} ran into its limit {reached}. {_raising(limits, limit)}"
     if by == "SIGSYS":
         yield f"{name} made a system call that no isolated server may make, and was ended for it."
     if by in _OUT_OF_MEMORY and "memory" not in known and limits.memory is not None:
         yield (
             f"{name} crashed ({by}). If memory was short: its limit is"
-            f" {_written(limits, 'memory')} for each of its processes."
+            f" {_written_limit(limits, 'memory')} for each of its processes."
             f" {_raising(limits, 'memory')}"
         )
 
@@ -59,16 +60,16 @@ def _value(limits: ResourceLimits, limit: str) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _written(limits: ResourceLimits, limit: str) -> str:
-    return setting_of(limit, _value(limits, limit) or 0)
+def _written_limit(limits: ResourceLimits, limit: str) -> str:
+    return format_limit(limit, _value(limits, limit) or 0)
 
 
 def _raising(limits: ResourceLimits, limit: str) -> str:
     """The option that doubles a limit."""
     value = _value(limits, limit) or 1
     usual = _value(ResourceLimits(), limit)
-    hint = f" (unless it is said: {setting_of(limit, usual)})" if usual and value < usual else ""
-    more = setting_of(limit, 2 * value)
+    hint = f" (unless it is said: {format_limit(limit, usual)})" if usual and value < usual else ""
+    more = format_limit(limit, 2 * value)
     entry = more.replace("=", ": ")
     return f"If it needs more: --limit {more}, or `limits: {{{entry}}}` under `isolate`{hint}."
 

@@ -10,8 +10,8 @@ from pipeguard.isolation.engines import (
     CONTAINER,
     EngineState,
     bubblewrap_state,
+    choose_engine,
     container_state,
-    engine_for,
 )
 from pipeguard.isolation.profile import Profile
 from pipeguard.launch.child import Command
@@ -30,7 +30,7 @@ def try_container() -> EngineState:
     return container_state(_container_engine)
 
 
-def problem_with(requested: str) -> str:
+def find_engine_problem(requested: str) -> str:
     """Why servers that are isolated by an engine would not start here; empty where they do.
 
     Args:
@@ -39,7 +39,7 @@ def problem_with(requested: str) -> str:
     if sys.platform != "linux":
         return "servers can be isolated on Linux alone yet"
     try:
-        engine = engine_for(requested)
+        engine = choose_engine(requested)
     except LaunchError as error:
         return str(error)
     state = try_container() if engine == CONTAINER else try_bubblewrap()

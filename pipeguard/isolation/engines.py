@@ -43,11 +43,11 @@ def bubblewrap_state(trial: Callable[[], str | None]) -> EngineState:
     """
     if sys.platform != "linux":
         return EngineState(BUBBLEWRAP, works=False, why="it needs Linux")
-    from pipeguard.isolation.bubblewrap import find, where_it_was_looked_for
+    from pipeguard.isolation.bubblewrap import describe_search, find
 
     program = find()
     if program is None:
-        why = f"it is not installed: {where_it_was_looked_for()}. Install the package `bubblewrap`"
+        why = f"it is not installed: {describe_search()}. Install the package `bubblewrap`"
         return EngineState(BUBBLEWRAP, works=False, why=f"{why} of your distribution.")
     try:
         problem = trial()
@@ -75,7 +75,7 @@ def container_state(find: Callable[[], str]) -> EngineState:
         return EngineState(CONTAINER, works=False, why=str(error))
 
 
-def engine_for(requested: str) -> str:
+def choose_engine(requested: str) -> str:
     """The engine to use.
 
     Args:
@@ -91,7 +91,7 @@ def engine_for(requested: str) -> str:
         return requested
     if sys.platform != "linux":
         raise LaunchError("servers can be isolated on Linux alone yet.", 126, ADVICE)
-    from pipeguard.isolation.bubblewrap import find, where_it_was_looked_for
+    from pipeguard.isolation.bubblewrap import describe_search, find
 
     is_here, others = find() is not None, requested == AUTO
     if is_here and not (others and forbidding_setting() and _has_containers()):
@@ -101,7 +101,7 @@ def engine_for(requested: str) -> str:
     also = ", nor is podman or docker" if others else ""
     raise LaunchError(
         f"bubblewrap is not installed here{also}, so the server was not started:"
-        f" {where_it_was_looked_for()}. Install the package `bubblewrap` of your distribution.",
+        f" {describe_search()}. Install the package `bubblewrap` of your distribution.",
         126,
         ADVICE,
     )
@@ -117,6 +117,6 @@ def no_bubblewrap() -> str:
 
 
 def _has_containers() -> bool:
-    from pipeguard.isolation.container_engines import DOCKER, PODMAN, installed
+    from pipeguard.isolation.container_engines import DOCKER, PODMAN, find_client
 
-    return any(installed(kind) is not None for kind in (PODMAN, DOCKER))
+    return any(find_client(kind) is not None for kind in (PODMAN, DOCKER))

@@ -14,7 +14,7 @@ from pipeguard.config.strict_yaml import Document
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import CONTAINER
-from pipeguard.isolation.profile import ResourceLimits, limits_of, path_of, port_of
+from pipeguard.isolation.profile import ResourceLimits, parse_limits, parse_path, parse_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +52,7 @@ def check_entry(entry: YamlEntry) -> None:
     if "hosts" in keys:
         _check_hosts(keys["hosts"])
     for item in keys["loopback"].items() if "loopback" in keys else ():
-        _check(item, item.text(), port_of)
+        _check(item, item.text(), parse_port)
     for name, item in keys["limits"].members().items() if "limits" in keys else ():
         _check(item, item.text(), partial(_limit, name))
     engine = keys["engine"].text() if "engine" in keys else ""
@@ -69,7 +69,7 @@ def missing_paths(entry: IsolateEntry) -> Iterator[str]:
     for key in ("read", "write"):
         for text in getattr(entry, key):
             try:
-                path_of(text, home_folder, home_folder)
+                parse_path(text, home_folder, home_folder)
             except PolicyError as error:
                 yield f"isolate, {key}: {error}"
 
@@ -97,4 +97,4 @@ def _host(text: str) -> HostRules:
 
 
 def _limit(name: str, text: str) -> ResourceLimits:
-    return limits_of([f"{name}={text}"], ResourceLimits())
+    return parse_limits([f"{name}={text}"], ResourceLimits())

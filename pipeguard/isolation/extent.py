@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.profile import Profile, ResourceLimits
 from pipeguard.isolation.run_later import changed_git
-from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.sensitive import contains_path
 from pipeguard.isolation.view import SYSTEM, MountKind
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Extent(NamedTuple):
         return {**fields, "limits": self.limits._asdict()}
 
 
-def extent_of(
+def compute_extent(
     engine: str,
     seen: ServerView,
     sources: Sequence[GivenFrom],
@@ -127,16 +127,16 @@ def extent_of(
     needed = dict.fromkeys(
         each
         for each in seen.needed
-        if each not in given and not (package_folder and is_within(each, package_folder))
+        if each not in given and not (package_folder and contains_path(each, package_folder))
     )
-    fixed = [each for each in needed if any(is_within(each, path) for path in profile.write)]
+    fixed = [each for each in needed if any(contains_path(each, path) for path in profile.write)]
     alone = [each for each in needed if each not in fixed]
     read_only = {mount.path for mount in mounts if mount.kind is MountKind.READ}
     held = (path for path in sorted(read_only - given) if _is_below(path, profile.write))
     git = dict.fromkeys(changed_git(profile.write, read_only))
     alone = [each for each in alone if not _is_below(each, (*alone, *profile.read))]
-    write = tuple(_given(profile.write, "write", sources, ITS_ARGUMENTS))
-    named = tuple(_given(profile.read, "read", sources, ITS_ARGUMENTS))
+    write = tuple(_with_sources(profile.write, "write", sources, ITS_ARGUMENTS))
+    named = tuple(_with_sources(profile.read, "read", sources, ITS_ARGUMENTS))
     projects = [path for path in alone if any(_is_below(each, (path,)) for each in seen.code)]
     read = (
         *(each for each in named if not _is_below(each.what, projects)),
@@ -149,15 +149,15 @@ def extent_of(
         write,
         read,
         tuple(dict.fromkeys((*fixed, *held))),
-        tuple(_paths_of(mounts, MountKind.HIDDEN)),
-        tuple(_secrets_in(each.what for each in (*write, *read))),
+        tuple(_mounted_paths(mounts, MountKind.HIDDEN)),
+        tuple(_secret_files(each.what for each in (*write, *read))),
         name,
         is_fetched,
-        tuple(_paths_of(mounts, MountKind.READ, SYSTEM)),
-        tuple(_paths_of(mounts, MountKind.EMPTY)),
+        tuple(_mounted_paths(mounts, MountKind.READ, SYSTEM)),
+        tuple(_mounted_paths(mounts, MountKind.EMPTY)),
         kept_home,
-        tuple(_given(profile.hosts, "hosts", sources, ITS_OPTIONS)),
-        tuple(_given(map(str, profile.loopback), "loopback", sources, ITS_OPTIONS)),
+        tuple(_with_sources(profile.hosts, "hosts", sources, ITS_OPTIONS)),
+        tuple(_with_sources(map(str, profile.loopback), "loopback", sources, ITS_OPTIONS)),
         profile.roots,
         profile.limits,
         seen.files.folder,
@@ -165,17 +165,19 @@ def extent_of(
     )
 
 
-def _paths_of(mounts: Iterable[Mount], kind: MountKind, among: Sequence[str] = ()) -> Iterator[str]:
+def _mounted_paths(
+    mounts: Iterable[Mount], kind: MountKind, among: Sequence[str] = ()
+) -> Iterator[str]:
     for mount in mounts:
         if mount.kind is kind and (not among or mount.path in among):
             yield mount.path
 
 
 def _is_below(path: str, others: Iterable[str]) -> bool:
-    return any(path != each and is_within(path, each) for each in others)
+    return any(path != each and contains_path(path, each) for each in others)
 
 
-def _given(
+def _with_sources(
     values: Iterable[str], kind: str, sources: Sequence[GivenFrom], otherwise: str
 ) -> Iterator[Given]:
     """Values with the first source that gives them."""
@@ -184,7 +186,7 @@ def _given(
         yield Given(value, next(holders, otherwise))
 
 
-def _secrets_in(paths: Iterable[str]) -> Iterator[str]:
+def _secret_files(paths: Iterable[str]) -> Iterator[str]:
     """Files of variables directly in folders, or among the paths."""
     for path in paths:
         try:

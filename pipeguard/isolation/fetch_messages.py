@@ -25,7 +25,7 @@ _BESIDE = re.compile(
 )
 
 
-def reason_in(printed: str) -> str:
+def find_reason(printed: str) -> str:
     """Why an installer failed, in one line; the end of what it said where no line says that.
 
     Args:

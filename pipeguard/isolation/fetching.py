@@ -17,21 +17,21 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.egress.addresses import all_addresses, is_public
 from pipeguard.isolation.egress.hosts import HostAndPort
-from pipeguard.isolation.fetch_messages import plain, reason_in
+from pipeguard.isolation.fetch_messages import find_reason, plain
 from pipeguard.isolation.packages import (
     NPM,
     NPM_HOSTS,
     PYPI,
-    facts_in,
-    hosts_of,
+    find_program,
     install_commands,
     npm_install,
     package_name,
-    program_in,
+    read_facts,
+    registry_hosts,
 )
 from pipeguard.isolation.profile import MEBIBYTE, Profile, ResourceLimits
 from pipeguard.isolation.removal import remove_what_can_be
-from pipeguard.isolation.shipped import key_of, shipped_for
+from pipeguard.isolation.shipped import find_profile, package_key
 from pipeguard.launch.command import Command
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ REGISTRY_PORT = 443
 SECONDS = 5.0  # for all names together; a name that takes longer has no private address here
 
 
-def addresses_of(name: str) -> tuple[str, ...]:
+def resolve_name(name: str) -> tuple[str, ...]:
     """The addresses of a name, by the system's resolver.
 
     Raises:
@@ -56,7 +56,7 @@ def addresses_of(name: str) -> tuple[str, ...]:
 
 def mirrors(
     names: Iterable[str],
-    resolve: Callable[[str], Iterable[str]] = addresses_of,
+    resolve: Callable[[str], Iterable[str]] = resolve_name,
     seconds: float = SECONDS,
 ) -> tuple[str, ...]:
     """The addresses of registries that are not public, as entries of `hosts`.
@@ -103,11 +103,11 @@ class _DiskBudget:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._free, self._files = self._left()
+        self._free, self._files = self._measure_free()
 
     def excess(self) -> str | None:
         """Name the limit that is exceeded; None where none is."""
-        free, files = self._left()
+        free, files = self._measure_free()
         if self._free - free > MOST_BYTES:
             return f"more than {MOST_BYTES / GIBIBYTE:g} GiB were written"
         if self._files - files > MOST_FILES:
@@ -116,7 +116,7 @@ class _DiskBudget:
             return f"the disk of {self._folder.parent} is full"
         return None
 
-    def _left(self) -> tuple[int, int]:
+    def _measure_free(self) -> tuple[int, int]:
         """Bytes and files (statvfs(3)); no files where the file system does not count them."""
         found = os.statvfs(self._folder)
         return found.f_bavail * found.f_frsize, found.f_favail
@@ -147,7 +147,7 @@ class Fetched(NamedTuple):
     in_use: IO[str]
 
 
-def fetched(
+def fetch_package(
     package: Package,
     root: Path,
     variables: Mapping[str, str],
@@ -166,19 +166,19 @@ def fetched(
     Raises:
         LaunchError: it cannot be installed, or has no such program; the message says why.
     """
-    with locked(root, package.identity):
+    with lock(root, package.identity):
         folder = newest(root, package.identity)
         if folder is None:
             say(f"fetching {' '.join(package.specs)}, once, with nothing but its registry at hand")
             folder = install(package, root, variables, start)
             try:
-                program_in(str(folder), package)
+                find_program(str(folder), package)
             except LaunchError:
                 remove_what_can_be(folder)  # nothing can run from it
                 raise
         in_use = use(folder)
     needs = tuple(map(str, json.load(in_use).get("needs", ())))
-    return Fetched(str(folder), program_in(str(folder), package), needs, in_use)
+    return Fetched(str(folder), find_program(str(folder), package), needs, in_use)
 
 
 def newest(root: Path, identity: str) -> Path | None:
@@ -187,7 +187,7 @@ def newest(root: Path, identity: str) -> Path | None:
     Every fetch has a folder of its own, with a number behind it from the second on, since what is
     installed in one has its path in it.
     """
-    whole = [folder for folder in folders_of(root, identity) if is_whole(folder)]
+    whole = [folder for folder in package_folders(root, identity) if is_whole(folder)]
     return whole[-1] if whole else None
 
 
@@ -196,7 +196,7 @@ def is_whole(folder: Path) -> bool:
     return (folder / DONE).is_file() and (folder / DONE).stat().st_size > 0
 
 
-def folders_of(root: Path, identity: str) -> list[Path]:
+def package_folders(root: Path, identity: str) -> list[Path]:
     """All folders of a package, whole or not, in the order in which they were made."""
     found = [path for path in root.glob(f"{identity}*") if path.is_dir()]
     return sorted(found, key=_number)
@@ -218,7 +218,7 @@ def install(
     Raises:
         LaunchError: it cannot be installed; the message has what the installer said.
     """
-    known = folders_of(root, package.identity)
+    known = package_folders(root, package.identity)
     for folder in known:
         if not is_whole(folder):
             remove_what_can_be(folder)  # of a fetch that was ended
@@ -234,7 +234,7 @@ def install(
     try:
         (folder / DONE).touch()  # the installer cannot replace it: isolation.sandbox, `installer`
         for number, command in enumerate(install_commands(package, str(folder))):
-            run(command, hosts_of(package))
+            run(command, registry_hosts(package))
             if package.registry == PYPI and number == 0:
                 needs = _needs_of_interpreter(folder)
         for command in _npm_parts(package, folder, variables):
@@ -248,7 +248,7 @@ def install(
 
 def _needs_of_interpreter(folder: Path) -> tuple[str, ...]:
     """The files of a new Python environment, which only `venv` has written."""
-    from pipeguard.isolation.runtimes import runtime_of
+    from pipeguard.isolation.runtimes import find_runtime
     from pipeguard.isolation.sensitive import sensitive_paths
     from pipeguard.isolation.view import SandboxUser
 
@@ -256,14 +256,14 @@ def _needs_of_interpreter(folder: Path) -> tuple[str, ...]:
     host = SandboxUser(
         home, "", os.getuid(), os.getgid(), sensitive_paths(home, ()), str(folder.parent)
     )
-    return runtime_of((str(folder / "bin" / "python"),), {}, str(folder), host).needed
+    return find_runtime((str(folder / "bin" / "python"),), {}, str(folder), host).needed
 
 
 def _npm_parts(
     package: Package, folder: Path, variables: Mapping[str, str]
 ) -> Iterator[tuple[str, ...]]:
     """The commands that install what a known server would fetch from npm when it first runs."""
-    shipped = shipped_for(key_of(package))
+    shipped = find_profile(package_key(package))
     if shipped is None or which("npm", path=variables.get("PATH")) is None:
         return
     for pattern in shipped.npm_parts:
@@ -330,7 +330,8 @@ def _run(
     if ended.code:
         # In quotes: the package may have chosen the words, and they are no advice of ours.
         raise LaunchError(
-            f"{what} could not be fetched: {command.argv[0]} {ended}. It said: {reason_in(said)!r}"
+            f"{what} could not be fetched: {command.argv[0]} {ended}."
+            f" It said: {find_reason(said)!r}"
         )
 
 
@@ -389,7 +390,7 @@ def _versions(package: Package, folder: Path) -> Iterator[tuple[str, str]]:
 
 def _npm_version(folder: Path, name: str) -> str:
     file = folder / "node_modules" / name / "package.json"
-    return str(facts_in(str(folder), str(file)).get("version", ""))
+    return str(read_facts(str(folder), str(file)).get("version", ""))
 
 
 def _pypi_version(folder: Path, name: str) -> str:
@@ -405,7 +406,7 @@ def _plain(name: str) -> str:
 
 
 @contextmanager
-def locked(root: Path, name: str) -> Iterator[None]:
+def lock(root: Path, name: str) -> Iterator[None]:
     """Only one process at a time."""
     import fcntl
 

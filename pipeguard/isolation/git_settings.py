@@ -13,7 +13,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.isolation.sensitive import holder_of
+from pipeguard.isolation.sensitive import find_holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,7 +60,7 @@ class _Entry(NamedTuple):
     value: str
 
 
-def settings_of(host: SandboxUser, variables: Mapping[str, str]) -> _GitSettings:
+def read_settings(host: SandboxUser, variables: Mapping[str, str]) -> _GitSettings:
     """Read the settings that a server is given.
 
     Args:
@@ -97,7 +97,7 @@ class _Reading:
     def write_list(self, key: str, path: str) -> str:
         """Write the line that names a list of patterns, which is given as a file of ours."""
         real = os.path.realpath(path)
-        if holder_of(real, self._host.sensitive):
+        if find_holder(real, self._host.sensitive):
             return ""
         try:
             with open(real, encoding="utf-8", opener=_open_at_once) as file:
@@ -113,7 +113,7 @@ class _Reading:
         file, key, value = entry
         self.sources[file] = None
         if key in _GIVEN:
-            return _written(key, value)
+            return _write_setting(key, value)
         if key in _LISTS:
             return self.write_list(key, self._path(value, file))
         if key.startswith("includeif.") and key.endswith(".path"):
@@ -164,7 +164,7 @@ class _Reading:
             return ""
         path = f"{PLACE}.{len(self.texts) + 1}"
         self.texts[path] = text
-        return _written(key, path)
+        return _write_setting(key, path)
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -179,14 +179,14 @@ def _condition(text: str, holder: str) -> str:
     return f"{kind}{colon}{pattern}"
 
 
-def _written(key: str, value: str) -> str:
+def _write_setting(key: str, value: str) -> str:
     section, _, last = key.rpartition(".")
     section, _, inner = section.partition(".")
-    heading = f'[{section} "{_quoted(inner)}"]' if inner else f"[{section}]"
+    heading = f'[{section} "{_quote_value(inner)}"]' if inner else f"[{section}]"
     line_ends = {"\n": "\\n", "\t": "\\t", "\b": "\\b"}
-    text = "".join(line_ends.get(letter, letter) for letter in _quoted(value))
+    text = "".join(line_ends.get(letter, letter) for letter in _quote_value(value))
     return f'{heading}\n\t{last} = "{text}"\n'
 
 
-def _quoted(text: str) -> str:
+def _quote_value(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError, StateError
-from pipeguard.isolation.fetching import DONE, folders_of, install, locked, remove_unused, use
+from pipeguard.isolation.fetching import DONE, install, lock, package_folders, remove_unused, use
 from pipeguard.isolation.packages import Package
 from pipeguard.isolation.removal import remove_tree, tree_bytes
 from pipeguard.isolation.sandbox import NAME_FILE, PACKAGES, homes_folder, packages_folder
@@ -64,7 +64,7 @@ def packages() -> tuple[Installed, ...]:
         if found is None:
             continue
         known = newest.get(found.package.identity)
-        if known is None or known.fetched < found.fetched or _is_after(found, known):
+        if known is None or known.fetched < found.fetched or _is_refetched(found, known):
             newest[found.package.identity] = found
     return tuple(sorted(newest.values(), key=lambda each: (each.name, each.package.specs)))
 
@@ -83,24 +83,26 @@ def update(
         LaunchError: it cannot be installed; then all stays as it is.
     """
     package, root = installed.package, packages_folder()
-    with locked(root, package.identity):
+    with lock(root, package.identity):
         folder = install(package, root, variables, start)
         new = _read(folder)
         if new is None:
             raise LaunchError(f"{folder} was removed while it was fetched.")
         with use(folder):
-            remove_unused(each for each in folders_of(root, package.identity) if each != folder)
+            remove_unused(
+                each for each in package_folders(root, package.identity) if each != folder
+            )
     return new
 
 
 def remove(installed: Installed) -> bool:
     """Remove a package; False where a server runs from it."""
     root = packages_folder()
-    with locked(root, installed.package.identity):
-        return not remove_unused(folders_of(root, installed.package.identity))
+    with lock(root, installed.package.identity):
+        return not remove_unused(package_folders(root, installed.package.identity))
 
 
-def homes_of(name: str) -> tuple[Path, ...]:
+def server_homes(name: str) -> tuple[Path, ...]:
     """The folders of the kept homes of a server."""
     return tuple(folder for folder, owner in _homes() if owner == name)
 
@@ -129,9 +131,9 @@ def _homes() -> Iterator[tuple[Path, str]]:
             yield folder, file.read_text("utf-8", "replace")[:1000]
 
 
-def _is_after(later: Installed, earlier: Installed) -> bool:
+def _is_refetched(later: Installed, earlier: Installed) -> bool:
     """True if a package was fetched after itself in the same second."""
-    order = folders_of(packages_folder(), later.package.identity)
+    order = package_folders(packages_folder(), later.package.identity)
     is_same = later.fetched == earlier.fetched
     return is_same and order.index(later.folder) > order.index(earlier.folder)
 

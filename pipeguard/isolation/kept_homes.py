@@ -11,7 +11,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.sensitive import contains_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,12 +40,12 @@ def make_places(kept_home: str, seen_at: str, mounts: Iterable[Mount]) -> None:
             *above, last = mount.path[len(seen_at) + 1 :].split("/")
             folder = os.open(kept_home, _FOLDER)
             for name in above:
-                folder = _entered(folder, name)
+                folder = _enter_folder(folder, name)
             _clear(folder, last, is_for_folder=os.path.isdir(mount.source or mount.path))
             os.close(folder)
 
 
-def _entered(folder: int, name: str) -> int:
+def _enter_folder(folder: int, name: str) -> int:
     """The folder of a name in a folder, which is closed; made where there is none."""
     try:
         _clear(folder, name, is_for_folder=True)
@@ -64,7 +64,7 @@ def _clear(folder: int, name: str, *, is_for_folder: bool) -> None:
             os.unlink(name, dir_fd=folder)
 
 
-def home_of(folder: Path, identity: str) -> Path:
+def home_path(folder: Path, identity: str) -> Path:
     """The folder that is a server's home where that is kept, whether it is there or not.
 
     Args:
@@ -84,13 +84,13 @@ def make_home(folder: Path, identity: str, name_file: str) -> str:
         identity: of the server, whose name is its first line.
         name_file: beside the home: whose it is.
     """
-    home = home_of(folder, identity)
+    home = home_path(folder, identity)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     (home.parent / name_file).write_text(identity.partition("\n")[0], "utf-8")
     return str(home)
 
 
-def left_behind(
+def old_home_warning(
     shipped: ShippedProfile,
     variables: Mapping[str, str],
     home_folder: str,
@@ -109,7 +109,7 @@ def left_behind(
     for name, _ in shipped.variables:
         if path := variables.get(name):
             folder = os.path.dirname(os.path.join(home_folder, path))
-            if any(is_within(os.path.realpath(folder), each) for each in given):
+            if any(contains_path(os.path.realpath(folder), each) for each in given):
                 return ""
             return (
                 f"Its {name} is {path}, which it does not see: it begins empty, and what it kept"

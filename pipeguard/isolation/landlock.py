@@ -96,12 +96,12 @@ def obstacle() -> str | None:
     return None
 
 
-def opened() -> int:
+def open_program() -> int:
     """A descriptor of the program, to be executed by."""
     return os.open(PROGRAM, os.O_PATH)
 
 
-def rules_of(view: FileView, kernel: int, roots: str = "") -> bytes:
+def write_rules(view: FileView, kernel: int, roots: str = "") -> bytes:
     """The rules of a view, as `_landlock.c` reads them.
 
     Args:
@@ -117,12 +117,12 @@ def rules_of(view: FileView, kernel: int, roots: str = "") -> bytes:
         ruled &= ~LandlockAccess.IOCTL_OF_DEVICE
     scopes = SCOPES if kernel >= LEAST_WITH_SCOPES else 0
     fields = [f"{ruled:x}", f"{scopes:x}"]
-    for path, access in (*_given(view), *_OF_ROOTS.get(roots, ())):
+    for path, access in (*_granted_paths(view), *_OF_ROOTS.get(roots, ())):
         fields += [f"{access & ruled:x}", path]
     return os.fsencode("".join(f"{field}\0" for field in fields))
 
 
-def _given(view: FileView) -> Iterator[tuple[str, int]]:
+def _granted_paths(view: FileView) -> Iterator[tuple[str, int]]:
     yield from _ALWAYS
     for mount in view.mounts:
         access = _BY_KIND.get(mount.kind)

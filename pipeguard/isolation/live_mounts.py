@@ -19,9 +19,9 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation import mounting
-from pipeguard.isolation.covers import cover_again, covers_in, hidden_trees
+from pipeguard.isolation.covers import cover_again, folder_covers, hidden_trees
 from pipeguard.isolation.lost_covers import UNCOVERED
-from pipeguard.isolation.mounting import LINK_FREE, opened, opened_in
+from pipeguard.isolation.mounting import LINK_FREE, open_below, open_folder
 from pipeguard.isolation.staging import STAGE, Staged, mount_staged
 from pipeguard.isolation.view import Mount, MountKind
 
@@ -59,7 +59,7 @@ class Doorway(NamedTuple):
     lifeline: Lifeline
 
     @property
-    def heard(self) -> frozenset[int]:
+    def watched_descriptors(self) -> frozenset[int]:
         """The descriptors that tell of something."""
         watch = None if self.watch is None else self.watch.descriptor
         return frozenset(each for each in (watch, self.requests) if each is not None)
@@ -76,11 +76,11 @@ class Doorway(NamedTuple):
         watched = [os.pidfd_open(os.getpid()), os.pidfd_open(os.getppid())]
         if os.fork() == 0:
             _wait(self, watched)
-        for descriptor in (*watched, *self.heard, self.info, *self.lifeline.ends):
+        for descriptor in (*watched, *self.watched_descriptors, self.info, *self.lifeline.ends):
             os.close(descriptor)
 
 
-def encoded(staged: Staged) -> object:
+def encode_staged(staged: Staged) -> object:
     """Encode a mount for sending."""
     return [_fields(staged.outer), [_fields(each) for each in staged.inside], list(staged.absent)]
 
@@ -91,7 +91,9 @@ def _wait(doorway: Doorway, watched: Sequence[int]) -> NoReturn:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        _close_all_but((*doorway.heard, doorway.info, doorway.lifeline.held, *watched))
+        _close_all_but(
+            (*doorway.watched_descriptors, doorway.info, doorway.lifeline.held, *watched)
+        )
         _serve(doorway, watched)
     finally:
         os._exit(0)
@@ -100,7 +102,7 @@ def _wait(doorway: Doorway, watched: Sequence[int]) -> NoReturn:
 def _serve(doorway: Doorway, watched: Sequence[int]) -> None:
     """Answer requests, and cover again, until the engine or the warden has ended."""
     poll = select.poll()
-    watch, heard = doorway.watch, doorway.heard
+    watch, heard = doorway.watch, doorway.watched_descriptors
     for descriptor in (*watched, *heard):
         poll.register(descriptor, select.POLLIN)
     sandbox: SandboxMounts | None = None
@@ -161,7 +163,7 @@ class SandboxMounts:
 
     def answer(self, fields: Sequence[Any]) -> dict[str, str]:
         """Mount one root; the reason by its path if that failed."""
-        staged = _decoded(fields)
+        staged = _decode_staged(fields)
         try:
             self._add(staged)
         except OSError as error:
@@ -192,27 +194,27 @@ class SandboxMounts:
         os.kill(self._process, signal.SIGKILL)
 
     def _add(self, staged: Staged) -> None:
-        covered = opened(STAGE)
+        covered = open_folder(STAGE)
         mounting.mount_in_memory(covered, "mode=0700,size=1m")
         os.close(covered)
-        folder = opened(STAGE)
+        folder = open_folder(STAGE)
         tree = -1
         try:
             place = mount_staged(staged, folder, NAME)
-            tree = mounting.detached(place)
+            tree = mounting.copy_detached(place)
             os.close(place)
         finally:
             os.close(folder)
             mounting.detach(STAGE)
         self._enter()
         try:
-            place = _made(staged.outer.path)
+            place = _make_folders(staged.outer.path)
             mounting.attach(tree, place)
             os.close(place)
         finally:
             os.close(tree)
             mounting.enter_mounts(self._own)
-        self.covers += tuple(covers_in(staged))
+        self.covers += tuple(folder_covers(staged))
 
     def _enter(self) -> None:
         """See the sandbox's mounts, once they are all there: before, its root is this machine's.
@@ -235,7 +237,7 @@ class SandboxMounts:
         self._is_ready = True
 
 
-def _made(path: str) -> int:
+def _make_folders(path: str) -> int:
     """A descriptor of a folder of the sandbox; what is missing of it is made, no link followed."""
     place = os.open("/", LINK_FREE)
     for name in path.strip("/").split("/"):
@@ -243,7 +245,7 @@ def _made(path: str) -> int:
             _make(place, name)
         above = place
         try:
-            place = opened_in(above, name)
+            place = open_below(above, name)
         finally:
             os.close(above)
     return place
@@ -263,7 +265,7 @@ def _fields(mount: Mount) -> list[str]:
     return [mount.kind.value, mount.path, mount.source]
 
 
-def _decoded(fields: Sequence[Any]) -> Staged:
+def _decode_staged(fields: Sequence[Any]) -> Staged:
     outer, inside, absent = fields
     return Staged(_mount(outer), tuple(map(_mount, inside)), tuple(absent))
 

@@ -6,7 +6,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.covers import CoverWatch, covers_in_view, unwatched
+from pipeguard.isolation.covers import CoverWatch, covers_in_view, unwatched_message
 from pipeguard.launch.lifeline import Lifeline
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ def live_parts(  # noqa: PLR0913, PLR0917  what one server is
     from pipeguard.isolation.live_mounts import Doorway
 
     def tell_unwatched(number: int) -> None:
-        if (text := unwatched(number)) not in said_before:
+        if (text := unwatched_message(number)) not in said_before:
             said_before.add(text)
             say(text)
 
-    watch = _watch_of(covers, tell_unwatched)
+    watch = _start_watch(covers, tell_unwatched)
     roots, requests = None, None
     if profile.roots:
         from pipeguard.isolation.roots import SandboxRoots
@@ -63,7 +63,7 @@ def live_parts(  # noqa: PLR0913, PLR0917  what one server is
     return roots, Doorway(covers, watch, requests, *os.pipe(), Lifeline())
 
 
-def _watch_of(covers: Sequence[Cover], tell: Callable[[int], None]) -> CoverWatch | None:
+def _start_watch(covers: Sequence[Cover], tell: Callable[[int], None]) -> CoverWatch | None:
     watch = None
     try:
         watch = CoverWatch()

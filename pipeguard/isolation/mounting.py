@@ -40,7 +40,7 @@ class _Attributes(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "user"))
 
 
-def opened(path: str) -> int:
+def open_folder(path: str) -> int:
     """A descriptor of what is at a path, to which no link leads, and which is none.
 
     Raises:
@@ -48,12 +48,12 @@ def opened(path: str) -> int:
     """
     root = os.open("/", LINK_FREE)
     try:
-        return opened_in(root, path)
+        return open_below(root, path)
     finally:
         os.close(root)
 
 
-def opened_in(folder: int, path: str) -> int:
+def open_below(folder: int, path: str) -> int:
     """Open a path that is in a folder; the folder itself for an empty path.
 
     Raises:
@@ -190,7 +190,7 @@ def enter_mounts(namespace: int) -> None:
         raise OSError(ctypes.get_errno(), "setns")
 
 
-def detached(place: int) -> int:
+def copy_detached(place: int) -> int:
     """A copy of a mount, with all that is mounted in it, that stands nowhere yet.
 
     No program in it gains rights by its owner, and no device in it is one.

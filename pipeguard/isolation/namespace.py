@@ -64,7 +64,7 @@ def open_network() -> None:
     make_all_local()
 
 
-def hand_over(ports: Iterable[int], channel: int) -> None:
+def pass_sockets(ports: Iterable[int], channel: int) -> None:
     """Make the sockets that lead out and send them to PipeGuard.
 
     Args:

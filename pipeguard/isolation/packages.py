@@ -16,7 +16,7 @@ from pipeguard.errors import LaunchError
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.identity.launch import parse
 from pipeguard.identity.launchers import PACKAGES
-from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.sensitive import contains_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -93,7 +93,7 @@ class Package(NamedTuple):
         return sha256(text.encode()).hexdigest()[:IDENTITY_DIGITS]
 
 
-def package_of(argv: Sequence[str]) -> Package | None:
+def find_package(argv: Sequence[str]) -> Package | None:
     """The package that a command fetches; None where it fetches none.
 
     Raises:
@@ -119,12 +119,12 @@ def package_of(argv: Sequence[str]) -> Package | None:
     return None
 
 
-def hosts_of(package: Package) -> tuple[str, ...]:
+def registry_hosts(package: Package) -> tuple[str, ...]:
     """The hosts of its registry."""
     return NPM_HOSTS if package.registry == NPM else PYPI_HOSTS
 
 
-def program_in(folder: str, package: Package) -> str:
+def find_program(folder: str, package: Package) -> str:
     """The path of the program of an installed package.
 
     Raises:
@@ -151,17 +151,17 @@ def _npm_program(folder: str, name: str) -> str:
     """The program of a package that npx runs: the only one, or that of its name."""
     short = name.rpartition("/")[2]
     file = os.path.join(folder, "node_modules", name, "package.json")
-    programs = facts_in(folder, file).get("bin")
+    programs = read_facts(folder, file).get("bin")
     if isinstance(programs, dict) and len(programs) == 1:
         only = str(next(iter(programs)))
         return only if _PROGRAM.fullmatch(only) else short
     return short
 
 
-def facts_in(folder: str, path: str) -> dict[str, object]:
+def read_facts(folder: str, path: str) -> dict[str, object]:
     """Read a JSON file of a package; empty where there is none, or it leads out of the package."""
     real = os.path.realpath(path)
-    if not is_within(real, os.path.realpath(folder)) or not os.path.isfile(real):
+    if not contains_path(real, os.path.realpath(folder)) or not os.path.isfile(real):
         return {}
     import json  # here: few servers have one, and each waits for what is imported
 

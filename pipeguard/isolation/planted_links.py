@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.runtimes import may_be_meant
-from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.sensitive import contains_path
 
 if TYPE_CHECKING:
     from pipeguard.isolation.view import SandboxUser
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MOST_LINKS = 40  # as the kernel follows (path_resolution(7))
 
 
-def target_of(path: str, host: SandboxUser) -> str | None:
+def resolve_target(path: str, host: SandboxUser) -> str | None:
     """Resolve a path; None where it passes a link that a server may have made.
 
     Followed are links that stand in the home itself, or in a folder that we cannot change: none of
@@ -48,4 +48,4 @@ def target_of(path: str, host: SandboxUser) -> str | None:
         target = os.readlink(step)
         place = "/" if target.startswith("/") else place
         rest += target.split("/")[::-1]
-    return place if all(is_within(place, each) for each in plantable) else None
+    return place if all(contains_path(place, each) for each in plantable) else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.isolation.sensitive import holder_of, sensitive_paths
+from pipeguard.isolation.sensitive import find_holder, sensitive_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,9 +73,9 @@ class Profile(NamedTuple):
     def with_more(self, other: Profile) -> Profile:
         """Both together; the other's limits count."""
         return Profile(
-            _joined(self.read, other.read),
-            _joined(self.write, other.write),
-            _joined(self.hosts, other.hosts),
+            _join_unique(self.read, other.read),
+            _join_unique(self.write, other.write),
+            _join_unique(self.hosts, other.hosts),
             tuple(sorted({*self.loopback, *other.loopback})),
             self.keeps_home or other.keeps_home,
             other.limits,
@@ -85,7 +85,7 @@ class Profile(NamedTuple):
             self.changes_git or other.changes_git,
         )
 
-    def differences_from(self, other: Profile) -> tuple[str, ...]:
+    def list_differences(self, other: Profile) -> tuple[str, ...]:
         """The grants of this profile that another lacks, as text.
 
         Hosts and ports are not among it: they hold for a server that runs.
@@ -108,7 +108,7 @@ class Profile(NamedTuple):
         return not self.hosts and not self.loopback
 
 
-def path_of(text: str, folder: str, home_folder: str) -> str:
+def parse_path(text: str, folder: str, home_folder: str) -> str:
     """The absolute path of a grant, `~` and links resolved.
 
     Args:
@@ -130,7 +130,7 @@ def path_of(text: str, folder: str, home_folder: str) -> str:
         raise PolicyError(f"{text!r} is no path.") from None
     except OSError:
         raise PolicyError(f"{text} changed while it was looked at. Start it again.") from None
-    if (holder := holder_of(path, sensitive)) and holder_of(spelled, sensitive) is None:
+    if (holder := find_holder(path, sensitive)) and find_holder(spelled, sensitive) is None:
         raise PolicyError(
             f"{text} leads into {holder}, which has to be named itself: a server may have made that"
             " link. Remove the link, or name the path that it leads to."
@@ -161,7 +161,7 @@ def roots_mode(text: str) -> str:
     return text
 
 
-def port_of(text: str) -> int:
+def parse_port(text: str) -> int:
     """A TCP port.
 
     Raises:
@@ -173,7 +173,7 @@ def port_of(text: str) -> int:
     return int(text)
 
 
-def size_of(text: str) -> int:
+def parse_size(text: str) -> int:
     """A size in bytes, as `512MiB` or `2g`; units are powers of 1024.
 
     Raises:
@@ -182,10 +182,10 @@ def size_of(text: str) -> int:
     matched = _SIZE.fullmatch(text.strip())
     if matched is None or not int(matched[1]):
         raise PolicyError(f"{text!r} is no size. Write it as 512MiB or 2GiB.")
-    return _bounded(int(matched[1]) * _UNITS[matched[2].lower()], text)
+    return _bound_number(int(matched[1]) * _UNITS[matched[2].lower()], text)
 
 
-def count_of(text: str) -> int:
+def parse_count(text: str) -> int:
     """A positive number.
 
     Raises:
@@ -193,22 +193,22 @@ def count_of(text: str) -> int:
     """
     if not text.isascii() or not text.isdigit() or len(text) > DIGITS or not int(text):
         raise PolicyError(f"{text!r} is no positive number.")
-    return _bounded(int(text), text)
+    return _bound_number(int(text), text)
 
 
-def _bounded(number: int, text: str) -> int:
+def _bound_number(number: int, text: str) -> int:
     if number > MOST:
         raise PolicyError(f"{text!r} is more than any system can count. Leave the limit out.")
     return number
 
 
 READERS: dict[str, Callable[[str], int]] = {
-    "memory": size_of,
-    "processes": count_of,
-    "files": count_of,
-    "file-size": size_of,
-    "cpu": count_of,
-    "scratch": size_of,
+    "memory": parse_size,
+    "processes": parse_count,
+    "files": parse_count,
+    "file-size": parse_size,
+    "cpu": parse_count,
+    "scratch": parse_size,
 }
 
 
@@ -216,7 +216,7 @@ READERS: dict[str, Callable[[str], int]] = {
 LEAST = {"memory": 16 * MEBIBYTE, "files": 32, "file-size": 65_536, "scratch": 65_536}
 
 
-def limits_of(settings: Sequence[str], base: ResourceLimits) -> ResourceLimits:
+def parse_limits(settings: Sequence[str], base: ResourceLimits) -> ResourceLimits:
     """Limits with changes, each as `NAME=VALUE`.
 
     Raises:
@@ -231,23 +231,22 @@ def limits_of(settings: Sequence[str], base: ResourceLimits) -> ResourceLimits:
             )
         limit = reader(value)
         if limit < LEAST.get(name, 1):
-            unit = " bytes, since it has no unit" if reader is size_of and value.isdigit() else ""
-            raise PolicyError(
-                f"the limit {name}={value}{unit}: a server needs {setting_of(name, LEAST[name])} or"
-                " more."
-            )
+            is_bare = reader is parse_size and value.isdigit()
+            unit = " bytes, since it has no unit" if is_bare else ""
+            least = format_limit(name, LEAST[name])
+            raise PolicyError(f"the limit {name}={value}{unit}: a server needs {least} or more.")
         base = base._replace(**{name.replace("-", "_"): limit})
     return base
 
 
-def setting_of(limit: str, value: int) -> str:
+def format_limit(limit: str, value: int) -> str:
     """A limit as it is written, `memory=512MiB`."""
-    if READERS[limit] is size_of:
+    if READERS[limit] is parse_size:
         for unit, unit_bytes in (("GiB", _UNITS["g"]), ("MiB", MEBIBYTE), ("KiB", _UNITS["k"])):
             if value and value % unit_bytes == 0:
                 return f"{limit}={value // unit_bytes}{unit}"
     return f"{limit}={value}"
 
 
-def _joined(*groups: tuple[str, ...]) -> tuple[str, ...]:
+def _join_unique(*groups: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for group in groups for text in group))

@@ -34,7 +34,7 @@ def remove_tree(folder: Path) -> None:
     except FileNotFoundError:
         return
     try:
-        top = _opened(folder.name, above)
+        top = _open_writable(folder.name, above)
     except FileNotFoundError:
         return
     finally:
@@ -69,7 +69,7 @@ def _empty(top: int) -> None:
     waiting = _without_files(top)
     while waiting:
         name = waiting.pop()
-        inner = _opened(name, top)
+        inner = _open_writable(name, top)
         try:
             waiting += _moved_up(inner, top, unused)
         finally:
@@ -81,13 +81,13 @@ def _moved_up(folder: int, top: int, unused: Iterator[str]) -> list[str]:
     """The folders of a folder by the names that they now have in the outermost one."""
     moved = []
     for name in _without_files(folder):
-        os.close(_opened(name, folder))  # what may not be changed cannot be moved
+        os.close(_open_writable(name, folder))  # what may not be changed cannot be moved
         moved.append(next(unused))
         os.rename(name, moved[-1], src_dir_fd=folder, dst_dir_fd=top)
     return moved
 
 
-def _opened(name: str, folder: int) -> int:
+def _open_writable(name: str, folder: int) -> int:
     """A descriptor of a folder in a folder, in which now everything may be changed."""
     place = os.open(name, _PLACE, dir_fd=folder)
     try:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from pipeguard.errors import PolicyError
-from pipeguard.isolation.live_mounts import MAX_REQUEST_BYTES, UNWATCHED, encoded
-from pipeguard.isolation.planted_links import target_of
+from pipeguard.isolation.live_mounts import MAX_REQUEST_BYTES, UNWATCHED, encode_staged
+from pipeguard.isolation.planted_links import resolve_target
 from pipeguard.isolation.profile import WRITE_ROOTS, Profile
 from pipeguard.isolation.run_later import is_of_git
 from pipeguard.isolation.runtimes import folders_among
-from pipeguard.isolation.sensitive import is_within
-from pipeguard.isolation.staging import Staged, staged_of
-from pipeguard.isolation.view import Mount, view_of
+from pipeguard.isolation.sensitive import contains_path
+from pipeguard.isolation.staging import Staged, stage_view
+from pipeguard.isolation.view import Mount, build_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,7 +34,7 @@ SHOWN = 200  # characters of one that is refused
 ANSWER_SECONDS = 5.0
 
 
-def addresses_in(answer: object) -> tuple[str, ...]:
+def root_addresses(answer: object) -> tuple[str, ...]:
     """The addresses in an answer to `roots/list`, as the client wrote them."""
     listed = answer.get("roots") if isinstance(answer, dict) else None
     found = (each.get("uri") for each in listed or () if isinstance(each, dict))
@@ -73,15 +73,15 @@ class SandboxRoots:
         self._has_told_change = False
         self._mounts: tuple[Mount, ...] = ()
         self._refused: set[str] = set()
-        self.on_unwatched: Callable[[int], object] = _unnoticed
+        self.on_unwatched: Callable[[int], object] = _ignore
 
-    def added_to(self, view: FileView) -> FileView:
+    def extend_view(self, view: FileView) -> FileView:
         """A view with the roots that the server sees."""
         return view._replace(mounts=(*view.mounts, *self._mounts))
 
     def give(self, addresses: Iterable[str]) -> None:
         """Mount the first roots that the client says; a later change holds from the next start."""
-        wanted = frozenset(self._accepted(addresses))
+        wanted = frozenset(self._accepted_folders(addresses))
         if self._given:
             if wanted != self._given and not self._has_told_change:
                 self._has_told_change = True
@@ -92,14 +92,14 @@ class SandboxRoots:
             return
         self._given = wanted
         for path in sorted(wanted):
-            staged = self._staged(path)
+            staged = self._stage_root(path)
             why = None if staged is None else self._mount(staged)
             if why is not None:
                 self._refuse(path, why)
 
     def _mount(self, staged: Staged) -> str | None:
         """Mount a root; return the reason if that failed."""
-        request = json.dumps(encoded(staged)).encode()
+        request = json.dumps(encode_staged(staged)).encode()
         if len(request) > MAX_REQUEST_BYTES:
             return "too much stands in it"
         try:
@@ -120,11 +120,11 @@ class SandboxRoots:
         """Nothing is given any more."""
         self._channel.close()
 
-    def _accepted(self, addresses: Iterable[str]) -> Iterable[str]:
+    def _accepted_folders(self, addresses: Iterable[str]) -> Iterable[str]:
         """The folders that are given, outermost alone where one is in another."""
         written = []
         for count, address in enumerate(addresses):
-            path = _path_of(address)
+            path = _local_path(address)
             if path is None:
                 self._refuse(address, "it is no folder of this machine")
             elif count >= MOST_ROOTS:
@@ -144,7 +144,7 @@ class SandboxRoots:
         return [
             path
             for path in paths
-            if not any(path != each and is_within(path, each) for each in paths)
+            if not any(path != each and contains_path(path, each) for each in paths)
         ]
 
     def _folder(self, path: str, changeable: Sequence[str]) -> str | None:
@@ -152,31 +152,31 @@ class SandboxRoots:
         try:
             given = next(iter(folders_among([path], "/", self._host, changeable)), None)
             is_own = given is not None and is_of_git(given) and self._profile.roots == WRITE_ROOTS
-            return given if given == target_of(path, self._host) and not is_own else None
+            return given if given == resolve_target(path, self._host) and not is_own else None
         except OSError:
             return None  # it becomes a link, and none, all the time
 
     def _is_given(self, path: str) -> bool:
         writes = self._profile.roots == WRITE_ROOTS
         given = self._profile.write if writes else (*self._profile.read, *self._profile.write)
-        return any(is_within(path, each) for each in given)
+        return any(contains_path(path, each) for each in given)
 
-    def _staged(self, path: str) -> Staged | None:
+    def _stage_root(self, path: str) -> Staged | None:
         """A root, with what is given, needed and covered in it; None where it is refused."""
         profile = self._profile
         inner = Profile(
-            tuple(each for each in profile.read if is_within(each, path)),
-            tuple(each for each in profile.write if is_within(each, path)),
+            tuple(each for each in profile.read if contains_path(each, path)),
+            tuple(each for each in profile.write if contains_path(each, path)),
             changes_git=profile.changes_git,
         )
         root = Profile(write=(path,)) if profile.roots == WRITE_ROOTS else Profile(read=(path,))
-        needed = tuple(each for each in self._needed if is_within(each, path))
+        needed = tuple(each for each in self._needed if contains_path(each, path))
         try:
-            view = view_of(inner.with_more(root), self._host, needed, path, None)
+            view = build_view(inner.with_more(root), self._host, needed, path, None)
         except (PolicyError, OSError) as error:
             self._refuse(path, str(error))
             return None
-        found = next((each for each in staged_of(view)[1] if each.outer.path == path), None)
+        found = next((each for each in stage_view(view)[1] if each.outer.path == path), None)
         if found is None:
             self._refuse(path, "it became a link")
         return found
@@ -191,11 +191,11 @@ class SandboxRoots:
             )
 
 
-def _unnoticed(_number: int) -> None:
+def _ignore(_number: int) -> None:
     """For a server that nobody watches over."""
 
 
-def _path_of(address: str) -> str | None:
+def _local_path(address: str) -> str | None:
     """The path in a file's address (RFC 8089); None for any other, or for what can be no path."""
     if len(address) > MOST_BYTES:
         return None

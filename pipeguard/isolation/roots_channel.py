@@ -11,7 +11,7 @@ import json
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.roots import addresses_in
+from pipeguard.isolation.roots import root_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,7 +65,7 @@ class RootsChannel:
                 self._refuse = None
         with self._lock:
             is_waiting = bool(self._asked or (self._keys and RESPONSES.encode() in frame))
-        found = self._answered(_read(frame)) if is_waiting else None
+        found = self._answered_roots(_read(frame)) if is_waiting else None
         if found is not None and self._refuse is not None:
             self._refuse()
         elif found is not None:
@@ -81,10 +81,10 @@ class RootsChannel:
         with self._lock:
             if message.get("method") == METHOD and "id" in message:
                 _remember(self._asked, json.dumps(message["id"]))
-            for key in _keys_in(message):
+            for key in _request_keys(message):
                 _remember(self._keys, key)
 
-    def _answered(self, message: dict[str, object]) -> tuple[str, ...] | None:
+    def _answered_roots(self, message: dict[str, object]) -> tuple[str, ...] | None:
         """The roots that a client's message has; None where it has none."""
         with self._lock:
             if "method" not in message and "result" in message:
@@ -92,13 +92,13 @@ class RootsChannel:
                 if asked not in self._asked:
                     return None
                 del self._asked[asked]
-                return addresses_in(message["result"])
+                return root_addresses(message["result"])
             params = message.get("params")
             answers = params.get(RESPONSES) if isinstance(params, dict) else None
             for key, answer in answers.items() if isinstance(answers, dict) else ():
                 is_list = isinstance(answer, dict) and isinstance(answer.get("roots"), list)
                 if key in self._keys and is_list:
-                    return addresses_in(answer)
+                    return root_addresses(answer)
         return None
 
 
@@ -110,7 +110,7 @@ def _read(frame: bytes) -> dict[str, object]:
     return message if isinstance(message, dict) else {}
 
 
-def _keys_in(message: dict[str, object]) -> Iterator[str]:
+def _request_keys(message: dict[str, object]) -> Iterator[str]:
     """The keys that a message asks the roots under: a result's, or of a task in it or told."""
     outer = [
         each for each in (message.get("result"), message.get("params")) if isinstance(each, dict)

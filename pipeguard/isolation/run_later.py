@@ -12,7 +12,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.sensitive import contains_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -45,14 +45,14 @@ def find_named(folder: str, names: Collection[str], *, with_links: bool = False)
     for depth in range(DEPTH + 1):
         below: list[str] = []
         for each in level:
-            found, inner, seen = _look_into(each, names, left if depth < DEPTH else 0)
+            found, inner, seen = _scan_folder(each, names, left if depth < DEPTH else 0)
             yield from (path for path in found if with_links or not os.path.islink(path))
             below += inner
             left -= seen + 1
         level = below
 
 
-def submodules_of(git: str) -> Iterator[str]:
+def list_submodules(git: str) -> Iterator[str]:
     """Submodules of a repository, and theirs: `.git` in them, or the folder where it has none.
 
     Args:
@@ -63,7 +63,7 @@ def submodules_of(git: str) -> Iterator[str]:
     while waiting and len(known) < MOST_ENTRIES:
         each = waiting.pop()
         top = os.path.dirname(each)
-        for name in _submodules_in(_own_folder(each)):
+        for name in _index_submodules(_own_folder(each)):
             folder = os.path.join(top, name)
             inner = os.path.join(folder, GIT)
             if inner in known or not os.path.isdir(folder) or os.path.realpath(folder) != folder:
@@ -76,7 +76,9 @@ def submodules_of(git: str) -> Iterator[str]:
                 yield folder
 
 
-def _look_into(folder: str, names: Collection[str], most: int) -> tuple[list[str], list[str], int]:
+def _scan_folder(
+    folder: str, names: Collection[str], most: int
+) -> tuple[list[str], list[str], int]:
     """The members of a folder with these names, the folders to look into next, and their count."""
     limit, entries = max(most, FEW_ENTRIES), None
     with suppress(OSError), os.scandir(folder) as listed:  # a file, or not ours to read
@@ -86,11 +88,11 @@ def _look_into(folder: str, names: Collection[str], most: int) -> tuple[list[str
     else:
         found = [entry.path for entry in entries if entry.name in names]
     entries = entries or []
-    inner = [entry.path for entry in entries if most > 0 and _is_looked_into(entry)]
+    inner = [entry.path for entry in entries if most > 0 and _is_searched(entry)]
     return found, inner, len(entries)
 
 
-def _is_looked_into(entry: os.DirEntry[str]) -> bool:
+def _is_searched(entry: os.DirEntry[str]) -> bool:
     is_left_out = entry.name.startswith(".") or entry.name == LEFT_OUT
     return not is_left_out and entry.is_dir(follow_symlinks=False)
 
@@ -110,7 +112,7 @@ def _own_folder(git: str) -> str:
     return os.path.abspath(os.path.join(os.path.dirname(git), named))
 
 
-def _submodules_in(own_folder: str) -> Iterator[str]:
+def _index_submodules(own_folder: str) -> Iterator[str]:
     """The paths of submodules that an index names, or what it is split into."""
     try:
         names = os.listdir(own_folder)
@@ -118,10 +120,10 @@ def _submodules_in(own_folder: str) -> Iterator[str]:
         return
     for name in names:
         if name == "index" or name.startswith("sharedindex."):
-            yield from _links_in(os.path.join(own_folder, name))
+            yield from _read_links(os.path.join(own_folder, name))
 
 
-def _links_in(path: str) -> Sequence[str]:
+def _read_links(path: str) -> Sequence[str]:
     try:
         with open(path, "rb") as file:
             data = file.read(MOST_BYTES)
@@ -190,7 +192,7 @@ RUN_LATER_OF_HOME = (
 )
 
 
-def run_later_in(
+def find_run_later(
     folder: str, home_folder: str, sensitive: Sequence[str], *, changes_git: bool
 ) -> Iterator[str]:
     """Find what is run later in a folder, and in those below.
@@ -203,18 +205,18 @@ def run_later_in(
     """
     if is_of_git(folder):
         return  # named by hand
-    paths = _of_home_in(folder, home_folder)
+    paths = _home_files(folder, home_folder)
     for path in islice(find_named(folder, RUN_LATER), MOST_ENTRIES):
         if os.path.basename(path) != GIT:
             paths.append(path)
         elif changes_git:
             paths += (os.path.join(path, name) for name in OF_GIT_SERVERS)
         else:
-            paths += (path, *submodules_of(path))
-    covered = _covered_in(folder, sensitive)
+            paths += (path, *list_submodules(path))
+    covered = _covered_paths(folder, sensitive)
     for path in dict.fromkeys(paths):
         is_there = os.path.lexists(path) and os.path.realpath(path) == path
-        if is_there and not any(path != each and is_within(path, each) for each in covered):
+        if is_there and not any(path != each and contains_path(path, each) for each in covered):
             yield path
 
 
@@ -232,9 +234,9 @@ def find_made(
     """
     known = {each for path in mounted for each in (path, os.path.dirname(path))}
     for folder in given:
-        if not any(folder != each and is_within(folder, each) for each in given):
+        if not any(folder != each and contains_path(folder, each) for each in given):
             found = find_named(folder, RUN_LATER, with_links=True)
-            paths = (*islice(found, MOST_ENTRIES), *_of_home_in(folder, home_folder))
+            paths = (*islice(found, MOST_ENTRIES), *_home_files(folder, home_folder))
             yield from (path for path in paths if path not in known and _is_new(path, since))
 
 
@@ -250,21 +252,21 @@ def is_held_back(path: str, folder: str, home_folder: str, sensitive: Sequence[s
 
     Something that stays covered there, or that is run later and only read.
     """
-    later, covered = _of_home_in(folder, home_folder), _covered_in(folder, sensitive)
-    names = path[len(folder) :].split("/") if is_within(path, folder) else ()
+    later, covered = _home_files(folder, home_folder), _covered_paths(folder, sensitive)
+    names = path[len(folder) :].split("/") if contains_path(path, folder) else ()
     is_later = any(name in RUN_LATER for name in names)
-    return is_later or any(is_within(path, each) for each in (*later, *covered))
+    return is_later or any(contains_path(path, each) for each in (*later, *covered))
 
 
-def _of_home_in(folder: str, home_folder: str) -> list[str]:
+def _home_files(folder: str, home_folder: str) -> list[str]:
     """Paths in a folder that would be a home's files to run later."""
     names = RUN_LATER_OF_HOME if folder == home_folder else ()
     return [os.path.join(folder, name) for name in names]
 
 
-def _covered_in(folder: str, sensitive: Sequence[str]) -> list[str]:
+def _covered_paths(folder: str, sensitive: Sequence[str]) -> list[str]:
     """Paths that stay covered in a folder."""
-    return [each for each in sensitive if each != folder and is_within(each, folder)]
+    return [each for each in sensitive if each != folder and contains_path(each, folder)]
 
 
 def is_of_git(path: str) -> bool:
@@ -279,7 +281,7 @@ def holder_of_later(path: str, home_folder: str) -> str | None:
         if name in RUN_LATER:
             return "/".join(parts[:count])
     of_home = (os.path.join(home_folder, name) for name in RUN_LATER_OF_HOME)
-    return next((each for each in of_home if is_within(path, each)), None)
+    return next((each for each in of_home if contains_path(path, each)), None)
 
 
 def changed_git(write: Sequence[str], fixed: Collection[str]) -> Iterator[str]:

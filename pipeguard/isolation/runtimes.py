@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.sensitive import contains_path
 from pipeguard.isolation.view import SYSTEM
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Runtime(NamedTuple):
     needed: tuple[str, ...]
 
 
-def runtime_of(
+def find_runtime(
     argv: Sequence[str], env: Mapping[str, str], folder: str, host: SandboxUser
 ) -> Runtime:
     """The files that a command needs.
@@ -169,36 +169,36 @@ def read_alone(among: Sequence[str], profile: Profile) -> tuple[tuple[str, ...],
     changed = tuple(
         path
         for path in among
-        if path in profile.write or not any(is_within(path, each) for each in profile.read)
+        if path in profile.write or not any(contains_path(path, each) for each in profile.read)
     )
     held = (
         each
         for each in profile.read
-        if any(is_within(each, path) for path in changed)
-        and not any(is_within(each, path) for path in profile.write)
+        if any(contains_path(each, path) for path in changed)
+        and not any(contains_path(each, path) for path in profile.write)
     )
     return changed, tuple(held)
 
 
 def leaves(folder: str, written: str, path: str) -> bool:
     """True if a path goes through a folder and, by a link in it, out of that."""
-    if is_within(path, folder):
+    if contains_path(path, folder):
         return False
     above = written
     while (above := os.path.dirname(above)) != "/":
-        if is_within(os.path.realpath(above), folder):
+        if contains_path(os.path.realpath(above), folder):
             return True
     return False
 
 
 def may_be_meant(path: str, host: SandboxUser) -> bool:
     """True if an argument gives this folder."""
-    if path in _OF_OTHERS or is_within(host.home, path) or _is_of_system(path):
+    if path in _OF_OTHERS or contains_path(host.home, path) or _is_of_system(path):
         return False
-    if any(is_within(path, each) for each in (*_OF_MACHINE, *host.sensitive)):
+    if any(contains_path(path, each) for each in (*_OF_MACHINE, *host.sensitive)):
         return False
     is_home = os.path.dirname(path) in ("/home", "/Users") or path == "/root"
-    return not is_home or is_within(path, host.home)
+    return not is_home or contains_path(path, host.home)
 
 
 def _program(program: str, env: Mapping[str, str], folder: str) -> str:
@@ -282,10 +282,10 @@ def _python_environment(path: str, host: SandboxUser) -> Iterator[str]:
             base = os.path.realpath(os.path.join(value.strip(), "python3"))
             yield from _prefix(base, host)
             yield from _prefix(os.path.join(value.strip(), "python3"), host)
-    yield from _linked(root, host)
+    yield from _linked_folders(root, host)
 
 
-def _linked(environment: str, host: SandboxUser) -> Iterator[str]:
+def _linked_folders(environment: str, host: SandboxUser) -> Iterator[str]:
     """Folders that a Python environment is told to import from (docs.python.org, site: .pth)."""
     from pathlib import Path
 
@@ -366,10 +366,12 @@ def _may_be_given(folder: str, host: SandboxUser) -> bool:
     real = os.path.realpath(folder)
     if real in (*_OF_OTHERS, "/tmp", "/etc"):  # noqa: S108  refused
         return False
-    if real == os.path.join(host.home, ".local") or is_within(host.home, real):
+    if real == os.path.join(host.home, ".local") or contains_path(host.home, real):
         return False
-    return not any(is_within(each, real) or is_within(real, each) for each in host.sensitive)
+    return not any(
+        contains_path(each, real) or contains_path(real, each) for each in host.sensitive
+    )
 
 
 def _is_of_system(path: str) -> bool:
-    return any(is_within(path, each) for each in SYSTEM)
+    return any(contains_path(path, each) for each in SYSTEM)

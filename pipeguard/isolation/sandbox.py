@@ -19,13 +19,13 @@ from pipeguard.isolation.egress.sockets import PROXY_PORT
 from pipeguard.isolation.engines import ADVICE, BUBBLEWRAP, CONTAINER, no_bubblewrap
 from pipeguard.isolation.kept_homes import make_home, make_places
 from pipeguard.isolation.own_arguments import unseen_among, with_paths
-from pipeguard.isolation.packages import NPM_HOSTS, PYPI_HOSTS, package_of
+from pipeguard.isolation.packages import NPM_HOSTS, PYPI_HOSTS, find_package
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.runtimes import runtime_of, runtime_of_package
+from pipeguard.isolation.runtimes import find_runtime, runtime_of_package
 from pipeguard.isolation.sensitive import sensitive_paths, session_sockets
 from pipeguard.isolation.server_view import server_view
 from pipeguard.isolation.starting_folder import starting_folder
-from pipeguard.isolation.view import SandboxUser, environment_of
+from pipeguard.isolation.view import SandboxUser, filter_environment
 from pipeguard.isolation.way_out import SandboxExit
 from pipeguard.launch.child import Command, start
 from pipeguard.state.paths import state_folder_text
@@ -93,7 +93,7 @@ class Sandbox:
         self._name = identity.partition("\n")[0]
         self._say = say
         self._said: set[str] = set()  # what is not said at each start
-        self._rules = _rules_of(profile)
+        self._rules = _host_rules(profile)
         self._report = report
         self._proxies = proxies
         self._lock = Lock()
@@ -121,20 +121,20 @@ class Sandbox:
         self.profile, self._needed, self._view = seen.profile, seen.needed, seen.files
         if kept_home is not None:
             make_places(kept_home, self._host.home, self._view.mounts)
-        variables = with_own_proxy(environment_of(command.env, self._view), self._rules)
+        variables = with_own_proxy(filter_environment(command.env, self._view), self._rules)
         self.unseen = unseen_among(words, folder, self._view)
         self._variables = without_retries(variables, self._rules)
         self._argv = (runtime.path, *argv[1:])
 
     def _program(self, command: Command, folder: str) -> tuple[tuple[str, ...], Runtime]:
         """The words to run, and what their program needs; a package is fetched before."""
-        package = package_of(command.argv)
+        package = find_package(command.argv)
         if package is None:
-            return command.argv, runtime_of(command.argv, command.env, folder, self._host)
-        from pipeguard.isolation.fetching import fetched
+            return command.argv, find_runtime(command.argv, command.env, folder, self._host)
+        from pipeguard.isolation.fetching import fetch_package
 
         install = partial(installer, engine=self.engine, proxies=self._proxies, say=self._say)
-        installed = fetched(package, packages_folder(), command.env, install, self._say)
+        installed = fetch_package(package, packages_folder(), command.env, install, self._say)
         self._in_use = installed.in_use
         argv = (installed.program, *package.arguments)
         given = (installed.folder, *installed.needs)
@@ -190,7 +190,7 @@ class Sandbox:
             if group is not None:
                 group.close()
             lost = 0 if doorway is None else doorway.lifeline.reason
-            self._tell_limits(child, () if group is None else group.exceeded(), lost)
+            self._tell_limits(child, () if group is None else group.exceeded_limits(), lost)
 
         child.on_close = close
         return child
@@ -279,7 +279,7 @@ class Sandbox:
         Raises:
             PolicyError: a host cannot be read.
         """
-        rules = _rules_of(profile)
+        rules = _host_rules(profile)
         with self._lock:
             self._rules = rules
             ways_out = tuple(self._ways_out)
@@ -293,7 +293,7 @@ class Sandbox:
         with self._lock:
             given = tuple(self._roots.values())
         for roots in given:
-            view = roots.added_to(view)
+            view = roots.extend_view(view)
         return view
 
     def report_refused(self) -> None:
@@ -316,7 +316,7 @@ class Sandbox:
             self._ways_out.discard(way_out)
 
 
-def _rules_of(profile: Profile) -> HostRules:
+def _host_rules(profile: Profile) -> HostRules:
     try:
         return HostRules.parse(profile.hosts, profile.loopback)
     except HostError as error:
@@ -405,7 +405,7 @@ def _is_given(url: str, rules: HostRules) -> bool:
         host, port = OuterProxy.parse(url).at
     except OuterProxyError:
         return False
-    return port in rules.ports_of(host)
+    return port in rules.allowed_ports(host)
 
 
 def without_retries(variables: Mapping[str, str], rules: HostRules) -> dict[str, str]:
@@ -418,7 +418,7 @@ def without_retries(variables: Mapping[str, str], rules: HostRules) -> dict[str,
     added = {
         name: "0"
         for hosts, names in _ONCE.items()
-        if not any(rules.ports_of(host) for host in hosts)
+        if not any(rules.allowed_ports(host) for host in hosts)
         for name in names
     }
     return added | dict(variables)

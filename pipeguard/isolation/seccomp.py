@@ -36,11 +36,11 @@ def profile_text(machine: str) -> str:
     Raises:
         LaunchError: its system calls are not known here.
     """
-    found = architecture_of(machine)
+    found = find_architecture(machine)
     plain = [name for name in sorted(found.calls) if name not in BY_ARGUMENT]
     rules = [
-        _refused([name for name in plain if name not in REPLACEABLE], EPERM),
-        _refused([name for name in plain if name in REPLACEABLE], ENOSYS),
+        _refusal_rule([name for name in plain if name not in REPLACEABLE], EPERM),
+        _refusal_rule([name for name in plain if name in REPLACEABLE], ENOSYS),
         *_json_by_argument(),
     ]
     profile = {
@@ -53,22 +53,22 @@ def profile_text(machine: str) -> str:
 
 def _json_by_argument() -> Iterator[Rule]:
     for bit in _bits(NEW_NAMESPACES_OF_CLONE):
-        yield _refused(["clone"], EPERM, (0, bit, bit))
+        yield _refusal_rule(["clone"], EPERM, (0, bit, bit))
     for request in (TIOCSTI, TIOCLINUX):
-        yield _refused(["ioctl"], EPERM, (1, LOWER_HALF, request))
+        yield _refusal_rule(["ioctl"], EPERM, (1, LOWER_HALF, request))
     for family in range(HIGHEST_FAMILY + 1):
         if family not in (*FAMILIES, AF_NETLINK):
-            yield _refused(["socket"], EAFNOSUPPORT, (0, LOWER_HALF, family))
+            yield _refusal_rule(["socket"], EAFNOSUPPORT, (0, LOWER_HALF, family))
     for bit in _bits(LOWER_HALF ^ NETLINK_ROUTE):
         arguments = (0, LOWER_HALF, AF_NETLINK), (2, bit, bit)
-        yield _refused(["socket"], EPROTONOSUPPORT, *arguments)
+        yield _refusal_rule(["socket"], EPROTONOSUPPORT, *arguments)
     # All but 0 and all ones: a lower bit is set and the top one is not, or the other way round.
     for bit in _bits(LOWER_HALF ^ TOP_BIT):
-        yield _refused(["personality"], EPERM, (0, bit | TOP_BIT, bit))
-        yield _refused(["personality"], EPERM, (0, bit | TOP_BIT, TOP_BIT))
+        yield _refusal_rule(["personality"], EPERM, (0, bit | TOP_BIT, bit))
+        yield _refusal_rule(["personality"], EPERM, (0, bit | TOP_BIT, TOP_BIT))
 
 
-def _refused(names: Iterable[str], error: int, *arguments: tuple[int, int, int]) -> Rule:
+def _refusal_rule(names: Iterable[str], error: int, *arguments: tuple[int, int, int]) -> Rule:
     """A rule; each argument is its place, a mask and what it is equal to under that mask."""
     rule: Rule = {"names": list(names), "action": "SCMP_ACT_ERRNO", "errnoRet": error}
     rule["args"] = [
@@ -155,7 +155,7 @@ class _Instruction(NamedTuple):
     value: int
 
 
-def architecture_of(machine: str) -> _Architecture:
+def find_architecture(machine: str) -> _Architecture:
     """The numbers of a machine's system calls.
 
     Args:
@@ -183,7 +183,7 @@ def filter_program(machine: str) -> bytes:
     Raises:
         LaunchError: its system calls are not known here.
     """
-    found = architecture_of(machine)
+    found = find_architecture(machine)
     program = [
         _Instruction(LOAD, 0, 0, ARCHITECTURE_AT),
         _Instruction(JUMP_EQUAL, 1, 0, found.audit),

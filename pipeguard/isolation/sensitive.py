@@ -65,26 +65,26 @@ def sensitive_paths(home_folder: str, own_folders: Sequence[str]) -> tuple[str, 
     homes = dict.fromkeys((home_folder, real))
     in_homes = (os.path.join(each, path) for each in homes for path in IN_HOME)
     own = (path for folder in own_folders for path in (folder, os.path.realpath(folder)))
-    return tuple(dict.fromkeys((*in_homes, *_linked(real), *own, *OF_SYSTEM)))
+    return tuple(dict.fromkeys((*in_homes, *_link_targets(real), *own, *OF_SYSTEM)))
 
 
-def _linked(home_folder: str) -> Iterator[str]:
+def _link_targets(home_folder: str) -> Iterator[str]:
     """The targets of links, as of a folder of "dotfiles"."""
     above = {path[:end] for path in IN_HOME for end in range(len(path)) if path[end] == "/"}
     moved = tuple(each for each in above if os.path.islink(os.path.join(home_folder, each)))
     for name in IN_HOME:
         path = os.path.join(home_folder, name)
-        if os.path.islink(path) or (moved and any(is_within(name, each) for each in moved)):
+        if os.path.islink(path) or (moved and any(contains_path(name, each) for each in moved)):
             yield os.path.realpath(path)
 
 
-def hidden_in(granted: str, sensitive: Sequence[str], named: Sequence[str]) -> Iterator[str]:
+def find_hidden(granted: str, sensitive: Sequence[str], named: Sequence[str]) -> Iterator[str]:
     """The hidden part of a granted folder: existing sensitive paths that nobody named.
 
     Of one in which something is named, all the rest.
     """
     for path in sensitive:
-        is_inside = path != granted and is_within(path, granted) and os.path.lexists(path)
+        is_inside = path != granted and contains_path(path, granted) and os.path.lexists(path)
         # What a link leads to is among the sensitive paths itself, and nothing covers a link.
         if is_inside and os.path.realpath(path) == path:
             yield from _but(path, named)
@@ -94,7 +94,7 @@ def _but(path: str, named: Sequence[str]) -> Iterator[str]:
     """A path without what is named in it."""
     if path in named:
         return
-    if not any(is_within(each, path) for each in named):
+    if not any(contains_path(each, path) for each in named):
         yield path
         return
     for name in os.listdir(path):
@@ -103,12 +103,12 @@ def _but(path: str, named: Sequence[str]) -> Iterator[str]:
             yield from _but(inner, named)
 
 
-def holder_of(path: str, sensitive: Sequence[str]) -> str | None:
+def find_holder(path: str, sensitive: Sequence[str]) -> str | None:
     """The sensitive path that a path is, or is in."""
-    return next((each for each in sensitive if is_within(path, each)), None)
+    return next((each for each in sensitive if contains_path(path, each)), None)
 
 
-def is_within(path: str, folder: str) -> bool:
+def contains_path(path: str, folder: str) -> bool:
     """True if a path is a folder or in it; both absolute and without `..`."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.run_later import is_held_back, is_of_git, run_later_in
+from pipeguard.isolation.run_later import find_run_later, is_held_back, is_of_git
 from pipeguard.isolation.runtimes import files_among, folders_among, leaves, read_alone
-from pipeguard.isolation.sensitive import holder_of, is_within
-from pipeguard.isolation.view import Mount, MountKind, view_of
+from pipeguard.isolation.sensitive import contains_path, find_holder
+from pipeguard.isolation.view import Mount, MountKind, build_view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,17 +51,17 @@ def without_nested(
     kept: list[str] = []
     fixed: list[str] = []
     for path in profile.write:
-        around = [each for each in profile.write if each != path and is_within(path, each)]
+        around = [each for each in profile.write if each != path and contains_path(path, each)]
         is_special = (
-            holder_of(path, host.sensitive) is not None
+            find_holder(path, host.sensitive) is not None
             or any(is_held_back(path, each, host.home, host.sensitive) for each in around)
-            or any(is_within(path, each) or is_within(each, path) for each in needed)
+            or any(contains_path(path, each) or contains_path(each, path) for each in needed)
         )
         if is_special or not around:
             kept.append(path)
         else:
             git = profile.changes_git
-            fixed += run_later_in(path, host.home, host.sensitive, changes_git=git)
+            fixed += find_run_later(path, host.home, host.sensitive, changes_git=git)
     named = (each for each in fixed if each not in kept)
     return profile._replace(write=tuple(kept)), tuple(named)
 
@@ -119,12 +119,12 @@ def server_view(  # noqa: PLR0913, PLR0917  what one server is
     whole, later = without_nested(given, host, alone)
     needed = (*alone, *later)
     code = (os.path.abspath(os.path.join(folder, word)) for word in arguments if "\0" not in word)
-    view = view_of(whole, host, needed, folder, kept_home)
+    view = build_view(whole, host, needed, folder, kept_home)
     git_sources: tuple[str, ...] = ()
     if profile.has_git_settings:
-        from pipeguard.isolation.git_settings import settings_of  # of few servers
+        from pipeguard.isolation.git_settings import read_settings  # of few servers
 
-        settings = settings_of(host, os.environ)
+        settings = read_settings(host, os.environ)
         git_sources = settings.sources
         texts = (Mount(MountKind.TEXT, *each) for each in settings.texts.items())
         view = view._replace(mounts=(*texts, *view.mounts))  # what the user gives is over them
@@ -134,7 +134,7 @@ def server_view(  # noqa: PLR0913, PLR0917  what one server is
 def _may_change_git(path: str, profile: Profile) -> bool:
     """True if an argument names a repository's own folder to change it: not `--exclude .git`."""
     named = (each for each in profile.write if is_of_git(each))
-    return profile.changes_git or any(is_within(path, each) for each in named)
+    return profile.changes_git or any(contains_path(path, each) for each in named)
 
 
 def given_among(

@@ -58,7 +58,7 @@ class ShippedProfile(NamedTuple):
         )
 
     @property
-    def given(self) -> tuple[str, ...]:
+    def grants(self) -> tuple[str, ...]:
         """The profile, in words."""
         hosts = (f"hosts {', '.join(self.hosts)}",) if self.hosts else ()
         home = ("a kept home",) if self.keeps_home else ()
@@ -67,7 +67,7 @@ class ShippedProfile(NamedTuple):
         git = (*changes, *settings)
         return (*hosts, *home, *git, *(f"{name}={value}" for name, value in self.variables))
 
-    def variables_in(self, home_folder: str) -> dict[str, str]:
+    def resolve_variables(self, home_folder: str) -> dict[str, str]:
         """The variables, with the server's home in them."""
         return {
             name: home_folder + value[1:] if value.startswith("~/") else value
@@ -75,12 +75,12 @@ class ShippedProfile(NamedTuple):
         }
 
 
-def key_of(package: Package) -> str:
+def package_key(package: Package) -> str:
     """The package whose program runs, as `REGISTRY:NAME`."""
     return f"{package.registry}:{package.name}"
 
 
-def shipped_for(key: str) -> ShippedProfile | None:
+def find_profile(key: str) -> ShippedProfile | None:
     """The profile of a package; None where it is not known.
 
     Args:

@@ -13,8 +13,14 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.isolation.mounting import bind, make_read_only, mount_in_memory, opened, opened_in
-from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.mounting import (
+    bind,
+    make_read_only,
+    mount_in_memory,
+    open_below,
+    open_folder,
+)
+from pipeguard.isolation.sensitive import contains_path
 from pipeguard.isolation.view import ETC_FOLDERS, SYSTEM, Mount, MountKind
 
 if TYPE_CHECKING:
@@ -42,13 +48,15 @@ class Staged(NamedTuple):
     absent: tuple[str, ...]
 
 
-def staged_of(view: FileView) -> tuple[tuple[Mount, ...], tuple[Staged, ...]]:
+def stage_view(view: FileView) -> tuple[tuple[Mount, ...], tuple[Staged, ...]]:
     """The mounts that are left to an engine, and what is staged for them."""
     left: list[Mount] = []
     staged: list[tuple[Mount, list[Mount]]] = []
     holders: dict[str, int | None] = {}  # by the path of a mount: the staged one that it is in
     for mount in view.mounts:
-        around = [path for path in holders if path != mount.path and is_within(mount.path, path)]
+        around = [
+            path for path in holders if path != mount.path and contains_path(mount.path, path)
+        ]
         holder = holders[max(around, key=len)] if around else None
         if holder is not None:
             staged[holder][1].append(mount)
@@ -62,7 +70,9 @@ def staged_of(view: FileView) -> tuple[tuple[Mount, ...], tuple[Staged, ...]]:
             holders[mount.path] = holder
     return tuple(left), tuple(
         Staged(
-            outer, tuple(inside), tuple(path for path in view.absent if is_within(path, outer.path))
+            outer,
+            tuple(inside),
+            tuple(path for path in view.absent if contains_path(path, outer.path)),
         )
         for outer, inside in staged
     )
@@ -76,10 +86,10 @@ def stage(staged: Sequence[Staged]) -> None:
     """
     if not staged:
         return
-    covered = opened(STAGE)
+    covered = open_folder(STAGE)
     mount_in_memory(covered, "mode=0700,size=1m")
     os.close(covered)
-    folder = opened(STAGE)
+    folder = open_folder(STAGE)
     for number, each in enumerate(staged):
         os.close(mount_staged(each, folder, str(number)))
     os.close(folder)
@@ -97,11 +107,11 @@ def mount_staged(staged: Staged, folder: int, name: str) -> int:
         OSError: as for `stage`.
     """
     top = staged.outer
-    source = opened(top.source)
+    source = open_folder(top.source)
     _make_place(folder, name, source)
     _bind(source, folder, name, is_fixed=top.kind is MountKind.READ)
     os.close(source)
-    place = opened_in(folder, name)
+    place = open_below(folder, name)
     for mount in staged.inside:
         _mount_inside(place, top, mount)
     for path in staged.absent:
@@ -111,7 +121,7 @@ def mount_staged(staged: Staged, folder: int, name: str) -> int:
 
 def _check_absent(outer: int, path: str) -> None:
     try:
-        os.close(opened_in(outer, path))
+        os.close(open_below(outer, path))
     except OSError:
         return
     raise OSError(errno.ESTALE, "it was put there meanwhile", path)
@@ -119,7 +129,7 @@ def _check_absent(outer: int, path: str) -> None:
 
 def _mount_inside(outer: int, top: Mount, mount: Mount) -> None:
     above, _, name = mount.path[len(top.path) :].strip("/").rpartition("/")
-    folder = opened_in(outer, above)
+    folder = open_below(outer, above)
     is_same = top.source == top.path  # else it is a kept home, in which places may be made
     if mount.kind is MountKind.HIDDEN:
         _hide(folder, name)
@@ -130,11 +140,11 @@ def _mount_inside(outer: int, top: Mount, mount: Mount) -> None:
         with suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=folder)
     elif mount.kind is MountKind.READ and is_same and mount.source == mount.path:
-        source = opened_in(folder, name)  # what is there: it cannot be something else by now
+        source = open_below(folder, name)  # what is there: it cannot be something else by now
         _bind(source, folder, name, is_fixed=True)
         os.close(source)
     else:
-        source = opened(mount.source)
+        source = open_folder(mount.source)
         if not is_same:
             _make_place(folder, name, source)
         _bind(source, folder, name, is_fixed=mount.kind is MountKind.READ)
@@ -143,21 +153,21 @@ def _mount_inside(outer: int, top: Mount, mount: Mount) -> None:
 
 
 def _bind(source: int, folder: int, name: str, *, is_fixed: bool) -> None:
-    place = opened_in(folder, name)
+    place = open_below(folder, name)
     bind(source, place)
     os.close(place)
     if is_fixed:
-        place = opened_in(folder, name)
+        place = open_below(folder, name)
         make_read_only(place)
         os.close(place)
 
 
 def _hide(folder: int, name: str) -> None:
-    place = opened_in(folder, name)
+    place = open_below(folder, name)
     if stat.S_ISDIR(os.fstat(place).st_mode):
         mount_in_memory(place, "mode=0000,size=4k", read_only=True)
     else:
-        nothing = opened(os.devnull)
+        nothing = open_folder(os.devnull)
         bind(nothing, place)
         os.close(nothing)
     os.close(place)

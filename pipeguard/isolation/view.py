@@ -12,8 +12,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
-from pipeguard.isolation.run_later import run_later_in
-from pipeguard.isolation.sensitive import hidden_in, holder_of, is_within
+from pipeguard.isolation.run_later import find_run_later
+from pipeguard.isolation.sensitive import contains_path, find_hidden, find_holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -124,7 +124,7 @@ class SandboxUser(NamedTuple):
     packages: str
 
 
-def view_of(
+def build_view(
     profile: Profile, host: SandboxUser, needed: Sequence[str], folder: str, kept_home: str | None
 ) -> FileView:
     """The view that a profile gives.
@@ -143,8 +143,8 @@ def view_of(
         if path == "/":
             raise PolicyError("/ cannot be given to an isolated server. Name folders in it.")
     for path in needed:
-        holder = holder_of(path, host.sensitive)
-        is_ours = is_within(path, host.packages) and path != host.packages
+        holder = find_holder(path, host.sensitive)
+        is_ours = contains_path(path, host.packages) and path != host.packages
         if holder and not is_ours and not _is_named(path, profile):
             raise PolicyError(
                 f"{path}: the server's program is in {holder}, which no server is given unasked."
@@ -161,12 +161,12 @@ def view_of(
     granted = dict.fromkeys((*fixed, *profile.read), MountKind.READ)
     granted |= dict.fromkeys(profile.write, MountKind.WRITE)
     named = (*profile.read, *profile.write, *needed)
-    grants, hidden = list(_grants(granted, fixed)), list(_hidden(granted, host, named))
+    grants, hidden = list(_grants(granted, fixed)), list(_hidden_paths(granted, host, named))
     _check_links(grants, profile, host)
     inside = [*grants, *hidden]
-    pins = _pinned([*mounts, *inside])
+    pins = _pin_folders([*mounts, *inside])
     mounts += sorted((*inside, *pins), key=lambda mount: _depth(mount.path))
-    if not any(is_within(folder, path) for path in (*granted, *SYSTEM)):
+    if not any(contains_path(folder, path) for path in (*granted, *SYSTEM)):
         mounts.append(Mount(_kind_of_start(folder, mounts), folder))
     absent = tuple(_absent(granted, host, named, hidden))
     return FileView(tuple(mounts), folder, host.home, profile.limits.scratch, absent)
@@ -174,7 +174,7 @@ def view_of(
 
 def innermost(path: str, mounts: Iterable[Mount]) -> Mount | None:
     """The innermost mount that a path is in."""
-    holders = [mount for mount in mounts if is_within(path, mount.path)]
+    holders = [mount for mount in mounts if contains_path(path, mount.path)]
     return max(holders, key=lambda mount: len(mount.path), default=None)
 
 
@@ -186,27 +186,27 @@ def is_seen(path: str, mounts: Iterable[Mount]) -> bool:
     return holder is not None and holder.kind in {MountKind.READ, MountKind.WRITE, MountKind.COPY}
 
 
-def environment_of(variables: Mapping[str, str], view: FileView) -> dict[str, str]:
+def filter_environment(variables: Mapping[str, str], view: FileView) -> dict[str, str]:
     """The variables of an isolated server: none that leads to what it does not see."""
     dropped = {"DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "GPG_AGENT_INFO"}
     dropped |= {"DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DOCKER_HOST", "TMPDIR", "TEMP", "TMP"}
     seen = {MountKind.READ, MountKind.WRITE, MountKind.EMPTY}
     holders = tuple(mount.path for mount in view.mounts if mount.kind in seen)
     for name in _XDG_FOLDERS & variables.keys():
-        if not any(is_within(variables[name], path) for path in holders):
+        if not any(contains_path(variables[name], path) for path in holders):
             dropped.add(name)  # then it is in its home
     kept = {name: value for name, value in variables.items() if name not in dropped}
     return kept | {"HOME": view.home}
 
 
 def _is_named(path: str, profile: Profile) -> bool:
-    return any(is_within(path, each) for each in (*profile.read, *profile.write))
+    return any(contains_path(path, each) for each in (*profile.read, *profile.write))
 
 
 def _run_later(profile: Profile, host: SandboxUser) -> Iterator[str]:
     for folder in profile.write:
         git = profile.changes_git
-        yield from run_later_in(folder, host.home, host.sensitive, changes_git=git)
+        yield from find_run_later(folder, host.home, host.sensitive, changes_git=git)
 
 
 def _system() -> Iterator[Mount]:
@@ -246,7 +246,7 @@ def _kind_of_start(folder: str, mounts: Sequence[Mount]) -> MountKind:
     """
     holder = innermost(folder, mounts)
     is_lost = holder is not None and holder.kind is MountKind.EMPTY and holder.path != folder
-    has_mounts = any(is_within(mount.path, folder) for mount in mounts)
+    has_mounts = any(contains_path(mount.path, folder) for mount in mounts)
     return MountKind.BARE if is_lost and not has_mounts else MountKind.FOLDER
 
 
@@ -265,7 +265,7 @@ def _own(home_folder: str, kept_home: str | None) -> Iterator[Mount]:
 def _grants(granted: Mapping[str, MountKind], fixed: Sequence[str]) -> Iterator[Mount]:
     """Mounts for the grants. Fixed paths in a writable folder are read-only."""
     for path in sorted(granted, key=_depth):
-        if any(is_within(path, each) for each in SYSTEM):
+        if any(contains_path(path, each) for each in SYSTEM):
             continue
         real, is_link = os.path.realpath(path), os.path.islink(path)
         around = [granted[each] for each in _above(path) if each in granted]
@@ -286,8 +286,8 @@ def _check_links(grants: Iterable[Mount], profile: Profile, host: SandboxUser) -
         leads_away = mount.source != mount.path and mount.kind is not MountKind.LINK
         if mount.path in given and mount.source != mount.path:
             raise PolicyError(f"{mount.path} is a link to {mount.source} now. Name that instead.")
-        is_ours = is_within(mount.source, host.packages)
-        if leads_away and holder_of(mount.source, host.sensitive) and not is_ours:
+        is_ours = contains_path(mount.source, host.packages)
+        if leads_away and find_holder(mount.source, host.sensitive) and not is_ours:
             raise PolicyError(
                 f"{mount.path} leads to {mount.source}, which no server is given unasked."
             )
@@ -297,9 +297,9 @@ def _absent(
     granted: Iterable[str], host: SandboxUser, named: Sequence[str], hidden: Sequence[Mount]
 ) -> Iterator[str]:
     for path in host.sensitive:
-        is_named = any(is_within(each, path) for each in named)
-        is_covered = any(is_within(path, mount.path) for mount in hidden)
-        if not is_named and not is_covered and any(is_within(path, each) for each in granted):
+        is_named = any(contains_path(each, path) for each in named)
+        is_covered = any(contains_path(path, mount.path) for mount in hidden)
+        if not is_named and not is_covered and any(contains_path(path, each) for each in granted):
             yield path
 
 
@@ -310,7 +310,7 @@ def _is_in_it(kind: MountKind, around: Sequence[MountKind], *, is_fixed: bool) -
     return not is_fixed or MountKind.WRITE not in around
 
 
-def _pinned(mounts: Sequence[Mount]) -> Iterator[Mount]:
+def _pin_folders(mounts: Sequence[Mount]) -> Iterator[Mount]:
     """The folders between one that may be written and what is mounted in it, as mounts.
 
     A mount moves with the folder that it is in: a server that renames that folder would find at the
@@ -332,10 +332,12 @@ def _above(path: str) -> Iterator[str]:
         path = folder
 
 
-def _hidden(granted: Iterable[str], host: SandboxUser, named: Sequence[str]) -> Iterator[Mount]:
-    hidden = {path for folder in granted for path in hidden_in(folder, host.sensitive, named)}
+def _hidden_paths(
+    granted: Iterable[str], host: SandboxUser, named: Sequence[str]
+) -> Iterator[Mount]:
+    hidden = {path for folder in granted for path in find_hidden(folder, host.sensitive, named)}
     for path in sorted(hidden):
-        if not any(path != each and is_within(path, each) for each in hidden):
+        if not any(path != each and contains_path(path, each) for each in hidden):
             yield Mount(MountKind.HIDDEN, path)
 
 

@@ -165,7 +165,7 @@ def parent_environment() -> dict[str, str] | None:
             return dict(os.environ)
         if program not in STARTERS | SHELLS:
             break
-        process = _parent_of(process)
+        process = _find_parent(process)
     pairs = (word.partition("=") for word in _read_words(process, "environ") or ())
     return {name: value for name, _, value in pairs if name} or None
 
@@ -212,7 +212,7 @@ def _read_words(process: int, name: str) -> list[str] | None:
     return [os.fsdecode(word) for word in data.split(b"\0") if word]
 
 
-def _parent_of(process: int) -> int:
+def _find_parent(process: int) -> int:
     try:
         with open(f"/proc/{process}/stat", "rb") as file:
             # The second field is a name in brackets, which may contain any byte (proc(5)).

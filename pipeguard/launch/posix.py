@@ -71,14 +71,14 @@ class Child:
             while not self._server and self._failure is None and not self._gone:
                 self._read_reports(None)
         if self._failure is not None:
-            self._wait_for(WARDEN_SECONDS, gone=True)
+            self._wait_until(WARDEN_SECONDS, gone=True)
             raise self._failure
         if not self._server:
             raise LaunchError(f"{self._command.argv[0]}: its warden died before it was started.")
 
     def wait(self, timeout_seconds: float | None = None) -> Exit | None:
         """Wait for the server's end; None where it still runs after the timeout."""
-        self._wait_for(timeout_seconds, gone=False)
+        self._wait_until(timeout_seconds, gone=False)
         return self._exit
 
     def end(self, grace_seconds: float) -> Exit:
@@ -91,10 +91,10 @@ class Child:
         if not self._gone:
             shut_writing(self.stdin_fd)
             self._ask(b"end %.3f\n" % grace_seconds)
-            self._wait_for(2 * grace_seconds + WARDEN_SECONDS, gone=True)
+            self._wait_until(2 * grace_seconds + WARDEN_SECONDS, gone=True)
         if not self._gone:
             _kill(self._warden)  # the kernel then kills the server: PR_SET_PDEATHSIG
-            self._wait_for(WARDEN_SECONDS, gone=True)
+            self._wait_until(WARDEN_SECONDS, gone=True)
         return self._exit or Exit.by_signal(signal.SIGKILL)
 
     def close(self) -> None:
@@ -123,7 +123,7 @@ class Child:
         except BrokenPipeError:
             return  # the warden has ended
 
-    def _wait_for(self, timeout_seconds: float | None, *, gone: bool) -> None:
+    def _wait_until(self, timeout_seconds: float | None, *, gone: bool) -> None:
         deadline = None if timeout_seconds is None else monotonic() + timeout_seconds
         if not self._lock.acquire(timeout=-1 if timeout_seconds is None else timeout_seconds):
             return

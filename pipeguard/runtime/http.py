@@ -24,7 +24,7 @@ from pipeguard.errors import LaunchError, StateError
 from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import STACK_BYTES
-from pipeguard.identity.server_name import Launched, launched, launched_at
+from pipeguard.identity.server_name import Launched, identify_remote, identify_server
 from pipeguard.log import say
 from pipeguard.runtime.connect import RemoteDialler, local_dialler, remote_dialler
 from pipeguard.runtime.endpoints import name_remote, read_admission, read_url, server_context
@@ -148,9 +148,9 @@ class _ListeningServer:
 
     def _launched(self) -> Launched:
         if self._options.command:
-            return launched(self._options.command, self._options.values.get("--cwd"))
+            return identify_server(self._options.command, self._options.values.get("--cwd"))
         url = read_url(self._options.values["--upstream"])
-        return launched_at(str(url), name_remote(url))
+        return identify_remote(str(url), name_remote(url))
 
     async def _make_parts(
         self, service: Service, limit_bytes: int, most: int, idle_seconds: float

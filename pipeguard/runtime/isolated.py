@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeguard.config.user_policy import mentions_isolation
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.isolation.docker_words import is_of_containers
-from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, engine_for
+from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, choose_engine
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.launch.child import Command, start
@@ -88,9 +88,9 @@ class ServerStarter:
 
     @cached_property
     def _who(self) -> Launched:
-        from pipeguard.identity.server_name import launched
+        from pipeguard.identity.server_name import identify_server
 
-        return launched(self._options.command, self._options.values.get("--cwd"))
+        return identify_server(self._options.command, self._options.values.get("--cwd"))
 
     @property
     def _wanted(self) -> str:
@@ -176,8 +176,8 @@ class ServerStarter:
 
     def _tell_what_waits(self, profile: Profile) -> None:
         """Say what of a changed policy holds from the next start, whenever that changes."""
-        given = profile.differences_from(self._started)
-        taken = self._started.differences_from(profile)
+        given = profile.list_differences(self._started)
+        taken = self._started.list_differences(profile)
         taken = tuple(each for each in taken if not each.startswith("limits"))
         if (given, taken) == self._waiting:
             return
@@ -212,7 +212,7 @@ class ServerStarter:
         entries = self._entries()
         asked = options.values.get("--isolate") or self._engine(entries)
         is_container = is_of_containers(options.command)
-        engine = CONTAINER if is_container and asked == AUTO else engine_for(asked)
+        engine = CONTAINER if is_container and asked == AUTO else choose_engine(asked)
         if engine == NONE:
             if (useless := options.isolation()) and "--isolate" not in options.values:
                 raise PolicyError(
@@ -220,7 +220,7 @@ class ServerStarter:
                     " --isolate auto, or leave it out."
                 )
             return None
-        from pipeguard.isolation.egress.addresses import excess_of
+        from pipeguard.isolation.egress.addresses import describe_excess
         from pipeguard.isolation.sandbox import Sandbox, home_folder
         from pipeguard.runtime.isolation_sources import (
             check_roots,
@@ -241,11 +241,11 @@ class ServerStarter:
         profile = whole_profile(list_sources(options, entries, asked, folder))
         if (shipped := find_shipped(asked, options.command)) is not None:
             self._below = shipped.profile
-            variables = shipped.variables_in(home_folder()) | command.env
+            variables = shipped.resolve_variables(home_folder()) | command.env
             command = Command(command.argv, variables, command.cwd)
         self._started = profile
         for entry in profile.hosts:
-            if what := excess_of(entry):
+            if what := describe_excess(entry):
                 _say(f"{self._name} may reach {what}: {entry}. Name the hosts it needs.", "warning")
         # It is given what the policy has, and a kept home, by its name in the store; otherwise no
         # server waits for the store.
@@ -286,11 +286,11 @@ class ServerStarter:
 
     def _harden(self, profile: Profile) -> None:
         """Close what the words of a server leave open that is a container already."""
-        from pipeguard.isolation.docker_servers import hardened
+        from pipeguard.isolation.docker_servers import harden
         from pipeguard.isolation.sandbox import this_host
 
         command = self._command
-        closed = hardened(command.argv, self._folder(), profile, this_host(), command.env)
+        closed = harden(command.argv, self._folder(), profile, this_host(), command.env)
         self._command = Command(closed.argv, command.env, command.cwd)
         if closed.added:
             _say(f"{self._name} is started with {' '.join(closed.added)}")
@@ -332,14 +332,14 @@ def _note_made(view: FileView, since: float, notice: Callable[[Finding], None]) 
     from pipeguard.firewall.finding import Action, Finding, Severity
     from pipeguard.isolation.run_later import find_made
     from pipeguard.isolation.walls.wall import WRITE
-    from pipeguard.isolation.walls.witness import PLACE, shortened
+    from pipeguard.isolation.walls.witness import PLACE, shorten
 
     given = [mount.path for mount in view.mounts if mount.is_changed]
     mounted = [mount.path for mount in view.mounts]
     note = "made while the server ran, which may change the folder; your programs run it later"
     for path in islice(find_made(given, mounted, view.home, since), MOST_MADE):
         made = Finding(WRITE, PLACE, severity=Severity.MEDIUM, action=Action.WARN, note=note)
-        notice(made._replace(excerpt=shortened(path), path=path))
+        notice(made._replace(excerpt=shorten(path), path=path))
 
 
 def _stored_name(wanted: str, who: Launched) -> str:

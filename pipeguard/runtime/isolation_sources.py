@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.engines import AUTO, CONTAINER
 from pipeguard.isolation.extent import ITS_OPTIONS, KNOWN, POLICY, GivenFrom
-from pipeguard.isolation.packages import package_of
+from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.profile import (
     Profile,
     ResourceLimits,
-    limits_of,
-    path_of,
-    port_of,
+    parse_limits,
+    parse_path,
+    parse_port,
     roots_mode,
     written_path,
 )
@@ -36,13 +36,13 @@ from typing import TYPE_CHECKING
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import find_entries
 from pipeguard.errors import LaunchError
-from pipeguard.identity.server_name import launched
-from pipeguard.isolation.extent import extent_of
+from pipeguard.identity.server_name import identify_server
+from pipeguard.isolation.extent import compute_extent
 from pipeguard.isolation.fetching import DONE, newest
-from pipeguard.isolation.kept_homes import home_of
+from pipeguard.isolation.kept_homes import home_path
 from pipeguard.isolation.own_arguments import with_paths
-from pipeguard.isolation.packages import program_in
-from pipeguard.isolation.runtimes import Runtime, runtime_of, runtime_of_package
+from pipeguard.isolation.packages import find_program
+from pipeguard.isolation.runtimes import Runtime, find_runtime, runtime_of_package
 from pipeguard.isolation.sandbox import homes_folder, packages_folder, this_host
 from pipeguard.isolation.server_view import server_view
 from pipeguard.isolation.starting_folder import starting_folder
@@ -66,13 +66,13 @@ def combine_grants(entries: Iterable[IsolateEntry]) -> Profile:
     home = os.path.expanduser("~")
     profile, limits = Profile(), ResourceLimits()
     for entry in entries:
-        limits = limits_of(entry.limits, limits)
+        limits = parse_limits(entry.limits, limits)
         profile = profile.with_more(
             Profile(
                 _paths(entry.read, home, home),
                 _paths(entry.write, home, home),
                 entry.hosts,
-                tuple(port_of(text) for text in entry.loopback),
+                tuple(parse_port(text) for text in entry.loopback),
                 entry.keep_home,
                 limits,
                 entry.roots,
@@ -114,9 +114,9 @@ def read_grants(options: WrapOptions, limits: ResourceLimits, folder: str) -> Pr
         _paths(lists.get("--read", ()), folder, home),
         _paths(lists.get("--write", ()), folder, home),
         tuple(lists.get("--connect", ())),
-        tuple(port_of(text) for text in lists.get("--loopback", ())),
+        tuple(parse_port(text) for text in lists.get("--loopback", ())),
         "--keep-home" in options.flags,
-        limits_of(lists.get("--limit", ()), limits),
+        parse_limits(lists.get("--limit", ()), limits),
         roots_mode(options.values.get("--roots", "")),
         _links((*lists.get("--read", ()), *lists.get("--write", ())), folder, home),
     )
@@ -153,12 +153,12 @@ def whole_profile(sources: Sequence[GivenFrom]) -> Profile:
 
 def find_shipped(engine: str, command: Sequence[str]) -> ShippedProfile | None:
     """The profile of a known server; an engine that is named by itself gives none."""
-    package = package_of(command) if engine == AUTO else None
+    package = find_package(command) if engine == AUTO else None
     if package is None:
         return None
-    from pipeguard.isolation.shipped import key_of, shipped_for
+    from pipeguard.isolation.shipped import find_profile, package_key
 
-    return shipped_for(key_of(package))
+    return find_profile(package_key(package))
 
 
 def check_roots(name: str, engine: str, *, is_shared: bool, is_container: bool) -> None:
@@ -191,16 +191,16 @@ def what_is_left(
     identity: str, shipped: ShippedProfile, variables: Mapping[str, str], profile: Profile
 ) -> str:
     """Warn of what a known server without a kept home does not find; empty if it has one."""
-    from pipeguard.isolation.kept_homes import home_of, left_behind
+    from pipeguard.isolation.kept_homes import home_path, old_home_warning
     from pipeguard.isolation.sandbox import home_folder, homes_folder
 
-    if home_of(homes_folder(), identity).exists():
+    if home_path(homes_folder(), identity).exists():
         return ""
-    return left_behind(shipped, variables, home_folder(), profile.write)
+    return old_home_warning(shipped, variables, home_folder(), profile.write)
 
 
 def _paths(texts: Iterable[str], folder: str, home_folder: str) -> tuple[str, ...]:
-    return tuple(path_of(text, folder, home_folder) for text in texts)
+    return tuple(parse_path(text, folder, home_folder) for text in texts)
 
 
 def _links(texts: Iterable[str], folder: str, home_folder: str) -> tuple[tuple[str, str], ...]:
@@ -234,14 +234,14 @@ def preview(
     entries = find_entries(name, wrap_isolation(options), options.lists.get("--tag", ()))
     sources = list_sources(options, entries, engine, start)
     profile = whole_profile(sources)
-    package = package_of(command.argv)
+    package = find_package(command.argv)
     unknown = package_folder = ""
     try:
         argv, runtime, package_folder = _program(command, package, start, host)
     except LaunchError as error:  # here: its client may have another PATH
         unknown, argv, runtime = str(error), tuple(command.argv), Runtime("", ())
-    who = launched(options.command, options.values.get("--cwd"))
-    home = str(home_of(homes_folder(), f"{name}\n{who.identity}")) if profile.keeps_home else ""
+    who = identify_server(options.command, options.values.get("--cwd"))
+    home = str(home_path(homes_folder(), f"{name}\n{who.identity}")) if profile.keeps_home else ""
     try:
         seen = server_view(
             with_paths(argv[0], argv[1:], start), runtime, profile, host, start, home or None
@@ -250,7 +250,7 @@ def preview(
         raise LaunchError(f"{error.filename}: {error.strerror}.") from None
     specs = " ".join(package.specs) if package is not None else ""
     is_known = package is None or bool(package_folder)
-    extent = extent_of(engine, seen, sources, (specs, package_folder, is_known), home)
+    extent = compute_extent(engine, seen, sources, (specs, package_folder, is_known), home)
     return extent._replace(unknown=unknown)
 
 
@@ -259,11 +259,11 @@ def _program(
 ) -> tuple[tuple[str, ...], Runtime, str]:
     """The words to run, what their program needs, and the folder of a package that is there."""
     if package is None:
-        return tuple(command.argv), runtime_of(command.argv, command.env, folder, host), ""
+        return tuple(command.argv), find_runtime(command.argv, command.env, folder, host), ""
     there = newest(packages_folder(), package.identity)
     if there is None:
         return ("", *package.arguments), Runtime("", ()), ""
-    argv = (program_in(str(there), package), *package.arguments)
+    argv = (find_program(str(there), package), *package.arguments)
     needs = json.loads((there / DONE).read_text("utf-8")).get("needs", ())
     given = (str(there), *map(str, needs))
     name = package.program_name

@@ -37,9 +37,9 @@ def outer_proxies(options: WrapOptions) -> ProxiesSource | None:
     setting = named.get(SETTING)
     if setting is not None:
         _must_be_proxy(setting)
-    from pipeguard.isolation.egress.outer_proxy import proxies_from
+    from pipeguard.isolation.egress.outer_proxy import merge_proxies
 
-    return partial(proxies_from, setting, values)
+    return partial(merge_proxies, setting, values)
 
 
 def _read_setting(options: WrapOptions) -> str | None:

@@ -61,14 +61,14 @@ def run(options: WrapOptions) -> int:
     starter, child = _start(options, variables)
     # From here on the server boots, and we load.
     client_fd = keep_stdout_for_frames()
-    from pipeguard.identity.server_name import launched
+    from pipeguard.identity.server_name import identify_server
     from pipeguard.log import say
     from pipeguard.runtime.stdio import GuardedServer, LocalServer
     from pipeguard.transports.stdio import LineChannel
 
     try:
         child.wait_started()
-        who = launched(options.command, options.values.get("--cwd"))
+        who = identify_server(options.command, options.values.get("--cwd"))
         guarded = GuardedServer(
             LocalServer(child, starter),
             who,

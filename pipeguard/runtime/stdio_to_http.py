@@ -10,7 +10,7 @@ from threading import Thread
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError
-from pipeguard.identity.server_name import launched_at
+from pipeguard.identity.server_name import identify_remote
 from pipeguard.launch.command import Exit
 from pipeguard.runtime.connect import RemoteDialler
 from pipeguard.runtime.declining import decline
@@ -42,7 +42,7 @@ def run(options: WrapOptions, client_fd: int) -> int:
     try:
         server = RemoteServer(options)
         url = read_url(options.values["--upstream"])
-        launched = launched_at(str(url), name_remote(url))
+        launched = identify_remote(str(url), name_remote(url))
         guarded = GuardedServer(
             server, launched, options, lambda limit: _ParsedLines(0, client_fd, limit)
         )

@@ -21,7 +21,7 @@ from pipeguard.cli._person import AGENT_VARIABLES, TOKEN_VARIABLE, new_token, to
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.firewall.finding import Finding
 from pipeguard.gateway.sources import usual_file
-from pipeguard.identity.server_name import launched
+from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation.learning.observed import Observed, save_more
 from pipeguard.runtime.start import GUARD_NAME
 from pipeguard.state import review
@@ -135,7 +135,7 @@ def undecided(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     walled = Finding("egress.host", "connection", excerpt="api.example:443", host="api.example")
     with Store.open(store_path()) as opened:
         opened.remember("weather", [held({"name": "b", "description": "Two."})])
-        opened.name_server("docs", launched(("cat",), None))
+        opened.name_server("docs", identify_server(("cat",), None))
         for name in "ab":
             propose(opened, name, json.dumps({"command": "cat"}), "ci", "It helps.")
         Audit(opened, "RUN1", "docs", "").append_many(

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli.forget import command as forget
 from pipeguard.cli.reject import command as reject
-from pipeguard.identity.server_name import launched
+from pipeguard.identity.server_name import identify_server
 from pipeguard.state import review
 from pipeguard.state.audit import AuditFilter, AuditRow, rows
 from pipeguard.state.paths import store_path
@@ -155,7 +155,7 @@ def test_only_one_kind_is_forgotten() -> None:
 
 def test_a_launch_is_forgotten_and_pins_stay() -> None:
     with Store.open(store_path()) as store:
-        store.name_server("weather", launched(["npx", "mcp-weather"]))
+        store.name_server("weather", identify_server(["npx", "mcp-weather"]))
     result = run(forget, "weather", "--launch", "--yes")
     assert (result.exit_code, result.output) == (
         0,
@@ -165,7 +165,10 @@ def test_a_launch_is_forgotten_and_pins_stay() -> None:
     assert "npm mcp-weather" in audited("forget")[0].entry.findings
     assert verify(store_path()) == []
     with Store.open(store_path()) as store:
-        assert store.name_server("weather", launched(["uvx", "mcp-weather"])).server == "weather"
+        assert (
+            store.name_server("weather", identify_server(["uvx", "mcp-weather"])).server
+            == "weather"
+        )
 
 
 def test_a_launch_that_is_not_known_is_told() -> None:

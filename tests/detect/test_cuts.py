@@ -22,7 +22,7 @@ from pipeguard.firewall.policy import ActionEntry, Exempt, Layer, Mode, Policy, 
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.rewrite import cut_line, list_spellings, placeholder, redact
 from pipeguard.firewall.session.session import Session
-from pipeguard.isolation.walls.annotation import note_on
+from pipeguard.isolation.walls.annotation import describe_walls
 from pipeguard.isolation.walls.wall import READ, Wall
 from tests.firewall.session.talk import KEY, TO_CLIENT, TO_SERVER, call, frame, new_session, rules
 from tests.fuzz.budget import tried
@@ -477,7 +477,7 @@ FORGED = {
         executed=False,
     ),
     "error": replies.sentence("tools/call", Finding(CLASSIFIER, "result.text"), executed=True),
-    "isolation": note_on([Wall(READ, "/home/u/notes", "RUN.i1")]),
+    "isolation": describe_walls([Wall(READ, "/home/u/notes", "RUN.i1")]),
 }
 LINES = {
     "line": FORGED["line"],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.identity.server_name import launched, launched_at, server_name
+from pipeguard.identity.server_name import identify_remote, identify_server, server_name
 
 NAMES = [
     # Node
@@ -310,18 +310,18 @@ DIFFERENT = [
 
 @pytest.mark.parametrize("commands", SAME, ids=lambda row: row[0])
 def test_one_server_is_the_same_however_it_is_started(commands: tuple[str, ...]) -> None:
-    assert len({launched(words(command)).identity for command in commands}) == 1
+    assert len({identify_server(words(command)).identity for command in commands}) == 1
 
 
 @pytest.mark.parametrize("commands", DIFFERENT, ids=lambda row: row[0])
 def test_different_servers_are_told_apart(commands: tuple[str, ...]) -> None:
-    assert len({launched(words(command)).identity for command in commands}) == len(commands)
+    assert len({identify_server(words(command)).identity for command in commands}) == len(commands)
 
 
 def test_an_address_is_the_same_behind_a_proxy_and_without_one() -> None:
-    behind = launched(words("npx -y mcp-remote https://a.example.com/mcp"))
-    assert behind.identity == launched_at("https://a.example.com/mcp").identity
-    assert behind.identity == launched_at("wss://me:secret@A.example.com/ws?token=1").identity
+    behind = identify_server(words("npx -y mcp-remote https://a.example.com/mcp"))
+    assert behind.identity == identify_remote("https://a.example.com/mcp").identity
+    assert behind.identity == identify_remote("wss://me:secret@A.example.com/ws?token=1").identity
 
 
 def test_a_module_of_the_folder_is_that_folder_s(
@@ -330,9 +330,13 @@ def test_a_module_of_the_folder_is_that_folder_s(
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "server.py").touch()
-    one, two = (launched(["python", "-m", "server"], str(tmp_path / n)) for n in ("one", "two"))
+    one, two = (
+        identify_server(["python", "-m", "server"], str(tmp_path / n)) for n in ("one", "two")
+    )
     assert one.identity != two.identity
-    installed = [launched(["python", "-m", "mail"], str(tmp_path / n)) for n in ("one", "two")]
+    installed = [
+        identify_server(["python", "-m", "mail"], str(tmp_path / n)) for n in ("one", "two")
+    ]
     assert installed[0].identity == installed[1].identity
 
 
@@ -341,7 +345,7 @@ def test_a_module_of_the_folder_is_that_folder_s(
     ["fastmcp run server.py:app", "mvn exec:java", "perl serve.pl", "sh run.sh", "mise run x"],
 )
 def test_what_a_folder_s_files_say_is_that_folder_s(command: str) -> None:
-    one, two = (launched(words(command), folder) for folder in ("/srv/one", "/srv/two"))
+    one, two = (identify_server(words(command), folder) for folder in ("/srv/one", "/srv/two"))
     assert one.identity != two.identity
 
 
@@ -349,12 +353,12 @@ def test_what_a_folder_s_files_say_is_that_folder_s(command: str) -> None:
     "command", ["weather --city Oslo", "uvx mcp-server-git", "python -m pkg x"]
 )
 def test_what_is_installed_is_the_same_in_every_folder(command: str) -> None:
-    one, two = (launched(words(command), folder) for folder in ("/srv/one", "/srv/two"))
+    one, two = (identify_server(words(command), folder) for folder in ("/srv/one", "/srv/two"))
     assert one.identity == two.identity
 
 
 def test_what_is_told_holds_no_secret() -> None:
-    told = launched_at("https://me:hunter2@a.example.com/mcp?api_key=hunter2").description
+    told = identify_remote("https://me:hunter2@a.example.com/mcp?api_key=hunter2").description
     assert told == "url a.example.com"
 
 
@@ -376,7 +380,7 @@ def test_strange_words_are_read_all_the_same() -> None:
         ["x", "--"] * 40,
         ["timeout"],
     ):
-        assert launched(command).name
+        assert identify_server(command).name
 
 
 def test_a_word_that_no_encoding_has_is_named_too() -> None:
@@ -393,7 +397,7 @@ def test_a_word_that_no_encoding_has_is_named_too() -> None:
     ],
 )
 def test_a_command_that_leads_elsewhere_is_told(command: list[str], *, expected: bool) -> None:
-    assert launched(command).is_elsewhere is expected
+    assert identify_server(command).is_elsewhere is expected
 
 
 @pytest.mark.parametrize(
@@ -408,4 +412,4 @@ def test_a_command_that_leads_elsewhere_is_told(command: list[str], *, expected:
     ],
 )
 def test_an_address_is_here_only_on_the_loopback(url: str, *, expected: bool) -> None:
-    assert launched_at(url).is_elsewhere is expected
+    assert identify_remote(url).is_elsewhere is expected

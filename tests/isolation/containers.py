@@ -12,7 +12,7 @@ import pytest
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation import container_trial
-from pipeguard.isolation.container_engines import DOCKER, PODMAN, ContainerEngine, installed
+from pipeguard.isolation.container_engines import DOCKER, PODMAN, ContainerEngine, find_client
 from pipeguard.isolation.container_trial import find_engine
 from pipeguard.isolation.sandbox import this_host
 from tests.launch.processes import until
@@ -34,7 +34,7 @@ def engine_here(folder: Path) -> ContainerEngine:
 def daemon(folder: Path) -> Iterator[str]:
     """The socket of a docker daemon for this test alone, without a network; else a skip."""
     program = next((p for p in ("/usr/sbin/dockerd", "/usr/bin/dockerd") if Path(p).exists()), None)
-    if program is None or installed(DOCKER) is None or os.getuid() != 0:
+    if program is None or find_client(DOCKER) is None or os.getuid() != 0:
         pytest.skip("docker, its daemon, or the right to run it is not here")
     socket = str(folder / "docker.sock")
     command = [
@@ -44,7 +44,7 @@ def daemon(folder: Path) -> Iterator[str]:
     ]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    client = ContainerEngine(DOCKER, str(installed(DOCKER)), socket=socket)
+    client = ContainerEngine(DOCKER, str(find_client(DOCKER)), socket=socket)
     try:
         until(
             lambda: process.poll() is not None or client.call("info").returncode == 0, "it answers"
@@ -60,7 +60,7 @@ def daemon(folder: Path) -> Iterator[str]:
 def only_docker(socket: str, patch: pytest.MonkeyPatch) -> None:
     """Have the search for an engine find docker at this socket, and no podman."""
     patch.setattr(
-        container_trial, "installed", lambda kind: None if kind == PODMAN else installed(kind)
+        container_trial, "find_client", lambda kind: None if kind == PODMAN else find_client(kind)
     )
     patch.setattr(container_trial, "sockets", lambda: iter([socket]))
 

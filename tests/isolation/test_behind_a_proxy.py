@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.isolation.egress.hosts import HostRules
-from pipeguard.isolation.egress.outer_proxy import proxies_from
+from pipeguard.isolation.egress.outer_proxy import merge_proxies
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import OWN_PROXY, installer, with_own_proxy
 from pipeguard.launch.command import Command
@@ -140,7 +140,7 @@ def test_an_installer_reaches_its_registry_through_the_proxy(tmp_path: Path) -> 
         child = installer(
             command,
             Profile(hosts=("service.test",)),
-            proxies=lambda: proxies_from(None, variables),
+            proxies=lambda: merge_proxies(None, variables),
         )
         child.wait_started()
         child.wait(60)

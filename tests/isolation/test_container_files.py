@@ -12,10 +12,10 @@ from pathlib import Path
 from pipeguard.isolation.container_files import (
     COMMAND,
     Instructions,
-    arguments_of,
-    files_of,
+    mount_arguments,
     preamble,
-    stored,
+    sort_files,
+    store_content,
     submounts_here,
     unsettable,
 )
@@ -28,8 +28,8 @@ def view(*mounts: Mount) -> FileView:
 
 
 def words(folder: Path, *mounts: Mount) -> list[str]:
-    files = files_of(view(*mounts), ())
-    return list(arguments_of(files.mounts, str(folder), 1000, ",x"))
+    files = sort_files(view(*mounts), ())
+    return list(mount_arguments(files.mounts, str(folder), 1000, ",x"))
 
 
 def fields(text: str) -> list[str]:
@@ -63,7 +63,7 @@ def test_texts_are_files_that_nobody_may_write(tmp_path: Path) -> None:
     path = Path(fields(text)[1].removeprefix("source="))
     assert path.read_text() == "content"
     assert path.stat().st_mode & 0o777 == 0o444
-    assert str(path) == stored(str(tmp_path), b"content")  # made once
+    assert str(path) == store_content(str(tmp_path), b"content")  # made once
     assert "readonly" in fields(text)
 
 
@@ -88,7 +88,7 @@ def test_what_is_mounted_in_what_may_be_read_may_be_read_too(tmp_path: Path) -> 
         Mount(MountKind.EMPTY, "/given/own"),
     )
     points = [str(tmp_path / name) for name in ("disk", "secret/disk", "own")]
-    files = files_of(view(*mounts), [*points, str(tmp_path), "/elsewhere"])
+    files = sort_files(view(*mounts), [*points, str(tmp_path), "/elsewhere"])
     assert [mount.path for mount in files.mounts if mount.kind is MountKind.READ] == [
         "/given",
         "/given/disk",
@@ -96,7 +96,7 @@ def test_what_is_mounted_in_what_may_be_read_may_be_read_too(tmp_path: Path) -> 
 
 
 def test_links_are_in_the_image_or_made_in_what_is_mounted() -> None:
-    files = files_of(
+    files = sort_files(
         view(
             Mount(MountKind.LINK, "/bin", "usr/bin"),
             Mount(MountKind.EMPTY, "/home/ada"),
@@ -107,7 +107,7 @@ def test_links_are_in_the_image_or_made_in_what_is_mounted() -> None:
     with tarfile.open(fileobj=io.BytesIO(files.image)) as archive:
         assert [(each.name, each.linkname) for each in archive] == [("bin", "usr/bin")]
     assert files.links == (("/home/ada/bin/x", "/opt/x"),)
-    again = files_of(view(Mount(MountKind.LINK, "/bin", "usr/bin")), ())
+    again = sort_files(view(Mount(MountKind.LINK, "/bin", "usr/bin")), ())
     assert again.image == files.image  # the same bytes, whenever they are made
 
 

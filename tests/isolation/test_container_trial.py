@@ -16,7 +16,7 @@ from pipeguard.isolation.container_engines import (
     DOCKER,
     PODMAN,
     ContainerEngine,
-    installed,
+    find_client,
     sockets,
 )
 from pipeguard.isolation.container_trial import FOUND, find_engine
@@ -31,7 +31,7 @@ def none_installed(_kind: str) -> None:
 
 
 def test_without_programs_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(container_trial, "installed", none_installed)
+    monkeypatch.setattr(container_trial, "find_client", none_installed)
     with pytest.raises(LaunchError, match="podman is not installed; docker is not installed"):
         find_engine(this_host(), str(tmp_path))
 
@@ -46,14 +46,14 @@ def test_other_systems_have_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_daemon_that_does_not_answer_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = installed(DOCKER)
+    program = find_client(DOCKER)
     assert program is not None
     monkeypatch.chdir(tmp_path)
     with socket.socket(socket.AF_UNIX) as dead:  # bound, and nobody listens
         dead.bind("daemon")
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/daemon")
     monkeypatch.setattr(
-        container_trial, "installed", lambda kind: None if kind == PODMAN else program
+        container_trial, "find_client", lambda kind: None if kind == PODMAN else program
     )
     state = container_state(lambda: find_engine(this_host(), str(tmp_path / "state")).name)
     assert not state.works
@@ -80,7 +80,7 @@ MEANINGS = {
 
 @each("text", list(MEANINGS))
 def test_what_engines_say_is_explained(text: str) -> None:
-    explained = container_trial._explained(text)
+    explained = container_trial._explain_failure(text)
     assert MEANINGS[text] in explained
     assert text in explained
 
@@ -91,12 +91,12 @@ def test_what_was_found_is_kept_until_something_changes(tmp_path: Path) -> None:
     kept = json.loads(found.read_text())
     assert find_engine(this_host(), str(tmp_path)) == engine
     found.write_text(json.dumps(kept | {"boot": "another"}))
-    assert container_trial._cached(found) is None
+    assert container_trial._read_cached(found) is None
     found.write_text(json.dumps(kept | {"changed": 1}))
-    assert container_trial._cached(found) is None
+    assert container_trial._read_cached(found) is None
     for broken in ("", "{}", "[]", '{"engine": ["podman"]}'):
         found.write_text(broken)
-        assert container_trial._cached(found) is None
+        assert container_trial._read_cached(found) is None
 
 
 def test_a_rootless_engine_says_so() -> None:

@@ -20,13 +20,13 @@ from pipeguard.errors import LaunchError
 from pipeguard.isolation import landlock
 from pipeguard.isolation.container import Contained, start_contained
 from pipeguard.isolation.container_attendant import PREFIX, RECORDS
-from pipeguard.isolation.container_engines import DOCKER, ContainerEngine, installed
-from pipeguard.isolation.container_files import files_of
+from pipeguard.isolation.container_engines import DOCKER, ContainerEngine, find_client
+from pipeguard.isolation.container_files import sort_files
 from pipeguard.isolation.egress.judge import EgressOutcome
 from pipeguard.isolation.engines import CONTAINER
 from pipeguard.isolation.profile import Profile, ResourceLimits
 from pipeguard.isolation.sandbox import HOMES, Sandbox, this_host
-from pipeguard.isolation.view import view_of
+from pipeguard.isolation.view import build_view
 from pipeguard.launch.child import Child, Command
 from pipeguard.transports.descriptors import shut_writing
 from tests.isolation.containers import daemon, engine_here, left_of, only_docker
@@ -191,7 +191,7 @@ def test_a_port_of_this_machine_is_given_by_number(engine: ContainerEngine) -> N
 
 def test_a_daemon_of_others_gives_no_host(state: Path) -> None:
     host = this_host()
-    view = view_of(Profile(), host, (), "/", None)
+    view = build_view(Profile(), host, (), "/", None)
     server = Contained(("/bin/true",), {}, view, host, ResourceLimits(), (80,), is_offline=False)
     engine = ContainerEngine("docker", "/usr/bin/docker", joins=False)
     with pytest.raises(LaunchError, match="can be given no host or port"):
@@ -215,9 +215,9 @@ def test_wrap_runs_a_server_in_a_container(tmp_path: Path, state: Path) -> None:
 @pytest.mark.engine
 def test_a_server_that_is_a_container_is_hardened(tmp_path: Path, docker: str) -> None:
     """Its own words are run by a real daemon, with what was added to them."""
-    client = ContainerEngine(DOCKER, str(installed(DOCKER)), socket=docker)
-    view = view_of(Profile(), this_host(), (), "/", None)
-    image = client.image(files_of(view, ()).image)
+    client = ContainerEngine(DOCKER, str(find_client(DOCKER)), socket=docker)
+    view = build_view(Profile(), this_host(), (), "/", None)
+    image = client.image(sort_files(view, ()).image)
     folders = dict.fromkeys(("/usr", sys.base_prefix, str(Path(REACHER[-1]).parent)))
     mounts = (word for path in folders for word in ("-v", f"{path}:{path}:ro"))
     words = (client.program, "--host", f"unix://{docker}", "run", "-i", *mounts, image)

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.errors import PolicyError
-from pipeguard.isolation.container_engines import PODMAN, installed
-from pipeguard.isolation.docker_servers import Hardened, hardened
-from pipeguard.isolation.docker_words import FLAGS, SHORT, VALUES, is_of_containers, run_of
+from pipeguard.isolation.container_engines import PODMAN, find_client
+from pipeguard.isolation.docker_servers import Hardened, harden
+from pipeguard.isolation.docker_words import FLAGS, SHORT, VALUES, is_of_containers, parse_run
 from pipeguard.isolation.profile import MEBIBYTE, Profile, ResourceLimits
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.view import SandboxUser
@@ -34,7 +34,7 @@ def judged(words: str, folder: Path | None = None, profile: Profile | None = Non
     home = "/home/ada"
     host = SandboxUser(home, "ada", 1000, 1000, sensitive_paths(home, ()), "/packages")
     given_files = profile or Profile(limits=LIMITS)
-    return hardened(shlex.split(words), str(folder or "/work"), given_files, host)
+    return harden(shlex.split(words), str(folder or "/work"), given_files, host)
 
 
 def test_what_is_not_said_is_closed() -> None:
@@ -185,9 +185,9 @@ def test_a_variable_that_names_another_machine_is_refused(name: str) -> None:
     host = SandboxUser("/home/ada", "ada", 1000, 1000, (), "/packages")
     words = ("docker", "run", IMAGE)
     with pytest.raises(PolicyError, match=f"{name}: .* not isolated"):
-        hardened(words, "/work", Profile(), host, {name: "ssh://a.example"})
+        harden(words, "/work", Profile(), host, {name: "ssh://a.example"})
     for value in ("", "default", "unix:///run/user/1000/docker.sock"):
-        assert hardened(words, "/work", Profile(), host, {name: value, "OTHER": "ssh://a"})
+        assert harden(words, "/work", Profile(), host, {name: value, "OTHER": "ssh://a"})
 
 
 def test_a_file_of_variables_that_is_named_is_read() -> None:
@@ -226,14 +226,14 @@ def test_a_secret_in_a_folder_is_found(tmp_path: Path) -> None:
     )
     words = shlex.split(f"docker run -v {tmp_path}/all/.ssh/..:/x {IMAGE}")
     with pytest.raises(PolicyError, match="gives all of"):
-        hardened(words, "/", Profile(), host)
+        harden(words, "/", Profile(), host)
 
 
 @given(st.lists(st.sampled_from([*SHORT, *sorted(FLAGS), "--env", "-e", "x", "-it", "--", "a=b"])))
 def test_any_words_are_read_or_refused(words: list[str]) -> None:
     argv = ["docker", "run", *words]
     try:
-        run = run_of(argv)
+        run = parse_run(argv)
     except PolicyError:
         return
     read = " ".join((*run.start, *(option.words for option in run.options))).split()
@@ -252,7 +252,7 @@ def test_programs_of_containers_are_recognised(program: str) -> None:
 @pytest.mark.needs("podman")
 def test_the_options_are_those_of_podman() -> None:
     """Each that podman has is read as it reads it, or refused."""
-    program = installed(PODMAN)
+    program = find_client(PODMAN)
     assert program is not None
     text = subprocess.run([program, "run", "--help"], capture_output=True, text=True, check=True)
     for line in text.stdout.splitlines():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.isolation.fetch_messages import MOST_CHARS, reason_in
+from pipeguard.isolation.fetch_messages import MOST_CHARS, find_reason
 from tests.each import each
 
 NPM = """npm error code E404
@@ -46,11 +46,11 @@ REASONS = {
 
 @each("said", list(REASONS))
 def test_the_line_that_matters_is_told(said: str) -> None:
-    assert reason_in(said) == REASONS[said]
+    assert find_reason(said) == REASONS[said]
 
 
 @given(st.text())
 def test_of_any_text_it_is_one_line(said: str) -> None:
-    reason = reason_in(said)
+    reason = find_reason(said)
     assert len(reason) <= MOST_CHARS
     assert len(reason.splitlines()) <= 1

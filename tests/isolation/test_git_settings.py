@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.isolation.git_settings import PLACE, settings_of
+from pipeguard.isolation.git_settings import PLACE, read_settings
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.view import SandboxUser
 from tests.isolation.test_wrapped import Isolated
@@ -38,7 +38,7 @@ def made(home: Path) -> SandboxUser:
 
 
 def test_no_secret_and_no_program_is_given(tmp_path: Path) -> None:
-    settings = settings_of(made(tmp_path), {})
+    settings = read_settings(made(tmp_path), {})
     whole = "".join(settings.texts.values())
     assert "SECRET" not in whole
     assert "gpg" not in whole
@@ -52,7 +52,7 @@ def test_no_secret_and_no_program_is_given(tmp_path: Path) -> None:
 def test_the_file_that_a_variable_names_is_read_in_place_of_the_others(tmp_path: Path) -> None:
     host = made(tmp_path)
     (tmp_path / "other").write_text("[user] name = Other\n")
-    settings = settings_of(host, {"GIT_CONFIG_GLOBAL": str(tmp_path / "other")})
+    settings = read_settings(host, {"GIT_CONFIG_GLOBAL": str(tmp_path / "other")})
     assert "Other" in settings.texts[PLACE]
     assert "Ada" not in "".join(settings.texts.values())
 
@@ -62,7 +62,7 @@ def test_a_condition_and_what_git_quotes_stay(tmp_path: Path) -> None:
     (tmp_path / ".gitconfig").write_text(
         '[user] name = "Ada # \\"A\\" "  # who\n[includeIf "gitdir:./w/\\"x\\"/"] path = work.inc\n'
     )
-    texts = settings_of(host, {"PATH": os.environ["PATH"]}).texts
+    texts = read_settings(host, {"PATH": os.environ["PATH"]}).texts
     assert '\tname = "Ada # \\"A\\" "\n' in texts[PLACE]
     assert f'[includeIf "gitdir:{tmp_path}/w/\\"x\\"/"]' in texts[PLACE]
     assert any("ada@work.test" in text for place, text in texts.items() if place != PLACE)
@@ -72,20 +72,20 @@ def test_files_that_include_each_other_under_a_condition_end(tmp_path: Path) -> 
     host = made(tmp_path)
     with (tmp_path / "work.inc").open("a") as file:
         file.write('[includeIf "gitdir:~/work/"] path = work.inc\n')
-    assert "ada@work.test" in "".join(settings_of(host, {}).texts.values())
+    assert "ada@work.test" in "".join(read_settings(host, {}).texts.values())
 
 
 def test_a_configuration_that_git_cannot_read_gives_nothing(tmp_path: Path) -> None:
     host = made(tmp_path)
     (tmp_path / ".gitconfig").write_text("[user")
-    assert "user" not in settings_of(host, {}).texts.get(PLACE, "")
+    assert "user" not in read_settings(host, {}).texts.get(PLACE, "")
 
 
 def test_a_list_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     host = made(tmp_path)
     (tmp_path / ".config/git/ignore").unlink()
     os.mkfifo(tmp_path / ".config/git/ignore")
-    settings_of(host, {})
+    read_settings(host, {})
 
 
 @pytest.mark.needs("bubblewrap")

@@ -13,7 +13,7 @@ import pytest
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER
-from pipeguard.isolation.fetching import DONE, fetched, newest
+from pipeguard.isolation.fetching import DONE, fetch_package, newest
 from pipeguard.isolation.inventory import packages, remove
 from pipeguard.isolation.packages import NPM, PYPI, Package
 from pipeguard.isolation.profile import Profile
@@ -86,7 +86,7 @@ def install(
             return installer(said, given, engine, say=told.append)
 
         variables = {"PATH": os.environ["PATH"], "TOKEN": CANARY}
-        found = fetched(package, packages_folder(), variables, start, print)
+        found = fetch_package(package, packages_folder(), variables, start, print)
     found.in_use.close()
     return Installation(Path(found.folder), found.program, told)
 

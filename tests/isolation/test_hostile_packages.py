@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation.fetching import DONE, fetched, newest
+from pipeguard.isolation.fetching import DONE, fetch_package, newest
 from pipeguard.isolation.packages import NPM, PYPI, Package
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import installer, packages_folder
@@ -44,7 +44,7 @@ def install(script: str, package: Package = PACKAGE, before: str = "") -> Path:
         said = Command(["/bin/sh", "-c", scripts.pop(0)], command.env, command.cwd)
         return installer(said, profile)
 
-    found = fetched(package, packages_folder(), {"PATH": os.defpath}, start, lambda _: None)
+    found = fetch_package(package, packages_folder(), {"PATH": os.defpath}, start, lambda _: None)
     found.in_use.close()
     return Path(found.folder)
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation.fetching import DONE, fetched, folders_of, newest
+from pipeguard.isolation.fetching import DONE, fetch_package, newest, package_folders
 from pipeguard.isolation.inventory import (
     Installed,
     home_owners,
-    homes_of,
     packages,
     remove,
     remove_home,
+    server_homes,
     update,
 )
 from pipeguard.isolation.packages import NPM, Package
@@ -85,7 +85,7 @@ def test_the_newest_folder_counts_and_a_half_one_does_not(root: Path) -> None:
     ):
         put(root, name, version)
     (root / f"{identity}-11").mkdir()
-    assert [folder.name for folder in folders_of(root, identity)] == [
+    assert [folder.name for folder in package_folders(root, identity)] == [
         identity,
         *(f"{identity}-{number}" for number in (2, 10, 11)),
     ]
@@ -143,7 +143,7 @@ def test_what_is_there_is_not_fetched_again(root: Path) -> None:
     def never(_command: Command, _profile: Profile) -> Child:
         raise AssertionError("nothing is to be fetched")
 
-    found = fetched(PACKAGE, root, os.environ, never, print)
+    found = fetch_package(PACKAGE, root, os.environ, never, print)
     assert found.folder == str(root / PACKAGE.identity)
     found.in_use.close()
 
@@ -155,8 +155,8 @@ def test_a_kept_home_is_its_server_s(tmp_path: Path) -> None:
         run.hang_up()
         run.code()
     assert home_owners() == ("reacher",)
-    (folder,) = homes_of("reacher")
+    (folder,) = server_homes("reacher")
     assert (folder / "home" / "kept").read_text() == "written"
-    assert homes_of("another") == ()
+    assert server_homes("another") == ()
     remove_home(folder)
     assert home_owners() == ()

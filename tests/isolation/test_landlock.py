@@ -15,10 +15,10 @@ import pytest
 from pipeguard.doctor.diagnosis import Case, DiagnosisState
 from pipeguard.doctor.isolating import isolation
 from pipeguard.isolation import landlock
-from pipeguard.isolation.landlock import PROGRAM, LandlockAccess, obstacle, rules_of, version
+from pipeguard.isolation.landlock import PROGRAM, LandlockAccess, obstacle, version, write_rules
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import Sandbox, this_host
-from pipeguard.isolation.view import FileView, view_of
+from pipeguard.isolation.view import FileView, build_view
 from pipeguard.launch.child import Command
 from tests.each import each
 from tests.isolation.test_escapes import CANARY, answer, answering
@@ -40,7 +40,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def seen_by(home: Path) -> FileView:
     given = Profile(read=(f"{home}/notes",), write=(f"{home}/work",))
-    return view_of(given, this_host(), (), f"{home}/work", None)
+    return build_view(given, this_host(), (), f"{home}/work", None)
 
 
 def ruled(view: FileView, script: str) -> str:
@@ -48,7 +48,7 @@ def ruled(view: FileView, script: str) -> str:
     # A home in memory is not there, outside: its rule would give the real one.
     mounts = tuple(mount for mount in view.mounts if mount.path not in (view.home, "/tmp"))
     descriptor = os.memfd_create("rules")
-    os.write(descriptor, rules_of(view._replace(mounts=mounts), version()))
+    os.write(descriptor, write_rules(view._replace(mounts=mounts), version()))
     own = os.open(PROGRAM, os.O_PATH)
     done = subprocess.run(
         [PROGRAM, f"{descriptor:x}", f"{own:x}", "/bin/sh", "-c", f"exec 2>&1; {script}"],
@@ -164,7 +164,7 @@ def test_the_server_has_no_descriptor_but_its_own(home: Path) -> None:
 def test_what_a_kernel_does_not_know_is_not_ruled(
     kernel: int, ruled: int, scopes: int, home: Path
 ) -> None:
-    fields = rules_of(seen_by(home), kernel).decode().split("\0")
+    fields = write_rules(seen_by(home), kernel).decode().split("\0")
     assert [int(field, 16) for field in fields[:2]] == [ruled, scopes]
     accesses = dict(zip(fields[3::2], fields[2::2], strict=False))
     for path in (f"{home}/work", "/tmp", str(home)):

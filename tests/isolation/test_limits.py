@@ -44,7 +44,7 @@ def test_processes_that_were_refused_are_told_where_a_group_counts_them(tmp_path
     if group is None:
         pytest.skip("no control group can be made here")
     group.leave()
-    assert group.exceeded() == ()
+    assert group.exceeded_limits() == ()
     said = said_at_its_end(tmp_path, "bubblewrap", "processes=5", FORK)
     assert "reacher ran into its limit processes=5" in said
 

@@ -13,8 +13,8 @@ from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.session.guard import AnswerNote
 from pipeguard.isolation.egress.recording import RefusedTarget
 from pipeguard.isolation.view import FileView, Mount, MountKind
-from pipeguard.isolation.walls.annotation import MAX_NAMED, note_on
-from pipeguard.isolation.walls.mentions import MAX_MENTIONS, mentions, sight_of
+from pipeguard.isolation.walls.annotation import MAX_NAMED, describe_walls
+from pipeguard.isolation.walls.mentions import MAX_MENTIONS, find_access, mentions
 from pipeguard.isolation.walls.wall import PORT, READ, WRITE, Mention, Wall
 from pipeguard.isolation.walls.witness import WallWitness
 from tests.each import each
@@ -119,12 +119,12 @@ VIEW = FileView(
     },
 )
 def test_what_a_server_sees_is_known_by_its_view(path: str, sight: MountKind | None) -> None:
-    assert sight_of(VIEW, path) is sight
+    assert find_access(VIEW, path) is sight
 
 
 def test_a_kept_home_is_the_server_s_own() -> None:
     own = Mount(MountKind.WRITE, "/home/x", "/state/home")
-    assert sight_of(FileView((own,), "/", "/home/x", 0), "/home/x/diary") is None
+    assert find_access(FileView((own,), "/", "/home/x", 0), "/home/x/diary") is None
 
 
 # --- a hostile server -----------------------------------------------------------------
@@ -151,7 +151,7 @@ def failed(text: str, **more: object) -> JsonObject:
 def told(
     seen: WallWitness, answer: JsonObject, since: float = 9.0, now: float = 10.0
 ) -> AnswerNote | None:
-    return seen.note_on(answer, "", "RUN1.s7", since, now)
+    return seen.explain_failure(answer, "", "RUN1.s7", since, now)
 
 
 def text_of(note: AnswerNote | None) -> str:
@@ -220,7 +220,7 @@ def test_of_several_clients_each_hears_only_of_hosts_that_its_answer_names() -> 
 
 
 def test_a_note_names_few_walls() -> None:
-    ours = note_on(
+    ours = describe_walls(
         [Wall("egress.host", f"h{number}.example", f"RUN1.x{number}") for number in range(9)]
     )
     assert ours.count("event RUN1.") == MAX_NAMED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from threading import Event
 
-from pipeguard.isolation.fetching import addresses_of, mirrors
+from pipeguard.isolation.fetching import mirrors, resolve_name
 
 KNOWN = {
     "one.example": ["10.0.0.1", "fd00::1"],
@@ -33,4 +33,4 @@ def test_a_name_that_takes_long_is_left_out_and_the_others_are_there() -> None:
 
 def test_the_system_is_asked() -> None:
     assert "127.0.0.1:443" in mirrors(["localhost"])
-    assert set(addresses_of("localhost")) <= {"127.0.0.1", "::1"}
+    assert set(resolve_name("localhost")) <= {"127.0.0.1", "::1"}

@@ -14,10 +14,10 @@ from pipeguard.isolation.packages import (
     NPM,
     PYPI,
     Package,
+    find_package,
+    find_program,
     install_commands,
     package_name,
-    package_of,
-    program_in,
 )
 from tests.each import each
 
@@ -67,18 +67,18 @@ REFUSED = [
 
 @each("text", list(READ))
 def test_what_is_fetched_is_read(text: str) -> None:
-    assert package_of(text.split()) == READ[text]
+    assert find_package(text.split()) == READ[text]
 
 
 @each("text", NOT_FETCHED)
 def test_other_commands_fetch_nothing(text: str) -> None:
-    assert package_of(text.split()) is None
+    assert find_package(text.split()) is None
 
 
 @each("text", REFUSED)
 def test_what_is_not_known_is_refused(text: str) -> None:
     with pytest.raises(LaunchError):
-        package_of(text.split())
+        find_package(text.split())
 
 
 @given(
@@ -89,7 +89,7 @@ def test_what_is_not_known_is_refused(text: str) -> None:
 )
 def test_no_word_becomes_an_option_of_the_installer(start: str, words: list[str]) -> None:
     try:
-        package = package_of([*start.split(), *words])
+        package = find_package([*start.split(), *words])
     except LaunchError:
         return
     assert package is not None
@@ -102,8 +102,8 @@ def test_no_word_becomes_an_option_of_the_installer(start: str, words: list[str]
 
 
 def test_the_same_packages_have_one_folder() -> None:
-    one, other = package_of(["npx", "-y", "a", "/x"]), package_of(["npx", "a", "/y"])
-    version = package_of(["npx", "a@2"])
+    one, other = find_package(["npx", "-y", "a", "/x"]), find_package(["npx", "a", "/y"])
+    version = find_package(["npx", "a@2"])
     assert one is not None and other is not None and version is not None  # noqa: PT018  for mypy
     assert one.identity == other.identity != version.identity
 
@@ -132,9 +132,9 @@ def test_npx_runs_the_only_program_or_that_of_the_name(
     program = tmp_path / "node_modules" / ".bin" / found
     program.parent.mkdir(exist_ok=True)
     program.touch()
-    assert program_in(str(tmp_path), Package(NPM, (name,), "", ())) == str(program)
+    assert find_program(str(tmp_path), Package(NPM, (name,), "", ())) == str(program)
 
 
 def test_a_package_without_the_program_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LaunchError, match="has no program 'x'"):
-        program_in(str(tmp_path), Package(PYPI, ("a",), "x", ()))
+        find_program(str(tmp_path), Package(PYPI, ("a",), "x", ()))

@@ -14,10 +14,10 @@ from pipeguard.isolation.profile import (
     MEBIBYTE,
     Profile,
     ResourceLimits,
-    limits_of,
-    path_of,
-    port_of,
-    size_of,
+    parse_limits,
+    parse_path,
+    parse_port,
+    parse_size,
 )
 from tests.each import each
 
@@ -26,27 +26,27 @@ SIZES = {"1": 1, "512MiB": 512 * MEBIBYTE, "2g": 2048 * MEBIBYTE, "3 KB": 3072, 
 
 @each("text", list(SIZES))
 def test_a_size_has_a_unit_or_none(text: str) -> None:
-    assert size_of(text) == SIZES[text]
+    assert parse_size(text) == SIZES[text]
 
 
 @each("text", ["", "0", "-1", "1.5g", "1x", "g", "９", "1 2", "1e3", "9" * 16])
 def test_what_is_no_size_is_an_error(text: str) -> None:
     with pytest.raises(PolicyError, match="is no size"):
-        size_of(text)
+        parse_size(text)
 
 
 @each("text", ["", "0", "65536", "-1", "+1", "80 ", "８０", "http"])
 def test_what_is_no_port_is_an_error(text: str) -> None:
     with pytest.raises(PolicyError, match="is no TCP port"):
-        port_of(text)
+        parse_port(text)
 
 
 def test_ports_are_numbers() -> None:
-    assert [port_of("1"), port_of("65535")] == [1, 65535]
+    assert [parse_port("1"), parse_port("65535")] == [1, 65535]
 
 
 def test_limits_change_by_name_and_the_last_counts() -> None:
-    limits = limits_of(
+    limits = parse_limits(
         ["memory=1GiB", "processes=9", "file-size=1m", "memory=2GiB"], ResourceLimits()
     )
     assert limits == ResourceLimits(memory=2048 * MEBIBYTE, processes=9, file_size=MEBIBYTE)
@@ -55,7 +55,7 @@ def test_limits_change_by_name_and_the_last_counts() -> None:
 @each("text", ["memory", "memory=", "cores=2", "=1", "processes=many", "files=-3"])
 def test_what_is_no_limit_is_an_error(text: str) -> None:
     with pytest.raises(PolicyError):
-        limits_of([text], ResourceLimits())
+        parse_limits([text], ResourceLimits())
 
 
 @each(
@@ -64,7 +64,7 @@ def test_what_is_no_limit_is_an_error(text: str) -> None:
 )
 def test_a_limit_that_nobody_can_count_is_an_error(text: str) -> None:
     with pytest.raises(PolicyError):
-        limits_of([text], ResourceLimits())
+        parse_limits([text], ResourceLimits())
 
 
 NAMED = st.sampled_from(["memory=", "cpu=", "files=", "~", "~/", "localhost:", "[::", "*.", "/"])
@@ -73,10 +73,10 @@ NAMED = st.sampled_from(["memory=", "cpu=", "files=", "~", "~/", "localhost:", "
 @given(st.text(max_size=20) | st.builds("".join, st.tuples(NAMED, st.text(max_size=20))))
 def test_any_text_is_read_or_refused(text: str) -> None:
     for reader in (
-        size_of,
-        port_of,
-        lambda each: limits_of([each], ResourceLimits()),
-        lambda each: path_of(each, "/", "/nowhere"),
+        parse_size,
+        parse_port,
+        lambda each: parse_limits([each], ResourceLimits()),
+        lambda each: parse_path(each, "/", "/nowhere"),
         lambda each: HostRules.parse([each]),
     ):
         try:
@@ -88,7 +88,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 @each("text", ["", "a\0b", "\ud800"])
 def test_what_names_no_path_is_an_error(text: str, tmp_path: Path) -> None:
     with pytest.raises(PolicyError):
-        path_of(text, str(tmp_path), str(tmp_path))
+        parse_path(text, str(tmp_path), str(tmp_path))
 
 
 def test_a_path_is_absolute_and_without_links(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_path_is_absolute_and_without_links(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real")
     home = str(tmp_path)
     for text in ("~/link", "link", str(tmp_path / "link"), "real/../link/."):
-        assert path_of(text, home, home) == str(tmp_path.resolve() / "real")
+        assert parse_path(text, home, home) == str(tmp_path.resolve() / "real")
 
 
 def test_a_link_gives_nothing_that_has_to_be_named(tmp_path: Path) -> None:
@@ -105,13 +105,13 @@ def test_a_link_gives_nothing_that_has_to_be_named(tmp_path: Path) -> None:
     (tmp_path / ".ssh").mkdir()
     (tmp_path / "data").symlink_to(".ssh")
     with pytest.raises(PolicyError, match=r"leads into .*\.ssh"):
-        path_of("data", home, home)
-    assert path_of("~/.ssh", home, home) == f"{home}/.ssh"
+        parse_path("data", home, home)
+    assert parse_path("~/.ssh", home, home) == f"{home}/.ssh"
 
 
 def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="no such file or folder"):
-        path_of("gone", str(tmp_path), str(tmp_path))
+        parse_path("gone", str(tmp_path), str(tmp_path))
 
 
 def test_two_profiles_give_both_and_the_limits_of_the_second() -> None:
@@ -129,5 +129,5 @@ def test_two_profiles_give_both_and_the_limits_of_the_second() -> None:
 def test_a_limit_with_which_no_server_starts_is_refused(text: str) -> None:
     name, _, value = text.partition("=")
     with pytest.raises(PolicyError, match=r"a server needs .* or more") as refused:
-        limits_of([text], ResourceLimits())
+        parse_limits([text], ResourceLimits())
     assert ("since it has no unit" in str(refused.value)) is (value.isdigit() and name != "files")

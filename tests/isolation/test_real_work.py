@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pipeguard.isolation.packages import package_of, program_in
+from pipeguard.isolation.packages import find_package, find_program
 from pipeguard.isolation.sandbox import HOMES, PACKAGES
 from tests.isolation.containers import engine_here
 from tests.isolation.test_wrapped import Isolated
@@ -164,10 +164,10 @@ def filled(words: tuple[str, ...], places: dict[str, str]) -> tuple[str, ...]:
 
 def fetched(folder: Path, words: tuple[str, ...]) -> tuple[str, ...]:
     """The program of a package that was fetched for the isolated server, to be run without."""
-    package = package_of(words)
+    package = find_package(words)
     assert package is not None
     place = folder / "state" / HOMES / PACKAGES / package.identity
-    return (program_in(str(place), package), *package.arguments)
+    return (find_program(str(place), package), *package.arguments)
 
 
 @contextmanager

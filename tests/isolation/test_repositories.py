@@ -11,9 +11,9 @@ import pytest
 from pipeguard.cli._extent_report import extent_lines
 from pipeguard.isolation import run_later
 from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER
-from pipeguard.isolation.extent import extent_of
+from pipeguard.isolation.extent import compute_extent
 from pipeguard.isolation.profile import WRITE_ROOTS, Profile
-from pipeguard.isolation.run_later import find_named, submodules_of
+from pipeguard.isolation.run_later import find_named, list_submodules
 from pipeguard.isolation.sandbox import HOMES, Sandbox
 from pipeguard.launch.child import Command
 from tests.each import each
@@ -263,7 +263,7 @@ def test_submodules_are_those_of_the_index(version: str, kind: str, home: Path) 
     git(top, "add", "a/file", "some")
     git(top, "update-index", "--index-version", version)
     (top / "a" / "sub" / ".git").write_text("gitdir: none")
-    found = {Path(path).relative_to(top).as_posix() for path in submodules_of(f"{top}/.git")}
+    found = {Path(path).relative_to(top).as_posix() for path in list_submodules(f"{top}/.git")}
     others = ("a/b", "some/where/deep/c", "n" * 200, "u ü")
     assert found == {"a/sub/.git", *(f"{name}/sub" for name in others)}
 
@@ -293,7 +293,7 @@ def test_it_is_told_where_a_server_may_have_git_run_programs(server: str, home: 
         "other": Profile(write=(f"{home}/projects",)),
     }
     command = Command(["/bin/sh"], {"PATH": os.defpath}, "/")
-    extent = extent_of(BUBBLEWRAP, Sandbox("git", command, profiles[server]).seen, ())
+    extent = compute_extent(BUBBLEWRAP, Sandbox("git", command, profiles[server]).seen, ())
     text = " ".join(" ".join(extent_lines(extent)).split())
     told = "~/projects/one/.git among it: so it can have programs run at your next git command"
     assert (told in text) == (server != "other")

@@ -17,7 +17,7 @@ import pytest
 
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.profile import READ_ROOTS, WRITE_ROOTS, Profile, roots_mode
-from pipeguard.isolation.roots import addresses_in
+from pipeguard.isolation.roots import root_addresses
 from pipeguard.isolation.sandbox import Sandbox
 from pipeguard.launch.child import Child, Command
 from tests.each import each
@@ -70,7 +70,7 @@ class Shell:
     def give(self, *roots: object) -> None:
         """The client answers with these roots."""
         uris = [each if isinstance(each, dict) else {"uri": f"file://{each}"} for each in roots]
-        self.sandbox.give_roots(self.child, addresses_in({"roots": uris}))
+        self.sandbox.give_roots(self.child, root_addresses({"roots": uris}))
 
 
 @contextmanager
@@ -259,7 +259,7 @@ def test_without_the_option_no_root_is_given(home: Path) -> None:
 
 def test_answers_that_are_no_list_of_roots_give_nothing() -> None:
     for result in ("null", "[]", "{}", '{"roots": null}', '{"roots": [1, {"uri": []}, {}]}'):
-        assert addresses_in(json.loads(result)) == ()
+        assert root_addresses(json.loads(result)) == ()
     with pytest.raises(PolicyError, match="read, write"):
         roots_mode("all")
     both = Profile(roots=READ_ROOTS).with_more(Profile(roots=WRITE_ROOTS))

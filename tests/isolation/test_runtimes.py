@@ -10,7 +10,7 @@ import pytest
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.own_arguments import with_paths
-from pipeguard.isolation.runtimes import files_among, folders_among, runtime_of
+from pipeguard.isolation.runtimes import files_among, find_runtime, folders_among
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.view import SandboxUser
 from tests.each import each
@@ -40,12 +40,12 @@ def program(path: Path, text: str = "#!/bin/sh\n") -> Path:
 
 
 def needed(host: SandboxUser, *argv: str, folder: str = "/", **env: str) -> set[str]:
-    return set(runtime_of(argv, {**PATH, **env}, folder, host).needed)
+    return set(find_runtime(argv, {**PATH, **env}, folder, host).needed)
 
 
 def test_a_program_of_the_system_needs_nothing(host: SandboxUser) -> None:
     assert needed(host, "sh", "-c", "true") == set()
-    assert runtime_of(["sh"], PATH, "/", host).path in ("/usr/bin/sh", "/bin/sh")
+    assert find_runtime(["sh"], PATH, "/", host).path in ("/usr/bin/sh", "/bin/sh")
 
 
 def test_an_installation_is_given_whole(host: SandboxUser, home: Path) -> None:

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from pipeguard.cli.isolate import command
 from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.inventory import packages, remove
-from pipeguard.isolation.packages import package_of
+from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.sandbox import packages_folder
-from pipeguard.isolation.shipped import FILE, all_shipped, key_of, shipped_for
+from pipeguard.isolation.shipped import FILE, all_shipped, find_profile, package_key
 from tests.isolation.test_wrapped import Isolated
 from tests.wrap.wrapped import Object
 
@@ -38,10 +38,10 @@ def test_each_profile_is_found_by_each_of_its_packages_and_by_no_other() -> None
     assert len(keys) == len(set(keys))
     for profile in all_shipped():
         for key in profile.packages:
-            assert shipped_for(key) == profile
-            assert shipped_for(f"{key}x") is None
+            assert find_profile(key) == profile
+            assert find_profile(f"{key}x") is None
             assert (
-                shipped_for(key.replace("npm:", "pypi:").replace("@", "")) is None
+                find_profile(key.replace("npm:", "pypi:").replace("@", "")) is None
                 or "npm" not in key
             )
 
@@ -66,11 +66,11 @@ def test_known_packages_are_listed() -> None:
     assert [each["package"] for each in listed] == [row[0] for row in rows[1:-1]]
 
 
-@pytest.mark.parametrize("words_of", ["npx -y @modelcontextprotocol/server-memory@1.2 x"])
-def test_a_command_leads_to_its_package(words_of: str) -> None:
-    package = package_of(words_of.split())
+@pytest.mark.parametrize("command_line", ["npx -y @modelcontextprotocol/server-memory@1.2 x"])
+def test_a_command_leads_to_its_package(command_line: str) -> None:
+    package = find_package(command_line.split())
     assert package is not None
-    assert key_of(package) == MEMORY
+    assert package_key(package) == MEMORY
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     """The command of a known package that is there already, so that nothing is fetched."""
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     command = ("npx", "-y", MEMORY.removeprefix("npm:"))
-    package = package_of(command)
+    package = find_package(command)
     assert package is not None
     folder = packages_folder() / package.identity
     program = folder / "node_modules" / ".bin" / "server-memory"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import LaunchError, PipeGuardError
-from pipeguard.isolation.profile import Profile, path_of
+from pipeguard.isolation.profile import Profile, parse_path
 from pipeguard.isolation.sandbox import Sandbox
 from pipeguard.launch.child import Command
 from tests.isolation.test_escapes import CANARY
@@ -88,7 +88,7 @@ def test_a_given_folder_that_becomes_a_link_gives_nothing(
     with swapped(home / place, trap):
         for _ in range(STARTS):
             try:
-                given = path_of(path, "/", str(home))
+                given = parse_path(path, "/", str(home))
             except PipeGuardError as error:
                 said.append(f"refused: {error}")
                 continue

@@ -8,8 +8,8 @@ import pytest
 
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.sensitive import holder_of, is_within, sensitive_paths
-from pipeguard.isolation.view import Mount, MountKind, SandboxUser, environment_of, view_of
+from pipeguard.isolation.sensitive import contains_path, find_holder, sensitive_paths
+from pipeguard.isolation.view import Mount, MountKind, SandboxUser, build_view, filter_environment
 from tests.each import each
 
 
@@ -28,7 +28,7 @@ def host(tmp_path: Path) -> SandboxUser:
 def mounts(
     host: SandboxUser, profile: Profile, *needed: str, folder: str = "/"
 ) -> dict[str, Mount]:
-    view = view_of(profile, host, needed, folder, None)
+    view = build_view(profile, host, needed, folder, None)
     return {mount.path: mount for mount in view.mounts}
 
 
@@ -40,8 +40,8 @@ def test_a_home_is_empty(host: SandboxUser) -> None:
 
 def test_what_is_given_is_there_and_outer_folders_come_first(host: SandboxUser) -> None:
     work, deep = f"{host.home}/work", f"{host.home}/work/deep"
-    view = view_of(Profile(read=(work,), write=(deep,)), host, (), "/", None)
-    given = [mount for mount in view.mounts if is_within(mount.path, work)]
+    view = build_view(Profile(read=(work,), write=(deep,)), host, (), "/", None)
+    given = [mount for mount in view.mounts if contains_path(mount.path, work)]
     assert given == [Mount(MountKind.READ, work, work), Mount(MountKind.WRITE, deep, deep)]
 
 
@@ -104,7 +104,7 @@ def test_a_link_leads_where_it_led(host: SandboxUser) -> None:
 
 
 def test_a_kept_home_is_a_folder_of_ours(host: SandboxUser) -> None:
-    view = view_of(Profile(), host, (), "/", f"{host.home}/state/kept")
+    view = build_view(Profile(), host, (), "/", f"{host.home}/state/kept")
     assert Mount(MountKind.WRITE, host.home, f"{host.home}/state/kept") in view.mounts
 
 
@@ -113,24 +113,24 @@ def test_what_is_held_in_a_kept_home_is_of_that_home(host: SandboxUser) -> None:
     settings = Path(host.home, "work", "deep", "settings")
     settings.touch()
     kept = f"{host.home}/state/kept"
-    view = view_of(Profile(read=(str(settings),)), host, (), "/", kept)
+    view = build_view(Profile(read=(str(settings),)), host, (), "/", kept)
     written = [mount for mount in view.mounts if mount.kind is MountKind.WRITE]
     assert written
-    assert {mount.source for mount in written if not is_within(mount.source, kept)} == set()
+    assert {mount.source for mount in written if not contains_path(mount.source, kept)} == set()
 
 
 def test_no_variable_leads_to_a_socket(host: SandboxUser) -> None:
     variables = {"SSH_AUTH_SOCK": "/a", "DISPLAY": ":0", "TMPDIR": "/x", "PATH": "/bin", "K": "v"}
-    view = view_of(Profile(), host, (), "/", None)
-    assert environment_of(variables, view) == {"PATH": "/bin", "K": "v", "HOME": host.home}
+    view = build_view(Profile(), host, (), "/", None)
+    assert filter_environment(variables, view) == {"PATH": "/bin", "K": "v", "HOME": host.home}
 
 
 def test_a_base_folder_that_is_not_there_is_not_named(host: SandboxUser) -> None:
     """A server that makes its cache there would fail where the root folder is read-only."""
     own = {"XDG_CACHE_HOME": f"{host.home}/.cache", "XDG_DATA_HOME": f"{host.home}/work/data"}
     elsewhere = {"XDG_CONFIG_HOME": "/srv/config", "XDG_STATE_HOME": "/home/other"}
-    view = view_of(Profile(), host, (), "/", None)
-    assert environment_of(own | elsewhere, view) == own | {"HOME": host.home}
+    view = build_view(Profile(), host, (), "/", None)
+    assert filter_environment(own | elsewhere, view) == own | {"HOME": host.home}
 
 
 def test_etc_has_no_password_and_no_key(host: SandboxUser) -> None:
@@ -145,11 +145,11 @@ def test_etc_has_no_password_and_no_key(host: SandboxUser) -> None:
      ("/a", "/", True)],
 )  # fmt: skip
 def test_a_path_is_in_a_folder_by_whole_names(path: str, folder: str, inside: bool) -> None:
-    assert is_within(path, folder) is inside
+    assert contains_path(path, folder) is inside
 
 
 def test_the_holder_is_the_sensitive_path() -> None:
     paths = sensitive_paths("/home/kim", ["/home/kim/own"])
-    assert holder_of("/home/kim/.ssh/id_rsa", paths) == "/home/kim/.ssh"
-    assert holder_of("/home/kim/own", paths) == "/home/kim/own"
-    assert holder_of("/home/kim/work", paths) is None
+    assert find_holder("/home/kim/.ssh/id_rsa", paths) == "/home/kim/.ssh"
+    assert find_holder("/home/kim/own", paths) == "/home/kim/own"
+    assert find_holder("/home/kim/work", paths) is None

@@ -10,7 +10,7 @@ from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.sandbox import this_host
 from pipeguard.isolation.view import SandboxUser
-from pipeguard.isolation.walls.grants import WallGrant, grant_of, is_given_by, needless
+from pipeguard.isolation.walls.grants import WallGrant, find_grant, is_covered, needless
 from pipeguard.isolation.walls.wall import PORT, READ, WRITE
 from tests.each import each
 
@@ -34,7 +34,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SandboxUser:
 
 
 def offered(rule: str, path: object, host: SandboxUser) -> WallGrant:
-    grant = grant_of([{"rule": rule, "path": str(path)}], host)
+    grant = find_grant([{"rule": rule, "path": str(path)}], host)
     assert grant is not None
     return grant
 
@@ -104,14 +104,14 @@ def test_a_folder_that_holds_keys_is_given_if_that_is_said(case: str, host: Sand
     rule, path, value, held = WIDE[case]
     finding = {"rule": rule, "path": f"{host.home}/{path}"}
     with pytest.raises(PolicyError, match="--wide"):
-        grant_of([finding], host)
-    grant = grant_of([finding], host, is_wide=True)
+        find_grant([finding], host)
+    grant = find_grant([finding], host, is_wide=True)
     assert grant is not None
     assert grant.value == value
     assert any(held in each for each in grant.holds)
     for never in ("/", "/usr/lib/new", f"{host.home}/..", f"{host.home}/.ssh/id_rsa"):
         with pytest.raises(PolicyError):
-            grant_of([{"rule": WRITE, "path": never}], host, is_wide=True)
+            find_grant([{"rule": WRITE, "path": never}], host, is_wide=True)
 
 
 def test_a_name_that_may_be_private_makes_its_plain_one_needless(host: SandboxUser) -> None:
@@ -145,10 +145,10 @@ def test_a_folder_makes_needless_what_it_gives_and_no_more(host: SandboxUser) ->
     assert needless(WallGrant("read", "~/other", ""), [entry], host) == {
         "read": ["~/other/b.txt", f"{host.home}/other/b.txt"]
     }
-    assert is_given_by(entry, WallGrant("read", "~/notes/x/y", ""), host)
-    assert not is_given_by(entry, WallGrant("write", "~/other/b.txt", ""), host)
+    assert is_covered(entry, WallGrant("read", "~/notes/x/y", ""), host)
+    assert not is_covered(entry, WallGrant("write", "~/other/b.txt", ""), host)
     only = IsolateEntry(write=("~/notes",))
-    assert not is_given_by(only, WallGrant("write", "~/notes/.vscode/x", ""), host)
+    assert not is_covered(only, WallGrant("write", "~/notes/.vscode/x", ""), host)
 
 
 def test_what_a_link_leads_to_is_shown_and_given(host: SandboxUser) -> None:
@@ -161,14 +161,14 @@ def test_what_a_link_leads_to_is_shown_and_given(host: SandboxUser) -> None:
 
 
 def test_a_port_is_given_by_its_number(host: SandboxUser) -> None:
-    grant = grant_of([{"rule": PORT, "excerpt": "8765"}], host)
+    grant = find_grant([{"rule": PORT, "excerpt": "8765"}], host)
     assert grant is not None
     assert grant[:2] == ("loopback", 8765)
 
 
 def test_the_port_of_a_host_may_be_named_where_the_event_has_none(host: SandboxUser) -> None:
     def given(excerpt: str, port: int | None) -> str:
-        grant = grant_of([{"rule": "egress.host", "excerpt": excerpt}], host, port)
+        grant = find_grant([{"rule": "egress.host", "excerpt": excerpt}], host, port)
         assert grant is not None
         return f"{grant.value}: {grant.opens}"
 
@@ -184,5 +184,5 @@ def test_the_port_of_a_host_may_be_named_where_the_event_has_none(host: SandboxU
 
 
 def test_an_event_of_another_kind_is_none_of_these(host: SandboxUser) -> None:
-    assert grant_of([{"rule": "secrets.aws", "excerpt": "x"}], host) is None
-    assert grant_of([{"rule": "egress.malformed", "excerpt": ""}], host) is None
+    assert find_grant([{"rule": "secrets.aws", "excerpt": "x"}], host) is None
+    assert find_grant([{"rule": "egress.malformed", "excerpt": ""}], host) is None

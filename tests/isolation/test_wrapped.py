@@ -17,7 +17,7 @@ from time import sleep
 import pytest
 
 from pipeguard.config.options import WrapOptions
-from pipeguard.identity.server_name import launched
+from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation.cgroups import PREFIX, ROOT
 from pipeguard.runtime.isolated import ServerStarter
 from pipeguard.runtime.run import Run
@@ -316,7 +316,7 @@ def test_a_server_that_ended_hears_of_no_policy_any_more(
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     command = ("/bin/true",)
     options = WrapOptions(command, {"--isolate": "bubblewrap", "--name": "one"}, {}, ())
-    run = Run(launched(command), options, lambda _kinds: None)
+    run = Run(identify_server(command), options, lambda _kinds: None)
     for _ in range(3):
         starter = ServerStarter(options, {"PATH": os.defpath})
         starter.attach(run)

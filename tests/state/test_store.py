@@ -14,7 +14,7 @@ import pytest
 
 from pipeguard.errors import StateError
 from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.identity.server_name import Launched, launched
+from pipeguard.identity.server_name import Launched, identify_server
 from pipeguard.state import database
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import utc_text
@@ -270,7 +270,10 @@ def test_a_moment_is_kept_in_one_spelling_of_utc(hours: int, text: str) -> None:
 
 # --- who has a name ---------------------------------------------------------------------
 
-ONE, TWO = launched(["npx", "-y", "@one/mcp-x"]), launched(["npx", "-y", "@two/mcp-x"])
+ONE, TWO = (
+    identify_server(["npx", "-y", "@one/mcp-x"]),
+    identify_server(["npx", "-y", "@two/mcp-x"]),
+)
 
 
 def test_a_name_is_that_of_the_first_and_another_is_kept_beside_it(store: Store) -> None:
@@ -278,7 +281,7 @@ def test_a_name_is_that_of_the_first_and_another_is_kept_beside_it(store: Store)
     other = store.name_server("x", TWO)
     assert (other.server[:2], len(other.server), other.holder) == ("x-", 8, "npm @one/mcp-x")
     assert other.since.startswith("20")
-    assert store.name_server("x", launched(["bunx", "@one/mcp-x@2"])) == ("x", "", "")
+    assert store.name_server("x", identify_server(["bunx", "@one/mcp-x@2"])) == ("x", "", "")
     assert store.name_server("x", TWO) == other
     assert store.name_server("y", TWO).server == "y"
 
@@ -307,7 +310,7 @@ def test_a_name_is_free_once_nothing_is_kept_of_its_server(store: Store) -> None
     store.forget("weather", "tool", "nothing")
     assert store.name_server("weather", TWO).server != "weather"
     store.forget("weather")
-    three = launched(["uvx", "mcp-x"])
+    three = identify_server(["uvx", "mcp-x"])
     assert store.name_server("weather", three).server == "weather"
 
 

@@ -16,8 +16,8 @@ from pipeguard.clients.isolating import obstacle
 from pipeguard.errors import LaunchError
 from pipeguard.firewall.finding import Severity
 from pipeguard.isolation.docker_words import is_of_containers
-from pipeguard.isolation.egress.addresses import excess_of
-from pipeguard.isolation.engines import AUTO, LEARN, NONE, engine_for
+from pipeguard.isolation.egress.addresses import describe_excess
+from pipeguard.isolation.engines import AUTO, LEARN, NONE, choose_engine
 
 NOT_ISOLATED = PostureCheck(
     "server-not-isolated",
@@ -51,7 +51,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
 
 def _has_engine() -> bool:
     try:
-        engine_for(AUTO)
+        choose_engine(AUTO)
     except LaunchError:
         return False
     return True
@@ -95,7 +95,7 @@ def _weakness(target: AssessmentTarget, name: str, value: str) -> str:
     if name in ("--read", "--write") and holds_home(value, str(target.machine.home)):
         verb = "read" if name == "--read" else "change"
         return f"`{name} {value}` lets it {verb} nearly all that is in your home"
-    if name == "--connect" and (what := excess_of(value)):
+    if name == "--connect" and (what := describe_excess(value)):
         return f"`--connect {value}` lets it reach {what}"
     return ""
 

@@ -14,7 +14,7 @@ from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, 
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Severity
 from pipeguard.firewall.policy import Layer, Mode
-from pipeguard.isolation.egress.addresses import excess_of
+from pipeguard.isolation.egress.addresses import describe_excess
 
 WRONG = PostureCheck(
     "policy-wrong",
@@ -105,7 +105,9 @@ def _describe_grants(path: Path, file: PolicyFile, home_folder: str) -> Iterator
         home = "nearly all your home"
         wide = {f"read: [{text}]": home for text in entry.read if holds_home(text, home_folder)}
         wide |= {f"write: [{text}]": home for text in entry.write if holds_home(text, home_folder)}
-        wide |= {f"hosts: [{text}]": what for text in entry.hosts if (what := excess_of(text))}
+        wide |= {
+            f"hosts: [{text}]": what for text in entry.hosts if (what := describe_excess(text))
+        }
         for grant, what in wide.items():
             message = f"`isolate` gives servers named `{entry.server}` {what}: `{grant}`."
             yield LOOSER.at(path, message, key=f"isolate {entry.server} {grant}")

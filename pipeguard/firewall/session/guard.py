@@ -211,7 +211,7 @@ class FailureNotes(Protocol):
     def add_caller(self, conversation: str) -> None:
         """Note that a conversation calls tools of the server."""
 
-    def note_on(
+    def explain_failure(
         self, answer: JsonObject, tool: str, event: str, since: float, now: float
     ) -> AnswerNote | None:
         """Explain a failed answer; None for any other.

@@ -210,7 +210,7 @@ class MessageJudge(NamedTuple):
         if notes is None or (request.tool is None and message.kind is not MessageKind.ERROR):
             return None
         tool, since = request.tool or "", request.since
-        return notes.note_on(message.value, tool, self.event, since, self.now)
+        return notes.explain_failure(message.value, tool, self.event, since, self.now)
 
     def _review(self, request: PendingRequest, result: JsonValue) -> ReviewedResult | None:
         """Review the definitions that a server sent; None if the result has none."""

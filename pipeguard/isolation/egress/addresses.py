@@ -86,7 +86,7 @@ def is_metadata(host: Host) -> bool:
     return reach_of(str(host)) is Reach.METADATA
 
 
-def excess_of(entry: str) -> str:
+def describe_excess(entry: str) -> str:
     """Describe what else a granted host leads to; empty for most hosts.
 
     Args:

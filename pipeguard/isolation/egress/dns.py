@@ -31,7 +31,7 @@ class NameAddresses:
         self._numbers: dict[str, int] = {}
         self._names: list[str] = []
 
-    def address_of(self, name: str) -> IPv4Address | None:
+    def give_address(self, name: str) -> IPv4Address | None:
         """The address of a name; None where all are given out."""
         number = self._numbers.get(name)
         if number is None:
@@ -42,18 +42,18 @@ class NameAddresses:
             self._names.append(name)
         return NETWORK[number + 1]
 
-    def name_of(self, address: IPv4Address) -> str | None:
+    def find_name(self, address: IPv4Address) -> str | None:
         """The name that has an address; None where no name has it."""
         number = int(address) - int(NETWORK.network_address) - 1
         return self._names[number] if 0 <= number < len(self._names) else None
 
-    def host_of(self, address: Address) -> Host:
+    def find_host(self, address: Address) -> Host:
         """The host that an address of the sandbox's network stands for; in any thread."""
         if isinstance(address, IPv6Address):
             if address == LOOPBACK[1]:
                 return LOCALHOST  # which programs try first under this address, then under another
             return IPv6Address(int(address))  # without a zone
-        return (self.name_of(address) if address in NETWORK else None) or address
+        return (self.find_name(address) if address in NETWORK else None) or address
 
 
 MAX_QUERY_BYTES = 512  # what asks in more is no resolver of a C library

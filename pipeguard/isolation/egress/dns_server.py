@@ -75,12 +75,12 @@ class DnsResponder:
             question = dns.parse_question(message)
         except dns.DnsError as error:
             return error.response
-        name = _name_of(question)
-        if name is None or not (is_localhost(name) or self._state.rules.ports_of(name)):
+        name = _queried_name(question)
+        if name is None or not (is_localhost(name) or self._state.rules.allowed_ports(name)):
             return self._refuse(question, name or question.name, EgressReason.HOST)
         if question.kind != dns.TYPE_A:
             return dns.answer(question, None)
-        address = _LOCALHOST if is_localhost(name) else self._names.address_of(name)
+        address = _LOCALHOST if is_localhost(name) else self._names.give_address(name)
         if address is None:
             return self._refuse(question, name, EgressReason.TOO_MANY)
         return dns.answer(question, address)
@@ -93,7 +93,7 @@ class DnsResponder:
         return dns.no_such_name(question)
 
 
-def _name_of(question: dns.DnsQuestion) -> str | None:
+def _queried_name(question: dns.DnsQuestion) -> str | None:
     """The name that is asked for; None for what is no host's."""
     try:
         host = parse_host(question.name)

@@ -148,7 +148,7 @@ def bad_request(why: str) -> bytes:
     return _response("400 Bad Request", f"{why}.")
 
 
-def refused(way: EgressWay, target: HostAndPort, reason: EgressReason) -> bytes:
+def refusal_reply(way: EgressWay, target: HostAndPort, reason: EgressReason) -> bytes:
     """The answer to a client whose host is refused."""
     if way is EgressWay.SOCKS5:
         return reply(_SocksCode.NOT_ALLOWED)
@@ -160,7 +160,7 @@ def refused(way: EgressWay, target: HostAndPort, reason: EgressReason) -> bytes:
     return _response("403 Forbidden", f"{target} {why}.")
 
 
-def failed(way: EgressWay, target: HostAndPort, error: str, advice: str = "") -> bytes:
+def failure_reply(way: EgressWay, target: HostAndPort, error: str, advice: str = "") -> bytes:
     """The answer to a client whose host is allowed and could not be reached."""
     if way is EgressWay.SOCKS5:
         code = _SocksCode.HOST_UNREACHABLE if error.startswith("EAI_") else _SocksCode.FAILED

@@ -68,7 +68,7 @@ def parse_host(text: str) -> Host:
         raise HostError("a host has at most 253 characters")
     if text.startswith("["):
         if not text.endswith("]"):
-            raise HostError(f"{_shown(text)} has a bracket that is not closed")
+            raise HostError(f"{_show(text)} has a bracket that is not closed")
         return _ipv6(text[1:-1])
     if ":" in text:
         return _ipv6(text)
@@ -76,7 +76,7 @@ def parse_host(text: str) -> Host:
     if _NUMBER.fullmatch(name.rpartition(".")[2]):
         return _ipv4(name)
     if len(name) > MAX_NAME_CHARS or not _NAME.fullmatch(name):
-        raise HostError(f"{_shown(text)} is not a host name")
+        raise HostError(f"{_show(text)} is not a host name")
     return name
 
 
@@ -89,10 +89,10 @@ def parse_authority(text: str, default_port: int | None = None) -> HostAndPort:
     host, colon, port = text.rpartition(":")
     if not colon or (text.startswith("[") and text.endswith("]")):
         if default_port is None:
-            raise HostError(f"{_shown(text)} has no port")
+            raise HostError(f"{_show(text)} has no port")
         return HostAndPort(parse_host(text), default_port)
     if ":" in host and not host.startswith("["):
-        raise HostError(f"{_shown(text)}: an IPv6 address with a port needs brackets")
+        raise HostError(f"{_show(text)}: an IPv6 address with a port needs brackets")
     return HostAndPort(parse_host(host), parse_port(port))
 
 
@@ -103,7 +103,7 @@ def parse_port(text: str) -> int:
         HostError: it is none.
     """
     if not _PORT.fullmatch(text) or not 0 < int(text) < 65536:
-        raise HostError(f"{_shown(text)} is not a port: 1 to 65535")
+        raise HostError(f"{_show(text)} is not a port: 1 to 65535")
     return int(text)
 
 
@@ -128,7 +128,7 @@ def _ipv6(text: str) -> Address:
     try:
         address = IPv6Address(text)
     except ValueError:
-        raise HostError(f"{_shown(text)} is not an IPv6 address") from None
+        raise HostError(f"{_show(text)} is not an IPv6 address") from None
     # A mapped address is the IPv4 one, by another spelling; a zone is of one machine's interfaces.
     return address.ipv4_mapped or IPv6Address(int(address))
 
@@ -139,18 +139,18 @@ def _ipv4(name: str) -> IPv4Address:
     numbers = [_number(part) for part in parts]
     *first, last = numbers
     if len(parts) > 4 or max(first, default=0) > 255 or last >= 256 ** (4 - len(first)):
-        raise HostError(f"{_shown(name)} is not an IPv4 address")
+        raise HostError(f"{_show(name)} is not an IPv4 address")
     return IPv4Address(sum(number << 8 * (3 - at) for at, number in enumerate(first)) + last)
 
 
 def _number(part: str) -> int:
     if len(part) > 24 or not _NUMBER.fullmatch(part):
-        raise HostError(f"{_shown(part)} is not a part of an IPv4 address")
+        raise HostError(f"{_show(part)} is not a part of an IPv4 address")
     if part.startswith("0x"):
         return int(part[2:] or "0", 16)
     if part.startswith("0") and part.strip("0"):
         if not set(part) <= set("01234567"):
-            raise HostError(f"{_shown(part)} is not an octal number")
+            raise HostError(f"{_show(part)} is not an octal number")
         return int(part, 8)
     return int(part)
 
@@ -162,10 +162,10 @@ def _to_ascii(text: str) -> str:
     try:
         return idna.encode(text, uts46=True, std3_rules=False).decode("ascii")
     except (idna.IDNAError, UnicodeError):
-        raise HostError(f"{_shown(text)} is not an international host name") from None
+        raise HostError(f"{_show(text)} is not an international host name") from None
 
 
-def _shown(text: str) -> str:
+def _show(text: str) -> str:
     """A text in a message: quoted, in ASCII, cut."""
     return ascii(text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}...")
 
@@ -208,7 +208,7 @@ class HostRules(NamedTuple):
             host, ports = parse_entry(text.removesuffix(PRIVATE))
             if text.endswith(PRIVATE):
                 if not isinstance(host, str):
-                    raise HostError(f"{_shown(text)}: an address is given without `=private`")
+                    raise HostError(f"{_show(text)}: an address is given without `=private`")
                 private[host] = private.get(host, frozenset()) | ports
             if not isinstance(host, str):
                 addresses[host] = addresses.get(host, frozenset()) | ports
@@ -222,7 +222,7 @@ class HostRules(NamedTuple):
             raise HostError(f"more than {MAX_PORTS} different ports")
         return rules
 
-    def ports_of(self, host: Host) -> frozenset[int]:
+    def allowed_ports(self, host: Host) -> frozenset[int]:
         """The ports at which a host may be reached; none where it may not."""
         if not isinstance(host, str):
             ports = self.addresses.get(host, frozenset())
@@ -236,7 +236,7 @@ class HostRules(NamedTuple):
 
     def names_address(self, address: Address, port: int) -> bool:
         """True if this very address and port is named, so that it may be a private one."""
-        return port in self.ports_of(address)
+        return port in self.allowed_ports(address)
 
     def may_be_private(self, host: Host, port: int) -> bool:
         """True if a name may lead to an address of a private network at this port."""
@@ -276,16 +276,16 @@ def parse_entry(entry: str) -> tuple[Host, frozenset[int]]:
     if text == "*":
         raise HostError("'*' is every host: name hosts, or do not restrict the network")
     if "/" in text or "@" in text:
-        raise HostError(f"{_shown(text)} is not a host alone, as api.example.com is")
+        raise HostError(f"{_show(text)} is not a host alone, as api.example.com is")
     wildcard, domain = ("*.", text[2:]) if text.startswith("*.") else ("", text)
     if domain.count(":") > 1 and not domain.startswith("["):
         return parse_host(domain), DEFAULT_PORTS
     host, port = parse_authority(domain, default_port=0)
     if isinstance(host, str) and is_localhost(host):
         raise HostError(
-            f"{_shown(text)} is this machine. Name a port of it: --loopback {port or 'PORT'}, or"
+            f"{_show(text)} is this machine. Name a port of it: --loopback {port or 'PORT'}, or"
             f" `loopback: [{port or 'PORT'}]` in the policy"
         )
     if wildcard and not isinstance(host, str):
-        raise HostError(f"{_shown(text)}: an address has no subdomains")
+        raise HostError(f"{_show(text)}: an address has no subdomains")
     return f"{wildcard}{host}" if wildcard else host, frozenset({port}) if port else DEFAULT_PORTS

@@ -81,9 +81,9 @@ class EgressRecord(NamedTuple):
 Report = Callable[[EgressRecord], None]
 
 
-def refusal_of(rules: HostRules, target: HostAndPort) -> EgressReason | None:
+def find_refusal(rules: HostRules, target: HostAndPort) -> EgressReason | None:
     """Why a host and port may not be reached, before its name is resolved; None if it may."""
-    ports = rules.ports_of(target.host)
+    ports = rules.allowed_ports(target.host)
     if target.port in ports:
         return None
     return EgressReason.PORT if ports else EgressReason.HOST

@@ -68,14 +68,14 @@ class NameLookups:
         if name not in self._cached and self._unknown.get(name, 0.0) > self._loop.time():
             return []
         try:
-            return await asyncio.wait_for(self.addresses_of(name), KNOWN_SECONDS)
+            return await asyncio.wait_for(self.resolve_name(name), KNOWN_SECONDS)
         except (TimeoutError, socket.gaierror):
             if len(self._unknown) >= MAX_CACHED:
                 self._unknown.clear()
             self._unknown[name] = self._loop.time() + UNKNOWN_SECONDS
             return []
 
-    async def addresses_of(self, name: str) -> list[str]:
+    async def resolve_name(self, name: str) -> list[str]:
         """The addresses of a name.
 
         Raises:

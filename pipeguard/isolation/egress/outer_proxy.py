@@ -176,7 +176,7 @@ def is_own(target: HostAndPort) -> bool:
     return reach_of(str(host)) in _OWN
 
 
-def proxies_from(setting: str | None, variables: Mapping[str, str]) -> OuterProxies:
+def merge_proxies(setting: str | None, variables: Mapping[str, str]) -> OuterProxies:
     """Merge a policy with an environment.
 
     Args:
@@ -188,16 +188,16 @@ def proxies_from(setting: str | None, variables: Mapping[str, str]) -> OuterProx
     exceptions = ProxyExceptions(_first(variables, "NO_PROXY"))
     try:
         if setting is not None:
-            one = _parsed("egress.proxy", setting)
+            one = _parse_variable("egress.proxy", setting)
             return OuterProxies(one, one, exceptions)
-        web = _parsed("HTTP_PROXY", _first(variables, "HTTP_PROXY", "ALL_PROXY"))
-        tunnel = _parsed("HTTPS_PROXY", _first(variables, "HTTPS_PROXY", "ALL_PROXY"))
+        web = _parse_variable("HTTP_PROXY", _first(variables, "HTTP_PROXY", "ALL_PROXY"))
+        tunnel = _parse_variable("HTTPS_PROXY", _first(variables, "HTTPS_PROXY", "ALL_PROXY"))
     except OuterProxyError as error:
         return OuterProxies(exceptions=exceptions, wrong=str(error))
     return OuterProxies(web, tunnel, exceptions)
 
 
-def _parsed(name: str, text: str) -> OuterProxy | None:
+def _parse_variable(name: str, text: str) -> OuterProxy | None:
     try:
         return OuterProxy.parse(text) if text else None
     except OuterProxyError as error:

@@ -119,7 +119,7 @@ class ConnectionRecorder:
         if not record.is_repeated:
             self._take(record)
         if record.reason is not None and self._refused is not None:
-            event = self._events.get(_key_of(record, record.reason))
+            event = self._events.get(_refusal_key(record, record.reason))
             if event and (target := self._target(record, event)) is not None:
                 self._refused(target)
 
@@ -130,7 +130,7 @@ class ConnectionRecorder:
         if reason is None:
             self._write(record)
             return
-        key = _key_of(record, reason)
+        key = _refusal_key(record, reason)
         if key not in self._counts and len(self._counts) >= MAX_KEYS:
             key = _Key(None, reason, "", 0)
         count = self._counts.get(key)
@@ -178,7 +178,7 @@ class ConnectionRecorder:
         if finding.rule not in _ALLOWABLE:
             return None
         fields = {"rule": finding.rule, "excerpt": finding.excerpt, "host": finding.host}
-        entry = entry_of(fields) or ""
+        entry = allowing_entry(fields) or ""
         if not entry and not _is_host(record.host):
             return None
         return RefusedTarget(finding.rule, shown_target(record), event, entry, at)
@@ -202,7 +202,7 @@ class ConnectionRecorder:
         return True
 
 
-def _key_of(record: EgressRecord, reason: EgressReason) -> _Key:
+def _refusal_key(record: EgressRecord, reason: EgressReason) -> _Key:
     """The key that refusals are counted by; a port of this machine is one, by whatever name."""
     if _is_own_port(record):
         return _Key(None, EgressReason.HOST, LOCALHOST, record.port)
@@ -275,7 +275,7 @@ def _private_entry(name: str, port: int) -> str | None:
     return f"{shown}{PRIVATE}" if isinstance(host, str) else shown
 
 
-def entry_of(finding: Mapping[str, str]) -> str | None:
+def allowing_entry(finding: Mapping[str, str]) -> str | None:
     """The entry of a policy's hosts that allows what an event refused; None where none does.
 
     Args:

@@ -13,8 +13,8 @@ from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.hosts import HostAndPort
-from pipeguard.isolation.egress.judge import EgressOutcome, EgressRecord, EgressWay, refusal_of
-from pipeguard.isolation.egress.sockets import SEEN_BYTES, received, refused_target
+from pipeguard.isolation.egress.judge import EgressOutcome, EgressRecord, EgressWay, find_refusal
+from pipeguard.isolation.egress.sockets import SEEN_BYTES, receive, refused_target
 
 if TYPE_CHECKING:
     import asyncio
@@ -77,7 +77,7 @@ class RefusedConnections:
         for sock in self._sockets:
             with suppress(OSError):
                 while self._count < MAX_READ:
-                    self._tell(*received(sock))
+                    self._tell(*receive(sock))
                     self._count += 1
         if self._count < MAX_READ:
             return 0.0
@@ -101,8 +101,8 @@ class RefusedConnections:
         if refused not in self._told and len(self._told) >= MAX_AT_ONCE:
             return
         self._told.add(refused)
-        target = HostAndPort(self._state.names.host_of(address), port)
-        reason = refusal_of(self._state.rules, target)
+        target = HostAndPort(self._state.names.find_host(address), port)
+        reason = find_refusal(self._state.rules, target)
         if reason is not None:
             at = monotonic() - (max(0.0, time() - since_1970) if since_1970 is not None else 0.0)
             host, way, outcome = str(target.host), EgressWay.DIRECT, EgressOutcome.REFUSED

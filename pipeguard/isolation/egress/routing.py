@@ -182,7 +182,7 @@ class HostRoute(NamedTuple):
         return all(is_usable(address, port, rules, host) for address in self.addresses)
 
 
-def advice_on(error: str, target: HostAndPort, proxies: OuterProxies) -> str:
+def advise(error: str, target: HostAndPort, proxies: OuterProxies) -> str:
     """Advice about a failure to reach a target; may be empty."""
     if is_own_port(str(target.host)):  # no proxy is ever asked for it
         return _NOBODY if error == "ECONNREFUSED" else ""
@@ -236,8 +236,10 @@ async def _usable(owner: RouteOwner, target: HostAndPort) -> list[Address]:
 
 async def _through(owner: RouteOwner, target: HostAndPort, proxy: OuterProxy) -> HostRoute:
     """Connect through a proxy, which is given the name and resolves it."""
-    checked = await _screened(owner, target)
-    tls, name = (_trusted(), str(proxy.at.host)) if proxy.kind == HTTPS else (None, None)
+    checked = await _screen_addresses(owner, target)
+    tls, name = (
+        (_trusted_authorities(), str(proxy.at.host)) if proxy.kind == HTTPS else (None, None)
+    )
     try:
         addresses = list(all_addresses(await owner.resolve(proxy.at)))
 
@@ -261,14 +263,14 @@ async def _through(owner: RouteOwner, target: HostAndPort, proxy: OuterProxy) ->
 
 
 @cache
-def _trusted() -> ssl.SSLContext:
+def _trusted_authorities() -> ssl.SSLContext:
     """Whom a proxy's certificate may be of: the authorities of this system."""
     import ssl
 
     return ssl.create_default_context()
 
 
-async def _screened(owner: RouteOwner, target: HostAndPort) -> tuple[Address, ...]:
+async def _screen_addresses(owner: RouteOwner, target: HostAndPort) -> tuple[Address, ...]:
     """The addresses that a target has here; none where its name is not known here.
 
     Raises:

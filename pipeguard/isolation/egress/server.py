@@ -132,7 +132,7 @@ class _EgressServer:
         address = ip_address(sockname[0])
         if isinstance(address, IPv6Address):  # of a socket of both families
             address = address.ipv4_mapped or address
-        host = self._state.names.host_of(address)
+        host = self._state.names.find_host(address)
         return EgressRequest(EgressWay.DIRECT, HostAndPort(host, sockname[1]))
 
     async def resolve(self, target: HostAndPort) -> list[str]:
@@ -142,7 +142,7 @@ class _EgressServer:
             OSError: its name cannot be resolved.
         """
         host = target.host
-        return _literal(host) or await self._lookups.addresses_of(str(host))
+        return _literal(host) or await self._lookups.resolve_name(str(host))
 
     async def resolve_if_known(self, target: HostAndPort) -> list[str]:
         """The target, or None where its name is not known here, or not soon.
@@ -208,7 +208,7 @@ def serve(
     try:
         server = _EgressServer(loop, state)
         loop.run_until_complete(server.open(sockets, refused))
-        loop.add_reader(wake, partial(_changed, server, state, wake))
+        loop.add_reader(wake, partial(_swap_state, server, state, wake))
         if not state.is_closed:
             loop.run_forever()
         loop.remove_reader(wake)
@@ -223,7 +223,7 @@ def _report_error(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -
         loop.default_exception_handler(context)
 
 
-def _changed(server: _EgressServer, state: EgressState, wake: socket.socket) -> None:
+def _swap_state(server: _EgressServer, state: EgressState, wake: socket.socket) -> None:
     with suppress(BlockingIOError):
         wake.recv(4096)
     if state.is_closed:

@@ -13,14 +13,14 @@ from pipeguard.isolation.egress.judge import (
     EgressReason,
     EgressRecord,
     EgressWay,
-    refusal_of,
+    find_refusal,
 )
 from pipeguard.isolation.egress.lookups import error_name
 from pipeguard.isolation.egress.routing import (
     HostRoute,
     RouteOwner,
     RouteRefusedError,
-    advice_on,
+    advise,
     open_route,
 )
 from pipeguard.isolation.egress.tunnel import RequestEnd, TunnelEnd, reset
@@ -145,7 +145,7 @@ class EgressSession(asyncio.BufferedProtocol):
     def _begin(self, request: EgressRequest) -> None:
         self._handshake = None
         self._request, self._early = request, request.early
-        reason = refusal_of(self._server.rules, request.target)
+        reason = find_refusal(self._server.rules, request.target)
         if reason is not None:
             self._refuse(reason)
             return
@@ -182,7 +182,7 @@ class EgressSession(asyncio.BufferedProtocol):
         self._client = client
         self._state = _State.JOINED
         self._moved_at = self._server.now()
-        client.take_over(self._transport, self._early, has_ended=self._has_ended)
+        client.adopt(self._transport, self._early, has_ended=self._has_ended)
         client.join(host, self._finish)
         host.join(client, self._finish)
         if request.to_client:
@@ -211,13 +211,13 @@ class EgressSession(asyncio.BufferedProtocol):
     def _refuse(self, reason: EgressReason, address: str = "") -> None:
         request = self._request
         self._report(EgressOutcome.REFUSED, reason, address=address)
-        self._say_and_close(handshake.refused(request.way, request.target, reason))
+        self._say_and_close(handshake.refusal_reply(request.way, request.target, reason))
 
     def _fail(self, error: str) -> None:
         request = self._request
-        advice = advice_on(error, request.target, self._server.proxies)
+        advice = advise(error, request.target, self._server.proxies)
         self._report(EgressOutcome.FAILED, None, error, advice=advice)
-        self._say_and_close(handshake.failed(request.way, request.target, error, advice))
+        self._say_and_close(handshake.failure_reply(request.way, request.target, error, advice))
 
     def _say_and_close(self, response: bytes) -> None:
         """Close; after a response the client has some time to read it and to close itself."""
@@ -260,7 +260,7 @@ class EgressSession(asyncio.BufferedProtocol):
         if self._state not in {_State.CONNECTING, _State.JOINED}:
             return
         target = self._request.target
-        is_allowed = refusal_of(rules, target) is None
+        is_allowed = find_refusal(rules, target) is None
         if is_allowed and self._state is _State.JOINED:
             is_allowed = self._route.is_usable(target, rules)
         if not is_allowed:

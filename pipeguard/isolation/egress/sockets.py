@@ -193,8 +193,8 @@ def receive_sockets(channel: socket.socket) -> EgressSockets:
             os.close(descriptor)
         raise OSError("the sandbox sent no sockets")
     last = len(descriptors) - counts[-1]
-    received = iter([socket.socket(fileno=descriptor) for descriptor in descriptors[:last]])
-    proxy, direct, dns, refused = (tuple(islice(received, count)) for count in counts[:-1])
+    receive = iter([socket.socket(fileno=descriptor) for descriptor in descriptors[:last]])
+    proxy, direct, dns, refused = (tuple(islice(receive, count)) for count in counts[:-1])
     return EgressSockets(proxy, direct, dns, refused, tuple(descriptors[last:]))
 
 
@@ -202,11 +202,11 @@ def open_refused() -> tuple[socket.socket, ...]:
     """One for IPv4 and one for IPv6, in the network of the caller, where they are allowed."""
     if sys.platform != "linux":
         return ()
-    made = (_opened(ETH_P_IP, _FILTER_V4), _opened(ETH_P_IPV6, _FILTER_V6))
+    made = (_open_socket(ETH_P_IP, _FILTER_V4), _open_socket(ETH_P_IPV6, _FILTER_V6))
     return tuple(sock for sock in made if sock is not None)
 
 
-def _opened(protocol: int, instructions: tuple[tuple[int, ...], ...]) -> socket.socket | None:
+def _open_socket(protocol: int, instructions: tuple[tuple[int, ...], ...]) -> socket.socket | None:
     program = b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
     content = ctypes.create_string_buffer(program, len(program))
     attached = struct.pack("@HP", len(instructions), ctypes.addressof(content))
@@ -226,7 +226,7 @@ def _opened(protocol: int, instructions: tuple[tuple[int, ...], ...]) -> socket.
     return made
 
 
-def received(sock: socket.socket) -> tuple[bytes, float | None]:
+def receive(sock: socket.socket) -> tuple[bytes, float | None]:
     """The next packet of such a socket, and when it came, in seconds since 1970 if that is known.
 
     Raises:

@@ -54,7 +54,7 @@ class TunnelEnd(asyncio.BufferedProtocol):
         """Wait to be joined."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
 
-    def take_over(self, transport: asyncio.Transport, early: bytes, *, has_ended: bool) -> None:
+    def adopt(self, transport: asyncio.Transport, early: bytes, *, has_ended: bool) -> None:
         """Go on with a connection that had another protocol.
 
         Args:

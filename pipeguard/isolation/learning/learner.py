@@ -7,17 +7,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import LaunchError, StateError
-from pipeguard.isolation.fetching import fetched
+from pipeguard.isolation.fetching import fetch_package
 from pipeguard.isolation.learning.observed import save_more
 from pipeguard.isolation.learning.tracer import OPTIONS, Had, Tracer, obstacle, strace_here
 from pipeguard.isolation.own_arguments import with_paths
-from pipeguard.isolation.packages import package_of
+from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.runtimes import runtime_of
+from pipeguard.isolation.runtimes import find_runtime
 from pipeguard.isolation.sandbox import installer, packages_folder, this_host
-from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.sensitive import contains_path
 from pipeguard.isolation.server_view import given_among
-from pipeguard.isolation.shipped import key_of
+from pipeguard.isolation.shipped import package_key
 from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.isolation.view import ETC_FILES, ETC_FOLDERS, SCRATCH, SYSTEM
 from pipeguard.launch.child import Child, Command, start
@@ -70,18 +70,18 @@ class Learner:
         needed: tuple[str, ...] = ()
         self._package = ""
         self._has_failed = False
-        if (package := package_of(command.argv)) is not None:
+        if (package := find_package(command.argv)) is not None:
             fetch = partial(installer, proxies=proxies)
-            installed = fetched(package, packages_folder(), command.env, fetch, say)
+            installed = fetch_package(package, packages_folder(), command.env, fetch, say)
             self._in_use = installed.in_use
-            self._package = key_of(package)
+            self._package = package_key(package)
             argv, needed = (installed.program, *package.arguments), (installed.folder,)
-        runtime = runtime_of(argv, command.env, folder, host)
+        runtime = find_runtime(argv, command.env, folder, host)
         words = with_paths(argv[0], argv[1:], folder)
         given, files = given_among(words, runtime.needed, Profile(), host, folder)
         system = _of_system(host, folder)
         program = (*needed, *runtime.needed, *files)
-        self._had = Had(_spelled((*system, *given, *program)), _spelled((*system, *given)))
+        self._had = Had(_add_targets((*system, *given, *program)), _add_targets((*system, *given)))
         self._command = Command((runtime.path, *argv[1:]), command.env, command.cwd)
 
     def start(self) -> Child:
@@ -127,11 +127,13 @@ def _of_system(host: SandboxUser, folder: str) -> tuple[str, ...]:
     """The grants of every isolated server."""
     etc = (f"/etc/{name}" for name in (*ETC_FILES, *ETC_FOLDERS, *_SYSTEM_FILES))
     scratch = (
-        each for each in SCRATCH if not is_within(host.home, each) and not is_within(folder, each)
+        each
+        for each in SCRATCH
+        if not contains_path(host.home, each) and not contains_path(folder, each)
     )
     return (*SYSTEM, *KERNEL, *scratch, *etc)
 
 
-def _spelled(paths: Iterable[str]) -> tuple[str, ...]:
+def _add_targets(paths: Iterable[str]) -> tuple[str, ...]:
     """The paths, and those that they lead to."""
     return tuple(dict.fromkeys(each for path in paths for each in (path, os.path.realpath(path))))

@@ -29,7 +29,7 @@ FINISH_SECONDS = 2.0
 _REVERSE = (".in-addr.arpa", ".ip6.arpa", ".local")
 
 
-def _addresses_of(name: str) -> Iterable[str]:
+def _sent_addresses(name: str) -> Iterable[str]:
     found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in found]
 
@@ -41,7 +41,7 @@ class HostNames:
         resolve: gives the addresses of a name, in a thread of its own.
     """
 
-    def __init__(self, resolve: Callable[[str], Iterable[str]] = _addresses_of) -> None:
+    def __init__(self, resolve: Callable[[str], Iterable[str]] = _sent_addresses) -> None:
         self._resolve = resolve
         self._asked: set[str] = set()
         self._connected: set[tuple[str, int]] = set()

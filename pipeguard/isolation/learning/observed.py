@@ -133,7 +133,7 @@ def load(name: str) -> Observed | None:
     except OSError as error:
         raise StateError(f"{path} cannot be read: {error.strerror}.") from None
     try:
-        return _parsed(json.loads(content))
+        return _parse_fields(json.loads(content))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise StateError(
             f"{path} is not as it was written. Remove it, and learn again: pipeguard isolate"
@@ -206,7 +206,7 @@ def _fields(observed: Observed) -> dict[str, object]:
     }
 
 
-def _parsed(fields: dict[str, object]) -> Observed:
+def _parse_fields(fields: dict[str, object]) -> Observed:
     if fields["version"] != VERSION:
         raise ValueError("another version")
     observed = Observed(int(_is(fields["runs"], int)), int(_is(fields["last"], int)))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.egress.hosts import PRIVATE, HostRules, parse_authority, parse_host
-from pipeguard.isolation.learning.reduction import Grant, Withheld, reduced
-from pipeguard.isolation.profile import path_of
-from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.learning.reduction import Grant, Withheld, reduce
+from pipeguard.isolation.profile import parse_path
+from pipeguard.isolation.sensitive import contains_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ class ProfileProposal(NamedTuple):
     withheld: tuple[Withheld, ...]
 
 
-def proposed(observed: Observed, profile: Profile, host: SandboxUser) -> ProfileProposal:
+def propose(observed: Observed, profile: Profile, host: SandboxUser) -> ProfileProposal:
     """Compare what was seen with what is given.
 
     Args:
@@ -43,13 +43,13 @@ def proposed(observed: Observed, profile: Profile, host: SandboxUser) -> Profile
         profile: what the server is given now.
         host: this machine and its user.
     """
-    reduction = reduced(observed, host)
+    reduction = reduce(observed, host)
     is_given = [_is_given(grant, profile, host) for grant in reduction.grants]
     pairs = list(zip(reduction.grants, is_given, strict=True))
     return ProfileProposal(
         tuple(grant for grant, given in pairs if not given),
         tuple(grant for grant, given in pairs if given),
-        tuple(_unused(observed, profile)),
+        tuple(_unused_grants(observed, profile)),
         tuple(each for each in reduction.withheld if not _is_named(each, profile)),
     )
 
@@ -82,30 +82,30 @@ def _is_given(grant: Grant, profile: Profile, host: SandboxUser) -> bool:
         target = parse_authority(name, 443)
         if name != grant.value and not rules.may_be_private(target.host, target.port):
             return False
-        return target.port in rules.ports_of(target.host)
-    path = path_of(grant.value, "/", host.home)
+        return target.port in rules.allowed_ports(target.host)
+    path = parse_path(grant.value, "/", host.home)
     given = profile.write if grant.kind == "write" else (*profile.write, *profile.read)
-    return any(is_within(path, each) for each in given)
+    return any(contains_path(path, each) for each in given)
 
 
 def _is_named(withheld: Withheld, profile: Profile) -> bool:
     """True if the user granted it all the same."""
     subject = withheld.subject
     if not subject.startswith("/"):
-        return bool(subject and HostRules.parse(profile.hosts).ports_of(parse_host(subject)))
-    return any(is_within(subject, each) for each in (*profile.read, *profile.write))
+        return bool(subject and HostRules.parse(profile.hosts).allowed_ports(parse_host(subject)))
+    return any(contains_path(subject, each) for each in (*profile.read, *profile.write))
 
 
-def _unused(observed: Observed, profile: Profile) -> Iterator[Grant]:
+def _unused_grants(observed: Observed, profile: Profile) -> Iterator[Grant]:
     why = "not used while it was learned"
     for kind, paths in (("read", profile.read), ("write", profile.write)):
         for path in paths:
-            if not any(is_within(each, path) for each in observed.files):
+            if not any(contains_path(each, path) for each in observed.files):
                 yield Grant(kind, path, why)
     for entry in profile.hosts:
         rules = HostRules.parse([entry])
         if not any(
-            ports & rules.ports_of(parse_host(host)) for host, ports in observed.hosts.items()
+            ports & rules.allowed_ports(parse_host(host)) for host, ports in observed.hosts.items()
         ):
             yield Grant("hosts", entry, why)
     for port in profile.loopback:

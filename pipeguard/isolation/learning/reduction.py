@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.egress.hosts import PRIVATE
 from pipeguard.isolation.learning.observed import LISTED, WRITTEN
-from pipeguard.isolation.sensitive import holder_of, is_within
+from pipeguard.isolation.sensitive import contains_path, find_holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -76,7 +76,7 @@ class Reduction(NamedTuple):
     withheld: tuple[Withheld, ...]
 
 
-def reduced(observed: Observed, host: SandboxUser) -> Reduction:
+def reduce(observed: Observed, host: SandboxUser) -> Reduction:
     """A grant to a server.
 
     Args:
@@ -122,20 +122,20 @@ class _Files:
             what = f"uses {path.encode('unicode_escape').decode()}"
             self.withheld.append(Withheld(what, "a policy has no such characters"))
             return
-        holder = holder_of(path, self._host.sensitive)
+        holder = find_holder(path, self._host.sensitive)
         if holder is not None:
             what = "writes" if use == WRITTEN else "reads"
             why = "not given unless you name it"
-            if is_within(path, self._host.packages):
+            if contains_path(path, self._host.packages):
                 why = "no server changes its own package; look for a setting that puts it elsewhere"
-            self.withheld.append(Withheld(f"{what} {shown(path, self._host.home)}", why, path))
+            self.withheld.append(Withheld(f"{what} {show_path(path, self._host.home)}", why, path))
         elif use == WRITTEN:
             self._take_written(path)
         elif not os.path.exists(path):
             return
         elif use == LISTED and not self._may_be_given(path):
             if path == self._host.home or path == "/":
-                what = f"lists {shown(path, self._host.home)}"
+                what = f"lists {show_path(path, self._host.home)}"
                 self.withheld.append(Withheld(what, "no server is given all of it", path))
         else:
             self._read[path] = 1
@@ -144,11 +144,11 @@ class _Files:
         """The grants of files, folders that are written first."""
         home = self._host.home
         if self._own:
-            names = ", ".join(shown(path, home) for path in sorted(self._own)[:ENOUGH])
+            names = ", ".join(show_path(path, home) for path in sorted(self._own)[:ENOUGH])
             yield Grant("keep_home", "true", f"it keeps files of its own in {names}")
         written = _outermost(self._written)
         for path, count in sorted(written.items())[:MOST]:
-            yield Grant("write", shown(path, home), _counted(count, "written"))
+            yield Grant("write", show_path(path, home), _count_paths(count, "written"))
         rest = {path: 1 for path in self._read if not _inside(path, written)}
         for path in self._own_written:  # the kept home has it, and it stays writable there
             rest.pop(path, None)
@@ -157,9 +157,9 @@ class _Files:
             for path, count in rest.items()
             if not (_inside(path, self._own) and os.path.isdir(path))
         }
-        for path, count in sorted(_outermost(self._folded(rest)).items())[:MOST]:
+        for path, count in sorted(_outermost(self._fold_paths(rest)).items())[:MOST]:
             if not _inside(path, written):
-                yield Grant("read", shown(path, home), _counted(count, "read"))
+                yield Grant("read", show_path(path, home), _count_paths(count, "read"))
 
     def _take_written(self, path: str) -> None:
         own = self._folder_of_its_own(path)
@@ -176,14 +176,15 @@ class _Files:
             self._written[path] += 1
         elif not os.path.isdir(path):
             home = self._host.home
-            what = f"writes {shown(path, home)}"
-            why = f"{shown(folder, home)} is given to no server as a whole: give it a folder in it"
+            what = f"writes {show_path(path, home)}"
+            shown = show_path(folder, home)
+            why = f"{shown} is given to no server as a whole: give it a folder in it"
             self.withheld.append(Withheld(what, why, path))
 
     def _folder_of_its_own(self, path: str) -> str | None:
         """The hidden folder of the home that a path is in: `~/.name`, or `~/.config/name`."""
         home = self._host.home
-        if not is_within(path, home) or path == home:
+        if not contains_path(path, home) or path == home:
             return None
         parts = path[len(home.rstrip("/")) + 1 :].split("/")
         if not parts[0].startswith("."):
@@ -191,7 +192,7 @@ class _Files:
         depth = {".config": 2, ".cache": 2, ".local": 3}.get(parts[0], 1)
         return os.path.join(home, *parts[:depth])
 
-    def _folded(self, paths: Mapping[str, int]) -> dict[str, int]:
+    def _fold_paths(self, paths: Mapping[str, int]) -> dict[str, int]:
         """The paths, with a folder for those of which there are enough."""
         entries = dict(paths)
         while True:
@@ -206,35 +207,35 @@ class _Files:
                 return entries
 
     def _may_be_given(self, folder: str) -> bool:
-        if folder in SHARED or is_within(self._host.home, folder) or not os.path.isdir(folder):
+        if folder in SHARED or contains_path(self._host.home, folder) or not os.path.isdir(folder):
             return False
-        if any(is_within(path, folder) for path in self._own_written):
+        if any(contains_path(path, folder) for path in self._own_written):
             return False
         return not any(
-            is_within(folder, each) or (is_within(each, folder) and os.path.lexists(each))
+            contains_path(folder, each) or (contains_path(each, folder) and os.path.lexists(each))
             for each in self._host.sensitive
         )
 
 
-def shown(path: str, home_folder: str) -> str:
+def show_path(path: str, home_folder: str) -> str:
     """A path as a person writes it."""
-    return "~" + path[len(home_folder) :] if is_within(path, home_folder) else path
+    return "~" + path[len(home_folder) :] if contains_path(path, home_folder) else path
 
 
 def _inside(path: str, folders: Iterable[str]) -> bool:
-    return any(is_within(path, folder) for folder in folders)
+    return any(contains_path(path, folder) for folder in folders)
 
 
 def _outermost(paths: Mapping[str, int]) -> dict[str, int]:
     """Those that are in none of the others, with what the others count."""
     found: dict[str, int] = {}
     for path in sorted(paths):  # a folder stands before what is in it
-        holder = next((each for each in found if is_within(path, each)), path)
+        holder = next((each for each in found if contains_path(path, each)), path)
         found[holder] = found.get(holder, 0) + paths[path]
     return found
 
 
-def _counted(count: int, what: str) -> str:
+def _count_paths(count: int, what: str) -> str:
     return f"{count} {'path' if count == 1 else 'paths'} {what}"
 
 

@@ -34,7 +34,7 @@ _WORD = lazy_regex(r"[^\W\d_]{2,}")
 _FILES = {READ: "to read the file that it names", WRITE: "to change the file that it names"}
 
 
-def texts_of(answer: JsonObject) -> Iterator[tuple[str, str]]:
+def iterate_texts(answer: JsonObject) -> Iterator[tuple[str, str]]:
     """Yield the texts of an answer, each with its pointer."""
     error, result = answer.get("error"), answer.get("result")
     if isinstance(error, dict):
@@ -61,9 +61,9 @@ def is_named(wall: Wall, text: str) -> bool:
     return (f":{wall.subject}" if wall.rule == PORT else wall.subject) in text
 
 
-def note_on(walls: Sequence[Wall]) -> str:
+def describe_walls(walls: Sequence[Wall]) -> str:
     """Tell a model of walls."""
-    named = [f"{_shown(wall)} ({_event(wall)})" for wall in walls[:MAX_NAMED]]
+    named = [f"{_show_wall(wall)} ({_event(wall)})" for wall in walls[:MAX_NAMED]]
     named += [f"{len(walls) - MAX_NAMED} more"] if len(walls) > MAX_NAMED else []
     allowable = sum(wall.event != "" and wall.entry != "" for wall in walls)
     events = "these events" if allowable > 1 else "the event"
@@ -74,12 +74,12 @@ def note_on(walls: Sequence[Wall]) -> str:
     )
 
 
-def _shown(wall: Wall) -> str:
+def _show_wall(wall: Wall) -> str:
     if wall.rule in _FILES:
         return _FILES[wall.rule]
     if wall.rule == PORT:
         return f"port {wall.subject} of this machine"
-    subject = _quoted(wall.subject) if _is_short(wall) else UNNAMED
+    subject = _quote_subject(wall.subject) if _is_short(wall) else UNNAMED
     if wall.rule != ADDRESS:
         return f"the host {subject}"
     if not wall.entry:
@@ -94,7 +94,7 @@ def _event(wall: Wall) -> str:
     if wall.entry == "":
         return f"event {wall.event}, for which no such address is given"
     entry = wall.entry if wall.rule == ADDRESS and _is_short(wall) else None
-    gives = f", for exactly {_quoted(entry)}" if entry else ""
+    gives = f", for exactly {_quote_subject(entry)}" if entry else ""
     return f"event {wall.event}{gives}"
 
 
@@ -102,5 +102,5 @@ def _is_short(wall: Wall) -> bool:
     return len(_WORD.findall(wall.subject)) <= MAX_WORDS
 
 
-def _quoted(text: str) -> str:
+def _quote_subject(text: str) -> str:
     return json.dumps(cut(visible(text), MAX_SUBJECT_CHARS), ensure_ascii=False)

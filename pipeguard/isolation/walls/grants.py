@@ -19,10 +19,10 @@ from pipeguard.isolation.egress.hosts import (
     parse_authority,
     parse_port,
 )
-from pipeguard.isolation.egress.recording import entry_of
-from pipeguard.isolation.learning.reduction import SHARED, shown
+from pipeguard.isolation.egress.recording import allowing_entry
+from pipeguard.isolation.learning.reduction import SHARED, show_path
 from pipeguard.isolation.run_later import holder_of_later, is_held_back
-from pipeguard.isolation.sensitive import holder_of, is_within
+from pipeguard.isolation.sensitive import contains_path, find_holder
 from pipeguard.isolation.view import SYSTEM
 from pipeguard.isolation.walls.wall import PORT, READ, WRITE
 from pipeguard.unicode.display import visible
@@ -59,7 +59,7 @@ class WallGrant(NamedTuple):
     hint: str = ""
 
 
-def grant_of(
+def find_grant(
     findings: Sequence[Mapping[str, str]],
     host: SandboxUser,
     port: int | None = None,
@@ -84,7 +84,7 @@ def grant_of(
         if rule == PORT:
             number = parse_port(finding.get("excerpt", ""))
             return WallGrant("loopback", number, f"connect to port {number} of this machine")
-        if rule.startswith("egress.") and (entry := entry_of(finding)) is not None:
+        if rule.startswith("egress.") and (entry := allowing_entry(finding)) is not None:
             return _host(entry, port)
     return None
 
@@ -127,25 +127,25 @@ def needless(grant: WallGrant, entries: Iterable[IsolateEntry], host: SandboxUse
         for text in dict.fromkeys(text for entry in entries for text in getattr(entry, kind)):
             path = absolute(text, host)
             is_same = path == folder and kind != grant.kind
-            is_in_it = path != folder and is_given_with(path, folder, host)
+            is_in_it = path != folder and has_folder_grant(path, folder, host)
             if is_same or (is_in_it and os.path.realpath(path) == path):
                 found.setdefault(kind, []).append(text)
     return found
 
 
-def is_given_by(entry: IsolateEntry, grant: WallGrant, host: SandboxUser) -> bool:
+def is_covered(entry: IsolateEntry, grant: WallGrant, host: SandboxUser) -> bool:
     """True if an entry of a policy gives this, by itself or with the folder that it is in."""
     if grant.kind not in PATHS:
         return str(grant.value) in getattr(entry, grant.kind)
     path = absolute(str(grant.value), host)
     given = (*entry.write, *(entry.read if grant.kind == "read" else ()))
-    return any(is_given_with(path, absolute(text, host), host) for text in given)
+    return any(has_folder_grant(path, absolute(text, host), host) for text in given)
 
 
-def is_given_with(path: str, folder: str, host: SandboxUser) -> bool:
+def has_folder_grant(path: str, folder: str, host: SandboxUser) -> bool:
     """True if a grant of a folder covers a path in it, or that folder."""
     is_held = is_held_back(path, folder, host.home, host.sensitive)
-    return is_within(path, folder) and not is_held
+    return contains_path(path, folder) and not is_held
 
 
 def absolute(text: str, host: SandboxUser) -> str:
@@ -168,19 +168,19 @@ def _file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> WallGran
             )
         real = folder
     is_folder = os.path.isdir(real)
-    holds = tuple(_sensitive_in(real, host)) if is_folder else ()
+    holds = tuple(_sensitive_paths(real, host)) if is_folder else ()
     _check_offered(rule, path, real, host, is_wide=is_wide)
     if holds and not is_wide:
         raise PolicyError(
-            f"{visible(shown(real, host.home))} holds what has to be named by hand:"
-            f" {_listed(holds)}. That stays covered, and all else in it would be given; if you"
+            f"{visible(show_path(real, host.home))} holds what has to be named by hand:"
+            f" {_list_paths(holds)}. That stays covered, and all else in it would be given; if you"
             " want that, add --wide."
         )
     verb = "read" if rule == READ else "read and change"
-    value = shown(real, host.home)
+    value = show_path(real, host.home)
     quoted = json.dumps(value, ensure_ascii=False)  # a name may read as more of the sentence
     what = f"{quoted}, and what is in it" if is_folder else quoted
-    leads = "" if is_within(path, real) else f" ({visible(path)} leads there)"
+    leads = "" if contains_path(path, real) else f" ({visible(path)} leads there)"
     opens = f"{verb} {what}{leads}"
     return WallGrant(
         KINDS[rule], value, opens, is_live=False, holds=holds, hint=_hint(rule, real, host)
@@ -189,28 +189,28 @@ def _file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> WallGran
 
 def _hint(rule: str, real: str, host: SandboxUser) -> str:
     if os.path.isdir(real):
-        named = visible(shown(real, host.home))
+        named = visible(show_path(real, host.home))
         more = f"To have it make or change files there: --write {named}, or `write`."
         return more if rule == READ else ""
     folder = os.path.dirname(real)
-    if rule == READ or is_within(host.home, folder) or folder in SHARED:
+    if rule == READ or contains_path(host.home, folder) or folder in SHARED:
         return ""
-    named = visible(shown(folder, host.home))
+    named = visible(show_path(folder, host.home))
     return (
         f"If it renames a new file to this one, it needs the folder: --write {named}, or `write`."
     )
 
 
-def _sensitive_in(folder: str, host: SandboxUser) -> Iterator[str]:
+def _sensitive_paths(folder: str, host: SandboxUser) -> Iterator[str]:
     """Paths in a folder that must be named by themselves, outermost only."""
-    inside = sorted(each for each in host.sensitive if is_within(each, folder))
+    inside = sorted(each for each in host.sensitive if contains_path(each, folder))
     there = [each for each in inside if os.path.lexists(each)]
     for each in there:
-        if not any(each != outer and is_within(each, outer) for outer in there):
-            yield shown(each, host.home)
+        if not any(each != outer and contains_path(each, outer) for outer in there):
+            yield show_path(each, host.home)
 
 
-def _listed(paths: Sequence[str]) -> str:
+def _list_paths(paths: Sequence[str]) -> str:
     named = ", ".join(visible(each) for each in paths[:MAX_LISTED])
     return named if len(paths) <= MAX_LISTED else f"{named} and {len(paths) - MAX_LISTED} more"
 
@@ -223,32 +223,32 @@ def _check_offered(rule: str, path: str, real: str, host: SandboxUser, *, is_wid
     """
     key = KINDS[rule]
     for each in (path, real):
-        if is_within(each, host.packages):
+        if contains_path(each, host.packages):
             raise PolicyError(
                 f"{visible(path)}: no server changes its own package or reads another's. Look for"
                 " a setting that puts its files elsewhere."
             )
-        if (holder := holder_of(each, host.sensitive)) is not None:
+        if (holder := find_holder(each, host.sensitive)) is not None:
             raise PolicyError(
-                f"{visible(path)} is in {visible(shown(holder, host.home))}, which has to be named"
-                f" by hand: it may hold keys or logins, or decide what is run later. If you want"
-                f" that, write it yourself, under `isolate` in the file that `pipeguard policy"
-                f" path` names: `{key}: [...]`."
+                f"{visible(path)} is in {visible(show_path(holder, host.home))}, which has to be"
+                f" named by hand: it may hold keys or logins, or decide what is run later. If"
+                f" you want that, write it yourself, under `isolate` in the file that"
+                f" `pipeguard policy path` names: `{key}: [...]`."
             )
         if rule == WRITE and (holder := holder_of_later(each, host.home)) is not None:
             raise PolicyError(
-                f"{visible(path)} is in {visible(shown(holder, host.home))}, which has to be named"
-                " by hand: your programs run what is in it, outside. If you want that, write it"
-                " yourself, under `isolate` in the file that `pipeguard policy path` names:"
+                f"{visible(path)} is in {visible(show_path(holder, host.home))}, which has to be"
+                " named by hand: your programs run what is in it, outside. If you want that, write"
+                " it yourself, under `isolate` in the file that `pipeguard policy path` names:"
                 f" `{key}: [...]`."
             )
-    is_system = rule == WRITE and any(is_within(real, each) for each in SYSTEM)
+    is_system = rule == WRITE and any(contains_path(real, each) for each in SYSTEM)
     is_home = real == host.home and not is_wide
-    is_above = real != host.home and is_within(host.home, real)
+    is_above = real != host.home and contains_path(host.home, real)
     if is_system or real in SHARED or is_home or is_above:
         wide = ", or all of it with --wide" if is_home else ""
         raise PolicyError(
-            f"{visible(shown(real, host.home))} is given to no server as a whole. Give it a folder"
-            f" in it: `{key}: [...]` under `isolate`, in the file that `pipeguard policy path`"
-            f" names{wide}."
+            f"{visible(show_path(real, host.home))} is given to no server as a whole. Give it a"
+            f" folder in it: `{key}: [...]` under `isolate`, in the file that `pipeguard policy"
+            f" path` names{wide}."
         )

@@ -9,7 +9,7 @@ from os.path import dirname, normpath
 from typing import TYPE_CHECKING
 
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.sensitive import contains_path
 from pipeguard.isolation.view import MountKind
 from pipeguard.isolation.walls.wall import READ, WRITE, Mention
 
@@ -72,11 +72,11 @@ def is_refused(mention: Mention, view: FileView) -> bool:
     own = {mount.path for mount in view.mounts if mount.kind is MountKind.EMPTY}
     if mention.rule == WRITE and not own.isdisjoint((mention.path, dirname(mention.path))):
         return False  # a folder of its own, in which it may write
-    sight = sight_of(view, mention.path)
+    sight = find_access(view, mention.path)
     return sight is None or (sight is MountKind.READ and mention.rule == WRITE)
 
 
-def sight_of(view: FileView, path: str) -> MountKind | None:
+def find_access(view: FileView, path: str) -> MountKind | None:
     """Say by the view alone how a server sees this machine's file at a path: READ or WRITE.
 
     None for what it does not see; what it has there may be its own.
@@ -85,7 +85,7 @@ def sight_of(view: FileView, path: str) -> MountKind | None:
         around = None
         # What stands later covers what stands before; a folder that is made covers nothing.
         for mount in view.mounts:
-            if mount.kind is not MountKind.FOLDER and is_within(path, mount.path):
+            if mount.kind is not MountKind.FOLDER and contains_path(path, mount.path):
                 around = mount
         if around is None:
             return None

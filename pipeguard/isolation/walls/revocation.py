@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress.hosts import PRIVATE, HostError, parse_entry, reaches
-from pipeguard.isolation.sensitive import is_within
+from pipeguard.isolation.sensitive import contains_path
 from pipeguard.isolation.walls.grants import PATHS, absolute
 from pipeguard.unicode.display import quoted, visible
 
@@ -35,7 +35,7 @@ class GrantRevocation(NamedTuple):
     left: str
 
 
-def grants_in(entries: Sequence[IsolateEntry]) -> list[tuple[str, str]]:
+def list_grants(entries: Sequence[IsolateEntry]) -> list[tuple[str, str]]:
     """All that entries give, each with its key: what can be named to be taken back."""
     found: dict[tuple[str, str], None] = {}
     for entry in entries:
@@ -45,7 +45,7 @@ def grants_in(entries: Sequence[IsolateEntry]) -> list[tuple[str, str]]:
     return list(found)
 
 
-def revocation_of(
+def plan_revocation(
     name: str,
     what: str,
     own: Sequence[IsolateEntry],
@@ -65,7 +65,7 @@ def revocation_of(
         PolicyError: it cannot be taken from this server alone, or by itself.
     """
     dropped: dict[str, list[str]] = {}
-    for key, value in grants_in(own):
+    for key, value in list_grants(own):
         if _is_same(what, key, value, host):
             dropped.setdefault(key, []).append(value)
     wider = next(_wider(what, others, host), "")
@@ -78,21 +78,21 @@ def revocation_of(
     if not dropped and around:
         raise PolicyError(
             f"{visible(what)} is given with {visible(around)}, and cannot be taken back by itself."
-            f" Take that back: {command_for(name, around)}"
+            f" Take that back: {revocation_command(name, around)}"
         )
     if not dropped:
         return None
     left = [f"It is still given by {wider}."] if wider else []
     if around and not wider:
-        again = command_for(name, around)
+        again = revocation_command(name, around)
         left = [f"It is still given with {visible(around)}. Take that back too: {again}"]
     for other in _elsewhere(what, own, dropped):
-        again = command_for(name, other)
+        again = revocation_command(name, other)
         left.append(f"It stays reachable as {visible(other)}. Take that back too: {again}")
     return GrantRevocation(dropped, dropped.keys() <= LIVE, "\n".join(left))
 
 
-def command_for(name: str, what: str) -> str:
+def revocation_command(name: str, what: str) -> str:
     """The command that takes one thing from a server."""
     start = "~/" if what.startswith("~/") and len(what) > len("~/") else ""
     return f"pipeguard isolate revoke {quoted(name)} {start}{quoted(what.removeprefix(start))}"
@@ -104,16 +104,16 @@ def _elsewhere(
     """Hosts that stay and lead to one that goes: at other ports, or by a pattern."""
     if "hosts" not in dropped:
         return
-    name = _name_in(what)
+    name = _policy_name(what)
     for value in dict.fromkeys(value for entry in own for value in entry.hosts):
-        other = _name_in(value)
+        other = _policy_name(value)
         if value not in dropped["hosts"] and (
             name == other or (other.startswith("*.") and name.endswith(other[1:]))
         ):
             yield value
 
 
-def _name_in(entry: str) -> str:
+def _policy_name(entry: str) -> str:
     """The name of a host as the policy has it, without port and `=private`."""
     name = entry.lower().partition("=")[0]
     if name.startswith("["):
@@ -123,7 +123,7 @@ def _name_in(entry: str) -> str:
 
 def _wider(what: str, others: Sequence[IsolateEntry], host: SandboxUser) -> Iterator[str]:
     for entry in others:
-        given = grants_in([entry])
+        given = list_grants([entry])
         is_host = any(key == "hosts" and reaches(value, what) for key, value in given)
         if is_host or any(_is_same(what, key, value, host) for key, value in given):
             named = (
@@ -136,9 +136,9 @@ def _folder_around(what: str, own: Sequence[IsolateEntry], host: SandboxUser) ->
     if not what.startswith(("/", "~")):
         return ""
     path = absolute(what, host)
-    for key, value in grants_in(own):
+    for key, value in list_grants(own):
         folder = absolute(value, host) if key in PATHS else path
-        if folder != path and is_within(path, folder):
+        if folder != path and contains_path(path, folder):
             return value
     return ""
 

@@ -7,7 +7,12 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pipeguard.firewall.finding import Action, Finding, Severity
-from pipeguard.isolation.walls.annotation import is_about_failure, is_named, note_on, texts_of
+from pipeguard.isolation.walls.annotation import (
+    describe_walls,
+    is_about_failure,
+    is_named,
+    iterate_texts,
+)
 from pipeguard.isolation.walls.mentions import is_refused, mentions
 from pipeguard.isolation.walls.wall import READ, WRITE, Wall
 from pipeguard.unicode.display import visible
@@ -84,27 +89,27 @@ class WallWitness:
         if len(self._callers) < 2:
             self._callers.add(conversation)
 
-    def note_on(
+    def explain_failure(
         self, answer: JsonObject, tool: str, event: str, since: float, now: float
     ) -> AnswerNote | None:
         """Name the walls that an answer failed at; None if it did not fail at any."""
         has_failed = _has_failed(answer)
-        refused = self._refused_between(since, now)
+        refused = self._refusals_during(since, now)
         if not (has_failed or refused):
             return None
-        texts = [*texts_of(answer)]
+        texts = [*iterate_texts(answer)]
         whole = "\n".join(text for _, text in texts)
         # Of several clients, none hears of another one's hosts.
         is_alone = len(self._callers) < 2
         walls = [wall for wall in refused if is_alone or is_named(wall, whole)]
         if not has_failed:
             is_told = walls and is_about_failure(whole, walls)
-            return (note_on(walls), ()) if is_told else None
+            return (describe_walls(walls), ()) if is_told else None
         findings = self._missing_file(texts, tool)
         walls += [Wall(each.rule, each.path, event) for each in findings]
-        return (note_on(walls), tuple(findings)) if walls else None
+        return (describe_walls(walls), tuple(findings)) if walls else None
 
-    def _refused_between(self, since: float, until: float) -> list[Wall]:
+    def _refusals_during(self, since: float, until: float) -> list[Wall]:
         if not self._refused:
             return []
         with self._lock:
@@ -136,14 +141,14 @@ def _finding(mention: Mention, pointer: str, tool: str) -> Finding:
         pointer,
         severity=Severity.MEDIUM,
         action=Action.WARN,
-        excerpt=shortened(mention.path),
+        excerpt=shorten(mention.path),
         note=_NOTES[mention.rule],
         tool=tool or None,
         path=mention.path,
     )
 
 
-def shortened(path: str) -> str:
+def shorten(path: str) -> str:
     """A path, made visible; the end of a long one, which tells it from others."""
     text = visible(path[-EXCERPT_CHARS:])
     return text if len(path) <= EXCERPT_CHARS else f"…{text[1 - EXCERPT_CHARS :]}"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.isolation.egress.addresses import (
-    excess_of,
+    describe_excess,
     is_own,
     is_public,
     is_usable,
@@ -45,7 +45,7 @@ EXCESSES = {
 
 @each("entry", list(EXCESSES))
 def test_a_host_that_gives_more_than_a_service_is_known(entry: str) -> None:
-    what = excess_of(entry)
+    what = describe_excess(entry)
     assert EXCESSES[entry] in what
     assert bool(EXCESSES[entry]) == bool(what)
 

@@ -113,16 +113,16 @@ def test_a_changed_question_is_read_or_refused() -> None:
 
 def test_each_name_has_one_address() -> None:
     names = NameAddresses(limit=2)
-    first = names.address_of("a.example")
+    first = names.give_address("a.example")
     assert first is not None
     assert first in NETWORK
-    assert names.address_of("a.example") == first
-    assert names.name_of(first) == "a.example"
-    assert names.address_of("b.example") not in (None, first)
-    assert names.address_of("c.example") is None
-    assert names.address_of("a.example") == first
+    assert names.give_address("a.example") == first
+    assert names.find_name(first) == "a.example"
+    assert names.give_address("b.example") not in (None, first)
+    assert names.give_address("c.example") is None
+    assert names.give_address("a.example") == first
 
 
 @each("text", ["11.128.0.0", "11.128.0.1", "11.255.255.255", "127.0.0.1", "8.8.8.8", "0.0.0.1"])
 def test_an_address_without_a_name_has_none(text: str) -> None:
-    assert NameAddresses().name_of(IPv4Address(text)) is None
+    assert NameAddresses().find_name(IPv4Address(text)) is None

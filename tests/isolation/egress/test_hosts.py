@@ -153,7 +153,7 @@ RULES = HostRules.parse(
     },
 )
 def test_a_rule_names_a_host_and_its_ports(host: str, ports: set[int]) -> None:
-    assert RULES.ports_of(parse_host(host)) == ports
+    assert RULES.allowed_ports(parse_host(host)) == ports
 
 
 def test_a_sandbox_listens_at_every_port_of_a_rule() -> None:

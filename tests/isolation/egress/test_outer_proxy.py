@@ -15,7 +15,7 @@ from pipeguard.isolation.egress.outer_proxy import (
     OuterProxy,
     OuterProxyError,
     ProxyExceptions,
-    proxies_from,
+    merge_proxies,
 )
 from pipeguard.isolation.egress.outer_tunnel import (
     ConnectResponse,
@@ -93,21 +93,21 @@ def of(proxies: OuterProxies, target: str) -> str:
 
 
 def test_small_letters_come_first_and_a_port_decides_which() -> None:
-    proxies = proxies_from(
+    proxies = merge_proxies(
         None, {"HTTPS_PROXY": "a:1", "https_proxy": "b:2", "HTTP_PROXY": "c:3", "ALL_PROXY": "d:4"}
     )
     assert of(proxies, "x.example:80") == "c:3"
     assert of(proxies, "x.example:443") == of(proxies, "10.0.0.1:22") == "b:2"
-    assert of(proxies_from(None, {"all_proxy": "d:4"}), "x.example:80") == "d:4"
-    assert not proxies_from(None, {"HTTPS_PROXY": " ", "NO_PROXY": "*"}).is_set
+    assert of(merge_proxies(None, {"all_proxy": "d:4"}), "x.example:80") == "d:4"
+    assert not merge_proxies(None, {"HTTPS_PROXY": " ", "NO_PROXY": "*"}).is_set
 
 
 def test_a_policy_decides_over_the_environment() -> None:
     variables = {"HTTPS_PROXY": "a:1", "NO_PROXY": "in.example"}
-    proxies = proxies_from(PROXY, variables)
+    proxies = merge_proxies(PROXY, variables)
     assert of(proxies, "x.example:80") == of(proxies, "x.example:443") == "proxy.example:3128"
     assert not of(proxies, "in.example:443")
-    assert not proxies_from("none", variables).is_set
+    assert not merge_proxies("none", variables).is_set
 
 
 @each(
@@ -119,7 +119,7 @@ def test_a_policy_decides_over_the_environment() -> None:
     ],
 )
 def test_a_proxy_is_never_asked_for_what_would_be_its_own(target: str) -> None:
-    assert of(proxies_from(PROXY, {}), target) == ""
+    assert of(merge_proxies(PROXY, {}), target) == ""
 
 
 # As curl 8: entries, the host, and whether it is reached without a proxy.

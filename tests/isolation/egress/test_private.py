@@ -12,15 +12,15 @@ from pipeguard.cli.explain import command as explain
 from pipeguard.isolation.egress.addresses import is_private, usable_addresses
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason
-from pipeguard.isolation.egress.recording import ConnectionRecorder, entry_of
+from pipeguard.isolation.egress.recording import ConnectionRecorder, allowing_entry
 from pipeguard.isolation.egress.state import EgressLimits
 from pipeguard.isolation.learning.names import HostNames
 from pipeguard.isolation.learning.observed import Observed
-from pipeguard.isolation.learning.proposal import proposed
-from pipeguard.isolation.learning.reduction import reduced
+from pipeguard.isolation.learning.proposal import propose
+from pipeguard.isolation.learning.reduction import reduce
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import this_host
-from pipeguard.isolation.walls.annotation import note_on
+from pipeguard.isolation.walls.annotation import describe_walls
 from pipeguard.isolation.walls.wall import Wall
 from pipeguard.runtime.isolated import IsolatedConnections
 from pipeguard.state.connections import EndedConnection
@@ -93,7 +93,7 @@ def test_a_connection_goes_there_and_the_event_offers_exactly_that() -> None:
     finding = written[0].finding
     assert finding is not None
     fields = {"rule": finding.rule, "excerpt": finding.excerpt, "host": finding.host}
-    assert entry_of(fields) == "git.corp.example=private"
+    assert allowing_entry(fields) == "git.corp.example=private"
 
 
 NOTES = {
@@ -136,7 +136,7 @@ def test_an_agent_is_told_where_the_name_leads_and_what_would_allow_it(case: str
             client.sendall(b"CONNECT git.corp.example:443 HTTP/1.1\r\n\r\n")
             assert b"403" in client.recv(1000)
         connections.report(*records.wait(1))
-    assert note in note_on(walls)
+    assert note in describe_walls(walls)
 
 
 def test_what_was_learned_has_it_and_what_was_given_so_is_given() -> None:
@@ -145,10 +145,10 @@ def test_what_was_learned_has_it_and_what_was_given_so_is_given() -> None:
     names.take_connection("203.0.113.80", 443)
     observed = Observed(runs=1)
     names.settle(observed, is_end=True)
-    (grant,) = reduced(observed, this_host()).grants
+    (grant,) = reduce(observed, this_host()).grants
     assert (grant.kind, grant.value) == ("hosts", "packages.example=private")
     for hosts, is_given in ((("packages.example",), False), (("packages.example=private",), True)):
-        proposal = proposed(observed, Profile(hosts=hosts), this_host())
+        proposal = propose(observed, Profile(hosts=hosts), this_host())
         assert (proposal.present == (grant,)) is is_given
         assert (proposal.added == (grant,)) is not is_given
         assert proposal.unused == ()

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from pipeguard.cli.explain import command as explain
 from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
-from pipeguard.isolation.egress.recording import ConnectionRecorder, entry_of
+from pipeguard.isolation.egress.recording import ConnectionRecorder, allowing_entry
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.connections import EndedConnection
 from pipeguard.state.exceptions import find_event
@@ -65,7 +65,7 @@ def finding_of(record: EgressRecord) -> dict[str, str]:
 def test_a_refused_host_has_the_entry_that_allows_it(
     record: EgressRecord, entry: str | None
 ) -> None:
-    assert entry_of(finding_of(record)) == entry
+    assert allowing_entry(finding_of(record)) == entry
     if entry is not None:
         assert record.port in (0, *HostRules.parse([entry]).ports)
 
@@ -127,7 +127,7 @@ def test_a_connection_is_a_row_and_a_refused_one_an_event() -> None:
     assert (entries[0].request_bytes, entries[0].frame_bytes) == (10, 20)
     assert entries[0].duration_ms == 500.0
     (finding,) = find_event(path, "RUN1.x1").findings
-    assert entry_of(finding) == "bad.example:8443"
+    assert allowing_entry(finding) == "bad.example:8443"
     shown = CliRunner().invoke(explain, ["RUN1.x1"])
     assert "bad.example:8443" in shown.output
     assert "no rule names this host" in shown.output

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.isolation.egress.hosts import HostRules
-from pipeguard.isolation.egress.outer_proxy import OuterProxies, proxies_from
+from pipeguard.isolation.egress.outer_proxy import OuterProxies, merge_proxies
 from pipeguard.isolation.egress.proxy import Egress
 from pipeguard.isolation.egress.state import EgressLimits
 from tests.isolation.egress.company_proxy import head_of, listening
@@ -103,7 +103,7 @@ def hostile(seed: int) -> Iterator[OuterProxies]:
     with listening() as (sock, accept):
         accept(serve)
         url = f"http://user:secret@127.0.0.1:{port_of(sock)}"
-        yield proxies_from(None, {"ALL_PROXY": url, "NO_PROXY": "direct.test"})
+        yield merge_proxies(None, {"ALL_PROXY": url, "NO_PROXY": "direct.test"})
 
 
 def storm(seed: int, rounds: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pipeguard.isolation.egress import routing
 from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason
-from pipeguard.isolation.egress.outer_proxy import OuterProxies, proxies_from
+from pipeguard.isolation.egress.outer_proxy import OuterProxies, merge_proxies
 from pipeguard.isolation.egress.state import EgressLimits
 from tests.auth.certificates import CertificateAuthority
 from tests.each import each
@@ -33,7 +33,7 @@ def nobody(name: str) -> list[str]:
 
 
 def proxy_at(port: int, **variables: str) -> OuterProxies:
-    return proxies_from(None, {"HTTPS_PROXY": f"http://127.0.0.1:{port}", **variables})
+    return merge_proxies(None, {"HTTPS_PROXY": f"http://127.0.0.1:{port}", **variables})
 
 
 def connect(target: str) -> bytes:
@@ -64,7 +64,7 @@ def test_a_login_goes_to_the_proxy_and_to_nobody_else() -> None:
         company({"good.example:443": port}, LOGIN) as outer,
     ):
         url = f"http://user:p%40ss@127.0.0.1:{outer.port}"
-        proxies = proxies_from(None, {"HTTPS_PROXY": url})
+        proxies = merge_proxies(None, {"HTTPS_PROXY": url})
         with running(RULES, nobody, proxies=proxies) as (proxy, records, _):
             with connected(proxy, "good.example", 443) as sock:
                 sock.sendall(b"one")
@@ -298,7 +298,7 @@ def test_no_proxy_is_used_for_what_no_proxy_has() -> None:
 def test_a_plain_http_request_goes_through_a_tunnel_too() -> None:
     page = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi"
     with host(page) as (port, contents), company({"good.example:80": port}) as outer:
-        proxies = proxies_from(None, {"http_proxy": f"127.0.0.1:{outer.port}"})
+        proxies = merge_proxies(None, {"http_proxy": f"127.0.0.1:{outer.port}"})
         with running(RULES, nobody, proxies=proxies) as (proxy, records, _):
             request = b"GET http://good.example/a HTTP/1.1\r\nHost: good.example\r\n\r\n"
             assert exchange(proxy, request) == page
@@ -311,7 +311,7 @@ def test_a_proxy_is_spoken_to_by_tls_if_it_can_be_trusted(
 ) -> None:
     authority = CertificateAuthority(tmp_path)
     for trusted in (False, True):
-        routing._trusted.cache_clear()
+        routing._trusted_authorities.cache_clear()
         if trusted:
             monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
         with (
@@ -319,7 +319,7 @@ def test_a_proxy_is_spoken_to_by_tls_if_it_can_be_trusted(
             company({"good.example:443": port}, LOGIN, authority.context()) as outer,
         ):
             url = f"https://user:p%40ss@127.0.0.1:{outer.port}"
-            proxies = proxies_from(None, {"HTTPS_PROXY": url})
+            proxies = merge_proxies(None, {"HTTPS_PROXY": url})
             with running(RULES, nobody, proxies=proxies) as (proxy, records, _):
                 if trusted:
                     with connected(proxy, "good.example", 443) as sock:
@@ -331,14 +331,14 @@ def test_a_proxy_is_spoken_to_by_tls_if_it_can_be_trusted(
                 (record,) = records.wait(1)
         assert record.error == ("" if trusted else "PROXY_TLS")
         assert len(outer.heads) == len(contents) == int(trusted)
-    routing._trusted.cache_clear()
+    routing._trusted_authorities.cache_clear()
 
 
 @each("kind", ["socks4", "socks5", "socks5h"])
 def test_a_proxy_of_another_kind_is_an_error_and_never_a_direct_connection(kind: str) -> None:
     with host() as (port, contents):
         rules = HostRules.parse([f"good.example:{port}", f"127.0.0.1:{port}"])
-        proxies = proxies_from(None, {"ALL_PROXY": f"{kind}://user:secret@127.0.0.1:1"})
+        proxies = merge_proxies(None, {"ALL_PROXY": f"{kind}://user:secret@127.0.0.1:1"})
         with running(rules, lambda _: ["127.0.0.1"], proxies=proxies) as (proxy, records, _):
             answer = exchange(proxy, connect(f"good.example:{port}"))
             (record,) = records.wait(1)

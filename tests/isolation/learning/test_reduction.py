@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeguard.isolation.learning.observed import LISTED, READ, WRITTEN, Observed
-from pipeguard.isolation.learning.proposal import policy_entry, proposed
-from pipeguard.isolation.learning.reduction import PORT_RANGE, Reduction, reduced
+from pipeguard.isolation.learning.proposal import policy_entry, propose
+from pipeguard.isolation.learning.reduction import PORT_RANGE, Reduction, reduce
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.view import SandboxUser
@@ -43,7 +43,7 @@ def seen(home: Path, **uses: str) -> Observed:
 
 
 def reduction(home: Path, **uses: str) -> Reduction:
-    return reduced(seen(home, **uses), host_of(home))
+    return reduce(seen(home, **uses), host_of(home))
 
 
 def granted(found: Reduction) -> list[tuple[str, str]]:
@@ -134,7 +134,7 @@ def test_hosts_are_named_with_the_ports_that_are_no_web_s(home: Path) -> None:
         ("2001:db8::1", 443),
     ):
         observed.add_host(name, port)
-    assert granted(reduced(observed, host_of(home))) == [
+    assert granted(reduce(observed, host_of(home))) == [
         ("hosts", "[2001:db8::1]"),
         ("hosts", "a.example"),
         ("hosts", "b.example:5432"),
@@ -144,7 +144,7 @@ def test_hosts_are_named_with_the_ports_that_are_no_web_s(home: Path) -> None:
 def test_ports_that_the_system_or_the_server_chose_are_not_given(home: Path) -> None:
     passing = int(PORT_RANGE.read_text().split()[0]) + 1
     observed = Observed(loopback={5432, 8123, passing, 53}, bound={8123})
-    found = reduced(observed, host_of(home))
+    found = reduce(observed, host_of(home))
     assert granted(found) == [("loopback", "5432")]
     assert [each.what for each in found.withheld] == [f"connects to port {passing} of this machine"]
 
@@ -160,7 +160,7 @@ def test_what_is_given_already_is_told_from_what_is_not(home: Path) -> None:
         hosts=("*.example.com", "unused.example"),
         loopback=(5432, 1),
     )
-    found = proposed(observed, profile, host_of(home))
+    found = propose(observed, profile, host_of(home))
     assert granted(Reduction(found.added, ())) == [
         ("read", "~/one/a"),
         ("hosts", "other.example"),
@@ -184,7 +184,7 @@ def test_what_is_given_already_is_told_from_what_is_not(home: Path) -> None:
 def test_what_was_named_one_by_one_is_not_told_as_withheld(home: Path) -> None:
     observed = seen(home, read=".ssh/id .config/gh/hosts.yml")
     profile = Profile(read=(str(home / ".ssh"),))
-    found = proposed(observed, profile, host_of(home))
+    found = propose(observed, profile, host_of(home))
     assert [each.what for each in found.withheld] == ["reads ~/.config/gh/hosts.yml"]
 
 
@@ -198,12 +198,12 @@ def test_a_name_that_no_policy_has_keeps_nothing_else_from_being_given(home: Pat
 def test_a_name_that_led_nowhere_is_told_and_not_given(home: Path) -> None:
     observed = Observed(names={"api.example.com", "used.example"})
     observed.add_host("used.example", 443)
-    found = reduced(observed, host_of(home))
+    found = reduce(observed, host_of(home))
     assert granted(found) == [("hosts", "used.example")]
     assert [each.what for each in found.withheld] == ["asks for the name api.example.com"]
 
 
 def test_a_name_that_is_given_is_not_told_as_withheld(home: Path) -> None:
     observed = Observed(names={"api.example.com"})
-    found = proposed(observed, Profile(hosts=("*.example.com",)), host_of(home))
+    found = propose(observed, Profile(hosts=("*.example.com",)), host_of(home))
     assert found.withheld == ()
